@@ -166,7 +166,9 @@ async def bare(engine: MeasuredEngine, jobs: list[SampleRequest]) -> tuple[int, 
     async def generate(number: int, job: SampleRequest) -> int:
         prompt = {"prompt_token_ids": list(job.rendered.token_ids or ())}
         tokens = 0
-        async for output in core._engine.generate(prompt, _vllm_params(job), f"bare-{number}", priority=job.priority):
+        async for output in core._engine.generate(
+            prompt, _vllm_params(job, thinks=False, streams=False), f"bare-{number}", priority=job.priority
+        ):
             tokens = len(output.outputs[0].token_ids)
         return tokens
 

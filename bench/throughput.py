@@ -45,7 +45,14 @@ async def straight(engine: VllmEngine, asked: list[Question]) -> tuple[int, floa
         for index in range(SAMPLES):
             seed = derive_seed(0, question.id, question.prompt.digest, index)
             request = SampleRequest(question.id, question.prompt, rendered, PARAMS, index, seed)
-            jobs.append((f"{number}-{index}", list(rendered.token_ids or ()), _vllm_params(request), number))
+            jobs.append(
+                (
+                    f"{number}-{index}",
+                    list(rendered.token_ids or ()),
+                    _vllm_params(request, thinks=False, streams=False),
+                    number,
+                )
+            )
 
     def run(vllm: Any) -> tuple[int, float]:
         began = time.perf_counter()

@@ -15,18 +15,19 @@ from reasoner.system.foreign import MAX_FLOPS, MAX_PER_REQUEST, fault_in
 MIN_USEFUL_TOKENS = 16
 """A sample is not clamped below this many tokens, or its own `max_tokens` if smaller: it is refused instead."""
 COUNTS = ("prompt_tokens", "cached_tokens", "generated_tokens", "verifier_tokens", "cancelled_tokens", "requests",
-          "samples")  # fmt: skip
+          "samples", "thinking_tokens")  # fmt: skip
 """The integer fields of a `Cost`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """The cost of an operation or a run; each token counts in one field only.
+    """The cost of an operation or a run; each token counts in one field only, and a thinking token in one more.
 
     `prompt_tokens` were computed, `cached_tokens` came from the prefix cache. `generated_tokens` belong to finished
-    sequences, `cancelled_tokens` to cancelled ones. `verifier_tokens` are those of verdicts: by verifiers, and by a
-    model on answers. `requests` counts calls to any model, `samples` sequences drawn for the strategy. `flops` is None
-    where the model's geometry is unknown. `seconds` is the latency of an operation, and the elapsed time of a run.
+    sequences, `cancelled_tokens` to cancelled ones; `thinking_tokens` are the part of both that is thinking.
+    `verifier_tokens` are those of verdicts: by verifiers, and by a model on answers. `requests` counts calls to any
+    model, `samples` sequences drawn for the strategy. `flops` is None where the model's geometry is unknown. `seconds`
+    is the latency of an operation, and the elapsed time of a run.
     """
 
     prompt_tokens: int = 0
@@ -38,6 +39,7 @@ class Cost:
     samples: int = 0
     flops: int | None = 0
     seconds: float = 0.0
+    thinking_tokens: int = 0
 
     @property
     def tokens(self) -> int:
@@ -46,28 +48,27 @@ class Cost:
 
     def __add__(self, other: "Cost") -> "Cost":
         return Cost(
-            self.prompt_tokens + other.prompt_tokens,
-            self.cached_tokens + other.cached_tokens,
-            self.generated_tokens + other.generated_tokens,
-            self.verifier_tokens + other.verifier_tokens,
-            self.cancelled_tokens + other.cancelled_tokens,
-            self.requests + other.requests,
+            self.prompt_tokens + other.prompt_tokens, self.cached_tokens + other.cached_tokens,
+            self.generated_tokens + other.generated_tokens, self.verifier_tokens + other.verifier_tokens,
+            self.cancelled_tokens + other.cancelled_tokens, self.requests + other.requests,
             self.samples + other.samples,
             None if self.flops is None or other.flops is None else self.flops + other.flops,
-            self.seconds + other.seconds,
-        )
+            self.seconds + other.seconds, self.thinking_tokens + other.thinking_tokens,
+        )  # fmt: skip
 
     def taking(self, seconds: float) -> "Cost":
         """The same cost with other `seconds`."""
         return Cost(
             self.prompt_tokens, self.cached_tokens, self.generated_tokens, self.verifier_tokens, self.cancelled_tokens,
-            self.requests, self.samples, self.flops, seconds,
+            self.requests, self.samples, self.flops, seconds, self.thinking_tokens,
         )  # fmt: skip
 
     def fault(self, *, limit: int = MAX_PER_REQUEST) -> str:
         """The first invalid count, as a verifier may report anything; empty if all are valid."""
         counts = [(name, getattr(self, name)) for name in COUNTS]
-        return fault_in(counts, limit=limit) or fault_in([("flops", self.flops or 0)], limit=MAX_FLOPS)
+        thinking = min(self.thinking_tokens, self.generated_tokens + self.cancelled_tokens)
+        kept = "" if thinking == self.thinking_tokens else f"thinking_tokens={self.thinking_tokens} were not generated"
+        return fault_in(counts, limit=limit) or fault_in([("flops", self.flops or 0)], limit=MAX_FLOPS) or kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,9 +291,8 @@ class Ledger:
             return cost.samples
         if unit == "flops":
             if cost.flops is None:
-                raise UsageError(
-                    "a flops budget needs the model's geometry, which this engine does not know: use tokens"
-                )
+                what = "a flops budget needs the model's geometry, which this engine does not know"
+                raise UsageError(f"{what}: use tokens")
             return cost.flops
         assert self.prices is not None
         return self.prices.usd(cost)

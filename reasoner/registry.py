@@ -12,6 +12,7 @@ from importlib.metadata import EntryPoint
 from typing import Any, Literal
 
 from reasoner.errors import ReasonerError, UnknownName, UsageError, require_choice, shown
+from reasoner.sampling import ThinkingLevel, thinking_level
 from reasoner.specs import Bare, OpenOptions, Spec, Value, written
 from reasoner.system.machine import plug_ins
 from reasoner.system.redaction import without_userinfo
@@ -220,13 +221,14 @@ def _converted(owner: str, values: Mapping[str, Any], cls: Any) -> dict[str, Any
 
 def _value(where: str, value: Any, hint: Any) -> Any:
     """The value of an option, converted from a spec or a caller to its type."""
+    if hint == ThinkingLevel | None and isinstance(value, str):
+        return thinking_level(value)
     if isinstance(value, Bare) and value.lower() == "none" and _optional(hint):
         return None
     if isinstance(value, str | Spec) and (kind := _nested(hint)):
         return build(kind, value)
     if typing.get_origin(hint) is tuple and isinstance(value, str | Spec | tuple):
-        parts = value if isinstance(value, tuple) else () if value == Bare() else (value,)
-        return tuple(_value(where, part, typing.get_args(hint)[0]) for part in parts)
+        return _listed(where, value, typing.get_args(hint))
     if isinstance(value, Spec | tuple):
         raise UsageError(f"{where}={written(value)} does not fit: write one text, in double quotes if it has brackets")
     value = str(value) if isinstance(value, Bare) else value
@@ -246,6 +248,16 @@ def _value(where: str, value: Any, hint: Any) -> Any:
         raise
     except Exception as error:
         raise UsageError(f"{where} cannot be set from text ({error})") from error
+
+
+def _listed(where: str, value: Any, hints: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A list of values of one type, or of as many types as it has values."""
+    parts = value if isinstance(value, tuple) else () if value == Bare() else (value,)
+    first, *others = hints
+    kinds = [first] * len(parts) if others == [...] else [first, *others]
+    if len(parts) != len(kinds):
+        raise UsageError(f"{where}={written(value)} does not fit: write [{','.join(['VALUE'] * len(kinds))}]")
+    return tuple(_value(where, part, kind) for part, kind in zip(parts, kinds, strict=True))
 
 
 def _optional(hint: Any) -> bool:
@@ -280,7 +292,7 @@ def _changed(thing: object) -> list[tuple[str, Any]]:
         if isinstance(value, SamplingParams):
             base = field.default if isinstance(field.default, SamplingParams) else SamplingParams()
             changed += [
-                (written, getattr(value, name))
+                (written, _level(value.thinking) if name == "thinking" else getattr(value, name))
                 for written, name in sampling_options(type(thing)).items()
                 if getattr(value, name) != getattr(base, name)
             ]
@@ -291,6 +303,11 @@ def _changed(thing: object) -> list[tuple[str, Any]]:
     return changed
 
 
+def _level(level: ThinkingLevel | None) -> object:
+    """A thinking level as it is written: the level `none` is no missing value, and needs no quotes."""
+    return Bare(level) if isinstance(level, str) else level
+
+
 def as_written(value: object) -> Value:
     """The value of an option in the form of a spec."""
     if isinstance(value, tuple | list):
@@ -299,6 +316,8 @@ def as_written(value: object) -> Value:
         return without_userinfo(json.dumps(value))
     if dataclasses.is_dataclass(value):
         return _spec(value)
+    if isinstance(value, Bare):
+        return value
     if value is None or isinstance(value, int | float):
         return Bare(str(value).lower())
     if isinstance(value, types.FunctionType):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from reasoner.budget import Cost
 from reasoner.errors import ReasonerError
-from reasoner.summary import VoteSummary, cost_line
+from reasoner.summary import CutSamples, VoteSummary, cost_line
 from reasoner.system.printing import printable
 from reasoner.types import Answer, Completion, VoteState
 
@@ -50,7 +50,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Solution:
-    """The answer to one question and its cost. `print` shows it in at most three lines, a notebook with its search.
+    """The answer to one question and its cost. `print` shows it in at most four lines, a notebook with its search.
 
     `answer` is None if no sample had one. `proposals` are the answers along the way, so one run gives the whole
     compute-accuracy curve. `ended_by` says what ended it and `reason` describes it; "rule" is a stop rule, "price"
@@ -59,6 +59,8 @@ class Solution:
     `confidence` is the calibrated probability that the answer is right; None without a calibration.
 
     `unrated` says why, if the verifier was asked and not one rating succeeded; the answer was then chosen without it.
+    `cut` says how many samples were cut at `max_tokens`.
+
     `text` is the reply that gives the answer; without an answer, the best reply there is, or "". `events` are those of
     the trace: `solve` keeps them, `solve_many` and `solve_each` do not, as they may have millions of questions.
     """
@@ -74,6 +76,7 @@ class Solution:
     remarks: tuple[str, ...] = ()
     confidence: float | None = None
     text: str = ""
+    cut: CutSamples = CutSamples()
     events: "tuple[Event, ...]" = field(default=(), compare=False)
     unrated: str = ""
 
@@ -102,6 +105,7 @@ class Solution:
             "text": self.text,
             **VoteSummary(self.vote_state).document(),
             "cost": {**asdict(self.cost), "tokens": self.cost.tokens},
+            "cut": asdict(self.cut),
             "ended_by": self.ended_by,
             "reason": self.reason,
             "error": str(self.error) if self.error else None,
@@ -125,6 +129,7 @@ class Solution:
                     "score": reply.score,
                     "finish_reason": reply.completion.finish_reason,
                     "tokens": reply.completion.usage.generated_tokens,
+                    "thinking_tokens": reply.completion.usage.thinking_tokens,
                 }
                 for reply in self.samples
             ],
@@ -144,7 +149,8 @@ class Solution:
     def __str__(self) -> str:
         vote_state = self.vote_state
         votes = [f"vote     {VoteSummary(vote_state).line}"] if vote_state.samples or vote_state.votes else []
-        return "\n".join([self.headline, *votes, f"cost     {cost_line(self.cost)}"])
+        cut = [f"cut      {line}"] if (line := self.cut.line()) else []
+        return "\n".join([self.headline, *votes, *cut, f"cost     {cost_line(self.cost)}"])
 
     def __repr__(self) -> str:
         answer = printable(self.answer.text) if self.answer else None

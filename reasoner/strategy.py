@@ -88,7 +88,11 @@ __all__ = [
 
 
 class Strategy(Protocol):
-    """An algorithm as a plan: a frozen dataclass whose fields are its options. It has no state and does no I/O."""
+    """An algorithm as a plan: a frozen dataclass whose fields are its options. It has no state and does no I/O.
+
+    A run resolves the sampling parameters in its fields before it plans: what is None there comes from the model, then
+    from a class variable `sampling`, the strategy's own preference.
+    """
 
     @property
     def uses_verifier(self) -> bool:

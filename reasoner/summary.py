@@ -16,6 +16,24 @@ MAX_ANSWER_LENGTH = 32
 
 
 @dataclass(frozen=True, slots=True)
+class CutSamples:
+    """How many samples of a question were cut at `max_tokens`, and how many of these were still thinking."""
+
+    cut: int = 0
+    samples: int = 0
+    thinking: int = 0
+    max_tokens: int = 0
+
+    def line(self, option: str = "max_tokens") -> str:
+        """The numbers in words, with the option to raise; empty where nothing was cut."""
+        if not self.cut:
+            return ""
+        counted = f"{self.cut:,} of {samples_of(self.samples)} {'was' if self.cut == 1 else 'were'} cut"
+        thinking = f", {self.thinking:,} of them while thinking" if self.thinking else ""
+        return f"{counted} at max_tokens={self.max_tokens}{thinking}: raise {option}"
+
+
+@dataclass(frozen=True, slots=True)
 class VoteSummary:
     """The votes of a question in words, for the progress line, the summary and JSON. A vote is a sample's answer."""
 
@@ -107,7 +125,9 @@ def cost_line(cost: Cost, prices: Prices | None = None) -> str:
     parts = [f"{cost.prompt_tokens:,} prompt", f"{cost.generated_tokens:,} generated"]
     parts += [f"{cost.verifier_tokens:,} verifier"] if cost.verifier_tokens else []
     parts += [f"{cost.cancelled_tokens:,} cancelled"] if cost.cancelled_tokens else []
-    text = f"{cost.tokens:,} tokens computed ({' + '.join(parts)}), {cost.cached_tokens:,} prompt tokens from cache"
+    thinking = f", {cost.thinking_tokens:,} of them thinking" if cost.thinking_tokens else ""
+    computed = f"{cost.tokens:,} tokens computed ({' + '.join(parts)}{thinking})"
+    text = f"{computed}, {cost.cached_tokens:,} prompt tokens from cache"
     if cost.flops:
         text += f", {cost.flops / 1e12:.3g} TFLOP"
     return text + (f", ${prices.usd(cost):.6f}" if prices else "")

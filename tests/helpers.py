@@ -9,12 +9,15 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from reasoner import Answer, Cost, Prompt, Question, Solution
 from reasoner.answers.choices import choice_in
 from reasoner.engine import Engine, SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import RequestLost
+from reasoner.models.defaults import resolve
+from reasoner.models.info import ModelInfo
 from reasoner.operations import BRANCH
 from reasoner.strategy import Plan
 from reasoner.trace.events import Event, TraceWriter
@@ -22,6 +25,7 @@ from reasoner.trace.record import Work
 from reasoner.types import Completion, FinishReason, Logprobs, Rating, Usage
 from reasoner.verifier import CostMeter, FreeVerifier
 
+S = TypeVar("S")
 PROMPT = Prompt.chat("How many?")
 
 
@@ -84,7 +88,7 @@ def jumbled(seed: int, *, lost: float = 0.0, losses: int | None = None, minimum:
         for _ in range(source.randint(minimum, maximum)):
             await asyncio.sleep(0)
             usage = request.meter.usage
-            if usage and usage.generated_tokens < request.params.max_tokens:
+            if usage and usage.generated_tokens < request.params.limit:
                 request.meter.usage = Usage(usage.prompt_tokens, usage.cached_tokens, usage.generated_tokens + 1)
         if dies:
             raise RequestLost("the connection broke")
@@ -134,6 +138,11 @@ class Sleepy(Judge):
     async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
         await asyncio.get_running_loop().create_future()
         raise AssertionError
+
+
+def as_run(strategy: S) -> S:
+    """The strategy as a run hands it to its plans: with the sampling parameters of a model that says nothing."""
+    return resolve(strategy, ModelInfo("any"), lambda _: None)
 
 
 def finish(plan: Plan[Answer | None], reply: object = None) -> Answer | None:

@@ -54,6 +54,20 @@ def test_flops_of_one_request_follow_the_closed_form() -> None:
     assert ModelInfo("unknown").flops(prompt=200, cached=0, generated=1000) is None
 
 
+def test_thinking_is_a_part_of_what_was_generated_and_costs_nothing_more() -> None:
+    cost = Cost(prompt_tokens=5, generated_tokens=30, cancelled_tokens=10, samples=2, thinking_tokens=33)
+    plain = replace(cost, thinking_tokens=0)
+    assert (cost.tokens, PRICES.usd(cost)) == (plain.tokens, PRICES.usd(plain))
+    assert cost + cost == Cost(10, 0, 60, 0, 20, 0, 4, thinking_tokens=66)
+    assert cost.taking(3.0).thinking_tokens == 33
+    assert cost.fault() == ""
+    assert "thinking_tokens=41 were not generated" in replace(cost, thinking_tokens=41).fault()
+    assert "thinking_tokens" in replace(cost, thinking_tokens=-1).fault()
+    ledger = Ledger(Budget(tokens=45))
+    ledger.settle(ledger.reserve(Cost(prompt_tokens=5, generated_tokens=40)), cost)
+    assert ledger.settled.thinking_tokens == 33
+
+
 def test_dollars_price_each_kind_of_token_apart() -> None:
     cost = Cost(
         prompt_tokens=10**6,

@@ -84,10 +84,10 @@ def test_the_strategy_in_contributing_runs() -> None:
     assert solution.cost.samples in {2, 3}
 
 
-@pytest.mark.parametrize("number", range(1, 4))
+@pytest.mark.parametrize("number", range(1, 5))
 def test_the_code_of_the_page_on_python_runs_without_a_model(number: int, capsys: pytest.CaptureFixture[str]) -> None:
     code = blocks("docs/python.md", "python")
-    assert len(code) == 4
+    assert len(code) == 5
     exec(compile(code[number], "docs/python.md", "exec"), {"__name__": "__main__"})
     assert len(capsys.readouterr().out.splitlines()) in {2, 3, 8}
 

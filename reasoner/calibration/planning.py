@@ -1,7 +1,7 @@
 """Forecasts: the accuracy that a budget buys, the budget that an accuracy costs, how many sequences fit the cache."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Final, NamedTuple
@@ -12,6 +12,8 @@ from reasoner.calibration.profile import MIN_QUESTIONS, ArmRow, Family
 from reasoner.errors import UsageError, require
 from reasoner.models.geometry import sequences_that_fit
 from reasoner.models.info import ModelInfo
+from reasoner.sampling import ThinkingLevel, thinking_level
+from reasoner.specs import Spec
 
 TAIL: Final = NormalDist().inv_cdf(0.95)
 """Standard deviations from the mean of a normal distribution to its 95th percentile."""
@@ -152,14 +154,22 @@ class Outlook:
         return None
 
 
-def outlook(family: Family) -> Outlook:
+def outlook(family: Family, levels: Collection[ThinkingLevel] = ()) -> Outlook:
     """The outlook on one kind of task; bins are as common as among the baseline's questions.
 
-    Accuracies are shrunk toward the arm's mean over bins, as `arm_selection.shrunk` does.
+    Accuracies are shrunk toward the arm's mean over bins, as `arm_selection.shrunk` does. With `levels`, only arms
+    whose strategy states one of these thinking levels are used.
 
     Raises:
-        UsageError: a bin has no arm that was measured on enough questions.
+        UsageError: a bin has no arm that was measured on enough questions, or no arm has one of the levels.
     """
+    stated = {row.strategy: _level_of(row.strategy) for row in family.arms} if levels else {}
+    if levels and not set(levels) & set(stated.values()):
+        known = (
+            ", ".join(dict.fromkeys(str(level) for level in stated.values() if level is not None)) or "none is stated"
+        )
+        asked = ", ".join(map(str, levels))
+        raise UsageError(f"no arm of {family.task} was measured at thinking={asked} (measured: {known}): calibrate it")
     estimates = shrunk(family)
     counts = [family.standard(index).questions for index in range(family.bins.count)]
     bins = []
@@ -170,7 +180,7 @@ def outlook(family: Family) -> Outlook:
         arms = [
             BinArm(row, Estimate(estimates[row.arm, index].mean, alone[row.arm, index].variance))
             for row in rows
-            if row.eligible
+            if row.eligible and (not levels or stated[row.strategy] in levels)
         ]
         if not arms:
             raise UsageError(
@@ -179,6 +189,12 @@ def outlook(family: Family) -> Outlook:
             )
         bins.append((count / sum(counts), hull(Point(arm.row.tokens, arm.accuracy.mean, arm) for arm in arms)))
     return Outlook(tuple(bins), sum(counts))
+
+
+def _level_of(strategy: str) -> ThinkingLevel | None:
+    """The thinking level that a spec states; None if it states none."""
+    level = Spec.parse(strategy).options.get("thinking")
+    return thinking_level(level) if isinstance(level, str) else None
 
 
 def sequence_p95(family: Family) -> float:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from reasoner.errors import ReasonerError
 from reasoner.registry import Kind, as_written, load, options_of, sampling_options
-from reasoner.specs import written
+from reasoner.sampling import FALLBACK
+from reasoner.specs import Bare, written
 from reasoner.types import SamplingParams
 
 if TYPE_CHECKING:
@@ -26,6 +27,12 @@ SAMPLING: Final[Mapping[str, str]] = {
     "stop": "Texts that end a sample.",
     "stop_token_ids": "Token ids that end a sample.",
     "logprobs": "Alternatives per token whose log-probabilities are kept; none keeps nothing.",
+    "presence_penalty": "Subtracted from the logit of each token that was generated.",
+    "frequency_penalty": "Subtracted from the logit of a token for each time that it was generated.",
+    "repetition_penalty": "Divides the logit of each token of the prompt and the reply; 1 is none.",
+    "logit_bias": "Pairs of a token id and what is added to its logit, as in [[50256,-100]].",
+    "bad_words": "Texts that are never generated.",
+    "thinking": "How much a model that thinks should think: a level, or at most so many tokens, as in 2k.",
     "stop_in_thinking": "Whether `stop` also ends the thinking of a model; if not, only what follows it.",
     "lora": "An adapter of the model: a folder or a Hugging Face id, or the name that it has on a server.",
 }
@@ -96,7 +103,21 @@ def _options(cls: Any) -> Iterator[dict[str, str]]:
         hints = typing.get_type_hints(SamplingParams)
         for name, option in sampling_options(cls).items():
             allowed = _range(SamplingParams, option, hints[option])
-            yield _row(name, hints[option], getattr(base, option), SAMPLING[option], allowed)
+            # One that is not given cannot be written, but no log-probabilities can.
+            hint = hints[option] if option == "logprobs" else _given(hints[option])
+            yield _row(name, hint, sampling_default(cls, base, option), SAMPLING[option], allowed)
+
+
+def _given(hint: Any) -> Any:
+    """A type without None."""
+    parts = tuple(part for part in typing.get_args(hint) if part is not type(None))
+    return typing.Union[parts] if type(None) in typing.get_args(hint) else hint  # noqa: UP007 a tuple of types
+
+
+def sampling_default(cls: Any, base: SamplingParams, option: str) -> object:
+    """A sampling option where neither the user nor the model says anything."""
+    value = getattr(base.over(getattr(cls, "sampling", base), FALLBACK), option)
+    return Bare("that of the model") if option == "thinking" and value is None else value
 
 
 def _row(name: str, hint: Any, default: object, meaning: str, allowed: str) -> dict[str, str]:
@@ -116,7 +137,7 @@ def _type(hint: Any) -> str:
     if origin in (typing.Union, types.UnionType):
         return " or ".join("none" if part is type(None) else _type(part) for part in parts)
     if origin is tuple:
-        return f"list of {_type(parts[0])}"
+        return f"list of {_type(parts[0])}" if parts[-1] is ... else f"[{', '.join(map(_type, parts))}]"
     names = {int: "integer", float: "number", str: "text", bool: "true or false"}
     return names.get(hint, f"spec of a {re.sub('(?<!^)(?=[A-Z])', ' ', getattr(hint, '__name__', str(hint))).lower()}")
 

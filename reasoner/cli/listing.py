@@ -87,9 +87,11 @@ def _layout(rows: list[dict[str, Any]], width: int) -> "list[RenderableType]":
     from rich.padding import Padding
     from rich.table import Table
 
+    from reasoner.cli.details import sampling_default
     from reasoner.types import SamplingParams
 
-    sampling = {field.name: _text(field.default) for field in dataclasses.fields(SamplingParams)}
+    none = SamplingParams()
+    sampling = {each.name: _text(sampling_default(none, none, each.name)) for each in dataclasses.fields(none)}
     indent = INDENT if width >= NARROW else 4
     parts: list[RenderableType] = []
     for row in rows:
@@ -105,7 +107,7 @@ def _layout(rows: list[dict[str, Any]], width: int) -> "list[RenderableType]":
         line.add_row(name, row["what"])
         parts += [line, *([Padding(_written(own), (0, 0, 0, indent + 2))] if own else [])]
     if any(sampling.keys() <= row["options"].keys() for row in rows):
-        parts += ["", f"sampling defaults: {_written(sampling)}"]
+        parts += ["", f"sampling defaults, where the model has none of its own: {_written(sampling)}"]
     return parts
 
 
@@ -163,6 +165,7 @@ def _entries(kind: Any) -> list[dict[str, Any]]:
 
 
 def _options(cls: Any) -> dict[str, str]:
+    from reasoner.cli.details import sampling_default
     from reasoner.registry import options_of, sampling_options
     from reasoner.types import SamplingParams
 
@@ -175,7 +178,8 @@ def _options(cls: Any) -> dict[str, str]:
         if field.default_factory is not dataclasses.MISSING:
             continue
         if isinstance(field.default, SamplingParams):
-            shown |= {name: _text(getattr(field.default, option)) for name, option in sampling_options(cls).items()}
+            for name, option in sampling_options(cls).items():
+                shown[name] = _text(sampling_default(cls, field.default, option))
         else:
             shown[field.name] = "(required)" if field.default is dataclasses.MISSING else _text(field.default)
     return shown

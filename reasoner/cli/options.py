@@ -24,6 +24,7 @@ Completer = Callable[[click.Context, click.Parameter, str], list[Any]]
 
 LISTS: Final = ("strategies", "verifiers", "engines", "tasks", "rules", "answers", "models")
 """What `reasoner list` lists."""
+THINKING: Final = ("none", "low", "medium", "high")
 SPEC: Final = "NAME[:OPTION=VALUE,...]"
 PATH: Final = click.Path(path_type=Path)
 
@@ -69,7 +70,8 @@ def sampling_options(command: F) -> F:
     """The options that replace those of the same meaning in the strategy."""
     for add in (
         option("--max-tokens", type=int, metavar="N", section="Strategy", brief="The most tokens of a sample.",
-               help="The most tokens of a sample; replaces max_tokens of the strategy."),
+               help="The most tokens of a sample, thinking included; replaces max_tokens of the strategy.  [default: "
+                    "512, or 32,768 where the model thinks]"),
         option("--temperature", type=float, metavar="T", section="Strategy",
                brief="How random samples are: 0 is greedy.",
                help="How random samples are, 0 to 10, where 0 is greedy; replaces temperature of the strategy."),
@@ -78,6 +80,18 @@ def sampling_options(command: F) -> F:
     ):  # fmt: skip
         command = add(command)
     return command
+
+
+def thinking_option(*, several: bool = False) -> Callable[[F], F]:
+    """The option of how much the model thinks; `several` levels are an axis."""
+    levels = "none, low, medium or high, or at most so many tokens, as in 512 or 2k"
+    if several:
+        return option("--thinking", metavar="LEVEL,...", section="Strategy", brief="How much to think: 512,2k,8k.",
+                      help=f"How much a model that thinks does so: {levels}. Several levels, as in 512,2k,8k, are as "
+                           "many of each strategy.  [default: as the model does by itself]")  # fmt: skip
+    return option("--thinking", metavar="LEVEL", section="Strategy", shell_complete=words(*THINKING),
+                  help=f"How much a model that thinks does so: {levels}; replaces thinking of the strategy.  [default: "
+                       "as the model does by itself]")  # fmt: skip
 
 
 def engine_options(command: F) -> F:
@@ -118,8 +132,8 @@ def flag(name: str) -> str:
     return special.get(name, f"--{name.replace('_', '-')}")
 
 
-def with_sampling(spec: "Spec", **given: float | None) -> "tuple[Spec, set[str]]":
-    """The strategy's spec with `n`, `temperature` and `max_tokens` replaced where they are given, and which it lacks.
+def with_sampling(spec: "Spec", **given: str | float | None) -> "tuple[Spec, set[str]]":
+    """The strategy's spec with `n` and sampling options replaced where they are given, and which of them it lacks.
 
     Raises:
         UsageError: there is no such strategy.
@@ -164,11 +178,11 @@ def choose_strategy(
     effort: str | None = None,
     profile: str | None = None,
     abstain_below: float | None = None,
-    **sampling: float | None,
+    **sampling: str | float | None,
 ) -> "Strategy":
     """The strategy of --strategy with the options of `auto`, which is the default where one of them is given.
 
-    `sampling` are `n`, `temperature` and `max_tokens`, which replace those of the spec.
+    `sampling` are `n`, `temperature`, `max_tokens` and `thinking`, which replace those of the spec.
 
     Raises:
         UsageError: it is unknown, has no such options, or sets one of them too.

@@ -46,6 +46,8 @@ class _Prediction:
               help="Predict the cost of answering this share of questions correctly, 0 to 1.")  # fmt: skip
 @click.option("-b", "--budget", metavar="tokens=AMOUNT",
               help="Predict the accuracy for this budget, as in tokens=200k, which all questions share.")  # fmt: skip
+@click.option("--thinking", metavar="LEVEL,...",
+              help="Only what was measured at these thinking levels, as in 512,2k.  [default: all]")  # fmt: skip
 @click.option("--questions", type=int, default=1, show_default=True, metavar="M", help="The number of questions.")
 @click.option("-m", "--model", metavar="PATH_OR_ID",
               help="The model for the KV memory.  [default: the model that was measured]")  # fmt: skip
@@ -62,6 +64,7 @@ def command(
     task: str | None,
     target_accuracy: float | None,
     budget: str | None,
+    thinking: str | None,
     questions: int,
     model: str | None,
     kv_gib: float | None,
@@ -80,6 +83,7 @@ def command(
     from reasoner.calibration.planning import outlook, sequence_p95
     from reasoner.calibration.profile import read_profile
     from reasoner.cli.terminal import Terminal, columns
+    from reasoner.sampling import thinking_level
 
     tokens = _token_budget(budget, target_accuracy, questions)
     memory = _KvMemory(model, kv_gib, kv_dtype, context_tokens)
@@ -87,11 +91,13 @@ def command(
     try:
         read = read_profile(profile)
         family = read.family(task or "")
+        levels = [] if thinking is None else [thinking_level(level) for level in thinking.split(",")]
+        ways = outlook(family, levels)
         if target_accuracy is not None:
-            prediction = _cost_of(target_accuracy, outlook(family))
+            prediction = _cost_of(target_accuracy, ways)
         else:
             assert tokens is not None
-            prediction = _accuracy_for(tokens, questions, outlook(family))
+            prediction = _accuracy_for(tokens, questions, ways)
         predicted = _document(prediction, family, questions)
         if not math.isfinite(predicted["total_tokens_p95"]):
             raise OverflowError

@@ -209,6 +209,8 @@ class QuestionRun:
 
 def _no_answer(solution: "Solution") -> tuple[int, str]:
     """The exit code of a solution without an answer or an error, and why there is none."""
+    from reasoner.cli.summary import MAX_TOKENS_OPTION
+
     leader = solution.vote_state.leader
     if leader and solution.abstained:
         best = f"the best answer, {leader.text!r:.200}, is right with a probability of {solution.confidence:.2f}"
@@ -218,6 +220,8 @@ def _no_answer(solution: "Solution") -> tuple[int, str]:
         return EXHAUSTED, f"{solution.reason}: {way_out}"
     samples = solution.cost.samples
     which = "the only sample has no" if samples == 1 else f"none of {samples} samples has an"
+    if solution.cut.cut and solution.cut.cut == solution.cut.samples:
+        return OTHER, f"{which} answer: {solution.cut.line(MAX_TOKENS_OPTION)}"
     return OTHER, f"{which} answer: try more samples, a higher max_tokens or another --answer kind"
 
 

@@ -29,6 +29,7 @@ STARTED = time.perf_counter()
              "inside, best_of_n(n=4,of=refine(rounds=1)); `reasoner list strategies` shows all.  [default: "
              "self_consistency]")  # fmt: skip
 @options.sampling_options
+@options.thinking_option()
 @option("-b", "--budget", metavar="UNIT=AMOUNT,...", section="Strategy",
         brief="The most to spend, as in tokens=4k,seconds=30.",
         help="The most that may be spent, as in tokens=4k,seconds=30. Units: tokens, generated, samples, "
@@ -87,6 +88,7 @@ def command(
     n: int | None,
     temperature: float | None,
     max_tokens: int | None,
+    thinking: str | None,
     effort: str | None,
     profile: str | None,
     abstain_below: float | None,
@@ -139,6 +141,7 @@ def command(
         n=n,
         temperature=temperature,
         max_tokens=max_tokens,
+        thinking=thinking,
     )
     runs_on = options.choose_engine(engine, model_id=model, base_url=base_url)
     limits = Budget() if budget is None else Budget.parse(budget)

@@ -15,6 +15,7 @@ from reasoner.verifier import Verifier
 
 MAX_REASON_LENGTH = 500
 """Characters of a reason or a choice that are shown."""
+MAX_TOKENS_OPTION = "--max-tokens"
 SHOWN_SECONDS = 0.1
 """The start of a verifier is shown if it took at least this long; most take no time."""
 
@@ -33,6 +34,8 @@ def summary(
     """The vote, the cost, the budget, the time and the engine's notes, with a label each."""
     vote_state = solution.vote_state
     lines = [("vote", VoteSummary(vote_state).line)] if vote_state.samples or vote_state.votes else []
+    if cut := solution.cut.line(MAX_TOKENS_OPTION):
+        lines.append(("cut", cut))
     lines.append(("cost", cost_line(solution.cost, prices)))
     if str(budget):
         lines.append(("budget", f"{_budget(budget, solution.cost, prices)}; {solution.reason}"))

@@ -6,7 +6,7 @@ from typing import ClassVar
 from reasoner.engine import Engine, Rendered, SampleRequest, reset_caches
 from reasoner.errors import UsageError
 from reasoner.models.info import ModelInfo
-from reasoner.types import Completion, Prompt, TokenIds
+from reasoner.types import Completion, Prompt, SamplingParams, TokenIds
 
 
 @dataclass(slots=True)
@@ -38,10 +38,16 @@ class MixtureEngine:
 
     @property
     def model(self) -> ModelInfo:
-        """The members' models, with the shortest of their windows."""
+        """The members' models, with the shortest of their windows, and what all say of sampling."""
         models = [member.model for member in self.members]
         context = min((model.context for model in models if model.context), default=0)
-        return ModelInfo(" + ".join(model.name for model in models), context=context)
+        return ModelInfo(
+            " + ".join(model.name for model in models),
+            context=context,
+            thinking=next((model.thinking for model in models if model.thinking), None),
+            sampling=models[0].sampling if len({model.sampling for model in models}) == 1 else SamplingParams(),
+            served=all(model.served for model in models),
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:

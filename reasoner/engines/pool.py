@@ -74,8 +74,8 @@ class PoolEngine(FreeEngine):
         await asyncio.sleep(0)
         line = self._line(request)
         answer, length = line.answers[request.index], line.tokens[request.index]
-        cut = length > request.params.max_tokens
-        length = min(length, request.params.max_tokens)
+        cut = length > request.params.limit
+        length = min(length, request.params.limit)
         text = "" if cut or answer is None else rf"The answer is \boxed{{{answer}}}"
         request.meter.usage = usage = Usage(1, 1, length)
         return Completion(

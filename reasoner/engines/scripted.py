@@ -118,8 +118,8 @@ class ScriptedEngine(FreeEngine):
         ids, script, stop = self._generated(request)
         whole = len(ids)
         finish: FinishReason = "stop"
-        if len(ids) > request.params.max_tokens:
-            ids, stop, finish = ids[: request.params.max_tokens], None, "length"
+        if len(ids) > request.params.limit:
+            ids, stop, finish = ids[: request.params.limit], None, "length"
         logprobs = self._logprobs(request, ids)
         if request.floor and logprobs and (end := request.floor.tokens(logprobs.top)) < len(ids):
             ids, stop, finish = ids[:end], None, "abort"

@@ -150,7 +150,7 @@ class SimulatedEngine(FreeEngine):
         answer = source.choices(law.answers, law.weights or None)[0]
         text = "" if source.random() < law.silent else f"The answer is {answer}"
         full = thought + max(1, round(source.expovariate(1 / law.tokens)))
-        length = min(full, request.params.max_tokens)
+        length = min(full, request.params.limit)
         cut = full > length
         top_k = request.params.logprobs
         top = ((-0.5,) * top_k,) * length if top_k else ()

@@ -60,6 +60,7 @@ class OperationExecutor:
     history: QuestionHistory = EMPTY
     notes: list[str] = field(default_factory=list)
     """What was done differently from what the plan asked for."""
+    kept: set[str] = field(default_factory=set)  # the heads in the KV cache: one for each thinking level
 
     @property
     def all_notes(self) -> tuple[str, ...]:
@@ -122,15 +123,18 @@ class OperationExecutor:
     async def _room(self, rendered: Rendered, op: Sample) -> int:
         """How many tokens the context window and the reserve allow; less than 1 where nothing fits."""
         context = self.engine.model.context
-        if not context or rendered.token_ids is None:
-            return op.params.max_tokens
+        if not context:
+            return op.params.limit
         room = context - rendered.tokens
+        if rendered.token_ids is None:
+            # The prompt is shorter than its bound: only a limit that is most of the window is lowered.
+            return min(op.params.limit, max(room, context // 2))
         if room < 1:
             question = await self.render(self.question.prompt)
             if question.tokens >= context:
                 raise PromptTooLong(question.tokens, context)
             self.note(f"cut: a prompt of {rendered.tokens:,} tokens filled the context window of {context:,}")
-        return min(op.params.max_tokens, room - op.reserve if room > op.reserve else room)
+        return min(op.params.limit, room - op.reserve if room > op.reserve else room)
 
     async def render(self, prompt: Prompt) -> Rendered:
         """The prompt as the engine reads it."""
@@ -192,7 +196,7 @@ class OperationExecutor:
         except BaseException as failure:
             why: Why = "deadline" if deadline.expired() else "cancelled" if is_cancellation(failure) else "lost"
             usage = None if request.meter.usage and request.meter.usage.fault else request.meter.usage
-            spent = usage or Usage(request.rendered.tokens, 0, request.params.max_tokens)
+            spent = usage or Usage(request.rendered.tokens, 0, request.params.limit)
             cost = self.cost(spent, seconds=time.monotonic() - began, cancelled=True, counted_as=books.counted_as)
             self.settle(reservation, cost, partial(books.dropped, why, usage, cost))
             if is_cancellation(failure):
@@ -211,13 +215,14 @@ class OperationExecutor:
         request.meter.usage = Usage()
         grown = len(request.prompt.token_ids)
         head = (request.prompt.head_digest, request.rendered.tokens - grown)
-        pieces, limit = (head, (digest, grown)), request.params.max_tokens
+        pieces, limit = (head, (digest, grown)), request.params.limit
         kind = (replace(request.params, max_tokens=1), grown > 0)
         charge = await self.kv_limiter.enter(pieces, kind=kind, limit=limit, priority=self.priority)
         if charge.waited:
             self.note(f"narrowed: not all sequences fit the KV cache's {self.kv_limiter.capacity:,} tokens at once")
-        if head[0] == self.question.prompt.head_digest:
+        if head[0] == self.question.prompt.at_level(request.prompt.thinking_level).head_digest:
             self.kv_limiter.keep(*head)
+            self.kept.add(head[0])
         request.meter.usage = None
         passed()
         completion: Completion | None = None
@@ -259,6 +264,7 @@ class OperationExecutor:
             samples=int(counted_as == "sample" and usage != Usage()),
             flops=flops,
             seconds=seconds,
+            thinking_tokens=usage.thinking_tokens,
         )
 
     def cost_of(self, completion: Completion, *, counted_as: CountedAs = "sample") -> Cost:
@@ -269,7 +275,8 @@ class OperationExecutor:
         """Release what the question holds in the budget and in the KV cache."""
         self.admission.close()
         if self.kv_limiter:
-            self.kv_limiter.release(self.question.prompt.head_digest)
+            for head in self.kept:
+                self.kv_limiter.release(head)
 
     async def prefill(self, op: Prefill) -> Prompt:
         """The prompt with a text appended to the reply, with its token ids where they are known."""

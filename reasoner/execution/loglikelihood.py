@@ -12,12 +12,12 @@ from reasoner.engine import Rendered, SampleRequest
 from reasoner.errors import BudgetExhausted, PromptTooLong, UsageError
 from reasoner.execution.executor import Bookkeeping, OperationExecutor
 from reasoner.operations import NOT_MEASURED, LogLikelihood, TextLikelihood
+from reasoner.sampling import ONE_TOKEN
 from reasoner.trace.events import LikelihoodsMeasured
-from reasoner.types import CANCELLED, SamplingParams, TokenIds, Usage
+from reasoner.types import CANCELLED, TokenIds, Usage
 
 MAX_WATCHED: Final = 128
 """Tokens that one request may watch."""
-ONE_TOKEN = SamplingParams(temperature=0.0, max_tokens=1)
 WAY_OUT = "use vLLM in this program, as by --engine vllm"
 Logprobs = dict[tuple[TokenIds, int], float]
 """The log-probability of each token after the token ids that lead to it."""

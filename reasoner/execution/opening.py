@@ -119,6 +119,8 @@ class RunContext:
     each: Budget | None
     run: Ledger
     history: Mapping[str, QuestionHistory]
+    notes: Sequence[str] = ()
+    """What holds for all questions and is not as the user may expect."""
     progress: Progress = field(default_factory=asyncio.Queue)
     scheduler: Scheduler | None = None
     _floors: _Floors | None = None
@@ -152,7 +154,16 @@ class RunContext:
         admission = Admission(ledger, self._queues)
         comparisons = Comparisons(question, self.comparer, recorder, history)
         executor = OperationExecutor(
-            question, self.engine, admission, self._kv_limiter, recorder, comparisons, self.seed, index, history
+            question,
+            self.engine,
+            admission,
+            self._kv_limiter,
+            recorder,
+            comparisons,
+            self.seed,
+            index,
+            history,
+            list(self.notes),
         )
         if self._floors and not history.attempts:
             await self._floors.hold(executor)

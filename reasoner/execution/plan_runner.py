@@ -15,9 +15,11 @@ from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.launching import Passed, SequenceIds, Started, each, sample_all
 from reasoner.execution.loglikelihood import measure_likelihoods
 from reasoner.execution.rating import rate
-from reasoner.execution.replies import RatingFailures, Replies
+from reasoner.execution.replies import CutCounter, RatingFailures, Replies
+from reasoner.execution.sampling import resolved
 from reasoner.execution.scheduler import ScheduledQuestion
 from reasoner.execution.verdicts import Verdicts
+from reasoner.models.defaults import limits_of
 from reasoner.models.info import ModelInfo
 from reasoner.solution import INTERRUPTED, EndedBy, Proposal, Solution
 from reasoner.strategy import CalibratedStrategy, StopRule, Strategy
@@ -65,11 +67,13 @@ class PlanRunner:
     _failures: RatingFailures = field(default_factory=RatingFailures)
     _verdicts: Verdicts | None = field(init=False)
     """Where the answer space may ask the model."""
+    _cut: CutCounter = field(init=False)
 
     def __post_init__(self) -> None:
         space = self.executor.question.space
         asks = extracts_by_model(space) or self.executor.comparisons.by_model
         self._verdicts = Verdicts(self.executor) if asks else None
+        self._cut = CutCounter(frozenset(limits_of(self.strategy)))
 
     async def solve(self) -> Solution:
         """The solution; a failure is in its `error`. On cancellation, work in flight is booked and the trace closed."""
@@ -96,6 +100,7 @@ class PlanRunner:
             tuple(note.text for note in self._remarks),
             end.confidence,
             self._text(end.answer),
+            self._cut.counts,
             unrated=self._failures.unrated,
         )
 
@@ -137,6 +142,7 @@ class PlanRunner:
             cost=self.executor.admission.ledger.settled,
             notes=self._notes,
             confidence=end.confidence,
+            cut=self._cut.counts,
         )
 
     async def _run(self) -> _End:
@@ -212,6 +218,7 @@ class PlanRunner:
     async def _perform(self, op: ops.Operation) -> object:
         match op:
             case ops.Sample():
+                op = resolved(op, self.executor)
                 sequences = self._name(op)
                 with self.scheduled.blocking() if self.scheduled else nullcontext():
                     return self._see_completions(await self._sample(sequences, op, lambda: None, interruptible=False))
@@ -322,7 +329,10 @@ class PlanRunner:
         async with scheduled.draw() if scheduled else nullcontext():
             completions = await sample_all(sequences, sample, passed, history.extent)
             self._check_refusals(sequences.op, completions)
-        return tuple(completion for completion in completions if not isinstance(completion, BudgetExhausted))
+        drawn = tuple(completion for completion in completions if not isinstance(completion, BudgetExhausted))
+        for completion in drawn:
+            self._cut.add(op.params.limit, completion)
+        return drawn
 
     async def _score(self, number: int, op: ops.Score | ops.ComparePair) -> tuple[Rating, ...]:
         if self.verifier is None:
@@ -352,6 +362,7 @@ class PlanRunner:
     def _start(self, start: ops.Start) -> ops.Handle:
         op = start.op
         if isinstance(op, ops.Sample):
+            op = resolved(op, self.executor)
             # A stop rule of the run ends the plan at any proposal, also if the plan promised to wait.
             interruptible = start.cancellable or self.stop is not None
             sequences = self._name(op, start.times)

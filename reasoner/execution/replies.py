@@ -1,9 +1,10 @@
 """The replies of one question so far, to say at its end which of them gives the answer."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from reasoner.summary import CutSamples
 from reasoner.types import CANCELLED, NOT_RATED, Answer, AnswerSpace, Completion, Rating
 
 
@@ -13,6 +14,24 @@ class _Standing(NamedTuple):
     ended: bool
     rating: float
     rank: int
+
+
+@dataclass(slots=True)
+class CutCounter:
+    """How many samples of one question were cut; `limits` are the most tokens of a chain of its strategy."""
+
+    limits: frozenset[int]
+    counts: CutSamples = CutSamples()
+
+    def add(self, granted: int, completion: Completion) -> None:
+        """Count a sequence, as cut if its chain reached its own limit, not that of a step or a budget."""
+        cut, limit = self.counts, granted + len(completion.prompt.token_ids)
+        at_limit = completion.finish_reason == "length" and completion.usage.generated_tokens >= granted
+        if at_limit and limit in self.limits:
+            thinking = cut.thinking + completion.unclosed
+            self.counts = CutSamples(cut.cut + 1, cut.samples + 1, thinking, max(cut.max_tokens, limit))
+        else:
+            self.counts = replace(cut, samples=cut.samples + 1)
 
 
 @dataclass(slots=True)

@@ -27,6 +27,7 @@ from reasoner.execution.arguments import (
     plugins,
 )
 from reasoner.execution.opening import CONCURRENCY, RunContext, check_ids, open_questions
+from reasoner.models.defaults import resolve
 from reasoner.registry import DEFAULT_ENGINE, DEFAULT_STRATEGY, spec_of
 from reasoner.solution import Solution
 from reasoner.strategy import StopRule, Strategy
@@ -81,8 +82,8 @@ async def solve_each(
 
     Raises:
         EngineUnavailable: the engine, or what the verifier runs on, cannot be started.
-        UsageError: an argument has a wrong type or text, two questions have the same id, or the budget cannot be
-            counted with this engine or without prices.
+        UsageError: an argument has a wrong type or text, two questions have the same id, the budget cannot be counted
+            with this engine or without prices, or a thinking level is given for a model that does not think.
     """
     asked = as_questions(questions)
     limits = _Limits(as_budget(budget, "budget"), as_budget(each, "each"), as_prices(prices))
@@ -133,13 +134,17 @@ async def _solve_each(
     if verifier is not None:
         await verifier.start(engine)
     _check_flops(engine, budget, each)
+    noted: dict[str, None] = {}
+    resolved = resolve(strategy, engine.model, lambda line: noted.update({line: None}))
+    notes = tuple(noted)
     facts = RunFacts(
         strategy=spec_of(strategy),
+        resolved=spec_of(resolved),
         verifier=spec_of(verifier) if verifier else "",
         engine=engine.name,
         engine_spec=spec_of(engine),
         model=engine.model,
-        notes=engine.notes,
+        notes=(*engine.notes, *notes),
         budget=stated,
         seed=seed,
     )
@@ -149,7 +154,7 @@ async def _solve_each(
         spent = sum((history[question.id].spent for question in all_questions if question.id in history), spent)
     run = Ledger(budget, prices=prices, spent=spent)
     comparing = comparer or Equivalence()
-    context = RunContext(strategy, verifier, stop, engine, comparing, trace, seed, facts, each, run, history)
+    context = RunContext(resolved, verifier, stop, engine, comparing, trace, seed, facts, each, run, history, notes)
     if shared:
         context.share(allocation, all_questions)
     stream = open_questions(questions, context, concurrency)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from reasoner.budget import Cost
 from reasoner.engine import Rendered, SampleRequest, limits_thinking
 from reasoner.errors import BudgetExhausted, EngineError
+from reasoner.models.defaults import resolved_params
 from reasoner.models.thinking import split
 from reasoner.operations import Sample
 from reasoner.trace.events import Thought
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
     from reasoner.execution.executor import OperationExecutor
 
 NO_ROOM: Final = "cut: after thinking, the budget had no room left for an answer"
+
+
+def resolved(op: Sample, executor: "OperationExecutor") -> Sample:
+    """The operation with all sampling parameters, and its prompts at its thinking level."""
+    params = resolved_params(op.params, executor.engine.model, executor.note)
+    if params.thinking is None:
+        return op if params is op.params else replace(op, params=params)
+    prompts = tuple(prompt.at_level(params.thinking) for prompt in op.prompts)
+    return replace(op, prompts=prompts, params=params)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from reasoner.models.thinking import ThinkingProfile
+from reasoner.sampling import SamplingParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,8 @@ class ModelInfo:
     `context` is the window in tokens, prompt and generation together. A token passes through `active_parameters`, 0
     for all `parameters`. `head_dim` is the mean of the sizes of a key and a value. `kv_bytes_per_element` is 2 for a
     16-bit cache. `caches` are the layers that have a KV cache, empty if all have one of `kv_heads` x `head_dim` keys
-    and values. `thinking` says how it thinks; None for a model that does not.
+    and values. `thinking` says how it thinks; None for a model that does not. `sampling` is what its generation config
+    says of sampling. With `served`, a server runs it that has values of its own for what is unknown here.
     """
 
     name: str
@@ -43,6 +45,8 @@ class ModelInfo:
     active_parameters: int = 0
     caches: tuple[CachedLayers, ...] = ()
     thinking: ThinkingProfile | None = None
+    sampling: SamplingParams = SamplingParams()
+    served: bool = False
 
     @property
     def attention(self) -> str:

@@ -14,6 +14,7 @@ from reasoner.budget import Cost
 from reasoner.models.info import ModelInfo
 from reasoner.operations import NOT_MEASURED, TextLikelihood
 from reasoner.solution import EndedBy
+from reasoner.summary import CutSamples
 from reasoner.trace.jsonl import JsonlWriter, open_end, open_new, read_lines
 from reasoner.trace.record import VERSION, Record, Work
 from reasoner.types import (
@@ -30,7 +31,7 @@ from reasoner.types import (
     TokenIds,
     Usage,
     VoteState,
-)
+)  # fmt: skip
 
 if TYPE_CHECKING:
     # Imported only where a trace is read or written: importing pydantic takes longer than a question to a server.
@@ -53,9 +54,9 @@ class Began(Record):
     event: Literal["began"] = "began"
     text: str
     answer_space: str
-    answer_rules: int = 1
-    """The version of the answer space's rules."""
+    answer_rules: int = 1  # the version of the answer space's rules
     strategy: str
+    resolved: str = ""  # the strategy with the sampling parameters as they apply to the model
     verifier: str
     engine: str
     engine_spec: str = ""
@@ -313,6 +314,7 @@ class Ended(Record):
     notes: tuple[str, ...]
     confidence: float | None = None
     """The calibrated probability that the answer is right; None without a calibration."""
+    cut: CutSamples = CutSamples()
     repeated: ClassVar[bool] = False
 
 

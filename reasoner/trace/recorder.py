@@ -37,6 +37,7 @@ class RunFacts:
     """What a trace says of the run as a whole; specs as the registry reads them."""
 
     strategy: str
+    resolved: str
     verifier: str
     engine: str
     engine_spec: str

@@ -42,12 +42,13 @@ class AbMcts:
     """
 
     uses_verifier: ClassVar[bool] = True
+    sampling: ClassVar[SamplingParams] = SamplingParams(temperature=0.8)
 
     n: int = 16
     prior: Prior = "normal"
     concurrency: int = 4
     selector: Selector = "argmax"
-    params: SamplingParams = SamplingParams(temperature=0.8)
+    params: SamplingParams = SamplingParams()
 
     def __post_init__(self) -> None:
         check_n(self.n)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, UsageError, require_choice
@@ -25,8 +25,6 @@ from reasoner.voting import Tally
 from reasoner_strategies._voting.pool import RunningVote, proposed, rated_choice, vote
 from reasoner_strategies._voting.stopping_vote import WINDOW, OrderedSampling, check_stop, cost_of
 
-PARAMS = SamplingParams(temperature=0.8)
-
 
 @dataclass(frozen=True, slots=True)
 class BestOfN:
@@ -43,9 +41,11 @@ class BestOfN:
     its answer comes from.
     """
 
+    sampling: ClassVar[SamplingParams] = SamplingParams(temperature=0.8)
+
     n: int = 16
     selector: Literal["argmax", "weighted"] = "argmax"
-    params: SamplingParams = PARAMS
+    params: SamplingParams = SamplingParams()
     of: Strategy | None = None
     stop: StopRule | None = None
     window: int = WINDOW
@@ -53,7 +53,7 @@ class BestOfN:
     def __post_init__(self) -> None:
         check_n(self.n)
         require_choice(self.selector, "selector", ("argmax", "weighted"))
-        if self.of is not None and self.params != PARAMS:
+        if self.of is not None and self.params != SamplingParams():
             raise UsageError("with `of`, sampling options belong to that strategy: set them there")
         check_stop(self.stop, self.window, self.of)
 

@@ -92,7 +92,7 @@ class BudgetForcing:
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Think, close, answer."""
-        reserve = min(self.answer_tokens, max(1, self.params.max_tokens // 2))
+        reserve = min(self.answer_tokens, max(1, self.params.limit // 2))
         profile = (yield from model_info()).thinking
         if profile and not (self.waits or self.min_thinking):
             return (yield from self._capped(question, reserve))
@@ -115,7 +115,7 @@ class BudgetForcing:
 
     def _capped(self, question: Question, reserve: int) -> Plan[Answer | None]:
         """One request, in which the engine ends thinking at its maximum."""
-        cap = min(self.max_thinking, self.params.max_tokens - reserve)
+        cap = min(self.max_thinking, self.params.limit - reserve)
         params = replace(self.params, max_tokens=cap + reserve)
         [reply] = yield from sample(question.prompt.at_level(cap or NO_THINKING), params=params)
         answer = question.read(reply)
@@ -132,7 +132,7 @@ class BudgetForcing:
     def _think(self, question: Question, start: Prompt, reserve: int, marker: Marker) -> Plan[Thought]:
         """Think up to the end, or as far as the budget allows; propose the answers read from it."""
         params = marker.ending(self.params)
-        cap = min(self.max_thinking, params.max_tokens - reserve)
+        cap = min(self.max_thinking, params.limit - reserve)
         prompt, answer, why, used, waits = start, None, "cut", 0, 0
         while used < cap:
             try:

@@ -76,12 +76,8 @@ class DeepConf:
             raise UsageError(
                 f"logprobs must be from 1 to 20, as confidence is made of them (got {self.params.logprobs})"
             )
-        if self.window is not None and self.window > self.params.max_tokens:
-            longest = self.params.max_tokens
-            raise UsageError(
-                f"window={self.window} never fills, so nothing is cut: max_tokens is {longest}; "
-                f"set window to {max(1, longest // 2)} or less, or raise max_tokens"
-            )
+        if self.params.max_tokens is not None:
+            self.check_sampling()
         require_choice(self.part, "part", get_args(Part))
         if self.mode == "online" and self.part != "all":
             raise UsageError(f"part={self.part} is for mode=offline: online, a trace is cut by all of its tokens")
@@ -91,9 +87,22 @@ class DeepConf:
         if self.mode == "offline" and online != (WARMUP, CONSENSUS, CONCURRENCY):
             raise UsageError("warmup, consensus and concurrency have no effect offline: leave them out, or mode=online")
 
+    def check_sampling(self) -> None:
+        """Check that the window fits into a trace.
+
+        Raises:
+            UsageError: it does not.
+        """
+        longest = self.params.limit
+        if self.window is not None and self.window > longest:
+            raise UsageError(
+                f"window={self.window} never fills, so nothing is cut: max_tokens is {longest}; "
+                f"set window to {max(1, longest // 2)} or less, or raise max_tokens"
+            )
+
     @property
     def _window(self) -> int:
-        return self.window or max(1, min(MAX_WINDOW, self.params.max_tokens // WINDOWS))
+        return self.window or max(1, min(MAX_WINDOW, self.params.limit // WINDOWS))
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw traces, weight them, vote."""

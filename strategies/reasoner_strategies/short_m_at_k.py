@@ -35,7 +35,7 @@ class ShortMAtK:
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Advance all chains until `m` have finished."""
-        stepping = lockstep(self.params, self.every or max(64, self.params.max_tokens // 64))
+        stepping = lockstep(self.params, self.every or max(64, self.params.limit // 64))
         chains, vote_state, ended = [stepping.root(question)] * self.k, VoteState(), 0
         while any(chain.open for chain in chains):
             try:

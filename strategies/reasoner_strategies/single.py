@@ -13,7 +13,7 @@ from reasoner_strategies._voting.pool import proposed, vote
 
 @dataclass(frozen=True, slots=True)
 class Single:
-    """One sequence, greedy unless `temperature` says otherwise (chain of thought: Wei 2022, 2201.11903).
+    """One sequence, greedy unless `temperature` is given or the model thinks (chain of thought: Wei 2022, 2201.11903).
 
     `instruction` is added at the end of the user turn, as in "Let's think step by step." (Kojima 2022, 2205.11916).
     `shots` are questions and answers in turn, shown before the question as earlier turns of the chat. A raw prompt gets
@@ -23,8 +23,9 @@ class Single:
     """
 
     uses_verifier: ClassVar[bool] = False
+    sampling: ClassVar[SamplingParams] = SamplingParams(temperature=0.0)
 
-    params: SamplingParams = SamplingParams(temperature=0.0)
+    params: SamplingParams = SamplingParams()
     instruction: str = ""
     shots: tuple[str, ...] = ()
 

@@ -29,12 +29,13 @@ class SpeculativeRejection:
     """
 
     uses_verifier: ClassVar[bool] = True
+    sampling: ClassVar[SamplingParams] = SamplingParams(temperature=0.8)
 
     n: int = 16
     alpha: float = 0.5
     every: int = 128
     selector: Literal["argmax", "weighted"] = "argmax"
-    params: SamplingParams = SamplingParams(temperature=0.8)
+    params: SamplingParams = SamplingParams()
 
     def __post_init__(self) -> None:
         require(self.n, "n", at_least=1, at_most=MAX_CHAINS)

@@ -56,6 +56,7 @@ class TreeOfThoughts(StepOptions):
     """
 
     uses_verifier: ClassVar[bool] = False
+    sampling: ClassVar[SamplingParams] = SamplingParams(temperature=0.7)
 
     mode: Mode = "bfs"
     b: int = BREADTH
@@ -66,7 +67,6 @@ class TreeOfThoughts(StepOptions):
     expansions: int = 100
     selector: Selector = "argmax"
     max_steps: int = field(default=10, kw_only=True)
-    params: SamplingParams = field(default=SamplingParams(temperature=0.7), kw_only=True)
 
     def __post_init__(self) -> None:
         require_choice(self.mode, "mode", get_args(Mode))
@@ -243,7 +243,7 @@ class _Search:
         return list(votes) if any(votes) else [None] * len(states)
 
     def _ask(self, prompts: tuple[Prompt, ...], n: int) -> Plan[tuple[Completion, ...]]:
-        params = replace(self.options.params, max_tokens=min(self.options.params.max_tokens, JUDGEMENT_TOKENS))
+        params = replace(self.options.params, max_tokens=min(self.options.params.limit, JUDGEMENT_TOKENS))
         replies: tuple[Completion, ...] = yield Sample(prompts, n, params, reserve=self.options.reserve, answers=False)
         return replies
 

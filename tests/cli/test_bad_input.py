@@ -160,6 +160,8 @@ def test_samples_without_any_answer(run: Run) -> None:
     assert (ended.code, ended.out) == (1, "")
     assert "none of 8 samples has an answer" in ended.error
     assert "the only sample has no answer" in run("solve", "q", "-e", "simulated", "-s", "single:max_tokens=1").error
+    cut = run("solve", "q", "-e", "simulated:tokens=1e9", "-n", "3", "--max-tokens", "20").error
+    assert "none of 3 samples has an answer: 3 of 3 samples were cut at max_tokens=20: raise --max-tokens" in cut
 
 
 def test_a_deadline_before_any_answer(run: Run) -> None:

@@ -11,7 +11,7 @@ from tests.cli.command import Run
 SIMULATED = ("-e", "simulated")
 JSON_KEYS = {
     *("question_id", "question", "answer", "votes", "samples", "answered", "share", "tied", "tie"),
-    *("text", "completions", "cost", "budget", "ended_by", "reason", "error"),
+    *("text", "completions", "cost", "cut", "budget", "ended_by", "reason", "error"),
     *("strategy", "verifier", "engine", "model", "notes", "remarks", "unrated", "confidence", "seed", "proposals"),
 }
 

@@ -68,7 +68,7 @@ def test_usage_is_the_rendered_prompt_and_what_was_generated_within_the_limit(ma
             rendered = await engine.render(QUESTION.prompt)
             assert one.usage.prompt_tokens == rendered.tokens
             assert 0 <= one.usage.cached_tokens < one.usage.prompt_tokens
-            assert len(one.token_ids) == one.usage.generated_tokens <= PARAMS.max_tokens
+            assert len(one.token_ids) == one.usage.generated_tokens <= PARAMS.limit
             assert (one.prompt, one.index) == (QUESTION.prompt, index)
             assert one.finish_reason in ("stop", "length")
             assert one.logprobs is not None
@@ -128,7 +128,7 @@ def test_the_meter_says_what_a_cancelled_request_cost(make: Make, tmp_path: Path
         usage = request.meter.usage
         assert usage is not None
         assert usage.prompt_tokens == rendered.tokens
-        assert usage.generated_tokens <= PARAMS.max_tokens
+        assert usage.generated_tokens <= PARAMS.limit
 
     asyncio.run(test())
 

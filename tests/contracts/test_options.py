@@ -73,6 +73,13 @@ SAMPLING = {
     "stop": "[@@,##]",
     "stop_token_ids": "[3,4]",
     "logprobs": "3",
+    "presence_penalty": "0.5",
+    "frequency_penalty": "0.25",
+    "repetition_penalty": "1.25",
+    "logit_bias": "[[7,-1.5]]",
+    "bad_words": "[no,never]",
+    "thinking": "none",
+    "stop_in_thinking": "true",
 }
 
 

@@ -35,7 +35,7 @@ def test_preempted_sequences_are_counted_and_the_limiter_avoids_them(small: Vllm
     assert not meters[0].preemptions, "the first of the highest priority is preempted last"
     for meter in meters:
         assert meter.usage is not None
-        assert meter.usage.generated_tokens <= LONG.max_tokens
+        assert meter.usage.generated_tokens <= LONG.limit
 
     solution = solve_sync(Question.of(ESSAY, space="text"), SelfConsistency(SEQUENCES, LONG), small)
     assert [note.split(":")[0] for note in solution.notes] == ["narrowed"]

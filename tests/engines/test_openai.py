@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 
+from reasoner import solve
 from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines.openai import OpenAIEngine
+from reasoner.trace.events import Began, Event
 from reasoner.types import Completion, Logprobs, Message, Prompt, SamplingParams, Usage
+from reasoner_strategies import BestOfN, Single
 from tests.engines.fake_server import FakeServer
 from tests.engines.fake_tokenizer import EOS, spell, spell_chat
+from tests.helpers import Judge
 
 ASKED = Prompt.chat("2+2?", system="Be brief.")
 TURNS = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "2+2?"}]
@@ -66,6 +70,11 @@ def test_token_ids_and_every_option_are_sent() -> None:
             logprobs=2,
             stop=("\n", "##"),
             stop_token_ids=(5,),
+            presence_penalty=1.5,
+            frequency_penalty=0.0,
+            repetition_penalty=1.0,
+            logit_bias=((7, -100),),
+            bad_words=("no",),
         )
         assert server.sent("/v1/completions") == [
             {
@@ -77,7 +86,11 @@ def test_token_ids_and_every_option_are_sent() -> None:
                 "top_p": 0.9,
                 "top_k": 40,
                 "min_p": 0.1,
+                "presence_penalty": 1.5,
+                "frequency_penalty": 0.0,
                 "repetition_penalty": 1.0,
+                "logit_bias": {"7": -100},
+                "bad_words": ["no"],
                 "seed": 41,
                 "stop": ["\n", "##"],
                 "stop_token_ids": [5],
@@ -89,12 +102,39 @@ def test_token_ids_and_every_option_are_sent() -> None:
         ]
 
 
-def test_a_vllm_server_is_told_the_cuts_that_the_models_own_files_would_set() -> None:
+def test_what_is_not_given_is_left_to_the_servers_own_values() -> None:
     with FakeServer() as server:
         drawn(server)
         (body,) = server.sent("/v1/completions")
-        assert (body["top_k"], body["min_p"], body["repetition_penalty"]) == (0, 0.0, 1.0)
-        assert body.keys().isdisjoint({"stop", "stop_token_ids", "logprobs"})
+        assert body.keys() == {
+            "model", "prompt", "return_token_ids", "max_tokens", "seed", "stream", "stream_options"
+        }  # fmt: skip
+
+
+def test_a_run_sends_what_was_given_or_preferred_and_records_it() -> None:
+    events: list[Event] = []
+    with FakeServer() as server, text_only() as plain:
+        for each, temperature in ((server, 0.8), (plain, 0.2)):
+            strategy = BestOfN(n=1, params=SamplingParams(temperature=None if temperature == 0.8 else temperature))
+            engine = OpenAIEngine(base_url=each.url)
+            asyncio.run(solve("2+2?", strategy, engine, verifier=Judge(), trace=events.append))
+            (body,) = each.sent("/v1/completions") or each.sent("/v1/chat/completions")
+            assert body["temperature"] == temperature
+            assert body["max_tokens"] == (
+                475 if each is server else 512
+            )  # the window of the first has no room for more
+            assert body.keys().isdisjoint({"top_p", "top_k", "min_p", "repetition_penalty"})
+    recorded = [event.resolved for event in events if isinstance(event, Began)]
+    assert recorded == ["best_of_n:n=1,temperature=0.8,max_tokens=512", "best_of_n:n=1,temperature=0.2,max_tokens=512"]
+
+
+def test_a_limit_beyond_the_window_is_lowered_also_where_only_a_bound_of_the_prompt_is_known() -> None:
+    with FakeServer(vllm=False, owner="someone", context=None) as server:
+        engine = OpenAIEngine(base_url=server.url, context=4096)
+        for asked, sent in ((512, 512), (30_000, range(3500, 4096))):
+            asyncio.run(solve("2+2?", Single(SamplingParams(max_tokens=asked)), engine))
+            limit = server.sent("/v1/chat/completions")[-1]["max_tokens"]
+            assert limit == sent if isinstance(sent, int) else limit in sent
 
 
 def test_a_completion_holds_what_the_server_sent() -> None:
@@ -193,9 +233,7 @@ def test_a_text_server_gets_messages_and_only_what_openai_defines() -> None:
             {
                 "model": "tiny",
                 "messages": TURNS,
-                "temperature": 0.7,
                 "max_tokens": 32,
-                "top_p": 1.0,
                 "seed": 41,
                 "stop": ["##"],
                 "logprobs": True,

@@ -156,4 +156,4 @@ def test_a_window_that_clamps_a_chain_clamps_its_replay(tmp_path: Path) -> None:
     solution, live = twice(tmp_path / "t.jsonl", engine, SelfConsistency(3, SHORT), budget=Budget(tokens=60))
     assert solution.cost.tokens <= 60
     lengths = {event.usage.generated_tokens for event in live if isinstance(event, Sampled)}
-    assert max(lengths) < SHORT.max_tokens
+    assert max(lengths) < SHORT.limit

@@ -152,7 +152,7 @@ def test_without_a_budget_no_more_are_in_flight_than_an_engine_computes(strategy
 
 
 def test_those_that_wait_for_the_cache_all_get_in() -> None:
-    engine = Counted(varied, pause=jumbled(1), capacity=int((TOKENS + 4 * SHORT.max_tokens) / 0.9) + 2)
+    engine = Counted(varied, pause=jumbled(1), capacity=int((TOKENS + 4 * SHORT.limit) / 0.9) + 2)
     solution, _ = solved(SelfConsistency(500, SHORT), engine)
     assert solution.cost.samples == 500
     # The replies are shorter than they may be, so more than 4 fit.
@@ -248,7 +248,7 @@ def test_what_is_not_launched_yet_can_be_cancelled_and_is_never_drawn() -> None:
         return None
 
     # So little fits the cache that most wait.
-    engine = ScriptedEngine(says("7"), pause=pause, capacity=TOKENS + 4 * PARAMS.max_tokens)
+    engine = ScriptedEngine(says("7"), pause=pause, capacity=TOKENS + 4 * PARAMS.limit)
     run = Run(plan, engine)
     assert run.error is None
     assert sorted(seen) == sorted(set(range(300)) - {0, 5, 299, 280})

@@ -228,7 +228,7 @@ class Runaway(ScriptedEngine):
 
     async def sample(self, request: SampleRequest) -> Completion:
         one = await ScriptedEngine.sample(self, request)
-        return replace(one, usage=replace(one.usage, generated_tokens=request.params.max_tokens + 1))
+        return replace(one, usage=replace(one.usage, generated_tokens=request.params.limit + 1))
 
 
 def test_an_engine_that_takes_more_than_it_was_granted_is_stopped() -> None:

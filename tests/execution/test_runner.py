@@ -239,7 +239,7 @@ def test_a_budget_for_each_bounds_every_single_one() -> None:
 def test_questions_that_wait_for_one_budget_all_get_some_of_it() -> None:
     # Room for two at a time; all that is asked for fits in the end.
     each = TOKENS + REPLY
-    budget = Budget(tokens=8 * each + 2 * (TOKENS + SHORT.max_tokens))
+    budget = Budget(tokens=8 * each + 2 * (TOKENS + SHORT.limit))
     solutions = solve_many_sync(questions(4), SelfConsistency(2, SHORT), ScriptedEngine(says("7")), budget=budget)
     assert [solution.cost.samples for solution in solutions] == [2] * 4
     assert all(solution.ended_by == "strategy" for solution in solutions)

@@ -187,7 +187,7 @@ def test_a_step_is_what_ends_it() -> None:
     assert run.key == "7"
     run = search(BeamSearch(4, 2, step="", step_tokens=3, max_steps=5), StepWorld().engine())
     assert [request.params.max_tokens for request in run.requests[:16]] == [3] * 16
-    assert max(request.params.max_tokens for request in run.requests[16:]) > 3
+    assert max(request.params.limit for request in run.requests[16:]) > 3
     assert run.key in ("7", "8")
 
 

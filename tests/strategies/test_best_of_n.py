@@ -1,15 +1,17 @@
 """Best-of-N, as a pure plan."""
 
+from dataclasses import replace
 from typing import Literal
 
 import pytest
 
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, UsageError
+from reasoner.sampling import FALLBACK
 from reasoner.strategy import Operation, Plan, Propose, Sample, Score
-from reasoner.types import Answer, Completion, Rating, SamplingParams, VoteState
+from reasoner.types import Answer, Completion, Rating, VoteState
 from reasoner_strategies import BestOfN
-from tests.helpers import completion, finish, number_question
+from tests.helpers import as_run, completion, finish, number_question
 
 QUESTION = number_question()
 REFUSED = BudgetExhausted("tokens", needed=9, free=0, limit=5)
@@ -28,8 +30,8 @@ def ratings(*values: float | None) -> tuple[Rating, ...]:
 
 def begun(samples: tuple[Completion, ...], selector: Selector = "argmax") -> tuple[Plan[Answer | None], Propose]:
     """A plan that has its samples, and the majority it proposed."""
-    plan = BestOfN(len(samples), selector).plan(QUESTION)
-    assert next(plan) == Sample((QUESTION.prompt,), len(samples), SamplingParams(temperature=0.8))
+    plan = as_run(BestOfN(len(samples), selector)).plan(QUESTION)
+    assert next(plan) == Sample((QUESTION.prompt,), len(samples), replace(FALLBACK, temperature=0.8))
     majority = plan.send(samples)
     assert isinstance(majority, Propose)
     return plan, majority

@@ -62,7 +62,7 @@ class SearchTree:
 
     @property
     def rooms(self) -> list[int]:
-        return [op.params.max_tokens for op in self.samples]
+        return [op.params.limit for op in self.samples]
 
     @property
     def text(self) -> str:

@@ -17,7 +17,7 @@ from reasoner.strategy import Cancel, Finished, Handle, Next, Propose, Sample, S
 from reasoner.trace.events import Event, Sampled
 from reasoner.types import NO_LOGPROB, Completion, FinishReason, Logprobs, SamplingParams, VoteState
 from reasoner_strategies.deepconf import DeepConf, percentile
-from tests.helpers import completion, finish, jumbled, number_question, says, varied
+from tests.helpers import as_run, completion, finish, jumbled, number_question, says, varied
 
 QUESTION = number_question()
 ONE = SamplingParams(logprobs=1)
@@ -190,7 +190,7 @@ def test_by_default_traces_are_cut_and_how_many_are_kept_decides_the_vote() -> N
         cut.append(sum(one.finish_reason == "abort" for one in drawn))
     assert len(vote_states) == 3
     assert 0 < cut[0] < cut[1] < cut[2]
-    assert DeepConf().params.max_tokens == 512
+    assert as_run(DeepConf()).params.max_tokens == 512
 
 
 def certain(*traces: Sequence[float]) -> Callable[[SampleRequest], Sequence[float]]:
@@ -369,4 +369,4 @@ def test_with_constant_confidence_it_is_the_majority() -> None:
 )
 def test_options_out_of_range_are_refused(options: dict[str, Any], complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint):
-        DeepConf(**options)
+        as_run(DeepConf(**options))

@@ -1,21 +1,24 @@
 """One sample, as a pure plan."""
 
+from dataclasses import replace
+
 import pytest
 
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.registry import build
+from reasoner.sampling import FALLBACK
 from reasoner.strategy import Propose, Sample
 from reasoner.types import Message, SamplingParams, VoteState
 from reasoner_strategies import Single
-from tests.helpers import completion, finish, number_question
+from tests.helpers import as_run, completion, finish, number_question
 
 QUESTION = number_question()
 REFUSED = BudgetExhausted("tokens", needed=9, free=0, limit=5)
 
 
 def test_it_draws_one_greedy_sample_and_proposes_its_answer() -> None:
-    plan = Single().plan(QUESTION)
-    assert next(plan) == Sample((QUESTION.prompt,), 1, SamplingParams(temperature=0))
+    plan = as_run(Single()).plan(QUESTION)
+    assert next(plan) == Sample((QUESTION.prompt,), 1, replace(FALLBACK, temperature=0))
     proposed = plan.send((completion("The answer is 7"),))
     assert isinstance(proposed, Propose)
     assert proposed.answer is not None

@@ -13,14 +13,13 @@ from reasoner.engines.vllm.arguments import OPEN
 from reasoner.engines.vllm.build import in_daemon
 from reasoner.errors import UsageError, VerifierError, require, require_choice
 from reasoner.registry import as_written, build
-from reasoner.sampling import NO_THINKING
+from reasoner.sampling import NO_THINKING, ONE_TOKEN
 from reasoner.specs import OpenOptions, Spec
-from reasoner.types import Completion, Prompt, Question, Rating, SamplingParams, TokenIds, Usage
+from reasoner.types import Completion, Prompt, Question, Rating, TokenIds, Usage
 from reasoner.verifier import CostMeter, verifier_cost
 
 Ask = Literal["yes", "true", "rubric"]
 GRADES = ("1", "2", "3", "4", "5")
-ONE_TOKEN = SamplingParams(temperature=0.0, max_tokens=1)
 
 
 class Form(NamedTuple):

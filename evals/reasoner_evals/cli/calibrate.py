@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from reasoner.calibration.profile import ArmRow, Family
     from reasoner_evals.calibration.binning import Binning
 
-DEFAULT_STRATEGIES: Final = ("self_consistency:n=16", "single:temperature=0")
+DEFAULT_STRATEGIES: Final = ("self_consistency:n=16", "single")
 MAX_SPEC_LENGTH: Final = 80
 """Characters of a spec that are shown."""
 

@@ -15,7 +15,7 @@ from reasoner_evals.cli.options import RunOptions, command_line, default_folder,
 
 
 @click.command("eval", cls=Command)
-@run_options(strategies="single:temperature=0 and self_consistency:n=16")
+@run_options(strategies="single and self_consistency:n=16")
 @option("--totals", metavar="AMOUNT,...", section="Strategy",
         help="Budgets that all questions of a task share, one run each, as in 200k; it goes to those where it "
              "helps most.")  # fmt: skip

@@ -19,6 +19,7 @@ from reasoner.cli.options import (
     engine_options,
     names_of,
     sampling_options,
+    thinking_option,
     with_sampling,
 )
 
@@ -46,21 +47,31 @@ class RunOptions:
     n: int | None = None
     temperature: float | None = None
     max_tokens: int | None = None
+    thinking: str | None = None
 
     def with_sampling(self, strategies: Sequence[str]) -> tuple[str, ...]:
         """The specs of strategies, with -n, --temperature and --max-tokens in each that has such an option.
 
+        A strategy that draws samples is there once for each level of --thinking.
+
         Raises:
-            UsageError: none of them has it.
+            UsageError: none of them has it, or a level is unknown.
         """
+        from reasoner.sampling import thinking_level
         from reasoner.specs import Spec
 
         given = {"n": self.n, "temperature": self.temperature, "max_tokens": self.max_tokens}
-        if all(value is None for value in given.values()):
+        levels: list[str | None] = [None]
+        if self.thinking is not None:
+            levels = [str(thinking_level(each)) for each in self.thinking.split(",")]
+        if levels == [None] and all(value is None for value in given.values()):
             return tuple(strategies)
-        changed = [with_sampling(Spec.parse(spec), **given) for spec in strategies]
+        changed = [with_sampling(Spec.parse(spec), **given, thinking=level) for spec in strategies for level in levels]
         check_sampling(set.intersection(*(missing for _, missing in changed)), strategies)
-        return tuple(str(spec) for spec, _ in changed)
+        specs = [str(spec) for spec, _ in changed]
+        # One that has no such option is the same at each level.
+        fixed = {str(spec) for spec, missing in changed if "thinking" in missing}
+        return tuple(spec for at, spec in enumerate(specs) if spec not in fixed or spec not in specs[:at])
 
 
 def run_options(*, strategies: str) -> Callable[[F], F]:
@@ -81,6 +92,7 @@ def run_options(*, strategies: str) -> Callable[[F], F]:
                    help="Budgets per question, one run each: 1k,2k are tokens, samples=8 names the unit. For "
                         "strategies that are not run as a pool of samples.  [default: no limit]"),
             VERIFIER,
+            thinking_option(several=True),
             sampling_options,
             option("-s", "--strategy", "strategies", multiple=True, metavar=SPEC, section="Strategy",
                    shell_complete=names_of("strategy"), brief="A strategy; repeat for several.",

@@ -59,9 +59,12 @@ def predict(setup: RunSetup) -> Prediction:
         f"mean: replies of {engine.tokens:g} tokens on average; longest: every reply as long as max_tokens allows",
     ]
     if engine is not setup.engine:
+        # It stands for a model of which nothing is known, which may think.
+        engine.model = replace(engine.model, served=True)
         basis.append(
             "a word of a prompt is one token and no prompt comes from the cache: the model's own counts differ"
         )
+        basis.append("a model that thinks is taken for one that does not: give --max-tokens for its longest reply")
     verifier, certainty = setup.verifier, None
     if verifier is not None and not isinstance(verifier, FreeVerifier):
         certainty = build("verifier", "certainty")
@@ -72,6 +75,7 @@ def predict(setup: RunSetup) -> Prediction:
 
 async def _followed(setup: RunSetup, engine: SimulatedEngine, verifier: Verifier | None) -> Sequence[ArmPrediction]:
     endless = replace(engine, tokens=ENDLESS)
+    endless.model = engine.model
     arms = []
     for arm in setup.arms:
         questions = len(setup.tasks[arm.task].items)

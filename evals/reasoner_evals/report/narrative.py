@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 DISCORDANT: Final = 0.2
 """The share of questions on which two strategies differ, to state what a number of questions can show in general."""
+OFTEN_CUT: Final = 0.02
+"""The share of samples cut at `max_tokens` from which a report says so."""
 MAX_NAMED: Final = 6
 """Points of the frontier, or questions, that a sentence names."""
 
@@ -45,11 +47,12 @@ def findings(points: "pd.DataFrame", deltas: Sequence[Delta]) -> Iterator[str]:
     """The result of a task: the most accurate point, its cost, its gains and its remaining gap.
 
     Of equally accurate points it is the cheapest. If it is above half of its pool, the most accurate of the others is
-    named as well.
+    named as well. Strategies whose samples were often cut come first.
     """
     rows = list(points.itertuples())
     if not rows:
         return
+    yield from _cut(rows)
     if len(rows) == 1:
         return  # the verdict says it all
     best = max(rows, key=_rank)
@@ -74,6 +77,16 @@ def findings(points: "pd.DataFrame", deltas: Sequence[Delta]) -> Iterator[str]:
         more = f"; and {len(front) - MAX_NAMED} more" if len(front) > MAX_NAMED else ""
         names = "; ".join(row.words for row in front[:MAX_NAMED])
         yield f"On the frontier of {'FLOPs' if cost == 'flops' else cost} and accuracy, cheapest first: {names}{more}."
+
+
+def _cut(rows: Sequence[Any]) -> Iterator[str]:
+    """The strategies whose samples were often cut at `max_tokens`, those that were cut most first."""
+    most = {row.series: row for row in sorted(rows, key=lambda row: row.samples_cut or 0.0)}
+    often = [row for row in reversed(most.values()) if (row.samples_cut or 0.0) >= OFTEN_CUT]
+    for row in often[:MAX_NAMED]:
+        thinking = f" ({row.samples_cut_thinking:.0%} while thinking)" if row.samples_cut_thinking else ""
+        share = f"{row.samples_cut:.0%} of the samples of {row.name}"
+        yield f"{share} were cut at max_tokens{thinking}: raise --max-tokens."
 
 
 def _rank(row: Any) -> tuple[float, float]:

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple, cast
 from reasoner.budget import Budget
 from reasoner.errors import UsageError
 from reasoner.registry import build, spec_of
+from reasoner.sampling import NO_THINKING, SamplingParams
 from reasoner.specs import Spec
 from reasoner.strategy import Strategy
 from reasoner_evals.runs.records import Arm, Rule
 
-DEFAULT_STRATEGIES = ("single:temperature=0", "self_consistency:n=16")
+DEFAULT_STRATEGIES = ("single", "self_consistency:n=16")
 MAX_SEEDS = 1000
 MAX_ARMS = 10_000
 MAX_PART = 40
@@ -115,7 +116,12 @@ def _plan(strategy: Strategy, verifier: str) -> _Plan:
         return plan._replace(pool=options.n, rule="majority")
     if name == "best_of_n" and options.of is None:
         return plan._replace(pool=options.n, rule="best" if options.selector == "argmax" else "weighted")
-    return plan._replace(greedy=name == "single" and options.params.temperature == 0)
+    return plan._replace(greedy=name == "single" and prefers_greedy(options.params))
+
+
+def prefers_greedy(params: SamplingParams) -> bool:
+    """Whether one sample with these parameters is greedy, on a model that does not think."""
+    return params.temperature in (None, 0) and params.thinking in (None, NO_THINKING)
 
 
 def _check_distinct(kind: str, given: Sequence[str]) -> None:

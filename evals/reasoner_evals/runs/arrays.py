@@ -27,8 +27,10 @@ SILENT: Final = -1
 """The class of a reply without an answer."""
 UNKNOWN: Final = -1
 """In `stated`: the rule that found the answer is not recorded."""
-COSTS: Final = ("prompt", "cached", "generated", "verifier", "cancelled", "samples")
-"""The columns of `ArmData.costs`."""
+COSTS: Final = ("prompt", "cached", "generated", "verifier", "cancelled", "samples", "thinking", "drawn", "cut",
+                "cut_thinking")  # fmt: skip
+"""The columns of `ArmData.costs`: tokens of each kind, samples that were paid, and those that were drawn, were cut at
+`max_tokens`, and were cut while thinking."""
 
 STATED: Final = frozenset({"pattern", "form", "announced", "heading", "line", "given", "likelihood"})
 """Rules that find a stated answer: a task's own pattern, a machine-readable form, a sentence that announces it, a
@@ -100,7 +102,7 @@ class ArmData:
     confidence: Floats
     """The calibrated chance that the answer is right; nan without a calibration."""
     costs: Ints
-    """`[Q, 6]` in the order of `COSTS`."""
+    """`[Q, 10]` in the order of `COSTS`."""
     flops: Floats
     """nan if unknown."""
     seconds: Floats
@@ -228,7 +230,8 @@ class ArmArrays:
             cost.seconds,
         )
         self.costs[row] = (cost.prompt_tokens, cost.cached_tokens, cost.generated_tokens, cost.verifier_tokens,
-                           cost.cancelled_tokens, cost.samples)  # fmt: skip
+                           cost.cancelled_tokens, cost.samples, cost.thinking_tokens, record.cut.samples,
+                           record.cut.cut, record.cut.thinking)  # fmt: skip
         self.replies.add(row, _reply_rows(record, verdicts))
         steps = [(step.tokens, verdicts[step.answer] if step.answer else NO_ANSWER) for step in record.along]
         self.along.add(row, steps)

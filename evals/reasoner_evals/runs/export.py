@@ -24,7 +24,7 @@ TEXTS: Final = (
     "answer", "key", "answer_rule",
 )  # fmt: skip
 INTEGERS: Final = ("seed", "sample", "attempt", "prompt_tokens", "cached_tokens", "generated_tokens", "verifier_tokens",
-                   "cancelled_tokens", "samples", "flops")  # fmt: skip
+                   "cancelled_tokens", "thinking_tokens", "samples", "flops")  # fmt: skip
 FLOATS: Final = ("score", "share", "seconds")
 COLUMNS: Final = (*TEXTS, *INTEGERS, *FLOATS)
 BATCH: Final = 20_000

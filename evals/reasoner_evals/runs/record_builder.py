@@ -105,6 +105,7 @@ class _Question:
             cached_tokens=cost.cached_tokens,
             generated_tokens=cost.generated_tokens + cost.cancelled_tokens,
             verifier_tokens=cost.verifier_tokens + (score.cost.verifier_tokens if score else 0),
+            thinking_tokens=cost.thinking_tokens,
             score=score.value if score else None,
         )
 
@@ -175,6 +176,7 @@ class RecordBuilder:
             error=ended.reason if ended.ended_by == "error" else "",
             unrated=question.failures.unrated,
             cost=ended.cost,
+            cut=ended.cut,
             pool=pool,
             along=tuple(question.along(event) for event in question.proposals),
         )

@@ -10,6 +10,7 @@ from reasoner.budget import Cost
 from reasoner.errors import TraceError
 from reasoner.models.info import ModelInfo
 from reasoner.solution import EndedBy
+from reasoner.summary import CutSamples
 from reasoner.system.foreign import MAX_PER_QUESTION, MAX_PER_REQUEST
 from reasoner.trace.grades import GradeStatus
 from reasoner.trace.jsonl import read_lines
@@ -138,6 +139,7 @@ class Reply(_Part):
     cached_tokens: Count
     generated_tokens: Count
     verifier_tokens: Count = 0
+    thinking_tokens: Count = 0
     score: float | None = None
     """The verifier's value, in [0, 1]; None if it was not rated."""
 
@@ -175,6 +177,8 @@ class ItemRecord(_Record):
     unrated: str = ""
     """Why, if the verifier was asked and not one rating succeeded."""
     cost: Cost
+    cut: CutSamples = CutSamples()
+    """How many samples were cut at `max_tokens`."""
     pool: tuple[Reply, ...] = ()
     along: tuple[Along, ...] = ()
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from reasoner import solve_each
@@ -13,6 +13,7 @@ from reasoner.engine import Engine, reset_caches
 from reasoner.errors import EngineDied, EngineError, EngineUnavailable, RecordError, TraceError
 from reasoner.execution.allocation import Allocation
 from reasoner.registry import build
+from reasoner.sampling import FALLBACK, SamplingParams
 from reasoner.solution import INTERRUPTED
 from reasoner.strategy import Strategy
 from reasoner.trace.events import AnswerExtracted, Began, Event, Prompted, Sampled, Thought, TraceWriter, read_trace
@@ -93,7 +94,7 @@ def reused(folder: RunFolder, arm: Arm, earlier: Sequence[Arm], verifier: Verifi
     for event in read_trace(folder.arm(source.name).trace) if source else ():
         match event:
             case Began():
-                yield event.model_copy(update={"strategy": arm.strategy, "verifier": arm.verifier})
+                yield event.model_copy(update={"strategy": arm.strategy, "resolved": "", "verifier": arm.verifier})
             case Prompted():
                 yield event
             case Sampled() | Thought() | AnswerExtracted(error="") if event.index < arm.pool:
@@ -106,7 +107,13 @@ def _has_samples_of(source: Arm, arm: Arm, verifier: Verifier | None) -> bool:
     if not arm.pool or source.pool < arm.pool or (source.task, source.seed) != (arm.task, arm.seed):
         return False
     theirs, ours = build("strategy", source.strategy), build("strategy", arm.strategy)
-    return bool(theirs.params == ours.params and _logprobs(theirs, verifier) >= _logprobs(ours, verifier))
+    return _sampling(theirs) == _sampling(ours) and _logprobs(theirs, verifier) >= _logprobs(ours, verifier)
+
+
+def _sampling(strategy: Any) -> SamplingParams:
+    """How it samples, with its own preferences, log-probabilities apart."""
+    params: SamplingParams = strategy.params
+    return replace(params.over(getattr(strategy, "sampling", params), FALLBACK), logprobs=None)
 
 
 def _logprobs(strategy: Any, verifier: Verifier | None) -> int:

@@ -134,7 +134,8 @@ class OpenAIEngine:
         self._dialect = Dialect(vllm=self._renderer.exact or chosen.owned_by == "vllm")
         self._note("a cancelled sequence is counted up to the last event that the server sent")
         window = chosen.max_model_len or (rendered.max_model_len if rendered else 0) or self.context
-        self._model = ModelInfo(self._http.show(chosen.id, 500), window, thinking=self._renderer.profile)
+        name, profile = self._http.show(chosen.id, 500), self._renderer.profile
+        self._model = ModelInfo(name, window, thinking=profile, served=True)
 
     @property
     def limits_thinking(self) -> bool:
@@ -172,7 +173,7 @@ class OpenAIEngine:
 
     async def _attempt(self, request: SampleRequest) -> Completion | None:
         unstreamed = self._dialect.unstreamed and not request.interruptible and request.floor is None
-        if not unstreamed or request.params.max_tokens > WHOLE_TOKENS or holds_back(request, self._renderer.profile):
+        if not unstreamed or request.params.limit > WHOLE_TOKENS or holds_back(request, self._renderer.profile):
             return await self._streamed(request)
         if self._dialect.batches and not self._dialect.vllm and not request.watch:
             return await self._groups.join(request, self._draw)
@@ -339,7 +340,7 @@ class OpenAIEngine:
         return Terms(
             seconds=self.deadline or longest(first, self.timeout),
             size=largest(first, len(requests)),
-            limit=f"max_tokens={first.params.max_tokens}",
+            limit=f"max_tokens={first.params.limit}",
             seed=first.seed,
             sent=sent,
         )

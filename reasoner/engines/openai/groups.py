@@ -94,7 +94,7 @@ def shares(reported: Reported | None, drafts: Sequence[Draft]) -> tuple[list[Usa
     """
     reported = reported or Reported()
     request = drafts[0].request
-    max_tokens = request.params.max_tokens
+    max_tokens = request.params.limit
     exact = [max(len(draft.token_ids), len(draft.sampled)) for draft in drafts]
     min_tokens = [min(max(tokens, draft.heard), max_tokens) for tokens, draft in zip(exact, drafts, strict=True)]
     if reported.generated is None:

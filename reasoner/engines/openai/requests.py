@@ -56,6 +56,11 @@ _REFUSED = re.compile(
     r"un(supported|known|expected|recogni[sz]ed)|not (supported|permitted|allowed|recogni[sz]ed|valid)|extra|does not",
     re.IGNORECASE,
 )
+_NEUTRAL: Final[Mapping[str, float | None]] = {
+    "temperature": None, "top_p": None, "presence_penalty": 0, "frequency_penalty": 0, "top_k": 0, "min_p": 0,
+    "repetition_penalty": 1,
+}  # fmt: skip
+"""Sampling options by the value that changes nothing; None where every server takes the option."""
 _WANTED = re.compile(r"max_completion_tokens(?!.*(too (large|long)|context))", re.IGNORECASE | re.DOTALL)
 
 
@@ -113,7 +118,7 @@ class Dialect:
         Raises:
             EngineUnavailable: the server cannot report what the request needs, or cannot continue its prompt.
         """
-        body: dict[str, object] = {"model": request.params.lora or model, self.limit: request.params.max_tokens}
+        body: dict[str, object] = {"model": request.params.lora or model, self.limit: request.params.limit}
         body |= _sampling(request.params, vllm=self.vllm)
         if holds_back(request, profile):
             del body["stop"]
@@ -240,18 +245,20 @@ def turns(messages: tuple[Message, ...]) -> list[dict[str, str]]:
 
 
 def _sampling(params: SamplingParams, *, vllm: bool) -> dict[str, object]:
-    """The sampling options. Only vLLM knows all of them; it takes those left out from the model's files."""
-    body: dict[str, object] = {"temperature": params.temperature, "top_p": params.top_p}
-    if params.stop:
-        body["stop"] = list(params.stop)
-    if params.top_k or vllm:
-        body["top_k"] = params.top_k
-    if params.min_p or vllm:
-        body["min_p"] = params.min_p
-    if params.stop_token_ids:
-        body["stop_token_ids"] = list(params.stop_token_ids)
-    if vllm:
-        body["repetition_penalty"] = 1.0
+    """The sampling options that are given; the server has values of its own for the others.
+
+    Only vLLM knows all of them: another server is not sent what changes nothing.
+    """
+    body: dict[str, object] = {}
+    for name, neutral in _NEUTRAL.items():
+        value = getattr(params, name)
+        if value is not None and (vllm or value != neutral):
+            body[name] = value
+    for name in ("stop", "stop_token_ids", "bad_words"):
+        if listed := getattr(params, name):
+            body[name] = list(listed)
+    if params.logit_bias:
+        body["logit_bias"] = {str(token): bias for token, bias in params.logit_bias}
     return body
 
 
@@ -292,13 +299,13 @@ def text_bound(prompt: Prompt, profile: ThinkingProfile | None, dialect: Dialect
 
 def longest(request: SampleRequest, timeout: float) -> float:
     """Seconds that one reply may take in total, by the requested tokens."""
-    return timeout + request.params.max_tokens * SECONDS_PER_TOKEN
+    return timeout + request.params.limit * SECONDS_PER_TOKEN
 
 
 def largest(request: SampleRequest, sequences: int) -> int:
     """Bytes that one reply with `sequences` may have, by the requested tokens and log-probabilities."""
     logprobs = 1 + max(request.params.logprobs or 0, len(request.watch))
-    each = request.params.max_tokens * (TOKEN_BYTES + logprobs * ALTERNATIVE_BYTES)
+    each = request.params.limit * (TOKEN_BYTES + logprobs * ALTERNATIVE_BYTES)
     return BASE_BYTES + sequences * (each + PROMPT_BYTES * request.rendered.tokens)
 
 

@@ -139,7 +139,7 @@ class Draft:
             self.cut = any(self._watch(row) for row in best if row)
 
     def _bound(self, number: int, each: int) -> None:
-        max_tokens = self.request.params.max_tokens
+        max_tokens = self.request.params.limit
         if number > each * max_tokens + SLACK:
             raise RequestLost(f"the server did not stop at max_tokens={max_tokens}")
 
@@ -157,7 +157,7 @@ class Draft:
     def usage(self) -> Usage:
         """The server's counts and what arrived since; before any, the prompt at its bound and one token per chunk."""
         reported = self.reported or Reported()
-        max_tokens = self.request.params.max_tokens
+        max_tokens = self.request.params.limit
         generated = max(reported.generated or 0, min(self.heard, max_tokens))
         if self.unreported:
             generated = max(generated, min((reported.generated or 0) + self.unreported, max_tokens))
@@ -301,7 +301,7 @@ def counting(request: SampleRequest, reported: Reported | None, heard: int, sequ
     if reported is None:
         yield NO_USAGE
         return
-    max_tokens, prompt = sequences * request.params.max_tokens, request.rendered.tokens
+    max_tokens, prompt = sequences * request.params.limit, request.rendered.tokens
     if reported.cached is None:
         yield NO_CACHED
     elif reported.cached > (reported.prompt or prompt):

@@ -25,6 +25,8 @@ from reasoner.types import Completion, Prompt, ThinkingLevel, TokenIds, Usage
 
 CPU_SEQUENCES = 256
 """Sequences that run at once on a CPU unless `max_num_seqs` says otherwise."""
+_OPTIONAL = ("temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty")
+"""Sampling parameters that have the same name and a neutral default in vLLM."""
 HEADS_CACHED = 10_000
 """Rendered prompt heads that are remembered."""
 
@@ -229,12 +231,12 @@ def _vllm_params(request: SampleRequest, *, streams: bool, thinks: bool) -> Any:
     from vllm.sampling_params import RequestOutputKind
 
     params = request.params
+    given = {name: value for name in _OPTIONAL if (value := getattr(params, name)) is not None}
     return VllmSamplingParams(
-        temperature=params.temperature,
-        max_tokens=params.max_tokens,
-        top_p=params.top_p,
-        top_k=params.top_k,
-        min_p=params.min_p,
+        **given,
+        max_tokens=params.limit,
+        logit_bias=dict(params.logit_bias) or None,
+        bad_words=list(params.bad_words) or None,
         stop=[] if thinks else list(params.stop),
         stop_token_ids=list(params.stop_token_ids),
         # vLLM returns either the best alternatives or chosen ids, both after the sampled token.

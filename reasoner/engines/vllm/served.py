@@ -15,9 +15,11 @@ from reasoner.engines.vllm.arguments import OPEN, OWNED, check_args, converted
 from reasoner.engines.vllm.build import Build, first_line, in_daemon, installed_build, prepare_environment, unheard
 from reasoner.engines.vllm.core_log import CoreLog, advice
 from reasoner.engines.vllm.cores import Core, CoreDied, CoreFacts, Job
+from reasoner.engines.vllm.defaults import sampling_defaults
 from reasoner.engines.vllm.gpu_memory import Claim, GpuMemory, devices_of, stored_weights
 from reasoner.engines.vllm.rendering import NO_ARGUMENTS, PromptRenderer
 from reasoner.errors import EngineDied, EngineError, EngineUnavailable, ReasonerError, RequestLost, require
+from reasoner.models.defaults import sampling_of
 from reasoner.models.dtype import DType, resolve_dtype
 from reasoner.models.families import Arguments
 from reasoner.models.geometry import read_model_info
@@ -231,6 +233,7 @@ class VllmModel:
             context=model.max_model_len,
             revision=model.revision or info.revision,
             caches=info.caches if facts.caches == info.cached_layers else facts.caches or info.caches,
+            sampling=sampling_of(sampling_defaults(facts.config)),
         )
 
     def share_gpu(self, policy: Engine) -> None:

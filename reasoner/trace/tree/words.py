@@ -80,6 +80,7 @@ def costs(cost: Cost) -> list[tuple[str, str]]:
         ("generated", f"{cost.generated_tokens:,}"),
         ("verifier", f"{cost.verifier_tokens:,}"),
         ("cancelled", f"{cost.cancelled_tokens:,}"),
+        *([("of them thinking", f"{cost.thinking_tokens:,}")] if cost.thinking_tokens else []),
         ("prompt from cache", f"{cost.cached_tokens:,}"),
         ("requests", f"{cost.requests:,}"),
         ("TFLOP", "unknown" if cost.flops is None else f"{cost.flops / 1e12:.3g}"),

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from reasoner.errors import UsageError, require
 from reasoner.strategy import Plan, sample, sample_each
@@ -62,7 +63,7 @@ class Stepping:
 
     def draws(self, path: Path) -> SamplingParams:
         """How the next step of an open chain is drawn."""
-        left = self.params.max_tokens - path.tokens
+        left = self.params.limit - path.tokens
         if path.steps + 1 >= self.max_steps:
             return replace(self.params, max_tokens=left)
         stops = (self.separator, *self.params.stop) if self.separator else self.params.stop
@@ -75,13 +76,13 @@ class Stepping:
         finished = completion.finish_reason == "stop" and not stepped
         stuck = completion.finish_reason == "abort" or completion.usage.generated_tokens == 0
         last = completion.finish_reason == "length" and path.steps + 1 >= self.max_steps
-        cut = not finished and (stuck or last or tokens >= self.params.max_tokens)
+        cut = not finished and (stuck or last or tokens >= self.params.limit)
         prompt = path.prompt.then(completion)
         return Path(prompt, completion, path.steps + 1, tokens, None, order, finished, cut)
 
     def closing(self, path: Path) -> Plan[Path]:
         """Draw an open chain to its end in one request."""
-        params = replace(self.params, max_tokens=self.params.max_tokens - path.tokens)
+        params = replace(self.params, max_tokens=self.params.limit - path.tokens)
         [completion] = yield from sample(path.prompt, params=params)
         return self.grown(replace(path, steps=self.max_steps - 1), completion, order=path.order)
 
@@ -99,7 +100,8 @@ class StepOptions:
     step_tokens: int = 0
     max_steps: int = 40
     reserve: int = 128
-    params: SamplingParams = SamplingParams(temperature=0.8)
+    params: SamplingParams = SamplingParams()
+    sampling: ClassVar[SamplingParams] = SamplingParams(temperature=0.8)
 
     @property
     def stepping(self) -> Stepping:
@@ -114,7 +116,7 @@ class StepOptions:
 
 def lockstep(params: SamplingParams, every: int) -> Stepping:
     """Chains that grow by `every` tokens at a time until the model ends them."""
-    return Stepping(params, separator="", step_tokens=every, max_steps=params.max_tokens + 1)
+    return Stepping(params, separator="", step_tokens=every, max_steps=params.limit + 1)
 
 
 def advance(stepping: Stepping, chains: Sequence[Path]) -> Plan[list[Path]]:
@@ -131,7 +133,7 @@ def advance(stepping: Stepping, chains: Sequence[Path]) -> Plan[list[Path]]:
             after.append(chain)
         elif drawn and drawn[0].prompt == chain.prompt:
             grown = stepping.grown(chain, drawn.popleft(), order=chain.order)
-            behind = grown.tokens < chain.tokens + params.max_tokens
+            behind = grown.tokens < chain.tokens + params.limit
             after.append(replace(grown, cut=True) if grown.open and behind else grown)
         else:
             after.append(replace(chain, cut=True))

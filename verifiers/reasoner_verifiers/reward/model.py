@@ -20,8 +20,9 @@ from reasoner.errors import UsageError, VerifierError
 from reasoner.models.dtype import DType
 from reasoner.models.resolve import resolve
 from reasoner.registry import options_of
+from reasoner.sampling import ONE_TOKEN
 from reasoner.specs import OpenOptions
-from reasoner.types import Completion, Notify, Part, Prompt, Question, SamplingParams, TokenIds, Usage
+from reasoner.types import Completion, Notify, Part, Prompt, Question, TokenIds, Usage
 from reasoner.verifier import CostMeter, verifier_cost
 from reasoner_verifiers.reward.checkpoint import serving_folder, serving_folder_of_value_head
 from reasoner_verifiers.reward.layouts import Case, Reader, RewardInput, lay
@@ -154,12 +155,12 @@ class RewardModel:
         assert not isinstance(self.engine, PoolingEngine)
         question, candidate = request
         watch = tuple(self.recipe.tokens[label] for label in self.recipe.labels)
-        params, spent, values = SamplingParams(temperature=0, max_tokens=1), Cost(), []
+        spent, values = Cost(), []
         for at in missing:
             ids, meter = laid.ids[: laid.positions[at] + 1], UsageMeter()
             tab.cost = None
             sample = SampleRequest(
-                question.id, candidate.prompt, Rendered(ids, len(ids)), params, 0, 0, watch=watch, meter=meter
+                question.id, candidate.prompt, Rendered(ids, len(ids)), ONE_TOKEN, 0, 0, watch=watch, meter=meter
             )
             try:
                 answered = await self.engine.sample(sample)

@@ -10,9 +10,10 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from reasoner.errors import UsageError
+from reasoner.sampling import NO_THINKING
 from reasoner.specs import Spec
 from reasoner_evals.report.data.pools import COMPUTED, Pool, expected_costs, overshoots, pool_of, sizes_of, spent, usd
-from reasoner_evals.runs.arrays import ERROR, OUTCOMES, RIGHT, SILENT, UNGRADED, UNKNOWN, ArmData, Bools, Floats
+from reasoner_evals.runs.arrays import COSTS, ERROR, OUTCOMES, RIGHT, SILENT, UNGRADED, UNKNOWN, ArmData, Bools, Floats
 from reasoner_evals.runs.reading import RunData
 from reasoner_evals.stats.estimators import best_of_k, coverage_at_k, majority_at_k, weighted_at_k
 
@@ -37,8 +38,9 @@ Values = dict[str, Floats]
 """Every array is [Q]; nan where a question has no value. Of several seeds, the mean over those with a value.
 
 `right`, and `strict`: right if only answers in a stated form counted; `covered`; shares `tied`, `no_answer`,
-`truncated`, `timed_out`, `grader_failed`, `replies_without_answer` and `replies_truncated`; the tokens of `FIELDS`, and
-`tokens`, all computed ones; `flops`, `seconds`, `usd`."""
+`truncated`, `timed_out`, `grader_failed`, `replies_without_answer` and `replies_truncated`; the shares of samples cut
+at `max_tokens`, `samples_cut`, and while thinking, `samples_cut_thinking`; the tokens of `TOKENS`, and `tokens`, all
+computed ones; `flops`, `seconds`, `usd`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,8 @@ class Measured:
     @property
     def is_greedy(self) -> bool:
         """Whether it is one sample of temperature 0."""
-        return is_greedy(self.strategy)
+        model = self.arms[0].run.manifest.model if self.arms else None
+        return is_greedy(self.strategy, thinks=model is not None and model.thinking is not None)
 
     @property
     def is_whole(self) -> bool:
@@ -98,10 +101,12 @@ def mean(values: Floats) -> float:
     return float(known.mean()) if len(known) else math.nan
 
 
-def is_greedy(strategy: str) -> bool:
-    """Whether a spec means one sample of temperature 0."""
+def is_greedy(strategy: str, *, thinks: bool = False) -> bool:
+    """Whether a spec means one sample of temperature 0; the default of a model that thinks is not."""
     spec = Spec.parse(strategy)
-    return spec.name == "single" and float(str(spec.options.get("temperature", 0))) == 0
+    thinks = thinks and spec.options.get("thinking") != NO_THINKING
+    unset = 1.0 if thinks else 0.0
+    return spec.name == "single" and float(str(spec.options.get("temperature", unset))) == 0
 
 
 def ungraded_rows(data: ArmData) -> Bools:
@@ -139,6 +144,7 @@ def as_run(arm: ArmRead) -> Values:
         "grader_failed": share(np.isin(outcome, GRADER_FAILED)),
         "replies_without_answer": _reply_rate(data, known & (drawn > 0), OUTCOMES.index("no_answer")),
         "replies_truncated": _reply_rate(data, known & (drawn > 0), OUTCOMES.index("truncated")),
+        **_cut_rates(data, known),
         **_with_totals(arm, costs),
     }
 
@@ -153,6 +159,14 @@ def _reply_rate(data: ArmData, known: Bools, *codes: int) -> Floats:
     """[Q]: the share of a question's replies with one of these outcomes."""
     hits = data.replies.per_question(np.isin(data.replies.outcome, codes))
     return np.where(known, hits / np.maximum(data.replies.rows.length, 1), np.nan)
+
+
+def _cut_rates(data: ArmData, known: Bools) -> Values:
+    """[Q]: the shares of a question's samples that were cut at `max_tokens`, and that were cut while thinking."""
+    drawn, cut, thinking = (data.costs[:, COSTS.index(name)] for name in ("drawn", "cut", "cut_thinking"))
+    known = known & (drawn > 0)
+    shares = {"samples_cut": cut, "samples_cut_thinking": thinking}
+    return {name: np.where(known, count / np.maximum(drawn, 1), np.nan) for name, count in shares.items()}
 
 
 def pooled(arm: ArmRead, ks: Sequence[int]) -> list[Values]:
@@ -179,6 +193,7 @@ def pooled(arm: ArmRead, ks: Sequence[int]) -> list[Values]:
         "grader_failed": _reply_rate(data, usable, *GRADER_FAILED),
         "replies_without_answer": _reply_rate(data, usable, OUTCOMES.index("no_answer")),
         "replies_truncated": _reply_rate(data, usable, OUTCOMES.index("truncated")),
+        **_cut_rates(data, usable),
     }
     return [{name: table[:, index] for name, table in by_size.items()} | fixed for index in range(len(ks))]
 

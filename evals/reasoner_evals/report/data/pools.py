@@ -12,6 +12,8 @@ from reasoner.models.info import ModelInfo
 from reasoner_evals.runs.arrays import COSTS, ERROR, OUTCOMES, RIGHT, SILENT, UNGRADED, ArmData, Floats, Ints, Replies
 
 FIELDS: Final = ("prompt", "cached", "generated", "verifier", "cancelled")
+TOKENS: Final = (*FIELDS, "thinking")
+"""The fields, and the part of the generated and cancelled tokens that is thinking."""
 COMPUTED: Final = ("prompt", "generated", "verifier", "cancelled")
 """The fields that count as tokens; cached prompt tokens are not computed."""
 COST_RULE: Final = (
@@ -68,7 +70,7 @@ def spread(replies: Replies, values: NDArray[np.generic], empty: float, width: i
 def spent(data: ArmData) -> dict[str, Floats]:
     """What each finished question cost in all; nan for questions without an accuracy."""
     charged = data.has_result
-    costs = {name: np.where(charged, data.costs[:, COSTS.index(name)].astype(np.float64), np.nan) for name in FIELDS}
+    costs = {name: np.where(charged, data.costs[:, COSTS.index(name)].astype(np.float64), np.nan) for name in TOKENS}
     return costs | {name: np.where(charged, getattr(data, name), np.nan) for name in ("flops", "seconds")}
 
 
@@ -98,7 +100,7 @@ def expected_costs(
     enough = drawn[:, None] >= sizes
     shares = {"prompt": prompt, "cached": cached, "flops": _prompt_flops(info, prompt, cached)}
     costs = {}
-    for name in (*FIELDS, "flops"):
+    for name in (*TOKENS, "flops"):
         part = shares.get(name, np.zeros_like(prompt))
         once = np.take_along_axis(part, first[:, None], axis=1)[:, 0]
         whole = np.nansum(part, axis=1)

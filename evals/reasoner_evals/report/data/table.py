@@ -12,7 +12,7 @@ from reasoner_evals.report.content import Against, Delta, Estimate, SampleCount
 from reasoner_evals.report.data.comparisons import estimate, known
 from reasoner_evals.report.data.measures import Measured, mean
 from reasoner_evals.report.data.names import names_of
-from reasoner_evals.report.data.pools import FIELDS
+from reasoner_evals.report.data.pools import TOKENS
 from reasoner_evals.runs.arrays import COSTS, ENDS, RIGHT, UNGRADED, ArmData, Floats, Ints
 from reasoner_evals.stats.intervals import Groups, difference_interval, interval
 
@@ -20,7 +20,7 @@ STOP_REASONS: Final[tuple[EndedBy, ...]] = ("rule", "price", "budget", "strategy
 """Who ends a question that has a result, in the order of a report."""
 _DESCRIPTION: Final = ("task", "model", "label", "strategy", "verifier", "size", "budget", "pooled", "few_subsets")
 _RATES: Final = ("tied", "no_answer", "truncated", "timed_out", "grader_failed", "replies_without_answer",
-                 "replies_truncated")  # fmt: skip
+                 "replies_truncated", "samples_cut", "samples_cut_thinking")  # fmt: skip
 _COUNTS: Final = ("errors", "ungraded", "overshoots")
 
 
@@ -33,7 +33,7 @@ CSV_COLUMNS: Final = (
     "questions", "seeds",
     *(column for name in ("accuracy", "strict_accuracy", "coverage", "gap") for column in _with_bounds(name)),
     "tokens", "tokens_p50", "tokens_p95", "tokens_max",
-    *(f"{name}_tokens" for name in FIELDS),
+    *(f"{name}_tokens" for name in TOKENS),
     "flops", "seconds", "usd",
     *_RATES,
     *_COUNTS,
@@ -47,7 +47,8 @@ CSV_COLUMNS: Final = (
 )  # fmt: skip
 """The columns of results.csv. `questions` are those behind the accuracy, without errors and ungraded ones.
 `strict_accuracy` is the accuracy if only answers in a stated form counted; `coverage` the chance that any sample is
-right, an oracle; `gap` coverage minus accuracy. `tokens` are computed tokens per question, without `cached_tokens`.
+right, an oracle; `gap` coverage minus accuracy. `tokens` are computed tokens per question, without `cached_tokens`;
+`thinking_tokens` are a part of the generated and cancelled ones.
 `seconds` are at the run's concurrency; of a part of a pool, in proportion to its tokens. Rates are shares of the
 questions, or of single replies. `overshoots` are questions over their budget: it has to be 0."""
 COLUMNS: Final = (
@@ -115,7 +116,7 @@ def _measured_row(point: Measured, groups: Groups | None) -> dict[str, Any]:
     row |= {"tokens": float(tokens.mean())}
     percentiles = {"tokens_p50": 50, "tokens_p95": 95, "tokens_max": 100}
     row |= {name: float(np.percentile(tokens, percent)) for name, percent in percentiles.items()}
-    row |= {f"{name}_tokens": mean(values[name]) for name in FIELDS}
+    row |= {f"{name}_tokens": mean(values[name]) for name in TOKENS}
     charged = ~np.isnan(values["prompt"])
     # A mean is unknown if the value of a question that was charged is.
     complete = [name for name in ("flops", "usd") if not np.any(np.isnan(values[name]) & charged)]

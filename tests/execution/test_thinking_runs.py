@@ -1,0 +1,153 @@
+"""Runs on a model that thinks: levels, limits, the books of thinking tokens, and samples that were cut."""
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from reasoner import Solution, solve_sync
+from reasoner.engine import SampleRequest
+from reasoner.engines.replay import ReplayEngine
+from reasoner.engines.scripted import MODEL, ScriptedEngine
+from reasoner.errors import UsageError
+from reasoner.models.defaults import THINKING_MAX_TOKENS
+from reasoner.models.thinking import ThinkingProfile
+from reasoner.registry import build, entries
+from reasoner.strategy import Strategy
+from reasoner.trace.events import Began, Ended, Event, Prompted, Sampled
+from reasoner.types import Completion, SamplingParams
+from reasoner_strategies import SelfConsistency, Single
+from tests.helpers import Judge, course, number_question, timeless, told, varied, write_trace
+
+PROFILE = ThinkingProfile("on_request", (1,), (2,), "<think>", "</think>", "</think>\n")
+THINKS = replace(MODEL, thinking=PROFILE, sampling=SamplingParams(temperature=0.6, top_p=0.95, top_k=20))
+QUESTION = number_question()
+
+
+@dataclass(slots=True)
+class Thinker(ScriptedEngine):
+    """An engine whose replies begin with `thought` tokens of thinking, or as many as there are."""
+
+    thought: int = 2
+
+    async def sample(self, request: SampleRequest) -> Completion:
+        drawn = await ScriptedEngine.sample(self, request)
+        if request.prompt.thinking_level == "none" or request.prompt.token_ids:
+            return drawn
+        thinking = min(self.thought, drawn.usage.generated_tokens)
+        unclosed = drawn.finish_reason == "length" and thinking == drawn.usage.generated_tokens
+        usage = request.meter.usage = replace(drawn.usage, thinking_tokens=thinking)
+        return replace(drawn, usage=usage, thinking="hm", unclosed=unclosed)
+
+
+def run(strategy: Strategy, thought: int = 2, **options: object) -> tuple[Solution, list[Event], list[SampleRequest]]:
+    seen: list[SampleRequest] = []
+
+    def script(request: SampleRequest) -> str:
+        seen.append(request)
+        return varied(request)
+
+    engine, events = Thinker(script, model=THINKS, thought=thought), list[Event]()
+    judge = Judge() if strategy.uses_verifier else None
+    solution = solve_sync(QUESTION, strategy, engine, verifier=judge, trace=events.append, **options)  # type: ignore[arg-type]
+    assert solution.error is None
+    return solution, events, seen
+
+
+@pytest.mark.parametrize("name", sorted(entries("strategy")))
+def test_every_strategy_samples_with_the_models_parameters_and_room_to_think(name: str) -> None:
+    solution, events, seen = run(build("strategy", name))
+    chains = [each for each in seen if not each.watch]
+    assert {each.params.top_k for each in chains} <= {20}
+    assert {each.params.temperature for each in chains} <= {0.6, 0.0}  # what looks ahead or chooses is greedy
+    assert solution.cost.thinking_tokens == sum(e.usage.thinking_tokens for e in events if isinstance(e, Sampled))
+    assert told(events).taking(0) == timeless(solution.cost)
+    [began] = [event for event in events if isinstance(event, Began)]
+    assert began.model == THINKS
+    assert began.strategy == name
+    if "max_tokens" in began.resolved and name not in {"budget_forcing", "self_consistency"}:
+        assert f"max_tokens={THINKING_MAX_TOKENS}" in began.resolved
+
+
+def test_a_level_is_part_of_the_prompt_and_of_the_trace_and_a_replay_repeats_it(tmp_path: Path) -> None:
+    strategy = SelfConsistency(n=4, params=SamplingParams(thinking="high"))
+    solution, events, seen = run(strategy)
+    assert {each.prompt.thinking_level for each in seen} == {"high"}
+    assert [event.thinking_level for event in events if isinstance(event, Prompted)] == ["high"]
+    assert len(solution.samples) == 4
+    played = solve_sync(QUESTION, strategy, ReplayEngine(str(write_trace(tmp_path / "trace.jsonl", events))))
+    assert course(played) == course(solution)
+    assert played.cut == solution.cut
+    plain, _, _ = run(SelfConsistency(n=4))
+    levels = [{each.completion.seed for each in one.samples} for one in (solution, plain)]
+    assert levels[0].isdisjoint(levels[1])
+
+
+def test_a_trace_from_before_thinking_was_counted_replays(tmp_path: Path) -> None:
+    solution = solve_sync(QUESTION, "best_of_n:n=4", ScriptedEngine(varied), verifier=Judge())
+    path = write_trace(tmp_path / "trace.jsonl", solution.events)
+    old = re.sub(r',"crc32":"[0-9a-f]{8}"', "", path.read_text())
+    for part in (
+        r',"thinking_tokens":0',
+        r',"cut":\{[^}]*\}',
+        r',"resolved":"[^"]*"',
+        r',"sampling":\{[^}]*\}',
+        r',"served":false',
+    ):
+        old, count = re.subn(part, "", old)
+        assert count
+    path.write_text(old)
+    played = solve_sync(QUESTION, "best_of_n:n=4", ReplayEngine(str(path)))
+    assert course(played) == course(solution)
+
+
+def test_a_greedy_sample_of_a_model_that_thinks_is_not_greedy_and_says_so() -> None:
+    solution, events, (request,) = run(Single())
+    assert (request.params.temperature, request.params.max_tokens) == (0.6, THINKING_MAX_TOKENS)
+    why = "scripted thinks, so it samples with its own parameters instead of greedily"
+    assert why in solution.notes
+    assert [why in event.notes for event in events if isinstance(event, Began | Ended)] == [True, True]
+    _, _, (request,) = run(Single(SamplingParams(thinking="none")))
+    assert (request.params.temperature, request.params.max_tokens) == (0.0, 512)
+
+
+def test_a_level_without_a_model_that_thinks_is_an_error_before_anything_is_drawn() -> None:
+    with pytest.raises(UsageError, match="thinking=low has no effect: scripted does not think"):
+        solve_sync(QUESTION, "single:thinking=low", ScriptedEngine(varied))
+
+
+@pytest.mark.parametrize(("max_tokens", "thought", "cut"), [(1000, 2, (0, 0)), (3, 2, (8, 0)), (3, 9, (8, 8))])
+def test_samples_cut_at_the_limit_are_counted_and_told(max_tokens: int, thought: int, cut: tuple[int, int]) -> None:
+    solution, events, _ = run(SelfConsistency(params=SamplingParams(max_tokens=max_tokens)), thought)
+    assert (solution.cut.cut, solution.cut.thinking, solution.cut.samples) == (*cut, 8)
+    assert [event.cut for event in events if isinstance(event, Ended)] == [solution.cut]
+    assert solution.to_dict()["cut"]["cut"] == cut[0]
+    lines = [line for line in str(solution).splitlines() if line.startswith("cut")]
+    thinking = ", 8 of them while thinking" if cut[1] else ""
+    assert lines == (
+        [f"cut      8 of 8 samples were cut at max_tokens=3{thinking}: raise max_tokens"] if cut[0] else []
+    )
+
+
+@pytest.mark.parametrize("spec", ["beam_search:step_tokens=12,max_tokens=60", "short_m_at_k:every=12,max_tokens=60"])
+def test_the_end_of_a_step_is_no_cut(spec: str) -> None:
+    solution, _, _ = run(build("strategy", spec))
+    assert "length" in {each.completion.finish_reason for each in solution.samples}
+    assert not solution.cut.cut
+
+
+def test_a_sample_that_the_budget_cut_is_not_cut_at_the_limit() -> None:
+    solution, _, _ = run(Single(SamplingParams(max_tokens=500)), budget="generated=17")
+    assert solution.cost.generated_tokens <= 17
+    assert not solution.cut.cut
+
+
+def test_the_summary_tells_thinking_tokens_and_nothing_where_there_are_none() -> None:
+    solution, _, _ = run(SelfConsistency(n=4), thought=2)
+    assert solution.cost.thinking_tokens == 8
+    assert ", 8 of them thinking)" in str(solution)
+    assert solution.to_dict()["cost"]["thinking_tokens"] == 8
+    assert [each["thinking_tokens"] for each in solution.to_dict()["completions"]] == [2] * 4
+    plain = solve_sync(QUESTION, "self_consistency:n=4", ScriptedEngine(varied))
+    assert "thinking" not in str(plain)
