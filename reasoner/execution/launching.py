@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Final, NoReturn, TypeVar
 
 from reasoner.errors import BudgetExhausted, NotRecorded, PlanError
-from reasoner.operations import Finished, Handle
+from reasoner.operations import BRANCH, Finished, Handle, Sample
 from reasoner.trace.recorder import SequenceId
 from reasoner.types import Completion, Prompt
 
@@ -38,6 +38,23 @@ class SequenceIds:
         for prompt, digest, first in self.heads:
             for index in range(first, first + self.n):
                 yield SequenceId(self.op, prompt, digest, index)
+
+
+@dataclass(slots=True)
+class Numbering:
+    """Numbers the sequences of a question, by prompt digest and branch."""
+
+    _next_index: dict[tuple[str, int], int] = field(default_factory=dict)
+
+    def name(self, op: Sample, first_op: int, times: int) -> SequenceIds:
+        """The sequences of an operation that is the plan's number `first_op`; of the first where there are several."""
+        heads: list[tuple[Prompt, str, int]] = []
+        for prompt in op.prompts:
+            digest = prompt.digest
+            first = self._next_index.get((digest, op.branch), op.branch * BRANCH)
+            self._next_index[digest, op.branch] = first + op.n * times
+            heads.append((prompt, digest, first))
+        return SequenceIds(first_op, tuple(heads), op.n)
 
 
 @dataclass(slots=True)

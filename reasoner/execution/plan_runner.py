@@ -12,7 +12,7 @@ from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, NotRecorded, PlanError, ReasonerError, UsageError
 from reasoner.execution.comparisons import Pairs
 from reasoner.execution.executor import OperationExecutor
-from reasoner.execution.launching import Passed, SequenceIds, Started, each, sample_all
+from reasoner.execution.launching import Numbering, Passed, SequenceIds, Started, each, sample_all
 from reasoner.execution.loglikelihood import measure_likelihoods
 from reasoner.execution.rating import rate
 from reasoner.execution.replies import CutCounter, RatingFailures, Replies
@@ -26,7 +26,7 @@ from reasoner.strategy import CalibratedStrategy, StopRule, Strategy
 from reasoner.system.foreign import ErrorsFrom, described, is_cancellation
 from reasoner.trace.events import Cancelled, Delivered, Ended, Noted, Proposed, Refused
 from reasoner.trace.recorder import RunFacts
-from reasoner.types import NOT_RATED, Answer, Completion, Prompt, Rating, Usage
+from reasoner.types import NOT_RATED, Answer, Completion, Rating, Usage
 from reasoner.verifier import Verifier
 
 STRATEGY_ERRORS = ErrorsFrom("the strategy")
@@ -54,8 +54,7 @@ class PlanRunner:
     scheduled: ScheduledQuestion | None = None
     _remarks: list[ops.Note] = field(default_factory=list)
     _proposals: list[Proposal] = field(default_factory=list)
-    _next_index: dict[tuple[str, int], int] = field(default_factory=dict)
-    """The index of the next sequence, by prompt digest and branch."""
+    _numbering: Numbering = field(default_factory=Numbering)
     _ops: int = 0
     _started: Started = field(default_factory=Started)
     _replies: Replies = field(default_factory=Replies)
@@ -305,13 +304,7 @@ class PlanRunner:
         """The sequences of an operation. Where it is started several times, they are those of the first."""
         first_op = self._ops + 1
         self._ops += times
-        heads: list[tuple[Prompt, str, int]] = []
-        for prompt in op.prompts:
-            digest = prompt.digest
-            first = self._next_index.get((digest, op.branch), op.branch * ops.BRANCH)
-            self._next_index[digest, op.branch] = first + op.n * times
-            heads.append((prompt, digest, first))
-        return SequenceIds(first_op, tuple(heads), op.n)
+        return self._numbering.name(op, first_op, times)
 
     async def _sample(
         self, sequences: SequenceIds, op: ops.Sample, passed: Passed, *, interruptible: bool
