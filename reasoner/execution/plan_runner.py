@@ -302,9 +302,8 @@ class PlanRunner:
 
     def _name(self, op: ops.Sample, times: int = 1) -> SequenceIds:
         """The sequences of an operation. Where it is started several times, they are those of the first."""
-        first_op = self._ops + 1
         self._ops += times
-        return self._numbering.name(op, first_op, times)
+        return self._numbering.name(op, self._ops - times + 1, times)
 
     async def _sample(
         self, sequences: SequenceIds, op: ops.Sample, passed: Passed, *, interruptible: bool
