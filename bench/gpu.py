@@ -34,6 +34,7 @@ from reasoner.engine import ConfidenceFloor, reset_caches
 from reasoner.engines.vllm.build import first_line, installed_build, unheard
 from reasoner.models.embedded import embedded_path
 from reasoner.system.machine import cpu_name, gpus
+from reasoner.trace.events import Event
 from reasoner_strategies import SelfConsistency
 
 Figures = dict[str, Any]
@@ -59,7 +60,7 @@ GPU = Size(64, 16, 256, (256, 1024), 2, 4096, 16, CHAINS, ((512, 280), (8192, 30
 SHORT_CHAINS = "max_tokens=16,step=,step_tokens=8,max_steps=2,temperature=0.8"
 CPU = Size(4, 4, 16, (16,), 1, 512, 1, SHORT_CHAINS, ((32, 16), (512, 64)), 1.0)
 LONGEST = 180.0
-"""Seconds after which a phase has failed."""
+"""Seconds after which a phase on a GPU has failed."""
 
 
 def sums(count: int) -> list[Question]:
@@ -248,13 +249,14 @@ async def hard_cases(rig: Rig, size: Size) -> Figures:
         "seed_repeats_alone": alone[0] == alone[1],
         "seed_in_a_crowd_equal_until": same,
     }
+    began, cores = time.perf_counter(), children()
+
+    def kill(event: Event) -> None:
+        while event.event == "prompted" and cores:
+            cores.pop().kill()
+
     strategy = SelfConsistency(n=size.samples, params=params)
-    run = asyncio.ensure_future(solve_many(sums(size.questions // 4), strategy, engine))
-    await asyncio.sleep(0.2)
-    began = time.perf_counter()
-    for process in children():
-        process.kill()
-    solutions = await run
+    solutions = await solve_many(sums(size.questions // 4), strategy, engine, trace=kill)
     answered = all(solution.error is None for solution in solutions)
     figures["killed_core"] = {
         "restarts": engine.restarts, "all_drawn": answered, "seconds": time.perf_counter() - began,
@@ -326,7 +328,7 @@ async def measure(number: int, phase: Phase, rig: Rig, size: Size) -> dict[str, 
         if rig.left < 20:
             rig.skipped[phase.__name__] = "no time is left: raise --minutes or name fewer phases"
         else:
-            line["figures"] = await asyncio.wait_for(phase(rig, size), min(rig.left, LONGEST))
+            line["figures"] = await asyncio.wait_for(phase(rig, size), rig.left if rig.cpu else min(rig.left, LONGEST))
     except Exception as error:
         line["error"] = f"{type(error).__name__}: {first_line(error)}"
         with suppress(Exception):
