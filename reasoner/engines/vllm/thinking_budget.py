@@ -36,8 +36,10 @@ class RepairedThinkingBudget(ThinkingBudgetStateHolder):  # type: ignore[misc] #
             return
         generated = state["output_tok_ids"]
         for token in generated[state["read"] :]:
+            if token < 0:  # not known yet
+                break
             self._read(state, token)
-        state["read"] = len(generated)
+            state["read"] += 1
         forced = state["thought"] >= state["thinking_token_budget"] and state["thought"] != NOWHERE
         state["in_end"] = forced and bool(self.think_end_token_ids)
         state["end_count"] = self._there(state["tail"]) if forced else 0
