@@ -83,6 +83,11 @@ class BudgetForcing:
         require(self.min_thinking, "min_thinking, with this max_thinking,", at_most=self.max_thinking)
         require(self.waits, "waits", at_least=0)
         require(self.answer_tokens, "answer_tokens", at_least=1)
+        if self.params.thinking is not None:
+            raise UsageError(
+                f"thinking={self.params.thinking} contradicts max_thinking={self.max_thinking}, which limits thinking "
+                "here: leave one of them out"
+            )
         if not self.wait:
             raise UsageError("wait must not be empty: give a word, as in wait=Wait")
         if self.wait != WAIT and not (self.waits or self.min_thinking):
@@ -96,7 +101,7 @@ class BudgetForcing:
         profile = (yield from model_info()).thinking
         if profile and not (self.waits or self.min_thinking):
             return (yield from self._capped(question, reserve))
-        marker = yield from self._marker(question, profile)
+        marker = yield from self._marker(question.prompt, profile)
         start = (yield from prefill(question.prompt, "", thinking="open")) if profile else question.prompt
         thought = yield from self._think(question, start, reserve, marker)
         closing = "" if thought.ended else f"\n{self.closing}"
@@ -122,11 +127,11 @@ class BudgetForcing:
         yield from propose_answer(question, answer)
         return answer
 
-    def _marker(self, question: Question, profile: ThinkingProfile | None) -> Plan[Marker]:
+    def _marker(self, prompt: Prompt, profile: ThinkingProfile | None) -> Plan[Marker]:
         """What ends thinking: the model's own marker, or `end` if that is one token of the model."""
         if profile:
             return Marker(profile.end_text, profile.end)
-        ids = spelled(question.prompt, (yield from prefill(question.prompt, self.end)))
+        ids = spelled(prompt, (yield from prefill(prompt, self.end)))
         return Marker(self.end, ids if len(ids) == 1 else ())
 
     def _think(self, question: Question, start: Prompt, reserve: int, marker: Marker) -> Plan[Thought]:

@@ -289,6 +289,7 @@ def test_a_refusal_of_all_is_no_crash() -> None:
         ({"answer_tokens": 0}, "answer_tokens must be at least 1 .got"),
         ({"min_thinking": 9, "max_thinking": 8}, "min_thinking, with this max_thinking, must be at most 8 .got 9"),
         ({"wait": ""}, "wait must not be empty"),
+        ({"params": SamplingParams(thinking=512)}, "thinking=512 contradicts max_thinking=4096"),
     ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, object], complaint: str) -> None:

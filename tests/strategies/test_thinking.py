@@ -1,7 +1,7 @@
 """Strategies and verifiers with a model that thinks before it answers."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import pytest
 
@@ -11,8 +11,9 @@ from reasoner.engines.scripted import THINKER, ScriptedEngine
 from reasoner.errors import VerifierError
 from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import ThinkingProfile
-from reasoner.registry import build, entries
+from reasoner.registry import build, entries, load
 from reasoner.trace.events import Event, Prefilled, Sampled
+from reasoner.trace.replies import completions_in
 from reasoner.types import Completion
 from reasoner_strategies.budget_forcing import BudgetForcing
 from reasoner_strategies.speculative_rejection import SpeculativeRejection
@@ -181,3 +182,21 @@ def test_a_refused_rating_is_no_failure() -> None:
         budget="tokens=500",
     )
     assert solution.unrated == ""
+
+
+@pytest.mark.parametrize("name", sorted(entries("strategy")))
+def test_a_level_of_the_sampling_parameters_holds_for_each_prompt_and_the_trace_is_whole(name: str) -> None:
+    samples = "params" in {field.name for field in fields(load("strategy", name))}
+    options = ":thinking=low" if samples and name not in ("budget_forcing", "likelihood") else ""
+    strategy = build("strategy", f"{name}{options}")
+    events = list[Event]()
+    engine = thinker(verdicts)
+    solution = solve_sync(
+        QUESTION, strategy, engine, verifier=Judge() if strategy.uses_verifier else None, trace=events.append
+    )
+    assert solution.error is None
+    # Every completion finds its prompt.
+    completions = [completion for _, completion in completions_in(events)]
+    assert completions
+    if options:
+        assert {completion.prompt.thinking_level for completion in completions} <= {"low", "none"}
