@@ -54,6 +54,7 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "min_mass": ("0.25",),
         "model": ("some/model",),
         "base_url": ("http://localhost:1/v1",),
+        "args": (),
     },
     "rules": {"pattern": ("x+",), "call": ()},
 }

@@ -9,10 +9,10 @@ from reasoner.budget import Cost
 from reasoner.engine import Engine, SampleRequest, UsageMeter, reset_caches, spellings
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.vllm import VllmEngine
-from reasoner.engines.vllm.arguments import OPEN
+from reasoner.engines.vllm.arguments import OPEN, check_args
 from reasoner.engines.vllm.build import in_daemon
 from reasoner.errors import UsageError, VerifierError, require, require_choice
-from reasoner.registry import as_written, build
+from reasoner.registry import as_written, build, options_of
 from reasoner.sampling import NO_THINKING, ONE_TOKEN
 from reasoner.specs import OpenOptions, Spec
 from reasoner.types import Completion, Prompt, Question, Rating, TokenIds, Usage
@@ -72,6 +72,7 @@ class Judge:
     def __post_init__(self) -> None:
         require_choice(self.ask, "ask", get_args(Ask))
         require(self.min_mass, "min_mass", at_least=0, at_most=1)
+        check_args(self.args, options_of(type(self)))
         if self.args and (self.base_url or not self.model):
             raise UsageError(
                 f"{min(self.args)} has no effect: the judge runs no model of its own; give model, or omit it"

@@ -133,7 +133,7 @@ def check_args(args: object, own: Collection[str], owned: Mapping[str, str] = OW
         if known and name not in known:
             build = installed_build()
             raise UnknownName(
-                "option", str(name), {*known, *own} - {*owned, "args"}, of=f"vllm {build and build.version}"
+                "option", str(name), ({*known, "args"} - owned.keys()) | set(own), of=f"vllm {build and build.version}"
             )
         try:
             json.dumps(value)

@@ -104,7 +104,7 @@ def test_the_folder_has_a_name_by_itself(data: Path, run: Run, tmp_path: Path, m
         ((), "no task is given"),
         (("nope",), "no task named 'nope'"),
         (("jsonl:FILE", "jsonl:FILE"), "is given twice"),
-        (("jsonl:FILE", "-s", "single", "-s", "single:temperature=0"), "strategy single is given twice"),
+        (("jsonl:FILE", "-s", "single", "-s", "single:shots=[]"), "strategy single is given twice"),
         (("jsonl:FILE", "-s", "nope"), "no strategy named 'nope'"),
         (("jsonl:FILE", "-s", "best_of_n", "--verifier", "nope"), "no verifier named 'nope'"),
         (("jsonl:FILE", "--verifier", "certainty"), "single, self_consistency:n=16 would not use its scores"),

@@ -110,7 +110,7 @@ def test_nothing_has_changed_where_nothing_has() -> None:
         ),
         (
             manifest([task()]).model_copy(update={"answer_rules": {"number": 9}}),
-            Difference("the rules for reading answers", "number@2", "number@9"),
+            Difference("the rules for reading answers", "number@3", "number@9"),
         ),
         (
             manifest([task()], grid=Grid(("sums",), ("self_consistency:n=16", "refine"))),
