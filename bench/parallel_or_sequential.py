@@ -2,7 +2,7 @@
 
 It reads the table of a report, of any engine and task:
 
-reasoner eval arithmetic --limit 300 -e simulated:thinking=400,accuracy=0.9,guess=0.2,tokens=20 --seed 0 \
+reasoner eval arithmetic --limit 200 -e simulated:thinking=400,accuracy=0.9,guess=0.2,tokens=20 \
     -s self_consistency:n=32 --thinking 50,100,200,400,800,1600 --out grid
 reasoner report grid
 python bench/parallel_or_sequential.py grid/results.csv
@@ -14,6 +14,7 @@ import pandas as pd
 
 from reasoner.specs import Spec
 
+COLUMNS = ("strategy", "size", "tokens", "accuracy", "accuracy_low", "accuracy_high")
 STEPS = 2.0
 """The budgets that are compared grow by this factor."""
 
@@ -31,7 +32,7 @@ def cell(row: pd.Series) -> str:
 
 def main(table: str) -> None:
     """Print the grid, then for each budget the best cell, the best single sample and the best of the shortest level."""
-    rows = pd.read_csv(table).dropna(subset=["size"])
+    rows = pd.read_csv(table, usecols=COLUMNS).dropna(subset=["size"])
     rows["level"] = rows.strategy.map(level)
     grid = rows.assign(cell=rows.apply(cell, axis=1)).pivot_table("cell", "level", "size", aggfunc="first")
     print("accuracy (95 %), tokens per question; rows: thinking level, columns: samples")
