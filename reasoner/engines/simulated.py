@@ -88,7 +88,7 @@ class SimulatedEngine(FreeEngine):
     accuracy: float = 0.8
     thinking: float = 0.0
     guess: float = 0.2
-    laws: Mapping[str, Law] = field(default_factory=dict)
+    laws: Mapping[str, Law] = field(default_factory=dict, repr=False)
     model: ModelInfo = field(default=MODEL, init=False, repr=False)
     name: str = field(default="simulated", init=False, repr=False)
     notes: tuple[str, ...] = field(init=False, repr=False)

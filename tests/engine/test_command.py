@@ -56,7 +56,7 @@ def test_a_trace_of_a_real_run_replays_bit_for_bit(live: Live) -> None:
 def test_nothing_but_ours_reaches_the_terminal(live: Live) -> None:
     """vLLM and torch print from Python, from C++ and from other processes; none of it may show."""
     assert len(live.out.splitlines()) == 1
-    stages = ["starting", "importing vLLM", "loading SmolLM2-135M-Instruct", "warming up vLLM", "solving"]
+    stages = ["starting", "importing vLLM", "loading SmolLM2-135M-Instruct", "solving"]
     lines = live.err.splitlines()
     assert [line for line, stage in zip(lines, stages, strict=False) if not line.startswith(stage)] == []
     known = (*stages, "1 sample", "2 samples", "3 samples", "4 samples", "vote ", "cost ", "budget ", "time ")

@@ -30,6 +30,17 @@ def lines(*arguments: str) -> tuple[int, list[dict[str, Any]]]:
     return finished.returncode, [json.loads(line) for line in finished.stdout.splitlines()]
 
 
+def test_phases_run_without_a_gpu() -> None:
+    code, found = lines("3", "6", "--minutes=20")
+    assert [line.get("error") for line in found] == [None] * 2
+    assert code == 0
+    assert all(line["card"] and line["shape"] == "tiny" and line["seconds"] > 0 for line in found)
+    cached, cancelled = (line["figures"] for line in found)
+    assert cached["share"] == 1.0
+    assert cancelled["generated"] == cancelled["counted_by_vllm"]
+
+
+@pytest.mark.sweep
 def test_every_phase_runs_without_a_gpu() -> None:
     code, found = lines("--minutes=20")
     assert [line.get("error") for line in found] == [None] * 9

@@ -112,6 +112,10 @@ class CoreLog:
         recorder = f"{Recorder.__module__}.{Recorder.__qualname__}"
         config["handlers"]["recorder"] = {"()": recorder, "path": str(self._records), "eager": bool(eager)}
         vllm = config["loggers"]["vllm"]
+        # What is shown stays as it is: the recorder alone reads more.
+        shown = logging.getLogger("vllm").level or vllm["level"]
+        for handler in vllm["handlers"]:
+            config["handlers"][handler]["level"] = shown
         vllm["handlers"] = [*vllm["handlers"], "recorder"]
         if logging.getLevelName(vllm["level"]) > logging.INFO:
             vllm["level"] = "INFO"
