@@ -1,6 +1,7 @@
 """What holds for the whole suite: marks, how workers share the tests, how wide properties are searched."""
 
 import gc
+import os
 import re
 import signal
 from pathlib import Path, PurePosixPath
@@ -51,6 +52,9 @@ OWN_ENGINES = {"test_command.py", "test_examples.py", "test_gpu_bench.py", "test
 
 def pytest_configure(config: pytest.Config) -> None:
     """Restore signals that xdist or `nohup` ignore, as every command that a test starts would inherit that."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # The threads of several engines would wait for each other at every step.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
     for signum, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(signum) is signal.SIG_IGN:
             signal.signal(signum, handler)

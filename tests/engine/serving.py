@@ -41,7 +41,7 @@ def serving(model: Path, log: Path, *, name: str, options: Sequence[str] = ()) -
     command += ["--served-model-name", name, "--host", "127.0.0.1", "--port", str(port)]
     # In 32 bits a greedy reply is the same whether its beginning was decoded or came in as a prompt.
     command += ["--dtype", "float32", "--enforce-eager", "--max-model-len", "2048", "--gpu-memory-utilization", "0.2"]
-    settings = {"VLLM_LOGGING_LEVEL": "ERROR", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2"}
+    settings = {"VLLM_LOGGING_LEVEL": "ERROR", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     settings |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
     with pytest.MonkeyPatch.context() as patch, log.open("wb") as output:
         patch.setenv("NO_PROXY", "127.0.0.1")

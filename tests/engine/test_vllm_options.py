@@ -79,9 +79,14 @@ def test_a_request_has_an_adapter_of_its_own(started: tuple[VllmEngine, list[str
     engine = started[0]
 
     async def ask() -> None:
-        plain, adapted, again = await asyncio.gather(draw(engine), draw(engine, adapter), draw(engine, adapter))
+        # One after the other, with the prompt in the cache: what else is in a batch may change the last digits.
+        _ = await draw(engine), await draw(engine, adapter)
+        plain, adapted = await draw(engine), await draw(engine, adapter)
+        assert plain != adapted
         assert plain == await draw(engine)
-        assert adapted == again != plain
+        assert adapted == await draw(engine, adapter)
+        together = await asyncio.gather(draw(engine), draw(engine, adapter))
+        assert together[0] != together[1]
         with pytest.raises(EngineUnavailable, match="vLLM could not load the adapter '/no/adapter': "):
             await draw(engine, "/no/adapter")
         assert await draw(engine, adapter) == adapted
@@ -91,7 +96,7 @@ def test_a_request_has_an_adapter_of_its_own(started: tuple[VllmEngine, list[str
 
 
 def test_each_stage_is_told_when_it_begins(started: tuple[VllmEngine, list[str]]) -> None:
-    assert [stage.partition(" ")[0] for stage in started[1]] == ["importing", "loading", "warming"]
+    assert [stage.partition(" ")[0] for stage in started[1]] == ["importing", "loading"]
 
 
 @pytest.fixture(scope="module")
