@@ -119,8 +119,11 @@ def test_a_number_of_thinking_tokens_is_kept_and_booked_as_the_server_computes_i
     assert solution.cost.generated_tokens == after[1] - before[1]
     assert solution.cost.samples == 4
     drawn = [event for event in events if isinstance(event, Sampled)]
-    assert [event.unclosed for event in drawn] == [False] * 4
-    assert all(event.token_ids[event.usage.thinking_tokens - 1] == END_ID for event in drawn)
+    closed = [event for event in drawn if not event.unclosed]
+    assert closed
+    assert all(event.token_ids[event.usage.thinking_tokens - 1] == END_ID for event in closed)
+    # A model may end a sequence while it thinks, but no limit leaves thinking open.
+    assert all(event.finish_reason == "stop" for event in drawn if event.unclosed)
     assert max(event.usage.thinking_tokens for event in drawn) <= 6 + 3
     if server.limits:
         assert not [event for event in events if isinstance(event, Thought)]
