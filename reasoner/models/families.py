@@ -16,6 +16,10 @@ from reasoner.models.thinking import ThinkingProfile
 from reasoner.sampling import NO_THINKING, ThinkingLevel
 
 Arguments = Mapping[str, str | int | bool]
+AUTO: Final = "auto"
+"""The reasoning parser that follows from the model."""
+OFF: Final = ("", "none")
+"""The reasoning parser of a model that does not think."""
 NOTHING_TO_THINK: Final = "Okay, I think I have finished thinking."
 """Thinking in one sentence, which lets a model that always thinks answer at once (Ma et al. 2025, arXiv:2504.09858)."""
 OUT_OF_TIME: Final = (

@@ -13,7 +13,7 @@ from reasoner.engines.openai import wire
 from reasoner.engines.openai.groups import SHARED, Groups, Result, shares, with_thinking
 from reasoner.engines.openai.http import GATEWAY_TIMEOUTS, Connection, Reply, Terms
 from reasoner.engines.openai.parts import Parts, unmarked
-from reasoner.engines.openai.rendering import AUTO, Renderer
+from reasoner.engines.openai.rendering import Renderer
 from reasoner.engines.openai.requests import (
     NO_BUDGET,
     STREAMS,
@@ -31,6 +31,7 @@ from reasoner.engines.openai.requests import (
 from reasoner.engines.openai.stops import holds_back
 from reasoner.engines.openai.values import Listed, Reported, listed_models
 from reasoner.errors import EngineUnavailable, RequestLost, UnknownName, UsageError, require
+from reasoner.models.families import AUTO
 from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.system.redaction import MIN_LENGTH_IN_TEXT

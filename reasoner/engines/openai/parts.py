@@ -43,7 +43,7 @@ def by_ids(text: str, ids: TokenIds, profile: ThinkingProfile, *, before: TokenI
     where = split(before + ids, profile, opened=opened)
     tokens = max(where.thinking - len(before), 0)
     ends = _count(ids, profile.end)
-    # A marker of several tokens may have begun before this text.
+    # A marker of several tokens may start in the text before this one.
     torn = _count(before + ids, profile.end) != _count(before, profile.end) + ends
     if torn or text.count(profile.end_text) != ends:
         return None

@@ -11,7 +11,9 @@ from reasoner.engines.openai.requests import merged, turns
 from reasoner.engines.openai.values import Listed, Tokenized, detokenized, tokenized
 from reasoner.errors import EngineUnavailable, UnknownName
 from reasoner.models.families import (
+    AUTO,
     FAMILIES,
+    OFF,
     on_request,
     parsers,
     profile_for_parser,
@@ -25,10 +27,6 @@ from reasoner.types import Message, Prompt, ThinkingLevel, TokenIds
 HEADS_KEPT = 1024
 SHORT: Final = (Message("user", "1"),)
 """A chat that is rendered to see what the template does."""
-AUTO: Final = "auto"
-"""The reasoning parser that follows from the model."""
-OFF: Final = ("", "none")
-"""The parser of a model that does not think."""
 TAIL: Final = 16
 """Tokens at the end of a rendered chat where a marker is looked for."""
 SWITCHES: Final = ("enable_thinking", "thinking")

@@ -176,9 +176,9 @@ class Dialect:
                     "reasoning_parser, or use thinking=low, medium or high"
                 )
             thought = f"{profile.start_text}{prompt.thinking}"
-        begun = prompt.text or thought or self.skips(prompt, profile)
-        if begun:
-            spoken.append({"role": "assistant", "content": begun})
+        earlier = prompt.text or thought or self.skips(prompt, profile)
+        if earlier:
+            spoken.append({"role": "assistant", "content": earlier})
             if self.vllm or thought:
                 body |= {"add_generation_prompt": False, "continue_final_message": True}
         return body
@@ -290,11 +290,11 @@ def read_extra(text: str) -> dict[str, Any]:
 def text_bound(prompt: Prompt, profile: ThinkingProfile | None, dialect: Dialect) -> Rendered:
     """A prompt that is sent as text, with a bound on its tokens: one for each byte, and those of the template."""
     spoken = [message.content for message in prompt.messages] or [prompt.raw]
-    begun = prompt.thinking + prompt.text or dialect.skips(prompt, profile)
-    size = sum(len(text.encode("utf-8", "surrogatepass")) for text in (*spoken, begun))
+    earlier = prompt.thinking + prompt.text or dialect.skips(prompt, profile)
+    size = sum(len(text.encode("utf-8", "surrogatepass")) for text in (*spoken, earlier))
     size += len(profile.start_text) if profile and prompt.thinking else 0
     in_thinking = bool(prompt.thinking and profile) and not closed(prompt, profile)
-    return Rendered(None, size + MESSAGE_TOKENS * (len(spoken) + bool(begun)) + TEMPLATE_TOKENS, in_thinking)
+    return Rendered(None, size + MESSAGE_TOKENS * (len(spoken) + bool(earlier)) + TEMPLATE_TOKENS, in_thinking)
 
 
 def longest(request: SampleRequest, timeout: float) -> float:

@@ -31,17 +31,17 @@ class StopWatch:
     profile: ThinkingProfile
     thinking: bool | None
     _held: str = field(default="", init=False)
-    """The end of what arrived, where a marker or a stop string may have begun."""
+    """The end of what arrived, where a marker or a stop string may start."""
 
     def feed(self, piece: str) -> str:
         """Add a piece in which markers may be; the stop string that ends the reply, or ""."""
         start, end = self.profile.start_text.strip(), self.profile.end_text
         if self.thinking is None:
             self._held += piece
-            begun = self._held.lstrip()
-            if start.startswith(begun):
+            shown = self._held.lstrip()
+            if start.startswith(shown):
                 return ""
-            self.thinking = begun.startswith(start) or self.profile.when == "always"
+            self.thinking = shown.startswith(start) or self.profile.when == "always"
             piece, self._held = self._held, ""
         if not self.thinking:
             return self.final(piece)

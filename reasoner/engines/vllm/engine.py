@@ -15,9 +15,9 @@ from reasoner.engines.vllm.logprobs import read_logprobs
 from reasoner.engines.vllm.parts import Before, Marks, split_parts
 from reasoner.engines.vllm.served import VllmModel
 from reasoner.engines.vllm.stream import Drawn, Stops, Stream
-from reasoner.engines.vllm.thinking import AUTO, limit_thinking, limits, served_profile
+from reasoner.engines.vllm.thinking import limit_thinking, limits, served_profile
 from reasoner.errors import EngineUnavailable, UsageError
-from reasoner.models.families import skip_text, template_arguments
+from reasoner.models.families import AUTO, skip_text, template_arguments
 from reasoner.models.info import ModelInfo
 from reasoner.models.resolve import Resolved
 from reasoner.models.thinking import ThinkingProfile, still_thinking

@@ -1,19 +1,14 @@
 """How a model that vLLM serves thinks, and how vLLM limits its thinking."""
 
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 from reasoner.engines.vllm.rendering import TextEncoder
 from reasoner.errors import UnknownName, UsageError
-from reasoner.models.families import profile_for_parser
+from reasoner.models.families import AUTO, OFF, profile_for_parser
 from reasoner.models.probing import Reader, find_profile, with_markers
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.types import TokenIds
-
-AUTO: Final = "auto"
-"""The reasoning parser that is found from the model."""
-OFF: Final = ("", "none")
-"""The names that mean that a model does not think."""
 
 
 def served_profile(name: str, parser: str, config: Any, reader: Reader) -> ThinkingProfile | None:
