@@ -72,13 +72,10 @@ def write_model(folder: Path, shape: Shape, tokenizer: Path) -> None:
 
 @dataclass(slots=True)
 class MeasuredEngine(VllmEngine):
-    """An engine in a process of its own, with any of vLLM's arguments, whose statistics are kept."""
-
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """An engine in a process of its own, whose statistics are kept."""
 
     def _new_core(self, build: Any, arguments: Any, *others: Any) -> Any:
-        for name, value in {"load_format": "dummy", "disable_log_stats": False, **self.arguments}.items():
-            setattr(arguments, name, value)
+        arguments.disable_log_stats = False
         return VllmEngine._new_core(self, build, arguments, *others)
 
     @property
@@ -115,7 +112,7 @@ class Rig:
             max_model_len=self.window,
             kv_gib=0.5,
             gpu_memory_utilization=self.memory,
-            arguments={**defaults, **arguments},
+            args={"load_format": "dummy", **defaults, **arguments},
         )
         self._engine, self._arguments = engine, arguments
         await engine.start()
