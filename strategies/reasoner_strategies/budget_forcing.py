@@ -5,6 +5,7 @@ from typing import ClassVar, NamedTuple
 
 from reasoner.errors import BudgetExhausted, UsageError, require
 from reasoner.models.thinking import ThinkingProfile
+from reasoner.registry import check_types
 from reasoner.sampling import NO_THINKING
 from reasoner.strategy import Plan, Sample, count_votes, model_info, note, prefill, propose, sample
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, TokenIds
@@ -83,6 +84,7 @@ class BudgetForcing:
         require(self.min_thinking, "min_thinking, with this max_thinking,", at_most=self.max_thinking)
         require(self.waits, "waits", at_least=0)
         require(self.answer_tokens, "answer_tokens", at_least=1)
+        check_types(self)
         if self.params.thinking is not None:
             raise UsageError(
                 f"thinking={self.params.thinking} contradicts max_thinking={self.max_thinking}, which limits thinking "

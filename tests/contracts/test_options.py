@@ -13,7 +13,7 @@ import pytest
 from reasoner import solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
-from reasoner.errors import UnknownName
+from reasoner.errors import UnknownName, UsageError
 from reasoner.registry import build, load, spec_of
 from reasoner.strategy import StopRule, Strategy
 from reasoner.types import SamplingParams
@@ -35,7 +35,8 @@ def _options(name: str) -> dict[str, Any]:
     """Its own options and, where it draws samples itself, those of the sampling, each with its type."""
     own = _own(name)
     drawing = typing.get_type_hints(SamplingParams) if has_params(name) else {}
-    return own | {_written(name, option): hint for option, hint in drawing.items()}
+    drawn = {_written(name, option): hint for option, hint in drawing.items() if (name, option) not in REFUSED}
+    return own | drawn
 
 
 def _own(name: str) -> dict[str, Any]:
@@ -62,6 +63,8 @@ COMPANY = {
 """What an option needs beside it to have an effect."""
 VALUES = {("auto", "profile"): CALIBRATED.partition("=")[2], ("auto", "task"): "sums"}
 """Texts that only certain values fit."""
+REFUSED = {("budget_forcing", "thinking")}
+"""Sampling options that contradict what the strategy does."""
 
 
 SAMPLING = {
@@ -133,6 +136,10 @@ def test_every_sampling_option_reaches_the_engine(name: str) -> None:
     if not has_params(name):
         pytest.skip("it draws no samples itself")
     for option, value in SAMPLING.items():
+        if (name, option) in REFUSED:
+            with pytest.raises(UsageError, match=f"{option}={value} contradicts"):
+                made(name, f"{option}={value}")
+            continue
         seen: list[SampleRequest] = []
         strategy = made(name, f"{_written(name, option)}={value}")
 

@@ -191,7 +191,7 @@ def test_verifiers_refuse_arguments_as_engines_do() -> None:
         (lambda: Prm(args={"seeed": 1}), "did you mean 'seed'"),
         (lambda: Judge(model="m", args={"seeed": 1}), "did you mean 'seed'"),
         (lambda: Judge(args={"seed": 1}), "seed has no effect: the judge runs no model of its own"),
-        (lambda: Judge(model="m", args={"core": "async"}), "core cannot be set"),
+        (lambda: Judge(model="m", args={"core": "async"}), "core of vLLM cannot be set: the judge's model"),
     ):
         with pytest.raises(UsageError, match=complaint):
             make()

@@ -9,7 +9,7 @@ from reasoner.budget import Cost
 from reasoner.engine import Engine, SampleRequest, UsageMeter, reset_caches, spellings
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.vllm import VllmEngine
-from reasoner.engines.vllm.arguments import OPEN, check_args
+from reasoner.engines.vllm.arguments import OPEN, OWNED, check_args
 from reasoner.engines.vllm.build import in_daemon
 from reasoner.errors import UsageError, VerifierError, require, require_choice
 from reasoner.registry import as_written, build, options_of
@@ -37,6 +37,7 @@ FORMS: dict[Ask, Form] = {
         tuple((grade, index / (len(GRADES) - 1)) for index, grade in enumerate(GRADES)),
     ),
 }
+_OWNED = OWNED | {"core": "the judge's model runs in a process of its own"}
 PAIR = Form("Which of the two answers is better? Reply with A or B.", (("A", 1.0), ("B", 0.0)))
 
 
@@ -72,13 +73,11 @@ class Judge:
     def __post_init__(self) -> None:
         require_choice(self.ask, "ask", get_args(Ask))
         require(self.min_mass, "min_mass", at_least=0, at_most=1)
-        check_args(self.args, options_of(type(self)))
+        check_args(self.args, options_of(type(self)), _OWNED)
         if self.args and (self.base_url or not self.model):
             raise UsageError(
                 f"{min(self.args)} has no effect: the judge runs no model of its own; give model, or omit it"
             )
-        if "core" in self.args:
-            raise UsageError("core cannot be set: the judge's model runs in a process of its own")
         self._new_engine()
 
     def _new_engine(self) -> VllmEngine:

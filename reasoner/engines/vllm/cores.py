@@ -158,7 +158,7 @@ class InProcessCore:
                 self._engine = LLMEngine.from_engine_args(self._args, usage_context=UsageContext.LLM_CLASS)
             leave_alternatives_undecoded(self._engine.output_processor)
             if _needs_repair(self._engine, self._args):
-                self._engine.collective_rpc("repair_sampler")
+                self._engine.collective_rpc("repair")
             extended = self._args.worker_extension_cls == SAMPLER_REPAIR
             caches = _caches(self._engine.collective_rpc("cached_layers")) if extended else ()
         except BaseException as error:
@@ -298,7 +298,7 @@ class AsyncCore:
             self._engine = AsyncLLM.from_engine_args(self._args, usage_context=UsageContext.LLM_CLASS)
         leave_alternatives_undecoded(self._engine.output_processor)
         if _needs_repair(self._engine, self._args):
-            await self._engine.collective_rpc("repair_sampler")
+            await self._engine.collective_rpc("repair")
         if self._args.worker_extension_cls != SAMPLER_REPAIR:
             return ()
         return _caches(await self._engine.collective_rpc("cached_layers"))

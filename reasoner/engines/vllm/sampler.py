@@ -1,4 +1,4 @@
-"""What is loaded by name in vLLM's worker process: a repaired sampler for the V1 model runner, facts of the KV cache.
+"""What is loaded by name in vLLM's worker process: repairs for the V1 model runner, facts of the KV cache.
 
 If a request of a batch has `logprob_token_ids`, V1's sampler gathers only those ids for the whole batch, and all other
 requests lose their best alternatives. Model Runner V2 (CUDA builds) separates the two.
@@ -19,6 +19,7 @@ from vllm.v1.kv_cache_interface import (
 from vllm.v1.outputs import LogprobsTensors
 from vllm.v1.sample.sampler import Sampler
 
+from reasoner.engines.vllm.adapters import repair_adapters
 from reasoner.engines.vllm.thinking_budget import RepairedThinkingBudget
 
 
@@ -62,11 +63,13 @@ class RepairedSampler(Sampler):  # type: ignore[misc] # vLLM's types are not che
 class RepairableWorker:
     """A base class that vLLM's worker gets by `worker_extension_cls`."""
 
-    def repair_sampler(self) -> None:
-        """Replace V1's own sampler, and its limit on thinking, by the repaired ones."""
+    def repair(self) -> None:
+        """Replace V1's own sampler, and its limit on thinking, by the repaired ones; on a CPU adapters as well."""
         runner: Any = self.model_runner  # type: ignore[attr-defined] # the worker's
         own = runner.sampler
         runner.sampler = RepairedSampler(logprobs_mode=own.logprobs_mode, use_fp64_gumbel=own.use_fp64_gumbel)
+        if runner.device.type == "cpu" and runner.lora_config is not None:
+            repair_adapters()
         batch = runner.input_batch
         if (holder := batch.thinking_budget_state_holder) is not None:
             batch.thinking_budget_state_holder = RepairedThinkingBudget(
