@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from reasoner.answers.equivalence import Comparer, Equivalence, SlowSpace
 from reasoner.budget import MIN_USEFUL_TOKENS, UNITS, Budget, Cost, Ledger
@@ -17,6 +17,8 @@ from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.launching import cancel_all
 from reasoner.execution.plan_runner import PlanRunner
 from reasoner.execution.scheduler import Scheduler
+from reasoner.models.defaults import resolve
+from reasoner.registry import spec_of
 from reasoner.solution import Solution
 from reasoner.strategy import StopRule, Strategy
 from reasoner.trace.events import Sink
@@ -104,6 +106,58 @@ class _Floors:
             self._short = True
 
 
+class Prepared(NamedTuple):
+    """A strategy with the sampling parameters as they apply to the model, what was changed for it, and the facts."""
+
+    strategy: Strategy
+    notes: tuple[str, ...]
+    facts: RunFacts
+
+
+def prepare(
+    strategy: Strategy, engine: Engine, verifier: Verifier | None, *, budget: str, seed: int, bounds: Sequence[Budget]
+) -> Prepared:
+    """What a run on a started engine needs; `budget` is how the `bounds` are written in a trace.
+
+    Raises:
+        UsageError: an option does not fit the model, or a bound cannot be counted with this engine.
+    """
+    if any(bound.flops is not None for bound in bounds) and engine.model.flops(prompt=1, cached=0, generated=1) is None:
+        raise UsageError(f"a flops budget needs the geometry of {engine.model.name}, which the engine does not know")
+    noted: dict[str, None] = {}
+    resolved = resolve(strategy, engine.model, lambda line: noted.update({line: None}))
+    facts = RunFacts(
+        strategy=spec_of(strategy),
+        resolved=spec_of(resolved),
+        verifier=spec_of(verifier) if verifier else "",
+        engine=engine.name,
+        engine_spec=spec_of(engine),
+        model=engine.model,
+        notes=(*engine.notes, *noted),
+        budget=budget,
+        seed=seed,
+    )
+    return Prepared(resolved, tuple(noted), facts)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLimits:
+    """What the questions on one engine wait for: room in its KV cache, and in the ledgers above them."""
+
+    kv_limiter: "KvCacheLimiter | None"
+    queues: LedgerQueues = field(default_factory=new_queues)
+
+    @classmethod
+    def of(cls, engine: Engine) -> Self:
+        """The limits of a started engine."""
+        if not engine.capacity:
+            return cls(None)
+        # NumPy takes a tenth of a second to import.
+        from reasoner.execution.kv_limiter import KvCacheLimiter
+
+        return cls(KvCacheLimiter(int(engine.capacity * KV_SHARE)))
+
+
 @dataclass(slots=True)
 class RunContext:
     """What the questions of one run share; opens a question."""
@@ -123,17 +177,9 @@ class RunContext:
     """What holds for all questions and is not as the user may expect."""
     progress: Progress = field(default_factory=asyncio.Queue)
     scheduler: Scheduler | None = None
+    limits: EngineLimits = field(kw_only=True)
     _floors: _Floors | None = None
-    _kv_limiter: "KvCacheLimiter | None" = field(default=None, init=False)
-    _queues: LedgerQueues = field(default_factory=new_queues)
     _started: float = field(default_factory=time.monotonic)
-
-    def __post_init__(self) -> None:
-        if capacity := self.engine.capacity:
-            # NumPy takes a tenth of a second to import.
-            from reasoner.execution.kv_limiter import KvCacheLimiter
-
-            self._kv_limiter = KvCacheLimiter(int(capacity * KV_SHARE))
 
     def share(self, allocation: Allocation | None, questions: Sequence[Question]) -> None:
         """Divide the run's budget among these questions if there are several, or an allocation."""
@@ -151,13 +197,13 @@ class RunContext:
         history = self.history.get(question.id, EMPTY)
         ledger = self.run.child(self.each, elapsed=history.seconds, spent=history.spent)
         recorder = Recorder(question, self.trace, self._started, history)
-        admission = Admission(ledger, self._queues)
+        admission = Admission(ledger, self.limits.queues)
         comparisons = Comparisons(question, self.comparer, recorder, history)
         executor = OperationExecutor(
             question,
             self.engine,
             admission,
-            self._kv_limiter,
+            self.limits.kv_limiter,
             recorder,
             comparisons,
             self.seed,

@@ -26,14 +26,12 @@ from reasoner.execution.arguments import (
     check_keywords,
     plugins,
 )
-from reasoner.execution.opening import CONCURRENCY, RunContext, check_ids, open_questions
-from reasoner.models.defaults import resolve
-from reasoner.registry import DEFAULT_ENGINE, DEFAULT_STRATEGY, spec_of
+from reasoner.execution.opening import CONCURRENCY, EngineLimits, RunContext, check_ids, open_questions, prepare
+from reasoner.registry import DEFAULT_ENGINE, DEFAULT_STRATEGY
 from reasoner.solution import Solution
 from reasoner.strategy import StopRule, Strategy
 from reasoner.trace.events import Event, Sink, tee
 from reasoner.trace.history import QuestionHistory, RecordedEngine
-from reasoner.trace.recorder import RunFacts
 from reasoner.types import Question
 from reasoner.verifier import Verifier, claim_memory
 
@@ -133,28 +131,18 @@ async def _solve_each(
         budget, each, allocation, history = None, None, None, engine.history
     if verifier is not None:
         await verifier.start(engine)
-    _check_flops(engine, budget, each)
-    noted: dict[str, None] = {}
-    resolved = resolve(strategy, engine.model, lambda line: noted.update({line: None}))
-    notes = tuple(noted)
-    facts = RunFacts(
-        strategy=spec_of(strategy),
-        resolved=spec_of(resolved),
-        verifier=spec_of(verifier) if verifier else "",
-        engine=engine.name,
-        engine_spec=spec_of(engine),
-        model=engine.model,
-        notes=(*engine.notes, *notes),
-        budget=stated,
-        seed=seed,
-    )
+    bounds = [bound for bound in (budget, each) if bound]
+    resolved, notes, facts = prepare(strategy, engine, verifier, budget=stated, seed=seed, bounds=bounds)
     if shared := allocation is not None or bool(budget and str(budget)):
         questions = all_questions = list(questions)
         check_ids(all_questions)
         spent = sum((history[question.id].spent for question in all_questions if question.id in history), spent)
     run = Ledger(budget, prices=prices, spent=spent)
     comparing = comparer or Equivalence()
-    context = RunContext(resolved, verifier, stop, engine, comparing, trace, seed, facts, each, run, history, notes)
+    waits_for = EngineLimits.of(engine)
+    context = RunContext(
+        resolved, verifier, stop, engine, comparing, trace, seed, facts, each, run, history, notes, limits=waits_for
+    )
     if shared:
         context.share(allocation, all_questions)
     stream = open_questions(questions, context, concurrency)
@@ -165,12 +153,6 @@ async def _solve_each(
     finally:
         if comparer is None:
             await comparing.close()
-
-
-def _check_flops(engine: Engine, *bounds: Budget | None) -> None:
-    bounded = any(bound and bound.flops is not None for bound in bounds)
-    if bounded and engine.model.flops(prompt=1, cached=0, generated=1) is None:
-        raise UsageError(f"a flops budget needs the geometry of {engine.model.name}, which the engine does not know")
 
 
 def _stated(engine: Engine, budget: Budget | None, each: Budget | None) -> str:
