@@ -1,7 +1,8 @@
 """What the author of an engine imports: the interface, its requests and what they report."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from reasoner.errors import EngineError, EngineUnavailable, RequestLost, UsageError
 from reasoner.models.info import ModelInfo
@@ -22,6 +23,7 @@ __all__ = [
     "Rendered",
     "RequestLost",
     "SampleRequest",
+    "TextPiece",
     "TokenIds",
     "Usage",
     "UsageMeter",
@@ -40,6 +42,13 @@ class Rendered:
     token_ids: TokenIds | None
     tokens: int
     in_thinking: bool = False
+
+
+class TextPiece(NamedTuple):
+    """A piece of a reply while it is generated: of its thinking or of its final part."""
+
+    text: str
+    thinking: bool = False
 
 
 @dataclass(slots=True)
@@ -64,7 +73,8 @@ class SampleRequest:
     the completion must have at every position; it then has no best alternatives. The engine aborts a sequence that
     falls below the `floor`. `interruptible` says whether the runner may cancel this sequence alone before it ends. If
     it is False, an engine may wait for the whole reply and may generate it in one request with others of the same
-    question, prompt and parameters.
+    question, prompt and parameters. `on_text` receives the parts of the reply piece by piece, where an engine can tell
+    them before the end; the pieces are a beginning of what the completion has, and may be all of it.
     """
 
     question_id: str
@@ -78,6 +88,7 @@ class SampleRequest:
     floor: ConfidenceFloor | None = None
     interruptible: bool = True
     meter: UsageMeter = field(default_factory=UsageMeter)
+    on_text: Callable[[TextPiece], None] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.watch and self.params.logprobs:

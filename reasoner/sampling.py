@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Final, Literal, get_args
 
 from reasoner.errors import UsageError, require, shown
+from reasoner.system.files import parse_json
 from reasoner.tokens import TokenIds
 
 NamedLevel = Literal["none", "low", "medium", "high"]
@@ -17,6 +18,8 @@ LogitBias = tuple[tuple[int, float], ...]
 """Pairs of a token id and what is added to its logit, -100 to 100."""
 MAX_TOKENS: Final = 512
 """The most tokens of a sequence of a model that does not think, where nothing else says it."""
+LONGEST_SCHEMA: Final = 65_536
+"""Characters of a JSON schema."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class SamplingParams:
 
     `thinking` is how much a model that thinks is asked to think. `stop` ends the final part only, and also the thinking
     with `stop_in_thinking`. `lora` is an adapter of the model: a folder or a Hugging Face id; on a server the name that
-    it has there.
+    it has there. `json_schema` is a JSON schema, as JSON, that the final part satisfies where it is not cut.
     """
 
     temperature: float | None = None
@@ -51,6 +54,7 @@ class SamplingParams:
     thinking: ThinkingLevel | None = None
     stop_in_thinking: bool = False
     lora: str = ""
+    json_schema: str = ""
 
     def __post_init__(self) -> None:
         require(self.temperature, "temperature", at_least=0, at_most=10)
@@ -66,6 +70,7 @@ class SamplingParams:
             _check_texts(name, getattr(self, name))
         if self.logit_bias:
             object.__setattr__(self, "logit_bias", _pairs(self.logit_bias))
+        _check_schema(self.json_schema)
         if isinstance(self.thinking, str):
             object.__setattr__(self, "thinking", thinking_level(self.thinking))
         else:
@@ -123,6 +128,20 @@ def _check_texts(name: str, texts: tuple[str, ...]) -> None:
         raise UsageError(f"{name} must be a tuple of strings (got {shown(texts)}): write {name}=({texts!r},)")
     if "" in texts:
         raise UsageError(f"{name}='' is empty: a {what} must have at least one character")
+
+
+def _check_schema(text: str) -> None:
+    if not text:
+        return
+    try:
+        schema = parse_json(text) if len(text) <= LONGEST_SCHEMA else None
+    except ValueError as error:
+        raise UsageError(f"json_schema is not JSON: {error}") from error
+    if not isinstance(schema, dict):
+        raise UsageError(
+            f"json_schema must be a JSON object of at most {LONGEST_SCHEMA:,} characters, as in "
+            f'{{"type": "object"}} (got {shown(text)})'
+        )
 
 
 FALLBACK: Final = SamplingParams(

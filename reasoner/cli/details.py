@@ -35,6 +35,7 @@ SAMPLING: Final[Mapping[str, str]] = {
     "thinking": "How much a model that thinks should think: a level, or at most so many tokens, as in 2k.",
     "stop_in_thinking": "Whether `stop` also ends the thinking of a model; if not, only what follows it.",
     "lora": "An adapter of the model: a folder or a Hugging Face id, or the name that it has on a server.",
+    "json_schema": "A JSON schema, as JSON, that a reply must satisfy; thinking is not bound by it.",
 }
 _EXTREME: Final = 10**15
 

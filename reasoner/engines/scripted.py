@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import cycle, islice
 
-from reasoner.engine import Rendered, SampleRequest
+from reasoner.engine import Rendered, SampleRequest, TextPiece
 from reasoner.engines import FreeEngine
 from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import Split, ThinkingProfile, split, still_thinking
@@ -132,6 +132,11 @@ class ScriptedEngine(FreeEngine):
         thinking = self._text(shown[: parts.thinking])
         # An engine derived from this one may encode in its own way; only what was cut is decoded.
         text = script if len(ids) == whole and not isinstance(stop, int) else self._text(shown[parts.thinking :])
+        if request.on_text:
+            for whole_part, is_thinking in ((thinking, True), (text, False)):
+                for word in _WORD.findall(whole_part):
+                    request.on_text(TextPiece(word, is_thinking))
+                    await asyncio.sleep(0)
         return Completion(
             request.prompt, text, ids, finish, stop, usage, logprobs, request.index, request.seed,
             thinking=thinking, unclosed=parts.unclosed,

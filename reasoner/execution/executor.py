@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar, cast
 
 from reasoner.budget import Cost, Reservation
-from reasoner.engine import Engine, Rendered, SampleRequest
+from reasoner.engine import Engine, Rendered, SampleRequest, TextPiece
 from reasoner.errors import EngineError, NotRecorded, PromptTooLong, RequestLost
 from reasoner.execution.admission import Admission
 from reasoner.execution.comparisons import Comparisons
@@ -61,6 +61,8 @@ class OperationExecutor:
     notes: list[str] = field(default_factory=list)
     """What was done differently from what the plan asked for."""
     kept: set[str] = field(default_factory=set)  # the heads in the KV cache: one for each thinking level
+    on_text: Callable[[TextPiece], None] | None = None
+    """Receives the first sequence of the question while it is generated; see `SampleRequest`."""
 
     @property
     def all_notes(self) -> tuple[str, ...]:

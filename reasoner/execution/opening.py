@@ -2,13 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from reasoner.answers.equivalence import Comparer, Equivalence, SlowSpace
 from reasoner.budget import MIN_USEFUL_TOKENS, UNITS, Budget, Cost, Ledger
-from reasoner.engine import Engine
+from reasoner.engine import Engine, TextPiece
 from reasoner.errors import BudgetExhausted, EngineError, UsageError, require
 from reasoner.execution.admission import Admission, Floor, LedgerQueues, new_queues
 from reasoner.execution.allocation import Allocation
@@ -178,6 +178,7 @@ class RunContext:
     progress: Progress = field(default_factory=asyncio.Queue)
     scheduler: Scheduler | None = None
     limits: EngineLimits = field(kw_only=True)
+    on_text: Callable[[TextPiece], None] | None = None
     _floors: _Floors | None = None
     _started: float = field(default_factory=time.monotonic)
 
@@ -210,6 +211,7 @@ class RunContext:
             index,
             history,
             list(self.notes),
+            on_text=self.on_text,
         )
         if self._floors and not history.attempts:
             await self._floors.hold(executor)

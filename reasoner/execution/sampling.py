@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from reasoner.budget import Cost
-from reasoner.engine import Rendered, SampleRequest, limits_thinking
-from reasoner.errors import BudgetExhausted, EngineError
+from reasoner.engine import Rendered, SampleRequest, TextPiece, limits_thinking
+from reasoner.errors import BudgetExhausted, EngineError, UsageError
 from reasoner.models.defaults import resolved_params
 from reasoner.models.thinking import split
 from reasoner.operations import Sample
@@ -23,8 +23,18 @@ NO_ROOM: Final = "cut: after thinking, the budget had no room left for an answer
 
 
 def resolved(op: Sample, executor: "OperationExecutor") -> Sample:
-    """The operation with all sampling parameters, and its prompts at its thinking level."""
+    """The operation with all sampling parameters, and its prompts at its thinking level.
+
+    A JSON schema holds for answers, not for what a plan asks besides, and for whole replies.
+
+    Raises:
+        UsageError: a sequence with a JSON schema would continue a reply.
+    """
     params = resolved_params(op.params, executor.engine.model, executor.note)
+    if params.json_schema and not op.answers:
+        params = replace(params, json_schema="")
+    if params.json_schema and any(prompt.text for prompt in op.prompts):
+        raise UsageError("json_schema holds for whole replies, but the strategy continues one: use another strategy")
     if params.thinking is None:
         return op if params is op.params else replace(op, params=params)
     prompts = tuple(prompt.at_level(params.thinking) for prompt in op.prompts)
@@ -47,6 +57,7 @@ class Drawing:
     rendered: Rendered
     max_tokens: int
     interruptible: bool
+    _requested: set[Prompt] = field(default_factory=set)
 
     async def run(self, passed: Callable[[], None]) -> Completion:
         """Draw it; `passed` is called when it is about to reach the engine. Raises as `OperationExecutor.sample`."""
@@ -175,7 +186,16 @@ class Drawing:
             executor.priority,
             floor=self.op.floor,
             interruptible=self.interruptible or timed,
+            on_text=self._on_text(prompt),
         )
+
+    def _on_text(self, prompt: Prompt) -> Callable[[TextPiece], None] | None:
+        """What receives the text: of the question's first sequence, and not again when a request is repeated."""
+        on_text = self.executor.on_text
+        if on_text is None or (self.sequence.op, self.sequence.index) != (1, 0) or prompt in self._requested:
+            return None
+        self._requested.add(prompt)
+        return on_text
 
     def _held_back(self, prompt: int) -> Cost:
         return self.executor.held_back(prompt, self.op.reserve) if self.op.reserve else Cost()

@@ -1,6 +1,6 @@
 """One started engine for many callers whose questions come one by one: what a server holds."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from itertools import count
 from types import TracebackType
@@ -8,7 +8,7 @@ from typing import Self
 
 from reasoner.answers.equivalence import Comparer, Equivalence
 from reasoner.budget import Budget, Ledger, Prices
-from reasoner.engine import Engine
+from reasoner.engine import Engine, TextPiece
 from reasoner.errors import UsageError
 from reasoner.execution.opening import EngineLimits, RunContext, prepare
 from reasoner.registry import build, spec_of
@@ -87,10 +87,12 @@ class Session:
         trace: Sink | None = None,
         seed: int = 0,
         ledger: Ledger | None = None,
+        on_text: Callable[[TextPiece], None] | None = None,
     ) -> Solution:
         """The solution of one question; many may run at once. Cancelling it aborts its sequences in the engine.
 
-        `ledger`, within which its cost is booked, replaces that of the session. Earlier questions go first.
+        `ledger`, within which its cost is booked, replaces that of the session. Earlier questions go first. `on_text`
+        receives the first sequence piece by piece, where the engine can tell them; see `SampleRequest`.
 
         Raises:
             UsageError: the session is not open, the strategy needs a verifier and none is given, an option does not
@@ -118,5 +120,6 @@ class Session:
             {},
             prepared.notes,
             limits=self._limits,
+            on_text=on_text,
         )
         return await (await context.open(next(self._numbers), question)).solve()

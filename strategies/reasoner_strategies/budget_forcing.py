@@ -90,6 +90,8 @@ class BudgetForcing:
                 f"thinking={self.params.thinking} contradicts max_thinking={self.max_thinking}, which limits thinking "
                 "here: leave one of them out"
             )
+        if self.params.json_schema:
+            raise UsageError("json_schema contradicts thinking that is a part of the reply: leave it out")
         if not self.wait:
             raise UsageError("wait must not be empty: give a word, as in wait=Wait")
         if self.wait != WAIT and not (self.waits or self.min_thinking):

@@ -73,6 +73,7 @@ def test_its_options_are_taken_kept_and_written_again(name: str) -> None:
         "recipe": "head",
         "aggregate": "min",
         "separator": r'"\n"',
+        "part": "all",
         "max_model_len": "512",
         "kv_gib": "0.25",
         "gpu_memory_utilization": "0.1",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reasoner import Prompt, Question, SamplingParams, solve_many_sync, solve_sync
-from reasoner.engine import SampleRequest
+from reasoner.engine import SampleRequest, TextPiece
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.vllm import VllmEngine
 from reasoner.models.thinking import split
@@ -249,3 +249,30 @@ def test_a_core_in_a_process_of_its_own_draws_the_same(thinker: VllmEngine) -> N
 
     for here, there in asyncio.run(all_of_them()):
         assert here == there
+
+
+def test_both_parts_are_passed_on_while_they_are_generated(thinker: VllmEngine) -> None:
+    async def heard(seed: int) -> tuple[Completion, list[TextPiece]]:
+        pieces: list[TextPiece] = []
+        request = SampleRequest("q", STORY, await thinker.render(STORY), LIVELY, 0, seed, on_text=pieces.append)
+        return await thinker.sample(request), pieces
+
+    async def all_of_them() -> list[tuple[Completion, list[TextPiece]]]:
+        return list(await asyncio.gather(*map(heard, range(12))))
+
+    drawn = asyncio.run(all_of_them())
+    assert {completion.unclosed for completion, _ in drawn} == {True, False}
+    for completion, pieces in drawn:
+        for thinking, whole in ((True, completion.thinking), (False, completion.text)):
+            text = "".join(piece.text for piece in pieces if piece.thinking == thinking)
+            assert whole.startswith(text)
+            assert len(whole) - len(text) < 12
+
+
+def test_a_json_schema_holds_for_the_final_part(thinker: VllmEngine) -> None:
+    params = replace(LIVELY, max_tokens=96, json_schema='{"enum": [true, false]}')
+    completions = asyncio.run(draw(thinker, STORY, params, count=12))
+    final = [completion for completion in completions if completion.ended and not completion.unclosed]
+    assert final
+    assert {completion.text.strip() for completion in final} <= {"true", "false"}
+    assert any(completion.thinking.strip() not in ("", "true", "false") for completion in final)

@@ -1,9 +1,10 @@
 """Sequences drawn from a fake server whose model thinks."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
-from reasoner.engine import SampleRequest
+from reasoner.engine import SampleRequest, TextPiece
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.types import Completion, Prompt, SamplingParams
 from tests.engines.fake_server import FakeServer
@@ -21,11 +22,17 @@ def thinker(**options: Any) -> FakeServer:
 
 
 async def draw(
-    engine: OpenAIEngine, prompt: Prompt = ASKED, *, interruptible: bool = True, **params: Any
+    engine: OpenAIEngine,
+    prompt: Prompt = ASKED,
+    *,
+    interruptible: bool = True,
+    on_text: Callable[[TextPiece], None] | None = None,
+    **params: Any,
 ) -> Completion:
     await engine.start()
     drawing = SamplingParams(**{"max_tokens": 32, **params})
-    request = SampleRequest("q", prompt, await engine.render(prompt), drawing, 0, 1, interruptible=interruptible)
+    rendered = await engine.render(prompt)
+    request = SampleRequest("q", prompt, rendered, drawing, 0, 1, interruptible=interruptible, on_text=on_text)
     return await engine.sample(request)
 
 

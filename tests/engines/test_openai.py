@@ -102,6 +102,14 @@ def test_token_ids_and_every_option_are_sent() -> None:
         ]
 
 
+def test_a_json_schema_is_sent_as_openai_has_it() -> None:
+    with FakeServer() as server:
+        drawn(server, json_schema='{"enum": [1]}')
+        (body,) = server.sent("/v1/completions")
+    schema = {"name": "reply", "schema": {"enum": [1]}, "strict": True}
+    assert body["response_format"] == {"type": "json_schema", "json_schema": schema}
+
+
 def test_what_is_not_given_is_left_to_the_servers_own_values() -> None:
     with FakeServer() as server:
         drawn(server)

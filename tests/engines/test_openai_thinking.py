@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner import Question
+from reasoner.engine import TextPiece
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.openai.parts import Parts, by_ids, by_text
 from reasoner.errors import RequestLost, UsageError
@@ -241,3 +242,30 @@ def test_the_parts_of_a_text_of_gpt_oss_are_its_channels() -> None:
     known = profile_of("gpt-oss-120b")
     assert by_text(text, known, opened=False, cut=False) == Parts("Is it 12?", "It is 7")
     assert by_text(text[:50], known, opened=False, cut=True).unclosed
+
+
+@pytest.mark.parametrize(
+    ("server", "params", "passed"),
+    [
+        (FakeServer(), {}, ("", "The answer is 4")),
+        (text_only(), {}, ("", "The answer is 4")),
+        (text_only(thinking=THOUGHTS, thinks_in="reasoning"), {}, ("Is it 12?", "The answer is 4")),
+        (text_only(thinking=THOUGHTS, thinks_in="text"), {}, ("", "")),
+        (thinker(), {}, ("", "")),
+        (thinker(), {"thinking": "none"}, ("", "The answer is 4")),
+    ],
+    ids=["ids", "text", "own field", "markers in the text", "markers in the ids", "without thinking"],
+)
+def test_what_surely_belongs_to_a_part_is_passed_on_as_it_comes(
+    server: FakeServer, params: dict[str, Any], passed: tuple[str, str]
+) -> None:
+    pieces: list[TextPiece] = []
+    with server:
+        prompt = ASKED.at_level(params.get("thinking"))
+        completion = asyncio.run(
+            draw(OpenAIEngine(base_url=server.url), prompt, interruptible=False, on_text=pieces.append)
+        )
+    heard = tuple("".join(piece.text for piece in pieces if piece.thinking == part) for part in (True, False))
+    assert heard == passed
+    assert completion.text == "The answer is 4"
+    assert len(pieces) > 2 or not any(passed)

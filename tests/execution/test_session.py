@@ -7,8 +7,8 @@ import pytest
 
 from reasoner import Budget, Question, build, solve
 from reasoner.budget import Ledger
-from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
+from reasoner.engine import RequestLost, SampleRequest, TextPiece
+from reasoner.engines.scripted import THINKER, ScriptedEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.execution.session import Session
@@ -92,6 +92,36 @@ async def test_its_verifiers_start_once_and_rate() -> None:
         assert solution.answer is not None
         with pytest.raises(UsageError, match="best_of_n needs a verifier"):
             await session.solve(asked(1), build("strategy", "best_of_n"))
+
+
+@running
+async def test_the_first_sequence_is_passed_on_piece_by_piece() -> None:
+    engine = ScriptedEngine(says("7"), model=THINKER)
+    pieces: list[TextPiece] = []
+    async with Session(engine) as session:
+        solution = await session.solve(asked(1), Single(), on_text=pieces.append)
+        assert [piece.text for piece in pieces if not piece.thinking] == ["The", " answer", " is", " 7"]
+        assert solution.text == "The answer is 7"
+        assert "".join(piece.text for piece in pieces if piece.thinking) == "hm, let me think"
+        pieces.clear()
+        await session.solve(asked(1), SelfConsistency(n=3), on_text=pieces.append)
+        assert [piece.text for piece in pieces if not piece.thinking] == ["The", " answer", " is", " 7"]
+
+
+@running
+async def test_a_sequence_that_is_drawn_again_is_passed_on_once() -> None:
+    tries: list[int] = []
+
+    async def pause(request: SampleRequest) -> None:
+        tries.append(request.index)
+        if request.on_text and len(tries) == 1:
+            request.on_text(TextPiece("It"))
+            raise RequestLost("gone")
+
+    pieces: list[TextPiece] = []
+    async with Session(ScriptedEngine(says("7"), pause=pause)) as session:
+        solution = await session.solve(asked(1), Single(), on_text=pieces.append)
+    assert (solution.text, tries, pieces) == ("The answer is 7", [0, 0], [TextPiece("It")])
 
 
 class Failing(ScriptedEngine):

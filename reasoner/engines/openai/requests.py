@@ -257,6 +257,9 @@ def _sampling(params: SamplingParams, *, vllm: bool) -> dict[str, object]:
     for name in ("stop", "stop_token_ids", "bad_words"):
         if listed := getattr(params, name):
             body[name] = list(listed)
+    if params.json_schema:
+        schema = {"name": "reply", "schema": parse_json(params.json_schema), "strict": True}
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
     if params.logit_bias:
         body["logit_bias"] = {str(token): bias for token, bias in params.logit_bias}
     return body

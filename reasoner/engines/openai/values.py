@@ -61,6 +61,11 @@ def mended(text: str) -> str:
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
+def torn(text: str) -> bool:
+    """Whether a text ends inside a pair of surrogates, whose second half may follow."""
+    return "\ud800" <= text[-1:] <= "\udbff"
+
+
 def count(value: Any) -> int:
     """A number of tokens, or a token id: 0 to 10^9. Raises ValueError for anything else."""
     if type(value) is float and value.is_integer():

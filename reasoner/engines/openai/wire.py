@@ -1,10 +1,10 @@
 """A sequence assembled from the replies of a server with OpenAI's routes, streamed or whole."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from reasoner.engine import SampleRequest
+from reasoner.engine import SampleRequest, TextPiece
 from reasoner.engines.openai import values
 from reasoner.engines.openai.parts import Parts, by_ids, by_text, closed
 from reasoner.engines.openai.stops import StopWatch, first_stop, holds_back
@@ -65,6 +65,8 @@ class Draft:
     """Token ids of the last piece."""
     _watch: Cut | None = None
     _stops: StopWatch | None = None
+    _passed: tuple[int, int] = (0, 0)
+    """Pieces of the thinking and of the text that were passed on."""
 
     def __post_init__(self) -> None:
         if self.request.floor:
@@ -90,6 +92,8 @@ class Draft:
                 self.take(choice)
             if reported := values.usage(event.get("usage")):
                 self._report(reported)
+            if self.request.on_text:
+                self._pass_on(self.request.on_text)
         except ValueError as error:
             raise Malformed(str(error)) from error
 
@@ -163,6 +167,21 @@ class Draft:
             generated = max(generated, min((reported.generated or 0) + self.unreported, max_tokens))
         prompt = reported.prompt or self.request.rendered.tokens
         return Usage(prompt, min(reported.cached or 0, prompt), generated)
+
+    def _pass_on(self, on_text: Callable[[TextPiece], None]) -> None:
+        """Pass on what arrived and surely belongs to its part; the rest is left to the end."""
+        ended = closed(self.request.prompt, self.profile)
+        if self._stops is not None or (ended and self.thinking):
+            return
+        thoughts, texts = self._passed
+        thought, text = "".join(self.thinking[thoughts:]), "".join(self.text[texts:])
+        if thought and not values.torn(thought):
+            self._passed = len(self.thinking), texts
+            on_text(TextPiece(values.mended(thought), thinking=True))
+        marked = self.profile is not None or "".join(self.text[:4]).lstrip()[:1] in ("", "<")
+        if text and not values.torn(text) and (ended or self.thinking or not marked):
+            self._passed = len(self.thinking), len(self.text)
+            on_text(TextPiece(values.mended(text)))
 
     @property
     def size(self) -> int:

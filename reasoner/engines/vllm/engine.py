@@ -2,17 +2,19 @@
 
 import asyncio
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from reasoner.engine import Rendered, SampleRequest
+from reasoner.engine import Rendered, SampleRequest, TextPiece
 from reasoner.engines.vllm.build import Build, first_line, in_daemon, installed_build
 from reasoner.engines.vllm.core_log import CoreLog
 from reasoner.engines.vllm.cores import SAMPLER_REPAIR, AsyncCore, Core, CoreFacts, InProcessCore, Job
 from reasoner.engines.vllm.logprobs import read_logprobs
 from reasoner.engines.vllm.parts import Before, Marks, split_parts
+from reasoner.engines.vllm.pieces import PartPieces, PlainPieces
 from reasoner.engines.vllm.served import VllmModel
 from reasoner.engines.vllm.stream import Drawn, Stops, Stream
 from reasoner.engines.vllm.thinking import limit_thinking, limits, served_profile
@@ -192,13 +194,16 @@ class VllmEngine(VllmModel):
         return _in_parts(completion, before, marks, self._prompts.text.tokenizer)
 
     def _stream(self, request: SampleRequest, before: Before, marks: Marks | None) -> Stream | None:
-        """What ends the sequence, where vLLM itself cannot."""
-        stops = None
-        if marks and request.params.stop:
-            # It runs in the thread in which vLLM uses its own tokenizer.
-            tokenizer = self._prompts.served_tokenizer
-            stops = Stops(request.params, before, marks, tokenizer)
-        return Stream(request, stops) if stops or request.floor else None
+        """What ends the sequence where vLLM itself cannot, and passes its text on."""
+        # It runs in the thread in which vLLM uses its own tokenizer.
+        tokenizer = self._prompts.served_tokenizer if marks else None
+        stops = Stops(request.params, before, marks, tokenizer) if marks and request.params.stop else None
+        pieces: PlainPieces | PartPieces | None = None
+        if request.on_text:
+            on_text = _in_loop(request.on_text)
+            stop = request.params.stop
+            pieces = PartPieces(on_text, before, marks, tokenizer, stop) if marks else PlainPieces(on_text)
+        return Stream(request, stops, pieces) if stops or pieces or request.floor else None
 
     async def _adapter(self, core: Core, request: SampleRequest) -> Any:
         """The `LoRARequest` of a request, loaded once.
@@ -226,9 +231,20 @@ class VllmEngine(VllmModel):
         return adapter
 
 
+def _in_loop(on_text: Callable[[TextPiece], None]) -> Callable[[TextPiece], None]:
+    """The function for another thread: it is called in the loop that runs here, unless that has ended."""
+    loop = asyncio.get_running_loop()
+
+    def pass_on(piece: TextPiece) -> None:
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(on_text, piece)
+
+    return pass_on
+
+
 def _vllm_params(request: SampleRequest, *, streams: bool, thinks: bool) -> Any:
     from vllm import SamplingParams as VllmSamplingParams
-    from vllm.sampling_params import RequestOutputKind
+    from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
     params = request.params
     given = {name: value for name in _OPTIONAL if (value := getattr(params, name)) is not None}
@@ -237,6 +253,7 @@ def _vllm_params(request: SampleRequest, *, streams: bool, thinks: bool) -> Any:
         max_tokens=params.limit,
         logit_bias=dict(params.logit_bias) or None,
         bad_words=list(params.bad_words) or None,
+        structured_outputs=StructuredOutputsParams(json=params.json_schema) if params.json_schema else None,
         stop=[] if thinks else list(params.stop),
         stop_token_ids=list(params.stop_token_ids),
         # vLLM returns either the best alternatives or chosen ids, both after the sampled token.

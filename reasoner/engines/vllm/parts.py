@@ -136,3 +136,9 @@ class Text:
         """All text so far."""
         text: str = self._detokenizer.get_next_output_text(True, False)
         return text
+
+    @property
+    def new(self) -> str:
+        """The text since the last call, without an end that may become a stop string."""
+        text: str = self._detokenizer.get_next_output_text(False, True)
+        return text

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from reasoner.engine import SampleRequest
 from reasoner.engines.vllm.logprobs import Rows, best
 from reasoner.engines.vllm.parts import Before, Marks, Text
+from reasoner.engines.vllm.pieces import PartPieces, PlainPieces
 from reasoner.models.thinking import split
 from reasoner.types import FinishReason, SamplingParams, TokenIds
 
@@ -57,11 +58,13 @@ class Stops:
 class Stream:
     """Collects the outputs of one sequence; a call with each of them returns True where it must end.
 
-    It ends below the request's confidence floor, and with `stops` at a stop string.
+    It ends below the request's confidence floor, and with `stops` at a stop string. `pieces` passes its text on.
     """
 
-    def __init__(self, request: SampleRequest, stops: Stops | None) -> None:
-        self._stops, self._top_k = stops, request.params.logprobs or 0
+    def __init__(
+        self, request: SampleRequest, stops: Stops | None, pieces: PlainPieces | PartPieces | None = None
+    ) -> None:
+        self._stops, self._pieces, self._top_k = stops, pieces, request.params.logprobs or 0
         self._below = request.floor.watch() if request.floor else None
         self._ids: list[int] = []
         self._rows: Rows | None = None
@@ -75,6 +78,8 @@ class Stream:
         self._computed += len(delta.token_ids)
         if self._end:
             return True
+        if self._pieces:
+            self._pieces.add(delta)
         flat = delta.logprobs
         if flat is not None and self._rows is None:
             self._rows = Rows()

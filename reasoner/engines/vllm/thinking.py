@@ -31,6 +31,7 @@ def limit_thinking(arguments: Any, name: str, parser: str) -> None:
     """
     if parser in OFF or arguments.reasoning_config is not None:
         return
+    from vllm.reasoning import ReasoningParserManager
     from vllm.tokenizers import cached_tokenizer_from_config
 
     try:
@@ -42,6 +43,9 @@ def limit_thinking(arguments: Any, name: str, parser: str) -> None:
     given = None if parser == AUTO else _given(parser, config)
     if profile := with_markers(name, _model_type(config), reader, given=given):
         arguments.reasoning_config = reasoning_config(profile, encoder.marked(profile.closing))
+        # By it vLLM knows where a JSON schema begins to hold.
+        if profile.parser in ReasoningParserManager.list_registered():
+            arguments.structured_outputs_config.reasoning_parser = profile.parser
 
 
 def reasoning_config(profile: ThinkingProfile, closing: TokenIds) -> Any:

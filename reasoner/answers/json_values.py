@@ -1,0 +1,65 @@
+"""Answers that are JSON values; how they are written does not count when two are compared."""
+
+import hashlib
+import json
+import math
+import re
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+from reasoner.system.files import parse_json
+from reasoner.types import Answer, Blocks
+
+LONGEST: Final = 1_000_000
+"""Characters of a reply that is read."""
+_FENCED: Final = re.compile(r"^```(?:json)?[ \t]*\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE | re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class JsonSpace:
+    """A JSON value; two are equal if they parse to the same value, whatever the order of names and the layout.
+
+    A reply is read if it is one value as a whole, or else its last fenced block that is one. Numbers are equal by
+    value, so 1.0 is 1. With `json_schema` among the sampling parameters, every reply that is not cut is one.
+    """
+
+    name: ClassVar[str] = "json"
+    version: ClassVar[int] = 1
+    instruction: ClassVar[str] = "Answer with one JSON value and nothing else."
+
+    def read(self, text: str) -> Answer | None:
+        """The value that the reply is, or that its last fenced block is; the key is a digest, 32 hex digits."""
+        if len(text) > LONGEST:
+            return None
+        for rule, candidate in [("whole", text), *(("fenced", block) for block in reversed(_FENCED.findall(text)))]:
+            if (key := _key(candidate)) is not None:
+                return Answer(candidate.strip(), key, rule)
+        return None
+
+    def same(self, a: Answer, b: Answer) -> bool | None:
+        """Whether the values are the same."""
+        return a.key == b.key
+
+    def blocks(self, answer: Answer) -> Blocks:
+        """No blocks: different values are never equal."""
+        return Blocks()
+
+
+def _key(text: str) -> str | None:
+    try:
+        value = _plain(parse_json(text))
+        canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (ValueError, RecursionError):
+        return None
+    return hashlib.blake2b(canonical.encode(), digest_size=16).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """The value with whole floats as integers."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
+        return int(value)
+    return value

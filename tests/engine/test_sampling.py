@@ -1,0 +1,51 @@
+"""What a request asks of sampling on real vLLM: its text as it comes, words and tokens that are not generated."""
+
+import asyncio
+import json
+from dataclasses import replace
+
+from reasoner import Prompt, SamplingParams
+from reasoner.engine import SampleRequest, TextPiece
+from reasoner.engines.vllm.engine import VllmEngine
+from reasoner.types import Completion
+from tests.engine.test_vllm import ESSAY, draw
+
+
+def test_text_is_passed_on_while_it_is_generated(engine: VllmEngine) -> None:
+    async def heard(params: SamplingParams) -> tuple[Completion, list[TextPiece]]:
+        pieces: list[TextPiece] = []
+        request = SampleRequest("q", ESSAY, await engine.render(ESSAY), params, 0, 5, on_text=pieces.append)
+        return await engine.sample(request), pieces
+
+    for stop in ((), ("and",)):
+        completion, pieces = asyncio.run(heard(SamplingParams(temperature=0.7, max_tokens=32, stop=stop)))
+        assert len(pieces) > 2
+        assert completion.text.startswith("".join(piece.text for piece in pieces))
+        assert len(completion.text) - sum(len(piece.text) for piece in pieces) < 8
+        assert not any(piece.thinking for piece in pieces)
+
+
+def test_bad_words_and_biased_tokens_are_not_generated(engine: VllmEngine) -> None:
+    greedy = SamplingParams(temperature=0, max_tokens=24)
+    [plain] = asyncio.run(draw(engine, ESSAY, greedy, [0]))
+    word = next(word for word in plain.text.split() if word.isalpha() and len(word) > 2)
+    [without] = asyncio.run(draw(engine, ESSAY, replace(greedy, bad_words=(word,)), [0]))
+    assert word not in without.text.split()
+    [biased] = asyncio.run(draw(engine, ESSAY, replace(greedy, logit_bias=((plain.token_ids[0], -100.0),)), [0]))
+    assert plain.token_ids[0] not in biased.token_ids
+
+
+def test_a_reply_satisfies_its_json_schema(engine: VllmEngine) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"sum": {"type": "integer", "minimum": 0, "maximum": 99}, "sure": {"type": "boolean"}},
+        "required": ["sum", "sure"],
+        "additionalProperties": False,
+    }
+    params = SamplingParams(max_tokens=60, json_schema=json.dumps(schema))
+    completions = asyncio.run(draw(engine, Prompt.chat("What is 3 + 4? Answer in JSON."), params, range(6)))
+    whole = [completion for completion in completions if completion.ended]
+    assert whole
+    for completion in whole:
+        value = json.loads(completion.text)
+        assert (value.keys(), type(value["sum"]), type(value["sure"])) == ({"sum", "sure"}, int, bool)
