@@ -46,7 +46,14 @@ MARKS = {
 }
 """Files and folders whose tests all carry a mark. Single tests elsewhere are marked where they are."""
 
-OWN_ENGINES = {"test_command.py", "test_examples.py", "test_gpu_bench.py", "test_vllm_async.py", "test_vllm_options.py"}
+OWN_ENGINES = {
+    "test_command.py",
+    "test_download.py",
+    "test_examples.py",
+    "test_gpu_bench.py",
+    "test_vllm_async.py",
+    "test_vllm_options.py",
+}
 """Files of tests/engine that start engines of their own. The others share one engine, so they run in one worker."""
 
 
