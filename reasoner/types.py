@@ -1,10 +1,11 @@
 """The values that flow through a run: questions, prompts, completions, answers, ratings."""
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 from reasoner.errors import UsageError
 from reasoner.sampling import SamplingParams as SamplingParams  # noqa: PLC0414 # a name of this module, too
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 Part = Literal["final", "thinking", "all"]
 """A part of a reply: what a model thought, what it gave as its reply, or both."""
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "abort"]
 """Why a sequence ended: the model or a stop string ended it, a limit cut it, or the engine aborted it."""
 Notify = Callable[[str], None]
@@ -30,18 +31,29 @@ Notify = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a chat."""
+    """One turn of a chat. `extra` are more fields that chat templates read, as a JSON object: calls of tools, ids."""
 
     role: Role
     content: str
+    extra: str = ""
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The turn as OpenAI's API and chat templates take it."""
+        more = json.loads(self.extra) if self.extra else {}
+        return {"role": self.role, "content": self.content, **more}
 
 
 @lru_cache(maxsize=4096)
-def _head_digest(messages: tuple[Message, ...], raw: str, level: ThinkingLevel | None) -> bytes:
+def _head_digest(messages: tuple[Message, ...], raw: str, level: ThinkingLevel | None, tools: str) -> bytes:
     digest = hashlib.blake2b(raw.encode("utf-8", "surrogatepass"), digest_size=16)
     for message in messages:
         digest.update(f"\0{message.role}\0{len(message.content)}\0".encode())
         digest.update(message.content.encode("utf-8", "surrogatepass"))
+        if message.extra:
+            digest.update(f"\0extra\0{len(message.extra)}\0{message.extra}".encode("utf-8", "surrogatepass"))
+    if tools:
+        digest.update(f"\0tools\0{len(tools)}\0{tools}".encode("utf-8", "surrogatepass"))
     if level is not None:
         digest.update(f"\0thinking level\0{level}".encode())
     return digest.digest()
@@ -54,7 +66,7 @@ class Prompt:
     The engine renders the head once and appends `token_ids`, so a continuation is exact at token level and text is
     never tokenised again. `text` is the same continuation without its thinking, for people and for engines that take
     no token ids; `thinking` is what was thought in it. `thinking_level` is how the chat is rendered; None is the
-    model's own default.
+    model's own default. `tools` are those that the model may call, as a JSON list in the form of OpenAI's API.
     """
 
     messages: tuple[Message, ...] = ()
@@ -63,6 +75,7 @@ class Prompt:
     text: str = ""
     thinking: str = ""
     thinking_level: ThinkingLevel | None = None
+    tools: str = ""
 
     def __post_init__(self) -> None:
         if bool(self.messages) == bool(self.raw):
@@ -91,13 +104,13 @@ class Prompt:
 
     @property
     def head_digest(self) -> str:
-        """A fingerprint of the messages or the raw text and of the thinking level, 32 hex digits."""
-        return _head_digest(self.messages, self.raw, self.thinking_level).hex()
+        """A fingerprint of the messages or the raw text, the tools and the thinking level, 32 hex digits."""
+        return _head_digest(self.messages, self.raw, self.thinking_level, self.tools).hex()
 
     @property
     def digest(self) -> str:
         """A fingerprint of the content, 32 hex digits: equal prompts have equal digests in every process."""
-        digest = hashlib.blake2b(_head_digest(self.messages, self.raw, self.thinking_level), digest_size=16)
+        digest = hashlib.blake2b(_head_digest(self.messages, self.raw, self.thinking_level, self.tools), digest_size=16)
         if self.token_ids:
             digest.update(repr(self.token_ids).encode())
         if self.text:

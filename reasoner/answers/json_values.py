@@ -47,19 +47,19 @@ class JsonSpace:
 
 def _key(text: str) -> str | None:
     try:
-        value = _plain(parse_json(text))
+        value = plain(parse_json(text))
         canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     except (ValueError, RecursionError):
         return None
     return hashlib.blake2b(canonical.encode(), digest_size=16).hexdigest()
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """The value with whole floats as integers."""
     if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
+        return {name: plain(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float) and math.isfinite(value) and value.is_integer():
         return int(value)
     return value

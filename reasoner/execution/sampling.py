@@ -25,14 +25,15 @@ NO_ROOM: Final = "cut: after thinking, the budget had no room left for an answer
 def resolved(op: Sample, executor: "OperationExecutor") -> Sample:
     """The operation with all sampling parameters, and its prompts at its thinking level.
 
-    A JSON schema holds for answers, not for what a plan asks besides, and for whole replies.
+    A JSON schema and tools are for answers, not for what a plan asks besides; a schema holds for whole replies.
 
     Raises:
         UsageError: a sequence with a JSON schema would continue a reply.
     """
     params = resolved_params(op.params, executor.engine.model, executor.note)
-    if params.json_schema and not op.answers:
+    if not op.answers and (params.json_schema or any(prompt.tools for prompt in op.prompts)):
         params = replace(params, json_schema="")
+        op = replace(op, prompts=tuple(replace(prompt, tools="") for prompt in op.prompts))
     if params.json_schema and any(prompt.text for prompt in op.prompts):
         raise UsageError("json_schema holds for whole replies, but the strategy continues one: use another strategy")
     if params.thinking is None:

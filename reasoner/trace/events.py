@@ -77,6 +77,7 @@ class Prompted(Record):
     raw: str
     tokens: int
     thinking_level: ThinkingLevel | None = None
+    tools: str = ""
     in_thinking: bool = False
     """Whether the prompt opens the model's thinking."""
     exact: bool

@@ -104,6 +104,7 @@ class Recorder:
                 messages=prompt.messages,
                 raw=prompt.raw,
                 thinking_level=prompt.thinking_level,
+                tools=prompt.tools,
                 in_thinking=rendered.in_thinking,
                 tokens=rendered.tokens,
                 exact=rendered.token_ids is not None,

@@ -1,6 +1,7 @@
 """A model that thinks on real vLLM: parts by ids, levels, a limit on thinking, stop strings, ledger and replay."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -276,3 +277,20 @@ def test_a_json_schema_holds_for_the_final_part(thinker: VllmEngine) -> None:
     assert final
     assert {completion.text.strip() for completion in final} <= {"true", "false"}
     assert any(completion.thinking.strip() not in ("", "true", "false") for completion in final)
+
+
+def test_tools_and_their_calls_are_rendered_by_the_template(thinker: VllmEngine) -> None:
+    tools = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
+    call = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Oslo"}'}}
+    turns = (
+        Message("user", "How is it in Oslo?"),
+        Message("assistant", "", json.dumps({"tool_calls": [call]})),
+        Message("tool", "It rains.", '{"tool_call_id": "c1"}'),
+    )
+    rendered = asyncio.run(thinker.render(Prompt(turns, tools=json.dumps(tools))))
+    shown = thinker._prompts.decode(rendered.token_ids or ())
+    assert '"name": "weather"' in shown
+    assert "<tool_call>weather|Oslo</tool_call>" in shown
+    assert "tool\nIt rains." in shown
+    plain = asyncio.run(thinker.render(Prompt(turns)))
+    assert "parameters" not in thinker._prompts.decode(plain.token_ids or ())

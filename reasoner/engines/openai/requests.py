@@ -167,7 +167,7 @@ class Dialect:
     def _turns(self, prompt: Prompt, profile: ThinkingProfile | None) -> dict[str, object]:
         """The messages, the beginning of the reply if there is one, and the thinking level."""
         spoken = turns(prompt.messages)
-        body: dict[str, object] = {"messages": spoken} | self._level(prompt, profile)
+        body: dict[str, object] = {"messages": spoken} | self._level(prompt, profile) | tools_of(prompt)
         thought = ""
         if prompt.thinking and not prompt.text:
             if profile is None or not profile.end_text:
@@ -239,9 +239,14 @@ def merged(body: Mapping[str, object], extra: Mapping[str, object]) -> dict[str,
     return both
 
 
-def turns(messages: tuple[Message, ...]) -> list[dict[str, str]]:
+def turns(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
     """Messages as the chat route takes them."""
-    return [{"role": message.role, "content": message.content} for message in messages]
+    return [message.fields for message in messages]
+
+
+def tools_of(prompt: Prompt) -> dict[str, Any]:
+    """The field of the tools that a model may call; none without tools."""
+    return {"tools": parse_json(prompt.tools)} if prompt.tools else {}
 
 
 def _sampling(params: SamplingParams, *, vllm: bool) -> dict[str, object]:

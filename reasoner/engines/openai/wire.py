@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from reasoner.answers.tool_calls import written
 from reasoner.engine import SampleRequest, TextPiece
 from reasoner.engines.openai import values
 from reasoner.engines.openai.parts import Parts, by_ids, by_text, closed
@@ -27,7 +28,7 @@ NO_THINKING_LOGPROBS = "the server reports log-probabilities of a part of the th
 NO_STOP = "the server does not report what stopped a sequence: a stop string looks like the model's own end"
 SLACK = 64
 """Events, ids or log-probabilities beyond `max_tokens` that are tolerated."""
-_FINISHES: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
+_FINISHES: dict[str, FinishReason] = {"stop": "stop", "tool_calls": "stop", "length": "length"}
 
 
 class Malformed(ValueError):
@@ -46,6 +47,7 @@ class Draft:
     opened: bool = False
     text: list[str] = field(default_factory=list)
     thinking: list[str] = field(default_factory=list)
+    calls: dict[int, dict[str, str]] = field(default_factory=dict)
     token_ids: list[int] = field(default_factory=list)
     sampled: list[float] = field(default_factory=list)
     top: list[tuple[float, ...]] = field(default_factory=list)
@@ -108,6 +110,7 @@ class Draft:
         part = values.mapping(choice.get("delta") or choice.get("message"))
         piece, thought = values.content(part)
         piece = piece or values.text(choice.get("text"))
+        self._take_calls(values.listed(part.get("tool_calls")))
         ids = [values.count(token) for token in values.listed(choice.get("token_ids"))]
         logprobs = choice.get("logprobs")
         rows = values.rows(logprobs) if logprobs else []
@@ -119,7 +122,7 @@ class Draft:
             self.thinking.append(thought)
         self.token_ids += ids
         self.last_ids = len(ids) or self.last_ids
-        arrived = max(bool(piece or thought), len(ids), len(rows))
+        arrived = max(bool(piece or thought or part.get("tool_calls")), len(ids), len(rows))
         self.heard += arrived
         self.unreported += arrived
         self._bound(max(len(self.token_ids), len(self.sampled) + len(rows)), 1)
@@ -131,6 +134,16 @@ class Draft:
             self.names_stop = "stop_reason" in choice or self._stops is not None
         if self._stops and piece and (stop := self._stops.final(piece) if self.thinking else self._stops.feed(piece)):
             self.finish, self.stop, self.names_stop, self.cut = "stop", stop, True, True
+
+    def _take_calls(self, calls: list[Any]) -> None:
+        """Add calls of tools, or pieces of them, which a server takes out of the text."""
+        for number, call_piece in enumerate(calls):
+            piece = values.mapping(call_piece)
+            function = values.mapping(piece.get("function"))
+            index = values.count(piece.get("index", number))
+            call = self.calls.setdefault(index, {"name": "", "arguments": ""})
+            for name in call:
+                call[name] += values.text(function.get(name))
 
     def _add_logprobs(self, rows: list[values.Row], *, ends: bool) -> None:
         if not rows:
@@ -216,7 +229,7 @@ class Draft:
 
     def parts(self) -> Parts | None:
         """Thinking and final part; None where ids and text disagree, so that the server must decode each part."""
-        text, thinking = values.mended("".join(self.text)), values.mended("".join(self.thinking))
+        text, thinking = self._reply, values.mended("".join(self.thinking))
         if thinking and not text and closed(self.request.prompt, self.profile):
             # A server that reads the reply alone takes it for thinking, though the prompt had ended that.
             return Parts("", thinking, tokens=0)
@@ -231,7 +244,13 @@ class Draft:
         """Thinking and final part, by the markers in the text."""
         opened = self.request.rendered.in_thinking
         cut = self.finish == "length" and not closed(self.request.prompt, self.profile)
-        return by_text(values.mended("".join(self.text)), self.profile, opened=opened, cut=cut)
+        return by_text(self._reply, self.profile, opened=opened, cut=cut)
+
+    @property
+    def _reply(self) -> str:
+        """The text of the reply, with the calls that the server took out of it."""
+        calls = written({"function": self.calls[index]} for index in sorted(self.calls))
+        return values.mended("".join((*self.text, calls)))
 
     def aligned(self, usage: Usage) -> bool:
         """Whether the log-probabilities are those of all generated tokens, or of the final part alone."""

@@ -23,7 +23,8 @@ from reasoner.models.families import AUTO, skip_text, template_arguments
 from reasoner.models.info import ModelInfo
 from reasoner.models.resolve import Resolved
 from reasoner.models.thinking import ThinkingProfile, still_thinking
-from reasoner.types import Completion, Prompt, ThinkingLevel, TokenIds, Usage
+from reasoner.system.files import parse_json
+from reasoner.types import Completion, Prompt, TokenIds, Usage
 
 CPU_SEQUENCES = 256
 """Sequences that run at once on a CPU unless `max_num_seqs` says otherwise."""
@@ -70,7 +71,7 @@ class VllmEngine(VllmModel):
     reasoning_parser: str = AUTO
     _adapter_ids: Iterator[int] = field(default_factory=lambda: itertools.count(1), init=False, repr=False)
     _adapters: dict[str, tuple[Any, "Future[Any]"]] = field(default_factory=dict, init=False, repr=False, compare=False)
-    _heads: dict[tuple[Any, str, ThinkingLevel | None], Head] = field(default_factory=dict, init=False, repr=False)
+    _heads: dict[str, Head] = field(default_factory=dict, init=False, repr=False)
     _marks: Marks | None = field(default=None, init=False, repr=False)
     _limits_thinking: bool = field(default=False, init=False, repr=False)
 
@@ -136,7 +137,7 @@ class VllmEngine(VllmModel):
         return Rendered(ids, len(ids), still_thinking(prompt.token_ids, self._profile, opened=head.opened))
 
     def _head(self, prompt: Prompt) -> Head:
-        key = (prompt.messages, prompt.raw, prompt.thinking_level)
+        key = prompt.head_digest
         head = self._heads.get(key)
         if head is None:
             if len(self._heads) > HEADS_CACHED:
@@ -151,9 +152,10 @@ class VllmEngine(VllmModel):
             return Head(self._prompts.raw(prompt.raw), opened)
         if not self._prompts.renders_chats:
             return Head(self._prompts.raw("\n\n".join(message.content for message in prompt.messages)))
+        tools = {"tools": parse_json(prompt.tools)} if prompt.tools else {}
         if profile is None:
-            return Head(self._chat(prompt.messages))
-        arguments = template_arguments(profile, prompt.thinking_level)
+            return Head(self._chat(prompt.messages, tools))
+        arguments = {**template_arguments(profile, prompt.thinking_level), **tools}
         ids = self._chat(prompt.messages, arguments)
         opened = self._prompts.reader.opens(profile, prompt.messages, arguments)
         skip = skip_text(profile, prompt.thinking_level, opened=opened)

@@ -85,7 +85,7 @@ class PromptRenderer:
         """
         from vllm.renderers.params import ChatParams
 
-        turns = [{"role": message.role, "content": message.content} for message in messages]
+        turns = [message.fields for message in messages]
         # The text of Mistral's own library is for people and must not be tokenized.
         given = {**arguments, "add_generation_prompt": reply, "tokenize": self.text.mistral}
         _, rendered = self._renderer.render_messages(turns, ChatParams(chat_template_kwargs=given))

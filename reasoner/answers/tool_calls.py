@@ -1,0 +1,134 @@
+"""Calls of tools that a model wrote: read from its reply, compared by name and arguments, and never made here."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, NamedTuple
+
+from reasoner.answers.json_values import LONGEST, plain
+from reasoner.system.files import parse_json
+from reasoner.types import Answer, Blocks
+
+REPLY: Final = "reply"
+"""The key of all replies without a call."""
+_TAGGED: Final = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
+_FUNCTION: Final = re.compile(r"\s*<function=([^>\s]{1,256})>(.*?)(?:</function>\s*)?", re.DOTALL)
+_PARAMETER: Final = re.compile(r"<parameter=([^>\s]{1,256})>\n?(.*?)\n?</parameter>", re.DOTALL)
+
+
+class ToolCall(NamedTuple):
+    """A call of a tool: its name and its arguments, a JSON object as text."""
+
+    name: str
+    arguments: str
+
+
+class Calls(NamedTuple):
+    """A reply as text and calls of tools; either may be empty."""
+
+    text: str
+    calls: tuple[ToolCall, ...] = ()
+
+
+def read_calls(reply: str) -> Calls | None:
+    """The calls in a reply and the text before them; None where it has a call that cannot be read.
+
+    Three forms are read: `<tool_call>` around JSON with `name` and `arguments` (Hermes, Qwen), `<tool_call>` around
+    `<function=NAME>` and `<parameter=NAME>` (Qwen3-Coder), and a reply that is such JSON as a whole, or a list of it
+    (Llama 3).
+    """
+    if len(reply) > LONGEST:
+        return None
+    if match := _TAGGED.search(reply):
+        calls = [_tagged(body) for body in _TAGGED.findall(reply)]
+        if any(call is None for call in calls):
+            return None
+        return Calls(reply[: match.start()].strip(), tuple(call for call in calls if call))
+    if reply.lstrip()[:1] in ("{", "["):
+        try:
+            value = parse_json(reply)
+        except ValueError:
+            return Calls(reply.strip())
+        values = value if isinstance(value, list) else [value]
+        calls = [_from_json(each) for each in values]
+        if calls and all(calls):
+            return Calls("", tuple(call for call in calls if call))
+    return Calls(reply.strip())
+
+
+def _tagged(body: str) -> ToolCall | None:
+    if function := _FUNCTION.fullmatch(body):
+        return ToolCall(function[1], json.dumps({name: _value(text) for name, text in _PARAMETER.findall(function[2])}))
+    try:
+        return _from_json(parse_json(body))
+    except ValueError:
+        return None
+
+
+def _value(text: str) -> Any:
+    """The value of a parameter that is written as text: JSON where it is, else the text."""
+    try:
+        return parse_json(text)
+    except ValueError:
+        return text
+
+
+def _from_json(value: Any) -> ToolCall | None:
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+        return None
+    arguments = value.get("arguments", value.get("parameters", {}))
+    if isinstance(arguments, str):
+        try:
+            arguments = parse_json(arguments)
+        except ValueError:
+            return None
+    return ToolCall(value["name"], json.dumps(arguments)) if isinstance(arguments, dict) else None
+
+
+def written(calls: Iterable[Mapping[str, Any]]) -> str:
+    """Calls in the form of OpenAI's API as text that `read_calls` reads: a server takes them out of a reply."""
+    functions = [call.get("function") for call in calls]
+    bodies = [
+        json.dumps({"name": function.get("name"), "arguments": function.get("arguments")})
+        for function in functions
+        if isinstance(function, Mapping)
+    ]
+    return "\n".join(f"<tool_call>\n{body}\n</tool_call>" for body in bodies)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallSpace:
+    """The tools that a reply calls, of those that there are; two are equal if names and arguments are, in any order.
+
+    Replies without a call are all equal: what they say is not compared. A call of another tool is no answer.
+    """
+
+    tools: tuple[str, ...] = ()
+    name: ClassVar[str] = "tool_call"
+    version: ClassVar[int] = 1
+    instruction: ClassVar[str] = ""
+
+    def read(self, text: str) -> Answer | None:
+        """The calls of a reply, with a digest of them as the key; None where it has no text and no call."""
+        found = read_calls(text)
+        if found is None or any(call.name not in self.tools for call in found.calls):
+            return None
+        if not found.calls:
+            return Answer(found.text, REPLY, REPLY) if found.text else None
+        try:
+            values = [[call.name, plain(parse_json(call.arguments))] for call in found.calls]
+            canonical = sorted(json.dumps(value, sort_keys=True, allow_nan=False) for value in values)
+        except (ValueError, RecursionError):
+            return None
+        key = hashlib.blake2b("\0".join(canonical).encode(), digest_size=16).hexdigest()
+        return Answer(", ".join(f"{call.name}({call.arguments})" for call in found.calls), key, "calls")
+
+    def same(self, a: Answer, b: Answer) -> bool | None:
+        """Whether the calls are the same."""
+        return a.key == b.key
+
+    def blocks(self, answer: Answer) -> Blocks:
+        """No blocks: different calls are never equal."""
+        return Blocks()
