@@ -2,8 +2,9 @@
 //
 // What it reads of GET v1/models:            data[].{id, description}; an id is MODEL or MODEL@ALIAS.
 // What it reads of each chunk of a stream:   choices[0].{delta.{content, reasoning}, finish_reason}, error.message,
-//   reasoner.{answer, votes[].{answer, count, weight}, samples, confidence, ended_by, reason, cost.{tokens, usd},
-//   saved, notes[], trace}. Each of these may be missing or null.
+//   and reasoner: of a chunk of progress       {samples, votes[].{answer, count, weight}, cost.tokens},
+//                 of the last chunk            these and {answer, confidence, ended_by, reason, saved, notes[], trace,
+//                                              cost.{samples, seconds, usd}}. Each of these may be missing or null.
 //
 // Texts of models are only ever set as textContent.
 
@@ -126,7 +127,8 @@ class Result {
     if (chunk.error) throw new Failure(chunk.error.message);
     const choice = chunk.choices?.[0];
     if (choice?.delta?.content) this.content.add(choice.delta.content);
-    if (choice?.delta?.reasoning) this.thinking.add(choice.delta.reasoning);
+    // With the object, it is a line of progress in words.
+    if (choice?.delta?.reasoning && !chunk.reasoner) this.thinking.add(choice.delta.reasoning);
     this.finish = choice?.finish_reason || this.finish;
     // The last chunk has the whole object, those before it only what is known by then.
     for (const [key, value] of Object.entries(chunk.reasoner ?? {})) {
@@ -164,6 +166,7 @@ class Result {
     this.section.setAttribute("aria-busy", String(!ended));
     this.text(".error", short(this.failure, 1000));
     this.text(".headline", short(this.answer));
+    this.part(".headline").classList.toggle("none", this.report.answer === undefined);
     this.part(".progress").textContent = ended ? "" : this.progress();
     this.showVotes();
     this.showFacts();
@@ -204,11 +207,13 @@ class Result {
   }
 
   showFacts() {
-    const { samples, confidence, cost, saved, ended_by: endedBy, reason } = this.report;
+    const { confidence, cost, saved, ended_by: endedBy, reason } = this.report;
+    const samples = this.report.samples || cost?.samples;
     const facts = [];
     if (confidence !== undefined) facts.push(["confidence", `${Math.round(100 * confidence)} %`]);
     if (samples !== undefined) facts.push(["samples", grouped(samples)]);
     if (cost?.tokens !== undefined) facts.push(["tokens computed", grouped(cost.tokens)]);
+    if (cost?.seconds !== undefined) facts.push(["seconds", cost.seconds.toFixed(1)]);
     if (typeof cost?.usd === "number") facts.push(["price", `$${cost.usd.toFixed(6)}`]);
     if (saved) facts.push(["samples saved", grouped(saved)]);
     if (endedBy) facts.push([`ended by ${ENDINGS[endedBy] ?? short(endedBy)}`, short(reason ?? "") || "no reason given"]);
