@@ -145,6 +145,13 @@ class Listener:
         """Serve until everything has ended after `stop`."""
         await self._server.serve(sockets=[self._socket])
 
+    @property
+    def stopping(self) -> str:
+        """What the next `stop` does, in a line."""
+        if self._stopped:
+            return "stopping at once"
+        return f"stopping: requests in flight have {self._drain:g} s to end; another signal ends them at once"
+
     def stop(self) -> None:
         """Stop gracefully, or, when called again, at once."""
         if self._stopped:

@@ -1,6 +1,7 @@
 """One request, from its jobs to their solutions: its turn, its ledger, the session, what is counted."""
 
 import asyncio
+import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
@@ -11,16 +12,18 @@ from typing import Any, Final, Literal, Self, TypeVar
 
 from reasoner.budget import Ledger, Prices
 from reasoner.engine import Engine
-from reasoner.errors import EngineDied
+from reasoner.errors import EngineDied, UsageError
 from reasoner.execution.launching import cancel_all
 from reasoner.execution.session import Session
+from reasoner.models.info import ModelInfo
 from reasoner.registry import entries, spec_of
-from reasoner.serving.choice import Alias, Job, Offer
+from reasoner.serving.choice import Alias, Job, Offer, choose
 from reasoner.serving.config import Limits
 from reasoner.serving.errors import ApiError, api_error
 from reasoner.serving.estimate import REPLY_TOKENS, estimated
 from reasoner.serving.limits import Client, DayLedger, Turns
 from reasoner.serving.metrics import Metrics, Outcome
+from reasoner.serving.requests import read_chat
 from reasoner.serving.traces import RecentTraces
 from reasoner.solution import Solution
 from reasoner.specs import Spec
@@ -44,6 +47,33 @@ class Offered:
     aliases: Mapping[str, Alias]
     verifiers: Mapping[str, Verifier]
     prices: Prices | None = None
+
+    def offer(self, model: ModelInfo, limits: Limits, *, engine: str = "") -> Offer:
+        """What is offered with this model, within these limits."""
+        return Offer(
+            model=model.name,
+            default=self.default,
+            aliases=self.aliases,
+            verifiers=self.verifiers,
+            ceiling=limits.max_budget,
+            prices=self.prices,
+            thinks=model.thinking is not None,
+            sampling=model.sampling,
+            engine=engine,
+        )
+
+    def check(self, limits: Limits) -> None:
+        """Choose by the default and each alias once, so that what does not fit is known before the engine starts.
+
+        Raises:
+            UsageError: an alias or the default names what there is not, or its parts do not fit each other.
+        """
+        for name in ("", *self.aliases):
+            asked = {"model": f"model@{name}" if name else "model", "messages": [{"role": "user", "content": "1 + 1?"}]}
+            try:
+                choose(read_chat(json.dumps(asked).encode()), self.offer(ModelInfo("model"), limits))
+            except ApiError as error:
+                raise UsageError(f"{f'the alias {name}' if name else 'the default'}: {error.message}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +118,7 @@ class Service:
         traces: RecentTraces | None = None,
         report: Report = silent,
     ) -> None:
+        offered.check(limits)
         self.state: State = "starting"
         self.limits = limits
         self.traces = RecentTraces(number=0) if traces is None else traces
@@ -112,18 +143,8 @@ class Service:
             await stack.enter_async_context(self._session)
             stack.push_async_callback(self._cut_off)
             self._stack = stack.pop_all()
-        offered, model = self._offered, self._engine.model
-        self._offer = Offer(
-            model=model.name,
-            default=offered.default,
-            aliases=offered.aliases,
-            verifiers=offered.verifiers,
-            ceiling=self.limits.max_budget,
-            prices=offered.prices,
-            thinks=model.thinking is not None,
-            sampling=model.sampling,
-            engine=self._engine.name,
-        )
+        model = self._engine.model
+        self._offer = self._offered.offer(model, self.limits, engine=self._engine.name)
         if self.state == "starting":
             self.state = "ready"
         return self
