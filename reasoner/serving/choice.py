@@ -19,7 +19,7 @@ from reasoner.serving.errors import ApiError, api_error
 from reasoner.serving.requests import MAX_CHOICES, ChatRequest, CompletionRequest, Options
 from reasoner.serving.specs import build_client, client_spec, draws
 from reasoner.specs import Bare, Spec
-from reasoner.strategy import StopRule, Strategy
+from reasoner.strategy import CalibratedStrategy, StopRule, Strategy
 from reasoner.types import AnswerSpace, Message, Prompt, Question
 from reasoner.verifier import Verifier
 
@@ -275,6 +275,10 @@ def _sampled(
     if passes:
         asked = asked.over(SamplingParams(max_tokens=offer.sampling.max_tokens))
         asked = asked.over(SamplingParams(temperature=offer.sampling.temperature), SamplingParams(TEMPERATURE))
+    if isinstance(strategy, CalibratedStrategy) and strategy.measured_on:
+        if asked != SamplingParams():
+            notes.append("the sampling parameters of the request were not used: those of the calibration apply")
+        return strategy
     try:
         return _with_params(strategy, asked)
     except UsageError as error:
