@@ -214,7 +214,7 @@ class Turn(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | Annotated[list[Part], Field(max_length=1000)] | None = None
+    content: str | Annotated[list[Part], Field(max_length=1000, fail_fast=True)] | None = None
     tool_calls: list[dict[str, JsonValue]] | None = None
     tool_call_id: Short | None = None
 
@@ -242,7 +242,7 @@ class ResponseFormat(Strict):
 class ChatRequest(Sampling):
     """A request of /v1/chat/completions."""
 
-    messages: Annotated[list[Turn], Field(min_length=1, max_length=MAX_TURNS)]
+    messages: Annotated[list[Turn], Field(min_length=1, max_length=MAX_TURNS, fail_fast=True)]
     max_completion_tokens: int | None = Field(default=None, ge=1, le=MAX_TOKENS)
     modalities: list[Literal["text"]] = []
     reasoning_effort: Effort | None = None
@@ -313,7 +313,7 @@ class ResponseRequest(Strict):
     """A request of /v1/responses for text; `chat` is the same request as a chat."""
 
     model: Annotated[str, Field(min_length=1, max_length=512)]
-    input: str | Annotated[list[Item], Field(min_length=1, max_length=MAX_TURNS)]
+    input: str | Annotated[list[Item], Field(min_length=1, max_length=MAX_TURNS, fail_fast=True)]
     instructions: str | None = None
     reasoning: Reasoning = Reasoning()
     max_output_tokens: int | None = Field(default=None, ge=1, le=MAX_TOKENS)

@@ -280,8 +280,8 @@ def test_every_option_with_a_text_is_harmless_or_the_owners() -> None:
     """A new option that names a file or code has to be added to `OWNERS`."""
     harmless = {"instruction", "shots", "step", "task", "wait", "end", "closing"}
     for kind in ("strategy", "rule"):
-        for name in entries(kind):  # type: ignore[arg-type]
-            cls = load(kind, name)  # type: ignore[arg-type]
+        for name in entries(kind):
+            cls = load(kind, name)
             assert {*texts(cls)} <= harmless | OWNERS.keys(), name
     assert {*texts(SamplingParams)} <= {"stop", "bad_words"} | OWNERS.keys()
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner.budget import Budget
-from reasoner.serving.bodies import MAX_BODY, MAX_DEPTH
+from reasoner.serving.bodies import MAX_BODY
 from reasoner.serving.errors import ApiError
 from reasoner.serving.requests import (
     IGNORED,
@@ -144,8 +144,9 @@ def test_what_does_not_fit_is_named(fields: dict[str, Any], param: str | None, s
         (b'{"n": 1, "n": 2}', 400, "'n' is given twice"),
         (b'{"model": "\\ud800"}', 400, "half of a surrogate pair"),
         (b'{"\\udc00": 1}', 400, "half of a surrogate pair"),
-        (b'{"model":' * 500 + b"1" + b"}" * 500, 400, f"at most {MAX_DEPTH} levels"),
-        (b"[" * 100_000, 400, f"at most {MAX_DEPTH} levels"),
+        (b'{"model":' * 50_000 + b"1" + b"}" * 50_000, 400, "nested too deeply"),
+        (b'{"model":' + b"[" * 100_000 + b"]" * 100_000 + b"}", 400, "nested too deeply"),
+        (b"{" + b",".join(b'"%d":1' % n for n in range(3000)) + b"}", 400, "at most 2,048 fields"),
         (b'{"model": "' + b"x" * MAX_BODY + b'"}', 413, "at most"),
     ],
     ids=lambda value: str(value)[:24],
@@ -157,9 +158,15 @@ def test_what_is_no_request_at_all_is_refused(body: bytes, status: int, says: st
         assert says in error.message
 
 
-def test_brackets_in_a_text_are_not_depth() -> None:
-    text = '[{"' * 500 + "\\"
-    assert chat(messages=[{"role": "user", "content": text}]).turns[0].content == text
+@pytest.mark.parametrize("levels", [10, 200, 400])
+def test_deep_tools_are_read_or_refused(levels: int) -> None:
+    deep: Any = 1
+    for _ in range(levels):
+        deep = {"properties": [deep]}
+    try:
+        assert chat(tools=[deep]).tools == [deep]
+    except ApiError as error:
+        assert error.status == 400  # noqa: PT017 # either will do
 
 
 def test_a_pair_of_surrogates_is_a_character() -> None:
