@@ -4,16 +4,21 @@ import asyncio
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Header, Request, Response
+from fastapi.responses import HTMLResponse
 
 from reasoner.serving.errors import ApiError
 from reasoner.serving.traces import KeptTrace, RecentTraces
 from reasoner.trace.tree.page import base_style
 
 FOLDER: Final = Path(__file__).with_name("page")
+ERRORS: Final[dict[int | str, dict[str, Any]]] = {
+    401: {"description": "There is no such key."},
+    404: {"description": "The key has no such trace."},
+}
 MAX_FORM_BYTES: Final = 4096
 """Of the form that carries a key."""
 PAGE_POLICY: Final = (
@@ -31,6 +36,12 @@ Authorize = Callable[[str | None], str]
 Raises:
     ApiError: there is no such key.
 """
+
+
+class JsonLines(Response):
+    """A trace file."""
+
+    media_type = "application/jsonl"
 
 
 def page_routes() -> APIRouter:
@@ -77,7 +88,7 @@ def trace_routes(traces: RecentTraces, authorize: Authorize) -> APIRouter:
 
     A browser that follows a link sends no key, so the page of the server posts it as the field `key` of a form.
     """
-    routes = APIRouter(prefix="/v1/reasoner/traces")
+    routes = APIRouter(prefix="/v1/reasoner/traces", responses=ERRORS)
 
     def kept(trace_id: str, authorization: str | None) -> KeptTrace:
         trace = traces.get(trace_id, authorize(authorization))
@@ -89,13 +100,12 @@ def trace_routes(traces: RecentTraces, authorize: Authorize) -> APIRouter:
             )
         return trace
 
-    @routes.get("/{trace_id}.jsonl")
+    @routes.get("/{trace_id}.jsonl", response_class=JsonLines)
     def lines(trace_id: str, authorization: Annotated[str | None, Header()] = None) -> Response:
         """The trace of a request, one event per line, as `reasoner trace FILE` reads it."""
-        content = kept(trace_id, authorization).lines()
-        return Response(content, media_type="application/jsonl", headers=_headers(TREE_POLICY, "no-store"))
+        return JsonLines(kept(trace_id, authorization).lines(), headers=_headers(TREE_POLICY, "no-store"))
 
-    @routes.get("/{trace_id}")
+    @routes.get("/{trace_id}", response_class=HTMLResponse)
     async def tree(trace_id: str, authorization: Annotated[str | None, Header()] = None) -> Response:
         """The search tree of a request, as a page."""
         return await _tree(kept(trace_id, authorization))
@@ -111,7 +121,7 @@ def trace_routes(traces: RecentTraces, authorize: Authorize) -> APIRouter:
 async def _tree(trace: KeptTrace) -> Response:
     # Drawing a large tree takes longer than other requests should wait.
     page = await asyncio.to_thread(trace.page)
-    return Response(page, media_type="text/html", headers=_headers(TREE_POLICY, "no-store"))
+    return HTMLResponse(page, headers=_headers(TREE_POLICY, "no-store"))
 
 
 async def _key_in(request: Request) -> str:

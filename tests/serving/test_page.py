@@ -289,6 +289,23 @@ def test_a_key_stays_in_memory_and_opens_the_tree_of_its_owner(tab: CostMeter) -
         assert KEY not in tab.value("location.href")
 
 
+def test_a_trace_is_given_as_a_page_and_as_a_file() -> None:
+    canned = Canned()
+    trace = canned.traces.open()
+    solve_sync(Question.of("What is 17 * 24?"), build("strategy", "single"), SimulatedEngine(), trace=trace)
+    with TestClient(canned.app) as client:
+        page = client.get(f"/v1/reasoner/traces/{trace.id}")
+        assert page.headers["content-type"] == "text/html; charset=utf-8"
+        assert page.headers["content-security-policy"].startswith("default-src 'none'; style-src 'unsafe-inline';")
+        assert "What is 17 * 24?" in page.text
+        file = client.get(f"/v1/reasoner/traces/{trace.id}.jsonl")
+        assert file.headers["content-type"] == "application/jsonl"
+        assert file.content == trace.lines()
+        described = client.get("/openapi.json").json()["paths"]
+        assert set(described["/v1/reasoner/traces/{trace_id}"]) == {"get"}
+        assert "/page/app.js" not in described
+
+
 def test_a_trace_of_somebody_else_is_refused() -> None:
     canned = Canned(keys=True)
     path = f"/v1/reasoner/traces/{canned.traces.open('somebody else').id}"
