@@ -91,7 +91,8 @@ class Strategy(Protocol):
     """An algorithm as a plan: a frozen dataclass whose fields are its options. It has no state and does no I/O.
 
     A run resolves the sampling parameters in its fields before it plans: what is None there comes from the model, then
-    from a class variable `sampling`, the strategy's own preference.
+    from a class variable `sampling`, the strategy's own preference. `free_form`, a class variable or property, is true
+    if it can choose among replies that all differ; one that counts equal answers does not have it.
     """
 
     @property

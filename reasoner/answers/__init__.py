@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from reasoner.answers.choices import ChoiceSpace, choice_in
 from reasoner.answers.code import CodeSpace
+from reasoner.answers.free import FreeSpace
 from reasoner.answers.maths import MathSpace
 from reasoner.answers.numerals import NumberSpace
 from reasoner.answers.reading import RULES, TAIL, ByKey, ReadsSegment, boxed, final_segment
@@ -25,6 +26,7 @@ __all__ = [
     "ByKey",
     "ChoiceSpace",
     "CodeSpace",
+    "FreeSpace",
     "MathSpace",
     "NumberSpace",
     "ReadsSegment",
@@ -60,7 +62,7 @@ _MATHEMATICAL = re.compile(
 
 
 A = TypeVar("A", bound=AnswerSpace)
-_Space = NumberSpace | MathSpace | ChoiceSpace | YesNoSpace | TextSpace | CodeSpace
+_Space = NumberSpace | MathSpace | ChoiceSpace | YesNoSpace | TextSpace | CodeSpace | FreeSpace
 
 
 def _choice(text: str) -> ChoiceSpace:
@@ -88,6 +90,7 @@ _SPACES: dict[str, Callable[[str], _Space]] = {
     "yes_no": lambda _: YesNoSpace(),
     "text": lambda _: TextSpace(),
     "code": lambda _: CodeSpace(),
+    "free": lambda _: FreeSpace(),
 }
 SPACES = tuple(_SPACES)
 KINDS: Mapping[str, type[_Space]] = {
@@ -97,6 +100,7 @@ KINDS: Mapping[str, type[_Space]] = {
     "yes_no": YesNoSpace,
     "text": TextSpace,
     "code": CodeSpace,
+    "free": FreeSpace,
 }
 """The class of each kind of answer, but for `auto`, which chooses one of them."""
 
@@ -127,8 +131,13 @@ def with_options(space: A, options: str, *, kind: str = "") -> A:
 
 
 ANY_KIND = ("extract", "pattern")
-"""The options of every answer kind."""
-OPTIONS = {"math": ("seconds", "loose", *ANY_KIND), "choice": ("several", *ANY_KIND), "text": ("equal", *ANY_KIND)}
+"""The options of every answer kind but `free`."""
+OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "math": ("seconds", "loose", *ANY_KIND),
+    "choice": ("several", *ANY_KIND),
+    "text": ("equal", *ANY_KIND),
+    "free": (),
+}
 
 
 def _read_options(kind: str, text: str) -> dict[str, Any]:

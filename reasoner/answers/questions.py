@@ -30,15 +30,21 @@ def question_of(
     earlier = [part for shot in shots for part in shot] + [turn.content for turn in history]
     if any(_SURROGATE.search(part) for part in (text, context, system, *earlier)):
         raise UsageError("the question is not valid text: it holds bytes that are not UTF-8")
-    text = text.strip()
     kind = space_for(space, text) if isinstance(space, str) else space
+    if kind.instruction:
+        text = text.strip()
     document = f"{context.strip()}\n\n" if context.strip() else ""
     messages = [Message("system", system)] if system else []
     for asked, answer in shots:
-        messages += [Message("user", f"{asked}\n\n{kind.instruction}"), Message("assistant", answer)]
-    messages += [*history, Message("user", f"{document}{text}\n\n{kind.instruction}")]
+        messages += [Message("user", with_instruction(asked, kind)), Message("assistant", answer)]
+    messages += [*history, Message("user", with_instruction(f"{document}{text}", kind))]
     content = f"{kind.name}\0{context}\0{text}"
     if len(messages) > 1:
         content += "".join(f"\0{turn.role}\0{len(turn.content)}\0{turn.content}" for turn in messages[:-1])
     digest = hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
     return Question(id or f"q-{digest}", text, Prompt(messages=tuple(messages)), kind)
+
+
+def with_instruction(text: str, kind: AnswerSpace) -> str:
+    """The text of a user turn, and what it says about the form of the answer; unchanged where that is nothing."""
+    return f"{text}\n\n{kind.instruction}" if kind.instruction else text

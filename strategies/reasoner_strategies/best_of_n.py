@@ -62,6 +62,11 @@ class BestOfN:
         """Always."""
         return True
 
+    @property
+    def free_form(self) -> bool:
+        """Whether it takes the best reply, rather than the class of answers with the highest total."""
+        return self.selector == "argmax" and (self.of is None or bool(getattr(self.of, "free_form", False)))
+
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, propose the majority, rate those that hold an answer, select."""
         if self.stop is not None:

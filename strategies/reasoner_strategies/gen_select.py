@@ -36,6 +36,7 @@ class GenSelect:
     """
 
     uses_verifier: ClassVar[bool] = False
+    free_form: ClassVar[bool] = True
 
     n: int = 8
     group: int = 8

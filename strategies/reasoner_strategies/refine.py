@@ -62,6 +62,11 @@ class Refine:
         """Only if it is the critic."""
         return self.critic == "verifier"
 
+    @property
+    def free_form(self) -> bool:
+        """Unless the most frequent answer is chosen."""
+        return self.selector != "majority"
+
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw; then review and revise until the critic is satisfied or no round is left."""
         selector = self.selector or ("weighted" if self.critic == "verifier" else "last")
@@ -91,11 +96,10 @@ class Refine:
         form = question.space.instruction
         if self.critic == "verifier":
             satisfied = rating is not None and rating >= self.satisfied
-            return (
-                None if satisfied else with_request(without_reply(question.prompt), version.chain, f"{RETHINK} {form}")
-            )
+            rethink = f"{RETHINK} {form}".rstrip()
+            return None if satisfied else with_request(without_reply(question.prompt), version.chain, rethink)
         review_prompt = with_request(without_reply(question.prompt), version.chain, REVIEW)
         [review] = yield from sample(review_prompt, params=self.params, answers=False)
         if verdict(review, "verdict", ("correct", "wrong")) == "correct" and question.read(version):
             return None
-        return with_request(review_prompt, review.text, f"{MEND} {form}")
+        return with_request(review_prompt, review.text, f"{MEND} {form}".rstrip())

@@ -23,6 +23,7 @@ class Single:
     """
 
     uses_verifier: ClassVar[bool] = False
+    free_form: ClassVar[bool] = True
     sampling: ClassVar[SamplingParams] = SamplingParams(temperature=0.0)
 
     params: SamplingParams = SamplingParams()

@@ -35,6 +35,7 @@ class Universal:
     """
 
     uses_verifier: ClassVar[bool] = False
+    free_form: ClassVar[bool] = True
 
     n: int = 8
     repeats: int = 1

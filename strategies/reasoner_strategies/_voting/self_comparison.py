@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from reasoner.errors import UsageError, require, require_choice
 from reasoner.strategy import Plan, check_n, compare_pair, sample, sample_each
@@ -97,6 +97,8 @@ class PairOptions:
     last 4,000 characters are shown. With `by` "verifier" the run's verifier compares each pair once, in both orders, if
     it can compare, such as `judge`.
     """
+
+    free_form: ClassVar[bool] = True
 
     n: int = 8
     comparisons: int = COMPARISONS

@@ -1,0 +1,1 @@
+"""The server: one address that answers OpenAI's clients by any strategy."""

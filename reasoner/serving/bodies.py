@@ -1,0 +1,129 @@
+"""Reads the body of a request: JSON from a stranger becomes a checked model, or an `ApiError` with status 400."""
+
+import difflib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NoReturn, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from reasoner.errors import shown
+from reasoner.serving.errors import ApiError, valid_text
+
+B = TypeVar("B", bound=BaseModel)
+MAX_BODY: Final = 4 << 20
+"""Bytes of a body."""
+MAX_FIELDS: Final = 2048
+"""Fields of one object in a body."""
+_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def read_body(
+    body: bytes, model: type[B], *, ignored: Iterable[str] = (), refused: Mapping[str, str] | None = None
+) -> B:
+    """The request in a body of JSON; null is as good as a field that is left out.
+
+    Fields in `ignored` have no effect here. Those in `refused` are OpenAI's, too, but cannot be honoured: the value
+    says why.
+
+    Raises:
+        ApiError: 413 for a body that is too long, 400 for one that is not JSON or does not fit the model.
+    """
+    fields = {name: value for name, value in _object(body).items() if value is not None}
+    for name in ignored:
+        fields.pop(name, None)
+    for name, why in (refused or {}).items():
+        if fields.pop(name, False) not in (False, [], {}, ""):
+            raise ApiError(400, f"{name} is not supported: {why}", code="unsupported_parameter", param=name)
+    try:
+        return model.model_validate(fields, strict=True)
+    except ValidationError as error:
+        raise _invalid(error, model) from None
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    if len(body) > MAX_BODY:
+        raise ApiError(413, f"the body has {len(body):,} bytes: at most {MAX_BODY:,} are allowed")
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        raise ApiError(400, f"the body is not UTF-8: byte {error.start} cannot be decoded") from None
+    try:
+        document = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        if _SURROGATE.search(text):
+            json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ApiError(400, "the body holds half of a surrogate pair, which is not text: leave it out") from None
+    except json.JSONDecodeError as error:
+        raise ApiError(400, f"the body is not JSON: {error.msg} at character {error.pos + 1}") from None
+    except RecursionError:
+        raise ApiError(400, "the body is nested too deeply: send fewer levels of brackets") from None
+    except ValueError:
+        # Python reads no integer of more than 4,300 digits.
+        raise ApiError(400, "the body is not JSON that can be read: a number is too long") from None
+    if not isinstance(document, dict):
+        raise ApiError(400, f"the body must be a JSON object (got {shown(document)})")
+    return document
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MAX_FIELDS:
+        raise ApiError(400, f"an object must have at most {MAX_FIELDS:,} fields (got {len(pairs):,})")
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise ApiError(400, f"{shown(twice)} is given twice: keep one", param=_param([twice]))
+    return fields
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ApiError(400, f"the body is not JSON: {name} is not a number")
+
+
+def _invalid(error: ValidationError, model: type[BaseModel]) -> ApiError:
+    """The most telling problem, in one line: of a union's problems, that of the form that fits best."""
+    problems = error.errors(include_url=False, include_context=False)
+    problem = max(problems, key=lambda each: (len(each["loc"]), each["type"] == "extra_forbidden"))
+    where, part_of = _position(problem["loc"], model)
+    param = _param(where)
+    if problem["type"] == "extra_forbidden":
+        name = str(problem["loc"][-1])
+        return _unknown(_param([*where, name]), name, sorted(getattr(part_of, "model_fields", {})))
+    if problem["type"] == "missing":
+        return ApiError(400, f"{param} is missing: it is required", code="missing_required_parameter", param=param)
+    message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "it must be")
+    given = "" if isinstance(problem["input"], dict | list) else f" (got {shown(problem['input'])})"
+    return ApiError(400, f"{param or 'the body'}: {message[:1].lower()}{message[1:]}{given}", param=param or None)
+
+
+def _unknown(param: str, name: str, known: list[str]) -> ApiError:
+    near = difflib.get_close_matches(name[:100], known, n=1, cutoff=0.6)
+    guess = f": did you mean {near[0]}?" if near else f" (there are: {', '.join(known)})"
+    return ApiError(400, f"unknown field {shown(param)}{guess}", code="unknown_parameter", param=param[:200])
+
+
+def _position(loc: Iterable[int | str], model: type[BaseModel]) -> tuple[list[int | str], Any]:
+    """The fields and indices of a location, without the names of a union's forms, and the model that they lead to."""
+    where: list[int | str] = []
+    part_of: Any = model
+    for part in loc:
+        if isinstance(part, int):
+            where.append(part)
+        elif part in getattr(part_of, "model_fields", {}):
+            where.append(part)
+            part_of = _model_in(part_of.model_fields[part].annotation)
+    return where, part_of
+
+
+def _model_in(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_model_in, getattr(annotation, "__args__", ()))), None)
+
+
+def _param(where: Iterable[int | str]) -> str:
+    """A position as in `messages[0].content`."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where)
+    return valid_text(text.removeprefix("."))

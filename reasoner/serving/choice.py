@@ -1,0 +1,359 @@
+"""Chooses how a request is answered: by its vendor object, else by the alias in its model, else by the default."""
+
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
+from typing import Any, Final
+
+from reasoner.answers import space_for
+from reasoner.answers.questions import with_instruction
+from reasoner.budget import UNITS, Budget, Prices
+from reasoner.errors import ReasonerError, UnknownName, UsageError
+from reasoner.execution.arguments import default_verifier
+from reasoner.registry import build, entries, load
+from reasoner.sampling import SamplingParams
+from reasoner.serving.errors import ApiError, api_error
+from reasoner.serving.requests import MAX_CHOICES, ChatRequest, CompletionRequest, Options
+from reasoner.serving.specs import build_client, client_spec, draws
+from reasoner.specs import Bare, Spec
+from reasoner.strategy import CalibratedStrategy, StopRule, Strategy
+from reasoner.types import AnswerSpace, Message, Prompt, Question
+from reasoner.verifier import Verifier
+
+FREE: Final = "free"
+PASSED: Final = "single"
+"""The strategy of a request that passes through; `none` is another name of it in a request."""
+TEMPERATURE: Final = 1.0
+"""That of a request that passes through, where neither it nor the model gives one, as in OpenAI's own service."""
+SEEDS: Final = 2**63
+_OWNERS_OPTION: Final = re.compile(r"(?:\A|,)\s*(pattern|seconds)\s*=")
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """A way to answer, under a name of the server's configuration: specs, as on the command line; empty is the default.
+
+    `verifier` is a name of the `Offer`'s. `description` says in a line what it is for.
+    """
+
+    strategy: str
+    verifier: str = ""
+    answer: str = ""
+    budget: str = ""
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a server offers. `ceiling` limits each request, whatever its own budget is.
+
+    `thinks` says whether the model thinks. `sampling` are the model's own parameters, and the most tokens of a request
+    that passes through and gives no limit. `engine` is the engine's name.
+    """
+
+    model: str
+    default: Alias = Alias(PASSED, answer=FREE)
+    aliases: Mapping[str, Alias] = field(default_factory=dict)
+    verifiers: Mapping[str, Verifier] = field(default_factory=dict)
+    ceiling: Budget = Budget()
+    prices: Prices | None = None
+    thinks: bool = False
+    sampling: SamplingParams = SamplingParams()
+    engine: str = ""
+
+    @property
+    def models(self) -> dict[str, str]:
+        """The names that a request may give as its model, with their descriptions."""
+        described = {f"{self.model}@{name}": alias.description for name, alias in self.aliases.items()}
+        return {self.model: self.default.description, **described}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One choice of a reply: a question and how it is to be answered. `model` is the name that the request gave.
+
+    `rated_by` is the name of the verifier in the `Offer`. `notes` say what of the request is not done as it was sent.
+    """
+
+    question: Question
+    strategy: Strategy
+    verifier: Verifier | None
+    budget: Budget | None
+    stop: StopRule | None
+    seed: int
+    model: str
+    notes: tuple[str, ...] = ()
+    rated_by: str = ""
+
+    @property
+    def passes_through(self) -> bool:
+        """Whether it is one completion of the prompt as it is, so that its tokens can be streamed as they come."""
+        return self.question.space.name == FREE and type(self.strategy) is _single()
+
+
+def default_aliases() -> dict[str, Alias]:
+    """The aliases of a server whose configuration names none."""
+    voted = "votes over {} samples; for questions with a short answer"
+    auto = "votes until the lead is safe, {} effort; for questions with a short answer"
+    return {
+        "vote8": Alias("self_consistency:n=8", description=voted.format(8)),
+        "vote16": Alias("self_consistency:n=16", description=voted.format(16)),
+        "auto-low": Alias("auto:effort=low", description=auto.format("low")),
+        "auto-medium": Alias("auto:effort=medium", description=auto.format("medium")),
+        "auto-high": Alias("auto:effort=high", description=auto.format("high")),
+        "best8": Alias("best_of_n:n=8", description="the best rated of 8 replies, of any form"),
+        "universal8": Alias(
+            "universal:n=8", description="the reply of 8 that agrees most with the others, of any form"
+        ),
+        "refine": Alias("refine:critic=self", description="a reply that the model reviews and revises, of any form"),
+    }
+
+
+def choose(request: ChatRequest | CompletionRequest, offer: Offer) -> list[Job]:
+    """The jobs that make a reply, in the order of its choices.
+
+    Raises:
+        ApiError: 404 for a model that there is not, 400 for what the server cannot do.
+    """
+    try:
+        return _jobs(request, offer)
+    except ReasonerError as error:
+        raise api_error(error) from None
+
+
+def _jobs(request: ChatRequest | CompletionRequest, offer: Offer) -> list[Job]:
+    prompts = request.prompt if isinstance(request, CompletionRequest) else [""]
+    choices = len(prompts) * request.n
+    if choices > MAX_CHOICES:
+        raise ApiError(400, f"n: at most {MAX_CHOICES} choices in one reply (got {choices})", param="n")
+    if isinstance(request, ChatRequest):
+        _refuse_tools(request, offer)
+    options, notes = request.reasoner, list[str]()
+    alias = _with_effort(_alias(request, offer), options, offer)
+    strategy = _strategy(options, alias)
+    answer = _answer_kind(options, alias, strategy)
+    strategy = _sampled(strategy, request, offer, notes, passes=answer == FREE and type(strategy) is _single())
+    rated_by = _verifier_name(options, alias, strategy, offer, notes)
+    budget = _budget(options, alias, offer, choices)
+    with _in_field("reasoner.stop"):
+        stop: StopRule | None = build_client("rule", client_spec(options.stop)) if options.stop else None
+    seed = secrets.randbelow(SEEDS) if request.seed is None else request.seed
+    questions = [_question(request, prompt, answer) for prompt in prompts]
+    return [
+        Job(
+            questions[index // request.n],
+            strategy,
+            offer.verifiers[rated_by] if rated_by else None,
+            budget,
+            stop,
+            (seed + index) % SEEDS,
+            request.model,
+            tuple(notes),
+            rated_by,
+        )
+        for index in range(choices)
+    ]
+
+
+def _alias(request: ChatRequest | CompletionRequest, offer: Offer) -> Alias:
+    """The alias that the request's model names; without one, the default."""
+    base, at, name = request.model.rpartition("@")
+    if request.model == offer.model:
+        # A raw prompt is continued, whatever chats are answered by.
+        return offer.default if isinstance(request, ChatRequest) else Alias(PASSED, answer=FREE)
+    if at and base in ("", offer.model) and name in offer.aliases:
+        return offer.aliases[name]
+    unknown = UnknownName("model", request.model[:200], offer.models)
+    raise ApiError(404, str(unknown), code="model_not_found", param="model")
+
+
+def _with_effort(alias: Alias, options: Options, offer: Offer) -> Alias:
+    """The alias `auto-EFFORT`, as its owner may have given it a profile, where an effort is all that is asked for."""
+    if options.effort is None or options.strategy or Spec.parse(alias.strategy).name == "auto":
+        return alias
+    return offer.aliases.get(f"auto-{options.effort}", Alias("auto"))
+
+
+def _refuse_tools(request: ChatRequest, offer: Offer) -> None:
+    form = request.response_format
+    if form and form.type != "text":
+        raise _unsupported("response_format", f"the form {form.type}", offer)
+    if request.tools:
+        raise _unsupported("tools", "tools", offer)
+    if any(turn.tool_calls or turn.role in ("tool", "function") for turn in request.messages):
+        raise _unsupported("messages", "messages of tools", offer)
+
+
+def _unsupported(param: str, what: str, offer: Offer) -> ApiError:
+    by = f" by the engine {offer.engine}" if offer.engine else ""
+    return ApiError(400, f"{what} is not supported yet{by}", code="unsupported_parameter", param=param)
+
+
+def _strategy(options: Options, alias: Alias) -> Strategy:
+    """The strategy, with the effort and the abstention that the request asks for."""
+    added = {name: value for name in ("effort", "abstain_below") if (value := getattr(options, name)) is not None}
+    if options.strategy:
+        with _in_field("reasoner.strategy"):
+            spec = client_spec(PASSED if options.strategy == "none" else options.strategy)
+    else:
+        spec = Spec.parse(alias.strategy)
+    if added and spec.name != "auto":
+        name = next(iter(added))
+        raise ApiError(400, f"reasoner.{name} is an option of the strategy auto, not of {spec.name}: leave it out",
+                       param=f"reasoner.{name}")  # fmt: skip
+    spec = Spec(spec.name, {**spec.options, **{name: Bare(value) for name, value in added.items()}})
+    with _in_field("reasoner.strategy"):
+        if options.strategy:
+            built: Strategy = build_client("strategy", spec)
+            return built
+        return _owners(str(spec))
+
+
+@lru_cache(maxsize=256)
+def _owners(spec: str) -> Strategy:
+    """A strategy of the server's configuration, built once: it may read a profile."""
+    strategy: Strategy = build("strategy", spec)
+    return strategy
+
+
+@lru_cache(maxsize=1)
+def _single() -> type:
+    return load("strategy", PASSED)
+
+
+def _answer_kind(options: Options, alias: Alias, strategy: Strategy) -> str:
+    can = bool(getattr(strategy, "free_form", False))
+    if options.answer and (owners := _OWNERS_OPTION.search(options.answer.partition(":")[2])):
+        raise ApiError(
+            400,
+            f"the option {owners[1]} of an answer kind cannot be set by a request: the server's owner sets it in an "
+            "alias of the configuration",
+            param="reasoner.answer",
+        )
+    kind = options.answer or ("" if options.strategy else alias.answer) or (FREE if can else "auto")
+    if kind == FREE and not can:
+        able = sorted(name for name in entries("strategy") if getattr(load("strategy", name), "free_form", False))
+        raise ApiError(
+            400,
+            "this strategy counts equal answers, so it cannot serve replies of any form (answer kind free): choose an "
+            f"answer kind such as auto, or one of the strategies {', '.join(able)}",
+            param="reasoner.answer",
+        )
+    return kind
+
+
+def _question(request: ChatRequest | CompletionRequest, raw: str, kind: str) -> Question:
+    """The question of a request. The prompt is as it was sent, but for what the answer kind says at its end."""
+    turns = () if isinstance(request, CompletionRequest) else request.turns
+    text = raw or turns[-1].content
+    with _in_field("reasoner.answer"):
+        space: AnswerSpace = space_for(kind, text)
+    if not space.instruction:
+        prompt = Prompt(turns, raw)
+    elif raw:
+        prompt = Prompt(raw=with_instruction(raw, space))
+    elif turns[-1].role == "user" and text.strip():
+        prompt = Prompt((*turns[:-1], Message("user", with_instruction(text, space))))
+    else:
+        problem = f"with the answer kind {space.name}, the last message must be a question of the user"
+        raise ApiError(400, f"{problem} (got {turns[-1].role})", param="messages")
+    return Question(f"q-{prompt.digest[:12]}", text, prompt, space)
+
+
+def _sampled(
+    strategy: Any, request: ChatRequest | CompletionRequest, offer: Offer, notes: list[str], *, passes: bool
+) -> Any:
+    """The strategy with the request's sampling parameters where its own spec sets none."""
+    asked = request.params
+    if asked.temperature == 0 and draws(strategy) > 1:
+        asked = replace(asked, temperature=None)
+        notes.append("temperature=0 was not used: the strategy draws several samples, which must differ")
+    if request.thinking is not None and offer.thinks:
+        asked = replace(asked, thinking=request.thinking)
+    elif request.thinking not in (None, "none"):
+        notes.append("reasoning_effort was not used: the model does not think")
+    if passes:
+        asked = asked.over(SamplingParams(max_tokens=offer.sampling.max_tokens))
+        asked = asked.over(SamplingParams(temperature=offer.sampling.temperature), SamplingParams(TEMPERATURE))
+    if isinstance(strategy, CalibratedStrategy) and strategy.measured_on:
+        if asked != SamplingParams():
+            notes.append("the sampling parameters of the request were not used: those of the calibration apply")
+        return strategy
+    try:
+        return _with_params(strategy, asked)
+    except UsageError as error:
+        notes.append(f"the sampling parameters of the request were not used: {error}")
+        return strategy
+
+
+@lru_cache(maxsize=1024)
+def _with_params(strategy: Any, asked: SamplingParams) -> Any:
+    """The same strategy with these parameters where its spec sets none; cached, as its checks take half a millisecond.
+
+    Raises:
+        UsageError: they do not fit its options.
+    """
+    inner = getattr(strategy, "of", None)
+    if inner is not None:
+        return replace(strategy, of=_with_params(inner, asked))
+    given = getattr(strategy, "params", None)
+    if not isinstance(given, SamplingParams):
+        return strategy
+    base = next((each.default for each in fields(strategy) if each.name == "params"), given)
+    changes = {
+        each.name: value
+        for each in fields(SamplingParams)
+        if (value := getattr(asked, each.name)) != each.default
+        and getattr(given, each.name) == getattr(base, each.name)
+    }
+    return replace(strategy, params=replace(given, **changes)) if changes else strategy
+
+
+def _verifier_name(options: Options, alias: Alias, strategy: Strategy, offer: Offer, notes: list[str]) -> str:
+    """The name of the verifier that rates; empty where the strategy asks none."""
+    if options.verifier and options.verifier not in offer.verifiers:
+        unknown = UnknownName("verifier", options.verifier, offer.verifiers, of="this server")
+        raise ApiError(400, str(unknown), param="reasoner.verifier")
+    if not strategy.uses_verifier:
+        if options.verifier:
+            notes.append(f"the verifier {options.verifier} was not asked: the strategy uses none")
+        return ""
+    name = options.verifier or alias.verifier or default_verifier([strategy])
+    if name not in offer.verifiers and len(offer.verifiers) == 1:
+        name = next(iter(offer.verifiers))
+    if name not in offer.verifiers:
+        known = ", ".join(sorted(offer.verifiers)) or "none"
+        raise ApiError(
+            400, f"the strategy needs a verifier: name it as reasoner.verifier (there are: {known})",
+            param="reasoner.verifier",
+        )  # fmt: skip
+    return name
+
+
+def _budget(options: Options, alias: Alias, offer: Offer, choices: int) -> Budget | None:
+    """The least of all limits, an equal share of it for each choice; a deadline is that of all."""
+    with _in_field("reasoner.budget"):
+        asked = options.limits
+    if asked and asked.usd is not None and offer.prices is None:
+        raise ApiError(400, "a budget in usd needs prices, which this server does not have: use tokens",
+                       param="reasoner.budget")  # fmt: skip
+    budgets = [asked or (Budget.parse(alias.budget) if alias.budget else Budget()), offer.ceiling]
+    limits = {
+        unit: min((limit for each in budgets if (limit := getattr(each, unit)) is not None), default=None)
+        for unit in UNITS
+    }
+    budget = Budget(**limits)
+    budget = replace(budget.divided(choices), seconds=budget.seconds) if choices > 1 else budget
+    return budget if str(budget) else None
+
+
+@contextmanager
+def _in_field(param: str) -> Iterator[None]:
+    """An error in what a field holds names the field."""
+    try:
+        yield
+    except UsageError as error:
+        raise ApiError(400, str(error), param=param) from None

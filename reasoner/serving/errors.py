@@ -1,0 +1,63 @@
+"""Errors as OpenAI's clients read them."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from reasoner.errors import BudgetExhausted, EngineDied, EngineUnavailable, PromptTooLong, UsageError
+
+INVALID: Final = "invalid_request_error"
+MAX_MESSAGE: Final = 2000
+"""Characters of an error's message."""
+
+
+class ApiError(Exception):
+    """What a client gets instead of a reply: an HTTP `status`, 400 to 599, and OpenAI's error object.
+
+    `param` names the field of the request that is wrong, and `code` the kind of error for programs. `headers` go with
+    the response, such as Retry-After.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        type: str = INVALID,
+        code: str | None = None,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        # A message quotes the request, which may hold text that is not valid UTF-8.
+        self.status = status
+        self.message = valid_text(message)[:MAX_MESSAGE]
+        self.type = type
+        self.code = code
+        self.param = None if param is None else valid_text(param)
+        self.headers = dict(headers or {})
+        super().__init__(self.message)
+
+    def document(self) -> dict[str, Any]:
+        """The body of the response."""
+        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+
+
+def api_error(failure: BaseException) -> ApiError:
+    """The error of a request that failed; of a failure that is not the client's fault, no detail is shown."""
+    match failure:
+        case ApiError():
+            return failure
+        case PromptTooLong():
+            return ApiError(400, str(failure), code="context_length_exceeded", param="messages")
+        case UsageError():
+            return ApiError(400, str(failure))
+        case BudgetExhausted():
+            return ApiError(429, str(failure), type="insufficient_quota", code="budget_exhausted")
+        case EngineUnavailable() | EngineDied():
+            message = "the engine is not available: try again later"
+            return ApiError(503, message, type="server_error", code="engine_unavailable", headers={"Retry-After": "10"})
+    return ApiError(500, "internal error", type="server_error", code="internal_error")
+
+
+def valid_text(text: str) -> str:
+    """The text with a question mark for each character that is not valid UTF-8: a lone surrogate."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
