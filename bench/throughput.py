@@ -21,7 +21,8 @@ from reasoner.trace.events import Event, Sampled
 from reasoner_strategies import SelfConsistency
 
 SAMPLES = 8
-PARAMS = SamplingParams(max_tokens=64)
+# With a temperature: one that is not given is the model's own in the runner, and 1 in vLLM.
+PARAMS = SamplingParams(temperature=0.7, max_tokens=64)
 DOCUMENT = "The harbour master wrote down every ship that came in, its cargo and the name of its captain. " * 29
 
 
