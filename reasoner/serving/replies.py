@@ -11,7 +11,7 @@ from reasoner.serving.errors import api_error, valid_text
 from reasoner.serving.specs import public_spec
 from reasoner.solution import Solution
 from reasoner.specs import Spec
-from reasoner.types import Completion
+from reasoner.types import Completion, Vote
 
 Result = tuple[Job, Solution]
 """A job and how it ended."""
@@ -172,9 +172,7 @@ def vendor_object(
         "strategy": str(public_spec(Spec.parse(spec_of(job.strategy)))),
         "verifier": job.rated_by or None,
         "answer": bounded(solution.answer.text) if solution.answer else None,
-        "votes": [
-            {"answer": bounded(vote.answer.text), "count": vote.count, "weight": vote.weight} for vote in votes.votes
-        ],
+        "votes": vote_rows(votes.votes),
         "samples": votes.samples,
         "confidence": solution.confidence,
         "ended_by": solution.ended_by,
@@ -196,6 +194,11 @@ def vendor_object(
         "notes": list(dict.fromkeys(bounded(note) for note in notes if note)),
         "trace": trace,
     }
+
+
+def vote_rows(votes: Sequence[Vote]) -> list[dict[str, Any]]:
+    """Votes as they are in the vendor object."""
+    return [{"answer": bounded(vote.answer.text), "count": vote.count, "weight": vote.weight} for vote in votes]
 
 
 def bounded(text: str) -> str:

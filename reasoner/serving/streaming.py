@@ -6,13 +6,16 @@ from typing import Any, Final, Literal
 
 from reasoner.budget import Prices
 from reasoner.serving.errors import valid_text
-from reasoner.serving.replies import Result, Text, thinking_fields, trace_of, usage, vendor_object
+from reasoner.serving.replies import Result, Text, thinking_fields, trace_of, usage, vendor_object, vote_rows
 from reasoner.system.printing import printable
 from reasoner.trace.events import Event, Proposed, Sampled, Scored
+from reasoner.trace.record import Work
 from reasoner.types import VoteState
 
 MAX_SHOWN: Final = 32
 """Characters of an answer in a line of progress."""
+MAX_VOTES: Final = 8
+"""Answers in a chunk of progress; the last chunk has all of them."""
 Kind = Literal["chat.completion.chunk", "text_completion"]
 
 
@@ -22,11 +25,14 @@ class Progress:
 
     samples: int = 0
     rated: int = 0
+    tokens: int = 0
     vote_state: VoteState = VoteState()
     _shown: str = ""
 
     def line(self, event: Event) -> str:
         """A line such as `8 samples, leading 15 (43 %)`; empty where the event changes nothing of it."""
+        if isinstance(event, Work):
+            self.tokens += event.cost.tokens
         match event:
             case Sampled():
                 self.samples += 1
@@ -41,6 +47,12 @@ class Progress:
             return ""
         self._shown = line
         return line
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """The vendor object as far as it is known: samples, the heaviest votes, the tokens computed."""
+        votes = vote_rows(self.vote_state.votes[:MAX_VOTES])
+        return {"samples": self.samples, "votes": votes, "cost": {"tokens": self.tokens}}
 
     def _line(self) -> str:
         parts = [f"{self.samples:,} sample{'s' if self.samples != 1 else ''}"]
@@ -95,9 +107,14 @@ class ChatStream(_Stream):
         return self._delta(index, {"content": ""})
 
     def progress(self, event: Event, *, index: int = 0) -> dict[str, Any] | None:
-        """A line about what happened, as thinking of the choice `index`; None if there is nothing new to say."""
+        """A line about what happened, as thinking of the choice `index`; None if there is nothing new to say.
+
+        Beside the choices it has the vendor object so far, for clients that draw the votes.
+        """
         line = self._line(event, index)
-        return self._delta(index, thinking_fields(f"{line}\n")) if line else None
+        if not line:
+            return None
+        return {**self._delta(index, thinking_fields(f"{line}\n")), "reasoner": self._progress[index].report}
 
     def delta(self, text: str, *, index: int = 0, thinking: bool = False) -> dict[str, Any]:
         """The next text of a choice, or of its thinking."""
