@@ -18,7 +18,9 @@ from reasoner.cli.terminal import abandon
 from reasoner.errors import UnknownName
 from reasoner.system.machine import plug_ins
 
-_COMMANDS = {"solve": "solve", "plan": "plan", "trace": "trace", "list": "listing", "doctor": "doctor"}
+_COMMANDS = {
+    "solve": "solve", "serve": "serve", "plan": "plan", "trace": "trace", "list": "listing", "doctor": "doctor",
+}  # fmt: skip
 _EPILOG: Final = """\b
 Defaults: an option given on the command line goes before a variable, such
 as REASONER_SOLVE_MODEL, and a variable before the file of --config:

@@ -97,6 +97,20 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
             runner.close()
 
 
+@contextmanager
+def handled(stop: Callable[[], None]) -> Iterator[None]:
+    """In the body, each of the signals calls `stop` on the running event loop, and ends nothing by itself."""
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+
+    def call(_signum: int, _frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(stop)
+
+    with _handled(call, _active()):
+        yield
+
+
 def _active() -> list[signal.Signals]:
     """The signals that are not ignored; nohup ignores SIGHUP."""
     return [signum for signum in SIGNALS if signal.getsignal(signum) not in {signal.SIG_IGN, None}]

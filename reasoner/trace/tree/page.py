@@ -4,6 +4,7 @@ import unicodedata
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
+from html import escape
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -109,7 +110,12 @@ def style() -> "Markup":
     """The style sheet that pages share, then that of a `fragment`, light, dark and print, for a `<style>` element."""
     from markupsafe import Markup
 
-    return Markup(_sheet("base.css") + _sheet("tree.css"))  # noqa: S704 ours
+    return Markup(base_style() + _sheet("tree.css"))  # noqa: S704 ours
+
+
+def base_style() -> str:
+    """The style sheet that pages share: colours, text, links, code."""
+    return _sheet("base.css")
 
 
 def _sheet(name: str) -> str:
@@ -144,6 +150,20 @@ def write_page(path: Path, trees: Iterable[SearchTree], *, source: str) -> Gener
         _left_out(write, max(0, count - MAX_TREES), "choose one with --question")
 
 
+def page_of(trees: Iterable[SearchTree], *, source: str, note: str = "") -> str:
+    """The page that `write_page` writes, as text; after the trees it says `note`."""
+    parts: list[str] = []
+    with _body(parts.append, title="Search trees", source=source):
+        for count, tree in enumerate(trees, 1):
+            if count > MAX_TREES:
+                parts.append(f'<p class="note">The first {MAX_TREES} questions are shown.</p>')
+                break
+            parts.append(fragment(tree))
+        if note:
+            parts.append(f'<p class="note">{escape(note)}</p>')
+    return "\n".join(parts)
+
+
 def write_pairs(path: Path, pairs: Iterable[tuple[SearchTree, SearchTree]], *, source: str, left_out: int) -> None:
     """A page that shows the two searches of each question side by side, and says that `left_out` more are not shown.
 
@@ -159,19 +179,25 @@ def write_pairs(path: Path, pairs: Iterable[tuple[SearchTree, SearchTree]], *, s
 @contextmanager
 def _page(path: Path, *, title: str, source: str) -> Iterator[Callable[[str], None]]:
     """Adds markup to the body of a page; where the block fails, the file stays as it was."""
-    template = _environment().get_template
     try:
         with replacing(path) as file:
 
             def write(markup: str) -> None:
                 file.write(markup.encode("utf-8", "replace") + b"\n")
 
-            top = template("page_top.html")
-            write(top.render(title=title, source=visible(source), policy=policy(), style=style()))
-            yield write
-            write(template("page_end.html").render(version=version("reasoner-kit")))
+            with _body(write, title=title, source=source):
+                yield write
     except OSError as error:
         raise UsageError(f"cannot write the page {path}: {error.strerror}") from error
+
+
+@contextmanager
+def _body(write: Callable[[str], None], *, title: str, source: str) -> Iterator[None]:
+    """Writes what comes before the body of a page, and after the block what comes after it."""
+    template = _environment().get_template
+    write(template("page_top.html").render(title=title, source=visible(source), policy=policy(), style=style()))
+    yield
+    write(template("page_end.html").render(version=version("reasoner-kit")))
 
 
 def _left_out(write: Callable[[str], None], questions: int, advice: str) -> None:

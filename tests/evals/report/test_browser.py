@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reasoner_evals.report.html.page import page, views
-from tests.evals.report.browser import CHROMIUM, CostMeter, browser
+from tests.browser import CHROMIUM, CostMeter, browser
 from tests.evals.report.contents import a_failure, a_report, a_task
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH: apt-get install chromium")

@@ -63,16 +63,25 @@ class CostMeter:
         elif method == "Page.loadEventFired":
             self._loaded = True
 
-    def open(self, file: Path, *, width: int, dark: bool = False, height: int = 900) -> None:
-        """Show a file in a window so many CSS pixels wide."""
+    def open(self, file: Path | str, *, width: int, dark: bool = False, height: int = 900) -> None:
+        """Show a file or an address in a window so many CSS pixels wide."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1,
                   mobile=width < 600)  # fmt: skip
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.logged, self.requested, self._loaded = [], [], False
-        self.call("Page.navigate", url=file.as_uri())
+        self.call("Page.navigate", url=file if isinstance(file, str) else file.as_uri())
+        self._load()
+
+    def _load(self) -> None:
         while not self._loaded:
             self._note(json.loads(self._connection.recv(timeout=PATIENCE)))
+
+    def follow(self, script: str) -> None:
+        """Do what leads to another page, such as a click on a link, and wait until it is loaded."""
+        self._loaded = False
+        self.call("Runtime.evaluate", expression=script, userGesture=True)
+        self._load()
 
     def value(self, script: str) -> Any:
         """What a JavaScript expression gives in the page, as JSON."""
@@ -80,6 +89,18 @@ class CostMeter:
         if "exceptionDetails" in found:
             raise RuntimeError(str(found["exceptionDetails"]))
         return found["result"].get("value")
+
+    def wait(self, script: str) -> None:
+        """Wait until a JavaScript expression is true in the page."""
+        look = f"const look = () => ({script}) ? done(true) : setTimeout(look, 10); look()"
+        self.call("Runtime.evaluate", expression=f"new Promise(done => {{ {look} }})", awaitPromise=True)
+
+    def press(self, key: str, *, control: bool = False) -> None:
+        """Press and release a key, such as `Tab`, in the page."""
+        code = {"Tab": 9, "Enter": 13}[key]
+        typed = {"key": key, "code": key, "windowsVirtualKeyCode": code, "modifiers": 2 if control else 0}
+        for kind in ("rawKeyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, **typed)
 
     def screenshot(self, *, whole: bool = False) -> bytes:
         """A PNG of what is shown, or of the whole page."""

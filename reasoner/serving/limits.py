@@ -1,0 +1,281 @@
+"""Who may ask, how much, and in which turn: keys, quotas, the queue in front of the engine, the ledger of the day."""
+
+import asyncio
+import hashlib
+import hmac
+import math
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
+
+from reasoner.budget import Budget, Cost, Ledger, Prices
+from reasoner.errors import UsageError, require
+from reasoner.serving.errors import ApiError
+
+Clock = Callable[[], float]
+MIN_KEY: Final = 8
+"""Characters that a key has at least: a shorter one is guessed."""
+MAX_WAIT: Final = 60
+"""Seconds that a refusal asks a client to wait at most, where the end of the wait is not known."""
+ANYONE: Final = "anyone"
+"""The name of the client of a server without keys."""
+SMALLEST: Final = Cost(prompt_tokens=1, generated_tokens=1, requests=1, samples=1)
+"""The least that a request costs."""
+
+
+def refusal(message: str, wait: float, code: str = "rate_limit_exceeded") -> ApiError:
+    """The error of a limit that is reached for now, with the seconds after which to ask again."""
+    seconds = max(1, math.ceil(wait))
+    headers = {"Retry-After": str(seconds)}
+    # OpenAI's own clients would otherwise ask twice more within seconds.
+    headers |= {"x-should-retry": "false"} if wait > MAX_WAIT else {}
+    return ApiError(429, f"{message}: try again in {seconds} s", type="rate_limit_error", code=code, headers=headers)
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What the client of one key may use; None is no limit of its own.
+
+    `in_flight` bounds its requests that are answered or wait, `tokens_per_minute` what they compute.
+    """
+
+    in_flight: int | None = None
+    tokens_per_minute: int | None = None
+
+    def __post_init__(self) -> None:
+        require(self.in_flight, "in_flight", at_least=1, whole=True)
+        require(self.tokens_per_minute, "tokens_per_minute", at_least=1, whole=True)
+
+
+NO_QUOTA: Final = Quota()
+
+
+@dataclass(slots=True, eq=False)
+class Client:
+    """Who asks: the name of a key, and what it has used.
+
+    Tokens are paid when a request ends. A client in debt waits until the minutes have paid it, so its mean is within
+    the quota, and what it has in flight at once is the most by which it is ever exceeded.
+    """
+
+    name: str
+    quota: Quota = NO_QUOTA
+    clock: Clock = time.monotonic
+    in_flight: int = field(default=0, init=False)
+    _free: float = field(init=False)
+    _since: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._free, self._since = float(self.quota.tokens_per_minute or 0), self.clock()
+
+    def check(self) -> None:
+        """Refuse another request where a quota is used up.
+
+        Raises:
+            ApiError: 429, with the seconds until it may be asked again.
+        """
+        most = self.quota.in_flight
+        if most is not None and self.in_flight >= most:
+            raise refusal(f"{self.in_flight} requests of this key are in flight, of at most {most}", 1)
+        rate = self.quota.tokens_per_minute
+        if rate is not None and self._level(rate) <= 0:
+            wait = (1 - self._free) * 60 / rate
+            raise refusal(f"this key has used its {rate:,} tokens per minute", wait)
+
+    def pay(self, tokens: int) -> None:
+        """Book the tokens of a request that ended."""
+        if rate := self.quota.tokens_per_minute:
+            self._free = self._level(rate) - tokens
+
+    def _level(self, rate: int) -> float:
+        now = self.clock()
+        self._free, self._since = min(float(rate), self._free + (now - self._since) * rate / 60), now
+        return self._free
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Key:
+    """A key as it is checked: only its digest is kept."""
+
+    digest: bytes
+    client: Client
+
+    @classmethod
+    def of(cls, text: str, name: str, quota: Quota = NO_QUOTA, *, clock: Clock = time.monotonic) -> "Key":
+        """The key that clients send as `text`.
+
+        Raises:
+            UsageError: it is too short, or cannot be sent in a header. The message names the key, and does not hold it.
+        """
+        if not (text.isascii() and text.isprintable()) or " " in text:
+            raise UsageError(f"the key {name} must be printable ASCII without blanks, to be sent in a header")
+        if len(text) < MIN_KEY:
+            raise UsageError(f"the key {name} has {len(text)} characters: it must have at least {MIN_KEY}")
+        return cls(_digest(text), Client(name, quota, clock))
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+class Keys:
+    """The keys of a server; without any, everybody is one client."""
+
+    def __init__(self, keys: Iterable[Key] = ()) -> None:
+        self._keys = tuple(keys)
+        self._anyone = Client(ANYONE)
+        if len({key.digest for key in self._keys}) < len(self._keys):
+            raise UsageError("two keys are the same: give each client its own")
+
+    def __bool__(self) -> bool:
+        return bool(self._keys)
+
+    def client(self, authorization: str | None) -> Client:
+        """The client of a header `Authorization: Bearer KEY`. All keys are compared, each in constant time.
+
+        Raises:
+            ApiError: 401, there is no key or it is not known.
+        """
+        if not self._keys:
+            return self._anyone
+        scheme, _, text = (authorization or "").partition(" ")
+        given = _digest(text.strip() if scheme.lower() == "bearer" else "")
+        known = [key.client for key in self._keys if hmac.compare_digest(key.digest, given)]
+        if known:
+            return known[0]
+        what = "the API key is not known to this server" if text else "no API key is given"
+        raise ApiError(
+            401,
+            f"{what}: send the header `Authorization: Bearer KEY`",
+            code="invalid_api_key",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+
+
+class Turns:
+    """Who is answered next: `concurrent` requests at once, `queue` more wait, in turns between their clients.
+
+    A client that has just been served is served again only after each other client that waits.
+    """
+
+    def __init__(self, concurrent: int, queue: int, *, clock: Clock = time.monotonic) -> None:
+        require(concurrent, "max_concurrent", at_least=1, whole=True)
+        require(queue, "queue", at_least=0, whole=True)
+        self.concurrent = concurrent
+        self.queue = queue
+        self.running = 0
+        self._waiting: dict[Client, deque[asyncio.Future[None]]] = {}
+        self._clock = clock
+        self._seconds = 1.0
+
+    @property
+    def queued(self) -> int:
+        """How many requests wait."""
+        return sum(map(len, self._waiting.values()))
+
+    @asynccontextmanager
+    async def turn(self, client: Client) -> AsyncIterator[None]:
+        """Wait for the client's turn and hold it in the body.
+
+        Raises:
+            ApiError: 429 at once, where the queue is full or a quota of the client is used up.
+        """
+        client.check()
+        if self.running >= self.concurrent and self.queued >= self.queue:
+            wait = min(self._seconds * (self.queued + 1) / self.concurrent, MAX_WAIT)
+            raise refusal(f"the queue is full, with {self.queued} waiting", wait)
+        client.in_flight += 1
+        try:
+            if self.running < self.concurrent:
+                self.running += 1
+            else:
+                await self._wait(client)
+            began = self._clock()
+            try:
+                yield
+            finally:
+                self._seconds += (self._clock() - began - self._seconds) / 8
+                self._pass_on()
+        finally:
+            client.in_flight -= 1
+
+    async def _wait(self, client: Client) -> None:
+        ticket: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(client, deque()).append(ticket)
+        try:
+            await ticket
+        except asyncio.CancelledError:
+            if ticket.done() and not ticket.cancelled():
+                self._pass_on()
+            else:
+                self._leave(client, ticket)
+            raise
+
+    def _leave(self, client: Client, ticket: "asyncio.Future[None]") -> None:
+        waiting = self._waiting.get(client)
+        if waiting and ticket in waiting:
+            waiting.remove(ticket)
+            if not waiting:
+                del self._waiting[client]
+
+    def _pass_on(self) -> None:
+        """Give a turn that ended to the client that has waited longest since its last one."""
+        while self._waiting:
+            client = next(iter(self._waiting))
+            tickets = self._waiting.pop(client)
+            ticket = tickets.popleft()
+            if tickets:
+                self._waiting[client] = tickets
+            # One that was cancelled may not have run yet to leave.
+            if not ticket.done():
+                ticket.set_result(None)
+                return
+        self.running -= 1
+
+
+def _today() -> datetime:
+    return datetime.now(UTC)
+
+
+class DayLedger:
+    """The ledger of the current day, in UTC. What is in flight at midnight is booked on the day on which it began."""
+
+    def __init__(
+        self, budget: Budget | None = None, *, prices: Prices | None = None, now: Callable[[], datetime] = _today
+    ) -> None:
+        if budget is not None and budget.seconds is not None:
+            raise UsageError(f"a budget for the day cannot bound seconds (got {budget}): bound tokens, samples or usd")
+        self._budget = budget
+        self._prices = prices
+        self._now = now
+        self._day: date | None = None
+        self._ledger = Ledger(budget, prices=prices)
+
+    @property
+    def ledger(self) -> Ledger:
+        """Today's."""
+        today = self._now().date()
+        if today != self._day:
+            self._ledger = Ledger(self._budget, prices=self._prices) if self._day else self._ledger
+            self._day = today
+        return self._ledger
+
+    def check(self) -> None:
+        """Refuse a request where the day's budget is used up.
+
+        Raises:
+            ApiError: 429 with the code insufficient_quota.
+        """
+        if self.ledger.shortfall(SMALLEST) and not self.ledger.in_flight:
+            raise self.exhausted()
+
+    def exhausted(self) -> ApiError:
+        """The error of a budget that is used up until midnight."""
+        now = self._now()
+        midnight = datetime.combine(now.date() + timedelta(days=1), datetime.min.time(), UTC)
+        what = f"the server's budget of the day, {self._budget}, is used up"
+        return refusal(what, (midnight - now).total_seconds(), "insufficient_quota")

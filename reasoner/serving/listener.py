@@ -1,0 +1,181 @@
+"""The HTTP server under the app: its socket, its connections with their limits, and how it stops."""
+
+import asyncio
+import ipaddress
+import json
+import logging
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final, Protocol
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from reasoner.errors import UsageError
+from reasoner.serving.errors import ApiError
+
+MAX_HEADER_BYTES: Final = 1 << 16
+"""Bytes that the head of a request may have."""
+HEADER_SECONDS: Final = 30.0
+"""Seconds in which the head of a request arrives, from the connection or its first byte."""
+IDLE_SECONDS: Final = 75
+"""Seconds that a connection is kept between two requests."""
+LINGER_SECONDS: Final = 2.0
+"""Seconds in which what still arrives on a refused connection is dropped, so that its client gets to read why."""
+CUT_SECONDS: Final = 1.0
+"""Seconds in which requests that are cut off may send their error, before their connections are closed."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, by name or address, is this machine and reached from nowhere else."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens at an address; port 0 is any free one.
+
+    Raises:
+        UsageError: the host is unknown, or the port is in use or not allowed.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=2048)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise UsageError(f"cannot listen at {host}:{port}: {why}: choose another --host or --port") from error
+
+
+class Connection(H11Protocol):
+    """A connection whose head must arrive in time, and that gets its errors in the form of the API."""
+
+    _due: asyncio.TimerHandle | None = None
+    _refused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        if not self._refused:
+            super().data_received(data)
+            self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._due:
+            self._due.cancel()
+
+    def _watch(self) -> None:
+        """Wait for a head that has begun, or for the first of a connection."""
+        awaited = self.cycle is None or self.cycle.response_complete
+        if self._refused:
+            return
+        if awaited and self._due is None:
+            self._due = self.loop.call_later(HEADER_SECONDS, self._late)
+        elif not awaited and self._due:
+            self._due.cancel()
+            self._due = None
+
+    def _late(self) -> None:
+        self._refuse(ApiError(408, f"the head of the request did not arrive within {HEADER_SECONDS:.0f} s"))
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP, or whose head is too large."""
+        self._refuse(ApiError(400, "this is not a valid HTTP request, or its head is too large"))
+
+    def _refuse(self, error: ApiError) -> None:
+        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            body = json.dumps(error.document()).encode()
+            headers = [
+                ("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close")
+            ]  # fmt: skip
+            for event in (
+                h11.Response(status_code=error.status, headers=headers),
+                h11.Data(data=body),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event) or b"")
+        self._refused = True
+        self.transport.write_eof()
+        if self._due:
+            self._due.cancel()
+        self._due = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+
+
+class Stoppable(Protocol):
+    """What takes no more requests, and can cut off those that it has."""
+
+    def drain(self) -> None:
+        """Take no more requests."""
+
+    def cancel(self) -> None:
+        """Cut off all requests."""
+
+
+class _Uvicorn(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Nothing: who started the server handles signals."""
+        yield
+
+
+class Listener:
+    """Serves an ASGI app at a socket until it is stopped.
+
+    The first `stop` takes no more connections and lets requests end for `drain` seconds; then, or at the second
+    `stop`, they are cut off.
+    """
+
+    def __init__(self, app: Any, at: socket.socket, stoppable: Stoppable, *, drain: float = 30.0) -> None:
+        self._socket = at
+        self._stoppable = stoppable
+        self._drain = drain
+        self._stopped = False
+        config = uvicorn.Config(
+            app,
+            http=Connection,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level=logging.CRITICAL + 1,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=IDLE_SECONDS,
+            h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+        )
+        self._server = _Uvicorn(config)
+
+    async def serve(self) -> None:
+        """Serve until everything has ended after `stop`."""
+        await self._server.serve(sockets=[self._socket])
+
+    @property
+    def stopping(self) -> str:
+        """What the next `stop` does, in a line."""
+        if self._stopped:
+            return "stopping at once"
+        return f"stopping: requests in flight have {self._drain:g} s to end; another signal ends them at once"
+
+    def stop(self) -> None:
+        """Stop gracefully, or, when called again, at once."""
+        if self._stopped:
+            self._cut()
+            return
+        self._stopped = True
+        self._stoppable.drain()
+        self._server.should_exit = True
+        asyncio.get_running_loop().call_later(self._drain, self._cut)
+
+    def _cut(self) -> None:
+        self._stoppable.cancel()
+        asyncio.get_running_loop().call_later(CUT_SECONDS, self._abort)
+
+    def _abort(self) -> None:
+        for connection in list(self._server.server_state.connections):
+            connection.transport.abort()

@@ -1,0 +1,326 @@
+"""One request, from its jobs to their solutions: its turn, its ledger, the session, what is counted."""
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Final, Literal, Self, TypeVar
+
+from reasoner.budget import Ledger, Prices
+from reasoner.engine import Engine
+from reasoner.errors import EngineDied, UsageError
+from reasoner.execution.launching import cancel_all
+from reasoner.execution.session import Session
+from reasoner.models.info import ModelInfo
+from reasoner.registry import entries, spec_of
+from reasoner.serving.choice import Alias, Job, Offer, choose
+from reasoner.serving.config import Limits
+from reasoner.serving.errors import ApiError, api_error
+from reasoner.serving.estimate import REPLY_TOKENS, estimated
+from reasoner.serving.limits import Client, DayLedger, Turns
+from reasoner.serving.metrics import Metrics, Outcome
+from reasoner.serving.requests import read_chat
+from reasoner.serving.traces import RecentTraces
+from reasoner.solution import Solution
+from reasoner.specs import Spec
+from reasoner.trace.events import Event, Refused, Sink, tee
+from reasoner.verifier import Verifier
+
+T = TypeVar("T")
+Report = Callable[[str, BaseException], None]
+"""Receives a failure that no client is shown, with the number that its client is shown instead."""
+State = Literal["starting", "ready", "draining", "failed"]
+Follow = Callable[[int, Event], None]
+"""Receives each event of a request with the index of its job."""
+RETRY: Final = {"Retry-After": "5"}
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """What a server is made to offer, before its model is known: see `Offer`."""
+
+    default: Alias
+    aliases: Mapping[str, Alias]
+    verifiers: Mapping[str, Verifier]
+    prices: Prices | None = None
+
+    def offer(self, model: ModelInfo, limits: Limits, *, engine: str = "") -> Offer:
+        """What is offered with this model, within these limits."""
+        return Offer(
+            model=model.name,
+            default=self.default,
+            aliases=self.aliases,
+            verifiers=self.verifiers,
+            ceiling=limits.max_budget,
+            prices=self.prices,
+            thinks=model.thinking is not None,
+            sampling=model.sampling,
+            engine=engine,
+        )
+
+    def check(self, limits: Limits) -> None:
+        """Choose by the default and each alias once, so that what does not fit is known before the engine starts.
+
+        Raises:
+            UsageError: an alias or the default names what there is not, or its parts do not fit each other.
+        """
+        for name in ("", *self.aliases):
+            asked = {"model": f"model@{name}" if name else "model", "messages": [{"role": "user", "content": "1 + 1?"}]}
+            try:
+                choose(read_chat(json.dumps(asked).encode()), self.offer(ModelInfo("model"), limits))
+            except ApiError as error:
+                raise UsageError(f"{f'the alias {name}' if name else 'the default'}: {error.message}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The jobs of a request with their solutions, and the ids of their traces where these are kept."""
+
+    results: list[tuple[Job, Solution]]
+    traces: list[str | None]
+
+
+def silent(_number: str, _failure: BaseException) -> None:
+    """Report nothing."""
+
+
+def opaque(failure: BaseException, report: Report) -> ApiError:
+    """The error of a failure that its client cannot mend: a number, by which the report of its cause is known."""
+    number = secrets.token_hex(6)
+    report(number, failure)
+    message = f"internal error {number}: the server's log has its cause under this number, at --verbose"
+    return ApiError(500, message, type="server_error", code="internal_error")
+
+
+def _ignore(_index: int, _event: Event) -> None:
+    pass
+
+
+class Service:
+    """Answers the requests of many clients with one session, within the limits of the server.
+
+        async with Service(engine, offered, limits) as service:
+            answered = await service.answer(choose(request, service.offer), client)
+
+    Entering it starts the engine and the verifiers; leaving it cuts off what is in flight and closes them.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        offered: Offered,
+        limits: Limits,
+        *,
+        traces: RecentTraces | None = None,
+        report: Report = silent,
+    ) -> None:
+        offered.check(limits)
+        self.state: State = "starting"
+        self.limits = limits
+        self.traces = RecentTraces(number=0) if traces is None else traces
+        self.report = report
+        self.turns = Turns(limits.max_concurrent, limits.queue)
+        self.day = DayLedger(limits.day_budget, prices=offered.prices)
+        self.metrics = Metrics(entries("strategy"))
+        self._offered = offered
+        self._engine = engine
+        self._session = Session(engine, verifiers=tuple(offered.verifiers.values()), prices=offered.prices)
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._offer: Offer | None = None
+        self._stack = AsyncExitStack()
+        self.metrics.gauge("reasoner_in_flight", "Requests that are answered now.", lambda: self.turns.running)
+        self.metrics.gauge("reasoner_queued", "Requests that wait for their turn.", lambda: self.turns.queued)
+        self.metrics.gauge("reasoner_kv_use", "Expected part of the KV cache in use; 0 if unknown.", self._kv_use)
+
+    async def __aenter__(self) -> Self:
+        """Start the engine and the verifiers. Raises as `Session.__aenter__`."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._engine.close)
+            await stack.enter_async_context(self._session)
+            stack.push_async_callback(self._cut_off)
+            self._stack = stack.pop_all()
+        model = self._engine.model
+        self._offer = self._offered.offer(model, self.limits, engine=self._engine.name)
+        if self.state == "starting":
+            self.state = "ready"
+        return self
+
+    async def __aexit__(self, *_failure: object) -> None:
+        """Cut off what is in flight, and close what was started."""
+        self.drain()
+        await self._stack.aclose()
+
+    async def _cut_off(self) -> None:
+        await cancel_all(self._tasks)
+
+    @property
+    def offer(self) -> Offer:
+        """What requests may choose.
+
+        Raises:
+            ApiError: 503, the server is not ready.
+        """
+        self.check()
+        assert self._offer is not None
+        return self._offer
+
+    def check(self) -> None:
+        """Refuse requests while the server is not ready.
+
+        Raises:
+            ApiError: 503.
+        """
+        if self.state != "ready":
+            what = {"starting": "is starting", "draining": "is stopping", "failed": "has lost its engine"}[self.state]
+            raise ApiError(
+                503, f"the server {what}: try again later", type="server_error", code=self.state, headers=RETRY
+            )
+
+    def drain(self) -> None:
+        """Take no more requests; those that were taken continue."""
+        self.state = "draining"
+
+    def cancel(self) -> None:
+        """Cut off all requests: their work is cancelled, and they end with an error."""
+        self.drain()
+        for task in self._tasks:
+            task.cancel()
+
+    def start(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        """The work of a request as a task, which `cancel` cuts off."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def answer(self, jobs: Sequence[Job], client: Client, follow: Follow = _ignore) -> Answered:
+        """The solutions of the jobs of one request, with their events, which `follow` receives as they happen.
+
+        By the first time that it waits, it has its turn, waits for it, or was refused. Cancelling it aborts all of it.
+
+        Raises:
+            ApiError: it is refused by a limit, does not fit the model, or failed before there was any text.
+        """
+        began = time.monotonic()
+        outcome: Outcome = "cancelled"
+        try:
+            self.check()
+            async with self._books(client) as ledger:
+                traces = [self.traces.open(client.name) for _ in jobs]
+                solved = [
+                    partial(self._solve, job, ledger, tee(trace, partial(follow, index)))
+                    for index, (job, trace) in enumerate(zip(jobs, traces, strict=True))
+                ]
+                solutions = await _together(solved)
+            outcome = _outcome(solutions[0])
+            self.metrics.save(sum(map(_saved, solutions)))
+            ids = [trace.id if trace.whole else None for trace in traces]
+            return Answered(list(zip(jobs, solutions, strict=True)), ids)
+        except Exception as failure:
+            error = self._error(failure)
+            outcome = "refused" if error.status < 500 else "error"
+            if error is failure:
+                raise
+            raise error from failure
+        finally:
+            self.metrics.end(_name_of(jobs), outcome, time.monotonic() - began)
+
+    async def estimate(self, jobs: Sequence[Job], client: Client) -> dict[str, Any]:
+        """What the jobs of a request would cost; no model is run.
+
+        Raises:
+            ApiError: as `answer`.
+        """
+        self.check()
+        mean = self.metrics.mean_reply or REPLY_TOKENS
+        try:
+            async with self.turns.turn(client):
+                return await estimated(jobs, self._engine, self._session.comparer, self._offered.prices, mean=mean)
+        except Exception as failure:
+            raise self._error(failure) from failure
+
+    @asynccontextmanager
+    async def _books(self, client: Client) -> AsyncIterator[Ledger]:
+        """The client's turn, with the ledger of its request; what it cost is counted, however it ends."""
+        self.day.check()
+        async with self.turns.turn(client):
+            ledger = self.day.ledger.child()
+            try:
+                yield ledger
+            finally:
+                client.pay(ledger.settled.tokens)
+                self.metrics.spend(ledger.settled)
+
+    async def _solve(self, job: Job, ledger: Ledger, trace: Sink) -> Solution:
+        events: list[Event] = []
+        solution = await self._session.solve(
+            job.question,
+            job.strategy,
+            verifier=job.verifier,
+            budget=job.budget,
+            stop=job.stop,
+            trace=tee(events.append, trace),
+            seed=job.seed,
+            ledger=ledger,
+        )
+        if solution.error:
+            self._note_failure(solution.error)
+            if not solution.text:
+                raise solution.error
+        if solution.ended_by == "budget" and not solution.text and self._used_up(events, job):
+            raise self.day.exhausted()
+        return replace(solution, events=tuple(events))
+
+    def _used_up(self, events: Sequence[Event], job: Job) -> bool:
+        """Whether it was the day's budget that refused, and not that of the request."""
+        refused = next((event for event in reversed(events) if isinstance(event, Refused)), None)
+        if refused is None:
+            return False
+        of_day = getattr(self.limits.day_budget, refused.unit, None)
+        return refused.limit == of_day != getattr(job.budget, refused.unit, None)
+
+    def _error(self, failure: Exception) -> ApiError:
+        error = api_error(failure)
+        return opaque(failure, self.report) if error.status == 500 else error
+
+    def _note_failure(self, failure: BaseException) -> None:
+        """Remember an engine that is lost, so that /health says it."""
+        if isinstance(failure, EngineDied):
+            self.state = "failed"
+
+    def _kv_use(self) -> float:
+        return self._session.kv_use or 0.0
+
+
+async def _together(work: Sequence[Callable[[], Coroutine[Any, Any, Solution]]]) -> list[Solution]:
+    """The results of all; where any fails, the others are cancelled."""
+    if len(work) == 1:
+        return [await work[0]()]
+    tasks = [asyncio.ensure_future(each()) for each in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        await cancel_all(tasks)
+
+
+def _outcome(solution: Solution) -> Outcome:
+    if solution.error:
+        return "error"
+    if solution.abstained:
+        return "not_sure"
+    return "budget" if solution.ended_by == "budget" and not solution.text else "answered"
+
+
+def _saved(solution: Solution) -> int:
+    """Samples of the full vote that were not drawn, because it was decided without them."""
+    cut_short = solution.ended_by in {"budget", "error"} or not solution.vote_state.max_samples
+    return 0 if cut_short else max(0, solution.vote_state.max_samples - solution.cost.samples)
+
+
+def _name_of(jobs: Sequence[Job]) -> str:
+    """The name of the strategy of a request."""
+    return Spec.parse(spec_of(jobs[0].strategy)).name

@@ -1,0 +1,160 @@
+"""Replies that end when their client leaves: whole, or as events with a sign of life while nothing comes."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any, ClassVar, Final, Protocol, TypeVar
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from reasoner.execution.launching import cancel_all
+from reasoner.serving.errors import ApiError, api_error
+from reasoner.serving.service import Answered, Follow
+from reasoner.trace.events import Event
+
+T = TypeVar("T")
+KEEP_ALIVE: Final = 10.0
+"""Seconds of silence after which a comment shows that a stream is alive."""
+SEND_SECONDS: Final = 60.0
+"""Seconds that a client may take to read what was sent; then its stream ends."""
+Document = dict[str, Any]
+
+
+def encoded(document: Document) -> bytes:
+    """A document as JSON in UTF-8. Text of a model that is not valid gets question marks."""
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode("utf-8", "replace")
+
+
+def stopping() -> ApiError:
+    """The error of a request that was cut off because the server stops."""
+    return ApiError(503, "the server is stopping: try again later", type="server_error", code="draining")
+
+
+async def left(receive: Receive) -> None:
+    """Wait until the client leaves."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def unless_left(task: "asyncio.Task[T]", receive: Receive) -> T:
+    """The result of a task, which is cancelled when the client leaves.
+
+    Raises:
+        ApiError: the client left, or the server stops.
+    """
+    gone = asyncio.ensure_future(left(receive))
+    try:
+        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ApiError(499, "the client left", code="client_left")
+        if task.cancelled():
+            raise stopping()
+        return task.result()
+    finally:
+        await cancel_all((task, gone))
+
+
+class Chunks(Protocol):
+    """One reply as a stream of documents, which ends with the bytes `last`."""
+
+    last: ClassVar[bytes]
+
+    def begin(self, choices: int) -> Iterable[Document]:
+        """What is sent at once."""
+
+    def progress(self, index: int, event: Event) -> Iterable[Document]:
+        """What is sent of an event of a choice."""
+
+    def end(self, answered: Answered) -> Iterable[Document]:
+        """The reply itself, and its end."""
+
+    def fail(self, error: ApiError) -> Iterable[Document]:
+        """What is sent in place of the rest of a reply that failed."""
+
+
+class EventStream(Response):
+    """Server-sent events of a request that `start` begins; it is given what receives the request's events.
+
+    A refusal before the first byte is an error of its own; a later failure is the last event. When the client leaves,
+    or does not read any more, the request is cancelled.
+    """
+
+    def __init__(self, start: "Callable[[Follow], asyncio.Task[Answered]]", chunks: Chunks, choices: int) -> None:
+        super().__init__(media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+        del self.headers["content-length"]
+        self._start = start
+        self._chunks = chunks
+        self._choices = choices
+        self._pending: list[Document] = []
+        self._changed = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the stream.
+
+        Raises:
+            ApiError: the request was refused at once.
+        """
+        task = self._start(self._follow)
+        gone = asyncio.ensure_future(left(receive))
+        for each in (task, gone):
+            each.add_done_callback(lambda _: self._changed.set())
+        try:
+            # After one turn of the loop the request is refused, waits, or is being answered.
+            await asyncio.sleep(0)
+            if task.done() and (failure := _failure(task)):
+                raise failure
+            with suppress(TimeoutError):
+                await self._send(task, gone, send)
+        finally:
+            await cancel_all((task, gone))
+
+    def _follow(self, index: int, event: Event) -> None:
+        # What waits for a slow client is no more than the trace of the request, which is kept anyway.
+        if documents := list(self._chunks.progress(index, event)):
+            self._pending += documents
+            self._changed.set()
+
+    async def _send(self, task: "asyncio.Task[Answered]", gone: "asyncio.Task[None]", send: Send) -> None:
+        async def write(body: bytes, *, more: bool = True) -> None:
+            async with asyncio.timeout(SEND_SECONDS):
+                await send({"type": "http.response.body", "body": body, "more_body": more})
+
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        await write(_events(self._chunks.begin(self._choices)))
+        while not gone.done() and not (task.done() and not self._pending):
+            if self._pending:
+                documents, self._pending = self._pending, []
+                await write(_events(documents))
+            elif not self._changed.is_set():
+                try:
+                    async with asyncio.timeout(KEEP_ALIVE):
+                        await self._changed.wait()
+                except TimeoutError:
+                    await write(b": keep-alive\n\n")
+            self._changed.clear()
+        if not gone.done():
+            failure = _failure(task)
+            rest = self._chunks.fail(failure) if failure else self._chunks.end(task.result())
+            await write(_events(rest) + self._chunks.last, more=False)
+
+
+def _failure(task: "asyncio.Task[Any]") -> ApiError | None:
+    """The error of a task that ended; None where it has a result."""
+    if task.cancelled():
+        return stopping()
+    failure = task.exception()
+    return api_error(failure) if failure else None
+
+
+def _events(documents: Iterable[Document]) -> bytes:
+    return b"".join(_event(document) for document in documents)
+
+
+def _event(document: Document) -> bytes:
+    # The events of /v1/responses are named, and the name is their type.
+    name = document.get("type") if "error" not in document else None
+    head = f"event: {name}\n".encode() if isinstance(name, str) else b""
+    return b"%sdata: %s\n\n" % (head, encoded(document))

@@ -1,0 +1,112 @@
+"""The traces of the last requests, in memory: bounded in number and in bytes, each readable by whoever made it."""
+
+import secrets
+from collections import OrderedDict
+from typing import Final
+
+from reasoner.errors import require
+from reasoner.trace.events import Event, event_adapter
+from reasoner.trace.jsonl import sealed_line
+from reasoner.trace.tree.build import search_trees
+from reasoner.trace.tree.page import page_of
+
+MAX_TRACES: Final = 200
+MAX_BYTES: Final = 64 << 20
+"""Of all traces together, as JSON."""
+MAX_SHARE: Final = 8
+"""A trace has at most this part of `MAX_BYTES`; what comes after that is not kept."""
+ID_BYTES: Final = 18
+"""Random bytes of an id: it cannot be guessed."""
+
+
+class KeptTrace:
+    """The trace of one request, as it grows. It is the sink of its events; each is kept as a line of JSON.
+
+    `id` is in the reply. `owner` is the key, or its name, that made the request, "" on a server without keys. `whole`
+    is False once an event was left out because the trace had `limit` bytes, or was dropped for newer ones.
+    """
+
+    def __init__(self, traces: "RecentTraces", owner: str, limit: int) -> None:
+        self.id = secrets.token_urlsafe(ID_BYTES)
+        self.owner = owner
+        self.whole = True
+        self.size = 0
+        self._limit = limit
+        self._traces = traces
+        self._lines: list[bytes] = []
+
+    def __call__(self, event: Event) -> None:
+        """Keep one more event, if there is room."""
+        if not self.whole:
+            return
+        try:
+            line = sealed_line(event).encode() + b"\n"
+        except ValueError:
+            # Text that is not valid Unicode. What comes after it may refer to it.
+            self.whole = False
+            return
+        if self.size + len(line) > self._limit:
+            self.whole = False
+            return
+        self._lines.append(line)
+        self.size += len(line)
+        self._traces._grow(len(line))
+
+    def drop(self) -> None:
+        """Forget all of it, and keep no more."""
+        self.whole = False
+        self.size = 0
+        self._lines = []
+
+    def lines(self) -> bytes:
+        """The trace as `reasoner trace FILE` reads it."""
+        return b"".join(self._lines)
+
+    def page(self) -> str:
+        """The search tree of each question, as the page that `reasoner trace FILE --html OUT` writes.
+
+        It takes up to a second of computing for a large trace: run it in a thread.
+        """
+        validate = event_adapter().validate_json
+        events = (validate(line[: line.rindex(b',"crc32"')] + b"}") for line in tuple(self._lines))
+        note = "" if self.whole else f"The trace is shown up to its first {self.size:,} bytes: no more of it was kept."
+        return page_of(search_trees(events), source=f"trace {self.id}", note=note)
+
+
+class RecentTraces:
+    """The traces of the last requests; the oldest are dropped for newer ones.
+
+    At most `number` traces, of at most `size` bytes together; 0 traces keeps none.
+    """
+
+    def __init__(self, *, number: int = MAX_TRACES, size: int = MAX_BYTES) -> None:
+        require(number, "number", at_least=0, whole=True)
+        require(size, "size", at_least=1, whole=True)
+        self._number = number
+        self._limit = size
+        self._traces: OrderedDict[str, KeptTrace] = OrderedDict()
+        self.size = 0
+        """Bytes of all traces."""
+
+    def __len__(self) -> int:
+        return len(self._traces)
+
+    def open(self, owner: str = "") -> KeptTrace:
+        """A new trace, to be given as `trace=` of a question. Questions that share it need ids of their own."""
+        trace = KeptTrace(self, owner, self._limit // MAX_SHARE)
+        self._traces[trace.id] = trace
+        self._grow(0)
+        return trace
+
+    def get(self, trace_id: str, owner: str = "") -> KeptTrace | None:
+        """The trace of this id; None if there is none, it was dropped, or another owner made it."""
+        trace = self._traces.get(trace_id)
+        return trace if trace is not None and trace.owner == owner else None
+
+    def _grow(self, size: int) -> None:
+        """Count bytes that were kept, and drop the oldest traces above a limit."""
+        self.size += size
+        while len(self._traces) > self._number or self.size > self._limit:
+            _, oldest = self._traces.popitem(last=False)
+            self.size -= oldest.size
+            oldest.drop()

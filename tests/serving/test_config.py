@@ -1,0 +1,136 @@
+"""The settings of a server: what a file may say, and how it is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from reasoner.budget import Budget
+from reasoner.errors import UsageError
+from reasoner.serving.choice import Alias, default_aliases
+from reasoner.serving.config import Limits, Settings, keys_in, read_keys, read_settings
+from reasoner.serving.limits import Keys
+
+WHOLE = """
+[default]
+strategy = "single"
+
+[aliases.careful]
+strategy = "self_consistency:n=32"
+answer = "number"
+budget = "tokens=20k"
+description = "a vote of 32"
+
+[verifiers]
+strict = "judge:n=3"
+
+[limits]
+max_concurrent = 8
+queue = 0
+max_budget = "tokens=100k,seconds=60"
+day_budget = "tokens=10M"
+in_flight = 4
+tokens_per_minute = 50_000
+body_bytes = 1000
+body_seconds = 2.5
+
+[keys]
+alice = "alice-0123456789"
+
+[keys.bob]
+key = "bob-0123456789"
+in_flight = 1
+"""
+
+
+def written(folder: Path, text: str, *, mode: int = 0o600) -> Path:
+    path = folder / "settings.toml"
+    path.write_text(text, encoding="utf-8")
+    path.chmod(mode)
+    return path
+
+
+def test_a_file_sets_everything(tmp_path: Path) -> None:
+    settings = read_settings(written(tmp_path, WHOLE))
+    assert settings.default == Alias("single")
+    careful = Alias("self_consistency:n=32", answer="number", budget="tokens=20k", description="a vote of 32")
+    assert settings.aliases == {**default_aliases(), "careful": careful}
+    assert settings.verifiers == {"strict": "judge:n=3"}
+    assert settings.limits == Limits(
+        8, 0, Budget(tokens=100_000, seconds=60), Budget(tokens=10_000_000), 4, 50_000, 1000, 2.5
+    )
+    keys = Keys(settings.keys)
+    alice, bob = (keys.client(f"Bearer {name}-0123456789") for name in ("alice", "bob"))
+    assert (alice.name, alice.quota.in_flight, alice.quota.tokens_per_minute) == ("alice", 4, 50_000)
+    assert (bob.name, bob.quota.in_flight, bob.quota.tokens_per_minute) == ("bob", 1, 50_000)
+    assert "0123456789" not in repr(settings)
+
+
+def test_an_empty_file_sets_nothing(tmp_path: Path) -> None:
+    assert read_settings(written(tmp_path, "")) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("= 3", "settings.toml is not TOML: "),
+        ("[limit]", "no section named 'limit'; did you mean 'limits'?"),
+        ("limits = 3", r"\[limits\] must be a section \(got int\)"),
+        ("[limits]\nqueues = 3", r"no key of \[limits\] named 'queues'; did you mean 'queue'?"),
+        ("[limits]\nqueue = -1", "queue must be at least 0"),
+        ("[limits]\nqueue = true", r"queue of \[limits\] must be a whole number \(got True\)"),
+        ("[limits]\nqueue = 1.5", r"queue of \[limits\] must be a whole number \(got 1.5\)"),
+        ("[limits]\nmax_budget = 4000", r"max_budget of \[limits\] must be a text \(got 4000\)"),
+        ('[limits]\nmax_budget = "tokes=4"', "no budget unit named 'tokes'; did you mean 'tokens"),
+        ('[limits]\nday_budget = "seconds=4"', "day_budget cannot bound seconds"),
+        ("[limits]\nbody_seconds = 0", "body_seconds must be above 0"),
+        ("[aliases]\nfast = 'single'", r"\[aliases.fast\] must be a section"),
+        ("[aliases.fast]\nn = 3", r"no key of \[aliases.fast\] named 'n'"),
+        ("[aliases.fast]\nanswer = 'number'", r"\[aliases.fast\] needs a strategy"),
+        ("[aliases.'a b']\nstrategy = 'single'", "the alias 'a b' must be of letters"),
+        ("[verifiers]\nmine = 3", r"mine of \[verifiers\] must be a text"),
+        ("[keys]\nalice = 12345678", r"\[keys.alice\] must be a section"),
+        ("[keys.alice]\nin_flight = 2", r"\[keys.alice\] needs a key"),
+        ("[keys]\nalice = 'short'", "the key alice has 5 characters: it must have at least 8"),
+    ],
+)
+def test_what_does_not_fit_is_named_in_a_line(text: str, why: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=why) as refused:
+        read_settings(written(tmp_path, text))
+    assert "\n" not in str(refused.value)
+    assert "settings.toml" in str(refused.value)
+
+
+def test_a_key_of_the_wrong_type_is_not_repeated(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="key of") as refused:
+        read_settings(written(tmp_path, "[keys.alice]\nkey = 123456789012"))
+    assert "123456789012" not in str(refused.value)
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
+def test_keys_that_others_can_read_are_refused(mode: int, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="can be read by others: run `chmod 600 "):
+        read_settings(written(tmp_path, "[keys]\nalice = 'alice-0123456789'", mode=mode))
+    read_settings(written(tmp_path, "[limits]", mode=mode))
+    with pytest.raises(UsageError, match="can be read by others: run `chmod 600 "):
+        read_keys(written(tmp_path, "alice-0123456789", mode=mode))
+
+
+def test_keys_are_read_line_by_line_and_from_a_variable(tmp_path: Path) -> None:
+    path = written(tmp_path, "# ours\nalice-0123456789\n\n  bob-0123456789  \n")
+    keys = Keys([*read_keys(path), *keys_in("REASONER_API_KEYS", "carol-0123456789, dave-0123456789")])
+    for name in ("alice", "bob", "carol", "dave"):
+        assert keys.client(f"Bearer {name}-0123456789").name
+
+
+@pytest.mark.parametrize(
+    ("text", "why"), [("# none\n", "holds no key: write one on each line"), ("abc", "the key of line 1 of .* has 3")]
+)
+def test_a_file_without_a_usable_key_is_refused(text: str, why: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=why):
+        read_keys(written(tmp_path, text))
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    for read in (read_settings, read_keys):
+        with pytest.raises(UsageError, match=r"cannot read --(settings|api-key-file) .*: No such file"):
+            read(tmp_path / "none")

@@ -1,0 +1,208 @@
+"""Keys, quotas, turns and the ledger of the day."""
+
+import asyncio
+from contextlib import AsyncExitStack, suppress
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasoner.budget import Budget, Cost
+from reasoner.errors import UsageError
+from reasoner.serving.errors import ApiError
+from reasoner.serving.limits import Client, DayLedger, Key, Keys, Quota, Turns
+from tests.helpers import turns
+from tests.running import running
+
+ALICE, BOB = "alice-0123456789", "bob-0123456789"
+
+
+def keys() -> Keys:
+    return Keys([Key.of(ALICE, "alice"), Key.of(BOB, "bob")])
+
+
+@pytest.mark.parametrize(("text", "name"), [(ALICE, "alice"), (BOB, "bob")])
+def test_a_key_names_its_client(text: str, name: str) -> None:
+    known = keys()
+    assert known.client(f"Bearer {text}").name == name
+    assert known.client(f"bearer  {text} ") is known.client(f"Bearer {text}")
+
+
+@given(st.one_of(st.none(), st.text(max_size=40), st.text(max_size=40).map("Bearer {}".format)))
+def test_nothing_else_is_a_key_and_it_is_never_repeated(header: str | None) -> None:
+    with pytest.raises(ApiError) as refused:
+        keys().client(header)
+    assert (refused.value.status, refused.value.code) == (401, "invalid_api_key")
+    secret = (header or "").partition(" ")[2]
+    assert len(secret) < 6 or secret not in refused.value.message
+
+
+def test_a_key_is_not_kept_or_shown() -> None:
+    key = Key.of(ALICE, "alice")
+    assert ALICE not in repr(key)
+    assert ALICE.encode() not in key.digest
+
+
+@pytest.mark.parametrize("text", ["", "short", "has a blank in it", "ünicode-key-0123", "line\nbreak-0123"])
+def test_a_key_that_cannot_be_sent_or_is_guessed_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="the key mine ") as refused:
+        Key.of(text, "mine")
+    assert not text or text not in str(refused.value)
+
+
+def test_two_keys_that_are_the_same_are_refused() -> None:
+    with pytest.raises(UsageError, match="two keys are the same"):
+        Keys([Key.of(ALICE, "alice"), Key.of(ALICE, "bob")])
+
+
+def test_without_keys_everybody_is_the_same_client() -> None:
+    assert Keys().client(None) is not None
+    open_to_all = Keys()
+    assert open_to_all.client(None) is open_to_all.client("Bearer anything")
+
+
+class Time:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_tokens_per_minute_are_paid_back_by_the_minutes() -> None:
+    clock = Time()
+    client = Client("alice", Quota(tokens_per_minute=600), clock)
+    client.check()
+    client.pay(900)
+    with pytest.raises(ApiError, match="its 600 tokens per minute: try again in 31 s") as refused:
+        client.check()
+    assert refused.value.headers["Retry-After"] == "31"
+    clock.now = 31
+    client.check()
+    clock.now = 1e6
+    client.pay(600)
+    with pytest.raises(ApiError):
+        client.check()
+
+
+@given(st.lists(st.tuples(st.floats(0, 300), st.integers(0, 2000)), max_size=40))
+def test_a_client_never_computes_more_than_its_rate_and_its_last_request(steps: list[tuple[float, int]]) -> None:
+    clock, rate, spent = Time(), 600, 0
+    client = Client("alice", Quota(tokens_per_minute=rate), clock)
+    for wait, tokens in steps:
+        clock.now += wait
+        with suppress(ApiError):
+            client.check()
+            assert spent < rate * (1 + clock.now / 60)
+            client.pay(tokens)
+            spent += tokens
+
+
+async def served(turn: Turns, client: Client, order: list[str]) -> None:
+    async with turn.turn(client):
+        order.append(client.name)
+        await asyncio.sleep(0)
+
+
+@given(st.lists(st.sampled_from("abcd"), min_size=1, max_size=30), st.integers(1, 3))
+def test_no_client_is_served_twice_before_another_that_waits(arrivals: list[str], concurrent: int) -> None:
+    """The turns that are taken while all wait: between two of one client, every other that still waits has one."""
+
+    async def serve() -> list[str]:
+        clients = {name: Client(name) for name in "abcd"}
+        queue = Turns(concurrent, len(arrivals))
+        async with AsyncExitStack() as before:
+            for _ in range(concurrent):
+                await before.enter_async_context(queue.turn(Client("first")))
+            order: list[str] = []
+            waiting = [asyncio.ensure_future(served(queue, clients[name], order)) for name in arrivals]
+            await turns(3)
+            assert queue.queued == len(arrivals)
+        await asyncio.gather(*waiting)
+        assert (queue.running, queue.queued) == (0, 0)
+        assert {client.in_flight for client in clients.values()} == {0}
+        return order
+
+    order = asyncio.run(serve())
+    assert sorted(order) == sorted(arrivals)
+    for at, name in enumerate(order):
+        following = order.index(name, at + 1) if name in order[at + 1 :] else None
+        if following is not None:
+            assert set(order[following:]) - {name} <= set(order[at + 1 : following])
+
+
+@running
+async def test_a_full_queue_refuses_and_says_when_to_ask_again() -> None:
+    queue, client = Turns(1, 1), Client("alice")
+    async with queue.turn(client):
+        waiting = asyncio.ensure_future(served(queue, client, []))
+        await turns(2)
+        with pytest.raises(ApiError, match="the queue is full, with 1 waiting: try again in") as refused:
+            await served(queue, client, [])
+        assert refused.value.status == 429
+        assert int(refused.value.headers["Retry-After"]) >= 1
+    await waiting
+    await served(queue, client, [])
+
+
+@running
+async def test_a_quota_of_requests_in_flight_counts_those_that_wait() -> None:
+    queue, client = Turns(1, 9), Client("alice", Quota(in_flight=2))
+    async with queue.turn(Client("bob")):
+        waiting = [asyncio.ensure_future(served(queue, client, [])) for _ in range(2)]
+        await turns(2)
+        with pytest.raises(ApiError, match="2 requests of this key are in flight, of at most 2"):
+            await served(queue, client, [])
+    await asyncio.gather(*waiting)
+    await served(queue, client, [])
+
+
+@given(st.lists(st.sampled_from(["leave", "end"]), max_size=12), st.data())
+def test_whatever_leaves_while_it_waits_or_is_served_frees_its_turn(acts: list[str], data: st.DataObject) -> None:
+    async def serve() -> None:
+        queue, clients = Turns(2, 99), [Client(name) for name in "abc"]
+        ends = [asyncio.Event() for _ in range(9)]
+
+        async def ask(number: int) -> None:
+            async with queue.turn(clients[number % 3]):
+                await ends[number].wait()
+
+        tasks = [asyncio.ensure_future(ask(number)) for number in range(9)]
+        await turns(2)
+        for act in acts:
+            number = data.draw(st.integers(0, 8))
+            if act == "leave":
+                tasks[number].cancel()
+            else:
+                ends[number].set()
+            # Now and then several leave within one turn of the loop.
+            await turns(data.draw(st.integers(0, 3)))
+        for event in ends:
+            event.set()
+        await asyncio.wait(tasks)
+        assert (queue.running, queue.queued) == (0, 0)
+        assert {client.in_flight for client in clients} == {0}
+
+    asyncio.run(serve())
+
+
+def test_the_day_ends_at_midnight_utc() -> None:
+    now = datetime(2026, 11, 26, 23, 58, tzinfo=UTC)
+    day = DayLedger(Budget(tokens=100), now=lambda: now)
+    today = day.ledger
+    held = today.reserve(Cost(generated_tokens=100))
+    day.check()
+    today.settle(held, Cost(generated_tokens=100))
+    with pytest.raises(ApiError) as refused:
+        day.check()
+    assert (refused.value.status, refused.value.code) == (429, "insufficient_quota")
+    assert refused.value.headers == {"Retry-After": "120", "x-should-retry": "false"}
+    now = datetime(2026, 11, 27, 0, 0, 1, tzinfo=UTC)
+    day.check()
+    assert day.ledger is not today
+    assert day.ledger is day.ledger
+
+
+def test_the_seconds_of_a_day_are_not_bounded() -> None:
+    with pytest.raises(UsageError, match="cannot bound seconds"):
+        DayLedger(Budget(seconds=5))

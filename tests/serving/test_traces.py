@@ -1,0 +1,126 @@
+"""Traces in memory: bounded, readable by their owner alone, and what a trace file would be."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasoner import Question, build, solve
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.engines.simulated import SimulatedEngine
+from reasoner.errors import UsageError
+from reasoner.serving.traces import MAX_SHARE, KeptTrace, RecentTraces
+from reasoner.trace.events import Event, Noted, read_trace
+from tests.helpers import says
+from tests.running import running
+
+
+def noted(text: str) -> Event:
+    return Noted(question_id="q", t=0.0, text=text)
+
+
+async def solved(trace: KeptTrace, spec: str = "self_consistency:n=4") -> list[Event]:
+    events: list[Event] = []
+
+    def emit(event: Event) -> None:
+        events.append(event)
+        trace(event)
+
+    strategy, verifier = build("strategy", spec), build("verifier", "certainty")
+    await solve(Question.of("What is 3 + 4?", id="q"), strategy, SimulatedEngine(), verifier=verifier, trace=emit)
+    return events
+
+
+@running
+async def test_a_kept_trace_is_what_a_file_would_be(tmp_path: Path) -> None:
+    trace = RecentTraces().open()
+    events = await solved(trace)
+    file = tmp_path / "trace.jsonl"
+    file.write_bytes(trace.lines())
+    assert list(read_trace(file)) == events
+    assert trace.whole
+
+
+@running
+async def test_the_page_of_a_trace_shows_its_search() -> None:
+    trace = RecentTraces().open()
+    await solved(trace)
+    page = trace.page()
+    assert "What is 3 + 4?" in page
+    assert page.count("The answer is") >= 4
+    assert "no more of it was kept" not in page
+
+
+@running
+async def test_what_a_model_wrote_is_text_in_the_page() -> None:
+    trace = RecentTraces().open()
+    engine = ScriptedEngine(says("<script>document.title = 'run'</script>\u202e\x1b[31m"))
+    await solve(Question.of("What is 3 + 4?"), build("strategy", "single"), engine, trace=trace)
+    assert "<script" not in trace.page()
+    assert "&lt;script&gt;" in trace.page()
+    assert "[U+202E][U+001B]" in trace.page()
+
+
+def test_a_trace_is_read_by_its_owner_alone() -> None:
+    traces = RecentTraces()
+    trace = traces.open("anna")
+    assert traces.get(trace.id, "anna") is trace
+    assert traces.get(trace.id, "bert") is None
+    assert traces.get(trace.id) is None
+    assert traces.get("", "anna") is None
+
+
+def test_the_oldest_are_dropped_for_newer_ones() -> None:
+    traces = RecentTraces(number=2)
+    kept = [traces.open() for _ in range(4)]
+    assert [traces.get(trace.id) for trace in kept] == [None, None, *kept[2:]]
+    for trace in kept:
+        trace(noted("late"))
+    assert [bool(trace.lines()) for trace in kept] == [False, False, True, True]
+    assert traces.size == sum(trace.size for trace in kept)
+
+
+def test_a_server_may_keep_none() -> None:
+    traces = RecentTraces(number=0)
+    trace = traces.open()
+    trace(noted("x"))
+    assert (len(traces), traces.size, trace.lines()) == (0, 0, b"")
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 300)), max_size=60))
+def test_number_and_bytes_stay_within_their_limits(course: list[tuple[int, int]]) -> None:
+    """Each step writes to one of the traces, opened at its first use."""
+    traces, opened = RecentTraces(number=3, size=4000), dict[int, KeptTrace]()
+    for name, length in course:
+        opened.setdefault(name, traces.open())(noted("x" * length))
+        assert len(traces) <= 3
+        assert traces.size == sum(trace.size for trace in opened.values()) <= 4000
+        assert all(len(trace.lines()) == trace.size <= 4000 // MAX_SHARE for trace in opened.values())
+
+
+@running
+async def test_a_trace_that_is_cut_anywhere_still_has_a_page() -> None:
+    whole = RecentTraces().open()
+    events = await solved(whole, "beam_search:n=4,width=2,max_steps=3")
+    for limit in range(0, whole.size, 700):
+        cut = RecentTraces(size=limit * MAX_SHARE or 1).open()
+        for event in events:
+            cut(event)
+        assert not cut.whole
+        assert whole.lines().startswith(cut.lines())
+        assert f"first {cut.size:,} bytes" in cut.page()
+
+
+def test_nothing_follows_an_event_that_cannot_be_written() -> None:
+    trace = RecentTraces().open()
+    for text in ("a", "\ud800", "b"):
+        trace(noted(text))
+    assert trace.lines().count(b"\n") == 1
+    assert not trace.whole
+
+
+@pytest.mark.parametrize("limits", [{"number": -1}, {"size": 0}, {"number": 1.5}])
+def test_limits_that_cannot_be_are_refused(limits: dict[str, int]) -> None:
+    with pytest.raises(UsageError, match="must be"):
+        RecentTraces(**limits)
