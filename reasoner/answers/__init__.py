@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from reasoner.answers.choices import ChoiceSpace, choice_in
 from reasoner.answers.code import CodeSpace
 from reasoner.answers.free import FreeSpace
+from reasoner.answers.json_values import JsonSpace
 from reasoner.answers.maths import MathSpace
 from reasoner.answers.numerals import NumberSpace
 from reasoner.answers.reading import RULES, TAIL, ByKey, ReadsSegment, boxed, final_segment
@@ -27,6 +28,7 @@ __all__ = [
     "ChoiceSpace",
     "CodeSpace",
     "FreeSpace",
+    "JsonSpace",
     "MathSpace",
     "NumberSpace",
     "ReadsSegment",
@@ -62,7 +64,7 @@ _MATHEMATICAL = re.compile(
 
 
 A = TypeVar("A", bound=AnswerSpace)
-_Space = NumberSpace | MathSpace | ChoiceSpace | YesNoSpace | TextSpace | CodeSpace | FreeSpace
+_Space = NumberSpace | MathSpace | ChoiceSpace | YesNoSpace | TextSpace | CodeSpace | JsonSpace | FreeSpace
 
 
 def _choice(text: str) -> ChoiceSpace:
@@ -90,6 +92,7 @@ _SPACES: dict[str, Callable[[str], _Space]] = {
     "yes_no": lambda _: YesNoSpace(),
     "text": lambda _: TextSpace(),
     "code": lambda _: CodeSpace(),
+    "json": lambda _: JsonSpace(),
     "free": lambda _: FreeSpace(),
 }
 SPACES = tuple(_SPACES)
@@ -100,6 +103,7 @@ KINDS: Mapping[str, type[_Space]] = {
     "yes_no": YesNoSpace,
     "text": TextSpace,
     "code": CodeSpace,
+    "json": JsonSpace,
     "free": FreeSpace,
 }
 """The class of each kind of answer, but for `auto`, which chooses one of them."""
@@ -131,11 +135,12 @@ def with_options(space: A, options: str, *, kind: str = "") -> A:
 
 
 ANY_KIND = ("extract", "pattern")
-"""The options of every answer kind but `free`."""
+"""The options of every answer kind but `json` and `free`."""
 OPTIONS: Mapping[str, tuple[str, ...]] = {
     "math": ("seconds", "loose", *ANY_KIND),
     "choice": ("several", *ANY_KIND),
     "text": ("equal", *ANY_KIND),
+    "json": (),
     "free": (),
 }
 

@@ -112,18 +112,18 @@ class ToolCallSpace:
 
     def read(self, text: str) -> Answer | None:
         """The calls of a reply, with a digest of them as the key; None where it has no text and no call."""
-        found = read_calls(text)
-        if found is None or any(call.name not in self.tools for call in found.calls):
+        reply = read_calls(text)
+        if reply is None or any(call.name not in self.tools for call in reply.calls):
             return None
-        if not found.calls:
-            return Answer(found.text, REPLY, REPLY) if found.text else None
+        if not reply.calls:
+            return Answer(reply.text, REPLY, REPLY) if reply.text else None
         try:
-            values = [[call.name, plain(parse_json(call.arguments))] for call in found.calls]
+            values = [[call.name, plain(parse_json(call.arguments))] for call in reply.calls]
             canonical = sorted(json.dumps(value, sort_keys=True, allow_nan=False) for value in values)
         except (ValueError, RecursionError):
             return None
         key = hashlib.blake2b("\0".join(canonical).encode(), digest_size=16).hexdigest()
-        return Answer(", ".join(f"{call.name}({call.arguments})" for call in found.calls), key, "calls")
+        return Answer(", ".join(f"{call.name}({call.arguments})" for call in reply.calls), key, "calls")
 
     def same(self, a: Answer, b: Answer) -> bool | None:
         """Whether the calls are the same."""

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from reasoner.answers import space_for
 from reasoner.answers.questions import with_instruction
+from reasoner.answers.tool_calls import ToolCallSpace
 from reasoner.budget import UNITS, Budget, Prices
 from reasoner.errors import ReasonerError, UnknownName, UsageError, shown
 from reasoner.execution.arguments import default_verifier
@@ -18,12 +19,14 @@ from reasoner.sampling import SamplingParams
 from reasoner.serving.errors import ApiError, api_error
 from reasoner.serving.requests import MAX_CHOICES, ChatRequest, CompletionRequest, Options
 from reasoner.serving.specs import build_client, client_spec, draws
+from reasoner.serving.structure import ReplyForm, reply_form
 from reasoner.specs import Bare, Spec
 from reasoner.strategy import CalibratedStrategy, StopRule, Strategy
 from reasoner.types import AnswerSpace, Message, Prompt, Question
 from reasoner.verifier import Verifier
 
 FREE: Final = "free"
+TOOL_CALL: Final = ToolCallSpace.name
 PASSED: Final = "single"
 """The strategy of a request that passes through; `none` is another name of it in a request."""
 TEMPERATURE: Final = 1.0
@@ -131,19 +134,18 @@ def _jobs(request: ChatRequest | CompletionRequest, offer: Offer) -> list[Job]:
     choices = len(prompts) * request.n
     if choices > MAX_CHOICES:
         raise ApiError(400, f"n: at most {MAX_CHOICES} choices in one reply (got {choices})", param="n")
-    if isinstance(request, ChatRequest):
-        _refuse_tools(request, offer)
+    form = reply_form(request) if isinstance(request, ChatRequest) else ReplyForm()
     options, notes = request.reasoner, list[str]()
     alias = _with_effort(_alias(request, offer), options, offer)
     strategy = _strategy(options, alias)
-    answer = _answer_kind(options, alias, strategy)
-    strategy = _sampled(strategy, request, offer, notes, kind=answer)
+    answer = _answer_kind(options, alias, strategy, form)
+    strategy = _formed(_sampled(strategy, request, offer, notes, kind=answer), form)
     rated_by = _verifier_name(options, alias, strategy, offer, notes)
     budget = _budget(options, alias, offer, choices)
     with _in_field("reasoner.stop"):
         stop: StopRule | None = build_client("rule", client_spec(options.stop)) if options.stop else None
     seed = secrets.randbelow(SEEDS) if request.seed is None else request.seed
-    questions = [_question(request, prompt, answer) for prompt in prompts]
+    questions = [_question(request, prompt, answer, form) for prompt in prompts]
     return [
         Job(
             questions[index // request.n],
@@ -179,21 +181,6 @@ def _with_effort(alias: Alias, options: Options, offer: Offer) -> Alias:
     return offer.aliases.get(f"auto-{options.effort}", Alias("auto"))
 
 
-def _refuse_tools(request: ChatRequest, offer: Offer) -> None:
-    form = request.response_format
-    if form and form.type != "text":
-        raise _unsupported("response_format", f"the form {form.type}", offer)
-    if request.tools:
-        raise _unsupported("tools", "tools", offer)
-    if any(turn.tool_calls or turn.role in ("tool", "function") for turn in request.messages):
-        raise _unsupported("messages", "messages of tools", offer)
-
-
-def _unsupported(param: str, what: str, offer: Offer) -> ApiError:
-    by = f" by the engine {offer.engine}" if offer.engine else ""
-    return ApiError(400, f"{what} is not supported yet{by}", code="unsupported_parameter", param=param)
-
-
 def _strategy(options: Options, alias: Alias) -> Strategy:
     """The strategy, with the effort and the abstention that the request asks for."""
     added = {name: value for name in ("effort", "abstain_below") if (value := getattr(options, name)) is not None}
@@ -226,7 +213,7 @@ def _single() -> type:
     return load("strategy", PASSED)
 
 
-def _answer_kind(options: Options, alias: Alias, strategy: Strategy) -> str:
+def _answer_kind(options: Options, alias: Alias, strategy: Strategy, form: ReplyForm) -> str:
     can = bool(getattr(strategy, "free_form", False))
     if options.answer and (owners := _OWNERS_OPTION.search(options.answer.partition(":")[2])):
         raise ApiError(
@@ -235,7 +222,8 @@ def _answer_kind(options: Options, alias: Alias, strategy: Strategy) -> str:
             "alias of the configuration",
             param="reasoner.answer",
         )
-    kind = options.answer or ("" if options.strategy else alias.answer) or (FREE if can else "auto")
+    votes = TOOL_CALL if form.tools else "json" if form.schema else "auto"
+    kind = options.answer or ("" if options.strategy else alias.answer) or (FREE if can else votes)
     if kind == FREE and not can:
         able = sorted(name for name in entries("strategy") if getattr(load("strategy", name), "free_form", False))
         raise ApiError(
@@ -247,18 +235,18 @@ def _answer_kind(options: Options, alias: Alias, strategy: Strategy) -> str:
     return kind
 
 
-def _question(request: ChatRequest | CompletionRequest, raw: str, kind: str) -> Question:
+def _question(request: ChatRequest | CompletionRequest, raw: str, kind: str, form: ReplyForm) -> Question:
     """The question of a request. The prompt is as it was sent, but for what the answer kind says at its end."""
     turns = () if isinstance(request, CompletionRequest) else request.turns
     text = raw or turns[-1].content
     with _in_field("reasoner.answer"):
-        space: AnswerSpace = space_for(kind, text)
+        space: AnswerSpace = form.space if kind == TOOL_CALL else space_for(kind, text)
     if not space.instruction:
-        prompt = Prompt(turns, raw)
+        prompt = Prompt(turns, raw, tools=form.tools)
     elif raw:
         prompt = Prompt(raw=with_instruction(raw, space))
     elif turns[-1].role == "user" and text.strip():
-        prompt = Prompt((*turns[:-1], Message("user", with_instruction(text, space))))
+        prompt = Prompt((*turns[:-1], Message("user", with_instruction(text, space))), tools=form.tools)
     else:
         problem = f"with the answer kind {space.name}, the last message must be a question of the user"
         raise ApiError(400, f"{problem} (got {turns[-1].role})", param="messages")
@@ -292,6 +280,20 @@ def _sampled(
     except UsageError as error:
         notes.append(f"the sampling parameters of the request were not used: {error}")
         return strategy
+
+
+def _formed(strategy: Any, form: ReplyForm) -> Any:
+    """The strategy whose replies have a form. Unlike other parameters, a form that is not kept is an error."""
+    if not form.schema:
+        return strategy
+    param = "tool_choice" if form.tools else "response_format"
+    with _in_field(param):
+        formed = _with_params(strategy, SamplingParams(json_schema=form.schema))
+    if formed == strategy:
+        raise ApiError(
+            400, "this strategy cannot give its replies a form: choose another, or leave it out", param=param
+        )
+    return formed
 
 
 @lru_cache(maxsize=1024)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import ClassVar, Final, Protocol
 
 from reasoner.budget import Prices
+from reasoner.engine import TextPiece
 from reasoner.serving.choice import Offer
 from reasoner.serving.errors import ApiError
 from reasoner.serving.replies import chat_completion, text_completion
@@ -64,6 +65,9 @@ class ChatForm:
         chunk = self._chunks.progress(event, index=index)
         return (chunk,) if chunk else ()
 
+    def text(self, index: int, piece: TextPiece) -> Iterable[Document]:
+        return (self._chunks.delta(piece.text, index=index, thinking=piece.thinking),)
+
     def end(self, answered: Answered) -> Iterable[Document]:
         return self._chunks.end(answered.results, traces=answered.traces)
 
@@ -92,6 +96,9 @@ class CompletionForm:
 
     def progress(self, index: int, event: Event) -> Iterable[Document]:
         return ()
+
+    def text(self, index: int, piece: TextPiece) -> Iterable[Document]:
+        return () if piece.thinking else (self._chunks.delta(piece.text, index=index),)
 
     def end(self, answered: Answered) -> Iterable[Document]:
         return self._chunks.end(answered.results, traces=answered.traces)
@@ -122,6 +129,9 @@ class ResponseForm:
 
     def progress(self, index: int, event: Event) -> Iterable[Document]:
         return self._chunks.progress(event)
+
+    def text(self, index: int, piece: TextPiece) -> Iterable[Document]:
+        return self._chunks.delta(piece.text, thinking=piece.thinking)
 
     def end(self, answered: Answered) -> Iterable[Document]:
         [result], [trace] = answered.results, answered.traces

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from reasoner.answers.tool_calls import ToolCall, read_calls
 from reasoner.budget import Cost, Prices
 from reasoner.registry import spec_of
+from reasoner.serving.calls import call_objects
 from reasoner.serving.choice import Job, Offer
 from reasoner.serving.errors import api_error, valid_text
 from reasoner.serving.specs import public_spec
@@ -23,17 +25,18 @@ MAX_ANSWER: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """The reply of a solution: its text, what was thought for it, and why it ended."""
+    """The reply of a solution: its text, what was thought for it, why it ended, and the tools that it calls."""
 
     content: str
     thinking: str
-    finish_reason: Literal["stop", "length"]
+    finish_reason: Literal["stop", "length", "tool_calls"]
+    calls: tuple[ToolCall, ...] = ()
 
     @classmethod
-    def of(cls, solution: Solution) -> "Text":
+    def of(cls, solution: Solution, *, tools: bool = False) -> "Text":
         """The text of the winning completion; without an answer, that of the best there is.
 
-        Thinking needs the solution's events.
+        Thinking needs the solution's events. With `tools`, the calls in the text are read.
 
         Raises:
             ApiError: the question failed before it had any text.
@@ -47,7 +50,17 @@ class Text:
         cut = winner is not None and winner.finish_reason == "length"
         ended = solution.ended_by == "budget" and solution.answer is None
         answer = solution.answer.text if solution.answer else ""
-        return cls(valid_text(solution.text or answer), valid_text(thinking), "length" if cut or ended else "stop")
+        content, thinking = valid_text(solution.text or answer), valid_text(thinking)
+        if tools and not cut and (read := read_calls(content)) and read.calls:
+            return cls(read.text, thinking, "tool_calls", read.calls)
+        return cls(content, thinking, "length" if cut or ended else "stop")
+
+    def message(self, *, id: str) -> dict[str, Any]:
+        """The reply as a message of a chat; `id` is that of the reply."""
+        message = {"role": "assistant", "content": self.content, "refusal": None, **thinking_fields(self.thinking)}
+        if not self.calls:
+            return message
+        return {**message, "content": self.content or None, "tool_calls": call_objects(self.calls, prefix=id)}
 
 
 def _winner(solution: Solution) -> Completion | None:
@@ -73,8 +86,8 @@ def chat_completion(
     """
     choices = []
     for index, (job, solution) in enumerate(results):
-        text = Text.of(solution)
-        message = {"role": "assistant", "content": text.content, "refusal": None, **thinking_fields(text.thinking)}
+        text = Text.of(solution, tools=bool(job.question.prompt.tools))
+        message = text.message(id=f"{id}_{index}")
         choice = {"index": index, "message": message, "logprobs": None, "finish_reason": text.finish_reason}
         choices.append(_with_vendor(choice, job, solution, prices, traces, index, len(results)))
     return reply_of("chat.completion", results, choices, id=id, created=created, prices=prices, traces=traces)

@@ -9,6 +9,7 @@ from reasoner.budget import Budget
 from reasoner.errors import shown
 from reasoner.sampling import ThinkingLevel
 from reasoner.serving.bodies import read_body
+from reasoner.serving.calls import turn_fields
 from reasoner.serving.errors import ApiError
 from reasoner.types import Message, Role, SamplingParams
 
@@ -213,7 +214,7 @@ class Turn(BaseModel):
     """One message of a chat, as a client sends it; other fields of replies that it sends back are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
-    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | Annotated[list[Part], Field(max_length=1000, fail_fast=True)] | None = None
     tool_calls: list[dict[str, JsonValue]] | None = None
     tool_call_id: Short | None = None
@@ -228,8 +229,8 @@ class Turn(BaseModel):
     @property
     def message(self) -> Message:
         """The turn as the model sees it; a developer's is the system's."""
-        roles: dict[str, Role] = {"user": "user", "assistant": "assistant"}
-        return Message(roles.get(self.role, "system"), self.text)
+        roles: dict[str, Role] = {"user": "user", "assistant": "assistant", "tool": "tool"}
+        return Message(roles.get(self.role, "system"), self.text, turn_fields(self.tool_calls, self.tool_call_id))
 
 
 class ResponseFormat(Strict):
@@ -340,6 +341,8 @@ class ResponseRequest(Strict):
         """The same request as a chat."""
         turns = [Turn(role="user", content=self.input)] if isinstance(self.input, str) else self.input
         first = [Turn(role="system", content=self.instructions)] if self.instructions else []
+        if self.tools:
+            raise ApiError(400, "tools are not supported here: send the request to /v1/chat/completions", param="tools")
         form = dict(self.text.format or {"type": "text"})
         kind = form.pop("type", None)
         if kind not in ("text", "json_object", "json_schema"):

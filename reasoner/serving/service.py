@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final, Literal, Self, TypeVar
 
 from reasoner.budget import Ledger, Prices
-from reasoner.engine import Engine
+from reasoner.engine import Engine, TextPiece
 from reasoner.errors import EngineDied, UsageError
 from reasoner.execution.launching import cancel_all
 from reasoner.execution.session import Session
@@ -23,6 +23,7 @@ from reasoner.serving.errors import ApiError, api_error
 from reasoner.serving.estimate import REPLY_TOKENS, estimated
 from reasoner.serving.limits import Client, DayLedger, Turns
 from reasoner.serving.metrics import Metrics, Outcome
+from reasoner.serving.replies import saved
 from reasoner.serving.requests import read_chat
 from reasoner.serving.traces import RecentTraces
 from reasoner.solution import Solution
@@ -34,8 +35,8 @@ T = TypeVar("T")
 Report = Callable[[str, BaseException], None]
 """Receives a failure that no client is shown, with the number that its client is shown instead."""
 State = Literal["starting", "ready", "draining", "failed"]
-Follow = Callable[[int, Event], None]
-"""Receives each event of a request with the index of its job."""
+Follow = Callable[[int, Event | TextPiece], None]
+"""Receives what happens in a request with the index of its job: its events, or its text if it passes through."""
 RETRY: Final = {"Retry-After": "5"}
 
 
@@ -96,7 +97,7 @@ def opaque(failure: BaseException, report: Report) -> ApiError:
     return ApiError(500, message, type="server_error", code="internal_error")
 
 
-def _ignore(_index: int, _event: Event) -> None:
+def _ignore(_index: int, _news: Event | TextPiece) -> None:
     pass
 
 
@@ -212,12 +213,12 @@ class Service:
             async with self._books(client) as ledger:
                 traces = [self.traces.open(client.name) for _ in jobs]
                 solved = [
-                    partial(self._solve, job, ledger, tee(trace, partial(follow, index)))
+                    partial(self._solve, job, ledger, trace, partial(follow, index))
                     for index, (job, trace) in enumerate(zip(jobs, traces, strict=True))
                 ]
                 solutions = await _together(solved)
             outcome = _outcome(solutions[0])
-            self.metrics.save(sum(map(_saved, solutions)))
+            self.metrics.save(sum(saved(solution) or 0 for solution in solutions))
             ids = [trace.id if trace.whole else None for trace in traces]
             return Answered(list(zip(jobs, solutions, strict=True)), ids)
         except Exception as failure:
@@ -255,17 +256,22 @@ class Service:
                 client.pay(ledger.settled.tokens)
                 self.metrics.spend(ledger.settled)
 
-    async def _solve(self, job: Job, ledger: Ledger, trace: Sink) -> Solution:
+    async def _solve(
+        self, job: Job, ledger: Ledger, trace: Sink, follow: Callable[[Event | TextPiece], None]
+    ) -> Solution:
         events: list[Event] = []
+        sink = tee(events.append, trace)
         solution = await self._session.solve(
             job.question,
             job.strategy,
             verifier=job.verifier,
             budget=job.budget,
             stop=job.stop,
-            trace=tee(events.append, trace),
+            trace=sink if job.passes_through else tee(sink, follow),
             seed=job.seed,
             ledger=ledger,
+            # Text that may be a call of a tool is told apart at its end.
+            on_text=follow if job.passes_through and not job.question.prompt.tools else None,
         )
         if solution.error:
             self._note_failure(solution.error)
@@ -313,12 +319,6 @@ def _outcome(solution: Solution) -> Outcome:
     if solution.abstained:
         return "not_sure"
     return "budget" if solution.ended_by == "budget" and not solution.text else "answered"
-
-
-def _saved(solution: Solution) -> int:
-    """Samples of the full vote that were not drawn, because it was decided without them."""
-    cut_short = solution.ended_by in {"budget", "error"} or not solution.vote_state.max_samples
-    return 0 if cut_short else max(0, solution.vote_state.max_samples - solution.cost.samples)
 
 
 def _name_of(jobs: Sequence[Job]) -> str:

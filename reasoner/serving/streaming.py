@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from reasoner.budget import Prices
+from reasoner.serving.calls import call_objects
 from reasoner.serving.errors import valid_text
 from reasoner.serving.replies import Result, Text, thinking_fields, trace_of, usage, vendor_object, vote_rows
 from reasoner.system.printing import printable
@@ -130,12 +131,16 @@ class ChatStream(_Stream):
         """
         chunks = []
         for index, (job, solution) in enumerate(results):
-            text = Text.of(solution)
+            text = Text.of(solution, tools=bool(job.question.prompt.tools))
             # Thinking that follows lines of progress would read as if it were one of them.
             if index not in self._progress and (thought := self._rest(index, "thinking", text.thinking)):
                 chunks.append(self._delta(index, thinking_fields(thought)))
             if content := self._rest(index, "content", text.content):
                 chunks.append(self._delta(index, {"content": content}))
+            if text.calls:
+                calls = call_objects(text.calls, prefix=f"{self.id}_{index}")
+                pieces = [{"index": number, **call} for number, call in enumerate(calls)]
+                chunks.append(self._delta(index, {"tool_calls": pieces}))
             last = self._delta(index, {}, text.finish_reason)
             last["reasoner"] = vendor_object(job, solution, prices=self.prices, trace=trace_of(traces, index))
             chunks.append(last)

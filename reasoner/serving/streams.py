@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final, Protocol, TypeVar
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from reasoner.engine import TextPiece
 from reasoner.execution.launching import cancel_all
 from reasoner.serving.errors import ApiError, api_error
 from reasoner.serving.service import Answered, Follow
@@ -68,6 +69,9 @@ class Chunks(Protocol):
     def progress(self, index: int, event: Event) -> Iterable[Document]:
         """What is sent of an event of a choice."""
 
+    def text(self, index: int, piece: TextPiece) -> Iterable[Document]:
+        """What is sent of the text of a choice that passes through, as it comes."""
+
     def end(self, answered: Answered) -> Iterable[Document]:
         """The reply itself, and its end."""
 
@@ -111,9 +115,10 @@ class EventStream(Response):
         finally:
             await cancel_all((task, gone))
 
-    def _follow(self, index: int, event: Event) -> None:
+    def _follow(self, index: int, news: Event | TextPiece) -> None:
         # What waits for a slow client is no more than the trace of the request, which is kept anyway.
-        if documents := list(self._chunks.progress(index, event)):
+        chunks = self._chunks
+        if documents := list(chunks.text(index, news) if isinstance(news, TextPiece) else chunks.progress(index, news)):
             self._pending += documents
             self._changed.set()
 

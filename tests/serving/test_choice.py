@@ -216,22 +216,6 @@ def test_a_budget_is_the_least_of_all_limits_and_is_shared_by_the_choices() -> N
 
 
 @pytest.mark.parametrize(
-    "fields",
-    [
-        {"tools": [{"type": "function", "function": {"name": "f"}}]},
-        {"response_format": {"type": "json_object"}},
-        {"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {}}}},
-        {"messages": [{"role": "user", "content": "x"}, {"role": "tool", "content": "y", "tool_call_id": "1"}]},
-    ],
-)
-def test_tools_and_structure_are_refused_for_now(fields: dict[str, Any]) -> None:
-    error = refusal(lambda: only(**fields))
-    assert (error.status, error.code) == (400, "unsupported_parameter")
-    assert "not supported yet by the engine scripted" in error.message
-    assert only(response_format={"type": "text"}, tools=[], tool_choice="none").passes_through
-
-
-@pytest.mark.parametrize(
     "spec",
     [
         "auto:profile=/etc/passwd",

@@ -13,7 +13,7 @@ from reasoner_evals.tasks.data import Row, from_file, parse_renames
 from reasoner_evals.tasks.prompts import PLAIN, Template, with_options
 
 _COLUMNS = ("question", "answer", "id", "context", "kind", "choices", "group", "level")
-_KINDS = tuple(kind for kind in SPACES if kind not in ("code", "free"))
+_KINDS = tuple(kind for kind in SPACES if kind not in ("code", "json", "free"))
 
 
 @dataclass(frozen=True, slots=True)

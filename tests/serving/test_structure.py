@@ -1,0 +1,186 @@
+"""Replies of a form: JSON of a schema, and calls of tools, alone and in votes."""
+
+import json
+from typing import Any
+
+import jsonschema
+import pytest
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+from reasoner.engine import SampleRequest
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.registry import build, entries
+from reasoner.serving.choice import choose
+from reasoner.serving.replies import chat_completion
+from reasoner.serving.streaming import ChatStream
+from tests.running import running
+from tests.serving.asking import answered, chat, offer, refusal
+from tests.serving.openai_types import read_as
+
+WEATHER = {
+    "type": "function",
+    "function": {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}},
+}
+ADD = {"type": "function", "function": {"name": "add", "description": "Adds."}}
+SCHEMA = {"type": "object", "properties": {"sum": {"type": "integer"}}, "required": ["sum"]}
+FORM = {"type": "json_schema", "json_schema": {"name": "sum", "schema": SCHEMA}}
+
+
+def only(**fields: Any) -> Any:
+    [job] = choose(chat(**fields), offer())
+    return job
+
+
+def call(city: str) -> str:
+    return f'I look. <tool_call>{{"name": "weather", "arguments": {{"city": "{city}"}}}}</tool_call>'
+
+
+def by_index(*replies: str) -> ScriptedEngine:
+    def script(request: SampleRequest) -> str:
+        return replies[request.index % len(replies)]
+
+    return ScriptedEngine(script)
+
+
+async def reply(engine: ScriptedEngine, **fields: Any) -> ChatCompletion:
+    results = await answered(engine, chat(**fields))
+    completion: ChatCompletion = read_as(ChatCompletion, chat_completion(results, id="r", created=1))
+    return completion
+
+
+@running
+async def test_calls_are_voted_on_by_name_and_arguments_and_the_winner_is_returned() -> None:
+    engine = by_index(call("Rome"), call("Oslo"), "It is sunny.", call("Oslo").replace(": ", ":"))
+    given = await reply(engine, model="m@vote8", tools=[WEATHER, ADD])
+    [choice] = given.choices
+    assert choice.finish_reason == "tool_calls"
+    assert choice.message.content == "I look."
+    assert choice.message.tool_calls
+    [made] = choice.message.tool_calls
+    assert made.type == "function"
+    assert (made.function.name, json.loads(made.function.arguments)) == ("weather", {"city": "Oslo"})
+    votes = {vote["answer"]: vote["count"] for vote in given.model_extra["reasoner"]["votes"]}
+    assert votes == {'weather({"city": "Oslo"})': 4, 'weather({"city": "Rome"})': 2, "It is sunny.": 2}
+    assert engine.usage
+
+
+@running
+async def test_a_reply_without_a_call_is_text() -> None:
+    given = await reply(by_index("It is sunny.", "It rains.", call("Oslo")), model="m@vote8", tools=[WEATHER])
+    assert given.choices[0].finish_reason == "stop"
+    assert given.choices[0].message.tool_calls is None
+    assert given.choices[0].message.content in ("It is sunny.", "It rains.")
+
+
+@running
+async def test_tools_pass_through_and_are_called_in_a_stream_at_its_end() -> None:
+    request = chat(tools=[WEATHER], stream=True, n=2)
+    results = await answered(by_index(call("Oslo"), call("Rome")), request)
+    assert all(job.question.prompt.tools for job, _ in results)
+    stream = ChatStream("r", 1, "m")
+    chunks = [read_as(ChatCompletionChunk, chunk) for chunk in [stream.begin(), *stream.end(results)]]
+    calls = [piece for chunk in chunks for choice in chunk.choices for piece in choice.delta.tool_calls or []]
+    assert [piece.function.name for piece in calls if piece.function] == ["weather", "weather"]
+    assert len({piece.id for piece in calls}) == 2
+    text = "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
+    assert "tool_call" not in text
+    assert [choice.finish_reason for chunk in chunks for choice in chunk.choices if choice.finish_reason] == [
+        "tool_calls"
+    ] * 2
+
+
+def test_turns_of_tools_reach_the_chat_template() -> None:
+    made = {"id": "c", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Oslo"}'}}
+    turns = [
+        {"role": "user", "content": "How is it?"},
+        {"role": "assistant", "content": None, "tool_calls": [made]},
+        {"role": "tool", "content": "It rains.", "tool_call_id": "c"},
+    ]
+    for model in ("m", "m@vote8"):
+        messages = only(model=model, messages=turns, tools=[WEATHER]).question.prompt.messages
+        assert [message.role for message in messages] == ["user", "assistant", "tool"]
+        assert messages[1].fields["tool_calls"] == [made]
+        assert messages[2].fields["tool_call_id"] == "c"
+
+
+@pytest.mark.parametrize(
+    ("choice", "valid", "invalid"),
+    [
+        ("required", [("weather", {"city": "Oslo"}), ("add", {"a": 1})], [("weather", {"city": 7}), ("rm", {})]),
+        ({"type": "function", "function": {"name": "weather"}}, [("weather", {})], [("add", {})]),
+    ],
+)
+def test_a_call_that_must_be_made_is_a_schema(choice: Any, valid: list[Any], invalid: list[Any]) -> None:
+    job = only(tools=[WEATHER, ADD], tool_choice=choice)
+    check = jsonschema.Draft202012Validator(json.loads(job.strategy.params.json_schema))
+    assert all(check.is_valid({"name": name, "arguments": values}) for name, values in valid)
+    assert not any(check.is_valid({"name": name, "arguments": values}) for name, values in invalid)
+    assert not check.is_valid([])
+
+
+def test_tools_that_may_not_be_called_are_not_offered() -> None:
+    job = only(tools=[WEATHER], tool_choice="none")
+    assert (job.question.prompt.tools, job.passes_through) == ("", True)
+    assert only(tools=[], response_format={"type": "text"}).question.prompt.tools == ""
+
+
+@running
+async def test_a_vote_compares_json_as_values() -> None:
+    engine = by_index('{"sum": 7}', '{"sum": 8}', '{\n "sum": 7.0}')
+    given = await reply(engine, model="m@vote8", response_format=FORM)
+    assert json.loads(given.choices[0].message.content or "") == {"sum": 7}
+    assert sorted(vote["count"] for vote in given.model_extra["reasoner"]["votes"]) == [3, 5]
+    for form, schema in ((FORM, SCHEMA), ({"type": "json_object"}, {"type": "object"})):
+        job = only(response_format=form)
+        assert json.loads(job.strategy.params.json_schema) == schema
+        assert job.passes_through
+
+
+@pytest.mark.parametrize("name", sorted(set(entries("strategy")) - {"auto"}))
+def test_every_strategy_keeps_a_form_or_refuses_it(name: str) -> None:
+    fields = {"response_format": FORM, "reasoner": {"strategy": name, "answer": "number", "verifier": "judge"}}
+    if not build("strategy", name).uses_verifier:
+        fields["reasoner"].pop("verifier")  # type: ignore[attr-defined]
+    try:
+        job = only(**fields)
+    except Exception:
+        error = refusal(lambda: only(**fields))
+        assert (error.status, error.param) == (400, "response_format")
+    else:
+        assert json.loads(job.strategy.params.json_schema) == SCHEMA
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"tools": [{"type": "web_search"}]}, "tools"),
+        ({"tools": [{"type": "function"}]}, "tools"),
+        ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools"),
+        ({"tools": [{"type": "function", "function": {"name": "a", "parameters": []}}]}, "tools"),
+        ({"tools": [{"type": "function", "function": {"name": "a", "description": "x" * 1_000_001}}]}, "tools"),
+        ({"tools": [WEATHER], "response_format": FORM}, "response_format"),
+        ({"tools": [WEATHER], "response_format": FORM, "tool_choice": "required"}, "response_format"),
+        ({"tools": [WEATHER], "tool_choice": "sometimes"}, "tool_choice"),
+        ({"tools": [WEATHER], "tool_choice": {"type": "function", "function": {"name": "add"}}}, "tool_choice"),
+        ({"tools": [WEATHER], "tool_choice": {"type": "allowed_tools"}}, "tool_choice"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema.schema"),
+        ({"response_format": {"type": "json_schema", "json_schema": {"schema": 7}}}, "response_format.json_schema.schema"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": {"a": "x" * 70_000}}}},
+            "response_format.json_schema.schema",
+        ),
+        (
+            {"messages": [{"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "a"}}]}]},
+            "messages",
+        ),
+        (
+            {"messages": [{"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "a", "arguments": "["}}]}]},
+            "messages",
+        ),
+    ],
+)  # fmt: skip
+def test_a_form_that_is_none_is_refused_by_its_field(fields: dict[str, Any], param: str) -> None:
+    error = refusal(lambda: only(**fields))
+    assert (error.status, error.param) == (400, param)
+    assert len(error.message) < 500
