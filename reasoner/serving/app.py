@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from reasoner.serving.choice import Job, choose
+from reasoner.serving.description import component_schemas, route_description
 from reasoner.serving.errors import ApiError
 from reasoner.serving.forms import ChatForm, CompletionForm, Form, ReadForm, ResponseForm
 from reasoner.serving.front import Front, read_body, refused, reply
@@ -37,7 +38,9 @@ def make_app(service: Service, keys: Keys) -> ASGIApp:
         ("POST", "/v1/responses", routes.responses),
         ("POST", "/v1/reasoner/estimate", routes.estimate),
     ):
-        app.add_api_route(path, route, methods=[method], response_model=None)
+        described = route_description(path)
+        app.add_api_route(path, route, methods=[method], response_model=None, openapi_extra=described)
+    app.openapi_schema = {**app.openapi(), "components": {"schemas": component_schemas()}}
     app.include_router(page_routes())
     app.include_router(trace_routes(service.traces, lambda header: keys.client(header).name))
     app.add_exception_handler(ApiError, _api_error)

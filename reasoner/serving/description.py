@@ -1,0 +1,80 @@
+"""The server's OpenAPI description: the bodies of its requests, and how they may end."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from reasoner.serving.requests import ChatRequest, CompletionRequest, ResponseRequest
+
+BODIES: Final[Mapping[str, type[BaseModel]]] = {
+    "/v1/chat/completions": ChatRequest,
+    "/v1/completions": CompletionRequest,
+    "/v1/responses": ResponseRequest,
+    "/v1/reasoner/estimate": ChatRequest,
+}
+"""What each route reads."""
+METRICS: Final = "/metrics"
+ENDS: Final = {
+    200: "The reply.",
+    400: "The request is not one, or cannot be honoured.",
+    401: "There is no key, or it is not known.",
+    404: "There is no such model.",
+    405: "The method is not allowed.",
+    408: "The body came too slowly.",
+    413: "The body is too large.",
+    429: "A limit is reached.",
+    500: "A failure of the server.",
+    503: "The server is not ready.",
+}
+_REF: Final = "#/components/schemas/{model}"
+_NULLABLE: Final = {"oneOf": [{"type": "string"}, {"type": "null"}]}
+_ERROR: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": _NULLABLE,
+                "code": _NULLABLE,
+            },
+        }
+    },
+}
+
+
+def route_description(path: str) -> dict[str, Any]:
+    """What the description says of a route beside its name: its body, and how it may end."""
+    described: dict[str, Any] = {
+        "responses": {
+            str(status): {"description": text} | ({} if status == 200 else _content({"$ref": _ref("Error")}))
+            for status, text in ENDS.items()
+        }
+    }
+    if path == METRICS:
+        described["responses"]["200"]["content"] = {"text/plain": {"schema": {"type": "string"}}}
+    if path in BODIES:
+        streamed = {"text/event-stream": {"schema": {"type": "string"}}}
+        described["responses"]["200"]["content"] = {"application/json": {"schema": {"type": "object"}}, **streamed}
+        described["requestBody"] = {"required": True} | _content({"$ref": _ref(BODIES[path].__name__)})
+    return described
+
+
+def component_schemas() -> dict[str, Any]:
+    """The schemas to which the routes refer."""
+    _, whole = models_json_schema([(cls, "validation") for cls in set(BODIES.values())], ref_template=_REF)
+    schemas: dict[str, Any] = whole["$defs"]
+    return {**schemas, "Error": _ERROR}
+
+
+def _ref(name: str) -> str:
+    return _REF.format(model=name)
+
+
+def _content(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"content": {"application/json": {"schema": schema}}}
