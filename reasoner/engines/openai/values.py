@@ -1,6 +1,7 @@
 """Values in a server's JSON, each checked before it is used: counts, log-probabilities, texts, usage, models."""
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
@@ -179,6 +180,13 @@ class Listed(NamedTuple):
     owned_by: str
     max_model_len: int
     root: str = ""
+
+
+def without_aliases(models: Mapping[str, Listed]) -> list[Listed]:
+    """The models without the names under which `reasoner serve` answers with one of them in other ways."""
+    return [
+        model for name, model in models.items() if model.owned_by != "reasoner" or name.rpartition("@")[0] not in models
+    ]
 
 
 class Tokenized(NamedTuple):
