@@ -6,8 +6,10 @@ from typing import Any, Final, Literal
 
 from reasoner.budget import Prices
 from reasoner.serving.calls import call_objects
+from reasoner.serving.choice import Job
 from reasoner.serving.errors import valid_text
 from reasoner.serving.replies import Result, Text, thinking_fields, trace_of, usage, vendor_object, vote_rows
+from reasoner.solution import Solution
 from reasoner.system.printing import printable
 from reasoner.trace.events import Event, Proposed, Sampled, Scored
 from reasoner.trace.record import Work
@@ -17,6 +19,7 @@ MAX_SHOWN: Final = 32
 """Characters of an answer in a line of progress."""
 MAX_VOTES: Final = 8
 """Answers in a chunk of progress; the last chunk has all of them."""
+LOST: Final = "lost: the sequence was drawn again after its text was streamed, so the text is not whole: ask again"
 Kind = Literal["chat.completion.chunk", "text_completion"]
 
 
@@ -86,6 +89,13 @@ class _Stream:
         sent = self._sent.get((index, part), "")
         return text[len(sent) :] if text.startswith(sent) else ""
 
+    def _vendor(self, index: int, text: Text, job: Job, solution: Solution, trace: str | None) -> dict[str, Any]:
+        """The vendor object, which says so where the engine lost a sequence whose text was streamed."""
+        vendor = vendor_object(job, solution, prices=self.prices, trace=trace)
+        if not text.content.startswith(self._sent.get((index, "content"), "")):
+            vendor["notes"].append(LOST)
+        return vendor
+
     def _line(self, event: Event, index: int) -> str:
         return self._progress.setdefault(index, Progress()).line(event)
 
@@ -142,7 +152,7 @@ class ChatStream(_Stream):
                 pieces = [{"index": number, **call} for number, call in enumerate(calls)]
                 chunks.append(self._delta(index, {"tool_calls": pieces}))
             last = self._delta(index, {}, text.finish_reason)
-            last["reasoner"] = vendor_object(job, solution, prices=self.prices, trace=trace_of(traces, index))
+            last["reasoner"] = self._vendor(index, text, job, solution, trace_of(traces, index))
             chunks.append(last)
         if self.include_usage:
             costs = [solution.cost for _, solution in results]
@@ -172,7 +182,7 @@ class CompletionStream(_Stream):
         for index, (job, solution) in enumerate(results):
             text = Text.of(solution)
             last = self._text(index, self._rest(index, "content", text.content), text.finish_reason)
-            last["reasoner"] = vendor_object(job, solution, prices=self.prices, trace=trace_of(traces, index))
+            last["reasoner"] = self._vendor(index, text, job, solution, trace_of(traces, index))
             chunks.append(last)
         if self.include_usage:
             costs = [solution.cost for _, solution in results]

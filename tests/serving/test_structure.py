@@ -184,3 +184,15 @@ def test_a_form_that_is_none_is_refused_by_its_field(fields: dict[str, Any], par
     error = refusal(lambda: only(**fields))
     assert (error.status, error.param) == (400, param)
     assert len(error.message) < 500
+
+
+@running
+async def test_text_that_was_streamed_of_a_lost_sequence_is_noted() -> None:
+    results = await answered(by_index("It is sunny."), chat(stream=True))
+    for sent, lost in (("It is", False), ("It rains", True)):
+        stream = ChatStream("r", 1, "m")
+        chunks = [stream.delta(sent), *stream.end(results)]
+        notes = chunks[-1]["reasoner"]["notes"]
+        assert any(note.startswith("lost: ") for note in notes) == lost
+        text = "".join(choice["delta"].get("content", "") for chunk in chunks for choice in chunk["choices"])
+        assert text == (sent if lost else "It is sunny.")
