@@ -1,5 +1,6 @@
 """`reasoner` as a client of `reasoner serve`."""
 
+import openai
 import pytest
 
 from reasoner import solve_sync
@@ -30,3 +31,32 @@ def test_thinking_comes_through() -> None:
     [sample] = solution.samples
     assert (sample.completion.thinking.strip(), sample.text) == ("hm, let me think", "The answer is 7")
     assert solution.cost.thinking_tokens > 0
+
+
+def test_text_that_passes_through_is_streamed_as_it_comes() -> None:
+    with serving(ScriptedEngine(says("7"), model=THINKER)) as server:
+        client = openai.OpenAI(base_url=server.base_url, api_key="none", max_retries=0)
+        asked = {
+            "model": "scripted thinker",
+            "messages": [{"role": "user", "content": "What is 3 + 4?"}],
+            "stream": True,
+        }
+        deltas = [chunk.choices[0].delta for chunk in client.chat.completions.create(**asked, n=2)]
+        pieces = [delta.content for delta in deltas if delta.content]
+        assert pieces.count(" answer") == 2
+        thoughts = [delta.model_extra["reasoning"] for delta in deltas if "reasoning" in (delta.model_extra or {})]
+        assert thoughts.count(" think") == 2
+        completion = client.completions.create(model="scripted thinker", prompt="What is 3 + 4?", stream=True)
+        assert [chunk.choices[0].text for chunk in completion][:3] == ["The", " answer", " is"]
+        response = client.responses.create(model="scripted thinker", input="What is 3 + 4?", stream=True)
+        assert [event.delta for event in response if event.type == "response.output_text.delta"] == [
+            "The",
+            " answer",
+            " is",
+            " 7",
+        ]
+        voted = [
+            chunk.choices[0].delta.content
+            for chunk in client.chat.completions.create(**{**asked, "model": "scripted thinker@vote8"})
+        ]
+        assert [piece for piece in voted if piece] == ["The answer is 7"]
