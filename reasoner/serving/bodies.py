@@ -3,6 +3,7 @@
 import difflib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -14,8 +15,8 @@ from reasoner.serving.errors import ApiError, valid_text
 B = TypeVar("B", bound=BaseModel)
 MAX_BODY: Final = 4 << 20
 """Bytes of a body."""
-MAX_DEPTH: Final = 64
-"""Levels of brackets in a body."""
+MAX_FIELDS: Final = 2048
+"""Fields of one object in a body."""
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -49,8 +50,6 @@ def _object(body: bytes) -> dict[str, Any]:
         text = body.decode()
     except UnicodeDecodeError as error:
         raise ApiError(400, f"the body is not UTF-8: byte {error.start} cannot be decoded") from None
-    if _depth(text) > MAX_DEPTH:
-        raise ApiError(400, f"the body is nested too deeply: at most {MAX_DEPTH} levels are allowed")
     try:
         document = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
         if _SURROGATE.search(text):
@@ -59,7 +58,9 @@ def _object(body: bytes) -> dict[str, Any]:
         raise ApiError(400, "the body holds half of a surrogate pair, which is not text: leave it out") from None
     except json.JSONDecodeError as error:
         raise ApiError(400, f"the body is not JSON: {error.msg} at character {error.pos + 1}") from None
-    except (ValueError, RecursionError):
+    except RecursionError:
+        raise ApiError(400, "the body is nested too deeply: send fewer levels of brackets") from None
+    except ValueError:
         # Python reads no integer of more than 4,300 digits.
         raise ApiError(400, "the body is not JSON that can be read: a number is too long") from None
     if not isinstance(document, dict):
@@ -67,30 +68,12 @@ def _object(body: bytes) -> dict[str, Any]:
     return document
 
 
-def _depth(text: str) -> int:
-    """The most levels of brackets outside strings; 0 where there are too few to be deep."""
-    if text.count("[") + text.count("{") <= MAX_DEPTH:
-        return 0
-    deepest = level = 0
-    quoted = escaped = False
-    for sign in text:
-        if quoted:
-            quoted, escaped = escaped or sign != '"', not escaped and sign == "\\"
-        elif sign == '"':
-            quoted = True
-        elif sign in "[{":
-            level += 1
-            deepest = max(deepest, level)
-        elif sign in "]}":
-            level -= 1
-    return deepest
-
-
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MAX_FIELDS:
+        raise ApiError(400, f"an object must have at most {MAX_FIELDS:,} fields (got {len(pairs):,})")
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
         raise ApiError(400, f"{shown(twice)} is given twice: keep one", param=_param([twice]))
     return fields
 

@@ -4,7 +4,7 @@ import re
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from reasoner.serving.errors import ApiError, api_error
 from reasoner.serving.requests import MAX_CHOICES, ChatRequest, CompletionRequest, Options
 from reasoner.serving.specs import build_client, client_spec, draws
 from reasoner.specs import Bare, Spec
-from reasoner.strategy import StopRule, Strategy
+from reasoner.strategy import CalibratedStrategy, StopRule, Strategy
 from reasoner.types import AnswerSpace, Message, Prompt, Question
 from reasoner.verifier import Verifier
 
@@ -132,8 +132,8 @@ def _jobs(request: ChatRequest | CompletionRequest, offer: Offer) -> list[Job]:
     if isinstance(request, ChatRequest):
         _refuse_tools(request, offer)
     options, notes = request.reasoner, list[str]()
-    alias = _alias(request, offer)
-    strategy = _strategy(options, alias, offer)
+    alias = _with_effort(_alias(request, offer), options, offer)
+    strategy = _strategy(options, alias)
     answer = _answer_kind(options, alias, strategy)
     strategy = _sampled(strategy, request, offer, notes, passes=answer == FREE and type(strategy) is _single())
     rated_by = _verifier_name(options, alias, strategy, offer, notes)
@@ -170,6 +170,13 @@ def _alias(request: ChatRequest | CompletionRequest, offer: Offer) -> Alias:
     raise ApiError(404, str(unknown), code="model_not_found", param="model")
 
 
+def _with_effort(alias: Alias, options: Options, offer: Offer) -> Alias:
+    """The alias `auto-EFFORT`, as its owner may have given it a profile, where an effort is all that is asked for."""
+    if options.effort is None or options.strategy or Spec.parse(alias.strategy).name == "auto":
+        return alias
+    return offer.aliases.get(f"auto-{options.effort}", Alias("auto"))
+
+
 def _refuse_tools(request: ChatRequest, offer: Offer) -> None:
     form = request.response_format
     if form and form.type != "text":
@@ -185,18 +192,14 @@ def _unsupported(param: str, what: str, offer: Offer) -> ApiError:
     return ApiError(400, f"{what} is not supported yet{by}", code="unsupported_parameter", param=param)
 
 
-def _strategy(options: Options, alias: Alias, offer: Offer) -> Strategy:
+def _strategy(options: Options, alias: Alias) -> Strategy:
     """The strategy, with the effort and the abstention that the request asks for."""
     added = {name: value for name in ("effort", "abstain_below") if (value := getattr(options, name)) is not None}
     if options.strategy:
         with _in_field("reasoner.strategy"):
             spec = client_spec(PASSED if options.strategy == "none" else options.strategy)
     else:
-        spec = Spec.parse(PASSED if alias.strategy == "none" else alias.strategy)
-        if options.effort and spec.name != "auto":
-            # The owner's own `auto` may have a profile.
-            own = offer.aliases.get(f"auto-{options.effort}")
-            spec = Spec.parse(own.strategy) if own else Spec("auto")
+        spec = Spec.parse(alias.strategy)
     if added and spec.name != "auto":
         name = next(iter(added))
         raise ApiError(400, f"reasoner.{name} is an option of the strategy auto, not of {spec.name}: leave it out",
@@ -275,6 +278,10 @@ def _sampled(
     if passes:
         asked = asked.over(SamplingParams(max_tokens=offer.sampling.max_tokens))
         asked = asked.over(SamplingParams(temperature=offer.sampling.temperature), SamplingParams(TEMPERATURE))
+    if isinstance(strategy, CalibratedStrategy) and strategy.measured_on:
+        if asked != SamplingParams():
+            notes.append("the sampling parameters of the request were not used: those of the calibration apply")
+        return strategy
     try:
         return _with_params(strategy, asked)
     except UsageError as error:
@@ -282,9 +289,15 @@ def _sampled(
         return strategy
 
 
+@lru_cache(maxsize=1024)
 def _with_params(strategy: Any, asked: SamplingParams) -> Any:
+    """The same strategy with these parameters where its spec sets none; cached, as its checks take half a millisecond.
+
+    Raises:
+        UsageError: they do not fit its options.
+    """
     inner = getattr(strategy, "of", None)
-    if is_dataclass(inner):
+    if inner is not None:
         return replace(strategy, of=_with_params(inner, asked))
     given = getattr(strategy, "params", None)
     if not isinstance(given, SamplingParams):

@@ -22,6 +22,8 @@ HEADER_SECONDS: Final = 30.0
 """Seconds in which the head of a request arrives, from the connection or its first byte."""
 IDLE_SECONDS: Final = 75
 """Seconds that a connection is kept between two requests."""
+LINGER_SECONDS: Final = 2.0
+"""Seconds in which what still arrives on a refused connection is dropped, so that its client gets to read why."""
 CUT_SECONDS: Final = 1.0
 """Seconds in which requests that are cut off may send their error, before their connections are closed."""
 
@@ -52,14 +54,16 @@ class Connection(H11Protocol):
     """A connection whose head must arrive in time, and that gets its errors in the form of the API."""
 
     _due: asyncio.TimerHandle | None = None
+    _refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._watch()
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self._watch()
+        if not self._refused:
+            super().data_received(data)
+            self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -69,6 +73,8 @@ class Connection(H11Protocol):
     def _watch(self) -> None:
         """Wait for a head that has begun, or for the first of a connection."""
         awaited = self.cycle is None or self.cycle.response_complete
+        if self._refused:
+            return
         if awaited and self._due is None:
             self._due = self.loop.call_later(HEADER_SECONDS, self._late)
         elif not awaited and self._due:
@@ -94,7 +100,11 @@ class Connection(H11Protocol):
                 h11.EndOfMessage(),
             ):
                 self.transport.write(self.conn.send(event) or b"")
-        self.transport.close()
+        self._refused = True
+        self.transport.write_eof()
+        if self._due:
+            self._due.cancel()
+        self._due = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
 
 
 class Stoppable(Protocol):

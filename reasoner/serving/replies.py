@@ -176,7 +176,7 @@ def vendor_object(
         "samples": votes.samples,
         "confidence": solution.confidence,
         "ended_by": solution.ended_by,
-        "reason": bounded(str(solution.error) if solution.error else solution.reason),
+        "reason": bounded(api_error(solution.error).message if solution.error else solution.reason),
         "cost": {
             "tokens": cost.tokens,
             "prompt_tokens": cost.prompt_tokens,

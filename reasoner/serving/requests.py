@@ -30,6 +30,7 @@ IGNORED: Final = (
 NO_LOGPROBS: Final = "the reply is chosen among whole completions"
 REFUSED_OF_CHAT: Final = {
     "audio": "replies are text",
+    "chat_template_kwargs": "use reasoning_effort to ask for more or less thinking",
     "function_call": "use tool_choice",
     "functions": "use tools",
     "logprobs": NO_LOGPROBS,
@@ -70,12 +71,12 @@ class Strict(BaseModel):
 class Limits(Strict):
     """A budget as an object, in the units of `Budget`."""
 
-    tokens: int | None = Field(None, ge=1, le=10**12)
-    generated: int | None = Field(None, ge=1, le=10**12)
-    samples: int | None = Field(None, ge=1, le=10**6)
-    seconds: float | None = Field(None, gt=0, le=10**6)
-    flops: float | None = Field(None, gt=0, le=10**24)
-    usd: float | None = Field(None, gt=0, le=10**6)
+    tokens: int | None = Field(default=None, ge=1, le=10**12)
+    generated: int | None = Field(default=None, ge=1, le=10**12)
+    samples: int | None = Field(default=None, ge=1, le=10**6)
+    seconds: float | None = Field(default=None, gt=0, le=10**6)
+    flops: float | None = Field(default=None, gt=0, le=10**24)
+    usd: float | None = Field(default=None, gt=0, le=10**6)
 
 
 class Options(Strict):
@@ -90,7 +91,7 @@ class Options(Strict):
     budget: Limits | Spec | None = None
     answer: Spec | None = None
     effort: Literal["low", "medium", "high"] | None = None
-    abstain_below: float | None = Field(None, ge=0, le=1)
+    abstain_below: float | None = Field(default=None, ge=0, le=1)
     stop: Spec | None = None
 
     @property
@@ -119,18 +120,18 @@ class Sampling(Strict):
     """
 
     model: Annotated[str, Field(min_length=1, max_length=512)]
-    n: int = Field(1, ge=1, le=MAX_CHOICES)
-    seed: int | None = Field(None, ge=-(2**63), le=2**63 - 1)
+    n: int = Field(default=1, ge=1, le=MAX_CHOICES)
+    seed: int | None = Field(default=None, ge=-(2**63), le=2**63 - 1)
     stream: bool = False
     stream_options: StreamOptions | None = None
-    temperature: float | None = Field(None, ge=0, le=2)
-    top_p: float | None = Field(None, gt=0, le=1)
-    top_k: int | None = Field(None, ge=-1, le=2**31 - 1)
-    min_p: float | None = Field(None, ge=0, le=1)
-    max_tokens: int | None = Field(None, ge=1, le=MAX_TOKENS)
-    presence_penalty: float | None = Field(None, ge=-2, le=2)
-    frequency_penalty: float | None = Field(None, ge=-2, le=2)
-    repetition_penalty: float | None = Field(None, gt=0, le=10)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    top_k: int | None = Field(default=None, ge=-1, le=2**31 - 1)
+    min_p: float | None = Field(default=None, ge=0, le=1)
+    max_tokens: int | None = Field(default=None, ge=1, le=MAX_TOKENS)
+    presence_penalty: float | None = Field(default=None, ge=-2, le=2)
+    frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
+    repetition_penalty: float | None = Field(default=None, gt=0, le=10)
     stop: Annotated[list[Annotated[Short, Field(min_length=1)]], Field(max_length=MAX_STOPS)] = []
     bad_words: Annotated[list[Annotated[Short, Field(min_length=1)]], Field(max_length=256)] = []
     logit_bias: Annotated[dict[str, Bias], Field(max_length=1024)] = {}
@@ -213,7 +214,7 @@ class Turn(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | Annotated[list[Part], Field(max_length=1000)] | None = None
+    content: str | Annotated[list[Part], Field(max_length=1000, fail_fast=True)] | None = None
     tool_calls: list[dict[str, JsonValue]] | None = None
     tool_call_id: Short | None = None
 
@@ -241,8 +242,8 @@ class ResponseFormat(Strict):
 class ChatRequest(Sampling):
     """A request of /v1/chat/completions."""
 
-    messages: Annotated[list[Turn], Field(min_length=1, max_length=MAX_TURNS)]
-    max_completion_tokens: int | None = Field(None, ge=1, le=MAX_TOKENS)
+    messages: Annotated[list[Turn], Field(min_length=1, max_length=MAX_TURNS, fail_fast=True)]
+    max_completion_tokens: int | None = Field(default=None, ge=1, le=MAX_TOKENS)
     modalities: list[Literal["text"]] = []
     reasoning_effort: Effort | None = None
     response_format: ResponseFormat | None = None
@@ -312,12 +313,12 @@ class ResponseRequest(Strict):
     """A request of /v1/responses for text; `chat` is the same request as a chat."""
 
     model: Annotated[str, Field(min_length=1, max_length=512)]
-    input: str | Annotated[list[Item], Field(min_length=1, max_length=MAX_TURNS)]
+    input: str | Annotated[list[Item], Field(min_length=1, max_length=MAX_TURNS, fail_fast=True)]
     instructions: str | None = None
     reasoning: Reasoning = Reasoning()
-    max_output_tokens: int | None = Field(None, ge=1, le=MAX_TOKENS)
-    temperature: float | None = Field(None, ge=0, le=2)
-    top_p: float | None = Field(None, gt=0, le=1)
+    max_output_tokens: int | None = Field(default=None, ge=1, le=MAX_TOKENS)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, gt=0, le=1)
     stream: bool = False
     user: Short | None = None
     metadata: Annotated[dict[str, Short], Field(max_length=16)] = {}

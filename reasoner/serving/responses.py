@@ -178,8 +178,9 @@ class ResponseStream:
     def _closed(self, status: str) -> list[dict[str, Any]]:
         if not self._open:
             return []
+        more: dict[str, Any] = {}
         if self._open == "reasoning":
-            item, name, more = _reasoning(self.id, self._thought), "response.reasoning_text.done", {}
+            item, name = _reasoning(self.id, self._thought), "response.reasoning_text.done"
         else:
             item, name, more = _message(self.id, self._text, status), "response.output_text.done", {"logprobs": []}
         [part] = item["content"]

@@ -58,8 +58,8 @@ class Progress:
         parts = [f"{self.samples:,} sample{'s' if self.samples != 1 else ''}"]
         parts += [f"{self.rated:,} rated"] if self.rated else []
         if leader := self.vote_state.leader:
-            parts.append(f"leading {printable(leader.text, limit=MAX_SHOWN)} ({self.vote_state.share:.0%})")
-        return valid_text(", ".join(parts).replace("%)", " %)"))
+            parts.append(f"leading {printable(leader.text, limit=MAX_SHOWN)} ({100 * self.vote_state.share:.0f} %)")
+        return valid_text(", ".join(parts))
 
 
 @dataclass(slots=True)

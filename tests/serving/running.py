@@ -69,8 +69,9 @@ def serving(
     keys: Sequence[Key] = (),
     offer: Offered | None = None,
     drain: float = PATIENCE,
+    wait: bool = True,
 ) -> Iterator[Server]:
-    """A server over the engine until the block ends."""
+    """A server over the engine until the block ends; without `wait`, the engine may still be starting."""
     at = listen("127.0.0.1", 0)
     ready, servers, reports = threading.Event(), list[Server](), list[BaseException]()
 
@@ -82,12 +83,16 @@ def serving(
             traces=RecentTraces(),
             report=lambda _number, failure: reports.append(failure),
         )
+        listener = Listener(make_app(service, Keys(keys)), at, service, drain=drain)
+        url = f"http://127.0.0.1:{at.getsockname()[1]}"
+        loop = asyncio.get_running_loop()
+        servers.append(Server(url, service, listener, loop, reports))
+        listening = asyncio.ensure_future(listener.serve())
+        if not wait:
+            loop.call_soon(ready.set)
         async with service:
-            listener = Listener(make_app(service, Keys(keys)), at, service, drain=drain)
-            url = f"http://127.0.0.1:{at.getsockname()[1]}"
-            servers.append(Server(url, service, listener, asyncio.get_running_loop(), reports))
-            asyncio.get_running_loop().call_soon(ready.set)
-            await listener.serve()
+            loop.call_soon(ready.set)
+            await listening
 
     def run() -> None:
         try:

@@ -1,0 +1,95 @@
+"""Free-form replies: the whole reply is the answer, the prompt is untouched, and strategies choose among them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasoner import Question, build, solve_sync
+from reasoner.answers import space_for
+from reasoner.engine import SampleRequest
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.errors import UsageError
+from reasoner.registry import entries
+from reasoner.types import Message
+from tests.helpers import Judge
+
+FREE = space_for("free", "")
+ASKED = "  Write a poem.\n"
+
+
+@given(st.text(st.characters()) | st.just("\ud800") | st.just("<think>"))
+def test_all_of_a_text_is_the_answer(text: str) -> None:
+    answer = FREE.read(text)
+    assert (answer is None) == (not text.strip())
+    if answer:
+        assert answer.text == text.strip()
+        assert len(answer.key) == 32
+        assert FREE.same(answer, answer)
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_answers_are_equal_if_their_texts_are(one_text: str, other_text: str) -> None:
+    first, second = FREE.read(one_text), FREE.read(other_text)
+    if first and second:
+        assert FREE.same(first, second) == (first.key == second.key) == (one_text.strip() == other_text.strip())
+
+
+def test_the_prompt_is_as_it_was_asked() -> None:
+    question = Question.of(ASKED, space="free", system="S", shots=[("a", "b")], history=[Message("user", "c")])
+    assert [message.content for message in question.prompt.messages] == ["S", "a", "b", "c", ASKED]
+    assert question.text == ASKED
+
+
+def test_there_are_no_options() -> None:
+    with pytest.raises(UsageError, match="no option of answer kind free named 'pattern'"):
+        space_for("free:pattern=x", "")
+
+
+def poem(request: SampleRequest) -> str:
+    """Each sample another poem; comparisons and choices name the second that is shown; a review finds nothing."""
+    asked = request.prompt.messages[-1].content
+    if "Review the answer" in asked:
+        return "Verdict: wrong" if request.prompt.messages[1].content == "poem 0" else "Verdict: correct"
+    if "mending" in asked:
+        return "a mended poem"
+    if "Better:" in asked:
+        return "Better: A" if "poem 2" in asked.partition("Answer B")[0] else "Better: B"
+    if "Best:" in asked or "consistent response is" in asked:
+        shown = asked.split("poem ")[1:]
+        number = 1 + [text[0] for text in shown].index("2")
+        return f"Best: {number}\nThe most consistent response is Response {number}"
+    return f"poem {request.index}"
+
+
+@pytest.mark.parametrize(
+    ("spec", "text"),
+    [
+        ("single", "poem 0"),
+        ("universal:n=4", "poem 2"),
+        ("gen_select:n=4", "poem 2"),
+        ("knockout:n=4", "poem 2"),
+        ("pairwise:n=4", "poem 2"),
+        ("best_of_n:n=4", "poem 3"),
+        ("refine:critic=self,rounds=2", "a mended poem"),
+        ("refine:rounds=1", "poem 0"),
+    ],
+)
+def test_a_strategy_of_free_form_chooses_a_whole_reply(spec: str, text: str) -> None:
+    strategy = build("strategy", spec)
+    judge = Judge(lambda candidate: 0.9 if candidate.text in (text, "poem 3") else 0.1)
+    question = Question.of(ASKED, space="free")
+    solution = solve_sync(question, strategy, ScriptedEngine(poem), verifier=judge if strategy.uses_verifier else None)
+    assert strategy.free_form
+    assert solution.text == text
+    assert solution.answer
+    assert solution.answer.text == text
+    assert solution.vote_state.leader == solution.answer
+
+
+def test_strategies_that_count_equal_answers_do_not_claim_free_form() -> None:
+    built = {name: build("strategy", name) for name in entries("strategy")}
+    free = {name for name, strategy in built.items() if getattr(strategy, "free_form", False)}
+    assert free == {"single", "best_of_n", "refine", "universal", "gen_select", "knockout", "pairwise"}
+    for spec in ("best_of_n:selector=weighted", "refine:selector=majority", "best_of_n:of=self_consistency"):
+        assert not build("strategy", spec).free_form
+    assert build("strategy", "best_of_n:of=refine(critic=self)").free_form

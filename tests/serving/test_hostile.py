@@ -1,0 +1,232 @@
+"""Input from strangers: each gets a 4xx of the API's own form, and nothing of it reaches a log or holds a turn."""
+
+import json
+import socket
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from reasoner.engines.simulated import SimulatedEngine
+from reasoner.serving import listener
+from reasoner.serving.config import Limits
+from reasoner.serving.limits import Key
+from tests.serving.running import PATIENCE, Server, serving
+
+KEY = "alice-0123456789"
+JSON = {"Content-Type": "application/json"}
+ROUTES = ("chat/completions", "completions", "responses", "reasoner/estimate")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with serving(SimulatedEngine(), Limits(body_bytes=10_000, body_seconds=0.2)) as running:
+        yield running
+        assert running.reports == []
+
+
+def error_of(response: httpx.Response) -> dict[str, object]:
+    """The error object of a response, which must have nothing else."""
+    document = response.json()
+    assert set(document) == {"error"}
+    assert set(document["error"]) == {"message", "type", "param", "code"}
+    error: dict[str, object] = document["error"]
+    assert error["message"]
+    assert "Traceback" not in response.text
+    assert "\n" not in str(error["message"])
+    return error
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"\xff\xfe", 400),
+        (b"[" * 5000, 400),
+        (b'{"a":' * 1500 + b"1" + b"}" * 1500, 400),
+        (b'{"model": "simulated", "messages": "' + b"x" * 5, 400),
+        (b'{"model": "\\ud800", "messages": [{"role": "user", "content": "\\udfff"}]}', 400),
+        (b'{"model": NaN}', 400),
+        (b'{"n": 1' + b"0" * 5000 + b"}", 400),
+        (b"null", 400),
+        (b"x" * 20_000, 413),
+        (b"x" * 200_000, 413),
+    ],
+    ids=range(11),
+)
+def test_a_body_that_cannot_be_read(server: Server, route: str, body: bytes, status: int) -> None:
+    try:
+        response = httpx.post(f"{server.base_url}/{route}", content=body, headers=JSON)
+    except (httpx.WriteError, httpx.ReadError):
+        # A body of twenty times the limit is not read to its end.
+        assert len(body) > 4 * 10_000
+        return
+    assert response.status_code == status
+    error_of(response)
+
+
+def exchanged(server: Server, sent: bytes, *, half_close: bool = False) -> bytes:
+    """All that comes back on a connection of its own, until the server closes it."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
+        got = bytearray()
+        try:
+            connection.sendall(sent)
+            if half_close:
+                connection.shutdown(socket.SHUT_WR)
+            while part := connection.recv(1 << 16):
+                got += part
+        except (ConnectionResetError, BrokenPipeError):
+            pass
+        return bytes(got)
+
+
+def test_a_huge_body_that_is_only_announced_is_refused_at_once(server: Server) -> None:
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    got = exchanged(server, head + b"Content-Length: 99999999999\r\n\r\n")
+    assert got.startswith(b"HTTP/1.1 413 ")
+    assert b"at most 10,000 bytes are allowed" in got
+    waiting = exchanged(server, head + b"Content-Length: 20000\r\nExpect: 100-continue\r\n\r\n")
+    assert waiting.startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_slow_body_is_given_up(server: Server) -> None:
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    got = exchanged(server, head + b'Content-Length: 100\r\n\r\n{"model"')
+    assert got.startswith(b"HTTP/1.1 408 ")
+    assert b"the body did not arrive within 0.2 s" in got
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /health HT"], ids=["silent", "half a head"])
+def test_a_slow_head_is_given_up(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "HEADER_SECONDS", 0.05)
+    with serving(SimulatedEngine()) as server:
+        assert exchanged(server, sent).startswith(b"HTTP/1.1 408 ")
+        with httpx.Client(base_url=server.url) as client:
+            for _ in range(3):
+                assert client.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /health HTTP/1.1\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"y" * 60) for n in range(30_000)) + b"\r\n",
+        b"GET /" + b"x" * 2_000_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"\r\n\r\n\r\nnonsense\r\n\r\n",
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+    ids=["headers", "path", "TLS", "nonsense", "length", "smuggling"],
+)
+def test_what_is_not_http_gets_an_error_of_the_api(server: Server, sent: bytes) -> None:
+    got = exchanged(server, sent)
+    assert got.startswith(b"HTTP/1.1 4")
+    error = json.loads(got.partition(b"\r\n\r\n")[2])["error"]
+    assert error["type"] == "invalid_request_error"
+
+
+def test_a_client_that_closes_its_half_is_gone(server: Server) -> None:
+    body = b'{"model": "simulated", "messages": [{"role": "user", "content": "hm"}]}'
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    exchanged(server, head + b"Content-Length: %d\r\n\r\n" % (len(body) + 5) + body, half_close=True)
+    assert httpx.get(f"{server.url}/health").status_code == 200
+    assert server.service.turns.running == 0
+
+
+def test_routes_and_methods_that_there_are_not(server: Server) -> None:
+    for method, path, status in (("GET", "/v1", 404), ("DELETE", "/v1/models", 405), ("GET", "/v1/responses", 405)):
+        response = httpx.request(method, server.url + path)
+        assert response.status_code == status
+        error_of(response)
+    assert httpx.get(f"{server.url}/v1/responses").headers["Allow"] == "POST"
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
+def test_a_page_of_a_browser_cannot_ask_without_permission(server: Server, kind: str) -> None:
+    """Only these types are sent to another origin without a question beforehand, which no route here answers."""
+    response = httpx.post(f"{server.base_url}/chat/completions", content=b"{}", headers={"Content-Type": kind})
+    assert response.status_code == 415
+    assert "Content-Type: application/json" in str(error_of(response)["message"])
+    assert httpx.options(f"{server.base_url}/chat/completions").status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200), ("localhost:8000", 200), ("127.0.0.1:1", 200), ("[::1]:8000", 200), ("[::1]", 200),
+        ("evil.example", 403), ("evil.example:8000", 403), ("127.0.0.1.evil.example", 403), ("", 403),
+    ],
+)  # fmt: skip
+def test_a_server_without_keys_has_no_other_name(server: Server, host: str, status: int) -> None:
+    response = httpx.get(f"{server.base_url}/models", headers={"Host": host})
+    assert response.status_code == status
+
+
+def test_a_server_with_keys_may_have_any_name() -> None:
+    with serving(SimulatedEngine(), keys=[Key.of(KEY, "alice")]) as server:
+        headers = {"Host": "reasoner.example", "Authorization": f"Bearer {KEY}"}
+        assert httpx.get(f"{server.base_url}/models", headers=headers).status_code == 200
+
+
+def test_keys_are_in_no_reply(capfd: pytest.CaptureFixture[str]) -> None:
+    with serving(SimulatedEngine(), keys=[Key.of(KEY, "alice")]) as server:
+        seen = []
+        for headers in ({}, {"Authorization": "Bearer wrong-key-0123"}, {"Authorization": f"Bearer {KEY}"}):
+            for method, path in (("GET", "/"), ("GET", "/metrics"), ("GET", f"/v1/models/{KEY[:3]}"), ("PUT", "/v1/x")):
+                response = httpx.request(method, server.url + path, headers=headers)
+                seen.append(response.text + str(response.headers))
+        assert KEY not in "".join(seen)
+        assert "wrong-key-0123" not in "".join(seen)
+    captured = capfd.readouterr()
+    assert captured.out + captured.err == ""
+
+
+any_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=10,
+)
+MESSAGES = [{"role": "user", "content": "What is 3 + 4?"}]
+FIELDS = (
+    "n", "seed", "stream", "temperature", "top_p", "max_tokens", "stop", "logit_bias", "reasoner", "messages", "model",
+    "reasoning_effort", "tools", "response_format", "user", "metadata", "stream_options", "presence_penalty",
+)  # fmt: skip
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), any_json, max_size=4))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_field_may_hold_anything(server: Server, fields: dict[str, object]) -> None:
+    body = json.dumps({"model": "simulated", "messages": MESSAGES, "max_tokens": 8, **fields}).encode()
+    response = httpx.post(f"{server.base_url}/chat/completions", content=body, headers=JSON)
+    assert response.status_code in {200, 400, 404, 413}
+    if response.status_code != 200:
+        error_of(response)
+
+
+SPECS = (
+    "auto:profile=/etc/passwd", "single:lora=/tmp", "best_of_n(n=4,of=single:lora=x)", "self_consistency:n=100000000",
+    "mcts:simulations=1000000", "self_consistency(n=1000,of=self_consistency:n=1000)", "nothing", "single:max_tokens=-1",
+    "refine:rounds=100000", "(((((", "x" * 5000,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=range(len(SPECS)))
+def test_a_spec_from_a_stranger_reads_nothing_and_stays_small(server: Server, spec: str) -> None:
+    body = {"model": "simulated", "messages": MESSAGES, "reasoner": {"strategy": spec}}
+    for route in ("chat/completions", "reasoner/estimate"):
+        response = httpx.post(f"{server.base_url}/{route}", json=body)
+        assert response.status_code == 400
+        error_of(response)
+
+
+def test_nothing_that_a_server_said_or_was_sent_is_on_the_terminal(
+    server: Server, capfd: pytest.CaptureFixture[str]
+) -> None:
+    exchanged(server, b"nonsense\r\n\r\n")
+    exchanged(server, b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n\r\n", half_close=True)
+    httpx.post(f"{server.base_url}/chat/completions", content=b"{", headers=JSON)
+    captured = capfd.readouterr()
+    assert captured.out + captured.err == ""

@@ -1,0 +1,250 @@
+"""Clients that leave, and a server that stops: plans are cancelled, turns are free, and everybody gets an answer."""
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import httpx
+import openai
+import pytest
+from openai.types.chat import ChatCompletionMessageParam
+
+from reasoner.engine import SampleRequest
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.engines.simulated import SimulatedEngine
+from reasoner.serving import streams
+from reasoner.serving.config import Limits
+from reasoner.serving.limits import Key
+from tests.helpers import says
+from tests.serving.running import PATIENCE, Server, serving
+
+ASKED: list[ChatCompletionMessageParam] = [{"role": "user", "content": "How many?"}]
+NEVER = "never"
+
+
+@dataclass(slots=True)
+class Gate:
+    """A pause that holds each sample, until it is let go or cancelled; those of the question "never" wait for ever."""
+
+    held: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    cancelled: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    waiting: list[tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]] = field(default_factory=list)
+
+    async def __call__(self, request: SampleRequest) -> None:
+        loop = asyncio.get_running_loop()
+        ticket = loop.create_future()
+        self.waiting.append((loop, ticket))
+        self.held.release()
+        try:
+            await ticket
+        except asyncio.CancelledError:
+            self.cancelled.release()
+            raise
+
+    def wait(self, count: int) -> None:
+        """Wait until so many more samples are held."""
+        for _ in range(count):
+            assert self.held.acquire(timeout=PATIENCE)
+
+    def wait_cancelled(self, count: int) -> None:
+        """Wait until so many more samples were cancelled."""
+        for _ in range(count):
+            assert self.cancelled.acquire(timeout=PATIENCE)
+
+    def open(self) -> None:
+        """Let go of all that are held."""
+        for loop, ticket in self.waiting:
+            loop.call_soon_threadsafe(lambda ticket=ticket: ticket.done() or ticket.set_result(None))
+        self.waiting.clear()
+
+
+def gated() -> tuple[ScriptedEngine, Gate]:
+    gate = Gate()
+    return ScriptedEngine(says("7"), pause=gate), gate
+
+
+def idle(server: Server) -> bool:
+    """Whether nothing is reserved, running or waiting."""
+    service = server.service
+    return not (service.turns.running or service.turns.queued or service.day.ledger.reserved.tokens)
+
+
+async def settled(server: Server) -> None:
+    """Wait until the work of all requests has ended."""
+    while server.service._tasks:
+        await asyncio.wait(set(server.service._tasks))
+
+
+def post(server: Server, body: dict[str, object]) -> socket.socket:
+    """A connection on which a chat was asked for, and whose reply nobody has read."""
+    sent = json.dumps({"model": "scripted", "messages": ASKED, **body}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(sent)}\r\n\r\n"
+    connection = socket.create_connection(("127.0.0.1", server.port))
+    connection.sendall(head.encode() + sent)
+    return connection
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_leaves_takes_its_samples_along(stream: bool) -> None:
+    engine, gate = gated()
+    with serving(engine) as server:
+        with post(server, {"model": "scripted@vote8", "stream": stream}):
+            gate.wait(8)
+            assert not idle(server)
+        gate.wait_cancelled(8)
+        server.run(settled(server))
+        assert idle(server)
+        spent = server.service.day.ledger.settled
+        assert spent.samples == 8
+        assert spent.tokens == sum(usage.prompt_tokens for usage in engine.usage)
+        text = server.service.metrics.text().decode()
+        assert 'reasoner_requests_total{outcome="cancelled",strategy="self_consistency"} 1.0' in text
+        assert f'reasoner_tokens_total{{kind="prompt"}} {float(spent.prompt_tokens)}' in text
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_leaves_the_queue_leaves_no_gap(stream: bool) -> None:
+    engine, gate = gated()
+    with serving(engine, Limits(max_concurrent=1, queue=1)) as server:
+        first = post(server, {})
+        gate.wait(1)
+        queued = post(server, {"stream": stream})
+        server.run(until(lambda: server.service.turns.queued == 1))
+        with openai.OpenAI(base_url=server.base_url, api_key="none", max_retries=0) as asking:
+            with pytest.raises(openai.RateLimitError) as refused:
+                asking.chat.completions.create(model="scripted", messages=ASKED, stream=stream)
+            assert int(refused.value.response.headers["Retry-After"]) >= 1
+            queued.close()
+            server.run(until(lambda: server.service.turns.queued == 0))
+            first.close()
+            gate.wait_cancelled(1)
+            server.run(settled(server))
+            assert idle(server)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Wait until the server's loop has made it true."""
+    while not true():
+        await asyncio.sleep(0)
+
+
+def test_progress_arrives_while_others_are_drawn() -> None:
+    engine, gate = gated()
+    with serving(engine) as server, post(server, {"model": "scripted@vote8", "stream": True}) as connection:
+        gate.wait(8)
+        loop, first = gate.waiting.pop(0)
+        loop.call_soon_threadsafe(first.set_result, None)
+        with connection.makefile("rb") as file:
+            line = next(line for line in file if b"1 sample" in line)
+            assert b'"content":"The answer' not in line
+            gate.open()
+            assert any(b"[DONE]" in line for line in file)
+
+
+def test_silence_is_filled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "KEEP_ALIVE", 0.01)
+    engine, gate = gated()
+    with serving(engine) as server, post(server, {"stream": True}) as connection, connection.makefile("rb") as file:
+        gate.wait(1)
+        assert b": keep-alive\n" in file
+        gate.open()
+        assert any(b"The answer is 7" in line for line in file)
+
+
+def test_a_client_that_reads_nothing_holds_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it is sent waits for it; the request itself has ended, and then its stream does."""
+    monkeypatch.setattr(streams, "SEND_SECONDS", 0.1)
+    engine = ScriptedEngine(lambda request: "word " * 2_000_000)
+    with serving(engine) as server, post(server, {"stream": True, "max_tokens": 2_000_001}):
+        server.run(until(lambda: server.service.day.ledger.settled.samples == 1))
+        server.run(settled(server))
+        assert idle(server)
+        server.run(until(lambda: not server.listener._server.server_state.tasks))
+
+
+def test_a_server_that_stops_lets_requests_end() -> None:
+    engine, gate = gated()
+    with serving(engine) as server, openai.OpenAI(base_url=server.base_url, api_key="none", max_retries=0) as asking:
+        reply: list[str | None] = []
+
+        def ask() -> None:
+            reply.append(asking.chat.completions.create(model="scripted", messages=ASKED).choices[0].message.content)
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        gate.wait(1)
+        server.stop()
+        server.run(until(lambda: server.service.state == "draining"))
+        gate.open()
+        thread.join(PATIENCE)
+        assert reply == ["The answer is 7"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_server_that_stops_at_once_says_so(stream: bool) -> None:
+    engine, gate = gated()
+    with serving(engine) as server, post(server, {"stream": stream}) as connection:
+        gate.wait(1)
+        server.stop()
+        server.stop()
+        gate.wait_cancelled(1)
+        with connection.makefile("rb") as file:
+            said = file.read()
+        assert (b"503" in said.splitlines()[0]) is not stream
+        assert b"the server is stopping: try again later" in said
+
+
+def test_a_drain_that_takes_too_long_is_cut_off() -> None:
+    engine, gate = gated()
+    with serving(engine, drain=0) as server, post(server, {}):
+        gate.wait(1)
+        server.stop()
+        gate.wait_cancelled(1)
+
+
+def test_it_is_ready_only_after_the_engine_has_started() -> None:
+    """Before that, /health and requests get a 503; the address answers already."""
+    state = threading.Event()
+
+    class Slow(SimulatedEngine):
+        async def start(self) -> None:
+            await asyncio.to_thread(state.wait, PATIENCE)
+
+    with serving(Slow(), wait=False) as server:
+        health = httpx.get(f"{server.url}/health")
+        assert (health.status_code, health.json()) == (503, {"status": "starting"})
+        refused = httpx.get(f"{server.base_url}/models")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "starting")
+        state.set()
+        server.run(until(lambda: server.service.state == "ready"))
+        assert httpx.get(f"{server.url}/health").status_code == 200
+
+
+def test_a_key_with_many_requests_does_not_hold_up_another() -> None:
+    engine, gate = gated()
+    alice, bob = "alice-0123456789", "bob-0123456789"
+    keys = [Key.of(alice, "alice"), Key.of(bob, "bob")]
+    order: list[str] = []
+
+    def ask(server: Server, key: str) -> None:
+        with openai.OpenAI(base_url=server.base_url, api_key=key, max_retries=0) as asking:
+            asking.chat.completions.create(model="scripted", messages=ASKED)
+        order.append(key)
+
+    with serving(engine, Limits(max_concurrent=1), keys=keys) as server:
+        threads = []
+        for count, key in enumerate([alice, alice, alice, bob]):
+            threads.append(threading.Thread(target=ask, args=(server, key)))
+            threads[-1].start()
+            server.run(until(lambda count=count: server.service.turns.queued == count))  # type: ignore[misc]
+        for count in range(1, 5):
+            gate.wait(1)
+            gate.open()
+            threads_done = count
+            server.run(until(lambda done=threads_done: server.service.day.ledger.settled.samples >= done))  # type: ignore[misc]
+        for thread in threads:
+            thread.join(PATIENCE)
+    assert order.index(bob) < 3

@@ -1,0 +1,271 @@
+"""What the server reads: OpenAI's requests, and errors in its form for everything else."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasoner.budget import Budget
+from reasoner.serving.bodies import MAX_BODY
+from reasoner.serving.errors import ApiError
+from reasoner.serving.requests import (
+    IGNORED,
+    REFUSED_OF_CHAT,
+    ChatRequest,
+    CompletionRequest,
+    ResponseRequest,
+    read_chat,
+    read_completion,
+    read_response,
+)
+from reasoner.types import Message, SamplingParams
+from tests.serving.asking import BODY, chat, completion, encoded, refusal
+
+READERS: list[Callable[[bytes], object]] = [read_chat, read_completion, read_response]
+
+
+def test_a_plain_request_is_read() -> None:
+    request = chat()
+    assert (request.model, request.n, request.stream, request.include_usage) == ("m", 1, False, False)
+    assert request.turns == (Message("user", "How many?"),)
+    assert request.params == SamplingParams()
+    assert request.thinking is None
+
+
+def test_sampling_parameters_have_openais_names_and_vllms() -> None:
+    request = chat(
+        temperature=0, top_p=0.5, top_k=-1, min_p=0.1, max_tokens=9, stop="\n", presence_penalty=1, frequency_penalty=-1,
+        repetition_penalty=1.1, logit_bias={"7": -100, "3": 5}, bad_words=["x"],
+    )  # fmt: skip
+    assert request.params == SamplingParams(
+        temperature=0, top_p=0.5, top_k=0, min_p=0.1, max_tokens=9, stop=("\n",), presence_penalty=1,
+        frequency_penalty=-1, repetition_penalty=1.1, logit_bias=((3, 5), (7, -100)), bad_words=("x",),
+    )  # fmt: skip
+    assert chat(stop=["a", "b"]).params.stop == ("a", "b")
+    assert chat(max_tokens=9, max_completion_tokens=5).params.max_tokens == 5
+
+
+@pytest.mark.parametrize(
+    ("effort", "level"), [("none", "none"), ("minimal", "low"), ("medium", "medium"), ("xhigh", "high"), (None, None)]
+)
+def test_the_effort_is_a_thinking_level(effort: str | None, level: str | None) -> None:
+    assert chat(reasoning_effort=effort).thinking == level
+
+
+def test_turns_may_be_parts_of_text_and_what_clients_send_back() -> None:
+    parts = [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]
+    turns = [
+        {"role": "developer", "content": "Be brief."},
+        {"role": "user", "content": parts, "name": "ada"},
+        {"role": "assistant", "content": "ok", "refusal": None, "reasoning_content": "hm", "annotations": []},
+        {"role": "user", "content": "so?"},
+    ]
+    assert chat(messages=turns).turns == (
+        Message("system", "Be brief."),
+        Message("user", "one\ntwo"),
+        Message("assistant", "ok"),
+        Message("user", "so?"),
+    )
+
+
+def test_null_is_as_good_as_a_field_that_is_left_out() -> None:
+    plain = chat()
+    assert chat(**dict.fromkeys([*ChatRequest.model_fields.keys() - {"model", "messages", "seed"}])) == plain
+
+
+@pytest.mark.parametrize("field", [*IGNORED, "metadata", "store"])
+def test_some_of_openais_fields_have_no_effect(field: str) -> None:
+    assert chat(**{field: {"a": "b"}}) == chat()
+
+
+@pytest.mark.parametrize("field", REFUSED_OF_CHAT)
+def test_others_are_refused_unless_they_ask_for_nothing(field: str) -> None:
+    error = refusal(lambda: chat(**{field: True}))
+    assert (error.status, error.param, error.code) == (400, field, "unsupported_parameter")
+    assert chat(**{field: None}) == chat(**{field: False}) == chat()
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "says"),
+    [
+        ({"temprature": 1}, "temprature", "did you mean temperature?"),
+        ({"zzz": 1}, "zzz", "there are: bad_words,"),
+        ({"reasoner": {"strategie": "x"}}, "reasoner.strategie", "did you mean strategy?"),
+        ({"reasoner": {"budget": {"token": 1}}}, "reasoner.budget.token", "did you mean tokens?"),
+        ({"reasoner": {"budget": {"tokens": 0}}}, "reasoner.budget.tokens", "greater than or equal to 1 (got 0)"),
+        ({"reasoner": "vote"}, "reasoner", "(got 'vote')"),
+        ({"reasoner": {"abstain_below": 2}}, "reasoner.abstain_below", "less than or equal to 1"),
+        ({"n": 0}, "n", "(got 0)"),
+        ({"n": 1000}, "n", "less than or equal to 128"),
+        ({"n": True}, "n", "(got True)"),
+        ({"n": 1.0}, "n", "valid integer"),
+        ({"temperature": "1"}, "temperature", "it must be a valid number (got '1')"),
+        ({"temperature": 3}, "temperature", "less than or equal to 2"),
+        ({"max_tokens": 10**30}, "max_tokens", "less than or equal to"),
+        ({"seed": 2**63}, "seed", "less than or equal to"),
+        ({"stop": [""]}, "stop[0]", "at least 1 character"),
+        ({"stop": ["x"] * 99}, "stop", "at most 16"),
+        ({"logit_bias": {"a": 1}}, "logit_bias", "must be a token id"),
+        ({"logit_bias": {"1": 101}}, "logit_bias", "less than or equal to 100"),
+        ({"messages": []}, "messages", "at least 1 item"),
+        ({"messages": None}, "messages", "is missing"),
+        ({"messages": "hello"}, "messages", "(got 'hello')"),
+        ({"messages": [{"role": "robot", "content": "x"}]}, "messages[0].role", "(got 'robot')"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
+            "messages[0].content[0]",
+            "'image_url' is not supported: this server reads text only",
+        ),
+        ({"reasoning_effort": "huge"}, "reasoning_effort", "'none', 'minimal', 'low'"),
+        ({"stream_options": {"include_usage": True}}, None, "no effect without stream"),
+        ({"stream": True, "stream_options": {"usage": True}}, "stream_options.usage", "include_usage"),
+        ({"modalities": ["audio"]}, "modalities[0]", "'text'"),
+    ],
+)
+def test_what_does_not_fit_is_named(fields: dict[str, Any], param: str | None, says: str) -> None:
+    error = refusal(lambda: chat(**fields))
+    assert (error.status, error.type, error.param) == (400, "invalid_request_error", param)
+    assert says in error.message
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "says"),
+    [
+        (b"", 400, "not JSON"),
+        (b"{", 400, "not JSON"),
+        (b"[]", 400, "must be a JSON object (got a list)"),
+        (b"\xff\xfe", 400, "not UTF-8: byte 0"),
+        (b'{"n": NaN}', 400, "NaN is not a number"),
+        (b'{"n": -Infinity}', 400, "-Infinity is not a number"),
+        (b'{"n": ' + b"9" * 5000 + b"}", 400, "a number is too long"),
+        (b'{"n": 1, "n": 2}', 400, "'n' is given twice"),
+        (b'{"model": "\\ud800"}', 400, "half of a surrogate pair"),
+        (b'{"\\udc00": 1}', 400, "half of a surrogate pair"),
+        (b'{"model":' * 50_000 + b"1" + b"}" * 50_000, 400, "nested too deeply"),
+        (b'{"model":' + b"[" * 100_000 + b"]" * 100_000 + b"}", 400, "nested too deeply"),
+        (b"{" + b",".join(b'"%d":1' % n for n in range(3000)) + b"}", 400, "at most 2,048 fields"),
+        (b'{"model": "' + b"x" * MAX_BODY + b'"}', 413, "at most"),
+    ],
+    ids=lambda value: str(value)[:24],
+)
+def test_what_is_no_request_at_all_is_refused(body: bytes, status: int, says: str) -> None:
+    for read in READERS:
+        error = refusal(lambda read=read: read(body))  # type: ignore[misc]
+        assert error.status == status
+        assert says in error.message
+
+
+@pytest.mark.parametrize("levels", [10, 200, 400])
+def test_deep_tools_are_read_or_refused(levels: int) -> None:
+    deep: Any = 1
+    for _ in range(levels):
+        deep = {"properties": [deep]}
+    try:
+        assert chat(tools=[deep]).tools == [deep]
+    except ApiError as error:
+        assert error.status == 400  # noqa: PT017 # either will do
+
+
+def test_a_pair_of_surrogates_is_a_character() -> None:
+    body = encoded({**BODY, "messages": [{"role": "user", "content": "😀"}]})
+    assert b"\\ud83d\\ude00" in body
+    assert read_chat(body).turns[0].content == "😀"
+
+
+def test_the_budget_of_a_request_is_an_object_or_text() -> None:
+    assert chat(reasoner={"budget": {"tokens": 4000, "usd": 0.1}}).reasoner.limits == Budget(tokens=4000, usd=0.1)
+    assert chat(reasoner={"budget": "tokens=4k,seconds=3"}).reasoner.limits == Budget(tokens=4000, seconds=3)
+    assert chat(reasoner={}).reasoner.limits is None
+
+
+def test_raw_prompts() -> None:
+    assert completion().prompt == ["Once"]
+    assert completion(prompt=["a", "b"], best_of=1, echo=False).prompt == ["a", "b"]
+    assert "token ids" in refusal(lambda: completion(prompt=[1, 2])).message
+    assert "at least one character" in refusal(lambda: completion(prompt="")).message
+    assert refusal(lambda: completion(best_of=4)).param == "best_of"
+    assert refusal(lambda: completion(suffix="x")).param == "suffix"
+
+
+def response(**fields: Any) -> ResponseRequest:
+    return read_response(encoded({"model": "m", "input": "Hi", **fields}))
+
+
+def test_a_response_is_a_chat() -> None:
+    request = response(
+        instructions="Be brief.", reasoning={"effort": "high", "summary": "auto"}, max_output_tokens=7, temperature=1,
+        top_p=0.5, reasoner={"strategy": "universal"}, metadata={"a": "b"}, store=False,
+    )  # fmt: skip
+    asked = request.chat
+    assert asked.turns == (Message("system", "Be brief."), Message("user", "Hi"))
+    assert (asked.thinking, asked.reasoner.strategy) == ("high", "universal")
+    assert asked.params == SamplingParams(temperature=1, top_p=0.5, max_tokens=7)
+    assert request.metadata == {"a": "b"}
+
+
+def test_the_input_of_a_response_may_be_items_with_earlier_replies() -> None:
+    items = [
+        {"role": "user", "content": "One?"},
+        {"type": "reasoning", "id": "rs", "summary": []},
+        {"type": "message", "role": "assistant", "id": "x", "status": "completed",
+         "content": [{"type": "output_text", "text": "Yes.", "annotations": []}]},
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Two?"}]},
+    ]  # fmt: skip
+    turns = response(input=items).chat.turns
+    assert turns == (Message("user", "One?"), Message("assistant", "Yes."), Message("user", "Two?"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"store": True}, "store"),
+        ({"previous_response_id": "x"}, "previous_response_id"),
+        ({"background": True}, "background"),
+        ({"input": [{"type": "function_call_output", "role": "user"}]}, "input[0].type"),
+        ({"input": []}, "input"),
+        ({"inputs": "x"}, "inputs"),
+    ],
+)
+def test_a_response_keeps_nothing(fields: dict[str, Any], param: str) -> None:
+    assert refusal(lambda: response(**fields)).param == param
+
+
+def test_the_form_of_a_response_is_that_of_a_chat() -> None:
+    form = {"type": "json_schema", "name": "n", "schema": {}}
+    asked = response(text={"format": form, "verbosity": "low"}).chat.response_format
+    assert asked
+    assert (asked.type, asked.json_schema) == ("json_schema", {"name": "n", "schema": {}})
+    assert refusal(lambda: response(text={"format": {"type": "xml"}}).chat).param == "text.format.type"
+
+
+NAMES = sorted({*ChatRequest.model_fields, *CompletionRequest.model_fields, *ResponseRequest.model_fields, "zzz"})
+VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()) | st.just("\ud800"),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(NAMES) | st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+BODIES = st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=8).map(
+    lambda fields: {"model": "m", "messages": BODY["messages"], **fields}
+)
+
+
+@given(st.one_of(BODIES.map(lambda body: json.dumps(body).encode()), VALUES.map(encoded), st.binary()))
+def test_any_body_is_read_or_refused(body: bytes) -> None:
+    for read in READERS:
+        try:
+            request = read(body)
+            if isinstance(request, ResponseRequest):
+                request = request.chat
+        except ApiError as error:
+            refused = error
+            refusal(lambda refused=refused: raising(refused))  # type: ignore[misc]
+        else:
+            assert isinstance(request, ChatRequest | CompletionRequest)
+            assert request.params
+
+
+def raising(error: ApiError) -> None:
+    raise error

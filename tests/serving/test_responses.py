@@ -1,0 +1,126 @@
+"""Replies of /v1/responses, whole and as events, in the types of OpenAI's client."""
+
+from typing import Any
+
+from openai.types import responses
+from openai.types.responses import Response
+
+from reasoner.engines.scripted import THINKER, ScriptedEngine
+from reasoner.errors import PromptTooLong
+from reasoner.serving.errors import ApiError
+from reasoner.serving.requests import ResponseRequest, read_response
+from reasoner.serving.responses import ResponseStream, response_object
+from tests.helpers import says
+from tests.running import running
+from tests.serving.asking import answered, encoded, refusal
+from tests.serving.openai_types import read_as
+from tests.serving.test_replies import job, solved
+
+EVENTS = {
+    "response.created": responses.ResponseCreatedEvent,
+    "response.in_progress": responses.ResponseInProgressEvent,
+    "response.output_item.added": responses.ResponseOutputItemAddedEvent,
+    "response.output_item.done": responses.ResponseOutputItemDoneEvent,
+    "response.content_part.added": responses.ResponseContentPartAddedEvent,
+    "response.content_part.done": responses.ResponseContentPartDoneEvent,
+    "response.reasoning_text.delta": responses.ResponseReasoningTextDeltaEvent,
+    "response.reasoning_text.done": responses.ResponseReasoningTextDoneEvent,
+    "response.output_text.delta": responses.ResponseTextDeltaEvent,
+    "response.output_text.done": responses.ResponseTextDoneEvent,
+    "response.completed": responses.ResponseCompletedEvent,
+    "response.incomplete": responses.ResponseIncompleteEvent,
+    "response.failed": responses.ResponseFailedEvent,
+}
+
+
+def asked(**fields: Any) -> ResponseRequest:
+    return read_response(encoded({"model": "m", "input": "How many?", **fields}))
+
+
+def checked(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    assert [event["sequence_number"] for event in events] == [*range(len(events))]
+    for event in events:
+        read_as(EVENTS[event["type"]], event)
+    return events
+
+
+def joined(events: list[dict[str, Any]], kind: str) -> str:
+    return "".join(event["delta"] for event in events if event["type"] == f"response.{kind}.delta")
+
+
+@running
+async def test_a_whole_reply() -> None:
+    request = asked(instructions="Be brief.", metadata={"a": "b"}, reasoning={"effort": "low"})
+    engine = ScriptedEngine(lambda _: "It is 7", model=THINKER)
+    [result] = await answered(engine, request.chat)
+    document = response_object(request, result, id="1", created=7)
+    reply = read_as(Response, document)
+    assert reply.output_text == "It is 7"
+    assert [item.type for item in reply.output] == ["reasoning", "message"]
+    assert reply.output[0].content[0].text == "hm, let me think"
+    assert (reply.status, reply.metadata, reply.instructions) == ("completed", {"a": "b"}, "Be brief.")
+    cost = result[1].cost
+    assert reply.usage.total_tokens == cost.prompt_tokens + cost.generated_tokens
+    assert reply.usage.output_tokens_details.reasoning_tokens == cost.thinking_tokens > 0
+    assert reply.reasoner["strategy"].startswith("single")
+
+
+@running
+async def test_a_reply_that_is_cut_is_incomplete() -> None:
+    request = asked(max_output_tokens=2)
+    [result] = await answered(ScriptedEngine(lambda _: "one two three"), request.chat)
+    reply = read_as(Response, response_object(request, result, id="1", created=7))
+    assert (reply.status, reply.incomplete_details.reason) == ("incomplete", "max_output_tokens")
+    events = checked([*(stream := ResponseStream(request, "1", 7)).begin(), *stream.end(result)])
+    assert events[-1]["type"] == "response.incomplete"
+
+
+@running
+async def test_the_events_of_a_vote_are_its_progress_and_the_reply() -> None:
+    request = asked(reasoner={"strategy": "self_consistency:n=3", "answer": "number"})
+    [result] = await answered(ScriptedEngine(says("7", "8", "8")), request.chat)
+    stream = ResponseStream(request, "1", 7)
+    events = stream.begin()
+    for event in result[1].events:
+        events += stream.progress(event)
+    events = checked([*events, *stream.end(result)])
+    assert joined(events, "reasoning_text").splitlines()[-1] == "3 samples, leading 8 (67 %)"
+    assert joined(events, "output_text") == "The answer is 8"
+    last = events[-1]
+    assert last["type"] == "response.completed"
+    assert [item["type"] for item in last["response"]["output"]] == ["reasoning", "message"]
+    done = [event["item"] for event in events if event["type"] == "response.output_item.done"]
+    assert done == last["response"]["output"]
+    added = [event["output_index"] for event in events if event["type"] == "response.output_item.added"]
+    assert added == [0, 1]
+
+
+@running
+async def test_text_streams_as_it_comes() -> None:
+    request = asked()
+    [result] = await answered(ScriptedEngine(lambda _: "It is 7"), request.chat)
+    stream = ResponseStream(request, "1", 7)
+    events = checked([*stream.begin(), *stream.delta("It"), *stream.delta(" is"), *stream.end(result)])
+    assert joined(events, "output_text") == "It is 7"
+    assert [event["item"] for event in events if event["type"] == "response.output_item.done"] == events[-1][
+        "response"
+    ]["output"]
+
+
+def test_a_reply_without_text_has_a_message_all_the_same() -> None:
+    stream = ResponseStream(asked(), "1", 7)
+    events = checked([*stream.begin(), *stream.end((job(), solved()))])
+    assert events[-1]["response"]["output"][0]["content"][0]["text"] == ""
+
+
+def test_a_failure_ends_the_stream_with_an_event() -> None:
+    stream = ResponseStream(asked(), "1", 7)
+    failed = solved(error=PromptTooLong(9, 5), ended_by="error")
+    events = stream.begin()
+    error = refusal(lambda: stream.end((job(), failed)))
+    events = checked([*events, *stream.failed(error)])
+    assert events[-1]["response"]["status"] == "failed"
+    assert "shorten it" in events[-1]["response"]["error"]["message"]
+    assert ResponseStream(asked(), "1", 7).failed(ApiError(429, "wait"))[0]["response"]["error"]["code"] == (
+        "rate_limit_exceeded"
+    )
