@@ -11,7 +11,7 @@ from typing import Any, Final
 from reasoner.answers import space_for
 from reasoner.answers.questions import with_instruction
 from reasoner.budget import UNITS, Budget, Prices
-from reasoner.errors import ReasonerError, UnknownName, UsageError
+from reasoner.errors import ReasonerError, UnknownName, UsageError, shown
 from reasoner.execution.arguments import default_verifier
 from reasoner.registry import build, entries, load
 from reasoner.sampling import SamplingParams
@@ -204,8 +204,8 @@ def _strategy(options: Options, alias: Alias) -> Strategy:
         spec = Spec.parse(alias.strategy)
     if added and spec.name != "auto":
         name = next(iter(added))
-        raise ApiError(400, f"reasoner.{name} is an option of the strategy auto, not of {spec.name}: leave it out",
-                       param=f"reasoner.{name}")  # fmt: skip
+        problem = f"reasoner.{name} is an option of the strategy auto, not of {shown(spec.name)}: leave it out"
+        raise ApiError(400, problem, param=f"reasoner.{name}")
     spec = Spec(spec.name, {**spec.options, **{name: Bare(value) for name, value in added.items()}})
     with _in_field("reasoner.strategy"):
         if options.strategy:

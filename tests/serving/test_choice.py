@@ -290,7 +290,7 @@ def test_every_option_with_a_text_is_harmless_or_the_owners() -> None:
         for name in entries(kind):
             cls = load(kind, name)
             assert {*texts(cls)} <= harmless | OWNERS.keys(), name
-    assert {*texts(SamplingParams)} <= {"stop", "bad_words"} | OWNERS.keys()
+    assert {*texts(SamplingParams)} <= {"stop", "bad_words", "json_schema"} | OWNERS.keys()
 
 
 @pytest.mark.parametrize("name", sorted(entries("strategy")))
