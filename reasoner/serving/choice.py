@@ -11,7 +11,7 @@ from typing import Any, Final
 from reasoner.answers import space_for
 from reasoner.answers.questions import with_instruction
 from reasoner.budget import UNITS, Budget, Prices
-from reasoner.errors import ReasonerError, UnknownName, UsageError
+from reasoner.errors import ReasonerError, UnknownName, UsageError, shown
 from reasoner.execution.arguments import default_verifier
 from reasoner.registry import build, entries, load
 from reasoner.sampling import SamplingParams
@@ -28,6 +28,8 @@ PASSED: Final = "single"
 """The strategy of a request that passes through; `none` is another name of it in a request."""
 TEMPERATURE: Final = 1.0
 """That of a request that passes through, where neither it nor the model gives one, as in OpenAI's own service."""
+REPLY_TOKENS: Final = 4096
+"""The most tokens of a reply of any form by a model that does not think, where nothing else says it."""
 SEEDS: Final = 2**63
 _OWNERS_OPTION: Final = re.compile(r"(?:\A|,)\s*(pattern|seconds)\s*=")
 
@@ -50,8 +52,8 @@ class Alias:
 class Offer:
     """What a server offers. `ceiling` limits each request, whatever its own budget is.
 
-    `thinks` says whether the model thinks. `sampling` are the model's own parameters, and the most tokens of a request
-    that passes through and gives no limit. `engine` is the engine's name.
+    `thinks` says whether the model thinks. `sampling` are the model's own parameters, and the most tokens of a reply of
+    any form to a request without a limit. `engine` is the engine's name.
     """
 
     model: str
@@ -135,7 +137,7 @@ def _jobs(request: ChatRequest | CompletionRequest, offer: Offer) -> list[Job]:
     alias = _with_effort(_alias(request, offer), options, offer)
     strategy = _strategy(options, alias)
     answer = _answer_kind(options, alias, strategy)
-    strategy = _sampled(strategy, request, offer, notes, passes=answer == FREE and type(strategy) is _single())
+    strategy = _sampled(strategy, request, offer, notes, kind=answer)
     rated_by = _verifier_name(options, alias, strategy, offer, notes)
     budget = _budget(options, alias, offer, choices)
     with _in_field("reasoner.stop"):
@@ -202,8 +204,8 @@ def _strategy(options: Options, alias: Alias) -> Strategy:
         spec = Spec.parse(alias.strategy)
     if added and spec.name != "auto":
         name = next(iter(added))
-        raise ApiError(400, f"reasoner.{name} is an option of the strategy auto, not of {spec.name}: leave it out",
-                       param=f"reasoner.{name}")  # fmt: skip
+        problem = f"reasoner.{name} is an option of the strategy auto, not of {shown(spec.name)}: leave it out"
+        raise ApiError(400, problem, param=f"reasoner.{name}")
     spec = Spec(spec.name, {**spec.options, **{name: Bare(value) for name, value in added.items()}})
     with _in_field("reasoner.strategy"):
         if options.strategy:
@@ -264,7 +266,7 @@ def _question(request: ChatRequest | CompletionRequest, raw: str, kind: str) -> 
 
 
 def _sampled(
-    strategy: Any, request: ChatRequest | CompletionRequest, offer: Offer, notes: list[str], *, passes: bool
+    strategy: Any, request: ChatRequest | CompletionRequest, offer: Offer, notes: list[str], *, kind: str
 ) -> Any:
     """The strategy with the request's sampling parameters where its own spec sets none."""
     asked = request.params
@@ -275,8 +277,11 @@ def _sampled(
         asked = replace(asked, thinking=request.thinking)
     elif request.thinking not in (None, "none"):
         notes.append("reasoning_effort was not used: the model does not think")
-    if passes:
-        asked = asked.over(SamplingParams(max_tokens=offer.sampling.max_tokens))
+    if kind == FREE:
+        # A reply of any form may be long; that of a model that thinks has a longer limit of its own.
+        limit = None if offer.thinks else REPLY_TOKENS
+        asked = asked.over(SamplingParams(max_tokens=offer.sampling.max_tokens), SamplingParams(max_tokens=limit))
+    if kind == FREE and type(strategy) is _single():
         asked = asked.over(SamplingParams(temperature=offer.sampling.temperature), SamplingParams(TEMPERATURE))
     if isinstance(strategy, CalibratedStrategy) and strategy.measured_on:
         if asked != SamplingParams():

@@ -27,9 +27,9 @@ class ApiError(Exception):
         param: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        # A message quotes the request, which may hold text that is not valid UTF-8.
         self.status = status
-        self.message = valid_text(message)[:MAX_MESSAGE]
+        # A message quotes the request, which may hold line breaks and text that is not valid UTF-8.
+        self.message = " ".join(valid_text(message).split())[:MAX_MESSAGE]
         self.type = type
         self.code = code
         self.param = None if param is None else valid_text(param)

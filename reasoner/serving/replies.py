@@ -161,10 +161,7 @@ def usage(costs: Sequence[Cost]) -> dict[str, Any]:
 def vendor_object(
     job: Job, solution: Solution, *, prices: Prices | None = None, trace: str | None = None
 ) -> dict[str, Any]:
-    """How an answer was reached: the field `reasoner` of a reply.
-
-    `saved` is how many samples were not drawn of those that a full vote would have; None where that is not known.
-    """
+    """How an answer was reached: the field `reasoner` of a reply."""
     votes, cost = solution.vote_state, solution.cost
     notes = [*job.notes, *solution.notes, solution.unrated, solution.cut.line()]
     priced = {"usd": prices.usd(cost)} if prices else {}
@@ -190,10 +187,18 @@ def vendor_object(
             "seconds": cost.seconds,
             **priced,
         },
-        "saved": max(0, votes.max_samples - cost.samples) if votes.max_samples else None,
+        "saved": saved(solution),
         "notes": list(dict.fromkeys(bounded(note) for note in notes if note)),
         "trace": trace,
     }
+
+
+def saved(solution: Solution) -> int | None:
+    """How many samples of the full vote were not drawn, as it was decided without them; None without such a vote."""
+    whole = solution.vote_state.max_samples
+    if not whole or solution.ended_by in ("budget", "error"):
+        return None
+    return max(0, whole - solution.cost.samples)
 
 
 def vote_rows(votes: Sequence[Vote]) -> list[dict[str, Any]]:

@@ -39,11 +39,18 @@ def test_a_plain_request_passes_through() -> None:
 
 
 def test_what_a_plain_request_leaves_out_is_the_models() -> None:
-    offered = offer(sampling=SamplingParams(temperature=0.6, top_p=0.95, max_tokens=4096))
+    offered = offer(sampling=SamplingParams(temperature=0.6, top_p=0.95, max_tokens=99))
     [job] = choose(chat(), offered)
-    assert job.strategy.params == SamplingParams(temperature=0.6, max_tokens=4096)  # type: ignore[attr-defined]
+    assert job.strategy.params == SamplingParams(temperature=0.6, max_tokens=99)  # type: ignore[attr-defined]
     [job] = choose(chat(temperature=0, max_tokens=5), offered)
     assert job.strategy.params == SamplingParams(temperature=0, max_tokens=5)  # type: ignore[attr-defined]
+
+
+def test_a_reply_of_any_form_may_be_long() -> None:
+    assert only().strategy.params.max_tokens == only(model="m@universal8").strategy.params.max_tokens == 4096
+    assert only(model="m@vote8").strategy.params.max_tokens is None
+    [job] = choose(chat(), offer(thinks=True))
+    assert job.strategy.params.max_tokens is None  # type: ignore[attr-defined]
 
 
 def test_a_chat_that_ends_with_another_turn_passes_through_too() -> None:
@@ -62,7 +69,7 @@ def test_choices_are_jobs_with_seeds_of_their_own() -> None:
 
 def test_the_vendor_object_goes_before_the_alias_before_the_default() -> None:
     offered = offer(default=Alias("universal:n=3"))
-    assert [spec_of(job.strategy) for job in choose(chat(), offered)] == ["universal:n=3"]
+    assert [spec_of(job.strategy) for job in choose(chat(), offered)] == ["universal:n=3,max_tokens=4096"]
     assert spec_of(choose(chat(model="m@vote16"), offered)[0].strategy) == "self_consistency:n=16"
     body = chat(model="m@vote16", reasoner={"strategy": "self_consistency:n=2"})
     assert spec_of(choose(body, offered)[0].strategy) == "self_consistency:n=2"
@@ -283,7 +290,7 @@ def test_every_option_with_a_text_is_harmless_or_the_owners() -> None:
         for name in entries(kind):
             cls = load(kind, name)
             assert {*texts(cls)} <= harmless | OWNERS.keys(), name
-    assert {*texts(SamplingParams)} <= {"stop", "bad_words"} | OWNERS.keys()
+    assert {*texts(SamplingParams)} <= {"stop", "bad_words", "json_schema"} | OWNERS.keys()
 
 
 @pytest.mark.parametrize("name", sorted(entries("strategy")))
@@ -298,7 +305,7 @@ def test_raw_prompts_are_continued() -> None:
     jobs = choose(completion(prompt=["a", "b"], n=2, temperature=0.5), offer(default=Alias("universal")))
     assert [job.question.prompt.raw for job in jobs] == ["a", "a", "b", "b"]
     assert all(job.passes_through for job in jobs)
-    assert spec_of(choose(completion(model="m@universal8"), offer())[0].strategy) == "universal"
+    assert spec_of(choose(completion(model="m@universal8"), offer())[0].strategy) == "universal:max_tokens=4096"
     assert refusal(lambda: choose(completion(prompt=["a"] * 100, n=2), offer())).param == "n"
 
 

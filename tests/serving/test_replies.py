@@ -136,6 +136,7 @@ async def test_a_budget_that_ends_gives_the_best_so_far() -> None:
     request = chat(model="m@vote16", reasoner={"answer": "number", "budget": {"samples": 3}})
     document = reply(await answered(ScriptedEngine(says("7")), request))
     assert (document["reasoner"]["ended_by"], document["choices"][0]["finish_reason"]) == ("budget", "stop")
+    assert document["reasoner"]["saved"] is None
     assert document["choices"][0]["message"]["content"] == "The answer is 7"
     request = chat(reasoner={"budget": {"tokens": 1}})
     document = reply(await answered(ScriptedEngine(says("7")), request))

@@ -213,7 +213,7 @@ class Result {
     if (confidence !== undefined) facts.push(["confidence", `${Math.round(100 * confidence)} %`]);
     if (samples !== undefined) facts.push(["samples", grouped(samples)]);
     if (cost?.tokens !== undefined) facts.push(["tokens computed", grouped(cost.tokens)]);
-    if (cost?.seconds !== undefined) facts.push(["seconds", cost.seconds.toFixed(1)]);
+    if (cost?.seconds !== undefined) facts.push(["seconds", cost.seconds.toFixed(cost.seconds < 1 ? 2 : 1)]);
     if (typeof cost?.usd === "number") facts.push(["price", `$${cost.usd.toFixed(6)}`]);
     if (saved) facts.push(["samples saved", grouped(saved)]);
     if (endedBy) facts.push([`ended by ${ENDINGS[endedBy] ?? short(endedBy)}`, short(reason ?? "") || "no reason given"]);

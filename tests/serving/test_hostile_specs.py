@@ -1,0 +1,51 @@
+"""Whatever a client writes into the vendor object: jobs of a bounded size, or an error of one line."""
+
+from itertools import chain
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasoner.budget import Budget
+from reasoner.registry import entries
+from reasoner.serving.choice import choose
+from reasoner.serving.errors import ApiError
+from reasoner.serving.requests import Options
+from reasoner.serving.specs import MAX_COUNT, draws
+from tests.serving.asking import chat, offer, refusal
+
+PIECES = [
+    *entries("strategy"), *entries("rule"), *entries("verifier"), "n=3", "n=99999999", "of=", "stop=", "rules=[", "]",
+    "(", ")", ",", ":", "=", '"', "{}", "profile=x", "lora=x", "temperature=0", "max_tokens=5", "none", "\\", "1e9", "-1",
+    "tokens=4k", "seconds=1", "number", "math:loose=[units]", "choice", "pattern=(a+)+", "free", "auto", "é", "\ud800",
+]  # fmt: skip
+SPECS = st.one_of(st.text(max_size=40), st.lists(st.sampled_from(PIECES), min_size=1, max_size=9).map("".join))
+OPTIONS = st.builds(
+    Options.model_construct,
+    strategy=st.none() | SPECS,
+    verifier=st.none() | st.just("judge") | SPECS,
+    answer=st.none() | SPECS,
+    stop=st.none() | SPECS,
+    effort=st.sampled_from([None, "low"]),
+    abstain_below=st.sampled_from([None, 0.5]),
+    budget=st.none() | SPECS,
+)
+
+
+@given(OPTIONS)
+def test_any_vendor_object_is_chosen_or_refused(options: Options) -> None:
+    offered = offer(ceiling=Budget(samples=64))
+    request = chat(n=2).model_copy(update={"reasoner": options})
+    try:
+        jobs = choose(request, offered)
+    except ApiError as error:
+        refused = error
+        refusal(lambda: raised(refused))
+        assert refused.status in (400, 404)
+    else:
+        assert all(draws(job.strategy) <= MAX_COUNT for job in jobs)
+        assert all(job.budget and job.budget.samples and job.budget.samples <= 32 for job in jobs)
+        assert {*chain.from_iterable(job.notes for job in jobs)} == {*jobs[0].notes}
+
+
+def raised(error: ApiError) -> None:
+    raise error
