@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -22,7 +23,7 @@ SERVE = ("serve", "-e", "simulated", "--port", "0")
 
 
 @contextmanager
-def served(*arguments: str, **options: object) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
+def served(*arguments: str, **options: Any) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
     """A server as a process: it, its ready line and the request to copy."""
     process = start(*arguments, **options)
     try:

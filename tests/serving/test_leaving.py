@@ -57,8 +57,13 @@ class Gate:
     def open(self) -> None:
         """Let go of all that are held."""
         for loop, ticket in self.waiting:
-            loop.call_soon_threadsafe(lambda ticket=ticket: ticket.done() or ticket.set_result(None))
+            loop.call_soon_threadsafe(let_go, ticket)
         self.waiting.clear()
+
+
+def let_go(ticket: "asyncio.Future[None]") -> None:
+    if not ticket.done():
+        ticket.set_result(None)
 
 
 def gated() -> tuple[ScriptedEngine, Gate]:
