@@ -31,6 +31,7 @@ MARKS = {
         "tests/cli/test_output.py",
         "tests/cli/test_own_code.py",
         "tests/cli/test_process.py",
+        "tests/cli/test_serve.py",
         "tests/cli/test_terminal.py",
         "tests/evals/cli/",
         "tests/evals/report/",

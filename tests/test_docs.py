@@ -29,6 +29,7 @@ PAGES = (
     "docs/python.md",
     "docs/report/README.md",
     "docs/servers.md",
+    "docs/serving.md",
     "docs/strategies.md",
     "docs/vllm.md",
     "examples/README.md",

@@ -11,8 +11,13 @@ from functools import partial
 from typing import Any, Final, Literal, Self, TypeVar
 
 from reasoner.budget import Ledger, Prices
+<<<<<<< HEAD
 from reasoner.engine import Engine, TextPiece
 from reasoner.errors import EngineDied, UsageError
+=======
+from reasoner.engine import Engine
+from reasoner.errors import EngineDied, UnknownName, UsageError
+>>>>>>> page
 from reasoner.execution.launching import cancel_all
 from reasoner.execution.session import Session
 from reasoner.models.info import ModelInfo
@@ -69,12 +74,15 @@ class Offered:
         Raises:
             UsageError: an alias or the default names what there is not, or its parts do not fit each other.
         """
-        for name in ("", *self.aliases):
+        for name, alias in {"": self.default, **self.aliases}.items():
+            where = f"the alias {name}" if name else "the default"
+            if alias.verifier and alias.verifier not in self.verifiers:
+                raise UsageError(f"{where}: {UnknownName('verifier', alias.verifier, self.verifiers)}")
             asked = {"model": f"model@{name}" if name else "model", "messages": [{"role": "user", "content": "1 + 1?"}]}
             try:
                 choose(read_chat(json.dumps(asked).encode()), self.offer(ModelInfo("model"), limits))
             except ApiError as error:
-                raise UsageError(f"{f'the alias {name}' if name else 'the default'}: {error.message}") from error
+                raise UsageError(f"{where}: {error.message}") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,14 @@ def imported(*arguments: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--help",), ("solve", "--help"), ("list", "--help"), ("doctor", "--help"), ("verifier", "fit", "--help")],
+    [
+        ("--help",),
+        ("solve", "--help"),
+        ("serve", "--help-all"),
+        ("list", "--help"),
+        ("doctor", "--help"),
+        ("verifier", "fit", "--help"),
+    ],
 )
 def test_help_imports_nothing_that_takes_time(arguments: tuple[str, ...]) -> None:
     assert imported(*arguments) - {"reasoner_verifiers", "reasoner_evals"} == {"click", "reasoner"}
@@ -133,6 +140,8 @@ def completed(*words: str) -> list[str]:
 
 def test_a_shell_completes_names() -> None:
     assert "plain,solve" in completed("so")
+    assert "plain,self_consistency" in completed("serve", "-s", "self_")
+    assert "plain,free" in completed("serve", "-a", "fr")
     assert "plain,self_consistency" in completed("solve", "q", "-s", "self_")
     assert "plain,certainty" in completed("solve", "q", "--verifier", "cer")
     assert completed("solve", "q", "-e", "sim") == ["plain,simulated"]

@@ -1,0 +1,204 @@
+"""`reasoner serve`: what it refuses before anything starts, what it shows, and how signals end it."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.cli.command import GatedServer, Run, finish, read_until, start
+
+KEY = "alice-0123456789"
+SERVE = ("serve", "-e", "simulated", "--port", "0")
+
+
+@contextmanager
+def served(*arguments: str, **options: Any) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
+    """A server as a process: it, its ready line and the request to copy."""
+    process = start(*arguments, **options)
+    try:
+        ready = read_until(process, lambda line: line.startswith("ready "))
+        yield process, ready, read_until(process, lambda line: line.startswith("try "))
+    finally:
+        process.kill()
+        process.wait()
+        for pipe in (process.stdout, process.stderr):
+            if pipe:
+                pipe.close()
+
+
+def address(ready: str) -> str:
+    found = re.search(r"http://\S+", ready)
+    assert found
+    return found[0]
+
+
+def get(url: str, **headers: str) -> tuple[int, bytes]:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60) as response:
+            return response.status, response.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def test_it_shows_its_address_and_a_request_that_works() -> None:
+    with served(*SERVE) as (process, ready, example):
+        assert re.fullmatch(
+            r"ready    http://127\.0\.0\.1:\d+ serves simulated and 8 aliases of it; Ctrl-C stops it\n", ready
+        )
+        line = example.removeprefix("try").strip()
+        assert line.startswith("curl ")
+        reply = subprocess.run(line, shell=True, capture_output=True, check=True).stdout
+        assert json.loads(reply)["choices"][0]["message"]["content"].startswith("The answer is")
+        process.send_signal(signal.SIGINT)
+        ended = finish(process)
+    assert (ended.code, ended.out) == (0, "")
+    assert ended.err == "stopping: requests in flight have 30 s to end; another signal ends them at once\n"
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=str)
+def test_a_signal_lets_what_is_in_flight_end(signum: signal.Signals) -> None:
+    with GatedServer() as upstream, served("serve", "--port", "0", "--base-url", upstream.url) as (process, ready, _):
+        asking = subprocess.Popen(curl(ready, upstream), stdout=subprocess.PIPE, text=True)
+        assert upstream.asked.wait(60)
+        process.send_signal(signum)
+        read_until(process, lambda line: line.startswith("stopping: "))
+        upstream.let(8)
+        reply, _ = asking.communicate(timeout=60)
+        assert json.loads(reply)["choices"][0]["message"]["content"]
+        assert finish(process).code == 0
+
+
+@pytest.mark.parametrize("arguments", [(), ("--drain", "0")], ids=["second signal", "no time"])
+def test_what_does_not_end_is_cut_off_with_an_answer(arguments: tuple[str, ...]) -> None:
+    with (
+        GatedServer() as upstream,
+        served("serve", "--port", "0", "--base-url", upstream.url, *arguments) as (process, ready, _),
+    ):
+        children = psutil.Process(process.pid).children(recursive=True)
+        asking = subprocess.Popen(curl(ready, upstream), stdout=subprocess.PIPE, text=True)
+        assert upstream.asked.wait(60)
+        process.send_signal(signal.SIGTERM)
+        if not arguments:
+            read_until(process, lambda line: line.startswith("stopping: "))
+            process.send_signal(signal.SIGTERM)
+        reply, _ = asking.communicate(timeout=60)
+        assert json.loads(reply)["error"]["message"] == "the server is stopping: try again later"
+        ended = finish(process)
+    assert ended.code == 0
+    assert "Traceback" not in ended.err
+    assert psutil.wait_procs(children, timeout=5)[1] == []
+
+
+def curl(ready: str, upstream: GatedServer) -> list[str]:
+    model = re.search(r"serves (\S+) and", ready)
+    assert model
+    body = json.dumps({"model": model[1], "messages": [{"role": "user", "content": "How many?"}]})
+    url = f"{address(ready)}/v1/chat/completions"
+    return ["curl", "-s", "--noproxy", "*", url, "-H", "Content-Type: application/json", "-d", body]
+
+
+def test_keys_of_a_file_and_a_variable_are_asked_for(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"{KEY}\n")
+    file.chmod(0o600)
+    environment = {**os.environ, "REASONER_API_KEYS": "bob-0123456789, carol-0123456789"}
+    with served(*SERVE, "--api-key-file", str(file), "-v", env=environment) as (process, ready, example):
+        assert '-H "Authorization: Bearer $KEY"' in example
+        models = f"{address(ready)}/v1/models"
+        assert get(models)[0] == 401
+        for key in (KEY, "bob-0123456789", "carol-0123456789"):
+            assert get(models, Authorization=f"Bearer {key}")[0] == 200
+        process.send_signal(signal.SIGTERM)
+        ended = finish(process)
+    assert "0123456789" not in ended.err + ready + example
+
+
+def test_settings_and_options(tmp_path: Path) -> None:
+    settings = tmp_path / "serve.toml"
+    settings.write_text(
+        '[aliases.mine]\nstrategy = "self_consistency:n=3"\nanswer = "number"\ndescription = "a vote of three"\n'
+        '[verifiers]\nsure = "certainty:measure=self_certainty"\n[default]\nstrategy = "best_of_n:n=2"\nverifier = "sure"\n'
+    )
+    with served(*SERVE, "--settings", str(settings), "--max-budget", "samples=2") as (process, ready, _):
+        models = json.loads(get(f"{address(ready)}/v1/models")[1])["data"]
+        assert {"simulated@mine": "a vote of three"}.items() <= {m["id"]: m["description"] for m in models}.items()
+        for model, strategy in (("simulated", "best_of_n:n=2"), ("simulated@mine", "self_consistency:n=3")):
+            body = json.dumps({"model": model, "messages": [{"role": "user", "content": "What is 3 + 4?"}]})
+            asked = urllib.request.Request(
+                f"{address(ready)}/v1/chat/completions", body.encode(), {"Content-Type": "application/json"}
+            )
+            with urllib.request.urlopen(asked, timeout=60) as response:
+                report = json.load(response)["reasoner"]
+            assert (report["strategy"], report["cost"]["samples"]) == (strategy, 2)
+        process.send_signal(signal.SIGTERM)
+        assert finish(process).code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("--host", "0.0.0.0"), "--host 0.0.0.0 is reached by other machines, and no key is set"),
+        (("--host", "::"), "--host :: is reached by other machines, and no key is set"),
+        (("--port", "70000"), "--port must be from 0 to 65,535"),
+        (("--drain", "-1"), "--drain must be from 0 to 86,400 seconds"),
+        (("--max-concurrent", "0"), "max_concurrent must be at least 1"),
+        (("--max-budget", "tokes=4"), "no budget unit named 'tokes'"),
+        (("--day-budget", "seconds=4"), "day_budget cannot bound seconds"),
+        (("--day-budget", "usd=4"), "budget usd needs prices"),
+        (("-s", "nothing"), "no strategy named 'nothing'"),
+        (("-s", "best_of_n", "--verifier", "nothing"), "no verifier named 'nothing'"),
+        (("--verifier", "certainty"), "--verifier certainty has no effect"),
+        (("-s", "self_consistency", "-a", "free"), "the default: this strategy counts equal answers"),
+        (("--settings", "none.toml"), "cannot read --settings none.toml: No such file"),
+        (("--api-key-file", "none"), "cannot read --api-key-file none: No such file"),
+        (("-q", "-v"), "--quiet and --verbose contradict each other"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_starts(arguments: tuple[str, ...], why: str, run: Run) -> None:
+    ended = run("serve", "-e", "simulated", "--port", "0", *arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert why in ended.error
+
+
+def test_an_alias_that_does_not_fit_is_refused(tmp_path: Path, run: Run) -> None:
+    settings = tmp_path / "serve.toml"
+    settings.write_text('[aliases.mine]\nstrategy = "best_of_n"\nverifier = "judge"\n')
+    assert (
+        "the alias mine: no verifier named 'judge' (there are: certainty)"
+        in run(*SERVE, "--settings", str(settings)).error
+    )
+
+
+def test_a_port_that_is_taken_is_named_before_the_engine_starts(run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = run("serve", "-e", "simulated", "--port", str(port))
+    assert ended.code == 2
+    assert ended.err.startswith(f"error: cannot listen at 127.0.0.1:{port}: ")
+
+
+def test_an_engine_that_does_not_start_ends_it(run: Run) -> None:
+    ended = run("serve", "--port", "0", "--base-url", "http://127.0.0.1:9/v1")
+    assert ended.code == 4
+    assert ended.error
+    assert ended.err.startswith("starting openai")
+
+
+def test_a_signal_while_the_engine_starts() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        process = start("serve", "--port", "0", "--base-url", f"http://127.0.0.1:{silent.getsockname()[1]}/v1")
+        read_until(process, lambda line: line.startswith("starting openai"))
+        process.send_signal(signal.SIGINT)
+        ended = finish(process)
+    assert (ended.code, ended.out, ended.err) == (130, "", "interrupted\n")

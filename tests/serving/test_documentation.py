@@ -1,0 +1,119 @@
+"""docs/serving.md and the example: what is written there runs, and names what there is."""
+
+import re
+import runpy
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from reasoner.cli.serve import command
+from reasoner.engines.simulated import SimulatedEngine
+from reasoner.serving.choice import default_aliases
+from reasoner.serving.config import read_settings
+from reasoner.serving.requests import Options
+from tests.serving.running import serving
+from tests.test_docs import blocks
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs/serving.md"
+WRITTEN = "http://127.0.0.1:8000"
+
+
+def rows(heading: str) -> list[list[str]]:
+    """The cells of the first table after a heading, without its own head."""
+    after = PAGE.read_text().split(f"{heading}\n", 1)[1]
+    table = re.search(r"(?:^\|.*\n)+", after, re.MULTILINE)
+    assert table
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table.group().splitlines()[2:]]
+
+
+def names(cell: str) -> set[str]:
+    return set(re.findall(r"`([\w-]+)`", cell))
+
+
+def first_column(heading: str) -> set[str]:
+    return {name for row in rows(heading) for name in names(row[0])}
+
+
+def test_the_python_of_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    [code] = blocks("docs/serving.md", "python")
+    with serving(SimulatedEngine(accuracy=1.0)) as server:
+        exec(compile(code.replace(WRITTEN, server.url), str(PAGE), "exec"), {"__name__": "__main__"})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["The answer is 7", "[{'answer': '7', 'count': 8, 'weight': 8.0}]"]
+    assert lines[2].startswith("7 ")
+
+
+@pytest.mark.process
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on the PATH")
+def test_the_request_of_the_page_runs() -> None:
+    [request] = [block for block in blocks("docs/serving.md", "bash") if block.startswith("curl")]
+    with serving(SimulatedEngine(accuracy=1.0)) as server:
+        ended = subprocess.run(["bash", "-c", request.replace(WRITTEN, server.url)], capture_output=True, check=True)
+    assert b'"content":"The answer is 7"' in ended.stdout
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_the_example_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving(SimulatedEngine(accuracy=1.0)) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        runpy.run_path(str(ROOT / "examples/serving.py"), run_name="__main__")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["The answer is 7", "7 has 8 votes"]
+
+
+def test_the_settings_of_the_page_are_settings(tmp_path: Path) -> None:
+    [toml] = blocks("docs/serving.md", "toml")
+    file = tmp_path / "serve.toml"
+    file.write_text(toml)
+    file.chmod(0o600)
+    settings = read_settings(file)
+    assert settings.default
+    assert "careful" in settings.aliases
+    assert len(settings.keys) == 2
+    for line in ("max_concurrent", "queue", "max_budget", "day_budget", "in_flight", "tokens_per_minute"):
+        assert getattr(settings.limits, line)
+
+
+def test_the_tables_name_what_there_is() -> None:
+    assert first_column("### Aliases") == set(default_aliases())
+    assert first_column("A field that the object `reasoner` leaves out is that of the alias.") == set(
+        Options.model_fields
+    )
+
+
+def test_the_fields_of_a_reply_are_those_of_the_page() -> None:
+    import httpx
+
+    body = {"model": "simulated@vote8", "messages": [{"role": "user", "content": "What is 3 + 4?"}]}
+    with serving(SimulatedEngine()) as server:
+        reply = httpx.post(f"{server.base_url}/chat/completions", json=body).json()
+        paths = httpx.get(f"{server.url}/openapi.json").json()["paths"]
+    heading = "the cache, which `prompt_tokens_details.cached_tokens` names."
+    assert first_column(f"those from\n{heading}") == set(reply["reasoner"])
+    routes = re.findall(
+        r"`(GET|POST) (/[\w/]*)",
+        " ".join(row[0] for row in rows('print(reply.reasoner["answer"], reply.reasoner["cost"]["tokens"])\n```')),
+    )
+    assert len(routes) >= 6
+    served = {(method.upper(), path.partition("{")[0]) for path, item in paths.items() for method in item}
+    assert {route for route in routes if route[1] != "/"} <= served | {("GET", "/v1/reasoner/traces/ID")}
+
+
+def test_the_codes_of_errors_are_those_of_the_server() -> None:
+    source = "".join(path.read_text() for path in (ROOT / "reasoner/serving").glob("*.py"))
+    codes = {name for row in rows("## Errors") for name in names(row[1])}
+    assert len(codes) > 10
+    assert {code for code in codes if f'"{code}"' not in source} == set()
+    assert set(re.findall(r'code="(\w+)"', source)) - {"client_left"} <= codes
+
+
+def test_the_options_of_the_page_are_options_of_the_command() -> None:
+    known = {option for parameter in command.params for option in parameter.opts}
+    text = PAGE.read_text()
+    lines = [line for line in text.splitlines() if line.startswith("reasoner serve") or "`--" in line]
+    named = {option for line in lines for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", line)}
+    assert len(named) >= 7
+    assert named - {"--html", "--time"} <= known
