@@ -11,13 +11,8 @@ from functools import partial
 from typing import Any, Final, Literal, Self, TypeVar
 
 from reasoner.budget import Ledger, Prices
-<<<<<<< HEAD
 from reasoner.engine import Engine, TextPiece
-from reasoner.errors import EngineDied, UsageError
-=======
-from reasoner.engine import Engine
 from reasoner.errors import EngineDied, UnknownName, UsageError
->>>>>>> page
 from reasoner.execution.launching import cancel_all
 from reasoner.execution.session import Session
 from reasoner.models.info import ModelInfo
