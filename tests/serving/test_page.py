@@ -215,6 +215,29 @@ def test_what_a_model_wrote_is_text(tab: CostMeter, canned: Canned, width: int) 
 
 @in_browser
 @pytest.mark.parametrize(
+    ("answers", "verdict"),
+    [
+        (("7", "8"), "7 and 8: vote16 computed 2.0 times the tokens of vote8."),
+        (("7", "x" * 150), "Tokens: vote16 computed 2.0 times the tokens of vote8."),
+        (("two\nlines", "two\nlines"), "Tokens: vote16 computed 2.0 times the tokens of vote8."),
+    ],
+    ids=["different", "long", "several lines"],
+)
+def test_answers_are_compared_where_they_fit_in_a_line(
+    tab: CostMeter, canned: Canned, answers: tuple[str, str], verdict: str
+) -> None:
+    canned.streams = {"m@vote8": vote_stream(answers[0]), "m@vote16": vote_stream(answers[1], tokens=1600)}
+    with live(canned.app) as address:
+        opened(tab, address)
+        tab.value("document.getElementById('strategy-1').selectedIndex = 2")
+        asked(tab, compare=True)
+        assert text(tab, "#verdict") == verdict
+        headlines = "[...document.querySelectorAll('.headline')].map(each => each.checkVisibility())"
+        assert tab.value(headlines) == ["\n" not in answer for answer in answers]
+
+
+@in_browser
+@pytest.mark.parametrize(
     ("failure", "line"),
     [
         (JSONResponse({"error": {"message": "the queue is full:\ntry again in 3 s"}}, 429), "the queue is full: try again in 3 s"),

@@ -11,6 +11,7 @@
 const SHOWN = 20_000;
 const SHORT = 200;
 const MAX_ANSWERS = 8;
+const MAX_NAMED = 40;
 const MAX_NOTES = 12;
 const MAX_LINE = 32 << 20;
 const ENDINGS = {
@@ -148,16 +149,15 @@ class Result {
 
   /** The answer in a line; empty where there is none, or it is the whole reply. */
   get answer() {
-    const { answer } = this.report;
     if (this.state !== "ended" || this.failure) return "";
-    if (answer === undefined) return this.content.length && this.content.length <= SHORT ? this.content.head : "";
-    return String(answer).length <= SHORT ? String(answer) : "";
+    const answer = String(this.report.answer ?? this.content.head);
+    return answer.length <= SHORT && !answer.trim().includes("\n") ? answer : "";
   }
 
   get line() {
     if (this.failure) return `${short(this.name)}: ${short(this.failure)}`;
     const cost = this.report.cost?.tokens === undefined ? "" : ` for ${plural(this.report.cost.tokens, "token")}`;
-    return `${short(this.name)}: ${short(this.answer || "a reply")}${cost}`;
+    return `${short(this.name)}: ${short(this.answer) || "a reply"}${cost}`;
   }
 
   show() {
@@ -299,11 +299,13 @@ function compare(results) {
   const tokens = results.map((result) => result.report.cost?.tokens);
   if (results.some((result) => result.failure) || !tokens[0] || !tokens[1]) return;
   const answers = results.map((result) => short(result.answer));
-  const said = answers[0] === answers[1] ? "The same answer" : `${answers[0]} and ${answers[1]}`;
+  const same = answers[0] && answers[0] === answers[1];
+  const said = same ? "The same answer" : answers.every((answer) => answer && answer.length <= MAX_NAMED)
+    ? `${answers[0]} and ${answers[1]}` : "Tokens";
   const ratio = (Math.max(...tokens) / Math.min(...tokens)).toFixed(1);
   const [more, less] = (tokens[0] >= tokens[1] ? results : [...results].reverse()).map((result) => short(result.name));
   const cost = ratio === "1.0" ? "as many tokens each" : `${more} computed ${ratio} times the tokens of ${less}`;
-  byId("verdict").textContent = answers[0] && answers[1] ? `${said}: ${cost}.` : `Tokens: ${cost}.`;
+  byId("verdict").textContent = `${said}: ${cost}.`;
   byId("verdict").hidden = false;
 }
 
