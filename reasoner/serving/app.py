@@ -1,9 +1,13 @@
 """The routes of the server."""
 
 import time
-from typing import Final
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final, Literal
 
 from fastapi import FastAPI, Request
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp
@@ -16,11 +20,21 @@ from reasoner.serving.limits import Client, Keys
 from reasoner.serving.metrics import NO_STRATEGY
 from reasoner.serving.page import page_routes, trace_routes
 from reasoner.serving.replies import model_entry, model_list
+from reasoner.serving.requests import ChatRequest, CompletionRequest, ResponseRequest
 from reasoner.serving.service import Service, opaque
 from reasoner.serving.streams import EventStream, unless_left
 
 PUBLIC: Final = ("/", "/health", "/page/", "/v1/reasoner/traces/")
 """Paths that need no key, and beginnings of such paths; traces ask for it themselves."""
+
+BODIES: Final[Mapping[str, type[BaseModel]]] = {
+    "/v1/chat/completions": ChatRequest,
+    "/v1/completions": CompletionRequest,
+    "/v1/responses": ResponseRequest,
+    "/v1/reasoner/estimate": ChatRequest,
+}
+"""What the body of each route is; the routes read it themselves, within their limits."""
+ERRORS: Final[dict[int | str, dict[str, Any]]] = {"default": {"description": "An error, as OpenAI's error object."}}
 
 
 def make_app(service: Service, keys: Keys) -> ASGIApp:
@@ -37,9 +51,10 @@ def make_app(service: Service, keys: Keys) -> ASGIApp:
         ("POST", "/v1/responses", routes.responses),
         ("POST", "/v1/reasoner/estimate", routes.estimate),
     ):
-        app.add_api_route(path, route, methods=[method], response_model=None)
+        app.add_api_route(path, route, methods=[method], response_model=None, responses=ERRORS)
     app.include_router(page_routes())
     app.include_router(trace_routes(service.traces, lambda header: keys.client(header).name))
+    app.openapi = partial(_description, app, app.openapi)  # type: ignore[method-assign]
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)
 
@@ -48,6 +63,23 @@ def make_app(service: Service, keys: Keys) -> ASGIApp:
 
     app.add_exception_handler(Exception, unexpected)
     return Front(app, keys, public=PUBLIC, report=service.report)
+
+
+def _description(app: FastAPI, generated: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The OpenAPI description, with the bodies."""
+    if app.openapi_schema:
+        return app.openapi_schema
+    document = generated()
+    models: list[tuple[type[BaseModel], Literal["validation"]]] = [(body, "validation") for body in BODIES.values()]
+    _, schemas = models_json_schema(models, ref_template="#/components/schemas/{model}")
+    document.setdefault("components", {}).setdefault("schemas", {}).update(schemas["$defs"])
+    for path, body in BODIES.items():
+        schema = {"$ref": f"#/components/schemas/{body.__name__}"}
+        document["paths"][path]["post"]["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": schema}},
+        }
+    return document
 
 
 async def _api_error(_request: Request, error: Exception) -> Response:
