@@ -3,9 +3,9 @@
     python bench/serving.py [REQUESTS]
 
 Each figure is a JSON line. "added" alternates between the library and HTTP in one run: `CONCURRENT` clients ask the
-same questions of `session.solve` and of a server in another process; the bar is 2 ms and 5 % of the library's own
-time per request. "streams" opens 1,000 streams at once. "memory" is that of the server after `REQUESTS` requests,
-20,000 by default, sampled on the way.
+same questions of `session.solve`, with the events kept as `solve` keeps them, and of a server in another process. The
+bar is 2 ms per request, and 5 % where a model takes the time. "streams" opens 1,000 streams at once. "memory" is that
+of the server while it answers `REQUESTS` requests, 20,000 by default.
 """
 
 import asyncio
@@ -25,6 +25,7 @@ import psutil
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.execution.session import Session
 from reasoner.registry import build
+from reasoner.trace.events import Event
 from reasoner.types import Question
 
 CONCURRENT = 64
@@ -80,7 +81,8 @@ async def added(url: str, strategy: str) -> dict[str, Any]:
     async with Session(SimulatedEngine()) as session, aiohttp.ClientSession(url, connector=connector) as http:
 
         async def by_library(number: int) -> None:
-            await session.solve(Question.of(f"What is {number} + 4?", space="number"), built)
+            events: list[Event] = []
+            await session.solve(Question.of(f"What is {number} + 4?", space="number"), built, trace=events.append)
 
         async def by_http(number: int) -> None:
             async with http.post(PATH, json=body(strategy, number)) as response:

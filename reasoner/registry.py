@@ -7,7 +7,7 @@ import numbers
 import types
 import typing
 from collections.abc import Collection, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import EntryPoint
 from typing import Any, Literal
 
@@ -123,7 +123,7 @@ def check_types(thing: object) -> None:
     if not dataclasses.is_dataclass(thing):
         return
     try:
-        hints = typing.get_type_hints(type(thing))
+        hints = _hints_of(type(thing))
     except Exception:  # names that a foreign module imports for type checkers only
         return
     for option in options_of(thing):
@@ -136,6 +136,12 @@ def check_types(thing: object) -> None:
             raise UsageError(f"{problem}: pass {value.__name__}()" if isinstance(value, type) else problem)
         if not isinstance(value, type):
             check_types(value)
+
+
+@lru_cache(maxsize=512)
+def _hints_of(cls: type) -> Mapping[str, Any]:
+    """The types of a class's fields: reading them takes longer than a server has for a request."""
+    return typing.get_type_hints(cls)
 
 
 _WORDS: Mapping[Any, str] = {
@@ -215,7 +221,7 @@ def _nested(hint: Any) -> Kind | None:
 
 
 def _converted(owner: str, values: Mapping[str, Any], cls: Any) -> dict[str, Any]:
-    hints = typing.get_type_hints(cls)
+    hints = _hints_of(cls)
     return {option: _value(f"{owner}: {option}", value, hints[option]) for option, value in values.items()}
 
 

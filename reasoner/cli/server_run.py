@@ -1,6 +1,7 @@
 """A server, from its socket to its end: what `reasoner serve` runs."""
 
 import asyncio
+import gc
 import resource
 import shlex
 from collections.abc import Mapping
@@ -28,6 +29,8 @@ from reasoner.verifier import Verifier
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+COLLECT_EVERY: Final = (20_000, 20, 100)
+"""When garbage is collected: Python's own thresholds have a server walk its objects for a sixth of its time."""
 MAX_FILES: Final = 65_536
 """Open files that a server asks for: each connection is one."""
 
@@ -95,6 +98,8 @@ class ServerRun:
                 display.begin(f"starting {self.engine.name}")
                 await service.__aenter__()
             try:
+                gc.freeze()
+                gc.set_threshold(*COLLECT_EVERY)
                 self._show_ready(service, address)
                 with interrupts.handled(lambda: self._stop(listener)):
                     await serving

@@ -1,6 +1,7 @@
 """The routes of the server."""
 
 import time
+from functools import partial
 from typing import Final
 
 from fastapi import FastAPI, Request
@@ -9,7 +10,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from reasoner.serving.choice import Job, choose
-from reasoner.serving.description import component_schemas, route_description
+from reasoner.serving.description import describe
 from reasoner.serving.errors import ApiError
 from reasoner.serving.forms import ChatForm, CompletionForm, Form, ReadForm, ResponseForm
 from reasoner.serving.front import Front, read_body, refused, reply
@@ -38,11 +39,10 @@ def make_app(service: Service, keys: Keys) -> ASGIApp:
         ("POST", "/v1/responses", routes.responses),
         ("POST", "/v1/reasoner/estimate", routes.estimate),
     ):
-        described = route_description(path)
-        app.add_api_route(path, route, methods=[method], response_model=None, openapi_extra=described)
-    app.openapi_schema = {**app.openapi(), "components": {"schemas": component_schemas()}}
+        app.add_api_route(path, route, methods=[method], response_model=None)
     app.include_router(page_routes())
     app.include_router(trace_routes(service.traces, lambda header: keys.client(header).name))
+    app.openapi = partial(describe, app)  # type: ignore[method-assign]
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)
 

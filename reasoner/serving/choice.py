@@ -196,9 +196,15 @@ def _strategy(options: Options, alias: Alias) -> Strategy:
     spec = Spec(spec.name, {**spec.options, **{name: Bare(value) for name, value in added.items()}})
     with _in_field("reasoner.strategy"):
         if options.strategy:
-            built: Strategy = build_client("strategy", spec)
-            return built
+            return _clients(str(spec))
         return _owners(str(spec))
+
+
+@lru_cache(maxsize=256)
+def _clients(spec: str) -> Strategy:
+    """A strategy that a request asks for; many requests ask for the same."""
+    strategy: Strategy = build_client("strategy", Spec.parse(spec))
+    return strategy
 
 
 @lru_cache(maxsize=256)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from reasoner.budget import Budget
 from reasoner.errors import UnknownName, UsageError, require, shown
+from reasoner.serving.bodies import MAX_BODY
 from reasoner.serving.choice import Alias, default_aliases
 from reasoner.serving.limits import NO_QUOTA, Key, Quota
 from reasoner.system.files import read_whole
@@ -35,13 +36,13 @@ class Limits:
     day_budget: Budget = Budget()
     in_flight: int | None = None
     tokens_per_minute: int | None = None
-    body_bytes: int = 10_000_000
+    body_bytes: int = MAX_BODY
     body_seconds: float = 30.0
 
     def __post_init__(self) -> None:
         require(self.max_concurrent, "max_concurrent", at_least=1, whole=True)
         require(self.queue, "queue", at_least=0, whole=True)
-        require(self.body_bytes, "body_bytes", at_least=1, whole=True)
+        require(self.body_bytes, "body_bytes", at_least=1, at_most=MAX_BODY, whole=True)
         require(self.body_seconds, "body_seconds", above=0)
         Quota(self.in_flight, self.tokens_per_minute)
         if self.day_budget.seconds is not None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
@@ -48,25 +49,33 @@ _ERROR: Final[dict[str, Any]] = {
 }
 
 
-def route_description(path: str) -> dict[str, Any]:
-    """What the description says of a route beside its name: its body, and how it may end."""
-    described: dict[str, Any] = {
-        "responses": {
-            str(status): {"description": text} | ({} if status == 200 else _content({"$ref": _ref("Error")}))
-            for status, text in ENDS.items()
-        }
-    }
+def describe(app: FastAPI) -> dict[str, Any]:
+    """The description of the app's routes, made when it is first asked for."""
+    if app.openapi_schema is None:
+        document = FastAPI.openapi(app)
+        for path, operations in document["paths"].items():
+            for operation in operations.values():
+                operation.update(_operation(path))
+        document["components"] = {"schemas": _schemas()}
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+def _operation(path: str) -> dict[str, Any]:
+    """The body of a route, and how a request may end."""
+    error = _content({"$ref": _ref("Error")})
+    responses = {str(status): {"description": text} | ({} if status == 200 else error) for status, text in ENDS.items()}
     if path == METRICS:
-        described["responses"]["200"]["content"] = {"text/plain": {"schema": {"type": "string"}}}
-    if path in BODIES:
-        streamed = {"text/event-stream": {"schema": {"type": "string"}}}
-        described["responses"]["200"]["content"] = {"application/json": {"schema": {"type": "object"}}, **streamed}
-        described["requestBody"] = {"required": True} | _content({"$ref": _ref(BODIES[path].__name__)})
-    return described
+        responses["200"]["content"] = {"text/plain": {"schema": {"type": "string"}}}
+    if path not in BODIES:
+        return {"responses": responses}
+    streamed = {"text/event-stream": {"schema": {"type": "string"}}}
+    responses["200"]["content"] = {"application/json": {"schema": {"type": "object"}}, **streamed}
+    body = {"required": True} | _content({"$ref": _ref(BODIES[path].__name__)})
+    return {"requestBody": body, "responses": responses}
 
 
-def component_schemas() -> dict[str, Any]:
-    """The schemas to which the routes refer."""
+def _schemas() -> dict[str, Any]:
     _, whole = models_json_schema([(cls, "validation") for cls in set(BODIES.values())], ref_template=_REF)
     schemas: dict[str, Any] = whole["$defs"]
     return {**schemas, "Error": _ERROR}

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final, Literal, Self, TypeVar
 
 from reasoner.budget import Ledger, Prices
@@ -16,7 +16,7 @@ from reasoner.errors import EngineDied, UnknownName, UsageError
 from reasoner.execution.launching import cancel_all
 from reasoner.execution.session import Session
 from reasoner.models.info import ModelInfo
-from reasoner.registry import entries, spec_of
+from reasoner.registry import entries
 from reasoner.serving.choice import Alias, Job, Offer, choose
 from reasoner.serving.config import Limits
 from reasoner.serving.errors import ApiError, api_error
@@ -27,7 +27,6 @@ from reasoner.serving.replies import saved
 from reasoner.serving.requests import read_chat
 from reasoner.serving.traces import RecentTraces
 from reasoner.solution import Solution
-from reasoner.specs import Spec
 from reasoner.trace.events import Event, Refused, Sink, tee
 from reasoner.verifier import Verifier
 
@@ -98,10 +97,6 @@ def opaque(failure: BaseException, report: Report) -> ApiError:
     report(number, failure)
     message = f"internal error {number}: the server's log has its cause under this number, at --verbose"
     return ApiError(500, message, type="server_error", code="internal_error")
-
-
-def _ignore(_index: int, _news: Event | TextPiece) -> None:
-    pass
 
 
 class Service:
@@ -201,7 +196,7 @@ class Service:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def answer(self, jobs: Sequence[Job], client: Client, follow: Follow = _ignore) -> Answered:
+    async def answer(self, jobs: Sequence[Job], client: Client, follow: Follow | None = None) -> Answered:
         """The solutions of the jobs of one request, with their events, which `follow` receives as they happen.
 
         By the first time that it waits, it has its turn, waits for it, or was refused. Cancelling it aborts all of it.
@@ -216,7 +211,7 @@ class Service:
             async with self._books(client) as ledger:
                 traces = [self.traces.open(client.name) for _ in jobs]
                 solved = [
-                    partial(self._solve, job, ledger, trace, partial(follow, index))
+                    partial(self._solve, job, ledger, trace, partial(follow, index) if follow else None)
                     for index, (job, trace) in enumerate(zip(jobs, traces, strict=True))
                 ]
                 solutions = await _together(solved)
@@ -231,7 +226,7 @@ class Service:
                 raise
             raise error from failure
         finally:
-            self.metrics.end(_name_of(jobs), outcome, time.monotonic() - began)
+            self.metrics.end(_name_of(type(jobs[0].strategy)), outcome, time.monotonic() - began)
 
     async def estimate(self, jobs: Sequence[Job], client: Client) -> dict[str, Any]:
         """What the jobs of a request would cost; no model is run.
@@ -260,7 +255,7 @@ class Service:
                 self.metrics.spend(ledger.settled)
 
     async def _solve(
-        self, job: Job, ledger: Ledger, trace: Sink, follow: Callable[[Event | TextPiece], None]
+        self, job: Job, ledger: Ledger, trace: Sink, follow: Callable[[Event | TextPiece], None] | None
     ) -> Solution:
         events: list[Event] = []
         sink = tee(events.append, trace)
@@ -270,16 +265,18 @@ class Service:
             verifier=job.verifier,
             budget=job.budget,
             stop=job.stop,
-            trace=sink if job.passes_through else tee(sink, follow),
+            trace=sink if follow is None or job.passes_through else tee(sink, follow),
             seed=job.seed,
             ledger=ledger,
             # Text that may be a call of a tool is told apart at its end.
-            on_text=follow if job.passes_through and not job.question.prompt.tools else None,
+            on_text=follow if follow and job.passes_through and not job.question.prompt.tools else None,
         )
         if solution.error:
-            self._note_failure(solution.error)
+            if isinstance(solution.error, EngineDied):
+                self.state = "failed"
             if not solution.text:
                 raise solution.error
+            self.report("-", solution.error)
         if solution.ended_by == "budget" and not solution.text and self._used_up(events, job):
             raise self.day.exhausted()
         return replace(solution, events=tuple(events))
@@ -295,11 +292,6 @@ class Service:
     def _error(self, failure: Exception) -> ApiError:
         error = api_error(failure)
         return opaque(failure, self.report) if error.status == 500 else error
-
-    def _note_failure(self, failure: BaseException) -> None:
-        """Remember an engine that is lost, so that /health says it."""
-        if isinstance(failure, EngineDied):
-            self.state = "failed"
 
     def _kv_use(self) -> float:
         return self._session.kv_use or 0.0
@@ -324,6 +316,8 @@ def _outcome(solution: Solution) -> Outcome:
     return "budget" if solution.ended_by == "budget" and not solution.text else "answered"
 
 
-def _name_of(jobs: Sequence[Job]) -> str:
-    """The name of the strategy of a request."""
-    return Spec.parse(spec_of(jobs[0].strategy)).name
+@lru_cache(maxsize=256)
+def _name_of(strategy: type) -> str:
+    """The registered name of a strategy."""
+    value = f"{strategy.__module__}:{strategy.__qualname__}"
+    return next((name for name, entry in entries("strategy").items() if entry.value == value), value)

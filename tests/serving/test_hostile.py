@@ -1,6 +1,7 @@
 """Input from strangers: each gets a 4xx of the API's own form, and nothing of it reaches a log or holds a turn."""
 
 import json
+import re
 import socket
 from collections.abc import Iterator
 
@@ -142,6 +143,16 @@ def test_routes_and_methods_that_there_are_not(server: Server) -> None:
         assert response.status_code == status
         error_of(response)
     assert httpx.get(f"{server.url}/v1/responses").headers["Allow"] == "POST"
+
+
+def test_the_routes_are_described_with_their_bodies(server: Server) -> None:
+    document = httpx.get(f"{server.url}/openapi.json").json()
+    schemas = document["components"]["schemas"]
+    for route in ROUTES:
+        body = document["paths"][f"/v1/{route}"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        assert "model" in schemas[body["$ref"].rpartition("/")[2]]["properties"]
+    for reference in re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document)):
+        assert reference in schemas
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])

@@ -1,0 +1,257 @@
+"""A service without HTTP: what it counts, what it refuses, and what is left after a failure."""
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from reasoner.budget import Budget, Prices
+from reasoner.engine import Engine, SampleRequest
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.engines.simulated import SimulatedEngine
+from reasoner.errors import EngineDied, EngineUnavailable, UsageError
+from reasoner.serving.choice import Alias, Job, choose
+from reasoner.serving.config import Limits
+from reasoner.serving.errors import ApiError
+from reasoner.serving.limits import Client, Quota
+from reasoner.serving.metrics import KINDS
+from reasoner.serving.requests import read_chat
+from reasoner.serving.service import Offered, Service
+from reasoner.serving.traces import RecentTraces
+from reasoner.solution import Solution
+from reasoner.trace.events import Began, Ended, Event
+from tests.helpers import jumbled, says, varied
+from tests.running import running
+from tests.serving.running import offered
+
+ALICE = Client("alice")
+
+
+@asynccontextmanager
+async def service(engine: Engine, limits: Limits | None = None, **more: Any) -> AsyncIterator[Service]:
+    async with Service(engine, more.pop("offer", None) or offered(), limits or Limits(), **more) as made:
+        yield made
+
+
+def jobs(service: Service, model: str = "vote8", **fields: Any) -> list[Job]:
+    messages = [{"role": "user", "content": "What is 3 + 4?"}]
+    body = {"model": f"{service.offer.model}@{model}" if model else service.offer.model, "messages": messages, **fields}
+    return choose(read_chat(json.dumps(body).encode()), service.offer)
+
+
+async def solved(service: Service, *arguments: Any, client: Client = ALICE, **fields: Any) -> Solution:
+    answered = await service.answer(jobs(service, *arguments, **fields), client)
+    return answered.results[0][1]
+
+
+def counted(service: Service) -> dict[tuple[str, ...], float]:
+    """All counters by name and the values of their labels, in the order of the names of these."""
+    families = text_string_to_metric_families(service.metrics.text().decode())
+    return {
+        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+@running
+async def test_the_counters_equal_the_ledger_after_a_load() -> None:
+    """Of requests that end, lose sequences, are cut by their budget, and whose clients leave."""
+    source = random.Random(3)
+    engine = ScriptedEngine(varied, pause=jumbled(1, lost=0.1), block_size=4)
+    async with service(engine, Limits(max_concurrent=5), traces=RecentTraces()) as serving:
+        tasks = []
+        for number in range(60):
+            more = {"reasoner": {"budget": {"tokens": 150}}} if number % 3 == 0 else {}
+            model = source.choice(["vote8", "best8", "universal8", "refine", ""])
+            work = serving.answer(jobs(serving, model, seed=number, n=1 + number % 2, **more), ALICE)
+            tasks.append(serving.start(work))
+        for task in source.sample(tasks, 20):
+            for _ in range(source.randint(0, 20)):
+                await asyncio.sleep(0)
+            task.cancel()
+        await asyncio.wait(tasks)
+        ledger, counts = serving.day.ledger, counted(serving)
+        assert ledger.reserved.tokens == 0
+        assert {kind: counts["reasoner_tokens_total", kind] for kind in KINDS} == {
+            kind: getattr(ledger.settled, f"{kind}_tokens") for kind in KINDS
+        }
+        assert counts["reasoner_samples_total",] == ledger.settled.samples
+        ended = {key[1]: 0.0 for key in counts if key[0] == "reasoner_requests_total"}
+        for key, value in counts.items():
+            if key[0] == "reasoner_requests_total":
+                ended[key[1]] += value
+        assert sum(ended.values()) == counts["reasoner_request_seconds_count",] == 60
+        assert ended["answered"] > 0 < ended["cancelled"]
+        assert (serving.turns.running, serving.turns.queued, ALICE.in_flight) == (0, 0, 0)
+
+
+@running
+async def test_samples_that_an_early_end_spared_are_counted() -> None:
+    async with service(SimulatedEngine(accuracy=1.0)) as serving:
+        solution = await solved(
+            serving, "", reasoner={"strategy": "self_consistency(n=16,stop=lossless)", "answer": "number"}
+        )
+        spared = counted(serving)["reasoner_samples_saved_total",]
+        assert spared == 16 - solution.cost.samples > 0
+        await solved(serving, "vote8", reasoner={"budget": {"samples": 3}})
+        assert counted(serving)["reasoner_samples_saved_total",] == spared
+
+
+@running
+async def test_tokens_are_paid_by_the_client_that_asked() -> None:
+    poor = Client("poor", Quota(tokens_per_minute=100))
+    async with service(SimulatedEngine()) as serving:
+        await solved(serving, client=poor)
+        with pytest.raises(ApiError, match="this key has used its 100 tokens per minute") as refused:
+            await solved(serving, client=poor)
+        assert refused.value.status == 429
+        await solved(serving)
+        assert counted(serving)["reasoner_requests_total", "refused", "self_consistency"] == 1
+
+
+@running
+async def test_events_are_followed_and_kept_with_their_choice() -> None:
+    seen: list[tuple[int, Event]] = []
+    async with service(SimulatedEngine(), traces=RecentTraces()) as serving:
+        asked = jobs(serving, n=3)
+        answered = await serving.answer(asked, ALICE, lambda index, event: seen.append((index, event)))
+        for index, ((_, solution), trace) in enumerate(zip(answered.results, answered.traces, strict=True)):
+            own = [event for at, event in seen if at == index]
+            assert isinstance(own[0], Began)
+            assert isinstance(own[-1], Ended)
+            assert solution.events == tuple(own)
+            assert trace
+            kept = serving.traces.get(trace, "alice")
+            assert kept
+            assert len(kept.lines().splitlines()) == len(own)
+            assert serving.traces.get(trace, "bob") is None
+
+
+@running
+async def test_an_engine_that_died_makes_the_server_unhealthy() -> None:
+    def die(request: SampleRequest) -> str:
+        raise EngineDied("it died twice")
+
+    async with service(ScriptedEngine(die)) as serving:
+        with pytest.raises(ApiError) as failed:
+            await solved(serving)
+        assert (failed.value.status, failed.value.code) == (503, "engine_unavailable")
+        assert serving.state == "failed"
+        with pytest.raises(ApiError, match="the server has lost its engine"):
+            await solved(serving)
+
+
+@running
+async def test_a_failure_is_reported_under_the_number_that_its_client_gets() -> None:
+    def fail(request: SampleRequest) -> str:
+        raise ZeroDivisionError
+
+    reports: list[tuple[str, BaseException]] = []
+    engine = ScriptedEngine(fail)
+    async with service(engine, report=lambda number, failure: reports.append((number, failure))) as serving:
+        with pytest.raises(ApiError) as failed:
+            await solved(serving)
+    [(number, _)] = reports
+    assert number in failed.value.message
+    assert failed.value.status == 500
+
+
+@running
+async def test_one_choice_that_fails_ends_the_others() -> None:
+    """Nothing is left in flight."""
+
+    async def pause(request: SampleRequest) -> None:
+        if request.seed % 3 == 0:
+            raise RuntimeError
+        await asyncio.get_running_loop().create_future()
+
+    async with service(ScriptedEngine(says("7"), pause=pause)) as serving:
+        with pytest.raises(ApiError):
+            await serving.answer(jobs(serving, "", n=16), ALICE)
+        assert serving.day.ledger.reserved.tokens == 0
+        assert serving.turns.running == 0
+
+
+class Closing(SimulatedEngine):
+    closed = 0
+
+    async def close(self) -> None:
+        Closing.closed += 1
+
+
+class Failing(Closing):
+    async def start(self) -> None:
+        raise EngineUnavailable("no")
+
+
+@pytest.mark.parametrize("kind", [Closing, Failing])
+@running
+async def test_the_engine_is_closed_whatever_happened(kind: type[Closing]) -> None:
+    Closing.closed = 0
+    with suppress(EngineUnavailable):
+        async with service(kind()):
+            pass
+    assert Closing.closed == 1
+
+
+@running
+async def test_leaving_it_cuts_off_what_is_in_flight() -> None:
+    async def pause(request: SampleRequest) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    async with service(ScriptedEngine(says("7"), pause=pause)) as serving:
+        task = serving.start(serving.answer(jobs(serving), ALICE))
+        await asyncio.sleep(0)
+    assert task.cancelled()
+
+
+@pytest.mark.parametrize(
+    ("made", "why"),
+    [
+        (Offered(Alias("nothing"), {}, {}), "the default: no strategy named 'nothing'"),
+        (Offered(Alias("single"), {"a": Alias("self_consistency", answer="free")}, {}), "the alias a: this strategy counts"),
+        (Offered(Alias("single"), {"a": Alias("single", budget="tokes=4")}, {}), "the alias a: no budget unit named 'tokes'"),
+        (Offered(Alias("single"), {"a": Alias("best_of_n", verifier="x")}, {}), "the alias a: no verifier named 'x'"),
+        (Offered(Alias("single"), {"a": Alias("single", answer="nothing")}, {}), "the alias a: no "),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_offered_is_refused_before_the_engine_starts(made: Offered, why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        Service(SimulatedEngine(), made, Limits())
+
+
+@running
+async def test_an_estimate_has_the_prices_and_takes_a_turn() -> None:
+    prices = Prices(prompt=1.0, generated=10.0)
+    async with service(SimulatedEngine(), offer=offered(prices=prices)) as serving:
+        cost = await serving.estimate(jobs(serving, max_tokens=10, n=2), ALICE)
+        longest = cost["longest"]
+        assert longest["generated_tokens"] == 160
+        assert longest["usd"] == pytest.approx((longest["prompt_tokens"] + 1600) / 1e6)
+        poor = Client("poor", Quota(in_flight=1))
+        async with serving.turns.turn(poor):
+            with pytest.raises(ApiError, match="in flight"):
+                await serving.estimate(jobs(serving), poor)
+
+
+@running
+async def test_an_estimate_stays_within_the_budget_of_the_request() -> None:
+    async with service(SimulatedEngine(), Limits(max_budget=Budget(tokens=500))) as serving:
+        cost = await serving.estimate(jobs(serving, "vote16"), ALICE)
+        assert cost["longest"]["tokens"] <= 500
+
+
+@running
+async def test_an_estimate_of_a_thousand_long_replies_is_small() -> None:
+    async with service(SimulatedEngine()) as serving:
+        asked = jobs(
+            serving, "", max_tokens=1_000_000, reasoner={"strategy": "self_consistency:n=200", "answer": "number"}
+        )
+        cost = await serving.estimate(asked, ALICE)
+        assert cost["longest"]["generated_tokens"] > 100_000_000
