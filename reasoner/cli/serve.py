@@ -97,9 +97,7 @@ def command(
     """
     from reasoner.cli.server_run import ServerRun
     from reasoner.serving.config import Settings, read_settings
-    from reasoner.system.extras import require_extra
 
-    require_extra("serve", "serving")
     if quiet and verbose:
         raise UsageError("--quiet and --verbose contradict each other: keep one")
     if not 0 <= drain <= 86_400:

@@ -86,7 +86,7 @@ class ServerRun:
             return ANSWERED
 
     async def _serve(self, service: Service, listener: Listener, address: str) -> None:
-        """Answer /health from the first moment, and all else once the engine has started."""
+        """Answer /health from the first moment, and requests once the engine has started."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._unhandled)
         _raise_open_files()

@@ -44,9 +44,13 @@ class _MadeUp(FreeEngine):
 
     real: Engine
     tokens: float
-    name: str = "made up"
     notes: tuple[str, ...] = ()
     capacity: int | None = None
+
+    @property
+    def name(self) -> str:
+        """That of the engine."""
+        return self.real.name
 
     @property
     def model(self) -> ModelInfo:

@@ -261,3 +261,17 @@ def test_a_failure_of_the_engine_is_not_described() -> None:
         assert any("secret" in f"{report!r} {report.__cause__!r}" for report in server.reports)
         with pytest.raises(openai.APIError, match="internal error"):
             list(asking.chat.completions.create(model="scripted", messages=ASKED, stream=True))
+
+
+def test_a_trace_is_read_by_the_key_that_made_it() -> None:
+    keys = [Key.of(KEY, "alice"), Key.of("bob-0123456789", "bob")]
+    with serving(SimulatedEngine(), keys=keys) as server, client(server, key=KEY) as asking:
+        reply = asking.chat.completions.create(model="simulated@vote8", messages=ASKED)
+        trace = f"{server.base_url}/reasoner/traces/{(reply.model_extra or {})['reasoner']['trace']}"
+        own, other = ({"Authorization": f"Bearer {key}"} for key in (KEY, "bob-0123456789"))
+        page = httpx.get(trace, headers=own)
+        assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+        assert httpx.post(trace, data={"key": KEY}).status_code == 200
+        assert len(httpx.get(f"{trace}.jsonl", headers=own).text.splitlines()) > 8
+        assert httpx.get(trace, headers=other).status_code == 404
+        assert httpx.get(trace).status_code == httpx.post(trace, data={"key": "no"}).status_code == 401

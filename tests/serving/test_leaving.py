@@ -229,27 +229,33 @@ def test_it_is_ready_only_after_the_engine_has_started() -> None:
 
 
 def test_a_key_with_many_requests_does_not_hold_up_another() -> None:
-    engine, gate = gated()
-    alice, bob = "alice-0123456789", "bob-0123456789"
-    keys = [Key.of(alice, "alice"), Key.of(bob, "bob")]
-    order: list[str] = []
+    gate = Gate()
+    drawn: list[str] = []
 
-    def ask(server: Server, key: str) -> None:
-        with openai.OpenAI(base_url=server.base_url, api_key=key, max_retries=0) as asking:
-            asking.chat.completions.create(model="scripted", messages=ASKED)
-        order.append(key)
+    def name(request: SampleRequest) -> str:
+        drawn.append(request.prompt.messages[-1].content)
+        return "7"
 
-    with serving(engine, Limits(max_concurrent=1), keys=keys) as server:
+    def ask(server: Server, who: str) -> None:
+        with openai.OpenAI(base_url=server.base_url, api_key=f"{who}-0123456789", max_retries=0) as asking:
+            asking.chat.completions.create(model="scripted", messages=[{"role": "user", "content": who}])
+
+    keys = [Key.of(f"{who}-0123456789", who) for who in ("alice", "bob")]
+    with serving(ScriptedEngine(name, pause=gate), Limits(max_concurrent=1), keys=keys) as server:
         threads = []
-        for count, key in enumerate([alice, alice, alice, bob]):
-            threads.append(threading.Thread(target=ask, args=(server, key)))
+        for count, who in enumerate(["alice", "alice", "alice", "bob"]):
+            threads.append(threading.Thread(target=ask, args=(server, who)))
             threads[-1].start()
-            server.run(until(lambda count=count: server.service.turns.queued == count))  # type: ignore[misc]
-        for count in range(1, 5):
-            gate.wait(1)
+            gate.wait(int(count == 0))
+            server.run(queued(server, count))
+        for count in range(4):
+            gate.wait(int(count > 0))
             gate.open()
-            threads_done = count
-            server.run(until(lambda done=threads_done: server.service.day.ledger.settled.samples >= done))  # type: ignore[misc]
         for thread in threads:
             thread.join(PATIENCE)
-    assert order.index(bob) < 3
+    assert drawn == ["alice", "alice", "bob", "alice"]
+
+
+async def queued(server: Server, count: int) -> None:
+    """Wait until so many requests wait for their turn."""
+    await until(lambda: server.service.turns.queued == count)

@@ -15,6 +15,7 @@ from reasoner.engine import Engine, SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import EngineDied, EngineUnavailable, UsageError
+from reasoner.registry import entries
 from reasoner.serving.choice import Alias, Job, choose
 from reasoner.serving.config import Limits
 from reasoner.serving.errors import ApiError
@@ -255,3 +256,19 @@ async def test_an_estimate_of_a_thousand_long_replies_is_small() -> None:
         )
         cost = await serving.estimate(asked, ALICE)
         assert cost["longest"]["generated_tokens"] > 100_000_000
+
+
+@pytest.mark.parametrize("name", sorted(entries("strategy")))
+@running
+async def test_the_cost_of_every_strategy_is_estimated(name: str) -> None:
+    async with service(SimulatedEngine()) as serving:
+        asked = jobs(serving, "", max_tokens=64, reasoner={"strategy": name, "answer": "number"})
+        if name == "likelihood":
+            with pytest.raises(ApiError, match="use vLLM") as refused:
+                await serving.estimate(asked, ALICE)
+            assert refused.value.status == 400
+            return
+        cost = await serving.estimate(asked, ALICE)
+        assert cost["mean"]["tokens"] > 0
+        assert cost["longest"]["tokens"] > 0
+        assert serving.day.ledger.settled.tokens == 0
