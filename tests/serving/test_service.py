@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from reasoner.budget import Budget, Prices
-from reasoner.engine import Engine, SampleRequest
+from reasoner.engine import Engine, SampleRequest, TextPiece
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import EngineDied, EngineUnavailable, UsageError
@@ -118,7 +118,7 @@ async def test_tokens_are_paid_by_the_client_that_asked() -> None:
 
 @running
 async def test_events_are_followed_and_kept_with_their_choice() -> None:
-    seen: list[tuple[int, Event]] = []
+    seen: list[tuple[int, Event | TextPiece]] = []
     async with service(SimulatedEngine(), traces=RecentTraces()) as serving:
         asked = jobs(serving, n=3)
         answered = await serving.answer(asked, ALICE, lambda index, event: seen.append((index, event)))
