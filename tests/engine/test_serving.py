@@ -1,0 +1,131 @@
+"""`reasoner serve` over real vLLM: OpenAI's client, tokens of the ledger, forms of replies, clients that leave."""
+
+import json
+from collections.abc import Iterator
+
+import openai
+import pytest
+
+from reasoner.engines.vllm.cores import InProcessCore
+from reasoner.engines.vllm.engine import VllmEngine
+from tests.serving.running import Server, serving
+from tests.serving.test_leaving import until
+
+FORM = {
+    "type": "object",
+    "properties": {"sum": {"type": "integer", "minimum": 0, "maximum": 99}},
+    "required": ["sum"],
+    "additionalProperties": False,
+}
+PLACE = {
+    "type": "object",
+    "properties": {"city": {"type": "string", "maxLength": 8}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
+
+
+@pytest.fixture
+def server(engine: VllmEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server over the engine that all tests share, so it is not closed."""
+
+    async def stays(_: VllmEngine) -> None:
+        pass
+
+    monkeypatch.setattr(VllmEngine, "close", stays)
+    with serving(engine) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=server.base_url, api_key="none", max_retries=0) as asking:
+        yield asking
+
+
+def asked(text: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": text}]
+
+
+def test_replies_and_counts(server: Server, client: openai.OpenAI) -> None:
+    model = client.models.list().data[0].id
+    vote = client.chat.completions.create(model=f"{model}@vote8", messages=asked("What is 3 + 4?"), seed=1)  # type: ignore[arg-type]
+    cost = vote.model_extra["reasoner"]["cost"]  # type: ignore[index]
+    assert vote.usage
+    assert (cost["samples"], vote.usage.completion_tokens) == (8, cost["generated_tokens"])
+    text = "".join(
+        chunk.choices[0].delta.content or ""
+        for chunk in client.chat.completions.create(
+            model=model,
+            messages=asked("Say something."),
+            max_tokens=20,
+            seed=3,
+            stream=True,  # type: ignore[arg-type]
+        )
+    )
+    again = client.chat.completions.create(model=model, messages=asked("Say something."), max_tokens=20, seed=3)  # type: ignore[arg-type]
+    assert text == again.choices[0].message.content
+    spent = server.service.day.ledger.settled
+    counted = {
+        line.split('"')[1]: float(line.split()[-1])
+        for line in server.service.metrics.text().decode().splitlines()
+        if line.startswith("reasoner_tokens_total")
+    }
+    assert counted["generated"] == spent.generated_tokens
+    assert counted["prompt"] == spent.prompt_tokens
+    assert counted["cached"] == spent.cached_tokens
+
+
+def test_forms_of_replies(client: openai.OpenAI) -> None:
+    model = client.models.list().data[0].id
+    form = {"type": "json_schema", "json_schema": {"name": "sum", "schema": FORM}}
+    whole = 0
+    for seed in range(4):
+        reply = client.chat.completions.create(
+            model=model,
+            messages=asked("What is 3 + 4? JSON."),
+            max_tokens=40,
+            seed=seed,
+            response_format=form,  # type: ignore[call-overload]
+        )
+        if reply.choices[0].finish_reason == "stop":
+            whole += 1
+            assert json.loads(reply.choices[0].message.content).keys() == {"sum"}
+    assert whole
+    tools = [{"type": "function", "function": {"name": "weather", "parameters": PLACE}}]
+    called = 0
+    for seed in range(4):
+        reply = client.chat.completions.create(
+            model=model,
+            messages=asked("How is the weather in Oslo?"),
+            max_tokens=120,
+            seed=seed,
+            tools=tools,
+            tool_choice="required",  # type: ignore[call-overload]
+        )
+        if reply.choices[0].finish_reason == "tool_calls":
+            called += 1
+            [call] = reply.choices[0].message.tool_calls
+            assert (call.function.name, json.loads(call.function.arguments).keys()) == ("weather", {"city"})
+    assert called
+
+
+@pytest.mark.parametrize("name", ["", "@vote8"])
+def test_a_client_that_leaves_takes_its_sequences_out_of_the_engine(
+    engine: VllmEngine, server: Server, client: openai.OpenAI, name: str
+) -> None:
+    model = client.models.list().data[0].id
+    stream = client.chat.completions.create(
+        model=f"{model}{name}",
+        messages=asked("Write a long story."),
+        max_tokens=400,
+        stream=True,  # type: ignore[arg-type]
+    )
+    next(iter(stream))
+    stream.close()
+    core = engine._core
+    assert isinstance(core, InProcessCore)
+    server.run(until(lambda: server.service.turns.running == 0 and not core._flights))
+    spent = server.service.day.ledger
+    assert spent.reserved.tokens == 0
+    assert spent.settled.generated_tokens + spent.settled.cancelled_tokens < 400 * (8 if name else 1)
