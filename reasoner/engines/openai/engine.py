@@ -29,7 +29,7 @@ from reasoner.engines.openai.requests import (
     text_bound,
 )
 from reasoner.engines.openai.stops import holds_back
-from reasoner.engines.openai.values import Listed, Reported, listed_models
+from reasoner.engines.openai.values import Listed, Reported, listed_models, without_aliases
 from reasoner.errors import EngineUnavailable, RequestLost, UnknownName, UsageError, require
 from reasoner.models.families import AUTO
 from reasoner.models.info import ModelInfo
@@ -385,8 +385,8 @@ class OpenAIEngine:
             )
         if not models:
             raise EngineUnavailable(f"{where} lists no model: load one there")
-        if not self.model_id and len(models) == 1:
-            return next(iter(models.values()))
+        if not self.model_id and len(own := without_aliases(models)) == 1:
+            return own[0]
         if self.model_id in models:
             return models[self.model_id]
         if self.model_id:

@@ -1,6 +1,7 @@
 """Values in a server's JSON, each checked before it is used: counts, log-probabilities, texts, usage, models."""
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
@@ -199,6 +200,11 @@ def listed_models(body: bytes) -> dict[str, Listed] | None:
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
     return {model.id: model for model in models}
+
+
+def without_aliases(models: Mapping[str, Listed]) -> list[Listed]:
+    """The models that are not, as MODEL@ALIAS, a way in which `reasoner serve` answers with another of them."""
+    return [model for name, model in models.items() if name.rpartition("@")[0] not in models]
 
 
 def tokenized(body: bytes) -> Tokenized | None:
