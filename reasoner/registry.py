@@ -122,8 +122,8 @@ def check_types(thing: object) -> None:
     """
     if not dataclasses.is_dataclass(thing):
         return
+    cls: Any = type(thing)
     try:
-        cls: Any = type(thing)
         hints = _hints_of(cls)
     except Exception:  # names that a foreign module imports for type checkers only
         return

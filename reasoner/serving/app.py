@@ -13,7 +13,7 @@ from reasoner.serving.choice import Job, choose
 from reasoner.serving.description import describe
 from reasoner.serving.errors import ApiError
 from reasoner.serving.forms import ChatForm, CompletionForm, Form, ReadForm, ResponseForm
-from reasoner.serving.front import Front, read_body, refused, reply
+from reasoner.serving.front import REPORTED, Front, read_body, refused, reply
 from reasoner.serving.limits import Client, Keys
 from reasoner.serving.metrics import NO_STRATEGY
 from reasoner.serving.page import page_routes, trace_routes
@@ -46,7 +46,8 @@ def make_app(service: Service, keys: Keys) -> ASGIApp:
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)
 
-    async def unexpected(_request: Request, failure: Exception) -> Response:
+    async def unexpected(request: Request, failure: Exception) -> Response:
+        request.scope["state"][REPORTED] = True
         return refused(opaque(failure, service.report))
 
     app.add_exception_handler(Exception, unexpected)

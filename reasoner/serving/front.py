@@ -18,6 +18,8 @@ from reasoner.serving.streams import encoded
 
 LINGER: Final = 4
 """How many times its limit a body is read, and dropped, so that its client gets to read the refusal."""
+REPORTED: Final = "reported"
+"""Set in the state of a request whose failure the app has answered and reported; it raises it all the same."""
 CLOSE: Final = {"Connection": "close"}
 
 
@@ -65,6 +67,8 @@ class Front:
         except ApiError as error:
             await refused(error)(scope, receive, tagged)
         except Exception as failure:
+            if scope["state"].get(REPORTED):
+                return
             unexpected = opaque(failure, self._report)
             if not started:
                 await refused(unexpected)(scope, receive, tagged)

@@ -291,7 +291,11 @@ class Service:
 
     def _error(self, failure: Exception) -> ApiError:
         error = api_error(failure)
-        return opaque(failure, self.report) if error.status == 500 else error
+        if error.status == 500:
+            return opaque(failure, self.report)
+        if error.status > 500 and error is not failure:
+            self.report("-", failure)
+        return error
 
     def _kv_use(self) -> float:
         return self._session.kv_use or 0.0

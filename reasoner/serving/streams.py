@@ -141,9 +141,16 @@ class EventStream(Response):
                     await write(b": keep-alive\n\n")
             self._changed.clear()
         if not gone.done():
-            failure = _failure(task)
-            rest = self._chunks.fail(failure) if failure else self._chunks.end(task.result())
-            await write(_events(rest) + self._chunks.last, more=False)
+            await write(_events(self._rest(task)) + self._chunks.last, more=False)
+
+    def _rest(self, task: "asyncio.Task[Answered]") -> Iterable[Document]:
+        """The end of the reply of a task that has ended, or its failure."""
+        if failure := _failure(task):
+            return self._chunks.fail(failure)
+        try:
+            return self._chunks.end(task.result())
+        except ApiError as error:
+            return self._chunks.fail(error)
 
 
 def _failure(task: "asyncio.Task[Any]") -> ApiError | None:

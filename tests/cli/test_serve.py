@@ -66,6 +66,14 @@ def test_it_shows_its_address_and_a_request_that_works() -> None:
     assert ended.err == "stopping: requests in flight have 30 s to end; another signal ends them at once\n"
 
 
+def test_the_shell_is_a_client_too() -> None:
+    with served(*SERVE, "-v") as (process, ready, _):
+        solved = finish(start("solve", "What is 3 + 4?", "--base-url", f"{address(ready)}/v1", "-v"))
+        assert (solved.code, solved.out) == (0, "7\n")
+        process.send_signal(signal.SIGTERM)
+        assert "Traceback" not in finish(process).err
+
+
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=str)
 def test_a_signal_lets_what_is_in_flight_end(signum: signal.Signals) -> None:
     with GatedServer() as upstream, served("serve", "--port", "0", "--base-url", upstream.url) as (process, ready, _):
@@ -140,7 +148,8 @@ def test_settings_and_options(tmp_path: Path) -> None:
             )
             with urllib.request.urlopen(asked, timeout=60) as response:
                 report = json.load(response)["reasoner"]
-            assert (report["strategy"], report["cost"]["samples"]) == (strategy, 2)
+            assert report["strategy"].startswith(strategy)
+            assert report["cost"]["samples"] == 2
         process.send_signal(signal.SIGTERM)
         assert finish(process).code == 0
 

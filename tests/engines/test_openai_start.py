@@ -50,6 +50,15 @@ def test_several_models_need_a_choice_and_the_error_names_them() -> None:
         assert [body["model"] for body in server.sent("/tokenize")] == ["large"]
 
 
+def test_aliases_of_a_model_are_no_choice() -> None:
+    with FakeServer(models=("a/small@b", "a/small@b@vote8", "a/small@b@best8")) as server:
+        engine = OpenAIEngine(base_url=server.url)
+        asyncio.run(engine.start())
+        assert engine.model.name == "a/small@b"
+    with FakeServer(models=("small", "small@vote8", "large")) as server, pytest.raises(UsageError, match="several"):
+        asyncio.run(OpenAIEngine(base_url=server.url).start())
+
+
 def test_an_unknown_model_is_answered_with_the_nearest() -> None:
     with FakeServer(models=("small", "large", *(f"other-{n}\x1b[31m" for n in range(40)))) as server:
         with pytest.raises(UnknownName, match="named 'smal'; did you mean 'small'") as caught:

@@ -145,6 +145,26 @@ def test_routes_and_methods_that_there_are_not(server: Server) -> None:
     assert httpx.get(f"{server.url}/v1/responses").headers["Allow"] == "POST"
 
 
+def test_a_fault_of_ours_is_reported_once_and_not_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fault(*_arguments: object, **_options: object) -> None:
+        raise ZeroDivisionError("secret")
+
+    body = {"model": "simulated", "messages": MESSAGES}
+    with serving(SimulatedEngine()) as running:
+        for name in ("choose", "model_list"):
+            monkeypatch.setattr(f"reasoner.serving.app.{name}", fault)
+        asked = httpx.post(f"{running.base_url}/chat/completions", json=body), httpx.get(f"{running.base_url}/models")
+        monkeypatch.undo()
+        monkeypatch.setattr("reasoner.serving.forms.ChatForm.end", fault)
+        with pytest.raises(httpx.RemoteProtocolError):
+            httpx.post(f"{running.base_url}/chat/completions", json={**body, "stream": True})
+        assert [type(report) for report in running.reports] == [ZeroDivisionError] * 3
+    for response in asked:
+        assert response.status_code == 500
+        assert "secret" not in response.text
+        assert error_of(response)["code"] == "internal_error"
+
+
 def test_the_routes_are_described_with_their_bodies(server: Server) -> None:
     document = httpx.get(f"{server.url}/openapi.json").json()
     schemas = document["components"]["schemas"]

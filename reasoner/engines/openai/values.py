@@ -182,13 +182,6 @@ class Listed(NamedTuple):
     root: str = ""
 
 
-def without_aliases(models: Mapping[str, Listed]) -> list[Listed]:
-    """The models without the names under which `reasoner serve` answers with one of them in other ways."""
-    return [
-        model for name, model in models.items() if model.owned_by != "reasoner" or name.rpartition("@")[0] not in models
-    ]
-
-
 class Tokenized(NamedTuple):
     """The reply of vLLM's /tokenize: token ids, one at least, the context window, and the tokens as text if asked."""
 
@@ -212,6 +205,11 @@ def listed_models(body: bytes) -> dict[str, Listed] | None:
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
     return {model.id: model for model in models}
+
+
+def without_aliases(models: Mapping[str, Listed]) -> list[Listed]:
+    """The models that are not, as MODEL@ALIAS, a way in which `reasoner serve` answers with another of them."""
+    return [model for name, model in models.items() if name.rpartition("@")[0] not in models]
 
 
 def tokenized(body: bytes) -> Tokenized | None:
