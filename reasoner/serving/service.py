@@ -268,7 +268,7 @@ class Service:
             trace=sink if follow is None or job.passes_through else tee(sink, follow),
             seed=job.seed,
             ledger=ledger,
-            # Text that may be a call of a tool is told apart at its end.
+            # Only at its end is it known whether a text is a call of a tool.
             on_text=follow if follow and job.passes_through and not job.question.prompt.tools else None,
         )
         if solution.error:

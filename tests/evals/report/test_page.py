@@ -197,7 +197,9 @@ def poisoned(value: Any, texts: tuple[str, ...]) -> Any:
         parts = [poisoned(one, texts) for one in value]
         return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
     if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{one.name: poisoned(getattr(value, one.name), texts) for one in fields(value)})
+        # A schema must be JSON.
+        names = [one.name for one in fields(value) if one.name != "json_schema"]
+        return replace(value, **{name: poisoned(getattr(value, name), texts) for name in names})
     if hasattr(value, "model_copy"):
         given = {name: poisoned(getattr(value, name), texts) for name in type(value).model_fields if name != "v"}
         return value.model_copy(update=given)
