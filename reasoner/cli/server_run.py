@@ -23,6 +23,7 @@ from reasoner.serving.config import Limits
 from reasoner.serving.limits import Keys
 from reasoner.serving.listener import Listener, listen
 from reasoner.serving.service import Offered, Service
+from reasoner.serving.telemetry import Telemetry
 from reasoner.serving.traces import RecentTraces
 from reasoner.verifier import Verifier
 
@@ -67,7 +68,14 @@ class ServerRun:
             UsageError: an alias does not fit, or the address cannot be listened at.
         """
         offered = Offered(self.default, self.aliases, self.verifiers, self.prices)
-        service = Service(self.engine, offered, self.limits, traces=RecentTraces(), report=self._report)
+        service = Service(
+            self.engine,
+            offered,
+            self.limits,
+            traces=RecentTraces(),
+            report=self._report,
+            telemetry=Telemetry.from_environment(),
+        )
         log = engine_log(self.engine)
         with listen(host, port) as at, own_streams(log) as terminal:
             self._terminal = terminal

@@ -118,10 +118,11 @@ class _Routes:
 
     async def _answer(self, request: Request, read: ReadForm) -> Response:
         form, jobs = await self._asked(request, read)
-        service, client = self._service, _client(request)
+        service = self._service
+        answer = partial(service.answer, jobs, _client(request), headers=request.headers)
         if form.asked.stream:
-            return EventStream(lambda follow: service.start(service.answer(jobs, client, follow)), form, len(jobs))
-        answered = await unless_left(service.start(service.answer(jobs, client)), request.receive)
+            return EventStream(lambda follow: service.start(answer(follow)), form, len(jobs))
+        answered = await unless_left(service.start(answer()), request.receive)
         return reply(form.whole(answered))
 
     async def _asked(self, request: Request, read: ReadForm) -> tuple[Form, list[Job]]:

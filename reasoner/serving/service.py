@@ -25,6 +25,7 @@ from reasoner.serving.limits import Client, DayLedger, Turns
 from reasoner.serving.metrics import Metrics, Outcome
 from reasoner.serving.replies import saved
 from reasoner.serving.requests import read_chat
+from reasoner.serving.telemetry import RequestSpan, Telemetry
 from reasoner.serving.traces import RecentTraces
 from reasoner.solution import Solution
 from reasoner.trace.events import Event, Refused, Sink, tee
@@ -37,6 +38,7 @@ State = Literal["starting", "ready", "draining", "failed"]
 Follow = Callable[[int, Event | TextPiece], None]
 """Receives what happens in a request with the index of its job: its events, or its text if it passes through."""
 RETRY: Final = {"Retry-After": "5"}
+NO_HEADERS: Final[Mapping[str, str]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +118,14 @@ class Service:
         *,
         traces: RecentTraces | None = None,
         report: Report = silent,
+        telemetry: Telemetry | None = None,
     ) -> None:
         offered.check(limits)
         self.state: State = "starting"
         self.limits = limits
         self.traces = RecentTraces(number=0) if traces is None else traces
         self.report = report
+        self.telemetry = telemetry or Telemetry()
         self.turns = Turns(limits.max_concurrent, limits.queue)
         self.day = DayLedger(limits.day_budget, prices=offered.prices)
         self.metrics = Metrics(entries("strategy"))
@@ -138,6 +142,7 @@ class Service:
     async def __aenter__(self) -> Self:
         """Start the engine and the verifiers. Raises as `Session.__aenter__`."""
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.telemetry.close)
             stack.push_async_callback(self._engine.close)
             await stack.enter_async_context(self._session)
             stack.push_async_callback(self._cut_off)
@@ -196,37 +201,50 @@ class Service:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def answer(self, jobs: Sequence[Job], client: Client, follow: Follow | None = None) -> Answered:
+    async def answer(
+        self,
+        jobs: Sequence[Job],
+        client: Client,
+        follow: Follow | None = None,
+        *,
+        headers: Mapping[str, str] = NO_HEADERS,
+    ) -> Answered:
         """The solutions of the jobs of one request, with their events, which `follow` receives as they happen.
 
         By the first time that it waits, it has its turn, waits for it, or was refused. Cancelling it aborts all of it.
+        `headers` are those of the request: `traceparent` names the span that the request is part of.
 
         Raises:
             ApiError: it is refused by a limit, does not fit the model, or failed before there was any text.
         """
         began = time.monotonic()
         outcome: Outcome = "cancelled"
+        name, solution, code = _name_of(type(jobs[0].strategy)), None, ""
+        span = self.telemetry.begin(name, jobs[0].model, headers)
         try:
             self.check()
-            async with self._books(client) as ledger:
+            async with self._books(client, span) as ledger:
                 traces = [self.traces.open(client.name) for _ in jobs]
                 solved = [
-                    partial(self._solve, job, ledger, trace, partial(follow, index) if follow else None)
+                    partial(self._solve, job, ledger, span.follow(trace), partial(follow, index) if follow else None)
                     for index, (job, trace) in enumerate(zip(jobs, traces, strict=True))
                 ]
                 solutions = await _together(solved)
-            outcome = _outcome(solutions[0])
-            self.metrics.save(sum(saved(solution) or 0 for solution in solutions))
+            solution = solutions[0]
+            outcome = _outcome(solution)
+            self.metrics.save(sum(saved(each) or 0 for each in solutions))
             ids = [trace.id if trace.whole else None for trace in traces]
             return Answered(list(zip(jobs, solutions, strict=True)), ids)
         except Exception as failure:
             error = self._error(failure)
             outcome = "refused" if error.status < 500 else "error"
+            code = error.code or str(error.status)
             if error is failure:
                 raise
             raise error from failure
         finally:
-            self.metrics.end(_name_of(type(jobs[0].strategy)), outcome, time.monotonic() - began)
+            self.metrics.end(name, outcome, time.monotonic() - began)
+            span.end(outcome, solution, error=code)
 
     async def estimate(self, jobs: Sequence[Job], client: Client) -> dict[str, Any]:
         """What the jobs of a request would cost; no model is run.
@@ -243,7 +261,7 @@ class Service:
             raise self._error(failure) from failure
 
     @asynccontextmanager
-    async def _books(self, client: Client) -> AsyncIterator[Ledger]:
+    async def _books(self, client: Client, span: RequestSpan) -> AsyncIterator[Ledger]:
         """The client's turn, with the ledger of its request; what it cost is counted, however it ends."""
         self.day.check()
         async with self.turns.turn(client):
@@ -253,6 +271,7 @@ class Service:
             finally:
                 client.pay(ledger.settled.tokens)
                 self.metrics.spend(ledger.settled)
+                span.spend(ledger.settled)
 
     async def _solve(
         self, job: Job, ledger: Ledger, trace: Sink, follow: Callable[[Event | TextPiece], None] | None

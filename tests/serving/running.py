@@ -15,6 +15,7 @@ from reasoner.serving.config import Limits
 from reasoner.serving.limits import Key, Keys
 from reasoner.serving.listener import Listener, listen
 from reasoner.serving.service import Offered, Service
+from reasoner.serving.telemetry import Telemetry
 from reasoner.serving.traces import RecentTraces
 from reasoner.verifier import Verifier
 from reasoner_verifiers import Certainty
@@ -70,6 +71,7 @@ def serving(
     offer: Offered | None = None,
     drain: float = PATIENCE,
     wait: bool = True,
+    telemetry: Telemetry | None = None,
 ) -> Iterator[Server]:
     """A server over the engine until the block ends; without `wait`, the engine may still be starting."""
     at = listen("127.0.0.1", 0)
@@ -82,6 +84,7 @@ def serving(
             limits or Limits(),
             traces=RecentTraces(),
             report=lambda _number, failure: reports.append(failure),
+            telemetry=telemetry,
         )
         listener = Listener(make_app(service, Keys(keys)), at, service, drain=drain)
         url = f"http://127.0.0.1:{at.getsockname()[1]}"
