@@ -49,8 +49,8 @@ def asked(text: str) -> list[dict[str, str]]:
 
 def test_replies_and_counts(server: Server, client: openai.OpenAI) -> None:
     model = client.models.list().data[0].id
-    vote = client.chat.completions.create(model=f"{model}@vote8", messages=asked("What is 3 + 4?"), seed=1)  # type: ignore[arg-type]
-    cost = vote.model_extra["reasoner"]["cost"]  # type: ignore[index]
+    vote = client.chat.completions.create(model=f"{model}@vote8", messages=asked("What is 3 + 4?"), seed=1)
+    cost = vote.model_extra["reasoner"]["cost"]
     assert vote.usage
     assert (cost["samples"], vote.usage.completion_tokens) == (8, cost["generated_tokens"])
     text = "".join(
@@ -60,10 +60,10 @@ def test_replies_and_counts(server: Server, client: openai.OpenAI) -> None:
             messages=asked("Say something."),
             max_tokens=20,
             seed=3,
-            stream=True,  # type: ignore[arg-type]
+            stream=True,
         )
     )
-    again = client.chat.completions.create(model=model, messages=asked("Say something."), max_tokens=20, seed=3)  # type: ignore[arg-type]
+    again = client.chat.completions.create(model=model, messages=asked("Say something."), max_tokens=20, seed=3)
     assert text == again.choices[0].message.content
     spent = server.service.day.ledger.settled
     counted = {
@@ -86,7 +86,7 @@ def test_forms_of_replies(client: openai.OpenAI) -> None:
             messages=asked("What is 3 + 4? JSON."),
             max_tokens=40,
             seed=seed,
-            response_format=form,  # type: ignore[call-overload]
+            response_format=form,
         )
         if reply.choices[0].finish_reason == "stop":
             whole += 1
@@ -101,7 +101,7 @@ def test_forms_of_replies(client: openai.OpenAI) -> None:
             max_tokens=120,
             seed=seed,
             tools=tools,
-            tool_choice="required",  # type: ignore[call-overload]
+            tool_choice="required",
         )
         if reply.choices[0].finish_reason == "tool_calls":
             called += 1
@@ -119,7 +119,7 @@ def test_a_client_that_leaves_takes_its_sequences_out_of_the_engine(
         model=f"{model}{name}",
         messages=asked("Write a long story."),
         max_tokens=400,
-        stream=True,  # type: ignore[arg-type]
+        stream=True,
     )
     next(iter(stream))
     stream.close()
