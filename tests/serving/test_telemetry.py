@@ -24,6 +24,7 @@ from reasoner.serving.limits import Client, Quota
 from reasoner.serving.service import Service
 from reasoner.serving.telemetry import Telemetry
 from reasoner.trace.events import Sampled, Thought
+from reasoner.types import TokenIds
 from tests.execution.test_thinking_limit import Thinker
 from tests.helpers import jumbled, says, varied
 from tests.running import running
@@ -170,15 +171,14 @@ async def test_a_sequence_of_two_requests_is_one_span_from_the_first_to_the_last
 @running
 async def test_thinking_that_got_no_second_request_is_a_span() -> None:
     class Failing(Thinker):
-        async def sample(self, request: SampleRequest) -> Any:
-            if self.requests:
-                raise EngineDied("gone")
-            return await Thinker.sample(self, request)
+        async def encode(self, text: str) -> TokenIds | None:
+            raise EngineDied("gone")
 
     spans = Spans()
     async with traced(Failing(20), spans) as service:
         with pytest.raises(ApiError):
             await solved(service, "", reasoner={"strategy": "self_consistency(n=1,thinking=8)", "answer": "number"})
+    assert len(spans.children()) == 1
     assert tokens(*spans.children()) == tokens(spans.request())
 
 
