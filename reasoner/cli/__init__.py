@@ -28,7 +28,7 @@ def _rarely_collect() -> None:
     import atexit
     import gc
 
-    gc.set_threshold(50_000)
+    gc.set_threshold(200_000)
     atexit.register(gc.freeze)
 
 
