@@ -14,7 +14,7 @@ from typing import Any, Literal
 from reasoner.errors import ReasonerError, UnknownName, UsageError, require_choice, shown
 from reasoner.sampling import ThinkingLevel, thinking_level
 from reasoner.specs import Bare, OpenOptions, Spec, Value, written
-from reasoner.system.machine import plug_ins
+from reasoner.system.machine import own_plug_ins, plug_ins
 from reasoner.system.redaction import without_userinfo
 from reasoner.types import SamplingParams
 
@@ -33,8 +33,13 @@ DEFAULT_VERIFIER = "certainty"
 
 @cache
 def entries(kind: Kind) -> Mapping[str, EntryPoint]:
-    """The registered names of one kind; nothing is imported yet."""
-    return {entry.name: entry for entry in plug_ins(_GROUPS[kind])}
+    """The registered names of one kind, in which our own go first; nothing is imported yet."""
+    return {**{entry.name: entry for entry in plug_ins(_GROUPS[kind])}, **_own_entries(kind)}
+
+
+@cache
+def _own_entries(kind: Kind) -> Mapping[str, EntryPoint]:
+    return {entry.name: entry for entry in own_plug_ins(_GROUPS[kind])}
 
 
 def load(kind: Kind, name: str) -> type:
@@ -45,7 +50,9 @@ def load(kind: Kind, name: str) -> type:
         UsageError: it is registered but cannot be imported.
     """
     require_choice(kind, "the kind of a plug-in", _GROUPS)
-    known = entries(kind)
+    known = _own_entries(kind)
+    if name not in known:
+        known = entries(kind)
     if name not in known:
         raise UnknownName(kind, name, known, meant=_meant(name, known))
     try:
@@ -282,7 +289,8 @@ def spec_of(thing: object) -> str:
 def _spec(thing: object) -> Spec:
     cls = type(thing)
     value = f"{cls.__module__}:{cls.__qualname__}"
-    names = (entry.name for kind in _GROUPS for entry in entries(kind).values() if entry.value == value)
+    known = (entry for among in (_own_entries, entries) for kind in _GROUPS for entry in among(kind).values())
+    names = (entry.name for entry in known if entry.value == value)
     return Spec(next(names, value), {option: as_written(value) for option, value in _changed(thing)})
 
 

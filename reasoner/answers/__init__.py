@@ -1,20 +1,32 @@
 """The answer spaces by name, and the choice of one for a question."""
 
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import Any, TypeVar
+# Each name is imported on first use: compiling the patterns of all kinds takes longer than a question to a server.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
-from reasoner.answers.choices import ChoiceSpace, choice_in
-from reasoner.answers.code import CodeSpace
-from reasoner.answers.free import FreeSpace
-from reasoner.answers.json_values import JsonSpace
-from reasoner.answers.maths import MathSpace
-from reasoner.answers.numerals import NumberSpace
-from reasoner.answers.reading import RULES, TAIL, ByKey, ReadsSegment, boxed, final_segment
-from reasoner.answers.texts import MAX_TEXT, TextSpace, YesNoSpace, squad_em, squad_normal
-from reasoner.errors import UnknownName, UsageError
-from reasoner.types import AnswerSpace
+    from reasoner.answers.choices import ChoiceSpace
+    from reasoner.answers.code import CodeSpace
+    from reasoner.answers.free import FreeSpace
+    from reasoner.answers.json_values import JsonSpace
+    from reasoner.answers.kinds import ANY_KIND, KINDS, OPTIONS, SPACES, space_for, with_options
+    from reasoner.answers.maths import MathSpace
+    from reasoner.answers.numerals import NumberSpace
+    from reasoner.answers.reading import RULES, TAIL, ByKey, ReadsSegment, boxed, final_segment
+    from reasoner.answers.texts import MAX_TEXT, TextSpace, YesNoSpace, squad_em, squad_normal
+
+_NAMES = {
+    "choices": ("ChoiceSpace",),
+    "code": ("CodeSpace",),
+    "free": ("FreeSpace",),
+    "json_values": ("JsonSpace",),
+    "kinds": ("ANY_KIND", "KINDS", "OPTIONS", "SPACES", "space_for", "with_options"),
+    "maths": ("MathSpace",),
+    "numerals": ("NumberSpace",),
+    "reading": ("RULES", "TAIL", "ByKey", "ReadsSegment", "boxed", "final_segment"),
+    "texts": ("MAX_TEXT", "TextSpace", "YesNoSpace", "squad_em", "squad_normal"),
+}
+_HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
     "ANY_KIND",
@@ -42,148 +54,15 @@ __all__ = [
     "with_options",
 ]
 
-_YES_NO_QUESTION = re.compile(
-    r"[,:;.?!(]\s?(?:(?:please\s)?(?:answer|reply)\s(?:with\s)?)?yes(?:\sor\s|/)no\W{0,4}\Z", re.IGNORECASE
-)
-_NUMERIC = re.compile(
-    r"\bhow (?:many|much|old|far|long|tall|fast)\b"
-    r"|\b(?:sum|product|difference|quotient|total|average|percent|remainder)\b"
-    r"|\bcalculate\b|\bcompute\b|\d\s*[-+*/x×÷^=]\s*\d|\b(?:plus|minus|times|divided by)\b",
-    re.IGNORECASE,
-)
+
+def __getattr__(name: str) -> "Any":
+    """Import a name on first use."""
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(f"reasoner.answers.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'reasoner.answers' has no attribute {name!r}")
 
 
-_COMMAND = (
-    r"\\(?:[dt]?frac|sqrt|pi|theta|alpha|beta|sum|prod|int|lim|log|ln|sin|cos|tan|cdot|times|left|begin|binom|leq?|geq?"
-    r"|neq?|infty|circ|overline|angle|triangle|mathbb|text)(?![a-z])"
-)
-_TASK = r"\b(?:simplify|factor(?:i[sz]e)?|expand)\b[^.?!\n]{0,40}?(?:[\^$\\(]|\d[a-z]|\b[a-z]\s*[-+*/])"
-_MATHEMATICAL = re.compile(
-    rf"{_COMMAND}|\$(?=\S)[^$\n]*?[\\^_=+][^$\n]*+(?<=\S)\$|\$[a-z]\$|{_TASK}|\bin terms of \$?[b-z]\b", re.IGNORECASE
-)
-
-
-A = TypeVar("A", bound=AnswerSpace)
-_Space = NumberSpace | MathSpace | ChoiceSpace | YesNoSpace | TextSpace | CodeSpace | JsonSpace | FreeSpace
-
-
-def _choice(text: str) -> ChoiceSpace:
-    choice = choice_in(text)
-    if choice is None:
-        raise UsageError("the question lists no options: write them as `A) ... B) ...`, or choose another answer kind")
-    return choice
-
-
-def _auto(text: str) -> _Space:
-    if choice := choice_in(text):
-        return choice
-    if _YES_NO_QUESTION.search(text[-TAIL:]):
-        return YesNoSpace()
-    if _MATHEMATICAL.search(text[-TAIL:]):
-        return MathSpace()
-    return NumberSpace() if _NUMERIC.search(text) else TextSpace()
-
-
-_SPACES: dict[str, Callable[[str], _Space]] = {
-    "auto": _auto,
-    "number": lambda _: NumberSpace(),
-    "math": lambda _: MathSpace(),
-    "choice": _choice,
-    "yes_no": lambda _: YesNoSpace(),
-    "text": lambda _: TextSpace(),
-    "code": lambda _: CodeSpace(),
-    "json": lambda _: JsonSpace(),
-    "free": lambda _: FreeSpace(),
-}
-SPACES = tuple(_SPACES)
-KINDS: Mapping[str, type[_Space]] = {
-    "number": NumberSpace,
-    "math": MathSpace,
-    "choice": ChoiceSpace,
-    "yes_no": YesNoSpace,
-    "text": TextSpace,
-    "code": CodeSpace,
-    "json": JsonSpace,
-    "free": FreeSpace,
-}
-"""The class of each kind of answer, but for `auto`, which chooses one of them."""
-
-
-def space_for(name: str, question: str) -> AnswerSpace:
-    """The space with this name for a question; options may follow, as in `math:loose=[units,rounding],seconds=30`.
-
-    `pattern` is a regular expression by which answers are read first, and the last option: it may hold commas.
-    `extract=model` asks the model for answers that no rule reads, `text:equal=model` whether two texts are the same.
-    `auto` chooses by listed options, a final `yes or no?`, formulas, and words such as "how many"; in this order.
-
-    Raises:
-        UsageError: there is no such kind or option, or an option has no valid value.
-    """
-    name, _, options = name.partition(":")
-    if name not in _SPACES:
-        raise UnknownName("answer kind", name, SPACES)
-    return with_options(_SPACES[name](question), options, kind=name)
-
-
-def with_options(space: A, options: str, *, kind: str = "") -> A:
-    """The same space with options such as `extract=model`; unchanged for an empty text. `kind` is how errors name it.
-
-    Raises:
-        UsageError: the kind has no such option, or its value is not valid.
-    """
-    return replace(space, **_read_options(kind or space.name, options)) if options else space  # type: ignore[type-var]
-
-
-ANY_KIND = ("extract", "pattern")
-"""The options of every answer kind but `json` and `free`."""
-OPTIONS: Mapping[str, tuple[str, ...]] = {
-    "math": ("seconds", "loose", *ANY_KIND),
-    "choice": ("several", *ANY_KIND),
-    "text": ("equal", *ANY_KIND),
-    "json": (),
-    "free": (),
-}
-
-
-def _read_options(kind: str, text: str) -> dict[str, Any]:
-    """The options of an answer kind, as the fields of its space."""
-    known, values = OPTIONS.get(kind, ANY_KIND), dict[str, Any]()
-    while text:
-        option, _, value = (part.strip() for part in text.partition("="))
-        if option not in known:
-            raise UnknownName("option", option, known, of=f"answer kind {kind}")
-        text = ""
-        if value.startswith("[") and option == "loose":
-            value, _, text = value[1:].partition("]")
-            text = text.removeprefix(",")
-        elif option != "pattern":
-            value, _, text = value.partition(",")
-        values[option] = _READ[option](value)
-    return values
-
-
-def _seconds(value: str) -> float:
-    try:
-        return float(value)
-    except ValueError:
-        raise UsageError(f"answer kind math: seconds must be a number, as in math:seconds=30 (got {value!r})") from None
-
-
-def _several(value: str) -> bool:
-    if value not in ("true", "false"):
-        raise UsageError(f"answer kind choice: several must be true or false (got {value!r})")
-    return value == "true"
-
-
-def _names(value: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in value.split(",") if name.strip())
-
-
-_READ: dict[str, Callable[[str], object]] = {
-    "seconds": _seconds,
-    "loose": _names,
-    "several": _several,
-    "equal": str,
-    "extract": str,
-    "pattern": str,
-}
+def __dir__() -> list[str]:
+    return __all__

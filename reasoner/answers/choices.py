@@ -5,10 +5,11 @@ import string
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from reasoner.answers.forms import Statement, announcements, hedged
 from reasoner.answers.languages import Reply, alternatives, languages
+from reasoner.answers.listed import Labels, options_in
 from reasoner.answers.mentions import (
     Mention,
     alone_in_a_sentence,
@@ -20,11 +21,10 @@ from reasoner.answers.mentions import (
     sole_subject,
     together,
 )
-from reasoner.answers.reading import NOTHING, TAIL, ByKey, ReadsSegment, last_match
+from reasoner.answers.reading import NOTHING, ByKey, ReadsSegment
 from reasoner.errors import UsageError
 from reasoner.types import Answer
 
-Labels = Literal["letters", "numbers"]
 _ON = "(?:because|since|as|is|which|and|but|with|for|due|or)"
 _OPEN = r"[*$`\s(\[{\"'\u201c\u2018\u300c\u300e\uff08\u3010]|\\[(\[]|\\[a-z]++\{"
 _CLOSE = r"[*$`)\]}\"'\u201d\u2019\u300d\u300f\uff09\u3011.:]"
@@ -368,25 +368,7 @@ def _lowered_options(options: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(Reply(_bare(option)).lowered for option in options)
 
 
-_LETTERED = re.compile(r"(?:^|[\s(])\(?([A-Z])[).:]\s+(\S[^\n]*?)(?=\n|\Z|[\s(]\(?[A-Z][).:]\s)")
-_NUMBERED = re.compile(r"\s*+\(?([1-9]\d?)(?:\)|(?<=\n\d)\.|(?<=\n\d\d)\.)\s++(\S[^\n]*?)(?=\n|\Z|\s\(?[1-9]\d?\)\s)")
-_QUESTION_END = re.compile(r"\?(?=\s)|:[^\S\n]*\n")
-
-
 def choice_in(text: str) -> ChoiceSpace | None:
-    """The choice that a question lists: `A) ... B) ...` from A on, or `1) ... 2) ...` right after the question."""
-    lettered: list[str] = []
-    for match in _LETTERED.finditer(text[:TAIL]):
-        if match[1] == string.ascii_uppercase[len(lettered) : len(lettered) + 1]:
-            lettered.append(match[2].strip())
-    if len(lettered) >= 2:
-        return ChoiceSpace(tuple(lettered))
-    numbered: list[str] = []
-    end = last_match(_QUESTION_END, text[:TAIL].rstrip())
-    position = end.end() - end[0].endswith("\n") if end else len(text)
-    while (option := _NUMBERED.match(text[:TAIL], position)) and option[1] == str(len(numbered) + 1):
-        numbered.append(option[2].strip())
-        position = option.end()
-    if 2 <= len(numbered) <= 26 and not text[position:].strip():
-        return ChoiceSpace(tuple(numbered), "numbers")
-    return None
+    """The choice that a question lists; see `options_in`."""
+    listed = options_in(text)
+    return ChoiceSpace(*listed) if listed else None

@@ -9,8 +9,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
-from reasoner.answers import math_worker
-from reasoner.answers.maths import MathSpace
 from reasoner.answers.process_pool import Failed, Outcome, ProcessPool
 from reasoner.system.foreign import described
 from reasoner.types import Answer, AnswerSpace, Blocks
@@ -29,7 +27,6 @@ MAX_LATE = 2
 """Late comparisons of an answer in one round after which its others wait for the next round."""
 MAX_REMEMBERED = 100_000
 """Verdicts that are cached."""
-_MATH = MathSpace()
 
 
 class Verdict(NamedTuple):
@@ -37,6 +34,13 @@ class Verdict(NamedTuple):
 
     status: Status
     why: str = ""
+
+
+def prepare() -> None:
+    """Do the imports, in a worker, that its first comparison would wait for."""
+    from reasoner.answers import math_worker
+
+    math_worker.prepare()
 
 
 @runtime_checkable
@@ -140,15 +144,19 @@ class Equivalence:
 
     seconds: float = 5.0
     patience: float = 4.0
-    pool: ProcessPool = field(default_factory=lambda: ProcessPool(prepare=math_worker.prepare))
+    pool: ProcessPool = field(default_factory=lambda: ProcessPool(prepare=prepare))
     _cache: "OrderedDict[_Job, object]" = field(default_factory=OrderedDict, init=False, repr=False)
     _running: dict[_Job, _Running] = field(default_factory=dict, init=False, repr=False)
     _turns: asyncio.Semaphore = field(init=False, repr=False)
     _alone: asyncio.Lock = field(init=False, repr=False)
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False, repr=False)
 
-    async def accepts(self, gold: str, answer: str, *, space: SlowSpace = _MATH) -> Verdict:
-        """Whether `gold` accepts `answer`, both as written."""
+    async def accepts(self, gold: str, answer: str, *, space: SlowSpace | None = None) -> Verdict:
+        """Whether `gold` accepts `answer`, both as written; by default they are mathematical."""
+        if space is None:
+            from reasoner.answers.maths import MathSpace
+
+            space = MathSpace()
         expected, given = space.answer(gold), space.answer(answer)
         if expected is None or given is None:
             return Verdict("wrong")

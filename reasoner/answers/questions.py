@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 
-from reasoner.answers import space_for
+from reasoner.answers.kinds import space_for
 from reasoner.errors import UsageError, shown
 from reasoner.types import AnswerSpace, Message, Prompt, Question
 

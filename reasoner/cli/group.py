@@ -57,7 +57,8 @@ class _LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if not args[0].startswith("-") and args[0] not in (names := self.list_commands(ctx)):
+        own = args[0].startswith("-") or args[0] in _COMMANDS
+        if not own and args[0] not in (names := self.list_commands(ctx)):
             ctx.fail(_unknown_command(args[0], names))
         return super().resolve_command(ctx, args)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from typing import Any, Final
 
-from reasoner.answers import space_for
+from reasoner.answers.kinds import space_for
 from reasoner.answers.questions import with_instruction
 from reasoner.answers.tool_calls import ToolCallSpace
 from reasoner.budget import UNITS, Budget, Prices

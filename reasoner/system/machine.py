@@ -4,7 +4,7 @@ import os
 import platform
 import subprocess
 from functools import cache, lru_cache
-from importlib.metadata import EntryPoints, PackageNotFoundError, entry_points, version
+from importlib.metadata import EntryPoints, PackageNotFoundError, distribution, entry_points, version
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,17 @@ def installed(package: str) -> str | None:
 def plug_ins(group: str) -> EntryPoints:
     """The entry points of a group in all installed packages; nothing is imported yet."""
     selected: EntryPoints = _entry_points().select(group=group)
+    return selected
+
+
+@cache
+def own_plug_ins(group: str) -> EntryPoints:
+    """Those of this distribution alone, for which no other package is looked through; none if it is not installed."""
+    try:
+        own = distribution("reasoner-kit").entry_points
+    except PackageNotFoundError:
+        own = EntryPoints()
+    selected: EntryPoints = own.select(group=group)
     return selected
 
 

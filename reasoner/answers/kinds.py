@@ -1,0 +1,169 @@
+"""The kinds of answer by name, and the choice of one for a question."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from importlib import import_module
+from typing import Any, Final, TypeVar
+
+from reasoner.answers.listed import options_in
+from reasoner.answers.thinking import TAIL
+from reasoner.errors import UnknownName, UsageError
+from reasoner.types import AnswerSpace
+
+_YES_NO_QUESTION = re.compile(
+    r"[,:;.?!(]\s?(?:(?:please\s)?(?:answer|reply)\s(?:with\s)?)?yes(?:\sor\s|/)no\W{0,4}\Z", re.IGNORECASE
+)
+_NUMERIC = re.compile(
+    r"\bhow (?:many|much|old|far|long|tall|fast)\b"
+    r"|\b(?:sum|product|difference|quotient|total|average|percent|remainder)\b"
+    r"|\bcalculate\b|\bcompute\b|\d\s*[-+*/x×÷^=]\s*\d|\b(?:plus|minus|times|divided by)\b",
+    re.IGNORECASE,
+)
+
+
+_COMMAND = (
+    r"\\(?:[dt]?frac|sqrt|pi|theta|alpha|beta|sum|prod|int|lim|log|ln|sin|cos|tan|cdot|times|left|begin|binom|leq?|geq?"
+    r"|neq?|infty|circ|overline|angle|triangle|mathbb|text)(?![a-z])"
+)
+_TASK = r"\b(?:simplify|factor(?:i[sz]e)?|expand)\b[^.?!\n]{0,40}?(?:[\^$\\(]|\d[a-z]|\b[a-z]\s*[-+*/])"
+_MATHEMATICAL = re.compile(
+    rf"{_COMMAND}|\$(?=\S)[^$\n]*?[\\^_=+][^$\n]*+(?<=\S)\$|\$[a-z]\$|{_TASK}|\bin terms of \$?[b-z]\b", re.IGNORECASE
+)
+
+A = TypeVar("A", bound=AnswerSpace)
+_CLASSES: Final[Mapping[str, tuple[str, str]]] = {
+    "number": ("numerals", "NumberSpace"),
+    "math": ("maths", "MathSpace"),
+    "choice": ("choices", "ChoiceSpace"),
+    "yes_no": ("texts", "YesNoSpace"),
+    "text": ("texts", "TextSpace"),
+    "code": ("code", "CodeSpace"),
+    "json": ("json_values", "JsonSpace"),
+    "free": ("free", "FreeSpace"),
+}
+"""Where the class of each kind is."""
+SPACES = ("auto", *_CLASSES)
+
+
+class _Kinds(Mapping[str, type[Any]]):
+    """Imports a class when it is asked for: compiling the patterns of all kinds takes longer than a question."""
+
+    def __getitem__(self, kind: str) -> type[Any]:
+        module, name = _CLASSES[kind]
+        cls: type[Any] = getattr(import_module(f"reasoner.answers.{module}"), name)
+        return cls
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_CLASSES)
+
+    def __len__(self) -> int:
+        return len(_CLASSES)
+
+
+KINDS: Final[Mapping[str, type[Any]]] = _Kinds()
+"""The class of each kind of answer, but for `auto`, which chooses one of them."""
+
+
+def _kind_of(question: str) -> str:
+    """The kind that `auto` chooses."""
+    if options_in(question):
+        return "choice"
+    if _YES_NO_QUESTION.search(question[-TAIL:]):
+        return "yes_no"
+    if _MATHEMATICAL.search(question[-TAIL:]):
+        return "math"
+    return "number" if _NUMERIC.search(question) else "text"
+
+
+def _space(kind: str, question: str) -> AnswerSpace:
+    """The space of a kind but `auto`, with the options that the question lists."""
+    if kind != "choice":
+        space: AnswerSpace = KINDS[kind]()
+        return space
+    from reasoner.answers.choices import choice_in
+
+    choice = choice_in(question)
+    if choice is None:
+        raise UsageError("the question lists no options: write them as `A) ... B) ...`, or choose another answer kind")
+    return choice
+
+
+def space_for(name: str, question: str) -> AnswerSpace:
+    """The space with this name for a question; options may follow, as in `math:loose=[units,rounding],seconds=30`.
+
+    `pattern` is a regular expression by which answers are read first, and the last option: it may hold commas.
+    `extract=model` asks the model for answers that no rule reads, `text:equal=model` whether two texts are the same.
+    `auto` chooses by listed options, a final `yes or no?`, formulas, and words such as "how many"; in this order.
+
+    Raises:
+        UsageError: there is no such kind or option, or an option has no valid value.
+    """
+    name, _, options = name.partition(":")
+    if name not in SPACES:
+        raise UnknownName("answer kind", name, SPACES)
+    return with_options(_space(_kind_of(question) if name == "auto" else name, question), options, kind=name)
+
+
+def with_options(space: A, options: str, *, kind: str = "") -> A:
+    """The same space with options such as `extract=model`; unchanged for an empty text. `kind` is how errors name it.
+
+    Raises:
+        UsageError: the kind has no such option, or its value is not valid.
+    """
+    return replace(space, **_read_options(kind or space.name, options)) if options else space  # type: ignore[type-var]
+
+
+ANY_KIND = ("extract", "pattern")
+"""The options of every answer kind but `json` and `free`."""
+OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "math": ("seconds", "loose", *ANY_KIND),
+    "choice": ("several", *ANY_KIND),
+    "text": ("equal", *ANY_KIND),
+    "json": (),
+    "free": (),
+}
+
+
+def _read_options(kind: str, text: str) -> dict[str, Any]:
+    """The options of an answer kind, as the fields of its space."""
+    known, values = OPTIONS.get(kind, ANY_KIND), dict[str, Any]()
+    while text:
+        option, _, value = (part.strip() for part in text.partition("="))
+        if option not in known:
+            raise UnknownName("option", option, known, of=f"answer kind {kind}")
+        text = ""
+        if value.startswith("[") and option == "loose":
+            value, _, text = value[1:].partition("]")
+            text = text.removeprefix(",")
+        elif option != "pattern":
+            value, _, text = value.partition(",")
+        values[option] = _READ[option](value)
+    return values
+
+
+def _seconds(value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise UsageError(f"answer kind math: seconds must be a number, as in math:seconds=30 (got {value!r})") from None
+
+
+def _several(value: str) -> bool:
+    if value not in ("true", "false"):
+        raise UsageError(f"answer kind choice: several must be true or false (got {value!r})")
+    return value == "true"
+
+
+def _names(value: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in value.split(",") if name.strip())
+
+
+_READ: dict[str, Callable[[str], object]] = {
+    "seconds": _seconds,
+    "loose": _names,
+    "several": _several,
+    "equal": str,
+    "extract": str,
+    "pattern": str,
+}
