@@ -39,7 +39,7 @@ def first_column(heading: str) -> set[str]:
 
 def test_the_python_of_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
     [code] = blocks("docs/serving.md", "python")
-    with serving(SimulatedEngine(accuracy=1.0)) as server:
+    with serving(SimulatedEngine(accuracy=1.0, tokens=10.0)) as server:
         exec(compile(code.replace(WRITTEN, server.url), str(PAGE), "exec"), {"__name__": "__main__"})
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == ["The answer is 7", "[{'answer': '7', 'count': 8, 'weight': 8.0}]"]
@@ -50,14 +50,14 @@ def test_the_python_of_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on the PATH")
 def test_the_request_of_the_page_runs() -> None:
     [request] = [block for block in blocks("docs/serving.md", "bash") if block.startswith("curl")]
-    with serving(SimulatedEngine(accuracy=1.0)) as server:
+    with serving(SimulatedEngine(accuracy=1.0, tokens=10.0)) as server:
         ended = subprocess.run(["bash", "-c", request.replace(WRITTEN, server.url)], capture_output=True, check=True)
     assert b'"content":"The answer is 7"' in ended.stdout
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_the_example_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    with serving(SimulatedEngine(accuracy=1.0)) as server:
+    with serving(SimulatedEngine(accuracy=1.0, tokens=10.0)) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
         runpy.run_path(str(ROOT / "examples/serving.py"), run_name="__main__")
     lines = capsys.readouterr().out.splitlines()

@@ -76,7 +76,7 @@ def test_a_question_is_asked_watched_and_answered_and_its_tree_opened(tab: CostM
 
 
 def test_each_alias_answers_the_first_question(tab: CostMeter) -> None:
-    with serving(SimulatedEngine(accuracy=1.0)) as server:
+    with serving(SimulatedEngine(accuracy=1.0, tokens=10.0)) as server:
         opened(tab, server.url)
         names = tab.value("[...document.getElementById('strategy-0').options].map(each => each.textContent)")
         assert {"the server's default", "vote8", "auto-low", "best8", "universal8", "refine"} <= set(names)
@@ -89,7 +89,7 @@ def test_each_alias_answers_the_first_question(tab: CostMeter) -> None:
 
 
 def test_two_strategies_are_compared_on_one_question(tab: CostMeter) -> None:
-    with serving(SimulatedEngine(accuracy=1.0)) as server:
+    with serving(SimulatedEngine(accuracy=1.0, tokens=10.0)) as server:
         opened(tab, server.url)
         choose(tab, "vote8")
         choose(tab, "vote16", side=1)

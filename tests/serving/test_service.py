@@ -41,7 +41,8 @@ async def service(engine: Engine, limits: Limits | None = None, **more: Any) -> 
 
 def jobs(service: Service, model: str = "vote8", **fields: Any) -> list[Job]:
     messages = [{"role": "user", "content": "What is 3 + 4?"}]
-    body = {"model": f"{service.offer.model}@{model}" if model else service.offer.model, "messages": messages, **fields}
+    name = f"{service.offer.model}@{model}" if model else service.offer.model
+    body = {"model": name, "messages": messages, "seed": 1, **fields}
     return choose(read_chat(json.dumps(body).encode()), service.offer)
 
 
@@ -94,7 +95,7 @@ async def test_the_counters_equal_the_ledger_after_a_load() -> None:
 
 @running
 async def test_samples_that_an_early_end_spared_are_counted() -> None:
-    async with service(SimulatedEngine(accuracy=1.0)) as serving:
+    async with service(SimulatedEngine(accuracy=1.0, tokens=10.0)) as serving:
         solution = await solved(
             serving, "", reasoner={"strategy": "self_consistency(n=16,stop=lossless)", "answer": "number"}
         )

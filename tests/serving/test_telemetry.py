@@ -77,7 +77,7 @@ def context_ids(span: ReadableSpan) -> tuple[int, int]:
 @running
 async def test_a_vote_is_a_span_with_a_child_for_each_sample() -> None:
     spans = Spans()
-    async with traced(SimulatedEngine(accuracy=1.0), spans) as service:
+    async with traced(SimulatedEngine(accuracy=1.0, tokens=10.0), spans) as service:
         solution = await solved(service)
     request, children = spans.request(), spans.children()
     assert request.name == "invoke_workflow self_consistency"
