@@ -1,17 +1,17 @@
 """Free-form replies: the whole reply is the answer."""
 
-import hashlib
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reasoner.types import Answer, Blocks
+from reasoner.answers.keys import SameKey, digest
+from reasoner.types import Answer
 
 RULE = "whole"
 """The rule of an answer that is a whole reply."""
 
 
 @dataclass(frozen=True, slots=True)
-class FreeSpace:
+class FreeSpace(SameKey):
     """The whole reply, as written; two are equal if they are the same text. The prompt is not changed.
 
     It is for strategies that choose among replies without counting equal ones, such as `best_of_n` and `universal`. A
@@ -27,13 +27,4 @@ class FreeSpace:
         written = text.strip()
         if not written:
             return None
-        key = hashlib.blake2b(written.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-        return Answer(written, key, RULE)
-
-    def same(self, a: Answer, b: Answer) -> bool | None:
-        """Whether the texts are the same."""
-        return a.key == b.key
-
-    def blocks(self, answer: Answer) -> Blocks:
-        """No blocks: different texts are never equal."""
-        return Blocks()
+        return Answer(written, digest(written), RULE)

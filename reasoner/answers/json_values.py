@@ -1,14 +1,14 @@
 """Answers that are JSON values; how they are written does not count when two are compared."""
 
-import hashlib
 import json
 import math
 import re
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
+from reasoner.answers.keys import SameKey, digest
 from reasoner.system.files import parse_json
-from reasoner.types import Answer, Blocks
+from reasoner.types import Answer
 
 LONGEST: Final = 1_000_000
 """Characters of a reply that is read."""
@@ -16,7 +16,7 @@ _FENCED: Final = re.compile(r"^```(?:json)?[ \t]*\n(.*?)^```[ \t]*$", re.DOTALL 
 
 
 @dataclass(frozen=True, slots=True)
-class JsonSpace:
+class JsonSpace(SameKey):
     """A JSON value; two are equal if they parse to the same value, whatever the order of names and the layout.
 
     A reply is read if it is one value as a whole, or else its last fenced block that is one. Numbers are equal by
@@ -36,14 +36,6 @@ class JsonSpace:
                 return Answer(candidate.strip(), key, rule)
         return None
 
-    def same(self, a: Answer, b: Answer) -> bool | None:
-        """Whether the values are the same."""
-        return a.key == b.key
-
-    def blocks(self, answer: Answer) -> Blocks:
-        """No blocks: different values are never equal."""
-        return Blocks()
-
 
 def _key(text: str) -> str | None:
     try:
@@ -51,7 +43,7 @@ def _key(text: str) -> str | None:
         canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     except (ValueError, RecursionError):
         return None
-    return hashlib.blake2b(canonical.encode(), digest_size=16).hexdigest()
+    return digest(canonical)
 
 
 def plain(value: Any) -> Any:

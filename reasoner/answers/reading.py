@@ -11,11 +11,12 @@ from typing import Final, get_args
 from reasoner.answers.asking import Extract
 from reasoner.answers.corrections import corrections, without_remarks
 from reasoner.answers.forms import Statement, announcements, boxed, forms, headings, lines
+from reasoner.answers.keys import SameKey
 from reasoner.answers.languages import Reply
 from reasoner.answers.patterns import compiled, last_matched
 from reasoner.answers.thinking import TAIL, final_segment
 from reasoner.errors import require_choice
-from reasoner.types import Answer, Blocks
+from reasoner.types import Answer
 
 __all__ = ["MAX_DIGITS", "NOTHING", "RULES", "TAIL", "ByKey", "ReadsSegment", "boxed", "final_segment", "last_match"]
 
@@ -147,16 +148,8 @@ def _named(answer: Answer | None, rule: str) -> Answer | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ByKey(ReadsSegment):
-    """A kind in which two answers are equal exactly if their keys are."""
-
-    def same(self, a: Answer, b: Answer) -> bool | None:
-        """Whether the keys are equal."""
-        return a.key == b.key
-
-    def blocks(self, answer: Answer) -> Blocks:
-        """No blocks: answers with different keys are never equal."""
-        return Blocks()
+class ByKey(SameKey, ReadsSegment):
+    """A kind that reads the last part of a reply, and in which two answers are equal exactly if their keys are."""
 
 
 def last_match(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:

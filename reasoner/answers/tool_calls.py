@@ -1,6 +1,5 @@
 """Calls of tools that a model wrote: read from its reply, compared by name and arguments, and never made here."""
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -8,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final, NamedTuple
 
 from reasoner.answers.json_values import LONGEST, plain
+from reasoner.answers.keys import SameKey, digest
 from reasoner.system.files import parse_json
-from reasoner.types import Answer, Blocks
+from reasoner.types import Answer
 
 REPLY: Final = "reply"
 """The key of all replies without a call."""
@@ -99,7 +99,7 @@ def written(calls: Iterable[Mapping[str, Any]]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class ToolCallSpace:
+class ToolCallSpace(SameKey):
     """The tools that a reply calls, of those that there are; two are equal if names and arguments are, in any order.
 
     Replies without a call are all equal: what they say is not compared. A call of another tool is no answer.
@@ -122,13 +122,5 @@ class ToolCallSpace:
             canonical = sorted(json.dumps(value, sort_keys=True, allow_nan=False) for value in values)
         except (ValueError, RecursionError):
             return None
-        key = hashlib.blake2b("\0".join(canonical).encode(), digest_size=16).hexdigest()
+        key = digest("\0".join(canonical))
         return Answer(", ".join(f"{call.name}({call.arguments})" for call in reply.calls), key, "calls")
-
-    def same(self, a: Answer, b: Answer) -> bool | None:
-        """Whether the calls are the same."""
-        return a.key == b.key
-
-    def blocks(self, answer: Answer) -> Blocks:
-        """No blocks: different calls are never equal."""
-        return Blocks()
