@@ -103,6 +103,11 @@ class Prompt:
         return replace(self, token_ids=self.token_ids + token_ids, text=self.text + text, thinking=thought)
 
     @property
+    def tool_fields(self) -> dict[str, Any]:
+        """The field of the tools, as chat templates and OpenAI's API take it; none without tools."""
+        return {"tools": json.loads(self.tools)} if self.tools else {}
+
+    @property
     def head_digest(self) -> str:
         """A fingerprint of the messages or the raw text, the tools and the thinking level, 32 hex digits."""
         return _head_digest(self.messages, self.raw, self.thinking_level, self.tools).hex()

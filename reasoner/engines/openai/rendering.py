@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from reasoner.engine import Rendered
 from reasoner.engines.openai.http import Connection
-from reasoner.engines.openai.requests import merged, tools_of, turns
+from reasoner.engines.openai.requests import merged, turns
 from reasoner.engines.openai.values import Listed, Tokenized, detokenized, tokenized
 from reasoner.errors import EngineUnavailable, UnknownName
 from reasoner.models.families import (
@@ -163,7 +163,7 @@ class Renderer:
             ids = await self._tokenize({"prompt": prompt.raw})
             return None if ids is None else Head(ids, opened=False)
         level = prompt.thinking_level
-        chat = self._chat(prompt.messages, template_arguments(self.profile, level)) | tools_of(prompt)
+        chat = self._chat(prompt.messages, template_arguments(self.profile, level)) | prompt.tool_fields
         ids = await self._tokenize(chat)
         if ids is None:
             return None

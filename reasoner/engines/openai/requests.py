@@ -167,7 +167,7 @@ class Dialect:
     def _turns(self, prompt: Prompt, profile: ThinkingProfile | None) -> dict[str, object]:
         """The messages, the beginning of the reply if there is one, and the thinking level."""
         spoken = turns(prompt.messages)
-        body: dict[str, object] = {"messages": spoken} | self._level(prompt, profile) | tools_of(prompt)
+        body: dict[str, object] = {"messages": spoken} | self._level(prompt, profile) | prompt.tool_fields
         thought = ""
         if prompt.thinking and not prompt.text:
             if profile is None or not profile.end_text:
@@ -242,11 +242,6 @@ def merged(body: Mapping[str, object], extra: Mapping[str, object]) -> dict[str,
 def turns(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
     """Messages as the chat route takes them."""
     return [message.fields for message in messages]
-
-
-def tools_of(prompt: Prompt) -> dict[str, Any]:
-    """The field of the tools that a model may call; none without tools."""
-    return {"tools": parse_json(prompt.tools)} if prompt.tools else {}
 
 
 def _sampling(params: SamplingParams, *, vllm: bool) -> dict[str, object]:

@@ -23,7 +23,6 @@ from reasoner.models.families import AUTO, skip_text, template_arguments
 from reasoner.models.info import ModelInfo
 from reasoner.models.resolve import Resolved
 from reasoner.models.thinking import ThinkingProfile, still_thinking
-from reasoner.system.files import parse_json
 from reasoner.types import Completion, Prompt, TokenIds, Usage
 
 CPU_SEQUENCES = 256
@@ -152,7 +151,7 @@ class VllmEngine(VllmModel):
             return Head(self._prompts.raw(prompt.raw), opened)
         if not self._prompts.renders_chats:
             return Head(self._prompts.raw("\n\n".join(message.content for message in prompt.messages)))
-        tools = {"tools": parse_json(prompt.tools)} if prompt.tools else {}
+        tools = prompt.tool_fields
         if profile is None:
             return Head(self._chat(prompt.messages, tools))
         arguments = {**template_arguments(profile, prompt.thinking_level), **tools}
