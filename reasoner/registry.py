@@ -286,12 +286,15 @@ def spec_of(thing: object) -> str:
     return str(_spec(thing))
 
 
-def _spec(thing: object) -> Spec:
-    cls = type(thing)
+def name_of(cls: type) -> str:
+    """The registered name of a plug-in's class; of any other, where it is."""
     value = f"{cls.__module__}:{cls.__qualname__}"
     known = (entry for among in (_own_entries, entries) for kind in _GROUPS for entry in among(kind).values())
-    names = (entry.name for entry in known if entry.value == value)
-    return Spec(next(names, value), {option: as_written(value) for option, value in _changed(thing)})
+    return next((entry.name for entry in known if entry.value == value), value)
+
+
+def _spec(thing: object) -> Spec:
+    return Spec(name_of(type(thing)), {option: as_written(value) for option, value in _changed(thing)})
 
 
 def _changed(thing: object) -> list[tuple[str, Any]]:

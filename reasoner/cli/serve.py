@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from reasoner.verifier import Verifier
 
 KEYS_VARIABLE: Final = "REASONER_API_KEYS"
-OFFERED_VERIFIER: Final = "certainty"
-"""The verifier that every server offers: it needs no model, and no tokenizer."""
 UNITS: Final = "UNIT=AMOUNT,..."
 
 
@@ -136,11 +134,12 @@ def _limits(limits: "Limits", **given: Any) -> "Limits":
 
 def _default(settings: "Settings", **given: str | None) -> "tuple[Alias, Mapping[str, Verifier]]":
     """How requests are answered that choose nothing, and the verifiers by name."""
-    from reasoner.registry import build, load
+    from reasoner.registry import DEFAULT_VERIFIER, build, load
     from reasoner.serving.choice import Alias, Offer
     from reasoner.specs import Spec
 
-    specs = {OFFERED_VERIFIER: OFFERED_VERIFIER, **settings.verifiers}
+    # Every server offers it: it needs no model, and no tokenizer.
+    specs = {DEFAULT_VERIFIER: DEFAULT_VERIFIER, **settings.verifiers}
     default = settings.default or Offer("").default
     if given["strategy"] is not None:
         # What the settings say of another strategy does not fit this one.

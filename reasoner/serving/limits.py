@@ -38,7 +38,7 @@ def refusal(message: str, wait: float, code: str = "rate_limit_exceeded") -> Api
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What the client of one key may use; None is no limit of its own.
+    """What the client of one key may use; None means no limit.
 
     `in_flight` bounds its requests that are answered or wait, `tokens_per_minute` what they compute.
     """

@@ -71,7 +71,7 @@ class Connection(H11Protocol):
             self._due.cancel()
 
     def _watch(self) -> None:
-        """Wait for a head that has begun, or for the first of a connection."""
+        """Start a timer while the head of a request is expected, and stop it when the head has arrived."""
         awaited = self.cycle is None or self.cycle.response_complete
         if self._refused:
             return

@@ -1,6 +1,6 @@
 """Replies in OpenAI's forms, made of solutions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -33,10 +33,10 @@ class Text:
     calls: tuple[ToolCall, ...] = ()
 
     @classmethod
-    def of(cls, solution: Solution, *, tools: bool = False) -> "Text":
+    def of(cls, job: Job, solution: Solution) -> "Text":
         """The text of the winning completion; without an answer, that of the best there is.
 
-        Thinking needs the solution's events. With `tools`, the calls in the text are read.
+        Thinking needs the solution's events. Where the job offers tools, the calls in the text are read.
 
         Raises:
             ApiError: the question failed before it had any text.
@@ -51,7 +51,7 @@ class Text:
         ended = solution.ended_by == "budget" and solution.answer is None
         answer = solution.answer.text if solution.answer else ""
         content, thinking = valid_text(solution.text or answer), valid_text(thinking)
-        if tools and not cut and (read := read_calls(content)) and read.calls:
+        if job.question.prompt.tools and not cut and (read := read_calls(content)) and read.calls:
             return cls(read.text, thinking, "tool_calls", read.calls)
         return cls(content, thinking, "length" if cut or ended else "stop")
 
@@ -84,13 +84,11 @@ def chat_completion(
     Raises:
         ApiError: a question failed before it had any text.
     """
-    choices = []
-    for index, (job, solution) in enumerate(results):
-        text = Text.of(solution, tools=bool(job.question.prompt.tools))
-        message = text.message(id=f"{id}_{index}")
-        choice = {"index": index, "message": message, "logprobs": None, "finish_reason": text.finish_reason}
-        choices.append(_with_vendor(choice, job, solution, prices, traces, index, len(results)))
-    return reply_of("chat.completion", results, choices, id=id, created=created, prices=prices, traces=traces)
+
+    def message(index: int, text: Text) -> dict[str, Any]:
+        return {"message": text.message(id=f"{id}_{index}")}
+
+    return _whole("chat.completion", results, message, id=id, created=created, prices=prices, traces=traces)
 
 
 def text_completion(
@@ -102,49 +100,43 @@ def text_completion(
     traces: Sequence[str | None] = (),
 ) -> dict[str, Any]:
     """A reply of /v1/completions, with the fields and errors of `chat_completion`."""
-    choices = []
-    for index, (job, solution) in enumerate(results):
-        text = Text.of(solution)
-        choice = {"index": index, "text": text.content, "logprobs": None, "finish_reason": text.finish_reason}
-        choices.append(_with_vendor(choice, job, solution, prices, traces, index, len(results)))
-    return reply_of("text_completion", results, choices, id=id, created=created, prices=prices, traces=traces)
+
+    def content(_index: int, text: Text) -> dict[str, Any]:
+        return {"text": text.content}
+
+    return _whole("text_completion", results, content, id=id, created=created, prices=prices, traces=traces)
 
 
-def reply_of(
+def _whole(
     kind: str,
     results: Sequence[Result],
-    choices: list[dict[str, Any]],
+    part: Callable[[int, Text], dict[str, Any]],
     *,
     id: str,
     created: int,
     prices: Prices | None,
     traces: Sequence[str | None],
 ) -> dict[str, Any]:
-    """A reply around its choices, with the usage of all of them."""
-    job, solution = results[0]
+    """A reply with all its choices, which hold the `part` of their text, and with the usage of all."""
+    texts = [Text.of(job, solution) for job, solution in results]
+    vendors = [
+        vendor_object(job, solution, prices=prices, trace=trace_of(traces, index))
+        for index, (job, solution) in enumerate(results)
+    ]
+    choices = [
+        {"index": index, **part(index, text), "logprobs": None, "finish_reason": text.finish_reason}
+        | ({"reasoner": vendors[index]} if len(results) > 1 else {})
+        for index, text in enumerate(texts)
+    ]
     return {
         "id": id,
         "object": kind,
         "created": created,
-        "model": job.model,
+        "model": results[0][0].model,
         "choices": choices,
         "usage": usage([solution.cost for _, solution in results]),
-        "reasoner": vendor_object(job, solution, prices=prices, trace=trace_of(traces, 0)),
+        "reasoner": vendors[0],
     }
-
-
-def _with_vendor(
-    choice: dict[str, Any],
-    job: Job,
-    solution: Solution,
-    prices: Prices | None,
-    traces: Sequence[str | None],
-    index: int,
-    choices: int,
-) -> dict[str, Any]:
-    if choices == 1:
-        return choice
-    return {**choice, "reasoner": vendor_object(job, solution, prices=prices, trace=trace_of(traces, index))}
 
 
 def trace_of(traces: Sequence[str | None], index: int) -> str | None:

@@ -28,7 +28,7 @@ def response_object(
         ApiError: the question failed before it had any text.
     """
     job, solution = result
-    text = Text.of(solution)
+    text = Text.of(job, solution)
     thought = [_reasoning(id, text.thinking)] if text.thinking else []
     return {
         **_frame(request, id=id, created=created, status=STATUS[text.finish_reason]),
@@ -141,7 +141,7 @@ class ResponseStream:
             ApiError: the question failed before it had any text.
         """
         whole = response_object(self.request, result, id=self.id, created=self.created, prices=self.prices, trace=trace)
-        text = Text.of(result[1])
+        text = Text.of(*result)
         events: list[dict[str, Any]] = []
         if not self._thought and text.thinking:
             events += self.delta(text.thinking, thinking=True)

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, Final, Literal, Self, TypeVar
 
 from reasoner.budget import Ledger, Prices
@@ -16,7 +16,7 @@ from reasoner.errors import EngineDied, UnknownName, UsageError
 from reasoner.execution.launching import cancel_all
 from reasoner.execution.session import Session
 from reasoner.models.info import ModelInfo
-from reasoner.registry import entries
+from reasoner.registry import entries, name_of
 from reasoner.serving.choice import Alias, Job, Offer, choose
 from reasoner.serving.config import Limits
 from reasoner.serving.errors import ApiError, api_error
@@ -219,7 +219,7 @@ class Service:
         """
         began = time.monotonic()
         outcome: Outcome = "cancelled"
-        name, solution, code = _name_of(type(jobs[0].strategy)), None, ""
+        name, solution, code = name_of(type(jobs[0].strategy)), None, ""
         span = self.telemetry.begin(name, jobs[0].model, headers)
         try:
             self.check()
@@ -337,10 +337,3 @@ def _outcome(solution: Solution) -> Outcome:
     if solution.abstained:
         return "not_sure"
     return "budget" if solution.ended_by == "budget" and not solution.text else "answered"
-
-
-@lru_cache(maxsize=256)
-def _name_of(strategy: type) -> str:
-    """The registered name of a strategy."""
-    value = f"{strategy.__module__}:{strategy.__qualname__}"
-    return next((name for name, entry in entries("strategy").items() if entry.value == value), value)

@@ -141,7 +141,7 @@ class ChatStream(_Stream):
         """
         chunks = []
         for index, (job, solution) in enumerate(results):
-            text = Text.of(solution, tools=bool(job.question.prompt.tools))
+            text = Text.of(job, solution)
             # Thinking that follows lines of progress would read as if it were one of them.
             if index not in self._progress and (thought := self._rest(index, "thinking", text.thinking)):
                 chunks.append(self._delta(index, thinking_fields(thought)))
@@ -180,7 +180,7 @@ class CompletionStream(_Stream):
         """The last chunks. Raises as `ChatStream.end`."""
         chunks = []
         for index, (job, solution) in enumerate(results):
-            text = Text.of(solution)
+            text = Text.of(job, solution)
             last = self._text(index, self._rest(index, "content", text.content), text.finish_reason)
             last["reasoner"] = self._vendor(index, text, job, solution, trace_of(traces, index))
             chunks.append(last)
