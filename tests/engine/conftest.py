@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,3 +34,15 @@ def orm(engine: VllmEngine) -> Iterator[Orm]:
 def prm(engine: VllmEngine, orm: Orm) -> Prm:
     """The steps of a candidate, rated by the same running head."""
     return beside(orm)
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Any:
+    """A small tokenizer with the markers of thinking and an end of sequence, as vLLM loads it. No engine runs."""
+    from reasoner.engines.vllm.build import installed_build, prepare_environment
+    from tests.engine.test_families import THINK, small_tokenizer
+
+    build = installed_build()
+    assert build is not None
+    prepare_environment(build)
+    return small_tokenizer(("<eos>", *THINK), None)

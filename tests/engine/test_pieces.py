@@ -10,18 +10,6 @@ from reasoner.engines.vllm.parts import Before, Marks, split_parts
 from reasoner.engines.vllm.pieces import PartPieces, PlainPieces
 from reasoner.engines.vllm.rendering import TextEncoder
 from reasoner.models.thinking import ThinkingProfile
-from tests.engine.test_families import THINK, small_tokenizer
-
-
-@pytest.fixture(scope="module")
-def tokenizer() -> Any:
-    from reasoner.engines.vllm.build import installed_build, prepare_environment
-
-    build = installed_build()
-    assert build is not None
-    prepare_environment(build)
-    return small_tokenizer(("<eos>", *THINK), None)
-
 
 REPLIES = (
     "so it is 4</think>The answer is 4.",

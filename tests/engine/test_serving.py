@@ -1,7 +1,9 @@
 """`reasoner serve` over real vLLM: OpenAI's client, tokens of the ledger, forms of replies, clients that leave."""
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator
+from typing import Any
 
 import openai
 import pytest
@@ -76,38 +78,30 @@ def test_replies_and_counts(server: Server, client: openai.OpenAI) -> None:
     assert counted["cached"] == spent.cached_tokens
 
 
-def test_forms_of_replies(client: openai.OpenAI) -> None:
+def replies(client: openai.OpenAI, text: str, **fields: Any) -> dict[str, list[Any]]:
+    """The messages of four replies, by how they ended."""
     model = client.models.list().data[0].id
+    messages: dict[str, list[Any]] = defaultdict(list)
+    for seed in range(4):
+        reply = client.chat.completions.create(model=model, messages=asked(text), max_tokens=120, seed=seed, **fields)
+        messages[reply.choices[0].finish_reason].append(reply.choices[0].message)
+    return messages
+
+
+def test_a_reply_satisfies_the_schema_of_its_request(client: openai.OpenAI) -> None:
     form = {"type": "json_schema", "json_schema": {"name": "sum", "schema": FORM}}
-    whole = 0
-    for seed in range(4):
-        reply = client.chat.completions.create(
-            model=model,
-            messages=asked("What is 3 + 4? JSON."),
-            max_tokens=40,
-            seed=seed,
-            response_format=form,
-        )
-        if reply.choices[0].finish_reason == "stop":
-            whole += 1
-            assert json.loads(reply.choices[0].message.content).keys() == {"sum"}
+    whole = replies(client, "What is 3 + 4? JSON.", response_format=form)["stop"]
     assert whole
+    assert all(json.loads(message.content).keys() == {"sum"} for message in whole)
+
+
+def test_a_call_that_must_be_made_is_made(client: openai.OpenAI) -> None:
     tools = [{"type": "function", "function": {"name": "weather", "parameters": PLACE}}]
-    called = 0
-    for seed in range(4):
-        reply = client.chat.completions.create(
-            model=model,
-            messages=asked("How is the weather in Oslo?"),
-            max_tokens=120,
-            seed=seed,
-            tools=tools,
-            tool_choice="required",
-        )
-        if reply.choices[0].finish_reason == "tool_calls":
-            called += 1
-            [call] = reply.choices[0].message.tool_calls
-            assert (call.function.name, json.loads(call.function.arguments).keys()) == ("weather", {"city"})
+    called = replies(client, "How is the weather in Oslo?", tools=tools, tool_choice="required")["tool_calls"]
     assert called
+    for message in called:
+        [call] = message.tool_calls
+        assert (call.function.name, json.loads(call.function.arguments).keys()) == ("weather", {"city"})
 
 
 @pytest.mark.parametrize("name", ["", "@vote8"])

@@ -13,20 +13,10 @@ from reasoner.engines.vllm.rendering import TextEncoder
 from reasoner.engines.vllm.stream import Stops, Stream
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.types import Completion, Usage
-from tests.engine.test_families import THINK, small_tokenizer
+from tests.engine.test_families import THINK
 
 PROMPT: Final = Prompt.chat("?")
 HEAD: Final = "<think>\n"
-
-
-@pytest.fixture(scope="module")
-def tokenizer() -> Any:
-    from reasoner.engines.vllm.build import installed_build, prepare_environment
-
-    build = installed_build()
-    assert build is not None
-    prepare_environment(build)
-    return small_tokenizer(("<eos>", *THINK), None)
 
 
 def streamed(tokenizer: Any, reply: str, params: SamplingParams, *, width: int = 1, ends: bool = True) -> Completion:
