@@ -27,6 +27,8 @@ from reasoner.verifier import CostMeter, FreeVerifier
 
 S = TypeVar("S")
 PROMPT = Prompt.chat("How many?")
+DEADLINE = 2
+"""Seconds to a deadline before which something must have happened: a busy machine may stall for several tenths."""
 
 
 def number_question(id: str = "q") -> Question:

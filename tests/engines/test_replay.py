@@ -20,7 +20,7 @@ from reasoner.types import Rating, Usage
 from reasoner.voting import Tally
 from reasoner_strategies import BestOfN, SelfConsistency, Single
 from tests.engines.replaying import SHORT, Slow, live_and_again, record, twice
-from tests.helpers import Judge, Planned, course, jumbled, number_question, says, varied, write_trace
+from tests.helpers import DEADLINE, Judge, Planned, course, jumbled, number_question, says, varied, write_trace
 
 
 def race(question: Question) -> Plan[Answer | None]:
@@ -111,7 +111,7 @@ def test_a_deadline_falls_again_and_costs_the_same(tmp_path: Path) -> None:
             await asyncio.get_running_loop().create_future()
 
     # Two are in flight at once: the first ends, the others are cut at the deadline, and the rest never starts.
-    budget = Budget(seconds=0.2, samples=3)
+    budget = Budget(seconds=DEADLINE, samples=3)
     first, live = twice(
         tmp_path / "t.jsonl", ScriptedEngine(says("7"), pause=hang), SelfConsistency(5, SHORT), budget=budget
     )
@@ -125,7 +125,7 @@ def test_what_the_deadline_kept_from_starting_is_kept_from_it_again(tmp_path: Pa
         if request.index:
             await asyncio.get_running_loop().create_future()
 
-    engine, budget = ScriptedEngine(says("7"), pause=hang), Budget(seconds=0.2, tokens=2 * (9 + 40))
+    engine, budget = ScriptedEngine(says("7"), pause=hang), Budget(seconds=DEADLINE, tokens=2 * (9 + 40))
     first, live = twice(tmp_path / "t.jsonl", engine, SelfConsistency(5, SHORT), budget=budget)
     assert [event.unit for event in live if isinstance(event, Refused)] == ["seconds"]
     assert first.cost.samples == 2

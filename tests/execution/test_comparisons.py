@@ -25,7 +25,7 @@ from reasoner.types import AnswerSpace, Blocks, Completion
 from reasoner.verifier import Verifier
 from reasoner.voting import Tally
 from reasoner_strategies import BestOfN, SelfConsistency, Single
-from tests.helpers import PROMPT, Judge, answer, course, finish, says, write_trace
+from tests.helpers import DEADLINE, PROMPT, Judge, answer, course, finish, says, write_trace
 
 
 @dataclass(frozen=True)
@@ -237,7 +237,7 @@ def test_a_comparison_that_outlasts_the_deadline_costs_no_answer() -> None:
 
     engine = ScriptedEngine(says("4", "1", "1"))
     solution = asyncio.run(
-        solve(QUESTION, BestOfN(n=3), engine, verifier=Judge(), comparer=Never(), budget=Budget(seconds=0.2))
+        solve(QUESTION, BestOfN(n=3), engine, verifier=Judge(), comparer=Never(), budget=Budget(seconds=DEADLINE))
     )
     assert solution.answer == answer("1")
     assert (solution.error, solution.ended_by) == (None, "budget")

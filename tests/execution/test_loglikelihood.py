@@ -25,7 +25,7 @@ from reasoner.trace.history import read_histories
 from reasoner.types import Answer, Completion, Question, TokenIds, Usage, VoteState
 from tests.execution.known_likelihoods import LETTERS, Asking, Known, by_hand
 from tests.execution.one_question import PROMPT, QUESTION, TOKENS, Run, hang
-from tests.helpers import Planned, books, course, jumbled, meter_of, says, told, turns, write_trace
+from tests.helpers import DEADLINE, Planned, books, course, jumbled, meter_of, says, told, turns, write_trace
 from tests.sweeps import cases
 
 WORDS = st.lists(st.text(LETTERS, min_size=1, max_size=5), min_size=1, max_size=8)
@@ -229,10 +229,10 @@ def test_the_plan_has_seen_what_it_cost() -> None:
 
 
 def test_at_the_deadline_it_is_cut_and_paid_for() -> None:
-    run = Run(Asking("ab", "b"), known(pause=hang), budget=Budget(seconds=0.05))
+    run = Run(Asking("ab", "b"), known(pause=hang), budget=Budget(seconds=DEADLINE))
     assert (run.solution.ended_by, run.solution.cost.prompt_tokens) == ("budget", 2 * TOKENS + 1)
     [event] = run.seen(LikelihoodsMeasured)
-    assert event.error.startswith(f"{NOT_MEASURED}: budget seconds=0.05")
+    assert event.error.startswith(f"{NOT_MEASURED}: budget seconds={DEADLINE:g}")
 
 
 def test_what_the_engine_loses_is_asked_again_and_paid_for_twice() -> None:

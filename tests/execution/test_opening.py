@@ -18,7 +18,7 @@ from reasoner.execution.opening import CONCURRENCY
 from reasoner.trace.events import Began, Ended, Event, Sampled
 from reasoner.types import Completion
 from reasoner_strategies import SelfConsistency, Single
-from tests.helpers import books, course, jumbled, meter_of, number_question, says, told, varied
+from tests.helpers import DEADLINE, books, course, jumbled, meter_of, number_question, says, told, varied
 from tests.sweeps import widths
 
 
@@ -115,10 +115,10 @@ def test_the_seconds_of_each_question_begin_when_it_is_opened() -> None:
     """Each question takes about as long as it may; all of them together take much longer."""
 
     async def pause(request: SampleRequest) -> None:
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.06)
 
     engine = ScriptedEngine(says("7"), pause=pause)
-    found = solve_many_sync(questions(40), Single(), engine, each=Budget(seconds=0.5), concurrency=1)
+    found = solve_many_sync(questions(40), Single(), engine, each=Budget(seconds=DEADLINE), concurrency=1)
     assert [one.ended_by for one in found] == ["strategy"] * 40
 
 
