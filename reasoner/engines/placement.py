@@ -1,0 +1,53 @@
+"""Which replica serves which question."""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+REMEMBERED: Final = 100_000
+"""Questions whose replica is remembered if nobody says that they have ended."""
+
+
+class Placement:
+    """Gives each question one of the replicas: the one with the fewest questions and requests when it begins.
+
+    A question stays where it is, because its prefixes are in that replica's cache, until `release` or until the
+    replica is lost. Of many questions that are never released, those that were used last are remembered.
+    """
+
+    def __init__(self, replicas: int) -> None:
+        self._places: OrderedDict[str, int] = OrderedDict()
+        self._questions = [0] * replicas
+        self._requests = [0] * replicas
+
+    def of(self, question_id: str) -> int:
+        """The replica of a question, counted from 0."""
+        place = self._places.get(question_id)
+        if place is None:
+            loads = [sum(pair) for pair in zip(self._questions, self._requests, strict=True)]
+            place = self._places[question_id] = loads.index(min(loads))
+            self._questions[place] += 1
+            if len(self._places) > REMEMBERED:
+                self._forget(next(iter(self._places)))
+        else:
+            self._places.move_to_end(question_id)
+        return place
+
+    def release(self, question_id: str) -> None:
+        """The question has ended. Does nothing for one that is unknown."""
+        if question_id in self._places:
+            self._forget(question_id)
+
+    @contextmanager
+    def request(self, question_id: str) -> Iterator[int]:
+        """Count one request of a question while it is in flight; yields the replica that gets it."""
+        place = self.of(question_id)
+        self._requests[place] += 1
+        try:
+            yield place
+        finally:
+            self._requests[place] -= 1
+
+    def _forget(self, question_id: str) -> None:
+        self._questions[self._places.pop(question_id)] -= 1
