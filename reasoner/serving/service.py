@@ -14,13 +14,14 @@ from reasoner.budget import Ledger, Prices
 from reasoner.engine import Engine, TextPiece
 from reasoner.errors import EngineDied, UnknownName, UsageError
 from reasoner.execution.launching import cancel_all
+from reasoner.execution.prediction import REPLY_TOKENS
 from reasoner.execution.session import Session
 from reasoner.models.info import ModelInfo
 from reasoner.registry import entries, name_of
 from reasoner.serving.choice import Alias, Job, Offer, choose
 from reasoner.serving.config import Limits
 from reasoner.serving.errors import ApiError, api_error
-from reasoner.serving.estimate import REPLY_TOKENS, estimated
+from reasoner.serving.estimate import estimated
 from reasoner.serving.limits import Client, DayLedger, Turns
 from reasoner.serving.metrics import Metrics, Outcome
 from reasoner.serving.replies import saved
