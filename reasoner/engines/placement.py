@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Final
 
 REMEMBERED: Final = 100_000
-"""Questions whose replica is remembered if nobody says that they have ended."""
+"""Questions whose replica is remembered if they are never released."""
 
 
 class Placement:
