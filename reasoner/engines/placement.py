@@ -17,37 +17,37 @@ class Placement:
     """
 
     def __init__(self, replicas: int) -> None:
-        self._places: OrderedDict[str, int] = OrderedDict()
+        self._replicas: OrderedDict[str, int] = OrderedDict()
         self._questions = [0] * replicas
         self._requests = [0] * replicas
 
     def of(self, question_id: str) -> int:
         """The replica of a question, counted from 0."""
-        place = self._places.get(question_id)
-        if place is None:
+        replica = self._replicas.get(question_id)
+        if replica is None:
             loads = [sum(pair) for pair in zip(self._questions, self._requests, strict=True)]
-            place = self._places[question_id] = loads.index(min(loads))
-            self._questions[place] += 1
-            if len(self._places) > REMEMBERED:
-                self._forget(next(iter(self._places)))
+            replica = self._replicas[question_id] = loads.index(min(loads))
+            self._questions[replica] += 1
+            if len(self._replicas) > REMEMBERED:
+                self._forget(next(iter(self._replicas)))
         else:
-            self._places.move_to_end(question_id)
-        return place
+            self._replicas.move_to_end(question_id)
+        return replica
 
     def release(self, question_id: str) -> None:
         """The question has ended. Does nothing for one that is unknown."""
-        if question_id in self._places:
+        if question_id in self._replicas:
             self._forget(question_id)
 
     @contextmanager
     def request(self, question_id: str) -> Iterator[int]:
         """Count one request of a question while it is in flight; yields the replica that gets it."""
-        place = self.of(question_id)
-        self._requests[place] += 1
+        replica = self.of(question_id)
+        self._requests[replica] += 1
         try:
-            yield place
+            yield replica
         finally:
-            self._requests[place] -= 1
+            self._requests[replica] -= 1
 
     def _forget(self, question_id: str) -> None:
-        self._questions[self._places.pop(question_id)] -= 1
+        self._questions[self._replicas.pop(question_id)] -= 1

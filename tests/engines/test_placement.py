@@ -44,7 +44,7 @@ def test_memory_of_questions_that_nobody_releases_is_bounded() -> None:
     placement = Placement(2)
     for number in range(module.REMEMBERED + 10):
         placement.of(f"q{number}")
-    assert len(placement._places) == module.REMEMBERED
+    assert len(placement._replicas) == module.REMEMBERED
     assert sum(placement._questions) == module.REMEMBERED
 
 
