@@ -17,6 +17,7 @@ class Placement:
     """
 
     def __init__(self, replicas: int) -> None:
+        self._lost: set[int] = set()
         self._replicas: OrderedDict[str, int] = OrderedDict()
         self._questions = [0] * replicas
         self._requests = [0] * replicas
@@ -25,8 +26,7 @@ class Placement:
         """The replica of a question, counted from 0."""
         replica = self._replicas.get(question_id)
         if replica is None:
-            loads = [sum(pair) for pair in zip(self._questions, self._requests, strict=True)]
-            replica = self._replicas[question_id] = loads.index(min(loads))
+            replica = self._replicas[question_id] = min(self._candidates, key=self._load)
             self._questions[replica] += 1
             if len(self._replicas) > REMEMBERED:
                 self._forget(next(iter(self._replicas)))
@@ -38,6 +38,33 @@ class Placement:
         """The question has ended. Does nothing for one that is unknown."""
         if question_id in self._replicas:
             self._forget(question_id)
+
+    def lose(self, replica: int) -> None:
+        """The replica does not answer: its questions are placed again, among the others as long as there is one."""
+        self._lost.add(replica)
+        self._vacate()
+
+    def restore(self, replica: int) -> None:
+        """The replica answers again, and new questions may go there."""
+        self._lost.discard(replica)
+        self._vacate()
+
+    def _vacate(self) -> None:
+        for question_id in [name for name, replica in self._replicas.items() if replica in self._lost]:
+            self._forget(question_id)
+
+    @property
+    def lost(self) -> frozenset[int]:
+        """The replicas that do not answer."""
+        return frozenset(self._lost)
+
+    @property
+    def _candidates(self) -> list[int]:
+        replicas = range(len(self._questions))
+        return [replica for replica in replicas if replica not in self._lost] or list(replicas)
+
+    def _load(self, replica: int) -> int:
+        return self._questions[replica] + self._requests[replica]
 
     @contextmanager
     def request(self, question_id: str) -> Iterator[int]:

@@ -70,7 +70,7 @@ class DayLedger:
             self._day, self._ledger = today, Ledger(self._budget, prices=self._prices)
             if self._lines:
                 self._lines.close()
-                self._lines = self._open(anew=True)
+                self._lines = self._open(fresh=True)
         return self._ledger
 
     def record(self, ledger: Ledger) -> None:
@@ -114,9 +114,9 @@ class DayLedger:
         )
         return sum((line.cost for line in lines if line.day == self._day), NO_COST)
 
-    def _open(self, *, anew: bool = False) -> JsonlWriter:
+    def _open(self, *, fresh: bool = False) -> JsonlWriter:
         """The file, without the lines of other days if there is nothing of today."""
         assert self._path is not None
-        if anew or self._ledger.settled.taking(0) == NO_COST:
+        if fresh or self._ledger.settled.taking(0) == NO_COST:
             self._path.unlink(missing_ok=True)
         return JsonlWriter.onto(self._path, what=WHAT)

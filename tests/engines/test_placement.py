@@ -40,6 +40,25 @@ def test_a_question_stays_and_a_new_one_goes_to_the_least_loaded(replicas: int, 
             loads[place] += step == "q"
 
 
+@given(st.integers(1, 4), st.lists(st.tuples(st.sampled_from("olb"), st.integers(0, 9)), max_size=80))
+def test_a_lost_replica_gets_no_question_and_gives_up_those_it_has(replicas: int, steps: list[tuple[str, int]]) -> None:
+    """Against a plain set: o opens a question, l loses a replica, b brings it back."""
+    placement, lost = Placement(replicas), set[int]()
+    for step, number in steps:
+        if step == "o":
+            place = placement.of(f"q{number}")
+            assert place not in lost or len(lost) == replicas
+            assert placement.of(f"q{number}") == place
+        elif step == "l":
+            placement.lose(number % replicas)
+            lost.add(number % replicas)
+        else:
+            placement.restore(number % replicas)
+            lost.discard(number % replicas)
+        assert placement.lost == lost
+        assert sum(placement._questions) == len(placement._replicas)
+
+
 def test_memory_of_questions_that_nobody_releases_is_bounded() -> None:
     placement = Placement(2)
     for number in range(module.REMEMBERED + 10):
