@@ -74,6 +74,10 @@ _NTH = (
     rf"(?:the\s+)?({'|'.join(_ORDINALS)})\s+(?:option|choice|answer|statement|alternative|one)"
     r"(?:\s+(?:listed|given))?"
 )
+_TICKED = re.compile(
+    r"^[ \t>*#-]{0,20}[\u2713\u2714\u2705\u2611]\ufe0f?[\s*(]{0,4}(?:[a-z]+\s)?([A-Z]|\d{1,2})(?![\w'\u2019])",
+    re.MULTILINE | re.IGNORECASE,
+)
 _NTH_IS_RIGHT = re.compile(
     rf"\b{_NTH}\s+(?:is|must be|would be|should be|seems)\s+(?:the\s+)?(?:\w+\s+)?(?:correct|right|best|answer|true"
     rf"|one)\b",
@@ -94,6 +98,7 @@ class _Patterns:
     """The patterns of one kind of label."""
 
     plain: re.Pattern[str]
+    aside: re.Pattern[str]
     begins: re.Pattern[str]
     more: re.Pattern[str]
     alone: re.Pattern[str]
@@ -110,6 +115,7 @@ def _patterns(labels: Labels) -> _Patterns:
     lead = rf"(?:{_OPEN}|{_ARTICLE}|(?i:(?:(?:the|a|o|la|le|el|die|der|das)\s+)?(?:{_option_words()})|the)\s*+)*+"
     return _Patterns(
         plain=re.compile(rf"[*(\s]*+{capital}{after}"),
+        aside=re.compile(rf"\((?i:{_option_words()})\s+\**{capital}\**\)"),
         begins=re.compile(rf"{lead}{label}{after}"),
         more=re.compile(
             rf"(?:\s*{_CLOSE})*+\s*+(?i:{_AND})\s*+(?:{_OPEN}|(?i:{_option_words()})\s)*+{capital}"
@@ -176,6 +182,10 @@ class ChoiceSpace(ByKey):
         for index in reversed(range(len(verdicts))):
             if verdicts[index].verdict == "chosen":
                 yield Statement(",".join(together(reply, verdicts[index:])), verdicts[index].mention.end)
+        named = {mention.start for mention, verdict, _ in verdicts if verdict != "rejected"}
+        for match in reversed(list(_patterns(self.labels).aside.finditer(text))[-20:]):
+            if match.start(1) in named:
+                yield Statement(match[1], match.end())
         right = [mention for mention, verdict, _ in verdicts if verdict == "right"]
         if right and len({mention.label for mention in right}) == 1:
             yield Statement(right[-1].label, right[-1].end)
@@ -235,6 +245,9 @@ class ChoiceSpace(ByKey):
         patterns = _patterns(self.labels)
         items = [item for item in patterns.item.finditer(text) if item[1] in self.known]
         listed = len({item[1] for item in items}) > 1
+        ticked = {match[1].upper() for match in _TICKED.finditer(text)}
+        if len(ticked) == 1 and ticked <= {*self.known}:
+            return self._answer([*ticked])
         prose = patterns.item.sub("", text) if listed else text
         verdicts = judged(Reply(prose), labels_in(prose, patterns.mention, self.known))
         rejected = {mention.start for mention, verdict, _ in verdicts if verdict == "rejected"}
