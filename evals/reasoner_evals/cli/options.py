@@ -39,6 +39,7 @@ class RunOptions:
     seeds: str | None = None
     limit: int | None = None
     subset_seed: int | None = None
+    shard: str | None = None
     engine: str | None = None
     model: str | None = None
     base_url: str | None = None
@@ -75,7 +76,7 @@ class RunOptions:
 
 
 def run_options(*, strategies: str) -> Callable[[F], F]:
-    """The fields of `RunOptions` but --totals and --effort, as options; `strategies` is the default of --strategy."""
+    """The options of both commands, as fields of `RunOptions`; `strategies` is the default of --strategy."""
 
     def add(command: F) -> F:
         command = engine_options(command)

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -74,11 +75,18 @@ def open_run(path: Path) -> RunData:
     return RunData(folder, path.name or str(path), manifest, digest, _tasks(folder, manifest), verdicts)
 
 
+def check_each_once(paths: Sequence[Path]) -> None:
+    """Raise UsageError if two paths name one folder."""
+    seen: set[str] = set()
+    for path in paths:
+        if (real := os.path.realpath(path)) in seen:
+            raise UsageError(f"{path} is given twice: keep one")
+        seen.add(real)
+
+
 def open_runs(paths: Sequence[Path]) -> list[RunData]:
     """Several runs, named by their paths where folders have the same name. Raises UsageError: one is given twice."""
-    for index, path in enumerate(paths):
-        if path.resolve() in [other.resolve() for other in paths[:index]]:
-            raise UsageError(f"{path} is given twice: keep one")
+    check_each_once(paths)
     runs = [open_run(path) for path in paths]
     if len({run.name for run in runs}) == len(runs):
         return runs
@@ -158,6 +166,9 @@ def _tasks(folder: RunFolder, manifest: Manifest) -> dict[str, TaskItems]:
         rows[item.task].append((item.question_id, item.group, _chance(item), digest))
     tasks = {}
     for source in manifest.sources:
+        if not source.items:
+            shard = f"it is part {source.subset.rpartition(' ')[2]} of a run: merge all parts with `reasoner merge`"
+            raise UsageError(f"{folder.path} asks no question of {source.task}: {shard}")
         if not rows[source.task]:
             raise TraceError(f"{folder.items} holds no question of {source.task}: start the run again")
         ids, groups, chances, digests = zip(*sorted(rows[source.task], key=lambda row: row[0]), strict=True)

@@ -25,6 +25,7 @@ from reasoner_evals.grading.verdicts import Verdicts, write_grades
 from reasoner_evals.runs.folder import ArmFolder, RunFolder, make_folder
 from reasoner_evals.runs.record_builder import RecordBuilder
 from reasoner_evals.runs.records import Arm, ItemRecord, Manifest, Outcome, attempts_in, set_aside
+from reasoner_evals.runs.subset import Subset
 from reasoner_evals.tasks.benchmark import TaskData
 
 PASSES = 2
@@ -219,7 +220,7 @@ class _ArmSession:
             strategy,
             self.engine,
             verifier=self.verifier if strategy.uses_verifier else None,
-            budget=Budget.parse(self.arm.total) if self.arm.total else None,
+            budget=self._total(),
             each=Budget.parse(self.arm.budget) if self.arm.budget else None,
             allocation=Allocation(price=self.arm.price) if self.arm.total else None,
             prices=self.prices,
@@ -242,6 +243,13 @@ class _ArmSession:
         if failed and len(failed) == len(todo) and isinstance(solution.error, fatal):
             raise solution.error
         return failed
+
+    def _total(self) -> Budget | None:
+        """The budget that its questions share: in a shard, this shard's part of it."""
+        if not self.arm.total:
+            return None
+        total, shard = Budget.parse(self.arm.total), Subset.parse(self.data.source.subset).shard
+        return shard.part_of(total) if shard else total
 
     def _grade(self, item: GradedQuestion, record: ItemRecord) -> None:
         async def grade() -> None:
