@@ -1,13 +1,10 @@
 """A run read back: streamed line by line into arrays, so that 200,000 samples take little memory and no text."""
 
 import hashlib
-import itertools
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-from pydantic import BaseModel
 
 from reasoner.answers.choices import choice_in
 from reasoner.errors import TraceError, UnknownName, UsageError
@@ -17,7 +14,7 @@ from reasoner_evals.grading.verdicts import read_verdicts
 from reasoner_evals.runs.arrays import ArmArrays, ArmData, VerdictIndex
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.manifest import read_manifest
-from reasoner_evals.runs.records import VERSION, Item, ItemRecord, Manifest, Source, read_journal
+from reasoner_evals.runs.records import VERSION, Item, ItemRecord, Manifest, Source, counted_records, read_journal
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +40,6 @@ class RunData:
     manifest_hash: str
     tasks: Mapping[str, TaskItems]
     verdicts: VerdictIndex
-
-
-class _Key(BaseModel):
-    """The part of a journal line that says which question it is about and whether it is an error."""
-
-    question_id: str
-    status: str
 
 
 def check_same(first: RunData, second: RunData, task: str) -> None:
@@ -114,18 +104,8 @@ def read_arm(run: RunData, name: str) -> ArmData:
 
 
 def records_in(run: RunData, name: str, ids: Collection[str] | None = None) -> Iterator[ItemRecord]:
-    """The records of an arm that `read_arm` counts, of all questions or of `ids`, in the order of the journal."""
-    files = run.folder.arm(name)
-    counted: dict[str, tuple[int, bool]] = {}
-    for index, key in enumerate(read_journal(files, _Key.model_validate_json)):
-        if (ids is None or key.question_id in ids) and counted.get(key.question_id, (0, True))[1]:
-            counted[key.question_id] = index, key.status == "error"
-    wanted, numbers = {index for index, _ in counted.values()}, itertools.count()
-
-    def record(line: bytes) -> ItemRecord | None:
-        return ItemRecord.model_validate_json(line) if next(numbers) in wanted else None
-
-    yield from filter(None, read_journal(files, record))
+    """The records of an arm that `read_arm` counts; see `counted_records`."""
+    return counted_records(run.folder.arm(name), ids)
 
 
 def records_of(run: RunData, name: str, ids: Collection[str]) -> dict[str, ItemRecord]:
