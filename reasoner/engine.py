@@ -21,6 +21,7 @@ __all__ = [
     "Logprobs",
     "ModelInfo",
     "Rendered",
+    "Replicated",
     "RequestLost",
     "SampleRequest",
     "TextPiece",
@@ -164,6 +165,21 @@ class LimitsThinking(Protocol):
 def limits_thinking(engine: Engine) -> bool:
     """Whether an engine ends thinking itself at a number of tokens; for others, the runner closes it."""
     return isinstance(engine, LimitsThinking) and engine.limits_thinking
+
+
+@runtime_checkable
+class Replicated(Protocol):
+    """An engine of several replicas of one model; its `capacity` is that of one replica."""
+
+    @property
+    def replicas(self) -> int:
+        """How many there are; available after `start`."""
+
+    def replica_of(self, question_id: str) -> int:
+        """The replica, counted from 0, that serves all requests of a question: its prefixes are in one cache."""
+
+    def release(self, question_id: str) -> None:
+        """The question has ended: its replica has room for another one. Does nothing for an unknown question."""
 
 
 @runtime_checkable

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from reasoner.answers.equivalence import Comparer, Equivalence, SlowSpace
 from reasoner.budget import MIN_USEFUL_TOKENS, UNITS, Budget, Cost, Ledger
-from reasoner.engine import Engine, TextPiece
+from reasoner.engine import Engine, Replicated, TextPiece
 from reasoner.errors import BudgetExhausted, EngineError, UsageError, require
 from reasoner.execution.admission import Admission, Floor, LedgerQueues, new_queues
 from reasoner.execution.allocation import Allocation
@@ -142,20 +142,34 @@ def prepare(
 
 @dataclass(frozen=True, slots=True)
 class EngineLimits:
-    """What the questions on one engine wait for: room in its KV cache, and in the ledgers above them."""
+    """What the questions on one engine wait for: room in a KV cache, and in the ledgers above them."""
 
-    kv_limiter: "KvCacheLimiter | None"
+    kv_limiters: "tuple[KvCacheLimiter, ...]"
+    """One for each replica of the engine; none where it limits itself."""
     queues: LedgerQueues = field(default_factory=new_queues)
 
     @classmethod
     def of(cls, engine: Engine) -> Self:
         """The limits of a started engine."""
         if not engine.capacity:
-            return cls(None)
+            return cls(())
         # NumPy takes a tenth of a second to import.
         from reasoner.execution.kv_limiter import KvCacheLimiter
 
-        return cls(KvCacheLimiter(int(engine.capacity * KV_SHARE)))
+        replicas = engine.replicas if isinstance(engine, Replicated) else 1
+        return cls(tuple(KvCacheLimiter(int(engine.capacity * KV_SHARE)) for _ in range(replicas)))
+
+    def kv_limiter(self, engine: Engine, question: Question) -> "KvCacheLimiter | None":
+        """The limiter of the replica that serves this question."""
+        if len(self.kv_limiters) > 1 and isinstance(engine, Replicated):
+            return self.kv_limiters[engine.replica_of(question.id)]
+        return self.kv_limiters[0] if self.kv_limiters else None
+
+    @property
+    def kv_use(self) -> float | None:
+        """The share of the KV cache that what is in flight is expected to need; None where the engine limits itself."""
+        capacity = sum(limiter.capacity for limiter in self.kv_limiters)
+        return sum(limiter.expected for limiter in self.kv_limiters) / capacity if capacity else None
 
 
 @dataclass(slots=True)
@@ -204,7 +218,7 @@ class RunContext:
             question,
             self.engine,
             admission,
-            self.limits.kv_limiter,
+            self.limits.kv_limiter(self.engine, question),
             recorder,
             comparisons,
             self.seed,

@@ -92,8 +92,7 @@ class Session:
     @property
     def kv_use(self) -> float | None:
         """The share of the KV cache that what is in flight is expected to need; None where the engine limits itself."""
-        limiter = self._limits.kv_limiter if self._limits else None
-        return limiter.expected / limiter.capacity if limiter else None
+        return self._limits.kv_use if self._limits else None
 
     async def solve(
         self,
