@@ -59,7 +59,7 @@ def command(out: Path | None, resume: Path | None, dry_run: bool, as_json: bool,
         raise UsageError("no task is given: name one or more, as in `reasoner eval arithmetic`, or --resume a run")
     if dry_run:
         return _predict(options, resume=resume, as_json=as_json)
-    folder = RunFolder(resume or out or default_folder("", options.tasks[0]))
+    folder = RunFolder(resume or out or default_folder("", options.tasks[0], options.shard))
     with locked_run(options, folder, resume=resume is not None) as (setup, manifest):
         return Session(folder, setup, manifest, command_line(), as_json, quiet).run()
 

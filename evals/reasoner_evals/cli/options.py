@@ -108,12 +108,13 @@ def run_options(*, strategies: str) -> Callable[[F], F]:
     return add
 
 
-def default_folder(prefix: str, task: str) -> Path:
-    """The folder of a run that was not given one."""
+def default_folder(prefix: str, task: str, shard: str | None = None) -> Path:
+    """The folder of a run that was not given one; shards that start together have one each."""
     from reasoner_evals.runs.arms import file_part
 
     now = datetime.now().astimezone()
-    return Path("runs") / f"{prefix}{now:%Y%m%d-%H%M%S}-{file_part(task.partition(':')[0])}"
+    part = "" if shard is None else f"-{file_part(shard.replace('/', 'of'))}"
+    return Path("runs") / f"{prefix}{now:%Y%m%d-%H%M%S}-{file_part(task.partition(':')[0])}{part}"
 
 
 def command_line() -> str:

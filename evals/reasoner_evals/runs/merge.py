@@ -95,7 +95,10 @@ def _opened(path: Path) -> _Part:
     folder = RunFolder(path)
     manifest = read_manifest(folder)
     subsets = {source.subset for source in manifest.sources}
-    subset = Subset.parse(subsets.pop()) if len(subsets) == 1 else Subset()
+    try:
+        subset = Subset.parse(subsets.pop()) if len(subsets) == 1 else Subset()
+    except UsageError as error:
+        raise TraceError(f"{folder.manifest}: {error}") from error
     if subset.shard is None:
         raise UsageError(f"{path} is not a shard: only runs of `reasoner eval --shard I/N` can be merged")
     return _Part(folder, manifest, subset)

@@ -92,10 +92,22 @@ def test_a_merged_run_is_one_for_all_other_commands(run: Run, tmp_path: Path) ->
     assert refused.code == 2
 
 
+def test_shards_that_start_together_have_a_folder_each(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for shard in ("1/2", "2/2"):
+        ended = run("eval", "arithmetic", "-e", "simulated", "--limit", "3", "-s", "single", "--shard", shard)
+        assert ended.code == 0, ended.err
+    folders = sorted(path.name.rpartition("-arithmetic")[2] for path in (tmp_path / "runs").iterdir())
+    assert folders == ["-1of2", "-2of2"]
+    assert run("merge", *map(str, (tmp_path / "runs").iterdir()), "--out", "whole").code == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("eval", "arithmetic", "--shard", "0/2"), "--shard must be I/N with I from 1 to N"),
+        (("eval", "arithmetic", "-e", "simulated", "--shard", "0/2"), "--shard must be I/N with I from 1 to N"),
         (("eval", "arithmetic", "--shard", "1/2", "--dry-run"), "--dry-run predicts the whole run"),
         (("merge", "--out", "x"), "no run is given"),
         (("merge", "gone", "--out", "x"), "cannot read the manifest gone/manifest.json"),

@@ -157,13 +157,13 @@ def test_only_shards_of_one_run_are_merged(three: Path, tmp_path: Path) -> None:
     assert f"{whole} is not a shard" in refused([*named(three, 1, 2), whole], out)
     assert "cannot read the manifest" in refused([*named(three, 1, 2), tmp_path / "gone"], out, TraceError)
 
-    def other(**changes: Any) -> str:
+    def other(kind: type[ReasonerError] = UsageError, **changes: Any) -> str:
         folder = tmp_path / "changed"
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(three / "shard3", folder)
         changed = read_manifest(RunFolder(folder)).model_copy(update=changes)
         RunFolder(folder).manifest.write_text(changed.model_dump_json())
-        return refused([*named(three, 1, 2), folder], out)
+        return refused([*named(three, 1, 2), folder], out, kind)
 
     frozen = read_manifest(RunFolder(three / "shard3"))
     seeded = tuple(arm.model_copy(update={"seed": 7}) for arm in frozen.arms)
@@ -176,6 +176,8 @@ def test_only_shards_of_one_run_are_merged(three: Path, tmp_path: Path) -> None:
         sources=(source.model_copy(update={"subset": "first 5, shard 3/3"}),)
     )
     assert "is not a shard" in other(sources=())
+    nonsense = source.model_copy(update={"subset": "some"})
+    assert "changed/manifest.json: 'some' is not a subset" in other(TraceError, sources=(nonsense,))
     assert "has 2 of 7 questions of numbers: not its part" in other(sources=(source.model_copy(update={"items": 3}),))
 
 
