@@ -13,15 +13,16 @@ from reasoner.system.files import parse_json, read_whole
 
 OPERATIONS: Final = 3
 """Operations of a sample of a vote: start, next, propose."""
-SAMPLE_SECONDS: Final = 500e-6
-"""Processor seconds of a driver per sample: `reasoner eval` with trace, journal and grades, without the engine."""
+SAMPLE_SECONDS: Final = 1e-3
+"""Processor seconds of a driver per sample: the runner, an HTTP client, trace, journal and grades."""
 BUSY: Final = 0.5
-"""The share of a core that a driver may use: above, samples wait for it."""
-TRACE_BYTES: Final = (700.0, 10.0)
-"""Bytes of a trace per sample, and per token of it."""
-TRACE_QUESTION_BYTES: Final = 2000.0
-JOURNAL_BYTES: Final = (1000.0, 200.0)
-"""Bytes of a journal per question, and per sample of it."""
+"""The share of a core that a driver may use: with more, samples wait for it."""
+TRACE_BYTES: Final = (1330.0, 8.1)
+"""Bytes of a trace per sample of a vote, and per token of it."""
+TRACE_QUESTION_BYTES: Final = 1790.0
+"""Bytes of a trace per question."""
+JOURNAL_BYTES: Final = (620.0, 420.0)
+"""Bytes of journal, grades and verdicts per question, and per sample of it."""
 MEASURED: Final = "docs/scale-plan.md"
 """Where the constants above were measured."""
 

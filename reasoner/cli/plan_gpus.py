@@ -105,8 +105,8 @@ def _basis() -> Iterator[str]:
     yield "intervals: the 5th to the 95th percentile of all tokens, at the highest to the lowest rate"
     yield "assumed: all GPUs are busy from start to end, prompt tokens take as long as generated ones, no start-up"
     yield (
-        f"measured elsewhere, on a CPU ({capacity.MEASURED}): {capacity.SAMPLE_SECONDS * 1e6:.0f} us of a driver per "
-        "sample of a vote, bytes per sample and token"
+        f"measured on another machine ({capacity.MEASURED}): {capacity.SAMPLE_SECONDS * 1e6:,.0f} us of a driver per "
+        "sample of a vote, and bytes per question, sample and token"
     )
     yield f"assumed: a driver is busy for at most {capacity.BUSY:.0%} of the time, and takes part of a run by --shard"
 
@@ -127,7 +127,7 @@ def gpu_lines(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     drivers = run["drivers"]
     load = f"{run['samples_per_second']:,.1f} samples, {run['operations_per_second']:,.1f} operations per second"
     yield "driver", f"{load}: {run['driver_cores']:.3g} cores, {drivers:,} driver{'s' if drivers > 1 else ''}"
-    yield "disk", f"{_bytes(run['trace_bytes'])} of traces, {_bytes(run['journal_bytes'])} of journals"
+    yield "disk", f"{_bytes(run['trace_bytes'])} of traces, {_bytes(run['journal_bytes'])} of journals and grades"
     for line in run["basis"]:
         yield "basis", line
 
