@@ -215,7 +215,7 @@ class _Shard:
 
     def journal(self, arm: Arm, failed: set[str]) -> Iterator[bytes]:
         """The lines of an arm's journal; `failed` gets the ids of questions that ended in an error only."""
-        seen: set[str] = set()
+        seen, asked = set[str](), self.ids.get(arm.task, set())
         files = self.folder.arm(arm.name)
         if not files.journal.exists():
             raise self._unfinished(f"{arm.name} has not started")
@@ -227,8 +227,8 @@ class _Shard:
                 failed.add(line.question_id)
             seen.add(line.question_id)
             yield content
-        if missing := len(self.ids[arm.task]) - len(seen):
-            raise self._unfinished(f"{arm.name} lacks {missing:,} of {len(self.ids[arm.task]):,} questions")
+        if missing := len(asked) - len(seen):
+            raise self._unfinished(f"{arm.name} lacks {missing:,} of {len(asked):,} questions")
 
     def lines(self, path: Path, file: str, task: str = "") -> Iterator[bytes]:
         """The lines of another file, whose questions are of `task` or of the one that a line names."""
