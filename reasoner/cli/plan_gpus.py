@@ -109,6 +109,7 @@ def _basis() -> Iterator[str]:
         "sample of a vote, and bytes per question, sample and token"
     )
     yield f"assumed: a driver is busy for at most {capacity.BUSY:.0%} of the time, and takes part of a run by --shard"
+    yield "not included: a driver has at most 1,024 requests in flight, unless max_concurrency of the engine is set"
 
 
 def gpu_lines(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
