@@ -1,6 +1,7 @@
 """The shards of a run merged: equal to the run of one process, or refused in one line."""
 
 import asyncio
+import errno
 import os
 import shutil
 import signal
@@ -285,6 +286,24 @@ def test_a_merge_that_is_killed_leaves_no_run_and_is_made_again(three: Path, tmp
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     whole = run(tmp_path / "whole", 5)
     assert results(tmp_path / "out", NAMES) == results(whole, NAMES)
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
+def test_a_merge_that_is_interrupted_or_has_no_room_leaves_nothing(
+    three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
+) -> None:
+    left = iter(range(30))
+
+    def failing(content: bytes) -> bytes:
+        if next(left, None) is None:
+            raise failure
+        return resealed(content)
+
+    monkeypatch.setattr(merging, "resealed", failing)
+    kind = TraceError if isinstance(failure, OSError) else KeyboardInterrupt
+    with pytest.raises(kind, match="No space left on device" if kind is TraceError else ""):
+        merge(named(three, 1, 2, 3), tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_questions_that_ended_in_an_error_are_merged_and_counted(three: Path, tmp_path: Path) -> None:
