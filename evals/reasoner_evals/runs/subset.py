@@ -42,7 +42,8 @@ class Shard:
         """
 
         def whole(limit: int | None) -> int | None:
-            return None if limit is None else limit * self.index // self.count - limit * (self.index - 1) // self.count
+            # The first shards get the rest of the division: they have the questions where there are few.
+            return None if limit is None else limit // self.count + (self.index <= limit % self.count)
 
         def real(limit: float | None) -> float | None:
             return None if limit is None else math.nextafter(limit / self.count, 0)
