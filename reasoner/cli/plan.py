@@ -4,6 +4,7 @@ import json
 import math
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -12,6 +13,7 @@ import click
 
 from reasoner.cli.exits import ANSWERED, OTHER, error_line, guarded
 from reasoner.cli.options import PATH, json_option
+from reasoner.cli.plan_gpus import GpuOptions, gpu_lines, gpu_options
 from reasoner.errors import EngineError, UnknownName, UsageError
 
 if TYPE_CHECKING:
@@ -48,7 +50,8 @@ class _Prediction:
               help="Predict the accuracy for this budget, as in tokens=200k, which all questions share.")  # fmt: skip
 @click.option("--thinking", metavar="LEVEL,...",
               help="Only what was measured at these thinking levels, as in 512,2k.  [default: all]")  # fmt: skip
-@click.option("--questions", type=int, default=1, show_default=True, metavar="M", help="The number of questions.")
+@click.option("--questions", default="1", show_default=True, metavar="M", help="The number of questions, as in 1e6.")
+@gpu_options
 @click.option("-m", "--model", metavar="PATH_OR_ID",
               help="The model for the KV memory.  [default: the model that was measured]")  # fmt: skip
 @click.option("--kv-gib", type=float, metavar="G",
@@ -65,18 +68,20 @@ def command(
     target_accuracy: float | None,
     budget: str | None,
     thinking: str | None,
-    questions: int,
+    questions: str,
     model: str | None,
     kv_gib: float | None,
     kv_dtype: str,
     context_tokens: int,
     as_json: bool,
+    **gpus: Any,
 ) -> int:
     """Predict the accuracy for a budget, or the cost of an accuracy.
 
     Reads a profile and spends nothing. The budget is divided between easy and hard questions so that the most are
     answered correctly. Nothing beyond the measured range is predicted. Where the size of the KV cache is known, shows
-    how many sequences fit at once.
+    how many sequences fit at once. With --gpus and a measured rate, predicts hours, dollars, drivers and disk; without
+    a budget or an accuracy, for the most accurate way that was measured.
 
     Exit codes: 0 predicted, 1 the accuracy is above all that was measured, 2 usage.
     """
@@ -85,7 +90,9 @@ def command(
     from reasoner.cli.terminal import Terminal, columns
     from reasoner.sampling import thinking_level
 
-    tokens = _token_budget(budget, target_accuracy, questions)
+    on_gpus, count = GpuOptions(**gpus), _questions(questions)
+    rate = on_gpus.read_rate()
+    tokens = _token_budget(budget, target_accuracy, best=rate is not None)
     memory = _KvMemory(model, kv_gib, kv_dtype, context_tokens)
     terminal = Terminal(sys.stdout, sys.stderr)
     try:
@@ -95,17 +102,19 @@ def command(
         ways = outlook(family, levels)
         if target_accuracy is not None:
             prediction = _cost_of(target_accuracy, ways)
+        elif tokens is not None:
+            prediction = _accuracy_for(tokens, count, ways)
         else:
-            assert tokens is not None
-            prediction = _accuracy_for(tokens, questions, ways)
-        predicted = _document(prediction, family, questions)
+            prediction = _Prediction(ways.maximum, ("the most accurate way that was measured",))
+        predicted = _document(prediction, family, count)
         if not math.isfinite(predicted["total_tokens_p95"]):
             raise OverflowError
     except ArithmeticError as error:
         raise UsageError(f"{profile} holds numbers too large to compute with: calibrate again") from error
-    asked = {"questions": questions, "budget_tokens": tokens, "target_accuracy": target_accuracy}
+    asked = {"questions": count, "budget_tokens": tokens, "target_accuracy": target_accuracy}
     kv = memory.holding(read.model, sequence_p95(family), prediction.forecast.samples, terminal.say)
-    document = {"model": read.model, **asked, **predicted, "kv": kv}
+    run = None if rate is None else on_gpus.taken(rate, prediction.forecast, count)
+    document = {"model": read.model, **asked, **predicted, "kv": kv, "run": run}
     if as_json:
         terminal.give(json.dumps(document))
     else:
@@ -115,15 +124,23 @@ def command(
     return OTHER if prediction.failure else ANSWERED
 
 
-def _token_budget(budget: str | None, accuracy: float | None, questions: int) -> int | None:
-    """The tokens of --budget; None where --target-accuracy is given instead."""
+def _questions(text: str) -> int:
+    """The number of --questions."""
     from reasoner.budget import Budget
 
-    if (budget is None) == (accuracy is None):
+    with suppress(UsageError):
+        if (count := Budget.parse(f"samples={text}").samples) and count <= MAX_QUESTIONS:
+            return count
+    raise UsageError(f"--questions must be from 1 to {MAX_QUESTIONS:,} (got {text:.40}), as in 1000, 200k or 1e6")
+
+
+def _token_budget(budget: str | None, accuracy: float | None, *, best: bool) -> int | None:
+    """The tokens of --budget; None where --target-accuracy is given, or neither and `best` allows that."""
+    from reasoner.budget import Budget
+
+    if (budget is None) == (accuracy is None) and not (best and budget is None):
         given = "neither is given" if budget is None else "both are given"
         raise UsageError(f"give either --budget or --target-accuracy to predict the other: {given}")
-    if not 1 <= questions <= MAX_QUESTIONS:
-        raise UsageError(f"--questions must be from 1 to {MAX_QUESTIONS:,} (got {questions})")
     if accuracy is not None and not 0 <= accuracy <= 1:
         raise UsageError(f"--target-accuracy must be a share of questions, 0 to 1 (got {accuracy:g})")
     if budget is None:
@@ -223,6 +240,7 @@ def _layout(document: Mapping[str, Any]) -> "Iterator[RenderableType]":
         lines.append(("total", f"{total} for {questions:,} questions; at most {maximum} with 95 % probability"))
     lines += [("note", remark) for remark in document["remarks"]]
     lines += [("memory", line) for line in _memory_lines(document["kv"])]
+    lines += gpu_lines(document["run"]) if document["run"] else []
     yield labelled(lines)
     yield ""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))

@@ -60,6 +60,12 @@ def sealed_line(record: Record) -> str:
     return f'{content[:-1]},"crc32":"{zlib.crc32(content.encode()):08x}"}}'
 
 
+def resealed(content: bytes) -> bytes:
+    """The line of a JSON object as `read_sealed` gave it, with the checksum and the line feed."""
+    content = content.strip()
+    return b'%b,"crc32":"%08x"}\n' % (content[:-1], zlib.crc32(content))
+
+
 def read_sealed(path: Path) -> Iterator[Line]:
     """The lines of a file, plain or gzipped, streamed. Each checksum is verified.
 

@@ -33,6 +33,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
         "grade --help",
         "report --help",
         "compare --help",
+        "merge --help",
         "export --help",
         "verifier --help",
         "verifier fit --help",

@@ -22,6 +22,9 @@ from reasoner_evals.cli.options import RunOptions, command_line, default_folder,
 @option("--effort", metavar="low|medium|high", section="Strategy",
         help="Leave the part of --totals unspent that raises the accuracy too little.  [default: spend it where "
              "it may change an answer]")  # fmt: skip
+@option("--shard", metavar="I/N", section="Data", brief="Only part I of N, as in 2/8.",
+        help="Only part I of N, from 1, as in 2/8: every N-th question from number I. Several processes share a run in "
+             "this way; `reasoner merge` makes one run of theirs.")  # fmt: skip
 @option("--dry-run", is_flag=True, brief="Predict the cost and stop.",
         help="Predict the requests and tokens of the run, and stop before an engine starts.")  # fmt: skip
 @option("--out", type=PATH, metavar="DIR", brief="The run's folder  [runs/DATE-TIME-TASK].",
@@ -40,6 +43,7 @@ def command(out: Path | None, resume: Path | None, dry_run: bool, as_json: bool,
     and the run's folder everything else.
 
     An interrupted run continues with --resume RUN alone; other options may be given but must not change the run.
+    With --shard, each part gets an N-th of --totals; --budgets and seeds are those of the whole run.
 
     Exit codes: 0 all questions have a result, 1 output could not be written, 2 usage, 4 engine failure or questions
     that ended in an error, 130 interrupted.
@@ -55,7 +59,7 @@ def command(out: Path | None, resume: Path | None, dry_run: bool, as_json: bool,
         raise UsageError("no task is given: name one or more, as in `reasoner eval arithmetic`, or --resume a run")
     if dry_run:
         return _predict(options, resume=resume, as_json=as_json)
-    folder = RunFolder(resume or out or default_folder("", options.tasks[0]))
+    folder = RunFolder(resume or out or default_folder("", options.tasks[0], options.shard))
     with locked_run(options, folder, resume=resume is not None) as (setup, manifest):
         return Session(folder, setup, manifest, command_line(), as_json, quiet).run()
 
@@ -68,6 +72,8 @@ def _predict(options: RunOptions, *, resume: Path | None, as_json: bool) -> int:
 
     if resume is not None:
         raise UsageError(f"--dry-run predicts a new run, and --resume {resume} continues one: keep one")
+    if options.shard is not None:
+        raise UsageError(f"--dry-run predicts the whole run, and --shard {options.shard} runs a part: keep one")
     setup = set_up(options)
     terminal = Terminal(sys.stdout, sys.stderr)
     prediction = predict(setup)

@@ -39,6 +39,7 @@ class RunOptions:
     seeds: str | None = None
     limit: int | None = None
     subset_seed: int | None = None
+    shard: str | None = None
     engine: str | None = None
     model: str | None = None
     base_url: str | None = None
@@ -75,7 +76,7 @@ class RunOptions:
 
 
 def run_options(*, strategies: str) -> Callable[[F], F]:
-    """The fields of `RunOptions` but --totals and --effort, as options; `strategies` is the default of --strategy."""
+    """The options of both commands, as fields of `RunOptions`; `strategies` is the default of --strategy."""
 
     def add(command: F) -> F:
         command = engine_options(command)
@@ -107,12 +108,13 @@ def run_options(*, strategies: str) -> Callable[[F], F]:
     return add
 
 
-def default_folder(prefix: str, task: str) -> Path:
-    """The folder of a run that was not given one."""
+def default_folder(prefix: str, task: str, shard: str | None = None) -> Path:
+    """The folder of a run that was not given one; shards that start together have one each."""
     from reasoner_evals.runs.arms import file_part
 
     now = datetime.now().astimezone()
-    return Path("runs") / f"{prefix}{now:%Y%m%d-%H%M%S}-{file_part(task.partition(':')[0])}"
+    part = "" if shard is None else f"-{file_part(shard.replace('/', 'of'))}"
+    return Path("runs") / f"{prefix}{now:%Y%m%d-%H%M%S}-{file_part(task.partition(':')[0])}{part}"
 
 
 def command_line() -> str:

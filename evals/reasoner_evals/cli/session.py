@@ -25,6 +25,7 @@ from reasoner_evals.runs.manifest import (
 )
 from reasoner_evals.runs.records import Manifest
 from reasoner_evals.runs.run import evaluate
+from reasoner_evals.runs.subset import Subset
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +101,19 @@ class Session:
             for name, line in _alarms(tallies):
                 terminal.say(f"warning: {name}: {line}: calibrate again on questions like these")
             if not self.quiet:
-                terminal.say(f"report: reasoner report {self.folder.path}")
+                terminal.say(self._next_step())
         if failed := _failed(tallies):
             way_out = f"try again with: reasoner eval --resume {self.folder.path}"
             terminal.say(error_line(f"{failed} and are counted neither as right nor as wrong: {way_out}"))
         if unrated := _unrated(tallies):
             terminal.say(error_line(unrated))
         return ENGINE if failed else OTHER if unrated else ANSWERED
+
+    def _next_step(self) -> str:
+        [subset, *_] = [Subset.parse(data.source.subset) for data in self.setup.tasks.values()]
+        if subset.shard:
+            return f"when all {subset.shard.count:,} shards have ended: reasoner merge RUN... --out DIR"
+        return f"report: reasoner report {self.folder.path}"
 
 
 class CalibrationSession(Session):

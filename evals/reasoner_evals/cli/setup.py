@@ -22,7 +22,7 @@ from reasoner_evals.runs.arms import DEFAULT_STRATEGIES, Grid, arms_of, read_bud
 from reasoner_evals.runs.folder import RunFolder, writing
 from reasoner_evals.runs.manifest import Difference, Drifted, current_manifest, differences, read_manifest
 from reasoner_evals.runs.records import Arm, Manifest
-from reasoner_evals.runs.subset import Subset
+from reasoner_evals.runs.subset import Shard, Subset
 from reasoner_evals.tasks.benchmark import TaskData
 
 
@@ -52,7 +52,7 @@ def set_up(options: RunOptions) -> RunSetup:
     budgets = read_budgets(options.budgets) if options.budgets is not None else ()
     totals = read_budgets(options.totals) if options.totals is not None else ()
     prices = read_prices(options.prices, (*budgets, *totals))
-    subset = Subset(options.limit, options.subset_seed)
+    subset = Subset(options.limit, options.subset_seed, None if options.shard is None else Shard.parse(options.shard))
     verifier = _verifier(options, strategies, engine)
     grid = Grid(
         tasks=options.tasks,
@@ -137,6 +137,7 @@ def _options_of(frozen: Manifest) -> RunOptions:
         seeds=",".join(dict.fromkeys(str(arm.seed) for arm in arms)) + ",",
         limit=subset.limit,
         subset_seed=subset.seed,
+        shard=str(subset.shard) if subset.shard else None,
         engine=frozen.engine,
         prices=",".join(f"{kind}={usd!r}" for kind, usd in (frozen.prices or {}).items()) or None,
     )
@@ -165,9 +166,9 @@ def load_tasks(specs: Sequence[str], subset: Subset, *, unsandboxed: bool = Fals
         task = build("task", spec, **allowed)
         with ErrorsFrom(f"the task {spec}", ReasonerError):
             data: TaskData = task.load()
-        data = subset.cut(data)
         if not data.items:
             raise UsageError(f"task {spec} has no questions: choose data with at least one")
+        data = subset.cut(data)
         if data.source.task in tasks:
             raise UsageError(f"task {spec} is given twice: keep one")
         tasks[data.source.task] = data

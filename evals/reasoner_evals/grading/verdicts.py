@@ -1,6 +1,7 @@
 """The verdicts of a run: each answer is graded once, apart from generation, and again on demand; grades of a trace."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -42,13 +43,14 @@ class Verdicts:
     path: Path
     equivalence: Equivalence
     _lines: JsonlWriter = field(init=False)
-    _known: dict[tuple[str, str, str], Verdict] = field(default_factory=dict)
+    _known: dict[tuple[str, str, str], tuple[GradeStatus, str]] = field(default_factory=dict)
+    """The grade of each (task, question id, answer) and its grader; a million verdicts take some 400 MB."""
 
     def open(self) -> None:
         """Read the file up to its last whole line, and append from there."""
         self._lines = JsonlWriter.onto(self.path, what="verdicts")
         for verdict in read_verdicts(self.path):
-            self._known.setdefault(verdict.key, verdict)
+            self._known.setdefault(verdict.key, (verdict.status, sys.intern(verdict.grader)))
 
     async def grade(self, task: str, item: GradedQuestion, record: ItemRecord) -> Outcome:
         """The outcome of a question: the grade of its answer. All its other answers are graded as well."""
@@ -60,16 +62,17 @@ class Verdicts:
 
     async def _grade(self, task: str, item: GradedQuestion, answer: Answer) -> GradeStatus:
         known = self._known.get((task, item.question.id, answer.text))
-        if known is None or known.grader != _grader(item):
-            known = await _verdict(task, item, answer, self.equivalence)
-            self._known[known.key] = known
-            self._lines.write(known)
-        return known.status
+        if known is None or known[1] != _grader(item):
+            verdict = await _verdict(task, item, answer, self.equivalence)
+            known = verdict.status, sys.intern(verdict.grader)
+            self._known[verdict.key] = known
+            self._lines.write(verdict)
+        return known[0]
 
     @property
     def statuses(self) -> dict[tuple[str, str, str], GradeStatus]:
         """The grade of each (task, question id, answer)."""
-        return {key: verdict.status for key, verdict in self._known.items()}
+        return {key: status for key, (status, _) in self._known.items()}
 
     def close(self) -> None:
         """Close the file."""

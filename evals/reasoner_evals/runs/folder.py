@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from reasoner.errors import TraceError, UsageError
-from reasoner.system.files import replacing
+from reasoner.system.files import replacing, sync
 from reasoner.trace.grades import GRADES, TRACE
 
 
@@ -66,6 +67,54 @@ def writing(folder: RunFolder, *, fresh: bool) -> Iterator[None]:
         if created:
             with suppress(OSError):
                 folder.path.rmdir()
+
+
+@contextmanager
+def appearing(path: Path) -> Iterator[RunFolder]:
+    """A new run's folder that has its name only when it is complete, on the disk too.
+
+    Until then it is `.NAME.partial` beside it. What a killed process left there is deleted first.
+
+    Raises:
+        UsageError: there is something else at `path`, or another process writes it.
+        TraceError: it cannot be written.
+    """
+    target = Path(os.path.realpath(path))
+    partial = RunFolder(target.parent / f".{target.name}.partial")
+    try:
+        if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+            raise UsageError(f"{path} already contains a run or other files: give --out another folder")
+        if partial.path.is_symlink():
+            raise UsageError(f"{partial.path} is a link: delete it, or give --out another folder")
+    except OSError as error:
+        raise TraceError(f"cannot read the folder {path}: {error.strerror}") from error
+    make_folder(partial.path, exist_ok=True)
+    lock = _acquire(partial)
+    try:
+        for entry in partial.path.iterdir():
+            if entry != partial.lock:
+                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        yield partial
+        _sync_all(partial.path)
+        partial.path.rename(target)
+    except BaseException as error:
+        shutil.rmtree(partial.path, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise TraceError(f"cannot write {path}: {error.strerror}") from error
+        raise
+    finally:
+        lock.close()
+    with suppress(OSError):
+        sync(target.parent)
+
+
+def _sync_all(folder: Path) -> None:
+    """Force all files in a folder and its subfolders to the disk. Some file systems cannot sync folders."""
+    for path, _, names in os.walk(folder):
+        for name in names:
+            sync(Path(path, name))
+        with suppress(OSError):
+            sync(Path(path))
 
 
 def write_whole(path: Path, lines: Iterable[str]) -> None:

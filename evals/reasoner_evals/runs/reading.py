@@ -1,12 +1,10 @@
 """A run read back: streamed line by line into arrays, so that 200,000 samples take little memory and no text."""
 
 import hashlib
-import itertools
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-from pydantic import BaseModel
 
 from reasoner.answers.choices import choice_in
 from reasoner.errors import TraceError, UnknownName, UsageError
@@ -16,7 +14,7 @@ from reasoner_evals.grading.verdicts import read_verdicts
 from reasoner_evals.runs.arrays import ArmArrays, ArmData, VerdictIndex
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.manifest import read_manifest
-from reasoner_evals.runs.records import VERSION, Item, ItemRecord, Manifest, Source, read_journal
+from reasoner_evals.runs.records import VERSION, Item, ItemRecord, Manifest, Source, counted_records, read_journal
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +42,6 @@ class RunData:
     verdicts: VerdictIndex
 
 
-class _Key(BaseModel):
-    """The part of a journal line that says which question it is about and whether it is an error."""
-
-    question_id: str
-    status: str
-
-
 def check_same(first: RunData, second: RunData, task: str) -> None:
     """Raise UsageError if two runs ask different questions of a task; it says how many and names one."""
     ours, theirs = (dict(zip(run.tasks[task].ids, run.tasks[task].digests, strict=True)) for run in (first, second))
@@ -74,11 +65,18 @@ def open_run(path: Path) -> RunData:
     return RunData(folder, path.name or str(path), manifest, digest, _tasks(folder, manifest), verdicts)
 
 
+def check_each_once(paths: Sequence[Path]) -> None:
+    """Raise UsageError if two paths name one folder."""
+    seen: set[str] = set()
+    for path in paths:
+        if (real := os.path.realpath(path)) in seen:
+            raise UsageError(f"{path} is given twice: keep one")
+        seen.add(real)
+
+
 def open_runs(paths: Sequence[Path]) -> list[RunData]:
     """Several runs, named by their paths where folders have the same name. Raises UsageError: one is given twice."""
-    for index, path in enumerate(paths):
-        if path.resolve() in [other.resolve() for other in paths[:index]]:
-            raise UsageError(f"{path} is given twice: keep one")
+    check_each_once(paths)
     runs = [open_run(path) for path in paths]
     if len({run.name for run in runs}) == len(runs):
         return runs
@@ -106,18 +104,8 @@ def read_arm(run: RunData, name: str) -> ArmData:
 
 
 def records_in(run: RunData, name: str, ids: Collection[str] | None = None) -> Iterator[ItemRecord]:
-    """The records of an arm that `read_arm` counts, of all questions or of `ids`, in the order of the journal."""
-    files = run.folder.arm(name)
-    counted: dict[str, tuple[int, bool]] = {}
-    for index, key in enumerate(read_journal(files, _Key.model_validate_json)):
-        if (ids is None or key.question_id in ids) and counted.get(key.question_id, (0, True))[1]:
-            counted[key.question_id] = index, key.status == "error"
-    wanted, numbers = {index for index, _ in counted.values()}, itertools.count()
-
-    def record(line: bytes) -> ItemRecord | None:
-        return ItemRecord.model_validate_json(line) if next(numbers) in wanted else None
-
-    yield from filter(None, read_journal(files, record))
+    """The records of an arm that `read_arm` counts; see `counted_records`."""
+    return counted_records(run.folder.arm(name), ids)
 
 
 def records_of(run: RunData, name: str, ids: Collection[str]) -> dict[str, ItemRecord]:
@@ -158,6 +146,9 @@ def _tasks(folder: RunFolder, manifest: Manifest) -> dict[str, TaskItems]:
         rows[item.task].append((item.question_id, item.group, _chance(item), digest))
     tasks = {}
     for source in manifest.sources:
+        if not source.items:
+            shard = f"it is part {source.subset.rpartition(' ')[2]} of a run: merge all parts with `reasoner merge`"
+            raise UsageError(f"{folder.path} asks no question of {source.task}: {shard}")
         if not rows[source.task]:
             raise TraceError(f"{folder.items} holds no question of {source.task}: start the run again")
         ids, groups, chances, digests = zip(*sorted(rows[source.task], key=lambda row: row[0]), strict=True)

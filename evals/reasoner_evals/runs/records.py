@@ -1,6 +1,7 @@
 """The records in a run's folder, all of one version, and how a journal is read."""
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar, overload
 
@@ -229,6 +230,30 @@ def read_journal(
             version=VERSION,
             way_out=f"`reasoner eval --resume {run}` makes the journal again from the trace, without asking the model",
         )
+
+
+class _Key(BaseModel):
+    """The part of a journal line that says which question it is about and whether it is an error."""
+
+    question_id: str
+    status: str
+
+
+def counted_records(files: ArmFolder, ids: Collection[str] | None = None) -> Iterator[ItemRecord]:
+    """The records of an arm that count, of all questions or of `ids`, in the order of the journal.
+
+    Of several on a question the first counts, unless it is an error: then the next one does.
+    """
+    counted: dict[str, tuple[int, bool]] = {}
+    for index, key in enumerate(read_journal(files, _Key.model_validate_json)):
+        if (ids is None or key.question_id in ids) and counted.get(key.question_id, (0, True))[1]:
+            counted[key.question_id] = index, key.status == "error"
+    wanted, numbers = {index for index, _ in counted.values()}, itertools.count()
+
+    def record(line: bytes) -> ItemRecord | None:
+        return ItemRecord.model_validate_json(line) if next(numbers) in wanted else None
+
+    yield from filter(None, read_journal(files, record))
 
 
 def attempts_in(files: ArmFolder) -> set[tuple[str, int]] | None:

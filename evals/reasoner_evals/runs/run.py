@@ -24,9 +24,12 @@ from reasoner_evals.grading.graders import GradedQuestion
 from reasoner_evals.grading.verdicts import Verdicts, write_grades
 from reasoner_evals.runs.folder import ArmFolder, RunFolder, make_folder
 from reasoner_evals.runs.record_builder import RecordBuilder
-from reasoner_evals.runs.records import Arm, ItemRecord, Manifest, Outcome, attempts_in, set_aside
+from reasoner_evals.runs.records import Arm, ItemRecord, Manifest, Outcome, attempts_in, counted_records, set_aside
+from reasoner_evals.runs.subset import Subset
 from reasoner_evals.tasks.benchmark import TaskData
 
+GRADINGS = 256
+"""Results of an earlier session that are graded at the same time."""
 PASSES = 2
 """How often one session tries a question that fails; another session tries it again."""
 
@@ -142,8 +145,9 @@ class _ArmSession:
     _journaled: set[tuple[str, int]] = field(default_factory=set)
     """Questions with their attempts whose records were written by an earlier session."""
     _ended: dict[str, ItemRecord] = field(default_factory=dict)
-    """Records that have not been graded yet."""
+    """Records of this session that have not been graded yet."""
     _spent: dict[str, Cost] = field(default_factory=dict)
+    """What each ended question cost, where all share a budget."""
     _gradings: set[asyncio.Task[None]] = field(default_factory=set)
 
     def open(self, reused: Iterator[Event]) -> None:
@@ -171,38 +175,38 @@ class _ArmSession:
             self._record(event)
             yield event
 
-    def _record(self, event: Event) -> None:
-        """Journal the question that the event ended, unless an earlier session did."""
+    def _record(self, event: Event) -> ItemRecord | None:
+        """Journal the question that the event ended, unless an earlier session did; its record."""
         record = self._builder.take_in(event)
         if record is None or record.reason == INTERRUPTED:
-            return
-        self._ended[record.question_id] = record
-        self._spent[record.question_id] = record.cost
+            return None
+        if self.arm.total:
+            self._spent[record.question_id] = record.cost
         if self._journal and (record.question_id, record.attempt) not in self._journaled:
             self._journal.write(record)
+        return record
 
     def _sink(self, event: Event) -> None:
         assert self._trace is not None
         self._trace(event)
-        self._record(event)
+        if record := self._record(event):
+            self._ended[record.question_id] = record
 
     async def run(self) -> None:
         """Answer all unfinished questions, and grade all answers."""
         by_id = {item.question.id: item for item in self.data.items}
         done = {question_id for question_id, history in self.history.items() if history.finished} & by_id.keys()
         self.watcher.arm_started(self.arm, len(by_id), len(done))
-        earlier, self._ended = self._ended, {}
-        for question_id, record in earlier.items():
-            if question_id in done:
-                self._grade(by_id[question_id], record)
+        for record in counted_records(self.files, done) if done else ():
+            self._grade(by_id[record.question_id], record)
+            if len(self._gradings) >= GRADINGS:
+                await self._graded()
         todo = [item for question_id, item in by_id.items() if question_id not in done]
         if todo:
             await reset_caches(self.engine, self.verifier)
         for attempt in range(PASSES):
             failed = await self._pass(todo, last=attempt + 1 == PASSES)
-            # Raises what could not be written.
-            gradings, self._gradings = self._gradings, set()
-            await asyncio.gather(*gradings)
+            await self._graded()
             if not failed:
                 break
             todo = [by_id[question_id] for question_id in failed]
@@ -219,7 +223,7 @@ class _ArmSession:
             strategy,
             self.engine,
             verifier=self.verifier if strategy.uses_verifier else None,
-            budget=Budget.parse(self.arm.total) if self.arm.total else None,
+            budget=self._total(),
             each=Budget.parse(self.arm.budget) if self.arm.budget else None,
             allocation=Allocation(price=self.arm.price) if self.arm.total else None,
             prices=self.prices,
@@ -243,12 +247,31 @@ class _ArmSession:
             raise solution.error
         return failed
 
+    def _total(self) -> Budget | None:
+        """The budget that its questions share: in a shard, this shard's part of it."""
+        if not self.arm.total:
+            return None
+        total, shard = Budget.parse(self.arm.total), Subset.parse(self.data.source.subset).shard
+        return shard.part_of(total) if shard else total
+
     def _grade(self, item: GradedQuestion, record: ItemRecord) -> None:
         async def grade() -> None:
             outcome = await self.verdicts.grade(self.arm.task, item, record)
             self.watcher.item_done(self.arm, record, outcome)
 
-        self._gradings.add(asyncio.ensure_future(grade()))
+        grading = asyncio.ensure_future(grade())
+        self._gradings.add(grading)
+        grading.add_done_callback(self._forget)
+
+    def _forget(self, grading: asyncio.Task[None]) -> None:
+        """Drop a grading that succeeded; the error of another one is raised by `_graded`."""
+        if not grading.cancelled() and grading.exception() is None:
+            self._gradings.discard(grading)
+
+    async def _graded(self) -> None:
+        """Wait for the gradings. Raises what could not be written."""
+        gradings, self._gradings = self._gradings, set()
+        await asyncio.gather(*gradings)
 
     def close(self) -> None:
         """Close the files."""

@@ -1,23 +1,32 @@
 """Which questions a run asks."""
 
+import math
+from fractions import Fraction
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reasoner import Budget
 from reasoner.errors import UsageError
-from reasoner_evals.runs.subset import Subset
+from reasoner_evals.runs.subset import Shard, Subset
 from tests.evals.runs.made import task
 
 LIMITS = st.integers(1, 10**6)
 SEEDS = st.none() | st.integers(0, 10**9)
+COUNTS = st.integers(1, 60)
+SHARDS = COUNTS.flatmap(lambda count: st.builds(Shard, st.just(count), st.integers(1, count)))
 
 
-@given(st.builds(Subset, LIMITS, SEEDS) | st.just(Subset()))
+@given(st.builds(Subset, LIMITS, SEEDS, st.none() | SHARDS) | st.builds(Subset, shard=st.none() | SHARDS))
 def test_a_subset_reads_what_it_writes(subset: Subset) -> None:
     assert Subset.parse(str(subset)) == subset
 
 
-@pytest.mark.parametrize("text", ["", "some", "first", "first -1", "first 3 in the order of seed x", "first 0"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "some", "first", "first -1", "first 3 in the order of seed x", "first 0", "all, shard", "all, shard 3/2"],
+)
 def test_what_names_no_subset_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
         Subset.parse(text)
@@ -59,3 +68,46 @@ def test_seeds_order_differently() -> None:
 def test_the_source_says_which_and_how_many_and_keeps_the_hash_of_all() -> None:
     cut = Subset(100, 7).cut(task(questions=5))
     assert (cut.source.items, cut.source.subset, cut.source.data_hash) == (5, "first 100 in the order of seed 7", "d1")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1", "0/2", "3/2", "1/0", "-1/2", "1/2/3", "1.0/2", "1/2 ", "1/100001", "1/" + "9" * 99]
+)
+def test_what_names_no_shard_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"--shard must be I/N with I from 1 to N"):
+        Shard.parse(text)
+
+
+@given(st.integers(0, 40), LIMITS | st.none(), COUNTS)
+def test_each_question_is_in_one_shard_and_shards_differ_by_one_at_most(
+    questions: int, limit: int | None, count: int
+) -> None:
+    whole = Subset(limit).cut(task(questions=questions))
+    parts = [Subset(limit, shard=Shard(count, index)).cut(task(questions=questions)) for index in range(1, count + 1)]
+    sizes = [part.source.items for part in parts]
+    assert sizes == [len(part.items) for part in parts]
+    assert max(sizes) - min(sizes) <= 1
+    dealt = {index + 1 + at * count: item for index, part in enumerate(parts) for at, item in enumerate(part.items)}
+    assert tuple(dealt[number] for number in sorted(dealt)) == whole.items
+    assert sorted(dealt) == list(range(1, len(whole.items) + 1))
+
+
+AMOUNTS = st.none() | st.integers(0, 10**12)
+REALS = st.none() | st.floats(0, 1e30, exclude_min=True)
+
+
+@given(COUNTS, st.builds(Budget, AMOUNTS, AMOUNTS, AMOUNTS, REALS, REALS, REALS))
+def test_the_shards_parts_of_a_budget_are_no_more_than_the_whole(count: int, total: Budget) -> None:
+    parts = [Shard(count, index).part_of(total) for index in range(1, count + 1)]
+    for unit in ("tokens", "generated", "samples"):
+        limit, amounts = getattr(total, unit), [getattr(part, unit) for part in parts]
+        assert amounts == [None] * count if limit is None else sum(amounts) == limit
+    for unit in ("flops", "usd"):
+        limit, amounts = getattr(total, unit), [getattr(part, unit) for part in parts]
+        if limit is None:
+            assert amounts == [None] * count
+        else:
+            assert sum(map(Fraction, amounts)) <= Fraction(limit)
+            assert sum(amounts) >= limit - 2 * count * math.ulp(limit)
+    # All shards run at the same time.
+    assert {part.seconds for part in parts} == {total.seconds}

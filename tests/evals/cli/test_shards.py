@@ -1,0 +1,150 @@
+"""`reasoner eval --shard` and `reasoner merge`: as one process, and as the processes of a Slurm array."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from reasoner.budget import Cost
+from reasoner.trace.events import read_trace
+from reasoner.trace.jsonl import sealed_line
+from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.manifest import read_manifest
+from reasoner_evals.runs.records import read_journal
+from tests.cli.command import PATIENCE, Run
+from tests.test_docs import blocks
+
+EVAL = ("eval", "arithmetic", "--limit", "7", "--subset-seed", "1", "-e", "simulated", "-q",
+        "-s", "single", "-s", "self_consistency:n=5", "-s", "best_of_n:n=5", "-s", "adaptive_consistency:n=5",
+        "-s", "beam_search:n=4,width=2", "--budgets", "600")  # fmt: skip
+
+
+def without_times(folder: Path, **manifest: str) -> None:
+    """Remove what may differ: all seconds, and when and by which command the run was made."""
+    run = RunFolder(folder)
+    run.manifest.write_text(read_manifest(run).model_copy(update=manifest).model_dump_json())
+    for path in folder.glob("arms/*"):
+        files = run.arm(path.name)
+        records = [record.model_copy(update=timeless(record)) for record in read_journal(files)]
+        events = [event.model_copy(update={"t": 0.0, **timeless(event)}) for event in read_trace(files.trace)]
+        files.journal.write_text("".join(f"{sealed_line(record)}\n" for record in records))
+        files.trace.write_text("".join(f"{sealed_line(event)}\n" for event in events))
+
+
+def timeless(entry: object) -> dict[str, Cost]:
+    """The cost of a record or an event, without seconds."""
+    return {"cost": cost.taking(0)} if isinstance(cost := getattr(entry, "cost", None), Cost) else {}
+
+
+def report_of(folder: Path, run: Run) -> dict[str, bytes]:
+    """All files of the report, by name. The rows about questions are in the order in which these ended."""
+    report = folder.parent / "report"
+    ended = run("report", str(folder), "--out", str(report))
+    assert ended.code == 0, ended.err
+    files = {str(path.relative_to(report)): path.read_bytes() for path in report.rglob("*") if path.is_file()}
+    return files | {"questions.csv": b"".join(sorted(files["questions.csv"].splitlines()))}
+
+
+def test_the_report_of_the_merge_is_that_of_the_unsharded_run_byte_for_byte(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("whole", "merged"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.chdir(tmp_path / "whole")
+    assert run(*EVAL, "--out", "run").code == 0
+    for index in range(1, 4):
+        assert run(*EVAL, "--shard", f"{index}/3", "--out", f"../shard{index}").code == 0
+    monkeypatch.chdir(tmp_path / "merged")
+    ended = run("merge", "../shard1", "../shard2", "../shard3", "-o", "run")
+    assert (ended.code, ended.out) == (0, "run\n")
+    assert ended.err == "3 shards, 7 questions; report: reasoner report run\n"
+    reports = []
+    for folder in ("whole", "merged"):
+        monkeypatch.chdir(tmp_path / folder)
+        without_times(Path("run"), created="2026-01-01T00:00:00+00:00", command="reasoner eval")
+        reports.append(report_of(Path("run"), run))
+    whole, merged = reports
+    assert {"report.html", "results.csv", "results.md", "questions.csv"} < whole.keys() == merged.keys()
+    assert [name for name in whole if whole[name] != merged[name]] == []
+
+
+def test_a_merged_run_is_one_for_all_other_commands(run: Run, tmp_path: Path) -> None:
+    shards = [str(tmp_path / f"shard{index}") for index in (1, 2)]
+    for index, shard in enumerate(shards, start=1):
+        ended = run(*EVAL[:-6], "--shard", f"{index}/2", "--out", shard)
+        assert ended.code == 0, ended.err
+        resumed = run("eval", "--resume", shard)
+        assert (resumed.code, resumed.out) == (0, ended.out)
+        assert resumed.err.endswith("when all 2 shards have ended: reasoner merge RUN... --out DIR\n")
+    merged = str(tmp_path / "merged")
+    assert run("merge", *shards, "--out", merged).code == 0
+    assert json.loads(run("eval", "--resume", merged, "--json").out)["arms"][0]["questions"] == 7
+    assert "0 grades changed" in run("grade", merged).out
+    assert run("compare", merged, merged).code == 0
+    assert "rows in" in run("export", merged, "--out", str(tmp_path / "table.csv")).err
+    for arm in RunFolder(Path(merged)).path.glob("arms/*/trace.jsonl"):
+        assert run("trace", str(arm)).code == 0
+    refused = run("eval", "--resume", shards[0], "--shard", "2/2")
+    assert "the subset of arithmetic" in refused.err
+    assert refused.code == 2
+
+
+def test_shards_that_start_together_have_a_folder_each(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for shard in ("1/2", "2/2"):
+        ended = run("eval", "arithmetic", "-e", "simulated", "--limit", "3", "-s", "single", "--shard", shard)
+        assert ended.code == 0, ended.err
+    folders = sorted(path.name.rpartition("-arithmetic")[2] for path in (tmp_path / "runs").iterdir())
+    assert folders == ["-1of2", "-2of2"]
+    assert run("merge", *map(str, (tmp_path / "runs").iterdir()), "--out", "whole").code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("eval", "arithmetic", "-e", "simulated", "--shard", "0/2"), "--shard must be I/N with I from 1 to N"),
+        (("eval", "arithmetic", "--shard", "1/2", "--dry-run"), "--dry-run predicts the whole run"),
+        (("merge", "--out", "x"), "no run is given"),
+        (("merge", "gone", "--out", "x"), "cannot read the manifest gone/manifest.json"),
+    ],
+)
+def test_what_cannot_be_sharded_or_merged_is_refused(arguments: tuple[str, ...], message: str, run: Run) -> None:
+    ended = run(*arguments)
+    assert ended.code == 2
+    assert message in ended.error
+
+
+def test_the_array_job_of_the_page_runs_and_is_merged(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tasks are processes that run at the same time, with the variables that Slurm sets."""
+    [script] = [block for block in blocks("docs/evaluation.md", "bash") if "#SBATCH" in block]
+    script = script.replace("gsm8k", "arithmetic").replace("--model Qwen/Qwen3-8B", "--limit 5 --engine simulated")
+    monkeypatch.chdir(tmp_path)
+
+    def array() -> list[int]:
+        paths = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        tasks = [
+            subprocess.Popen(
+                ["bash", "-c", script],
+                env={**os.environ, "PATH": paths, "SLURM_ARRAY_TASK_ID": str(at), "SLURM_ARRAY_TASK_COUNT": "3"},
+            )
+            for at in (1, 2, 3)
+        ]
+        try:
+            return [task.wait(PATIENCE) for task in tasks]
+        finally:
+            for task in tasks:
+                task.kill()
+
+    assert array() == [0, 0, 0]
+    # Slurm starts a task again whose machine failed: it continues its run.
+    assert array() == [0, 0, 0]
+    [folder] = (tmp_path / "runs").iterdir()
+    assert run("merge", *map(str, folder.iterdir()), "--out", "merged").code == 0
+    assert [source.items for source in read_manifest(RunFolder(Path("merged"))).sources] == [5]
