@@ -142,7 +142,7 @@ class ChoiceSpace(ByKey):
     """
 
     name: ClassVar[str] = "choice"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     options: tuple[str, ...]
     labels: Labels = "letters"
@@ -252,6 +252,9 @@ class ChoiceSpace(ByKey):
         verdicts = judged(Reply(prose), labels_in(prose, patterns.mention, self.known))
         rejected = {mention.start for mention, verdict, _ in verdicts if verdict == "rejected"}
         marked = [match for match in patterns.marked.finditer(prose) if match.start(1) not in rejected][-2:]
+        closing = prose.rstrip().rpartition("\n")[2]
+        if marked and not patterns.mention.search(closing) and (named := self._named(closing)):
+            return named
         if marked and marked[-1][1] in self.known:
             joined = len(marked) > 1 and _JOINED.fullmatch(prose, marked[0].end(), marked[1].start())
             return self._answer([match[1] for match in (marked if joined else marked[-1:])])
@@ -350,6 +353,10 @@ class ChoiceSpace(ByKey):
         return self._answer([self.known[index]]) if 0 <= index < len(self.options) else None
 
 
+_PRONOUN = re.compile(r"\A(?:they|it|he|she)\s(?=(?:\S+\s){2})")
+"""What begins an option that is a sentence, and is another word in a reply."""
+
+
 def _within(mention: Mention, other: Mention) -> bool:
     """Whether a mention is a part of a longer one."""
     longer = other.end - other.start > mention.end - mention.start
@@ -378,7 +385,7 @@ def _bare(text: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _lowered_options(options: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(Reply(_bare(option)).lowered for option in options)
+    return tuple(_PRONOUN.sub("", Reply(_bare(option)).lowered) for option in options)
 
 
 def choice_in(text: str) -> ChoiceSpace | None:

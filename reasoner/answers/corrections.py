@@ -100,7 +100,8 @@ _DECLINES = re.compile(
     r"|\bi(?:'m| am| was)? (?:do not|don['\u2019]t|cannot|can['\u2019]t|could not|couldn['\u2019]t"
     r"|(?:was )?not able to|unable to)"
     r" (?:have (?:reliable|enough|sufficient|any)|determine|answer|find|want to guess|know|obtain|verify)\b"
-    r"|\b(?:not enough|insufficient) information\b|\b(?:cannot|can['\u2019]t|could not) be determined\b"
+    r"|\b(?:not enough|insufficient|n['\u2019]t (?:give|provide|contain|have|include) enough) information\b"
+    r"|\b(?:cannot|can['\u2019]t|could not) be determined\b"
     r"|\bwithout a final (?:answer|value|result)\b",
     re.IGNORECASE,
 )

@@ -46,7 +46,10 @@ _END = re.compile(
 )
 _CONDITION = re.compile(r"\s(?:when|if|where|for|at|as|because|since)\s")
 _TEXTED = re.compile(r"\\(?:text\w*|mbox|math[a-z]+|operatorname|begin|end)\s*\{[^{}]*+\}|\\[a-zA-Z]++")
-_PLAIN_WORD = re.compile(r"(?<![^\W\d_])(?!(?:sin|cos|tan|log|ln|exp|sqrt|pi|or|and)(?![a-z]))[^\W\d_]{2,}")
+_PLAIN_WORD = re.compile(
+    r"(?<![^\W\d_])(?!(?:sin|cos|tan|log|ln|exp|sqrt|pi|or|and)(?![a-z]))"
+    r"(?:(?![\u00b2\u00b3\u00b9\u2070-\u209f])[^\W\d_]){2,}"
+)
 _AMOUNT = re.compile(r"(\$?-?[\d.,]*\d)\s+(?!(?:and|or)\b)(?=[^\W\d_]{2})[^=]*+")
 _SAYS = re.compile(r"[^\W_]|\\[a-z]")
 _MORE = re.compile(r"(?<![\^{])\d")
@@ -77,8 +80,15 @@ _PLURAL = re.compile(r"(?:\b(?:are|were|son|sont|sind|s\u00e3o|sono)|:)\s*\Z", r
 _DECORATION = re.compile(
     r"(?:\s|\\(?:blacksquare|square|Box|checkmark|therefore|because|qed|quad)\b|[\u25a0\u25a1\u2713\u2714\u220e])*+"
 )
-_LABEL = re.compile(r"\W{0,6}[^\W\d_]{3,30}(?:\s[^\W\d_]{2,30}){0,4}:\s+(?=\S)")
+_LABEL = re.compile(r"\W{0,6}[^\W\d_]{3,30}(?:\s[^\W\d_]{2,30}){0,4}:[*_]*\s+(?=\S)")
+# What a last sentence without a formula in dollars ends with: `The closed form is n(n+1)/2.`, `... the pair (2, -1).`
+_TAIL = re.compile(
+    r"\b(?:is|are|equals|becomes|gives|get|obtain|:|es|est|ist|\u00e8|\u00e9|adalah|l\u00e0)\s+\**"
+    r"([^.!?\n]*[^.!?\n\s]|\S*\.\d\S*)\W{0,3}\Z"
+)
+_TUPLE = re.compile(r"(\(\s*-?[\w./\u221a\u2212]+(?:\s*,\s*[-\u2212]?[\w./\u221a]+){1,5}\s*\))\W{0,3}\Z")
 _BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
+_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[^\W\d_a-z])")
 _NUMBERED = re.compile(r"[ \t>*#-]{0,20}\d{1,2}[.)]?")
 _SIDE = re.compile(r"\s*+[([]?\\?[a-zA-Z]\w*+(?:_\{?\w+\}?)?'*(?:\([^()=]*\))?\s*+(?:,\s*+[a-z]\s*+)*+[)\]]?\s*+=")
 _BREAK = re.compile(r"(?<!i\.e)(?<!e\.g)[.!?\u3002](?=\s)|\n")
@@ -103,7 +113,7 @@ class MathSpace(ReadsSegment):
     """
 
     name: ClassVar[str] = "math"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     instruction: ClassVar[str] = "Put the final answer in \\boxed{}."
 
     # Functions of `SlowSpace`; the first one and `accepts` run in a worker.
@@ -162,7 +172,8 @@ class MathSpace(ReadsSegment):
         closing = text.strip().rpartition("\n")[2][:80] if "solution" in text else ""
         if closing and shape(closing) == NO_SOLUTION:
             return self._read(closing, reply)
-        for written in (_line(text), self._bold(text, reply) or _formula(text), last_number(text)):
+        tail = self._tail(text.strip().rpartition("\n")[2], reply)
+        for written in (_line(text), self._bold(text, reply) or tail or _formula(text), last_number(text)):
             if written and (answer := self._read(written, reply)):
                 return answer
         return None
@@ -174,8 +185,20 @@ class MathSpace(ReadsSegment):
             if end >= 0 and _MATH.search(text, end):
                 return None
             begun = text[: bold.start()].rpartition("\n")[2]
-            if not _NUMBERED.fullmatch(begun + bold[1]) and self.alone(bold[1], reply):
-                return bold[1]
+            if not _NUMBERED.fullmatch(begun + bold[1]):
+                written = bold[1] if self.alone(bold[1], reply) else self._tail(bold[1], reply)
+                if written:
+                    return written
+        return None
+
+    def _tail(self, line: str, reply: Reply) -> str | None:
+        """The formula, written without dollars, with which the last sentence of a line ends."""
+        sentence = _SENTENCE.split(line[-MAX_CLAUSE:])[-1]
+        if "$" in sentence or "\\(" in sentence:
+            return None
+        for tail in filter(None, (_TUPLE.search(sentence), _TAIL.search(sentence))):
+            if _MORE.search(tail[1]) and self.alone(tail[1], reply):
+                return tail[1]
         return None
 
     def _read(self, written: str, reply: Reply) -> Answer | None:

@@ -44,7 +44,7 @@ _CLEFT = re.compile(
 # A name that ends the first clause: `The capital is Paris, on the Seine.`, `It was written by Jane Austen.`
 _NAME = r"((?:the\s)?[A-Z][\w'\u2019.-]*(?:\s(?:(?:of|the|de|van|von|da)\s)?[A-Z][\w'\u2019-]*){0,4})"
 _NAMED = re.compile(
-    rf"(?:The|\"[^\"\n]+\"|[A-Z])[^.\n]{{1,120}}?\s(?:is|was|are|were)\s(?:\w+(?:ed|en|wn|lt|nt|ght|ung|ound)\sby\s)?{_NAME}"
+    rf"(?:The|\"[^\"\n]+\"|[A-Z])[^.\n]{{1,120}}?\s(?:is|was|are|were|\u00e9|es|est|ist|war|\u00e8|era)\s(?:actually\s)?(?:\w+(?:ed|en|wn|lt|nt|ght|ung|ound)\sby\s)?{_NAME}"
     r"(?=\s?[^\w\s,.;(]{1,4}|\s?[,.;(]|\Z)"
     r"|[^\n\u3002]{1,60}\u306f([^\n\u3002\u3001]{1,30})\u3067\u3059\u3002"
 )
@@ -83,7 +83,7 @@ class TextSpace(ByKey):
     """
 
     name: ClassVar[str] = "text"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     instruction: ClassVar[str] = "Give the answer in a few words."
 
     equal: Equal = field(default="exact", kw_only=True)
@@ -232,7 +232,7 @@ class YesNoSpace(ByKey):
     """Yes or no; true and false mean the same."""
 
     name: ClassVar[str] = "yes_no"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     instruction: ClassVar[str] = "Give the answer as yes or no."
 
     def announced(self, reply: Reply) -> Iterator[Statement]:
