@@ -35,12 +35,12 @@ class IdSet:
         self._used = 0
 
     def __contains__(self, text: str) -> bool:
-        key = _key(text)
+        key = self.key(text)
         return self._slots[self._slot(key)] == key
 
     def add(self, text: str) -> bool:
         """Add a text; whether it was new."""
-        key = _key(text)
+        key = self.key(text)
         slot = self._slot(key)
         if self._slots[slot] == key:
             return False
@@ -61,8 +61,8 @@ class IdSet:
             slot = slot + 1 & mask
         return slot
 
-
-def _key(text: str) -> int:
-    """A fingerprint that is not 0, which marks an empty slot."""
-    digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "little") or 1
+    @staticmethod
+    def key(text: str) -> int:
+        """The 64 bits that are kept of a text; never 0, which marks an empty slot."""
+        digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        return int.from_bytes(digest, "little") or 1

@@ -196,12 +196,16 @@ class JsonlWriter:
             RecordError: this record cannot be written because it is not valid text; the next one can.
             TraceError: it cannot be written, for example because the disk is full, or an earlier one could not.
         """
-        if self._failure:
-            raise TraceError(self._failure)
         try:
             line = sealed_line(record).encode() + b"\n"
         except Exception as error:
             raise RecordError(f"cannot write the {self._what} {self.path}: {described(error)}") from error
+        self.append(line)
+
+    def append(self, line: bytes) -> None:
+        """Append a line that ends in a line feed. Raises TraceError as `write`."""
+        if self._failure:
+            raise TraceError(self._failure)
         try:
             self._file.write(line)
             self._file.flush()
@@ -217,6 +221,14 @@ class JsonlWriter:
             # A pipe or a device cannot be synced.
             with suppress(OSError):
                 os.fsync(self._file.fileno())
+
+    @property
+    def size(self) -> int:
+        """How many bytes the file has so far; 0 where it is a pipe."""
+        try:
+            return self._file.tell()
+        except OSError:
+            return 0
 
     def close(self) -> None:
         """Close the file; what was flushed stays. Raises as `write`."""
