@@ -5,7 +5,7 @@ import shutil
 from array import array
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +14,7 @@ from reasoner.budget import Cost
 from reasoner.errors import TraceError, UsageError
 from reasoner.execution.ids import IdSet
 from reasoner.system.files import parse_json, read_object, replacing
-from reasoner.trace.events import Ended, Event, TraceWriter, read_trace
+from reasoner.trace.events import Ended, Event, Refused, TraceWriter, read_trace
 from reasoner.trace.history import QuestionHistory, read_histories, sound
 from reasoner.trace.jsonl import JsonlWriter
 from reasoner.trace.locks import acquire
@@ -55,6 +55,10 @@ class WorkTrace:
         self._number = max((int(path.stem.partition("-")[2]) for path in paths), default=0)
         histories = read_histories(events())
         self._drop_finished()
+        for name, history in histories.items():
+            if history.of(Refused):
+                # The budget may have been raised: the question is asked from its beginning, and what it cost counts.
+                histories[name] = QuestionHistory(spent=history.spent, attempts=history.attempts)
         return histories
 
     def __call__(self, event: Event) -> None:
@@ -101,6 +105,8 @@ class Progressed:
     count: int = 0
     answered: int = 0
     spent: Cost = field(default_factory=Cost)
+    """The cost of all lines, and of those that were dropped."""
+    dropped: Cost = field(default_factory=Cost)
     histories: dict[str, QuestionHistory] = field(default_factory=dict)
 
     def add(self, answer: Known) -> bool:
@@ -110,6 +116,7 @@ class Progressed:
             return True
         self.spent += answer.cost
         if answer.outcome == "unanswered" and answer.ended_by == "budget":
+            self.dropped += answer.cost
             return True
         for name in answer.ids:
             self.ids.add(name)
@@ -143,6 +150,8 @@ class BatchFolder:
         self.path = answers.with_name(f"{answers.name}.state")
         self.settings = self.path / "settings.json"
         self.lock = self.path / ".lock"
+        self.dropped = self.path / "dropped.json"
+        """What the lines cost that were taken out of the answers to be asked again."""
         self.lines = answers if answers.suffix == ".jsonl" else self.path / "answers.jsonl"
         """The lines of the answers, appended to as questions end."""
 
@@ -186,11 +195,14 @@ class BatchFolder:
 
     def begin(self, settings: Settings) -> None:
         """Write the settings of a new batch. Raises TraceError."""
+        self._write(self.settings, settings)
+
+    def _write(self, path: Path, content: Mapping[str, object]) -> None:
         try:
-            with replacing(self.settings) as file:
-                file.write(json.dumps(settings, indent=1).encode())
+            with replacing(path) as file:
+                file.write(json.dumps(content, indent=1).encode())
         except OSError as error:
-            raise TraceError(f"cannot write {self.settings}: {error.strerror}") from error
+            raise TraceError(f"cannot write {path}: {error.strerror}") from error
 
     def check(self, settings: Settings) -> None:
         """Refuse other settings than those of the batch.
@@ -219,7 +231,8 @@ class BatchFolder:
         Raises:
             TraceError: the answers cannot be read or written, or hold something else.
         """
-        done, dropped = Progressed(), False
+        done, dropped = Progressed(dropped=self._dropped_before()), False
+        done.spent += done.dropped
         if self.lines.exists():
             JsonlWriter.onto(self.lines, what="answers").close()
             for where, line in self._read():
@@ -229,9 +242,19 @@ class BatchFolder:
                     raise TraceError(f"{where} is no line of this batch: begin again with --overwrite") from None
                 dropped |= done.add(answer)
             if dropped:
+                self._write(self.dropped, asdict(done.dropped))
                 self._drop(lambda line: Progressed().add(known(line)))
         done.histories = trace.read(done.ids)
         return done
+
+    def _dropped_before(self) -> Cost:
+        """What the lines cost that earlier sessions dropped."""
+        if not self.dropped.exists():
+            return Cost()
+        try:
+            return Cost(**read_object(self.dropped))
+        except (OSError, TypeError, ValueError) as error:
+            raise TraceError(f"cannot read {self.dropped}: {error}: begin again with --overwrite") from error
 
     def _read(self) -> Iterator[tuple[str, Line]]:
         try:

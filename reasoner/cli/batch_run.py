@@ -16,9 +16,9 @@ from reasoner.budget import Budget, Ledger, Prices
 from reasoner.cli import interrupts, options
 from reasoner.cli.batch_files import STANDARD, Choices, Files
 from reasoner.cli.batch_progress import BatchProgress
-from reasoner.cli.exits import ANSWERED, ENGINE, EXHAUSTED, OTHER, USAGE, code_of, error_line
+from reasoner.cli.exits import ANSWERED, ENGINE, EXHAUSTED, OTHER, USAGE, code_of_run, error_line
 from reasoner.cli.progress import started
-from reasoner.cli.terminal import OutputLost, ReaderLeft, Terminal, engine_log, own_streams
+from reasoner.cli.terminal import ReaderLeft, Terminal, engine_log, own_streams
 from reasoner.engine import Engine
 from reasoner.engines import PACE
 from reasoner.engines.replay import ReplayEngine
@@ -110,11 +110,7 @@ class BatchRun:
             return ANSWERED
         except ReasonerError as error:
             terminal.say(error_line(error))
-            # A full disk is no usage error.
-            full = isinstance(error, OutputLost) or (
-                isinstance(error, TraceError) and isinstance(error.__cause__, OSError)
-            )
-            code = OTHER if full else code_of(error)
+            code = code_of_run(error)
         if self._folder and self._folder.settings.exists() and (code != USAGE or progress.done):
             terminal.say(f"the answers so far are in {self._folder.lines}; the same command continues")
         if code == ENGINE:

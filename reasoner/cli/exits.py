@@ -7,7 +7,7 @@ from typing import ParamSpec
 import click
 
 from reasoner.cli.config import origins
-from reasoner.cli.terminal import ReaderLeft, printable
+from reasoner.cli.terminal import OutputLost, ReaderLeft, printable
 from reasoner.errors import BudgetExhausted, EngineError, ReasonerError, TraceError, UsageError
 
 ANSWERED = 0
@@ -29,6 +29,15 @@ def code_of(error: ReasonerError) -> int:
     if isinstance(error, BudgetExhausted):
         return EXHAUSTED
     return ENGINE if isinstance(error, EngineError) else OTHER
+
+
+def code_of_run(error: ReasonerError) -> int:
+    """The exit code of an error that ended a run with files: that one cannot be written is no error of usage."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__
+    unwritten = isinstance(error, OutputLost) or (isinstance(error, TraceError) and cause is not None)
+    return OTHER if unwritten else code_of(error)
 
 
 def error_line(error: object) -> str:

@@ -182,7 +182,7 @@ class JsonlWriter:
         self._what = what
         self._file = file
         self._synced = time.monotonic()
-        self._failure = ""
+        self._failure: OSError | None = None
 
     @classmethod
     def onto(cls, path: Path, *, what: str) -> "JsonlWriter":
@@ -205,14 +205,17 @@ class JsonlWriter:
     def append(self, line: bytes) -> None:
         """Append a line that ends in a line feed. Raises TraceError as `write`."""
         if self._failure:
-            raise TraceError(self._failure)
+            raise self._failed(self._failure) from self._failure
         try:
             self._file.write(line)
             self._file.flush()
             self._sync()
         except OSError as error:
-            self._failure = f"cannot write the {self._what} {self.path}: {error.strerror}"
-            raise TraceError(self._failure) from error
+            self._failure = error
+            raise self._failed(error) from error
+
+    def _failed(self, error: OSError) -> TraceError:
+        return TraceError(f"cannot write the {self._what} {self.path}: {error.strerror}")
 
     def _sync(self) -> None:
         now = time.monotonic()
@@ -235,7 +238,7 @@ class JsonlWriter:
         try:
             self._file.close()
         except OSError as error:
-            raise TraceError(f"cannot write the {self._what} {self.path}: {error.strerror}") from error
+            raise self._failed(error) from error
 
 
 class _GzipLines(gzip.GzipFile):
