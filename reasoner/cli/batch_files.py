@@ -102,7 +102,8 @@ def _standard_input() -> Iterator[BinaryIO]:
     except io.UnsupportedOperation:
         yield sys.stdin.buffer
         return
-    yield os.fdopen(descriptor, "rb")
+    # Closing it would wait for the thread, and it ends with the process.
+    yield os.fdopen(descriptor, "rb", closefd=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
