@@ -32,11 +32,14 @@ class Answered:
     ended_by: str = ""
 
     @property
-    def lasting(self) -> bool:
-        """Whether it would be the same if it was asked again: an answer, or an input that cannot be answered."""
-        if self.outcome == "failed":
-            return isinstance(self.error, UsageError)
-        return self.outcome == "answered" or self.ended_by != "budget"
+    def again(self) -> bool:
+        """Whether the question failed in a way that asking it again may mend."""
+        return self.outcome == "failed" and not isinstance(self.error, UsageError)
+
+    @property
+    def refused(self) -> bool:
+        """Whether a budget left the question without an answer."""
+        return self.outcome == "unanswered" and self.ended_by == "budget"
 
 
 def answer_line(item: Item, solution: Solution) -> Answered:

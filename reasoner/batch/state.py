@@ -1,10 +1,9 @@
 """What an interrupted batch continues from: the answers that were written, and the trace of unfinished questions."""
 
 import json
-import shutil
 from array import array
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
@@ -21,6 +20,8 @@ from reasoner.trace.locks import acquire
 
 SEGMENT: Final = 1 << 26
 """Bytes of one file of the trace; a file goes when all of its questions have their lines."""
+MAX_AHEAD: Final = 1 << 26
+"""How many rows after the last one that was read a line may be."""
 Settings = Mapping[str, str]
 
 
@@ -44,7 +45,7 @@ class WorkTrace:
         def events() -> Iterator[Event]:
             for path in paths:
                 known = self._open[path] = set()
-                for event in sound(read_trace(path, way_out=f"delete {self._folder} to ask what was open again")):
+                for event in sound(read_trace(path, way_out=f"delete {path} to ask its questions again")):
                     if event.question_id not in done:
                         known.add(event.question_id)
                         # A question without a line is not over, however its plan ended.
@@ -109,13 +110,13 @@ class Progressed:
     dropped: Cost = field(default_factory=Cost)
     histories: dict[str, QuestionHistory] = field(default_factory=dict)
 
-    def add(self, answer: Known) -> bool:
-        """Count a line; True if its question is to be asked again."""
+    def add(self, answer: Known, *, shared: bool) -> bool:
+        """Count a line; True if its question is to be asked again. `shared` says whether all share a budget."""
         if answer.outcome == "failed":
             # The trace still has it, with its cost.
             return True
         self.spent += answer.cost
-        if answer.outcome == "unanswered" and answer.ended_by == "budget":
+        if shared and answer.outcome == "unanswered" and answer.ended_by == "budget":
             self.dropped += answer.cost
             return True
         for name in answer.ids:
@@ -123,6 +124,8 @@ class Progressed:
         self.count += 1
         self.answered += answer.outcome == "answered"
         if answer.row:
+            if answer.row > len(self.rows) + MAX_AHEAD:
+                raise ValueError
             self.rows.extend([0] * (answer.row - len(self.rows)))
             self.rows[answer.row - 1] = IdSet.key(answer.ids[0])
         return False
@@ -180,18 +183,26 @@ class BatchFolder:
                 yield resumes and not overwrite
             finally:
                 if not self.settings.exists():
-                    shutil.rmtree(self.path, ignore_errors=True)
+                    self.remove()
 
     def _clear(self) -> None:
         try:
-            for path in [*self.path.glob("*.json*"), self.answers]:
+            for path in [*self._files(), self.answers]:
                 path.unlink(missing_ok=True)
         except OSError as error:
             raise TraceError(f"cannot replace {self.answers}: {error.strerror}") from error
 
     def remove(self) -> None:
-        """The batch is complete."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """The batch is complete: remove what it wrote here, and the folder if nothing else is in it."""
+        with suppress(OSError):
+            for path in [*self._files(), self.lock]:
+                path.unlink(missing_ok=True)
+            self.path.rmdir()
+
+    def _files(self) -> list[Path]:
+        """What a batch writes here. The settings go first: without them there is nothing to continue."""
+        own = [self.settings, self.dropped, self.path / "answers.jsonl"]
+        return [*own, *self.path.glob("trace-*.jsonl")]
 
     def begin(self, settings: Settings) -> None:
         """Write the settings of a new batch. Raises TraceError."""
@@ -223,10 +234,10 @@ class BatchFolder:
                     f"{value or 'none'}): use those, or begin again with --overwrite"
                 )
 
-    def progressed(self, trace: WorkTrace, known: Callable[[Line], Known]) -> Progressed:
+    def progressed(self, trace: WorkTrace, known: Callable[[Line], Known], *, shared: bool) -> Progressed:
         """What earlier sessions finished. Lines of questions that are asked again are taken out of the answers.
 
-        These are those that failed and those that a budget left without an answer.
+        These are those that failed and those that a budget left without an answer, if it is `shared` by all.
 
         Raises:
             TraceError: the answers cannot be read or written, or hold something else.
@@ -240,10 +251,10 @@ class BatchFolder:
                     answer = known(line)
                 except (KeyError, TypeError, ValueError, AttributeError):
                     raise TraceError(f"{where} is no line of this batch: begin again with --overwrite") from None
-                dropped |= done.add(answer)
+                dropped |= done.add(answer, shared=shared)
             if dropped:
                 self._write(self.dropped, asdict(done.dropped))
-                self._drop(lambda line: Progressed().add(known(line)))
+                self._drop(lambda line: Progressed().add(known(line), shared=shared))
         done.histories = trace.read(done.ids)
         return done
 

@@ -1,5 +1,6 @@
 """A batch, from its first row to its last answer: what `reasoner batch` runs."""
 
+import hashlib
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, ExitStack, aclosing
 from dataclasses import asdict, dataclass, field
@@ -24,6 +25,7 @@ from reasoner.engines import PACE
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import EngineDied, EngineUnavailable, ReasonerError, RecordError, TraceError, UsageError
 from reasoner.execution.session import Session
+from reasoner.models.info import ModelInfo
 from reasoner.registry import spec_of
 from reasoner.specs import Spec
 from reasoner.strategy import Strategy
@@ -55,6 +57,11 @@ class BatchRun:
     _trace: WorkTrace | None = field(default=None, init=False)
     _to_retry: int = field(default=0, init=False)
     """Questions that the same command asks again."""
+
+    @property
+    def _shared(self) -> bool:
+        """Whether all questions share a budget."""
+        return bool(str(self.budget))
 
     def run(self) -> int:
         """Answer the questions; the exit code.
@@ -121,10 +128,10 @@ class BatchRun:
         """What earlier sessions finished; the settings of a new batch are written, those of an old one compared."""
         done = Progressed()
         if self._folder and self._trace:
-            settings = {**settings, "the model": str(asdict(self.engine.model))}
+            settings = {**settings, "the model": _described(self.engine.model)}
             if resumes:
                 self._folder.check(settings)
-                done = self._folder.progressed(self._trace, known)
+                done = self._folder.progressed(self._trace, known, shared=self._shared)
             else:
                 self._folder.begin(settings)
         self._progress.resume(done, self.files.count())
@@ -152,7 +159,7 @@ class BatchRun:
                         terminal.give(encoded(answered.line).decode().rstrip("\n"))
                     if self._trace and answered.outcome != "failed":
                         self._trace.finish(answered.ids)
-                    self._to_retry += not answered.lasting
+                    self._to_retry += answered.again or (answered.refused and self._shared)
                     self._progress.add(answered)
                     failures = failures + 1 if isinstance(error, EngineUnavailable) else 0
                     if isinstance(error, EngineDied) or (isinstance(error, EngineUnavailable) and failures >= FAILURES):
@@ -197,7 +204,7 @@ class BatchRun:
                 strategy=strategy,
                 engine=self.engine,
                 verifier=verifier,
-                budget=self.budget if str(self.budget) else None,
+                budget=self.budget if self._shared else None,
                 each=self.each if str(self.each) else None,
                 prices=self.prices,
                 seed=self.seed,
@@ -265,3 +272,9 @@ class BatchRun:
             "--seed": str(self.seed),
             "--engine": without_secrets(str(Spec.parse(spec_of(self.engine)).without(*PACE))),
         }
+
+
+def _described(model: ModelInfo) -> str:
+    """The model's name and a fingerprint of what is known of it."""
+    digest = hashlib.blake2b(repr(asdict(model)).encode(), digest_size=6).hexdigest()
+    return f"{model.name} ({digest})"

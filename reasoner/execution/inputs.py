@@ -88,25 +88,31 @@ class _Awaited(Input[T]):
 class _InTask(_Awaited[T]):
     def __init__(self, source: AsyncIterable[T], arrived: Callable[[], None]) -> None:
         super().__init__(arrived)
-        self._allowed = asyncio.Semaphore(0)
-        self._granted = 0
+        self._allowed = 0
+        self._more = asyncio.Event()
         self._task = asyncio.ensure_future(self._run(source))
 
     async def _run(self, source: AsyncIterable[T]) -> None:
         failure: BaseException | None = None
+        count = 0
         try:
-            await self._allowed.acquire()
+            await self._until_allowed(count)
             async for taken in source:
                 self._put(taken)
-                await self._allowed.acquire()
+                count += 1
+                await self._until_allowed(count)
         except Exception as error:
             failure = error
         self._end(failure)
 
+    async def _until_allowed(self, count: int) -> None:
+        while count >= self._allowed:
+            self._more.clear()
+            await self._more.wait()
+
     def allow(self, count: int) -> None:
-        while self._granted < count:
-            self._granted += 1
-            self._allowed.release()
+        self._allowed = count
+        self._more.set()
 
     def close(self) -> None:
         self._task.cancel()
@@ -115,29 +121,32 @@ class _InTask(_Awaited[T]):
 class _InThread(_Awaited[T]):
     def __init__(self, source: Iterable[T], arrived: Callable[[], None]) -> None:
         super().__init__(arrived)
-        self._allowed = threading.Semaphore(0)
-        self._granted = 0
+        self._allowed = 0
         self._closed = False
+        self._changed = threading.Condition()
         self._loop = asyncio.get_running_loop()
         # What the input waits for may never come: the thread does not keep the process.
         threading.Thread(target=copy_context().run, args=(self._run, source), name="input", daemon=True).start()
 
     def _run(self, source: Iterable[T]) -> None:
         failure: BaseException | None = None
+        count = 0
         try:
             iterator = iter(source)
-            while self._may_take():
+            while self._may_take(count):
                 try:
                     taken = next(iterator)
                 except StopIteration:
                     break
+                count += 1
                 self._tell(self._put, taken)
         except BaseException as error:
             failure = error
         self._tell(self._end, failure)
 
-    def _may_take(self) -> bool:
-        self._allowed.acquire()
+    def _may_take(self, count: int) -> bool:
+        with self._changed:
+            self._changed.wait_for(lambda: count < self._allowed or self._closed)
         return not self._closed
 
     def _tell(self, call: Callable[..., None], value: object) -> None:
@@ -146,10 +155,12 @@ class _InThread(_Awaited[T]):
             self._loop.call_soon_threadsafe(call, value)
 
     def allow(self, count: int) -> None:
-        if count > self._granted:
-            self._allowed.release(count - self._granted)
-            self._granted = count
+        if count > self._allowed:
+            with self._changed:
+                self._allowed = count
+                self._changed.notify()
 
     def close(self) -> None:
-        self._closed = True
-        self._allowed.release()
+        with self._changed:
+            self._closed = True
+            self._changed.notify()

@@ -248,6 +248,13 @@ def test_each_question_has_its_own_budget(run: Run, tmp_path: Path) -> None:
     assert max(row["tokens"] for row in rows) <= 300
 
 
+def test_a_budget_for_each_that_leaves_no_answer_is_final(run: Run, tmp_path: Path) -> None:
+    source, answers = write(tmp_path / "q.jsonl", questions(3)), tmp_path / "a.jsonl"
+    assert batch(run, source, "-o", answers, "--each", "tokens=12").code == 0
+    assert [(row["ended_by"], row["answer"]) for row in read(answers)] == [("budget", None)] * 3
+    assert not (tmp_path / "a.jsonl.state").exists()
+
+
 # Continuing
 
 
@@ -288,7 +295,10 @@ def test_rows_may_be_added_at_the_end_of_the_input_and_nowhere_else(run: Run, tm
     assert sorted(row["row"] for row in read(answers)) == list(range(1, 10))
 
 
-@pytest.mark.parametrize("damage", [b"no json\n", b'{"id": 1}\n', b"[]\n"])
+DAMAGED_ROW = b'{"row": 1e15, "id": "x", "error": null, "answer": "7", "ended_by": "rule"}'
+
+
+@pytest.mark.parametrize("damage", [b"no json\n", b'{"id": 1}\n', b"[]\n", DAMAGED_ROW + b"\n"])
 def test_answers_that_are_not_those_of_the_batch_are_refused(damage: bytes, run: Run, tmp_path: Path) -> None:
     source, answers = write(tmp_path / "q.jsonl", questions(8)), tmp_path / "a.jsonl"
     assert batch(run, source, "-o", answers, "-s", "single", "-b", "samples=5").code == 3
