@@ -92,8 +92,9 @@ class WorkTrace:
             self._writer = None
 
     def close(self) -> None:
-        """Close the file; nothing is deleted."""
-        self._close()
+        """Close the file; nothing is deleted. If it could not be written, that was reported."""
+        with suppress(TraceError):
+            self._close()
 
 
 @dataclass(slots=True)

@@ -33,11 +33,10 @@ def code_of(error: ReasonerError) -> int:
 
 def code_of_run(error: ReasonerError) -> int:
     """The exit code of an error that ended a run with files: that one cannot be written is no error of usage."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, OSError):
-        cause = cause.__cause__
-    unwritten = isinstance(error, OutputLost) or (isinstance(error, TraceError) and cause is not None)
-    return OTHER if unwritten else code_of(error)
+    # An error of a file may be wrapped once on its way.
+    causes = (error.__cause__, error.__cause__.__cause__ if error.__cause__ else None)
+    unwritten = isinstance(error, TraceError) and any(isinstance(cause, OSError) for cause in causes)
+    return OTHER if unwritten or isinstance(error, OutputLost) else code_of(error)
 
 
 def error_line(error: object) -> str:

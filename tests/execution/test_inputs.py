@@ -178,14 +178,14 @@ def test_no_more_are_open_than_fill_the_engine_which_stays_full() -> None:
                 await asyncio.sleep(0)
             in_flight -= 1
 
-        engine = ScriptedEngine(says("7"), pause=pause, capacity=800)
+        engine = ScriptedEngine(says("7"), pause=pause, capacity=500)
         strategy = SelfConsistency(samples, SamplingParams(max_tokens=20))
-        solve_many_sync(asked(120), strategy, engine, trace=sink)
+        solve_many_sync(asked(80), strategy, engine, trace=sink)
         return maximum, busiest
 
     many, busy_many = open_at_once(1)
     few, busy_few = open_at_once(16)
-    assert 3 * few <= many < 120
+    assert 3 * few <= many < 80
     assert busy_few >= 0.8 * busy_many
 
 
@@ -198,7 +198,7 @@ def run(questions: Iterable[Question] | AsyncIterator[Question], **options: Any)
     return solve_many_sync(questions, VOTE, engine, trace=events.append, **options), events
 
 
-@given(st.integers(1, 60), st.integers(1, 12), st.integers(2 * USEFUL, 250), st.integers(1, 16), st.integers(0, 5))
+@given(st.integers(1, 30), st.integers(1, 8), st.integers(2 * USEFUL, 150), st.integers(1, 16), st.integers(0, 5))
 def test_at_any_moment_what_is_kept_for_questions_to_come_is_not_spent(
     count: int, window: int, share: int, abreast: int, seed: int
 ) -> None:
@@ -292,8 +292,8 @@ async def growth(first: int, last: int, **options: Any) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("budget", [None, "known", "unknown"])
-@widths("more", 600, 8000)
+@pytest.mark.parametrize("budget", [None, "known"])
+@widths("more", 300, 8000)
 def test_memory_does_not_grow_with_the_stream(budget: str | None, more: int) -> None:
     count = 200 + more
     options: dict[str, Any] = {"budget": Budget(tokens=200 * count)} if budget else {}
