@@ -52,7 +52,6 @@ MARKS = {
 """Files and folders whose tests all carry a mark. Single tests elsewhere are marked where they are."""
 
 OWN_ENGINES = {
-    "test_batch.py",
     "test_command.py",
     "test_download.py",
     "test_examples.py",
