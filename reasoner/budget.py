@@ -297,6 +297,11 @@ class Ledger:
         assert self.prices is not None
         return self.prices.usd(cost)
 
+    def free(self, unit: str) -> float:
+        """What may still be reserved here in `unit`, which may be any but seconds; infinite where it is unbounded."""
+        held = self._settled + self._reserved
+        return next((usable - self.measure(unit, held) for name, _, usable in self._limits if name == unit), math.inf)
+
     def shortfall(self, worst: Cost) -> Shortfall | None:
         """The first ledger of the lineage that would refuse `worst`; None if all would admit it."""
         for ledger in self.lineage():
@@ -364,30 +369,25 @@ class Ledger:
         """Release a reservation and book the actual cost.
 
         Raises:
-            LedgerViolation: the actual cost exceeds the reservation in a bounded unit. It is booked nevertheless, and
-                this ledger admits nothing more; those above it continue with what is left.
+            LedgerViolation: the cost exceeds the reservation in a bounded unit. It is booked; only this ledger closes.
         """
         if not reservation.open:
             raise ValueError("this reservation was already settled")
         reservation.open = False
-        if actual.flops is None and self._bounds("flops"):
+        if actual.flops is None and any(ledger.budget.flops is not None for ledger in self.lineage()):
             actual = replace(actual, flops=reservation.worst.flops)
         violation: LedgerViolation | None = None
         for ledger in self.lineage():
             ledger.in_flight -= 1
             ledger._reserved = _minus(ledger._reserved, reservation.worst)
             ledger._settled += actual
-            for unit, _, _ in ledger._limits:
-                if unit != "seconds":
-                    used, held = ledger.measure(unit, actual), ledger.measure(unit, reservation.worst)
-                    if used > held:
-                        violation = LedgerViolation(f"an operation used {used:g} {unit} where {held:g} were reserved")
+            for unit in [unit for unit, _, _ in ledger._limits if unit != "seconds"]:
+                used, held = ledger.measure(unit, actual), ledger.measure(unit, reservation.worst)
+                if used > held:
+                    violation = LedgerViolation(f"an operation used {used:g} {unit} where {held:g} were reserved")
         if violation:
             self._broken = violation
             raise violation
-
-    def _bounds(self, unit: str) -> bool:
-        return any(getattr(ledger.budget, unit) is not None for ledger in self.lineage())
 
 
 def _minus(total: Cost, part: Cost) -> Cost:

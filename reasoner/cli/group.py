@@ -19,7 +19,8 @@ from reasoner.errors import UnknownName
 from reasoner.system.machine import plug_ins
 
 _COMMANDS = {
-    "solve": "solve", "serve": "serve", "plan": "plan", "trace": "trace", "list": "listing", "doctor": "doctor",
+    "solve": "solve", "batch": "batch", "serve": "serve", "plan": "plan", "trace": "trace", "list": "listing",
+    "doctor": "doctor",
 }  # fmt: skip
 _EPILOG: Final = """\b
 Defaults: an option given on the command line goes before a variable, such

@@ -165,6 +165,19 @@ class Progress(Display):
         return Text(self.line(), overflow="ellipsis", no_wrap=True)
 
 
+def is_milestone(done: int, total: int | None) -> bool:
+    """Whether to print a line: at doublings first, then at each tenth, but at least 8 apart."""
+    step = None if total is None else max(-(-total // 10), 8)
+    return (step is not None and done % step == 0) or ((step is None or done < step) and done.bit_count() == 1)
+
+
+def clock(seconds: float) -> str:
+    """A duration as in 1:02:03."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 def watch(engine: Engine, display: Display) -> None:
     """Show what the engine says of its start, and later of itself."""
     if hasattr(engine, "notify"):

@@ -114,7 +114,7 @@ def command(
         day_budget=day_budget,
         day_record=day_record,
     )
-    default, verifiers = _default(own, strategy=strategy, verifier=verifier, budget=budget, answer=answer)
+    default, verifiers = choose_default(own, strategy=strategy, verifier=verifier, budget=budget, answer=answer)
     keys = _keys(own, api_key_file, limits)
     _check_bind(host, keys)
     run = ServerRun(
@@ -140,7 +140,7 @@ def _limits(limits: "Limits", **given: Any) -> "Limits":
     return replace(limits, **{**values, **budgets})
 
 
-def _default(settings: "Settings", **given: str | None) -> "tuple[Alias, Mapping[str, Verifier]]":
+def choose_default(settings: "Settings", **given: str | None) -> "tuple[Alias, Mapping[str, Verifier]]":
     """How requests are answered that choose nothing, and the verifiers by name."""
     from reasoner.registry import DEFAULT_VERIFIER, build, load
     from reasoner.serving.choice import Alias, Offer

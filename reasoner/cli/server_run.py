@@ -22,7 +22,8 @@ from reasoner.serving.choice import Alias
 from reasoner.serving.config import Limits
 from reasoner.serving.limits import Keys
 from reasoner.serving.listener import Listener, listen
-from reasoner.serving.service import Offered, Service
+from reasoner.serving.offered import Offered
+from reasoner.serving.service import Service
 from reasoner.serving.telemetry import Telemetry
 from reasoner.serving.traces import RecentTraces
 from reasoner.verifier import Verifier

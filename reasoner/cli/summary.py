@@ -38,7 +38,7 @@ def summary(
         lines.append(("cut", cut))
     lines.append(("cost", cost_line(solution.cost, prices)))
     if str(budget):
-        lines.append(("budget", f"{_budget(budget, solution.cost, prices)}; {solution.reason}"))
+        lines.append(("budget", f"{spent_of(budget, solution.cost, prices)}; {solution.reason}"))
     lines.append(("time", _time(engine, times, solution.cost.seconds)))
     return lines + [("note", note) for note in solution.notes]
 
@@ -66,7 +66,8 @@ def _trust(strategy: Strategy, solution: Solution) -> str:
     return f"not calibrated: {votes.leading}" + (f"; {votes.tie}" if votes.tied else "")
 
 
-def _budget(budget: Budget, cost: Cost, prices: Prices | None) -> str:
+def spent_of(budget: Budget, cost: Cost, prices: Prices | None) -> str:
+    """What of each limit of a budget is spent."""
     ledger = Ledger(budget, prices=prices)
     shown = []
     for unit in UNITS:

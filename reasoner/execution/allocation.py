@@ -77,7 +77,8 @@ class BidQueue:
         self._states: dict[int, QuestionState] = {}
         self._bids: dict[int, _Entry] = {}
         self._heap: list[_Entry] = []
-        self._closed: set[int] = set()
+        self._closed = bytearray()
+        """1 at the index of each question that is closed: there may be millions."""
         self._spent, self._draws = 0.0, 0
         self._unit = 0.0
 
@@ -91,7 +92,7 @@ class BidQueue:
 
         A closed question is ignored.
         """
-        if index in self._closed:
+        if index < len(self._closed) and self._closed[index]:
             return
         before = self._states.get(index)
         self._states[index] = state
@@ -123,9 +124,16 @@ class BidQueue:
             del self._bids[bid.question]
         return bid
 
+    def pop_worst(self) -> Bid:
+        """Remove and return the worst bid; of equal ones that of the last question. There must be one."""
+        value, index, draws = max(self._bids.values())
+        del self._bids[index]
+        return Bid(index, -value, draws)
+
     def close(self, index: int) -> None:
         """Drop the bid of a finished question; what it cost stays in the mean."""
-        self._closed.add(index)
+        self._closed.extend(bytes(max(0, index + 1 - len(self._closed))))
+        self._closed[index] = 1
         self._bids.pop(index, None)
         self._states.pop(index, None)
 

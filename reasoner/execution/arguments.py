@@ -1,6 +1,6 @@
 """Reads the arguments of `solve`: text becomes objects, and a wrong type an error of one line."""
 
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -123,7 +123,7 @@ def as_question(given: object) -> Question:
     raise _wrong("question", "text or a Question", given, "use solve_many for several questions" if several else "")
 
 
-def as_questions(given: object) -> Iterable[Question]:
+def as_questions(given: object) -> Iterable[Question] | AsyncIterable[Question]:
     """The questions of an iterable of questions and texts: all of a collection at once, others when they are asked for.
 
     Raises:
@@ -133,11 +133,18 @@ def as_questions(given: object) -> Iterable[Question]:
         written = shown(given) if isinstance(given, str) else "question"
         what = "questions must be an iterable of questions, such as a list"
         raise UsageError(f"{what} (got {shown(given)}): write [{written}], or use solve for one question")
+    if isinstance(given, AsyncIterable) and not isinstance(given, type):
+        return _each_question(given)
     if not isinstance(given, Iterable) or isinstance(given, type | bytes):
         raise _wrong("questions", "an iterable of questions, such as a list", given)
     if isinstance(given, Sequence) and all(isinstance(question, Question) for question in given):
         return given
     return [*map(as_question, given)] if isinstance(given, Collection) else map(as_question, given)
+
+
+async def _each_question(given: AsyncIterable[object]) -> AsyncIterator[Question]:
+    async for question in given:
+        yield as_question(question)
 
 
 def as_budget(given: object, name: str) -> Budget | None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import heapq
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -20,6 +20,9 @@ REFRESH: Final = 8
 """The forecast is made again when so many sequences have left, or a sixteenth of those in flight."""
 MAX_KINDS: Final = 256
 """Kinds of requests that are remembered while nothing of them is in flight."""
+
+MIN_BACKLOG: Final = 8
+"""Sequences that may wait before the cache counts as crowded."""
 
 
 class _Group:
@@ -122,6 +125,13 @@ class KvCacheLimiter:
         self._sharing: dict[str, int] = {}
         self._queue: list[_Waiting] = []
         self._number = 0
+        self.on_admitted: Callable[[], None] | None = None
+        """Called when a sequence that waited enters."""
+
+    @property
+    def crowded(self) -> bool:
+        """Whether enough sequences wait to keep the cache full for a while."""
+        return len(self._queue) > max(MIN_BACKLOG, self._in_flight // 4)
 
     @property
     def expected(self) -> float:
@@ -261,3 +271,5 @@ class KvCacheLimiter:
             if not first.ticket.cancelled():
                 self._take(first.charge)
                 first.ticket.set_result(None)
+                if self.on_admitted:
+                    self.on_admitted()

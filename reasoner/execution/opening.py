@@ -2,18 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from reasoner.answers.equivalence import Comparer, Equivalence, SlowSpace
 from reasoner.budget import MIN_USEFUL_TOKENS, UNITS, Budget, Cost, Ledger
 from reasoner.engine import Engine, Replicated, TextPiece
-from reasoner.errors import BudgetExhausted, EngineError, UsageError, require
+from reasoner.errors import BudgetExhausted, EngineError, UsageError
 from reasoner.execution.admission import Admission, Floor, LedgerQueues, new_queues
 from reasoner.execution.allocation import Allocation
 from reasoner.execution.comparisons import Comparisons
 from reasoner.execution.executor import OperationExecutor
+from reasoner.execution.ids import IdSet, check_ids
+from reasoner.execution.inputs import Input, open_input
 from reasoner.execution.launching import cancel_all
 from reasoner.execution.plan_runner import PlanRunner
 from reasoner.execution.scheduler import Scheduler
@@ -31,79 +33,79 @@ if TYPE_CHECKING:
     from reasoner.execution.kv_limiter import KvCacheLimiter
 
 CONCURRENCY: Final = 1024
-"""Questions open at once: as many as the sequences that engines compute at once, if each question draws only one."""
+"""The most questions open at once: as many as the sequences that engines compute at once, if each draws only one."""
 KV_SHARE = 0.9
 """The part of the KV cache that may be in flight; beyond it the engine preempts and recomputes."""
+NO_BUDGET: Final = Budget(tokens=0)
 MAX_FLOOR_TOKENS = 4096
 """The most tokens that are held for a first sample before it is asked for."""
 Progress = asyncio.Queue["asyncio.Task[Solution] | None"]
 """Finished questions, and None where another one may be opened."""
 
 
-def check_ids(questions: Iterable[Question], seen_ids: set[str] | None = None) -> None:
-    """Check that no two questions have the same id; `seen_ids` has the ids of earlier ones and is extended.
-
-    Raises:
-        UsageError: two have.
-    """
-    seen_ids = set() if seen_ids is None else seen_ids
-    for question in questions:
-        if question.id in seen_ids:
-            problem = "two questions have the same id, which names seeds and trace records"
-            raise UsageError(f"{problem}: give each its own, as in Question.of(text, id='q1')")
-        seen_ids.add(question.id)
-
-
 @dataclass(slots=True)
 class _Floors:
-    """Room in the run's budget for the first sample of each question that is not open yet, so that none is starved.
+    """Room in the run's budget for the `questions` that are not open yet, so that none is starved.
 
-    It is half an equal share per question, or the useful minimum if that is more. The other half lets first samples
-    be as long as they may, most of which need less. The shares of questions that are not open are held as one number.
-    Where the budget is too small for all, the first questions have theirs.
+    Of what is left, each has an equal share. It is kept until the question is one of the next `window`, and half of it
+    until the question is opened: the other half lets samples be as long as they may, most of which need less. Of that
+    half, a question that is opened holds what its first sample needs, at least the useful minimum. What is kept for all
+    is one number. Where the budget is too small for all, the first questions have theirs. If it is not known how many
+    follow, `questions` is 0: nothing is kept, and a question that is opened holds the useful minimum.
     """
 
     run: Ledger
     questions: int
-    _share: Budget = field(init=False)
-    _shares: int = field(init=False)
+    window: int
+    _half: Budget = field(default=NO_BUDGET, init=False)
+    _kept: int = field(default=0, init=False)
+    """How many halves are kept."""
     _short: bool = False
 
     def __post_init__(self) -> None:
-        self._share = self.run.budget.divided(2 * max(self.questions, 1))
-        limits = [(getattr(self._share, unit), getattr(self.run.budget, unit)) for unit in UNITS]
-        self._keep(min((int(limit // share) for share, limit in limits if share), default=0))
+        if not self.questions:
+            return
+        bounded = [unit for unit in UNITS if getattr(self.run.budget, unit) is not None and unit != "seconds"]
+        amounts: dict[str, Any] = {unit: max(0, self.run.free(unit)) for unit in bounded}
+        self._half = Budget(**amounts).divided(2 * self.questions)
+        limits = [(getattr(self._half, unit), amount) for unit, amount in amounts.items()]
+        self._keep(min((int(limit // half) for half, limit in limits if half), default=0))
 
-    def _keep(self, shares: int) -> None:
-        self._shares = max(0, min(shares, self.questions))
-        self.run.keep(self._share, self._shares)
+    def _keep(self, halves: int) -> None:
+        self._kept = max(0, min(halves, self.questions + max(0, self.questions - self.window)))
+        self.run.keep(self._half, self._kept)
+
+    def end_of_input(self) -> None:
+        """No more questions will be opened: what is kept is free."""
+        self.questions = 0
+        self._keep(0)
 
     async def hold(self, executor: OperationExecutor) -> None:
         """Hold room for the next question until its first operation, instead of the share that was held for it."""
-        self.questions -= 1
+        known, self.questions = self.questions > 0, max(0, self.questions - 1)
         if self._short:
             return
         try:
             rendered = await executor.render(executor.question.prompt)
         except EngineError:
             # The question meets the same error, and there it is reported.
-            self._keep(self._shares)
+            self._keep(self._kept)
             return
 
         def price(tokens: int) -> Cost:
             return executor.cost(Usage(rendered.tokens, 0, tokens))
 
         try:
-            tokens = Ledger(self._share, prices=self.run.prices).fit(price, max_tokens=MAX_FLOOR_TOKENS)
+            tokens = Ledger(self._half, prices=self.run.prices).fit(price, max_tokens=MAX_FLOOR_TOKENS)
         except BudgetExhausted:
             tokens = MIN_USEFUL_TOKENS
-        self._keep(self._shares)
-        while self._shares and self.run.shortfall(price(tokens)):
-            self._keep(self._shares - 1)
+        self._keep(self._kept)
+        while self._kept and self.run.shortfall(price(tokens)):
+            self._keep(self._kept - 1)
         try:
             executor.admission.floor = Floor(self.run, price(tokens))
         except BudgetExhausted:
-            self._short = True
+            self._short = known
 
 
 class Prepared(NamedTuple):
@@ -166,6 +168,11 @@ class EngineLimits:
         return self.kv_limiters[0] if self.kv_limiters else None
 
     @property
+    def crowded(self) -> bool:
+        """Whether enough sequences wait before every KV cache to keep it full for a while."""
+        return all(limiter.crowded for limiter in self.kv_limiters)
+
+    @property
     def kv_use(self) -> float | None:
         """The share of the KV cache that what is in flight is expected to need; None where the engine limits itself."""
         capacity = sum(limiter.capacity for limiter in self.kv_limiters)
@@ -193,19 +200,49 @@ class RunContext:
     scheduler: Scheduler | None = None
     limits: EngineLimits = field(kw_only=True)
     on_text: Callable[[TextPiece], None] | None = None
+    window: int = CONCURRENCY
+    """The most questions that are open at once."""
     _floors: _Floors | None = None
+    _awake: bool = False
     _started: float = field(default_factory=time.monotonic)
 
-    def share(self, allocation: Allocation | None, questions: Sequence[Question]) -> None:
-        """Divide the run's budget among these questions if there are several, or an allocation."""
-        if allocation is None and len(questions) < 2:
-            return
-        self.scheduler = Scheduler(
-            allocation or Allocation(), self.run, len(questions), lambda: self.progress.put_nowait(None)
-        )
-        new = sum(question.id not in self.history or not self.history[question.id].attempts for question in questions)
+    def share(self, allocation: Allocation | None, length: int | None) -> None:
+        """Divide the run's budget among `length` questions, None if that is unknown; at most the `window` are open."""
+        self.scheduler = Scheduler(allocation or Allocation(), self.run, length or 0, self.wake, window=self.window)
+        new = max(0, (length or 0) - sum(history.attempts > 0 for history in self.history.values()))
         if str(self.run.budget):
-            self._floors = _Floors(self.run, new)
+            self._floors = _Floors(self.run, new, self.window)
+
+    def wake(self) -> None:
+        """Have `open_questions` look whether another question may be opened."""
+        if not self._awake:
+            self._awake = True
+            self.progress.put_nowait(None)
+
+    async def ended(self) -> "asyncio.Task[Solution] | None":
+        """The next question that ended; None after `wake`."""
+        done = await self.progress.get()
+        if done is None:
+            self._awake = False
+        return done
+
+    def may_open(self, opened: int, new: int) -> bool:
+        """Whether there is room for another question beside those that are `opened` and the `new` ones not begun yet.
+
+        With a KV cache, questions begin one by one, since each shows only then how much of it is needed.
+        """
+        if self.scheduler:
+            return not self.scheduler.full
+        if not self.limits.kv_limiters:
+            return opened + new < self.window
+        return opened < self.window and not new and not (opened and self.limits.crowded)
+
+    def end_of_input(self) -> None:
+        """There are no more questions."""
+        if self._floors:
+            self._floors.end_of_input()
+        if self.scheduler:
+            self.scheduler.end_of_input()
 
     async def open(self, index: int, question: Question) -> PlanRunner:
         """The question at `index`, ready to run; questions are opened in the order of their indices."""
@@ -233,41 +270,68 @@ class RunContext:
         return PlanRunner(self.strategy, self.verifier, self.stop, executor, self.facts, scheduled)
 
 
+@dataclass(slots=True)
+class _Opener:
+    """Opens the questions of an input in its order."""
+
+    source: Input[Question]
+    context: RunContext
+    count: int = 0
+    """How many were opened."""
+    warm_up: asyncio.Task[None] | None = None
+    _seen_ids: IdSet = field(default_factory=IdSet)
+
+    async def open(self, opened: int) -> list[tuple[int, PlanRunner]]:
+        """The questions for which there is room beside those that are `opened`, with their indices."""
+        runners: list[tuple[int, PlanRunner]] = []
+        while not self.source.over and self.context.may_open(opened, len(runners)):
+            question = self.source.take()
+            if question is None:
+                if self.source.over:
+                    self.context.end_of_input()
+                break
+            check_ids([question], self._seen_ids)
+            self._warm(question)
+            runners.append((self.count, await self.context.open(self.count, question)))
+            self.count += 1
+        return runners
+
+    def _warm(self, question: Question) -> None:
+        """Start the processes that compare slow answers: that takes seconds, and the first samples run meanwhile."""
+        context = self.context
+        slow = isinstance(question.space, SlowSpace) and not context.history.get(question.id, EMPTY).source
+        if self.warm_up is None and slow and isinstance(context.comparer, Equivalence):
+            self.warm_up = asyncio.ensure_future(context.comparer.warm())
+
+
 async def open_questions(
-    questions: Iterable[Question], context: RunContext, concurrency: int
+    questions: Iterable[Question] | AsyncIterable[Question], context: RunContext
 ) -> AsyncGenerator[tuple[int, Solution], None]:
     """Open questions while there is room, and yield each solution with its question's index.
 
-    If they share a budget, all are opened in the end, each after its first draw: any may get another sample.
+    An error of the input is raised when the questions that came before it have ended.
     """
-    require(concurrency, "concurrency", at_least=1)
     indices: dict[asyncio.Task[Solution], int] = {}
-    warm_up: asyncio.Task[None] | None = None
-    source, seen_ids = enumerate(questions), set[str]()
-    over = False
+    limiters, source = context.limits.kv_limiters, open_input(questions, context.wake)
+    opener = _Opener(source, context)
+    for limiter in limiters:
+        limiter.on_admitted = context.wake
     try:
         while True:
-            runners: list[tuple[int, PlanRunner]] = []
-            while not over and (
-                not context.scheduler.full if context.scheduler else len(indices) + len(runners) < concurrency
-            ):
-                index, question = next(source, (0, None))
-                if question is None:
-                    over = True
-                    break
-                check_ids([question], seen_ids)
-                slow = isinstance(question.space, SlowSpace) and not context.history.get(question.id, EMPTY).source
-                if warm_up is None and slow and isinstance(context.comparer, Equivalence):
-                    # The processes take seconds to start; the first samples run meanwhile.
-                    warm_up = asyncio.ensure_future(context.comparer.warm())
-                runners.append((index, await context.open(index, question)))
+            source.allow(opener.count - len(indices) + context.window)
+            runners = await opener.open(len(indices))
             for index, runner in runners:
                 task = asyncio.ensure_future(runner.solve())
                 task.add_done_callback(context.progress.put_nowait)
                 indices[task] = index
-            if not indices:
-                return
-            if done := await context.progress.get():
+            if runners and limiters:
+                asyncio.get_running_loop().call_soon(context.wake)
+            if not indices and source.over:
+                break
+            if done := await context.ended():
                 yield indices.pop(done), done.result()
     finally:
-        await cancel_all([*indices, *([warm_up] if warm_up else [])])
+        source.close()
+        await cancel_all([*indices, *([opener.warm_up] if opener.warm_up else [])])
+    if source.failure:
+        raise source.failure

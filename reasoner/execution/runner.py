@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Collection, Coroutine, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from inspect import Parameter, signature
@@ -26,7 +26,8 @@ from reasoner.execution.arguments import (
     check_keywords,
     plugins,
 )
-from reasoner.execution.opening import CONCURRENCY, EngineLimits, RunContext, check_ids, open_questions, prepare
+from reasoner.execution.ids import check_ids
+from reasoner.execution.opening import CONCURRENCY, EngineLimits, RunContext, open_questions, prepare
 from reasoner.registry import DEFAULT_ENGINE, DEFAULT_STRATEGY
 from reasoner.solution import Solution
 from reasoner.strategy import StopRule, Strategy
@@ -41,7 +42,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 async def solve_each(
-    questions: Iterable[Question | str],
+    questions: Iterable[Question | str] | AsyncIterable[Question | str],
     strategy: Strategy | str = DEFAULT_STRATEGY,
     engine: Engine | str = DEFAULT_ENGINE,
     *,
@@ -57,12 +58,15 @@ async def solve_each(
     history: Mapping[str, QuestionHistory] | None = None,
     spent: Cost | None = None,
     concurrency: int = CONCURRENCY,
+    length: int | None = None,
 ) -> AsyncGenerator[tuple[int, Solution], None]:
     """Answer many questions at once with one engine; yields (index of the question, solution) as each one ends.
 
-    Up to `concurrency` questions are open at once, and the next one opens when one ends; the seconds of a budget for
-    `each` begin then. Results do not depend on it. One question's failure does not affect the others. Questions that
-    share no budget are taken from the input when they are opened, so the input may be infinite.
+    Up to `concurrency` questions are open at once, fewer where these fill the engine, and the next one opens when there
+    is room; the seconds of a budget for `each` begin then. Results do not depend on it. One question's failure does not
+    affect the others. An iterator is taken from as far as there is room, so it may be infinite. It is advanced in a
+    thread of its own, as it may wait; an async iterator is advanced on the event loop. Its error is raised
+    when the questions that came before it have ended.
 
     Text stands for an object: a question, a spec such as "self_consistency:n=8" for the strategy, the engine, the
     verifier and the stop rule, "tokens=2000,seconds=30" for a budget. Without an engine, vLLM serves the embedded
@@ -71,7 +75,9 @@ async def solve_each(
 
     `budget` bounds all of them together, `each` every single one; `spent` of the budget is used already. The
     `allocation` divides the budget: every question gets one sample, then those whose next samples gain most. It can
-    also be given without a budget, for its price. `trace` receives each event as it happens: for progress, or a
+    also be given without a budget, for its price. An iterator's budget is divided among the questions that are open:
+    `length` is how many it yields, if that is known, and then each finds its equal share and what earlier ones left.
+    Without it, the first questions may spend all. `trace` receives each event as it happens: for progress, or a
     `TraceWriter` for a file. `history`, by question id, is the history of an interrupted run with the same settings:
     what is in it is not generated, rated or written to the trace again, and its cost counts.
 
@@ -86,15 +92,16 @@ async def solve_each(
     asked = as_questions(questions)
     limits = _Limits(as_budget(budget, "budget"), as_budget(each, "each"), as_prices(prices))
     sink = as_sink(trace)
-    for name, number, least in (("seed", seed, 0), ("concurrency", concurrency, 1)):
+    for name, number, least in (("seed", seed, 0), ("concurrency", concurrency, 1), ("length", length, 0)):
         require(number, name, at_least=least, whole=True)
     as_instance(allocation, Allocation, "allocation", "an Allocation, as in Allocation(price=0.002)")
     as_instance(history, Mapping, "history", "a mapping of question ids to histories")
     as_instance(spent, Cost, "spent", "a Cost")
     async with plugins(strategy, engine, verifier, stop) as used:
         stream = _solve_each(
-            asked, used, limits, allocation, comparer, sink, seed, history or {}, spent or NO_COST, concurrency
-        )
+            asked, used, limits, allocation, comparer, sink, seed, history or {}, spent or NO_COST,
+            concurrency, length,
+        )  # fmt: skip
         async with aclosing(stream):
             async for index, solution in stream:
                 yield index, solution
@@ -109,7 +116,7 @@ class _Limits(NamedTuple):
 
 
 async def _solve_each(
-    questions: Iterable[Question],
+    questions: Iterable[Question] | AsyncIterable[Question],
     plugins: Plugins,
     limits: _Limits,
     allocation: Allocation | None,
@@ -119,6 +126,7 @@ async def _solve_each(
     history: Mapping[str, QuestionHistory],
     spent: Cost,
     concurrency: int,
+    length: int | None,
 ) -> AsyncGenerator[tuple[int, Solution], None]:
     strategy, engine, verifier, stop = plugins
     budget, each, prices = limits
@@ -133,19 +141,25 @@ async def _solve_each(
         await verifier.start(engine)
     bounds = [bound for bound in (budget, each) if bound]
     resolved, notes, facts = prepare(strategy, engine, verifier, budget=stated, seed=seed, bounds=bounds)
-    if shared := allocation is not None or bool(budget and str(budget)):
-        questions = all_questions = list(questions)
-        check_ids(all_questions)
-        spent = sum((history[question.id].spent for question in all_questions if question.id in history), spent)
+    shared = allocation is not None or bool(budget and str(budget))
+    if isinstance(questions, Collection):
+        # All are known: where they share a budget, all are open in the end, as any may get another sample.
+        length = len(questions)
+        concurrency = max(concurrency, length) if shared else concurrency
+        if shared:
+            history = {question.id: history[question.id] for question in questions if question.id in history}
+    if shared:
+        spent = sum((past.spent for past in history.values()), spent)
     run = Ledger(budget, prices=prices, spent=spent)
     comparing = comparer or Equivalence()
     waits_for = EngineLimits.of(engine)
     context = RunContext(
-        resolved, verifier, stop, engine, comparing, trace, seed, facts, each, run, history, notes, limits=waits_for
-    )
-    if shared:
-        context.share(allocation, all_questions)
-    stream = open_questions(questions, context, concurrency)
+        resolved, verifier, stop, engine, comparing, trace, seed, facts, each, run, history, notes, limits=waits_for,
+        window=concurrency,
+    )  # fmt: skip
+    if shared and (allocation is not None or length is None or length > 1):
+        context.share(allocation, length)
+    stream = open_questions(questions, context)
     try:
         async with aclosing(stream):
             async for index, solution in stream:

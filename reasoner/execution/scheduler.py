@@ -20,35 +20,56 @@ IN_FLIGHT = 1 / 8
 class Scheduler:
     """The order in which the questions of one run draw. Bookkeeping on the event loop; it never waits.
 
-    Questions are opened one after the other, `questions` in all, and each draws once first; `on_first_draw` is called
-    when one does. Once all are opened, the question with the best bid draws its next wave. A question bids when its
-    last wave is back and its plan waits. A bid below the price is refused, as the ledger would refuse it.
+    Questions are opened one after the other and each draws once first; `on_first_draw` is called when one does. At most
+    `window` are open at once. `questions` is how many will be opened in all, 0 if that is unknown. Once all are opened,
+    or the window is full, the question with the best bid draws its next wave. A question bids when its last wave is
+    back and its plan waits. A bid below the price is refused, as the ledger would refuse it. While more questions are
+    to come, those of the window spend no more than the equal shares of all that were opened; where that does not pay
+    for a draw, the worst bid is refused, so that the next question is opened.
     """
 
-    def __init__(self, allocation: Allocation, run: Ledger, questions: int, on_first_draw: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        allocation: Allocation,
+        run: Ledger,
+        questions: int,
+        on_first_draw: Callable[[], None],
+        *,
+        window: int | None = None,
+    ) -> None:
         self.allocation = allocation
         self._on_first_draw = on_first_draw
         self._unopened = questions
+        self._window = questions if window is None else window
         self._bids = BidQueue(allocation)
         self._run = run
         self._unit, self._limit = _competing_unit(run.budget)
+        self._share = max(0.0, self._limit - self.measured(run)) / max(1, questions)
         self._scheduled: dict[int, ScheduledQuestion] = {}
         self._first_draws: deque[ScheduledQuestion] = deque()
         self._undrawn = 0
         self._drawing = 0
         self._in_flight = 0
+        self._ending: ScheduledQuestion | None = None
+        """The question that was refused a draw so that it ends and the next one is opened."""
 
     def add(self, index: int, ledger: Ledger) -> "ScheduledQuestion":
         """Add the question at `index`, which spends from `ledger`."""
         scheduled = self._scheduled[index] = ScheduledQuestion(index, ledger, self)
-        self._unopened -= 1
+        self._unopened = max(0, self._unopened - 1)
         self._undrawn += 1
+        self._ending = None
         return scheduled
 
     @property
     def full(self) -> bool:
-        """Whether as many open questions wait for their first draw as draws may be in flight."""
-        return self._undrawn >= self.allocation.abreast
+        """Whether the window is full, or as many questions wait for their first draw as draws may be in flight."""
+        return self._undrawn >= self.allocation.abreast or len(self._scheduled) >= self._window
+
+    def end_of_input(self) -> None:
+        """No more questions will be opened."""
+        self._unopened = 0
+        self.advance()
 
     def enqueue(self, scheduled: "ScheduledQuestion") -> None:
         """A question has an operation that waits."""
@@ -67,7 +88,7 @@ class Scheduler:
                 scheduled.opened = True
                 self._in_flight += scheduled.release(1)
                 self._on_first_draw()
-        if self._unopened:
+        if self._unopened and len(self._scheduled) < self._window:
             return
         price = self.allocation.price
         # Short waves decide better, so a wave is as long as it takes to keep `abreast` draws in flight.
@@ -77,11 +98,26 @@ class Scheduler:
             if bid.value < price:
                 self._bids.pop()
                 scheduled.refuse(BudgetExhausted("price", needed=price, free=bid.value, limit=price))
-            elif self._fits(draws):
+            elif draws := self._affordable(draws):
                 self._bids.pop()
                 self._in_flight += scheduled.release(draws)
             else:
                 return
+
+    def _affordable(self, draws: int) -> int:
+        """How many of these draws may start now: while questions are to come, none is paid from their shares."""
+        if not self._fits(draws):
+            return 0
+        mean = self._bids.mean
+        if not self._unopened or not mean:
+            return draws
+        room = self._limit - self._share * self._unopened - self.measured(self._run) - self._in_flight * mean
+        if room < mean:
+            if self._ending is None:
+                self._ending = self._scheduled[self._bids.pop_worst().question]
+                self._ending.refuse(BudgetExhausted(self._unit, needed=mean, free=max(0, room), limit=self._limit))
+            return 0
+        return min(draws, int(min(room / mean, draws)))
 
     def _fits(self, draws: int) -> bool:
         if not self._in_flight:
@@ -102,6 +138,8 @@ class Scheduler:
 
     def enter_bid(self, scheduled: "ScheduledQuestion") -> None:
         """Enter the bid of a question that waits for its next wave, or refuse it if its lead is safe."""
+        if scheduled is self._ending:
+            self._ending = None
         state = scheduled.state()
         if state.lead - state.second > state.remaining:
             price = self.allocation.price

@@ -15,6 +15,7 @@ from reasoner.registry import build, spec_of
 from reasoner.solution import Solution
 from reasoner.strategy import StopRule, Strategy
 from reasoner.trace.events import Sink
+from reasoner.trace.history import EMPTY, QuestionHistory
 from reasoner.types import Question
 from reasoner.verifier import Verifier, claim_memory
 
@@ -106,11 +107,13 @@ class Session:
         seed: int = 0,
         ledger: Ledger | None = None,
         on_text: Callable[[TextPiece], None] | None = None,
+        history: QuestionHistory = EMPTY,
     ) -> Solution:
         """The solution of one question; many may run at once. Cancelling it aborts its sequences in the engine.
 
         `ledger`, within which its cost is booked, replaces that of the session. Earlier questions go first. `on_text`
-        receives the first sequence piece by piece, where the engine can tell them; see `SampleRequest`.
+        receives the first sequence piece by piece, where the engine can tell them; see `SampleRequest`. What is in the
+        `history` of an interrupted attempt is not generated again; the ledger has booked its cost.
 
         Raises:
             UsageError: the session is not open, the strategy needs a verifier and none is given, an option does not
@@ -135,7 +138,7 @@ class Session:
             prepared.facts,
             budget,
             ledger or self.ledger,
-            {},
+            {question.id: history},
             prepared.notes,
             limits=self._limits,
             on_text=on_text,

@@ -1,7 +1,6 @@
 """One request, from its jobs to their solutions: its turn, its ledger, the session, what is counted."""
 
 import asyncio
-import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
@@ -10,28 +9,26 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, Literal, Self, TypeVar
 
-from reasoner.budget import Ledger, Prices
+from reasoner.budget import Ledger
 from reasoner.engine import Engine, TextPiece
-from reasoner.errors import EngineDied, TraceError, UnknownName, UsageError
+from reasoner.errors import EngineDied, TraceError
 from reasoner.execution.launching import cancel_all
 from reasoner.execution.prediction import REPLY_TOKENS
 from reasoner.execution.session import Session
-from reasoner.models.info import ModelInfo
 from reasoner.registry import entries, name_of
-from reasoner.serving.choice import Alias, Job, Offer, choose
+from reasoner.serving.choice import Job, Offer
 from reasoner.serving.config import Limits
 from reasoner.serving.day import DayLedger
 from reasoner.serving.errors import ApiError, api_error
 from reasoner.serving.estimate import estimated
 from reasoner.serving.limits import Client, Turns
 from reasoner.serving.metrics import Metrics, Outcome
+from reasoner.serving.offered import Offered
 from reasoner.serving.replies import saved
-from reasoner.serving.requests import read_chat
 from reasoner.serving.telemetry import RequestSpan, Telemetry
 from reasoner.serving.traces import RecentTraces
 from reasoner.solution import Solution
 from reasoner.trace.events import Event, Refused, Sink, tee
-from reasoner.verifier import Verifier
 
 T = TypeVar("T")
 Report = Callable[[str, BaseException], None]
@@ -41,46 +38,6 @@ Follow = Callable[[int, Event | TextPiece], None]
 """Receives what happens in a request with the index of its job: its events, or its text if it passes through."""
 RETRY: Final = {"Retry-After": "5"}
 NO_HEADERS: Final[Mapping[str, str]] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class Offered:
-    """What a server is made to offer, before its model is known: see `Offer`."""
-
-    default: Alias
-    aliases: Mapping[str, Alias]
-    verifiers: Mapping[str, Verifier]
-    prices: Prices | None = None
-
-    def offer(self, model: ModelInfo, limits: Limits, *, engine: str = "") -> Offer:
-        """What is offered with this model, within these limits."""
-        return Offer(
-            model=model.name,
-            default=self.default,
-            aliases=self.aliases,
-            verifiers=self.verifiers,
-            ceiling=limits.max_budget,
-            prices=self.prices,
-            thinks=model.thinking is not None,
-            sampling=model.sampling,
-            engine=engine,
-        )
-
-    def check(self, limits: Limits) -> None:
-        """Choose by the default and each alias once, so that what does not fit is known before the engine starts.
-
-        Raises:
-            UsageError: an alias or the default names what there is not, or its parts do not fit each other.
-        """
-        for name, alias in {"": self.default, **self.aliases}.items():
-            where = f"the alias {name}" if name else "the default"
-            if alias.verifier and alias.verifier not in self.verifiers:
-                raise UsageError(f"{where}: {UnknownName('verifier', alias.verifier, self.verifiers)}")
-            asked = {"model": f"model@{name}" if name else "model", "messages": [{"role": "user", "content": "1 + 1?"}]}
-            try:
-                choose(read_chat(json.dumps(asked).encode()), self.offer(ModelInfo("model"), limits))
-            except ApiError as error:
-                raise UsageError(f"{where}: {error.message}") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,17 @@ MIN_LENGTH_IN_TEXT = 8
 """The same for what a model wrote: a short password may be a word of the answer."""
 _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 _USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
+_KEYS = re.compile(r"(?<=api_key=)[^,\s'\"]+")
 
 
 def without_userinfo(text: str) -> str:
     """A text with the user name and password taken out of each URL."""
     return _USERINFO.sub(f"{HIDDEN}@", text)
+
+
+def without_secrets(text: str) -> str:
+    """A command or spec without keys and passwords, as it is kept in files that are shared."""
+    return without_userinfo(_KEYS.sub(HIDDEN, text))
 
 
 def shown_address(address: str) -> str:

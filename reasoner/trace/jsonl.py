@@ -188,7 +188,7 @@ class JsonlWriter:
         self._what = what
         self._file = file
         self._synced = time.monotonic()
-        self._failure = ""
+        self._failure: OSError | None = None
 
     @classmethod
     def onto(cls, path: Path, *, what: str) -> "JsonlWriter":
@@ -202,19 +202,26 @@ class JsonlWriter:
             RecordError: this record cannot be written because it is not valid text; the next one can.
             TraceError: it cannot be written, for example because the disk is full, or an earlier one could not.
         """
-        if self._failure:
-            raise TraceError(self._failure)
         try:
             line = sealed_line(record).encode() + b"\n"
         except Exception as error:
             raise RecordError(f"cannot write the {self._what} {self.path}: {described(error)}") from error
+        self.append(line)
+
+    def append(self, line: bytes) -> None:
+        """Append a line that ends in a line feed. Raises TraceError as `write`."""
+        if self._failure:
+            raise self._failed(self._failure) from self._failure
         try:
             self._file.write(line)
             self._file.flush()
             self._sync()
         except OSError as error:
-            self._failure = f"cannot write the {self._what} {self.path}: {error.strerror}"
-            raise TraceError(self._failure) from error
+            self._failure = error
+            raise self._failed(error) from error
+
+    def _failed(self, error: OSError) -> TraceError:
+        return TraceError(f"cannot write the {self._what} {self.path}: {error.strerror}")
 
     def _sync(self) -> None:
         now = time.monotonic()
@@ -224,12 +231,20 @@ class JsonlWriter:
             with suppress(OSError):
                 os.fsync(self._file.fileno())
 
+    @property
+    def size(self) -> int:
+        """How many bytes the file has so far; 0 where it is a pipe."""
+        try:
+            return self._file.tell()
+        except OSError:
+            return 0
+
     def close(self) -> None:
         """Close the file; what was flushed stays. Raises as `write`."""
         try:
             self._file.close()
         except OSError as error:
-            raise TraceError(f"cannot write the {self._what} {self.path}: {error.strerror}") from error
+            raise self._failed(error) from error
 
 
 class _GzipLines(gzip.GzipFile):

@@ -19,6 +19,8 @@ GOLDEN = Path(__file__).parents[1] / "golden"
         "--help",
         "solve --help",
         "solve --help-all",
+        "batch --help",
+        "batch --help-all",
         "serve --help",
         "serve --help-all",
         "plan --help",

@@ -1,7 +1,6 @@
 """How many questions of a run are open at once, and that nothing but memory depends on it."""
 
 import asyncio
-import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import aclosing
@@ -11,7 +10,6 @@ import pytest
 from reasoner import Budget, Question, Solution, solve_each, solve_many, solve_many_sync
 from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
-from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import UsageError
 from reasoner.execution.allocation import Allocation
 from reasoner.execution.opening import CONCURRENCY
@@ -19,7 +17,6 @@ from reasoner.trace.events import Began, Ended, Event, Sampled
 from reasoner.types import Completion
 from reasoner_strategies import SelfConsistency, Single
 from tests.helpers import DEADLINE, books, course, jumbled, meter_of, number_question, says, told, varied
-from tests.sweeps import widths
 
 
 class Counted(ScriptedEngine):
@@ -120,29 +117,6 @@ def test_the_seconds_of_each_question_begin_when_it_is_opened() -> None:
     engine = ScriptedEngine(says("7"), pause=pause)
     found = solve_many_sync(questions(40), Single(), engine, each=Budget(seconds=DEADLINE), concurrency=1)
     assert [one.ended_by for one in found] == ["strategy"] * 40
-
-
-def peak(count: int) -> int:
-    """The most memory that a run over so many questions takes, in bytes, when its solutions are let go."""
-
-    async def drain() -> None:
-        asked = (number_question(f"q{place}") for place in range(count))
-        async with aclosing(solve_each(asked, VOTE, SimulatedEngine(), concurrency=64)) as stream:
-            async for _ in stream:
-                pass
-
-    tracemalloc.start()
-    asyncio.run(drain())
-    maximum = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return maximum
-
-
-@pytest.mark.slow
-@widths("more", 900, 3000)
-def test_memory_does_not_grow_with_the_questions(more: int) -> None:
-    # What is left is the ids, by which two of one name are found, and garbage that is not collected yet.
-    assert peak(300 + more) - peak(300) < more * 400 + 2**19
 
 
 def test_the_first_solution_is_there_when_few_questions_are_open() -> None:

@@ -14,7 +14,8 @@ from reasoner.serving.choice import Alias, default_aliases
 from reasoner.serving.config import Limits
 from reasoner.serving.limits import Key, Keys
 from reasoner.serving.listener import Listener, listen
-from reasoner.serving.service import Offered, Service
+from reasoner.serving.offered import Offered
+from reasoner.serving.service import Service
 from reasoner.serving.telemetry import Telemetry
 from reasoner.serving.traces import RecentTraces
 from reasoner.verifier import Verifier

@@ -21,8 +21,9 @@ from reasoner.serving.config import Limits
 from reasoner.serving.errors import ApiError
 from reasoner.serving.limits import Client, Quota
 from reasoner.serving.metrics import KINDS
+from reasoner.serving.offered import Offered
 from reasoner.serving.requests import read_chat
-from reasoner.serving.service import Offered, Service
+from reasoner.serving.service import Service
 from reasoner.serving.traces import RecentTraces
 from reasoner.solution import Solution
 from reasoner.trace.events import Began, Ended, Event

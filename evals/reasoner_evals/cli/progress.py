@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from reasoner.cli.progress import Display
+from reasoner.cli.progress import Display, clock, is_milestone
 from reasoner.cli.terminal import printable
 from reasoner.specs import Spec
 from reasoner_evals.calibration.alarms import Watch
@@ -83,7 +83,7 @@ class Tally:
             "accuracy": shown_accuracy(self.accuracy),
             "tok/q": f"{self.tokens / self.done:,.0f}" if self.done else "",
             "q/s": "" if rate is None else f"{rate:.3g}",
-            "ETA": _clock((self.total - self.done) / rate) if rate and self.ended is None else "",
+            "ETA": clock((self.total - self.done) / rate) if rate and self.ended is None else "",
             "errors": str(self.errors) if self.errors else "",
         }
 
@@ -110,7 +110,7 @@ class EvalProgress(Display):
         """A question of an arm is finished, now or in an earlier session."""
         tally = self.tallies[arm.name]
         tally.add(record, outcome)
-        if not self.live and tally.earlier < tally.done < tally.total and _is_milestone(tally.done, tally.total):
+        if not self.live and tally.earlier < tally.done < tally.total and is_milestone(tally.done, tally.total):
             self.tell(f"{arm.name}: {_line(tally, self.clock())}")
 
     def arm_finished(self, arm: Arm) -> None:
@@ -147,7 +147,7 @@ class EvalProgress(Display):
             f"{sum(tally.done for tally in tallies)}/{sum(tally.total for tally in tallies)} questions",
         ]
         parts += [f"{left_out} more rows"] if left_out else []
-        return " · ".join([*parts, _clock(now - self._since)])
+        return " · ".join([*parts, clock(now - self._since)])
 
 
 def table(rows: Sequence[dict[str, str]], hidden: Collection[str], columns: int) -> "Table":
@@ -179,12 +179,6 @@ def shown_accuracy(accuracy: tuple[float, float, float] | None) -> str:
     return f"{share:.1f} % ({low:.0f}-{high:.0f})"
 
 
-def _is_milestone(done: int, total: int) -> bool:
-    """Whether to print a line: at doublings first, then at each tenth, but at least 8 questions apart."""
-    step = max(-(-total // 10), 8)
-    return done % step == 0 or (done < step and done.bit_count() == 1)
-
-
 def _line(tally: Tally, now: float) -> str:
     cells = tally.cells(now)
     parts = [f"{tally.done} of {tally.total}"]
@@ -194,9 +188,3 @@ def _line(tally: Tally, now: float) -> str:
     parts += [f"{cells['ETA']} left"] if cells["ETA"] and tally.done < tally.total else []
     parts += [f"{tally.errors} error{'s' if tally.errors > 1 else ''}"] if tally.errors else []
     return " · ".join(parts)
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

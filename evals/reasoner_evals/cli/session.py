@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reasoner.cli import interrupts
-from reasoner.cli.exits import ANSWERED, ENGINE, OTHER, USAGE, code_of, error_line
+from reasoner.cli.exits import ANSWERED, ENGINE, OTHER, USAGE, code_of_run, error_line
 from reasoner.cli.progress import started
 from reasoner.cli.terminal import OutputLost, ReaderLeft, Terminal, engine_log, own_streams
-from reasoner.errors import ReasonerError, TraceError
+from reasoner.errors import ReasonerError
 from reasoner.registry import build
 from reasoner_evals.cli.progress import EvalProgress, Tally, shown_accuracy
 from reasoner_evals.cli.setup import RunSetup
@@ -55,9 +55,7 @@ class Session:
                 for line in error.diff if isinstance(error, Drifted) else ():
                     terminal.say(line)
                 terminal.say(error_line(error))
-                # A full disk is no usage error.
-                full = isinstance(error, TraceError) and isinstance(error.__cause__, OSError)
-                code = OTHER if full else code_of(error)
+                code = code_of_run(error)
             if code != USAGE and self.folder.manifest.exists():
                 terminal.say(f"finished questions are kept; continue with: reasoner eval --resume {self.folder.path}")
             if code == ENGINE:

@@ -1,17 +1,15 @@
 """The folder of a run: its files, its lock, and writing a file as a whole."""
 
-import fcntl
 import os
 import shutil
-import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
 from reasoner.errors import TraceError, UsageError
 from reasoner.system.files import replacing, sync
 from reasoner.trace.grades import GRADES, TRACE
+from reasoner.trace.locks import acquire
 
 
 class ArmFolder:
@@ -56,7 +54,7 @@ def writing(folder: RunFolder, *, fresh: bool) -> Iterator[None]:
     """
     created = fresh and _create(folder)
     try:
-        lock = _acquire(folder)
+        lock = acquire(folder.lock, folder.path)
         try:
             yield
         finally:
@@ -89,7 +87,7 @@ def appearing(path: Path) -> Iterator[RunFolder]:
     except OSError as error:
         raise TraceError(f"cannot read the folder {path}: {error.strerror}") from error
     make_folder(partial.path, exist_ok=True)
-    lock = _acquire(partial)
+    lock = acquire(partial.lock, partial.path)
     try:
         for entry in partial.path.iterdir():
             if entry != partial.lock:
@@ -149,25 +147,3 @@ def _create(folder: RunFolder) -> bool:
             "folder"
         )
     return False
-
-
-def _acquire(folder: RunFolder) -> IO[str]:
-    """The lock file, which names its holder; the lock is held until it is closed."""
-    try:
-        file = folder.lock.open("a+", encoding="utf-8")
-    except OSError as error:
-        raise TraceError(f"cannot write {folder.lock}: {error.strerror}") from error
-    try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
-    except BlockingIOError:
-        file.close()
-        holder = folder.lock.read_text(encoding="utf-8", errors="replace").strip() or "another process"
-        raise UsageError(f"{folder.path} is being written by {holder}: wait until that has ended") from None
-    except OSError as error:
-        with suppress(OSError):
-            file.close()
-        raise TraceError(f"cannot lock {folder.lock}: {error.strerror}") from error
-    return file

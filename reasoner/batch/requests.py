@@ -1,0 +1,245 @@
+"""Answers a batch in OpenAI's format: each line is a request with a strategy of its own."""
+
+import asyncio
+import hashlib
+import json
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from reasoner.batch.lines import COST, Answered, Known, Line, Outcome
+from reasoner.batch.state import Progressed
+from reasoner.budget import Cost, Ledger, Prices
+from reasoner.errors import EngineError, UsageError
+from reasoner.execution.ids import IdSet
+from reasoner.execution.inputs import open_input
+from reasoner.execution.launching import cancel_all
+from reasoner.execution.seeds import derive_seed
+from reasoner.execution.session import Session
+from reasoner.serving.choice import Job, Offer, choose
+from reasoner.serving.errors import ApiError, api_error, valid_text
+from reasoner.serving.replies import chat_completion, text_completion, vendor_object
+from reasoner.serving.requests import ChatRequest, CompletionRequest, read_chat, read_completion, read_response
+from reasoner.serving.responses import response_object
+from reasoner.solution import Solution
+from reasoner.system.tables import Located
+from reasoner.trace.events import Event, Sink, tee
+from reasoner.trace.history import EMPTY
+
+FIELDS: Final = ("custom_id", "method", "url", "body")
+URLS: Final = ("/v1/chat/completions", "/v1/completions", "/v1/responses")
+Result = tuple[Job, Solution]
+
+
+def is_request(values: object) -> bool:
+    """Whether a row is a line of OpenAI's batch format."""
+    return isinstance(values, dict) and all(name in values for name in FIELDS)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestLine:
+    """One line of the input; `error` says what is wrong with it."""
+
+    custom_id: str
+    url: str = ""
+    body: bytes = field(default=b"", repr=False)
+    error: str = ""
+
+
+def read_requests(rows: Iterator[Located]) -> Iterator[RequestLine]:
+    """The requests of the rows. Raises UsageError: the input cannot be read further."""
+    seen = IdSet()
+    for number, (where, values) in enumerate(rows, 1):
+        try:
+            if isinstance(values, UsageError):
+                raise values
+            line = _request(where, values)
+            if not seen.add(line.custom_id):
+                problem = f"the custom_id {line.custom_id!r:.80} is also that of an earlier line: give each its own"
+                raise UsageError(f"{where}: {problem}")
+            yield line
+        except UsageError as error:
+            yield RequestLine(f"line {number}", error=str(error))
+
+
+def _request(where: str, values: Mapping[str, Any]) -> RequestLine:
+    if missing := [name for name in FIELDS if name not in values]:
+        raise UsageError(f"{where} has no {missing[0]}: a line of OpenAI's batch format has {', '.join(FIELDS)}")
+    custom_id, method, url, body = (values[name] for name in FIELDS)
+    if not isinstance(custom_id, str) or not 0 < len(custom_id) <= 512 or valid_text(custom_id) != custom_id:
+        raise UsageError(f"{where}: custom_id must be a text of 1 to 512 characters (got {custom_id!r:.40})")
+    if method != "POST" or url not in URLS:
+        raise UsageError(
+            f"{where}: method must be POST and url one of {', '.join(URLS)} (got {method!r:.20} {url!r:.60})"
+        )
+    if not isinstance(body, dict):
+        raise UsageError(f"{where}: body must be an object (got {type(body).__name__})")
+    return RequestLine(custom_id, url, json.dumps(body).encode())
+
+
+@dataclass(slots=True)
+class Requests:
+    """The requests of a batch on one session; `ledger` bounds all of them together."""
+
+    session: Session
+    offer: Offer
+    ledger: Ledger
+    done: Progressed
+    trace: Sink | None
+    seed: int
+    prices: Prices | None = None
+
+    async def answer(self, lines: Iterator[RequestLine], *, concurrency: int) -> AsyncGenerator[Answered, None]:
+        """The lines of the output, as the requests end, at most `concurrency` at once. Raises what the input raises."""
+        progress: asyncio.Queue[asyncio.Task[Answered] | None] = asyncio.Queue()
+        new = (line for line in lines if not self.done.has(line.custom_id, 0))
+        source, tasks, count = open_input(new, lambda: progress.put_nowait(None)), set[asyncio.Task[Answered]](), 0
+        try:
+            while True:
+                source.allow(count - len(tasks) + concurrency)
+                while len(tasks) < concurrency and (line := source.take()) is not None:
+                    task = asyncio.ensure_future(self._answer(line))
+                    task.add_done_callback(progress.put_nowait)
+                    tasks.add(task)
+                    count += 1
+                if source.over and not tasks:
+                    break
+                if ended := await progress.get():
+                    tasks.remove(ended)
+                    yield ended.result()
+        finally:
+            source.close()
+            await cancel_all(tasks)
+        if source.failure:
+            raise source.failure
+
+    async def _answer(self, line: RequestLine) -> Answered:
+        """The reply of one request, or its error."""
+        results: list[Result] = []
+        try:
+            if line.error:
+                raise ApiError(400, line.error)
+            request, reply = _READERS[line.url](line.body)
+            seed = derive_seed(self.seed, line.custom_id, "", 0) if request.seed is None else request.seed
+            jobs = choose(request.model_copy(update={"seed": seed}), self.offer)
+            jobs = [_named(job, line.custom_id, index, len(jobs)) for index, job in enumerate(jobs)]
+            results.extend(await asyncio.gather(*map(self._solve, jobs)))
+            body = reply(results, f"batch-{_digest(line.custom_id)}", int(time.time()), self.prices)
+            return self._line(line, 200, body, results, "answered")
+        except (ApiError, UsageError) as failure:
+            error = api_error(failure)
+            engine = next((solution.error for _, solution in results if solution.error), None)
+            vendors = {"reasoner": vendor_object(*results[0], prices=self.prices)} if results else {}
+            outcome: Outcome = "unanswered" if error.code == "budget_exhausted" else "failed"
+            cause = engine or UsageError(error.message)
+            return self._line(line, error.status, {**error.document(), **vendors}, results, outcome, cause)
+
+    async def _solve(self, job: Job) -> Result:
+        events: list[Event] = []
+        solution = await self.session.solve(
+            job.question,
+            job.strategy,
+            verifier=job.verifier,
+            budget=job.budget,
+            stop=job.stop,
+            trace=tee(events.append, self.trace) if self.trace else events.append,
+            seed=job.seed,
+            ledger=self.ledger,
+            history=self.done.histories.get(job.question.id, EMPTY),
+        )
+        return job, replace(solution, events=tuple(events))
+
+    def _line(
+        self,
+        line: RequestLine,
+        status: int,
+        body: Line,
+        results: list[Result],
+        outcome: Outcome,
+        error: BaseException | None = None,
+    ) -> Answered:
+        digest = _digest(line.custom_id)
+        written = {
+            "id": f"batch_req_{digest}",
+            "custom_id": line.custom_id,
+            "response": {"status_code": status, "request_id": f"req_{digest}", "body": body},
+            "error": None,
+        }
+        cost = sum((solution.cost for _, solution in results), Cost())
+        ids = tuple(job.question.id for job, _ in results)
+        ended_by = "budget" if outcome == "unanswered" else "error" if error else ""
+        return Answered(written, ids, cost, outcome, error, ended_by)
+
+
+def _named(job: Job, custom_id: str, index: int, choices: int) -> Job:
+    return replace(job, question=replace(job.question, id=_id(custom_id, index, choices)))
+
+
+def _id(custom_id: str, index: int, choices: int) -> str:
+    return custom_id if choices == 1 else f"{custom_id}#{index}"
+
+
+def _digest(custom_id: str) -> str:
+    return hashlib.blake2b(custom_id.encode(), digest_size=12).hexdigest()
+
+
+def known_reply(line: Line) -> Known:
+    """What a line of the output says. Raises KeyError, TypeError or ValueError: it is none."""
+    custom_id, response = str(line["custom_id"]), line["response"]
+    body = response["body"]
+    choices = body.get("choices") or []
+    vendors = [each["reasoner"] for each in choices if "reasoner" in each] or [body.get("reasoner") or {"cost": {}}]
+    costs = [{name: value for name, value in vendor["cost"].items() if name in COST} for vendor in vendors]
+    ids = (custom_id, *(_id(custom_id, index, len(choices)) for index in range(len(choices))))
+    exhausted = response["status_code"] == 429
+    outcome: Outcome = "answered" if response["status_code"] == 200 else "unanswered" if exhausted else "failed"
+    return Known(ids, 0, sum((Cost(**cost) for cost in costs), Cost()), outcome, "budget" if exhausted else "")
+
+
+Reply = Callable[[list[Result], str, int, Prices | None], Line]
+
+
+def _read_chat(body: bytes) -> tuple[ChatRequest, Reply]:
+    return _whole(read_chat(body)), lambda results, name, created, prices: chat_completion(
+        _with_text(results), id=name, created=created, prices=prices
+    )
+
+
+def _read_completion(body: bytes) -> tuple[CompletionRequest, Reply]:
+    return _whole(read_completion(body)), lambda results, name, created, prices: text_completion(
+        _with_text(results), id=name, created=created, prices=prices
+    )
+
+
+def _read_response(body: bytes) -> tuple[ChatRequest, Reply]:
+    request = read_response(body)
+    return _whole(request.chat), lambda results, name, created, prices: response_object(
+        request, _with_text(results)[0], id=name, created=created, prices=prices
+    )
+
+
+_READERS: Final[Mapping[str, Callable[[bytes], tuple[ChatRequest | CompletionRequest, Reply]]]] = dict(
+    zip(URLS, (_read_chat, _read_completion, _read_response), strict=True)
+)
+
+
+def _whole(request: Any) -> Any:
+    """The request, unless it asks for a stream."""
+    if request.stream:
+        raise ApiError(400, "stream has no effect in a batch: leave it out", param="stream")
+    return request
+
+
+def _with_text(results: list[Result]) -> list[Result]:
+    """The results, if each has a text.
+
+    Raises:
+        ApiError: the budget ended one before it had any.
+    """
+    for _, solution in results:
+        if solution.ended_by == "budget" and not solution.text and not solution.error:
+            raise ApiError(429, solution.reason, type="insufficient_quota", code="budget_exhausted")
+        if isinstance(solution.error, EngineError) and not solution.text:
+            raise ApiError(503, str(solution.error), type="server_error", code="engine_error")
+    return results

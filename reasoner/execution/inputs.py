@@ -1,0 +1,166 @@
+"""The input of a run: a collection, an iterator or an async iterator, taken as far as there is room for questions."""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import AsyncIterable, Callable, Collection, Iterable
+from contextlib import suppress
+from contextvars import copy_context
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Input(Protocol[T_co]):
+    """What a run takes its questions from."""
+
+    over: bool
+    """Whether the last one was taken."""
+    failure: BaseException | None
+    """What ended the input, if that was an error."""
+
+    def take(self) -> T_co | None:
+        """The next one; None if it is not there yet, or if the input is `over`."""
+
+    def allow(self, count: int) -> None:
+        """Let so many be taken in all, since the start."""
+
+    def close(self) -> None:
+        """Take no more."""
+
+
+def open_input(source: Iterable[T] | AsyncIterable[T], arrived: Callable[[], None]) -> Input[T]:
+    """The input of a running event loop; `arrived` is called there when `take` may return something new.
+
+    A collection is there already. Another iterable is advanced in a thread of its own, as it may wait: for a network,
+    for a person who types. An async iterable is advanced on the event loop.
+    """
+    if isinstance(source, Collection):
+        return _Collected(source)
+    return _InTask(source, arrived) if isinstance(source, AsyncIterable) else _InThread(source, arrived)
+
+
+class _Collected(Input[T]):
+    def __init__(self, source: Iterable[T]) -> None:
+        self._source = iter(source)
+        self.over = False
+        self.failure = None
+
+    def take(self) -> T | None:
+        for taken in self._source:
+            return taken
+        self.over = True
+        return None
+
+    def allow(self, count: int) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class _Awaited(Input[T]):
+    """An input that is advanced beside the run."""
+
+    def __init__(self, arrived: Callable[[], None]) -> None:
+        self.over = False
+        self._arrived = arrived
+        self._ready: deque[T] = deque()
+        self._ended = False
+        self.failure: BaseException | None = None
+
+    def take(self) -> T | None:
+        if self._ready:
+            return self._ready.popleft()
+        self.over = self._ended
+        return None
+
+    def _put(self, taken: T) -> None:
+        self._ready.append(taken)
+        self._arrived()
+
+    def _end(self, failure: BaseException | None) -> None:
+        self._ended, self.failure = True, failure
+        self._arrived()
+
+
+class _InTask(_Awaited[T]):
+    def __init__(self, source: AsyncIterable[T], arrived: Callable[[], None]) -> None:
+        super().__init__(arrived)
+        self._allowed = 0
+        self._more = asyncio.Event()
+        self._task = asyncio.ensure_future(self._run(source))
+
+    async def _run(self, source: AsyncIterable[T]) -> None:
+        failure: BaseException | None = None
+        count = 0
+        try:
+            await self._until_allowed(count)
+            async for taken in source:
+                self._put(taken)
+                count += 1
+                await self._until_allowed(count)
+        except Exception as error:
+            failure = error
+        self._end(failure)
+
+    async def _until_allowed(self, count: int) -> None:
+        while count >= self._allowed:
+            self._more.clear()
+            await self._more.wait()
+
+    def allow(self, count: int) -> None:
+        self._allowed = count
+        self._more.set()
+
+    def close(self) -> None:
+        self._task.cancel()
+
+
+class _InThread(_Awaited[T]):
+    def __init__(self, source: Iterable[T], arrived: Callable[[], None]) -> None:
+        super().__init__(arrived)
+        self._allowed = 0
+        self._closed = False
+        self._changed = threading.Condition()
+        self._loop = asyncio.get_running_loop()
+        # What the input waits for may never come: the thread does not keep the process.
+        threading.Thread(target=copy_context().run, args=(self._run, source), name="input", daemon=True).start()
+
+    def _run(self, source: Iterable[T]) -> None:
+        failure: BaseException | None = None
+        count = 0
+        try:
+            iterator = iter(source)
+            while self._may_take(count):
+                try:
+                    taken = next(iterator)
+                except StopIteration:
+                    break
+                count += 1
+                self._tell(self._put, taken)
+        except BaseException as error:
+            failure = error
+        self._tell(self._end, failure)
+
+    def _may_take(self, count: int) -> bool:
+        with self._changed:
+            self._changed.wait_for(lambda: count < self._allowed or self._closed)
+        return not self._closed
+
+    def _tell(self, call: Callable[..., None], value: object) -> None:
+        # The loop may end at any moment.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(call, value)
+
+    def allow(self, count: int) -> None:
+        if count > self._allowed:
+            with self._changed:
+                self._allowed = count
+                self._changed.notify()
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify()

@@ -1,0 +1,207 @@
+"""Reads the rows of a JSONL, JSON, CSV, parquet or Arrow file one by one, each with its location, such as `q.jsonl:17`.
+
+A line that is no row is reported in its place, so that whoever reads the rows decides whether to continue.
+"""
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, Final, NoReturn, cast
+
+from reasoner.errors import UsageError
+
+Values = dict[str, Any]
+Located = tuple[str, Values | UsageError]
+"""Where a row is, and its values by column or what is wrong with it."""
+Reader = Callable[[str, BinaryIO, int | None], Iterator[Located]]
+"""Reads an open file of this name, of at most so many bytes, unpacked. Raises UsageError where it cannot go on."""
+MAX_LINE: Final = 1 << 26
+"""Bytes of one line or cell."""
+BATCH: Final = 256
+"""Rows of a parquet file that are unpacked at once."""
+
+
+def reader_of(path: Path) -> Reader:
+    """The reader of a file, by its suffix; a `.txt` is read as JSONL.
+
+    Raises:
+        UsageError: it has another suffix.
+    """
+    kind = Path(path.name.lower().removesuffix(".gz")).suffix
+    if kind not in _READERS:
+        listed = ".jsonl, .json, .csv, .parquet or .arrow"
+        raise UsageError(f"{path} is not a file of rows: its name must end in {listed}, or one of these and .gz")
+    return _READERS[kind]
+
+
+@contextmanager
+def open_table(path: Path) -> Iterator[tuple[str, Reader, BinaryIO]]:
+    """The name of a file, its reader, and the file, unpacked where its name ends in `.gz`.
+
+    Raises:
+        UsageError: as `reader_of`.
+        OSError: it cannot be opened.
+    """
+    reader = reader_of(path)
+    with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
+        yield path.name, reader, cast("BinaryIO", file)
+
+
+def count_rows(path: Path) -> int:
+    """How many rows a file has.
+
+    Raises:
+        UsageError: it cannot be read at all.
+        OSError: likewise.
+    """
+    with open_table(path) as (name, reader, file):
+        if reader is read_jsonl:
+            return sum(1 for line in file if line.strip())
+        if reader is _parquet and file.seekable():
+            from pyarrow import ArrowException, parquet
+
+            try:
+                return int(parquet.ParquetFile(file).metadata.num_rows)
+            except ArrowException as error:
+                raise UsageError(f"{name} is not a readable parquet file: {first_line(error)}") from None
+        return sum(1 for _ in reader(name, file, None))
+
+
+def _row(location: str, values: object) -> Located:
+    if not isinstance(values, dict):
+        return location, UsageError(f"{location} is not a row: write an object with a value for each column")
+    return location, values
+
+
+def _lines(name: str, file: BinaryIO, limit: int | None) -> Iterator[tuple[str, bytes]]:
+    """Each line with its location."""
+    size = number = 0
+    while line := file.readline(MAX_LINE + 1):
+        number, size = number + 1, size + len(line)
+        if len(line) > MAX_LINE or (limit is not None and size > limit):
+            raise _too_large(name, limit)
+        yield f"{name}:{number}", line
+
+
+def _whole(name: str, file: BinaryIO, limit: int | None) -> bytes:
+    content = file.read(-1 if limit is None else limit + 1)
+    if limit is not None and len(content) > limit:
+        raise _too_large(name, limit)
+    return content
+
+
+def _decoded(location: str, content: bytes) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{location} is not UTF-8: byte {error.start} is 0x{content[error.start]:02x}") from None
+
+
+def read_jsonl(name: str, file: BinaryIO, limit: int | None = None) -> Iterator[Located]:
+    """The rows of a JSONL file: a `Reader`."""
+    for location, line in _lines(name, file, limit):
+        if line.strip():
+            try:
+                yield _row(location, _parsed(location, _decoded(location, line).rstrip("\r\n")))
+            except UsageError as error:
+                yield location, error
+
+
+def _json(name: str, file: BinaryIO, limit: int | None) -> Iterator[Located]:
+    content = _parsed(name, _decoded(name, _whole(name, file, limit)))
+    if not isinstance(content, list):
+        raise UsageError(f"{name} is not a list: write a list of objects, or one object per line in a .jsonl")
+    for number, values in enumerate(content, 1):
+        yield _row(f"{name}, item {number}", values)
+
+
+def _csv(name: str, file: BinaryIO, limit: int | None) -> Iterator[Located]:
+    csv.field_size_limit(MAX_LINE)
+    lines = (_decoded(location, line) for location, line in _lines(name, file, limit))
+    reader = csv.DictReader(lines, strict=True, restval=None)
+    start = 2
+    try:
+        for values in reader:
+            location, start = f"{name}:{start}", reader.line_num + 1
+            if None in values:
+                problem = "has more fields than the header has columns: quote commas"
+                yield location, UsageError(f"{location} {problem}")
+            else:
+                yield location, dict(values)
+    except csv.Error as error:
+        raise UsageError(f"{name}:{start} is not CSV: {error}") from None
+
+
+def _parquet(name: str, file: BinaryIO, limit: int | None) -> Iterator[Located]:
+    from pyarrow import ArrowException, parquet
+
+    try:
+        table = parquet.ParquetFile(file if file.seekable() else io.BytesIO(_whole(name, file, limit)))
+        size = sum(table.metadata.row_group(group).total_byte_size for group in range(table.num_row_groups))
+        if limit is not None and size > limit:
+            raise _too_large(name, limit)
+        yield from _batches(name, table.iter_batches(batch_size=BATCH))
+    except (ArrowException, ValueError, OSError) as error:
+        raise UsageError(f"{name} is not a readable parquet file: {first_line(error)}") from None
+
+
+def _arrow(name: str, file: BinaryIO, _limit: int | None) -> Iterator[Located]:
+    from pyarrow import ArrowException, ipc
+
+    try:
+        if file.read(6) == b"ARROW1":
+            table = ipc.open_file(file)
+            batches = (table.get_batch(index) for index in range(table.num_record_batches))
+        else:
+            file.seek(0)
+            batches = iter(ipc.open_stream(file))
+        yield from _batches(name, batches)
+    except (ArrowException, ValueError, OSError) as error:
+        raise UsageError(f"{name} is not a readable Arrow file: {first_line(error)}") from None
+
+
+def _batches(name: str, batches: Iterator[Any]) -> Iterator[Located]:
+    number = 0
+    for batch in batches:
+        for values in batch.to_pylist():
+            number += 1
+            yield f"{name}, row {number}", values
+
+
+_READERS: Final[Mapping[str, Reader]] = {
+    ".jsonl": read_jsonl,
+    ".txt": read_jsonl,
+    ".json": _json,
+    ".csv": _csv,
+    ".parquet": _parquet,
+    ".arrow": _arrow,
+    ".feather": _arrow,
+}
+
+
+def _parsed(location: str, text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        line = f" in line {error.lineno}" if error.lineno > 1 else ""
+        raise UsageError(f"{location} is not JSON: {error.msg.lower()}{line}, column {error.colno}") from None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{location} is not readable JSON: {first_line(error)}") from None
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a number")
+
+
+def _too_large(name: str, limit: int | None) -> UsageError:
+    whole = f"{limit >> 20:,} MiB unpacked and " if limit else ""
+    return UsageError(f"{name} is too large: the limits are {whole}{MAX_LINE >> 20} MiB per line")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error of a library."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,61 @@
+"""The trace of unfinished questions: what it keeps, and how little."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasoner import solve_many_sync
+from reasoner.batch.state import WorkTrace
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.execution.ids import IdSet
+from reasoner.trace.events import Ended, Event
+from reasoner.trace.history import read_histories
+from reasoner_strategies import SelfConsistency
+from tests.helpers import number_question, varied
+
+
+def events_of(count: int) -> list[Event]:
+    events: list[Event] = []
+    questions = [number_question(f"q{index}") for index in range(count)]
+    solve_many_sync(questions, SelfConsistency(3), ScriptedEngine(varied), concurrency=3, trace=events.append)
+    return events
+
+
+EVENTS = events_of(12)
+
+
+@given(segment=st.integers(1, 20_000), cut=st.integers(0, len(EVENTS)), finished=st.booleans())
+def test_what_is_not_finished_is_read_back_and_files_go_with_their_questions(
+    segment: int, cut: int, finished: bool, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder, done = tmp_path_factory.mktemp("state"), IdSet()
+    trace = WorkTrace(folder, segment=segment)
+    for event in EVENTS[:cut]:
+        trace(event)
+        if finished and isinstance(event, Ended):
+            trace.finish((event.question_id,))
+            done.add(event.question_id)
+    trace.close()
+    expected = read_histories(
+        event for event in EVENTS[:cut] if event.question_id not in done and not isinstance(event, Ended)
+    )
+    histories = WorkTrace(folder, segment=segment).read(done)
+    assert histories.keys() == expected.keys()
+    assert [history.spent for history in histories.values()] == [history.spent for history in expected.values()]
+    if finished and cut == len(EVENTS):
+        assert list(folder.iterdir()) == []
+
+
+def test_a_trace_takes_no_more_room_than_the_questions_that_are_open(tmp_path: Path) -> None:
+    trace, largest = WorkTrace(tmp_path, segment=4000), 0
+    for round_ in range(20):
+        for event in EVENTS:
+            trace(event.model_copy(update={"question_id": f"{round_}-{event.question_id}"}))
+            if isinstance(event, Ended):
+                trace.finish((f"{round_}-{event.question_id}",))
+        largest = max(largest, sum(path.stat().st_size for path in tmp_path.iterdir()))
+    trace.close()
+    # Three are open at once.
+    assert largest < 3 * 4000

@@ -1,0 +1,124 @@
+"""`reasoner batch` as a process: killed at any moment, interrupted, and between two pipes."""
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reasoner.trace.locks import acquire
+from tests.cli.command import GatedServer, Run, finish, start
+
+COUNT = 30
+COMMAND = ("batch", "q.jsonl", "-e", "simulated", "-n", "6", "--concurrency", "4")
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_bytes().splitlines() if line.endswith(b"}")]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, with the questions."""
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(json.dumps({"question": f"What is {index} + 4?"}) + "\n" for index in range(COUNT))
+    (tmp_path / "q.jsonl").write_text(rows)
+    return tmp_path
+
+
+def killed_after(process: "subprocess.Popen[str]", answers: Path, count: int) -> None:
+    """Kill the process once so many answers are there."""
+    while process.poll() is None:
+        if answers.exists() and answers.read_bytes().count(b"\n") >= count:
+            os.kill(process.pid, signal.SIGKILL)
+            break
+    process.wait()
+
+
+def test_a_batch_that_is_killed_twice_gives_the_answers_of_one_that_is_not(folder: Path, run: Run) -> None:
+    answers = folder / "a.jsonl"
+    for count in (5, 20):
+        killed_after(start(*COMMAND, "-o", "a.jsonl", cwd=folder), answers, count)
+    assert (folder / "a.jsonl.state").exists()
+    before = lines(answers)
+    assert run(*COMMAND, "-o", "a.jsonl").code == 0
+    assert not (folder / "a.jsonl.state").exists()
+    assert lines(answers)[: len(before)] == before
+    whole = [json.loads(line) for line in run(*COMMAND).out.splitlines()]
+    course = ("id", "answer", "text", "samples", "tokens", "share")
+    assert sorted([row[name] for name in course] for row in lines(answers)) == sorted(
+        [row[name] for name in course] for row in whole
+    )
+
+
+def test_a_killed_batch_keeps_its_budget_and_makes_its_table_at_the_end(folder: Path, run: Run) -> None:
+    from pyarrow import parquet
+
+    command = (*COMMAND, "-b", f"tokens={COUNT * 400}", "-o", "a.parquet")
+    killed_after(start(*command, cwd=folder), folder / "a.parquet.state/answers.jsonl", 9)
+    assert not (folder / "a.parquet").exists()
+    assert run(*command).code == 0
+    rows = parquet.read_table(folder / "a.parquet").to_pylist()
+    assert sorted(row["row"] for row in rows) == list(range(1, COUNT + 1))
+    # A question that was cut off continues where it was, so each cost is counted once.
+    assert sum(row["tokens"] for row in rows) <= COUNT * 400
+
+
+def test_an_interrupt_ends_it_in_a_line_and_the_same_command_continues(folder: Path, run: Run) -> None:
+    with GatedServer(free=3) as server:
+        arguments = (
+            "batch",
+            "q.jsonl",
+            "-s",
+            "single",
+            "--base-url",
+            server.url,
+            "-o",
+            "a.jsonl",
+            "--concurrency",
+            "2",
+        )
+        process = start(*arguments, cwd=folder)
+        while (folder / "a.jsonl").read_bytes().count(b"\n") < 3 if (folder / "a.jsonl").exists() else True:
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        ended = finish(process)
+        assert (ended.code, ended.out) == (130, "")
+        assert ended.err.splitlines()[-2].startswith("interrupted after 3 of 30 rows")
+        assert ended.err.splitlines()[-1] == "the answers so far are in a.jsonl; the same command continues"
+        server.let(100)
+        assert run(*arguments).code == 0
+    assert sorted(row["row"] for row in lines(folder / "a.jsonl")) == list(range(1, COUNT + 1))
+
+
+def test_two_batches_never_write_the_same_answers(folder: Path, run: Run) -> None:
+    (folder / "a.jsonl.state").mkdir()
+    with acquire(folder / "a.jsonl.state/.lock", folder / "a.jsonl"):
+        second = run(*COMMAND, "-o", "a.jsonl")
+    assert second.code == 2
+    assert f"a.jsonl is being written by process {os.getpid()}" in second.error
+
+
+def test_each_line_of_a_pipe_is_answered_before_the_next_one_comes() -> None:
+    process = start("batch", "-", "-e", "simulated", "-s", "single", "-q", stdin=subprocess.PIPE)
+    assert process.stdin
+    assert process.stdout
+    for number in (1, 2, 3):
+        process.stdin.write(json.dumps({"question": f"What is {number} + 4?"}) + "\n")
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["row"] == number
+    process.stdin.close()
+    process.stdin = None
+    assert finish(process) == (0, "", "")
+
+
+def test_a_reader_that_leaves_is_no_error(folder: Path) -> None:
+    process = start(*COMMAND, "-q", cwd=folder)
+    assert process.stdout
+    process.stdout.readline()
+    process.stdout.close()
+    process.stdout = None
+    assert finish(process) == (0, "", "")

@@ -1,0 +1,319 @@
+"""Inputs without end: what a run takes from them, when it waits for them, and how one budget is divided over them."""
+
+import asyncio
+import gc
+import random
+import threading
+import tracemalloc
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasoner import Budget, Question, Solution, solve_each, solve_many_sync
+from reasoner.engine import SampleRequest
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.engines.simulated import SimulatedEngine
+from reasoner.errors import UsageError
+from reasoner.execution.allocation import Allocation
+from reasoner.execution.ids import IdSet
+from reasoner.trace.events import Began, Ended, Event
+from reasoner.trace.record import Work
+from reasoner.types import SamplingParams
+from reasoner_strategies import SelfConsistency, Single
+from tests.helpers import DEADLINE, course, jumbled, number_question, says, varied
+from tests.sweeps import widths
+
+SHORT = SamplingParams(max_tokens=40)
+VOTE = SelfConsistency(16, SHORT)
+USEFUL = 5 + 16
+"""Tokens of a useful first sample: the prompt's and the least that a sample is clamped to."""
+
+
+def asked(count: int) -> Iterator[Question]:
+    return (number_question(f"q{index}") for index in range(count))
+
+
+async def asked_later(count: int) -> AsyncIterator[Question]:
+    for question in asked(count):
+        await asyncio.sleep(0)
+        yield question
+
+
+def mixed(request: SampleRequest) -> str:
+    """Every second question has one answer, the others two that are nearly as frequent."""
+    share = 1.0 if int(request.question_id[1:]) % 2 else 0.55
+    return f"The answer is {7 if random.Random(request.seed).random() < share else 8}"
+
+
+def within(seconds: float, work: Any) -> Any:
+    async def limited() -> Any:
+        return await asyncio.wait_for(work, seconds)
+
+    return asyncio.run(limited())
+
+
+# What is taken, and when
+
+
+@pytest.mark.parametrize("source", [asked, asked_later])
+def test_an_iterator_gives_the_same_results_as_a_list(source: Any) -> None:
+    expected = solve_many_sync([*asked(40)], VOTE, ScriptedEngine(varied), seed=3)
+    streamed = solve_many_sync(source(40), VOTE, ScriptedEngine(varied, pause=jumbled(4)), concurrency=7, seed=3)
+    assert [course(solution)[:3] for solution in streamed] == [course(solution)[:3] for solution in expected]
+
+
+def test_an_async_input_without_end_is_taken_as_far_as_there_is_room() -> None:
+    taken = 0
+
+    async def endless() -> AsyncIterator[Question]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield number_question(f"q{taken}")
+
+    async def test() -> None:
+        stream = solve_each(endless(), Single(), ScriptedEngine(says("7")), concurrency=5)
+        async with aclosing(stream):
+            ended = 0
+            async for _ in stream:
+                ended += 1
+                if ended == 20:
+                    return
+
+    within(20 * DEADLINE, test())
+    assert taken <= 20 + 5
+
+
+@pytest.mark.parametrize("budget", [None, Budget(tokens=10_000)])
+def test_what_is_open_is_answered_while_the_input_waits(budget: Budget | None) -> None:
+    """The second question comes only after the first is answered, as where a person types them."""
+    answered = threading.Event()
+
+    def typed() -> Iterator[Question]:
+        yield number_question("q0")
+        assert answered.wait(20 * DEADLINE)
+        yield number_question("q1")
+
+    async def test() -> list[str]:
+        ids = []
+        stream = solve_each(typed(), VOTE, ScriptedEngine(varied), budget=budget)
+        async with aclosing(stream):
+            async for _, solution in stream:
+                ids.append(solution.question_id)
+                answered.set()
+        return ids
+
+    assert within(20 * DEADLINE, test()) == ["q0", "q1"]
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_the_error_of_an_input_is_raised_when_the_questions_before_it_are_answered(later: bool) -> None:
+    def broken() -> Iterator[Question]:
+        yield from asked(3)
+        raise UsageError("line 4 is damaged")
+
+    async def broken_later() -> AsyncIterator[Question]:
+        for question in broken():
+            yield question
+
+    async def test() -> None:
+        stream = solve_each(broken_later() if later else broken(), VOTE, ScriptedEngine(varied))
+        async with aclosing(stream):
+            async for _, solution in stream:
+                answered.append(solution.question_id)
+
+    answered: list[str] = []
+    with pytest.raises(UsageError, match="line 4 is damaged"):
+        within(20 * DEADLINE, test())
+    assert sorted(answered) == ["q0", "q1", "q2"]
+
+
+def test_an_input_that_is_left_early_is_taken_no_further() -> None:
+    closed = threading.Event()
+
+    def watched() -> Iterator[Question]:
+        try:
+            yield from asked(1000)
+        finally:
+            closed.set()
+
+    async def test() -> None:
+        stream = solve_each(watched(), Single(), ScriptedEngine(says("7")), concurrency=2)
+        async with aclosing(stream):
+            async for _ in stream:
+                return
+
+    within(20 * DEADLINE, test())
+    assert closed.wait(20 * DEADLINE)
+
+
+def test_an_empty_input_has_no_solutions() -> None:
+    assert solve_many_sync(iter(()), Single(), ScriptedEngine(says("7")), budget="tokens=100") == []
+
+
+# How many are open
+
+
+def test_no_more_are_open_than_fill_the_engine_which_stays_full() -> None:
+    """Where each question draws many samples few are open, and where it draws one, many."""
+
+    def open_at_once(samples: int) -> tuple[int, int]:
+        events, open_now, maximum, in_flight, busiest = list[Event](), 0, 0, 0, 0
+
+        def sink(event: Event) -> None:
+            nonlocal open_now, maximum
+            open_now += isinstance(event, Began) - isinstance(event, Ended)
+            maximum = max(maximum, open_now)
+            events.append(event)
+
+        async def pause(request: SampleRequest) -> None:
+            nonlocal in_flight, busiest
+            in_flight += 1
+            busiest = max(busiest, in_flight)
+            for _ in range(100):
+                await asyncio.sleep(0)
+            in_flight -= 1
+
+        engine = ScriptedEngine(says("7"), pause=pause, capacity=500)
+        strategy = SelfConsistency(samples, SamplingParams(max_tokens=20))
+        solve_many_sync(asked(80), strategy, engine, trace=sink)
+        return maximum, busiest
+
+    many, busy_many = open_at_once(1)
+    few, busy_few = open_at_once(16)
+    assert 3 * few <= many < 80
+    assert busy_few >= 0.8 * busy_many
+
+
+# One budget
+
+
+def run(questions: Iterable[Question] | AsyncIterator[Question], **options: Any) -> tuple[list[Solution], list[Event]]:
+    events: list[Event] = []
+    engine = options.pop("engine", None) or ScriptedEngine(mixed)
+    return solve_many_sync(questions, VOTE, engine, trace=events.append, **options), events
+
+
+@given(st.integers(1, 30), st.integers(1, 8), st.integers(2 * USEFUL, 150), st.integers(1, 16), st.integers(0, 5))
+def test_at_any_moment_what_is_kept_for_questions_to_come_is_not_spent(
+    count: int, window: int, share: int, abreast: int, seed: int
+) -> None:
+    """A share for each, but only half of it for those of the next window."""
+    engine = ScriptedEngine(mixed, pause=jumbled(seed))
+    solutions, events = run(
+        asked(count), engine=engine, budget=Budget(tokens=share * count), length=count, concurrency=window,
+        allocation=Allocation(abreast=abreast),
+    )  # fmt: skip
+    spent, to_come = 0, count
+    for event in events:
+        to_come -= isinstance(event, Began)
+        spent += event.cost.tokens if isinstance(event, Work) else 0
+        # A question is opened a little before it begins, and some are opened together.
+        unopened = max(0, to_come - min(window, abreast))
+        assert spent <= share * count - share // 2 * (unopened + max(0, unopened - window))
+    assert all(solution.answer and solution.error is None for solution in solutions)
+    assert sum(solution.cost.tokens for solution in solutions) <= share * count
+
+
+@given(st.integers(0, 40), st.integers(1, 8), st.integers(0, 3000), st.one_of(st.none(), st.integers(0, 60)))
+def test_a_budget_over_a_stream_is_never_exceeded_whatever_is_said_of_its_length(
+    count: int, window: int, tokens: int, length: int | None
+) -> None:
+    engine = ScriptedEngine(mixed, pause=jumbled(tokens, lost=0.05))
+    solutions, _ = run(asked(count), engine=engine, budget=Budget(tokens=tokens), length=length, concurrency=window)
+    assert len(solutions) == count
+    assert {solution.error for solution in solutions} <= {None}
+    assert sum(solution.cost.tokens for solution in solutions) <= tokens
+
+
+@pytest.mark.parametrize("samples", [0, 1, 9, 39, 40, 41, 79])
+def test_of_a_budget_of_samples_over_a_stream_of_known_length_each_question_has_one_first(samples: int) -> None:
+    solutions, _ = run(asked(40), budget=Budget(samples=samples), length=40, concurrency=6)
+    drawn = [solution.cost.samples for solution in solutions]
+    assert sum(drawn) <= samples
+    assert sum(count > 0 for count in drawn) == min(samples, 40)
+
+
+@pytest.mark.parametrize("window", [8, 32])
+def test_a_window_divides_a_budget_about_as_well_as_all_questions_at_once(window: int) -> None:
+    """Half of the questions are decided by few samples: what they leave goes to the others."""
+    count, options = 120, {"budget": Budget(tokens=14 * 6 * 120)}
+
+    def hard(solutions: list[Solution]) -> int:
+        return sum(solution.cost.samples for solution in solutions[::2])
+
+    windowed, _ = run(asked(count), length=count, concurrency=window, **options)
+    together, _ = run([*asked(count)], **options)
+    assert hard(together) > 1.5 * hard(together[1:])
+    assert hard(windowed) > 0.85 * hard(together)
+    assert sum(solution.cost.tokens for solution in windowed) > 0.95 * 14 * 6 * count
+
+
+def test_a_stream_that_is_shorter_than_its_length_leaves_nothing_kept() -> None:
+    """Its last questions may spend what was kept for those that never came."""
+    short, _ = run(asked(10), budget=Budget(samples=100), length=1000, concurrency=4)
+    assert all(solution.answer for solution in short)
+    assert sum(solution.cost.samples for solution in short) > 20
+
+
+def test_without_a_length_the_first_questions_may_spend_it_all_and_the_others_say_why_they_have_no_answer() -> None:
+    solutions, _ = run(asked(60), budget=Budget(samples=40), concurrency=4)
+    assert all(solution.answer for solution in solutions[:4])
+    assert [(solution.ended_by, solution.answer, solution.error) for solution in solutions[-4:]] == [
+        ("budget", None, None)
+    ] * 4
+
+
+def test_in_a_window_as_large_as_the_stream_the_budget_is_divided_as_that_of_a_list() -> None:
+    options: dict[str, Any] = {"budget": Budget(tokens=14 * 6 * 30), "seed": 5}
+    listed, _ = run([*asked(30)], **options)
+    streamed, _ = run(asked_later(30), length=30, **options)
+    assert [solution.cost.samples for solution in streamed] == [solution.cost.samples for solution in listed]
+
+
+# Memory
+
+
+async def growth(first: int, last: int, **options: Any) -> int:
+    """By how many bytes the memory in use grows between two questions of a run whose solutions are not kept."""
+    seen, used = 0, dict[int, int]()
+    stream = solve_each(asked(last + 50), SelfConsistency(3), SimulatedEngine(), concurrency=32, **options)
+    async with aclosing(stream):
+        async for _ in stream:
+            seen += 1
+            if seen in {first, last}:
+                gc.collect()
+                used[seen] = tracemalloc.get_traced_memory()[0]
+    return used[last] - used[first]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("budget", [None, "known"])
+@widths("more", 300, 8000)
+def test_memory_does_not_grow_with_the_stream(budget: str | None, more: int) -> None:
+    count = 200 + more
+    options: dict[str, Any] = {"budget": Budget(tokens=200 * count)} if budget else {}
+    tracemalloc.start()
+    try:
+        grown = asyncio.run(growth(200, count, **options, length=count + 50 if budget == "known" else None))
+    finally:
+        tracemalloc.stop()
+    # At most 36 bytes for an id while its table grows, and noise of what is open.
+    assert grown < more * 40 + 2**19
+
+
+# Ids
+
+
+@given(st.lists(st.text(max_size=4), max_size=3000))
+def test_an_id_set_is_a_set(texts: list[str]) -> None:
+    ids, known = IdSet(), set[str]()
+    for text in texts:
+        assert (text in ids) == (text in known)
+        assert ids.add(text) == (text not in known)
+        known.add(text)
+    assert all(text in ids for text in texts)
