@@ -15,6 +15,7 @@ CPU_OVERRIDES: Final = Path(__file__).parent / "cpu_overrides.txt"
 BRINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "eval": ("datasets", "matplotlib", "pandas"),
     "gym": ("reasoning_gym",),
+    "ray": ("ray",),
     "serve": ("fastapi", "prometheus_client", "uvicorn"),
 }
 """The modules that an extra brings."""
@@ -38,7 +39,7 @@ def missing(*modules: str) -> list[str]:
     return [module for module in modules if importlib.util.find_spec(module) is None]
 
 
-def require_extra(extra: Literal["eval", "gym", "serve"], what: str) -> None:
+def require_extra(extra: Literal["eval", "gym", "ray", "serve"], what: str) -> None:
     """Refuse what needs an extra where the modules that it brings are not installed.
 
     Raises:

@@ -1,0 +1,142 @@
+"""The Ray cluster that this process uses: one that exists already, or one of its own on this machine."""
+
+import logging
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from reasoner.engines.vllm.build import first_line
+from reasoner.errors import EngineUnavailable, UsageError
+from reasoner.system.extras import require_extra
+
+_SILENT: Final[Mapping[str, Any]] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+OBJECT_STORE_BYTES: Final = 128 * 2**20
+"""Shared memory of a cluster of our own; only messages of more than 100 kB pass through it."""
+
+
+def check_address(address: str) -> None:
+    """Refuse an address through which Ray cannot reach actors directly.
+
+    Raises:
+        UsageError: as in "address must be ...".
+    """
+    if "://" in address:
+        raise UsageError(
+            f"address must be auto or HOST:PORT (got {address!r}): run the command on a machine of the cluster instead"
+        )
+
+
+@dataclass(slots=True)
+class _Shared:
+    """How many use Ray in this process, which has one cluster, and what ends a cluster of our own."""
+
+    users: int = 0
+    end: Callable[[], None] | None = None
+
+
+_SHARED: Final = _Shared()
+_LOCK: Final = threading.Lock()
+
+
+def join(address: str) -> bool:
+    """Connect to a cluster, or start one on this machine where `address` is empty; whether it is our own. Blocks.
+
+    If this process is connected already, that cluster is used.
+
+    Raises:
+        MissingExtra: Ray is not installed.
+        EngineUnavailable: no cluster answers at the address, or none can be started.
+    """
+    require_extra("ray", "the engine ray")
+    with _LOCK:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        # Ray warns that a later version hides no GPUs from an actor without any.
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        import ray
+
+        if not ray.is_initialized():
+            _SHARED.users, _SHARED.end = 0, None
+            try:
+                if address:
+                    ray.init(address=address, **_SILENT)
+                else:
+                    _SHARED.end = _own_cluster()
+            except (Exception, SystemExit) as error:
+                with suppress(Exception):
+                    ray.shutdown()
+                if not address:
+                    raise EngineUnavailable(f"Ray could not be started on this machine: {first_line(error)}") from error
+                raise EngineUnavailable(
+                    f"no Ray cluster answers at address={address} ({first_line(error)}): start one with "
+                    "`ray start --head`, or omit address to use this machine"
+                ) from error
+        _SHARED.users += 1
+        return _SHARED.end is not None
+
+
+def leave() -> None:
+    """The counterpart of `join`: the last user ends a cluster of our own. Blocks."""
+    with _LOCK:
+        _SHARED.users -= 1
+        if not _SHARED.users and _SHARED.end:
+            _SHARED.end()
+            _SHARED.end = None
+
+
+def _own_cluster() -> Callable[[], None]:
+    """Start Ray on this machine; returns what ends it.
+
+    A thread of its own starts it and stays, because the kernel ends Ray's processes when that thread ends.
+    """
+    started: Future[None] = Future()
+    over = threading.Event()
+
+    def hold() -> None:
+        with tempfile.TemporaryDirectory(prefix="reasoner-ray-", ignore_cleanup_errors=True) as folder:
+            try:
+                _start(folder)
+            except BaseException as error:
+                started.set_exception(error)
+                return
+            started.set_result(None)
+            over.wait()
+            with suppress(Exception):
+                ray.shutdown()
+
+    import ray
+
+    thread = threading.Thread(target=hold, name="ray", daemon=True)
+    thread.start()
+    started.result()
+
+    def end() -> None:
+        over.set()
+        thread.join()
+
+    return end
+
+
+def _start(folder: str) -> None:
+    import ray
+
+    ray.init(
+        address="local",
+        # Ray keeps an idle process for each core.
+        num_cpus=1,
+        include_dashboard=False,
+        object_store_memory=OBJECT_STORE_BYTES,
+        _temp_dir=folder,
+        **_SILENT,
+    )
+
+
+def gpus() -> float:
+    """The GPUs of the whole cluster."""
+    import ray
+
+    return float(ray.cluster_resources().get("GPU", 0))
