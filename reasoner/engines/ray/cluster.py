@@ -2,6 +2,10 @@
 
 import logging
 import os
+import shutil
+import socket
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
@@ -10,11 +14,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
+from reasoner.engines.ray import keeper
 from reasoner.engines.vllm.build import first_line
-from reasoner.errors import EngineUnavailable, UsageError
+from reasoner.errors import EngineUnavailable, UsageError, shown
 from reasoner.system.extras import require_extra
 
 _SILENT: Final[Mapping[str, Any]] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+REACH_SECONDS: Final = 10.0
+LONGEST: Final = 30
+"""Characters of a path to the folder of a cluster."""
 OBJECT_STORE_BYTES: Final = 128 * 2**20
 """Shared memory of a cluster of our own; only messages of more than 100 kB pass through it."""
 
@@ -25,9 +33,10 @@ def check_address(address: str) -> None:
     Raises:
         UsageError: as in "address must be ...".
     """
-    if "://" in address:
+    host, _, port = address.rpartition(":")
+    if address not in ("", "auto") and ("/" in host or not host or not port.isdecimal() or int(port) > 65535):
         raise UsageError(
-            f"address must be auto or HOST:PORT (got {address!r}): run the command on a machine of the cluster instead"
+            f"address must be auto or HOST:PORT (got {shown(address)}): run the command on a machine of the cluster"
         )
 
 
@@ -63,6 +72,7 @@ def join(address: str) -> bool:
             _SHARED.users, _SHARED.end = 0, None
             try:
                 if address:
+                    _reach(address)
                     ray.init(address=address, **_SILENT)
                 else:
                     _SHARED.end = _own_cluster()
@@ -77,6 +87,13 @@ def join(address: str) -> bool:
                 ) from error
         _SHARED.users += 1
         return _SHARED.end is not None
+
+
+def _reach(address: str) -> None:
+    """Try to connect to a HOST:PORT: Ray would try for minutes. Raises OSError."""
+    host, _, port = address.rpartition(":")
+    if host:
+        socket.create_connection((host.strip("[]"), int(port)), REACH_SECONDS).close()
 
 
 def leave() -> None:
@@ -95,30 +112,47 @@ def _own_cluster() -> Callable[[], None]:
     """
     started: Future[None] = Future()
     over = threading.Event()
+    # The path of a socket in it has at most 107 bytes.
+    within = None if len(tempfile.gettempdir()) < LONGEST else "/tmp"  # noqa: S108 the folder in it is private
+    folder = tempfile.mkdtemp(prefix="ray-", dir=within)
 
     def hold() -> None:
-        with tempfile.TemporaryDirectory(prefix="reasoner-ray-", ignore_cleanup_errors=True) as folder:
-            try:
-                _start(folder)
-            except BaseException as error:
-                started.set_exception(error)
-                return
+        try:
+            _start(folder)
+        except BaseException as error:
+            started.set_exception(error)
+        else:
             started.set_result(None)
             over.wait()
-            with suppress(Exception):
-                ray.shutdown()
+        with suppress(Exception):
+            ray.shutdown()
 
     import ray
 
     thread = threading.Thread(target=hold, name="ray", daemon=True)
     thread.start()
-    started.result()
+    try:
+        started.result()
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    process = _keeper(folder)
 
     def end() -> None:
         over.set()
         thread.join()
+        process.communicate()
 
     return end
+
+
+def _keeper(folder: str) -> "subprocess.Popen[bytes]":
+    """The process that removes what is left of the cluster when this process has ended, or closes its input."""
+    import psutil  # Ray brings it.
+
+    below = {str(process.pid) for process in psutil.Process().children(recursive=True) if "Agent" in process.name()}
+    command = [sys.executable, "-I", "-S", keeper.__file__, folder, *(f"{pid}={keeper.began(pid)}" for pid in below)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603 Python itself
 
 
 def _start(folder: str) -> None:

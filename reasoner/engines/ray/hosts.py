@@ -195,8 +195,9 @@ class VerifierHost(Host):
             case "reset_caches":
                 return reset_caches(self._verifier), None
             case "score":
+                question, candidate = call.arguments
                 meter = CostMeter()
-                return self._verifier.score(*call.arguments, self._policy, meter), meter
+                return self._verifier.score(question, candidate, self._policy, meter), meter
         return getattr(self._verifier, call.method)(*call.arguments, self._policy), None
 
     async def stop(self) -> None:

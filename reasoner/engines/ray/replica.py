@@ -143,13 +143,9 @@ class Replica:
             _kill(actor)
 
     async def _start(self) -> Any:
-        import ray
-
         setup = self._setup
         options = {"num_cpus": 0, "num_gpus": 0, "max_restarts": 0, "max_concurrency": 1000} | setup.options
-        actor = self._actor = (
-            ray.remote(setup.host).options(**options).remote(setup.plug_in, setup.threads, self._cores)
-        )
+        actor = self._actor = new_actor(setup.host, options).remote(setup.plug_in, setup.threads, self._cores)
         self._ready = False
         try:
             found = await asyncio.wait_for(actor.versions.remote(), PLACE_SECONDS)
@@ -318,6 +314,13 @@ class Replica:
         for lost in pending.values():
             if not lost.outcome.done():
                 lost.outcome.set_exception(error)
+
+
+def new_actor(host: type[Host], options: dict[str, Any]) -> Any:
+    """What makes an actor of a class, by its `remote`."""
+    import ray
+
+    return ray.remote(host).options(**options)
 
 
 UNSENT = UsageMeter(Usage())
