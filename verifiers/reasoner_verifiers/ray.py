@@ -101,8 +101,8 @@ class RayVerifier:
         await self.start(policy)
         fleet = self._running.fleet
         assert fleet is not None
-        with self._running.placement.request(question.id) as place:
-            return await fleet.replicas[place].call(method, question, candidate, meter=meter)
+        with self._running.placement.request(question.id) as index:
+            return await fleet.replicas[index].call(method, question, candidate, meter=meter)
 
     async def reset_caches(self) -> None:
         """Empty the caches of all replicas."""

@@ -9,7 +9,6 @@ from reasoner.engines.mixture import MixtureEngine
 from reasoner.engines.placement import Placement
 from reasoner.engines.ray.fleet import Fleet, Wanted
 from reasoner.engines.ray.hosts import EngineHost
-from reasoner.engines.ray.messages import Facts
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.build import unheard
 from reasoner.engines.vllm.engine import HEADS_CACHED
@@ -49,6 +48,7 @@ class RayEngine:
     notify: Notify = field(default=unheard, init=False, repr=False)
     stage: Notify = field(default=unheard, init=False, repr=False)
     """Receives the name of each stage of the start as it begins."""
+    _model: ModelInfo | None = field(default=None, init=False, repr=False, compare=False)
     _fleet: Fleet | None = field(default=None, init=False, repr=False, compare=False)
     _placement: Placement = field(default_factory=lambda: Placement(1), init=False, repr=False, compare=False)
     _heads: dict[str, "asyncio.Task[Rendered] | Rendered"] = field(
@@ -70,13 +70,6 @@ class RayEngine:
         return Wanted(self.replicas, self.address, self.gpus, self.cpus)
 
     @property
-    def _facts(self) -> Facts:
-        if self._fleet is None:
-            raise EngineError("the engine is not started")
-        facts: Facts = self._fleet.facts[0]
-        return facts
-
-    @property
     def name(self) -> str:
         """The name of the engine in the replicas, and their number."""
         inner = self._fleet.facts[0].name if self._fleet else self.engine.name
@@ -85,7 +78,9 @@ class RayEngine:
     @property
     def model(self) -> ModelInfo:
         """The model that the replicas serve."""
-        return self._facts.model
+        if self._model is None:
+            raise EngineError("the engine is not started")
+        return self._model
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -118,6 +113,7 @@ class RayEngine:
                 f"the replicas serve different models ({first.model.name} {first.model.revision}, "
                 f"{differing.model.name} {differing.model.revision}): give every node the same one"
             )
+        self._model = first.model
         self._fleet, self.replicas, self._placement = fleet, len(fleet.replicas), Placement(len(fleet.replicas))
 
     def replica_of(self, question_id: str) -> int:
@@ -176,8 +172,8 @@ class RayEngine:
         assert self._fleet is not None
         tells = request.on_text is not None
         sent = replace(request, on_text=None) if tells else request
-        with self._placement.request(request.question_id) as place:
-            completion: Completion = await self._fleet.replicas[place].call(
+        with self._placement.request(request.question_id) as index:
+            completion: Completion = await self._fleet.replicas[index].call(
                 "sample", sent, tells, meter=request.meter, on_text=request.on_text
             )
         return replace(completion, prompt=request.prompt)

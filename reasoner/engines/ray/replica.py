@@ -148,12 +148,12 @@ class Replica:
         actor = self._actor = new_actor(setup.host, options).remote(setup.plug_in, setup.threads, self._cores)
         self._ready = False
         try:
-            found = await asyncio.wait_for(actor.versions.remote(), PLACE_SECONDS)
-            if found != (ours := versions()):
+            theirs = await asyncio.wait_for(actor.versions.remote(), PLACE_SECONDS)
+            if theirs != (ours := versions()):
                 differing = ", ".join(
-                    f"{name} {found.get(name, 'missing')} instead of {ours.get(name, 'none')}"
-                    for name in sorted(found.keys() | ours.keys())
-                    if found.get(name) != ours.get(name)
+                    f"{name} {theirs.get(name, 'missing')} instead of {ours.get(name, 'none')}"
+                    for name in sorted(theirs.keys() | ours.keys())
+                    if theirs.get(name) != ours.get(name)
                 )
                 raise EngineUnavailable(f"{self.name} has {differing}: install the same versions on every node")
             facts = await self._send("start", *setup.start)
@@ -275,8 +275,8 @@ class Replica:
                 if pending and not pending.outcome.done():
                     pending.outcome.set_result(message)
             case Piece():
-                if (told := self._pending.get(message.number)) and told.on_text:
-                    told.on_text(message.piece)
+                if (call := self._pending.get(message.number)) and call.on_text:
+                    call.on_text(message.piece)
             case Notice():
                 self._hear(message)
             case Asked():
