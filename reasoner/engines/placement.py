@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Final
 
 REMEMBERED: Final = 100_000
-"""Questions whose replica is remembered if nobody says that they have ended."""
+"""Questions whose replica is remembered if they are never released."""
 
 
 class Placement:
@@ -17,37 +17,64 @@ class Placement:
     """
 
     def __init__(self, replicas: int) -> None:
-        self._places: OrderedDict[str, int] = OrderedDict()
+        self._lost: set[int] = set()
+        self._replicas: OrderedDict[str, int] = OrderedDict()
         self._questions = [0] * replicas
         self._requests = [0] * replicas
 
     def of(self, question_id: str) -> int:
         """The replica of a question, counted from 0."""
-        place = self._places.get(question_id)
-        if place is None:
-            loads = [sum(pair) for pair in zip(self._questions, self._requests, strict=True)]
-            place = self._places[question_id] = loads.index(min(loads))
-            self._questions[place] += 1
-            if len(self._places) > REMEMBERED:
-                self._forget(next(iter(self._places)))
+        replica = self._replicas.get(question_id)
+        if replica is None:
+            replica = self._replicas[question_id] = min(self._candidates, key=self._load)
+            self._questions[replica] += 1
+            if len(self._replicas) > REMEMBERED:
+                self._forget(next(iter(self._replicas)))
         else:
-            self._places.move_to_end(question_id)
-        return place
+            self._replicas.move_to_end(question_id)
+        return replica
 
     def release(self, question_id: str) -> None:
         """The question has ended. Does nothing for one that is unknown."""
-        if question_id in self._places:
+        if question_id in self._replicas:
             self._forget(question_id)
+
+    def lose(self, replica: int) -> None:
+        """The replica does not answer: its questions are placed again, among the others as long as there is one."""
+        self._lost.add(replica)
+        self._vacate()
+
+    def restore(self, replica: int) -> None:
+        """The replica answers again, and new questions may go there."""
+        self._lost.discard(replica)
+        self._vacate()
+
+    def _vacate(self) -> None:
+        for question_id in [name for name, replica in self._replicas.items() if replica in self._lost]:
+            self._forget(question_id)
+
+    @property
+    def lost(self) -> frozenset[int]:
+        """The replicas that do not answer."""
+        return frozenset(self._lost)
+
+    @property
+    def _candidates(self) -> list[int]:
+        replicas = range(len(self._questions))
+        return [replica for replica in replicas if replica not in self._lost] or list(replicas)
+
+    def _load(self, replica: int) -> int:
+        return self._questions[replica] + self._requests[replica]
 
     @contextmanager
     def request(self, question_id: str) -> Iterator[int]:
         """Count one request of a question while it is in flight; yields the replica that gets it."""
-        place = self.of(question_id)
-        self._requests[place] += 1
+        replica = self.of(question_id)
+        self._requests[replica] += 1
         try:
-            yield place
+            yield replica
         finally:
-            self._requests[place] -= 1
+            self._requests[replica] -= 1
 
     def _forget(self, question_id: str) -> None:
-        self._questions[self._places.pop(question_id)] -= 1
+        self._questions[self._replicas.pop(question_id)] -= 1

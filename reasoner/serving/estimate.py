@@ -4,14 +4,14 @@ import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final
 
 from reasoner.answers.equivalence import Comparer
 from reasoner.budget import Cost, Prices
 from reasoner.engine import Engine, FinishReason, Logprobs, ModelInfo, Rendered, SampleRequest, Usage
 from reasoner.engines import FreeEngine
-from reasoner.execution.runner import solve
+from reasoner.execution.prediction import follow, predict
 from reasoner.serving.choice import Job
 from reasoner.serving.errors import ApiError
 from reasoner.types import Completion, Prompt, Question, Rating
@@ -25,11 +25,6 @@ MAX_IDS: Final = 4096
 shorter. The time of an estimate thus depends on the number of samples alone."""
 SECONDS: Final = 10.0
 """Seconds that an estimate may take."""
-REPLY_TOKENS: Final = 100.0
-"""The mean length of a reply before the server has drawn any."""
-ENDLESS: Final = 1e12
-"""A mean length at which every reply is cut at its limit."""
-COUNTED: Final = ("prompt_tokens", "generated_tokens", "verifier_tokens", "cancelled_tokens", "requests", "samples")
 
 
 @lru_cache(maxsize=16)
@@ -115,35 +110,27 @@ async def estimated(
     ]
     if jobs[0].verifier is not None and not isinstance(jobs[0].verifier, FreeVerifier):
         basis.append(f"the tokens of the verifier {jobs[0].rated_by} are not included")
-    costs = {}
+
+    async def cost_on(made_up: Engine) -> Cost:
+        return sum([await _followed(job, made_up, comparer, prices) for job in jobs], Cost())
+
     try:
         async with asyncio.timeout(SECONDS):
-            for name, tokens in (("mean", max(mean, 1.0)), ("longest", ENDLESS)):
-                followed = [await _followed(job, _MadeUp(engine, tokens), comparer, prices) for job in jobs]
-                costs[name] = sum(followed, Cost())
+            predicted = await predict(cost_on, partial(_MadeUp, engine), max(mean, 1.0))
     except TimeoutError:
         raise ApiError(400, f"this cannot be estimated within {SECONDS:.0f} s: ask for less at once") from None
-    documents = {name: _document(cost, prices) for name, cost in costs.items()}
-    return {"object": "reasoner.estimate", "model": jobs[0].model, **documents, "basis": basis}
+    return {"object": "reasoner.estimate", "model": jobs[0].model, **predicted.document(prices), "basis": basis}
 
 
 async def _followed(job: Job, engine: Engine, comparer: Comparer, prices: Prices | None) -> Cost:
-    solution = await solve(
-        job.question,
+    return await follow(
+        [job.question],
         job.strategy,
         engine,
         verifier=_MadeUpRating() if job.verifier is not None else None,
-        budget=job.budget,
+        each=job.budget,
         prices=prices,
         stop=job.stop,
         seed=job.seed,
         comparer=comparer,
     )
-    if solution.error:
-        raise solution.error
-    return solution.cost
-
-
-def _document(cost: Cost, prices: Prices | None) -> dict[str, Any]:
-    counts = {name: getattr(cost, name) for name in COUNTED}
-    return {"tokens": cost.tokens, **counts, **({"usd": prices.usd(cost)} if prices else {})}

@@ -12,16 +12,18 @@ from typing import Any, Final, Literal, Self, TypeVar
 
 from reasoner.budget import Ledger, Prices
 from reasoner.engine import Engine, TextPiece
-from reasoner.errors import EngineDied, UnknownName, UsageError
+from reasoner.errors import EngineDied, TraceError, UnknownName, UsageError
 from reasoner.execution.launching import cancel_all
+from reasoner.execution.prediction import REPLY_TOKENS
 from reasoner.execution.session import Session
 from reasoner.models.info import ModelInfo
 from reasoner.registry import entries, name_of
 from reasoner.serving.choice import Alias, Job, Offer, choose
 from reasoner.serving.config import Limits
+from reasoner.serving.day import DayLedger
 from reasoner.serving.errors import ApiError, api_error
-from reasoner.serving.estimate import REPLY_TOKENS, estimated
-from reasoner.serving.limits import Client, DayLedger, Turns
+from reasoner.serving.estimate import estimated
+from reasoner.serving.limits import Client, Turns
 from reasoner.serving.metrics import Metrics, Outcome
 from reasoner.serving.replies import saved
 from reasoner.serving.requests import read_chat
@@ -127,7 +129,7 @@ class Service:
         self.report = report
         self.telemetry = telemetry or Telemetry()
         self.turns = Turns(limits.max_concurrent, limits.queue)
-        self.day = DayLedger(limits.day_budget, prices=offered.prices)
+        self.day = DayLedger(limits.day_budget, prices=offered.prices, record=limits.day_record)
         self.metrics = Metrics(entries("strategy"))
         self._offered = offered
         self._engine = engine
@@ -143,6 +145,7 @@ class Service:
         """Start the engine and the verifiers. Raises as `Session.__aenter__`."""
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.telemetry.close)
+            stack.callback(self._keep, self.day.close)
             stack.push_async_callback(self._engine.close)
             await stack.enter_async_context(self._session)
             stack.push_async_callback(self._cut_off)
@@ -272,23 +275,31 @@ class Service:
                 client.pay(ledger.settled.tokens)
                 self.metrics.spend(ledger.settled)
                 span.spend(ledger.settled)
+                self._keep(partial(self.day.record, ledger))
+
+    def _keep(self, write: Callable[[], None]) -> None:
+        """Write the record of the day; what cannot be written is reported, and no request fails for it."""
+        try:
+            write()
+        except TraceError as failure:
+            self.report("-", failure)
 
     async def _solve(
         self, job: Job, ledger: Ledger, trace: Sink, follow: Callable[[Event | TextPiece], None] | None
     ) -> Solution:
         events: list[Event] = []
         sink = tee(events.append, trace)
+        streams = job.streams(self._engine.model)
         solution = await self._session.solve(
             job.question,
             job.strategy,
             verifier=job.verifier,
             budget=job.budget,
             stop=job.stop,
-            trace=sink if follow is None or job.passes_through else tee(sink, follow),
+            trace=sink if follow is None or streams or job.passes_through else tee(sink, follow),
             seed=job.seed,
             ledger=ledger,
-            # Only at its end is it known whether a text is a call of a tool.
-            on_text=follow if follow and job.passes_through and not job.question.prompt.tools else None,
+            on_text=follow if streams else None,
         )
         if solution.error:
             if isinstance(solution.error, EngineDied):

@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 from reasoner.errors import BudgetExhausted, UsageError, require
+from reasoner.marks import Length
+from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.registry import check_types
 from reasoner.sampling import NO_THINKING
@@ -69,13 +71,13 @@ class BudgetForcing:
 
     uses_verifier: ClassVar[bool] = False
 
-    max_thinking: int = 4096
-    min_thinking: int = 0
+    max_thinking: Length = 4096
+    min_thinking: Length = 0
     waits: int = 0
     wait: str = WAIT
     end: str = "</think>"
     closing: str = "Final Answer:"
-    answer_tokens: int = 256
+    answer_tokens: Length = 256
     params: SamplingParams = PARAMS
 
     def __post_init__(self) -> None:
@@ -99,11 +101,16 @@ class BudgetForcing:
                 f"wait={self.wait!r} has no effect: nothing is forced without waits or min_thinking; set one"
             )
 
+    def draws_once(self, model: ModelInfo) -> bool:
+        """Whether thinking has a mere maximum, which the engine keeps where the model thinks."""
+        return model.thinking is not None and not (self.waits or self.min_thinking)
+
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Think, close, answer."""
         reserve = min(self.answer_tokens, max(1, self.params.limit // 2))
-        profile = (yield from model_info()).thinking
-        if profile and not (self.waits or self.min_thinking):
+        model = yield from model_info()
+        profile = model.thinking
+        if self.draws_once(model):
             return (yield from self._capped(question, reserve))
         marker = yield from self._marker(question.prompt, profile)
         start = (yield from prefill(question.prompt, "", thinking="open")) if profile else question.prompt

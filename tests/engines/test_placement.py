@@ -40,22 +40,40 @@ def test_a_question_stays_and_a_new_one_goes_to_the_least_loaded(replicas: int, 
             loads[place] += step == "q"
 
 
+@given(st.integers(1, 4), st.lists(st.tuples(st.sampled_from("olb"), st.integers(0, 9)), max_size=80))
+def test_a_lost_replica_gets_no_question_and_gives_up_those_it_has(replicas: int, steps: list[tuple[str, int]]) -> None:
+    """Against a plain set: o opens a question, l loses a replica, b brings it back."""
+    placement, lost = Placement(replicas), set[int]()
+    for step, number in steps:
+        if step == "o":
+            place = placement.of(f"q{number}")
+            assert place not in lost or len(lost) == replicas
+            assert placement.of(f"q{number}") == place
+        elif step == "l":
+            placement.lose(number % replicas)
+            lost.add(number % replicas)
+        else:
+            placement.restore(number % replicas)
+            lost.discard(number % replicas)
+        assert placement.lost == lost
+        assert sum(placement._questions) == len(placement._replicas)
+
+
 def test_memory_of_questions_that_nobody_releases_is_bounded() -> None:
     placement = Placement(2)
     for number in range(module.REMEMBERED + 10):
         placement.of(f"q{number}")
-    assert len(placement._places) == module.REMEMBERED
+    assert len(placement._replicas) == module.REMEMBERED
     assert sum(placement._questions) == module.REMEMBERED
 
 
 class Fleet(ScriptedEngine):
-    """Three replicas, each with a cache that holds two sequences at once."""
+    """Replicas with little room in their caches."""
 
-    replicas = 3
-
-    def __init__(self) -> None:
+    def __init__(self, replicas: int) -> None:
         super().__init__(says("7"), pause=self._watch, capacity=2 * (TOKENS + 40) * 10 // 9)
-        self.placement = Placement(self.replicas)
+        self.replicas = replicas
+        self.placement = Placement(replicas)
         self.replica_of, self.release = self.placement.of, self.placement.release
         self.served: dict[str, set[int]] = {}
         self.in_flight, self.peak = Counter[int](), Counter[int]()
@@ -70,17 +88,19 @@ class Fleet(ScriptedEngine):
 
 
 def test_each_replica_has_a_cache_of_its_own_and_keeps_its_questions_whole() -> None:
-    engine = Fleet()
     questions: list[Question | str] = [number_question(f"q{number}") for number in range(9)]
+    alone, engine = Fleet(1), Fleet(3)
+    asyncio.run(solve_many(questions[:3], SelfConsistency(4, PARAMS), alone))
     solutions = asyncio.run(solve_many(questions, SelfConsistency(4, PARAMS), engine))
     assert all(one.error is None and one.cost.samples == 4 for one in solutions)
     assert [len(places) for places in engine.served.values()] == [1] * 9
     assert Counter(place for [place] in engine.served.values()) == {0: 3, 1: 3, 2: 3}
-    assert engine.peak == {0: 2, 1: 2, 2: 2}
+    assert engine.peak == dict.fromkeys(range(3), alone.peak[0])
+    assert alone.peak[0] < 12
     assert engine.placement._questions == [0, 0, 0]
 
 
 def test_the_use_of_the_caches_is_that_of_all_replicas() -> None:
-    limits = EngineLimits.of(Fleet())
+    limits = EngineLimits.of(Fleet(3))
     assert (len(limits.kv_limiters), limits.kv_use) == (3, 0.0)
     assert EngineLimits.of(ScriptedEngine(says("7"))).kv_use is None

@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from reasoner.budget import COUNTS, Budget, Cost
@@ -11,7 +12,8 @@ from reasoner.cli.terminal import clean, labelled
 from reasoner.engine import Engine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import ReasonerError
-from reasoner.execution.runner import solve_each
+from reasoner.execution.prediction import REPLY_TOKENS, PredictedCost, follow
+from reasoner.execution.prediction import predict as predict_cost
 from reasoner.registry import build, spec_of
 from reasoner.verifier import FreeVerifier, Verifier
 from reasoner_evals.cli.setup import RunSetup
@@ -22,20 +24,15 @@ if TYPE_CHECKING:
 
 FOLLOWED: Final = 10
 """Questions of each arm whose plans are followed; the others are taken to cost the same."""
-REPLY_TOKENS: Final = 100.0
-"""The mean length of a reply where the engine is not a simulated one."""
-ENDLESS: Final = 1e12
-"""A mean length at which every reply is cut at its limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArmPrediction:
-    """The cost of an arm: at a mean length of replies, and with every reply as long as it may be; or the `error`."""
+    """The cost of an arm, or the `error`."""
 
     arm: Arm
     questions: int
-    mean: Cost = Cost()
-    longest: Cost = Cost()
+    cost: PredictedCost = PredictedCost()
     error: str = ""
 
 
@@ -46,9 +43,11 @@ class Prediction:
     arms: tuple[ArmPrediction, ...]
     basis: tuple[str, ...]
 
-    def total(self, kind: str) -> Cost:
-        """The `mean` or `longest` cost of all arms."""
-        return sum((getattr(arm, kind) for arm in self.arms), Cost())
+    @property
+    def total(self) -> PredictedCost:
+        """The cost of all arms."""
+        mean = sum((arm.cost.mean for arm in self.arms), Cost())
+        return PredictedCost(mean, sum((arm.cost.longest for arm in self.arms), Cost()))
 
 
 def predict(setup: RunSetup) -> Prediction:
@@ -74,29 +73,30 @@ def predict(setup: RunSetup) -> Prediction:
 
 
 async def _followed(setup: RunSetup, engine: SimulatedEngine, verifier: Verifier | None) -> Sequence[ArmPrediction]:
-    endless = replace(engine, tokens=ENDLESS)
-    endless.model = engine.model
+    def made_up(tokens: float) -> Engine:
+        same = replace(engine, tokens=tokens)
+        same.model = engine.model
+        return same
+
     arms = []
     for arm in setup.arms:
         questions = len(setup.tasks[arm.task].items)
         try:
-            mean = await _cost(arm, setup, engine, verifier)
-            longest = await _cost(arm, setup, endless, verifier)
+            cost = await predict_cost(partial(_cost, arm, setup, verifier), made_up, engine.tokens)
         except ReasonerError as error:
             arms.append(ArmPrediction(arm, questions, error=str(error)))
         else:
-            arms.append(ArmPrediction(arm, questions, mean, longest))
+            arms.append(ArmPrediction(arm, questions, cost))
     return arms
 
 
-async def _cost(arm: Arm, setup: RunSetup, engine: Engine, verifier: Verifier | None) -> Cost:
+async def _cost(arm: Arm, setup: RunSetup, verifier: Verifier | None, engine: Engine) -> Cost:
     """The cost of all questions of an arm, within its budget. Raises ReasonerError if a plan cannot be followed."""
     items = setup.tasks[arm.task].items
     asked = [item.question for item in items[:FOLLOWED]]
     total = Budget.parse(arm.total) if arm.total else None
     strategy = build("strategy", arm.strategy)
-    spent, solved = Cost(), 0
-    stream = solve_each(
+    spent = await follow(
         asked,
         strategy,
         engine,
@@ -105,11 +105,7 @@ async def _cost(arm: Arm, setup: RunSetup, engine: Engine, verifier: Verifier | 
         prices=setup.prices,
         seed=arm.seed,
     )
-    async for _, solution in stream:
-        if solution.error is not None:
-            raise solution.error
-        spent, solved = spent + solution.cost, solved + 1
-    return _within(total, _scaled(spent, len(items) / solved, math.ceil))
+    return _within(total, _scaled(spent, len(items) / len(asked), math.ceil))
 
 
 def _scaled(cost: Cost, factor: float, whole: Callable[[float], int]) -> Cost:
@@ -137,18 +133,18 @@ def layout(prediction: Prediction) -> "Iterator[RenderableType]":
     for heading in ("questions", "samples", "mean tokens", "longest"):
         table.add_column(heading, justify="right")
     for part in prediction.arms:
-        numbers = ["unknown"] * 3 if part.error else _numbers(part.mean, part.longest)
+        numbers = ["unknown"] * 3 if part.error else _numbers(part.cost)
         table.add_row(Text(clean(part.arm.name)), f"{part.questions:,}", *numbers)
     if len(prediction.arms) > 1:
-        table.add_row("all", "", *_numbers(prediction.total("mean"), prediction.total("longest")))
+        table.add_row("all", "", *_numbers(prediction.total))
     yield table
     yield ""
     unknown = [("unknown", f"{part.arm.name}: {part.error}") for part in prediction.arms if part.error]
     yield labelled([*unknown, *(("basis", line) for line in prediction.basis)])
 
 
-def _numbers(mean: Cost, longest: Cost) -> list[str]:
-    return [f"{mean.samples:,}", f"{mean.tokens:,}", f"{longest.tokens:,}"]
+def _numbers(cost: PredictedCost) -> list[str]:
+    return [f"{cost.mean.samples:,}", f"{cost.mean.tokens:,}", f"{cost.longest.tokens:,}"]
 
 
 def document_of(prediction: Prediction) -> dict[str, Any]:
@@ -162,15 +158,10 @@ def document_of(prediction: Prediction) -> dict[str, Any]:
                 "budget": part.arm.limit,
                 "questions": part.questions,
                 "error": part.error or None,
-                **({} if part.error else {kind: _document(getattr(part, kind)) for kind in ("mean", "longest")}),
+                **({} if part.error else part.cost.document()),
             }
             for part in prediction.arms
         ],
-        **{kind: _document(prediction.total(kind)) for kind in ("mean", "longest")},
+        **prediction.total.document(),
         "basis": list(prediction.basis),
     }
-
-
-def _document(cost: Cost) -> dict[str, int]:
-    kinds = ("requests", "samples", "prompt_tokens", "generated_tokens", "verifier_tokens", "cancelled_tokens")
-    return {"tokens": cost.tokens, **{kind: getattr(cost, kind) for kind in kinds}}
