@@ -73,7 +73,8 @@ async def test_replicas_answer_and_cost_what_one_engine_does() -> None:
             replicated = await solve_many(asked(40), strategy, engine, budget=budget)
             assert not budget or sum(one.cost.tokens for one in replicated) <= 4_000
             assert budget or of_course(alone) == of_course(replicated)
-        assert engine._placement._questions == [0, 0]
+        assert engine._fleet is not None
+        assert engine._fleet.placement._questions == [0, 0]
     finally:
         await engine.close()
 
@@ -170,16 +171,29 @@ async def test_a_killed_replica_loses_only_what_was_in_flight(tmp_path: Path) ->
 
 
 @running
-async def test_a_replica_that_dies_again_is_given_up_and_the_others_work_on(tmp_path: Path) -> None:
-    engine = RayEngine(Gated(folder=str(tmp_path)), replicas=2)
+async def test_a_question_of_which_replicas_die_ends_alone_and_the_engine_works_on(tmp_path: Path) -> None:
+    engine, heard = RayEngine(Gated(folder=str(tmp_path)), replicas=2), list[str]()
+    engine.notify = heard.append
     try:
         await engine.start()
-        questions: list[Question | str] = [number_question(POISON), *asked(3)]
-        poisoned, *others = await solve_many(questions, SelfConsistency(3, PARAMS), engine)
-        assert isinstance(poisoned.error, EngineDied)
-        assert re.fullmatch(r"replica 0 of 2 of the engine died again after a restart: [^\n]+", str(poisoned.error))
-        assert sum(one.error is None for one in others) >= 1
-        assert {str(one.error) for one in others if one.error} <= {str(poisoned.error)}
+        [poisoned] = await solve_many([number_question(POISON)], SelfConsistency(1, PARAMS), engine)
+        assert isinstance(poisoned.error, RequestLost | EngineDied)
+        assert "\n" not in str(poisoned.error)
+        of_course(await solve_many(asked(6), SelfConsistency(3, PARAMS), engine))
+        assert [line for line in heard if line.endswith("again after a restart, so it is given up")] == heard[2:]
+    finally:
+        await engine.close()
+
+
+@running
+async def test_when_every_replica_is_given_up_the_error_says_so(tmp_path: Path) -> None:
+    engine = RayEngine(Gated(folder=str(tmp_path)), replicas=1)
+    try:
+        await engine.start()
+        solutions = await solve_many([number_question(POISON)], SelfConsistency(1, PARAMS), engine)
+        solutions += await solve_many(asked(2), SelfConsistency(1, PARAMS), engine)
+        assert {type(one.error) for one in solutions} == {EngineDied}
+        assert re.fullmatch(r"replica 0 of 1 of the engine died again after a restart: [^\n]+", str(solutions[0].error))
     finally:
         await engine.close()
 

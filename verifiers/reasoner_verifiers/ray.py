@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 
 from reasoner.budget import Cost
 from reasoner.engine import Engine
-from reasoner.engines.placement import Placement
 from reasoner.engines.ray.fleet import Fleet, Wanted
 from reasoner.engines.ray.hosts import REFUSED, VerifierHost
 from reasoner.engines.vllm.build import unheard
@@ -19,16 +18,15 @@ class _Running:
     """The replicas, from `start` to `close`."""
 
     fleet: Fleet | None = None
-    placement: Placement = field(default_factory=lambda: Placement(1))
 
 
 @dataclass(frozen=True, slots=True)
 class RayVerifier:
     """Rates by replicas of `verifier`, each a Ray actor with a reward model of its own.
 
-    All candidates of a question go to one replica, which caches their scores. The other options are those of the engine
-    `ray`; a process has one cluster, so engine and verifier share it. The verifier must have a model of its own: one
-    that asks the policy cannot run elsewhere.
+    All candidates of a question go to one replica, which caches their scores. The verifier must have its own model: one
+    that asks the policy cannot run elsewhere. `replicas`, `address`, `gpus` and `cpus` are as those of the engine
+    `ray`. A process has one cluster, which engine and verifier share.
     """
 
     example: ClassVar[str] = "-s best_of_n:n=4 -e ray --verifier ray:verifier=orm,replicas=2"
@@ -68,7 +66,7 @@ class RayVerifier:
             return await getattr(policy, method)(*arguments)
 
         await policy.start()
-        fleet = await Fleet.start(
+        self._running.fleet = await Fleet.start(
             VerifierHost,
             self.verifier,
             self._wanted,
@@ -78,7 +76,6 @@ class RayVerifier:
             ask=ask,
             arguments=(policy.name, policy.model),
         )
-        self._running.fleet, self._running.placement = fleet, Placement(len(fleet.replicas))
 
     async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
         """As the verifier in the replica says."""
@@ -101,8 +98,8 @@ class RayVerifier:
         await self.start(policy)
         fleet = self._running.fleet
         assert fleet is not None
-        with self._running.placement.request(question.id) as index:
-            return await fleet.replicas[index].call(method, question, candidate, meter=meter)
+        with fleet.placement.request(question.id) as index:
+            return await fleet.replica(index).call(method, question, candidate, meter=meter)
 
     async def reset_caches(self) -> None:
         """Empty the caches of all replicas."""

@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 from reasoner.engine import Engine, Rendered, Replicated, SampleRequest
 from reasoner.engines.mixture import MixtureEngine
-from reasoner.engines.placement import Placement
 from reasoner.engines.ray.fleet import Fleet, Wanted
 from reasoner.engines.ray.hosts import EngineHost
 from reasoner.engines.vllm import VllmEngine
@@ -34,8 +33,8 @@ class RayEngine:
     for an engine without vLLM or on a CPU build. They are on one node. `cpus` is how many cores a replica reserves,
     and how many threads vLLM then has on a CPU: 0 is one, or on this machine an equal share of its cores.
 
-    A replica that dies is started again, and what was in flight is drawn again; if it dies a second time without a
-    success between, it is given up, and the questions on it end with an error.
+    A replica that dies is started again; its questions continue on the others, and what was in flight is drawn again.
+    If it dies a second time without a success between, it is given up.
     """
 
     example: ClassVar[str] = "-e ray:engine=simulated,replicas=2"
@@ -50,7 +49,6 @@ class RayEngine:
     """Receives the name of each stage of the start as it begins."""
     _model: ModelInfo | None = field(default=None, init=False, repr=False, compare=False)
     _fleet: Fleet | None = field(default=None, init=False, repr=False, compare=False)
-    _placement: Placement = field(default_factory=lambda: Placement(1), init=False, repr=False, compare=False)
     _heads: dict[str, "asyncio.Task[Rendered] | Rendered"] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -114,15 +112,18 @@ class RayEngine:
                 f"{differing.model.name} {differing.model.revision}): give every node the same one"
             )
         self._model = first.model
-        self._fleet, self.replicas, self._placement = fleet, len(fleet.replicas), Placement(len(fleet.replicas))
+        self._fleet, self.replicas = fleet, len(fleet.replicas)
 
     def replica_of(self, question_id: str) -> int:
         """The replica of a question."""
-        return self._placement.of(question_id)
+        if self._fleet is None:
+            raise EngineError("the engine is not started")
+        return self._fleet.placement.of(question_id)
 
     def release(self, question_id: str) -> None:
         """The question has ended."""
-        self._placement.release(question_id)
+        if self._fleet is not None:
+            self._fleet.placement.release(question_id)
 
     async def render(self, prompt: Prompt) -> Rendered:
         """The head as a replica renders it, once; then the generated ids."""
@@ -163,7 +164,7 @@ class RayEngine:
         """What a method returns that any replica can run: the prompt decides which one does."""
         await self.start()
         assert self._fleet is not None
-        replica = self._fleet.replicas[int(prompt.head_digest[:8], 16) % self.replicas]
+        replica = self._fleet.replica(int(prompt.head_digest[:8], 16) % self.replicas)
         return await replica.call(method, *arguments)
 
     async def sample(self, request: SampleRequest) -> Completion:
@@ -172,8 +173,8 @@ class RayEngine:
         assert self._fleet is not None
         tells = request.on_text is not None
         sent = replace(request, on_text=None) if tells else request
-        with self._placement.request(request.question_id) as index:
-            completion: Completion = await self._fleet.replicas[index].call(
+        with self._fleet.placement.request(request.question_id) as index:
+            completion: Completion = await self._fleet.replica(index).call(
                 "sample", sent, tells, meter=request.meter, on_text=request.on_text
             )
         return replace(completion, prompt=request.prompt)

@@ -4,8 +4,10 @@ import asyncio
 import dataclasses
 import os
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final, NamedTuple
 
+from reasoner.engines.placement import Placement
 from reasoner.engines.ray import cluster
 from reasoner.engines.ray.hosts import Host
 from reasoner.engines.ray.messages import Notice, copied
@@ -52,11 +54,15 @@ def gpus_of(plug_in: Any) -> int:
 
 
 class Fleet:
-    """Replicas that were started; `facts` are what each start returned."""
+    """Replicas that were started; `facts` are what each start returned, and `placement` is who serves which question.
 
-    def __init__(self, replicas: list[Replica], facts: list[Any]) -> None:
+    While a replica is restarted, its questions are served by the others.
+    """
+
+    def __init__(self, replicas: list[Replica], facts: list[Any], placement: Placement) -> None:
         self.replicas = replicas
         self.facts = facts
+        self.placement = placement
 
     @classmethod
     async def start(
@@ -89,6 +95,7 @@ class Fleet:
         try:
             gpus = gpus_of(plug_in) if wanted.gpus is None else wanted.gpus
             count = _count(wanted, gpus, role)
+            placement = Placement(count)
             cores = _shares(count) if owned and not gpus and not wanted.cpus else [()] * count
             threads = wanted.cpus or len(cores[0]) or (usable_cores() if owned and count == 1 else 1)
             # The cores of a machine that is ours are not reserved: Ray keeps an idle process for each.
@@ -97,11 +104,13 @@ class Fleet:
             for index, own in enumerate(cores):
                 # All start alike, and one tells its stages.
                 hear = _ear(notify, stage if index == 0 else unheard)
-                replicas.append(Replica(f"replica {index} of {count} of {role}", own, setup, hear))
+                replicas.append(
+                    Replica(f"replica {index} of {count} of {role}", own, setup, hear, partial(_mark, placement, index))
+                )
             stage(f"starting {count} replica{'s' * (count > 1)}")
             starts = [asyncio.ensure_future(replica.start()) for replica in replicas]
             try:
-                return cls(replicas, await asyncio.gather(*starts))
+                return cls(replicas, await asyncio.gather(*starts), placement)
             finally:
                 for task in starts:
                     task.cancel()
@@ -110,9 +119,18 @@ class Fleet:
             await _close(replicas)
             raise
 
+    def replica(self, index: int) -> Replica:
+        """The replica of this number; if it is given up, another one as long as there is any."""
+        replicas = self.replicas[index:] + self.replicas[:index]
+        return next((replica for replica in replicas if not replica.given_up), replicas[0])
+
     async def close(self) -> None:
         """End all replicas, and the cluster if it is our own and nothing else uses it."""
         await _close(self.replicas)
+
+
+def _mark(placement: Placement, index: int, answers: bool) -> None:
+    (placement.restore if answers else placement.lose)(index)
 
 
 def _shares(count: int) -> list[tuple[int, ...]]:

@@ -79,14 +79,24 @@ class _Pending:
 class Replica:
     """One actor, which is made again when it dies; the second death without a success between is final.
 
+    `answers` receives whether it works: True after each start, False when it dies.
+
     It is used from one event loop at a time. While nothing is in flight, no task of it runs.
     """
 
-    def __init__(self, name: str, cores: tuple[int, ...], setup: Setup, hear: Callable[[Notice], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        cores: tuple[int, ...],
+        setup: Setup,
+        hear: Callable[[Notice], None],
+        answers: Callable[[bool], None],
+    ) -> None:
         self.name = name
         self._cores = cores
         self._setup = setup
         self._hear = hear
+        self._answers = answers
         self._actor: Any = None
         self._ready = False
         self._deaths = 0
@@ -100,6 +110,11 @@ class Replica:
         self._calls: dict[int, Call] = {}
         self._others: list[ToReplica] = []
         self._pending: dict[int, _Pending] = {}
+
+    @property
+    def given_up(self) -> bool:
+        """Whether it died too often, or could not be started again."""
+        return self._final is not None
 
     async def start(self) -> Any:
         """Make the actor and start what it hosts; what its start returned. A second call waits for the first.
@@ -165,6 +180,7 @@ class Replica:
                 self._final = refused
             raise refused from error
         self._ready = True
+        self._answers(True)
         return facts
 
     def _refusal(self, error: BaseException) -> BaseException:
@@ -298,15 +314,24 @@ class Replica:
             return self._final or RequestLost(f"{self.name} died: {cause}")
         self._actor, ready, self._ready = None, self._ready, False
         _kill(actor)
-        self._deaths += ready
-        error: ReasonerError = RequestLost(f"{self.name} died: {cause}")
-        if self._deaths > 1:
-            error = self._final = EngineDied(f"{self.name} died again after a restart: {cause}")
-        elif ready:
-            line = f"{self.name} died ({cause}): it is restarted, and what was in flight is repeated"
-            self._hear(Notice(line, stage=False))
-        self._lose(error)
-        return error
+        lost = RequestLost(f"{self.name} died: {cause}")
+        if ready:
+            self._deaths += 1
+            self._answers(False)
+            end = "it is restarted, and what was in flight is repeated"
+            if self._deaths > 1:
+                self._final = EngineDied(f"{self.name} died again after a restart: {cause}")
+                end = "again after a restart, so it is given up"
+            else:
+                self._starting = asyncio.ensure_future(self._start())
+                self._starting.add_done_callback(self._restarted)
+            self._hear(Notice(f"{self.name} died ({cause}): {end}", stage=False))
+        self._lose(lost)
+        return lost
+
+    def _restarted(self, task: "asyncio.Task[Any]") -> None:
+        if not task.cancelled() and (error := task.exception()):
+            self._hear(Notice(f"{self.name} could not be restarted: {error}", stage=False))
 
     def _lose(self, error: ReasonerError) -> None:
         pending, self._pending = self._pending, {}
