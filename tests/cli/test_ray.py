@@ -2,9 +2,13 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -25,6 +29,13 @@ async def run():
 
 asyncio.run(run())
 """
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder whose path leaves room for the names of Ray's sockets."""
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 def below(pid: int) -> list[psutil.Process]:
@@ -74,6 +85,39 @@ def test_the_end_of_a_killed_driver_ends_ray(tmp_path: Path) -> None:
     process.kill()
     process.wait()
     assert all_end(processes, 60)
+
+
+def test_a_cluster_that_was_joined_stays_and_keeps_no_replica(short_folder: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", f"--port={port}"]
+    options = ["--node-ip-address=127.0.0.1", "--include-dashboard=false", "--num-cpus=2", f"--temp-dir={short_folder}"]
+    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
+    with psutil.Popen([*command, *options], env=environment, stdout=subprocess.PIPE, text=True) as cluster:
+        try:
+            for line in cluster.stdout:
+                if "Ray runtime started" in line:
+                    break
+            for code in (0, -signal.SIGKILL):
+                address = f"address=127.0.0.1:{port}"
+                slow = 5 if code == 0 else 100_000
+                engine = f"ray:engine=simulated(tokens={slow}),replicas=2,cpus=1,{address}"
+                process = start("solve", "What is 3 + 4?", "-e", engine, "-n", "4" if code == 0 else "1000000")
+                if code:
+                    read_until(process, lambda line: line.startswith("1 sample"))
+                    process.kill()
+                ended = finish(process)
+                assert ended.code == code, ended.err
+                assert all_end([one for one in below(cluster.pid) if "EngineHost" in one.name()], 30)
+                assert any("raylet" in one.name() for one in below(cluster.pid))
+        finally:
+            processes = below(cluster.pid)
+            cluster.terminate()
+            cluster.wait(30)
+            for one in processes:
+                with suppress(psutil.NoSuchProcess):
+                    one.kill()
 
 
 @pytest.mark.parametrize(

@@ -120,9 +120,10 @@ class Fleet:
             raise
 
     def replica(self, index: int) -> Replica:
-        """The replica of this number; if it is given up, another one as long as there is any."""
-        replicas = self.replicas[index:] + self.replicas[:index]
-        return next((replica for replica in replicas if not replica.given_up), replicas[0])
+        """The replica of this number; if it does not answer, the next one that does, or will."""
+        numbers = [*range(index, len(self.replicas)), *range(index)]
+        lost = self.placement.lost
+        return self.replicas[min(numbers, key=lambda number: (self.replicas[number].given_up, number in lost))]
 
     async def close(self) -> None:
         """End all replicas, and the cluster if it is our own and nothing else uses it."""
