@@ -1,11 +1,9 @@
 """The documentation is run: commands on the simulated engine, code blocks in `tests/engine` where they need a model."""
 
-import asyncio
 import re
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -95,15 +93,6 @@ def test_the_code_of_the_page_on_python_runs_without_a_model(number: int, capsys
     assert len(code) == 5
     exec(compile(code[number], "docs/python.md", "exec"), {"__name__": "__main__"})
     assert len(capsys.readouterr().out.splitlines()) in {2, 3, 8}
-
-
-@pytest.mark.process
-def test_the_code_of_the_page_on_ray_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    [code] = blocks("docs/scale-ray.md", "python")
-    names: dict[str, Any] = {"__name__": "__main__"}
-    exec(compile(code, "docs/scale-ray.md", "exec"), names)
-    asyncio.run(names["engine"].close())
-    assert len(capsys.readouterr().out.splitlines()) == 2
 
 
 @pytest.mark.parametrize("page", PAGES)

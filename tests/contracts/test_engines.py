@@ -41,22 +41,20 @@ async def replay(folder: Path) -> Engine:
 async def ray(folder: Path) -> Engine:
     if not RAY:
         cluster.join("")
-    RAY.append(RayEngine(SimulatedEngine(tokens=2), replicas=2))
-    return RAY[-1]
+        RAY.append(RayEngine(SimulatedEngine(tokens=2), replicas=2))
+    return RAY[0]
 
 
 RAY: list[RayEngine] = []
-"""The engines on Ray of this module, which share one cluster."""
+"""The engine on Ray that all tests of this module share, as its start takes seconds."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _leave() -> Iterator[None]:
     yield
     if RAY:
-        for engine in RAY:
-            asyncio.run(engine.close())
+        asyncio.run(RAY.pop().close())
         cluster.leave()
-        RAY.clear()
 
 
 pytestmark = pytest.mark.parametrize(

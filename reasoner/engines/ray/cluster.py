@@ -83,7 +83,7 @@ def join(address: str) -> bool:
                     raise EngineUnavailable(f"Ray could not be started on this machine: {first_line(error)}") from error
                 raise EngineUnavailable(
                     f"no Ray cluster answers at address={address} ({first_line(error)}): start one with "
-                    "`ray start --head`, or omit address to use this machine"
+                    "`ray start --head`, set RAY_AUTH_MODE=token if it has a token, or omit address to use this machine"
                 ) from error
         _SHARED.users += 1
         return _SHARED.end is not None
