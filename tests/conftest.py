@@ -34,6 +34,8 @@ MARKS = {
         "tests/cli/test_process.py",
         "tests/cli/test_serve.py",
         "tests/cli/test_terminal.py",
+        "tests/engines/test_ray.py",
+        "tests/cli/test_ray.py",
         "tests/evals/cli/",
         "tests/evals/report/",
         "tests/evals/grading/test_graders.py",
@@ -56,6 +58,7 @@ OWN_ENGINES = {
     "test_download.py",
     "test_examples.py",
     "test_gpu_bench.py",
+    "test_ray_real.py",
     "test_vllm_async.py",
     "test_vllm_options.py",
 }

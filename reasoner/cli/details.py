@@ -94,7 +94,7 @@ def _options(cls: Any) -> Iterator[dict[str, str]]:
         if opened and name == opened.field:
             yield {"name": name, "type": "file", "default": "none", "range": "", "meaning": _meaning(cls, name)}
             continue
-        if field.default_factory is not dataclasses.MISSING and not isinstance(_default(field), tuple):
+        if not shown_default(field):
             continue
         if isinstance(field.default, SamplingParams):
             continue
@@ -126,6 +126,12 @@ def _row(name: str, hint: Any, default: object, meaning: str, allowed: str) -> d
     return {"name": name, "type": _type(hint), "default": shown, "range": allowed, "meaning": meaning}
 
 
+def shown_default(field: "dataclasses.Field[Any]") -> bool:
+    """Whether a default can be shown: one that is made for each object must be a list or a plug-in."""
+    made = field.default_factory is not dataclasses.MISSING
+    return not made or isinstance(_default(field), tuple) or dataclasses.is_dataclass(_default(field))
+
+
 def _default(field: "dataclasses.Field[Any]") -> object:
     return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
@@ -140,7 +146,8 @@ def _type(hint: Any) -> str:
     if origin is tuple:
         return f"list of {_type(parts[0])}" if parts[-1] is ... else f"[{', '.join(map(_type, parts))}]"
     names = {int: "integer", float: "number", str: "text", bool: "true or false"}
-    return names.get(hint, f"spec of a {re.sub('(?<!^)(?=[A-Z])', ' ', getattr(hint, '__name__', str(hint))).lower()}")
+    kind = re.sub("(?<!^)(?=[A-Z])", " ", getattr(hint, "__name__", str(hint))).lower()
+    return names.get(hint, f"spec of {'an' if kind[0] in 'aeiou' else 'a'} {kind}")
 
 
 def _range(cls: Any, option: str, hint: Any) -> str:

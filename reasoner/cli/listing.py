@@ -176,6 +176,8 @@ def _options(cls: Any) -> dict[str, str]:
             shown[field.name] = ""
             continue
         if field.default_factory is not dataclasses.MISSING:
+            if dataclasses.is_dataclass(made := field.default_factory()):
+                shown[field.name] = _text(made)
             continue
         if isinstance(field.default, SamplingParams):
             for name, option in sampling_options(cls).items():

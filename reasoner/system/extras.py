@@ -16,6 +16,7 @@ BRINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "eval": ("datasets", "matplotlib", "pandas"),
     "gym": ("reasoning_gym",),
     "parquet": ("pyarrow",),
+    "ray": ("ray",),
     "serve": ("fastapi", "prometheus_client", "uvicorn"),
 }
 """The modules that an extra brings."""
@@ -39,7 +40,7 @@ def missing(*modules: str) -> list[str]:
     return [module for module in modules if importlib.util.find_spec(module) is None]
 
 
-def require_extra(extra: Literal["eval", "gym", "parquet", "serve"], what: str) -> None:
+def require_extra(extra: Literal["eval", "gym", "parquet", "ray", "serve"], what: str) -> None:
     """Refuse what needs an extra where the modules that it brings are not installed.
 
     Raises:

@@ -45,6 +45,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
         "list strategies best_of_n",
         "list verifiers",
         "list engines",
+        "list engines ray",
         "list tasks",
         "list models",
         "list rules",

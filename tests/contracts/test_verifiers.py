@@ -22,7 +22,7 @@ from reasoner_verifiers.maps import Calibration, FittedOn
 from tests.helpers import Planned, books, completion, meter_of, number_question, says
 
 QUESTION = number_question()
-NEEDS_A_MODEL = {"orm", "prm"}
+NEEDS_A_MODEL = {"orm", "prm", "ray"}
 """Held to the same in `tests/engine`, on real reward models."""
 SPECS = {
     "calibrated": "calibrated:verifier=certainty,file={map}",

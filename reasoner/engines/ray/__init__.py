@@ -1,0 +1,5 @@
+"""Replicas of an engine or a verifier as Ray actors, on one machine or on a cluster."""
+
+from reasoner.engines.ray.engine import RayEngine
+
+__all__ = ["RayEngine"]

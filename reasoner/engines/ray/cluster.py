@@ -1,0 +1,176 @@
+"""The Ray cluster that this process uses: one that exists already, or one of its own on this machine."""
+
+import logging
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from reasoner.engines.ray import keeper
+from reasoner.engines.vllm.build import first_line
+from reasoner.errors import EngineUnavailable, UsageError, shown
+from reasoner.system.extras import require_extra
+
+_SILENT: Final[Mapping[str, Any]] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+REACH_SECONDS: Final = 10.0
+LONGEST: Final = 30
+"""Characters of a path to the folder of a cluster."""
+OBJECT_STORE_BYTES: Final = 128 * 2**20
+"""Shared memory of a cluster of our own; only messages of more than 100 kB pass through it."""
+
+
+def check_address(address: str) -> None:
+    """Refuse an address through which Ray cannot reach actors directly.
+
+    Raises:
+        UsageError: as in "address must be ...".
+    """
+    host, _, port = address.rpartition(":")
+    if address not in ("", "auto") and ("/" in host or not host or not port.isdecimal() or int(port) > 65535):
+        raise UsageError(
+            f"address must be auto or HOST:PORT (got {shown(address)}): run the command on a machine of the cluster"
+        )
+
+
+@dataclass(slots=True)
+class _Shared:
+    """How many use Ray in this process, which has one cluster, and what ends a cluster of our own."""
+
+    users: int = 0
+    end: Callable[[], None] | None = None
+
+
+_SHARED: Final = _Shared()
+_LOCK: Final = threading.Lock()
+
+
+def join(address: str) -> bool:
+    """Connect to a cluster, or start one on this machine where `address` is empty; whether it is our own. Blocks.
+
+    If this process is connected already, that cluster is used.
+
+    Raises:
+        MissingExtra: Ray is not installed.
+        EngineUnavailable: no cluster answers at the address, or none can be started.
+    """
+    require_extra("ray", "the engine ray")
+    with _LOCK:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        # Ray warns that a later version hides no GPUs from an actor without any.
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        import ray
+
+        if not ray.is_initialized():
+            _SHARED.users, _SHARED.end = 0, None
+            try:
+                if address:
+                    _reach(address)
+                    ray.init(address=address, **_SILENT)
+                else:
+                    _SHARED.end = _own_cluster()
+            except (Exception, SystemExit) as error:
+                with suppress(Exception):
+                    ray.shutdown()
+                if not address:
+                    raise EngineUnavailable(f"Ray could not be started on this machine: {first_line(error)}") from error
+                raise EngineUnavailable(
+                    f"no Ray cluster answers at address={address} ({first_line(error)}): start one with "
+                    "`ray start --head`, set RAY_AUTH_MODE=token if it has a token, or omit address to use this machine"
+                ) from error
+        _SHARED.users += 1
+        return _SHARED.end is not None
+
+
+def _reach(address: str) -> None:
+    """Try to connect to a HOST:PORT: Ray would try for minutes. Raises OSError."""
+    host, _, port = address.rpartition(":")
+    if host:
+        socket.create_connection((host.strip("[]"), int(port)), REACH_SECONDS).close()
+
+
+def leave() -> None:
+    """The counterpart of `join`: the last user ends a cluster of our own. Blocks."""
+    with _LOCK:
+        _SHARED.users -= 1
+        if not _SHARED.users and _SHARED.end:
+            _SHARED.end()
+            _SHARED.end = None
+
+
+def _own_cluster() -> Callable[[], None]:
+    """Start Ray on this machine; returns what ends it.
+
+    A thread of its own starts it and stays, because the kernel ends Ray's processes when that thread ends.
+    """
+    started: Future[None] = Future()
+    over = threading.Event()
+    # The path of a socket in it has at most 107 bytes.
+    within = None if len(tempfile.gettempdir()) < LONGEST else "/tmp"  # noqa: S108 the folder in it is private
+    folder = tempfile.mkdtemp(prefix="ray-", dir=within)
+
+    def hold() -> None:
+        try:
+            _start(folder)
+        except BaseException as error:
+            started.set_exception(error)
+        else:
+            started.set_result(None)
+            over.wait()
+        with suppress(Exception):
+            ray.shutdown()
+
+    import ray
+
+    thread = threading.Thread(target=hold, name="ray", daemon=True)
+    thread.start()
+    try:
+        started.result()
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    process = _keeper(folder)
+
+    def end() -> None:
+        over.set()
+        thread.join()
+        process.communicate()
+
+    return end
+
+
+def _keeper(folder: str) -> "subprocess.Popen[bytes]":
+    """The process that removes what is left of the cluster when this process has ended, or closes its input."""
+    import psutil  # Ray brings it.
+
+    below = {str(process.pid) for process in psutil.Process().children(recursive=True) if "Agent" in process.name()}
+    command = [sys.executable, "-I", "-S", keeper.__file__, folder, *(f"{pid}={keeper.began(pid)}" for pid in below)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603 Python itself
+
+
+def _start(folder: str) -> None:
+    import ray
+
+    ray.init(
+        address="local",
+        # Ray keeps an idle process for each core.
+        num_cpus=1,
+        include_dashboard=False,
+        object_store_memory=OBJECT_STORE_BYTES,
+        _temp_dir=folder,
+        **_SILENT,
+    )
+
+
+def gpus() -> float:
+    """The GPUs of the whole cluster."""
+    import ray
+
+    return float(ray.cluster_resources().get("GPU", 0))

@@ -1,0 +1,170 @@
+"""The replicas of one engine or verifier: how many, with what each, started and closed together."""
+
+import asyncio
+import dataclasses
+import os
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+from reasoner.engines.placement import Placement
+from reasoner.engines.ray import cluster
+from reasoner.engines.ray.hosts import Host
+from reasoner.engines.ray.messages import Notice, copied
+from reasoner.engines.ray.replica import Ask, Pacer, Replica, Setup
+from reasoner.engines.vllm.build import in_daemon, installed_build, unheard
+from reasoner.engines.vllm.gpu_memory import devices_of
+from reasoner.errors import EngineUnavailable, require
+from reasoner.registry import options_of
+from reasoner.system.machine import usable_cores
+from reasoner.types import Notify
+
+MAX_REPLICAS: Final = 1024
+
+
+class Wanted(NamedTuple):
+    """The options that engine and verifier have in common."""
+
+    replicas: int
+    address: str
+    gpus: int | None
+    cpus: int
+
+    def check(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            UsageError: the message names the option.
+        """
+        require(self.replicas, "replicas", at_least=0, at_most=MAX_REPLICAS)
+        require(self.gpus, "gpus", at_least=0)
+        require(self.cpus, "cpus", at_least=0)
+        cluster.check_address(self.address)
+
+
+def gpus_of(plug_in: Any) -> int:
+    """The GPUs that an engine or a verifier takes: as many as vLLM's arguments of it or of a part of it say."""
+    build = installed_build()
+    if build is None or build.cpu or not dataclasses.is_dataclass(plug_in):
+        return 0
+    options = {name: getattr(plug_in, name) for name in options_of(plug_in)}
+    parts = [part for value in options.values() for part in (value if isinstance(value, tuple) else (value,))]
+    own = len(devices_of(options["args"])) if getattr(plug_in, "open_options", None) else 0
+    return max([own, *map(gpus_of, parts)])
+
+
+class Fleet:
+    """Replicas that were started; `facts` are what each start returned, and `placement` is who serves which question.
+
+    While a replica is restarted, its questions are served by the others.
+    """
+
+    def __init__(self, replicas: list[Replica], facts: list[Any], placement: Placement) -> None:
+        self.replicas = replicas
+        self.facts = facts
+        self.placement = placement
+
+    @classmethod
+    async def start(
+        cls,
+        host: type[Host],
+        plug_in: Any,
+        wanted: Wanted,
+        *,
+        role: str,
+        notify: Notify,
+        stage: Notify,
+        ask: Ask,
+        arguments: tuple[Any, ...] = (),
+    ) -> "Fleet":
+        """Join or start a cluster, and start all replicas at once.
+
+        Raises:
+            MissingExtra: Ray is not installed.
+            EngineUnavailable: there is no cluster, it has too few GPUs, or a replica cannot be started.
+        """
+        stage("joining the Ray cluster" if wanted.address else "starting Ray")
+        owned = False
+
+        def join() -> None:
+            nonlocal owned
+            owned = cluster.join(wanted.address)
+
+        await in_daemon(join)
+        replicas: list[Replica] = []
+        try:
+            gpus = gpus_of(plug_in) if wanted.gpus is None else wanted.gpus
+            count = _count(wanted, gpus, role)
+            placement = Placement(count)
+            cores = _shares(count) if owned and not gpus and not wanted.cpus else [()] * count
+            threads = wanted.cpus or len(cores[0]) or (usable_cores() if owned and count == 1 else 1)
+            # The cores of a machine that is ours are not reserved: Ray keeps an idle process for each.
+            options: dict[str, Any] = {"num_gpus": gpus, "num_cpus": 0 if owned else threads}
+            setup = Setup(host, copied(plug_in), options, threads, ask, arguments, Pacer())
+            for index, own in enumerate(cores):
+                # All start alike, and one tells its stages.
+                hear = _ear(notify, stage if index == 0 else unheard)
+                replicas.append(
+                    Replica(f"replica {index} of {count} of {role}", own, setup, hear, partial(_mark, placement, index))
+                )
+            stage(f"starting {count} replica{'s' * (count > 1)}")
+            starts = [asyncio.ensure_future(replica.start()) for replica in replicas]
+            try:
+                return cls(replicas, await asyncio.gather(*starts), placement)
+            finally:
+                for task in starts:
+                    task.cancel()
+                await asyncio.gather(*starts, return_exceptions=True)
+        except BaseException:
+            await _close(replicas)
+            raise
+
+    def replica(self, index: int) -> Replica:
+        """The replica of this number; if it does not answer, the next one that does, or will."""
+        numbers = [*range(index, len(self.replicas)), *range(index)]
+        lost = self.placement.lost
+        return self.replicas[min(numbers, key=lambda number: (self.replicas[number].given_up, number in lost))]
+
+    async def close(self) -> None:
+        """End all replicas, and the cluster if it is our own and nothing else uses it."""
+        await _close(self.replicas)
+
+
+def _mark(placement: Placement, index: int, answers: bool) -> None:
+    (placement.restore if answers else placement.lose)(index)
+
+
+def _shares(count: int) -> list[tuple[int, ...]]:
+    """Cores of this machine for each replica; none where there are more replicas than cores, or only one."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    share = len(cores) // count if count > 1 else 0
+    return [tuple(cores[index * share :][:share]) for index in range(count)]
+
+
+def _ear(notify: Notify, stage: Notify) -> Any:
+    def hear(notice: Notice) -> None:
+        (stage if notice.stage else notify)(notice.line)
+
+    return hear
+
+
+async def _close(replicas: list[Replica]) -> None:
+    with suppress(Exception):
+        await asyncio.gather(*(replica.stop() for replica in replicas))
+    await in_daemon(cluster.leave)
+
+
+def _count(wanted: Wanted, gpus: int, role: str) -> int:
+    """How many replicas there will be.
+
+    Raises:
+        EngineUnavailable: the cluster has too few GPUs.
+    """
+    available = cluster.gpus()
+    count = wanted.replicas or (int(available // gpus) if gpus else 1)
+    if gpus * count > available or not count:
+        raise EngineUnavailable(
+            f"{max(count, 1)} replicas of {role} need {gpus * max(count, 1)} GPUs and the cluster has {available:g}: "
+            "lower replicas or gpus"
+        )
+    return count

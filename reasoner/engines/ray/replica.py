@@ -1,0 +1,373 @@
+"""The driver's side of one replica: its calls gathered into batches, its outcomes, its death and its restart."""
+
+import asyncio
+import itertools
+import re
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from typing import Any, Final, NamedTuple
+
+from reasoner.budget import Cost
+from reasoner.engine import TextPiece, UsageMeter
+from reasoner.engines.ray.hosts import Host, versions
+from reasoner.engines.ray.messages import (
+    Answer,
+    Asked,
+    Call,
+    Cancel,
+    Failure,
+    Meter,
+    Notice,
+    Outcome,
+    Piece,
+    ToDriver,
+    ToReplica,
+)
+from reasoner.engines.vllm.build import first_line
+from reasoner.errors import EngineDied, EngineUnavailable, ReasonerError, RequestLost
+from reasoner.types import Usage
+from reasoner.verifier import CostMeter
+
+PLACE_SECONDS: Final = 300.0
+"""How long Ray may take to find room for a replica."""
+STOP_SECONDS: Final = 10.0
+"""How long a replica may take to close; then it is killed."""
+EXCHANGES_PER_SECOND: Final = 500.0
+"""Batches that a driver sends and collects at most, of all replicas together: each costs it some 0.5 ms."""
+_DETAIL = re.compile(r"(?:Worker exit detail|The actor died because of): *(.+?)(?:\.\s|\.?$)", re.MULTILINE)
+
+Ask = Callable[[str, tuple[Any, ...]], Awaitable[Any]]
+
+
+class Pacer:
+    """Spaces the exchanges with all replicas evenly, so that batches grow as the load does."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    async def turn(self) -> None:
+        """Wait for the next exchange; at once, except for the calls of this turn of the loop, if there was a pause."""
+        now = asyncio.get_running_loop().time()
+        at = max(now, self._next)
+        self._next = at + 1 / EXCHANGES_PER_SECOND
+        await asyncio.sleep(at - now)
+
+
+class Setup(NamedTuple):
+    """How the replicas of one engine or verifier are made."""
+
+    host: type[Host]
+    plug_in: Any
+    options: dict[str, Any]
+    """Ray's options of the actor."""
+    threads: int
+    ask: Ask
+    start: tuple[Any, ...]
+    """The arguments of the host's start."""
+    pacer: Pacer
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A call whose outcome is awaited."""
+
+    outcome: "asyncio.Future[Outcome]"
+    on_text: Callable[[TextPiece], None] | None = None
+
+
+class Replica:
+    """One actor, which is made again when it dies; the second death without a success between is final.
+
+    `answers` receives whether it works: True after each start, False when it dies.
+
+    It is used from one event loop at a time. While nothing is in flight, no task of it runs.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        cores: tuple[int, ...],
+        setup: Setup,
+        hear: Callable[[Notice], None],
+        answers: Callable[[bool], None],
+    ) -> None:
+        self.name = name
+        self._cores = cores
+        self._setup = setup
+        self._hear = hear
+        self._answers = answers
+        self._actor: Any = None
+        self._ready = False
+        self._deaths = 0
+        self._final: ReasonerError | None = None
+        self._starting: asyncio.Task[Any] | None = None
+        self._posting: asyncio.Task[None] | None = None
+        self._collecting: asyncio.Task[None] | None = None
+        self._answering: set[asyncio.Task[None]] = set()
+        self._numbers = itertools.count(1)
+        self._collected = itertools.count(1)
+        self._calls: dict[int, Call] = {}
+        self._others: list[ToReplica] = []
+        self._pending: dict[int, _Pending] = {}
+
+    @property
+    def given_up(self) -> bool:
+        """Whether it died too often, or could not be started again."""
+        return self._final is not None
+
+    async def start(self) -> Any:
+        """Make the actor and start what it hosts; what its start returned. A second call waits for the first.
+
+        Raises:
+            EngineUnavailable: it cannot be placed or started, or has other versions than the driver.
+        """
+        if self._starting is None or self._starting.done():
+            self._starting = asyncio.ensure_future(self._start())
+        return await asyncio.shield(self._starting)
+
+    async def call(
+        self,
+        method: str,
+        *arguments: Any,
+        meter: Meter | None = None,
+        on_text: Callable[[TextPiece], None] | None = None,
+    ) -> Any:
+        """What a method returns. A cancelled call is cancelled in the replica, and the meter is what it has cost.
+
+        Raises:
+            RequestLost: the replica died; it is started again with the next call.
+            EngineDied: it died again.
+            ReasonerError: the method raised it.
+        """
+        if self._final:
+            raise self._final
+        if not self._ready:
+            await self.start()
+        return await self._send(method, *arguments, meter=meter, on_text=on_text)
+
+    async def stop(self) -> None:
+        """Close what is hosted and end the actor. A second call does nothing."""
+        if self._starting and not self._starting.done():
+            self._starting.cancel()
+        actor, self._actor, self._ready = self._actor, None, False
+        self._lose(RequestLost(f"{self.name} was closed"))
+        if actor is not None:
+            with suppress(Exception):
+                await asyncio.wait_for(actor.stop.remote(), STOP_SECONDS)
+            _kill(actor)
+
+    async def _start(self) -> Any:
+        setup = self._setup
+        options = {"num_cpus": 0, "num_gpus": 0, "max_restarts": 0, "max_concurrency": 1000} | setup.options
+        actor = self._actor = new_actor(setup.host, options).remote(setup.plug_in, setup.threads, self._cores)
+        self._ready = False
+        try:
+            theirs = await asyncio.wait_for(actor.versions.remote(), PLACE_SECONDS)
+            if theirs != (ours := versions()):
+                differing = ", ".join(
+                    f"{name} {theirs.get(name, 'missing')} instead of {ours.get(name, 'none')}"
+                    for name in sorted(theirs.keys() | ours.keys())
+                    if theirs.get(name) != ours.get(name)
+                )
+                raise EngineUnavailable(f"{self.name} has {differing}: install the same versions on every node")
+            facts = await self._send("start", *setup.start)
+        except BaseException as error:
+            self._actor = None
+            _kill(actor)
+            refused = self._refusal(error)
+            if self._deaths and isinstance(refused, ReasonerError):
+                self._final = refused
+            raise refused from error
+        self._ready = True
+        self._answers(True)
+        return facts
+
+    def _refusal(self, error: BaseException) -> BaseException:
+        if isinstance(error, TimeoutError):
+            wanted = ", ".join(f"{amount:g} {name[4:].upper()}" for name, amount in self._setup.options.items())
+            return EngineUnavailable(f"Ray found no room for {self.name} within {PLACE_SECONDS:g} s ({wanted})")
+        if isinstance(error, RequestLost):
+            return EngineUnavailable(f"{self.name} died while it started: {error}")
+        if isinstance(error, ReasonerError) or not isinstance(error, Exception):
+            return error
+        return EngineUnavailable(f"Ray could not start {self.name}: {_cause(error)}")
+
+    async def _send(
+        self,
+        method: str,
+        *arguments: Any,
+        meter: Meter | None = None,
+        on_text: Callable[[TextPiece], None] | None = None,
+    ) -> Any:
+        number = next(self._numbers)
+        pending = _Pending(asyncio.get_running_loop().create_future(), on_text)
+        self._pending[number] = pending
+        self._calls[number] = Call(number, method, arguments)
+        self._wake()
+        try:
+            outcome = await pending.outcome
+        except asyncio.CancelledError:
+            spent = await self._cancelled(number, pending)
+            if meter is not None and spent is not None:
+                _copy(spent, meter)
+            raise
+        if meter is not None and outcome.meter is not None:
+            _copy(outcome.meter, meter)
+        if outcome.failure:
+            error = outcome.failure.error
+            if isinstance(error, EngineDied):
+                # The engine in it gave up; the replica as a whole is made again.
+                raise self._died(self._actor, str(error)) from None
+            raise error
+        if meter is not None:
+            # A replica that dies of its work still renders prompts in between.
+            self._deaths = 0
+        return outcome.value
+
+    async def _cancelled(self, number: int, pending: _Pending) -> Meter | None:
+        """What a cancelled call has cost; None if that stays unknown."""
+        if pending.outcome.done() and not pending.outcome.cancelled():
+            # It ended before the cancellation arrived here.
+            return None if pending.outcome.exception() else pending.outcome.result().meter
+        if number not in self._pending:
+            return None
+        if self._calls.pop(number, None):
+            del self._pending[number]
+            return UNSENT
+        outcome = asyncio.get_running_loop().create_future()
+        self._pending[number] = _Pending(outcome)
+        self._others.append(Cancel(number))
+        self._wake()
+        with suppress(ReasonerError):
+            ended: Outcome = await asyncio.shield(outcome)
+            return ended.meter
+        return None
+
+    def _wake(self) -> None:
+        if self._posting is None or self._posting.done():
+            self._posting = asyncio.ensure_future(self._post())
+
+    async def _post(self) -> None:
+        """Send batches until there is nothing to send. One is on its way at a time, so they arrive in order."""
+        while self._calls or self._others:
+            await self._setup.pacer.turn()
+            batch: list[ToReplica] = [*self._calls.values(), *self._others]
+            self._calls, self._others = {}, []
+            if batch and not await self._exchange("post", batch):
+                return
+        if self._pending and (self._collecting is None or self._collecting.done()):
+            self._collecting = asyncio.ensure_future(self._collect())
+
+    async def _collect(self) -> None:
+        """Collect outcomes until none is awaited."""
+        while self._pending:
+            await self._setup.pacer.turn()
+            if not await self._exchange("collect", next(self._collected)):
+                return
+
+    async def _exchange(self, method: str, argument: Any) -> bool:
+        """One call of the actor; False if it is gone."""
+        actor = self._actor
+        try:
+            if actor is None:
+                raise RequestLost("it was closed")
+            received = await getattr(actor, method).remote(argument)
+        except asyncio.CancelledError:
+            # The event loop ends, and nobody must wait for what nobody will collect.
+            self._lose(RequestLost(f"the event loop of {self.name} ended"))
+            raise
+        except Exception as error:
+            self._died(actor, _cause(error))
+            return False
+        for message in received:
+            self._receive(message)
+        return True
+
+    def _receive(self, message: ToDriver) -> None:
+        match message:
+            case Outcome():
+                pending = self._pending.pop(message.number, None)
+                if pending and not pending.outcome.done():
+                    pending.outcome.set_result(message)
+            case Piece():
+                if (call := self._pending.get(message.number)) and call.on_text:
+                    call.on_text(message.piece)
+            case Notice():
+                self._hear(message)
+            case Asked():
+                task = asyncio.ensure_future(self._answer(message))
+                self._answering.add(task)
+                task.add_done_callback(self._answering.discard)
+
+    async def _answer(self, asked: Asked) -> None:
+        try:
+            answer = Answer(asked.number, await self._setup.ask(asked.method, asked.arguments))
+        except Exception as error:
+            answer = Answer(asked.number, None, Failure.of(error))
+        self._others.append(answer)
+        self._wake()
+
+    def _died(self, actor: Any, cause: str) -> ReasonerError:
+        """Note the death of an actor, once; the error of what was in flight."""
+        if actor is None or actor is not self._actor:
+            return self._final or RequestLost(f"{self.name} died: {cause}")
+        self._actor, ready, self._ready = None, self._ready, False
+        _kill(actor)
+        lost = RequestLost(f"{self.name} died: {cause}")
+        if ready:
+            self._deaths += 1
+            self._answers(False)
+            end = "it is restarted, and what was in flight is repeated"
+            if self._deaths > 1:
+                self._final = EngineDied(f"{self.name} died again after a restart: {cause}")
+                end = "again after a restart, so it is given up"
+            else:
+                self._starting = asyncio.ensure_future(self._start())
+                self._starting.add_done_callback(self._restarted)
+            self._hear(Notice(f"{self.name} died ({cause}): {end}", stage=False))
+        self._lose(lost)
+        return lost
+
+    def _restarted(self, task: "asyncio.Task[Any]") -> None:
+        if not task.cancelled() and (error := task.exception()):
+            self._hear(Notice(f"{self.name} could not be restarted: {error}", stage=False))
+
+    def _lose(self, error: ReasonerError) -> None:
+        pending, self._pending = self._pending, {}
+        self._calls, self._others = {}, []
+        for lost in pending.values():
+            if not lost.outcome.done():
+                lost.outcome.set_exception(error)
+
+
+def new_actor(host: type[Host], options: dict[str, Any]) -> Any:
+    """What makes an actor of a class, by its `remote`."""
+    import ray
+
+    return ray.remote(host).options(**options)
+
+
+UNSENT = UsageMeter(Usage())
+"""The meter of a call that was cancelled before it was sent."""
+
+
+def _copy(source: Meter, meter: Meter) -> None:
+    if source is UNSENT and isinstance(meter, CostMeter):
+        meter.cost = Cost()
+        return
+    for field in fields(source):
+        setattr(meter, field.name, getattr(source, field.name))
+
+
+def _kill(actor: Any) -> None:
+    import ray
+
+    with suppress(Exception):
+        ray.kill(actor)
+
+
+def _cause(error: Exception) -> str:
+    """Why Ray says that an actor ended, in one line."""
+    detail = _DETAIL.search(str(error))
+    return detail[1] if detail else first_line(error)

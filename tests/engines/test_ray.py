@@ -1,0 +1,286 @@
+"""Replicas as Ray actors: they answer as one engine does, whatever dies, and every token is counted."""
+
+import asyncio
+import os
+import re
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from reasoner import Budget, Cost, Question, SamplingParams, Solution, solve_many
+from reasoner.engine import Engine, SampleRequest, TextPiece, UsageMeter
+from reasoner.engines.ray import RayEngine, cluster
+from reasoner.engines.simulated import SimulatedEngine
+from reasoner.errors import EngineDied, EngineError, EngineUnavailable, RequestLost, UsageError, VerifierError
+from reasoner.registry import build, spec_of
+from reasoner.trace.events import Event, Sampled
+from reasoner.types import Usage
+from reasoner.verifier import CostMeter
+from reasoner_strategies import BestOfN, SelfConsistency
+from reasoner_verifiers.ray import RayVerifier
+from tests.engines.ray_parts import BROKEN, DOOMED, POISON, Asking, Gated
+from tests.helpers import completion, course, number_question, timeless, told
+from tests.running import running
+
+PARAMS = SamplingParams(max_tokens=60)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cluster() -> Iterator[None]:
+    """One cluster for all tests: it takes seconds to start."""
+    cluster.join("")
+    yield
+    cluster.leave()
+
+
+def asked(count: int) -> list[Question | str]:
+    return [Question.of(f"What is {number} + 4?", id=f"q{number}") for number in range(count)]
+
+
+async def until(engine: Gated, word: str, count: int) -> list[list[str]]:
+    """The lines of the log that begin with a word, once there are so many."""
+    log, deadline = Path(engine.folder) / "log", time.monotonic() + 60
+    while True:
+        lines = [line.split() for line in (log.read_text() if log.exists() else "").splitlines()]
+        if len(found := [line for line in lines if line[0] == word]) >= count:
+            return found
+        assert time.monotonic() < deadline, lines
+        await asyncio.sleep(0.01)
+
+
+def pids(engine: RayEngine) -> list[int]:
+    assert engine._fleet
+    return [int(facts.name.split()[1]) for facts in engine._fleet.facts]
+
+
+def of_course(solutions: list[Solution]) -> list[tuple[object, ...]]:
+    assert [one.error for one in solutions if one.error] == []
+    return [course(one) for one in solutions]
+
+
+@running
+async def test_replicas_answer_and_cost_what_one_engine_does() -> None:
+    engine, strategy = RayEngine(SimulatedEngine(tokens=30), replicas=2), SelfConsistency(5, PARAMS)
+    try:
+        for budget in (None, Budget(tokens=4_000)):
+            alone = await solve_many(asked(40), strategy, engine.engine, budget=budget)
+            replicated = await solve_many(asked(40), strategy, engine, budget=budget)
+            assert not budget or sum(one.cost.tokens for one in replicated) <= 4_000
+            assert budget or of_course(alone) == of_course(replicated)
+        assert engine._fleet is not None
+        assert engine._fleet.placement._questions == [0, 0]
+    finally:
+        await engine.close()
+
+
+def test_it_works_on_one_event_loop_after_another(tmp_path: Path) -> None:
+    engine = RayEngine(Gated(folder=str(tmp_path)), replicas=2)
+    asyncio.run(engine.start())
+    for _ in range(2):
+        of_course(asyncio.run(solve_many(asked(4), SelfConsistency(2, PARAMS), engine)))
+    asyncio.run(engine.close())
+    lines = [line.split() for line in (tmp_path / "log").read_text().splitlines()]
+    by_question = {name: {line[3] for line in lines if line[1] == name} for name in ("q0", "q1", "q2", "q3")}
+    assert all(len(processes) <= 2 for processes in by_question.values())
+    assert len({process for processes in by_question.values() for process in processes}) == 2
+    assert psutil.wait_procs([psutil.Process(pid) for pid in pids_of(lines) if psutil.pid_exists(pid)], 10)[1] == []
+
+
+def pids_of(lines: list[list[str]]) -> set[int]:
+    return {int(line[3]) for line in lines if line[0] == "drawn"}
+
+
+async def requested(engine: RayEngine, name: str = "q", **options: Any) -> SampleRequest:
+    question = number_question(name)
+    rendered = await engine.render(question.prompt)
+    return SampleRequest(question.id, question.prompt, rendered, PARAMS, 0, 1, **options)
+
+
+@running
+async def test_a_cancelled_request_is_aborted_in_its_replica_and_the_meter_is_exact(tmp_path: Path) -> None:
+    inner = Gated(folder=str(tmp_path), free=0)
+    engine = RayEngine(inner, replicas=1)
+    try:
+        await engine.start()
+        requests = [await requested(engine, f"q{number}") for number in range(3)]
+        tasks = [asyncio.ensure_future(engine.sample(request)) for request in requests]
+        await until(inner, "waits", 3)
+        unsent = await requested(engine, "unsent")
+        tasks.append(asyncio.ensure_future(engine.sample(unsent)))
+        await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        assert all(task.cancelled() for task in tasks)
+        computed = {
+            name: Usage(int(prompt), 0, int(done)) for _, name, prompt, done in await until(inner, "cancelled", 3)
+        }
+        assert {request.question_id: request.meter.usage for request in requests} == computed
+        assert all(usage.generated_tokens for usage in computed.values())
+        assert unsent.meter.usage == Usage()
+    finally:
+        await engine.close()
+
+
+@running
+async def test_the_pieces_of_a_reply_come_while_it_is_generated(tmp_path: Path) -> None:
+    engine, pieces = RayEngine(Gated(folder=str(tmp_path), free=0)), list[TextPiece]()
+    try:
+        await engine.start()
+
+        def hear(piece: TextPiece) -> None:
+            pieces.append(piece)
+            if len(pieces) == 3:
+                (tmp_path / "gate").touch()
+
+        await engine.sample(await requested(engine, on_text=hear))
+        assert [piece.text for piece in pieces[:3]] == ["1 ", "2 ", "3 "]
+    finally:
+        await engine.close()
+
+
+@running
+async def test_a_killed_replica_loses_only_what_was_in_flight(tmp_path: Path) -> None:
+    inner, heard, events = Gated(folder=str(tmp_path), free=2, tokens=5), list[str](), list[Event]()
+    engine = RayEngine(inner, replicas=2)
+    engine.notify = heard.append
+    try:
+        await engine.start()
+        run = asyncio.ensure_future(solve_many(asked(6), SelfConsistency(4, PARAMS), engine, trace=events.append))
+        await until(inner, "waits", 12)
+        before = {(event.prompt, event.index) for event in events if isinstance(event, Sampled)}
+        os.kill(pids(engine)[0], signal.SIGKILL)
+        (tmp_path / "gate").touch()
+        solutions = await run
+        of_course(solutions)
+        assert len(before) == 12
+        sampled = Counter((event.prompt, event.index) for event in events if isinstance(event, Sampled))
+        assert set(sampled.values()) == {1}
+        assert len(sampled) == 24 == len(await until(inner, "drawn", 24))
+        assert timeless(told(events)) == timeless(sum((one.cost for one in solutions), Cost()))
+        assert len(heard) == 1
+        assert re.fullmatch(r"replica 0 of 2 of the engine died \(.+\): it is restarted, .+ is repeated", heard[0])
+    finally:
+        await engine.close()
+
+
+@running
+async def test_a_question_of_which_replicas_die_ends_alone_and_the_engine_works_on(tmp_path: Path) -> None:
+    engine, heard = RayEngine(Gated(folder=str(tmp_path)), replicas=2), list[str]()
+    engine.notify = heard.append
+    try:
+        await engine.start()
+        [poisoned] = await solve_many([number_question(POISON)], SelfConsistency(1, PARAMS), engine)
+        assert isinstance(poisoned.error, RequestLost | EngineDied)
+        assert "\n" not in str(poisoned.error)
+        of_course(await solve_many(asked(6), SelfConsistency(3, PARAMS), engine))
+        assert [line for line in heard if line.endswith("again after a restart, so it is given up")] == heard[2:]
+    finally:
+        await engine.close()
+
+
+@running
+async def test_when_every_replica_is_given_up_the_error_says_so(tmp_path: Path) -> None:
+    engine = RayEngine(Gated(folder=str(tmp_path)), replicas=1)
+    try:
+        await engine.start()
+        solutions = await solve_many([number_question(POISON)], SelfConsistency(1, PARAMS), engine)
+        solutions += await solve_many(asked(2), SelfConsistency(1, PARAMS), engine)
+        assert {type(one.error) for one in solutions} == {EngineDied}
+        assert re.fullmatch(r"replica 0 of 1 of the engine died again after a restart: [^\n]+", str(solutions[0].error))
+    finally:
+        await engine.close()
+
+
+@running
+async def test_errors_in_a_replica_arrive_as_they_are(tmp_path: Path) -> None:
+    engine = RayEngine(Gated(folder=str(tmp_path)), replicas=1)
+    try:
+        await engine.start()
+        with pytest.raises(EngineError, match=r"^a replica failed with ZeroDivisionError: one over nothing \(.*\)$"):
+            await engine.sample(await requested(engine, BROKEN))
+        first = pids(engine)
+        request = await requested(engine, DOOMED)
+        with pytest.raises(RequestLost, match="died: the core died again"):
+            await engine.sample(request)
+        assert request.meter == UsageMeter()
+        # The engine in the replica gave up, so the replica was made again.
+        assert (await engine.sample(await requested(engine))).finish_reason in ("stop", "length")
+        [line] = [line.split() for line in (tmp_path / "log").read_text().splitlines()]
+        assert int(line[3]) not in first
+    finally:
+        await engine.close()
+
+
+@running
+async def test_what_cannot_start_is_refused_in_one_line(tmp_path: Path) -> None:
+    for engine, message in (
+        (RayEngine(SimulatedEngine(), gpus=64), "1 replicas of the engine need 64 GPUs and the cluster has"),
+        (RayEngine(Gated(odd=True), replicas=2), "the replicas serve different models"),
+        (RayEngine(build("engine", f"pool:{tmp_path}/missing"), replicas=1), "missing"),
+    ):
+        with pytest.raises((EngineUnavailable, UsageError), match=message) as refused:
+            await engine.start()
+        assert "\n" not in str(refused.value)
+        await engine.close()
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("ray:replicas=-1", "replicas must be"),
+        ("ray:cpus=-1", "cpus must be at least 0"),
+        ("ray:address=ray://host:1", "address must be auto or HOST:PORT"),
+        ("ray:address=host", "address must be auto or HOST:PORT"),
+        ("ray:engine=mixture(members=[simulated,simulated])", "write mixture:members"),
+        ("ray:engine=ray(engine=simulated)", "ray cannot run the engine RayEngine"),
+    ],
+)
+def test_options_that_cannot_work(spec: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        build("engine", spec)
+
+
+def test_its_spec_builds_it_again() -> None:
+    engine = build("engine", "ray:engine=simulated(tokens=3),replicas=2,address=auto,gpus=1,cpus=4")
+    assert engine == RayEngine(SimulatedEngine(tokens=3), 2, "auto", 1, 4)
+    assert build("engine", spec_of(engine)) == engine
+
+
+@running
+async def test_a_verifier_on_replicas_rates_as_it_does_alone() -> None:
+    engine, verifier = SimulatedEngine(tokens=30), RayVerifier(Asking(), replicas=2)
+    strategy = BestOfN(4, params=PARAMS)
+    try:
+        replicated = await solve_many(asked(12), strategy, engine, verifier=verifier)
+    finally:
+        await verifier.close()
+    alone = await solve_many(asked(12), strategy, engine, verifier=Alone())
+    assert of_course(replicated) == of_course(alone)
+
+
+class Alone(Asking):
+    """The same verifier beside the policy."""
+
+    async def claim_memory(self, policy: Engine) -> None:
+        pass
+
+
+@running
+async def test_a_verifier_that_needs_the_policy_is_refused() -> None:
+    for inner in ("certainty", "judge", "rules(pattern=7)"):
+        with pytest.raises(UsageError, match=r"model of its own|asks the policy"):
+            build("verifier", f"ray:verifier={inner}")
+    engine, verifier = SimulatedEngine(), RayVerifier(Asking(sampling=True), replicas=1)
+    try:
+        await verifier.start(engine)
+        with pytest.raises(VerifierError, match="asks the policy"):
+            await verifier.score(number_question(), completion("7"), engine, CostMeter())
+    finally:
+        await verifier.close()
