@@ -21,7 +21,9 @@ __all__ = [
     "Logprobs",
     "ModelInfo",
     "Rendered",
+    "ReplicaUsage",
     "Replicated",
+    "ReportsReplicas",
     "RequestLost",
     "SampleRequest",
     "TextPiece",
@@ -180,6 +182,36 @@ class Replicated(Protocol):
 
     def release(self, question_id: str) -> None:
         """The question has ended: its replica has room for another one. Does nothing for an unknown question."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaUsage:
+    """What a replica served so far: completed requests, and the tokens that it counted for them."""
+
+    name: str
+    requests: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    generated_tokens: int = 0
+
+    def plus(self, usage: Usage) -> "ReplicaUsage":
+        """With one request more."""
+        return ReplicaUsage(
+            self.name,
+            self.requests + 1,
+            self.prompt_tokens + usage.prompt_tokens,
+            self.cached_tokens + usage.cached_tokens,
+            self.generated_tokens + usage.generated_tokens,
+        )
+
+
+@runtime_checkable
+class ReportsReplicas(Protocol):
+    """An engine of several replicas that knows what each of them served."""
+
+    @property
+    def replica_usage(self) -> tuple[ReplicaUsage, ...]:
+        """What each replica served, in their order; empty where there is only one."""
 
 
 @runtime_checkable

@@ -41,7 +41,7 @@ class RunOptions:
     subset_seed: int | None = None
     engine: str | None = None
     model: str | None = None
-    base_url: str | None = None
+    base_url: tuple[str, ...] = ()
     prices: str | None = None
     unsandboxed: bool = False
     n: int | None = None
