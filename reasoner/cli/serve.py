@@ -45,6 +45,8 @@ UNITS: Final = "UNIT=AMOUNT,..."
              "[default: no limit]")  # fmt: skip
 @option("--day-budget", metavar=UNITS, section="Server",
         help="The most that all requests of a day may spend, in UTC.  [default: no limit]")  # fmt: skip
+@option("--day-record", type=options.PATH, metavar="FILE", section="Server",
+        help="Keep what the day has spent in FILE, so that a restart continues with it.")  # fmt: skip
 @option("--drain", type=float, default=30.0, show_default=True, metavar="SECONDS", section="Server",
         help="How long requests in flight may take to end after Ctrl-C or SIGTERM; a second one ends them at "
              "once.")  # fmt: skip
@@ -73,6 +75,7 @@ def command(
     queue: int | None,
     max_budget: str | None,
     day_budget: str | None,
+    day_record: Path | None,
     drain: float,
     strategy: str | None,
     budget: str | None,
@@ -104,7 +107,12 @@ def command(
         raise UsageError(f"--port must be from 0 to 65,535 (got {port})")
     own = read_settings(settings) if settings else Settings()
     limits = _limits(
-        own.limits, max_concurrent=max_concurrent, queue=queue, max_budget=max_budget, day_budget=day_budget
+        own.limits,
+        max_concurrent=max_concurrent,
+        queue=queue,
+        max_budget=max_budget,
+        day_budget=day_budget,
+        day_record=day_record,
     )
     default, verifiers = _default(own, strategy=strategy, verifier=verifier, budget=budget, answer=answer)
     keys = _keys(own, api_key_file, limits)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Final
 
 REMEMBERED: Final = 100_000
-"""Questions whose replica is remembered if nobody says that they have ended."""
+"""Questions whose replica is remembered if they are never released."""
 
 
 class Placement:
@@ -18,25 +18,25 @@ class Placement:
 
     def __init__(self, replicas: int) -> None:
         self._lost: set[int] = set()
-        self._places: OrderedDict[str, int] = OrderedDict()
+        self._replicas: OrderedDict[str, int] = OrderedDict()
         self._questions = [0] * replicas
         self._requests = [0] * replicas
 
     def of(self, question_id: str) -> int:
         """The replica of a question, counted from 0."""
-        place = self._places.get(question_id)
-        if place is None:
-            place = self._places[question_id] = min(self._candidates, key=self._load)
-            self._questions[place] += 1
-            if len(self._places) > REMEMBERED:
-                self._forget(next(iter(self._places)))
+        replica = self._replicas.get(question_id)
+        if replica is None:
+            replica = self._replicas[question_id] = min(self._candidates, key=self._load)
+            self._questions[replica] += 1
+            if len(self._replicas) > REMEMBERED:
+                self._forget(next(iter(self._replicas)))
         else:
-            self._places.move_to_end(question_id)
-        return place
+            self._replicas.move_to_end(question_id)
+        return replica
 
     def release(self, question_id: str) -> None:
         """The question has ended. Does nothing for one that is unknown."""
-        if question_id in self._places:
+        if question_id in self._replicas:
             self._forget(question_id)
 
     def lose(self, replica: int) -> None:
@@ -50,7 +50,7 @@ class Placement:
         self._vacate()
 
     def _vacate(self) -> None:
-        for question_id in [name for name, place in self._places.items() if place in self._lost]:
+        for question_id in [name for name, replica in self._replicas.items() if replica in self._lost]:
             self._forget(question_id)
 
     @property
@@ -61,7 +61,7 @@ class Placement:
     @property
     def _candidates(self) -> list[int]:
         replicas = range(len(self._questions))
-        return [place for place in replicas if place not in self._lost] or list(replicas)
+        return [replica for replica in replicas if replica not in self._lost] or list(replicas)
 
     def _load(self, replica: int) -> int:
         return self._questions[replica] + self._requests[replica]
@@ -69,12 +69,12 @@ class Placement:
     @contextmanager
     def request(self, question_id: str) -> Iterator[int]:
         """Count one request of a question while it is in flight; yields the replica that gets it."""
-        place = self.of(question_id)
-        self._requests[place] += 1
+        replica = self.of(question_id)
+        self._requests[replica] += 1
         try:
-            yield place
+            yield replica
         finally:
-            self._requests[place] -= 1
+            self._requests[replica] -= 1
 
     def _forget(self, question_id: str) -> None:
-        self._questions[self._places.pop(question_id)] -= 1
+        self._questions[self._replicas.pop(question_id)] -= 1

@@ -26,14 +26,16 @@ class Limits:
     """What a server bounds.
 
     `max_concurrent` requests are answered at once, `queue` more wait. `max_budget` bounds each request and `day_budget`
-    all of a day, in UTC. `in_flight` and `tokens_per_minute` are the quotas of a key that has none of its own. A body
-    has at most `body_bytes`, and arrives within `body_seconds`.
+    all of a day, in UTC; the file `day_record` keeps what the day has spent over a restart. `in_flight` and
+    `tokens_per_minute` are the quotas of a key that has none of its own. A body has at most `body_bytes`, and arrives
+    within `body_seconds`.
     """
 
     max_concurrent: int = 256
     queue: int = 1024
     max_budget: Budget = Budget()
     day_budget: Budget = Budget()
+    day_record: Path | None = None
     in_flight: int | None = None
     tokens_per_minute: int | None = None
     body_bytes: int = MAX_BODY
@@ -47,6 +49,8 @@ class Limits:
         Quota(self.in_flight, self.tokens_per_minute)
         if self.day_budget.seconds is not None:
             raise UsageError(f"day_budget cannot bound seconds (got {self.day_budget}): bound tokens, samples or usd")
+        if self.day_record and not str(self.day_budget):
+            raise UsageError("day_record has no effect without day_budget: give both, or omit it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,8 @@ def _limits(table: Mapping[str, Any]) -> Limits:
         where = f"{name} of [limits]"
         if name.endswith("_budget"):
             values[name] = Budget.parse(_typed(where, value, str))
+        elif name == "day_record":
+            values[name] = Path(_typed(where, value, str))
         else:
             values[name] = _typed(where, value, int, float) if name == "body_seconds" else _typed(where, value, int)
     return Limits(**values)

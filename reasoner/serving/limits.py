@@ -1,4 +1,4 @@
-"""Who may ask, how much, and in which turn: keys, quotas, the queue in front of the engine, the ledger of the day."""
+"""Who may ask, how much, and in which turn: keys, quotas, the queue in front of the engine."""
 
 import asyncio
 import hashlib
@@ -9,10 +9,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
-from reasoner.budget import Budget, Cost, Ledger, Prices
 from reasoner.errors import UsageError, require
 from reasoner.serving.errors import ApiError
 
@@ -23,8 +21,6 @@ MAX_WAIT: Final = 60
 """Seconds that a refusal asks a client to wait at most, where the end of the wait is not known."""
 ANYONE: Final = "anyone"
 """The name of the client of a server without keys."""
-SMALLEST: Final = Cost(prompt_tokens=1, generated_tokens=1, requests=1, samples=1)
-"""The least that a request costs."""
 
 
 def refusal(message: str, wait: float, code: str = "rate_limit_exceeded") -> ApiError:
@@ -235,47 +231,3 @@ class Turns:
                 ticket.set_result(None)
                 return
         self.running -= 1
-
-
-def _today() -> datetime:
-    return datetime.now(UTC)
-
-
-class DayLedger:
-    """The ledger of the current day, in UTC. What is in flight at midnight is booked on the day on which it began."""
-
-    def __init__(
-        self, budget: Budget | None = None, *, prices: Prices | None = None, now: Callable[[], datetime] = _today
-    ) -> None:
-        if budget is not None and budget.seconds is not None:
-            raise UsageError(f"a budget for the day cannot bound seconds (got {budget}): bound tokens, samples or usd")
-        self._budget = budget
-        self._prices = prices
-        self._now = now
-        self._day: date | None = None
-        self._ledger = Ledger(budget, prices=prices)
-
-    @property
-    def ledger(self) -> Ledger:
-        """Today's."""
-        today = self._now().date()
-        if today != self._day:
-            self._ledger = Ledger(self._budget, prices=self._prices) if self._day else self._ledger
-            self._day = today
-        return self._ledger
-
-    def check(self) -> None:
-        """Refuse a request where the day's budget is used up.
-
-        Raises:
-            ApiError: 429 with the code insufficient_quota.
-        """
-        if self.ledger.shortfall(SMALLEST) and not self.ledger.in_flight:
-            raise self.exhausted()
-
-    def exhausted(self) -> ApiError:
-        """The error of a budget that is used up until midnight."""
-        now = self._now()
-        midnight = datetime.combine(now.date() + timedelta(days=1), datetime.min.time(), UTC)
-        what = f"the server's budget of the day, {self._budget}, is used up"
-        return refusal(what, (midnight - now).total_seconds(), "insufficient_quota")

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, Self, TypeVar
 
 from reasoner.budget import Ledger, Prices
 from reasoner.engine import Engine, TextPiece
-from reasoner.errors import EngineDied, UnknownName, UsageError
+from reasoner.errors import EngineDied, TraceError, UnknownName, UsageError
 from reasoner.execution.launching import cancel_all
 from reasoner.execution.prediction import REPLY_TOKENS
 from reasoner.execution.session import Session
@@ -20,9 +20,10 @@ from reasoner.models.info import ModelInfo
 from reasoner.registry import entries, name_of
 from reasoner.serving.choice import Alias, Job, Offer, choose
 from reasoner.serving.config import Limits
+from reasoner.serving.day import DayLedger
 from reasoner.serving.errors import ApiError, api_error
 from reasoner.serving.estimate import estimated
-from reasoner.serving.limits import Client, DayLedger, Turns
+from reasoner.serving.limits import Client, Turns
 from reasoner.serving.metrics import Metrics, Outcome
 from reasoner.serving.replies import saved
 from reasoner.serving.requests import read_chat
@@ -128,7 +129,7 @@ class Service:
         self.report = report
         self.telemetry = telemetry or Telemetry()
         self.turns = Turns(limits.max_concurrent, limits.queue)
-        self.day = DayLedger(limits.day_budget, prices=offered.prices)
+        self.day = DayLedger(limits.day_budget, prices=offered.prices, record=limits.day_record)
         self.metrics = Metrics(entries("strategy"))
         self._offered = offered
         self._engine = engine
@@ -144,6 +145,7 @@ class Service:
         """Start the engine and the verifiers. Raises as `Session.__aenter__`."""
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.telemetry.close)
+            stack.callback(self._keep, self.day.close)
             stack.push_async_callback(self._engine.close)
             await stack.enter_async_context(self._session)
             stack.push_async_callback(self._cut_off)
@@ -273,6 +275,14 @@ class Service:
                 client.pay(ledger.settled.tokens)
                 self.metrics.spend(ledger.settled)
                 span.spend(ledger.settled)
+                self._keep(partial(self.day.record, ledger))
+
+    def _keep(self, write: Callable[[], None]) -> None:
+        """Write the record of the day; what cannot be written is reported, and no request fails for it."""
+        try:
+            write()
+        except TraceError as failure:
+            self.report("-", failure)
 
     async def _solve(
         self, job: Job, ledger: Ledger, trace: Sink, follow: Callable[[Event | TextPiece], None] | None

@@ -164,6 +164,8 @@ def test_settings_and_options(tmp_path: Path) -> None:
         (("--max-concurrent", "0"), "max_concurrent must be at least 1"),
         (("--max-budget", "tokes=4"), "no budget unit named 'tokes'"),
         (("--day-budget", "seconds=4"), "day_budget cannot bound seconds"),
+        (("--day-record", "spent.jsonl"), "day_record has no effect without day_budget"),
+        (("--day-budget", "tokens=4", "--day-record", "."), "cannot read the record of the day ."),
         (("--day-budget", "usd=4"), "budget usd needs prices"),
         (("-s", "nothing"), "no strategy named 'nothing'"),
         (("-s", "best_of_n", "--verifier", "nothing"), "no verifier named 'nothing'"),

@@ -56,14 +56,14 @@ def test_a_lost_replica_gets_no_question_and_gives_up_those_it_has(replicas: int
             placement.restore(number % replicas)
             lost.discard(number % replicas)
         assert placement.lost == lost
-        assert sum(placement._questions) == len(placement._places)
+        assert sum(placement._questions) == len(placement._replicas)
 
 
 def test_memory_of_questions_that_nobody_releases_is_bounded() -> None:
     placement = Placement(2)
     for number in range(module.REMEMBERED + 10):
         placement.of(f"q{number}")
-    assert len(placement._places) == module.REMEMBERED
+    assert len(placement._replicas) == module.REMEMBERED
     assert sum(placement._questions) == module.REMEMBERED
 
 

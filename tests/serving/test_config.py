@@ -28,6 +28,7 @@ max_concurrent = 8
 queue = 0
 max_budget = "tokens=100k,seconds=60"
 day_budget = "tokens=10M"
+day_record = "spent.jsonl"
 in_flight = 4
 tokens_per_minute = 50_000
 body_bytes = 1000
@@ -56,7 +57,7 @@ def test_a_file_sets_everything(tmp_path: Path) -> None:
     assert settings.aliases == {**default_aliases(), "careful": careful}
     assert settings.verifiers == {"strict": "judge:n=3"}
     assert settings.limits == Limits(
-        8, 0, Budget(tokens=100_000, seconds=60), Budget(tokens=10_000_000), 4, 50_000, 1000, 2.5
+        8, 0, Budget(tokens=100_000, seconds=60), Budget(tokens=10_000_000), Path("spent.jsonl"), 4, 50_000, 1000, 2.5
     )
     keys = Keys(settings.keys)
     alice, bob = (keys.client(f"Bearer {name}-0123456789") for name in ("alice", "bob"))
@@ -82,6 +83,7 @@ def test_an_empty_file_sets_nothing(tmp_path: Path) -> None:
         ("[limits]\nmax_budget = 4000", r"max_budget of \[limits\] must be a text \(got 4000\)"),
         ('[limits]\nmax_budget = "tokes=4"', "no budget unit named 'tokes'; did you mean 'tokens"),
         ('[limits]\nday_budget = "seconds=4"', "day_budget cannot bound seconds"),
+        ('[limits]\nday_record = "spent.jsonl"', "day_record has no effect without day_budget"),
         ("[limits]\nbody_seconds = 0", "body_seconds must be above 0"),
         ("[aliases]\nfast = 'single'", r"\[aliases.fast\] must be a section"),
         ("[aliases.fast]\nn = 3", r"no key of \[aliases.fast\] named 'n'"),

@@ -2,16 +2,14 @@
 
 import asyncio
 from contextlib import AsyncExitStack, suppress
-from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner.budget import Budget, Cost
 from reasoner.errors import UsageError
 from reasoner.serving.errors import ApiError
-from reasoner.serving.limits import Client, DayLedger, Key, Keys, Quota, Turns
+from reasoner.serving.limits import Client, Key, Keys, Quota, Turns
 from tests.helpers import turns
 from tests.running import running
 
@@ -184,25 +182,3 @@ def test_whatever_leaves_while_it_waits_or_is_served_frees_its_turn(acts: list[s
         assert {client.in_flight for client in clients} == {0}
 
     asyncio.run(serve())
-
-
-def test_the_day_ends_at_midnight_utc() -> None:
-    now = datetime(2026, 11, 26, 23, 58, tzinfo=UTC)
-    day = DayLedger(Budget(tokens=100), now=lambda: now)
-    today = day.ledger
-    held = today.reserve(Cost(generated_tokens=100))
-    day.check()
-    today.settle(held, Cost(generated_tokens=100))
-    with pytest.raises(ApiError) as refused:
-        day.check()
-    assert (refused.value.status, refused.value.code) == (429, "insufficient_quota")
-    assert refused.value.headers == {"Retry-After": "120", "x-should-retry": "false"}
-    now = datetime(2026, 11, 27, 0, 0, 1, tzinfo=UTC)
-    day.check()
-    assert day.ledger is not today
-    assert day.ledger is day.ledger
-
-
-def test_the_seconds_of_a_day_are_not_bounded() -> None:
-    with pytest.raises(UsageError, match="cannot bound seconds"):
-        DayLedger(Budget(seconds=5))
