@@ -186,7 +186,7 @@ class Replicated(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ReplicaUsage:
-    """What a replica served so far: completed requests, and the tokens that it counted for them."""
+    """What a replica served: its name, its requests, and the tokens that it counted for them."""
 
     name: str
     requests: int = 0
@@ -195,7 +195,7 @@ class ReplicaUsage:
     generated_tokens: int = 0
 
     def plus(self, usage: Usage) -> "ReplicaUsage":
-        """With one request more."""
+        """With the tokens of one request more."""
         return ReplicaUsage(
             self.name,
             self.requests + 1,
@@ -204,14 +204,26 @@ class ReplicaUsage:
             self.generated_tokens + usage.generated_tokens,
         )
 
+    def since(self, earlier: "ReplicaUsage") -> "ReplicaUsage":
+        """What was added after an earlier state; all of it where the replica was started again meanwhile."""
+        counts = [
+            (getattr(self, count), getattr(earlier, count))
+            for count in ("requests", "prompt_tokens", "cached_tokens", "generated_tokens")
+        ]
+        restarted = any(now < before for now, before in counts)
+        return ReplicaUsage(self.name, *(now if restarted else now - before for now, before in counts))
+
+    def __str__(self) -> str:
+        share = f"{self.cached_tokens / self.prompt_tokens:.0%}" if self.prompt_tokens else "none"
+        return f"{self.name}: {self.requests:,} requests, {share} of {self.prompt_tokens:,} prompt tokens from cache"
+
 
 @runtime_checkable
 class ReportsReplicas(Protocol):
     """An engine of several replicas that knows what each of them served."""
 
-    @property
-    def replica_usage(self) -> tuple[ReplicaUsage, ...]:
-        """What each replica served, in their order; empty where there is only one."""
+    async def replica_usage(self) -> tuple[ReplicaUsage, ...]:
+        """What each replica served since the start, in their order; empty where there is only one, or it is unknown."""
 
 
 @runtime_checkable

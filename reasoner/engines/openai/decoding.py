@@ -1,8 +1,12 @@
-"""The parts of a reply that only the server's tokenizer can tell apart."""
+"""What is made of a reply: its parts, where only the server's tokenizer can tell them, and no secrets in them."""
+
+from dataclasses import replace
 
 from reasoner.engines.openai.parts import Parts, unmarked
 from reasoner.engines.openai.rendering import Renderer
 from reasoner.engines.openai.wire import Draft
+from reasoner.system.redaction import MIN_LENGTH_IN_TEXT, Secrets
+from reasoner.types import Completion
 
 
 async def parts_of(draft: Draft, renderer: Renderer) -> Parts:
@@ -30,3 +34,12 @@ async def _trim(draft: Draft, stop: str, renderer: Renderer) -> None:
         if shown is None or stop not in shown:
             return
         draft.drop_last()
+
+
+def without_secrets(completion: Completion, secrets: Secrets) -> Completion:
+    """The sequence without the key, which a server may send back in any field."""
+    text = secrets.hide(completion.text, shortest=MIN_LENGTH_IN_TEXT)
+    thinking = secrets.hide(completion.thinking, shortest=MIN_LENGTH_IN_TEXT)
+    if (text, thinking) == (completion.text, completion.thinking):
+        return completion
+    return replace(completion, text=text, thinking=thinking)

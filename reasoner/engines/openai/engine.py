@@ -8,9 +8,9 @@ from http import HTTPStatus
 from typing import ClassVar
 
 from reasoner.engine import Rendered, ReplicaUsage, SampleRequest
-from reasoner.engines.openai import wire
+from reasoner.engines.openai import caches, wire
 from reasoner.engines.openai.address import Address
-from reasoner.engines.openai.decoding import parts_of
+from reasoner.engines.openai.decoding import parts_of, without_secrets
 from reasoner.engines.openai.groups import SHARED, Groups, Result, shares, with_thinking
 from reasoner.engines.openai.http import GATEWAY_TIMEOUTS, Connection, Reply, Terms
 from reasoner.engines.openai.notes import Notes
@@ -36,7 +36,6 @@ from reasoner.errors import EngineUnavailable, RequestLost, require
 from reasoner.models.families import AUTO
 from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import ThinkingProfile
-from reasoner.system.redaction import MIN_LENGTH_IN_TEXT
 from reasoner.types import Completion, Prompt, TokenIds, Usage
 
 _FEWER_CHOICES = "the server returns fewer sequences than requested: each gets its own request"
@@ -54,7 +53,9 @@ class OpenAIEngine:
     window in tokens, for servers that do not report it. `max_concurrency` bounds the requests in flight; 0 means up to
     1,024, as far as the process may open files. `extra_body` is a JSON object merged into each request, or the path of
     a file with one. `reasoning_parser` is the name of vLLM's parser for models that think like this one, or "none" for
-    a model that does not think; "auto" finds it by the model's name and its chat template.
+    a model that does not think; "auto" finds it by the model's name and its chat template. `replica_urls` are the
+    addresses of the servers behind a router, for what a router sends to one of them only: emptying their caches, and
+    reading what they count.
 
     A vLLM server gets prompts as token ids and continuation is exact; others get text, and `notes` says so. Short
     replies that nothing can interrupt are not streamed. On servers other than vLLM, such sequences of one prompt that
@@ -77,9 +78,14 @@ class OpenAIEngine:
     max_concurrency: int = 0
     extra_body: str = ""
     reasoning_parser: str = AUTO
+    replica_urls: tuple[str, ...] = ()
     capacity: int | None = field(default=None, init=False, repr=False)
     """None: the server manages its own KV cache."""
     _http: Connection = field(init=False, repr=False)
+    _servers: Connection = field(init=False, repr=False)
+    """The servers themselves, where `_http` is a router."""
+    _counted: tuple[ReplicaUsage, ...] = field(init=False, repr=False, default=())
+    """What they had counted before the start."""
     _model: ModelInfo | None = field(init=False, repr=False, default=None)
     _served: str = field(init=False, repr=False, default="")
     _dialect: Dialect = field(init=False, repr=False, default=Dialect())
@@ -103,6 +109,11 @@ class OpenAIEngine:
         shown = tuple(address.base_url for address in addresses)
         self.base_url = shown if len(shown) > 1 else shown[0]
         self._http = Connection(addresses, self.timeout, self.patience, concurrency, self._notes)
+        self._servers = self._http
+        if self.replica_urls:
+            behind = Address.each(self.replica_urls, self.api_key)
+            self.replica_urls = tuple(address.base_url for address in behind)
+            self._servers = Connection(behind, self.timeout, self.patience, concurrency, self._notes)
         self._groups = Groups()
         self._renderer = Renderer(self._http, self._extra, self._notes)
 
@@ -140,6 +151,8 @@ class OpenAIEngine:
         self._notes.add("a cancelled sequence is counted up to the last event that the server sent")
         window = chosen.max_model_len or (rendered.max_model_len if rendered else 0) or self.context
         name, profile = self._http.show(chosen.id, 500), self._renderer.profile
+        if self.replica_urls:
+            self._counted = await caches.counters(self._servers)
         self._model = ModelInfo(name, window, thinking=profile, served=True)
 
     @property
@@ -310,18 +323,11 @@ class OpenAIEngine:
                 self._notes.add(wire.NO_THINKING_LOGPROBS)
             self._http.replicas.add(replica, usage)
             try:
-                results.append(self._clean(draft.completion(usage, part, drafts[0].request.seed)))
+                completion = draft.completion(usage, part, drafts[0].request.seed)
+                results.append(without_secrets(completion, self._http.secrets))
             except RequestLost as lost:
                 results.append(lost)
         return results
-
-    def _clean(self, completion: Completion) -> Completion:
-        """The sequence without the key, which a server may send back in any field."""
-        text = self._http.secrets.hide(completion.text, shortest=MIN_LENGTH_IN_TEXT)
-        thinking = self._http.secrets.hide(completion.thinking, shortest=MIN_LENGTH_IN_TEXT)
-        if (text, thinking) == (completion.text, completion.thinking):
-            return completion
-        return replace(completion, text=text, thinking=thinking)
 
     def _terms(self, requests: Sequence[SampleRequest], sent: Callable[[bool], None]) -> Terms:
         """Limits of one reply: time and bytes in proportion to the requested tokens."""
@@ -371,11 +377,22 @@ class OpenAIEngine:
         """The question has ended: its server has room for another one."""
         self._http.replicas.placement.release(question_id)
 
-    @property
-    def replica_usage(self) -> tuple[ReplicaUsage, ...]:
-        """What each of several servers counted for the completed requests; empty where there is only one."""
-        return self._http.replicas.usage if self.replicas > 1 else ()
+    async def replica_usage(self) -> tuple[ReplicaUsage, ...]:
+        """What each server served since the start; empty where there is one, or a router and no `replica_urls`.
+
+        The servers of `replica_urls` count for all their clients, others what was completed here.
+        """
+        if not self.replica_urls:
+            return self._http.replicas.usage if self.replicas > 1 else ()
+        now = await caches.counters(self._servers)
+        return tuple(map(ReplicaUsage.since, now, self._counted or now))
+
+    async def reset_caches(self) -> None:
+        """Empty the prefix caches of all vLLM servers that are known here; a note says where that is not possible."""
+        if self._model is not None and self._dialect.vllm:
+            await caches.reset(self._servers)
 
     async def close(self) -> None:
         """Close the connections. Calling it again does nothing; a later request opens new ones."""
         await self._http.close()
+        await self._servers.close()

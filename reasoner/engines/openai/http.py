@@ -132,12 +132,15 @@ class Connection:
         """The reply, of any status, to a request that costs no tokens. While `starting`, few seconds are waited."""
         terms = Terms(seconds=self.timeout, size=REPLY_BYTES, limit="a reply", only=only)
         waits = Waits(self.patience if patience is None else patience, 0, START_SECONDS if starting else math.inf)
-        try:
-            async with self._answer(method, path, body, terms, waits, idle=self.timeout, free=True) as response:
-                size = REPLY_BYTES if response.status == HTTPStatus.OK else ERROR_BYTES
-                return Reply(response.status, await self._read(response, size), self._at(terms))
-        except (aiohttp.ClientError, RequestLost) as error:
-            raise EngineUnavailable(f"the reply from {self._at(terms)} was cut: {self._reason(error)}") from error
+        while True:
+            try:
+                async with self._answer(method, path, body, terms, waits, idle=self.timeout, free=True) as response:
+                    size = REPLY_BYTES if response.status == HTTPStatus.OK else ERROR_BYTES
+                    return Reply(response.status, await self._read(response, size), self._at(terms))
+            except (aiohttp.ClientError, RequestLost) as error:
+                if only is None and self.replicas.has_moved(terms.replica):
+                    continue
+                raise EngineUnavailable(f"the reply from {self._at(terms)} was cut: {self._reason(error)}") from error
 
     def _at(self, terms: Terms) -> str:
         return self.addresses[terms.replica].base_url

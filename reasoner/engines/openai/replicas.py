@@ -87,10 +87,10 @@ class Replicas:
         await asyncio.gather(*checks, return_exceptions=True)
 
     def _look_again(self) -> None:
-        """Ask the lost replicas again, each after a while; nothing waits for it."""
-        now = time.monotonic()
-        for replica in self.placement.lost:
-            if now >= self._due.get(replica, now):
+        """Ask the lost replicas again: each after a while, or at once where all are lost; nothing waits for it."""
+        now, lost = time.monotonic(), self.placement.lost
+        for replica in lost:
+            if len(lost) == len(self.addresses) or now >= self._due[replica]:
                 self._check(replica)
 
     def _check(self, replica: int) -> "asyncio.Task[None]":
@@ -102,7 +102,6 @@ class Replicas:
 
     async def _ask(self, replica: int) -> None:
         if await self.answers(replica):
-            self._due.pop(replica, None)
             self.placement.restore(replica)
         else:
             self.lose(replica)
