@@ -105,6 +105,8 @@ class Replica:
             return whole({"data": [{"id": model, **facts} for model in brain.models]})
         if path == "/tokenize":
             return whole(brain.tokens(body))
+        if path == "/health":
+            return whole({})
         if path == "/reset_prefix_cache" and self.resets:
             self._seen.clear()
             return whole(self.resets.pop(0) if len(self.resets) > 1 else self.resets[0])

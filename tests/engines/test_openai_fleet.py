@@ -7,14 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reasoner.engines.openai import http, served
 from reasoner.engines.openai import replicas as module
-from reasoner.engines.openai import served
 from reasoner.engines.openai.http import session_id
 from reasoner.verifier import CostMeter
 from reasoner_verifiers import Judge
-from tests.engines.fake_server import FakeServer
+from tests.engines.fake_server import FakeServer, Fault, text_only
 from tests.engines.replicas import (
     BLOCK,
+    LIMIT,
     SAMPLES,
     Moment,
     Replica,
@@ -229,3 +230,27 @@ def test_a_failure_of_one_request_is_no_death() -> None:
         assert engine._http.replicas.placement.lost == set()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("server", "status", "late", "lost"),
+    [
+        (FakeServer(), 500, True, True),
+        (FakeServer(), 502, True, True),
+        (FakeServer(), 500, False, False),
+        (FakeServer(), 503, True, False),
+        (text_only(), 500, True, False),
+    ],
+)
+def test_a_router_that_lost_its_server_late_costs_the_worst_case(
+    server: FakeServer, status: int, late: bool, lost: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What vllm-router answers for an unstreamed request when a server is killed that generated for a while."""
+    monkeypatch.setattr(http, "LATE_SECONDS", -1.0 if late else 3600.0)
+    with server:
+        server.faults = [Fault("status", status, "Request failed: error sending request")]
+        run = asyncio.run(ended(engine_at(server.url), 1))
+    [solution] = run.solutions
+    assert solution.error is None
+    assert solution.cost.samples == SAMPLES + lost
+    assert solution.cost.cancelled_tokens == (LIMIT if lost else 0)

@@ -339,6 +339,7 @@ class OpenAIEngine:
             seed=first.seed,
             sent=sent,
             question_id=first.question_id,
+            late_errors_cost=self._dialect.vllm,
         )
 
     def _refused(self, reply: Reply, body: Mapping[str, object], used: Dialect) -> None:

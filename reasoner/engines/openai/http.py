@@ -27,9 +27,13 @@ START_SECONDS = 5.0
 ERROR_BYTES, REPLY_BYTES = 2**16, 2**24
 GATEWAY_TIMEOUTS = frozenset({504, 524})
 """A proxy stopped waiting for an unstreamed reply, which the server continues to compute."""
+LATE_SECONDS: Final = 0.25
+"""A router answers an unstreamed request with 500 or 502 at once if it cannot reach its server, or later than this if
+the server died while it generated."""
 SESSION_HEADER: Final = "x-session-id"
 """Routers send requests with the same value to the same replica."""
 
+_LOST_SERVER = {500, 502}
 _BUSY = {408, 409, 425, 429}
 _WAYS_OUT = {
     401: "set api_key, or the environment variable OPENAI_API_KEY",
@@ -66,7 +70,8 @@ class Terms:
 
     `sent` is called with True when the request is sent, and with False when that try failed and cost nothing. `limit`
     names in errors what the size was derived from. Requests of the same `question_id` go to the same replica, unless
-    `only` names one that must serve it. `replica` is the one that got the last try.
+    `only` names one that must serve it. `replica` is the one that got the last try. `late_errors_cost` says whether
+    tokens may have been generated for an unstreamed request that ends in an error after a while.
     """
 
     seconds: float
@@ -77,6 +82,7 @@ class Terms:
     question_id: str = ""
     only: int | None = None
     replica: int = 0
+    late_errors_cost: bool = False
 
 
 def session_id(question_id: str) -> str:
@@ -236,6 +242,7 @@ class Connection:
             requested, reached, broken, began = 0.0, False, False, time.monotonic()
             async with self._placed(client, terms) as address, self._within(terms):
                 terms.sent(True)
+                sent = time.monotonic()
                 try:
                     response = await client.session.request(
                         method, address.url(path), data=content, headers={**address.headers, **session},
@@ -251,6 +258,9 @@ class Connection:
                             yield response
                             return
                         failure = self._status(response.status, await self._error_body(response))
+                        late = time.monotonic() - sent > LATE_SECONDS
+                        if late and terms.late_errors_cost and idle is None and response.status in _LOST_SERVER:
+                            raise RequestLost(f"{address.base_url} answered {failure}: its server may have died")
                         requested = retry_after(response.headers)
                         way_out = "try later, set patience to wait longer, or set max_concurrency"
                         broken = response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
