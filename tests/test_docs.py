@@ -28,6 +28,7 @@ PAGES = (
     "docs/install.md",
     "docs/python.md",
     "docs/report/README.md",
+    "docs/scale.md",
     "docs/servers.md",
     "docs/serving.md",
     "docs/strategies.md",

@@ -1,6 +1,8 @@
 """Several replicas behind one engine: how they start, how they are written, and their caches."""
 
 import asyncio
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,9 @@ from tests.engines.fake_server import FakeServer
 from tests.engines.replicas import SAMPLES, Replica, Seeded, alone, ended, engine_at, fleet, votes
 
 # The start
+
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -159,3 +164,14 @@ def test_counters_of_a_replica_that_was_started_again_are_not_negative() -> None
     assert now.since(before) == now
     assert now.since(ReplicaUsage("a", 9, 90, 2, 10)) == ReplicaUsage("a", 3, 10, 2, 2)
     assert str(ReplicaUsage("a")) == "a: 0 requests, none of 0 prompt tokens from cache"
+
+
+def test_the_code_of_the_page_on_scale_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    [code] = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/scale.md").read_text(), re.MULTILINE | re.DOTALL)
+    with FakeServer() as first, FakeServer() as second:
+        code = code.replace("http://10.0.0.1:8000/v1", first.url).replace("http://10.0.0.2:8000/v1", second.url)
+        exec(compile(code, "docs/scale.md", "exec"), {"__name__": "__main__"})
+        lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["4", "4"]
+    for line, server in zip(lines[2:], (first, second), strict=True):
+        assert line.startswith(f"{server.url}: 8 requests, 0% of ")
