@@ -29,7 +29,7 @@ PATIENCE = 120
 """Seconds that any one step may take on a busy machine."""
 
 
-class CostMeter:
+class Page:
     """One page, and all that it logged and asked for since it was opened."""
 
     def __init__(self, connection: ClientConnection) -> None:
@@ -108,7 +108,7 @@ class CostMeter:
 
 
 @contextmanager
-def browser() -> Iterator[CostMeter]:
+def browser() -> Iterator[Page]:
     """A tab of a browser of its own, which ends with it."""
     if CHROMIUM is None:
         raise RuntimeError("there is no chromium on this machine")
@@ -117,7 +117,7 @@ def browser() -> Iterator[CostMeter]:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         try:
             with connect(_page_address(process), max_size=None, open_timeout=PATIENCE) as connection:
-                yield CostMeter(connection)
+                yield Page(connection)
         finally:
             process.kill()
             process.wait()

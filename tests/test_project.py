@@ -40,7 +40,7 @@ PUBLIC = {
     """,
     "reasoner.strategy": """
         MAX_CHAINS MAX_SAMPLES BudgetExhausted CalibratedStrategy CalibrationSummary Cancel CheckEquivalent ComparePair
-        DescribeModel FindBlocks Finished Handle LogLikelihood Next Note Operation Outcome Plan Prefill Propose Report
+        DescribeModel DrawsOnce FindBlocks Finished Handle LogLikelihood Next Note Operation Outcome Plan Prefill Propose Report
         Sample Score Start StopRule Strategy Tally TextLikelihood cancel check_n compare_pair count_votes gather
         loglikelihood model_info next_finished note note_stop prefill propose sample sample_each score start
     """,

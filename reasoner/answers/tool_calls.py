@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, NamedTuple
 
@@ -87,14 +87,9 @@ def _from_json(value: Any) -> ToolCall | None:
     return ToolCall(value["name"], json.dumps(arguments)) if isinstance(arguments, dict) else None
 
 
-def written(calls: Iterable[Mapping[str, Any]]) -> str:
-    """Calls in the form of OpenAI's API as text that `read_calls` reads: a server takes them out of a reply."""
-    functions = [call.get("function") for call in calls]
-    bodies = [
-        json.dumps({"name": function.get("name"), "arguments": function.get("arguments")})
-        for function in functions
-        if isinstance(function, Mapping)
-    ]
+def call_text(calls: Iterable[ToolCall]) -> str:
+    """Calls as text that `read_calls` reads, for engines whose models write them otherwise."""
+    bodies = [json.dumps(call._asdict()) for call in calls]
     return "\n".join(f"<tool_call>\n{body}\n</tool_call>" for body in bodies)
 
 

@@ -14,6 +14,7 @@ from reasoner.answers.tool_calls import ToolCallSpace
 from reasoner.budget import UNITS, Budget, Prices
 from reasoner.errors import ReasonerError, UnknownName, UsageError, shown
 from reasoner.execution.arguments import default_verifier
+from reasoner.models.info import ModelInfo
 from reasoner.registry import build, entries, load
 from reasoner.sampling import SamplingParams
 from reasoner.serving.errors import ApiError, api_error
@@ -21,7 +22,7 @@ from reasoner.serving.requests import MAX_CHOICES, ChatRequest, CompletionReques
 from reasoner.serving.specs import build_client, client_spec, draws
 from reasoner.serving.structure import ReplyForm, reply_form
 from reasoner.specs import Bare, Spec
-from reasoner.strategy import CalibratedStrategy, StopRule, Strategy
+from reasoner.strategy import CalibratedStrategy, DrawsOnce, StopRule, Strategy
 from reasoner.types import AnswerSpace, Message, Prompt, Question
 from reasoner.verifier import Verifier
 
@@ -95,8 +96,14 @@ class Job:
 
     @property
     def passes_through(self) -> bool:
-        """Whether it is one completion of the prompt as it is, so that its tokens can be streamed as they come."""
-        return self.question.space.name == FREE and type(self.strategy) is _single()
+        """Whether it is one completion of the prompt as it is."""
+        return self.question.space.name == FREE and isinstance(self.strategy, DrawsOnce)
+
+    def streams(self, model: ModelInfo) -> bool:
+        """Whether its text can be passed on as it comes. Only at its end is it known whether a text calls a tool."""
+        if self.question.prompt.tools:
+            return False
+        return isinstance(self.strategy, DrawsOnce) and self.strategy.draws_once(model)
 
 
 def default_aliases() -> dict[str, Alias]:
@@ -214,11 +221,6 @@ def _owners(spec: str) -> Strategy:
     return strategy
 
 
-@lru_cache(maxsize=1)
-def _single() -> type:
-    return load("strategy", PASSED)
-
-
 def _answer_kind(options: Options, alias: Alias, strategy: Strategy, form: ReplyForm) -> str:
     can = bool(getattr(strategy, "free_form", False))
     if options.answer and (owners := _OWNERS_OPTION.search(options.answer.partition(":")[2])):
@@ -275,7 +277,7 @@ def _sampled(
         # A reply of any form may be long; that of a model that thinks has a longer limit of its own.
         limit = None if offer.thinks else REPLY_TOKENS
         asked = asked.over(SamplingParams(max_tokens=offer.sampling.max_tokens), SamplingParams(max_tokens=limit))
-    if kind == FREE and type(strategy) is _single():
+    if kind == FREE and isinstance(strategy, DrawsOnce):
         asked = asked.over(SamplingParams(temperature=offer.sampling.temperature), SamplingParams(TEMPERATURE))
     if isinstance(strategy, CalibratedStrategy) and strategy.measured_on:
         if asked != SamplingParams():

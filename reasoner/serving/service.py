@@ -289,17 +289,17 @@ class Service:
     ) -> Solution:
         events: list[Event] = []
         sink = tee(events.append, trace)
+        streams = job.streams(self._engine.model)
         solution = await self._session.solve(
             job.question,
             job.strategy,
             verifier=job.verifier,
             budget=job.budget,
             stop=job.stop,
-            trace=sink if follow is None or job.passes_through else tee(sink, follow),
+            trace=sink if follow is None or streams or job.passes_through else tee(sink, follow),
             seed=job.seed,
             ledger=ledger,
-            # Only at its end is it known whether a text is a call of a tool.
-            on_text=follow if follow and job.passes_through and not job.question.prompt.tools else None,
+            on_text=follow if streams else None,
         )
         if solution.error:
             if isinstance(solution.error, EngineDied):

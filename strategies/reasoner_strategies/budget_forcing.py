@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 from reasoner.errors import BudgetExhausted, UsageError, require
+from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.registry import check_types
 from reasoner.sampling import NO_THINKING
@@ -99,11 +100,16 @@ class BudgetForcing:
                 f"wait={self.wait!r} has no effect: nothing is forced without waits or min_thinking; set one"
             )
 
+    def draws_once(self, model: ModelInfo) -> bool:
+        """Whether thinking has a mere maximum, which the engine keeps where the model thinks."""
+        return model.thinking is not None and not (self.waits or self.min_thinking)
+
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Think, close, answer."""
         reserve = min(self.answer_tokens, max(1, self.params.limit // 2))
-        profile = (yield from model_info()).thinking
-        if profile and not (self.waits or self.min_thinking):
+        model = yield from model_info()
+        profile = model.thinking
+        if self.draws_once(model):
             return (yield from self._capped(question, reserve))
         marker = yield from self._marker(question.prompt, profile)
         start = (yield from prefill(question.prompt, "", thinking="open")) if profile else question.prompt

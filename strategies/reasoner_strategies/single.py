@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reasoner.errors import UsageError
+from reasoner.models.info import ModelInfo
 from reasoner.registry import check_types
 from reasoner.strategy import Plan, sample
 from reasoner.types import Answer, Question, SamplingParams
@@ -36,6 +37,10 @@ class Single:
             raise UsageError(
                 f"shots must be questions and answers in turn, an even number of texts (got {len(self.shots)})"
             )
+
+    def draws_once(self, model: ModelInfo) -> bool:
+        """True, with any model."""
+        return True
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw one sequence and read its answer."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner.answers.tool_calls import REPLY, ToolCallSpace, read_calls, written
+from reasoner.answers.tool_calls import REPLY, ToolCall, ToolCallSpace, call_text, read_calls
 from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines.openai import wire
 from reasoner.types import Message, Prompt, SamplingParams
@@ -68,8 +68,7 @@ ARGUMENTS = st.dictionaries(st.text(), st.none() | st.booleans() | st.integers()
 
 @given(st.lists(st.tuples(st.sampled_from(SPACE.tools), ARGUMENTS), max_size=3))
 def test_what_is_written_is_read_again(calls: list[tuple[str, dict[str, object]]]) -> None:
-    given_calls = [{"function": {"name": name, "arguments": json.dumps(values)}} for name, values in calls]
-    found = read_calls(written(given_calls))
+    found = read_calls(call_text(ToolCall(name, json.dumps(values)) for name, values in calls))
     assert found is not None
     assert [(call.name, json.loads(call.arguments)) for call in found.calls] == calls
 

@@ -12,7 +12,7 @@ from reasoner.answers import SPACES
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.execution.runner import solve_sync
 from reasoner.serving.page import FOLDER
-from tests.browser import CHROMIUM, CostMeter, browser
+from tests.browser import CHROMIUM, Page, browser
 from tests.serving.canned import KEY, Canned, chunk
 from tests.serving.live import live
 
@@ -61,7 +61,7 @@ CONTRAST = """
 
 
 @pytest.fixture(scope="module")
-def tab() -> Iterator[CostMeter]:
+def tab() -> Iterator[Page]:
     with browser() as opened:
         yield opened
 
@@ -71,12 +71,12 @@ def canned() -> Canned:
     return Canned()
 
 
-def opened(tab: CostMeter, address: str, *, width: int = 1280, dark: bool = False) -> None:
+def opened(tab: Page, address: str, *, width: int = 1280, dark: bool = False) -> None:
     tab.open(f"{address}/", width=width, dark=dark)
     tab.wait("document.querySelectorAll('#strategy-0 option').length || !document.getElementById('problem').hidden")
 
 
-def asked(tab: CostMeter, *, compare: bool = False) -> None:
+def asked(tab: Page, *, compare: bool = False) -> None:
     """Ask, as with the keyboard, and wait until all results are complete."""
     if compare:
         tab.value("document.getElementById('compare').click()")
@@ -85,7 +85,7 @@ def asked(tab: CostMeter, *, compare: bool = False) -> None:
     tab.wait("!document.getElementById('submit').disabled")
 
 
-def text(tab: CostMeter, selector: str) -> str:
+def text(tab: Page, selector: str) -> str:
     return str(tab.value(f"document.querySelector({selector!r}).textContent"))
 
 
@@ -140,7 +140,7 @@ def test_every_kind_of_answer_can_be_chosen() -> None:
 @in_browser
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_two_strategies_are_compared(tab: CostMeter, canned: Canned, width: int, dark: bool) -> None:
+def test_two_strategies_are_compared(tab: Page, canned: Canned, width: int, dark: bool) -> None:
     trace = canned.traces.open()
     solve_sync(
         Question.of("What is 17 * 24?"), build("strategy", "self_consistency:n=8"), SimulatedEngine(), trace=trace
@@ -186,7 +186,7 @@ def test_two_strategies_are_compared(tab: CostMeter, canned: Canned, width: int,
 
 @in_browser
 @pytest.mark.parametrize("width", WIDTHS)
-def test_what_a_model_wrote_is_text(tab: CostMeter, canned: Canned, width: int) -> None:
+def test_what_a_model_wrote_is_text(tab: Page, canned: Canned, width: int) -> None:
     votes = [{"answer": HOSTILE, "count": 2, "weight": 2.0}, {"answer": "x" * 5000, "count": 1, "weight": 1.0}]
     stream = [
         chunk(HOSTILE),
@@ -224,7 +224,7 @@ def test_what_a_model_wrote_is_text(tab: CostMeter, canned: Canned, width: int) 
     ids=["different", "long", "several lines"],
 )
 def test_answers_are_compared_where_they_fit_in_a_line(
-    tab: CostMeter, canned: Canned, answers: tuple[str, str], verdict: str
+    tab: Page, canned: Canned, answers: tuple[str, str], verdict: str
 ) -> None:
     canned.streams = {"m@vote8": vote_stream(answers[0]), "m@vote16": vote_stream(answers[1], tokens=1600)}
     with live(canned.app) as address:
@@ -245,7 +245,7 @@ def test_answers_are_compared_where_they_fit_in_a_line(
     ],
     ids=["ours", "a proxy's"],
 )  # fmt: skip
-def test_an_error_of_the_server_is_a_line(tab: CostMeter, canned: Canned, failure: JSONResponse, line: str) -> None:
+def test_an_error_of_the_server_is_a_line(tab: Page, canned: Canned, failure: JSONResponse, line: str) -> None:
     canned.failure = failure
     with live(canned.app) as address:
         opened(tab, address, width=390)
@@ -266,7 +266,7 @@ def test_an_error_of_the_server_is_a_line(tab: CostMeter, canned: Canned, failur
     ],
     ids=["an error in it", "cut off", "not JSON", "empty"],
 )
-def test_a_stream_that_fails_is_a_line(tab: CostMeter, canned: Canned, stream: list[str], line: str) -> None:
+def test_a_stream_that_fails_is_a_line(tab: Page, canned: Canned, stream: list[str], line: str) -> None:
     canned.streams = {"m@vote8": stream}
     with live(canned.app) as address:
         opened(tab, address)
@@ -277,7 +277,7 @@ def test_a_stream_that_fails_is_a_line(tab: CostMeter, canned: Canned, stream: l
 
 
 @in_browser
-def test_a_server_that_is_gone_is_a_line(tab: CostMeter, canned: Canned) -> None:
+def test_a_server_that_is_gone_is_a_line(tab: Page, canned: Canned) -> None:
     with live(canned.app) as address:
         opened(tab, address)
     asked(tab)
@@ -285,7 +285,7 @@ def test_a_server_that_is_gone_is_a_line(tab: CostMeter, canned: Canned) -> None
 
 
 @in_browser
-def test_a_key_stays_in_memory_and_opens_the_tree_of_its_owner(tab: CostMeter) -> None:
+def test_a_key_stays_in_memory_and_opens_the_tree_of_its_owner(tab: Page) -> None:
     canned = Canned(keys=True)
     trace = canned.traces.open("owner")
     solve_sync(Question.of("What is 17 * 24?"), build("strategy", "single"), SimulatedEngine(), trace=trace)
@@ -344,7 +344,7 @@ def test_a_trace_of_somebody_else_is_refused() -> None:
 
 
 @in_browser
-def test_it_is_used_with_the_keyboard(tab: CostMeter, canned: Canned) -> None:
+def test_it_is_used_with_the_keyboard(tab: Page, canned: Canned) -> None:
     canned.streams = {"m@vote8": vote_stream()}
     with live(canned.app) as address:
         opened(tab, address)

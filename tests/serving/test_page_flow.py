@@ -11,7 +11,7 @@ from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.serving.limits import Key
-from tests.browser import CHROMIUM, CostMeter, browser
+from tests.browser import CHROMIUM, Page, browser
 from tests.helpers import says
 from tests.serving.running import serving
 from tests.serving.test_page import HOSTILE, STICKING_OUT, asked, opened, text
@@ -24,12 +24,12 @@ KEY = "secret-key-of-the-test"
 
 
 @pytest.fixture(scope="module")
-def tab() -> Iterator[CostMeter]:
+def tab() -> Iterator[Page]:
     with browser() as opened_tab:
         yield opened_tab
 
 
-def choose(tab: CostMeter, name: str, *, side: int = 0) -> None:
+def choose(tab: Page, name: str, *, side: int = 0) -> None:
     """Choose a strategy by its alias, or another option of a box."""
     script = f"""
     (() => {{
@@ -42,7 +42,7 @@ def choose(tab: CostMeter, name: str, *, side: int = 0) -> None:
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_a_question_is_asked_watched_and_answered_and_its_tree_opened(tab: CostMeter, width: int) -> None:
+def test_a_question_is_asked_watched_and_answered_and_its_tree_opened(tab: Page, width: int) -> None:
     held = asyncio.Event()
 
     async def pause(request: SampleRequest) -> None:
@@ -75,7 +75,7 @@ def test_a_question_is_asked_watched_and_answered_and_its_tree_opened(tab: CostM
         assert tab.value("document.documentElement.scrollWidth") <= width
 
 
-def test_each_alias_answers_the_first_question(tab: CostMeter) -> None:
+def test_each_alias_answers_the_first_question(tab: Page) -> None:
     with serving(SimulatedEngine(accuracy=1.0, tokens=10.0)) as server:
         opened(tab, server.url)
         names = tab.value("[...document.getElementById('strategy-0').options].map(each => each.textContent)")
@@ -88,7 +88,7 @@ def test_each_alias_answers_the_first_question(tab: CostMeter) -> None:
             assert tab.value("document.querySelector('.tree').checkVisibility()") is True, name
 
 
-def test_two_strategies_are_compared_on_one_question(tab: CostMeter) -> None:
+def test_two_strategies_are_compared_on_one_question(tab: Page) -> None:
     with serving(SimulatedEngine(accuracy=1.0, tokens=10.0)) as server:
         opened(tab, server.url)
         choose(tab, "vote8")
@@ -98,7 +98,7 @@ def test_two_strategies_are_compared_on_one_question(tab: CostMeter) -> None:
         assert tab.value("[...document.querySelectorAll('.headline')].map(each => each.textContent)") == ["408", "408"]
 
 
-def test_work_that_is_stopped_ends_in_the_engine(tab: CostMeter) -> None:
+def test_work_that_is_stopped_ends_in_the_engine(tab: Page) -> None:
     aborted = asyncio.Event()
 
     async def pause(request: SampleRequest) -> None:
@@ -118,7 +118,7 @@ def test_work_that_is_stopped_ends_in_the_engine(tab: CostMeter) -> None:
         server.run(aborted.wait())
 
 
-def test_hostile_replies_of_a_model_are_text(tab: CostMeter) -> None:
+def test_hostile_replies_of_a_model_are_text(tab: Page) -> None:
     with serving(ScriptedEngine(lambda request: HOSTILE + "w" * 1_000_000)) as server:
         opened(tab, server.url, width=390)
         choose(tab, "the server's default")
@@ -134,7 +134,7 @@ def test_hostile_replies_of_a_model_are_text(tab: CostMeter) -> None:
         assert tab.logged == []
 
 
-def test_what_the_server_refuses_is_a_line(tab: CostMeter) -> None:
+def test_what_the_server_refuses_is_a_line(tab: Page) -> None:
     with serving(SimulatedEngine()) as server:
         opened(tab, server.url)
         choose(tab, "vote8")
@@ -143,7 +143,7 @@ def test_what_the_server_refuses_is_a_line(tab: CostMeter) -> None:
         assert "cannot serve replies of any form" in text(tab, "#results .error")
 
 
-def test_with_a_key_all_of_it_works_and_without_nothing(tab: CostMeter) -> None:
+def test_with_a_key_all_of_it_works_and_without_nothing(tab: Page) -> None:
     with serving(SimulatedEngine(), keys=[Key.of(KEY, "anna")]) as server:
         opened(tab, server.url)
         assert "no API key is given" in text(tab, "#problem")

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from reasoner.budget import Budget, Prices
 from reasoner.engine import Engine, SampleRequest, TextPiece
-from reasoner.engines.scripted import ScriptedEngine
+from reasoner.engines.scripted import THINKER, ScriptedEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import EngineDied, EngineUnavailable, UsageError
 from reasoner.registry import entries
@@ -133,6 +133,30 @@ async def test_events_are_followed_and_kept_with_their_choice() -> None:
             assert kept
             assert len(kept.lines().splitlines()) == len(own)
             assert serving.traces.get(trace, "bob") is None
+
+
+@running
+@pytest.mark.parametrize(
+    ("strategy", "streams"),
+    [
+        ("single", True),
+        ("budget_forcing:max_thinking=40", True),
+        ("budget_forcing:max_thinking=40,waits=1", False),
+        ("self_consistency:n=2", False),
+    ],
+)
+async def test_the_text_of_a_strategy_that_draws_once_is_followed_as_it_comes(strategy: str, streams: bool) -> None:
+    seen: list[Event | TextPiece] = []
+    async with service(ScriptedEngine(says("7"), model=THINKER)) as serving:
+        asked = jobs(serving, "vote8", reasoner={"strategy": strategy, "answer": "number"})
+        answered = await serving.answer(asked, ALICE, lambda _, event: seen.append(event))
+    [(_, solution)] = answered.results
+    pieces = [piece for piece in seen if isinstance(piece, TextPiece)]
+    assert bool(pieces) == streams
+    assert len(pieces) == len(seen) or not streams
+    if streams:
+        assert "".join(piece.text for piece in pieces if not piece.thinking) == solution.text
+        assert any(piece.thinking for piece in pieces)
 
 
 @running

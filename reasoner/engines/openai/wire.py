@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from reasoner.answers.tool_calls import written
+from reasoner.answers.tool_calls import ToolCall, call_text
 from reasoner.engine import SampleRequest, TextPiece
 from reasoner.engines.openai import values
 from reasoner.engines.openai.parts import Parts, by_ids, by_text, closed
@@ -249,7 +249,7 @@ class Draft:
     @property
     def _reply(self) -> str:
         """The text of the reply, with the calls that the server took out of it."""
-        calls = written({"function": self.calls[index]} for index in sorted(self.calls))
+        calls = call_text(ToolCall(**self.calls[index]) for index in sorted(self.calls))
         return values.mended("".join((*self.text, calls)))
 
     def aligned(self, usage: Usage) -> bool:

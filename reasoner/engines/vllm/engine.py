@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from reasoner.engine import Rendered, SampleRequest, TextPiece
 from reasoner.engines.vllm.build import Build, first_line, in_daemon, installed_build
+from reasoner.engines.vllm.calls import CallReader
 from reasoner.engines.vllm.core_log import CoreLog
 from reasoner.engines.vllm.cores import SAMPLER_REPAIR, AsyncCore, Core, CoreFacts, InProcessCore, Job
 from reasoner.engines.vllm.logprobs import read_logprobs
@@ -56,7 +57,8 @@ class VllmEngine(VllmModel):
     and `enforce_eager` true; on a GPU vLLM decides.
 
     `reasoning_parser` is the name of the one of vLLM's that knows the markers of thinking; "auto" finds it from the
-    model, "none" takes all that is generated for the answer.
+    model, "none" takes all that is generated for the answer. `tool_call_parser` is that of vLLM's that reads the
+    model's calls of tools; "auto" reads the forms of Hermes and Qwen, Llama 3 and gpt-oss.
 
     A core that dies is restarted once and what was in flight is drawn again; the second death is `EngineDied`. A seed
     repeats a run exactly only where batches repeat: vLLM's numerics depend on what else is in the batch, so the same
@@ -68,10 +70,12 @@ class VllmEngine(VllmModel):
     model_id: str = "embedded"
     core: Literal["auto", "in_process", "async"] = "auto"
     reasoning_parser: str = AUTO
+    tool_call_parser: str = AUTO
     _adapter_ids: Iterator[int] = field(default_factory=lambda: itertools.count(1), init=False, repr=False)
     _adapters: dict[str, tuple[Any, "Future[Any]"]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _heads: dict[str, Head] = field(default_factory=dict, init=False, repr=False)
     _marks: Marks | None = field(default=None, init=False, repr=False)
+    _calls: CallReader | None = field(default=None, init=False, repr=False)
     _limits_thinking: bool = field(default=False, init=False, repr=False)
 
     @property
@@ -119,7 +123,9 @@ class VllmEngine(VllmModel):
     def _served_model_info(self, resolved: Resolved, facts: CoreFacts) -> ModelInfo:
         info = VllmModel._served_model_info(self, resolved, facts)
         profile = served_profile(resolved.name, self.reasoning_parser, facts.config.model_config, self._prompts.reader)
-        self._marks = Marks.of(profile, self._prompts.text.tokenizer) if profile else None
+        tokenizer = self._prompts.text.tokenizer
+        self._marks = Marks.of(profile, tokenizer) if profile else None
+        self._calls = CallReader.of(self.tool_call_parser, tokenizer, self._marks)
         self._limits_thinking = profile is not None and limits(facts.config.reasoning_config, profile)
         return replace(info, thinking=profile)
 
@@ -190,9 +196,9 @@ class VllmEngine(VllmModel):
         usage = Usage(len(output.prompt_token_ids), output.num_cached_tokens or 0, drawn.computed)
         request.meter.usage = usage
         completion = _completion(request, drawn, usage)
-        if marks is None:
-            return completion
-        return _in_parts(completion, before, marks, self._prompts.text.tokenizer)
+        if marks is not None:
+            completion = _in_parts(completion, before, marks, self._prompts.text.tokenizer)
+        return self._calls.rewritten(completion, before) if self._calls and request.prompt.tools else completion
 
     def _stream(self, request: SampleRequest, before: Before, marks: Marks | None) -> Stream | None:
         """What ends the sequence where vLLM itself cannot, and passes its text on."""

@@ -99,9 +99,9 @@ def _positions(ids: TokenIds, marker: TokenIds) -> Iterable[int]:
             yield at
 
 
-def decode(ids: Iterable[int], before: TokenIds, tokenizer: Any) -> str:
-    """The text of token ids after others, without special tokens."""
-    text = Text(before, tokenizer)
+def decode(ids: Iterable[int], before: TokenIds, tokenizer: Any, *, special: bool = False) -> str:
+    """The text of token ids after others, with special tokens or without."""
+    text = Text(before, tokenizer, special=special)
     text.add(ids)
     return text.text
 
@@ -111,14 +111,14 @@ class Text:
 
     __slots__ = ("_detokenizer",)
 
-    def __init__(self, before: TokenIds, tokenizer: Any, stop: tuple[str, ...] = ()) -> None:
+    def __init__(self, before: TokenIds, tokenizer: Any, stop: tuple[str, ...] = (), *, special: bool = False) -> None:
         from vllm.v1.engine.detokenizer import IncrementalDetokenizer
 
         params = SimpleNamespace(
             stop=list(stop),
             min_tokens=0,
             include_stop_str_in_output=False,
-            skip_special_tokens=True,
+            skip_special_tokens=not special,
             spaces_between_special_tokens=True,
         )
         request: Any = SimpleNamespace(

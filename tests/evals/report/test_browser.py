@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reasoner_evals.report.html.page import page, views
-from tests.browser import CHROMIUM, CostMeter, browser
+from tests.browser import CHROMIUM, Page, browser
 from tests.evals.report.contents import a_failure, a_report, a_task
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH: apt-get install chromium")
@@ -44,14 +44,14 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tab() -> Iterator[CostMeter]:
+def tab() -> Iterator[Page]:
     with browser() as opened:
         yield opened
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_the_page_shows_well_and_asks_for_nothing(tab: CostMeter, file: Path, width: int, dark: bool) -> None:
+def test_the_page_shows_well_and_asks_for_nothing(tab: Page, file: Path, width: int, dark: bool) -> None:
     tab.open(file, width=width, dark=dark)
     tab.value("document.querySelectorAll('details').forEach(one => { one.open = true })")
     assert tab.value("innerWidth") == width
@@ -72,7 +72,7 @@ def test_the_page_shows_well_and_asks_for_nothing(tab: CostMeter, file: Path, wi
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_each_axis_is_a_click_away(tab: CostMeter, file: Path, width: int) -> None:
+def test_each_axis_is_a_click_away(tab: Page, file: Path, width: int) -> None:
     tab.open(file, width=width)
     shown = []
     for place in range(5):
@@ -85,13 +85,13 @@ def test_each_axis_is_a_click_away(tab: CostMeter, file: Path, width: int) -> No
     assert shown == [[f"t1-accuracy-{axis}-figure"] for axis in ("tokens", "samples", "flops", "seconds", "usd")]
 
 
-def test_a_screen_of_it_is_not_blank(tab: CostMeter, file: Path) -> None:
+def test_a_screen_of_it_is_not_blank(tab: Page, file: Path) -> None:
     tab.open(file, width=1280)
     # A page of one colour is compressed to next to nothing.
     assert len(tab.screenshot()) > 20_000
 
 
-def test_what_a_model_wrote_is_not_run(tab: CostMeter, tmp_path: Path) -> None:
+def test_what_a_model_wrote_is_not_run(tab: Page, tmp_path: Path) -> None:
     bad = "<script>document.title = 'run'</script><img src=x onerror=\"document.title = 'run'\">"
     report = a_report(a_task(failures=(a_failure(text=bad, answer=bad, gold=bad),), findings=(bad,), rows=(),
                              deltas=(), calibration=(), difficulty=(), scaling=(), verifiers=()), title=bad)  # fmt: skip
@@ -103,7 +103,7 @@ def test_what_a_model_wrote_is_not_run(tab: CostMeter, tmp_path: Path) -> None:
     assert tab.requested == [path.as_uri()]
 
 
-def test_what_the_policy_does_not_allow_is_not_done_even_if_it_stands_in_the_page(tab: CostMeter, file: Path) -> None:
+def test_what_the_policy_does_not_allow_is_not_done_even_if_it_stands_in_the_page(tab: Page, file: Path) -> None:
     bad = file.with_name("injected.html")
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
