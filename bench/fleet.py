@@ -2,7 +2,7 @@
 
     python bench/fleet.py ROUTER_URL REPLICA_URL REPLICA_URL [ROUNDS]
 
-How the servers are started is in docs/scale.md. 16 questions of 8 samples, all at once, each variant with empty caches;
+How the servers are started is in docs/scale.md. 12 questions of 6 samples, all at once, each variant with empty caches;
 the variants alternate. The counts are compared with the servers' own.
 """
 
@@ -21,8 +21,8 @@ from reasoner.trace.events import Event, Sampled
 from reasoner.types import SamplingParams
 from reasoner_strategies import SelfConsistency
 
-SAMPLES, BLOCK = 8, 16
-STRATEGY = SelfConsistency(n=SAMPLES, params=SamplingParams(max_tokens=48))
+QUESTIONS, SAMPLES, BLOCK = 12, 6, 16
+STRATEGY = SelfConsistency(n=SAMPLES, params=SamplingParams(max_tokens=32))
 
 
 class Round(NamedTuple):
@@ -42,7 +42,7 @@ def questions() -> list[Question | str]:
             "Explain each step as a careful teacher would, then give the number.",
             id=f"q{n}",
         )
-        for n in range(16)
+        for n in range(QUESTIONS)
     ]
 
 
@@ -65,7 +65,7 @@ async def run(urls: tuple[str, ...], servers: tuple[str, ...]) -> Round:
     whole = sum(cached[name] >= (SAMPLES - 1) * block for name, block in blocks.items())
     texts = {(event.question_id, event.index): event.text for event in sampled}
     cost = sum((solution.cost for solution in solutions), Cost())
-    return Round(seconds, texts, whole, cost, [now.since(then) for now, then in zip(after, before, strict=True)])
+    return Round(seconds, texts, whole, cost, [usage.since(before[name]) for name, usage in after.items()])
 
 
 def line(name: str, done: Round, reference: Round) -> str:
@@ -77,7 +77,7 @@ def line(name: str, done: Round, reference: Round) -> str:
     exact = (cost.prompt_tokens, cost.generated_tokens) == (computed, generated)
     loads = " + ".join(f"{server.requests}" for server in servers)
     return (
-        f"{name:12} {done.seconds:6.1f} s  {done.whole}/16 whole  {cost.cached_tokens / prompt:6.2%} cached  "
+        f"{name:12} {done.seconds:6.1f} s  {done.whole}/{QUESTIONS} whole  {cost.cached_tokens / prompt:6.2%} cached  "
         f"{same}/{len(reference.texts)} replies as on one  ledger {'=' if exact else '!='} counters  requests {loads}"
     )
 

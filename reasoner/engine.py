@@ -223,7 +223,7 @@ class ReportsReplicas(Protocol):
     """An engine of several replicas that knows what each of them served."""
 
     async def replica_usage(self) -> tuple[ReplicaUsage, ...]:
-        """What each replica served since the start, in their order; empty where there is only one, or it is unknown."""
+        """What each replica served since the start, without those that do not say; empty where there is only one."""
 
 
 @runtime_checkable

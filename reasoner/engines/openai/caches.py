@@ -53,19 +53,22 @@ def _succeeded(reply: Reply) -> bool:
         return True
 
 
-async def counters(servers: Connection) -> tuple[ReplicaUsage, ...]:
-    """What each server has counted since it was started, for all its clients; nothing where it does not say."""
-    return tuple(await asyncio.gather(*(_counters(servers, replica) for replica in range(len(servers.addresses)))))
+async def counters(servers: Connection) -> dict[str, ReplicaUsage]:
+    """What each server has counted since it was started, for all its clients; without those that do not say."""
+    every = await asyncio.gather(*(_counters(servers, replica) for replica in range(len(servers.addresses))))
+    return {usage.name: usage for usage in every if usage}
 
 
-async def _counters(servers: Connection, replica: int) -> ReplicaUsage:
+async def _counters(servers: Connection, replica: int) -> ReplicaUsage | None:
     where = servers.addresses[replica].base_url
     try:
         reply = await servers.call("GET", "/metrics", only=replica, patience=0)
     except EngineUnavailable:
-        return ReplicaUsage(where)
+        return None
+    if not reply.ok:
+        return None
     counts = Counter[str]()
-    for line in reply.body.decode("utf-8", "replace").splitlines() if reply.ok else ():
+    for line in reply.body.decode("utf-8", "replace").splitlines():
         name, value = line.partition("{")[0].partition(" ")[0], line.rpartition(" ")[2]
         if name in _COUNTED:
             counts[_COUNTED[name]] += _whole(value)

@@ -84,7 +84,7 @@ class OpenAIEngine:
     _http: Connection = field(init=False, repr=False)
     _servers: Connection = field(init=False, repr=False)
     """The servers themselves, where `_http` is a router."""
-    _counted: tuple[ReplicaUsage, ...] = field(init=False, repr=False, default=())
+    _counted: Mapping[str, ReplicaUsage] = field(init=False, repr=False, default_factory=dict)
     """What they had counted before the start."""
     _model: ModelInfo | None = field(init=False, repr=False, default=None)
     _served: str = field(init=False, repr=False, default="")
@@ -386,7 +386,7 @@ class OpenAIEngine:
         if not self.replica_urls:
             return self._http.replicas.usage if self.replicas > 1 else ()
         now = await caches.counters(self._servers)
-        return tuple(map(ReplicaUsage.since, now, self._counted or now))
+        return tuple(usage.since(self._counted.get(name, ReplicaUsage(name))) for name, usage in now.items())
 
     async def reset_caches(self) -> None:
         """Empty the prefix caches of all vLLM servers that are known here; a note says where that is not possible."""
