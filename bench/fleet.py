@@ -21,7 +21,7 @@ from reasoner.trace.events import Event, Sampled
 from reasoner.types import SamplingParams
 from reasoner_strategies import SelfConsistency
 
-QUESTIONS, SAMPLES, BLOCK = 12, 6, 16
+QUESTIONS, SAMPLES, BLOCK = 12, 6, 32
 STRATEGY = SelfConsistency(n=SAMPLES, params=SamplingParams(max_tokens=32))
 
 

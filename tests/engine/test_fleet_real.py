@@ -24,7 +24,7 @@ from tests.engine.serving import Launched, counted, free_port, launched, replica
 from tests.helpers import books
 
 ROUTER = shutil.which("vllm-router", path=str(Path(sys.executable).parent))
-BLOCK, SAMPLES, LIMIT, AT_ONCE = 16, 4, 24, 12
+BLOCK, SAMPLES, LIMIT, AT_ONCE = 32, 4, 24, 12
 pytestmark = pytest.mark.skipif(ROUTER is None, reason="vllm-router has no wheel for this machine")
 
 
