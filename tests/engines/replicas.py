@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -35,12 +35,13 @@ class Replica:
     """One server. It dies at the sampling requests numbered in `deaths`: before, during or after its reply. One that
     `revives` is there again at once, with an empty cache.
 
-    `counted` are the tokens of the replies that it made, also of those that nobody received.
+    `on_sample` are called before the reply to the sampling request of a number. `counted` are the tokens of the replies that it made, also of those that nobody received.
     """
 
     brain: Seeded = field(default_factory=Seeded, repr=False)
     deaths: dict[int, Moment] = field(default_factory=dict)
     status: int = 200
+    on_sample: dict[int, Callable[[], None]] = field(default_factory=dict)
     silent: bool = False
     revives: bool = False
     resets: list[bytes] = field(default_factory=lambda: [b'{"success": true}'])
@@ -117,6 +118,7 @@ class Replica:
         return whole({}, "404 Not Found")
 
     async def _sampling(self, body: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        self.on_sample.pop(len(self.sessions), lambda: None)()
         moment = self.deaths.pop(len(self.sessions), None)
         if moment == "before":
             return self.die()
