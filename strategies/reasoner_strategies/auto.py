@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple, TypeGuard
 from reasoner.calibration.arm_selection import choose
 from reasoner.calibration.profile import ArmRow, Family, read_profile
 from reasoner.errors import BudgetExhausted, ReasonerError, UsageError, require, require_choice
+from reasoner.marks import FilePath, Samples
 from reasoner.registry import build, check_types
 from reasoner.specs import Spec
 from reasoner.stopping.rules import EFFORTS, FirstOf, LockIn, Lossless, smoothed
@@ -51,10 +52,10 @@ class Auto:
     It abstains if the calibrated probability that the answer is right is below `abstain_below`.
     """
 
-    profile: str = ""
+    profile: FilePath = ""
     task: str = ""
     effort: Effort = "medium"
-    n: int = 16
+    n: Samples = 16
     epsilon: float = 0.02
     abstain_below: float = 0.0
     params: SamplingParams = SamplingParams()
