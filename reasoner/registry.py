@@ -241,8 +241,8 @@ def _value(where: str, value: Any, hint: Any) -> Any:
         return None
     if isinstance(value, str | Spec) and (kind := _nested(hint)):
         return build(kind, value)
-    if typing.get_origin(hint) is tuple and isinstance(value, str | Spec | tuple):
-        return _listed(where, value, typing.get_args(hint))
+    if kinds := _kinds(value, hint):
+        return _listed(where, value, kinds)
     if isinstance(value, Spec | tuple):
         raise UsageError(f"{where}={written(value)} does not fit: write one text, in double quotes if it has brackets")
     value = str(value) if isinstance(value, Bare) else value
@@ -262,6 +262,14 @@ def _value(where: str, value: Any, hint: Any) -> Any:
         raise
     except Exception as error:
         raise UsageError(f"{where} cannot be set from text ({error})") from error
+
+
+def _kinds(value: Any, hint: Any) -> tuple[Any, ...]:
+    """The types of the values of an option that is a list, or may be one and is; empty for others."""
+    if typing.get_origin(hint) is tuple:
+        return typing.get_args(hint) if isinstance(value, str | Spec | tuple) else ()
+    lists = (typing.get_args(part) for part in typing.get_args(hint) if typing.get_origin(part) is tuple)
+    return next(lists, ()) if isinstance(value, tuple) else ()
 
 
 def _listed(where: str, value: Any, hints: tuple[Any, ...]) -> tuple[Any, ...]:

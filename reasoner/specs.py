@@ -47,8 +47,14 @@ class Spec:
         return _Parser(text).parse()
 
     def without(self, *options: str) -> "Spec":
-        """The same spec with some options left out."""
-        return Spec(self.name, {option: value for option, value in self.options.items() if option not in options})
+        """The same spec with some options left out, also of the specs in it."""
+
+        def kept(value: Value) -> Value:
+            if isinstance(value, Spec):
+                return value.without(*options)
+            return tuple(map(kept, value)) if isinstance(value, tuple) else value
+
+        return Spec(self.name, {name: kept(value) for name, value in self.options.items() if name not in options})
 
     def __str__(self) -> str:
         """The spec on one line, in the form with a colon; specs inside it are in parentheses."""

@@ -28,6 +28,7 @@ MARKS = {
         "tests/answers/test_policy.py",
         "tests/answers/test_process_pool.py",
         "tests/cli/test_batch_process.py",
+        "tests/engines/test_fleet_router.py",
         "tests/cli/test_interrupt.py",
         "tests/cli/test_output.py",
         "tests/cli/test_own_code.py",

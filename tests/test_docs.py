@@ -30,6 +30,7 @@ PAGES = (
     "docs/install.md",
     "docs/python.md",
     "docs/report/README.md",
+    "docs/scale.md",
     "docs/scale-plan.md",
     "docs/scale-ray.md",
     "docs/servers.md",

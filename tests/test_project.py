@@ -46,8 +46,8 @@ PUBLIC = {
     """,
     "reasoner.engine": """
         NO_LOGPROB CacheResettable ConfidenceFloor Engine EngineError EngineUnavailable FinishReason LimitsThinking
-        Logprobs ModelInfo Rendered Replicated RequestLost SampleRequest TextPiece TokenIds Usage UsageMeter
-        limits_thinking reset_caches
+        Logprobs ModelInfo Rendered ReplicaUsage Replicated ReportsReplicas RequestLost SampleRequest TextPiece
+        TokenIds Usage UsageMeter limits_thinking reset_caches
     """,
     "reasoner.trace.events": """
         AnswerExtracted AnswersCompared Began BlocksFound Cancelled Delivered Dropped Ended EquivalenceChecked Event

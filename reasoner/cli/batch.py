@@ -89,7 +89,7 @@ def command(
     unsandboxed: bool,
     model: str | None,
     engine: str | None,
-    base_url: str | None,
+    base_url: tuple[str, ...],
     prices: str | None,
     seed: int,
     concurrency: int | None,

@@ -83,7 +83,7 @@ def command(
     verifier: str | None,
     model: str | None,
     engine: str | None,
-    base_url: str | None,
+    base_url: tuple[str, ...],
     prices: str | None,
     quiet: bool,
     verbose: bool,

@@ -102,7 +102,7 @@ def command(
     context: Path | None,
     model: str | None,
     engine: str | None,
-    base_url: str | None,
+    base_url: tuple[str, ...],
     prices: str | None,
     seed: int,
     output: Path | None,

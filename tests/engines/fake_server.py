@@ -284,6 +284,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path == "/v1/models":
             extra = {"max_model_len": state.context, "root": state.root} if state.vllm else {}
             self._json({"object": "list", "data": [{"id": m, "owned_by": state.owner, **extra} for m in state.models]})
+        elif self.path == "/health" and state.vllm:
+            self._json({})
         else:
             self._json({"detail": "Not Found"}, 404)
 

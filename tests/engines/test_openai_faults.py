@@ -9,7 +9,7 @@ import pytest
 
 from reasoner.engine import SampleRequest, UsageMeter
 from reasoner.engines.openai import OpenAIEngine
-from reasoner.engines.openai.http import backoff, retry_after
+from reasoner.engines.openai.retries import backoff, retry_after
 from reasoner.engines.openai.values import message_of, tidy
 from reasoner.errors import EngineUnavailable, RequestLost
 from reasoner.types import Completion, Prompt, SamplingParams, Usage

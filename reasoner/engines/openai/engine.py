@@ -4,15 +4,16 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from http import HTTPStatus
 from typing import ClassVar
 
-from reasoner.engine import Rendered, SampleRequest
-from reasoner.engines.openai import wire
+from reasoner.engine import Rendered, ReplicaUsage, SampleRequest
+from reasoner.engines.openai import caches, wire
+from reasoner.engines.openai.address import Address
+from reasoner.engines.openai.decoding import parts_of, without_secrets
 from reasoner.engines.openai.groups import SHARED, Groups, Result, shares, with_thinking
 from reasoner.engines.openai.http import GATEWAY_TIMEOUTS, Connection, Reply, Terms
-from reasoner.engines.openai.parts import Parts, unmarked
+from reasoner.engines.openai.notes import Notes
 from reasoner.engines.openai.rendering import Renderer
 from reasoner.engines.openai.requests import (
     NO_BUDGET,
@@ -28,16 +29,15 @@ from reasoner.engines.openai.requests import (
     refuses_budget,
     text_bound,
 )
+from reasoner.engines.openai.served import ServedModel
 from reasoner.engines.openai.stops import holds_back
-from reasoner.engines.openai.values import Listed, Reported, listed_models, without_aliases
-from reasoner.errors import EngineUnavailable, RequestLost, UnknownName, UsageError, require
+from reasoner.engines.openai.values import Reported
+from reasoner.errors import EngineUnavailable, RequestLost, require
 from reasoner.models.families import AUTO
 from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import ThinkingProfile
-from reasoner.system.redaction import MIN_LENGTH_IN_TEXT
 from reasoner.types import Completion, Prompt, TokenIds, Usage
 
-MODELS_NAMED = 20
 _FEWER_CHOICES = "the server returns fewer sequences than requested: each gets its own request"
 
 
@@ -45,14 +45,17 @@ _FEWER_CHOICES = "the server returns fewer sequences than requested: each gets i
 class OpenAIEngine:
     """Draws sequences from a server with OpenAI's routes: a vLLM server, a fleet behind a router, a hosted API.
 
-    `base_url` is the server's address, with /v1. `model_id` may be empty where the server has only one; `api_key` empty
-    means the environment variable OPENAI_API_KEY. `timeout` is the longest silence of the server in seconds. `patience`
-    is for how many seconds a request is retried that failed before it cost anything, for example because the server is
-    busy. `deadline` is the total time of one reply in seconds; 0 means `timeout` plus one second per token. `context`
-    is the window in tokens, for servers that do not report it. `max_concurrency` bounds the requests in flight; 0 means
-    up to 1,024, as far as the process may open files. `extra_body` is a JSON object merged into each request, or the
-    path of a file with one. `reasoning_parser` is the name of vLLM's parser for models that think like this one, or
-    "none" for a model that does not think; "auto" finds it by the model's name and its chat template.
+    `base_url` is the server's address, with /v1, or a tuple of the addresses of several replicas of one model: each
+    question stays on one of them. `model_id` may be empty where a server has only one; `api_key` empty means the
+    environment variable OPENAI_API_KEY. `timeout` is the longest silence of the server in seconds. `patience` is for
+    how many seconds a request is retried that failed before it cost anything, for example because the server is busy.
+    `deadline` is the total time of one reply in seconds; 0 means `timeout` plus one second per token. `context` is the
+    window in tokens, for servers that do not report it. `max_concurrency` bounds the requests in flight; 0 means up to
+    1,024, as far as the process may open files. `extra_body` is a JSON object merged into each request, or the path of
+    a file with one. `reasoning_parser` is the name of vLLM's parser for models that think like this one, or "none" for
+    a model that does not think; "auto" finds it by the model's name and its chat template. `replica_urls` are the
+    addresses of the servers behind a router, for what a router sends to one of them only: emptying their caches, and
+    reading what they count.
 
     A vLLM server gets prompts as token ids and continuation is exact; others get text, and `notes` says so. Short
     replies that nothing can interrupt are not streamed. On servers other than vLLM, such sequences of one prompt that
@@ -65,7 +68,7 @@ class OpenAIEngine:
 
     example: ClassVar[str] = "--base-url http://localhost:8000/v1"
 
-    base_url: str = "http://localhost:8000/v1"
+    base_url: str | tuple[str, ...] = "http://localhost:8000/v1"
     model_id: str = ""
     api_key: str = field(default="", repr=False)
     timeout: float = 120.0
@@ -75,16 +78,21 @@ class OpenAIEngine:
     max_concurrency: int = 0
     extra_body: str = ""
     reasoning_parser: str = AUTO
+    replica_urls: tuple[str, ...] = ()
     capacity: int | None = field(default=None, init=False, repr=False)
     """None: the server manages its own KV cache."""
     _http: Connection = field(init=False, repr=False)
+    _servers: Connection = field(init=False, repr=False)
+    """The servers themselves, where `_http` is a router."""
+    _counted: Mapping[str, ReplicaUsage] = field(init=False, repr=False, default_factory=dict)
+    """What they had counted before the start."""
     _model: ModelInfo | None = field(init=False, repr=False, default=None)
     _served: str = field(init=False, repr=False, default="")
     _dialect: Dialect = field(init=False, repr=False, default=Dialect())
     _extra: Mapping[str, object] = field(init=False, repr=False)
     _groups: Groups = field(init=False, repr=False)
     _renderer: Renderer = field(init=False, repr=False)
-    _notes: list[str] = field(init=False, repr=False, default_factory=list)
+    _notes: Notes = field(init=False, repr=False, default_factory=Notes)
 
     def __post_init__(self) -> None:
         require(self.timeout, "timeout", above=0, below=math.inf)
@@ -96,9 +104,16 @@ class OpenAIEngine:
         # A run records the fields themselves, not the file that held them.
         self.extra_body = json.dumps(self._extra) if self._extra else ""
         concurrency = self.max_concurrency or at_once()
-        self._http = Connection(self.base_url, self.api_key, self.timeout, self.patience, concurrency)
-        # Without its password: this field is part of specs and messages.
-        self.base_url = self._http.where
+        addresses = Address.each(self.base_url, self.api_key)
+        # Without their passwords: this field is part of specs and messages.
+        shown = tuple(address.base_url for address in addresses)
+        self.base_url = shown if len(shown) > 1 else shown[0]
+        self._http = Connection(addresses, self.timeout, self.patience, concurrency, self._notes)
+        self._servers = self._http
+        if self.replica_urls:
+            behind = Address.each(self.replica_urls, self.api_key)
+            self.replica_urls = tuple(address.base_url for address in behind)
+            self._servers = Connection(behind, self.timeout, self.patience, concurrency, self._notes)
         self._groups = Groups()
         self._renderer = Renderer(self._http, self._extra, self._notes)
 
@@ -123,19 +138,21 @@ class OpenAIEngine:
         """Find the model and the server's abilities. Calling it again does nothing.
 
         Raises:
-            EngineUnavailable: the server cannot be reached, refuses, or serves no model.
-            UnknownName: it does not serve `model_id`.
-            UsageError: it serves several models and `model_id` is empty.
+            EngineUnavailable: no server can be reached, or one refuses or serves no model.
+            UnknownName: one does not serve `model_id`.
+            UsageError: one serves several models and `model_id` is empty, or two serve different ones.
         """
         if self._model is not None:
             return
-        chosen = await self._choose()
+        chosen = await ServedModel(self._http, self._renderer, self.model_id).find()
         self._served = chosen.id
         rendered = await self._renderer.start(chosen, self.reasoning_parser)
         self._dialect = Dialect(vllm=self._renderer.exact or chosen.owned_by == "vllm")
-        self._note("a cancelled sequence is counted up to the last event that the server sent")
+        self._notes.add("a cancelled sequence is counted up to the last event that the server sent")
         window = chosen.max_model_len or (rendered.max_model_len if rendered else 0) or self.context
         name, profile = self._http.show(chosen.id, 500), self._renderer.profile
+        if self.replica_urls:
+            self._counted = await caches.counters(self._servers)
         self._model = ModelInfo(name, window, thinking=profile, served=True)
 
     @property
@@ -192,8 +209,9 @@ class OpenAIEngine:
         def sent(out: bool) -> None:
             meter.usage = draft.usage if out else Usage()
 
+        terms = self._terms([request], sent)
         try:
-            async with self._http.stream(path, merged(body, self._extra), self._terms([request], sent)) as events:
+            async with self._http.stream(path, merged(body, self._extra), terms) as events:
                 if isinstance(events, Reply):
                     self._refused(events, body, dialect)
                     return None
@@ -207,8 +225,8 @@ class OpenAIEngine:
             if not accepted:
                 meter.usage = None
             raise
-        [completion] = await self._completed([draft], [draft.usage], draft.reported)
-        self._note(*draft.remarks(), *wire.counting(request, draft.reported, draft.heard))
+        [completion] = await self._completed([draft], [draft.usage], draft.reported, terms.replica)
+        self._notes.add(*draft.remarks(), *wire.counting(request, draft.reported, draft.heard))
         if isinstance(completion, RequestLost):
             raise completion
         return completion
@@ -238,18 +256,25 @@ class OpenAIEngine:
             for request in requests:
                 request.meter.usage = None if out else Usage()
 
-        reply = await self._http.unstreamed(path, merged(body, self._extra), self._terms(requests, sent))
+        terms = self._terms(requests, sent)
+        reply = await self._http.unstreamed(path, merged(body, self._extra), terms)
         if reply.ok:
-            return await self._read(requests, reply, profile, opened=opened)
+            return await self._read(requests, reply, terms.replica, profile, opened=opened)
         if reply.status in GATEWAY_TIMEOUTS:
             self._adopt(Learned(replace(self._dialect, unstreamed=False), STREAMS))
-            raise RequestLost(f"a proxy at {self._http.where} gave up waiting for a whole reply ({reply.status})")
+            raise RequestLost(f"a proxy at {reply.where} gave up waiting for a whole reply ({reply.status})")
         sent(False)
         self._refused(reply, body, dialect)
         return [None] * len(requests)
 
     async def _read(
-        self, requests: Sequence[SampleRequest], reply: Reply, profile: ThinkingProfile | None, *, opened: bool
+        self,
+        requests: Sequence[SampleRequest],
+        reply: Reply,
+        replica: int,
+        profile: ThinkingProfile | None,
+        *,
+        opened: bool,
     ) -> list[Result]:
         try:
             reported, drafts = wire.parse_reply(reply.body, requests, profile, opened=opened)
@@ -263,13 +288,13 @@ class OpenAIEngine:
         usages, exact = shares(reported, drafts)
         for draft, usage in zip(drafts, usages, strict=True):
             draft.request.meter.usage = usage if reported else None
-        results = await self._completed(drafts, usages, reported)
-        self._note(*(note for draft in drafts for note in draft.remarks()))
-        self._note(*wire.counting(requests[0], reported, sum(draft.heard for draft in drafts), len(drafts)))
+        results = await self._completed(drafts, usages, reported, replica)
+        self._notes.add(*(note for draft in drafts for note in draft.remarks()))
+        self._notes.add(*wire.counting(requests[0], reported, sum(draft.heard for draft in drafts), len(drafts)))
         if reported is None:
             self._dialect = replace(self._dialect, unstreamed=False)
         elif not exact:
-            self._note(SHARED)
+            self._notes.add(SHARED)
         missing = requests[len(drafts) :]
         if missing:
             self._adopt(Learned(replace(self._dialect, batches=False), _FEWER_CHOICES))
@@ -280,60 +305,29 @@ class OpenAIEngine:
     async def _reading(self, request: SampleRequest) -> tuple[ThinkingProfile | None, bool]:
         """How the reply is read: the profile, and whether the rendered head opened thinking."""
         profile, exact = self._renderer.profile, request.rendered.token_ids is not None
-        self._note(*self._dialect.unheeded(request.prompt, profile, exact=exact))
+        self._notes.add(*self._dialect.unheeded(request.prompt, profile, exact=exact))
         head = await self._renderer.head(request.prompt) if profile and exact else None
         return profile, head is not None and head.opened
 
     async def _completed(
-        self, drafts: Sequence[wire.Draft], usages: Sequence[Usage], reported: Reported | None
+        self, drafts: Sequence[wire.Draft], usages: Sequence[Usage], reported: Reported | None, replica: int
     ) -> list[Result]:
         """The sequences of one request in their parts, with their thinking tokens."""
-        parts = [await self._parts(draft) for draft in drafts]
+        parts = [await parts_of(draft, self._renderer) for draft in drafts]
         usages, counted = with_thinking(reported, drafts, parts, usages)
         if not counted:
-            self._note(wire.NO_THINKING_COUNT)
+            self._notes.add(wire.NO_THINKING_COUNT)
         results: list[Result] = []
         for draft, part, usage in zip(drafts, parts, usages, strict=True):
             if not draft.aligned(usage):
-                self._note(wire.NO_THINKING_LOGPROBS)
+                self._notes.add(wire.NO_THINKING_LOGPROBS)
+            self._http.replicas.add(replica, usage)
             try:
-                results.append(self._clean(draft.completion(usage, part, drafts[0].request.seed)))
+                completion = draft.completion(usage, part, drafts[0].request.seed)
+                results.append(without_secrets(completion, self._http.secrets))
             except RequestLost as lost:
                 results.append(lost)
         return results
-
-    async def _parts(self, draft: wire.Draft) -> Parts:
-        """The parts of a reply; where ids and text disagree about its markers, the server decodes and counts them."""
-        parts, ids = draft.parts(), draft.continuation
-        if draft.cut and isinstance(draft.stop, str):
-            await self._trim(draft, draft.stop)
-        if parts is None:
-            where = draft.split()
-            thinking = await self._renderer.decode(ids[: where.thinking])
-            final = await self._renderer.decode(ids[where.thinking :])
-            if thinking is None or final is None:
-                return draft.parts_by_text()._replace(tokens=where.thinking)
-            return Parts(unmarked(thinking, draft.profile), final, where.unclosed, where.thinking)
-        if parts.tokens is None and parts.thinking and not parts.unclosed and ids:
-            final_ids = await self._renderer.encode(parts.final)
-            return parts if final_ids is None else parts._replace(tokens=max(len(ids) - len(final_ids), 1))
-        return parts
-
-    async def _trim(self, draft: wire.Draft, stop: str) -> None:
-        """Drop the token ids after the one that completed a stop string, where the last event had several."""
-        for _ in range(draft.last_ids - 1):
-            shown = await self._renderer.decode(tuple(draft.token_ids[draft.split().thinking : -1]))
-            if shown is None or stop not in shown:
-                return
-            draft.drop_last()
-
-    def _clean(self, completion: Completion) -> Completion:
-        """The sequence without the key, which a server may send back in any field."""
-        text = self._http.secrets.hide(completion.text, shortest=MIN_LENGTH_IN_TEXT)
-        thinking = self._http.secrets.hide(completion.thinking, shortest=MIN_LENGTH_IN_TEXT)
-        if (text, thinking) == (completion.text, completion.thinking):
-            return completion
-        return replace(completion, text=text, thinking=thinking)
 
     def _terms(self, requests: Sequence[SampleRequest], sent: Callable[[bool], None]) -> Terms:
         """Limits of one reply: time and bytes in proportion to the requested tokens."""
@@ -344,6 +338,8 @@ class OpenAIEngine:
             limit=f"max_tokens={first.params.limit}",
             seed=first.seed,
             sent=sent,
+            question_id=first.question_id,
+            late_errors_cost=self._dialect.vllm,
         )
 
     def _refused(self, reply: Reply, body: Mapping[str, object], used: Dialect) -> None:
@@ -367,34 +363,37 @@ class OpenAIEngine:
 
     def _adopt(self, learned: Learned) -> None:
         self._dialect = learned.dialect
-        self._note(learned.note)
+        self._notes.add(learned.note)
+
+    @property
+    def replicas(self) -> int:
+        """How many servers there are."""
+        return len(self._http.addresses)
+
+    def replica_of(self, question_id: str) -> int:
+        """The server, counted from 0, that gets all requests of a question as long as it answers."""
+        return self._http.replicas.placement.of(question_id)
+
+    def release(self, question_id: str) -> None:
+        """The question has ended: its server has room for another one."""
+        self._http.replicas.placement.release(question_id)
+
+    async def replica_usage(self) -> tuple[ReplicaUsage, ...]:
+        """What each server served since the start; empty where there is one, or a router and no `replica_urls`.
+
+        The servers of `replica_urls` count for all their clients, others what was completed here.
+        """
+        if not self.replica_urls:
+            return self._http.replicas.usage if self.replicas > 1 else ()
+        now = await caches.counters(self._servers)
+        return tuple(usage.since(self._counted.get(name, ReplicaUsage(name))) for name, usage in now.items())
+
+    async def reset_caches(self) -> None:
+        """Empty the prefix caches of all vLLM servers that are known here; a note says where that is not possible."""
+        if self._model is not None and self._dialect.vllm:
+            await caches.reset(self._servers)
 
     async def close(self) -> None:
         """Close the connections. Calling it again does nothing; a later request opens new ones."""
         await self._http.close()
-
-    async def _choose(self) -> Listed:
-        where = self._http.where
-        reply = await self._http.call("GET", self._http.base_url + "/models", starting=True)
-        if not reply.ok:
-            raise self._http.refusal(reply)
-        models = listed_models(reply.body)
-        if models is None:
-            raise EngineUnavailable(
-                f"{where}/models is not a list of models: set base_url to the address that ends in /v1"
-            )
-        if not models:
-            raise EngineUnavailable(f"{where} lists no model: load one there")
-        if not self.model_id and len(plain := without_aliases(models)) == 1:
-            return plain[0]
-        if self.model_id in models:
-            return models[self.model_id]
-        if self.model_id:
-            near = get_close_matches(self.model_id, models, n=MODELS_NAMED, cutoff=0.0)
-            raise UnknownName("model", self.model_id, [self._http.show(name, 100) for name in near], of=where)
-        names = [self._http.show(name, 100) for name in list(models)[:MODELS_NAMED]]
-        more = f" and {len(models) - len(names)} more" if len(models) > len(names) else ""
-        raise UsageError(f"{where} serves several models: set model_id to one of {', '.join(names)}{more}")
-
-    def _note(self, *notes: str) -> None:
-        self._notes += [note for note in notes if note not in self._notes]
+        await self._servers.close()

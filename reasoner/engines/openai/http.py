@@ -1,35 +1,39 @@
-"""The connection to an OpenAI-compatible server: a session per event loop, retries, bounds, one-line errors."""
+"""The connection to OpenAI-compatible servers: a session per event loop, retries, bounds, one-line errors."""
 
 import asyncio
-import base64
+import hashlib
 import json
 import math
-import os
 import time
-import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import NamedTuple
-from urllib.parse import SplitResult, unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from typing import Final, NamedTuple
 
 import aiohttp
 
+from reasoner.engines.openai.address import Address
+from reasoner.engines.openai.notes import Notes
+from reasoner.engines.openai.replicas import Replicas
+from reasoner.engines.openai.retries import Waits, retry_after
 from reasoner.engines.openai.values import message_of, tidy
-from reasoner.errors import EngineUnavailable, RequestLost, UsageError
-from reasoner.system.redaction import Secrets, shown_address, without_userinfo
+from reasoner.errors import EngineUnavailable, RequestLost
+from reasoner.system.redaction import Secrets, without_userinfo
 
 CONNECT_SECONDS = 10.0
 START_SECONDS = 5.0
 """How long an unreachable server is retried at the start: a wrong address is reported soon."""
-BACKOFF_SECONDS, BACKOFF_CAP = 0.5, 30.0
 ERROR_BYTES, REPLY_BYTES = 2**16, 2**24
 GATEWAY_TIMEOUTS = frozenset({504, 524})
 """A proxy stopped waiting for an unstreamed reply, which the server continues to compute."""
+LATE_SECONDS: Final = 0.25
+"""A router answers an unstreamed request with 500 or 502 at once if it cannot reach its server, or later than this if
+the server died while it generated."""
+SESSION_HEADER: Final = "x-session-id"
+"""Routers send requests with the same value to the same replica."""
 
+_LOST_SERVER = {500, 502}
 _BUSY = {408, 409, 425, 429}
 _WAYS_OUT = {
     401: "set api_key, or the environment variable OPENAI_API_KEY",
@@ -38,60 +42,17 @@ _WAYS_OUT = {
 }
 
 
-@dataclass(slots=True)
-class Waits:
-    """The waits between the tries of one request, for `patience` seconds in total, with a jitter fixed by `seed`.
-
-    An unreachable server is given up after `unreachable` seconds, if that is less.
-    """
-
-    patience: float
-    seed: int
-    unreachable: float = math.inf
-    _tries: int = 0
-    _spent: float = 0.0
-
-    def next(self, requested: float, took: float, *, reached: bool) -> float | None:
-        """Seconds to wait after a try that took `took`, where the server requested `requested`; None to give up."""
-        self._tries += 1
-        self._spent += took
-        left = (self.patience if reached else min(self.patience, self.unreachable)) - self._spent
-        if left <= 0:
-            return None
-        wait = min(backoff(self._tries - 1, self.seed) + requested, left)
-        self._spent += wait
-        return wait
-
-    def __str__(self) -> str:
-        tries = f"{self._tries} tries" if self._tries > 1 else "1 try"
-        return f"{tries} over {self._spent:.0f} s" if self._spent >= 1 else tries
-
-
-def backoff(attempt: int, seed: int) -> float:
-    """Seconds to wait after failure number `attempt`, from 0: doubling, capped, with a jitter fixed by `seed`."""
-    longest = min(BACKOFF_SECONDS * 2.0 ** min(attempt, 16), BACKOFF_CAP)
-    return longest * (0.5 + zlib.crc32(f"{seed}:{attempt}".encode()) / 2**33)
-
-
-def retry_after(headers: Mapping[str, str]) -> float:
-    """The seconds of a Retry-After header, which holds a number or a date; 0 without one."""
-    value = headers.get("retry-after", "").strip()
-    try:
-        return float(value) if value[:1].isdigit() else max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
-    except (ValueError, OverflowError):
-        return 0.0
-
-
 def _is_busy(status: int) -> bool:
     return status in _BUSY or (status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.NOT_IMPLEMENTED)
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A complete reply, which is not retried: its HTTP status and body."""
+    """A complete reply, which is not retried: its HTTP status and body, and the address of the server."""
 
     status: int
     body: bytes
+    where: str
 
     @property
     def ok(self) -> bool:
@@ -99,19 +60,34 @@ class Reply:
         return self.status == HTTPStatus.OK
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class NoAnswer(EngineUnavailable):
+    """No server can be reached, or all are busy."""
+
+
+@dataclass(slots=True, kw_only=True)
 class Terms:
-    """Limits of one sampling request: `seconds` and `size` in bytes for the complete reply.
+    """Limits of one request: `seconds` and `size` in bytes for the complete reply.
 
     `sent` is called with True when the request is sent, and with False when that try failed and cost nothing. `limit`
-    names in errors what the size was derived from.
+    names in errors what the size was derived from. Requests of the same `question_id` go to the same replica, unless
+    `only` names one that must serve it. `replica` is the one that got the last try. `late_errors_cost` says whether
+    tokens may have been generated for an unstreamed request that ends in an error after a while.
     """
 
     seconds: float
     size: int
     limit: str
-    seed: int
-    sent: Callable[[bool], None]
+    seed: int = 0
+    sent: Callable[[bool], None] = lambda _: None
+    question_id: str = ""
+    only: int | None = None
+    replica: int = 0
+    late_errors_cost: bool = False
+
+
+def session_id(question_id: str) -> str:
+    """The value of the session header: a digest, as a question's id may hold what no header can."""
+    return hashlib.sha256(question_id.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 class _Client(NamedTuple):
@@ -122,67 +98,58 @@ class _Client(NamedTuple):
 
 @dataclass(slots=True, eq=False, repr=False)
 class Connection:
-    """Sends requests to one server, at most `max_concurrency` at once, in their order.
+    """Sends requests to the replicas of an engine, at most `max_concurrency` at once, in their order.
 
     `timeout` is the longest silence in seconds; `sleep` waits between tries. A failure that cannot have cost anything
-    is retried for `patience` seconds, each wait twice as long as the one before plus what the server requests.
-
-    Raises:
-        UsageError: `base_url` is not an HTTP address, or the key cannot be sent.
+    is retried, at once where another replica can serve it, or else for `patience` seconds, each wait twice as long as
+    the one before plus what the server requests. `notes` are the engine's.
     """
 
-    base_url: str
-    api_key: str
+    addresses: tuple[Address, ...]
     timeout: float
     patience: float
     max_concurrency: int
+    notes: Notes
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    where: str = field(init=False)
     secrets: Secrets = field(init=False)
-    _headers: dict[str, str] = field(init=False)
-    _proxy: str | None = field(init=False)
+    replicas: Replicas = field(init=False)
     _clients: dict[asyncio.AbstractEventLoop, _Client] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        url = _split(self.base_url)
-        if url is None:
-            shown = shown_address(self.base_url)
-            raise UsageError(f"base_url={shown!r} is not an HTTP address: write it as in http://localhost:8000/v1")
-        name, _, password = url.netloc.rpartition("@")[0].partition(":")
-        key = self.api_key.strip()
-        if not key and not name and not password:
-            key = os.environ.get("OPENAI_API_KEY", "").strip()
-        if not (key.isascii() and key.isprintable()):
-            raise UsageError("the api_key has characters that an HTTP header cannot hold: copy it again")
-        basic = f"{unquote(name)}:{unquote(password)}" if name or password else ""
-        host, proxies = url.netloc.rpartition("@")[2], getproxies()
-        self.where = self.base_url = url._replace(netloc=host).geturl()
-        self._proxy = None if proxy_bypass(host) else proxies.get(url.scheme) or proxies.get("all")
-        proxied = urlsplit(self._proxy or "").password or ""
-        self.secrets = Secrets.of(key, password, unquote(password), basic, proxied, unquote(proxied))
-        self._headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
-        if key:
-            self._headers["Authorization"] = f"Bearer {key}"
-        elif basic:
-            self._headers["Authorization"] = f"Basic {base64.b64encode(basic.encode()).decode()}"
+        self.secrets = Secrets.of(*(secret for address in self.addresses for secret in address.secrets))
+        self.replicas = Replicas([address.base_url for address in self.addresses], self.notes)
 
     @property
-    def root(self) -> str:
-        """The address without /v1, where vLLM has routes that OpenAI does not define."""
-        return self.base_url.removesuffix("/v1")
+    def where(self) -> str:
+        """The address of the server, or of the first and the number of the others."""
+        others = len(self.addresses) - 1
+        return self.addresses[0].base_url + (f" and {others} more" if others else "")
 
     async def call(
-        self, method: str, url: str, body: Mapping[str, object] | None = None, *, starting: bool = False
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, object] | None = None,
+        *,
+        starting: bool = False,
+        only: int | None = None,
+        patience: float | None = None,
     ) -> Reply:
         """The reply, of any status, to a request that costs no tokens. While `starting`, few seconds are waited."""
-        terms = Terms(seconds=self.timeout, size=REPLY_BYTES, limit="a reply", seed=0, sent=lambda _: None)
-        waits = Waits(self.patience, 0, START_SECONDS if starting else math.inf)
-        try:
-            async with self._answer(method, url, body, terms, waits, idle=self.timeout, free=True) as response:
-                size = REPLY_BYTES if response.status == HTTPStatus.OK else ERROR_BYTES
-                return Reply(response.status, await self._read(response, size))
-        except (aiohttp.ClientError, RequestLost) as error:
-            raise EngineUnavailable(f"the reply from {self.where} was cut: {self._reason(error)}") from error
+        terms = Terms(seconds=self.timeout, size=REPLY_BYTES, limit="a reply", only=only)
+        waits = Waits(self.patience if patience is None else patience, 0, START_SECONDS if starting else math.inf)
+        while True:
+            try:
+                async with self._answer(method, path, body, terms, waits, idle=self.timeout, free=True) as response:
+                    size = REPLY_BYTES if response.status == HTTPStatus.OK else ERROR_BYTES
+                    return Reply(response.status, await self._read(response, size), self._at(terms))
+            except (aiohttp.ClientError, RequestLost) as error:
+                if only is None and self.replicas.has_moved(terms.replica):
+                    continue
+                raise EngineUnavailable(f"the reply from {self._at(terms)} was cut: {self._reason(error)}") from error
+
+    def _at(self, terms: Terms) -> str:
+        return self.addresses[terms.replica].base_url
 
     async def unstreamed(self, path: str, body: Mapping[str, object], terms: Terms) -> Reply:
         """The reply to a sampling request that is not streamed.
@@ -193,14 +160,14 @@ class Connection:
         """
         try:
             waits = Waits(self.patience, terms.seed)
-            async with self._answer("POST", self.base_url + path, body, terms, waits, idle=None) as response:
+            async with self._answer("POST", path, body, terms, waits, idle=None) as response:
                 ok = response.status == HTTPStatus.OK
                 read = await self._read(response, terms.size if ok else ERROR_BYTES)
                 if ok and len(read) >= terms.size:
                     raise RequestLost(self._too_large(terms))
-                return Reply(response.status, read)
+                return Reply(response.status, read, self._at(terms))
         except aiohttp.ClientError as error:
-            raise RequestLost(f"the reply from {self.where} was cut: {self._reason(error)}") from error
+            raise RequestLost(f"the reply from {self._at(terms)} was cut: {self._reason(error)}") from error
 
     @asynccontextmanager
     async def stream(
@@ -214,21 +181,21 @@ class Connection:
         """
         try:
             waits = Waits(self.patience, terms.seed)
-            async with self._answer("POST", self.base_url + path, body, terms, waits, idle=self.timeout) as response:
+            async with self._answer("POST", path, body, terms, waits, idle=self.timeout) as response:
                 if response.status != HTTPStatus.OK:
                     refused = await self._error_body(response)
                     terms.sent(False)
-                    yield Reply(response.status, refused)
+                    yield Reply(response.status, refused, self._at(terms))
                     return
                 async with aclosing(self._events(response, terms)) as events:
                     yield events
         except aiohttp.ClientError as error:
-            raise RequestLost(f"the stream from {self.where} was cut: {self._reason(error)}") from error
+            raise RequestLost(f"the stream from {self._at(terms)} was cut: {self._reason(error)}") from error
 
     def refusal(self, reply: Reply) -> EngineUnavailable:
         """The error for a reply that a retry would not change."""
         way_out = _WAYS_OUT.get(reply.status, "change what it names, or choose another model or server")
-        return EngineUnavailable(f"{self.where} answered {self._status(reply.status, reply.body)}: {way_out}")
+        return EngineUnavailable(f"{reply.where} answered {self._status(reply.status, reply.body)}: {way_out}")
 
     def _status(self, status: int, body: bytes) -> str:
         message = self.message(body)
@@ -244,6 +211,7 @@ class Connection:
 
     async def close(self) -> None:
         """Close this loop's session; the others close with their loops."""
+        await self.replicas.close()
         client = self._clients.pop(asyncio.get_running_loop(), None)
         if client:
             await client.holder.aclose()
@@ -252,7 +220,7 @@ class Connection:
     async def _answer(
         self,
         method: str,
-        url: str,
+        path: str,
         body: Mapping[str, object] | None,
         terms: Terms,
         waits: Waits,
@@ -269,16 +237,20 @@ class Connection:
         # ASCII JSON: a lone surrogate in a prompt does not fail here; the server decides about it.
         content = None if body is None else json.dumps(body).encode("ascii")
         allowed = aiohttp.ClientTimeout(total=None, sock_connect=min(self.timeout, CONNECT_SECONDS), sock_read=idle)
+        session = {SESSION_HEADER: session_id(terms.question_id)} if terms.question_id else {}
         while True:
-            requested, reached, began = 0.0, False, time.monotonic()
-            async with client.slots, self._within(terms.seconds):
+            requested, reached, broken, began = 0.0, False, False, time.monotonic()
+            async with self._placed(client, terms) as address, self._within(terms):
                 terms.sent(True)
+                sent = time.monotonic()
                 try:
                     response = await client.session.request(
-                        method, url, data=content, headers=self._headers, timeout=allowed, allow_redirects=False
-                    )
+                        method, address.url(path), data=content, headers={**address.headers, **session},
+                        proxy=address.proxy, timeout=allowed, allow_redirects=False,
+                    )  # fmt: skip
                 except aiohttp.ClientError as error:
-                    failure, way_out = self._failed(error, unstreamed=idle is None, free=free)
+                    failure, way_out = self._failed(error, terms, unstreamed=idle is None, free=free)
+                    broken = True
                 else:
                     reached = True
                     try:
@@ -286,31 +258,60 @@ class Connection:
                             yield response
                             return
                         failure = self._status(response.status, await self._error_body(response))
+                        late = time.monotonic() - sent > LATE_SECONDS
+                        if late and terms.late_errors_cost and idle is None and response.status in _LOST_SERVER:
+                            raise RequestLost(f"{address.base_url} answered {failure}: its server may have died")
                         requested = retry_after(response.headers)
                         way_out = "try later, set patience to wait longer, or set max_concurrency"
+                        broken = response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
                     finally:
                         response.close()
             terms.sent(False)
+            if broken and terms.only is None:
+                await self.replicas.suspect(terms.replica)
+                if self.replicas.has_moved(terms.replica):
+                    continue
             wait = waits.next(requested, time.monotonic() - began, reached=reached)
             if wait is None:
-                raise EngineUnavailable(f"no answer from {self.where} in {waits}, the last: {failure}: {way_out}")
+                where = self.where if terms.only is None else address.base_url
+                raise NoAnswer(f"no answer from {where} in {waits}, the last: {failure}: {way_out}")
             await self.sleep(wait)
 
     @asynccontextmanager
-    async def _within(self, seconds: float) -> AsyncGenerator[None, None]:
+    async def _placed(self, client: _Client, terms: Terms) -> AsyncGenerator[Address, None]:
+        """The replica that serves a request, when it is its turn. One that loses the request is asked if it is there.
+
+        What one replica must serve takes no turn, as it may be asked so while others wait for that.
+        """
+        if terms.only is not None:
+            terms.replica = terms.only
+            yield self.addresses[terms.only]
+            return
         try:
-            async with asyncio.timeout(seconds) as limit:
+            async with client.slots:
+                with self.replicas.request(terms.question_id) as terms.replica:
+                    yield self.addresses[terms.replica]
+        except (aiohttp.ClientError, RequestLost):
+            await self.replicas.suspect(terms.replica)
+            raise
+
+    @asynccontextmanager
+    async def _within(self, terms: Terms) -> AsyncGenerator[None, None]:
+        try:
+            async with asyncio.timeout(terms.seconds) as limit:
                 yield
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            raise RequestLost(f"{self.where} did not finish a reply within {seconds:g} s: set deadline") from error
+            where = self._at(terms)
+            raise RequestLost(f"{where} did not finish a reply within {terms.seconds:g} s: set deadline") from error
 
-    def _failed(self, error: aiohttp.ClientError, *, unstreamed: bool, free: bool) -> tuple[str, str]:
+    def _failed(self, error: aiohttp.ClientError, terms: Terms, *, unstreamed: bool, free: bool) -> tuple[str, str]:
         """The failure and what to do, where it cannot have cost anything."""
         unsent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.InvalidURL)
         if not (free or unsent) and (unstreamed or isinstance(error, aiohttp.ServerTimeoutError)):
-            raise RequestLost(f"{self.where} accepted a request and sent nothing: {self._reason(error)}") from error
+            where = self._at(terms)
+            raise RequestLost(f"{where} accepted a request and sent nothing: {self._reason(error)}") from error
         return self._reason(error), "start the server there, or set base_url to where it runs"
 
     async def _client(self) -> _Client:
@@ -319,7 +320,7 @@ class Connection:
         if loop not in self._clients:
             for old in [other for other in self._clients if other.is_closed()]:
                 del self._clients[old]
-            holder = _hold(self._proxy)
+            holder = _hold()
             self._clients[loop] = _Client(await anext(holder), asyncio.Semaphore(self.max_concurrency), holder)
         return self._clients[loop]
 
@@ -346,7 +347,7 @@ class Connection:
         return bytes(body[:maximum])
 
     def _too_large(self, terms: Terms) -> str:
-        return f"{self.where} sent more than {terms.size:,} bytes for {terms.limit}"
+        return f"{self._at(terms)} sent more than {terms.size:,} bytes for {terms.limit}"
 
     async def _events(self, response: aiohttp.ClientResponse, terms: Terms) -> AsyncGenerator[bytes, None]:
         """The data of each server-sent event up to [DONE] or the end. Bytes are split: text may hold U+2028."""
@@ -370,20 +371,10 @@ class Connection:
                     yield data
 
 
-async def _hold(proxy: str | None) -> AsyncGenerator[aiohttp.ClientSession, None]:
+async def _hold() -> AsyncGenerator[aiohttp.ClientSession, None]:
     # An event loop closes its unfinished async generators before it ends, and with this one the session, even if it was
     # dropped, as long as nothing that it holds refers to it.
     async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar(), proxy=proxy
+        connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
     ) as session:
         yield session
-
-
-def _split(address: str) -> SplitResult | None:
-    """The parts of an HTTP address; None where it is not one."""
-    try:
-        url = urlsplit(address.strip().rstrip("/"))
-        valid = url.scheme in ("http", "https") and url.hostname and url.port != 0 and not (url.query or url.fragment)
-    except ValueError:
-        return None
-    return url if valid else None

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from reasoner.engine import Rendered
 from reasoner.engines.openai.http import Connection
+from reasoner.engines.openai.notes import Notes
 from reasoner.engines.openai.requests import merged, turns
 from reasoner.engines.openai.values import Listed, Tokenized, detokenized, tokenized
 from reasoner.errors import EngineUnavailable, UnknownName
@@ -48,7 +49,7 @@ class Renderer:
 
     http: Connection
     extra: Mapping[str, object]
-    notes: list[str]
+    notes: Notes
     served: str = ""
     exact: bool = False
     profile: ThinkingProfile | None = None
@@ -62,12 +63,7 @@ class Renderer:
         Raises:
             UnknownName: no family of models has this reasoning parser.
         """
-        self.served = model.id
-        # A route of that name that takes no messages is not vLLM's, and its token ids mean nothing here.
-        rendered = await self._probe({**self._chat(SHORT), "return_token_strs": True})
-        if rendered is None and model.owned_by == "vllm":
-            # A model without a chat template.
-            rendered = await self._probe({"prompt": "1"})
+        rendered = await self.short(model)
         self.exact = True
         if rendered is None:
             self._without_ids()
@@ -81,10 +77,19 @@ class Renderer:
         self.profile = profile
         return rendered
 
+    async def short(self, model: Listed, only: int | None = None) -> Tokenized | None:
+        """A short chat as a server, or `only` that replica, renders it; None where it takes no token ids."""
+        self.served = model.id
+        # A route of that name that takes no messages is not vLLM's, and its token ids mean nothing here.
+        rendered = await self._probe({**self._chat(SHORT), "return_token_strs": True}, only)
+        if rendered is None and model.owned_by == "vllm":
+            # A model without a chat template.
+            rendered = await self._probe({"prompt": "1"}, only)
+        return rendered
+
     def _without_ids(self) -> None:
         self.exact = False
-        if TEXT_ONLY not in self.notes:
-            self.notes.append(TEXT_ONLY)
+        self.notes.add(TEXT_ONLY)
 
     async def _seen(self, rendered: Tokenized) -> ThinkingProfile | None:
         """The profile of a model of unknown name, where the end of a rendered chat shows that it thinks."""
@@ -112,9 +117,9 @@ class Renderer:
         body: dict[str, object] = {"messages": turns(messages), "add_generation_prompt": True}
         return merged(body | ({"chat_template_kwargs": dict(arguments)} if arguments else {}), self.extra)
 
-    async def _probe(self, prompt: dict[str, object]) -> Tokenized | None:
+    async def _probe(self, prompt: dict[str, object], only: int | None = None) -> Tokenized | None:
         body = {"model": self.served, **prompt}
-        reply = await self.http.call("POST", self.http.root + "/tokenize", body, starting=True)
+        reply = await self.http.call("POST", "/tokenize", body, starting=True, only=only)
         return tokenized(reply.body) if reply.ok else None
 
     async def render(self, prompt: Prompt) -> Rendered | None:
@@ -136,7 +141,7 @@ class Renderer:
         if not ids:
             return ""
         body = {"model": self.served, "tokens": list(ids)}
-        reply = await self.http.call("POST", self.http.root + "/detokenize", body)
+        reply = await self.http.call("POST", "/detokenize", body)
         return detokenized(reply.body) if reply.ok else None
 
     async def head(self, prompt: Prompt) -> Head | None:
@@ -185,7 +190,7 @@ class Renderer:
 
     async def _tokenize(self, body: Mapping[str, object]) -> TokenIds | None:
         """The ids; None where the server has no such route, which then gets text."""
-        reply = await self.http.call("POST", self.http.root + "/tokenize", {"model": self.served, **body})
+        reply = await self.http.call("POST", "/tokenize", {"model": self.served, **body})
         if reply.status in _UNKNOWN_ROUTE:
             self._without_ids()
             return None
@@ -193,7 +198,7 @@ class Renderer:
             raise self.http.refusal(reply)
         tokens = tokenized(reply.body)
         if tokens is None:
-            raise EngineUnavailable(f"{self.http.where}: /tokenize sent no token ids: restart the server")
+            raise EngineUnavailable(f"{reply.where}: /tokenize sent no token ids: restart the server")
         return tokens.tokens
 
 

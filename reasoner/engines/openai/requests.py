@@ -134,10 +134,10 @@ class Dialect:
         if self.limits_thinking and profile and isinstance(request.prompt.thinking_level, int):
             body["thinking_token_budget"] = request.prompt.thinking_level
         if request.watch:
-            return "/chat/completions", body | self._watching(request, profile)
+            return "/v1/chat/completions", body | self._watching(request, profile)
         if request.rendered.token_ids is None and request.prompt.messages:
-            return "/chat/completions", body | self._chat(request, profile)
-        return "/completions", body | self._raw(request, profile)
+            return "/v1/chat/completions", body | self._chat(request, profile)
+        return "/v1/completions", body | self._raw(request, profile)
 
     @property
     def limits_thinking(self) -> bool:
