@@ -6,8 +6,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -16,49 +17,83 @@ import pytest
 START_SECONDS = 300
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
-        with suppress(httpx.TransportError):
-            if httpx.get(f"http://127.0.0.1:{port}/health").is_success:
-                return
-        time.sleep(0.5)
-    pytest.fail(f"the vLLM server did not start:\n{log.read_text()[-3000:]}")
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """A server that was started, and may not be ready yet."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    log: Path
+    name: str
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def wait_until_ready(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while self.process.poll() is None and time.monotonic() < deadline:
+            with suppress(httpx.TransportError):
+                if httpx.get(f"http://127.0.0.1:{self.port}/health").is_success:
+                    return
+            time.sleep(0.5)
+        pytest.fail(f"{self.name} did not start:\n{self.log.read_text()[-3000:]}")
+
+    def kill(self) -> None:
+        """As `kill -9` does, with all processes that it started."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
 
 @contextmanager
-def serving(model: Path, log: Path, *, name: str, options: Sequence[str] = ()) -> Iterator[str]:
-    """The address of a vLLM server that serves the model under this name while the block runs."""
-    port = _free_port()
+def launched(
+    command: Sequence[str], log: Path, *, name: str, port: int, settings: Mapping[str, str] | None = None
+) -> Iterator[Launched]:
+    """A process that serves at this port while the block runs, with a log of its own."""
+    with pytest.MonkeyPatch.context() as patch, log.open("wb") as output:
+        patch.setenv("NO_PROXY", "127.0.0.1")
+        patch.delenv("OPENAI_API_KEY", raising=False)
+        process = subprocess.Popen(
+            command, env={**os.environ, **(settings or {})}, stdout=output, stderr=output, start_new_session=True
+        )
+        server = Launched(process, port, log, name)
+        try:
+            yield server
+        finally:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(20)
+            server.kill()
+
+
+@contextmanager
+def replica(model: Path, log: Path, *, name: str, options: Sequence[str] = ()) -> Iterator[Launched]:
+    """A vLLM server that serves the model under this name, once it is ready, while the block runs."""
+    port = free_port()
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
     command += ["--served-model-name", name, "--host", "127.0.0.1", "--port", str(port)]
     # In 32 bits a greedy reply is the same whether its beginning was decoded or came in as a prompt.
     command += ["--dtype", "float32", "--enforce-eager", "--max-model-len", "2048", "--gpu-memory-utilization", "0.2"]
     settings = {"VLLM_LOGGING_LEVEL": "ERROR", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    settings |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
-    with pytest.MonkeyPatch.context() as patch, log.open("wb") as output:
-        patch.setenv("NO_PROXY", "127.0.0.1")
-        patch.delenv("OPENAI_API_KEY", raising=False)
-        process = subprocess.Popen(
-            [*command, *options], env={**os.environ, **settings}, stdout=output, stderr=output, start_new_session=True
-        )
-        try:
-            _wait_until_ready(process, port, log)
-            yield f"http://127.0.0.1:{port}/v1"
-        finally:
-            process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(20)
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    settings |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_SERVER_DEV_MODE": "1"}
+    with launched([*command, *options], log, name="the vLLM server", port=port, settings=settings) as server:
+        yield server
+
+
+@contextmanager
+def serving(model: Path, log: Path, *, name: str, options: Sequence[str] = ()) -> Iterator[str]:
+    """The address of a vLLM server that serves the model under this name while the block runs."""
+    with replica(model, log, name=name, options=options) as server:
+        server.wait_until_ready()
+        yield server.url
 
 
 def counted(server: str) -> tuple[int, int]:
