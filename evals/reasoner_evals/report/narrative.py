@@ -38,8 +38,8 @@ Engine errors are in no accuracy.""",
 its position or shape, such as the last number, counts as no answer and does not vote.""",
         "Difficulty is measured by half of a pool's samples, accuracy by difficulty on the other half.",
         """What ended a question is as its run recorded it; a pool is not run at its sizes and has no such row. The
-warning that confidences do not hold is an exact test of how many answers are right, at 1 % for all arms of a task
-together.""",
+warning that confidences do not hold tests how many answers are right, with the error of the calibration, at about
+1 % for all arms of a task together.""",
     )
 )
 
