@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 ALARM = 0.01
 """The chance of a false alarm per look."""
-EXACT = 1000
+EXACT = 500
 """Up to so many answers the distribution is exact; the time grows with their square."""
 NODES = 21
 """Points of the quadrature over the error of a calibration."""
