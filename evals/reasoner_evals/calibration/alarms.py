@@ -3,13 +3,15 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from reasoner.calibration.profile import MIN_QUESTIONS
 from reasoner.calibration.risk import ALARM, broken_promise, drift, lost_accuracy
 from reasoner.errors import ReasonerError
 from reasoner.registry import build
 from reasoner.stopping.rules import smoothed_share
 from reasoner.strategy import CalibratedStrategy, CalibrationSummary
 from reasoner_evals.runs.records import ItemRecord, Outcome
+
+UNKNOWN = 149
+"""As many as certify a risk of 2 % (docs/controller.md): most calibrations have about as many or more."""
 
 
 @dataclass(slots=True)
@@ -68,9 +70,9 @@ def fewer_right(
 
     Answers have `confidences`, and `right` says which are right; so many questions more are `unanswered`: then right
     answers are also compared with those in calibration, which counted such questions too. The two tests nearly agree
-    where nothing is wrong. Where the calibration is not known, it counts as the smallest there may be.
+    where nothing is wrong. A calibration that is not known counts as one on `UNKNOWN` questions.
     """
-    questions = measured.questions if measured else MIN_QUESTIONS
+    questions = measured.questions if measured else UNKNOWN
     if right and (line := broken_promise(confidences, right, questions, alpha)):
         yield line
     asked = len(right) + unanswered
