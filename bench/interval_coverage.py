@@ -2,10 +2,13 @@
 
     python bench/interval_coverage.py [RUNS]
 
-Each of Q questions has its own chance, from a Beta distribution of mean `p` and concentration 3, except for single
-outcomes. RUNS (2000) data sets are simulated for each row; the simulation's own error is then 0.5 points.
+Each of Q questions, or groups, has its own chance, from a Beta distribution of mean `p` and concentration 3, except
+for single outcomes. RUNS (2000) data sets are simulated for each row; the simulation's own error is then 0.5 points.
+"Above" and "below" are the shares of intervals that lie above and below the truth: 2.5 % each would be ideal. The
+intervals of differences are those of a test, so 100 % minus what they cover is the share of its false positives.
 """
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 
@@ -17,9 +20,10 @@ from reasoner_evals.stats.intervals import Interval, difference_interval, interv
 
 Draw = Callable[[np.random.Generator], Interval]
 Case = tuple[str, int, float, float, Draw]
-"""What is measured, questions, p, the truth, one data set's interval."""
+"""What is measured, questions or groups, p or a spread, the truth, one data set's interval."""
 DRAWS = 2000
 LARGE = 100_000
+ROUNDING = 1e-9
 
 
 def chances(source: np.random.Generator, n: int, p: float) -> Floats:
@@ -31,7 +35,7 @@ def single(n: int, p: float) -> Draw:
 
 
 def pooled(n: int, p: float) -> Draw:
-    return lambda source: interval(source.binomial(8, chances(source, n, p)) / 8, draws=DRAWS)
+    return lambda source: interval(source.binomial(8, chances(source, n, p)) / 8)
 
 
 def clustered(n: int, p: float, size: int) -> Draw:
@@ -39,7 +43,7 @@ def clustered(n: int, p: float, size: int) -> Draw:
 
     def draw(source: np.random.Generator) -> Interval:
         chance = np.repeat(chances(source, n // size, p), size)
-        return interval(source.binomial(1, chance).astype(float), groups, draws=DRAWS)
+        return interval(source.binomial(1, chance).astype(float), groups)
 
     return draw
 
@@ -59,20 +63,91 @@ def estimated(kind: str, source: np.random.Generator, n: int, p: float) -> Float
 
 
 def from_pool(kind: str, n: int, p: float) -> Draw:
-    return lambda source: interval(estimated(kind, source, n, p), draws=DRAWS)
+    return lambda source: interval(estimated(kind, source, n, p))
+
+
+def sizes_of(groups: int, kind: str) -> Ints:
+    """Groups of very unequal size: some 60 / rank, lognormal, or one with half of the questions."""
+    ranks = np.arange(1, groups + 1)
+    sizes: dict[str, Ints] = {
+        "60 / rank": np.maximum(60 // ranks, 1),
+        "lognormal": np.maximum(np.random.default_rng(9).lognormal(1.2, 1, groups), 1).astype(int),
+        "one half": np.where(ranks == 1, 3 * (groups - 1), 3),
+    }
+    return sizes[kind]
+
+
+def unequal(groups: int, kind: str, p: float, samples: int = 1) -> Draw:
+    sizes = sizes_of(groups, kind)
+    keys = [f"group {group}" for group in np.repeat(np.arange(groups), sizes)]
+
+    def draw(source: np.random.Generator) -> Interval:
+        chance = np.repeat(chances(source, groups, p), sizes)
+        return interval(source.binomial(samples, chance) / samples, keys)
+
+    return draw
+
+
+def unequal_gain(groups: int, kind: str, p: float) -> Draw:
+    """Two arms, each with its own chance in each group."""
+    sizes = sizes_of(groups, kind)
+    keys = [f"group {group}" for group in np.repeat(np.arange(groups), sizes)]
+
+    def draw(source: np.random.Generator) -> Interval:
+        first, second = (source.binomial(1, np.repeat(chances(source, groups, p), sizes)) for _ in range(2))
+        return difference_interval((first - second).astype(float), keys)
+
+    return draw
 
 
 def paired(n: int, better: float, worse: float) -> Draw:
     odds = [worse, 1 - better - worse, better]
-    return lambda source: difference_interval(source.choice([-1.0, 0.0, 1.0], n, p=odds), draws=DRAWS)
+    return lambda source: difference_interval(source.choice([-1.0, 0.0, 1.0], n, p=odds))
 
 
-def paired_means(n: int, p: float) -> Draw:
+def paired_means(n: int, p: float, power: float = 1.2) -> Draw:
+    """Two arms of which the second is right with the chance of the first to this power."""
+
     def draw(source: np.random.Generator) -> Interval:
         chance = chances(source, n, p)
-        return difference_interval((source.binomial(8, chance) - source.binomial(8, chance**1.2)) / 8, draws=DRAWS)
+        return difference_interval((source.binomial(8, chance) - source.binomial(8, chance**power)) / 8)
 
     return draw
+
+
+def gain(p: float, power: float) -> float:
+    """The true difference of `paired_means`: the moments of a Beta distribution."""
+    log = math.lgamma(3 * p + power) + math.lgamma(3) - math.lgamma(3 * p) - math.lgamma(3 + power)
+    return p - math.exp(log)
+
+
+def opposite(n: int, p: float) -> Draw:
+    """Two arms of which one is nearly always right and the other nearly always wrong."""
+    return lambda source: difference_interval(
+        (source.binomial(8, chances(source, n, p)) - source.binomial(8, chances(source, n, 1 - p))) / 8
+    )
+
+
+def amounts(n: int, spread: float) -> Draw:
+    return lambda source: ratio_interval(source.lognormal(6, spread, n), np.full(n, 1.0), draws=DRAWS)
+
+
+def amount_ratio(n: int, spread: float, correlation: float) -> Draw:
+    """Tokens of two arms on the same questions, with this correlation of their logs."""
+
+    def draw(source: np.random.Generator) -> Interval:
+        first, other = source.normal(0, spread, (2, n))
+        second = correlation * first + math.sqrt(1 - correlation**2) * other
+        return ratio_interval(np.exp(first), np.exp(second), draws=DRAWS)
+
+    return draw
+
+
+def capped(n: int) -> Draw:
+    """Tokens that are not lognormal: a tenth of the replies loops until `max_tokens`."""
+    return lambda source: ratio_interval(
+        np.where(source.random(n) < 0.1, 4096.0, source.lognormal(6, 0.5, n)), np.full(n, 1.0), draws=DRAWS
+    )
 
 
 def ratio(n: int) -> Draw:
@@ -84,38 +159,91 @@ def ratio(n: int) -> Draw:
 
 
 def cases() -> Iterator[Case]:
+    yield from shares()
+    yield from groups_of_questions()
+    yield from differences()
+    yield from costs()
+
+
+def shares() -> Iterator[Case]:
     for n, p in ((30, 0.5), (30, 0.9), (100, 0.3), (100, 0.7), (100, 0.95), (500, 0.7), (500, 0.99)):
         yield "single outcomes", n, p, p, single(n, p)
     for n, p in ((30, 0.5), (30, 0.9), (100, 0.3), (100, 0.7), (100, 0.95), (500, 0.7), (500, 0.99)):
         yield "means of 8 samples", n, p, p, pooled(n, p)
-    for n, p, size in ((120, 0.6, 6), (240, 0.6, 6), (510, 0.6, 6), (510, 0.9, 6)):
-        yield f"single outcomes in groups of {size}", n, p, p, clustered(n, p, size)
     for kind in ("coverage", "best", "majority"):
         truth = float(
             estimated(kind, np.random.default_rng(1), LARGE if kind != "majority" else LARGE // 5, 0.5).mean()
         )
         for n in (30, 100):
             yield f"{kind} of 4 out of a pool of 16", n, 0.5, truth, from_pool(kind, n, 0.5)
-    for n, better, worse in ((30, 0.1, 0.05), (100, 0.15, 0.05), (500, 0.1, 0.1)):
+
+
+def groups_of_questions() -> Iterator[Case]:
+    for n, p, size in ((120, 0.6, 6), (240, 0.6, 6), (510, 0.6, 6), (510, 0.9, 6)):
+        yield f"single outcomes in groups of {size}", n, p, p, clustered(n, p, size)
+    for kind in ("60 / rank", "lognormal", "one half"):
+        for groups, p in ((20, 0.6), (20, 0.9), (40, 0.6), (85, 0.6), (85, 0.9)):
+            yield f"outcomes in groups, {kind}", groups, p, p, unequal(groups, kind, p)
+        for groups in (20, 85):
+            yield f"means of 8 in groups, {kind}", groups, 0.6, 0.6, unequal(groups, kind, 0.6, 8)
+            yield f"paired outcomes in groups, {kind}", groups, 0.6, 0.0, unequal_gain(groups, kind, 0.6)
+
+
+def differences() -> Iterator[Case]:
+    for n, better, worse in (
+        (30, 0.1, 0.05),
+        (100, 0.15, 0.05),
+        (500, 0.1, 0.1),
+        (30, 0.03, 0.03),
+        (100, 0.02, 0.02),
+        (100, 0.05, 0.01),
+        (500, 0.01, 0.01),
+        (500, 0.02, 0),
+        (100, 0.95, 0.02),
+        (500, 0.95, 0.02),
+    ):
         yield f"paired outcomes, {better + worse:.0%} differ", n, better, better - worse, paired(n, better, worse)
-    source = np.random.default_rng(2)
-    gain = float(np.mean([np.mean(c - c**1.2) for c in (chances(source, LARGE, 0.6) for _ in range(40))]))
+    for n, p, power in (
+        (30, 0.6, 1.2),
+        (100, 0.6, 1.2),
+        (30, 0.05, 1),
+        (100, 0.05, 1),
+        (100, 0.05, 1.5),
+        (30, 0.95, 1),
+        (100, 0.95, 1.2),
+        (100, 0.99, 1.2),
+        (500, 0.99, 1.5),
+    ):
+        yield f"paired means of 8, to the power {power:g}", n, p, gain(p, power), paired_means(n, p, power)
+    for n, p in ((30, 0.97), (100, 0.97)):
+        yield "paired means of 8, opposite", n, p, 2 * p - 1, opposite(n, p)
+
+
+def costs() -> Iterator[Case]:
     for n in (30, 100):
-        yield "paired means of 8 samples", n, 0.6, gain, paired_means(n, 0.6)
-    for n in (30, 100):
-        yield "ratio of total tokens", n, 0.5, 0.5, ratio(n)
+        yield "ratio of total tokens, uniform", n, 0.5, 0.5, ratio(n)
+        yield "mean of capped tokens", n, 0.1, 409.6 + 0.9 * math.exp(6.125), capped(n)
+    for n in (30, 100, 400):
+        for spread in (0.6, 1, 1.5):
+            yield f"mean of tokens, lognormal({spread:g})", n, spread, math.exp(6 + spread**2 / 2), amounts(n, spread)
+            for correlation in (0, 0.8):
+                name = f"ratio of tokens, lognormal({spread:g}), correlation {correlation:g}"
+                yield name, n, spread, 1.0, amount_ratio(n, spread, correlation)
 
 
 def main() -> None:
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
-    print("| measured | Q | p | method | covered |\n|---|---|---|---|---|")
+    print("| measured | Q | p | method | covered | above | below |\n|---|---|---|---|---|---|---|")
     for name, n, p, truth, draw in cases():
         source = np.random.default_rng(n)
         intervals = [draw(source) for _ in range(runs)]
         methods = [estimate.method for estimate in intervals]
         usual = max(set(methods), key=methods.count)
-        covered = np.mean([estimate.low <= truth <= estimate.high for estimate in intervals])
-        print(f"| {name} | {n} | {p:g} | {usual} | {100 * covered:.1f} % |", flush=True)
+        above = 100 * np.mean([estimate.low > truth + ROUNDING for estimate in intervals])
+        below = 100 * np.mean([estimate.high < truth - ROUNDING for estimate in intervals])
+        print(
+            f"| {name} | {n} | {p:g} | {usual} | {100 - above - below:.1f} % | {above:.1f} | {below:.1f} |", flush=True
+        )
 
 
 if __name__ == "__main__":

@@ -117,13 +117,14 @@ class CalibrationSummary(NamedTuple):
     """The data of a calibration: the model, and the number of questions.
 
     `agreement` is the mean share of the leader, smoothed as by `stopping.rules.smoothed`, 0 to 1; `spread` is its
-    standard deviation.
+    standard deviation. `accuracy` is the share of the questions that were answered rightly.
     """
 
     model: str
     questions: int
     agreement: float
     spread: float
+    accuracy: float
 
 
 @runtime_checkable

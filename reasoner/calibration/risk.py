@@ -3,11 +3,18 @@
 import math
 from collections.abc import Sequence
 from itertools import takewhile
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 ALARM = 0.01
 """The chance of a false alarm per look."""
-EXACT = 5000
+EXACT = 500
 """Up to so many answers the distribution is exact; the time grows with their square."""
+NODES = 21
+"""Points of the quadrature over the error of a calibration."""
 MIN_SEEN = 10
 """Fewer questions raise no alarm of drift."""
 
@@ -86,19 +93,18 @@ def drift(mean: float, sd: float, n: int, shares: Sequence[float], alpha: float 
     )
 
 
-def broken_promise(confidences: Sequence[float], right: Sequence[bool], alpha: float = ALARM) -> str | None:
+def broken_promise(
+    confidences: Sequence[float], right: Sequence[bool], questions: int, alpha: float = ALARM
+) -> str | None:
     """The alarm that fewer answers are right than their calibrated confidences, in [0, 1], predict; None without one.
 
-    The count of right answers against a sum of unequal coins: exact up to `EXACT` answers, beyond by the normal
-    approximation with continuity correction. One look, as in `drift`.
+    One look, as in `drift`. `questions` is how many the confidences were calibrated on: see `predicted_at_most`.
     """
     if len(confidences) != len(right) or not all(0 <= chance <= 1 for chance in confidences):
         raise ValueError("give a confidence from 0 to 1 for each answer")
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha must be above 0 and below 1 (got {alpha})")
     count = sum(right)
-    chance = _at_most(count, confidences)
-    if chance > alpha:
+    chance = predicted_at_most(count, confidences, questions)
+    if chance > _checked(alpha):
         return None
     return (
         f"fewer answers are right than their confidence predicts: {count} of {len(right)}, "
@@ -106,19 +112,68 @@ def broken_promise(confidences: Sequence[float], right: Sequence[bool], alpha: f
     )
 
 
-def _at_most(count: int, chances: Sequence[float]) -> float:
-    """P(at most `count` of these coins fall heads)."""
+def lost_accuracy(accuracy: float, questions: int, right: int, asked: int, alpha: float = ALARM) -> str | None:
+    """The alarm that fewer of the `asked` questions are answered rightly than in calibration; None without one.
+
+    `accuracy` was measured on so many `questions`. A question without an answer counts as not right, as it did there.
+    One look, as in `drift`.
+    """
+    if not 0 <= right <= asked or not 0 <= accuracy <= 1:
+        raise ValueError(f"right must be 0 to asked and accuracy 0 to 1 (got {right}, {asked}, {accuracy})")
+    # Not even a calibration without a failure makes the next question certain.
+    sure = (accuracy * questions + 0.5) / (questions + 1)
+    chance = predicted_at_most(right, [sure] * asked, questions)
+    if chance > _checked(alpha):
+        return None
+    return (
+        f"fewer questions are answered rightly than in calibration: {right} of {asked}, and {accuracy:.1%} of "
+        f"{questions} in calibration (p = {chance:.2g})"
+    )
+
+
+def _checked(alpha: float) -> float:
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha must be above 0 and below 1 (got {alpha})")
+    return alpha
+
+
+def predicted_at_most(count: int, chances: Sequence[float], questions: int) -> float:
+    """The chance that `count` answers or fewer are right, if their `chances` were measured on so many `questions`.
+
+    It is the mid-p: `count` itself counts half, so that false alarms are as frequent as they should be, and not only
+    at most (Lancaster 1961). The calibration has an error of its own: all log odds are shifted by one normal amount
+    whose effect on the mean chance has the variance of a mean over `questions` answers. Given the shift, the count is a
+    sum of unequal coins: exact up to `EXACT` answers, beyond by the normal approximation.
+    """
     import numpy as np
+    from scipy import special
 
+    if questions < 1:
+        raise ValueError(f"questions must be at least 1 (got {questions})")
     p = np.asarray(chances, dtype=np.float64)
-    if len(p) > EXACT:
-        from scipy import special
+    if not len(p):
+        return 1.0
+    variance = float(np.mean(p * (1 - p)))
+    shifts, weights = np.polynomial.hermite_e.hermegauss(NODES)
+    spread = 1 / math.sqrt(questions * variance) if variance else 0.0
+    with np.errstate(divide="ignore"):
+        shifted = special.expit(special.logit(p) + spread * shifts[:, None])
+    return float(weights @ _at_most(count, shifted)) / float(weights.sum())
 
-        spread = math.sqrt(float((p * (1 - p)).sum()))
-        return float(special.ndtr((count + 0.5 - p.sum()) / spread)) if spread else float(count >= p.sum())
-    law = np.zeros(len(p) + 1)
-    law[0] = 1.0
-    for chance in p:
-        law[1:] = law[1:] * (1 - chance) + law[:-1] * chance
-        law[0] *= 1 - chance
-    return float(law[: count + 1].sum())
+
+def _at_most(count: int, chances: "npt.NDArray[np.float64]") -> "npt.NDArray[np.float64]":
+    """P(fewer than `count` of these coins fall heads) + P(`count` do) / 2, for each row of [K, n]."""
+    import numpy as np
+    from scipy import special
+
+    rows, n = chances.shape
+    if n > EXACT:
+        spread = np.sqrt((chances * (1 - chances)).sum(axis=1))
+        distance = count - chances.sum(axis=1)
+        return np.asarray(special.ndtr(distance / np.maximum(spread, 1e-12)))
+    law = np.zeros((rows, count + 1))
+    law[:, 0] = 1.0
+    for chance in chances.T[:, :, None]:
+        law[:, 1:] = law[:, 1:] * (1 - chance) + law[:, :-1] * chance
+        law[:, :1] *= 1 - chance
+    return np.asarray(law.sum(axis=1) - law[:, -1] / 2)

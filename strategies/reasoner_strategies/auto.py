@@ -135,7 +135,8 @@ class Auto:
         total = sum(row.questions for row in rows)
         mean = sum(row.share * row.questions for row in rows) / total
         square = sum((row.share_sd**2 + (row.share - mean) ** 2) * row.questions for row in rows) / total
-        return CalibrationSummary(self._model, total, mean, math.sqrt(square))
+        accuracy = min(sum(row.right for row in rows) / total, 1.0)
+        return CalibrationSummary(self._model, total, mean, math.sqrt(square), accuracy)
 
     @property
     def calibrated_on(self) -> int:

@@ -66,7 +66,7 @@ class Paired:
     """Adjusted for the `family` of comparisons that it belongs to."""
     family: int
     test: str
-    """mcnemar, sign flips, or sign flips, clustered."""
+    """mcnemar for single outcomes, otherwise the method of the interval, such as `t` or `score, clustered`."""
     better: int
     """Questions on which the first is ahead."""
     worse: int

@@ -1,5 +1,6 @@
 """Builds the record of each question from its events, live or read back from a trace."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -113,14 +114,15 @@ class _Question:
         votes, tokens = event.vote_state, event.cost.tokens
         return Along(**self.named(event.answer), share=votes.share, samples=votes.samples, tokens=tokens)
 
-    def status(self, ended: Ended, pool: tuple[Reply, ...]) -> ItemStatus:
+    def status(self, ended: Ended, drawn: Collection[Sampled]) -> ItemStatus:
+        """What came of the question, of which these sequences were drawn."""
         if ended.ended_by == "error":
             return "error"
         if ended.answer is not None:
             return "answered"
         if self.out_of_time:
             return "timed_out"
-        return "truncated" if pool and all(reply.status == "truncated" for reply in pool) else "no_answer"
+        return "truncated" if drawn and all(event.truncated for event in drawn) else "no_answer"
 
 
 @dataclass(slots=True)
@@ -161,12 +163,12 @@ class RecordBuilder:
         else:
             complete = [event for event in samples if event.finish_reason == "stop" and event.stop is None]
             complete.sort(key=lambda event: (event.op, event.index))
-        pool = tuple(map(question.reply, complete))
         last = question.proposals[-1] if question.proposals else None
         return ItemRecord(
             question_id=ended.question_id,
             attempt=question.attempts,
-            status=question.status(ended, pool),
+            # An arm that is no pool keeps no truncated reply, but a question of which all were cut is truncated.
+            status=question.status(ended, complete if self.arm.pool else samples),
             **question.named(ended.answer),
             rule=ended.answer.rule if ended.answer else "",
             share=last.vote_state.share if last and ended.answer else 0.0,
@@ -177,6 +179,6 @@ class RecordBuilder:
             unrated=question.failures.unrated,
             cost=ended.cost,
             cut=ended.cut,
-            pool=pool,
+            pool=tuple(map(question.reply, complete)),
             along=tuple(question.along(event) for event in question.proposals),
         )

@@ -1,30 +1,29 @@
 """95 % intervals of shares, differences, amounts and ratios of totals, for a population of similar questions.
 
 One value per question, NaN if missing; missing values are left out and counted. `groups` names what questions share (a
-template, a passage), one key per question; whole groups are then resampled.
+template, a passage), one key per question; whole groups are then the independent units.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from reasoner.errors import UsageError
+from reasoner_evals.stats.amounts import DRAWS, ratio_bounds
 from reasoner_evals.stats.arrays import Floats
+from reasoner_evals.stats.score import Z, scaled_counts, score_interval, score_test
+from reasoner_evals.stats.spread import critical_value, spread_of, two_sided
 
-DRAWS = 4000
-"""Bootstrap resamples."""
-FEW = 40
-"""Up to this many questions, or groups, a t interval is nearer to its nominal coverage than a percentile bootstrap."""
-MANY = 2000
-"""Above this, a bootstrap equals the t interval to 3 % of its width, at a high price."""
 SPARSE = 10
-"""With fewer right, or wrong, or different in all, the spread of the values alone says too little."""
+"""With fewer units that differ, the spread of the differences alone says too little."""
 TRACE = 0.25
 """How much of a 0 and of a 1 is added if shares hardly vary."""
-Z = 1.959963984540054
-_BATCH = 1 << 20
+
+NEAR = 1e-9
+"""Differences below this are rounding errors."""
 
 Groups = Sequence[str | None]
 
@@ -37,47 +36,86 @@ class Interval:
     low: float
     high: float
     method: str
-    """wilson, adjusted, t, bootstrap, their clustered forms, or none."""
+    """wilson, score, t, bootstrap, their clustered forms, or none."""
     n: int
     """Questions that have a value."""
     missing: int = 0
     """Questions that have none."""
 
 
-def interval(values: Floats, groups: Groups | None = None, *, seed: int = 0, draws: int = DRAWS) -> Interval:
-    """The mean of shares [Q] between 0 and 1: Wilson for single outcomes and near 0 and 1, otherwise t or bootstrap."""
+class Difference(NamedTuple):
+    """The mean of paired differences; interval and p-value are of one test, so p < 0.05 exactly if 0 is outside."""
+
+    interval: Interval
+    p_value: float
+    """Two-sided, for a mean of 0."""
+
+
+def interval(values: Floats, groups: Groups | None = None, *, seed: int = 0, draws: int = DRAWS) -> Interval:  # noqa: ARG001
+    """Wilson's interval of the mean of shares [Q] between 0 and 1, for as many outcomes as vary as much.
+
+    Groups have their cluster-robust variance and Student's critical value. The interval has a closed form: `seed` and
+    `draws` change nothing, and are there because every interval takes them.
+    """
     present, keys, missing = _present(values, groups)
     if np.any((present < 0) | (present > 1)):
         raise UsageError(
             "shares must be between 0 and 1: use ratio_interval for amounts, difference_interval for gains"
         )
     n, mean = len(present), _mean(present)
-    if n and keys is None and np.all((present == 0) | (present == 1)):
-        return Interval(mean, *wilson(mean * n, n), "wilson", n, missing)
-    units = _units(present, keys)
-    if n and (min(units.sum(), (1 - units).sum()) < SPARSE or np.ptp(units) == 0):
-        size = effective_outcomes(len(units), float(units.sum()), float(units @ units))
-        return Interval(mean, *wilson(mean * size, size), _method("wilson", keys), n, missing)
-    return _clipped(_of_totals(present, np.ones_like(present), keys, missing, seed, draws), 0.0)
+    if not n:
+        return Interval(mean, math.nan, math.nan, "none", n, missing)
+    size, freedom = _outcomes(present, keys)
+    low, high = wilson(min(mean, 1.0) * size, size, critical_value(freedom))
+    return Interval(mean, min(low, mean), max(high, mean), _method("wilson", keys), n, missing)
 
 
-def difference_interval(values: Floats, groups: Groups | None = None, *, seed: int = 0, draws: int = DRAWS) -> Interval:
-    """The mean of differences [Q] between -1 and 1 of paired shares.
+def difference_interval(
+    values: Floats,
+    groups: Groups | None = None,
+    *,
+    seed: int = 0,  # noqa: ARG001
+    draws: int = DRAWS,  # noqa: ARG001
+) -> Interval:
+    """The interval of `difference`. It has a closed form: `seed` and `draws` are as in `interval`."""
+    return difference(values, groups).interval
 
-    For single outcomes, and if hardly any differ, two questions that differ by 1 and -1 are added (Bonett & Price
-    2012): no difference seen in few questions is not a difference of exactly 0.
+
+def difference(values: Floats, groups: Groups | None = None) -> Difference:
+    """The mean of differences [Q] between -1 and 1 of paired shares, and whether it is 0.
+
+    Single outcomes, and differences of which hardly any are not 0: Tango's score interval, whose test is McNemar's.
+    If hardly any is not 1: Wilson's interval of (1 + difference) / 2. Otherwise Student's t.
     """
     present, keys, missing = _present(values, groups)
     if np.any(np.abs(present) > 1):
         raise UsageError("differences of shares must be between -1 and 1: use ratio_interval for amounts")
-    units = _units(present, keys)
+    present = np.where(np.abs(present) < NEAR, 0.0, present)
+    n, mean = len(present), _mean(present)
+
+    def result(low: float, high: float, method: str, p_value: float) -> Difference:
+        bounds = max(min(low, mean), -1.0), min(max(high, mean), 1.0)
+        return Difference(Interval(mean, *bounds, _method(method, keys), n, missing), p_value)
+
+    if not n:
+        return Difference(Interval(mean, math.nan, math.nan, "none", n, missing), 1.0)
+    sizes = np.ones_like(present)
+    totals = present
+    if keys is not None:
+        totals, sizes = totals_by(keys, present, sizes)
+    better, worse, size = scaled_counts(totals)
     outcomes = keys is None and bool(np.all(np.isin(present, (-1, 0, 1))))
-    if len(present) and (outcomes or np.count_nonzero(units) < SPARSE or np.ptp(units) == 0):
-        added = np.append(units, (1.0, -1.0))
-        half, centre, method = Z * float(added.std()) / math.sqrt(len(added)), _mean(added), _method("adjusted", keys)
-        adjusted = Interval(_mean(present), centre - half, centre + half, method, len(present), missing)
-        return _clipped(adjusted, -1.0)
-    return _clipped(_of_totals(present, np.ones_like(present), keys, missing, seed, draws), -1.0)
+    if outcomes or better + worse < min(SPARSE, len(totals) / 2) or np.ptp(totals / sizes) < NEAR:
+        scale = size * len(totals) / n
+        low, high = score_interval(better, worse, len(totals))
+        return result(low * scale, high * scale, "score", two_sided(score_test(better, worse), math.inf))
+    if n * (1 - abs(mean)) < min(SPARSE, n / 4):
+        effective, freedom = _outcomes((1 + present) / 2, keys)
+        low, high = wilson((1 + mean) / 2 * effective, effective, critical_value(freedom))
+        return result(2 * low - 1, 2 * high - 1, "score", two_sided(mean * math.sqrt(effective), freedom))
+    spread = spread_of(totals, sizes)
+    half = critical_value(spread.freedom) * spread.error
+    return result(mean - half, mean + half, "t", two_sided(mean / spread.error, spread.freedom))
 
 
 def ratio_interval(
@@ -85,25 +123,39 @@ def ratio_interval(
 ) -> Interval:
     """The total of `tops` over the total of `bottoms` (both [Q], bottoms 0 or more), never the mean of the ratios.
 
-    With bottoms of 1 this is the mean of amounts of any range: tokens, seconds.
+    With bottoms of 1 this is the mean of amounts of any range: tokens, seconds. The bootstrap is studentized.
     """
     if tops.shape != bottoms.shape:
         raise UsageError(f"a ratio needs one pair per question (got {tops.shape} and {bottoms.shape})")
     both = np.where(np.isnan(bottoms), np.nan, tops)
     present, keys, missing = _present(both, groups)
     below = bottoms[~np.isnan(both)]
+    if not np.all(np.isfinite(present) & np.isfinite(below)):
+        raise UsageError("the amounts of a ratio must be finite")
     if np.any(below < 0) or (len(below) and not below.sum() > 0):
         raise UsageError("the denominators of a ratio must be at least 0, and not all 0")
-    return _of_totals(present, below, keys, missing, seed, draws)
+    if draws < 2000:
+        raise UsageError(f"draws must be at least 2000 for an interval (got {draws})")
+    n = len(present)
+    if keys is not None and n:
+        present, below = totals_by(keys, present, below)
+    estimate = float(present.sum() / below.sum()) if n else math.nan
+    if len(present) < 2:
+        return Interval(estimate, math.nan, math.nan, "none", n, missing)
+    low, high, method = ratio_bounds(present, below, seed, draws)
+    return Interval(estimate, low, high, _method(method, keys), n, missing)
 
 
-def wilson(right: float, n: float) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share; `right` may be fractional, as a sum of shares varies less than outcomes do."""
+def wilson(right: float, n: float, critical: float = Z) -> tuple[float, float]:
+    """Wilson's interval of a share, at 95 % by default.
+
+    `right` and `n` may be fractional, as a sum of shares varies less than outcomes do.
+    """
     if not 0 <= right <= n or n <= 0:
         raise UsageError(f"a share needs 0 <= right <= n and n above 0 (got right={right:g}, n={n:g})")
-    p = right / n
-    centre = (p + Z * Z / (2 * n)) / (1 + Z * Z / n)
-    half = Z / (1 + Z * Z / n) * math.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
+    p, square = right / n, critical * critical
+    centre = (p + square / (2 * n)) / (1 + square / n)
+    half = critical / (1 + square / n) * math.sqrt(p * (1 - p) / n + square / (4 * n * n))
     return (0.0 if p == 0 else max(centre - half, 0.0)), (1.0 if p == 1 else min(centre + half, 1.0))
 
 
@@ -135,11 +187,6 @@ def _mean(values: Floats) -> float:
     return float(values.mean()) if len(values) else math.nan
 
 
-def _units(values: Floats, keys: Groups | None) -> Floats:
-    """The independent units: the values, or the means of their groups."""
-    return values if keys is None else np.divide(*totals_by(keys, values, np.ones_like(values)))
-
-
 def effective_outcomes(n: int, total: float, squares: float) -> float:
     """The number of single outcomes whose mean varies as that of `n` shares does, by their sums; at least `n`.
 
@@ -152,37 +199,21 @@ def effective_outcomes(n: int, total: float, squares: float) -> float:
     return max(mean * (1 - mean) * (size - 1) / spread, 1.0) * n
 
 
+def _outcomes(shares: Floats, keys: Groups | None) -> tuple[float, float]:
+    """The number of single outcomes whose mean varies as that of these shares, and the degrees of freedom of that."""
+    if keys is None:
+        if np.all((shares == 0) | (shares == 1)):
+            return float(len(shares)), math.inf
+        return effective_outcomes(len(shares), float(shares.sum()), float(shares @ shares)), math.inf
+    totals, sizes = totals_by(keys, shares, np.ones_like(shares))
+    if len(totals) == 1:
+        return 1.0, math.inf
+    # As effective_outcomes, with the variance between groups (Kott & Carr 1997).
+    spread, units = spread_of(totals, sizes), len(totals)
+    mean = (float(shares.mean()) * units + TRACE) / (units + 2 * TRACE)
+    variance = spread.error**2 + TRACE * (mean**2 + (1 - mean) ** 2) / units**2
+    return max(mean * (1 - mean) / variance, 1.0), spread.freedom
+
+
 def _method(name: str, keys: Groups | None) -> str:
     return name if keys is None else f"{name}, clustered"
-
-
-def _clipped(estimate: Interval, minimum: float) -> Interval:
-    low, high = (float(np.clip(bound, minimum, 1.0)) for bound in (estimate.low, estimate.high))
-    return replace(estimate, low=low, high=high)
-
-
-def _of_totals(tops: Floats, bottoms: Floats, keys: Groups | None, missing: int, seed: int, draws: int) -> Interval:
-    """The interval of a ratio of totals over independent units: questions, or groups of them."""
-    n = len(tops)
-    if keys is not None and n:
-        tops, bottoms = totals_by(keys, tops, bottoms)
-    estimate = float(tops.sum() / bottoms.sum()) if n else math.nan
-    if len(tops) < 2:
-        return Interval(estimate, math.nan, math.nan, "none", n, missing)
-    # Resamples whose bottoms are all 0 have no ratio.
-    if not FEW < len(tops) <= MANY or not bottoms.all():
-        from scipy import special
-
-        units = len(tops)
-        spread = math.sqrt(units / (units - 1) * float(np.sum((tops - estimate * bottoms) ** 2))) / float(bottoms.sum())
-        half = float(special.stdtrit(units - 1, 0.975)) * spread
-        return Interval(estimate, estimate - half, estimate + half, _method("t", keys), n, missing)
-    if draws < 2000:
-        raise UsageError(f"draws must be at least 2000 for an interval (got {draws})")
-    units, source = len(tops), np.random.default_rng(seed)
-    size, ratios = max(_BATCH // units, 1), []
-    for at in range(0, draws, size):
-        chosen = source.integers(0, units, size=(min(size, draws - at), units), dtype=np.int32)
-        ratios.append(tops[chosen].sum(axis=1) / bottoms[chosen].sum(axis=1))
-    low, high = np.percentile(np.concatenate(ratios), (2.5, 97.5))
-    return Interval(estimate, float(low), float(high), _method("bootstrap", keys), n, missing)

@@ -16,12 +16,15 @@ from reasoner_evals.stats.estimators import coverage_at_k
 
 MIN_QUESTIONS = 10
 MIN_POINTS = 4
+MASSES = 4
+"""With fewer samples per question, no share of questions is fitted that are always or never answered."""
 REACH = 2
 """How many times the measured range a fit covers."""
 DRAWS = 200
 """Bootstrap resamples of the questions for a band."""
 _CONCENTRATION = (math.log(1e-3), math.log(1e5))
 _MEAN = (-14.0, 14.0)
+_MASS = (-14.0, 14.0)
 _EXPONENT = (0.01, 5.0)
 _GRID, _ZOOMS = 64, 4
 
@@ -38,18 +41,23 @@ class Unfitted:
 
 @dataclass(frozen=True, slots=True)
 class CoverageFit:
-    """Coverage if each question's chance per sample comes from Beta(a, b): 1 - E[(1 - p)^k]."""
+    """Coverage if each question's chance per sample is 0, 1 or from Beta(a, b): 1 - E[(1 - p)^k]."""
 
     a: float
     b: float
     measured: int
+    never: float = 0.0
+    """The share of questions that no sample answers."""
+    always: float = 0.0
+    """The share of questions that every sample answers."""
 
     def at(self, ks: Sequence[int]) -> Floats:
         """Coverage at sample counts [K]."""
         from scipy import special
 
         sizes = _within_reach(ks, self.measured)
-        return np.asarray(-np.expm1(special.betaln(self.a, self.b + sizes) - special.betaln(self.a, self.b)))
+        covered = -np.expm1(special.betaln(self.a, self.b + sizes) - special.betaln(self.a, self.b))
+        return np.asarray(self.always + (1 - self.never - self.always) * covered)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +87,10 @@ class Band:
     low: Floats
     high: Floats
 
+    def upto(self, count: int) -> "Band":
+        """The band at its first `count` sample counts."""
+        return Band(self.ks[:count], self.value[:count], self.low[:count], self.high[:count])
+
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
@@ -102,8 +114,13 @@ def fit_coverage(drawn: Ints, right: Ints) -> CoverageFit | Unfitted:
     return _fit_counts(*np.unique(np.stack((drawn, right), axis=1), axis=0, return_counts=True))
 
 
-def _fit_counts(pairs: Ints, questions: Ints) -> CoverageFit | Unfitted:
-    """As `fit_coverage`: each of `pairs` [P, 2], samples and right ones, stands for so many `questions` [P]."""
+def _fit_counts(pairs: Ints, questions: Ints, near: CoverageFit | None = None) -> CoverageFit | Unfitted:
+    """As `fit_coverage`: each of `pairs` [P, 2], samples and right ones, stands for so many `questions` [P].
+
+    With a fit that is `near`, the search starts there, and there are masses at 0 and 1 if it has them.
+    """
+    from scipy import special
+
     present = (pairs[:, 0] > 0) & (questions > 0)
     (drawn, right), questions = pairs[present].T, questions[present]
     total = int(questions.sum())
@@ -113,31 +130,63 @@ def _fit_counts(pairs: Ints, questions: Ints) -> CoverageFit | Unfitted:
         return Unfitted("one sample per question does not tell hard questions from easy ones")
     if not right.any() or np.all(right == drawn):
         return Unfitted(f"every sample is {'right' if right.any() else 'wrong'}")
-    mean, concentration = _maximum_likelihood(drawn, right, questions)
-    return CoverageFit(mean * concentration, (1 - mean) * concentration, int(drawn.max()))
+    best = _maximum_likelihood(drawn, right, questions, near)
+    mean, concentration = float(special.expit(best[0])), math.exp(best[1])
+    _, never, always = special.softmax((0.0, *best[2:])) if len(best) > 2 else (1.0, 0.0, 0.0)
+    return CoverageFit(mean * concentration, (1 - mean) * concentration, int(drawn.max()), float(never), float(always))
 
 
-def _maximum_likelihood(drawn: Ints, right: Ints, questions: Ints) -> tuple[float, float]:
-    """Mean and concentration a + b of the Beta of maximum likelihood."""
-    from scipy import optimize, special
+def _maximum_likelihood(drawn: Ints, right: Ints, questions: Ints, near: CoverageFit | None) -> list[float]:
+    """Logit of the mean and log of a + b of the Beta of maximum likelihood; also the log odds of 0 and 1 to it.
+
+    The masses at 0 and 1 are there if they raise the likelihood by more than their two parameters cost (AIC: Akaike
+    1974). With fewer than `MASSES` samples, they cannot be told from a steep Beta.
+    """
+    from scipy import optimize
 
     n, c, size = (column.astype(np.float64) for column in (drawn, right, questions))
-
-    def loss(point: Floats) -> tuple[float, Floats]:
-        mean, total = float(special.expit(point[0])), math.exp(point[1])
-        a, b = mean * total, (1 - mean) * total
-        likelihood = special.betaln(c + a, n - c + b) - special.betaln(a, b)
-        shared = special.digamma(total) - special.digamma(n + total)
-        by_a = size @ (special.digamma(c + a) - special.digamma(a) + shared)
-        by_b = size @ (special.digamma(n - c + b) - special.digamma(b) + shared)
-        slope = (by_a - by_b) * total * mean * (1 - mean), by_a * a + by_b * b
-        return -float(size @ likelihood), -np.array(slope)
-
     share = float(size @ c / (size @ n))
-    start = np.array((math.log(share / (1 - share)), 0.0))
-    # L-BFGS-B is not more accurate, and takes 20 times as long: for two parameters it wakes all threads of the BLAS.
-    best = optimize.minimize(loss, start, jac=True, method="SLSQP", bounds=(_MEAN, _CONCENTRATION))
-    return float(special.expit(best.x[0])), math.exp(float(best.x[1]))
+
+    def fitted(start: Sequence[float], bounds: Sequence[tuple[float, float]]) -> tuple[float, list[float]]:
+        # L-BFGS-B is not more accurate, and takes 20 times as long: it wakes all threads of the BLAS.
+        best = optimize.minimize(_loss, start, args=(n, c, size), jac=True, method="SLSQP", bounds=bounds)
+        return float(best.fun), best.x.tolist()
+
+    if near:
+        start = [math.log(near.a / near.b), math.log(near.a + near.b)]
+        if near.never + near.always:
+            beta_share = 1 - near.never - near.always
+            start += [math.log(max(mass / beta_share, 1e-6)) for mass in (near.never, near.always)]
+        return fitted(start, (_MEAN, _CONCENTRATION, _MASS, _MASS)[: len(start)])[1]
+    loss, beta = fitted((math.log(share / (1 - share)), 0.0), (_MEAN, _CONCENTRATION))
+    if drawn.max() < MASSES:
+        return beta
+    loss_with_masses, with_masses = fitted((*beta, -2.0, -2.0), (_MEAN, _CONCENTRATION, _MASS, _MASS))
+    return with_masses if loss_with_masses < loss - 2 else beta
+
+
+def _loss(point: Floats, n: Floats, c: Floats, size: Floats) -> tuple[float, Floats]:
+    """Minus the log-likelihood of `_maximum_likelihood`, and its gradient, by the number of samples and right ones."""
+    from scipy import special
+
+    mean, total = float(special.expit(point[0])), math.exp(point[1])
+    a, b = mean * total, (1 - mean) * total
+    likelihood = special.betaln(c + a, n - c + b) - special.betaln(a, b)
+    weight, of_masses = size, np.empty(0)
+    if len(point) > 2:
+        odds = np.array((0.0, *point[2:]))
+        shares = odds - np.logaddexp.reduce(odds)
+        with np.errstate(divide="ignore"):
+            parts = np.stack((shares[0] + likelihood, shares[1] + np.log(c == 0), shares[2] + np.log(c == n)))
+        likelihood = np.logaddexp.reduce(parts)
+        belongs = np.exp(parts - likelihood)
+        weight = size * belongs[0]
+        of_masses = belongs[1:] @ size - np.exp(shares[1:]) * size.sum()
+    shared = special.digamma(total) - special.digamma(n + total)
+    by_a = weight @ (special.digamma(c + a) - special.digamma(a) + shared)
+    by_b = weight @ (special.digamma(n - c + b) - special.digamma(b) + shared)
+    slope = (by_a - by_b) * total * mean * (1 - mean), by_a * a + by_b * b
+    return -float(size @ likelihood), -np.array((*slope, *of_masses))
 
 
 def fit_power(ks: Sequence[int], accuracy: Floats) -> PowerFit | Unfitted:
@@ -198,7 +247,7 @@ def coverage_band(drawn: Ints, right: Ints, ks: Sequence[int], *, seed: int = 0,
 
     def resample(source: np.random.Generator) -> CoverageFit | Unfitted:
         chosen = inverse[source.integers(0, len(inverse), size=len(inverse))]
-        return _fit_counts(pairs, np.bincount(chosen, minlength=len(pairs)))
+        return _fit_counts(pairs, np.bincount(chosen, minlength=len(pairs)), whole)
 
     return _band(whole, resample, ks, seed, draws)
 

@@ -138,7 +138,7 @@ def test_the_laws_of_a_pool_reach_twice_its_size_and_are_checked_on_what_they_we
     right = [sum(one.answer == gold(row) for one in record(VOTE, row).pool) for row in range(60)]
     law = fit_coverage(np.full(60, 8), np.array(right))
     assert isinstance(law, CoverageFit)
-    assert [value for _, value in found.coverage.parameters] == [law.a, law.b]
+    assert [value for _, value in found.coverage.parameters] == [law.a, law.b, law.never, law.always]
     assert found.coverage.band is not None
     assert found.coverage.band.ks == (1, 2, 4, 8, 16)
     assert found.coverage.band.value == pytest.approx(law.at([1, 2, 4, 8, 16]))

@@ -150,4 +150,4 @@ def test_grouped_questions_are_compared_by_group(tmp_path: Path) -> None:
     found = of_kind(deltas(points, groups), "greedy")["self_consistency, n=8"]
     values = {point.label: point.values["right"] for point in points}
     expected = compare(values["self_consistency, n=8"], values["single"], groups)
-    assert (found.test, found.p) == ("sign flips, clustered", expected.p_value)
+    assert (found.test, found.p) == ("t, clustered", expected.p_value)

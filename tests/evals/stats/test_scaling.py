@@ -101,7 +101,10 @@ def test_no_other_beta_is_likelier(rows: list[tuple[int, float]]) -> None:
     found = fit_coverage(drawn, right)
     if isinstance(found, CoverageFit):
         means, totals = (grid.ravel() for grid in np.meshgrid(np.linspace(0.02, 0.98, 49), np.geomspace(1e-2, 1e4, 60)))
-        mine = float(likelihood(np.array([found.a]), np.array([found.b]))[0])
+        chance = np.exp(special.betaln(right + found.a, drawn - right + found.b) - special.betaln(found.a, found.b)) * (
+            1 - found.never - found.always
+        )
+        mine = float(np.log(chance + found.never * (right == 0) + found.always * (right == drawn)).sum())
         assert mine >= likelihood(means * totals, (1 - means) * totals).max() - 1e-3
 
 
@@ -124,6 +127,35 @@ def test_any_counts_have_a_rising_coverage_or_a_reason_why_not(rows: list[tuple[
     if isinstance(found, CoverageFit):
         curve = found.at(range(1, 2 * int(drawn.max()) + 1))
         assert np.all(np.diff(np.concatenate([[0], curve, [1]])) >= -1e-12)
+
+
+def kinds(source: np.random.Generator, questions: int, never: float, always: float) -> Floats:
+    """The chances of questions of which some are never or always answered."""
+    kind = source.choice(3, questions, p=(1 - never - always, never, always))
+    return np.choose(kind, (source.beta(2, 2, questions), np.zeros(questions), np.ones(questions)))
+
+
+def test_questions_that_are_always_or_never_answered_are_found() -> None:
+    chances = kinds(np.random.default_rng(7), 4000, 0.2, 0.5)
+    found = fit_coverage(np.full(4000, 16), np.random.default_rng(8).binomial(16, chances))
+    assert isinstance(found, CoverageFit)
+    assert (found.never, found.always) == pytest.approx((0.2, 0.5), abs=0.03)
+    assert (found.a, found.b) == pytest.approx((2, 2), abs=0.5)
+    assert found.at([1, 32]) == pytest.approx([0.65, 0.8 - 0.3 * 6 / (34 * 35) * 1], abs=0.01)
+    plain = fit_coverage(np.full(4000, 16), np.random.default_rng(8).binomial(16, chances[chances % 1 > 0][0], 4000))
+    assert isinstance(plain, CoverageFit)
+    assert (plain.never, plain.always) == (0, 0)
+
+
+def test_coverage_that_levels_off_below_1_passes_its_held_out_check() -> None:
+    source = np.random.default_rng(9)
+    passed = 0
+    for seed in range(10):
+        right = (source.random((400, 16)) < kinds(source, 400, 0.15, 0.4)[:, None]).astype(float)
+        check = held_out_coverage(right, seed=seed)
+        assert isinstance(check, HeldOut)
+        passed += check.inside
+    assert passed >= 9
 
 
 def test_no_fit_speaks_beyond_twice_what_was_measured() -> None:

@@ -35,7 +35,7 @@ MIN_POOL: Final = 4
 """With fewer samples per question, half of them do not show its difficulty."""
 GRID: Final = 48
 """Points of an anytime curve, evenly spaced on a log scale of tokens."""
-COVERAGE_LAW: Final = "Beta-binomial: 1 - B(a, b + k) / B(a, b)"
+COVERAGE_LAW: Final = "Beta-binomial with masses at 0 and 1: 1 - never - (1 - never - always) B(a, b + k) / B(a, b)"
 SELECTION_LAW: Final = "saturating power law: ceiling - (ceiling - start) k^-exponent"
 GAIN: Final = 0.01
 """The smallest gain in accuracy for which a doubling counts as useful."""
@@ -201,6 +201,14 @@ def scalings(measured: Sequence[Measured]) -> Iterator[Scaling]:
             law = scaling.fit_power(ks, complete.mean(axis=0))
         pool_right = pool_of(arm.data).right
         drawn_right = counts(pool_right)
+        selection = _fit(
+            SELECTION_LAW,
+            law,
+            scaling.power_band(selected_right, ks, reach),
+            [mean(point.values["right"]) for point in sizes],
+            scaling.held_out_power(selected_right, ks),
+        )
+        fails = selection.held_out is not None and not selection.held_out.inside
         yield Scaling(
             series=whole.series,
             coverage=_fit(
@@ -210,15 +218,9 @@ def scalings(measured: Sequence[Measured]) -> Iterator[Scaling]:
                 [mean(point.values["covered"]) for point in sizes],
                 scaling.held_out_coverage(pool_right),
             ),
-            selection=_fit(
-                SELECTION_LAW,
-                law,
-                scaling.power_band(selected_right, ks, reach),
-                [mean(point.values["right"]) for point in sizes],
-                scaling.held_out_power(selected_right, ks),
-            ),
+            selection=selection,
             gain=GAIN,
-            diminishing=None if isinstance(law, Unfitted) else scaling.diminishing(law, GAIN),
+            diminishing=None if isinstance(law, Unfitted) or fails else scaling.diminishing(law, GAIN),
         )
 
 
@@ -227,9 +229,11 @@ def _fit(
 ) -> Fit:
     if isinstance(law, Unfitted) or isinstance(band, Unfitted):
         return Fit(name, note=str(law if isinstance(law, Unfitted) else band))
-    names = ("a", "b") if isinstance(law, scaling.CoverageFit) else ("ceiling", "start", "exponent")
+    names = ("a", "b", "never", "always") if isinstance(law, scaling.CoverageFit) else ("ceiling", "start", "exponent")
     fit = Fit(name, tuple((parameter, getattr(law, parameter)) for parameter in names), band, tuple(measured))
     if isinstance(check, Unfitted):
         return fit._replace(note=f"no held-out check: {check.reason}")
-    note = "" if check.inside else "the held-out check fails: do not extrapolate from this fit"
-    return fit._replace(held_out=check, note=note)
+    if check.inside:
+        return fit._replace(held_out=check)
+    note = "the held-out check fails, so that nothing is drawn beyond the measured sizes"
+    return fit._replace(held_out=check, band=band.upto(len(measured)), note=note)

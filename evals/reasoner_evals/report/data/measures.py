@@ -135,6 +135,7 @@ def as_run(arm: ArmRead) -> Values:
     judged = known & ~_any_reply(data, UNGRADED) & ((drawn > 0) | (outcome != RIGHT))
     several = judged & bool((drawn > 1).any())
     right = np.where(ungraded_rows(data), np.nan, share(outcome == RIGHT))
+    cut = _cut_rates(data, known)
     return {
         "right": right,
         "strict": np.where(data.stated == UNKNOWN, np.nan, right * (data.stated == 1)),
@@ -143,8 +144,11 @@ def as_run(arm: ArmRead) -> Values:
         **{name: share(outcome == OUTCOMES.index(name)) for name in ("no_answer", "truncated", "timed_out")},
         "grader_failed": share(np.isin(outcome, GRADER_FAILED)),
         "replies_without_answer": _reply_rate(data, known & (drawn > 0), OUTCOMES.index("no_answer")),
-        "replies_truncated": _reply_rate(data, known & (drawn > 0), OUTCOMES.index("truncated")),
-        **_cut_rates(data, known),
+        # Only a pool keeps its truncated replies.
+        "replies_truncated": (
+            _reply_rate(data, known & (drawn > 0), OUTCOMES.index("truncated")) if data.arm.pool else cut["samples_cut"]
+        ),
+        **cut,
         **_with_totals(arm, costs),
     }
 

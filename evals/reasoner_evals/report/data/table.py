@@ -6,16 +6,19 @@ from typing import Any, Final, get_args
 import numpy as np
 import pandas as pd
 
-from reasoner.calibration.risk import ALARM, broken_promise
+from reasoner.calibration.risk import ALARM
 from reasoner.solution import EndedBy
+from reasoner_evals.calibration.alarms import calibration_of, fewer_right
 from reasoner_evals.report.content import Against, Delta, Estimate, SampleCount
 from reasoner_evals.report.data.comparisons import estimate, known
 from reasoner_evals.report.data.measures import Measured, mean
 from reasoner_evals.report.data.names import names_of
 from reasoner_evals.report.data.pools import TOKENS
-from reasoner_evals.runs.arrays import COSTS, ENDS, RIGHT, UNGRADED, ArmData, Floats, Ints
+from reasoner_evals.runs.arrays import COSTS, ENDS, OUTCOMES, RIGHT, UNGRADED, ArmData, Floats, Ints
 from reasoner_evals.stats.intervals import Groups, difference_interval, interval
 
+WRONG: Final = OUTCOMES.index("wrong")
+UNANSWERED: Final = tuple(OUTCOMES.index(status) for status in ("no_answer", "truncated", "timed_out"))
 STOP_REASONS: Final[tuple[EndedBy, ...]] = ("rule", "price", "budget", "strategy")
 """Who ends a question that has a result, in the order of a report."""
 _DESCRIPTION: Final = ("task", "model", "label", "strategy", "verifier", "size", "budget", "pooled", "few_subsets")
@@ -176,16 +179,26 @@ def _confidences(data: ArmData) -> tuple[Floats, Floats]:
 
 
 def alarms(measured: Sequence[Measured]) -> Iterator[str]:
-    """A warning for each arm with fewer right answers than its confidences predict.
+    """A warning for each arm with fewer right answers than its calibration predicts.
 
     The chance of any false alarm in a task is `ALARM`, however many arms there are; questions count as independent.
     """
     names = names_of(measured)
     # A pool is the same arm at each of its sizes.
     arms = {arm.name: (point, arm) for point in measured for arm in point.arms}
-    judged = [(point, arm, *_confidences(arm.data)) for point, arm in arms.values()]
-    judged = [entry for entry in judged if len(entry[2])]
-    for point, arm, confidence, right in judged:
-        if line := broken_promise(confidence.tolist(), (right == 1).tolist(), ALARM / len(judged)):
+    judged = [(point, arm) for point, arm in arms.values() if np.any(~np.isnan(arm.data.confidence))]
+    for point, arm in judged:
+        data = arm.data
+        sure = ~np.isnan(data.confidence)
+        answered = data.has_result & sure & np.isin(data.outcome, (RIGHT, WRONG))
+        right = (data.outcome[answered] == RIGHT).tolist()
+        unanswered = int((data.has_result & ~sure & np.isin(data.outcome, UNANSWERED)).sum())
+        for line in fewer_right(
+            calibration_of(data.arm.strategy),
+            data.confidence[answered].tolist(),
+            right,
+            unanswered,
+            ALARM / len(judged),
+        ):
             seed = f", seed {arm.data.arm.seed}" if len(point.arms) > 1 else ""
             yield f"{names.points[point.key]}{seed}: {line}. Its calibration does not hold on these questions."

@@ -59,6 +59,7 @@ _AGAINST: Final = {
     "self_consistency": "Against self-consistency for as many tokens",
     "larger_model": "A smaller model with more samples against one sample of a larger model",
 }
+_TESTS: Final = {"mcnemar": "McNemar's test", "score": "a score test", "t": "a t test"}
 _FAILURES: Final = {
     "backfired": "Backfired",
     "missed": "Right among the samples, not chosen",
@@ -235,7 +236,7 @@ class View:
         labels = {self.by_key[delta.baseline].words for delta in deltas}
         names = labels if len(labels) == 1 else {self.by_key[delta.baseline].name for delta in deltas}
         baseline = f" against {next(iter(names))}" if len(names) == 1 else ""
-        tests = " or ".join(sorted({delta.test.replace("mcnemar", "McNemar's exact test") for delta in deltas}))
+        tests = " or ".join(sorted({_test_name(delta.test) for delta in deltas}))
         families = " or ".join(str(size) for size in sorted({delta.family for delta in deltas}))
         return (
             f"Paired by question{baseline}; p by {tests}, adjusted by Holm's method within {families}. Detectable: the "
@@ -361,6 +362,11 @@ def _signed(difference: Estimate) -> "Markup":
 def _certainty(delta: Delta) -> str:
     """How sure a difference is, in the terms of the verdict."""
     return "sure" if is_sure(delta) else "may be chance" if excludes_zero(delta.difference) else "cannot be told"
+
+
+def _test_name(test: str) -> str:
+    name, clustered, _ = test.partition(", ")
+    return f"{_TESTS.get(name, name)}{' of groups' if clustered else ''}"
 
 
 def _points(difference: float) -> str:
