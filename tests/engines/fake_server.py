@@ -290,7 +290,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._json({"detail": "Not Found"}, 404)
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])) or b"{}")
         self._note(body)
         state = self.state
         if self.path == "/tokenize" and state.vllm and state.tokenizes:
