@@ -17,10 +17,10 @@ from reasoner_evals.runs.arrays import COSTS, Bools, Floats, Ints
 from reasoner_evals.runs.reading import records_in
 from reasoner_evals.runs.records import Arm
 
-TRUSTED: Final = "lock_in:delta=0.05"
-"""The rule whose final share of the vote is calibrated as a chance of being right."""
+SAFE: Final = "lock_in:delta=0.01"
+"""The rule that gives the answers of the full vote in 99 of 100 questions by its own law."""
 RULES: Final = (
-    "lossless", "lock_in:delta=0.01", TRUSTED, "lock_in:delta=0.1", "beta:theta=0.95", "beta:theta=0.9",
+    "lossless", SAFE, "lock_in:delta=0.05", "lock_in:delta=0.1", "beta:theta=0.95", "beta:theta=0.9",
     "beta:theta=0.8", *(f"price:price={price:g}" for price in EFFORTS.values()),
 )  # fmt: skip
 """The stop rules that are replayed on a pool."""
