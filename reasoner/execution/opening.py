@@ -1,6 +1,7 @@
 """Opens the questions of a run in input order, no more than the engine can use."""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,12 +12,12 @@ from reasoner.budget import MIN_USEFUL_TOKENS, UNITS, Budget, Cost, Ledger
 from reasoner.engine import Engine, Replicated, TextPiece
 from reasoner.errors import BudgetExhausted, EngineError, UsageError, require
 from reasoner.execution.admission import Admission, Floor, LedgerQueues, new_queues
-from reasoner.execution.allocation import Allocation
+from reasoner.execution.allocation import PRICE, Allocation
 from reasoner.execution.comparisons import Comparisons
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.launching import cancel_all
 from reasoner.execution.plan_runner import PlanRunner
-from reasoner.execution.scheduler import Scheduler
+from reasoner.execution.scheduler import Scheduler, competing_unit
 from reasoner.models.defaults import resolve
 from reasoner.registry import spec_of
 from reasoner.solution import Solution
@@ -200,9 +201,9 @@ class RunContext:
         """Divide the run's budget among these questions if there are several, or an allocation."""
         if allocation is None and len(questions) < 2:
             return
-        self.scheduler = Scheduler(
-            allocation or Allocation(), self.run, len(questions), lambda: self.progress.put_nowait(None)
-        )
+        if allocation is None:
+            allocation = Allocation(price=PRICE if math.isfinite(competing_unit(self.run.budget)[1]) else 0.0)
+        self.scheduler = Scheduler(allocation, self.run, len(questions), lambda: self.progress.put_nowait(None))
         new = sum(question.id not in self.history or not self.history[question.id].attempts for question in questions)
         if str(self.run.budget):
             self._floors = _Floors(self.run, new)
