@@ -94,7 +94,10 @@ def pool_in(run: Path) -> Pool:
     ways[single.way] = replace(
         single, right=pooled.samples.right.astype(float), share=np.full((len(mean), arm.pool), 2 / 3)
     )
-    return Pool(pooled, ways, right.T, mean)
+    # Where answers tie, the order decides: all are measured in the same orders.
+    fixed = right.T.copy()
+    fixed[-1] = ways[pooled.way()].right.mean(axis=1)
+    return Pool(pooled, ways, fixed, mean)
 
 
 def family(pool: Pool, rows: Bools) -> Family:
@@ -136,7 +139,10 @@ def methods_on(pool: Pool) -> Iterator[Method]:
     for way, outcomes in pool.ways.items():
         spec = Spec.parse(way.strategy)
         if "stop" in spec.options or outcomes.samples.max() == 1:
-            name = str(spec.options["stop"]) if "stop" in spec.options else "one sample"
+            vote = (
+                "" if outcomes.samples.max() == pool.arm.arm.pool else f", at most {outcomes.samples.max():g} samples"
+            )
+            name = f"{spec.options['stop']}{vote}" if "stop" in spec.options else "one sample"
             rows = [(next(row for row in each.arms if row.strategy == way.strategy), held) for each, held in families]
             yield Method(name, outcomes.right.mean(axis=1), outcomes.tokens.mean(axis=1), _error(pool, rows))
     replayed = replayed_in(pool.arm.samples, random_orders(pool.arm.ids, pool.arm.arm.pool))

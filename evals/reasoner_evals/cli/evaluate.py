@@ -20,8 +20,8 @@ from reasoner_evals.cli.options import RunOptions, command_line, default_folder,
         help="Budgets that all questions of a task share, one run each, as in 200k; it goes to those where it "
              "helps most.")  # fmt: skip
 @option("--effort", metavar="low|medium|high", section="Strategy",
-        help="Leave the part of --totals unspent that raises the accuracy too little.  [default: spend it where "
-             "it may change an answer]")  # fmt: skip
+        help="Leave the part of --totals unspent that raises the accuracy too little.  [default: between medium and "
+             "high]")  # fmt: skip
 @option("--dry-run", is_flag=True, brief="Predict the cost and stop.",
         help="Predict the requests and tokens of the run, and stop before an engine starts.")  # fmt: skip
 @option("--out", type=PATH, metavar="DIR", brief="The run's folder  [runs/DATE-TIME-TASK].",

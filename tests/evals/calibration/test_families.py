@@ -19,7 +19,7 @@ from reasoner.errors import UsageError
 from reasoner.models.info import ModelInfo
 from reasoner.registry import build
 from reasoner_evals.calibration.binning import Binning
-from reasoner_evals.calibration.outcomes import RULES, Outcomes, Way
+from reasoner_evals.calibration.outcomes import RULES, SHORT, SHORT_RULE, Outcomes, Way
 from reasoner_evals.calibration.profiles import MIN_LEVEL, families_of, family_of, merged, runs_of_one_model, trust_in
 from reasoner_evals.runs.reading import open_run
 from tests.evals.calibration.pools import Ended, voted
@@ -107,7 +107,7 @@ def test_a_stopped_vote_is_the_mean_over_all_orders(spec: str, tmp_path: Path) -
     found = next(
         one
         for one in family(tmp_path / "run", VOTE).arms
-        if getattr(build("strategy", one.strategy), "stop", None) == build("rule", spec)
+        if (vote := build("strategy", one.strategy)).n == 5 and vote.stop == build("rule", spec)
     )
     outcomes, tokens, launched, shares, harmed, helped, losses = [], [], [], [], [], [], []
     for number in range(QUESTIONS):
@@ -133,6 +133,22 @@ def test_a_stopped_vote_is_the_mean_over_all_orders(spec: str, tmp_path: Path) -
     assert found.samples == pytest.approx(mean(launched), abs=1e-5)
     assert found.share == pytest.approx(mean(shares), abs=1e-5)
     assert found.share_sd == pytest.approx(float(np.std(shares)), abs=1e-5)
+
+
+def test_a_short_vote_is_the_mean_over_all_orders_against_the_full_vote(tmp_path: Path) -> None:
+    [found] = [one for one in family(tmp_path / "run", VOTE).arms if "n=4" in one.strategy and "stop" in one.strategy]
+    rule, outcomes, launched, harmed = build("rule", SHORT_RULE), [], [], []
+    for number in range(QUESTIONS):
+        classes, right, _ = samples(number)
+        orders = list(itertools.permutations(range(5)))
+        ends = [voted([classes[at] for at in order[:4]], [right[at] for at in order[:4]], rule) for order in orders]
+        outcomes.append(mean(ended.right for ended in ends))
+        launched += [ended.looked for ended in ends]
+        pairs = zip(orders, ends, strict=True)
+        harmed.append(mean(voted_in(number, order) and not ended.right for order, ended in pairs))
+    assert found.right == pytest.approx(sum(outcomes), abs=1e-5)
+    assert found.samples == pytest.approx(mean(launched), abs=1e-5)
+    assert found.harmed == pytest.approx(sum(harmed), abs=1e-5)
 
 
 def test_the_baseline_is_the_vote_of_all_and_harms_nobody(tmp_path: Path) -> None:
@@ -172,8 +188,8 @@ def test_a_best_of_n_pool_gives_its_smaller_sizes_with_its_verifier(tmp_path: Pa
 def test_every_spec_is_built_again_with_its_sampling_options(tmp_path: Path) -> None:
     built = [build("strategy", one.strategy) for one in family(tmp_path / "run", VOTE).arms]
     assert all((one.params.temperature, one.params.max_tokens) == (0.9, 77) for one in built)
-    assert [one.n for one in built] == [1, 3, 4, 5] + [5] * len(RULES)
-    assert [one.stop for one in built[4:]] == [build("rule", spec) for spec in RULES]
+    assert [one.n for one in built] == [1, 3, 4, 5] + [5] * len(RULES) + [SHORT]
+    assert [one.stop for one in built[4:]] == [build("rule", spec) for spec in (*RULES, SHORT_RULE)]
 
 
 def test_seeds_of_one_way_are_one_row(tmp_path: Path) -> None:
