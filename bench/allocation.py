@@ -33,9 +33,9 @@ from reasoner.calibration.arm_selection import LOSSES, choose
 from reasoner.execution.allocation import PRICE, Allocation, BidQueue, QuestionState
 from reasoner.registry import build
 from reasoner.stopping.vote_posteriors import beta_lead
-from reasoner.strategy import StopRule
 from reasoner.types import Answer, Vote, VoteState
 from reasoner_evals.stats.arrays import Floats, Ints
+from reasoner_strategies.self_consistency import SelfConsistency
 
 ORDERS, MEANS, RESAMPLED = 20, (2, 4, 8, 16), 1000
 THETAS = tuple(sorted({beta_lead(a, b) for a in range(1, 31) for b in range(min(a + 1, 10))}))
@@ -91,6 +91,10 @@ class Tally:
         self.counts: dict[int, int] = {}
         self.draws, self.spent = 0, 0.0
 
+    def limited(self, samples: int) -> "Tally":
+        """The same question, of which only so many samples may be drawn."""
+        return Tally(self._answers[:samples], self._tokens[:samples])
+
     def draw(self, left: float) -> float:
         """Read the next sample; returns its cost."""
         cost, answer = self._tokens[self.draws], self._answers[self.draws]
@@ -121,9 +125,11 @@ class Tally:
         return (0 in best) / len(best) if best else 0.0
 
 
-def replay(pool: Pool, budget: float, allocation: Allocation, rules: Sequence[StopRule] = ()) -> Outcome:
-    """All questions under one budget, as the runner would, wave by wave; `rules`, one each, may end them before."""
+def replay(pool: Pool, budget: float, allocation: Allocation, votes: Sequence[SelfConsistency] = ()) -> Outcome:
+    """All questions under one budget, as the runner would, wave by wave; `votes`, one each, may end them before."""
     tallies = [Tally(*row) for row in zip(pool.answers.tolist(), pool.tokens.tolist(), strict=True)]
+    if votes:
+        tallies = [tally.limited(vote.n) for tally, vote in zip(tallies, votes, strict=True)]
     queue, left, longest = BidQueue(allocation), budget, 0.0
     for index, tally in enumerate(tallies):
         queue.update(index, tally.state)
@@ -137,7 +143,7 @@ def replay(pool: Pool, budget: float, allocation: Allocation, rules: Sequence[St
             queue.update(bid.question, tally.state)
         else:
             queue.close(bid.question)
-        if rules and rules[bid.question].stop(tally.vote_state, Cost()):
+        if votes and (rule := votes[bid.question].stop) and rule.stop(tally.vote_state, Cost()):
             queue.close(bid.question)
     return Outcome(np.array([tally.right for tally in tallies]), np.array([tally.spent for tally in tallies]))
 
@@ -175,19 +181,13 @@ def votes_by_sample(pool: Pool) -> Replay:
 _lead = lru_cache(maxsize=None)(beta_lead)
 
 
-class FirstSample:
-    """Stops after one sample."""
-
-    def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
-        return "one sample" if vote_state.samples else None
-
-
-def chosen(calibrated: controller.Pool, rows: Ints, effort: str) -> StopRule:
-    """The rule that `auto` follows by a profile of these questions."""
+def chosen(calibrated: controller.Pool, rows: Ints, effort: str) -> SelfConsistency:
+    """The vote that `auto` chooses by a profile of these questions."""
     mask = np.zeros(len(calibrated.tokens), dtype=bool)
     mask[rows] = True
     row = choose(controller.family(calibrated, mask), 0, loss=LOSSES[effort]).row
-    return build("strategy", row.strategy).stop or FirstSample()
+    vote: SelfConsistency = build("strategy", row.strategy)
+    return vote
 
 
 def measured(pool: Pool, way: Way, mean: int, calibrated: controller.Pool) -> Outcome:
@@ -199,8 +199,8 @@ def measured(pool: Pool, way: Way, mean: int, calibrated: controller.Pool) -> Ou
         drawn, order = pool.shuffled(source), source.permutation(questions)
         outcomes, halves = [], (order[: questions // 2], order[questions // 2 :])
         if way.allocation:
-            rules = [chosen(calibrated, rows, way.effort) for rows in halves[::-1]] if way.effort else []
-            each = [rule for rule, rows in zip(rules, halves, strict=False) for _ in rows]
+            votes = [chosen(calibrated, rows, way.effort) for rows in halves[::-1]] if way.effort else []
+            each = [vote for vote, rows in zip(votes, halves, strict=False) for _ in rows]
             outcomes = [(order, replay(drawn.of(order), budget * questions, way.allocation, each))]
         else:
             run = votes_by_sample(drawn)
