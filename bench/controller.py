@@ -139,9 +139,8 @@ def methods_on(pool: Pool) -> Iterator[Method]:
     for way, outcomes in pool.ways.items():
         spec = Spec.parse(way.strategy)
         if "stop" in spec.options or outcomes.samples.max() == 1:
-            vote = (
-                "" if outcomes.samples.max() == pool.arm.arm.pool else f", at most {outcomes.samples.max():g} samples"
-            )
+            n = build("strategy", way.strategy).n
+            vote = "" if n == pool.arm.arm.pool else f", at most {n} samples"
             name = f"{spec.options['stop']}{vote}" if "stop" in spec.options else "one sample"
             rows = [(next(row for row in each.arms if row.strategy == way.strategy), held) for each, held in families]
             yield Method(name, outcomes.right.mean(axis=1), outcomes.tokens.mean(axis=1), _error(pool, rows))
