@@ -1,4 +1,4 @@
-"""Write pools of simulated answers of known law, on which nothing here was tuned.
+"""Write pools of simulated answers of known law: hard settings for the controller.
 
     python bench/simulated_pools.py FOLDER [QUESTIONS]
 
