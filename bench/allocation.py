@@ -8,10 +8,9 @@ and no concurrency: 20 random orders of each question's samples (200 where quest
 equal to 2 to 16 samples a question. Pools hold no prompt tokens, so none are counted. A budget is hard: a wave is as
 long as the longest reply so far allows, and a reply longer than what is left is cut and has no answer. For
 Adaptive-Consistency the theta that spends nearest to the budget is found on a random half of the questions and
-measured on the other, both ways round. "Ratio" is what equal shares need for the same accuracy
-over what was spent, the curve of equal shares drawn straight between numbers of samples; its 95 % interval is by
-bootstrap over questions. Where equal shares never get there they are counted with all 40 samples, a bound from below,
-and the row is marked.
+measured on the other, both ways round. So is `auto`: a profile of one half chooses the stop rules of the other. "Ratio"
+is what the smallest equal shares whose accuracy is within 0.3 points of this cost, over what was spent; its 95 %
+interval is by bootstrap over questions.
 """
 
 import gc
@@ -21,16 +20,24 @@ import time
 import tracemalloc
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+import controller
 import numpy as np
 
-from reasoner.execution.allocation import Allocation, BidQueue, QuestionState
+from reasoner.budget import Cost
+from reasoner.calibration.arm_selection import LOSSES, choose
+from reasoner.execution.allocation import PRICE, Allocation, BidQueue, QuestionState
+from reasoner.registry import build
 from reasoner.stopping.vote_posteriors import beta_lead
+from reasoner.types import Answer, Vote, VoteState
 from reasoner_evals.stats.arrays import Floats, Ints
+from reasoner_strategies.self_consistency import SelfConsistency
 
-ORDERS, MEANS, RESAMPLED = 20, (2, 3, 4, 6, 8, 12, 16), 1000
+ORDERS, MEANS, RESAMPLED = 20, (2, 4, 8, 16), 1000
 THETAS = tuple(sorted({beta_lead(a, b) for a in range(1, 31) for b in range(min(a + 1, 10))}))
 
 
@@ -60,6 +67,8 @@ class Way(NamedTuple):
 
     name: str
     allocation: Allocation | None
+    effort: str = ""
+    """That of `auto`, if its profile chooses stop rules."""
 
 
 def read(path: Path) -> Pool:
@@ -82,6 +91,10 @@ class Tally:
         self.counts: dict[int, int] = {}
         self.draws, self.spent = 0, 0.0
 
+    def limited(self, samples: int) -> "Tally":
+        """The same question, of which only so many samples may be drawn."""
+        return Tally(self._answers[:samples], self._tokens[:samples])
+
     def draw(self, left: float) -> float:
         """Read the next sample; returns its cost."""
         cost, answer = self._tokens[self.draws], self._answers[self.draws]
@@ -100,15 +113,23 @@ class Tally:
         return QuestionState(lead, second, self.draws, rest, self.spent, self.draws)
 
     @property
+    def vote_state(self) -> VoteState:
+        counts = sorted(self.counts.items(), key=itemgetter(1), reverse=True)
+        votes = tuple(Vote(Answer(str(name), str(name)), float(count), count) for name, count in counts)
+        return VoteState(votes, self.draws, max_samples=len(self._answers))
+
+    @property
     def right(self) -> float:
         maximum = max(self.counts.values(), default=0)
         best = [answer for answer, votes in self.counts.items() if votes == maximum]
         return (0 in best) / len(best) if best else 0.0
 
 
-def replay(pool: Pool, budget: float, allocation: Allocation) -> Outcome:
-    """All questions under one budget, as the runner would, wave by wave."""
+def replay(pool: Pool, budget: float, allocation: Allocation, votes: Sequence[SelfConsistency] = ()) -> Outcome:
+    """All questions under one budget, as the runner would, wave by wave; `votes`, one each, may end them before."""
     tallies = [Tally(*row) for row in zip(pool.answers.tolist(), pool.tokens.tolist(), strict=True)]
+    if votes:
+        tallies = [tally.limited(vote.n) for tally, vote in zip(tallies, votes, strict=True)]
     queue, left, longest = BidQueue(allocation), budget, 0.0
     for index, tally in enumerate(tallies):
         queue.update(index, tally.state)
@@ -121,6 +142,8 @@ def replay(pool: Pool, budget: float, allocation: Allocation) -> Outcome:
                 longest = max(longest, cost)
             queue.update(bid.question, tally.state)
         else:
+            queue.close(bid.question)
+        if votes and (rule := votes[bid.question].stop) and rule.stop(tally.vote_state, Cost()):
             queue.close(bid.question)
     return Outcome(np.array([tally.right for tally in tallies]), np.array([tally.spent for tally in tallies]))
 
@@ -158,18 +181,29 @@ def votes_by_sample(pool: Pool) -> Replay:
 _lead = lru_cache(maxsize=None)(beta_lead)
 
 
-def measured(pool: Pool, way: Way, mean: int) -> Outcome:
+def chosen(calibrated: controller.Pool, rows: Ints, effort: str) -> SelfConsistency:
+    """The vote that `auto` chooses by a profile of these questions."""
+    mask = np.zeros(len(calibrated.tokens), dtype=bool)
+    mask[rows] = True
+    row = choose(controller.family(calibrated, mask), 0, loss=LOSSES[effort]).row
+    vote: SelfConsistency = build("strategy", row.strategy)
+    return vote
+
+
+def measured(pool: Pool, way: Way, mean: int, calibrated: controller.Pool) -> Outcome:
     """The mean over orders of what each question got."""
     source, questions = np.random.default_rng(0), len(pool.answers)
     right, spent, orders = np.zeros(questions), np.zeros(questions), orders_of(pool)
     budget = mean * pool.tokens.mean()
     for _ in range(orders):
         drawn, order = pool.shuffled(source), source.permutation(questions)
-        outcomes = []
+        outcomes, halves = [], (order[: questions // 2], order[questions // 2 :])
         if way.allocation:
-            outcomes = [(order, replay(drawn.of(order), budget * questions, way.allocation))]
+            votes = [chosen(calibrated, rows, way.effort) for rows in halves[::-1]] if way.effort else []
+            each = [vote for vote, rows in zip(votes, halves, strict=False) for _ in rows]
+            outcomes = [(order, replay(drawn.of(order), budget * questions, way.allocation, each))]
         else:
-            run, halves = votes_by_sample(drawn), [order[: questions // 2], order[questions // 2 :]]
+            run = votes_by_sample(drawn)
             outcomes = [(rows, run.stopped(rows, run.tuned(others, budget))) for rows, others in (halves, halves[::-1])]
         for rows, outcome in outcomes:
             right[rows] += outcome.right / orders
@@ -191,47 +225,44 @@ def equal_shares(pool: Pool) -> Floats:
     )
 
 
-def needed(curve: Floats, accuracy: float) -> float:
-    """The samples at which the curve first reaches an accuracy; infinite where it never does."""
-    reached = np.flatnonzero(curve >= accuracy)
-    if not len(reached):
-        return float("inf")
-    first = int(reached[0])
-    if first == 0:
-        return 1.0
-    return first + float((accuracy - curve[first - 1]) / (curve[first] - curve[first - 1]))
-
-
 def ratio(curves: Floats, tokens: Floats, outcome: Outcome) -> str:
-    """Tokens of equal shares for the same accuracy over tokens spent, with its interval."""
-    maximum, source = curves.shape[1], np.random.default_rng(0)
+    """Tokens of the smallest equal shares that are as accurate, over tokens spent, with its interval."""
+    source = np.random.default_rng(0)
 
-    def of(rows: Ints | slice) -> tuple[float, bool]:
-        samples = needed(curves[rows].mean(0), float(outcome.right[rows].mean()) - 1e-12)
-        return min(samples, maximum) * tokens[rows].mean() / outcome.spent[rows].mean(), samples > maximum
+    def of(rows: Ints | slice) -> float:
+        curve = curves[rows].mean(0)
+        least = min(float(outcome.right[rows].mean()) - controller.MARGIN, float(curve.max()))
+        n = int(np.argmax(curve >= least - 1e-12)) + 1
+        return float(n * tokens[rows].mean() / outcome.spent[rows].mean())
 
-    value, beyond = of(slice(None))
-    drawn = [of(source.integers(0, len(tokens), len(tokens)))[0] for _ in range(RESAMPLED)]
+    drawn = [of(source.integers(0, len(tokens), len(tokens))) for _ in range(RESAMPLED)]
     low, high = np.percentile(drawn, [2.5, 97.5])
-    return f"{'>= ' if beyond else ''}{value:.2f} ({low:.2f} to {high:.2f})"
+    return f"{of(slice(None)):.2f} ({low:.2f} to {high:.2f})"
 
 
-def ways() -> Iterator[Way]:
+def ways(questions: int) -> Iterator[Way]:
+    # As long as a wave is in the runner, which keeps 64 draws in flight.
+    wave = 1 if questions >= 64 else 2
     yield Way("Adaptive-Consistency, theta tuned", None)
-    for wave in (1, 2, 4):
-        yield Way(f"batch, wave {wave}", Allocation(wave=wave))
+    yield Way("price 0", Allocation(wave=wave))
+    yield Way(f"price {PRICE:g}, the default", Allocation(wave=wave, price=PRICE))
+    for effort in LOSSES:
+        yield Way(f"auto, effort {effort}", Allocation(wave=wave, price=PRICE), effort)
 
 
 def compare(path: Path) -> None:
     pool = read(path)
+    with TemporaryDirectory() as folder:
+        spec = f"self_consistency:n={pool.answers.shape[1]},max_tokens={round(pool.tokens.max())}"
+        calibrated = controller.pool_in(controller.drawn(path, spec, Path(folder) / "run"))
     curves, tokens = equal_shares(pool), pool.tokens.mean(1)
     print(f"## {path.stem}: {len(tokens)} questions, {tokens.mean():.0f} tokens a sample\n")
     print("| way | budget, samples | accuracy | tokens a question | ratio |\n|---|---|---|---|---|")
     for mean in MEANS:
         print(f"| equal shares | {mean} | {curves[:, mean - 1].mean():.4f} | {mean * tokens.mean():.0f} | 1 |")
-    for way in ways():
+    for way in ways(len(tokens)):
         for mean in MEANS:
-            outcome = measured(pool, way, mean)
+            outcome = measured(pool, way, mean, calibrated)
             figures = f"{outcome.right.mean():.4f} | {outcome.spent.mean():.0f} | {ratio(curves, tokens, outcome)}"
             print(f"| {way.name} | {mean} | {figures} |", flush=True)
     print()

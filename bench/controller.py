@@ -2,52 +2,71 @@
 
     python bench/controller.py FOLDER POOL...
 
-Each POOL is a file of recorded answers. Its questions are dealt into two halves; a profile is calibrated on each and
-used on the other, so nothing is chosen on what is reported. The table is over both halves and 20 orders of the samples;
-its intervals are by bootstrap over questions (2,000 draws, seed 0). "Over SC@N" is what voting with all N samples costs
-over what this costs; "over the least fixed n" is the same for the smallest number of samples that is right as often as
-this, chosen after the fact, which favours it. The reports, in FOLDER/NAME/report, are of the second half in recorded
-order, drawn and divided by the runner itself: every rule, `auto` at each effort, and budgets over all questions.
+Each POOL is a file of recorded answers; bench/simulated_pools.py writes some. Its questions are dealt into two halves
+at random, 40 times: a profile is calibrated on each half and used on the other, so nothing is chosen on what is
+reported. All of it is a mean over these and over 20 orders of the samples, and intervals are by bootstrap over
+questions (2,000 draws, seed 0). "Over n" is the cost of the smallest fixed number of samples whose accuracy is within
+0.3 points of this, chosen after the fact, over the cost of this. "Over the allowed loss" is how many of the 80
+calibrations chose an arm that loses more than the effort allows on the whole pool. ECE is over ten bins of equal mass
+and cross-fitted too. The second table has the risk of the answers that remain where `auto` abstains.
+
+The reports, in FOLDER/NAME/report, are of one half in recorded order, drawn and divided by the runner itself, with a
+profile of the other: every rule, `auto` at each effort, and budgets over all questions.
 """
 
 import json
 import random
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from reasoner.calibration.arm_selection import choose
-from reasoner.calibration.profile import read_profile
-from reasoner.registry import build, spec_of
+from reasoner.calibration.arm_selection import LOSSES, choose
+from reasoner.calibration.profile import ArmRow, Bins, Family
+from reasoner.registry import build
 from reasoner.specs import Spec
-from reasoner.stopping.rules import EFFORTS
-from reasoner_evals.calibration.outcomes import PooledArm, pooled_arm, stopped, usable
-from reasoner_evals.calibration.pool_replay import random_orders, replay
+from reasoner_evals.calibration.outcomes import SAFE, Outcomes, PooledArm, Way, from_pool, pooled_arm, rule, usable
+from reasoner_evals.calibration.outcomes import stopped as stopped_by
+from reasoner_evals.calibration.pool_replay import random_orders
+from reasoner_evals.calibration.pool_replay import replay as replayed_in
+from reasoner_evals.calibration.profiles import bin_rows
 from reasoner_evals.report.data.measures import ArmRead, selected
-from reasoner_evals.runs.arrays import Floats
+from reasoner_evals.runs.arrays import Bools, Floats, Ints
 from reasoner_evals.runs.reading import open_run, read_arm
-from reasoner_strategies.auto import DELTAS
+from reasoner_evals.stats.calibration import calibration_error, risk_coverage
 
-RULES = (
-    "lossless", "lock_in:delta=0.01", "lock_in:delta=0.05", "lock_in:delta=0.1", "beta:theta=0.8", "beta:theta=0.95",
-    "dirichlet:theta=0.95", "esc:window=3", "esc:window=5", "ppr:delta=0.05", "price:price=0.0002", "price:price=0.002",
-    "price:price=0.01", "confidence:threshold=0.9",
-)  # fmt: skip
+EXTRA = ("dirichlet:theta=0.95", "esc:window=3", "esc:window=5", "ppr:delta=0.05", "confidence:threshold=0.9")
+"""Rules that no profile measures."""
 MEANS = (1.5, 2, 3, 4, 6, 8, 12, 16)
 """Samples a question whose cost the budgets over all questions are."""
-DRAWS = 2000
+DRAWS, SPLITS, MARGIN = 2000, 40, 0.003
+COVERAGES = (1.0, 0.9, 0.7, 0.5)
 
 
-class Method(NamedTuple):
-    """The results of one method per question, averaged over orders."""
+@dataclass(frozen=True)
+class Method:
+    """The results of one method per question, averaged over orders and calibrations; its ECE is a mean too."""
 
     name: str
     right: Floats
     tokens: Floats
+    error: float | None = None
+    over: str = ""
+
+
+class Pool(NamedTuple):
+    """A pool with the outcomes of every arm that a profile has, and of votes with a fixed number of samples."""
+
+    arm: PooledArm
+    ways: Mapping[Way, Outcomes]
+    fixed: Floats
+    """[N, Q]: the chance that the vote of so many samples is right."""
+    tokens: Floats
+    """[Q]: the mean cost of a sample."""
 
 
 def command(*arguments: str) -> None:
@@ -55,65 +74,100 @@ def command(*arguments: str) -> None:
                    stderr=subprocess.DEVNULL)  # fmt: skip
 
 
-def halves(pool: Path, folder: Path) -> tuple[Path, Path]:
-    """The pool's questions, dealt into two files."""
-    lines = pool.read_text().splitlines()
-    random.Random(0).shuffle(lines)
-    files = folder / "a.jsonl", folder / "b.jsonl"
-    for file, part in zip(files, (lines[::2], lines[1::2]), strict=True):
-        file.write_text("\n".join(part) + "\n")
-    return files
-
-
-def drawn(half: Path, spec: str, out: Path) -> Path:
-    """The run in which all samples of a half are drawn, and a profile of it beside."""
-    task = f"pool:{half}"
+def drawn(file: Path, spec: str, out: Path) -> Path:
+    """The run in which all samples of a file are drawn, and a profile of it beside."""
+    task = f"pool:{file}"
     command("calibrate", task, "--engine", task, "-s", spec, "--runs", str(out), "--out", str(out) + ".json")
     return out
 
 
-def pool_in(run: Path) -> PooledArm:
+def pool_in(run: Path) -> Pool:
     opened = open_run(run)
     [arm] = [arm for arm in opened.manifest.arms if arm.pool]
     read = ArmRead(opened, read_arm(opened, arm.name))
-    return pooled_arm(read, np.flatnonzero(usable(read)))
+    pooled = pooled_arm(read, np.flatnonzero(usable(read)))
+    right, _ = selected("majority", pooled.pool, tuple(range(1, arm.pool + 1)))
+    mean = pooled.samples.further_prompt + pooled.samples.own.mean(axis=1)
+    ways = {outcomes.way: outcomes for outcomes in from_pool(pooled)}
+    # A profile has the expected outcome of one sample; its confidence is judged by single outcomes.
+    single = next(outcomes for outcomes in ways.values() if outcomes.samples.max() == 1)
+    ways[single.way] = replace(
+        single, right=pooled.samples.right.astype(float), share=np.full((len(mean), arm.pool), 2 / 3)
+    )
+    # Where answers tie, the order decides: all are measured in the same orders.
+    fixed = right.T.copy()
+    fixed[-1] = ways[pooled.way()].right.mean(axis=1)
+    return Pool(pooled, ways, fixed, mean)
 
 
-def methods_on(pool: PooledArm, profile: Path) -> Iterator[Method]:
-    """Every fixed number of samples, every rule, and what `auto` chooses by a profile of other questions."""
-    strategy = build("strategy", pool.arm.strategy)
-    replayed = replay(pool.samples, random_orders(pool.ids, pool.arm.pool))
-    sizes = range(1, pool.arm.pool + 1)
-    right, _ = selected("majority", pool.pool, tuple(sizes))
-    mean = pool.samples.further_prompt + pool.samples.own.mean(axis=1)
-    fixed = {n: Method(f"n={n}", right[:, n - 1], mean * n) for n in sizes}
-    yield from fixed.values()
-    for spec in RULES:
-        yield _named(spec, stopped(replayed, strategy, spec))
-    [family] = read_profile(profile).families
-    for effort, price in EFFORTS.items():
-        row = choose(family, 0, price=price).row
-        name = f"auto, effort {effort}"
-        if row is None:
-            yield _named(name, stopped(replayed, strategy, f"lock_in:delta={DELTAS[effort]}"))  # type: ignore[index]
-            continue
-        chosen = build("strategy", row.strategy)
-        if chosen.stop is None:
-            yield fixed[chosen.n]._replace(name=name)
-        else:
-            yield _named(name, stopped(replayed, strategy, spec_of(chosen.stop)))
+def family(pool: Pool, rows: Bools) -> Family:
+    """What `reasoner calibrate` measures on some questions of a pool."""
+    baseline = pool.arm.way()
+    return Family(
+        task="pool",
+        questions=int(rows.sum()),
+        bins=Bins(),
+        arms=tuple(bin_rows(pool.ways, baseline, rows, 0)),
+        baseline=baseline.strategy,
+        safe=pool.arm.way(stop=rule(SAFE)).strategy,
+        sample_tokens=float(pool.tokens.mean()),
+        origin="bench",
+    )
 
 
-def _named(name: str, outcomes: object) -> Method:
-    return Method(name, outcomes.right.mean(axis=1), outcomes.tokens.mean(axis=1))  # type: ignore[attr-defined]
+def halves(questions: int) -> Iterator[tuple[Bools, Bools]]:
+    """Calibration and held-out questions, both ways round."""
+    source = np.random.default_rng(0)
+    for _ in range(SPLITS):
+        first = np.zeros(questions, dtype=bool)
+        first[source.permutation(questions)[: questions // 2]] = True
+        yield from ((first, ~first), (~first, first))
 
 
-def both(first: Sequence[Method], second: Sequence[Method]) -> list[Method]:
-    """The same method on both halves."""
-    return [
-        Method(a.name, np.concatenate([a.right, b.right]), np.concatenate([a.tokens, b.tokens]))
-        for a, b in zip(first, second, strict=True)
-    ]
+def confidences(row: ArmRow, outcomes: Outcomes, rows: Bools | Ints) -> tuple[Floats, Floats]:
+    """The confidence of each held-out answer and whether it is right, over all orders."""
+    share, right = outcomes.share[rows], outcomes.right[rows]
+    sure = np.interp(share, row.trust.shares, row.trust.chances)
+    return sure.ravel(), np.broadcast_to(right, share.shape).ravel()
+
+
+def methods_on(pool: Pool) -> Iterator[Method]:
+    """Every fixed number of samples, every rule, and what `auto` chooses by profiles of other questions."""
+    for n, right in enumerate(pool.fixed, 1):
+        yield Method(f"n={n}", right, pool.tokens * n)
+    families = [(family(pool, ours), held) for ours, held in halves(len(pool.tokens))]
+    for way, outcomes in pool.ways.items():
+        spec = Spec.parse(way.strategy)
+        if "stop" in spec.options or outcomes.samples.max() == 1:
+            n = build("strategy", way.strategy).n
+            vote = "" if n == pool.arm.arm.pool else f", at most {n} samples"
+            name = f"{spec.options['stop']}{vote}" if "stop" in spec.options else "one sample"
+            rows = [(next(row for row in each.arms if row.strategy == way.strategy), held) for each, held in families]
+            yield Method(name, outcomes.right.mean(axis=1), outcomes.tokens.mean(axis=1), _error(pool, rows))
+    replayed = replayed_in(pool.arm.samples, random_orders(pool.arm.ids, pool.arm.arm.pool))
+    for text in EXTRA:
+        outcomes = stopped_by(replayed, build("strategy", pool.arm.arm.strategy), text)
+        yield Method(text, outcomes.right.mean(axis=1), outcomes.tokens.mean(axis=1))
+    for effort, loss in LOSSES.items():
+        yield _auto(pool, effort, loss, [(choose(each, 0, loss=loss).row, held) for each, held in families])
+
+
+def _auto(pool: Pool, effort: str, loss: float, chosen: Sequence[tuple[ArmRow, Bools]]) -> Method:
+    right, tokens, over = np.zeros(len(pool.tokens)), np.zeros(len(pool.tokens)), 0
+    for row, held in chosen:
+        outcomes = pool.ways[Way(*row.arm)]
+        right[held] += outcomes.right.mean(axis=1)[held] / SPLITS
+        tokens[held] += outcomes.tokens.mean(axis=1)[held] / SPLITS
+        over += bool(pool.fixed[-1].mean() - outcomes.right.mean() > loss + 1e-9)
+    name = f"auto, effort {effort}"
+    return Method(name, right, tokens, _error(pool, chosen), f"{over} of {len(chosen)}, {100 * loss:g} allowed")
+
+
+def _error(pool: Pool, chosen: Sequence[tuple[ArmRow, Bools]]) -> float:
+    """The ECE of these rows' confidences on held-out questions, over both halves at once; a mean over the deals."""
+    parts = [confidences(row, pool.ways[Way(*row.arm)], held) for row, held in chosen]
+    both = [map(np.concatenate, zip(*pair, strict=True)) for pair in zip(parts[::2], parts[1::2], strict=True)]
+    return float(np.mean([calibration_error(*pair) for pair in both]))
 
 
 def table(methods: Sequence[Method]) -> Iterator[str]:
@@ -122,27 +176,43 @@ def table(methods: Sequence[Method]) -> Iterator[str]:
     tokens = np.array([method.tokens for method in fixed])
     q = right.shape[1]
     lots = np.random.default_rng(0).multinomial(q, np.full(q, 1 / q), size=DRAWS) / q
-    yield "| | accuracy % | points against SC@N | tokens | over SC@N | least fixed n | over the least fixed n |"
-    yield "|---|---|---|---|---|---|---|"
+    yield "| | accuracy % | points against SC@N | samples | n | over n | ECE, points | over the allowed loss |"
+    yield "|---|---|---|---|---|---|---|---|"
     shown = [
         method for method in methods if method not in fixed or method.name in {"n=1", "n=3", "n=8", f"n={len(fixed)}"}
     ]
     for method in shown:
         measures = [_against(method, right, tokens, lot) for lot in (np.full(q, 1 / q), *lots)]
-        (accuracy, gap, cost, ratio, n, minimum), *rest = measures
+        (accuracy, gap, cost, n, ratio), *rest = measures
         low, high = np.percentile(np.array(rest), (2.5, 97.5), axis=0)
+        error = "" if method.error is None else f"{100 * method.error:.1f}"
         yield (f"| {method.name} | {100 * accuracy:.1f} "
                f"| {100 * gap:+.2f} ({100 * low[1]:+.2f} to {100 * high[1]:+.2f}) "
-               f"| {cost:,.0f} | {ratio:.2f} ({low[3]:.2f} to {high[3]:.2f}) "
-               f"| {n:.0f} | {minimum:.2f} ({low[5]:.2f} to {high[5]:.2f}) |")  # fmt: skip
+               f"| {cost / tokens[0].mean():.2f} | {n:.0f} | {ratio:.2f} ({low[4]:.2f} to {high[4]:.2f}) "
+               f"| {error} | {method.over} |")  # fmt: skip
 
 
 def _against(method: Method, right: Floats, tokens: Floats, lot: Floats) -> tuple[float, ...]:
     accuracy, cost = float(method.right @ lot), float(method.tokens @ lot)
     fixed, costs = right @ lot, tokens @ lot
-    reached = np.flatnonzero(fixed >= accuracy - 1e-9)
-    n = int(reached[0]) if len(reached) else len(fixed) - 1
-    return accuracy, accuracy - float(fixed[-1]), cost, float(costs[-1]) / cost, n + 1, float(costs[n]) / cost
+    # As accurate as this or more, within the margin; the vote of all samples may be less accurate than fewer.
+    n = int(np.flatnonzero(fixed >= min(accuracy - MARGIN, fixed.max()) - 1e-9)[0])
+    return accuracy, accuracy - float(fixed[-1]), cost, n + 1, float(costs[n]) / cost
+
+
+def abstention(pool: Pool) -> Iterator[str]:
+    """The share of wrong answers among the surest ones, cross-fitted; random abstention leaves it as it is."""
+    yield "| wrong answers %, of those given | " + " | ".join(f"{100 * c:g} % answered" for c in COVERAGES) + " |"
+    yield "|---" * (len(COVERAGES) + 1) + "|"
+    families = [(family(pool, ours), held) for ours, held in halves(len(pool.tokens))]
+    for effort, loss in LOSSES.items():
+        risks = []
+        for each, held in families:
+            several = each.model_copy(update={"arms": tuple(row for row in each.arms if row.samples > 1)})
+            row = choose(several, 0, loss=loss).row
+            curve = risk_coverage(*confidences(row, pool.ways[Way(*row.arm)], held))
+            risks.append(np.interp(COVERAGES, curve.coverage, curve.risk))
+        yield f"| auto, effort {effort} | " + " | ".join(f"{100 * risk:.1f}" for risk in np.mean(risks, axis=0)) + " |"
 
 
 def report(half: Path, spec: str, mean: float, profile: Path, folder: Path) -> None:
@@ -150,9 +220,10 @@ def report(half: Path, spec: str, mean: float, profile: Path, folder: Path) -> N
     task = f"pool:{half}"
     questions = len(half.read_text().splitlines())
     n = build("strategy", spec).n
-    chosen = [spec, *(f"{spec},stop={Spec.parse(rule).nested()}" for rule in RULES)]
+    rules = (SAFE, "lock_in:delta=0.05", "lock_in:delta=0.1", "beta:theta=0.95", "price:price=0.002", *EXTRA)
+    chosen = [spec, *(f"{spec},stop={Spec.parse(text).nested()}" for text in rules)]
     chosen += [f"early_stopping:{spec.partition(':')[2]},window={window}" for window in (3, 5)]
-    chosen += [f"auto:profile={profile},n={n},effort={effort}" for effort in EFFORTS]
+    chosen += [f"auto:profile={profile},n={n},effort={effort}" for effort in LOSSES]
     words = [word for strategy in chosen for word in ("-s", strategy)]
     command("eval", task, "--engine", task, *words, "--out", str(folder / "rules"))
     totals = ",".join(f"tokens={round(size * mean * questions)}" for size in MEANS)
@@ -161,21 +232,24 @@ def report(half: Path, spec: str, mean: float, profile: Path, folder: Path) -> N
     command("report", str(folder / "rules"), str(folder / "divided"), "--out", str(folder / "report"))
 
 
-def main(folder: Path, pools: Sequence[Path]) -> None:
-    for pool in pools:
-        output = folder / pool.stem
+def main(folder: Path, files: Sequence[Path]) -> None:
+    for file in files:
+        output = folder / file.stem
         output.mkdir(parents=True)
-        first, second = halves(pool, output)
-        rows = [json.loads(line) for line in pool.read_text().splitlines()]
+        lines = file.read_text().splitlines()
+        rows = [json.loads(line) for line in lines]
         longest = max(max(row["tokens"]) for row in rows)
         spec = f"self_consistency:n={min(len(row['answers']) for row in rows)},max_tokens={longest}"
-        runs = [drawn(half, spec, output / name) for half, name in ((first, "run-a"), (second, "run-b"))]
-        a = list(methods_on(pool_in(runs[0]), output / "run-b.json"))
-        b = list(methods_on(pool_in(runs[1]), output / "run-a.json"))
-        print(f"## {pool.stem}: {len(rows):,} questions\n")
-        print("\n".join(table(both(a, b))), flush=True)
-        report(second, spec, sum(map(sum, (row["tokens"] for row in rows))) / sum(len(row["tokens"]) for row in rows),
-               output / "run-a.json", output)  # fmt: skip
+        pool = pool_in(drawn(file, spec, output / "run"))
+        print(f"## {file.stem}: {len(rows):,} questions\n")
+        print("\n".join(table(list(methods_on(pool)))), "\n".join(abstention(pool)), sep="\n\n", flush=True)
+        random.Random(0).shuffle(lines)
+        halved = output / "a.jsonl", output / "b.jsonl"
+        for half, part in zip(halved, (lines[::2], lines[1::2]), strict=True):
+            half.write_text("\n".join(part) + "\n")
+        mean = sum(sum(row["tokens"]) for row in rows) / sum(len(row["tokens"]) for row in rows)
+        profile = str(drawn(halved[0], spec, output / "run-a")) + ".json"
+        report(halved[1], spec, mean, Path(profile), output)
         print(f"\nreport: {output / 'report'}\n", flush=True)
 
 

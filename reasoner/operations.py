@@ -160,10 +160,14 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class Propose:
-    """Publish the best answer so far. Reply: None. A stop rule may end the plan at this point."""
+    """Publish the best answer so far. Reply: None. A stop rule may end the plan at this point.
+
+    `confidence` is the calibrated probability that the leading answer is right, 0 to 1; None without a calibration.
+    """
 
     answer: Answer | None
     vote_state: VoteState
+    confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,10 +129,7 @@ class CalibrationSummary(NamedTuple):
 
 @runtime_checkable
 class CalibratedStrategy(Protocol):
-    """A strategy that can tell, from a calibration, how likely its answer is right."""
-
-    def confidence(self, vote_state: VoteState) -> float | None:
-        """The probability that the leading answer is right, 0 to 1; None without a calibration."""
+    """A strategy whose proposals tell, from a calibration, how likely they are right."""
 
     @property
     def measured_on(self) -> "CalibrationSummary | None":

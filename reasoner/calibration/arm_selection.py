@@ -5,23 +5,22 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from reasoner.calibration.profile import MIN_QUESTIONS, ArmRow, Family
-from reasoner.calibration.risk import least_questions, upper_bound, walk
 from reasoner.specs import Spec
 
-LEVEL: Final = 0.75
-"""The one-sided confidence at which a gain counts.
+LOSSES: Final[Mapping[str, float]] = MappingProxyType({"low": 0.01, "medium": 0.005, "high": 0.002})
+"""By effort: the most accuracy that the chosen arm may lose against the vote of all samples."""
+LEVEL: Final = 0.85
+"""The one-sided confidence at which a loss is bounded."""
+PRIOR: Final = 0.05
+"""How many questions that an arm spoils, and as many that it repairs, are assumed in addition to those measured.
 
-With 100 questions, at a price of 0.002, voting that gains 5 points is chosen in 98 % of calibrations and voting that
-gains nothing in 5 %; at 0.9 it is 78 and 2 %: a stricter bound needs more questions than calibrations have.
+Without them 30 questions on which two arms agree would prove that they always do. With n of them, arms that agreed on
+all are known to differ by at most 0.33 / n.
 """
-ALONE: Final = "it is the only arm measured on enough questions"
-BETTER: Final = "it is right more often than voting"
-USELESS: Final = "voting itself is not worth its cost"
-EPSILON: Final = 0.02
-ALPHA: Final = 0.05
 
 Arm = tuple[str, str, str]
 """Strategy, verifier, budget."""
@@ -29,9 +28,9 @@ Arm = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The arm to run, and why in one line with the numbers; no row where the calibration supports none."""
+    """The arm to run, and why in one line with the numbers."""
 
-    row: ArmRow | None
+    row: ArmRow
     why: str
 
 
@@ -41,45 +40,77 @@ class Estimate(NamedTuple):
     mean: float
     variance: float
 
-    def lower(self, level: float) -> float:
-        """The lower confidence bound of the mean, one-sided."""
-        return self.mean - NormalDist().inv_cdf(level) * math.sqrt(self.variance)
+    def upper(self, level: float) -> float:
+        """The upper confidence bound of the mean, one-sided."""
+        return self.mean + NormalDist().inv_cdf(level) * math.sqrt(self.variance)
+
+    def minus(self, other: "Estimate") -> "Estimate":
+        """The difference; its variance is that of independent errors, so it is an upper bound for paired ones."""
+        return Estimate(self.mean - other.mean, self.variance + other.variance)
 
 
-def choose(
-    family: Family, bin: int, *, price: float, epsilon: float = EPSILON, alpha: float = ALPHA, level: float = LEVEL
-) -> Choice:
-    """The arm for a question of this bin, 0 to `family.bins.count - 1`.
+def choose(family: Family, bin: int, *, loss: float, level: float = LEVEL) -> Choice:
+    """The cheapest arm for a question of this bin that loses at most `loss` of accuracy, with confidence `level`.
 
-    An arm pays when it gains on the cheapest one, at `level` and after `price` for each mean sample that it costs more.
-    If none pays, the cheapest is chosen; otherwise the one with the highest net gain of those that pay and are safe. An
-    arm without a verifier that costs no more than the baseline is safe if, with confidence 1 - `alpha`, it is wrong
-    where the baseline is right on at most `epsilon` of questions. Any other arm is safe if it is right more often than
-    the baseline, at `level`.
+    `bin` is 0 to `family.bins.count - 1`. The loss is measured question by question against the vote of all samples, or
+    against another strategy if one is right more often, at `level`. A smaller number of samples for every question is
+    not considered, except a single one: a stop rule is as accurate for less, and each further candidate is one more
+    that may be chosen by luck. The safe arm gives the answers of the full vote by construction, so it needs no proof:
+    it is chosen where nothing cheaper has one.
     """
-    start, *others = family.rows(bin)
-    if not start.eligible:
-        return Choice(None, f"only {start.questions} questions were measured, at least {MIN_QUESTIONS} are needed")
-    others = [row for row in others if row.eligible]
-    gains = {arm: gain.lower(level) for arm, gain in _gains(family, bin).items()}
-    samples = {row.arm: (row.tokens - start.tokens) / family.sample_tokens for row in others}
-    net = {row.arm: gains[row.arm] - price * samples[row.arm] for row in others}
-    evidence = {row.arm: _evidence(row, start, gains[row.arm], samples[row.arm]) for row in others}
-    paying = [row for row in others if net[row.arm] > 0]
-    if not paying:
-        return Choice(start, f"nothing pays: {evidence[max(net, key=net.__getitem__)]}" if net else ALONE)
-    walked = _walk(family, bin, epsilon, alpha)
-    reasons = {row.arm: f"it {walked.harm(index, alpha)}" for index, row in enumerate(walked.chain[: walked.passed])}
-    # A baseline that does not pay itself cannot be the standard for others.
-    if any(row in walked.chain for row in paying):
-        reasons |= {row.arm: BETTER for row in paying if row not in walked.chain and _better(row, level)}
-    else:
-        reasons = {row.arm: USELESS for row in paying}
-    chosen = max((row for row in paying if row.arm in reasons), key=lambda row: net[row.arm], default=None)
-    if chosen is None:
-        failed = f"{walked.chain[walked.passed].strategy} {walked.harm(walked.passed, alpha)}"
-        return Choice(None, f"voting pays, but what pays is not safe: {failed}, and {100 * epsilon:g} % are allowed")
-    return Choice(chosen, f"{evidence[chosen.arm]}; {reasons[chosen.arm]}")
+    standard, safe = family.standard(bin), family.safest(bin)
+    if not standard.eligible:
+        return Choice(
+            safe, f"only {standard.questions} questions were measured, and a choice needs {MIN_QUESTIONS} or more"
+        )
+    losses = _losses(family, bin) | {standard.arm: Estimate(0.0, 0.0)}
+    rows = [row for row in family.rows(bin) if row.eligible and not _fixed(row, family)]
+    others = [row for row in rows if not _votes(row, family)]
+    best = min(others, key=lambda row: losses[row.arm].upper(level), default=standard)
+    reference = best if losses[best.arm].upper(level) < 0 else standard
+    bounds = {row.arm: losses[row.arm].minus(losses[reference.arm]) for row in rows}
+    bounds[reference.arm] = Estimate(0.0, 0.0)
+    if reference is standard:
+        bounds[safe.arm] = Estimate(0.0, 0.0)
+    chosen = next(row for row in rows if bounds[row.arm].upper(level) <= loss)
+    against = "the vote of all samples" if reference is standard else f"{reference.strategy}, which is right more often"
+    if chosen.arm in (reference.arm, safe.arm) and not bounds[chosen.arm].variance:
+        return Choice(
+            chosen,
+            f"nothing cheaper is known to lose at most {100 * loss:g} points against {against} "
+            f"({chosen.questions} questions)",
+        )
+    estimate = bounds[chosen.arm]
+    return Choice(
+        chosen,
+        f"it loses {100 * estimate.mean:.2f} points against {against}, at most {100 * estimate.upper(level):.2f} with "
+        f"{100 * level:g} % confidence, and {100 * loss:g} are allowed ({chosen.questions} questions)",
+    )
+
+
+def _votes(row: ArmRow, family: Family) -> bool:
+    """Whether an arm is a vote over samples like the baseline's."""
+    own, baseline = (Spec.parse(spec).without("n", "stop") for spec in (row.strategy, family.baseline))
+    return not row.verifier and own == baseline
+
+
+def _fixed(row: ArmRow, family: Family) -> bool:
+    """Whether an arm is a vote of a fixed number of samples, more than one and fewer than the baseline's."""
+    without_rule = _votes(row, family) and "stop" not in Spec.parse(row.strategy).options
+    return without_rule and row.samples > 1 and row.strategy != family.baseline
+
+
+def _losses(family: Family, bin: int) -> dict[Arm, Estimate]:
+    """What each arm of a bin loses against the baseline, shrunk toward its mean over bins."""
+    arms = defaultdict[Arm, dict[int, Estimate]](dict)
+    for row in family.arms:
+        if row.eligible:
+            loss, n = row.harmed - row.helped, row.questions
+            spread = row.loss_squares - loss**2 / n + 2 * PRIOR
+            arms[row.arm][row.bin] = Estimate(loss / n, max(0.0, spread) / n**2)
+    return {
+        arm: dict(zip(bins, shrink(list(bins.values())), strict=True))[bin] for arm, bins in arms.items() if bin in bins
+    }
 
 
 def shrunk(family: Family) -> Mapping[tuple[Arm, int], Estimate]:
@@ -87,7 +118,7 @@ def shrunk(family: Family) -> Mapping[tuple[Arm, int], Estimate]:
     arms = defaultdict[Arm, dict[int, Estimate]](dict)
     for row in family.arms:
         if row.eligible:
-            arms[row.arm][row.bin] = _mean(row.right, row.squares, row.questions, (0.0, 1.0))
+            arms[row.arm][row.bin] = _mean(row.right, row.squares, row.questions)
     return {
         (arm, index): estimate
         for arm, bins in arms.items()
@@ -121,78 +152,7 @@ def _weighted_mean(raw: Sequence[Estimate], between: float) -> tuple[float, list
     return math.fsum(w * x.mean for w, x in zip(weights, raw, strict=True)) / math.fsum(weights), weights
 
 
-def _mean(total: float, squares: float, n: int, ends: tuple[float, float]) -> Estimate:
-    """The mean of n outcomes. Its variance counts one more outcome at each end, as a few equal ones prove little."""
-    spread = squares + sum(end**2 for end in ends) - (total + sum(ends)) ** 2 / (n + 2)
+def _mean(total: float, squares: float, n: int) -> Estimate:
+    """The mean of n outcomes. Its variance counts one more right and one more wrong: a few equal ones prove little."""
+    spread = squares + 1 - (total + 1) ** 2 / (n + 2)
     return Estimate(total / n, spread / (n + 1) / n)
-
-
-def _gains(family: Family, bin: int) -> dict[Arm, Estimate]:
-    """The gain of each arm of a bin on the cheapest, shrunk over the bins in which the same arm is the cheapest."""
-    start = family.rows(bin)[0].arm
-    arms = defaultdict[Arm, dict[int, Estimate]](dict)
-    for other in range(family.bins.count):
-        cheapest, *rows = family.rows(other)
-        for row in rows:
-            if row.eligible and cheapest.arm == start:
-                arms[row.arm][other] = _mean(row.gap, row.gap_squares, row.questions, (-1.0, 1.0))
-    return {
-        arm: dict(zip(bins, shrink(list(bins.values())), strict=True))[bin] for arm, bins in arms.items() if bin in bins
-    }
-
-
-def _evidence(row: ArmRow, start: ArmRow, minimum: float, samples: float) -> str:
-    gain = 100 * row.gap / row.questions
-    return (
-        f"{row.strategy} gains {gain:.1f} points on {start.strategy}, at least {100 * minimum:.1f}, "
-        f"for {samples:.1f} more samples ({row.questions} questions)"
-    )
-
-
-def _better(row: ArmRow, level: float) -> bool:
-    """Whether it is right more often than the baseline."""
-    net = _mean(row.helped - row.harmed, row.helped + row.harmed, row.questions, (-1.0, 1.0))
-    return net.lower(level) > 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Walk:
-    """Arms that may replace the baseline, safest first, their (harmed, questions), and how many of them are safe."""
-
-    chain: list[ArmRow]
-    counts: list[tuple[float, int]]
-    passed: int
-
-    def harm(self, index: int, alpha: float) -> str:
-        """How often the arm at `index` of the chain is wrong where voting is right, in words."""
-        harmed, n = self.counts[index]
-        bound = 100 * upper_bound(harmed, n, alpha)
-        return f"is wrong where voting is right on {harmed:.3g} of {n} questions, at most {bound:.2g} %"
-
-
-def _walk(family: Family, bin: int, epsilon: float, alpha: float) -> _Walk:
-    """The arms without a verifier that cost at most what the baseline does, in an order that no outcome decides.
-
-    The baseline harms nothing and comes first. Then come arms that stop by themselves, most expensive first, and after
-    them fixed numbers of samples: those harm more than a rule at the same cost, and would end the walk early.
-    """
-    standard = family.standard(bin)
-    name = Spec.parse(family.baseline).name
-
-    def boldness(row: ArmRow) -> tuple[bool, bool, float, Arm]:
-        spec = Spec.parse(row.strategy)
-        fixed = spec.name == name and "stop" not in spec.options
-        return row.arm != standard.arm, fixed, -row.tokens, row.arm
-
-    eligible = [row for row in family.rows(bin)[1:] if row.eligible]
-    chain = sorted((row for row in eligible if not row.verifier and row.tokens <= standard.tokens), key=boldness)
-    counts = [_harm(family, row, epsilon, alpha) for row in chain]
-    return _Walk(chain, counts, walk(counts, epsilon, alpha))
-
-
-def _harm(family: Family, row: ArmRow, epsilon: float, alpha: float) -> tuple[float, int]:
-    """How often the arm harms, of how many questions: over all bins where one bin is too small for the bound."""
-    if row.questions >= least_questions(epsilon, alpha):
-        return row.harmed, row.questions
-    rows = [other for other in family.arms if other.arm == row.arm]
-    return math.fsum(other.harmed for other in rows), sum(other.questions for other in rows)

@@ -82,7 +82,7 @@ class Forecast:
     @property
     def interval(self) -> tuple[float, float]:
         """The 95 % confidence interval of the accuracy."""
-        return max(0.0, self.accuracy.lower(0.975)), min(1.0, self.accuracy.lower(0.025))
+        return max(0.0, self.accuracy.upper(0.025)), min(1.0, self.accuracy.upper(0.975))
 
     @property
     def tokens(self) -> Estimate:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from reasoner.errors import UnknownName, UsageError
 from reasoner.system.files import read_whole, replacing
 
-VERSION: Final = 2
+VERSION: Final = 3
 MIN_QUESTIONS = 30
 """An arm measured on fewer is never chosen: its accuracy is a guess."""
 
@@ -22,6 +22,8 @@ _Amount = Annotated[float, Field(ge=0, le=1e15)]
 _Count = Annotated[int, Field(ge=1, le=10**12)]
 _SLACK = 1e-6
 """The rounding error that sums may have."""
+_WEIGHT_SLACK = 1e-3
+"""The rounding error that the sum of weights may have."""
 
 
 class _Part(BaseModel):
@@ -60,6 +62,44 @@ class Bins(_Part):
         return f"{low}{self.signal}{high}"
 
 
+class Trust(_Part):
+    """The chance that an arm's answer is right by its smoothed share of the vote: a rising curve through points."""
+
+    shares: Annotated[tuple[_Share, ...], Field(min_length=1)]
+    chances: tuple[_Share, ...]
+    weights: tuple[_Share, ...]
+    """The part of the questions that each point stands for; their sum is 1."""
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        if not len(self.shares) == len(self.chances) == len(self.weights):
+            raise ValueError("each share must have a chance and a weight")
+        if abs(sum(self.weights) - 1) > _WEIGHT_SLACK:
+            raise ValueError("the weights must sum to 1")
+        if any(low >= high for low, high in pairwise(self.shares)):
+            raise ValueError("the shares must ascend")
+        if any(low > high for low, high in pairwise(self.chances)):
+            raise ValueError("the chances must not fall with the share")
+        return self
+
+    def chance(self, share: float) -> float:
+        """The calibrated chance at a smoothed share: linear between the points, flat outside."""
+        import numpy as np
+
+        return float(np.interp(share, self.shares, self.chances))
+
+    def answered(self, threshold: float) -> tuple[float, float]:
+        """The part of the questions that have this chance or more, and how many of those answers are right, 0 to 1.
+
+        Both as measured in calibration; the second is 1 where no question is answered.
+        """
+        parts = [
+            (weight, chance) for weight, chance in zip(self.weights, self.chances, strict=True) if chance >= threshold
+        ]
+        answered = sum(weight for weight, _ in parts)
+        return answered, sum(weight * chance for weight, chance in parts) / answered if answered else 1.0
+
+
 class ArmRow(_Part):
     """One arm as measured in one bin. Sums are over questions; a sampled outcome may be an expectation."""
 
@@ -78,10 +118,8 @@ class ArmRow(_Part):
     """On how many questions the baseline was right and this arm wrong."""
     helped: _Amount
     """On how many questions this arm was right and the baseline wrong."""
-    gap: Annotated[float, Field(ge=-1e15, le=1e15)]
-    """The sum over questions of this outcome minus that of the bin's cheapest arm (the fewest `tokens`)."""
-    gap_squares: _Amount
-    """The sum of the squares of those differences; both are 0 for the cheapest arm itself."""
+    loss_squares: _Amount
+    """The sum over questions of the square of the baseline's outcome minus this one, for the error of the loss."""
     tokens: _Amount
     """Mean tokens computed per question, everything counted."""
     tokens_p95: _Amount
@@ -89,6 +127,7 @@ class ArmRow(_Part):
     share: _Share
     """The mean of the leader's smoothed share of the vote at the end: the agreement."""
     share_sd: _Amount
+    trust: Trust
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -97,12 +136,9 @@ class ArmRow(_Part):
             raise ValueError("right must be at most the questions, and squares at most right")
         if self.harmed + self.helped > maximum:
             raise ValueError("a question is harmed or helped, not both: their sum must be at most the questions")
-        if (
-            abs(self.gap) > maximum
-            or self.gap_squares > maximum
-            or self.gap**2 > self.questions * self.gap_squares + _SLACK
-        ):
-            raise ValueError("gap and gap_squares must be sums of differences between -1 and 1 and of their squares")
+        loss = self.harmed - self.helped
+        if self.loss_squares > maximum or loss**2 > self.questions * self.loss_squares + _SLACK:
+            raise ValueError("loss_squares must be a sum of squares of differences whose sum is harmed - helped")
         return self
 
     @property
@@ -116,30 +152,6 @@ class ArmRow(_Part):
         return self.questions >= MIN_QUESTIONS
 
 
-class Trust(_Part):
-    """The chance that an answer is right by its smoothed share of the vote: a rising curve through these points."""
-
-    questions: _Count
-    shares: Annotated[tuple[_Share, ...], Field(min_length=1)]
-    chances: tuple[_Share, ...]
-
-    @model_validator(mode="after")
-    def _rising(self) -> Self:
-        if len(self.shares) != len(self.chances):
-            raise ValueError("each share must have a chance")
-        if any(low >= high for low, high in pairwise(self.shares)):
-            raise ValueError("the shares must ascend")
-        if any(low > high for low, high in pairwise(self.chances)):
-            raise ValueError("the chances must not fall with the share")
-        return self
-
-    def chance(self, share: float) -> float:
-        """The calibrated chance at a smoothed share: linear between the points, flat outside."""
-        import numpy as np
-
-        return float(np.interp(share, self.shares, self.chances))
-
-
 class Family(_Part):
     """All measurements on one kind of task."""
 
@@ -149,9 +161,10 @@ class Family(_Part):
     arms: tuple[ArmRow, ...]
     baseline: str
     """The spec of the arm that risk is measured against: voting with all samples, no verifier, no budget."""
+    safe: str
+    """The spec of the arm that is chosen without evidence: the same answers as the baseline, for less if possible."""
     sample_tokens: Annotated[float, Field(gt=0)]
     """The mean cost of one more sample."""
-    trust: Trust
     origin: str
     """The run that measured it, and when."""
 
@@ -163,9 +176,10 @@ class Family(_Part):
                 raise ValueError(f"{arm[0]!r:.80} has a row in bin {index}, and there are {bins} bins, from 0")
             if rows > 1:
                 raise ValueError(f"{arm[0]!r:.80} has {rows} rows in bin {index}")
-        measured = {row.bin for row in self.arms if row.arm == (self.baseline, "", "")}
-        if missing := sorted(set(range(bins)) - measured):
-            raise ValueError(f"the baseline {self.baseline!r:.80} has no row in bin {missing[0]}")
+        for name, spec in (("baseline", self.baseline), ("safe arm", self.safe)):
+            measured = {row.bin for row in self.arms if row.arm == (spec, "", "")}
+            if missing := sorted(set(range(bins)) - measured):
+                raise ValueError(f"the {name} {spec!r:.80} has no row in bin {missing[0]}")
         return self
 
     def rows(self, bin: int) -> tuple[ArmRow, ...]:
@@ -174,13 +188,20 @@ class Family(_Part):
 
     def standard(self, bin: int) -> ArmRow:
         """The baseline in one bin."""
-        return next(row for row in self.rows(bin) if row.arm == (self.baseline, "", ""))
+        return self._row(self.baseline, bin)
+
+    def safest(self, bin: int) -> ArmRow:
+        """The safe arm in one bin."""
+        return self._row(self.safe, bin)
+
+    def _row(self, spec: str, bin: int) -> ArmRow:
+        return next(row for row in self.arms if row.bin == bin and row.arm == (spec, "", ""))
 
 
 class Profile(_Part):
     """A model's calibration, versioned; see `docs/controller.md`."""
 
-    v: Literal[2] = VERSION
+    v: Literal[3] = VERSION
     model: str
     created: str
     """ISO 8601, UTC."""

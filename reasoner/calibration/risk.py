@@ -1,8 +1,7 @@
-"""Bounds on the harm of a cheaper arm, and alarms that a calibration no longer holds."""
+"""Alarms that a calibration no longer holds."""
 
 import math
 from collections.abc import Sequence
-from itertools import takewhile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,49 +16,6 @@ NODES = 21
 """Points of the quadrature over the error of a calibration."""
 MIN_SEEN = 10
 """Fewer questions raise no alarm of drift."""
-
-
-def upper_bound(harmed: float, n: int, alpha: float) -> float:
-    """The upper confidence bound, at 1 - `alpha`, of the rate of harm after `harmed` of `n` questions.
-
-    For whole questions it is Clopper and Pearson's, which is exact. A question that is harmed in expectation counts in
-    part; then it is the smaller of two: Hoeffding's, proven for any losses in [0, 1], and Clopper and Pearson's of the
-    next whole number. The latter is proven at 2 `alpha`: toss a coin for each part, and the count is a binomial that is
-    at most that number in at least half of the cases. A search found no losses that are worse for it than whole ones.
-    """
-    if not 0 <= harmed <= n or not n or not 0 < alpha < 1:
-        raise ValueError(f"harmed must be 0 to n, n 1 or more, alpha above 0 and below 1 (got {harmed}, {n}, {alpha})")
-    from scipy import special
-
-    count = math.ceil(harmed - 1e-9)
-    exact = 1.0 if count == n else float(special.betaincinv(count + 1, n - count, 1 - alpha))
-    return min(exact, _hoeffding(harmed / n, math.log(1 / alpha) / n))
-
-
-def _hoeffding(rate: float, bound: float) -> float:
-    """The rate u above `rate` at which the relative entropy of `rate` to u is `bound`."""
-    from scipy import special
-
-    low, high = rate, 1.0
-    for _ in range(60):
-        u = (low + high) / 2
-        entropy = special.rel_entr(rate, u) + special.rel_entr(1 - rate, 1 - u)
-        low, high = (u, high) if entropy < bound else (low, u)
-    return high
-
-
-def least_questions(epsilon: float, alpha: float) -> int:
-    """How many questions without harm bound the rate of harm by `epsilon`."""
-    return math.ceil(math.log(alpha) / math.log1p(-epsilon))
-
-
-def walk(counts: Sequence[tuple[float, int]], epsilon: float, alpha: float) -> int:
-    """How many (harmed, n) from the first on `epsilon` bounds without a gap.
-
-    The order is fixed before the counts are known: then the risk of what is chosen exceeds `epsilon` with a chance of
-    at most `alpha`, however many there are (fixed-sequence testing: Angelopoulos 2021, 2110.01052).
-    """
-    return sum(1 for _ in takewhile(lambda count: upper_bound(*count, alpha) <= epsilon, counts))
 
 
 def drift(mean: float, sd: float, n: int, shares: Sequence[float], alpha: float = ALARM) -> str | None:

@@ -35,8 +35,8 @@ STARTED = time.perf_counter()
         help="The most that may be spent, as in tokens=4k,seconds=30. Units: tokens, generated, samples, "
              "seconds, flops, usd.  [default: no limit]")  # fmt: skip
 @option("--effort", metavar="low|medium|high", section="Strategy", shell_complete=options.words(*EFFORTS),
-        help="How much to spend on a higher chance of a right answer; selects the strategy auto.  "
-             "[default: medium, for auto]")  # fmt: skip
+        help="How close to the vote of all samples: with a profile at most 1, 0.5 or 0.2 points of accuracy are "
+             "lost; selects the strategy auto.  [default: medium, for auto]")  # fmt: skip
 @option("--profile", metavar="FILE", section="Strategy",
         help="The profile by which auto chooses, written by `reasoner calibrate`; selects auto.")  # fmt: skip
 @option("--abstain-below", type=float, metavar="P", section="Strategy",

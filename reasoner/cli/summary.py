@@ -47,12 +47,9 @@ def explanation(strategy: Strategy, solution: Solution) -> list[tuple[str, str]]
     """What was run and why, what ended it, and how reliable the answer is, with a label each."""
     choice = next((remark for remark in solution.remarks if remark.startswith("chose ")), spec_of(strategy))
     cost = solution.cost
-    stopped = f"{solution.ended_by}: {printable(solution.reason, limit=MAX_REASON_LENGTH)}"
-    if (price := getattr(strategy, "price", None)) is not None:
-        stopped += f"; the price of a sample is a gain of {price:g} in the chance of a right answer"
     return [
         ("ran", f"{printable(choice, limit=MAX_REASON_LENGTH)}; {samples_of(cost.samples)}, {cost.tokens:,} tokens"),
-        ("stopped", stopped),
+        ("stopped", f"{solution.ended_by}: {printable(solution.reason, limit=MAX_REASON_LENGTH)}"),
         ("trust", _trust(strategy, solution)),
     ]
 

@@ -7,6 +7,8 @@ from typing import NamedTuple
 from reasoner.errors import require
 from reasoner.stopping.vote_posteriors import best_gain
 
+PRICE = 0.001
+"""The price at which a budget is divided where none is given: what no question can use for that gain is returned."""
 DRIFT = 1.05
 """How far the mean cost of a draw may move, as a factor, before all bids are valued again."""
 SLACK = 64

@@ -1,6 +1,7 @@
 """Opens the questions of a run in input order, no more than the engine can use."""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,14 +12,14 @@ from reasoner.budget import MIN_USEFUL_TOKENS, UNITS, Budget, Cost, Ledger
 from reasoner.engine import Engine, Replicated, TextPiece
 from reasoner.errors import BudgetExhausted, EngineError, UsageError
 from reasoner.execution.admission import Admission, Floor, LedgerQueues, new_queues
-from reasoner.execution.allocation import Allocation
+from reasoner.execution.allocation import PRICE, Allocation
 from reasoner.execution.comparisons import Comparisons
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.ids import IdSet, check_ids
 from reasoner.execution.inputs import Input, open_input
 from reasoner.execution.launching import cancel_all
 from reasoner.execution.plan_runner import PlanRunner
-from reasoner.execution.scheduler import Scheduler
+from reasoner.execution.scheduler import Scheduler, competing_unit
 from reasoner.models.defaults import resolve
 from reasoner.registry import spec_of
 from reasoner.solution import Solution
@@ -208,7 +209,9 @@ class RunContext:
 
     def share(self, allocation: Allocation | None, length: int | None) -> None:
         """Divide the run's budget among `length` questions, None if that is unknown; at most the `window` are open."""
-        self.scheduler = Scheduler(allocation or Allocation(), self.run, length or 0, self.wake, window=self.window)
+        if allocation is None:
+            allocation = Allocation(price=PRICE if math.isfinite(competing_unit(self.run.budget)[1]) else 0.0)
+        self.scheduler = Scheduler(allocation, self.run, length or 0, self.wake, window=self.window)
         new = max(0, (length or 0) - sum(history.attempts > 0 for history in self.history.values()))
         if str(self.run.budget):
             self._floors = _Floors(self.run, new, self.window)

@@ -22,7 +22,7 @@ from reasoner.execution.verdicts import Verdicts
 from reasoner.models.defaults import limits_of
 from reasoner.models.info import ModelInfo
 from reasoner.solution import INTERRUPTED, EndedBy, Proposal, Solution
-from reasoner.strategy import CalibratedStrategy, StopRule, Strategy
+from reasoner.strategy import StopRule, Strategy
 from reasoner.system.foreign import ErrorsFrom, described, is_cancellation
 from reasoner.trace.events import Cancelled, Delivered, Ended, Noted, Proposed, Refused
 from reasoner.trace.recorder import RunFacts
@@ -54,6 +54,8 @@ class PlanRunner:
     scheduled: ScheduledQuestion | None = None
     _remarks: list[ops.Note] = field(default_factory=list)
     _proposals: list[Proposal] = field(default_factory=list)
+    _confidence: float | None = None
+    """That of the last proposal, where it has a leader."""
     _numbering: Numbering = field(default_factory=Numbering)
     _ops: int = 0
     _started: Started = field(default_factory=Started)
@@ -112,18 +114,10 @@ class PlanRunner:
             return self._replies.text_of(answer, self.executor.question.space)
         return ""
 
-    def _confidence(self) -> float | None:
-        if not (
-            isinstance(self.strategy, CalibratedStrategy) and self._proposals and self._proposals[-1].vote_state.votes
-        ):
-            return None
-        with STRATEGY_ERRORS:
-            return self.strategy.confidence(self._proposals[-1].vote_state)
-
     def _record_end(self, end: _End) -> _End:
         """Record the end. If that fails, it is an error, recorded without the answer, which may be the cause."""
         try:
-            end = end._replace(confidence=self._confidence())
+            end = end._replace(confidence=self._confidence)
             self._ended(end)
         except Exception as failure:
             error = end.error or QUESTION_ERRORS.error(failure)
@@ -273,6 +267,7 @@ class PlanRunner:
             case ops.Propose():
                 proposal = Proposal(op.answer, op.vote_state.listed(), self._seen)
                 self._proposals.append(proposal)
+                self._confidence = op.confidence if op.vote_state.votes else None
                 self.executor.recorder.write(
                     Proposed, answer=proposal.answer, vote_state=proposal.vote_state, cost=proposal.cost
                 )

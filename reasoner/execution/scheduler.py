@@ -43,7 +43,7 @@ class Scheduler:
         self._window = questions if window is None else window
         self._bids = BidQueue(allocation)
         self._run = run
-        self._unit, self._limit = _competing_unit(run.budget)
+        self._unit, self._limit = competing_unit(run.budget)
         self._share = max(0.0, self._limit - self.measured(run)) / max(1, questions)
         self._scheduled: dict[int, ScheduledQuestion] = {}
         self._first_draws: deque[ScheduledQuestion] = deque()
@@ -273,7 +273,7 @@ class ScheduledQuestion:
                 ticket.set_exception(refusal)
 
 
-def _competing_unit(budget: Budget) -> tuple[str, float]:
+def competing_unit(budget: Budget) -> tuple[str, float]:
     """The unit in which questions compete and how much of it there is: the first bounded one, or tokens."""
     for unit in ("tokens", "usd", "flops", "generated", "samples"):
         limit = getattr(budget, unit)

@@ -7,14 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeGuard
 
-from reasoner.calibration.arm_selection import choose
+from reasoner.calibration.arm_selection import LOSSES, choose
 from reasoner.calibration.profile import ArmRow, Family, read_profile
 from reasoner.errors import BudgetExhausted, ReasonerError, UsageError, require, require_choice
 from reasoner.marks import FilePath, Samples
 from reasoner.registry import build, check_types
 from reasoner.specs import Spec
-from reasoner.stopping.rules import EFFORTS, FirstOf, LockIn, Lossless, smoothed
-from reasoner.strategy import CalibrationSummary, Plan, Propose, Strategy, check_n, note, note_stop, propose, sample
+from reasoner.stopping.rules import FirstOf, LockIn, Lossless, smoothed
+from reasoner.strategy import CalibrationSummary, Plan, Propose, Strategy, check_n, note, note_stop, sample
 from reasoner.types import Answer, Completion, Question, SamplingParams, VoteState
 from reasoner_strategies._voting.pool import proposed, vote
 from reasoner_strategies.self_consistency import SelfConsistency
@@ -41,22 +41,22 @@ class Auto:
 
     With a `profile` (a file written by `reasoner calibrate`; `task` chooses one of its families, if it has several) the
     difficulty of a question is measured as the family's bins do: by its length, its first sample or its first four. Of
-    the arms measured on such questions it chooses the one that loses an answer of the baseline with a risk of at most
-    `epsilon`, and beyond which no gain is worth the price of `effort`. Only arms without a budget of their own are
-    considered. Sequences are drawn with the sampling options of the calibration. A vote continues from the samples
-    drawn so far.
+    the arms measured on such questions it chooses the cheapest that is known to lose at most 1, 0.5 or 0.2 points of
+    accuracy, with `effort` low, medium or high, against the vote of all samples. Only arms without a budget of their
+    own are considered. Sequences are drawn with the sampling options of the calibration. A vote continues from the
+    samples drawn so far.
 
     Without a profile it is self-consistency of `n` with the rules `lossless` and `lock_in`, whose delta is 0.1, 0.05 or
     0.01 with `effort` low, medium or high.
 
-    It abstains if the calibrated probability that the answer is right is below `abstain_below`.
+    It abstains if the calibrated probability that the answer is right is below `abstain_below`. Arms that draw only one
+    sample are then not considered, as one sample does not show how sure a model is.
     """
 
     profile: FilePath = ""
     task: str = ""
     effort: Effort = "medium"
     n: Samples = 16
-    epsilon: float = 0.02
     abstain_below: float = 0.0
     params: SamplingParams = SamplingParams()
     _model: str = field(init=False, repr=False, compare=False)
@@ -78,7 +78,6 @@ class Auto:
     def _check(self) -> None:
         check_n(self.n)
         require_choice(self.effort, "effort", DELTAS)
-        require(self.epsilon, "epsilon", at_least=0, at_most=1)
         require(self.abstain_below, "abstain_below", at_least=0, at_most=1)
         check_types(self)
         if not self.profile and (self.task or self.abstain_below):
@@ -87,16 +86,15 @@ class Auto:
 
     def _choose(self, family: Family) -> tuple[_Arm, ...]:
         # A plan can follow arms without a budget of their own, but not `auto` itself.
-        rows = (row for row in family.arms if not row.budget and Spec.parse(row.strategy).name != "auto")
+        rows = [row for row in family.arms if not row.budget and Spec.parse(row.strategy).name != "auto"]
+        if self.abstain_below:
+            rows = [row for row in rows if row.samples > 1 or row.strategy in (family.baseline, family.safe)]
         servable = family.model_copy(update={"arms": tuple(rows)})
-        chosen = []
-        for index in range(family.bins.count):
-            choice = choose(servable, index, price=EFFORTS[self.effort], epsilon=self.epsilon)
-            if (row := choice.row) is None:
-                chosen.append(self._voting(choice.why))
-            else:
-                chosen.append(_Arm(build("strategy", row.strategy), row.strategy, choice.why, row))
-        return tuple(chosen)
+        choices = (choose(servable, index, loss=LOSSES[self.effort]) for index in range(family.bins.count))
+        return tuple(
+            _Arm(build("strategy", choice.row.strategy), choice.row.strategy, choice.why, choice.row)
+            for choice in choices
+        )
 
     def _voting(self, why: str) -> _Arm:
         stop = FirstOf((Lossless(), LockIn(delta=DELTAS[self.effort])))
@@ -122,15 +120,10 @@ class Auto:
         return tuple(sorted({row.verifier for row in rows} - {""}))
 
     @property
-    def price(self) -> float | None:
-        """The gain in the probability of a right answer that a mean sample must bring; None without a profile."""
-        return EFFORTS[self.effort] if self._family else None
-
-    @property
     def measured_on(self) -> CalibrationSummary | None:
-        """The calibration data of the arms that may be chosen; None without a profile, or if it decides no arm."""
+        """The calibration data of the arms that may be chosen; None without a profile."""
         rows = [arm.row for arm in self._arms if arm.row]
-        if self._family is None or len(rows) < len(self._arms):
+        if not rows:
             return None
         total = sum(row.questions for row in rows)
         mean = sum(row.share * row.questions for row in rows) / total
@@ -141,33 +134,29 @@ class Auto:
     @property
     def calibrated_on(self) -> int:
         """The number of questions its confidence was calibrated on; 0 without a profile."""
-        return self._family.trust.questions if self._family else 0
-
-    def confidence(self, vote_state: VoteState) -> float | None:
-        """The calibrated probability that the leader is right; None without a profile or a leader."""
-        if self._family is None or vote_state.leader is None:
-            return None
-        return self._family.trust.chance(smoothed(vote_state))
+        return self._family.questions if self._family else 0
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Measure the difficulty, choose a strategy, follow it; abstain if its answer is not sure enough."""
         arm, drawn = yield from self._chosen(question)
-        vote_state = VoteState()
         yield from note(f"chose {arm.spec}: {arm.why}")
-        if drawn and _can_continue(arm.strategy, self._sampling):
-            plan = arm.strategy.continued(question, drawn)
-        else:
-            if drawn:
-                yield from note(f"the {len(drawn)} samples drawn to measure difficulty are not used by this strategy")
-                vote_state = yield from proposed(vote(question, drawn))
-            plan = arm.strategy.plan(question)
-        answer, vote_state = yield from _followed(plan, vote_state)
-        confidence = self.confidence(vote_state)
-        if confidence is not None and confidence < self.abstain_below:
-            yield from note_stop(f"not sure: right with probability {confidence:.2f}, below {self.abstain_below:g}")
-            yield from propose(None, vote_state)
+        answer, last = yield from _followed(self._continued(arm, question, drawn), arm.row)
+        if last.confidence is not None and last.confidence < self.abstain_below:
+            yield from note_stop(
+                f"not sure: right with probability {last.confidence:.2f}, below {self.abstain_below:g}"
+            )
+            yield replace(last, answer=None)
             return None
         return answer
+
+    def _continued(self, arm: _Arm, question: Question, drawn: Sequence[Completion]) -> Plan[Answer | None]:
+        """The plan of an arm, which votes over the samples drawn so far if it can."""
+        if drawn and _can_continue(arm.strategy, self._sampling):
+            return (yield from arm.strategy.continued(question, drawn))
+        if drawn:
+            yield from note(f"the {len(drawn)} samples drawn to measure difficulty are not used by this strategy")
+            yield from proposed(vote(question, drawn))
+        return (yield from arm.strategy.plan(question))
 
     def _chosen(self, question: Question) -> Plan[tuple[_Arm, Sequence[Completion]]]:
         """The arm of the question's bin, and the samples that were drawn to find the bin."""
@@ -195,17 +184,20 @@ def _can_continue(strategy: Strategy, sampling: SamplingParams) -> TypeGuard[Sel
     return replace(strategy.params, logprobs=None) == replace(sampling, logprobs=None)
 
 
-def _followed(plan: Plan[Answer | None], vote_state: VoteState) -> Plan[tuple[Answer | None, VoteState]]:
-    """Follow a plan; its answer and its last vote state, at first the given one."""
-    proposal, step = Propose(vote_state.leader, vote_state), partial(plan.send, None)
+def _followed(plan: Plan[Answer | None], row: ArmRow | None) -> Plan[tuple[Answer | None, Propose]]:
+    """Follow a plan and add to its proposals how sure they are by the profile; its answer and its last proposal."""
+    proposal, step = Propose(None, VoteState()), partial(plan.send, None)
     while True:
         try:
             op = step()
         except StopIteration as end:
-            return end.value or proposal.answer, proposal.vote_state
+            return end.value or proposal.answer, proposal
         except BudgetExhausted:
-            return proposal.answer, proposal.vote_state
-        proposal = op if isinstance(op, Propose) else proposal
+            return proposal.answer, proposal
+        if isinstance(op, Propose):
+            if row and op.vote_state.leader is not None:
+                op = replace(op, confidence=row.trust.chance(smoothed(op.vote_state)))
+            proposal = op
         try:
             step = partial(plan.send, (yield op))
         except ReasonerError as error:

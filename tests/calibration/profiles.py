@@ -7,46 +7,45 @@ from reasoner.calibration.profile import ArmRow, Bins, Family, Profile, Trust
 
 VOTE = "self_consistency:n=16"
 ONE = "self_consistency:n=1"
-TRUST = Trust(questions=400, shares=(0.1, 0.9), chances=(0.1, 0.9))
+TRUST = Trust(shares=(0.1, 0.9), chances=(0.1, 0.9), weights=(0.5, 0.5))
 """A vote is right as often as its smoothed share says."""
 
 
-def row(strategy: str, right: float, samples: float, *, bin: int = 0, cheapest: float | None = None) -> ArmRow:
+def row(strategy: str, right: float, samples: float, *, bin: int = 0, vote: float, trust: Trust = TRUST) -> ArmRow:
     """An arm that answers this share of 400 questions rightly, at 100 tokens a sample.
 
-    It helps or harms just so many as its share differs from the baseline's, which is `VOTE`; `cheapest` is the share
-    of the cheapest arm.
+    It helps or harms just so many as its share differs from that of the baseline, `vote`.
     """
     questions = 400
-    gap = 0.0 if cheapest is None else (right - cheapest) * questions
+    loss = (vote - right) * questions
     return ArmRow(
         strategy=strategy,
         bin=bin,
         questions=questions,
         right=right * questions,
         squares=right * questions,
-        harmed=0,
-        helped=0,
-        gap=gap,
-        gap_squares=abs(gap),
+        harmed=max(0.0, loss),
+        helped=max(0.0, -loss),
+        loss_squares=abs(loss),
         tokens=100 * samples,
         tokens_p95=100 * samples,
         samples=samples,
         share=0.7,
         share_sd=0.2,
+        trust=trust,
     )
 
 
 def bin_of(place: int, one: float, vote: float, **others: tuple[float, float]) -> tuple[ArmRow, ...]:
     """A bin in which one sample and the vote of 16 are right so often; others are specs with share and samples."""
     return (
-        row(ONE, one, 1, bin=place),
-        row(VOTE, vote, 16, bin=place, cheapest=one),
-        *(row(spec, share, samples, bin=place, cheapest=one) for spec, (share, samples) in others.items()),
+        row(ONE, one, 1, bin=place, vote=vote),
+        row(VOTE, vote, 16, bin=place, vote=vote),
+        *(row(spec, share, samples, bin=place, vote=vote) for spec, (share, samples) in others.items()),
     )
 
 
-def family(*rows: ArmRow, bins: Bins | None = None, task: str = "sums", trust: Trust = TRUST) -> Family:
+def family(*rows: ArmRow, bins: Bins | None = None, task: str = "sums") -> Family:
     """A family of these rows."""
     return Family(
         task=task,
@@ -54,8 +53,8 @@ def family(*rows: ArmRow, bins: Bins | None = None, task: str = "sums", trust: T
         bins=bins or Bins(),
         arms=rows,
         baseline=VOTE,
+        safe=VOTE,
         sample_tokens=100,
-        trust=trust,
         origin="fabricated",
     )
 

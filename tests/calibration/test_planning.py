@@ -18,13 +18,14 @@ MANY = 10_000_000
 BASELINE = "self_consistency:n=4"
 Arm = tuple[float, float]
 """Tokens, accuracy."""
+TRUST = Trust(shares=(0.5,), chances=(0.5,), weights=(1.0,))
 
 
 def row(place: int, arm: Arm, questions: int, *, name: str = "", **fields: object) -> ArmRow:
     """One arm of single outcomes, as many of them right as the accuracy says."""
     tokens, accuracy = arm
     right = accuracy * questions
-    plain = {"harmed": 0, "helped": 0, "gap": 0, "gap_squares": 0, "samples": 1, "share": 0.5, "share_sd": 0}
+    plain = {"harmed": 0, "helped": 0, "loss_squares": 0, "samples": 1, "share": 0.5, "share_sd": 0, "trust": TRUST}
     own = {"strategy": name or f"way:n={tokens:g}", "bin": place, "questions": questions, "tokens": tokens}
     return ArmRow.model_validate({**plain, **own, "right": right, "squares": right, "tokens_p95": tokens, **fields})
 
@@ -42,8 +43,8 @@ def family(*bins: tuple[int, list[Arm]], extra: tuple[ArmRow, ...] = ()) -> Fami
         bins=Bins(signal="split", edges=tuple(float(edge) for edge in range(1, len(bins)))),
         arms=(*rows, *extra),
         baseline=BASELINE,
+        safe=BASELINE,
         sample_tokens=1,
-        trust=Trust(questions=1, shares=(0.5,), chances=(0.5,)),
         origin="a test",
     )
 

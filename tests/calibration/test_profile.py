@@ -27,13 +27,13 @@ def row(**changes: Any) -> ArmRow:
         "squares": 75,
         "harmed": 0,
         "helped": 0,
-        "gap": 5,
-        "gap_squares": 9,
+        "loss_squares": 9,
         "tokens": 4000,
         "tokens_p95": 6000,
         "samples": 40,
         "share": 0.8,
         "share_sd": 0.1,
+        "trust": Trust(shares=(0.5, 0.7, 0.9), chances=(0.4, 0.8, 0.8), weights=(0.25, 0.25, 0.5)),
     }
     return ArmRow(**{**plain, **changes})
 
@@ -45,8 +45,8 @@ def family(*arms: ArmRow, task: str = "math", bins: Bins | None = None) -> Famil
         bins=bins or Bins(),
         arms=arms or (row(),),
         baseline=BASELINE,
+        safe=BASELINE,
         sample_tokens=100,
-        trust=Trust(questions=100, shares=(0.5, 0.7, 0.9), chances=(0.4, 0.8, 0.8)),
         origin="run, 2026-01-01",
     )
 
@@ -106,11 +106,11 @@ def test_a_file_that_is_not_there_says_what_makes_one(tmp_path: Path) -> None:
 def test_another_version_is_told_before_its_content(tmp_path: Path) -> None:
     file = tmp_path / "profile.json"
     file.write_text(json.dumps({"v": 1, "planets": []}))
-    with pytest.raises(UsageError, match="written by version 1, and this one reads version 2"):
+    with pytest.raises(UsageError, match="written by version 1, and this one reads version 3"):
         read_profile(file)
 
 
-@pytest.mark.parametrize("text", ["", "nonsense", "[]", "{}", '{"v": "one"}', '{"v": 2}', "\0", "\ud800"])
+@pytest.mark.parametrize("text", ["", "nonsense", "[]", "{}", '{"v": "one"}', '{"v": 3}', "\0", "\ud800"])
 def test_what_is_no_profile_is_told_as_such(tmp_path: Path, text: str) -> None:
     file = tmp_path / "profile.json"
     file.write_bytes(text.encode("utf-8", "surrogatepass"))
@@ -157,18 +157,22 @@ ARM = (*FAMILY, "arms", 0)
         (_set(*FAMILY, "bins", to={"signal": "stars"}), "input should be"),
         (_twice(*FAMILY, "arms"), "has 2 rows in bin 0"),
         (_twice("families"), "2 families are of the task 'math'"),
-        (_set(*FAMILY, "trust", "shares", to=[0.5, 0.5, 0.9]), "shares must ascend"),
-        (_set(*FAMILY, "trust", "shares", to=[0.5, 0.9]), "each share must have a chance"),
-        (_set(*FAMILY, "trust", "chances", to=[0.4, 0.8, 0.7]), "must not fall"),
-        (_set(*FAMILY, "trust", "chances", to=[0.4, 0.8, 1.7]), "less than or equal to 1"),
-        (_set(*FAMILY, "trust", to={"questions": 1, "shares": [], "chances": []}), "at least 1 item"),
+        (_set(*ARM, "trust", "shares", to=[0.5, 0.5, 0.9]), "shares must ascend"),
+        (_set(*ARM, "trust", "shares", to=[0.5, 0.9]), "each share must have a chance"),
+        (_set(*ARM, "trust", "chances", to=[0.4, 0.8, 0.7]), "must not fall"),
+        (_set(*ARM, "trust", "chances", to=[0.4, 0.8, 1.7]), "less than or equal to 1"),
+        (_set(*ARM, "trust", to={"shares": [], "chances": [], "weights": []}), "at least 1 item"),
+        (_set(*ARM, "trust", "weights", to=[0.5, 0.5]), "each share must have a chance and a weight"),
+        (_set(*ARM, "trust", "weights", to=[0.25, 0.25, 0.25]), "the weights must sum to 1"),
+        (_set(*FAMILY, "safe", to="single"), "the safe arm 'single' has no row in bin 0"),
         (_set(*FAMILY, "sample_tokens", to=0), "greater than 0"),
         (_set(*ARM, "questions", to=0), "greater than or equal to 1"),
         (_set(*ARM, "right", to=101), "right must be at most the questions"),
         (_set(*ARM, "squares", to=80.1), "squares at most right"),
         (_set(*ARM, "harmed", to=-1), "greater than or equal to 0"),
         (_set(*ARM, "harmed", to=101), "harmed or helped"),
-        (_set(*ARM, "gap", to=40), "must be sums of differences"),
+        (_set(*ARM, "helped", to=40), "must be a sum of squares of differences"),
+        (_set(*ARM, "loss_squares", to=101), "must be a sum of squares of differences"),
         (_set(*ARM, "tokens", to=float("inf")), "finite number"),
         (_set(*ARM, "tokens", to=float("nan")), "finite number"),
         (_set(*ARM, "stars", to=5), "extra inputs"),
@@ -217,12 +221,19 @@ def test_rows_of_a_bin_come_cheapest_first_and_hold_the_baseline() -> None:
     ("share", "chance"), [(0, 0.4), (0.5, 0.4), (0.55, 0.5), (0.6, 0.6), (0.7, 0.8), (0.8, 0.8), (0.9, 0.8), (1, 0.8)]
 )
 def test_trust_is_linear_between_its_points_and_flat_outside(share: float, chance: float) -> None:
-    assert family().trust.chance(share) == pytest.approx(chance)
+    assert row().trust.chance(share) == pytest.approx(chance)
 
 
 def test_trust_may_be_a_single_point() -> None:
-    trust = Trust(questions=9, shares=(0.5,), chances=(0.7,))
+    trust = Trust(shares=(0.5,), chances=(0.7,), weights=(1.0,))
     assert {trust.chance(share) for share in (0, 0.5, 1)} == {0.7}
+
+
+@pytest.mark.parametrize(
+    ("threshold", "covered", "right"), [(0, 1, 0.7), (0.4, 1, 0.7), (0.41, 0.75, 0.8), (0.8, 0.75, 0.8), (0.81, 0, 1)]
+)
+def test_what_is_answered_above_a_threshold(threshold: float, covered: float, right: float) -> None:
+    assert row().trust.answered(threshold) == pytest.approx((covered, right))
 
 
 unit = st.floats(0, 1)
@@ -231,6 +242,6 @@ unit = st.floats(0, 1)
 @given(st.lists(st.tuples(unit, unit), min_size=1, max_size=6, unique_by=lambda pair: pair[0]), unit, unit)
 def test_more_agreement_is_trusted_no_less(pairs: list[tuple[float, float]], one: float, other: float) -> None:
     shares, chances = sorted(share for share, _ in pairs), sorted(chance for _, chance in pairs)
-    trust = Trust(questions=9, shares=tuple(shares), chances=tuple(chances))
+    trust = Trust(shares=tuple(shares), chances=tuple(chances), weights=(1 / len(pairs),) * len(pairs))
     low, high = sorted((one, other))
     assert chances[0] <= trust.chance(low) <= trust.chance(high) + 1e-12 <= chances[-1] + 2e-12

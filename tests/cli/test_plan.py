@@ -15,11 +15,12 @@ from tests.cli.test_process import imported
 MANY = 10_000_000
 TINY = {"num_hidden_layers": 2, "num_attention_heads": 8, "hidden_size": 512, "max_position_embeddings": 4096}
 Save = Callable[..., str]
+TRUST = Trust(shares=(0.5,), chances=(0.5,), weights=(1.0,))
 
 
 def row(place: int, tokens: float, accuracy: float, questions: int, **fields: object) -> ArmRow:
     right = accuracy * questions
-    plain = {"harmed": 0, "helped": 0, "gap": 0, "gap_squares": 0, "share": 0.5, "share_sd": 0}
+    plain = {"harmed": 0, "helped": 0, "loss_squares": 0, "share": 0.5, "share_sd": 0, "trust": TRUST}
     counted = {"bin": place, "questions": questions, "right": right, "squares": right}
     costs = {"tokens": tokens, "tokens_p95": 2 * tokens, "samples": tokens}
     return ArmRow.model_validate(
@@ -42,8 +43,8 @@ def family(task: str = "sums", questions: int = MANY, scale: float = 1) -> Famil
             row(1, 4 * scale, 0.92, easy, samples=4, strategy="self_consistency:n=4"),
         ),
         baseline="self_consistency:n=4",
+        safe="self_consistency:n=4",
         sample_tokens=scale,
-        trust=Trust(questions=1, shares=(0.5,), chances=(0.5,)),
         origin="a test",
     )
 
@@ -299,7 +300,7 @@ def _damaged(text: str, how: str) -> bytes:
 @pytest.mark.parametrize(
     "how",
     [
-        '"v": 2=>"v": 1',
+        '"v": 3=>"v": 1',
         '"families": [=>"families": [7,',
         '"tokens": 4.0=>"tokens": -4.0',
         '"tokens": 4.0=>"tokens": NaN',
@@ -318,7 +319,7 @@ def test_damaged_profiles_are_told_in_a_line(how: str, run: Run, save: Save) -> 
     assert str(file) in ended.error
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\x00", b"[]", b'{"v": 2}', b"[" * 100_000])
+@pytest.mark.parametrize("content", [b"", b"\xff\x00", b"[]", b'{"v": 3}', b"[" * 100_000])
 def test_what_is_no_profile_is_told_in_a_line(content: bytes, run: Run, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(content)

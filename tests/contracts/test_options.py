@@ -176,7 +176,6 @@ UNSEEN = {
 """Options whose effect a run without a budget and without a clock cannot show, and why."""
 UNSEEN_OF = {
     ("auto", "task"): "the profile of this suite has one task",
-    ("auto", "epsilon"): "it needs a profile with settings to choose from",
     ("auto", "abstain_below"): "it needs a confidence that is below it",
     ("likelihood", "score"): "it is for questions with options",
     ("likelihood", "normalize"): "it is for questions with options",

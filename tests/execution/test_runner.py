@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from reasoner import (
+    Allocation,
     Answer,
     Budget,
     Cost,
@@ -240,7 +241,9 @@ def test_questions_that_wait_for_one_budget_all_get_some_of_it() -> None:
     # Room for two at a time; all that is asked for fits in the end.
     each = TOKENS + REPLY
     budget = Budget(tokens=8 * each + 2 * (TOKENS + SHORT.limit))
-    solutions = solve_many_sync(questions(4), SelfConsistency(2, SHORT), ScriptedEngine(says("7")), budget=budget)
+    # The second of two samples cannot change the answer: only without a price is it drawn.
+    engine, free = ScriptedEngine(says("7")), Allocation(price=0)
+    solutions = solve_many_sync(questions(4), SelfConsistency(2, SHORT), engine, budget=budget, allocation=free)
     assert [solution.cost.samples for solution in solutions] == [2] * 4
     assert all(solution.ended_by == "strategy" for solution in solutions)
 

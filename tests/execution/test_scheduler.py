@@ -105,6 +105,15 @@ def test_a_question_that_is_decided_gives_what_is_left_to_others() -> None:
     assert sum(hard) > 2 * sum(easy)
 
 
+def test_a_budget_is_divided_at_a_price_and_a_limit_of_time_is_not() -> None:
+    """A limit of seconds is no amount to divide: only a safe lead ends a vote."""
+    divided = samples(solved(budget=Budget(tokens=10**6)))
+    assert divided == samples(solved(budget=Budget(tokens=10**6), allocation=Allocation(price=0.001)))
+    timed = samples(solved(budget=Budget(seconds=3600)))
+    assert timed == samples(solved(allocation=Allocation(price=0.0)))
+    assert sum(divided) < sum(timed)
+
+
 def test_what_is_not_worth_its_price_is_returned_and_said() -> None:
     dear = solved(budget=Budget(tokens=10**6), allocation=Allocation(price=0.01))
     cheap = solved(budget=Budget(tokens=10**6), allocation=Allocation(price=0.0002))

@@ -17,13 +17,16 @@ from reasoner_evals.runs.arrays import COSTS, Bools, Floats, Ints
 from reasoner_evals.runs.reading import records_in
 from reasoner_evals.runs.records import Arm
 
-TRUSTED: Final = "lock_in:delta=0.05"
-"""The rule whose final share of the vote is calibrated as a chance of being right."""
+SAFE: Final = "lock_in:delta=0.01"
+"""The rule that gives the answers of the full vote in 99 of 100 questions by its own law."""
 RULES: Final = (
-    "lossless", "lock_in:delta=0.01", TRUSTED, "lock_in:delta=0.1", "beta:theta=0.95", "beta:theta=0.9",
+    "lossless", SAFE, "lock_in:delta=0.05", "lock_in:delta=0.1", "beta:theta=0.95", "beta:theta=0.9",
     "beta:theta=0.8", *(f"price:price={price:g}" for price in EFFORTS.values()),
 )  # fmt: skip
 """The stop rules that are replayed on a pool."""
+SHORT: Final = 4
+SHORT_RULE: Final = "lock_in:delta=0.1"
+"""Also a vote of so few samples with this rule: the best arm where more votes gain nothing."""
 
 
 class Way(NamedTuple):
@@ -131,13 +134,14 @@ def _own_tokens(read: ArmRead) -> Floats:
 
 
 def from_pool(pooled: PooledArm) -> Iterator[Outcomes]:
-    """All outcomes that a pool predicts: every smaller size, and a vote stopped by each of `RULES`.
+    """All outcomes that a pool predicts: every smaller size, a vote stopped by each of `RULES`, and a short one.
 
     A size is the mean over subsets of the samples; a rule is the mean over orders of the samples.
     """
     arm = pooled.arm
     strategy: Any = build("strategy", arm.strategy)
-    replayed = replay(pooled.samples, random_orders(pooled.ids, arm.pool))
+    orders = random_orders(pooled.ids, arm.pool)
+    replayed = replay(pooled.samples, orders)
     sizes = tuple(sizes_of(arm.pool))
     right = np.clip(selected(arm.rule, pooled.pool, sizes)[0], 0.0, 1.0)
     for column, size in enumerate(sizes):
@@ -151,6 +155,9 @@ def from_pool(pooled: PooledArm) -> Iterator[Outcomes]:
     if arm.rule == "majority":
         for spec in RULES:
             yield stopped(replayed, strategy, spec)
+        if arm.pool > SHORT:
+            short = stopped(replay(pooled.samples, orders[..., :SHORT]), replace(strategy, n=SHORT), SHORT_RULE)
+            yield replace(short, whole=replayed.right[..., -1].astype(np.float64))
 
 
 def stopped(replayed: Replay, strategy: Any, spec: str) -> Outcomes:

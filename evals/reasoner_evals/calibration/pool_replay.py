@@ -69,7 +69,7 @@ def random_orders(ids: Sequence[str], n: int) -> Ints:
 
 
 def replay(samples: Samples, orders: Ints) -> Replay:
-    """Replay pools in these orders, [Q, R, N]."""
+    """Replay pools in these orders, [Q, R, N], or in the first samples of each."""
     known: dict[bytes, int] = {}
     blocks = [_block(samples, orders, slice(at, at + _BLOCK), known) for at in range(0, len(orders), _BLOCK)]
     right, tokens, share, indices = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
@@ -102,8 +102,8 @@ def _block(samples: Samples, orders: Ints, rows: slice, known: dict[bytes, int])
 
 
 def _ordered(values: NDArray[T], order: Ints) -> NDArray[T]:
-    """[q, R, N]: the values [q, N] of each question in each of its orders."""
-    return np.take_along_axis(np.broadcast_to(values[:, None], order.shape), order, axis=-1)
+    """[q, R, n]: the values [q, N] of each question in each of its orders, which may be of the first n samples."""
+    return np.take_along_axis(np.broadcast_to(values[:, None], (*order.shape[:2], values.shape[1])), order, axis=-1)
 
 
 def _streaks(classes: Ints) -> Ints:

@@ -1,6 +1,6 @@
 """Profiles made from the finished runs of a model: per task bins, a row for each way to spend, and trust."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -11,7 +11,7 @@ from reasoner.calibration.profile import ArmRow, Family, Profile, Trust, read_pr
 from reasoner.errors import UsageError
 from reasoner_evals.calibration.binning import Binning, signals
 from reasoner_evals.calibration.outcomes import (
-    TRUSTED,
+    SAFE,
     Outcomes,
     Way,
     concatenated,
@@ -28,6 +28,8 @@ from reasoner_evals.runs.records import Arm
 
 POINTS: Final = 50
 """Of a trust curve, at most."""
+MIN_LEVEL: Final = 15
+"""Questions that a level of a trust curve needs: a level of fewer is noise."""
 DIGITS: Final = 12
 """Decimals of a sum: further ones are rounding noise."""
 SHARE_DIGITS: Final = 6
@@ -127,10 +129,10 @@ def family_of(runs: Sequence[RunData], task: str, binning: Binning) -> Made:
         task=task,
         questions=int(known.sum()),
         bins=bins,
-        arms=tuple(row for index in range(bins.count) for row in _bin(ways, baseline, indices == index, index)),
+        arms=tuple(row for index in range(bins.count) for row in bin_rows(ways, baseline, indices == index, index)),
         baseline=baseline.strategy,
+        safe=reference.way(stop=rule(SAFE)).strategy,
         sample_tokens=_rounded((samples.further_prompt + samples.own.mean(axis=1))[known].mean()),
-        trust=trust_in(ways[reference.way(stop=rule(TRUSTED))].of(known)),
         origin=", ".join(f"{run.name} of {run.manifest.created}" for run in runs),
     )
     return Made(family, tuple(notes))
@@ -160,13 +162,10 @@ def _note_missing(name: str, present: Bools) -> list[str]:
     return [f"{missing} of {len(present)} questions lack {name} and are left out"] if missing else []
 
 
-def _bin(ways: dict[Way, Outcomes], baseline: Way, rows: Bools, index: int) -> Iterator[ArmRow]:
-    """The rows of one bin."""
+def bin_rows(ways: Mapping[Way, Outcomes], baseline: Way, rows: Bools, index: int) -> Iterator[ArmRow]:
+    """The rows of a bin with this index, by the outcomes of these questions, a mask [Q]."""
     inside = {way: outcomes.of(rows) for way, outcomes in ways.items()}
     standard = inside[baseline].right.mean(axis=1)
-    # The order of a profile: by rounded tokens, ties by name.
-    cheapest = min(inside, key=lambda way: (_rounded(inside[way].tokens.mean()), way))
-    minimum = inside[cheapest].right.mean(axis=1)
     for way, outcomes in inside.items():
         right = outcomes.right.mean(axis=1)
         # The seeds of the baseline differ from each other, which is not harm. A stopped vote is compared with the
@@ -178,8 +177,7 @@ def _bin(ways: dict[Way, Outcomes], baseline: Way, rows: Bools, index: int) -> I
             "squares": right**2,
             "harmed": other * (whole * (1 - outcomes.right)).mean(axis=1),
             "helped": other * (outcomes.right * (1 - whole)).mean(axis=1),
-            "gap": right - minimum,
-            "gap_squares": (right - minimum) ** 2,
+            "loss_squares": other * (whole - outcomes.right).mean(axis=1) ** 2,
         }
         yield ArmRow(
             strategy=way.strategy,
@@ -193,6 +191,7 @@ def _bin(ways: dict[Way, Outcomes], baseline: Way, rows: Bools, index: int) -> I
             samples=_rounded(outcomes.samples.mean()),
             share=_rounded(outcomes.share.mean()),
             share_sd=_rounded(outcomes.share.std()),
+            trust=trust_in(outcomes),
         )
 
 
@@ -200,29 +199,56 @@ def _rounded(value: float) -> float:
     return round(float(value), DIGITS)
 
 
+class _Level(NamedTuple):
+    """Questions of one chance of being right: their number, and the sums of their shares and outcomes."""
+
+    questions: float
+    shares: float
+    right: float
+
+    @property
+    def chance(self) -> float:
+        return self.right / self.questions
+
+
 def trust_in(ended: Outcomes) -> Trust:
     """The chance of being right by the final smoothed share: rising, with equal weight for each question.
 
-    Isotonic regression over the shares that occur, with neighbours merged if there are more than `POINTS`.
+    Isotonic regression over the shares that occur, grouped if there are more than `POINTS`; then levels of fewer than
+    `MIN_LEVEL` questions are merged with the more similar neighbour.
     """
     from scipy.optimize import isotonic_regression
 
+    # The outcome of a size is a mean over its orders.
+    outcomes = np.repeat(ended.right, ended.share.shape[1] // ended.right.shape[1], axis=1)
     share, inverse = np.unique(ended.share.ravel().round(SHARE_DIGITS), return_inverse=True)
     weight = np.bincount(inverse.ravel()).astype(np.float64)
     # At most `POINTS` parts of about equal mass.
     part = np.minimum((weight.cumsum() - weight / 2) / weight.sum() * POINTS, POINTS - 1).astype(np.int64)
     part = np.unique(part, return_inverse=True)[1] if len(share) > POINTS else np.arange(len(share))
-    mass = np.bincount(part, weights=weight)
-    shares = np.bincount(part, weights=weight * share) / mass
-    right = np.bincount(part[inverse.ravel()], weights=ended.right.ravel()) / mass
+    sums = np.stack([
+        np.bincount(part, weights=weight),
+        np.bincount(part, weights=weight * share),
+        np.bincount(part[inverse.ravel()], weights=outcomes.ravel()),
+    ])  # fmt: skip
+    blocks = isotonic_regression(sums[2] / sums[0], weights=sums[0]).blocks
+    sums = np.add.reduceat(sums, blocks[:-1], axis=1) / ended.share.shape[1]
+    levels = _merged([_Level(*column) for column in sums.T.tolist()])
     # No share is certain: the next question may be the first failure.
     doubt = 1 / (len(ended.right) + 2)
-    chances = np.clip(isotonic_regression(right, weights=mass).x, doubt, 1 - doubt)
-    flat = np.zeros(len(shares), dtype=bool)
-    # Points inside a horizontal segment are redundant.
-    flat[1:-1] = (chances[1:-1] == chances[:-2]) & (chances[1:-1] == chances[2:])
     return Trust(
-        questions=len(ended.right),
-        shares=tuple(shares[~flat].round(SHARE_DIGITS).tolist()),
-        chances=tuple(chances[~flat].round(SHARE_DIGITS).tolist()),
+        shares=tuple(round(level.shares / level.questions, SHARE_DIGITS) for level in levels),
+        chances=tuple(round(min(max(level.chance, doubt), 1 - doubt), SHARE_DIGITS) for level in levels),
+        weights=tuple(round(level.questions / len(ended.right), SHARE_DIGITS) for level in levels),
     )
+
+
+def _merged(levels: list[_Level]) -> list[_Level]:
+    """Levels in order, the smallest merged with the more similar neighbour while it has too few questions."""
+    while len(levels) > 1 and min(levels).questions < MIN_LEVEL:
+        at = levels.index(min(levels))
+        near = [other for other in (at - 1, at + 1) if 0 <= other < len(levels)]
+        first = min(at, min(near, key=lambda other: abs(levels[other].chance - levels[at].chance)))
+        pair = levels[first : first + 2]
+        levels = [*levels[:first], _Level(*map(sum, zip(*pair, strict=True))), *levels[first + 2 :]]
+    return levels

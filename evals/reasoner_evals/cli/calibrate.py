@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from reasoner_evals.calibration.binning import Binning
 
 DEFAULT_STRATEGIES: Final = ("self_consistency:n=16", "single")
+THRESHOLDS: Final = (0, 0.5, 0.7, 0.9)
+"""The values of --abstain-below that are shown."""
 MAX_SPEC_LENGTH: Final = 80
 """Characters of a spec that are shown."""
 
@@ -119,6 +121,9 @@ def _write(runs: Sequence[Path], out: Path, binning: "Binning", *, as_json: bool
     else:
         for line in _lines(families):
             terminal.give(line)
+    for family in families:
+        for index in range(family.bins.count):
+            terminal.say(_abstention(family, index))
     terminal.say(f"profile: {out}")
     return ANSWERED
 
@@ -143,6 +148,19 @@ def _lines(families: "Sequence[Family]") -> Iterator[str]:
             f"{where}  {printable(row.strategy, limit=MAX_SPEC_LENGTH):<{width}}  {shown_accuracy(accuracy(row))}, "
             f"{row.tokens:,.0f} tokens per question{extra}, {f'not eligible: {why}' if why else 'eligible'}"
         )
+
+
+def _abstention(family: "Family", index: int) -> str:
+    """What abstaining would leave out of a bin, and how many of the other answers are right."""
+    from reasoner.cli.terminal import printable
+
+    row = family.safest(index)
+    curve = (
+        f"{threshold:g} answers " + (f"{100 * covered:.0f} %, {100 * right:.0f} % of them right" if covered else "none")
+        for threshold, (covered, right) in ((at, row.trust.answered(at)) for at in THRESHOLDS)
+    )
+    where = "  ".join(filter(None, (printable(family.task), family.bins.words(index))))
+    return f"{where}  {printable(row.strategy, limit=MAX_SPEC_LENGTH)} with --abstain-below {'; '.join(curve)}"
 
 
 def _document(family: "Family", row: "ArmRow") -> Mapping[str, Any]:

@@ -20,8 +20,8 @@ from reasoner_evals.cli.options import RunOptions, command_line, default_folder,
         help="Budgets that all questions of a task share, one run each, as in 200k; it goes to those where it "
              "helps most.")  # fmt: skip
 @option("--effort", metavar="low|medium|high", section="Strategy",
-        help="Leave the part of --totals unspent that raises the accuracy too little.  [default: spend it where "
-             "it may change an answer]")  # fmt: skip
+        help="Leave the part of --totals unspent that raises the accuracy too little.  [default: between medium and "
+             "high]")  # fmt: skip
 @option("--shard", metavar="I/N", section="Data", brief="Only part I of N, as in 2/8.",
         help="Only part I of N, from 1, as in 2/8: every N-th question from number I. Several processes share a run in "
              "this way; `reasoner merge` makes one run of theirs.")  # fmt: skip

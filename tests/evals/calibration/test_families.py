@@ -19,16 +19,8 @@ from reasoner.errors import UsageError
 from reasoner.models.info import ModelInfo
 from reasoner.registry import build
 from reasoner_evals.calibration.binning import Binning
-from reasoner_evals.calibration.outcomes import RULES, Outcomes, Way
-from reasoner_evals.calibration.profiles import (
-    POINTS,
-    SHARE_DIGITS,
-    families_of,
-    family_of,
-    merged,
-    runs_of_one_model,
-    trust_in,
-)
+from reasoner_evals.calibration.outcomes import RULES, SHORT, SHORT_RULE, Outcomes, Way
+from reasoner_evals.calibration.profiles import MIN_LEVEL, families_of, family_of, merged, runs_of_one_model, trust_in
 from reasoner_evals.runs.reading import open_run
 from tests.evals.calibration.pools import Ended, voted
 from tests.evals.fabricated import TASK, Fake, Law, fabricate, gold, question_id, record
@@ -97,6 +89,7 @@ def test_a_smaller_size_is_the_mean_over_all_subsets(k: int, tmp_path: Path) -> 
     assert found.squares == pytest.approx(sum(one * one for one in outcomes), abs=1e-5)
     assert found.harmed == pytest.approx(sum(b * (1 - x) for b, x in zip(base, outcomes, strict=True)), abs=1e-5)
     assert found.helped == pytest.approx(sum((1 - b) * x for b, x in zip(base, outcomes, strict=True)), abs=1e-5)
+    assert found.loss_squares == pytest.approx(sum((b - x) ** 2 for b, x in zip(base, outcomes, strict=True)), abs=1e-5)
     assert found.tokens == pytest.approx(mean(tokens), abs=1e-5)
     assert found.tokens_p95 == pytest.approx(float(np.percentile(tokens, 95)), abs=1e-5)
     assert found.samples == k
@@ -114,15 +107,16 @@ def test_a_stopped_vote_is_the_mean_over_all_orders(spec: str, tmp_path: Path) -
     found = next(
         one
         for one in family(tmp_path / "run", VOTE).arms
-        if getattr(build("strategy", one.strategy), "stop", None) == build("rule", spec)
+        if (vote := build("strategy", one.strategy)).n == 5 and vote.stop == build("rule", spec)
     )
-    outcomes, tokens, launched, shares, harmed, helped = [], [], [], [], [], []
+    outcomes, tokens, launched, shares, harmed, helped, losses = [], [], [], [], [], [], []
     for number in range(QUESTIONS):
         ends = list(in_all_orders(number, spec))
         outcomes.append(mean(ended.right for _, ended in ends))
         wholes = [voted_in(number, order) for order, _ in ends]
         harmed.append(mean(whole and not ended.right for whole, (_, ended) in zip(wholes, ends, strict=True)))
         helped.append(mean(ended.right and not whole for whole, (_, ended) in zip(wholes, ends, strict=True)))
+        losses.append(mean(wholes) - mean(ended.right for _, ended in ends))
         for order, ended in ends:
             begun = ended.looked
             launched.append(begun)
@@ -132,12 +126,29 @@ def test_a_stopped_vote_is_the_mean_over_all_orders(spec: str, tmp_path: Path) -
     assert found.right == pytest.approx(sum(outcomes), abs=1e-5)
     assert found.harmed == pytest.approx(sum(harmed), abs=1e-5)
     assert found.helped == pytest.approx(sum(helped), abs=1e-5)
+    assert found.loss_squares == pytest.approx(sum(loss**2 for loss in losses), abs=1e-5)
     assert spec != "lossless" or (found.harmed, found.helped) == (0, 0)
     assert found.tokens == pytest.approx(mean(tokens), abs=1e-5)
     assert found.tokens_p95 == pytest.approx(float(np.percentile(tokens, 95)), abs=1e-5)
     assert found.samples == pytest.approx(mean(launched), abs=1e-5)
     assert found.share == pytest.approx(mean(shares), abs=1e-5)
     assert found.share_sd == pytest.approx(float(np.std(shares)), abs=1e-5)
+
+
+def test_a_short_vote_is_the_mean_over_all_orders_against_the_full_vote(tmp_path: Path) -> None:
+    [found] = [one for one in family(tmp_path / "run", VOTE).arms if "n=4" in one.strategy and "stop" in one.strategy]
+    rule, outcomes, launched, harmed = build("rule", SHORT_RULE), [], [], []
+    for number in range(QUESTIONS):
+        classes, right, _ = samples(number)
+        orders = list(itertools.permutations(range(5)))
+        ends = [voted([classes[at] for at in order[:4]], [right[at] for at in order[:4]], rule) for order in orders]
+        outcomes.append(mean(ended.right for ended in ends))
+        launched += [ended.looked for ended in ends]
+        pairs = zip(orders, ends, strict=True)
+        harmed.append(mean(voted_in(number, order) and not ended.right for order, ended in pairs))
+    assert found.right == pytest.approx(sum(outcomes), abs=1e-5)
+    assert found.samples == pytest.approx(mean(launched), abs=1e-5)
+    assert found.harmed == pytest.approx(sum(harmed), abs=1e-5)
 
 
 def test_the_baseline_is_the_vote_of_all_and_harms_nobody(tmp_path: Path) -> None:
@@ -165,17 +176,6 @@ def test_what_was_run_is_told_as_it_was_run(tmp_path: Path) -> None:
     assert found.samples == 3
 
 
-def test_a_gap_is_to_the_cheapest_arm_of_the_bin(tmp_path: Path) -> None:
-    found = family(tmp_path / "run", VOTE, Fake("single", law=Law(lift=0.2)))
-    cheapest = found.rows(0)[0]
-    assert (cheapest.gap, cheapest.gap_squares) == (0, 0)
-    for one in found.rows(0):
-        assert one.gap == pytest.approx(one.right - cheapest.right, abs=1e-4)
-    differing = [one for one in found.rows(0) if one.gap]
-    assert differing
-    assert all(one.gap_squares > 0 for one in differing)
-
-
 def test_a_best_of_n_pool_gives_its_smaller_sizes_with_its_verifier(tmp_path: Path) -> None:
     best = Fake("best_of_n:n=4,max_tokens=77", pool=4, rule="best", verifier="orm", law=LAW)
     found = [one for one in family(tmp_path / "run", VOTE, best).arms if one.verifier == "orm"]
@@ -188,8 +188,8 @@ def test_a_best_of_n_pool_gives_its_smaller_sizes_with_its_verifier(tmp_path: Pa
 def test_every_spec_is_built_again_with_its_sampling_options(tmp_path: Path) -> None:
     built = [build("strategy", one.strategy) for one in family(tmp_path / "run", VOTE).arms]
     assert all((one.params.temperature, one.params.max_tokens) == (0.9, 77) for one in built)
-    assert [one.n for one in built] == [1, 3, 4, 5] + [5] * len(RULES)
-    assert [one.stop for one in built[4:]] == [build("rule", spec) for spec in RULES]
+    assert [one.n for one in built] == [1, 3, 4, 5] + [5] * len(RULES) + [SHORT]
+    assert [one.stop for one in built[4:]] == [build("rule", spec) for spec in (*RULES, SHORT_RULE)]
 
 
 def test_seeds_of_one_way_are_one_row(tmp_path: Path) -> None:
@@ -308,18 +308,26 @@ def ended(share: list[float], right: list[bool]) -> Outcomes:
 
 
 def test_trust_is_the_nearest_rising_curve() -> None:
-    found = trust_in(ended([0.3, 0.3, 0.5, 0.5, 0.7, 0.8], [True, False, False, False, True, True]))
-    assert found.questions == 6
-    assert found.shares == (0.3, 0.5, 0.7, 0.8)
-    assert found.chances == (0.25, 0.25, 0.875, 0.875)
+    """Ten times each of six outcomes: two levels of fewer than 15 questions would be one."""
+    found = trust_in(ended([0.3, 0.3, 0.5, 0.5, 0.7, 0.8] * 10, [True, False, False, False, True, True] * 10))
+    assert found.shares == pytest.approx((0.4, 0.75))
+    assert found.chances == pytest.approx((0.25, 1 - 1 / 62), abs=1e-6)
+    assert found.weights == pytest.approx((4 / 6, 2 / 6), abs=1e-6)
+
+
+def test_a_level_of_few_questions_is_merged_with_the_more_similar_neighbour() -> None:
+    """10 of 20, 6 of 10, then 19 of 20 questions are right: the middle is like the first."""
+    right = [*[True] * 10, *[False] * 10, *[True] * 6, *[False] * 4, *[True] * 19, False]
+    found = trust_in(ended([0.3] * 20 + [0.6] * 10 + [0.9] * 20, right))
+    assert found.shares == pytest.approx((0.4, 0.9))
+    assert found.chances == pytest.approx((16 / 30, 0.95), abs=1e-6)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=300))
 def test_trust_rises_in_few_points_and_is_right_on_average(pairs: list[tuple[float, bool]]) -> None:
     found = trust_in(ended([share for share, _ in pairs], [right for _, right in pairs]))
-    assert 1 <= len(found.shares) <= POINTS
-    if len({share for share, _ in pairs}) <= POINTS:
-        told = mean(found.chance(round(share, SHARE_DIGITS)) for share, _ in pairs)
-        # But for the doubt at the ends: one question of so many, and two.
-        assert told == pytest.approx(mean(right for _, right in pairs), abs=1 / (len(pairs) + 2) + 1e-5)
-        assert 0 < found.chances[0] <= found.chances[-1] < 1
+    assert 1 <= len(found.shares) <= max(1, len(pairs) // MIN_LEVEL)
+    told = sum(weight * chance for weight, chance in zip(found.weights, found.chances, strict=True))
+    # But for the doubt at the ends: one question of so many, and two.
+    assert told == pytest.approx(mean(right for _, right in pairs), abs=1 / (len(pairs) + 2) + 1e-5)
+    assert 0 < found.chances[0] <= found.chances[-1] < 1
