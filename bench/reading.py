@@ -4,7 +4,7 @@
     python bench/reading.py 1000000 POOL...     only times that many readings, by kind, of corpora and recorded pools
 
 Precision is the share of readings that are right, recall the share of stated answers that are read rightly. The rules
-were written with `replies.jsonl`; the held-out ones were looked at later, `held_out_2.jsonl` after its first run.
+were written with `replies.jsonl`; the others were looked at later, each after its first run.
 """
 
 import json
@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from reasoner.answers import ChoiceSpace, MathSpace, NumberSpace
 from reasoner.types import AnswerSpace
-from tests.answers.test_corpus import HELD_OUT, HELD_OUT_2, ROWS, read, space_of
+from tests.answers.test_corpus import HELD_OUT, HELD_OUT_2, NATURAL, ROWS, read, space_of
 
 ROUNDS = 20
 FIVE = ChoiceSpace(("first", "second", "third", "fourth", "fifth"), "numbers")
@@ -46,7 +46,8 @@ def microseconds(readings: list[Reading], rounds: int) -> float:
 
 def qualities() -> None:
     """Print precision, recall and time on each corpus."""
-    for name, rows in (("replies.jsonl", ROWS), ("held_out.jsonl", HELD_OUT), ("held_out_2.jsonl", HELD_OUT_2)):
+    corpora = {"replies": ROWS, "held_out": HELD_OUT, "held_out_2": HELD_OUT_2, "natural_1, _2": NATURAL}
+    for name, rows in corpora.items():
         print(f"{name:20}{'replies':>8}{'precision':>11}{'recall':>8}{'us':>8}")
         for group, chosen in groups(rows):
             readings = [(read(row), row["expected"]) for row in chosen]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Final, Literal, get_args
 
 from reasoner.errors import UsageError, require, shown
+from reasoner.marks import Weights
 from reasoner.system.files import parse_json
 from reasoner.tokens import TokenIds
 
@@ -53,7 +54,7 @@ class SamplingParams:
     bad_words: tuple[str, ...] = ()
     thinking: ThinkingLevel | None = None
     stop_in_thinking: bool = False
-    lora: str = ""
+    lora: Weights = ""
     json_schema: str = ""
 
     def __post_init__(self) -> None:

@@ -74,6 +74,10 @@ _NTH = (
     rf"(?:the\s+)?({'|'.join(_ORDINALS)})\s+(?:option|choice|answer|statement|alternative|one)"
     r"(?:\s+(?:listed|given))?"
 )
+_TICKED = re.compile(
+    r"^[ \t>*#-]{0,20}[\u2713\u2714\u2705\u2611]\ufe0f?[\s*(]{0,4}(?:[a-z]+\s)?([A-Z]|\d{1,2})(?![\w'\u2019])",
+    re.MULTILINE | re.IGNORECASE,
+)
 _NTH_IS_RIGHT = re.compile(
     rf"\b{_NTH}\s+(?:is|must be|would be|should be|seems)\s+(?:the\s+)?(?:\w+\s+)?(?:correct|right|best|answer|true"
     rf"|one)\b",
@@ -94,6 +98,7 @@ class _Patterns:
     """The patterns of one kind of label."""
 
     plain: re.Pattern[str]
+    aside: re.Pattern[str]
     begins: re.Pattern[str]
     more: re.Pattern[str]
     alone: re.Pattern[str]
@@ -110,6 +115,7 @@ def _patterns(labels: Labels) -> _Patterns:
     lead = rf"(?:{_OPEN}|{_ARTICLE}|(?i:(?:(?:the|a|o|la|le|el|die|der|das)\s+)?(?:{_option_words()})|the)\s*+)*+"
     return _Patterns(
         plain=re.compile(rf"[*(\s]*+{capital}{after}"),
+        aside=re.compile(rf"\((?i:{_option_words()})\s+\**{capital}\**\)"),
         begins=re.compile(rf"{lead}{label}{after}"),
         more=re.compile(
             rf"(?:\s*{_CLOSE})*+\s*+(?i:{_AND})\s*+(?:{_OPEN}|(?i:{_option_words()})\s)*+{capital}"
@@ -136,7 +142,7 @@ class ChoiceSpace(ByKey):
     """
 
     name: ClassVar[str] = "choice"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     options: tuple[str, ...]
     labels: Labels = "letters"
@@ -176,6 +182,10 @@ class ChoiceSpace(ByKey):
         for index in reversed(range(len(verdicts))):
             if verdicts[index].verdict == "chosen":
                 yield Statement(",".join(together(reply, verdicts[index:])), verdicts[index].mention.end)
+        named = {mention.start for mention, verdict, _ in verdicts if verdict != "rejected"}
+        for match in reversed(list(_patterns(self.labels).aside.finditer(text))[-20:]):
+            if match.start(1) in named:
+                yield Statement(match[1], match.end())
         right = [mention for mention, verdict, _ in verdicts if verdict == "right"]
         if right and len({mention.label for mention in right}) == 1:
             yield Statement(right[-1].label, right[-1].end)
@@ -235,10 +245,16 @@ class ChoiceSpace(ByKey):
         patterns = _patterns(self.labels)
         items = [item for item in patterns.item.finditer(text) if item[1] in self.known]
         listed = len({item[1] for item in items}) > 1
+        ticked = {match[1].upper() for match in _TICKED.finditer(text)}
+        if len(ticked) == 1 and ticked <= {*self.known}:
+            return self._answer([*ticked])
         prose = patterns.item.sub("", text) if listed else text
         verdicts = judged(Reply(prose), labels_in(prose, patterns.mention, self.known))
         rejected = {mention.start for mention, verdict, _ in verdicts if verdict == "rejected"}
         marked = [match for match in patterns.marked.finditer(prose) if match.start(1) not in rejected][-2:]
+        closing = prose.rstrip().rpartition("\n")[2]
+        if marked and not patterns.mention.search(closing) and (named := self._named(closing)):
+            return named
         if marked and marked[-1][1] in self.known:
             joined = len(marked) > 1 and _JOINED.fullmatch(prose, marked[0].end(), marked[1].start())
             return self._answer([match[1] for match in (marked if joined else marked[-1:])])
@@ -337,6 +353,10 @@ class ChoiceSpace(ByKey):
         return self._answer([self.known[index]]) if 0 <= index < len(self.options) else None
 
 
+_PRONOUN = re.compile(r"\A(?:they|it|he|she)\s(?=(?:\S+\s){2})")
+"""What begins an option that is a sentence, and is another word in a reply."""
+
+
 def _within(mention: Mention, other: Mention) -> bool:
     """Whether a mention is a part of a longer one."""
     longer = other.end - other.start > mention.end - mention.start
@@ -365,7 +385,7 @@ def _bare(text: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _lowered_options(options: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(Reply(_bare(option)).lowered for option in options)
+    return tuple(_PRONOUN.sub("", Reply(_bare(option)).lowered) for option in options)
 
 
 def choice_in(text: str) -> ChoiceSpace | None:

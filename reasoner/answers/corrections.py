@@ -87,14 +87,50 @@ _REMARK = re.compile(
 )
 _PERCENT_SURE = re.compile(r"\d[\d.]*\s?%\s(?:confiden|certain|sure)\w*", re.IGNORECASE)
 _CHECK = re.compile(
-    r"^[\W_]*(?:double[- ]check|sanity check|check(?:ing)?|verification|verify|verifying|proof|note|remark|p\.?s\.?"
+    r"^[\W_]*(?:(?:to|let'?s|let me|we can|just to|quick)\s+){0,2}(?:double[- ]check|sanity check|check(?:ing)?"
+    r"|verification|verify|verifying|proof|note|remark|p\.?s\.?"
     r"|explanation)\b[^\n]{0,20}?(?::|\*\*|$)|^[ \t]*\(?(?:note|check|e\.g\.|i\.e\.)\b",
     re.IGNORECASE | re.MULTILINE,
 )
 
 
+_CONCLUDES = re.compile(r"\n\W{0,6}(?:so|therefore|thus|hence|finally|consequently|in conclusion)\b", re.IGNORECASE)
+_DECLINES = re.compile(
+    r"\b(?:could|can|would) you (?:please |kindly )?(?:provide|clarify|share|specify|confirm)\b[^.\n]*\?\W*\Z"
+    r"|\bi(?:'m| am| was)? (?:do not|don['\u2019]t|cannot|can['\u2019]t|could not|couldn['\u2019]t"
+    r"|(?:was )?not able to|unable to)"
+    r" (?:have (?:reliable|enough|sufficient|any)|determine|answer|find|want to guess|know|obtain|verify)\b"
+    r"|\b(?:not enough|insufficient|n['\u2019]t (?:give|provide|contain|have|include) enough) information\b"
+    r"|\b(?:cannot|can['\u2019]t|could not) be determined\b"
+    r"|\bwithout a final (?:answer|value|result)\b",
+    re.IGNORECASE,
+)
+_DECLINED = 400
+"""Characters at the end of a reply in which it may decline to answer."""
+
+
+def is_remark(line: str) -> bool:
+    """Whether a line begins as a check, a note or a confidence does."""
+    return bool(_CHECK.match(line) or _REMARK_LINE.match(line))
+
+
+def declines(text: str) -> bool:
+    """Whether a reply ends without an answer because the model says that it has none."""
+    return _DECLINES.search(text.strip()[-_DECLINED:]) is not None
+
+
+@cache
+def _offer() -> re.Pattern[str]:
+    """What a paragraph begins with that offers more."""
+    offers = "|".join(re.escape(phrase) for language in languages() for phrase in language.offer)
+    return re.compile(rf"\W*(?:{offers})", re.IGNORECASE)
+
+
 def without_remarks(text: str) -> str:
-    """The text without what follows an answer and is none: confidences, checks, notes."""
+    """The text without what follows an answer and is none: offers of more, confidences, checks, notes."""
+    before, _, last = text.rstrip().rpartition("\n")
+    if before.strip() and _offer().match(last):
+        text = before
     lowered = text.lower()
     if any(
         word in lowered
@@ -105,6 +141,6 @@ def without_remarks(text: str) -> str:
         check := _CHECK.search(text)
     ):
         before = text[: check.start()]
-        if before.strip():
+        if before.strip() and not _CONCLUDES.search(text, check.end()):
             return before
     return text

@@ -58,6 +58,7 @@ class Language:
     correction: tuple[str, ...]
     decimal: str
     common: tuple[str, ...]
+    offer: tuple[str, ...]
     verb_final: bool = False
     endings: tuple[str, ...] = ()
     reject: tuple[str, ...] = ()

@@ -77,6 +77,13 @@ _UNICODE = str.maketrans(
         "\u2265": "\\ge ",
         "\u00b1": "\\pm ",
         "\u222a": "\\cup ",
+        "\u2229": "\\cap ",
+        "\u2099": "_n",
+        "\u2096": "_k",
+        "\u1d62": "_i",
+        **{chr(0x2080 + digit): f"_{digit}" for digit in range(10)},
+        "\u2124": "\\mathbb{Z}",
+        "\u2115": "\\mathbb{N}",
         "\u2208": "\\in ",
         "\u221a": "\\sqrt ",
         "\u00b2": "^2",
@@ -210,8 +217,13 @@ def split(text: str, separator: str) -> list[str]:
     return [*parts, text[start:]]
 
 
+_BOLDED = re.compile(r"\\(?:mathbf|boldsymbol|bm)\s*\{([^{}]*\d[^{}]*)\}")
+_ROOT = re.compile(r"\u221a\s?(\d{2,})")
+
+
 def untexted(text: str) -> tuple[str, bool]:
     r"""The text without `\text{...}` and without a unit in it, and whether it was all in `\text`."""
+    text = _BOLDED.sub(r"{\1}", text)
     outside = _TEXT.sub("", text).strip(" .()[]*")
     if not outside:
         return _TEXT.sub(r"\1", text), True
@@ -233,7 +245,7 @@ def normal(text: str) -> str:
     """The normal spelling of a formula: no spaces, sizes or units, and braces only where necessary."""
     if _RELATION.search(text):
         text = _OR.sub(r"\\cup ", text)
-    text = _TRIGONOMETRIC.sub(_in_radians, text).translate(_UNICODE)
+    text = _TRIGONOMETRIC.sub(_in_radians, _ROOT.sub(r"\\sqrt{\1}", text)).translate(_UNICODE)
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text.strip())
     while match := _SQRT.search(text):

@@ -10,6 +10,7 @@ from typing import ClassVar
 from reasoner.answers import math_worker
 from reasoner.answers.acceptance import POLICIES, Policy, accepts
 from reasoner.answers.blocking import blocks, exact
+from reasoner.answers.corrections import declines, is_remark
 from reasoner.answers.forms import Statement, forms
 from reasoner.answers.languages import Reply
 from reasoner.answers.latex import bare, too_complex
@@ -45,7 +46,10 @@ _END = re.compile(
 )
 _CONDITION = re.compile(r"\s(?:when|if|where|for|at|as|because|since)\s")
 _TEXTED = re.compile(r"\\(?:text\w*|mbox|math[a-z]+|operatorname|begin|end)\s*\{[^{}]*+\}|\\[a-zA-Z]++")
-_PLAIN_WORD = re.compile(r"(?<![^\W\d_])(?!(?:sin|cos|tan|log|ln|exp|sqrt|pi|or|and)(?![a-z]))[^\W\d_]{2,}")
+_PLAIN_WORD = re.compile(
+    r"(?<![^\W\d_])(?!(?:sin|cos|tan|log|ln|exp|sqrt|pi|or|and)(?![a-z]))"
+    r"(?:(?![\u00b2\u00b3\u00b9\u2070-\u209f])[^\W\d_]){2,}"
+)
 _AMOUNT = re.compile(r"(\$?-?[\d.,]*\d)\s+(?!(?:and|or)\b)(?=[^\W\d_]{2})[^=]*+")
 _SAYS = re.compile(r"[^\W_]|\\[a-z]")
 _MORE = re.compile(r"(?<![\^{])\d")
@@ -72,6 +76,21 @@ _CONDITION_BEFORE = re.compile(
     r"\b(?:when|if|for|since|as|with|where|given|at|let|because|suppose)\s*\Z", re.IGNORECASE
 )
 _PLURAL = re.compile(r"(?:\b(?:are|were|son|sont|sind|s\u00e3o|sono)|:)\s*\Z", re.IGNORECASE)
+# What ends a proof or ticks a line, and is no answer.
+_DECORATION = re.compile(
+    r"(?:\s|\\(?:blacksquare|square|Box|checkmark|therefore|because|qed|quad)\b|[\u25a0\u25a1\u2713\u2714\u220e])*+"
+)
+_LABEL = re.compile(r"\W{0,6}[^\W\d_]{3,30}(?:\s[^\W\d_]{2,30}){0,4}:[*_]*\s+(?=\S)")
+# What a last sentence without a formula in dollars ends with: `The closed form is n(n+1)/2.`, `... the pair (2, -1).`
+_TAIL = re.compile(
+    r"\b(?:is|are|equals|becomes|gives|get|obtain|:|es|est|ist|\u00e8|\u00e9|adalah|l\u00e0)\s+\**"
+    r"([^.!?\n]*[^.!?\n\s]|\S*\.\d\S*)\W{0,3}\Z"
+)
+_TUPLE = re.compile(r"(\(\s*-?[\w./\u221a\u2212]+(?:\s*,\s*[-\u2212]?[\w./\u221a]+){1,5}\s*\))\W{0,3}\Z")
+_BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
+_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[^\W\d_a-z])")
+_NUMBERED = re.compile(r"[ \t>*#-]{0,20}\d{1,2}[.)]?")
+_SIDE = re.compile(r"\s*+[([]?\\?[a-zA-Z]\w*+(?:_\{?\w+\}?)?'*(?:\([^()=]*\))?\s*+(?:,\s*+[a-z]\s*+)*+[)\]]?\s*+=")
 _BREAK = re.compile(r"(?<!i\.e)(?<!e\.g)[.!?\u3002](?=\s)|\n")
 _BOX = re.compile(r"\\boxed\s?\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*+\})*+\})*+)\}")
 _BETWEEN_BOXES = re.compile(rf"[\s$]*+{_AND.pattern}\$*+")
@@ -94,7 +113,7 @@ class MathSpace(ReadsSegment):
     """
 
     name: ClassVar[str] = "math"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     instruction: ClassVar[str] = "Put the final answer in \\boxed{}."
 
     # Functions of `SlowSpace`; the first one and `accepts` run in a worker.
@@ -136,6 +155,8 @@ class MathSpace(ReadsSegment):
         """A formula without words around it, or a number with its unit; a condition may follow."""
         if (condition := _CONDITION.search(text)) and condition.start():
             text = text[: condition.start()]
+        if (label := _LABEL.match(text)) and not is_remark(text):
+            text = text[label.end() :]
         if not text.strip() or len(text) > MAX_CLAUSE or _half(text):
             return None
         words = len(_words(text))
@@ -146,12 +167,38 @@ class MathSpace(ReadsSegment):
 
     def last(self, text: str, reply: Reply) -> Answer | None:
         """The only line, a last line that is a formula but for words such as `so`, the last formula or number."""
+        if declines(text):
+            return None
         closing = text.strip().rpartition("\n")[2][:80] if "solution" in text else ""
         if closing and shape(closing) == NO_SOLUTION:
             return self._read(closing, reply)
-        for written in (_line(text), _formula(text), last_number(text)):
+        tail = self._tail(text.strip().rpartition("\n")[2], reply)
+        for written in (_line(text), self._bold(text, reply) or tail or _formula(text), last_number(text)):
             if written and (answer := self._read(written, reply)):
                 return answer
+        return None
+
+    def _bold(self, text: str, reply: Reply) -> str | None:
+        """The last formula in bold, as `The point is **(2, 3)**.` has it, unless formulas follow its line."""
+        for bold in reversed(list(_BOLD.finditer(text))[-MAX_FORMULAS:]):
+            end = text.find("\n", bold.end())
+            if end >= 0 and _MATH.search(text, end):
+                return None
+            begun = text[: bold.start()].rpartition("\n")[2]
+            if not _NUMBERED.fullmatch(begun + bold[1]):
+                written = bold[1] if self.alone(bold[1], reply) else self._tail(bold[1], reply)
+                if written:
+                    return written
+        return None
+
+    def _tail(self, line: str, reply: Reply) -> str | None:
+        """The formula, written without dollars, with which the last sentence of a line ends."""
+        sentence = _SENTENCE.split(line[-MAX_CLAUSE:])[-1]
+        if "$" in sentence or "\\(" in sentence:
+            return None
+        for tail in filter(None, (_TUPLE.search(sentence), _TAIL.search(sentence))):
+            if _MORE.search(tail[1]) and self.alone(tail[1], reply):
+                return tail[1]
         return None
 
     def _read(self, written: str, reply: Reply) -> Answer | None:
@@ -217,10 +264,12 @@ def _beginning(text: str) -> str | None:
         return clause if unit else amount[1]
     if not clause.strip(" .*$"):
         return None
+    inner = [_result(formula) for formula in _MATH.finditer(clause)]
+    if len(inner) == 1 and _words(_MATH.sub(" ", clause)):
+        return inner[0]
     if len(_words(clause)) <= MAX_WORDS and not clause.lower().startswith(("not ", "in ", "that ")):
         return clause
-    inner = [_result(formula) for formula in _MATH.finditer(clause)]
-    return inner[0] if len(inner) == 1 else None
+    return None
 
 
 def _half(text: str) -> bool:
@@ -259,7 +308,8 @@ def _is_aside(text: str, formula: re.Match[str]) -> bool:
 
 def _formula(text: str) -> str | None:
     """The last formula of the main statement; a reason, a condition or another detail after it is skipped."""
-    formulas = list(_MATH.finditer(text))[-MAX_FORMULAS:]
+    formulas = [formula for formula in _MATH.finditer(text) if not _DECORATION.fullmatch(_result(formula))]
+    formulas = formulas[-MAX_FORMULAS:]
     if not formulas:
         return None
     while len(formulas) > 1 and _is_aside(text, formulas[-1]):
@@ -274,7 +324,9 @@ def _formula(text: str) -> str | None:
         sentence.pop()
     if len(sentence) > 1:
         last, before, head = sentence[-1], sentence[-2], text[: sentence[-2].start()]
-        equations = "=" in before[0] and "=" in last[0] and not _CONDITION_BEFORE.search(head[-40:])
+        equations = (
+            _SIDE.match(_result(before)) and _SIDE.match(_result(last)) and not _CONDITION_BEFORE.search(head[-40:])
+        )
         if (equations or _PLURAL.search(head[-20:])) and _AND.fullmatch(text, before.end(), last.start()):
             return f"{_result(before)}, {_result(last)}"
         for main, detail in itertools.pairwise(sentence):

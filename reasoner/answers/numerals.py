@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar
 
+from reasoner.answers.corrections import declines
 from reasoner.answers.languages import Reply
 from reasoner.answers.moments import number_in_words
 from reasoner.answers.reading import MAX_DIGITS, NOTHING, ByKey, last_match
@@ -213,7 +214,7 @@ class NumberSpace(ByKey):
     """
 
     name: ClassVar[str] = "number"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     instruction: ClassVar[str] = "Give the answer as a number."
 
     def inside(self, text: str, reply: Reply) -> Answer | None:
@@ -261,6 +262,8 @@ class NumberSpace(ByKey):
 
     def last(self, text: str, reply: Reply) -> Answer | None:
         """The last number; in its line one in bold comes first, and one in a remark last."""
+        if declines(text):
+            return None
         plain = _unlatexed(text)
         written = _last_in(plain)
         return _worded(last_match(_IN_WORDS, plain)) if written is None else self._answer(written, reply)

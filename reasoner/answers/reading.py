@@ -31,6 +31,10 @@ RULES: Final = ("pattern", "form", "announced", "heading", "line", "last")
 sentence that announces it, a heading, a line of its own, and the last candidate in the text."""
 
 
+_ANOTHER = re.compile(r"\n[ \t]{0,20}\n[*#> ]{0,4}(?:Question|Problem|Human|User|Q)(?:\s\d{1,3})?\s?:\s")
+"""Where a model that did not end its reply begins another question."""
+MIN_REPLY: Final = 40
+"""Characters before that; after less, it states its own question again."""
 _SENTENCE_BREAK = re.compile(r"[.!?]\s+\S|\n\s*\S")
 
 
@@ -64,6 +68,9 @@ class ReadsSegment:
 
     def read_segment(self, segment: str) -> Answer | None:
         """The most explicit answer in the text after thinking."""
+        another = _ANOTHER.search(segment, MIN_REPLY)
+        if another and (answer := self.read_segment(segment[: another.start()])):
+            return answer
         reply = Reply(segment)
         if self.pattern and (match := last_matched(self.pattern, segment)) and (own := self.inside(match, reply)):
             return _named(own, "pattern")

@@ -150,6 +150,12 @@ _PHRASES = {
 NO_SOLUTION = Words("\\emptyset")
 """The empty set, and an equation without a solution."""
 _PAIRS = {"(": ")", "[": "]"}
+# `k \in \mathbb{Z}` after a formula says what its parameter is; `A \cap B =` names the set, and `M` the point, behind.
+_PARAMETER = re.compile(
+    r"(?<=.)(?:[,;]|\\(?:text|mathrm)\{[^{}]*\}|for|where)++\(?[a-z](?:,[a-z])*\\in ?\\mathbb\{?[ZN]\}?\)?\Z"
+)
+_SET_NAME = re.compile(r"[A-Z](?:'|\\(?:cap|cup|setminus|triangle) ?[A-Z])++=(?=\\?\{)")
+_POINT = re.compile(r"(?:[ABD-OQ-Z]|[CP](?=[^()]*[-;.\\/]))'?(\([^()=]*[,;][^()=]*\))")
 
 
 def shape(text: str) -> Shape:
@@ -182,7 +188,9 @@ def _without_unit(text: str) -> Shape:
     single = plain.strip("() ") if only_text or _CHOICE.fullmatch(plain) else plain
     if word := _word(single):
         return word
-    formula = normal(plain)
+    formula = _SET_NAME.sub("", _PARAMETER.sub("", normal(plain)), count=1)
+    if point := _POINT.fullmatch(formula):
+        formula = point[1].replace(";", ",")
     if outward := _OUTWARD.fullmatch(formula):
         formula = f"{'(' if outward[1] == ']' else '['}{outward[2]}{')' if outward[3] == '[' else ']'}"
     return _unnamed(_shape(formula)) if balanced(formula) else Words(formula)

@@ -8,6 +8,7 @@ from functools import cache
 from typing import ClassVar, get_args
 
 from reasoner.answers.asking import Equal
+from reasoner.answers.corrections import declines
 from reasoner.answers.forms import Statement, announcements, hedged
 from reasoner.answers.languages import Language, Reply, alternatives, english, following, languages
 from reasoner.answers.reading import NOTHING, ByKey, ReadsSegment
@@ -39,6 +40,13 @@ _CLEFT = re.compile(
     r"It\s(?:is|was)\s([^.\n]{1,60}?),?\s(?:who|that|which)\s[^\n]*"
     r"|The\s(?:(?!\b(?:is|was|are|were|not)\b)[^.\n,]){1,80}\s(?:is|was|are|were)\s((?:the\s)?[A-Z][\w'\u2019-]*"
     r"(?:\s[A-Z][\w'\u2019-]*){0,4})\.?\s*\Z"
+)
+# A name that ends the first clause: `The capital is Paris, on the Seine.`, `It was written by Jane Austen.`
+_NAME = r"((?:the\s)?[A-Z][\w'\u2019.-]*(?:\s(?:(?:of|the|de|van|von|da)\s)?[A-Z][\w'\u2019-]*){0,4})"
+_NAMED = re.compile(
+    rf"(?:The|\"[^\"\n]+\"|[A-Z])[^.\n]{{1,120}}?\s(?:is|was|are|were|\u00e9|es|est|ist|war|\u00e8|era)\s(?:actually\s)?(?:\w+(?:ed|en|wn|lt|nt|ght|ung|ound)\sby\s)?{_NAME}"
+    r"(?=\s?[^\w\s,.;(]{1,4}|\s?[,.;(]|\Z)"
+    r"|[^\n\u3002]{1,60}\u306f([^\n\u3002\u3001]{1,30})\u3067\u3059\u3002"
 )
 _QUOTES = " \t\r\n*_`\"'\u201c\u201d\u2018\u2019\u00ab\u00bb\u300c\u300d\u300e\u300f"
 _HEADING = re.compile(
@@ -75,7 +83,7 @@ class TextSpace(ByKey):
     """
 
     name: ClassVar[str] = "text"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     instruction: ClassVar[str] = "Give the answer in a few words."
 
     equal: Equal = field(default="exact", kw_only=True)
@@ -119,6 +127,9 @@ class TextSpace(ByKey):
 
     def alone(self, text: str, reply: Reply) -> Answer | None:
         """A few words that are neither a sentence nor a heading."""
+        bold = _BOLD.findall(text)
+        if len(bold) == 1 and len(bold[0].split()) <= MAX_ALONE and not _HEADING.match(bold[0]):
+            return _answer(bold[0])
         plain = text.strip(_QUOTES)
         spaced = len(plain.split()) <= MAX_ALONE and len(plain) <= 100
         if not spaced or _HEADING.match(plain) or _SENTENCE.search(plain) or "=" in plain or plain.endswith("?"):
@@ -127,12 +138,16 @@ class TextSpace(ByKey):
 
     def last(self, text: str, reply: Reply) -> Answer | None:
         """What the last line sets in bold or puts first or last, as in `It was X who ...`; else all of it."""
+        if declines(text):
+            return None
         line = text.strip().rpartition("\n")[2]
         bold = _BOLD.findall(line)
         if len(bold) == 1 and len(bold[0].split()) <= MAX_ALONE:
             return _answer(bold[0])
         if cleft := _CLEFT.match(line):
             return _answer(cleft[1] or cleft[2])
+        if named := _NAMED.match(line):
+            return _answer(next(filter(None, named.groups())))
         return _answer(line)
 
 
@@ -178,6 +193,7 @@ _FINALLY = re.compile(
     rf"(?:\b(?:so|hence|thus|therefore|is|be|say|then|short|not),?"
     rf"|[:,\u2192\u21d2\u2014\u2013-])\s+[*\"'\u201c]*{_YES_NO}[\s.!*\"'\u201d]*\Z"
 )
+_LAST_SENTENCE = re.compile(r"[.!?]\s+(?:So|Therefore|Thus|Hence|Then),?\s+([^.!?]{2,120}[.!?]?)\s*\Z")
 _TRUTH = dict.fromkeys(("yes", "yep", "yeah", "yup", "true", "correct", "right", "y"), "yes") | dict.fromkeys(
     ("no", "nope", "nah", "false", "incorrect", "wrong", "not true", "not right", "not correct", "untrue", "n"), "no"
 )
@@ -206,7 +222,7 @@ def _statement(language: Language) -> re.Pattern[str]:
     return re.compile(
         rf"(?:{alternatives(language.statement)})[^.\n\u3002]{{0,80}}?(?<![a-zA-Z])"
         rf"(?:{following(language.verbs)}){'?' if language.verb_final else ''}\s*+"
-        rf"(?:(?:{_SURE_WORDS}),?\s+)?(?={words})",
+        rf"(?:(?:{_SURE_WORDS}),?\s+)?[*_]*+(?={words})",
         re.IGNORECASE,
     )
 
@@ -216,7 +232,7 @@ class YesNoSpace(ByKey):
     """Yes or no; true and false mean the same."""
 
     name: ClassVar[str] = "yes_no"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     instruction: ClassVar[str] = "Give the answer as yes or no."
 
     def announced(self, reply: Reply) -> Iterator[Statement]:
@@ -253,7 +269,8 @@ class YesNoSpace(ByKey):
     def last(self, text: str, reply: Reply) -> Answer | None:
         """The word that the last line begins with, else the first line; else the word if the text holds only one."""
         stripped = text.strip()
-        for line in (stripped.rpartition("\n")[2], stripped.partition("\n")[0]):
+        last = stripped.rpartition("\n")[2]
+        for line in (last, stripped.partition("\n")[0], *_LAST_SENTENCE.findall(last)):
             if answer := self.begins(line[:200], reply):
                 return answer
         if match := _FINALLY.search(stripped[-60:]):

@@ -5,23 +5,15 @@ from dataclasses import fields, is_dataclass
 from typing import Any, Final, Literal
 
 from reasoner.errors import UsageError
-from reasoner.registry import build
+from reasoner.marks import Mark, Owners, marks_of
+from reasoner.registry import build, entries, load
+from reasoner.sampling import SamplingParams
 from reasoner.specs import Spec, Value
 
-OWNERS: Final = {
-    "profile": "it reads a file",
-    "lora": "it loads weights",
-    "params.lora": "it loads weights",
-}
-"""Options that only the owner of a server may set, in an alias of its configuration, and why."""
+KINDS: Final = ("strategy", "rule", "verifier")
+"""Kinds of plug-ins that a spec of a client may name."""
 MAX_COUNT: Final = 1024
 """The most samples, rounds or branches of an option of a request; those of nested strategies are multiplied."""
-LENGTHS: Final = frozenset({
-    "answer_tokens", "every", "max_characters", "max_thinking", "min_thinking", "reserve", "step_tokens",
-})  # fmt: skip
-"""Options that are a number of tokens or characters: the budget and the context bound them."""
-DRAWS: Final = ("n", "chains", "k", "simulations", "b")
-"""The options that say how many samples a strategy draws of one prompt."""
 
 
 def client_spec(text: str) -> Spec:
@@ -39,10 +31,10 @@ def _check_options(value: Value, depth: int) -> None:
     match value:
         case Spec():
             for option, inner in value.options.items():
-                if option in OWNERS:
+                if owners := _owners(value.name, option):
                     raise UsageError(
-                        f"the option {option} cannot be set by a request, as {OWNERS[option]}: the server's owner "
-                        "sets it in an alias of the configuration"
+                        f"the option {option} cannot be set by a request, as {owners.why}: the server's owner sets it "
+                        "in an alias of the configuration"
                     )
                 _check_options(inner, depth)
         case tuple():
@@ -57,6 +49,14 @@ def _check_options(value: Value, depth: int) -> None:
             if depth > 4:
                 raise UsageError("specs in quotes must be nested at most 4 deep") from None
             _check_options(nested, depth + 1)
+
+
+def _owners(plugin: str, option: str) -> Owners | None:
+    """The mark of an option that only the owner may set, whatever kind of plug-in has this name."""
+    marked: list[type] = [load(kind, plugin) for kind in KINDS if plugin in entries(kind)]
+    marks = [marks_of(cls).get(option) for cls in marked]
+    marks.append(marks_of(SamplingParams).get(option.removeprefix("params.")))
+    return next((mark for mark in marks if isinstance(mark, Owners)), None)
 
 
 def build_client(kind: Literal["strategy", "rule"], spec: Spec) -> Any:
@@ -74,9 +74,11 @@ def build_client(kind: Literal["strategy", "rule"], spec: Spec) -> Any:
     return built
 
 
-def draws(strategy: object) -> int:
+def draws(strategy: Any) -> int:
     """How many samples a strategy draws at least, those of the strategy in it multiplied."""
-    own = max((value for name in DRAWS if isinstance(value := getattr(strategy, name, 1), int)), default=1)
+    cls: type = type(strategy)
+    samples = [name for name, mark in marks_of(cls).items() if mark is Mark.SAMPLES]
+    own = max((getattr(strategy, name) for name in samples), default=1)
     inner = getattr(strategy, "of", None)
     return own * (draws(inner) if inner is not None else 1)
 
@@ -88,18 +90,20 @@ def _counts(thing: object) -> Iterator[tuple[str, int]]:
             yield from _counts(part)
     if not is_dataclass(thing) or isinstance(thing, type):
         return
+    marks = marks_of(type(thing))
     for field in fields(thing):
         value = getattr(thing, field.name, None)
         if not field.init or field.name == "params":
             continue
-        if isinstance(value, int) and not isinstance(value, bool) and field.name not in LENGTHS:
+        if isinstance(value, int) and not isinstance(value, bool) and marks.get(field.name) is not Mark.LENGTH:
             yield field.name, value
         yield from _counts(value)
 
 
 def public_spec(spec: Spec) -> Spec:
     """The spec without the options of the server's owner, which may name its files."""
-    return Spec(spec.name, {option: _public(value) for option, value in spec.options.items() if option not in OWNERS})
+    options = {option: _public(value) for option, value in spec.options.items() if not _owners(spec.name, option)}
+    return Spec(spec.name, options)
 
 
 def _public(value: Value) -> Value:

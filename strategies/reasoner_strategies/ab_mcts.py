@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal, get_args
 
 from reasoner.errors import BudgetExhausted, require, require_choice
+from reasoner.marks import Samples
 from reasoner.strategy import Finished, Handle, Plan, Sample, Score, check_n, next_finished, start
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams
 from reasoner_strategies._prompts import with_request, without_reply
@@ -44,7 +45,7 @@ class AbMcts:
     uses_verifier: ClassVar[bool] = True
     sampling: ClassVar[SamplingParams] = SamplingParams(temperature=0.8)
 
-    n: int = 16
+    n: Samples = 16
     prior: Prior = "normal"
     concurrency: int = 4
     selector: Selector = "argmax"

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from reasoner.errors import require, require_choice
+from reasoner.marks import Samples
 from reasoner.stopping.rules import BetaRule, DirichletRule
 from reasoner.strategy import Plan, check_n
 from reasoner.types import Answer, Question, SamplingParams
@@ -25,7 +26,7 @@ class AdaptiveConsistency:
 
     uses_verifier: ClassVar[bool] = False
 
-    n: int = 40
+    n: Samples = 40
     theta: float = 0.95
     window: int = 4
     rule: Literal["beta", "dirichlet"] = "beta"

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple, TypeGuard
 from reasoner.calibration.arm_selection import LOSSES, choose
 from reasoner.calibration.profile import ArmRow, Family, read_profile
 from reasoner.errors import BudgetExhausted, ReasonerError, UsageError, require, require_choice
+from reasoner.marks import FilePath, Samples
 from reasoner.registry import build, check_types
 from reasoner.specs import Spec
 from reasoner.stopping.rules import FirstOf, LockIn, Lossless, smoothed
@@ -52,10 +53,10 @@ class Auto:
     sample are then not considered, as one sample does not show how sure a model is.
     """
 
-    profile: str = ""
+    profile: FilePath = ""
     task: str = ""
     effort: Effort = "medium"
-    n: int = 16
+    n: Samples = 16
     abstain_below: float = 0.0
     params: SamplingParams = SamplingParams()
     _model: str = field(init=False, repr=False, compare=False)

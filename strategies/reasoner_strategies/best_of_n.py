@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, UsageError, require_choice
+from reasoner.marks import Samples
 from reasoner.strategy import (
     Outcome,
     Plan,
@@ -43,7 +44,7 @@ class BestOfN:
 
     sampling: ClassVar[SamplingParams] = SamplingParams(temperature=0.8)
 
-    n: int = 16
+    n: Samples = 16
     selector: Literal["argmax", "weighted"] = "argmax"
     params: SamplingParams = SamplingParams()
     of: Strategy | None = None

@@ -6,6 +6,7 @@ from functools import partial
 from typing import ClassVar
 
 from reasoner.errors import require
+from reasoner.marks import Samples
 from reasoner.strategy import Plan, check_n, sample
 from reasoner.types import Answer, Question, SamplingParams
 from reasoner_strategies._voting.pool import proposed, rated_choice, vote
@@ -22,7 +23,7 @@ class Borda:
 
     uses_verifier: ClassVar[bool] = True
 
-    n: int = 16
+    n: Samples = 16
     power: float = 0.5
     params: SamplingParams = SamplingParams()
 

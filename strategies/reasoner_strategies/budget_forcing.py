@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 from reasoner.errors import BudgetExhausted, UsageError, require
+from reasoner.marks import Length
 from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.registry import check_types
@@ -70,13 +71,13 @@ class BudgetForcing:
 
     uses_verifier: ClassVar[bool] = False
 
-    max_thinking: int = 4096
-    min_thinking: int = 0
+    max_thinking: Length = 4096
+    min_thinking: Length = 0
     waits: int = 0
     wait: str = WAIT
     end: str = "</think>"
     closing: str = "Final Answer:"
-    answer_tokens: int = 256
+    answer_tokens: Length = 256
     params: SamplingParams = PARAMS
 
     def __post_init__(self) -> None:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import ClassVar
 
 from reasoner.errors import require
+from reasoner.marks import Samples
 from reasoner.strategy import Plan, check_n, sample
 from reasoner.types import Answer, Question, SamplingParams
 from reasoner_strategies._voting.pool import proposed, rated_choice, vote
@@ -24,7 +25,7 @@ class Cisc:
 
     uses_verifier: ClassVar[bool] = True
 
-    n: int = 10
+    n: Samples = 10
     softmax_temperature: float = 1.0
     params: SamplingParams = SamplingParams()
 

@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import ClassVar, Literal, get_args
 
 from reasoner.errors import UsageError, require, require_choice
+from reasoner.marks import Samples
 from reasoner.registry import check_types
 from reasoner.stopping.confidence import ConfidenceFloor, group_confidences, lowest_tenth, measured, token_confidence
 from reasoner.strategy import Plan, Sample, check_n, sample
@@ -52,7 +53,7 @@ class DeepConf:
     uses_verifier: ClassVar[bool] = False
 
     mode: Mode = "online"
-    n: int = 64
+    n: Samples = 64
     keep: float = 90.0
     window: int | None = None
     measure: Measure = "lowest"

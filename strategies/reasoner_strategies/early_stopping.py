@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reasoner.errors import BudgetExhausted, require
+from reasoner.marks import Samples
 from reasoner.strategy import Plan, check_n, count_votes, note_stop, propose, sample
 from reasoner.types import Answer, Question, SamplingParams, VoteState
 from reasoner.voting import Tally
@@ -22,7 +23,7 @@ class EarlyStopping:
 
     uses_verifier: ClassVar[bool] = False
 
-    n: int = 40
+    n: Samples = 40
     window: int = 5
     params: SamplingParams = SamplingParams()
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reasoner.errors import require
+from reasoner.marks import Samples
 from reasoner.strategy import Plan, check_n
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams
 from reasoner_strategies._prompts import verdict, with_text, without_reply
@@ -38,7 +39,7 @@ class GenSelect:
     uses_verifier: ClassVar[bool] = False
     free_form: ClassVar[bool] = True
 
-    n: int = 8
+    n: Samples = 8
     group: int = 8
     repeats: int = 3
     params: SamplingParams = SamplingParams()

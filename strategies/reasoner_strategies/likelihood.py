@@ -6,6 +6,7 @@ from typing import ClassVar, Literal, NamedTuple, get_args
 
 from reasoner.answers import ChoiceSpace, YesNoSpace
 from reasoner.errors import require_choice
+from reasoner.marks import Samples
 from reasoner.sampling import NO_THINKING
 from reasoner.strategy import Plan, TextLikelihood, check_n, loglikelihood, note, prefill, propose, sample
 from reasoner.types import Answer, Prompt, Question, SamplingParams, Vote, VoteState
@@ -54,7 +55,7 @@ class Likelihood:
     score: Scored = "label"
     normalize: Normalize = "none"
     style: Style = "chat"
-    n: int = 8
+    n: Samples = 8
     params: SamplingParams = SamplingParams()
 
     def __post_init__(self) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from reasoner.errors import UsageError, require
+from reasoner.marks import Samples
 from reasoner.strategy import Plan
 from reasoner.types import Answer, Question
 from reasoner_strategies._search.step_search import StepSearch
@@ -18,7 +19,7 @@ class Lookahead(BeamSearch):
     options are those of beam search.
     """
 
-    k: int = 1
+    k: Samples = 1
 
     def __post_init__(self) -> None:
         BeamSearch.__post_init__(self)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, get_args
 
 from reasoner.errors import BudgetExhausted, UsageError, require, require_choice
+from reasoner.marks import Samples
 from reasoner.strategy import MAX_SAMPLES, Finished, Handle, Plan, Sample, Score, next_finished, start
 from reasoner.types import Answer, Completion, Question
 from reasoner_strategies._search.puct import FirstPlay, Node, Puct, Tree
@@ -39,8 +40,8 @@ class Mcts(StepOptions):
 
     uses_verifier: ClassVar[bool] = True
 
-    simulations: int = 40
-    k: int = 4
+    simulations: Samples = 40
+    k: Samples = 4
     c_base: float = 19652.0
     c_init: float = 1.25
     fpu: FirstPlay = "verifier"

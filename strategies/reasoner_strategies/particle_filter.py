@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 from reasoner.errors import require, require_choice
+from reasoner.marks import Samples
 from reasoner.strategy import Plan, note
 from reasoner.types import Answer, Question
 from reasoner_strategies._search import resampling
@@ -41,7 +42,7 @@ class ParticleFilter(SearchOptions):
     `resampler` is how chains are drawn in proportion to their weights.
     """
 
-    n: int = 8
+    n: Samples = 8
     weight_temperature: float = 1.0
     weighting: Weighting = "reference"
     resampler: Resampler = "systematic"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reasoner.errors import BudgetExhausted, require, require_choice
+from reasoner.marks import Samples
 from reasoner.strategy import MAX_CHAINS, Handle, Plan, Sample, count_votes, next_finished, start
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, VoteState
 from reasoner.voting import Tally
@@ -28,7 +29,7 @@ class Revise:
     A chain continues as soon as its last attempt is there. The order of completion changes neither answer nor cost.
     """
 
-    chains: int = 4
+    chains: Samples = 4
     revisions: int = 3
     selector: Literal["majority", "weighted", "argmax"] = "weighted"
     params: SamplingParams = SamplingParams()

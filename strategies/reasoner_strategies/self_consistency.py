@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reasoner.errors import BudgetExhausted, UsageError
+from reasoner.marks import Samples
 from reasoner.strategy import (
     Outcome,
     Plan,
@@ -36,7 +37,7 @@ class SelfConsistency:
     With `of`, the answers of `n` runs of that strategy vote; they run side by side.
     """
 
-    n: int = 8
+    n: Samples = 8
     params: SamplingParams = SamplingParams()
     of: Strategy | None = None
     stop: StopRule | None = None

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reasoner.errors import BudgetExhausted, require
+from reasoner.marks import Length, Samples
 from reasoner.strategy import MAX_CHAINS, Plan
 from reasoner.types import Answer, Question, SamplingParams, VoteState
 from reasoner_strategies._search.steps import advance, lockstep
@@ -23,9 +24,9 @@ class ShortMAtK:
 
     uses_verifier: ClassVar[bool] = False
 
-    k: int = 8
+    k: Samples = 8
     m: int = 1
-    every: int = 0
+    every: Length = 0
     params: SamplingParams = SamplingParams()
 
     def __post_init__(self) -> None:

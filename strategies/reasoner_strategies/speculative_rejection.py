@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from reasoner.errors import BudgetExhausted, require, require_choice
+from reasoner.marks import Length, Samples
 from reasoner.strategy import MAX_CHAINS, Plan, score
 from reasoner.types import Answer, Question, SamplingParams, VoteState
 from reasoner_strategies._search.step_search import rank
@@ -31,9 +32,9 @@ class SpeculativeRejection:
     uses_verifier: ClassVar[bool] = True
     sampling: ClassVar[SamplingParams] = SamplingParams(temperature=0.8)
 
-    n: int = 16
+    n: Samples = 16
     alpha: float = 0.5
-    every: int = 128
+    every: Length = 128
     selector: Literal["argmax", "weighted"] = "argmax"
     params: SamplingParams = SamplingParams()
 

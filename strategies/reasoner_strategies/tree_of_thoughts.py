@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, get_args
 
 from reasoner.errors import BudgetExhausted, UsageError, require, require_choice
+from reasoner.marks import Samples
 from reasoner.sampling import NO_THINKING
 from reasoner.strategy import MAX_SAMPLES, Handle, Plan, Sample, next_finished, propose, start
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, VoteState
@@ -59,8 +60,8 @@ class TreeOfThoughts(StepOptions):
     sampling: ClassVar[SamplingParams] = SamplingParams(temperature=0.7)
 
     mode: Mode = "bfs"
-    b: int = BREADTH
-    k: int = 5
+    b: Samples = BREADTH
+    k: Samples = 5
     n_eval: int = 3
     evaluate: Evaluate = "value"
     v_th: float = 0.0

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reasoner.errors import require
+from reasoner.marks import Length, Samples
 from reasoner.sampling import NO_THINKING
 from reasoner.strategy import Plan, check_n, sample
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams
@@ -37,9 +38,9 @@ class Universal:
     uses_verifier: ClassVar[bool] = False
     free_form: ClassVar[bool] = True
 
-    n: int = 8
+    n: Samples = 8
     repeats: int = 1
-    max_characters: int = 24_000
+    max_characters: Length = 24_000
     params: SamplingParams = SamplingParams()
 
     def __post_init__(self) -> None:

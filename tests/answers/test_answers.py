@@ -256,7 +256,7 @@ TEXTS: list[tuple[str, str | None]] = [
     ("Answer:\n  Paris", "paris"),
     ("Answer: **Paris**.", "paris"),
     ("The Eiffel Tower!", "eiffel tower"),
-    ("I think so.\n\nIt is Rome", "it is rome"),
+    ("I think so.\n\nIt is Rome", "rome"),
     ("Rome\n\n", "rome"),
     ("The answer is Oslo, no: the answer is Bern", "bern"),
     ("The answer is Oslo\nThat was easy", "oslo"),

@@ -246,7 +246,7 @@ async def test_a_space_that_knows_at_once_starts_no_pool() -> None:
 async def test_in_a_vote_what_cannot_be_told_in_time_is_said_and_hurts_no_other(tmp_path: Path) -> None:
     words = RunContext(tmp_path)("a", "ab", "abc", "hang", "crash", "bomb", "hat", "car")
     pairs = list(itertools.combinations(words, 2))
-    async with equivalence(seconds=0.2, maths=False) as made:
+    async with equivalence(seconds=0.5, maths=False) as made:
         verdicts = await made.same_many(Slow(100.0), pairs, ComparisonMeter())
     names = [(a.text.partition("|")[2], b.text.partition("|")[2]) for a, b in pairs]
     told = dict(zip(names, verdicts, strict=True))
@@ -258,7 +258,7 @@ async def test_in_a_vote_what_cannot_be_told_in_time_is_said_and_hurts_no_other(
 @running
 async def test_a_comparison_that_looks_at_no_signal_is_killed_and_the_others_are_done(tmp_path: Path) -> None:
     a, ab, stuck = RunContext(tmp_path)("a", "ab", "stuck")
-    async with equivalence(seconds=0.1, maths=False) as made:
+    async with equivalence(seconds=1, maths=False) as made:
         assert await made.same_many(SLOW, [(a, stuck), (a, ab)], ComparisonMeter()) == (None, True)
 
 

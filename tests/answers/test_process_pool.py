@@ -119,12 +119,10 @@ async def test_what_never_ends_is_killed_and_the_pool_serves_on(tmp_path: Path) 
 
 @running
 async def test_waiting_for_a_worker_counts_towards_no_limit() -> None:
-    """Three tasks of 0.5 s on one worker, each allowed 1.2 s."""
+    """Three tasks of 1 s on one worker, each allowed 2.5 s."""
     async with pool(workers=1) as made:
         await made.warm()
-        assert (
-            await asyncio.gather(*(made.call(time.sleep, 0.5, seconds=1.2) for _ in range(3))) == [Finished(None)] * 3
-        )
+        assert await asyncio.gather(*(made.call(time.sleep, 1, seconds=2.5) for _ in range(3))) == [Finished(None)] * 3
 
 
 @running

@@ -1,16 +1,17 @@
 """How a request is answered: vendor object, then alias, then default; and what a client may not ask for."""
 
-import dataclasses
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
 from reasoner.answers import KINDS
 from reasoner.budget import Budget, Prices
+from reasoner.marks import Mark, marks_of
 from reasoner.registry import build, entries, load, options_of, spec_of
 from reasoner.serving.choice import Alias, choose, default_aliases
-from reasoner.serving.specs import LENGTHS, MAX_COUNT, OWNERS, build_client, client_spec
+from reasoner.serving.specs import MAX_COUNT, build_client, client_spec, draws
 from reasoner.specs import Spec
 from reasoner.types import Message, SamplingParams
 from tests.serving.asking import chat, completion, offer, refusal
@@ -267,22 +268,24 @@ def texts(cls: Any) -> Iterator[str]:
             yield name
 
 
-def test_every_option_with_a_text_is_harmless_or_the_owners() -> None:
-    """A new option that names a file or code has to be added to `OWNERS`."""
+def test_every_option_with_a_text_is_harmless_or_marked() -> None:
+    """A new option that names a file or code has to be marked as `FilePath` or `Weights` are."""
     harmless = {"instruction", "shots", "step", "task", "wait", "end", "closing"}
     for kind in ("strategy", "rule"):
         for name in entries(kind):
-            cls = load(kind, name)
-            assert {*texts(cls)} <= harmless | OWNERS.keys(), name
-    assert {*texts(SamplingParams)} <= {"stop", "bad_words", "json_schema"} | OWNERS.keys()
+            assert {*texts(load(kind, name))} <= harmless, name
+    assert {*texts(SamplingParams)} <= {"stop", "bad_words", "json_schema"}
 
 
 @pytest.mark.parametrize("name", sorted(entries("strategy")))
-def test_every_strategy_with_its_defaults_is_small_enough(name: str) -> None:
-    strategy = build_client("strategy", client_spec(name))
-    counts = {field.name for field in dataclasses.fields(strategy) if str(field.type) == "<class 'int'>"}
-    assert LENGTHS.isdisjoint({"n", "k", "rounds", "repeats"})
-    assert counts >= LENGTHS & counts
+def test_the_samples_of_every_strategy_are_bounded(name: str) -> None:
+    cls = load("strategy", name)
+    assert draws(build_client("strategy", client_spec(name))) <= MAX_COUNT
+    counted = {option for option, mark in marks_of(cls).items() if mark is Mark.SAMPLES}
+    assert counted >= {"n", "chains"} & {*options_of(cls)}
+    for option in counted:
+        spec = f"{name}:{option}={MAX_COUNT + 1}"
+        assert refusal(partial(only, reasoner={"strategy": spec})).status == 400
 
 
 def test_raw_prompts_are_continued() -> None:

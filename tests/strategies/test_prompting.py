@@ -88,6 +88,7 @@ def test_numbers_and_words_are_verdicts_too() -> None:
     "piece", ["Better:", "Better: A ", "Better: **", "*", "Better: answer answer ", "\n", "better"]
 )
 def test_hostile_text_costs_little_time(piece: str) -> None:
-    began = time.perf_counter()
+    # Of the processor: a busy machine does not count. Time that grows with the square of the text takes minutes.
+    began = time.process_time()
     assert verdict(completion(piece * 100_000), "better", "AB") in (None, "A")
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 5

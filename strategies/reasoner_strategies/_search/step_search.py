@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import ClassVar, Literal, NamedTuple
 
 from reasoner.errors import BudgetExhausted
+from reasoner.marks import Samples
 from reasoner.strategy import Finished, Handle, Plan, Sample, Score, check_n, next_finished, start
 from reasoner.types import Answer, Question, VoteState
 from reasoner_strategies._search.steps import Path, StepOptions, Stepping
@@ -19,7 +20,7 @@ class SearchOptions(StepOptions):
 
     uses_verifier: ClassVar[bool] = True
 
-    n: int = 16
+    n: Samples = 16
 
     def __post_init__(self) -> None:
         check_n(self.n)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from reasoner.errors import UsageError, require
+from reasoner.marks import Length
 from reasoner.strategy import Plan, sample, sample_each
 from reasoner.types import Completion, Prompt, Question, SamplingParams
 
@@ -97,9 +98,9 @@ class StepOptions:
     """
 
     step: str = "\n\n"
-    step_tokens: int = 0
+    step_tokens: Length = 0
     max_steps: int = 40
-    reserve: int = 128
+    reserve: Length = 128
     params: SamplingParams = SamplingParams()
     sampling: ClassVar[SamplingParams] = SamplingParams(temperature=0.8)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from reasoner.errors import UsageError, require, require_choice
+from reasoner.marks import Samples
 from reasoner.strategy import Plan, check_n, compare_pair, sample, sample_each
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, VoteState
 from reasoner_strategies._prompts import shortened, verdict, with_text, without_reply
@@ -100,7 +101,7 @@ class PairOptions:
 
     free_form: ClassVar[bool] = True
 
-    n: int = 8
+    n: Samples = 8
     comparisons: int = COMPARISONS
     params: SamplingParams = SamplingParams()
     by: Literal["policy", "verifier"] = "policy"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from reasoner.answers import NumberSpace
 from reasoner.budget import Budget, Prices
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.simulated import SimulatedEngine
@@ -110,7 +111,7 @@ def test_nothing_has_changed_where_nothing_has() -> None:
         ),
         (
             manifest([task()]).model_copy(update={"answer_rules": {"number": 9}}),
-            Difference("the rules for reading answers", "number@3", "number@9"),
+            Difference("the rules for reading answers", f"number@{NumberSpace.version}", "number@9"),
         ),
         (
             manifest([task()], grid=Grid(("sums",), ("self_consistency:n=16", "refine"))),
