@@ -8,7 +8,7 @@ import click
 from reasoner.cli import options
 from reasoner.cli.exits import guarded
 from reasoner.cli.look import Command, option
-from reasoner.cli.solve import ANSWERS, EFFORTS
+from reasoner.cli.solve import ANSWERS
 from reasoner.errors import UsageError
 
 UNITS: Final = "UNIT=AMOUNT,..."
@@ -48,18 +48,15 @@ STANDARD: Final = Path("-")
              "ones. It may be raised when an interrupted batch continues.  [default: no limit]")  # fmt: skip
 @option("--each", metavar=UNITS, section="Strategy", brief="The most to spend on each question.",
         help="The most that each question may spend, as in tokens=4k,seconds=30.  [default: no limit]")  # fmt: skip
-@option("--effort", metavar="low|medium|high", section="Strategy", shell_complete=options.words(*EFFORTS),
-        help="How much to spend on a higher chance of a right answer; selects the strategy auto.")  # fmt: skip
-@option("--profile", metavar="FILE", section="Strategy",
-        help="The profile by which auto chooses, written by `reasoner calibrate`; selects auto.")  # fmt: skip
+@options.EFFORT
+@options.PROFILE
 @option("--abstain-below", type=float, metavar="P", section="Strategy",
         help="Give no answer whose calibrated probability of being right is below P, 0 to 1; needs "
              "--profile.")  # fmt: skip
 @options.VERIFIER
 @options.UNSANDBOXED
 @options.engine_options
-@option("--seed", type=int, default=0, show_default=True, metavar="N", section="Model",
-        help="The random seed, 0 or more: the same seed gives the same answers, where the engine can.")  # fmt: skip
+@options.SEED
 @option("--concurrency", type=int, metavar="N", section="Model",
         help="The most questions that are open at once; fewer are where these fill the engine.  [default: "
              "1,024]")  # fmt: skip

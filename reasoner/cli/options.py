@@ -25,6 +25,7 @@ Completer = Callable[[click.Context, click.Parameter, str], list[Any]]
 LISTS: Final = ("strategies", "verifiers", "engines", "tasks", "rules", "answers", "models")
 """What `reasoner list` lists."""
 THINKING: Final = ("none", "low", "medium", "high")
+EFFORTS: Final = ("low", "medium", "high")
 SPEC: Final = "NAME[:OPTION=VALUE,...]"
 PATH: Final = click.Path(path_type=Path)
 
@@ -59,6 +60,19 @@ VERIFIER = option(
 UNSANDBOXED = option(
     "--allow-unsandboxed-code", "unsandboxed", is_flag=True, section="Strategy",
     help="Run code that the model wrote without a sandbox, where the machine offers none.",
+)  # fmt: skip
+EFFORT = option(
+    "--effort", metavar="low|medium|high", section="Strategy", shell_complete=words(*EFFORTS),
+    help="How close to the vote of all samples: with a profile at most 1, 0.5 or 0.2 points of accuracy are lost; "
+         "selects the strategy auto.  [default: medium, for auto]",
+)  # fmt: skip
+PROFILE = option(
+    "--profile", metavar="FILE", section="Strategy",
+    help="The profile by which auto chooses, written by `reasoner calibrate`; selects auto.",
+)  # fmt: skip
+SEED = option(
+    "--seed", type=int, default=0, show_default=True, metavar="N", section="Model",
+    help="The random seed, 0 or more: the same seed gives the same run, where the engine can.",
 )  # fmt: skip
 QUIET = option(
     "-q", "--quiet", is_flag=True, brief="Print errors only, besides the result.",

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from reasoner.types import Message, Question
 
 ANSWERS = ("auto", "number", "math", "choice", "yes_no", "text", "code")
-EFFORTS = ("low", "medium", "high")
 STARTED = time.perf_counter()
 
 
@@ -34,11 +33,8 @@ STARTED = time.perf_counter()
         brief="The most to spend, as in tokens=4k,seconds=30.",
         help="The most that may be spent, as in tokens=4k,seconds=30. Units: tokens, generated, samples, "
              "seconds, flops, usd.  [default: no limit]")  # fmt: skip
-@option("--effort", metavar="low|medium|high", section="Strategy", shell_complete=options.words(*EFFORTS),
-        help="How close to the vote of all samples: with a profile at most 1, 0.5 or 0.2 points of accuracy are "
-             "lost; selects the strategy auto.  [default: medium, for auto]")  # fmt: skip
-@option("--profile", metavar="FILE", section="Strategy",
-        help="The profile by which auto chooses, written by `reasoner calibrate`; selects auto.")  # fmt: skip
+@options.EFFORT
+@options.PROFILE
 @option("--abstain-below", type=float, metavar="P", section="Strategy",
         help="Print `not sure` instead of an answer whose calibrated probability of being right is below P, 0 to "
              "1; needs --profile.  [default: always answer]")  # fmt: skip
@@ -64,8 +60,7 @@ STARTED = time.perf_counter()
         brief="A text that the question is about.",
         help="A text file that the question is about; all samples share it in the prefix cache.")  # fmt: skip
 @options.engine_options
-@option("--seed", type=int, default=0, show_default=True, metavar="N", section="Model",
-        help="The random seed, 0 or more: the same seed gives the same run, where the engine can.")  # fmt: skip
+@options.SEED
 @option("-o", "--output", type=options.PATH, metavar="FILE", brief="Write the answer to a file.",
         help="Write the answer, or the JSON of --json, to a file instead of standard output; an existing file is "
              "replaced as a whole.")  # fmt: skip
