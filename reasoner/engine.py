@@ -215,7 +215,8 @@ class ReplicaUsage:
 
     def __str__(self) -> str:
         share = f"{self.cached_tokens / self.prompt_tokens:.0%}" if self.prompt_tokens else "none"
-        return f"{self.name}: {self.requests:,} requests, {share} of {self.prompt_tokens:,} prompt tokens from cache"
+        noun = "request" if self.requests == 1 else "requests"
+        return f"{self.name}: {self.requests:,} {noun}, {share} of {self.prompt_tokens:,} prompt tokens from cache"
 
 
 @runtime_checkable
