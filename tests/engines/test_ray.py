@@ -148,15 +148,20 @@ async def test_the_pieces_of_a_reply_come_while_it_is_generated(tmp_path: Path) 
 @running
 async def test_a_killed_replica_loses_only_what_was_in_flight(tmp_path: Path) -> None:
     inner, heard, events = Gated(folder=str(tmp_path), free=2, tokens=5), list[str](), list[Event]()
-    engine = RayEngine(inner, replicas=2)
+    engine, arrived = RayEngine(inner, replicas=2), asyncio.Event()
     engine.notify = heard.append
+
+    def note(event: Event) -> None:
+        events.append(event)
+        if sum(isinstance(each, Sampled) for each in events) == 12:
+            arrived.set()
+
     try:
         await engine.start()
-        run = asyncio.ensure_future(solve_many(asked(6), SelfConsistency(4, PARAMS), engine, trace=events.append))
+        run = asyncio.ensure_future(solve_many(asked(6), SelfConsistency(4, PARAMS), engine, trace=note))
         await until(inner, "waits", 12)
         # What a replica has drawn is with the driver a little later.
-        while sum(isinstance(event, Sampled) for event in events) < 12:
-            await asyncio.sleep(0)
+        await asyncio.wait_for(arrived.wait(), 60)
         os.kill(pids(engine)[0], signal.SIGKILL)
         (tmp_path / "gate").touch()
         solutions = await run
