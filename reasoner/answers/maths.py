@@ -184,8 +184,8 @@ class MathSpace(ReadsSegment):
             end = text.find("\n", bold.end())
             if end >= 0 and _MATH.search(text, end):
                 return None
-            begun = text[: bold.start()].rpartition("\n")[2]
-            if not _NUMBERED.fullmatch(begun + bold[1]):
+            line_before = text[: bold.start()].rpartition("\n")[2]
+            if not _NUMBERED.fullmatch(line_before + bold[1]):
                 written = bold[1] if self.alone(bold[1], reply) else self._tail(bold[1], reply)
                 if written:
                     return written

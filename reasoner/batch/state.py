@@ -141,7 +141,7 @@ class Progressed:
         if key and key != IdSet.key(id):
             raise UsageError(
                 f"row {row} is not the one that was answered: the input has changed; new rows may only be added at its "
-                "end, or begin again with --overwrite"
+                "end, or start again with --overwrite"
             )
         return id in self.ids
 
@@ -227,12 +227,12 @@ class BatchFolder:
             before = read_object(self.settings)
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or error
-            raise TraceError(f"cannot read {self.settings}: {why}: begin again with --overwrite") from error
+            raise TraceError(f"cannot read {self.settings}: {why}: start again with --overwrite") from error
         for name, value in settings.items():
             if name in before and before[name] != value:
                 raise UsageError(
-                    f"{self.answers} was begun with other settings ({name}: {before[name] or 'none'}, now "
-                    f"{value or 'none'}): use those, or begin again with --overwrite"
+                    f"{self.answers} was started with other settings ({name}: {before[name] or 'none'}, now "
+                    f"{value or 'none'}): use those, or start again with --overwrite"
                 )
 
     def progressed(self, trace: WorkTrace, known: Callable[[Line], Known], *, shared: bool) -> Progressed:
@@ -251,7 +251,7 @@ class BatchFolder:
                 try:
                     answer = known(line)
                 except (KeyError, TypeError, ValueError, AttributeError):
-                    raise TraceError(f"{where} is no line of this batch: begin again with --overwrite") from None
+                    raise TraceError(f"{where} is not a line of this batch: start again with --overwrite") from None
                 dropped |= done.add(answer, shared=shared)
             if dropped:
                 self._write(self.dropped, asdict(done.dropped))
@@ -266,7 +266,7 @@ class BatchFolder:
         try:
             return Cost(**read_object(self.dropped))
         except (OSError, TypeError, ValueError) as error:
-            raise TraceError(f"cannot read {self.dropped}: {error}: begin again with --overwrite") from error
+            raise TraceError(f"cannot read {self.dropped}: {error}: start again with --overwrite") from error
 
     def _read(self) -> Iterator[tuple[str, Line]]:
         try:
@@ -276,7 +276,7 @@ class BatchFolder:
                     try:
                         line = parse_json(content)
                     except ValueError:
-                        raise TraceError(f"{where} is not JSON: begin again with --overwrite") from None
+                        raise TraceError(f"{where} is not JSON: start again with --overwrite") from None
                     yield where, line
         except OSError as error:
             raise TraceError(f"cannot read the answers {self.lines}: {error.strerror}") from error

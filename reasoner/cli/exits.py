@@ -32,7 +32,7 @@ def code_of(error: ReasonerError) -> int:
 
 
 def code_of_run(error: ReasonerError) -> int:
-    """The exit code of an error that ended a run with files: that one cannot be written is no error of usage."""
+    """The exit code of an error that ended a run. A file that cannot be written is not a usage error."""
     # An error of a file may be wrapped once on its way.
     causes = (error.__cause__, error.__cause__.__cause__ if error.__cause__ else None)
     unwritten = isinstance(error, TraceError) and any(isinstance(cause, OSError) for cause in causes)

@@ -230,7 +230,7 @@ class RunContext:
         return done
 
     def may_open(self, opened: int, new: int) -> bool:
-        """Whether there is room for another question beside those that are `opened` and the `new` ones not begun yet.
+        """Whether another question may be opened beside the `opened` ones and the `new` ones, which do not run yet.
 
         With a KV cache, questions begin one by one, since each shows only then how much of it is needed.
         """

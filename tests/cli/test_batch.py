@@ -267,7 +267,7 @@ def test_the_same_command_continues_and_other_settings_are_refused(run: Run, tmp
     assert full.err.splitlines()[-1].endswith("the same command continues")
     other = batch(run, source, "-o", answers, "-n", 4)
     assert other.code == 2
-    assert "was begun with other settings (--strategy: self_consistency:n=3, now self_consistency:n=4)" in other.error
+    assert "was started with other settings (--strategy: self_consistency:n=3, now self_consistency:n=4)" in other.error
     assert batch(run, source, "-o", answers, "-n", 3).code == 0
     whole = [json.loads(line) for line in batch(run, source, "-n", 3).out.splitlines()]
     key = "id"
@@ -305,7 +305,7 @@ def test_answers_that_are_not_those_of_the_batch_are_refused(damage: bytes, run:
     answers.write_bytes(answers.read_bytes() + damage)
     ended = batch(run, source, "-o", answers, "-s", "single", "-b", "samples=90")
     assert ended.code == 2
-    assert "begin again with --overwrite" in ended.err
+    assert "start again with --overwrite" in ended.err
 
 
 def test_a_line_that_was_cut_is_answered_again(run: Run, tmp_path: Path) -> None:

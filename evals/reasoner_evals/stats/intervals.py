@@ -51,11 +51,10 @@ class Difference(NamedTuple):
     """Two-sided, for a mean of 0."""
 
 
-def interval(values: Floats, groups: Groups | None = None, *, seed: int = 0, draws: int = DRAWS) -> Interval:  # noqa: ARG001
+def interval(values: Floats, groups: Groups | None = None) -> Interval:
     """Wilson's interval of the mean of shares [Q] between 0 and 1, for as many outcomes as vary as much.
 
-    Groups have their cluster-robust variance and Student's critical value. The interval has a closed form: `seed` and
-    `draws` change nothing, and are there because every interval takes them.
+    Groups have their cluster-robust variance and Student's critical value.
     """
     present, keys, missing = _present(values, groups)
     if np.any((present < 0) | (present > 1)):
@@ -70,14 +69,8 @@ def interval(values: Floats, groups: Groups | None = None, *, seed: int = 0, dra
     return Interval(mean, min(low, mean), max(high, mean), _method("wilson", keys), n, missing)
 
 
-def difference_interval(
-    values: Floats,
-    groups: Groups | None = None,
-    *,
-    seed: int = 0,  # noqa: ARG001
-    draws: int = DRAWS,  # noqa: ARG001
-) -> Interval:
-    """The interval of `difference`. It has a closed form: `seed` and `draws` are as in `interval`."""
+def difference_interval(values: Floats, groups: Groups | None = None) -> Interval:
+    """The interval of `difference`."""
     return difference(values, groups).interval
 
 

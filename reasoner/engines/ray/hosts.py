@@ -78,7 +78,7 @@ class Host:
                             asked.set_exception(message.failure.error)
                         else:
                             asked.set_result(message.value)
-        # So that each task has begun before the next batch may cancel it.
+        # Each task must run once before the next batch may cancel it.
         await asyncio.sleep(0)
         return self._taken()
 
