@@ -4,8 +4,8 @@
 
 Each POOL is a file of recorded answers; bench/simulated_pools.py writes some. Its questions are dealt into two halves
 at random, 40 times: a profile is calibrated on each half and used on the other, so nothing is chosen on what is
-reported. All of it is a mean over these and over 20 orders of the samples, and intervals are by bootstrap over
-questions (2,000 draws, seed 0). "Over n" is the cost of the smallest fixed number of samples whose accuracy is within
+reported. All of it is a mean over these and over 20 to 200 orders of the samples, the more the fewer the questions; intervals
+are by bootstrap over questions (2,000 draws, seed 0). "Over n" is the cost of the smallest fixed number of samples whose accuracy is within
 0.3 points of this, chosen after the fact, over the cost of this. "Over the allowed loss" is how many of the 80
 calibrations chose an arm that loses more than the effort allows on the whole pool. ECE is over ten bins of equal mass
 and cross-fitted too. The second table has the risk of the answers that remain where `auto` abstains.

@@ -20,9 +20,15 @@ from reasoner_evals.runs.arrays import SILENT, Bools, Floats, Ints
 T = TypeVar("T", bound=np.generic)
 
 ORDERS: Final = 20
-"""Random orders of each pool, or all orders if there are at most `ALL_ORDERS`."""
+MOST_ORDERS: Final = 200
+REPLAYS: Final = 60_000
+"""Each pool is replayed in so many random orders divided by the number of questions, within these limits.
+
+The order of the samples adds noise of its own: in 20 orders of 637 questions a loss of 0.13 points looked like 0.27.
+"""
 ALL_ORDERS: Final = 120
-_BLOCK: Final = 64
+"""If there are at most so many orders, each is taken once."""
+_BLOCK: Final = 16
 """Questions that are replayed at once, to bound memory."""
 
 
@@ -59,11 +65,11 @@ class Replay:
 
 
 def random_orders(ids: Sequence[str], n: int) -> Ints:
-    """[Q, R, n]: all orders of few samples, else `ORDERS` random ones that depend only on the question's id."""
+    """[Q, R, n]: all orders of few samples, else random ones that depend only on the question's id."""
     if math.factorial(min(n, 20)) <= ALL_ORDERS:
         every = np.array(list(itertools.permutations(range(n))))
         return np.broadcast_to(every, (len(ids), *every.shape))
-    rows = np.tile(np.arange(n), (ORDERS, 1))
+    rows = np.tile(np.arange(n), (max(ORDERS, min(REPLAYS // max(len(ids), 1), MOST_ORDERS)), 1))
     digests = [hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest() for name in ids]
     return np.stack([np.random.default_rng(int.from_bytes(d, "little")).permuted(rows, axis=1) for d in digests])
 
@@ -93,12 +99,26 @@ def _block(samples: Samples, orders: Ints, rows: slice, known: dict[bytes, int])
     prompt = samples.first_prompt[rows, None, None] + samples.further_prompt[rows, None, None] * (count - 1)
     heads = np.stack([np.broadcast_to(count, top.shape), _streaks(classes)], axis=-1)
     keys = np.concatenate([heads, -np.sort(-votes, axis=-1)], axis=-1).astype(np.int16)
-    distinct, inverse = np.unique(keys.reshape(-1, keys.shape[-1]), axis=0, return_inverse=True)
+    keys = keys.reshape(-1, keys.shape[-1])
+    firsts, inverse = _distinct(keys)
     # Without trailing zeros a key does not depend on the other questions of its block.
-    numbers = [known.setdefault(key[: 2 + np.count_nonzero(key[2:])].tobytes(), len(known)) for key in distinct]
-    indices = np.array(numbers)[inverse.ravel()].reshape(top.shape)
+    numbers = [known.setdefault(key[: 2 + np.count_nonzero(key[2:])].tobytes(), len(known)) for key in keys[firsts]]
+    indices = np.array(numbers)[inverse].reshape(top.shape)
     leader_right = np.take_along_axis(right, representative, axis=-1) & (top > 0)
     return leader_right, own.cumsum(axis=-1) + prompt, smoothed_share(top, count), indices
+
+
+def _distinct(rows: NDArray[np.int16]) -> tuple[Ints, Ints]:
+    """The indices of distinct rows, and for each row which of them it equals.
+
+    As `np.unique` by rows, but several times as fast: it sorts integers, four columns at a time.
+    """
+    words = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 4))).view(np.int64)
+    firsts, same = np.zeros(1, dtype=np.int64), np.zeros(len(rows), dtype=np.int64)
+    for word in words.T:
+        _, numbers = np.unique(word, return_inverse=True)
+        _, firsts, same = np.unique(same * (numbers.max() + 1) + numbers, return_index=True, return_inverse=True)
+    return firsts, same
 
 
 def _ordered(values: NDArray[T], order: Ints) -> NDArray[T]:

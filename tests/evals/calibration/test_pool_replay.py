@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 
 from reasoner.registry import build
 from reasoner_evals.calibration.outcomes import RULES
-from reasoner_evals.calibration.pool_replay import ALL_ORDERS, ORDERS, after, random_orders, replay, sizes_of, stops
+from reasoner_evals.calibration.pool_replay import (
+    ALL_ORDERS,
+    MOST_ORDERS,
+    ORDERS,
+    REPLAYS,
+    after,
+    random_orders,
+    replay,
+    sizes_of,
+    stops,
+)
 from tests.evals.calibration.pools import drawn, recorded_order, voted
 
 CLASSES = st.integers(-1, 3)
@@ -81,8 +91,11 @@ def test_tokens_are_those_of_the_samples_in_their_order_and_of_each_prompt() -> 
 
 def test_random_orders_go_by_the_question_alone() -> None:
     gather, alone = random_orders(["a", "b", "c"], 12), random_orders(["b"], 12)
-    assert gather.shape == (3, ORDERS, 12)
+    assert gather.shape == (3, MOST_ORDERS, 12)
     assert np.array_equal(gather[1], alone[0])
+    many = random_orders(["b", *map(str, range(REPLAYS // 20))], 12)
+    assert many.shape[1] == ORDERS
+    assert np.array_equal(many[0], alone[0, :ORDERS])
     assert not np.array_equal(gather[0], gather[1])
     assert np.array_equal(np.sort(gather), np.broadcast_to(np.arange(12), gather.shape))
     assert random_orders(["a"], 5).shape[1] == ALL_ORDERS
