@@ -1,16 +1,16 @@
 """Dividing one budget among many questions: what a decision costs, and what it buys on recorded answers.
 
     python bench/allocation.py simulate
-    python bench/allocation.py POOL...
+    python bench/allocation.py [MEAN...] POOL...
 
 The first decides for up to a million simulated questions. The second replays pools of recorded answers, with no model
-and no concurrency: 20 random orders of each question's samples (200 where questions are few), under budgets in tokens
-equal to 2 to 16 samples a question. Pools hold no prompt tokens, so none are counted. A budget is hard: a wave is as
-long as the longest reply so far allows, and a reply longer than what is left is cut and has no answer. For
-Adaptive-Consistency the theta that spends nearest to the budget is found on a random half of the questions and
-measured on the other, both ways round. So is `auto`: a profile of one half chooses the stop rules of the other. "Ratio"
-is what the smallest equal shares whose accuracy is within 0.3 points of this cost, over what was spent; its 95 %
-interval is by bootstrap over questions.
+and no concurrency: 20 to 200 random orders of each question's samples, the more the fewer the questions, under budgets
+in tokens equal to each MEAN of samples a question, by default 2, 4, 8 and 16. Pools hold no prompt tokens, so none are
+counted. A budget is hard: a wave is as long as the longest reply so far allows, and a reply longer than what is left is
+cut and has no answer. For Adaptive-Consistency the theta that spends nearest to the budget is found on a random half of
+the questions and measured on the other, both ways round. So is `auto`: a profile of one half chooses the stop rules of
+the other. "Ratio" is what the smallest equal shares whose accuracy is within 0.3 points of this cost, over what was
+spent; its 95 % interval is by bootstrap over questions.
 """
 
 import gc
@@ -34,10 +34,11 @@ from reasoner.execution.allocation import PRICE, Allocation, BidQueue, QuestionS
 from reasoner.registry import build
 from reasoner.stopping.vote_posteriors import beta_lead
 from reasoner.types import Answer, Vote, VoteState
+from reasoner_evals.calibration.pool_replay import random_orders
 from reasoner_evals.stats.arrays import Floats, Ints
 from reasoner_strategies.self_consistency import SelfConsistency
 
-ORDERS, MEANS, RESAMPLED = 20, (2, 4, 8, 16), 1000
+MEANS, RESAMPLED = (2, 4, 8, 16), 1000
 THETAS = tuple(sorted({beta_lead(a, b) for a in range(1, 31) for b in range(min(a + 1, 10))}))
 
 
@@ -212,8 +213,8 @@ def measured(pool: Pool, way: Way, mean: int, calibrated: controller.Pool) -> Ou
 
 
 def orders_of(pool: Pool) -> int:
-    """Ten times as many where questions are few: one order's accuracy is then off by several points."""
-    return ORDERS if len(pool.answers) > 100 else 10 * ORDERS
+    """As many as a calibration looks at."""
+    return len(random_orders([""] * len(pool.answers), pool.answers.shape[1])[0])
 
 
 def equal_shares(pool: Pool) -> Floats:
@@ -250,7 +251,7 @@ def ways(questions: int) -> Iterator[Way]:
         yield Way(f"auto, effort {effort}", Allocation(wave=wave, price=PRICE), effort)
 
 
-def compare(path: Path) -> None:
+def compare(path: Path, means: Sequence[int]) -> None:
     pool = read(path)
     with TemporaryDirectory() as folder:
         spec = f"self_consistency:n={pool.answers.shape[1]},max_tokens={round(pool.tokens.max())}"
@@ -258,10 +259,10 @@ def compare(path: Path) -> None:
     curves, tokens = equal_shares(pool), pool.tokens.mean(1)
     print(f"## {path.stem}: {len(tokens)} questions, {tokens.mean():.0f} tokens a sample\n")
     print("| way | budget, samples | accuracy | tokens a question | ratio |\n|---|---|---|---|---|")
-    for mean in MEANS:
+    for mean in means:
         print(f"| equal shares | {mean} | {curves[:, mean - 1].mean():.4f} | {mean * tokens.mean():.0f} | 1 |")
     for way in ways(len(tokens)):
-        for mean in MEANS:
+        for mean in means:
             outcome = measured(pool, way, mean, calibrated)
             figures = f"{outcome.right.mean():.4f} | {outcome.spent.mean():.0f} | {ratio(curves, tokens, outcome)}"
             print(f"| {way.name} | {mean} | {figures} |", flush=True)
@@ -324,8 +325,10 @@ def main(arguments: Sequence[str]) -> None:
     if arguments == ["simulate"]:
         simulate()
     else:
+        means = [int(word) for word in arguments if word.isdecimal()] or MEANS
         for path in arguments:
-            compare(Path(path))
+            if not path.isdecimal():
+                compare(Path(path), means)
 
 
 if __name__ == "__main__":

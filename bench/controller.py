@@ -4,11 +4,13 @@
 
 Each POOL is a file of recorded answers; bench/simulated_pools.py writes some. Its questions are dealt into two halves
 at random, 40 times: a profile is calibrated on each half and used on the other, so nothing is chosen on what is
-reported. All of it is a mean over these and over 20 to 200 orders of the samples, the more the fewer the questions; intervals
-are by bootstrap over questions (2,000 draws, seed 0). "Over n" is the cost of the smallest fixed number of samples whose accuracy is within
-0.3 points of this, chosen after the fact, over the cost of this. "Over the allowed loss" is how many of the 80
-calibrations chose an arm that loses more than the effort allows on the whole pool. ECE is over ten bins of equal mass
-and cross-fitted too. The second table has the risk of the answers that remain where `auto` abstains.
+reported. All of it is a mean over these and over 20 to 200 orders of the samples, the more the fewer the questions;
+intervals are by bootstrap over questions (2,000 draws, seed 0). "Over n" is the cost of the smallest fixed number of
+samples whose accuracy is within 0.3 points of this, chosen after the fact, over the cost of this. "Over the allowed
+loss" is how many of the 80 calibrations chose an arm that loses more than the effort allows on the whole pool. ECE is
+over ten bins of equal mass and cross-fitted too; "of perfect ones" is the ECE of the same confidences if each were the
+true chance, so that a question is right by one coin: what is left is the noise of so few questions. The second table
+has the risk of the answers that remain where `auto` abstains.
 
 The reports, in FOLDER/NAME/report, are of one half in recorded order, drawn and divided by the runner itself, with a
 profile of the other: every rule, `auto` at each effort, and budgets over all questions.
@@ -54,7 +56,7 @@ class Method:
     name: str
     right: Floats
     tokens: Floats
-    error: float | None = None
+    error: str = ""
     over: str = ""
 
 
@@ -163,11 +165,23 @@ def _auto(pool: Pool, effort: str, loss: float, chosen: Sequence[tuple[ArmRow, B
     return Method(name, right, tokens, _error(pool, chosen), f"{over} of {len(chosen)}, {100 * loss:g} allowed")
 
 
-def _error(pool: Pool, chosen: Sequence[tuple[ArmRow, Bools]]) -> float:
-    """The ECE of these rows' confidences on held-out questions, over both halves at once; a mean over the deals."""
-    parts = [confidences(row, pool.ways[Way(*row.arm)], held) for row, held in chosen]
-    both = [map(np.concatenate, zip(*pair, strict=True)) for pair in zip(parts[::2], parts[1::2], strict=True)]
-    return float(np.mean([calibration_error(*pair) for pair in both]))
+def _error(pool: Pool, chosen: Sequence[tuple[ArmRow, Bools]]) -> str:
+    """The ECE of these rows' confidences on held-out questions, over both halves at once, and that of perfect ones.
+
+    Both in points, as means over the deals.
+    """
+    source = np.random.default_rng(0)
+    parts = []
+    for row, held in chosen:
+        sure, right = confidences(row, pool.ways[Way(*row.arm)], held)
+        coins = np.repeat(source.random(int(held.sum())), len(sure) // int(held.sum()))
+        parts.append((sure, right, (coins < sure).astype(float)))
+    errors = []
+    for pair in zip(parts[::2], parts[1::2], strict=True):
+        sure, *outcomes = map(np.concatenate, zip(*pair, strict=True))
+        errors.append([100 * calibration_error(sure, right) for right in outcomes])
+    seen, perfect = np.mean(errors, axis=0)
+    return f"{seen:.1f}, {perfect:.1f}"
 
 
 def table(methods: Sequence[Method]) -> Iterator[str]:
@@ -176,7 +190,8 @@ def table(methods: Sequence[Method]) -> Iterator[str]:
     tokens = np.array([method.tokens for method in fixed])
     q = right.shape[1]
     lots = np.random.default_rng(0).multinomial(q, np.full(q, 1 / q), size=DRAWS) / q
-    yield "| | accuracy % | points against SC@N | samples | n | over n | ECE, points | over the allowed loss |"
+    yield ("| | accuracy % | points against SC@N | samples | n | over n | ECE, points, and of perfect ones "
+           "| over the allowed loss |")  # fmt: skip
     yield "|---|---|---|---|---|---|---|---|"
     shown = [
         method for method in methods if method not in fixed or method.name in {"n=1", "n=3", "n=8", f"n={len(fixed)}"}
@@ -185,11 +200,10 @@ def table(methods: Sequence[Method]) -> Iterator[str]:
         measures = [_against(method, right, tokens, lot) for lot in (np.full(q, 1 / q), *lots)]
         (accuracy, gap, cost, n, ratio), *rest = measures
         low, high = np.percentile(np.array(rest), (2.5, 97.5), axis=0)
-        error = "" if method.error is None else f"{100 * method.error:.1f}"
         yield (f"| {method.name} | {100 * accuracy:.1f} "
                f"| {100 * gap:+.2f} ({100 * low[1]:+.2f} to {100 * high[1]:+.2f}) "
                f"| {cost / tokens[0].mean():.2f} | {n:.0f} | {ratio:.2f} ({low[4]:.2f} to {high[4]:.2f}) "
-               f"| {error} | {method.over} |")  # fmt: skip
+               f"| {method.error} | {method.over} |")  # fmt: skip
 
 
 def _against(method: Method, right: Floats, tokens: Floats, lot: Floats) -> tuple[float, ...]:
