@@ -78,7 +78,7 @@ def test_what_is_kept_for_a_question_goes_when_it_ends() -> None:
             await mixture.close()
         assert [solution.error for solution in solutions] == [None] * 3
         assert member._http.replicas.placement._questions == [0, 0]
-        assert mixture._chains == mixture._open == {}
+        assert (mixture._chains, mixture._open) == ({}, {})
 
     asyncio.run(run())
 
