@@ -17,6 +17,7 @@ __all__ = [
     "EngineError",
     "EngineUnavailable",
     "FinishReason",
+    "HoldsQuestions",
     "LimitsThinking",
     "Logprobs",
     "ModelInfo",
@@ -31,6 +32,7 @@ __all__ = [
     "Usage",
     "UsageMeter",
     "limits_thinking",
+    "release",
     "reset_caches",
 ]
 
@@ -170,7 +172,22 @@ def limits_thinking(engine: Engine) -> bool:
 
 
 @runtime_checkable
-class Replicated(Protocol):
+class HoldsQuestions(Protocol):
+    """An engine that keeps something for each question as long as it is open."""
+
+    def release(self, question_id: str) -> None:
+        """The question has ended: free what is kept for it. Does nothing for an unknown question."""
+
+
+def release(question_id: str, *engines: Engine) -> None:
+    """Tell each engine that keeps something for open questions that this one has ended."""
+    for engine in engines:
+        if isinstance(engine, HoldsQuestions):
+            engine.release(question_id)
+
+
+@runtime_checkable
+class Replicated(HoldsQuestions, Protocol):
     """An engine of several replicas of one model; its `capacity` is that of one replica."""
 
     @property
@@ -179,9 +196,6 @@ class Replicated(Protocol):
 
     def replica_of(self, question_id: str) -> int:
         """The replica, counted from 0, that serves all requests of a question: its prefixes are in one cache."""
-
-    def release(self, question_id: str) -> None:
-        """The question has ended: its replica has room for another one. Does nothing for an unknown question."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,7 @@ MARKS = {
 """Files and folders whose tests all carry a mark. Single tests elsewhere are marked where they are."""
 
 OWN_ENGINES = {
+    "test_batch_real.py",
     "test_command.py",
     "test_download.py",
     "test_examples.py",

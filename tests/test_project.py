@@ -45,9 +45,9 @@ PUBLIC = {
         loglikelihood model_info next_finished note note_stop prefill propose sample sample_each score start
     """,
     "reasoner.engine": """
-        NO_LOGPROB CacheResettable ConfidenceFloor Engine EngineError EngineUnavailable FinishReason LimitsThinking
-        Logprobs ModelInfo Rendered ReplicaUsage Replicated ReportsReplicas RequestLost SampleRequest TextPiece
-        TokenIds Usage UsageMeter limits_thinking reset_caches
+        NO_LOGPROB CacheResettable ConfidenceFloor Engine EngineError EngineUnavailable FinishReason HoldsQuestions
+        LimitsThinking Logprobs ModelInfo Rendered ReplicaUsage Replicated ReportsReplicas RequestLost SampleRequest TextPiece
+        TokenIds Usage UsageMeter limits_thinking release reset_caches
     """,
     "reasoner.trace.events": """
         AnswerExtracted AnswersCompared Began BlocksFound Cancelled Delivered Dropped Ended EquivalenceChecked Event

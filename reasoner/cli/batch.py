@@ -11,7 +11,6 @@ from reasoner.cli.look import Command, option
 from reasoner.cli.solve import ANSWERS
 from reasoner.errors import UsageError
 
-UNITS: Final = "UNIT=AMOUNT,..."
 STANDARD: Final = Path("-")
 """Standard input, or standard output."""
 
@@ -34,19 +33,16 @@ STANDARD: Final = Path("-")
         brief="auto, number, math, choice, yes_no, text or code.",
         help="The kind of the answers, as of `reasoner solve`; `reasoner list answers` shows all.  [default: "
              "auto]")  # fmt: skip
-@option("--system", metavar="TEXT", section="Question", help="The system turn before each question.")
-@option("--few-shot", type=options.PATH, metavar="FILE", section="Question",
-        help="Worked examples before each question, as of `reasoner solve`.")  # fmt: skip
+@options.SYSTEM
+@options.FEW_SHOT
 @option("-s", "--strategy", metavar=options.SPEC, section="Strategy", shell_complete=options.names_of("strategy"),
         brief="How to spend compute, as in best_of_n:n=4.",
         help="How to spend the compute; `reasoner list strategies` shows all.  [default: self_consistency; for "
              "OpenAI's format, one completion where a line chooses nothing else]")  # fmt: skip
 @options.sampling_options
 @options.thinking_option()
-@option("-b", "--budget", metavar=UNITS, section="Strategy", brief="The most to spend on all questions together.",
-        help="The most that all questions together may spend, as in tokens=2m; what easy ones leave goes to hard "
-             "ones. It may be raised when an interrupted batch continues.  [default: no limit]")  # fmt: skip
-@option("--each", metavar=UNITS, section="Strategy", brief="The most to spend on each question.",
+@options.budget_option(together=True)
+@option("--each", metavar=options.UNITS, section="Strategy", brief="The most to spend on each question.",
         help="The most that each question may spend, as in tokens=4k,seconds=30.  [default: no limit]")  # fmt: skip
 @options.EFFORT
 @options.PROFILE

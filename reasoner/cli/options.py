@@ -27,6 +27,7 @@ LISTS: Final = ("strategies", "verifiers", "engines", "tasks", "rules", "answers
 THINKING: Final = ("none", "low", "medium", "high")
 EFFORTS: Final = ("low", "medium", "high")
 SPEC: Final = "NAME[:OPTION=VALUE,...]"
+UNITS: Final = "UNIT=AMOUNT,..."
 PATH: Final = click.Path(path_type=Path)
 
 
@@ -52,6 +53,14 @@ def models(_context: click.Context, _parameter: click.Parameter, incomplete: str
     return named or [CompletionItem(incomplete, type="dir")]
 
 
+SYSTEM = option(
+    "--system", metavar="TEXT", section="Question", brief="Instructions before the question.",
+    help="The system turn: instructions before the question.",
+)  # fmt: skip
+FEW_SHOT = option(
+    "--few-shot", type=PATH, metavar="FILE", section="Question",
+    help='Worked examples, shown as earlier turns: JSON lines or a JSON list of {"question": "...", "answer": "..."}.',
+)  # fmt: skip
 VERIFIER = option(
     "--verifier", metavar=SPEC, section="Strategy", shell_complete=names_of("verifier"),
     help="The verifier that scores samples, for strategies that use one; `reasoner list verifiers` shows all.  "
@@ -106,6 +115,20 @@ def thinking_option(*, several: bool = False) -> Callable[[F], F]:
     return option("--thinking", metavar="LEVEL", section="Strategy", shell_complete=words(*THINKING),
                   help=f"How much a model that thinks does so: {levels}; replaces thinking of the strategy.  [default: "
                        "as the model does by itself]")  # fmt: skip
+
+
+def budget_option(*, together: bool = False) -> Callable[[F], F]:
+    """The option of the most that one question may spend, or all questions `together`."""
+    brief, most = "The most to spend, as in tokens=4k,seconds=30.", "may be spent, as in tokens=4k,seconds=30."
+    if together:
+        brief = "The most to spend on all questions together."
+        most = (
+            "all questions together may spend, as in tokens=2m. What easy ones leave goes to hard ones. A budget may "
+            "be raised when an interrupted batch continues."
+        )
+    return option("-b", "--budget", metavar=UNITS, section="Strategy", brief=brief,
+                  help=f"The most that {most} Units: tokens, generated, samples, seconds, flops, usd.  [default: no "
+                       "limit]")  # fmt: skip
 
 
 def engine_options(command: F) -> F:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from reasoner.verifier import Verifier
 
 KEYS_VARIABLE: Final = "REASONER_API_KEYS"
-UNITS: Final = "UNIT=AMOUNT,..."
 
 
 @click.command("serve", cls=Command)
@@ -40,10 +39,10 @@ UNITS: Final = "UNIT=AMOUNT,..."
         help="Requests that are answered at once.  [default: 256]")  # fmt: skip
 @option("--queue", type=int, metavar="N", section="Server",
         help="Requests that wait for their turn; more are refused with 429.  [default: 1,024]")  # fmt: skip
-@option("--max-budget", metavar=UNITS, section="Server", brief="The most that a request may spend.",
+@option("--max-budget", metavar=options.UNITS, section="Server", brief="The most that a request may spend.",
         help="The most that a request may spend, whatever budget it asks for, as in tokens=50k,seconds=120.  "
              "[default: no limit]")  # fmt: skip
-@option("--day-budget", metavar=UNITS, section="Server",
+@option("--day-budget", metavar=options.UNITS, section="Server",
         help="The most that all requests of a day may spend, in UTC.  [default: no limit]")  # fmt: skip
 @option("--day-record", type=options.PATH, metavar="FILE", section="Server",
         help="Keep what the day has spent in FILE, so that a restart continues with it.")  # fmt: skip
@@ -54,7 +53,7 @@ UNITS: Final = "UNIT=AMOUNT,..."
         brief="The strategy of requests that choose none.",
         help="The strategy of requests that choose none, as in self_consistency:n=8.  [default: requests pass "
              "through: one completion, the prompt unchanged]")  # fmt: skip
-@option("-b", "--budget", metavar=UNITS, section="Strategy",
+@option("-b", "--budget", metavar=options.UNITS, section="Strategy",
         help="The budget of requests that choose neither a strategy nor a budget.")  # fmt: skip
 @option("-a", "--answer", metavar="KIND", section="Strategy", shell_complete=options.words("free", *ANSWERS),
         help="The kind of answer of requests that choose none; `reasoner list answers` shows all.  [default: free "

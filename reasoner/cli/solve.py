@@ -29,10 +29,7 @@ STARTED = time.perf_counter()
              "self_consistency]")  # fmt: skip
 @options.sampling_options
 @options.thinking_option()
-@option("-b", "--budget", metavar="UNIT=AMOUNT,...", section="Strategy",
-        brief="The most to spend, as in tokens=4k,seconds=30.",
-        help="The most that may be spent, as in tokens=4k,seconds=30. Units: tokens, generated, samples, "
-             "seconds, flops, usd.  [default: no limit]")  # fmt: skip
+@options.budget_option()
 @options.EFFORT
 @options.PROFILE
 @option("--abstain-below", type=float, metavar="P", section="Strategy",
@@ -47,11 +44,8 @@ STARTED = time.perf_counter()
              "same. For any kind, number:extract=model asks it for the answer in a reply where no rule finds one, and "
              "number:pattern=REGEX reads answers by a regular expression first; `reasoner list answers` shows "
              "all.")  # fmt: skip
-@option("--system", metavar="TEXT", section="Question", brief="Instructions before the question.",
-        help="The system turn: instructions before the question.")  # fmt: skip
-@option("--few-shot", type=options.PATH, metavar="FILE", section="Question",
-        help="Worked examples, shown as earlier turns: JSON lines or a JSON list of "
-             '{"question": "...", "answer": "..."}.')  # fmt: skip
+@options.SYSTEM
+@options.FEW_SHOT
 @option("--messages", type=options.PATH, metavar="FILE", section="Question",
         brief="A conversation that ends with the question.",
         help='A conversation in place of QUESTION, which is its last turn: JSON lines or a JSON list of '

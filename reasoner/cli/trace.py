@@ -252,7 +252,7 @@ def full(search_tree: "SearchTree", width: int) -> "Iterator[RenderableType]":
             ("question", f"{facts['question']}: {printable(search_tree.began.text, limit=300)}"),
             ("run", " · ".join(facts[name] for name in ("strategy", "verifier", "model", "engine"))),
             ("answer", Text(answer, style="bold green" if search_tree.path else "")),
-            ("end", words.ending(search_tree)),
+            ("end", words.end_of(search_tree)),
             ("cost", cost),
             ("tree", words.counts(search_tree)),
             *(() if search_tree.path else [("path", f"none: {words.why_no_path(search_tree)}")]),

@@ -1,12 +1,19 @@
 """Several models as one engine: they sample a prompt in turn."""
 
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
-from reasoner.engine import Engine, Rendered, SampleRequest, reset_caches
+from reasoner.engine import Engine, Rendered, SampleRequest, release, reset_caches
 from reasoner.errors import UsageError
 from reasoner.models.info import ModelInfo
 from reasoner.types import Completion, Prompt, SamplingParams, TokenIds
+
+
+class Chain(NamedTuple):
+    """Who began a chain, and the open questions that have it."""
+
+    home: int
+    questions: set[str]
 
 
 @dataclass(slots=True)
@@ -23,7 +30,10 @@ class MixtureEngine:
 
     members: tuple[Engine, ...]
     capacity: int | None = field(default=None, init=False, repr=False)
-    _homes: dict[str, int] = field(default_factory=dict, init=False, repr=False)
+    _chains: dict[str, Chain] = field(default_factory=dict, init=False, repr=False)
+    """By the digest of the prompt that continues it."""
+    _open: dict[str, set[str]] = field(default_factory=dict, init=False, repr=False)
+    """The digests of each open question."""
 
     def __post_init__(self) -> None:
         if len(self.members) < 2:
@@ -67,10 +77,10 @@ class MixtureEngine:
         return Rendered(None, max(prompt.tokens for prompt in rendered))
 
     def _home(self, prompt: Prompt) -> int:
-        home = self._homes.get(prompt.digest)
-        if home is None:
+        chain = self._chains.get(prompt.digest)
+        if chain is None:
             raise UsageError("no member of the mixture began this chain: its token ids mean nothing here")
-        return home
+        return chain.home
 
     async def encode(self, text: str) -> TokenIds | None:
         """Refused.
@@ -89,8 +99,19 @@ class MixtureEngine:
         home = request.index % len(self.members) if fresh else self._home(prompt)
         member = self.members[home]
         completion = await member.sample(replace(request, rendered=await member.render(prompt)))
-        self._homes[prompt.then(completion).digest] = home
+        digest, question = prompt.then(completion).digest, request.question_id
+        self._chains.setdefault(digest, Chain(home, set())).questions.add(question)
+        self._open.setdefault(question, set()).add(digest)
         return completion
+
+    def release(self, question_id: str) -> None:
+        """The question has ended: its chains are forgotten, and the members are told."""
+        for digest in self._open.pop(question_id, ()):
+            questions = self._chains[digest].questions
+            questions.discard(question_id)
+            if not questions:
+                del self._chains[digest]
+        release(question_id, *self.members)
 
     async def reset_caches(self) -> None:
         """Empty the members' caches."""

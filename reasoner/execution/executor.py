@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar, cast
 
 from reasoner.budget import Cost, Reservation
-from reasoner.engine import Engine, Rendered, Replicated, SampleRequest, TextPiece
+from reasoner.engine import Engine, Rendered, SampleRequest, TextPiece, release
 from reasoner.errors import EngineError, NotRecorded, PromptTooLong, RequestLost
 from reasoner.execution.admission import Admission
 from reasoner.execution.comparisons import Comparisons
@@ -274,10 +274,9 @@ class OperationExecutor:
         return self.cost(completion.usage, cancelled=completion.finish_reason == "abort", counted_as=counted_as)
 
     def done(self) -> None:
-        """Release what the question holds in the budget, in the KV cache and among the engine's replicas."""
+        """Release what the question holds in the budget, in the engine and in its KV cache."""
         self.admission.close()
-        if isinstance(self.engine, Replicated):
-            self.engine.release(self.question.id)
+        release(self.question.id, self.engine)
         if self.kv_limiter:
             for head in self.kept:
                 self.kv_limiter.release(head)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from reasoner import Answer, Budget, Question, SamplingParams, solve_sync
+from reasoner import Answer, Budget, Question, SamplingParams, solve_many, solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.engines.mixture import MixtureEngine
 from reasoner.engines.scripted import ScriptedEngine
@@ -15,6 +15,7 @@ from reasoner.strategy import Plan, prefill, sample
 from reasoner.trace.events import Event, Sampled
 from reasoner.types import Completion, Prompt
 from reasoner_strategies import SelfConsistency
+from tests.engines.replicas import Replica, engine_at, fleet
 from tests.execution.one_question import QUESTION
 from tests.helpers import Planned, books, meter_of, says
 
@@ -66,6 +67,40 @@ def test_a_chain_is_continued_by_who_began_it() -> None:
     assert solution.error is None
     for name in "ab":
         assert [prompt.text.count(f"{name} says more") for prompt in seen[name]] == [0, 1, 2]
+
+
+def test_what_is_kept_for_a_question_goes_when_it_ends() -> None:
+    async def run() -> None:
+        async with fleet(Replica(), Replica()) as urls:
+            member = engine_at(urls)
+            mixture = MixtureEngine((member, ScriptedEngine(says("7"))))
+            solutions = await solve_many(["One?", "Two?", "Three?"], SelfConsistency(4, PARAMS), mixture)
+            await mixture.close()
+        assert [solution.error for solution in solutions] == [None] * 3
+        assert member._http.replicas.placement._questions == [0, 0]
+        assert (mixture._chains, mixture._open) == ({}, {})
+
+    asyncio.run(run())
+
+
+def test_a_chain_that_two_questions_share_is_kept_until_both_have_ended() -> None:
+    mixture, _, _ = two()
+    prompt = QUESTION.prompt
+
+    async def drawn(question_id: str, prompt: Prompt) -> Completion:
+        rendered = await mixture.render(prompt)
+        return await mixture.sample(SampleRequest(question_id, prompt, rendered, PARAMS, index=1, seed=0))
+
+    async def run() -> None:
+        longer = prompt.then(await drawn("a", prompt))
+        assert prompt.then(await drawn("b", prompt)) == longer
+        mixture.release("a")
+        await drawn("b", longer)
+        mixture.release("b")
+        with pytest.raises(UsageError, match="no member of the mixture began"):
+            await drawn("b", longer)
+
+    asyncio.run(run())
 
 
 def test_no_budget_is_exceeded_though_prompts_are_counted_differently() -> None:

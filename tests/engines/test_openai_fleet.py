@@ -2,12 +2,14 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner.engines.openai import http, served
+from reasoner.engines.openai import OpenAIEngine, http, served
 from reasoner.engines.openai import replicas as module
 from reasoner.engines.openai.http import session_id
 from reasoner.verifier import CostMeter
@@ -124,16 +126,22 @@ def test_deaths_change_no_answer_and_cost_what_was_in_flight(
     asyncio.run(run())
 
 
-def test_a_replica_that_comes_back_serves_new_questions(monkeypatch: pytest.MonkeyPatch) -> None:
+@asynccontextmanager
+async def one_lost(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[tuple[OpenAIEngine, Replica]]:
+    """An engine with two replicas, and the first of them, which died in a run; the next request asks for it again."""
     monkeypatch.setattr(module, "RETRY_SECONDS", 0.0)
+    first = Replica(deaths={1: "before"})
+    async with fleet(first, Replica()) as urls:
+        engine = engine_at(urls)
+        await ended(engine)
+        yield engine, first
 
+
+def test_a_replica_that_comes_back_serves_new_questions(monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> None:
-        first, second = Replica(deaths={1: "before"}), Replica()
-        async with fleet(first, second) as urls:
-            engine = engine_at(urls)
-            await ended(engine)
+        async with one_lost(monkeypatch) as (engine, first):
             assert engine._http.replicas.placement.lost == {0}
-            assert [note for note in engine.notes if note.startswith(f"{urls[0]} does not answer")]
+            assert [note for note in engine.notes if note.startswith(f"{first.url} does not answer")]
             await first.live()
             # The first requests ask whether it is back; later ones find it.
             await ended(engine)
@@ -146,19 +154,14 @@ def test_a_replica_that_comes_back_serves_new_questions(monkeypatch: pytest.Monk
 
 
 def test_what_comes_back_with_another_model_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "RETRY_SECONDS", 0.0)
-
     async def run() -> None:
-        first, second = Replica(deaths={1: "before"}), Replica()
-        async with fleet(first, second) as urls:
-            engine = engine_at(urls)
-            await ended(engine)
+        async with one_lost(monkeypatch) as (engine, first):
             first.brain = Seeded(models=("other",))
             await first.live()
             await ended(engine)
             await ended(engine)
             assert len(first.sessions) == 1
-            assert [note for note in engine.notes if f"{urls[0]} serves other" in note]
+            assert [note for note in engine.notes if f"{first.url} serves other" in note]
 
     asyncio.run(run())
 

@@ -72,8 +72,6 @@ def _predict(options: RunOptions, *, resume: Path | None, as_json: bool) -> int:
 
     if resume is not None:
         raise UsageError(f"--dry-run predicts a new run, and --resume {resume} continues one: keep one")
-    if options.shard is not None:
-        raise UsageError(f"--dry-run predicts the whole run, and --shard {options.shard} runs a part: keep one")
     setup = set_up(options)
     terminal = Terminal(sys.stdout, sys.stderr)
     prediction = predict(setup)

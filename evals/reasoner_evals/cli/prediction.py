@@ -18,6 +18,7 @@ from reasoner.registry import build, spec_of
 from reasoner.verifier import FreeVerifier, Verifier
 from reasoner_evals.cli.setup import RunSetup
 from reasoner_evals.runs.records import Arm
+from reasoner_evals.runs.subset import Subset
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -92,9 +93,12 @@ async def _followed(setup: RunSetup, engine: SimulatedEngine, verifier: Verifier
 
 async def _cost(arm: Arm, setup: RunSetup, verifier: Verifier | None, engine: Engine) -> Cost:
     """The cost of all questions of an arm, within its budget. Raises ReasonerError if a plan cannot be followed."""
-    items = setup.tasks[arm.task].items
-    asked = [item.question for item in items[:FOLLOWED]]
-    total = Budget.parse(arm.total) if arm.total else None
+    data = setup.tasks[arm.task]
+    asked = [item.question for item in data.items[:FOLLOWED]]
+    if not asked:
+        # A shard may have no question.
+        return Cost()
+    total = Subset.parse(data.source.subset).part_of(Budget.parse(arm.total)) if arm.total else None
     strategy = build("strategy", arm.strategy)
     spent = await follow(
         asked,
@@ -105,7 +109,7 @@ async def _cost(arm: Arm, setup: RunSetup, verifier: Verifier | None, engine: En
         prices=setup.prices,
         seed=arm.seed,
     )
-    return _within(total, _scaled(spent, len(items) / len(asked), math.ceil))
+    return _within(total, _scaled(spent, len(data.items) / len(asked), math.ceil))
 
 
 def _scaled(cost: Cost, factor: float, whole: Callable[[float], int]) -> Cost:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from reasoner.errors import UsageError
 from reasoner.system.files import check_replaceable, replacing
@@ -93,7 +94,7 @@ def _chance(items: TaskItems) -> float | None:
 
 
 def _provenance(run: RunData, arms: Sequence[ArmRead]) -> Provenance:
-    info = asdict(run.manifest.model).items()
+    info = ((name, _said(value)) for name, value in asdict(run.manifest.model).items())
     facts = [(f"model {name.replace('_', ' ')}", str(value)) for name, value in info if value]
     facts += [("grader", name) for name in sorted(run.verdicts.graders)]
     states = tuple(
@@ -109,6 +110,13 @@ def _provenance(run: RunData, arms: Sequence[ArmRead]) -> Provenance:
         for _, data in arms
     )
     return Provenance(run.name, str(run.folder.path), run.manifest, run.manifest_hash, tuple(facts), states)
+
+
+def _said(value: Any) -> Any:
+    """A fact about a model; of several in one, those that say something."""
+    if not isinstance(value, dict):
+        return value
+    return ", ".join(f"{name}={part}" for name, part in value.items() if part or (part == 0 and part is not False))
 
 
 def write_report(report: Report, html: Path) -> None:

@@ -122,10 +122,10 @@ class DifficultyBin(NamedTuple):
 
 
 class Difficulty(NamedTuple):
-    """The accuracy by difficulty, hardest first. The half of the pool that made the bins is in no accuracy."""
+    """The accuracy by difficulty, hardest first. No pool is read with the half of the samples that made the bins."""
 
-    arm: str
-    """`RUN:ARM` of the pool that made the bins."""
+    key: str
+    """The point whose pool made the bins."""
     held_out: int
     """Samples per question that made the bins."""
     bins: tuple[DifficultyBin, ...]

@@ -92,7 +92,7 @@ def _sentence(claim: Claim, point: Any, baseline: Any, delta: Delta, family: Seq
         return f"{name} cannot be told from {first} with {asked}: it {gets}{fits}."
     differs = any(excludes_zero(other.difference) for other in family)
     start = f"No {'smaller model' if smaller else 'strategy'} {'is shown to beat' if differs else 'can be told from'}"
-    return f"{start} {first} with {asked}: the best, {point.words}, {gets}{fits}."
+    return f"{start} {first} with {asked}: the most accurate, {point.words}, {gets}{fits}."
 
 
 def _start(row: Any) -> str:

@@ -253,8 +253,7 @@ class _ArmSession:
         """The budget that its questions share: in a shard, this shard's part of it."""
         if not self.arm.total:
             return None
-        total, shard = Budget.parse(self.arm.total), Subset.parse(self.data.source.subset).shard
-        return shard.part_of(total) if shard else total
+        return Subset.parse(self.data.source.subset).part_of(Budget.parse(self.arm.total))
 
     def _grade(self, item: GradedQuestion, record: ItemRecord) -> None:
         async def grade() -> None:

@@ -94,6 +94,10 @@ class Subset:
         order = "" if self.seed is None else f" in the order of seed {self.seed}"
         return whole + order + (f", shard {self.shard}" if self.shard else "")
 
+    def part_of(self, total: Budget) -> Budget:
+        """Its part of a budget that all questions of a run share: all of it, or that of its shard."""
+        return self.shard.part_of(total) if self.shard else total
+
     def cut(self, data: TaskData) -> TaskData:
         """The task with these questions only; its source counts them, its data hash stays that of all."""
         items = data.items

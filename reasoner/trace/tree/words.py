@@ -5,6 +5,7 @@ from collections import Counter
 from reasoner.budget import Cost
 from reasoner.solution import Proposal
 from reasoner.trace.tree.search_tree import Comparison, Node, SearchTree, State
+from reasoner.types import NOT_RATED
 
 _STATES: dict[State, tuple[str, str]] = {
     "continued": ("•", "other sequences were sampled from it"),
@@ -62,9 +63,19 @@ def counts(tree: SearchTree) -> str:
     return f"{number}: {states}" if states else number
 
 
-def ending(tree: SearchTree) -> str:
-    """What ended it and why."""
-    return f"ended by {tree.ended_by}: {tree.reason}" if tree.ended_by else f"did not end: {tree.reason}"
+def ending(ended_by: str, reason: str) -> str:
+    """What ended a question and why; the reason may say both."""
+    return reason if reason.startswith(f"{ended_by} ") else f"{ended_by}: {reason}"
+
+
+def end_of(tree: SearchTree) -> str:
+    """What ended it and why, or that it did not end."""
+    return f"ended by {ending(tree.ended_by, tree.reason)}" if tree.ended_by else f"did not end: {tree.reason}"
+
+
+def unrated(error: str) -> str:
+    """Why there is no rating; the error of one that was refused says that it is none."""
+    return error if error.startswith(NOT_RATED) else f"{NOT_RATED}: {error}"
 
 
 def why_no_path(tree: SearchTree) -> str:
@@ -90,7 +101,7 @@ def costs(cost: Cost) -> list[tuple[str, str]]:
 
 def events_of(tree: SearchTree) -> list[tuple[str, list[str]]]:
     """What happened beside the sampling, under a title each."""
-    failures = [f"#{node.id} not rated: {rated.error}" for node in tree.nodes for rated in node.ratings if rated.error]
+    failures = [f"#{node.id} {unrated(rated.error)}" for node in tree.nodes for rated in node.ratings if rated.error]
     return [
         ("proposals", [_proposal(proposal) for proposal in tree.proposals]),
         ("comparisons", [_comparison(comparison) for comparison in tree.comparisons]),

@@ -108,7 +108,6 @@ def test_shards_that_start_together_have_a_folder_each(
     ("arguments", "message"),
     [
         (("eval", "arithmetic", "-e", "simulated", "--shard", "0/2"), "--shard must be I/N with I from 1 to N"),
-        (("eval", "arithmetic", "--shard", "1/2", "--dry-run"), "--dry-run predicts the whole run"),
         (("merge", "--out", "x"), "no run is given"),
         (("merge", "gone", "--out", "x"), "cannot read the manifest gone/manifest.json"),
     ],

@@ -163,7 +163,7 @@ def a_task(*, rows: Iterable[Row] | None = None, **changes: object) -> TaskRepor
         deltas=tuple(a_delta(point, points[0]) for point in points[1:]),
         difficulty=(
             Difficulty(
-                "run:arm",
+                best["key"],
                 4,
                 tuple(DifficultyBin(low / 5, low / 5 + 0.2, 24) for low in range(5)),
                 {point["key"]: tuple(near(0.1 + low / 6) for low in range(5)) for point in points},

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from reasoner.errors import UsageError
+from reasoner.sampling import SamplingParams
 from reasoner_evals.report.build import make_report
 from reasoner_evals.report.charts.lines import TOKENS, lines
 from reasoner_evals.report.content import Report, TaskReport
@@ -16,6 +17,7 @@ from reasoner_evals.report.data.diagnostics import anytime_curves, calibrations,
 from reasoner_evals.report.data.measures import ArmRead, Measured, measure
 from reasoner_evals.report.narrative import findings
 from reasoner_evals.report.text import points_csv, to_markdown
+from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.reading import open_run, read_arm
 from reasoner_evals.stats.scaling import CoverageFit, fit_coverage
 from tests.evals.fabricated import BEST, GREEDY, SMALL, VOTE, Fake, Law, fabricate, gold, question_id, record
@@ -101,6 +103,17 @@ def test_by_chance_alone_no_bin_of_difficulty_is_easier(tmp_path: Path) -> None:
     inside = [one for one in row if one is not None]
     assert len(inside) >= 3
     assert all((one.low or 0) < 0.5 < (one.high or 1) for one in inside)
+
+
+def test_pools_of_the_same_samples_spare_those_that_made_the_bins_too(tmp_path: Path) -> None:
+    run = RunFolder(fabricate(tmp_path / "run", [VOTE, BEST], questions=100))
+    run.arm(VOTE.folder).journal.write_bytes(run.arm(BEST.folder).journal.read_bytes())
+    [found] = difficulties(measured(run.path), None)
+    rows = {key.rpartition("|")[2]: accuracies for key, accuracies in found.accuracies.items()}
+    # One of them selects nothing, so both are right as often.
+    assert rows["best_of_n with orm, n=1"] == rows["self_consistency, n=1"]
+    assert rows["best_of_n with orm, n=4"] != rows["self_consistency, n=4"]
+    assert "best_of_n with orm, n=8" not in rows
 
 
 def test_confidence_is_judged_where_it_varies(made: Made) -> None:
@@ -229,6 +242,14 @@ def test_what_is_not_done_or_not_graded_is_said(tmp_path: Path) -> None:
 def test_a_run_that_has_not_begun_makes_a_report(tmp_path: Path) -> None:
     path = fabricate(tmp_path / "run", [Fake(pool=4, rule="majority", finished=0), Fake("single", finished=0)])
     assert make_report([path]).tasks[0].points.empty
+
+
+def test_of_a_model_only_what_is_known_is_told(tmp_path: Path) -> None:
+    warm = dataclasses.replace(SMALL, sampling=SamplingParams(temperature=0.0, top_p=0.9))
+    [run] = make_report([fabricate(tmp_path / "warm", [GREEDY], questions=12, model=warm)]).runs
+    assert dict(run.facts)["model sampling"] == "temperature=0.0, top_p=0.9"
+    [run] = make_report([fabricate(tmp_path / "plain", [GREEDY], questions=12)]).runs
+    assert "model sampling" not in dict(run.facts)
 
 
 def test_runs_of_several_models_are_one_report(tmp_path: Path) -> None:

@@ -240,6 +240,7 @@ def test_parts_that_are_missing_are_sentences() -> None:
         "No failure worth reading was found.",
     ):
         assert sentence in shown.text
+    assert "#t1-missing" in {one.attributes.get("href") for one in shown.of("a")}
     drawn = {one.attributes["id"].removeprefix("t1-").removesuffix("-figure") for one in shown.of("figure")}
     assert drawn == {*(f"accuracy-{axis}" for axis in ("tokens", "samples", "flops", "seconds", "usd")), "gap", "cost"}
 

@@ -42,6 +42,8 @@ def test_one_of_a_pool_is_its_mean_and_a_vote_of_two_is_one(tmp_path: Path) -> N
     assert one.coverage == pytest.approx(right)
     assert one.gap is not None
     assert one.gap == pytest.approx(0)
+    assert one.gap_low == pytest.approx(0)
+    assert one.gap_high > 0
 
 
 def test_the_whole_pool_costs_what_was_recorded(tmp_path: Path) -> None:

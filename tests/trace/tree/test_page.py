@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from reasoner.errors import UsageError
+from reasoner.trace.tree import words
 from reasoner.trace.tree.page import (
     MAX_CHARACTERS,
     MAX_NODES,
@@ -86,6 +87,14 @@ def test_a_page_shows_the_tree_with_scores_states_costs_and_the_path(tmp_path: P
     assert bars[:2] + bars[4:] == [
         f"width:{share}%" for share in ("50.0", "90.0", "75.0", "50.0", "95.0", "50.0", "90.0", "25.0")
     ]
+
+
+def test_what_says_itself_what_it_is_is_not_told_twice() -> None:
+    refused = "budget tokens=9: the next operation needs 10"
+    assert words.ending("budget", refused) == refused
+    assert words.ending("rule", "3 of 4 agree") == "rule: 3 of 4 agree"
+    assert words.unrated(f"not rated: {refused}") == f"not rated: {refused}"
+    assert words.unrated("no such file") == "not rated: no such file"
 
 
 def test_a_large_tree_is_folded_but_for_the_path() -> None:

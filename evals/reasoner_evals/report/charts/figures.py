@@ -78,7 +78,8 @@ def largest_points(rows: Iterable[Any]) -> dict[str, Any]:
 def _accuracy(task: TaskReport, axis: Axis, name: str, styles: Styles) -> Figure | Absent:
     shown = lines(task, axis)
     if not shown:
-        return Absent(f"No curve: {axis.unknown if len(task.points) else 'no question has been finished and graded'}.")
+        why = axis.unknown if len(task.points) else "no question has been finished and graded"
+        return Absent(f"No accuracy against {axis.title}: {why}.")
     described = [
         f"{_name(task, line)}: {' to '.join(f'{mark.accuracy.value:.1%} at {short(mark.x)}' for mark in ends)}"
         for line in reversed(shown)
@@ -159,14 +160,15 @@ def _difficulty(task: TaskReport, name: str, styles: Styles) -> Iterator[Figure 
         yield Absent(f"No difficulty: {why}.")
     points = task.by_key
     for number, difficulty in enumerate(task.difficulty, start=1):
+        of = points[difficulty.key]
         described = [
             f"{points[key].words}: {', '.join(f'{share.value:.0%}' if share else 'none' for share in shares)}"
             for key, shares in difficulty.accuracies.items()
         ]
         caption = [
             "Accuracy by difficulty, hardest first.",
-            f"The difficulty is measured by {difficulty.held_out} samples per question of {label(difficulty.arm)}.",
-            "Those samples are held out: they are in no accuracy here.",
+            f"The difficulty is measured by {difficulty.held_out} samples per question of {label(of.name)}.",
+            "No pool is read with those samples, but a strategy without a pool may have drawn some of them again.",
             _counts(points[key] for key in difficulty.accuracies),
             _band(task),
         ]

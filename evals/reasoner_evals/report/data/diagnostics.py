@@ -18,7 +18,7 @@ from reasoner_evals.report.content import (
 )
 from reasoner_evals.report.data.comparisons import estimate, known
 from reasoner_evals.report.data.measures import ArmRead, Measured, mean, selected
-from reasoner_evals.report.data.pools import pool_of, sizes_of, spread
+from reasoner_evals.report.data.pools import Pool, pool_of, sizes_of, spread
 from reasoner_evals.runs.arrays import OUTCOMES, RIGHT, SILENT, UNGRADED, Floats
 from reasoner_evals.stats import scaling
 from reasoner_evals.stats.arrays import counts
@@ -81,30 +81,28 @@ def whole_pools(measured: Sequence[Measured]) -> Iterator[tuple[Measured, ArmRea
 
 def difficulties(measured: Sequence[Measured], groups: Groups | None) -> Iterator[Difficulty]:
     """For each model, the accuracy of all its points by difficulty, measured by the largest of its pools."""
-    largest: dict[str, ArmRead] = {}
-    for point, arm in whole_pools(measured):
-        if point.model not in largest or arm.data.arm.pool > largest[point.model].data.arm.pool:
-            largest[point.model] = arm
-    for model, arm in largest.items():
-        if result := _difficulty([point for point in measured if point.model == model], arm, groups):
+    largest: dict[str, Measured] = {}
+    for point, _ in whole_pools(measured):
+        if point.model not in largest or (point.size or 0) > (largest[point.model].size or 0):
+            largest[point.model] = point
+    for model, whole in largest.items():
+        if result := _difficulty([point for point in measured if point.model == model], whole, groups):
             yield result
 
 
-def _difficulty(measured: Sequence[Measured], arm: ArmRead, groups: Groups | None) -> Difficulty | None:
-    pool, size = pool_of(arm.data), arm.data.arm.pool
+def _difficulty(measured: Sequence[Measured], whole: Measured, groups: Groups | None) -> Difficulty | None:
+    data = whole.arms[0].data
+    pool, size = pool_of(data), data.arm.pool
     usable = (~np.isnan(pool.right)).sum(axis=1)
     if size < MIN_POOL or (usable > 1).sum() < 2 * BINS:
         return None
     split = difficulty(pool.right)
     members = [split.bins == number for number in range(BINS)]
-    ks = [k for k in sizes_of(size) if k <= size - size // 2]
-    other_half = selected(arm.data.arm.rule, replace(pool, right=split.measured), ks)[0]
-    by_size = dict(zip(ks, np.clip(other_half, 0, 1).T, strict=True))
+    halves = {other.name: _other_half(other, pool, split.measured) for _, other in whole_pools(measured)}
     accuracies = {}
     for point in measured:
-        # If a point's own pool made the bins, its other half is used; sizes beyond that half are left out.
-        own = point.arms[0].name == arm.name
-        values = by_size.get(point.size or 0) if own else point.values["right"]
+        half = halves.get(point.arms[0].name)
+        values = point.values["right"] if half is None else half.get(point.size or 0)
         if values is not None:
             chosen = [np.where(inside, values, np.nan) for inside in members]
             accuracies[point.key] = tuple(
@@ -115,7 +113,25 @@ def _difficulty(measured: Sequence[Measured], arm: ArmRead, groups: Groups | Non
         DifficultyBin(float(share.min()), float(share.max()), len(share)) if len(share) else DifficultyBin(0.0, 0.0, 0)
         for share in shares
     )
-    return Difficulty(arm.name, size // 2, bins, accuracies)
+    return Difficulty(whole.key, size // 2, bins, accuracies)
+
+
+def _other_half(arm: ArmRead, decided: Pool, measured: Floats) -> dict[int, Floats] | None:
+    """By size, how often a pool is right without the samples that made the bins; None if it has none of them.
+
+    Arms that select from the same samples share their pool.
+    """
+    pool, size = pool_of(arm.data), arm.data.arm.pool
+    width = decided.right.shape[1]
+    ours, theirs = pool.right, decided.right[:, :size]
+    both = ~np.isnan(ours) & ~np.isnan(theirs)
+    if not np.array_equal(ours[both], theirs[both]):
+        return None
+    if size < width:
+        return {}  # so few may be left of a question that nothing can be read
+    ks = [k for k in sizes_of(size) if k <= size - size // 2]
+    without = replace(pool, right=np.where(np.isnan(measured), np.nan, pool.right))
+    return dict(zip(ks, np.clip(selected(arm.data.arm.rule, without, ks)[0], 0, 1).T, strict=True))
 
 
 def calibrations(measured: Sequence[Measured]) -> Iterator[Calibration]:

@@ -116,9 +116,10 @@ def _votes(arm: ArmRead, record: ItemRecord, item: Item) -> tuple[VoteShare, ...
 def _why(candidate: _Candidate, record: ItemRecord) -> str:
     replies = candidate.arm.data.replies
     right = int((replies.outcome[replies.rows.of(candidate.row)] == RIGHT).sum())
+    verb = "is" if right == 1 else "are"
     return {
         "backfired": "one greedy sample is right, this answer is wrong",
-        "missed": f"{right} of {len(record.pool)} replies are right, another answer was chosen",
+        "missed": f"{right} of {len(record.pool)} replies {verb} right, another answer was chosen",
         "no_answer": f"none of {len(record.pool)} replies has an answer",
         "truncated": "every reply was truncated by a token limit",
         "overconfident": f"wrong with {record.share:.0%} of the vote",

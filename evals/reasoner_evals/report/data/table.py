@@ -114,7 +114,9 @@ def _measured_row(point: Measured, groups: Groups | None) -> dict[str, Any]:
         # Rounding leaves a tiny difference where there is none.
         gap = np.clip(np.round(covered - right, 12) + 0.0, -1.0, 1.0)
         row |= _estimate("coverage", estimate(interval(covered, groups)))
-        row |= _estimate("gap", estimate(difference_interval(gap, groups)))
+        value, low, high = estimate(difference_interval(gap, groups))
+        # A right choice is a right sample, so only the noise of subsets is below 0.
+        row |= _estimate("gap", Estimate(value, None if low is None else max(low, min(value, 0.0)), high))
     tokens = values["tokens"][~np.isnan(values["tokens"])]
     row |= {"tokens": float(tokens.mean())}
     percentiles = {"tokens_p50": 50, "tokens_p95": 95, "tokens_max": 100}

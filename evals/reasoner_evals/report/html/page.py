@@ -17,6 +17,7 @@ from reasoner.trace.record import VERSION
 from reasoner.trace.tree.build import search_trees
 from reasoner.trace.tree.page import fragment, policy, visible
 from reasoner.trace.tree.page import style as tree_style
+from reasoner.trace.tree.words import ending
 from reasoner_evals.report.charts.drawing import short
 from reasoner_evals.report.charts.figures import Absent, Figure, figures, largest_points
 from reasoner_evals.report.charts.lines import AXES
@@ -228,7 +229,7 @@ class View:
         ahead = sum(delta.difference.value > 0 for delta in sure)
         return (
             f"{title}: of {len(deltas)} points, {ahead} are surely ahead, {len(sure) - ahead} surely behind, and "
-            f"{len(deltas) - len(sure)} are not sure"
+            f"{len(deltas) - len(sure)} cannot be told"
         )
 
     def tests(self, deltas: Sequence[Delta]) -> str:
@@ -327,7 +328,7 @@ def _environment() -> "Environment":
         "p_value": lambda value: "< 0.0001" if value < 1e-4 else f"{value:.2g}",
     }
     environment.filters.update({**filters, **formats})
-    environment.globals.update({**formats, "failure_titles": _FAILURES})
+    environment.globals.update({**formats, "failure_titles": _FAILURES, "ending": ending})
     return environment
 
 
