@@ -18,6 +18,7 @@ __all__ = [
     "EngineUnavailable",
     "FinishReason",
     "HoldsQuestions",
+    "KeepsChains",
     "LimitsThinking",
     "Logprobs",
     "ModelInfo",
@@ -177,6 +178,14 @@ class HoldsQuestions(Protocol):
 
     def release(self, question_id: str) -> None:
         """The question has ended: free what is kept for it. Does nothing for an unknown question."""
+
+
+@runtime_checkable
+class KeepsChains(Protocol):
+    """An engine of several models, of which each continues the chains that it began."""
+
+    def resume(self, question_id: str, completion: Completion) -> None:
+        """Know a sequence that was drawn before the run was interrupted, as if it had been drawn now."""
 
 
 def release(question_id: str, *engines: Engine) -> None:

@@ -95,14 +95,23 @@ class MixtureEngine:
     async def sample(self, request: SampleRequest) -> Completion:
         """Draw one sequence from the member whose turn it is."""
         prompt = request.prompt
-        fresh = not (prompt.token_ids or prompt.text)
-        home = request.index % len(self.members) if fresh else self._home(prompt)
+        home = self._turn(prompt, request.index)
         member = self.members[home]
         completion = await member.sample(replace(request, rendered=await member.render(prompt)))
-        digest, question = prompt.then(completion).digest, request.question_id
-        self._chains.setdefault(digest, Chain(home, set())).questions.add(question)
-        self._open.setdefault(question, set()).add(digest)
+        self._remember(request.question_id, prompt.then(completion).digest, home)
         return completion
+
+    def resume(self, question_id: str, completion: Completion) -> None:
+        """Know who drew a sequence before the run was interrupted."""
+        prompt = completion.prompt
+        self._remember(question_id, prompt.then(completion).digest, self._turn(prompt, completion.index))
+
+    def _turn(self, prompt: Prompt, index: int) -> int:
+        return self._home(prompt) if prompt.token_ids or prompt.text else index % len(self.members)
+
+    def _remember(self, question_id: str, digest: str, home: int) -> None:
+        self._chains.setdefault(digest, Chain(home, set())).questions.add(question_id)
+        self._open.setdefault(question_id, set()).add(digest)
 
     def release(self, question_id: str) -> None:
         """The question has ended: its chains are forgotten, and the members are told."""

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar, cast
 
 from reasoner.budget import Cost, Reservation
-from reasoner.engine import Engine, Rendered, SampleRequest, TextPiece, release
+from reasoner.engine import Engine, KeepsChains, Rendered, SampleRequest, TextPiece, release
 from reasoner.errors import EngineError, NotRecorded, PromptTooLong, RequestLost
 from reasoner.execution.admission import Admission
 from reasoner.execution.comparisons import Comparisons
@@ -91,7 +91,12 @@ class OperationExecutor:
     def recorded_sample(self, sequence: SequenceId) -> Completion | None:
         """The sequence in the history; None where it is still to be drawn."""
         event = self.recorded(sequence.op, Sampled, sequence.digest, sequence.index)
-        return event.completion(sequence.prompt) if event else None
+        if event is None:
+            return None
+        completion = event.completion(sequence.prompt)
+        if isinstance(self.engine, KeepsChains):
+            self.engine.resume(self.question.id, completion)
+        return completion
 
     def books(
         self, sequence: SequenceId, done: Callable[[Completion, Cost], None], passed: Callable[[], None]

@@ -13,6 +13,7 @@ from reasoner.errors import UsageError
 from reasoner.registry import build
 from reasoner.strategy import Plan, prefill, sample
 from reasoner.trace.events import Event, Sampled
+from reasoner.trace.history import read_histories
 from reasoner.types import Completion, Prompt
 from reasoner_strategies import SelfConsistency
 from tests.engines.replicas import Replica, engine_at, fleet
@@ -67,6 +68,26 @@ def test_a_chain_is_continued_by_who_began_it() -> None:
     assert solution.error is None
     for name in "ab":
         assert [prompt.text.count(f"{name} says more") for prompt in seen[name]] == [0, 1, 2]
+
+
+def test_a_run_that_was_interrupted_anywhere_continues_its_chains() -> None:
+    def members() -> MixtureEngine:
+        return MixtureEngine((ScriptedEngine(says("a says more")), ScriptedEngine(says("b says more"))))
+
+    def sequences(events: list[Event]) -> set[tuple[str, int, str]]:
+        return {(event.prompt, event.index, event.text) for event in events if isinstance(event, Sampled)}
+
+    whole: list[Event] = []
+    solve_sync(QUESTION, Planned(chains), members(), trace=whole.append)
+    assert len(sequences(whole)) == 6
+    for cut in range(1, len(whole)):
+        before, after = whole[:cut], list[Event]()
+        mixture = members()
+        resumed = solve_many([QUESTION], Planned(chains), mixture, trace=after.append, history=read_histories(before))
+        [solution] = asyncio.run(resumed)
+        assert solution.error is None
+        assert sequences([*before, *after]) == sequences(whole)
+        assert (mixture._chains, mixture._open) == ({}, {})
 
 
 def test_what_is_kept_for_a_question_goes_when_it_ends() -> None:
