@@ -34,6 +34,8 @@ STOP_SECONDS: Final = 10.0
 """How long a replica may take to close; then it is killed."""
 EXCHANGES_PER_SECOND: Final = 500.0
 """Exchanges that a driver makes at most, with all replicas together: each costs it some 0.5 ms."""
+OPEN: Final = 2
+"""Exchanges with one replica at once: a busy replica then gets fewer and larger batches."""
 _DETAIL = re.compile(r"(?:Worker exit detail|The actor died because of): *(.+?)(?:\.\s|\.?$)", re.MULTILINE)
 
 Ask = Callable[[str, tuple[Any, ...]], Awaitable[Any]]
@@ -104,7 +106,9 @@ class Replica:
         self._due: asyncio.Task[None] | None = None
         """The exchange that waits for its turn."""
         self._exchanges = 0
-        """With this actor."""
+        """With this actor, so far."""
+        self._open = 0
+        """Exchanges whose answer is awaited: one that waits for news, and one that takes its place."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count(1)
         self._calls: dict[int, Call] = {}
@@ -245,8 +249,8 @@ class Replica:
                 write_meter(meter, ended.meter)
 
     def _wake(self) -> None:
-        """Make an exchange as soon as it is this replica's turn."""
-        if self._due is None or self._due.done():
+        """Make an exchange as soon as it is this replica's turn, and has answered all but one."""
+        if self._open < OPEN and (self._due is None or self._due.done()):
             self._due = self._keep(self._exchange())
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
@@ -265,6 +269,8 @@ class Replica:
         if not batch and not self._pending:
             return
         self._exchanges = number = self._exchanges + 1
+        self._open += 1
+        received: list[ToDriver] = []
         try:
             if actor is None:
                 raise RequestLost("it was closed")
@@ -275,10 +281,12 @@ class Replica:
             raise
         except Exception as error:
             self._died(actor, _cause(error))
-            return
+        finally:
+            self._open -= 1
         for message in received:
             self._receive(message)
-        if self._pending and actor is self._actor and number == self._exchanges:
+        newest = actor is self._actor and number == self._exchanges
+        if self._calls or self._others or (self._pending and newest):
             self._wake()
 
     def _receive(self, message: ToDriver) -> None:
