@@ -47,8 +47,8 @@ def versions() -> dict[str, str]:
 class Host:
     """Runs the calls of the driver as tasks.
 
-    An exchange takes messages and returns those of its own: at once if there are any, else as soon as there are, unless
-    the driver has made another exchange by then.
+    An exchange takes messages of the driver and returns the news, as soon as there is any. Of two exchanges that wait,
+    the older one returns without news.
     """
 
     def __init__(self, plug_in: Any, threads: int, cores: Collection[int]) -> None:
