@@ -1,32 +1,57 @@
 """What an operation costs the driver of many replicas on Ray, beside one engine in the same process.
 
-    python bench/ray_driver.py [--replicas 8 64 256] [--processes 8] [--questions 2000] [--rounds 3]
+    python bench/ray_driver.py [--replicas 8 64 256] [--processes 8] [--questions 2000] [--rounds 3] [--seconds 0]
 
 Self-consistency over 4 samples, 12 operations a question (start, next, propose), all questions in flight at once. Each
-replica is a simulated engine whose sample takes no time. As many replicas as needed share an actor's process, because
-256 processes of 80 MiB do not fit a small machine; the driver exchanges batches with each replica by itself, as it does
-with replicas in processes of their own. Both run in turn in each round. The figure is the processor time of the driver
-with all its threads, divided by the operations; that of the single engine holds the simulated engine's own.
+replica is a simulated engine whose sample takes no time, or an exponential time with a mean of so many seconds. As many
+replicas as needed share an actor's process, because 256 processes of 80 MiB do not fit a small machine; the driver
+exchanges batches with each replica by itself, as it does with replicas in processes of their own. All run in turn in
+each round. The figure is the processor time of the driver with all its threads, divided by the operations; that of the
+single engine holds the simulated engine's own. Python's cycle collector is set as the command `reasoner` sets it, and
+once more as Python does, which is what a program that calls `solve_many` has. KiB are the peak of Python's memory
+during a run, as tracemalloc counts it, for each question.
 """
 
 import argparse
 import asyncio
+import gc
+import os
+import random
 import statistics
 import time
+import tracemalloc
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import ray
 
 from reasoner import Question, SamplingParams, solve_many
-from reasoner.engine import Engine
+from reasoner.cli import rarely_collect
+from reasoner.engine import Engine, SampleRequest
 from reasoner.engines.ray import RayEngine, cluster, replica
 from reasoner.engines.ray.hosts import EngineHost
 from reasoner.engines.simulated import SimulatedEngine
+from reasoner.types import Completion
 from reasoner_strategies import SelfConsistency
 
 STRATEGY = SelfConsistency(4, SamplingParams(max_tokens=512))
 OPERATIONS = 12
+AS_PYTHON = gc.get_threshold()
+rarely_collect()
+AS_COMMAND = gc.get_threshold()
+
+
+@dataclass(slots=True)
+class Timed(SimulatedEngine):
+    """A simulated engine whose samples take an exponential time with a mean of `seconds`."""
+
+    seconds: float = 0.0
+
+    async def sample(self, request: SampleRequest) -> Completion:
+        if self.seconds:
+            await asyncio.sleep(random.Random(request.seed).expovariate(1 / self.seconds))
+        return await SimulatedEngine.sample(self, request)
 
 
 class Hosts:
@@ -83,35 +108,62 @@ class Sharing:
         return handle
 
 
-async def cost(engine: Engine, asked: Sequence[Question]) -> tuple[float, float]:
-    """Microseconds of this process, and operations a second."""
+class Cost(NamedTuple):
+    """Microseconds of this process per operation, and operations a second."""
+
+    us: float
+    rate: float
+
+
+async def cost(engine: Engine, asked: Sequence[Question]) -> Cost:
+    gc.collect()
     began, wall = time.process_time(), time.perf_counter()
     solutions = await solve_many(asked, STRATEGY, engine, concurrency=len(asked))
     spent, taken = time.process_time() - began, time.perf_counter() - wall
     assert all(solution.error is None and solution.cost.samples == 4 for solution in solutions)
     count = len(asked) * OPERATIONS
-    return spent / count * 1e6, count / taken
+    return Cost(spent / count * 1e6, count / taken)
 
 
-async def measure(replicas: int, processes: int, questions: int, rounds: int) -> None:
-    sharing = Sharing(min(processes, replicas))
+async def memory(engine: Engine, asked: Sequence[Question]) -> float:
+    """The peak of Python's memory during a run, above that before it, in KiB per question."""
+    gc.collect()
+    tracemalloc.start()
+    await solve_many(asked, STRATEGY, engine, concurrency=len(asked))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak / len(asked) / 1024
+
+
+async def measure(replicas: int, given: argparse.Namespace) -> None:
+    sharing = Sharing(min(given.processes, replicas))
     replica.new_actor = sharing.make
-    engine, alone = RayEngine(SimulatedEngine(tokens=200), replicas), SimulatedEngine(tokens=200)
-    asked = [Question.of(f"What is {number} + 4?") for number in range(questions)]
+    alone = Timed(tokens=200, seconds=given.seconds)
+    engine = RayEngine(alone, replicas)
+    asked = [Question.of(f"What is {number} + 4?") for number in range(given.questions)]
+    rows = []
     try:
         await engine.start()
-        rows = [(*await cost(engine, asked), *await cost(alone, asked)) for _ in range(rounds + 1)][1:]
+        for _ in range(given.rounds + 1):
+            gc.set_threshold(*AS_COMMAND)
+            row = [await cost(engine, asked), await cost(alone, asked)]
+            gc.set_threshold(*AS_PYTHON)
+            rows.append([*row, await cost(engine, asked), await cost(alone, asked)])
+        gc.set_threshold(*AS_COMMAND)
+        kib = await memory(engine, asked), await memory(alone, asked)
     finally:
         await engine.close()
         for actor in sharing.actors:
             ray.kill(actor)
-    us, rate, us_alone, rate_alone = (statistics.median(column) for column in zip(*rows, strict=True))
-    spread = f"{min(row[0] for row in rows):.0f} to {max(row[0] for row in rows):.0f}"
-    print(
-        f"{replicas:8}  {len(sharing.actors):9}  {us:12.0f}  {spread:>14}  {us_alone:20.0f}  {us / us_alone:5.2f}  "
-        f"{rate:12,.0f}  {rate_alone:12,.0f}",
-        flush=True,
-    )
+    columns = [column(runs) for runs in zip(*rows[1:], strict=True)]
+    print(f"{replicas:8}  {'  '.join(columns)}  {kib[0]:6.1f}  {kib[1]:7.1f}  {os.getloadavg()[0]:4.1f}", flush=True)
+
+
+def column(runs: Sequence[Cost]) -> str:
+    """The median with its range, and the median of the operations a second."""
+    us = sorted(run.us for run in runs)
+    rate = statistics.median(run.rate for run in runs)
+    return f"{statistics.median(us):4.0f} ({us[0]:3.0f} to {us[-1]:3.0f}) {rate:6,.0f}/s"
 
 
 def main() -> None:
@@ -120,14 +172,15 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=8)
     parser.add_argument("--questions", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=0.0)
     given = parser.parse_args()
     cluster.join("")
-    print(
-        "replicas  processes  us/operation           range  single engine's own  ratio  operations/s  single engine's"
-    )
+    titles = ("Ray", "single engine", "Ray, Python's collector", "single, Python's collector")
+    print(f"replicas  {'  '.join(f'{title:27}' for title in titles)}  KiB Ray  single  load")
+    print("          us per operation (range) and operations per second")
     try:
         for replicas in given.replicas:
-            asyncio.run(measure(replicas, given.processes, given.questions, given.rounds))
+            asyncio.run(measure(replicas, given))
     finally:
         cluster.leave()
 

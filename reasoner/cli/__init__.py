@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 def main(arguments: list[str] | None = None) -> "NoReturn":
     """Run the command and exit with its code."""
     try:
-        _rarely_collect()
+        rarely_collect()
         # Imported here, so that an interrupt during these imports, which take most of a short run, is handled.
         from reasoner.cli.interrupts import raised
 
@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> "NoReturn":
         _leave(_interrupted(interrupt))
 
 
-def _rarely_collect() -> None:
+def rarely_collect() -> None:
     """Search rarely for cycles of objects: what imports make stays, and at the exit the system frees everything."""
     import atexit
     import gc

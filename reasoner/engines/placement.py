@@ -1,7 +1,7 @@
 """Which replica serves which question."""
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -19,15 +19,15 @@ class Placement:
     def __init__(self, replicas: int) -> None:
         self._lost: set[int] = set()
         self._replicas: OrderedDict[str, int] = OrderedDict()
-        self._questions = [0] * replicas
-        self._requests = [0] * replicas
+        self._loads = [0] * replicas
+        """Questions and requests of each."""
 
     def of(self, question_id: str) -> int:
         """The replica of a question, counted from 0."""
         replica = self._replicas.get(question_id)
         if replica is None:
-            replica = self._replicas[question_id] = min(self._candidates, key=self._load)
-            self._questions[replica] += 1
+            replica = self._replicas[question_id] = min(self._candidates, key=self._loads.__getitem__)
+            self._loads[replica] += 1
             if len(self._replicas) > REMEMBERED:
                 self._forget(next(iter(self._replicas)))
         else:
@@ -59,22 +59,21 @@ class Placement:
         return frozenset(self._lost)
 
     @property
-    def _candidates(self) -> list[int]:
-        replicas = range(len(self._questions))
-        return [replica for replica in replicas if replica not in self._lost] or list(replicas)
-
-    def _load(self, replica: int) -> int:
-        return self._questions[replica] + self._requests[replica]
+    def _candidates(self) -> Sequence[int]:
+        replicas = range(len(self._loads))
+        if not self._lost:
+            return replicas
+        return [replica for replica in replicas if replica not in self._lost] or replicas
 
     @contextmanager
     def request(self, question_id: str) -> Iterator[int]:
         """Count one request of a question while it is in flight; yields the replica that gets it."""
         replica = self.of(question_id)
-        self._requests[replica] += 1
+        self._loads[replica] += 1
         try:
             yield replica
         finally:
-            self._requests[replica] -= 1
+            self._loads[replica] -= 1
 
     def _forget(self, question_id: str) -> None:
-        self._questions[self._replicas.pop(question_id)] -= 1
+        self._loads[self._replicas.pop(question_id)] -= 1

@@ -56,7 +56,7 @@ def test_a_lost_replica_gets_no_question_and_gives_up_those_it_has(replicas: int
             placement.restore(number % replicas)
             lost.discard(number % replicas)
         assert placement.lost == lost
-        assert sum(placement._questions) == len(placement._replicas)
+        assert sum(placement._loads) == len(placement._replicas)
 
 
 def test_memory_of_questions_that_nobody_releases_is_bounded() -> None:
@@ -64,7 +64,7 @@ def test_memory_of_questions_that_nobody_releases_is_bounded() -> None:
     for number in range(module.REMEMBERED + 10):
         placement.of(f"q{number}")
     assert len(placement._replicas) == module.REMEMBERED
-    assert sum(placement._questions) == module.REMEMBERED
+    assert sum(placement._loads) == module.REMEMBERED
 
 
 class Fleet(ScriptedEngine):
@@ -97,7 +97,7 @@ def test_each_replica_has_a_cache_of_its_own_and_keeps_its_questions_whole() -> 
     assert Counter(place for [place] in engine.served.values()) == {0: 3, 1: 3, 2: 3}
     assert engine.peak == dict.fromkeys(range(3), alone.peak[0])
     assert alone.peak[0] < 12
-    assert engine.placement._questions == [0, 0, 0]
+    assert engine.placement._loads == [0, 0, 0]
 
 
 def test_the_use_of_the_caches_is_that_of_all_replicas() -> None:

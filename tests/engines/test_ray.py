@@ -74,7 +74,7 @@ async def test_replicas_answer_and_cost_what_one_engine_does() -> None:
             assert not budget or sum(one.cost.tokens for one in replicated) <= 4_000
             assert budget or of_course(alone) == of_course(replicated)
         assert engine._fleet is not None
-        assert engine._fleet.placement._questions == [0, 0]
+        assert engine._fleet.placement._loads == [0, 0]
     finally:
         await engine.close()
 

@@ -8,6 +8,7 @@ from reasoner.engine import Engine, Rendered, Replicated, SampleRequest
 from reasoner.engines.mixture import MixtureEngine
 from reasoner.engines.ray.fleet import Fleet, Wanted
 from reasoner.engines.ray.hosts import EngineHost
+from reasoner.engines.ray.messages import Plain, packed_request
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.build import unheard
 from reasoner.engines.vllm.engine import HEADS_CACHED
@@ -171,13 +172,12 @@ class RayEngine:
         """Draw one sequence in the replica of the question."""
         await self.start()
         assert self._fleet is not None
-        tells = request.on_text is not None
-        sent = replace(request, on_text=None) if tells else request
         with self._fleet.placement.request(request.question_id) as index:
-            completion: Completion = await self._fleet.replica(index).call(
-                "sample", sent, tells, meter=request.meter, on_text=request.on_text
+            tells = request.on_text is not None
+            values: Plain = await self._fleet.replica(index).call(
+                "sample", packed_request(request), tells, meter=request.meter, on_text=request.on_text
             )
-        return replace(completion, prompt=request.prompt)
+        return Completion(request.prompt, *values)
 
     async def reset_caches(self) -> None:
         """Empty the prefix caches of all replicas."""

@@ -121,8 +121,10 @@ class Fleet:
 
     def replica(self, index: int) -> Replica:
         """The replica of this number; if it does not answer, the next one that does, or will."""
-        numbers = [*range(index, len(self.replicas)), *range(index)]
         lost = self.placement.lost
+        if index not in lost and not self.replicas[index].given_up:
+            return self.replicas[index]
+        numbers = [*range(index, len(self.replicas)), *range(index)]
         return self.replicas[min(numbers, key=lambda number: (self.replicas[number].given_up, number in lost))]
 
     async def close(self) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import os
 import platform
-from collections.abc import Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -24,9 +24,12 @@ from reasoner.engines.ray.messages import (
     Notice,
     Outcome,
     Piece,
+    Plain,
     ToDriver,
     ToReplica,
     made,
+    packed_completion,
+    packed_meter,
 )
 from reasoner.errors import VerifierError
 from reasoner.models.info import ModelInfo
@@ -42,7 +45,11 @@ def versions() -> dict[str, str]:
 
 
 class Host:
-    """Runs the calls of the driver as tasks. `post` and `collect` both return what has ended since the last of them."""
+    """Runs the calls of the driver as tasks.
+
+    An exchange takes messages of the driver and returns the news, as soon as there is any. Of two exchanges that wait,
+    the older one returns without news.
+    """
 
     def __init__(self, plug_in: Any, threads: int, cores: Collection[int]) -> None:
         os.environ["OMP_NUM_THREADS"] = str(threads)
@@ -54,7 +61,7 @@ class Host:
         self._tasks: dict[int, asyncio.Task[Any]] = {}
         self._outbox: list[ToDriver] = []
         self._news = asyncio.Event()
-        self._newest = 0
+        self._exchange = 0
         self._numbers = itertools.count()
         self._asked: dict[int, asyncio.Future[Any]] = {}
 
@@ -62,34 +69,41 @@ class Host:
         """The versions that are installed here."""
         return versions()
 
-    async def post(self, batch: list[ToReplica]) -> list[ToDriver]:
-        """Begin and cancel calls."""
+    async def exchange(self, number: int, batch: list[ToReplica]) -> list[ToDriver]:
+        """Begin and cancel calls; then wait until there is news or nothing runs. The newest exchange gets the news."""
+        # Ray may run the calls of an actor in another order than they were made.
+        await self._until(lambda: self._exchange == number - 1)
         for message in batch:
-            match message:
-                case Call():
-                    self._begin(message)
-                case Cancel():
-                    if task := self._tasks.get(message.number):
-                        task.cancel()
-                case Answer():
-                    asked = self._asked.pop(message.number, None)
-                    if asked and not asked.done():
-                        if message.failure:
-                            asked.set_exception(message.failure.error)
-                        else:
-                            asked.set_result(message.value)
+            self._hear(message)
         # Each task must run once before the next batch may cancel it.
         await asyncio.sleep(0)
-        return self._taken()
-
-    async def collect(self, number: int) -> list[ToDriver]:
-        """Wait until something has ended or nothing runs. The newest call of this method gets it."""
-        self._newest = number
+        self._exchange = number
         self._news.set()
-        while number == self._newest and self._tasks and not self._outbox:
+        await self._until(lambda: bool(number != self._exchange or self._outbox or not self._tasks))
+        if number != self._exchange:
+            return []
+        taken, self._outbox = self._outbox, []
+        return taken
+
+    async def _until(self, reached: Callable[[], bool]) -> None:
+        while not reached():
             self._news.clear()
             await self._news.wait()
-        return self._taken() if number == self._newest else []
+
+    def _hear(self, message: ToReplica) -> None:
+        match message:
+            case Cancel():
+                if task := self._tasks.get(message.number):
+                    task.cancel()
+            case Answer():
+                asked = self._asked.pop(message.number, None)
+                if asked and not asked.done():
+                    if message.failure:
+                        asked.set_exception(message.failure.error)
+                    else:
+                        asked.set_result(message.value)
+            case _:
+                self._begin(Call(*message))
 
     async def stop(self) -> None:
         """Close what is hosted."""
@@ -116,22 +130,14 @@ class Host:
 
     def _ended(self, number: int, meter: Meter | None, task: "asyncio.Task[Any]") -> None:
         del self._tasks[number]
-        if task.cancelled():
-            self._tell(Outcome(number, None, None, meter))
-        elif error := task.exception():
-            self._tell(Outcome(number, None, Failure.of(error), meter))
-        else:
-            self._tell(Outcome(number, task.result(), None, meter))
+        error = None if task.cancelled() else task.exception()
+        value = None if error or task.cancelled() else task.result()
+        failure = Failure.of(error) if error else None
+        self._tell(tuple(Outcome(number, value, failure, packed_meter(meter) if meter else None)))
 
     def _tell(self, message: ToDriver) -> None:
         self._outbox.append(message)
         self._news.set()
-
-    def _taken(self) -> list[ToDriver]:
-        taken, self._outbox = self._outbox, []
-        if not self._tasks:
-            self._news.set()
-        return taken
 
     def _watch(self, plug_in: Any) -> None:
         """Pass on what the plug-in says of its start and of itself, from any thread."""
@@ -153,7 +159,8 @@ class EngineHost(Host):
     def work(self, call: Call) -> tuple[Coroutine[Any, Any, Any], Meter | None]:
         match call.method:
             case "sample":
-                request, tells = call.arguments
+                values, tells = call.arguments
+                request = SampleRequest(*values)
                 return self._sample(call.number, request, tells=tells), request.meter
             case "start":
                 return self._start(), None
@@ -170,16 +177,12 @@ class EngineHost(Host):
         await engine.start()
         return Facts(engine.name, engine.model, engine.notes, engine.capacity, limits_thinking(engine))
 
-    async def _sample(self, number: int, request: SampleRequest, *, tells: bool) -> Completion:
+    async def _sample(self, number: int, request: SampleRequest, *, tells: bool) -> Plain:
         if tells:
             request = replace(request, on_text=lambda piece: self._tell(Piece(number, TextPiece(*piece))))
         completion = await self._engine.sample(request)
         request.meter.usage = completion.usage
-        # The driver has the prompt, whose token ids may be most of a message.
-        return replace(completion, prompt=NO_PROMPT)
-
-
-NO_PROMPT = Prompt(raw="-")
+        return packed_completion(completion)
 
 
 class VerifierHost(Host):

@@ -3,13 +3,12 @@
 import asyncio
 import itertools
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from reasoner.budget import Cost
-from reasoner.engine import TextPiece, UsageMeter
+from reasoner.engine import TextPiece
 from reasoner.engines.ray.hosts import Host, versions
 from reasoner.engines.ray.messages import (
     Answer,
@@ -23,18 +22,20 @@ from reasoner.engines.ray.messages import (
     Piece,
     ToDriver,
     ToReplica,
+    unspent,
+    write_meter,
 )
 from reasoner.engines.vllm.build import first_line
 from reasoner.errors import EngineDied, EngineUnavailable, ReasonerError, RequestLost
-from reasoner.types import Usage
-from reasoner.verifier import CostMeter
 
 PLACE_SECONDS: Final = 300.0
 """How long Ray may take to find room for a replica."""
 STOP_SECONDS: Final = 10.0
 """How long a replica may take to close; then it is killed."""
 EXCHANGES_PER_SECOND: Final = 500.0
-"""Batches that a driver sends and collects at most, of all replicas together: each costs it some 0.5 ms."""
+"""Exchanges that a driver makes at most, with all replicas together: each costs it some 0.5 ms."""
+OPEN: Final = 2
+"""Exchanges with one replica at once: a busy replica then gets fewer and larger batches."""
 _DETAIL = re.compile(r"(?:Worker exit detail|The actor died because of): *(.+?)(?:\.\s|\.?$)", re.MULTILINE)
 
 Ask = Callable[[str, tuple[Any, ...]], Awaitable[Any]]
@@ -102,11 +103,14 @@ class Replica:
         self._deaths = 0
         self._final: ReasonerError | None = None
         self._starting: asyncio.Task[Any] | None = None
-        self._posting: asyncio.Task[None] | None = None
-        self._collecting: asyncio.Task[None] | None = None
-        self._answering: set[asyncio.Task[None]] = set()
+        self._due: asyncio.Task[None] | None = None
+        """The exchange that waits for its turn."""
+        self._exchanges = 0
+        """With this actor, so far."""
+        self._open = 0
+        """Exchanges whose answer is awaited: one that waits for news, and one that takes its place."""
+        self._tasks: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count(1)
-        self._collected = itertools.count(1)
         self._calls: dict[int, Call] = {}
         self._others: list[ToReplica] = []
         self._pending: dict[int, _Pending] = {}
@@ -161,7 +165,7 @@ class Replica:
         setup = self._setup
         options = {"num_cpus": 0, "num_gpus": 0, "max_restarts": 0, "max_concurrency": 1000} | setup.options
         actor = self._actor = new_actor(setup.host, options).remote(setup.plug_in, setup.threads, self._cores)
-        self._ready = False
+        self._ready, self._exchanges = False, 0
         try:
             theirs = await asyncio.wait_for(actor.versions.remote(), PLACE_SECONDS)
             if theirs != (ours := versions()):
@@ -208,12 +212,10 @@ class Replica:
         try:
             outcome = await pending.outcome
         except asyncio.CancelledError:
-            spent = await self._cancelled(number, pending)
-            if meter is not None and spent is not None:
-                _copy(spent, meter)
+            await self._cancelled(number, pending, meter)
             raise
-        if meter is not None and outcome.meter is not None:
-            _copy(outcome.meter, meter)
+        if meter and outcome.meter:
+            write_meter(meter, outcome.meter)
         if outcome.failure:
             error = outcome.failure.error
             if isinstance(error, EngineDied):
@@ -225,80 +227,82 @@ class Replica:
             self._deaths = 0
         return outcome.value
 
-    async def _cancelled(self, number: int, pending: _Pending) -> Meter | None:
-        """What a cancelled call has cost; None if that stays unknown."""
-        if pending.outcome.done() and not pending.outcome.cancelled():
-            # It ended before the cancellation arrived here.
-            return None if pending.outcome.exception() else pending.outcome.result().meter
-        if number not in self._pending:
-            return None
-        if self._calls.pop(number, None):
-            del self._pending[number]
-            return UNSENT
-        outcome = asyncio.get_running_loop().create_future()
-        self._pending[number] = _Pending(outcome)
-        self._others.append(Cancel(number))
-        self._wake()
+    async def _cancelled(self, number: int, pending: _Pending, meter: Meter | None) -> None:
+        """Cancel a call in the replica and write what it has cost, unless that stays unknown."""
+        outcome = pending.outcome
+        if outcome.cancelled():
+            if number not in self._pending:
+                return
+            if self._calls.pop(number, None):
+                del self._pending[number]
+                if meter:
+                    write_meter(meter, unspent(meter))
+                return
+            outcome = asyncio.get_running_loop().create_future()
+            self._pending[number] = _Pending(outcome)
+            self._others.append(Cancel(number))
+            self._wake()
+        # Else it ended before the cancellation arrived here.
         with suppress(ReasonerError):
-            ended: Outcome = await asyncio.shield(outcome)
-            return ended.meter
-        return None
+            ended = await asyncio.shield(outcome)
+            if meter and ended.meter:
+                write_meter(meter, ended.meter)
 
     def _wake(self) -> None:
-        if self._posting is None or self._posting.done():
-            self._posting = asyncio.ensure_future(self._post())
+        """Make an exchange as soon as it is this replica's turn, and has answered all but one."""
+        if self._open < OPEN and (self._due is None or self._due.done()):
+            self._due = self._keep(self._exchange())
 
-    async def _post(self) -> None:
-        """Send batches until there is nothing to send. One is on its way at a time, so they arrive in order."""
-        while self._calls or self._others:
-            await self._setup.pacer.turn()
-            batch: list[ToReplica] = [*self._calls.values(), *self._others]
-            self._calls, self._others = {}, []
-            if batch and not await self._exchange("post", batch):
-                return
-        if self._pending and (self._collecting is None or self._collecting.done()):
-            self._collecting = asyncio.ensure_future(self._collect())
+    def _keep(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
-    async def _collect(self) -> None:
-        """Collect outcomes until none is awaited."""
-        while self._pending:
-            await self._setup.pacer.turn()
-            if not await self._exchange("collect", next(self._collected)):
-                return
-
-    async def _exchange(self, method: str, argument: Any) -> bool:
-        """One call of the actor; False if it is gone."""
-        actor = self._actor
+    async def _exchange(self) -> None:
+        """Send what there is to send, and receive what there is once something has ended in the replica."""
+        await self._setup.pacer.turn()
+        self._due, actor = None, self._actor
+        # Plain tuples: see `Plain`.
+        batch: list[ToReplica] = [*map(tuple, self._calls.values()), *self._others]
+        self._calls, self._others = {}, []
+        if not batch and not self._pending:
+            return
+        self._exchanges = number = self._exchanges + 1
+        self._open += 1
+        received: list[ToDriver] = []
         try:
             if actor is None:
                 raise RequestLost("it was closed")
-            received = await getattr(actor, method).remote(argument)
+            received = await actor.exchange.remote(number, batch)
         except asyncio.CancelledError:
             # The event loop ends, and nobody must wait for what nobody will collect.
             self._lose(RequestLost(f"the event loop of {self.name} ended"))
             raise
         except Exception as error:
             self._died(actor, _cause(error))
-            return False
+        finally:
+            self._open -= 1
         for message in received:
             self._receive(message)
-        return True
+        newest = actor is self._actor and number == self._exchanges
+        if self._calls or self._others or (self._pending and newest):
+            self._wake()
 
     def _receive(self, message: ToDriver) -> None:
         match message:
-            case Outcome():
-                pending = self._pending.pop(message.number, None)
-                if pending and not pending.outcome.done():
-                    pending.outcome.set_result(message)
             case Piece():
                 if (call := self._pending.get(message.number)) and call.on_text:
                     call.on_text(message.piece)
             case Notice():
                 self._hear(message)
             case Asked():
-                task = asyncio.ensure_future(self._answer(message))
-                self._answering.add(task)
-                task.add_done_callback(self._answering.discard)
+                self._keep(self._answer(message))
+            case _:
+                outcome = Outcome(*message)
+                pending = self._pending.pop(outcome.number, None)
+                if pending and not pending.outcome.done():
+                    pending.outcome.set_result(outcome)
 
     async def _answer(self, asked: Asked) -> None:
         try:
@@ -346,18 +350,6 @@ def new_actor(host: type[Host], options: dict[str, Any]) -> Any:
     import ray
 
     return ray.remote(host).options(**options)
-
-
-UNSENT = UsageMeter(Usage())
-"""The meter of a call that was cancelled before it was sent."""
-
-
-def _copy(source: Meter, meter: Meter) -> None:
-    if source is UNSENT and isinstance(meter, CostMeter):
-        meter.cost = Cost()
-        return
-    for field in fields(source):
-        setattr(meter, field.name, getattr(source, field.name))
 
 
 def _kill(actor: Any) -> None:
