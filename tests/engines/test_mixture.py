@@ -98,7 +98,7 @@ def test_what_is_kept_for_a_question_goes_when_it_ends() -> None:
             solutions = await solve_many(["One?", "Two?", "Three?"], SelfConsistency(4, PARAMS), mixture)
             await mixture.close()
         assert [solution.error for solution in solutions] == [None] * 3
-        assert member._http.replicas.placement._questions == [0, 0]
+        assert member._http.replicas.placement._loads == [0, 0]
         assert (mixture._chains, mixture._open) == ({}, {})
 
     asyncio.run(run())
