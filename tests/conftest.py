@@ -56,10 +56,14 @@ MARKS = {
 
 OWN_ENGINES = {
     "test_command.py",
+    "test_demo.py",
     "test_download.py",
     "test_examples.py",
     "test_gpu_bench.py",
+    "test_openai_thinking_real.py",
+    "test_preemption.py",
     "test_ray_real.py",
+    "test_thinking.py",
     "test_vllm_async.py",
     "test_vllm_options.py",
 }

@@ -226,7 +226,7 @@ def test_an_extra_brings_what_it_is_for_and_compiles_nothing(release: str, wheel
         found = dict(zip(EXTRAS, pool.map(lambda extra: resolved(extra, release, wheel), EXTRAS), strict=True))
     missing = {extra: brought - found[extra] for extra, (brought, _) in EXTRAS.items()}
     unwanted = {extra: found[extra] & (not_brought | NEVER) for extra, (_, not_brought) in EXTRAS.items()}
-    assert missing == unwanted == dict.fromkeys(EXTRAS, set())
+    assert missing == unwanted == {extra: set() for extra in EXTRAS}
 
 
 def test_the_modules_that_are_checked_for_are_those_of_the_extras() -> None:

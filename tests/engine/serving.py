@@ -15,6 +15,9 @@ import httpx
 import pytest
 
 START_SECONDS = 300
+BLOCK = 32
+SERVER_OPTIONS = ("--block-size", str(BLOCK), "--enable-prompt-tokens-details")
+"""Of the servers of the embedded model."""
 
 
 def free_port() -> int:

@@ -93,6 +93,12 @@ def test_the_head_begins_with_one_bos(engine: VllmEngine) -> None:
     assert ids[1] != start_of_turn
 
 
+def test_a_model_of_other_markers_does_not_think(engine: VllmEngine) -> None:
+    assert engine.model.thinking is None
+    [one] = asyncio.run(draw(engine, ESSAY, SamplingParams(temperature=1.0, max_tokens=48), [0]))
+    assert (one.thinking, one.unclosed, one.usage.thinking_tokens) == ("", False, 0)
+
+
 def test_finish_reasons_are_told_apart(engine: VllmEngine) -> None:
     greedy = SamplingParams(temperature=0.0, max_tokens=120)
 
