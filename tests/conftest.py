@@ -70,6 +70,18 @@ OWN_ENGINES = {
 """Files of tests/engine that start engines of their own. The others share one engine, so they run in one worker."""
 
 
+LONGEST_FIRST = (
+    "tests/engine/",
+    "tests/engines/test_ray.py",
+    "tests/cli/test_ray.py",
+    "tests/models/",
+    "tests/answers/test_equivalence.py",
+    "tests/contracts/",
+    "tests/test_",
+)
+"""The groups of more than half a minute, with those that wait for other processes; all others come after them."""
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Restore signals that xdist or `nohup` ignore, as every command that a test starts would inherit that."""
     if "PYTEST_XDIST_WORKER" in os.environ:
@@ -96,8 +108,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for name, paths in MARKS.items():
             if item.nodeid.startswith(paths):
                 item.add_marker(name)
-    order = ("tests/engine/", "tests/contracts/")
-    items.sort(key=lambda item: next((rank for rank, path in enumerate(order) if item.nodeid.startswith(path)), 9))
+    items.sort(
+        key=lambda item: next((rank for rank, path in enumerate(LONGEST_FIRST) if item.nodeid.startswith(path)), 99)
+    )
 
 
 def pytest_collection_finish() -> None:
