@@ -167,7 +167,8 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
 def engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, VllmEngine | PoolingEngine]:
     """The engines of a judge and of reward models, by the verifier's spec."""
     monkeypatch.setattr(reward, "installed_build", lambda: GPU)
-    (tmp_path / "config.json").write_text(json.dumps({"reasoner_head": 1}), encoding="utf-8")
+    model = {"reasoner_head": 1, "model_type": "llama", "architectures": ["LlamaForCausalLM"]}
+    (tmp_path / "config.json").write_text(json.dumps(model), encoding="utf-8")
     made: dict[str, VllmEngine | PoolingEngine] = {}
     for kind in ("orm", "prm", "judge"):
         verifier = build("verifier", f"{kind}:model={tmp_path},device_ids=[1],dtype=float16,seed=5")
