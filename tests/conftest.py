@@ -84,7 +84,9 @@ LONGEST_FIRST = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Restore signals that xdist or `nohup` ignore, as every command that a test starts would inherit that."""
+    """Let no test ask a hub, and restore signals that xdist or `nohup` ignore, as every command would inherit that."""
+    # Without a network each question waits for minutes.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     if "PYTEST_XDIST_WORKER" in os.environ:
         # The threads of several engines would wait for each other at every step.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
