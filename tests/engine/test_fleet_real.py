@@ -24,7 +24,7 @@ from tests.engine.serving import BLOCK, SERVER_OPTIONS, Launched, counted, free_
 from tests.helpers import books
 
 ROUTER = shutil.which("vllm-router", path=str(Path(sys.executable).parent))
-SAMPLES, LIMIT, AT_ONCE = 4, 24, 12
+SAMPLES, LIMIT, AT_ONCE = 4, 16, 12
 pytestmark = pytest.mark.skipif(ROUTER is None, reason="vllm-router has no wheel for this machine")
 
 
