@@ -98,10 +98,9 @@ def vote(url: str | tuple[str, ...], watch: Callable[[Event], None] = lambda _: 
     """Eight questions with cold caches, of which `watch` sees the events."""
     questions: list[Question | str] = [
         Question.of(
-            f"A baker has {n + 3} trays of {n + 9} rolls each. In the morning {n + 2} people buy 2 rolls each, and at noon "
-            "the baker gives the rolls of one tray to the school next door. In the evening the rest is divided among the "
-            "four people who work there, and what cannot be divided is kept for the next day. How many rolls does each "
-            "of them get? Think about it, and answer as a careful teacher would, one step per line.",
+            f"A baker has {n + 3} trays of {n + 9} rolls each. In the morning {n + 2} people buy 2 rolls each. The rest is "
+            "divided among the four people who work there. How many rolls does each of them get? Think about it, and "
+            "answer as a careful teacher would.",
             id=f"q{n}\n",
         )
         for n in range(8)
