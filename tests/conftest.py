@@ -57,18 +57,37 @@ MARKS = {
 OWN_ENGINES = {
     "test_batch_real.py",
     "test_command.py",
+    "test_demo.py",
     "test_download.py",
     "test_examples.py",
     "test_gpu_bench.py",
+    "test_openai_thinking_real.py",
+    "test_preemption.py",
+    "test_prefill.py",
     "test_ray_real.py",
+    "test_thinking.py",
     "test_vllm_async.py",
     "test_vllm_options.py",
 }
 """Files of tests/engine that start engines of their own. The others share one engine, so they run in one worker."""
 
 
+LONGEST_FIRST = (
+    "tests/engine/",
+    "tests/engines/test_ray.py",
+    "tests/cli/test_ray.py",
+    "tests/models/",
+    "tests/answers/test_equivalence.py",
+    "tests/contracts/",
+    "tests/test_",
+)
+"""The groups of more than half a minute, with those that wait for other processes; all others come after them."""
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Restore signals that xdist or `nohup` ignore, as every command that a test starts would inherit that."""
+    """Let no test ask a hub, and restore signals that xdist or `nohup` ignore, as every command would inherit that."""
+    # Without a network each question waits for minutes.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     if "PYTEST_XDIST_WORKER" in os.environ:
         # The threads of several engines would wait for each other at every step.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -93,8 +112,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for name, paths in MARKS.items():
             if item.nodeid.startswith(paths):
                 item.add_marker(name)
-    order = ("tests/engine/", "tests/contracts/")
-    items.sort(key=lambda item: next((rank for rank, path in enumerate(order) if item.nodeid.startswith(path)), 9))
+    items.sort(
+        key=lambda item: next((rank for rank, path in enumerate(LONGEST_FIRST) if item.nodeid.startswith(path)), 99)
+    )
 
 
 def pytest_collection_finish() -> None:

@@ -244,13 +244,13 @@ async def test_a_space_that_knows_at_once_starts_no_pool() -> None:
 
 @running
 async def test_in_a_vote_what_cannot_be_told_in_time_is_said_and_hurts_no_other(tmp_path: Path) -> None:
-    words = RunContext(tmp_path)("a", "ab", "abc", "hang", "crash", "bomb", "hat", "car")
+    words = RunContext(tmp_path)("a", "ab", "car", "hang", "crash", "bomb")
     pairs = list(itertools.combinations(words, 2))
-    async with equivalence(seconds=0.5, maths=False) as made:
+    async with equivalence(seconds=0.3, maths=False) as made:
         verdicts = await made.same_many(Slow(100.0), pairs, ComparisonMeter())
     names = [(a.text.partition("|")[2], b.text.partition("|")[2]) for a, b in pairs]
     told = dict(zip(names, verdicts, strict=True))
-    assert {pair for pair, same in told.items() if same} == {("a", "ab"), ("a", "abc"), ("ab", "abc")}
+    assert {pair for pair, same in told.items() if same} == {("a", "ab")}
     bad = {"hang", "crash", "bomb"}
     assert {pair for pair, same in told.items() if same is None} == {pair for pair in names if bad & set(pair)}
 

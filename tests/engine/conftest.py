@@ -10,6 +10,7 @@ import pytest
 from reasoner.engines.vllm import VllmEngine
 from reasoner_verifiers import Orm, Prm
 from tests.engine.rewarding import beside
+from tests.engine.serving import SERVER_OPTIONS, Launched, replica
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +35,14 @@ def orm(engine: VllmEngine) -> Iterator[Orm]:
 def prm(engine: VllmEngine, orm: Orm) -> Prm:
     """The steps of a candidate, rated by the same running head."""
     return beside(orm)
+
+
+@pytest.fixture(scope="session")
+def first_server(embedded_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
+    """A vLLM server with the embedded model, alone and as one of a fleet; it may not be ready yet."""
+    log = tmp_path_factory.mktemp("server") / "server.log"
+    with replica(embedded_model, log, name="embedded", options=SERVER_OPTIONS) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

@@ -107,14 +107,17 @@ class FakeHub:
 
     def _send_file(self, handler: BaseHTTPRequestHandler, file: Path, *, body: bool) -> None:
         size = file.stat().st_size
-        begin = int((handler.headers.get("Range") or "bytes=0-").removeprefix("bytes=").partition("-")[0])
-        handler.send_response(206 if begin else 200)
+        asked = handler.headers.get("Range")
+        first, _, last = (asked or "bytes=0-").removeprefix("bytes=").partition("-")
+        begin, end = int(first), min(int(last) + 1, size) if last else size
+        handler.send_response(206 if asked else 200)
         etag = hashlib.sha256(file.name.encode()).hexdigest()
         for name, text in (
             ("X-Repo-Commit", COMMIT),
             ("ETag", f'"{etag}"'),
-            ("Content-Length", str(size - begin)),
+            ("Content-Length", str(end - begin)),
             ("Accept-Ranges", "bytes"),
+            *([("Content-Range", f"bytes {begin}-{end - 1}/{size}")] if asked else []),
         ):
             handler.send_header(name, text)
         handler.end_headers()
@@ -122,7 +125,7 @@ class FakeHub:
             return
         with file.open("rb") as source:
             source.seek(begin)
-            while data := source.read(CHUNK):
+            while data := source.read(min(CHUNK, end - source.tell())):
                 if source.tell() > size // 2 > 10 * CHUNK:
                     self.released.wait(120)
                 handler.wfile.write(data)

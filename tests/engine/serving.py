@@ -15,6 +15,9 @@ import httpx
 import pytest
 
 START_SECONDS = 300
+BLOCK = 32
+SERVER_OPTIONS = ("--block-size", str(BLOCK), "--enable-prompt-tokens-details")
+"""Of the servers of the embedded model."""
 
 
 def free_port() -> int:
@@ -83,6 +86,8 @@ def replica(model: Path, log: Path, *, name: str, options: Sequence[str] = ()) -
     # In 32 bits a greedy reply is the same whether its beginning was decoded or came in as a prompt.
     command += ["--dtype", "float32", "--enforce-eager", "--max-model-len", "2048", "--gpu-memory-utilization", "0.2"]
     settings = {"VLLM_LOGGING_LEVEL": "ERROR", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    # vLLM's own default, which our engine replaces in the environment: a core that is forked imports nothing again.
+    settings |= {"VLLM_WORKER_MULTIPROC_METHOD": "fork"}
     settings |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_SERVER_DEV_MODE": "1"}
     with launched([*command, *options], log, name="the vLLM server", port=port, settings=settings) as server:
         yield server

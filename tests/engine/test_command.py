@@ -29,19 +29,20 @@ def solve(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([REASONER, "solve", *arguments], cwd=cwd, capture_output=True, text=True)
 
 
+ASKED = (QUESTION, "-s", "best_of_n:n=6,selector=weighted", "--verifier", "prm", "-b", "tokens=2000", "--json")
+
+
 @pytest.fixture(scope="module")
 def live(embedded_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Live:
-    """One run, with its trace in the folder as run.jsonl."""
+    """One run with the head that comes along, and its trace in the folder as run.jsonl."""
     folder = tmp_path_factory.mktemp("live")
-    ended = solve(QUESTION, "-s", "best_of_n:n=4", "-b", "tokens=600", "--trace", "run.jsonl", "--json", cwd=folder)
+    ended = solve(*ASKED, "--trace", "run.jsonl", cwd=folder)
     assert ended.returncode == 0, ended.stderr
     return Live(folder, ended.stdout, ended.stderr)
 
 
 def test_a_trace_of_a_real_run_replays_bit_for_bit(live: Live) -> None:
-    again = solve(
-        QUESTION, "-s", "best_of_n:n=4", "-b", "tokens=600", "-e", "replay:run.jsonl", "--json", cwd=live.folder
-    )
+    again = solve(*ASKED, "-e", "replay:run.jsonl", cwd=live.folder)
     assert again.returncode == 0, again.stderr
     first, second = json.loads(live.out), json.loads(again.stdout)
     fields = ("question_id", "answer", "votes", "samples", "tied", "proposals", "ended_by", "reason", "model", "seed")
@@ -50,16 +51,17 @@ def test_a_trace_of_a_real_run_replays_bit_for_bit(live: Live) -> None:
     first["cost"].pop("seconds")
     second["cost"].pop("seconds")
     assert first["cost"] == second["cost"]
-    assert 0 < first["cost"]["tokens"] <= 600
+    assert 0 < first["cost"]["verifier_tokens"] < first["cost"]["tokens"] <= 2000
 
 
 def test_nothing_but_ours_reaches_the_terminal(live: Live) -> None:
     """vLLM and torch print from Python, from C++ and from other processes; none of it may show."""
     assert len(live.out.splitlines()) == 1
-    stages = ["starting", "importing vLLM", "loading SmolLM2-135M-Instruct", "solving"]
+    stages = ["starting", "importing vLLM", "loading SmolLM2-135M-Instruct", "the reward model takes"]
     lines = live.err.splitlines()
     assert [line for line, stage in zip(lines, stages, strict=False) if not line.startswith(stage)] == []
-    known = (*stages, "1 sample", "2 samples", "3 samples", "4 samples", "vote ", "cost ", "budget ", "time ")
+    known = (*stages, "building the reward model", "warming up ", "solving ", "1 sample", "2 samples", "3 samples", "4 samples",
+             "5 samples", "6 samples", "vote ", "cost ", "budget ", "time ", "note ")  # fmt: skip
     assert [line for line in lines if not line.startswith(known)] == []
 
 

@@ -20,11 +20,11 @@ from reasoner.engines.openai import OpenAIEngine
 from reasoner.trace.events import Dropped, Event, Sampled
 from reasoner.types import SamplingParams
 from reasoner_strategies import SelfConsistency
-from tests.engine.serving import Launched, counted, free_port, launched, replica
+from tests.engine.serving import BLOCK, SERVER_OPTIONS, Launched, counted, free_port, launched, replica
 from tests.helpers import books
 
 ROUTER = shutil.which("vllm-router", path=str(Path(sys.executable).parent))
-BLOCK, SAMPLES, LIMIT, AT_ONCE = 32, 4, 24, 12
+SAMPLES, LIMIT, AT_ONCE = 4, 16, 12
 pytestmark = pytest.mark.skipif(ROUTER is None, reason="vllm-router has no wheel for this machine")
 
 
@@ -58,27 +58,24 @@ class Fleet:
     def restart_router(self) -> None:
         """A new router at the same address, after kill -9 of the old one."""
         self.router.kill()
-        log = self.folder / "second.log"
+        log = self.folder / "second_router.log"
         self.router = self.stack.enter_context(launched(self.command, log, name="vllm-router", port=self.port))
 
 
 @pytest.fixture(scope="module")
-def servers(embedded_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+def servers(embedded_model: Path, first_server: Launched, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     folder = tmp_path_factory.mktemp("fleet")
-    options = ["--block-size", str(BLOCK), "--enable-prompt-tokens-details"]
     with ExitStack() as stack:
-        first, second = (
-            stack.enter_context(replica(embedded_model, folder / f"{at}.log", name="embedded", options=options))
-            for at in range(2)
-        )
-        for server in (first, second):
+        log = folder / "second.log"
+        second = stack.enter_context(replica(embedded_model, log, name="embedded", options=SERVER_OPTIONS))
+        for server in (first_server, second):
             server.wait_until_ready()
-        port, workers = free_port(), [server.url.removesuffix("/v1") for server in (first, second)]
+        port, workers = free_port(), [server.url.removesuffix("/v1") for server in (first_server, second)]
         command = [str(ROUTER), "--host", "127.0.0.1", "--port", str(port), "--prometheus-port", str(free_port())]
         command += ["--worker-startup-check-interval", "1", "--worker-urls", *workers, *documented()]
         router = stack.enter_context(launched(command, folder / "router.log", name="vllm-router", port=port))
         router.wait_until_ready()
-        yield Fleet((first, second), command, port, folder, stack, router)
+        yield Fleet((first_server, second), command, port, folder, stack, router)
 
 
 class Ended(NamedTuple):
@@ -101,10 +98,9 @@ def vote(url: str | tuple[str, ...], watch: Callable[[Event], None] = lambda _: 
     """Eight questions with cold caches, of which `watch` sees the events."""
     questions: list[Question | str] = [
         Question.of(
-            f"A baker has {n + 3} trays of {n + 9} rolls each. In the morning {n + 2} people buy 2 rolls each, and at noon "
-            "the baker gives the rolls of one tray to the school next door. In the evening the rest is divided among the "
-            "four people who work there, and what cannot be divided is kept for the next day. How many rolls does each "
-            "of them get? Think about it, and answer as a careful teacher would, one step per line.",
+            f"A baker has {n + 3} trays of {n + 9} rolls each. In the morning {n + 2} people buy 2 rolls each. The rest is "
+            "divided among the four people who work there. How many rolls does each of them get? Think about it, and "
+            "answer as a careful teacher would.",
             id=f"q{n}\n",
         )
         for n in range(8)

@@ -2,8 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,10 +15,8 @@ from reasoner.types import Completion, Prompt, Rating, SamplingParams, Usage
 from reasoner.verifier import CostMeter
 from reasoner_strategies import SelfConsistency
 from reasoner_verifiers import Judge
-from tests.engine.serving import counted, serving
+from tests.engine.serving import BLOCK, Launched, counted
 from tests.helpers import completion
-
-BLOCK = 32
 
 
 def count(manner: str) -> Prompt:
@@ -29,13 +25,10 @@ def count(manner: str) -> Prompt:
     return Prompt.chat("Count from one to twenty in words, one per line.", system=system)
 
 
-@pytest.fixture(scope="module")
-def server(embedded_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    options = ["--block-size", str(BLOCK), "--enable-prompt-tokens-details"]
-    with serving(
-        embedded_model, tmp_path_factory.mktemp("vllm") / "server.log", name="embedded", options=options
-    ) as url:
-        yield url
+@pytest.fixture
+def server(first_server: Launched) -> str:
+    first_server.wait_until_ready()
+    return first_server.url
 
 
 def _idles_soon(server: str) -> bool:

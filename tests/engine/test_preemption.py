@@ -9,15 +9,18 @@ from reasoner import Prompt, Question, SamplingParams, solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.engines.vllm import VllmEngine
 from reasoner_strategies import SelfConsistency
+from tests.engine.tiny_model import BYTES_PER_TOKEN, tiny_llama
 
 ESSAY = "Write a long story about a ship and a storm."
 LONG = SamplingParams(temperature=1.0, max_tokens=300)
 SEQUENCES = 6
 
 
-@pytest.fixture(scope="module")
-def small(embedded_model: Path) -> VllmEngine:
-    return VllmEngine(model_id=str(embedded_model), max_model_len=512, kv_gib=0.04, dtype="float32")
+@pytest.fixture
+def small(embedded_model: Path, tmp_path: Path) -> VllmEngine:
+    """A tiny model with room for 1,024 tokens."""
+    folder = tiny_llama(tmp_path / "tiny", embedded_model)
+    return VllmEngine(str(folder), max_model_len=512, kv_gib=1024 * BYTES_PER_TOKEN / 2**30, dtype="float32")
 
 
 def test_preempted_sequences_are_counted_and_the_limiter_avoids_them(small: VllmEngine) -> None:

@@ -62,12 +62,6 @@ def test_the_profile_is_found_from_the_tokenizer_and_the_template(thinker: VllmE
     assert thinker.limits_thinking
 
 
-def test_a_model_of_other_markers_does_not_think(engine: VllmEngine) -> None:
-    assert engine.model.thinking is None
-    one = drawn(engine, STORY, LIVELY)
-    assert (one.thinking, one.unclosed, one.usage.thinking_tokens) == ("", False, 0)
-
-
 def test_the_parts_of_a_completion_are_told_apart_by_ids(thinker: VllmEngine) -> None:
     completions = asyncio.run(draw(thinker, STORY, LIVELY, count=24))
     assert {one.unclosed for one in completions} == {True, False}

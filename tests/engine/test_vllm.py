@@ -17,7 +17,6 @@ from reasoner.trace.events import Dropped, Event, Prefilled, Sampled
 from reasoner.types import Completion, VoteState
 from reasoner_strategies import BestOfN, SelfConsistency, Single
 from reasoner_verifiers import Certainty
-from tests.sweeps import widths
 
 ADD = "What is 3 + 4?"
 ESSAY = Prompt.chat("Write a long story about a ship and a storm.")
@@ -91,6 +90,12 @@ def test_the_head_begins_with_one_bos(engine: VllmEngine) -> None:
     start_of_turn = 1
     assert ids[0] == start_of_turn
     assert ids[1] != start_of_turn
+
+
+def test_a_model_of_other_markers_does_not_think(engine: VllmEngine) -> None:
+    assert engine.model.thinking is None
+    [one] = asyncio.run(draw(engine, ESSAY, SamplingParams(temperature=1.0, max_tokens=48), [0]))
+    assert (one.thinking, one.unclosed, one.usage.thinking_tokens) == ("", False, 0)
 
 
 def test_finish_reasons_are_told_apart(engine: VllmEngine) -> None:
@@ -224,24 +229,6 @@ async def check_watching_beside_alternatives(engine: VllmEngine) -> None:
             assert theirs == pytest.approx(mine, abs=1e-2)
     assert [len(one.logprobs.top[0]) for one in beside[1:3] if one.logprobs] == [3, 20]
     assert [len(one.logprobs.watched[0]) for one in beside[3:] if one.logprobs] == [1, len(watch)]
-
-
-@widths(("count", "steps"), (18, 1), (64, 3))
-def test_seeded_requests_survive_prefills_that_fill_the_step(engine: VllmEngine, count: int, steps: int) -> None:
-    """A split prefill of a seeded request kills vLLM's CPU core, so the engine must never let one be split."""
-    prompts = [
-        Prompt.chat(f"Note {n}. " + f"The item number {n} lies on shelf {n * 7}. " * 40 + ADD) for n in range(count)
-    ]
-    params = SamplingParams(max_tokens=4)
-
-    async def all_at_once() -> list[Completion]:
-        drawn = await asyncio.gather(*(draw(engine, prompt, params, [n]) for n, prompt in enumerate(prompts)))
-        return [one for [one] in drawn]
-
-    drawn = asyncio.run(all_at_once())
-    assert sum(one.usage.prompt_tokens for one in drawn) > steps * 8192
-    assert all(one.usage.generated_tokens >= 1 for one in drawn)
-    assert engine.restarts == 0
 
 
 def test_the_same_seed_alone_draws_the_same_sequence(engine: VllmEngine) -> None:

@@ -111,13 +111,19 @@ def damaged(embedded_model: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     return folder
 
 
-@pytest.mark.parametrize("core", CORES)
+ROOM = r"0\.01 GiB\).*; change the engine's options kv_gib or max_model_len$"
+DAMAGED = r"header.*; the file of the weights is damaged: fetch it again$"
+UNEVEN = r"\(9\) must be divisible.*; change .* tensor_parallel_size or device_ids$"
+
+
 @pytest.mark.parametrize(
-    ("options", "cause"),
+    ("core", "options", "cause"),
     [
-        ("kv_gib=0.01", r"0\.01 GiB\).*; change the engine's options kv_gib or max_model_len$"),
-        ("model_id=DAMAGED", r"header.*; the file of the weights is damaged: fetch it again$"),
-        ("tensor_parallel_size=2", r"\(9\) must be divisible.*; change .* tensor_parallel_size or device_ids$"),
+        *((core, "kv_gib=0.01", ROOM) for core in CORES),
+        # In this process it is raised as the one above is.
+        ("async", "model_id=DAMAGED", DAMAGED),
+        # No core is started: vLLM refuses it in this process.
+        ("in_process", "tensor_parallel_size=2", UNEVEN),
     ],
 )
 def test_a_failure_is_told_by_its_root_cause(

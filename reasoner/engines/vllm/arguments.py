@@ -167,8 +167,14 @@ def changed(args: Mapping[str, Any]) -> dict[str, Any]:
     """
     from vllm.engine.arg_utils import AsyncEngineArgs
 
-    defaults = AsyncEngineArgs()
-    return {name: args[name] for name, value in converted(args).items() if value != getattr(defaults, name)}
+    # Without an object: to make one, vLLM looks for its default model, which it cannot find offline.
+    fields = {field.name: field for field in dataclasses.fields(AsyncEngineArgs)}
+
+    def default(name: str) -> Any:
+        given = fields[name].default_factory
+        return fields[name].default if given is dataclasses.MISSING else given()
+
+    return {name: args[name] for name, value in converted(args).items() if value != default(name)}
 
 
 @lru_cache(maxsize=1)
