@@ -127,14 +127,10 @@ def test_a_cluster_that_was_joined_stays_and_keeps_no_replica(short_folder: Path
                     one.kill()
 
 
-@pytest.mark.parametrize(
-    ("address", "message"),
-    [("127.0.0.1:1", "no Ray cluster answers at address=127.0.0.1:1"), ("auto", "no Ray cluster answers")],
-)
-def test_a_cluster_that_is_not_there(address: str, message: str, run: Run) -> None:
-    ended = run("solve", "q", "-e", f"ray:engine=simulated,address={address}")
-    assert message in ended.error
-    assert "ray start --head" in ended.error
+def test_a_cluster_that_is_not_there(run: Run) -> None:
+    # Not with "auto", which finds the clusters of other tests.
+    ended = run("solve", "q", "-e", "ray:engine=simulated,address=127.0.0.1:1")
+    assert "no Ray cluster answers at address=127.0.0.1:1" in ended.error
 
 
 @pytest.fixture
@@ -165,7 +161,9 @@ def test_batch_eval_and_calibrate_give_on_replicas_what_they_give_on_one_engine(
             assert ended.code == 0, ended.err
         answers = [json.loads(line) for line in (folder / "a.jsonl").read_text().splitlines()]
         evaluation = open_run(folder / "run")
-        records = [record.model_dump() for arm in evaluation.manifest.arms for record in records_in(evaluation, arm.name)]
+        records = [
+            record.model_dump() for arm in evaluation.manifest.arms for record in records_in(evaluation, arm.name)
+        ]
         assert (len(answers), len(records)) == (6, 4)
         arms = read_profile(folder / "profile.json").family().arms
         given.append((*(sorted(map(untimed, rows)) for rows in (answers, records)), arms))
