@@ -58,9 +58,10 @@ def test_nothing_but_ours_reaches_the_terminal(live: Live) -> None:
     """vLLM and torch print from Python, from C++ and from other processes; none of it may show."""
     assert len(live.out.splitlines()) == 1
     stages = ["starting", "importing vLLM", "loading SmolLM2-135M-Instruct", "the reward model takes"]
-    lines = live.err.splitlines()
+    # Only the first start on a machine builds it.
+    lines = [line for line in live.err.splitlines() if not line.startswith("building the reward model")]
     assert [line for line, stage in zip(lines, stages, strict=False) if not line.startswith(stage)] == []
-    known = (*stages, "building the reward model", "warming up ", "solving ", "1 sample", "2 samples", "3 samples", "4 samples",
+    known = (*stages, "warming up ", "solving ", "1 sample", "2 samples", "3 samples", "4 samples",
              "5 samples", "6 samples", "vote ", "cost ", "budget ", "time ", "note ")  # fmt: skip
     assert [line for line in lines if not line.startswith(known)] == []
 
