@@ -48,8 +48,8 @@ PUBLIC = {
     """,
     "reasoner.engine": """
         NO_LOGPROB CacheResettable ConfidenceFloor Engine EngineError EngineUnavailable FinishReason HoldsQuestions
-        LimitsThinking Logprobs ModelInfo Rendered ReplicaUsage Replicated ReportsReplicas RequestLost SampleRequest TextPiece
-        TokenIds Usage UsageMeter limits_thinking release reset_caches
+        KeepsChains LimitsThinking Logprobs ModelInfo Rendered ReplicaUsage Replicated ReportsReplicas RequestLost
+        SampleRequest TextPiece TokenIds Usage UsageMeter limits_thinking release reset_caches
     """,
     "reasoner.trace.events": """
         AnswerExtracted AnswersCompared Began BlocksFound Cancelled Delivered Dropped Ended EquivalenceChecked Event
