@@ -146,7 +146,7 @@ def test_a_file_gives_arguments_and_the_spec_goes_first(name: str, content: str,
         (b"!!python/object/apply:os.system ['true']", "malformed .*could not determine a constructor"),
         (b"dtype: float32", "args holds dtype, which is an option of its own: give it as dtype=float32, not in args"),
         (b"log-level: DEBUG", "log_level of vLLM cannot be set: .*VLLM_LOGGING_LEVEL=INFO"),
-        (b"seed: 2026-01-01", "seed of vLLM must be text, a number"),
+        (b"seed: !!set {1}", "seed of vLLM must be text, a number"),
     ],
 )
 def test_a_file_that_cannot_work_is_refused_in_one_line(content: bytes, complaint: str, tmp_path: Path) -> None:
