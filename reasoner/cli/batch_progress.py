@@ -52,7 +52,9 @@ class BatchProgress(Display):
         """The progress in one line."""
         elapsed, fresh = self.clock() - self._first, self.done - self._earlier
         rate = fresh / elapsed if fresh and elapsed > 0 else 0.0
-        parts = [f"{self.done:,}{'' if self.total is None else f' of {self.total:,}'} rows"]
+        number = self.done if self.total is None else self.total
+        of = "" if self.total is None else f" of {self.total:,}"
+        parts = [f"{self.done:,}{of} {'row' if number == 1 else 'rows'}"]
         parts += [f"{rate:.3g} rows/s"] if rate else []
         left = 0 if self.total is None else self.total - self.done
         parts += [f"{clock(left / rate)} left"] if rate and left > 0 else []

@@ -138,6 +138,8 @@ def test_standard_input_to_standard_output(run: Run) -> None:
     assert ended.code == 0
     assert sorted(json.loads(line)["row"] for line in ended.out.splitlines()) == [1, 2]
     assert ended.err.splitlines()[-1].startswith("2 rows")
+    one = batch(run, "-", "-s", "single:temperature=0", stdin=given.splitlines()[0])
+    assert one.err.splitlines()[-1].startswith("1 row ")
 
 
 # Rows that are no questions
