@@ -114,7 +114,7 @@ class MixtureEngine:
         self._open.setdefault(question_id, set()).add(digest)
 
     def release(self, question_id: str) -> None:
-        """The question has ended: its chains are forgotten, and the members are told."""
+        """Free the chains of a question that has ended, and tell the members."""
         for digest in self._open.pop(question_id, ()):
             questions = self._chains[digest].questions
             questions.discard(question_id)
