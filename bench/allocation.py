@@ -34,7 +34,7 @@ from reasoner.execution.allocation import PRICE, Allocation, BidQueue, QuestionS
 from reasoner.registry import build
 from reasoner.stopping.vote_posteriors import beta_lead
 from reasoner.types import Answer, Vote, VoteState
-from reasoner_evals.calibration.pool_replay import random_orders
+from reasoner_evals.calibration.pool_replay import orders_for
 from reasoner_evals.stats.arrays import Floats, Ints
 from reasoner_strategies.self_consistency import SelfConsistency
 
@@ -194,7 +194,7 @@ def chosen(calibrated: controller.Pool, rows: Ints, effort: str) -> SelfConsiste
 def measured(pool: Pool, way: Way, mean: int, calibrated: controller.Pool) -> Outcome:
     """The mean over orders of what each question got."""
     source, questions = np.random.default_rng(0), len(pool.answers)
-    right, spent, orders = np.zeros(questions), np.zeros(questions), orders_of(pool)
+    right, spent, orders = np.zeros(questions), np.zeros(questions), orders_for(len(pool.answers))
     budget = mean * pool.tokens.mean()
     for _ in range(orders):
         drawn, order = pool.shuffled(source), source.permutation(questions)
@@ -212,14 +212,9 @@ def measured(pool: Pool, way: Way, mean: int, calibrated: controller.Pool) -> Ou
     return Outcome(right, spent)
 
 
-def orders_of(pool: Pool) -> int:
-    """As many as a calibration looks at."""
-    return len(random_orders([""] * len(pool.answers), pool.answers.shape[1])[0])
-
-
 def equal_shares(pool: Pool) -> Floats:
     """The chance of a right vote, questions x numbers of samples, as a mean over random orders."""
-    source, orders = np.random.default_rng(0), 3 * orders_of(pool)
+    source, orders = np.random.default_rng(0), 3 * orders_for(len(pool.answers))
     return (
         sum((votes_by_sample(pool.shuffled(source)).right for _ in range(orders)), np.zeros(pool.answers.shape))
         / orders

@@ -64,12 +64,17 @@ class Replay:
     """The distinct vote states; their answers are placeholders."""
 
 
+def orders_for(questions: int) -> int:
+    """How many random orders so many pools are replayed in."""
+    return max(ORDERS, min(REPLAYS // max(questions, 1), MOST_ORDERS))
+
+
 def random_orders(ids: Sequence[str], n: int) -> Ints:
     """[Q, R, n]: all orders of few samples, else random ones that depend only on the question's id."""
     if math.factorial(min(n, 20)) <= ALL_ORDERS:
         every = np.array(list(itertools.permutations(range(n))))
         return np.broadcast_to(every, (len(ids), *every.shape))
-    rows = np.tile(np.arange(n), (max(ORDERS, min(REPLAYS // max(len(ids), 1), MOST_ORDERS)), 1))
+    rows = np.tile(np.arange(n), (orders_for(len(ids)), 1))
     digests = [hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest() for name in ids]
     return np.stack([np.random.default_rng(int.from_bytes(d, "little")).permuted(rows, axis=1) for d in digests])
 
