@@ -23,9 +23,7 @@ __all__ = [
     "Logprobs",
     "ModelInfo",
     "Rendered",
-    "ReplicaUsage",
     "Replicated",
-    "ReportsReplicas",
     "RequestLost",
     "SampleRequest",
     "TextPiece",
@@ -205,49 +203,6 @@ class Replicated(HoldsQuestions, Protocol):
 
     def replica_of(self, question_id: str) -> int:
         """The replica, counted from 0, that serves all requests of a question: its prefixes are in one cache."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReplicaUsage:
-    """What a replica served: its name, its requests, and the tokens that it counted for them."""
-
-    name: str
-    requests: int = 0
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    generated_tokens: int = 0
-
-    def plus(self, usage: Usage) -> "ReplicaUsage":
-        """With the tokens of one request more."""
-        return ReplicaUsage(
-            self.name,
-            self.requests + 1,
-            self.prompt_tokens + usage.prompt_tokens,
-            self.cached_tokens + usage.cached_tokens,
-            self.generated_tokens + usage.generated_tokens,
-        )
-
-    def since(self, earlier: "ReplicaUsage") -> "ReplicaUsage":
-        """What was added after an earlier state; all of it where the replica was started again meanwhile."""
-        counts = [
-            (getattr(self, count), getattr(earlier, count))
-            for count in ("requests", "prompt_tokens", "cached_tokens", "generated_tokens")
-        ]
-        restarted = any(now < before for now, before in counts)
-        return ReplicaUsage(self.name, *(now if restarted else now - before for now, before in counts))
-
-    def __str__(self) -> str:
-        share = f"{self.cached_tokens / self.prompt_tokens:.0%}" if self.prompt_tokens else "none"
-        noun = "request" if self.requests == 1 else "requests"
-        return f"{self.name}: {self.requests:,} {noun}, {share} of {self.prompt_tokens:,} prompt tokens from cache"
-
-
-@runtime_checkable
-class ReportsReplicas(Protocol):
-    """An engine of several replicas that knows what each of them served."""
-
-    async def replica_usage(self) -> tuple[ReplicaUsage, ...]:
-        """What each replica served since the start, without those that do not say; empty where there is only one."""
 
 
 @runtime_checkable

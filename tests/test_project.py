@@ -48,7 +48,7 @@ PUBLIC = {
     """,
     "reasoner.engine": """
         NO_LOGPROB CacheResettable ConfidenceFloor Engine EngineError EngineUnavailable FinishReason HoldsQuestions
-        KeepsChains LimitsThinking Logprobs ModelInfo Rendered ReplicaUsage Replicated ReportsReplicas RequestLost
+        KeepsChains LimitsThinking Logprobs ModelInfo Rendered Replicated RequestLost
         SampleRequest TextPiece TokenIds Usage UsageMeter limits_thinking release reset_caches
     """,
     "reasoner.trace.events": """

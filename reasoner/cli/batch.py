@@ -82,7 +82,7 @@ def command(
     unsandboxed: bool,
     model: str | None,
     engine: str | None,
-    base_url: tuple[str, ...],
+    base_url: str | None,
     prices: str | None,
     seed: int,
     concurrency: int | None,

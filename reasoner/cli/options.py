@@ -136,10 +136,9 @@ def engine_options(command: F) -> F:
     for add in (
         option("--prices", metavar="KIND=USD,...", section="Model",
                help="US dollars per million tokens, as in prompt=0.15,cached=0.08,generated=0.60."),
-        option("--base-url", metavar="URL", multiple=True, section="Model",
-               brief="An OpenAI-compatible server to use; repeat for several.",
-               help="An OpenAI-compatible server, as in http://localhost:8000/v1; repeat the option for several "
-                    "replicas of one model. Implies --engine openai."),
+        option("--base-url", metavar="URL", section="Model",
+               brief="An OpenAI-compatible server to use.",
+               help="An OpenAI-compatible server, as in http://localhost:8000/v1. Implies --engine openai."),
         option("-e", "--engine", metavar=SPEC, section="Model", shell_complete=names_of("engine"),
                help="The engine that runs the model, as in vllm, openai or simulated; `reasoner list engines` "
                     "shows all.  [default: vllm, or openai with --base-url]"),
@@ -243,7 +242,7 @@ def choose_strategy(
     return strategy
 
 
-def choose_engine(spec: str | None, *, model_id: str | None = None, base_url: tuple[str, ...] = ()) -> "Engine":
+def choose_engine(spec: str | None, *, model_id: str | None = None, base_url: str | None = None) -> "Engine":
     """The engine of --engine with --model and --base-url; the latter implies openai where no engine is given.
 
     Raises:
@@ -253,7 +252,7 @@ def choose_engine(spec: str | None, *, model_id: str | None = None, base_url: tu
     from reasoner.specs import Spec
 
     chosen = Spec.parse(spec or ("openai" if base_url else DEFAULT_ENGINE))
-    given = _given(chosen, "--engine", model_id=model_id, base_url=base_url or None)
+    given = _given(chosen, "--engine", model_id=model_id, base_url=base_url)
     if unknown := given.keys() - {field.name for field in fields(load("engine", chosen.name))}:
         raise UsageError(f"engine {chosen.name} takes no {flag(min(unknown))}: omit it")
     engine: Engine = build("engine", chosen, **given)

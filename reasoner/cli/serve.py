@@ -82,7 +82,7 @@ def command(
     verifier: str | None,
     model: str | None,
     engine: str | None,
-    base_url: tuple[str, ...],
+    base_url: str | None,
     prices: str | None,
     quiet: bool,
     verbose: bool,

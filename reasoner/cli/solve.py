@@ -91,7 +91,7 @@ def command(
     context: Path | None,
     model: str | None,
     engine: str | None,
-    base_url: tuple[str, ...],
+    base_url: str | None,
     prices: str | None,
     seed: int,
     output: Path | None,

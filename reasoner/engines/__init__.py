@@ -7,7 +7,7 @@ from reasoner.types import TokenIds
 PACE: Final = frozenset({
     "address", "base_url", "core", "cpus", "data_parallel_size", "deadline", "device_ids", "enforce_eager",
     "gpu_memory_utilization", "gpus", "kv_cache_memory_bytes", "kv_gib", "max_concurrency", "max_num_batched_tokens",
-    "max_num_seqs", "patience", "pipeline_parallel_size", "replica_urls", "replicas", "tensor_parallel_size", "timeout",
+    "max_num_seqs", "patience", "pipeline_parallel_size", "replicas", "tensor_parallel_size", "timeout",
 })  # fmt: skip
 """Options of engines that decide where and how fast a model runs, not what it is asked."""
 

@@ -90,19 +90,3 @@ def test_a_base_url_alone_means_a_server(run: Run, tmp_path: Path) -> None:
     assert rated.code == 0, rated.err
     refused = run("solve", "How many?", "-e", "vllm", "--base-url", server.url)
     assert (refused.code, refused.error) == (2, "error: engine vllm takes no --base-url: omit it")
-
-
-def test_several_base_urls_are_replicas_and_eval_reports_each(run: Run, tmp_path: Path) -> None:
-    task = tmp_path / "q.jsonl"
-    task.write_text("".join(f'{{"id": "q{n}", "question": "{n} or how many?", "answer": "4"}}\n' for n in range(4)))
-    with FakeServer(cached=16) as first, FakeServer(cached=16) as second:
-        servers = ("--base-url", first.url, "--base-url", second.url)
-        rated = run("eval", f"jsonl:{task}", "-s", "single", *servers, "--out", str(tmp_path / "run"))
-        served = [len(server.sent("/v1/completions")) for server in (first, second)]
-        assert sum(served) == 4
-        for server, count in zip((first, second), served, strict=True):
-            assert f"replica {server.url}: {count} request{'s' if count != 1 else ''}, " in rated.err
-    assert rated.code == 0, rated.err
-    refused = run("solve", "How many?", "--base-url", first.url, "--base-url", first.url)
-    assert refused.code == 2
-    assert refused.error.startswith("error: base_url must name at least one server, and each once (got ")

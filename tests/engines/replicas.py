@@ -184,9 +184,9 @@ class Ended(NamedTuple):
     ledger: tuple[int, int, int]
 
 
-def engine_at(urls: str | tuple[str, ...], **options: Any) -> OpenAIEngine:
+def engine_at(url: str, **options: Any) -> OpenAIEngine:
     """An engine that waits in no time."""
-    engine = OpenAIEngine(base_url=urls, **options)
+    engine = OpenAIEngine(base_url=url, **options)
     engine._http.sleep = lambda _: asyncio.sleep(0)
     return engine
 

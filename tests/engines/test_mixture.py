@@ -16,7 +16,6 @@ from reasoner.trace.events import Event, Sampled
 from reasoner.trace.history import read_histories
 from reasoner.types import Completion, Prompt
 from reasoner_strategies import SelfConsistency
-from tests.engines.replicas import Replica, engine_at, fleet
 from tests.execution.one_question import QUESTION
 from tests.helpers import Planned, books, meter_of, says
 
@@ -91,17 +90,10 @@ def test_a_run_that_was_interrupted_anywhere_continues_its_chains() -> None:
 
 
 def test_what_is_kept_for_a_question_goes_when_it_ends() -> None:
-    async def run() -> None:
-        async with fleet(Replica(), Replica()) as urls:
-            member = engine_at(urls)
-            mixture = MixtureEngine((member, ScriptedEngine(says("7"))))
-            solutions = await solve_many(["One?", "Two?", "Three?"], SelfConsistency(4, PARAMS), mixture)
-            await mixture.close()
-        assert [solution.error for solution in solutions] == [None] * 3
-        assert member._http.replicas.placement._loads == [0, 0]
-        assert (mixture._chains, mixture._open) == ({}, {})
-
-    asyncio.run(run())
+    mixture, _, _ = two()
+    solutions = asyncio.run(solve_many(["One?", "Two?", "Three?"], SelfConsistency(4, PARAMS), mixture))
+    assert [solution.error for solution in solutions] == [None] * 3
+    assert (mixture._chains, mixture._open) == ({}, {})
 
 
 def test_a_chain_that_two_questions_share_is_kept_until_both_have_ended() -> None:

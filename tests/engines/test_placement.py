@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from hypothesis import given
 from hypothesis import strategies as st
 
-import reasoner.engines.placement as module
+import reasoner.engines.ray.placement as module
 from reasoner import Question, solve_many
 from reasoner.engine import SampleRequest
-from reasoner.engines.placement import Placement
+from reasoner.engines.ray.placement import Placement
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.execution.opening import EngineLimits
 from reasoner_strategies import SelfConsistency

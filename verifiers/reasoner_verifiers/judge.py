@@ -52,7 +52,7 @@ class Judge:
     mass. A model that thinks is asked without thinking, and reads only the final part of a candidate.
 
     The policy judges itself, with the prompt up to the candidate in its prefix cache, unless `model` names another
-    model to run or `base_url` a server, or several replicas of one. With `model`, the options of the engine `vllm` are
+    model to run or `base_url` a server. With `model`, the options of the engine `vllm` are
     options too, such as `device_ids`; `args` is a file of vLLM's arguments. The judge sees no reference answer and no
     other candidate, except in `compare_pair`. A candidate's text may manipulate it.
     """
@@ -63,7 +63,7 @@ class Judge:
     rubric: str = "the reasoning is sound and the answer correct"
     min_mass: float = 0.5
     model: str = ""
-    base_url: str | tuple[str, ...] = ""
+    base_url: str = ""
     args: Mapping[str, Any] = field(default_factory=dict, hash=False)
     _own: list[Engine] = field(default_factory=list, init=False, repr=False, compare=False)
     _known: list[tuple[Engine, dict[str, TokenIds]]] = field(

@@ -44,7 +44,7 @@ BLOCKS: Final = " ▏▎▍▌▋▊▉"
 @click.command("demo")
 @engine_options
 @guarded
-def command(model: str | None, engine: str | None, base_url: tuple[str, ...], prices: str | None) -> int:
+def command(model: str | None, engine: str | None, base_url: str | None, prices: str | None) -> int:
     """Take a tour of a minute: an answer, a vote, the price of both, a budget, and accuracy against compute.
 
     All of it is run now, on up to 24 questions with known answers; nothing is recorded. Standard output gets the tour,

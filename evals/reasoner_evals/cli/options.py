@@ -42,7 +42,7 @@ class RunOptions:
     shard: str | None = None
     engine: str | None = None
     model: str | None = None
-    base_url: tuple[str, ...] = ()
+    base_url: str | None = None
     prices: str | None = None
     unsandboxed: bool = False
     n: int | None = None

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from reasoner import solve_each
 from reasoner.answers.equivalence import Equivalence
 from reasoner.budget import Budget, Cost, Prices
-from reasoner.engine import Engine, ReportsReplicas, reset_caches
+from reasoner.engine import Engine, reset_caches
 from reasoner.errors import EngineDied, EngineError, EngineUnavailable, RecordError, TraceError
 from reasoner.execution.allocation import Allocation
 from reasoner.registry import build
@@ -82,8 +82,6 @@ async def evaluate(
             finally:
                 session.close()
             write_grades(files, arm.task, verdicts.statuses)
-        for usage in await engine.replica_usage() if isinstance(engine, ReportsReplicas) else ():
-            watcher.note(f"replica {usage}")
     finally:
         verdicts.close()
         await equivalence.close()

@@ -2,7 +2,7 @@
 
 import base64
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -48,22 +48,6 @@ class Address:
             headers["Authorization"] = f"Basic {base64.b64encode(basic.encode()).decode()}"
         secrets = (key, password, unquote(password), basic, proxied, unquote(proxied))
         return cls(url._replace(netloc=host).geturl(), headers, proxy, secrets)
-
-    @classmethod
-    def each(cls, base_url: str | Iterable[str], api_key: str) -> "tuple[Address, ...]":
-        """The addresses of one server or of several replicas.
-
-        Raises:
-            UsageError: as `of`, or there is none, or one is given twice.
-        """
-        urls = [base_url] if isinstance(base_url, str) else base_url
-        addresses = tuple(cls.of(url, api_key) for url in urls)
-        shown = [address.base_url for address in addresses]
-        if not shown or len(set(shown)) < len(shown):
-            raise UsageError(
-                f"base_url must name at least one server, and each once (got {', '.join(shown) or 'none'})"
-            )
-        return addresses
 
     def url(self, path: str) -> str:
         """Where a path is: those that OpenAI does not define are beside /v1 on a vLLM server."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import ClassVar
 
-from reasoner.engine import Rendered, ReplicaUsage, SampleRequest
+from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines.openai import caches, wire
 from reasoner.engines.openai.address import Address
 from reasoner.engines.openai.decoding import parts_of, without_secrets
@@ -29,7 +29,7 @@ from reasoner.engines.openai.requests import (
     refuses_budget,
     text_bound,
 )
-from reasoner.engines.openai.served import ServedModel
+from reasoner.engines.openai.served import served_model
 from reasoner.engines.openai.stops import holds_back
 from reasoner.engines.openai.values import Reported
 from reasoner.errors import EngineUnavailable, RequestLost, require
@@ -45,17 +45,14 @@ _FEWER_CHOICES = "the server returns fewer sequences than requested: each gets i
 class OpenAIEngine:
     """Draws sequences from a server with OpenAI's routes: a vLLM server, a fleet behind a router, a hosted API.
 
-    `base_url` is the server's address, with /v1, or a tuple of the addresses of several replicas of one model: each
-    question stays on one of them. `model_id` may be empty where a server has only one; `api_key` empty means the
-    environment variable OPENAI_API_KEY. `timeout` is the longest silence of the server in seconds. `patience` is for
-    how many seconds a request is retried that failed before it cost anything, for example because the server is busy.
-    `deadline` is the total time of one reply in seconds; 0 means `timeout` plus one second per token. `context` is the
-    window in tokens, for servers that do not report it. `max_concurrency` bounds the requests in flight; 0 means up to
-    1,024, as far as the process may open files. `extra_body` is a JSON object merged into each request, or the path of
-    a file with one. `reasoning_parser` is the name of vLLM's parser for models that think like this one, or "none" for
-    a model that does not think; "auto" finds it by the model's name and its chat template. `replica_urls` are the
-    addresses of the servers behind a router, for what a router sends to one of them only: emptying their caches, and
-    reading what they count.
+    `base_url` is the server's address, with /v1. `model_id` may be empty where it has only one; `api_key` empty means
+    the environment variable OPENAI_API_KEY. `timeout` is the longest silence of the server in seconds. `patience` is
+    for how many seconds a request is retried that failed before it cost anything, for example because the server is
+    busy. `deadline` is the total time of one reply in seconds; 0 means `timeout` plus one second per token. `context`
+    is the window in tokens, for servers that do not report it. `max_concurrency` bounds the requests in flight; 0 means
+    up to 1,024, as far as the process may open files. `extra_body` is a JSON object merged into each request, or the
+    path of a file with one. `reasoning_parser` is the name of vLLM's parser for models that think like this one, or
+    "none" for a model that does not think; "auto" finds it by the model's name and its chat template.
 
     A vLLM server gets prompts as token ids and continuation is exact; others get text, and `notes` says so. Short
     replies that nothing can interrupt are not streamed. On servers other than vLLM, such sequences of one prompt that
@@ -68,7 +65,7 @@ class OpenAIEngine:
 
     example: ClassVar[str] = "--base-url http://localhost:8000/v1"
 
-    base_url: str | tuple[str, ...] = "http://localhost:8000/v1"
+    base_url: str = "http://localhost:8000/v1"
     model_id: str = ""
     api_key: str = field(default="", repr=False)
     timeout: float = 120.0
@@ -78,14 +75,9 @@ class OpenAIEngine:
     max_concurrency: int = 0
     extra_body: str = ""
     reasoning_parser: str = AUTO
-    replica_urls: tuple[str, ...] = ()
     capacity: int | None = field(default=None, init=False, repr=False)
     """None: the server manages its own KV cache."""
     _http: Connection = field(init=False, repr=False)
-    _servers: Connection = field(init=False, repr=False)
-    """The servers themselves, where `_http` is a router."""
-    _counted: Mapping[str, ReplicaUsage] = field(init=False, repr=False, default_factory=dict)
-    """What they had counted before the start."""
     _model: ModelInfo | None = field(init=False, repr=False, default=None)
     _served: str = field(init=False, repr=False, default="")
     _dialect: Dialect = field(init=False, repr=False, default=Dialect())
@@ -104,16 +96,10 @@ class OpenAIEngine:
         # A run records the fields themselves, not the file that held them.
         self.extra_body = json.dumps(self._extra) if self._extra else ""
         concurrency = self.max_concurrency or at_once()
-        addresses = Address.each(self.base_url, self.api_key)
-        # Without their passwords: this field is part of specs and messages.
-        shown = tuple(address.base_url for address in addresses)
-        self.base_url = shown if len(shown) > 1 else shown[0]
-        self._http = Connection(addresses, self.timeout, self.patience, concurrency, self._notes)
-        self._servers = self._http
-        if self.replica_urls:
-            behind = Address.each(self.replica_urls, self.api_key)
-            self.replica_urls = tuple(address.base_url for address in behind)
-            self._servers = Connection(behind, self.timeout, self.patience, concurrency, self._notes)
+        address = Address.of(self.base_url, self.api_key)
+        # Without its password: this field is part of specs and messages.
+        self.base_url = address.base_url
+        self._http = Connection(address, self.timeout, self.patience, concurrency, self._notes)
         self._groups = Groups()
         self._renderer = Renderer(self._http, self._extra, self._notes)
 
@@ -138,21 +124,19 @@ class OpenAIEngine:
         """Find the model and the server's abilities. Calling it again does nothing.
 
         Raises:
-            EngineUnavailable: no server can be reached, or one refuses or serves no model.
-            UnknownName: one does not serve `model_id`.
-            UsageError: one serves several models and `model_id` is empty, or two serve different ones.
+            EngineUnavailable: the server cannot be reached, refuses, or serves no model.
+            UnknownName: it does not serve `model_id`.
+            UsageError: it has several models and `model_id` is empty.
         """
         if self._model is not None:
             return
-        chosen = await ServedModel(self._http, self._renderer, self.model_id).find()
+        chosen = await served_model(self._http, self.model_id)
         self._served = chosen.id
         rendered = await self._renderer.start(chosen, self.reasoning_parser)
         self._dialect = Dialect(vllm=self._renderer.exact or chosen.owned_by == "vllm")
         self._notes.add("a cancelled sequence is counted up to the last event that the server sent")
         window = chosen.max_model_len or (rendered.max_model_len if rendered else 0) or self.context
         name, profile = self._http.show(chosen.id, 500), self._renderer.profile
-        if self.replica_urls:
-            self._counted = await caches.counters(self._servers)
         self._model = ModelInfo(name, window, thinking=profile, served=True)
 
     @property
@@ -225,7 +209,7 @@ class OpenAIEngine:
             if not accepted:
                 meter.usage = None
             raise
-        [completion] = await self._completed([draft], [draft.usage], draft.reported, terms.replica)
+        [completion] = await self._completed([draft], [draft.usage], draft.reported)
         self._notes.add(*draft.remarks(), *wire.counting(request, draft.reported, draft.heard))
         if isinstance(completion, RequestLost):
             raise completion
@@ -259,7 +243,7 @@ class OpenAIEngine:
         terms = self._terms(requests, sent)
         reply = await self._http.unstreamed(path, merged(body, self._extra), terms)
         if reply.ok:
-            return await self._read(requests, reply, terms.replica, profile, opened=opened)
+            return await self._read(requests, reply, profile, opened=opened)
         if reply.status in GATEWAY_TIMEOUTS:
             self._adopt(Learned(replace(self._dialect, unstreamed=False), STREAMS))
             raise RequestLost(f"a proxy at {reply.where} gave up waiting for a whole reply ({reply.status})")
@@ -271,7 +255,6 @@ class OpenAIEngine:
         self,
         requests: Sequence[SampleRequest],
         reply: Reply,
-        replica: int,
         profile: ThinkingProfile | None,
         *,
         opened: bool,
@@ -288,7 +271,7 @@ class OpenAIEngine:
         usages, exact = shares(reported, drafts)
         for draft, usage in zip(drafts, usages, strict=True):
             draft.request.meter.usage = usage if reported else None
-        results = await self._completed(drafts, usages, reported, replica)
+        results = await self._completed(drafts, usages, reported)
         self._notes.add(*(note for draft in drafts for note in draft.remarks()))
         self._notes.add(*wire.counting(requests[0], reported, sum(draft.heard for draft in drafts), len(drafts)))
         if reported is None:
@@ -310,7 +293,7 @@ class OpenAIEngine:
         return profile, head is not None and head.opened
 
     async def _completed(
-        self, drafts: Sequence[wire.Draft], usages: Sequence[Usage], reported: Reported | None, replica: int
+        self, drafts: Sequence[wire.Draft], usages: Sequence[Usage], reported: Reported | None
     ) -> list[Result]:
         """The sequences of one request in their parts, with their thinking tokens."""
         parts = [await parts_of(draft, self._renderer) for draft in drafts]
@@ -321,7 +304,6 @@ class OpenAIEngine:
         for draft, part, usage in zip(drafts, parts, usages, strict=True):
             if not draft.aligned(usage):
                 self._notes.add(wire.NO_THINKING_LOGPROBS)
-            self._http.replicas.add(replica, usage)
             try:
                 completion = draft.completion(usage, part, drafts[0].request.seed)
                 results.append(without_secrets(completion, self._http.secrets))
@@ -365,35 +347,11 @@ class OpenAIEngine:
         self._dialect = learned.dialect
         self._notes.add(learned.note)
 
-    @property
-    def replicas(self) -> int:
-        """How many servers there are."""
-        return len(self._http.addresses)
-
-    def replica_of(self, question_id: str) -> int:
-        """The server, counted from 0, that gets all requests of a question as long as it answers."""
-        return self._http.replicas.placement.of(question_id)
-
-    def release(self, question_id: str) -> None:
-        """The question has ended: its server has room for another one."""
-        self._http.replicas.placement.release(question_id)
-
-    async def replica_usage(self) -> tuple[ReplicaUsage, ...]:
-        """What each server served since the start; empty where there is one, or a router and no `replica_urls`.
-
-        The servers of `replica_urls` count for all their clients, others what was completed here.
-        """
-        if not self.replica_urls:
-            return self._http.replicas.usage if self.replicas > 1 else ()
-        now = await caches.counters(self._servers)
-        return tuple(usage.since(self._counted.get(name, ReplicaUsage(name))) for name, usage in now.items())
-
     async def reset_caches(self) -> None:
-        """Empty the prefix caches of all vLLM servers that are known here; a note says where that is not possible."""
+        """Empty the prefix cache of a vLLM server; a note says where that is not possible."""
         if self._model is not None and self._dialect.vllm:
-            await caches.reset(self._servers)
+            await caches.reset(self._http)
 
     async def close(self) -> None:
         """Close the connections. Calling it again does nothing; a later request opens new ones."""
         await self._http.close()
-        await self._servers.close()

@@ -15,7 +15,6 @@ import aiohttp
 
 from reasoner.engines.openai.address import Address
 from reasoner.engines.openai.notes import Notes
-from reasoner.engines.openai.replicas import Replicas
 from reasoner.engines.openai.retries import Waits, retry_after
 from reasoner.engines.openai.values import message_of, tidy
 from reasoner.errors import EngineUnavailable, RequestLost
@@ -60,18 +59,14 @@ class Reply:
         return self.status == HTTPStatus.OK
 
 
-class NoAnswer(EngineUnavailable):
-    """No server can be reached, or all are busy."""
-
-
 @dataclass(slots=True, kw_only=True)
 class Terms:
     """Limits of one request: `seconds` and `size` in bytes for the complete reply.
 
     `sent` is called with True when the request is sent, and with False when that try failed and cost nothing. `limit`
-    names in errors what the size was derived from. Requests of the same `question_id` go to the same replica, unless
-    `only` names one that must serve it. `replica` is the one that got the last try. `late_errors_cost` says whether
-    tokens may have been generated for an unstreamed request that ends in an error after a while.
+    names in errors what the size was derived from. A router sends requests of the same `question_id` to the same
+    replica. `late_errors_cost` says whether tokens may have been generated for an unstreamed request that ends in an
+    error after a while.
     """
 
     seconds: float
@@ -80,8 +75,6 @@ class Terms:
     seed: int = 0
     sent: Callable[[bool], None] = lambda _: None
     question_id: str = ""
-    only: int | None = None
-    replica: int = 0
     late_errors_cost: bool = False
 
 
@@ -98,32 +91,29 @@ class _Client(NamedTuple):
 
 @dataclass(slots=True, eq=False, repr=False)
 class Connection:
-    """Sends requests to the replicas of an engine, at most `max_concurrency` at once, in their order.
+    """Sends requests to a server, at most `max_concurrency` at once, in their order.
 
     `timeout` is the longest silence in seconds; `sleep` waits between tries. A failure that cannot have cost anything
-    is retried, at once where another replica can serve it, or else for `patience` seconds, each wait twice as long as
-    the one before plus what the server requests. `notes` are the engine's.
+    is retried for `patience` seconds, each wait twice as long as the one before plus what the server requests. `notes`
+    are the engine's.
     """
 
-    addresses: tuple[Address, ...]
+    address: Address
     timeout: float
     patience: float
     max_concurrency: int
     notes: Notes
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     secrets: Secrets = field(init=False)
-    replicas: Replicas = field(init=False)
     _clients: dict[asyncio.AbstractEventLoop, _Client] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.secrets = Secrets.of(*(secret for address in self.addresses for secret in address.secrets))
-        self.replicas = Replicas([address.base_url for address in self.addresses], self.notes)
+        self.secrets = Secrets.of(*self.address.secrets)
 
     @property
     def where(self) -> str:
-        """The address of the server, or of the first and the number of the others."""
-        others = len(self.addresses) - 1
-        return self.addresses[0].base_url + (f" and {others} more" if others else "")
+        """The address of the server."""
+        return self.address.base_url
 
     async def call(
         self,
@@ -132,24 +122,17 @@ class Connection:
         body: Mapping[str, object] | None = None,
         *,
         starting: bool = False,
-        only: int | None = None,
         patience: float | None = None,
     ) -> Reply:
         """The reply, of any status, to a request that costs no tokens. While `starting`, few seconds are waited."""
-        terms = Terms(seconds=self.timeout, size=REPLY_BYTES, limit="a reply", only=only)
+        terms = Terms(seconds=self.timeout, size=REPLY_BYTES, limit="a reply")
         waits = Waits(self.patience if patience is None else patience, 0, START_SECONDS if starting else math.inf)
-        while True:
-            try:
-                async with self._answer(method, path, body, terms, waits, idle=self.timeout, free=True) as response:
-                    size = REPLY_BYTES if response.status == HTTPStatus.OK else ERROR_BYTES
-                    return Reply(response.status, await self._read(response, size), self._at(terms))
-            except (aiohttp.ClientError, RequestLost) as error:
-                if only is None and self.replicas.has_moved(terms.replica):
-                    continue
-                raise EngineUnavailable(f"the reply from {self._at(terms)} was cut: {self._reason(error)}") from error
-
-    def _at(self, terms: Terms) -> str:
-        return self.addresses[terms.replica].base_url
+        try:
+            async with self._answer(method, path, body, terms, waits, idle=self.timeout, free=True) as response:
+                size = REPLY_BYTES if response.status == HTTPStatus.OK else ERROR_BYTES
+                return Reply(response.status, await self._read(response, size), self.where)
+        except (aiohttp.ClientError, RequestLost) as error:
+            raise EngineUnavailable(f"the reply from {self.where} was cut: {self._reason(error)}") from error
 
     async def unstreamed(self, path: str, body: Mapping[str, object], terms: Terms) -> Reply:
         """The reply to a sampling request that is not streamed.
@@ -165,9 +148,9 @@ class Connection:
                 read = await self._read(response, terms.size if ok else ERROR_BYTES)
                 if ok and len(read) >= terms.size:
                     raise RequestLost(self._too_large(terms))
-                return Reply(response.status, read, self._at(terms))
+                return Reply(response.status, read, self.where)
         except aiohttp.ClientError as error:
-            raise RequestLost(f"the reply from {self._at(terms)} was cut: {self._reason(error)}") from error
+            raise RequestLost(f"the reply from {self.where} was cut: {self._reason(error)}") from error
 
     @asynccontextmanager
     async def stream(
@@ -185,12 +168,12 @@ class Connection:
                 if response.status != HTTPStatus.OK:
                     refused = await self._error_body(response)
                     terms.sent(False)
-                    yield Reply(response.status, refused, self._at(terms))
+                    yield Reply(response.status, refused, self.where)
                     return
                 async with aclosing(self._events(response, terms)) as events:
                     yield events
         except aiohttp.ClientError as error:
-            raise RequestLost(f"the stream from {self._at(terms)} was cut: {self._reason(error)}") from error
+            raise RequestLost(f"the stream from {self.where} was cut: {self._reason(error)}") from error
 
     def refusal(self, reply: Reply) -> EngineUnavailable:
         """The error for a reply that a retry would not change."""
@@ -211,7 +194,6 @@ class Connection:
 
     async def close(self) -> None:
         """Close this loop's session; the others close with their loops."""
-        await self.replicas.close()
         client = self._clients.pop(asyncio.get_running_loop(), None)
         if client:
             await client.holder.aclose()
@@ -239,18 +221,17 @@ class Connection:
         allowed = aiohttp.ClientTimeout(total=None, sock_connect=min(self.timeout, CONNECT_SECONDS), sock_read=idle)
         session = {SESSION_HEADER: session_id(terms.question_id)} if terms.question_id else {}
         while True:
-            requested, reached, broken, began = 0.0, False, False, time.monotonic()
-            async with self._placed(client, terms) as address, self._within(terms):
+            requested, reached, began = 0.0, False, time.monotonic()
+            async with client.slots, self._within(terms):
                 terms.sent(True)
                 sent = time.monotonic()
                 try:
                     response = await client.session.request(
-                        method, address.url(path), data=content, headers={**address.headers, **session},
-                        proxy=address.proxy, timeout=allowed, allow_redirects=False,
+                        method, self.address.url(path), data=content, headers={**self.address.headers, **session},
+                        proxy=self.address.proxy, timeout=allowed, allow_redirects=False,
                     )  # fmt: skip
                 except aiohttp.ClientError as error:
-                    failure, way_out = self._failed(error, terms, unstreamed=idle is None, free=free)
-                    broken = True
+                    failure, way_out = self._failed(error, unstreamed=idle is None, free=free)
                 else:
                     reached = True
                     try:
@@ -260,40 +241,16 @@ class Connection:
                         failure = self._status(response.status, await self._error_body(response))
                         late = time.monotonic() - sent > LATE_SECONDS
                         if late and terms.late_errors_cost and idle is None and response.status in _LOST_SERVER:
-                            raise RequestLost(f"{address.base_url} answered {failure}: its server may have died")
+                            raise RequestLost(f"{self.where} answered {failure}: its server may have died")
                         requested = retry_after(response.headers)
                         way_out = "try later, set patience to wait longer, or set max_concurrency"
-                        broken = response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
                     finally:
                         response.close()
             terms.sent(False)
-            if broken and terms.only is None:
-                await self.replicas.suspect(terms.replica)
-                if self.replicas.has_moved(terms.replica):
-                    continue
             wait = waits.next(requested, time.monotonic() - began, reached=reached)
             if wait is None:
-                where = self.where if terms.only is None else address.base_url
-                raise NoAnswer(f"no answer from {where} in {waits}, the last: {failure}: {way_out}")
+                raise EngineUnavailable(f"no answer from {self.where} in {waits}, the last: {failure}: {way_out}")
             await self.sleep(wait)
-
-    @asynccontextmanager
-    async def _placed(self, client: _Client, terms: Terms) -> AsyncGenerator[Address, None]:
-        """The replica that serves a request, when it is its turn. One that loses the request is asked if it is there.
-
-        What one replica must serve takes no turn, as it may be asked so while others wait for that.
-        """
-        if terms.only is not None:
-            terms.replica = terms.only
-            yield self.addresses[terms.only]
-            return
-        try:
-            async with client.slots:
-                with self.replicas.request(terms.question_id) as terms.replica:
-                    yield self.addresses[terms.replica]
-        except (aiohttp.ClientError, RequestLost):
-            await self.replicas.suspect(terms.replica)
-            raise
 
     @asynccontextmanager
     async def _within(self, terms: Terms) -> AsyncGenerator[None, None]:
@@ -303,15 +260,15 @@ class Connection:
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            where = self._at(terms)
-            raise RequestLost(f"{where} did not finish a reply within {terms.seconds:g} s: set deadline") from error
+            raise RequestLost(
+                f"{self.where} did not finish a reply within {terms.seconds:g} s: set deadline"
+            ) from error
 
-    def _failed(self, error: aiohttp.ClientError, terms: Terms, *, unstreamed: bool, free: bool) -> tuple[str, str]:
+    def _failed(self, error: aiohttp.ClientError, *, unstreamed: bool, free: bool) -> tuple[str, str]:
         """The failure and what to do, where it cannot have cost anything."""
         unsent = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.InvalidURL)
         if not (free or unsent) and (unstreamed or isinstance(error, aiohttp.ServerTimeoutError)):
-            where = self._at(terms)
-            raise RequestLost(f"{where} accepted a request and sent nothing: {self._reason(error)}") from error
+            raise RequestLost(f"{self.where} accepted a request and sent nothing: {self._reason(error)}") from error
         return self._reason(error), "start the server there, or set base_url to where it runs"
 
     async def _client(self) -> _Client:
@@ -347,7 +304,7 @@ class Connection:
         return bytes(body[:maximum])
 
     def _too_large(self, terms: Terms) -> str:
-        return f"{self._at(terms)} sent more than {terms.size:,} bytes for {terms.limit}"
+        return f"{self.where} sent more than {terms.size:,} bytes for {terms.limit}"
 
     async def _events(self, response: aiohttp.ClientResponse, terms: Terms) -> AsyncGenerator[bytes, None]:
         """The data of each server-sent event up to [DONE] or the end. Bytes are split: text may hold U+2028."""

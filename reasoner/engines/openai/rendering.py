@@ -63,7 +63,8 @@ class Renderer:
         Raises:
             UnknownName: no family of models has this reasoning parser.
         """
-        rendered = await self.short(model)
+        self.served = model.id
+        rendered = await self._short(model)
         self.exact = True
         if rendered is None:
             self._without_ids()
@@ -77,14 +78,13 @@ class Renderer:
         self.profile = profile
         return rendered
 
-    async def short(self, model: Listed, only: int | None = None) -> Tokenized | None:
-        """A short chat as a server, or `only` that replica, renders it; None where it takes no token ids."""
-        self.served = model.id
+    async def _short(self, model: Listed) -> Tokenized | None:
+        """A short chat as the server renders it; None where it takes no token ids."""
         # A route of that name that takes no messages is not vLLM's, and its token ids mean nothing here.
-        rendered = await self._probe({**self._chat(SHORT), "return_token_strs": True}, only)
+        rendered = await self._probe({**self._chat(SHORT), "return_token_strs": True})
         if rendered is None and model.owned_by == "vllm":
             # A model without a chat template.
-            rendered = await self._probe({"prompt": "1"}, only)
+            rendered = await self._probe({"prompt": "1"})
         return rendered
 
     def _without_ids(self) -> None:
@@ -117,9 +117,9 @@ class Renderer:
         body: dict[str, object] = {"messages": turns(messages), "add_generation_prompt": True}
         return merged(body | ({"chat_template_kwargs": dict(arguments)} if arguments else {}), self.extra)
 
-    async def _probe(self, prompt: dict[str, object], only: int | None = None) -> Tokenized | None:
+    async def _probe(self, prompt: dict[str, object]) -> Tokenized | None:
         body = {"model": self.served, **prompt}
-        reply = await self.http.call("POST", "/tokenize", body, starting=True, only=only)
+        reply = await self.http.call("POST", "/tokenize", body, starting=True)
         return tokenized(reply.body) if reply.ok else None
 
     async def render(self, prompt: Prompt) -> Rendered | None:

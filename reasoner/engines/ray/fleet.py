@@ -7,10 +7,10 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from reasoner.engines.placement import Placement
 from reasoner.engines.ray import cluster
 from reasoner.engines.ray.hosts import Host
 from reasoner.engines.ray.messages import Notice, copied
+from reasoner.engines.ray.placement import Placement
 from reasoner.engines.ray.replica import Ask, Pacer, Replica, Setup
 from reasoner.engines.vllm.build import in_daemon, installed_build, unheard
 from reasoner.engines.vllm.gpu_memory import devices_of

@@ -1,0 +1,170 @@
+"""A server that dies and comes back, what a router reads and answers, and the cache of a server."""
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasoner.engine import reset_caches
+from reasoner.engines.openai import OpenAIEngine, http
+from reasoner.engines.openai.http import session_id
+from reasoner.verifier import CostMeter
+from reasoner_verifiers import Judge
+from tests.engines.fake_server import FakeServer, Fault, text_only
+from tests.engines.replicas import LIMIT, SAMPLES, Moment, Replica, alone, counted, ended, engine_at, fleet, votes
+from tests.helpers import completion, number_question
+
+HOSTILE = ["q", "a\r\nHost: evil", "\u00e9\u4e2d", "\ud800", "x" * 100_000, ""]
+
+
+@given(st.sampled_from(HOSTILE) | st.text(), st.sampled_from(HOSTILE) | st.text())
+def test_any_id_makes_a_short_header_that_is_its_own(first: str, second: str) -> None:
+    value = session_id(first)
+    assert len(value) == 32
+    assert value.isascii()
+    assert value.isalnum()
+    assert (value == session_id(second)) == (first == second)
+
+
+def test_the_judge_asks_in_the_session_of_the_question() -> None:
+    with FakeServer(reply=("Yes",)) as server:
+
+        async def run() -> None:
+            judge = Judge(base_url=server.url)
+            question, policy = number_question("\u4e2d\n"), engine_at(server.url)
+            await judge.claim_memory(policy)
+            await judge._own[0].start()
+            # The fake server has no words that are one token.
+            judge._known.append((judge._own[0], {"Yes": (7,), "No": (8,)}))
+            rating = await judge.score(question, completion("It is 7"), policy, CostMeter())
+            assert rating.value is not None
+            await judge.close()
+
+        asyncio.run(run())
+        [header] = [seen.headers["x-session-id"] for seen in server.seen if "completions" in seen.path]
+        assert header == session_id("\u4e2d\n")
+
+
+@given(
+    st.dictionaries(st.integers(1, 24), st.sampled_from(["before", "during", "after"]), max_size=2),
+    st.booleans(),
+)
+def test_restarts_change_no_answer_and_cost_what_was_in_flight(deaths: dict[int, Moment], streamed: bool) -> None:
+    async def run() -> None:
+        server = Replica(deaths=dict(deaths), revives=True)
+        async with fleet(server) as (url,):
+            run = await ended(engine_at(url), streamed=streamed)
+        single = await alone(streamed=streamed)
+        assert votes(run) == votes(single)
+        assert (run.sampled[0] + run.sampled[1], run.sampled[2]) == (
+            single.sampled[0] + single.sampled[1],
+            single.sampled[2],
+        )
+        computed = counted(server)
+        assert run.ledger[0] >= computed[0]
+        assert run.ledger[0] + run.ledger[1] >= computed[0] + computed[1]
+        assert run.ledger[2] >= computed[2]
+        if not deaths:
+            assert run.ledger == computed
+
+    asyncio.run(run())
+
+
+def test_a_run_waits_for_a_server_that_is_down() -> None:
+    async def run() -> None:
+        server = Replica(deaths={3: "before"})
+        async with fleet(server) as (url,):
+            engine, waits = engine_at(url), list[float]()
+
+            async def sleep(seconds: float) -> None:
+                waits.append(seconds)
+                if len(waits) == 5:
+                    await server.live()
+                await asyncio.sleep(0)
+
+            engine._http.sleep = sleep
+            run = await ended(engine)
+        assert votes(run) == votes(await alone())
+        assert len(waits) >= 5
+
+    asyncio.run(run())
+
+
+def test_what_was_finished_before_a_server_stays_down_is_kept() -> None:
+    async def run() -> None:
+        server = Replica(deaths={18: "before"})
+        async with fleet(server) as (url,):
+            run = await ended(engine_at(url, patience=2))
+        errors = [str(solution.error) for solution in run.solutions if solution.error]
+        assert errors
+        assert all(f"no answer from {url} in" in error and "\n" not in error for error in errors)
+        assert sum(solution.cost.samples for solution in run.solutions) >= 16
+        computed = counted(server)
+        assert run.ledger[0] + run.ledger[1] >= computed[0] + computed[1]
+        assert run.ledger[2] >= computed[2]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("server", "status", "late", "lost"),
+    [
+        (FakeServer(), 500, True, True),
+        (FakeServer(), 502, True, True),
+        (FakeServer(), 500, False, False),
+        (FakeServer(), 503, True, False),
+        (text_only(), 500, True, False),
+    ],
+)
+def test_a_router_that_lost_its_server_late_costs_the_worst_case(
+    server: FakeServer, status: int, late: bool, lost: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What vllm-router answers for an unstreamed request when a server is killed that generated for a while."""
+    monkeypatch.setattr(http, "LATE_SECONDS", -1.0 if late else 3600.0)
+    with server:
+        server.faults = [Fault("status", status, "Request failed: error sending request")]
+        run = asyncio.run(ended(engine_at(server.url), 1))
+    [solution] = run.solutions
+    assert solution.error is None
+    assert solution.cost.samples == SAMPLES + lost
+    assert solution.cost.cancelled_tokens == (LIMIT if lost else 0)
+
+
+@pytest.mark.parametrize(
+    ("replies", "tries", "note"),
+    [
+        ([b'{"success": true}'], 1, ""),
+        ([b'{"success": false}', b"", b"{}"], 2, ""),
+        ([b'{"success": false}'], 6, "did not empty its prefix cache, as it is in use"),
+        ([], 1, "does not empty its prefix cache (404): start vLLM with VLLM_SERVER_DEV_MODE=1"),
+    ],
+)
+def test_the_cache_is_emptied_or_a_note_says_why_not(replies: list[bytes], tries: int, note: str) -> None:
+    async def run() -> None:
+        server = Replica(resets=list(replies))
+        async with fleet(server) as (url,):
+            engine = engine_at(url)
+            await reset_caches(engine)
+            assert not server.paths
+            await engine.start()
+            await reset_caches(engine)
+            await engine.close()
+        assert server.paths.count("/reset_prefix_cache") == tries
+        notes = [line for line in engine.notes if "prefix cache" in line]
+        assert bool(notes) == bool(note)
+        assert all(line.startswith(f"{url} {note}") for line in notes)
+
+    asyncio.run(run())
+
+
+def test_the_cache_of_a_server_that_is_not_vllm_is_left_alone() -> None:
+    with FakeServer(vllm=False, owner="someone", context=None) as server:
+        engine = OpenAIEngine(base_url=server.url)
+
+        async def run() -> None:
+            await engine.start()
+            await engine.reset_caches()
+
+        asyncio.run(run())
+        assert "/reset_prefix_cache" not in [seen.path for seen in server.seen]
