@@ -99,18 +99,9 @@ class Forecast:
         """The mean number of sequences per question of the arm that draws most, at least 1."""
         return max(1, *(math.ceil(arm.row.samples) for part in self.parts for _, arm in part.arms))
 
-    @property
-    def mean_samples(self) -> float:
-        """The mean number of sequences per question."""
-        return math.fsum(part.share * share * arm.row.samples for part in self.parts for share, arm in part.arms)
-
     def total_p95(self, questions: int) -> float:
         """The 95th percentile of the total cost of `questions`, by a normal approximation: for ten or more."""
         return questions * self.tokens.mean + TAIL * self._total_error(questions)
-
-    def total_p05(self, questions: int) -> float:
-        """The 5th percentile of the same, at least 0."""
-        return max(0.0, questions * self.tokens.mean - TAIL * self._total_error(questions))
 
     def _total_error(self, questions: int) -> float:
         """The standard error of the total cost of `questions`."""

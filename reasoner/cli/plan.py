@@ -13,7 +13,6 @@ import click
 
 from reasoner.cli.exits import ANSWERED, OTHER, error_line, guarded
 from reasoner.cli.options import PATH, json_option
-from reasoner.cli.plan_gpus import GpuOptions, gpu_lines, gpu_options
 from reasoner.errors import EngineError, UnknownName, UsageError
 
 if TYPE_CHECKING:
@@ -51,7 +50,6 @@ class _Prediction:
 @click.option("--thinking", metavar="LEVEL,...",
               help="Only what was measured at these thinking levels, as in 512,2k.  [default: all]")  # fmt: skip
 @click.option("--questions", default="1", show_default=True, metavar="M", help="The number of questions, as in 1e6.")
-@gpu_options
 @click.option("-m", "--model", metavar="PATH_OR_ID",
               help="The model for the KV memory.  [default: the model that was measured]")  # fmt: skip
 @click.option("--kv-gib", type=float, metavar="G",
@@ -74,14 +72,12 @@ def command(
     kv_dtype: str,
     context_tokens: int,
     as_json: bool,
-    **gpus: Any,
 ) -> int:
     """Predict the accuracy for a budget, or the cost of an accuracy.
 
     Reads a profile and spends nothing. The budget is divided between easy and hard questions so that the most are
     answered correctly. Nothing beyond the measured range is predicted. Where the size of the KV cache is known, shows
-    how many sequences fit at once. With --gpus and a measured rate, predicts hours, dollars, drivers and disk; without
-    a budget or an accuracy, for the most accurate way that was measured.
+    how many sequences fit at once.
 
     Exit codes: 0 predicted, 1 the accuracy is above all that was measured, 2 usage.
     """
@@ -90,9 +86,7 @@ def command(
     from reasoner.cli.terminal import Terminal, columns
     from reasoner.sampling import thinking_level
 
-    on_gpus, count = GpuOptions(**gpus), _questions(questions)
-    rate = on_gpus.read_rate()
-    tokens = _token_budget(budget, target_accuracy, best=rate is not None)
+    count, tokens = _questions(questions), _token_budget(budget, target_accuracy)
     memory = _KvMemory(model, kv_gib, kv_dtype, context_tokens)
     terminal = Terminal(sys.stdout, sys.stderr)
     try:
@@ -102,10 +96,9 @@ def command(
         ways = outlook(family, levels)
         if target_accuracy is not None:
             prediction = _cost_of(target_accuracy, ways)
-        elif tokens is not None:
-            prediction = _accuracy_for(tokens, count, ways)
         else:
-            prediction = _Prediction(ways.maximum, ("the most accurate way that was measured",))
+            assert tokens is not None
+            prediction = _accuracy_for(tokens, count, ways)
         predicted = _document(prediction, family, count)
         if not math.isfinite(predicted["total_tokens_p95"]):
             raise OverflowError
@@ -113,8 +106,7 @@ def command(
         raise UsageError(f"{profile} holds numbers too large to compute with: calibrate again") from error
     asked = {"questions": count, "budget_tokens": tokens, "target_accuracy": target_accuracy}
     kv = memory.holding(read.model, sequence_p95(family), prediction.forecast.samples, terminal.say)
-    run = None if rate is None else on_gpus.taken(rate, prediction.forecast, count)
-    document = {"model": read.model, **asked, **predicted, "kv": kv, "run": run}
+    document = {"model": read.model, **asked, **predicted, "kv": kv}
     if as_json:
         terminal.give(json.dumps(document))
     else:
@@ -134,11 +126,11 @@ def _questions(text: str) -> int:
     raise UsageError(f"--questions must be from 1 to {MAX_QUESTIONS:,} (got {text:.40}), as in 1000, 200k or 1e6")
 
 
-def _token_budget(budget: str | None, accuracy: float | None, *, best: bool) -> int | None:
-    """The tokens of --budget; None where --target-accuracy is given, or neither and `best` allows that."""
+def _token_budget(budget: str | None, accuracy: float | None) -> int | None:
+    """The tokens of --budget; None where --target-accuracy is given."""
     from reasoner.budget import Budget
 
-    if (budget is None) == (accuracy is None) and not (best and budget is None):
+    if (budget is None) == (accuracy is None):
         given = "neither is given" if budget is None else "both are given"
         raise UsageError(f"give either --budget or --target-accuracy to predict the other: {given}")
     if accuracy is not None and not 0 <= accuracy <= 1:
@@ -240,7 +232,6 @@ def _layout(document: Mapping[str, Any]) -> "Iterator[RenderableType]":
         lines.append(("total", f"{total} for {questions:,} questions; at most {maximum} with 95 % probability"))
     lines += [("note", remark) for remark in document["remarks"]]
     lines += [("memory", line) for line in _memory_lines(document["kv"])]
-    lines += gpu_lines(document["run"]) if document["run"] else []
     yield labelled(lines)
     yield ""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
