@@ -10,17 +10,19 @@ if TYPE_CHECKING:
     from reasoner.execution.runner import solve, solve_each, solve_many, solve_many_sync, solve_sync
     from reasoner.registry import build
     from reasoner.sampling import SamplingParams
-    from reasoner.solution import Proposal, Reply, Solution
-    from reasoner.types import Answer, Completion, Prompt, Question, Rating, Vote, VoteState
+    from reasoner.solution import Solution
+    from reasoner.trace.replies import Reply
+    from reasoner.types import Answer, Completion, Prompt, Proposal, Question, Rating, Vote, VoteState
 
 _NAMES = {
     "budget": ("Budget", "Cost", "Ledger", "Prices"),
     "execution.allocation": ("Allocation",),
     "execution.runner": ("solve", "solve_each", "solve_many", "solve_many_sync", "solve_sync"),
     "registry": ("build",),
-    "solution": ("Proposal", "Reply", "Solution"),
+    "solution": ("Solution",),
     "sampling": ("SamplingParams",),
-    "types": ("Answer", "Completion", "Prompt", "Question", "Rating", "Vote", "VoteState"),
+    "trace.replies": ("Reply",),
+    "types": ("Answer", "Completion", "Prompt", "Proposal", "Question", "Rating", "Vote", "VoteState"),
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 

@@ -1,13 +1,14 @@
 """The result of a run for one question."""
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from reasoner.budget import Cost
 from reasoner.errors import ReasonerError
 from reasoner.summary import CutSamples, VoteSummary, cost_line
 from reasoner.system.printing import printable
-from reasoner.types import Answer, Completion, VoteState
+from reasoner.trace.replies import Reply, replies_in
+from reasoner.types import Answer, EndedBy, Proposal, VoteState
 
 if TYPE_CHECKING:
     from reasoner.trace.events import Event
@@ -16,36 +17,6 @@ INTERRUPTED = "interrupted"
 """The reason of a question that was cut off from outside."""
 MAX_LINE = 500
 """Characters of an answer or a reason that a summary shows."""
-EndedBy = Literal["strategy", "budget", "rule", "price", "error"]
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """The best answer at one moment, the votes behind it, and the cost of the results received by then.
-
-    `cost` does not include work in flight, so the curve of proposals depends only on the replies.
-    """
-
-    answer: Answer | None
-    vote_state: VoteState
-    cost: Cost
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """One completion of a question, the answer read from it, and its last score; None where there is none.
-
-    `score` is a verifier's rating, 0 to 1. Only complete replies have an answer.
-    """
-
-    completion: Completion
-    answer: Answer | None
-    score: float | None
-
-    @property
-    def text(self) -> str:
-        """All that was generated since the question: earlier steps of the same chain, then this completion."""
-        return self.completion.chain
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -93,8 +64,6 @@ class Solution:
     @property
     def samples(self) -> tuple[Reply, ...]:
         """The completions in the order in which they ended; empty where `events` were not kept."""
-        from reasoner.trace.replies import replies_in
-
         return replies_in(self.events)
 
     def to_dict(self) -> dict[str, Any]:
@@ -161,4 +130,4 @@ class Solution:
     def _repr_html_(self) -> str:
         from reasoner.trace.tree.notebook import notebook_html
 
-        return notebook_html(self)
+        return notebook_html(self.headline, self.vote_state, self.cost, self.text, self.events)

@@ -25,6 +25,8 @@ Part = Literal["final", "thinking", "all"]
 Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "abort"]
 """Why a sequence ended: the model or a stop string ended it, a limit cut it, or the engine aborted it."""
+EndedBy = Literal["strategy", "budget", "rule", "price", "error"]
+"""What ended a question: its plan, the budget, a stop rule, the price of another sample, or an error."""
 Notify = Callable[[str], None]
 """Receives one line for a person about something that takes long: a conversion, a restart."""
 
@@ -384,3 +386,15 @@ class VoteState:
         weight, votes = sum([vote.weight for vote in others]), sum([vote.count for vote in others])
         tail = Tail(self.tail.classes + len(others), self.tail.weight + weight, self.tail.votes + votes)
         return replace(self, votes=self.votes[:LISTED], tail=tail)
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """The best answer at one moment, the votes behind it, and the cost of the results received by then.
+
+    `cost` does not include work in flight, so the curve of proposals depends only on the replies.
+    """
+
+    answer: Answer | None
+    vote_state: VoteState
+    cost: "Cost"

@@ -1,7 +1,10 @@
 """The `reasoner` command."""
 
 import sys
+import time
 
+STARTED = time.perf_counter()
+"""When the command began: its summary counts the imports too."""
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn

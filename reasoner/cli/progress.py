@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 from reasoner.budget import Budget, Cost
 from reasoner.cli.terminal import Terminal, clean, printable
 from reasoner.engine import Engine
-from reasoner.solution import Proposal
 from reasoner.strategy import CalibratedStrategy, Strategy
 from reasoner.summary import VoteSummary, samples_of
 from reasoner.trace.events import Event, Proposed, Sampled
 from reasoner.trace.record import Work
-from reasoner.types import Answer
+from reasoner.types import Answer, Proposal
 from reasoner.verifier import Verifier, claim_memory
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from pathlib import Path
 from traceback import format_exception
 from typing import TYPE_CHECKING
 
+from reasoner.cli import STARTED
 from reasoner.cli.exits import ANSWERED, ENGINE, EXHAUSTED, OTHER, code_of, error_line
-from reasoner.cli.solve import STARTED
 from reasoner.errors import ReasonerError, TraceError
 
 if TYPE_CHECKING:

@@ -1,6 +1,5 @@
 """`reasoner solve`: answer one question within a budget."""
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from reasoner.types import Message, Question
 
 ANSWERS = ("auto", "number", "math", "choice", "yes_no", "text", "code")
-STARTED = time.perf_counter()
 
 
 @click.command("solve", cls=Command)

@@ -7,19 +7,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar, cast
 
 from reasoner.budget import Cost, Reservation
-from reasoner.engine import Engine, KeepsChains, Rendered, SampleRequest, TextPiece, release
-from reasoner.errors import EngineError, NotRecorded, PromptTooLong, RequestLost
+from reasoner.engine import Engine, Rendered, SampleRequest, TextPiece, release
+from reasoner.errors import EngineError, NotRecorded, RequestLost
 from reasoner.execution.admission import Admission
 from reasoner.execution.comparisons import Comparisons
-from reasoner.execution.sampling import Drawing
-from reasoner.execution.seeds import derive_seed
 from reasoner.models.thinking import forced
-from reasoner.operations import Prefill, Sample
+from reasoner.operations import Prefill
 from reasoner.system.foreign import ErrorsFrom, fault_in, is_cancellation
-from reasoner.trace.events import ATTEMPTS, Prefilled, Sampled
+from reasoner.trace.events import ATTEMPTS, Prefilled
 from reasoner.trace.history import EMPTY, QuestionHistory
 from reasoner.trace.record import Work
-from reasoner.trace.recorder import Recorder, SequenceId, Why
+from reasoner.trace.recorder import Recorder, Why
 from reasoner.types import Completion, Prompt, Question, TokenIds, Usage
 from reasoner.verifier import verifier_cost
 
@@ -69,45 +67,6 @@ class OperationExecutor:
         """The engine's notes and the question's."""
         return (*self.engine.notes, *self.notes, *self.comparisons.notes)
 
-    async def sample(
-        self, op: Sample, sequence: SequenceId, passed: Callable[[], None], *, interruptible: bool = True
-    ) -> Completion:
-        """Generate one sequence of an operation; `passed` is called when it is about to reach the engine.
-
-        `interruptible` says whether it may be cancelled alone before it ends.
-
-        Raises:
-            BudgetExhausted: the ledger refused it, or the deadline passed.
-            PromptTooLong: the question fills the context window. (A chain or a conversation that has grown to fill it
-                ends with "length".)
-        """
-        rendered = await self.render(sequence.prompt)
-        self.recorder.head(sequence.prompt, sequence.digest, rendered)
-        max_tokens = await self._room(rendered, op)
-        if max_tokens < 1:
-            return Completion(sequence.prompt, "", (), "length", index=sequence.index)
-        return await Drawing(self, op, sequence, rendered, max_tokens, interruptible).run(passed)
-
-    def recorded_sample(self, sequence: SequenceId) -> Completion | None:
-        """The sequence in the history; None where it is still to be drawn."""
-        event = self.recorded(sequence.op, Sampled, sequence.digest, sequence.index)
-        if event is None:
-            return None
-        completion = event.completion(sequence.prompt)
-        if isinstance(self.engine, KeepsChains):
-            self.engine.resume(self.question.id, completion)
-        return completion
-
-    def books(
-        self, sequence: SequenceId, done: Callable[[Completion, Cost], None], passed: Callable[[], None]
-    ) -> Bookkeeping:
-        """The bookkeeping of a request that draws a sequence; `done` records its outcome."""
-        return Bookkeeping(done, partial(self.recorder.dropped, sequence), passed)
-
-    def seed_of(self, digest: str, index: int) -> int:
-        """The seed of a request, by its prompt's digest and its index."""
-        return derive_seed(self.seed, self.question.id, digest, index)
-
     def recorded(self, op: int, kind: type[W], *name: object) -> W | None:
         """The outcome of a piece of work in the history; None where it is still to be done.
 
@@ -126,22 +85,6 @@ class OperationExecutor:
     def held_back(self, prompt: int, tokens: int) -> Cost:
         """What a later sequence of so many tokens would cost; its request and sample are not counted yet."""
         return replace(self.cost(Usage(prompt, 0, tokens)), requests=0, samples=0)
-
-    async def _room(self, rendered: Rendered, op: Sample) -> int:
-        """How many tokens the context window and the reserve allow; less than 1 where nothing fits."""
-        context = self.engine.model.context
-        if not context:
-            return op.params.limit
-        room = context - rendered.tokens
-        if rendered.token_ids is None:
-            # The prompt is shorter than its bound: only a limit that is most of the window is lowered.
-            return min(op.params.limit, max(room, context // 2))
-        if room < 1:
-            question = await self.render(self.question.prompt)
-            if question.tokens >= context:
-                raise PromptTooLong(question.tokens, context)
-            self.note(f"cut: a prompt of {rendered.tokens:,} tokens filled the context window of {context:,}")
-        return min(op.params.limit, room - op.reserve if room > op.reserve else room)
 
     async def render(self, prompt: Prompt) -> Rendered:
         """The prompt as the engine reads it."""

@@ -16,17 +16,17 @@ from reasoner.execution.launching import Numbering, Passed, SequenceIds, Started
 from reasoner.execution.loglikelihood import measure_likelihoods
 from reasoner.execution.rating import rate
 from reasoner.execution.replies import CutCounter, RatingFailures, Replies
-from reasoner.execution.sampling import resolved
+from reasoner.execution.sampling import resolved, sample_sequence
 from reasoner.execution.scheduler import ScheduledQuestion
 from reasoner.execution.verdicts import Verdicts
 from reasoner.models.defaults import limits_of
 from reasoner.models.info import ModelInfo
-from reasoner.solution import INTERRUPTED, EndedBy, Proposal, Solution
+from reasoner.solution import INTERRUPTED, Solution
 from reasoner.strategy import StopRule, Strategy
 from reasoner.system.foreign import ErrorsFrom, described, is_cancellation
 from reasoner.trace.events import Cancelled, Delivered, Ended, Noted, Proposed, Refused
 from reasoner.trace.recorder import RunFacts
-from reasoner.types import NOT_RATED, Answer, Completion, Rating, Usage
+from reasoner.types import NOT_RATED, Answer, Completion, EndedBy, Proposal, Rating, Usage
 from reasoner.verifier import Verifier
 
 STRATEGY_ERRORS = ErrorsFrom("the strategy")
@@ -307,7 +307,7 @@ class PlanRunner:
         needed = self.verifier.logprobs if self.verifier else None
         if needed is not None and (op.params.logprobs is None or op.params.logprobs < needed):
             op = replace(op, params=replace(op.params, logprobs=needed))
-        sample = partial(self.executor.sample, op, interruptible=interruptible)
+        sample = partial(sample_sequence, self.executor, op, interruptible=interruptible)
         if self._verdicts and op.answers:
             sample = partial(self._verdicts.reading, sample)
         history, scheduled = self.executor.history, self.scheduled

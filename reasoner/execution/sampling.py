@@ -4,25 +4,24 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from reasoner.budget import Cost
-from reasoner.engine import Rendered, SampleRequest, TextPiece, limits_thinking
-from reasoner.errors import BudgetExhausted, EngineError, UsageError
+from reasoner.engine import KeepsChains, Rendered, SampleRequest, TextPiece, limits_thinking
+from reasoner.errors import BudgetExhausted, EngineError, PromptTooLong, UsageError
+from reasoner.execution.executor import Bookkeeping, OperationExecutor
+from reasoner.execution.seeds import derive_seed
 from reasoner.models.defaults import resolved_params
 from reasoner.models.thinking import split
 from reasoner.operations import Sample
-from reasoner.trace.events import Thought
+from reasoner.trace.events import Sampled, Thought
 from reasoner.trace.recorder import SequenceId
 from reasoner.types import Completion, Logprobs, Prompt, TokenIds, Usage
-
-if TYPE_CHECKING:
-    from reasoner.execution.executor import OperationExecutor
 
 NO_ROOM: Final = "cut: after thinking, the budget had no room left for an answer"
 
 
-def resolved(op: Sample, executor: "OperationExecutor") -> Sample:
+def resolved(op: Sample, executor: OperationExecutor) -> Sample:
     """The operation with all sampling parameters, and its prompts at its thinking level.
 
     A JSON schema and tools are for answers, not for what a plan asks besides; a schema holds for whole replies.
@@ -42,9 +41,51 @@ def resolved(op: Sample, executor: "OperationExecutor") -> Sample:
     return replace(op, prompts=prompts, params=params)
 
 
+async def sample_sequence(
+    executor: OperationExecutor,
+    op: Sample,
+    sequence: SequenceId,
+    passed: Callable[[], None],
+    *,
+    interruptible: bool = True,
+) -> Completion:
+    """One sequence of an operation; `passed` is called when it is about to reach the engine.
+
+    `interruptible` says whether it may be cancelled alone before it ends.
+
+    Raises:
+        BudgetExhausted: the ledger refused it, or the deadline passed.
+        PromptTooLong: the question fills the context window. (A chain or a conversation that has grown to fill it
+            ends with "length".)
+    """
+    rendered = await executor.render(sequence.prompt)
+    executor.recorder.head(sequence.prompt, sequence.digest, rendered)
+    max_tokens = await _room(executor, rendered, op)
+    if max_tokens < 1:
+        return Completion(sequence.prompt, "", (), "length", index=sequence.index)
+    return await _SequenceRun(executor, op, sequence, rendered, max_tokens, interruptible).run(passed)
+
+
+async def _room(executor: OperationExecutor, rendered: Rendered, op: Sample) -> int:
+    """How many tokens the context window and the reserve allow; less than 1 where nothing fits."""
+    context = executor.engine.model.context
+    if not context:
+        return op.params.limit
+    room = context - rendered.tokens
+    if rendered.token_ids is None:
+        # The prompt is shorter than its bound: only a limit that is most of the window is lowered.
+        return min(op.params.limit, max(room, context // 2))
+    if room < 1:
+        question = await executor.render(executor.question.prompt)
+        if question.tokens >= context:
+            raise PromptTooLong(question.tokens, context)
+        executor.note(f"cut: a prompt of {rendered.tokens:,} tokens filled the context window of {context:,}")
+    return min(op.params.limit, room - op.reserve if room > op.reserve else room)
+
+
 @dataclass(frozen=True, slots=True)
-class Drawing:
-    """One sequence of an operation, up to `max_tokens` tokens.
+class _SequenceRun:
+    """One sequence of an operation, from its reservation to its settlement, up to `max_tokens` tokens.
 
     At a thinking level that is a number of tokens, an engine that does not limit thinking gets two requests: the first
     ends at the limit, the second continues after the text that closes thinking (budget forcing, Muennighoff et al.
@@ -52,7 +93,7 @@ class Drawing:
     as `Sampled`. The closing text counts among the generated tokens of the sequence, and is paid as a prompt.
     """
 
-    executor: "OperationExecutor"
+    executor: OperationExecutor
     op: Sample
     sequence: SequenceId
     rendered: Rendered
@@ -61,13 +102,16 @@ class Drawing:
     _requested: set[Prompt] = field(default_factory=set)
 
     async def run(self, passed: Callable[[], None]) -> Completion:
-        """Draw it; `passed` is called when it is about to reach the engine. Raises as `OperationExecutor.sample`."""
+        """Draw it; `passed` is called when it is about to reach the engine. Raises as `sample_sequence`."""
         executor, sequence = self.executor, self.sequence
         name = sequence.digest, sequence.index
         history = executor.history
         thought = executor.recorded(sequence.op, Thought, *name) if history.of(Thought, *name) else None
-        if sampled := executor.recorded_sample(sequence):
-            return sampled
+        if event := executor.recorded(sequence.op, Sampled, *name):
+            completion = event.completion(sequence.prompt)
+            if isinstance(executor.engine, KeepsChains):
+                executor.engine.resume(executor.question.id, completion)
+            return completion
         if thought:
             return await self._answer(thought.completion(sequence.prompt))
         first, cut = await self._first(passed)
@@ -118,7 +162,7 @@ class Drawing:
             record = executor.recorder.thought if cut else executor.recorder.sampled
             record(sequence, completion, cost)
 
-        books = executor.books(sequence, book, passed)
+        books = Bookkeeping(book, partial(executor.recorder.dropped, sequence), passed)
         first = await executor.request(ask, sequence.digest, price, books, max_tokens=self.max_tokens)
         return first, limited and first.finish_reason == "length"
 
@@ -141,7 +185,7 @@ class Drawing:
         def book(second: Completion, cost: Cost) -> None:
             executor.recorder.sampled(sequence, self._joined(first, closing, second), cost)
 
-        books = executor.books(sequence, book, lambda: None)._replace(counted_as="request")
+        books = Bookkeeping(book, partial(executor.recorder.dropped, sequence), lambda: None, "request")
         ask = partial(self._request, prompt, rendered)
         try:
             second = await executor.request(ask, prompt.digest, price, books, max_tokens=room)
@@ -176,6 +220,7 @@ class Drawing:
 
     def _request(self, prompt: Prompt, rendered: Rendered, max_tokens: int) -> SampleRequest:
         executor, sequence = self.executor, self.sequence
+        digest = sequence.digest if prompt is sequence.prompt else prompt.digest
         timed = executor.admission.ledger.remaining_seconds() < math.inf
         return SampleRequest(
             executor.question.id,
@@ -183,7 +228,7 @@ class Drawing:
             rendered,
             replace(self.op.params, max_tokens=max_tokens),
             sequence.index,
-            executor.seed_of(prompt.digest if prompt is not sequence.prompt else sequence.digest, sequence.index),
+            derive_seed(executor.seed, executor.question.id, digest, sequence.index),
             executor.priority,
             floor=self.op.floor,
             interruptible=self.interruptible or timed,

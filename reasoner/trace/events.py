@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, ClassVar, Final, Literal,
 from reasoner.budget import Cost
 from reasoner.models.info import ModelInfo
 from reasoner.operations import NOT_MEASURED, TextLikelihood
-from reasoner.solution import EndedBy
 from reasoner.summary import CutSamples
 from reasoner.trace.jsonl import JsonlWriter, open_end, open_new, read_lines
 from reasoner.trace.record import VERSION, Record, Work
@@ -22,6 +21,7 @@ from reasoner.types import (
     Answer,
     Blocks,
     Completion,
+    EndedBy,
     FinishReason,
     Logprobs,
     Message,

@@ -1,11 +1,28 @@
 """The completions of a question, read from the events of its trace."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from reasoner.errors import TraceError
-from reasoner.solution import Reply
 from reasoner.trace.events import AnswerExtracted, Event, Prefilled, Prompted, Sampled, Scored
-from reasoner.types import Completion, Prompt
+from reasoner.types import Answer, Completion, Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One completion of a question, the answer read from it, and its last score; None where there is none.
+
+    `score` is a verifier's rating, 0 to 1. Only complete replies have an answer.
+    """
+
+    completion: Completion
+    answer: Answer | None
+    score: float | None
+
+    @property
+    def text(self) -> str:
+        """All that was generated since the question: earlier steps of the same chain, then this completion."""
+        return self.completion.chain
 
 
 def replies_in(events: Sequence[Event]) -> tuple[Reply, ...]:

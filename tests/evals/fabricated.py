@@ -9,8 +9,8 @@ from pathlib import Path
 
 from reasoner.budget import Cost
 from reasoner.models.info import ModelInfo
-from reasoner.solution import EndedBy
 from reasoner.trace.grades import GradeStatus
+from reasoner.types import EndedBy
 from reasoner_evals.runs.arms import file_part
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.records import (

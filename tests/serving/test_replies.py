@@ -16,8 +16,8 @@ from reasoner.errors import EngineError, PromptTooLong
 from reasoner.registry import entries
 from reasoner.serving.choice import Alias, Job, Offer, choose, default_aliases
 from reasoner.serving.replies import MAX_ANSWER, Result, chat_completion, model_list, text_completion, usage
-from reasoner.solution import Proposal, Solution
-from reasoner.types import Answer, Vote, VoteState
+from reasoner.solution import Solution
+from reasoner.types import Answer, Proposal, Vote, VoteState
 from tests.helpers import meter_of, says, varied
 from tests.running import running
 from tests.serving.asking import answered, chat, completion, offer, refusal

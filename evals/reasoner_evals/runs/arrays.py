@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasoner.errors import TraceError
-from reasoner.solution import EndedBy
 from reasoner.trace.grades import STATUSES
+from reasoner.types import EndedBy
 from reasoner_evals.runs.records import Arm, ItemRecord, Outcome, Verdict
 
 OUTCOMES: Final[tuple[Outcome, ...]] = (*STATUSES, "timed_out", "error", "ungraded")

@@ -7,7 +7,6 @@ from typing import Final, NamedTuple
 from reasoner.budget import Cost
 from reasoner.errors import TraceError
 from reasoner.operations import BRANCH
-from reasoner.solution import Proposal
 from reasoner.trace.events import (
     AnswerExtracted,
     AnswersCompared,
@@ -26,7 +25,7 @@ from reasoner.trace.events import (
     Thought,
 )
 from reasoner.trace.tree.search_tree import Comparison, Head, Node, SearchTree
-from reasoner.types import Usage
+from reasoner.types import Proposal, Usage
 
 MAX_TEXTS: Final = 8
 """Texts of one log-likelihood request that a note lists."""

@@ -1,43 +1,45 @@
 """A solution as HTML for a notebook: the answer, the votes, the cost, and the search behind them."""
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reasoner.budget import Cost
 from reasoner.errors import TraceError
-from reasoner.solution import Solution
 from reasoner.summary import MAX_ANSWERS, VoteSummary, cost_line
+from reasoner.trace.events import Event
 from reasoner.trace.tree.build import search_trees
 from reasoner.trace.tree.page import fragment, policy, shortened, style
+from reasoner.types import VoteState
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
 
-def notebook_html(solution: Solution) -> str:
-    """The solution in a `<div>` without scripts; a text of a model is shown as text only, and bounded.
+def notebook_html(headline: str, state: VoteState, cost: Cost, reply: str, events: Sequence[Event]) -> str:
+    """The answer, votes, cost, reply and search in a `<div>` without scripts.
 
-    The search is in a frame of its own, so that its styles and those of the notebook do not meet.
+    A text of a model is shown as text only, and bounded. The search is in a frame of its own, so that
+    its styles and those of the notebook do not meet.
     """
-    state = solution.vote_state
     votes = [(shortened(vote.answer.text, 200).text, vote) for vote in state.votes[:MAX_ANSWERS]]
     return _template().render(
-        solution=solution,
-        headline=shortened(solution.headline, 600).text,
+        headline=shortened(headline, 600).text,
         votes=votes,
         heaviest=max((vote.weight for _, vote in votes), default=0) or 1,
         summary=VoteSummary(state),
         others=len(state.votes) + state.tail.classes - len(votes),
-        cost=cost_line(solution.cost),
-        reply=shortened(solution.text, 4000),
-        search=_search(solution),
+        cost=cost_line(cost),
+        reply=shortened(reply, 4000),
+        search=_search(events),
     )
 
 
-def _search(solution: Solution) -> str:
-    """The page of the search; "" where the solution kept no events from its beginning on."""
+def _search(events: Sequence[Event]) -> str:
+    """The page of the search; "" where there are no events from its beginning on."""
     try:
-        tree = next(search_trees(solution.events), None)
+        tree = next(search_trees(events), None)
     except TraceError:
         return ""
     if tree is None or not tree.nodes:

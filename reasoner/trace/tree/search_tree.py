@@ -4,9 +4,8 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
 from reasoner.budget import Cost
-from reasoner.solution import EndedBy, Proposal
 from reasoner.trace.events import Began, Ended, Scored
-from reasoner.types import Answer, FinishReason, Message, Usage
+from reasoner.types import Answer, EndedBy, FinishReason, Message, Proposal, Usage
 
 State = Literal[
     "continued", "answered", "no answer", "repeat", "pruned", "open", "cut", "cancelled", "deadline", "lost"

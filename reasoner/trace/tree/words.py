@@ -3,9 +3,8 @@
 from collections import Counter
 
 from reasoner.budget import Cost
-from reasoner.solution import Proposal
 from reasoner.trace.tree.search_tree import Comparison, Node, SearchTree, State
-from reasoner.types import NOT_RATED
+from reasoner.types import NOT_RATED, Proposal
 
 _STATES: dict[State, tuple[str, str]] = {
     "continued": ("•", "other sequences were sampled from it"),

@@ -7,11 +7,10 @@ from itertools import count
 
 from reasoner.budget import Cost
 from reasoner.engines.scripted import MODEL
-from reasoner.solution import EndedBy
 from reasoner.trace.events import Began, Dropped, Ended, Event, Prefilled, Prompted, Proposed, Sampled, Scored
 from reasoner.trace.tree.build import search_trees
 from reasoner.trace.tree.search_tree import SearchTree
-from reasoner.types import Answer, FinishReason, Message, Usage, Vote, VoteState
+from reasoner.types import Answer, EndedBy, FinishReason, Message, Usage, Vote, VoteState
 
 DRAWN = Cost(prompt_tokens=5, cached_tokens=2, generated_tokens=3, requests=1, samples=1)
 RATED = Cost(verifier_tokens=7, requests=1)

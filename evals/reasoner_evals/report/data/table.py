@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from reasoner.calibration.risk import ALARM
-from reasoner.solution import EndedBy
+from reasoner.types import EndedBy
 from reasoner_evals.calibration.alarms import calibration_of, fewer_right
 from reasoner_evals.report.content import Against, Delta, Estimate, SampleCount
 from reasoner_evals.report.data.comparisons import estimate, known
