@@ -42,10 +42,6 @@ KEYS_VARIABLE: Final = "REASONER_API_KEYS"
 @option("--max-budget", metavar=options.UNITS, section="Server", brief="The most that a request may spend.",
         help="The most that a request may spend, whatever budget it asks for, as in tokens=50k,seconds=120.  "
              "[default: no limit]")  # fmt: skip
-@option("--day-budget", metavar=options.UNITS, section="Server",
-        help="The most that all requests of a day may spend, in UTC.  [default: no limit]")  # fmt: skip
-@option("--day-record", type=options.PATH, metavar="FILE", section="Server",
-        help="Keep what the day has spent in FILE, so that a restart continues with it.")  # fmt: skip
 @option("--drain", type=float, default=30.0, show_default=True, metavar="SECONDS", section="Server",
         help="How long requests in flight may take to end after Ctrl-C or SIGTERM; a second one ends them at "
              "once.")  # fmt: skip
@@ -73,8 +69,6 @@ def command(
     max_concurrent: int | None,
     queue: int | None,
     max_budget: str | None,
-    day_budget: str | None,
-    day_record: Path | None,
     drain: float,
     strategy: str | None,
     budget: str | None,
@@ -110,18 +104,16 @@ def command(
         max_concurrent=max_concurrent,
         queue=queue,
         max_budget=max_budget,
-        day_budget=day_budget,
-        day_record=day_record,
     )
     default, verifiers = choose_default(own, strategy=strategy, verifier=verifier, budget=budget, answer=answer)
-    keys = _keys(own, api_key_file, limits)
+    keys = _keys(own, api_key_file)
     _check_bind(host, keys)
     run = ServerRun(
         options.choose_engine(engine, model_id=model, base_url=base_url),
         default,
         own.aliases,
         verifiers,
-        options.read_prices(prices, [limits.max_budget, limits.day_budget]),
+        options.read_prices(prices, [limits.max_budget]),
         limits,
         keys,
         quiet=quiet,
@@ -164,16 +156,15 @@ def choose_default(settings: "Settings", **given: str | None) -> "tuple[Alias, M
     return replace(default, **{name: value for name, value in given.items() if value is not None}), verifiers
 
 
-def _keys(settings: "Settings", file: Path | None, limits: "Limits") -> "Keys":
+def _keys(settings: "Settings", file: Path | None) -> "Keys":
     """The keys of the settings, of the file and of the variable."""
     import os
 
     from reasoner.serving.config import keys_in, read_keys
-    from reasoner.serving.limits import Keys, Quota
+    from reasoner.serving.limits import Keys
 
-    quota = Quota(limits.in_flight, limits.tokens_per_minute)
-    from_file = read_keys(file, quota) if file else ()
-    from_variable = keys_in(KEYS_VARIABLE, os.environ.get(KEYS_VARIABLE, ""), quota)
+    from_file = read_keys(file) if file else ()
+    from_variable = keys_in(KEYS_VARIABLE, os.environ.get(KEYS_VARIABLE, ""))
     return Keys([*settings.keys, *from_file, *from_variable])
 
 

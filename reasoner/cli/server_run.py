@@ -24,7 +24,6 @@ from reasoner.serving.limits import Keys
 from reasoner.serving.listener import Listener, listen
 from reasoner.serving.offered import Offered
 from reasoner.serving.service import Service
-from reasoner.serving.telemetry import Telemetry
 from reasoner.serving.traces import RecentTraces
 from reasoner.verifier import Verifier
 
@@ -75,7 +74,6 @@ class ServerRun:
             self.limits,
             traces=RecentTraces(),
             report=self._report,
-            telemetry=Telemetry.from_environment(),
         )
         log = engine_log(self.engine)
         with listen(host, port) as at, own_streams(log) as terminal:

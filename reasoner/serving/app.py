@@ -119,7 +119,7 @@ class _Routes:
     async def _answer(self, request: Request, read: ReadForm) -> Response:
         form, jobs = await self._asked(request, read)
         service = self._service
-        answer = partial(service.answer, jobs, _client(request), headers=request.headers)
+        answer = partial(service.answer, jobs, _client(request))
         if form.asked.stream:
             return EventStream(lambda follow: service.start(answer(follow)), form, len(jobs))
         answered = await unless_left(service.start(answer()), request.receive)

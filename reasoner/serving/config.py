@@ -3,7 +3,7 @@
 import stat
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ from reasoner.budget import Budget
 from reasoner.errors import UnknownName, UsageError, require, shown
 from reasoner.serving.bodies import MAX_BODY
 from reasoner.serving.choice import Alias, default_aliases
-from reasoner.serving.limits import NO_QUOTA, Key, Quota
+from reasoner.serving.limits import Key
 from reasoner.system.files import read_whole
 
 MAX_BYTES: Final = 1 << 20
@@ -25,19 +25,13 @@ NAMED_BY_CLIENTS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ
 class Limits:
     """What a server bounds.
 
-    `max_concurrent` requests are answered at once, `queue` more wait. `max_budget` bounds each request and `day_budget`
-    all of a day, in UTC; the file `day_record` keeps what the day has spent over a restart. `in_flight` and
-    `tokens_per_minute` are the quotas of a key that has none of its own. A body has at most `body_bytes`, and arrives
-    within `body_seconds`.
+    `max_concurrent` requests are answered at once, `queue` more wait. `max_budget` bounds each request. A body has at
+    most `body_bytes`, and arrives within `body_seconds`.
     """
 
     max_concurrent: int = 256
     queue: int = 1024
     max_budget: Budget = Budget()
-    day_budget: Budget = Budget()
-    day_record: Path | None = None
-    in_flight: int | None = None
-    tokens_per_minute: int | None = None
     body_bytes: int = MAX_BODY
     body_seconds: float = 30.0
 
@@ -46,11 +40,6 @@ class Limits:
         require(self.queue, "queue", at_least=0, whole=True)
         require(self.body_bytes, "body_bytes", at_least=1, at_most=MAX_BODY, whole=True)
         require(self.body_seconds, "body_seconds", above=0)
-        Quota(self.in_flight, self.tokens_per_minute)
-        if self.day_budget.seconds is not None:
-            raise UsageError(f"day_budget cannot bound seconds (got {self.day_budget}): bound tokens, samples or usd")
-        if self.day_record and not str(self.day_budget):
-            raise UsageError("day_record has no effect without day_budget: give both, or omit it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +97,9 @@ def _settings(table: Mapping[str, Any]) -> Settings:
         _name("verifier", name): _typed(f"{name} of [verifiers]", value, str)
         for name, value in sections["verifiers"].items()
     }
-    quota = Quota(limits.in_flight, limits.tokens_per_minute)
-    keys = tuple(_key(name, value, quota) for name, value in sections["keys"].items())
+    keys = tuple(
+        Key.of(_typed(f"{name} of [keys]", value, str, secret=True), name) for name, value in sections["keys"].items()
+    )
     default = _alias("[default]", sections["default"]) if "default" in table else None
     return Settings(default, {**default_aliases(), **aliases}, verifiers, limits, keys)
 
@@ -120,8 +110,6 @@ def _limits(table: Mapping[str, Any]) -> Limits:
         where = f"{name} of [limits]"
         if name.endswith("_budget"):
             values[name] = Budget.parse(_typed(where, value, str))
-        elif name == "day_record":
-            values[name] = Path(_typed(where, value, str))
         else:
             values[name] = _typed(where, value, int, float) if name == "body_seconds" else _typed(where, value, int)
     return Limits(**values)
@@ -133,17 +121,6 @@ def _alias(where: str, value: object) -> Alias:
     if "strategy" not in table:
         raise UsageError(f'{where} needs a strategy, as in strategy = "self_consistency:n=8"')
     return Alias(**{name: _typed(f"{name} of {where}", text, str) for name, text in table.items()})
-
-
-def _key(name: str, value: object, quota: Quota) -> Key:
-    where = f"[keys.{name}]"
-    if isinstance(value, str):
-        return Key.of(value, name, quota)
-    table = _known(where, _table(where, value), ["key", *(each.name for each in fields(Quota))])
-    if "key" not in table:
-        raise UsageError(f'{where} needs a key, as in key = "..."')
-    own = {option: _typed(f"{option} of {where}", table[option], int) for option in table if option != "key"}
-    return Key.of(_typed(f"key of {where}", table["key"], str, secret=True), name, replace(quota, **own))
 
 
 def _table(where: str, value: object) -> Mapping[str, Any]:
@@ -172,7 +149,7 @@ def _name(kind: str, name: str) -> str:
     return name
 
 
-def read_keys(path: Path, quota: Quota = NO_QUOTA) -> tuple[Key, ...]:
+def read_keys(path: Path) -> tuple[Key, ...]:
     """The keys of a file, one on each line; empty lines and those that begin with # are comments.
 
     Raises:
@@ -183,15 +160,13 @@ def read_keys(path: Path, quota: Quota = NO_QUOTA) -> tuple[Key, ...]:
     keys = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip() and line[0] != "#"]
     if not keys:
         raise UsageError(f"--api-key-file {path} holds no key: write one on each line")
-    return tuple(Key.of(text, f"of line {number} of {path.name}", quota) for number, text in keys)
+    return tuple(Key.of(text, f"of line {number} of {path.name}") for number, text in keys)
 
 
-def keys_in(variable: str, text: str, quota: Quota = NO_QUOTA) -> tuple[Key, ...]:
+def keys_in(variable: str, text: str) -> tuple[Key, ...]:
     """The keys of an environment variable, separated by commas or blanks.
 
     Raises:
         UsageError: one does not fit.
     """
-    return tuple(
-        Key.of(key, f"{number} of {variable}", quota) for number, key in enumerate(text.replace(",", " ").split(), 1)
-    )
+    return tuple(Key.of(key, f"{number} of {variable}") for number, key in enumerate(text.replace(",", " ").split(), 1))

@@ -1,4 +1,4 @@
-"""Who may ask, how much, and in which turn: keys, quotas, the queue in front of the engine."""
+"""Who may ask, and in which turn: keys, and the queue in front of the engine."""
 
 import asyncio
 import hashlib
@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from reasoner.errors import UsageError, require
@@ -18,79 +18,16 @@ Clock = Callable[[], float]
 MIN_KEY: Final = 8
 """Characters that a key has at least: a shorter one is guessed."""
 MAX_WAIT: Final = 60
-"""Seconds that a refusal asks a client to wait at most, where the end of the wait is not known."""
+"""The most seconds that a refusal asks a client to wait."""
 ANYONE: Final = "anyone"
 """The name of the client of a server without keys."""
 
 
-def refusal(message: str, wait: float, code: str = "rate_limit_exceeded") -> ApiError:
-    """The error of a limit that is reached for now, with the seconds after which to ask again."""
-    seconds = max(1, math.ceil(wait))
-    headers = {"Retry-After": str(seconds)}
-    # OpenAI's own clients would otherwise ask twice more within seconds.
-    headers |= {"x-should-retry": "false"} if wait > MAX_WAIT else {}
-    return ApiError(429, f"{message}: try again in {seconds} s", type="rate_limit_error", code=code, headers=headers)
-
-
-@dataclass(frozen=True, slots=True)
-class Quota:
-    """What the client of one key may use; None means no limit.
-
-    `in_flight` bounds its requests that are answered or wait, `tokens_per_minute` what they compute.
-    """
-
-    in_flight: int | None = None
-    tokens_per_minute: int | None = None
-
-    def __post_init__(self) -> None:
-        require(self.in_flight, "in_flight", at_least=1, whole=True)
-        require(self.tokens_per_minute, "tokens_per_minute", at_least=1, whole=True)
-
-
-NO_QUOTA: Final = Quota()
-
-
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Client:
-    """Who asks: the name of a key, and what it has used.
-
-    Tokens are paid when a request ends. A client in debt waits until the minutes have paid it, so its mean is within
-    the quota, and what it has in flight at once is the most by which it is ever exceeded.
-    """
+    """Who asks: the name of a key."""
 
     name: str
-    quota: Quota = NO_QUOTA
-    clock: Clock = time.monotonic
-    in_flight: int = field(default=0, init=False)
-    _free: float = field(init=False)
-    _since: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._free, self._since = float(self.quota.tokens_per_minute or 0), self.clock()
-
-    def check(self) -> None:
-        """Refuse another request where a quota is used up.
-
-        Raises:
-            ApiError: 429, with the seconds until it may be asked again.
-        """
-        most = self.quota.in_flight
-        if most is not None and self.in_flight >= most:
-            raise refusal(f"{self.in_flight} requests of this key are in flight, of at most {most}", 1)
-        rate = self.quota.tokens_per_minute
-        if rate is not None and self._level(rate) <= 0:
-            wait = (1 - self._free) * 60 / rate
-            raise refusal(f"this key has used its {rate:,} tokens per minute", wait)
-
-    def pay(self, tokens: int) -> None:
-        """Book the tokens of a request that ended."""
-        if rate := self.quota.tokens_per_minute:
-            self._free = self._level(rate) - tokens
-
-    def _level(self, rate: int) -> float:
-        now = self.clock()
-        self._free, self._since = min(float(rate), self._free + (now - self._since) * rate / 60), now
-        return self._free
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -101,7 +38,7 @@ class Key:
     client: Client
 
     @classmethod
-    def of(cls, text: str, name: str, quota: Quota = NO_QUOTA, *, clock: Clock = time.monotonic) -> "Key":
+    def of(cls, text: str, name: str) -> "Key":
         """The key that clients send as `text`.
 
         Raises:
@@ -111,7 +48,7 @@ class Key:
             raise UsageError(f"the key {name} must be printable ASCII without blanks, to be sent in a header")
         if len(text) < MIN_KEY:
             raise UsageError(f"the key {name} has {len(text)} characters: it must have at least {MIN_KEY}")
-        return cls(_digest(text), Client(name, quota, clock))
+        return cls(_digest(text), Client(name))
 
 
 def _digest(text: str) -> bytes:
@@ -178,26 +115,31 @@ class Turns:
         """Wait for the client's turn and hold it in the body.
 
         Raises:
-            ApiError: 429 at once, where the queue is full or a quota of the client is used up.
+            ApiError: 429 at once, where the queue is full.
         """
-        client.check()
-        if self.running >= self.concurrent and self.queued >= self.queue:
-            wait = min(self._seconds * (self.queued + 1) / self.concurrent, MAX_WAIT)
-            raise refusal(f"the queue is full, with {self.queued} waiting", wait)
-        client.in_flight += 1
+        if self.running < self.concurrent:
+            self.running += 1
+        elif self.queued < self.queue:
+            await self._wait(client)
+        else:
+            raise self._full()
+        began = self._clock()
         try:
-            if self.running < self.concurrent:
-                self.running += 1
-            else:
-                await self._wait(client)
-            began = self._clock()
-            try:
-                yield
-            finally:
-                self._seconds += (self._clock() - began - self._seconds) / 8
-                self._pass_on()
+            yield
         finally:
-            client.in_flight -= 1
+            self._seconds += (self._clock() - began - self._seconds) / 8
+            self._pass_on()
+
+    def _full(self) -> ApiError:
+        """The error of a full queue, with the seconds after which to ask again."""
+        seconds = max(1, math.ceil(min(self._seconds * (self.queued + 1) / self.concurrent, MAX_WAIT)))
+        return ApiError(
+            429,
+            f"the queue is full, with {self.queued} waiting: try again in {seconds} s",
+            type="rate_limit_error",
+            code="rate_limit_exceeded",
+            headers={"Retry-After": str(seconds)},
+        )
 
     async def _wait(self, client: Client) -> None:
         ticket: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -11,24 +11,22 @@ from typing import Any, Final, Literal, Self, TypeVar
 
 from reasoner.budget import Ledger
 from reasoner.engine import Engine, TextPiece
-from reasoner.errors import EngineDied, TraceError
+from reasoner.errors import EngineDied
 from reasoner.execution.launching import cancel_all
 from reasoner.execution.prediction import REPLY_TOKENS
 from reasoner.execution.session import Session
 from reasoner.registry import entries, name_of
 from reasoner.serving.choice import Job, Offer
 from reasoner.serving.config import Limits
-from reasoner.serving.day import DayLedger
 from reasoner.serving.errors import ApiError, api_error
 from reasoner.serving.estimate import estimated
 from reasoner.serving.limits import Client, Turns
 from reasoner.serving.metrics import Metrics, Outcome
 from reasoner.serving.offered import Offered
 from reasoner.serving.replies import saved
-from reasoner.serving.telemetry import RequestSpan, Telemetry
 from reasoner.serving.traces import RecentTraces
 from reasoner.solution import Solution
-from reasoner.trace.events import Event, Refused, Sink, tee
+from reasoner.trace.events import Event, Sink, tee
 
 T = TypeVar("T")
 Report = Callable[[str, BaseException], None]
@@ -77,16 +75,14 @@ class Service:
         *,
         traces: RecentTraces | None = None,
         report: Report = silent,
-        telemetry: Telemetry | None = None,
     ) -> None:
         offered.check(limits)
         self.state: State = "starting"
         self.limits = limits
         self.traces = RecentTraces(number=0) if traces is None else traces
         self.report = report
-        self.telemetry = telemetry or Telemetry()
         self.turns = Turns(limits.max_concurrent, limits.queue)
-        self.day = DayLedger(limits.day_budget, prices=offered.prices, record=limits.day_record)
+        self.ledger = Ledger(prices=offered.prices)
         self.metrics = Metrics(entries("strategy"))
         self._offered = offered
         self._engine = engine
@@ -101,8 +97,6 @@ class Service:
     async def __aenter__(self) -> Self:
         """Start the engine and the verifiers. Raises as `Session.__aenter__`."""
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(self.telemetry.close)
-            stack.callback(self._keep, self.day.close)
             stack.push_async_callback(self._engine.close)
             await stack.enter_async_context(self._session)
             stack.push_async_callback(self._cut_off)
@@ -166,45 +160,38 @@ class Service:
         jobs: Sequence[Job],
         client: Client,
         follow: Follow | None = None,
-        *,
-        headers: Mapping[str, str] = NO_HEADERS,
     ) -> Answered:
         """The solutions of the jobs of one request, with their events, which `follow` receives as they happen.
 
         By the first time that it waits, it has its turn, waits for it, or was refused. Cancelling it aborts all of it.
-        `headers` are those of the request: `traceparent` names the span that the request is part of.
 
         Raises:
             ApiError: it is refused by a limit, does not fit the model, or failed before there was any text.
         """
         began = time.monotonic()
         outcome: Outcome = "cancelled"
-        name, solution, code = name_of(type(jobs[0].strategy)), None, ""
-        span = self.telemetry.begin(name, jobs[0].model, headers)
+        name = name_of(type(jobs[0].strategy))
         try:
             self.check()
-            async with self._books(client, span) as ledger:
+            async with self._books(client) as ledger:
                 traces = [self.traces.open(client.name) for _ in jobs]
                 solved = [
-                    partial(self._solve, job, ledger, span.follow(trace), partial(follow, index) if follow else None)
+                    partial(self._solve, job, ledger, trace, partial(follow, index) if follow else None)
                     for index, (job, trace) in enumerate(zip(jobs, traces, strict=True))
                 ]
                 solutions = await _together(solved)
-            solution = solutions[0]
-            outcome = _outcome(solution)
+            outcome = _outcome(solutions[0])
             self.metrics.save(sum(saved(each) or 0 for each in solutions))
             ids = [trace.id if trace.whole else None for trace in traces]
             return Answered(list(zip(jobs, solutions, strict=True)), ids)
         except Exception as failure:
             error = self._error(failure)
             outcome = "refused" if error.status < 500 else "error"
-            code = error.code or str(error.status)
             if error is failure:
                 raise
             raise error from failure
         finally:
             self.metrics.end(name, outcome, time.monotonic() - began)
-            span.end(outcome, solution, error=code)
 
     async def estimate(self, jobs: Sequence[Job], client: Client) -> dict[str, Any]:
         """What the jobs of a request would cost; no model is run.
@@ -221,25 +208,14 @@ class Service:
             raise self._error(failure) from failure
 
     @asynccontextmanager
-    async def _books(self, client: Client, span: RequestSpan) -> AsyncIterator[Ledger]:
+    async def _books(self, client: Client) -> AsyncIterator[Ledger]:
         """The client's turn, with the ledger of its request; what it cost is counted, however it ends."""
-        self.day.check()
         async with self.turns.turn(client):
-            ledger = self.day.ledger.child()
+            ledger = self.ledger.child()
             try:
                 yield ledger
             finally:
-                client.pay(ledger.settled.tokens)
                 self.metrics.spend(ledger.settled)
-                span.spend(ledger.settled)
-                self._keep(partial(self.day.record, ledger))
-
-    def _keep(self, write: Callable[[], None]) -> None:
-        """Write the record of the day; what cannot be written is reported, and no request fails for it."""
-        try:
-            write()
-        except TraceError as failure:
-            self.report("-", failure)
 
     async def _solve(
         self, job: Job, ledger: Ledger, trace: Sink, follow: Callable[[Event | TextPiece], None] | None
@@ -264,17 +240,7 @@ class Service:
             if not solution.text:
                 raise solution.error
             self.report("-", solution.error)
-        if solution.ended_by == "budget" and not solution.text and self._used_up(events, job):
-            raise self.day.exhausted()
         return replace(solution, events=tuple(events))
-
-    def _used_up(self, events: Sequence[Event], job: Job) -> bool:
-        """Whether it was the day's budget that refused, and not that of the request."""
-        refused = next((event for event in reversed(events) if isinstance(event, Refused)), None)
-        if refused is None:
-            return False
-        of_day = getattr(self.limits.day_budget, refused.unit, None)
-        return refused.limit == of_day != getattr(job.budget, refused.unit, None)
 
     def _error(self, failure: Exception) -> ApiError:
         error = api_error(failure)

@@ -67,7 +67,7 @@ def test_replies_and_counts(server: Server, client: openai.OpenAI) -> None:
     )
     again = client.chat.completions.create(model=model, messages=asked("Say something."), max_tokens=20, seed=3)
     assert text == again.choices[0].message.content
-    spent = server.service.day.ledger.settled
+    spent = server.service.ledger.settled
     counted = {
         line.split('"')[1]: float(line.split()[-1])
         for line in server.service.metrics.text().decode().splitlines()
@@ -120,6 +120,6 @@ def test_a_client_that_leaves_takes_its_sequences_out_of_the_engine(
     core = engine._core
     assert isinstance(core, InProcessCore)
     server.run(until(lambda: server.service.turns.running == 0 and not core._flights))
-    spent = server.service.day.ledger
+    spent = server.service.ledger
     assert spent.reserved.tokens == 0
     assert spent.settled.generated_tokens + spent.settled.cancelled_tokens < 400 * (8 if name else 1)

@@ -16,7 +16,6 @@ from reasoner.serving.limits import Key, Keys
 from reasoner.serving.listener import Listener, listen
 from reasoner.serving.offered import Offered
 from reasoner.serving.service import Service
-from reasoner.serving.telemetry import Telemetry
 from reasoner.serving.traces import RecentTraces
 from reasoner.verifier import Verifier
 from reasoner_verifiers import Certainty
@@ -72,7 +71,6 @@ def serving(
     offer: Offered | None = None,
     drain: float = PATIENCE,
     wait: bool = True,
-    telemetry: Telemetry | None = None,
 ) -> Iterator[Server]:
     """A server over the engine until the block ends; without `wait`, the engine may still be starting."""
     at = listen("127.0.0.1", 0)
@@ -85,7 +83,6 @@ def serving(
             limits or Limits(),
             traces=RecentTraces(),
             report=lambda _number, failure: reports.append(failure),
-            telemetry=telemetry,
         )
         listener = Listener(make_app(service, Keys(keys)), at, service, drain=drain)
         url = f"http://127.0.0.1:{at.getsockname()[1]}"

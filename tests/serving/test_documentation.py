@@ -73,7 +73,7 @@ def test_the_settings_of_the_page_are_settings(tmp_path: Path) -> None:
     assert settings.default
     assert "careful" in settings.aliases
     assert len(settings.keys) == 2
-    for line in ("max_concurrent", "queue", "max_budget", "day_budget", "day_record", "in_flight", "tokens_per_minute"):
+    for line in ("max_concurrent", "queue", "max_budget"):
         assert getattr(settings.limits, line)
 
 

@@ -74,7 +74,7 @@ def gated() -> tuple[ScriptedEngine, Gate]:
 def idle(server: Server) -> bool:
     """Whether nothing is reserved, running or waiting."""
     service = server.service
-    return not (service.turns.running or service.turns.queued or service.day.ledger.reserved.tokens)
+    return not (service.turns.running or service.turns.queued or service.ledger.reserved.tokens)
 
 
 async def settled(server: Server) -> None:
@@ -102,7 +102,7 @@ def test_a_client_that_leaves_takes_its_samples_along(stream: bool) -> None:
         gate.wait_cancelled(8)
         server.run(settled(server))
         assert idle(server)
-        spent = server.service.day.ledger.settled
+        spent = server.service.ledger.settled
         assert spent.samples == 8
         assert spent.tokens == sum(usage.prompt_tokens for usage in engine.usage)
         text = server.service.metrics.text().decode()
@@ -164,7 +164,7 @@ def test_a_client_that_reads_nothing_holds_no_turn(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(streams, "SEND_SECONDS", 0.1)
     engine = ScriptedEngine(lambda request: "word " * 2_000_000)
     with serving(engine) as server, post(server, {"stream": True, "max_tokens": 2_000_001}):
-        server.run(until(lambda: server.service.day.ledger.settled.samples == 1))
+        server.run(until(lambda: server.service.ledger.settled.samples == 1))
         server.run(settled(server))
         assert idle(server)
         server.run(until(lambda: not server.listener._server.server_state.tasks))

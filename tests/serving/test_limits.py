@@ -1,7 +1,7 @@
-"""Keys, quotas, turns and the ledger of the day."""
+"""Keys and turns."""
 
 import asyncio
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 
 import pytest
 from hypothesis import given
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from reasoner.errors import UsageError
 from reasoner.serving.errors import ApiError
-from reasoner.serving.limits import Client, Key, Keys, Quota, Turns
+from reasoner.serving.limits import Client, Key, Keys, Turns
 from tests.helpers import turns
 from tests.running import running
 
@@ -60,42 +60,6 @@ def test_without_keys_everybody_is_the_same_client() -> None:
     assert open_to_all.client(None) is open_to_all.client("Bearer anything")
 
 
-class Time:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def test_tokens_per_minute_are_paid_back_by_the_minutes() -> None:
-    clock = Time()
-    client = Client("alice", Quota(tokens_per_minute=600), clock)
-    client.check()
-    client.pay(900)
-    with pytest.raises(ApiError, match="its 600 tokens per minute: try again in 31 s") as refused:
-        client.check()
-    assert refused.value.headers["Retry-After"] == "31"
-    clock.now = 31
-    client.check()
-    clock.now = 1e6
-    client.pay(600)
-    with pytest.raises(ApiError):
-        client.check()
-
-
-@given(st.lists(st.tuples(st.floats(0, 300), st.integers(0, 2000)), max_size=40))
-def test_a_client_never_computes_more_than_its_rate_and_its_last_request(steps: list[tuple[float, int]]) -> None:
-    clock, rate, spent = Time(), 600, 0
-    client = Client("alice", Quota(tokens_per_minute=rate), clock)
-    for wait, tokens in steps:
-        clock.now += wait
-        with suppress(ApiError):
-            client.check()
-            assert spent < rate * (1 + clock.now / 60)
-            client.pay(tokens)
-            spent += tokens
-
-
 async def served(turn: Turns, client: Client, order: list[str]) -> None:
     async with turn.turn(client):
         order.append(client.name)
@@ -118,7 +82,6 @@ def test_no_client_is_served_twice_before_another_that_waits(arrivals: list[str]
             assert queue.queued == len(arrivals)
         await asyncio.gather(*waiting)
         assert (queue.running, queue.queued) == (0, 0)
-        assert {client.in_flight for client in clients.values()} == {0}
         return order
 
     order = asyncio.run(serve())
@@ -140,18 +103,6 @@ async def test_a_full_queue_refuses_and_says_when_to_ask_again() -> None:
         assert refused.value.status == 429
         assert int(refused.value.headers["Retry-After"]) >= 1
     await waiting
-    await served(queue, client, [])
-
-
-@running
-async def test_a_quota_of_requests_in_flight_counts_those_that_wait() -> None:
-    queue, client = Turns(1, 9), Client("alice", Quota(in_flight=2))
-    async with queue.turn(Client("bob")):
-        waiting = [asyncio.ensure_future(served(queue, client, [])) for _ in range(2)]
-        await turns(2)
-        with pytest.raises(ApiError, match="2 requests of this key are in flight, of at most 2"):
-            await served(queue, client, [])
-    await asyncio.gather(*waiting)
     await served(queue, client, [])
 
 
@@ -179,6 +130,5 @@ def test_whatever_leaves_while_it_waits_or_is_served_frees_its_turn(acts: list[s
             event.set()
         await asyncio.wait(tasks)
         assert (queue.running, queue.queued) == (0, 0)
-        assert {client.in_flight for client in clients} == {0}
 
     asyncio.run(serve())
