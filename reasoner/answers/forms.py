@@ -81,15 +81,19 @@ def _json_value(literal: str) -> str:
 
 def _boxes(text: str) -> Iterator[Statement]:
     for opening in reversed(list(_BOX.finditer(text))[-MAX_STATEMENTS:]):
-        depth = 1
-        for sign in _BRACE.finditer(text, opening.end()):
-            depth += 1 if sign[0] == "{" else -1
-            if depth == 0:
-                yield Statement(text[opening.end() : sign.start()], sign.end(), enclosed=True)
-                break
-        else:
-            continue
-        return
+        if closing := _closing_brace(text, opening.end()):
+            yield Statement(text[opening.end() : closing.start()], closing.end(), enclosed=True)
+            return
+
+
+def _closing_brace(text: str, start: int) -> re.Match[str] | None:
+    """The brace that closes the one before an offset; None if none does."""
+    depth = 1
+    for sign in _BRACE.finditer(text, start):
+        depth += 1 if sign[0] == "{" else -1
+        if depth == 0:
+            return sign
+    return None
 
 
 _BRACE = re.compile(r"[{}]")
@@ -224,11 +228,10 @@ def _start_of_content(text: str, start: int) -> int:
 
 
 _EMPHASIS = re.compile(
-    r"^[ \t>]*+(?:[-+\u2022*][ \t]+)?(?:[$]{0,2}\\(?:textbf|mathbf)\{|(?P<mark>\*{1,3}|_{2}|`+|==|<b>|<strong>))"
+    r"^[ \t>]*+(?:[-+\u2022*][ \t]+)?(?:[$]{0,2}\\(?:textbf|mathbf)\{|(?P<mark>\*{1,3}|_{1,3}|`+|==|<b>|<strong>))"
     r"(?P<rest>[^\n]++)$",
     re.MULTILINE,
 )
-_AFTER_EMPHASIS = re.compile(r"(?:\*{1,3}|__|`+|==|</b>|</strong>|\}[$]{0,2})")
 _WORDS_AFTER = re.compile(r"[\s.!]*(?:[^\W\d_]+[\s.!]*){0,2}\Z")
 
 
@@ -239,15 +242,10 @@ _LISTED = re.compile(r"\W*\d{1,2}\.")
 def lines(reply: Reply) -> Iterator[Statement]:
     """Lines that are nothing but an answer: one in bold or another emphasis, then the last line, then the first."""
     text = reply.text
-    if "**" in text or "`" in text or "__" in text or "==" in text or "bf{" in text or "<" in text or "*" in text:
-        for match in reversed(list(_EMPHASIS.finditer(text))[-MAX_STATEMENTS:]):
-            rest = match["rest"]
-            closing = next(reversed(list(_AFTER_EMPHASIS.finditer(rest))), None)
-            if closing and _WORDS_AFTER.match(rest, closing.end()):
-                content = (
-                    _AFTER_EMPHASIS.sub("", rest) if match["mark"] else rest[: closing.start()] + rest[closing.end() :]
-                )
-                yield Statement(content.strip(), match.end(), enclosed=True)
+    if any(mark in text for mark in ("*", "_", "`", "==", "bf{", "<")):
+        for line in reversed(list(_EMPHASIS.finditer(text))[-MAX_STATEMENTS:]):
+            if (content := _emphasised(line)) is not None:
+                yield Statement(content, line.end(), enclosed=True)
     plain = text.strip()
     start = plain.rfind("\n") + 1
     yield Statement(plain[start:].strip(), len(text), enclosed=True)
@@ -256,6 +254,23 @@ def lines(reply: Reply) -> Iterator[Statement]:
     first, newline, rest = plain.partition("\n")
     if newline and "=" not in first and (rest[:1] == "\n" or _EXPLAINS.match(rest)):
         yield Statement(first.strip(), len(first), enclosed=True)
+
+
+def _emphasised(line: re.Match[str]) -> str | None:
+    """What a line emphasises, with at most two words after it; None if more follows or the emphasis does not end."""
+    mark, rest = line["mark"], line["rest"]
+    if mark is None:
+        closing = _closing_brace(rest, 0)
+        content, after = (rest[: closing.start()], rest[closing.end() :].lstrip("$")) if closing else ("", rest)
+    else:
+        content, closed, after = rest.rpartition(mark.replace("<", "</"))
+        # Formulas have single underscores of their own; any other mark ends and begins another emphasis.
+        content = content if mark == "_" else content.replace(closed, "")
+    if not content or not _WORDS_AFTER.match(after):
+        return None
+    inner = _EMPHASIS.match(content)
+    # A formula may hold commands in any depth.
+    return (_emphasised(inner) if inner and inner["mark"] else None) or (content + after).strip()
 
 
 _EXPLAINS = re.compile(
