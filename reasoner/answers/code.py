@@ -34,7 +34,7 @@ class CodeSpace(ByKey):
     """Python code; two are equal if they parse to the same tree, so comments and layout do not count."""
 
     name: ClassVar[str] = "code"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     instruction: ClassVar[str] = "Give the answer as one Python code block."
 
     def forms(self, reply: Reply) -> Iterator[Statement]:

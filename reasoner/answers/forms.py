@@ -25,6 +25,8 @@ class Statement(NamedTuple):
     end: int
     enclosed: bool = False
     """Whether the text ends where the answer does, instead of beginning with it."""
+    whole: bool = False
+    """Whether a model may put its whole reply into this form."""
 
 
 _TAG = re.compile(r"(?:<|\[|<\|)((?:final[ _-]?)?answer|result)(?:>|\]|\|>)", re.IGNORECASE)
@@ -46,7 +48,7 @@ def forms(reply: Reply) -> Iterator[Statement]:
         yield from _tags(text)
     if '"' in text or "'" in text:
         for field in reversed(list(_JSON.finditer(text))[-MAX_STATEMENTS:]):
-            yield Statement(_json_value(field[2]), field.end(), enclosed=True)
+            yield Statement(_json_value(field[2]), field.end(), enclosed=True, whole=True)
     if "\\boxed" in text or "\\fbox" in text:
         yield from _boxes(text)
     if "####" in text:
@@ -59,13 +61,15 @@ def forms(reply: Reply) -> Iterator[Statement]:
 
 
 def _tags(text: str) -> Iterator[Statement]:
-    opened = list(_TAG.finditer(text))[-MAX_STATEMENTS:]
-    for tag in reversed(opened):
+    begins = len(text)
+    for tag in reversed(list(_TAG.finditer(text))[-MAX_STATEMENTS:]):
         closing = {"<": "</", "[": "[/"}[tag[0][0]] + tag[1]
-        end = text.find(closing, tag.end())
-        content = text[tag.end() : end if end >= 0 else len(text)]
-        if content.strip():
-            yield Statement(content.strip(), end if end >= 0 else len(text), enclosed=True)
+        end = text.find(closing, tag.end(), begins)
+        # A tag inside this one was looked at before it: no text is read twice.
+        content = text[tag.end() : end if end >= 0 else begins].strip()
+        if content:
+            yield Statement(content, end if end >= 0 else begins, enclosed=True, whole=True)
+        begins = tag.start()
 
 
 def _json_value(literal: str) -> str:
@@ -138,7 +142,7 @@ def hedged(text: str, start: int) -> bool:
     return _HEDGED.search(before) is not None or _QUOTED.search(before) is not None
 
 
-_LIST = re.compile(r"\d{1,2}[.)]\s+\S[^\n]*\n\s*\d{1,2}[.)]\s")
+LIST = re.compile(r"\d{1,2}[.)]\s+\S[^\n]*\n\s*\d{1,2}[.)]\s")
 _TABLE = re.compile(r"[^\n]*\n[ \t]*\|?[ \t]*:?-{2,}")
 
 
@@ -182,7 +186,7 @@ def _after(text: str, announcement: re.Match[str]) -> Statement | None:
     lead = _LEAD.match(text, announcement.end())
     start = lead.end() if lead else announcement.end()
     clause = text[start : start + MAX_CLAUSE]
-    if "\n" in text[announcement.end() : start] and _LIST.match(clause):
+    if "\n" in text[announcement.end() : start] and LIST.match(clause):
         return None
     if announcement[0].endswith("|"):
         if _TABLE.match(clause):
@@ -214,7 +218,7 @@ def headings(reply: Reply) -> Iterator[Statement]:
     matches.sort(key=lambda match: match.start())
     for match in reversed(matches[-MAX_STATEMENTS:]):
         start = _start_of_content(text, match.end())
-        if text[start : start + 1] and not _LIST.match(text, start):
+        if text[start : start + 1] and not LIST.match(text, start):
             yield Statement(text[start : start + MAX_CLAUSE], start)
 
 

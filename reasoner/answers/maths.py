@@ -113,7 +113,7 @@ class MathSpace(ReadsSegment):
     """
 
     name: ClassVar[str] = "math"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     instruction: ClassVar[str] = "Put the final answer in \\boxed{}."
 
     # Functions of `SlowSpace`; the first one and `accepts` run in a worker.

@@ -214,7 +214,7 @@ class NumberSpace(ByKey):
     """
 
     name: ClassVar[str] = "number"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     instruction: ClassVar[str] = "Give the answer as a number."
 
     def inside(self, text: str, reply: Reply) -> Answer | None:
