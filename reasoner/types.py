@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
@@ -132,6 +132,21 @@ class Extraction(NamedTuple):
     cost: "Cost"
 
 
+@dataclass(slots=True, eq=False)
+class Reading:
+    """The answer in the text of a completion, which is read once; it may be kept longer than the completion."""
+
+    space: "AnswerSpace | None" = None
+    answer: "Answer | None" = None
+
+    def by(self, space: "AnswerSpace", *parts: str) -> "Answer | None":
+        """The answer that a space reads in the text, given in parts that are joined only if it was not read yet."""
+        if self.space is not space:
+            self.answer = space.read("".join(parts))
+            self.space = space
+        return self.answer
+
+
 @dataclass(frozen=True, slots=True)
 class Completion:
     """One sequence generated from a prompt.
@@ -158,6 +173,8 @@ class Completion:
     thinking: str = ""
     unclosed: bool = False
     extraction: Extraction | None = None
+    # Not copied by `replace`, which may change the text.
+    reading: Reading = field(default_factory=Reading, init=False, repr=False, compare=False)
 
     @property
     def ended(self) -> bool:
@@ -292,7 +309,7 @@ class Question:
         if completion.truncated:
             return None
         extracted = completion.extraction.answer if completion.extraction else None
-        return extracted or self.space.read(completion.chain)
+        return extracted or completion.reading.by(self.space, completion.prompt.text, completion.text)
 
 
 CANCELLED = "cancelled"

@@ -125,8 +125,10 @@ def _defined(block: str) -> dict[str, bool]:
 
 def _tries(block: str, others: frozenset[str], tests: bool) -> bool:
     """Whether code uses the names of other blocks in tests or in statements that are run at once."""
+    if others.isdisjoint(re.findall(r"\w+", block)):
+        return False
     if (tree := _tree(block)) is None:
-        return not others.isdisjoint(re.findall(r"\w+", block))
+        return True
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     used |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
     runs = any(not isinstance(statement, _SILENT) for statement in tree.body[1 if ast.get_docstring(tree) else 0 :])
