@@ -148,12 +148,9 @@ _TABLE = re.compile(r"[^\n]*\n[ \t]*\|?[ \t]*:?-{2,}")
 
 def announcements(reply: Reply) -> Iterator[Statement]:
     """Sentences that announce the answer: `The final answer is ...`, `答案是...`, `... is the correct answer`."""
-    spoken = reply.announcing
-    if spoken[:1] == (english(),):
-        yield from _announced(reply, spoken[:1])
-        spoken = spoken[1:]
-    if spoken:
-        yield from _announced(reply, spoken)
+    yield from _announced(reply, (english(),))
+    if reply.languages:
+        yield from _announced(reply, reply.languages)
 
 
 def _announced(reply: Reply, spoken: tuple[Language, ...]) -> Iterator[Statement]:
