@@ -40,8 +40,7 @@ class Message:
     @property
     def fields(self) -> dict[str, Any]:
         """The turn as OpenAI's API and chat templates take it."""
-        more = json.loads(self.extra) if self.extra else {}
-        return {"role": self.role, "content": self.content, **more}
+        return {"role": self.role, "content": self.content, **json.loads(self.extra or "{}")}
 
 
 @lru_cache(maxsize=4096)
@@ -134,7 +133,7 @@ class Extraction(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Reading:
-    """The answer in the text of a completion, which is read once; it may be kept longer than the completion."""
+    """The answer in the text of a completion, which is read once. `replace` makes a new one: it may change the text."""
 
     space: "AnswerSpace | None" = None
     answer: "Answer | None" = None
@@ -142,8 +141,7 @@ class Reading:
     def by(self, space: "AnswerSpace", *parts: str) -> "Answer | None":
         """The answer that a space reads in the text, given in parts that are joined only if it was not read yet."""
         if self.space is not space:
-            self.answer = space.read("".join(parts))
-            self.space = space
+            self.space, self.answer = space, space.read("".join(parts))
         return self.answer
 
 
@@ -173,7 +171,6 @@ class Completion:
     thinking: str = ""
     unclosed: bool = False
     extraction: Extraction | None = None
-    # Not copied by `replace`, which may change the text.
     reading: Reading = field(default_factory=Reading, init=False, repr=False, compare=False)
 
     @property

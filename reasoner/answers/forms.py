@@ -72,13 +72,17 @@ def _tags(text: str) -> Iterator[Statement]:
         begins = tag.start()
 
 
+# LaTeX whose backslash is not escaped: JSON reads one as a control character.
+_COMMAND = re.compile(r"(?<!\\)\\(?=[bf]|t(?:ext\{|imes|heta|frac|an\b)|r(?:ight|ho\b)|n(?:eq\b|abla))")
+
+
 def _json_value(literal: str) -> str:
     if literal.startswith("'"):
         return literal[1:-1]
     if not literal.startswith('"'):
         return "" if literal == "null" else literal
     try:
-        return str(json.loads(literal, strict=False))
+        return str(json.loads(_COMMAND.sub(r"\\\\", literal), strict=False))
     except ValueError:
         return literal[1:-1]
 

@@ -5,7 +5,7 @@ from itertools import combinations
 import pytest
 
 from reasoner.answers import TAIL, ChoiceSpace, NumberSpace, TextSpace, final_segment, space_for
-from reasoner.answers.languages import Language, Reply, languages
+from reasoner.answers.languages import Language, Phrases, Reply, languages
 from reasoner.errors import UsageError
 
 NUMBER = NumberSpace()
@@ -123,6 +123,14 @@ def test_offsets_are_those_of_the_text_where_lower_case_is_longer() -> None:
     answer = NUMBER.read(text)
     assert answer is not None
     assert (answer.key, answer.rule) == ("7", "announced")
+
+
+@pytest.mark.parametrize("language", languages(), ids=lambda language: language.name)
+def test_every_phrase_tells_its_language(language: Language) -> None:
+    phrases: tuple[Phrases, ...] = ("answer", "correction", "statement")
+    for kind in phrases:
+        for phrase in getattr(language, kind):
+            assert language in Reply(f"4_{phrase}\u2014 4").speaking(kind), phrase
 
 
 # A task's own pattern
