@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
@@ -42,8 +42,7 @@ class Message:
     @property
     def fields(self) -> dict[str, Any]:
         """The turn as OpenAI's API and chat templates take it."""
-        more = json.loads(self.extra) if self.extra else {}
-        return {"role": self.role, "content": self.content, **more}
+        return {"role": self.role, "content": self.content, **json.loads(self.extra or "{}")}
 
 
 @lru_cache(maxsize=4096)
@@ -134,6 +133,20 @@ class Extraction(NamedTuple):
     cost: "Cost"
 
 
+@dataclass(slots=True, eq=False)
+class Reading:
+    """The answer in the text of a completion, which is read once. `replace` makes a new one: it may change the text."""
+
+    space: "AnswerSpace | None" = None
+    answer: "Answer | None" = None
+
+    def by(self, space: "AnswerSpace", *parts: str) -> "Answer | None":
+        """The answer that a space reads in the text, given in parts that are joined only if it was not read yet."""
+        if self.space is not space:
+            self.space, self.answer = space, space.read("".join(parts))
+        return self.answer
+
+
 @dataclass(frozen=True, slots=True)
 class Completion:
     """One sequence generated from a prompt.
@@ -160,6 +173,7 @@ class Completion:
     thinking: str = ""
     unclosed: bool = False
     extraction: Extraction | None = None
+    reading: Reading = field(default_factory=Reading, init=False, repr=False, compare=False)
 
     @property
     def ended(self) -> bool:
@@ -294,7 +308,7 @@ class Question:
         if completion.truncated:
             return None
         extracted = completion.extraction.answer if completion.extraction else None
-        return extracted or self.space.read(completion.chain)
+        return extracted or completion.reading.by(self.space, completion.prompt.text, completion.text)
 
 
 CANCELLED = "cancelled"

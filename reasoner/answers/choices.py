@@ -142,7 +142,7 @@ class ChoiceSpace(ByKey):
     """
 
     name: ClassVar[str] = "choice"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
 
     options: tuple[str, ...]
     labels: Labels = "letters"

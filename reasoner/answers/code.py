@@ -9,11 +9,11 @@ import textwrap
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from reasoner.answers.forms import Statement, forms
 from reasoner.answers.languages import Reply
-from reasoner.answers.reading import ByKey
+from reasoner.answers.reading import TAIL, ByKey
 from reasoner.types import Answer
 
 MAX_PARSED = 10_000
@@ -26,16 +26,36 @@ MAX_DEPTH = 100
 # A fence with a language always opens a block: the opening fence of the block before may be cut off.
 _FENCE = re.compile(r"^([ \t]*+)(`{3,}+|~{3,}+)[ \t]*+([^\s`]*+)[^\n`]*+$", re.MULTILINE)
 _PYTHON = ("", "python", "py", "python3")
-_DEFINITION = re.compile(r"^(?:async def|def|class) ", re.MULTILINE)
+_DEFINITION = re.compile(
+    r"^(?:(?:async def|def|class) +(?P<name>\w+)(?P<tests>[^\n:]*\bTestCase\b)?|(?P<short>\w+) *= *lambda\b)",
+    re.MULTILINE,
+)
+_TRIAL = re.compile(r"main\Z|test", re.IGNORECASE)
+"""Names of functions and classes that try a solution."""
+_NAMED = re.compile(r"(?:\b(?:def|class|function|method|called|named)\s+`?|`)([^\W\d]\w*)|\b([^\W\d]\w*)(?=\()")
+_SILENT = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign)
+"""Statements that show nothing when a module is run."""
+
+
+class _Block(NamedTuple):
+    """The code between fences, and whether its fence says that it is Python; else it may be anything."""
+
+    code: str
+    python: bool
 
 
 @dataclass(frozen=True, slots=True)
 class CodeSpace(ByKey):
-    """Python code; two are equal if they parse to the same tree, so comments and layout do not count."""
+    """Python code; two are equal if they parse to the same tree, so comments and layout do not count.
+
+    `asked` are names in the question: the block of code that defines one of them is the answer.
+    """
 
     name: ClassVar[str] = "code"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     instruction: ClassVar[str] = "Give the answer as one Python code block."
+
+    asked: tuple[str, ...] = ()
 
     def forms(self, reply: Reply) -> Iterator[Statement]:
         """The forms of every kind, then a block of code between fences."""
@@ -48,7 +68,7 @@ class CodeSpace(ByKey):
         yield from ()
 
     def inside(self, text: str, reply: Reply) -> Answer | None:
-        """The last fenced block in the text, or all of it if that is code."""
+        """The fenced block in the text that is the solution, or all of it if that is code."""
         return self._block(text) or (self._answer(text) if _defines(text) else None)
 
     def begins(self, text: str, reply: Reply) -> Answer | None:
@@ -58,7 +78,7 @@ class CodeSpace(ByKey):
         return None
 
     def last(self, text: str, reply: Reply) -> Answer | None:
-        """The last fenced block of Python that defines something, else the last one; an open block, or bare code.
+        """The fenced block of Python that is the solution, an open block, or bare code.
 
         An unclosed fence counts if it opens the only block and its code parses: then the model stopped after its code
         and was not cut off. Text without a fence counts if all of it is Python that defines something.
@@ -68,12 +88,51 @@ class CodeSpace(ByKey):
     def _block(self, text: str) -> Answer | None:
         blocks, open_block = _blocks(text)
         if blocks:
-            # A block after the definition shows how it is used.
-            return self._answer(next((block for block in reversed(blocks) if _DEFINITION.search(block)), blocks[-1]))
+            return self._answer(_solution(blocks, frozenset(self.asked)))
         return self._answer(open_block) if open_block is not None and _tree(open_block) is not None else None
 
     def _answer(self, code: str) -> Answer | None:
         return Answer(code, _key(code)) if code.strip() else None
+
+
+def functions_in(question: str) -> tuple[str, ...]:
+    """The names in a question that may be those of functions and classes to write."""
+    return tuple(dict.fromkeys(match[1] or match[2] for match in _NAMED.finditer(question[:TAIL])))
+
+
+def _solution(blocks: list[_Block], asked: frozenset[str]) -> str:
+    """The last block that defines what was asked for, else the last that defines more than trials of other blocks."""
+    if len(blocks) == 1:
+        return blocks[0].code
+    defined = [_defined(block.code) for block in blocks]
+    every = frozenset[str]().union(*defined)
+
+    def rank(index: int) -> tuple[bool, bool, bool, bool, int]:
+        block, names = blocks[index], defined[index]
+        solves = any(names.values()) and not _tries(block.code, every - names.keys(), not all(names.values()))
+        return not asked.isdisjoint(names), solves, bool(names), block.python, index
+
+    return blocks[max(range(len(blocks)), key=rank)].code
+
+
+def _defined(block: str) -> dict[str, bool]:
+    """The names that code defines, and whether each may be a solution, and not a test or the main function."""
+    return {
+        match["name"] or match["short"]: not (match["tests"] or (match["name"] and _TRIAL.match(match["name"])))
+        for match in _DEFINITION.finditer(block)
+    }
+
+
+def _tries(block: str, others: frozenset[str], tests: bool) -> bool:
+    """Whether code uses the names of other blocks in tests or in statements that are run at once."""
+    if others.isdisjoint(re.findall(r"\w+", block)):
+        return False
+    if (tree := _tree(block)) is None:
+        return True
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    used |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
+    runs = any(not isinstance(statement, _SILENT) for statement in tree.body[1 if ast.get_docstring(tree) else 0 :])
+    return (runs or tests) and not others.isdisjoint(used)
 
 
 def _defines(text: str) -> bool:
@@ -81,16 +140,16 @@ def _defines(text: str) -> bool:
     return _DEFINITION.search(text) is not None and _tree(text) is not None
 
 
-def _blocks(text: str) -> tuple[list[str], str | None]:
+def _blocks(text: str) -> tuple[list[_Block], str | None]:
     """The closed blocks of Python, and the block that is open at the end."""
-    blocks: list[str] = []
+    blocks: list[_Block] = []
     opened: re.Match[str] | None = None
     for fence in _FENCE.finditer(text):
         if opened is None or fence[3]:
             opened = fence
         elif fence[2].startswith(opened[2]) and len(fence[1]) <= len(opened[1]) + 3:
             if opened[3].lower() in _PYTHON:
-                blocks.append(_dedented(text[opened.end() + 1 : fence.start()], opened))
+                blocks.append(_Block(_dedented(text[opened.end() + 1 : fence.start()], opened), opened[3] != ""))
             opened = None
     if opened is None or opened[3].lower() not in _PYTHON:
         return blocks, None

@@ -58,7 +58,7 @@ def corrections(reply: Reply, start: int) -> Corrections | None:
     after = reply.text[start:]
     if len(after) < MIN_CORRECTION or (after.isascii() and len(after.split(maxsplit=1)) < MIN_WORDS):
         return None
-    spoken = reply.speaking("correction")
+    spoken = (Reply(after) if start else reply).speaking("correction")
     if after.isascii():
         spoken = tuple(language for language in spoken if language in reply.known_languages)
     marks = sorted(match.end() for language in spoken for match in language.corrections.finditer(after))

@@ -119,7 +119,7 @@ class ExpressionSpace(ByKey):
     """
 
     name: ClassVar[str] = "expression"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     numbers: tuple[int, ...]
     target: int

@@ -25,6 +25,8 @@ class Statement(NamedTuple):
     end: int
     enclosed: bool = False
     """Whether the text ends where the answer does, instead of beginning with it."""
+    whole: bool = False
+    """Whether a model may put its whole reply into this form."""
 
 
 _TAG = re.compile(r"(?:<|\[|<\|)((?:final[ _-]?)?answer|result)(?:>|\]|\|>)", re.IGNORECASE)
@@ -46,7 +48,7 @@ def forms(reply: Reply) -> Iterator[Statement]:
         yield from _tags(text)
     if '"' in text or "'" in text:
         for field in reversed(list(_JSON.finditer(text))[-MAX_STATEMENTS:]):
-            yield Statement(_json_value(field[2]), field.end(), enclosed=True)
+            yield Statement(_json_value(field[2]), field.end(), enclosed=True, whole=True)
     if "\\boxed" in text or "\\fbox" in text:
         yield from _boxes(text)
     if "####" in text:
@@ -59,13 +61,19 @@ def forms(reply: Reply) -> Iterator[Statement]:
 
 
 def _tags(text: str) -> Iterator[Statement]:
-    opened = list(_TAG.finditer(text))[-MAX_STATEMENTS:]
-    for tag in reversed(opened):
+    begins = len(text)
+    for tag in reversed(list(_TAG.finditer(text))[-MAX_STATEMENTS:]):
         closing = {"<": "</", "[": "[/"}[tag[0][0]] + tag[1]
-        end = text.find(closing, tag.end())
-        content = text[tag.end() : end if end >= 0 else len(text)]
-        if content.strip():
-            yield Statement(content.strip(), end if end >= 0 else len(text), enclosed=True)
+        end = text.find(closing, tag.end(), begins)
+        # A tag inside this one was looked at before it: no text is read twice.
+        content = text[tag.end() : end if end >= 0 else begins].strip()
+        if content:
+            yield Statement(content, end if end >= 0 else begins, enclosed=True, whole=True)
+        begins = tag.start()
+
+
+# LaTeX whose backslash is not escaped: JSON reads one as a control character.
+_COMMAND = re.compile(r"(?<!\\)\\(?=[bf]|t(?:ext\{|imes|heta|frac|an\b)|r(?:ight|ho\b)|n(?:eq\b|abla))")
 
 
 def _json_value(literal: str) -> str:
@@ -74,22 +82,26 @@ def _json_value(literal: str) -> str:
     if not literal.startswith('"'):
         return "" if literal == "null" else literal
     try:
-        return str(json.loads(literal, strict=False))
+        return str(json.loads(_COMMAND.sub(r"\\\\", literal), strict=False))
     except ValueError:
         return literal[1:-1]
 
 
 def _boxes(text: str) -> Iterator[Statement]:
     for opening in reversed(list(_BOX.finditer(text))[-MAX_STATEMENTS:]):
-        depth = 1
-        for sign in _BRACE.finditer(text, opening.end()):
-            depth += 1 if sign[0] == "{" else -1
-            if depth == 0:
-                yield Statement(text[opening.end() : sign.start()], sign.end(), enclosed=True)
-                break
-        else:
-            continue
-        return
+        if closing := _closing_brace(text, opening.end()):
+            yield Statement(text[opening.end() : closing.start()], closing.end(), enclosed=True)
+            return
+
+
+def _closing_brace(text: str, start: int) -> re.Match[str] | None:
+    """The brace that closes the one before an offset; None if none does."""
+    depth = 1
+    for sign in _BRACE.finditer(text, start):
+        depth += 1 if sign[0] == "{" else -1
+        if depth == 0:
+            return sign
+    return None
 
 
 _BRACE = re.compile(r"[{}]")
@@ -134,18 +146,15 @@ def hedged(text: str, start: int) -> bool:
     return _HEDGED.search(before) is not None or _QUOTED.search(before) is not None
 
 
-_LIST = re.compile(r"\d{1,2}[.)]\s+\S[^\n]*\n\s*\d{1,2}[.)]\s")
+LIST = re.compile(r"\d{1,2}[.)]\s+\S[^\n]*\n\s*\d{1,2}[.)]\s")
 _TABLE = re.compile(r"[^\n]*\n[ \t]*\|?[ \t]*:?-{2,}")
 
 
 def announcements(reply: Reply) -> Iterator[Statement]:
     """Sentences that announce the answer: `The final answer is ...`, `答案是...`, `... is the correct answer`."""
-    spoken = reply.announcing
-    if spoken[:1] == (english(),):
-        yield from _announced(reply, spoken[:1])
-        spoken = spoken[1:]
-    if spoken:
-        yield from _announced(reply, spoken)
+    yield from _announced(reply, (english(),))
+    if reply.languages:
+        yield from _announced(reply, reply.languages)
 
 
 def _announced(reply: Reply, spoken: tuple[Language, ...]) -> Iterator[Statement]:
@@ -178,7 +187,7 @@ def _after(text: str, announcement: re.Match[str]) -> Statement | None:
     lead = _LEAD.match(text, announcement.end())
     start = lead.end() if lead else announcement.end()
     clause = text[start : start + MAX_CLAUSE]
-    if "\n" in text[announcement.end() : start] and _LIST.match(clause):
+    if "\n" in text[announcement.end() : start] and LIST.match(clause):
         return None
     if announcement[0].endswith("|"):
         if _TABLE.match(clause):
@@ -210,7 +219,7 @@ def headings(reply: Reply) -> Iterator[Statement]:
     matches.sort(key=lambda match: match.start())
     for match in reversed(matches[-MAX_STATEMENTS:]):
         start = _start_of_content(text, match.end())
-        if text[start : start + 1] and not _LIST.match(text, start):
+        if text[start : start + 1] and not LIST.match(text, start):
             yield Statement(text[start : start + MAX_CLAUSE], start)
 
 
@@ -224,11 +233,10 @@ def _start_of_content(text: str, start: int) -> int:
 
 
 _EMPHASIS = re.compile(
-    r"^[ \t>]*+(?:[-+\u2022*][ \t]+)?(?:[$]{0,2}\\(?:textbf|mathbf)\{|(?P<mark>\*{1,3}|_{2}|`+|==|<b>|<strong>))"
+    r"^[ \t>]*+(?:[-+\u2022*][ \t]+)?(?:[$]{0,2}\\(?:textbf|mathbf)\{|(?P<mark>\*{1,3}|_{1,3}|`+|==|<b>|<strong>))"
     r"(?P<rest>[^\n]++)$",
     re.MULTILINE,
 )
-_AFTER_EMPHASIS = re.compile(r"(?:\*{1,3}|__|`+|==|</b>|</strong>|\}[$]{0,2})")
 _WORDS_AFTER = re.compile(r"[\s.!]*(?:[^\W\d_]+[\s.!]*){0,2}\Z")
 
 
@@ -239,15 +247,10 @@ _LISTED = re.compile(r"\W*\d{1,2}\.")
 def lines(reply: Reply) -> Iterator[Statement]:
     """Lines that are nothing but an answer: one in bold or another emphasis, then the last line, then the first."""
     text = reply.text
-    if "**" in text or "`" in text or "__" in text or "==" in text or "bf{" in text or "<" in text or "*" in text:
-        for match in reversed(list(_EMPHASIS.finditer(text))[-MAX_STATEMENTS:]):
-            rest = match["rest"]
-            closing = next(reversed(list(_AFTER_EMPHASIS.finditer(rest))), None)
-            if closing and _WORDS_AFTER.match(rest, closing.end()):
-                content = (
-                    _AFTER_EMPHASIS.sub("", rest) if match["mark"] else rest[: closing.start()] + rest[closing.end() :]
-                )
-                yield Statement(content.strip(), match.end(), enclosed=True)
+    if any(mark in text for mark in ("*", "_", "`", "==", "bf{", "<")):
+        for line in reversed(list(_EMPHASIS.finditer(text))[-MAX_STATEMENTS:]):
+            if (content := _emphasised(line)) is not None:
+                yield Statement(content, line.end(), enclosed=True)
     plain = text.strip()
     start = plain.rfind("\n") + 1
     yield Statement(plain[start:].strip(), len(text), enclosed=True)
@@ -256,6 +259,23 @@ def lines(reply: Reply) -> Iterator[Statement]:
     first, newline, rest = plain.partition("\n")
     if newline and "=" not in first and (rest[:1] == "\n" or _EXPLAINS.match(rest)):
         yield Statement(first.strip(), len(first), enclosed=True)
+
+
+def _emphasised(line: re.Match[str]) -> str | None:
+    """What a line emphasises, with at most two words after it; None if more follows or the emphasis does not end."""
+    mark, rest = line["mark"], line["rest"]
+    if mark is None:
+        closing = _closing_brace(rest, 0)
+        content, after = (rest[: closing.start()], rest[closing.end() :].lstrip("$")) if closing else ("", rest)
+    else:
+        content, closed, after = rest.rpartition(mark.replace("<", "</"))
+        # Formulas have single underscores of their own; any other mark ends and begins another emphasis.
+        content = content if mark == "_" else content.replace(closed, "")
+    if not content or not _WORDS_AFTER.match(after):
+        return None
+    inner = _EMPHASIS.match(content)
+    # A formula may hold commands in any depth.
+    return (_emphasised(inner) if inner and inner["mark"] else None) or (content + after).strip()
 
 
 _EXPLAINS = re.compile(

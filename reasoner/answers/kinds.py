@@ -77,7 +77,11 @@ def _kind_of(question: str) -> str:
 
 
 def _space(kind: str, question: str) -> AnswerSpace:
-    """The space of a kind but `auto`, with the options that the question lists."""
+    """The space of a kind but `auto`, with the options that the question lists or the functions that it names."""
+    if kind == "code":
+        from reasoner.answers.code import CodeSpace, functions_in
+
+        return CodeSpace(functions_in(question))
     if kind != "choice":
         space: AnswerSpace = KINDS[kind]()
         return space

@@ -11,6 +11,8 @@ from typing import Any, Literal, NamedTuple
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
 # After a noun, before its verb: `the answer to the first question, then, is`.
 _TOKEN = re.compile(r"[^\W_]+")
+_APART = bytes(code if code > 127 or chr(code).isalnum() else 32 for code in range(256))
+"""Puts blanks for all that separates tokens in ASCII."""
 _BETWEEN = (
     r"(?:\s(?:to|of|for|in|a|de|del|zu|auf|à|dari|untuk|của|на)\s[^.\n:=|?]{1,60}?)?"
     r"(?:,?\s(?:then|therefore|thus|hence|here|now|also|simply),?)?"
@@ -21,15 +23,17 @@ _MARKS = r"\s*+[*_\"'`\u201d\u300d\u300f]*+\s*+"
 
 def alternatives(phrases: Iterable[str]) -> str:
     """A pattern of whole phrases, longest first, each with any blanks between its words."""
-    return "|".join(map(_phrase, sorted(phrases, key=len, reverse=True)))
-
-
-def _phrase(phrase: str) -> str:
-    pattern = r"\s+".join(map(re.escape, phrase.split()))
-    if _UNSPACED.search(phrase):
-        return pattern if len(phrase) > 1 else rf"(?<!\w){pattern}"
-    start = r"(?<![^\W_])" if phrase[0].isalnum() else ""
-    return f"{start}{pattern}" + (r"(?![^\W_])" if phrase[-1].isalnum() else "")
+    after: dict[str, list[str]] = {}
+    for phrase in sorted(phrases, key=len, reverse=True):
+        pattern = r"\s+".join(map(re.escape, phrase.split()))
+        if _UNSPACED.search(phrase):
+            before = "" if len(phrase) > 1 else r"(?<!\w)"
+        else:
+            before = r"(?<![^\W_])" if phrase[0].isalnum() else ""
+            pattern += r"(?![^\W_])" if phrase[-1].isalnum() else ""
+        after.setdefault(before, []).append(pattern)
+    # What is asserted before them is tried once at each place, not once for each phrase.
+    return "|".join(f"{before}(?:{'|'.join(patterns)})" for before, patterns in after.items())
 
 
 def following(phrases: Iterable[str]) -> str:
@@ -132,8 +136,8 @@ Phrases = Literal["answer", "correction", "statement"]
 class _Index(NamedTuple):
     """What tells of which languages a text may hold phrases."""
 
-    first_words: dict[str, frozenset[int]]
-    """The first words of phrases, with the languages that have them; a text without any holds none of the phrases."""
+    words: dict[str, frozenset[int]]
+    """A word of each phrase, with the languages that have it; a text without any holds none of the phrases."""
     unspaced: tuple[tuple[int, tuple[str, ...]], ...]
     """The phrases of languages that are written without blanks."""
 
@@ -145,8 +149,10 @@ def _index(phrases: Phrases) -> _Index:
         lowered = [phrase.lower() for phrase in getattr(language, phrases)]
         for phrase in lowered:
             if not _UNSPACED.search(phrase):
-                first = _TOKEN.findall(phrase)[0]
-                words[first] = words.get(first, frozenset()) | {number}
+                tokens = _TOKEN.findall(phrase)
+                # Corrections begin with words such as `on` and `my`; a noun's first word alone may show the language.
+                word = max(reversed(tokens), key=len) if phrases == "correction" else tokens[0]
+                words[word] = words.get(word, frozenset()) | {number}
         if rest := tuple(phrase for phrase in lowered if _UNSPACED.search(phrase)):
             unspaced.append((number, rest))
     return _Index(words, tuple(unspaced))
@@ -186,14 +192,17 @@ class Reply:
     def words(self) -> frozenset[str]:
         """Its words in lower case, to exclude quickly what it cannot hold."""
         if self._words is None:
-            self._words = frozenset(_TOKEN.findall(self.lowered))
+            apart = self.lowered.encode("utf-8", "surrogatepass").translate(_APART).decode("utf-8", "surrogatepass")
+            words = frozenset(apart.split())
+            mixed = [word for word in words if not word.isascii()]
+            self._words = words.union(_TOKEN.findall(" ".join(mixed))) if mixed else words
         return self._words
 
     def speaking(self, phrases: Phrases) -> tuple[Language, ...]:
         """The languages of which it may hold one of the phrases."""
         index, every = _index(phrases), languages()
-        held = index.first_words.keys() & self.words
-        numbers = {number for word in held for number in index.first_words[word]}
+        held = index.words.keys() & self.words
+        numbers = {number for word in held for number in index.words[word]}
         if not self.lowered.isascii() and _UNSPACED.search(self.lowered):
             numbers |= {number for number, rest in index.unspaced if any(phrase in self.lowered for phrase in rest)}
         return tuple(every[number] for number in sorted(numbers)) if numbers else ()

@@ -30,6 +30,7 @@ _MATH = re.compile(
     r"|\\\(((?:[^\\]|\\(?![()]))*+)\\\)|\\\[((?:[^\\]|\\(?![\[\]]))*+)\\\]"
     rf"|\\begin\{{{_ROWS}\*?\}}((?:[^\\]|\\(?!end\b|begin\{{{_ROWS}))*+)\\end\{{{_ROWS}\*?\}}"
 )
+_INLINE = re.compile(r"(?<!\\)\\[()]")
 _ENVIRONMENT = re.compile(rf"\\(?:begin|end)\{{{_ROWS}\*?\}}(?:\{{\w*\}})?")
 _LEADING_RELATION = re.compile(
     r"(?:\s|=|\\(?:implies|Rightarrow|iff|Leftrightarrow|therefore|to|quad|qquad)\b|\u21d2|\u2234)*+"
@@ -113,7 +114,7 @@ class MathSpace(ReadsSegment):
     """
 
     name: ClassVar[str] = "math"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     instruction: ClassVar[str] = "Put the final answer in \\boxed{}."
 
     # Functions of `SlowSpace`; the first one and `accepts` run in a worker.
@@ -211,6 +212,7 @@ class MathSpace(ReadsSegment):
 
     def answer(self, written: str, rule: str = "given") -> Answer | None:
         """An answer as written, such as a reference answer; None if it holds no letter or digit."""
+        written = _INLINE.sub("$", written)
         name = key(shape(written))
         return Answer(bare(written), name, rule) if _SAYS.search(name) else None
 

@@ -71,7 +71,9 @@ _DIRECT = re.compile(
 )
 _FRAC = re.compile(r"\\[dt]?frac\s?(?:\{\s?([-\d.]++)\s?\}|(\d))\s?(?:\{\s?([\d.]++)\s?\}|(\d))")
 _GROUPING = re.compile(r"(?<=\d)(?:\{,\}|,?\\[,!;:]|[\u00a0\u2009\u202f])(?=\d{3}(?!\d))")
-_SPACED = re.compile(r"(?<![\d.,/^])(?<!\d )\d{1,3}(?:(?:[ '\u2019_]\d{3}){1,9}+|(?:, 000){1,9}+)(?![\d']|\s?/|,\d{3})")
+_SPACED = re.compile(
+    r"\d(?<![\d.,/^]\d)(?<!\d \d)\d{0,2}(?:(?:[ '\u2019_]\d{3}){1,9}+|(?:, 000){1,9}+)(?![\d']|\s?/|,\d{3})"
+)
 _CURRENCY_WORD = re.compile(r"(?<![a-zA-Z])(?:Rp\.?|Rs\.?|(?:R|US|A|C|HK|NT|S)\$|USD|EUR|CHF)\s?(?=-?\d)")
 _SEPARATOR = re.compile(r"[ '\u2019_]|, ")
 _BRACED_COMMA = re.compile(r"(?<=\d)\{,\}(?=\d)")
@@ -214,7 +216,7 @@ class NumberSpace(ByKey):
     """
 
     name: ClassVar[str] = "number"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     instruction: ClassVar[str] = "Give the answer as a number."
 
     def inside(self, text: str, reply: Reply) -> Answer | None:

@@ -10,7 +10,7 @@ from typing import Final, get_args
 
 from reasoner.answers.asking import Extract
 from reasoner.answers.corrections import corrections, without_remarks
-from reasoner.answers.forms import Statement, announcements, boxed, forms, headings, lines
+from reasoner.answers.forms import LIST, Statement, announcements, boxed, forms, headings, lines
 from reasoner.answers.keys import SameKey
 from reasoner.answers.languages import Reply
 from reasoner.answers.patterns import compiled, last_matched
@@ -74,10 +74,15 @@ class ReadsSegment:
         reply = Reply(segment)
         if self.pattern and (match := last_matched(self.pattern, segment)) and (own := self.inside(match, reply)):
             return _named(own, "pattern")
+        return self._in_order(reply)
+
+    def _in_order(self, reply: Reply) -> Answer | None:
+        """The most explicit answer, with the rule that found it."""
         stated = self._stated(reply)
         if stated is None:
+            text = reply.text
             return self._ending(reply) or _named(
-                self.last(without_remarks(segment), reply) or self.last(segment, reply), "last"
+                self.last(without_remarks(text), reply) or self.last(text, reply), "last"
             )
         answer, rule, end = stated
         return self._corrected(reply, end) or _named(answer, rule)
@@ -88,6 +93,8 @@ class ReadsSegment:
             for statement in statements:
                 if rule == "line":
                     answer = self.alone(statement.text, reply)
+                elif statement.whole:
+                    answer = self.set_apart(statement.text, reply)
                 elif statement.enclosed:
                     answer = self.inside(statement.text, reply)
                 else:
@@ -130,6 +137,18 @@ class ReadsSegment:
     def announced(self, reply: Reply) -> Iterator[Statement]:
         """Sentences that announce an answer; a kind may know more of them than the languages do."""
         return announcements(reply)
+
+    def set_apart(self, text: str, reply: Reply) -> Answer | None:
+        """The answer in a text between tags: itself, or if the tags are around a whole reply, what it states."""
+        if len(text.split(maxsplit=1)) > 1 and self.alone(text, reply) is None:
+            inner = Reply(text)
+            answer = self._in_order(inner)
+            if answer and answer.rule not in ("line", "last"):
+                return answer
+            if answer and (more := _SENTENCE_BREAK.search(text)):
+                begins = answer.rule == "last" and not LIST.match(text) and self.alone(text[: more.start()], reply)
+                return (self._corrected(inner, more.start()) or begins) if begins else answer
+        return self.inside(text, reply)
 
     def inside(self, text: str, reply: Reply) -> Answer | None:
         """The answer in a text that was set apart for it, such as the content of a box."""

@@ -83,7 +83,7 @@ class TextSpace(ByKey):
     """
 
     name: ClassVar[str] = "text"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     instruction: ClassVar[str] = "Give the answer in a few words."
 
     equal: Equal = field(default="exact", kw_only=True)
@@ -232,7 +232,7 @@ class YesNoSpace(ByKey):
     """Yes or no; true and false mean the same."""
 
     name: ClassVar[str] = "yes_no"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     instruction: ClassVar[str] = "Give the answer as yes or no."
 
     def announced(self, reply: Reply) -> Iterator[Statement]:

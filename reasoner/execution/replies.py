@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from reasoner.summary import CutSamples
-from reasoner.types import CANCELLED, NOT_RATED, Answer, AnswerSpace, Completion, Rating
+from reasoner.types import CANCELLED, NOT_RATED, Answer, AnswerSpace, Completion, Rating, Reading
 
 
 class _Standing(NamedTuple):
@@ -66,6 +66,7 @@ class Replies:
     """By the earlier steps of a chain and its last one, which are joined only when they are read."""
     _read: dict[tuple[str, str], Answer | None] = field(default_factory=dict)
     """Where the answer space does not tell the answer: None for a text that was cut, else what a model extracted."""
+    _readings: dict[tuple[str, str], Reading] = field(default_factory=dict)
 
     def add(self, completion: Completion) -> None:
         """Add a completion that the plan received."""
@@ -74,6 +75,7 @@ class Replies:
             self._read[text] = None
         elif completion.extraction and completion.extraction.answer:
             self._read.setdefault(text, completion.extraction.answer)
+        self._readings.setdefault(text, completion.reading)
         self._standing.setdefault(text, _Standing(completion.ended, -1.0, -completion.index))
 
     def rate(self, candidates: Iterable[Completion], ratings: Iterable[object]) -> None:
@@ -87,9 +89,8 @@ class Replies:
         """The best reply that gives the answer: complete, rated high, sampled early; without any, the best of all."""
         best = sorted(self._standing, key=self._standing.__getitem__, reverse=True)
         if answer is not None:
-            for before, last in best:
-                known = (before, last) in self._read
-                read = self._read[before, last] if known else space.read(before + last)
+            for text in best:
+                read = self._read[text] if text in self._read else self._readings[text].by(space, *text)
                 if read is not None and read.key == answer.key:
-                    return before + last
+                    return "".join(text)
         return "".join(best[0]) if best else ""

@@ -45,7 +45,9 @@ __all__ = [
 
 ATTEMPTS: Final = 3
 """How often a request is tried when the engine loses it."""
-COMPLETION_FIELDS: Final = tuple(f.name for f in fields(Completion) if f.name not in ("prompt", "extraction"))
+COMPLETION_FIELDS: Final = tuple(
+    f.name for f in fields(Completion) if f.init and f.name not in ("prompt", "extraction")
+)
 
 
 class Began(Record):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from reasoner.answers import TAIL
+from reasoner.answers import TAIL, space_for
 from reasoner.answers.code import MAX_PARSED, CodeSpace
 
 SPACE = CodeSpace()
@@ -41,6 +41,64 @@ def test_code_is_read(text: str, code: str | None, rule: str) -> None:
     found = SPACE.read(text)
     assert (found.text if found else None) == code
     assert (found.rule if found else "") == rule
+
+
+ADD = "def add(a, b):\n    return a + b\n"
+BAD = "def add(a, b):\n    return a - b\n"
+TRIALS = {
+    "unittest": "import unittest\nclass AddSpec(unittest.TestCase):\n    def test(self):\n        assert add(1, 2) == 3\nunittest.main()\n",
+    "pytest": "@pytest.fixture\ndef pair():\n    return 1, 2\n\ndef test_add(pair):\n    assert add(*pair) == 3\n",
+    "main": "def main():\n    print(add(1, 2))\n\nif __name__ == '__main__':\n    main()\n",
+    "demo": "from adding import add\ndef demo():\n    print(add(1, 2))\n\ndemo()\n",
+    "use": "result = add(1, 2)\nprint(result)\n",
+    "cut": "def demo():\n    add(1,\n",
+}
+
+
+def block(code: str, language: str = "python") -> str:
+    return f"```{language}\n{code}```\n"
+
+
+@pytest.mark.parametrize("trial", TRIALS.values(), ids=TRIALS)
+@pytest.mark.parametrize("space", [SPACE, space_for("code", "Write `add(a, b)`, the sum.")], ids=["alone", "asked"])
+def test_the_solution_is_read_whatever_tries_it(space: CodeSpace, trial: str) -> None:
+    for text, code in (
+        (f"{block(ADD)}{block(trial)}", ADD),
+        (f"{block(trial)}{block(ADD)}", ADD),
+        (f"{block(ADD, '')}{block(trial, '')}", ADD),
+        (f"{block(BAD)}{block(trial)}That fails.\n{block(ADD)}{block(trial)}", ADD),
+        (f"{block(ADD)}All of it:\n{block(ADD + trial)}", ADD + trial),
+        (f"{block(ADD)}{block('python add.py', 'bash')}{block('3', '')}", ADD),
+        (f"{block('function add(a, b) {}', 'js')}{block(ADD)}{block('class Main { int add() {} }', '')}", ADD),
+        (block(trial), trial),
+    ):
+        found = space.read(text)
+        assert found is not None
+        assert found.text == code, text
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "code"),
+    [
+        ("Write add.", block("add = lambda a, b: a + b\n") + block("print(add(1, 2))\n"), "add = lambda a, b: a + b\n"),
+        (
+            "Read two numbers.",
+            block("print(int(input()))\n") + "It prints:\n" + block("3\n", ""),
+            "print(int(input()))\n",
+        ),
+        (
+            "def add(a, b):",
+            block(f"def one(): ...\n{ADD}") + block("def one():\n    return 1\n"),
+            f"def one(): ...\n{ADD}",
+        ),
+        ("Call it `add`.", block(ADD) + block("def plot(f):\n    f(1, 2)\n"), ADD),
+        ("Test the function.", block("import add\n") + block(TRIALS["pytest"]), TRIALS["pytest"]),
+    ],
+)
+def test_what_the_question_names_is_the_solution(question: str, text: str, code: str) -> None:
+    found = space_for("code", question).read(text)
+    assert found is not None
+    assert found.text == code
 
 
 def one(a: str, b: str) -> bool:

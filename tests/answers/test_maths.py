@@ -55,6 +55,12 @@ READ: list[tuple[str, tuple[str, str] | None]] = [
     ("The answer is that nobody ever knew it\nso $7$ it is", ("7", "last")),
     ("We add.\n3\\sqrt{2}", ("3\\sqrt{2}", "line")),
     ("We add.\n$x = 3$", ("3", "line")),
+    (r"<answer>\(\frac{3}{4}\)</answer>", ("3/4", "form")),
+    (r'{"answer": "\frac{3}{4} \times x\neq 1"}', (r"\frac{3}{4}\cdot x\ne1", "form")),
+    (r"**\(x=3\)** and **\(x=5\)**", (r"\{3,5\}", "line")),
+    ("We get:\n**\\(\\frac{3}{4}\\)**", ("3/4", "line")),
+    (r"**_\(x_1^{2}+x_2\)_**", ("x_1^2+x_2", "line")),
+    (r"$\textbf{\textbf{(E)}}$", ("E", "line")),
     ("x = -2y", ("x=-2y", "line")),
     ("Evelyn", ("evelyn", "last")),
     ("6:00 PM", ("6:00 pm", "last")),
@@ -271,7 +277,19 @@ def test_mathematics_is_chosen_by_name() -> None:
 
 # Reference answers
 
-FORMS = ["{}", "\\boxed{{{}}}", "Thus ${}$ is what we find.", "Adding up, the answer is {}. I hope it is correct."]
+FORMS = [
+    *("{}", "\\boxed{{{}}}", "Thus ${}$ is what we find.", "Adding up, the answer is {}. I hope it is correct."),
+    *(
+        "**\\({}\\)**",
+        "**${}$**",
+        "`{}`",
+        "__\\({}\\)__",
+        "*${}$*",
+        "**_${}$_**",
+        "**\\boxed{{{}}}**",
+        "$\\mathbf{{{}}}$",
+    ),
+]
 
 
 def golds() -> list[str]:

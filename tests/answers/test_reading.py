@@ -5,7 +5,7 @@ from itertools import combinations
 import pytest
 
 from reasoner.answers import TAIL, ChoiceSpace, NumberSpace, TextSpace, final_segment, space_for
-from reasoner.answers.languages import Language, Reply, languages
+from reasoner.answers.languages import Language, Phrases, Reply, languages
 from reasoner.errors import UsageError
 
 NUMBER = NumberSpace()
@@ -125,6 +125,14 @@ def test_offsets_are_those_of_the_text_where_lower_case_is_longer() -> None:
     assert (answer.key, answer.rule) == ("7", "announced")
 
 
+@pytest.mark.parametrize("language", languages(), ids=lambda language: language.name)
+def test_every_phrase_tells_its_language(language: Language) -> None:
+    phrases: tuple[Phrases, ...] = ("answer", "correction", "statement")
+    for kind in phrases:
+        for phrase in getattr(language, kind):
+            assert language in Reply(f"4_{phrase}\u2014 4").speaking(kind), phrase
+
+
 # A task's own pattern
 
 
@@ -151,6 +159,40 @@ def test_a_pattern_that_never_ends_is_given_up() -> None:
 def test_what_is_no_pattern_is_refused(pattern: str) -> None:
     with pytest.raises(UsageError, match="is not a regular expression"):
         TextSpace(pattern=pattern)
+
+
+# A whole reply between tags
+
+BOXES = "3 boxes of 12 make 36, and 6 more are 42."
+
+
+@pytest.mark.parametrize("around", ["<answer>\n{}\n</answer>", "[answer]{}[/answer] Hope this helps!", "<result>{}"])
+@pytest.mark.parametrize(
+    ("kind", "content", "key"),
+    [
+        ("number", f"{BOXES} The answer is 42.", "42"),
+        ("number", f"{BOXES}\n\n**42**", "42"),
+        ("number", "First, 3 boxes of 12 make 36. Then 6 more make 42.", "42"),
+        ("number", "42. We multiply 12 by 3 and add 6.", "42"),
+        ("number", "42\n(12 times 3, and 6 more)", "42"),
+        ("number", "42. Wait, that is 43.", "43"),
+        ("number", "42 because 36 + 6", "42"),
+        ("math", f"{BOXES} The answer is 42.", "42"),
+        ("math", "We integrate and get\n$$\\frac{\\pi}{4}$$", r"\frac{\pi}{4}"),
+        ("math", "\\begin{pmatrix}\n1 \\\\\n2\n\\end{pmatrix}", r"\begin{pmatrix}1\\2\end{pmatrix}"),
+        ("choice", "A is too bright. The answer is B.", "B"),
+        ("choice", "B\nThe others fail because A is bright.", "B"),
+        ("yes_no", "Whales are mammals. Fish are not. The answer is no.", "no"),
+        ("text", "It is on the Seine. The answer is Paris.", "paris"),
+        ("text", "because it was raining", "because it was raining"),
+        ("text", "St. Louis", "st louis"),
+        ("code", "Here:\n```python\nx = 1\n```\nIt works.", "x = 1"),
+    ],
+)
+def test_a_whole_reply_between_tags_is_read_in_the_usual_order(around: str, kind: str, content: str, key: str) -> None:
+    answer = space_for(kind, "Which? A) red B) blue").read(around.format(content))
+    assert answer is not None
+    assert (answer.key, answer.rule) == (key, "form")
 
 
 # Several letters

@@ -6,11 +6,12 @@ import functools
 import itertools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from reasoner import Budget, Solution, solve, solve_sync
+from reasoner import Answer, Budget, Solution, solve, solve_sync
+from reasoner.answers import NumberSpace
 from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.scripted import ScriptedEngine
@@ -189,6 +190,26 @@ def test_when_all_answers_are_equal_that_is_the_answer(name: str) -> None:
     solution = run(name, ScriptedEngine(says("7")))
     assert solution.answer is not None
     assert (solution.answer.key, solution.vote_state.share) == ("7", 1.0)
+
+
+class Counted(NumberSpace):
+    """Keeps the texts that it reads."""
+
+    texts: ClassVar[list[str]] = []
+
+    def read(self, text: str) -> Answer | None:
+        self.texts.append(text)
+        return NumberSpace.read(self, text)
+
+
+def test_each_completion_is_read_once(name: str) -> None:
+    Counted.texts.clear()
+    strategy, question, events = made(name), dataclasses.replace(QUESTION, space=Counted()), list[Event]()
+    solution = solve_sync(question, strategy, ScriptedEngine(varied), verifier=judge_for(strategy), trace=events.append)
+    assert solution.error is None
+    # With the sentence before the answer, which it forced and nobody sampled.
+    own = name == "budget_forcing"
+    assert len(Counted.texts) <= solution.cost.samples + own
 
 
 class Broken(Judge):

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-from reasoner.answers.code import CodeSpace
+from reasoner.answers.code import CodeSpace, functions_in
 from reasoner.budget import Cost
 from reasoner.engine import Engine
 from reasoner.errors import UsageError, VerifierError, require
@@ -16,8 +16,6 @@ from reasoner.sandbox.layers import Limits
 from reasoner.system.files import parse_json, read_whole
 from reasoner.types import Completion, Question, Rating
 from reasoner.verifier import CostMeter, FreeVerifier
-
-_SPACE = CodeSpace()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +51,13 @@ class CodeTests(FreeVerifier):
             VerifierError: the question has no tests, they cannot run, or this machine lacks the sandbox's minimum.
         """
         tab.cost = Cost()
-        answer = None if candidate.truncated else _SPACE.read(candidate.chain)
         limits = Limits(seconds=2 * self.timeout, cpu_seconds=math.ceil(self.timeout))
         sandbox = Sandbox(limits, self.allow_unsandboxed)
         try:
             written, entry_point = self._tests_of(question)
             tests = [_test(test) for test in written]
+            space = CodeSpace((entry_point, *functions_in(question.text)))
+            answer = None if candidate.truncated else space.read(candidate.chain)
             if answer is None:
                 return Rating(0.0, Cost())
             verdict = await sandbox.check(answer.text, tests, entry_point=entry_point)

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reasoner.answers import CodeSpace
+from reasoner.answers.code import CodeSpace, functions_in
 from reasoner_evals.grading.graders import ByTests, GradedQuestion, require_sandbox
 from reasoner_evals.tasks.benchmark import Benchmark, TaskData
 from reasoner_evals.tasks.data import Published, Row
@@ -56,7 +56,9 @@ class HumanEval(CodeBenchmark):
         if not starts:
             raise row.error("entry_point", f"{entry_point!r:.60} is not defined in the prompt")
         grader = self._grader((row.text("test"),), entry_point, head[: starts[-1]])
-        question = self.template.ask(head.strip(), CodeSpace(), id=row.optional("task_id") or f"humaneval/{row.index}")
+        question = self.template.ask(
+            head.strip(), CodeSpace((entry_point,)), id=row.optional("task_id") or f"humaneval/{row.index}"
+        )
         return GradedQuestion(question, head + body, grader=grader)
 
 
@@ -85,6 +87,8 @@ class Mbpp(CodeBenchmark):
             raise row.error("test_list", "it has no test")
         setup = row.optional("test_setup_code")
         text = f"{row.text('text', 'prompt')}\n\nYour code shall pass these tests:\n\n" + "\n".join(tests)
-        question = self.template.ask(text, CodeSpace(), id=f"mbpp/{row.optional('task_id') or row.index}")
+        question = self.template.ask(
+            text, CodeSpace(functions_in("\n".join(tests))), id=f"mbpp/{row.optional('task_id') or row.index}"
+        )
         grader = self._grader(tuple(f"{setup}\n{test}" if setup else test for test in tests))
         return GradedQuestion(question, row.text("code"), grader=grader)

@@ -130,7 +130,7 @@ class VerbatimSpace(ByKey):
     """Any text of one or more lines; two are equal if they differ only in whitespace."""
 
     name: ClassVar[str] = "verbatim"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     instruction: ClassVar[str] = "Give the final answer, and nothing else, between <answer> and </answer>."
 
     def forms(self, reply: Reply) -> Iterator[Statement]:
@@ -142,6 +142,8 @@ class VerbatimSpace(ByKey):
     def inside(self, text: str, reply: Reply) -> Answer | None:
         """All of the text."""
         return _answer(text)
+
+    set_apart = inside
 
     def begins(self, text: str, reply: Reply) -> Answer | None:
         """The rest of the line."""

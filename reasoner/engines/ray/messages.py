@@ -140,7 +140,9 @@ def packed_request(request: SampleRequest) -> Plain:
     )  # fmt: skip
 
 
-packed_completion: Final = attrgetter(*(each.name for each in dataclasses.fields(Completion) if each.name != "prompt"))
+packed_completion: Final = attrgetter(
+    *(each.name for each in dataclasses.fields(Completion) if each.init and each.name != "prompt")
+)
 """The fields of a completion but its prompt, which the driver has, and whose token ids may be most of a message."""
 
 
