@@ -8,9 +8,10 @@ from reasoner.answers.tool_calls import ToolCall, call_text
 from reasoner.engine import SampleRequest, TextPiece
 from reasoner.engines.openai import values
 from reasoner.engines.openai.parts import Parts, by_ids, by_text, closed
-from reasoner.engines.openai.stops import StopWatch, first_stop, holds_back
+from reasoner.engines.openai.stops import StopWatch, holds_back
 from reasoner.engines.openai.values import Reported
 from reasoner.errors import RequestLost
+from reasoner.models.parting import first_stop
 from reasoner.models.thinking import Split, ThinkingProfile, split
 from reasoner.stopping.confidence import Cut
 from reasoner.types import Completion, FinishReason, Logprobs, TokenIds, Usage
