@@ -57,11 +57,11 @@ class _Grammar(NamedTuple):
             re.compile(pattern), texts, channels, frozenset(text[0] for text in texts), max(map(len, texts), default=1)
         )
 
-    def settled(self, text: str) -> int:
-        """How much of a text no mark can begin in that ends after it."""
+    def settled(self, text: str, *, last: bool) -> int:
+        """How much of a text no mark can begin in that ends after it; of the last text, all but a header."""
         if self.channels and (header := _HEADER_BEGUN.search(text)):
             return header.start()
-        if self.leads.isdisjoint(text[-self.longest :]):
+        if last or self.leads.isdisjoint(text[-self.longest :]):
             return len(text)
         lengths = (
             next((n for n in range(min(len(mark) - 1, len(text)), 0, -1) if text.endswith(mark[:n])), 0)
@@ -124,7 +124,7 @@ class Reading:
         """
         self._special += special
         held, position, pieces = self.held + text, 0, list[Piece]()
-        settled = len(held) if last else self._grammar.settled(held)
+        settled = self._grammar.settled(held, last=last)
         if not (last or self.thinking or self.closed) and not held[:settled].strip():
             settled = 0
         for mark in self._grammar.pattern.finditer(held):

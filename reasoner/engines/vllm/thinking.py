@@ -19,7 +19,9 @@ def served_profile(name: str, parser: str, config: Any, reader: Reader) -> Think
     """
     if parser in OFF:
         return None
-    given = None if parser == AUTO else _given(parser, config)
+    from vllm.tokenizers import cached_tokenizer_from_config
+
+    given = None if parser == AUTO else given_profile(parser, cached_tokenizer_from_config(config))
     return find_profile(name, _model_type(config), reader, given=given)
 
 
@@ -40,7 +42,7 @@ def limit_thinking(arguments: Any, name: str, parser: str) -> None:
     except Exception:
         return
     reader = Reader(lambda _, __: "", encoder.marked, encoder.added)
-    given = None if parser == AUTO else _given(parser, config)
+    given = None if parser == AUTO else given_profile(parser, encoder.tokenizer)
     profile = with_markers(name, _model_type(config), reader, given=given)
     if profile and profile.end:
         arguments.reasoning_config = reasoning_config(profile, encoder.marked(profile.closing))
@@ -87,10 +89,14 @@ def _model_type(config: Any) -> str:
     return str(getattr(config.hf_config, "model_type", "") or "")
 
 
-def _given(parser: str, config: Any) -> ThinkingProfile:
-    """The profile of a reasoning parser of vLLM, by the table of families or else by the parser's own markers."""
+def given_profile(parser: str, tokenizer: Any) -> ThinkingProfile:
+    """The profile of a reasoning parser of vLLM, by the table of families or else by the parser's own markers.
+
+    Raises:
+        UnknownName: vLLM has no such parser.
+        UsageError: it has no markers in the tokenizer.
+    """
     from vllm.reasoning import ReasoningParserManager
-    from vllm.tokenizers import cached_tokenizer_from_config
 
     known = ReasoningParserManager.list_registered()
     if parser not in known:
@@ -98,7 +104,7 @@ def _given(parser: str, config: Any) -> ThinkingProfile:
     if profile := profile_for_parser(parser):
         return profile
     try:
-        instance = ReasoningParserManager.get_reasoning_parser(parser)(cached_tokenizer_from_config(config))
+        instance = ReasoningParserManager.get_reasoning_parser(parser)(tokenizer)
         start, end = instance.reasoning_start_str or "", instance.reasoning_end_str or ""
     except Exception:  # a parser raises what it likes where the tokenizer lacks its markers
         start = end = ""
