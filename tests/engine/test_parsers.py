@@ -247,4 +247,8 @@ def test_thinking_between_marks_of_text_is_closed_once(joining: VllmEngine) -> N
         assert (one.usage.thinking_tokens, one.unclosed) == (20 + len(closing), False)
         assert one.token_ids[20 : 20 + len(closing)] == closing
         assert len(one.text.strip()) > 0
-        assert "</think>" not in one.text + one.thinking.replace(profile.closing.strip(), "")
+        assert "</think>" not in one.text
+    forcing = BudgetForcing(max_thinking=24, min_thinking=12, answer_tokens=8, params=replace(params, thinking=None))
+    *thoughts, answer = sampled(joining, forcing)
+    assert sum(one.usage.thinking_tokens for one in thoughts) == 24
+    assert (answer.usage.thinking_tokens, answer.usage.generated_tokens) == (0, 8)
