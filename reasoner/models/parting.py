@@ -132,8 +132,11 @@ class Reading:
                 break
             settled = max(settled, mark.end())
             self._write(pieces, held, position, mark.start())
-            taken = self._takes(mark, pieces)
-            position = mark.end() if taken else mark.start()
+            position = mark.end()
+            if not self._takes(mark, pieces):
+                # A mark that is text is text, though a token may be special.
+                begin, position = self._at + mark.start(), mark.start()
+                self._special = [span for span in self._special if not begin <= span[0] < self._at + mark.end()]
         self._write(pieces, held, position, settled)
         self.held, self._at = held[settled:], self._at + settled
         self._special = [(begin, end) for begin, end in self._special if end > self._at]

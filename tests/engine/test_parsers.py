@@ -16,7 +16,7 @@ from reasoner.engines.vllm.parts import Before, Marks, Parts, split_parts
 from reasoner.models.families import parsers, profile_for_parser
 from reasoner.models.thinking import HARMONY, ThinkingProfile
 from reasoner.trace.events import Event, Sampled
-from reasoner_strategies import SelfConsistency
+from reasoner_strategies import BudgetForcing, SelfConsistency
 from tests.engine.test_families import small_tokenizer
 from tests.engine.tiny_model import tiny_llama
 
