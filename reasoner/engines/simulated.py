@@ -34,9 +34,12 @@ MODEL = ModelInfo("simulated", context=1 << 20, parameters=135_000_000, layers=3
 
 
 _THOUGHT, _OPEN, _CLOSE = -1, -2, -3
-THINKING = ThinkingProfile("on_request", (_OPEN,), (_CLOSE,), "<think>", "</think>", "</think>")
-"""How the simulated model thinks, where it does."""
 _LEVELS = {"low": 0.25, "medium": 1.0, "high": 4.0}
+THINKING = ThinkingProfile(
+    "on_request", (_OPEN,), (_CLOSE,), "<think>", "</think>", "</think>",
+    levels={level: {"reasoning_effort": level} for level in _LEVELS},
+)  # fmt: skip
+"""How the simulated model thinks, where it does."""
 
 
 @dataclass(frozen=True, slots=True)

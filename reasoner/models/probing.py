@@ -147,13 +147,17 @@ def _shortly_skipped(profile: ThinkingProfile) -> ThinkingProfile:
 
 
 def _levels(known: Mapping[str, Arguments], reader: Reader) -> dict[str, Arguments]:
-    """The levels that the template tells apart: those of the family, or else those of the usual arguments."""
+    """The levels that the template tells apart: those of the family, or else those of the usual arguments.
+
+    Those that it renders alike have the arguments of the highest of them.
+    """
     switches = [{NO_THINKING: {name: False}} | {level: {name: True} for level in _LEVELS} for name in _SWITCHES]
     for levels in [known, *switches, _EFFORTS]:
         rendered = {level: reader.try_render(arguments) for level, arguments in levels.items()}
         accepted = {level: text for level, text in rendered.items() if text is not None}
         if len(set(accepted.values())) > 1:
-            return {level: levels[level] for level in accepted}
+            highest = {text: levels[level] for level, text in accepted.items()}
+            return {level: highest[text] for level, text in accepted.items()}
     return {}
 
 
