@@ -113,9 +113,7 @@ def resolved_params(
 def _check_thinking(given: SamplingParams, model: ModelInfo, notify: Notify) -> None:
     level, profile = given.thinking, model.thinking
     if level in ("low", "medium") and profile and profile.levels.get(level) == profile.levels.get("high"):
-        notify(
-            f"thinking={level} is thinking=high to {model.name}: its template renders both alike; use a number of tokens"
-        )
+        notify(f"thinking={level} is thinking=high to {model.name}, which renders both alike: give a number of tokens")
     if level in (None, NO_THINKING) or profile is not None:
         return
     if not model.served:

@@ -123,6 +123,10 @@ class Reading:
         `special` are positions in the whole text, from and to, that hold a special token: it is read only as a mark.
         """
         self._special += special
+        if self._settles(text):
+            self._at += len(text)
+            self._wrote[self.thinking] = True
+            return [Piece(text, self.thinking)]
         held, position, pieces = self.held + text, 0, list[Piece]()
         settled = self._grammar.settled(held, last=last)
         if not (last or self.thinking or self.closed) and not held[:settled].strip():
@@ -141,6 +145,11 @@ class Reading:
         self.held, self._at = held[settled:], self._at + settled
         self._special = [(begin, end) for begin, end in self._special if end > self._at]
         return pieces
+
+    def _settles(self, text: str) -> bool:
+        """Whether a text is surely all of one part: most tokens are."""
+        plain = (self.thinking or self.closed) and not (self.held or self._special or self._muted)
+        return plain and bool(text) and self._at >= self._begin and self._grammar.leads.isdisjoint(text)
 
     def _write(self, pieces: list[Piece], held: str, begin: int, end: int) -> None:
         """Pass on what is held from one position to another, without its special tokens, which a call is written in."""
