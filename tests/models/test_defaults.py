@@ -191,4 +191,4 @@ def test_a_level_that_the_template_renders_as_the_highest_is_told(level: Thinkin
     alike = replace(PROFILE, levels=LEVELS | {"low": LEVELS["high"]})
     lines: list[str] = []
     resolved_params(SamplingParams(thinking=level), replace(THINKS, thinking=alike), lines.append)
-    assert [line.partition(":")[0] for line in lines] == [f"thinking={level} is thinking=high to thinker"] * noted
+    assert [line.partition(",")[0] for line in lines] == [f"thinking={level} is thinking=high to thinker"] * noted
