@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reasoner import Question
 from reasoner.engine import TextPiece
 from reasoner.engines.openai import OpenAIEngine
-from reasoner.engines.openai.parts import Parts, by_ids, by_text
+from reasoner.engines.openai.parts import Parts, by_ids, by_text, may_think
 from reasoner.errors import RequestLost, UsageError
 from reasoner.models.families import profile_of
 from reasoner.models.thinking import ThinkingProfile
@@ -237,6 +237,24 @@ def test_reasoning_that_is_no_text_is_a_malformed_event(value: object) -> None:
 def test_a_huge_thought_is_given_up_by_its_size() -> None:
     with sent_by(*[{"reasoning": "x" * 100_000}] * 8) as server, pytest.raises(RequestLost, match="sent more than"):
         drawn(server, max_tokens=4)
+
+
+@pytest.mark.parametrize(
+    ("begun", "thinking"),
+    [
+        ("<mm:think>", "</mm:think>"),
+        ("<|plamo:begin_think:plamo|>", "<|plamo:end_think:plamo|>"),
+        ("Here is my thought process:", "Here is my response:"),
+        ("<|im_start|>think", "<|im_start|>answer"),
+        ("[THINK]", "[/THINK]"),
+    ],
+)
+def test_a_server_of_an_unknown_model_shows_how_it_thinks(begun: str, thinking: str) -> None:
+    assert by_text(f"{begun}hm{thinking}4", None, opened=False, cut=False)[:3] == ("hm", "4", False)
+    assert by_text(f"{begun}hm", None, opened=False, cut=True)[:3] == ("hm", "", True)
+    assert may_think(begun[:3])
+    assert not may_think("Here is the answer")
+    assert by_text(f"4, said {begun}", None, opened=False, cut=False).final == f"4, said {begun}"
 
 
 def test_the_parts_of_a_text_of_gpt_oss_are_its_channels() -> None:

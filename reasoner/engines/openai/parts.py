@@ -36,6 +36,12 @@ def closed(prompt: Prompt, profile: ThinkingProfile | None) -> bool:
     return bool(prompt.text) or prompt.thinking_level == NO_THINKING or bool(end and end in prompt.thinking)
 
 
+def may_think(begun: str) -> bool:
+    """Whether a reply of a model of unknown name may begin with thinking, by what it begins with."""
+    starts = (row.start_text.strip() for row in _SHOWN)
+    return begun[:1] == "<" or any(start.startswith(begun) or begun.startswith(start) for start in starts)
+
+
 def by_ids(text: str, ids: TokenIds, profile: ThinkingProfile, *, before: TokenIds, opened: bool) -> Parts | None:
     """The parts of a text whose token ids are known; `before` are the ids of the reply that it continues.
 

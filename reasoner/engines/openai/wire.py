@@ -7,7 +7,7 @@ from typing import Any
 from reasoner.answers.tool_calls import ToolCall, call_text
 from reasoner.engine import SampleRequest, TextPiece
 from reasoner.engines.openai import values
-from reasoner.engines.openai.parts import Parts, by_ids, by_text, closed
+from reasoner.engines.openai.parts import Parts, by_ids, by_text, closed, may_think
 from reasoner.engines.openai.stops import StopWatch, holds_back
 from reasoner.engines.openai.values import Reported
 from reasoner.errors import RequestLost
@@ -192,7 +192,7 @@ class Draft:
         if thought and not values.torn(thought):
             self._passed = len(self.thinking), texts
             on_text(TextPiece(values.mended(thought), thinking=True))
-        marked = self.profile is not None or "".join(self.text[:4]).lstrip()[:1] in ("", "<")
+        marked = self.profile is not None or may_think("".join(self.text[:4]).lstrip())
         if text and not values.torn(text) and (ended or self.thinking or not marked):
             self._passed = len(self.thinking), len(self.text)
             on_text(TextPiece(values.mended(text)))
