@@ -44,7 +44,8 @@ class Sample:
     budget must still allow to be generated after each sequence, such as for a closing answer. Sequences of each
     `branch`, 0 to 2^40, are numbered separately, and so are their seeds: what a branch generates does not depend on
     which branch uses a prompt first. `answers` says whether the sequences answer the question; in others, such as a
-    review or a choice, a model is never asked for an answer.
+    review or a choice, a model is never asked for an answer. `limited_by` is the option that a user must raise where a
+    sequence reaches its limit; "" for a step, which ends at one of its own.
     """
 
     prompts: tuple[Prompt, ...]
@@ -54,6 +55,7 @@ class Sample:
     reserve: int = 0
     branch: int = 0
     answers: bool = True
+    limited_by: str = ""
 
     def __post_init__(self) -> None:
         check_n(self.n)

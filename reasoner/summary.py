@@ -17,12 +17,16 @@ MAX_ANSWER_LENGTH = 32
 
 @dataclass(frozen=True, slots=True)
 class CutSamples:
-    """How many samples of a question were cut at `max_tokens`, and how many of these were still thinking."""
+    """How many samples of a question were cut at `max_tokens`, and how many of these were still thinking.
+
+    `option` is what limited them, where a strategy has an option of its own for that.
+    """
 
     cut: int = 0
     samples: int = 0
     thinking: int = 0
     max_tokens: int = 0
+    option: str = "max_tokens"
 
     def line(self, option: str = "max_tokens") -> str:
         """The numbers in words, with the option to raise; empty where nothing was cut."""
@@ -30,7 +34,8 @@ class CutSamples:
             return ""
         counted = f"{self.cut:,} of {samples_of(self.samples)} {'was' if self.cut == 1 else 'were'} cut"
         thinking = f", {self.thinking:,} of them while thinking" if self.thinking else ""
-        return f"{counted} at max_tokens={self.max_tokens}{thinking}: raise {option}"
+        raised = option if self.option == "max_tokens" else self.option
+        return f"{counted} at max_tokens={self.max_tokens}{thinking}: raise {raised}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,16 +5,24 @@ import re
 TAIL = 20_000
 """Characters at the end of a text that are searched for an answer."""
 
-_NAMES = "think|thinking|thoughts?|reasoning|reflection|scratch_?pad|analysis|seed:think|o1_thinking|inner_monologue"
+_NAMES = (
+    "think|thinking|thoughts?|reasoning|reflection|scratch_?pad|analysis|(?:seed|mm):think|o1_thinking|inner_monologue"
+    r"|ifm\|think(?:_fast|_faster)?"
+)
+_WORDS = r"begin_of_thought|START_THINKING|inner_prefix|content_thinking|plamo:begin_think:plamo"
+_ENDINGS = r"end_of_thought|END_THINKING|inner_suffix|content_text|plamo:end_think:plamo"
 _OPENING = (
-    rf"<(?:{_NAMES})>|\[THINK\]|<\|(?:begin_of_thought|START_THINKING|inner_prefix)\|>|<unused94>"
-    r"|<\|channel>thought|\u25c1think\u25b7|Here is my thought process:"
+    rf"(?i:<(?:{_NAMES})>)|\[THINK\]|<\|(?:{_WORDS})\|>|<unused94>|<\|open\|>think<\|sep\|>|to=self<\|message\|>"
+    r"|<\|channel>thought|\u25c1think\u25b7|<\|im_start\|>think\b|Here(?: is|['\u2019]s) my thought process:"
+    r"|Here are my reasoning steps:"
 )
 _CLOSING = (
-    rf"</(?:{_NAMES})>|\[/THINK\]|<\|(?:end_of_thought|END_THINKING|inner_suffix)\|>|<unused95>"
-    r"|<channel\|>|\u25c1/think\u25b7|Here is my response:"
+    rf"(?i:</(?:{_NAMES})>)|\[/THINK\]|<\|(?:{_ENDINGS})\|>|<unused95>|<\|close\|>think<\|sep\|>|to=user<\|message\|>"
+    r"|<channel\|>|\u25c1/think\u25b7|<\|im_start\|>answer\b|Here(?: is|['\u2019]s) my response:"
+    r"|\[BEGIN FINAL RESPONSE\]"
 )
 _MARK = re.compile(rf"(?P<opening>{_OPENING})|{_CLOSING}")
+_END = "[END FINAL RESPONSE]"
 # The channels of gpt-oss (harmony). Servers that drop special tokens leave only the names of the channels.
 _CHANNEL = re.compile(r"<\|channel\|>\s*+(\w++)[^<>]{0,80}(?:<\|constrain\|>\s*+\w++\s*+)?<\|message\|>")
 _CHANNEL_END = re.compile(r"<\|(?:end|return|call|start)\|>")
@@ -34,10 +42,10 @@ def final_segment(text: str) -> str | None:
 
 def _unthought(text: str) -> str | None:
     """The text after the last thinking; if that is blank, the text before it, if it is known where it began."""
-    if not ("<" in text or "[" in text or "\u25c1" in text or "Here is my" in text):
+    if not ("<" in text or "[" in text or "\u25c1" in text or "Here" in text):
         return text[-TAIL:]
     start = end = 0
-    opened = False
+    opened = ended = False
     parts: list[str] = []
     for mark in _MARK.finditer(text):
         if mark["opening"]:
@@ -45,12 +53,14 @@ def _unthought(text: str) -> str | None:
                 end = mark.start()
             opened = True
             continue
+        ended = True
         # Everything before a closing mark alone was thought: the prompt opened it.
         parts = [*parts[-1:], text[start:end]] if opened else []
         start, opened = mark.end(), False
-    if opened:
+    # After thinking, or within a line, an opening mark that nothing closes is a word of the answer.
+    if opened and not ended and not text[text.rfind("\n", 0, end) + 1 : end].strip():
         return None
-    after = text[start:]
+    after = text[start:].partition(_END)[0]
     if parts and not after.strip():
         after = next((part for part in reversed(parts) if part.strip()), after)
     return after[-TAIL:]

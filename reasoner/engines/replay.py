@@ -8,7 +8,7 @@ from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines import FreeEngine
 from reasoner.errors import NotRecorded, TraceError
 from reasoner.models.info import ModelInfo
-from reasoner.models.thinking import still_thinking
+from reasoner.models.parting import still_thinking
 from reasoner.trace.events import Began, Prefilled, Prompted, Sampled, read_trace
 from reasoner.trace.history import QuestionHistory, read_histories
 from reasoner.types import Completion, Prompt, Question, TokenIds, Usage
@@ -65,7 +65,7 @@ class ReplayEngine(FreeEngine):
                 f"the trace {self.path} does not hold this prompt: it is of {known}; ask the same question"
             )
         ids = None if head.token_ids is None else head.token_ids + prompt.token_ids
-        in_thinking = still_thinking(prompt.token_ids, self.model.thinking, opened=head.in_thinking)
+        in_thinking = still_thinking(prompt, self.model.thinking, opened=head.in_thinking)
         return Rendered(ids, head.tokens + len(prompt.token_ids), in_thinking)
 
     async def encode(self, text: str) -> TokenIds | None:

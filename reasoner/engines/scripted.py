@@ -11,7 +11,8 @@ from itertools import cycle, islice
 from reasoner.engine import Rendered, SampleRequest, TextPiece
 from reasoner.engines import FreeEngine
 from reasoner.models.info import ModelInfo
-from reasoner.models.thinking import Split, ThinkingProfile, split, still_thinking
+from reasoner.models.parting import still_thinking
+from reasoner.models.thinking import Split, ThinkingProfile, split
 from reasoner.sampling import NO_THINKING
 from reasoner.types import Completion, FinishReason, Logprobs, Prompt, TokenIds, Usage
 
@@ -84,7 +85,7 @@ class ScriptedEngine(FreeEngine):
             opened = prompt.thinking_level != NO_THINKING
             ids += profile.start if opened else self._encode(profile.skip)
         ids += prompt.token_ids
-        return Rendered(ids, len(ids), still_thinking(prompt.token_ids, profile, opened=opened))
+        return Rendered(ids, len(ids), still_thinking(prompt, profile, opened=opened))
 
     def _encode(self, text: str) -> TokenIds:
         ids = []

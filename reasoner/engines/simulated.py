@@ -14,7 +14,8 @@ from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines import FreeEngine
 from reasoner.errors import UsageError, require
 from reasoner.models.info import ModelInfo
-from reasoner.models.thinking import ThinkingProfile, still_thinking
+from reasoner.models.parting import still_thinking
+from reasoner.models.thinking import ThinkingProfile
 from reasoner.sampling import NO_THINKING
 from reasoner.types import Completion, FinishReason, Logprobs, Prompt, Usage
 
@@ -33,9 +34,12 @@ MODEL = ModelInfo("simulated", context=1 << 20, parameters=135_000_000, layers=3
 
 
 _THOUGHT, _OPEN, _CLOSE = -1, -2, -3
-THINKING = ThinkingProfile("on_request", (_OPEN,), (_CLOSE,), "<think>", "</think>", "</think>")
-"""How the simulated model thinks, where it does."""
 _LEVELS = {"low": 0.25, "medium": 1.0, "high": 4.0}
+THINKING = ThinkingProfile(
+    "on_request", (_OPEN,), (_CLOSE,), "<think>", "</think>", "</think>",
+    levels={level: {"reasoning_effort": level} for level in _LEVELS},
+)  # fmt: skip
+"""How the simulated model thinks, where it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,7 @@ class SimulatedEngine(FreeEngine):
         words = len(prompt.raw.split()) + sum(len(message.content.split()) for message in prompt.messages)
         ids = (0,) * words + prompt.token_ids
         opened = bool(self.thinking and prompt.messages) and prompt.thinking_level != NO_THINKING
-        return Rendered(ids, len(ids), still_thinking(prompt.token_ids, self.model.thinking, opened=opened))
+        return Rendered(ids, len(ids), still_thinking(prompt, self.model.thinking, opened=opened))
 
     def _law(self, prompt: Prompt, accuracy: float) -> Law:
         """The distribution of answers to a prompt."""

@@ -318,7 +318,7 @@ class PlanRunner:
             self._check_refusals(sequences.op, completions)
         drawn = tuple(completion for completion in completions if not isinstance(completion, BudgetExhausted))
         for completion in drawn:
-            self._cut.add(op.params.limit, completion)
+            self._cut.add(op.params.limit, completion, op.limited_by)
         return drawn
 
     async def _score(self, number: int, op: ops.Score | ops.ComparePair) -> tuple[Rating, ...]:

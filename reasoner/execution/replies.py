@@ -23,13 +23,16 @@ class CutCounter:
     limits: frozenset[int]
     counts: CutSamples = CutSamples()
 
-    def add(self, granted: int, completion: Completion) -> None:
-        """Count a sequence, as cut if its chain reached its own limit, not that of a step or a budget."""
+    def add(self, granted: int, completion: Completion, limited_by: str = "") -> None:
+        """Count a sequence, as cut if its chain reached its own limit, not that of a step or a budget.
+
+        `limited_by` is the option that limits it, where its operation says so.
+        """
         cut, limit = self.counts, granted + len(completion.prompt.token_ids)
         at_limit = completion.finish_reason == "length" and completion.usage.generated_tokens >= granted
-        if at_limit and limit in self.limits:
-            thinking = cut.thinking + completion.unclosed
-            self.counts = CutSamples(cut.cut + 1, cut.samples + 1, thinking, max(cut.max_tokens, limit))
+        if at_limit and (limited_by or limit in self.limits):
+            thinking, option = cut.thinking + completion.unclosed, limited_by or cut.option
+            self.counts = CutSamples(cut.cut + 1, cut.samples + 1, thinking, max(cut.max_tokens, limit), option)
         else:
             self.counts = replace(cut, samples=cut.samples + 1)
 

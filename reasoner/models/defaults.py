@@ -111,7 +111,10 @@ def resolved_params(
 
 
 def _check_thinking(given: SamplingParams, model: ModelInfo, notify: Notify) -> None:
-    if given.thinking in (None, NO_THINKING) or model.thinking is not None:
+    level, profile = given.thinking, model.thinking
+    if level in ("low", "medium") and profile and profile.levels.get(level) == profile.levels.get("high"):
+        notify(f"thinking={level} is thinking=high to {model.name}, which renders both alike: give a number of tokens")
+    if level in (None, NO_THINKING) or profile is not None:
         return
     if not model.served:
         raise UsageError(f"thinking={given.thinking} has no effect: {model.name} does not think; leave thinking out")

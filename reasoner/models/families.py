@@ -28,6 +28,25 @@ OUT_OF_TIME: Final = (
 """The sentence with which Qwen's own documentation ends thinking that was cut."""
 
 
+_CALLS: Final[Mapping[str, tuple[str, ...]]] = {
+    **dict.fromkeys(("qwen3", "glm45", "glm47", "granite_thinking_parser", "ling3", "mimo", "minicpmv", "nemotron_v3",
+                     "step3p5"), ("<tool_call>",)),
+    "deepseek_v4": ("<｜DSML｜tool_calls>", "<｜DSML｜toolcalls>", "<｜DSML｜tool>"),
+    "deepseek_v41": ("<｜DSML｜ calls>",),
+    "cohere_command3": ("<|START_ACTION|>",),
+    "cohere_command4": ("<|START_ACTION|>",),
+    "gemma4": ("<|tool_call>",),
+    "inkling": ("<|content_invoke_tool_json|>",),
+    "k2_horizon": ("<ifm|tool_calls>",),
+    "kimi_k2": ("<|tool_calls_section_begin|>",),
+    "minimax_m2": ("<minimax:tool_call>",),
+    "mistral": ("[TOOL_CALLS]",),
+    "plamo3": ("<|plamo:begin_tool_requests:plamo|>",),
+    "seed_oss": ("<seed:tool_call>",),
+}  # fmt: skip
+"""The texts that begin a call of a tool and so end thinking that is open, by the parser of vLLM that reads them so."""
+
+
 class Family(NamedTuple):
     """Models that think alike: a pattern that their names match, in lower case, and their profile."""
 
@@ -45,13 +64,20 @@ def _family(
     closing: str = "",
     skip: str | None = None,
     levels: Mapping[str, Arguments] | None = None,
+    also: tuple[tuple[str, str], ...] = (),
+    voids: tuple[str, ...] | None = None,
 ) -> Family:
-    """A row of the table; `lead` is the sentence before the closing marker of thinking that was cut."""
+    """A row of the table; `lead` is the sentence before the closing marker of thinking that was cut.
+
+    The parsers that end thinking at a call drop a closing marker that is written again.
+    """
     start, end = markers
+    calls = _CALLS.get(parser, ())
+    voids = ((end,) if calls else ()) if voids is None else voids
     if skip is None:
         skip = f"{start}\n{NOTHING_TO_THINK}\n{end}\n\n" if when == "always" else f"{start}\n\n{end}\n\n"
     closing = closing or (f"\n\n{lead}" if lead else "") + f"\n{end}\n\n"
-    profile = ThinkingProfile(when, (), (), start, end, closing, skip, levels or {}, parser)
+    profile = ThinkingProfile(when, (), (), start, end, closing, skip, levels or {}, parser, also, calls, voids)
     return Family(re.compile(pattern), profile)
 
 
@@ -73,6 +99,10 @@ _EFFORTS_V4: Final[dict[str, Arguments]] = {
     "high": {"thinking": True, "reasoning_effort": "max"},
 }
 _FINAL_CHANNEL: Final = "<|channel|>final<|message|>"
+_COMMAND_VOIDS: Final = (
+    "<|END_THINKING|>",
+    *(f"<|{edge}_{part}|>" for edge in ("START", "END") for part in ("RESPONSE", "TEXT")),
+)
 _NUMBER = r"[-_ :]?v?"
 FAMILIES: Final[tuple[Family, ...]] = (
     # Distilled models carry the names of two families: the one that thinks comes first.
@@ -106,15 +136,21 @@ FAMILIES: Final[tuple[Family, ...]] = (
     _family(r"minimax-?m[12]", "minimax_m2", "always"),
     _family(r"nemotron-?(3|nano-v3|nano-9b-v2|nano-12b-v2)", "nemotron_v3", "on_request",
             levels=_switch("enable_thinking"), skip="<think></think>"),
-    _family(r"granite-?4\.[2-9]", "granite_thinking_parser", "on_request", levels=_switch("enable_thinking")),
+    _family(r"granite-?4\.[2-9]", "granite_thinking_parser", "on_request", levels=_switch("enable_thinking"),
+            also=(("", "</think>\n"), ("", "</think>\n\n"))),
     _family(r"granite-?3\.2", "granite", "on_request", ("Here is my thought process:", "Here is my response:"),
-            levels=_switch("thinking"), closing="\n\nHere is my response:", skip="Here is my response:"),
-    _family(r"command-a-reasoning", "cohere_command3", "on_request", ("<|START_THINKING|>", "<|END_THINKING|>"),
-            closing="<|END_THINKING|>", skip="<|START_THINKING|><|END_THINKING|>", levels=_switch("reasoning")),
+            levels=_switch("thinking"), closing="\n\nHere is my response:", skip="Here is my response:",
+            also=(("Here's my thought process:", "Here's my response:"),)),
+    *(_family(pattern, parser, "on_request", ("<|START_THINKING|>", "<|END_THINKING|>"), closing="<|END_THINKING|>",
+              skip="<|START_THINKING|><|END_THINKING|>", levels=_switch("reasoning"), voids=_COMMAND_VOIDS,
+              also=(("", "<|START_RESPONSE|>"), ("", "<|START_TEXT|>")))
+      for pattern, parser in ((r"command-a-reasoning", "cohere_command3"), (r"cohere2-moe", "cohere_command4"))),
     _family(r"olmo-?3.*think", "olmo3", "always"),
-    _family(r"ernie-?4\.5.*thinking", "ernie45", "always"),
+    _family(r"ernie-?4\.5.*thinking", "ernie45", "always", also=(("", "</think>\n\n<response>"),),
+            voids=("</response>", "</response>\n")),
     _family(r"hunyuan.*a13b", "hunyuan_a13b", "on_request", levels=_switch("enable_thinking"),
-            closing="\n</think>\n<answer>\n", skip="<think>\n\n</think>\n<answer>\n"),
+            closing="\n</think>\n<answer>\n", skip="<think>\n\n</think>\n<answer>\n",
+            also=(("<think>\n", "\n</think>\n<answer>\n"),), voids=("\n</answer>",)),
     _family(r"\bhy-?(v?4|4)\b", "hy_v4", "on_request", levels=_efforts("no_think")),
     _family(r"\bhy-?(v?3|3)\b", "hy_v3", "on_request", levels=_efforts("no_think", medium="high")),
     _family(r"step-?3\.5", "step3p5", "always"),
@@ -126,6 +162,26 @@ FAMILIES: Final[tuple[Family, ...]] = (
     _family(r"plamo-?3", "plamo3", "on_request", ("<|plamo:begin_think:plamo|>", "<|plamo:end_think:plamo|>"),
             closing="<|plamo:end_think:plamo|>", levels=_switch("enable_thinking")),
     _family(r"exaone-?4|smollm-?3|intern-?s1", "qwen3", "on_request", levels=_switch("enable_thinking")),
+    _family(r"kimi-?k3", "kimi_k3", "on_request", ("<|open|>think<|sep|>", "<|close|>think<|sep|>"),
+            closing="<|close|>think<|sep|><|open|>response<|sep|>",
+            skip="<|open|>think<|sep|><|close|>think<|sep|><|open|>response<|sep|>",
+            levels=_efforts("none", medium="high", high="max"), also=(("", "<|open|>response<|sep|>"),),
+            voids=("<|open|>response<|sep|>", "<|close|>response<|sep|>", "<|close|>message<|sep|>")),
+    _family(r"k2-?horizon", "k2_horizon", "always", ("<ifm|think>", "</ifm|think>"), levels=_efforts(), voids=(),
+            also=(("<ifm|think_fast>", "</ifm|think_fast>"), ("<ifm|think_faster>", "</ifm|think_faster>"))),
+    _family(r"\binkling", "inkling", "always", ("<|content_thinking|>", "<|end_message|>"),
+            closing="<|end_message|><|message_model|><|content_text|>", skip="<|content_text|>",
+            also=(("<|message_model|><|content_thinking|>", "<|content_text|>"),),
+            voids=("<|end_message|>", "<|message_model|>", "<|content_text|>", "<|content_model_end_sampling|>")),
+    _family(r"muse-?glimmer", "muse_glimmer", "always", ("to=self<|message|>", "<|eom|>"),
+            closing="<|eom|><|start|>assistant to=user<|message|>", skip=" to=user<|message|>",
+            also=((" to=self<|message|>", " to=user<|message|>"),
+                  ("<|start|>assistant to=self<|message|>", "to=user<|message|>")),
+            voids=("<|start|>assistant to=user<|message|>", " to=user<|message|>", "to=user<|message|>", "<|eom|>",
+                   "<|eot|>")),
+    _family(r"\blaguna\b", "poolside_v1", "on_request", levels=_switch("enable_thinking")),
+    _family(r"^s1(\.1)?-\d+b", "", "always", ("<|im_start|>think", "<|im_start|>answer"),
+            closing="<|im_start|>answer\n", skip="<|im_start|>answer\n"),
     _family(r"exaone-deep", "", "always", ("<thought>", "</thought>")),
     # Hosted models of OpenAI keep their thinking to themselves: only its tokens are counted.
     _family(r"^o[1-9](?!\d)(-|$)", "", "always", ("", ""), skip="", levels=_efforts()),
@@ -149,6 +205,8 @@ def profile_for_parser(parser: str) -> ThinkingProfile | None:
 
     Where models of the family differ, it is the profile of those whose chat template has a choice.
     """
+    # This one splits alike, and hands on the thinking within the text.
+    parser = parser.removesuffix("_append_think")
     rows = [family.profile for family in FAMILIES if parser and family.profile.parser == parser]
     return next((profile for profile in rows if profile.when == "on_request"), rows[0] if rows else None)
 

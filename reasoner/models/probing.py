@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from reasoner.models.families import FAMILIES, Arguments, profile_for_parser, profile_of
-from reasoner.models.thinking import ThinkingProfile, split
+from reasoner.models.parting import Reading
+from reasoner.models.thinking import ThinkingProfile, find, split
 from reasoner.sampling import NO_THINKING
 from reasoner.tokens import TokenIds
 from reasoner.types import Message
@@ -15,6 +16,8 @@ Rendering = str | TokenIds
 Render = Callable[[Sequence[Message], Arguments], Rendering]
 """Renders a chat up to where the reply begins; raises what it likes where the template refuses it."""
 
+_AROUND: Final = (("a", "a"), (".", "\n"), (" ", "\n\n"), ("\n", " "))
+"""What may come before and after a marker."""
 DEFAULT_PARSER: Final = "deepseek_r1"
 """Stands for models of no known family with the common markers."""
 _QUESTION: Final = (Message("user", "What is 3 + 4?"),)
@@ -52,8 +55,17 @@ class Reader:
         a chat with a longer last turn. So a user who writes a marker opens nothing. Raises what the template raises.
         """
         end = common_end(self.render(messages, arguments), self.render(_longer(messages), arguments))
-        ids = self.encode(end) if isinstance(end, str) else end
-        return split(ids, profile, opened=False).unclosed
+        if not isinstance(end, str):
+            return split(end, profile, opened=False).unclosed
+        reading = Reading(profile, opened=False)
+        reading.add(end, last=True)
+        return reading.thinking
+
+    def marker(self, text: str) -> TokenIds:
+        """The token ids of a marker; none where a tokenizer joins it with what is around it."""
+        ids = self.encode(text)
+        around = (self.encode(f"{before}{text}{after}") for before, after in _AROUND)
+        return ids if all(find(whole, ids) >= 0 for whole in around) else ()
 
 
 def _longer(messages: Sequence[Message]) -> tuple[Message, ...]:
@@ -111,8 +123,8 @@ def _with_ids(base: ThinkingProfile, reader: Reader, *, certain: bool) -> Thinki
         return None
     if not certain and not (reader.has_marker(base.start_text) and reader.has_marker(base.end_text)):
         return None
-    start, end = reader.encode(base.start_text), reader.encode(base.end_text)
-    return replace(base, start=start, end=end) if start and end else None
+    start, end = reader.marker(base.start_text), reader.marker(base.end_text)
+    return replace(base, start=start, end=end) if start and end else replace(base, start=(), end=())
 
 
 def _fitted(base: ThinkingProfile, reader: Reader, *, certain: bool) -> ThinkingProfile | None:
@@ -135,13 +147,17 @@ def _shortly_skipped(profile: ThinkingProfile) -> ThinkingProfile:
 
 
 def _levels(known: Mapping[str, Arguments], reader: Reader) -> dict[str, Arguments]:
-    """The levels that the template tells apart: those of the family, or else those of the usual arguments."""
+    """The levels that the template tells apart: those of the family, or else those of the usual arguments.
+
+    Those that it renders alike have the arguments of the highest of them.
+    """
     switches = [{NO_THINKING: {name: False}} | {level: {name: True} for level in _LEVELS} for name in _SWITCHES]
     for levels in [known, *switches, _EFFORTS]:
         rendered = {level: reader.try_render(arguments) for level, arguments in levels.items()}
         accepted = {level: text for level, text in rendered.items() if text is not None}
         if len(set(accepted.values())) > 1:
-            return {level: levels[level] for level in accepted}
+            highest = {text: levels[level] for level, text in accepted.items()}
+            return {level: highest[text] for level, text in accepted.items()}
     return {}
 
 
@@ -160,4 +176,4 @@ def _strips(profile: ThinkingProfile, reader: Reader) -> bool:
         return False
     if isinstance(rendered, str):
         return profile.start_text not in rendered and "It is 7." in rendered
-    return profile.start[0] not in rendered
+    return bool(profile.start) and profile.start[0] not in rendered

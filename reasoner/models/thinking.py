@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from reasoner.tokens import TokenIds
+
+HARMONY: Final = "openai_gptoss"
+"""VLLM's reasoning parser of gpt-oss, whose replies are messages on channels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,12 +15,14 @@ class ThinkingProfile:
     """How one model thinks.
 
     `when` says whether it thinks "always", or "on_request", where its chat template can turn thinking off. `start` and
-    `end` are the token ids of the markers, one or more each; `end` may be the header of the final channel. The texts of
-    the markers are for engines that take text. `closing` is the text that ends thinking which was cut, marker included,
-    and leads to the answer. `skip` is the text that follows a prompt so that the model does not think at all; it is
-    needed where the template cannot turn thinking off. `levels` are the arguments of the chat template for each
-    thinking level, by name: "none", "low", "medium", "high"; a level that is missing has no arguments. `parser` is the
-    name of vLLM's reasoning parser.
+    `end` are the token ids of the markers, one or more each; none where the tokenizer joins a marker with other text,
+    so that only text shows it. `end` may be the header of the final channel. `closing` is the text that ends
+    thinking which was cut, marker included, and leads to the answer. `skip` is the text that follows a prompt so that
+    the model does not think at all; it is needed where the template cannot turn thinking off. `levels` are the
+    arguments of the chat template for each thinking level, by name: "none", "low", "medium", "high"; a level that is
+    missing has no arguments. `parser` is the name of vLLM's reasoning parser. `also` are further pairs of markers that
+    the model may write, `calls` the texts that begin a call of a tool and so end thinking, `voids` the marks in the
+    final part that are no text.
     """
 
     when: Literal["always", "on_request"]
@@ -29,6 +34,9 @@ class ThinkingProfile:
     skip: str = ""
     levels: Mapping[str, Mapping[str, str | int | bool]] = field(default_factory=dict, hash=False)
     parser: str = ""
+    also: tuple[tuple[str, str], ...] = ()
+    calls: tuple[str, ...] = ()
+    voids: tuple[str, ...] = ()
 
 
 class Split(NamedTuple):
@@ -67,23 +75,23 @@ def forced(
 def split(ids: TokenIds, profile: ThinkingProfile, *, opened: bool) -> Split:
     """Where thinking ends in generated token ids; `opened` says whether what comes before them opened it.
 
-    A closing marker without an opening one ends thinking that the prompt began, unless an answer came before it. Linear
-    in the number of ids. A profile whose markers have no ids splits nothing.
+    A closing marker without an opening one ends thinking that the prompt began. Thinking that ended is not opened
+    again: a marker in an answer is text. A profile whose markers have no ids splits nothing.
     """
-    start, end = profile.start, profile.end
-    thinking, closed, position = 0, False, 0
-    while position < len(ids):
-        if not opened and start and ids[position] == start[0] and ids[position : position + len(start)] == start:
-            opened, position = True, position + len(start)
-        elif end and (opened or not closed) and ids[position] == end[0] and ids[position : position + len(end)] == end:
-            opened, closed = False, True
-            position += len(end)
-            thinking = position
-        else:
-            position += 1
-    return Split(len(ids), True) if opened else Split(thinking, False)
+    end = find(ids, profile.end)
+    if end >= 0:
+        return Split(end + len(profile.end), False)
+    return Split(len(ids), True) if opened or find(ids, profile.start) >= 0 else Split(0, False)
 
 
-def still_thinking(ids: TokenIds, profile: ThinkingProfile | None, *, opened: bool) -> bool:
-    """Whether a model is in its thinking after generated token ids; `opened` is what it was before them."""
-    return profile is not None and split(ids, profile, opened=opened).unclosed
+def find(ids: TokenIds, marker: TokenIds) -> int:
+    """Where a marker is first in token ids; -1 if it is nowhere."""
+    at = -1
+    while marker:
+        try:
+            at = ids.index(marker[0], at + 1)
+        except ValueError:
+            break
+        if ids[at : at + len(marker)] == marker:
+            return at
+    return -1

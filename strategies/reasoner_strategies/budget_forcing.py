@@ -9,7 +9,7 @@ from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.registry import check_types
 from reasoner.sampling import NO_THINKING
-from reasoner.strategy import Plan, Sample, count_votes, model_info, note, prefill, propose, sample
+from reasoner.strategy import Plan, Sample, count_votes, model_info, note, prefill, propose
 from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, TokenIds
 from reasoner.voting import Tally
 
@@ -27,27 +27,33 @@ class Thought(NamedTuple):
 
 
 class Marker(NamedTuple):
-    """The marker of the end of thinking, and its token ids; without ids nothing but the end of the sequence ends it."""
+    """The marker of the end of thinking, and its token ids where these are always the same.
 
-    text: str
-    ids: TokenIds
+    Without a text nothing but the end of the sequence ends it.
+    """
+
+    text: str = ""
+    ids: TokenIds = ()
 
     def ending(self, params: SamplingParams) -> SamplingParams:
         """Sampling parameters that end a sequence at the marker."""
-        if len(self.ids) > 1:
-            return replace(params, stop=(*params.stop, self.text), stop_in_thinking=True)
-        return replace(params, stop_token_ids=tuple(dict.fromkeys((*params.stop_token_ids, *self.ids))))
+        if len(self.ids) == 1:
+            return replace(params, stop_token_ids=tuple(dict.fromkeys((*params.stop_token_ids, *self.ids))))
+        return replace(params, stop=(*params.stop, self.text), stop_in_thinking=True) if self.text else params
 
     def ended(self, completion: Completion) -> bool:
         """Whether the marker ended a sequence."""
-        return bool(self.ids) and completion.stop == (self.ids[0] if len(self.ids) == 1 else self.text)
+        return completion.stop == (self.ids[0] if len(self.ids) == 1 else self.text)
 
-    def open_after(self, prompt: Prompt, completion: Completion) -> Prompt:
+    def open_after(self, prompt: Prompt, completion: Completion) -> Plan[Prompt]:
         """The prompt that continues a sequence without the marker that ended it."""
         ids, size = completion.continuation, len(self.ids)
-        if size < 2 or completion.stop != self.text or ids[-size:] != self.ids:
+        if size == 1 or not self.ended(completion):
             return prompt.then(completion)
-        return prompt.extended(completion.text, ids[:-size], thinking=completion.thinking)
+        if ids and ids[-size:] != self.ids:
+            # A token may hold the marker's beginning and more: what was thought is encoded again without it.
+            return (yield from prefill(prompt, completion.thinking))
+        return prompt.extended(completion.text, ids[: len(ids) - size], thinking=completion.thinking)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +116,8 @@ class BudgetForcing:
         reserve = min(self.answer_tokens, max(1, self.params.limit // 2))
         model = yield from model_info()
         profile = model.thinking
-        if self.draws_once(model):
-            return (yield from self._capped(question, reserve))
+        if profile and self.draws_once(model):
+            return (yield from self._capped(question, reserve, profile))
         marker = yield from self._marker(question.prompt, profile)
         start = (yield from prefill(question.prompt, "", thinking="open")) if profile else question.prompt
         thought = yield from self._think(question, start, reserve, marker)
@@ -121,29 +127,37 @@ class BudgetForcing:
         elif profile:
             prompt = yield from prefill(thought.prompt, closing, thinking="close")
         else:
-            prompt = yield from prefill(thought.prompt, (f"\n{marker.text}" if marker.ids else "") + closing)
-        [reply] = yield from sample(prompt, params=replace(self.params, max_tokens=reserve))
+            prompt = yield from prefill(thought.prompt, (f"\n{marker.text}" if marker.text else "") + closing)
+        [reply] = yield from self._answering(prompt, reserve, reserve)
         answer = None if reply.truncated else question.space.read(closing + reply.text)
         extracted = reply.extraction.answer if reply.extraction else None
         answer = answer or extracted or thought.answer
         yield from propose_answer(question, answer)
         return answer
 
-    def _capped(self, question: Question, reserve: int) -> Plan[Answer | None]:
-        """One request, in which the engine ends thinking at its maximum."""
+    def _capped(self, question: Question, reserve: int, profile: ThinkingProfile) -> Plan[Answer | None]:
+        """One request, in which the engine ends thinking at its maximum; the text that closes it comes on top."""
         cap = min(self.max_thinking, self.params.limit - reserve)
-        params = replace(self.params, max_tokens=cap + reserve)
-        [reply] = yield from sample(question.prompt.at_level(cap or NO_THINKING), params=params)
+        prompt = question.prompt.at_level(cap or NO_THINKING)
+        closing = len(spelled(prompt, (yield from prefill(prompt, profile.closing)))) if cap else 0
+        [reply] = yield from self._answering(prompt, cap + closing + reserve, reserve)
         answer = question.read(reply)
         yield from propose_answer(question, answer)
         return answer
+
+    def _answering(self, prompt: Prompt, tokens: int, reserve: int) -> Plan[tuple[Completion, ...]]:
+        """The reply that gives the answer, which has the last `reserve` of so many tokens."""
+        option = "answer_tokens" if reserve == self.answer_tokens else "max_tokens"
+        params = replace(self.params, max_tokens=tokens)
+        reply: tuple[Completion, ...] = yield Sample((prompt,), params=params, limited_by=option)
+        return reply
 
     def _marker(self, prompt: Prompt, profile: ThinkingProfile | None) -> Plan[Marker]:
         """What ends thinking: the model's own marker, or `end` if that is one token of the model."""
         if profile:
             return Marker(profile.end_text, profile.end)
         ids = spelled(prompt, (yield from prefill(prompt, self.end)))
-        return Marker(self.end, ids if len(ids) == 1 else ())
+        return Marker(self.end, ids) if len(ids) == 1 else Marker()
 
     def _think(self, question: Question, start: Prompt, reserve: int, marker: Marker) -> Plan[Thought]:
         """Think up to the end, or as far as the budget allows; propose the answers read from it."""
@@ -157,7 +171,7 @@ class BudgetForcing:
                 )
             except BudgetExhausted:
                 break
-            after = marker.open_after(prompt, out)
+            after = yield from marker.open_after(prompt, out)
             grown = len(spelled(prompt, after)) if out.token_ids else out.usage.generated_tokens
             prompt, used = after, used + grown
             if out.truncated:

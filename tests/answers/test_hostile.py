@@ -23,7 +23,7 @@ ALL: list[AnswerSpace] = [NUMBER, ChoiceSpace(("x", "y")), TEXT]
         ("<think>7</think>8", "8"),
         ("7</think>8", "8"),
         ("<think>7", None),
-        ("<think>6</think>7<think>8", None),
+        ("<think>6</think>7<think>8", "7<think>8"),
         ("<think>5</think>6<think>7</think>8", "8"),
         ("<think>7</think>", ""),
         ("x" * TAIL + "y" * TAIL, "y" * TAIL),

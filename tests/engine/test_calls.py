@@ -142,7 +142,7 @@ def test_a_message_to_a_function_is_a_call_of_gpt_oss(gpt_oss: tuple[Any, Marks]
     assert reader is not None
     thought = "<|channel|>analysis<|message|>Oslo, then.<|end|>"
     completion, before = reply(tokenizer, f"{thought}<|start|>assistant{call}", marks)
-    assert completion.unclosed
+    assert (completion.text, completion.unclosed) == ("", False)
     changed = reader.rewritten(completion, before)
     assert read_calls(changed.text) == Calls("", (OSLO,))
     assert (changed.thinking, changed.unclosed) == ("Oslo, then.", False)

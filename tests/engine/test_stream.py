@@ -108,9 +108,14 @@ def test_letters_of_several_tokens_are_whole(tokenizer: Any) -> None:
     assert (one.thinking, one.text, one.stop) == ("größer", "数学 ", "→")
 
 
-def test_thinking_that_is_opened_again_moves_the_final_part(tokenizer: Any) -> None:
+def test_a_marker_in_an_answer_opens_no_thinking(tokenizer: Any) -> None:
     one = streamed(
         tokenizer, "a</think>b<think>c</think>7 \n\n8", SamplingParams(max_tokens=64, stop=("\n\n",), logprobs=0)
     )
-    assert (one.text, one.stop) == ("7 ", "\n\n")
-    assert one.thinking == "abc"
+    assert (one.thinking, one.text, one.stop) == ("a", "b<think>c</think>7 ", "\n\n")
+
+
+def test_a_marker_is_a_stop_string_in_thinking(tokenizer: Any) -> None:
+    params = SamplingParams(max_tokens=64, logprobs=0, stop=("</think>",), stop_in_thinking=True)
+    one = streamed(tokenizer, "hm</think>7", params)
+    assert (one.thinking, one.text, one.unclosed, one.stop) == ("hm", "", False, "</think>")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from reasoner import Question
 from reasoner.engine import TextPiece
 from reasoner.engines.openai import OpenAIEngine
-from reasoner.engines.openai.parts import Parts, by_ids, by_text
+from reasoner.engines.openai.parts import Parts, by_ids, by_text, may_think
 from reasoner.errors import RequestLost, UsageError
 from reasoner.models.families import profile_of
 from reasoner.models.thinking import ThinkingProfile
@@ -125,14 +126,15 @@ MARKED = st.lists(st.sampled_from(["<think>", "</think>", "a", "b "]), max_size=
 @given(MARKED, st.booleans())
 def test_where_ids_and_text_agree_no_character_is_lost_and_none_is_a_marker(pieces: list[str], opened: bool) -> None:
     text, ids = "".join(pieces), tuple(spell("".join(pieces)))
-    parts = by_ids(text, ids, QWEN, before=(), opened=opened)
+    profile = replace(QWEN, voids=())
+    parts = by_ids(text, ids, profile, before=(), opened=opened)
     assert parts is not None
     assert "</think>" not in parts.thinking
     assert "<think>" not in parts.thinking
     assert text.endswith(parts.final)
     assert parts.tokens == len(ids) - len(spell(parts.final))
     if not opened and "<think>" not in text:
-        assert by_text(text, QWEN, opened=False, cut=False) == parts._replace(tokens=None)
+        assert by_text(text, profile, opened=False, cut=False) == parts._replace(tokens=None)
 
 
 # Parts by fields and by markers in the text
@@ -216,7 +218,7 @@ def sent_by(*deltas: object, finish: str = "stop") -> FakeServer:
         ([{"reasoning": "hm", "reasoning_content": "another"}, {"content": "4"}], "hm", "4"),
         ([{"reasoning": "hm"}, {"content": "The tag </think> ends it."}], "hm", "The tag </think> ends it."),
         ([{"content": "<thi"}, {"content": "nk>hm</th"}, {"content": "ink>4"}], "hm", "4"),
-        ([{"content": "hm</think>4, said after </think>"}], "hm", "4, said after </think>"),
+        ([{"content": "hm</think>4, said after <think>"}], "hm", "4, said after <think>"),
         ([{"content": "4"}, {"reasoning": ""}, {"reasoning_content": None}], "", "4"),
     ],
 )
@@ -235,6 +237,24 @@ def test_reasoning_that_is_no_text_is_a_malformed_event(value: object) -> None:
 def test_a_huge_thought_is_given_up_by_its_size() -> None:
     with sent_by(*[{"reasoning": "x" * 100_000}] * 8) as server, pytest.raises(RequestLost, match="sent more than"):
         drawn(server, max_tokens=4)
+
+
+@pytest.mark.parametrize(
+    ("begun", "thinking"),
+    [
+        ("<mm:think>", "</mm:think>"),
+        ("<|plamo:begin_think:plamo|>", "<|plamo:end_think:plamo|>"),
+        ("Here is my thought process:", "Here is my response:"),
+        ("<|im_start|>think", "<|im_start|>answer"),
+        ("[THINK]", "[/THINK]"),
+    ],
+)
+def test_a_server_of_an_unknown_model_shows_how_it_thinks(begun: str, thinking: str) -> None:
+    assert by_text(f"{begun}hm{thinking}4", None, opened=False, cut=False)[:3] == ("hm", "4", False)
+    assert by_text(f"{begun}hm", None, opened=False, cut=True)[:3] == ("hm", "", True)
+    assert may_think(begun[:3])
+    assert not may_think("Here is the answer")
+    assert by_text(f"4, said {begun}", None, opened=False, cut=False).final == f"4, said {begun}"
 
 
 def test_the_parts_of_a_text_of_gpt_oss_are_its_channels() -> None:

@@ -16,7 +16,8 @@ from reasoner.sampling import FALLBACK, SamplingParams, ThinkingLevel, thinking_
 from reasoner.stopping.rules import LockIn
 from reasoner_strategies import BestOfN, DeepConf, Refine, SelfConsistency, Single
 
-PROFILE = ThinkingProfile("on_request", (1,), (2,), "<think>", "</think>", "</think>\n")
+LEVELS = {level: {"reasoning_effort": level} for level in ("low", "medium", "high")}
+PROFILE = ThinkingProfile("on_request", (1,), (2,), "<think>", "</think>", "</think>\n", levels=LEVELS)
 PLAIN = ModelInfo("plain")
 THINKS = ModelInfo("thinker", thinking=PROFILE, sampling=SamplingParams(temperature=0.6, top_p=0.95, top_k=20))
 SERVED = ModelInfo("served", served=True)
@@ -183,3 +184,11 @@ def test_a_parameter_out_of_range_is_refused(options: dict[str, object], complai
 
 def test_a_bias_may_be_a_mapping() -> None:
     assert SamplingParams(logit_bias={9: 1.0, 2: -1.0}).logit_bias == ((2, -1.0), (9, 1.0))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("level", "noted"), [("low", True), ("medium", False), ("high", False), (99, False)])
+def test_a_level_that_the_template_renders_as_the_highest_is_told(level: ThinkingLevel, noted: bool) -> None:
+    alike = replace(PROFILE, levels=LEVELS | {"low": LEVELS["high"]})
+    lines: list[str] = []
+    resolved_params(SamplingParams(thinking=level), replace(THINKS, thinking=alike), lines.append)
+    assert [line.partition(",")[0] for line in lines] == [f"thinking={level} is thinking=high to thinker"] * noted

@@ -71,6 +71,21 @@ TRANSCRIPTS = [
     ("Hunyuan-A13B-Instruct", "<think>\nIs it 12?\n</think>\nIt is 7."),
     ("command-a-reasoning-08-2025", "<|START_THINKING|>Is it 12?<|END_THINKING|>It is 7."),
     ("granite-3.2-8b-instruct", "Here is my thought process: Is it 12? Here is my response: It is 7."),
+    ("granite-3.2-8b-instruct", "Here's my thought process: Is it 12? Here's my response: It is 7."),
+    ("Hunyuan-A13B-Instruct", "<think>\nIs it 12?\n</think>\n<answer>\nIt is 7.\n</answer>"),
+    (
+        "Kimi-K3",
+        "<|open|>think<|sep|>Is it 12?<|close|>think<|sep|><|open|>response<|sep|>It is 7.<|close|>response<|sep|>",
+    ),
+    ("K2-Horizon", "<ifm|think_fast>Is it 12?</ifm|think_fast>It is 7."),
+    (
+        "Inkling",
+        "<|message_model|><|content_thinking|>Is it 12?<|end_message|><|message_model|><|content_text|>It is 7.",
+    ),
+    ("Muse-Glimmer", " to=self<|message|>Is it 12?<|eom|><|start|>assistant to=user<|message|>It is 7.<|eot|>"),
+    ("poolside/Laguna-S", "<think>Is it 12?</think>It is 7."),
+    ("simplescaling/s1-32B", "<|im_start|>think\nIs it 12?\n<|im_start|>answer\nIt is 7."),
+    ("simplescaling/s1.1-32B", "<|im_start|>think\nIs it 12?\n<|im_start|>answer\nIt is 7."),
 ]
 
 
@@ -82,8 +97,9 @@ def test_a_transcript_is_split_at_the_published_markers(name: str, transcript: s
     assert (parts.thinking.strip(), parts.final.strip(), parts.unclosed) == ("Is it 12?", "It is 7.", False)
     # Cut within its thinking, it has no final part, whether the prompt opened the thinking or the model did.
     cut = transcript[: transcript.index("12")]
-    begun = profile.start_text.strip() in cut
-    assert by_text(cut, profile, opened=not begun, cut=True) == (cut.replace(profile.start_text, ""), "", True, None)
+    begun = cut.strip() != "Is it"
+    thinking, *others = by_text(cut, profile, opened=not begun, cut=True)
+    assert (thinking.strip(), others) == ("Is it", ["", True, None])
 
 
 @pytest.mark.parametrize("family", FAMILIES)

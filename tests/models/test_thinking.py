@@ -27,8 +27,12 @@ def test_thinking_is_the_prefix_up_to_its_end_however_it_was_opened(
 def test_thinking_that_does_not_end_is_unclosed(thought: tuple[int, ...], final: tuple[int, ...]) -> None:
     assert split(thought, PLAIN, opened=True) == Split(len(thought), True)
     assert split((START, *thought), PLAIN, opened=False) == Split(len(thought) + 1, True)
+
+
+@given(WORDS, WORDS)
+def test_thinking_that_ended_is_not_opened_again(thought: tuple[int, ...], final: tuple[int, ...]) -> None:
     again = (*thought, END, *final, START, *thought)
-    assert split(again, PLAIN, opened=True) == Split(len(again), True)
+    assert split(again, PLAIN, opened=True) == Split(len(thought) + 1, False)
 
 
 @given(WORDS, WORDS)

@@ -11,7 +11,7 @@ from reasoner.engines.scripted import MODEL, ScriptedEngine
 from reasoner.errors import BudgetExhausted, ReasonerError, UsageError
 from reasoner.strategy import DescribeModel, Note, Operation, Plan, Prefill, Propose, Sample
 from reasoner.types import Answer, Completion, FinishReason, SamplingParams, Usage
-from reasoner_strategies.budget_forcing import BudgetForcing
+from reasoner_strategies.budget_forcing import BudgetForcing, Marker
 from tests.helpers import finish, number_question, says
 
 QUESTION = number_question()
@@ -98,6 +98,16 @@ def test_the_published_course() -> None:
     assert pinned.text == "hmWaithmWaithm\n</think>\nFinal Answer:"
     assert pinned.samples[-1].prompts[0].token_ids == (*(1,) * 40, 50, *(1,) * 40, 50, *(1,) * 18, 7, 7, 7)
     assert key(pinned.answer) == "7"
+
+
+def test_a_marker_that_tokens_share_with_other_text_is_taken_out_by_its_text() -> None:
+    marker = Marker("</think>")
+    params = marker.ending(SamplingParams())
+    assert (params.stop, params.stop_in_thinking, params.stop_token_ids) == (("</think>",), True, ())
+    out = Completion(QUESTION.prompt, "", (1, 2, 3), "stop", "</think>", Usage(9, 0, 3, 3), thinking="hm")
+    plan = marker.open_after(QUESTION.prompt, out)
+    assert next(plan) == Prefill(QUESTION.prompt, "hm")
+    assert marker.ended(out)
 
 
 class Thinker(ScriptedEngine):

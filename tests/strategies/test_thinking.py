@@ -84,6 +84,21 @@ def test_a_mere_maximum_of_thinking_is_left_to_the_engine() -> None:
     assert (solution.answer and solution.answer.key, only.unclosed) == ("7", False)
 
 
+@pytest.mark.parametrize(("answer_tokens", "answer", "cut"), [(8, "7", 0), (2, None, 1)])
+def test_the_sentence_that_closes_thinking_is_no_part_of_the_answer(
+    answer_tokens: int, answer: str | None, cut: int
+) -> None:
+    assert THINKER.thinking is not None
+    profile = replace(THINKER.thinking, closing="\n\nConsidering the time, I answer now.\n</think>\n\n")
+    strategy = BudgetForcing(max_thinking=20, answer_tokens=answer_tokens)
+    solution, events = forced(strategy, thinker(model=replace(THINKER, thinking=profile)))
+    [only] = sampled(events)
+    assert only.usage.thinking_tokens > 20
+    assert not only.unclosed
+    assert (solution.answer.key if solution.answer else None, solution.cut.cut) == (answer, cut)
+    assert not cut or solution.cut.line().endswith("raise answer_tokens")
+
+
 @pytest.mark.parametrize("size", [1, 2])
 def test_thinking_is_made_to_continue_at_the_models_own_marker(size: int) -> None:
     solution, events = forced(BudgetForcing(max_thinking=400, waits=2), thinker(model=with_marker_of(size)))

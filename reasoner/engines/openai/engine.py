@@ -142,7 +142,8 @@ class OpenAIEngine:
     @property
     def limits_thinking(self) -> bool:
         """Whether the server itself ends thinking at a number of tokens; known after the first such request."""
-        return self._dialect.limits_thinking and self._renderer.profile is not None
+        profile = self._renderer.profile
+        return self._dialect.limits_thinking and profile is not None and bool(profile.end)
 
     async def render(self, prompt: Prompt) -> Rendered:
         """The prompt's token ids where the server takes ids, else None and a bound on their number.

@@ -1,8 +1,9 @@
 """The two parts of a reply, thinking and final: by token ids, by the server's own fields, or by markers in the text."""
 
-import re
 from typing import Final, NamedTuple
 
+from reasoner.models.families import FAMILIES
+from reasoner.models.parting import Reading
 from reasoner.models.thinking import ThinkingProfile, split
 from reasoner.sampling import NO_THINKING
 from reasoner.types import Prompt, TokenIds
@@ -11,6 +12,7 @@ GENERIC: Final = ThinkingProfile(
     "on_request", (), (), "<think>", "</think>", "\n</think>\n\n", "<think>\n\n</think>\n\n"
 )
 """The markers of most models that think, for one whose name says nothing."""
+_SHOWN: Final = tuple(family.profile for family in FAMILIES if family.profile.start_text)
 _CHANNEL_END: Final = "<|end|><|start|>assistant"
 """What gpt-oss writes between its thinking and the header of its final channel."""
 
@@ -34,25 +36,30 @@ def closed(prompt: Prompt, profile: ThinkingProfile | None) -> bool:
     return bool(prompt.text) or prompt.thinking_level == NO_THINKING or bool(end and end in prompt.thinking)
 
 
+def may_think(begun: str) -> bool:
+    """Whether a reply of a model of unknown name may begin with thinking, by what it begins with."""
+    starts = (row.start_text.strip() for row in _SHOWN)
+    return begun[:1] == "<" or any(start.startswith(begun) or begun.startswith(start) for start in starts)
+
+
 def by_ids(text: str, ids: TokenIds, profile: ThinkingProfile, *, before: TokenIds, opened: bool) -> Parts | None:
     """The parts of a text whose token ids are known; `before` are the ids of the reply that it continues.
 
     `opened` says whether the rendered prompt, without `before`, opened thinking. The text shows special tokens. None
     where text and ids disagree about the closing markers: a model can spell a marker in other tokens.
     """
-    where = split(before + ids, profile, opened=opened)
-    tokens = max(where.thinking - len(before), 0)
+    where, earlier = split(before + ids, profile, opened=opened), split(before, profile, opened=opened)
     ends = _count(ids, profile.end)
     # A marker of several tokens may start in the text before this one.
     torn = _count(before + ids, profile.end) != _count(before, profile.end) + ends
     if torn or text.count(profile.end_text) != ends:
         return None
-    if where.unclosed:
-        return Parts(unmarked(text, profile), "", unclosed=True, tokens=tokens)
-    position = 0
-    for _ in range(_count(ids[:tokens], profile.end)):
-        position = text.index(profile.end_text, position) + len(profile.end_text)
-    return Parts(unmarked(text[:position], profile), text[position:], tokens=tokens)
+    if earlier.thinking and not earlier.unclosed:
+        return Parts("", text, tokens=0)
+    parts = by_text(text, profile, opened=earlier.unclosed, cut=False)
+    # A call, or a channel other than the usual one, ends thinking too.
+    agreed = parts.unclosed == where.unclosed
+    return parts._replace(tokens=max(where.thinking - len(before), 0)) if agreed else parts
 
 
 def by_text(text: str, profile: ThinkingProfile | None, *, opened: bool, cut: bool) -> Parts:
@@ -60,21 +67,23 @@ def by_text(text: str, profile: ThinkingProfile | None, *, opened: bool, cut: bo
 
     `opened` says whether it continues thinking. A closing marker alone ends thinking that the prompt opened. A text
     without a marker is final, unless it was cut and the model always thinks. Without a profile, an opening marker
-    counts only at the beginning of the text.
+    counts only at the beginning of the text, and that of any family does.
     """
-    known, profile = profile is not None, profile or GENERIC
-    start, end = profile.start_text.strip(), profile.end_text
-    if not end:
+    known, begun = profile is not None, text.lstrip()
+    if profile is None:
+        profile = next((row for row in _SHOWN if begun.startswith(row.start_text.strip())), GENERIC)
+        if GENERIC.end_text not in text and not begun.startswith(profile.start_text.strip()) and not opened:
+            return Parts("", text)
+    if not profile.end_text:
         return Parts("", text)
-    closed, position = False, 0
-    for mark in re.finditer(f"{re.escape(start)}|{re.escape(end)}", text):
-        if mark[0] == start:
-            opened |= known or not text[: mark.start()].strip()
-        elif opened or not closed:
-            opened, closed, position = False, True, mark.end()
-    if opened or (cut and not closed and known and profile.when == "always"):
-        return Parts(unmarked(text, profile), "", unclosed=True)
-    return Parts(unmarked(text[:position], profile), text[position:])
+    reading = Reading(profile, opened=opened)
+    pieces = reading.add(text, last=True)
+    unclosed = reading.thinking or (cut and not reading.closed and known and profile.when == "always")
+    thought = unclosed or reading.end > 0
+    texts = {True: "", False: ""}
+    for piece, thinking in pieces:
+        texts[thought if thinking is None else thinking] += piece
+    return Parts(texts[True], texts[False], unclosed)
 
 
 def _count(ids: TokenIds, marker: TokenIds) -> int:

@@ -22,7 +22,8 @@ from reasoner.models.families import (
     skip_text,
     template_arguments,
 )
-from reasoner.models.thinking import ThinkingProfile, split, still_thinking
+from reasoner.models.parting import Reading, still_thinking
+from reasoner.models.thinking import ThinkingProfile, find
 from reasoner.types import Message, Prompt, ThinkingLevel, TokenIds
 
 HEADS_KEPT = 1024
@@ -32,6 +33,8 @@ TAIL: Final = 16
 """Tokens at the end of a rendered chat where a marker is looked for."""
 SWITCHES: Final = ("enable_thinking", "thinking")
 """What chat templates call the switch that turns thinking off."""
+_SPELLED: Final = str.maketrans("ĠĊ▁", " \n ")
+"""What stands for blanks and line breaks in the texts of tokens."""
 _UNKNOWN_ROUTE = {404, 405, 422, 501}
 TEXT_ONLY: Final = "the server takes no token ids: prompts are sent as text and continuation is not token-exact"
 
@@ -107,10 +110,11 @@ class Renderer:
     async def _marker(self, text: str) -> TokenIds:
         """The ids of a marker; none where it is not one and the same ids wherever it stands."""
         ids = await self.encode(text) if text else None
-        within = await self.encode(f"a{text}a") if ids else None
+        within = await self.encode(f"a{text}\n.{text}a") if ids else None
         if not ids or not within:
             return ()
-        return ids if any(within[at : at + len(ids)] == ids for at in range(len(within))) else ()
+        first = find(within, ids)
+        return ids if first >= 0 <= find(within[first + len(ids) :], ids) else ()
 
     def _chat(self, messages: tuple[Message, ...], arguments: Mapping[str, object] | None = None) -> dict[str, object]:
         """The body that renders a chat: arguments of the chat template change its ids."""
@@ -130,7 +134,7 @@ class Renderer:
         if head is None:
             return None
         ids = head.token_ids + prompt.token_ids
-        return Rendered(ids, len(ids), still_thinking(prompt.token_ids, self.profile, opened=head.opened))
+        return Rendered(ids, len(ids), still_thinking(prompt, self.profile, opened=head.opened))
 
     async def encode(self, text: str) -> TokenIds | None:
         """The ids of a text by the server's tokenizer; None where it has no route for that."""
@@ -179,13 +183,18 @@ class Renderer:
 
     async def _opened(self, level: ThinkingLevel | None) -> bool:
         """Whether the chat template opens thinking at this level: what it adds for the reply shows it, no message."""
-        if self.profile is None or not self.profile.start:
+        if self.profile is None or not self.profile.start_text:
             return False
         if level not in self._opens:
             chat = self._chat(SHORT, template_arguments(self.profile, level))
-            asked, bare = await self._probe(chat), await self._probe(chat | {"add_generation_prompt": False})
-            added = asked.tokens[len(bare.tokens) :] if asked and bare else ()
-            self._opens[level] = split(added, self.profile, opened=False).unclosed
+            asked, bare = [
+                await self._probe(chat | {"add_generation_prompt": reply, "return_token_strs": True})
+                for reply in (True, False)
+            ]
+            added = asked.token_strs[len(bare.tokens) :] if asked and bare else ()
+            reading = Reading(self.profile, opened=False)
+            reading.add("".join(added).translate(_SPELLED), last=True)
+            self._opens[level] = reading.thinking
         return self._opens[level]
 
     async def _tokenize(self, body: Mapping[str, object]) -> TokenIds | None:

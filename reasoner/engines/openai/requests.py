@@ -131,7 +131,7 @@ class Dialect:
             if self.stream_options:
                 extra = {"continuous_usage_stats": True} if self.vllm else {}
                 body["stream_options"] = {"include_usage": True, **extra}
-        if self.limits_thinking and profile and isinstance(request.prompt.thinking_level, int):
+        if self.limits_thinking and profile and profile.end and isinstance(request.prompt.thinking_level, int):
             body["thinking_token_budget"] = request.prompt.thinking_level
         if request.watch:
             return "/v1/chat/completions", body | self._watching(request, profile)

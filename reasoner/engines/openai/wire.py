@@ -7,10 +7,11 @@ from typing import Any
 from reasoner.answers.tool_calls import ToolCall, call_text
 from reasoner.engine import SampleRequest, TextPiece
 from reasoner.engines.openai import values
-from reasoner.engines.openai.parts import Parts, by_ids, by_text, closed
-from reasoner.engines.openai.stops import StopWatch, first_stop, holds_back
+from reasoner.engines.openai.parts import Parts, by_ids, by_text, closed, may_think
+from reasoner.engines.openai.stops import StopWatch, holds_back
 from reasoner.engines.openai.values import Reported
 from reasoner.errors import RequestLost
+from reasoner.models.parting import first_stop
 from reasoner.models.thinking import Split, ThinkingProfile, split
 from reasoner.stopping.confidence import Cut
 from reasoner.types import Completion, FinishReason, Logprobs, TokenIds, Usage
@@ -191,7 +192,7 @@ class Draft:
         if thought and not values.torn(thought):
             self._passed = len(self.thinking), texts
             on_text(TextPiece(values.mended(thought), thinking=True))
-        marked = self.profile is not None or "".join(self.text[:4]).lstrip()[:1] in ("", "<")
+        marked = self.profile is not None or may_think("".join(self.text[:4]).lstrip())
         if text and not values.torn(text) and (ended or self.thinking or not marked):
             self._passed = len(self.thinking), len(self.text)
             on_text(TextPiece(values.mended(text)))

@@ -14,7 +14,7 @@ from reasoner.engines.vllm.build import unheard
 from reasoner.engines.vllm.engine import HEADS_CACHED
 from reasoner.errors import EngineError, EngineUnavailable, UsageError
 from reasoner.models.info import ModelInfo
-from reasoner.models.thinking import still_thinking
+from reasoner.models.parting import still_thinking
 from reasoner.trace.history import RecordedEngine
 from reasoner.types import Completion, Notify, Prompt, TokenIds
 
@@ -135,7 +135,7 @@ class RayEngine:
             rendered: Rendered = await self._call(prompt, "render", prompt)
             return rendered
         ids = head.token_ids + prompt.token_ids
-        in_thinking = still_thinking(prompt.token_ids, self.model.thinking, opened=head.in_thinking)
+        in_thinking = still_thinking(prompt, self.model.thinking, opened=head.in_thinking)
         return Rendered(ids, len(ids), in_thinking)
 
     async def _head(self, bare: Prompt) -> Rendered:

@@ -2,17 +2,16 @@
 
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any, Final, Self
 
 from reasoner.answers.json_values import LONGEST
 from reasoner.answers.tool_calls import ToolCall, call_text
-from reasoner.engines.vllm.parts import HARMONY, Before, Marks, decode, split_parts
+from reasoner.engines.vllm.parts import Before, Marks, PartReader, decode
 from reasoner.errors import UnknownName, UsageError
 from reasoner.models.families import AUTO
-from reasoner.types import Completion
+from reasoner.models.thinking import HARMONY
+from reasoner.types import Completion, TokenIds
 
 GPT_OSS: Final = "openai"
 """vLLM's name for the calls of gpt-oss, for which its parser reads nothing: they are messages of their own."""
@@ -60,41 +59,38 @@ class CallReader:
 
     def rewritten(self, completion: Completion, before: Before) -> Completion:
         """The completion with its calls in the common form; unchanged where it has none that can be read."""
-        return self._harmony(completion, before) if self.parser is None else self._parsed(completion, before)
-
-    def _parsed(self, completion: Completion, before: Before) -> Completion:
-        from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
-
-        ids, thought = completion.continuation, completion.usage.thinking_tokens
-        # The markers of calls may be special tokens, which the text of a completion is without.
-        raw = decode(ids[thought:], before.token_ids + ids[:thought], self.tokenizer, special=True)
+        raw = self._raw(completion.continuation, before)
         if completion.unclosed or len(raw) > LONGEST:
             return completion
+        text, calls = (
+            self._parsed(raw, completion.prompt.tools) if self.parser else (completion.text, _to_functions(raw))
+        )
+        return (
+            replace(completion, text="\n".join(filter(None, (text.strip(), call_text(calls))))) if calls else completion
+        )
+
+    def _raw(self, ids: TokenIds, before: Before) -> str:
+        """The text after thinking with special tokens, which the markers of calls may be."""
+        if self.marks is None:
+            return decode(ids, before.token_ids, self.tokenizer, special=True)
+        reader = PartReader(before, self.marks, self.tokenizer)
+        begin = reader.reading.size
+        reader.add(ids, last=True)
+        return reader.new[max(0, reader.reading.end - begin) :]
+
+    def _parsed(self, raw: str, tools: str) -> tuple[str, list[ToolCall]]:
+        from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
+
         try:
-            request = ChatCompletionRequest(messages=[], tools=json.loads(completion.prompt.tools))
+            request = ChatCompletionRequest(messages=[], tools=json.loads(tools))
             extracted = self.parser(self.tokenizer, request.tools).extract_tool_calls(raw, request)
             calls = [ToolCall(call.function.name, call.function.arguments) for call in extracted.tool_calls]
         except Exception:  # a parser raises what it likes on a text that a model wrote
-            return completion
-        text = (extracted.content or "").strip()
-        return replace(completion, text="\n".join(filter(None, (text, call_text(calls))))) if calls else completion
+            return "", []
+        return extracted.content or "", calls
 
-    def _harmony(self, completion: Completion, before: Before) -> Completion:
-        """The calls of gpt-oss, each a message to a function, in which its thinking ends without a final message."""
-        assert self.marks is not None
-        ids = completion.continuation
-        begins = [0, *(at for at, token in enumerate(ids) if token == self.marks.headers[0] and at)]
-        messages = [ids[begin:end] for begin, end in pairwise([*begins, len(ids)])]
-        each_call = [self._to_function(message, before) for message in messages]
-        calls = [call for call in each_call if call]
-        if not calls:
-            return completion
-        thought = begins[next(number for number, call in enumerate(each_call) if call)]
-        parts = split_parts(ids[:thought], before, self.marks, self.tokenizer)
-        usage = replace(completion.usage, thinking_tokens=thought)
-        return replace(completion, text=call_text(calls), thinking=parts.thinking, unclosed=False, usage=usage)
 
-    def _to_function(self, message: Sequence[int], before: Before) -> ToolCall | None:
-        raw = decode(message, before.token_ids, self.tokenizer, special=True)
-        match = _TO_FUNCTION.search(raw) if len(raw) <= LONGEST else None
-        return ToolCall(match[1], match[2].partition("<|")[0].strip()) if match else None
+def _to_functions(raw: str) -> list[ToolCall]:
+    """The calls of gpt-oss: messages to a function."""
+    calls = map(_TO_FUNCTION.search, raw.split("<|start|>"))
+    return [ToolCall(call[1], call[2].partition("<|")[0].strip()) for call in calls if call]

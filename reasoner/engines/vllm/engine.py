@@ -14,7 +14,7 @@ from reasoner.engines.vllm.calls import CallReader
 from reasoner.engines.vllm.core_log import CoreLog
 from reasoner.engines.vllm.cores import SAMPLER_REPAIR, AsyncCore, Core, CoreFacts, InProcessCore, Job
 from reasoner.engines.vllm.logprobs import read_logprobs
-from reasoner.engines.vllm.parts import Before, Marks, split_parts
+from reasoner.engines.vllm.parts import Before, Marks, PartReader, split_parts
 from reasoner.engines.vllm.pieces import PartPieces, PlainPieces
 from reasoner.engines.vllm.served import VllmModel
 from reasoner.engines.vllm.stream import Drawn, Stops, Stream
@@ -22,8 +22,9 @@ from reasoner.engines.vllm.thinking import limit_thinking, limits, served_profil
 from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.models.families import AUTO, skip_text, template_arguments
 from reasoner.models.info import ModelInfo
+from reasoner.models.parting import still_thinking
 from reasoner.models.resolve import Resolved
-from reasoner.models.thinking import ThinkingProfile, still_thinking
+from reasoner.models.thinking import ThinkingProfile
 from reasoner.types import Completion, Prompt, TokenIds, Usage
 
 CPU_SEQUENCES = 256
@@ -138,8 +139,13 @@ class VllmEngine(VllmModel):
     async def render(self, prompt: Prompt) -> Rendered:
         """The head by the model's own chat template, once; then the generated ids."""
         head = self._head(prompt)
-        ids = head.token_ids + prompt.token_ids
-        return Rendered(ids, len(ids), still_thinking(prompt.token_ids, self._profile, opened=head.opened))
+        ids, marks = head.token_ids + prompt.token_ids, self._marks
+        if marks and not marks.profile.end and prompt.token_ids:
+            before = Before(ids, len(prompt.token_ids), head.opened)
+            thinking = PartReader(before, marks, self._prompts.text.tokenizer).reading.thinking
+        else:
+            thinking = still_thinking(prompt, self._profile, opened=head.opened)
+        return Rendered(ids, len(ids), thinking)
 
     def _head(self, prompt: Prompt) -> Head:
         key = prompt.head_digest

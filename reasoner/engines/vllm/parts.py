@@ -1,35 +1,32 @@
-"""The parts of a sequence that a thinking model generates: read from its token ids, and ended at stop strings."""
+"""The parts of a sequence that a thinking model generates: read from its tokens, and ended at stop strings."""
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
-from reasoner.models.thinking import ThinkingProfile, split
+from reasoner.models.parting import Piece, Reading
+from reasoner.models.thinking import ThinkingProfile
 from reasoner.types import TokenIds
 
 CONTEXT: Final = 8
 """Token ids before a part that its text is decoded after, so that blanks and letters of several tokens are right."""
-HARMONY: Final = "openai_gptoss"
 
 
 class Marks(NamedTuple):
-    """How a model's thinking is marked in token ids.
-
-    From one of the `headers` to `header_end` is no text: gpt-oss writes who speaks, and on which channel.
-    """
+    """How a model's thinking is marked, and the token ids of its tokenizer that are no text."""
 
     profile: ThinkingProfile
-    headers: TokenIds = ()
-    header_end: int = -1
+    special: frozenset[int] = frozenset()
 
     @classmethod
-    def of(cls, profile: ThinkingProfile, tokenizer: Any) -> "Marks":
-        """The marks of a profile in the token ids of a tokenizer."""
-        if profile.parser != HARMONY:
-            return cls(profile)
-        *headers, end = tokenizer.convert_tokens_to_ids(["<|start|>", "<|channel|>", "<|message|>"])
-        return cls(profile, tuple(headers), end)
+    def of(cls, profile: ThinkingProfile, tokenizer: Any) -> Self:
+        """The marks of a profile for a tokenizer."""
+        added = getattr(tokenizer, "added_tokens_decoder", {})
+        return cls(
+            profile, frozenset((*tokenizer.all_special_ids, *(at for at, token in added.items() if token.special)))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +39,11 @@ class Before:
     token_ids: TokenIds
     generated: int
     opened: bool
+
+    @property
+    def head(self) -> TokenIds:
+        """The ids that were not generated."""
+        return self.token_ids[: len(self.token_ids) - self.generated]
 
     @property
     def chain(self) -> TokenIds:
@@ -58,87 +60,79 @@ class Parts(NamedTuple):
     final: str
 
 
+class PartReader:
+    """Reads the parts of a sequence, token by token or many at once, after what it continues.
+
+    Marks are looked for in the text, as a tokenizer may join them with what is around them. `new` is the text that
+    was added last, with marks and special tokens, and `ends` the positions in the whole text at which its tokens end.
+    """
+
+    def __init__(self, before: Before, marks: Marks, tokenizer: Any) -> None:
+        self._special, self._decoder = marks.special, Decoder(before.head, tokenizer, special=True)
+        self.reading = Reading(marks.profile, opened=before.opened)
+        self.add(before.chain)
+        self.reading.restart()
+
+    def add(self, ids: Iterable[int], *, last: bool = False) -> list[Piece]:
+        """The pieces that further tokens settle; with `last`, the sequence ends with them."""
+        texts, ends, special, at = list[str](), list[int](), list[tuple[int, int]](), self.reading.size
+        for token in ids:
+            text = self._decoder.add(token)
+            texts.append(text)
+            if token in self._special:
+                special.append((at, at + len(text)))
+            at += len(text)
+            ends.append(at)
+        self.new, self.ends = "".join(texts), ends
+        return self.reading.add(self.new, special, last=last)
+
+
 def split_parts(ids: TokenIds, before: Before, marks: Marks, tokenizer: Any) -> Parts:
-    """The parts of a sequence. `ids` are without a closing token that is no text."""
-    chain, profile = before.chain + ids, marks.profile
-    where = split(chain, profile, opened=before.opened)
-    length = max(0, where.thinking - before.generated)
-    if not length:
-        return Parts(0, where.unclosed, "", decode(ids, before.token_ids, tokenizer))
-    whole = before.token_ids + ids
-    boundary = len(whole) - len(ids) + length
-    hidden = _hidden(chain[: where.thinking], marks)
-    thought = [token for at, token in enumerate(ids[:length], before.generated) if at not in hidden]
-    thinking = decode(thought, before.token_ids, tokenizer)
-    return Parts(length, where.unclosed, thinking, decode(ids[length:], whole[:boundary], tokenizer))
+    """The parts of a sequence. `ids` are without a closing token that is no text.
 
-
-def _hidden(ids: TokenIds, marks: Marks) -> set[int]:
-    """The positions of markers and headers."""
-    hidden: set[int] = set()
-    for marker in (marks.profile.start, marks.profile.end):
-        for at in _positions(ids, marker):
-            hidden.update(range(at, at + len(marker)))
-    inside = False
-    for at, token in enumerate(ids if marks.headers else ()):
-        inside = inside or token in marks.headers
-        if inside:
-            hidden.add(at)
-        inside = inside and token != marks.header_end
-    return hidden
-
-
-def _positions(ids: TokenIds, marker: TokenIds) -> Iterable[int]:
-    at = -1
-    while True:
-        try:
-            at = ids.index(marker[0], at + 1)
-        except ValueError:
-            return
-        if ids[at : at + len(marker)] == marker:
-            yield at
+    A token that holds the end of thinking and the beginning of the final part counts as thinking.
+    """
+    reader = PartReader(before, marks, tokenizer)
+    begin = reader.reading.size
+    pieces, reading = reader.add(ids, last=True), reader.reading
+    thought = reading.thinking or reading.end > 0
+    texts = {True: "", False: ""}
+    for text, thinking in pieces:
+        texts[thought if thinking is None else thinking] += text
+    length = len(ids) if reading.thinking else 0
+    if not reading.thinking and reading.end > begin:
+        length = bisect_left(reader.ends, reading.end) + 1
+    return Parts(length, reading.thinking, texts[True], texts[False])
 
 
 def decode(ids: Iterable[int], before: TokenIds, tokenizer: Any, *, special: bool = False) -> str:
     """The text of token ids after others, with special tokens or without."""
-    text = Text(before, tokenizer, special=special)
-    text.add(ids)
-    return text.text
+    decoder = Decoder(before, tokenizer, special=special)
+    return "".join(map(decoder.add, ids))
 
 
-class Text:
-    """The text of token ids, decoded one by one by vLLM's own detokenizer, and the first stop string in it."""
+class Decoder:
+    """The text of token ids after others, decoded one by one by vLLM's own detokenizer."""
 
     __slots__ = ("_detokenizer",)
 
-    def __init__(self, before: TokenIds, tokenizer: Any, stop: tuple[str, ...] = (), *, special: bool = False) -> None:
+    def __init__(self, before: TokenIds, tokenizer: Any, *, special: bool = False) -> None:
         from vllm.v1.engine.detokenizer import IncrementalDetokenizer
 
         params = SimpleNamespace(
-            stop=list(stop),
+            stop=[],
             min_tokens=0,
             include_stop_str_in_output=False,
             skip_special_tokens=not special,
-            spaces_between_special_tokens=True,
+            spaces_between_special_tokens=not special,
         )
         request: Any = SimpleNamespace(
             request_id="", sampling_params=params, prompt_token_ids=list(before[-CONTEXT:]), prompt_embeds=None
         )
-        self._detokenizer = IncrementalDetokenizer.from_new_request(tokenizer, request)
+        self._detokenizer: Any = IncrementalDetokenizer.from_new_request(tokenizer, request)
 
-    def add(self, ids: Iterable[int]) -> str | None:
-        """Add token ids; the stop string that they completed, which is cut from the text."""
-        stop: str | None = self._detokenizer.update(list(ids), False)
-        return stop
-
-    @property
-    def text(self) -> str:
-        """All text so far."""
-        text: str = self._detokenizer.get_next_output_text(True, False)
-        return text
-
-    @property
-    def new(self) -> str:
-        """The text since the last call, without an end that may become a stop string."""
-        text: str = self._detokenizer.get_next_output_text(False, True)
+    def add(self, token: int) -> str:
+        """The text that the next token adds."""
+        self._detokenizer.token_ids.append(token)
+        text: str = self._detokenizer.decode_next(token)
         return text

@@ -4,9 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from reasoner.engine import TextPiece
-from reasoner.engines.vllm.parts import Before, Marks, Text
-from reasoner.models.thinking import split
-from reasoner.types import TokenIds
+from reasoner.engines.vllm.parts import Before, Marks, PartReader
+from reasoner.models.parting import first_stop
 
 
 class PlainPieces:
@@ -24,7 +23,7 @@ class PlainPieces:
 class PartPieces:
     """Decodes the tokens of a model that thinks, and passes on each part without its markers.
 
-    Tokens that may begin a marker are held back until they are one or are not; at the end of a sequence they are left.
+    Text that may begin a marker, or a stop string, is held back until it is one or is not; at the end it is left.
     """
 
     def __init__(
@@ -35,56 +34,23 @@ class PartPieces:
         tokenizer: Any,
         stop: tuple[str, ...] = (),
     ) -> None:
-        self._on_text, self._before, self._marks, self._tokenizer, self._stop = on_text, before, marks, tokenizer, stop
-        self._head = before.token_ids[: len(before.token_ids) - before.generated]
-        self._chain = list(before.chain)
-        self._held: list[int] = []
-        self._in_header = False
-        self._begin_part(thinking=self._still_thinking())
-
-    def _still_thinking(self) -> bool:
-        return split(tuple(self._chain), self._marks.profile, opened=self._before.opened).unclosed
-
-    def _begin_part(self, *, thinking: bool) -> None:
-        self._thinking = thinking
-        self._text = Text(self._head + tuple(self._chain), self._tokenizer, () if thinking else self._stop)
+        self._on_text, self._stop, self._held = on_text, stop, ""
+        self._reader = PartReader(before, marks, tokenizer)
 
     def add(self, output: Any) -> None:
         """Pass on the new text of an output."""
-        for token in output.token_ids:
-            self._held.append(token)
-            self._decide()
-        self._flush()
+        for text, thinking in self._reader.add(output.token_ids):
+            new = text if thinking else self._unstopped(text)
+            if new:
+                self._on_text(TextPiece(new, bool(thinking)))
 
-    def _decide(self) -> None:
-        profile = self._marks.profile
-        while self._held:
-            ids: TokenIds = tuple(self._held)
-            if ids in (profile.start, profile.end):
-                self._held.clear()
-                self._take_marker(ids)
-            elif ids in (profile.start[: len(ids)], profile.end[: len(ids)]):
-                return
-            else:
-                self._decode(self._held.pop(0))
-
-    def _take_marker(self, ids: TokenIds) -> None:
-        """End the part at a marker; it is text where it ends no part."""
-        self._flush()
-        self._chain += ids
-        thinking = self._still_thinking()
-        if thinking != self._thinking:
-            self._begin_part(thinking=thinking)
-        elif not thinking:
-            self._text.add(ids)
-
-    def _decode(self, token: int) -> None:
-        self._chain.append(token)
-        self._in_header = self._in_header or token in self._marks.headers
-        if not self._in_header:
-            self._text.add((token,))
-        self._in_header = self._in_header and token != self._marks.header_end
-
-    def _flush(self) -> None:
-        if new := self._text.new:
-            self._on_text(TextPiece(new, self._thinking))
+    def _unstopped(self, text: str) -> str:
+        """What can be passed on of the final part: no beginning of a stop string."""
+        text = self._held + text
+        if first_stop(text, self._stop):
+            self._held = text
+            return ""
+        longest = max(map(len, self._stop), default=1)
+        keep = len(text) - longest + 1
+        self._held = text[max(keep, 0) :]
+        return text[: max(keep, 0)]

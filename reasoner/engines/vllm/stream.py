@@ -4,9 +4,9 @@ from typing import Any, NamedTuple
 
 from reasoner.engine import SampleRequest
 from reasoner.engines.vllm.logprobs import Rows, best
-from reasoner.engines.vllm.parts import Before, Marks, Text
+from reasoner.engines.vllm.parts import Before, Marks, PartReader
 from reasoner.engines.vllm.pieces import PartPieces, PlainPieces
-from reasoner.models.thinking import split
+from reasoner.models.parting import first_stop
 from reasoner.types import FinishReason, SamplingParams, TokenIds
 
 
@@ -31,28 +31,21 @@ class Stops:
     """The stop strings of a sequence of a model that thinks: they hold in its final part, and in thinking if asked."""
 
     def __init__(self, params: SamplingParams, before: Before, marks: Marks, tokenizer: Any) -> None:
-        self._params, self._before, self._marks, self._tokenizer = params, before, marks, tokenizer
-        profile = marks.profile
-        self._last = {profile.start[-1], profile.end[-1]}
-        self._ids = list(before.chain)
-        self._inside = split(before.chain, profile, opened=before.opened).unclosed
-        self._text = self._part(before.token_ids)
+        self._stop, self._in_thinking = params.stop, params.stop_in_thinking
+        self._reader = PartReader(before, marks, tokenizer)
+        self._longest = max(map(len, params.stop))
+        self._tail = ""
 
-    def _part(self, before: TokenIds) -> Text | None:
-        """The text of the part that begins here, if stop strings hold in it."""
-        held = self._params.stop_in_thinking or not self._inside
-        return Text(before, self._tokenizer, self._params.stop) if held else None
-
-    def completed_by(self, token: int) -> str | None:
-        """The stop string that the next token completes."""
-        self._ids.append(token)
-        if token in self._last:
-            inside = split(tuple(self._ids), self._marks.profile, opened=self._before.opened).unclosed
-            if inside != self._inside:
-                self._inside = inside
-                self._text = self._part((token,))
-                return None
-        return self._text.add((token,)) if self._text else None
+    def completed_by(self, token: int) -> str:
+        """The stop string that the next token completes, or ""."""
+        reader = self._reader
+        pieces = reader.add((token,))
+        # Where stop strings hold in thinking, a marker may be one.
+        new = reader.new if self._in_thinking else "".join(text for text, thinking in pieces if not thinking)
+        begun = "" if self._in_thinking or reader.reading.thinking else reader.reading.held
+        stop = first_stop(self._tail + new + begun, self._stop)
+        self._tail = (self._tail + new)[1 - self._longest :] if self._longest > 1 else ""
+        return stop
 
 
 class Stream:

@@ -19,19 +19,21 @@ def served_profile(name: str, parser: str, config: Any, reader: Reader) -> Think
     """
     if parser in OFF:
         return None
-    given = None if parser == AUTO else _given(parser, config)
+    from vllm.tokenizers import cached_tokenizer_from_config
+
+    given = None if parser == AUTO else given_profile(parser, cached_tokenizer_from_config(config))
     return find_profile(name, _model_type(config), reader, given=given)
 
 
 def limit_thinking(arguments: Any, name: str, parser: str) -> None:
     """Give vLLM's arguments the `reasoning_config` by which it ends thinking after a number of tokens.
 
-    The tokenizer is the one that vLLM loads next, from its cache. Nothing is done where it has no markers, or where it
-    cannot be loaded: then the start fails and says why.
+    The tokenizer is the one that vLLM loads next, from its cache. Nothing is done where it has no markers, or joins
+    them with other text: vLLM compares token ids, and would close thinking again and again. Nor where it cannot be
+    loaded: then the start fails and says why.
     """
     if parser in OFF or arguments.reasoning_config is not None:
         return
-    from vllm.reasoning import ReasoningParserManager
     from vllm.tokenizers import cached_tokenizer_from_config
 
     try:
@@ -40,12 +42,24 @@ def limit_thinking(arguments: Any, name: str, parser: str) -> None:
     except Exception:
         return
     reader = Reader(lambda _, __: "", encoder.marked, encoder.added)
-    given = None if parser == AUTO else _given(parser, config)
-    if profile := with_markers(name, _model_type(config), reader, given=given):
+    given = None if parser == AUTO else given_profile(parser, encoder.tokenizer)
+    profile = with_markers(name, _model_type(config), reader, given=given)
+    if profile and profile.end:
         arguments.reasoning_config = reasoning_config(profile, encoder.marked(profile.closing))
+    if profile and _fits(profile.parser, encoder.tokenizer):
         # By it vLLM knows where a JSON schema begins to hold.
-        if profile.parser in ReasoningParserManager.list_registered():
-            arguments.structured_outputs_config.reasoning_parser = profile.parser
+        arguments.structured_outputs_config.reasoning_parser = profile.parser
+
+
+def _fits(parser: str, tokenizer: Any) -> bool:
+    """Whether vLLM has a reasoning parser of this name that finds its markers in a tokenizer."""
+    from vllm.reasoning import ReasoningParserManager
+
+    try:
+        ReasoningParserManager.get_reasoning_parser(parser)(tokenizer)
+    except Exception:  # a parser raises what it likes
+        return False
+    return True
 
 
 def reasoning_config(profile: ThinkingProfile, closing: TokenIds) -> Any:
@@ -75,10 +89,14 @@ def _model_type(config: Any) -> str:
     return str(getattr(config.hf_config, "model_type", "") or "")
 
 
-def _given(parser: str, config: Any) -> ThinkingProfile:
-    """The profile of a reasoning parser of vLLM, by the table of families or else by the parser's own markers."""
+def given_profile(parser: str, tokenizer: Any) -> ThinkingProfile:
+    """The profile of a reasoning parser of vLLM, by the table of families or else by the parser's own markers.
+
+    Raises:
+        UnknownName: vLLM has no such parser.
+        UsageError: it has no markers in the tokenizer.
+    """
     from vllm.reasoning import ReasoningParserManager
-    from vllm.tokenizers import cached_tokenizer_from_config
 
     known = ReasoningParserManager.list_registered()
     if parser not in known:
@@ -86,7 +104,7 @@ def _given(parser: str, config: Any) -> ThinkingProfile:
     if profile := profile_for_parser(parser):
         return profile
     try:
-        instance = ReasoningParserManager.get_reasoning_parser(parser)(cached_tokenizer_from_config(config))
+        instance = ReasoningParserManager.get_reasoning_parser(parser)(tokenizer)
         start, end = instance.reasoning_start_str or "", instance.reasoning_end_str or ""
     except Exception:  # a parser raises what it likes where the tokenizer lacks its markers
         start = end = ""

@@ -95,7 +95,10 @@ async def _own_ids(reader: Reader, case: Case) -> RewardInput:
     if case.policy and rendered is not None and rendered.token_ids is not None:
         head, generated = rendered.token_ids, prompt.token_ids + case.candidate.continuation
         if profile := case.policy.model.thinking:
-            thought = split(generated, profile, opened=rendered.in_thinking).thinking
+            # Thinking is a prefix: where this step has some, all before it is thinking.
+            thought = case.candidate.usage.thinking_tokens + len(prompt.token_ids)
+            if not case.candidate.usage.thinking_tokens:
+                thought = split(prompt.token_ids, profile, opened=rendered.in_thinking).thinking
             generated = {"final": generated[thought:], "thinking": generated[:thought], "all": generated}[case.part]
     else:
         head = await reader.render(bare, reply=True)
