@@ -54,7 +54,7 @@ def test_a_machine_that_is_badly_described_is_refused(text: str, monkeypatch: py
 
 def test_a_described_machine_is_seen_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(MACHINE, "flags=avx2,fma cores=3 gib=5")
-    assert (cpu_flags(), usable_cores(), memory_gib()) == ({"avx2", "fma"}, 3, 5.0)
+    assert (cpu_flags(), usable_cores(), memory_gib()) == (frozenset({"avx2", "fma"}), 3, 5.0)
 
 
 def test_a_folder_decides_by_what_it_holds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
