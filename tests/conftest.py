@@ -4,6 +4,7 @@ import gc
 import os
 import re
 import signal
+from collections.abc import Generator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import settings
 
 from reasoner.models.embedded import embedded_path
+from reasoner.system.machine import MACHINE
 
 # How long an example takes says nothing on a machine that others use too.
 settings.register_profile("default", deadline=None, derandomize=True, max_examples=30)
@@ -20,6 +22,10 @@ settings.load_profile("default")
 
 WORKER_GIB = 6
 """Memory that one worker may need: vLLM, its cache, and a reward model beside it."""
+
+GIVEN_MACHINE = os.environ.get(MACHINE)
+FIXED_MACHINE = GIVEN_MACHINE or "flags=avx2,avx512f,avx512_bf16 cores=2 gib=16"
+"""What every test and what it starts sees, but tests of real engines: those see the real one unless one is given."""
 
 MARKS = {
     "engine": ("tests/engine/", "tests/engines/test_gpu_memory.py", "tests/engines/test_vllm_arguments.py"),
@@ -117,10 +123,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     )
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool | None, bool | None]:
+    """Describe the machine that this test sees, also to the fixtures that it is the first to use."""
+    os.environ[MACHINE] = FIXED_MACHINE
+    if GIVEN_MACHINE is None and item.get_closest_marker("engine"):
+        del os.environ[MACHINE]
+    return (yield)
+
+
 def pytest_collection_finish() -> None:
     """Take what was imported and collected out of garbage collection: some tests collect, and would walk all of it."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Let the interpreter free what was frozen: triton would print pages about it."""
+    gc.unfreeze()
 
 
 @pytest.hookimpl(optionalhook=True)

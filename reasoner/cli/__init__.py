@@ -27,12 +27,10 @@ def main(arguments: list[str] | None = None) -> "NoReturn":
 
 
 def rarely_collect() -> None:
-    """Search rarely for cycles of objects: what imports make stays, and at the exit the system frees everything."""
-    import atexit
+    """Search rarely for cycles of objects, as what imports make stays."""
     import gc
 
     gc.set_threshold(200_000)
-    atexit.register(gc.freeze)
 
 
 def _interrupted(interrupt: KeyboardInterrupt) -> int:
@@ -73,7 +71,11 @@ def _leave(code: int) -> "NoReturn":
     from contextlib import suppress
 
     _ignore_interrupts()
-    if "vllm" not in sys.modules and code < 128:
+    if "torch" not in sys.modules and code < 128:
+        import gc
+
+        # The system frees everything. Not with torch: triton would report all of it as leaked.
+        gc.freeze()
         sys.exit(code)
     if "multiprocessing" in sys.modules:
         import multiprocessing

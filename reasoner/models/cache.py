@@ -1,4 +1,4 @@
-"""A model folder in the user's cache: built once, verified on each use, and built again if damaged."""
+"""A model folder in the user's cache: built once, verified where a file has changed, and built again if damaged."""
 
 import errno
 import hashlib
@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,17 +14,18 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, ValidationError
 
 from reasoner.errors import EngineUnavailable
-from reasoner.system.files import sync
+from reasoner.system.files import replacing, sync
 from reasoner.types import Notify
 
 CHECKSUMS = "checksums.json"
 
 
 class FileChecksum(BaseModel):
-    """One file: its size in bytes and its SHA-256."""
+    """One file: its size in bytes, its SHA-256, and when it was last modified, by a file whose content was read."""
 
     size: int
     sha256: str
+    mtime_ns: int = 0
 
 
 class Checksums(BaseModel):
@@ -55,6 +56,11 @@ def sha256_of(file: Path) -> str:
     """SHA-256 of a file's content, in hex. On processors with SHA instructions it is faster than BLAKE2b."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _checksum(file: Path) -> FileChecksum:
+    status = file.stat()
+    return FileChecksum(size=status.st_size, sha256=sha256_of(file), mtime_ns=status.st_mtime_ns)
 
 
 @contextmanager
@@ -105,17 +111,28 @@ class CachedModel:
         return self.path
 
     def damage(self) -> str | None:
-        """The first problem of the folder, as "file: problem"; None if every byte is as it was written."""
+        """The first problem of the folder, as "file: problem"; None if every file is as it was written.
+
+        Only a file whose time has changed is read; if its content has not, the new time is kept.
+        """
         name = CHECKSUMS
         try:
             sums = Checksums.model_validate_json((self.path / name).read_bytes())
             if sums.gguf_sha256 != self.gguf_sha256:
                 return f"{name}: built for another model"
+            read = False
             for name, expected in sums.files.items():
-                if (self.path / name).stat().st_size != expected.size:
+                status = (self.path / name).stat()
+                if status.st_size != expected.size:
                     return f"{name}: size differs"
-                if sha256_of(self.path / name) != expected.sha256:
-                    return f"{name}: checksum differs"
+                if status.st_mtime_ns != expected.mtime_ns:
+                    if sha256_of(self.path / name) != expected.sha256:
+                        return f"{name}: checksum differs"
+                    expected.mtime_ns, read = status.st_mtime_ns, True
+            if read:
+                # A cache that can only be read is read again at the next start.
+                with suppress(OSError), replacing(self.path / CHECKSUMS) as kept:
+                    kept.write(sums.model_dump_json(indent=2).encode())
         except FileNotFoundError:
             return f"{name}: missing"
         except ValidationError:
@@ -150,8 +167,7 @@ class CachedModel:
     def _seal(self, folder: Path) -> None:
         """Force every file to disk and record its checksum, `checksums.json` last."""
         files = sorted(folder.iterdir())
-        sums = {file.name: FileChecksum(size=file.stat().st_size, sha256=sha256_of(file)) for file in files}
-        checksums = Checksums(gguf_sha256=self.gguf_sha256, files=sums)
+        checksums = Checksums(gguf_sha256=self.gguf_sha256, files={file.name: _checksum(file) for file in files})
         (folder / CHECKSUMS).write_text(checksums.model_dump_json(indent=2), encoding="utf-8")
         for file in files:
             # Safetensors are readable only by their owner; the mode by umask lets a cache be shared.

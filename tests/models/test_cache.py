@@ -15,7 +15,8 @@ import pytest
 
 import reasoner
 from reasoner.errors import EngineUnavailable
-from reasoner.models.cache import CHECKSUMS, CachedModel, cache_home
+from reasoner.models import cache
+from reasoner.models.cache import CHECKSUMS, CachedModel, cache_home, sha256_of
 
 FILES = {"config.json": b"{}", "model.safetensors": bytes(range(256)) * 512}
 
@@ -69,10 +70,39 @@ def test_verifying_writes_nothing_so_a_read_only_cache_serves(model: CachedModel
     assert not lock.exists()
 
 
+@pytest.mark.parametrize("writable", [True, False])
+def test_only_what_was_touched_is_read_again(
+    writable: bool, model: CachedModel, builder: Builder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model.ready(builder.notices.append)
+    read: list[str] = []
+
+    def noted(file: Path) -> str:
+        read.append(file.name)
+        return sha256_of(file)
+
+    monkeypatch.setattr(cache, "sha256_of", noted)
+    model.ready(builder.notices.append)
+    assert read == []
+    os.utime(model.path / "model.safetensors", (0, 0))
+    if not writable:
+        monkeypatch.setattr(cache, "replacing", unwritable)
+    for _ in range(2):
+        assert model.ready(builder.notices.append) == model.path
+    assert read == ["model.safetensors"] * (1 if writable else 2)
+    assert builder.times == 1
+
+
+def unwritable(path: Path) -> None:
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
 def flip_a_byte(folder: Path) -> None:
     content = bytearray(FILES["model.safetensors"])
     content[70_000] ^= 1
     (folder / "model.safetensors").write_bytes(content)
+    # A file system's clock may stand still for milliseconds.
+    os.utime(folder / "model.safetensors", (0, 0))
 
 
 def truncate(folder: Path) -> None:

@@ -12,7 +12,7 @@ from reasoner.engines.scripted import ScriptedEngine
 from reasoner.engines.vllm import pooling
 from reasoner.engines.vllm.pooling import PoolingEngine, available_memory, check_memory
 from reasoner.errors import EngineError, UsageError, VerifierError
-from reasoner.models import dtype
+from reasoner.system.machine import MACHINE
 from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter
 from reasoner_strategies import BestOfN
@@ -182,7 +182,7 @@ def test_memory_that_is_not_there_is_refused_before_anything_starts(
     )
     with pytest.raises(UsageError, match="lower kv_gib, also the policy's, or choose a smaller model"):
         check_memory(folder, 0.0004, "float32")
-    monkeypatch.setattr(dtype, "cpu_flags", frozenset)
+    monkeypatch.setenv(MACHINE, "flags=avx2")
     with pytest.raises(UsageError, match="lower kv_gib, also the policy's, or choose a smaller model"):
         check_memory(folder, 0.0004, "auto")
     with pytest.raises(UsageError, match=r"5 GiB for its KV cache, and 0.00 GiB are free"):

@@ -11,8 +11,6 @@ import click
 
 from reasoner.cli.exits import ANSWERED, ENGINE, code_of, error_line, guarded
 from reasoner.cli.options import engine_options
-from reasoner.cli.progress import Display
-from reasoner.summary import VoteSummary
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
     from reasoner import Answer, Budget, Cost, Prices, Solution
     from reasoner.engine import Engine
     from reasoner.trace.events import Event
+    from reasoner_evals.cli.progress import TourProgress
     from reasoner_evals.grading.graders import GradedQuestion
 
 QUESTIONS: Final = 24
@@ -56,13 +55,14 @@ def command(model: str | None, engine: str | None, base_url: str | None, prices:
     from reasoner.cli.options import choose_engine, read_prices
     from reasoner.cli.terminal import OutputLost, engine_log, own_streams
     from reasoner.errors import ReasonerError
+    from reasoner_evals.cli.progress import TourProgress
     from reasoner_evals.tasks.arithmetic import reported
 
     runs_on = choose_engine(engine, model_id=model, base_url=base_url)
     rates = read_prices(prices, [])
     log = engine_log(runs_on)
     with own_streams(log) as terminal:
-        tour = _Tour(runs_on, reported()[:QUESTIONS], rates, _TourProgress(terminal))
+        tour = _Tour(runs_on, reported()[:QUESTIONS], rates, TourProgress(terminal))
         try:
             interrupts.run(tour.run)
         except KeyboardInterrupt as interrupt:
@@ -76,20 +76,6 @@ def command(model: str | None, engine: str | None, base_url: str | None, prices:
                 terminal.point_to(log)
             return code_of(error)
     return ANSWERED
-
-
-@dataclass(slots=True)
-class _TourProgress(Display):
-    """The stage in one live line, with the samples that are there."""
-
-    samples: int = field(default=0, init=False)
-
-    def picture(self, columns: int, rows: int) -> "RenderableType":
-        """The line, cut to the terminal."""
-        from rich.text import Text
-
-        counted = f" · {self.samples} samples" if self.samples else ""
-        return Text(self.waiting() + counted, overflow="ellipsis", no_wrap=True)
 
 
 @dataclass(slots=True)
@@ -147,7 +133,7 @@ class _Tour:
     engine: "Engine"
     items: "Sequence[GradedQuestion]"
     prices: "Prices | None"
-    progress: _TourProgress
+    progress: "TourProgress"
 
     async def run(self) -> None:
         """Ask the questions, and some of them again with a budget; show what came out.
@@ -236,6 +222,8 @@ class _Tour:
 
 def _example(greedy: Results, vote: Results) -> "Iterator[RenderableType]":
     """One question that the vote put right, if there is one; and how many went either way."""
+    from reasoner.summary import VoteSummary
+
     pairs = list(zip(greedy.right, vote.right, strict=True))
     mended = [i for i, (before, after) in enumerate(pairs) if after and not before and greedy.solutions[i].answer]
     lost = sum(before and not after for before, after in pairs)

@@ -188,3 +188,17 @@ def _line(tally: Tally, now: float) -> str:
     parts += [f"{cells['ETA']} left"] if cells["ETA"] and tally.done < tally.total else []
     parts += [f"{tally.errors} error{'s' if tally.errors > 1 else ''}"] if tally.errors else []
     return " · ".join(parts)
+
+
+@dataclass(slots=True)
+class TourProgress(Display):
+    """The stage of a demo in one live line, with the samples that are there."""
+
+    samples: int = field(default=0, init=False)
+
+    def picture(self, columns: int, rows: int) -> "RenderableType":
+        """The line, cut to the terminal."""
+        from rich.text import Text
+
+        counted = f" · {self.samples} samples" if self.samples else ""
+        return Text(self.waiting() + counted, overflow="ellipsis", no_wrap=True)

@@ -12,6 +12,8 @@ from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
+from reasoner.system.machine import usable_cores
+
 
 def unheard(line: str) -> None:
     """Ignore a progress message."""
@@ -62,11 +64,7 @@ def prepare_environment(build: Build) -> None:
         "TOKENIZERS_PARALLELISM": "false",
         # A fork would copy the locks of our threads, and `children_end_with_us` reaches only spawned processes.
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
-        **(
-            {"OMP_NUM_THREADS": str(len(os.sched_getaffinity(0))), "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
-            if build.cpu
-            else {}
-        ),
+        **({"OMP_NUM_THREADS": str(usable_cores()), "VLLM_ENABLE_V1_MULTIPROCESSING": "0"} if build.cpu else {}),
     }
     if "VLLM_LOGGING_LEVEL" not in os.environ:
         # vLLM logs while it is imported, before it reads the variable.

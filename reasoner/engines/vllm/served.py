@@ -34,6 +34,8 @@ CPU_CONTEXT = 8192
 """The longest window served on a CPU unless `max_model_len` asks for more."""
 CPU_BLOCK = 32
 """Tokens per KV block on a CPU: the smallest that its attention supports, so that short prompts hit the cache."""
+CPU_WORKER = "reasoner.engines.vllm.cpu_worker.LazyWorker"
+"""The value of vLLM's `worker_cls`: its KV cache takes memory as it is filled."""
 BATCHED_TOKENS = 8192
 POLL_SECONDS = 0.2
 """Seconds between two looks at the stage of a start."""
@@ -196,6 +198,7 @@ class VllmModel:
             "block_size": CPU_BLOCK,
             # Compiling takes longer than it saves.
             "enforce_eager": True,
+            "worker_cls": CPU_WORKER,
         }
         return common | self._own_settings(build) | dict(self.args)
 
