@@ -222,11 +222,10 @@ class BatchRun:
 
     def _requests(self, rows: Iterator[Located]) -> tuple[Strategy, Verifier | None, Settings, Answers]:
         """What answers the lines of OpenAI's format, as a server would."""
-        from reasoner.cli.serve import choose_default
         from reasoner.registry import build
         from reasoner.serving.config import Limits
         from reasoner.serving.config import Settings as ServerSettings
-        from reasoner.serving.offered import Offered
+        from reasoner.serving.offered import Offered, choose_default
 
         self.choices.check_requests()
         own = ServerSettings()

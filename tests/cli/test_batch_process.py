@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from reasoner.trace.locks import acquire
-from tests.cli.command import GatedServer, Run, finish, start
+from tests.cli.command import MAIN, GatedServer, Run, finish, start
+from tests.cli.test_batch import read, write
+from tests.cli.test_batch_requests import line
 
 COUNT = 30
 COMMAND = ("batch", "q.jsonl", "-e", "simulated", "-n", "6", "--concurrency", "4")
@@ -122,3 +124,30 @@ def test_a_reader_that_leaves_is_no_error(folder: Path) -> None:
     process.stdout.close()
     process.stdout = None
     assert finish(process) == (0, "", "")
+
+
+SERVER = ("fastapi", "h11", "prometheus_client", "starlette", "uvicorn")
+SERVERLESS = (*MAIN[:2], f"import sys; sys.modules |= dict.fromkeys({SERVER}); {MAIN[2]}")
+
+
+@pytest.mark.parametrize(
+    ("given", "written", "row"),
+    [
+        ("q.jsonl", "a.csv", {"question": "q"}),
+        ("q.csv", "a.parquet", {"question": "q"}),
+        ("q.parquet", "a.arrow", {"question": "q"}),
+        ("q.arrow", "a.jsonl", {"question": "q"}),
+        ("q.jsonl", "a.jsonl", line("a")),
+    ],
+)
+def test_it_needs_no_package_of_a_server(given: str, written: str, row: dict[str, Any], tmp_path: Path) -> None:
+    write(tmp_path / given, [row])
+    ended = finish(start("batch", given, "-o", written, "-e", "simulated", "-q", command=SERVERLESS, cwd=tmp_path))
+    assert ended == (0, "", "")
+    assert len(read(tmp_path / written)) == 1
+
+
+def test_a_server_names_the_packages_that_it_lacks() -> None:
+    served = finish(start("serve", "-e", "simulated", command=SERVERLESS))
+    assert (served.code, served.out) == (2, "")
+    assert served.error.startswith("error: a server needs fastapi, prometheus_client, uvicorn: run ")
