@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, ExitStack, aclosing
 from dataclasses import asdict, dataclass, field
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from reasoner.batch.convert import convert
 from reasoner.batch.items import read_items
@@ -30,10 +30,11 @@ from reasoner.registry import spec_of
 from reasoner.specs import Spec
 from reasoner.strategy import Strategy
 from reasoner.system.redaction import without_secrets
-from reasoner.system.tables import Located
+from reasoner.system.tables import Located, LongRow
 from reasoner.trace.jsonl import JsonlWriter
 from reasoner.verifier import Verifier
 
+T = TypeVar("T")
 FAILURES: Final = 8
 """Questions in a row that fail because the engine is unavailable before the batch ends."""
 Answers = Callable[[Progressed], AsyncGenerator[Answered, None]]
@@ -74,10 +75,11 @@ class BatchRun:
             raise UsageError("--engine replay cannot answer a batch, as it samples nothing new: choose another engine")
         with ExitStack() as stack:
             rows = stack.enter_context(self.files.rows())
-            first = next(rows)
-            requests = is_request(first[1])
+            # The first row that can be read tells the format.
+            first = _up_to(rows, lambda row: not isinstance(row[1], LongRow))
+            requests = is_request(first[-1][1])
             source = self._requests if requests else self._questions
-            strategy, verifier, settings, answers = source(chain([first], rows))
+            strategy, verifier, settings, answers = source(chain(first, rows))
             resumes = False
             if self.files.answers != STANDARD:
                 self._folder = BatchFolder(self.files.answers)
@@ -193,7 +195,7 @@ class BatchRun:
         verifier = options.choose_verifier(self.choices.verifier, [strategy], self.engine, unsandboxed=unsandboxed)
         items = read_items(rows, columns, asker)
         # The first row is checked before the engine starts.
-        items = chain([next(items)], items)
+        items = chain(_up_to(items, lambda item: item.question is not None), items)
 
         def answers(done: Progressed) -> AsyncGenerator[Answered, None]:
             return answer_items(
@@ -271,6 +273,16 @@ class BatchRun:
             "--seed": str(self.seed),
             "--engine": without_secrets(str(Spec.parse(spec_of(self.engine)).without(*PACE))),
         }
+
+
+def _up_to(items: Iterator[T], wanted: Callable[[T], bool]) -> list[T]:
+    """The items up to the first that is wanted."""
+    taken: list[T] = []
+    for item in items:
+        taken.append(item)
+        if wanted(item):
+            break
+    return taken
 
 
 def _described(model: ModelInfo) -> str:

@@ -95,6 +95,10 @@ class QuestionHistory:
             self._written[content] -= 1
         return known
 
+    def without_events(self) -> "QuestionHistory":
+        """What the question cost and how it ended: a plan that runs again begins at its beginning."""
+        return QuestionHistory(spent=self.spent, attempts=self.attempts, ended=self.ended)
+
     def of(self, kind: type[R], *name: object) -> list[R]:
         """The events of one kind in the order of the trace; where events of that kind have names, those of this one."""
         return [event for event in self._events.get((kind, *name), []) if isinstance(event, kind)]
@@ -218,9 +222,7 @@ def read_histories(events: Iterable[Event], *, source: str = "") -> dict[str, Qu
         history = histories.setdefault(event.question_id, QuestionHistory(source))
         history.take_in(event)
         if history.finished and not source:
-            histories[event.question_id] = QuestionHistory(
-                spent=history.spent, attempts=history.attempts, ended=history.ended
-            )
+            histories[event.question_id] = history.without_events()
     return histories
 
 
