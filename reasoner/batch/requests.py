@@ -101,11 +101,13 @@ class Requests:
         try:
             while True:
                 source.allow(count - len(tasks) + concurrency)
-                while len(tasks) < concurrency and (line := source.take()) is not None:
+                # One by one, so that the first ones end first where the engine answers at once.
+                if len(tasks) < concurrency and (line := source.take()) is not None:
                     task = asyncio.ensure_future(self._answer(line))
                     task.add_done_callback(progress.put_nowait)
                     tasks.add(task)
                     count += 1
+                    asyncio.get_running_loop().call_soon(progress.put_nowait, None)
                 if source.over and not tasks:
                     break
                 if ended := await progress.get():

@@ -31,6 +31,7 @@ from reasoner.specs import Spec
 from reasoner.strategy import Strategy
 from reasoner.system.redaction import without_secrets
 from reasoner.system.tables import Located, LongRow
+from reasoner.trace.events import Sink, tee
 from reasoner.trace.jsonl import JsonlWriter
 from reasoner.verifier import Verifier
 
@@ -63,6 +64,12 @@ class BatchRun:
     def _shared(self) -> bool:
         """Whether all questions share a budget."""
         return bool(str(self.budget))
+
+    @property
+    def _sink(self) -> Sink | None:
+        """What follows the events of the questions."""
+        sinks = [sink for sink in (None if self.quiet else self._progress, self._trace) if sink]
+        return tee(*sinks) if sinks else None
 
     def run(self) -> int:
         """Answer the questions; the exit code.
@@ -113,7 +120,9 @@ class BatchRun:
                 convert(self._folder.lines, self.files.answers)
             return self._finish(terminal)
         except KeyboardInterrupt as interrupt:
-            terminal.say(f"interrupted{f' after {progress.line()}' if progress.done else ''}")
+            terminal.say(
+                f"interrupted {f'after {progress.line()}' if progress.done else 'before any row was answered'}"
+            )
             code = interrupts.code_of(interrupt)
         except ReaderLeft:
             return ANSWERED
@@ -121,7 +130,8 @@ class BatchRun:
             terminal.say(error_line(error))
             code = code_of_run(error)
         if self._folder and self._folder.settings.exists() and (code != USAGE or progress.done):
-            terminal.say(f"the answers so far are in {self._folder.lines}; the same command continues")
+            so_far = f"the answers so far are in {self._folder.lines}; " if progress.done else ""
+            terminal.say(f"{so_far}the same command continues")
         if code == ENGINE:
             terminal.point_to(engine_log(self.engine))
         return code
@@ -201,7 +211,7 @@ class BatchRun:
             return answer_items(
                 items,
                 done,
-                self._trace,
+                self._sink,
                 length=self._progress.total,
                 strategy=strategy,
                 engine=self.engine,
@@ -250,7 +260,7 @@ class BatchRun:
                 spent = sum((history.spent for history in done.histories.values()), done.spent)
                 ledger = Ledger(self.budget, prices=self.prices, spent=spent)
                 offer = offered.offer(self.engine.model, limits, engine=self.engine.name)
-                requests = Requests(session, offer, ledger, done, self._trace, self.seed, self.prices)
+                requests = Requests(session, offer, ledger, done, self._sink, self.seed, self.prices)
                 stream = requests.answer(lines, concurrency=self.concurrency)
                 async with aclosing(stream):
                     async for answered in stream:

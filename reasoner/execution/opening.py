@@ -171,7 +171,7 @@ class EngineLimits:
     @property
     def crowded(self) -> bool:
         """Whether enough sequences wait before every KV cache to keep it full for a while."""
-        return all(limiter.crowded for limiter in self.kv_limiters)
+        return bool(self.kv_limiters) and all(limiter.crowded for limiter in self.kv_limiters)
 
     @property
     def kv_use(self) -> float | None:
@@ -229,16 +229,11 @@ class RunContext:
             self._awake = False
         return done
 
-    def may_open(self, opened: int, new: int) -> bool:
-        """Whether another question may be opened beside the `opened` ones and the `new` ones, which do not run yet.
-
-        With a KV cache, questions begin one by one, since each shows only then how much of it is needed.
-        """
+    def may_open(self, opened: int) -> bool:
+        """Whether another question may be opened beside the `opened` ones."""
         if self.scheduler:
             return not self.scheduler.full
-        if not self.limits.kv_limiters:
-            return opened + new < self.window
-        return opened < self.window and not new and not (opened and self.limits.crowded)
+        return opened < self.window and not (opened and self.limits.crowded)
 
     def end_of_input(self) -> None:
         """There are no more questions."""
@@ -284,20 +279,19 @@ class _Opener:
     warm_up: asyncio.Task[None] | None = None
     _seen_ids: IdSet = field(default_factory=IdSet)
 
-    async def open(self, opened: int) -> list[tuple[int, PlanRunner]]:
-        """The questions for which there is room beside those that are `opened`, with their indices."""
-        runners: list[tuple[int, PlanRunner]] = []
-        while not self.source.over and self.context.may_open(opened, len(runners)):
-            question = self.source.take()
-            if question is None:
-                if self.source.over:
-                    self.context.end_of_input()
-                break
-            check_ids([question], self._seen_ids)
-            self._warm(question)
-            runners.append((self.count, await self.context.open(self.count, question)))
-            self.count += 1
-        return runners
+    async def open(self, opened: int) -> PlanRunner | None:
+        """The next question, the `count`th, if there is room for it beside those that are `opened`."""
+        if self.source.over or not self.context.may_open(opened):
+            return None
+        question = self.source.take()
+        if question is None:
+            if self.source.over:
+                self.context.end_of_input()
+            return None
+        check_ids([question], self._seen_ids)
+        self._warm(question)
+        self.count += 1
+        return await self.context.open(self.count - 1, question)
 
     def _warm(self, question: Question) -> None:
         """Start the processes that compare slow answers: that takes seconds, and the first samples run meanwhile."""
@@ -312,22 +306,21 @@ async def open_questions(
 ) -> AsyncGenerator[tuple[int, Solution], None]:
     """Open questions while there is room, and yield each solution with its question's index.
 
-    An error of the input is raised when the questions that came before it have ended.
+    They begin one by one: with a KV cache each shows only then how much of it is needed, and where the engine answers
+    at once, the first ones end first. An error of the input is raised when the questions before it have ended.
     """
     indices: dict[asyncio.Task[Solution], int] = {}
-    limiters, source = context.limits.kv_limiters, open_input(questions, context.wake)
+    source = open_input(questions, context.wake)
     opener = _Opener(source, context)
-    for limiter in limiters:
+    for limiter in context.limits.kv_limiters:
         limiter.on_admitted = context.wake
     try:
         while True:
             source.allow(opener.count - len(indices) + context.window)
-            runners = await opener.open(len(indices))
-            for index, runner in runners:
+            if runner := await opener.open(len(indices)):
                 task = asyncio.ensure_future(runner.solve())
                 task.add_done_callback(context.progress.put_nowait)
-                indices[task] = index
-            if runners and limiters:
+                indices[task] = opener.count - 1
                 asyncio.get_running_loop().call_soon(context.wake)
             if not indices and source.over:
                 break

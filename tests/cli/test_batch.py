@@ -2,12 +2,18 @@
 
 import csv
 import gzip
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from reasoner.batch.lines import Answered
+from reasoner.batch.state import Progressed
+from reasoner.budget import Budget, Cost
+from reasoner.cli.batch_progress import BatchProgress
+from reasoner.cli.terminal import Terminal
 from reasoner.errors import EngineDied, EngineUnavailable, RequestLost
 from reasoner.system import extras
 from tests.cli.command import Ended, Run
@@ -332,9 +338,24 @@ def test_an_engine_that_is_lost_ends_the_batch_which_then_continues(error: Excep
 def test_progress_in_a_pipe_is_plain_lines_with_rate_time_spend_and_budget(run: Run, tmp_path: Path) -> None:
     source = write(tmp_path / "q.jsonl", questions(40))
     lines = batch(run, source, "-o", tmp_path / "a.jsonl", "-n", 2, "-b", "tokens=90k").err.splitlines()
+    first = [line for line in lines if line.startswith("0 of 40 rows · ")]
+    assert first[0].startswith("0 of 40 rows · 1 sample · ")
     [middle] = [line for line in lines if line.startswith("16 of 40 rows")]
     assert "rows/s" in middle
-    assert " left · " in middle
+    assert " samples · " in middle
     assert " of 90,000" in middle
     assert lines[-1].startswith("40 of 40 rows")
     assert batch(run, source, "-o", tmp_path / "b.jsonl", "-n", 2, "-q").err == ""
+
+
+def test_what_is_left_is_estimated_once_the_rate_is_steady() -> None:
+    now, err = 0.0, io.StringIO()
+    progress = BatchProgress(Terminal(err, err), Budget(), None, clock=lambda: now)
+    progress.resume(Progressed(), 1000)
+    for number in range(1, 1001):
+        # A hundred end at once, then one a second.
+        now = max(100.0, number)
+        progress.add(Answered({}, (), Cost(), "answered"))
+    shown = {int(line.split()[0].replace(",", "")): " left" in line for line in err.getvalue().splitlines()}
+    assert [number for number, estimated in shown.items() if not estimated] == [1, 2, 4, 8, 16, 32, 64, 100, 200]
+    assert [number for number, estimated in shown.items() if estimated] == list(range(300, 1000, 100))
