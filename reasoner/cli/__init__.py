@@ -28,7 +28,9 @@ def rarely_collect() -> None:
     import atexit
     import gc
 
-    gc.set_threshold(200_000)
+    from reasoner.system.collector import EVERY
+
+    gc.set_threshold(EVERY)
     atexit.register(gc.freeze)
 
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 CONCURRENCY: Final = 1024
 """The most questions open at once: as many as the sequences that engines compute at once, if each draws only one."""
+TOGETHER: Final = 16
+"""The most questions that begin together: each turn of the event loop costs about as much as an operation."""
 KV_SHARE = 0.9
 """The part of the KV cache that may be in flight; beyond it the engine preempts and recomputes."""
 NO_BUDGET: Final = Budget(tokens=0)
@@ -229,11 +231,11 @@ class RunContext:
             self._awake = False
         return done
 
-    def may_open(self, opened: int) -> bool:
-        """Whether another question may be opened beside the `opened` ones."""
+    def may_open(self, opened: int, new: int) -> bool:
+        """Whether another question may be opened beside the `opened` ones and the `new` ones, which do not run yet."""
         if self.scheduler:
             return not self.scheduler.full
-        return opened < self.window and not (opened and self.limits.crowded)
+        return opened + new < self.window and not (opened and self.limits.crowded)
 
     def end_of_input(self) -> None:
         """There are no more questions."""
@@ -279,19 +281,20 @@ class _Opener:
     warm_up: asyncio.Task[None] | None = None
     _seen_ids: IdSet = field(default_factory=IdSet)
 
-    async def open(self, opened: int) -> PlanRunner | None:
-        """The next question, the `count`th, if there is room for it beside those that are `opened`."""
-        if self.source.over or not self.context.may_open(opened):
-            return None
-        question = self.source.take()
-        if question is None:
-            if self.source.over:
-                self.context.end_of_input()
-            return None
-        check_ids([question], self._seen_ids)
-        self._warm(question)
-        self.count += 1
-        return await self.context.open(self.count - 1, question)
+    async def open(self, opened: int, most: int) -> list[tuple[int, PlanRunner]]:
+        """At most so many questions for which there is room beside those that are `opened`, with their indices."""
+        runners: list[tuple[int, PlanRunner]] = []
+        while len(runners) < most and not self.source.over and self.context.may_open(opened, len(runners)):
+            question = self.source.take()
+            if question is None:
+                if self.source.over:
+                    self.context.end_of_input()
+                break
+            check_ids([question], self._seen_ids)
+            self._warm(question)
+            runners.append((self.count, await self.context.open(self.count, question)))
+            self.count += 1
+        return runners
 
     def _warm(self, question: Question) -> None:
         """Start the processes that compare slow answers: that takes seconds, and the first samples run meanwhile."""
@@ -306,22 +309,33 @@ async def open_questions(
 ) -> AsyncGenerator[tuple[int, Solution], None]:
     """Open questions while there is room, and yield each solution with its question's index.
 
-    They begin one by one: with a KV cache each shows only then how much of it is needed, and where the engine answers
-    at once, the first ones end first. An error of the input is raised when the questions before it have ended.
+    They begin a few at a time, so that the first ones end first also where the engine answers at once; one by one with
+    a KV cache, since each shows only then how much of it is needed. An error of the input is raised when the questions
+    that came before it have ended.
     """
     indices: dict[asyncio.Task[Solution], int] = {}
     source = open_input(questions, context.wake)
     opener = _Opener(source, context)
+    most, resting = 1 if context.limits.kv_limiters else TOGETHER, False
+
+    def turned() -> None:
+        nonlocal resting
+        resting = False
+        context.wake()
+
     for limiter in context.limits.kv_limiters:
         limiter.on_admitted = context.wake
     try:
         while True:
             source.allow(opener.count - len(indices) + context.window)
-            if runner := await opener.open(len(indices)):
+            runners = [] if resting else await opener.open(len(indices), most)
+            for index, runner in runners:
                 task = asyncio.ensure_future(runner.solve())
                 task.add_done_callback(context.progress.put_nowait)
-                indices[task] = opener.count - 1
-                asyncio.get_running_loop().call_soon(context.wake)
+                indices[task] = index
+            if runners:
+                resting = True
+                asyncio.get_running_loop().call_soon(turned)
             if not indices and source.over:
                 break
             if done := await context.ended():
