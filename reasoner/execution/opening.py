@@ -317,6 +317,9 @@ async def open_questions(
     source = open_input(questions, context.wake)
     opener = _Opener(source, context)
     most, resting = 1 if context.limits.kv_limiters else TOGETHER, False
+    if context.scheduler:
+        # It opens no more than may draw.
+        most = context.window
 
     def turned() -> None:
         nonlocal resting
@@ -334,7 +337,7 @@ async def open_questions(
                 task.add_done_callback(context.progress.put_nowait)
                 indices[task] = index
             if runners:
-                resting = True
+                resting = context.scheduler is None
                 asyncio.get_running_loop().call_soon(turned)
             if not indices and source.over:
                 break
