@@ -162,10 +162,10 @@ for name in ("reasoner", "reasoner_strategies", "reasoner_verifiers", "reasoner_
         try:
             importlib.import_module(module.name)
         except MissingExtra as refused:
-            if "reasoner-kit[eval]" not in str(refused) and "reasoner-kit[serve]" not in str(refused):
+            if "reasoner-kit[eval]" not in str(refused):
                 raise
         except ModuleNotFoundError as missing:
-            if missing.name.partition(".")[0] not in ("torch", "vllm"):
+            if missing.name.partition(".")[0] not in ("fastapi", "prometheus_client", "h11", "starlette", "torch", "uvicorn", "vllm"):
                 raise
 """
 

@@ -1,13 +1,15 @@
 """The questions of a batch, one for each row of its input, or what is wrong with the row."""
 
 import difflib
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from reasoner.errors import UsageError
 from reasoner.execution.ids import IdSet
-from reasoner.system.tables import Located
+from reasoner.system.tables import Located, LongRow
 from reasoner.types import Question
 
 MAX_ID: Final = 512
@@ -30,13 +32,23 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One row: its `number` from 1, its id, its own columns, and its question or what is wrong with it."""
+    """One row: its `number` from 1, its id, its own columns, and its question or what is wrong with it.
+
+    The `digest` is a fingerprint of the question and of these columns.
+    """
 
     number: int
     id: str
     own: Mapping[str, Any] = field(default_factory=dict, repr=False)
     question: Question | None = None
     error: str = ""
+    digest: str = ""
+
+
+def digest_of(*parts: object) -> str:
+    """A fingerprint of 64 bits of what a row holds, in whatever order its columns are."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def read_items(rows: Iterator[Located], columns: Columns, ask: Callable[[str], Question]) -> Iterator[Item]:
@@ -47,7 +59,7 @@ def read_items(rows: Iterator[Located], columns: Columns, ask: Callable[[str], Q
     Raises:
         UsageError: the first row has no question, or the input cannot be read further.
     """
-    seen = IdSet()
+    seen, first = IdSet(), True
     for number, (where, values) in enumerate(rows, 1):
         try:
             if isinstance(values, UsageError):
@@ -55,9 +67,10 @@ def read_items(rows: Iterator[Located], columns: Columns, ask: Callable[[str], Q
             item = _item(number, where, values, columns, ask)
             if not seen.add(item.id):
                 raise UsageError(f"{where}: the id {item.id!r:.80} is also that of an earlier row: give each its own")
+            first = False
             yield item
         except UsageError as error:
-            if number == 1:
+            if first and not isinstance(error, LongRow):
                 raise
             own = {} if isinstance(values, UsageError) else _own(values, columns)
             yield Item(number, f"row {number}", own, error=str(error))
@@ -76,7 +89,9 @@ def _item(number: int, where: str, values: Mapping[str, Any], columns: Columns, 
             raise UsageError(f"{where}: the id has {len(name):,} characters: at most {MAX_ID} are allowed")
     else:
         name = f"q{number}-{question.id.removeprefix('q-')}"
-    return Item(number, name, _own(values, columns), replace(question, id=name))
+    own = _own(values, columns)
+    digest = digest_of(name, question.prompt.digest, question.space.name, own)
+    return Item(number, name, own, replace(question, id=name), digest=digest)
 
 
 def _text(where: str, values: Mapping[str, Any], column: str, option: str) -> str:

@@ -13,7 +13,9 @@ from reasoner.solution import Solution
 
 COST: Final = (*COUNTS, "flops", "seconds")
 """The columns of a cost, the fields of `Cost`."""
-RESULTS: Final = ("row", "id", "answer", "text", "confidence", "share", "ended_by", "reason", "error", "tokens", *COST)
+RESULTS: Final = (
+    "row", "id", "answer", "text", "confidence", "share", "ended_by", "reason", "error", "tokens", *COST, "digest",
+)  # fmt: skip
 """The columns that a batch writes; the input's own follow."""
 Outcome = Literal["answered", "unanswered", "failed"]
 """How a question ended: with an answer, without one, or with an error."""
@@ -55,6 +57,7 @@ def answer_line(item: Item, solution: Solution) -> Answered:
         "error": str(solution.error) if solution.error else None,
         "tokens": solution.cost.tokens,
         **asdict(solution.cost),
+        "digest": item.digest,
     }
     outcome: Outcome = "failed" if solution.error else "unanswered" if answer is None else "answered"
     line = _with_own(item, results)
@@ -83,7 +86,7 @@ def _with_own(item: Item, results: Mapping[str, Any]) -> Line:
 class Known:
     """What a line of an interrupted batch says: of which question and row it is, and how it ended.
 
-    `ids` are that of the line, and of further questions behind it.
+    `ids` are that of the line, and of further questions behind it; `digest` is that of what was asked.
     """
 
     ids: tuple[str, ...]
@@ -92,13 +95,14 @@ class Known:
     cost: Cost
     outcome: Outcome
     ended_by: str
+    digest: str
 
 
 def known_answer(line: Mapping[str, Any]) -> Known:
     """What a line of `answer_line` or `error_line` says. Raises KeyError, TypeError or ValueError: it is none."""
     cost = Cost(**{name: line[name] for name in COST if line[name] is not None})
     outcome: Outcome = "failed" if line["error"] else "unanswered" if line["answer"] is None else "answered"
-    return Known((str(line["id"]),), int(line["row"]), cost, outcome, line["ended_by"])
+    return Known((str(line["id"]),), int(line["row"]), cost, outcome, line["ended_by"], line["digest"])
 
 
 def encoded(line: Line) -> bytes:

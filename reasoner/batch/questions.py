@@ -9,7 +9,7 @@ from reasoner.batch.items import Item
 from reasoner.batch.lines import Answered, answer_line, error_line
 from reasoner.batch.state import Progressed
 from reasoner.execution.runner import solve_each
-from reasoner.trace.events import Sink
+from reasoner.trace.events import Began, Sink
 from reasoner.types import Question
 
 
@@ -22,18 +22,23 @@ async def answer_items(
     """
     asked: dict[str, Item] = {}
     wrong: deque[Item] = deque()
+    histories = done.histories
 
     def questions() -> Iterator[Question]:
         for item in items:
             if item.question is None:
                 wrong.append(item)
-            elif not done.has(item.id, item.number):
+            elif not done.has(item.id, item.number, item.digest):
                 asked[item.id] = item
+                began = histories[item.id].of(Began) if item.id in histories else []
+                if any(event.text != item.question.text for event in began):
+                    # The row was changed before it was answered: what it cost counts, its samples do not.
+                    histories[item.id] = histories[item.id].without_events()
                 yield item.question
 
     stream = solve_each(
         questions(),
-        history=done.histories,
+        history=histories,
         spent=done.spent,
         length=None if length is None else max(0, length - done.count),
         trace=trace,

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from reasoner.batch.items import digest_of
 from reasoner.batch.lines import COST, Answered, Known, Line, Outcome
 from reasoner.batch.state import Progressed
 from reasoner.budget import Cost, Ledger, Prices
@@ -28,6 +29,7 @@ from reasoner.trace.events import Event, Sink, tee
 from reasoner.trace.history import EMPTY
 
 FIELDS: Final = ("custom_id", "method", "url", "body")
+REQUEST: Final = "req_"
 URLS: Final = ("/v1/chat/completions", "/v1/completions", "/v1/responses")
 Result = tuple[Job, Solution]
 
@@ -39,12 +41,13 @@ def is_request(values: object) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class RequestLine:
-    """One line of the input; `error` says what is wrong with it."""
+    """One line of the input; `error` says what is wrong with it. The `digest` is a fingerprint of its content."""
 
     custom_id: str
     url: str = ""
     body: bytes = field(default=b"", repr=False)
     error: str = ""
+    digest: str = ""
 
 
 def read_requests(rows: Iterator[Located]) -> Iterator[RequestLine]:
@@ -75,7 +78,7 @@ def _request(where: str, values: Mapping[str, Any]) -> RequestLine:
         )
     if not isinstance(body, dict):
         raise UsageError(f"{where}: body must be an object (got {type(body).__name__})")
-    return RequestLine(custom_id, url, json.dumps(body).encode())
+    return RequestLine(custom_id, url, json.dumps(body).encode(), digest=digest_of(custom_id, url, body))
 
 
 @dataclass(slots=True)
@@ -93,16 +96,18 @@ class Requests:
     async def answer(self, lines: Iterator[RequestLine], *, concurrency: int) -> AsyncGenerator[Answered, None]:
         """The lines of the output, as the requests end, at most `concurrency` at once. Raises what the input raises."""
         progress: asyncio.Queue[asyncio.Task[Answered] | None] = asyncio.Queue()
-        new = (line for line in lines if not self.done.has(line.custom_id, 0))
+        new = (line for line in lines if line.error or not self.done.has(line.custom_id, 0, line.digest))
         source, tasks, count = open_input(new, lambda: progress.put_nowait(None)), set[asyncio.Task[Answered]](), 0
         try:
             while True:
                 source.allow(count - len(tasks) + concurrency)
-                while len(tasks) < concurrency and (line := source.take()) is not None:
+                # One by one, so that the first ones end first where the engine answers at once.
+                if len(tasks) < concurrency and (line := source.take()) is not None:
                     task = asyncio.ensure_future(self._answer(line))
                     task.add_done_callback(progress.put_nowait)
                     tasks.add(task)
                     count += 1
+                    asyncio.get_running_loop().call_soon(progress.put_nowait, None)
                 if source.over and not tasks:
                     break
                 if ended := await progress.get():
@@ -123,7 +128,10 @@ class Requests:
             request, reply = _READERS[line.url](line.body)
             seed = derive_seed(self.seed, line.custom_id, "", 0) if request.seed is None else request.seed
             jobs = choose(request.model_copy(update={"seed": seed}), self.offer)
-            jobs = [_named(job, line.custom_id, index, len(jobs)) for index, job in enumerate(jobs)]
+            names = _ids(line.custom_id, line.digest, len(jobs))
+            jobs = [
+                replace(job, question=replace(job.question, id=name)) for job, name in zip(jobs, names, strict=True)
+            ]
             results.extend(await asyncio.gather(*map(self._solve, jobs)))
             body = reply(results, f"batch-{_digest(line.custom_id)}", int(time.time()), self.prices)
             return self._line(line, 200, body, results, "answered")
@@ -163,7 +171,7 @@ class Requests:
         written = {
             "id": f"batch_req_{digest}",
             "custom_id": line.custom_id,
-            "response": {"status_code": status, "request_id": f"req_{digest}", "body": body},
+            "response": {"status_code": status, "request_id": f"{REQUEST}{line.digest or digest}", "body": body},
             "error": None,
         }
         cost = sum((solution.cost for _, solution in results), Cost())
@@ -172,12 +180,9 @@ class Requests:
         return Answered(written, ids, cost, outcome, error, ended_by)
 
 
-def _named(job: Job, custom_id: str, index: int, choices: int) -> Job:
-    return replace(job, question=replace(job.question, id=_id(custom_id, index, choices)))
-
-
-def _id(custom_id: str, index: int, choices: int) -> str:
-    return custom_id if choices == 1 else f"{custom_id}#{index}"
+def _ids(custom_id: str, digest: str, choices: int) -> tuple[str, ...]:
+    """The ids of the questions behind a line. A line that has changed has others: it is asked from the beginning."""
+    return tuple(f"{custom_id}#{digest}" + (f"#{index}" if choices > 1 else "") for index in range(choices))
 
 
 def _digest(custom_id: str) -> str:
@@ -191,10 +196,12 @@ def known_reply(line: Line) -> Known:
     choices = body.get("choices") or []
     vendors = [each["reasoner"] for each in choices if "reasoner" in each] or [body.get("reasoner") or {"cost": {}}]
     costs = [{name: value for name, value in vendor["cost"].items() if name in COST} for vendor in vendors]
-    ids = (custom_id, *(_id(custom_id, index, len(choices)) for index in range(len(choices))))
+    digest = response["request_id"].removeprefix(REQUEST)
+    ids = (custom_id, *_ids(custom_id, digest, len(choices) or 1))
     exhausted = response["status_code"] == 429
     outcome: Outcome = "answered" if response["status_code"] == 200 else "unanswered" if exhausted else "failed"
-    return Known(ids, 0, sum((Cost(**cost) for cost in costs), Cost()), outcome, "budget" if exhausted else "")
+    ended_by = "budget" if exhausted else ""
+    return Known(ids, 0, sum((Cost(**cost) for cost in costs), Cost()), outcome, ended_by, digest)
 
 
 Reply = Callable[[list[Result], str, int, Prices | None], Line]

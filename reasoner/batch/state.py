@@ -59,7 +59,7 @@ class WorkTrace:
         for name, history in histories.items():
             if history.of(Refused):
                 # The budget may have been raised: the question is asked from its beginning, and what it cost counts.
-                histories[name] = QuestionHistory(spent=history.spent, attempts=history.attempts)
+                histories[name] = history.without_events()
         return histories
 
     def __call__(self, event: Event) -> None:
@@ -103,7 +103,7 @@ class Progressed:
 
     ids: IdSet = field(default_factory=IdSet)
     rows: "array[int]" = field(default_factory=lambda: array("Q"))
-    """The fingerprint of the id of each row, by the row's number less one; 0 where it is not finished."""
+    """The fingerprint of what each row held, by the row's number less one; 0 where it is not finished."""
     count: int = 0
     answered: int = 0
     spent: Cost = field(default_factory=Cost)
@@ -128,22 +128,41 @@ class Progressed:
             if answer.row > len(self.rows) + MAX_AHEAD:
                 raise ValueError
             self.rows.extend([0] * (answer.row - len(self.rows)))
-            self.rows[answer.row - 1] = IdSet.key(answer.ids[0])
+            self.rows[answer.row - 1] = IdSet.key(answer.digest)
+        else:
+            self.ids.add(_content(answer.ids[0], answer.digest))
         return False
 
-    def has(self, id: str, row: int) -> bool:
-        """Whether it is finished.
+    def has(self, id: str, row: int, digest: str) -> bool:
+        """Whether the question of this id is finished; 0 is the `row` of one whose place does not matter.
 
         Raises:
             UsageError: the row was answered as another question.
         """
-        key = self.rows[row - 1] if 0 < row <= len(self.rows) else 0
-        if key and key != IdSet.key(id):
+        if row:
+            key = self.rows[row - 1] if row <= len(self.rows) else 0
+            same = key == IdSet.key(digest)
+        else:
+            key, same = 0, _content(id, digest) in self.ids
+        if same:
+            return True
+        if id in self.ids:
+            where = f"row {row} ({id!r:.80})" if row else f"the line {id!r:.80}"
+            raise UsageError(
+                f"{where} has changed since it was answered: restore it, delete its line from the answers to ask it "
+                "again, or start again with --overwrite"
+            )
+        if key:
             raise UsageError(
                 f"row {row} is not the one that was answered: the input has changed; new rows may only be added at its "
                 "end, or start again with --overwrite"
             )
-        return id in self.ids
+        return False
+
+
+def _content(id: str, digest: str) -> str:
+    """What stands in a set of ids for a line of this content."""
+    return f"{digest} {id}"
 
 
 class BatchFolder:

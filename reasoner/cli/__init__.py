@@ -30,7 +30,9 @@ def rarely_collect() -> None:
     """Search rarely for cycles of objects, as what imports make stays."""
     import gc
 
-    gc.set_threshold(200_000)
+    from reasoner.system.collector import EVERY
+
+    gc.set_threshold(EVERY)
 
 
 def _interrupted(interrupt: KeyboardInterrupt) -> int:

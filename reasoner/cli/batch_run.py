@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, ExitStack, aclosing
 from dataclasses import asdict, dataclass, field
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from reasoner.batch.convert import convert
 from reasoner.batch.items import read_items
@@ -30,10 +30,12 @@ from reasoner.registry import spec_of
 from reasoner.specs import Spec
 from reasoner.strategy import Strategy
 from reasoner.system.redaction import without_secrets
-from reasoner.system.tables import Located
+from reasoner.system.tables import Located, LongRow
+from reasoner.trace.events import Sink, tee
 from reasoner.trace.jsonl import JsonlWriter
 from reasoner.verifier import Verifier
 
+T = TypeVar("T")
 FAILURES: Final = 8
 """Questions in a row that fail because the engine is unavailable before the batch ends."""
 Answers = Callable[[Progressed], AsyncGenerator[Answered, None]]
@@ -63,6 +65,12 @@ class BatchRun:
         """Whether all questions share a budget."""
         return bool(str(self.budget))
 
+    @property
+    def _sink(self) -> Sink | None:
+        """What follows the events of the questions."""
+        sinks = [sink for sink in (None if self.quiet else self._progress, self._trace) if sink]
+        return tee(*sinks) if sinks else None
+
     def run(self) -> int:
         """Answer the questions; the exit code.
 
@@ -74,10 +82,11 @@ class BatchRun:
             raise UsageError("--engine replay cannot answer a batch, as it samples nothing new: choose another engine")
         with ExitStack() as stack:
             rows = stack.enter_context(self.files.rows())
-            first = next(rows)
-            requests = is_request(first[1])
+            # The first row that can be read tells the format.
+            first = _up_to(rows, lambda row: not isinstance(row[1], LongRow))
+            requests = is_request(first[-1][1])
             source = self._requests if requests else self._questions
-            strategy, verifier, settings, answers = source(chain([first], rows))
+            strategy, verifier, settings, answers = source(chain(first, rows))
             resumes = False
             if self.files.answers != STANDARD:
                 self._folder = BatchFolder(self.files.answers)
@@ -111,7 +120,9 @@ class BatchRun:
                 convert(self._folder.lines, self.files.answers)
             return self._finish(terminal)
         except KeyboardInterrupt as interrupt:
-            terminal.say(f"interrupted{f' after {progress.line()}' if progress.done else ''}")
+            terminal.say(
+                f"interrupted {f'after {progress.line()}' if progress.done else 'before any row was answered'}"
+            )
             code = interrupts.code_of(interrupt)
         except ReaderLeft:
             return ANSWERED
@@ -119,7 +130,8 @@ class BatchRun:
             terminal.say(error_line(error))
             code = code_of_run(error)
         if self._folder and self._folder.settings.exists() and (code != USAGE or progress.done):
-            terminal.say(f"the answers so far are in {self._folder.lines}; the same command continues")
+            so_far = f"the answers so far are in {self._folder.lines}; " if progress.done else ""
+            terminal.say(f"{so_far}the same command continues")
         if code == ENGINE:
             terminal.point_to(engine_log(self.engine))
         return code
@@ -193,13 +205,13 @@ class BatchRun:
         verifier = options.choose_verifier(self.choices.verifier, [strategy], self.engine, unsandboxed=unsandboxed)
         items = read_items(rows, columns, asker)
         # The first row is checked before the engine starts.
-        items = chain([next(items)], items)
+        items = chain(_up_to(items, lambda item: item.question is not None), items)
 
         def answers(done: Progressed) -> AsyncGenerator[Answered, None]:
             return answer_items(
                 items,
                 done,
-                self._trace,
+                self._sink,
                 length=self._progress.total,
                 strategy=strategy,
                 engine=self.engine,
@@ -222,11 +234,10 @@ class BatchRun:
 
     def _requests(self, rows: Iterator[Located]) -> tuple[Strategy, Verifier | None, Settings, Answers]:
         """What answers the lines of OpenAI's format, as a server would."""
-        from reasoner.cli.serve import choose_default
         from reasoner.registry import build
         from reasoner.serving.config import Limits
         from reasoner.serving.config import Settings as ServerSettings
-        from reasoner.serving.offered import Offered
+        from reasoner.serving.offered import Offered, choose_default
 
         self.choices.check_requests()
         own = ServerSettings()
@@ -249,7 +260,7 @@ class BatchRun:
                 spent = sum((history.spent for history in done.histories.values()), done.spent)
                 ledger = Ledger(self.budget, prices=self.prices, spent=spent)
                 offer = offered.offer(self.engine.model, limits, engine=self.engine.name)
-                requests = Requests(session, offer, ledger, done, self._trace, self.seed, self.prices)
+                requests = Requests(session, offer, ledger, done, self._sink, self.seed, self.prices)
                 stream = requests.answer(lines, concurrency=self.concurrency)
                 async with aclosing(stream):
                     async for answered in stream:
@@ -272,6 +283,16 @@ class BatchRun:
             "--seed": str(self.seed),
             "--engine": without_secrets(str(Spec.parse(spec_of(self.engine)).without(*PACE))),
         }
+
+
+def _up_to(items: Iterator[T], wanted: Callable[[T], bool]) -> list[T]:
+    """The items up to the first that is wanted."""
+    taken: list[T] = []
+    for item in items:
+        taken.append(item)
+        if wanted(item):
+            break
+    return taken
 
 
 def _described(model: ModelInfo) -> str:

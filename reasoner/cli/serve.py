@@ -1,6 +1,5 @@
 """`reasoner serve`: an OpenAI-compatible server over one engine."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,10 +13,8 @@ from reasoner.cli.solve import ANSWERS
 from reasoner.errors import UsageError
 
 if TYPE_CHECKING:
-    from reasoner.serving.choice import Alias
     from reasoner.serving.config import Limits, Settings
     from reasoner.serving.limits import Keys
-    from reasoner.verifier import Verifier
 
 KEYS_VARIABLE: Final = "REASONER_API_KEYS"
 
@@ -89,8 +86,12 @@ def command(
 
     Exit codes: 0 stopped by a signal, 2 usage, 4 engine or model failure, 130 interrupted while it started.
     """
+    from reasoner.system.extras import require_extra
+
+    require_extra("serve", "a server")
     from reasoner.cli.server_run import ServerRun
     from reasoner.serving.config import Settings, read_settings
+    from reasoner.serving.offered import choose_default
 
     if quiet and verbose:
         raise UsageError("--quiet and --verbose contradict each other: keep one")
@@ -129,31 +130,6 @@ def _limits(limits: "Limits", **given: Any) -> "Limits":
     values = {name: value for name, value in given.items() if value is not None}
     budgets = {name: Budget.parse(value) for name, value in values.items() if name.endswith("_budget")}
     return replace(limits, **{**values, **budgets})
-
-
-def choose_default(settings: "Settings", **given: str | None) -> "tuple[Alias, Mapping[str, Verifier]]":
-    """How requests are answered that choose nothing, and the verifiers by name."""
-    from reasoner.registry import DEFAULT_VERIFIER, build, load
-    from reasoner.serving.choice import Alias, Offer
-    from reasoner.specs import Spec
-
-    # Every server offers it: it needs no model, and no tokenizer.
-    specs = {DEFAULT_VERIFIER: DEFAULT_VERIFIER, **settings.verifiers}
-    default = settings.default or Offer("").default
-    if given["strategy"] is not None:
-        # What the settings say of another strategy does not fit this one.
-        default = Alias(given["strategy"])
-    if (spec := given["verifier"]) is not None:
-        name = spec if spec in settings.verifiers else Spec.parse(spec).name
-        specs[name] = settings.verifiers.get(spec, spec)
-        given = {**given, "verifier": name}
-        if not build("strategy", default.strategy).uses_verifier:
-            raise UsageError(f"--verifier {spec} has no effect: {default.strategy} would not use its scores; omit it")
-    verifiers: dict[str, Verifier] = {}
-    for name, spec in specs.items():
-        load("verifier", Spec.parse(spec).name)
-        verifiers[name] = build("verifier", spec)
-    return replace(default, **{name: value for name, value in given.items() if value is not None}), verifiers
 
 
 def _keys(settings: "Settings", file: Path | None) -> "Keys":

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 CONCURRENCY: Final = 1024
 """The most questions open at once: as many as the sequences that engines compute at once, if each draws only one."""
+TOGETHER: Final = 16
+"""The most questions that begin together: each turn of the event loop costs about as much as an operation."""
 KV_SHARE = 0.9
 """The part of the KV cache that may be in flight; beyond it the engine preempts and recomputes."""
 NO_BUDGET: Final = Budget(tokens=0)
@@ -171,7 +173,7 @@ class EngineLimits:
     @property
     def crowded(self) -> bool:
         """Whether enough sequences wait before every KV cache to keep it full for a while."""
-        return all(limiter.crowded for limiter in self.kv_limiters)
+        return bool(self.kv_limiters) and all(limiter.crowded for limiter in self.kv_limiters)
 
     @property
     def kv_use(self) -> float | None:
@@ -230,15 +232,10 @@ class RunContext:
         return done
 
     def may_open(self, opened: int, new: int) -> bool:
-        """Whether another question may be opened beside the `opened` ones and the `new` ones, which do not run yet.
-
-        With a KV cache, questions begin one by one, since each shows only then how much of it is needed.
-        """
+        """Whether another question may be opened beside the `opened` ones and the `new` ones, which do not run yet."""
         if self.scheduler:
             return not self.scheduler.full
-        if not self.limits.kv_limiters:
-            return opened + new < self.window
-        return opened < self.window and not new and not (opened and self.limits.crowded)
+        return opened + new < self.window and not (opened and self.limits.crowded)
 
     def end_of_input(self) -> None:
         """There are no more questions."""
@@ -284,10 +281,10 @@ class _Opener:
     warm_up: asyncio.Task[None] | None = None
     _seen_ids: IdSet = field(default_factory=IdSet)
 
-    async def open(self, opened: int) -> list[tuple[int, PlanRunner]]:
-        """The questions for which there is room beside those that are `opened`, with their indices."""
+    async def open(self, opened: int, most: int) -> list[tuple[int, PlanRunner]]:
+        """At most so many questions for which there is room beside those that are `opened`, with their indices."""
         runners: list[tuple[int, PlanRunner]] = []
-        while not self.source.over and self.context.may_open(opened, len(runners)):
+        while len(runners) < most and not self.source.over and self.context.may_open(opened, len(runners)):
             question = self.source.take()
             if question is None:
                 if self.source.over:
@@ -312,23 +309,36 @@ async def open_questions(
 ) -> AsyncGenerator[tuple[int, Solution], None]:
     """Open questions while there is room, and yield each solution with its question's index.
 
-    An error of the input is raised when the questions that came before it have ended.
+    They begin a few at a time, so that the first ones end first also where the engine answers at once; one by one with
+    a KV cache, since each shows only then how much of it is needed. An error of the input is raised when the questions
+    that came before it have ended.
     """
     indices: dict[asyncio.Task[Solution], int] = {}
-    limiters, source = context.limits.kv_limiters, open_input(questions, context.wake)
+    source = open_input(questions, context.wake)
     opener = _Opener(source, context)
-    for limiter in limiters:
+    most, resting = 1 if context.limits.kv_limiters else TOGETHER, False
+    if context.scheduler:
+        # It opens no more than may draw.
+        most = context.window
+
+    def turned() -> None:
+        nonlocal resting
+        resting = False
+        context.wake()
+
+    for limiter in context.limits.kv_limiters:
         limiter.on_admitted = context.wake
     try:
         while True:
             source.allow(opener.count - len(indices) + context.window)
-            runners = await opener.open(len(indices))
+            runners = [] if resting else await opener.open(len(indices), most)
             for index, runner in runners:
                 task = asyncio.ensure_future(runner.solve())
                 task.add_done_callback(context.progress.put_nowait)
                 indices[task] = index
-            if runners and limiters:
-                asyncio.get_running_loop().call_soon(context.wake)
+            if runners:
+                resting = context.scheduler is None
+                asyncio.get_running_loop().call_soon(turned)
             if not indices and source.over:
                 break
             if done := await context.ended():

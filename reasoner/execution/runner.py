@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Collection, Coroutine, Iterable, Mapping
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from inspect import Parameter, signature
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
@@ -31,6 +31,7 @@ from reasoner.execution.opening import CONCURRENCY, EngineLimits, RunContext, op
 from reasoner.registry import DEFAULT_ENGINE, DEFAULT_STRATEGY
 from reasoner.solution import Solution
 from reasoner.strategy import StopRule, Strategy
+from reasoner.system.collector import rarely_collected
 from reasoner.trace.events import Event, Sink, tee
 from reasoner.trace.history import QuestionHistory, RecordedEngine
 from reasoner.types import Question
@@ -82,6 +83,7 @@ async def solve_each(
     `TraceWriter` for a file. `history`, by question id, is the history of an interrupted run with the same settings:
     what is in it is not generated, rated or written to the trace again, and its cost counts.
 
+    While the run lasts, Python searches rarely for cycles of objects; at its end as before.
     Mathematical answers are compared in separate processes, which start and end with the run; pass a `comparer` to
     keep them between runs.
 
@@ -98,7 +100,9 @@ async def solve_each(
     as_instance(allocation, Allocation, "allocation", "an Allocation, as in Allocation(price=0.002)")
     as_instance(history, Mapping, "history", "a mapping of question ids to histories")
     as_instance(spent, Cost, "spent", "a Cost")
-    async with plugins(strategy, engine, verifier, stop) as used:
+    async with AsyncExitStack() as stack:
+        stack.enter_context(rarely_collected())
+        used = await stack.enter_async_context(plugins(strategy, engine, verifier, stop))
         stream = _solve_each(
             asked, used, limits, allocation, comparer, sink, seed, history or {}, spent or NO_COST,
             concurrency, length,

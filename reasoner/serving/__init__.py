@@ -1,5 +1,1 @@
-"""The server: one address that answers OpenAI's clients by any strategy."""
-
-from reasoner.system.extras import require_extra
-
-require_extra("serve", "a server")
+"""OpenAI's API over a session, and the server that speaks it, which alone needs the extra `serve`."""

@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reasoner.budget import Prices
 from reasoner.errors import UnknownName, UsageError
 from reasoner.models.info import ModelInfo
+from reasoner.registry import DEFAULT_VERIFIER, build, load
 from reasoner.serving.choice import Alias, Offer, choose
-from reasoner.serving.config import Limits
+from reasoner.serving.config import Limits, Settings
 from reasoner.serving.errors import ApiError
 from reasoner.serving.requests import read_chat
+from reasoner.specs import Spec
 from reasoner.verifier import Verifier
 
 
@@ -52,3 +54,28 @@ class Offered:
                 choose(read_chat(json.dumps(asked).encode()), self.offer(ModelInfo("model"), limits))
             except ApiError as error:
                 raise UsageError(f"{where}: {error.message}") from error
+
+
+def choose_default(settings: Settings, **given: str | None) -> tuple[Alias, Mapping[str, Verifier]]:
+    """How requests are answered that choose nothing, and the verifiers by name; `given` goes before the settings.
+
+    Raises:
+        UsageError: a strategy or a verifier is unknown, or the strategy would not use the verifier.
+    """
+    # Every server offers it: it needs no model, and no tokenizer.
+    specs = {DEFAULT_VERIFIER: DEFAULT_VERIFIER, **settings.verifiers}
+    default = settings.default or Offer("").default
+    if given["strategy"] is not None:
+        # What the settings say of another strategy does not fit this one.
+        default = Alias(given["strategy"])
+    if (spec := given["verifier"]) is not None:
+        name = spec if spec in settings.verifiers else Spec.parse(spec).name
+        specs[name] = settings.verifiers.get(spec, spec)
+        given = {**given, "verifier": name}
+        if not build("strategy", default.strategy).uses_verifier:
+            raise UsageError(f"--verifier {spec} has no effect: {default.strategy} would not use its scores; omit it")
+    verifiers: dict[str, Verifier] = {}
+    for name, spec in specs.items():
+        load("verifier", Spec.parse(spec).name)
+        verifiers[name] = build("verifier", spec)
+    return replace(default, **{name: value for name, value in given.items() if value is not None}), verifiers

@@ -9,8 +9,9 @@ import io
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice, zip_longest
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NoReturn, cast
+from typing import Any, BinaryIO, Final, NamedTuple, NoReturn, cast
 
 from reasoner.errors import UsageError
 
@@ -19,10 +20,26 @@ Located = tuple[str, Values | UsageError]
 """Where a row is, and its values by column or what is wrong with it."""
 Reader = Callable[[str, BinaryIO, int | None], Iterator[Located]]
 """Reads an open file of this name, of at most so many bytes, unpacked. Raises UsageError where it cannot go on."""
-MAX_LINE: Final = 1 << 26
-"""Bytes of one line or cell."""
+MAX_ROW: Final = 1 << 26
+"""Bytes of one row."""
 BATCH: Final = 256
-"""Rows of a parquet file that are unpacked at once."""
+"""Rows of a parquet file that are unpacked at once; fewer where they are long."""
+_PIECE: Final = 1 << 20
+
+
+class LongRow(UsageError):
+    """A row has more than `MAX_ROW` bytes. It was skipped: the next one can be read."""
+
+    def __init__(self, location: str) -> None:
+        super().__init__(f"{location} is too long: a row may have {MAX_ROW >> 20} MiB")
+
+
+class _Line(NamedTuple):
+    """One line of a file. Of one that is too long, `content` is None, and its quotes are counted all the same."""
+
+    number: int
+    content: bytes | None
+    quotes: int = 0
 
 
 def reader_of(path: Path) -> Reader:
@@ -60,7 +77,7 @@ def count_rows(path: Path) -> int:
     """
     with open_table(path) as (name, reader, file):
         if reader is read_jsonl:
-            return sum(1 for line in file if line.strip())
+            return sum(1 for line in _lines(name, file, None) if line.content is None or line.content.strip())
         if reader is _parquet and file.seekable():
             from pyarrow import ArrowException, parquet
 
@@ -74,17 +91,25 @@ def count_rows(path: Path) -> int:
 def _row(location: str, values: object) -> Located:
     if not isinstance(values, dict):
         return location, UsageError(f"{location} is not a row: write an object with a value for each column")
+    if sum(len(value) for value in values.values() if isinstance(value, str | bytes)) > MAX_ROW:
+        return location, LongRow(location)
     return location, values
 
 
-def _lines(name: str, file: BinaryIO, limit: int | None) -> Iterator[tuple[str, bytes]]:
-    """Each line with its location."""
+def _lines(name: str, file: BinaryIO, limit: int | None) -> Iterator[_Line]:
     size = number = 0
-    while line := file.readline(MAX_LINE + 1):
-        number, size = number + 1, size + len(line)
-        if len(line) > MAX_LINE or (limit is not None and size > limit):
+    while content := file.readline(MAX_ROW + 1):
+        number, size = number + 1, size + len(content)
+        line = _Line(number, content)
+        if len(content) > MAX_ROW:
+            quotes = content.count(b'"')
+            while content and not content.endswith(b"\n") and (limit is None or size <= limit):
+                content = file.readline(_PIECE)
+                quotes, size = quotes + content.count(b'"'), size + len(content)
+            line = _Line(number, None, quotes)
+        if limit is not None and size > limit:
             raise _too_large(name, limit)
-        yield f"{name}:{number}", line
+        yield line
 
 
 def _whole(name: str, file: BinaryIO, limit: int | None) -> bytes:
@@ -103,8 +128,11 @@ def _decoded(location: str, content: bytes) -> str:
 
 def read_jsonl(name: str, file: BinaryIO, limit: int | None = None) -> Iterator[Located]:
     """The rows of a JSONL file: a `Reader`."""
-    for location, line in _lines(name, file, limit):
-        if line.strip():
+    for number, line, _ in _lines(name, file, limit):
+        location = f"{name}:{number}"
+        if line is None:
+            yield location, LongRow(location)
+        elif line.strip():
             try:
                 yield _row(location, _parsed(location, _decoded(location, line).rstrip("\r\n")))
             except UsageError as error:
@@ -119,21 +147,61 @@ def _json(name: str, file: BinaryIO, limit: int | None) -> Iterator[Located]:
         yield _row(f"{name}, item {number}", values)
 
 
+class _Records(Iterator[str]):
+    """The lines of a CSV file, record by record: one that is too long is skipped up to the line that closes its quotes.
+
+    Lines follow the first one of a record only where a quote is open.
+    """
+
+    def __init__(self, name: str, lines: Iterator[_Line]) -> None:
+        self.location = f"{name}:1"
+        self._name = name
+        self._lines = lines
+        self._size = 0
+
+    def begin(self) -> None:
+        """The next line begins a record."""
+        self._size = 0
+
+    def __next__(self) -> str:
+        line, inside = next(self._lines), self._size > 0
+        if not inside:
+            self.location = f"{self._name}:{line.number}"
+            if line.content is not None and not line.content.strip():
+                return _decoded(self.location, line.content)
+        self._size += MAX_ROW + 1 if line.content is None else len(line.content)
+        if line.content is not None and self._size <= MAX_ROW:
+            return _decoded(f"{self._name}:{line.number}", line.content)
+        quotes, following = int(inside), [line]
+        while following:
+            line = following.pop()
+            quotes += line.quotes if line.content is None else line.content.count(b'"')
+            following.extend(islice(self._lines, quotes % 2))
+        raise LongRow(self.location)
+
+
 def _csv(name: str, file: BinaryIO, limit: int | None) -> Iterator[Located]:
-    csv.field_size_limit(MAX_LINE)
-    lines = (_decoded(location, line) for location, line in _lines(name, file, limit))
-    reader = csv.DictReader(lines, strict=True, restval=None)
-    start = 2
+    csv.field_size_limit(MAX_ROW)
+    records = _Records(name, _lines(name, file, limit))
+    reader = csv.reader(records, strict=True)
     try:
-        for values in reader:
-            location, start = f"{name}:{start}", reader.line_num + 1
-            if None in values:
+        columns = next(filter(None, reader), [])
+        while True:
+            records.begin()
+            try:
+                values = next(reader)
+            except LongRow as error:
+                yield records.location, error
+                continue
+            except StopIteration:
+                return
+            if len(values) > len(columns):
                 problem = "has more fields than the header has columns: quote commas"
-                yield location, UsageError(f"{location} {problem}")
-            else:
-                yield location, dict(values)
+                yield records.location, UsageError(f"{records.location} {problem}")
+            elif values:
+                yield records.location, dict(zip_longest(columns, values))
     except csv.Error as error:
-        raise UsageError(f"{name}:{start} is not CSV: {error}") from None
+        raise UsageError(f"{records.location} is not CSV: {error}") from None
 
 
 def _parquet(name: str, file: BinaryIO, limit: int | None) -> Iterator[Located]:
@@ -144,7 +212,8 @@ def _parquet(name: str, file: BinaryIO, limit: int | None) -> Iterator[Located]:
         size = sum(table.metadata.row_group(group).total_byte_size for group in range(table.num_row_groups))
         if limit is not None and size > limit:
             raise _too_large(name, limit)
-        yield from _batches(name, table.iter_batches(batch_size=BATCH))
+        rows = max(1, min(BATCH, MAX_ROW * table.metadata.num_rows // max(1, size)))
+        yield from _batches(name, table.iter_batches(batch_size=rows))
     except (ArrowException, ValueError, OSError) as error:
         raise UsageError(f"{name} is not a readable parquet file: {first_line(error)}") from None
 
@@ -169,7 +238,7 @@ def _batches(name: str, batches: Iterator[Any]) -> Iterator[Located]:
     for batch in batches:
         for values in batch.to_pylist():
             number += 1
-            yield f"{name}, row {number}", values
+            yield _row(f"{name}, row {number}", values)
 
 
 _READERS: Final[Mapping[str, Reader]] = {
@@ -197,9 +266,8 @@ def _refuse_constant(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not a number")
 
 
-def _too_large(name: str, limit: int | None) -> UsageError:
-    whole = f"{limit >> 20:,} MiB unpacked and " if limit else ""
-    return UsageError(f"{name} is too large: the limits are {whole}{MAX_LINE >> 20} MiB per line")
+def _too_large(name: str, limit: int) -> UsageError:
+    return UsageError(f"{name} is too large: it may have {limit >> 20:,} MiB unpacked")
 
 
 def first_line(error: BaseException) -> str:

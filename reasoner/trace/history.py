@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar, cast, runtime_checkable
 
 from reasoner.budget import Cost
-from reasoner.errors import BudgetExhausted, EngineError, NotRecorded, RequestLost
+from reasoner.errors import BudgetExhausted, EngineError, NotRecorded, RequestLost, TraceError
 from reasoner.operations import NOT_ASKED, NOT_MEASURED
 from reasoner.system.foreign import MAX_PER_QUESTION, MAX_PER_REQUEST
 from reasoner.trace.events import (
@@ -94,6 +94,10 @@ class QuestionHistory:
         if known:
             self._written[content] -= 1
         return known
+
+    def without_events(self) -> "QuestionHistory":
+        """What the question cost and how it ended: a plan that runs again begins at its beginning."""
+        return QuestionHistory(spent=self.spent, attempts=self.attempts, ended=self.ended)
 
     def of(self, kind: type[R], *name: object) -> list[R]:
         """The events of one kind in the order of the trace; where events of that kind have names, those of this one."""
@@ -218,10 +222,38 @@ def read_histories(events: Iterable[Event], *, source: str = "") -> dict[str, Qu
         history = histories.setdefault(event.question_id, QuestionHistory(source))
         history.take_in(event)
         if history.finished and not source:
-            histories[event.question_id] = QuestionHistory(
-                spent=history.spent, attempts=history.attempts, ended=history.ended
-            )
+            histories[event.question_id] = history.without_events()
     return histories
+
+
+def in_order(events: Iterable[Event], file: str, *, way_out: str) -> Iterator[Event]:
+    """The events of a run, if they are those that were written, each question's in the order of its time.
+
+    Raises:
+        TraceError: lines were moved, repeated, left out, or come from another run; the error ends with the `way_out`.
+    """
+    last: dict[str, Event] = {}
+    counted: Counter[str] = Counter()
+    for event in events:
+        question_id, before, fault = event.question_id, last.get(event.question_id), ""
+        if isinstance(event, Began):
+            wrong = isinstance(before, Ended) and before.ended_by != "error"
+        else:
+            wrong = before is None or isinstance(before, Ended) or event.t < before.t
+        if wrong:
+            fault = "its lines are not in the order in which they were written"
+        elif event == before:
+            fault = "a line is there twice"
+        tokens = counted[question_id]
+        if isinstance(event, Work):
+            counted[question_id] += event.cost.tokens
+        elif isinstance(event, Ended) and event.ended_by != "error" and event.cost.tokens != tokens:
+            stated = f"it cost {event.cost.tokens:,} tokens, and its lines say {tokens:,}"
+            fault = fault or f"lines are missing or of another run ({stated})"
+        if fault:
+            raise TraceError(f"{file}: question {question_id!r:.80}: {fault}: {way_out}")
+        last[question_id] = event
+        yield event
 
 
 def sound(events: Iterable[Event]) -> Iterator[Event]:

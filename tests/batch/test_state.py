@@ -1,16 +1,21 @@
 """The trace of unfinished questions: what it keeps, and how little."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner import solve_many_sync
-from reasoner.batch.state import WorkTrace
+from reasoner import Question, solve_many_sync
+from reasoner.batch.items import Item
+from reasoner.batch.lines import Answered
+from reasoner.batch.questions import answer_items
+from reasoner.batch.state import Progressed, WorkTrace
+from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.execution.ids import IdSet
-from reasoner.trace.events import Ended, Event
+from reasoner.trace.events import Cancelled, Ended, Event
 from reasoner.trace.history import read_histories
 from reasoner_strategies import SelfConsistency
 from tests.helpers import number_question, varied
@@ -59,3 +64,25 @@ def test_a_trace_takes_no_more_room_than_the_questions_that_are_open(tmp_path: P
     trace.close()
     # Three are open at once.
     assert largest < 3 * 4000
+
+
+@pytest.mark.parametrize(("text", "drawn"), [("How many?", 0), ("How few?", 3)])
+def test_a_question_that_changed_before_it_was_answered_is_asked_from_its_beginning(text: str, drawn: int) -> None:
+    events: list[Event] = []
+    before, now = Question.of("How many?", space="number", id="q"), Question.of(text, space="number", id="q")
+    solve_many_sync([before], SelfConsistency(2), ScriptedEngine(varied), trace=events.append)
+    cut = [event for event in events if not isinstance(event, Ended)]
+    done = Progressed(histories=read_histories([*cut, Cancelled(question_id="q", t=9, op=3)]))
+    asked: list[SampleRequest] = []
+
+    def script(request: SampleRequest) -> str:
+        asked.append(request)
+        return varied(request)
+
+    async def answered() -> list[Answered]:
+        options = {"strategy": SelfConsistency(3), "engine": ScriptedEngine(script)}
+        return [line async for line in answer_items(iter([Item(1, "q", {}, now)]), done, None, length=1, **options)]
+
+    [line] = asyncio.run(answered())
+    # What it cost before counts all the same.
+    assert (len(asked), line.cost.samples) == (drawn, 2 + drawn)

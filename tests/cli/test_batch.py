@@ -2,12 +2,18 @@
 
 import csv
 import gzip
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from reasoner.batch.lines import Answered
+from reasoner.batch.state import Progressed
+from reasoner.budget import Budget, Cost
+from reasoner.cli.batch_progress import BatchProgress
+from reasoner.cli.terminal import Terminal
 from reasoner.errors import EngineDied, EngineUnavailable, RequestLost
 from reasoner.system import extras
 from tests.cli.command import Ended, Run
@@ -142,75 +148,6 @@ def test_standard_input_to_standard_output(run: Run) -> None:
     assert one.err.splitlines()[-1].startswith("1 row ")
 
 
-# Rows that are no questions
-
-BAD = [
-    (b"not json", "q.jsonl:2 is not JSON: expecting value, column 1"),
-    (b"[1]", "q.jsonl:2 is not a row"),
-    (b'{"text": "q"}', "q.jsonl:2 has no column 'question' (it has text): give --question-column text"),
-    (b'{"question": "  "}', "q.jsonl:2, column 'question': it is empty"),
-    (b'{"question": ["q"]}', "q.jsonl:2, column 'question': a list is not text"),
-    (b'{"question": "\\ud800"}', "q.jsonl:2: the question is not valid text"),
-    (b"\xff\xfe", "q.jsonl:2 is not UTF-8: byte 0 is 0xff"),
-    (b'{"question": "q", "id": "a"}', "q.jsonl:2: the id 'a' is also that of an earlier row"),
-    (b'{"question": "q", "id": "' + b"x" * 600 + b'"}', "q.jsonl:2: the id has 600 characters"),
-    (b'{"question": NaN}', "q.jsonl:2 is not readable JSON: NaN is not a number"),
-    (b"[" * 100_000, "q.jsonl:2 is not readable JSON"),
-]
-
-
-@pytest.mark.parametrize(("line", "error"), BAD, ids=[error[10:40] for _, error in BAD])
-def test_a_bad_row_is_an_error_of_that_row_only(line: bytes, error: str, run: Run, tmp_path: Path) -> None:
-    good = [b'{"question": "What is 3 + 4?", "id": "a"}', b'{"question": "What is 1 + 1?", "id": "b"}']
-    (tmp_path / "q.jsonl").write_bytes(b"\n".join([good[0], line, good[1]]))
-    ended = batch(run, tmp_path / "q.jsonl", "-o", tmp_path / "a.jsonl")
-    assert ended.code == 1
-    assert ended.error == "error: 1 row ended in an error, which the answers name"
-    rows = {row["row"]: row for row in read(tmp_path / "a.jsonl")}
-    assert rows[2]["error"].startswith(error)
-    assert rows[1]["answer"]
-    assert rows[3]["answer"]
-    assert not (tmp_path / "a.jsonl.state").exists()
-
-
-REFUSED = [
-    ("q.jsonl", b"", (), "q.jsonl has no rows"),
-    ("q.jsonl", b"\n \n", (), "q.jsonl has no rows"),
-    ("q.jsonl", b'{"prompt": "q"}', (), "q.jsonl:1 has no column 'question' (it has prompt): give --question-column prompt"),
-    ("q.csv", b"question\n", (), "q.csv has no rows"),
-    ("q.csv", b'question\n"q', (), "q.csv:2 is not CSV"),
-    ("q.parquet", b"PAR1", (), "q.parquet is not a readable parquet file"),
-    ("q.arrow", b"ARROW1", (), "q.arrow is not a readable Arrow file"),
-    ("q.jsonl.gz", b"not gzip", (), "q.jsonl.gz cannot be read further: Not a gzipped file"),
-    ("q.xlsx", b"", (), "is not a file of rows"),
-    ("q.jsonl", b'{"question": "q"}', ("-o", "a.txt"), "must end in .jsonl, .csv, .parquet or .arrow"),
-    ("q.jsonl", b'{"question": "q"}', ("-o", "q.jsonl"), "is the file of the questions"),
-    ("q.jsonl", b'{"question": "q"}', ("-o", "no/a.jsonl"), "cannot write --output no/a.jsonl: No such file or directory"),
-    ("q.jsonl", b'{"question": "q"}', ("--concurrency", "0"), "--concurrency must be at least 1 (got 0)"),
-    ("q.jsonl", b'{"question": "q"}', ("--overwrite",), "--overwrite has no effect without --output FILE"),
-    ("q.jsonl", b'{"question": "q"}', ("-b", "usd=1"), "budget usd needs prices"),
-    ("q.jsonl", b'{"question": "q"}', ("-a", "choice:none"), "q.jsonl:1: "),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("name", "content", "options", "error"), REFUSED, ids=[each[3][:40] for each in REFUSED])
-def test_what_cannot_work_is_refused_in_one_line_before_anything_runs(
-    name: str,
-    content: bytes,
-    options: tuple[str, ...],
-    error: str,
-    run: Run,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / name).write_bytes(content)
-    ended = batch(run, name, *options)
-    assert (ended.code, ended.out) == (2, "")
-    assert error in ended.error
-    assert [path.name for path in tmp_path.iterdir()] == [name]
-
-
 def test_a_missing_package_is_named_with_its_extra(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extras, "missing", lambda *modules: list(modules))
     ended = batch(run, write(tmp_path / "q.jsonl", questions(1)), "-o", tmp_path / "a.parquet")
@@ -297,6 +234,33 @@ def test_rows_may_be_added_at_the_end_of_the_input_and_nowhere_else(run: Run, tm
     assert sorted(row["row"] for row in read(answers)) == list(range(1, 10))
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet", "arrow"])
+@pytest.mark.parametrize("column", ["question", "note"])
+def test_a_row_that_changed_after_its_answer_is_named_and_nothing_is_answered_twice(
+    kind: str, column: str, run: Run, tmp_path: Path
+) -> None:
+    rows = [{"id": f"q{index}", **row, "note": index} for index, row in enumerate(questions(8))]
+    source, answers = write(tmp_path / f"q.{kind}", rows), tmp_path / "a.jsonl"
+    assert batch(run, source, "-o", answers, "-s", "single", "-b", "samples=5").code == 3
+    lines = {row["row"]: row for row in read(answers) if row["answer"]}
+    number = min(lines)
+    edited = [
+        {**row, column: 99 if column == "note" else "What is 9 + 9?"} if place == number else row
+        for place, row in enumerate(rows, 1)
+    ]
+    write(source, edited)
+    changed = batch(run, source, "-o", answers, "-s", "single", "-b", "samples=90")
+    assert changed.code == 2
+    wanted = f"error: row {number} ('q{number - 1}') has changed since it was answered: restore it, delete its line"
+    assert [line for line in changed.err.splitlines() if line.startswith(wanted)]
+    # Reordered columns are no change, nor is another column where it is not kept.
+    write(source, [dict(reversed(row.items())) for row in rows])
+    assert batch(run, source, "-o", answers, "-s", "single", "-b", "samples=90").code == 0
+    found = {row["row"]: row for row in read(answers)}
+    assert len(read(answers)) == len(found) == 8
+    assert {name: found[name] for name in lines} == lines
+
+
 DAMAGED_ROW = b'{"row": 1e15, "id": "x", "error": null, "answer": "7", "ended_by": "rule"}'
 
 
@@ -374,9 +338,24 @@ def test_an_engine_that_is_lost_ends_the_batch_which_then_continues(error: Excep
 def test_progress_in_a_pipe_is_plain_lines_with_rate_time_spend_and_budget(run: Run, tmp_path: Path) -> None:
     source = write(tmp_path / "q.jsonl", questions(40))
     lines = batch(run, source, "-o", tmp_path / "a.jsonl", "-n", 2, "-b", "tokens=90k").err.splitlines()
+    first = [line for line in lines if line.startswith("0 of 40 rows · ")]
+    assert first[0].startswith("0 of 40 rows · 1 sample · ")
     [middle] = [line for line in lines if line.startswith("16 of 40 rows")]
     assert "rows/s" in middle
-    assert " left · " in middle
+    assert " samples · " in middle
     assert " of 90,000" in middle
     assert lines[-1].startswith("40 of 40 rows")
     assert batch(run, source, "-o", tmp_path / "b.jsonl", "-n", 2, "-q").err == ""
+
+
+def test_what_is_left_is_estimated_once_the_rate_is_steady() -> None:
+    now, err = 0.0, io.StringIO()
+    progress = BatchProgress(Terminal(err, err), Budget(), None, clock=lambda: now)
+    progress.resume(Progressed(), 1000)
+    for number in range(1, 1001):
+        # A hundred end at once, then one a second.
+        now = max(100.0, number)
+        progress.add(Answered({}, (), Cost(), "answered"))
+    shown = {int(line.split()[0].replace(",", "")): " left" in line for line in err.getvalue().splitlines()}
+    assert [number for number, estimated in shown.items() if not estimated] == [1, 2, 4, 8, 16, 32, 64, 100, 200]
+    assert [number for number, estimated in shown.items() if estimated] == list(range(300, 1000, 100))

@@ -109,6 +109,19 @@ def test_one_budget_bounds_all_lines_over_several_sessions(run: Run, tmp_path: P
     assert {name: second[name] for name in kept} == kept
 
 
+def test_a_line_that_changed_after_its_answer_is_named(run: Run, tmp_path: Path) -> None:
+    given = [line(f"r{index}", reasoner={"strategy": "self_consistency:n=2"}) for index in range(4)]
+    options = ("-o", str(tmp_path / "a.jsonl"), "--concurrency", "1")
+    assert batch(run, tmp_path, given, *options, "-b", "samples=4").code == 3
+    changed = [line("r0", seed=1), *given[1:]]
+    ended = batch(run, tmp_path, changed, *options, "-b", "samples=40")
+    assert ended.code == 2
+    assert "error: the line 'r0' has changed since it was answered" in ended.err
+    moved = [given[3], line("r2", seed=1), *given[:2]]
+    assert batch(run, tmp_path, moved, *options, "-b", "samples=40").code == 0
+    assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 4
+
+
 def test_the_same_seed_gives_the_same_replies_and_the_default_may_be_chosen(run: Run, tmp_path: Path) -> None:
     def asked(*options: str) -> list[Any]:
         found = replies(batch(run, tmp_path, [line("a"), line("b")], *options).out)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import aclosing
 
 import pytest
@@ -23,7 +23,8 @@ class Counted(ScriptedEngine):
     """An engine that counts of how many questions something is in flight."""
 
     def __init__(self) -> None:
-        super().__init__(varied, pause=jumbled(1))
+        # No sequence ends before as many questions are open as may be.
+        super().__init__(varied, pause=jumbled(1, minimum=150, maximum=162))
         self.inside: Counter[str] = Counter()
         self.maximum = 0
 
@@ -202,3 +203,17 @@ def test_a_run_that_is_cancelled_closes_only_what_was_opened() -> None:
     asyncio.run(test())
     assert [event.question_id for event in events if isinstance(event, Began)] == ["q0", "q1", "q2"]
     assert sum(isinstance(event, Ended) for event in events) == 3
+
+
+@pytest.mark.parametrize("arrive", [list, iter])
+def test_questions_that_were_opened_first_end_first_where_the_engine_answers_at_once(
+    arrive: Callable[[list[Question]], Iterable[Question]],
+) -> None:
+    events: list[Event] = []
+
+    async def begun_ahead() -> list[int]:
+        stream = solve_each(arrive(questions(400)), SelfConsistency(8), ScriptedEngine(says("7")), trace=events.append)
+        async with aclosing(stream) as found:
+            return [sum(isinstance(event, Began) for event in events) - index async for index, _ in found]
+
+    assert max(map(abs, asyncio.run(begun_ahead()))) < 100

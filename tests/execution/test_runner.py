@@ -163,6 +163,8 @@ def test_leaving_early_cancels_and_books_the_rest() -> None:
 async def _only_the_first(request: SampleRequest) -> None:
     if request.question_id != "q0":
         await asyncio.get_running_loop().create_future()
+    for _ in range(30):
+        await asyncio.sleep(0)
 
 
 def test_two_questions_of_one_name_are_refused() -> None:

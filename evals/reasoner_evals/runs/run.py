@@ -17,7 +17,7 @@ from reasoner.sampling import FALLBACK, SamplingParams
 from reasoner.solution import INTERRUPTED
 from reasoner.strategy import Strategy
 from reasoner.trace.events import AnswerExtracted, Began, Event, Prompted, Sampled, Thought, TraceWriter, read_trace
-from reasoner.trace.history import QuestionHistory, read_histories, sound
+from reasoner.trace.history import QuestionHistory, in_order, read_histories, sound
 from reasoner.trace.jsonl import JsonlWriter
 from reasoner.verifier import Verifier
 from reasoner_evals.grading.graders import GradedQuestion
@@ -157,7 +157,8 @@ class _ArmSession:
             for event in reused:
                 self._trace(event)
         way_out = f"move {self.files.path} away and resume again: all questions of {self.arm.name} are then asked again"
-        trace = sound(read_trace(self.files.trace, way_out=way_out))
+        written = sound(read_trace(self.files.trace, way_out=way_out))
+        trace = in_order(written, str(self.files.trace), way_out=way_out)
         # A damaged journal is set aside and made again from the trace.
         self._journal = JsonlWriter.onto(self.files.journal, what="journal")
         journaled = attempts_in(self.files)

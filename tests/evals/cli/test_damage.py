@@ -1,5 +1,8 @@
 """Files of a run that were damaged: the error names the line, and what it says to do mends the run."""
 
+import json
+import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -73,3 +76,60 @@ def test_what_is_damaged_is_mended_by_what_the_error_says(
     assert run("report", str(tmp_path / "run")).code == 0
     if name == "items.jsonl":
         assert path.read_bytes() == content
+
+
+def shuffled(lines: list[bytes], _: list[bytes]) -> list[bytes]:
+    return random.Random(0).sample(lines, len(lines))
+
+
+def repeated(lines: list[bytes], _: list[bytes]) -> list[bytes]:
+    return [*lines[:5], lines[4], *lines[5:]]
+
+
+def repeated_later(lines: list[bytes], _: list[bytes]) -> list[bytes]:
+    return [*lines, lines[4]]
+
+
+def holed(lines: list[bytes], _: list[bytes]) -> list[bytes]:
+    place = next(place for place, line in enumerate(lines) if b'"event":"sampled"' in line)
+    return [*lines[:place], *lines[place + 1 :]]
+
+
+def interleaved(lines: list[bytes], others: list[bytes]) -> list[bytes]:
+    return [line for pair in zip(lines, others, strict=False) for line in pair]
+
+
+@pytest.mark.parametrize("attack", [shuffled, repeated, repeated_later, holed, interleaved])
+def test_lines_that_were_moved_never_change_a_cost_silently(
+    attack: Callable[[list[bytes], list[bytes]], list[bytes]], asked: tuple[str, ...], run: Run, tmp_path: Path
+) -> None:
+    assert run(*asked).code == 0
+    assert run(*asked[:-1], str(tmp_path / "other"), "--seeds", "7,").code == 0
+    [other] = (tmp_path / "other").glob("arms/*/trace.jsonl")
+    trace = RunFolder(tmp_path / "run").arm(ARM).trace
+    lines = trace.read_bytes().splitlines(keepends=True)
+    trace.write_bytes(b"".join(attack(lines, other.read_bytes().splitlines(keepends=True))))
+    told = run("eval", "--resume", str(tmp_path / "run"))
+    assert (told.code, told.out) == (2, "")
+    assert f"{trace}: question 'q-" in told.error
+    assert f"move {trace.parent} away and resume again" in told.error
+
+
+def costed(journal: bytes) -> dict[str, tuple[int, int]]:
+    records = map(json.loads, journal.splitlines())
+    return {
+        record["question_id"]: (record["cost"]["generated_tokens"], record["cost"]["samples"]) for record in records
+    }
+
+
+@pytest.mark.parametrize("part", [0.2, 0.5, 0.9])
+def test_a_trace_that_was_cut_short_is_continued_at_the_same_cost(
+    part: float, asked: tuple[str, ...], run: Run, tmp_path: Path
+) -> None:
+    assert run(*asked).code == 0
+    files = RunFolder(tmp_path / "run").arm(ARM)
+    whole, before = files.trace.read_bytes(), costed(files.journal.read_bytes())
+    files.trace.write_bytes(whole[: int(part * len(whole))])
+    files.journal.unlink()
+    assert run("eval", "--resume", str(tmp_path / "run")).code == 0
+    assert costed(files.journal.read_bytes()) == before

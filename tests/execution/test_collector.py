@@ -1,0 +1,118 @@
+"""A run has Python search rarely for cycles, and leaves no trace of that."""
+
+import asyncio
+import gc
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from reasoner import Question, Solution, solve_each, solve_many, solve_many_sync
+from reasoner.engine import SampleRequest
+from reasoner.engines.scripted import ScriptedEngine
+from reasoner.errors import UsageError
+from reasoner.system.collector import EVERY
+from tests.helpers import number_question, says
+
+SEEN: list[int] = []
+QUESTIONS = [number_question(f"q{index}") for index in range(5)]
+
+
+@pytest.fixture(autouse=True)
+def _as_python(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    before = gc.get_threshold()
+    gc.set_threshold(700, 10, 10)
+    SEEN.clear()
+    yield
+    gc.set_threshold(*before)
+
+
+def look(request: SampleRequest) -> str:
+    SEEN.append(gc.get_threshold()[0])
+    return "7"
+
+
+def run(**options: Any) -> AsyncGenerator[tuple[int, Solution], None]:
+    return solve_each(QUESTIONS, "single", ScriptedEngine(look), **options)
+
+
+async def whole() -> None:
+    await solve_many(QUESTIONS, "single", ScriptedEngine(look))
+
+
+async def failed() -> None:
+    def questions() -> Iterator[Question]:
+        yield QUESTIONS[0]
+        raise ValueError
+
+    with pytest.raises(ValueError, match=""):
+        await solve_many(questions(), "single", ScriptedEngine(look))
+    with pytest.raises(UsageError):
+        await solve_many(QUESTIONS, "no_such", ScriptedEngine(look))
+
+
+async def cancelled() -> None:
+    asking = asyncio.Event()
+
+    async def pause(_: SampleRequest) -> None:
+        asking.set()
+        await asyncio.Event().wait()
+
+    engine = ScriptedEngine(look, pause=pause)
+    task = asyncio.ensure_future(solve_many(QUESTIONS, "single", engine))
+    await asking.wait()
+    SEEN.append(gc.get_threshold()[0])
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def left() -> None:
+    async with aclosing(run()) as stream:
+        async for _ in stream:
+            break
+
+
+async def abandoned() -> None:
+    async for _ in run():
+        break
+
+
+async def never_started() -> None:
+    run()
+    SEEN.append(EVERY)
+
+
+async def nested() -> None:
+    async for _ in run():
+        await whole()
+        SEEN.append(gc.get_threshold()[0])
+
+
+async def overlapping() -> None:
+    first, second = run(), run()
+    await anext(first)
+    await anext(second)
+    await first.aclose()
+    SEEN.append(gc.get_threshold()[0])
+    await second.aclose()
+
+
+@pytest.mark.parametrize("use", [whole, failed, cancelled, left, abandoned, never_started, nested, overlapping])
+def test_the_search_is_rare_during_a_run_and_as_before_at_its_end(use: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(use())
+    assert set(SEEN) == {EVERY}
+    assert gc.get_threshold() == (700, 10, 10)
+
+
+@pytest.mark.parametrize("own", [0, EVERY + 1])
+def test_a_search_that_is_rarer_or_off_stays_so(own: int) -> None:
+    gc.set_threshold(own)
+    solve_many_sync(QUESTIONS, "single", ScriptedEngine(look))
+    assert {*SEEN, gc.get_threshold()[0]} == {own}
+
+
+def test_what_another_sets_meanwhile_stays() -> None:
+    solve_many_sync(QUESTIONS, "single", ScriptedEngine(says("7")), trace=lambda _: gc.set_threshold(900))
+    assert gc.get_threshold()[0] == 900
