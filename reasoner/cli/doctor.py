@@ -34,11 +34,11 @@ LENGTHS = (512, 2048, 8192)
 @json_option("the findings")
 @guarded
 def command(model: str | None, engine: str | None, base_url: tuple[str, ...], *, as_json: bool) -> int:
-    """Show what is installed, whether a server answers, and how many sequences fit the KV cache.
+    """Show what is installed, whether a server answers, and what fits.
 
     Lists the extras with the commands that install them. With vLLM it names the device that would be used, the model's
-    geometry, and the arguments that vLLM would get besides its own defaults, and starts no engine. The number of
-    sequences that fit holds for sequences without a shared prefix.
+    geometry, how many sequences fit the KV cache, and the arguments that vLLM would get besides its own defaults, and
+    starts no engine. The number of sequences that fit holds for sequences without a shared prefix.
 
     Exit codes: 0 a model can be asked, here or on a server; 2 usage; 4 the server does not answer, or what --model or
     --engine asks for is missing.
@@ -59,7 +59,7 @@ def command(model: str | None, engine: str | None, base_url: tuple[str, ...], *,
             # A server needs no vLLM, so its absence is an error only for what needs it.
             code = ENGINE if findings["vllm"] is None and (model or engine) else ANSWERED
             if findings["vllm"] or model:
-                findings |= _model(model or "embedded", chosen, terminal)
+                findings |= _model(chosen, terminal)
     except EngineError as error:
         findings |= {"model": model, "trouble": str(error)}
         code = ENGINE
@@ -100,10 +100,8 @@ def _chosen(spec: str | None, model: str | None, base_url: tuple[str, ...]) -> "
     from reasoner.engines.vllm import VllmEngine
     from reasoner.errors import UsageError
 
-    engine = choose_engine(spec, base_url=base_url)
-    if isinstance(engine, OpenAIEngine):
-        return choose_engine(spec, model_id=model, base_url=base_url)
-    if not isinstance(engine, VllmEngine):
+    engine = choose_engine(spec, model_id=model, base_url=base_url)
+    if not isinstance(engine, VllmEngine | OpenAIEngine):
         raise UsageError(
             f"--engine {spec} cannot be inspected: doctor takes vllm, as in vllm:kv_cache_dtype=fp8, or openai"
         )
@@ -183,7 +181,7 @@ def _thinking(profile: "ThinkingProfile | None") -> str:
     return f"{when}, from {markers}, parser {profile.parser or 'none'}, {levels}"
 
 
-def _model(name: str, engine: "VllmEngine", terminal: "Terminal") -> dict[str, Any]:
+def _model(engine: "VllmEngine", terminal: "Terminal") -> dict[str, Any]:
     from reasoner.engines.vllm.arguments import changed
     from reasoner.engines.vllm.build import installed_build
     from reasoner.engines.vllm.served import CPU_CONTEXT
@@ -192,7 +190,7 @@ def _model(name: str, engine: "VllmEngine", terminal: "Terminal") -> dict[str, A
     from reasoner.models.resolve import resolve
     from reasoner.models.thinking_files import read_profile
 
-    resolved = resolve(name, terminal.say)
+    resolved = resolve(engine.model_id, terminal.say)
     build = installed_build()
     settings = engine.settings(build, resolved) if build else {}
     if engine.args and settings:

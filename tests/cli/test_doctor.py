@@ -136,7 +136,7 @@ def test_a_server_is_asked_for_its_model(run: Run) -> None:
     with FakeServer() as server:
         found = findings(run, "--base-url", server.url)
         assert (found["model"], found["server"]) == ("tiny", f"openai at {server.url}")
-        assert "no model named 'other'" in run("doctor", "--base-url", server.url, "-m", "other").error
+        assert "named 'other' (there are: tiny)" in run("doctor", "--base-url", server.url, "-m", "other").error
     found = findings(run, "-e", f"openai:base_url={server.url},patience=0", code=4)
     assert "start the server there" in found["trouble"]
     assert "extras" in found
@@ -200,7 +200,7 @@ def test_it_shows_how_a_model_thinks(run: Run, install: Install, tmp_path: Path)
 
 @pytest.mark.engine
 def test_given_arguments_are_checked_and_shown_where_they_differ_from_vllms_own(
-    run: Run, install: Install, tmp_path: Path
+    run: Run, install: Install, tmp_path: Path, embedded_model: Path
 ) -> None:
     pytest.importorskip("vllm")
     install(CPU)
@@ -212,6 +212,6 @@ def test_given_arguments_are_checked_and_shown_where_they_differ_from_vllms_own(
         ("vllm:kv_cache_dtype=fp9", "kv_cache_dtype='fp9' does not fit vLLM: input should be 'auto'"),
         ("simulated", "doctor takes vllm"),
     ):
-        ended = run("doctor", "-m", model(tmp_path), "-e", spec)
+        ended = run("doctor", "-e", spec)
         assert (ended.code, ended.err.count("\n")) == (2, 1)
         assert complaint in ended.err
