@@ -190,7 +190,7 @@ EXTRAS = {
 
 def documented_overrides() -> str:
     """What docs/install.md gives to uv on standard input."""
-    [overrides] = re.findall(r"reasoner-kit\[cpu\]' --overrides - <<END\n(.*?)\nEND\n", INSTALL, re.DOTALL)
+    [overrides] = re.findall(r"'\.\[cpu\]' --overrides - <<END\n(.*?)\nEND\n", INSTALL, re.DOTALL)
     return str(overrides)
 
 
