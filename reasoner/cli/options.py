@@ -35,9 +35,9 @@ def names_of(kind: "Kind") -> Completer:
     """Completes the names of the objects of this kind, after a comma or not."""
 
     def complete(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-        from reasoner.registry import entries
+        from reasoner.registry import names
 
-        return [name for name in sorted(entries(kind)) if name.startswith(incomplete)]
+        return [name for name in names(kind) if name.startswith(incomplete)]
 
     return complete
 
@@ -226,12 +226,12 @@ def choose_strategy(
     Raises:
         UsageError: it is unknown, has no such options, or sets one of them too.
     """
-    from reasoner.registry import DEFAULT_STRATEGY, build
+    from reasoner.registry import DEFAULT_STRATEGY, build, expanded
     from reasoner.specs import Spec
 
     options = {"effort": effort, "profile": profile, "abstain_below": abstain_below}
     default = DEFAULT_STRATEGY if all(value is None for value in options.values()) else "auto"
-    chosen = Spec.parse(default if spec is None else spec)
+    chosen = expanded("strategy", Spec.parse(default if spec is None else spec))
     given = _given(chosen, "--strategy", **options)
     if given and chosen.name != "auto":
         raise UsageError(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from typing import Any, Final
 
+from reasoner.aliases import STRATEGIES
 from reasoner.answers.kinds import space_for
 from reasoner.answers.questions import with_instruction
 from reasoner.answers.tool_calls import ToolCallSpace
@@ -108,20 +109,7 @@ class Job:
 
 def default_aliases() -> dict[str, Alias]:
     """The aliases of a server whose configuration names none."""
-    voted = "votes over {} samples; for questions with a short answer"
-    auto = "votes until the lead is safe, {} effort; for questions with a short answer"
-    return {
-        "vote8": Alias("self_consistency:n=8", description=voted.format(8)),
-        "vote16": Alias("self_consistency:n=16", description=voted.format(16)),
-        "auto-low": Alias("auto:effort=low", description=auto.format("low")),
-        "auto-medium": Alias("auto:effort=medium", description=auto.format("medium")),
-        "auto-high": Alias("auto:effort=high", description=auto.format("high")),
-        "best8": Alias("best_of_n:n=8", description="the best rated of 8 replies, of any form"),
-        "universal8": Alias(
-            "universal:n=8", description="the reply of 8 that agrees most with the others, of any form"
-        ),
-        "refine": Alias("refine:critic=self", description="a reply that the model reviews and revises, of any form"),
-    }
+    return {name: Alias(spec, description=what) for name, (spec, what) in STRATEGIES.items()}
 
 
 def choose(request: ChatRequest | CompletionRequest, offer: Offer) -> list[Job]:

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 from reasoner.errors import UsageError
 from reasoner.marks import Mark, Owners, marks_of
-from reasoner.registry import build, entries, load
+from reasoner.registry import build, entries, expanded, load
 from reasoner.sampling import SamplingParams
 from reasoner.specs import Spec, Value
 
@@ -30,6 +30,7 @@ def client_spec(text: str) -> Spec:
 def _check_options(value: Value, depth: int) -> None:
     match value:
         case Spec():
+            value = expanded("strategy", value)
             for option, inner in value.options.items():
                 if owners := _owners(value.name, option):
                     raise UsageError(

@@ -221,6 +221,8 @@ def test_a_budget_is_the_least_of_all_limits_and_is_shared_by_the_choices() -> N
     [
         "auto:profile=/etc/passwd",
         "auto(profile=/etc/passwd)",
+        "auto-low:profile=/etc/passwd",
+        "self_consistency(n=2, of=auto-low(profile=x))",
         "self_consistency(n=2, of=auto(profile=x))",
         'self_consistency:n=2,of="auto:profile=x"',
         "self_consistency:n=2,of=auto:profile=x",
