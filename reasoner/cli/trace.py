@@ -1,6 +1,7 @@
 """`reasoner trace`: how an answer was searched for."""
 
 import json
+import shlex
 import sys
 from collections import deque
 from collections.abc import Collection, Iterator
@@ -63,6 +64,7 @@ def command(file: Path, other: Path | None, question: str | None, html: Path | N
     from reasoner.trace.tree.build import search_trees
 
     for trace in filter(None, (file, other)):
+        _check_file(trace)
         with suppress(OSError):
             if html is not None and html.samefile(trace):
                 raise UsageError(f"--html {html} is the trace itself: name another file")
@@ -96,6 +98,23 @@ def command(file: Path, other: Path | None, question: str | None, html: Path | N
     if lost:
         raise lost
     return ANSWERED
+
+
+def _check_file(path: Path) -> None:
+    """Refuse a folder, and say which traces are in it. Raises UsageError."""
+    from reasoner.errors import UsageError
+    from reasoner.trace.grades import TRACE
+
+    if not path.is_dir():
+        return
+    traces = sorted([*path.glob(TRACE), *path.glob(f"*/{TRACE}"), *path.glob(f"arms/*/{TRACE}")])
+    if not traces:
+        raise UsageError(
+            f"{path} is a folder without a trace: name a file that `--trace FILE` or `reasoner eval` wrote"
+        )
+    others = f"; it has {len(traces):,} traces: {', '.join(map(str, traces[:MAX_NAMED]))}" if traces[1:] else ""
+    more = ", ..." if len(traces) > MAX_NAMED else ""
+    raise UsageError(f"{path} is a folder: type `reasoner trace {shlex.quote(str(traces[0]))}`{others}{more}")
 
 
 def _compare(
