@@ -15,6 +15,7 @@ from reasoner.aliases import STRATEGIES
 from reasoner.errors import ReasonerError, UnknownName, UsageError, require_choice, shown
 from reasoner.sampling import ThinkingLevel, thinking_level
 from reasoner.specs import Bare, OpenOptions, Spec, Value, written
+from reasoner.system.foreign import ErrorsFrom
 from reasoner.system.machine import own_plug_ins, plug_ins
 from reasoner.system.redaction import without_userinfo
 from reasoner.types import SamplingParams
@@ -138,7 +139,8 @@ def build(kind: Kind, spec: str | Spec, /, **common: Any) -> Any:
     if missing := [option for option, field in fields.items() if _required(field) and option not in options]:
         example = f"{name}:FILE" if missing == ["path"] else f"{name}:{missing[0]}=VALUE"
         raise UsageError(f"{owner} needs {' and '.join(missing)}: write {example}")
-    return cls(**options)
+    with ErrorsFrom(f"the {owner}", UsageError):
+        return cls(**options)
 
 
 def check_types(thing: object) -> None:
@@ -205,6 +207,8 @@ def _in_words(hint: Any) -> str:
         return " or ".join(map(_in_words, parts))
     if origin is Literal:
         return " or ".join(map(str, parts))
+    if origin is tuple and parts[-1] is ...:
+        return f"a tuple of {getattr(parts[0], '__name__', parts[0])}"
     name = getattr(hint, "__name__", str(hint))
     return _WORDS.get(origin or hint) or f"{'an' if name[:1] in 'AEIOU' else 'a'} {name}"
 

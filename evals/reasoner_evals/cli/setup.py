@@ -24,7 +24,7 @@ from reasoner_evals.runs.folder import RunFolder, writing
 from reasoner_evals.runs.manifest import Difference, Drifted, current_manifest, differences, read_manifest
 from reasoner_evals.runs.records import Arm, Manifest
 from reasoner_evals.runs.subset import Shard, Subset
-from reasoner_evals.tasks.benchmark import TaskData
+from reasoner_evals.tasks.benchmark import TaskData, checked_data
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ def load_tasks(specs: Sequence[str], subset: Subset, *, unsandboxed: bool = Fals
         allowed = {"allow_unsandboxed": True} if unsandboxed and runs_code("task", spec) else {}
         task = build("task", spec, **allowed)
         with ErrorsFrom(f"the task {spec}", ReasonerError):
-            data: TaskData = task.load()
+            data = checked_data(task, task.load())
         if not data.items:
             raise UsageError(f"task {spec} has no questions: choose data with at least one")
         data = subset.cut(data)

@@ -274,7 +274,7 @@ def test_questions_that_fail_are_told_and_tried_again(data: Path, run: Run, tmp_
         assert ended.code == 4
         (arm,) = json.loads(ended.out)["arms"]
         assert (arm["questions"], arm["graded"], arm["errors"]) == (5, 3, 2)
-        assert "error: 2 questions ended in an error and are counted neither as right nor as wrong" in ended.err
+        assert "error: 2 questions ended in an error, counted neither as right nor as wrong" in ended.err
         again = run("eval", "--resume", str(folder), "--json")
     assert again.code == 0, again.err
     (arm,) = json.loads(again.out)["arms"]
