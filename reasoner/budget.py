@@ -100,7 +100,7 @@ class Prices:
         given: dict[str, float] = {}
         for kind, amount in pairs.items():
             try:
-                given[kind] = float(amount)
+                given[kind] = float(amount.encode("ascii"))
             except ValueError:
                 line = f"price {kind}={amount!r} is not a number: give US dollars per million tokens"
                 raise UsageError(line) from None
@@ -121,7 +121,7 @@ class Prices:
 NO_COST = Cost()
 UNITS = ("tokens", "generated", "samples", "seconds", "flops", "usd")
 _SUFFIX = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15}
-_AMOUNT = re.compile(r"([+-]?\d+(?:_\d+)*(?:\.\d*)?(?:e[+-]?\d{1,3})?)\s*([kmgtp]?)", re.IGNORECASE)
+_AMOUNT = re.compile(r"([+-]?\d+(?:_\d+)*(?:\.\d*)?(?:e[+-]?\d{1,3})?)\s*([kmgtp]?)", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

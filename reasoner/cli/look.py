@@ -5,11 +5,35 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from reasoner.errors import shown
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 MAX_WIDTH: Final = 100
 SECTIONS: Final = ("Question", "Data", "Server", "Strategy", "Model", "Output")
 """The sections of the long help, in their order."""
+
+
+class _Whole(click.types.IntParamType):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(_ascii(self, value, param, ctx), param, ctx)
+
+
+class _Number(click.types.FloatParamType):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(_ascii(self, value, param, ctx), param, ctx)
+
+
+def _ascii(kind: "click.ParamType[Any]", value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    """The value, unless it has digits of another script, which Python reads and a person may not."""
+    if isinstance(value, str) and not value.isascii():
+        kind.fail(f"{shown(value)} is not a valid {kind.name}", param, ctx)
+    return value
+
+
+WHOLE: Final = _Whole()
+NUMBER: Final = _Number()
+"""The types of options that are numbers."""
 
 
 class Option(click.Option):

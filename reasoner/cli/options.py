@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from reasoner.cli.look import option
+from reasoner.cli.look import NUMBER, WHOLE, option
 from reasoner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ PROFILE = option(
     help="The profile by which auto chooses, written by `reasoner calibrate`; selects auto.",
 )  # fmt: skip
 SEED = option(
-    "--seed", type=int, default=0, show_default=True, metavar="N", section="Model",
+    "--seed", type=WHOLE, default=0, show_default=True, metavar="N", section="Model",
     help="The random seed, 0 or more: the same seed gives the same run, where the engine can.",
 )  # fmt: skip
 QUIET = option(
@@ -92,13 +92,13 @@ QUIET = option(
 def sampling_options(command: F) -> F:
     """The options that replace those of the same meaning in the strategy."""
     for add in (
-        option("--max-tokens", type=int, metavar="N", section="Strategy", brief="The most tokens of a sample.",
+        option("--max-tokens", type=WHOLE, metavar="N", section="Strategy", brief="The most tokens of a sample.",
                help="The most tokens of a sample, thinking included; replaces max_tokens of the strategy.  [default: "
                     "512, or 32,768 where the model thinks]"),
-        option("--temperature", type=float, metavar="T", section="Strategy",
+        option("--temperature", type=NUMBER, metavar="T", section="Strategy",
                brief="How random samples are: 0 is greedy.",
                help="How random samples are, 0 to 10, where 0 is greedy; replaces temperature of the strategy."),
-        option("-n", "n", type=int, metavar="N", section="Strategy", brief="The number of samples, as in 8.",
+        option("-n", "n", type=WHOLE, metavar="N", section="Strategy", brief="The number of samples, as in 8.",
                help="The number of samples; replaces n of the strategy, which must have one."),
     ):  # fmt: skip
         command = add(command)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from reasoner.cli.exits import ANSWERED, OTHER, error_line, guarded
+from reasoner.cli.look import NUMBER, WHOLE
 from reasoner.cli.options import PATH, json_option
 from reasoner.cli.plan_gpus import GpuOptions, gpu_lines, gpu_options
 from reasoner.errors import EngineError, UnknownName, UsageError
@@ -44,7 +45,7 @@ class _Prediction:
 @click.option("--profile", type=PATH, required=True, metavar="FILE",
               help="The profile to predict from, written by `reasoner calibrate`.")  # fmt: skip
 @click.option("--task", metavar="NAME", help="The task of the profile; needed where it holds several.")
-@click.option("--target-accuracy", type=float, metavar="P",
+@click.option("--target-accuracy", type=NUMBER, metavar="P",
               help="Predict the cost of answering this share of questions correctly, 0 to 1.")  # fmt: skip
 @click.option("-b", "--budget", metavar="tokens=AMOUNT",
               help="Predict the accuracy for this budget, as in tokens=200k, which all questions share.")  # fmt: skip
@@ -54,11 +55,11 @@ class _Prediction:
 @gpu_options
 @click.option("-m", "--model", metavar="PATH_OR_ID",
               help="The model for the KV memory.  [default: the model that was measured]")  # fmt: skip
-@click.option("--kv-gib", type=float, metavar="G",
+@click.option("--kv-gib", type=NUMBER, metavar="G",
               help="The size of the KV cache in GiB, as in 4.  [default: on a CPU, the engine's default]")  # fmt: skip
 @click.option("--kv-dtype", default="auto", show_default=True, metavar="|".join(KV_BYTES),
               help="The data type of the KV cache; auto is that of the model.")  # fmt: skip
-@click.option("--context-tokens", type=int, default=0, show_default=True, metavar="T",
+@click.option("--context-tokens", type=WHOLE, default=0, show_default=True, metavar="T",
               help="Additional prompt tokens per question, shared by its samples.")  # fmt: skip
 @json_option("the prediction")
 @guarded

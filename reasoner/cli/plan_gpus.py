@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from reasoner.cli.look import NUMBER, WHOLE
 from reasoner.cli.options import PATH, flag
 from reasoner.errors import UsageError
 
@@ -20,13 +21,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 def gpu_options(command: F) -> F:
     """The fields of `GpuOptions`, as options."""
     for add in (
-        click.option("--usd-per-gpu-hour", type=float, metavar="USD", help="The price of a GPU per hour, as in 2.5."),
+        click.option("--usd-per-gpu-hour", type=NUMBER, metavar="USD", help="The price of a GPU per hour, as in 2.5."),
         click.option("--rates", type=PATH, metavar="FILE",
                      help="The same from a file: what `python bench/gpu.py 2` printed on such a GPU."),
         click.option("--rate", metavar="TOKENS,...",
                      help="Tokens per second of one GPU, as measured with this model and such questions; several "
                           "measurements, as in 2400,2550, give an interval."),
-        click.option("--gpus", type=int, metavar="G",
+        click.option("--gpus", type=WHOLE, metavar="G",
                      help="Predict hours, drivers and disk for so many GPUs; needs --rate or --rates."),
     ):  # fmt: skip
         command = add(command)
@@ -62,7 +63,7 @@ class GpuOptions:
             return read_rate(self.rates)
         assert self.rate is not None
         try:
-            values = tuple(float(part) for part in self.rate.split(","))
+            values = tuple(float(part.encode("ascii")) for part in self.rate.split(","))
         except ValueError:
             raise UsageError(
                 f"--rate must be tokens per second, as in 2400 or 2400,2550 (got {self.rate!r:.80})"

@@ -44,6 +44,19 @@ SMALL_BUDGET = "budget tokens=10: the next operation needs 24 but 10 are left: r
         (["solve", "q", *SIMULATED, "-b", "600"], 2, ["'600' has no unit", "tokens=600"]),
         (["solve", "q", *SIMULATED, "-b", ""], 2, ["budget '' has no unit"]),
         (["solve", "q", *SIMULATED, "-b", "tokens=lots"], 2, ["tokens='lots' is not a number", "tokens=4k"]),
+        *(
+            (["solve", "q", *SIMULATED, *option.split()], 2, [complaint])
+            for option, complaint in {
+                "-b tokens=١٠": "tokens='١٠' is not a number",
+                "-b seconds=１０": "seconds='１０' is not a number",
+                "--prices prompt=٣,generated=1": "prompt='٣' is not a number",
+                "-n ١٠": "'١٠' is not a valid integer",
+                "--temperature ١": "'١' is not a valid float",
+                "-s vote8:n=٣": "n='٣' does not fit",
+                "-a math:seconds=٣": "٣",
+                "--thinking ١٠": "a number of tokens",
+            }.items()
+        ),
         (["solve", "q", *SIMULATED, "-b", "tokens=0"], 2, ["tokens=0 must be", "positive"]),
         (["solve", "q", *SIMULATED, "-b", "tokens=-5"], 2, ["tokens=-5 must be", "positive"]),
         (["solve", "q", *SIMULATED, "-b", "samples=1.5"], 2, ["samples=1.5 must be a whole number"]),
