@@ -59,10 +59,10 @@ class UnknownName(UsageError):
         if len(self.known) > MAX_LISTED:
             near = difflib.get_close_matches(name, self.known, cutoff=0.5)
             listed = ", such as ".join(filter(None, (str(len(self.known)), ", ".join(near))))
-        super().__init__(f"no {kind}{owner} named {name!r}{guess} (there are: {listed})")
+        super().__init__(f"no {kind}{owner} named {shown(name)}{guess} (there are: {listed})")
 
 
-MAX_SHOWN = 60
+MAX_SHOWN = 80
 """Characters of a wrong value that an error shows."""
 
 

@@ -283,7 +283,7 @@ def _value(where: str, value: Any, hint: Any) -> Any:
         problem = error.errors(include_url=False)[0]["msg"].lower()
         commas = isinstance(value, str) and " " in value and "=" in value
         advice = "; separate options by commas, as in n=8,temperature=0.7" if commas else ""
-        raise UsageError(f"{where}={value!r} does not fit: {problem}{advice}") from error
+        raise UsageError(f"{where}={shown(value)} does not fit: {problem}{advice}") from error
     except ReasonerError:
         raise
     except Exception as error:

@@ -15,7 +15,7 @@ from reasoner.cli.exits import OTHER, error_line
 from reasoner.cli.look import MAX_WIDTH
 from reasoner.cli.options import LISTS, PATH
 from reasoner.cli.terminal import abandon
-from reasoner.errors import UnknownName
+from reasoner.errors import UnknownName, shown
 from reasoner.system.machine import plug_ins
 
 _COMMANDS = {
@@ -69,7 +69,7 @@ def _unknown_command(name: str, names: Sequence[str]) -> str:
     if name in LISTS:
         return f"no command named {name!r}; did you mean `reasoner list {name}`?"
     if not name.replace("-", "").replace("_", "").isalpha():
-        return f"no command named {name!r:.80}; did you mean `reasoner solve {name[:80]!r}`?"
+        return f"no command named {shown(name)}; did you mean `reasoner solve {shown(name)}`?"
     return str(UnknownName("command", name, names))
 
 
@@ -129,7 +129,7 @@ def _message(error: click.ClickException, arguments: Sequence[str]) -> str:
 def _unknown_option(name: str, context: click.Context, arguments: Sequence[str]) -> str:
     """What is wrong with an unknown option: what was meant, or which options there are."""
     known = [option for parameter in context.command.get_params(context) for option in parameter.opts]
-    problem = f"no option of {context.command_path} named {name!r}"
+    problem = f"no option of {context.command_path} named {shown(name)}"
     suggestion = _suggestion(name, arguments)
     if suggestion and suggestion.split()[0] in known:
         return f"{problem}; did you mean {suggestion}?"

@@ -5,7 +5,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from reasoner.errors import shown
+from reasoner.errors import MAX_SHOWN, shown
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -25,8 +25,8 @@ class _Number(click.types.FloatParamType):
 
 
 def _ascii(kind: "click.ParamType[Any]", value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-    """The value, unless it has digits of another script, which Python reads and a person may not."""
-    if isinstance(value, str) and not value.isascii():
+    """The value, unless it is too long, or has digits of another script, which Python reads and a person may not."""
+    if isinstance(value, str) and not (value.isascii() and len(value) <= MAX_SHOWN):
         kind.fail(f"{shown(value)} is not a valid {kind.name}", param, ctx)
     return value
 

@@ -226,7 +226,7 @@ def _layout(document: Mapping[str, Any]) -> "Iterator[RenderableType]":
     from rich.table import Table
     from rich.text import Text
 
-    from reasoner.cli.terminal import clean, labelled, printable
+    from reasoner.cli.terminal import labelled, one_line, printable
 
     questions, p95 = document["questions"], _number(document["tokens_p95"])
     low, high = document["low"], document["high"]
@@ -257,7 +257,7 @@ def _layout(document: Mapping[str, Any]) -> "Iterator[RenderableType]":
                 f"{part['share'] * arm['share']:.1%}",
                 f"{arm['accuracy']:.3f}",
                 _number(arm["tokens"]),
-                Text(clean(", ".join([arm["strategy"], *extra]))),
+                Text(one_line(", ".join([arm["strategy"], *extra]))),
             )
     yield table
 

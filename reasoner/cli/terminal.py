@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from reasoner.errors import ReasonerError
-from reasoner.system.printing import clean, printable
+from reasoner.system.printing import one_line, printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 __all__ = [
-    "LABEL", "OutputLost", "ReaderLeft", "Terminal", "abandon", "clean", "columns", "engine_log", "labelled",
+    "LABEL", "OutputLost", "ReaderLeft", "Terminal", "abandon", "columns", "engine_log", "labelled", "one_line",
     "own_streams", "printable",
 ]  # fmt: skip
 
@@ -52,7 +52,7 @@ class Terminal:
     def say(self, line: str) -> None:
         """Write one line for a person; ignore failures, as the run matters more."""
         with suppress(OSError):
-            _write(self.err, clean(line))
+            _write(self.err, one_line(line))
 
     def say_labelled(self, label: str, text: str) -> None:
         """Write a label and a text for a person, wrapped on a terminal."""
@@ -126,7 +126,7 @@ def labelled(rows: "Iterable[tuple[str, RenderableType]]") -> "RenderableType":
     table.add_column(overflow="fold")
     previous = ""
     for label, text in rows:
-        table.add_row("" if label == previous else label, Text(clean(text)) if isinstance(text, str) else text)
+        table.add_row("" if label == previous else label, Text(one_line(text)) if isinstance(text, str) else text)
         previous = label
     return table
 

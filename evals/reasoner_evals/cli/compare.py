@@ -29,7 +29,7 @@ def command(first: str, second: str, task: str, *, as_json: bool) -> int:
     import dataclasses
     import json
 
-    from reasoner.cli.terminal import Terminal, clean
+    from reasoner.cli.terminal import Terminal, one_line
     from reasoner_evals.report.data.comparisons import compare_runs
 
     terminal = Terminal(sys.stdout, sys.stderr)
@@ -39,7 +39,7 @@ def command(first: str, second: str, task: str, *, as_json: bool) -> int:
         return ANSWERED
     for result in results:
         for line in _lines(result):
-            terminal.give(clean(line))
+            terminal.give(one_line(line))
     return ANSWERED
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from reasoner.budget import COUNTS, Budget, Cost
-from reasoner.cli.terminal import clean, labelled
+from reasoner.cli.terminal import labelled, one_line
 from reasoner.engine import Engine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import ReasonerError
@@ -138,7 +138,7 @@ def layout(prediction: Prediction) -> "Iterator[RenderableType]":
         table.add_column(heading, justify="right")
     for part in prediction.arms:
         numbers = ["unknown"] * 3 if part.error else _numbers(part.cost)
-        table.add_row(Text(clean(part.arm.name)), f"{part.questions:,}", *numbers)
+        table.add_row(Text(one_line(part.arm.name)), f"{part.questions:,}", *numbers)
     if len(prediction.arms) > 1:
         table.add_row("all", "", *_numbers(prediction.total))
     yield table

@@ -8,7 +8,7 @@ import click
 
 from reasoner.budget import Prices
 from reasoner.cli.options import choose_engine, choose_verifier, read_prices, runs_code
-from reasoner.cli.terminal import clean
+from reasoner.cli.terminal import one_line
 from reasoner.engine import Engine
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import ReasonerError, UsageError
@@ -93,7 +93,7 @@ def locked_run(
             setup = set_up_again(options, frozen, folder)
         except Drifted as error:
             for line in error.diff:
-                click.echo(clean(line), err=True)
+                click.echo(one_line(line), err=True)
             raise
         check(setup)
         yield setup, frozen
