@@ -12,7 +12,7 @@ import click
 from reasoner.aliases import COMMAND_OPTIONS
 from reasoner.cli.config import origins, read
 from reasoner.cli.exits import OTHER, error_line
-from reasoner.cli.look import MAX_WIDTH
+from reasoner.cli.look import MAX_WIDTH, laid_out
 from reasoner.cli.options import LISTS, PATH
 from reasoner.cli.terminal import abandon
 from reasoner.errors import UnknownName, shown
@@ -44,16 +44,14 @@ class _LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in _COMMANDS:
-            command: click.Command = import_module(f"reasoner.cli.{_COMMANDS[cmd_name]}").command
-            return command
+            return laid_out(import_module(f"reasoner.cli.{_COMMANDS[cmd_name]}").command)
         if cmd_name not in plug_ins(PLUG_INS).names:
             return None
         entry = plug_ins(PLUG_INS)[cmd_name]
         try:
-            command = entry.load()
+            return laid_out(entry.load())
         except Exception as error:
             ctx.fail(f"the command {cmd_name!r} ({entry.value}) cannot be imported: {error}")
-        return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -87,6 +85,9 @@ _SETTINGS: Final[Mapping[str, object]] = {
 @click.version_option(package_name="reasoner-kit", prog_name="reasoner", allow_from_autoenv=False)
 def cli() -> None:
     """Answer questions with a language model and a budget: more compute where it raises accuracy, all of it counted."""
+
+
+laid_out(cli)
 
 
 def run(arguments: list[str] | None) -> int:

@@ -87,10 +87,8 @@ def _show(kind: str, name: str, *, as_json: bool) -> int:
 
 
 def _layout(rows: list[dict[str, Any]], width: int) -> "list[RenderableType]":
-    from rich.padding import Padding
-    from rich.table import Table
-
     from reasoner.cli.details import sampling_default
+    from reasoner.cli.terminal import indented
     from reasoner.registry import entries
     from reasoner.types import SamplingParams
 
@@ -105,11 +103,7 @@ def _layout(rows: list[dict[str, Any]], width: int) -> "list[RenderableType]":
         if len(name) > indent - 2:
             parts.append(name)
             name = ""
-        line = Table.grid()
-        line.add_column(width=indent)
-        line.add_column(overflow="fold")
-        line.add_row(name, row["what"])
-        parts += [line, *([Padding(_written(own), (0, 0, 0, indent + 2))] if own else [])]
+        parts += [indented(row["what"], indent, name), *([indented(_written(own), indent + 2)] if own else [])]
     if any(sampling.keys() <= row["options"].keys() for row in rows):
         parts += ["", f"sampling defaults, where the model has none of its own: {_written(sampling)}"]
         short = {name: spec for name, (spec, _) in STRATEGIES.items() if name not in entries("strategy")}

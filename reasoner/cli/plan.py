@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from reasoner.types import Notify
 
 MAX_QUESTIONS: Final = 10**9
+WIDE: Final = 90
+"""Columns from which the arms are a table."""
 MAX_TOKENS: Final = 10**9
 """Tokens that a prompt may have."""
 KV_BYTES: Final[Mapping[str, int | None]] = {"auto": None, "float32": 4, "bfloat16": 2, "float8": 1}
@@ -226,7 +228,7 @@ def _layout(document: Mapping[str, Any]) -> "Iterator[RenderableType]":
     from rich.table import Table
     from rich.text import Text
 
-    from reasoner.cli.terminal import labelled, one_line, printable
+    from reasoner.cli.terminal import columns, labelled, one_line, printable
 
     questions, p95 = document["questions"], _number(document["tokens_p95"])
     low, high = document["low"], document["high"]
@@ -249,17 +251,19 @@ def _layout(document: Mapping[str, Any]) -> "Iterator[RenderableType]":
     for heading in ("share", "accuracy", "tokens"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("arm", overflow="fold")
+    narrow: list[tuple[str, str]] = []
     for part in document["bins"]:
         for index, arm in enumerate(part["arms"]):
             extra = [f"{kind} {arm[kind]}" for kind in ("verifier", "budget") if arm[kind]]
-            table.add_row(
-                "" if index else part["where"],
+            share, accuracy, tokens = (
                 f"{part['share'] * arm['share']:.1%}",
                 f"{arm['accuracy']:.3f}",
                 _number(arm["tokens"]),
-                Text(one_line(", ".join([arm["strategy"], *extra]))),
             )
-    yield table
+            name = one_line(", ".join([arm["strategy"], *extra]))
+            table.add_row("" if index else part["where"], share, accuracy, tokens, Text(name))
+            narrow.append((part["where"], f"{share}, accuracy {accuracy}, tokens {tokens}: {name}"))
+    yield labelled(narrow) if columns() < WIDE else table
 
 
 def _number(amount: float) -> str:

@@ -2,10 +2,11 @@
 
 import errno
 import os
+import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,12 @@ from reasoner.errors import ReasonerError
 from reasoner.system.printing import one_line, printable
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.text import Text
 
 __all__ = [
-    "LABEL", "OutputLost", "ReaderLeft", "Terminal", "abandon", "columns", "engine_log", "labelled", "one_line",
-    "own_streams", "printable",
+    "LABEL", "OutputLost", "ReaderLeft", "Terminal", "abandon", "columns", "engine_log", "indented", "labelled",
+    "one_line", "own_streams", "printable",
 ]  # fmt: skip
 
 LABEL = 8
@@ -61,7 +63,13 @@ class Terminal:
             self.say(line)
             return
         indent = " " * (LABEL + 1)
-        for part in textwrap.wrap(line, max(self.columns, 2 * len(indent)), subsequent_indent=indent):
+        for part in textwrap.wrap(
+            line,
+            max(self.columns, 2 * len(indent)),
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        ):
             self.say(part)
 
     def point_to(self, log: Path | None) -> None:
@@ -94,6 +102,7 @@ class Terminal:
     def show(self, *parts: "RenderableType", width: int) -> None:
         """Write data that rich lays out in `width` columns. Raises as `give`."""
         from rich.console import Console
+        from rich.text import Text
 
         console = Console(
             file=self.out,
@@ -106,7 +115,7 @@ class Terminal:
         )
         for part in parts:
             with console.capture() as captured:
-                console.print(part)
+                console.print(_Rows([("", part)], 0) if isinstance(part, str | Text) else part, crop=False)
             for line in captured.get().split("\n")[:-1]:
                 self.give(line.rstrip())
 
@@ -116,19 +125,59 @@ def columns() -> int:
     return max(min(shutil.get_terminal_size((PIPED, 24)).columns, MAX_WIDTH), MIN_WIDTH)
 
 
-def labelled(rows: "Iterable[tuple[str, RenderableType]]") -> "RenderableType":
-    """A label and a text in each row; a label is shown once for successive rows."""
-    from rich.table import Table
-    from rich.text import Text
+def labelled(rows: "Iterable[tuple[str, str | Text]]") -> "RenderableType":
+    """A label and a text in each row; a label is shown once for successive rows, above the text where it is narrow."""
+    listed = list(rows)
+    return _Rows(listed, max(LABEL, *(len(label) for label, _ in listed), 0) + 1)
 
-    table = Table.grid(padding=(0, 1, 0, 0))
-    table.add_column(min_width=LABEL)
-    table.add_column(overflow="fold")
-    previous = ""
-    for label, text in rows:
-        table.add_row("" if label == previous else label, Text(one_line(text)) if isinstance(text, str) else text)
-        previous = label
-    return table
+
+def indented(text: str, columns: int, label: str = "") -> "RenderableType":
+    """A text that begins in this column, after a label that fits before it."""
+    return _Rows([(label, text)], columns, stacks=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Labels, and texts beside them; no word is broken, so one that is too long goes over the edge."""
+
+    rows: "Sequence[tuple[str, str | Text]]"
+    indent: int
+    stacks: bool = True
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "Iterator[Text]":
+        from rich.text import Text
+
+        stacked = self.stacks and self.indent > options.max_width // 3
+        indent = 2 if stacked else self.indent
+        previous = ""
+        for label, given in self.rows:
+            text = Text(one_line(given)) if isinstance(given, str) else given
+            shown = "" if label == previous else label
+            previous = label
+            if stacked and shown:
+                yield Text(shown)
+                shown = ""
+            for line in _lines(text, options.max_width - indent):
+                yield Text.assemble(shown.ljust(indent), line, no_wrap=True, overflow="ignore", end="\n")
+                shown = ""
+
+
+def _lines(text: "Text", width: int) -> "Iterator[Text]":
+    """A text in lines of `width` columns, but for longer words, which rich alone would break."""
+    from rich.cells import cell_len
+
+    for paragraph in text.split("\n", allow_blank=True):
+        breaks, column = [], 0
+        for word in re.finditer(r"\s*\S+", paragraph.plain):
+            size = cell_len(word[0])
+            if column and column + size > width:
+                breaks.append(word.start() + len(word[0]) - len(word[0].lstrip()))
+                size = cell_len(word[0].lstrip())
+                column = 0
+            column += size
+        for line in paragraph.divide(breaks):
+            line.rstrip()
+            yield line
 
 
 def _write(stream: TextIO, line: str) -> None:

@@ -18,6 +18,7 @@ from reasoner.cli.options import PATH, json_option
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
+    from rich.text import Text
     from rich.tree import Tree
 
     from reasoner.cli.terminal import Terminal
@@ -299,7 +300,7 @@ def full(search_tree: "SearchTree", width: int) -> "Iterator[RenderableType]":
             yield Text(f"{name}: {meaning}", "dim")
 
 
-def _step(node: "Node") -> "tuple[str, RenderableType]":
+def _step(node: "Node") -> "tuple[str, Text]":
     from rich.text import Text
 
     from reasoner.cli.terminal import printable
