@@ -23,8 +23,8 @@ _COMMANDS = {
     "doctor": "doctor",
 }  # fmt: skip
 _EPILOG: Final = """\b
-Defaults: an option given on the command line goes before a variable, such
-as REASONER_SOLVE_MODEL, and a variable before the file of --config:
+Defaults: an option given on the command line goes before a variable, such as REASONER_SOLVE_MODEL, and \
+a variable before the file of --config:
     [solve]
     model = "PATH_OR_ID"
     budget = "tokens=4k"

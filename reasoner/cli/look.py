@@ -58,6 +58,10 @@ class _Formatter(click.HelpFormatter):
             self.write("\n" if index else "")
             first, *rest = paragraph.splitlines() or [""]
             for line in rest if first.strip() == "\b" else [" ".join(paragraph.split())]:
+                if line.startswith("    "):
+                    # Code is copied, so it stays on its line.
+                    self.write(f"{'':>{self.current_indent}}{line}\n")
+                    continue
                 indent = self.current_indent + len(line) - len(line.lstrip())
                 self._wrap(line.strip(), " " * indent, indent)
 

@@ -147,11 +147,13 @@ class _Rows:
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "Iterator[Text]":
         from rich.text import Text
 
-        stacked = self.stacks and self.indent > options.max_width // 3
-        indent = 2 if stacked else self.indent
+        narrow = self.indent > options.max_width // 3
         previous = ""
         for label, given in self.rows:
             text = Text(one_line(given)) if isinstance(given, str) else given
+            longest = max((len(word) for word in text.plain.split()), default=0)
+            stacked = self.stacks and (narrow or longest > options.max_width - self.indent)
+            indent = 2 if stacked else self.indent
             shown = "" if label == previous else label
             previous = label
             if stacked and shown:
