@@ -4,7 +4,8 @@ import re
 import unicodedata
 from typing import Final
 
-_BREAKS: Final = re.compile(r"[\t\n\v\f\r]+")
+_BLANK: Final = re.compile(r"\r\n|[^\S \x1c-\x1f\x85\u2028\u2029]")
+"""A line end, a tab, or a blank other than a space; those that only a terminal knows are shown."""
 
 
 def visible(text: str) -> str:
@@ -20,8 +21,8 @@ def _harmless(char: str) -> bool:
 
 
 def one_line(text: str) -> str:
-    """The same on one line."""
-    return visible(_BREAKS.sub(" ", text))
+    """The same on one line, in which a space is the only blank."""
+    return text if text.isprintable() else visible(_BLANK.sub(" ", text))
 
 
 def printable(text: str, *, limit: int = 60) -> str:

@@ -115,4 +115,4 @@ def test_a_note_stays_above_the_live_line() -> None:
     assert "starting " + 30 * "v" + "…" in raw
     screen = Screen(40)
     screen.show(raw)
-    assert screen.lines == ["before", "converting [the] model [2J", "after"]
+    assert screen.lines == ["before", "converting [the] model[U+001B][2J", "after"]

@@ -208,7 +208,7 @@ def test_a_servers_message_is_one_short_printable_line() -> None:
         (b'{"error": {"error": "deep"}}', '{"error": {"error": "deep"}}'),
         (b'{"error": {"message": "m"}, "message": "x"}', "m"),
         (b'{"detail": [{"msg": "field required"}]}', '{"detail": [{"msg": "field required"}]}'),
-        (b"[" * 100_000, "[" * 297 + "..."),
+        (b"[" * 100_000, "[" * 299 + "…"),
         (b"\xff\xfe", "\ufffd\ufffd"),
         (b"7", "7"),
     ],
