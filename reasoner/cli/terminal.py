@@ -30,6 +30,11 @@ PIPED = 100
 """Columns that are used where standard output is not a terminal."""
 MIN_WIDTH = 40
 """Columns that are used at least; a narrower terminal breaks the lines itself."""
+MAX_WORD = 100
+"""Characters from which a word is broken after all."""
+_WIDE = "\u2e80-\u9fff\uf900-\ufaff\uff00-\uff60"
+_WORD = re.compile(rf"\s*(?:[{_WIDE}]|[^\s{_WIDE}]+)")
+"""Chinese and Japanese have no blanks between words: a line may end after each character."""
 MAX_WIDTH = 140
 """Columns that are used at most: longer lines are hard to read."""
 
@@ -170,13 +175,14 @@ def _lines(text: "Text", width: int) -> "Iterator[Text]":
 
     for paragraph in text.split("\n", allow_blank=True):
         breaks, column = [], 0
-        for word in re.finditer(r"\s*\S+", paragraph.plain):
-            size = cell_len(word[0])
-            if column and column + size > width:
-                breaks.append(word.start() + len(word[0]) - len(word[0].lstrip()))
-                size = cell_len(word[0].lstrip())
-                column = 0
-            column += size
+        for word in _WORD.finditer(paragraph.plain):
+            begin, start = word.start(), word.end() - len(word[0].lstrip())
+            if column and column + cell_len(word[0]) > width:
+                breaks.append(start)
+                begin, column = start, 0
+            if word.end() - start >= MAX_WORD:
+                breaks += range(start + width, word.end(), width)
+            column += cell_len(paragraph.plain[begin : word.end()])
         for line in paragraph.divide(breaks):
             line.rstrip()
             yield line

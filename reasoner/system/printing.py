@@ -5,7 +5,7 @@ import unicodedata
 from typing import Final
 
 _BLANK: Final = re.compile(r"\r\n|[^\S \x1c-\x1f\x85\u2028\u2029]")
-"""A line end, a tab, or a blank other than a space; those that only a terminal knows are shown."""
+"""Line ends, tabs and blanks other than a space; those that only a terminal knows are shown."""
 
 
 def visible(text: str) -> str:

@@ -109,7 +109,7 @@ def test_what_a_model_wrote_cannot_command_the_terminal(run: Run, tmp_path: Path
     assert shown.code == 0
     assert all(line.isprintable() for line in shown.out.splitlines())
     assert "[bold]markup[/bold]" in shown.out
-    assert "not rated: ]0;owned" in shown.out
+    assert "not rated: [U+001B]]0;owned" in shown.out
 
 
 def test_a_terminal_gets_colours_and_the_words_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

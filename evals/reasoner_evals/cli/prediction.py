@@ -143,8 +143,8 @@ def layout(prediction: Prediction) -> "Iterator[RenderableType]":
         numbers = ["unknown"] * 3 if part.error else _numbers(part.cost)
         table.add_row(Text(one_line(part.arm.name)), f"{part.questions:,}", *numbers)
         named = ("questions", "samples", "mean tokens", "longest")
-        told = zip((f"{part.questions:,}", *numbers), named, strict=True)
-        narrow.append((part.arm.name, ", ".join(f"{name} {number}" for number, name in told)))
+        cells = zip((f"{part.questions:,}", *numbers), named, strict=True)
+        narrow.append((part.arm.name, ", ".join(f"{name} {number}" for number, name in cells)))
     if len(prediction.arms) > 1:
         total = _numbers(prediction.total)
         table.add_row("all", "", *total)
