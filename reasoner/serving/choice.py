@@ -16,7 +16,7 @@ from reasoner.budget import UNITS, Budget, Prices
 from reasoner.errors import ReasonerError, UnknownName, UsageError, shown
 from reasoner.execution.arguments import default_verifier
 from reasoner.models.info import ModelInfo
-from reasoner.registry import build, entries, load
+from reasoner.registry import build, entries, expanded, load
 from reasoner.sampling import SamplingParams
 from reasoner.serving.errors import ApiError, api_error
 from reasoner.serving.requests import MAX_CHOICES, ChatRequest, CompletionRequest, Options
@@ -183,7 +183,7 @@ def _strategy(options: Options, alias: Alias) -> Strategy:
         with _in_field("reasoner.strategy"):
             spec = client_spec(PASSED if options.strategy == "none" else options.strategy)
     else:
-        spec = Spec.parse(alias.strategy)
+        spec = expanded("strategy", Spec.parse(alias.strategy))
     if added and spec.name != "auto":
         name = next(iter(added))
         problem = f"reasoner.{name} is an option of the strategy auto, not of {shown(spec.name)}: leave it out"

@@ -22,7 +22,7 @@ def client_spec(text: str) -> Spec:
     Raises:
         UsageError: it is not a spec, or it sets an option that only the owner of the server may set.
     """
-    spec = Spec.parse(text)
+    spec = expanded("strategy", Spec.parse(text))
     _check_options(spec, depth=0)
     return spec
 
