@@ -1,11 +1,12 @@
 # make demo         set up, then a tour of a minute
 # make fast         while working: ruff, and every test without an engine, a process, a whole evaluation or long arithmetic
 # make test         the whole test suite, real vLLM included, without the wide sweeps
+# make wheels       install the wheel into empty environments, and run what docs/install.md promises for each: a minute
 # make sweep        the wide sweeps: more seeds, budgets and examples for the same tests; by hand or at night
 # make gpu          measure the engine on one NVIDIA GPU, at most 8 minutes; without one a tiny model runs the same phases
 # make format       format, and fix what ruff can fix
 # make lint         format, lint, types, imports
-# make check        lint and test
+# make check        lint, wheels and test
 # make constraints  resolve the newest dependencies again and pin them in constraints.txt
 
 PYTHON ?= python3
@@ -33,7 +34,7 @@ PYTEST := .venv/bin/python -m pytest -n auto --dist loadscope
 # The tests start Python hundreds of times, and without bytecode each start compiles the same modules again.
 fast test sweep: export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo fast test sweep gpu format lint check constraints clean
+.PHONY: demo fast test wheels sweep gpu format lint check constraints clean
 
 demo: .venv/.synced
 	.venv/bin/reasoner demo
@@ -50,6 +51,9 @@ fast: .venv/.synced
 test: .venv/.synced
 	$(PYTEST) -m "not sweep"
 
+wheels: .venv/.synced
+	.venv/bin/python .ci/wheels.py
+
 sweep: .venv/.synced
 	$(PYTEST) -m "sweep or hypothesis" --hypothesis-profile sweep
 
@@ -61,10 +65,10 @@ lint: .venv/.synced
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-	.venv/bin/mypy tests examples bench
+	.venv/bin/mypy tests examples bench .ci/wheels.py
 	.venv/bin/lint-imports
 
-check: lint test
+check: lint wheels test
 
 # On a terminal uv draws its own progress. Elsewhere it prints a line now and then, so a line of ours fills long silences.
 INSTALL = .venv/bin/uv pip install --python .venv/bin/python --constraint constraints.txt --overrides $(OVERRIDES) \

@@ -58,6 +58,10 @@ def __getattr__(name: str) -> "Any":
         from importlib import import_module
 
         return getattr(import_module(f"reasoner.{_HOMES[name]}"), name)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("reasoner-kit")
     raise AttributeError(f"module 'reasoner' has no attribute {name!r}")
 
 

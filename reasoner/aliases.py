@@ -1,7 +1,22 @@
-"""Names from papers, vLLM and other tools, and the names of the same things here."""
+"""Short names of strategies with their options, and the names of things in papers, vLLM and other tools."""
 
 from collections.abc import Mapping
 from typing import Final
+
+_VOTE: Final = "votes over {} samples; for questions with a short answer"
+_AUTO: Final = "votes until the lead is safe, {} effort; for questions with a short answer"
+STRATEGIES: Final[Mapping[str, tuple[str, str]]] = {
+    "vote8": ("self_consistency:n=8", _VOTE.format(8)),
+    "vote16": ("self_consistency:n=16", _VOTE.format(16)),
+    "auto-low": ("auto:effort=low", _AUTO.format("low")),
+    "auto-medium": ("auto:effort=medium", _AUTO.format("medium")),
+    "auto-high": ("auto:effort=high", _AUTO.format("high")),
+    "best8": ("best_of_n:n=8", "the best rated of 8 replies, of any form"),
+    "universal8": ("universal:n=8", "the reply of 8 that agrees most with the others, of any form"),
+    "refine": ("refine:critic=self", "a reply that the model reviews and revises, of any form"),
+}
+"""Aliases of strategies: the spec and what it is for. A server offers them all as models, `MODEL@NAME`; in a spec they
+are written like a strategy, which goes first where it has the same name."""
 
 ALIASES: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "strategy": {

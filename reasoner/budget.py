@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from decimal import Context, Decimal
 
-from reasoner.errors import BudgetExhausted, LedgerViolation, UsageError, require
+from reasoner.errors import BudgetExhausted, LedgerViolation, UsageError, require, shown
 from reasoner.specs import amounts_in
 from reasoner.system.foreign import MAX_FLOPS, MAX_PER_REQUEST, fault_in
 
@@ -100,9 +100,9 @@ class Prices:
         given: dict[str, float] = {}
         for kind, amount in pairs.items():
             try:
-                given[kind] = float(amount)
+                given[kind] = float(amount.encode("ascii"))
             except ValueError:
-                line = f"price {kind}={amount!r} is not a number: give US dollars per million tokens"
+                line = f"price {kind}={shown(amount)} is not a number: give US dollars per million tokens"
                 raise UsageError(line) from None
         return cls(**given)
 
@@ -121,7 +121,7 @@ class Prices:
 NO_COST = Cost()
 UNITS = ("tokens", "generated", "samples", "seconds", "flops", "usd")
 _SUFFIX = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15}
-_AMOUNT = re.compile(r"([+-]?\d+(?:_\d+)*(?:\.\d*)?(?:e[+-]?\d{1,3})?)\s*([kmgtp]?)", re.IGNORECASE)
+_AMOUNT = re.compile(r"([+-]?\d+(?:_\d+)*(?:\.\d*)?(?:e[+-]?\d{1,3})?)\s*([kmgtp]?)", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +181,7 @@ def _meant(part: str) -> str:
 def _amount(unit: str, text: str) -> float:
     match = _AMOUNT.fullmatch(text)
     if not match:
-        raise UsageError(f"budget {unit}={text!r} is not a number: write {unit}=4000 or {unit}=4k")
+        raise UsageError(f"budget {unit}={shown(text)} is not a number: write {unit}=4000 or {unit}=4k")
     # An own context: another library may have lowered the process's precision.
     amount = float(Context(prec=60).multiply(Decimal(match[1]), _SUFFIX[match[2].lower()]))
     if not 0 < amount < math.inf:

@@ -34,6 +34,8 @@ class UsageError(ReasonerError):
     """The caller's input cannot work; the message says what would."""
 
 
+MAX_SUGGESTED = 3
+"""Longer names that an error suggests together for the start of them."""
 MAX_LISTED = 200
 """Known names that an error lists; of more it shows the nearest."""
 
@@ -46,18 +48,21 @@ class UnknownName(UsageError):
         self.name = name
         self.known = tuple(sorted(known))
         alias = known_as(kind, name)
-        near = [alias] if alias in self.known else difflib.get_close_matches(name, self.known, n=1, cutoff=0.5)
-        meant = meant or (repr(near[0]) if near else "")
+        near = [alias] if alias in self.known else []
+        near = near or [each for each in self.known if each.startswith(name)] if len(name) > 1 else near
+        if not 0 < len(near) <= MAX_SUGGESTED:
+            near = difflib.get_close_matches(name, self.known, n=1, cutoff=0.5)
+        meant = meant or " or ".join(map(repr, near))
         guess = f"; did you mean {meant}?" if meant else ""
         owner = f" of {of}" if of else ""
         listed = ", ".join(self.known) if self.known else "none"
         if len(self.known) > MAX_LISTED:
             near = difflib.get_close_matches(name, self.known, cutoff=0.5)
             listed = ", such as ".join(filter(None, (str(len(self.known)), ", ".join(near))))
-        super().__init__(f"no {kind}{owner} named {name!r}{guess} (there are: {listed})")
+        super().__init__(f"no {kind}{owner} named {shown(name)}{guess} (there are: {listed})")
 
 
-MAX_SHOWN = 60
+MAX_SHOWN = 80
 """Characters of a wrong value that an error shows."""
 
 

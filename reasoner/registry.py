@@ -11,9 +11,11 @@ from functools import cache, lru_cache
 from importlib.metadata import EntryPoint
 from typing import Any, Literal
 
+from reasoner.aliases import STRATEGIES
 from reasoner.errors import ReasonerError, UnknownName, UsageError, require_choice, shown
 from reasoner.sampling import ThinkingLevel, thinking_level
 from reasoner.specs import Bare, OpenOptions, Spec, Value, written
+from reasoner.system.foreign import ErrorsFrom
 from reasoner.system.machine import own_plug_ins, plug_ins
 from reasoner.system.redaction import without_userinfo
 from reasoner.types import SamplingParams
@@ -43,18 +45,19 @@ def _own_entries(kind: Kind) -> Mapping[str, EntryPoint]:
 
 
 def load(kind: Kind, name: str) -> type:
-    """The class registered as `name`.
+    """The class registered as `name`, or that of an alias.
 
     Raises:
         UnknownName: no such name; the message suggests the nearest.
         UsageError: it is registered but cannot be imported.
     """
     require_choice(kind, "the kind of a plug-in", _GROUPS)
+    name = expanded(kind, Spec(name)).name
     known = _own_entries(kind)
     if name not in known:
         known = entries(kind)
     if name not in known:
-        raise UnknownName(kind, name, known, meant=_meant(name, known))
+        raise UnknownName(kind, name, names(kind), meant=_meant(name, known))
     try:
         loaded = known[name].load()
     except Exception as error:
@@ -62,6 +65,26 @@ def load(kind: Kind, name: str) -> type:
     if not (inspect.isclass(loaded) and dataclasses.is_dataclass(loaded)):
         raise UsageError(f"the {kind} {name!r} ({known[name].value}) is not a dataclass, so no options can be set")
     return loaded
+
+
+def names(kind: Kind) -> list[str]:
+    """All names that a spec of this kind may begin with, in order."""
+    return sorted({*entries(kind), *_aliases(kind)})
+
+
+def _aliases(kind: Kind) -> Mapping[str, tuple[str, str]]:
+    """The aliases of a kind, but for names of plug-ins."""
+    if kind != "strategy":
+        return {}
+    return {name: meaning for name, meaning in STRATEGIES.items() if name not in _own_entries(kind)}
+
+
+def expanded(kind: Kind, spec: Spec) -> Spec:
+    """The spec with an alias replaced by what it stands for; options of the spec go before those of the alias."""
+    if spec.name not in _aliases(kind):
+        return spec
+    meant = Spec.parse(STRATEGIES[spec.name][0])
+    return Spec(meant.name, {**meant.options, **spec.options})
 
 
 def _meant(name: str, known: Collection[str]) -> str:
@@ -84,7 +107,7 @@ def build(kind: Kind, spec: str | Spec, /, **common: Any) -> Any:
     """
     if not isinstance(spec, str | Spec):
         raise UsageError(f"the spec of a {kind} must be text, as in NAME:OPTION=VALUE (got {shown(spec)})")
-    spec = Spec.parse(spec) if isinstance(spec, str) else spec
+    spec = expanded(kind, Spec.parse(spec) if isinstance(spec, str) else spec)
     name, owner = spec.name, f"{kind} {spec.name}"
     cls = load(kind, name)
     fields = options_of(cls)
@@ -116,7 +139,8 @@ def build(kind: Kind, spec: str | Spec, /, **common: Any) -> Any:
     if missing := [option for option, field in fields.items() if _required(field) and option not in options]:
         example = f"{name}:FILE" if missing == ["path"] else f"{name}:{missing[0]}=VALUE"
         raise UsageError(f"{owner} needs {' and '.join(missing)}: write {example}")
-    return cls(**options)
+    with ErrorsFrom(f"the {owner}", UsageError):
+        return cls(**options)
 
 
 def check_types(thing: object) -> None:
@@ -183,6 +207,8 @@ def _in_words(hint: Any) -> str:
         return " or ".join(map(_in_words, parts))
     if origin is Literal:
         return " or ".join(map(str, parts))
+    if origin is tuple and parts[-1] is ...:
+        return f"a tuple of {getattr(parts[0], '__name__', parts[0])}"
     name = getattr(hint, "__name__", str(hint))
     return _WORDS.get(origin or hint) or f"{'an' if name[:1] in 'AEIOU' else 'a'} {name}"
 
@@ -257,7 +283,7 @@ def _value(where: str, value: Any, hint: Any) -> Any:
         problem = error.errors(include_url=False)[0]["msg"].lower()
         commas = isinstance(value, str) and " " in value and "=" in value
         advice = "; separate options by commas, as in n=8,temperature=0.7" if commas else ""
-        raise UsageError(f"{where}={value!r} does not fit: {problem}{advice}") from error
+        raise UsageError(f"{where}={shown(value)} does not fit: {problem}{advice}") from error
     except ReasonerError:
         raise
     except Exception as error:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from reasoner.errors import UnknownName, UsageError
+from reasoner.errors import UnknownName, UsageError, shown
 
 MAX_LENGTH = 1 << 20
 MAX_DEPTH = 20
@@ -117,7 +117,7 @@ def amounts_in(text: str, what: str, word: str, known: Sequence[str], example: C
         name, equals, amount = (piece.strip() for piece in part.partition("="))
         if not equals:
             raise UsageError(
-                f"{what} {part.strip()!r} has no {word}: write {word.upper()}=AMOUNT, as in {example(part)}"
+                f"{what} {shown(part.strip())} has no {word}: write {word.upper()}=AMOUNT, as in {example(part)}"
             )
         if name not in known:
             raise UnknownName("price" if what == "price" else f"{what} {word}", name, known)

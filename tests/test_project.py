@@ -72,6 +72,7 @@ def test_the_public_names_are_imported_on_first_use() -> None:
     assert set(reasoner.__all__) == set(reasoner._HOMES)
     for name in reasoner.__all__:
         assert getattr(reasoner, name).__module__ == f"reasoner.{reasoner._HOMES[name]}"
+    assert reasoner.__version__ == version("reasoner-kit")
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = reasoner.nothing
 
@@ -189,7 +190,7 @@ EXTRAS = {
 
 def documented_overrides() -> str:
     """What docs/install.md gives to uv on standard input."""
-    [overrides] = re.findall(r"reasoner-kit\[cpu\]' --overrides - <<END\n(.*?)\nEND\n", INSTALL, re.DOTALL)
+    [overrides] = re.findall(r"'\.\[cpu\]' --overrides - <<END\n(.*?)\nEND\n", INSTALL, re.DOTALL)
     return str(overrides)
 
 

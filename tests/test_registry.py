@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner import registry
-from reasoner.aliases import ALIASES
+from reasoner.aliases import ALIASES, STRATEGIES
 from reasoner.budget import UNITS
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.engines.vllm.arguments import known_arguments
 from reasoner.errors import UnknownName, UsageError
-from reasoner.registry import Kind, build, entries, load, sampling_options, spec_of
+from reasoner.registry import Kind, build, entries, load, names, sampling_options, spec_of
 from reasoner.stopping.rules import BetaRule
 from reasoner.types import SamplingParams
 from reasoner_strategies import BestOfN, Cisc, Refine, SelfConsistency, Single
@@ -265,6 +265,25 @@ def test_a_path_is_the_first_option_of_a_task(tail: str, path: str, columns: tup
 def test_a_name_from_elsewhere_leads_to_ours(kind: Kind, spec: str, meant: str) -> None:
     with pytest.raises(UnknownName, match=f"did you mean '{meant}'"):
         build(kind, spec)
+
+
+@pytest.mark.parametrize(("spec", "meant"), [
+    ("vote8", "self_consistency"),
+    ("vote8:n=3,temperature=0.9", "self_consistency:n=3,temperature=0.9"),
+    ("best_of_n(n=2, of=auto-low)", "best_of_n:n=2,of=auto(effort=low)"),
+    # The strategy of that name goes first.
+    ("refine", "refine"),
+])  # fmt: skip
+def test_an_alias_is_a_strategy_with_options(spec: str, meant: str) -> None:
+    assert spec_of(build("strategy", spec)) == spec_of(build("strategy", meant))
+
+
+def test_the_start_of_aliases_leads_to_them() -> None:
+    with pytest.raises(UnknownName, match="did you mean 'vote16' or 'vote8'"):
+        build("strategy", "vote")
+    for name, (spec, _) in STRATEGIES.items():
+        assert build("strategy", spec)
+        assert name in names("strategy")
 
 
 def test_every_alias_is_of_something_that_there_is() -> None:

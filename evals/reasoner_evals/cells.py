@@ -3,12 +3,11 @@
 import re
 from typing import Any, Final
 
-from reasoner.trace.tree.page import visible
+from reasoner.system.printing import one_line
 
 _FORMULA: Final = ("=", "+", "-", "@", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}",
                    "\N{FULLWIDTH HYPHEN-MINUS}", "\N{FULLWIDTH COMMERCIAL AT}")  # fmt: skip
 _NUMBER: Final = re.compile(r"[+-]?\d[\d,]*(\.\d+)?([eE][+-]?\d+)?")
-_BREAKS: Final = re.compile(r"[\t\r\n]+")
 
 
 def plain_cell(value: Any) -> Any:
@@ -18,5 +17,5 @@ def plain_cell(value: Any) -> Any:
     """
     if not isinstance(value, str):
         return value
-    text = visible(_BREAKS.sub(" ", value))
+    text = one_line(value)
     return f"'{text}" if text.lstrip().startswith(_FORMULA) and not _NUMBER.fullmatch(text.strip()) else text

@@ -148,7 +148,7 @@ def _read_options(kind: str, text: str) -> dict[str, Any]:
 
 def _seconds(value: str) -> float:
     try:
-        return float(value)
+        return float(value.encode("ascii"))
     except ValueError:
         raise UsageError(f"answer kind math: seconds must be a number, as in math:seconds=30 (got {value!r})") from None
 

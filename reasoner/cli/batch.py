@@ -7,7 +7,7 @@ import click
 
 from reasoner.cli import options
 from reasoner.cli.exits import guarded
-from reasoner.cli.look import Command, option
+from reasoner.cli.look import NUMBER, WHOLE, Command, option
 from reasoner.cli.solve import ANSWERS
 from reasoner.errors import UsageError
 
@@ -46,14 +46,14 @@ STANDARD: Final = Path("-")
         help="The most that each question may spend, as in tokens=4k,seconds=30.  [default: no limit]")  # fmt: skip
 @options.EFFORT
 @options.PROFILE
-@option("--abstain-below", type=float, metavar="P", section="Strategy",
+@option("--abstain-below", type=NUMBER, metavar="P", section="Strategy",
         help="Give no answer whose calibrated probability of being right is below P, 0 to 1; needs "
              "--profile.")  # fmt: skip
 @options.VERIFIER
 @options.UNSANDBOXED
 @options.engine_options
 @options.SEED
-@option("--concurrency", type=int, metavar="N", section="Model",
+@option("--concurrency", type=WHOLE, metavar="N", section="Model",
         help="The most questions that are open at once; fewer are where these fill the engine.  [default: "
              "1,024]")  # fmt: skip
 @options.QUIET

@@ -186,10 +186,9 @@ def _joined(text: str) -> str:
 
 def layout(document: Mapping[str, Any], width: int) -> "Iterator[RenderableType]":
     """The entry for a person."""
-    from rich.padding import Padding
     from rich.text import Text
 
-    from reasoner.cli.terminal import labelled
+    from reasoner.cli.terminal import indented, labelled
 
     yield Text(f"{document['name']}: {document['what']}")
     for part in document["more"]:
@@ -205,4 +204,4 @@ def layout(document: Mapping[str, Any], width: int) -> "Iterator[RenderableType]
         default = option["default"] if option["default"] == "(required)" else f"default {option['default']}"
         yield Text(f"{option['name']}  {option['type']}{allowed}; {default}")
         if option["meaning"]:
-            yield Padding(Text(option["meaning"]), (0, 0, 0, 4 if width >= 60 else 2))
+            yield indented(option["meaning"], 4 if width >= 60 else 2)

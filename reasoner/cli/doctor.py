@@ -1,4 +1,4 @@
-"""`reasoner doctor`: what is installed, which device runs the model, and how many sequences fit."""
+"""`reasoner doctor`: what is installed, whether a server answers, and how many sequences fit."""
 
 import json
 import platform
@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from reasoner.cli import interrupts
 from reasoner.cli.exits import ANSWERED, ENGINE, guarded
 from reasoner.cli.options import SPEC, json_option, names_of
 
 if TYPE_CHECKING:
     from reasoner.cli.terminal import Terminal
+    from reasoner.engines.openai.engine import OpenAIEngine
     from reasoner.engines.vllm import VllmEngine
     from reasoner.models.info import CachedLayers
     from reasoner.models.thinking import ThinkingProfile
@@ -21,37 +23,69 @@ LENGTHS = (512, 2048, 8192)
 
 
 @click.command("doctor")
-@click.option("-m", "--model", default="embedded", show_default=True, metavar="PATH_OR_ID",
-              help="The model to inspect: a folder or a Hugging Face id.")  # fmt: skip
-@click.option("-e", "--engine", default="vllm", show_default=True, metavar=SPEC, shell_complete=names_of("engine"),
-              help="The engine vllm with the options to check, as in vllm:kv_cache_dtype=fp8.")  # fmt: skip
+@click.option("-m", "--model", metavar="PATH_OR_ID",
+              help="The model to inspect: a folder, a Hugging Face id, or the id that a server uses.  [default: "
+                   "embedded]")  # fmt: skip
+@click.option("-e", "--engine", metavar=SPEC, shell_complete=names_of("engine"),
+              help="The engine vllm with the options to check, as in vllm:kv_cache_dtype=fp8, or openai.  [default: "
+                   "vllm, or openai with --base-url]")  # fmt: skip
+@click.option("--base-url", metavar="URL", multiple=True,
+              help="An OpenAI-compatible server to check; repeat for several.")  # fmt: skip
 @json_option("the findings")
 @guarded
-def command(model: str, engine: str, *, as_json: bool) -> int:
-    """Show what is installed, and how many sequences fit the KV cache.
+def command(model: str | None, engine: str | None, base_url: tuple[str, ...], *, as_json: bool) -> int:
+    """Show what is installed, whether a server answers, and what fits.
 
-    Names the engine and the device that would be used, the model's geometry, and the arguments that vLLM would get
-    besides its own defaults. The number of sequences that fit holds for sequences without a shared prefix. Starts no
-    engine. Exit code 4 if vLLM or the model is missing.
+    Lists the extras with the commands that install them. With vLLM it names the device that would be used, the model's
+    geometry, how many sequences fit the KV cache, and the arguments that vLLM would get besides its own defaults, and
+    starts no engine. The number of sequences that fit holds for sequences without a shared prefix.
+
+    Exit codes: 0 a model can be asked, here or on a server; 2 usage; 4 the server does not answer, or what --model or
+    --engine asks for is missing.
     """
-    from reasoner.cli.terminal import Terminal, clean
+    from reasoner.cli.terminal import Terminal, columns, labelled
+    from reasoner.engines.openai.engine import OpenAIEngine
     from reasoner.errors import EngineError
 
     terminal = Terminal(sys.stdout, sys.stderr)
-    chosen = _chosen(engine)
-    findings = {**_software(), **_engine()}
-    broken = findings["vllm"] is None
+    chosen = _chosen(engine, model, base_url)
+    findings = _software()
+    code = ANSWERED
     try:
-        findings |= _model(model, chosen, terminal)
+        if isinstance(chosen, OpenAIEngine):
+            findings |= interrupts.run(lambda: _server(chosen))
+        else:
+            findings |= _engine()
+            # A server needs no vLLM, so its absence is an error only for what needs it.
+            code = ENGINE if findings["vllm"] is None and (model or engine) else ANSWERED
+            if findings["vllm"] or model:
+                findings |= _model(chosen, terminal)
     except EngineError as error:
         findings |= {"model": model, "trouble": str(error)}
-        broken = True
+        code = ENGINE
     if as_json:
         terminal.give(json.dumps(findings))
     else:
-        for name, value in findings.items():
-            terminal.give(clean(f"{name.replace('_', ' ').replace('kv ', 'KV '):<22} {_shown(name, value)}"))
-    return ENGINE if broken else ANSWERED
+        extras = [(f"extra {name}", state) for name, state in findings.pop("extras").items()]
+        rows = [(name.replace("_", " ").replace("kv ", "KV "), _shown(name, value)) for name, value in findings.items()]
+        terminal.show(labelled(rows + extras), width=columns())
+    return code
+
+
+async def _server(engine: "OpenAIEngine") -> dict[str, Any]:
+    """What a server says of its model. Raises as `OpenAIEngine.start`."""
+    try:
+        await engine.start()
+        info = engine.model
+        return {
+            "server": engine.name,
+            "model": info.name,
+            "context_tokens": info.context or None,
+            "thinking": _thinking(info.thinking),
+            "server_notes": list(engine.notes),
+        }
+    finally:
+        await engine.close()
 
 
 def _cached(group: "CachedLayers") -> str:
@@ -59,15 +93,18 @@ def _cached(group: "CachedLayers") -> str:
     return f"{group.layers} keep {kept if group.bytes_per_token else 'what others keep'}"
 
 
-def _chosen(spec: str) -> "VllmEngine":
-    """The engine of --engine. Raises UsageError: it is another one than vLLM, or its options do not fit."""
+def _chosen(spec: str | None, model: str | None, base_url: tuple[str, ...]) -> "VllmEngine | OpenAIEngine":
+    """The engine to inspect. Raises UsageError: it is neither vllm nor openai, or its options do not fit."""
     from reasoner.cli.options import choose_engine
+    from reasoner.engines.openai.engine import OpenAIEngine
     from reasoner.engines.vllm import VllmEngine
     from reasoner.errors import UsageError
 
-    engine = choose_engine(spec)
-    if not isinstance(engine, VllmEngine):
-        raise UsageError(f"--engine {spec} cannot be inspected: doctor takes vllm, as in vllm:kv_cache_dtype=fp8")
+    engine = choose_engine(spec, model_id=model, base_url=base_url)
+    if not isinstance(engine, VllmEngine | OpenAIEngine):
+        raise UsageError(
+            f"--engine {spec} cannot be inspected: doctor takes vllm, as in vllm:kv_cache_dtype=fp8, or openai"
+        )
     return engine
 
 
@@ -86,6 +123,8 @@ def _shown(name: str, value: Any) -> str:
             return ", ".join(f"{argument}={written(as_written(given))}" for argument, given in value.items())
         case dict():
             return ", ".join(f"{number:,} of {tokens} tokens" for tokens, number in value.items())
+        case None if name == "vllm":
+            return "not installed: a server (--base-url URL) and --engine simulated need none"
         case _:
             return "unknown" if value is None else str(value)
 
@@ -94,6 +133,7 @@ def _software() -> dict[str, Any]:
     from reasoner.models.cache import cache_home
     from reasoner.registry import entries
     from reasoner.sandbox.layers import detect
+    from reasoner.system.extras import states
     from reasoner.system.machine import installed
 
     sandbox = detect()
@@ -105,18 +145,18 @@ def _software() -> dict[str, Any]:
         "cache": str(cache_home()),
         "code_sandbox": list(sandbox.names),
         **({"sandbox_lacks": sandbox.missing} if sandbox.missing else {}),
+        "extras": states(),
     }
 
 
 def _engine() -> dict[str, Any]:
     from reasoner.engines.vllm.build import installed_build
     from reasoner.models.dtype import default_dtype
-    from reasoner.system.extras import install_vllm
     from reasoner.system.machine import cpu_name, gpus, installed, usable_cores
 
     build = installed_build()
     if build is None:
-        return {"vllm": None, "way_out": f"run `{install_vllm()}`"}
+        return {"vllm": None}
     if build.cpu:
         device = f"CPU, {cpu_name()}, {usable_cores()} cores usable"
     else:
@@ -141,7 +181,7 @@ def _thinking(profile: "ThinkingProfile | None") -> str:
     return f"{when}, from {markers}, parser {profile.parser or 'none'}, {levels}"
 
 
-def _model(name: str, engine: "VllmEngine", terminal: "Terminal") -> dict[str, Any]:
+def _model(engine: "VllmEngine", terminal: "Terminal") -> dict[str, Any]:
     from reasoner.engines.vllm.arguments import changed
     from reasoner.engines.vllm.build import installed_build
     from reasoner.engines.vllm.served import CPU_CONTEXT
@@ -150,7 +190,7 @@ def _model(name: str, engine: "VllmEngine", terminal: "Terminal") -> dict[str, A
     from reasoner.models.resolve import resolve
     from reasoner.models.thinking_files import read_profile
 
-    resolved = resolve(name, terminal.say)
+    resolved = resolve(engine.model_id, terminal.say)
     build = installed_build()
     settings = engine.settings(build, resolved) if build else {}
     if engine.args and settings:

@@ -1,5 +1,6 @@
 """Exit codes, and errors in one line."""
 
+import re
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec
@@ -8,7 +9,7 @@ import click
 
 from reasoner.cli.config import origins
 from reasoner.cli.terminal import OutputLost, ReaderLeft, printable
-from reasoner.errors import BudgetExhausted, EngineError, ReasonerError, TraceError, UsageError
+from reasoner.errors import MAX_SHOWN, BudgetExhausted, EngineError, ReasonerError, TraceError, UsageError
 
 ANSWERED = 0
 OTHER = 1
@@ -18,6 +19,9 @@ ENGINE = 4
 
 MAX_ERROR_LENGTH = 2000
 """Characters of an error that are shown, as it may name something of any length."""
+
+_ENDLESS = re.compile(r"\S{256,}")
+"""A word that is longer than the name of a file."""
 
 P = ParamSpec("P")
 
@@ -41,7 +45,8 @@ def code_of_run(error: ReasonerError) -> int:
 
 def error_line(error: object) -> str:
     """An error in one line."""
-    return f"error: {printable(str(error), limit=MAX_ERROR_LENGTH)}"
+    line = printable(str(error), limit=MAX_ERROR_LENGTH)
+    return f"error: {_ENDLESS.sub(lambda word: f'{word[0][:MAX_SHOWN]}…', line)}"
 
 
 def guarded(command: Callable[P, int]) -> Callable[P, int]:

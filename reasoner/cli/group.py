@@ -12,10 +12,10 @@ import click
 from reasoner.aliases import COMMAND_OPTIONS
 from reasoner.cli.config import origins, read
 from reasoner.cli.exits import OTHER, error_line
-from reasoner.cli.look import MAX_WIDTH
+from reasoner.cli.look import MAX_WIDTH, laid_out
 from reasoner.cli.options import LISTS, PATH
 from reasoner.cli.terminal import abandon
-from reasoner.errors import UnknownName
+from reasoner.errors import UnknownName, shown
 from reasoner.system.machine import plug_ins
 
 _COMMANDS = {
@@ -23,8 +23,8 @@ _COMMANDS = {
     "doctor": "doctor",
 }  # fmt: skip
 _EPILOG: Final = """\b
-Defaults: an option given on the command line goes before a variable, such
-as REASONER_SOLVE_MODEL, and a variable before the file of --config:
+Defaults: an option given on the command line goes before a variable, such as REASONER_SOLVE_MODEL, and \
+a variable before the file of --config:
     [solve]
     model = "PATH_OR_ID"
     budget = "tokens=4k"
@@ -44,16 +44,14 @@ class _LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in _COMMANDS:
-            command: click.Command = import_module(f"reasoner.cli.{_COMMANDS[cmd_name]}").command
-            return command
+            return laid_out(import_module(f"reasoner.cli.{_COMMANDS[cmd_name]}").command)
         if cmd_name not in plug_ins(PLUG_INS).names:
             return None
         entry = plug_ins(PLUG_INS)[cmd_name]
         try:
-            command = entry.load()
+            return laid_out(entry.load())
         except Exception as error:
             ctx.fail(f"the command {cmd_name!r} ({entry.value}) cannot be imported: {error}")
-        return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -69,7 +67,7 @@ def _unknown_command(name: str, names: Sequence[str]) -> str:
     if name in LISTS:
         return f"no command named {name!r}; did you mean `reasoner list {name}`?"
     if not name.replace("-", "").replace("_", "").isalpha():
-        return f"no command named {name!r:.80}; did you mean `reasoner solve {name[:80]!r}`?"
+        return f"no command named {shown(name)}; did you mean `reasoner solve {shown(name)}`?"
     return str(UnknownName("command", name, names))
 
 
@@ -87,6 +85,9 @@ _SETTINGS: Final[Mapping[str, object]] = {
 @click.version_option(package_name="reasoner-kit", prog_name="reasoner", allow_from_autoenv=False)
 def cli() -> None:
     """Answer questions with a language model and a budget: more compute where it raises accuracy, all of it counted."""
+
+
+laid_out(cli)
 
 
 def run(arguments: list[str] | None) -> int:
@@ -129,7 +130,7 @@ def _message(error: click.ClickException, arguments: Sequence[str]) -> str:
 def _unknown_option(name: str, context: click.Context, arguments: Sequence[str]) -> str:
     """What is wrong with an unknown option: what was meant, or which options there are."""
     known = [option for parameter in context.command.get_params(context) for option in parameter.opts]
-    problem = f"no option of {context.command_path} named {name!r}"
+    problem = f"no option of {context.command_path} named {shown(name)}"
     suggestion = _suggestion(name, arguments)
     if suggestion and suggestion.split()[0] in known:
         return f"{problem}; did you mean {suggestion}?"

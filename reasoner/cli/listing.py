@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from reasoner.aliases import STRATEGIES
 from reasoner.cli.exits import ANSWERED, guarded
 from reasoner.cli.options import LISTS, json_option, names_of, words
 
@@ -70,11 +71,13 @@ def _show(kind: str, name: str, *, as_json: bool) -> int:
     from reasoner.cli.details import details, layout
     from reasoner.cli.terminal import Terminal, columns
     from reasoner.errors import UsageError
+    from reasoner.registry import expanded
+    from reasoner.specs import Spec
 
     if kind not in _KINDS:
         where = "docs/answers.md" if kind == "answers" else f"`reasoner doctor --model {name}`"
         raise UsageError(f"{kind} are not shown one by one: see `reasoner list {kind}`, or {where}")
-    document = details(_KINDS[kind], name)
+    document = details(_KINDS[kind], expanded(_KINDS[kind], Spec(name)).name)
     terminal = Terminal(sys.stdout, sys.stderr)
     if as_json:
         terminal.give(json.dumps(document))
@@ -84,10 +87,9 @@ def _show(kind: str, name: str, *, as_json: bool) -> int:
 
 
 def _layout(rows: list[dict[str, Any]], width: int) -> "list[RenderableType]":
-    from rich.padding import Padding
-    from rich.table import Table
-
     from reasoner.cli.details import sampling_default
+    from reasoner.cli.terminal import indented
+    from reasoner.registry import entries
     from reasoner.types import SamplingParams
 
     none = SamplingParams()
@@ -101,13 +103,11 @@ def _layout(rows: list[dict[str, Any]], width: int) -> "list[RenderableType]":
         if len(name) > indent - 2:
             parts.append(name)
             name = ""
-        line = Table.grid()
-        line.add_column(width=indent)
-        line.add_column(overflow="fold")
-        line.add_row(name, row["what"])
-        parts += [line, *([Padding(_written(own), (0, 0, 0, indent + 2))] if own else [])]
+        parts += [indented(row["what"], indent, name), *([indented(_written(own), indent + 2)] if own else [])]
     if any(sampling.keys() <= row["options"].keys() for row in rows):
         parts += ["", f"sampling defaults, where the model has none of its own: {_written(sampling)}"]
+        short = {name: spec for name, (spec, _) in STRATEGIES.items() if name not in entries("strategy")}
+        parts += ["", f"short names, which take the same options: {_written(short)}"]
     return parts
 
 

@@ -1,15 +1,106 @@
 """What help looks like: `-h` shows the options that most people use on one screen, `--help-all` shows all in groups."""
 
-from collections.abc import Callable
+import shutil
+import textwrap
+from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
 import click
 
+from reasoner.errors import MAX_SHOWN, shown
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 MAX_WIDTH: Final = 100
+MIN_WIDTH: Final = 40
+STACKED: Final = 78
+"""Columns below which the meaning of an option is below its name."""
 SECTIONS: Final = ("Question", "Data", "Server", "Strategy", "Model", "Output")
 """The sections of the long help, in their order."""
+
+
+class _Whole(click.types.IntParamType):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(_ascii(self, value, param, ctx), param, ctx)
+
+
+class _Number(click.types.FloatParamType):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(_ascii(self, value, param, ctx), param, ctx)
+
+
+def _ascii(kind: "click.ParamType[Any]", value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    """The value, unless it is too long, or has digits of another script, which Python reads and a person may not."""
+    if isinstance(value, str) and not (value.isascii() and len(value) <= MAX_SHOWN):
+        kind.fail(f"{shown(value)} is not a valid {kind.name}", param, ctx)
+    return value
+
+
+WHOLE: Final = _Whole()
+NUMBER: Final = _Number()
+"""The types of options that are numbers."""
+
+
+class _Formatter(click.HelpFormatter):
+    """Help in which no word is broken; where it is narrow, the meaning of an option is below its name."""
+
+    def __init__(self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None) -> None:
+        columns = min(shutil.get_terminal_size().columns, max_width or MAX_WIDTH)
+        super().__init__(indent_increment, width or max(columns, MIN_WIDTH) - 2, max_width)
+
+    def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
+        line = f"{prefix or 'Usage: '}{prog}"
+        beside = len(line) + 1 if self.width > len(line) + 20 else 4
+        self._wrap(args, f"{line} ", beside)
+
+    def write_text(self, text: str) -> None:
+        for index, paragraph in enumerate(text.split("\n\n")):
+            self.write("\n" if index else "")
+            first, *rest = paragraph.splitlines() or [""]
+            for line in rest if first.strip() == "\b" else [" ".join(paragraph.split())]:
+                if line.startswith("    "):
+                    # Code is copied, so it stays on its line.
+                    self.write(f"{'':>{self.current_indent}}{line}\n")
+                    continue
+                indent = self.current_indent + len(line) - len(line.lstrip())
+                self._wrap(line.strip(), " " * indent, indent)
+
+    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+        listed = list(rows)
+        longest = max((len(first) for first, _ in listed), default=0)
+        beside = min(longest, col_max if self.width >= STACKED else 10) + col_spacing
+        if longest > beside and self.width < STACKED:
+            beside = 4
+        indent = self.current_indent + beside
+        for first, second in listed:
+            lead = f"{'':>{self.current_indent}}{first:<{beside}}"
+            if len(first) > beside - col_spacing:
+                self._wrap(first, " " * self.current_indent, indent)
+                lead = " " * indent
+            if second:
+                self._wrap(second, lead, indent)
+            elif lead.strip():
+                self.write(f"{lead.rstrip()}\n")
+
+    def _wrap(self, text: str, lead: str, indent: int) -> None:
+        """Write a text after `lead`; its other lines are indented."""
+        wrapper = textwrap.TextWrapper(
+            self.width, initial_indent=lead, subsequent_indent=" " * indent, break_long_words=False,
+            break_on_hyphens=False,
+        )  # fmt: skip
+        self.write(f"{wrapper.fill(text).rstrip()}\n")
+
+
+class _Context(click.Context):
+    formatter_class = _Formatter
+
+
+def laid_out(command: click.Command) -> click.Command:
+    """The command, whose help and that of its commands is laid out as here."""
+    command.context_class = _Context
+    for inner in getattr(command, "commands", {}).values():
+        laid_out(inner)
+    return command
 
 
 class Option(click.Option):
@@ -62,7 +153,7 @@ class Command(click.Command):
         """All options by their sections."""
         sections: dict[str, list[tuple[str, str]]] = {name: [] for name in SECTIONS}
         for each in self.get_params(ctx):
-            if record := each.get_help_record(ctx):
+            if isinstance(each, click.Option) and (record := each.get_help_record(ctx)):
                 sections.setdefault(getattr(each, "section", "Output"), []).append(record)
         for section, records in ((name, records) for name, records in sections.items() if records):
             with formatter.section(section):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from reasoner.cli.look import option
+from reasoner.cli.look import NUMBER, WHOLE, option
 from reasoner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ def names_of(kind: "Kind") -> Completer:
     """Completes the names of the objects of this kind, after a comma or not."""
 
     def complete(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-        from reasoner.registry import entries
+        from reasoner.registry import names
 
-        return [name for name in sorted(entries(kind)) if name.startswith(incomplete)]
+        return [name for name in names(kind) if name.startswith(incomplete)]
 
     return complete
 
@@ -80,7 +80,7 @@ PROFILE = option(
     help="The profile by which auto chooses, written by `reasoner calibrate`; selects auto.",
 )  # fmt: skip
 SEED = option(
-    "--seed", type=int, default=0, show_default=True, metavar="N", section="Model",
+    "--seed", type=WHOLE, default=0, show_default=True, metavar="N", section="Model",
     help="The random seed, 0 or more: the same seed gives the same run, where the engine can.",
 )  # fmt: skip
 QUIET = option(
@@ -92,13 +92,13 @@ QUIET = option(
 def sampling_options(command: F) -> F:
     """The options that replace those of the same meaning in the strategy."""
     for add in (
-        option("--max-tokens", type=int, metavar="N", section="Strategy", brief="The most tokens of a sample.",
+        option("--max-tokens", type=WHOLE, metavar="N", section="Strategy", brief="The most tokens of a sample.",
                help="The most tokens of a sample, thinking included; replaces max_tokens of the strategy.  [default: "
                     "512, or 32,768 where the model thinks]"),
-        option("--temperature", type=float, metavar="T", section="Strategy",
+        option("--temperature", type=NUMBER, metavar="T", section="Strategy",
                brief="How random samples are: 0 is greedy.",
                help="How random samples are, 0 to 10, where 0 is greedy; replaces temperature of the strategy."),
-        option("-n", "n", type=int, metavar="N", section="Strategy", brief="The number of samples, as in 8.",
+        option("-n", "n", type=WHOLE, metavar="N", section="Strategy", brief="The number of samples, as in 8.",
                help="The number of samples; replaces n of the strategy, which must have one."),
     ):  # fmt: skip
         command = add(command)
@@ -225,12 +225,12 @@ def choose_strategy(
     Raises:
         UsageError: it is unknown, has no such options, or sets one of them too.
     """
-    from reasoner.registry import DEFAULT_STRATEGY, build
+    from reasoner.registry import DEFAULT_STRATEGY, build, expanded
     from reasoner.specs import Spec
 
     options = {"effort": effort, "profile": profile, "abstain_below": abstain_below}
     default = DEFAULT_STRATEGY if all(value is None for value in options.values()) else "auto"
-    chosen = Spec.parse(default if spec is None else spec)
+    chosen = expanded("strategy", Spec.parse(default if spec is None else spec))
     given = _given(chosen, "--strategy", **options)
     if given and chosen.name != "auto":
         raise UsageError(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from reasoner.cli.exits import ANSWERED, OTHER, error_line, guarded
+from reasoner.cli.look import NUMBER, WHOLE
 from reasoner.cli.options import PATH, json_option
 from reasoner.errors import EngineError, UnknownName, UsageError
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from reasoner.types import Notify
 
 MAX_QUESTIONS: Final = 10**9
+WIDE: Final = 90
+"""Columns from which the arms are a table."""
 MAX_TOKENS: Final = 10**9
 """Tokens that a prompt may have."""
 KV_BYTES: Final[Mapping[str, int | None]] = {"auto": None, "float32": 4, "bfloat16": 2, "float8": 1}
@@ -43,7 +46,7 @@ class _Prediction:
 @click.option("--profile", type=PATH, required=True, metavar="FILE",
               help="The profile to predict from, written by `reasoner calibrate`.")  # fmt: skip
 @click.option("--task", metavar="NAME", help="The task of the profile; needed where it holds several.")
-@click.option("--target-accuracy", type=float, metavar="P",
+@click.option("--target-accuracy", type=NUMBER, metavar="P",
               help="Predict the cost of answering this share of questions correctly, 0 to 1.")  # fmt: skip
 @click.option("-b", "--budget", metavar="tokens=AMOUNT",
               help="Predict the accuracy for this budget, as in tokens=200k, which all questions share.")  # fmt: skip
@@ -52,11 +55,11 @@ class _Prediction:
 @click.option("--questions", default="1", show_default=True, metavar="M", help="The number of questions, as in 1e6.")
 @click.option("-m", "--model", metavar="PATH_OR_ID",
               help="The model for the KV memory.  [default: the model that was measured]")  # fmt: skip
-@click.option("--kv-gib", type=float, metavar="G",
+@click.option("--kv-gib", type=NUMBER, metavar="G",
               help="The size of the KV cache in GiB, as in 4.  [default: on a CPU, the engine's default]")  # fmt: skip
 @click.option("--kv-dtype", default="auto", show_default=True, metavar="|".join(KV_BYTES),
               help="The data type of the KV cache; auto is that of the model.")  # fmt: skip
-@click.option("--context-tokens", type=int, default=0, show_default=True, metavar="T",
+@click.option("--context-tokens", type=WHOLE, default=0, show_default=True, metavar="T",
               help="Additional prompt tokens per question, shared by its samples.")  # fmt: skip
 @json_option("the prediction")
 @guarded
@@ -217,7 +220,7 @@ def _layout(document: Mapping[str, Any]) -> "Iterator[RenderableType]":
     from rich.table import Table
     from rich.text import Text
 
-    from reasoner.cli.terminal import clean, labelled, printable
+    from reasoner.cli.terminal import columns, labelled, one_line, printable
 
     questions, p95 = document["questions"], _number(document["tokens_p95"])
     low, high = document["low"], document["high"]
@@ -239,17 +242,19 @@ def _layout(document: Mapping[str, Any]) -> "Iterator[RenderableType]":
     for heading in ("share", "accuracy", "tokens"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("arm", overflow="fold")
+    narrow: list[tuple[str, str]] = []
     for part in document["bins"]:
         for index, arm in enumerate(part["arms"]):
             extra = [f"{kind} {arm[kind]}" for kind in ("verifier", "budget") if arm[kind]]
-            table.add_row(
-                "" if index else part["where"],
+            share, accuracy, tokens = (
                 f"{part['share'] * arm['share']:.1%}",
                 f"{arm['accuracy']:.3f}",
                 _number(arm["tokens"]),
-                Text(clean(", ".join([arm["strategy"], *extra]))),
             )
-    yield table
+            name = one_line(", ".join([arm["strategy"], *extra]))
+            table.add_row("" if index else part["where"], share, accuracy, tokens, Text(name))
+            narrow.append((part["where"], f"{share}, accuracy {accuracy}, tokens {tokens}: {name}"))
+    yield labelled(narrow) if columns() < WIDE else table
 
 
 def _number(amount: float) -> str:

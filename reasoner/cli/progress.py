@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reasoner.budget import Budget, Cost
-from reasoner.cli.terminal import Terminal, clean, printable
+from reasoner.cli.terminal import Terminal, one_line, printable
 from reasoner.engine import Engine
 from reasoner.strategy import CalibratedStrategy, Strategy
 from reasoner.summary import VoteSummary, samples_of
@@ -61,13 +61,13 @@ class Display:
     def note(self, line: str) -> None:
         """Show a line that stays. May be called from any thread."""
         if shown := self._shown:
-            shown.console.print(clean(line), markup=False, highlight=False, emoji=False)
+            shown.console.print(one_line(line), markup=False, highlight=False, emoji=False)
         else:
             self.tell(line)
 
     def waiting(self) -> str:
         """The stage and how long it has taken."""
-        return clean(f"{self.stage} … {self.clock() - self._since:.0f} s")
+        return one_line(f"{self.stage} … {self.clock() - self._since:.0f} s")
 
     def picture(self, columns: int, rows: int) -> "RenderableType":
         """What the live display shows now, within `columns` and `rows`."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from reasoner.cli.terminal import clean
+from reasoner.cli.terminal import one_line
 from reasoner.solution import Solution
 
 MAX_LINES: Final = 200
@@ -25,6 +25,6 @@ def _lines_of(text: str) -> Iterator[str]:
     """A text of a model as lines without control characters; a long text is cut."""
     lines = text.strip().splitlines()
     for line in lines[:MAX_LINES]:
-        yield clean(line[:MAX_LINE]).rstrip() + ("…" if len(line) > MAX_LINE else "")
+        yield one_line(line[:MAX_LINE]).rstrip() + ("…" if len(line) > MAX_LINE else "")
     if len(lines) > MAX_LINES:
         yield f"[{len(lines) - MAX_LINES:,} more lines; --json holds all]"

@@ -7,7 +7,7 @@ import click
 
 from reasoner.cli import options
 from reasoner.cli.exits import guarded
-from reasoner.cli.look import Command, option
+from reasoner.cli.look import NUMBER, Command, option
 from reasoner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ ANSWERS = ("auto", "number", "math", "choice", "yes_no", "text", "code")
 @options.budget_option()
 @options.EFFORT
 @options.PROFILE
-@option("--abstain-below", type=float, metavar="P", section="Strategy",
+@option("--abstain-below", type=NUMBER, metavar="P", section="Strategy",
         help="Print `not sure` instead of an answer whose calibrated probability of being right is below P, 0 to "
              "1; needs --profile.  [default: always answer]")  # fmt: skip
 @options.VERIFIER

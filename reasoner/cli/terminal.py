@@ -2,24 +2,26 @@
 
 import errno
 import os
+import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from reasoner.errors import ReasonerError
-from reasoner.system.printing import clean, printable
+from reasoner.system.printing import one_line, printable
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.text import Text
 
 __all__ = [
-    "LABEL", "OutputLost", "ReaderLeft", "Terminal", "abandon", "clean", "columns", "engine_log", "labelled",
-    "own_streams", "printable",
+    "LABEL", "OutputLost", "ReaderLeft", "Terminal", "abandon", "columns", "engine_log", "indented", "labelled",
+    "one_line", "own_streams", "printable",
 ]  # fmt: skip
 
 LABEL = 8
@@ -28,6 +30,11 @@ PIPED = 100
 """Columns that are used where standard output is not a terminal."""
 MIN_WIDTH = 40
 """Columns that are used at least; a narrower terminal breaks the lines itself."""
+MAX_WORD = 100
+"""Characters from which a word is broken after all."""
+_WIDE = "\u2e80-\u9fff\uf900-\ufaff\uff00-\uff60"
+_WORD = re.compile(rf"\s*(?:[{_WIDE}]|[^\s{_WIDE}]+)")
+"""Chinese and Japanese have no blanks between words: a line may end after each character."""
 MAX_WIDTH = 140
 """Columns that are used at most: longer lines are hard to read."""
 
@@ -52,7 +59,7 @@ class Terminal:
     def say(self, line: str) -> None:
         """Write one line for a person; ignore failures, as the run matters more."""
         with suppress(OSError):
-            _write(self.err, clean(line))
+            _write(self.err, one_line(line))
 
     def say_labelled(self, label: str, text: str) -> None:
         """Write a label and a text for a person, wrapped on a terminal."""
@@ -61,7 +68,13 @@ class Terminal:
             self.say(line)
             return
         indent = " " * (LABEL + 1)
-        for part in textwrap.wrap(line, max(self.columns, 2 * len(indent)), subsequent_indent=indent):
+        for part in textwrap.wrap(
+            line,
+            max(self.columns, 2 * len(indent)),
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        ):
             self.say(part)
 
     def point_to(self, log: Path | None) -> None:
@@ -94,6 +107,7 @@ class Terminal:
     def show(self, *parts: "RenderableType", width: int) -> None:
         """Write data that rich lays out in `width` columns. Raises as `give`."""
         from rich.console import Console
+        from rich.text import Text
 
         console = Console(
             file=self.out,
@@ -106,7 +120,7 @@ class Terminal:
         )
         for part in parts:
             with console.capture() as captured:
-                console.print(part)
+                console.print(_Rows([("", part)], 0) if isinstance(part, str | Text) else part, crop=False)
             for line in captured.get().split("\n")[:-1]:
                 self.give(line.rstrip())
 
@@ -116,19 +130,62 @@ def columns() -> int:
     return max(min(shutil.get_terminal_size((PIPED, 24)).columns, MAX_WIDTH), MIN_WIDTH)
 
 
-def labelled(rows: "Iterable[tuple[str, RenderableType]]") -> "RenderableType":
-    """A label and a text in each row; a label is shown once for successive rows."""
-    from rich.table import Table
-    from rich.text import Text
+def labelled(rows: "Iterable[tuple[str, str | Text]]") -> "RenderableType":
+    """A label and a text in each row; a label is shown once for successive rows, above the text where it is narrow."""
+    listed = list(rows)
+    return _Rows(listed, max(LABEL, *(len(label) for label, _ in listed), 0) + 1)
 
-    table = Table.grid(padding=(0, 1, 0, 0))
-    table.add_column(min_width=LABEL)
-    table.add_column(overflow="fold")
-    previous = ""
-    for label, text in rows:
-        table.add_row("" if label == previous else label, Text(clean(text)) if isinstance(text, str) else text)
-        previous = label
-    return table
+
+def indented(text: str, columns: int, label: str = "") -> "RenderableType":
+    """A text that begins in this column, after a label that fits before it."""
+    return _Rows([(label, text)], columns, stacks=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Labels, and texts beside them; no word is broken, so one that is too long goes over the edge."""
+
+    rows: "Sequence[tuple[str, str | Text]]"
+    indent: int
+    stacks: bool = True
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "Iterator[Text]":
+        from rich.text import Text
+
+        narrow = self.indent > options.max_width // 3
+        previous = ""
+        for label, given in self.rows:
+            text = Text(one_line(given)) if isinstance(given, str) else given
+            longest = max((len(word) for word in text.plain.split()), default=0)
+            stacked = self.stacks and (narrow or longest > options.max_width - self.indent)
+            indent = 2 if stacked else self.indent
+            shown = "" if label == previous else label
+            previous = label
+            if stacked and shown:
+                yield Text(shown)
+                shown = ""
+            for line in _lines(text, options.max_width - indent):
+                yield Text.assemble(shown.ljust(indent), line, no_wrap=True, overflow="ignore", end="\n")
+                shown = ""
+
+
+def _lines(text: "Text", width: int) -> "Iterator[Text]":
+    """A text in lines of `width` columns, but for longer words, which rich alone would break."""
+    from rich.cells import cell_len
+
+    for paragraph in text.split("\n", allow_blank=True):
+        breaks, column = [], 0
+        for word in _WORD.finditer(paragraph.plain):
+            begin, start = word.start(), word.end() - len(word[0].lstrip())
+            if column and column + cell_len(word[0]) > width:
+                breaks.append(start)
+                begin, column = start, 0
+            if word.end() - start >= MAX_WORD:
+                breaks += range(start + width, word.end(), width)
+            column += cell_len(paragraph.plain[begin : word.end()])
+        for line in paragraph.divide(breaks):
+            line.rstrip()
+            yield line
 
 
 def _write(stream: TextIO, line: str) -> None:

@@ -1,6 +1,7 @@
 """`reasoner trace`: how an answer was searched for."""
 
 import json
+import shlex
 import sys
 from collections import deque
 from collections.abc import Collection, Iterator
@@ -17,6 +18,7 @@ from reasoner.cli.options import PATH, json_option
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
+    from rich.text import Text
     from rich.tree import Tree
 
     from reasoner.cli.terminal import Terminal
@@ -63,6 +65,7 @@ def command(file: Path, other: Path | None, question: str | None, html: Path | N
     from reasoner.trace.tree.build import search_trees
 
     for trace in filter(None, (file, other)):
+        _check_file(trace)
         with suppress(OSError):
             if html is not None and html.samefile(trace):
                 raise UsageError(f"--html {html} is the trace itself: name another file")
@@ -96,6 +99,23 @@ def command(file: Path, other: Path | None, question: str | None, html: Path | N
     if lost:
         raise lost
     return ANSWERED
+
+
+def _check_file(path: Path) -> None:
+    """Refuse a folder, and say which traces are in it. Raises UsageError."""
+    from reasoner.errors import UsageError
+    from reasoner.trace.grades import TRACE
+
+    if not path.is_dir():
+        return
+    traces = sorted([*path.glob(TRACE), *path.glob(f"*/{TRACE}"), *path.glob(f"arms/*/{TRACE}")])
+    if not traces:
+        raise UsageError(
+            f"{path} is a folder without a trace: name a file that `--trace FILE` or `reasoner eval` wrote"
+        )
+    others = f"; it has {len(traces):,} traces: {', '.join(map(str, traces[:MAX_NAMED]))}" if traces[1:] else ""
+    more = ", ..." if len(traces) > MAX_NAMED else ""
+    raise UsageError(f"{path} is a folder: type `reasoner trace {shlex.quote(str(traces[0]))}`{others}{more}")
 
 
 def _compare(
@@ -280,7 +300,7 @@ def full(search_tree: "SearchTree", width: int) -> "Iterator[RenderableType]":
             yield Text(f"{name}: {meaning}", "dim")
 
 
-def _step(node: "Node") -> "tuple[str, RenderableType]":
+def _step(node: "Node") -> "tuple[str, Text]":
     from rich.text import Text
 
     from reasoner.cli.terminal import printable

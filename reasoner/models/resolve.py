@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from reasoner.errors import UnknownName, UsageError
+from reasoner.errors import UnknownName, UsageError, shown
 from reasoner.models.embedded import EMBEDDED, EMBEDDED_NAME, embedded_path
 from reasoner.system.files import read_object
 from reasoner.types import Notify
@@ -53,8 +53,8 @@ def resolve(model: str, notify: Notify, revision: str = "") -> Resolved:
         # From a folder the engine loads without a request to the hub.
         return Resolved(model, str(cached or model), cached)
     raise UsageError(
-        f"no model named {model!r}: it is not a local folder and not a Hugging Face id (org/name); `{EMBEDDED}` is "
-        "built in"
+        f"no model named {shown(model)}: it is not a local folder and not a Hugging Face id (org/name); "
+        f"`{EMBEDDED}` is built in"
     )
 
 

@@ -17,6 +17,7 @@ from reasoner.errors import UsageError
 from reasoner.sandbox.layers import Layers, Limits, detect, pipe
 from reasoner.sandbox.run import SandboxFailed, running, stream, turn
 from reasoner.sandbox.spelling import Uncrossable, encode
+from reasoner.system.printing import printable
 
 Status = Literal["pass", "fail", "compile_error", "timeout", "memory", "crash", "test_error", "sandbox_unavailable"]
 MAX_DETAIL = 300
@@ -88,12 +89,7 @@ class _Findings:
             status = "pass"
         elif status is None:
             status, detail = "crash", "the tests sent no valid record of their end"
-        return Verdict(status, self.passed, self.total, _clean(detail), self.names, seconds)
-
-
-def _clean(text: str) -> str:
-    printable = "".join(sign if sign.isprintable() else " " for sign in text[: 4 * MAX_DETAIL])
-    return " ".join(printable.split())[:MAX_DETAIL]
+        return Verdict(status, self.passed, self.total, printable(detail, limit=MAX_DETAIL), self.names, seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +132,9 @@ class Sandbox:
                     if ending[0] in ("timeout", "compile_error"):
                         break
             except SandboxFailed as error:
-                return Verdict("sandbox_unavailable", 0, len(tests), _clean(str(error)), layers.names)
+                return Verdict(
+                    "sandbox_unavailable", 0, len(tests), printable(str(error), limit=MAX_DETAIL), layers.names
+                )
             findings.finished |= bool(programs)
             return findings.verdict(time.monotonic() - start)
 

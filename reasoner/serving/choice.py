@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from typing import Any, Final
 
+from reasoner.aliases import STRATEGIES
 from reasoner.answers.kinds import space_for
 from reasoner.answers.questions import with_instruction
 from reasoner.answers.tool_calls import ToolCallSpace
@@ -15,7 +16,7 @@ from reasoner.budget import UNITS, Budget, Prices
 from reasoner.errors import ReasonerError, UnknownName, UsageError, shown
 from reasoner.execution.arguments import default_verifier
 from reasoner.models.info import ModelInfo
-from reasoner.registry import build, entries, load
+from reasoner.registry import build, entries, expanded, load
 from reasoner.sampling import SamplingParams
 from reasoner.serving.errors import ApiError, api_error
 from reasoner.serving.requests import MAX_CHOICES, ChatRequest, CompletionRequest, Options
@@ -108,20 +109,7 @@ class Job:
 
 def default_aliases() -> dict[str, Alias]:
     """The aliases of a server whose configuration names none."""
-    voted = "votes over {} samples; for questions with a short answer"
-    auto = "votes until the lead is safe, {} effort; for questions with a short answer"
-    return {
-        "vote8": Alias("self_consistency:n=8", description=voted.format(8)),
-        "vote16": Alias("self_consistency:n=16", description=voted.format(16)),
-        "auto-low": Alias("auto:effort=low", description=auto.format("low")),
-        "auto-medium": Alias("auto:effort=medium", description=auto.format("medium")),
-        "auto-high": Alias("auto:effort=high", description=auto.format("high")),
-        "best8": Alias("best_of_n:n=8", description="the best rated of 8 replies, of any form"),
-        "universal8": Alias(
-            "universal:n=8", description="the reply of 8 that agrees most with the others, of any form"
-        ),
-        "refine": Alias("refine:critic=self", description="a reply that the model reviews and revises, of any form"),
-    }
+    return {name: Alias(spec, description=what) for name, (spec, what) in STRATEGIES.items()}
 
 
 def choose(request: ChatRequest | CompletionRequest, offer: Offer) -> list[Job]:
@@ -195,7 +183,7 @@ def _strategy(options: Options, alias: Alias) -> Strategy:
         with _in_field("reasoner.strategy"):
             spec = client_spec(PASSED if options.strategy == "none" else options.strategy)
     else:
-        spec = Spec.parse(alias.strategy)
+        spec = expanded("strategy", Spec.parse(alias.strategy))
     if added and spec.name != "auto":
         name = next(iter(added))
         problem = f"reasoner.{name} is an option of the strategy auto, not of {shown(spec.name)}: leave it out"

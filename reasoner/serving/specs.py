@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 from reasoner.errors import UsageError
 from reasoner.marks import Mark, Owners, marks_of
-from reasoner.registry import build, entries, load
+from reasoner.registry import build, entries, expanded, load
 from reasoner.sampling import SamplingParams
 from reasoner.specs import Spec, Value
 
@@ -22,7 +22,7 @@ def client_spec(text: str) -> Spec:
     Raises:
         UsageError: it is not a spec, or it sets an option that only the owner of the server may set.
     """
-    spec = Spec.parse(text)
+    spec = expanded("strategy", Spec.parse(text))
     _check_options(spec, depth=0)
     return spec
 
@@ -30,6 +30,7 @@ def client_spec(text: str) -> Spec:
 def _check_options(value: Value, depth: int) -> None:
     match value:
         case Spec():
+            value = expanded("strategy", value)
             for option, inner in value.options.items():
                 if owners := _owners(value.name, option):
                     raise UsageError(

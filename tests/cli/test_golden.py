@@ -13,45 +13,45 @@ from tests.cli.command import Run
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "--help",
-        "solve --help",
-        "solve --help-all",
-        "batch --help",
-        "batch --help-all",
-        "serve --help",
-        "serve --help-all",
-        "plan --help",
-        "trace --help",
-        "list --help",
-        "doctor --help",
-        "demo --help",
-        "calibrate --help",
-        "calibrate --help-all",
-        "eval --help",
-        "eval --help-all",
-        "grade --help",
-        "report --help",
-        "compare --help",
-        "merge --help",
-        "export --help",
-        "verifier --help",
-        "verifier fit --help",
-        "verifier calibrate --help",
-        "verifier weigh --help",
-        "list strategies",
-        "list strategies best_of_n",
-        "list verifiers",
-        "list engines",
-        "list engines ray",
-        "list tasks",
-        "list models",
-        "list rules",
-        "list answers",
-    ],
-)
+LINES = [
+    "--help",
+    "solve --help",
+    "solve --help-all",
+    "batch --help",
+    "batch --help-all",
+    "serve --help",
+    "serve --help-all",
+    "plan --help",
+    "trace --help",
+    "list --help",
+    "doctor --help",
+    "demo --help",
+    "calibrate --help",
+    "calibrate --help-all",
+    "eval --help",
+    "eval --help-all",
+    "grade --help",
+    "report --help",
+    "compare --help",
+    "merge --help",
+    "export --help",
+    "verifier --help",
+    "verifier fit --help",
+    "verifier calibrate --help",
+    "verifier weigh --help",
+    "list strategies",
+    "list strategies best_of_n",
+    "list verifiers",
+    "list engines",
+    "list engines ray",
+    "list tasks",
+    "list models",
+    "list rules",
+    "list answers",
+]
+
+
+@pytest.mark.parametrize("line", LINES)
 def test_text(line: str, run: Run) -> None:
     shown = run(*line.split())
     assert (shown.code, shown.err) == (0, "")
@@ -60,3 +60,12 @@ def test_text(line: str, run: Run) -> None:
     if os.environ.get("REASONER_GOLDEN") == "update":
         file.write_text(shown.out, encoding="utf-8")
     assert shown.out == file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_no_word_is_broken_on_a_narrow_terminal(line: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = {}
+    for columns in ("40", "140"):
+        monkeypatch.setenv("COLUMNS", columns)
+        words[columns] = {word for word in run(*line.split()).out.split() if not word.endswith("...")}
+    assert words["40"] - words["140"] == set()

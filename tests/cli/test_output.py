@@ -120,7 +120,7 @@ def test_what_a_model_wrote_never_reaches_the_terminal_raw(as_json: bool, run: R
         assert "\x1b[31mred\x07" in json.loads(played.out)["answer"]["text"]
     else:
         assert played.out == drawn.out
-        assert "red herring 31m gnirts" in played.out
+        assert "[U+001B][31mred[U+0007] herring[U+009B]31m[U+202E]gnirts[U+2028][U+007F][U+0000]" in played.out
         assert len(played.out) < 600
 
 
@@ -129,13 +129,18 @@ def test_what_a_server_says_never_reaches_the_terminal_raw(run: Run) -> None:
         ended = run("solve", "q", "-s", "single", "-e", "openai", "--base-url", server.url)
     assert (ended.code, ended.out) == (4, "")
     assert ended.error.isprintable()
-    assert "red herring" in ended.error
+    assert "[U+001B][31mred[U+0007] herring" in ended.error
+
+
+def without_joiners(text: str) -> str:
+    """Text without what emoji and some scripts are made of."""
+    return text.replace("\u200c", "").replace("\u200d", "")
 
 
 @given(ANY_TEXT, st.integers(1, 200))
 def test_printable_text_is_one_bounded_line_without_control_characters(text: str, limit: int) -> None:
     shown = printable(text, limit=limit)
-    assert shown.isprintable()
+    assert without_joiners(shown).isprintable()
     assert len(shown) <= limit
     assert shown == " ".join(shown.split())
 
@@ -147,7 +152,7 @@ def test_printable_text_is_left_as_it_is(text: str) -> None:
 
 def test_text_that_was_cut_says_so() -> None:
     assert printable("a" * 61) == "a" * 59 + "…"
-    assert printable("\x1b" * 500 + "b") == ""
+    assert printable("\x1b" * 500 + "b") == "[U+001B]" * 7 + "[U+…"
 
 
 @given(ANY_TEXT)
@@ -157,8 +162,7 @@ def test_whatever_is_said_is_one_line(line: str) -> None:
     err.seek(0)
     said = err.read()
     assert said.endswith("\n")
-    assert said[:-1].isprintable()
-    assert len(said) == len(line) + 1
+    assert without_joiners(said[:-1]).isprintable()
 
 
 NOISE = """

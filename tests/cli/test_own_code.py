@@ -53,6 +53,11 @@ class MyVerifier:
 class MyTask:
     def load(self):
         helper()
+
+@dataclass(frozen=True)
+class Unmade(MyTask):
+    def __post_init__(self):
+        helper()
 """
 LINE = 1 + MINE[: MINE.index("# here")].count("\n")
 ENTRIES = """
@@ -64,6 +69,7 @@ mine = mine:MyRule
 mine = mine:MyVerifier
 [reasoner.tasks]
 mine = mine:MyTask
+unmade = mine:Unmade
 """
 
 
@@ -92,11 +98,12 @@ def with_mine(tmp_path: Path) -> Callable[..., Ended]:
             "the strategy failed with ValueError: ",
         ),
         (("eval", "mine", "-e", "simulated", "--out", "run"), "the task mine failed with ValueError: "),
+        (("eval", "unmade", "-e", "simulated", "--out", "run"), "the task unmade failed with ValueError: "),
     ],
 )
 def test_the_error_says_where(with_mine: Callable[..., Ended], arguments: tuple[str, ...], error: str) -> None:
     ended = with_mine(*arguments)
-    assert ended.code == 1
+    assert ended.code == (2 if "unmade" in arguments else 1)
     assert ended.error.startswith(f"error: {error}")
     assert ended.error.endswith(f" (mine.py:{LINE})")
 

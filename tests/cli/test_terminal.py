@@ -1,5 +1,6 @@
 """What a person sees on a terminal of 40 columns."""
 
+import io
 import os
 import signal
 import sys
@@ -7,11 +8,12 @@ import termios
 from collections.abc import Iterator
 
 import pytest
+from rich.cells import cell_len
 
 from reasoner.budget import Budget, Cost
 from reasoner.cli.listing import command
 from reasoner.cli.progress import Progress
-from reasoner.cli.terminal import Terminal
+from reasoner.cli.terminal import Terminal, labelled
 from reasoner.trace.events import Dropped, Sampled, Scored
 from reasoner.types import Usage
 from tests.cli.command import GatedServer, Pty, Screen
@@ -115,4 +117,14 @@ def test_a_note_stays_above_the_live_line() -> None:
     assert "starting " + 30 * "v" + "…" in raw
     screen = Screen(40)
     screen.show(raw)
-    assert screen.lines == ["before", "converting [the] model [2J", "after"]
+    assert screen.lines == ["before", "converting [the] model[U+001B][2J", "after"]
+
+
+def test_lines_end_between_words_and_between_characters_without_blanks() -> None:
+    out = io.StringIO()
+    long = "/folder/" + "x" * 60
+    Terminal(out, out).show(labelled([("model", f"in {long}"), ("answer", "\u7b54" * 30), ("id", "y" * 120)]), width=40)
+    lines = out.getvalue().splitlines()
+    assert long in " ".join(lines).split()
+    assert [len(line.split()[-1]) for line in lines if "\u7b54" in line] == [15, 15]
+    assert max(cell_len(line) for line in lines if long not in line) <= 40

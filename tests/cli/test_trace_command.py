@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -108,7 +109,7 @@ def test_what_a_model_wrote_cannot_command_the_terminal(run: Run, tmp_path: Path
     assert shown.code == 0
     assert all(line.isprintable() for line in shown.out.splitlines())
     assert "[bold]markup[/bold]" in shown.out
-    assert "not rated: ]0;owned" in shown.out
+    assert "not rated: [U+001B]]0;owned" in shown.out
 
 
 def test_a_terminal_gets_colours_and_the_words_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,6 +274,9 @@ def test_what_is_no_trace_is_refused(content: bytes, said: str, run: Run, tmp_pa
         (("{trace}", "--html", "missing/page.html"), "cannot write the page missing/page.html: No such file"),
         (("{trace}", "--html", "."), "cannot write the page .: Is a directory"),
         ((), "missing argument 'FILE'"),
+        (("run",), "run is a folder: type `reasoner trace run/arms/a/trace.jsonl`; it has 2 traces: run/arms/a"),
+        (("{trace}", "run/arms/b"), "run/arms/b is a folder: type `reasoner trace run/arms/b/trace.jsonl`"),
+        (("run/empty",), "run/empty is a folder without a trace"),
     ],
 )
 def test_what_cannot_be_shown_is_one_line(
@@ -280,6 +284,10 @@ def test_what_cannot_be_shown_is_one_line(
 ) -> None:
     path = saved(tmp_path, named("q-1"), named("q-2"))
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "run/empty").mkdir(parents=True)
+    for arm in ("a", "b"):
+        (tmp_path / "run/arms" / arm).mkdir(parents=True)
+        shutil.copy(path, tmp_path / "run/arms" / arm / "trace.jsonl")
     ended = run("trace", *(argument.format(trace=path) for argument in arguments))
     assert (ended.code, ended.out) == (2, "")
     assert said in ended.error

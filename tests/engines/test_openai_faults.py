@@ -10,8 +10,9 @@ import pytest
 from reasoner.engine import SampleRequest, UsageMeter
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.openai.retries import backoff, retry_after
-from reasoner.engines.openai.values import message_of, tidy
+from reasoner.engines.openai.values import message_of
 from reasoner.errors import EngineUnavailable, RequestLost
+from reasoner.system.printing import printable
 from reasoner.types import Completion, Prompt, SamplingParams, Usage
 from tests.engines.fake_server import FakeServer, Fault
 from tests.engines.fake_tokenizer import spell_chat
@@ -207,13 +208,13 @@ def test_a_servers_message_is_one_short_printable_line() -> None:
         (b'{"error": {"error": "deep"}}', '{"error": {"error": "deep"}}'),
         (b'{"error": {"message": "m"}, "message": "x"}', "m"),
         (b'{"detail": [{"msg": "field required"}]}', '{"detail": [{"msg": "field required"}]}'),
-        (b"[" * 100_000, "[" * 297 + "..."),
+        (b"[" * 100_000, "[" * 299 + "…"),
         (b"\xff\xfe", "\ufffd\ufffd"),
         (b"7", "7"),
     ],
 )
 def test_error_bodies_of_any_form_can_be_shown(body: bytes, said: str) -> None:
-    assert tidy(message_of(body)) == said
+    assert printable(message_of(body), limit=300) == said
 
 
 # What is lost part-way

@@ -216,11 +216,19 @@ def test_a_budget_is_the_least_of_all_limits_and_is_shared_by_the_choices() -> N
 # What the server cannot do, or a client may not
 
 
+def test_an_alias_is_a_strategy_of_a_request_too() -> None:
+    low, high = ({"strategy": f"auto:effort={effort}"} for effort in ("low", "high"))
+    assert only(reasoner={"strategy": "auto-low"}).strategy == only(reasoner=low).strategy
+    assert only(reasoner={"strategy": "auto-low", "effort": "high"}).strategy == only(reasoner=high).strategy
+
+
 @pytest.mark.parametrize(
     "spec",
     [
         "auto:profile=/etc/passwd",
         "auto(profile=/etc/passwd)",
+        "auto-low:profile=/etc/passwd",
+        "self_consistency(n=2, of=auto-low(profile=x))",
         "self_consistency(n=2, of=auto(profile=x))",
         'self_consistency:n=2,of="auto:profile=x"',
         "self_consistency:n=2,of=auto:profile=x",

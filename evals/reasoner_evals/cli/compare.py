@@ -29,7 +29,7 @@ def command(first: str, second: str, task: str, *, as_json: bool) -> int:
     import dataclasses
     import json
 
-    from reasoner.cli.terminal import Terminal, clean
+    from reasoner.cli.terminal import Terminal, columns, labelled
     from reasoner_evals.report.data.comparisons import compare_runs
 
     terminal = Terminal(sys.stdout, sys.stderr)
@@ -38,8 +38,7 @@ def command(first: str, second: str, task: str, *, as_json: bool) -> int:
         terminal.give(json.dumps([dataclasses.asdict(result) for result in results]))
         return ANSWERED
     for result in results:
-        for line in _lines(result):
-            terminal.give(clean(line))
+        terminal.show(_heading(result), labelled(_rows(result)), width=columns())
     return ANSWERED
 
 
@@ -51,21 +50,24 @@ def _side(name: str) -> tuple[Path, str]:
     return (Path(run), arm) if run else (Path(name), "")
 
 
-def _lines(result: "PairedResult") -> Iterator[str]:
+def _heading(result: "PairedResult") -> str:
+    missing = f", {result.missing:,} more lack a result in A or B" if result.missing else ""
+    return f"{result.task}: {result.questions:,} questions{missing}"
+
+
+def _rows(result: "PairedResult") -> Iterator[tuple[str, str]]:
     from reasoner_evals.report.narrative import percent, signed_points
 
-    missing = f", {result.missing:,} more lack a result in A or B" if result.missing else ""
     holm = f", {result.p_holm:.3g} after Holm's adjustment over {result.family}" if result.family > 1 else ""
-    yield f"{result.task}: {result.questions:,} questions{missing}"
-    yield f"  A  {result.first}: {percent(result.first_accuracy)}"
-    yield f"  B  {result.second}: {percent(result.second_accuracy)}"
-    yield f"  A - B       {signed_points(result.difference)}"
-    yield f"  p           {result.p:.3g} ({result.test}){holm}"
-    yield f"  better      A on {result.better:,} questions, B on {result.worse:,}"
+    yield "  A", f"{result.first}, {result.first_model}: {percent(result.first_accuracy)}"
+    yield "  B", f"{result.second}, {result.second_model}: {percent(result.second_accuracy)}"
+    yield "  A - B", signed_points(result.difference)
+    yield "  p", f"{result.p:.3g} ({result.test}){holm}"
+    yield "  better", f"A on {result.better:,} questions, B on {result.worse:,}"
     if result.detectable:
         verdict = "the difference is at least that" if result.resolvable else "the difference is smaller"
-        yield f"  detectable  {100 * result.detectable:.1f} points: {verdict}"
+        yield "  detectable", f"{100 * result.detectable:.1f} points: {verdict}"
     if result.cost_ratio is not None:
         low, high = result.cost_ratio.low, result.cost_ratio.high
         bounds = "" if low is None or high is None else f" ({low:.3g} to {high:.3g})"
-        yield f"  tokens      A costs {result.cost_ratio.value:.3g}{bounds} times as much as B"
+        yield "  tokens", f"A costs {result.cost_ratio.value:.3g}{bounds} times as much as B"

@@ -221,23 +221,25 @@ class _Tour:
 
 
 def _example(greedy: Results, vote: Results) -> "Iterator[RenderableType]":
-    """One question that the vote put right, if there is one; and how many went either way."""
+    """One question that the vote alone answers rightly, if there is one; and how many went either way."""
     from reasoner.summary import VoteSummary
 
     pairs = list(zip(greedy.right, vote.right, strict=True))
-    mended = [i for i, (before, after) in enumerate(pairs) if after and not before and greedy.solutions[i].answer]
+    gained = [i for i, (before, after) in enumerate(pairs) if after and not before]
     lost = sum(before and not after for before, after in pairs)
-    if not mended:
+    if not gained:
         yield _heading("A wrong answer that a vote puts right")
         yield _text(f"There is none among these {len(pairs)} questions. The reverse, right by greedy and not by vote: "
                     f"{lost}.")  # fmt: skip
         return
-    item, first, voted = greedy.items[mended[0]], greedy.solutions[mended[0]], vote.solutions[mended[0]]
+    # A wrong answer shows more than a missing one.
+    shown = next((i for i in gained if greedy.solutions[i].answer), gained[0])
+    item, first, voted = greedy.items[shown], greedy.solutions[shown], vote.solutions[shown]
     yield _heading(item.question.text)
-    yield _labelled([("greedy", f"{_answer(first)}, wrong; {first.cost.tokens:,} tokens"),
-                     ("vote", f"{_answer(voted)}, right; {voted.cost.tokens:,} tokens"),
+    yield _labelled([("greedy", f"{_answer(first, 'wrong')}; {first.cost.tokens:,} tokens"),
+                     ("vote", f"{_answer(voted, 'right')}; {voted.cost.tokens:,} tokens"),
                      ("votes", VoteSummary(voted.vote_state).line)])  # fmt: skip
-    yield _text(f"This question was chosen after the run. Greedy wrong and vote right: {len(mended)}. The reverse: "
+    yield _text(f"This question was chosen after the run. Greedy wrong and vote right: {len(gained)}. The reverse: "
                 f"{lost}.")  # fmt: skip
 
 
@@ -299,10 +301,10 @@ def _share(results: Results) -> str:
     return f"{right} of {count} right [{100 * low:.0f} to {100 * high:.0f} %]"
 
 
-def _answer(solution: "Solution") -> str:
+def _answer(solution: "Solution", verdict: str) -> str:
     from reasoner.cli.terminal import printable
 
-    return printable(solution.answer.text, limit=20) if solution.answer else "no answer"
+    return f"{printable(solution.answer.text, limit=20)}, {verdict}" if solution.answer else "no answer"
 
 
 def _heading(text: str) -> "RenderableType":

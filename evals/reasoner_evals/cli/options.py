@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from reasoner.cli.look import option
+from reasoner.cli.look import WHOLE, option
 from reasoner.cli.options import (
     SPEC,
     UNSANDBOXED,
@@ -81,9 +81,9 @@ def run_options(*, strategies: str) -> Callable[[F], F]:
     def add(command: F) -> F:
         command = engine_options(command)
         for add_option in (
-            option("--subset-seed", type=int, metavar="SEED", section="Data",
+            option("--subset-seed", type=WHOLE, metavar="SEED", section="Data",
                    help="Shuffle each task by this seed before --limit is applied.  [default: the benchmark's order]"),
-            option("--limit", type=int, metavar="N", section="Data", brief="The first N questions of each task.",
+            option("--limit", type=WHOLE, metavar="N", section="Data", brief="The first N questions of each task.",
                    help="The first N questions of each task.  [default: all]"),
             UNSANDBOXED,
             option("--seeds", metavar="COUNT|SEED,...", section="Strategy", brief="How often each is run, as in 3.",

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from reasoner.budget import COUNTS, Budget, Cost
-from reasoner.cli.terminal import clean, labelled
+from reasoner.cli.terminal import columns, labelled, one_line
 from reasoner.engine import Engine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import ReasonerError
@@ -23,6 +23,8 @@ from reasoner_evals.runs.subset import Subset
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+WIDE: Final = 90
+"""Columns from which the arms are a table."""
 FOLLOWED: Final = 10
 """Questions of each arm whose plans are followed; the others are taken to cost the same."""
 
@@ -136,12 +138,18 @@ def layout(prediction: Prediction) -> "Iterator[RenderableType]":
     table.add_column("arm", overflow="fold")
     for heading in ("questions", "samples", "mean tokens", "longest"):
         table.add_column(heading, justify="right")
+    narrow: list[tuple[str, str]] = []
     for part in prediction.arms:
         numbers = ["unknown"] * 3 if part.error else _numbers(part.cost)
-        table.add_row(Text(clean(part.arm.name)), f"{part.questions:,}", *numbers)
+        table.add_row(Text(one_line(part.arm.name)), f"{part.questions:,}", *numbers)
+        named = ("questions", "samples", "mean tokens", "longest")
+        cells = zip((f"{part.questions:,}", *numbers), named, strict=True)
+        narrow.append((part.arm.name, ", ".join(f"{name} {number}" for number, name in cells)))
     if len(prediction.arms) > 1:
-        table.add_row("all", "", *_numbers(prediction.total))
-    yield table
+        total = _numbers(prediction.total)
+        table.add_row("all", "", *total)
+        narrow.append(("all", ", ".join(f"{name} {number}" for number, name in zip(total, named[1:], strict=True))))
+    yield labelled(narrow) if columns() < WIDE else table
     yield ""
     unknown = [("unknown", f"{part.arm.name}: {part.error}") for part in prediction.arms if part.error]
     yield labelled([*unknown, *(("basis", line) for line in prediction.basis)])

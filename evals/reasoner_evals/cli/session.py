@@ -102,7 +102,7 @@ class Session:
                 terminal.say(self._next_step())
         if failed := _failed(tallies):
             way_out = f"try again with: reasoner eval --resume {self.folder.path}"
-            terminal.say(error_line(f"{failed} and are counted neither as right nor as wrong: {way_out}"))
+            terminal.say(error_line(f"{failed}, counted neither as right nor as wrong: {way_out}"))
         if unrated := _unrated(tallies):
             terminal.say(error_line(unrated))
         return ENGINE if failed else OTHER if unrated else ANSWERED

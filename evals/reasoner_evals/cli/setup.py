@@ -8,7 +8,7 @@ import click
 
 from reasoner.budget import Prices
 from reasoner.cli.options import choose_engine, choose_verifier, read_prices, runs_code
-from reasoner.cli.terminal import clean
+from reasoner.cli.terminal import one_line
 from reasoner.engine import Engine
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import ReasonerError, UsageError
@@ -24,7 +24,7 @@ from reasoner_evals.runs.folder import RunFolder, writing
 from reasoner_evals.runs.manifest import Difference, Drifted, current_manifest, differences, read_manifest
 from reasoner_evals.runs.records import Arm, Manifest
 from reasoner_evals.runs.subset import Shard, Subset
-from reasoner_evals.tasks.benchmark import TaskData
+from reasoner_evals.tasks.benchmark import TaskData, checked_data
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def locked_run(
             setup = set_up_again(options, frozen, folder)
         except Drifted as error:
             for line in error.diff:
-                click.echo(clean(line), err=True)
+                click.echo(one_line(line), err=True)
             raise
         check(setup)
         yield setup, frozen
@@ -166,7 +166,7 @@ def load_tasks(specs: Sequence[str], subset: Subset, *, unsandboxed: bool = Fals
         allowed = {"allow_unsandboxed": True} if unsandboxed and runs_code("task", spec) else {}
         task = build("task", spec, **allowed)
         with ErrorsFrom(f"the task {spec}", ReasonerError):
-            data: TaskData = task.load()
+            data = checked_data(task, task.load())
         if not data.items:
             raise UsageError(f"task {spec} has no questions: choose data with at least one")
         data = subset.cut(data)

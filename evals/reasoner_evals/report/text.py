@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from reasoner.trace.tree.page import visible
+from reasoner.system.printing import visible
 from reasoner_evals.cells import plain_cell
 from reasoner_evals.report.content import Estimate, Report, TaskReport, estimate_of
 from reasoner_evals.report.data.table import CSV_COLUMNS, STOP_REASONS

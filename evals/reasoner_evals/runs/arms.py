@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 from reasoner.budget import Budget
-from reasoner.errors import UsageError
+from reasoner.errors import UsageError, shown
 from reasoner.registry import build, spec_of
 from reasoner.sampling import NO_THINKING, SamplingParams
 from reasoner.specs import Spec
@@ -96,7 +96,7 @@ def read_seeds(text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",")]
     listed = [part for part in parts if part]
     if not listed or not all(part.isascii() and part.isdigit() and len(part) <= 18 for part in listed):
-        raise UsageError(f"--seeds must be a number of seeds, as in 3, or a list, as in 4,7 (got {text!r})")
+        raise UsageError(f"--seeds must be a number of seeds, as in 3, or a list, as in 4,7 (got {shown(text)})")
     numbers = tuple(int(part) for part in listed)
     if len(parts) > 1:
         return numbers

@@ -11,8 +11,8 @@ from reasoner.errors import UsageError
 from reasoner_evals.tasks.benchmark import TaskData
 
 MAX_SHARDS: Final = 100_000
-_SPEC = re.compile(r"(?:all|first (\d+)(?: in the order of seed (\d+))?)(?:, shard (\d+/\d+))?")
-_SHARD = re.compile(r"(\d{1,9})/(\d{1,9})")
+_SPEC = re.compile(r"(?:all|first (\d+)(?: in the order of seed (\d+))?)(?:, shard (\d+/\d+))?", re.ASCII)
+_SHARD = re.compile(r"(\d{1,9})/(\d{1,9})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, order=True)

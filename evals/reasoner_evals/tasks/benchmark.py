@@ -6,9 +6,11 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import ClassVar, Protocol
 
+from pydantic import ValidationError
+
 from reasoner.answers import MathSpace, ReadsSegment, TextSpace, squad_normal, with_options
-from reasoner.errors import UsageError, require
-from reasoner.registry import spec_of
+from reasoner.errors import UsageError, require, shown
+from reasoner.registry import check_types, spec_of
 from reasoner.types import AnswerSpace
 from reasoner_evals.grading.graders import ByReference, ByTests, GradedQuestion
 from reasoner_evals.runs.records import Source
@@ -29,6 +31,45 @@ class Task(Protocol):
 
     def load(self) -> TaskData:
         """All questions, in the benchmark's order. A UsageError names file, line and column, or an alternative."""
+
+
+def checked_data(task: Task, data: object) -> TaskData:
+    """What a task's `load` returned, checked; its source names the spec by which the task is loaded again.
+
+    Raises:
+        UsageError: it is not `TaskData` of questions with valid text and ids of their own.
+    """
+    spec = spec_of(task)
+    try:
+        if not isinstance(data, TaskData) or not isinstance(data.source, Source):
+            got = f"a source that is {shown(data.source)}" if isinstance(data, TaskData) else shown(data)
+            raise UsageError(f"it must return TaskData with a Source (got {got})")
+        Source.model_validate(data.source.model_dump(warnings=False))
+        check_types(data)
+        known: set[str] = set()
+        for item in data.items:
+            check_types(item)
+            _check_texts(item, known)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise UsageError(
+            f"load() of the task {spec}: {first['loc'][0]} of its source: {first['msg'].lower()}"
+        ) from None
+    except UsageError as error:
+        raise UsageError(f"load() of the task {spec}: {error}") from None
+    return replace(data, source=data.source.model_copy(update={"task": spec}))
+
+
+def _check_texts(item: GradedQuestion, known: set[str]) -> None:
+    """Refuse an id that is empty or `known`, and text that no file can hold. Raises UsageError."""
+    question = item.question
+    if not question.id or question.id in known:
+        raise UsageError(f"each question needs an id of its own (got {shown(question.id)}, which is empty or taken)")
+    known.add(question.id)
+    try:
+        f"{question.id}{question.text}{item.gold}{item.group}{item.level}".encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"the question {shown(question.id)} has text that is not valid Unicode") from None
 
 
 @dataclass(frozen=True, slots=True)

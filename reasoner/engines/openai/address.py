@@ -60,7 +60,9 @@ def _split(address: str) -> SplitResult | None:
     """The parts of an HTTP address; None where it is not one."""
     try:
         url = urlsplit(address.strip().rstrip("/"))
-        valid = url.scheme in ("http", "https") and url.hostname and url.port != 0 and not (url.query or url.fragment)
+        # A part of a name that is too long is found by its encoding, a UnicodeError.
+        host = (url.hostname or "").encode("idna")
+        valid = url.scheme in ("http", "https") and host and url.port != 0 and not (url.query or url.fragment)
     except ValueError:
         return None
     return url if valid else None

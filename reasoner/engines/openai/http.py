@@ -16,8 +16,9 @@ import aiohttp
 from reasoner.engines.openai.address import Address
 from reasoner.engines.openai.notes import Notes
 from reasoner.engines.openai.retries import Waits, retry_after
-from reasoner.engines.openai.values import message_of, tidy
+from reasoner.engines.openai.values import message_of
 from reasoner.errors import EngineUnavailable, RequestLost
+from reasoner.system.printing import printable
 from reasoner.system.redaction import Secrets, without_userinfo
 
 CONNECT_SECONDS = 10.0
@@ -190,7 +191,7 @@ class Connection:
 
     def show(self, text: str, maximum: int = 300) -> str:
         """Foreign text as one line of an error: bounded, printable, without secrets."""
-        return tidy(self.secrets.hide(without_userinfo(text)), maximum)
+        return printable(self.secrets.hide(without_userinfo(text)), limit=maximum)
 
     async def close(self) -> None:
         """Close this loop's session; the others close with their loops."""

@@ -9,7 +9,6 @@ from reasoner.system.files import parse_json
 from reasoner.system.foreign import MAX_PER_REQUEST
 from reasoner.types import TokenIds
 
-MESSAGE_CHARACTERS = 300
 MIN_LOGPROB, ROUNDING = -1e6, 1e-3
 """A log-probability is at most 0, up to rounding; servers write -9999 for impossible tokens."""
 _T = TypeVar("_T", dict[str, Any], list[Any], str)
@@ -229,12 +228,6 @@ def detokenized(body: bytes) -> str | None:
         return mended(text(parsed(body)["prompt"]))
     except (ValueError, KeyError):
         return None
-
-
-def tidy(text: str, maximum: int = MESSAGE_CHARACTERS) -> str:
-    """Foreign text as one line of an error: printable, single-spaced, at most `maximum` characters."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * maximum]).split())
-    return line if len(line) <= maximum else line[: maximum - 3] + "..."
 
 
 def message_of(body: bytes) -> str:

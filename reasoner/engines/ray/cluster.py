@@ -34,7 +34,9 @@ def check_address(address: str) -> None:
         UsageError: as in "address must be ...".
     """
     host, _, port = address.rpartition(":")
-    if address not in ("", "auto") and ("/" in host or not host or not port.isdecimal() or int(port) > 65535):
+    if address not in ("", "auto") and (
+        "/" in host or not host or not (port.isascii() and port.isdecimal()) or int(port) > 65535
+    ):
         raise UsageError(
             f"address must be auto or HOST:PORT (got {shown(address)}): run the command on a machine of the cluster"
         )

@@ -39,7 +39,7 @@ _PLAIN: Final[Mapping[str, Any]] = {
     "str": str,
 }  # fmt: skip
 """The names in those types that can be checked without importing vLLM, which takes seconds."""
-_LARGE: Final = re.compile(r"(\d+)([kKmMgGtT])")
+_LARGE: Final = re.compile(r"(\d+)([kKmMgGtT])", re.ASCII)
 _FACTORS: Final[Mapping[str, int]] = {
     unit: base**power
     for base, units in ((1000, "kmgt"), (1024, "KMGT"))

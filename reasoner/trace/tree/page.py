@@ -1,6 +1,5 @@
 """Search trees as one HTML page without scripts or external resources; model output is shown as text only."""
 
-import unicodedata
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reasoner.errors import UsageError
 from reasoner.system.files import replacing
+from reasoner.system.printing import visible
 from reasoner.trace.tree import words
 from reasoner.trace.tree.drawing import anchor_of, depth_costs, drawing_of, score_bin
 from reasoner.trace.tree.outline import Outline, Row
@@ -204,18 +204,6 @@ def _left_out(write: Callable[[str], None], questions: int, advice: str) -> None
     if questions:
         many = f"{questions:,} more question{'s' if questions != 1 else ''}"
         write(f'<p class="note">{many} in the trace, not shown: {advice}.</p>')
-
-
-def visible(text: str) -> str:
-    """Text with control, direction and unknown characters replaced by their code points."""
-    if text.isprintable():
-        return text
-    return "".join(char if _harmless(char) else f"[U+{ord(char):04X}]" for char in text)
-
-
-def _harmless(char: str) -> bool:
-    # The joiners are part of emoji and of some scripts.
-    return char.isprintable() or char in "\n\t\u200c\u200d" or unicodedata.category(char) == "Zs"
 
 
 def shortened(text: str, limit: int) -> Shortened:

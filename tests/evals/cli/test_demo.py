@@ -20,6 +20,11 @@ def test_the_tour_fits_a_narrow_pipe_and_keeps_its_budget(run: Run, monkeypatch:
     assert max(map(len, tour.splitlines())) <= 40
     [(spent, limit)] = re.findall(r"spent +([\d,]+) of +([\d,]+)", " ".join(tour.split()))
     assert 0 < int(spent.replace(",", "")) <= int(limit.replace(",", ""))
+    # The example and the totals count the same questions.
+    words = " ".join(ended.out.split())
+    [(gained, lost)] = re.findall(r"Greedy wrong and vote right: (\d+)\. The reverse: (\d+)", words)
+    greedy, vote = (int(count) for count in re.findall(r"(\d+) of 24 right", words))
+    assert int(gained) - int(lost) == vote - greedy > 0
 
 
 def test_an_unknown_engine_is_one_line(run: Run) -> None:

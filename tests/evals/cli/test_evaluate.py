@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from reasoner_evals.report.build import make_report
 from reasoner_evals.runs.folder import RunFolder, writing
 from reasoner_evals.runs.manifest import read_manifest
 from tests.cli.command import GatedServer, Pty, Run, finish, read_until, start
@@ -44,6 +45,36 @@ def test_one_line_an_arm_goes_out_and_the_way_to_the_report_to_the_person(
     assert ended.err.startswith(
         "starting simulated\nevaluating with simulated\njsonl.self_consistency-n4: 5 questions\n"
     )
+
+
+def test_command_report_and_comparison_name_one_accuracy(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    asked = (
+        "eval",
+        "arithmetic",
+        "--limit",
+        "30",
+        "-e",
+        "simulated:accuracy=0.6",
+        "-s",
+        "single",
+        "-s",
+        "vote8",
+        "-n",
+        "2",
+    )
+    ended = run(*asked, "--out", str(folder), "--json")
+    told = {arm["name"]: arm["accuracy"] for arm in json.loads(ended.out)["arms"]}
+    [task] = make_report([folder]).tasks
+    points = {point.strategy: point for point in task.points.itertuples() if point.size in (None, 2)}
+    compared = json.loads(run("compare", str(folder), str(folder), "--json").out)
+    assert list(told.values()) == [pair["first_accuracy"][0] for pair in compared]
+    assert list(told.values()) == pytest.approx([point.accuracy for point in points.values()])
+    # Half of the votes of two are tied; none of them is a part of a loss.
+    [harm] = [
+        delta for delta in task.deltas if delta.against == "greedy" and delta.key == points["self_consistency:n=2"].key
+    ]
+    assert harm.backfired * 30 == pytest.approx(harm.worse)
 
 
 def test_a_file_may_call_its_columns_otherwise(run: Run, tmp_path: Path) -> None:
@@ -274,7 +305,7 @@ def test_questions_that_fail_are_told_and_tried_again(data: Path, run: Run, tmp_
         assert ended.code == 4
         (arm,) = json.loads(ended.out)["arms"]
         assert (arm["questions"], arm["graded"], arm["errors"]) == (5, 3, 2)
-        assert "error: 2 questions ended in an error and are counted neither as right nor as wrong" in ended.err
+        assert "error: 2 questions ended in an error, counted neither as right nor as wrong" in ended.err
         again = run("eval", "--resume", str(folder), "--json")
     assert again.code == 0, again.err
     (arm,) = json.loads(again.out)["arms"]

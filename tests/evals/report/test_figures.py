@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner_evals.report.charts.drawing import MAX_LABEL, Drawing, drawing, folded, log_ticks, short
+from reasoner_evals.report.charts.drawing import Drawing, drawing, folded, log_ticks, short
 from reasoner_evals.report.charts.figures import Absent, Figure, figures, largest_points
 from reasoner_evals.report.charts.lines import AXES, TOKENS, accuracy_chart, banded_series, lines, scaled_marks
 from reasoner_evals.report.charts.theme import COLOURS, PAPER, SERIES, series_styles, style_at
@@ -259,7 +259,7 @@ def test_bands_are_drawn_only_where_they_can_be_distinguished() -> None:
     assert len(banded_series(apart, lines(apart, TOKENS))) == 2
 
 
-@given(st.text(st.sampled_from("ab_:=., x"), max_size=200), st.integers(8, MAX_LABEL))
+@given(st.text(st.sampled_from("ab_:=., x"), max_size=200), st.integers(8, 60))
 def test_a_folded_name_is_two_lines_at_most_and_loses_nothing_that_fits(text: str, limit: int) -> None:
     lines = folded(text, limit).split("\n")
     assert len(lines) <= 2

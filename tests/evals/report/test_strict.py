@@ -79,7 +79,9 @@ def test_fallbacks_that_outvote_what_was_stated_make_strict_accuracy_the_higher_
               generated_tokens=1)
         for said, rule in ((f"{gold(0)}1", "last"), (gold(0), "form"))
     )  # fmt: skip
-    whole = record(Fake(pool=3, rule="majority"), 0).model_copy(update={"pool": (wrong, wrong, right)})
+    whole = record(Fake(pool=3, rule="majority"), 0).model_copy(
+        update={"pool": (wrong, wrong, right), "answer": wrong.answer, "key": wrong.answer}
+    )
     next(path.glob("arms/*/journal.jsonl")).write_text(whole.model_dump_json() + "\n")
     point = rows(path)["self_consistency, n=3"]
     assert (point.accuracy, point.strict_accuracy) == (0, 1)

@@ -16,6 +16,7 @@ from reasoner_evals.cli import compare, export
 from reasoner_evals.report.build import make_report
 from reasoner_evals.report.text import points_csv, to_markdown
 from reasoner_evals.runs.export import export as export_run
+from reasoner_evals.runs.reading import open_run
 from tests.evals.fabricated import BEST, GREEDY, VOTE, Fake, fabricate, gold, record
 from tests.helpers import without_checksums
 
@@ -134,7 +135,15 @@ def test_two_arms_are_compared_question_by_question(tmp_path: Path) -> None:
 def test_runs_share_one_family_of_comparisons(tmp_path: Path) -> None:
     one = fabricate(tmp_path / "one", [GREEDY, VOTE], questions=20)
     other = fabricate(tmp_path / "other", [GREEDY, VOTE], questions=20, seed=0)
-    assert [found["family"] for found in json.loads(run(compare.command, one, other, "--json").output)] == [2, 2]
+    found = json.loads(run(compare.command, one, other, "--json").output)
+    assert [pair["family"] for pair in found] == [2, 2]
+    model = open_run(one).manifest.model.name
+    assert {pair["first_model"] for pair in found} == {pair["second_model"] for pair in found} == {model}
+    manifest = other / "manifest.json"
+    manifest.write_text(manifest.read_text().replace(f'"{model}"', '"larger"'))
+    assert {pair["second_model"] for pair in json.loads(run(compare.command, one, other, "--json").output)} == {
+        "larger"
+    }
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,10 +14,12 @@ import pytest
 from reasoner.answers import ChoiceSpace, CodeSpace, NumberSpace, TextSpace, YesNoSpace
 from reasoner.answers.equivalence import Equivalence
 from reasoner.answers.expressions import ExpressionSpace
+from reasoner.errors import UsageError
 from reasoner.registry import build, entries, spec_of
 from reasoner.sandbox.layers import detect
 from reasoner_evals.grading.graders import GradedQuestion
-from reasoner_evals.tasks.benchmark import TaskData
+from reasoner_evals.tasks.arithmetic import Arithmetic
+from reasoner_evals.tasks.benchmark import TaskData, checked_data
 from reasoner_evals.tasks.prompts import document_of
 from tests.evals.tasks.samples import spec
 from tests.helpers import completion
@@ -41,8 +44,8 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def data(name: str, tmp_path: Path) -> TaskData:
-    made: TaskData = build("task", spec(name, tmp_path)).load()
-    return made
+    task = build("task", spec(name, tmp_path))
+    return checked_data(task, task.load())
 
 
 def said(item: GradedQuestion, answer: str) -> str:
@@ -140,3 +143,41 @@ def test_another_question_or_document_has_another_hash(tmp_path: Path) -> None:
         (tmp_path / "own.jsonl").write_text(json.dumps(row))
         hashes.add(build("task", f"jsonl:{tmp_path}/own.jsonl").load().source.data_hash)
     assert len(hashes) == 3
+
+
+GOOD = Arithmetic().load()
+FIRST = GOOD.items[0]
+
+
+def asked(**changes: object) -> TaskData:
+    return TaskData((replace(FIRST, question=replace(FIRST.question, **changes)),), GOOD.source)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        (None, "it must return TaskData with a Source (got None)"),
+        ([FIRST], "it must return TaskData with a Source (got a list)"),
+        (TaskData(GOOD.items, None), "(got a source that is None)"),  # type: ignore[arg-type]
+        (TaskData(GOOD.items, GOOD.source.model_copy(update={"items": "x"})), "items of its source: input should be"),
+        (TaskData((1, 2), GOOD.source), "items must be a tuple of GradedQuestion"),  # type: ignore[arg-type]
+        (TaskData(iter(GOOD.items), GOOD.source), "(got a tuple_iterator)"),  # type: ignore[arg-type]
+        (TaskData((FIRST, FIRST), GOOD.source), "each question needs an id of its own"),
+        (TaskData((replace(FIRST, gold=5),), GOOD.source), "gold must be text (got 5)"),  # type: ignore[arg-type]
+        (TaskData((replace(FIRST, gold="\ud800"),), GOOD.source), "text that is not valid Unicode"),
+        (TaskData((replace(FIRST, grader="x"),), GOOD.source), "grader must be a Grader"),  # type: ignore[arg-type]
+        (asked(id=""), "each question needs an id of its own (got ''"),
+        (asked(text=None), "text must be text (got None)"),
+        (asked(prompt="hi"), "prompt must be a Prompt (got 'hi')"),
+        (asked(space="number"), "space must be an AnswerSpace (got 'number')"),
+    ],
+)
+def test_what_a_task_loads_is_checked(data: object, complaint: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(complaint)) as refused:
+        checked_data(Arithmetic(), data)
+    assert str(refused.value).startswith("load() of the task arithmetic: ")
+
+
+def test_a_source_names_the_spec_that_loads_its_task_again() -> None:
+    other = replace(GOOD, source=GOOD.source.model_copy(update={"task": "../x"}))
+    assert checked_data(Arithmetic(), other) == GOOD

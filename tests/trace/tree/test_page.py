@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from reasoner.errors import UsageError
+from reasoner.system.printing import visible
 from reasoner.trace.tree import words
 from reasoner.trace.tree.page import (
     MAX_CHARACTERS,
@@ -17,7 +18,6 @@ from reasoner.trace.tree.page import (
     fragment,
     pair,
     style,
-    visible,
     write_page,
     write_pairs,
 )

@@ -3,18 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from reasoner_evals.report.charts.drawing import (
-    WIDE,
-    Draw,
-    few_ticks,
-    folded,
-    label,
-    legend,
-    line_key,
-    percent,
-    short,
-    sized,
-)
+from reasoner.system.printing import printable
+from reasoner_evals.report.charts.drawing import WIDE, Draw, few_ticks, folded, legend, line_key, percent, short, sized
 from reasoner_evals.report.charts.theme import INK, KINDS, PAPER, QUIET, SeriesStyle
 from reasoner_evals.report.content import Delta, SampleCount
 from reasoner_evals.report.data.pools import FIELDS
@@ -45,7 +35,7 @@ def _row_chart(labels: Sequence[str], paint: Callable[["Axes", int], Sequence[An
             above = axes.get_yaxis_transform()
             axes.text(0, row - 0.3, folded(text, limit), transform=above, va="bottom", ha="left")
         below = legend(canvas, paint(axes, width), width)
-        height = TALL_ROW if any(len(label(text)) > limit for text in labels) else ROW
+        height = TALL_ROW if any(len(printable(text)) > limit for text in labels) else ROW
         sized(canvas, width, height * (len(labels) + 0.32) + below + 60)
 
     return draw

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from reasoner.trace.tree.page import visible
+from reasoner.system.printing import printable
 from reasoner_evals.report.charts.theme import COLOURS, INK, PAPER, QUIET, RULE, SeriesStyle
 from reasoner_evals.report.content import Estimate
 
@@ -21,8 +21,6 @@ WIDE: Final = 860
 NARROW: Final = 330
 """Pixels across, on a phone."""
 TEXT: Final = 12
-MAX_LABEL: Final = 60
-"""Characters."""
 PNG_SCALE: Final = 2
 MARGIN: Final = 0.03
 """Free space above and below what is drawn, as a share of the range."""
@@ -55,27 +53,21 @@ def drawing(name: str, draw: Draw) -> Drawing:
         return Drawing(_inline(svg), _inline(_svg(narrow, f"{name}-narrow")), svg, _png(wide))
 
 
-def label(text: str, limit: int = MAX_LABEL) -> str:
-    """A text of a run as a figure may hold it: on one line, visible and short."""
-    line = " ".join(visible(text[: 4 * limit]).split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
-
-
 def folded(text: str, limit: int) -> str:
     """A text as a figure may hold it on two lines of so many characters, split between the parts of a name."""
-    whole = label(text, 2 * limit)
+    whole = printable(text, limit=2 * limit)
     if len(whole) <= limit:
         return whole
     parts = list(re.finditer(r"(?:[\s_:,=]|\.(?!\d))+", whole))
     ends = [match.end() for match in parts if limit // 2 <= match.end() <= limit]
     ends += [match.end() for match in parts if match.end() in ends and match.group()[-1] == " "]
     end = ends[-1] if ends else limit
-    return f"{whole[:end].rstrip()}\n{label(whole[end:], limit)}"
+    return f"{whole[:end].rstrip()}\n{printable(whole[end:], limit=limit)}"
 
 
 def wrapped(text: str, limit: int) -> str:
     """A text as a figure may hold it on up to three lines of so many characters."""
-    whole = label(text, 3 * limit)
+    whole = printable(text, limit=3 * limit)
     first, *rest = folded(whole, limit).split("\n")
     return "\n".join([first, folded(whole[len(first) :].lstrip(), limit)]) if rest else first
 

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from reasoner.system.printing import printable
 from reasoner_evals.report.charts.bars import cost_chart, gap_chart, harm_chart, samples_chart
-from reasoner_evals.report.charts.drawing import Draw, Drawing, drawing, label, short
+from reasoner_evals.report.charts.drawing import Draw, Drawing, drawing, short
 from reasoner_evals.report.charts.lines import (
     AXES,
     FLOPS,
@@ -98,7 +99,7 @@ def _accuracy(task: TaskReport, axis: Axis, name: str, styles: Styles) -> Figure
     if min(mark.accuracy.low or mark.accuracy.value for mark in scaled_marks(shown)) > 0.1:
         caption.append("The vertical scale does not begin at 0.")
     if absent := left_out(task, axis):
-        names = ", ".join(map(label, absent[:4])) + (f" and {len(absent) - 4} more" if absent[4:] else "")
+        names = ", ".join(map(printable, absent[:4])) + (f" and {len(absent) - 4} more" if absent[4:] else "")
         caption.append(f"Not shown, because they have no value on this axis: {names}.")
     draw = accuracy_chart(task, axis, styles)
     return _figure(name, f"Lines: accuracy against {axis.title}.", described, caption, draw)
@@ -167,7 +168,7 @@ def _difficulty(task: TaskReport, name: str, styles: Styles) -> Iterator[Figure 
         ]
         caption = [
             "Accuracy by difficulty, hardest first.",
-            f"The difficulty is measured by {difficulty.held_out} samples per question of {label(of.name)}.",
+            f"The difficulty is measured by {difficulty.held_out} samples per question of {printable(of.name)}.",
             "No pool is read with those samples, but a strategy without a pool may have drawn some of them again.",
             _counts(points[key] for key in difficulty.accuracies),
             _band(task),
@@ -228,7 +229,7 @@ def _verifiers(task: TaskReport, name: str, styles: Styles) -> Figure | Absent:
 
 def _figure(name: str, kind: str, described: Sequence[str], caption: Iterable[str], draw: Draw) -> Figure:
     more = f" And {len(described) - MAX_DESCRIBED} more." if len(described) > MAX_DESCRIBED else ""
-    alt = f"{kind} {'; '.join(label(line, 120) for line in described[:MAX_DESCRIBED])}.{more}"
+    alt = f"{kind} {'; '.join(printable(line, limit=120) for line in described[:MAX_DESCRIBED])}.{more}"
     return Figure(name, alt, " ".join(sentence for sentence in caption if sentence), drawing(name, draw))
 
 

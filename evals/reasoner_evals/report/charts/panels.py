@@ -4,10 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from reasoner.system.printing import printable
 from reasoner_evals.report.charts.drawing import (
     WIDE,
     Draw,
-    label,
     legend,
     line_key,
     log_x,
@@ -142,7 +142,7 @@ def scaling_chart(scalings: Sequence[Scaling], names: Mapping[str, str], styles:
             style = styles[scaling.series]
             _draw_fit(axes, scaling.coverage, QUIET.light, "o")
             _draw_fit(axes, scaling.selection, style.colour.light, style.marker)
-            axes.set_title(label(names.get(scaling.series, scaling.series), 32))
+            axes.set_title(printable(names.get(scaling.series, scaling.series), limit=32))
             axes.set_xlabel("samples per question")
             fits = [fit for fit in (scaling.coverage, scaling.selection) if fit.band]
             log_x(axes, [k for fit in fits if fit.band for k in fit.band.ks], 2, pixels=width // columns)

@@ -188,6 +188,9 @@ class PairedResult(Paired):
     task: str
     first: str
     second: str
+    first_model: str
+    """The model of the first; with its engine where both models have one name and their engines differ."""
+    second_model: str
     missing: int
     """Questions without a value in one of the two."""
     first_accuracy: Estimate
@@ -236,6 +239,12 @@ def _settings(arm: Arm) -> tuple[str, ...]:
     return arm.task, arm.strategy, arm.verifier, arm.limit, str(arm.seed), str(arm.pool)
 
 
+def _model(run: RunData, other: RunData) -> str:
+    own, theirs = run.manifest, other.manifest
+    alike = own.model.name == theirs.model.name and own.engine != theirs.engine
+    return f"{own.model.name} ({own.engine})" if alike else own.model.name
+
+
 def _paired_result(left: RunData, left_arm: Arm, right: RunData, right_arm: Arm) -> PairedResult:
     check_same(left, right, left_arm.task)
     items = left.tasks[left_arm.task]
@@ -253,6 +262,8 @@ def _paired_result(left: RunData, left_arm: Arm, right: RunData, right_arm: Arm)
         task=left_arm.task,
         first=f"{left.name}:{left_arm.name}",
         second=f"{right.name}:{right_arm.name}",
+        first_model=_model(left, right),
+        second_model=_model(right, left),
         missing=result.difference.missing,
         first_accuracy=estimate(interval(np.where(both, first["right"], np.nan), groups)),
         second_accuracy=estimate(interval(np.where(both, second["right"], np.nan), groups)),

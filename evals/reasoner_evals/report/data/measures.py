@@ -174,10 +174,15 @@ def _cut_rates(data: ArmData, known: Bools) -> Values:
 
 
 def pooled(arm: ArmRead, ks: Sequence[int]) -> list[Values]:
-    """The values of a pool at each size, in expectation over which of its samples are drawn."""
+    """The values of a pool at each size, in expectation over which of its samples are drawn.
+
+    The whole pool is what was run, so its answers are right or wrong as they were given, ties included.
+    """
     data, pool = arm.data, pool_of(arm.data)
     usable: Bools = ~np.all(np.isnan(pool.right), axis=1)
     right, tied = selected(data.arm.rule, pool, ks)
+    ran = (np.asarray(ks) == data.arm.pool) & ~np.isnan(right)
+    right = np.where(ran, as_run(arm)["right"][:, None], right)
     # A subset without an answer is the complement of coverage, of any answer instead of a right one.
     answered, whole = (
         coverage_at_k(np.where(np.isnan(pool.right), np.nan, hit.astype(np.float64)), ks)

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from pydantic_core import to_json
 
 from reasoner.errors import TraceError
+from reasoner.system.printing import visible
 from reasoner.trace.events import Event, event_adapter
 from reasoner.trace.jsonl import read_lines
 from reasoner.trace.record import VERSION
 from reasoner.trace.tree.build import search_trees
-from reasoner.trace.tree.page import fragment, policy, visible
+from reasoner.trace.tree.page import fragment, policy
 from reasoner.trace.tree.page import style as tree_style
 from reasoner.trace.tree.words import ending
 from reasoner_evals.report.charts.drawing import short

@@ -1,0 +1,155 @@
+"""Installs the wheel into empty environments, and runs there each command of the table in docs/install.md.
+
+`make wheels` runs it. A command with "yes" must succeed; one with "no" must be refused in one line, with a command that
+installs what it needs.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+UV = Path(sys.executable).with_name("uv")
+PATIENCE = 120
+"""Seconds after which a command fails."""
+
+
+class Line(NamedTuple):
+    """A command of the table, and whether it works, by extra."""
+
+    command: str
+    works: dict[str, bool]
+
+
+def table() -> list[Line]:
+    """The lines of the table, with its extras from left to right."""
+    page = (ROOT / "docs/install.md").read_text(encoding="utf-8")
+    rows = [re.split(r" *\| *", row.strip("| ")) for row in page.splitlines() if row.startswith("| ")]
+    start = next(index for index, row in enumerate(rows) if row[0] == "command")
+    extras = [name.strip("`") for name in rows[start][1:]]
+    lines = [row for row in rows[start + 1 :] if row[0].startswith("`reasoner ")]
+    return [
+        Line(
+            row[0].strip("`"),
+            {extra: {"yes": True, "no": False}[cell] for extra, cell in zip(extras, row[1:], strict=True)},
+        )
+        for row in lines
+    ]
+
+
+class Environment:
+    """An environment that holds the wheel with one extra, or "none"."""
+
+    def __init__(self, folder: Path, wheel: Path, extra: str) -> None:
+        self.folder = folder / extra
+        self.work = folder / f"work-{extra}"
+        self.work.mkdir()
+        (self.work / "questions.jsonl").write_text('{"question": "What is 3 + 4?"}\n', encoding="utf-8")
+        # Nothing of the clone or of the environment around is seen.
+        inherited = (
+            "HOME",
+            "LANG",
+            "PIP_",
+            "UV_",
+            "SSL_",
+            "REQUESTS_",
+            "HTTP",
+            "http",
+            "NO_PROXY",
+            "no_proxy",
+            "TMPDIR",
+        )
+        self.variables = {name: value for name, value in os.environ.items() if name.startswith(inherited)} | {
+            "PATH": f"{self.folder / 'bin'}:{UV.parent}:/usr/local/bin:/usr/bin:/bin",
+            "VIRTUAL_ENV": str(self.folder),
+            "UV_CONSTRAINT": str(ROOT / "constraints.txt"),
+            "REASONER_CACHE": str(folder / "cache"),
+        }
+        subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, self.folder], check=True)
+        requirement = f"reasoner-kit{'' if extra == 'none' else f'[{extra}]'} @ {wheel.as_uri()}"
+        self.run([str(UV), "pip", "install", "--quiet", requirement]).check_returncode()
+
+    def run(self, command: list[str]) -> "subprocess.CompletedProcess[str]":
+        """Run a command here."""
+        return subprocess.run(
+            command, cwd=self.work, env=self.variables, timeout=PATIENCE, capture_output=True, text=True,
+            stdin=subprocess.DEVNULL, check=False,
+        )  # fmt: skip
+
+    def fault(self, command: str, *, works: bool) -> str:
+        """What is wrong with how a command ends here; empty if it ends as the table says."""
+        words = shlex.split(command)
+        if works and words[1] == "serve":
+            return self._fault_of_server(words)
+        ended = self.run([str(self.folder / "bin" / words[0]), *words[1:]])
+        lines = ended.stderr.splitlines() or [""]
+        if works:
+            return f"exit code {ended.returncode}: {lines[-1]}" if ended.returncode else ""
+        if ended.returncode != 2 or len(lines) > 1:
+            return f"exit code {ended.returncode} and {len(lines)} lines where it must be refused: {lines[-1]}"
+        named = re.search(r"run `(.*?)`", lines[0])
+        if not named:
+            return f"no command that installs what is missing: {lines[0]}"
+        installed = self.run([*shlex.split(named[1]), "--dry-run"])
+        return f"`{named[1]}` fails: {installed.stderr}" if installed.returncode else ""
+
+    def _fault_of_server(self, words: list[str]) -> str:
+        """What is wrong with a server that is started, asked for its health and ended."""
+        with subprocess.Popen(
+            [self.folder / "bin" / words[0], *words[1:]], cwd=self.work, env=self.variables, stderr=subprocess.PIPE,
+            text=True,
+        ) as server:  # fmt: skip
+            assert server.stderr
+            said = []
+            for line in server.stderr:
+                said.append(line.strip())
+                if address := re.search(r"ready +(http://\S+)", line):
+                    with urllib.request.urlopen(f"{address[1]}/health", timeout=PATIENCE) as reply:
+                        said.append(f"/health answers {reply.status}")
+                    server.send_signal(signal.SIGTERM)
+        healthy = any(line.endswith("answers 200") for line in said)
+        return "" if healthy else f"exit code {server.returncode}: {said[-1:]}"
+
+
+def faults(folder: Path) -> Iterator[str]:
+    """Each line of the table that is not as it says."""
+    lines = table()
+    subprocess.run([UV, "build", "--quiet", "--wheel", "--out-dir", folder, ROOT], check=True)
+    [wheel] = folder.glob("*.whl")
+    made: Path | None = None
+    # The extra with the most commands first: the others read what they are refused to write.
+    for extra in sorted(lines[0].works, key=lambda extra: -sum(line.works[extra] for line in lines)):
+        environment = Environment(folder, wheel, extra)
+        for line in lines:
+            problem = environment.fault(line.command, works=line.works[extra])
+            print(f"{extra:<6} {'wrong' if problem else 'right'}  {line.command}", flush=True)
+            if problem:
+                yield f"{extra}: {line.command}: {problem}"
+            written = re.search(r" (?:--out|-o) (\S+)", line.command)
+            if written and made and not line.works[extra] and (source := made / written[1]).exists():
+                (shutil.copytree if source.is_dir() else shutil.copy)(source, environment.work / written[1])
+        made = made or environment.work
+
+
+def main() -> int:
+    """Check the table; the exit code."""
+    folder = Path(tempfile.mkdtemp(prefix="reasoner-wheels-"))
+    try:
+        wrong = list(faults(folder))
+    finally:
+        shutil.rmtree(folder)
+    print(*wrong, sep="\n", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

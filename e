@@ -1,0 +1,1 @@
+error: the task 'nomod' (nomod:Nothing) cannot be imported: No module named 'nomod'
