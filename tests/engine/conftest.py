@@ -11,6 +11,7 @@ from reasoner.engines.vllm import VllmEngine
 from reasoner_verifiers import Orm, Prm
 from tests.engine.rewarding import beside
 from tests.engine.serving import SERVER_OPTIONS, Launched, replica
+from tests.engine.thinking_model import thinking_model
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +44,12 @@ def first_server(embedded_model: Path, tmp_path_factory: pytest.TempPathFactory)
     log = tmp_path_factory.mktemp("server") / "server.log"
     with replica(embedded_model, log, name="embedded", options=SERVER_OPTIONS) as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def thinking_folder(embedded_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a model that thinks."""
+    return thinking_model(tmp_path_factory.mktemp("models") / "thinker", embedded_model)
 
 
 @pytest.fixture(scope="session")

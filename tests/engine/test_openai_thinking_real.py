@@ -17,7 +17,7 @@ from reasoner.trace.events import Event, Sampled, Thought
 from reasoner.types import Completion, Prompt
 from reasoner_strategies import SelfConsistency
 from tests.engine.serving import counted, serving
-from tests.engine.thinking_model import END, END_ID, START, START_ID, thinking_model
+from tests.engine.thinking_model import END, END_ID, START, START_ID
 from tests.helpers import course, write_trace
 
 ASKED = Prompt.chat("Count from one to ten in words.")
@@ -33,16 +33,15 @@ class Server(NamedTuple):
 
 @pytest.fixture(scope="module", params=["parser", "no parser"])
 def server(
-    request: pytest.FixtureRequest, embedded_model: Path, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, thinking_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("vllm")
+    log = tmp_path_factory.mktemp("vllm") / "server.log"
     options = ["--enable-prompt-tokens-details"]
     limits = request.param == "parser"
     if limits:
         config = {"reasoning_parser": "deepseek_r1", "reasoning_end_str": CLOSING}
         options += ["--reasoning-parser", "deepseek_r1", "--reasoning-config", json.dumps(config)]
-    model = thinking_model(folder / "thinker", embedded_model)
-    with serving(model, folder / "server.log", name="thinker", options=options) as url:
+    with serving(thinking_folder, log, name="thinker", options=options) as url:
         yield Server(url, limits)
 
 
@@ -64,7 +63,7 @@ def test_the_profile_is_seen_in_what_the_server_renders(server: Server) -> None:
 
 def test_thinking_is_continued_exactly_and_split_by_its_ids(server: Server) -> None:
     async def run(engine: OpenAIEngine) -> None:
-        whole = await draw(engine, temperature=1.0, max_tokens=200)
+        whole = await draw(engine, temperature=1.0, max_tokens=96)
         assert START not in whole.thinking + whole.text
         assert END not in whole.thinking
         assert whole.usage.generated_tokens == len(whole.token_ids)

@@ -16,7 +16,7 @@ from reasoner.models.thinking import split
 from reasoner.trace.events import Event, Sampled
 from reasoner.types import Completion, Message, ThinkingLevel, TokenIds
 from reasoner_strategies import SelfConsistency
-from tests.engine.thinking_model import END, END_ID, NEWLINE_ID, START, START_ID, thinking_model
+from tests.engine.thinking_model import END, END_ID, NEWLINE_ID, START, START_ID
 from tests.helpers import write_trace
 
 STORY = Prompt.chat("Write a long story about a ship and a storm.")
@@ -25,10 +25,9 @@ LIVELY = SamplingParams(temperature=1.0, max_tokens=48)
 
 
 @pytest.fixture(scope="module")
-def thinker(embedded_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmEngine]:
+def thinker(thinking_folder: Path) -> Iterator[VllmEngine]:
     """The re-tokenised model, which begins inside thinking unless it is rendered without."""
-    folder = thinking_model(tmp_path_factory.mktemp("models") / "thinker", embedded_model)
-    started = VllmEngine(model_id=str(folder), max_model_len=1024, kv_gib=0.5, dtype="float32")
+    started = VllmEngine(model_id=str(thinking_folder), max_model_len=1024, kv_gib=0.5, dtype="float32")
     asyncio.run(started.start())
     yield started
     asyncio.run(started.close())
@@ -90,8 +89,9 @@ def test_a_level_without_thinking_is_rendered_closed(thinker: VllmEngine) -> Non
 
 @pytest.mark.parametrize("limit", [1, 2, 9])
 def test_thinking_ends_at_its_limit_as_it_would_have_gone_on(thinker: VllmEngine, limit: int) -> None:
-    free = drawn(thinker, STORY, GREEDY)
-    limited = drawn(thinker, STORY, GREEDY, level=limit)
+    few = replace(GREEDY, max_tokens=20)
+    free = drawn(thinker, STORY, few)
+    limited = drawn(thinker, STORY, few, level=limit)
     assert free.unclosed
     # The template's line break after the marker counts; a line break that is there already begins the closing text.
     own, closing = free.token_ids[: limit - 1], ids_of(thinker, f"\n{END}")
@@ -104,8 +104,7 @@ def test_thinking_ends_at_its_limit_as_it_would_have_gone_on(thinker: VllmEngine
 
 def test_the_closing_text_is_never_forced_into_an_answer(thinker: VllmEngine) -> None:
     """Thinking that ended by itself is not ended again: vLLM's V1 runner did that, and is repaired."""
-    params = replace(LIVELY, max_tokens=80)
-    completions = asyncio.run(draw(thinker, STORY, params, count=16, level=20))
+    completions = asyncio.run(draw(thinker, STORY, LIVELY, count=16, level=20))
     closing = ids_of(thinker, f"\n{END}")
     for one in completions:
         assert not one.unclosed or len(one.token_ids) < 20
