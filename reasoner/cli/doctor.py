@@ -33,7 +33,7 @@ LENGTHS = (512, 2048, 8192)
               help="An OpenAI-compatible server to check; repeat for several.")  # fmt: skip
 @json_option("the findings")
 @guarded
-def command(model: str | None, engine: str | None, base_url: tuple[str, ...], *, as_json: bool) -> int:
+def command(model: str | None, engine: str | None, base_url: str | None, *, as_json: bool) -> int:
     """Show what is installed, whether a server answers, and what fits.
 
     Lists the extras with the commands that install them. With vLLM it names the device that would be used, the model's
@@ -93,7 +93,7 @@ def _cached(group: "CachedLayers") -> str:
     return f"{group.layers} keep {kept if group.bytes_per_token else 'what others keep'}"
 
 
-def _chosen(spec: str | None, model: str | None, base_url: tuple[str, ...]) -> "VllmEngine | OpenAIEngine":
+def _chosen(spec: str | None, model: str | None, base_url: str | None) -> "VllmEngine | OpenAIEngine":
     """The engine to inspect. Raises UsageError: it is neither vllm nor openai, or its options do not fit."""
     from reasoner.cli.options import choose_engine
     from reasoner.engines.openai.engine import OpenAIEngine
