@@ -1,6 +1,7 @@
 """OpenAI's own client, unchanged, against a server on a free port: what it asks for, and what it makes of the replies."""
 
 import asyncio
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -60,6 +61,15 @@ def test_the_model_and_its_aliases_are_listed(simulated: Server) -> None:
         assert asking.models.retrieve("simulated@vote8").id == "simulated@vote8"
         with pytest.raises(openai.NotFoundError, match="no model 'other'"):
             asking.models.retrieve("other")
+
+
+def test_replies_are_sent_at_once(simulated: Server) -> None:
+    with client(simulated) as asking:
+        asking.models.list()
+        connections = [*simulated.listener._server.server_state.connections]
+        sockets = [connection.transport.get_extra_info("socket") for connection in connections]
+        assert sockets
+        assert all(each.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for each in sockets)
 
 
 def test_a_vote_has_its_votes_and_its_usage(simulated: Server) -> None:
