@@ -73,7 +73,9 @@ def _kind_of(question: str) -> str:
         return "yes_no"
     if _MATHEMATICAL.search(question[-TAIL:]):
         return "math"
-    return "number" if _NUMERIC.search(question) else "text"
+    # Of a long question, both ends: what is asked is said before or after what it is about.
+    numeric = _NUMERIC.search(question[:TAIL]) or _NUMERIC.search(question[-TAIL:])
+    return "number" if numeric else "text"
 
 
 def _space(kind: str, question: str) -> AnswerSpace:

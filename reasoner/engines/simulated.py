@@ -12,6 +12,7 @@ from functools import lru_cache
 from reasoner.answers.expressions import evaluate
 from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines import FreeEngine
+from reasoner.engines.made_json import made_json
 from reasoner.errors import UsageError, require
 from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import ThinkingProfile, still_thinking
@@ -77,6 +78,7 @@ class SimulatedEngine(FreeEngine):
     at most L tokens is right with probability guess + (accuracy - guess)(1 - exp(-L / d)). "low" is a quarter of
     `thinking`, "medium" all of it, "high" four times as much.
 
+    With a JSON schema, a reply is a value of it that holds the answer where it may; what cannot be made is refused.
     A reply is a function of the request's seed. Lengths are exponential around their mean, at least one token, cut at
     `max_tokens`; a cut reply has no answer. Log-probabilities carry no information.
     """
@@ -113,7 +115,7 @@ class SimulatedEngine(FreeEngine):
 
     async def render(self, prompt: Prompt) -> Rendered:
         """One token for each word of the prompt; the ids mean nothing."""
-        words = len(prompt.raw.split()) + sum(len(message.content.split()) for message in prompt.messages)
+        words = sum(map(_words, (prompt.raw, *(message.content for message in prompt.messages))))
         ids = (0,) * words + prompt.token_ids
         opened = bool(self.thinking and prompt.messages) and prompt.thinking_level != NO_THINKING
         return Rendered(ids, len(ids), still_thinking(prompt.token_ids, self.model.thinking, opened=opened))
@@ -149,6 +151,10 @@ class SimulatedEngine(FreeEngine):
         source = random.Random(request.seed)
         answer = source.choices(law.answers, law.weights or None)[0]
         text = "" if source.random() < law.silent else f"The answer is {answer}"
+        if request.params.json_schema:
+            request.meter.usage = Usage()
+            text = made_json(request.params.json_schema, answer)
+            request.meter.usage = Usage(request.rendered.tokens)
         full = thought + max(1, round(source.expovariate(1 / law.tokens)))
         length = min(full, request.params.limit)
         cut = full > length
@@ -171,6 +177,12 @@ class SimulatedEngine(FreeEngine):
 
 def _text(prompt: Prompt) -> str:
     return prompt.messages[-1].content if prompt.messages else prompt.raw
+
+
+@lru_cache(maxsize=64)
+def _words(text: str) -> int:
+    """How many words a text has; all samples of a question ask for it."""
+    return len(text.split())
 
 
 @lru_cache(maxsize=4096)

@@ -1,5 +1,6 @@
 """The routes of the server."""
 
+import asyncio
 import time
 from functools import partial
 from typing import Final
@@ -23,6 +24,8 @@ from reasoner.serving.streams import EventStream, unless_left
 
 PUBLIC: Final = ("/", "/health", "/page/", "/v1/reasoner/traces/")
 """Paths that need no key, and beginnings of such paths; traces ask for it themselves."""
+LARGE: Final = 1 << 16
+"""Bytes of a body that is read in a thread."""
 
 
 def make_app(service: Service, keys: Keys) -> ASGIApp:
@@ -41,7 +44,9 @@ def make_app(service: Service, keys: Keys) -> ASGIApp:
     ):
         app.add_api_route(path, route, methods=[method], response_model=None)
     app.include_router(page_routes())
-    app.include_router(trace_routes(service.traces, lambda header: keys.client(header).name))
+    app.include_router(
+        trace_routes(service.traces, lambda header: keys.client(header).name, seconds=service.limits.body_seconds)
+    )
     app.openapi = partial(describe, app)  # type: ignore[method-assign]
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)
@@ -130,8 +135,13 @@ class _Routes:
         try:
             offer, limits = self._service.offer, self._service.limits
             body = await read_body(request, limit=limits.body_bytes, seconds=limits.body_seconds)
-            form = read(body, offer)
-            return form, choose(form.asked, offer)
+
+            def understood() -> tuple[Form, list[Job]]:
+                form = read(body, offer)
+                return form, choose(form.asked, offer)
+
+            # A large body takes longer than other requests should wait.
+            return await asyncio.to_thread(understood) if len(body) > LARGE else understood()
         except ApiError as error:
             self._service.metrics.end(NO_STRATEGY, "refused" if error.status < 500 else "error", 0)
             raise

@@ -55,9 +55,10 @@ def build_client(kind: Literal["strategy", "rule"], spec: str | Spec) -> Any:
 
 def draws(strategy: Any) -> int:
     """How many samples a strategy draws about: the product of what its options count, and of the strategy in it."""
-    samples = [name for name, mark in marks_of(type(strategy)).items() if mark is Mark.SAMPLES]
+    cls: type = type(strategy)
+    samples = [name for name, mark in marks_of(cls).items() if mark is Mark.SAMPLES]
     inner = getattr(strategy, "of", None)
-    own = math.prod(max(1, getattr(strategy, name)) for name in samples)
+    own: int = math.prod(max(1, getattr(strategy, name)) for name in samples)
     return own * (draws(inner) if inner is not None else 1)
 
 

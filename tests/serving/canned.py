@@ -32,7 +32,7 @@ class Canned:
         self.app = FastAPI()
         self._keys = keys
         self.app.include_router(page_routes())
-        self.app.include_router(trace_routes(self.traces, self._owner))
+        self.app.include_router(trace_routes(self.traces, self._owner, seconds=30))
         self.app.get("/v1/models", response_model=None)(self._models)
         self.app.post("/v1/chat/completions", response_model=None)(self._chat)
         self.app.exception_handler(ApiError)(self._refuse)

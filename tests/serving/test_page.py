@@ -340,7 +340,9 @@ def test_a_trace_of_somebody_else_is_refused() -> None:
         assert client.post(path, data={"key": KEY}).status_code == 404
         assert client.post(path, data={"key": "x"}).status_code == 401
         assert client.post(path, data={"key": "x" * 5000}).status_code == 413
-        assert client.post(path, content=b"\xff\xfe%zz").status_code == 401
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        assert client.post(path, content=b"\xff\xfe%zz", headers=form).status_code == 401
+        assert client.post(path, json={"key": KEY}).status_code == 415
 
 
 @in_browser

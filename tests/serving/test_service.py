@@ -15,6 +15,7 @@ from reasoner.engine import Engine, SampleRequest, TextPiece
 from reasoner.engines.scripted import THINKER, ScriptedEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import EngineDied, EngineUnavailable, UsageError
+from reasoner.execution.pace import STARTS
 from reasoner.registry import entries
 from reasoner.serving.choice import Alias, Job, choose
 from reasoner.serving.config import Limits
@@ -236,6 +237,44 @@ async def test_leaving_it_cuts_off_what_is_in_flight() -> None:
         task = serving.start(serving.answer(jobs(serving), ALICE))
         await asyncio.sleep(0)
     assert task.cancelled()
+
+
+WIDE = (("", 1, "self_consistency:n=512"), ("", 64, "best_of_n:n=8"), ("", 8, "none"), ("best8", 32, None))
+
+
+@pytest.mark.slow
+@running
+async def test_others_have_their_turns_while_many_samples_are_drawn() -> None:
+    """However many are asked for, few start and little happens in one turn of the loop, and it is cut off at once."""
+    starts, happened, drawn = [0], [0], asyncio.Event()
+
+    def reply(_: SampleRequest) -> str:
+        starts[-1] += 1
+        if sum(starts) == 1000:
+            drawn.set()
+        return "7"
+
+    def follow(_index: int, _news: object) -> None:
+        happened[-1] += 1
+
+    async def beat() -> None:
+        while True:
+            await asyncio.sleep(0)
+            starts.append(0)
+            happened.append(0)
+
+    async with service(ScriptedEngine(reply)) as serving:
+        beating = asyncio.ensure_future(beat())
+        asked = [jobs(serving, model, n=n, reasoner={"strategy": spec} if spec else {}) for model, n, spec in WIDE]
+        work = [serving.start(serving.answer(each, ALICE, follow)) for each in asked]
+        await drawn.wait()
+        serving.cancel()
+        await asyncio.wait(work)
+        assert any(task.cancelled() for task in work)
+        beating.cancel()
+    assert max(starts) <= STARTS
+    assert max(happened) <= 8 * STARTS
+    assert 1000 <= sum(starts) <= 1000 + 2 * STARTS
 
 
 @pytest.mark.parametrize(
