@@ -13,6 +13,8 @@ MAX_DEPTH: Final = 40
 DEEP: Final = 8
 """From this depth on, null goes before other alternatives."""
 MAX_VALUES: Final = 2000
+MAX_TRIES: Final = 16
+"""Places of a text at which a schema is looked for."""
 MAX_TEXT: Final = 10_000
 """Characters of one text, and items of one list."""
 _FORMATS: Final = {
@@ -37,17 +39,38 @@ class _CannotMake(UsageError):
 
 
 @lru_cache(maxsize=256)
-def made_json(schema: str, answer: str) -> str:
+def made_json(schema: str, answer: str, turn: int = 0) -> str:
     """JSON of a value that satisfies the JSON schema; numbers and texts in it are the answer where they may be.
+
+    Of alternatives at the top of the schema, such as calls of several tools, the one whose `turn` it is goes first.
 
     Raises:
         UsageError: the schema has keywords for which no value is made, or needs a value that is too large.
     """
     root = json.loads(schema)
+    if isinstance(choices := root.get("anyOf"), list) and choices:
+        place = turn % len(choices)
+        root["anyOf"] = choices[place:] + choices[:place]
     try:
         return json.dumps(_Maker(root, answer).made(root), ensure_ascii=False)
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise UsageError(f"the simulated engine cannot read this JSON schema: {str(error)[:80]}") from None
+
+
+def schema_in(text: str) -> str:
+    """The first JSON schema of an object that a text holds, as clients write it into a prompt; empty without one."""
+    at, tries = text.find("{"), 0
+    while at >= 0 and tries < MAX_TRIES:
+        tries += 1
+        try:
+            found, end = json.JSONDecoder().raw_decode(text, at)
+        except (ValueError, RecursionError):
+            end = at + 1
+        else:
+            if isinstance(found.get("properties"), dict):
+                return json.dumps(found)
+        at = text.find("{", end)
+    return ""
 
 
 class _Maker:
@@ -131,7 +154,7 @@ class _Maker:
 
     def _object(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
         properties = _object(schema.get("properties", {}))
-        names = list(dict.fromkeys(schema.get("required", ()))) or ([] if depth else list(properties))
+        names = list(dict.fromkeys(schema.get("required", ()))) or (list(properties) if depth <= 3 else [])
         more = schema.get("additionalProperties", True)
         least = schema.get("minProperties", 0)
         others = [name for name in properties if name not in names]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner.engines.made_json import made_json
+from reasoner.engines.made_json import made_json, schema_in
 from reasoner.errors import UsageError
 
 NODE = {
@@ -85,6 +85,24 @@ def test_a_value_that_holds_itself_ends() -> None:
 def test_what_is_not_made_is_refused(schema: dict[str, Any], why: str) -> None:
     with pytest.raises(UsageError, match=why):
         made_json(json.dumps(schema), "7")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('Use {"properties": {"a": {}}} now.', {"properties": {"a": {}}}),
+        ('{"x": 1} {bad} {"properties": 7} {"properties": {}}', {"properties": {}}),
+        ("{" * 100 + '{"properties": {}}', None),
+        ("no schema", None),
+    ],
+)
+def test_a_schema_is_found_in_a_prompt(text: str, found: object) -> None:
+    assert json.loads(schema_in(text) or "null") == found
+
+
+def test_alternatives_take_turns() -> None:
+    schema = json.dumps({"anyOf": [{"const": 1}, {"const": 2}]})
+    assert [made_json(schema, "7", turn) for turn in range(3)] == ["1", "2", "1"]
 
 
 LEAVES = st.sampled_from(

@@ -23,7 +23,7 @@ from reasoner.serving.errors import ApiError
 from reasoner.serving.limits import Client, Quota
 from reasoner.serving.metrics import KINDS
 from reasoner.serving.offered import Offered
-from reasoner.serving.requests import read_chat
+from reasoner.serving.requests import CompareRequest, read_chat
 from reasoner.serving.service import Service
 from reasoner.serving.traces import RecentTraces
 from reasoner.solution import Solution
@@ -290,6 +290,31 @@ async def test_others_have_their_turns_while_many_samples_are_drawn() -> None:
 def test_what_cannot_be_offered_is_refused_before_the_engine_starts(made: Offered, why: str) -> None:
     with pytest.raises(UsageError, match=why):
         Service(SimulatedEngine(), made, Limits())
+
+
+@running
+@pytest.mark.parametrize(
+    ("question", "replies", "kind", "same", "answers"),
+    [
+        ("What is 17 * 24?", ["The answer is 408", "408"], "auto", True, ["408", "408"]),
+        ("What is 17 * 24?", ["The answer is 408", "409"], "auto", False, ["408", "409"]),
+        ("What is 1/2 + 1/4?", [r"\boxed{\frac{3}{4}}", "0.75"], "math", True, [r"\frac{3}{4}", "0.75"]),
+        ("What is 17 * 24?", ["I do not know", "408"], "number", None, [None, "408"]),
+        ("Which? A) one B) two", ["The answer is (B)", "two"], "auto", True, ["B", "B"]),
+    ],
+)
+async def test_two_replies_are_compared_by_their_answers(
+    question: str, replies: list[str], kind: str, same: bool | None, answers: list[str | None]
+) -> None:
+    asked = CompareRequest(question=question, replies=replies, answer=kind)
+    async with service(SimulatedEngine()) as serving:
+        told = await serving.compare(asked, ALICE)
+        assert (told["same"], told["answers"]) == (same, answers)
+        assert serving.turns.running == 0
+        for refused in ("number:pattern=x", "nothing", "choice"):
+            with pytest.raises(ApiError) as error:
+                await serving.compare(CompareRequest(question="How?", replies=replies, answer=refused), ALICE)
+            assert error.value.status == 400
 
 
 @running
