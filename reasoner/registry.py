@@ -337,16 +337,16 @@ def name_of(cls: type) -> str:
 
 
 def _spec(thing: object, shows: Shows | None = None) -> Spec:
-    options = {option: as_written(value, shows) for option, value in _told(thing, shows)}
+    options = {option: as_written(value, shows) for option, value in _kept(thing, shows)}
     return Spec(name_of(type(thing)), options)
 
 
-def _told(thing: object, shows: Shows | None) -> list[tuple[str, Any]]:
+def _kept(thing: object, shows: Shows | None) -> list[tuple[str, Any]]:
     """The options that are not default; with `shows`, the defaults that say something too."""
     if not dataclasses.is_dataclass(thing):
         return []
     opened: OpenOptions | None = getattr(thing, "open_options", None)
-    told: list[tuple[str, Any]] = []
+    kept: list[tuple[str, Any]] = []
     for field in options_of(thing).values():
         value = getattr(thing, field.name)
         default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
@@ -355,16 +355,16 @@ def _told(thing: object, shows: Shows | None) -> list[tuple[str, Any]]:
             continue
         if isinstance(value, SamplingParams):
             base = field.default if isinstance(field.default, SamplingParams) else SamplingParams()
-            told += [
+            kept += [
                 (written, _level(value.thinking) if name == "thinking" else getattr(value, name))
                 for written, name in sampling_options(type(thing)).items()
                 if getattr(value, name) != getattr(base, name) and (shows is None or shows(SamplingParams, name))
             ]
         elif opened and field.name == opened.field:
-            told += value.items()
+            kept += value.items()
         else:
-            told.append((field.name, value))
-    return told
+            kept.append((field.name, value))
+    return kept
 
 
 def _level(level: ThinkingLevel | None) -> object:

@@ -49,8 +49,8 @@ def made_json(schema: str, answer: str, turn: int = 0) -> str:
     """
     root = json.loads(schema)
     if isinstance(choices := root.get("anyOf"), list) and choices:
-        place = turn % len(choices)
-        root["anyOf"] = choices[place:] + choices[:place]
+        position = turn % len(choices)
+        root["anyOf"] = choices[position:] + choices[:position]
     try:
         return json.dumps(_Maker(root, answer).made(root), ensure_ascii=False)
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
@@ -63,12 +63,12 @@ def schema_in(text: str) -> str:
     while at >= 0 and tries < MAX_TRIES:
         tries += 1
         try:
-            found, end = json.JSONDecoder().raw_decode(text, at)
+            target, end = json.JSONDecoder().raw_decode(text, at)
         except (ValueError, RecursionError):
             end = at + 1
         else:
-            if isinstance(found.get("properties"), dict):
-                return json.dumps(found)
+            if isinstance(target.get("properties"), dict):
+                return json.dumps(target)
         at = text.find("{", end)
     return ""
 
@@ -104,7 +104,7 @@ class _Maker:
             return schema["const"]
         if "enum" in schema:
             options = _listed(schema, "enum")
-            first = next((place for place, option in enumerate(options) if str(option) == self._answer), 0)
+            first = next((position for position, option in enumerate(options) if str(option) == self._answer), 0)
             return options[(first + nth) % len(options)]
         shows = (kind for kind, words in _TYPES.items() if any(word in schema for word in words))
         kind = schema.get("type") or next(shows, "string")
@@ -128,13 +128,13 @@ class _Maker:
 
     def _resolved(self, reference: Any) -> Any:
         """What a reference within the schema points to."""
-        found = self._root
+        target = self._root
         steps = reference.split("/") if isinstance(reference, str) else [""]
         for step in steps[1:]:
-            found = found.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(found, dict) else None
-        if steps[0] != "#" or found is None:
+            target = target.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(target, dict) else None
+        if steps[0] != "#" or target is None:
             raise _CannotMake(f"the reference {shown(reference)} of a JSON schema points to nothing in it")
-        return found
+        return target
 
     def _typed(self, kind: Any, schema: Mapping[str, Any], depth: int, nth: int) -> Any:
         match kind:
@@ -173,8 +173,8 @@ class _Maker:
         if length > MAX_TEXT:
             raise _CannotMake(f"the simulated engine makes no list of {length:,} items")
         made = [
-            self.made(first[place] if place < len(first) else items, depth + 1, max(0, place - len(first)))
-            for place in range(length)
+            self.made(first[position] if position < len(first) else items, depth + 1, max(0, position - len(first)))
+            for position in range(length)
         ]
         if schema.get("uniqueItems") and len({json.dumps(value, sort_keys=True) for value in made}) < length:
             raise _CannotMake("the simulated engine makes no list of so many different items for this JSON schema")

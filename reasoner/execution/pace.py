@@ -20,7 +20,7 @@ class Pace:
         self._counting = False
 
     async def begin(self) -> None:
-        """Wait for the next free place; at once where this turn has one."""
+        """Wait for the next free start; at once where this turn has one."""
         if self._left and not self._waiting:
             self._left -= 1
             self._count()

@@ -93,14 +93,14 @@ def trace_routes(traces: RecentTraces, authorize: Authorize, *, seconds: float) 
     """
     routes = APIRouter(prefix="/v1/reasoner/traces", responses=ERRORS)
 
-    def found(trace_id: str, trace: KeptTrace | None) -> KeptTrace:
+    def existing(trace_id: str, trace: KeptTrace | None) -> KeptTrace:
         if trace is None:
             what = f"no trace {trace_id[:40]!r} of yours: the server keeps the last ones only"
             raise ApiError(404, what, code="trace_not_found")
         return trace
 
     def kept(trace_id: str, authorization: str | None) -> KeptTrace:
-        return found(trace_id, traces.get(trace_id, authorize(authorization)))
+        return existing(trace_id, traces.get(trace_id, authorize(authorization)))
 
     @routes.get("/{trace_id}.jsonl", response_class=JsonLines)
     def lines(trace_id: str, authorization: Annotated[str | None, Header()] = None) -> Response:
@@ -114,7 +114,7 @@ def trace_routes(traces: RecentTraces, authorize: Authorize, *, seconds: float) 
 
     @routes.post("/{trace_id}", include_in_schema=False)
     async def tree_by_form(trace_id: str, request: Request) -> Response:
-        found(trace_id, traces.any(trace_id))
+        existing(trace_id, traces.any(trace_id))
         body = await read_body(request, limit=MAX_FORM_BYTES, seconds=seconds, kind=FORM)
         key = parse_qs(body.decode("utf-8", "replace")).get("key", [""])[0]
         return await _tree(kept(trace_id, f"Bearer {key}" if key else None))

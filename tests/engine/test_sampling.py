@@ -50,7 +50,7 @@ def test_a_parameter_that_vllm_refuses_is_the_callers_error(
 ) -> None:
     async def refused() -> Usage | None:
         request = SampleRequest("q", ESSAY, await engine.render(ESSAY), params, 0, 5)
-        with pytest.raises(UsageError, match=f"vLLM refuses the request: .*{why}") as raised:
+        with pytest.raises(UsageError, match=f"vLLM refused the request: .*{why}") as raised:
             await engine.sample(request)
         assert len(str(raised.value)) < 400
         return request.meter.usage

@@ -288,7 +288,8 @@ def test_an_option_of_the_owners_is_named(answer: str) -> None:
 def test_every_option_of_an_answer_kind_is_harmless_or_marked() -> None:
     """A new option that holds code or takes time has to be marked as `Pattern` or `Seconds` are."""
     harmless = {"extract", "loose", "several", "equal"}
-    for name, cls in KINDS.items():
+    for name in KINDS:
+        cls: type = KINDS[name]
         owned = {option for option, mark in marks_of(cls).items() if isinstance(mark, Owners)}
         assert {*OPTIONS.get(name, ANY_KIND)} - owned <= harmless, name
 

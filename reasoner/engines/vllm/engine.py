@@ -4,7 +4,7 @@ import asyncio
 import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -189,15 +189,13 @@ class VllmEngine(VllmModel):
         marks = None if request.watch else self._marks
         before = Before(ids, len(request.prompt.token_ids), marks is not None and self._head(request.prompt).opened)
         stream = self._stream(request, before, marks)
-        with _refusals(request):
-            params = _vllm_params(request, streams=stream is not None, thinks=marks is not None)
-            if self.limits_thinking and isinstance(request.prompt.thinking_level, int):
-                params.thinking_token_budget = request.prompt.thinking_level
-            name = f"{request.question_id}-{next(self._names)}"
-            job = Job(name, ids, params, request.priority, stream, request.meter)
-            if request.params.lora:
-                job = replace(job, adapter=await self._adapter(core, request))
-            output = await self._output(core, job, request.meter)
+        params = _vllm_params(request, streams=stream is not None, thinks=marks is not None)
+        if self.limits_thinking and isinstance(request.prompt.thinking_level, int):
+            params.thinking_token_budget = request.prompt.thinking_level
+        job = Job(f"{request.question_id}-{next(self._names)}", ids, params, request.priority, stream, request.meter)
+        if request.params.lora:
+            job = replace(job, adapter=await self._adapter(core, request))
+        output = await self._output(core, job, request.meter)
         drawn = stream.drawn if stream else Drawn.whole(output.outputs[0])
         usage = Usage(len(output.prompt_token_ids), output.num_cached_tokens or 0, drawn.computed)
         request.meter.usage = usage
@@ -242,19 +240,6 @@ class VllmEngine(VllmModel):
             cause = self._log.cause(error) if self._log else first_line(error)
             raise EngineUnavailable(f"vLLM could not load the adapter {name!r}: {cause}") from error
         return adapter
-
-
-@contextmanager
-def _refusals(request: SampleRequest) -> Iterator[None]:
-    """What vLLM refuses before it computes anything is the caller's error."""
-    from vllm.exceptions import VLLMClientError
-
-    try:
-        yield
-    except VLLMClientError as error:
-        request.meter.usage = Usage()
-        # Its own text ends with the whole value.
-        raise UsageError(f"vLLM refuses the request: {first_line(Exception(*error.args[:1]))}") from error
 
 
 def _in_loop(on_text: Callable[[TextPiece], None]) -> Callable[[TextPiece], None]:
