@@ -1,10 +1,10 @@
-"""How soon progress reaches a client after the first sample, and how soon vLLM is rid of a client that left.
+"""How soon a whole reply and a line of progress reach a client, and how soon vLLM is rid of a client that left.
 
-    PYTHONPATH=. python bench/serving_delays.py [TRIES]
+    PYTHONPATH=. python bench/serving_delays.py [TRIES [FIGURE...]]
 
-Both through OpenAI's client and a server in this process: the first on the scripted engine, whose other samples never
-end; the second on the embedded model and real vLLM, by turns for a request that passes through and a vote of 8. A JSON
-line each.
+All through OpenAI's client and a server in this process, a JSON line each. "whole": one client asks the simulated
+engine again and again on one connection. "progress": the scripted engine, whose other samples never end. "leaving": the
+embedded model and real vLLM, by turns for a request that passes through and a vote of 8.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ import openai
 
 from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
+from reasoner.engines.simulated import SimulatedEngine
 from reasoner.engines.vllm.engine import VllmEngine
 from tests.serving.running import Server, serving
 
@@ -27,6 +28,18 @@ def stream_of(server: Server, model: str, text: str) -> tuple[openai.OpenAI, Any
     client = openai.OpenAI(base_url=server.base_url, api_key="none", max_retries=0)
     asked: Any = [{"role": "user", "content": text}]
     return client, client.chat.completions.create(model=model, messages=asked, max_tokens=600, stream=True)
+
+
+def whole(tries: int) -> list[float]:
+    """Seconds of a request that passes through, on a connection that is kept."""
+    delays = []
+    with serving(SimulatedEngine()) as server, openai.OpenAI(base_url=server.base_url, api_key="none") as client:
+        for number in range(tries):
+            began = time.perf_counter()
+            asked: Any = [{"role": "user", "content": f"What is {number} + 4?"}]
+            client.chat.completions.create(model="simulated", messages=asked)
+            delays.append(time.perf_counter() - began)
+    return delays
 
 
 def progress(tries: int) -> list[float]:
@@ -75,7 +88,10 @@ def leaving(tries: int) -> list[float]:
 
 if __name__ == "__main__":
     tries = int(sys.argv[1]) if len(sys.argv) > 1 else 10
-    for name, measure in (("progress", progress), ("leaving", leaving)):
+    figures = {"whole": whole, "progress": progress, "leaving": leaving}
+    for name, measure in figures.items():
+        if name not in (sys.argv[2:] or figures):
+            continue
         milliseconds = sorted(round(1000 * delay, 1) for delay in measure(tries))
         median = statistics.median(milliseconds)
         print(json.dumps({"figure": name, "tries": tries, "median_ms": median, "most_ms": milliseconds[-1]}))

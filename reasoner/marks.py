@@ -28,6 +28,8 @@ Samples = Annotated[int, Mark.SAMPLES]
 Length = Annotated[int, Mark.LENGTH]
 FilePath = Annotated[str, Owners("it reads a file")]
 Weights = Annotated[str, Owners("it loads weights")]
+Pattern = Annotated[str, Owners("it runs a regular expression")]
+Seconds = Annotated[float, Owners("it is processor time")]
 
 
 @lru_cache(maxsize=512)

@@ -6,10 +6,10 @@ import json
 import numbers
 import types
 import typing
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache, lru_cache
 from importlib.metadata import EntryPoint
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from reasoner.aliases import STRATEGIES
 from reasoner.errors import ReasonerError, UnknownName, UsageError, require_choice, shown
@@ -21,6 +21,10 @@ from reasoner.system.redaction import without_userinfo
 from reasoner.types import SamplingParams
 
 Kind = Literal["strategy", "verifier", "engine", "task", "rule"]
+Shows = Callable[[type, str], bool]
+"""Whether an option of a class is shown."""
+Check = Callable[[type, str], object]
+"""Receives each option that a spec sets, with the class that it belongs to, before anything is made of it."""
 _GROUPS: Mapping[Kind, str] = {
     "strategy": "reasoner.strategies",
     "verifier": "reasoner.verifiers",
@@ -31,6 +35,8 @@ _GROUPS: Mapping[Kind, str] = {
 DEFAULT_ENGINE = "vllm"
 DEFAULT_STRATEGY = "self_consistency"
 DEFAULT_VERIFIER = "certainty"
+MAX_DEPTH = 20
+"""How deep specs are nested at most."""
 
 
 @cache
@@ -105,6 +111,27 @@ def build(kind: Kind, spec: str | Spec, /, **common: Any) -> Any:
     Raises:
         UsageError: not a spec, an unknown name or option, or a value that does not fit.
     """
+    return _built(kind, spec, common, _Checked())
+
+
+def build_checked(kind: Kind, spec: str | Spec, check: Check) -> Any:
+    """Like `build`, after a `check` of each option that the spec, and each spec in it, sets."""
+    return _built(kind, spec, {}, _Checked(check))
+
+
+class _Checked(NamedTuple):
+    """How deep a spec is nested, and what checks its options."""
+
+    check: Check = lambda _cls, _option: None
+    depth: int = 0
+
+    def deeper(self) -> "_Checked":
+        if self.depth == MAX_DEPTH:
+            raise UsageError(f"specs must be nested at most {MAX_DEPTH} deep")
+        return self._replace(depth=self.depth + 1)
+
+
+def _built(kind: Kind, spec: str | Spec, common: Mapping[str, Any], checked: _Checked) -> Any:
     if not isinstance(spec, str | Spec):
         raise UsageError(f"the spec of a {kind} must be text, as in NAME:OPTION=VALUE (got {shown(spec)})")
     spec = expanded(kind, Spec.parse(spec) if isinstance(spec, str) else spec)
@@ -121,19 +148,22 @@ def build(kind: Kind, spec: str | Spec, /, **common: Any) -> Any:
     for written_option, value in spec.options.items():
         option = written_option or _first_required(owner, name, fields, value)
         if opened and (option not in allowed or option == opened.field):
+            checked.check(cls, opened.field)
             beyond[option] = value
             continue
         if option not in allowed:
             raise UnknownName("option", option, allowed, of=owner)
         if option in fields:
+            checked.check(cls, option)
             values[option] = value
         else:
+            checked.check(SamplingParams, sampling[option])
             params[sampling[option]] = value
     if unknown := values.keys() - fields.keys():
         raise UnknownName("option", min(unknown), allowed, of=owner)
-    options = _converted(owner, values, cls)
+    options = _converted(owner, values, cls, checked)
     if params and isinstance(base, SamplingParams):
-        options["params"] = dataclasses.replace(base, **_converted(owner, params, SamplingParams))
+        options["params"] = dataclasses.replace(base, **_converted(owner, params, SamplingParams, checked))
     if opened and beyond:
         options[opened.field] = {**options.get(opened.field, {}), **opened.read(beyond)}
     if missing := [option for option, field in fields.items() if _required(field) and option not in options]:
@@ -254,21 +284,21 @@ def _nested(hint: Any) -> Kind | None:
     return None
 
 
-def _converted(owner: str, values: Mapping[str, Any], cls: Any) -> dict[str, Any]:
+def _converted(owner: str, values: Mapping[str, Any], cls: Any, checked: _Checked) -> dict[str, Any]:
     hints = _hints_of(cls)
-    return {option: _value(f"{owner}: {option}", value, hints[option]) for option, value in values.items()}
+    return {option: _value(f"{owner}: {option}", value, hints[option], checked) for option, value in values.items()}
 
 
-def _value(where: str, value: Any, hint: Any) -> Any:
+def _value(where: str, value: Any, hint: Any, checked: _Checked) -> Any:
     """The value of an option, converted from a spec or a caller to its type."""
     if hint == ThinkingLevel | None and isinstance(value, str):
         return thinking_level(value)
     if isinstance(value, Bare) and value.lower() == "none" and _optional(hint):
         return None
     if isinstance(value, str | Spec) and (kind := _nested(hint)):
-        return build(kind, value)
+        return _built(kind, value, {}, checked.deeper())
     if kinds := _kinds(value, hint):
-        return _listed(where, value, kinds)
+        return _listed(where, value, kinds, checked)
     if isinstance(value, Spec | tuple):
         raise UsageError(f"{where}={written(value)} does not fit: write one text, in double quotes if it has brackets")
     value = str(value) if isinstance(value, Bare) else value
@@ -298,14 +328,14 @@ def _kinds(value: Any, hint: Any) -> tuple[Any, ...]:
     return next(lists, ()) if isinstance(value, tuple) else ()
 
 
-def _listed(where: str, value: Any, hints: tuple[Any, ...]) -> tuple[Any, ...]:
+def _listed(where: str, value: Any, hints: tuple[Any, ...], checked: _Checked) -> tuple[Any, ...]:
     """A list of values of one type, or of as many types as it has values."""
     parts = value if isinstance(value, tuple) else () if value == Bare() else (value,)
     first, *others = hints
     kinds = [first] * len(parts) if others == [...] else [first, *others]
     if len(parts) != len(kinds):
         raise UsageError(f"{where}={written(value)} does not fit: write [{','.join(['VALUE'] * len(kinds))}]")
-    return tuple(_value(where, part, kind) for part, kind in zip(parts, kinds, strict=True))
+    return tuple(_value(where, part, kind, checked) for part, kind in zip(parts, kinds, strict=True))
 
 
 def _optional(hint: Any) -> bool:
@@ -320,6 +350,11 @@ def spec_of(thing: object) -> str:
     return str(_spec(thing))
 
 
+def full_spec_of(thing: object, shows: Shows) -> str:
+    """Like `spec_of`, with the default options that say something too, and only those that `shows` lets through."""
+    return str(_spec(thing, shows))
+
+
 def name_of(cls: type) -> str:
     """The registered name of a plug-in's class; of any other, where it is."""
     value = f"{cls.__module__}:{cls.__qualname__}"
@@ -327,32 +362,35 @@ def name_of(cls: type) -> str:
     return next((entry.name for entry in known if entry.value == value), value)
 
 
-def _spec(thing: object) -> Spec:
-    return Spec(name_of(type(thing)), {option: as_written(value) for option, value in _changed(thing)})
+def _spec(thing: object, shows: Shows | None = None) -> Spec:
+    options = {option: as_written(value, shows) for option, value in _kept(thing, shows)}
+    return Spec(name_of(type(thing)), options)
 
 
-def _changed(thing: object) -> list[tuple[str, Any]]:
+def _kept(thing: object, shows: Shows | None) -> list[tuple[str, Any]]:
+    """The options that are not default; with `shows`, the defaults that say something too."""
     if not dataclasses.is_dataclass(thing):
         return []
     opened: OpenOptions | None = getattr(thing, "open_options", None)
-    changed: list[tuple[str, Any]] = []
+    kept: list[tuple[str, Any]] = []
     for field in options_of(thing).values():
         value = getattr(thing, field.name)
         default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-        if not field.repr or value == default:
+        silent = value == default and (shows is None or value in (None, "", ()) or field.name == "params")
+        if not field.repr or silent or (shows and not shows(type(thing), field.name)):
             continue
         if isinstance(value, SamplingParams):
             base = field.default if isinstance(field.default, SamplingParams) else SamplingParams()
-            changed += [
+            kept += [
                 (written, _level(value.thinking) if name == "thinking" else getattr(value, name))
                 for written, name in sampling_options(type(thing)).items()
-                if getattr(value, name) != getattr(base, name)
+                if getattr(value, name) != getattr(base, name) and (shows is None or shows(SamplingParams, name))
             ]
         elif opened and field.name == opened.field:
-            changed += value.items()
+            kept += value.items()
         else:
-            changed.append((field.name, value))
-    return changed
+            kept.append((field.name, value))
+    return kept
 
 
 def _level(level: ThinkingLevel | None) -> object:
@@ -360,14 +398,14 @@ def _level(level: ThinkingLevel | None) -> object:
     return Bare(level) if isinstance(level, str) else level
 
 
-def as_written(value: object) -> Value:
+def as_written(value: object, shows: Shows | None = None) -> Value:
     """The value of an option in the form of a spec."""
     if isinstance(value, tuple | list):
-        return tuple(map(as_written, value))
+        return tuple(as_written(part, shows) for part in value)
     if isinstance(value, Mapping):
         return without_userinfo(json.dumps(value))
     if dataclasses.is_dataclass(value):
-        return _spec(value)
+        return _spec(value, shows)
     if isinstance(value, Bare):
         return value
     if value is None or isinstance(value, int | float):

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from importlib import import_module
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from reasoner.answers.listed import options_in
 from reasoner.answers.thinking import TAIL
@@ -73,7 +73,9 @@ def _kind_of(question: str) -> str:
         return "yes_no"
     if _MATHEMATICAL.search(question[-TAIL:]):
         return "math"
-    return "number" if _NUMERIC.search(question) else "text"
+    # Of a long question, both ends: what is asked is said before or after what it is about.
+    numeric = _NUMERIC.search(question[:TAIL]) or _NUMERIC.search(question[-TAIL:])
+    return "number" if numeric else "text"
 
 
 def _space(kind: str, question: str) -> AnswerSpace:
@@ -93,20 +95,47 @@ def _space(kind: str, question: str) -> AnswerSpace:
     return choice
 
 
+class AnswerKind(NamedTuple):
+    """A kind of answer as it was read from text: its name, and its options as the fields of its space."""
+
+    name: str
+    options: Mapping[str, Any]
+
+    @classmethod
+    def parse(cls, text: str) -> "AnswerKind":
+        """Read a kind; options may follow its name, as in `math:loose=[units,rounding],seconds=30`.
+
+        `pattern` is a regular expression by which answers are read first, and the last option: it may hold commas.
+        `extract=model` asks the model for answers that no rule reads, `text:equal=model` whether two texts are equal.
+
+        Raises:
+            UsageError: there is no such kind or option.
+        """
+        name, _, options = text.partition(":")
+        if name not in SPACES:
+            raise UnknownName("answer kind", name, SPACES)
+        return cls(name, _read_options(name, options))
+
+    @property
+    def classes(self) -> list[type[Any]]:
+        """The classes of the spaces that it may be: `auto` may be any."""
+        return [*KINDS.values()] if self.name == "auto" else [KINDS[self.name]]
+
+    def space(self, question: str) -> AnswerSpace:
+        """The space for a question.
+
+        `auto` chooses by listed options, a final `yes or no?`, formulas, and words such as "how many"; in this order.
+
+        Raises:
+            UsageError: an option has no valid value, or the question lists no options for `choice`.
+        """
+        space = _space(_kind_of(question) if self.name == "auto" else self.name, question)
+        return replace(space, **self.options) if self.options else space  # type: ignore[type-var]
+
+
 def space_for(name: str, question: str) -> AnswerSpace:
-    """The space with this name for a question; options may follow, as in `math:loose=[units,rounding],seconds=30`.
-
-    `pattern` is a regular expression by which answers are read first, and the last option: it may hold commas.
-    `extract=model` asks the model for answers that no rule reads, `text:equal=model` whether two texts are the same.
-    `auto` chooses by listed options, a final `yes or no?`, formulas, and words such as "how many"; in this order.
-
-    Raises:
-        UsageError: there is no such kind or option, or an option has no valid value.
-    """
-    name, _, options = name.partition(":")
-    if name not in SPACES:
-        raise UnknownName("answer kind", name, SPACES)
-    return with_options(_space(_kind_of(question) if name == "auto" else name, question), options, kind=name)
+    """The space of a kind, written as `AnswerKind.parse` reads it, for a question. Raises as it and its `space`."""
+    return AnswerKind.parse(name).space(question)
 
 
 def with_options(space: A, options: str, *, kind: str = "") -> A:
@@ -136,10 +165,14 @@ def _read_options(kind: str, text: str) -> dict[str, Any]:
         option, _, value = (part.strip() for part in text.partition("="))
         if option not in known:
             raise UnknownName("option", option, known, of=f"answer kind {kind}")
+        if option in values:
+            raise UsageError(f"answer kind {kind}: {option} is given twice: keep one")
         text = ""
         if value.startswith("[") and option == "loose":
             value, _, text = value[1:].partition("]")
-            text = text.removeprefix(",")
+            comma, text = text[:1], text[1:].lstrip()
+            if comma not in ("", ","):
+                raise UsageError(f"answer kind {kind}: expected a comma after {option}=[{value}] (got {comma!r})")
         elif option != "pattern":
             value, _, text = value.partition(",")
         values[option] = _READ[option](value)

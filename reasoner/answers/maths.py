@@ -18,6 +18,7 @@ from reasoner.answers.numerals import last_number
 from reasoner.answers.reading import ReadsSegment
 from reasoner.answers.shapes import NO_SOLUTION, Group, Number, Shape, Words, key, shape
 from reasoner.errors import UnknownName, require
+from reasoner.marks import Seconds
 from reasoner.types import Answer, Blocks
 
 MAX_CLAUSE = 500
@@ -121,7 +122,7 @@ class MathSpace(ReadsSegment):
     find_blocks = staticmethod(math_worker.find_blocks)
     refusal = staticmethod(too_complex)
 
-    seconds: float = 10.0
+    seconds: Seconds = 10.0
     loose: tuple[Policy, ...] = ()
 
     def __post_init__(self) -> None:

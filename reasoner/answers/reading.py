@@ -16,6 +16,7 @@ from reasoner.answers.languages import Reply
 from reasoner.answers.patterns import compiled, last_matched
 from reasoner.answers.thinking import TAIL, final_segment
 from reasoner.errors import require_choice
+from reasoner.marks import Pattern
 from reasoner.types import Answer
 
 __all__ = ["MAX_DIGITS", "NOTHING", "RULES", "TAIL", "ByKey", "ReadsSegment", "boxed", "final_segment", "last_match"]
@@ -48,7 +49,7 @@ class ReadsSegment:
     the answer in a complete reply in which no rule finds one. See `docs/answers.md`.
     """
 
-    pattern: str = ""
+    pattern: Pattern = ""
     extract: Extract = "rules"
 
     def __post_init__(self) -> None:

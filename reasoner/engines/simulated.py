@@ -1,10 +1,12 @@
 """An engine without a model: each question has a known distribution of answers and lengths, for statistics."""
 
 import asyncio
+import json
 import math
 import random
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import lru_cache
@@ -12,6 +14,7 @@ from functools import lru_cache
 from reasoner.answers.expressions import evaluate
 from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines import FreeEngine
+from reasoner.engines.made_json import made_json, schema_in
 from reasoner.errors import UsageError, require
 from reasoner.models.info import ModelInfo
 from reasoner.models.parting import still_thinking
@@ -81,6 +84,7 @@ class SimulatedEngine(FreeEngine):
     at most L tokens is right with probability guess + (accuracy - guess)(1 - exp(-L / d)). "low" is a quarter of
     `thinking`, "medium" all of it, "high" four times as much.
 
+    With a JSON schema, a reply is a value of it that holds the answer where it may; what cannot be made is refused.
     A reply is a function of the request's seed. Lengths are exponential around their mean, at least one token, cut at
     `max_tokens`; a cut reply has no answer. Log-probabilities carry no information.
     """
@@ -117,7 +121,7 @@ class SimulatedEngine(FreeEngine):
 
     async def render(self, prompt: Prompt) -> Rendered:
         """One token for each word of the prompt; the ids mean nothing."""
-        words = len(prompt.raw.split()) + sum(len(message.content.split()) for message in prompt.messages)
+        words = sum(map(_words, (prompt.raw, *(message.content for message in prompt.messages))))
         ids = (0,) * words + prompt.token_ids
         opened = bool(self.thinking and prompt.messages) and prompt.thinking_level != NO_THINKING
         return Rendered(ids, len(ids), still_thinking(prompt, self.model.thinking, opened=opened))
@@ -153,6 +157,10 @@ class SimulatedEngine(FreeEngine):
         source = random.Random(request.seed)
         answer = source.choices(law.answers, law.weights or None)[0]
         text = "" if source.random() < law.silent else f"The answer is {answer}"
+        if request.params.json_schema:
+            request.meter.usage = Usage()
+            text = _formed(request, answer, source.randrange(12))
+            request.meter.usage = Usage(request.rendered.tokens)
         full = thought + max(1, round(source.expovariate(1 / law.tokens)))
         length = min(full, request.params.limit)
         cut = full > length
@@ -173,8 +181,24 @@ class SimulatedEngine(FreeEngine):
         )  # fmt: skip
 
 
+def _formed(request: SampleRequest, answer: str, turn: int) -> str:
+    """A reply in the form that is asked for; where that is any object, the schema in the prompt is followed."""
+    schema = request.params.json_schema
+    if json.loads(schema) == {"type": "object"}:
+        written = map(schema_in, (message.content for message in request.prompt.messages))
+        with suppress(UsageError):
+            return made_json(next(filter(None, written), schema), answer, turn)
+    return made_json(schema, answer, turn)
+
+
 def _text(prompt: Prompt) -> str:
     return prompt.messages[-1].content if prompt.messages else prompt.raw
+
+
+@lru_cache(maxsize=64)
+def _words(text: str) -> int:
+    """How many words a text has; all samples of a question ask for it."""
+    return len(text.split())
 
 
 @lru_cache(maxsize=4096)

@@ -11,6 +11,7 @@ from reasoner.engine import Engine, Rendered, SampleRequest, TextPiece, release
 from reasoner.errors import EngineError, NotRecorded, RequestLost
 from reasoner.execution.admission import Admission
 from reasoner.execution.comparisons import Comparisons
+from reasoner.execution.pace import Pace
 from reasoner.models.thinking import forced
 from reasoner.operations import Prefill
 from reasoner.system.foreign import ErrorsFrom, fault_in, is_cancellation
@@ -61,6 +62,7 @@ class OperationExecutor:
     kept: set[str] = field(default_factory=set)  # the heads in the KV cache: one for each thinking level
     on_text: Callable[[TextPiece], None] | None = None
     """Receives the first sequence of the question while it is generated; see `SampleRequest`."""
+    pace: Pace = field(default_factory=Pace)
 
     @property
     def all_notes(self) -> tuple[str, ...]:
@@ -121,6 +123,7 @@ class OperationExecutor:
             BudgetExhausted: the ledger refused it, or the deadline passed.
         """
         for attempt in range(1, ATTEMPTS + 1):
+            await self.pace.begin()
             reservation, granted = await self.admission.admit(price, max_tokens=max_tokens)
             try:
                 return await self._attempt(ask(granted), digest, reservation, books)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Final, NoReturn, TypeVar
 
 from reasoner.errors import BudgetExhausted, NotRecorded, PlanError
+from reasoner.execution.pace import STARTS
 from reasoner.operations import BRANCH, Finished, Handle, Sample
 from reasoner.trace.recorder import SequenceId
 from reasoner.types import Completion, Prompt
@@ -132,6 +133,7 @@ class Started:
     def __init__(self, maximum: int = MAX_WAITING) -> None:
         self.late = 0
         """The operation whose refusal was raised last."""
+        self._delivered = 0
         self.running: dict[Handle, asyncio.Task[Finished]] = {}
         self._launcher = Launcher(self._pump, maximum)
         self._queue: deque[_Launch] = deque()
@@ -207,6 +209,10 @@ class Started:
                 idle()
                 await self._changed.wait()
                 continue
+            self._delivered += 1
+            if self._delivered % STARTS == 0:
+                # A plan that reads what has arrived already would otherwise read all of it in one turn of the loop.
+                await asyncio.sleep(0)
             task = self.running.pop(handle)
             failure = task.exception()
             if failure is None:

@@ -18,6 +18,7 @@ from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.ids import IdSet, check_ids
 from reasoner.execution.inputs import Input, open_input
 from reasoner.execution.launching import cancel_all
+from reasoner.execution.pace import Pace
 from reasoner.execution.plan_runner import PlanRunner
 from reasoner.execution.scheduler import Scheduler, competing_unit
 from reasoner.models.defaults import resolve
@@ -147,11 +148,12 @@ def prepare(
 
 @dataclass(frozen=True, slots=True)
 class EngineLimits:
-    """What the questions on one engine wait for: room in a KV cache, and in the ledgers above them."""
+    """What the questions on one engine wait for: room in a KV cache and in the ledgers above them, and their turn."""
 
     kv_limiters: "tuple[KvCacheLimiter, ...]"
     """One for each replica of the engine; none where it limits itself."""
     queues: LedgerQueues = field(default_factory=new_queues)
+    pace: Pace = field(default_factory=Pace)
 
     @classmethod
     def of(cls, engine: Engine) -> Self:
@@ -263,6 +265,7 @@ class RunContext:
             history,
             list(self.notes),
             on_text=self.on_text,
+            pace=self.limits.pace,
         )
         if self._floors and not history.attempts:
             await self._floors.hold(executor)

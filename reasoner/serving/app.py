@@ -1,5 +1,6 @@
 """The routes of the server."""
 
+import asyncio
 import time
 from functools import partial
 from typing import Final
@@ -9,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from reasoner.serving.bodies import read_body as read_json
 from reasoner.serving.choice import Job, choose
 from reasoner.serving.description import describe
 from reasoner.serving.errors import ApiError
@@ -18,11 +20,14 @@ from reasoner.serving.limits import Client, Keys
 from reasoner.serving.metrics import NO_STRATEGY
 from reasoner.serving.page import page_routes, trace_routes
 from reasoner.serving.replies import model_entry, model_list
+from reasoner.serving.requests import CompareRequest
 from reasoner.serving.service import Service, opaque
 from reasoner.serving.streams import EventStream, unless_left
 
 PUBLIC: Final = ("/", "/health", "/page/", "/v1/reasoner/traces/")
 """Paths that need no key, and beginnings of such paths; traces ask for it themselves."""
+LARGE: Final = 1 << 16
+"""Bytes of a body that is read in a thread."""
 
 
 def make_app(service: Service, keys: Keys) -> ASGIApp:
@@ -38,10 +43,13 @@ def make_app(service: Service, keys: Keys) -> ASGIApp:
         ("POST", "/v1/completions", routes.completions),
         ("POST", "/v1/responses", routes.responses),
         ("POST", "/v1/reasoner/estimate", routes.estimate),
+        ("POST", "/v1/reasoner/compare", routes.compare),
     ):
         app.add_api_route(path, route, methods=[method], response_model=None)
     app.include_router(page_routes())
-    app.include_router(trace_routes(service.traces, lambda header: keys.client(header).name))
+    app.include_router(
+        trace_routes(service.traces, lambda header: keys.client(header).name, seconds=service.limits.body_seconds)
+    )
     app.openapi = partial(describe, app)  # type: ignore[method-assign]
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)
@@ -116,6 +124,12 @@ class _Routes:
         task = self._service.start(self._service.estimate(jobs, _client(request)))
         return reply(await unless_left(task, request.receive))
 
+    async def compare(self, request: Request) -> Response:
+        """Whether two replies to a question give the same answer."""
+        asked = read_json(await self._body(request), CompareRequest)
+        task = self._service.start(self._service.compare(asked, _client(request)))
+        return reply(await unless_left(task, request.receive))
+
     async def _answer(self, request: Request, read: ReadForm) -> Response:
         form, jobs = await self._asked(request, read)
         service = self._service
@@ -125,13 +139,22 @@ class _Routes:
         answered = await unless_left(service.start(answer()), request.receive)
         return reply(form.whole(answered))
 
+    async def _body(self, request: Request) -> bytes:
+        limits = self._service.limits
+        return await read_body(request, limit=limits.body_bytes, seconds=limits.body_seconds)
+
     async def _asked(self, request: Request, read: ReadForm) -> tuple[Form, list[Job]]:
         """The request in its form, and its jobs."""
         try:
-            offer, limits = self._service.offer, self._service.limits
-            body = await read_body(request, limit=limits.body_bytes, seconds=limits.body_seconds)
-            form = read(body, offer)
-            return form, choose(form.asked, offer)
+            offer = self._service.offer
+            body = await self._body(request)
+
+            def understood() -> tuple[Form, list[Job]]:
+                form = read(body, offer)
+                return form, choose(form.asked, offer)
+
+            # A large body takes longer than other requests should wait.
+            return await asyncio.to_thread(understood) if len(body) > LARGE else understood()
         except ApiError as error:
             self._service.metrics.end(NO_STRATEGY, "refused" if error.status < 500 else "error", 0)
             raise

@@ -1,6 +1,5 @@
 """Chooses how a request is answered: by its vendor object, else by the alias in its model, else by the default."""
 
-import re
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,7 +8,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from reasoner.aliases import STRATEGIES
-from reasoner.answers.kinds import space_for
+from reasoner.answers.kinds import AnswerKind
 from reasoner.answers.questions import with_instruction
 from reasoner.answers.tool_calls import ToolCallSpace
 from reasoner.budget import UNITS, Budget, Prices
@@ -20,7 +19,7 @@ from reasoner.registry import build, entries, expanded, load
 from reasoner.sampling import SamplingParams
 from reasoner.serving.errors import ApiError, api_error
 from reasoner.serving.requests import MAX_CHOICES, ChatRequest, CompletionRequest, Options
-from reasoner.serving.specs import build_client, client_spec, draws
+from reasoner.serving.specs import MAX_COUNT, build_client, client_kind, draws
 from reasoner.serving.structure import ReplyForm, reply_form
 from reasoner.specs import Bare, Spec
 from reasoner.strategy import CalibratedStrategy, DrawsOnce, StopRule, Strategy
@@ -36,7 +35,6 @@ TEMPERATURE: Final = 1.0
 REPLY_TOKENS: Final = 4096
 """The most tokens of a reply of any form by a model that does not think, where nothing else says it."""
 SEEDS: Final = 2**63
-_OWNERS_OPTION: Final = re.compile(r"(?:\A|,)\s*(pattern|seconds)\s*=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +132,14 @@ def _jobs(request: ChatRequest | CompletionRequest, offer: Offer) -> list[Job]:
     alias = _with_effort(_alias(request, offer), options, offer)
     strategy = _strategy(options, alias)
     answer = _answer_kind(options, alias, strategy, form)
-    strategy = _formed(_sampled(strategy, request, offer, notes, kind=answer), form)
+    strategy = _formed(_sampled(strategy, request, offer, notes, kind=answer.name), form)
     rated_by = _verifier_name(options, alias, strategy, offer, notes)
+    if choices > 1 and (samples := choices * draws(strategy)) > MAX_COUNT:
+        problem = f"a request may draw at most {MAX_COUNT:,} samples in all its choices (got {samples:,}): lower n"
+        raise ApiError(400, problem, param="n")
     budget = _budget(options, alias, offer, choices)
     with _in_field("reasoner.stop"):
-        stop: StopRule | None = build_client("rule", client_spec(options.stop)) if options.stop else None
+        stop: StopRule | None = build_client("rule", options.stop) if options.stop else None
     seed = secrets.randbelow(SEEDS) if request.seed is None else request.seed
     questions = [_question(request, prompt, answer, form) for prompt in prompts]
     return [
@@ -181,7 +182,7 @@ def _strategy(options: Options, alias: Alias) -> Strategy:
     added = {name: value for name in ("effort", "abstain_below") if (value := getattr(options, name)) is not None}
     if options.strategy:
         with _in_field("reasoner.strategy"):
-            spec = client_spec(PASSED if options.strategy == "none" else options.strategy)
+            spec = expanded("strategy", Spec.parse(PASSED if options.strategy == "none" else options.strategy))
     else:
         spec = expanded("strategy", Spec.parse(alias.strategy))
     if added and spec.name != "auto":
@@ -198,7 +199,7 @@ def _strategy(options: Options, alias: Alias) -> Strategy:
 @lru_cache(maxsize=256)
 def _clients(spec: str) -> Strategy:
     """A strategy that a request asks for; many requests ask for the same."""
-    strategy: Strategy = build_client("strategy", Spec.parse(spec))
+    strategy: Strategy = build_client("strategy", spec)
     return strategy
 
 
@@ -209,18 +210,17 @@ def _owners(spec: str) -> Strategy:
     return strategy
 
 
-def _answer_kind(options: Options, alias: Alias, strategy: Strategy, form: ReplyForm) -> str:
+def _answer_kind(options: Options, alias: Alias, strategy: Strategy, form: ReplyForm) -> AnswerKind:
     can = bool(getattr(strategy, "free_form", False))
-    if options.answer and (owners := _OWNERS_OPTION.search(options.answer.partition(":")[2])):
-        raise ApiError(
-            400,
-            f"the option {owners[1]} of an answer kind cannot be set by a request: the server's owner sets it in an "
-            "alias of the configuration",
-            param="reasoner.answer",
-        )
-    votes = TOOL_CALL if form.tools else "json" if form.schema else "auto"
-    kind = options.answer or ("" if options.strategy else alias.answer) or (FREE if can else votes)
-    if kind == FREE and not can:
+    with _in_field("reasoner.answer"):
+        if options.answer:
+            kind = client_kind(options.answer)
+        elif alias.answer and not options.strategy:
+            kind = AnswerKind.parse(alias.answer)
+        else:
+            votes = TOOL_CALL if form.tools else "json" if form.schema else "auto"
+            kind = AnswerKind(FREE if can else votes, {})
+    if kind.name == FREE and not can:
         able = sorted(name for name in entries("strategy") if getattr(load("strategy", name), "free_form", False))
         raise ApiError(
             400,
@@ -231,12 +231,12 @@ def _answer_kind(options: Options, alias: Alias, strategy: Strategy, form: Reply
     return kind
 
 
-def _question(request: ChatRequest | CompletionRequest, raw: str, kind: str, form: ReplyForm) -> Question:
+def _question(request: ChatRequest | CompletionRequest, raw: str, kind: AnswerKind, form: ReplyForm) -> Question:
     """The question of a request. The prompt is as it was sent, but for what the answer kind says at its end."""
     turns = () if isinstance(request, CompletionRequest) else request.turns
     text = raw or turns[-1].content
     with _in_field("reasoner.answer"):
-        space: AnswerSpace = form.space if kind == TOOL_CALL else space_for(kind, text)
+        space: AnswerSpace = form.space if kind.name == TOOL_CALL else kind.space(text)
     if not space.instruction:
         prompt = Prompt(turns, raw, tools=form.tools)
     elif raw:

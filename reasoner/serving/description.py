@@ -7,13 +7,14 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from reasoner.serving.requests import ChatRequest, CompletionRequest, ResponseRequest
+from reasoner.serving.requests import ChatRequest, CompareRequest, CompletionRequest, ResponseRequest
 
 BODIES: Final[Mapping[str, type[BaseModel]]] = {
     "/v1/chat/completions": ChatRequest,
     "/v1/completions": CompletionRequest,
     "/v1/responses": ResponseRequest,
     "/v1/reasoner/estimate": ChatRequest,
+    "/v1/reasoner/compare": CompareRequest,
 }
 """What each route reads."""
 METRICS: Final = "/metrics"

@@ -83,17 +83,17 @@ class Front:
         return self._keys.client(headers.get("authorization"))
 
 
-async def read_body(request: Request, *, limit: int, seconds: float) -> bytes:
-    """The body of a request of JSON.
+async def read_body(request: Request, *, limit: int, seconds: float, kind: str = "application/json") -> bytes:
+    """The body of a request, which has the media type `kind`.
 
     Raises:
         ApiError: 415 for another type, 413 for more than `limit` bytes, 408 where it takes more than `seconds`, 499
             where the client leaves.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        # A page of a browser may send other types to this machine without asking it first.
-        raise ApiError(415, "the body must be JSON: send the header `Content-Type: application/json`")
+    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if given != kind:
+        # A page of a browser may send other types than JSON to this machine without asking it first.
+        raise ApiError(415, f"the body has another media type: send it with the header `Content-Type: {kind}`")
     too_large = ApiError(413, f"the body is too large: at most {limit:,} bytes are allowed", headers=CLOSE)
     declared = request.headers.get("content-length", "0")
     size = int(declared) if declared.isascii() and declared.isdecimal() and len(declared) < 20 else 0

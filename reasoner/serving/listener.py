@@ -44,7 +44,9 @@ def listen(host: str, port: int) -> socket.socket:
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family, backlog=2048)
+        listening = socket.create_server(address[:2], family=family, backlog=2048)
+        # Made again from its descriptor, it knows its protocol: asyncio sends at once (TCP_NODELAY) where that is TCP.
+        return socket.socket(fileno=listening.detach())
     except OSError as error:
         why = error.strerror or str(error)
         raise UsageError(f"cannot listen at {host}:{port}: {why}: choose another --host or --port") from error

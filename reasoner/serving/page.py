@@ -11,6 +11,7 @@ from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import HTMLResponse
 
 from reasoner.serving.errors import ApiError
+from reasoner.serving.front import read_body
 from reasoner.serving.traces import KeptTrace, RecentTraces
 from reasoner.trace.tree.page import base_style
 
@@ -19,6 +20,7 @@ ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     401: {"description": "There is no such key."},
     404: {"description": "The key has no such trace."},
 }
+FORM: Final = "application/x-www-form-urlencoded"
 MAX_FORM_BYTES: Final = 4096
 """Of the form that carries a key."""
 PAGE_POLICY: Final = (
@@ -83,22 +85,22 @@ def _headers(policy: str, cached: str) -> dict[str, str]:
     }
 
 
-def trace_routes(traces: RecentTraces, authorize: Authorize) -> APIRouter:
+def trace_routes(traces: RecentTraces, authorize: Authorize, *, seconds: float) -> APIRouter:
     """GET /v1/reasoner/traces/ID, the search tree as a page, and ID.jsonl, the trace. Only its owner sees a trace.
 
-    A browser that follows a link sends no key, so the page of the server posts it as the field `key` of a form.
+    A browser that follows a link sends no key, so the page of the server posts it as the field `key` of a form, within
+    `seconds`. It is read only where there is a trace of this id, which cannot be guessed.
     """
     routes = APIRouter(prefix="/v1/reasoner/traces", responses=ERRORS)
 
-    def kept(trace_id: str, authorization: str | None) -> KeptTrace:
-        trace = traces.get(trace_id, authorize(authorization))
+    def existing(trace_id: str, trace: KeptTrace | None) -> KeptTrace:
         if trace is None:
-            raise ApiError(
-                404,
-                f"no trace {trace_id[:40]!r} of yours: the server keeps the last ones only",
-                code="trace_not_found",
-            )
+            what = f"no trace {trace_id[:40]!r} of yours: the server keeps the last ones only"
+            raise ApiError(404, what, code="trace_not_found")
         return trace
+
+    def kept(trace_id: str, authorization: str | None) -> KeptTrace:
+        return existing(trace_id, traces.get(trace_id, authorize(authorization)))
 
     @routes.get("/{trace_id}.jsonl", response_class=JsonLines)
     def lines(trace_id: str, authorization: Annotated[str | None, Header()] = None) -> Response:
@@ -112,7 +114,9 @@ def trace_routes(traces: RecentTraces, authorize: Authorize) -> APIRouter:
 
     @routes.post("/{trace_id}", include_in_schema=False)
     async def tree_by_form(trace_id: str, request: Request) -> Response:
-        key = await _key_in(request)
+        existing(trace_id, traces.any(trace_id))
+        body = await read_body(request, limit=MAX_FORM_BYTES, seconds=seconds, kind=FORM)
+        key = parse_qs(body.decode("utf-8", "replace")).get("key", [""])[0]
         return await _tree(kept(trace_id, f"Bearer {key}" if key else None))
 
     return routes
@@ -122,13 +126,3 @@ async def _tree(trace: KeptTrace) -> Response:
     # Drawing a large tree takes longer than other requests should wait.
     page = await asyncio.to_thread(trace.page)
     return HTMLResponse(page, headers=_headers(TREE_POLICY, "no-store"))
-
-
-async def _key_in(request: Request) -> str:
-    """The field `key` of a form; "" if there is none."""
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_FORM_BYTES:
-            raise ApiError(413, f"a form with a key has at most {MAX_FORM_BYTES:,} bytes")
-    return parse_qs(body.decode("utf-8", "replace")).get("key", [""])[0]

@@ -6,13 +6,11 @@ from typing import Any, Final, Literal
 
 from reasoner.answers.tool_calls import ToolCall, read_calls
 from reasoner.budget import Cost, Prices
-from reasoner.registry import spec_of
 from reasoner.serving.calls import call_objects
 from reasoner.serving.choice import Job, Offer
 from reasoner.serving.errors import api_error, valid_text
 from reasoner.serving.specs import public_spec
 from reasoner.solution import Solution
-from reasoner.specs import Spec
 from reasoner.types import Completion, Vote
 
 Result = tuple[Job, Solution]
@@ -171,7 +169,7 @@ def vendor_object(
     notes = [*job.notes, *solution.notes, solution.unrated, solution.cut.line()]
     priced = {"usd": prices.usd(cost)} if prices else {}
     return {
-        "strategy": str(public_spec(Spec.parse(spec_of(job.strategy)))),
+        "strategy": public_spec(job.strategy),
         "verifier": job.rated_by or None,
         "answer": bounded(solution.answer.text) if solution.answer else None,
         "votes": vote_rows(votes.votes),

@@ -17,6 +17,8 @@ MAX_TURNS: Final = 2000
 MAX_CHOICES: Final = 128
 MAX_TOKENS: Final = 10_000_000
 MAX_STOPS: Final = 16
+MAX_COMPARED: Final = 100_000
+"""Characters of a question and of a reply that are compared."""
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 LEVELS: Final[Mapping[str, ThinkingLevel]] = {
     "none": "none", "minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high",
@@ -362,6 +364,14 @@ class ResponseRequest(Strict):
             tool_choice=self.tool_choice,
             reasoner=self.reasoner,
         )
+
+
+class CompareRequest(Strict):
+    """A request of /v1/reasoner/compare: two replies to one question. `answer` is their kind of answer."""
+
+    question: Annotated[str, Field(max_length=MAX_COMPARED)]
+    replies: Annotated[list[Annotated[str, Field(max_length=MAX_COMPARED)]], Field(min_length=2, max_length=2)]
+    answer: Spec = "auto"
 
 
 def read_chat(body: bytes) -> ChatRequest:

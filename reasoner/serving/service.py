@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, Literal, Self, TypeVar
 
+from reasoner.answers.equivalence import ComparisonMeter
 from reasoner.budget import Ledger
 from reasoner.engine import Engine, TextPiece
 from reasoner.errors import EngineDied
@@ -23,7 +24,9 @@ from reasoner.serving.estimate import estimated
 from reasoner.serving.limits import Client, Turns
 from reasoner.serving.metrics import Metrics, Outcome
 from reasoner.serving.offered import Offered
-from reasoner.serving.replies import saved
+from reasoner.serving.replies import bounded, saved
+from reasoner.serving.requests import CompareRequest
+from reasoner.serving.specs import client_kind
 from reasoner.serving.traces import RecentTraces
 from reasoner.solution import Solution
 from reasoner.trace.events import Event, Sink, tee
@@ -206,6 +209,26 @@ class Service:
                 return await estimated(jobs, self._engine, self._session.comparer, self._offered.prices, mean=mean)
         except Exception as failure:
             raise self._error(failure) from failure
+
+    async def compare(self, asked: CompareRequest, client: Client) -> dict[str, Any]:
+        """Whether two replies give the same answer, and the answers; no model is run.
+
+        Raises:
+            ApiError: 400 for a kind of answer that there is not; as `answer`.
+        """
+        self.check()
+        try:
+            async with self.turns.turn(client):
+                space = client_kind(asked.answer).space(asked.question)
+                answers = [space.read(reply) for reply in asked.replies]
+                both = [answer for answer in answers if answer]
+                same: bool | None = None
+                if len(both) == 2:
+                    [same] = await self._session.comparer.same_many(space, [(both[0], both[1])], ComparisonMeter())
+        except Exception as failure:
+            raise self._error(failure) from failure
+        texts = [bounded(answer.text) if answer else None for answer in answers]
+        return {"object": "reasoner.comparison", "same": same, "answers": texts, "kind": space.name}
 
     @asynccontextmanager
     async def _books(self, client: Client) -> AsyncIterator[Ledger]:

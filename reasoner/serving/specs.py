@@ -1,72 +1,50 @@
-"""Specs that a client sends: built only if they read no file, load nothing, and stay small."""
+"""What a client writes as text: built only if it sets nothing of the owner's, and stays small."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any, Final, Literal
 
+from reasoner.answers.kinds import AnswerKind
 from reasoner.errors import UsageError
 from reasoner.marks import Mark, Owners, marks_of
-from reasoner.registry import build, entries, expanded, load
-from reasoner.sampling import SamplingParams
-from reasoner.specs import Spec, Value
+from reasoner.registry import build_checked, full_spec_of
+from reasoner.specs import Spec
 
-KINDS: Final = ("strategy", "rule", "verifier")
-"""Kinds of plug-ins that a spec of a client may name."""
 MAX_COUNT: Final = 1024
 """The most samples, rounds or branches of an option of a request; those of nested strategies are multiplied."""
 
 
-def client_spec(text: str) -> Spec:
-    """The spec that a client sent.
+def _check(cls: type, option: str) -> None:
+    """Refuse an option that only the owner may set."""
+    mark = marks_of(cls).get(option)
+    if isinstance(mark, Owners):
+        raise UsageError(
+            f"the option {option} cannot be set by a request, as {mark.why}: the server's owner sets it in an alias of "
+            "the configuration"
+        )
+
+
+def client_kind(text: str) -> AnswerKind:
+    """The kind of answer that a client sent.
 
     Raises:
-        UsageError: it is not a spec, or it sets an option that only the owner of the server may set.
+        UsageError: there is none of this name, or it sets an option that only the owner of the server may set.
     """
-    spec = expanded("strategy", Spec.parse(text))
-    _check_options(spec, depth=0)
-    return spec
+    kind = AnswerKind.parse(text)
+    for option in kind.options:
+        for cls in kind.classes:
+            _check(cls, option)
+    return kind
 
 
-def _check_options(value: Value, depth: int) -> None:
-    match value:
-        case Spec():
-            value = expanded("strategy", value)
-            for option, inner in value.options.items():
-                if owners := _owners(value.name, option):
-                    raise UsageError(
-                        f"the option {option} cannot be set by a request, as {owners.why}: the server's owner sets it "
-                        "in an alias of the configuration"
-                    )
-                _check_options(inner, depth)
-        case tuple():
-            for inner in value:
-                _check_options(inner, depth)
-        case _ if ":" in value or "(" in value:
-            # A spec may also be nested as text. Other text is no spec, or one without options.
-            try:
-                nested = Spec.parse(value)
-            except UsageError:
-                return
-            if depth > 4:
-                raise UsageError("specs in quotes must be nested at most 4 deep") from None
-            _check_options(nested, depth + 1)
-
-
-def _owners(plugin: str, option: str) -> Owners | None:
-    """The mark of an option that only the owner may set, whatever kind of plug-in has this name."""
-    marked: list[type] = [load(kind, plugin) for kind in KINDS if plugin in entries(kind)]
-    marks = [marks_of(cls).get(option) for cls in marked]
-    marks.append(marks_of(SamplingParams).get(option.removeprefix("params.")))
-    return next((mark for mark in marks if isinstance(mark, Owners)), None)
-
-
-def build_client(kind: Literal["strategy", "rule"], spec: Spec) -> Any:
+def build_client(kind: Literal["strategy", "rule"], spec: str | Spec) -> Any:
     """The object of a client's spec.
 
     Raises:
-        UsageError: it cannot be built, or it is too large.
+        UsageError: it cannot be built, it is too large, or it sets an option that only the owner may set.
     """
-    built = build(kind, spec)
+    built = build_checked(kind, spec, _check)
     for name, value in _counts(built):
         if value > MAX_COUNT:
             raise UsageError(f"{name} must be at most {MAX_COUNT:,} in a request (got {value:,})")
@@ -76,11 +54,11 @@ def build_client(kind: Literal["strategy", "rule"], spec: Spec) -> Any:
 
 
 def draws(strategy: Any) -> int:
-    """How many samples a strategy draws at least, those of the strategy in it multiplied."""
+    """How many samples a strategy draws about: the product of what its options count, and of the strategy in it."""
     cls: type = type(strategy)
     samples = [name for name, mark in marks_of(cls).items() if mark is Mark.SAMPLES]
-    own = max((getattr(strategy, name) for name in samples), default=1)
     inner = getattr(strategy, "of", None)
+    own: int = math.prod(max(1, getattr(strategy, name)) for name in samples)
     return own * (draws(inner) if inner is not None else 1)
 
 
@@ -101,13 +79,9 @@ def _counts(thing: object) -> Iterator[tuple[str, int]]:
         yield from _counts(value)
 
 
-def public_spec(spec: Spec) -> Spec:
-    """The spec without the options of the server's owner, which may name its files."""
-    options = {option: _public(value) for option, value in spec.options.items() if not _owners(spec.name, option)}
-    return Spec(spec.name, options)
+def public_spec(strategy: object) -> str:
+    """The spec of a strategy with all options that say something, but those of the server's owner.
 
-
-def _public(value: Value) -> Value:
-    if isinstance(value, Spec):
-        return public_spec(value)
-    return tuple(map(_public, value)) if isinstance(value, tuple) else value
+    They may name its files.
+    """
+    return full_spec_of(strategy, lambda cls, option: not isinstance(marks_of(cls).get(option), Owners))

@@ -58,8 +58,15 @@ def reply_form(request: ChatRequest) -> ReplyForm:
     if schema:
         raise ApiError(400, "tool_choice forces a call, which cannot satisfy the schema too", param="response_format")
     wanted = functions if choice == "required" else {name: functions[name] for name in [_forced(choice, functions)]}
-    calls = [_call_schema(name, function.get("parameters")) for name, function in wanted.items()]
+    parameters = {name: function.get("parameters") or {"type": "object"} for name, function in wanted.items()}
+    defined = {name: _moved(schema, f"#/$defs/{name}") for name, schema in parameters.items() if _refers(schema)}
+    calls = [
+        _call_schema(name, {"$ref": f"#/$defs/{name}"} if name in defined else schema)
+        for name, schema in parameters.items()
+    ]
     form = calls[0] if len(calls) == 1 else {"anyOf": calls}
+    if defined:
+        form = {**form, "$defs": defined}
     return ReplyForm(_written(form, "tools", LONGEST_SCHEMA), tools, tuple(wanted))
 
 
@@ -109,12 +116,26 @@ def _forced(choice: Any, functions: dict[str, Any]) -> str:
     return name
 
 
-def _call_schema(name: str, parameters: Any) -> dict[str, Any]:
+def _refers(schema: dict[str, Any]) -> bool:
+    return '"$ref"' in json.dumps(schema)
+
+
+def _moved(schema: dict[str, Any], to: str) -> dict[str, Any]:
+    """The schema as a part of another one, in which its references lead to the same."""
+
+    def pointed(part: dict[str, Any]) -> dict[str, Any]:
+        reference = part.get("$ref")
+        return {**part, "$ref": to + reference[1:]} if isinstance(reference, str) and reference[:1] == "#" else part
+
+    moved: dict[str, Any] = json.loads(json.dumps(schema), object_hook=pointed)
+    return moved
+
+
+def _call_schema(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """The schema of one call as JSON."""
-    properties = {"name": {"const": name}, "arguments": parameters or {"type": "object"}}
     return {
         "type": "object",
-        "properties": properties,
+        "properties": {"name": {"const": name}, "arguments": arguments},
         "required": ["name", "arguments"],
         "additionalProperties": False,
     }

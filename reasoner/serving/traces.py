@@ -98,9 +98,13 @@ class RecentTraces:
         self._grow(0)
         return trace
 
+    def any(self, trace_id: str) -> KeptTrace | None:
+        """The trace of this id, whoever made it; None if there is none or it was dropped."""
+        return self._traces.get(trace_id)
+
     def get(self, trace_id: str, owner: str = "") -> KeptTrace | None:
         """The trace of this id; None if there is none, it was dropped, or another owner made it."""
-        trace = self._traces.get(trace_id)
+        trace = self.any(trace_id)
         return trace if trace is not None and trace.owner == owner else None
 
     def _grow(self, size: int) -> None:

@@ -41,7 +41,7 @@ class GenSelect:
 
     n: Samples = 8
     group: int = 8
-    repeats: int = 3
+    repeats: Samples = 3
     params: SamplingParams = SamplingParams()
 
     def __post_init__(self) -> None:

@@ -30,7 +30,7 @@ class Revise:
     """
 
     chains: Samples = 4
-    revisions: int = 3
+    revisions: Samples = 3
     selector: Literal["majority", "weighted", "argmax"] = "weighted"
     params: SamplingParams = SamplingParams()
 

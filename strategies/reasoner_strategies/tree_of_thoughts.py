@@ -62,7 +62,7 @@ class TreeOfThoughts(StepOptions):
     mode: Mode = "bfs"
     b: Samples = BREADTH
     k: Samples = 5
-    n_eval: int = 3
+    n_eval: Samples = 3
     evaluate: Evaluate = "value"
     v_th: float = 0.0
     expansions: int = 100

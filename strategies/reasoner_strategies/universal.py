@@ -39,7 +39,7 @@ class Universal:
     free_form: ClassVar[bool] = True
 
     n: Samples = 8
-    repeats: int = 1
+    repeats: Samples = 1
     max_characters: Length = 24_000
     params: SamplingParams = SamplingParams()
 

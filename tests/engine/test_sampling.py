@@ -4,10 +4,13 @@ import asyncio
 import json
 from dataclasses import replace
 
+import pytest
+
 from reasoner import Prompt, SamplingParams
 from reasoner.engine import SampleRequest, TextPiece
 from reasoner.engines.vllm.engine import VllmEngine
-from reasoner.types import Completion
+from reasoner.errors import UsageError
+from reasoner.types import Completion, Usage
 from tests.engine.test_vllm import ESSAY, draw
 
 
@@ -33,6 +36,26 @@ def test_bad_words_and_biased_tokens_are_not_generated(engine: VllmEngine) -> No
     assert word not in without.text.split()
     [biased] = asyncio.run(draw(engine, ESSAY, replace(greedy, logit_bias=((plain.token_ids[0], -100.0),)), [0]))
     assert plain.token_ids[0] not in biased.token_ids
+
+
+@pytest.mark.parametrize(
+    ("params", "why"),
+    [
+        (SamplingParams(max_tokens=4, logit_bias=((10**7, 1.0),)), "out-of-vocab"),
+        (SamplingParams(max_tokens=4, bad_words=tuple(f"word{number}" for number in range(600))), "Too many bad words"),
+    ],
+)
+def test_a_parameter_that_vllm_refuses_is_the_callers_error(
+    engine: VllmEngine, params: SamplingParams, why: str
+) -> None:
+    async def refused() -> Usage | None:
+        request = SampleRequest("q", ESSAY, await engine.render(ESSAY), params, 0, 5)
+        with pytest.raises(UsageError, match=f"vLLM refused the request: .*{why}") as raised:
+            await engine.sample(request)
+        assert len(str(raised.value)) < 400
+        return request.meter.usage
+
+    assert asyncio.run(refused()) == Usage()
 
 
 def test_a_reply_satisfies_its_json_schema(engine: VllmEngine) -> None:

@@ -15,7 +15,7 @@ from reasoner.engine import SampleRequest
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.openai.stops import StopWatch
 from reasoner.engines.replay import ReplayEngine
-from reasoner.errors import EngineUnavailable
+from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.models.families import profile_of
 from reasoner.trace.events import Event, Sampled, Thought, TraceWriter
 from reasoner.types import ThinkingLevel
@@ -124,7 +124,7 @@ def test_what_a_server_refuses_of_a_level_is_learned() -> None:
 def test_a_level_that_a_model_does_not_have_is_an_error() -> None:
     said = "Unsupported value: 'reasoning_effort' does not support 'none' with this model."
     refusing = text_only(models=("gpt-5.2",), faults=[Fault("status", 400, said)] * 2)
-    with refusing as server, pytest.raises(EngineUnavailable, match="does not support 'none'"):
+    with refusing as server, pytest.raises(UsageError, match="does not support 'none'"):
         drawn(server, ASKED.at_level("none"))
 
 

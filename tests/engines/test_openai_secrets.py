@@ -48,7 +48,7 @@ def solved(server: FakeServer, trace: Path, strategy: Any = None, **options: Any
         try:
             solution = await solve(Question.of("2+2?"), strategy or Single(), engine, trace=writer)
             shown = f"{solution.error} {solution.reason} {solution.notes} {solution}"
-        except EngineUnavailable as error:
+        except (EngineUnavailable, UsageError) as error:
             shown = str(error)
         finally:
             writer.close()

@@ -223,7 +223,7 @@ def test_at_any_moment_what_is_kept_for_questions_to_come_is_not_spent(
 def test_a_budget_over_a_stream_is_never_exceeded_whatever_is_said_of_its_length(
     count: int, window: int, tokens: int, length: int | None
 ) -> None:
-    engine = ScriptedEngine(mixed, pause=jumbled(tokens, lost=0.05))
+    engine = ScriptedEngine(mixed, pause=jumbled(tokens, lost=0.05, losses=2))
     solutions, _ = run(asked(count), engine=engine, budget=Budget(tokens=tokens), length=length, concurrency=window)
     assert len(solutions) == count
     assert {solution.error for solution in solutions} <= {None}

@@ -56,7 +56,7 @@ def samples(solutions: Sequence[Solution]) -> list[int]:
 @widths("seeds", 1, 3)
 def test_no_budget_is_exceeded_and_none_is_starved(tokens: int, seeds: int) -> None:
     for seed in range(seeds):
-        engine = ScriptedEngine(mixed, pause=jumbled(seed, lost=0.05), block_size=seed)
+        engine = ScriptedEngine(mixed, pause=jumbled(seed, lost=0.05, losses=2), block_size=seed)
         solutions = solved(engine, budget=Budget(tokens=tokens), allocation=Allocation(), seed=seed)
         assert all(solution.error is None for solution in solutions)
         spent = solutions[0].cost

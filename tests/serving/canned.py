@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI, Header, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
+from reasoner.answers import space_for
 from reasoner.serving.errors import ApiError
 from reasoner.serving.page import page_routes, trace_routes
 from reasoner.serving.traces import RecentTraces
@@ -32,9 +33,10 @@ class Canned:
         self.app = FastAPI()
         self._keys = keys
         self.app.include_router(page_routes())
-        self.app.include_router(trace_routes(self.traces, self._owner))
+        self.app.include_router(trace_routes(self.traces, self._owner, seconds=30))
         self.app.get("/v1/models", response_model=None)(self._models)
         self.app.post("/v1/chat/completions", response_model=None)(self._chat)
+        self.app.post("/v1/reasoner/compare", response_model=None)(self._compare)
         self.app.exception_handler(ApiError)(self._refuse)
 
     def _owner(self, authorization: str | None) -> str:
@@ -54,6 +56,13 @@ class Canned:
         body = await request.json()
         self.asked.append(body)
         return self.failure or StreamingResponse(self._stream(body["model"]), media_type="text/event-stream")
+
+    async def _compare(self, request: Request) -> dict[str, Any]:
+        body = await request.json()
+        space = space_for(body.get("answer", "auto"), body["question"])
+        first, second = map(space.read, body["replies"])
+        same = first.key == second.key if first and second else None
+        return {"same": same, "answers": [answer.text if answer else None for answer in (first, second)]}
 
     def _stream(self, model: str) -> Iterator[str]:
         yield from self.streams[model]

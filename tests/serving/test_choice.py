@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from reasoner.answers import KINDS
+from reasoner.answers import ANY_KIND, KINDS, OPTIONS
+from reasoner.answers.patterns import compiled
 from reasoner.budget import Budget, Prices
-from reasoner.marks import Mark, marks_of
+from reasoner.marks import Mark, Owners, marks_of
 from reasoner.registry import build, entries, load, options_of, spec_of
 from reasoner.serving.choice import Alias, choose, default_aliases
-from reasoner.serving.specs import MAX_COUNT, build_client, client_spec, draws
-from reasoner.specs import Spec
+from reasoner.serving.specs import MAX_COUNT, build_client, draws, public_spec
 from reasoner.types import Message, SamplingParams
 from tests.serving.asking import chat, completion, offer, refusal
 
@@ -236,6 +236,13 @@ def test_an_alias_is_a_strategy_of_a_request_too() -> None:
         "single:lora=/tmp/x",
         "self_consistency(of=single(lora=x))",
         'self_consistency:of="single(lora=x)"',
+        ' auto ( profile = "/etc/passwd" ) ',
+        'auto:n=2,profile="\\u002fetc\\u002fpasswd"',
+        "auto:\u2003profile=x",
+        "self_consistency:of=self_consistency:of=auto:profile=x",
+        "best_of_n(of=refine(critic=self,lora=[x]))",
+        "borda:n=2,lora=x",
+        'single:lora={"a":1}',
     ],
 )
 def test_no_spec_of_a_client_reads_files_or_loads_weights(spec: str) -> None:
@@ -245,11 +252,73 @@ def test_no_spec_of_a_client_reads_files_or_loads_weights(spec: str) -> None:
     assert "passwd" not in error.message
 
 
-@pytest.mark.parametrize("answer", ["number:pattern=(a+)+$", "math:loose=[units],pattern=x", "math:seconds=1000"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "number:pattern=(a+)+$",
+        "math:loose=[units],pattern=x",
+        "math:seconds=1000",
+        "math:loose=[units]pattern=x",
+        "math:loose=[units] , pattern=x",
+        "math:loose=[],pattern=x",
+        "math:loose=[units,rounding] seconds=9",
+        "auto: pattern =x",
+        "text:equal=exact,\u2003pattern\u00a0= x",
+        "choice:several=true,extract=rules,pattern=(?:x,)*",
+        "yes_no:extract=model,pattern=pattern=x",
+        "number:extract=rules,extract=rules,pattern=x",
+        "number:Pattern=x",
+        "number(pattern=x)",
+        'number:{"pattern":"x"}',
+        "number:'pattern'=x",
+        "free:pattern=x",
+        "json:pattern=x",
+        " number:pattern=x",
+    ],
+)
 def test_no_answer_kind_of_a_client_takes_the_servers_time(answer: str) -> None:
+    known = compiled.cache_info()
     error = refusal(lambda: only(reasoner={"strategy": "self_consistency", "answer": answer}))
-    assert error.param == "reasoner.answer"
+    assert (error.status, error.param) == (400, "reasoner.answer")
+    assert compiled.cache_info() == known
+
+
+@pytest.mark.parametrize(
+    "answer", ["number:pattern=x", "math:loose=[units],pattern=x", "math:seconds=9", "auto:pattern=x"]
+)
+def test_an_option_of_the_owners_is_named(answer: str) -> None:
+    error = refusal(lambda: only(reasoner={"strategy": "self_consistency", "answer": answer}))
     assert "cannot be set by a request" in error.message
+    owned = offer(aliases={"own": Alias("self_consistency", answer=answer)})
+    assert choose(chat(model="m@own"), owned)
+
+
+def test_every_option_of_an_answer_kind_is_harmless_or_marked() -> None:
+    """A new option that holds code or takes time has to be marked as `Pattern` or `Seconds` are."""
+    harmless = {"extract", "loose", "several", "equal"}
+    for name in KINDS:
+        cls: type = KINDS[name]
+        owned = {option for option, mark in marks_of(cls).items() if isinstance(mark, Owners)}
+        assert {*OPTIONS.get(name, ANY_KIND)} - owned <= harmless, name
+
+
+@pytest.mark.parametrize("kind", ["free:", "tool_call", "free:extract=model"])
+def test_a_vote_serves_no_reply_of_any_form_in_any_spelling(kind: str) -> None:
+    error = refusal(lambda: only(reasoner={"strategy": "self_consistency", "answer": kind}))
+    assert (error.status, error.param) == (400, "reasoner.answer")
+
+
+@pytest.mark.parametrize(
+    ("n", "spec"), [(128, "self_consistency:n=9"), (2, "universal:n=513"), (2, "mcts:k=33,simulations=16")]
+)
+def test_all_choices_of_a_request_draw_a_bounded_number(n: int, spec: str) -> None:
+    fields: dict[str, Any] = {"n": n, "reasoner": {"strategy": spec, "answer": "number"}}
+    assert refusal(lambda: choose(chat(**fields), offer())).param == "n"
+    fields["n"] = 1
+    assert choose(chat(**fields), offer())
+    own = offer(aliases={"own": Alias(f"self_consistency:n={2 * MAX_COUNT}")})
+    assert choose(chat(model="m@own"), own)
+    assert refusal(lambda: choose(chat(model="m@own", n=2), own)).param == "n"
 
 
 @pytest.mark.parametrize(
@@ -261,6 +330,9 @@ def test_no_answer_kind_of_a_client_takes_the_servers_time(answer: str) -> None:
         "self_consistency(n=100, of=self_consistency(n=100))",
         "self_consistency:n=4,stop=esc(window=99999)",
         "tree_of_thoughts:k=99999",
+        "tree_of_thoughts:b=1024,k=1024",
+        "knockout:n=1024,comparisons=1024",
+        "self_consistency:of=" * 190 + "single",
         "(" * 5000,
         "self_consistency:of=" + "self_consistency(of=" * 30,
     ],
@@ -288,7 +360,7 @@ def test_every_option_with_a_text_is_harmless_or_marked() -> None:
 @pytest.mark.parametrize("name", sorted(entries("strategy")))
 def test_the_samples_of_every_strategy_are_bounded(name: str) -> None:
     cls = load("strategy", name)
-    assert draws(build_client("strategy", client_spec(name))) <= MAX_COUNT
+    assert draws(build_client("strategy", name)) <= MAX_COUNT
     counted = {option for option, mark in marks_of(cls).items() if mark is Mark.SAMPLES}
     assert counted >= {"n", "chains"} & {*options_of(cls)}
     for option in counted:
@@ -313,8 +385,21 @@ def test_every_kind_of_answer_can_be_asked_for() -> None:
         assert job.question.space.name == kind
 
 
-def test_a_spec_in_a_reply_hides_what_the_owner_set() -> None:
-    from reasoner.serving.specs import public_spec
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        (
+            "self_consistency(n=2, of=auto(n=4))",
+            "self_consistency:n=2,of=auto(effort=medium,n=4,abstain_below=0.0),window=4",
+        ),
+        ("single:lora=secret,top_k=3", "single:top_k=3"),
+        ("self_consistency", "self_consistency:n=8,window=4"),
+    ],
+)
+def test_a_spec_in_a_reply_is_whole_but_hides_what_the_owner_set(spec: str, told: str) -> None:
+    assert public_spec(build("strategy", spec)) == told
 
-    spec = Spec.parse("self_consistency(n=2, of=auto(profile=/secret,n=4))")
-    assert str(public_spec(spec)) == "self_consistency:n=2,of=auto(n=4)"
+
+@pytest.mark.parametrize("name", sorted(entries("strategy")))
+def test_the_spec_in_a_reply_builds_the_same(name: str) -> None:
+    assert build("strategy", public_spec(build("strategy", name))) == build("strategy", name)

@@ -1,6 +1,7 @@
 """OpenAI's own client, unchanged, against a server on a free port: what it asks for, and what it makes of the replies."""
 
 import asyncio
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -60,6 +61,15 @@ def test_the_model_and_its_aliases_are_listed(simulated: Server) -> None:
         assert asking.models.retrieve("simulated@vote8").id == "simulated@vote8"
         with pytest.raises(openai.NotFoundError, match="no model 'other'"):
             asking.models.retrieve("other")
+
+
+def test_replies_are_sent_at_once(simulated: Server) -> None:
+    with client(simulated) as asking:
+        asking.models.list()
+        connections = [*simulated.listener._server.server_state.connections]
+        sockets = [connection.transport.get_extra_info("socket") for connection in connections]
+        assert sockets
+        assert all(each.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for each in sockets)
 
 
 def test_a_vote_has_its_votes_and_its_usage(simulated: Server) -> None:
@@ -127,7 +137,8 @@ def test_a_request_names_its_own_strategy(simulated: Server) -> None:
     with client(simulated) as asking:
         reply = asking.chat.completions.create(model="simulated", messages=ASKED, extra_body=own)
         report = (reply.model_extra or {})["reasoner"]
-        assert (report["strategy"], report["verifier"], report["cost"]["samples"]) == ("best_of_n:n=3", "certainty", 3)
+        assert report["strategy"] == "best_of_n:n=3,selector=argmax,window=4"
+        assert (report["verifier"], report["cost"]["samples"]) == ("certainty", 3)
         with pytest.raises(openai.BadRequestError, match="did you mean 'self_consistency'") as refused:
             asking.chat.completions.create(
                 model="simulated", messages=ASKED, extra_body={"reasoner": {"strategy": "selfconsistency"}}

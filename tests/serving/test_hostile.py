@@ -94,10 +94,21 @@ def test_a_huge_body_that_is_only_announced_is_refused_at_once(server: Server) -
 
 
 def test_a_slow_body_is_given_up(server: Server) -> None:
-    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    got = exchanged(server, head + b'Content-Length: 100\r\n\r\n{"model"')
-    assert got.startswith(b"HTTP/1.1 408 ")
-    assert b"the body did not arrive within 0.2 s" in got
+    asked = {"model": "simulated", "messages": [{"role": "user", "content": "1 + 1?"}]}
+    trace = httpx.post(f"{server.base_url}/chat/completions", json=asked).json()["reasoner"]["trace"]
+    form = "application/x-www-form-urlencoded"
+    for path, kind in (("chat/completions", "application/json"), (f"reasoner/traces/{trace}", form)):
+        head = f"POST /v1/{path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n".encode()
+        got = exchanged(server, head + b'Content-Length: 100\r\n\r\n{"model"')
+        assert got.startswith(b"HTTP/1.1 408 ")
+        assert b"the body did not arrive within 0.2 s" in got
+
+
+def test_no_body_is_read_of_a_trace_that_there_is_not(server: Server) -> None:
+    head = b"POST /v1/reasoner/traces/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nkey="
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
+        connection.sendall(head)
+        assert connection.recv(1 << 16).startswith(b"HTTP/1.1 404 ")
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /health HT"], ids=["silent", "half a head"])

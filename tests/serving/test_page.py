@@ -219,7 +219,7 @@ def test_what_a_model_wrote_is_text(tab: Page, canned: Canned, width: int) -> No
     [
         (("7", "8"), "7 and 8: vote16 computed 2.0 times the tokens of vote8."),
         (("7", "x" * 150), "Tokens: vote16 computed 2.0 times the tokens of vote8."),
-        (("two\nlines", "two\nlines"), "Tokens: vote16 computed 2.0 times the tokens of vote8."),
+        (("two\nlines", "two\nlines"), "The same answer: vote16 computed 2.0 times the tokens of vote8."),
     ],
     ids=["different", "long", "several lines"],
 )
@@ -340,7 +340,9 @@ def test_a_trace_of_somebody_else_is_refused() -> None:
         assert client.post(path, data={"key": KEY}).status_code == 404
         assert client.post(path, data={"key": "x"}).status_code == 401
         assert client.post(path, data={"key": "x" * 5000}).status_code == 413
-        assert client.post(path, content=b"\xff\xfe%zz").status_code == 401
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        assert client.post(path, content=b"\xff\xfe%zz", headers=form).status_code == 401
+        assert client.post(path, json={"key": KEY}).status_code == 415
 
 
 @in_browser

@@ -91,11 +91,16 @@ def test_each_alias_answers_the_first_question(tab: Page) -> None:
 def test_two_strategies_are_compared_on_one_question(tab: Page) -> None:
     with serving(SimulatedEngine(accuracy=1.0, tokens=10.0)) as server:
         opened(tab, server.url)
+        headlines = "[...document.querySelectorAll('.headline')].map(each => each.textContent)"
         choose(tab, "vote8")
-        choose(tab, "vote16", side=1)
+        choose(tab, "the server's default", side=1)
         asked(tab, compare=True)
         assert text(tab, "#verdict").startswith("The same answer: ")
-        assert tab.value("[...document.querySelectorAll('.headline')].map(each => each.textContent)") == ["408", "408"]
+        assert tab.value(headlines) == ["408", "The answer is 408"]
+        choose(tab, "vote16", side=1)
+        asked(tab)
+        assert text(tab, "#verdict").startswith("The same answer: ")
+        assert tab.value(headlines) == ["408", "408"]
 
 
 def test_work_that_is_stopped_ends_in_the_engine(tab: Page) -> None:

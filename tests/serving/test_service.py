@@ -15,6 +15,7 @@ from reasoner.engine import Engine, SampleRequest, TextPiece
 from reasoner.engines.scripted import THINKER, ScriptedEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import EngineDied, EngineUnavailable, UsageError
+from reasoner.execution.pace import STARTS
 from reasoner.registry import entries
 from reasoner.serving.choice import Alias, Job, choose
 from reasoner.serving.config import Limits
@@ -22,7 +23,7 @@ from reasoner.serving.errors import ApiError
 from reasoner.serving.limits import Client
 from reasoner.serving.metrics import KINDS
 from reasoner.serving.offered import Offered
-from reasoner.serving.requests import read_chat
+from reasoner.serving.requests import CompareRequest, read_chat
 from reasoner.serving.service import Service
 from reasoner.serving.traces import RecentTraces
 from reasoner.solution import Solution
@@ -226,6 +227,44 @@ async def test_leaving_it_cuts_off_what_is_in_flight() -> None:
     assert task.cancelled()
 
 
+WIDE = (("", 1, "self_consistency:n=512"), ("", 64, "best_of_n:n=8"), ("", 8, "none"), ("best8", 32, None))
+
+
+@pytest.mark.slow
+@running
+async def test_others_have_their_turns_while_many_samples_are_drawn() -> None:
+    """However many are asked for, few start and little happens in one turn of the loop, and it is cut off at once."""
+    starts, happened, drawn = [0], [0], asyncio.Event()
+
+    def reply(_: SampleRequest) -> str:
+        starts[-1] += 1
+        if sum(starts) == 1000:
+            drawn.set()
+        return "7"
+
+    def follow(_index: int, _news: object) -> None:
+        happened[-1] += 1
+
+    async def beat() -> None:
+        while True:
+            await asyncio.sleep(0)
+            starts.append(0)
+            happened.append(0)
+
+    async with service(ScriptedEngine(reply)) as serving:
+        beating = asyncio.ensure_future(beat())
+        asked = [jobs(serving, model, n=n, reasoner={"strategy": spec} if spec else {}) for model, n, spec in WIDE]
+        work = [serving.start(serving.answer(each, ALICE, follow)) for each in asked]
+        await drawn.wait()
+        serving.cancel()
+        await asyncio.wait(work)
+        assert any(task.cancelled() for task in work)
+        beating.cancel()
+    assert max(starts) <= STARTS
+    assert max(happened) <= 8 * STARTS
+    assert 1000 <= sum(starts) <= 1000 + 2 * STARTS
+
+
 @pytest.mark.parametrize(
     ("made", "why"),
     [
@@ -239,6 +278,31 @@ async def test_leaving_it_cuts_off_what_is_in_flight() -> None:
 def test_what_cannot_be_offered_is_refused_before_the_engine_starts(made: Offered, why: str) -> None:
     with pytest.raises(UsageError, match=why):
         Service(SimulatedEngine(), made, Limits())
+
+
+@running
+@pytest.mark.parametrize(
+    ("question", "replies", "kind", "same", "answers"),
+    [
+        ("What is 17 * 24?", ["The answer is 408", "408"], "auto", True, ["408", "408"]),
+        ("What is 17 * 24?", ["The answer is 408", "409"], "auto", False, ["408", "409"]),
+        ("What is 1/2 + 1/4?", [r"\boxed{\frac{3}{4}}", "0.75"], "math", True, [r"\frac{3}{4}", "0.75"]),
+        ("What is 17 * 24?", ["I do not know", "408"], "number", None, [None, "408"]),
+        ("Which? A) one B) two", ["The answer is (B)", "two"], "auto", True, ["B", "B"]),
+    ],
+)
+async def test_two_replies_are_compared_by_their_answers(
+    question: str, replies: list[str], kind: str, same: bool | None, answers: list[str | None]
+) -> None:
+    asked = CompareRequest(question=question, replies=replies, answer=kind)
+    async with service(SimulatedEngine()) as serving:
+        told = await serving.compare(asked, ALICE)
+        assert (told["same"], told["answers"]) == (same, answers)
+        assert serving.turns.running == 0
+        for refused in ("number:pattern=x", "nothing", "choice"):
+            with pytest.raises(ApiError) as error:
+                await serving.compare(CompareRequest(question="How?", replies=replies, answer=refused), ALICE)
+            assert error.value.status == 400
 
 
 @running

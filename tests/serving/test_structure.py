@@ -9,8 +9,10 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
+from reasoner.engines.simulated import SimulatedEngine
 from reasoner.registry import build, entries
 from reasoner.serving.choice import choose
+from reasoner.serving.errors import ApiError
 from reasoner.serving.replies import chat_completion
 from reasoner.serving.streaming import ChatStream
 from tests.running import running
@@ -116,6 +118,38 @@ def test_a_call_that_must_be_made_is_a_schema(choice: Any, valid: list[Any], inv
     assert all(check.is_valid({"name": name, "arguments": values}) for name, values in valid)
     assert not any(check.is_valid({"name": name, "arguments": values}) for name, values in invalid)
     assert not check.is_valid([])
+
+
+def test_references_in_the_parameters_of_a_tool_lead_to_the_same() -> None:
+    day = {"properties": {"day": {"$ref": "#/$defs/Day"}, "next": {"$ref": "#"}}, "required": ["day"]}
+    tools = [
+        {"type": "function", "function": {"name": name, "parameters": {**day, "$defs": {"Day": {"enum": [name]}}}}}
+        for name in ("sun", "moon")
+    ]
+    check = jsonschema.Draft202012Validator(
+        json.loads(only(tools=tools, tool_choice="required").strategy.params.json_schema)
+    )
+    assert check.is_valid({"name": "moon", "arguments": {"day": "moon", "next": {"day": "moon"}}})
+    assert not check.is_valid({"name": "moon", "arguments": {"day": "sun"}})
+    assert not check.is_valid({"name": "sun", "arguments": {"day": "sun", "next": {"day": "moon"}}})
+
+
+@running
+async def test_the_simulated_model_gives_its_replies_the_form_that_is_asked_for() -> None:
+    engine: Any = SimulatedEngine(accuracy=1.0)
+    ask = [{"role": "user", "content": "What is 3 + 4?"}]
+    for model in ("m", "m@vote8"):
+        given = await reply(engine, model=model, messages=ask, response_format=FORM)
+        assert json.loads(given.choices[0].message.content or "") == {"sum": 7}
+        given = await reply(engine, model=model, messages=ask, tools=[WEATHER, ADD], tool_choice="required")
+        assert given.choices[0].finish_reason == "tool_calls"
+        told = [{"role": "system", "content": f"Reply in JSON: {json.dumps(SCHEMA)}"}, *ask]
+        given = await reply(engine, model=model, messages=told, response_format={"type": "json_object"})
+        assert json.loads(given.choices[0].message.content or "") == {"sum": 7}
+    odd = {"type": "json_schema", "json_schema": {"schema": {"type": "string", "pattern": "x"}}}
+    with pytest.raises(ApiError, match="the keyword pattern") as refused:
+        await reply(engine, response_format=odd)
+    assert refused.value.status == 400
 
 
 def test_tools_that_may_not_be_called_are_not_offered() -> None:

@@ -329,6 +329,7 @@ class OpenAIEngine:
         """Adapt the dialect to a refusal.
 
         Raises:
+            UsageError: the request cannot work.
             EngineUnavailable: the refusal names nothing to adapt.
             RequestLost: the server cannot limit thinking, and another request must.
         """
@@ -337,7 +338,7 @@ class OpenAIEngine:
             if reply.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY):
                 learned = used.after(body, reply.body.decode("utf-8", "replace"))
             if learned is None:
-                raise self._http.refusal(reply)
+                raise self._http.request_refusal(reply)
             self._adopt(learned)
         # Otherwise another request has adapted it meanwhile.
         if "thinking_token_budget" in body and not self._dialect.budget:

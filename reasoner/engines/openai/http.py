@@ -17,7 +17,7 @@ from reasoner.engines.openai.address import Address
 from reasoner.engines.openai.notes import Notes
 from reasoner.engines.openai.retries import Waits, retry_after
 from reasoner.engines.openai.values import message_of
-from reasoner.errors import EngineUnavailable, RequestLost
+from reasoner.errors import EngineUnavailable, RequestLost, UsageError
 from reasoner.system.printing import printable
 from reasoner.system.redaction import Secrets, without_userinfo
 
@@ -180,6 +180,15 @@ class Connection:
         """The error for a reply that a retry would not change."""
         way_out = _WAYS_OUT.get(reply.status, "change what it names, or choose another model or server")
         return EngineUnavailable(f"{reply.where} answered {self._status(reply.status, reply.body)}: {way_out}")
+
+    def request_refusal(self, reply: Reply) -> UsageError | EngineUnavailable:
+        """The error for a request that is refused: the caller's where the server says that it cannot work.
+
+        A client of `reasoner serve` may read it, so it does not name the address.
+        """
+        if reply.status not in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY):
+            return self.refusal(reply)
+        return UsageError(f"the model's server answered {self._status(reply.status, reply.body)}: change what it names")
 
     def _status(self, status: int, body: bytes) -> str:
         message = self.message(body)

@@ -181,7 +181,11 @@ class VllmEngine(VllmModel):
         return self._prompts.text.marked(text) if self._marks else self._prompts.text.after(text)
 
     async def sample(self, request: SampleRequest) -> Completion:
-        """Draw one sequence."""
+        """Draw one sequence.
+
+        Raises:
+            UsageError: vLLM refuses a parameter, such as a token id of `logit_bias` that is not in the vocabulary.
+        """
         await self.start()
         core = self._core
         assert core is not None

@@ -18,7 +18,7 @@ from reasoner.engines.vllm.cores import Core, CoreDied, CoreFacts, Job
 from reasoner.engines.vllm.defaults import sampling_defaults
 from reasoner.engines.vllm.gpu_memory import Claim, GpuMemory, devices_of, stored_weights
 from reasoner.engines.vllm.rendering import NO_ARGUMENTS, PromptRenderer
-from reasoner.errors import EngineDied, EngineError, EngineUnavailable, ReasonerError, RequestLost, require
+from reasoner.errors import EngineDied, EngineError, EngineUnavailable, ReasonerError, RequestLost, UsageError, require
 from reasoner.models.defaults import sampling_of
 from reasoner.models.dtype import DType, resolve_dtype
 from reasoner.models.families import Arguments
@@ -273,6 +273,7 @@ class VllmModel:
 
         Raises:
             RequestLost: the core died.
+            UsageError: a parameter cannot work, such as a token id of `logit_bias` that is not in the vocabulary.
             EngineError: vLLM refused the job.
         """
         try:
@@ -286,7 +287,12 @@ class VllmModel:
         except ReasonerError:
             raise
         except Exception as error:
+            from vllm.exceptions import VLLMClientError
+
             meter.usage = Usage()
+            if isinstance(error, VLLMClientError):
+                # Its text ends with the whole value.
+                raise UsageError(f"vLLM refused the request: {first_line(Exception(*error.args[:1]))}") from error
             raise EngineError(f"vLLM refused the request: {first_line(error)}") from error
 
     def _bury(self, core: Core, death: CoreDied) -> None:

@@ -102,7 +102,7 @@ class PairOptions:
     free_form: ClassVar[bool] = True
 
     n: Samples = 8
-    comparisons: int = COMPARISONS
+    comparisons: Samples = COMPARISONS
     params: SamplingParams = SamplingParams()
     by: Literal["policy", "verifier"] = "policy"
 
