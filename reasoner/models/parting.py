@@ -9,12 +9,14 @@ from reasoner.models.thinking import HARMONY, ThinkingProfile, split
 from reasoner.types import Prompt
 
 _CHANNELS: Final = (
-    r"(?:<\|start\|>[^<]*|\s*to=[^<]*)?<\|channel\|>(?P<channel>[^<]*)(?:<\|constrain\|>[^<]*)?<\|message\|>"
+    r"(?:<\|start\|>[^<]*| to=functions\.[^<]*)?<\|channel\|>(?P<channel>[^<]*)(?:<\|constrain\|>[^<]*)?<\|message\|>"
     r"|(?P<void><\|(?:end|return|call)\|>)"
 )
 """The headers of the messages of gpt-oss, and what ends a message."""
-_HEADER_BEGUN: Final = re.compile(r"<\|(?:start|channel)\|>(?:(?!<\|message\|>).){0,200}\Z", re.DOTALL)
-_HEADER_BEGINS: Final = ("<|channel|>", "<|start|>", "<|return|>", "<|call|>")
+_HEADER_BEGUN: Final = re.compile(
+    r"(?:<\|(?:start|channel)\|>| to=functions\.)(?:(?!<\|message\|>).){0,200}\Z", re.DOTALL
+)
+_HEADER_BEGINS: Final = ("<|channel|>", "<|start|>", "<|end|>", "<|return|>", "<|call|>", " to=functions.")
 
 
 def still_thinking(prompt: Prompt, profile: ThinkingProfile | None, *, opened: bool) -> bool:

@@ -1,8 +1,12 @@
 """Where thinking ends in a sequence of token ids."""
 
+from itertools import groupby, pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reasoner.models.families import FAMILIES
+from reasoner.models.parting import Piece, Reading
 from reasoner.models.thinking import Split, ThinkingProfile, split
 from reasoner.types import Completion, Message, Prompt, Usage
 
@@ -55,6 +59,38 @@ def test_a_chain_that_is_cut_anywhere_splits_as_the_whole(
 
 def test_a_closing_marker_that_an_answer_quotes_is_not_the_end_of_thinking() -> None:
     assert split((10, END, 11, END, 12), PLAIN, opened=True) == Split(2, False)
+
+
+def joined(pieces: list[Piece]) -> list[tuple[str, bool | None]]:
+    """Pieces of one part as one."""
+    return [
+        ("".join(piece.text for piece in group), part) for part, group in groupby(pieces, lambda each: each.thinking)
+    ]
+
+
+@given(st.data())
+def test_the_parts_of_a_text_do_not_depend_on_how_it_arrives(data: st.DataObject) -> None:
+    profile = data.draw(st.sampled_from([family.profile for family in FAMILIES if family.profile.end_text]))
+    marks = [profile.start_text, profile.end_text, profile.closing, *profile.calls, *profile.voids]
+    marks += [
+        "<|start|>assistant",
+        "<|channel|>analysis<|message|>",
+        "<|end|>",
+        "<",
+        "7 < 8",
+        "hm",
+        "\n",
+        " to=functions.f",
+    ]
+    text, opened = "".join(data.draw(st.lists(st.sampled_from(marks), max_size=8))), data.draw(st.booleans())
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(text)), max_size=6)))
+    whole, torn = Reading(profile, opened=opened), Reading(profile, opened=opened)
+    pieces: list[Piece] = []
+    for begin, end in pairwise([0, *cuts, len(text)]):
+        pieces += torn.add(text[begin:end])
+    pieces += torn.add("", last=True)
+    assert joined(pieces) == joined(whole.add(text, last=True))
+    assert (torn.thinking, torn.closed, torn.end) == (whole.thinking, whole.closed, whole.end)
 
 
 def test_a_prompt_keeps_thinking_apart_from_its_text() -> None:
