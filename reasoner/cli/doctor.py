@@ -55,8 +55,8 @@ def command(model: str, engine: str, *, as_json: bool) -> int:
 
 
 def _cached(group: "CachedLayers") -> str:
-    kept = f"the last {group.window:,} tokens" if group.window else "all tokens"
-    return f"{group.layers} keep {kept if group.bytes_per_token else 'what others keep'}"
+    kept = f"the last {group.window:,} tokens" if group.window > 1 else "a state" if group.window else "all tokens"
+    return f"{group.layers} keep {kept}"
 
 
 def _chosen(spec: str) -> "VllmEngine":
@@ -144,7 +144,9 @@ def _thinking(profile: "ThinkingProfile | None") -> str:
 def _model(name: str, engine: "VllmEngine", terminal: "Terminal") -> dict[str, Any]:
     from reasoner.engines.vllm.arguments import changed
     from reasoner.engines.vllm.build import installed_build
+    from reasoner.engines.vllm.kv_caches import with_caches
     from reasoner.engines.vllm.served import CPU_CONTEXT
+    from reasoner.errors import EngineUnavailable
     from reasoner.models.dtype import BYTES, default_dtype
     from reasoner.models.geometry import read_model_info, sequences_that_fit
     from reasoner.models.resolve import resolve
@@ -162,6 +164,11 @@ def _model(name: str, engine: "VllmEngine", terminal: "Terminal") -> dict[str, A
         return {"model": resolved.name, "folder": folder, **passed}
     dtype = default_dtype(resolved.folder) if build and build.cpu else None
     info = read_model_info(resolved.folder, name=resolved.name, kv_bytes_per_element=BYTES[dtype.dtype] if dtype else 2)
+    trouble = ""
+    try:
+        info = with_caches(info, resolved.folder, terminal.say, dtype=dtype.dtype if dtype else "bfloat16")
+    except EngineUnavailable as error:
+        trouble = f"unknown: {error}"
     findings: dict[str, Any] = {
         **({"dtype": ": ".join(dtype)} if dtype else {}),
         "model": info.name,
@@ -176,6 +183,7 @@ def _model(name: str, engine: "VllmEngine", terminal: "Terminal") -> dict[str, A
         "head_dim": info.head_dim or None,
         **({"kv_layers": [_cached(group) for group in info.caches]} if info.caches else {}),
         "kv_bytes_per_token": info.kv_bytes_per_token or None,
+        **({"kv_trouble": trouble} if trouble else {}),
         "thinking": _thinking(read_profile(resolved.folder, resolved.name)),
     }
     findings |= passed

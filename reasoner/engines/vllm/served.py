@@ -225,14 +225,14 @@ class VllmModel:
         model, kv_dtype = facts.config.model_config, facts.config.cache_config.cache_dtype
         size = kv_cache_dtype_str_to_dtype(kv_dtype, model).itemsize
         folder = resolved.folder or self._resolved().folder
-        info = ModelInfo(resolved.name, kv_bytes_per_element=size)
+        info = ModelInfo(resolved.name, kv_bytes_per_element=size, caches=())
         if folder:
             info = read_model_info(folder, name=resolved.name, kv_bytes_per_element=size)
         return replace(
             info,
             context=model.max_model_len,
             revision=model.revision or info.revision,
-            caches=info.caches if facts.caches == info.cached_layers else facts.caches or info.caches,
+            caches=info.caches if facts.caches in ((), info.cached_layers) else facts.caches,
             sampling=sampling_of(sampling_defaults(facts.config)),
         )
 
