@@ -58,13 +58,13 @@ def with_caches(info: ModelInfo, folder: Path, notify: Notify, *, dtype: str, kv
     """
     if info.caches is None:
         return info
+    config = read_object(folder / "config.json")
+    if not config.get("architectures"):
+        raise EngineUnavailable("its KV cache is unknown: config.json names no architecture")
     installed = build.installed_build()
     if installed is None:
         raise EngineUnavailable("its KV cache is known to vLLM only, which is not installed")
     arguments = {"dtype": dtype, "kv_cache_dtype": kv_dtype}
-    config = read_object(folder / "config.json")
-    if not config.get("architectures"):
-        raise EngineUnavailable("its KV cache is unknown: config.json names no architecture")
     key = hashlib.sha256(json.dumps([installed, arguments, config], sort_keys=True).encode()).hexdigest()
     kept = cache_home() / "kv" / f"{key[:32]}.json"
     try:
