@@ -189,7 +189,7 @@ def _model(name: str, engine: "VllmEngine", terminal: "Terminal") -> dict[str, A
     findings |= passed
     if dtype and info.kv_bytes_per_token:
         size = int(engine.kv_gib * 2**30)
-        window = engine.max_model_len or min(info.context or CPU_CONTEXT, CPU_CONTEXT)
+        window = max(engine.max_model_len, 0) or min(info.context or CPU_CONTEXT, CPU_CONTEXT)
         lengths = [tokens for tokens in LENGTHS if tokens <= window] or [window]
         findings["kv_cache_bytes"] = size
         findings["kv_cache_tokens"] = size // info.kv_bytes_per_token

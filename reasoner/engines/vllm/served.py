@@ -88,7 +88,7 @@ class VllmModel:
     _names: Iterator[int] = field(default_factory=itertools.count, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        require(self.max_model_len, "max_model_len", at_least=0)
+        require(self.max_model_len, "max_model_len", at_least=-1)
         require(self.kv_gib, "kv_gib", above=0)
         require(self.gpu_memory_utilization, "gpu_memory_utilization", at_least=0, at_most=1)
         check_args(self.args, options_of(type(self)), self.owned)
