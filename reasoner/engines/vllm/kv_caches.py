@@ -60,7 +60,7 @@ def with_caches(info: ModelInfo, folder: Path, notify: Notify, *, dtype: str, kv
         return info
     config = read_object(folder / "config.json")
     if not config.get("architectures"):
-        raise EngineUnavailable("its KV cache is unknown: config.json names no architecture")
+        raise EngineUnavailable("its config.json names no architecture")
     installed = build.installed_build()
     if installed is None:
         raise EngineUnavailable("its KV cache is known to vLLM only, which is not installed")
