@@ -150,10 +150,12 @@ FAMILIES: Final[tuple[Family, ...]] = (
     _family(r"^o[1-9](?!\d)(-|$)", "", "always", ("", ""), skip="", levels=_efforts()),
     _family(r"^gpt-5(-|$)", "", "always", ("", ""), skip="", levels=_efforts("minimal")),
     _family(r"^gpt-(5\.\d|[6-9])", "", "on_request", ("", ""), skip="", levels=_efforts("none")),
-    # A name that says it, of a family that is not known, most often means the common markers.
-    _family(r"(?<![a-z])(?<!non[-_])(think|thinking|thinker|reasoning)(?![a-z])", "deepseek_r1", "always"),
 )  # fmt: skip
 """The known families; the first row that matches a name counts."""
+GUESSED: Final = _family(
+    r"(?<![^a-z]no)(?<!non)[-_](think|thinking|thinker|reasoning)(?![a-z])", "deepseek_r1", "always"
+)
+"""Names that say it, of a family that is not known: the common markers are most likely."""
 
 
 def profile_of(name: str) -> ThinkingProfile | None:
@@ -164,7 +166,7 @@ def profile_of(name: str) -> ThinkingProfile | None:
     base = name.split("/snapshots/", maxsplit=1)[0].replace("--", "/").rstrip("/").rpartition("/")[2].lower()
     if _OTHER_USE.search(base):
         return None
-    return next((family.profile for family in FAMILIES if family.pattern.search(base)), None)
+    return next((family.profile for family in (*FAMILIES, GUESSED) if family.pattern.search(base)), None)
 
 
 def profile_for_parser(parser: str) -> ThinkingProfile | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Final
 
-from reasoner.models.families import FAMILIES, Arguments, profile_for_parser, profile_of
+from reasoner.models.families import FAMILIES, GUESSED, Arguments, profile_for_parser, profile_of
 from reasoner.models.thinking import ThinkingProfile, split
 from reasoner.sampling import NO_THINKING
 from reasoner.tokens import TokenIds
@@ -96,7 +96,7 @@ def find_profile(
 def _candidates(name: str, model_type: str) -> Iterator[tuple[ThinkingProfile, bool]]:
     """The profiles to try, and whether the model is known to think so, whatever its template shows."""
     if named := profile_of(name):
-        yield named, True
+        yield named, named is not GUESSED.profile
     if typed := profile_of(model_type.replace("_", "-")):
         yield typed, typed.parser == "openai_gptoss"
     common = profile_for_parser(DEFAULT_PARSER)

@@ -73,7 +73,7 @@ tencent/Hunyuan-7B-Instruct-0124 inclusionAI/Ling-1T inclusionAI/Ling-flash-2.0 
 ibm-granite/granite-4.0-h-small ibm-granite/granite-3.3-8b-base ServiceNow-AI/Apriel-5B-Instruct allenai/Olmo-3-1025-7B
 allenai/Olmo-3-7B-Instruct LGAI-EXAONE/EXAONE-3.5-7.8B-Instruct ByteDance-Seed/Seed-OSS-36B-Base-woSyn MiniMaxAI/MiniMax-Text-01
 baidu/ERNIE-4.5-21B-A3B-PT CohereLabs/c4ai-command-a-03-2025 XiaomiMiMo/MiMo-7B-Base meituan-longcat/LongCat-Flash-Chat
-LiquidAI/LFM2-1.2B grok-4-fast-non-reasoning gpt-4o llama-r1000 /data/qwen3-experiments/llama rings1-7b
+LiquidAI/LFM2-1.2B grok-4-fast-non-reasoning mine-no-think qwen-nonthinking gpt-4o llama-r1000 /data/qwen3-experiments/llama rings1-7b
 """
 
 

@@ -54,6 +54,7 @@ def test_a_model_of_no_known_name_thinks_as_its_template_shows(
         ("granite-3.2-mine", CUT + PROMPT.replace("OPEN", "<think>\n"), True, "always", "<think>"),
         ("granite-3.2-8b", TURNS.replace("CUT", "") + "{{ thinking }}", False, "on_request", "Here is my thought process:"),
         ("DeepSeek-R1-mine", CUT + PROMPT.replace("OPEN", SWITCH), True, "on_request", "<think>"),
+        ("mine-thinking", TURNS.replace("CUT", ""), True, None, None),
         ("Olmo-3-7B-Think", TURNS.replace("CUT", ""), False, "always", "<think>"),
     ],
 )  # fmt: skip
