@@ -90,6 +90,7 @@ MLA, STATE = 1152, 1
         # A state of 32 heads x 128 x 128 in float32, and 3 tokens of the three convolutions.
         ("Kimi-Linear-48B-A3B", [(7, MLA, 0), (20, 32 * 128 * 128 * 4 + 3 * 3 * 4096 * 2, STATE)]),
         ("Qwen3-Next-80B-A3B", [(12, 2048, 0), (36, 32 * 128 * 128 * 4 + 3 * 8192 * 2, STATE)]),
+        ("Qwen3.5-9B", [(8, 4096, 0), (24, 32 * 128 * 128 * 4 + 3 * 8192 * 2, STATE)]),
         ("Nemotron-H-8B", [(4, 4096, 0), (24, 128 * 64 * 128 * 4 + 3 * 10240 * 2, STATE)]),
         ("granite-4.0-h-small", [(4, 4096, 0), (36, 128 * 64 * 128 * 4 + 3 * 8448 * 2, STATE)]),
         ("granite-4.0-h-tiny", [(4, 2048, 0), (36, 48 * 64 * 128 * 4 + 3 * 3328 * 2, STATE)]),

@@ -8,7 +8,10 @@ import json
 import sys
 import tempfile
 from collections.abc import Mapping
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -28,11 +31,27 @@ class _LiteralsOnCpu(TorchFunctionMode):  # type: ignore[misc] # PyTorch's types
         return func(*args, **given)
 
 
-class _Stream:
-    """A CUDA stream that nothing is computed in."""
+class _Unused:
+    """What is named while a model is built and used only when it computes."""
 
     def __init__(self, *_args: Any, **_options: Any) -> None:
         pass
+
+
+class _NoTorchvision(MetaPathFinder, Loader):
+    """Stands for torchvision where it is not installed: modules of models with images import it, and use it later."""
+
+    def find_spec(self, fullname: str, _path: Any, _target: Any = None) -> ModuleSpec | None:
+        named = fullname.partition(".")[0] == "torchvision"
+        return ModuleSpec(fullname, self, is_package=True) if named else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        def part(name: str) -> Any:
+            if name.startswith("__"):
+                raise AttributeError(name)
+            return _Unused
+
+        module.__getattr__ = part  # type: ignore[method-assign]
 
 
 def _language_model(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,7 +65,7 @@ def _language_model(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _let_any_device_build() -> None:
-    """Replace what fails on a CPU before anything is computed: kernels for sparse attention, and streams."""
+    """Replace what only computing needs: on a CPU kernels for sparse attention and streams; torchvision."""
     from vllm.platforms import current_platform
 
     choose = current_platform.get_attn_backend_cls
@@ -57,7 +76,8 @@ def _let_any_device_build() -> None:
 
     if current_platform.is_cpu():
         type(current_platform).get_attn_backend_cls = staticmethod(chosen)
-        torch.cuda.Stream = torch.cuda.Event = _Stream
+        torch.cuda.Stream = torch.cuda.Event = _Unused
+    sys.meta_path.append(_NoTorchvision())
 
 
 def caches_of(fields: Mapping[str, Any], arguments: Mapping[str, Any]) -> list[tuple[str, int, int]]:
