@@ -159,20 +159,20 @@ def converted(args: Mapping[str, Any]) -> dict[str, Any]:
     together: dict[str, dict[str, Any]] = {}
     for given, value in args.items():
         together.setdefault(_field(given, known_arguments()), {})[given] = value
-    found: dict[str, Any] = {}
+    typed: dict[str, Any] = {}
     for name, values in together.items():
         if _flag(name) not in parser._option_string_actions:
-            found |= values  # vLLM checks it itself
+            typed |= values  # vLLM checks it itself
             continue
         try:
             line = [word for given, value in values.items() for word in _words(parser, given, value)]
-            found |= {field: _bounded(field, value) for field, value in vars(parser.parse_args(line)).items()}
+            typed |= {field: _bounded(field, value) for field, value in vars(parser.parse_args(line)).items()}
         except ValueError as error:
             given, value = next(iter(values.items()))
             text = value if isinstance(value, str) else written(as_written(value))
-            said = " ".join(str(error).split())[:300]
-            raise UsageError(f"{given}={shown(text)} does not fit vLLM: {said}") from error
-    return found
+            problem = " ".join(str(error).split())[:300]
+            raise UsageError(f"{given}={shown(text)} does not fit vLLM: {problem}") from error
+    return typed
 
 
 @lru_cache(maxsize=1)

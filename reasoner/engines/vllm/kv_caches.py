@@ -102,7 +102,7 @@ def _built(config: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
             raise EngineUnavailable(f"vLLM did not build it within {_SECONDS} s") from error
         if not file.exists():
             raise EngineUnavailable(f"vLLM could not build it: exit status {ended.returncode}")
-        found = parse_json(file.read_bytes())
-    if "error" in found:
-        raise EngineUnavailable(f"vLLM cannot build it: {found['error']}")
-    return found["caches"]
+        answer = parse_json(file.read_bytes())
+    if "error" in answer:
+        raise EngineUnavailable(f"vLLM cannot build it: {answer['error']}")
+    return answer["caches"]

@@ -79,12 +79,12 @@ class RepairableWorker:
         """The KV caches of this worker's layers: name, bytes per token, window; see `CachedLayers`."""
         worker: Any = self
         own = worker.get_kv_cache_spec()  # without the layers that read the cache of another one
-        found = []
+        caches = []
         for group in worker.model_runner.kv_cache_config.kv_cache_groups:
             spec = group.kv_cache_spec
             by_name = spec.kv_cache_specs if isinstance(spec, UniformTypeKVCacheSpecs) else {}
-            found += [(name, *cache_of(by_name.get(name, spec))) for name in group.layer_names if name in own]
-        return found
+            caches += [(name, *cache_of(by_name.get(name, spec))) for name in group.layer_names if name in own]
+        return caches
 
 
 def cache_of(spec: Any) -> tuple[int, int]:
