@@ -11,7 +11,7 @@ is written as a JSON string. Inside another spec, the form with a colon ends at 
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -74,12 +74,16 @@ Value = str | Spec | tuple["Value", ...]
 class OpenOptions(NamedTuple):
     """Options of a plug-in beyond its fields, as an attribute `open_options` of its class.
 
-    The `field` holds them by name. `read` makes its value of what a spec gives: all options that are not fields, and
-    the one with the name of the field itself, such as a file. It raises UsageError. The names are checked by the class.
+    The `field` holds them by name. `read` makes its value of what a spec gives: all options that are not fields, the
+    one with the name of the field itself, such as a file, and fields in `also`. It raises UsageError. What it returns
+    for a field sets that field, where nothing else does; `names` are fields by other names. The names are checked by
+    the class.
     """
 
     field: str
     read: Callable[[Mapping[str, Value]], Mapping[str, Any]]
+    also: Collection[str] = ()
+    names: Mapping[str, str] = {}
 
 
 def written(value: Value) -> str:

@@ -89,8 +89,8 @@ async def _server(engine: "OpenAIEngine") -> dict[str, Any]:
 
 
 def _cached(group: "CachedLayers") -> str:
-    kept = f"the last {group.window:,} tokens" if group.window else "all tokens"
-    return f"{group.layers} keep {kept if group.bytes_per_token else 'what others keep'}"
+    kept = f"the last {group.window:,} tokens" if group.window > 1 else "a state" if group.window else "all tokens"
+    return f"{group.layers} keep {kept}"
 
 
 def _chosen(spec: str | None, model: str | None, base_url: str | None) -> "VllmEngine | OpenAIEngine":
@@ -184,7 +184,9 @@ def _thinking(profile: "ThinkingProfile | None") -> str:
 def _model(engine: "VllmEngine", terminal: "Terminal") -> dict[str, Any]:
     from reasoner.engines.vllm.arguments import changed
     from reasoner.engines.vllm.build import installed_build
+    from reasoner.engines.vllm.kv_caches import with_caches
     from reasoner.engines.vllm.served import CPU_CONTEXT
+    from reasoner.errors import EngineUnavailable
     from reasoner.models.dtype import BYTES, default_dtype
     from reasoner.models.geometry import read_model_info, sequences_that_fit
     from reasoner.models.resolve import resolve
@@ -202,6 +204,11 @@ def _model(engine: "VllmEngine", terminal: "Terminal") -> dict[str, Any]:
         return {"model": resolved.name, "folder": folder, **passed}
     dtype = default_dtype(resolved.folder) if build and build.cpu else None
     info = read_model_info(resolved.folder, name=resolved.name, kv_bytes_per_element=BYTES[dtype.dtype] if dtype else 2)
+    trouble = ""
+    try:
+        info = with_caches(info, resolved.folder, terminal.say, dtype=dtype.dtype if dtype else "bfloat16")
+    except EngineUnavailable as error:
+        trouble = f"unknown: {error}"
     findings: dict[str, Any] = {
         **({"dtype": ": ".join(dtype)} if dtype else {}),
         "model": info.name,
@@ -216,12 +223,13 @@ def _model(engine: "VllmEngine", terminal: "Terminal") -> dict[str, Any]:
         "head_dim": info.head_dim or None,
         **({"kv_layers": [_cached(group) for group in info.caches]} if info.caches else {}),
         "kv_bytes_per_token": info.kv_bytes_per_token or None,
+        **({"kv_trouble": trouble} if trouble else {}),
         "thinking": _thinking(read_profile(resolved.folder, resolved.name)),
     }
     findings |= passed
     if dtype and info.kv_bytes_per_token:
         size = int(engine.kv_gib * 2**30)
-        window = engine.max_model_len or min(info.context or CPU_CONTEXT, CPU_CONTEXT)
+        window = max(engine.max_model_len, 0) or min(info.context or CPU_CONTEXT, CPU_CONTEXT)
         lengths = [tokens for tokens in LENGTHS if tokens <= window] or [window]
         findings["kv_cache_bytes"] = size
         findings["kv_cache_tokens"] = size // info.kv_bytes_per_token

@@ -288,22 +288,27 @@ class _KvMemory:
         Raises:
             UsageError: the model that was given does not exist.
         """
+        from reasoner.engines.vllm.kv_caches import with_caches
+
         gib = self.gib or _default_gib()
         if gib is None and self.model is None:
             return None
         try:
-            info = self._info(measured, say)
+            info, folder = self._info(measured, say)
+            if gib is None:
+                return {"model": info.name, "trouble": "unknown on a GPU: give --kv-gib"}
+            dtype = "float32" if info.kv_bytes_per_element == 4 else "bfloat16"
+            kv_dtype = "fp8" if self.dtype == "float8" else "auto"
+            info = with_caches(info, folder, say, dtype=dtype, kv_dtype=kv_dtype)
         except (EngineError, UsageError) as error:
             if isinstance(error, UsageError) and self.model is not None:
                 raise
             return {"model": self.model or measured, "trouble": f"unknown: {error}"}
-        if gib is None:
-            return {"model": info.name, "trouble": "unknown on a GPU: give --kv-gib"}
         if not info.kv_bytes_per_token:
             return {"model": info.name, "trouble": f"unknown: {info.name} does not state its layers and KV heads"}
         return self._fit(info, gib, max(1, math.ceil(sequence)), samples)
 
-    def _info(self, measured: str, say: "Notify") -> "ModelInfo":
+    def _info(self, measured: str, say: "Notify") -> "tuple[ModelInfo, Path]":
         from reasoner.models.embedded import EMBEDDED, EMBEDDED_NAME
         from reasoner.models.geometry import read_model_info
         from reasoner.models.resolve import resolve
@@ -317,7 +322,7 @@ class _KvMemory:
                 f"{resolved.name} is not on this machine: name its folder with --model, or let vLLM download it"
             )
         size = KV_BYTES[self.dtype] or _model_bytes(resolved.folder)
-        return read_model_info(resolved.folder, name=resolved.name, kv_bytes_per_element=size)
+        return read_model_info(resolved.folder, name=resolved.name, kv_bytes_per_element=size), resolved.folder
 
     def _fit(self, info: "ModelInfo", gib: float, own: int, samples: int) -> dict[str, Any]:
         from reasoner.calibration.planning import fit

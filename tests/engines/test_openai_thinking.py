@@ -40,10 +40,13 @@ def profile(server: FakeServer, **options: Any) -> ThinkingProfile | None:
 def test_the_name_of_the_model_tells_how_it_thinks_and_the_tokenizer_the_ids_of_its_markers(
     root: str, when: str
 ) -> None:
-    with FakeServer(root=root) as server:
+    with FakeServer(root=root, opens=True) as server:
         found = profile(server)
     assert found
     assert (found.when, found.start, found.end) == (when, (THINK,), (CLOSE,))
+    # Where the template knows no switch, the name alone says nothing of a model that can do without thinking.
+    with FakeServer(root=root) as server:
+        assert (profile(server) is None) == (when == "on_request")
 
 
 def test_a_server_without_ids_is_known_by_what_it_calls_the_model() -> None:

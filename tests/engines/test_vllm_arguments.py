@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner.engines.vllm import VllmEngine, arguments
-from reasoner.engines.vllm.arguments import OWNED, check_args, converted, from_file, known_arguments
+from reasoner.engines.vllm.arguments import OWNED, check_args, converted, from_file, known_arguments, server_arguments
 from reasoner.engines.vllm.build import Build, installed_build
 from reasoner.engines.vllm.pooling import PoolingEngine
 from reasoner.errors import UnknownName, UsageError
@@ -31,7 +31,8 @@ def test_the_names_read_without_an_import_are_the_fields_of_vllms_own_class() ->
     from vllm.engine.arg_utils import AsyncEngineArgs
 
     fields = {field.name for field in dataclasses.fields(AsyncEngineArgs)}
-    assert known_arguments().keys() == {name for name in fields if not name.startswith("_")}
+    assert known_arguments() == {name for name in fields if not name.startswith("_")}
+    assert {"host", "port", "api_key", "chat_template"} <= server_arguments()
     assert OWNED.keys() <= fields
     assert {"max_model_len", "gpu_memory_utilization", "dtype"} <= fields
 
@@ -50,6 +51,8 @@ def test_the_names_read_without_an_import_are_the_fields_of_vllms_own_class() ->
         ("max_num_batched_tokens=8k,kv_cache_memory_bytes=2G", {"max_num_batched_tokens": 8000, "kv_cache_memory_bytes": 2**31}),
         ('hf_overrides={"a": {"b": [1]}},quantization=none', {"hf_overrides": {"a": {"b": [1]}}, "quantization": None}),
         ('speculative_config={"method": "ngram"}', {"speculative_config": {"method": "ngram"}}),
+        ("attention_backend=FLASH_ATTN,convert=none", {"attention_backend": "FLASH_ATTN", "convert": "none"}),
+        ("kv_cache_memory_bytes=1.5g,max_num_batched_tokens=8K", {"kv_cache_memory_bytes": 1_500_000_000, "max_num_batched_tokens": 8192}),
     ],
 )  # fmt: skip
 def test_a_spec_gives_every_argument_in_its_type_and_is_written_again(tail: str, values: dict[str, Any]) -> None:
@@ -74,7 +77,7 @@ def test_any_text_is_kept_by_its_spec(text: str) -> None:
 def test_an_object_becomes_vllms_own_and_its_names_are_checked() -> None:
     made = converted({"compilation_config": {"cudagraph_capture_sizes": [1, 2]}})["compilation_config"]
     assert (type(made).__name__, made.cudagraph_capture_sizes) == ("CompilationConfig", [1, 2])
-    with pytest.raises(UsageError, match="does not fit vLLM: sizes: unexpected keyword"):
+    with pytest.raises(UsageError, match=r"does not fit vLLM: .*[Uu]nexpected keyword"):
         converted({"compilation_config": {"sizes": 1}})
 
 
@@ -83,8 +86,6 @@ def test_an_object_becomes_vllms_own_and_its_names_are_checked() -> None:
     [
         ("tensor_paralel_size=2", "no option of vllm 0.32.0 named 'tensor_paralel_size'; did you mean 'tensor_parallel_size'?"),
         ("kvgib=2", "did you mean 'kv_gib'?"),
-        ("tensor_parallel_size=two", "tensor_parallel_size='two' does not fit vLLM: input should be a valid integer"),
-        ("seed=none", "seed='none' does not fit vLLM: input should be a valid integer"),
         ("seed=f(a=1)", "seed=f(a=1) does not fit: write an object as JSON"),
         ("runner=pooling", "runner of vLLM cannot be set: a model generates or rates by the class of its engine"),
         ("hf_token=x", "hf_token of vLLM cannot be set: arguments are recorded, and this is a secret: set the variable HF_TOKEN"),
@@ -99,6 +100,24 @@ def test_what_cannot_work_is_refused_before_vllm_is_imported(tail: str, complain
     assert len(str(caught.value)) < 300
 
 
+@pytest.mark.parametrize(
+    ("tail", "complaint"),
+    [
+        ("tensor_parallel_size=two", "tensor_parallel_size='two' does not fit vLLM: invalid int value: 'two'"),
+        ("seed=none", "seed='none' does not fit vLLM: invalid int value: 'None'"),
+        ("max_num_seqs=-1", "max_num_seqs='-1' does not fit vLLM: input should be greater than or equal to 1"),
+        ("tensor_parallel_size=0", "tensor_parallel_size='0' does not fit vLLM: input should be greater"),
+        ("kv_cache_dtype=int3", "kv_cache_dtype='int3' does not fit vLLM: invalid choice: 'int3'"),
+        ("enforce_eager=perhaps", "enforce_eager='perhaps' does not fit vLLM: it must be true or false"),
+    ],
+)  # fmt: skip
+def test_what_vllms_parser_refuses_is_refused_in_its_words(tail: str, complaint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        converted(build("engine", f"vllm:{tail}").args)
+    assert str(caught.value).startswith(complaint)
+    assert len(str(caught.value)) < 500
+
+
 def test_what_cannot_be_recorded_is_refused() -> None:
     for value in (object(), {1, 2}, Build):
         with pytest.raises(UsageError, match=r"scheduler_cls of vLLM must be text, a number, a list or a mapping"):
@@ -111,7 +130,7 @@ def test_without_vllm_any_name_passes_until_the_start(monkeypatch: pytest.Monkey
     monkeypatch.setattr(arguments, "installed_build", lambda: None)
     known_arguments.cache_clear()
     try:
-        assert known_arguments() == {}
+        assert known_arguments() == frozenset()
         check_args({"no_such_argument": "x"}, ())
         with pytest.raises(UsageError, match="runner of vLLM cannot be set"):
             check_args({"runner": "pooling"}, ())
@@ -136,6 +155,48 @@ def test_a_file_gives_arguments_and_the_spec_goes_first(name: str, content: str,
     assert converted(build("engine", spec_of(engine)).args) == converted(engine.args)
 
 
+SERVED = """
+model: org/model
+max-model-len: 8k
+dtype: half
+gpu-memory-utilization: 0.5
+reasoning-parser: qwen3
+host: 0.0.0.0
+port: 8000
+api-key: secret
+attention-backend: FLASH_ATTN
+no-enable-prefix-caching: true
+compilation-config.mode: 0
+speculative-config: {method: ngram, num_speculative_tokens: 2}
+allowed-media-domains: [a.org, b.org]
+enforce-eager: false
+"""
+
+
+def test_a_file_of_vllm_serve_is_taken_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "serve.yaml"
+    file.write_text(SERVED, encoding="utf-8")
+    engine = build("engine", f"vllm:args={file}")
+    assert (engine.model_id, engine.max_model_len, engine.dtype) == ("org/model", 8000, "float16")
+    assert (engine.gpu_memory_utilization, engine.reasoning_parser) == (0.5, "qwen3")
+    assert "secret" not in spec_of(engine)
+    found = converted(engine.args)
+    again = build("engine", spec_of(engine))
+    assert (spec_of(again), converted(again.args)) == (spec_of(engine), found)
+    assert int(found.pop("compilation_config").mode) == 0
+    assert found == {
+        "attention_backend": "FLASH_ATTN",
+        "speculative_config": {"method": "ngram", "num_speculative_tokens": 2},
+        "enable_prefix_caching": False,
+        "allowed_media_domains": ["a.org", "b.org"],
+        "enforce_eager": False,
+    }
+    # What is given beside the file goes first, and a command's --model.
+    mine = build("engine", f"vllm:args={file},max_model_len=auto,dtype=bfloat16", model_id="other")
+    assert (mine.model_id, mine.max_model_len, mine.dtype) == ("other", -1, "bfloat16")
+    assert build("verifier", f"orm:args={file}").model == "org/model"
+
+
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
@@ -144,7 +205,6 @@ def test_a_file_gives_arguments_and_the_spec_goes_first(name: str, content: str,
         (b"\xff", "cannot read .*: it is not UTF-8 text"),
         (b"a: " + b"[" * 5000, "malformed "),
         (b"!!python/object/apply:os.system ['true']", "malformed .*could not determine a constructor"),
-        (b"dtype: float32", "args holds dtype, which is an option of its own: give it as dtype=float32, not in args"),
         (b"log-level: DEBUG", "log_level of vLLM cannot be set: .*VLLM_LOGGING_LEVEL=INFO"),
         (b"seed: !!set {1}", "seed of vLLM must be text, a number"),
     ],

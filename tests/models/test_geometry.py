@@ -11,6 +11,7 @@ from reasoner.models.geometry import read_model_info, sequences_that_fit
 from reasoner.models.info import ModelInfo
 
 SMOLLM = {
+    "model_type": "llama",
     "max_position_embeddings": 8192,
     "num_hidden_layers": 30,
     "hidden_size": 576,
@@ -62,6 +63,10 @@ def test_the_embedded_model(converted: Path) -> None:
         ({"vision_config": {"num_hidden_layers": 5}, "text_config": SMOLLM}, "GQA", 23_040),
         ({**SMOLLM, "text_config": None}, "GQA", 23_040),
         ({**SMOLLM, "kv_lora_rank": 512}, "unknown", 0),
+        ({**SMOLLM, "model_type": "qwen3", "sliding_window": 64, "use_sliding_window": False}, "GQA", 23_040),
+        ({**SMOLLM, "model_type": "mistral", "sliding_window": 64}, "GQA", 0),
+        ({**SMOLLM, "layer_types": ["full_attention"] * 29 + ["sliding_attention"]}, "GQA", 0),
+        (without("model_type"), "GQA", 0),
         ({**SMOLLM, "num_key_value_heads": [3, 1, 3]}, "unknown", 0),
         ({}, "unknown", 0),
     ],

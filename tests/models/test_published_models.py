@@ -1,6 +1,9 @@
 """The cost of published models, from the fields of their `config.json` and the shapes of their weights."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,123 +11,27 @@ from typing import Any
 import pytest
 
 from reasoner.calibration.planning import fit
-from reasoner.models.geometry import read_model_info
+from reasoner.engines.vllm.build import installed_build
+from reasoner.engines.vllm.kv_caches import ENVIRONMENT, grouped, with_caches
+from reasoner.errors import EngineUnavailable
+from reasoner.models.geometry import PLAIN, read_model_info
 from reasoner.models.info import CachedLayers, ModelInfo
 
-GPT_OSS_20B = {
-    "model_type": "gpt_oss",
-    "num_hidden_layers": 24,
-    "hidden_size": 2880,
-    "num_attention_heads": 64,
-    "num_key_value_heads": 8,
-    "head_dim": 64,
-    "sliding_window": 128,
-    "layer_types": ["sliding_attention", "full_attention"] * 12,
-    "num_local_experts": 32,
-    "num_experts_per_tok": 4,
-    "experts_per_token": 4,
-    "quantization_config": {"quant_method": "mxfp4", "modules_to_not_convert": ["model.layers.*.self_attn"]},
-}
-GEMMA_3_12B = {
-    "model_type": "gemma3",
-    "text_config": {
-        "model_type": "gemma3_text",
-        "num_hidden_layers": 48,
-        "hidden_size": 3840,
-        "num_attention_heads": 16,
-        "num_key_value_heads": 8,
-        "head_dim": 256,
-        "sliding_window": 1024,
-    },
-}
-QWEN3_NEXT_80B = {
-    "model_type": "qwen3_next",
-    "num_hidden_layers": 48,
-    "hidden_size": 2048,
-    "num_attention_heads": 16,
-    "num_key_value_heads": 2,
-    "head_dim": 256,
-    "full_attention_interval": 4,
-    "num_experts": 512,
-    "num_experts_per_tok": 10,
-}
-NEMOTRON_H_8B = {
-    "model_type": "nemotron_h",
-    "num_hidden_layers": 52,
-    "hidden_size": 4096,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "attention_head_dim": 128,
-    "hybrid_override_pattern": "M-M-M-M*-M-M-M-M-M*-M-M-M-M-M*-M-M-M-M-M*-M-M-M-M-M-",
-}
-DEEPSEEK_V3 = {
-    "model_type": "deepseek_v3",
-    "num_hidden_layers": 61,
-    "hidden_size": 7168,
-    "num_attention_heads": 128,
-    "num_key_value_heads": 128,
-    "kv_lora_rank": 512,
-    "qk_nope_head_dim": 128,
-    "qk_rope_head_dim": 64,
-    "v_head_dim": 128,
-    "n_routed_experts": 256,
-    "n_shared_experts": 1,
-    "num_experts_per_tok": 8,
-    "num_nextn_predict_layers": 1,
-    "quantization_config": {"quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [128, 128]},
-}
-QWEN3_30B_A3B = {
-    "model_type": "qwen3_moe",
-    "num_hidden_layers": 48,
-    "hidden_size": 2048,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 4,
-    "head_dim": 128,
-    "sliding_window": None,
-    "use_sliding_window": False,
-    "max_window_layers": 48,
-    "num_experts": 128,
-    "num_experts_per_tok": 8,
-}
-QWEN2_7B = {
-    "model_type": "qwen2",
-    "num_hidden_layers": 28,
-    "hidden_size": 3584,
-    "num_attention_heads": 28,
-    "num_key_value_heads": 4,
-    "sliding_window": 131072,
-    "use_sliding_window": False,
-    "max_window_layers": 28,
-}
-MISTRAL_7B = {
-    "model_type": "mistral",
-    "num_hidden_layers": 32,
-    "hidden_size": 4096,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "sliding_window": 4096,
-}
-GEMMA_3N_E4B = {
-    "text_config": {
-        "num_hidden_layers": 35,
-        "num_attention_heads": 8,
-        "num_key_value_heads": 2,
-        "head_dim": 256,
-        "sliding_window": 512,
-        "layer_types": (["sliding_attention"] * 4 + ["full_attention"]) * 7,
-        "num_kv_shared_layers": 15,
-    }
-}
-JAMBA = {
-    "model_type": "jamba",
-    "num_hidden_layers": 32,
-    "hidden_size": 4096,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "attn_layer_period": 8,
-    "attn_layer_offset": 4,
-    "sliding_window": None,
-}
+PUBLISHED: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "published.json").read_text())
+"""The fields of `config.json` of published models that vLLM reads to build them."""
+QWEN3_30B_A3B, DEEPSEEK_V3 = PUBLISHED["Qwen3-30B-A3B"], PUBLISHED["DeepSeek-V3"]
+BUILD_ALL = """
+import json, sys
+from reasoner.engines.vllm.kv_specs import caches_of
+models, found = json.load(sys.stdin), {}
+# A mixture of experts comes first: vLLM makes process groups once, and a dense model needs fewer.
+for name in sorted(models, key=lambda name: "expert" not in str(models[name])):
+    try:
+        found[name] = caches_of(models[name], {"dtype": "bfloat16"})
+    except Exception as error:
+        found[name] = str(error)
+json.dump(found, open(sys.argv[1], "w"))
+"""
 
 Shapes = Mapping[str, tuple[str, list[int]]]
 """The number type and the shape of each tensor by name."""
@@ -141,31 +48,97 @@ def write_model(folder: Path, config: Mapping[str, Any], tensors: Shapes | None 
     return folder
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The KV caches of the published models as vLLM builds them, all in one process, or the reason against it."""
+    if installed_build() is None:
+        pytest.skip("vLLM is not installed")
+    file = tmp_path_factory.mktemp("built") / "found.json"
+    command = [sys.executable, "-c", BUILD_ALL, str(file)]
+    subprocess.run(command, input=json.dumps(PUBLISHED), text=True, check=True, env={**os.environ, **ENVIRONMENT})
+    found: dict[str, Any] = json.loads(file.read_text())
+    return found
+
+
+MLA, STATE = 1152, 1
+"""One compressed row of 512 + 64 numbers of 2 bytes; the window of a state."""
+
+
 @pytest.mark.parametrize(
-    ("config", "attention", "long", "at_2048"),
+    ("name", "caches"),
     [
-        # Half the layers keep 2 x 8 heads x 64 x 2 bytes for every token, the other half for the last 128.
-        (GPT_OSS_20B, "GQA", 24_576, 24_576 * (2048 + 128)),
-        # Every sixth layer keeps all tokens, 40 keep the last 1,024.
-        (GEMMA_3_12B, "GQA", 65_536, 65_536 * 2048 + 40 * 8192 * 1024),
-        (QWEN3_NEXT_80B, "GQA", 24_576, 24_576 * 2048),
-        (NEMOTRON_H_8B, "GQA", 16_384, 16_384 * 2048),
-        # One compressed row of 512 + 64 numbers in each of 61 layers.
-        (DEEPSEEK_V3, "MLA", 70_272, 70_272 * 2048),
-        (QWEN3_30B_A3B, "GQA", 98_304, 98_304 * 2048),
-        (QWEN2_7B, "GQA", 57_344, 57_344 * 2048),
-        # All layers have a window that 2,048 tokens do not fill.
-        (MISTRAL_7B, "GQA", 131_072, 131_072 * 2048),
+        # 2 x 8 heads x 128 numbers x 2 bytes in each layer.
+        ("Qwen3-8B", [(36, 4096, 0)]),
+        ("Qwen3-30B-A3B", [(48, 2048, 0)]),
+        ("Qwen2-7B", [(28, 2048, 0)]),
+        ("Qwen1.5-MoE-A2.7B", [(24, 8192, 0)]),
+        ("Llama-3.1-8B", [(32, 4096, 0)]),
+        ("Mixtral-8x7B-v0.1", [(32, 4096, 0)]),
+        ("Mistral-7B-v0.3", [(32, 4096, 0)]),
+        ("Mistral-7B-v0.1", [(32, 4096, 4096)]),
+        # Half the layers keep all tokens, the others the last 128.
+        ("gpt-oss-20b", [(12, 2048, 0), (12, 2048, 128)]),
+        ("gemma-3-12b-it", [(8, 8192, 0), (40, 8192, 1024)]),
+        # Global layers have 4 heads of 512, the others 16 of 256.
+        ("gemma-4-31B-it", [(10, 8192, 0), (50, 16384, 1024)]),
         # The first 20 layers keep tokens, 4 of them all; the others read what those keep.
-        (GEMMA_3N_E4B, "GQA", 4 * 2048, 4 * 2048 * 2048 + 16 * 2048 * 512),
-        (JAMBA, "GQA", 16_384, 16_384 * 2048),
+        ("gemma-3n-E4B", [(4, 2048, 0), (16, 2048, 512)]),
+        ("Llama-4-Scout", [(12, 4096, 0), (36, 4096, 8192)]),
+        ("DeepSeek-V3", [(61, MLA, 0)]),
+        # The indexer keeps 128 numbers of one byte and a scale of four.
+        ("DeepSeek-V3.2", [(61, MLA + 132, 0)]),
+        # A state of 32 heads x 128 x 128 in float32, and 3 tokens of the three convolutions.
+        ("Kimi-Linear-48B-A3B", [(7, MLA, 0), (20, 32 * 128 * 128 * 4 + 3 * 3 * 4096 * 2, STATE)]),
+        ("Qwen3-Next-80B-A3B", [(12, 2048, 0), (36, 32 * 128 * 128 * 4 + 3 * 8192 * 2, STATE)]),
+        ("Qwen3.5-9B", [(8, 4096, 0), (24, 32 * 128 * 128 * 4 + 3 * 8192 * 2, STATE)]),
+        ("Nemotron-H-8B", [(4, 4096, 0), (24, 128 * 64 * 128 * 4 + 3 * 10240 * 2, STATE)]),
+        ("granite-4.0-h-small", [(4, 4096, 0), (36, 128 * 64 * 128 * 4 + 3 * 8448 * 2, STATE)]),
+        ("granite-4.0-h-tiny", [(4, 2048, 0), (36, 48 * 64 * 128 * 4 + 3 * 3328 * 2, STATE)]),
+        ("Jamba-v0.1", [(4, 4096, 0), (28, 8192 * 16 * 4 + 3 * 8192 * 2, STATE)]),
     ],
 )
-def test_kv_bytes(config: dict[str, Any], attention: str, long: int, at_2048: int, tmp_path: Path) -> None:
-    info = read_model_info(write_model(tmp_path, config), name="m")
-    assert (info.attention, info.kv_bytes_per_token, info.kv_bytes(2048)) == (attention, long, at_2048)
-    half = read_model_info(tmp_path, name="m", kv_bytes_per_element=1)
-    assert (half.kv_bytes_per_token, half.kv_bytes(2048)) == (long // 2, at_2048 // 2)
+def test_caches_are_those_that_vllm_makes(
+    name: str, caches: list[tuple[int, int, int]], built: dict[str, Any], tmp_path: Path
+) -> None:
+    assert not isinstance(built[name], str), built[name]
+    assert set(grouped([built[name]])) == {CachedLayers(*group) for group in caches}
+    info = read_model_info(write_model(tmp_path, PUBLISHED[name]), name="m")
+    # Without vLLM a number is exact or unknown.
+    assert info.cached_layers in ((), grouped([built[name]]))
+    assert (info.kv_bytes_per_token > 0) == (PUBLISHED[name]["model_type"] in PLAIN and caches[0][2] == 0)
+
+
+def test_what_vllm_cannot_build_is_unknown(
+    built: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # vLLM 0.23 was the last that served it.
+    assert "minimax_m1" in built["MiniMax-M1-80k"]
+    info = read_model_info(write_model(tmp_path, PUBLISHED["MiniMax-M1-80k"]), name="m")
+    assert (info.kv_bytes_per_token, info.kv_bytes(100), info.flops(prompt=1, cached=0, generated=1)) == (0, 0, None)
+    monkeypatch.setattr("reasoner.engines.vllm.build.installed_build", lambda: None)
+    with pytest.raises(EngineUnavailable, match="known to vLLM only, which is not installed"):
+        with_caches(info, tmp_path, lambda _: None, dtype="bfloat16")
+
+
+def test_caches_are_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if installed_build() is None:
+        pytest.skip("vLLM is not installed")
+    monkeypatch.setenv("REASONER_CACHE", str(tmp_path / "cache"))
+    info = read_model_info(write_model(tmp_path, PUBLISHED["gpt-oss-20b"]), name="m")
+    said: list[str] = []
+    found = with_caches(info, tmp_path, said.append, dtype="float32")
+    assert found.caches == (CachedLayers(12, 4096), CachedLayers(12, 4096, 128))
+    assert (found.attention, found.kv_bytes_per_token, len(said)) == ("GQA", 12 * 4096, 1)
+    monkeypatch.setattr("reasoner.engines.vllm.kv_caches.sys.executable", "/bin/false")
+    assert with_caches(info, tmp_path, said.append, dtype="float32") == found
+    with pytest.raises(EngineUnavailable, match="vLLM could not build it: exit status 1"):
+        with_caches(info, tmp_path, said.append, dtype="bfloat16")
+
+
+def test_workers_divide_layers_and_heads() -> None:
+    shares = [("model.layers.0.attn", 100, 0), ("model.layers.1.attn", 50, 8), ("model.layers.1.index", 7, 8)]
+    later = [("model.layers.10.attn", 200, 0)]
+    assert grouped([shares, shares, later]) == (CachedLayers(1, 114, 8), CachedLayers(2, 200))
 
 
 def test_a_window_bounds_the_cache_and_the_attention_of_its_layers() -> None:
@@ -256,7 +229,7 @@ NVFP4 = {"quant_method": "modelopt", "quant_algo": "NVFP4"}
             },
             131_072,
         ),
-        (GPT_OSS_20B["quantization_config"], {"blocks": ("U8", [512, 8, 16]), "scales": ("U8", [512, 8])}, 131_072),
+        (PUBLISHED["gpt-oss-20b"]["quantization_config"], {"blocks": ("U8", [512, 8, 16]), "scales": ("U8", [512, 8])}, 131_072),
         (
             BNB,
             {

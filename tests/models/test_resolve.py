@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from reasoner.errors import UnknownName, UsageError
+from reasoner.errors import UnknownName, UsageError, shown
 from reasoner.models.resolve import Resolved, resolve
 
 
@@ -144,7 +144,7 @@ def test_anything_else_is_refused_with_what_would_do(model: str) -> None:
     with pytest.raises(UsageError) as caught:
         resolve(model, quiet)
     assert str(caught.value) == (
-        f"no model named {model!r}: it is not a local folder and not a Hugging Face id (org/name); `embedded` is "
+        f"no model named {shown(model)}: it is not a local folder and not a Hugging Face id (org/name); `embedded` is "
         "built in"
     )
 

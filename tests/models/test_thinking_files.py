@@ -47,6 +47,24 @@ def test_a_model_of_no_known_name_thinks_as_its_template_shows(
         assert (profile.start, profile.end) == ((102,), (103,))
 
 
+@pytest.mark.parametrize(
+    ("name", "template", "added", "when", "start"),
+    [
+        ("deepseek-ai/DeepSeek-V3.1", TURNS.replace("CUT", "") + PROMPT.replace("OPEN", ""), True, None, None),
+        ("granite-3.2-mine", CUT + PROMPT.replace("OPEN", "<think>\n"), True, "always", "<think>"),
+        ("granite-3.2-8b", TURNS.replace("CUT", "") + "{{ thinking }}", False, "on_request", "Here is my thought process:"),
+        ("DeepSeek-R1-mine", CUT + PROMPT.replace("OPEN", SWITCH), True, "on_request", "<think>"),
+        ("mine-thinking", TURNS.replace("CUT", ""), True, None, None),
+        ("Olmo-3-7B-Think", TURNS.replace("CUT", ""), False, "always", "<think>"),
+    ],
+)  # fmt: skip
+def test_what_template_and_tokenizer_show_goes_before_a_name(
+    tmp_path: Path, name: str, template: str, added: bool, when: str | None, start: str | None
+) -> None:
+    profile = read_profile(model(tmp_path, template, added=("<think>", "</think>") if added else ()), name)
+    assert (profile and profile.when, profile and profile.start_text) == (when, start)
+
+
 def test_a_tokenizer_without_markers_is_of_a_model_that_does_not_think(tmp_path: Path) -> None:
     template = CUT + PROMPT.replace("OPEN", "<think>\n")
     assert read_profile(model(tmp_path, template, added=()), "mine") is None

@@ -194,8 +194,8 @@ def test_the_memory_of_this_machine_is_known() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"kv_gib": 0}, {"gpu_memory_utilization": 1}, {"gpu_memory_utilization": -0.1}, {"max_model_len": -1}]
+    "options", [{"kv_gib": 0}, {"gpu_memory_utilization": 1}, {"gpu_memory_utilization": -0.1}, {"max_model_len": -2}]
 )
 def test_an_engine_without_memory_is_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match=r"kv_gib must be above 0|from 0 to 1|at least 0|give less than 1"):
+    with pytest.raises(UsageError, match=r"kv_gib must be above 0|from 0 to 1|at least -1|give less than 1"):
         PoolingEngine("m", **options)

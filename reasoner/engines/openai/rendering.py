@@ -24,6 +24,7 @@ from reasoner.models.families import (
 )
 from reasoner.models.parting import Reading, still_thinking
 from reasoner.models.thinking import ThinkingProfile, find
+from reasoner.sampling import NO_THINKING
 from reasoner.types import Message, Prompt, ThinkingLevel, TokenIds
 
 HEADS_KEPT = 1024
@@ -72,7 +73,7 @@ class Renderer:
         if rendered is None:
             self._without_ids()
         profile = _named(parser) if parser != AUTO else profile_of(model.root) or profile_of(model.id)
-        if parser == AUTO and profile is None and rendered:
+        if parser == AUTO and rendered and (profile is None or not await self._may_think(profile)):
             profile = await self._seen(rendered)
         if profile and self.exact:
             profile = replace(
@@ -93,6 +94,14 @@ class Renderer:
     def _without_ids(self) -> None:
         self.exact = False
         self.notes.add(TEXT_ONLY)
+
+    async def _may_think(self, named: ThinkingProfile) -> bool:
+        """Whether the chat template may be that of the model's name: it tells apart the levels of one with a choice."""
+        if named.when == "always" or NO_THINKING not in named.levels:
+            return True
+        asked = [self._chat(SHORT, named.levels[level]) for level in (NO_THINKING, "high")]
+        without, thinking = [await self._probe(chat) for chat in asked]
+        return without is None or thinking is None or without.tokens != thinking.tokens
 
     async def _seen(self, rendered: Tokenized) -> ThinkingProfile | None:
         """The profile of a model of unknown name, where the end of a rendered chat shows that it thinks."""

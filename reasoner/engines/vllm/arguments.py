@@ -1,21 +1,21 @@
-"""vLLM's own arguments, passed through by name: what they are called, which types they have, and which are taken."""
+"""vLLM's own arguments, passed through by name: which there are, which are taken, and their values by vLLM's parser."""
 
+import argparse
 import ast
 import dataclasses
 import json
 import re
-import typing
 from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from reasoner.engines.vllm.build import installed_build
 from reasoner.errors import UnknownName, UsageError, shown
 from reasoner.registry import as_written
-from reasoner.specs import Bare, OpenOptions, Spec, Value, written
-from reasoner.system.files import parse_json, read_whole
+from reasoner.specs import OpenOptions, Spec, Value, written
+from reasoner.system.files import read_whole
 
 _LOG: Final = "its log tells stages and causes here: set the variable VLLM_LOGGING_LEVEL=INFO to see it"
 OWNED: Final[dict[str, str]] = {
@@ -34,21 +34,13 @@ OWNED: Final[dict[str, str]] = {
 }
 """The arguments that are decided here, each with the reason."""
 _LARGEST_FILE: Final = 1 << 20
-_PLAIN: Final[Mapping[str, Any]] = {
-    "Any": Any, "Literal": Literal, "bool": bool, "dict": dict, "float": float, "int": int, "list": list, "set": set,
-    "str": str,
-}  # fmt: skip
-"""The names in those types that can be checked without importing vLLM, which takes seconds."""
-_LARGE: Final = re.compile(r"(\d+)([kKmMgGtT])", re.ASCII)
-_FACTORS: Final[Mapping[str, int]] = {
-    unit: base**power
-    for base, units in ((1000, "kmgt"), (1024, "KMGT"))
-    for power, unit in enumerate(units, 1)
-}  # fmt: skip
+_TOKENS: Final = re.compile(r"(\d+(?:\.\d+)?)([kKmMgGtT])", re.ASCII)
+_TYPES: Final[Mapping[str, str]] = {"half": "float16", "float": "float32"}
+"""vLLM's other names of number types."""
 
 
 def from_spec(options: Mapping[str, Value]) -> dict[str, Any]:
-    """The arguments that a spec gives by name, and in the YAML or JSON file `args`; those by name go first.
+    """The arguments that a spec gives by name, and in the YAML file `args`; those by name go first.
 
     Raises:
         UsageError: the file cannot be read, or a value is an object.
@@ -57,14 +49,9 @@ def from_spec(options: Mapping[str, Value]) -> dict[str, Any]:
     path = given.pop("args", None)
     if path is not None and not isinstance(path, str):
         raise UsageError(f"args={written(path)} does not fit: write the path of a YAML or JSON file")
-    return {
-        **(from_file(Path(path)) if path is not None else {}),
-        **{name: _plain(name, value) for name, value in given.items()},
-    }
-
-
-OPEN: Final = OpenOptions("args", from_spec)
-"""For classes with a field `args` of vLLM's arguments."""
+    named = {_name(name): _plain(name, value) for name, value in given.items()}
+    values = {**(from_file(Path(path)) if path is not None else {}), **named}
+    return {name: _READ[name](value) if name in _READ else value for name, value in values.items()}
 
 
 def _plain(name: str, value: Value) -> Any:
@@ -72,91 +59,188 @@ def _plain(name: str, value: Value) -> Any:
         raise UsageError(f"{name}={written(value)} does not fit: write an object as JSON, as in {name}={{}}")
     if isinstance(value, tuple):
         return [_plain(name, item) for item in value]
-    return None if isinstance(value, Bare) and value.lower() == "none" else str(value)
+    return str(value)
+
+
+def _name(written: str) -> str:
+    """The name of an argument; in vLLM's files and commands it has dashes, and a dot before a part of its value."""
+    first, dot, part = written.partition(".")
+    return first.replace("-", "_") + dot + part
+
+
+def _tokens(value: Any) -> Any:
+    """A window in tokens, as 8k, 8K or auto."""
+    if value == "auto":
+        return -1
+    if isinstance(value, str) and (large := _TOKENS.fullmatch(value)):
+        base = 1000 if large[2].islower() else 1024
+        return int(float(large[1]) * base ** ("kmgt".index(large[2].lower()) + 1))
+    return value
+
+
+def _dtype(value: Any) -> Any:
+    return _TYPES.get(value, value) if isinstance(value, str) else value
+
+
+_READ: Final = {"max_model_len": _tokens, "dtype": _dtype}
+"""How the options are read that are those of an engine here and of vLLM."""
+OPEN: Final = OpenOptions("args", from_spec, also=tuple(_READ), names={"model": "model_id"})
+"""For classes with a field `args` of vLLM's arguments."""
 
 
 def from_file(path: Path) -> dict[str, Any]:
-    """The arguments in a file of `name: value` pairs, YAML or JSON; a name may have dashes, as in a file for vLLM.
+    """The arguments in a file for vLLM's `--config`, YAML or JSON, without those of vLLM's server, such as `port`.
 
     Raises:
-        UsageError: it cannot be read, holds something else, or YAML is given and no reader of it is installed.
+        UsageError: it cannot be read, holds something else, or no reader of YAML is installed.
     """
     try:
+        import yaml
+    except ImportError as error:
+        raise UsageError(f"cannot read {path}: PyYAML is not installed, which comes with vLLM") from error
+    try:
         content = read_whole(path.expanduser(), limit=_LARGEST_FILE).decode()
+        read = yaml.safe_load(content)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise UsageError(f"cannot read {path}: {reason}: args takes a YAML or JSON file") from error
-    try:
-        read = _parsed(content)
-    except ValueError as error:
-        raise UsageError(f"malformed {path}: {' '.join(str(error).split())}") from error
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        raise UsageError(f"malformed {path}: {' '.join(str(error).split()) or 'it is nested too deeply'}") from error
     if not isinstance(read, dict):
         raise UsageError(f"malformed {path}: it must hold pairs of a name and a value (got {shown(read)})")
-    return {str(name).replace("-", "_"): value for name, value in read.items()}
-
-
-def _parsed(content: str) -> Any:
-    """The value of a JSON or YAML text. Raises ValueError."""
-    try:
-        return parse_json(content)
-    except ValueError:
-        try:
-            import yaml
-        except ImportError:
-            raise ValueError("it is not JSON, and PyYAML, which reads YAML, is not installed") from None
-        try:
-            return yaml.safe_load(content)
-        except (yaml.YAMLError, RecursionError) as error:
-            raise ValueError(str(error) or "it is nested too deeply") from error
+    return {_name(str(name)): value for name, value in read.items() if _name(str(name)) not in server_arguments()}
 
 
 def check_args(args: object, own: Collection[str], owned: Mapping[str, str] = OWNED) -> None:
-    """Check names, and plain types, without importing vLLM; where it is not installed any name passes.
+    """Check names without importing vLLM; where it is not installed any name passes.
 
     `own` are the options of the engine itself, `owned` those that cannot be set.
 
     Raises:
-        UsageError: an unknown name, one that is decided here, a value that does not fit or cannot be recorded.
+        UsageError: an unknown name, one that is decided here, a value that cannot be recorded.
     """
     if not isinstance(args, Mapping):
         raise UsageError(f"args must be a mapping from vLLM's arguments to values (got {shown(args)})")
     if not args:
         return
     known = known_arguments()
-    for name, value in args.items():
+    for given, value in args.items():
+        name = _field(str(given), known)
         if name in owned:
-            raise UsageError(f"{name} of vLLM cannot be set: {owned[name]}")
+            raise UsageError(f"{given} of vLLM cannot be set: {owned[name]}")
         if name in own:
             raise UsageError(
-                f"args holds {name}, which is an option of its own: give it as {name}={value}, not in args"
+                f"args holds {given}, which is an option of its own: give it as {given}={value}, not in args"
             )
         if known and name not in known:
             build = installed_build()
             raise UnknownName(
-                "option", str(name), ({*known, "args"} - owned.keys()) | set(own), of=f"vllm {build and build.version}"
+                "option", str(given), ({*known, "args"} - owned.keys()) | set(own), of=f"vllm {build and build.version}"
             )
         try:
             json.dumps(value)
         except (TypeError, ValueError) as error:
-            raise UsageError(f"{name} of vLLM must be text, a number, a list or a mapping of these") from error
-    hints = _plain_hints()
-    for name in args.keys() & hints.keys():
-        _fitted(name, args[name], hints[name])
+            raise UsageError(f"{given} of vLLM must be text, a number, a list or a mapping of these") from error
+
+
+def _field(given: str, known: Collection[str]) -> str:
+    """The argument that is meant by a name such as `no_enable_x` or `compilation_config.mode`."""
+    name = given.partition(".")[0]
+    return name.removeprefix("no_") if name not in known and name.removeprefix("no_") in known else name
 
 
 def converted(args: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments in the types of vLLM's `AsyncEngineArgs`; vLLM is imported.
+    """The arguments in the types of vLLM's `AsyncEngineArgs`, as `vllm serve` reads them; vLLM is imported.
 
     Raises:
         UsageError: a value does not fit.
     """
-    from vllm.engine.arg_utils import AsyncEngineArgs
+    parser = _parser()
+    together: dict[str, dict[str, Any]] = {}
+    for given, value in args.items():
+        together.setdefault(_field(given, known_arguments()), {})[given] = value
+    typed: dict[str, Any] = {}
+    for name, values in together.items():
+        if _flag(name) not in parser._option_string_actions:
+            typed |= values  # vLLM checks it itself
+            continue
+        try:
+            line = [word for given, value in values.items() for word in _words(parser, given, value)]
+            typed |= {field: _bounded(field, value) for field, value in vars(parser.parse_args(line)).items()}
+        except ValueError as error:
+            given, value = next(iter(values.items()))
+            text = value if isinstance(value, str) else written(as_written(value))
+            problem = " ".join(str(error).split())[:300]
+            raise UsageError(f"{given}={shown(text)} does not fit vLLM: {problem}") from error
+    return typed
 
-    hints = {field.name: field.type for field in dataclasses.fields(AsyncEngineArgs)}
-    # A type in quotes may name what vLLM imports for type checkers only.
-    return {
-        name: _fitted(name, value, Any if isinstance(hints[name], str) else hints[name]) for name, value in args.items()
-    }
+
+@lru_cache(maxsize=1)
+def _parser() -> Any:
+    """The parser of vLLM's command for its engine; it finds what is given and no defaults, and raises ValueError."""
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+    class Parser(FlexibleArgumentParser):  # type: ignore[misc] # vLLM's types are not checked
+        def error(self, message: str) -> Any:
+            raise ValueError(message.partition(": ")[2] or message)
+
+    parser = AsyncEngineArgs.add_cli_args(Parser(allow_abbrev=False))
+    for action in parser._actions:
+        action.default = argparse.SUPPRESS
+    return parser
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _words(parser: Any, given: str, value: Any) -> Iterator[str]:
+    """An argument as words of vLLM's command line, as its own reader of files writes them."""
+    name, dot, part = given.partition(".")
+    flag, flags = _flag(name), parser._option_string_actions
+    action = flags[flag]
+    if value is None or (value == "none" and "none" not in (action.choices or ())):
+        value = "None"
+    if action.nargs == 0:
+        chosen = flag if value == "None" or _truth(value) else f"--no-{flag.removeprefix('--')}"
+        yield from [chosen] if value != "None" and chosen in flags else []
+    elif isinstance(value, list) and action.nargs is not None:
+        yield from (flag, *(item if isinstance(item, str) else json.dumps(item) for item in value)) if value else ()
+    elif isinstance(value, list) and all(isinstance(item, str | int) for item in value):
+        yield f"{flag}={','.join(map(str, value))}"
+    else:
+        yield f"{flag}{dot}{part}={value if isinstance(value, str) else json.dumps(value)}"
+
+
+def _truth(value: Any) -> bool:
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(bool).validate_python(value)
+    except ValidationError as error:
+        raise ValueError("it must be true or false") from error
+
+
+def _bounded(name: str, value: Any) -> Any:
+    """The value, if it is within the bounds of a field of this name in vLLM's configuration. Raises ValueError."""
+    import vllm.config
+    from pydantic import TypeAdapter, ValidationError
+
+    fields = (getattr(kind, "__pydantic_fields__", {}).get(name) for kind in vars(vllm.config).values())
+    bounds = [field.metadata for field in fields if field is not None and field.metadata]
+    problem: ValidationError | None = None
+    for bound in bounds if isinstance(value, int | float) else ():
+        try:
+            hint: Any = Annotated[type(value), *bound]
+            TypeAdapter(hint).validate_python(value)
+        except ValidationError as error:
+            problem = error
+        else:
+            return value
+    if problem is not None:
+        raise ValueError(problem.errors(include_url=False)[0]["msg"].lower()) from problem
+    return value
 
 
 def changed(args: Mapping[str, Any]) -> dict[str, Any]:
@@ -178,69 +262,34 @@ def changed(args: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1)
-def known_arguments() -> Mapping[str, str]:
-    """The public arguments of the installed vLLM and their types as written; empty where there is none."""
-    if installed_build() is None:
-        return {}
-    package = find_spec("vllm")
+def known_arguments() -> frozenset[str]:
+    """The public arguments of the installed vLLM, by its source; empty where there is none."""
+    return _fields("engine/arg_utils.py", "EngineArgs", "AsyncEngineArgs")
+
+
+@lru_cache(maxsize=1)
+def server_arguments() -> frozenset[str]:
+    """The arguments of the server of the installed vLLM that are none of its engine."""
+    own = _fields("entrypoints/launchers/cli_args.py", "BaseFrontendArgs", "FrontendArgs")
+    return (own | {"headless", "api_server_count", "config", "grpc"}) - known_arguments()
+
+
+def _fields(file: str, *classes: str) -> frozenset[str]:
+    """The public fields of classes in a file of vLLM, read without an import, which takes seconds."""
+    package = find_spec("vllm") if installed_build() else None
     folder = next(iter(package.submodule_search_locations or ()), None) if package else None
     if folder is None:
-        return {}
-    tree = ast.parse((Path(folder) / "engine" / "arg_utils.py").read_bytes())
-
-    def in_source(hint: ast.expr) -> str:
-        return str(hint.value) if isinstance(hint, ast.Constant) else ast.unparse(hint)
-
-    return {
-        field.target.id: in_source(field.annotation)
+        return frozenset()
+    try:
+        tree = ast.parse((Path(folder) / file).read_bytes())
+    except OSError:  # another release has it elsewhere
+        return frozenset()
+    return frozenset(
+        field.target.id
         for cls in tree.body
-        if isinstance(cls, ast.ClassDef) and cls.name in ("EngineArgs", "AsyncEngineArgs")
+        if isinstance(cls, ast.ClassDef) and cls.name in classes
         for field in cls.body
         if isinstance(field, ast.AnnAssign)
         and isinstance(field.target, ast.Name)
         and not field.target.id.startswith("_")
-    }
-
-
-@lru_cache(maxsize=1)
-def _plain_hints() -> Mapping[str, Any]:
-    def names(annotation: str) -> set[str]:
-        return {node.id for node in ast.walk(ast.parse(annotation)) if isinstance(node, ast.Name)}
-
-    plain = {name: text for name, text in known_arguments().items() if names(text) <= _PLAIN.keys()}
-    return typing.get_type_hints(type("Arguments", (), {"__annotations__": plain}), dict(_PLAIN))
-
-
-def _fitted(name: str, value: Any, hint: Any) -> Any:
-    """The value in the type of an argument. Text is read as JSON if that fits, or else as it is written."""
-    from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
-
-    try:
-        adapter = TypeAdapter(hint)
-    except PydanticSchemaGenerationError:  # a type of PyTorch: vLLM checks it itself
-        return value
-    problem = ""
-    for candidate in _readings(value):
-        try:
-            return adapter.validate_python(candidate)
-        except ValidationError as error:
-            if candidate is value or isinstance(candidate, dict):
-                first = error.errors(include_url=False)[0]
-                inside = f"{first['loc'][-1]}: " if isinstance(candidate, dict) and first["loc"] else ""
-                problem = problem or f"{inside}{first['msg'][:1].lower()}{first['msg'][1:300]}"
-    given = shown(written(as_written(value)))
-    raise UsageError(f"{name}={given} does not fit vLLM: {problem}")
-
-
-def _readings(value: Any) -> Iterator[Any]:
-    if isinstance(value, list):
-        yield [next(_readings(item)) for item in value]
-    if isinstance(value, str):
-        try:
-            yield parse_json(value)
-        except ValueError:
-            if large := _LARGE.fullmatch(value):
-                yield int(large[1]) * _FACTORS[large[2]]
-    yield value
-    if isinstance(value, str):
-        yield [next(_readings(value))]
+    )

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from reasoner.engine import UsageMeter
 from reasoner.engines.vllm.core_log import CoreLog
+from reasoner.engines.vllm.kv_caches import grouped
 from reasoner.engines.vllm.logprobs import leave_alternatives_undecoded
 from reasoner.models.info import CachedLayers
 from reasoner.types import TokenIds, Usage
@@ -34,11 +35,6 @@ class CoreFacts(NamedTuple):
 def _needs_repair(engine: Any, args: Any) -> bool:
     """Whether the engine samples with V1's sampler, which `sampler` repairs."""
     return args.worker_extension_cls == SAMPLER_REPAIR and not engine.vllm_config.use_v2_model_runner
-
-
-def _caches(workers: list[Any]) -> tuple[CachedLayers, ...]:
-    """The KV caches of all layers, by the one worker; several workers divide heads and layers among them."""
-    return tuple(CachedLayers(*group) for group in workers[0]) if len(workers) == 1 else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +156,7 @@ class InProcessCore:
             if _needs_repair(self._engine, self._args):
                 self._engine.collective_rpc("repair")
             extended = self._args.worker_extension_cls == SAMPLER_REPAIR
-            caches = _caches(self._engine.collective_rpc("cached_layers")) if extended else ()
+            caches = grouped(self._engine.collective_rpc("caches")) if extended else ()
         except BaseException as error:
             self._shut_down()
             self.started.set_exception(error)
@@ -301,7 +297,7 @@ class AsyncCore:
             await self._engine.collective_rpc("repair")
         if self._args.worker_extension_cls != SAMPLER_REPAIR:
             return ()
-        return _caches(await self._engine.collective_rpc("cached_layers"))
+        return grouped(await self._engine.collective_rpc("caches"))
 
     def submit(self, job: Job) -> "Future[Any]":
         future = _new_future()

@@ -4,7 +4,6 @@ If a request of a batch has `logprob_token_ids`, V1's sampler gathers only those
 requests lose their best alternatives. Model Runner V2 (CUDA builds) separates the two.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -76,20 +75,20 @@ class RepairableWorker:
                 runner.vllm_config.reasoning_config, batch.max_num_reqs, holder.num_spec_tokens, holder.device, False
             )
 
-    def cached_layers(self) -> list[tuple[int, int, int]]:
-        """The layers of this worker with equal KV caches: their number, bytes per token, window; see `CachedLayers`."""
+    def caches(self) -> list[tuple[str, int, int]]:
+        """The KV caches of this worker's layers: name, bytes per token, window; see `CachedLayers`."""
         worker: Any = self
         own = worker.get_kv_cache_spec()  # without the layers that read the cache of another one
-        caches: Counter[tuple[int, int]] = Counter()
+        caches = []
         for group in worker.model_runner.kv_cache_config.kv_cache_groups:
             spec = group.kv_cache_spec
             by_name = spec.kv_cache_specs if isinstance(spec, UniformTypeKVCacheSpecs) else {}
-            caches.update(_cache(by_name.get(name, spec)) for name in group.layer_names if name in own)
-        return [(layers, *cache) for cache, layers in sorted(caches.items())]
+            caches += [(name, *cache_of(by_name.get(name, spec))) for name in group.layer_names if name in own]
+        return caches
 
 
-def _cache(spec: Any) -> tuple[int, int]:
-    """Bytes per token and window of a layer's KV cache."""
+def cache_of(spec: Any) -> tuple[int, int]:
+    """Bytes per token and window of a layer's KV cache, by vLLM's `KVCacheSpec`."""
     if isinstance(spec, MambaSpec):
         return spec.real_page_size_bytes, 1
     size = getattr(spec, "real_page_size_bytes", spec.page_size_bytes) // spec.block_size

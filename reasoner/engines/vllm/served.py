@@ -90,7 +90,7 @@ class VllmModel:
     _names: Iterator[int] = field(default_factory=itertools.count, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        require(self.max_model_len, "max_model_len", at_least=0)
+        require(self.max_model_len, "max_model_len", at_least=-1)
         require(self.kv_gib, "kv_gib", above=0)
         require(self.gpu_memory_utilization, "gpu_memory_utilization", at_least=0, at_most=1)
         check_args(self.args, options_of(type(self)), self.owned)
@@ -228,14 +228,14 @@ class VllmModel:
         model, kv_dtype = facts.config.model_config, facts.config.cache_config.cache_dtype
         size = kv_cache_dtype_str_to_dtype(kv_dtype, model).itemsize
         folder = resolved.folder or self._resolved().folder
-        info = ModelInfo(resolved.name, kv_bytes_per_element=size)
+        info = ModelInfo(resolved.name, kv_bytes_per_element=size, caches=())
         if folder:
             info = read_model_info(folder, name=resolved.name, kv_bytes_per_element=size)
         return replace(
             info,
             context=model.max_model_len,
             revision=model.revision or info.revision,
-            caches=info.caches if facts.caches == info.cached_layers else facts.caches or info.caches,
+            caches=info.caches if facts.caches in ((), info.cached_layers) else facts.caches,
             sampling=sampling_of(sampling_defaults(facts.config)),
         )
 
