@@ -123,7 +123,7 @@ class OperationExecutor:
             BudgetExhausted: the ledger refused it, or the deadline passed.
         """
         for attempt in range(1, ATTEMPTS + 1):
-            await self.pace.begin()
+            await self.pace.begin(self)
             reservation, granted = await self.admission.admit(price, max_tokens=max_tokens)
             try:
                 return await self._attempt(ask(granted), digest, reservation, books)

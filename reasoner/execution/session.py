@@ -124,7 +124,7 @@ class Session:
         if verifier is None and strategy.uses_verifier:
             raise UsageError(f"{spec_of(strategy)} needs a verifier: give one")
         stated = f"each {budget}" if budget else ""
-        await self._limits.pace.begin()
+        await self._limits.pace.begin(object())
         prepared = prepare(
             strategy, self.engine, verifier, budget=stated, seed=seed, bounds=(budget,) if budget else ()
         )

@@ -127,7 +127,7 @@ def test_what_a_model_wrote_never_reaches_the_terminal_raw(as_json: bool, run: R
 def test_what_a_server_says_never_reaches_the_terminal_raw(run: Run) -> None:
     with FakeServer(faults=[Fault("status", 400, json.dumps({"error": {"message": HOSTILE}}))]) as server:
         ended = run("solve", "q", "-s", "single", "-e", "openai", "--base-url", server.url)
-    assert (ended.code, ended.out) == (4, "")
+    assert (ended.code, ended.out) == (2, "")
     assert ended.error.isprintable()
     assert "[U+001B][31mred[U+0007] herring" in ended.error
 

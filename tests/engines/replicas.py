@@ -193,7 +193,7 @@ def engine_at(url: str, **options: Any) -> OpenAIEngine:
 
 async def ended(engine: OpenAIEngine, count: int = 6, *, streamed: bool = False) -> Ended:
     events: list[Event] = []
-    asked: list[Question | str] = [Question.of(f"How many are {n}?", id=f"q{n}") for n in range(count)]
+    asked: list[Question | str] = [Question.of(f"How many are {chr(97 + n)}?", id=f"q{n}") for n in range(count)]
     # A deadline may cut each sample, so that all are streamed.
     each = Budget(seconds=3600) if streamed else None
     solutions = await solve_many(asked, VOTE, engine, each=each, trace=events.append)
