@@ -183,8 +183,8 @@ def bare(text: str) -> str:
         before, text = text, text.strip().rstrip(".,; \n") or text.strip()
         for opening, closing in _WRAPS:
             inner = text[len(opening) : -len(closing)]
-            one = closing not in inner if opening[0] == "\\" else opening[0] not in inner[:1]
-            if text.startswith(opening) and text.endswith(closing) and inner and one:
+            single = closing not in inner if opening[0] == "\\" else opening[0] not in inner[:1]
+            if text.startswith(opening) and text.endswith(closing) and inner and single:
                 text = inner
         for command in ("\\boxed{", "\\fbox{"):
             if text.startswith(command) and matching(text, len(command) - 1) == len(text) - 1:

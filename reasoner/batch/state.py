@@ -161,7 +161,7 @@ class Progressed:
 
 
 def _content(id: str, digest: str) -> str:
-    """What stands in a set of ids for a line of this content."""
+    """The name of a line with this content in a set of ids."""
     return f"{digest} {id}"
 
 

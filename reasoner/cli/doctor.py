@@ -29,8 +29,8 @@ LENGTHS = (512, 2048, 8192)
 @click.option("-e", "--engine", metavar=SPEC, shell_complete=names_of("engine"),
               help="The engine vllm with the options to check, as in vllm:kv_cache_dtype=fp8, or openai.  [default: "
                    "vllm, or openai with --base-url]")  # fmt: skip
-@click.option("--base-url", metavar="URL", multiple=True,
-              help="An OpenAI-compatible server to check; repeat for several.")  # fmt: skip
+@click.option("--base-url", metavar="URL",
+              help="An OpenAI-compatible server to check.")  # fmt: skip
 @json_option("the findings")
 @guarded
 def command(model: str | None, engine: str | None, base_url: str | None, *, as_json: bool) -> int:

@@ -1,4 +1,4 @@
-"""The parts of a reply that a model writes, told apart by the marks in its text while it arrives."""
+"""The parts of a reply that a model writes, separated by the marks in its text while it arrives."""
 
 import re
 from collections.abc import Iterable

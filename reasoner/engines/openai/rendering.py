@@ -35,7 +35,7 @@ TAIL: Final = 16
 SWITCHES: Final = ("enable_thinking", "thinking")
 """What chat templates call the switch that turns thinking off."""
 _SPELLED: Final = str.maketrans("ĠĊ▁", " \n ")
-"""What stands for blanks and line breaks in the texts of tokens."""
+"""The signs for blanks and line breaks in the texts of tokens."""
 _UNKNOWN_ROUTE = {404, 405, 422, 501}
 TEXT_ONLY: Final = "the server takes no token ids: prompts are sent as text and continuation is not token-exact"
 
