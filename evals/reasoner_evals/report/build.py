@@ -16,8 +16,8 @@ from reasoner_evals.report.data.failures import failures
 from reasoner_evals.report.data.measures import ArmRead, measure, ungraded_rows
 from reasoner_evals.report.data.names import names_of
 from reasoner_evals.report.data.table import alarms, points_table
-from reasoner_evals.report.html.page import page, views
 from reasoner_evals.report.narrative import METHODS, findings, limits
+from reasoner_evals.report.page import page, views
 from reasoner_evals.report.verdict import verdict
 from reasoner_evals.runs.arrays import ERROR
 from reasoner_evals.runs.reading import RunData, TaskItems, check_same, open_runs, read_arm
@@ -144,8 +144,8 @@ def _files(report: Report, html: Path) -> Iterator[tuple[Path, Iterable[bytes]]]
     """All files with their contents. The page comes last: if it is there, so are the files beside it."""
     shown = views(report)
     for figure in (figure for view in shown for figure in view.drawn):
-        yield html.parent / "figures" / f"{figure.name}.svg", [figure.drawing.svg]
-        yield html.parent / "figures" / f"{figure.name}.png", [figure.drawing.png]
+        yield html.parent / "figures" / f"{figure.name}.svg", [figure.svg]
+        yield html.parent / "figures" / f"{figure.name}.png", [figure.png]
     yield html.parent / "results.csv", _encoded(text.points_csv(report))
     yield html.parent / "results.md", _encoded([text.to_markdown(report)])
     yield html.parent / "questions.csv", _encoded(text.questions_csv(report))

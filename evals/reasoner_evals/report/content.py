@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -273,7 +274,7 @@ class Provenance(NamedTuple):
     arms: tuple[ArmState, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TaskReport:
     """What is reported about one task, over the models and strategies that were run on it."""
 
@@ -301,15 +302,33 @@ class TaskReport:
     verifiers: tuple[VerifierQuality, ...]
     failures: tuple[Failure, ...]
 
-    @property
+    @cached_property
+    def rows(self) -> list[Any]:
+        """The rows of `points`."""
+        return list(self.points.itertuples())
+
+    @cached_property
     def by_key(self) -> dict[str, Any]:
         """The rows of `points` by their keys."""
-        return {row.key: row for row in self.points.itertuples()}
+        return {row.key: row for row in self.rows}
+
+    @cached_property
+    def by_series(self) -> dict[str, list[Any]]:
+        """The rows of each series, ascending in tokens."""
+        rows: dict[str, list[Any]] = {row.series: [] for row in self.rows}
+        for row in sorted(self.rows, key=lambda row: row.tokens):
+            rows[row.series].append(row)
+        return rows
 
     @property
     def names(self) -> dict[str, str]:
         """The name of each series in words."""
-        return dict(zip(self.points["series"], self.points["name"], strict=True))
+        return {row.series: row.name for row in self.rows}
+
+    @property
+    def chosen_series(self) -> str:
+        """The series that the verdict is about; empty where there is none."""
+        return self.by_key[self.verdict.key].series if self.verdict.key in self.by_key else ""
 
 
 @dataclass(frozen=True, slots=True)
