@@ -16,9 +16,8 @@ from reasoner_evals.report.data.failures import failures
 from reasoner_evals.report.data.measures import ArmRead, measure, ungraded_rows
 from reasoner_evals.report.data.names import names_of
 from reasoner_evals.report.data.table import alarms, points_table
-from reasoner_evals.report.narrative import METHODS, findings, limits
+from reasoner_evals.report.narrative import METHODS, findings, limits, verdict
 from reasoner_evals.report.page import page, views
-from reasoner_evals.report.verdict import verdict
 from reasoner_evals.runs.arrays import ERROR
 from reasoner_evals.runs.reading import RunData, TaskItems, check_same, open_runs, read_arm
 
@@ -67,14 +66,15 @@ def _task(name: str, runs: Sequence[RunData], arms: dict[str, list[ArmRead]]) ->
         by_tokens |= front([point for point in measured if point.model == model], groups)
     by_flops = front(measured, groups, cost="flops") if several else {}
     points = points_table(measured, groups, differences, by_tokens, by_flops)
+    rows = list(points.itertuples())
     return TaskReport(
         task=_FOLDERS.sub("", name),
         source=items.source,
         questions=len(items.ids),
         groups=len(set(items.groups) - {""}),
         chance=_chance(items),
-        verdict=verdict(points, differences),
-        findings=tuple(findings(points, differences)),
+        verdict=verdict(rows, differences),
+        findings=tuple(findings(rows, differences)),
         shared=names_of(measured).shared,
         warnings=tuple(alarms(measured)),
         points=points,
@@ -109,7 +109,7 @@ def _provenance(run: RunData, arms: Sequence[ArmRead]) -> Provenance:
         )
         for _, data in arms
     )
-    return Provenance(run.name, str(run.folder.path), run.manifest, run.manifest_hash, tuple(facts), states)
+    return Provenance(run, tuple(facts), states)
 
 
 def _said(value: Any) -> Any:

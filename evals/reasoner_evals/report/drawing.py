@@ -16,7 +16,7 @@ from reasoner_evals.report.content import Estimate, TaskReport
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-WIDTH, HEIGHT = 400, 250
+WIDTH, HEIGHT = 400, 260
 """Units of a drawing. The page scales it, and has rules for the size of its text."""
 TEXT: Final = 11
 LEFT, RIGHT, BOTTOM, TOP = 50, 10, 24, 10
@@ -257,7 +257,7 @@ def panels(count: int = 1, width: int = WIDTH, height: float = HEIGHT, left: flo
 def rows_panel(labels: Sequence[str]) -> Panel:
     """A panel with a row for each label, which is above the row's place for a bar."""
     folded = [textwrap.fill(label(text, 100), 50, max_lines=2, placeholder="…") for text in labels]
-    pitch = 54 if any("\n" in text for text in folded) else 40
+    pitch = 60 if any("\n" in text for text in folded) else 45
     [panel] = panels(1, WIDTH, pitch * (len(labels) + 0.1) + BOTTOM + TOP, left=RIGHT)
     axes = panel.axes
     axes.set_ylim(len(labels) - 0.72, -0.85)
@@ -319,7 +319,6 @@ def percent_y(axes: "Axes", heights: Iterable[Estimate]) -> None:
     low, high = min(known, default=0.0), max(known, default=1.0)
     room = max(MARGIN * (high - low), 0.02)
     axes.set_ylim(max(low - room, -0.03), min(high + room, 1.03))
-    few_ticks(axes.yaxis)
     percent(axes.yaxis)
 
 
@@ -332,6 +331,7 @@ def few_ticks(axis: Any, limit: int = 5) -> None:
 
 def percent(axis: Any) -> None:
     """Label a scale of shares in percent."""
+    few_ticks(axis)
     axis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %" if -1e-9 <= value <= 1 + 1e-9 else "")
 
 

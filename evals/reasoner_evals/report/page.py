@@ -20,9 +20,8 @@ from reasoner.trace.tree.words import ending
 from reasoner_evals.report.content import Delta, Estimate, Failure, Report, TaskReport, estimate_of
 from reasoner_evals.report.curves import AXES
 from reasoner_evals.report.data.table import STOP_REASONS
-from reasoner_evals.report.drawing import KINDS, SERIES, Figure, series_styles, short
+from reasoner_evals.report.drawing import COLOURS, KINDS, SERIES, Figure, series_styles, short
 from reasoner_evals.report.figures import figures, largest_points
-from reasoner_evals.report.verdict import excludes_zero, is_sure
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -75,13 +74,13 @@ def search_markups(failures: Sequence[Failure]) -> "list[Markup | str]":
     """
     ids: dict[Path, set[str]] = {}
     for failure in failures:
-        if failure.shareable:
+        if failure.item:
             ids.setdefault(failure.trace, set()).add(failure.record.question_id)
     traces = {file: _read(file, wanted) for file, wanted in ids.items()}
     shown: list[Markup | str] = []
     room = MAX_CHARACTERS
     for failure in failures:
-        tree = _tree(failure, traces[failure.trace], room) if failure.shareable else ""
+        tree = _tree(failure, traces[failure.trace], room) if failure.item else ""
         room -= len(tree)
         shown.append(tree)
     return shown
@@ -216,7 +215,7 @@ class View:
 
 def _summary(title: str, deltas: Sequence[Delta]) -> str:
     """What a table of differences shows, in a line."""
-    sure = [delta for delta in deltas if is_sure(delta)]
+    sure = [delta for delta in deltas if delta.sure]
     ahead = sum(delta.difference.value > 0 for delta in sure)
     return (
         f"{title}: of {len(deltas)} points, {ahead} are surely ahead, {len(sure) - ahead} surely behind, and "
@@ -266,7 +265,7 @@ def _style() -> "Markup":
         " ".join(f"--{colour.name}: {getattr(colour, theme)};" for colour in (*SERIES, *KINDS))
         for theme in ("light", "dark")
     )
-    series = "\n".join(f".{name} {{ color: var(--{name}); }}" for name, *_ in SERIES)
+    series = "\n".join(f".{name} {{ color: var(--{name}); }}" for name, *_ in COLOURS)
     own = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
     colours = f":root {{ {light} }}\n@media screen and (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n"
     return Markup(f"{tree_style()}\n{colours}{series}\n{own}")  # noqa: S704 ours
@@ -340,7 +339,7 @@ def _signed(difference: Estimate) -> "Markup":
 
 def _certainty(delta: Delta) -> str:
     """How sure a difference is, in the terms of the verdict."""
-    return "sure" if is_sure(delta) else "may be chance" if excludes_zero(delta.difference) else "cannot be told"
+    return "sure" if delta.sure else "may be chance" if delta.excludes_zero else "cannot be told"
 
 
 def _test_name(test: str) -> str:

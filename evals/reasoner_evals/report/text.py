@@ -3,7 +3,6 @@
 import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 from reasoner.trace.tree.page import visible
@@ -11,7 +10,7 @@ from reasoner_evals.cells import plain_cell
 from reasoner_evals.report.content import Estimate, Report, TaskReport, estimate_of
 from reasoner_evals.report.data.table import CSV_COLUMNS, STOP_REASONS
 from reasoner_evals.runs.arrays import OUTCOMES
-from reasoner_evals.runs.reading import RunData, open_run, records_in
+from reasoner_evals.runs.reading import RunData, records_in
 
 _COLUMNS: Final = ("strategy", "accuracy %", "strict %", "vs greedy", "vs voting at equal tokens", "coverage %", "gap",
                    "no answer %", "truncated %", "tie %", "tokens", "p95", "cached", "verifier", "TFLOP", "s", "over",
@@ -33,15 +32,15 @@ def questions_csv(report: Report) -> Iterator[str]:
     Raises:
         TraceError: a journal can no longer be read.
     """
-    return _csv_lines(row for run in report.runs for row in _questions(open_run(Path(run.folder)), run.run))
+    return _csv_lines(row for run in report.runs for row in _questions(run.run))
 
 
-def _questions(run: RunData, name: str) -> Iterator[dict[str, object]]:
+def _questions(run: RunData) -> Iterator[dict[str, object]]:
     for arm in run.manifest.arms:
         for record in records_in(run, arm.name):
             [code] = run.verdicts.of(arm.task, record.question_id, [record.answer])
             yield {
-                "run": name,
+                "run": run.name,
                 "arm": arm.name,
                 "question_id": record.question_id,
                 "outcome": OUTCOMES[code] if record.status == "answered" else record.status,
@@ -78,9 +77,9 @@ def to_markdown(report: Report) -> str:
     for title, sentences in (("How the numbers are made", report.methods), ("Limits", report.limits)):
         lines += [f"## {title}", "", *(f"- {_plain(sentence)}" for sentence in sentences), ""]
     lines += ["## Runs", ""]
-    for run in report.runs:
+    for run, *_ in report.runs:
         made = f"{run.manifest.created}, {run.manifest.engine}, manifest {run.manifest_hash[:12]}"
-        lines.append(f"- {_plain(f'{run.run}: {made}: {run.manifest.command}')}")
+        lines.append(f"- {_plain(f'{run.name}: {made}: {run.manifest.command}')}")
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -98,11 +97,11 @@ def _task(task: TaskReport) -> Iterator[str]:
     yield from (f"- {_plain(finding)}" for finding in task.findings)
     if len(task.points):
         yield ""
-        yield from _table(_COLUMNS, (_point_cells(row) for row in task.points.itertuples()))
+        yield from _table(_COLUMNS, (_point_cells(row) for row in task.rows))
         yield ""
         yield "Bold: on the frontier of tokens and accuracy. °: above half of its pool. Differences are in points,"
         yield "paired by question, with Holm's p; (±d): smaller than d, the smallest difference that can be shown."
-    if reasons := [row for row in task.points.itertuples() if row.ended]:
+    if reasons := [row for row in task.rows if row.ended]:
         yield from ("", "What ended the questions, with the mean tokens of those in brackets:", "")
         yield from _table(_STOP_COLUMNS, map(_stop_cells, reasons))
 

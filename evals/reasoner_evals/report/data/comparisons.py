@@ -4,21 +4,18 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from reasoner.errors import UnknownName, UsageError
 from reasoner.specs import Spec
-from reasoner_evals.report.content import Against, Delta, Estimate, Paired
+from reasoner_evals.report.content import LEVEL, Against, Delta, Estimate, Paired
 from reasoner_evals.report.data.measures import ArmRead, Measured, as_run, mean
 from reasoner_evals.runs.reading import RunData, TaskItems, check_same, open_run, read_arm
 from reasoner_evals.runs.records import Arm
 from reasoner_evals.stats.comparison import Comparison, compare, holm
 from reasoner_evals.stats.intervals import Groups, Interval, interval, ratio_interval
-
-LEVEL: Final = 0.05
-"""A p-value below this is called significant."""
 
 
 def groups_of(items: TaskItems) -> Groups | None:

@@ -6,16 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from reasoner_evals.report.content import (
-    AnytimeCurve,
-    Calibration,
-    Difficulty,
-    DifficultyBin,
-    Fit,
-    RiskPoint,
-    Scaling,
-    VerifierQuality,
-)
+from reasoner_evals.report.content import AnytimeCurve, Calibration, Difficulty, Fit, Scaling, VerifierQuality
 from reasoner_evals.report.data.comparisons import estimate, known
 from reasoner_evals.report.data.measures import ArmRead, Measured, mean, selected
 from reasoner_evals.report.data.pools import Pool, pool_of, sizes_of, spread
@@ -55,7 +46,7 @@ def anytime_curves(measured: Sequence[Measured], groups: Groups | None) -> Itera
         grid = np.unique(np.round(np.geomspace(max(int(tokens.min()), 1), max(int(tokens.max()), 2), GRID)))
         held = np.mean([_held(arm, grid) for arm in point.arms], axis=0)
         accuracies = tuple(estimate(interval(column, groups)) for column in held.T)
-        yield AnytimeCurve(series, point.model, f"{point.label}, anytime", tuple(grid.tolist()), accuracies)
+        yield AnytimeCurve(series, point.model, tuple(grid.tolist()), accuracies)
 
 
 def _held(arm: ArmRead, grid: Floats) -> Floats:
@@ -110,8 +101,7 @@ def _difficulty(measured: Sequence[Measured], whole: Measured, groups: Groups | 
             )
     shares = [split.estimate[inside] for inside in members]
     bins = tuple(
-        DifficultyBin(float(share.min()), float(share.max()), len(share)) if len(share) else DifficultyBin(0.0, 0.0, 0)
-        for share in shares
+        (float(share.min()), float(share.max()), len(share)) if len(share) else (0.0, 0.0, 0) for share in shares
     )
     return Difficulty(whole.key, size // 2, bins, accuracies)
 
@@ -151,7 +141,7 @@ def calibrations(measured: Sequence[Measured]) -> Iterator[Calibration]:
             auroc=known(auroc(share, right)),
             aurc=risks.area,
             bins=reliability(share, right),
-            risks=tuple(map(RiskPoint, risks.coverage[shown].tolist(), risks.risk[shown].tolist())),
+            risks=tuple(zip(risks.coverage[shown].tolist(), risks.risk[shown].tolist(), strict=True)),
         )
 
 

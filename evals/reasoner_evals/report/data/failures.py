@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple, get_args
 
 import numpy as np
 
-from reasoner_evals.report.content import Failure, FailureKind, VoteShare
+from reasoner_evals.report.content import Failure, FailureKind
 from reasoner_evals.report.data.measures import ArmRead, Measured
 from reasoner_evals.runs.arrays import OUTCOMES, RIGHT, Bools
 from reasoner_evals.runs.reading import questions_of, records_of
@@ -105,12 +105,12 @@ def _failure(candidate: _Candidate, record: ItemRecord, item: Item | None) -> Fa
     )
 
 
-def _votes(arm: ArmRead, record: ItemRecord, item: Item) -> tuple[VoteShare, ...]:
+def _votes(arm: ArmRead, record: ItemRecord, item: Item) -> tuple[tuple[str, int, bool], ...]:
     read = [(reply.key or reply.answer, reply.answer) for reply in record.pool if reply.status == "read"]
     # The first text of a key is shown.
     texts, top = dict(reversed(read)), Counter(key for key, _ in read).most_common(MAX_VOTES)
     codes = arm.run.verdicts.of(item.task, item.question_id, [texts[key] for key, _ in top]) if top else []
-    return tuple(VoteShare(texts[key], count, code == RIGHT) for (key, count), code in zip(top, codes, strict=True))
+    return tuple((texts[key], count, code == RIGHT) for (key, count), code in zip(top, codes, strict=True))
 
 
 def _why(candidate: _Candidate, record: ItemRecord) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 from reasoner.calibration.risk import ALARM
 from reasoner.solution import EndedBy
 from reasoner_evals.calibration.alarms import calibration_of, fewer_right
-from reasoner_evals.report.content import Against, Delta, Estimate, SampleCount
+from reasoner_evals.report.content import Against, Delta, Estimate
 from reasoner_evals.report.data.comparisons import estimate, known
 from reasoner_evals.report.data.measures import Measured, mean
 from reasoner_evals.report.data.names import names_of
@@ -66,9 +66,9 @@ COLUMNS: Final = (
     "flops_front",
 )
 """Also `key`, unique in the report; `series`, the curve of the point; `name` and `words`, what a page calls the series
-and the point; `ended`, the questions behind the stop reasons;
-`sample_counts`, a tuple of `SampleCount`; and the point's status on each Pareto frontier: "front", "level"
-(not significantly behind it) or "behind"."""
+and the point; `ended`, the questions behind the stop reasons; `sample_counts`, the shares of its questions that drew so
+many samples, as (low, high, share); and the point's status on each Pareto frontier: "front", "level" (not significantly
+behind it) or "behind"."""
 
 
 def points_table(
@@ -166,12 +166,12 @@ def _stop_reasons(point: Measured) -> dict[str, Any] | None:
     }
 
 
-def _sample_counts(samples: Ints) -> Iterator[SampleCount]:
+def _sample_counts(samples: Ints) -> Iterator[tuple[int, int, float]]:
     """The shares by the number of samples, between powers of two: 0, 1, 2, 3 to 4, 5 to 8."""
     powers, counts = np.unique(np.ceil(np.log2(np.maximum(samples, 0.5))).astype(int), return_counts=True)
     for power, count in zip(powers.tolist(), counts.tolist(), strict=True):
         high = 2**power if power >= 0 else 0
-        yield SampleCount(high // 2 + 1 if high > 1 else high, high, count / len(samples))
+        yield high // 2 + 1 if high > 1 else high, high, count / len(samples)
 
 
 def _confidences(data: ArmData) -> tuple[Floats, Floats]:
