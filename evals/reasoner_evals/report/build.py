@@ -14,8 +14,7 @@ from reasoner_evals.report.data.comparisons import deltas, front, groups_of
 from reasoner_evals.report.data.diagnostics import anytime_curves, calibrations, difficulties, scalings, verifiers
 from reasoner_evals.report.data.failures import failures
 from reasoner_evals.report.data.measures import ArmRead, measure, ungraded_rows
-from reasoner_evals.report.data.names import names_of
-from reasoner_evals.report.data.table import alarms, points_table
+from reasoner_evals.report.data.table import alarms, names_of, points_table
 from reasoner_evals.report.narrative import METHODS, findings, limits, verdict
 from reasoner_evals.report.page import page, views
 from reasoner_evals.runs.arrays import ERROR
@@ -60,12 +59,21 @@ def _task(name: str, runs: Sequence[RunData], arms: dict[str, list[ArmRead]]) ->
     groups = groups_of(items)
     own = [arm for run in runs for arm in arms[run.name] if arm.data.arm.task == name]
     measured = [point for point in measure(own, several_models=several) if point.questions]
-    differences = deltas(measured, groups)
     by_tokens: dict[str, str] = {}
     for model in models:
         by_tokens |= front([point for point in measured if point.model == model], groups)
-    by_flops = front(measured, groups, cost="flops") if several else {}
-    points = points_table(measured, groups, differences, by_tokens, by_flops)
+    difficulty, by_difficulty = difficulties(measured, groups)
+    points = points_table(
+        measured,
+        groups,
+        tokens_front=by_tokens,
+        flops_front=front(measured, groups, cost="flops") if several else {},
+        deltas=deltas(measured, groups),
+        anytime=dict(anytime_curves(measured, groups)),
+        by_difficulty=by_difficulty,
+        calibration=dict(calibrations(measured)),
+        scaling=dict(scalings(measured)),
+    )
     rows = list(points.itertuples())
     return TaskReport(
         task=_FOLDERS.sub("", name),
@@ -73,16 +81,12 @@ def _task(name: str, runs: Sequence[RunData], arms: dict[str, list[ArmRead]]) ->
         questions=len(items.ids),
         groups=len(set(items.groups) - {""}),
         chance=_chance(items),
-        verdict=verdict(rows, differences),
-        findings=tuple(findings(rows, differences)),
+        verdict=verdict(rows),
+        findings=tuple(findings(rows)),
         shared=names_of(measured).shared,
         warnings=tuple(alarms(measured)),
         points=points,
-        anytime=tuple(anytime_curves(measured, groups)),
-        deltas=differences,
-        difficulty=tuple(difficulties(measured, groups)),
-        calibration=tuple(calibrations(measured)),
-        scaling=tuple(scalings(measured)),
+        difficulty=tuple(difficulty),
         verifiers=verifiers(measured, groups),
         failures=failures(measured, name),
     )

@@ -1,6 +1,5 @@
 """What a report says, as data. Shares and accuracies are in [0, 1]; an unknown number is None, never 0."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -79,10 +78,8 @@ class Paired:
 class Delta(Paired):
     """A point minus a baseline; the family is all differences against the same baseline in this task."""
 
-    key: str
     baseline: str
     """The key of the baseline's point."""
-    against: Against
     backfired: float
     """The share of the questions that the baseline answers right and the point wrong."""
     mixed: float = 0.0
@@ -107,14 +104,15 @@ class Delta(Paired):
 class AnytimeCurve(NamedTuple):
     """The mean accuracy of the answers held after so many tokens: a step function."""
 
-    series: str
-    model: str
     tokens: tuple[float, ...]
     accuracies: tuple[Estimate, ...]
 
 
 class Difficulty(NamedTuple):
-    """The accuracy by difficulty, hardest first. No pool is read with the half of the samples that made the bins."""
+    """Bins of difficulty, hardest first; `by_difficulty` of a row is the accuracy in each.
+
+    No pool is read with the half of the samples that made the bins.
+    """
 
     key: str
     """The point whose pool made the bins."""
@@ -122,15 +120,11 @@ class Difficulty(NamedTuple):
     """Samples per question that made the bins."""
     bins: tuple[tuple[float, float, int], ...]
     """The range of the share of held-out samples that were right, and the number of questions."""
-    accuracies: Mapping[str, tuple[Estimate | None, ...]]
-    """By the key of a point: its accuracy in each bin, None in an empty one."""
 
 
 class Calibration(NamedTuple):
     """How well a strategy's confidence, its share of the vote, separates right answers from wrong ones."""
 
-    key: str
-    """The point it is about."""
     questions: int
     ece: float
     """Expected calibration error over the bins."""
@@ -166,7 +160,6 @@ class Fit(NamedTuple):
 class Scaling(NamedTuple):
     """How accuracy and coverage of a pool grow with more samples."""
 
-    series: str
     coverage: Fit
     selection: Fit
     gain: float
@@ -259,11 +252,7 @@ class TaskReport:
     """Reasons not to trust a confidence, a sentence each."""
     points: "pd.DataFrame"
     """The table of results: a row for each strategy at each size or budget, with the columns of `data.table`."""
-    anytime: tuple[AnytimeCurve, ...]
-    deltas: tuple[Delta, ...]
     difficulty: tuple[Difficulty, ...]
-    calibration: tuple[Calibration, ...]
-    scaling: tuple[Scaling, ...]
     verifiers: tuple[VerifierQuality, ...]
     failures: tuple[Failure, ...]
 

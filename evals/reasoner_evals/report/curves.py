@@ -98,10 +98,11 @@ def lines(task: TaskReport, axis: Axis) -> list[Line]:
             tops = [estimate_of(row, "coverage") or _accuracy(row) for row in placed]
             oracle.append(Line(series, single.model, "oracle", tuple(map(Mark, xs, tops))))
             random.append(Line(series, single.model, "random", tuple(Mark(x, _accuracy(single)) for x in xs)))
+    held = [row for rows in task.by_series.values() for row in rows if row.anytime]
     anytime = [
-        Line(curve.series, curve.model, "anytime", tuple(map(Mark, curve.tokens, curve.accuracies)))
-        for curve in task.anytime
-        if axis is TOKENS and len(task.anytime) <= MAX_ANYTIME
+        Line(row.series, row.model, "anytime", tuple(map(Mark, row.anytime.tokens, row.anytime.accuracies)))
+        for row in held
+        if axis is TOKENS and len(held) <= MAX_ANYTIME
     ]
     quiet = (*_one_per_model(random, task), *_one_per_model(oracle, task))
     return [*quiet, *anytime, *_longer(first, axis), *measured]

@@ -168,11 +168,11 @@ def _endings(task: TaskReport, name: str) -> Figure | str:
 
 
 def _harm(task: TaskReport, name: str, styles: Styles) -> Figure | str:
-    largest = largest_points(task.rows)
-    greedy = [delta for delta in task.deltas if delta.against == "greedy"]
-    rows = [(largest[delta.key], delta) for delta in greedy if delta.key in largest and delta.questions][:MAX_ROWS]
+    largest = largest_points(task.rows).values()
+    rows = [(row, row.deltas["greedy"]) for row in largest if "greedy" in row.deltas][:MAX_ROWS]
     if not rows:
-        why = "nothing to compare" if greedy else "no greedy sample to compare with"
+        known = any("greedy" in row.deltas for row in task.rows)
+        why = "nothing to compare" if known else "no greedy sample to compare with"
         return f"Where a strategy harms is not known: there is {why}."
     panel = rows_panel([row.words for row, _ in rows])
     limit = 0.02
@@ -202,32 +202,32 @@ def _difficulty(task: TaskReport, name: str, styles: Styles) -> Iterator[Figure 
         why = "it needs a pool of at least 4 samples per question, and more questions than this"
         yield f"No difficulty: {why}."
     for number, difficulty in enumerate(task.difficulty, start=1):
-        rows = sorted(((task.by_key[key], shares) for key, shares in difficulty.accuracies.items()),
-                      key=lambda row: row[0].tokens)  # fmt: skip
-        series = [of for of in styles if any(row.series == of for row, _ in rows)]
+        source = task.by_key[difficulty.key]
+        rows = [row for row in task.rows if row.by_difficulty and row.model == source.model]
+        series = [of for of in styles if any(row.series == of for row in rows)]
         parts = panels(len(difficulty.bins), 190, 170, left=42)
         for index, (panel, (low, high, questions)) in enumerate(zip(parts, difficulty.bins, strict=True)):
             for chosen in series:
                 style = styles[chosen]
-                points = [(row.tokens, y) for row, shares in rows if row.series == chosen and (y := shares[index])]
+                own = [row for row in task.by_series[chosen] if row in rows and row.by_difficulty[index]]
+                points = [(row.tokens, row.by_difficulty[index]) for row in own]
                 band(panel.axes, points, style.colour.light)
                 heights = [height.value for _, height in points]
                 panel.axes.plot([x for x, _ in points], heights, **style.options, markersize=3)
-            log_x(panel.axes, [row.tokens for row, _ in rows], 10, limit=2)
-            percent_y(panel.axes, [part for _, shares in rows for part in shares if part])
+            log_x(panel.axes, [row.tokens for row in rows], 10, limit=2)
+            percent_y(panel.axes, [part for row in rows for part in row.by_difficulty if part])
             span = f"{100 * low:.0f}" + ("" if round(100 * low) == round(100 * high) else f" to {100 * high:.0f}")
             title = f"{span} % right, n = {questions:,}" if questions else "no question"
             parts[index] = panel._replace(title=title, x="tokens per question")
         described = [
-            f"{task.by_key[key].words}: {', '.join(f'{share.value:.0%}' if share else 'none' for share in shares)}"
-            for key, shares in difficulty.accuracies.items()
+            f"{row.words}: {', '.join(f'{share.value:.0%}' if share else 'none' for share in row.by_difficulty)}"
+            for row in rows
         ]
-        source = label(task.by_key[difficulty.key].name)
         caption = [
             "Accuracy by difficulty, hardest first.",
-            f"The difficulty is measured by {difficulty.held_out} samples per question of {source}.",
+            f"The difficulty is measured by {difficulty.held_out} samples per question of {label(source.name)}.",
             "No pool is read with those samples, but a strategy without a pool may have drawn some of them again.",
-            _counts(row for row, _ in rows),
+            _counts(rows),
             _band(task),
         ]
         keys = [_series_key(styles[of], task.names[of]) for of in series]
@@ -239,35 +239,33 @@ def _series_key(style: Style, text: str) -> Key:
 
 
 def _calibration(task: TaskReport, name: str, styles: Styles) -> Figure | str:
-    by_key = task.by_key
-    largest = largest_points(by_key[judged.key] for judged in task.calibration if judged.key in by_key)
-    shown = [calibration for calibration in task.calibration if calibration.key in largest][:MAX_ROWS]
+    shown = list(largest_points(row for row in task.rows if row.calibration).values())[:MAX_ROWS]
     if not shown:
         return "No calibration: no strategy has a confidence that differs between enough questions."
     left, right = panels(2, 340)
     _diagonal(left.axes)
-    for calibration in shown:
-        style = styles[largest[calibration.key].series]
-        _reliability(left.axes, calibration.bins, style)
-        coverage, risk = zip(*calibration.risks, strict=True)
+    for row in shown:
+        style = styles[row.series]
+        _reliability(left.axes, row.calibration.bins, style)
+        coverage, risk = zip(*row.calibration.risks, strict=True)
         right.axes.step(coverage, risk, where="post", color=style.colour.light, linestyle=style.line)
     right.axes.set_xlim(-0.02, 1.02)
     percent(right.axes.xaxis)
-    percent_y(right.axes, [Estimate(0.0), *(Estimate(risk) for of in shown for _, risk in of.risks)])
-    described = [f"{largest[calibration.key].words}: calibration error {calibration.ece:.3f}" for calibration in shown]
+    percent_y(right.axes, [Estimate(0.0), *(Estimate(risk) for row in shown for _, risk in row.calibration.risks)])
+    described = [f"{row.words}: calibration error {row.calibration.ece:.3f}" for row in shown]
     caption = [
         "Confidence is a strategy's share of the vote.",
         "A larger dot stands for more answers; on the dotted line, the share that is right equals the confidence.",
         "Risk: what is wrong among the answers, if only the surest questions are answered.",
         _LARGEST,
-        _counts(largest[calibration.key] for calibration in shown),
+        _counts(shown),
         "No band is drawn.",
     ]
     parts = [
         left._replace(title="Reliability", y="share that is right", x="share of the vote"),
         right._replace(title="Risk if only the surest are answered", y="wrong among them", x="questions answered"),
     ]
-    keys = [_series_key(styles[largest[of.key].series], largest[of.key].words) for of in shown]
+    keys = [_series_key(styles[row.series], row.words) for row in shown]
     return figure(name, "Two panels: reliability, and risk against coverage.", described, caption, parts, keys)
 
 
@@ -287,19 +285,18 @@ def _diagonal(axes: Any) -> None:
 
 
 def _scaling(task: TaskReport, name: str, styles: Styles) -> Figure | str:
-    shown = [scaling for scaling in task.scaling if scaling.coverage.band or scaling.selection.band]
+    shown = [row for row in task.rows if row.scaling and (row.scaling.coverage.band or row.scaling.selection.band)]
     if not shown:
         return "No scaling law: it needs a pool of several sizes that a law can be fitted to."
     parts = []
-    for panel, scaling in zip(panels(len(shown), 340), shown, strict=True):
-        style = styles[scaling.series]
-        _draw_fit(panel.axes, scaling.coverage, QUIET.light, "o")
-        _draw_fit(panel.axes, scaling.selection, style.colour.light, style.marker)
-        fits = [fit for fit in (scaling.coverage, scaling.selection) if fit.band]
-        log_x(panel.axes, [k for fit in fits if fit.band for k in fit.band.ks], 2)
+    for panel, row in zip(panels(len(shown), 340), shown, strict=True):
+        style = styles[row.series]
+        _draw_fit(panel.axes, row.scaling.coverage, QUIET.light, "o")
+        _draw_fit(panel.axes, row.scaling.selection, style.colour.light, style.marker)
+        fits = [fit for fit in (row.scaling.coverage, row.scaling.selection) if fit.band]
+        log_x(panel.axes, [k for fit in fits for k in fit.band.ks], 2)
         percent_y(panel.axes, [height for fit in fits for height in (*fit.fitted, *map(Estimate, fit.measured))])
-        title = label(task.names.get(scaling.series, scaling.series))
-        parts.append(panel._replace(title=title, x="samples per question"))
+        parts.append(panel._replace(title=label(row.name), x="samples per question"))
     keys = [Key("●", QUIET, "oracle, in grey: measured, law"), Key("◆", INK, "accuracy: measured, law"),
             Key("┄", QUIET, "beyond what was measured")]  # fmt: skip
     caption = [
@@ -307,7 +304,7 @@ def _scaling(task: TaskReport, name: str, styles: Styles) -> Figure | str:
         "Dashed: beyond what was measured, up to twice that.",
         _counts(row for row in task.rows if row.pooled),
     ]
-    described = [task.names.get(scaling.series, scaling.series) for scaling in shown]
+    described = [row.name for row in shown]
     return figure(name, "Panels: fitted scaling laws.", described, caption, parts, keys)
 
 
@@ -341,7 +338,7 @@ def _verifiers(task: TaskReport, name: str, styles: Styles) -> Figure | str:
         "A larger dot stands for more replies. Each strategy with its largest arm. No band is drawn.",
         _counts(task.rows),
     ]
-    keys = [_series_key(styles[quality.series], task.names.get(quality.series, quality.series)) for quality in shown]
+    keys = [_series_key(styles[quality.series], task.names[quality.series]) for quality in shown]
     parts = [panel._replace(y="share that is right", x="verifier's score")]
     return figure(name, "Reliability of verifiers.", described, caption, parts, keys)
 

@@ -44,7 +44,7 @@ warning that confidences do not hold tests how many answers are right, with the 
 )
 
 
-def verdict(rows: Sequence[Any], deltas: Sequence[Delta]) -> Verdict:
+def verdict(rows: Sequence[Any]) -> Verdict:
     """What a task found, against one greedy sample or what else it has for a baseline.
 
     A gain or loss is claimed only if its interval excludes 0, its adjusted p-value is below 5 %, and it is as large as
@@ -53,14 +53,15 @@ def verdict(rows: Sequence[Any], deltas: Sequence[Delta]) -> Verdict:
     by_key = {row.key: row for row in rows}
     if not rows:
         return Verdict("nothing", "No question has been finished and graded yet.")
-    family = _family(by_key, deltas)
+    against = next((name for name in _BASELINES if any(name in row.deltas for row in rows)), None)
+    family = _family(by_key, against) if against else []
     if not family:
         return _alone(max(rows, key=_rank))
-    claim, delta = _claim(by_key, family)
-    point, baseline = by_key[delta.key], by_key[delta.baseline]
+    claim, point, delta = _claim(family)
+    baseline, smaller = by_key[delta.baseline], against == "larger_model"
     first = baseline.words.removeprefix(f"{point.model}: ")
     unit, cost, base = "tokens", point.tokens, baseline.tokens
-    if delta.against == "larger_model" and point.flops and baseline.flops:
+    if smaller and point.flops and baseline.flops:
         unit, cost, base = "FLOPs", point.flops, baseline.flops
     ratio = "?" if not base else f"{cost / base:.0f}" if cost / base >= 10 else f"{cost / base:.2g}"
     scale = ".2g" if unit == "FLOPs" else ",.0f"
@@ -71,7 +72,9 @@ def verdict(rows: Sequence[Any], deltas: Sequence[Delta]) -> Verdict:
         (f"{ratio} ×", f"the {unit}", f"{cost:{scale}} against {base:{scale}} per question"),
     )
     times = f"as many {unit}" if ratio == "1" else f"{ratio} times the {unit}"
-    return Verdict(claim, _sentence(claim, point, first, times, delta, family), point.key, baseline.key, numbers)
+    return Verdict(
+        claim, _sentence(claim, point, first, times, family, smaller=smaller), point.key, baseline.key, numbers
+    )
 
 
 def _alone(row: Any) -> Verdict:
@@ -90,31 +93,32 @@ def _rank(row: Any) -> tuple[float, float]:
     return row.accuracy, -row.tokens
 
 
-def _family(rows: dict[str, Any], deltas: Sequence[Delta]) -> list[Delta]:
+def _family(rows: dict[str, Any], against: Against) -> list[tuple[Any, Delta]]:
     """The differences that the verdict is about: those of the model with the most accurate point, if it has several."""
-    known = [delta for delta in deltas if {delta.key, delta.baseline} <= rows.keys()]
-    against = next((name for name in _BASELINES if any(delta.against == name for delta in known)), None)
-    family = [delta for delta in known if delta.against == against]
-    if against == "larger_model" or not family:
+    family = [(row, row.deltas[against]) for row in rows.values() if against in row.deltas]
+    if against == "larger_model":
         return family
-    best = max((rows[key] for delta in family for key in (delta.key, delta.baseline)), key=_rank)
-    return [delta for delta in family if rows[delta.key].model == best.model]
+    best = max((row for point, delta in family for row in (point, rows[delta.baseline])), key=_rank)
+    return [(row, delta) for row, delta in family if row.model == best.model]
 
 
-def _claim(rows: dict[str, Any], family: Sequence[Delta]) -> tuple[Claim, Delta]:
+def _claim(family: Sequence[tuple[Any, Delta]]) -> tuple[Claim, Any, Delta]:
     """What is claimed, and about which difference: the most accurate point that it is true of."""
-    ranked = sorted(family, key=lambda delta: _rank(rows[delta.key]), reverse=True)
-    ahead = [delta for delta in ranked if delta.difference.value > 0 and delta.excludes_zero]
-    if gains := [delta for delta in ahead if delta.sure]:
-        return "gain", gains[0]
+    ranked = sorted(family, key=lambda pair: _rank(pair[0]), reverse=True)
+    ahead = [pair for pair in ranked if pair[1].difference.value > 0 and pair[1].excludes_zero]
+    if gains := [pair for pair in ahead if pair[1].sure]:
+        return "gain", *gains[0]
     if ahead:
-        return "leaning", ahead[0]
-    behind = all(delta.difference.value < 0 and delta.sure for delta in family)
-    return "loss" if behind else "unresolved", ranked[0]
+        return "leaning", *ahead[0]
+    behind = all(delta.difference.value < 0 and delta.sure for _, delta in family)
+    return "loss" if behind else "unresolved", *ranked[0]
 
 
-def _sentence(claim: Claim, point: Any, first: str, times: str, delta: Delta, family: Sequence[Delta]) -> str:
-    name, asked, smaller = _start(point), f"{delta.questions:,} questions", delta.against == "larger_model"
+def _sentence(
+    claim: Claim, point: Any, first: str, times: str, family: Sequence[tuple[Any, Delta]], *, smaller: bool
+) -> str:
+    [delta] = [delta for row, delta in family if row is point]
+    name, asked = _start(point), f"{delta.questions:,} questions"
     value, low, high = delta.difference
     gets = f"gets {_of_100(value)} of 100 questions right"
     fits = "" if low is None or high is None else f", and anything from {_of_100(low)} to {_of_100(high)} fits the data"
@@ -128,7 +132,7 @@ def _sentence(claim: Claim, point: Any, first: str, times: str, delta: Delta, fa
         return f"Every {others} is behind {first}: the best of them, {point.words}, {gets}."
     if len(family) == 1:
         return f"{name} cannot be told from {first} with {asked}: it {gets}{fits}."
-    differs = any(other.excludes_zero for other in family)
+    differs = any(other.excludes_zero for _, other in family)
     start = f"No {'smaller model' if smaller else 'strategy'} {'is shown to beat' if differs else 'can be told from'}"
     return f"{start} {first} with {asked}: the most accurate, {point.words}, {gets}{fits}."
 
@@ -165,7 +169,7 @@ def _interval(low: str | None, high: str | None) -> str:
     return "" if low is None or high is None else f"95 % interval {low} to {high}"
 
 
-def findings(rows: Sequence[Any], deltas: Sequence[Delta]) -> Iterator[str]:
+def findings(rows: Sequence[Any]) -> Iterator[str]:
     """The result of a task: the most accurate point, its cost, its gains and its remaining gap.
 
     Of equally accurate points it is the cheapest. If it is above half of its pool, the most accurate of the others is
@@ -181,12 +185,10 @@ def findings(rows: Sequence[Any], deltas: Sequence[Delta]) -> Iterator[str]:
     if best.few_subsets and sound:
         yield f"Of the points at up to half of their pool, the most accurate is {_accuracy(max(sound, key=_rank))}."
     words = {row.key: row.words for row in rows}
-    for delta in deltas:
-        if delta.key == best.key:
-            few = "" if delta.resolvable else f"; not resolvable with {delta.questions:,} questions"
-            against = delta.against_label(words.get(delta.baseline, delta.baseline))
-            holm = f"p = {delta.p_holm:.2g} after Holm's adjustment over {delta.family}"
-            yield f"Against {against}: {signed_points(delta.difference)}, {holm}{few}."
+    for delta in best.deltas.values():
+        few = "" if delta.resolvable else f"; not resolvable with {delta.questions:,} questions"
+        holm = f"p = {delta.p_holm:.2g} after Holm's adjustment over {delta.family}"
+        yield f"Against {delta.against_label(words[delta.baseline])}: {signed_points(delta.difference)}, {holm}{few}."
     if best.gap and best.coverage and best.gap > 0:
         yield (
             f"A right answer is among its samples for {best.coverage:.1%} of the questions: perfect selection would "
@@ -249,7 +251,7 @@ def _task_limits(task: TaskReport) -> Iterator[str]:
         f"with {n:,} questions, two strategies that differ on {DISCORDANT:.0%} of them show a difference only if they "
         f"are {100 * minimum_detectable(n, DISCORDANT):.1f} points apart."
     )
-    if all(delta.against != "greedy" for delta in task.deltas) and len(rows) > 1:
+    if not any("greedy" in row.deltas for row in rows) and len(rows) > 1:
         yield "no greedy sample to compare with; add the strategy single."
     once = {row.name for row in rows if not row.pooled and row.seeds == 1 and not is_greedy(row.strategy)}
     if once:

@@ -151,16 +151,16 @@ class View:
             return bool(self.task.rows)
         if anchor == "differences":
             return bool(self.against)
-        tables = {"endings": any(row.ended for row in self.task.rows), "verifiers": self.task.verifiers,
-                  "scaling": self.task.scaling, "calibration": self.task.calibration}  # fmt: skip
-        return bool(tables.get(anchor)) or any(isinstance(figure, Figure) for figure in self.figures[anchor])
+        columns = {"endings": "ended", "scaling": "scaling", "calibration": "calibration"}
+        table = anchor in columns and any(getattr(row, columns[anchor]) for row in self.task.rows)
+        return table or any(isinstance(figure, Figure) for figure in self.figures[anchor])
 
     @property
     def compact(self) -> list[tuple[Any, Delta | None]]:
         """Each series at its largest size, and its difference to one greedy sample or else to the cheapest point."""
-        deltas = {delta.key: delta for delta in self.task.deltas if delta.against in ("greedy", "cheapest")}
         keys = {*largest_points(self.task.rows), self.task.verdict.key}
-        return [(row, deltas.get(row.key)) for row in self.task.rows if row.key in keys]
+        rows = [row for row in self.task.rows if row.key in keys]
+        return [(row, row.deltas.get("greedy") or row.deltas.get("cheapest")) for row in rows]
 
     @property
     def compared(self) -> str:
@@ -178,19 +178,12 @@ class View:
         return [(name, list(strategies)) for name, strategies in specs.items()]
 
     @property
-    def against(self) -> list[tuple[str, list[Delta]]]:
-        """The differences by their kind of baseline."""
-        known = [delta for delta in self.task.deltas if {delta.key, delta.baseline} <= self.task.by_key.keys()]
-        tables = ((title, [delta for delta in known if delta.against == name]) for name, title in _AGAINST.items())
-        return [(title, deltas) for title, deltas in tables if deltas]
-
-    def grouped(self, items: Iterable[Any]) -> list[list[Any]]:
-        """Rows about points, those of one series together; without rows of unknown points."""
-        by_series: dict[str, list[Any]] = {}
-        for item in items:
-            if item.key in self.task.by_key:
-                by_series.setdefault(self.task.by_key[item.key].series, []).append(item)
-        return list(by_series.values())
+    def against(self) -> list[tuple[str, str, list[Any]]]:
+        """The rows with a difference, by their kind of baseline, with its title."""
+        tables = (
+            (name, title, [row for row in self.task.rows if name in row.deltas]) for name, title in _AGAINST.items()
+        )
+        return [table for table in tables if table[2]]
 
     def baseline(self, delta: Delta, deltas: Sequence[Delta]) -> str:
         """The baseline of a difference, short if all of its table are of one series."""
@@ -211,6 +204,14 @@ class View:
             "smallest difference that so many questions can show, at 80 % power and the 5 % level; a smaller "
             "difference is not resolvable. Backfired: the baseline is right and the strategy wrong."
         )
+
+
+def _grouped(rows: Iterable[Any]) -> list[list[Any]]:
+    """Rows, those of one series together."""
+    by_series: dict[str, list[Any]] = {}
+    for row in rows:
+        by_series.setdefault(row.series, []).append(row)
+    return list(by_series.values())
 
 
 def _summary(title: str, deltas: Sequence[Delta]) -> str:
@@ -304,7 +305,14 @@ def _environment() -> "Environment":
     }
     environment.filters.update({**filters, **formats})
     environment.globals.update(
-        {**formats, "failure_titles": _FAILURES, "ending": ending, "summary": _summary, "forest": _forest}
+        {
+            **formats,
+            "failure_titles": _FAILURES,
+            "ending": ending,
+            "summary": _summary,
+            "forest": _forest,
+            "grouped": _grouped,
+        }
     )
     return environment
 

@@ -3,11 +3,11 @@
 import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from reasoner.trace.tree.page import visible
 from reasoner_evals.cells import plain_cell
-from reasoner_evals.report.content import Estimate, Report, TaskReport, estimate_of
+from reasoner_evals.report.content import Against, Delta, Estimate, Report, TaskReport, estimate_of
 from reasoner_evals.report.data.table import CSV_COLUMNS, STOP_REASONS
 from reasoner_evals.runs.arrays import OUTCOMES
 from reasoner_evals.runs.reading import RunData, records_in
@@ -17,13 +17,32 @@ _COLUMNS: Final = ("strategy", "accuracy %", "strict %", "vs greedy", "vs voting
                    "n", "seeds")  # fmt: skip
 _STOP_COLUMNS: Final = ("strategy", "by rule %", "by price %", "by budget %", "by strategy %", "samples", "p95",
                         "confidence %", "right %", "of", "n")  # fmt: skip
+_DELTA_COLUMNS: Final = ("p", "p_holm", "family", "better", "worse", "detectable", "resolvable", "backfired")
 _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>|#~])")
 
 
 def points_csv(report: Report) -> Iterator[str]:
     """The lines of the table of results, its header first; an unknown number is an empty cell. Lines end in LF."""
-    tables = (task.points[list(CSV_COLUMNS)] for task in report.tasks)
-    return _csv_lines(row for table in tables for row in table.to_dict("records"))
+    return _csv_lines(
+        {name: getattr(row, name) for name in CSV_COLUMNS} | _delta_cells(task, row)
+        for task in report.tasks
+        for row in task.rows
+    )
+
+
+def _delta_cells(task: TaskReport, row: Any) -> dict[str, object]:
+    """The differences of a point, each by the name of its kind of baseline."""
+    cells: dict[str, object] = {}
+    for against in get_args(Against):
+        delta: Delta | None = row.deltas.get(against)
+        baseline = task.by_key.get(delta.baseline) if delta else None
+        cells[f"{against}_baseline"] = (
+            delta.against_label(baseline.label if baseline else delta.baseline) if delta else None
+        )
+        bounds = delta.difference if delta else (None, None, None)
+        cells |= dict(zip((f"{against}_delta", f"{against}_delta_low", f"{against}_delta_high"), bounds, strict=True))
+        cells |= {f"{against}_{name}": getattr(delta, name, None) for name in _DELTA_COLUMNS}
+    return cells
 
 
 def questions_csv(report: Report) -> Iterator[str]:
@@ -117,7 +136,7 @@ def _point_cells(row: Any) -> Iterator[str]:
     yield f"**{label}**" if row.tokens_front == "front" else label
     yield _percent(estimate_of(row, "accuracy"))
     yield _percent(estimate_of(row, "strict_accuracy"))
-    yield from (_difference(row, against) for against in ("greedy", "self_consistency"))
+    yield from (_difference(row.deltas.get(against)) for against in ("greedy", "self_consistency"))
     for share in (row.coverage, row.gap, row.no_answer, row.truncated, row.tied):
         yield "" if share is None else f"{100 * share:.1f}"
     for amount in (row.tokens, row.tokens_p95, row.cached_tokens, row.verifier_tokens):
@@ -144,14 +163,11 @@ def _percent(value: Estimate | None) -> str:
     return f"{100 * value.value:.1f}{bounds}"
 
 
-def _difference(row: Any, against: str) -> str:
-    delta, p_holm, resolvable, detectable = (
-        getattr(row, f"{against}_{name}") for name in ("delta", "p_holm", "resolvable", "detectable")
-    )
+def _difference(delta: Delta | None) -> str:
     if delta is None:
         return ""
-    text = f"{100 * delta:+.1f}, p = {p_holm:.2g}"
-    return text if resolvable or detectable is None else f"{text} (±{100 * detectable:.1f})"
+    text = f"{100 * delta.difference.value:+.1f}, p = {delta.p_holm:.2g}"
+    return text if delta.resolvable or delta.detectable is None else f"{text} (±{100 * delta.detectable:.1f})"
 
 
 def _plain(text: str) -> str:

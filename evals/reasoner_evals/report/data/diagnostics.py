@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from reasoner_evals.report.content import AnytimeCurve, Calibration, Difficulty, Fit, Scaling, VerifierQuality
+from reasoner_evals.report.content import AnytimeCurve, Calibration, Difficulty, Estimate, Fit, Scaling, VerifierQuality
 from reasoner_evals.report.data.comparisons import estimate, known
 from reasoner_evals.report.data.measures import ArmRead, Measured, mean, selected
 from reasoner_evals.report.data.pools import Pool, pool_of, sizes_of, spread
@@ -33,20 +33,23 @@ GAIN: Final = 0.01
 WRONG: Final = OUTCOMES.index("wrong")
 
 
-def anytime_curves(measured: Sequence[Measured], groups: Groups | None) -> Iterator[AnytimeCurve]:
-    """For each strategy that was run and not pooled, the answers it held on the way, at its largest budget."""
+def anytime_curves(measured: Sequence[Measured], groups: Groups | None) -> Iterator[tuple[str, AnytimeCurve]]:
+    """For each strategy that was run and not pooled, by its point with the largest budget, the answers held on the way.
+
+    A strategy that holds one answer only has none.
+    """
     largest: dict[str, Measured] = {}
     for point in measured:
         if not point.pooled and point.tokens > getattr(largest.get(point.series), "tokens", -1.0):
             largest[point.series] = point
-    for series, point in largest.items():
+    for point in largest.values():
         if max(int(arm.data.along.rows.length.max(initial=0)) for arm in point.arms) < 2:
             continue
         tokens = np.concatenate([arm.data.along.tokens for arm in point.arms])
         grid = np.unique(np.round(np.geomspace(max(int(tokens.min()), 1), max(int(tokens.max()), 2), GRID)))
         held = np.mean([_held(arm, grid) for arm in point.arms], axis=0)
         accuracies = tuple(estimate(interval(column, groups)) for column in held.T)
-        yield AnytimeCurve(series, point.model, tuple(grid.tolist()), accuracies)
+        yield point.key, AnytimeCurve(tuple(grid.tolist()), accuracies)
 
 
 def _held(arm: ArmRead, grid: Floats) -> Floats:
@@ -70,18 +73,28 @@ def whole_pools(measured: Sequence[Measured]) -> Iterator[tuple[Measured, ArmRea
     return ((point, point.arms[0]) for point in measured if point.pooled and point.is_whole)
 
 
-def difficulties(measured: Sequence[Measured], groups: Groups | None) -> Iterator[Difficulty]:
+ByDifficulty = dict[str, tuple[Estimate | None, ...]]
+"""By the key of a point: its accuracy in each bin, None in an empty one."""
+
+
+def difficulties(measured: Sequence[Measured], groups: Groups | None) -> tuple[list[Difficulty], ByDifficulty]:
     """For each model, the accuracy of all its points by difficulty, measured by the largest of its pools."""
     largest: dict[str, Measured] = {}
     for point, _ in whole_pools(measured):
         if point.model not in largest or (point.size or 0) > (largest[point.model].size or 0):
             largest[point.model] = point
+    found: list[Difficulty] = []
+    accuracies: ByDifficulty = {}
     for model, whole in largest.items():
         if result := _difficulty([point for point in measured if point.model == model], whole, groups):
-            yield result
+            found.append(result[0])
+            accuracies |= result[1]
+    return found, accuracies
 
 
-def _difficulty(measured: Sequence[Measured], whole: Measured, groups: Groups | None) -> Difficulty | None:
+def _difficulty(
+    measured: Sequence[Measured], whole: Measured, groups: Groups | None
+) -> tuple[Difficulty, ByDifficulty] | None:
     data = whole.arms[0].data
     pool, size = pool_of(data), data.arm.pool
     usable = (~np.isnan(pool.right)).sum(axis=1)
@@ -90,7 +103,7 @@ def _difficulty(measured: Sequence[Measured], whole: Measured, groups: Groups | 
     split = difficulty(pool.right)
     members = [split.bins == number for number in range(BINS)]
     halves = {other.name: _other_half(other, pool, split.measured) for _, other in whole_pools(measured)}
-    accuracies = {}
+    accuracies: ByDifficulty = {}
     for point in measured:
         half = halves.get(point.arms[0].name)
         values = point.values["right"] if half is None else half.get(point.size or 0)
@@ -103,7 +116,7 @@ def _difficulty(measured: Sequence[Measured], whole: Measured, groups: Groups | 
     bins = tuple(
         (float(share.min()), float(share.max()), len(share)) if len(share) else (0.0, 0.0, 0) for share in shares
     )
-    return Difficulty(whole.key, size // 2, bins, accuracies)
+    return Difficulty(whole.key, size // 2, bins), accuracies
 
 
 def _other_half(arm: ArmRead, decided: Pool, measured: Floats) -> dict[int, Floats] | None:
@@ -124,7 +137,7 @@ def _other_half(arm: ArmRead, decided: Pool, measured: Floats) -> dict[int, Floa
     return dict(zip(ks, np.clip(selected(arm.data.arm.rule, without, ks)[0], 0, 1).T, strict=True))
 
 
-def calibrations(measured: Sequence[Measured]) -> Iterator[Calibration]:
+def calibrations(measured: Sequence[Measured]) -> Iterator[tuple[str, Calibration]]:
     """The confidence of every strategy that has one, as it was run; of pools, at their whole size."""
     for point in measured:
         if not point.is_whole:
@@ -134,14 +147,16 @@ def calibrations(measured: Sequence[Measured]) -> Iterator[Calibration]:
             continue
         risks = risk_coverage(share, right)
         shown = np.unique(np.linspace(0, len(right) - 1, RISK_POINTS).round().astype(int))
-        yield Calibration(
-            key=point.key,
-            questions=len(right),
-            ece=calibration_error(share, right),
-            auroc=known(auroc(share, right)),
-            aurc=risks.area,
-            bins=reliability(share, right),
-            risks=tuple(zip(risks.coverage[shown].tolist(), risks.risk[shown].tolist(), strict=True)),
+        yield (
+            point.key,
+            Calibration(
+                questions=len(right),
+                ece=calibration_error(share, right),
+                auroc=known(auroc(share, right)),
+                aurc=risks.area,
+                bins=reliability(share, right),
+                risks=tuple(zip(risks.coverage[shown].tolist(), risks.risk[shown].tolist(), strict=True)),
+            ),
         )
 
 
@@ -194,8 +209,8 @@ def _best_rated(right: Floats, scores: Floats) -> Floats:
     return top
 
 
-def scalings(measured: Sequence[Measured]) -> Iterator[Scaling]:
-    """The laws of every pool, fitted to all its sizes."""
+def scalings(measured: Sequence[Measured]) -> Iterator[tuple[str, Scaling]]:
+    """The laws of every pool, fitted to all its sizes, by its point at its whole size."""
     for whole, arm in whole_pools(measured):
         sizes = [point for point in measured if point.arms == whole.arms]
         ks = [point.size or 1 for point in sizes]
@@ -215,18 +230,20 @@ def scalings(measured: Sequence[Measured]) -> Iterator[Scaling]:
             scaling.held_out_power(selected_right, ks),
         )
         fails = selection.held_out is not None and not selection.held_out.inside
-        yield Scaling(
-            series=whole.series,
-            coverage=_fit(
-                COVERAGE_LAW,
-                scaling.fit_coverage(*drawn_right),
-                scaling.coverage_band(*drawn_right, reach),
-                [mean(point.values["covered"]) for point in sizes],
-                scaling.held_out_coverage(pool_right),
+        yield (
+            whole.key,
+            Scaling(
+                coverage=_fit(
+                    COVERAGE_LAW,
+                    scaling.fit_coverage(*drawn_right),
+                    scaling.coverage_band(*drawn_right, reach),
+                    [mean(point.values["covered"]) for point in sizes],
+                    scaling.held_out_coverage(pool_right),
+                ),
+                selection=selection,
+                gain=GAIN,
+                diminishing=None if isinstance(law, Unfitted) or fails else scaling.diminishing(law, GAIN),
             ),
-            selection=selection,
-            gain=GAIN,
-            diminishing=None if isinstance(law, Unfitted) or fails else scaling.diminishing(law, GAIN),
         )
 
 
