@@ -16,7 +16,7 @@ from reasoner_evals.report.data.failures import failures
 from reasoner_evals.report.data.measures import ArmRead, measure, ungraded_rows
 from reasoner_evals.report.data.table import alarms, names_of, points_table
 from reasoner_evals.report.narrative import METHODS, findings, limits, verdict
-from reasoner_evals.report.page import page, views
+from reasoner_evals.report.page import page, to_markdown, views
 from reasoner_evals.runs.arrays import ERROR
 from reasoner_evals.runs.reading import RunData, TaskItems, check_same, open_runs, read_arm
 
@@ -151,7 +151,7 @@ def _files(report: Report, html: Path) -> Iterator[tuple[Path, Iterable[bytes]]]
         yield html.parent / "figures" / f"{figure.name}.svg", [figure.svg]
         yield html.parent / "figures" / f"{figure.name}.png", [figure.png]
     yield html.parent / "results.csv", _encoded(text.points_csv(report))
-    yield html.parent / "results.md", _encoded([text.to_markdown(report)])
+    yield html.parent / "results.md", _encoded([to_markdown(report)])
     yield html.parent / "questions.csv", _encoded(text.questions_csv(report))
     yield html, _encoded([page(report, shown)])
 

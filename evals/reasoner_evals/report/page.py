@@ -1,7 +1,7 @@
-"""A report as one HTML page without scripts or network access: texts from runs are escaped, never executed."""
+"""A report as one HTML page without scripts or network access, and as Markdown: texts of runs are escaped."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -37,6 +37,7 @@ MAX_CHARACTERS: Final = 3_000_000
 """Of all search trees in a page; those after it are named, not shown."""
 SHOWN_FAILURES: Final = 4
 """Failures of a task that are not folded."""
+_SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>|#~])")
 SECTIONS: Final[tuple[tuple[str, str], ...]] = (
     ("accuracy", "Does more compute help?"),
     ("differences", "Are the differences real?"),
@@ -242,21 +243,44 @@ def views(report: Report) -> tuple[View, ...]:
 
 def page(report: Report, shown: Sequence[View]) -> str:
     """The page. The same report gives the same page, byte for byte."""
-    template = _environment().get_template("report.html.j2")
-    return template.render(
-        report=report,
-        views=shown,
-        several=len(shown) > 1,
-        level=3 if len(shown) > 1 else 2,
-        models=list(dict.fromkeys(row.model for view in shown for view in shown for row in view.task.rows)),
-        styles=series_styles(report.tasks),
-        axes=AXES,
-        stop_reasons=STOP_REASONS,
-        shown_failures=SHOWN_FAILURES,
-        policy=policy(),
-        style=_style(),
-        version=version("reasoner-kit"),
+    return (
+        _environment(_safe)
+        .get_template("report.html.j2")
+        .render(
+            report=report,
+            views=shown,
+            several=len(shown) > 1,
+            level=3 if len(shown) > 1 else 2,
+            models=list(dict.fromkeys(row.model for view in shown for row in view.task.rows)),
+            styles=series_styles(report.tasks),
+            axes=AXES,
+            shown_failures=SHOWN_FAILURES,
+            policy=policy(),
+            style=_style(),
+            version=version("reasoner-kit"),
+        )
     )
+
+
+def to_markdown(report: Report) -> str:
+    """Findings, tables and limits for a README or a pull request; names from models and users are escaped."""
+    return _environment(_plain, trim=True).get_template("report.md.j2").render(report=report)
+
+
+def _safe(value: object) -> object:
+    """A text of a run, made visible and short; markup is ours."""
+    if not isinstance(value, str) or hasattr(value, "__html__"):
+        return value
+    return visible(value[:MAX_TEXT]) + ("…" if len(value) > MAX_TEXT else "")
+
+
+def _plain(value: object) -> object:
+    """A text of a run that Markdown and HTML show unchanged, on one line."""
+    from markupsafe import Markup
+
+    if not isinstance(value, str) or hasattr(value, "__html__"):
+        return value
+    return Markup(_SPECIAL.sub(r"\\\1", " ".join(visible(value).replace("&", "&amp;").split())))  # noqa: S704 escaped
 
 
 def _style() -> "Markup":
@@ -272,18 +296,16 @@ def _style() -> "Markup":
     return Markup(f"{tree_style()}\n{colours}{series}\n{own}")  # noqa: S704 ours
 
 
-def _environment() -> "Environment":
+def _environment(finalize: Callable[[object], object], *, trim: bool = False) -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    def safe(value: object) -> object:
-        """A text of a run, made visible and short; markup is ours."""
-        if not isinstance(value, str) or isinstance(value, Markup):
-            return value
-        return visible(value[:MAX_TEXT]) + ("…" if len(value) > MAX_TEXT else "")
-
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, finalize=safe
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=finalize,
+        trim_blocks=trim,
     )
     # matplotlib escaped the texts in a drawing.
     filters = {
@@ -312,6 +334,7 @@ def _environment() -> "Environment":
             "summary": _summary,
             "forest": _forest,
             "grouped": _grouped,
+            "stop_reasons": STOP_REASONS,
         }
     )
     return environment
