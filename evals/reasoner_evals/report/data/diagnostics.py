@@ -1,16 +1,29 @@
-"""Why the numbers are as they are: answers held on the way, difficulty, calibration, verifiers and scaling laws."""
+"""Why the numbers are as they are: answers held on the way, difficulty, calibration, verifiers, laws, failures."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final, get_args
 
 import numpy as np
 
-from reasoner_evals.report.content import AnytimeCurve, Calibration, Difficulty, Estimate, Fit, Scaling, VerifierQuality
+from reasoner_evals.report.content import (
+    AnytimeCurve,
+    Calibration,
+    Difficulty,
+    Estimate,
+    Failure,
+    FailureKind,
+    Fit,
+    Scaling,
+    VerifierQuality,
+)
 from reasoner_evals.report.data.comparisons import estimate, known
 from reasoner_evals.report.data.measures import ArmRead, Measured, mean, selected
 from reasoner_evals.report.data.pools import Pool, pool_of, sizes_of, spread
-from reasoner_evals.runs.arrays import OUTCOMES, RIGHT, SILENT, UNGRADED, Floats
+from reasoner_evals.runs.arrays import OUTCOMES, RIGHT, SILENT, UNGRADED, Bools, Floats
+from reasoner_evals.runs.reading import questions_of, records_of
+from reasoner_evals.runs.records import Item, ItemRecord
 from reasoner_evals.stats import scaling
 from reasoner_evals.stats.arrays import counts
 from reasoner_evals.stats.calibration import auroc, auroc_within, calibration_error, reliability, risk_coverage
@@ -31,6 +44,11 @@ SELECTION_LAW: Final = "saturating power law: ceiling - (ceiling - start) k^-exp
 GAIN: Final = 0.01
 """The smallest gain in accuracy for which a doubling counts as useful."""
 WRONG: Final = OUTCOMES.index("wrong")
+MAX_FAILURES: Final = 12
+SURE: Final = 0.8
+"""A wrong answer with at least this share of the vote counts as overconfident."""
+MAX_VOTES: Final = 6
+KINDS: Final[tuple[FailureKind, ...]] = get_args(FailureKind)
 
 
 def anytime_curves(measured: Sequence[Measured], groups: Groups | None) -> Iterator[tuple[str, AnytimeCurve]]:
@@ -260,3 +278,95 @@ def _fit(
         return fit._replace(held_out=check)
     note = "the held-out check fails, so that nothing is drawn beyond the measured sizes"
     return fit._replace(held_out=check, band=band.upto(len(measured)), note=note)
+
+
+def failures(measured: Sequence[Measured], task: str) -> tuple[Failure, ...]:
+    """Up to `MAX_FAILURES` of a task, the kinds in turn, no question twice; within a kind the most confident first."""
+    chosen = _chosen(measured)
+    ids = [point.arms[0].run.tasks[task].ids[row] for _, point, row in chosen]
+    records: dict[str, dict[str, ItemRecord]] = {}
+    # Each file is read once for all of its failures.
+    for arm in {point.arms[0].name: point.arms[0] for _, point, _ in chosen}.values():
+        own = {name for (_, point, _), name in zip(chosen, ids, strict=True) if point.arms[0].name == arm.name}
+        records[arm.name] = records_of(arm.run, arm.data.arm.name, own)
+    runs = [point.arms[0].run for _, point, _ in chosen]
+    shown = all(run.tasks[task].source.shareable for run in runs)
+    items = questions_of(runs[0], task, set(ids)) if runs and shown else {}
+    return tuple(
+        _failure(kind, point, row, records[point.arms[0].name][name], items.get(name))
+        for (kind, point, row), name in zip(chosen, ids, strict=True)
+    )
+
+
+def _chosen(measured: Sequence[Measured]) -> list[tuple[FailureKind, Measured, int]]:
+    """The kind, the point that failed, and the row of the question."""
+    sources = {kind: iter(_of_kind(kind, measured)) for kind in KINDS}
+    chosen: dict[int, tuple[FailureKind, Measured, int]] = {}
+    while sources and len(chosen) < MAX_FAILURES:
+        for kind, source in tuple(sources.items()):
+            point, row = next(((point, row) for point, row in source if row not in chosen), (None, -1))
+            if point is None:
+                del sources[kind]
+            elif len(chosen) < MAX_FAILURES:
+                chosen[row] = kind, point, row
+    return sorted(chosen.values(), key=lambda failure: KINDS.index(failure[0]))
+
+
+def _of_kind(kind: FailureKind, measured: Sequence[Measured]) -> list[tuple[Measured, int]]:
+    """All failures of a kind of all strategies but greedy, the most confident first."""
+    failed = [
+        (point, row)
+        for point in measured
+        if point.is_whole and not point.is_greedy
+        for row in np.flatnonzero(_failed(kind, point, measured)).tolist()
+    ]
+    return sorted(failed, key=lambda failure: (-failure[0].arms[0].data.share[failure[1]], failure[1]))
+
+
+def _failed(kind: FailureKind, point: Measured, measured: Sequence[Measured]) -> Bools:
+    """[Q]: which questions are a failure of a kind."""
+    data = point.arms[0].data
+    wrong: Bools = data.outcome == WRONG
+    if kind == "backfired":
+        greedy = next((other for other in measured if other.is_greedy and other.model == point.model), None)
+        return wrong & (greedy.values["right"] == 1) if greedy else np.zeros_like(wrong)
+    if kind == "missed":
+        return wrong & (data.replies.per_question(data.replies.outcome == RIGHT) > 0)
+    if kind == "overconfident":
+        return wrong & (data.share >= SURE)
+    failed: Bools = data.outcome == OUTCOMES.index(kind)
+    return failed
+
+
+def _failure(kind: FailureKind, point: Measured, row: int, record: ItemRecord, item: Item | None) -> Failure:
+    """The failure, with its texts if `item` is given."""
+    arm = point.arms[0]
+    replies = arm.data.replies
+    right = int((replies.outcome[replies.rows.of(row)] == RIGHT).sum())
+    verb = "is" if right == 1 else "are"
+    why = {
+        "backfired": "one greedy sample is right, this answer is wrong",
+        "missed": f"{right} of {len(record.pool)} replies {verb} right, another answer was chosen",
+        "no_answer": f"none of {len(record.pool)} replies has an answer",
+        "truncated": "every reply was truncated by a token limit",
+        "overconfident": f"wrong with {record.share:.0%} of the vote",
+    }
+    left_out: dict[str, Any] = {"pool": (), "along": ()} | ({} if item else {"answer": "", "key": ""})
+    return Failure(
+        kind=kind,
+        key=point.key,
+        trace=arm.run.folder.arm(arm.data.arm.name).trace,
+        record=record.model_copy(update=left_out),
+        item=item,
+        outcome=OUTCOMES[arm.data.outcome[row]],
+        votes=_votes(arm, record, item) if item else (),
+        why=why[kind],
+    )
+
+
+def _votes(arm: ArmRead, record: ItemRecord, item: Item) -> tuple[tuple[str, int, bool], ...]:
+    read = [(reply.key or reply.answer, reply.answer) for reply in record.pool if reply.status == "read"]
+    # The first text of a key is shown.
+    texts, top = dict(reversed(read)), Counter(key for key, _ in read).most_common(MAX_VOTES)
+    codes = arm.run.verdicts.of(item.task, item.question_id, [texts[key] for key, _ in top]) if top else []
+    return tuple((texts[key], count, code == RIGHT) for (key, count), code in zip(top, codes, strict=True))
