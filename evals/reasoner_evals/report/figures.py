@@ -5,7 +5,6 @@ from typing import Any, Final
 
 from reasoner_evals.report.content import Estimate, Fit, TaskReport
 from reasoner_evals.report.curves import AXES, FLOPS, Axis, Line, accuracy_panel, banded_series, lines, scaled_lines
-from reasoner_evals.report.data.pools import FIELDS
 from reasoner_evals.report.drawing import (
     INK,
     KINDS,
@@ -26,6 +25,7 @@ from reasoner_evals.report.drawing import (
     settings,
     short,
 )
+from reasoner_evals.runs.pools import FIELDS
 from reasoner_evals.stats.calibration import Bin as ReliabilityBin
 
 MAX_ROWS: Final = 24
