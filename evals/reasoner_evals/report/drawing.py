@@ -87,10 +87,11 @@ class Style(NamedTuple):
 
 
 def style_at(index: int) -> Style:
-    """The style with a number: 32 are distinct, then they repeat."""
-    # The line shifts with each round of colours, or it would repeat with the colour.
-    line = _DASHES[(index + index // len(SERIES)) % len(_DASHES)]
-    return Style(SERIES[index % len(SERIES)], *_MARKERS[index % len(_MARKERS)], line)
+    """The style with a number: 64 differ in colour and marker, and 32 in marker and line."""
+    turn, colour = divmod(index, len(SERIES))
+    return Style(
+        SERIES[colour], *_MARKERS[(colour + turn) % len(_MARKERS)], _DASHES[(colour + 2 * turn) % len(_DASHES)]
+    )
 
 
 def series_styles(tasks: Sequence[TaskReport]) -> dict[str, Style]:
@@ -298,7 +299,7 @@ def log_ticks(low: float, high: float, base: int, limit: int) -> list[float]:
             ticks = [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]
             if len(ticks) <= limit:
                 break
-    return ticks[:: math.ceil(len(ticks) / limit)] or [low]
+    return ticks[:: max(1, math.ceil(len(ticks) / limit))] or [low]
 
 
 def log_x(axes: "Axes", values: Sequence[float], base: int, limit: int = 4) -> None:
