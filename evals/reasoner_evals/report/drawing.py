@@ -21,7 +21,7 @@ WIDTH, HEIGHT = 400, 260
 TEXT: Final = 11
 LEFT, RIGHT, BOTTOM, TOP = 50, 10, 24, 10
 """Room for the numbers of the scales."""
-BETWEEN: Final = 46
+BETWEEN: Final = 40
 """Between the panels of a file, for their titles."""
 MAX_LABEL: Final = 60
 """Characters of a name in a figure."""
@@ -162,7 +162,7 @@ def figure(
         panel.axes.set_visible(True)
         panel.axes.set(title=panel.title, xlabel=panel.x, ylabel=panel.y)
     width, height = 72 * canvas.get_size_inches()
-    for row, key in enumerate(keys, start=3):
+    for row, key in enumerate(keys, start=1):
         y = -row * 1.4 * TEXT / height
         canvas.text(4 / width, y, key.glyph, color=key.colour.light, alpha=key.alpha)
         canvas.text(20 / width, y, label(key.text))
@@ -266,7 +266,7 @@ def rows_panel(labels: Sequence[str]) -> Panel:
     axes.spines["left"].set_visible(False)
     axes.grid(visible=False, axis="y")
     for row, text in enumerate(folded):
-        axes.text(0, row - 0.22, text, transform=axes.get_yaxis_transform(), va="bottom", linespacing=1.1)
+        axes.text(0, row - 0.22, text, transform=axes.get_yaxis_transform(), va="bottom", linespacing=1.3)
     return panel
 
 

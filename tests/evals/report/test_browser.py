@@ -2,13 +2,15 @@
 
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from reasoner_evals.report.html.page import page, views
+from reasoner_evals.report.page import page, views
 from tests.browser import CHROMIUM, Page, browser
-from tests.evals.report.contents import a_failure, a_report, a_task
+from tests.evals.report.conftest import Made
+from tests.evals.report.contents import a_failure, a_point, a_report, a_task
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH: apt-get install chromium")
 
@@ -35,9 +37,11 @@ STICKING_OUT = """
 
 
 @pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def file(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
     long = a_failure(text="word " * 300 + "x" * 900, gold="y" * 300, question_id="z" * 300)
-    report = a_report(a_task(failures=(a_failure(), long)), title="arithmetic: accuracy against compute " + "w" * 80)
+    long = long._replace(key=made.task.failures[0].key)
+    task = replace(made.task, failures=(made.task.failures[0], long))
+    report = replace(made.report, title="arithmetic: accuracy against compute " + "w" * 80, tasks=(task,))
     path = tmp_path_factory.mktemp("page") / "report.html"
     path.write_text(page(report, views(report)), encoding="utf-8")
     return path
@@ -58,12 +62,12 @@ def test_the_page_shows_well_and_asks_for_nothing(tab: Page, file: Path, width: 
     assert tab.value("document.documentElement.scrollWidth") <= width
     assert tab.value(STICKING_OUT) == []
     figures = tab.value(VISIBLE_FIGURES)
-    assert len(figures) == 9  # of the five axes one is chosen
-    chart = "document.querySelector('#t1-accuracy-tokens-figure svg:not(.narrow svg)')"
+    assert len(figures) == 9 + 4 + 1 + 1  # of the five axes one is chosen; difficulty, calibration and laws have panels
+    chart = "document.querySelector('#t1-accuracy-tokens-figure svg')"
     if width == 1280:
         tab.value("scrollTo(0, 0)")
         assert tab.value(f"{chart}.getBoundingClientRect().bottom") <= 800
-    assert all(one["width"] > 300 and one["height"] > 100 for one in figures)
+    assert all(one["width"] > 160 and one["height"] > 100 for one in figures)
     assert tab.value(SMALLEST_TEXT) >= 12
     paper, ink = (sum(map(int, colour[4:-1].split(","))) for colour in tab.value(PAPER_AND_INK))
     assert (paper < ink) == dark
@@ -93,8 +97,8 @@ def test_a_screen_of_it_is_not_blank(tab: Page, file: Path) -> None:
 
 def test_what_a_model_wrote_is_not_run(tab: Page, tmp_path: Path) -> None:
     bad = "<script>document.title = 'run'</script><img src=x onerror=\"document.title = 'run'\">"
-    report = a_report(a_task(failures=(a_failure(text=bad, answer=bad, gold=bad),), findings=(bad,), rows=(),
-                             deltas=(), calibration=(), difficulty=(), scaling=(), verifiers=()), title=bad)  # fmt: skip
+    failure = a_failure(text=bad, answer=bad, gold=bad)
+    report = a_report(a_task([a_point("single")], failures=(failure,), findings=(bad,)), title=bad)
     path = tmp_path / "bad.html"
     path.write_text(page(report, views(report)), encoding="utf-8")
     tab.open(path, width=390)
