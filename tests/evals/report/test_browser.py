@@ -67,7 +67,7 @@ def test_the_page_shows_well_and_asks_for_nothing(tab: Page, file: Path, width: 
     if width == 1280:
         tab.value("scrollTo(0, 0)")
         assert tab.value(f"{chart}.getBoundingClientRect().bottom") <= 800
-    assert all(one["width"] > 160 and one["height"] > 100 for one in figures)
+    assert all(one["width"] > 160 and one["height"] > 60 for one in figures)
     assert tab.value(SMALLEST_TEXT) >= 12
     paper, ink = (sum(map(int, colour[4:-1].split(","))) for colour in tab.value(PAPER_AND_INK))
     assert (paper < ink) == dark

@@ -201,7 +201,7 @@ def test_parts_that_are_missing_are_sentences() -> None:
     assert drawn == {*(f"accuracy-{axis}" for axis in ("tokens", "samples", "flops", "seconds", "usd")), "gap", "cost"}
 
 
-ONE_QUESTION = {"questions": 1, "accuracy_low": None, "accuracy_high": None}
+ONE_QUESTION: dict[str, Any] = {"questions": 1, "accuracy_low": None, "accuracy_high": None}
 
 
 @pytest.mark.parametrize("rows", [[], [a_point("single", **ONE_QUESTION)], a_curve("voting", **ONE_QUESTION)])

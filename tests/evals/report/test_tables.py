@@ -13,8 +13,8 @@ from click.testing import CliRunner, Result
 from reasoner.errors import UsageError
 from reasoner_evals.cells import plain_cell
 from reasoner_evals.cli import compare, export
-from reasoner_evals.report.build import make_report
-from reasoner_evals.report.text import points_csv, to_markdown
+from reasoner_evals.report.build import make_report, points_csv
+from reasoner_evals.report.page import to_markdown
 from reasoner_evals.runs.export import export as export_run
 from tests.evals.fabricated import BEST, GREEDY, VOTE, Fake, fabricate, gold, record
 from tests.helpers import without_checksums
@@ -32,8 +32,7 @@ def test_the_csv_holds_every_number_of_every_point(tmp_path: Path) -> None:
         assert float(row["accuracy"]) == point.accuracy
         assert float(row["tokens_p95"]) == point.tokens_p95
         assert row["usd"] == ""
-        mine = [one for one in report.tasks[0].deltas if (one.key, one.against) == (point.key, "greedy")]
-        assert row["greedy_p_holm"] == (str(mine[0].p_holm) if mine else "")
+        assert row["greedy_p_holm"] == (str(point.deltas["greedy"].p_holm) if point.deltas else "")
 
 
 def test_no_cell_is_a_formula(tmp_path: Path) -> None:
