@@ -9,14 +9,27 @@ import pandas as pd
 
 from reasoner.budget import Cost
 from reasoner_evals.report.content import Delta, Estimate, Failure, Report, TaskReport
+from reasoner_evals.report.data.comparisons import groups_of
+from reasoner_evals.report.data.measures import ArmRead, Measured, measure
 from reasoner_evals.report.data.table import COLUMNS
 from reasoner_evals.report.narrative import verdict
 from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.reading import open_run, read_arm
 from reasoner_evals.runs.records import Item, ItemRecord, Source
+from reasoner_evals.stats.intervals import Groups
+from tests.evals.fabricated import TASK
 
 SIZES = (1, 2, 4, 8)
 GREEDY, VOTE, BEST = "single", "self_consistency", "best_of_n with orm"
 Row = dict[str, Any]
+
+
+def measured(*paths: Path) -> tuple[list[Measured], Groups | None]:
+    """The points of runs of one task, and the groups of its questions."""
+    runs = [open_run(path) for path in paths]
+    arms = [ArmRead(run, read_arm(run, arm.name)) for run in runs for arm in run.manifest.arms]
+    several = len({run.manifest.model.name for run in runs}) > 1
+    return list(measure(arms, several_models=several)), groups_of(runs[0].tasks[TASK])
 
 
 def near(value: float) -> Estimate:

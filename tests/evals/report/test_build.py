@@ -12,22 +12,15 @@ from reasoner.errors import UsageError
 from reasoner.sampling import SamplingParams
 from reasoner_evals.report.build import make_report, points_csv
 from reasoner_evals.report.curves import TOKENS, lines
-from reasoner_evals.report.data.diagnostics import anytime_curves, calibrations, difficulties, scalings, verifiers
-from reasoner_evals.report.data.measures import ArmRead, Measured, measure
+from reasoner_evals.report.data.diagnostics import anytime_curves, difficulties, fit, verifiers
 from reasoner_evals.report.data.table import CSV_COLUMNS
 from reasoner_evals.report.narrative import findings
 from reasoner_evals.report.page import to_markdown
 from reasoner_evals.runs.folder import RunFolder
-from reasoner_evals.runs.reading import open_run, read_arm
-from reasoner_evals.stats.scaling import CoverageFit, fit_coverage
+from reasoner_evals.stats.scaling import Band, CoverageFit, HeldOut, Unfitted, fit_coverage
 from tests.evals.fabricated import BEST, GREEDY, SMALL, VOTE, Fake, Law, fabricate, gold, question_id, record
 from tests.evals.report.conftest import ARMS, SEARCH, SURE, Made
-from tests.evals.report.contents import SIZES, a_point, table
-
-
-def measured(path: Path) -> list[Measured]:
-    run = open_run(path)
-    return list(measure([ArmRead(run, read_arm(run, arm.name)) for arm in run.manifest.arms], several_models=False))
+from tests.evals.report.contents import SIZES, a_point, measured, table
 
 
 def test_everything_refers_to_points_that_are_there(made: Made) -> None:
@@ -42,27 +35,12 @@ def test_everything_refers_to_points_that_are_there(made: Made) -> None:
     assert {one.series for one in made.task.verifiers} < series
 
 
-def test_the_answers_behind_a_point_are_named_in_the_findings_with_their_uncertainty(made: Made) -> None:
-    best = max(made.task.rows, key=lambda row: (row.accuracy, -row.tokens))
-    assert f" {best.words}: {best.accuracy:.1%} (" in made.task.findings[0]
-    assert any("Holm" in one for one in made.task.findings)
-
-
 def test_provenance_says_by_what_a_run_was_made(made: Made) -> None:
     (run,) = made.report.runs
     assert run.run.manifest.command == "reasoner eval arithmetic"
     assert len(run.run.manifest_hash) == 64
     assert {value for _, value in run.facts} >= {SMALL.name, "reference@1"}
     assert [(arm.asked, arm.finished, arm.ungraded) for arm in run.arms] == [(60, 60, 0)] * 5
-
-
-def test_limits_say_what_the_questions_can_show(made: Made) -> None:
-    text = "\n".join(made.report.limits)
-    assert "with 60 questions" in text
-    assert "one seed" in text
-    assert "beam search" in text
-    assert "scheduling" in text
-    assert "single" not in text.partition("one seed")[2].partition("\n")[0]  # greedy has no luck to average
 
 
 def test_difficulty_orders_questions_and_spares_the_samples_that_made_it(made: Made) -> None:
@@ -82,7 +60,7 @@ def test_difficulty_orders_questions_and_spares_the_samples_that_made_it(made: M
 
 def test_by_chance_alone_no_bin_of_difficulty_is_easier(tmp_path: Path) -> None:
     flat = Fake(pool=8, rule="majority", law=Law(a=4000.0, b=4000.0))  # every question is a fair coin
-    _, found = difficulties(measured(fabricate(tmp_path / "run", [flat], questions=400)), None)
+    _, found = difficulties(*measured(fabricate(tmp_path / "run", [flat], questions=400)))
     row = next(accuracies for key, accuracies in found.items() if key.endswith("n=1"))
     inside = [one for one in row if one is not None]
     assert len(inside) >= 3
@@ -92,7 +70,7 @@ def test_by_chance_alone_no_bin_of_difficulty_is_easier(tmp_path: Path) -> None:
 def test_pools_of_the_same_samples_spare_those_that_made_the_bins_too(tmp_path: Path) -> None:
     run = RunFolder(fabricate(tmp_path / "run", [VOTE, BEST], questions=100))
     run.arm(VOTE.folder).journal.write_bytes(run.arm(BEST.folder).journal.read_bytes())
-    _, found = difficulties(measured(run.path), None)
+    _, found = difficulties(*measured(run.path))
     rows = {key.rpartition("|")[2]: accuracies for key, accuracies in found.items()}
     # One of them selects nothing, so both are right as often.
     assert rows["best_of_n with orm, n=1"] == rows["self_consistency, n=1"]
@@ -112,16 +90,10 @@ def test_confidence_is_judged_where_it_varies(made: Made) -> None:
         assert one.ece == pytest.approx(gaps / 60)
 
 
-def test_what_was_not_answered_has_no_confidence_to_judge(tmp_path: Path) -> None:
-    arm = Fake(pool=4, rule="majority", law=Law(no_answer=0.6))
-    [(_, found)] = calibrations(measured(fabricate(tmp_path / "run", [arm], questions=50)))
-    assert found.questions == sum(bool(record(arm, row).answer) for row in range(50)) < 50
-
-
 def test_a_verifier_that_rates_right_replies_higher_is_seen(tmp_path: Path) -> None:
     for apart, better in ((0.6, True), (0.0, False)):
         arm = Fake("best_of_n", pool=8, rule="best", verifier="orm", law=Law(scored_apart=apart))
-        (found,) = verifiers(measured(fabricate(tmp_path / str(apart), [arm], questions=60)), None)
+        (found,) = verifiers(*measured(fabricate(tmp_path / str(apart), [arm], questions=60)))
         assert found.replies == sum(one.status == "read" for row in range(60) for one in record(arm, row).pool)
         assert found.within is not None
         assert found.within.low is not None
@@ -149,12 +121,6 @@ def test_the_laws_of_a_pool_reach_twice_its_size_and_are_checked_on_what_they_we
     assert found.selection.measured == tuple(sizes.accuracy)
 
 
-def test_what_cannot_be_fitted_says_why(tmp_path: Path) -> None:
-    [(_, found)] = scalings(measured(fabricate(tmp_path / "run", [Fake(pool=2, rule="majority")], questions=12)))
-    assert "cannot be fitted" in found.selection.note
-    assert found.diminishing is None
-
-
 def test_oracle_random_and_anytime_curves_are_labelled_as_such(made: Made) -> None:
     shown = lines(made.task, TOKENS)
     kinds = [(line.series, line.kind) for line in shown]
@@ -170,15 +136,15 @@ def test_oracle_random_and_anytime_curves_are_labelled_as_such(made: Made) -> No
 
 def test_an_anytime_curve_is_the_mean_over_what_was_held(tmp_path: Path) -> None:
     path = fabricate(tmp_path / "run", [SEARCH], questions=40)
-    found = measured(path)
-    [(_, curve)] = anytime_curves(found, None)
+    [point], groups = measured(path)
+    [(_, curve)] = anytime_curves([point], groups)
     for tokens, accuracy in zip(curve.tokens, curve.accuracies, strict=True):
         held = 0
         for row in range(40):
             steps = [one for one in record(SEARCH, row).along if one.tokens <= tokens]
             held += bool(steps) and steps[-1].answer == gold(row)
         assert accuracy.value == pytest.approx(held / 40)
-    assert curve.accuracies[-1].value == pytest.approx(found[0].values["right"].mean())
+    assert curve.accuracies[-1].value == pytest.approx(point.values["right"].mean())
 
 
 def test_cases_are_failures_of_their_kind_and_no_question_comes_twice(made: Made) -> None:
@@ -214,22 +180,6 @@ def test_what_may_not_be_shown_is_in_no_report(tmp_path: Path) -> None:
     assert any("may not be shown" in one for one in report.limits)
 
 
-def test_what_is_not_done_or_not_graded_is_said(tmp_path: Path) -> None:
-    arms = [GREEDY, Fake("beam_search", replies=2, finished=8, errors=2)]
-    text = "\n".join(make_report([fabricate(tmp_path / "run", arms, questions=10)]).limits)
-    assert "8 of 10 questions finished" in text
-    assert "2 questions ended in an error" in text
-    report = make_report([fabricate(tmp_path / "ungraded", [VOTE], questions=10, graded=False)])
-    assert report.tasks[0].points.empty
-    assert any("`reasoner grade" in one for one in report.limits)
-    assert any("no question has been finished and graded" in one for one in report.limits)
-
-
-def test_a_run_that_has_not_begun_makes_a_report(tmp_path: Path) -> None:
-    path = fabricate(tmp_path / "run", [Fake(pool=4, rule="majority", finished=0), Fake("single", finished=0)])
-    assert make_report([path]).tasks[0].points.empty
-
-
 def test_of_a_model_only_what_is_known_is_told(tmp_path: Path) -> None:
     warm = dataclasses.replace(SMALL, sampling=SamplingParams(temperature=0.0, top_p=0.9))
     [run] = make_report([fabricate(tmp_path / "warm", [GREEDY], questions=12, model=warm)]).runs
@@ -238,34 +188,69 @@ def test_of_a_model_only_what_is_known_is_told(tmp_path: Path) -> None:
     assert "model sampling" not in dict(run.facts)
 
 
-def test_runs_that_cannot_stand_together_are_refused(tmp_path: Path) -> None:
-    one = fabricate(tmp_path / "one", [GREEDY], questions=6)
-    other = fabricate(tmp_path / "other", [GREEDY], questions=6, edition="!")
-    with pytest.raises(UsageError, match="6 of 6 differ"):
-        make_report([one, other])
-    with pytest.raises(UsageError, match="given twice"):
-        make_report([one, one])
-    with pytest.raises(UsageError, match="no run is given"):
-        make_report([])
+@pytest.mark.parametrize(
+    ("arms", "graded", "said"),
+    [
+        ([GREEDY, Fake("beam_search", replies=2, finished=8, errors=2)], True,
+         ("with 6 questions", "8 of 10 questions finished", "2 questions ended in an error",
+         "sampling luck is not averaged out: beam search", "scheduling")),
+        ([VOTE], False, ("run `reasoner grade", "no question has been finished and graded")),
+        ([Fake(pool=4, rule="majority", finished=0), Fake("single", finished=0)], True, ("0 of 10 questions",)),
+        ([VOTE], True, ("no greedy sample to compare with", "the largest size of voting")),
+        ([Fake("a", budget="tokens=50", replies=3)], True, ("10 questions spent more than their budget",)),
+    ],
+    ids=["not done", "not graded", "not begun", "pools only", "over its budget"],
+)  # fmt: skip
+def test_limits_say_what_the_numbers_do_not_show(
+    tmp_path: Path, arms: list[Fake], graded: bool, said: tuple[str, ...]
+) -> None:
+    report = make_report([fabricate(tmp_path / "run", arms, questions=10, graded=graded)])
+    text = "\n".join(report.limits)
+    assert [part for part in said if part not in text] == []
+    assert report.tasks[0].points.empty == ("no question has been" in text)
 
 
-def test_what_would_pass_for_another_seed_is_refused(tmp_path: Path) -> None:
-    one = fabricate(tmp_path / "one", [GREEDY, VOTE], questions=6)
-    again = fabricate(tmp_path / "again", [VOTE], questions=6)
-    with pytest.raises(UsageError, match="same strategy with the same seed"):
-        make_report([one, again])
-    revised = dataclasses.replace(SMALL, revision="b")
-    other = fabricate(tmp_path / "other", [dataclasses.replace(VOTE, seed=1)], questions=6, model=revised)
-    with pytest.raises(UsageError, match="different models that are both called small-135m"):
-        make_report([one, other])
+def test_a_law_that_fails_on_what_it_was_not_shown_is_drawn_no_further_and_one_that_cannot_be_fitted_says_why() -> None:
+    band = Band((1, 2, 4), *np.array([[0.4, 0.5, 0.6], [0.3, 0.4, 0.5], [0.5, 0.6, 0.7]]))
+    checks = [HeldOut(1, band.upto(2), np.array([0.4, share])) for share in (0.5, 0.9)]
+    law = fit_coverage(np.full(60, 2), np.arange(60) % 3)
+    holds, fails = (fit("law", law, band, [0.4, 0.5], check) for check in checks)
+    assert holds.band is not None
+    assert fails.band is not None
+    assert (holds.band.ks, holds.note) == ((1, 2, 4), "")
+    assert (fails.band.ks, "held-out check fails" in fails.note) == ((1, 2), True)
+    assert fit("law", Unfitted("too few"), band, [], Unfitted("")).note == "cannot be fitted, because too few"
+
+
+RUNS: dict[str, tuple[list[Fake], dict[str, Any]]] = {
+    "run": ([GREEDY, VOTE], {}),
+    "other": ([GREEDY], {"edition": "!"}),
+    "again": ([VOTE], {}),
+    "revised": ([dataclasses.replace(VOTE, seed=1)], {"model": dataclasses.replace(SMALL, revision="b")}),
+}
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("run", "other"), "6 of 6 differ"),
+        (("run", "run"), "given twice"),
+        ((), "no run is given"),
+        (("run", "again"), "same strategy with the same seed"),
+        (("run", "revised"), "different models that are both called small-135m"),
+    ],
+)
+def test_runs_that_cannot_stand_together_are_refused(tmp_path: Path, names: tuple[str, ...], message: str) -> None:
+    for name in set(names):
+        arms, options = RUNS[name]
+        fabricate(tmp_path / name, arms, questions=6, **options)
+    with pytest.raises(UsageError, match=message):
+        make_report([tmp_path / name for name in names])
 
 
 def test_pools_of_two_sizes_are_two_curves(tmp_path: Path) -> None:
-    arms = [
-        Fake("self_consistency:n=4", pool=4, rule="majority"),
-        Fake("self_consistency:n=2", pool=2, rule="majority"),
-    ]
-    found = measured(fabricate(tmp_path / "run", arms, questions=6))
+    arms = [Fake(f"self_consistency:n={n}", pool=n, rule="majority") for n in (4, 2)]
+    found, _ = measured(fabricate(tmp_path / "run", arms, questions=6))
     assert [one.label.partition(", ")[2] for one in found] == [
         "n=1 of 4",
         "n=2 of 4",

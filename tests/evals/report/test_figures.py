@@ -12,7 +12,7 @@ from reasoner_evals.report.content import AnytimeCurve, Estimate, TaskReport
 from reasoner_evals.report.curves import AXES, TOKENS, banded_series, lines, scaled_lines
 from reasoner_evals.report.data.measures import ALLOCATED
 from reasoner_evals.report.drawing import COLOURS, PAPER, SERIES, Figure, log_ticks, series_styles, short, style_at
-from reasoner_evals.report.figures import figures, largest_points
+from reasoner_evals.report.figures import figures
 from tests.evals.report.conftest import Made
 from tests.evals.report.contents import BEST, GREEDY, SIZES, VOTE, a_curve, a_point, a_task
 
@@ -144,23 +144,12 @@ def test_numbers_are_written_short() -> None:
     assert {value: short(value) for value in written} == written
 
 
-def test_a_law_is_drawn_to_twice_the_measured_sizes_at_most(made: Made) -> None:
-    figure = next(figure for figure in made.views[0].drawn if figure.name == "t1-scaling")
-    written = [text for panel in figure.panels for text in texts(panel.svg)]
-    assert "16" in written
-    assert "32" not in written
-
-
 def test_points_without_a_place_on_an_axis_are_named_in_its_caption(few: dict[str, Figure]) -> None:
     named = "Not shown, because they have no value on this axis: single."
     assert [axis.key for axis in AXES if named in few[f"accuracy-{axis.key}"].caption] == ["samples"]
     bare = a_task(a_curve(VOTE, usd=None))
     *_, money = figures(bare, "f", series_styles([bare]))["accuracy"]
     assert "--prices" in str(money)
-
-
-def test_of_each_series_the_largest_point_is_shown_where_one_is() -> None:
-    assert [row.label for row in largest_points(TASK.rows).values()] == [GREEDY, f"{VOTE}, n=8", f"{BEST}, n=8"]
 
 
 HELD = AnytimeCurve((9.0, 900.0, 5000.0), tuple(Estimate(amount / 9000) for amount in (9.0, 900.0, 5000.0)))

@@ -9,25 +9,16 @@ import numpy as np
 import pytest
 
 from reasoner.budget import Prices
-from reasoner_evals.report.data.comparisons import groups_of
-from reasoner_evals.report.data.measures import ArmRead, Measured, measure
 from reasoner_evals.report.data.table import points_table
-from reasoner_evals.runs.reading import open_run, read_arm
 from reasoner_evals.runs.records import Reply
-from tests.evals.fabricated import BEST, GREEDY, PROMPT, SMALL, TASK, VOTE, Fake, Law, fabricate, gold, record
+from tests.evals.fabricated import BEST, GREEDY, PROMPT, SMALL, VOTE, Fake, Law, fabricate, gold, record
+from tests.evals.report.contents import measured
 
 STATED, FALLBACKS = Law(no_answer=0.1), Law(fallback=0.5, no_answer=0.1)
 
 
-def measured(path: Path) -> list[Measured]:
-    run = open_run(path)
-    arms = [ArmRead(run, read_arm(run, arm.name)) for arm in run.manifest.arms]
-    return list(measure(arms, several_models=False))
-
-
 def rows(path: Path) -> dict[str, Any]:
-    table = points_table(measured(path), groups_of(open_run(path).tasks[TASK]))
-    return {row.label: row for row in table.itertuples()}
+    return {row.label: row for row in points_table(*measured(path)).itertuples()}
 
 
 def test_a_pool_gives_every_power_of_two_and_itself(tmp_path: Path) -> None:
@@ -181,7 +172,7 @@ def test_seeds_are_averaged_by_question(tmp_path: Path) -> None:
     (row,) = rows(path).values()
     right = [[record(arm, number).answer == gold(number) for arm in arms] for number in range(25)]
     assert (row.seeds, row.questions, row.accuracy) == (3, 25, pytest.approx(np.mean(right)))
-    (values,) = measured(path)
+    [values], _ = measured(path)
     assert values.values["right"] == pytest.approx(np.mean(right, axis=1))
 
 

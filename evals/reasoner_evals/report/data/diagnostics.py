@@ -240,7 +240,7 @@ def scalings(measured: Sequence[Measured]) -> Iterator[tuple[str, Scaling]]:
             law = scaling.fit_power(ks, complete.mean(axis=0))
         pool_right = pool_of(arm.data).right
         drawn_right = counts(pool_right)
-        selection = _fit(
+        selection = fit(
             SELECTION_LAW,
             law,
             scaling.power_band(selected_right, ks, reach),
@@ -251,7 +251,7 @@ def scalings(measured: Sequence[Measured]) -> Iterator[tuple[str, Scaling]]:
         yield (
             whole.key,
             Scaling(
-                coverage=_fit(
+                coverage=fit(
                     COVERAGE_LAW,
                     scaling.fit_coverage(*drawn_right),
                     scaling.coverage_band(*drawn_right, reach),
@@ -265,9 +265,10 @@ def scalings(measured: Sequence[Measured]) -> Iterator[tuple[str, Scaling]]:
         )
 
 
-def _fit(
+def fit(
     name: str, law: scaling.Fit | Unfitted, band: Band | Unfitted, measured: Sequence[float], check: HeldOut | Unfitted
 ) -> Fit:
+    """A law with its band and its held-out check; if that fails, nothing is known beyond the measured sizes."""
     if isinstance(law, Unfitted) or isinstance(band, Unfitted):
         return Fit(name, note=str(law if isinstance(law, Unfitted) else band))
     names = ("a", "b", "never", "always") if isinstance(law, scaling.CoverageFit) else ("ceiling", "start", "exponent")
