@@ -23,18 +23,6 @@ from tests.evals.report.conftest import ARMS, SEARCH, SURE, Made
 from tests.evals.report.contents import SIZES, a_point, measured, table
 
 
-def test_everything_refers_to_points_that_are_there(made: Made) -> None:
-    keys = list(made.task.points.key)
-    assert len(set(keys)) == len(keys) == 11
-    named = {delta.baseline for row in made.task.rows for delta in row.deltas.values()}
-    named |= {one.key for one in made.task.failures} | {one.key for one in made.task.difficulty}
-    assert named <= set(keys)
-    series = set(made.task.points.series)
-    assert {line.series for line in lines(made.task, TOKENS)} == series
-    assert None not in set(made.task.points.tokens_front)
-    assert {one.series for one in made.task.verifiers} < series
-
-
 def test_provenance_says_by_what_a_run_was_made(made: Made) -> None:
     (run,) = made.report.runs
     assert run.run.manifest.command == "reasoner eval arithmetic"
@@ -44,7 +32,7 @@ def test_provenance_says_by_what_a_run_was_made(made: Made) -> None:
 
 
 def test_difficulty_orders_questions_and_spares_the_samples_that_made_it(made: Made) -> None:
-    (found,) = made.task.difficulty
+    [found] = made.task.difficulty
     assert found.held_out == 4
     assert sum(questions for *_, questions in found.bins) == 60
     assert [high for _, high, _ in found.bins] == sorted(high for _, high, _ in found.bins)
@@ -52,9 +40,7 @@ def test_difficulty_orders_questions_and_spares_the_samples_that_made_it(made: M
     # Half of the pool that made the bins is 4: its larger size cannot be read by bin.
     assert "self_consistency, n=8" not in rows
     assert "best_of_n with orm, n=8" in rows
-    hardest, easiest = rows["self_consistency, n=1"][0], rows["self_consistency, n=1"][-1]
-    assert hardest is not None
-    assert easiest is not None
+    hardest, *_, easiest = rows["self_consistency, n=1"]
     assert hardest.value < easiest.value
 
 
@@ -110,28 +96,23 @@ def test_the_laws_of_a_pool_reach_twice_its_size_and_are_checked_on_what_they_we
     law = fit_coverage(np.full(60, 8), np.array(right))
     assert isinstance(law, CoverageFit)
     assert [value for _, value in found.coverage.parameters] == [law.a, law.b, law.never, law.always]
-    assert found.coverage.band is not None
     assert found.coverage.band.ks == (1, 2, 4, 8, 16)
     assert found.coverage.band.value == pytest.approx(law.at([1, 2, 4, 8, 16]))
     sizes = made.task.points[made.task.points.series == "self_consistency"]
     assert found.coverage.measured == tuple(sizes.coverage)
-    check = found.coverage.held_out
-    assert check is not None
-    assert (check.fitted_to, check.predicted.ks[-1]) == (4, 8)
+    assert (found.coverage.held_out.fitted_to, found.coverage.held_out.predicted.ks[-1]) == (4, 8)
     assert found.selection.measured == tuple(sizes.accuracy)
 
 
 def test_oracle_random_and_anytime_curves_are_labelled_as_such(made: Made) -> None:
     shown = lines(made.task, TOKENS)
-    kinds = [(line.series, line.kind) for line in shown]
+    assert {line.series for line in shown if line.kind == "measured"} == set(made.task.points.series)
+    assert [line.series for line in shown if line.kind == "anytime"] == ["beam_search", "auto"]
     # One of each is enough: that of the series that the verdict is about, or the highest.
-    assert [kind for _, kind in kinds].count("oracle") == [kind for _, kind in kinds].count("random") == 1
-    assert [series for series, kind in kinds if kind == "anytime"] == ["beam_search", "auto"]
-    by_kind = {(line.series, line.kind): line.marks for line in shown}
-    for series in [series for series, kind in kinds if kind == "oracle"]:
-        tops, marks = by_kind[series, "oracle"], by_kind[series, "measured"]
-        assert all(top.accuracy.value >= mark.accuracy.value - 1e-9 for top, mark in zip(tops, marks, strict=True))
-        assert {one.accuracy for one in by_kind[series, "random"]} == {marks[0].accuracy}
+    [oracle], [random] = ([line for line in shown if line.kind == kind] for kind in ("oracle", "random"))
+    [marks] = [line.marks for line in shown if line[:3:2] == (oracle.series, "measured")]
+    assert all(top.accuracy.value >= mark.accuracy.value - 1e-9 for top, mark in zip(oracle.marks, marks, strict=True))
+    assert {one.accuracy for one in random.marks} == {marks[0].accuracy}
 
 
 def test_an_anytime_curve_is_the_mean_over_what_was_held(tmp_path: Path) -> None:
@@ -271,7 +252,6 @@ def test_a_report_does_not_depend_on_the_order_of_the_journal(tmp_path: Path, ma
 
 def test_the_headline_names_the_best_row_of_the_table_also_where_its_interval_is_too_narrow() -> None:
     below, above = (a_point("vote", size=size, accuracy=share) for size, share in ((4, 0.86), (SIZES[-1], 0.88)))
-    label = below["label"]
 
     def rows(*cells: dict[str, Any]) -> list[Any]:
         return list(table(row | {"tokens_front": None} for row in cells).itertuples())
@@ -279,9 +259,7 @@ def test_the_headline_names_the_best_row_of_the_table_also_where_its_interval_is
     first, second = findings(rows(below, above | {"gap": None}))
     assert first.startswith(f"The most accurate is {above['label']}: 88.0% (82.0% to 94.0%) at ")
     assert first.endswith("; it is above half of its pool, so its interval is too narrow.")
-    start = f"Of the points at up to half of their pool, the most accurate is {label}: 86.0% (80.0% to 92.0%) at "
-    assert second.startswith(start)
+    assert f"half of their pool, the most accurate is {below['label']}: 86.0% (80.0% to 92.0%) at " in second
     # Of equally accurate rows it is the cheapest, and there is nothing to add.
     [only] = findings(rows(below | {"gap": None}, above | {"accuracy": below["accuracy"]}))
-    assert only.startswith(f"The most accurate is {label}: ")
-    assert "too narrow" not in only
+    assert only.startswith(f"The most accurate is {below['label']}: ")

@@ -130,12 +130,6 @@ def test_every_number_of_a_table_has_headers(made: Made) -> None:
     assert {one.attributes.get("scope") for one in made.page.of("th")} <= {"col", "row", "rowgroup"}
 
 
-def test_the_axes_are_switched_without_a_script(made: Made) -> None:
-    radios = [one for one in made.page.of("input") if one.attributes["type"] == "radio"]
-    assert ["checked" in one.attributes for one in radios] == [True, False, False, False, False]
-    assert [one.text for one in made.page.of("label")] == ["Tokens", "Samples", "FLOPs", "Seconds", "Money"]
-
-
 def test_nothing_that_a_run_holds_comes_through_unescaped(made: Made) -> None:
     assert_harmless(made.html)
     shown = html(poisoned(made.report, HOSTILE))

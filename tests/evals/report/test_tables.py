@@ -14,9 +14,11 @@ from reasoner.errors import UsageError
 from reasoner_evals.cells import plain_cell
 from reasoner_evals.cli import compare, export
 from reasoner_evals.report.build import make_report, points_csv
+from reasoner_evals.report.data.table import CSV_COLUMNS
 from reasoner_evals.report.page import to_markdown
 from reasoner_evals.runs.export import export as export_run
 from tests.evals.fabricated import BEST, GREEDY, VOTE, Fake, fabricate, gold, record
+from tests.evals.report.conftest import Made
 from tests.helpers import without_checksums
 
 
@@ -24,15 +26,19 @@ def run(command: object, *given: object) -> Result:
     return CliRunner().invoke(command, [str(one) for one in given], standalone_mode=False)  # type: ignore[arg-type]
 
 
-def test_the_csv_holds_every_number_of_every_point(tmp_path: Path) -> None:
-    report = make_report([fabricate(tmp_path / "run", [GREEDY, VOTE], questions=15)])
-    rows = list(csv.DictReader(points_csv(report)))
-    for row, point in zip(rows, report.tasks[0].points.itertuples(), strict=True):
-        assert row["label"] == point.label
-        assert float(row["accuracy"]) == point.accuracy
-        assert float(row["tokens_p95"]) == point.tokens_p95
-        assert row["usd"] == ""
-        assert row["greedy_p_holm"] == (str(point.deltas["greedy"].p_holm) if point.deltas else "")
+def test_the_csv_holds_every_number_of_every_point(made: Made) -> None:
+    rows = list(csv.DictReader(points_csv(made.report)))
+    for row, point in zip(rows, made.task.rows, strict=True):
+        known = {name: getattr(point, name) for name in CSV_COLUMNS}
+        for against, delta in point.deltas.items():
+            known |= {f"{against}_{name}": getattr(delta, name) for name in ("p", "p_holm", "better", "resolvable")}
+            known |= dict(zip((f"{against}_delta", f"{against}_delta_low"), delta.difference, strict=False))
+            words = delta.against_label(made.task.by_key[delta.baseline].label)
+            known[f"{against}_baseline"] = words
+        assert {name: row[name] for name in known} == {
+            name: "" if value is None else str(value) for name, value in known.items()
+        }
+    assert {len(row) for row in rows} == {len(CSV_COLUMNS) + 4 * 12}
 
 
 HOSTILE = {
