@@ -155,7 +155,7 @@ def _overlap(line: Line, other: Line) -> float:
     at = np.unique(np.concatenate([x, x2]))
     at = at[(at >= max(x[0], x2[0]) - 1e-9) & (at <= min(x[-1], x2[-1]) + 1e-9)]
     lows, highs = (
-        np.stack([np.interp(at, x, one), np.interp(at, x2, two)]) for one, two in ((low, low2), (high, high2))
+        np.stack([np.interp(at, x, first), np.interp(at, x2, second)]) for first, second in ((low, low2), (high, high2))
     )
     shared = np.clip(highs.min(axis=0) - lows.max(axis=0), 0, None)
     return float(np.mean(shared / np.maximum((highs - lows).min(axis=0), 1e-9))) if len(at) else 0.0

@@ -47,17 +47,17 @@ def deltas(measured: Sequence[Measured], groups: Groups | None) -> dict[str, dic
     Differences across models come last.
     The p-values of each baseline and model are one family, adjusted together (Holm 1979).
     """
-    found: dict[str, dict[Against, Delta]] = {point.key: {} for point in measured}
+    by_point: dict[str, dict[Against, Delta]] = {point.key: {} for point in measured}
     for model in _models(measured):
         own = [point for point in measured if point.model == model]
         greedy = _greedy(own)
         votes = [_matched_vote(own, point) for point in own if not _is_vote(point)]
         first = greedy or min(own, key=lambda point: point.tokens)
         others = [_Pair(point, first) for point in own if point is not first and not point.is_greedy]
-        _add_family(found, "greedy" if greedy else "cheapest", others, groups)
-        _add_family(found, "self_consistency", votes, groups)
-    _add_family(found, "larger_model", _across_models(measured), groups)
-    return found
+        _add_family(by_point, "greedy" if greedy else "cheapest", others, groups)
+        _add_family(by_point, "self_consistency", votes, groups)
+    _add_family(by_point, "larger_model", _across_models(measured), groups)
+    return by_point
 
 
 def _models(measured: Iterable[Measured]) -> list[str]:
@@ -111,13 +111,13 @@ def _parameters(point: Measured) -> int:
 
 
 def _add_family(
-    found: dict[str, dict[Against, Delta]], against: Against, pairs: Iterable[_Pair | None], groups: Groups | None
+    by_point: dict[str, dict[Against, Delta]], against: Against, pairs: Iterable[_Pair | None], groups: Groups | None
 ) -> None:
     compared = [pair for pair in pairs if pair and _comparable(pair.point, pair.baseline)]
     results = [compare(pair.point.values["right"], pair.baseline.values["right"], groups) for pair in compared]
     adjusted = holm([result.p_value for result in results])
     for pair, result, p_holm in zip(compared, results, adjusted, strict=True):
-        found[pair.point.key][against] = Delta(
+        by_point[pair.point.key][against] = Delta(
             baseline=pair.baseline.key,
             backfired=mean(pair.baseline.values["right"] * (1 - pair.point.values["right"])),
             mixed=pair.mixed,

@@ -101,13 +101,13 @@ def difficulties(measured: Sequence[Measured], groups: Groups | None) -> tuple[l
     for point, _ in whole_pools(measured):
         if point.model not in largest or (point.size or 0) > (largest[point.model].size or 0):
             largest[point.model] = point
-    found: list[Difficulty] = []
+    bins: list[Difficulty] = []
     accuracies: ByDifficulty = {}
     for model, whole in largest.items():
         if result := _difficulty([point for point in measured if point.model == model], whole, groups):
-            found.append(result[0])
+            bins.append(result[0])
             accuracies |= result[1]
-    return found, accuracies
+    return bins, accuracies
 
 
 def _difficulty(
