@@ -1,12 +1,12 @@
 """What a report says in words: the verdict of a task, findings, methods and limits."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from reasoner.specs import Spec
 from reasoner_evals.report.content import Against, Claim, Delta, Estimate, Provenance, TaskReport, Verdict, estimate_of
 from reasoner_evals.report.data.measures import is_greedy
-from reasoner_evals.runs.pools import COST_RULE
 from reasoner_evals.stats.comparison import minimum_detectable
 
 DISCORDANT: Final = 0.2
@@ -18,30 +18,7 @@ MAX_NAMED: Final = 6
 _BASELINES: Final[tuple[Against, ...]] = ("larger_model", "greedy", "cheapest")
 """The baselines of a verdict: the first that the task has."""
 
-METHODS: Final = tuple(
-    method.replace("\n", " ")
-    for method in (
-        """The question is the unit. Intervals are 95 %, over questions like these; if questions share a source, the
-sources are the independent units.""",
-        """Sizes below a pool are estimated from the whole pool, in expectation over which samples are drawn, with ties
-averaged: coverage and the best rated exactly, votes over 200 random subsets if there are more.""",
-        f"Tokens are all computed tokens: uncached prompt, generated, verifier and cancelled ones. {COST_RULE}",
-        """FLOPs of a request, with P parameters, C prompt tokens of which C0 are cached, T generated tokens, and
-d = layers x heads x head size: 2P[(C-C0)+T] + 2d[(C^2-C0^2) + (2C+T)T].""",
-        """Differences are paired by question. An interval excludes 0 exactly if its p-value is below 5 %; p-values are
-adjusted by Holm's method within each baseline and model.""",
-        """Self-consistency at matched compute is a random choice, question by question, between the two sizes around a
-point's tokens, so that both cost the same in expectation.""",
-        """A wrong, missing or truncated answer counts as 0, and so does an answer that the grader could not judge.
-Engine errors are in no accuracy.""",
-        """Strict accuracy counts only answers in a stated form (a box, ####, `the answer is`, ...): an answer found by
-its position or shape, such as the last number, counts as no answer and does not vote.""",
-        "Difficulty is measured by half of a pool's samples, accuracy by difficulty on the other half.",
-        """What ended a question is as its run recorded it; a pool is not run at its sizes and has no such row. The
-warning that confidences do not hold tests how many answers are right, with the error of the calibration, at about
-1 % for all arms of a task together.""",
-    )
-)
+METHODS: Final = tuple((Path(__file__).parent / "methods.txt").read_text(encoding="utf-8").splitlines())
 
 
 def verdict(rows: Sequence[Any]) -> Verdict:

@@ -215,16 +215,6 @@ def _grouped(rows: Iterable[Any]) -> list[list[Any]]:
     return list(by_series.values())
 
 
-def _summary(title: str, deltas: Sequence[Delta]) -> str:
-    """What a table of differences shows, in a line."""
-    sure = [delta for delta in deltas if delta.sure]
-    ahead = sum(delta.difference.value > 0 for delta in sure)
-    return (
-        f"{title}: of {len(deltas)} points, {ahead} are surely ahead, {len(sure) - ahead} surely behind, and "
-        f"{len(deltas) - len(sure)} cannot be told"
-    )
-
-
 def _forest(delta: Delta, deltas: Sequence[Delta]) -> tuple[float, float, float]:
     """Start, width and value of an interval in its cell, in percent of the cell's width; 0 is in the middle."""
     bounds = [abs(bound) for other in deltas for bound in other.difference if bound is not None]
@@ -331,7 +321,6 @@ def _environment(finalize: Callable[[object], object], *, trim: bool = False) ->
             **formats,
             "failure_titles": _FAILURES,
             "ending": ending,
-            "summary": _summary,
             "forest": _forest,
             "grouped": _grouped,
             "stop_reasons": STOP_REASONS,
