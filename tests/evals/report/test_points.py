@@ -43,12 +43,13 @@ def selected(rule: str, answer: str, drawn: Sequence[Reply]) -> float:
 @pytest.mark.parametrize("law", [STATED, FALLBACKS], ids=["stated", "fallbacks"])
 @pytest.mark.parametrize(("strategy", "rule"), [("self_consistency", "majority"), ("best_of_n", "best"),
                                                 ("best_of_n:selector=weighted", "weighted")])  # fmt: skip
-def test_a_pool_is_as_accurate_as_all_its_subsets_and_strictly_as_those_without_fallbacks(
+def test_a_part_of_a_pool_is_as_accurate_as_all_subsets_and_strictly_as_those_without_fallbacks(
     tmp_path: Path, strategy: str, rule: str, law: Law
 ) -> None:
-    arm = Fake(strategy, pool=4, rule=rule, verifier="" if rule == "majority" else "orm", law=law)
+    arm = Fake(strategy, pool=5, rule=rule, verifier="" if rule == "majority" else "orm", law=law)
     pools = [record(arm, row).pool for row in range(25)]
-    for point in rows(fabricate(tmp_path / "run", [arm], questions=25)).values():
+    *parts, _ = rows(fabricate(tmp_path / "run", [arm], questions=25)).values()
+    for point in parts:
         subsets = [list(itertools.combinations(pool, point.size or 0)) for pool in pools]
         for accuracy, rules in ((point.accuracy, {"form", "last"}), (point.strict_accuracy, {"form"})):
             right = [

@@ -110,7 +110,6 @@ def test_a_run_against_itself_differs_by_nothing(tmp_path: Path) -> None:
     found = json.loads(run(compare.command, path, path, "--json").output)
     assert [one["difference"][0] for one in found] == [0, 0]
     assert [one["p"] for one in found] == [1, 1]
-    assert [one["family"] for one in found] == [2, 2]
     assert [one["cost_ratio"] for one in found] == [[1, 1, 1]] * 2
     assert not any(one["resolvable"] for one in found)
 
@@ -128,6 +127,12 @@ def test_two_arms_are_compared_question_by_question(tmp_path: Path) -> None:
     text = run(compare.command, *sides).output
     assert "detectable" in text
     assert f"{one['cost_ratio'][0]:.3g}" in text
+
+
+def test_runs_share_one_family_of_comparisons(tmp_path: Path) -> None:
+    one = fabricate(tmp_path / "one", [GREEDY, VOTE], questions=20)
+    other = fabricate(tmp_path / "other", [GREEDY, VOTE], questions=20, seed=0)
+    assert [found["family"] for found in json.loads(run(compare.command, one, other, "--json").output)] == [2, 2]
 
 
 @pytest.mark.parametrize(
