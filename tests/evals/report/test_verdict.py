@@ -13,6 +13,7 @@ from reasoner_evals.report.build import make_report
 from reasoner_evals.report.content import Delta, Estimate, TaskReport
 from reasoner_evals.report.narrative import verdict
 from tests.evals.fabricated import BEST, GREEDY, VOTE, Fake, Law, fabricate
+from tests.evals.report.conftest import Made
 from tests.evals.report.contents import a_delta, a_point, table
 
 SEARCH = Fake("beam_search:n=4", replies=4, budget="tokens=1000")
@@ -25,7 +26,7 @@ def differences(draw: st.DrawFn) -> tuple[float, Estimate, float, bool]:
     value = draw(st.floats(-0.5, 0.5))
     below, above = draw(st.floats(0, 0.3)), draw(st.floats(0, 0.3))
     bounds = draw(st.sampled_from([(value - below, value + above), (None, None)]))
-    return draw(shares), Estimate(value, *bounds), draw(st.floats(1e-6, 1)), draw(st.booleans())
+    return draw(shares), Estimate(value, *bounds), draw(st.sampled_from([0.001, 0.3])), draw(st.booleans())
 
 
 def compared(drawn: list[tuple[float, Estimate, float, bool]]) -> list[Any]:
@@ -115,6 +116,11 @@ def test_arms_are_named_by_what_they_do_not_share(tmp_path: Path) -> None:
     words = list(task.points["words"])
     assert len(set(words)) == len(words)
     assert {"voting over 8 samples, temperature=1", "best of 4 samples", "beam search, tokens=900"} <= set(words)
+
+
+def test_points_that_would_share_a_name_have_longer_ones(made: Made) -> None:
+    assert made.task.points["words"].is_unique
+    assert "voting, n=1" in set(made.task.points["words"])  # the first sample of each pool is one sample
 
 
 def test_without_a_greedy_sample_the_cheapest_point_is_the_baseline(tmp_path: Path) -> None:
