@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reasoner_evals.report.build import make_report
@@ -64,6 +64,7 @@ def assert_true_of(sentence: str, claim: str, deltas: list[Delta]) -> None:
 
 
 @given(st.lists(differences(), min_size=1, max_size=6))
+@example([(0.3, Estimate(-0.2, -0.3, -0.1), 0.001, True), (0.49, Estimate(-0.01, -0.1, 0.1), 0.3, False)])
 def test_a_sentence_claims_no_more_than_intervals_and_tests_show(
     drawn: list[tuple[float, Estimate, float, bool]],
 ) -> None:
