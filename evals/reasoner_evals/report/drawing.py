@@ -112,7 +112,8 @@ class Key(NamedTuple):
 class Panel(NamedTuple):
     """A part of a figure with scales of its own. The page writes its titles as text, a file draws them."""
 
-    axes: "Axes"
+    axes: Any
+    """Of matplotlib; None once the figure is drawn."""
     box: tuple[float, float, float, float]
     """Its part of the canvas with the numbers of its scales, in inches."""
     title: str = ""
@@ -167,7 +168,8 @@ def figure(
         canvas.text(4 / width, y, key.glyph, color=key.colour.light, alpha=key.alpha)
         canvas.text(20 / width, y, label(key.text))
     svg, png = (_saved(canvas, file, name, "tight") for file in ("svg", "png"))
-    return Figure(name, alt, " ".join(filter(None, caption)), parts, keys, svg, png)
+    drawn = [part._replace(axes=None) for part in parts]
+    return Figure(name, alt, " ".join(filter(None, caption)), drawn, keys, svg, png)
 
 
 def _saved(canvas: Any, file: str, salt: str, box: Any) -> bytes:
