@@ -1,27 +1,33 @@
 """Build a report from run folders, and write its files."""
 
+import csv
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, get_args
 
 from reasoner.errors import UsageError
 from reasoner.system.files import check_replaceable, replacing
-from reasoner_evals.report import text
-from reasoner_evals.report.content import ArmState, Provenance, Report, TaskReport
+from reasoner_evals.cells import plain_cell
+from reasoner_evals.report.content import Against, ArmState, Delta, Provenance, Report, TaskReport
 from reasoner_evals.report.data.comparisons import deltas, front, groups_of
-from reasoner_evals.report.data.diagnostics import anytime_curves, calibrations, difficulties, scalings, verifiers
-from reasoner_evals.report.data.failures import failures
+from reasoner_evals.report.data.diagnostics import (
+    anytime_curves,
+    calibrations,
+    difficulties,
+    failures,
+    scalings,
+    verifiers,
+)
 from reasoner_evals.report.data.measures import ArmRead, measure, ungraded_rows
-from reasoner_evals.report.data.names import names_of
-from reasoner_evals.report.data.table import alarms, points_table
-from reasoner_evals.report.html.page import page, views
-from reasoner_evals.report.narrative import METHODS, findings, limits
-from reasoner_evals.report.verdict import verdict
-from reasoner_evals.runs.arrays import ERROR
-from reasoner_evals.runs.reading import RunData, TaskItems, check_same, open_runs, read_arm
+from reasoner_evals.report.data.table import CSV_COLUMNS, alarms, names_of, points_table
+from reasoner_evals.report.narrative import METHODS, findings, limits, verdict
+from reasoner_evals.report.page import page, to_markdown, views
+from reasoner_evals.runs.arrays import ERROR, OUTCOMES
+from reasoner_evals.runs.reading import RunData, TaskItems, check_same, open_runs, read_arm, records_in
 
+_DELTA_COLUMNS: Final = ("p", "p_holm", "family", "better", "worse", "detectable", "resolvable", "backfired")
 _FOLDERS = re.compile(r"(?<==)[^,=]*/(?=[^,/]+)")
 """The folders of a task's file, which a title leaves out."""
 
@@ -61,28 +67,34 @@ def _task(name: str, runs: Sequence[RunData], arms: dict[str, list[ArmRead]]) ->
     groups = groups_of(items)
     own = [arm for run in runs for arm in arms[run.name] if arm.data.arm.task == name]
     measured = [point for point in measure(own, several_models=several) if point.questions]
-    differences = deltas(measured, groups)
     by_tokens: dict[str, str] = {}
     for model in models:
         by_tokens |= front([point for point in measured if point.model == model], groups)
-    by_flops = front(measured, groups, cost="flops") if several else {}
-    points = points_table(measured, groups, differences, by_tokens, by_flops)
+    difficulty, by_difficulty = difficulties(measured, groups)
+    points = points_table(
+        measured,
+        groups,
+        tokens_front=by_tokens,
+        flops_front=front(measured, groups, cost="flops") if several else {},
+        deltas=deltas(measured, groups),
+        anytime=dict(anytime_curves(measured, groups)),
+        by_difficulty=by_difficulty,
+        calibration=dict(calibrations(measured)),
+        scaling=dict(scalings(measured)),
+    )
+    rows = list(points.itertuples())
     return TaskReport(
         task=_FOLDERS.sub("", name),
         source=items.source,
         questions=len(items.ids),
         groups=len(set(items.groups) - {""}),
         chance=_chance(items),
-        verdict=verdict(points, differences),
-        findings=tuple(findings(points, differences)),
+        verdict=verdict(rows),
+        findings=tuple(findings(rows)),
         shared=names_of(measured).shared,
         warnings=tuple(alarms(measured)),
         points=points,
-        anytime=tuple(anytime_curves(measured, groups)),
-        deltas=differences,
-        difficulty=tuple(difficulties(measured, groups)),
-        calibration=tuple(calibrations(measured)),
-        scaling=tuple(scalings(measured)),
+        difficulty=tuple(difficulty),
         verifiers=verifiers(measured, groups),
         failures=failures(measured, name),
     )
@@ -109,7 +121,7 @@ def _provenance(run: RunData, arms: Sequence[ArmRead]) -> Provenance:
         )
         for _, data in arms
     )
-    return Provenance(run.name, str(run.folder.path), run.manifest, run.manifest_hash, tuple(facts), states)
+    return Provenance(run, tuple(facts), states)
 
 
 def _said(value: Any) -> Any:
@@ -144,13 +156,80 @@ def _files(report: Report, html: Path) -> Iterator[tuple[Path, Iterable[bytes]]]
     """All files with their contents. The page comes last: if it is there, so are the files beside it."""
     shown = views(report)
     for figure in (figure for view in shown for figure in view.drawn):
-        yield html.parent / "figures" / f"{figure.name}.svg", [figure.drawing.svg]
-        yield html.parent / "figures" / f"{figure.name}.png", [figure.drawing.png]
-    yield html.parent / "results.csv", _encoded(text.points_csv(report))
-    yield html.parent / "results.md", _encoded([text.to_markdown(report)])
-    yield html.parent / "questions.csv", _encoded(text.questions_csv(report))
+        yield html.parent / "figures" / f"{figure.name}.svg", [figure.svg]
+        yield html.parent / "figures" / f"{figure.name}.png", [figure.png]
+    yield html.parent / "results.csv", _encoded(points_csv(report))
+    yield html.parent / "results.md", _encoded([to_markdown(report)])
+    yield html.parent / "questions.csv", _encoded(questions_csv(report))
     yield html, _encoded([page(report, shown)])
 
 
 def _encoded(texts: Iterable[str]) -> Iterator[bytes]:
     return (part.encode("utf-8", "replace") for part in texts)
+
+
+def points_csv(report: Report) -> Iterator[str]:
+    """The lines of the table of results, its header first; an unknown number is an empty cell. Lines end in LF."""
+    return _csv_lines(
+        {name: getattr(row, name) for name in CSV_COLUMNS} | _delta_cells(task, row)
+        for task in report.tasks
+        for row in task.rows
+    )
+
+
+def _delta_cells(task: TaskReport, row: Any) -> dict[str, object]:
+    """The differences of a point, each by the name of its kind of baseline."""
+    cells: dict[str, object] = {}
+    for against in get_args(Against):
+        delta: Delta | None = row.deltas.get(against)
+        baseline = task.by_key.get(delta.baseline) if delta else None
+        cells[f"{against}_baseline"] = (
+            delta.against_label(baseline.label if baseline else delta.baseline) if delta else None
+        )
+        bounds = delta.difference if delta else (None, None, None)
+        cells |= dict(zip((f"{against}_delta", f"{against}_delta_low", f"{against}_delta_high"), bounds, strict=True))
+        cells |= {f"{against}_{name}": getattr(delta, name, None) for name in _DELTA_COLUMNS}
+    return cells
+
+
+def questions_csv(report: Report) -> Iterator[str]:
+    """The lines of a table with a row for each finished question of each arm, streamed from the runs' folders.
+
+    Raises:
+        TraceError: a journal can no longer be read.
+    """
+    return _csv_lines(row for run in report.runs for row in _questions(run.run))
+
+
+def _questions(run: RunData) -> Iterator[dict[str, object]]:
+    for arm in run.manifest.arms:
+        for record in records_in(run, arm.name):
+            [code] = run.verdicts.of(arm.task, record.question_id, [record.answer])
+            yield {
+                "run": run.name,
+                "arm": arm.name,
+                "question_id": record.question_id,
+                "outcome": OUTCOMES[code] if record.status == "answered" else record.status,
+                "samples": record.cost.samples,
+                "tokens": record.cost.tokens,
+                "ended_by": record.ended_by,
+                "reason": record.reason,
+                "share": record.share,
+                "confidence": record.confidence,
+            }
+
+
+class _Echo:
+    """A file whose `write` returns the text, so that `writerow` does."""
+
+    def write(self, text: str) -> str:
+        return text
+
+
+def _csv_lines(rows: Iterable[Mapping[str, object]]) -> Iterator[str]:
+    writer: csv.DictWriter[str] | None = None
+    for row in rows:
+        if writer is None:
+            writer = csv.DictWriter(_Echo(), list(row), lineterminator="\n")
+            yield str(writer.writeheader())
+        yield str(writer.writerow({name: plain_cell(value) for name, value in row.items()}))

@@ -1,16 +1,21 @@
 """What a report says, as data. Shares and accuracies are in [0, 1]; an unknown number is None, never 0."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-from reasoner_evals.runs.records import Arm, Item, ItemRecord, Manifest, Outcome, Source
+from reasoner_evals.runs.reading import RunData
+from reasoner_evals.runs.records import Arm, Item, ItemRecord, Outcome, Source
 from reasoner_evals.stats.calibration import Bin as ReliabilityBin
 from reasoner_evals.stats.scaling import Band, HeldOut
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+LEVEL: Final = 0.05
+"""A p-value below this is called significant."""
 
 
 class Estimate(NamedTuple):
@@ -35,15 +40,6 @@ Claim = Literal["nothing", "alone", "gain", "leaning", "unresolved", "loss"]
 all are behind it."""
 
 
-class Number(NamedTuple):
-    """A number at the top of a report."""
-
-    value: str
-    what: str
-    detail: str
-    """Its interval, or what it is made of; may be empty."""
-
-
 class Verdict(NamedTuple):
     """The result of a task in one sentence, which claims no more than the intervals and tests of its table."""
 
@@ -52,7 +48,8 @@ class Verdict(NamedTuple):
     key: str = ""
     """The point that it is about, and the baseline of that; empty where there is none."""
     baseline: str = ""
-    numbers: tuple[Number, ...] = ()
+    numbers: tuple[tuple[str, str, str], ...] = ()
+    """The numbers at the top of a report: a value, what it is, and its interval or what it is made of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,70 +78,53 @@ class Paired:
 class Delta(Paired):
     """A point minus a baseline; the family is all differences against the same baseline in this task."""
 
-    key: str
     baseline: str
     """The key of the baseline's point."""
-    against: Against
     backfired: float
     """The share of the questions that the baseline answers right and the point wrong."""
     mixed: float = 0.0
     """The share of the questions that the next size of the baseline answers, so that both cost the same."""
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the interval is known and on one side of 0."""
+        _, low, high = self.difference
+        return low is not None and high is not None and (low > 0 or high < 0)
+
+    @property
+    def sure(self) -> bool:
+        """Whether the difference is significant, excludes 0, and is as large as its questions can show."""
+        return self.excludes_zero and self.p_holm < LEVEL and self.resolvable
 
     def against_label(self, label: str) -> str:
         """The baseline in words, by the label of its point."""
         return f"{label} (for {self.mixed:.0%} of the questions the next size)" if self.mixed else label
 
 
-class SampleCount(NamedTuple):
-    """The share of a point's questions that drew `low` to `high` samples."""
-
-    low: int
-    high: int
-    share: float
-
-
 class AnytimeCurve(NamedTuple):
     """The mean accuracy of the answers held after so many tokens: a step function."""
 
-    series: str
-    model: str
-    label: str
     tokens: tuple[float, ...]
     accuracies: tuple[Estimate, ...]
 
 
-class DifficultyBin(NamedTuple):
-    """Questions of similar difficulty, by the share of held-out samples that were right, in [low, high]."""
-
-    low: float
-    high: float
-    questions: int
-
-
 class Difficulty(NamedTuple):
-    """The accuracy by difficulty, hardest first. No pool is read with the half of the samples that made the bins."""
+    """Bins of difficulty, hardest first; `by_difficulty` of a row is the accuracy in each.
+
+    No pool is read with the half of the samples that made the bins.
+    """
 
     key: str
     """The point whose pool made the bins."""
     held_out: int
     """Samples per question that made the bins."""
-    bins: tuple[DifficultyBin, ...]
-    accuracies: Mapping[str, tuple[Estimate | None, ...]]
-    """By the key of a point: its accuracy in each bin, None in an empty one."""
-
-
-class RiskPoint(NamedTuple):
-    """If only the surest `coverage` of the questions are answered, the share of those answers that is wrong."""
-
-    coverage: float
-    risk: float
+    bins: tuple[tuple[float, float, int], ...]
+    """The range of the share of held-out samples that were right, and the number of questions."""
 
 
 class Calibration(NamedTuple):
     """How well a strategy's confidence, its share of the vote, separates right answers from wrong ones."""
 
-    key: str
-    """The point it is about."""
     questions: int
     ece: float
     """Expected calibration error over the bins."""
@@ -153,7 +133,8 @@ class Calibration(NamedTuple):
     aurc: float
     """The area under the risk-coverage curve; lower is better."""
     bins: tuple[ReliabilityBin, ...]
-    risks: tuple[RiskPoint, ...]
+    risks: tuple[tuple[float, float], ...]
+    """The share of wrong answers if only so many of the questions, the surest, are answered: (coverage, risk)."""
 
 
 class Fit(NamedTuple):
@@ -179,7 +160,6 @@ class Fit(NamedTuple):
 class Scaling(NamedTuple):
     """How accuracy and coverage of a pool grow with more samples."""
 
-    series: str
     coverage: Fit
     selection: Fit
     gain: float
@@ -209,71 +189,50 @@ class VerifierQuality(NamedTuple):
     deciles: tuple[ReliabilityBin, ...]
 
 
-class VoteShare(NamedTuple):
-    """One class of answers in a failure's vote."""
-
-    answer: str
-    votes: int
-    right: bool
-
-
 FailureKind = Literal["backfired", "missed", "no_answer", "truncated", "overconfident"]
 """Baseline right and strategy wrong; covered but not chosen; no answer; all truncated; wrong with a high confidence."""
 
 
 class Failure(NamedTuple):
-    """A failure worth reading. The page shows texts of `item` and `record` only if `shareable`."""
+    """A failure worth reading."""
 
     kind: FailureKind
     key: str
     """The point that failed."""
     trace: Path
-    """To be shown only if `shareable`."""
     record: ItemRecord
     """Without its pool, and without its answer if its source may not be shown."""
     item: Item | None
-    """The question with its reference answer; None if its source may not be shown."""
+    """The question with its reference answer; None if its source may not be shown: then no text of it may be."""
     outcome: Outcome
-    votes: tuple[VoteShare, ...]
+    votes: tuple[tuple[str, int, bool], ...]
+    """Answers, their votes, and whether they are right."""
     why: str
     """What makes it a failure worth reading, in a sentence."""
 
-    @property
-    def shareable(self) -> bool:
-        """Whether its texts may be shown."""
-        return self.item is not None
-
 
 class ArmState(NamedTuple):
-    """How complete an arm is."""
+    """How complete an arm is, in questions. Earlier errors were tried again; duplicates are not counted."""
 
     arm: Arm
     asked: int
     finished: int
     errors: int
     ungraded: int
-    """Questions whose answer, or one of whose replies, has no verdict."""
     retried: int
-    """Earlier records of a question that ended in an error and was tried again."""
     duplicates: int
-    """Further records of a question that was finished: not counted."""
 
 
 class Provenance(NamedTuple):
-    """How a run was made."""
+    """How a run was made. Its journals are read again for the table of questions."""
 
-    run: str
-    folder: str
-    """As given; its journals are read again for the table of questions."""
-    manifest: Manifest
-    manifest_hash: str
-    """sha256 of the manifest file, 64 hex digits."""
+    run: RunData
     facts: tuple[tuple[str, str], ...]
     """Names and values: the model's geometry and the graders."""
     arms: tuple[ArmState, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TaskReport:
     """What is reported about one task, over the models and strategies that were run on it."""
 
@@ -293,23 +252,37 @@ class TaskReport:
     """Reasons not to trust a confidence, a sentence each."""
     points: "pd.DataFrame"
     """The table of results: a row for each strategy at each size or budget, with the columns of `data.table`."""
-    anytime: tuple[AnytimeCurve, ...]
-    deltas: tuple[Delta, ...]
     difficulty: tuple[Difficulty, ...]
-    calibration: tuple[Calibration, ...]
-    scaling: tuple[Scaling, ...]
     verifiers: tuple[VerifierQuality, ...]
     failures: tuple[Failure, ...]
 
-    @property
+    @cached_property
+    def rows(self) -> list[Any]:
+        """The rows of `points`."""
+        return list(self.points.itertuples())
+
+    @cached_property
     def by_key(self) -> dict[str, Any]:
         """The rows of `points` by their keys."""
-        return {row.key: row for row in self.points.itertuples()}
+        return {row.key: row for row in self.rows}
+
+    @cached_property
+    def by_series(self) -> dict[str, list[Any]]:
+        """The rows of each series, ascending in tokens."""
+        rows: dict[str, list[Any]] = {row.series: [] for row in self.rows}
+        for row in sorted(self.rows, key=lambda row: row.tokens):
+            rows[row.series].append(row)
+        return rows
 
     @property
     def names(self) -> dict[str, str]:
         """The name of each series in words."""
-        return dict(zip(self.points["series"], self.points["name"], strict=True))
+        return {row.series: row.name for row in self.rows}
+
+    @property
+    def chosen_series(self) -> str:
+        """The series that the verdict is about; empty where there is none."""
+        return self.by_key[self.verdict.key].series if self.verdict.key in self.by_key else ""
 
 
 @dataclass(frozen=True, slots=True)

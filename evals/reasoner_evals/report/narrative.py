@@ -1,15 +1,13 @@
-"""What a report says in words: findings, methods and limits."""
+"""What a report says in words: the verdict of a task, findings, methods and limits."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
-from reasoner_evals.report.content import Delta, Estimate, Provenance, TaskReport, estimate_of
+from reasoner.specs import Spec
+from reasoner_evals.report.content import Against, Claim, Delta, Estimate, Provenance, TaskReport, Verdict, estimate_of
 from reasoner_evals.report.data.measures import is_greedy
-from reasoner_evals.report.data.pools import COST_RULE
 from reasoner_evals.stats.comparison import minimum_detectable
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 DISCORDANT: Final = 0.2
 """The share of questions on which two strategies differ, to state what a number of questions can show in general."""
@@ -17,44 +15,145 @@ OFTEN_CUT: Final = 0.02
 """The share of samples cut at `max_tokens` from which a report says so."""
 MAX_NAMED: Final = 6
 """Points of the frontier, or questions, that a sentence names."""
+_BASELINES: Final[tuple[Against, ...]] = ("larger_model", "greedy", "cheapest")
+"""The baselines of a verdict: the first that the task has."""
 
-METHODS: Final = tuple(
-    method.replace("\n", " ")
-    for method in (
-        """The question is the unit. Intervals are 95 %, over questions like these; if questions share a source, the
-sources are the independent units.""",
-        """Sizes below a pool are estimated from the whole pool, in expectation over which samples are drawn, with ties
-averaged: coverage and the best rated exactly, votes over 200 random subsets if there are more.""",
-        f"Tokens are all computed tokens: uncached prompt, generated, verifier and cancelled ones. {COST_RULE}",
-        """FLOPs of a request, with P parameters, C prompt tokens of which C0 are cached, T generated tokens, and
-d = layers x heads x head size: 2P[(C-C0)+T] + 2d[(C^2-C0^2) + (2C+T)T].""",
-        """Differences are paired by question. An interval excludes 0 exactly if its p-value is below 5 %; p-values are
-adjusted by Holm's method within each baseline and model.""",
-        """Self-consistency at matched compute is a random choice, question by question, between the two sizes around a
-point's tokens, so that both cost the same in expectation.""",
-        """A wrong, missing or truncated answer counts as 0, and so does an answer that the grader could not judge.
-Engine errors are in no accuracy.""",
-        """Strict accuracy counts only answers in a stated form (a box, ####, `the answer is`, ...): an answer found by
-its position or shape, such as the last number, counts as no answer and does not vote.""",
-        "Difficulty is measured by half of a pool's samples, accuracy by difficulty on the other half.",
-        """What ended a question is as its run recorded it; a pool is not run at its sizes and has no such row. The
-warning that confidences do not hold tests how many answers are right, with the error of the calibration, at about
-1 % for all arms of a task together.""",
+METHODS: Final = tuple((Path(__file__).parent / "methods.txt").read_text(encoding="utf-8").splitlines())
+
+
+def verdict(rows: Sequence[Any]) -> Verdict:
+    """What a task found, against one greedy sample or what else it has for a baseline.
+
+    A gain or loss is claimed only if its interval excludes 0, its adjusted p-value is below 5 %, and it is as large as
+    so many questions can show.
+    """
+    by_key = {row.key: row for row in rows}
+    if not rows:
+        return Verdict("nothing", "No question has been finished and graded yet.")
+    against = next((name for name in _BASELINES if any(name in row.deltas for row in rows)), None)
+    family = _family(by_key, against) if against else []
+    if not family:
+        return _alone(max(rows, key=_rank))
+    claim, point, delta = _claim(family)
+    baseline, smaller = by_key[delta.baseline], against == "larger_model"
+    first = baseline.words.removeprefix(f"{point.model}: ")
+    unit, cost, base = "tokens", point.tokens, baseline.tokens
+    if smaller and point.flops and baseline.flops:
+        unit, cost, base = "FLOPs", point.flops, baseline.flops
+    ratio = "?" if not base else f"{cost / base:.0f}" if cost / base >= 10 else f"{cost / base:.2g}"
+    scale = ".2g" if unit == "FLOPs" else ",.0f"
+    difference, *bounds = (_signed(part) for part in delta.difference)
+    numbers = (
+        _right(point),
+        (f"{difference}", f"points against {first}", _interval(*bounds)),
+        (f"{ratio} ×", f"the {unit}", f"{cost:{scale}} against {base:{scale}} per question"),
     )
-)
+    times = f"as many {unit}" if ratio == "1" else f"{ratio} times the {unit}"
+    return Verdict(
+        claim, _sentence(claim, point, first, times, family, smaller=smaller), point.key, baseline.key, numbers
+    )
 
 
-def findings(points: "pd.DataFrame", deltas: Sequence[Delta]) -> Iterator[str]:
+def _alone(row: Any) -> Verdict:
+    value, low, high = _known(row)
+    fits = "" if low is None or high is None else f" ({100 * low:.0f} to {100 * high:.0f} fit the data)"
+    sentence = (
+        f"{_start(row)} gets {100 * value:.0f} of 100 questions right{fits}, for {row.tokens:,.0f} tokens per "
+        "question; there is nothing to compare it with."
+    )
+    tokens = f"{row.tokens:,.0f}", "tokens per question", f"95 of 100 questions need at most {row.tokens_p95:,.0f}"
+    return Verdict("alone", sentence, row.key, "", (_right(row), tokens, (f"{row.questions:,}", "questions", "")))
+
+
+def _rank(row: Any) -> tuple[float, float]:
+    """Points by accuracy; of two that are equally accurate, the cheaper ranks higher."""
+    return row.accuracy, -row.tokens
+
+
+def _family(rows: dict[str, Any], against: Against) -> list[tuple[Any, Delta]]:
+    """The differences that the verdict is about: those of the model with the most accurate point, if it has several."""
+    family = [(row, row.deltas[against]) for row in rows.values() if against in row.deltas]
+    if against == "larger_model":
+        return family
+    best = max((row for point, delta in family for row in (point, rows[delta.baseline])), key=_rank)
+    return [(row, delta) for row, delta in family if row.model == best.model]
+
+
+def _claim(family: Sequence[tuple[Any, Delta]]) -> tuple[Claim, Any, Delta]:
+    """What is claimed, and about which difference: the most accurate point that it is true of."""
+    ranked = sorted(family, key=lambda pair: _rank(pair[0]), reverse=True)
+    ahead = [pair for pair in ranked if pair[1].difference.value > 0 and pair[1].excludes_zero]
+    if gains := [pair for pair in ahead if pair[1].sure]:
+        return "gain", *gains[0]
+    if ahead:
+        return "leaning", *ahead[0]
+    behind = all(delta.difference.value < 0 and delta.sure for _, delta in family)
+    return "loss" if behind else "unresolved", *ranked[0]
+
+
+def _sentence(
+    claim: Claim, point: Any, first: str, times: str, family: Sequence[tuple[Any, Delta]], *, smaller: bool
+) -> str:
+    [delta] = [delta for row, delta in family if row is point]
+    name, asked = _start(point), f"{delta.questions:,} questions"
+    value, low, high = delta.difference
+    gets = f"gets {_of_100(value)} of 100 questions right"
+    fits = "" if low is None or high is None else f", and anything from {_of_100(low)} to {_of_100(high)} fits the data"
+    paid = f"{name} {gets} than {first}, for {times}"
+    if claim == "gain" or (claim == "loss" and len(family) == 1):
+        return f"{paid}."
+    if claim == "leaning":
+        return f"{paid}, but that may be chance: {asked} are too few to be sure."
+    if claim == "loss":
+        others = "smaller model" if smaller else "other strategy"
+        return f"Every {others} is behind {first}: the best of them, {point.words}, {gets}."
+    if len(family) == 1:
+        return f"{name} cannot be told from {first} with {asked}: it {gets}{fits}."
+    differs = any(other.excludes_zero for _, other in family)
+    start = f"No {'smaller model' if smaller else 'strategy'} {'is shown to beat' if differs else 'can be told from'}"
+    return f"{start} {first} with {asked}: the most accurate, {point.words}, {gets}{fits}."
+
+
+def _start(row: Any) -> str:
+    """A point as the first words of a sentence; the names of models and strategies are left as they are."""
+    name: str = row.words
+    given = name.startswith((f"{row.model}: ", Spec.parse(row.strategy).name))
+    return name if given else name[:1].upper() + name[1:]
+
+
+def _of_100(difference: float) -> str:
+    """A difference of shares as questions of 100, such as `12 more`."""
+    amount = abs(100 * difference)
+    number = f"{amount:.1f}".removesuffix(".0") if amount < 10 else f"{amount:.0f}"
+    return "no more" if number == "0" else f"{number} {'more' if difference > 0 else 'fewer'}"
+
+
+def _known(row: Any) -> Estimate:
+    """The accuracy of a point, which every point has."""
+    return estimate_of(row, "accuracy") or Estimate(0.0)
+
+
+def _right(row: Any) -> tuple[str, str, str]:
+    value, *bounds = (None if part is None else f"{100 * part:.1f}" for part in _known(row))
+    return f"{value} %", f"right: {row.words}", _interval(*bounds)
+
+
+def _signed(difference: float | None) -> str | None:
+    return None if difference is None else f"{100 * difference:+.1f}".replace("-", "−")
+
+
+def _interval(low: str | None, high: str | None) -> str:
+    return "" if low is None or high is None else f"95 % interval {low} to {high}"
+
+
+def findings(rows: Sequence[Any]) -> Iterator[str]:
     """The result of a task: the most accurate point, its cost, its gains and its remaining gap.
 
     Of equally accurate points it is the cheapest. If it is above half of its pool, the most accurate of the others is
     named as well. Strategies whose samples were often cut come first.
     """
-    rows = list(points.itertuples())
-    if not rows:
-        return
     yield from _cut(rows)
-    if len(rows) == 1:
+    if len(rows) < 2:
         return  # the verdict says it all
     best = max(rows, key=_rank)
     narrow = "; it is above half of its pool, so its interval is too narrow" if best.few_subsets else ""
@@ -62,10 +161,11 @@ def findings(points: "pd.DataFrame", deltas: Sequence[Delta]) -> Iterator[str]:
     sound = [row for row in rows if not row.few_subsets]
     if best.few_subsets and sound:
         yield f"Of the points at up to half of their pool, the most accurate is {_accuracy(max(sound, key=_rank))}."
-    labels = {row.key: row.words for row in rows}
-    for delta in deltas:
-        if delta.key == best.key:
-            yield _gain(delta, labels.get(delta.baseline, delta.baseline))
+    words = {row.key: row.words for row in rows}
+    for delta in best.deltas.values():
+        few = "" if delta.resolvable else f"; not resolvable with {delta.questions:,} questions"
+        holm = f"p = {delta.p_holm:.2g} after Holm's adjustment over {delta.family}"
+        yield f"Against {delta.against_label(words[delta.baseline])}: {signed_points(delta.difference)}, {holm}{few}."
     if best.gap and best.coverage and best.gap > 0:
         yield (
             f"A right answer is among its samples for {best.coverage:.1%} of the questions: perfect selection would "
@@ -90,22 +190,8 @@ def _cut(rows: Sequence[Any]) -> Iterator[str]:
         yield f"{share} were cut at max_tokens{thinking}: raise --max-tokens."
 
 
-def _rank(row: Any) -> tuple[float, float]:
-    """Points by accuracy; of two that are equally accurate, the cheaper ranks higher."""
-    return row.accuracy, -row.tokens
-
-
 def _accuracy(row: Any) -> str:
-    accuracy = estimate_of(row, "accuracy")
-    assert accuracy is not None
-    return f"{row.words}: {percent(accuracy)} at {row.tokens:,.0f} tokens per question"
-
-
-def _gain(delta: Delta, baseline: str) -> str:
-    verdict = f"p = {delta.p_holm:.2g} after Holm's adjustment over {delta.family}"
-    if not delta.resolvable:
-        verdict += f"; not resolvable with {delta.questions:,} questions"
-    return f"Against {delta.against_label(baseline)}: {signed_points(delta.difference)}, {verdict}."
+    return f"{row.words}: {percent(_known(row))} at {row.tokens:,.0f} tokens per question"
 
 
 def percent(share: Estimate) -> str:
@@ -133,7 +219,7 @@ def limits(tasks: Sequence[TaskReport], runs: Sequence[Provenance]) -> Iterator[
 
 
 def _task_limits(task: TaskReport) -> Iterator[str]:
-    rows = list(task.points.itertuples())
+    rows = task.rows
     if not rows:
         yield "no question has been finished and graded."
         return
@@ -142,7 +228,7 @@ def _task_limits(task: TaskReport) -> Iterator[str]:
         f"with {n:,} questions, two strategies that differ on {DISCORDANT:.0%} of them show a difference only if they "
         f"are {100 * minimum_detectable(n, DISCORDANT):.1f} points apart."
     )
-    if all(delta.against != "greedy" for delta in task.deltas) and len(rows) > 1:
+    if not any("greedy" in row.deltas for row in rows) and len(rows) > 1:
         yield "no greedy sample to compare with; add the strategy single."
     once = {row.name for row in rows if not row.pooled and row.seeds == 1 and not is_greedy(row.strategy)}
     if once:
@@ -166,7 +252,7 @@ def _task_limits(task: TaskReport) -> Iterator[str]:
 
 def _run_limits(run: Provenance) -> Iterator[str]:
     for state in run.arms:
-        name = f"{run.run}, {state.arm.name}"
+        name = f"{run.run.name}, {state.arm.name}"
         if state.finished < state.asked:
             yield f"{name}: {state.finished:,} of {state.asked:,} questions finished; continue with --resume."
         if state.errors:

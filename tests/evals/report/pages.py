@@ -8,12 +8,11 @@ VOID = {"meta", "input", "br", "wbr", "link", "img", "hr"}
 
 @dataclass
 class Element:
-    """One element, with the text directly and indirectly inside it."""
+    """One element, with the tags around it and the text directly and indirectly inside it."""
 
     tag: str
     attributes: dict[str, str]
     inside: tuple[str, ...]
-    """The tags around it, outermost first."""
     text: str = ""
 
 
@@ -38,20 +37,15 @@ class _Reader(HTMLParser):
         self._open: list[Element] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        element = Element(tag, {name: value or "" for name, value in attrs}, tuple(one.tag for one in self._open))
-        self.parsed.elements.append(element)
+        inside = tuple(one.tag for one in self._open)
+        self.parsed.elements.append(Element(tag, {name: value or "" for name, value in attrs}, inside))
         if tag not in VOID:
-            self._open.append(element)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.handle_endtag(tag)
+            self._open.append(self.parsed.elements[-1])
 
     def handle_endtag(self, tag: str) -> None:
-        assert self._open, f"</{tag}> closes nothing"
-        assert self._open[-1].tag == tag, f"</{tag}> closes <{self._open[-1].tag}>"
-        self._open.pop()
+        if tag not in VOID:
+            assert [one.tag for one in self._open[-1:]] == [tag], f"</{tag}> closes something else"
+            self._open.pop()
 
     def handle_data(self, data: str) -> None:
         for one in self._open:

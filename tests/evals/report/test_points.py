@@ -1,5 +1,7 @@
-"""The rows of a report: their accuracies, what they cost, and how often nothing could be read."""
+"""The rows of a report: their accuracies, also strict ones, what they cost, and how often nothing could be read."""
 
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,43 +9,95 @@ import numpy as np
 import pytest
 
 from reasoner.budget import Prices
-from reasoner_evals.report.data.comparisons import groups_of
-from reasoner_evals.report.data.measures import ArmRead, Measured, measure
 from reasoner_evals.report.data.table import points_table
-from reasoner_evals.runs.reading import open_run, read_arm
-from tests.evals.fabricated import BEST, GREEDY, PROMPT, SMALL, TASK, VOTE, Fake, Law, fabricate, gold, record
+from reasoner_evals.runs.records import Reply
+from tests.evals.fabricated import BEST, GREEDY, PROMPT, SMALL, VOTE, Fake, Law, fabricate, gold, record
+from tests.evals.report.contents import measured
 
-
-def measured(path: Path) -> list[Measured]:
-    run = open_run(path)
-    arms = [ArmRead(run, read_arm(run, arm.name)) for arm in run.manifest.arms]
-    return list(measure(arms, several_models=False))
+STATED, FALLBACKS = Law(no_answer=0.1), Law(fallback=0.5, no_answer=0.1)
 
 
 def rows(path: Path) -> dict[str, Any]:
-    table = points_table(measured(path), groups_of(open_run(path).tasks[TASK]))
-    return {row.label: row for row in table.itertuples()}
+    return {row.label: row for row in points_table(*measured(path)).itertuples()}
 
 
 def test_a_pool_gives_every_power_of_two_and_itself(tmp_path: Path) -> None:
-    found = rows(fabricate(tmp_path / "run", [GREEDY, Fake(pool=12, rule="majority")], questions=12))
-    assert list(found) == ["single", *(f"self_consistency, n={n}" for n in (1, 2, 4, 8, 12))]
-    assert [row.few_subsets for row in found.values()] == [False, False, False, False, True, True]
-    assert [row.size for row in found.values()] == [None, 1, 2, 4, 8, 12]
+    arms = [GREEDY, Fake(pool=12, rule="majority"), Fake("best_of_n", pool=8, rule="best", verifier="orm")]
+    found = rows(fabricate(tmp_path / "run", arms, questions=12))
+    assert list(found)[:6] == ["single", *(f"self_consistency, n={n}" for n in (1, 2, 4, 8, 12))]
+    assert [row.few_subsets for row in found.values()] == [False] * 4 + [True, True] + [False] * 3 + [True]
+    assert [row.size for row in found.values()] == [None, 1, 2, 4, 8, 12, 1, 2, 4, 8]
 
 
-def test_one_of_a_pool_is_its_mean_and_a_vote_of_two_is_one(tmp_path: Path) -> None:
-    found = rows(fabricate(tmp_path / "run", [VOTE], questions=30))
-    right = np.mean([[one.answer == gold(row) for one in record(VOTE, row).pool] for row in range(30)])
-    one, two = found["self_consistency, n=1"], found["self_consistency, n=2"]
-    assert one.accuracy == pytest.approx(right)
-    assert two.accuracy == pytest.approx(right)
-    assert one.coverage is not None
-    assert one.coverage == pytest.approx(right)
-    assert one.gap is not None
-    assert one.gap == pytest.approx(0)
-    assert one.gap_low == pytest.approx(0)
-    assert one.gap_high > 0
+def selected(rule: str, answer: str, drawn: Sequence[Reply]) -> float:
+    """How often `answer` is selected among these replies where ties are drawn for."""
+    if rule == "best":
+        return float(max(drawn, key=lambda one: one.score or 0.0).answer == answer) if drawn else 0.0
+    totals: dict[str, float] = {}
+    for one in drawn:
+        totals[one.answer] = totals.get(one.answer, 0.0) + ((one.score or 0.0) if rule == "weighted" else 1.0)
+    best = [said for said, total in totals.items() if total >= max(totals.values()) - 1e-9]
+    return (answer in best) / len(best) if best else 0.0
+
+
+@pytest.mark.parametrize("law", [STATED, FALLBACKS], ids=["stated", "fallbacks"])
+@pytest.mark.parametrize(("strategy", "rule"), [("self_consistency", "majority"), ("best_of_n", "best"),
+                                                ("best_of_n:selector=weighted", "weighted")])  # fmt: skip
+def test_a_part_of_a_pool_is_as_accurate_as_all_subsets_and_strictly_as_those_without_fallbacks(
+    tmp_path: Path, strategy: str, rule: str, law: Law
+) -> None:
+    arm = Fake(strategy, pool=5, rule=rule, verifier="" if rule == "majority" else "orm", law=law)
+    pools = [record(arm, row).pool for row in range(25)]
+    *parts, _ = rows(fabricate(tmp_path / "run", [arm], questions=25)).values()
+    for point in parts:
+        subsets = [list(itertools.combinations(pool, point.size or 0)) for pool in pools]
+        for accuracy, rules in ((point.accuracy, {"form", "last"}), (point.strict_accuracy, {"form"})):
+            right = [
+                np.mean([selected(rule, gold(row), [one for one in drawn if one.rule in rules]) for drawn in own])
+                for row, own in enumerate(subsets)
+            ]
+            assert accuracy == pytest.approx(np.mean(right))
+        covered = [
+            np.mean([gold(row) in {one.answer for one in drawn} for drawn in own]) for row, own in enumerate(subsets)
+        ]
+        assert point.coverage == pytest.approx(np.mean(covered))
+        assert point.gap == pytest.approx(point.coverage - point.accuracy)
+        assert point.gap_low <= point.gap <= point.gap_high
+        assert point.gap_low >= min(point.gap, 0) - 1e-9
+        assert point.questions == 25
+
+
+def test_of_an_arm_that_was_run_an_answer_counts_if_it_is_right_and_stated(tmp_path: Path) -> None:
+    arm = Fake("single", law=FALLBACKS)
+    (point,) = rows(fabricate(tmp_path / "run", [arm], questions=80)).values()
+    answers = [record(arm, row) for row in range(80)]
+    right = [one.answer == gold(row) for row, one in enumerate(answers)]
+    stated = [hit and one.rule == "form" for hit, one in zip(right, answers, strict=True)]
+    assert (point.accuracy, point.strict_accuracy) == (pytest.approx(np.mean(right)), pytest.approx(np.mean(stated)))
+
+
+def forget(path: Path, *, lines: int) -> None:
+    """Leave the first lines of each journal without rules, as they were before rules were kept."""
+    for journal in path.glob("arms/*/journal.jsonl"):
+        old = journal.read_text().splitlines(keepends=True)
+        journal.write_text("".join([line.replace('"rule":"form",', "") for line in old[:lines]] + old[lines:]))
+
+
+@pytest.mark.parametrize("lines", [1, 12], ids=["in part", "throughout"])
+def test_without_rules_strict_accuracy_is_not_known(tmp_path: Path, lines: int) -> None:
+    path = fabricate(tmp_path / "run", [GREEDY, VOTE], questions=12)
+    forget(path, lines=lines)
+    assert [row.strict_accuracy for row in rows(path).values()] == [None] * 5
+
+
+def test_a_seed_without_rules_leaves_the_mean_of_all_seeds_unknown(tmp_path: Path) -> None:
+    path = fabricate(tmp_path / "run", [Fake("single", seed=seed) for seed in (1, 2)], questions=12)
+    journal, kept = path / "arms" / Fake("single", seed=1).folder / "journal.jsonl", tmp_path / "kept"
+    journal.rename(kept)
+    forget(path, lines=12)
+    kept.rename(journal)
+    (point,) = rows(path).values()
+    assert (point.seeds, point.strict_accuracy) == (2, None)
 
 
 def test_the_whole_pool_costs_what_was_recorded(tmp_path: Path) -> None:
@@ -52,9 +106,8 @@ def test_the_whole_pool_costs_what_was_recorded(tmp_path: Path) -> None:
     costs = [record(BEST, row).cost for row in range(20)]
     row = found["best_of_n with orm, n=8"]
     for field in ("prompt", "cached", "generated", "verifier", "cancelled"):
-        assert getattr(row, f"{field}_tokens") == pytest.approx(
-            np.mean([getattr(cost, f"{field}_tokens") for cost in costs])
-        )
+        recorded = [getattr(cost, f"{field}_tokens") for cost in costs]
+        assert getattr(row, f"{field}_tokens") == pytest.approx(np.mean(recorded))
     assert row.tokens == pytest.approx(np.mean([cost.tokens for cost in costs]))
     assert row.tokens_max == pytest.approx(max(cost.tokens for cost in costs))
     assert row.flops == pytest.approx(np.mean([cost.flops or 0 for cost in costs]))
@@ -64,8 +117,7 @@ def test_the_whole_pool_costs_what_was_recorded(tmp_path: Path) -> None:
 
 def test_a_part_of_a_pool_pays_the_prompt_once(tmp_path: Path) -> None:
     found = rows(fabricate(tmp_path / "run", [VOTE], questions=20))
-    pools = [record(VOTE, row).pool for row in range(20)]
-    generated = np.mean([one.generated_tokens for pool in pools for one in pool])
+    generated = np.mean([one.generated_tokens for row in range(20) for one in record(VOTE, row).pool])
     for n in (1, 2, 4, 8):
         row = found[f"self_consistency, n={n}"]
         assert row.prompt_tokens == pytest.approx(PROMPT + 8 * (n - 1))
@@ -84,35 +136,34 @@ def test_an_unknown_geometry_and_unknown_prices_stay_unknown(tmp_path: Path) -> 
 
 
 def test_what_cannot_be_read_has_a_rate_of_its_own(tmp_path: Path) -> None:
-    law = Law(no_answer=0.3, truncated=0.3)
-    arm = Fake(pool=4, rule="majority", law=law)
+    arm = Fake(pool=4, rule="majority", law=Law(no_answer=0.3, truncated=0.3))
     found = rows(fabricate(tmp_path / "run", [arm], questions=40))
     pools = [[one.status for one in record(arm, row).pool] for row in range(40)]
     whole, one = found["self_consistency, n=4"], found["self_consistency, n=1"]
-    assert whole.truncated == pytest.approx(np.mean([set(pool) == {"truncated"} for pool in pools]))
-    assert whole.no_answer == pytest.approx(
-        np.mean(["read" not in pool and set(pool) != {"truncated"} for pool in pools])
-    )
-    assert one.truncated == pytest.approx(np.mean([status == "truncated" for pool in pools for status in pool]))
-    assert one.no_answer == pytest.approx(np.mean([status == "no_answer" for pool in pools for status in pool]))
+    cut = [set(pool) == {"truncated"} for pool in pools]
+    silent = ["read" not in pool and not all_cut for pool, all_cut in zip(pools, cut, strict=True)]
+    assert (whole.truncated, whole.no_answer) == (pytest.approx(np.mean(cut)), pytest.approx(np.mean(silent)))
+    for rate, status in ((one.truncated, "truncated"), (one.no_answer, "no_answer")):
+        assert rate == pytest.approx(np.mean([reply == status for pool in pools for reply in pool]))
     assert one.replies_truncated == whole.replies_truncated == pytest.approx(one.truncated)
     # What is not read is wrong, and stays in the denominator.
-    assert found["self_consistency, n=4"].questions == 40
+    assert whole.questions == 40
 
 
 def test_errors_and_ungraded_answers_are_counted_and_in_no_accuracy(tmp_path: Path) -> None:
     found = rows(fabricate(tmp_path / "run", [Fake(pool=4, rule="majority", errors=3)], questions=10))
     for row in found.values():
         assert (row.questions, row.errors, row.ungraded) == (7, 3, 0)
+        assert row.strict_accuracy == row.accuracy
     assert not rows(fabricate(tmp_path / "ungraded", [VOTE], questions=10, graded=False))
 
 
 def test_one_reply_without_a_verdict_leaves_its_question_out_of_every_size(tmp_path: Path) -> None:
     path = fabricate(tmp_path / "run", [VOTE], questions=10)
     lines = (path / "verdicts.jsonl").read_text().splitlines()
-    lost = record(VOTE, 4).pool[0].answer
-    kept = [line for line in lines if f'"{lost}"' not in line]
-    (path / "verdicts.jsonl").write_text("\n".join(kept) + "\n")
+    whole = record(VOTE, 4)
+    lost = next(one.answer for one in whole.pool if one.answer != whole.answer)
+    (path / "verdicts.jsonl").write_text("\n".join(line for line in lines if f'"{lost}"' not in line) + "\n")
     for row in rows(path).values():
         assert (row.questions, row.ungraded) == (9, 1)
 
@@ -122,21 +173,18 @@ def test_seeds_are_averaged_by_question(tmp_path: Path) -> None:
     path = fabricate(tmp_path / "run", arms, questions=25)
     (row,) = rows(path).values()
     right = [[record(arm, number).answer == gold(number) for arm in arms] for number in range(25)]
-    assert (row.seeds, row.questions) == (3, 25)
-    assert row.accuracy == pytest.approx(np.mean(right))
-    (values,) = measured(path)
+    assert (row.seeds, row.questions, row.accuracy) == (3, 25, pytest.approx(np.mean(right)))
+    [values], _ = measured(path)
     assert values.values["right"] == pytest.approx(np.mean(right, axis=1))
 
 
-def test_a_budget_that_was_exceeded_is_seen(tmp_path: Path) -> None:
-    arm = Fake("beam_search", replies=4, budget="tokens=260")
-    path = fabricate(tmp_path / "run", [arm], questions=25)
-    (row,) = rows(path).values()
-    over = sum(record(arm, number).cost.tokens > 260 for number in range(25))
-    assert 0 < over < 25
+@pytest.mark.parametrize(("budget", "limit"), [("tokens=260", 260), ("tokens=1000,samples=4", 1000)])
+def test_a_budget_that_was_exceeded_is_seen(tmp_path: Path, budget: str, limit: int) -> None:
+    arm = Fake("beam_search", replies=4, budget=budget)
+    (row,) = rows(fabricate(tmp_path / "run", [arm], questions=25)).values()
+    over = sum(record(arm, number).cost.tokens > limit for number in range(25))
+    assert (0 < over < 25) == (limit == 260)
     assert row.overshoots == over
-    kept = fabricate(tmp_path / "kept", [Fake("beam_search", replies=4, budget="tokens=1000,samples=4")], questions=25)
-    assert [row.overshoots for row in rows(kept).values()] == [0]
 
 
 def test_intervals_cover_the_law_that_the_questions_came_from(tmp_path: Path) -> None:
@@ -144,20 +192,12 @@ def test_intervals_cover_the_law_that_the_questions_came_from(tmp_path: Path) ->
     for seed in range(40):
         path = fabricate(tmp_path / str(seed), [Fake(pool=4, rule="majority", law=law)], questions=45, seed=seed)
         row = rows(path)["self_consistency, n=1"]
-        low, high = row.accuracy_low, row.accuracy_high
-        hits += low is not None and high is not None and low <= 0.6 <= high
+        hits += row.accuracy_low <= 0.6 <= row.accuracy_high
     assert hits >= 34  # of 40 at 95 %: fewer has a chance of 1 in 1000
 
 
 def test_groups_widen_the_interval_of_what_they_share(tmp_path: Path) -> None:
     alone = rows(fabricate(tmp_path / "alone", [VOTE], questions=60))["self_consistency, n=8"]
     shared = rows(fabricate(tmp_path / "shared", [VOTE], questions=60, groups=4))["self_consistency, n=8"]
-    assert shared.accuracy == alone.accuracy
+    assert (shared.accuracy, shared.model) == (alone.accuracy, SMALL.name)
     assert shared.accuracy_high - shared.accuracy_low > alone.accuracy_high - alone.accuracy_low
-
-
-def test_coverage_bounds_every_selection(tmp_path: Path) -> None:
-    arms = [VOTE, BEST, Fake("best_of_n:selector=weighted", pool=8, rule="weighted", verifier="orm")]
-    for one in measured(fabricate(tmp_path / "run", arms, questions=30)):
-        assert np.all(one.values["covered"] >= one.values["right"] - 1e-9)
-        assert one.model == SMALL.name

@@ -12,7 +12,7 @@ from reasoner.errors import TraceError, UnknownName, UsageError
 from reasoner_evals.runs.arrays import OUTCOMES, RIGHT, UNFINISHED, UNGRADED
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.reading import check_same, open_run, questions_of, read_arm, records_in, records_of
-from reasoner_evals.runs.records import Along, Verdict
+from reasoner_evals.runs.records import Along, ItemRecord, Verdict
 from tests.evals.fabricated import GREEDY, TASK, VOTE, Fake, Law, fabricate, gold, question_id, record
 from tests.sweeps import widths
 
@@ -42,17 +42,44 @@ def test_a_run_is_joined_with_its_verdicts(tmp_path: Path) -> None:
         assert len(set(data.replies.classes[replies].tolist())) == len({r.key for r in written.pool})
 
 
-def test_an_arm_that_is_not_done_leaves_its_questions_open(tmp_path: Path) -> None:
-    run = open_run(fabricate(tmp_path / "run", [Fake(pool=8, rule="majority", finished=3)], questions=7))
-    assert read_arm(run, ARM).finished.tolist() == [True] * 3 + [False] * 4
-
-
-def test_an_arm_that_has_not_begun_is_empty(tmp_path: Path) -> None:
-    path = fabricate(tmp_path / "run", [VOTE], questions=3)
+def test_an_arm_that_is_not_done_leaves_its_questions_open_and_a_torn_last_line_is_not_there(tmp_path: Path) -> None:
+    path = fabricate(tmp_path / "run", [Fake(pool=8, rule="majority", finished=2)], questions=4)
+    append(path, record(VOTE, 2).model_dump_json()[:-40])
+    assert read_arm(open_run(path), ARM).finished.tolist() == [True, True, False, False]
     journal(path).unlink()
-    data = read_arm(open_run(path), ARM)
-    assert data.outcome.tolist() == [UNFINISHED] * 3
+    assert read_arm(open_run(path), ARM).outcome.tolist() == [UNFINISHED] * 4
     assert list(records_in(open_run(path), ARM)) == []
+    with pytest.raises(UnknownName, match=ARM.partition(".")[0]):
+        read_arm(open_run(path), "nothing")
+    with pytest.raises(TraceError, match="give the folder of a run"):
+        open_run(tmp_path)
+
+
+WHOLE = record(VOTE, 1)
+ODD = (10**3999, 10**30, -1)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"v":2,"status":"odd"}', r"journal\.jsonl:2 is not a record of the journal"),
+        (record(VOTE, 5), "q000005"),
+        (WHOLE.model_copy(update={"pool": tuple(one.model_copy(update={"prompt_tokens": 40}) for one in WHOLE.pool)}),
+         "more prompt tokens than the question cost"),
+        *((WHOLE.model_copy(update={field: value}), r"journal\.jsonl:2 is not a record of the journal: .*makes the journal again")
+          for count in ODD for field, value in (
+              ("cost", replace(WHOLE.cost, generated_tokens=count)),
+              ("pool", (WHOLE.pool[0].model_copy(update={"cached_tokens": count}), *WHOLE.pool[1:])),
+              ("along", (Along.model_construct(answer="7", key="7", share=1.0, samples=1, tokens=count),)))),
+    ],
+)  # fmt: skip
+def test_a_line_that_is_no_record_of_the_run_is_refused(tmp_path: Path, line: ItemRecord | str, message: str) -> None:
+    path = fabricate(tmp_path / "run", [Fake(pool=8, rule="majority", finished=1)], questions=3)
+    append(
+        path, line if isinstance(line, str) else line.model_dump_json(), "\n", record(VOTE, 2).model_dump_json(), "\n"
+    )
+    with pytest.raises(TraceError, match=message):
+        read_arm(open_run(path), ARM)
 
 
 def test_the_first_line_on_a_question_holds_and_later_ones_are_counted(tmp_path: Path) -> None:
@@ -83,35 +110,6 @@ def test_an_error_is_replaced_by_the_next_line_on_its_question(tmp_path: Path) -
     assert records_of(run, ARM, {question_id(0)})[question_id(0)] == record(VOTE, 0)
 
 
-def test_a_torn_last_line_is_not_there(tmp_path: Path) -> None:
-    path = fabricate(tmp_path / "run", [Fake(pool=8, rule="majority", finished=2)], questions=3)
-    append(path, record(VOTE, 2).model_dump_json()[:-40])
-    assert read_arm(open_run(path), ARM).finished.tolist() == [True, True, False]
-
-
-def test_a_broken_line_in_the_middle_is_named(tmp_path: Path) -> None:
-    path = fabricate(tmp_path / "run", [Fake(pool=8, rule="majority", finished=1)], questions=3)
-    append(path, '{"v":2,"status":"odd"}\n', record(VOTE, 2).model_dump_json() + "\n")
-    with pytest.raises(TraceError, match=r"journal\.jsonl:2 is not a record of the journal"):
-        read_arm(open_run(path), ARM)
-
-
-def test_a_question_that_the_run_does_not_ask_is_an_error(tmp_path: Path) -> None:
-    path = fabricate(tmp_path / "run", [VOTE], questions=3)
-    append(path, record(VOTE, 5).model_dump_json() + "\n")
-    with pytest.raises(TraceError, match="q000005"):
-        read_arm(open_run(path), ARM)
-
-
-def test_replies_that_computed_more_than_their_question_are_an_error(tmp_path: Path) -> None:
-    path = fabricate(tmp_path / "run", [Fake(pool=8, rule="majority", finished=0)], questions=1)
-    whole = record(VOTE, 0)
-    wrong = tuple(one.model_copy(update={"prompt_tokens": 40}) for one in whole.pool)
-    append(path, whole.model_copy(update={"pool": wrong}).model_dump_json() + "\n")
-    with pytest.raises(TraceError, match="more prompt tokens than the question cost"):
-        read_arm(open_run(path), ARM)
-
-
 def test_without_verdicts_everything_that_was_answered_is_ungraded(tmp_path: Path) -> None:
     law = Law(no_answer=1.0)
     arms = [VOTE, Fake("single", law=law)]
@@ -133,17 +131,6 @@ def test_the_last_verdict_on_an_answer_holds(tmp_path: Path) -> None:
     run = open_run(path)
     assert not (read_arm(run, GREEDY.folder).outcome == RIGHT).any()
     assert run.verdicts.graders == {"reference@1", "x@2"}
-
-
-def test_a_folder_that_is_no_run_is_told_apart(tmp_path: Path) -> None:
-    with pytest.raises(TraceError, match="give the folder of a run"):
-        open_run(tmp_path)
-
-
-def test_an_arm_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
-    run = open_run(fabricate(tmp_path / "run", [GREEDY], questions=2))
-    with pytest.raises(UnknownName, match="single"):
-        read_arm(run, "nothing")
 
 
 def test_runs_over_other_questions_are_refused_with_how_many_differ(tmp_path: Path) -> None:
@@ -193,19 +180,3 @@ def test_many_samples_take_a_few_bytes_each(large: int, tmp_path: Path) -> None:
     grown = peak_of_reading(tmp_path / "large", large) - peak_of_reading(tmp_path / "small", small)
     # Their texts are 250 bytes a sample on the disk. Ids and digests of the questions are in these bytes as well.
     assert grown / (16 * (large - small)) < 110
-
-
-@pytest.mark.parametrize("count", [10**3999, 10**30, -1], ids=["4,000 digits", "31 digits", "negative"])
-@pytest.mark.parametrize("place", ["cost", "reply", "step"])
-def test_a_journal_with_an_impossible_count_is_refused_with_its_line(tmp_path: Path, count: int, place: str) -> None:
-    path = fabricate(tmp_path / "run", [VOTE], questions=2)
-    sound, other = record(VOTE, 0), record(VOTE, 1)
-    changes: dict[str, dict[str, object]] = {
-        "cost": {"cost": replace(other.cost, generated_tokens=count)},
-        "reply": {"pool": (other.pool[0].model_copy(update={"cached_tokens": count}), *other.pool[1:])},
-        "step": {"along": (Along.model_construct(answer="7", key="7", share=1.0, samples=1, tokens=count),)},
-    }
-    poisoned = other.model_copy(update=changes[place])
-    journal(path).write_text("".join(line.model_dump_json() + "\n" for line in (sound, poisoned)))
-    with pytest.raises(TraceError, match=r"journal\.jsonl:2 is not a record of the journal: .*makes the journal again"):
-        read_arm(open_run(path), ARM)

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,17 @@ from click.testing import CliRunner, Result
 from reasoner.errors import UsageError
 from reasoner_evals.cells import plain_cell
 from reasoner_evals.cli import compare, export
-from reasoner_evals.report.build import make_report
-from reasoner_evals.report.text import points_csv, to_markdown
+from reasoner_evals.report.build import make_report, points_csv
+from reasoner_evals.report.data.table import CSV_COLUMNS
+from reasoner_evals.report.page import to_markdown
 from reasoner_evals.runs.export import export as export_run
+<<<<<<< HEAD
 from reasoner_evals.runs.reading import open_run
 from tests.evals.fabricated import BEST, GREEDY, VOTE, Fake, fabricate, gold, record
+=======
+from tests.evals.fabricated import BEST, GREEDY, VOTE, Fake, Law, fabricate, gold, record
+from tests.evals.report.conftest import Made
+>>>>>>> report
 from tests.helpers import without_checksums
 
 
@@ -25,23 +32,19 @@ def run(command: object, *given: object) -> Result:
     return CliRunner().invoke(command, [str(one) for one in given], standalone_mode=False)  # type: ignore[arg-type]
 
 
-def test_the_csv_holds_every_number_of_every_point(tmp_path: Path) -> None:
-    report = make_report([fabricate(tmp_path / "run", [GREEDY, VOTE], questions=15)])
-    rows = list(csv.DictReader(points_csv(report)))
-    for row, point in zip(rows, report.tasks[0].points.itertuples(), strict=True):
-        assert row["label"] == point.label
-        assert float(row["accuracy"]) == point.accuracy
-        assert float(row["tokens_p95"]) == point.tokens_p95
-        assert row["usd"] == ""
-        mine = [one for one in report.tasks[0].deltas if (one.key, one.against) == (point.key, "greedy")]
-        assert row["greedy_p_holm"] == (str(mine[0].p_holm) if mine else "")
-
-
-def test_no_cell_is_a_formula(tmp_path: Path) -> None:
-    report = make_report([fabricate(tmp_path / "run", [Fake("=HYPERLINK(1)")], questions=12)])
-    table = "".join(points_csv(report))
-    assert "'=HYPERLINK(1)" in table
-    assert ",=HYPERLINK" not in table
+def test_the_csv_holds_every_number_of_every_point(made: Made) -> None:
+    rows = list(csv.DictReader(points_csv(made.report)))
+    for row, point in zip(rows, made.task.rows, strict=True):
+        known = {name: getattr(point, name) for name in CSV_COLUMNS}
+        for against, delta in point.deltas.items():
+            known |= {f"{against}_{name}": getattr(delta, name) for name in ("p", "p_holm", "better", "resolvable")}
+            known |= dict(zip((f"{against}_delta", f"{against}_delta_low"), delta.difference, strict=False))
+            words = delta.against_label(made.task.by_key[delta.baseline].label)
+            known[f"{against}_baseline"] = words
+        assert {name: row[name] for name in known} == {
+            name: "" if value is None else str(value) for name, value in known.items()
+        }
+    assert {len(row) for row in rows} == {len(CSV_COLUMNS) + 4 * 12}
 
 
 HOSTILE = {
@@ -97,12 +100,12 @@ def test_an_export_follows_a_link_and_replaces_nothing_but_a_file(tmp_path: Path
         export_run(folder, tmp_path / "pipe.csv")
 
 
-def test_markdown_is_a_table_and_names_cannot_break_it(tmp_path: Path) -> None:
-    report = make_report([fabricate(tmp_path / "run", [GREEDY, Fake("x|<b>_y_", replies=2)], questions=12)])
-    text = to_markdown(report)
-    table = [line.replace(r"\|", "") for line in text.splitlines() if line.startswith("|")]
-    assert len(table) == 4
-    assert len({line.count("|") for line in table}) == 1
+def test_markdown_is_tables_and_names_cannot_break_them(tmp_path: Path) -> None:
+    arms = [GREEDY, Fake("x|<b>_y_", replies=2, ends=("rule", "budget"))]
+    text = to_markdown(make_report([fabricate(tmp_path / "run", arms, questions=12)]))
+    tables = [block.replace(r"\|", "").splitlines() for block in text.split("\n\n") if block.startswith("|")]
+    assert [len(lines) for lines in tables] == [4, 4]
+    assert [len({line.count("|") for line in lines}) for lines in tables] == [1, 1]
     assert "<b>" not in text.replace(r"\<b\>", "")
     assert "## Limits" in text
     assert text.endswith("\n")
@@ -169,23 +172,29 @@ def test_what_cannot_be_compared_is_refused_in_a_line(
     assert message in done.output
 
 
+MIXED = replace(BEST, law=Law(fallback=0.5))
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_an_export_has_a_row_a_reply_and_one_a_final_answer(tmp_path: Path, suffix: str) -> None:
-    path = fabricate(tmp_path / "run", [GREEDY, BEST], questions=10)
+    path = fabricate(tmp_path / "run", [GREEDY, MIXED], questions=10)
     out = tmp_path / f"table{suffix}"
     assert run(export.command, path, "--out", out).return_value == 0
     rows = read(out)
     assert len(rows) == 10 * (1 + 1) + 10 * (8 + 1)
-    finals = [row for row in rows if row["kind"] == "final" and row["arm"] == BEST.folder]
+    finals = [row for row in rows if row["kind"] == "final" and row["arm"] == MIXED.folder]
     assert [(row["answer"], int(row["prompt_tokens"])) for row in finals] == [
-        (record(BEST, row).answer, record(BEST, row).cost.prompt_tokens) for row in range(10)
+        (record(MIXED, row).answer, record(MIXED, row).cost.prompt_tokens) for row in range(10)
     ]
     assert {row["outcome"] for row in finals} == {"right", "wrong"}
-    replies = [row for row in rows if row["kind"] == "reply" and row["arm"] == BEST.folder]
+    rules = [(one.rule, [reply.rule for reply in one.pool]) for one in (record(MIXED, row) for row in range(10))]
+    assert [row["answer_rule"] for row in finals] == [rule for rule, _ in rules]
+    replies = [row for row in rows if row["kind"] == "reply" and row["arm"] == MIXED.folder]
     assert [float(row["score"]) for row in replies] == [
-        pytest.approx(one.score) for row in range(10) for one in record(BEST, row).pool
+        pytest.approx(one.score) for row in range(10) for one in record(MIXED, row).pool
     ]
     assert [int(row["sample"]) for row in replies[:8]] == list(range(8))
+    assert [row["answer_rule"] for row in replies] == [rule for _, of in rules for rule in of]
     assert sorted(one.name for one in tmp_path.iterdir()) == ["run", out.name]
 
 

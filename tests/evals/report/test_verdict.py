@@ -2,18 +2,18 @@
 
 import dataclasses
 import re
-from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reasoner_evals.report.build import make_report
-from reasoner_evals.report.charts.labels import spread
 from reasoner_evals.report.content import Delta, Estimate, TaskReport
-from reasoner_evals.report.verdict import verdict
+from reasoner_evals.report.narrative import verdict
 from tests.evals.fabricated import BEST, GREEDY, VOTE, Fake, Law, fabricate
+from tests.evals.report.conftest import Made
 from tests.evals.report.contents import a_delta, a_point, table
 
 SEARCH = Fake("beam_search:n=4", replies=4, budget="tokens=1000")
@@ -26,17 +26,18 @@ def differences(draw: st.DrawFn) -> tuple[float, Estimate, float, bool]:
     value = draw(st.floats(-0.5, 0.5))
     below, above = draw(st.floats(0, 0.3)), draw(st.floats(0, 0.3))
     bounds = draw(st.sampled_from([(value - below, value + above), (None, None)]))
-    return draw(shares), Estimate(value, *bounds), draw(st.floats(1e-6, 1)), draw(st.booleans())
+    return draw(shares), Estimate(value, *bounds), draw(st.sampled_from([0.001, 0.3])), draw(st.booleans())
 
 
-def compared(drawn: list[tuple[float, Estimate, float, bool]]) -> tuple[list[dict[str, object]], list[Delta]]:
+def compared(drawn: list[tuple[float, Estimate, float, bool]]) -> list[Any]:
+    """The rows of a baseline and of points that are compared with it."""
     baseline = a_point("single", accuracy=0.5)
-    rows = [a_point(f"arm{number}", accuracy=accuracy) for number, (accuracy, *_) in enumerate(drawn)]
-    deltas = [
-        dataclasses.replace(a_delta(row, baseline), difference=difference, p_holm=p, resolvable=resolvable)
-        for row, (_, difference, p, resolvable) in zip(rows, drawn, strict=True)
-    ]
-    return [baseline, *rows], deltas
+    rows = [
+        a_point(f"arm{number}", accuracy=accuracy,
+                deltas={"greedy": a_delta(baseline, difference=difference, p_holm=p, resolvable=resolvable)})
+        for number, (accuracy, difference, p, resolvable) in enumerate(drawn)
+    ]  # fmt: skip
+    return list(table([baseline, *rows]).itertuples())
 
 
 def assert_true_of(sentence: str, claim: str, deltas: list[Delta]) -> None:
@@ -63,13 +64,14 @@ def assert_true_of(sentence: str, claim: str, deltas: list[Delta]) -> None:
 
 
 @given(st.lists(differences(), min_size=1, max_size=6))
+@example([(0.3, Estimate(-0.2, -0.3, -0.1), 0.001, True), (0.49, Estimate(-0.01, -0.1, 0.1), 0.3, False)])
 def test_a_sentence_claims_no_more_than_intervals_and_tests_show(
     drawn: list[tuple[float, Estimate, float, bool]],
 ) -> None:
-    rows, deltas = compared(drawn)
-    result = verdict(table(rows), deltas)
-    assert_true_of(result.sentence, result.claim, deltas)
-    [delta] = [delta for delta in deltas if delta.key == result.key]
+    rows = compared(drawn)
+    result = verdict(rows)
+    assert_true_of(result.sentence, result.claim, [row.deltas["greedy"] for row in rows if row.deltas])
+    [delta] = [row.deltas["greedy"] for row in rows if row.key == result.key]
     # The number in the sentence is that of the table.
     amount = re.search(r"([\d.]+) (more|fewer) of 100|no more of 100", result.sentence)
     assert amount
@@ -84,10 +86,10 @@ def test_a_sentence_claims_no_more_than_intervals_and_tests_show(
 def test_the_sentence_of_a_whole_run_agrees_with_its_table(tmp_path: Path, questions: int, lift: float) -> None:
     arms = [GREEDY, dataclasses.replace(VOTE, law=Law(lift=lift)), dataclasses.replace(SEARCH, law=Law(lift=lift))]
     [task] = make_report([fabricate(tmp_path / "run", arms, questions=questions)]).tasks
-    family = [delta for delta in task.deltas if delta.against == "greedy"]
+    family = [row.deltas["greedy"] for row in task.rows if "greedy" in row.deltas]
     assert_true_of(task.verdict.sentence, task.verdict.claim, family)
     row = task.by_key[task.verdict.key]
-    assert task.verdict.numbers[0].value == f"{100 * row.accuracy:.1f} %"
+    assert task.verdict.numbers[0][0] == f"{100 * row.accuracy:.1f} %"
 
 
 def names(task: TaskReport) -> list[str]:
@@ -117,21 +119,13 @@ def test_arms_are_named_by_what_they_do_not_share(tmp_path: Path) -> None:
     assert {"voting over 8 samples, temperature=1", "best of 4 samples", "beam search, tokens=900"} <= set(words)
 
 
+def test_points_that_would_share_a_name_have_longer_ones(made: Made) -> None:
+    assert made.task.points["words"].is_unique
+    assert "voting, n=1" in set(made.task.points["words"])  # the first sample of each pool is one sample
+
+
 def test_without_a_greedy_sample_the_cheapest_point_is_the_baseline(tmp_path: Path) -> None:
     [task] = make_report([fabricate(tmp_path / "run", [VOTE], questions=60)]).tasks
-    assert {delta.against for delta in task.deltas} == {"cheapest"}
+    assert {against for row in task.rows for against in row.deltas} == {"cheapest"}
     assert task.by_key[task.verdict.baseline].words == "one sample"
     assert " than one sample" in task.verdict.sentence or "from one sample" in task.verdict.sentence
-
-
-@given(st.lists(st.tuples(st.floats(-50, 500), st.integers(10, 40)), max_size=12), st.floats(0, 100))
-def test_names_at_the_ends_of_lines_do_not_overlap(labels: list[tuple[float, int]], low: float) -> None:
-    wanted, heights = [centre for centre, _ in labels], [height for _, height in labels]
-    high = low + max(400, sum(heights))
-    centres = spread(wanted, heights, low, high)
-    boxes = sorted((centre - height / 2, centre + height / 2) for centre, height in zip(centres, heights, strict=True))
-    assert all(above[0] >= below[1] - 1e-6 for below, above in pairwise(boxes))
-    assert all(low - 1e-6 <= bottom and top <= high + 1e-6 for bottom, top in boxes)
-    for centre, first in zip(centres, wanted, strict=True):
-        if len(wanted) == 1 and low + heights[0] / 2 <= first <= high - heights[0] / 2:
-            assert centre == pytest.approx(first)

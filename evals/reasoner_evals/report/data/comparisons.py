@@ -4,21 +4,18 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from reasoner.errors import UnknownName, UsageError
 from reasoner.specs import Spec
-from reasoner_evals.report.content import Against, Delta, Estimate, Paired
+from reasoner_evals.report.content import LEVEL, Against, Delta, Estimate, Paired
 from reasoner_evals.report.data.measures import ArmRead, Measured, as_run, mean
 from reasoner_evals.runs.reading import RunData, TaskItems, check_same, open_run, read_arm
 from reasoner_evals.runs.records import Arm
 from reasoner_evals.stats.comparison import Comparison, compare, holm
 from reasoner_evals.stats.intervals import Groups, Interval, interval, ratio_interval
-
-LEVEL: Final = 0.05
-"""A p-value below this is called significant."""
 
 
 def groups_of(items: TaskItems) -> Groups | None:
@@ -44,22 +41,23 @@ class _Pair:
     """The share of questions that the next size of the baseline answers."""
 
 
-def deltas(measured: Sequence[Measured], groups: Groups | None) -> tuple[Delta, ...]:
-    """The differences to greedy or else the cheapest point, then to self-consistency at matched compute; by model.
+def deltas(measured: Sequence[Measured], groups: Groups | None) -> dict[str, dict[Against, Delta]]:
+    """By point: its difference to greedy or else the cheapest point, then to self-consistency at matched compute.
 
     Differences across models come last.
     The p-values of each baseline and model are one family, adjusted together (Holm 1979).
     """
-    within: list[Delta] = []
+    by_point: dict[str, dict[Against, Delta]] = {point.key: {} for point in measured}
     for model in _models(measured):
         own = [point for point in measured if point.model == model]
         greedy = _greedy(own)
         votes = [_matched_vote(own, point) for point in own if not _is_vote(point)]
         first = greedy or min(own, key=lambda point: point.tokens)
         others = [_Pair(point, first) for point in own if point is not first and not point.is_greedy]
-        within += _family("greedy" if greedy else "cheapest", others, groups)
-        within += _family("self_consistency", votes, groups)
-    return (*within, *_family("larger_model", _across_models(measured), groups))
+        _add_family(by_point, "greedy" if greedy else "cheapest", others, groups)
+        _add_family(by_point, "self_consistency", votes, groups)
+    _add_family(by_point, "larger_model", _across_models(measured), groups)
+    return by_point
 
 
 def _models(measured: Iterable[Measured]) -> list[str]:
@@ -112,21 +110,19 @@ def _parameters(point: Measured) -> int:
     return point.arms[0].run.manifest.model.parameters
 
 
-def _family(against: Against, pairs: Iterable[_Pair | None], groups: Groups | None) -> list[Delta]:
+def _add_family(
+    by_point: dict[str, dict[Against, Delta]], against: Against, pairs: Iterable[_Pair | None], groups: Groups | None
+) -> None:
     compared = [pair for pair in pairs if pair and _comparable(pair.point, pair.baseline)]
     results = [compare(pair.point.values["right"], pair.baseline.values["right"], groups) for pair in compared]
     adjusted = holm([result.p_value for result in results])
-    return [
-        Delta(
-            key=pair.point.key,
+    for pair, result, p_holm in zip(compared, results, adjusted, strict=True):
+        by_point[pair.point.key][against] = Delta(
             baseline=pair.baseline.key,
-            against=against,
             backfired=mean(pair.baseline.values["right"] * (1 - pair.point.values["right"])),
             mixed=pair.mixed,
             **_paired(result, p_holm, len(compared)),
         )
-        for pair, result, p_holm in zip(compared, results, adjusted, strict=True)
-    ]
 
 
 def _paired(result: Comparison, p_holm: float, family: int) -> dict[str, Any]:

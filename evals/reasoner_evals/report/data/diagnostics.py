@@ -1,8 +1,9 @@
-"""Why the numbers are as they are: answers held on the way, difficulty, calibration, verifiers and scaling laws."""
+"""Why the numbers are as they are: answers held on the way, difficulty, calibration, verifiers, laws, failures."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final, get_args
 
 import numpy as np
 
@@ -10,16 +11,19 @@ from reasoner_evals.report.content import (
     AnytimeCurve,
     Calibration,
     Difficulty,
-    DifficultyBin,
+    Estimate,
+    Failure,
+    FailureKind,
     Fit,
-    RiskPoint,
     Scaling,
     VerifierQuality,
 )
 from reasoner_evals.report.data.comparisons import estimate, known
 from reasoner_evals.report.data.measures import ArmRead, Measured, mean, selected
-from reasoner_evals.report.data.pools import Pool, pool_of, sizes_of, spread
-from reasoner_evals.runs.arrays import OUTCOMES, RIGHT, SILENT, UNGRADED, Floats
+from reasoner_evals.runs.arrays import OUTCOMES, RIGHT, SILENT, UNGRADED, Bools, Floats
+from reasoner_evals.runs.pools import Pool, pool_of, sizes_of, spread
+from reasoner_evals.runs.reading import questions_of, records_of
+from reasoner_evals.runs.records import Item, ItemRecord
 from reasoner_evals.stats import scaling
 from reasoner_evals.stats.arrays import counts
 from reasoner_evals.stats.calibration import auroc, auroc_within, calibration_error, reliability, risk_coverage
@@ -40,22 +44,30 @@ SELECTION_LAW: Final = "saturating power law: ceiling - (ceiling - start) k^-exp
 GAIN: Final = 0.01
 """The smallest gain in accuracy for which a doubling counts as useful."""
 WRONG: Final = OUTCOMES.index("wrong")
+MAX_FAILURES: Final = 12
+SURE: Final = 0.8
+"""A wrong answer with at least this share of the vote counts as overconfident."""
+MAX_VOTES: Final = 6
+KINDS: Final[tuple[FailureKind, ...]] = get_args(FailureKind)
 
 
-def anytime_curves(measured: Sequence[Measured], groups: Groups | None) -> Iterator[AnytimeCurve]:
-    """For each strategy that was run and not pooled, the answers it held on the way, at its largest budget."""
+def anytime_curves(measured: Sequence[Measured], groups: Groups | None) -> Iterator[tuple[str, AnytimeCurve]]:
+    """For each strategy that was run and not pooled, by its point with the largest budget, the answers held on the way.
+
+    A strategy that holds one answer only has none.
+    """
     largest: dict[str, Measured] = {}
     for point in measured:
         if not point.pooled and point.tokens > getattr(largest.get(point.series), "tokens", -1.0):
             largest[point.series] = point
-    for series, point in largest.items():
+    for point in largest.values():
         if max(int(arm.data.along.rows.length.max(initial=0)) for arm in point.arms) < 2:
             continue
         tokens = np.concatenate([arm.data.along.tokens for arm in point.arms])
         grid = np.unique(np.round(np.geomspace(max(int(tokens.min()), 1), max(int(tokens.max()), 2), GRID)))
         held = np.mean([_held(arm, grid) for arm in point.arms], axis=0)
         accuracies = tuple(estimate(interval(column, groups)) for column in held.T)
-        yield AnytimeCurve(series, point.model, f"{point.label}, anytime", tuple(grid.tolist()), accuracies)
+        yield point.key, AnytimeCurve(tuple(grid.tolist()), accuracies)
 
 
 def _held(arm: ArmRead, grid: Floats) -> Floats:
@@ -79,18 +91,28 @@ def whole_pools(measured: Sequence[Measured]) -> Iterator[tuple[Measured, ArmRea
     return ((point, point.arms[0]) for point in measured if point.pooled and point.is_whole)
 
 
-def difficulties(measured: Sequence[Measured], groups: Groups | None) -> Iterator[Difficulty]:
+ByDifficulty = dict[str, tuple[Estimate | None, ...]]
+"""By the key of a point: its accuracy in each bin, None in an empty one."""
+
+
+def difficulties(measured: Sequence[Measured], groups: Groups | None) -> tuple[list[Difficulty], ByDifficulty]:
     """For each model, the accuracy of all its points by difficulty, measured by the largest of its pools."""
     largest: dict[str, Measured] = {}
     for point, _ in whole_pools(measured):
         if point.model not in largest or (point.size or 0) > (largest[point.model].size or 0):
             largest[point.model] = point
+    bins: list[Difficulty] = []
+    accuracies: ByDifficulty = {}
     for model, whole in largest.items():
         if result := _difficulty([point for point in measured if point.model == model], whole, groups):
-            yield result
+            bins.append(result[0])
+            accuracies |= result[1]
+    return bins, accuracies
 
 
-def _difficulty(measured: Sequence[Measured], whole: Measured, groups: Groups | None) -> Difficulty | None:
+def _difficulty(
+    measured: Sequence[Measured], whole: Measured, groups: Groups | None
+) -> tuple[Difficulty, ByDifficulty] | None:
     data = whole.arms[0].data
     pool, size = pool_of(data), data.arm.pool
     usable = (~np.isnan(pool.right)).sum(axis=1)
@@ -99,7 +121,7 @@ def _difficulty(measured: Sequence[Measured], whole: Measured, groups: Groups | 
     split = difficulty(pool.right)
     members = [split.bins == number for number in range(BINS)]
     halves = {other.name: _other_half(other, pool, split.measured) for _, other in whole_pools(measured)}
-    accuracies = {}
+    accuracies: ByDifficulty = {}
     for point in measured:
         half = halves.get(point.arms[0].name)
         values = point.values["right"] if half is None else half.get(point.size or 0)
@@ -110,10 +132,9 @@ def _difficulty(measured: Sequence[Measured], whole: Measured, groups: Groups | 
             )
     shares = [split.estimate[inside] for inside in members]
     bins = tuple(
-        DifficultyBin(float(share.min()), float(share.max()), len(share)) if len(share) else DifficultyBin(0.0, 0.0, 0)
-        for share in shares
+        (float(share.min()), float(share.max()), len(share)) if len(share) else (0.0, 0.0, 0) for share in shares
     )
-    return Difficulty(whole.key, size // 2, bins, accuracies)
+    return Difficulty(whole.key, size // 2, bins), accuracies
 
 
 def _other_half(arm: ArmRead, decided: Pool, measured: Floats) -> dict[int, Floats] | None:
@@ -134,7 +155,7 @@ def _other_half(arm: ArmRead, decided: Pool, measured: Floats) -> dict[int, Floa
     return dict(zip(ks, np.clip(selected(arm.data.arm.rule, without, ks)[0], 0, 1).T, strict=True))
 
 
-def calibrations(measured: Sequence[Measured]) -> Iterator[Calibration]:
+def calibrations(measured: Sequence[Measured]) -> Iterator[tuple[str, Calibration]]:
     """The confidence of every strategy that has one, as it was run; of pools, at their whole size."""
     for point in measured:
         if not point.is_whole:
@@ -144,14 +165,16 @@ def calibrations(measured: Sequence[Measured]) -> Iterator[Calibration]:
             continue
         risks = risk_coverage(share, right)
         shown = np.unique(np.linspace(0, len(right) - 1, RISK_POINTS).round().astype(int))
-        yield Calibration(
-            key=point.key,
-            questions=len(right),
-            ece=calibration_error(share, right),
-            auroc=known(auroc(share, right)),
-            aurc=risks.area,
-            bins=reliability(share, right),
-            risks=tuple(map(RiskPoint, risks.coverage[shown].tolist(), risks.risk[shown].tolist())),
+        yield (
+            point.key,
+            Calibration(
+                questions=len(right),
+                ece=calibration_error(share, right),
+                auroc=known(auroc(share, right)),
+                aurc=risks.area,
+                bins=reliability(share, right),
+                risks=tuple(zip(risks.coverage[shown].tolist(), risks.risk[shown].tolist(), strict=True)),
+            ),
         )
 
 
@@ -204,8 +227,8 @@ def _best_rated(right: Floats, scores: Floats) -> Floats:
     return top
 
 
-def scalings(measured: Sequence[Measured]) -> Iterator[Scaling]:
-    """The laws of every pool, fitted to all its sizes."""
+def scalings(measured: Sequence[Measured]) -> Iterator[tuple[str, Scaling]]:
+    """The laws of every pool, fitted to all its sizes, by its point at its whole size."""
     for whole, arm in whole_pools(measured):
         sizes = [point for point in measured if point.arms == whole.arms]
         ks = [point.size or 1 for point in sizes]
@@ -217,7 +240,7 @@ def scalings(measured: Sequence[Measured]) -> Iterator[Scaling]:
             law = scaling.fit_power(ks, complete.mean(axis=0))
         pool_right = pool_of(arm.data).right
         drawn_right = counts(pool_right)
-        selection = _fit(
+        selection = fit(
             SELECTION_LAW,
             law,
             scaling.power_band(selected_right, ks, reach),
@@ -225,24 +248,27 @@ def scalings(measured: Sequence[Measured]) -> Iterator[Scaling]:
             scaling.held_out_power(selected_right, ks),
         )
         fails = selection.held_out is not None and not selection.held_out.inside
-        yield Scaling(
-            series=whole.series,
-            coverage=_fit(
-                COVERAGE_LAW,
-                scaling.fit_coverage(*drawn_right),
-                scaling.coverage_band(*drawn_right, reach),
-                [mean(point.values["covered"]) for point in sizes],
-                scaling.held_out_coverage(pool_right),
+        yield (
+            whole.key,
+            Scaling(
+                coverage=fit(
+                    COVERAGE_LAW,
+                    scaling.fit_coverage(*drawn_right),
+                    scaling.coverage_band(*drawn_right, reach),
+                    [mean(point.values["covered"]) for point in sizes],
+                    scaling.held_out_coverage(pool_right),
+                ),
+                selection=selection,
+                gain=GAIN,
+                diminishing=None if isinstance(law, Unfitted) or fails else scaling.diminishing(law, GAIN),
             ),
-            selection=selection,
-            gain=GAIN,
-            diminishing=None if isinstance(law, Unfitted) or fails else scaling.diminishing(law, GAIN),
         )
 
 
-def _fit(
+def fit(
     name: str, law: scaling.Fit | Unfitted, band: Band | Unfitted, measured: Sequence[float], check: HeldOut | Unfitted
 ) -> Fit:
+    """A law with its band and its held-out check; if that fails, nothing is known beyond the measured sizes."""
     if isinstance(law, Unfitted) or isinstance(band, Unfitted):
         return Fit(name, note=str(law if isinstance(law, Unfitted) else band))
     names = ("a", "b", "never", "always") if isinstance(law, scaling.CoverageFit) else ("ceiling", "start", "exponent")
@@ -253,3 +279,95 @@ def _fit(
         return fit._replace(held_out=check)
     note = "the held-out check fails, so that nothing is drawn beyond the measured sizes"
     return fit._replace(held_out=check, band=band.upto(len(measured)), note=note)
+
+
+def failures(measured: Sequence[Measured], task: str) -> tuple[Failure, ...]:
+    """Up to `MAX_FAILURES` of a task, the kinds in turn, no question twice; within a kind the most confident first."""
+    chosen = _chosen(measured)
+    ids = [point.arms[0].run.tasks[task].ids[row] for _, point, row in chosen]
+    records: dict[str, dict[str, ItemRecord]] = {}
+    # Each file is read once for all of its failures.
+    for arm in {point.arms[0].name: point.arms[0] for _, point, _ in chosen}.values():
+        own = {name for (_, point, _), name in zip(chosen, ids, strict=True) if point.arms[0].name == arm.name}
+        records[arm.name] = records_of(arm.run, arm.data.arm.name, own)
+    runs = [point.arms[0].run for _, point, _ in chosen]
+    shown = all(run.tasks[task].source.shareable for run in runs)
+    items = questions_of(runs[0], task, set(ids)) if runs and shown else {}
+    return tuple(
+        _failure(kind, point, row, records[point.arms[0].name][name], items.get(name))
+        for (kind, point, row), name in zip(chosen, ids, strict=True)
+    )
+
+
+def _chosen(measured: Sequence[Measured]) -> list[tuple[FailureKind, Measured, int]]:
+    """The kind, the point that failed, and the row of the question."""
+    sources = {kind: iter(_of_kind(kind, measured)) for kind in KINDS}
+    chosen: dict[int, tuple[FailureKind, Measured, int]] = {}
+    while sources and len(chosen) < MAX_FAILURES:
+        for kind, source in tuple(sources.items()):
+            point, row = next(((point, row) for point, row in source if row not in chosen), (None, -1))
+            if point is None:
+                del sources[kind]
+            elif len(chosen) < MAX_FAILURES:
+                chosen[row] = kind, point, row
+    return sorted(chosen.values(), key=lambda failure: KINDS.index(failure[0]))
+
+
+def _of_kind(kind: FailureKind, measured: Sequence[Measured]) -> list[tuple[Measured, int]]:
+    """All failures of a kind of all strategies but greedy, the most confident first."""
+    failed = [
+        (point, row)
+        for point in measured
+        if point.is_whole and not point.is_greedy
+        for row in np.flatnonzero(_failed(kind, point, measured)).tolist()
+    ]
+    return sorted(failed, key=lambda failure: (-failure[0].arms[0].data.share[failure[1]], failure[1]))
+
+
+def _failed(kind: FailureKind, point: Measured, measured: Sequence[Measured]) -> Bools:
+    """[Q]: which questions are a failure of a kind."""
+    data = point.arms[0].data
+    wrong: Bools = data.outcome == WRONG
+    if kind == "backfired":
+        greedy = next((other for other in measured if other.is_greedy and other.model == point.model), None)
+        return wrong & (greedy.values["right"] == 1) if greedy else np.zeros_like(wrong)
+    if kind == "missed":
+        return wrong & (data.replies.per_question(data.replies.outcome == RIGHT) > 0)
+    if kind == "overconfident":
+        return wrong & (data.share >= SURE)
+    failed: Bools = data.outcome == OUTCOMES.index(kind)
+    return failed
+
+
+def _failure(kind: FailureKind, point: Measured, row: int, record: ItemRecord, item: Item | None) -> Failure:
+    """The failure, with its texts if `item` is given."""
+    arm = point.arms[0]
+    replies = arm.data.replies
+    right = int((replies.outcome[replies.rows.of(row)] == RIGHT).sum())
+    verb = "is" if right == 1 else "are"
+    why = {
+        "backfired": "one greedy sample is right, this answer is wrong",
+        "missed": f"{right} of {len(record.pool)} replies {verb} right, another answer was chosen",
+        "no_answer": f"none of {len(record.pool)} replies has an answer",
+        "truncated": "every reply was truncated by a token limit",
+        "overconfident": f"wrong with {record.share:.0%} of the vote",
+    }
+    left_out: dict[str, Any] = {"pool": (), "along": ()} | ({} if item else {"answer": "", "key": ""})
+    return Failure(
+        kind=kind,
+        key=point.key,
+        trace=arm.run.folder.arm(arm.data.arm.name).trace,
+        record=record.model_copy(update=left_out),
+        item=item,
+        outcome=OUTCOMES[arm.data.outcome[row]],
+        votes=_votes(arm, record, item) if item else (),
+        why=why[kind],
+    )
+
+
+def _votes(arm: ArmRead, record: ItemRecord, item: Item) -> tuple[tuple[str, int, bool], ...]:
+    read = [(reply.key or reply.answer, reply.answer) for reply in record.pool if reply.status == "read"]
+    # The first text of a key is shown.
+    texts, top = dict(reversed(read)), Counter(key for key, _ in read).most_common(MAX_VOTES)
+    codes = arm.run.verdicts.of(item.task, item.question_id, [texts[key] for key, _ in top]) if top else []
+    return tuple((texts[key], count, code == RIGHT) for (key, count), code in zip(top, codes, strict=True))

@@ -12,8 +12,8 @@ import numpy as np
 from reasoner.errors import UsageError
 from reasoner.sampling import NO_THINKING
 from reasoner.specs import Spec
-from reasoner_evals.report.data.pools import COMPUTED, Pool, expected_costs, overshoots, pool_of, sizes_of, spent, usd
 from reasoner_evals.runs.arrays import COSTS, ERROR, OUTCOMES, RIGHT, SILENT, UNGRADED, UNKNOWN, ArmData, Bools, Floats
+from reasoner_evals.runs.pools import COMPUTED, Pool, expected_costs, overshoots, pool_of, sizes_of, spent, usd
 from reasoner_evals.runs.reading import RunData
 from reasoner_evals.stats.estimators import best_of_k, coverage_at_k, majority_at_k, weighted_at_k
 

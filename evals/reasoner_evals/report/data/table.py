@@ -1,20 +1,21 @@
-"""The table of results: a row for each strategy at each size or budget, which figures, page, CSV and Markdown read."""
+"""The table of results, a row for each strategy at each size or budget, and what the rows are called in words."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, get_args
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from reasoner.calibration.risk import ALARM
+from reasoner.specs import Spec, written
 from reasoner.types import EndedBy
 from reasoner_evals.calibration.alarms import calibration_of, fewer_right
-from reasoner_evals.report.content import Against, Delta, Estimate, SampleCount
+from reasoner_evals.report.content import Estimate
 from reasoner_evals.report.data.comparisons import estimate, known
-from reasoner_evals.report.data.measures import Measured, mean
-from reasoner_evals.report.data.names import names_of
-from reasoner_evals.report.data.pools import TOKENS
+from reasoner_evals.report.data.measures import ALLOCATED, Measured, mean
 from reasoner_evals.runs.arrays import COSTS, ENDS, OUTCOMES, RIGHT, UNGRADED, ArmData, Floats, Ints
+from reasoner_evals.runs.pools import TOKENS
 from reasoner_evals.stats.intervals import Groups, difference_interval, interval
 
 WRONG: Final = OUTCOMES.index("wrong")
@@ -44,16 +45,13 @@ CSV_COLUMNS: Final = (
     *(f"ended_by_{reason}" for reason in STOP_REASONS),
     *(f"tokens_by_{reason}" for reason in STOP_REASONS),
     "samples", "samples_p95", "confidence", "confidence_accuracy", "confidence_questions",
-    *(f"{against}_{name}" for against in get_args(Against) for name in (
-        "baseline", *_with_bounds("delta"), "p", "p_holm", "family", "better", "worse", "detectable", "resolvable",
-        "backfired")),
 )  # fmt: skip
-"""The columns of results.csv. `questions` are those behind the accuracy, without errors and ungraded ones.
-`strict_accuracy` is the accuracy if only answers in a stated form counted; `coverage` the chance that any sample is
-right, an oracle; `gap` coverage minus accuracy. `tokens` are computed tokens per question, without `cached_tokens`;
-`thinking_tokens` are a part of the generated and cancelled ones.
-`seconds` are at the run's concurrency; of a part of a pool, in proportion to its tokens. Rates are shares of the
-questions, or of single replies. `overshoots` are questions over their budget: it has to be 0."""
+"""The columns of results.csv without those of differences. `questions` are those behind the accuracy, without errors
+and ungraded ones. `strict_accuracy` is the accuracy if only answers in a stated form counted; `coverage` the chance
+that any sample is right, an oracle; `gap` coverage minus accuracy. `tokens` are computed tokens per question, without
+`cached_tokens`; `thinking_tokens` are a part of the generated and cancelled ones. `seconds` are at the run's
+concurrency; of a part of a pool, in proportion to its tokens. Rates are shares of the questions, or of single replies.
+`overshoots` are questions over their budget: it has to be 0."""
 COLUMNS: Final = (
     *CSV_COLUMNS,
     "key",
@@ -64,39 +62,135 @@ COLUMNS: Final = (
     "sample_counts",
     "tokens_front",
     "flops_front",
+    "deltas",
+    "anytime",
+    "by_difficulty",
+    "calibration",
+    "scaling",
 )
 """Also `key`, unique in the report; `series`, the curve of the point; `name` and `words`, what a page calls the series
-and the point; `ended`, the questions behind the stop reasons;
-`sample_counts`, a tuple of `SampleCount`; and the point's status on each Pareto frontier: "front", "level"
-(not significantly behind it) or "behind"."""
+and the point; `ended`, the questions behind the stop reasons; `sample_counts`, the shares of its questions that drew so
+many samples, as (low, high, share); its status on each Pareto frontier: "front", "level" (not significantly behind it)
+or "behind"; `deltas`, a `Delta` by its kind of baseline; and what `data.diagnostics` found about it."""
 
 
-def points_table(
-    measured: Sequence[Measured],
-    groups: Groups | None,
-    deltas: Sequence[Delta] = (),
-    tokens_front: Mapping[str, str] | None = None,
-    flops_front: Mapping[str, str] | None = None,
-) -> pd.DataFrame:
-    """The rows of all points that have a value. Cells are Python values; None is unknown."""
+_WORDS: Final[Mapping[str, tuple[str, str]]] = {
+    "self_consistency": ("voting", "voting over {} samples"),
+    "best_of_n": ("best of n", "best of {} samples"),
+}
+"""The name of a strategy in words, and that of so many samples."""
+_ONE: Final = "one sample"
+_GREEDY: Final = "one greedy sample"
+
+
+class Names(NamedTuple):
+    """What a page calls the points of a task, by what distinguishes them."""
+
+    series: Mapping[str, str]
+    """The name of each series, such as `voting, temperature=1`."""
+    points: Mapping[str, str]
+    """The name of each point by its key, such as `voting over 8 samples, temperature=1`."""
+    shared: tuple[str, ...]
+    """What all arms have in common, such as `max_tokens=200`."""
+
+
+def names_of(measured: Sequence[Measured]) -> Names:
+    """Names of these points that are unique and no longer than that takes."""
+    first = {point.series: point for point in reversed(measured)}
+    parts = {series: _distinct(point, list(first.values())) for series, point in first.items()}
+    titles = {series: _joined(point, _word(point), parts[series]) for series, point in first.items()}
+    taken = Counter(titles.values())
+    titles = {series: title if taken[title] == 1 else series for series, title in titles.items()}
+    points = {
+        point.key: _joined(point, _phrase(point), [*parts[point.series], *_own(point, measured)]) for point in measured
+    }
+    taken = Counter(points.values())
+    for point in measured:
+        if taken[points[point.key]] > 1:
+            # Such as the first sample of two pools.
+            points[point.key] = f"{titles[point.series]}, n={point.size}" if point.pooled else point.label
+    return Names(titles, points, tuple(_shared(measured)))
+
+
+def _options(strategy: str) -> dict[str, str]:
+    options = Spec.parse(strategy).without("n").options
+    return {option or "value": written(value) for option, value in options.items()}
+
+
+def _word(point: Measured) -> str:
+    name = Spec.parse(point.strategy).name
+    return _GREEDY if point.is_greedy else _ONE if name == "single" else _WORDS.get(name, [name.replace("_", " ")])[0]
+
+
+def _phrase(point: Measured) -> str:
+    """A point in words: its strategy and, where it is known, the number of its samples."""
+    spec = Spec.parse(point.strategy)
+    size = str(point.size or spec.options.get("n", ""))
+    if spec.name not in _WORDS or not size:
+        return _word(point)
+    return _ONE if size == "1" else _WORDS[spec.name][1].format(size)
+
+
+def _distinct(point: Measured, series: Sequence[Measured]) -> list[str]:
+    """The options of a series that another one of the same word does not have."""
+    others = [other for other in series if _word(other) == _word(point)]
+    own = [
+        f"{option}={value}"
+        for option, value in _options(point.strategy).items()
+        if not point.is_greedy and any(_options(other.strategy).get(option) != value for other in others)
+    ]
+    verifiers = {other.verifier for other in others if other.verifier}
+    return [*own, *([f"rated by {point.verifier}"] if point.verifier and len(verifiers) > 1 else [])]
+
+
+def _joined(point: Measured, word: str, parts: Sequence[str]) -> str:
+    prefix = f"{point.model}: "
+    # The size of its pool, or that it divides a budget, where this is part of the name of its series.
+    ends = (ALLOCATED, f" of {point.arms[0].data.arm.pool}") if point.pooled else (ALLOCATED,)
+    rest = next((end for end in ends if point.series.endswith(end)), "")
+    return f"{prefix if point.series.startswith(prefix) else ''}{', '.join((word, *parts))}{rest}"
+
+
+def _own(point: Measured, measured: Sequence[Measured]) -> list[str]:
+    """What distinguishes a point that was run from the others of its series."""
+    if point.pooled:
+        return []
+    sizes = {str(Spec.parse(other.strategy).options.get("n")) for other in measured if other.series == point.series}
+    spec = Spec.parse(point.strategy)
+    size = [f"n={spec.options['n']}"] if len(sizes) > 1 and "n" in spec.options and spec.name not in _WORDS else []
+    return [*size, *([point.budget] if point.budget else [])]
+
+
+def _shared(measured: Sequence[Measured]) -> list[str]:
+    specs = [_options(strategy) for strategy in dict.fromkeys(point.strategy for point in measured)]
+    first = specs[0] if len(specs) > 1 else {}
+    options = [
+        f"{option}={value}"
+        for option, value in first.items()
+        if option != "value" and all(s.get(option) == value for s in specs)
+    ]
+    verifiers = {point.verifier for point in measured if point.verifier}
+    return [*options, *(f"ratings by {verifier}" for verifier in verifiers if len(verifiers) == 1)]
+
+
+def points_table(measured: Sequence[Measured], groups: Groups | None, /, **more: Mapping[str, Any]) -> pd.DataFrame:
+    """The rows of all points that have a value; `more` has further columns by key of a point.
+
+    Cells are Python values; None is unknown.
+    """
     measured = [point for point in measured if point.questions]
-    labels, names = {point.key: point.label for point in measured}, names_of(measured)
+    names = names_of(measured)
     reasons = {point.key: row for point in measured if not point.pooled and (row := _stop_reasons(point))}
     worth_showing = ("confidence_questions", *(f"ended_by_{reason}" for reason in STOP_REASONS if reason != "strategy"))
     if not any(row[name] for row in reasons.values() for name in worth_showing):
         reasons = {}
-    fronts = {"tokens_front": tokens_front or {}, "flops_front": flops_front or {}}
     rows = []
     for point in measured:
-        front = {name: statuses.get(point.key) for name, statuses in fronts.items()}
-        status = front["flops_front"] or front["tokens_front"]
         row = {"name": names.series[point.series], "words": names.points[point.key]}
-        row |= _measured_row(point, groups) | reasons.get(point.key, {}) | front
-        row["on_front"] = status and status == "front"
-        for delta in deltas:
-            if delta.key == point.key:
-                row |= _delta_row(delta, labels)
-        rows.append(row)
+        row |= _measured_row(point, groups) | reasons.get(point.key, {})
+        row |= {name: cells.get(point.key) for name, cells in more.items()}
+        status = row.get("flops_front") or row.get("tokens_front")
+        rows.append(row | {"on_front": status and status == "front", "deltas": row.get("deltas") or {}})
     table = pd.DataFrame(rows, columns=COLUMNS, dtype=object)
     return table.where(table.notna(), None)
 
@@ -133,16 +227,6 @@ def _estimate(name: str, value: Estimate) -> dict[str, float | None]:
     return dict(zip(_with_bounds(name), value, strict=True))
 
 
-def _delta_row(delta: Delta, labels: Mapping[str, str]) -> dict[str, Any]:
-    against = delta.against
-    names = ("p", "p_holm", "family", "better", "worse", "detectable", "resolvable", "backfired")
-    return {
-        f"{against}_baseline": delta.against_label(labels.get(delta.baseline, delta.baseline)),
-        **_estimate(f"{against}_delta", delta.difference),
-        **{f"{against}_{name}": getattr(delta, name) for name in names},
-    }
-
-
 def _stop_reasons(point: Measured) -> dict[str, Any] | None:
     """What ended the questions of a point that was run, what they cost, and whether their confidences hold."""
     done = [(arm.data, arm.data.has_result) for arm in point.arms]
@@ -166,12 +250,12 @@ def _stop_reasons(point: Measured) -> dict[str, Any] | None:
     }
 
 
-def _sample_counts(samples: Ints) -> Iterator[SampleCount]:
+def _sample_counts(samples: Ints) -> Iterator[tuple[int, int, float]]:
     """The shares by the number of samples, between powers of two: 0, 1, 2, 3 to 4, 5 to 8."""
     powers, counts = np.unique(np.ceil(np.log2(np.maximum(samples, 0.5))).astype(int), return_counts=True)
     for power, count in zip(powers.tolist(), counts.tolist(), strict=True):
         high = 2**power if power >= 0 else 0
-        yield SampleCount(high // 2 + 1 if high > 1 else high, high, count / len(samples))
+        yield high // 2 + 1 if high > 1 else high, high, count / len(samples)
 
 
 def _confidences(data: ArmData) -> tuple[Floats, Floats]:

@@ -16,10 +16,6 @@ TOKENS: Final = (*FIELDS, "thinking")
 """The fields, and the part of the generated and cancelled tokens that is thinking."""
 COMPUTED: Final = ("prompt", "generated", "verifier", "cancelled")
 """The fields that count as tokens; cached prompt tokens are not computed."""
-COST_RULE: Final = (
-    "In a pool of N, k samples cost the prompt once, as the first reply computed it, k - 1 times the average prompt "
-    "tokens of the other replies, and k/N of everything else; at k = N this is the recorded cost."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +83,10 @@ def usd(prices: dict[str, float] | None, costs: dict[str, Floats]) -> Floats:
 def expected_costs(
     info: ModelInfo, data: ArmData, whole_cost: Mapping[str, Floats], ks: Sequence[int]
 ) -> dict[str, Floats]:
-    """What k samples of each pool cost on average, by field, as [Q, K]; see `COST_RULE`. Nan for questions with fewer.
+    """What k samples of each pool cost on average, by field, as [Q, K]; nan for questions with fewer.
 
-    Seconds are in proportion to the tokens computed.
+    The prompt once, as the first reply computed it, k - 1 times the average prompt tokens of the other replies, and k/N
+    of everything else; at k = N this is the recorded cost. Seconds are in proportion to the tokens computed.
     """
     replies, width = data.replies, data.arm.pool
     sizes, drawn = np.asarray(ks, dtype=np.float64), replies.rows.length.astype(np.float64)

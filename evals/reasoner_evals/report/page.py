@@ -1,12 +1,11 @@
-"""A report as one HTML page without scripts or network access: texts from runs are escaped, never executed."""
+"""A report as one HTML page without scripts or network access, and as Markdown: texts of runs are escaped."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic_core import to_json
 
@@ -19,13 +18,11 @@ from reasoner.trace.tree.build import search_trees
 from reasoner.trace.tree.page import fragment, policy
 from reasoner.trace.tree.page import style as tree_style
 from reasoner.trace.tree.words import ending
-from reasoner_evals.report.charts.drawing import short
-from reasoner_evals.report.charts.figures import Absent, Figure, figures, largest_points
-from reasoner_evals.report.charts.lines import AXES
-from reasoner_evals.report.charts.theme import KINDS, SERIES, series_styles
-from reasoner_evals.report.content import Calibration, Delta, Estimate, Failure, Report, TaskReport, estimate_of
+from reasoner_evals.report.content import Delta, Estimate, Failure, Report, TaskReport, estimate_of
+from reasoner_evals.report.curves import AXES
 from reasoner_evals.report.data.table import STOP_REASONS
-from reasoner_evals.report.verdict import excludes_zero, is_sure
+from reasoner_evals.report.drawing import COLOURS, KINDS, SERIES, Figure, series_styles, short
+from reasoner_evals.report.figures import figures, largest_points
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -41,6 +38,7 @@ MAX_CHARACTERS: Final = 3_000_000
 """Of all search trees in a page; those after it are named, not shown."""
 SHOWN_FAILURES: Final = 4
 """Failures of a task that are not folded."""
+_SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>|#~])")
 SECTIONS: Final[tuple[tuple[str, str], ...]] = (
     ("accuracy", "Does more compute help?"),
     ("differences", "Are the differences real?"),
@@ -71,27 +69,23 @@ _FAILURES: Final = {
 }
 
 
-class TreeMarkup(NamedTuple):
-    """A search tree as a part of the page, or why it is not there; neither if it may not be shown."""
+def search_markups(failures: Sequence[Failure]) -> "list[Markup | str]":
+    """The search tree of each failure, or why it is not there; an empty text if it may not be shown.
 
-    markup: "Markup | None"
-    why: str
-
-
-def tree_markups(failures: Sequence[Failure]) -> tuple[TreeMarkup, ...]:
-    """The search tree of each failure. A trace is read once, and only the lines of the failures are parsed."""
+    A trace is read once, and only the lines of the failures are parsed.
+    """
     ids: dict[Path, set[str]] = {}
     for failure in failures:
-        if failure.shareable:
+        if failure.item:
             ids.setdefault(failure.trace, set()).add(failure.record.question_id)
     traces = {file: _read(file, wanted) for file, wanted in ids.items()}
-    trees: list[TreeMarkup] = []
+    shown: list[Markup | str] = []
     room = MAX_CHARACTERS
     for failure in failures:
-        tree = _tree(failure, traces[failure.trace], room) if failure.shareable else TreeMarkup(None, "")
-        room -= len(tree.markup or "")
-        trees.append(tree)
-    return tuple(trees)
+        tree = _tree(failure, traces[failure.trace], room) if failure.item else ""
+        room -= len(tree)
+        shown.append(tree)
+    return shown
 
 
 def _read(file: Path, ids: set[str]) -> "Mapping[str, SearchTree] | str":
@@ -111,19 +105,18 @@ def _read(file: Path, ids: set[str]) -> "Mapping[str, SearchTree] | str":
     try:
         return {tree.id: tree for tree in search_trees(event for event in lines if event)}
     except TraceError as error:
-        return str(error)
+        return f"Its trace cannot be shown: {error}."
 
 
-def _tree(failure: Failure, trace: "Mapping[str, SearchTree] | str", room: int) -> TreeMarkup:
+def _tree(failure: Failure, trace: "Mapping[str, SearchTree] | str", room: int) -> "Markup | str":
     if isinstance(trace, str):
-        return TreeMarkup(None, f"Its trace cannot be shown: {trace}.")
+        return trace
     if failure.record.question_id not in trace:
-        return TreeMarkup(None, "The run's folder has no trace of it.")
+        return "The run's folder has no trace of it."
     markup = fragment(trace[failure.record.question_id]) if room > 0 else None
     if markup is None or len(markup) > room:
-        command = f"reasoner trace {failure.trace} --question ID"
-        return TreeMarkup(None, f"Its trace is too long to be shown here: {command}.")
-    return TreeMarkup(markup, "")
+        return f"Its trace is too long to be shown here: reasoner trace {failure.trace} --question ID."
+    return markup
 
 
 @dataclass(frozen=True)
@@ -132,32 +125,23 @@ class View:
 
     id: str
     task: TaskReport
-    figures: dict[str, tuple[Figure | Absent, ...]]
-    failures: tuple[tuple[Failure, TreeMarkup], ...]
-
-    @cached_property
-    def by_key(self) -> dict[str, Any]:
-        """The points by their keys."""
-        return self.task.by_key
-
-    @cached_property
-    def points(self) -> list[Any]:
-        """The rows of the table of results."""
-        return list(self.by_key.values())
+    figures: dict[str, tuple[Figure | str, ...]]
+    """By section; a text says why there is none."""
+    trees: "list[Markup | str]"
+    """The search trees of its failures."""
 
     @property
     def drawn(self) -> list[Figure]:
         """All figures that there are."""
         return [figure for shown in self.figures.values() for figure in shown if isinstance(figure, Figure)]
 
-    @cached_property
+    @property
     def missing(self) -> list[str]:
         """Why parts of a report are not there, a sentence each."""
-        absent = (figure for name in self.figures for figure in self.figures[name] if isinstance(figure, Absent))
-        reasons = [figure.why for figure in absent]
-        if self.points and not self.against:
+        reasons = [why for shown in self.figures.values() for why in shown if isinstance(why, str)]
+        if self.task.rows and not self.against:
             reasons.append("No differences: there is nothing to compare with.")
-        return list(dict.fromkeys(reasons if self.failures else [*reasons, "No failure worth reading was found."]))
+        return list(dict.fromkeys(reasons if self.trees else [*reasons, "No failure worth reading was found."]))
 
     @property
     def sections(self) -> list[tuple[str, str]]:
@@ -166,77 +150,54 @@ class View:
 
     def _has(self, anchor: str) -> bool:
         if anchor in ("accuracy", "cost", "failures"):
-            return bool(self.points)
+            return bool(self.task.rows)
         if anchor == "differences":
             return bool(self.against)
-        tables = {"endings": any(row.ended for row in self.points), "verifiers": self.task.verifiers,
-                  "scaling": self.task.scaling, "calibration": self.task.calibration}  # fmt: skip
-        return bool(tables.get(anchor)) or any(isinstance(figure, Figure) for figure in self.figures[anchor])
+        columns = {"endings": "ended", "scaling": "scaling", "calibration": "calibration"}
+        table = anchor in columns and any(getattr(row, columns[anchor]) for row in self.task.rows)
+        return table or any(isinstance(figure, Figure) for figure in self.figures[anchor])
 
-    @cached_property
+    @property
     def compact(self) -> list[tuple[Any, Delta | None]]:
         """Each series at its largest size, and its difference to one greedy sample or else to the cheapest point."""
-        deltas = {delta.key: delta for delta in self.task.deltas if delta.against in ("greedy", "cheapest")}
-        keys = dict.fromkeys((*largest_points(self.points), self.task.verdict.key))
-        return [(row, deltas.get(row.key)) for row in self.points if row.key in keys]
+        keys = {*largest_points(self.task.rows), self.task.verdict.key}
+        rows = [row for row in self.task.rows if row.key in keys]
+        return [(row, row.deltas.get("greedy") or row.deltas.get("cheapest")) for row in rows]
 
     @property
     def compared(self) -> str:
         """What the differences of `compact` are against, in words; empty where there are none."""
-        names = {
-            self.by_key[delta.baseline].words for _, delta in self.compact if delta and delta.baseline in self.by_key
-        }
+        names = {self.task.by_key[delta.baseline].words for _, delta in self.compact if delta}
         return next(iter(names)) if len(names) == 1 else "one sample" if names else ""
 
     @property
     def specs(self) -> list[tuple[str, list[str]]]:
         """The name of each series, and its strategies as they were given."""
         specs: dict[str, dict[str, None]] = {}
-        for row in self.points:
+        for row in self.task.rows:
             verifier = f" with {row.verifier}" if row.verifier else ""
             specs.setdefault(row.name, {})[f"{row.strategy}{verifier}"] = None
         return [(name, list(strategies)) for name, strategies in specs.items()]
 
     @property
-    def against(self) -> list[tuple[str, list[Delta]]]:
-        """The differences by their kind of baseline."""
-        known = [delta for delta in self.task.deltas if {delta.key, delta.baseline} <= self.by_key.keys()]
-        tables = ((title, [delta for delta in known if delta.against == name]) for name, title in _AGAINST.items())
-        return [(title, deltas) for title, deltas in tables if deltas]
-
-    def grouped(self, items: Iterable[Any]) -> list[list[Any]]:
-        """Rows about points, those of one series together; without rows of unknown points."""
-        by_series: dict[str, list[Any]] = {}
-        for item in items:
-            if item.key in self.by_key:
-                by_series.setdefault(self.by_key[item.key].series, []).append(item)
-        return list(by_series.values())
+    def against(self) -> list[tuple[str, str, list[Any]]]:
+        """The rows with a difference, by their kind of baseline, with its title."""
+        tables = (
+            (name, title, [row for row in self.task.rows if name in row.deltas]) for name, title in _AGAINST.items()
+        )
+        return [table for table in tables if table[2]]
 
     def baseline(self, delta: Delta, deltas: Sequence[Delta]) -> str:
         """The baseline of a difference, short if all of its table are of one series."""
-        point = self.by_key[delta.baseline]
-        alike = len({self.by_key[other.baseline].series for other in deltas}) == 1
+        point = self.task.by_key[delta.baseline]
+        alike = len({self.task.by_key[other.baseline].series for other in deltas}) == 1
         return delta.against_label(_part(point) if alike else point.words)
-
-    def forest(self, delta: Delta, deltas: Sequence[Delta]) -> tuple[float, float, float]:
-        """Start, width and value of an interval in its cell, in percent of the cell's width; 0 is in the middle."""
-        bounds = [abs(bound) for other in deltas for bound in other.difference if bound is not None]
-        value, low, high = (48 * (bound or 0.0) / (max(bounds, default=0) or 1.0) + 50 for bound in delta.difference)
-        return round(low, 2), round(high - low, 2), round(value, 2)
-
-    def summary(self, title: str, deltas: Sequence[Delta]) -> str:
-        """What a table of differences shows, in a line."""
-        sure = [delta for delta in deltas if is_sure(delta)]
-        ahead = sum(delta.difference.value > 0 for delta in sure)
-        return (
-            f"{title}: of {len(deltas)} points, {ahead} are surely ahead, {len(sure) - ahead} surely behind, and "
-            f"{len(deltas) - len(sure)} cannot be told"
-        )
 
     def tests(self, deltas: Sequence[Delta]) -> str:
         """How the differences of a table were tested."""
-        labels = {self.by_key[delta.baseline].words for delta in deltas}
-        names = labels if len(labels) == 1 else {self.by_key[delta.baseline].name for delta in deltas}
+        baselines = [self.task.by_key[delta.baseline] for delta in deltas]
+        labels = {row.words for row in baselines}
+        names = labels if len(labels) == 1 else {row.name for row in baselines}
         baseline = f" against {next(iter(names))}" if len(names) == 1 else ""
         tests = " or ".join(sorted({_test_name(delta.test) for delta in deltas}))
         families = " or ".join(str(size) for size in sorted({delta.family for delta in deltas}))
@@ -246,42 +207,71 @@ class View:
             "difference is not resolvable. Backfired: the baseline is right and the strategy wrong."
         )
 
-    def risk_at_half(self, calibration: Calibration) -> float | None:
-        """The share of wrong answers if only the surest half of the questions is answered."""
-        return next((point.risk for point in calibration.risks if point.coverage >= 0.5), None)
+
+def _grouped(rows: Iterable[Any]) -> list[list[Any]]:
+    """Rows, those of one series together."""
+    by_series: dict[str, list[Any]] = {}
+    for row in rows:
+        by_series.setdefault(row.series, []).append(row)
+    return list(by_series.values())
+
+
+def _forest(delta: Delta, deltas: Sequence[Delta]) -> tuple[float, float, float]:
+    """Start, width and value of an interval in its cell, in percent of the cell's width; 0 is in the middle."""
+    bounds = [abs(bound) for other in deltas for bound in other.difference if bound is not None]
+    value, low, high = (48 * (bound or 0.0) / (max(bounds, default=0) or 1.0) + 50 for bound in delta.difference)
+    return round(low, 2), round(high - low, 2), round(value, 2)
 
 
 def views(report: Report) -> tuple[View, ...]:
     """The tasks with their figures drawn and their traces read."""
     styles = series_styles(report.tasks)
     return tuple(
-        View(
-            f"t{number}",
-            task,
-            figures(task, f"t{number}", styles),
-            tuple(zip(task.failures, tree_markups(task.failures), strict=True)),
-        )
+        View(f"t{number}", task, figures(task, f"t{number}", styles), search_markups(task.failures))
         for number, task in enumerate(report.tasks, start=1)
     )
 
 
 def page(report: Report, shown: Sequence[View]) -> str:
     """The page. The same report gives the same page, byte for byte."""
-    template = _environment().get_template("report.html.j2")
-    return template.render(
-        report=report,
-        views=shown,
-        several=len(shown) > 1,
-        level=3 if len(shown) > 1 else 2,
-        models=list(dict.fromkeys(row.model for view in shown for row in view.points)),
-        styles=series_styles(report.tasks),
-        axes=AXES,
-        stop_reasons=STOP_REASONS,
-        shown_failures=SHOWN_FAILURES,
-        policy=policy(),
-        style=_style(),
-        version=version("reasoner-kit"),
+    return (
+        _environment(_safe)
+        .get_template("report.html.j2")
+        .render(
+            report=report,
+            views=shown,
+            several=len(shown) > 1,
+            level=3 if len(shown) > 1 else 2,
+            models=list(dict.fromkeys(row.model for view in shown for row in view.task.rows)),
+            styles=series_styles(report.tasks),
+            axes=AXES,
+            shown_failures=SHOWN_FAILURES,
+            policy=policy(),
+            style=_style(),
+            version=version("reasoner-kit"),
+        )
     )
+
+
+def to_markdown(report: Report) -> str:
+    """Findings, tables and limits for a README or a pull request; names from models and users are escaped."""
+    return _environment(_plain, trim=True).get_template("report.md.j2").render(report=report)
+
+
+def _safe(value: object) -> object:
+    """A text of a run, made visible and short; markup is ours."""
+    if not isinstance(value, str) or hasattr(value, "__html__"):
+        return value
+    return visible(value[:MAX_TEXT]) + ("…" if len(value) > MAX_TEXT else "")
+
+
+def _plain(value: object) -> object:
+    """A text of a run that Markdown and HTML show unchanged, on one line."""
+    from markupsafe import Markup
+
+    if not isinstance(value, str) or hasattr(value, "__html__"):
+        return value
+    return Markup(_SPECIAL.sub(r"\\\1", " ".join(visible(value).replace("&", "&amp;").split())))  # noqa: S704 escaped
 
 
 def _style() -> "Markup":
@@ -291,24 +281,22 @@ def _style() -> "Markup":
         " ".join(f"--{colour.name}: {getattr(colour, theme)};" for colour in (*SERIES, *KINDS))
         for theme in ("light", "dark")
     )
-    series = "\n".join(f".{name} {{ color: var(--{name}); }}" for name, *_ in SERIES)
+    series = "\n".join(f".{name} {{ color: var(--{name}); }}" for name, *_ in COLOURS)
     own = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
     colours = f":root {{ {light} }}\n@media screen and (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n"
     return Markup(f"{tree_style()}\n{colours}{series}\n{own}")  # noqa: S704 ours
 
 
-def _environment() -> "Environment":
+def _environment(finalize: Callable[[object], object], *, trim: bool = False) -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    def safe(value: object) -> object:
-        """A text of a run, made visible and short; markup is ours."""
-        if not isinstance(value, str) or isinstance(value, Markup):
-            return value
-        return visible(value[:MAX_TEXT]) + ("…" if len(value) > MAX_TEXT else "")
-
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, finalize=safe
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=finalize,
+        trim_blocks=trim,
     )
     # matplotlib escaped the texts in a drawing.
     filters = {
@@ -329,7 +317,16 @@ def _environment() -> "Environment":
         "p_value": lambda value: "< 0.0001" if value < 1e-4 else f"{value:.2g}",
     }
     environment.filters.update({**filters, **formats})
-    environment.globals.update({**formats, "failure_titles": _FAILURES, "ending": ending})
+    environment.globals.update(
+        {
+            **formats,
+            "failure_titles": _FAILURES,
+            "ending": ending,
+            "forest": _forest,
+            "grouped": _grouped,
+            "stop_reasons": STOP_REASONS,
+        }
+    )
     return environment
 
 
@@ -363,7 +360,7 @@ def _signed(difference: Estimate) -> "Markup":
 
 def _certainty(delta: Delta) -> str:
     """How sure a difference is, in the terms of the verdict."""
-    return "sure" if is_sure(delta) else "may be chance" if excludes_zero(delta.difference) else "cannot be told"
+    return "sure" if delta.sure else "may be chance" if delta.excludes_zero else "cannot be told"
 
 
 def _test_name(test: str) -> str:

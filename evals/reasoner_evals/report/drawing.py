@@ -1,0 +1,341 @@
+"""How figures are drawn: colours, scales, and one drawing as panels of a page and as files; the same byte for byte."""
+
+import io
+import math
+import re
+import textwrap
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from reasoner.system.printing import printable
+from reasoner_evals.report.content import Estimate, TaskReport
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+WIDTH, HEIGHT = 400, 260
+"""Units of a drawing. The page scales it, and has rules for the size of its text."""
+TEXT: Final = 11
+LEFT, RIGHT, BOTTOM, TOP = 50, 10, 24, 10
+"""Room for the numbers of the scales."""
+BETWEEN: Final = 40
+"""Between the panels of a file, for their titles."""
+"""Characters of a name in a figure."""
+MAX_DESCRIBED: Final = 12
+"""Lines that a description in words includes."""
+PNG_SCALE: Final = 3
+MARGIN: Final = 0.03
+"""Free space above and below what is drawn, as a share of the range."""
+
+
+class Colour(NamedTuple):
+    """A colour in the light and in the dark theme, and the CSS variable that holds it in the page."""
+
+    name: str
+    light: str
+    dark: str
+
+
+INK = Colour("ink", "#1c2127", "#e6e8eb")
+QUIET = Colour("quiet", "#59626d", "#a3adb8")
+RULE = Colour("rule", "#d5dae0", "#363d47")
+PAPER = Colour("paper", "#fefefe", "#14171b")
+# After Okabe and Ito (2008): distinct under the common colour deficiencies, contrast 3:1 or more against the paper.
+SERIES = (
+    Colour("s1", "#0068a8", "#58aef0"),
+    Colour("s2", "#bf4d00", "#ff9350"),
+    Colour("s3", "#007d5b", "#35c79b"),
+    Colour("s4", "#a83e8c", "#e58fcd"),
+    Colour("s5", "#8a6500", "#e0b230"),
+    Colour("s6", "#4c4fb8", "#a7a9ff"),
+    Colour("s7", "#86224f", "#ee86ae"),
+    Colour("s8", "#5f7000", "#b4c63c"),
+)
+# The parts of a cost.
+KINDS = (
+    Colour("k1", "#2b6ca3", "#4b92cf"),
+    Colour("k2", "#a9bccd", "#51677c"),
+    Colour("k3", "#c98500", "#d9a02f"),
+    Colour("k4", "#7a4fa0", "#ab85cf"),
+    Colour("k5", "#8b9096", "#7d848c"),
+)
+COLOURS = (INK, QUIET, RULE, PAPER, *SERIES, *KINDS)
+_VARIABLES = {colour.light: f"var(--{colour.name})" for colour in COLOURS}
+_MARKERS = (("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"), ("P", "✚"), ("X", "✖"), ("*", "★"))
+_DASHES: Final[tuple[Any, ...]] = ("-", (0, (6, 2)), (0, (8, 2, 2, 2)), (0, (3, 2)))
+
+
+class Style(NamedTuple):
+    """How a series is drawn in every figure: colour, marker and line, so that colour alone decides nothing."""
+
+    colour: Colour
+    marker: str
+    """Of matplotlib."""
+    glyph: str
+    """The marker as a character."""
+    line: Any
+    """Of matplotlib."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What matplotlib draws the series with."""
+        return {"color": self.colour.light, "marker": self.marker, "linestyle": self.line}
+
+
+def style_at(index: int) -> Style:
+    """The style with a number: 64 differ in colour and marker, and 32 in marker and line."""
+    turn, colour = divmod(index, len(SERIES))
+    return Style(
+        SERIES[colour], *_MARKERS[(colour + turn) % len(_MARKERS)], _DASHES[(colour + 2 * turn) % len(_DASHES)]
+    )
+
+
+def series_styles(tasks: Sequence[TaskReport]) -> dict[str, Style]:
+    """The style of every series, in the order of the points."""
+    names = dict.fromkeys(series for task in tasks for series in task.points["series"])
+    return {series: style_at(index) for index, series in enumerate(names)}
+
+
+class Key(NamedTuple):
+    """An entry of a legend: a character in a colour, and what it stands for."""
+
+    glyph: str
+    colour: Colour
+    text: str
+    alpha: float = 1.0
+
+
+class Panel(NamedTuple):
+    """A part of a figure with scales of its own. The page writes its titles as text, a file draws them."""
+
+    axes: Any
+    """Of matplotlib; None once the figure is drawn."""
+    box: tuple[float, float, float, float]
+    """Its part of the canvas with the numbers of its scales, in inches."""
+    title: str = ""
+    y: str = ""
+    x: str = ""
+    svg: str = ""
+    """An `<svg>` element for a page, without namespaces and titles, with unique ids and the page's colours."""
+
+    @property
+    def width(self) -> int:
+        """In units of the drawing."""
+        return round(72 * (self.box[2] - self.box[0]))
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure to be shown."""
+
+    name: str
+    """Of its files; its ids depend on it."""
+    alt: str
+    caption: str
+    panels: Sequence[Panel]
+    keys: Sequence[Key]
+    svg: bytes
+    png: bytes
+
+
+def figure(
+    name: str,
+    kind: str,
+    described: Sequence[str],
+    caption: Iterable[str],
+    panels: Sequence[Panel],
+    keys: Sequence[Key] = (),
+) -> Figure:
+    """The figure on the canvas of these panels. `name` is unique in the page."""
+    more = f" And {len(described) - MAX_DESCRIBED} more." if len(described) > MAX_DESCRIBED else ""
+    alt = f"{kind} {'; '.join(printable(line, limit=120) for line in described[:MAX_DESCRIBED])}.{more}"
+    canvas: Any = panels[0].axes.figure
+    parts = []
+    for index, panel in enumerate(panels):
+        for other in panels:
+            other.axes.set_visible(other is panel)
+        parts.append(panel._replace(svg=_inline(_saved(canvas, "svg", f"{name}-{index}", panel.box))))
+    for panel in panels:
+        panel.axes.set_visible(True)
+        panel.axes.set(title=panel.title, xlabel=panel.x, ylabel=panel.y)
+    width, height = 72 * canvas.get_size_inches()
+    for row, key in enumerate(keys, start=1):
+        y = -row * 1.4 * TEXT / height
+        canvas.text(4 / width, y, key.glyph, color=key.colour.light, alpha=key.alpha)
+        canvas.text(20 / width, y, printable(key.text))
+    svg, png = (_saved(canvas, file, name, "tight") for file in ("svg", "png"))
+    drawn = [part._replace(axes=None) for part in parts]
+    return Figure(name, alt, " ".join(filter(None, caption)), drawn, keys, svg, png)
+
+
+def _saved(canvas: Any, file: str, salt: str, box: Any) -> bytes:
+    import matplotlib as mpl
+    from matplotlib.transforms import Bbox
+
+    written = io.BytesIO()
+    metadata = ("Date", "Creator", "Format", "Type") if file == "svg" else ("Software",)
+    box = box if isinstance(box, str) else Bbox.from_extents(*box)
+    with mpl.rc_context({"svg.hashsalt": salt}):
+        canvas.savefig(written, format=file, bbox_inches=box, dpi=72 * PNG_SCALE, metadata=dict.fromkeys(metadata))
+    return written.getvalue()
+
+
+def _inline(svg: bytes) -> str:
+    """The SVG as an element of a page: no namespaces, no style sheet, no colours and sizes of text of its own."""
+    text = svg.decode()
+    text = re.sub(r"<style.*?</style>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    # matplotlib escapes < and > in texts and attributes, so that only tags match.
+    return re.sub(r"<\w[^>]*>", _page_tag, text)
+
+
+def _page_tag(match: re.Match[str]) -> str:
+    tag = match.group()
+    if tag.startswith("<svg"):
+        return re.sub(r"<svg.*(viewBox=\"[^\"]*\").*>", r'<svg \1 aria-hidden="true" focusable="false">', tag)
+    if tag.startswith("<g"):
+        tag = re.sub(r' id="[^"]*"', "", tag)  # matplotlib numbers groups; nothing refers to them
+    tag = re.sub(r"font(-size|-family)?: [^;\"]*(; )?", "", tag).replace("xlink:href", "href")
+    # Only a style takes a variable.
+    tag = re.sub(
+        r"#[0-9a-fA-F]{6}\b",
+        lambda colour: _VARIABLES.get(colour.group().lower(), colour.group()),
+        re.sub(r'fill="([^"]*)"', r'style="fill: \1"', tag),
+    )
+    # matplotlib writes places to a millionth of a unit.
+    return re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number.group()):.2f}", tag)
+
+
+@contextmanager
+def settings() -> Iterator[None]:
+    """What figures look like that are drawn in this context."""
+    import matplotlib as mpl
+
+    sizes = ("font.size", "axes.titlesize", "axes.labelsize", "xtick.labelsize", "ytick.labelsize")
+    inked = ("axes.labelcolor", "text.color", "xtick.labelcolor", "ytick.labelcolor")
+    chosen: dict[str, object] = {
+        **dict.fromkeys(sizes, TEXT),
+        **dict.fromkeys(inked, INK.light),
+        **dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color"), QUIET.light),
+        **dict.fromkeys(("axes.spines.top", "axes.spines.right", "text.parse_math"), False),
+        **dict.fromkeys(("axes.grid", "axes.axisbelow"), True),
+        **dict.fromkeys(("axes.linewidth", "grid.linewidth"), 0.6),
+        **dict.fromkeys(("xtick.major.size", "ytick.major.size"), 2),
+        "svg.fonttype": "none",
+        "font.family": ["DejaVu Sans"],
+        "axes.facecolor": "none",
+        "grid.color": RULE.light,
+        "lines.linewidth": 1.3,
+        "lines.markersize": 5,
+    }
+    with mpl.rc_context(chosen), warnings.catch_warnings():  # type: ignore[arg-type]
+        # The widths of characters that the layout's font lacks are guessed; browsers have other fonts.
+        warnings.filterwarnings("ignore", message="Glyph")
+        yield
+
+
+def panels(count: int = 1, width: int = WIDTH, height: float = HEIGHT, left: float = LEFT) -> list[Panel]:
+    """Empty panels on a canvas, at most three side by side."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as Canvas
+
+    columns = min(count, 3)
+    across, down = width + BETWEEN, height + BETWEEN
+    size = across * columns, down * math.ceil(count / columns)
+    # 72 dots per inch make a point of matplotlib a unit of the drawing.
+    canvas = Canvas(figsize=(size[0] / 72, size[1] / 72), dpi=72, facecolor=PAPER.light)
+    FigureCanvasAgg(canvas)
+    made = []
+    for index in range(count):
+        x, y = across * (index % columns), size[1] - down * (index // columns) - height
+        inside = width - left - RIGHT, height - BOTTOM - TOP
+        axes = canvas.add_axes(((x + left) / size[0], (y + BOTTOM) / size[1], inside[0] / size[0], inside[1] / size[1]))
+        made.append(Panel(axes, (x / 72, y / 72, (x + width) / 72, (y + height) / 72)))
+    return made
+
+
+def rows_panel(labels: Sequence[str]) -> Panel:
+    """A panel with a row for each label, which is above the row's place for a bar."""
+    folded = [textwrap.fill(printable(text, limit=100), 50, max_lines=2, placeholder="…") for text in labels]
+    pitch = 60 if any("\n" in text for text in folded) else 45
+    [panel] = panels(1, WIDTH, pitch * (len(labels) + 0.1) + BOTTOM + TOP, left=RIGHT)
+    axes = panel.axes
+    axes.set_ylim(len(labels) - 0.72, -0.85)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.grid(visible=False, axis="y")
+    for row, text in enumerate(folded):
+        axes.text(0, row - 0.22, text, transform=axes.get_yaxis_transform(), va="bottom", linespacing=1.3)
+    return panel
+
+
+def short(value: float) -> str:
+    """A number in at most a few characters: 1.5k, 20M, 3e15."""
+    value = float(f"{value:.3g}")
+    if value >= 1e15 or 0 < value < 1e-3:
+        mantissa, _, exponent = f"{value:.1e}".partition("e")
+        return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
+    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:.3g}"
+
+
+def log_ticks(low: float, high: float, base: int, limit: int) -> list[float]:
+    """Round values in a range, at most `limit`."""
+    if base == 2:
+        exponents = range(math.ceil(math.log2(low) - 1e-9), math.floor(math.log2(high) + 1e-9) + 1)
+        ticks = [2.0**exponent for exponent in exponents]
+    else:
+        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        for steps in ((1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
+            ticks = [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]
+            if len(ticks) <= limit:
+                break
+    return ticks[:: max(1, math.ceil(len(ticks) / limit))] or [low]
+
+
+def log_x(axes: "Axes", values: Sequence[float], base: int, limit: int = 4) -> None:
+    """Put a log scale that spans the values under an axes, with round ticks."""
+    low, high = min(values) / 1.12, max(values) * 1.12
+    if high < 2 * low:
+        low, high = low / 1.5, high * 1.5
+    axes.set_xscale("log", base=base)
+    axes.set_xlim(low, high)
+    ticks = log_ticks(low, high, base, limit)
+    axes.set_xticks(ticks, [short(tick) for tick in ticks])
+    axes.set_xticks([], minor=True)
+
+
+def percent_y(axes: "Axes", heights: Iterable[Estimate]) -> None:
+    """A scale of percent that holds every height with its interval: nothing is clipped."""
+    known = [value for height in heights for value in height if value is not None]
+    low, high = min(known, default=0.0), max(known, default=1.0)
+    room = max(MARGIN * (high - low), 0.02)
+    axes.set_ylim(max(low - room, -0.03), min(high + room, 1.03))
+    percent(axes.yaxis)
+
+
+def few_ticks(axis: Any, limit: int = 5) -> None:
+    """Round ticks on a linear scale, at most so many and one more."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(nbins=limit, steps=[1, 2, 2.5, 5, 10]))
+
+
+def percent(axis: Any) -> None:
+    """Label a scale of shares in percent."""
+    few_ticks(axis)
+    axis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %" if -1e-9 <= value <= 1 + 1e-9 else "")
+
+
+def band(axes: "Axes", points: Sequence[tuple[float, Estimate]], colour: str) -> None:
+    """The intervals of a line as a shaded band; of a single point as a bar."""
+    spans = [(x, y.low, y.high) for x, y in points if y.low is not None and y.high is not None]
+    x, low, high = ([span[index] for span in spans] for index in range(3))
+    if len(spans) == 1:
+        axes.vlines(x, low, high, color=colour, linewidth=1.2, alpha=0.6)
+    else:
+        axes.fill_between(x, low, high, color=colour, alpha=0.14, linewidth=0)

@@ -1,0 +1,362 @@
+"""The figures of a task, each with a caption and a description in words; a reason in words where there is none."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from reasoner.system.printing import printable
+from reasoner_evals.report.content import Estimate, Fit, TaskReport
+from reasoner_evals.report.curves import AXES, FLOPS, Axis, Line, accuracy_panel, banded_series, lines, scaled_lines
+from reasoner_evals.report.drawing import (
+    INK,
+    KINDS,
+    PAPER,
+    QUIET,
+    Figure,
+    Key,
+    Style,
+    band,
+    few_ticks,
+    figure,
+    log_x,
+    panels,
+    percent,
+    percent_y,
+    rows_panel,
+    settings,
+    short,
+)
+from reasoner_evals.runs.pools import FIELDS
+from reasoner_evals.stats.calibration import Bin as ReliabilityBin
+
+MAX_ROWS: Final = 24
+"""Rows of a figure in rows."""
+BAR: Final = 0.3
+"""Height of a bar, as a share of the row."""
+PARTS: Final = ("uncached prompt", "cached prompt (free)", "generated", "verifier", "cancelled")
+"""Names of `FIELDS`."""
+_LARGEST: Final = "Each strategy at its largest size."
+
+Styles = Mapping[str, Style]
+
+
+def figures(task: TaskReport, prefix: str, styles: Styles) -> dict[str, tuple[Figure | str, ...]]:
+    """The figures of a task by section, or why there is none in a sentence; their names begin with `prefix`."""
+    several_models = len(set(task.points["model"])) > 1
+    with settings():
+        return {
+            "accuracy": tuple(_accuracy(task, axis, f"{prefix}-accuracy-{axis.key}", styles) for axis in AXES),
+            "models": (_accuracy(task, FLOPS, f"{prefix}-models", styles),) if several_models else (),
+            "gap": (_gap(task, f"{prefix}-gap", styles),),
+            "cost": (_cost(task, f"{prefix}-cost"),),
+            "endings": (_endings(task, f"{prefix}-endings"),),
+            "harm": (_harm(task, f"{prefix}-harm", styles),),
+            "difficulty": tuple(_difficulty(task, f"{prefix}-difficulty", styles)),
+            "calibration": (_calibration(task, f"{prefix}-calibration", styles),),
+            "scaling": (_scaling(task, f"{prefix}-scaling", styles),),
+            "verifiers": (_verifiers(task, f"{prefix}-verifiers", styles),),
+        }
+
+
+def largest_points(rows: Iterable[Any]) -> dict[str, Any]:
+    """Of each series the point with the most tokens, by its key."""
+    largest: dict[str, Any] = {}
+    for row in rows:
+        if row.series not in largest or row.tokens > largest[row.series].tokens:
+            largest[row.series] = row
+    return {row.key: row for row in largest.values()}
+
+
+def _accuracy(task: TaskReport, axis: Axis, name: str, styles: Styles) -> Figure | str:
+    shown = lines(task, axis)
+    if not shown:
+        why = axis.unknown if task.rows else "no question has been finished and graded"
+        return f"No accuracy against {axis.title}: {why}."
+    described = [
+        f"{_name(task, line)}: {' to '.join(f'{mark.accuracy.value:.1%} at {short(mark.x)}' for mark in ends)}"
+        for line in reversed(shown)
+        for ends in [line.marks[:1] + line.marks[1:][-1:]]
+        if line.kind != "random"
+    ]
+    banded, measured = banded_series(task, shown), {line.series for line in shown if line.kind == "measured"}
+    few = "" if banded == measured else " Intervals that would hide others are in the table only."
+    caption = [
+        f"Accuracy against {axis.title}; the horizontal scale is logarithmic.",
+        _counts(task.rows),
+        _band(task) + few if banded else "No band is drawn: the intervals are in the table.",
+    ]
+    if axis.front and any(getattr(row, axis.front) for row in task.rows):
+        caption.append("Hollow: not significantly behind the frontier; faded: significantly behind it.")
+    if min(y.low or y.value for line in scaled_lines(shown) for _, y, _ in line.marks) > 0.1:
+        caption.append("The vertical scale does not begin at 0.")
+    if absent := [row.words for row in task.rows if not getattr(row, axis.column)]:
+        names = ", ".join(map(label, absent[:4])) + (f" and {len(absent) - 4} more" if absent[4:] else "")
+        caption.append(f"Not shown, because they have no value on this axis: {names}.")
+    panel, keys = accuracy_panel(task, axis, shown, banded, styles)
+    return figure(name, f"Lines: accuracy against {axis.title}.", described, caption, [panel], keys)
+
+
+def _name(task: TaskReport, line: Line) -> str:
+    return task.names[line.series] + ("" if line.kind == "measured" else f", {line.kind}")
+
+
+def _gap(task: TaskReport, name: str, styles: Styles) -> Figure | str:
+    points = list(largest_points(row for row in task.rows if row.coverage is not None).values())[:MAX_ROWS]
+    if not points:
+        return "No selection gap: it needs a strategy that draws several whole replies."
+    panel = rows_panel([row.words for row in points])
+    hollow: dict[str, Any] = {"marker": "o", "color": QUIET.light, "markerfacecolor": PAPER.light, "markersize": 6}
+    for at, row in enumerate(points):
+        panel.axes.hlines(at, row.accuracy, row.coverage, color=QUIET.light, linewidth=1)
+        panel.axes.plot(row.accuracy, at, **styles[row.series].options | {"markersize": 6})
+        panel.axes.plot(row.coverage, at, **hollow)
+    panel.axes.set_xlim(-0.02, 1.02)
+    percent(panel.axes.xaxis)
+    keys = [Key("●", INK, "accuracy (the strategy's own marker)"), Key("○", QUIET, "oracle: any sample right")]
+    described = [f"{row.words}: {row.accuracy:.1%} of {row.coverage:.1%}" for row in points]
+    oracle = "Accuracy, and the share of questions with a right answer among the samples: an oracle, not an accuracy."
+    return figure(name, "Rows: accuracy and coverage.", described, [oracle, _LARGEST, _counts(points)], [panel], keys)
+
+
+def _cost(task: TaskReport, name: str) -> Figure | str:
+    points = list(largest_points(task.rows).values())[:MAX_ROWS]
+    if not points:
+        return "No cost: no question has been finished and graded."
+    panel = rows_panel([row.words for row in points])
+    widest = 1.0
+    for at, row in enumerate(points):
+        left = 0.0
+        for field, colour in zip(FIELDS, KINDS, strict=True):
+            amount = getattr(row, f"{field}_tokens")
+            panel.axes.barh(at, amount, BAR, left, color=colour.light, edgecolor=PAPER.light, linewidth=0.4)
+            left += amount
+        widest = max(widest, left)
+    panel.axes.set_xlim(0, 1.02 * widest)
+    panel.axes.xaxis.set_major_formatter(lambda value, _: short(value))
+    few_ticks(panel.axes.xaxis)
+    keys = [Key("■", colour, part) for part, colour in zip(PARTS, KINDS, strict=True)]
+    described = [f"{row.words}: {short(row.tokens)} tokens" for row in points]
+    free = "Tokens per question by kind; cached prompt tokens are not computed and not in the total."
+    return figure(name, "Stacked bars: tokens by kind.", described, [free, _LARGEST, _counts(points)],
+                  [panel._replace(x="tokens per question")], keys)  # fmt: skip
+
+
+def _endings(task: TaskReport, name: str) -> Figure | str:
+    ended = largest_points(row for row in task.rows if row.ended)
+    points = [row for row in ended.values() if len(row.sample_counts) > 1][:MAX_ROWS]
+    if not points:
+        return "No strategy draws more samples for some questions than for others."
+    spans = sorted({part[:2] for row in points for part in row.sample_counts})
+    # The more samples, the darker.
+    strengths = {span: 0.15 + 0.85 * index / len(spans) for index, span in enumerate(spans, start=1)}
+    panel = rows_panel([row.words for row in points])
+    for at, row in enumerate(points):
+        left = 0.0
+        for low, high, share in row.sample_counts:
+            panel.axes.barh(at, share, BAR, left, color=KINDS[0].light, alpha=strengths[low, high])
+            left += share
+    panel.axes.set_xlim(0, 1)
+    percent(panel.axes.xaxis)
+    keys = [
+        Key("■", KINDS[0], f"{low if low == high else f'{low} to {high}'} sample{'' if high == 1 else 's'}", strength)
+        for (low, high), strength in strengths.items()
+    ]
+    described = [f"{row.words}: {row.samples:.3g} samples, 95th percentile {row.samples_p95:.3g}" for row in points]
+    caption = ["Share of the questions by the number of samples drawn, of strategies for which it differs.",
+               _LARGEST, _counts(points), "No band is drawn."]  # fmt: skip
+    return figure(name, "Stacked bars: questions by samples drawn.", described, caption,
+                  [panel._replace(x="share of questions")], keys)  # fmt: skip
+
+
+def _harm(task: TaskReport, name: str, styles: Styles) -> Figure | str:
+    largest = largest_points(task.rows).values()
+    rows = [(row, row.deltas["greedy"]) for row in largest if "greedy" in row.deltas][:MAX_ROWS]
+    if not rows:
+        known = any("greedy" in row.deltas for row in task.rows)
+        why = "nothing to compare" if known else "no greedy sample to compare with"
+        return f"Where a strategy harms is not known: there is {why}."
+    panel = rows_panel([row.words for row, _ in rows])
+    limit = 0.02
+    for at, (row, delta) in enumerate(rows):
+        colour = styles[row.series].colour.light
+        behind, ahead = delta.worse / delta.questions, delta.better / delta.questions
+        panel.axes.barh(at, -behind, BAR, facecolor=PAPER.light, edgecolor=colour, hatch="////", linewidth=0.8)
+        panel.axes.barh(at, ahead, BAR, color=colour, edgecolor=colour, linewidth=0.8)
+        for x, share, offset, side in ((-behind, behind, -4, "right"), (ahead, ahead, 4, "left")):
+            panel.axes.annotate(f"{share:.1%}", (x, at), (offset, 0), textcoords="offset points", ha=side,
+                                va="center_baseline")  # fmt: skip
+        limit = max(limit, behind, ahead)
+    panel.axes.axvline(0, color=QUIET.light, linewidth=0.8)
+    # The numbers beside the bars need room.
+    panel.axes.set_xlim(-1.5 * limit, 1.5 * limit)
+    few_ticks(panel.axes.xaxis)
+    panel.axes.xaxis.set_major_formatter(lambda value, _: f"{abs(100 * value):.3g} %")
+    described = [f"{row.words}: behind on {delta.worse}, ahead on {delta.better}" for row, delta in rows]
+    caption = ["Questions on which a strategy is ahead of one greedy sample, and behind it.",
+               _LARGEST, _counts(row for row, _ in rows)]  # fmt: skip
+    return figure(name, "Bars to both sides: harmed and helped.", described, caption,
+                  [panel._replace(x="behind  ←  share of questions  →  ahead")])  # fmt: skip
+
+
+def _difficulty(task: TaskReport, name: str, styles: Styles) -> Iterator[Figure | str]:
+    if not task.difficulty:
+        why = "it needs a pool of at least 4 samples per question, and more questions than this"
+        yield f"No difficulty: {why}."
+    for number, difficulty in enumerate(task.difficulty, start=1):
+        source = task.by_key[difficulty.key]
+        rows = [row for row in task.rows if row.by_difficulty and row.model == source.model]
+        series = [of for of in styles if any(row.series == of for row in rows)]
+        parts = panels(len(difficulty.bins), 190, 170, left=42)
+        for index, (panel, (low, high, questions)) in enumerate(zip(parts, difficulty.bins, strict=True)):
+            for chosen in series:
+                style = styles[chosen]
+                own = [row for row in task.by_series[chosen] if row in rows and row.by_difficulty[index]]
+                points = [(row.tokens, row.by_difficulty[index]) for row in own]
+                band(panel.axes, points, style.colour.light)
+                heights = [height.value for _, height in points]
+                panel.axes.plot([x for x, _ in points], heights, **style.options, markersize=3)
+            log_x(panel.axes, [row.tokens for row in rows], 10, limit=2)
+            percent_y(panel.axes, [part for row in rows for part in row.by_difficulty if part])
+            span = f"{100 * low:.0f}" + ("" if round(100 * low) == round(100 * high) else f" to {100 * high:.0f}")
+            title = f"{span} % right, n = {questions:,}" if questions else "no question"
+            parts[index] = panel._replace(title=title, x="tokens per question")
+        described = [
+            f"{row.words}: {', '.join(f'{share.value:.0%}' if share else 'none' for share in row.by_difficulty)}"
+            for row in rows
+        ]
+        caption = [
+            "Accuracy by difficulty, hardest first.",
+            f"The difficulty is measured by {difficulty.held_out} samples per question of {printable(source.name)}.",
+            "No pool is read with those samples, but a strategy without a pool may have drawn some of them again.",
+            _counts(rows),
+            _band(task),
+        ]
+        keys = [_series_key(styles[of], task.names[of]) for of in series]
+        yield figure(f"{name}-{number}", "Panels: accuracy by difficulty.", described, caption, parts, keys)
+
+
+def _series_key(style: Style, text: str) -> Key:
+    return Key(style.glyph, style.colour, text)
+
+
+def _calibration(task: TaskReport, name: str, styles: Styles) -> Figure | str:
+    shown = list(largest_points(row for row in task.rows if row.calibration).values())[:MAX_ROWS]
+    if not shown:
+        return "No calibration: no strategy has a confidence that differs between enough questions."
+    left, right = panels(2, 340)
+    _diagonal(left.axes)
+    for row in shown:
+        style = styles[row.series]
+        _reliability(left.axes, row.calibration.bins, style)
+        coverage, risk = zip(*row.calibration.risks, strict=True)
+        right.axes.step(coverage, risk, where="post", color=style.colour.light, linestyle=style.line)
+    right.axes.set_xlim(-0.02, 1.02)
+    percent(right.axes.xaxis)
+    percent_y(right.axes, [Estimate(0.0), *(Estimate(risk) for row in shown for _, risk in row.calibration.risks)])
+    described = [f"{row.words}: calibration error {row.calibration.ece:.3f}" for row in shown]
+    caption = [
+        "Confidence is a strategy's share of the vote.",
+        "A larger dot stands for more answers; on the dotted line, the share that is right equals the confidence.",
+        "Risk: what is wrong among the answers, if only the surest questions are answered.",
+        _LARGEST,
+        _counts(shown),
+        "No band is drawn.",
+    ]
+    parts = [
+        left._replace(title="Reliability", y="share that is right", x="share of the vote"),
+        right._replace(title="Risk if only the surest are answered", y="wrong among them", x="questions answered"),
+    ]
+    keys = [_series_key(styles[row.series], row.words) for row in shown]
+    return figure(name, "Two panels: reliability, and risk against coverage.", described, caption, parts, keys)
+
+
+def _reliability(axes: Any, bins: Sequence[ReliabilityBin], style: Style) -> None:
+    x, y = [part.confidence for part in bins], [part.accuracy for part in bins]
+    axes.plot(x, y, color=style.colour.light, linestyle=style.line, linewidth=1)
+    largest = max(part.n for part in bins)
+    areas = [max(8.0, 110 * part.n / largest) for part in bins]
+    axes.scatter(x, y, areas, color=style.colour.light, marker=style.marker, alpha=0.75, linewidths=0)
+
+
+def _diagonal(axes: Any) -> None:
+    axes.plot([0, 1], [0, 1], color=QUIET.light, linewidth=0.8, dashes=(1, 2))
+    axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04))
+    percent(axes.xaxis)
+    percent(axes.yaxis)
+
+
+def _scaling(task: TaskReport, name: str, styles: Styles) -> Figure | str:
+    shown = [row for row in task.rows if row.scaling and (row.scaling.coverage.band or row.scaling.selection.band)]
+    if not shown:
+        return "No scaling law: it needs a pool of several sizes that a law can be fitted to."
+    parts = []
+    for panel, row in zip(panels(len(shown), 340), shown, strict=True):
+        style = styles[row.series]
+        _draw_fit(panel.axes, row.scaling.coverage, QUIET.light, "o")
+        _draw_fit(panel.axes, row.scaling.selection, style.colour.light, style.marker)
+        fits = [fit for fit in (row.scaling.coverage, row.scaling.selection) if fit.band]
+        log_x(panel.axes, [k for fit in fits for k in fit.band.ks], 2)
+        percent_y(panel.axes, [height for fit in fits for height in (*fit.fitted, *map(Estimate, fit.measured))])
+        parts.append(panel._replace(title=printable(row.name), x="samples per question"))
+    keys = [Key("●", QUIET, "oracle, in grey: measured, law"), Key("◆", INK, "accuracy: measured, law"),
+            Key("┄", QUIET, "beyond what was measured")]  # fmt: skip
+    caption = [
+        "Laws fitted to the sizes of a pool; shaded: their 95 % band over questions.",
+        "Dashed: beyond what was measured, up to twice that.",
+        _counts(row for row in task.rows if row.pooled),
+    ]
+    described = [row.name for row in shown]
+    return figure(name, "Panels: fitted scaling laws.", described, caption, parts, keys)
+
+
+def _draw_fit(axes: Any, fit: Fit, colour: str, marker: str) -> None:
+    """A law: solid where it was measured, dashed beyond."""
+    if fit.band is None:
+        return
+    sizes, known = fit.band.ks, len(fit.measured)
+    band(axes, list(zip(sizes, fit.fitted, strict=True)), colour)
+    axes.plot(sizes[:known], fit.band.value[:known], color=colour, linewidth=1.2)
+    axes.plot(sizes[known - 1 :], fit.band.value[known - 1 :], color=colour, linewidth=1.2, dashes=(2, 2))
+    axes.plot(sizes[:known], fit.measured, color=colour, linestyle="none", marker=marker)
+
+
+def _verifiers(task: TaskReport, name: str, styles: Styles) -> Figure | str:
+    if not task.verifiers:
+        return "No verifier rated replies."
+    largest = {quality.series: quality for quality in sorted(task.verifiers, key=lambda quality: quality.replies)}
+    shown = list(largest.values())[:MAX_ROWS]
+    [panel] = panels(1, 340)
+    _diagonal(panel.axes)
+    for quality in shown:
+        _reliability(panel.axes, quality.deciles, styles[quality.series])
+    described = [
+        f"{quality.verifier}: best rated right {quality.top.value:.1%}, by chance {quality.chance.value:.1%}"
+        for quality in shown
+    ]
+    replies = sum(quality.replies for quality in shown)
+    caption = [
+        f"Share of right replies by the verifier's score, over {replies:,} rated replies.",
+        "A larger dot stands for more replies. Each strategy with its largest arm. No band is drawn.",
+        _counts(task.rows),
+    ]
+    keys = [_series_key(styles[quality.series], task.names[quality.series]) for quality in shown]
+    parts = [panel._replace(y="share that is right", x="verifier's score")]
+    return figure(name, "Reliability of verifiers.", described, caption, parts, keys)
+
+
+def _counts(rows: Iterable[Any]) -> str:
+    """How many questions and seeds are behind some points."""
+    counts = [(row.questions, row.seeds) for row in rows]
+    if not counts:
+        return ""
+    questions, seeds = zip(*counts, strict=True)
+    return f"n = {_range(questions)} questions, {_range(seeds)} {'seeds' if max(seeds) > 1 else 'seed'}."
+
+
+def _range(values: Sequence[int]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _band(task: TaskReport) -> str:
+    clustered = f", clustered by {task.groups:,} groups" if task.groups else ""
+    return f"Shaded: 95 % interval over questions{clustered}."
