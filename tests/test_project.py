@@ -25,7 +25,7 @@ from tests.sweeps import cases
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ("reasoner", "strategies", "verifiers", "evals", "examples", "bench", "tests")
-MAX_LENGTH = 400
+MAX_LENGTH = 500
 
 
 @pytest.mark.parametrize("folder", SOURCES)

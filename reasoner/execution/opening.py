@@ -334,12 +334,14 @@ async def open_questions(
     try:
         while True:
             source.allow(opener.count - len(indices) + context.window)
-            runners = [] if resting else await opener.open(len(indices), most)
+            # What is open has its requests first: else the last question would begin before the first one ends.
+            rests = resting or (context.scheduler is None and context.limits.pace.busy)
+            runners = [] if rests else await opener.open(len(indices), most)
             for index, runner in runners:
                 task = asyncio.ensure_future(runner.solve())
                 task.add_done_callback(context.progress.put_nowait)
                 indices[task] = index
-            if runners:
+            if runners or (rests and not resting):
                 resting = context.scheduler is None
                 asyncio.get_running_loop().call_soon(turned)
             if not indices and source.over:

@@ -23,6 +23,11 @@ class Pace:
         self._waiting: deque[tuple[object, asyncio.Future[None]]] = deque()
         self._counting = False
 
+    @property
+    def busy(self) -> bool:
+        """Whether requests wait for their turn."""
+        return bool(self._waiting)
+
     async def begin(self, asker: object) -> None:
         """Wait until another request may begin; not at all where this turn has room."""
         if not self._waiting and self._may_begin(asker):

@@ -67,7 +67,7 @@ BAD = [
     (line("b", temperature="hot"), 400, "temperature"),
     (line("b", stream=True), 400, "stream has no effect in a batch"),
     (line("b", reasoner={"strategy": "no_such"}), 400, "no_such"),
-    (line("b", reasoner={"strategy": "self_consistency", "answer": "number:seconds=9"}), 400, "cannot be set by a request"),
+    (line("b", reasoner={"strategy": "self_consistency", "answer": "math:seconds=9"}), 400, "cannot be set by a request"),
     ({**line("b"), "url": "/v1/embeddings"}, 400, "q.jsonl:2: method must be POST and url one of"),
     ({**line("b"), "method": "GET"}, 400, "q.jsonl:2: method must be POST"),
     ({**line("b"), "body": []}, 400, "q.jsonl:2: body must be an object"),

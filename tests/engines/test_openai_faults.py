@@ -11,7 +11,7 @@ from reasoner.engine import SampleRequest, UsageMeter
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.openai.retries import backoff, retry_after
 from reasoner.engines.openai.values import message_of
-from reasoner.errors import EngineUnavailable, RequestLost
+from reasoner.errors import EngineUnavailable, RequestLost, UsageError
 from reasoner.system.printing import printable
 from reasoner.types import Completion, Prompt, SamplingParams, Usage
 from tests.engines.fake_server import FakeServer, Fault
@@ -65,7 +65,7 @@ class Run:
         return self.meter.usage
 
     def refused(self, match: str) -> str:
-        with pytest.raises(EngineUnavailable, match=match) as caught:
+        with pytest.raises((EngineUnavailable, UsageError), match=match) as caught:
             self()
         assert "\n" not in str(caught.value)
         return str(caught.value)

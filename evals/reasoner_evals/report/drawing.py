@@ -23,7 +23,6 @@ LEFT, RIGHT, BOTTOM, TOP = 50, 10, 24, 10
 """Room for the numbers of the scales."""
 BETWEEN: Final = 40
 """Between the panels of a file, for their titles."""
-"""Characters of a name in a figure."""
 MAX_DESCRIBED: Final = 12
 """Lines that a description in words includes."""
 PNG_SCALE: Final = 3

@@ -89,7 +89,7 @@ def _accuracy(task: TaskReport, axis: Axis, name: str, styles: Styles) -> Figure
     if min(y.low or y.value for line in scaled_lines(shown) for _, y, _ in line.marks) > 0.1:
         caption.append("The vertical scale does not begin at 0.")
     if absent := [row.words for row in task.rows if not getattr(row, axis.column)]:
-        names = ", ".join(map(label, absent[:4])) + (f" and {len(absent) - 4} more" if absent[4:] else "")
+        names = ", ".join(map(printable, absent[:4])) + (f" and {len(absent) - 4} more" if absent[4:] else "")
         caption.append(f"Not shown, because they have no value on this axis: {names}.")
     panel, keys = accuracy_panel(task, axis, shown, banded, styles)
     return figure(name, f"Lines: accuracy against {axis.title}.", described, caption, [panel], keys)

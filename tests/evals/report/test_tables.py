@@ -18,13 +18,9 @@ from reasoner_evals.report.build import make_report, points_csv
 from reasoner_evals.report.data.table import CSV_COLUMNS
 from reasoner_evals.report.page import to_markdown
 from reasoner_evals.runs.export import export as export_run
-<<<<<<< HEAD
 from reasoner_evals.runs.reading import open_run
-from tests.evals.fabricated import BEST, GREEDY, VOTE, Fake, fabricate, gold, record
-=======
 from tests.evals.fabricated import BEST, GREEDY, VOTE, Fake, Law, fabricate, gold, record
 from tests.evals.report.conftest import Made
->>>>>>> report
 from tests.helpers import without_checksums
 
 
