@@ -71,9 +71,7 @@ def test_command_report_and_comparison_name_one_accuracy(run: Run, tmp_path: Pat
     assert list(told.values()) == [pair["first_accuracy"][0] for pair in compared]
     assert list(told.values()) == pytest.approx([point.accuracy for point in points.values()])
     # Half of the votes of two are tied; none of them is a part of a loss.
-    [harm] = [
-        delta for delta in task.deltas if delta.against == "greedy" and delta.key == points["self_consistency:n=2"].key
-    ]
+    harm = points["self_consistency:n=2"].deltas["greedy"]
     assert harm.backfired * 30 == pytest.approx(harm.worse)
 
 

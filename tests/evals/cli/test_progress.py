@@ -130,7 +130,7 @@ def test_before_the_first_arm_the_stage_is_shown() -> None:
     live, clock = watching(arms(), 4)
     live.begin("starting \x1b[31mvllm")
     clock.now = 7.2
-    assert lines(live.picture(100, 20), 100) == ["starting  [31mvllm … 7 s"]
+    assert lines(live.picture(100, 20), 100) == ["starting [U+001B][31mvllm … 7 s"]
 
 
 def test_columns_that_say_the_same_in_every_row_are_not_shown() -> None:
