@@ -22,11 +22,11 @@ from typing import Any
 import aiohttp
 import psutil
 
+from reasoner.answers.questions import Question
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.execution.session import Session
 from reasoner.registry import build
 from reasoner.trace.events import Event
-from reasoner.types import Question
 
 CONCURRENT = 64
 ROUNDS = 5

@@ -14,10 +14,11 @@ import zlib
 from collections import deque
 
 from reasoner import Cost, solve_sync
+from reasoner.answers.questions import Question
 from reasoner.engine import Engine, SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.strategy import ComparePair, Finished, Handle, Next, Sample, Score, Start
-from reasoner.types import Completion, Logprobs, Question, Rating, Usage
+from reasoner.types import Completion, Logprobs, Rating, Usage
 from reasoner.verifier import CostMeter, FreeVerifier
 from reasoner_strategies.mcts import Mcts
 

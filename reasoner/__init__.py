@@ -5,6 +5,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from reasoner.answers.questions import Question
     from reasoner.budget import Budget, Cost, Ledger, Prices
     from reasoner.execution.allocation import Allocation
     from reasoner.execution.runner import solve, solve_each, solve_many, solve_many_sync, solve_sync
@@ -12,9 +13,10 @@ if TYPE_CHECKING:
     from reasoner.sampling import SamplingParams
     from reasoner.solution import Solution
     from reasoner.trace.replies import Reply
-    from reasoner.types import Answer, Completion, Prompt, Proposal, Question, Rating, Vote, VoteState
+    from reasoner.types import Answer, Completion, Prompt, Proposal, Rating, Vote, VoteState
 
 _NAMES = {
+    "answers.questions": ("Question",),
     "budget": ("Budget", "Cost", "Ledger", "Prices"),
     "execution.allocation": ("Allocation",),
     "execution.runner": ("solve", "solve_each", "solve_many", "solve_many_sync", "solve_sync"),
@@ -22,7 +24,7 @@ _NAMES = {
     "solution": ("Solution",),
     "sampling": ("SamplingParams",),
     "trace.replies": ("Reply",),
-    "types": ("Answer", "Completion", "Prompt", "Proposal", "Question", "Rating", "Vote", "VoteState"),
+    "types": ("Answer", "Completion", "Prompt", "Proposal", "Rating", "Vote", "VoteState"),
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 

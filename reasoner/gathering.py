@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
+from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted
 from reasoner.operations import (
     Cancel,
@@ -21,7 +22,7 @@ from reasoner.operations import (
     Score,
     Start,
 )
-from reasoner.types import Answer, Completion, Question, VoteState
+from reasoner.types import Answer, Completion, VoteState
 
 
 class Outcome(NamedTuple):

@@ -9,9 +9,10 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NewType, TypeAlias, TypeVar
 
+from reasoner.answers.questions import Question
 from reasoner.errors import UsageError, require
 from reasoner.stopping.confidence import ConfidenceFloor
-from reasoner.types import Answer, Completion, Prompt, Question, Rating, SamplingParams, VoteState
+from reasoner.types import Answer, Completion, Prompt, Rating, SamplingParams, VoteState
 
 Handle = NewType("Handle", int)
 """Identifies a started operation."""

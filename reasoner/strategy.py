@@ -7,6 +7,7 @@ A helper is used with `yield from` and returns the reply of its operation. Those
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
+from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted
 from reasoner.gathering import Outcome, Report, gather
 from reasoner.models.info import ModelInfo
@@ -34,7 +35,7 @@ from reasoner.operations import (
     check_n,
 )
 from reasoner.stopping.rules import StopRule
-from reasoner.types import Answer, Blocks, Completion, Prompt, Question, Rating, SamplingParams, VoteState
+from reasoner.types import Answer, Blocks, Completion, Prompt, Rating, SamplingParams, VoteState
 from reasoner.voting import Tally
 
 __all__ = [

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
@@ -267,48 +267,6 @@ class AnswerSpace(Protocol):
 
     def blocks(self, answer: Answer) -> Blocks | None:
         """The blocks of an answer; None if that needs slow work, as `FindBlocks` does it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A question without its reference answer, so nothing that receives it can leak one."""
-
-    id: str
-    text: str
-    prompt: Prompt
-    space: AnswerSpace
-
-    @classmethod
-    def of(
-        cls,
-        text: str,
-        *,
-        space: "AnswerSpace | str" = "auto",
-        context: str = "",
-        id: str = "",
-        system: str = "",
-        shots: Sequence[tuple[str, str]] = (),
-        history: Sequence[Message] = (),
-    ) -> "Question":
-        """A question from its text, optionally about a document (`context`).
-
-        The prompt is the `system` turn, worked examples (`shots`, each a question and a reply), earlier turns
-        (`history`), and the question after its document. So all samples and all questions about one document share a
-        cached prefix. `space` is an answer space or its name. Without an `id`, the id is a hash of the content.
-
-        Raises:
-            UsageError: the text is empty or not valid text, or there is no such space.
-        """
-        from reasoner.answers.questions import question_of
-
-        return question_of(text, space=space, context=context, id=id, system=system, shots=shots, history=history)
-
-    def read(self, completion: Completion) -> Answer | None:
-        """The answer in a completion, by a rule or by extraction; None if there is none or the sequence was cut."""
-        if completion.truncated:
-            return None
-        extracted = completion.extraction.answer if completion.extraction else None
-        return extracted or completion.reading.by(self.space, completion.prompt.text, completion.text)
 
 
 CANCELLED = "cancelled"

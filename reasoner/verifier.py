@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.engine import Engine
 from reasoner.models.info import ModelInfo
-from reasoner.types import Completion, Question, Rating, Usage
+from reasoner.types import Completion, Rating, Usage
 
 __all__ = ["CostMeter", "FreeVerifier", "MemoryClaimant", "PairVerifier", "Verifier", "claim_memory", "verifier_cost"]
 

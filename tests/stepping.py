@@ -8,9 +8,10 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from reasoner.answers.questions import Question
 from reasoner.engine import Engine, SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
-from reasoner.types import Completion, Question, Rating
+from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter
 from tests.helpers import Judge
 

@@ -7,10 +7,11 @@ from html.parser import HTMLParser
 import pytest
 
 from reasoner import Solution, solve_many_sync, solve_sync
+from reasoner.answers.questions import Question
 from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.strategy import Plan
-from reasoner.types import Answer, Question
+from reasoner.types import Answer
 from tests.helpers import Planned, number_question, says, varied
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m"

@@ -7,9 +7,10 @@ import sys
 import pytest
 
 from reasoner.answers import NumberSpace
+from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.errors import UsageError
-from reasoner.types import Completion, Message, Prompt, Question, Rating, SamplingParams, Vote, VoteState
+from reasoner.types import Completion, Message, Prompt, Rating, SamplingParams, Vote, VoteState
 from tests.helpers import PROMPT, answer, completion
 
 

@@ -5,16 +5,12 @@ quotation marks of their own, and without the marks that chat templates give a m
 """
 
 import re
-from typing import Literal
 
+from reasoner.answers.questions import Question
 from reasoner.answers.thinking import final_segment
 from reasoner.sampling import NO_THINKING
-from reasoner.types import Answer, AnswerSpace, Prompt, Question
+from reasoner.types import Answer, AnswerSpace, Prompt
 
-Equal = Literal["exact", "model"]
-"""How two answers with different keys are compared: they are different, or a model decides."""
-Extract = Literal["rules", "model"]
-"""How an answer is read: by rules alone, or by a model where they found none."""
 MAX_ANSWER = 500
 """Characters of an answer that are shown to the model."""
 MAX_REPLY = 4000

@@ -6,9 +6,8 @@ A model wrote the text, so it may be hostile: only its tail is read, patterns ru
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, get_args
+from typing import Final, Literal, get_args
 
-from reasoner.answers.asking import Extract
 from reasoner.answers.corrections import corrections, without_remarks
 from reasoner.answers.forms import LIST, Statement, announcements, boxed, forms, headings, lines
 from reasoner.answers.keys import SameKey
@@ -18,6 +17,9 @@ from reasoner.answers.thinking import TAIL, final_segment
 from reasoner.errors import require_choice
 from reasoner.marks import Pattern
 from reasoner.types import Answer
+
+Extract = Literal["rules", "model"]
+"""How an answer is read: by rules alone, or by a model where they found none."""
 
 __all__ = ["MAX_DIGITS", "NOTHING", "RULES", "TAIL", "ByKey", "ReadsSegment", "boxed", "final_segment", "last_match"]
 

@@ -5,15 +5,17 @@ import string
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import ClassVar, get_args
+from typing import ClassVar, Literal, get_args
 
-from reasoner.answers.asking import Equal
 from reasoner.answers.corrections import declines
 from reasoner.answers.forms import Statement, announcements, hedged
 from reasoner.answers.languages import Language, Reply, alternatives, english, following, languages
 from reasoner.answers.reading import NOTHING, ByKey, ReadsSegment
 from reasoner.errors import require_choice
 from reasoner.types import Answer, Blocks
+
+Equal = Literal["exact", "model"]
+"""How two answers with different keys are compared: they are different, or a model decides."""
 
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from reasoner.answers.questions import Question
 from reasoner.errors import UsageError
 from reasoner.execution.ids import IdSet
 from reasoner.system.tables import Located, LongRow
-from reasoner.types import Question
 
 MAX_ID: Final = 512
 """Characters of an id."""

@@ -5,12 +5,12 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from typing import Any
 
+from reasoner.answers.questions import Question
 from reasoner.batch.items import Item
 from reasoner.batch.lines import Answered, answer_line, error_line
 from reasoner.batch.state import Progressed
 from reasoner.execution.runner import solve_each
 from reasoner.trace.events import Began, Sink
-from reasoner.types import Question
 
 
 async def answer_items(

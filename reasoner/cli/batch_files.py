@@ -11,6 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from reasoner.answers.questions import Question
 from reasoner.batch.convert import FORMATS, check_format
 from reasoner.batch.items import Columns
 from reasoner.cli import options
@@ -19,7 +20,6 @@ from reasoner.errors import UsageError
 from reasoner.strategy import Strategy
 from reasoner.system.files import check_replaceable
 from reasoner.system.tables import Located, Reader, count_rows, first_line, open_table, read_jsonl, reader_of
-from reasoner.types import Question
 
 STANDARD: Final = Path("-")
 """Standard input, or standard output."""

@@ -11,13 +11,13 @@ from reasoner.cli.exits import ANSWERED, ENGINE, EXHAUSTED, OTHER, code_of, erro
 from reasoner.errors import ReasonerError, TraceError
 
 if TYPE_CHECKING:
+    from reasoner.answers.questions import Question
     from reasoner.budget import Budget, Prices
     from reasoner.cli.progress import Progress
     from reasoner.engine import Engine
     from reasoner.solution import Solution
     from reasoner.strategy import Strategy
     from reasoner.trace.events import Event, Sink, TraceWriter
-    from reasoner.types import Question
     from reasoner.verifier import Verifier
 
 MAX_ANSWER_LENGTH = 2000

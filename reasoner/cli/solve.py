@@ -11,9 +11,10 @@ from reasoner.cli.look import NUMBER, Command, option
 from reasoner.errors import UsageError
 
 if TYPE_CHECKING:
+    from reasoner.answers.questions import Question
     from reasoner.cli.question_run import Recording
     from reasoner.engine import Engine
-    from reasoner.types import Message, Question
+    from reasoner.types import Message
 
 ANSWERS = ("auto", "number", "math", "choice", "yes_no", "text", "code")
 
@@ -155,8 +156,8 @@ def _question(
     context: Path | None,
 ) -> "Question":
     """The question of the argument or of --messages, with what comes before it."""
+    from reasoner.answers.questions import Question
     from reasoner.cli.inputs import file_text, question_text, read_messages, read_shots
-    from reasoner.types import Question
 
     if argument is not None and messages is not None:
         raise UsageError("QUESTION and --messages are both given: keep one, as the last message is the question")

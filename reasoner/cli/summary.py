@@ -3,6 +3,7 @@
 import json
 from typing import NamedTuple
 
+from reasoner.answers.questions import Question
 from reasoner.budget import UNITS, Budget, Cost, Ledger, Prices
 from reasoner.cli.terminal import printable
 from reasoner.engine import Engine
@@ -10,7 +11,6 @@ from reasoner.registry import spec_of
 from reasoner.solution import Solution
 from reasoner.strategy import Strategy
 from reasoner.summary import VoteSummary, cost_line, samples_of
-from reasoner.types import Question
 from reasoner.verifier import Verifier
 
 MAX_REASON_LENGTH = 500

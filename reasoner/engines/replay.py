@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, NoReturn
 
+from reasoner.answers.questions import Question
 from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines import FreeEngine
 from reasoner.errors import NotRecorded, TraceError
@@ -11,7 +12,7 @@ from reasoner.models.info import ModelInfo
 from reasoner.models.parting import still_thinking
 from reasoner.trace.events import Began, Prefilled, Prompted, Sampled, read_trace
 from reasoner.trace.history import QuestionHistory, read_histories
-from reasoner.types import Completion, Prompt, Question, TokenIds, Usage
+from reasoner.types import Completion, Prompt, TokenIds, Usage
 from reasoner.verifier import FreeVerifier
 
 

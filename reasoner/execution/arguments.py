@@ -4,6 +4,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, 
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final, NamedTuple, TypeVar
 
+from reasoner.answers.questions import Question
 from reasoner.budget import Budget, Prices
 from reasoner.engine import Engine
 from reasoner.errors import UnknownName, UsageError, shown
@@ -11,7 +12,6 @@ from reasoner.registry import DEFAULT_VERIFIER, Kind, build, check_types, entrie
 from reasoner.strategy import StopRule, Strategy
 from reasoner.trace.events import Sink
 from reasoner.trace.history import RecordedEngine
-from reasoner.types import Question
 from reasoner.verifier import Verifier
 
 T = TypeVar("T")

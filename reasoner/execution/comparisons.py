@@ -4,11 +4,12 @@ from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from reasoner.answers.equivalence import Comparer, ComparisonMeter
+from reasoner.answers.questions import Question
 from reasoner.errors import NotRecorded
 from reasoner.trace.events import BlocksFound, EquivalenceChecked
 from reasoner.trace.history import QuestionHistory
 from reasoner.trace.recorder import Recorder
-from reasoner.types import Answer, AnswerSpace, Blocks, Question
+from reasoner.types import Answer, AnswerSpace, Blocks
 from reasoner.voting import compares_by_model
 
 K = TypeVar("K", bound=Hashable)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar, cast
 
+from reasoner.answers.questions import Question
 from reasoner.budget import Cost, Reservation
 from reasoner.engine import Engine, Rendered, SampleRequest, TextPiece, release
 from reasoner.errors import EngineError, NotRecorded, RequestLost
@@ -19,7 +20,7 @@ from reasoner.trace.events import ATTEMPTS, Prefilled
 from reasoner.trace.history import EMPTY, QuestionHistory
 from reasoner.trace.record import Work
 from reasoner.trace.recorder import Recorder, Why
-from reasoner.types import Completion, Prompt, Question, TokenIds, Usage
+from reasoner.types import Completion, Prompt, TokenIds, Usage
 from reasoner.verifier import verifier_cost
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Final
 
+from reasoner.answers.questions import Question
 from reasoner.errors import UsageError
-from reasoner.types import Question
 
 _FIRST_SIZE: Final = 1 << 10
 

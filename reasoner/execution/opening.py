@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from reasoner.answers.equivalence import Comparer, Equivalence, SlowSpace
+from reasoner.answers.questions import Question
 from reasoner.budget import MIN_USEFUL_TOKENS, UNITS, Budget, Cost, Ledger
 from reasoner.engine import Engine, Replicated, TextPiece
 from reasoner.errors import BudgetExhausted, EngineError, UsageError
@@ -28,7 +29,7 @@ from reasoner.strategy import StopRule, Strategy
 from reasoner.trace.events import Sink
 from reasoner.trace.history import EMPTY, QuestionHistory
 from reasoner.trace.recorder import Recorder, RunFacts
-from reasoner.types import Question, Usage
+from reasoner.types import Usage
 from reasoner.verifier import Verifier
 
 if TYPE_CHECKING:

@@ -4,11 +4,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, Final, NamedTuple
 
+from reasoner.answers.questions import Question
 from reasoner.budget import Cost, Prices
 from reasoner.engine import Engine
 from reasoner.execution.runner import solve_each
 from reasoner.strategy import Strategy
-from reasoner.types import Question
 
 REPLY_TOKENS: Final = 100.0
 """The mean length of a reply where nothing is known of the model."""

@@ -11,6 +11,7 @@ from inspect import Parameter, signature
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from reasoner.answers.equivalence import Comparer, Equivalence
+from reasoner.answers.questions import Question
 from reasoner.budget import NO_COST, Budget, Cost, Ledger, Prices
 from reasoner.engine import Engine
 from reasoner.errors import UsageError, require
@@ -34,7 +35,6 @@ from reasoner.strategy import StopRule, Strategy
 from reasoner.system.collector import rarely_collected
 from reasoner.trace.events import Event, Sink, tee
 from reasoner.trace.history import QuestionHistory, RecordedEngine
-from reasoner.types import Question
 from reasoner.verifier import Verifier, claim_memory
 
 P = ParamSpec("P")

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from reasoner.answers.equivalence import Comparer, Equivalence
+from reasoner.answers.questions import Question
 from reasoner.budget import Budget, Ledger, Prices
 from reasoner.engine import Engine, TextPiece
 from reasoner.errors import UsageError
@@ -16,7 +17,6 @@ from reasoner.solution import Solution
 from reasoner.strategy import StopRule, Strategy
 from reasoner.trace.events import Sink
 from reasoner.trace.history import EMPTY, QuestionHistory
-from reasoner.types import Question
 from reasoner.verifier import Verifier, claim_memory
 
 NOT_OPEN: Final = "the session is not open: use it as in `async with Session(engine) as session`"

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from reasoner.aliases import STRATEGIES
 from reasoner.answers.kinds import AnswerKind
-from reasoner.answers.questions import with_instruction
+from reasoner.answers.questions import Question, with_instruction
 from reasoner.answers.tool_calls import ToolCallSpace
 from reasoner.budget import UNITS, Budget, Prices
 from reasoner.errors import ReasonerError, UnknownName, UsageError, shown
@@ -23,7 +23,7 @@ from reasoner.serving.specs import MAX_COUNT, build_client, client_kind, draws
 from reasoner.serving.structure import ReplyForm, reply_form
 from reasoner.specs import Bare, Spec
 from reasoner.strategy import CalibratedStrategy, DrawsOnce, StopRule, Strategy
-from reasoner.types import AnswerSpace, Message, Prompt, Question
+from reasoner.types import AnswerSpace, Message, Prompt
 from reasoner.verifier import Verifier
 
 FREE: Final = "free"

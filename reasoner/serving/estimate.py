@@ -8,13 +8,14 @@ from functools import lru_cache, partial
 from typing import Any, Final
 
 from reasoner.answers.equivalence import Comparer
+from reasoner.answers.questions import Question
 from reasoner.budget import Cost, Prices
 from reasoner.engine import Engine, FinishReason, Logprobs, ModelInfo, Rendered, SampleRequest, Usage
 from reasoner.engines import FreeEngine
 from reasoner.execution.prediction import follow, predict
 from reasoner.serving.choice import Job
 from reasoner.serving.errors import ApiError
-from reasoner.types import Completion, Prompt, Question, Rating
+from reasoner.types import Completion, Prompt, Rating
 from reasoner.verifier import CostMeter, FreeVerifier
 
 ANSWERS: Final = ("7", "7", "8")

@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.engine import Rendered
 from reasoner.errors import PlanError
@@ -11,7 +12,7 @@ from reasoner.system.foreign import ErrorsFrom
 from reasoner.trace.events import COMPLETION_FIELDS, Began, Dropped, Event, Prompted, Sampled, Scored, Sink, Thought
 from reasoner.trace.history import EMPTY, QuestionHistory
 from reasoner.trace.record import Work
-from reasoner.types import Completion, Prompt, Question, Rating, Usage
+from reasoner.types import Completion, Prompt, Rating, Usage
 
 if TYPE_CHECKING:
     from reasoner.models.info import ModelInfo

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from reasoner.answers.questions import Question
 from reasoner.errors import require, require_choice
 from reasoner.marks import Samples
 from reasoner.stopping.rules import BetaRule, DirichletRule
 from reasoner.strategy import Plan, check_n
-from reasoner.types import Answer, Question, SamplingParams
+from reasoner.types import Answer, SamplingParams
 from reasoner_strategies._voting.stopping_vote import stopping_vote
 
 

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeGuard
 
+from reasoner.answers.questions import Question
 from reasoner.calibration.arm_selection import LOSSES, choose
 from reasoner.calibration.profile import ArmRow, Family, read_profile
 from reasoner.errors import BudgetExhausted, ReasonerError, UsageError, require, require_choice
@@ -15,7 +16,7 @@ from reasoner.registry import build, check_types
 from reasoner.specs import Spec
 from reasoner.stopping.rules import FirstOf, LockIn, Lossless, smoothed
 from reasoner.strategy import CalibrationSummary, Plan, Propose, Strategy, check_n, note, note_stop, sample
-from reasoner.types import Answer, Completion, Question, SamplingParams, VoteState
+from reasoner.types import Answer, Completion, SamplingParams, VoteState
 from reasoner_strategies._voting.pool import proposed, vote
 from reasoner_strategies.self_consistency import SelfConsistency
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
+from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, UsageError, require_choice
 from reasoner.marks import Samples
@@ -21,7 +22,7 @@ from reasoner.strategy import (
     sample,
     score,
 )
-from reasoner.types import Answer, Completion, Question, Rating, SamplingParams
+from reasoner.types import Answer, Completion, Rating, SamplingParams
 from reasoner.voting import Tally
 from reasoner_strategies._voting.pool import RunningVote, proposed, rated_choice, vote
 from reasoner_strategies._voting.stopping_vote import WINDOW, OrderedSampling, check_stop, cost_of

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
+from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, UsageError, require
 from reasoner.marks import Length
 from reasoner.models.info import ModelInfo
@@ -10,7 +11,7 @@ from reasoner.models.thinking import ThinkingProfile
 from reasoner.registry import check_types
 from reasoner.sampling import NO_THINKING
 from reasoner.strategy import Plan, Sample, count_votes, model_info, note, prefill, propose
-from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, TokenIds
+from reasoner.types import Answer, Completion, Prompt, SamplingParams, TokenIds
 from reasoner.voting import Tally
 
 PARAMS = SamplingParams(max_tokens=1 << 17)

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import ClassVar, Literal, get_args
 
+from reasoner.answers.questions import Question
 from reasoner.errors import UsageError, require, require_choice
 from reasoner.marks import Samples
 from reasoner.registry import check_types
 from reasoner.stopping.confidence import ConfidenceFloor, group_confidences, lowest_tenth, measured, token_confidence
 from reasoner.strategy import Plan, Sample, check_n, sample
-from reasoner.types import Answer, Completion, Part, Question, SamplingParams
+from reasoner.types import Answer, Completion, Part, SamplingParams
 from reasoner_strategies._voting.pool import RunningVote, proposed, rated_vote, vote
 from reasoner_strategies._voting.stopping_vote import OrderedSampling
 

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+from reasoner.answers.questions import Question
 from reasoner.errors import require
 from reasoner.strategy import MAX_CHAINS, Plan
-from reasoner.types import Answer, Question
+from reasoner.types import Answer
 from reasoner_strategies._search.step_search import Level, SearchOptions, StepSearch, parent_count, split_evenly
 from reasoner_strategies._search.steps import Path
 

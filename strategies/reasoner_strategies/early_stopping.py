@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, require
 from reasoner.marks import Samples
 from reasoner.strategy import Plan, check_n, count_votes, note_stop, propose, sample
-from reasoner.types import Answer, Question, SamplingParams, VoteState
+from reasoner.types import Answer, SamplingParams, VoteState
 from reasoner.voting import Tally
 from reasoner_strategies._voting.pool import vote
 

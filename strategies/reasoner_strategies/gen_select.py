@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from reasoner.answers.questions import Question
 from reasoner.errors import require
 from reasoner.marks import Samples
 from reasoner.strategy import Plan, check_n
-from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams
+from reasoner.types import Answer, Completion, Prompt, SamplingParams
 from reasoner_strategies._prompts import verdict, with_text, without_reply
 from reasoner_strategies._voting.self_comparison import (
     Ballot,

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from reasoner.answers.questions import Question
 from reasoner.strategy import Plan
-from reasoner.types import Answer, Question
+from reasoner.types import Answer
 from reasoner_strategies._voting.self_comparison import Candidate, PairOptions, draw_candidates, tournament
 
 

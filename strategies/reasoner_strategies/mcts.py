@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, get_args
 
+from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, UsageError, require, require_choice
 from reasoner.marks import Samples
 from reasoner.strategy import MAX_SAMPLES, Finished, Handle, Plan, Sample, Score, next_finished, start
-from reasoner.types import Answer, Completion, Question
+from reasoner.types import Answer, Completion
 from reasoner_strategies._search.puct import FirstPlay, Node, Puct, Tree
 from reasoner_strategies._search.resampling import softmax
 from reasoner_strategies._search.steps import Path, StepOptions, Stepping

@@ -4,8 +4,9 @@ import itertools
 from collections import Counter
 from dataclasses import dataclass
 
+from reasoner.answers.questions import Question
 from reasoner.strategy import Plan
-from reasoner.types import Answer, Question
+from reasoner.types import Answer
 from reasoner_strategies._voting.self_comparison import PairOptions, by_points, draw_candidates
 
 

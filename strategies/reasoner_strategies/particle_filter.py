@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
+from reasoner.answers.questions import Question
 from reasoner.errors import require, require_choice
 from reasoner.marks import Samples
 from reasoner.strategy import Plan, note
-from reasoner.types import Answer, Question
+from reasoner.types import Answer
 from reasoner_strategies._search import resampling
 from reasoner_strategies._search.step_search import Level, SearchOptions, StepSearch
 from reasoner_strategies._search.steps import Path

@@ -4,9 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from reasoner.answers.questions import Question
 from reasoner.errors import require
 from reasoner.strategy import Plan
-from reasoner.types import Answer, Question
+from reasoner.types import Answer
 from reasoner_strategies._search.step_search import Level, SearchOptions, StepSearch
 from reasoner_strategies._search.steps import Path
 

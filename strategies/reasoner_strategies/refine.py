@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from reasoner.answers.questions import Question
 from reasoner.errors import UsageError, require, require_choice
 from reasoner.strategy import Plan, sample, score
-from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, VoteState
+from reasoner.types import Answer, Completion, Prompt, SamplingParams, VoteState
 from reasoner_strategies._prompts import verdict, with_request, without_reply
 from reasoner_strategies._voting.pool import RunningVote, proposed
 

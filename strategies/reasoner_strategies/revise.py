@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, require, require_choice
 from reasoner.marks import Samples
 from reasoner.strategy import MAX_CHAINS, Handle, Plan, Sample, count_votes, next_finished, start
-from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, VoteState
+from reasoner.types import Answer, Completion, Prompt, SamplingParams, VoteState
 from reasoner.voting import Tally
 from reasoner_strategies._prompts import with_request, without_reply
 from reasoner_strategies._voting.pool import By, proposed, rated_choice

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.marks import Samples
 from reasoner.strategy import (
@@ -17,7 +18,7 @@ from reasoner.strategy import (
     next_finished,
     start,
 )
-from reasoner.types import Answer, Completion, Question, SamplingParams, VoteState
+from reasoner.types import Answer, Completion, SamplingParams, VoteState
 from reasoner.voting import Tally
 from reasoner_strategies._voting.pool import proposed
 from reasoner_strategies._voting.stopping_vote import WINDOW, check_stop, stopping_vote

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, require
 from reasoner.marks import Length, Samples
 from reasoner.strategy import MAX_CHAINS, Plan
-from reasoner.types import Answer, Question, SamplingParams, VoteState
+from reasoner.types import Answer, SamplingParams, VoteState
 from reasoner_strategies._search.steps import advance, lockstep
 from reasoner_strategies._voting.pool import proposed, vote
 

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
+from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, require, require_choice
 from reasoner.marks import Length, Samples
 from reasoner.strategy import MAX_CHAINS, Plan, score
-from reasoner.types import Answer, Question, SamplingParams, VoteState
+from reasoner.types import Answer, SamplingParams, VoteState
 from reasoner_strategies._search.step_search import rank
 from reasoner_strategies._search.steps import Path, advance, lockstep
 from reasoner_strategies._voting.pool import By, proposed, rated_vote

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from reasoner import Budget, solve_sync
+from reasoner.answers.questions import Question
 from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import ReasonerError, UnknownName
 from reasoner.registry import build, entries, load, spec_of
 from reasoner.specs import Spec
 from reasoner.strategy import Plan, Propose, Sample, Score
-from reasoner.types import Answer, Completion, Logprobs, Part, Question, Rating, SamplingParams, VoteState
+from reasoner.types import Answer, Completion, Logprobs, Part, Rating, SamplingParams, VoteState
 from reasoner.verifier import CostMeter, Verifier
 from reasoner_verifiers.certainty import Measure
 from reasoner_verifiers.judge import Ask

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner import Budget, Solution, solve, solve_many
+from reasoner.answers.questions import Question
 from reasoner.engine import Rendered, SampleRequest, UsageMeter
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.openai.groups import divided, shares
@@ -21,7 +22,7 @@ from reasoner.stopping.confidence import ConfidenceFloor
 from reasoner.stopping.rules import LockIn
 from reasoner.strategy import Plan, Sample, start
 from reasoner.trace.events import Event, Sampled
-from reasoner.types import Answer, Completion, Prompt, Question, SamplingParams, Usage
+from reasoner.types import Answer, Completion, Prompt, SamplingParams, Usage
 from reasoner_strategies import Revise, SelfConsistency, Single
 from tests.engines.fake_server import FakeServer, Fault, text_only
 from tests.engines.fake_tokenizer import spell_chat

@@ -5,10 +5,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from reasoner.answers.questions import Question
 from reasoner.engine import SampleRequest
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.strategy import LogLikelihood, Plan, TextLikelihood
-from reasoner.types import Answer, Completion, Logprobs, Prompt, Question, TokenIds
+from reasoner.types import Answer, Completion, Logprobs, Prompt, TokenIds
 
 LETTERS = "abcd"
 

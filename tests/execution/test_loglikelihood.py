@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner import Budget, Solution, solve, solve_many
+from reasoner.answers.questions import Question
 from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.scripted import MODEL
@@ -22,7 +23,7 @@ from reasoner.operations import NOT_MEASURED
 from reasoner.strategy import LogLikelihood, Plan, TextLikelihood, loglikelihood, propose
 from reasoner.trace.events import Event, LikelihoodsMeasured, Proposed, Refused, Sampled
 from reasoner.trace.history import read_histories
-from reasoner.types import Answer, Completion, Question, TokenIds, Usage, VoteState
+from reasoner.types import Answer, Completion, TokenIds, Usage, VoteState
 from tests.execution.known_likelihoods import LETTERS, Asking, Known, by_hand
 from tests.execution.one_question import PROMPT, QUESTION, TOKENS, Run, hang
 from tests.helpers import DEADLINE, Planned, books, course, jumbled, meter_of, says, told, turns, write_trace

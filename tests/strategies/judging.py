@@ -4,9 +4,10 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from reasoner.answers.questions import Question
 from reasoner.errors import ReasonerError
 from reasoner.strategy import Note, Operation, Plan, Propose, Sample
-from reasoner.types import Answer, Completion, Prompt, Question, VoteState
+from reasoner.types import Answer, Completion, Prompt, VoteState
 from tests.helpers import completion, number_question
 
 QUESTION = number_question()

@@ -183,8 +183,9 @@ def test_a_rule_sees_what_the_samples_cost() -> None:
 @pytest.mark.parametrize("stop", [None, Lossless(), BetaRule()])
 @pytest.mark.parametrize("drawn", [0, 1, 4, 9])
 def test_going_on_from_samples_is_the_vote_from_the_start(stop: StopRule | None, drawn: int) -> None:
+    from reasoner.answers.questions import Question
     from reasoner.strategy import Plan, sample
-    from reasoner.types import Answer, Question
+    from reasoner.types import Answer
     from tests.helpers import Planned
 
     strategy = SelfConsistency(8, stop=stop)

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UsageError, VerifierError
-from reasoner.types import Completion, Question, Rating
+from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter
 from reasoner_verifiers import Rules, rules
 from tests.helpers import completion, number_question, says

@@ -4,10 +4,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
+from reasoner.answers.questions import Question
 from reasoner.engine import Engine
 from reasoner.errors import UsageError
 from reasoner.registry import spec_of
-from reasoner.types import Completion, Question, Rating
+from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter, Verifier
 from reasoner_verifiers.composite import Composite
 from reasoner_verifiers.maps import Calibration, read_map

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.engine import Engine
 from reasoner.errors import VerifierError, require, require_choice
 from reasoner.stopping.confidence import group_confidences, lowest_tenth, measured, token_confidence
-from reasoner.types import Completion, Logprobs, Part, Question, Rating
+from reasoner.types import Completion, Logprobs, Part, Rating
 from reasoner.verifier import CostMeter, FreeVerifier
 
 Measure = Literal["likelihood", "tail_likelihood", "self_certainty", "lowest_group", "bottom_10", "tail_group", "mean"]

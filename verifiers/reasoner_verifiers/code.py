@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from reasoner.answers.code import CodeSpace, functions_in
+from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.engine import Engine
 from reasoner.errors import UsageError, VerifierError, require
 from reasoner.sandbox.check import Call, Program, Sandbox
 from reasoner.sandbox.layers import Limits
 from reasoner.system.files import parse_json, read_whole
-from reasoner.types import Completion, Question, Rating
+from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter, FreeVerifier
 
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.engine import Engine, reset_caches
-from reasoner.types import Completion, Question
+from reasoner.types import Completion
 from reasoner.verifier import Verifier, claim_memory
 
 

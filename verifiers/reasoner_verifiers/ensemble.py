@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
+from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.engine import Engine
 from reasoner.errors import UsageError, VerifierError, require_choice
 from reasoner.registry import spec_of
-from reasoner.types import Completion, Question, Rating
+from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter, Verifier
 from reasoner_verifiers.composite import Composite
 from reasoner_verifiers.maps import Weights, read_map

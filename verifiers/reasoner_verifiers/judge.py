@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
+from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.engine import Engine, SampleRequest, UsageMeter, reset_caches, spellings
 from reasoner.engines.openai import OpenAIEngine
@@ -15,7 +16,7 @@ from reasoner.errors import UsageError, VerifierError, require, require_choice
 from reasoner.registry import as_written, build, options_of
 from reasoner.sampling import NO_THINKING, ONE_TOKEN
 from reasoner.specs import OpenOptions, Spec
-from reasoner.types import Completion, Prompt, Question, Rating, TokenIds, Usage
+from reasoner.types import Completion, Prompt, Rating, TokenIds, Usage
 from reasoner.verifier import CostMeter, verifier_cost
 
 Ask = Literal["yes", "true", "rubric"]

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.engine import Engine
 from reasoner.errors import require_choice
-from reasoner.types import Completion, Part, Question, Rating
+from reasoner.types import Completion, Part, Rating
 from reasoner.verifier import CostMeter
 from reasoner_verifiers.reward.model import RewardVerifier
 

@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
+from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.engine import Engine
 from reasoner.errors import UsageError, require_choice
-from reasoner.types import Completion, Part, Question, Rating
+from reasoner.types import Completion, Part, Rating
 from reasoner.verifier import CostMeter
 from reasoner_verifiers.reward.model import RewardVerifier
 from reasoner_verifiers.reward.recipes import RECIPES

@@ -3,13 +3,14 @@
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.engine import Engine
 from reasoner.engines.ray.fleet import Fleet, Wanted
 from reasoner.engines.ray.hosts import REFUSED, VerifierHost
 from reasoner.engines.vllm.build import unheard
 from reasoner.errors import EngineError, UsageError
-from reasoner.types import Completion, Question, Rating
+from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter, MemoryClaimant, Verifier
 
 

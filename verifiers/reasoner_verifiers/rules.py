@@ -8,11 +8,12 @@ from typing import ClassVar
 
 import regex
 
+from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.engine import Engine
 from reasoner.errors import UsageError, VerifierError
 from reasoner.system.foreign import ErrorsFrom
-from reasoner.types import Completion, Question, Rating
+from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter, FreeVerifier
 
 SECONDS = 1.0

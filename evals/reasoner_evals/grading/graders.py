@@ -13,11 +13,12 @@ from reasoner.answers import CodeSpace, TextSpace, squad_em
 from reasoner.answers.equivalence import Equivalence, SlowSpace
 from reasoner.answers.expressions import ExpressionSpace, evaluate, solves
 from reasoner.answers.process_pool import Failed
+from reasoner.answers.questions import Question
 from reasoner.errors import UsageError, require
 from reasoner.sandbox.check import Sandbox
 from reasoner.sandbox.layers import Limits, detect
 from reasoner.trace.grades import GradeStatus
-from reasoner.types import Answer, Question
+from reasoner.types import Answer
 
 GYM_RIGHT = 0.999
 """The least score of reasoning-gym that is right; partial credit below it is wrong."""

@@ -11,7 +11,8 @@ from string import ascii_uppercase
 from typing import Final, NamedTuple
 
 from reasoner.answers import ChoiceSpace
-from reasoner.types import AnswerSpace, Message, Prompt, Question
+from reasoner.answers.questions import Question
+from reasoner.types import AnswerSpace, Message, Prompt
 from reasoner_evals.grading.graders import GradedQuestion
 
 

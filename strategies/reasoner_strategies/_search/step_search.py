@@ -6,10 +6,11 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import ClassVar, Literal, NamedTuple
 
+from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted
 from reasoner.marks import Samples
 from reasoner.strategy import Finished, Handle, Plan, Sample, Score, check_n, next_finished, start
-from reasoner.types import Answer, Question, VoteState
+from reasoner.types import Answer, VoteState
 from reasoner_strategies._search.steps import Path, StepOptions, Stepping
 from reasoner_strategies._voting.pool import RunningVote
 

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from reasoner.answers.questions import Question
 from reasoner.errors import UsageError, require
 from reasoner.marks import Length
 from reasoner.strategy import Plan, sample, sample_each
-from reasoner.types import Completion, Prompt, Question, SamplingParams
+from reasoner.types import Completion, Prompt, SamplingParams
 
 
 @dataclass(frozen=True, slots=True, eq=False)

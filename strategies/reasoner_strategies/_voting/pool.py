@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted
 from reasoner.strategy import Plan, count_votes, propose, score
-from reasoner.types import Answer, AnswerSpace, Completion, Question, VoteState
+from reasoner.types import Answer, AnswerSpace, Completion, VoteState
 from reasoner.voting import Tally
 
 Pool = Sequence[Completion | None]

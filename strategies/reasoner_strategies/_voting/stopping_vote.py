@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, UsageError, require
 from reasoner.strategy import (
@@ -18,7 +19,7 @@ from reasoner.strategy import (
     propose,
     start,
 )
-from reasoner.types import Answer, Completion, Question, SamplingParams, Vote, VoteState
+from reasoner.types import Answer, Completion, SamplingParams, Vote, VoteState
 from reasoner.voting import MAX_STREAK, Tally
 
 WINDOW = 4

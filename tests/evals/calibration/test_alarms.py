@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.strategy import CalibrationSummary
-from reasoner.types import Answer, Question, VoteState
+from reasoner.types import Answer, VoteState
 from reasoner_evals.calibration.alarms import Watch, calibration_of
 from reasoner_evals.runs.records import ItemRecord, ItemStatus, Outcome
 

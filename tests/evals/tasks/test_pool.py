@@ -10,11 +10,12 @@ import pytest
 
 from reasoner import solve_many
 from reasoner.answers.equivalence import Equivalence
+from reasoner.answers.questions import Question
 from reasoner.engine import SampleRequest
 from reasoner.engines.pool import PoolEngine
 from reasoner.errors import EngineError, UsageError
 from reasoner.registry import build
-from reasoner.types import Completion, Prompt, Question, SamplingParams, Usage
+from reasoner.types import Completion, Prompt, SamplingParams, Usage
 from reasoner_strategies import SelfConsistency
 from tests.evals.tasks.samples import POOL, jsonl
 from tests.labelling import grade

@@ -5,10 +5,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 
+from reasoner.answers.questions import Question
 from reasoner.engine import Engine
 from reasoner.errors import VerifierError
 from reasoner.models.thinking import split
-from reasoner.types import Completion, Message, Part, Prompt, Question, TokenIds
+from reasoner.types import Completion, Message, Part, Prompt, TokenIds
 from reasoner_verifiers.reward.recipes import Layout, Recipe
 
 

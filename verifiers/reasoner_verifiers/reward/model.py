@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from scipy import special
 
+from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.engine import Engine, Rendered, SampleRequest, UsageMeter, reset_caches
 from reasoner.engines.vllm import VllmEngine
@@ -22,7 +23,7 @@ from reasoner.models.resolve import resolve
 from reasoner.registry import options_of
 from reasoner.sampling import ONE_TOKEN
 from reasoner.specs import OpenOptions
-from reasoner.types import Completion, Notify, Part, Prompt, Question, TokenIds, Usage
+from reasoner.types import Completion, Notify, Part, Prompt, TokenIds, Usage
 from reasoner.verifier import CostMeter, verifier_cost
 from reasoner_verifiers.reward.checkpoint import serving_folder, serving_folder_of_value_head
 from reasoner_verifiers.reward.layouts import Case, Reader, RewardInput, lay
