@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from reasoner.answers.questions import Question
 from reasoner.budget import Budget, Prices
 from reasoner.engine import Engine
-from reasoner.errors import UnknownName, UsageError, shown
+from reasoner.errors import UsageError, shown
 from reasoner.registry import DEFAULT_VERIFIER, Kind, build, check_types, entries
 from reasoner.strategy import StopRule, Strategy
 from reasoner.trace.events import Sink
@@ -192,13 +192,3 @@ def as_instance(given: T, cls: type[Any], name: str, wanted: str) -> T:
     if given is not None and (isinstance(given, bool | type) or not isinstance(given, cls)):
         raise _wrong(name, wanted, given)
     return given
-
-
-def check_keywords(function: str, given: Iterable[str], known: Collection[str]) -> None:
-    """Refuse keywords that a function does not have.
-
-    Raises:
-        UnknownName: with the nearest that it has.
-    """
-    if unknown := sorted(set(given) - set(known)):
-        raise UnknownName("keyword", unknown[0], known, of=function)

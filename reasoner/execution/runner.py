@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Collection, Coroutine, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
-from inspect import Parameter, signature
-from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import NamedTuple
 
 from reasoner.answers.equivalence import Comparer, Equivalence
 from reasoner.answers.questions import Question
@@ -24,7 +23,6 @@ from reasoner.execution.arguments import (
     as_question,
     as_questions,
     as_sink,
-    check_keywords,
     plugins,
 )
 from reasoner.execution.ids import check_ids
@@ -36,10 +34,6 @@ from reasoner.system.collector import rarely_collected
 from reasoner.trace.events import Event, Sink, tee
 from reasoner.trace.history import QuestionHistory, RecordedEngine
 from reasoner.verifier import Verifier, claim_memory
-
-P = ParamSpec("P")
-T = TypeVar("T")
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 async def solve_each(
@@ -184,95 +178,132 @@ def _stated(engine: Engine, budget: Budget | None, each: Budget | None) -> str:
     return engine.budget
 
 
-def _one(
-    stream: Callable[Concatenate[Iterable[Question | str], P], AsyncGenerator[tuple[int, Solution], None]],
-) -> Callable[Concatenate[Question | str, P], Coroutine[Any, Any, Solution]]:
-    """`solve`: the same keywords for one question. Its budget is that of the question; its events are kept."""
+async def solve(
+    question: Question | str,
+    strategy: Strategy | str = DEFAULT_STRATEGY,
+    engine: Engine | str = DEFAULT_ENGINE,
+    *,
+    verifier: Verifier | str | None = None,
+    budget: Budget | str | None = None,
+    prices: Prices | str | None = None,
+    stop: StopRule | str | None = None,
+    comparer: Comparer | None = None,
+    trace: Sink | None = None,
+    seed: int = 0,
+    history: Mapping[str, QuestionHistory] | None = None,
+) -> Solution:
+    """Answer one question within a budget. After a failure, `Solution.error` is set; the answer is the best so far.
 
-    async def solve(question: Question | str, /, *args: P.args, **kwargs: P.kwargs) -> Solution:
-        """See below, where it is made."""
-        check_keywords("solve", kwargs, signature(stream).parameters)
-        if kwargs.get("budget") is not None:
-            if kwargs.get("each") is not None:
-                raise UsageError("budget and each bound the same thing where there is one question: keep one")
-            kwargs["each"] = as_budget(kwargs.pop("budget"), "budget")
-        events: list[Event] = []
-        trace = as_sink(kwargs.get("trace"))
-        kwargs["trace"] = tee(trace, events.append) if trace else events.append
-        async with aclosing(stream([as_question(question)], *args, **kwargs)) as solutions:
-            async for _, solution in solutions:
-                return replace(solution, events=tuple(events))
-        raise AssertionError
+        print(await solve("What is 3 + 4?", "self_consistency:n=8", budget="tokens=2000"))
 
-    question = Parameter("question", Parameter.POSITIONAL_ONLY, annotation="Question | str")
-    return _signed(solve, "solve", stream, returns="Solution", first=question, doc=SOLVE)
+    The arguments are as in `solve_each`. The solution keeps its events, so it has `samples` and can draw its search.
 
-
-def _collected(
-    stream: Callable[P, AsyncGenerator[tuple[int, Solution], None]],
-) -> Callable[P, Coroutine[Any, Any, list[Solution]]]:
-    async def collect(*args: P.args, **kwargs: P.kwargs) -> list[Solution]:
-        check_keywords("solve_many", kwargs, signature(stream).parameters)
-        async with aclosing(stream(*args, **kwargs)) as solutions:
-            by_index = {index: solution async for index, solution in solutions}
-        return [by_index[index] for index in sorted(by_index)]
-
-    return _signed(collect, "solve_many", stream, returns="list[Solution]", doc=SOLVE_MANY)
+    Raises:
+        EngineUnavailable: the engine, or what the verifier runs on, cannot be started.
+        UsageError: an argument has a wrong type or text, or the budget cannot be counted with this engine or without
+            prices.
+    """
+    asked, limit, sink = as_question(question), as_budget(budget, "budget"), as_sink(trace)
+    events: list[Event] = []
+    solutions = solve_each(
+        [asked], strategy, engine, verifier=verifier, each=limit, prices=prices, stop=stop, comparer=comparer,
+        trace=tee(sink, events.append) if sink else events.append, seed=seed, history=history,
+    )  # fmt: skip
+    async with aclosing(solutions):
+        async for _, solution in solutions:
+            return replace(solution, events=tuple(events))
+    raise AssertionError
 
 
-def _synchronous(name: str, run: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
-    """`run`, which is called `name`, for synchronous code, with the same arguments."""
+async def solve_many(
+    questions: Iterable[Question | str] | AsyncIterable[Question | str],
+    strategy: Strategy | str = DEFAULT_STRATEGY,
+    engine: Engine | str = DEFAULT_ENGINE,
+    *,
+    verifier: Verifier | str | None = None,
+    budget: Budget | str | None = None,
+    each: Budget | str | None = None,
+    allocation: Allocation | None = None,
+    prices: Prices | str | None = None,
+    stop: StopRule | str | None = None,
+    comparer: Comparer | None = None,
+    trace: Sink | None = None,
+    seed: int = 0,
+    history: Mapping[str, QuestionHistory] | None = None,
+    spent: Cost | None = None,
+    concurrency: int = CONCURRENCY,
+    length: int | None = None,
+) -> list[Solution]:
+    """Like `solve_each`, but returns all solutions at the end, in the order of the questions."""
+    solutions = solve_each(
+        questions, strategy, engine, verifier=verifier, budget=budget, each=each, allocation=allocation, prices=prices,
+        stop=stop, comparer=comparer, trace=trace, seed=seed, history=history, spent=spent, concurrency=concurrency,
+        length=length,
+    )  # fmt: skip
+    async with aclosing(solutions):
+        by_index = {index: solution async for index, solution in solutions}
+    return [by_index[index] for index in sorted(by_index)]
 
-    def run_sync(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return asyncio.run(run(*args, **kwargs))
-        raise UsageError(
-            f"{name}_sync cannot be called while an event loop is running, as in a notebook: use `await {name}(...)`"
+
+def solve_sync(
+    question: Question | str,
+    strategy: Strategy | str = DEFAULT_STRATEGY,
+    engine: Engine | str = DEFAULT_ENGINE,
+    *,
+    verifier: Verifier | str | None = None,
+    budget: Budget | str | None = None,
+    prices: Prices | str | None = None,
+    stop: StopRule | str | None = None,
+    comparer: Comparer | None = None,
+    trace: Sink | None = None,
+    seed: int = 0,
+    history: Mapping[str, QuestionHistory] | None = None,
+) -> Solution:
+    """`solve` for synchronous code. Raises also UsageError: an event loop is running, as in a notebook."""
+    _refuse_running_loop("solve")
+    return asyncio.run(
+        solve(
+            question, strategy, engine, verifier=verifier, budget=budget, prices=prices, stop=stop, comparer=comparer,
+            trace=trace, seed=seed, history=history,
         )
+    )  # fmt: skip
 
-    doc = (
-        f"`{name}` for synchronous code, with the same arguments.\n\nRaises also UsageError: an event loop is running."
+
+def solve_many_sync(
+    questions: Iterable[Question | str] | AsyncIterable[Question | str],
+    strategy: Strategy | str = DEFAULT_STRATEGY,
+    engine: Engine | str = DEFAULT_ENGINE,
+    *,
+    verifier: Verifier | str | None = None,
+    budget: Budget | str | None = None,
+    each: Budget | str | None = None,
+    allocation: Allocation | None = None,
+    prices: Prices | str | None = None,
+    stop: StopRule | str | None = None,
+    comparer: Comparer | None = None,
+    trace: Sink | None = None,
+    seed: int = 0,
+    history: Mapping[str, QuestionHistory] | None = None,
+    spent: Cost | None = None,
+    concurrency: int = CONCURRENCY,
+    length: int | None = None,
+) -> list[Solution]:
+    """`solve_many` for synchronous code. Raises also UsageError: an event loop is running, as in a notebook."""
+    _refuse_running_loop("solve_many")
+    return asyncio.run(
+        solve_many(
+            questions, strategy, engine, verifier=verifier, budget=budget, each=each, allocation=allocation,
+            prices=prices, stop=stop, comparer=comparer, trace=trace, seed=seed, history=history, spent=spent,
+            concurrency=concurrency, length=length,
+        )
+    )  # fmt: skip
+
+
+def _refuse_running_loop(name: str) -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise UsageError(
+        f"{name}_sync cannot be called while an event loop is running, as in a notebook: use `await {name}(...)`"
     )
-    returns = signature(run).return_annotation
-    return _signed(run_sync, f"{name}_sync", run, returns=returns, doc=doc)
-
-
-def _signed(function: F, name: str, like: Callable[..., Any], *, returns: Any, doc: str, first: Any = None) -> F:
-    """The function with a name, and for `help` the parameters of `like`, so that they are written once."""
-    shown = signature(like)
-    parameters = [*shown.parameters.values()]
-    if first is not None:
-        parameters[0] = first
-    made: Any = function
-    made.__name__, made.__qualname__, made.__doc__ = name, name, doc
-    made.__signature__ = shown.replace(parameters=parameters, return_annotation=returns)
-    return function
-
-
-SOLVE = """Answer one question within a budget. After a failure, `Solution.error` is set; the answer is the best so far.
-
-    print(await solve("What is 3 + 4?", "self_consistency:n=8", budget="tokens=2000"))
-
-The arguments are those of `solve_each`, with one question, which the `budget` bounds. The solution keeps its events,
-so it has `samples` and can draw its search.
-
-Raises:
-    EngineUnavailable: the engine, or what the verifier runs on, cannot be started.
-    UsageError: an argument has a wrong type or text, or the budget cannot be counted with this engine or without
-        prices.
-"""
-SOLVE_MANY = "Like `solve_each`, but returns all solutions at the end, in the order of the questions."
-
-solve = _one(solve_each)
-"""Answer one question within a budget; the arguments are those of `solve_each`, with one question.
-
-After a failure, `Solution.error` is set and the answer is the best so far.
-"""
-solve_many = _collected(solve_each)
-"""Like `solve_each`, but returns all solutions at the end, in the order of the questions."""
-solve_sync = _synchronous("solve", solve)
-"""`solve` for synchronous code. Raises also `UsageError`: an event loop is running, as in a notebook."""
-solve_many_sync = _synchronous("solve_many", solve_many)
-"""`solve_many` for synchronous code. Raises as `solve_sync`."""
