@@ -14,8 +14,8 @@ import tracemalloc
 
 from reasoner import Budget, Question, solve_many
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner_strategies import SelfConsistency
+from tests.scripted import ScriptedEngine
 
 SAMPLES = 4
 OPERATIONS = 3 * SAMPLES

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator
 
 from reasoner import Cost, Question, solve
 from reasoner.engine import Engine, SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.registry import build
 from reasoner.strategy import Strategy
 from reasoner.trace.events import Event
 from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter, FreeVerifier
+from tests.scripted import ScriptedEngine
 
 SPECS = {
     "single": "single",

@@ -17,9 +17,9 @@ from typing import Any
 import openai
 
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.engines.vllm.engine import VllmEngine
+from tests.scripted import ScriptedEngine
 from tests.serving.running import Server, serving
 
 

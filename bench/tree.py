@@ -16,11 +16,11 @@ from collections import deque
 from reasoner import Cost, solve_sync
 from reasoner.answers.questions import Question
 from reasoner.engine import Engine, SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.strategy import ComparePair, Finished, Handle, Next, Sample, Score, Start
 from reasoner.types import Completion, Logprobs, Rating, Usage
 from reasoner.verifier import CostMeter, FreeVerifier
 from reasoner_strategies.mcts import Mcts
+from tests.scripted import ScriptedEngine
 
 K = 4
 QUESTION = Question.of("How many?", space="number", id="tree")

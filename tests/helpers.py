@@ -14,7 +14,6 @@ from typing import TypeVar
 from reasoner import Answer, Cost, Prompt, Question, Solution
 from reasoner.answers.choices import choice_in
 from reasoner.engine import Engine, SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import RequestLost
 from reasoner.models.defaults import resolve
 from reasoner.models.info import ModelInfo
@@ -24,6 +23,7 @@ from reasoner.trace.events import Event, TraceWriter
 from reasoner.trace.record import Work
 from reasoner.types import Completion, FinishReason, Logprobs, Rating, Usage
 from reasoner.verifier import CostMeter, FreeVerifier
+from tests.scripted import ScriptedEngine
 
 S = TypeVar("S")
 PROMPT = Prompt.chat("How many?")

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 from reasoner.answers.questions import Question
 from reasoner.engine import Engine, SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter
 from tests.helpers import Judge
+from tests.scripted import ScriptedEngine
 
 SEPARATOR = "\n\n"
 

@@ -9,10 +9,10 @@ import pytest
 from reasoner import Solution, solve_many_sync, solve_sync
 from reasoner.answers.questions import Question
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.strategy import Plan
 from reasoner.types import Answer
 from tests.helpers import Planned, number_question, says, varied
+from tests.scripted import ScriptedEngine
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m"
 

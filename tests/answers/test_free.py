@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from reasoner import Question, build, solve_sync
 from reasoner.answers import space_for
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UsageError
 from reasoner.registry import entries
 from reasoner.types import Message
 from tests.helpers import Judge
+from tests.scripted import ScriptedEngine
 
 FREE = space_for("free", "")
 ASKED = "  Write a poem.\n"

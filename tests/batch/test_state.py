@@ -13,12 +13,12 @@ from reasoner.batch.lines import Answered
 from reasoner.batch.questions import answer_items
 from reasoner.batch.state import Progressed, WorkTrace
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.execution.ids import IdSet
 from reasoner.trace.events import Cancelled, Ended, Event
 from reasoner.trace.history import read_histories
 from reasoner_strategies import SelfConsistency
 from tests.helpers import number_question, varied
+from tests.scripted import ScriptedEngine
 
 
 def events_of(count: int) -> list[Event]:

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.registry import build
 from reasoner.trace.grades import GRADES
 from reasoner.verifier import Verifier
@@ -17,6 +16,7 @@ from reasoner_verifiers.fitting.labelled import read_labelled
 from tests.cli.command import Run
 from tests.helpers import number_question, without_checksums
 from tests.labelling import label
+from tests.scripted import ScriptedEngine
 
 
 def sure(request: SampleRequest) -> bool:

@@ -11,13 +11,13 @@ from reasoner import solve
 from reasoner.engine import Engine, SampleRequest
 from reasoner.engines.ray import RayEngine, cluster
 from reasoner.engines.replay import ReplayEngine
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.stopping.confidence import ConfidenceFloor
 from reasoner.trace.events import Event
 from reasoner.types import Completion, Prompt, SamplingParams, Usage
 from reasoner_strategies import SelfConsistency
 from tests.helpers import number_question, says, turns, write_trace
+from tests.scripted import ScriptedEngine
 
 QUESTION = number_question()
 PARAMS = SamplingParams(max_tokens=3, logprobs=2)

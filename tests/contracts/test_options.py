@@ -12,13 +12,13 @@ import pytest
 
 from reasoner import solve_sync
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UnknownName, UsageError
 from reasoner.registry import build, load, spec_of
 from reasoner.strategy import StopRule, Strategy
 from reasoner.types import SamplingParams
 from tests.contracts.test_strategies import NAMES, QUESTION, has_params, judge_for, made
 from tests.helpers import varied
+from tests.scripted import ScriptedEngine
 
 pytestmark = pytest.mark.parametrize("name", NAMES)
 

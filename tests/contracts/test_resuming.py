@@ -10,11 +10,11 @@ import pytest
 
 from reasoner import Budget, Solution, solve_many
 from reasoner.engines.replay import ReplayEngine
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.trace.events import Began, Ended, Event, Sampled, Scored
 from reasoner.trace.history import read_histories
 from tests.contracts.test_strategies import ASYNCHRONOUS, NAMES, QUESTION, judge_for, made
 from tests.helpers import Judge, course, jumbled, meter_of, told, turns, varied, write_trace
+from tests.scripted import ScriptedEngine
 from tests.sweeps import widths
 
 SEED = 3

@@ -14,7 +14,6 @@ from reasoner import Answer, Budget, Solution, solve, solve_sync
 from reasoner.answers import NumberSpace
 from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, VerifierError
 from reasoner.execution.admission import Admission
 from reasoner.registry import build, entries, load
@@ -35,6 +34,7 @@ from tests.helpers import (
     varied,
     write_trace,
 )
+from tests.scripted import ScriptedEngine
 from tests.sweeps import widths
 
 NAMES = sorted(entries("strategy"))

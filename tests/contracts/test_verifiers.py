@@ -10,7 +10,6 @@ import pytest
 from reasoner import Budget, solve_sync
 from reasoner.answers.questions import Question
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import ReasonerError, UnknownName
 from reasoner.registry import build, entries, load, spec_of
 from reasoner.specs import Spec
@@ -21,6 +20,7 @@ from reasoner_verifiers.certainty import Measure
 from reasoner_verifiers.judge import Ask
 from reasoner_verifiers.maps import Calibration, FittedOn
 from tests.helpers import Planned, books, completion, meter_of, number_question, says
+from tests.scripted import ScriptedEngine
 
 QUESTION = number_question()
 NEEDS_A_MODEL = {"orm", "prm", "ray"}

@@ -6,11 +6,11 @@ import pytest
 
 from reasoner import Budget, solve_sync
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import MODEL, ScriptedEngine
 from reasoner.errors import PromptTooLong
 from reasoner.registry import build, entries
 from reasoner.strategy import Strategy
 from tests.helpers import Judge, number_question
+from tests.scripted import MODEL, ScriptedEngine
 from tests.sweeps import widths
 
 NAMES = sorted(entries("strategy"))

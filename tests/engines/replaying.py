@@ -7,12 +7,12 @@ from typing import Any
 from reasoner import Question, SamplingParams, Solution, solve
 from reasoner.engine import Engine, SampleRequest
 from reasoner.engines.replay import ReplayEngine
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.strategy import StopRule, Strategy
 from reasoner.trace.events import Delivered, Event, Proposed, Sampled
 from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter, Verifier
 from tests.helpers import Judge, Pause, course, number_question, says, turns, write_trace
+from tests.scripted import ScriptedEngine
 
 SHORT = SamplingParams(max_tokens=40)
 

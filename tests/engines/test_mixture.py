@@ -7,7 +7,6 @@ import pytest
 from reasoner import Answer, Budget, Question, SamplingParams, solve_many, solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.engines.mixture import MixtureEngine
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import UsageError
 from reasoner.registry import build
@@ -18,6 +17,7 @@ from reasoner.types import Completion, Prompt
 from reasoner_strategies import SelfConsistency
 from tests.execution.one_question import QUESTION
 from tests.helpers import Planned, books, meter_of, says
+from tests.scripted import ScriptedEngine
 
 PARAMS = SamplingParams(max_tokens=40)
 

@@ -11,11 +11,11 @@ import reasoner.engines.ray.placement as module
 from reasoner import Question, solve_many
 from reasoner.engine import SampleRequest
 from reasoner.engines.ray.placement import Placement
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.execution.opening import EngineLimits
 from reasoner_strategies import SelfConsistency
 from tests.execution.one_question import PARAMS, TOKENS
 from tests.helpers import number_question, says, turns
+from tests.scripted import ScriptedEngine
 
 
 @given(st.integers(1, 9), st.lists(st.tuples(st.sampled_from("orq"), st.integers(0, 20)), max_size=80))

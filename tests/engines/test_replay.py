@@ -12,7 +12,6 @@ import pytest
 from reasoner import Answer, Budget, Question, VoteState, solve, solve_many
 from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
-from reasoner.engines.scripted import MODEL, ScriptedEngine
 from reasoner.errors import BudgetExhausted, RequestLost
 from reasoner.strategy import Cancel, Next, Plan, Propose, Sample, Score, Start, Strategy
 from reasoner.trace.events import Dropped, Event, Refused, Sampled, Scored
@@ -21,6 +20,7 @@ from reasoner.voting import Tally
 from reasoner_strategies import BestOfN, SelfConsistency, Single
 from tests.engines.replaying import SHORT, Slow, live_and_again, record, twice
 from tests.helpers import DEADLINE, Judge, Planned, course, jumbled, number_question, says, varied, write_trace
+from tests.scripted import MODEL, ScriptedEngine
 
 
 def race(question: Question) -> Plan[Answer | None]:

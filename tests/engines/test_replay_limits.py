@@ -9,7 +9,6 @@ import pytest
 from reasoner import Answer, Budget, Question, VoteState, solve
 from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import EngineDied, TraceError
 from reasoner.strategy import Plan, Sample, Score, Start
 from reasoner.trace.events import Event, Refused, Sampled, read_trace
@@ -17,6 +16,7 @@ from reasoner.types import Prompt
 from reasoner_strategies import BestOfN, SelfConsistency, Single
 from tests.engines.replaying import SHORT, Slow, live_and_again, record, record_with, replay_with, replayed, twice
 from tests.helpers import Planned, jumbled, number_question, says, turns, varied, write_trace
+from tests.scripted import ScriptedEngine
 
 
 def test_a_rating_that_nobody_cancels_any_more_is_an_error_and_no_hang(tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ import math
 import pytest
 
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import END, ScriptedEngine
 from reasoner.errors import RequestLost
 from reasoner.types import Completion, Logprobs, Prompt, SamplingParams, Usage
 from tests.helpers import PROMPT, says
+from tests.scripted import END, ScriptedEngine
 
 
 async def draw(engine: ScriptedEngine, prompt: Prompt = PROMPT, **options: object) -> Completion:

@@ -10,11 +10,11 @@ from typing import Any
 from reasoner import Question, Solution, solve
 from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.operations import BRANCH
 from reasoner.strategy import Strategy
 from reasoner.trace.events import Event
 from tests.helpers import Judge, Pause, meter_of, write_trace
+from tests.scripted import ScriptedEngine
 
 _SHOWN = re.compile(r'^Answer [12]: "(.*)"$', re.MULTILINE)
 _REPLY = re.compile(r"^> (.*)$", re.MULTILINE)

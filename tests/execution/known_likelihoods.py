@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from reasoner.answers.questions import Question
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.strategy import LogLikelihood, Plan, TextLikelihood
 from reasoner.types import Answer, Completion, Logprobs, Prompt, TokenIds
+from tests.scripted import ScriptedEngine
 
 LETTERS = "abcd"
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from reasoner import Answer, Question, SamplingParams, Solution, solve
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.strategy import Plan, Sample
 from reasoner.trace.events import Event
 from tests.helpers import Planned, number_question, says, told
+from tests.scripted import ScriptedEngine
 
 QUESTION = number_question()
 PROMPT = QUESTION.prompt

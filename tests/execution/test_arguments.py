@@ -13,7 +13,6 @@ import pytest
 
 import reasoner
 from reasoner import Budget, Question, SamplingParams, build, solve, solve_each, solve_many_sync, solve_sync
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import EngineError, UsageError
 from reasoner.execution import arguments
@@ -23,6 +22,7 @@ from reasoner_strategies import BestOfN, SelfConsistency
 from reasoner_verifiers import Certainty
 from tests.helpers import says
 from tests.running import running
+from tests.scripted import ScriptedEngine
 
 TEXT = "What is 3 + 4?"
 ENGINE = SimulatedEngine()

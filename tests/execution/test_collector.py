@@ -10,10 +10,10 @@ import pytest
 
 from reasoner import Question, Solution, solve_each, solve_many, solve_many_sync
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UsageError
 from reasoner.system.collector import EVERY
 from tests.helpers import number_question, says
+from tests.scripted import ScriptedEngine
 
 SEEN: list[int] = []
 QUESTIONS = [number_question(f"q{index}") for index in range(5)]

@@ -8,7 +8,6 @@ import pytest
 from reasoner import Answer, Budget, Cost, Question, solve_sync
 from reasoner.engine import Engine
 from reasoner.engines.replay import ReplayEngine
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, UsageError, VerifierError
 from reasoner.strategy import ComparePair, Finished, Plan, compare_pair, next_finished, sample, start
 from reasoner.trace.events import Refused, Scored
@@ -16,6 +15,7 @@ from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter
 from tests.execution.one_question import PARAMS, PROMPT, QUESTION, Run
 from tests.helpers import Judge, Planned, says, write_trace
+from tests.scripted import ScriptedEngine
 
 
 @dataclass(slots=True)

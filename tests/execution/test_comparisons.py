@@ -16,7 +16,6 @@ from reasoner import Answer, Budget, Question, Solution, VoteState, solve, solve
 from reasoner.answers.equivalence import Comparer, ComparisonMeter
 from reasoner.engine import Engine
 from reasoner.engines.replay import ReplayEngine
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, TraceError
 from reasoner.strategy import CheckEquivalent, Plan, Strategy, count_votes
 from reasoner.trace.events import Ended, EquivalenceChecked, Event
@@ -26,6 +25,7 @@ from reasoner.verifier import Verifier
 from reasoner.voting import Tally
 from reasoner_strategies import BestOfN, SelfConsistency, Single
 from tests.helpers import DEADLINE, PROMPT, Judge, answer, course, finish, says, write_trace
+from tests.scripted import ScriptedEngine
 
 
 @dataclass(frozen=True)

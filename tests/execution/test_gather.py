@@ -7,7 +7,6 @@ import pytest
 
 from reasoner import Answer, Budget, SamplingParams, solve_sync
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted
 from reasoner.operations import BRANCH
 from reasoner.registry import build, spec_of
@@ -30,6 +29,7 @@ from reasoner.types import VoteState
 from reasoner_strategies import BestOfN, SelfConsistency, Single
 from tests.execution.one_question import PARAMS, PROMPT, QUESTION, Run
 from tests.helpers import Judge, books, course, jumbled, meter_of, says, varied
+from tests.scripted import ScriptedEngine
 
 
 def chain(length: int) -> Plan[Answer | None]:

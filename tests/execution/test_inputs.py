@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from reasoner import Budget, Question, Solution, solve_each, solve_many_sync
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import UsageError
 from reasoner.execution.allocation import Allocation
@@ -25,6 +24,7 @@ from reasoner.trace.record import Work
 from reasoner.types import SamplingParams
 from reasoner_strategies import SelfConsistency, Single
 from tests.helpers import DEADLINE, course, jumbled, number_question, says, varied
+from tests.scripted import ScriptedEngine
 from tests.sweeps import widths
 
 SHORT = SamplingParams(max_tokens=40)

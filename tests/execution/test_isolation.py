@@ -10,7 +10,6 @@ import pytest
 from reasoner import Answer, Budget, Cost, Prices, Question, SamplingParams, Solution, solve_many
 from reasoner.answers.equivalence import ComparisonMeter
 from reasoner.engine import Engine, Rendered, SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import EngineError, LedgerViolation, PlanError, ReasonerError
 from reasoner.strategy import Plan, Prefill, Propose, Sample
 from reasoner.trace.events import Ended, Event, Sampled
@@ -19,6 +18,7 @@ from reasoner.types import AnswerSpace, Blocks, Completion, Prompt, Rating, Toke
 from reasoner.verifier import CostMeter
 from reasoner_strategies import BestOfN, SelfConsistency, Single
 from tests.helpers import Judge, Planned, number_question, says, told
+from tests.scripted import ScriptedEngine
 
 PARAMS = SamplingParams(max_tokens=40)
 HUGE = 10**3999

@@ -12,7 +12,6 @@ import pytest
 from reasoner import Answer, Budget, Question, SamplingParams, Solution, solve, solve_many, solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import EngineError, PlanError, UsageError
 from reasoner.execution.launching import MAX_IN_FLIGHT, MAX_WAITING
 from reasoner.registry import build, entries, load
@@ -49,6 +48,7 @@ from tests.helpers import (
     varied,
     write_trace,
 )
+from tests.scripted import ScriptedEngine
 from tests.sweeps import cases
 
 SHORT = SamplingParams(max_tokens=40)

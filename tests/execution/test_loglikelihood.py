@@ -15,7 +15,6 @@ from reasoner import Budget, Solution, solve, solve_many
 from reasoner.answers.questions import Question
 from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
-from reasoner.engines.scripted import MODEL
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import BudgetExhausted, EngineError, PromptTooLong, RequestLost, TraceError, UsageError
 from reasoner.execution.loglikelihood import branch_nodes, joint_logprob
@@ -27,6 +26,7 @@ from reasoner.types import Answer, Completion, TokenIds, Usage, VoteState
 from tests.execution.known_likelihoods import LETTERS, Asking, Known, by_hand
 from tests.execution.one_question import PROMPT, QUESTION, TOKENS, Run, hang
 from tests.helpers import DEADLINE, Planned, books, course, jumbled, meter_of, says, told, turns, write_trace
+from tests.scripted import MODEL
 from tests.sweeps import cases
 
 WORDS = st.lists(st.text(LETTERS, min_size=1, max_size=5), min_size=1, max_size=8)

@@ -13,7 +13,6 @@ from reasoner import Answer, Budget, Question, solve_many
 from reasoner.answers import TextSpace
 from reasoner.answers.asking import comparison_prompt, reads_yes
 from reasoner.engines.mixture import MixtureEngine
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import TraceError
 from reasoner.registry import build, entries
@@ -23,6 +22,7 @@ from reasoner.trace.history import read_histories
 from reasoner_strategies import BestOfN, SelfConsistency
 from tests.execution.asked_model import AskedModel, answered, computed, replayed, replies
 from tests.helpers import Judge, course, jumbled, told
+from tests.scripted import ScriptedEngine
 from tests.sweeps import widths
 
 QUESTION = Question.of("Which fruit?", space="text:equal=model", id="q")

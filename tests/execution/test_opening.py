@@ -9,7 +9,6 @@ import pytest
 
 from reasoner import Budget, Question, Solution, solve_each, solve_many, solve_many_sync
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UsageError
 from reasoner.execution.allocation import Allocation
 from reasoner.execution.opening import CONCURRENCY
@@ -17,6 +16,7 @@ from reasoner.trace.events import Began, Ended, Event, Sampled
 from reasoner.types import Completion
 from reasoner_strategies import SelfConsistency, Single
 from tests.helpers import DEADLINE, books, course, jumbled, meter_of, number_question, says, told, varied
+from tests.scripted import ScriptedEngine
 
 
 class Counted(ScriptedEngine):

@@ -4,13 +4,13 @@ import pytest
 
 from reasoner import Answer, Budget, Cost, Question, VoteState
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, PlanError
 from reasoner.strategy import Cancel, Finished, Handle, Next, Plan, Propose, Sample, Score, Start
 from reasoner.trace.events import Dropped, Prompted, Proposed, Refused, Sampled
 from reasoner.types import Completion, Prompt, Usage
 from tests.execution.one_question import ONE, PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run, hang, waits_for
 from tests.helpers import Judge, answer, books, meter_of, says
+from tests.scripted import ScriptedEngine
 
 # Sampling and proposing
 

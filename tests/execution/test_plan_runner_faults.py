@@ -9,7 +9,6 @@ import pytest
 
 from reasoner import Answer, Budget, Cost, Question, Solution, VoteState, solve
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import MODEL, ScriptedEngine
 from reasoner.errors import EngineDied, EngineError, LedgerViolation, PlanError, PromptTooLong, RequestLost
 from reasoner.strategy import Next, Operation, Plan, Propose, Sample, Start
 from reasoner.trace.events import Dropped, Ended
@@ -17,6 +16,7 @@ from reasoner.types import Completion, Usage
 from reasoner_strategies import SelfConsistency
 from tests.execution.one_question import ONE, PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run, Script, hang
 from tests.helpers import answer, books, meter_of, says, turns
+from tests.scripted import MODEL, ScriptedEngine
 
 # Strategies
 

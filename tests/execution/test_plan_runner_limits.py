@@ -4,7 +4,6 @@ import pytest
 
 from reasoner import Answer, Budget, Cost, Question, VoteState
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import PlanError
 from reasoner.strategy import Plan, sample
 from reasoner.trace.events import Dropped, Refused, Scored
@@ -12,6 +11,7 @@ from reasoner.types import Usage
 from reasoner_strategies import BestOfN, SelfConsistency
 from tests.execution.one_question import PARAMS, REPLY, TOKENS, Run, hang
 from tests.helpers import DEADLINE, Sleepy, books, meter_of, says, turns
+from tests.scripted import ScriptedEngine
 
 
 def test_at_the_deadline_what_runs_is_cut_and_the_best_so_far_is_the_answer() -> None:

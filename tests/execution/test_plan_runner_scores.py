@@ -8,7 +8,6 @@ import pytest
 
 from reasoner import Answer, Budget, Cost, Question, SamplingParams
 from reasoner.engine import Engine, SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, LedgerViolation, PlanError, VerifierError
 from reasoner.strategy import Cancel, Finished, Next, Plan, Sample, Score, Start
 from reasoner.trace.events import Scored
@@ -16,6 +15,7 @@ from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter
 from tests.execution.one_question import ONE, PARAMS, PROMPT, REPLY, TOKENS, Run, Script
 from tests.helpers import Judge, Sleepy, answer, says
+from tests.scripted import ScriptedEngine
 
 
 def scoring(*, n: int = 3, ratings: list[Rating] | None = None) -> Script:

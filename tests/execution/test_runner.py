@@ -23,7 +23,6 @@ from reasoner import (
     solve_sync,
 )
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import MODEL, ScriptedEngine
 from reasoner.errors import EngineUnavailable, PlanError, UsageError
 from reasoner.models.info import ModelInfo
 from reasoner.strategy import Plan
@@ -32,6 +31,7 @@ from reasoner.types import Completion
 from reasoner_strategies import BestOfN, SelfConsistency, Single
 from reasoner_verifiers import Certainty
 from tests.helpers import Planned, books, jumbled, meter_of, number_question, says, told, turns, varied
+from tests.scripted import MODEL, ScriptedEngine
 
 SHORT = SamplingParams(max_tokens=40)
 REPLY = 5

@@ -4,10 +4,10 @@ import pytest
 
 from reasoner import Question, SamplingParams, solve_sync
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UsageError
 from reasoner_strategies import BeamSearch, Refine
 from tests.helpers import varied
+from tests.scripted import ScriptedEngine
 
 SCHEMA = SamplingParams(json_schema='{"type": "integer"}', max_tokens=40)
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from reasoner import Budget, Cost, Ledger, Question, Solution, solve_many_sync
 from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.execution.allocation import Allocation
 from reasoner.registry import build, entries
 from reasoner.strategy import Sample, next_finished, propose, sample, start
@@ -21,6 +20,7 @@ from reasoner.trace.history import read_histories
 from reasoner.types import Answer, SamplingParams, VoteState
 from reasoner_strategies import SelfConsistency
 from tests.helpers import Judge, Planned, books, course, jumbled, meter_of, number_question, says, varied, write_trace
+from tests.scripted import ScriptedEngine
 from tests.sweeps import widths
 
 SHORT = SamplingParams(max_tokens=40)

@@ -10,7 +10,6 @@ import pytest
 from reasoner import Answer, Budget, Question, SamplingParams, solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.stopping.confidence import ConfidenceFloor, group_confidences, token_confidence
 from reasoner.strategy import Plan, Sample, Score, note, prefill, propose, sample
@@ -19,6 +18,7 @@ from reasoner.trace.replies import completions_in
 from reasoner.types import Completion, Prompt
 from tests.execution.one_question import PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run
 from tests.helpers import Judge, Planned, books, meter_of, says, write_trace
+from tests.scripted import ScriptedEngine
 
 
 def forced(question: Question) -> Plan[Answer | None]:

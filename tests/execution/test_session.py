@@ -8,7 +8,6 @@ import pytest
 from reasoner import Budget, Question, build, solve
 from reasoner.budget import Ledger
 from reasoner.engine import RequestLost, SampleRequest, TextPiece
-from reasoner.engines.scripted import THINKER, ScriptedEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.execution.session import Session
@@ -16,6 +15,7 @@ from reasoner_strategies import BestOfN, SelfConsistency, Single
 from reasoner_verifiers import Certainty
 from tests.helpers import says, varied
 from tests.running import running
+from tests.scripted import THINKER, ScriptedEngine
 
 
 def asked(number: int) -> Question:

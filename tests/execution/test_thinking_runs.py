@@ -9,7 +9,6 @@ import pytest
 from reasoner import Solution, solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
-from reasoner.engines.scripted import MODEL, ScriptedEngine
 from reasoner.errors import UsageError
 from reasoner.models.defaults import THINKING_MAX_TOKENS
 from reasoner.models.thinking import ThinkingProfile
@@ -19,6 +18,7 @@ from reasoner.trace.events import Began, Ended, Event, Prompted, Sampled
 from reasoner.types import Completion, SamplingParams
 from reasoner_strategies import SelfConsistency, Single
 from tests.helpers import Judge, course, number_question, timeless, told, varied, write_trace
+from tests.scripted import MODEL, ScriptedEngine
 
 PROFILE = ThinkingProfile("on_request", (1,), (2,), "<think>", "</think>", "</think>\n")
 THINKS = replace(MODEL, thinking=PROFILE, sampling=SamplingParams(temperature=0.6, top_p=0.95, top_k=20))

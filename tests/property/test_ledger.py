@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from reasoner import Answer, Budget, Cost, Ledger, Prices, Question, SamplingParams, solve_many
 from reasoner.budget import Reservation
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, RequestLost
 from reasoner.models.info import ModelInfo
 from reasoner.strategy import Cancel, Handle, Next, Plan, Propose, Sample, Score, Start
 from reasoner.trace.events import Began, Ended, Event
 from reasoner.types import VoteState
 from tests.helpers import Judge, Planned, books, jumbled, meter_of, number_question, told, turns, varied
+from tests.scripted import ScriptedEngine
 from tests.sweeps import cases, widths
 
 MODEL = ModelInfo("m", parameters=1000, layers=2, heads=2, head_dim=8)

@@ -12,11 +12,11 @@ from openai.types.chat import ChatCompletionMessageParam
 
 from reasoner.budget import Budget
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import THINKER, ScriptedEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.serving.config import Limits
 from reasoner.serving.limits import Key
 from tests.helpers import says
+from tests.scripted import THINKER, ScriptedEngine
 from tests.serving.running import Server, serving
 
 KEY = "alice-0123456789"

@@ -13,12 +13,12 @@ import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.serving import streams
 from reasoner.serving.config import Limits
 from reasoner.serving.limits import Key
 from tests.helpers import says
+from tests.scripted import ScriptedEngine
 from tests.serving.running import PATIENCE, Server, serving
 
 ASKED: list[ChatCompletionMessageParam] = [{"role": "user", "content": "How many?"}]

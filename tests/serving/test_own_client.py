@@ -5,10 +5,10 @@ import pytest
 
 from reasoner import solve_sync
 from reasoner.engines.openai import OpenAIEngine
-from reasoner.engines.scripted import THINKER, ScriptedEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import UnknownName
 from tests.helpers import says
+from tests.scripted import THINKER, ScriptedEngine
 from tests.serving.running import serving
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.serving.limits import Key
 from tests.browser import CHROMIUM, Page, browser
 from tests.helpers import says
+from tests.scripted import ScriptedEngine
 from tests.serving.running import serving
 from tests.serving.test_page import HOSTILE, STICKING_OUT, asked, opened, text
 

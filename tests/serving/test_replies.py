@@ -10,7 +10,6 @@ from openai.types.chat import ChatCompletion
 
 from reasoner.budget import Budget, Cost, Prices
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import THINKER, ScriptedEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import EngineError, PromptTooLong
 from reasoner.registry import entries
@@ -20,6 +19,7 @@ from reasoner.solution import Solution
 from reasoner.types import Answer, Proposal, Vote, VoteState
 from tests.helpers import meter_of, says, varied
 from tests.running import running
+from tests.scripted import THINKER, ScriptedEngine
 from tests.serving.asking import answered, chat, completion, offer, refusal
 from tests.serving.openai_types import read_as
 

@@ -5,13 +5,13 @@ from typing import Any
 from openai.types import responses
 from openai.types.responses import Response
 
-from reasoner.engines.scripted import THINKER, ScriptedEngine
 from reasoner.errors import PromptTooLong
 from reasoner.serving.errors import ApiError
 from reasoner.serving.requests import ResponseRequest, read_response
 from reasoner.serving.responses import ResponseStream, response_object
 from tests.helpers import says
 from tests.running import running
+from tests.scripted import THINKER, ScriptedEngine
 from tests.serving.asking import answered, encoded, refusal
 from tests.serving.openai_types import read_as
 from tests.serving.test_replies import job, solved

@@ -12,7 +12,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from reasoner.budget import Budget, Prices
 from reasoner.engine import Engine, SampleRequest, TextPiece
-from reasoner.engines.scripted import THINKER, ScriptedEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import EngineDied, EngineUnavailable, UsageError
 from reasoner.execution.pace import STARTS, TOGETHER
@@ -30,6 +29,7 @@ from reasoner.solution import Solution
 from reasoner.trace.events import Began, Ended, Event
 from tests.helpers import jumbled, says, varied
 from tests.running import running
+from tests.scripted import THINKER, ScriptedEngine
 from tests.serving.running import offered
 
 ALICE = Client("alice")

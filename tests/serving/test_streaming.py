@@ -9,7 +9,6 @@ from openai.types import Completion as OpenAICompletion
 from openai.types.chat import ChatCompletionChunk
 
 from reasoner.budget import Cost
-from reasoner.engines.scripted import THINKER, ScriptedEngine
 from reasoner.errors import PromptTooLong
 from reasoner.serving.replies import Result, chat_completion, usage
 from reasoner.serving.streaming import ChatStream, CompletionStream
@@ -17,6 +16,7 @@ from reasoner.trace.events import Proposed, Sampled
 from reasoner.types import Answer, Vote, VoteState
 from tests.helpers import says, varied
 from tests.running import running
+from tests.scripted import THINKER, ScriptedEngine
 from tests.serving.asking import answered, chat, completion, refusal
 from tests.serving.openai_types import read_as
 from tests.serving.test_replies import job, solved

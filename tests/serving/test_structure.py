@@ -8,7 +8,6 @@ import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.registry import build, entries
 from reasoner.serving.choice import choose
@@ -16,6 +15,7 @@ from reasoner.serving.errors import ApiError
 from reasoner.serving.replies import chat_completion
 from reasoner.serving.streaming import ChatStream
 from tests.running import running
+from tests.scripted import ScriptedEngine
 from tests.serving.asking import answered, chat, offer, refusal
 from tests.serving.openai_types import read_as
 

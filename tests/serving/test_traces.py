@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner import Question, build, solve
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import UsageError
 from reasoner.serving.traces import MAX_SHARE, KeptTrace, RecentTraces
 from reasoner.trace.events import Event, Noted, read_trace
 from tests.helpers import says
 from tests.running import running
+from tests.scripted import ScriptedEngine
 
 
 def noted(text: str) -> Event:

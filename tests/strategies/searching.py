@@ -9,12 +9,12 @@ from typing import Any
 
 from reasoner import SamplingParams, Solution, solve_many_sync, solve_sync
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import VerifierError
 from reasoner.strategy import Strategy
 from reasoner.trace.events import Event, Noted, Sampled
 from reasoner.types import Completion, Rating
 from tests.helpers import Judge, number_question
+from tests.scripted import ScriptedEngine
 from tests.stepping import SEPARATOR, StepJudge, StepWorld
 
 SHORT = SamplingParams(temperature=0.8, max_tokens=400)

@@ -11,13 +11,13 @@ import pytest
 from reasoner import Budget, solve_many_sync, solve_sync
 from reasoner.answers.questions import Question
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import MODEL, ScriptedEngine
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.strategy import Finished, Handle, Next, Plan, Propose, Sample, Score, Start
 from reasoner.trace.events import Event, Sampled
 from reasoner.types import Answer, Completion, Message, Prompt, SamplingParams
 from reasoner_strategies.ab_mcts import AbMcts, AnswerNode, AnswerTree, Arm, Prior, Selector, refinement
 from tests.helpers import Judge, completion, finish, number_question
+from tests.scripted import MODEL, ScriptedEngine
 from tests.strategies.test_mcts import rating
 
 QUESTION = number_question()

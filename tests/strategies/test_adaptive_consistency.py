@@ -6,13 +6,13 @@ from collections.abc import Sequence
 import pytest
 
 from reasoner import Solution, solve_sync
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.strategy import Cancel, Finished, Handle, Next, Note, Operation, Propose, Sample, Start
 from reasoner.trace.events import Event, Noted
 from reasoner.types import SamplingParams
 from reasoner_strategies.adaptive_consistency import AdaptiveConsistency
 from tests.helpers import completion, finish, jumbled, number_question, says, varied
+from tests.scripted import ScriptedEngine
 from tests.sweeps import cases
 
 QUESTION = number_question()

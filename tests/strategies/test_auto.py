@@ -9,7 +9,6 @@ from reasoner import Question, Solution, solve_sync
 from reasoner.budget import Budget
 from reasoner.calibration.profile import Bins, Trust
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UnknownName, UsageError
 from reasoner.registry import build, spec_of
 from reasoner.strategy import CalibratedStrategy
@@ -17,6 +16,7 @@ from reasoner.types import SamplingParams
 from reasoner_strategies.auto import Auto
 from tests.calibration.profiles import ONE, VOTE, bin_of, calibrated, family, row, write_profile
 from tests.helpers import Judge, books, course, jumbled, meter_of, number_question, says, varied
+from tests.scripted import ScriptedEngine
 
 QUESTION = number_question()
 
@@ -147,7 +147,7 @@ def test_the_first_samples_likelihood_is_looked_at_and_it_has_its_vote(file: Pat
 
 def test_an_engine_without_log_probabilities_leaves_the_vote(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     auto = Auto(calibrated(file, (*bin_of(0, 0.7, 0.7), *bin_of(1, 0.5, 0.8)), HARD_IS_UNLIKELY), n=5)
-    monkeypatch.setattr("reasoner.engines.scripted.Logprobs", lambda *_, **__: None)
+    monkeypatch.setattr("tests.scripted.Logprobs", lambda *_, **__: None)
     solution = solved(auto, "7", "8")
     assert (solution.vote_state.samples, solution.cost.samples) == (5, 5)
     assert "no log-probabilities" in solution.remarks[0]

@@ -7,7 +7,6 @@ import pytest
 
 from reasoner import Budget, SamplingParams
 from reasoner.budget import Cost
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.strategy import Finished, Handle, Next, Operation, Plan, Propose, Sample, Score, Start
 from reasoner.types import Answer, Completion, Rating
@@ -15,6 +14,7 @@ from reasoner_strategies._search.step_search import parent_count, split_evenly
 from reasoner_strategies.beam_search import BeamSearch
 from reasoner_strategies.dvts import Dvts
 from tests.helpers import completion, finish, jumbled, number_question
+from tests.scripted import ScriptedEngine
 from tests.stepping import SEPARATOR, StepJudge, StepWorld, noisy
 from tests.strategies.searching import (
     Distinct,

@@ -6,13 +6,13 @@ import math
 import pytest
 
 from reasoner import Cost, Solution, solve_sync
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.registry import build
 from reasoner.strategy import Propose, Sample, Score
 from reasoner.types import Rating, SamplingParams
 from reasoner_strategies.borda import Borda, borda_weights
 from tests.helpers import Judge, completion, finish, number_question, says
+from tests.scripted import ScriptedEngine
 
 QUESTION = number_question()
 

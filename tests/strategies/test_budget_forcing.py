@@ -7,12 +7,12 @@ import pytest
 
 from reasoner import Budget, solve_sync
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import MODEL, ScriptedEngine
 from reasoner.errors import BudgetExhausted, ReasonerError, UsageError
 from reasoner.strategy import DescribeModel, Note, Operation, Plan, Prefill, Propose, Sample
 from reasoner.types import Answer, Completion, FinishReason, SamplingParams, Usage
 from reasoner_strategies.budget_forcing import BudgetForcing, Marker
 from tests.helpers import finish, number_question, says
+from tests.scripted import MODEL, ScriptedEngine
 
 QUESTION = number_question()
 REFUSED = BudgetExhausted("tokens", needed=9, free=0, limit=5)

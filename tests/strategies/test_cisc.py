@@ -5,13 +5,13 @@ import math
 import pytest
 
 from reasoner import Cost, Solution, solve_sync
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.strategy import Propose, Sample, Score
 from reasoner.types import Completion, Rating, SamplingParams
 from reasoner_strategies.cisc import Cisc, softmax
 from reasoner_strategies.self_consistency import SelfConsistency
 from tests.helpers import Judge, completion, finish, number_question, says, varied
+from tests.scripted import ScriptedEngine
 
 QUESTION = number_question()
 PUBLISHED = (("7", 0.9), ("8", 0.5), ("8", 0.5))

@@ -3,7 +3,6 @@
 import pytest
 
 from reasoner import SamplingParams, Solution, solve_sync
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UsageError
 from reasoner.registry import build
 from reasoner.strategy import Strategy
@@ -12,6 +11,7 @@ from reasoner_strategies.knockout import Knockout
 from reasoner_strategies.pairwise import Pairwise
 from tests.execution.test_compare_pair import Comparing
 from tests.helpers import Judge, number_question, says
+from tests.scripted import ScriptedEngine
 
 QUESTION = number_question()
 PARAMS = SamplingParams(max_tokens=40)

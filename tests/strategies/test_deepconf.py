@@ -9,7 +9,6 @@ import pytest
 
 from reasoner import Budget, Solution, solve_sync
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import UsageError
 from reasoner.stopping.confidence import ConfidenceFloor
@@ -18,6 +17,7 @@ from reasoner.trace.events import Event, Sampled
 from reasoner.types import NO_LOGPROB, Completion, FinishReason, Logprobs, SamplingParams, VoteState
 from reasoner_strategies.deepconf import DeepConf, percentile
 from tests.helpers import as_run, completion, finish, jumbled, number_question, says, varied
+from tests.scripted import ScriptedEngine
 
 QUESTION = number_question()
 ONE = SamplingParams(logprobs=1)

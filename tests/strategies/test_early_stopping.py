@@ -5,13 +5,13 @@ import math
 import pytest
 
 from reasoner import Budget, Solution, solve_many_sync, solve_sync
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.strategy import Propose, Sample
 from reasoner.types import SamplingParams
 from reasoner_strategies.early_stopping import EarlyStopping
 from tests.helpers import completion, finish, number_question, says
+from tests.scripted import ScriptedEngine
 from tests.sweeps import widths
 
 QUESTION = number_question()

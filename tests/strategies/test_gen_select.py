@@ -7,12 +7,12 @@ import pytest
 
 from reasoner import solve_sync
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UsageError
 from reasoner.strategy import Sample
 from reasoner.types import SamplingParams
 from reasoner_strategies.gen_select import GenSelect
 from tests.helpers import number_question
+from tests.scripted import ScriptedEngine
 from tests.strategies.judging import QUESTION, Judging, SearchTree, judged, key_of, pool, prefers, texts_in
 
 PARAMS = SamplingParams(temperature=0.4, max_tokens=99)

@@ -7,12 +7,12 @@ import pytest
 
 from reasoner import solve_sync
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.strategy import Propose, Sample
 from reasoner.types import SamplingParams
 from reasoner_strategies.knockout import Knockout
 from tests.helpers import completion
+from tests.scripted import ScriptedEngine
 from tests.strategies.judging import QUESTION, Judging, SearchTree, judged, key_of, pool, prefers, texts_in
 from tests.sweeps import widths
 

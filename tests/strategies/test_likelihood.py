@@ -8,13 +8,13 @@ import pytest
 
 from reasoner import Answer, Budget, Prompt, Question, solve_sync
 from reasoner.answers import ChoiceSpace
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, ReasonerError, UsageError
 from reasoner.strategy import LogLikelihood, Note, Plan, Prefill, Propose, Sample, TextLikelihood
 from reasoner.types import VoteState
 from reasoner_strategies import Likelihood, SelfConsistency
 from tests.execution.known_likelihoods import Known, by_hand
 from tests.helpers import completion, number_question, says
+from tests.scripted import ScriptedEngine
 
 CHOICE = Question.of("Which is a fish?\n\nA) a cow\nB) a trout\nC) a bee")
 DOCUMENT = Question.of("Do trout swim? Yes or no?", context="Trout are fish.\nFish swim.", id="d")

@@ -6,12 +6,12 @@ import pytest
 
 from reasoner import solve_sync
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UsageError
 from reasoner.strategy import Propose, Sample
 from reasoner.types import Completion, SamplingParams
 from reasoner_strategies.pairwise import Pairwise
 from tests.helpers import completion
+from tests.scripted import ScriptedEngine
 from tests.strategies.judging import QUESTION, Judging, cut, judged, key_of, pool, prefers, texts_in
 
 PARAMS = SamplingParams(temperature=0.4, max_tokens=99)

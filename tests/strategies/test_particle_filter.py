@@ -8,13 +8,13 @@ import pytest
 
 from reasoner import Budget, SamplingParams, Solution
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UsageError
 from reasoner.types import Completion
 from reasoner_strategies._search.resampling import logit, softmax
 from reasoner_strategies._search.steps import Path
 from reasoner_strategies.particle_filter import Particle, ParticleFilter, log_weights
 from tests.helpers import PROMPT, jumbled, says
+from tests.scripted import ScriptedEngine
 from tests.stepping import SEPARATOR, StepJudge, noisy
 from tests.strategies.searching import (
     Distinct,

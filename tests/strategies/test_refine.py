@@ -8,7 +8,6 @@ import pytest
 
 from reasoner import Cost, Solution, solve_sync
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.registry import build
 from reasoner.strategy import Operation, Plan, Propose, Sample, Score
@@ -16,6 +15,7 @@ from reasoner.types import Answer, Completion, Message, Rating, SamplingParams
 from reasoner_strategies import Single
 from reasoner_strategies.refine import Refine
 from tests.helpers import Judge, completion, finish, number_question
+from tests.scripted import ScriptedEngine
 from tests.strategies.judging import cut
 
 QUESTION = number_question()

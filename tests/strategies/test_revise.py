@@ -8,12 +8,12 @@ import pytest
 
 from reasoner import Cost, Solution, solve_sync
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.strategy import Finished, Handle, Next, Operation, Plan, Propose, Sample, Score, Start
 from reasoner.types import Answer, Completion, Rating, SamplingParams
 from reasoner_strategies.revise import Revise, in_order, revision
 from tests.helpers import Judge, completion, finish, jumbled, number_question
+from tests.scripted import ScriptedEngine
 from tests.sweeps import widths
 
 QUESTION = number_question()

@@ -8,7 +8,6 @@ import pytest
 
 from reasoner import Solution, solve_sync
 from reasoner.budget import Budget, Cost
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UsageError
 from reasoner.registry import build
 from reasoner.stopping.rules import BetaRule, Confidence, FirstOf, LockIn, Lossless, Price
@@ -18,6 +17,7 @@ from reasoner.types import Completion, SamplingParams, VoteState
 from reasoner_evals.runs.arms import Grid, arms_of
 from reasoner_strategies import AdaptiveConsistency, BestOfN, EarlyStopping, SelfConsistency
 from tests.helpers import Judge, books, jumbled, meter_of, number_question, says, told, varied
+from tests.scripted import ScriptedEngine
 from tests.sweeps import cases, widths
 
 QUESTION = number_question()

@@ -8,7 +8,6 @@ import pytest
 
 from reasoner import Budget, Solution, solve_sync
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.strategy import Propose, Sample
 from reasoner.trace.events import Event, Sampled
@@ -16,6 +15,7 @@ from reasoner.types import SamplingParams
 from reasoner_strategies._search.steps import advance, lockstep
 from reasoner_strategies.short_m_at_k import ShortMAtK
 from tests.helpers import completion, finish, jumbled, number_question
+from tests.scripted import ScriptedEngine
 
 QUESTION = number_question()
 PUBLISHED = (5, 9, 7, 20)

@@ -9,12 +9,12 @@ import pytest
 
 from reasoner import Budget, Solution, solve_sync
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UsageError, VerifierError
 from reasoner.types import Completion, SamplingParams
 from reasoner_strategies.best_of_n import BestOfN
 from reasoner_strategies.speculative_rejection import SpeculativeRejection
 from tests.helpers import Judge, jumbled, number_question, varied
+from tests.scripted import ScriptedEngine
 
 QUESTION = number_question()
 PARAMS = SamplingParams(temperature=0.8, max_tokens=1000)

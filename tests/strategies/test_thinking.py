@@ -7,7 +7,6 @@ import pytest
 
 from reasoner import Solution, solve_sync
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import THINKER, ScriptedEngine
 from reasoner.errors import VerifierError
 from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import ThinkingProfile
@@ -18,6 +17,7 @@ from reasoner.types import Completion
 from reasoner_strategies.budget_forcing import BudgetForcing
 from reasoner_strategies.speculative_rejection import SpeculativeRejection
 from tests.helpers import Judge, number_question
+from tests.scripted import THINKER, ScriptedEngine
 
 QUESTION = number_question()
 MUSING = "maybe the answer is 12? no. " + "hm " * 60

@@ -9,11 +9,11 @@ import pytest
 
 from reasoner import Budget, Question, solve_many_sync, solve_sync
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import MODEL, ScriptedEngine
 from reasoner.errors import UsageError
 from reasoner.strategy import Finished, Handle, Next, Propose, Sample, Start
 from reasoner.types import Answer, Prompt, SamplingParams, VoteState
 from reasoner_strategies.tree_of_thoughts import JUDGEMENT_TOKENS, TreeOfThoughts
+from tests.scripted import MODEL, ScriptedEngine
 from tests.stepping import StepWorld
 from tests.strategies.test_tree_of_thoughts import (
     _SHOWN,

@@ -8,13 +8,13 @@ import pytest
 
 from reasoner import solve_sync
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UsageError
 from reasoner.strategy import Sample
 from reasoner.types import SamplingParams
 from reasoner_strategies import SelfConsistency
 from reasoner_strategies.universal import Universal, named
 from tests.helpers import completion, says
+from tests.scripted import ScriptedEngine
 from tests.strategies.judging import QUESTION, Judging, SearchTree, cut, judged, key_of, pool, texts_in
 
 PARAMS = SamplingParams(temperature=0.4, max_tokens=99)

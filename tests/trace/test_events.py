@@ -8,7 +8,6 @@ from typing import get_args
 import pytest
 
 from reasoner import Cost, solve_sync
-from reasoner.engines.scripted import MODEL, ScriptedEngine
 from reasoner.errors import DamagedLine, TraceError, UsageError
 from reasoner.strategy import TextLikelihood
 from reasoner.trace.events import (
@@ -39,6 +38,7 @@ from reasoner.trace.record import VERSION
 from reasoner.types import Blocks, Logprobs, Message, Usage, Vote, VoteState
 from reasoner_strategies import SelfConsistency
 from tests.helpers import answer, number_question, says, without_checksums, write_trace
+from tests.scripted import MODEL, ScriptedEngine
 
 COST = Cost(1, 2, 3, 4, 5, 6, 7, None, 0.125)
 STANDING = VoteState((Vote(answer("7"), 1.5, 2), Vote(answer("8"), 1.5, 1)), samples=4, tied=True)

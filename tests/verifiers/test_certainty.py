@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner.budget import Cost
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UsageError, VerifierError
 from reasoner.stopping.confidence import group_confidences
 from reasoner.types import NO_LOGPROB, Logprobs, Rating
@@ -16,6 +15,7 @@ from reasoner.verifier import CostMeter
 from reasoner_verifiers import Certainty
 from reasoner_verifiers.certainty import Measure
 from tests.helpers import completion, number_question, says
+from tests.scripted import ScriptedEngine
 
 ENGINE = ScriptedEngine(says("7"))
 LIKELIHOOD, SELF = Certainty(), Certainty("self_certainty")

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from reasoner.budget import Cost
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UsageError, VerifierError
 from reasoner.sandbox import check
 from reasoner.sandbox.layers import Layers, detect
@@ -15,6 +14,7 @@ from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter
 from reasoner_verifiers.code import CodeTests
 from tests.helpers import completion, number_question, says
+from tests.scripted import ScriptedEngine
 
 pytestmark = pytest.mark.skipif(bool(detect().missing), reason=f"the sandbox's minimum is missing: {detect().missing}")
 

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UsageError
 from reasoner.trace.grades import GRADES
 from reasoner_evals.grading.graders import GradedQuestion
@@ -21,6 +20,7 @@ from reasoner_verifiers.reward.checkpoint import load_head
 from tests.cli.command import finish, start
 from tests.helpers import number_question, without_checksums
 from tests.labelling import label
+from tests.scripted import ScriptedEngine
 
 torch = pytest.importorskip("torch", reason="fitting needs torch, which the extras `vllm` and `cpu` bring")
 QUESTIONS = 40

@@ -8,7 +8,6 @@ import pytest
 
 from reasoner import Budget, Cost, Question, solve_sync
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import UsageError, VerifierError
 from reasoner.types import Rating
@@ -16,6 +15,7 @@ from reasoner.verifier import CostMeter
 from reasoner_strategies import BestOfN
 from reasoner_verifiers import Judge
 from tests.helpers import books, completion, meter_of, number_question
+from tests.scripted import ScriptedEngine
 
 QUESTION = number_question()
 SPELLINGS = 6

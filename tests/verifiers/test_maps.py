@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner.budget import Cost
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UsageError, VerifierError
 from reasoner.registry import build, spec_of
 from reasoner.types import Completion, Logprobs, Rating
@@ -19,6 +18,7 @@ from reasoner.verifier import CostMeter, Verifier
 from reasoner_verifiers import Calibrated, Certainty, Ensemble, Rules
 from reasoner_verifiers.maps import Calibration, FittedOn, Weights, fit_calibration, fit_weights, read_map
 from tests.helpers import Judge, completion, number_question, says
+from tests.scripted import ScriptedEngine
 
 FITTED = FittedOn(data_sha256="0" * 64, questions=10, ratings=100, right=50)
 ENGINE = ScriptedEngine(says("7"))

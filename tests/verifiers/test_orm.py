@@ -8,7 +8,6 @@ import pytest
 from scipy import special
 
 from reasoner import Budget, Cost, Question, solve_sync
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.engines.vllm import pooling
 from reasoner.engines.vllm.pooling import PoolingEngine, available_memory, check_memory
 from reasoner.errors import EngineError, UsageError, VerifierError
@@ -20,6 +19,7 @@ from reasoner_verifiers.orm import Orm
 from reasoner_verifiers.reward import model as reward
 from tests.helpers import says
 from tests.models.test_geometry import write_safetensors
+from tests.scripted import ScriptedEngine
 from tests.verifiers.rewards import LetterModel, Letters, model_folder, scalar, spell, written
 
 QUESTION = Question.of("How many?", space="number")

@@ -7,12 +7,12 @@ import pytest
 
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import UsageError, VerifierError
 from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter
 from reasoner_verifiers import Rules, rules
 from tests.helpers import completion, number_question, says
+from tests.scripted import ScriptedEngine
 
 
 def polite(question: Question, candidate: Completion) -> Any:

@@ -12,7 +12,6 @@ from reasoner import Question
 from reasoner.answers.equivalence import Equivalence
 from reasoner.answers.expressions import ExpressionSpace
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import TraceError, UsageError
 from reasoner.trace.events import read_trace
@@ -23,6 +22,7 @@ from reasoner_strategies import BestOfN, SelfConsistency
 from reasoner_verifiers.fitting.labelled import read_labelled
 from tests.helpers import Judge, completion, number_question
 from tests.labelling import grade, grade_run, label
+from tests.scripted import ScriptedEngine
 
 
 def graded(item: GradedQuestion, drawn: Completion) -> str:

@@ -11,7 +11,6 @@ from typing import Any
 
 from reasoner import Question
 from reasoner.engine import Engine
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.models.info import ModelInfo
 from reasoner.trace.events import Event, read_trace
 from reasoner.trace.jsonl import JsonlWriter
@@ -21,6 +20,7 @@ from reasoner_evals.runs.records import Arm, ItemRecord, Machine, Manifest, Outc
 from reasoner_evals.runs.run import evaluate
 from reasoner_evals.tasks.benchmark import TaskData
 from tests.helpers import Judge, jumbled, varied
+from tests.scripted import ScriptedEngine
 
 TASK = "numbers"
 STRATEGIES = {

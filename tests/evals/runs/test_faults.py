@@ -9,7 +9,6 @@ import pytest
 
 from reasoner import Cost
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.trace.events import Ended, Sampled, TraceWriter, read_trace
 from reasoner.types import Completion
 from reasoner_evals.report.build import make_report
@@ -18,6 +17,7 @@ from reasoner_evals.runs.manifest import begin
 from reasoner_evals.runs.records import ItemRecord, read_journal
 from tests.evals.runs.sittings import TASK, data, manifest, plain_engine, sit
 from tests.helpers import varied
+from tests.scripted import ScriptedEngine
 
 HUGE = 10**3999
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from reasoner.engine import SampleRequest
-from reasoner.engines.scripted import ScriptedEngine
 from reasoner.errors import EngineUnavailable, RequestLost, TraceError
 from reasoner.trace.events import Sampled
 from reasoner.trace.grades import read_run
@@ -32,6 +31,7 @@ from tests.evals.runs.sittings import (
     some_moments,
 )
 from tests.helpers import Judge, turns, varied, without_checksums
+from tests.scripted import ScriptedEngine
 from tests.sweeps import cases
 
 ALL = list(STRATEGIES)

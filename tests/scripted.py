@@ -1,4 +1,4 @@
-"""An engine with scripted replies: for tests, documentation, and work on strategies without a model."""
+"""An engine with scripted replies: the double of a model in tests and benches."""
 
 import asyncio
 import hashlib
