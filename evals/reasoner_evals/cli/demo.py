@@ -15,7 +15,7 @@ from reasoner.cli.options import engine_options
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from reasoner import Answer, Budget, Cost, Prices, Solution
+    from reasoner import Answer, Cost, Prices, Solution
     from reasoner.engine import Engine
     from reasoner.trace.events import Event
     from reasoner_evals.cli.progress import TourProgress
@@ -27,10 +27,6 @@ FIRST: Final = 2
 """Questions that are asked first, to see how fast this machine is."""
 SECONDS: Final = 22.0
 """After this time no more questions are asked, so that the tour of a slow machine is short as well."""
-LIMITED: Final = 8
-"""Questions of the part with a budget."""
-LIMITED_SECONDS: Final = 10.0
-"""The second limit of that budget."""
 N: Final = 8
 """Samples of a vote."""
 GREEDY: Final = "single:max_tokens=96"
@@ -44,7 +40,7 @@ BLOCKS: Final = " ▏▎▍▌▋▊▉"
 @engine_options
 @guarded
 def command(model: str | None, engine: str | None, base_url: str | None, prices: str | None) -> int:
-    """Take a tour of a minute: an answer, a vote, the price of both, a budget, and accuracy against compute.
+    """Take a tour of a minute: an answer, a vote, the price of both, and accuracy against compute.
 
     All of it is run now, on up to 24 questions with known answers; nothing is recorded. Standard output gets the tour,
     standard error the progress. --engine simulated takes the tour without a model.
@@ -136,12 +132,11 @@ class _Tour:
     progress: "TourProgress"
 
     async def run(self) -> None:
-        """Ask the questions, and some of them again with a budget; show what came out.
+        """Ask the questions and show what came out.
 
         Raises:
             ReasonerError: the engine failed, or the output cannot be written.
         """
-        from reasoner import Budget
         from reasoner.cli.progress import started
 
         async with AsyncExitStack() as stack:
@@ -149,13 +144,7 @@ class _Tour:
                 await stack.enter_async_context(started(self.engine, None, [], self.progress))
                 greedy, vote = await self._ask_all()
             self._show(*self._opening(len(vote.items)), *_example(greedy, vote))
-            self._show(*self._rates(greedy, vote), *_curve(greedy, vote))
-            unlimited = Results(vote.items[:LIMITED], vote.solutions[:LIMITED])
-            half = Budget(tokens=max(unlimited.cost.tokens // 2, 1), seconds=LIMITED_SECONDS)
-            with self.progress.shown():
-                self.progress.begin(f"the same vote within {half.tokens:,} tokens")
-                limited = await self._ask(VOTE, unlimited.items, half)
-            self._show(*_budget(limited, unlimited, half), *_next(self.items[0].question.text))
+            self._show(*self._rates(greedy, vote), *_curve(greedy, vote), *_next(self.items[0].question.text))
 
     async def _ask_all(self) -> tuple[Results, Results]:
         """Greedy answers and votes, for as many questions as there is time for."""
@@ -174,8 +163,8 @@ class _Tour:
             room = int((began + SECONDS - now) * len(chosen) / max(now - since, 1e-3))
         return greedy, vote
 
-    async def _ask(self, strategy: str, items: "Sequence[GradedQuestion]", budget: "Budget | None" = None) -> Results:
-        """The results of all questions; a shared budget if one is given. Raises the first error of a question."""
+    async def _ask(self, strategy: str, items: "Sequence[GradedQuestion]") -> Results:
+        """The results of all questions. Raises the first error of a question."""
         from reasoner import solve_many
         from reasoner.trace.events import Sampled
 
@@ -187,7 +176,7 @@ class _Tour:
                 results.samples.setdefault(event.question_id, {})[event.index] = event.answer
 
         questions = [item.question for item in items]
-        results.solutions = await solve_many(questions, strategy, self.engine, budget=budget, trace=follow)
+        results.solutions = await solve_many(questions, strategy, self.engine, trace=follow)
         for solution in results.solutions:
             if solution.error:
                 raise solution.error
@@ -269,17 +258,6 @@ def bar(share: float, width: int) -> str:
     """A bar of `share`, 0 to 1, of `width` columns, to an eighth of a column."""
     whole, eighths = divmod(round(8 * width * share), 8)
     return "█" * whole + BLOCKS[eighths].strip()
-
-
-def _budget(limited: Results, unlimited: Results, budget: "Budget") -> "Iterator[RenderableType]":
-    count, cost = len(limited.items), limited.cost
-    yield _heading("A budget that holds")
-    limit = f"{budget.tokens:,} tokens and {budget.seconds:.0f} seconds for the first {count} questions together"
-    spent = f"{cost.tokens:,} of {budget.tokens:,} tokens, {cost.samples} samples"
-    without = f"{unlimited.cost.tokens:,} tokens, {unlimited.cost.samples} samples, {sum(unlimited.right)} right"
-    rows = [("limit", limit), ("spent", f"{spent}, {sum(limited.right)} right"), ("without", without)]
-    yield _labelled(rows)
-    yield _text("The worst case of every sample is reserved before it starts, so the limit is never exceeded.")
 
 
 def _next(question: str) -> "Iterator[RenderableType]":

@@ -10,7 +10,7 @@ from tests.cli.conftest import _plain_environment, run
 __all__ = ["_plain_environment", "run"]
 
 
-def test_the_tour_fits_a_narrow_pipe_and_keeps_its_budget(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tour_fits_a_narrow_pipe_and_agrees_with_itself(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     ended = run("demo", "-e", "simulated")
     assert ended.code == 0
@@ -18,8 +18,6 @@ def test_the_tour_fits_a_narrow_pipe_and_keeps_its_budget(run: Run, monkeypatch:
     tour, _, commands = ended.out.partition("What to type next")
     assert commands
     assert max(map(len, tour.splitlines())) <= 40
-    [(spent, limit)] = re.findall(r"spent +([\d,]+) of +([\d,]+)", " ".join(tour.split()))
-    assert 0 < int(spent.replace(",", "")) <= int(limit.replace(",", ""))
     # The example and the totals count the same questions.
     words = " ".join(ended.out.split())
     [(gained, lost)] = re.findall(r"Greedy wrong and vote right: (\d+)\. The reverse: (\d+)", words)
