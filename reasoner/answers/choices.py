@@ -285,7 +285,7 @@ class ChoiceSpace(ByKey):
         return Answer(key, key)
 
     def _named(self, text: str) -> Answer | None:
-        """The option whose text the text holds: the only one, the first one, or the one that it chooses."""
+        """The option whose words are in the text: the only one, the first one, or the one that it chooses."""
         reply = Reply(_bare(text))
         mentions = self._texts_in(reply.lowered)
         if len({mention.label for mention in mentions}) < 2:

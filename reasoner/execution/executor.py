@@ -85,7 +85,7 @@ class OperationExecutor:
                 self.recorder.write_again(event, op)
         return cast("W | None", self.history.outcome(op, (kind, *name), events))
 
-    def held_back(self, prompt: int, tokens: int) -> Cost:
+    def reserved_cost(self, prompt: int, tokens: int) -> Cost:
         """What a later sequence of so many tokens would cost; its request and sample are not counted yet."""
         return replace(self.cost(Usage(prompt, 0, tokens)), requests=0, samples=0)
 

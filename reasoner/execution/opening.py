@@ -53,7 +53,7 @@ class _Floors:
     """Room in the run's budget for the `questions` that are not open yet, so that none is starved.
 
     Of what is left, each has an equal share. It is kept until the question is one of the next `window`, and half of it
-    until the question is opened: the other half lets samples be as long as they may, most of which need less. Of that
+    until the question is opened: the other half is free for samples, as most are shorter than they may be. Of that
     half, a question that is opened holds what its first sample needs, at least the useful minimum. What is kept for all
     is one number. Where the budget is too small for all, the first questions have theirs. If it is not known how many
     follow, `questions` is 0: nothing is kept, and a question that is opened holds the useful minimum.

@@ -48,7 +48,7 @@ async def rate(
         worst = bound = _checked(await bound_of())
         if reserve:
             grown = await executor.render(candidate.prompt.then(candidate))
-            worst += executor.held_back(grown.tokens, reserve)
+            worst += executor.reserved_cost(grown.tokens, reserve)
         reservation, _ = await executor.admission.admit(lambda _: worst, max_tokens=1)
     except BudgetExhausted as refusal:
         record(Rating(None, Cost(), error=f"{NOT_RATED}: {refusal}"), Cost())

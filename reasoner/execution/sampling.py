@@ -149,7 +149,7 @@ class _SequenceRun:
             if limit is not None and granted > limit:
                 again = Usage(tokens + limit + self._closing_bound, 0, granted - limit)
                 cost = executor.cost(Usage(tokens, 0, limit)) + executor.cost(again, counted_as="request")
-            return cost + self._held_back(tokens + granted)
+            return cost + self._reserved_cost(tokens + granted)
 
         def ask(granted: int) -> SampleRequest:
             nonlocal limited
@@ -180,7 +180,7 @@ class _SequenceRun:
 
         def price(granted: int) -> Cost:
             cost = executor.cost(Usage(rendered.tokens, 0, granted), counted_as="request")
-            return cost + self._held_back(rendered.tokens + granted)
+            return cost + self._reserved_cost(rendered.tokens + granted)
 
         def book(second: Completion, cost: Cost) -> None:
             executor.recorder.sampled(sequence, self._joined(first, closing, second), cost)
@@ -243,8 +243,8 @@ class _SequenceRun:
         self._requested.add(prompt)
         return on_text
 
-    def _held_back(self, prompt: int) -> Cost:
-        return self.executor.held_back(prompt, self.op.reserve) if self.op.reserve else Cost()
+    def _reserved_cost(self, prompt: int) -> Cost:
+        return self.executor.reserved_cost(prompt, self.op.reserve) if self.op.reserve else Cost()
 
     def _joined(self, first: Completion, closing: TokenIds, second: Completion) -> Completion:
         """The two parts of the sequence and the token ids between them as one completion."""

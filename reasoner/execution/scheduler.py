@@ -22,8 +22,8 @@ class Scheduler:
 
     Questions are opened one after the other and each draws once first; `on_first_draw` is called when one does. At most
     `window` are open at once. `questions` is how many will be opened in all, 0 if that is unknown. Once all are opened,
-    or the window is full, the question with the best bid draws its next wave. A question bids when its last wave is
-    back and its plan waits. A bid below the price is refused, as the ledger would refuse it. While more questions are
+    or the window is full, the question with the best bid draws its next wave. A question bids when its last wave has
+    ended and its plan waits. A bid below the price is refused, as the ledger would refuse it. While more questions are
     to come, those of the window spend no more than the equal shares of all that were opened; where that does not pay
     for a draw, the worst bid is refused, so that the next question is opened.
     """

@@ -23,7 +23,7 @@ _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 def read_body(
     body: bytes, model: type[B], *, ignored: Iterable[str] = (), refused: Mapping[str, str] | None = None
 ) -> B:
-    """The request in a body of JSON; null is as good as a field that is left out.
+    """The request in a body of JSON; a field that is null counts as left out.
 
     Fields in `ignored` have no effect here. Those in `refused` are OpenAI's, too, but cannot be honoured: the value
     says why.

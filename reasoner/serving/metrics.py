@@ -32,7 +32,7 @@ class Metrics:
         self._tokens = Counter("reasoner_tokens", "Tokens, by kind.", ["kind"], registry=self.registry)
         self._samples = Counter("reasoner_samples", "Samples drawn.", registry=self.registry)
         self._saved = Counter(
-            "reasoner_samples_saved", "Samples that an early end spared against the full vote.", registry=self.registry
+            "reasoner_samples_saved", "Samples not drawn because a vote ended early.", registry=self.registry
         )
         self._seconds = Histogram(
             "reasoner_request_seconds", "From the whole request to the end of its reply, the queue included.",

@@ -23,7 +23,7 @@ MAX_ANSWER: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """The reply of a solution: its text, what was thought for it, why it ended, and the tools that it calls."""
+    """The reply of a solution: its text, its thinking, why it ended, and the tools that it calls."""
 
     content: str
     thinking: str

@@ -211,7 +211,7 @@ class OpenAIEngine:
                 meter.usage = None
             raise
         [completion] = await self._completed([draft], [draft.usage], draft.reported)
-        self._notes.add(*draft.remarks(), *wire.counting(request, draft.reported, draft.heard))
+        self._notes.add(*draft.remarks(), *wire.counting(request, draft.reported, draft.received))
         if isinstance(completion, RequestLost):
             raise completion
         return completion
@@ -223,7 +223,7 @@ class OpenAIEngine:
             shown = self._http.show(data[:4096].decode("utf-8", "replace"), 80)
             raise RequestLost(f"the server sent a malformed event: {shown}") from error
         except wire.GaveUp as error:
-            if not draft.heard and refuses_budget(body, error.body.decode("utf-8", "replace")):
+            if not draft.received and refuses_budget(body, error.body.decode("utf-8", "replace")):
                 # vLLM accepts a stream before it looks at this.
                 draft.request.meter.usage = Usage()
                 self._adopt(Learned(replace(self._dialect, budget=False), NO_BUDGET))
@@ -274,7 +274,7 @@ class OpenAIEngine:
             draft.request.meter.usage = usage if reported else None
         results = await self._completed(drafts, usages, reported)
         self._notes.add(*(note for draft in drafts for note in draft.remarks()))
-        self._notes.add(*wire.counting(requests[0], reported, sum(draft.heard for draft in drafts), len(drafts)))
+        self._notes.add(*wire.counting(requests[0], reported, sum(draft.received for draft in drafts), len(drafts)))
         if reported is None:
             self._dialect = replace(self._dialect, unstreamed=False)
         elif not exact:

@@ -96,7 +96,7 @@ def shares(reported: Reported | None, drafts: Sequence[Draft]) -> tuple[list[Usa
     request = drafts[0].request
     max_tokens = request.params.limit
     exact = [max(len(draft.token_ids), len(draft.sampled)) for draft in drafts]
-    min_tokens = [min(max(tokens, draft.heard), max_tokens) for tokens, draft in zip(exact, drafts, strict=True)]
+    min_tokens = [min(max(tokens, draft.received), max_tokens) for tokens, draft in zip(exact, drafts, strict=True)]
     if reported.generated is None:
         generated = [tokens or min(draft.size + 1, max_tokens) for tokens, draft in zip(exact, drafts, strict=True)]
     else:

@@ -56,12 +56,12 @@ def text(value: Any) -> str:
     return _typed(value, "", "text")
 
 
-def mended(text: str) -> str:
+def valid_unicode(text: str) -> str:
     """Text that any file can hold: separated surrogates are joined, and lone ones are replaced."""
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def torn(text: str) -> bool:
+def ends_in_surrogate(text: str) -> bool:
     """Whether a text ends inside a pair of surrogates, whose second half may follow."""
     return "\ud800" <= text[-1:] <= "\udbff"
 
@@ -194,7 +194,7 @@ def listed_models(body: bytes) -> dict[str, Listed] | None:
     try:
         models = [
             Listed(
-                mended(entry["id"]),
+                valid_unicode(entry["id"]),
                 text(entry.get("owned_by")),
                 count(entry.get("max_model_len") or 0),
                 text(entry.get("root")),
@@ -225,7 +225,7 @@ def tokenized(body: bytes) -> Tokenized | None:
 def detokenized(body: bytes) -> str | None:
     """The text; None where this is not a reply of vLLM's /detokenize."""
     try:
-        return mended(text(parsed(body)["prompt"]))
+        return valid_unicode(text(parsed(body)["prompt"]))
     except (ValueError, KeyError):
         return None
 

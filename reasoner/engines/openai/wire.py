@@ -58,7 +58,7 @@ class Draft:
     names_stop: bool = False
     reported: Reported | None = None
     unreported: int = 0
-    heard: int = 0
+    received: int = 0
     """A lower bound on the tokens that arrived: one for each piece that is not empty."""
     shrank: bool = False
     events: int = 0
@@ -124,7 +124,7 @@ class Draft:
         self.token_ids += ids
         self.last_ids = len(ids) or self.last_ids
         arrived = max(bool(piece or thought or part.get("tool_calls")), len(ids), len(rows))
-        self.heard += arrived
+        self.received += arrived
         self.unreported += arrived
         self._bound(max(len(self.token_ids), len(self.sampled) + len(rows)), 1)
         finish = values.text(choice.get("finish_reason"))
@@ -176,7 +176,7 @@ class Draft:
         """The server's counts and what arrived since; before any, the prompt at its bound and one token per chunk."""
         reported = self.reported or Reported()
         max_tokens = self.request.params.limit
-        generated = max(reported.generated or 0, min(self.heard, max_tokens))
+        generated = max(reported.generated or 0, min(self.received, max_tokens))
         if self.unreported:
             generated = max(generated, min((reported.generated or 0) + self.unreported, max_tokens))
         prompt = reported.prompt or self.request.rendered.tokens
@@ -189,13 +189,13 @@ class Draft:
             return
         thoughts, texts = self._passed
         thought, text = "".join(self.thinking[thoughts:]), "".join(self.text[texts:])
-        if thought and not values.torn(thought):
+        if thought and not values.ends_in_surrogate(thought):
             self._passed = len(self.thinking), texts
-            on_text(TextPiece(values.mended(thought), thinking=True))
+            on_text(TextPiece(values.valid_unicode(thought), thinking=True))
         marked = self.profile is not None or may_think("".join(self.text[:4]).lstrip())
-        if text and not values.torn(text) and (ended or self.thinking or not marked):
+        if text and not values.ends_in_surrogate(text) and (ended or self.thinking or not marked):
             self._passed = len(self.thinking), len(self.text)
-            on_text(TextPiece(values.mended(text)))
+            on_text(TextPiece(values.valid_unicode(text)))
 
     @property
     def size(self) -> int:
@@ -230,7 +230,7 @@ class Draft:
 
     def parts(self) -> Parts | None:
         """Thinking and final part; None where ids and text disagree, so that the server must decode each part."""
-        text, thinking = self._reply, values.mended("".join(self.thinking))
+        text, thinking = self._reply, values.valid_unicode("".join(self.thinking))
         if thinking and not text and closed(self.request.prompt, self.profile):
             # A server that reads the reply alone takes it for thinking, though the prompt had ended that.
             return Parts("", thinking, tokens=0)
@@ -251,7 +251,7 @@ class Draft:
     def _reply(self) -> str:
         """The text of the reply, with the calls that the server took out of it."""
         calls = call_text(ToolCall(**self.calls[index]) for index in sorted(self.calls))
-        return values.mended("".join((*self.text, calls)))
+        return values.valid_unicode("".join((*self.text, calls)))
 
     def aligned(self, usage: Usage) -> bool:
         """Whether the log-probabilities are those of all generated tokens, or of the final part alone."""
@@ -288,7 +288,7 @@ class Draft:
             text=text,
             token_ids=tuple(self.token_ids),
             finish_reason=_FINISHES.get(self.finish, "abort"),
-            stop=values.mended(stop) if isinstance(stop, str) else stop,
+            stop=values.valid_unicode(stop) if isinstance(stop, str) else stop,
             usage=usage,
             logprobs=self._logprobs(usage),
             index=request.index,
@@ -335,8 +335,8 @@ def parse_reply(
     return reported, drafts
 
 
-def counting(request: SampleRequest, reported: Reported | None, heard: int, sequences: int = 1) -> Iterator[str]:
-    """Notes on counts that are missing or impossible, for `sequences` of which at least `heard` tokens arrived."""
+def counting(request: SampleRequest, reported: Reported | None, received: int, sequences: int = 1) -> Iterator[str]:
+    """Notes on counts that are missing or impossible, for `sequences` of which at least `received` tokens arrived."""
     if reported is None:
         yield NO_USAGE
         return
@@ -345,7 +345,7 @@ def counting(request: SampleRequest, reported: Reported | None, heard: int, sequ
         yield NO_CACHED
     elif reported.cached > (reported.prompt or prompt):
         yield MORE_CACHED
-    if (reported.generated or 0) < min(heard, max_tokens):
+    if (reported.generated or 0) < min(received, max_tokens):
         yield FEWER
     if (reported.generated or 0) > max_tokens:
         yield TOO_MANY
