@@ -25,7 +25,7 @@ def still_thinking(prompt: Prompt, profile: ThinkingProfile | None, *, opened: b
         return False
     if profile.end:
         return split(prompt.token_ids, profile, opened=opened).unclosed
-    reading = Reading(profile, opened=opened)
+    reading = PartSplitter(profile, opened=opened)
     reading.add(prompt.thinking, last=True)
     return reading.thinking
 
@@ -90,7 +90,7 @@ def _grammar(profile: ThinkingProfile) -> _Grammar:
     return _Grammar.of(pattern or r"(?!)", tuple(text for text, _ in listed))
 
 
-class Reading:
+class PartSplitter:
     """Tells the parts of a reply apart while its text arrives; `opened` says whether what is before it opened thinking.
 
     Thinking is a prefix. It ends at a closing mark, or where a call of a tool begins, and an opening mark after that is

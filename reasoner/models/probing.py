@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Final
 
 from reasoner.models.families import FAMILIES, GUESSED, Arguments, profile_for_parser, profile_of
-from reasoner.models.parting import Reading
+from reasoner.models.parting import PartSplitter
 from reasoner.models.thinking import ThinkingProfile, find, split
 from reasoner.sampling import NO_THINKING
 from reasoner.tokens import TokenIds
@@ -60,7 +60,7 @@ class Reader:
         end = common_end(self.render(messages, arguments), self.render(_longer(messages), arguments))
         if not isinstance(end, str):
             return split(end, profile, opened=False).unclosed
-        reading = Reading(profile, opened=False)
+        reading = PartSplitter(profile, opened=False)
         reading.add(end, last=True)
         return reading.thinking
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner.models.families import FAMILIES
-from reasoner.models.parting import Piece, Reading
+from reasoner.models.parting import PartSplitter, Piece
 from reasoner.models.thinking import Split, ThinkingProfile, split
 from reasoner.types import Completion, Message, Prompt, Usage
 
@@ -84,7 +84,7 @@ def test_the_parts_of_a_text_do_not_depend_on_how_it_arrives(data: st.DataObject
     ]
     text, opened = "".join(data.draw(st.lists(st.sampled_from(marks), max_size=8))), data.draw(st.booleans())
     cuts = sorted(data.draw(st.sets(st.integers(0, len(text)), max_size=6)))
-    whole, torn = Reading(profile, opened=opened), Reading(profile, opened=opened)
+    whole, torn = PartSplitter(profile, opened=opened), PartSplitter(profile, opened=opened)
     pieces: list[Piece] = []
     for begin, end in pairwise([0, *cuts, len(text)]):
         pieces += torn.add(text[begin:end])

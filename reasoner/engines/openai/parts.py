@@ -3,7 +3,7 @@
 from typing import Final, NamedTuple
 
 from reasoner.models.families import FAMILIES
-from reasoner.models.parting import Reading
+from reasoner.models.parting import PartSplitter
 from reasoner.models.thinking import ThinkingProfile, split
 from reasoner.sampling import NO_THINKING
 from reasoner.types import Prompt, TokenIds
@@ -76,7 +76,7 @@ def by_text(text: str, profile: ThinkingProfile | None, *, opened: bool, cut: bo
             return Parts("", text)
     if not profile.end_text:
         return Parts("", text)
-    reading = Reading(profile, opened=opened)
+    reading = PartSplitter(profile, opened=opened)
     pieces = reading.add(text, last=True)
     unclosed = reading.thinking or (cut and not reading.closed and known and profile.when == "always")
     thought = unclosed or reading.end > 0

@@ -22,7 +22,7 @@ from reasoner.models.families import (
     skip_text,
     template_arguments,
 )
-from reasoner.models.parting import Reading, still_thinking
+from reasoner.models.parting import PartSplitter, still_thinking
 from reasoner.models.thinking import ThinkingProfile, find
 from reasoner.sampling import NO_THINKING
 from reasoner.types import Message, Prompt, ThinkingLevel, TokenIds
@@ -201,7 +201,7 @@ class Renderer:
                 for reply in (True, False)
             ]
             added = asked.token_strs[len(bare.tokens) :] if asked and bare else ()
-            reading = Reading(self.profile, opened=False)
+            reading = PartSplitter(self.profile, opened=False)
             reading.add("".join(added).translate(_SPELLED), last=True)
             self._opens[level] = reading.thinking
         return self._opens[level]

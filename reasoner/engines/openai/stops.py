@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from reasoner.engine import SampleRequest
 from reasoner.engines.openai.parts import closed
-from reasoner.models.parting import Reading, first_stop
+from reasoner.models.parting import PartSplitter, first_stop
 from reasoner.models.thinking import ThinkingProfile
 
 
@@ -27,11 +27,11 @@ class StopWatch:
     thinking: bool | None
     _held: str = field(default="", init=False)
     """The end of what arrived, where a stop string may start."""
-    _reading: Reading = field(init=False)
+    _reading: PartSplitter = field(init=False)
 
     def __post_init__(self) -> None:
         opened = self.profile.when == "always" if self.thinking is None else self.thinking
-        self._reading = Reading(self.profile, opened=opened)
+        self._reading = PartSplitter(self.profile, opened=opened)
 
     def feed(self, piece: str) -> str:
         """Add a piece in which markers may be; the stop string that ends the reply, or ""."""

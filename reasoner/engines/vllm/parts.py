@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Final, NamedTuple, Self
 
-from reasoner.models.parting import Piece, Reading
+from reasoner.models.parting import PartSplitter, Piece
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.types import TokenIds
 
@@ -69,7 +69,7 @@ class PartReader:
 
     def __init__(self, before: Before, marks: Marks, tokenizer: Any) -> None:
         self._special, self._decoder = marks.special, Decoder(before.head, tokenizer, special=True)
-        self.reading = Reading(marks.profile, opened=before.opened)
+        self.reading = PartSplitter(marks.profile, opened=before.opened)
         self.add(before.chain)
         self.reading.restart()
 
