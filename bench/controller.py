@@ -36,8 +36,8 @@ from reasoner_evals.calibration.outcomes import stopped as stopped_by
 from reasoner_evals.calibration.pool_replay import random_orders
 from reasoner_evals.calibration.pool_replay import replay as replayed_in
 from reasoner_evals.calibration.profiles import bin_rows
-from reasoner_evals.report.data.measures import ArmRead, selected
 from reasoner_evals.runs.arrays import Bools, Floats, Ints
+from reasoner_evals.runs.measures import ArmRead, selected
 from reasoner_evals.runs.reading import open_run, read_arm
 from reasoner_evals.stats.calibration import calibration_error, risk_coverage
 

@@ -34,8 +34,8 @@ from typing import Any, NamedTuple
 import aiohttp
 
 from reasoner.answers.questions import with_instruction
-from reasoner_evals.grading.graders import GradedQuestion
 from reasoner_evals.tasks.arithmetic import reported
+from reasoner_evals.tasks.graders import GradedQuestion
 
 MODEL = "embedded"
 SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"

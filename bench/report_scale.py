@@ -24,7 +24,8 @@ from reasoner.models.info import ModelInfo
 from reasoner.trace.jsonl import JsonlWriter
 from reasoner_evals.runs.folder import RunFolder, write_whole
 from reasoner_evals.runs.manifest import this_machine
-from reasoner_evals.runs.records import Arm, Item, ItemRecord, Manifest, Reply, Source, Verdict
+from reasoner_evals.runs.records import Arm, Item, ItemRecord, Manifest, Reply, Verdict
+from reasoner_evals.tasks.data import Source
 
 TASK = "arithmetic"
 MODEL = ModelInfo("small-135m", context=2048, parameters=134_515_008, layers=30, heads=9, kv_heads=3, head_dim=64)

@@ -20,8 +20,8 @@ from reasoner.engine import reset_caches
 from reasoner.engines.vllm import VllmEngine
 from reasoner.registry import build
 from reasoner.strategy import Strategy
-from reasoner_evals.grading.graders import GradedQuestion
 from reasoner_evals.tasks import arithmetic
+from reasoner_evals.tasks.graders import GradedQuestion
 from reasoner_verifiers import Prm
 
 TOKENS, SEED, MAX_BYTES = 400, 0, 64

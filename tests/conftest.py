@@ -45,7 +45,7 @@ MARKS = {
         "tests/cli/test_ray.py",
         "tests/evals/cli/",
         "tests/evals/report/",
-        "tests/evals/grading/test_graders.py",
+        "tests/evals/tasks/test_graders.py",
         "tests/models/",
         "tests/serving/test_clients.py",
         "tests/serving/test_hostile.py",

@@ -13,9 +13,9 @@ from reasoner.trace.jsonl import sealed_line
 from reasoner.trace.replies import completions_in
 from reasoner.types import Completion
 from reasoner.verifier import Verifier
-from reasoner_evals.grading.graders import GradedQuestion
-from reasoner_evals.grading.verdicts import grade_of
 from reasoner_evals.runs.folder import make_folder, write_whole
+from reasoner_evals.runs.verdicts import grade_of
+from reasoner_evals.tasks.graders import GradedQuestion
 
 
 async def grade(item: GradedQuestion, completion: Completion, equivalence: Equivalence) -> GradeStatus:

@@ -10,7 +10,7 @@ from reasoner.engine import SampleRequest
 from reasoner.registry import build
 from reasoner.trace.grades import GRADES
 from reasoner.verifier import Verifier
-from reasoner_evals.grading.graders import GradedQuestion
+from reasoner_evals.tasks.graders import GradedQuestion
 from reasoner_strategies import BestOfN, SelfConsistency
 from reasoner_verifiers.fitting.labelled import read_labelled
 from tests.cli.command import Run

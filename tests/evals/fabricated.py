@@ -23,9 +23,9 @@ from reasoner_evals.runs.records import (
     Manifest,
     Reply,
     ReplyStatus,
-    Source,
     Verdict,
 )
+from reasoner_evals.tasks.data import Source
 
 TASK = "arithmetic"
 SMALL = ModelInfo("small-135m", context=2048, parameters=1_000_000, layers=2, heads=2, kv_heads=2, head_dim=8)

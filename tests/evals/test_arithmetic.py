@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from reasoner_evals.grading.graders import GradedQuestion, arithmetic_steps
 from reasoner_evals.tasks import arithmetic
+from reasoner_evals.tasks.graders import GradedQuestion, arithmetic_steps
 
 
 def numbers(item: GradedQuestion) -> tuple[str, frozenset[str]]:

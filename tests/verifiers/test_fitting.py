@@ -13,7 +13,7 @@ import pytest
 from reasoner.engine import SampleRequest
 from reasoner.errors import UsageError
 from reasoner.trace.grades import GRADES
-from reasoner_evals.grading.graders import GradedQuestion
+from reasoner_evals.tasks.graders import GradedQuestion
 from reasoner_strategies import SelfConsistency
 from reasoner_verifiers.fitting.head import Fitted, Recipe, fit
 from reasoner_verifiers.reward.checkpoint import load_head

@@ -15,8 +15,8 @@ from reasoner.registry import build
 from reasoner.trace.jsonl import read_lines
 from reasoner.trace.record import VERSION
 from reasoner_evals.calibration.outcomes import PooledArm
-from reasoner_evals.report.data.measures import ArmRead
 from reasoner_evals.runs.arrays import SILENT, Floats, Ints
+from reasoner_evals.runs.measures import ArmRead
 from reasoner_evals.runs.reading import questions_of
 from reasoner_evals.runs.records import Arm
 

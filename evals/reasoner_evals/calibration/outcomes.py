@@ -11,8 +11,8 @@ from reasoner.registry import build, spec_of
 from reasoner.stopping.rules import EFFORTS, smoothed_share
 from reasoner.strategy import StopRule
 from reasoner_evals.calibration.pool_replay import Replay, Samples, after, random_orders, replay, sizes_of, stops
-from reasoner_evals.report.data.measures import ArmRead, as_run, selected
 from reasoner_evals.runs.arrays import COSTS, Bools, Floats, Ints
+from reasoner_evals.runs.measures import ArmRead, as_run, selected
 from reasoner_evals.runs.pools import Pool, expected_costs, pool_of, spent, spread
 from reasoner_evals.runs.reading import records_in
 from reasoner_evals.runs.records import Arm

@@ -21,8 +21,8 @@ from reasoner_evals.calibration.outcomes import (
     rule,
     usable,
 )
-from reasoner_evals.report.data.measures import ArmRead
 from reasoner_evals.runs.arrays import Bools, Ints
+from reasoner_evals.runs.measures import ArmRead
 from reasoner_evals.runs.reading import RunData, check_same, open_runs, read_arm
 from reasoner_evals.runs.records import Arm
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from reasoner.engine import Engine
     from reasoner.trace.events import Event
     from reasoner_evals.cli.progress import TourProgress
-    from reasoner_evals.grading.graders import GradedQuestion
+    from reasoner_evals.tasks.graders import GradedQuestion
 
 QUESTIONS: Final = 24
 """At most the first questions of the task `arithmetic`, in its own order: none is chosen for its answer."""

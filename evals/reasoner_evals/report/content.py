@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from reasoner_evals.runs.reading import RunData
-from reasoner_evals.runs.records import Arm, Item, ItemRecord, Outcome, Source
+from reasoner_evals.runs.records import Arm, Item, ItemRecord, Outcome
 from reasoner_evals.stats.calibration import Bin as ReliabilityBin
 from reasoner_evals.stats.scaling import Band, HeldOut
+from reasoner_evals.tasks.data import Source
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from reasoner.specs import Spec
 from reasoner_evals.report.content import Against, Claim, Delta, Estimate, Provenance, TaskReport, Verdict, estimate_of
-from reasoner_evals.report.data.measures import is_greedy
+from reasoner_evals.runs.measures import is_greedy
 from reasoner_evals.stats.comparison import minimum_detectable
 
 DISCORDANT: Final = 0.2

@@ -13,8 +13,9 @@ from reasoner.trace.jsonl import read_lines, resealed
 from reasoner_evals.runs.folder import RunFolder, appearing, make_folder, write_whole, writing
 from reasoner_evals.runs.manifest import differences, machine_differences, read_manifest
 from reasoner_evals.runs.reading import check_each_once
-from reasoner_evals.runs.records import VERSION, Arm, Manifest, Source
+from reasoner_evals.runs.records import VERSION, Arm, Manifest
 from reasoner_evals.runs.subset import Shard, Subset
+from reasoner_evals.tasks.data import Source
 
 SAME: Final = "run all shards with the same options"
 MAX_NAMED: Final = 5

@@ -10,11 +10,12 @@ from reasoner.answers.choices import choice_in
 from reasoner.errors import TraceError, UnknownName, UsageError
 from reasoner.system.files import read_whole
 from reasoner.trace.jsonl import read_lines
-from reasoner_evals.grading.verdicts import read_verdicts
 from reasoner_evals.runs.arrays import ArmArrays, ArmData, VerdictIndex
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.manifest import read_manifest
-from reasoner_evals.runs.records import VERSION, Item, ItemRecord, Manifest, Source, counted_records, read_journal
+from reasoner_evals.runs.records import VERSION, Item, ItemRecord, Manifest, counted_records, read_journal
+from reasoner_evals.runs.verdicts import read_verdicts
+from reasoner_evals.tasks.data import Source
 
 
 @dataclass(frozen=True, slots=True)

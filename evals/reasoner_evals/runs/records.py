@@ -16,6 +16,7 @@ from reasoner.trace.grades import GradeStatus
 from reasoner.trace.jsonl import read_lines
 from reasoner.types import EndedBy
 from reasoner_evals.runs.folder import ArmFolder
+from reasoner_evals.tasks.data import Source
 
 VERSION: Final = 2
 
@@ -35,26 +36,6 @@ class _Part(BaseModel):
 
 class _Record(_Part):
     v: Literal[2] = VERSION
-
-
-class Source(_Part):
-    """Where a task's questions come from; two runs with equal sources ask the same questions."""
-
-    task: str
-    """The task's full spec, such as `gsm8k:data=test.jsonl`."""
-    origin: str
-    """A data set with its revision, a file, or `made on the spot`."""
-    data_hash: str
-    """sha256 over the canonical JSON of all items: id, text, reference answer."""
-    prompt: str
-    """The prompt's name and version, such as `gsm8k-steps@1`."""
-    prompt_hash: str
-    licence: str
-    items: int
-    subset: str
-    """How the items were chosen: `all`, or `first 100 in the order of seed 0`."""
-    shareable: bool = True
-    """Whether a report may show the questions and their answers."""
 
 
 class Arm(_Part):

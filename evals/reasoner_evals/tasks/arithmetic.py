@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reasoner import Question
-from reasoner_evals.grading.graders import GradedQuestion
 from reasoner_evals.tasks.benchmark import TaskData, task_data, with_pattern
+from reasoner_evals.tasks.graders import GradedQuestion
 from reasoner_evals.tasks.prompts import PLAIN
 
 PRACTICE = 800

@@ -12,9 +12,8 @@ from reasoner.answers import MathSpace, ReadsSegment, TextSpace, squad_normal, w
 from reasoner.errors import UsageError, require, shown
 from reasoner.registry import check_types, spec_of
 from reasoner.types import AnswerSpace
-from reasoner_evals.grading.graders import ByReference, ByTests, GradedQuestion
-from reasoner_evals.runs.records import Source
-from reasoner_evals.tasks.data import Published, Row, from_file, from_hub, parse_renames
+from reasoner_evals.tasks.data import Published, Row, Source, from_file, from_hub, parse_renames
+from reasoner_evals.tasks.graders import ByReference, ByTests, GradedQuestion
 from reasoner_evals.tasks.prompts import Template, data_hash, document_of, worked_examples
 
 

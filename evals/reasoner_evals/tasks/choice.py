@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import ClassVar
 
-from reasoner_evals.grading.graders import GradedQuestion
 from reasoner_evals.tasks.benchmark import Benchmark, FewShotBenchmark
 from reasoner_evals.tasks.data import Published, Row
+from reasoner_evals.tasks.graders import GradedQuestion
 from reasoner_evals.tasks.prompts import CHOICE, choice_question
 
 # The format of LLM-Adapters: the options are part of the text, and the answer is the name of an option.

@@ -1,4 +1,4 @@
-"""The rows of a benchmark, read within size limits from a local file, or from the Hugging Face hub at a revision.
+"""Where questions come from: rows of a benchmark, read within size limits from a file or from the hub at a revision.
 
 Every row knows its location, so that errors name file, line and column.
 """
@@ -12,9 +12,33 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from reasoner.errors import UnknownName, UsageError
 from reasoner.system.extras import install_command
 from reasoner.system.tables import Located, first_line, open_table
+
+
+class Source(BaseModel):
+    """Where a task's questions come from; two runs with equal sources ask the same questions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    task: str
+    """The task's full spec, such as `gsm8k:data=test.jsonl`."""
+    origin: str
+    """A data set with its revision, a file, or `made on the spot`."""
+    data_hash: str
+    """sha256 over the canonical JSON of all items: id, text, reference answer."""
+    prompt: str
+    """The prompt's name and version, such as `gsm8k-steps@1`."""
+    prompt_hash: str
+    licence: str
+    items: int
+    subset: str
+    """How the items were chosen: `all`, or `first 100 in the order of seed 0`."""
+    shareable: bool = True
+    """Whether a report may show the questions and their answers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,9 @@ from reasoner.errors import UnknownName, UsageError, require
 from reasoner.system.extras import install_command
 from reasoner.system.files import parse_json
 from reasoner.types import Answer, AnswerSpace
-from reasoner_evals.grading.graders import ByGym, ByReference, ByRules, GradedQuestion, Grader, gym_dataset
 from reasoner_evals.tasks import gym_names
 from reasoner_evals.tasks.benchmark import TaskData, task_data, with_pattern
+from reasoner_evals.tasks.graders import ByGym, ByReference, ByRules, GradedQuestion, Grader, gym_dataset
 from reasoner_evals.tasks.prompts import PLAIN
 
 MAX_SIZE = 100_000

@@ -7,9 +7,9 @@ from typing import ClassVar
 from reasoner.answers import SPACES, ChoiceSpace, MathSpace, NumberSpace, space_for
 from reasoner.errors import UsageError
 from reasoner.types import AnswerSpace
-from reasoner_evals.grading.graders import GradedQuestion
 from reasoner_evals.tasks.benchmark import TaskData, checked, items_from, task_data, with_answer_options, with_pattern
 from reasoner_evals.tasks.data import Row, from_file, parse_renames
+from reasoner_evals.tasks.graders import GradedQuestion
 from reasoner_evals.tasks.prompts import PLAIN, Template, with_options
 
 _COLUMNS = ("question", "answer", "id", "context", "kind", "choices", "group", "level")

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from reasoner.answers import ChoiceSpace
 from reasoner.answers.questions import Question
 from reasoner.types import AnswerSpace, Message, Prompt
-from reasoner_evals.grading.graders import GradedQuestion
+from reasoner_evals.tasks.graders import GradedQuestion
 
 
 class Shot(NamedTuple):

@@ -9,9 +9,9 @@ import pytest
 from reasoner.registry import build
 from reasoner_evals.calibration.outcomes import RULES, pooled_arm, usable
 from reasoner_evals.calibration.pool_replay import replay, stops
-from reasoner_evals.report.data.measures import ArmRead
 from reasoner_evals.runs.arrays import RIGHT
 from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.measures import ArmRead
 from reasoner_evals.runs.reading import open_run, read_arm
 from reasoner_evals.runs.records import ItemRecord, read_journal
 from tests.cli.command import Run

@@ -356,7 +356,7 @@ def test_a_task_of_code_needs_the_sandbox_before_anything_runs(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("reasoner_evals.grading.graders.detect", lambda: SimpleNamespace(missing="no namespaces"))
+    monkeypatch.setattr("reasoner_evals.tasks.graders.detect", lambda: SimpleNamespace(missing="no namespaces"))
     ended = run("eval", "humaneval:data=none.jsonl", "-e", "simulated")
     assert ended.code == 2
     assert "sandbox lacks its minimum" in ended.error

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from reasoner_evals.grading.verdicts import read_verdicts
 from reasoner_evals.runs.folder import RunFolder, writing
+from reasoner_evals.runs.verdicts import read_verdicts
 from tests.cli.command import Run
 from tests.cli.test_process import imported
 from tests.helpers import without_checksums

@@ -10,13 +10,14 @@ import pandas as pd
 from reasoner.budget import Cost
 from reasoner_evals.report.content import Delta, Estimate, Failure, Report, TaskReport
 from reasoner_evals.report.data.comparisons import groups_of
-from reasoner_evals.report.data.measures import ArmRead, Measured, measure
 from reasoner_evals.report.data.table import COLUMNS
 from reasoner_evals.report.narrative import verdict
 from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.measures import ArmRead, Measured, measure
 from reasoner_evals.runs.reading import open_run, read_arm
-from reasoner_evals.runs.records import Item, ItemRecord, Source
+from reasoner_evals.runs.records import Item, ItemRecord
 from reasoner_evals.stats.intervals import Groups
+from reasoner_evals.tasks.data import Source
 from tests.evals.fabricated import TASK
 
 SIZES = (1, 2, 4, 8)

@@ -8,7 +8,7 @@ import pytest
 
 from reasoner_evals.report.content import Against, Delta
 from reasoner_evals.report.data.comparisons import deltas, front
-from reasoner_evals.report.data.measures import is_greedy
+from reasoner_evals.runs.measures import is_greedy
 from reasoner_evals.stats.comparison import compare, holm, mcnemar
 from tests.evals.fabricated import BEST, GREEDY, SMALL, VOTE, Fake, Law, fabricate, gold, record
 from tests.evals.report.contents import measured

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 from reasoner import Question
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner_evals.grading.graders import GradedQuestion
 from reasoner_evals.runs.arms import Grid, arms_of
 from reasoner_evals.runs.manifest import freeze
-from reasoner_evals.runs.records import Manifest, Source
+from reasoner_evals.runs.records import Manifest
 from reasoner_evals.tasks.benchmark import TaskData
+from reasoner_evals.tasks.data import Source
+from reasoner_evals.tasks.graders import GradedQuestion
 
 
 def task(name: str = "sums", questions: int = 5, *, data_hash: str = "d1", prompt: str = "plain@1") -> TaskData:

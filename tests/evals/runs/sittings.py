@@ -14,11 +14,12 @@ from reasoner.engine import Engine
 from reasoner.models.info import ModelInfo
 from reasoner.trace.events import Event, read_trace
 from reasoner.trace.jsonl import JsonlWriter
-from reasoner_evals.grading.graders import GradedQuestion
 from reasoner_evals.runs.folder import RunFolder
-from reasoner_evals.runs.records import Arm, ItemRecord, Machine, Manifest, Outcome, Source, read_journal
+from reasoner_evals.runs.records import Arm, ItemRecord, Machine, Manifest, Outcome, read_journal
 from reasoner_evals.runs.run import evaluate
 from reasoner_evals.tasks.benchmark import TaskData
+from reasoner_evals.tasks.data import Source
+from reasoner_evals.tasks.graders import GradedQuestion
 from tests.helpers import Judge, jumbled, varied
 from tests.scripted import ScriptedEngine
 

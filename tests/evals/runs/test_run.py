@@ -13,10 +13,10 @@ from reasoner.errors import EngineUnavailable, RequestLost, TraceError
 from reasoner.trace.events import Sampled
 from reasoner.trace.grades import read_run
 from reasoner.trace.jsonl import JsonlWriter
-from reasoner_evals.grading.verdicts import grade_again, read_verdicts
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.records import Arm, ItemRecord, Outcome, read_journal
 from reasoner_evals.runs.run import evaluate
+from reasoner_evals.runs.verdicts import grade_again, read_verdicts
 from tests.evals.runs.sittings import (
     STRATEGIES,
     TASK,

@@ -17,9 +17,9 @@ from reasoner.answers.expressions import ExpressionSpace
 from reasoner.errors import UsageError
 from reasoner.registry import build, entries, spec_of
 from reasoner.sandbox.layers import detect
-from reasoner_evals.grading.graders import GradedQuestion
 from reasoner_evals.tasks.arithmetic import Arithmetic
 from reasoner_evals.tasks.benchmark import TaskData, checked_data
+from reasoner_evals.tasks.graders import GradedQuestion
 from reasoner_evals.tasks.prompts import document_of
 from tests.evals.tasks.samples import spec
 from tests.helpers import completion

@@ -16,8 +16,8 @@ from reasoner.answers.equivalence import Equivalence
 from reasoner.answers.process_pool import ProcessPool
 from reasoner.errors import UnknownName, UsageError
 from reasoner.registry import build
-from reasoner_evals.grading.graders import ByGym, GradedQuestion
 from reasoner_evals.tasks import gym_names
+from reasoner_evals.tasks.graders import ByGym, GradedQuestion
 from reasoner_evals.tasks.gym import VerbatimSpace
 from tests.helpers import completion
 from tests.labelling import grade
@@ -101,8 +101,8 @@ def test_a_scorer_that_raises_has_judged_nothing(equivalence: Equivalence) -> No
 
 @pytest.mark.process
 def test_a_scorer_that_never_ends_is_ended(equivalence: Equivalence, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reasoner_evals.grading.graders._score", _endless)
-    monkeypatch.setattr("reasoner_evals.grading.graders.GYM_SECONDS", (0.2, 0.6))
+    monkeypatch.setattr("reasoner_evals.tasks.graders._score", _endless)
+    monkeypatch.setattr("reasoner_evals.tasks.graders.GYM_SECONDS", (0.2, 0.6))
     [item, *_] = puzzles("shortest_path")
     drawn = completion("<answer>up</answer>")
     assert asyncio.run(grade(item, drawn, equivalence)) == "grader_timeout"

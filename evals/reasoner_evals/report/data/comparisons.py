@@ -11,7 +11,7 @@ import numpy as np
 from reasoner.errors import UnknownName, UsageError
 from reasoner.specs import Spec
 from reasoner_evals.report.content import LEVEL, Against, Delta, Estimate, Paired
-from reasoner_evals.report.data.measures import ArmRead, Measured, as_run, mean
+from reasoner_evals.runs.measures import ArmRead, Measured, as_run, mean
 from reasoner_evals.runs.reading import RunData, TaskItems, check_same, open_run, read_arm
 from reasoner_evals.runs.records import Arm
 from reasoner_evals.stats.comparison import Comparison, compare, holm

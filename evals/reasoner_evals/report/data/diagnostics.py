@@ -19,8 +19,8 @@ from reasoner_evals.report.content import (
     VerifierQuality,
 )
 from reasoner_evals.report.data.comparisons import estimate, known
-from reasoner_evals.report.data.measures import ArmRead, Measured, mean, selected
 from reasoner_evals.runs.arrays import OUTCOMES, RIGHT, SILENT, UNGRADED, Bools, Floats
+from reasoner_evals.runs.measures import ArmRead, Measured, mean, selected
 from reasoner_evals.runs.pools import Pool, pool_of, sizes_of, spread
 from reasoner_evals.runs.reading import questions_of, records_of
 from reasoner_evals.runs.records import Item, ItemRecord

@@ -13,8 +13,8 @@ from reasoner.types import EndedBy
 from reasoner_evals.calibration.alarms import calibration_of, fewer_right
 from reasoner_evals.report.content import Estimate
 from reasoner_evals.report.data.comparisons import estimate, known
-from reasoner_evals.report.data.measures import ALLOCATED, Measured, mean
 from reasoner_evals.runs.arrays import COSTS, ENDS, OUTCOMES, RIGHT, UNGRADED, ArmData, Floats, Ints
+from reasoner_evals.runs.measures import ALLOCATED, Measured, mean
 from reasoner_evals.runs.pools import TOKENS
 from reasoner_evals.stats.intervals import Groups, difference_interval, interval
 

@@ -14,10 +14,10 @@ from reasoner.trace.events import AnswerExtracted, Ended, Sampled, read_trace
 from reasoner.trace.grades import Grade, GradeStatus
 from reasoner.trace.jsonl import JsonlWriter, read_lines, sealed_line
 from reasoner.types import Answer
-from reasoner_evals.grading.graders import GradedQuestion, arithmetic_steps
 from reasoner_evals.runs.folder import ArmFolder, RunFolder, write_whole
 from reasoner_evals.runs.records import VERSION, ItemRecord, Manifest, Outcome, Verdict, read_journal
 from reasoner_evals.tasks.benchmark import TaskData
+from reasoner_evals.tasks.graders import GradedQuestion, arithmetic_steps
 
 CONCURRENCY = 256
 """Answers that `grade_again` grades at the same time."""

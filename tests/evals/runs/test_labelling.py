@@ -17,7 +17,7 @@ from reasoner.errors import TraceError, UsageError
 from reasoner.trace.events import read_trace
 from reasoner.trace.grades import GRADES, STATUSES, TRACE, Grade, read_grades, read_run
 from reasoner.types import Completion, FinishReason
-from reasoner_evals.grading.graders import GradedQuestion
+from reasoner_evals.tasks.graders import GradedQuestion
 from reasoner_strategies import BestOfN, SelfConsistency
 from reasoner_verifiers.fitting.labelled import read_labelled
 from tests.helpers import Judge, completion, number_question

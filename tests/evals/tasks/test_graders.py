@@ -10,9 +10,9 @@ from reasoner.answers.equivalence import Equivalence
 from reasoner.errors import UsageError
 from reasoner.sandbox.check import Sandbox, Verdict
 from reasoner.sandbox.layers import detect
-from reasoner_evals.grading import graders
-from reasoner_evals.grading.graders import ByReference, ByRules, ByTests, GradedQuestion, require_sandbox
+from reasoner_evals.tasks import graders
 from reasoner_evals.tasks.code import HumanEval
+from reasoner_evals.tasks.graders import ByReference, ByRules, ByTests, GradedQuestion, require_sandbox
 from tests.evals.tasks.samples import HUMANEVAL
 from tests.helpers import completion
 from tests.labelling import grade
