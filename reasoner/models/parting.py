@@ -91,7 +91,7 @@ def _grammar(profile: ThinkingProfile) -> _Grammar:
 
 
 class PartSplitter:
-    """Tells the parts of a reply apart while its text arrives; `opened` says whether what is before it opened thinking.
+    """Splits a reply into its parts while its text arrives; `opened` says whether what is before it opened thinking.
 
     Thinking is a prefix. It ends at a closing mark, or where a call of a tool begins, and an opening mark after that is
     text. A closing mark without an opening one ends thinking that began with the reply. gpt-oss writes messages on

@@ -11,7 +11,7 @@ from reasoner.engine import SampleRequest, UsageMeter
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.openai.retries import backoff, retry_after
 from reasoner.engines.openai.values import message_of
-from reasoner.errors import EngineUnavailable, RequestLost, UsageError
+from reasoner.errors import EngineUnavailable, ReasonerError, RequestLost, UsageError
 from reasoner.system.printing import printable
 from reasoner.types import Completion, Prompt, SamplingParams, Usage
 from tests.engines.fake_server import FakeServer, Fault
@@ -64,8 +64,8 @@ class Run:
         assert "\n" not in str(caught.value)
         return self.meter.usage
 
-    def refused(self, match: str) -> str:
-        with pytest.raises((EngineUnavailable, UsageError), match=match) as caught:
+    def refused(self, match: str, error: type[ReasonerError] = EngineUnavailable) -> str:
+        with pytest.raises(error, match=match) as caught:
             self()
         assert "\n" not in str(caught.value)
         return str(caught.value)
@@ -183,7 +183,8 @@ def test_a_server_that_goes_down_later_costs_nothing() -> None:
 def test_refusals_are_final_and_show_what_the_server_says(status: int, body: str, match: str) -> None:
     with FakeServer(faults=[Fault("status", status, body)]) as server:
         run = Run(server)
-        run.refused(match)
+        # What the server says of a parameter is for who set it.
+        run.refused(match, UsageError if status in (400, 422) else EngineUnavailable)
         assert len(server.sent("/v1/completions")) == 1
         assert run.waits == []
         assert run.meter.usage == Usage()
@@ -197,7 +198,7 @@ def test_a_refusal_at_the_start_is_final_too() -> None:
 
 def test_a_servers_message_is_one_short_printable_line() -> None:
     with FakeServer(faults=[Fault("status", 400, "\x1b[31m" + "so wrong\n" * 10_000)]) as server:
-        said = Run(server).refused("so wrong so wrong")
+        said = Run(server).refused("so wrong so wrong", UsageError)
         assert "\x1b" not in said
         assert said.count("so wrong") < 40
 

@@ -36,10 +36,10 @@ def closed(prompt: Prompt, profile: ThinkingProfile | None) -> bool:
     return bool(prompt.text) or prompt.thinking_level == NO_THINKING or bool(end and end in prompt.thinking)
 
 
-def may_think(begun: str) -> bool:
+def may_think(beginning: str) -> bool:
     """Whether a reply of a model of unknown name may begin with thinking, by what it begins with."""
     starts = (row.start_text.strip() for row in _SHOWN)
-    return begun[:1] == "<" or any(start.startswith(begun) or begun.startswith(start) for start in starts)
+    return beginning[:1] == "<" or any(start.startswith(beginning) or beginning.startswith(start) for start in starts)
 
 
 def by_ids(text: str, ids: TokenIds, profile: ThinkingProfile, *, before: TokenIds, opened: bool) -> Parts | None:
@@ -51,8 +51,8 @@ def by_ids(text: str, ids: TokenIds, profile: ThinkingProfile, *, before: TokenI
     where, earlier = split(before + ids, profile, opened=opened), split(before, profile, opened=opened)
     ends = _count(ids, profile.end)
     # A marker of several tokens may start in the text before this one.
-    torn = _count(before + ids, profile.end) != _count(before, profile.end) + ends
-    if torn or text.count(profile.end_text) != ends:
+    split_apart = _count(before + ids, profile.end) != _count(before, profile.end) + ends
+    if split_apart or text.count(profile.end_text) != ends:
         return None
     if earlier.thinking and not earlier.unclosed:
         return Parts("", text, tokens=0)
@@ -69,10 +69,10 @@ def by_text(text: str, profile: ThinkingProfile | None, *, opened: bool, cut: bo
     without a marker is final, unless it was cut and the model always thinks. Without a profile, an opening marker
     counts only at the beginning of the text, and that of any family does.
     """
-    known, begun = profile is not None, text.lstrip()
+    known, beginning = profile is not None, text.lstrip()
     if profile is None:
-        profile = next((row for row in _SHOWN if begun.startswith(row.start_text.strip())), GENERIC)
-        if GENERIC.end_text not in text and not begun.startswith(profile.start_text.strip()) and not opened:
+        profile = next((row for row in _SHOWN if beginning.startswith(row.start_text.strip())), GENERIC)
+        if GENERIC.end_text not in text and not beginning.startswith(profile.start_text.strip()) and not opened:
             return Parts("", text)
     if not profile.end_text:
         return Parts("", text)
