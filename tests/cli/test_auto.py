@@ -40,31 +40,6 @@ def test_options_of_auto_choose_it(arguments: tuple[str, ...], spec: str, run: R
     assert strategy_of(run("solve", "What is 3+4?", "--json", *SURE, *arguments)) == spec
 
 
-def test_a_profile_chooses_it_too(profile: str, run: Run) -> None:
-    ended = run("solve", "What is 3+4?", "--json", *SURE, "--profile", profile, "--abstain-below", "0.5")
-    assert strategy_of(ended) == f"auto:profile={profile},abstain_below=0.5"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        (
-            ("-s", "single", "--effort", "low"),
-            "--effort is an option of the strategy auto, not of single: omit it or use -s auto",
-        ),
-        (("-s", "single", "--abstain-below", "0.5"), "--abstain-below is an option of the strategy auto"),
-        (("-s", "auto:effort=low", "--effort", "low"), "--effort and effort of --strategy set the same thing"),
-        (("--effort", "huge"), "effort='huge' does not fit: input should be 'low', 'medium' or 'high'"),
-        (("--abstain-below", "0.5"), "abstain_below=0.5 needs a profile: write one with `reasoner calibrate`"),
-        (("--profile", "nowhere.json"), "cannot read the profile nowhere.json"),
-    ],
-)
-def test_what_has_no_effect_is_refused(arguments: tuple[str, ...], complaint: str, run: Run) -> None:
-    ended = run("solve", "What is 3+4?", *SURE, *arguments)
-    assert (ended.code, ended.out) == (2, "")
-    assert complaint in ended.error
-
-
 def test_verbose_explains_what_ran_what_ended_it_and_how_reliable_it_is(profile: str, run: Run) -> None:
     ended = run("solve", "What is 3+4?", "-v", *SURE, "--profile", profile)
     assert (ended.code, ended.out) == (0, "7\n")
@@ -81,24 +56,11 @@ def test_verbose_without_a_calibration_counts_the_votes(run: Run) -> None:
     assert told(ended, "trust") == "not calibrated: 4 of 4 votes"
 
 
-def test_without_verbose_none_of_it_is_told(profile: str, run: Run) -> None:
-    ended = run("solve", "What is 3+4?", *SURE, "--profile", profile)
-    assert not {"ran", "stopped", "trust"} & {line[:9].strip() for line in ended.err.splitlines()}
-
-
 def test_not_sure_is_said_and_is_no_answer(profile: str, run: Run) -> None:
     ended = run("solve", "What is 3+4?", *SPLIT, "--profile", profile, "--abstain-below", "0.85")
     assert (ended.code, ended.out) == (1, "not sure\n")
     assert "the best answer, '" in ended.error
     assert "is right with a probability of 0." in ended.error
-
-
-def test_json_of_not_sure_has_no_answer_and_the_confidence(profile: str, run: Run) -> None:
-    ended = run("solve", "What is 3+4?", "--json", *SPLIT, "--profile", profile, "--abstain-below", "0.85")
-    found = json.loads(ended.out)
-    assert (ended.code, found["answer"], found["ended_by"]) == (1, None, "rule")
-    assert 0.4 < found["confidence"] < 0.85
-    assert found["remarks"][0].startswith(f"chose {VOTE}: ")
 
 
 def test_what_rates_is_what_was_measured_with(tmp_path: Path, run: Run) -> None:

@@ -39,17 +39,6 @@ def test_while_the_engine_starts() -> None:
     assert (ended.code, ended.out, ended.err) == (130, "", "interrupted\n")
 
 
-def test_before_any_sample() -> None:
-    with GatedServer() as server:
-        process = start("solve", "How many?", "-e", "openai", "--base-url", server.url)
-        assert server.asked.wait(60)
-        process.send_signal(signal.SIGINT)
-        ended = finish(process)
-    assert (ended.code, ended.out) == (130, "")
-    assert ended.err.splitlines()[-1] == "interrupted"
-    assert "Traceback" not in ended.err
-
-
 @pytest.mark.parametrize(
     ("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=str
 )
@@ -177,17 +166,6 @@ def test_after_some_samples(as_json: bool, tmp_path: Path) -> None:
     assert isinstance(last, EndedEvent)
     assert last.answer
     assert (last.answer.text, last.reason) == ("4", "interrupted")
-
-
-def test_an_impatient_second_one() -> None:
-    with GatedServer() as server:
-        process = start("solve", "How many?", "-e", "openai", "--base-url", server.url)
-        assert server.asked.wait(60)
-        process.send_signal(signal.SIGINT)
-        process.send_signal(signal.SIGINT)
-        ended = finish(process)
-    assert (ended.code, ended.out) == (130, "")
-    assert ended.err.splitlines()[-1] == "interrupted"
 
 
 def test_while_the_question_is_typed(run: Run) -> None:

@@ -41,13 +41,6 @@ def test_a_standard_output_that_takes_nothing_is_an_error_in_one_line(arguments:
     assert ("answer   7\n" in ended.err) == (arguments[0] == "solve")
 
 
-def test_help_that_cannot_be_written_gives_no_traceback(sink: int) -> None:
-    ended = finish(start("solve", "--help", stdout=sink))
-    assert ended.code == 1
-    assert "Traceback" not in ended.err
-    assert "Exception ignored" not in ended.err
-
-
 def test_a_standard_error_that_takes_nothing_costs_nothing(sink: int) -> None:
     ended = finish(start(*SOLVE, stderr=sink))
     assert (ended.code, ended.out) == (0, "7\n")
@@ -186,14 +179,6 @@ def test_what_libraries_print_goes_to_the_log(tmp_path: Path) -> None:
     assert ended == Ended(0, "before\ndata\nafter\n", "for a person\n")
     noise = log.read_text(encoding="utf-8").splitlines()
     assert sorted(noise) == ["noise of C++", "noise of Python", "noise of a child"]
-
-
-def test_a_log_that_cannot_be_written_costs_the_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "file").touch()
-    with own_streams(tmp_path / "file" / "engine.log") as terminal:
-        os.write(1, b"noise\n")
-        terminal.give("data")
-    assert capfd.readouterr() == ("data\n", "")
 
 
 def test_streams_come_back_after_output_was_lost(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

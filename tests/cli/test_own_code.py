@@ -115,13 +115,6 @@ def test_the_traceback_comes_with_verbose(with_mine: Callable[..., Ended]) -> No
     assert ended.err.splitlines()[-1].endswith(f" (mine.py:{LINE})")
 
 
-def test_a_rating_that_failed_says_where_in_the_trace(with_mine: Callable[..., Ended], tmp_path: Path) -> None:
-    with_mine(
-        *("solve", "What is 3+4?", "-e", "simulated", "-s", "best_of_n:n=2", "--verifier", "mine", "--trace", "t.jsonl")
-    )
-    assert f"(mine.py:{LINE})" in (tmp_path / "t.jsonl").read_text()
-
-
 UNRATED = "4 ratings failed (ValueError: "
 
 

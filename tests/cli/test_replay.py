@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.cli.command import Run
-from tests.engines.fake_server import FakeServer, Fault
+from tests.engines.fake_server import FakeServer
 
 
 def same(document: str) -> dict[str, Any]:
@@ -53,17 +53,6 @@ def test_a_replay_needs_no_server_and_prints_the_same_answer(run: Run, tmp_path:
     assert "48 prompt tokens from cache" in lines[0][1]
 
 
-def test_an_error_is_played_back_too(run: Run, tmp_path: Path) -> None:
-    trace = tmp_path / "out.jsonl"
-    asked = ("solve", "How many?", "-s", "single")
-    with FakeServer(faults=[Fault("cut", after=2)] * 3) as server:
-        drawn = run(*asked, "-e", "openai", "--base-url", server.url, "--trace", str(trace))
-    played = run(*asked, "-e", f"replay:{trace}")
-    assert (drawn.code, played.code) == (4, 4)
-    assert "(tried 3 times)" in drawn.error
-    assert "(tried 3 times)" in played.error
-
-
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
@@ -78,16 +67,3 @@ def test_another_run_is_not_in_the_trace(changed: tuple[str, ...], said: str, ru
     assert ended.code == 2
     assert said in ended.error
     assert str(trace) in ended.error
-
-
-def test_what_is_no_trace_is_refused(run: Run, tmp_path: Path) -> None:
-    file = tmp_path / "notes.txt"
-    for content, said in (
-        (b"hello\n", f"{file}:1 is not a trace event"),
-        (b"caf\xe9\n", f"{file}:1"),
-        (b"", "holds no run"),
-    ):
-        file.write_bytes(content)
-        ended = run("solve", "q", "-e", f"replay:{file}")
-        assert (ended.code, ended.out) == (2, "")
-        assert said in ended.error

@@ -24,11 +24,6 @@ def document(run: Run, *arguments: str) -> dict[str, Any]:
     return loaded
 
 
-def test_the_answer_is_all_that_standard_output_gets(run: Run) -> None:
-    ended = run("solve", "What is 3+4?", *SIMULATED)
-    assert (ended.code, ended.out) == (0, "7\n")
-
-
 def test_progress_and_summary_are_lines_on_standard_error(run: Run) -> None:
     lines = run("solve", "What is 3+4?", "-b", "tokens=2k", *SIMULATED).err.splitlines()
     assert lines[:2] == ["starting simulated", "solving with simulated"]
@@ -39,13 +34,6 @@ def test_progress_and_summary_are_lines_on_standard_error(run: Run) -> None:
     assert summary[0].endswith("(8 samples, 0 without an answer)")
     assert " of 2,000; the strategy finished" in summary[2]
     assert summary[4].startswith("note     simulated, no model was run: arithmetic is right in 80% of samples, ")
-
-
-def test_each_plain_line_counts_what_its_samples_cost(run: Run) -> None:
-    ended = run("solve", "What is 3+4?", *SIMULATED)
-    told = [line.split(" · ")[:2] for line in ended.err.splitlines() if " · leading " in line]
-    curve = {point["samples"]: point["tokens"] for point in document(run, *SIMULATED)["proposals"]}
-    assert told == [[f"{n} sample{'s' if n > 1 else ''}", f"{curve[n]:,} tokens"] for n in (1, 2, 4, 8)]
 
 
 def test_json_is_one_object_that_holds_the_whole_solution(run: Run) -> None:
@@ -62,35 +50,6 @@ def test_json_is_one_object_that_holds_the_whole_solution(run: Run) -> None:
     assert (found["ended_by"], found["seed"], found["error"]) == ("budget", 3, None)
 
 
-def test_json_says_why_there_is_no_answer(run: Run) -> None:
-    ended = run("solve", "q", "--json", "-b", "tokens=10", *SIMULATED)
-    found = json.loads(ended.out)
-    assert ended.code == 3
-    assert (found["answer"], found["ended_by"]) == (None, "budget")
-    assert "budget tokens=10" in found["reason"]
-
-
-def test_the_strategy_is_the_one_that_was_asked_for(run: Run) -> None:
-    assert document(run, *SIMULATED)["strategy"] == "self_consistency"
-    assert document(run, *SIMULATED, "-s", "single")["samples"] == 1
-    assert document(run, *SIMULATED, "-s", "self_consistency:n=3")["samples"] == 3
-    found = document(run, *SIMULATED, "-s", "best_of_n:n=4")
-    assert (found["samples"], found["verifier"]) == (4, "certainty")
-    assert (
-        document(run, *SIMULATED, "-s", "best_of_n", "--verifier", "certainty:top_k=3")["verifier"]
-        == "certainty:top_k=3"
-    )
-
-
-def test_budgets_hold(run: Run) -> None:
-    assert document(run, *SIMULATED, "-b", "samples=3")["samples"] == 3
-    assert document(run, *SIMULATED, "-b", "generated=200")["cost"]["generated_tokens"] <= 200
-    assert document(run, *SIMULATED, "-b", "flops=1e11")["cost"]["flops"] <= 1e11
-    prices = ("--prices", "prompt=1,generated=2")
-    cost = document(run, *SIMULATED, *prices, "-b", "usd=0.001")["cost"]
-    assert (cost["prompt_tokens"] + 2 * cost["generated_tokens"]) / 1e6 <= 0.001
-
-
 def test_amounts_are_shown_in_full(run: Run) -> None:
     ended = run("solve", "q", *SIMULATED, "-b", "tokens=1234567,usd=0.5", "--prices", "prompt=1,generated=2")
     budget = next(line for line in ended.err.splitlines() if line.startswith("budget"))
@@ -98,26 +57,6 @@ def test_amounts_are_shown_in_full(run: Run) -> None:
     assert " of 0.5; " in budget
     cost = next(line for line in ended.err.splitlines() if line.startswith("cost"))
     assert ", $0.00" in cost
-
-
-def test_the_seed_repeats_a_run_and_another_changes_it(run: Run) -> None:
-    first, again, other = (document(run, *SIMULATED, "--seed", seed)["proposals"] for seed in ("1", "1", "2"))
-    assert first == again != other
-
-
-def test_the_answer_kind_decides_how_samples_are_read(run: Run) -> None:
-    engine = ("-e", "simulated:answers=[0.50,1/2],weights=[1,1]")
-    assert [vote["count"] for vote in document(run, *engine, "-a", "number")["votes"]] == [8]
-    assert len(document(run, *engine, "-a", "text")["votes"]) == 2
-
-
-def test_the_vote_line_names_a_few_classes_and_counts_the_rest(run: Run) -> None:
-    answers = ",".join(str(n) for n in range(10))
-    engine = f"simulated:answers=[{answers}],weights=[{','.join(10 * '1')}]"
-    ended = run("solve", "q", "-a", "number", "-s", "self_consistency:n=200", "-e", engine)
-    vote = next(line for line in ended.err.splitlines() if line.startswith("vote"))
-    assert vote.count("×") == 6
-    assert " · 4 more (200 samples, " in vote
 
 
 def test_all_lines_count_the_same_votes(run: Run) -> None:
@@ -163,11 +102,6 @@ def test_what_an_error_left_unfinished_is_not_given_as_the_answer(
         assert (ended.code, ended.out) == (2, "")
         assert ended.error
         assert ended.err.splitlines()[-2].startswith("so far   7 (")
-
-
-def test_ratings_are_shown_as_weights(run: Run) -> None:
-    vote = next(line for line in run("solve", "q", *SIMULATED, "-s", "best_of_n:n=4").err.splitlines() if "×" in line)
-    assert "(weight 0." in vote
 
 
 @pytest.mark.parametrize("given", [b"What is 3+4?\n", "\ufeffWhat is 3+4?\r\n".encode()])

@@ -137,7 +137,7 @@ class _Tour:
         Raises:
             ReasonerError: the engine failed, or the output cannot be written.
         """
-        from reasoner.cli.progress import started
+        from reasoner.cli.session import started
 
         async with AsyncExitStack() as stack:
             with self.progress.shown():

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from reasoner.errors import UsageError
-from reasoner.system.extras import install_command
 from reasoner.system.files import replacing
+from reasoner.system.machine import install_command
 from reasoner_evals.cells import plain_cell
 from reasoner_evals.runs.arrays import OUTCOMES
 from reasoner_evals.runs.reading import RunData, open_run, records_in
