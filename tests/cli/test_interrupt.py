@@ -15,7 +15,6 @@ import psutil
 import pytest
 
 from reasoner.cli import interrupts
-from reasoner.execution.launching import cancel_all
 from reasoner.trace.events import Ended as EndedEvent
 from reasoner.trace.events import Sampled, read_trace
 from tests.cli.command import GatedServer, Run, finish, read_until, start
@@ -107,32 +106,6 @@ def test_work_that_does_not_end_is_left(work: Callable[[], Coroutine[Any, Any, N
         interrupts.run(work)
     assert interrupts.code_of(interrupted.value) == code
     assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
-
-
-def test_cancelling_twice_ends_the_wait_for_what_a_task_gives_up_slowly() -> None:
-    """As an engine's abort may take a whole step; the cost is then booked as unknown, and the books are closed."""
-    order: list[str] = []
-
-    async def slow_to_stop() -> None:
-        try:
-            await asyncio.sleep(3600)
-        except asyncio.CancelledError:
-            await asyncio.sleep(3600)
-        finally:
-            order.append("booked")
-
-    async def work() -> None:
-        task = asyncio.ensure_future(slow_to_stop())
-        asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGINT)
-        try:
-            await asyncio.sleep(3600)
-        finally:
-            await cancel_all([task])
-            order.append("closed")
-
-    with interrupts.raised(), pytest.raises(interrupts.Interrupted):
-        interrupts.run(work)
-    assert order == ["booked"]
 
 
 def test_nothing_is_imported_before_interrupts_are_caught() -> None:

@@ -1,6 +1,5 @@
 """Output that cannot be written, and text of models that must not reach a terminal as it is."""
 
-import io
 import json
 import os
 import sys
@@ -11,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner.cli.terminal import OutputLost, Terminal, own_streams, printable
+from reasoner.cli.terminal import OutputLost, own_streams, printable
 from tests.cli.command import Ended, Run, finish, start
 from tests.engines.fake_server import FakeServer, Fault
 
@@ -136,26 +135,6 @@ def test_printable_text_is_one_bounded_line_without_control_characters(text: str
     assert without_joiners(shown).isprintable()
     assert len(shown) <= limit
     assert shown == " ".join(shown.split())
-
-
-@given(st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S"]), max_size=60))
-def test_printable_text_is_left_as_it_is(text: str) -> None:
-    assert printable(text) == text
-
-
-def test_text_that_was_cut_says_so() -> None:
-    assert printable("a" * 61) == "a" * 59 + "…"
-    assert printable("\x1b" * 500 + "b") == "[U+001B]" * 7 + "[U+…"
-
-
-@given(ANY_TEXT)
-def test_whatever_is_said_is_one_line(line: str) -> None:
-    err = io.TextIOWrapper(io.BytesIO(), "utf-8", newline="")
-    Terminal(sys.stdout, err).say(line)
-    err.seek(0)
-    said = err.read()
-    assert said.endswith("\n")
-    assert without_joiners(said[:-1]).isprintable()
 
 
 NOISE = """

@@ -9,7 +9,6 @@ import pytest
 
 from reasoner.calibration.profile import ArmRow, Bins, Family, Profile, Trust
 from tests.cli.command import Run
-from tests.cli.test_process import imported
 
 MANY = 10_000_000
 Save = Callable[..., str]
@@ -136,12 +135,6 @@ def test_a_target_that_the_interval_does_not_clear_is_said_so(run: Run, save: Sa
     assert planned(run, "--profile", save(), "--target-accuracy", "0.5")["remarks"] == []
 
 
-def test_what_is_left_of_a_budget_is_not_turned_into_accuracy(run: Run, save: Save) -> None:
-    told = planned(run, "--profile", save(), "-b", "tokens=1000")
-    assert told["tokens"] == pytest.approx(8.8)
-    assert told["remarks"] == ["991 tokens per question are not used: more of them did not raise the measured accuracy"]
-
-
 # What cannot be done
 
 
@@ -163,15 +156,6 @@ def test_bad_options_are_told_in_a_line(arguments: list[str], said: str, run: Ru
     ended = run("plan", "--profile", save(), *arguments)
     assert (ended.code, ended.out) == (2, "")
     assert said in ended.error
-
-
-def test_the_amount_that_is_asked_for_is_enough(run: Run, save: Save) -> None:
-    file = save(family(scale=0.1))
-    ask = ["--profile", file, "--questions", "13"]
-    assert run("plan", *ask, "-b", "tokens=1").error.endswith("give tokens=2")
-    assert planned(run, *ask, "-b", "tokens=2")["total_tokens"] == pytest.approx(2)
-    # 10 x 0.1 is 1, whatever rounding makes of it.
-    assert planned(run, "--profile", file, "--questions", "10", "-b", "tokens=1")["accuracy"] == pytest.approx(0.66)
 
 
 def test_a_task_is_chosen_where_there_are_several(run: Run, save: Save) -> None:
@@ -213,9 +197,3 @@ def test_hostile_names_and_narrow_terminals_break_no_line(
     # A word that is too long goes over the edge.
     assert max(len(line) for line in lines if max(map(len, line.split()), default=0) < 40) <= max(columns, 40)
     assert "".join(ended.out.split()).count("x" * 300) == 1
-
-
-@pytest.mark.process
-def test_a_prediction_imports_no_model_library(save: Save) -> None:
-    asked = imported("plan", "--profile", save(), "-b", "tokens=3")
-    assert not asked & {"numpy", "scipy", "torch", "vllm", "transformers"}

@@ -75,10 +75,6 @@ def test_without_arguments_help_is_shown_as_an_error(run: Run) -> None:
     assert ended.err == run("--help").out
 
 
-def test_the_version(run: Run) -> None:
-    assert run("--version").out.startswith("reasoner, version ")
-
-
 def test_it_does_not_wait_for_what_vllm_left_running() -> None:
     stuck = """
 import sys, threading, types

@@ -170,15 +170,6 @@ def test_what_cannot_work_is_refused_before_anything_starts(arguments: tuple[str
     assert why in ended.error
 
 
-def test_an_alias_that_does_not_fit_is_refused(tmp_path: Path, run: Run) -> None:
-    settings = tmp_path / "serve.toml"
-    settings.write_text('[aliases.mine]\nstrategy = "best_of_n"\nverifier = "judge"\n')
-    assert (
-        "the alias mine: no verifier named 'judge' (there are: certainty)"
-        in run(*SERVE, "--settings", str(settings)).error
-    )
-
-
 def test_a_port_that_is_taken_is_named_before_the_engine_starts(run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

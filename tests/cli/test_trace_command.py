@@ -4,7 +4,7 @@ import io
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from reasoner.cli.trace_view import full
 from reasoner.trace.events import Event
 from tests.cli.command import Run, finish, start
 from tests.helpers import write_trace
-from tests.trace.tree.growing import Trace, beam, deep, wide
+from tests.trace.tree.growing import Trace, beam
 
 HOSTILE = "\x1b]0;owned\x07\x1b[31mred\u202e\u2066\r\n\0 [bold]markup[/bold] <script>"
 TREE = """\
@@ -80,24 +80,6 @@ def test_on_forty_columns_a_node_takes_two_lines(run: Run, tmp_path: Path, monke
     assert max(map(len, shown.out.splitlines())) <= 40
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("columns", [1, 41, 75, 76])
-@pytest.mark.parametrize("tree", [lambda: deep(300), lambda: wide(30, levels=30)], ids=["deep", "both"])
-def test_no_line_is_wider_than_the_terminal(
-    columns: int, tree: Callable[[], Trace], run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from rich.cells import cell_len
-
-    trace = tree()
-    trace.events.pop()
-    trace.draw("head", "漢字" * 100 + "👩" * 100, stop=None, answer="漢" * 50)
-    monkeypatch.setenv("COLUMNS", str(columns))
-    lines = run("trace", saved(tmp_path, trace.end())).out.splitlines()
-    assert max(map(cell_len, lines)) <= max(columns, 40)
-    nodes = [line for line in lines if re.search(r"[├└] #\d+ \S\S", line)]
-    assert len(nodes) > 200
-
-
 def test_what_a_model_wrote_cannot_command_the_terminal(run: Run, tmp_path: Path) -> None:
     trace = Trace(text=HOSTILE).begin()
     step = trace.draw("head", HOSTILE, value=0.5)
@@ -156,19 +138,6 @@ def test_the_beginning_of_an_id_names_a_question_if_it_is_the_only_one(run: Run,
     assert ended.error == "error: --question q-2 matches 2 questions: q-23, q-24; give more of the id"
 
 
-def test_json_holds_the_whole_tree(run: Run, tmp_path: Path) -> None:
-    document = json.loads(run("trace", saved(tmp_path, beam()), "--json").out)
-    assert document["answer"]["key"] == "7"
-    assert document["path"] == [1, 5]
-    assert [node["state"] for node in document["nodes"]] == ["continued"] * 2 + ["pruned"] + ["answered"] * 3
-    assert [node["parent"] for node in document["nodes"]] == [None, None, None, 0, 0, 1]
-    assert [node["ratings"][0]["value"] for node in document["nodes"]] == [0.75, 0.5, 0.25, 0.5, 0.95, 0.9]
-    assert {node["cost"]["tokens"] for node in document["nodes"]} == {15}
-    several = run("trace", saved(tmp_path, named("q1"), named("q2")), "--json")
-    assert [json.loads(line)["question_id"] for line in several.out.splitlines()] == ["q1", "q2"]
-    assert several.err == ""
-
-
 def test_a_page_is_written_beside_what_is_shown(run: Run, tmp_path: Path) -> None:
     path, page = saved(tmp_path, named("q1"), named("q2")), tmp_path / "out.html"
     shown = run("trace", path, "--html", str(page))
@@ -207,24 +176,6 @@ def test_the_trace_itself_is_not_written_over(run: Run, tmp_path: Path) -> None:
         assert ended.code == 2
         assert ended.error == f"error: --html {Path(name)} is the trace itself: name another file"
     assert Path(path).read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (b"", "holds no question: it is empty"),
-        (b"hello\n", "t.jsonl:1 is not a trace event"),
-        (b"\x89PNG\r\n\x1a\n\0\0", "t.jsonl:1 is not a trace event"),
-        (b'{"v":2,"question_id":"q","t":0,"event":"noted","text":"x"}\n', "an event 'noted' of q before its beginning"),
-    ],
-)
-def test_what_is_no_trace_is_refused(content: bytes, said: str, run: Run, tmp_path: Path) -> None:
-    path, page = tmp_path / "t.jsonl", tmp_path / "out.html"
-    path.write_bytes(content)
-    ended = run("trace", str(path), "--html", str(page))
-    assert (ended.code, ended.out) == (2, "")
-    assert said in ended.error
-    assert not page.exists()
 
 
 @pytest.mark.parametrize(

@@ -121,16 +121,3 @@ def test_the_folder_of_an_evaluation_is_a_labelled_run_and_shared_samples_count_
     assert (
         ended.error == f"error: {folder} has no grades of {arm.name}: finish it with `reasoner eval --resume {folder}`"
     )
-
-
-def test_code_without_a_sandbox_is_run_only_where_that_is_said(run: Run) -> None:
-    asked = ("solve", "What is 3 + 4?", "-e", "simulated", "-s", "best_of_n:n=3")
-    plain = run(*asked, "--verifier", "code:tests=assert True", "--json")
-    told = run(*asked, "--verifier", "code:tests=assert True", "--allow-unsandboxed-code", "--json")
-    assert json.loads(plain.out)["verifier"] == "code:tests=[assert True]"
-    assert json.loads(told.out)["verifier"] == "code:tests=[assert True],allow_unsandboxed=true"
-    refused = run(*asked, "--allow-unsandboxed-code")
-    assert (refused.code, refused.out) == (2, "")
-    assert refused.err == (
-        "error: --allow-unsandboxed-code has no effect: the verifier certainty runs no code; omit it\n"
-    )
