@@ -14,7 +14,7 @@ from reasoner.execution.admission import Admission
 from reasoner.execution.comparisons import Comparisons
 from reasoner.execution.pace import Pace
 from reasoner.models.thinking import forced
-from reasoner.operations import Prefill
+from reasoner.strategy import Prefill
 from reasoner.system.foreign import ErrorsFrom, fault_in, is_cancellation
 from reasoner.trace.events import ATTEMPTS, Prefilled
 from reasoner.trace.history import EMPTY, QuestionHistory

@@ -9,7 +9,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 from reasoner.errors import BudgetExhausted, NotRecorded, PlanError
 from reasoner.execution.pace import STARTS
-from reasoner.operations import BRANCH, Finished, Handle, Sample
+from reasoner.strategy import BRANCH, Finished, Handle, Sample
 from reasoner.trace.recorder import SequenceId
 from reasoner.types import Completion, Prompt
 

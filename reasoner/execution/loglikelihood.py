@@ -11,10 +11,9 @@ from reasoner.budget import Cost
 from reasoner.engine import Rendered, SampleRequest
 from reasoner.errors import BudgetExhausted, PromptTooLong, UsageError
 from reasoner.execution.executor import Bookkeeping, OperationExecutor
-from reasoner.operations import NOT_MEASURED, LogLikelihood, TextLikelihood
-from reasoner.sampling import ONE_TOKEN
+from reasoner.strategy import NOT_MEASURED, LogLikelihood, TextLikelihood
 from reasoner.trace.events import LikelihoodsMeasured
-from reasoner.types import CANCELLED, TokenIds, Usage
+from reasoner.types import CANCELLED, ONE_TOKEN, TokenIds, Usage
 
 MAX_WATCHED: Final = 128
 """Tokens that one request may watch."""

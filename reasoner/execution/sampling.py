@@ -13,7 +13,7 @@ from reasoner.execution.executor import Bookkeeping, OperationExecutor
 from reasoner.execution.seeds import derive_seed
 from reasoner.models.defaults import resolved_params
 from reasoner.models.thinking import split
-from reasoner.operations import Sample
+from reasoner.strategy import Sample
 from reasoner.trace.events import Sampled, Thought
 from reasoner.trace.recorder import SequenceId
 from reasoner.types import Completion, Logprobs, Prompt, TokenIds, Usage

@@ -24,7 +24,7 @@ from reasoner.errors import BudgetExhausted, EngineError, LedgerViolation, NotRe
 from reasoner.execution.executor import Bookkeeping, OperationExecutor
 from reasoner.execution.launching import Passed
 from reasoner.execution.seeds import derive_seed
-from reasoner.operations import NOT_ASKED
+from reasoner.strategy import NOT_ASKED
 from reasoner.system.foreign import described
 from reasoner.trace.events import AnswerExtracted, AnswersCompared
 from reasoner.trace.record import Work
