@@ -7,8 +7,8 @@ if TYPE_CHECKING:
 
     from reasoner.answers.questions import Question
     from reasoner.budget import Budget, Cost, Ledger, Prices
-    from reasoner.execution.allocation import Allocation
     from reasoner.execution.runner import solve, solve_each, solve_many, solve_many_sync, solve_sync
+    from reasoner.execution.scheduler import Allocation
     from reasoner.registry import build
     from reasoner.solution import Solution
     from reasoner.trace.replies import Reply
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "answers.questions": ("Question",),
     "budget": ("Budget", "Cost", "Ledger", "Prices"),
-    "execution.allocation": ("Allocation",),
+    "execution.scheduler": ("Allocation",),
     "execution.runner": ("solve", "solve_each", "solve_many", "solve_many_sync", "solve_sync"),
     "registry": ("build",),
     "solution": ("Solution",),

@@ -11,7 +11,7 @@ from reasoner.answers.equivalence import Equivalence
 from reasoner.budget import Budget, Cost, Prices
 from reasoner.engine import Engine, reset_caches
 from reasoner.errors import EngineDied, EngineError, EngineUnavailable, RecordError, TraceError
-from reasoner.execution.allocation import Allocation
+from reasoner.execution.scheduler import Allocation
 from reasoner.registry import build
 from reasoner.solution import INTERRUPTED
 from reasoner.strategy import Strategy
