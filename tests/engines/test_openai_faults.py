@@ -9,7 +9,7 @@ import pytest
 
 from reasoner.engine import SampleRequest, UsageMeter
 from reasoner.engines.openai import OpenAIEngine
-from reasoner.engines.openai.retries import retry_after
+from reasoner.engines.openai.http import retry_after
 from reasoner.engines.openai.values import message_of
 from reasoner.errors import EngineUnavailable, ReasonerError, RequestLost, UsageError
 from reasoner.system.printing import printable

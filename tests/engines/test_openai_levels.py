@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reasoner import Budget, Question, SamplingParams, solve
 from reasoner.engine import SampleRequest
 from reasoner.engines.openai import OpenAIEngine
-from reasoner.engines.openai.stops import StopWatch
+from reasoner.engines.openai.parts import StopWatch
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.models.families import profile_of

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner.engine import TextPiece
+from reasoner.engines import ReplyParts
 from reasoner.engines.openai import OpenAIEngine
-from reasoner.engines.openai.parts import Parts, by_ids, by_text, may_think
+from reasoner.engines.openai.parts import by_ids, by_text, may_think
 from reasoner.errors import RequestLost, UsageError
 from reasoner.models.families import profile_of
 from reasoner.models.thinking import ThinkingProfile
@@ -242,7 +243,7 @@ def test_a_server_of_an_unknown_model_shows_how_it_thinks(begun: str, thinking: 
 def test_the_parts_of_a_text_of_gpt_oss_are_its_channels() -> None:
     text = "<|channel|>analysis<|message|>Is it 12?<|end|><|start|>assistant<|channel|>final<|message|>It is 7"
     known = profile_of("gpt-oss-120b")
-    assert by_text(text, known, opened=False, cut=False) == Parts("Is it 12?", "It is 7")
+    assert by_text(text, known, opened=False, cut=False) == ReplyParts("Is it 12?", "It is 7")
     assert by_text(text[:50], known, opened=False, cut=True).unclosed
 
 

@@ -14,7 +14,7 @@ from reasoner.answers.questions import Question
 from reasoner.engine import Rendered, SampleRequest, UsageMeter
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.openai.groups import divided, shares
-from reasoner.engines.openai.values import Reported
+from reasoner.engines.openai.values import Reported, SentChoice
 from reasoner.engines.openai.wire import Draft
 from reasoner.errors import RequestLost
 from reasoner.execution.seeds import derive_seed
@@ -119,7 +119,8 @@ def drafts(*sequences: tuple[str, Sequence[int]]) -> list[Draft]:
     for text, ids in sequences:
         request = SampleRequest("q", ASKED, Rendered(None, 90), SamplingParams(max_tokens=10), 0, 1)
         draft = Draft(request)
-        draft.take({"message": {"content": text}, "token_ids": list(ids), "finish_reason": "stop"})
+        sent = {"message": {"content": text}, "token_ids": list(ids), "finish_reason": "stop"}
+        draft.take(SentChoice.model_validate(sent))
         made.append(draft)
     return made
 
