@@ -24,7 +24,7 @@ from reasoner_verifiers.orm import Orm
 from reasoner_verifiers.prm import Prm
 from reasoner_verifiers.reward import recipes
 from reasoner_verifiers.reward.checkpoint import Array, Head
-from tests.engine.rewarding import TAG, beside, hidden_states, random_head, served, tiny_prm, tiny_prm_logits
+from tests.engine.rewarding import beside, hidden_states, random_head, served, tiny_prm, tiny_prm_logits
 
 T = TypeVar("T")
 LAYER = 4
