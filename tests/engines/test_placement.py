@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from hypothesis import given
 from hypothesis import strategies as st
 
-import reasoner.engines.ray.placement as module
+import reasoner.engines.ray.fleet as module
 from reasoner import Question, solve_many
 from reasoner.engine import SampleRequest
-from reasoner.engines.ray.placement import Placement
+from reasoner.engines.ray.fleet import Placement
 from reasoner_strategies import SelfConsistency
 from tests.execution.one_question import PARAMS, TOKENS
 from tests.helpers import number_question, says, turns
