@@ -14,13 +14,12 @@ from reasoner.budget import Ledger
 from reasoner.engine import Engine, TextPiece
 from reasoner.errors import EngineDied
 from reasoner.execution.launching import cancel_all
-from reasoner.execution.prediction import REPLY_TOKENS
+from reasoner.execution.prediction import REPLY_TOKENS, MadeUpEngine, PredictedCost, left_out, predict
 from reasoner.execution.session import Session
 from reasoner.registry import entries, name_of
 from reasoner.serving.choice import Job, Offer
 from reasoner.serving.config import Limits
 from reasoner.serving.errors import ApiError, api_error
-from reasoner.serving.estimate import estimated
 from reasoner.serving.limits import Client, Turns
 from reasoner.serving.metrics import Metrics, Outcome
 from reasoner.serving.offered import Offered
@@ -37,6 +36,8 @@ Report = Callable[[str, BaseException], None]
 State = Literal["starting", "ready", "draining", "failed"]
 Follow = Callable[[int, Event | TextPiece], None]
 """Receives what happens in a request with the index of its job: its events, or its text if it passes through."""
+ESTIMATE_SECONDS: Final = 10.0
+"""Seconds that an estimate may take."""
 RETRY: Final = {"Retry-After": "5"}
 NO_HEADERS: Final[Mapping[str, str]] = {}
 
@@ -203,12 +204,28 @@ class Service:
             ApiError: as `answer`.
         """
         self.check()
-        mean = self.metrics.mean_reply or REPLY_TOKENS
+        mean, prices = max(1.0, self.metrics.mean_reply or REPLY_TOKENS), self._offered.prices
         try:
-            async with self.turns.turn(client):
-                return await estimated(jobs, self._engine, self._session.comparer, self._offered.prices, mean=mean)
+            async with self.turns.turn(client), asyncio.timeout(ESTIMATE_SECONDS):
+                costs = [
+                    await predict(
+                        [job.question], job.strategy, partial(MadeUpEngine, self._engine), mean, verifier=job.verifier,
+                        each=job.budget, prices=prices, stop=job.stop, seed=job.seed, comparer=self._session.comparer,
+                    )
+                    for job in jobs
+                ]  # fmt: skip
+        except TimeoutError:
+            problem = f"this cannot be estimated within {ESTIMATE_SECONDS:.0f} s: ask for less at once"
+            raise ApiError(400, problem) from None
         except Exception as failure:
             raise self._error(failure) from failure
+        basis = [
+            "the plan was followed with made-up replies, none of which came from the model or the cache",
+            f"mean: replies of {mean:.0f} tokens on average; longest: every reply as long as limits allow",
+            *left_out(jobs[0].verifier),
+        ]
+        total = PredictedCost.total(costs).document(prices)
+        return {"object": "reasoner.estimate", "model": jobs[0].model, **total, "basis": basis}
 
     async def compare(self, asked: CompareRequest, client: Client) -> dict[str, Any]:
         """Whether two replies give the same answer, and the answers; no model is run.
