@@ -29,3 +29,8 @@ def printable(text: str, *, limit: int = 60) -> str:
     """The same on one line of at most `limit` characters, with single blanks."""
     line = " ".join(one_line(text[: 4 * limit]).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def valid_text(text: str) -> str:
+    """The text with a question mark for each character that is not valid UTF-8: a lone surrogate."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
