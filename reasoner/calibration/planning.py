@@ -10,8 +10,8 @@ from reasoner.calibration.arm_selection import Estimate, shrunk
 from reasoner.calibration.pareto import Mix, Point, fill, hull, steps
 from reasoner.calibration.profile import MIN_QUESTIONS, ArmRow, Family
 from reasoner.errors import UsageError
-from reasoner.sampling import ThinkingLevel, thinking_level
 from reasoner.specs import Spec
+from reasoner.types import ThinkingLevel, thinking_level
 
 TAIL: Final = NormalDist().inv_cdf(0.95)
 """Standard deviations from the mean of a normal distribution to its 95th percentile."""

@@ -27,7 +27,7 @@ from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import EngineDied, EngineUnavailable, ReasonerError, RecordError, TraceError, UsageError
 from reasoner.execution.session import Session
 from reasoner.models.info import ModelInfo
-from reasoner.registry import build, spec_of
+from reasoner.registry import spec_of
 from reasoner.specs import Spec
 from reasoner.strategy import Strategy
 from reasoner.system.files import check_replaceable
@@ -323,17 +323,16 @@ class BatchRun(EngineRun):
 
     def _requests(self, rows: Iterator[Located]) -> _Source:
         """What answers the lines of OpenAI's format, as a server would."""
-        from reasoner.serving.config import Limits
+        from reasoner.serving.choose import Offer
         from reasoner.serving.config import Settings as ServerSettings
-        from reasoner.serving.offered import Offered, choose_default
+        from reasoner.serving.config import choose_default
 
         given = self.given
         self._check_requests()
         own = ServerSettings()
         default, verifiers = choose_default(own, strategy=given.strategy, verifier=given.verifier, answer=given.answer)
-        limits = Limits(max_budget=self.each)
-        offered = Offered(default, own.aliases, verifiers, self.prices)
-        offered.check(limits)
+        offered = Offer(default, own.aliases, verifiers, self.prices, self.each)
+        offered.check()
         lines = read_requests(rows)
 
         async def answers(done: Progressed) -> AsyncGenerator[Answered, None]:
@@ -343,15 +342,15 @@ class BatchRun(EngineRun):
                 )
                 spent = sum((history.spent for history in done.histories.values()), done.spent)
                 ledger = Ledger(self.budget, prices=self.prices, spent=spent)
-                offer = offered.offer(self.engine.model, limits, engine=self.engine.name)
+                offer = offered.serving(self.engine.model)
                 requests = Requests(session, offer, ledger, done, self._sink, given.seed, self.prices)
                 stream = requests.answer(lines, concurrency=self.concurrency)
                 async with aclosing(stream):
                     async for answered in stream:
                         yield answered
 
-        settings = {**self._settings(default.strategy, given.verifier or ""), "--answer": default.answer}
-        return _Source(build("strategy", default.strategy), None, settings, answers, known_reply)
+        settings = {**self._settings(spec_of(default.strategy), given.verifier or ""), "--answer": given.answer or ""}
+        return _Source(default.strategy, None, settings, answers, known_reply)
 
     def _check_requests(self) -> None:
         """Refuse options that have no effect on OpenAI's format.

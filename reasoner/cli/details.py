@@ -8,15 +8,13 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal
 
-from reasoner.aliases import STRATEGIES
 from reasoner.answers import ANY_KIND, KINDS, OPTIONS
 from reasoner.cli.terminal import columns, labelled, wrapped
-from reasoner.errors import ReasonerError, UsageError
+from reasoner.errors import STRATEGIES, ReasonerError, UsageError
 from reasoner.models.embedded import EMBEDDED, EMBEDDED_NAME
 from reasoner.registry import Kind, as_written, entries, load, options_of, sampling_options
-from reasoner.sampling import FALLBACK
 from reasoner.specs import Bare, written
-from reasoner.types import SamplingParams
+from reasoner.types import FALLBACK, SamplingParams
 
 INDENT = 19
 """Columns of the names; a longer name has a line of its own."""

@@ -66,7 +66,7 @@ def command(
     from reasoner.calibration.planning import outlook
     from reasoner.calibration.profile import read_profile
     from reasoner.cli.terminal import Terminal
-    from reasoner.sampling import thinking_level
+    from reasoner.types import thinking_level
 
     count, tokens = _questions(questions), _token_budget(budget, target_accuracy)
     terminal = Terminal()

@@ -11,10 +11,10 @@ from reasoner.budget import Budget, Cost, Prices
 from reasoner.cli.summary import spent_of
 from reasoner.cli.terminal import Terminal, one_line, printable
 from reasoner.engine import Engine
-from reasoner.summary import VoteSummary, samples_of
 from reasoner.trace.events import Event, Proposed, Sampled
 from reasoner.trace.record import Work
-from reasoner.types import Answer, Proposal
+from reasoner.types import Answer, Proposal, samples_of
+from reasoner.voting import VoteSummary
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

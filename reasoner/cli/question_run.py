@@ -18,10 +18,10 @@ from reasoner.errors import ReasonerError, TraceError
 from reasoner.execution.runner import solve
 from reasoner.solution import Solution
 from reasoner.strategy import Strategy
-from reasoner.summary import VoteSummary
 from reasoner.system.files import replacing
 from reasoner.trace.events import Event, TraceWriter
 from reasoner.verifier import Verifier
+from reasoner.voting import VoteSummary
 
 MAX_ANSWER_LENGTH: Final = 2000
 """Characters of an answer that are printed; --json prints all."""

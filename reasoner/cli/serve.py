@@ -83,8 +83,8 @@ def command(
     from reasoner.cli.progress import Display
     from reasoner.cli.server_run import ServerRun
     from reasoner.cli.terminal import Terminal
-    from reasoner.serving.config import Settings, read_settings
-    from reasoner.serving.offered import Offered, choose_default
+    from reasoner.serving.choose import Offer
+    from reasoner.serving.config import Settings, choose_default, read_settings
 
     given = options.Given(**typed)
     if given.quiet and verbose:
@@ -104,7 +104,7 @@ def command(
     return ServerRun(
         engine=given.to_engine(),
         display=Display(Terminal(), quiet=given.quiet),
-        offered=Offered(default, own.aliases, verifiers, prices),
+        offer=Offer(default, own.aliases, verifiers, prices),
         limits=limits,
         keys=keys,
         verbose=verbose,

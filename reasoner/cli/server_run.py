@@ -13,10 +13,10 @@ from reasoner.cli import interrupts
 from reasoner.cli.session import EngineRun
 from reasoner.execution.launching import cancel_all
 from reasoner.serving.app import make_app
-from reasoner.serving.config import Limits
+from reasoner.serving.choose import Offer
+from reasoner.serving.config import ServerLimits
 from reasoner.serving.limits import Keys
 from reasoner.serving.listener import Listener, listen
-from reasoner.serving.offered import Offered
 from reasoner.serving.service import Service
 from reasoner.serving.traces import RecentTraces
 
@@ -30,8 +30,8 @@ MAX_FILES: Final = 65_536
 class ServerRun(EngineRun):
     """One server that the command line and the settings describe."""
 
-    offered: Offered
-    limits: Limits
+    offer: Offer
+    limits: ServerLimits
     keys: Keys
     verbose: bool
     host: str
@@ -54,7 +54,7 @@ class ServerRun(EngineRun):
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._unhandled)
         _raise_open_files()
-        service = Service(self.engine, self.offered, self.limits, traces=RecentTraces(), report=self._report)
+        service = Service(self.engine, self.offer, self.limits, traces=RecentTraces(), report=self._report)
         listener = Listener(make_app(service, self.keys), self._socket, service, drain=self.drain)
         serving = asyncio.ensure_future(listener.serve())
         try:
