@@ -162,13 +162,13 @@ def _ids_in(file: Path) -> "dict[str, None]":
     """The ids of the questions in a trace, in order."""
     from pydantic import BaseModel
 
-    from reasoner.trace.jsonl import read_lines
-    from reasoner.trace.record import VERSION
+    from reasoner.journal.lines import read_lines
+    from reasoner.trace.events import EVENT_LINES
 
     class Named(BaseModel):
         question_id: str
 
-    lines = read_lines(file, Named.model_validate_json, file="trace", record="trace event", version=VERSION)
+    lines = read_lines(file, EVENT_LINES.reading(Named.model_validate_json))
     return dict.fromkeys(line.question_id for line in lines)
 
 
