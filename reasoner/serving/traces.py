@@ -7,8 +7,8 @@ from typing import Final
 from reasoner.errors import require
 from reasoner.journal.lines import sealed_line
 from reasoner.trace.events import Event, event_adapter
-from reasoner.trace.tree.build import search_trees
-from reasoner.trace.tree.page import page_of
+from reasoner.trace.page import page_of
+from reasoner.trace.tree import search_trees
 
 MAX_TRACES: Final = 200
 MAX_BYTES: Final = 64 << 20

@@ -13,10 +13,10 @@ from reasoner.errors import TraceError
 from reasoner.journal.lines import read_lines
 from reasoner.system.printing import visible
 from reasoner.trace.events import EVENT_LINES, Event
-from reasoner.trace.tree.build import search_trees
-from reasoner.trace.tree.page import fragment, policy
-from reasoner.trace.tree.page import style as tree_style
-from reasoner.trace.tree.words import ending
+from reasoner.trace.outline import ending
+from reasoner.trace.page import fragment, policy
+from reasoner.trace.page import style as tree_style
+from reasoner.trace.tree import search_trees
 from reasoner_evals.report.content import Delta, Estimate, Failure, Report, TaskReport, estimate_of
 from reasoner_evals.report.curves import AXES
 from reasoner_evals.report.data.table import STOP_REASONS
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-    from reasoner.trace.tree.search_tree import SearchTree
+    from reasoner.trace.tree import SearchTree
 
 MAX_TEXT: Final = 4000
 """Characters of any one text of a run in the page."""
