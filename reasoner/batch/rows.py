@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 from reasoner.answers.questions import Question
 from reasoner.budget import COUNTS, Cost
 from reasoner.errors import UsageError
-from reasoner.execution.ids import IdSet
+from reasoner.execution.inputs import IdSet
 from reasoner.solution import Solution
 from reasoner.system.tables import Located, LongRow
 

@@ -11,7 +11,7 @@ from typing import Final
 from reasoner.batch.rows import AnswerLine, Line
 from reasoner.budget import Cost
 from reasoner.errors import TraceError, UsageError
-from reasoner.execution.ids import IdSet
+from reasoner.execution.inputs import IdSet
 from reasoner.journal.folder import LOCK, write_whole, writing
 from reasoner.journal.lines import Format, JournalWriter, read_lines
 from reasoner.system.files import parse_json, read_object

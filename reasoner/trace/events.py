@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 from reasoner.budget import Cost
 from reasoner.journal.lines import Format, JournalWriter, read_lines
 from reasoner.models.info import ModelInfo
-from reasoner.operations import NOT_MEASURED, TextLikelihood
-from reasoner.summary import CutSamples
+from reasoner.strategy import NOT_MEASURED, TextLikelihood
 from reasoner.trace.record import VERSION, Record, Work
 from reasoner.types import (
     CANCELLED,
     Answer,
     Blocks,
     Completion,
+    CutSamples,
     EndedBy,
     FinishReason,
     Logprobs,

@@ -10,9 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from reasoner.budget import Cost
+from reasoner.budget import Cost, cost_line
 from reasoner.errors import TraceError, UsageError
-from reasoner.summary import MAX_ANSWERS, VoteSummary, cost_line
 from reasoner.system.files import replacing
 from reasoner.system.printing import visible
 from reasoner.trace import outline as views
@@ -20,6 +19,7 @@ from reasoner.trace.events import Event
 from reasoner.trace.outline import Outline, OutlineRow, answer_of, names_apart, score_of, state_of
 from reasoner.trace.tree import SearchTree, TreeNode, search_trees
 from reasoner.types import VoteState
+from reasoner.voting import MAX_ANSWERS, VoteSummary
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -12,7 +12,7 @@ from reasoner.batch.answering import answer_rows
 from reasoner.batch.rows import AnswerLine, InputRow
 from reasoner.batch.state import Progressed, WorkTrace
 from reasoner.engine import SampleRequest
-from reasoner.execution.ids import IdSet
+from reasoner.execution.inputs import IdSet
 from reasoner.trace.events import Cancelled, Ended, Event
 from reasoner.trace.history import read_histories
 from reasoner_strategies import SelfConsistency

@@ -11,10 +11,9 @@ from reasoner.budget import Cost
 from reasoner.errors import TraceError
 from reasoner.journal.lines import Format, read_lines
 from reasoner.models.info import ModelInfo
-from reasoner.summary import CutSamples
 from reasoner.system.foreign import MAX_PER_QUESTION, MAX_PER_REQUEST
 from reasoner.trace.grades import GradeStatus
-from reasoner.types import EndedBy
+from reasoner.types import CutSamples, EndedBy
 from reasoner_evals.runs.folder import ArmFolder
 from reasoner_evals.tasks.data import Source
 
