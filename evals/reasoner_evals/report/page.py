@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic_core import to_json
 
 from reasoner.errors import TraceError
+from reasoner.journal.lines import read_lines
 from reasoner.system.printing import visible
-from reasoner.trace.events import Event, event_adapter
-from reasoner.trace.jsonl import read_lines
-from reasoner.trace.record import VERSION
-from reasoner.trace.tree.build import search_trees
-from reasoner.trace.tree.page import fragment, policy
-from reasoner.trace.tree.page import style as tree_style
-from reasoner.trace.tree.words import ending
+from reasoner.trace.events import EVENT_LINES, Event
+from reasoner.trace.outline import ending
+from reasoner.trace.page import fragment, policy
+from reasoner.trace.page import style as tree_style
+from reasoner.trace.tree import search_trees
 from reasoner_evals.report.content import Delta, Estimate, Failure, Report, TaskReport, estimate_of
 from reasoner_evals.report.curves import AXES
 from reasoner_evals.report.data.table import STOP_REASONS
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-    from reasoner.trace.tree.search_tree import SearchTree
+    from reasoner.trace.tree import SearchTree
 
 MAX_TEXT: Final = 4000
 """Characters of any one text of a run in the page."""
@@ -98,10 +97,10 @@ def _read(file: Path, ids: set[str]) -> "Mapping[str, SearchTree] | str":
         # Most lines are of other questions: searching a line is much faster than parsing it.
         if not any(mark in line for mark in marks):
             return None
-        event = event_adapter().validate_json(line)
+        event = EVENT_LINES.read(line)
         return event if event.question_id in ids else None
 
-    lines: Iterable[Event | None] = read_lines(file, wanted, file="trace", record="trace event", version=VERSION)
+    lines: Iterable[Event | None] = read_lines(file, EVENT_LINES.reading(wanted))
     try:
         return {tree.id: tree for tree in search_trees(event for event in lines if event)}
     except TraceError as error:

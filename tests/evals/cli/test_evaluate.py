@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from reasoner_evals.report.build import make_report
-from reasoner_evals.runs.folder import RunFolder, writing
+from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.manifest import read_manifest
 from tests.cli.command import GatedServer, Pty, Run, finish, read_until, start
 from tests.engines.fake_server import FakeServer, Fault
@@ -178,7 +178,7 @@ def test_a_folder_that_holds_a_run_is_left_alone(asked: tuple[str, ...], run: Ru
 
 def test_a_second_writer_is_refused(asked: tuple[str, ...], run: Run, tmp_path: Path) -> None:
     run(*asked)
-    with writing(RunFolder(tmp_path / "run"), fresh=False):
+    with RunFolder(tmp_path / "run").writing():
         ended = run("eval", "--resume", str(tmp_path / "run"))
     assert ended.code == 2
     assert "is being written by process" in ended.error

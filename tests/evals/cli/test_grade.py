@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from reasoner_evals.runs.folder import RunFolder, writing
+from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.verdicts import read_verdicts
 from tests.cli.command import Run
 from tests.cli.test_process import imported
@@ -114,7 +114,7 @@ def test_what_is_no_run_and_a_run_that_is_being_written_are_refused(
     folder: RunFolder, run: Run, tmp_path: Path
 ) -> None:
     assert "cannot read the manifest" in run("grade", str(tmp_path / "gone")).error
-    with writing(folder, fresh=False):
+    with folder.writing():
         assert "is being written by process" in run("grade", str(folder.path)).error
 
 

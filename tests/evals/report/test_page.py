@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from reasoner.trace.events import TraceWriter
-from reasoner.trace.tree.page import policy, write_page
+from reasoner.trace.page import policy, write_page
 from reasoner_evals.report import page as module
 from reasoner_evals.report.build import make_report
 from reasoner_evals.report.content import Report
@@ -270,7 +270,7 @@ def test_a_broken_line_of_another_question_hides_nothing_and_one_of_its_own_is_t
     file.write_text('{"question_id":"other"}\n' + whole)
     assert hasattr(search_markups([failure])[0], "__html__")
     file.write_text('{"question_id":"q7"}\n' + whole)
-    assert search_markups([failure])[0].startswith(f"Its trace cannot be shown: {file}:1 is not a trace event")
+    assert search_markups([failure])[0].startswith(f"Its trace cannot be shown: {file}:1 is not a line of the trace")
 
 
 def test_a_page_takes_only_so_much_and_names_where_the_rest_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
