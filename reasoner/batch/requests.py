@@ -13,10 +13,9 @@ from reasoner.batch.lines import COST, Answered, Known, Line, Outcome
 from reasoner.batch.state import Progressed
 from reasoner.budget import Cost, Ledger, Prices
 from reasoner.errors import EngineError, UsageError
-from reasoner.execution.ids import IdSet
-from reasoner.execution.inputs import open_input
+from reasoner.execution.executor import derive_seed
+from reasoner.execution.inputs import IdSet, open_input
 from reasoner.execution.launching import cancel_all
-from reasoner.execution.seeds import derive_seed
 from reasoner.execution.session import Session
 from reasoner.serving.choice import Job, Offer, choose
 from reasoner.serving.errors import ApiError, api_error, valid_text

@@ -7,11 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, m
 
 from reasoner.budget import Budget
 from reasoner.errors import shown
-from reasoner.sampling import ThinkingLevel
 from reasoner.serving.bodies import read_body
 from reasoner.serving.calls import turn_fields
 from reasoner.serving.errors import ApiError
-from reasoner.types import Message, Role, SamplingParams
+from reasoner.types import Message, Role, SamplingParams, ThinkingLevel
 
 MAX_TURNS: Final = 2000
 MAX_CHOICES: Final = 128

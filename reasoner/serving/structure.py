@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from reasoner.answers.tool_calls import ToolCallSpace
 from reasoner.errors import shown
-from reasoner.sampling import LONGEST_SCHEMA
 from reasoner.serving.errors import ApiError
 from reasoner.serving.requests import ChatRequest
+from reasoner.types import LONGEST_SCHEMA
 
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 """The names of functions that OpenAI's API allows."""

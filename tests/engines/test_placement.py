@@ -11,7 +11,7 @@ import reasoner.engines.ray.placement as module
 from reasoner import Question, solve_many
 from reasoner.engine import SampleRequest
 from reasoner.engines.ray.placement import Placement
-from reasoner.execution.opening import EngineLimits
+from reasoner.execution.admission import EngineLimits
 from reasoner_strategies import SelfConsistency
 from tests.execution.one_question import PARAMS, TOKENS
 from tests.helpers import number_question, says, turns

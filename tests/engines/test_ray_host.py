@@ -11,8 +11,7 @@ from reasoner.budget import Cost
 from reasoner.engine import ConfidenceFloor, Logprobs, Rendered, SampleRequest
 from reasoner.engines.ray.hosts import EngineHost
 from reasoner.engines.ray.messages import Cancel, Outcome, ToReplica, copied, packed_completion, packed_request
-from reasoner.sampling import SamplingParams
-from reasoner.types import Answer, Completion, Extraction, Prompt, Usage
+from reasoner.types import Answer, Completion, Extraction, Prompt, SamplingParams, Usage
 from tests.engines.ray_parts import Gated
 from tests.running import running
 

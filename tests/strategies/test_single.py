@@ -6,9 +6,8 @@ import pytest
 
 from reasoner.errors import BudgetExhausted
 from reasoner.registry import build
-from reasoner.sampling import FALLBACK
 from reasoner.strategy import Propose, Sample
-from reasoner.types import Message, VoteState
+from reasoner.types import FALLBACK, Message, VoteState
 from reasoner_strategies import Single
 from tests.helpers import as_run, completion, finish, number_question
 

@@ -5,8 +5,7 @@ from typing import Final, NamedTuple
 from reasoner.models.families import FAMILIES
 from reasoner.models.parting import PartSplitter
 from reasoner.models.thinking import ThinkingProfile, split
-from reasoner.sampling import NO_THINKING
-from reasoner.types import Prompt, TokenIds
+from reasoner.types import NO_THINKING, Prompt, TokenIds
 
 GENERIC: Final = ThinkingProfile(
     "on_request", (), (), "<think>", "</think>", "\n</think>\n\n", "<think>\n\n</think>\n\n"
