@@ -293,7 +293,8 @@ class Checked:
     __slots__ = ()
 
     def __post_init__(self) -> None:
-        for name, (kind, limits) in _limits_of(type(self)).items():
+        cls: Any = type(self)
+        for name, (kind, limits) in _limits_of(cls).items():
             value = getattr(self, name)
             if isinstance(limits, Range):
                 require(value, name, **limits._asdict(), whole=kind is int)
@@ -316,15 +317,15 @@ def _limits_of(cls: Any) -> Mapping[str, tuple[Any, Range | tuple[str, ...]]]:
     """The type of each option of a class that has limits, and its range or choices."""
     limits: dict[str, tuple[Any, Range | tuple[str, ...]]] = {}
     hints = _hints_of(cls)
-    for field in dataclasses.fields(cls):
-        hint = hints.get(field.name)
+    for option in dataclasses.fields(cls):
+        hint = hints.get(option.name)
         # An option that may be None is a union.
         for part in (hint, *typing.get_args(hint)):
             ranges = [mark for mark in getattr(part, "__metadata__", ()) if isinstance(mark, Range)]
             if ranges:
-                limits[field.name] = typing.get_args(part)[0], ranges[-1]
+                limits[option.name] = typing.get_args(part)[0], ranges[-1]
             elif typing.get_origin(part) is typing.Literal:
-                limits[field.name] = str, typing.get_args(part)
+                limits[option.name] = str, typing.get_args(part)
     return limits
 
 
