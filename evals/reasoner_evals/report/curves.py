@@ -1,10 +1,7 @@
 """Accuracy against compute: the curves, the greedy point, the oracle and the frontier."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
-
-import numpy as np
 
 from reasoner.specs import Spec
 from reasoner_evals.report.content import Estimate, TaskReport, estimate_of
@@ -12,13 +9,10 @@ from reasoner_evals.report.drawing import PAPER, QUIET, Key, Panel, Style, band,
 
 MAX_BANDS: Final = 6
 """With more measured lines, shaded intervals would hide each other and are left out."""
-OVERLAP: Final = 0.5
-"""Bands that share more than this part of the lower one's height cannot be distinguished: only the first is drawn."""
 MAX_ANYTIME: Final = 2
 """With more of them, a chart has no room for lines of answers held on the way."""
 _QUIET: Final[dict[str, tuple[str, str, dict[str, Any]]]] = {
     "oracle": ("┄", "oracle: any sample right", {"linewidth": 0.8, "dashes": (5, 3), "alpha": 0.8}),
-    "random": ("┈", "a sample at random", {"linewidth": 0.8, "dashes": (1, 2), "alpha": 0.8}),
     "anytime": ("─", "thin: answers held on the way", {"linewidth": 0.8, "drawstyle": "steps-post", "alpha": 0.7}),
     "longer": ("╌", "one sample, longer thinking", {"linewidth": 1.1, "dashes": (6, 2), "alpha": 0.9}),
     "chance": ("⋯", "random guess", {"linewidth": 0.8, "dashes": (1, 3), "alpha": 0.8}),
@@ -66,14 +60,13 @@ class Mark(NamedTuple):
 class Line(NamedTuple):
     """A line of a chart, ascending in x.
 
-    "oracle" is the coverage of a pool, not an accuracy; "random" is the accuracy of one of its samples chosen at
-    random; "anytime" is a step function of the answers held on the way; "longer" joins the single samples of series
-    that differ in how long the model thinks, where each of these series is itself a line of more samples.
+    "oracle" is the coverage of a pool, not an accuracy; "anytime" is a step function of the answers held on the way;
+    "longer" joins the single samples of series that differ in how long the model thinks.
     """
 
     series: str
     model: str
-    kind: Literal["random", "oracle", "anytime", "longer", "measured"]
+    kind: Literal["oracle", "anytime", "longer", "measured"]
     marks: tuple[Mark, ...]
 
 
@@ -81,7 +74,6 @@ def lines(task: TaskReport, axis: Axis) -> list[Line]:
     """The lines that are drawn against an axis, the measured ones last and so on top."""
     measured: list[Line] = []
     oracle: list[Line] = []
-    random: list[Line] = []
     first: list[Any] = []
     for series, rows in task.by_series.items():
         # Only positive values have a place on a log scale.
@@ -97,15 +89,13 @@ def lines(task: TaskReport, axis: Axis) -> list[Line]:
         if single.pooled:
             tops = [estimate_of(row, "coverage") or _accuracy(row) for row in placed]
             oracle.append(Line(series, single.model, "oracle", tuple(map(Mark, xs, tops))))
-            random.append(Line(series, single.model, "random", tuple(Mark(x, _accuracy(single)) for x in xs)))
     held = [row for rows in task.by_series.values() for row in rows if row.anytime]
     anytime = [
         Line(row.series, row.model, "anytime", tuple(map(Mark, row.anytime.tokens, row.anytime.accuracies)))
         for row in held
         if axis is TOKENS and len(held) <= MAX_ANYTIME
     ]
-    quiet = (*_one_per_model(random, task), *_one_per_model(oracle, task))
-    return [*quiet, *anytime, *_longer(first, axis), *measured]
+    return [*_one_per_model(oracle, task), *anytime, *_longer(first, axis), *measured]
 
 
 def _longer(first: Sequence[Any], axis: Axis) -> Iterator[Line]:
@@ -132,33 +122,10 @@ def _accuracy(row: Any) -> Estimate:
     return estimate_of(row, "accuracy") or Estimate(0.0)
 
 
-def banded_series(task: TaskReport, shown: Sequence[Line]) -> set[str]:
-    """The series whose intervals are drawn: that of the verdict first, then those that can be distinguished from it."""
-    measured = [line for line in shown if line.kind == "measured"]
-    banded: list[Line] = []
-    if len(measured) <= MAX_BANDS:
-        for line in sorted(measured, key=lambda line: line.series != task.chosen_series):
-            if all(_overlap(line, other) <= OVERLAP for other in banded):
-                banded.append(line)
-    return {line.series for line in banded}
-
-
-def _overlap(line: Line, other: Line) -> float:
-    """The part of the lower of two bands that the other covers, on average where both are drawn."""
-    bands = [
-        np.array([(math.log(x), y.low, y.high) for x, y, _ in member.marks if y.low is not None and y.high is not None])
-        for member in (line, other)
-    ]
-    if not all(map(len, bands)):
-        return 0.0
-    (x, low, high), (x2, low2, high2) = (part.T for part in bands)
-    at = np.unique(np.concatenate([x, x2]))
-    at = at[(at >= max(x[0], x2[0]) - 1e-9) & (at <= min(x[-1], x2[-1]) + 1e-9)]
-    lows, highs = (
-        np.stack([np.interp(at, x, first), np.interp(at, x2, second)]) for first, second in ((low, low2), (high, high2))
-    )
-    shared = np.clip(highs.min(axis=0) - lows.max(axis=0), 0, None)
-    return float(np.mean(shared / np.maximum((highs - lows).min(axis=0), 1e-9))) if len(at) else 0.0
+def banded_series(shown: Sequence[Line]) -> set[str]:
+    """The series that have their intervals drawn: all, or none if there are too many."""
+    measured = {line.series for line in shown if line.kind == "measured"}
+    return measured if len(measured) <= MAX_BANDS else set()
 
 
 def scaled_lines(shown: Sequence[Line]) -> Sequence[Line]:

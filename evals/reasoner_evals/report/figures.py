@@ -4,10 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from reasoner.system.printing import printable
-from reasoner_evals.report.content import Estimate, Fit, TaskReport
+from reasoner_evals.report.content import Estimate, TaskReport
 from reasoner_evals.report.curves import AXES, FLOPS, Axis, Line, accuracy_panel, banded_series, lines, scaled_lines
 from reasoner_evals.report.drawing import (
-    INK,
     KINDS,
     PAPER,
     QUIET,
@@ -46,13 +45,10 @@ def figures(task: TaskReport, prefix: str, styles: Styles) -> dict[str, tuple[Fi
         return {
             "accuracy": tuple(_accuracy(task, axis, f"{prefix}-accuracy-{axis.key}", styles) for axis in AXES),
             "models": (_accuracy(task, FLOPS, f"{prefix}-models", styles),) if several_models else (),
-            "gap": (_gap(task, f"{prefix}-gap", styles),),
             "cost": (_cost(task, f"{prefix}-cost"),),
-            "endings": (_endings(task, f"{prefix}-endings"),),
             "harm": (_harm(task, f"{prefix}-harm", styles),),
             "difficulty": tuple(_difficulty(task, f"{prefix}-difficulty", styles)),
             "calibration": (_calibration(task, f"{prefix}-calibration", styles),),
-            "scaling": (_scaling(task, f"{prefix}-scaling", styles),),
             "verifiers": (_verifiers(task, f"{prefix}-verifiers", styles),),
         }
 
@@ -75,14 +71,12 @@ def _accuracy(task: TaskReport, axis: Axis, name: str, styles: Styles) -> Figure
         f"{_name(task, line)}: {' to '.join(f'{mark.accuracy.value:.1%} at {short(mark.x)}' for mark in ends)}"
         for line in reversed(shown)
         for ends in [line.marks[:1] + line.marks[1:][-1:]]
-        if line.kind != "random"
     ]
-    banded, measured = banded_series(task, shown), {line.series for line in shown if line.kind == "measured"}
-    few = "" if banded == measured else " Intervals that would hide others are in the table only."
+    banded = banded_series(shown)
     caption = [
         f"Accuracy against {axis.title}; the horizontal scale is logarithmic.",
         _counts(task.rows),
-        _band(task) + few if banded else "No band is drawn: the intervals are in the table.",
+        _band(task) if banded else "No band is drawn: the intervals are in the table.",
     ]
     if axis.front and any(getattr(row, axis.front) for row in task.rows):
         caption.append("Hollow: not significantly behind the frontier; faded: significantly behind it.")
@@ -97,24 +91,6 @@ def _accuracy(task: TaskReport, axis: Axis, name: str, styles: Styles) -> Figure
 
 def _name(task: TaskReport, line: Line) -> str:
     return task.names[line.series] + ("" if line.kind == "measured" else f", {line.kind}")
-
-
-def _gap(task: TaskReport, name: str, styles: Styles) -> Figure | str:
-    points = list(largest_points(row for row in task.rows if row.coverage is not None).values())[:MAX_ROWS]
-    if not points:
-        return "No selection gap: it needs a strategy that draws several whole replies."
-    panel = rows_panel([row.words for row in points])
-    hollow: dict[str, Any] = {"marker": "o", "color": QUIET.light, "markerfacecolor": PAPER.light, "markersize": 6}
-    for at, row in enumerate(points):
-        panel.axes.hlines(at, row.accuracy, row.coverage, color=QUIET.light, linewidth=1)
-        panel.axes.plot(row.accuracy, at, **styles[row.series].options | {"markersize": 6})
-        panel.axes.plot(row.coverage, at, **hollow)
-    panel.axes.set_xlim(-0.02, 1.02)
-    percent(panel.axes.xaxis)
-    keys = [Key("●", INK, "accuracy (the strategy's own marker)"), Key("○", QUIET, "oracle: any sample right")]
-    described = [f"{row.words}: {row.accuracy:.1%} of {row.coverage:.1%}" for row in points]
-    oracle = "Accuracy, and the share of questions with a right answer among the samples: an oracle, not an accuracy."
-    return figure(name, "Rows: accuracy and coverage.", described, [oracle, _LARGEST, _counts(points)], [panel], keys)
 
 
 def _cost(task: TaskReport, name: str) -> Figure | str:
@@ -138,33 +114,6 @@ def _cost(task: TaskReport, name: str) -> Figure | str:
     free = "Tokens per question by kind; cached prompt tokens are not computed and not in the total."
     return figure(name, "Stacked bars: tokens by kind.", described, [free, _LARGEST, _counts(points)],
                   [panel._replace(x="tokens per question")], keys)  # fmt: skip
-
-
-def _endings(task: TaskReport, name: str) -> Figure | str:
-    ended = largest_points(row for row in task.rows if row.ended)
-    points = [row for row in ended.values() if len(row.sample_counts) > 1][:MAX_ROWS]
-    if not points:
-        return "No strategy draws more samples for some questions than for others."
-    spans = sorted({part[:2] for row in points for part in row.sample_counts})
-    # The more samples, the darker.
-    strengths = {span: 0.15 + 0.85 * index / len(spans) for index, span in enumerate(spans, start=1)}
-    panel = rows_panel([row.words for row in points])
-    for at, row in enumerate(points):
-        left = 0.0
-        for low, high, share in row.sample_counts:
-            panel.axes.barh(at, share, BAR, left, color=KINDS[0].light, alpha=strengths[low, high])
-            left += share
-    panel.axes.set_xlim(0, 1)
-    percent(panel.axes.xaxis)
-    keys = [
-        Key("■", KINDS[0], f"{low if low == high else f'{low} to {high}'} sample{'' if high == 1 else 's'}", strength)
-        for (low, high), strength in strengths.items()
-    ]
-    described = [f"{row.words}: {row.samples:.3g} samples, 95th percentile {row.samples_p95:.3g}" for row in points]
-    caption = ["Share of the questions by the number of samples drawn, of strategies for which it differs.",
-               _LARGEST, _counts(points), "No band is drawn."]  # fmt: skip
-    return figure(name, "Stacked bars: questions by samples drawn.", described, caption,
-                  [panel._replace(x="share of questions")], keys)  # fmt: skip
 
 
 def _harm(task: TaskReport, name: str, styles: Styles) -> Figure | str:
@@ -282,41 +231,6 @@ def _diagonal(axes: Any) -> None:
     axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04))
     percent(axes.xaxis)
     percent(axes.yaxis)
-
-
-def _scaling(task: TaskReport, name: str, styles: Styles) -> Figure | str:
-    shown = [row for row in task.rows if row.scaling and (row.scaling.coverage.band or row.scaling.selection.band)]
-    if not shown:
-        return "No scaling law: it needs a pool of several sizes that a law can be fitted to."
-    parts = []
-    for panel, row in zip(panels(len(shown), 340), shown, strict=True):
-        style = styles[row.series]
-        _draw_fit(panel.axes, row.scaling.coverage, QUIET.light, "o")
-        _draw_fit(panel.axes, row.scaling.selection, style.colour.light, style.marker)
-        fits = [fit for fit in (row.scaling.coverage, row.scaling.selection) if fit.band]
-        log_x(panel.axes, [k for fit in fits for k in fit.band.ks], 2)
-        percent_y(panel.axes, [height for fit in fits for height in (*fit.fitted, *map(Estimate, fit.measured))])
-        parts.append(panel._replace(title=printable(row.name), x="samples per question"))
-    keys = [Key("●", QUIET, "oracle, in grey: measured, law"), Key("◆", INK, "accuracy: measured, law"),
-            Key("┄", QUIET, "beyond what was measured")]  # fmt: skip
-    caption = [
-        "Laws fitted to the sizes of a pool; shaded: their 95 % band over questions.",
-        "Dashed: beyond what was measured, up to twice that.",
-        _counts(row for row in task.rows if row.pooled),
-    ]
-    described = [row.name for row in shown]
-    return figure(name, "Panels: fitted scaling laws.", described, caption, parts, keys)
-
-
-def _draw_fit(axes: Any, fit: Fit, colour: str, marker: str) -> None:
-    """A law: solid where it was measured, dashed beyond."""
-    if fit.band is None:
-        return
-    sizes, known = fit.band.ks, len(fit.measured)
-    band(axes, list(zip(sizes, fit.fitted, strict=True)), colour)
-    axes.plot(sizes[:known], fit.band.value[:known], color=colour, linewidth=1.2)
-    axes.plot(sizes[known - 1 :], fit.band.value[known - 1 :], color=colour, linewidth=1.2, dashes=(2, 2))
-    axes.plot(sizes[:known], fit.measured, color=colour, linestyle="none", marker=marker)
 
 
 def _verifiers(task: TaskReport, name: str, styles: Styles) -> Figure | str:

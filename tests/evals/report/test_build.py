@@ -5,19 +5,17 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from reasoner.errors import UsageError
 from reasoner.sampling import SamplingParams
 from reasoner_evals.report.build import make_report, points_csv
 from reasoner_evals.report.curves import TOKENS, lines
-from reasoner_evals.report.data.diagnostics import anytime_curves, difficulties, fit, verifiers
-from reasoner_evals.report.data.table import CSV_COLUMNS
+from reasoner_evals.report.diagnostics import anytime_curves, difficulties, verifiers
 from reasoner_evals.report.narrative import findings
 from reasoner_evals.report.page import to_markdown
+from reasoner_evals.report.table import CSV_COLUMNS
 from reasoner_evals.runs.folder import RunFolder
-from reasoner_evals.stats.scaling import Band, CoverageFit, HeldOut, Unfitted, fit_coverage
 from tests.evals.fabricated import BEST, GREEDY, SMALL, VOTE, Fake, Law, fabricate, gold, question_id, record
 from tests.evals.report.conftest import ARMS, SEARCH, SURE, Made
 from tests.evals.report.contents import SIZES, a_point, measured, table
@@ -88,31 +86,14 @@ def test_a_verifier_that_rates_right_replies_higher_is_seen(tmp_path: Path) -> N
         assert sum(one.n for one in found.deciles) == found.replies
 
 
-def test_the_laws_of_a_pool_reach_twice_its_size_and_are_checked_on_what_they_were_not_shown(made: Made) -> None:
-    fitted = {row.series: row.scaling for row in made.task.rows if row.scaling}
-    assert list(fitted) == ["self_consistency", "best_of_n with orm"]
-    found = fitted["self_consistency"]
-    right = [sum(one.answer == gold(row) for one in record(VOTE, row).pool) for row in range(60)]
-    law = fit_coverage(np.full(60, 8), np.array(right))
-    assert isinstance(law, CoverageFit)
-    assert [value for _, value in found.coverage.parameters] == [law.a, law.b, law.never, law.always]
-    assert found.coverage.band.ks == (1, 2, 4, 8, 16)
-    assert found.coverage.band.value == pytest.approx(law.at([1, 2, 4, 8, 16]))
-    sizes = made.task.points[made.task.points.series == "self_consistency"]
-    assert found.coverage.measured == tuple(sizes.coverage)
-    assert (found.coverage.held_out.fitted_to, found.coverage.held_out.predicted.ks[-1]) == (4, 8)
-    assert found.selection.measured == tuple(sizes.accuracy)
-
-
-def test_oracle_random_and_anytime_curves_are_labelled_as_such(made: Made) -> None:
+def test_oracle_and_anytime_curves_are_labelled_as_such(made: Made) -> None:
     shown = lines(made.task, TOKENS)
     assert {line.series for line in shown if line.kind == "measured"} == set(made.task.points.series)
     assert [line.series for line in shown if line.kind == "anytime"] == ["beam_search", "auto"]
-    # One of each is enough: that of the series that the verdict is about, or the highest.
-    [oracle], [random] = ([line for line in shown if line.kind == kind] for kind in ("oracle", "random"))
+    # One is enough: that of the series that the verdict is about, or the highest.
+    [oracle] = [line for line in shown if line.kind == "oracle"]
     [marks] = [line.marks for line in shown if line[:3:2] == (oracle.series, "measured")]
     assert all(top.accuracy.value >= mark.accuracy.value - 1e-9 for top, mark in zip(oracle.marks, marks, strict=True))
-    assert {one.accuracy for one in random.marks} == {marks[0].accuracy}
 
 
 def test_an_anytime_curve_is_the_mean_over_what_was_held(tmp_path: Path) -> None:
@@ -189,18 +170,6 @@ def test_limits_say_what_the_numbers_do_not_show(
     text = "\n".join(report.limits)
     assert [part for part in said if part not in text] == []
     assert report.tasks[0].points.empty == ("no question has been" in text)
-
-
-def test_a_law_that_fails_on_what_it_was_not_shown_is_drawn_no_further_and_one_that_cannot_be_fitted_says_why() -> None:
-    band = Band((1, 2, 4), *np.array([[0.4, 0.5, 0.6], [0.3, 0.4, 0.5], [0.5, 0.6, 0.7]]))
-    checks = [HeldOut(1, band.upto(2), np.array([0.4, share])) for share in (0.5, 0.9)]
-    law = fit_coverage(np.full(60, 2), np.arange(60) % 3)
-    holds, fails = (fit("law", law, band, [0.4, 0.5], check) for check in checks)
-    assert holds.band is not None
-    assert fails.band is not None
-    assert (holds.band.ks, holds.note) == ((1, 2, 4), "")
-    assert (fails.band.ks, "held-out check fails" in fails.note) == ((1, 2), True)
-    assert fit("law", Unfitted("too few"), band, [], Unfitted("")).note == "cannot be fitted, because too few"
 
 
 RUNS: dict[str, tuple[list[Fake], dict[str, Any]]] = {

@@ -95,7 +95,7 @@ def test_every_measured_point_is_a_marker_that_no_edge_clips() -> None:
 
 def test_a_text_of_a_run_stays_a_text() -> None:
     hostile = '</text></svg><script>alert("$x^2$")</script> url(#a) \x00\u202e'
-    figure = drawn(a_task(a_curve(VOTE, words=hostile, name=hostile)))["gap"]
+    figure = drawn(a_task(a_curve(VOTE, words=hostile, name=hostile)))["cost"]
     for svg in (figure.panels[0].svg, figure.svg):
         assert not [one for one in ET.fromstring(svg).iter() if one.tag.endswith("script")]
         whole = '</text></svg><script>alert("$x^2$")</script> url(#a) [U+0000][U+202E]'
@@ -174,21 +174,14 @@ def crowd(count: int) -> TaskReport:
 
 def test_many_lines_are_drawn_without_what_would_hide_them_and_each_is_in_the_legend() -> None:
     some, many = (crowd(count) for count in (2, 12))
-    assert banded_series(some, lines(some, TOKENS))
-    assert not banded_series(many, lines(many, TOKENS))
+    assert banded_series(lines(some, TOKENS))
+    assert not banded_series(lines(many, TOKENS))
     kinds = [{line.kind for line in lines(task, TOKENS)} for task in (some, many)]
-    assert kinds == [{"measured", "oracle", "random", "anytime"}, {"measured", "oracle", "random"}]
+    assert kinds == [{"measured", "oracle", "anytime"}, {"measured", "oracle"}]
     shown = drawn(many)["accuracy-tokens"]
     assert "No band is drawn" in shown.caption
     measured = [key.text for key in shown.keys if not key.glyph.startswith(tuple("┄┈─╌⋯"))]
     assert sorted(measured) == sorted(many.names.values())
-
-
-def test_bands_are_drawn_only_where_they_can_be_distinguished() -> None:
-    same = a_task([*a_curve(VOTE), *a_curve(BEST)])
-    assert len(banded_series(same, lines(same, TOKENS))) == 1
-    apart = a_task([*a_curve(VOTE, 0.2), *a_curve(BEST, 0.7)])
-    assert len(banded_series(apart, lines(apart, TOKENS))) == 2
 
 
 def test_longer_thinking_is_a_line_through_the_single_samples_of_each_level() -> None:
