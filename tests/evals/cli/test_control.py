@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from reasoner.registry import build
-from reasoner_evals.calibration.outcomes import RULES, pooled_arm, usable
-from reasoner_evals.calibration.pool_replay import replay, stops
+from reasoner_evals.calibration.outcomes import RULES, pooled_arm, replay, stops, usable
 from reasoner_evals.runs.arrays import RIGHT
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.measures import ArmRead
