@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import ClassVar
 
-from reasoner_evals.tasks.benchmark import Benchmark, FewShotBenchmark
+from reasoner_evals.tasks.benchmark import CHOICE, Benchmark, FewShotBenchmark, choice_question
 from reasoner_evals.tasks.data import Published, Row
 from reasoner_evals.tasks.graders import GradedQuestion
-from reasoner_evals.tasks.prompts import CHOICE, choice_question
 
 # The format of LLM-Adapters: the options are part of the text, and the answer is the name of an option.
 _INLINE_OPTION = re.compile(r"Answer(\d):\s*(.*?)\s*(?=Answer\d:|Answer format:|\Z)", re.DOTALL)

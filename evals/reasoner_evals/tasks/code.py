@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reasoner.answers.code import CodeSpace, functions_in
-from reasoner_evals.tasks.benchmark import Benchmark, TaskData
+from reasoner_evals.tasks.benchmark import Benchmark, TaskData, Template
 from reasoner_evals.tasks.data import Published, Row
 from reasoner_evals.tasks.graders import ByTests, GradedQuestion, require_sandbox
-from reasoner_evals.tasks.prompts import Template
 
 
 @dataclass(frozen=True, slots=True)

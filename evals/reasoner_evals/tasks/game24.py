@@ -7,10 +7,9 @@ from itertools import permutations
 from typing import ClassVar
 
 from reasoner.answers.expressions import ExpressionSpace
-from reasoner_evals.tasks.benchmark import FewShotBenchmark
+from reasoner_evals.tasks.benchmark import FewShotBenchmark, Template
 from reasoner_evals.tasks.data import Published, Row
 from reasoner_evals.tasks.graders import ByRules, GradedQuestion
-from reasoner_evals.tasks.prompts import Template
 
 _ASK = "Make 24 of the numbers {}."
 

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reasoner.answers import MathSpace, NumberSpace
-from reasoner_evals.tasks.benchmark import Benchmark, FewShotBenchmark, checked
+from reasoner_evals.tasks.benchmark import BOXED, Benchmark, FewShotBenchmark, Template, checked
 from reasoner_evals.tasks.data import Published, Row
 from reasoner_evals.tasks.graders import GradedQuestion
-from reasoner_evals.tasks.prompts import BOXED, Template
 
 
 @dataclass(frozen=True, slots=True)

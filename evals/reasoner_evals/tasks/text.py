@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from reasoner.answers import TextSpace, YesNoSpace
-from reasoner_evals.tasks.benchmark import Benchmark, FewShotBenchmark, checked
+from reasoner_evals.tasks.benchmark import Benchmark, FewShotBenchmark, Template, checked
 from reasoner_evals.tasks.data import Published, Row
 from reasoner_evals.tasks.graders import ByReference, GradedQuestion
-from reasoner_evals.tasks.prompts import Template
 
 
 @dataclass(frozen=True, slots=True)

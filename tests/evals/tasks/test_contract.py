@@ -18,9 +18,8 @@ from reasoner.errors import UsageError
 from reasoner.registry import build, entries, spec_of
 from reasoner.sandbox.layers import detect
 from reasoner_evals.tasks.arithmetic import Arithmetic
-from reasoner_evals.tasks.benchmark import TaskData, checked_data
+from reasoner_evals.tasks.benchmark import TaskData, checked_data, document_of
 from reasoner_evals.tasks.graders import GradedQuestion
-from reasoner_evals.tasks.prompts import document_of
 from tests.evals.tasks.samples import spec
 from tests.helpers import completion
 from tests.labelling import grade
@@ -87,7 +86,7 @@ def test_its_reference_answers_are_right_and_others_wrong(data: TaskData, equiva
 
 
 def test_its_answers_are_read_by_a_pattern_of_its_own_first(name: str, tmp_path: Path) -> None:
-    task = replace(build("task", spec(name, tmp_path)), answer_pattern=r"(?s)^Mine: (.*)\n---$")
+    task = replace(build("task", spec(name, tmp_path)), answer_options=r"pattern=(?s)^Mine: (.*)\n---$")
     for item in task.load().items[:20]:
         answer = item.question.space.read(f"Mine: {item.gold}\n---\nThe answer is 9")
         assert answer is not None

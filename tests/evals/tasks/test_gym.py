@@ -16,7 +16,7 @@ from reasoner.answers.equivalence import Equivalence
 from reasoner.answers.process_pool import ProcessPool
 from reasoner.errors import UnknownName, UsageError
 from reasoner.registry import build
-from reasoner_evals.tasks import gym_names
+from reasoner_evals.tasks import gym
 from reasoner_evals.tasks.graders import ByGym, GradedQuestion
 from reasoner_evals.tasks.gym import VerbatimSpace
 from tests.helpers import completion
@@ -48,7 +48,7 @@ def puzzles(name: str) -> tuple[GradedQuestion, ...]:
     return items
 
 
-@pytest.mark.parametrize("name", sorted(gym_names.NAMES))
+@pytest.mark.parametrize("name", sorted(gym.NAMES))
 def test_a_solution_is_right_and_what_would_run_is_not_run(name: str, equivalence: Equivalence) -> None:
     # A number in its path would be read as the answer, and may be right.
     mark = Path(tempfile.gettempdir()) / "".join(random.choices(string.ascii_lowercase, k=20))
@@ -61,7 +61,7 @@ def test_a_solution_is_right_and_what_would_run_is_not_run(name: str, equivalenc
         return list(known), set(hostile)
 
     known, hostile = asyncio.run(grades())
-    assert set(known) == (set() if name in gym_names.RULED else {"right"})
+    assert set(known) == (set() if name in gym.RULED else {"right"})
     assert hostile <= {"wrong", "no_answer"}
     assert not mark.exists()
 
@@ -70,11 +70,11 @@ def test_every_data_set_has_one_place_and_no_scorer_that_executes_is_called() ->
     from reasoning_gym.factory import DATASETS  # type: ignore[import-untyped]
 
     groups = (
-        gym_names.NUMBER, gym_names.YES_NO, gym_names.TEXT, gym_names.VERBATIM, gym_names.EXPRESSION,
-        gym_names.SCORED, gym_names.RULED, gym_names.REFUSED,
+        gym.NUMBER, gym.YES_NO, gym.TEXT, gym.VERBATIM, gym.EXPRESSION,
+        gym.SCORED, gym.RULED, gym.REFUSED,
     )  # fmt: skip
     assert Counter(name for group in groups for name in group) == dict.fromkeys(DATASETS, 1)
-    assert not (gym_names.SCORED | gym_names.RULED) & (EXECUTING | gym_names.REFUSED.keys())
+    assert not (gym.SCORED | gym.RULED) & (EXECUTING | gym.REFUSED.keys())
 
 
 ACCEPTED_THERE = [

@@ -9,7 +9,7 @@ from reasoner.answers.expressions import evaluate
 from reasoner.errors import UsageError
 from reasoner.registry import build
 from reasoner.types import Completion, Prompt
-from reasoner_evals.tasks.prompts import Shot, Template
+from reasoner_evals.tasks.benchmark import Shot, Template
 from tests.evals.tasks.samples import HUMANEVAL, SQUAD, jsonl, spec
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
