@@ -12,7 +12,7 @@ from reasoner.system.files import check_replaceable, replacing
 from reasoner_evals.cells import plain_cell
 from reasoner_evals.report.comparisons import deltas, front, groups_of
 from reasoner_evals.report.content import Against, ArmState, Delta, Provenance, Report, TaskReport
-from reasoner_evals.report.diagnostics import anytime_curves, calibrations, difficulties, failures, verifiers
+from reasoner_evals.report.diagnostics import calibrations, difficulties, failures, verifiers
 from reasoner_evals.report.narrative import METHODS, findings, limits, verdict
 from reasoner_evals.report.page import page, to_markdown, views
 from reasoner_evals.report.table import CSV_COLUMNS, alarms, names_of, points_table
@@ -70,7 +70,6 @@ def _task(name: str, runs: Sequence[RunData], arms: dict[str, list[ArmRead]]) ->
         tokens_front=by_tokens,
         flops_front=front(measured, groups, cost="flops") if several else {},
         deltas=deltas(measured, groups),
-        anytime=dict(anytime_curves(measured, groups)),
         by_difficulty=by_difficulty,
         calibration=dict(calibrations(measured)),
     )

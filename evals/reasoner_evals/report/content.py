@@ -101,13 +101,6 @@ class Delta(Paired):
         return f"{label} (for {self.mixed:.0%} of the questions the next size)" if self.mixed else label
 
 
-class AnytimeCurve(NamedTuple):
-    """The mean accuracy of the answers held after so many tokens: a step function."""
-
-    tokens: tuple[float, ...]
-    accuracies: tuple[Estimate, ...]
-
-
 class Difficulty(NamedTuple):
     """Bins of difficulty, hardest first; `by_difficulty` of a row is the accuracy in each.
 

@@ -9,11 +9,8 @@ from reasoner_evals.report.drawing import PAPER, QUIET, Key, Panel, Style, band,
 
 MAX_BANDS: Final = 6
 """With more measured lines, shaded intervals would hide each other and are left out."""
-MAX_ANYTIME: Final = 2
-"""With more of them, a chart has no room for lines of answers held on the way."""
 _QUIET: Final[dict[str, tuple[str, str, dict[str, Any]]]] = {
     "oracle": ("┄", "oracle: any sample right", {"linewidth": 0.8, "dashes": (5, 3), "alpha": 0.8}),
-    "anytime": ("─", "thin: answers held on the way", {"linewidth": 0.8, "drawstyle": "steps-post", "alpha": 0.7}),
     "longer": ("╌", "one sample, longer thinking", {"linewidth": 1.1, "dashes": (6, 2), "alpha": 0.9}),
     "chance": ("⋯", "random guess", {"linewidth": 0.8, "dashes": (1, 3), "alpha": 0.8}),
 }
@@ -60,13 +57,13 @@ class Mark(NamedTuple):
 class Line(NamedTuple):
     """A line of a chart, ascending in x.
 
-    "oracle" is the coverage of a pool, not an accuracy; "anytime" is a step function of the answers held on the way;
-    "longer" joins the single samples of series that differ in how long the model thinks.
+    "oracle" is the coverage of a pool, not an accuracy; "longer" joins the single samples of series that differ in how
+    long the model thinks.
     """
 
     series: str
     model: str
-    kind: Literal["oracle", "anytime", "longer", "measured"]
+    kind: Literal["oracle", "longer", "measured"]
     marks: tuple[Mark, ...]
 
 
@@ -89,13 +86,7 @@ def lines(task: TaskReport, axis: Axis) -> list[Line]:
         if single.pooled:
             tops = [estimate_of(row, "coverage") or _accuracy(row) for row in placed]
             oracle.append(Line(series, single.model, "oracle", tuple(map(Mark, xs, tops))))
-    held = [row for rows in task.by_series.values() for row in rows if row.anytime]
-    anytime = [
-        Line(row.series, row.model, "anytime", tuple(map(Mark, row.anytime.tokens, row.anytime.accuracies)))
-        for row in held
-        if axis is TOKENS and len(held) <= MAX_ANYTIME
-    ]
-    return [*_one_per_model(oracle, task), *anytime, *_longer(first, axis), *measured]
+    return [*_one_per_model(oracle, task), *_longer(first, axis), *measured]
 
 
 def _longer(first: Sequence[Any], axis: Axis) -> Iterator[Line]:
@@ -128,12 +119,6 @@ def banded_series(shown: Sequence[Line]) -> set[str]:
     return measured if len(measured) <= MAX_BANDS else set()
 
 
-def scaled_lines(shown: Sequence[Line]) -> Sequence[Line]:
-    """The lines that the scales include; anytime lines only if nothing else is a curve."""
-    curves = [line for line in shown if line.kind != "anytime"]
-    return curves if len({mark.x for line in curves for mark in line.marks}) > 1 else shown
-
-
 def accuracy_panel(
     task: TaskReport, axis: Axis, shown: Sequence[Line], banded: set[str], styles: Mapping[str, Style]
 ) -> tuple[Panel, list[Key]]:
@@ -144,8 +129,7 @@ def accuracy_panel(
         style, marks = styles[line.series], line.marks
         x, y = [mark.x for mark in marks], [mark.accuracy.value for mark in marks]
         if line.kind != "measured":
-            colour = style.colour if line.kind == "anytime" else QUIET
-            axes.plot(x, y, color=colour.light, **_QUIET[line.kind][2])
+            axes.plot(x, y, color=QUIET.light, **_QUIET[line.kind][2])
             continue
         if line.series in banded:
             band(axes, [mark[:2] for mark in marks], style.colour.light)
@@ -155,7 +139,7 @@ def accuracy_panel(
             fill = PAPER if mark.status == "level" else style.colour
             alpha = 0.45 if mark.status == "behind" else 1
             axes.plot(mark.x, mark.accuracy.value, **style.options, markerfacecolor=fill.light, alpha=alpha, zorder=3)
-    scaled = [(line, mark) for line in scaled_lines(shown) for mark in line.marks]
+    scaled = [(line, mark) for line in shown for mark in line.marks]
     heights = [
         mark.accuracy if line.kind == "measured" and line.series in banded else Estimate(mark.accuracy.value)
         for line, mark in scaled

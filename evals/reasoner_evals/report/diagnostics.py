@@ -1,4 +1,4 @@
-"""Why the numbers are as they are: answers held on the way, difficulty, calibration, verifiers, failures."""
+"""Why the numbers are as they are: difficulty, calibration, verifiers, failures."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -8,16 +8,8 @@ from typing import Any, Final, get_args
 import numpy as np
 
 from reasoner_evals.report.comparisons import estimate, known
-from reasoner_evals.report.content import (
-    AnytimeCurve,
-    Calibration,
-    Difficulty,
-    Estimate,
-    Failure,
-    FailureKind,
-    VerifierQuality,
-)
-from reasoner_evals.runs.arrays import OUTCOMES, RIGHT, SILENT, UNGRADED, Bools, Floats
+from reasoner_evals.report.content import Calibration, Difficulty, Estimate, Failure, FailureKind, VerifierQuality
+from reasoner_evals.runs.arrays import OUTCOMES, RIGHT, SILENT, Bools, Floats
 from reasoner_evals.runs.measures import ArmRead, Measured, selected
 from reasoner_evals.runs.pools import Pool, pool_of, sizes_of, spread
 from reasoner_evals.runs.reading import questions_of, records_of
@@ -32,49 +24,12 @@ RISK_POINTS: Final = 101
 """Points of a risk-coverage curve."""
 MIN_POOL: Final = 4
 """With fewer samples per question, half of them do not show its difficulty."""
-GRID: Final = 48
-"""Points of an anytime curve, evenly spaced on a log scale of tokens."""
 WRONG: Final = OUTCOMES.index("wrong")
 MAX_FAILURES: Final = 12
 SURE: Final = 0.8
 """A wrong answer with at least this share of the vote counts as overconfident."""
 MAX_VOTES: Final = 6
 KINDS: Final[tuple[FailureKind, ...]] = get_args(FailureKind)
-
-
-def anytime_curves(measured: Sequence[Measured], groups: Groups | None) -> Iterator[tuple[str, AnytimeCurve]]:
-    """For each strategy that was run and not pooled, by its point with the largest budget, the answers held on the way.
-
-    A strategy that holds one answer only has none.
-    """
-    largest: dict[str, Measured] = {}
-    for point in measured:
-        if not point.pooled and point.tokens > getattr(largest.get(point.series), "tokens", -1.0):
-            largest[point.series] = point
-    for point in largest.values():
-        if max(int(arm.data.along.rows.length.max(initial=0)) for arm in point.arms) < 2:
-            continue
-        tokens = np.concatenate([arm.data.along.tokens for arm in point.arms])
-        grid = np.unique(np.round(np.geomspace(max(int(tokens.min()), 1), max(int(tokens.max()), 2), GRID)))
-        held = np.mean([_held(arm, grid) for arm in point.arms], axis=0)
-        accuracies = tuple(estimate(interval(column, groups)) for column in held.T)
-        yield point.key, AnytimeCurve(tuple(grid.tolist()), accuracies)
-
-
-def _held(arm: ArmRead, grid: Floats) -> Floats:
-    """[Q, G]: whether the answer held after so many tokens is right; before the first there is none."""
-    data, along = arm.data, arm.data.along
-    right = np.zeros((len(data.outcome), len(grid)))
-    for row in range(len(right)):
-        stretch = along.rows.of(row)
-        index = np.searchsorted(along.tokens[stretch], grid, side="right") - 1
-        codes = along.outcome[stretch]
-        if len(codes):
-            right[row] = np.where(index >= 0, codes[np.maximum(index, 0)] == RIGHT, False)
-        if np.any(codes == UNGRADED):
-            right[row] = np.nan
-    right[~data.has_result] = np.nan
-    return right
 
 
 def whole_pools(measured: Sequence[Measured]) -> Iterator[tuple[Measured, ArmRead]]:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from reasoner.system.printing import printable
 from reasoner_evals.report.content import Estimate, TaskReport
-from reasoner_evals.report.curves import AXES, FLOPS, Axis, Line, accuracy_panel, banded_series, lines, scaled_lines
+from reasoner_evals.report.curves import AXES, FLOPS, Axis, Line, accuracy_panel, banded_series, lines
 from reasoner_evals.report.drawing import (
     KINDS,
     PAPER,
@@ -46,7 +46,6 @@ def figures(task: TaskReport, prefix: str, styles: Styles) -> dict[str, tuple[Fi
             "accuracy": tuple(_accuracy(task, axis, f"{prefix}-accuracy-{axis.key}", styles) for axis in AXES),
             "models": (_accuracy(task, FLOPS, f"{prefix}-models", styles),) if several_models else (),
             "cost": (_cost(task, f"{prefix}-cost"),),
-            "harm": (_harm(task, f"{prefix}-harm", styles),),
             "difficulty": tuple(_difficulty(task, f"{prefix}-difficulty", styles)),
             "calibration": (_calibration(task, f"{prefix}-calibration", styles),),
             "verifiers": (_verifiers(task, f"{prefix}-verifiers", styles),),
@@ -80,7 +79,7 @@ def _accuracy(task: TaskReport, axis: Axis, name: str, styles: Styles) -> Figure
     ]
     if axis.front and any(getattr(row, axis.front) for row in task.rows):
         caption.append("Hollow: not significantly behind the frontier; faded: significantly behind it.")
-    if min(y.low or y.value for line in scaled_lines(shown) for _, y, _ in line.marks) > 0.1:
+    if min(y.low or y.value for line in shown for _, y, _ in line.marks) > 0.1:
         caption.append("The vertical scale does not begin at 0.")
     if absent := [row.words for row in task.rows if not getattr(row, axis.column)]:
         names = ", ".join(map(printable, absent[:4])) + (f" and {len(absent) - 4} more" if absent[4:] else "")
@@ -114,36 +113,6 @@ def _cost(task: TaskReport, name: str) -> Figure | str:
     free = "Tokens per question by kind; cached prompt tokens are not computed and not in the total."
     return figure(name, "Stacked bars: tokens by kind.", described, [free, _LARGEST, _counts(points)],
                   [panel._replace(x="tokens per question")], keys)  # fmt: skip
-
-
-def _harm(task: TaskReport, name: str, styles: Styles) -> Figure | str:
-    largest = largest_points(task.rows).values()
-    rows = [(row, row.deltas["greedy"]) for row in largest if "greedy" in row.deltas][:MAX_ROWS]
-    if not rows:
-        known = any("greedy" in row.deltas for row in task.rows)
-        why = "nothing to compare" if known else "no greedy sample to compare with"
-        return f"Where a strategy harms is not known: there is {why}."
-    panel = rows_panel([row.words for row, _ in rows])
-    limit = 0.02
-    for at, (row, delta) in enumerate(rows):
-        colour = styles[row.series].colour.light
-        behind, ahead = delta.worse / delta.questions, delta.better / delta.questions
-        panel.axes.barh(at, -behind, BAR, facecolor=PAPER.light, edgecolor=colour, hatch="////", linewidth=0.8)
-        panel.axes.barh(at, ahead, BAR, color=colour, edgecolor=colour, linewidth=0.8)
-        for x, share, offset, side in ((-behind, behind, -4, "right"), (ahead, ahead, 4, "left")):
-            panel.axes.annotate(f"{share:.1%}", (x, at), (offset, 0), textcoords="offset points", ha=side,
-                                va="center_baseline")  # fmt: skip
-        limit = max(limit, behind, ahead)
-    panel.axes.axvline(0, color=QUIET.light, linewidth=0.8)
-    # The numbers beside the bars need room.
-    panel.axes.set_xlim(-1.5 * limit, 1.5 * limit)
-    few_ticks(panel.axes.xaxis)
-    panel.axes.xaxis.set_major_formatter(lambda value, _: f"{abs(100 * value):.3g} %")
-    described = [f"{row.words}: behind on {delta.worse}, ahead on {delta.better}" for row, delta in rows]
-    caption = ["Questions on which a strategy is ahead of one greedy sample, and behind it.",
-               _LARGEST, _counts(row for row, _ in rows)]  # fmt: skip
-    return figure(name, "Bars to both sides: harmed and helped.", described, caption,
-                  [panel._replace(x="behind  ←  share of questions  →  ahead")])  # fmt: skip
 
 
 def _difficulty(task: TaskReport, name: str, styles: Styles) -> Iterator[Figure | str]:

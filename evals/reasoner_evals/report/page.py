@@ -33,7 +33,6 @@ SECTIONS: Final[tuple[tuple[str, str], ...]] = (
     ("differences", "Are the differences real?"),
     ("models", "Can a smaller model do it with more compute?"),
     ("cost", "Where does the compute go?"),
-    ("harm", "Where does it help, and where does it harm?"),
     ("difficulty", "Does it help with hard questions?"),
     ("calibration", "Can the confidence be trusted?"),
     ("verifiers", "Can the verifier be trusted?"),

@@ -62,7 +62,6 @@ COLUMNS: Final = (
     "tokens_front",
     "flops_front",
     "deltas",
-    "anytime",
     "by_difficulty",
     "calibration",
 )

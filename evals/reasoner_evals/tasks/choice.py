@@ -1,7 +1,6 @@
 """Multiple choice: ARC (Clark 2018, 1803.05457), MMLU (Hendrycks 2020, 2009.03300), GPQA (Rein 2023, 2311.12022)."""
 
 import hashlib
-import re
 from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import ClassVar
@@ -10,9 +9,6 @@ from reasoner_evals.tasks.benchmark import CHOICE, Benchmark, FewShotBenchmark, 
 from reasoner_evals.tasks.data import Published, Row
 from reasoner_evals.tasks.graders import GradedQuestion
 
-# The format of LLM-Adapters: the options are part of the text, and the answer is the name of an option.
-_INLINE_OPTION = re.compile(r"Answer(\d):\s*(.*?)\s*(?=Answer\d:|Answer format:|\Z)", re.DOTALL)
-
 
 @dataclass(frozen=True, slots=True)
 class Arc(FewShotBenchmark):
@@ -20,14 +16,12 @@ class Arc(FewShotBenchmark):
 
     revision: str = "210d026faf9955653af8916fad021475a3f00453"
 
-    reads: ClassVar = ("id", "question", "choices", "answerKey", "instruction", "answer")
+    reads: ClassVar = ("id", "question", "choices", "answerKey")
     prompt: ClassVar = CHOICE
     examples: ClassVar = "arc"
 
     def item(self, row: Row) -> GradedQuestion:
         """The labels become letters."""
-        if not row.has("choices") and row.has("instruction"):
-            return self._inline_item(row)
         match row.value("choices"):
             case {"text": [*texts], "label": [*labels]}:
                 options, labels = [str(text).strip() for text in texts], [str(label) for label in labels]
@@ -42,35 +36,19 @@ class Arc(FewShotBenchmark):
         name = f"{self.name}/{row.optional('id') or row.index}"
         return choice_question(self.template, row.text("question"), options, labels.index(key), id=name)
 
-    def _inline_item(self, row: Row) -> GradedQuestion:
-        text, answer = row.text("instruction"), row.text("answer")
-        question = _INLINE_OPTION.split(text)[0].partition(":")[2].strip()
-        options = [match[2].strip() for match in _INLINE_OPTION.finditer(text)]
-        if not question or len(options) < 2:
-            raise row.error("instruction", "it has no question with options written as `Answer1: ... Answer2: ...`")
-        names = [f"answer{number}" for number in range(1, len(options) + 1)]
-        if answer not in names:
-            raise row.error("answer", f"{answer!r:.20} is not one of answer1 to {names[-1]}")
-        return choice_question(self.template, question, options, names.index(answer), id=f"{self.name}/{row.index}")
-
-
-def _published(config: str, digest: str) -> Published:
-    return Published(
-        "allenai/ai2_arc",
-        "test",
-        "CC-BY-SA-4.0",
-        config=config,
-        file=f"dataset/{config}/test.json of github.com/AGI-Edgerunners/LLM-Adapters",
-        digest=digest,
-    )
-
 
 @dataclass(frozen=True, slots=True)
 class ArcChallenge(Arc):
     """ARC-Challenge: 1,172 science questions of 3 to 5 options. Pinned; `shots` are self-written."""
 
     name: ClassVar = "arc_challenge"
-    published: ClassVar = _published("ARC-Challenge", "4a89ce368ae0")
+    published: ClassVar = Published(
+        "allenai/ai2_arc",
+        "test",
+        "CC-BY-SA-4.0",
+        config="ARC-Challenge",
+        file="a copy of ARC-Challenge of allenai/ai2_arc as parquet or JSONL",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +56,13 @@ class ArcEasy(Arc):
     """ARC-Easy: 2,376 science questions of 3 to 5 options. Pinned; `shots` are self-written."""
 
     name: ClassVar = "arc_easy"
-    published: ClassVar = _published("ARC-Easy", "3f32a84716ca")
+    published: ClassVar = Published(
+        "allenai/ai2_arc",
+        "test",
+        "CC-BY-SA-4.0",
+        config="ARC-Easy",
+        file="a copy of ARC-Easy of allenai/ai2_arc as parquet or JSONL",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from reasoner.errors import UsageError
 from reasoner.sampling import SamplingParams
 from reasoner_evals.report.build import make_report, points_csv
 from reasoner_evals.report.curves import TOKENS, lines
-from reasoner_evals.report.diagnostics import anytime_curves, difficulties, verifiers
+from reasoner_evals.report.diagnostics import difficulties, verifiers
 from reasoner_evals.report.narrative import findings
 from reasoner_evals.report.page import to_markdown
 from reasoner_evals.report.table import CSV_COLUMNS
@@ -86,27 +86,13 @@ def test_a_verifier_that_rates_right_replies_higher_is_seen(tmp_path: Path) -> N
         assert sum(one.n for one in found.deciles) == found.replies
 
 
-def test_oracle_and_anytime_curves_are_labelled_as_such(made: Made) -> None:
+def test_an_oracle_is_labelled_as_such(made: Made) -> None:
     shown = lines(made.task, TOKENS)
     assert {line.series for line in shown if line.kind == "measured"} == set(made.task.points.series)
-    assert [line.series for line in shown if line.kind == "anytime"] == ["beam_search", "auto"]
     # One is enough: that of the series that the verdict is about, or the highest.
     [oracle] = [line for line in shown if line.kind == "oracle"]
     [marks] = [line.marks for line in shown if line[:3:2] == (oracle.series, "measured")]
     assert all(top.accuracy.value >= mark.accuracy.value - 1e-9 for top, mark in zip(oracle.marks, marks, strict=True))
-
-
-def test_an_anytime_curve_is_the_mean_over_what_was_held(tmp_path: Path) -> None:
-    path = fabricate(tmp_path / "run", [SEARCH], questions=40)
-    [point], groups = measured(path)
-    [(_, curve)] = anytime_curves([point], groups)
-    for tokens, accuracy in zip(curve.tokens, curve.accuracies, strict=True):
-        held = 0
-        for row in range(40):
-            steps = [one for one in record(SEARCH, row).along if one.tokens <= tokens]
-            held += bool(steps) and steps[-1].answer == gold(row)
-        assert accuracy.value == pytest.approx(held / 40)
-    assert curve.accuracies[-1].value == pytest.approx(point.values["right"].mean())
 
 
 def test_cases_are_failures_of_their_kind_and_no_question_comes_twice(made: Made) -> None:

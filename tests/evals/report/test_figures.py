@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner_evals.report.content import AnytimeCurve, Estimate, TaskReport
-from reasoner_evals.report.curves import AXES, TOKENS, banded_series, lines, scaled_lines
+from reasoner_evals.report.content import TaskReport
+from reasoner_evals.report.curves import AXES, TOKENS, banded_series, lines
 from reasoner_evals.report.drawing import COLOURS, PAPER, SERIES, Figure, log_ticks, series_styles, short, style_at
 from reasoner_evals.report.figures import figures
 from reasoner_evals.runs.measures import ALLOCATED
@@ -152,23 +152,10 @@ def test_points_without_a_place_on_an_axis_are_named_in_its_caption(few: dict[st
     assert "--prices" in str(money)
 
 
-HELD = AnytimeCurve((9.0, 900.0, 5000.0), tuple(Estimate(amount / 9000) for amount in (9.0, 900.0, 5000.0)))
-
-
-def test_answers_held_on_the_way_are_drawn_against_tokens_and_do_not_flatten_the_curves() -> None:
-    task = a_task([a_point(GREEDY, anytime=HELD), *a_curve(VOTE)])
-    assert [axis.key for axis in AXES if "anytime" in {line.kind for line in lines(task, axis)}] == ["tokens"]
-    assert "anytime" not in {line.kind for line in scaled_lines(lines(task, TOKENS))}
-    alone = a_task([a_point(GREEDY, anytime=HELD)])
-    assert {line.kind for line in scaled_lines(lines(alone, TOKENS))} == {"anytime", "measured"}
-
-
 def crowd(count: int) -> TaskReport:
-    """Pools, one budget divided at several totals, and stop rules run once, with what they held on the way."""
+    """Pools, one budget divided at several totals, and stop rules run once."""
     totals = [a_point(f"{VOTE}{ALLOCATED}", key=f"total {n}") for n in SIZES]
-    rules = [
-        a_point(f"{VOTE}:stop=lock_in:delta=0.0{row}{row + 1}", accuracy=0.6, anytime=HELD) for row in range(count)
-    ]
+    rules = [a_point(f"{VOTE}:stop=lock_in:delta=0.0{row}{row + 1}", accuracy=0.6) for row in range(count)]
     return a_task([*a_curve(VOTE), *totals, *rules])
 
 
@@ -177,7 +164,7 @@ def test_many_lines_are_drawn_without_what_would_hide_them_and_each_is_in_the_le
     assert banded_series(lines(some, TOKENS))
     assert not banded_series(lines(many, TOKENS))
     kinds = [{line.kind for line in lines(task, TOKENS)} for task in (some, many)]
-    assert kinds == [{"measured", "oracle", "anytime"}, {"measured", "oracle"}]
+    assert kinds == [{"measured", "oracle"}, {"measured", "oracle"}]
     shown = drawn(many)["accuracy-tokens"]
     assert "No band is drawn" in shown.caption
     measured = [key.text for key in shown.keys if not key.glyph.startswith(tuple("┄┈─╌⋯"))]

@@ -113,7 +113,7 @@ def test_every_figure_is_described_in_words_and_its_caption_states_the_number_of
     made: Made,
 ) -> None:
     figures = made.page.of("figure")
-    assert len(figures) == 10
+    assert len(figures) == 9
     images = [one for one in made.page.elements if one.attributes.get("role") == "img"]
     assert len(images) == len(figures)
     assert all(len(one.attributes["aria-label"]) > 20 for one in images)
@@ -183,7 +183,7 @@ def test_a_source_that_may_not_be_shown_is_not_even_if_the_answer_is_there() -> 
 
 def test_parts_that_are_missing_are_sentences() -> None:
     shown = parsed(html(a_report(a_task([a_point("single"), *a_curve("voting")]))))
-    for sentence in ("No verifier rated replies.", "there is nothing to compare with", "no greedy sample to compare with",
+    for sentence in ("No verifier rated replies.", "there is nothing to compare with",
                      "No difficulty: ", "No calibration: ",
                      "No failure worth reading was found."):  # fmt: skip
         assert sentence in shown.text
