@@ -21,14 +21,6 @@ from tests.evals.report.conftest import ARMS, SEARCH, SURE, Made
 from tests.evals.report.contents import SIZES, a_point, measured, table
 
 
-def test_provenance_says_by_what_a_run_was_made(made: Made) -> None:
-    (run,) = made.report.runs
-    assert run.run.manifest.command == "reasoner eval arithmetic"
-    assert len(run.run.manifest_hash) == 64
-    assert {value for _, value in run.facts} >= {SMALL.name, "reference@1"}
-    assert [(arm.asked, arm.finished, arm.ungraded) for arm in run.arms] == [(60, 60, 0)] * 5
-
-
 def test_difficulty_orders_questions_and_spares_the_samples_that_made_it(made: Made) -> None:
     [found] = made.task.difficulty
     assert found.held_out == 4
@@ -182,19 +174,6 @@ def test_runs_that_cannot_stand_together_are_refused(tmp_path: Path, names: tupl
         fabricate(tmp_path / name, arms, questions=6, **options)
     with pytest.raises(UsageError, match=message):
         make_report([tmp_path / name for name in names])
-
-
-def test_pools_of_two_sizes_are_two_curves(tmp_path: Path) -> None:
-    arms = [Fake(f"self_consistency:n={n}", pool=n, rule="majority") for n in (4, 2)]
-    found, _ = measured(fabricate(tmp_path / "run", arms, questions=6))
-    assert [one.label.partition(", ")[2] for one in found] == [
-        "n=1 of 4",
-        "n=2 of 4",
-        "n=4 of 4",
-        "n=1 of 2",
-        "n=2 of 2",
-    ]
-    assert len({one.series for one in found}) == 2
 
 
 def test_a_report_does_not_depend_on_the_order_of_the_journal(tmp_path: Path, made: Made) -> None:

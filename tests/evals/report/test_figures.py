@@ -36,16 +36,6 @@ def few() -> dict[str, Figure]:
     return drawn(TASK)
 
 
-def test_the_same_is_drawn_the_same_and_every_name_has_ids_of_its_own(few: dict[str, Figure]) -> None:
-    again, other = drawn(TASK), drawn(TASK, "g")
-    for name, figure in few.items():
-        assert [panel.svg for panel in again[name].panels] == [panel.svg for panel in figure.panels]
-        assert (again[name].svg, again[name].png) == (figure.svg, figure.png)
-    shown = [panel.svg for part in (few, other) for figure in part.values() for panel in figure.panels]
-    ids = [set(re.findall(r'id="([^"]*)"', svg)) for svg in shown]
-    assert sum(map(len, ids)) == len(set().union(*ids)) > 0
-
-
 def test_the_page_takes_every_colour_and_size_of_text_from_its_style_sheet(made: Made) -> None:
     shown = "".join(panel.svg for figure in made.views[0].drawn for panel in figure.panels)
     used = set(re.findall(r"var\(--([a-z0-9]+)\)", shown))

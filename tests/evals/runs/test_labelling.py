@@ -84,16 +84,6 @@ def drawn_into(folder: Path, golds: Sequence[str], strategy: Any = None) -> None
     asyncio.run(label(items(*golds), strategy or SelfConsistency(6), engine, folder, verifier=Judge()))
 
 
-def test_a_run_holds_a_grade_for_every_sequence(tmp_path: Path) -> None:
-    drawn_into(tmp_path, ["7", "8"])
-    run = read_run(tmp_path)
-    sampled = [event for event in run.events if event.event == "sampled"]
-    assert len(sampled) == len(run.grades) == 12
-    for event in sampled:
-        told = run.grades[event.question_id, event.prompt, event.index]
-        assert (told.status == "right") == (event.text.endswith({"q0": "7", "q1": "8"}[event.question_id]))
-
-
 def test_reference_answers_change_grades_and_nothing_else(tmp_path: Path) -> None:
     """Shuffled and absurd references leave the course of a run, its ratings and its answers as they were."""
     search_trees = []
@@ -107,15 +97,6 @@ def test_reference_answers_change_grades_and_nothing_else(tmp_path: Path) -> Non
         search_trees.append(events)
     assert search_trees[0] == search_trees[1] == search_trees[2]
     assert [len({g.status for g in read_grades(tmp_path / n / GRADES)}) for n in "abc"] == [2, 2, 1]
-
-
-def test_grading_again_needs_no_engine_and_gives_the_same(tmp_path: Path) -> None:
-    drawn_into(tmp_path, ["7"])
-    before = (tmp_path / GRADES).read_bytes()
-    asyncio.run(grade_run(items("7"), tmp_path))
-    assert (tmp_path / GRADES).read_bytes() == before
-    asyncio.run(grade_run(items("8"), tmp_path))
-    assert (tmp_path / GRADES).read_bytes() != before
 
 
 def test_labelled_sequences_carry_prompt_grade_and_rating(tmp_path: Path) -> None:

@@ -93,12 +93,6 @@ def test_its_answers_are_read_by_a_pattern_of_its_own_first(name: str, tmp_path:
         assert answer.rule == "pattern"
 
 
-def test_what_was_cut_is_truncated_whatever_it_says(data: TaskData, equivalence: Equivalence) -> None:
-    [item, *_] = data.items
-    drawn = completion(said(item, item.gold), finish="length")
-    assert asyncio.run(grade(item, drawn, equivalence)) == "truncated"
-
-
 def test_its_prompt_is_the_question_and_an_instruction_that_is_the_same_for_all(data: TaskData) -> None:
     added: dict[object, set[str]] = {}
     for item in data.items:

@@ -126,15 +126,6 @@ def test_questions_that_repeat_are_asked_once() -> None:
     assert len(texts) == len(data.items) == data.source.items < 100
 
 
-def test_options_make_other_puzzles() -> None:
-    def first(options: str) -> str:
-        return str(build("task", f"gym:chain_sum{options},size=1").load().items[0].question.text)
-
-    small = first(",config=[min_terms:2,max_terms:2,min_digits:1,max_digits:1]")
-    assert len({small, first(""), first(",seed=5")}) == 3
-    assert sum(map(str.isdigit, small)) == 2
-
-
 REFUSED = [
     ("codeio", UsageError, "gym:codeio is refused: it executes code"),
     ("simple_integration", UsageError, "its scorer executes the answer"),
@@ -171,14 +162,6 @@ VERBATIM = [
 def test_a_verbatim_answer_is_what_stands_in_the_last_tags(text: str, key: str | None, rule: str) -> None:
     found = VerbatimSpace().read(text)
     assert (found and (found.key, found.rule)) == (key and (key, rule))
-
-
-def test_a_name_may_go_without_saying_that_it_is_one() -> None:
-    assert build("task", "gym:chain_sum,seed=4") == build("task", "gym:name=chain_sum,seed=4")
-    with pytest.raises(UsageError, match="'chain_sum' sets nothing"):
-        build("task", "gym:seed=4,chain_sum")
-    with pytest.raises(UsageError, match="task gym needs name"):
-        build("task", "gym")
 
 
 def test_its_source_says_which_version_and_seed_made_it() -> None:

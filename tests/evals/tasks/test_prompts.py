@@ -81,17 +81,6 @@ def test_a_subject_of_mmlu_is_kept_alone_under_the_same_ids(tmp_path: Path) -> N
         build("task", f"{line},subject=none_such").load()
 
 
-def test_arithmetic_is_enough_to_report_on_and_keeps_what_is_for_development_apart() -> None:
-    from reasoner_evals.tasks import arithmetic
-
-    reported, development = (build("task", f"arithmetic:split={split}").load() for split in ("reported", "development"))
-    assert [item.question for item in reported.items[:50]] == [item.question for item in arithmetic.reported()]
-    assert reported.source.items >= 100
-    groups = [{item.group for item in data.items} for data in (reported, development)]
-    assert [len(group) for group in groups] == [50, 40]
-    assert not groups[0] & groups[1]
-
-
 @pytest.mark.parametrize(
     ("name", "file", "count"), [("gsm8k", "gsm8k_train_300", 300), ("math500", "math500_dev", 200)]
 )
