@@ -18,8 +18,7 @@ from reasoner.strategy import StopRule
 from reasoner.types import Answer, Vote, VoteState
 from reasoner.voting import MAX_STREAK
 from reasoner_evals.runs.arrays import COSTS, SILENT, Bools, Floats, Ints
-from reasoner_evals.runs.measures import ArmRead, as_run, selected
-from reasoner_evals.runs.pools import Pool, expected_costs, pool_of, spent, spread
+from reasoner_evals.runs.measures import ArmRead, Pool, as_run, expected_costs, pool_of, selected, spent, spread
 from reasoner_evals.runs.reading import records_in
 from reasoner_evals.runs.records import Arm
 

@@ -69,7 +69,7 @@ def _greedy(own: Iterable[Measured]) -> Measured | None:
 
 def _is_vote(point: Measured) -> bool:
     """Whether a point is plain self-consistency."""
-    return Spec.parse(point.strategy).name == "self_consistency"
+    return Spec.parse(point.arm.strategy).name == "self_consistency"
 
 
 def _matched_vote(own: Iterable[Measured], point: Measured) -> _Pair | None:

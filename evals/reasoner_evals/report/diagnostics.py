@@ -10,8 +10,7 @@ import numpy as np
 from reasoner_evals.report.comparisons import estimate, known
 from reasoner_evals.report.content import Calibration, Difficulty, Estimate, Failure, FailureKind, VerifierQuality
 from reasoner_evals.runs.arrays import OUTCOMES, RIGHT, SILENT, Bools, Floats
-from reasoner_evals.runs.measures import ArmRead, Measured, selected
-from reasoner_evals.runs.pools import Pool, pool_of, sizes_of, spread
+from reasoner_evals.runs.measures import ArmRead, Measured, Pool, pool_of, selected, sizes_of, spread
 from reasoner_evals.runs.reading import questions_of, records_of
 from reasoner_evals.runs.records import Item, ItemRecord
 from reasoner_evals.stats.calibration import auroc, auroc_within, calibration_error, reliability, risk_coverage

@@ -24,7 +24,7 @@ from reasoner_evals.report.drawing import (
     settings,
     short,
 )
-from reasoner_evals.runs.pools import FIELDS
+from reasoner_evals.runs.measures import FIELDS
 from reasoner_evals.stats.calibration import Bin as ReliabilityBin
 
 MAX_ROWS: Final = 24

@@ -13,9 +13,8 @@ from reasoner.types import EndedBy
 from reasoner_evals.calibration.alarms import calibration_of, fewer_right
 from reasoner_evals.report.comparisons import estimate, known
 from reasoner_evals.report.content import Estimate
-from reasoner_evals.runs.arrays import COSTS, ENDS, OUTCOMES, RIGHT, UNGRADED, ArmData, Floats
-from reasoner_evals.runs.measures import ALLOCATED, Measured, mean
-from reasoner_evals.runs.pools import TOKENS
+from reasoner_evals.runs.arrays import COSTS, ENDS, ERROR, OUTCOMES, RIGHT, UNGRADED, ArmData, Floats
+from reasoner_evals.runs.measures import ALLOCATED, TOKENS, Measured, mean, overshoots, ungraded_rows
 from reasoner_evals.stats.intervals import Groups, difference, interval
 
 WRONG: Final = OUTCOMES.index("wrong")
@@ -91,13 +90,13 @@ class Names(NamedTuple):
 
 def names_of(measured: Sequence[Measured]) -> Names:
     """Names of these points; no two are equal."""
-    options = {point.strategy: _options(point.strategy) for point in measured}
+    options = {point.arm.strategy: _options(point.arm.strategy) for point in measured}
     shared = set.intersection(*map(set, options.values())) if len(options) > 1 else set()
-    verifiers = list(dict.fromkeys(point.verifier for point in measured if point.verifier))
+    verifiers = list(dict.fromkeys(point.arm.verifier for point in measured if point.arm.verifier))
     series, points = dict[str, str](), dict[str, str]()
     for point in measured:
-        own = [option for option in options[point.strategy] if option not in shared and not point.is_greedy]
-        own += [f"rated by {point.verifier}"] if point.verifier and len(verifiers) > 1 else []
+        own = [option for option in options[point.arm.strategy] if option not in shared and not point.is_greedy]
+        own += [f"rated by {point.arm.verifier}"] if point.arm.verifier and len(verifiers) > 1 else []
         series.setdefault(point.series, _joined(point, _words(point)[0], own))
         points[point.key] = _joined(point, _words(point)[1], [*own, *_settings(point)])
     taken = Counter(series.values())
@@ -121,7 +120,7 @@ def _words(point: Measured) -> tuple[str, str]:
     """A strategy in words; and with the number of its samples, where it is known."""
     if point.is_greedy:
         return "one greedy sample", "one greedy sample"
-    spec = Spec.parse(point.strategy)
+    spec = Spec.parse(point.arm.strategy)
     word, counted = _WORDS.get(spec.name, (spec.name.replace("_", " "),) * 2)
     size = str(point.size or spec.options.get("n", ""))
     return word, _WORDS["single"][0] if size == "1" and word != counted else counted.format(size) if size else word
@@ -130,16 +129,16 @@ def _words(point: Measured) -> tuple[str, str]:
 def _joined(point: Measured, word: str, parts: Sequence[str]) -> str:
     prefix = f"{point.model}: "
     # The size of its pool, or that it divides a budget, where this is part of the name of its series.
-    ends = (ALLOCATED, f" of {point.arms[0].data.arm.pool}") if point.pooled else (ALLOCATED,)
+    ends = (ALLOCATED, f" of {point.arm.pool}") if point.pooled else (ALLOCATED,)
     rest = next((end for end in ends if point.series.endswith(end)), "")
     return f"{prefix if point.series.startswith(prefix) else ''}{', '.join((word, *parts))}{rest}"
 
 
 def _settings(point: Measured) -> list[str]:
     """The number of samples and the budget of a point that was run."""
-    spec = Spec.parse(point.strategy)
+    spec = Spec.parse(point.arm.strategy)
     samples = [f"n={spec.options['n']}"] if "n" in spec.options and spec.name not in _WORDS else []
-    return [] if point.pooled else [*samples, *filter(None, [point.budget])]
+    return [] if point.pooled else [*samples, *filter(None, [point.arm.limit])]
 
 
 def points_table(measured: Sequence[Measured], groups: Groups | None, /, **more: Mapping[str, Any]) -> pd.DataFrame:
@@ -167,8 +166,17 @@ def points_table(measured: Sequence[Measured], groups: Groups | None, /, **more:
 def _measured_row(point: Measured, groups: Groups | None) -> dict[str, Any]:
     values = point.values  # noqa: PD011 not a data frame
     right, covered = values["right"], values["covered"]
-    names = ("key", "series", *_DESCRIPTION, "questions", "seeds", *_COUNTS)
-    row: dict[str, Any] = {name: getattr(point, name) for name in names}
+    arm = point.arm
+    row: dict[str, Any] = {name: getattr(arm, name) for name in ("task", "strategy", "verifier")}
+    row |= {name: getattr(point, name) for name in ("key", "series", "model", "label", "size", "pooled", "questions")}
+    row |= {
+        "budget": arm.limit,
+        "few_subsets": (point.size or 0) > arm.pool / 2,
+        "seeds": len({read.data.arm.seed for read in point.arms}),
+        "errors": sum(int((read.data.outcome == ERROR).sum()) for read in point.arms),
+        "ungraded": sum(int(ungraded_rows(read.data).sum()) for read in point.arms),
+        "overshoots": sum(overshoots(read.data, read.run.manifest.prices) for read in point.arms),
+    }
     row |= _estimate("accuracy", estimate(interval(right, groups)))
     # Where a question's strict accuracy is unknown, the mean would be over other questions.
     if not np.any(np.isnan(values["strict"]) & ~np.isnan(right)):
