@@ -9,7 +9,6 @@ from typing import Any, Final, get_args
 
 from reasoner.errors import UsageError
 from reasoner.system.files import check_replaceable, replacing
-from reasoner_evals.cells import plain_cell
 from reasoner_evals.report.comparisons import deltas, front, groups_of
 from reasoner_evals.report.content import Against, ArmState, Delta, Provenance, Report, TaskReport
 from reasoner_evals.report.diagnostics import calibrations, difficulties, failures, verifiers
@@ -17,6 +16,7 @@ from reasoner_evals.report.narrative import METHODS, findings, limits, verdict
 from reasoner_evals.report.page import page, to_markdown, views
 from reasoner_evals.report.table import CSV_COLUMNS, alarms, names_of, points_table
 from reasoner_evals.runs.arrays import ERROR, OUTCOMES
+from reasoner_evals.runs.export import plain_cell
 from reasoner_evals.runs.measures import ArmRead, measure, ungraded_rows
 from reasoner_evals.runs.reading import RunData, TaskItems, check_same, open_runs, read_arm, records_in
 
