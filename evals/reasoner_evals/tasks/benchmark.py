@@ -5,7 +5,7 @@ import json
 import tomllib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from string import ascii_uppercase
@@ -18,7 +18,7 @@ from reasoner.answers.questions import Question
 from reasoner.errors import UsageError, require, shown
 from reasoner.registry import check_types, spec_of
 from reasoner.types import AnswerSpace, Message, Prompt
-from reasoner_evals.tasks.data import Published, Row, Source, from_file, from_hub, parse_renames
+from reasoner_evals.tasks.data import Published, Row, Source, from_file, from_hub, parse_renames, published
 from reasoner_evals.tasks.graders import ByReference, ByTests, GradedQuestion
 
 
@@ -164,23 +164,28 @@ def _check_texts(item: GradedQuestion, known: set[str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Benchmark(ABC):
-    """A task whose rows come from the local file `data`, or from the Hugging Face hub at `revision`.
+    """A task with rows from the local file `data`, or from the Hugging Face hub at `revision`.
 
-    `columns` maps column names to those in the file, as in `columns=[question:prompt,answer:target]`. `answer_options`
-    are options of the kind of answer, such as `extract=model` or `pattern=REGEX`; see `docs/answers.md`.
+    Without a `revision` it is the pinned one. `columns` maps column names to those in the file, as in
+    `columns=[question:prompt,answer:target]`. `answer_options` are options of the kind of answer, such as
+    `extract=model` or `pattern=REGEX`; see `docs/answers.md`.
     """
 
     data: str = ""
     columns: tuple[str, ...] = ()
-    revision: str = "main"
+    revision: str = ""
     answer_options: str = field(default="", kw_only=True)
 
     name: ClassVar[str]
-    published: ClassVar[Published]
     reads: ClassVar[tuple[str, ...]]
     """The columns that a row may have, by the benchmark's own names."""
     prompt: ClassVar[Template]
     shareable: ClassVar[bool] = True
+
+    @property
+    def published(self) -> Published:
+        """Where it is published."""
+        return published(self.name)
 
     @property
     def template(self) -> Template:
@@ -194,13 +199,12 @@ class Benchmark(ABC):
     def load(self) -> TaskData:
         """All questions; see `Task.load`."""
         renames = parse_renames(self.columns, self.reads)
-        pinned = next(field.default for field in fields(self) if field.name == "revision")
-        if self.data and self.revision != pinned:
+        if self.data and self.revision:
             raise UsageError(f"revision={self.revision} applies to the hub and data={self.data} is a file: keep one")
         if self.data:
             rows, origin = from_file(Path(self.data), renames, self.published)
         else:
-            rows, origin = from_hub(self.name, self.published, self.revision, renames)
+            rows, origin = from_hub(self.name, self.published, self.revision or self.published.revision, renames)
         items = with_answer_options(items_from(rows, self.item), self.answer_options)
         return task_data(self, items, origin, self.template, self.published.licence, shareable=self.shareable)
 

@@ -6,15 +6,13 @@ from string import ascii_uppercase
 from typing import ClassVar
 
 from reasoner_evals.tasks.benchmark import CHOICE, Benchmark, FewShotBenchmark, choice_question
-from reasoner_evals.tasks.data import Published, Row
+from reasoner_evals.tasks.data import Row
 from reasoner_evals.tasks.graders import GradedQuestion
 
 
 @dataclass(frozen=True, slots=True)
 class Arc(FewShotBenchmark):
     """Science questions with 3 to 5 options; the reference answer is the letter of the right one."""
-
-    revision: str = "210d026faf9955653af8916fad021475a3f00453"
 
     reads: ClassVar = ("id", "question", "choices", "answerKey")
     prompt: ClassVar = CHOICE
@@ -42,13 +40,6 @@ class ArcChallenge(Arc):
     """ARC-Challenge: 1,172 science questions of 3 to 5 options. Pinned; `shots` are self-written."""
 
     name: ClassVar = "arc_challenge"
-    published: ClassVar = Published(
-        "allenai/ai2_arc",
-        "test",
-        "CC-BY-SA-4.0",
-        config="ARC-Challenge",
-        file="a copy of ARC-Challenge of allenai/ai2_arc as parquet or JSONL",
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,27 +47,16 @@ class ArcEasy(Arc):
     """ARC-Easy: 2,376 science questions of 3 to 5 options. Pinned; `shots` are self-written."""
 
     name: ClassVar = "arc_easy"
-    published: ClassVar = Published(
-        "allenai/ai2_arc",
-        "test",
-        "CC-BY-SA-4.0",
-        config="ARC-Easy",
-        file="a copy of ARC-Easy of allenai/ai2_arc as parquet or JSONL",
-    )
 
 
 @dataclass(frozen=True, slots=True)
 class Mmlu(Benchmark):
     """MMLU: 14,042 questions of four options on 57 subjects; `subject` keeps one of them. Pinned."""
 
-    revision: str = "c30699e8356da336a370243923dbaf21066bb9fe"
     subject: str = ""
 
     name: ClassVar = "mmlu"
     reads: ClassVar = ("question", "subject", "choices", "answer")
-    published: ClassVar = Published(
-        "cais/mmlu", "test", "MIT", config="all", file="a copy of cais/mmlu as parquet or JSONL"
-    )
     prompt: ClassVar = CHOICE
 
     def item(self, row: Row) -> GradedQuestion | None:
@@ -101,20 +81,12 @@ class GpqaDiamond(Benchmark):
     another `repeat`.
     """
 
-    revision: str = "633f5ee89ab8ad4522a9f850766b73f62147ffdd"
     repeat: int = 0
 
     name: ClassVar = "gpqa_diamond"
     reads: ClassVar = (
         "Question", "Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3", "Record ID",
     )  # fmt: skip
-    published: ClassVar = Published(
-        "Idavidrein/gpqa",
-        "train",
-        "CC-BY-4.0; its authors ask that items are not published again",
-        config="gpqa_diamond",
-        file="dataset.zip of github.com/idavidrein/gpqa, unpack gpqa_diamond.csv",
-    )
     prompt: ClassVar = CHOICE
     shareable: ClassVar = False
 

@@ -4,11 +4,13 @@ import dataclasses
 import hashlib
 import json
 import re
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import localcontext
 from importlib.metadata import version
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Final
 
 from reasoner.answers import ByKey, NumberSpace, TextSpace, YesNoSpace
 from reasoner.answers.expressions import ExpressionSpace
@@ -21,63 +23,11 @@ from reasoner.types import Answer, AnswerSpace
 from reasoner_evals.tasks.benchmark import PLAIN, TaskData, task_data, with_answer_options
 from reasoner_evals.tasks.graders import ByGym, ByReference, ByRules, GradedQuestion, Grader, gym_dataset
 
-# How the data sets of reasoning-gym 0.1.25 are read and graded. No listed scorer executes the answer: the scorers of
-# the pinned version were read and are tested; read them again for a new version.
-NUMBER = frozenset([
-    "aiw", "basic_arithmetic", "binary_alternation", "chain_sum", "circuit_logic", "coin_flip", "count_bits",
-    "count_primes", "decimal_arithmetic", "decimal_chain_sum", "dice", "gcd", "gsm_symbolic", "largest_island",
-    "lcm", "leg_counting", "letter_counting", "maze", "number_format", "number_sequence", "products",
-    "rectangle_count", "rotten_oranges", "self_reference", "simple_equations", "simple_geometry",
-])  # fmt: skip
-"""Answered by a number, compared exactly. The scorer of gsm_symbolic reads the first number and no minus sign; that of
-coin_flip accepts 0 for anything."""
-
-YES_NO = frozenset([
-    "course_schedule", "game_of_life_halting", "isomorphic_strings", "ransom_note", "syllogism",
-])  # fmt: skip
-"""Answered by yes or no, or true or false. The scorer of game_of_life_halting accepts any text."""
-
-TEXT = frozenset([
-    "acre", "calendar_arithmetic", "caesar_cipher", "color_cube_rotation", "family_relationships", "figlet_font",
-    "mahjong_puzzle", "needle_haystack", "zebra_puzzles",
-])  # fmt: skip
-"""Answered in words, compared as SQuAD does."""
-
-VERBATIM = frozenset([
-    "ab", "arc_1d", "base_conversion", "bf", "binary_matrix", "list_functions", "manipulate_matrix", "modulo_grid",
-    "n_queens", "number_filtering", "prime_factorization", "rotate_matrix", "sentence_reordering", "spell_backward",
-    "spiral_matrix", "string_insertion", "string_manipulation", "string_splitting", "string_synthesis",
-    "time_intervals", "word_sequence_reversal",
-])  # fmt: skip
-"""Answered by a text with one right form. The scorers of binary_matrix, n_queens, spiral_matrix and string_insertion
-execute it, that of prime_factorization raises on anything but a product, that of time_intervals accepts near misses."""
-
-EXPRESSION = frozenset(("countdown", "puzzle24"))
-"""Answered by an expression, graded by our own rules: their scorers execute it."""
-
-SCORED = frozenset([
-    "advanced_geometry", "arc_agi", "bitwise_arithmetic", "complex_arithmetic", "cryptarithm", "emoji_mystery",
-    "fraction_simplification", "futoshiki", "game_of_life", "group_anagrams", "jugs", "kakurasu", "knight_swap",
-    "knights_knaves", "letter_jumble", "mini_sudoku", "number_sorting", "palindrome_generation",
-    "palindrome_partitioning", "path_star", "polynomial_equations", "pool_matrix", "power_function", "quantum_lock",
-    "rearc", "shortest_path", "sokoban", "sudoku", "survo", "tower_of_hanoi", "tsumego", "word_ladder",
-    "word_sorting",
-])  # fmt: skip
-"""Graded by reasoning-gym's own scorer, which executes nothing."""
-
-RULED = frozenset(("boxnet", "graph_color", "propositional_logic", "rubiks_cube", "rush_hour"))
-"""Like `SCORED`, without a reference answer."""
-
-REFUSED = {
-    "codeio": "it executes code to generate its puzzles",
-    "composite": "it mixes other data sets: name them one by one",
-    "polynomial_multiplication": "its scorer executes the answer",
-    "simple_integration": "its scorer executes the answer",
-    "intermediate_integration": "its scorer executes the answer",
-}
-
-NAMES = NUMBER | YES_NO | TEXT | VERBATIM | EXPRESSION | SCORED | RULED
-
+KINDS: Final[dict[str, Any]] = tomllib.loads(Path(__file__).with_name("gym.toml").read_text(encoding="utf-8"))
+REFUSED: Final[dict[str, str]] = KINDS.pop("refused")
+"""Data sets that are no tasks, and why."""
+KIND_OF: Final = {name: kind for kind, names in KINDS.items() for name in names}
+"""How a data set is read and graded, by its name; see `gym.toml`."""
 MAX_SIZE = 100_000
 MAX_ANSWER = 8_000
 """Characters of an answer; longer texts are not answers."""
@@ -107,8 +57,8 @@ class Gym:
     def __post_init__(self) -> None:
         if reason := REFUSED.get(self.name):
             raise UsageError(f"gym:{self.name} is refused: {reason}")
-        if self.name not in NAMES:
-            raise UnknownName("data set", self.name, NAMES, of="reasoning-gym")
+        if self.name not in KIND_OF:
+            raise UnknownName("data set", self.name, KIND_OF, of="reasoning-gym")
         require(self.size, "size", at_least=1, at_most=MAX_SIZE)
 
     def load(self) -> TaskData:
@@ -151,19 +101,21 @@ class Gym:
 
     def _space_and_grader(self, entry: dict[str, Any]) -> tuple[AnswerSpace, Grader]:
         metadata = entry["metadata"]
-        if self.name in NUMBER:
-            return NumberSpace(), ByReference()
-        if self.name in YES_NO:
-            return YesNoSpace(), ByReference()
-        if self.name in TEXT:
-            return TextSpace(), ByReference()
-        if self.name in EXPRESSION:
-            numbers = tuple(int(number) for number in metadata["numbers"])
-            return ExpressionSpace(numbers, int(metadata.get("target", 24)), use_all=True), ByRules()
-        if self.name in VERBATIM:
-            aliases = metadata.get("valid_answers", ()) if self.name == "n_queens" else ()
-            return VerbatimSpace(), ByReference(tuple(map(str, aliases)))
-        return VerbatimSpace(), ByGym(self.name, self._config_json, entry)
+        match KIND_OF[self.name]:
+            case "number":
+                return NumberSpace(), ByReference()
+            case "yes_no":
+                return YesNoSpace(), ByReference()
+            case "text":
+                return TextSpace(), ByReference()
+            case "expression":
+                numbers = tuple(int(number) for number in metadata["numbers"])
+                return ExpressionSpace(numbers, int(metadata.get("target", 24)), use_all=True), ByRules()
+            case "verbatim":
+                aliases = metadata.get("valid_answers", ()) if self.name == "n_queens" else ()
+                return VerbatimSpace(), ByReference(tuple(map(str, aliases)))
+            case _:
+                return VerbatimSpace(), ByGym(self.name, self._config_json, entry)
 
 
 def _options(config: tuple[str, ...]) -> dict[str, Any]:

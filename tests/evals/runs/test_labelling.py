@@ -13,7 +13,7 @@ from reasoner.answers.equivalence import Equivalence
 from reasoner.answers.expressions import ExpressionSpace
 from reasoner.engine import SampleRequest
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.errors import TraceError, UsageError
+from reasoner.errors import TraceError
 from reasoner.trace.events import read_trace
 from reasoner.trace.grades import GRADES, STATUSES, TRACE, Grade, read_grades, read_run
 from reasoner.types import Completion, FinishReason
@@ -67,12 +67,6 @@ def test_a_puzzle_is_graded_by_its_rules_and_not_by_the_stored_solution(text: st
     space = ExpressionSpace(numbers=(3, 3, 8, 8), target=24, use_all=True)
     item = GradedQuestion(Question.of("Make 24.", space=space), "8 / (3 - 8/3)")
     assert graded(item, completion(rf"\boxed{{{text}}}")) == status
-
-
-def test_code_is_not_graded_by_a_reference_answer() -> None:
-    item = GradedQuestion(Question.of("Write f.", space="code"), "def f(): ...")
-    with pytest.raises(UsageError, match="code is graded by its tests"):
-        graded(item, completion("```python\ndef f(): ...\n```"))
 
 
 def items(*golds: str) -> list[GradedQuestion]:

@@ -129,15 +129,6 @@ def test_its_hashes_are_the_same_in_another_process(name: str, data: TaskData) -
         assert golds == str([item.gold for item in data.items])
 
 
-def test_another_question_or_document_has_another_hash(tmp_path: Path) -> None:
-    hashes = set()
-    for text, context in (("What is it?", "A."), ("What is that?", "A."), ("What is it?", "B.")):
-        row = {"id": "a", "question": text, "context": context, "answer": "tea", "kind": "text"}
-        (tmp_path / "own.jsonl").write_text(json.dumps(row))
-        hashes.add(build("task", f"jsonl:{tmp_path}/own.jsonl").load().source.data_hash)
-    assert len(hashes) == 3
-
-
 GOOD = Arithmetic().load()
 FIRST = GOOD.items[0]
 
