@@ -12,9 +12,8 @@ from reasoner.trace.tree.page import policy
 from reasoner.trace.tree.page import style as tree_style
 from reasoner.trace.tree.words import ending
 from reasoner_evals.report.content import Delta, Estimate, Report, TaskReport, estimate_of
-from reasoner_evals.report.curves import AXES
 from reasoner_evals.report.drawing import COLOURS, KINDS, SERIES, Figure, series_styles, short
-from reasoner_evals.report.figures import figures, largest_points
+from reasoner_evals.report.figures import AXES, figures, largest_points
 from reasoner_evals.report.table import STOP_REASONS
 
 if TYPE_CHECKING:
@@ -100,15 +99,6 @@ class View:
         """What the differences of `compact` are against, in words; empty where there are none."""
         names = {self.task.by_key[delta.baseline].words for _, delta in self.compact if delta}
         return next(iter(names)) if len(names) == 1 else "one sample" if names else ""
-
-    @property
-    def specs(self) -> list[tuple[str, list[str]]]:
-        """The name of each series, and its strategies as they were given."""
-        specs: dict[str, dict[str, None]] = {}
-        for row in self.task.rows:
-            verifier = f" with {row.verifier}" if row.verifier else ""
-            specs.setdefault(row.name, {})[f"{row.strategy}{verifier}"] = None
-        return [(name, list(strategies)) for name, strategies in specs.items()]
 
     @property
     def against(self) -> list[tuple[str, str, list[Any]]]:
@@ -267,10 +257,7 @@ def _cut(text: str, limit: int = MAX_ANSWER) -> str:
 
 def _part(row: Any) -> str:
     """What separates a point from the others of its series."""
-    if row.pooled:
-        return str(row.label.removeprefix(row.series).lstrip(", ") or row.label)
-    samples = re.findall(r"[:,]\s*(n=\d+)", row.strategy)[:1]
-    return ", ".join((*samples, *filter(None, [row.budget]))) or str(row.label)
+    return f"n={row.size}" if row.pooled else str(row.words)
 
 
 def _breakable(text: str) -> "Markup":

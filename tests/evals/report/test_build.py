@@ -10,8 +10,8 @@ import pytest
 from reasoner.errors import UsageError
 from reasoner.sampling import SamplingParams
 from reasoner_evals.report.build import make_report, points_csv
-from reasoner_evals.report.curves import TOKENS, lines
 from reasoner_evals.report.diagnostics import difficulties, verifiers
+from reasoner_evals.report.figures import TOKENS, lines
 from reasoner_evals.report.narrative import findings
 from reasoner_evals.report.page import to_markdown
 from reasoner_evals.report.table import CSV_COLUMNS

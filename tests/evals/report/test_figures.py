@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner_evals.report.content import TaskReport
-from reasoner_evals.report.curves import AXES, TOKENS, banded_series, lines
 from reasoner_evals.report.drawing import COLOURS, PAPER, SERIES, Figure, log_ticks, series_styles, short, style_at
-from reasoner_evals.report.figures import figures
+from reasoner_evals.report.figures import AXES, TOKENS, banded_series, figures, lines
 from reasoner_evals.runs.measures import ALLOCATED
 from tests.evals.report.conftest import Made
 from tests.evals.report.contents import BEST, GREEDY, SIZES, VOTE, a_curve, a_point, a_task

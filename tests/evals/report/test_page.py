@@ -163,17 +163,6 @@ def poisoned(value: Any, texts: tuple[str, ...]) -> Any:
     return value
 
 
-def test_rows_under_a_series_say_only_what_tells_them_apart() -> None:
-    of = [("voting:n=8", "tokens=9 in all"), ("voting:n=16", "tokens=9 in all"), ("voting:n=16", "tokens=90 in all")]
-    points = [
-        a_point("voting, allocated", key=f"{row}", strategy=strategy, budget=budget, label=f"{strategy}, {budget}")
-        for row, (strategy, budget) in enumerate(of)
-    ]
-    shown = parsed(html(a_report(a_task(points))))
-    parts = [one.text for one in shown.of("th") if one.attributes.get("class") == "part"]
-    assert parts[:3] == ["n=8, tokens=9 in all", "n=16, tokens=9 in all", "n=16, tokens=90 in all"]
-
-
 def test_a_source_that_may_not_be_shown_is_not_even_if_the_answer_is_there() -> None:
     secret = a_failure(shareable=False, answer="SECRET ANSWER")
     shown = html(a_report(a_task([a_point("single")], failures=(secret,))))
