@@ -110,11 +110,11 @@ def lines(task: TaskReport, axis: Axis) -> list[Line]:
         # The vote of one sample is that sample.
         single = min(rows, key=lambda row: row.size or 0)
         first += [single] if getattr(single, axis.column) else []
-        xs, heights = [getattr(row, axis.column) for row in placed], [_accuracy(row) for row in placed]
+        xs, heights = [getattr(row, axis.column) for row in placed], [_height(row) for row in placed]
         statuses = [(axis.front and getattr(row, axis.front)) or "front" for row in placed]
         measured.append(Line(series, single.model, "measured", tuple(map(Mark, xs, heights, statuses))))
         if single.pooled:
-            tops = [estimate_of(row, "coverage") or _accuracy(row) for row in placed]
+            tops = [estimate_of(row, "coverage") or _height(row) for row in placed]
             oracle.append(Line(series, single.model, "oracle", tuple(map(Mark, xs, tops))))
     return [*_one_per_model(oracle, task), *_longer(first, axis), *measured]
 
@@ -128,7 +128,7 @@ def _longer(first: Sequence[Any], axis: Axis) -> Iterator[Line]:
             rest = str(spec.without("thinking").without("n"))
             families.setdefault((row.model, rest, row.verifier), []).append(row)
     for (model, _, _), rows in families.items():
-        marks = sorted(Mark(getattr(row, axis.column), _accuracy(row)) for row in rows)
+        marks = sorted(Mark(getattr(row, axis.column), _height(row)) for row in rows)
         if len(marks) > 1:
             yield Line(rows[0].series, model, "longer", tuple(marks))
 
@@ -139,7 +139,7 @@ def _one_per_model(drawn: Sequence[Line], task: TaskReport) -> list[Line]:
     return list({line.model: line for line in ranked}.values())
 
 
-def _accuracy(row: Any) -> Estimate:
+def _height(row: Any) -> Estimate:
     return estimate_of(row, "accuracy") or Estimate(0.0)
 
 
