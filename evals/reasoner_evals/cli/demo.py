@@ -161,7 +161,7 @@ class _Tour:
         from rich.text import Text
 
         from reasoner.cli.terminal import labelled
-        from reasoner.summary import VoteSummary
+        from reasoner.voting import VoteSummary
 
         pairs = list(zip(self._right(self.greedy), self._right(self.vote), strict=True))
         gained = [index for index, (before, after) in enumerate(pairs) if after and not before]

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from reasoner.budget import Budget, Cost, Prices
 from reasoner.errors import UsageError
 from reasoner.models.info import ModelInfo
-from reasoner.sampling import NO_THINKING
 from reasoner.specs import Spec
+from reasoner.types import NO_THINKING
 from reasoner_evals.runs.arrays import (
     COSTS,
     ERROR,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from reasoner.errors import UsageError
-from reasoner.sampling import SamplingParams
+from reasoner.types import SamplingParams
 from reasoner_evals.report.build import make_report, points_csv
 from reasoner_evals.report.diagnostics import difficulties, verifiers
 from reasoner_evals.report.figures import TOKENS, lines
