@@ -11,12 +11,11 @@ from reasoner.calibration.risk import ALARM
 from reasoner.specs import Spec, written
 from reasoner.types import EndedBy
 from reasoner_evals.calibration.alarms import calibration_of, fewer_right
+from reasoner_evals.report.comparisons import estimate, known
 from reasoner_evals.report.content import Estimate
-from reasoner_evals.report.data.comparisons import estimate, known
-from reasoner_evals.runs.arrays import COSTS, ENDS, OUTCOMES, RIGHT, UNGRADED, ArmData, Floats, Ints
-from reasoner_evals.runs.measures import ALLOCATED, Measured, mean
-from reasoner_evals.runs.pools import TOKENS
-from reasoner_evals.stats.intervals import Groups, difference_interval, interval
+from reasoner_evals.runs.arrays import COSTS, ENDS, ERROR, OUTCOMES, RIGHT, UNGRADED, ArmData, Floats
+from reasoner_evals.runs.measures import ALLOCATED, TOKENS, Measured, mean, overshoots, ungraded_rows
+from reasoner_evals.stats.intervals import Groups, difference, interval
 
 WRONG: Final = OUTCOMES.index("wrong")
 UNANSWERED: Final = tuple(OUTCOMES.index(status) for status in ("no_answer", "truncated", "timed_out"))
@@ -59,32 +58,27 @@ COLUMNS: Final = (
     "name",
     "words",
     "ended",
-    "sample_counts",
     "tokens_front",
     "flops_front",
     "deltas",
-    "anytime",
     "by_difficulty",
     "calibration",
-    "scaling",
 )
 """Also `key`, unique in the report; `series`, the curve of the point; `name` and `words`, what a page calls the series
-and the point; `ended`, the questions behind the stop reasons; `sample_counts`, the shares of its questions that drew so
-many samples, as (low, high, share); its status on each Pareto frontier: "front", "level" (not significantly behind it)
-or "behind"; `deltas`, a `Delta` by its kind of baseline; and what `data.diagnostics` found about it."""
+and the point; `ended`, the questions behind the stop reasons; its status on each Pareto frontier: "front", "level" (not
+significantly behind it) or "behind"; `deltas`, a `Delta` by its kind of baseline; what `diagnostics` found about it."""
 
 
 _WORDS: Final[Mapping[str, tuple[str, str]]] = {
+    "single": ("one sample", "one sample"),
     "self_consistency": ("voting", "voting over {} samples"),
     "best_of_n": ("best of n", "best of {} samples"),
 }
 """The name of a strategy in words, and that of so many samples."""
-_ONE: Final = "one sample"
-_GREEDY: Final = "one greedy sample"
 
 
 class Names(NamedTuple):
-    """What a page calls the points of a task, by what distinguishes them."""
+    """What a page calls the points of a task: by their options, without those that all strategies share."""
 
     series: Mapping[str, str]
     """The name of each series, such as `voting, temperature=1`."""
@@ -95,82 +89,56 @@ class Names(NamedTuple):
 
 
 def names_of(measured: Sequence[Measured]) -> Names:
-    """Names of these points that are unique and no longer than that takes."""
-    first = {point.series: point for point in reversed(measured)}
-    parts = {series: _distinct(point, list(first.values())) for series, point in first.items()}
-    titles = {series: _joined(point, _word(point), parts[series]) for series, point in first.items()}
-    taken = Counter(titles.values())
-    titles = {series: title if taken[title] == 1 else series for series, title in titles.items()}
-    points = {
-        point.key: _joined(point, _phrase(point), [*parts[point.series], *_own(point, measured)]) for point in measured
-    }
+    """Names of these points; no two are equal."""
+    options = {point.arm.strategy: _options(point.arm.strategy) for point in measured}
+    shared = set.intersection(*map(set, options.values())) if len(options) > 1 else set()
+    verifiers = list(dict.fromkeys(point.arm.verifier for point in measured if point.arm.verifier))
+    series, points = dict[str, str](), dict[str, str]()
+    for point in measured:
+        own = [option for option in options[point.arm.strategy] if option not in shared and not point.is_greedy]
+        own += [f"rated by {point.arm.verifier}"] if point.arm.verifier and len(verifiers) > 1 else []
+        series.setdefault(point.series, _joined(point, _words(point)[0], own))
+        points[point.key] = _joined(point, _words(point)[1], [*own, *_settings(point)])
+    taken = Counter(series.values())
+    series = {key: name if taken[name] == 1 else key for key, name in series.items()}
     taken = Counter(points.values())
     for point in measured:
         if taken[points[point.key]] > 1:
             # Such as the first sample of two pools.
-            points[point.key] = f"{titles[point.series]}, n={point.size}" if point.pooled else point.label
-    return Names(titles, points, tuple(_shared(measured)))
+            points[point.key] = f"{series[point.series]}, n={point.size}" if point.pooled else point.label
+    common = [option for option in next(iter(options.values()), ()) if option in shared]
+    return Names(series, points, (*common, *(f"ratings by {name}" for name in verifiers if len(verifiers) == 1)))
 
 
-def _options(strategy: str) -> dict[str, str]:
+def _options(strategy: str) -> list[str]:
+    """The options of a strategy but its number of samples, as written; one without a name is left as it is."""
     options = Spec.parse(strategy).without("n").options
-    return {option or "value": written(value) for option, value in options.items()}
+    return [f"{name}={written(value)}" if name else written(value) for name, value in options.items()]
 
 
-def _word(point: Measured) -> str:
-    name = Spec.parse(point.strategy).name
-    return _GREEDY if point.is_greedy else _ONE if name == "single" else _WORDS.get(name, [name.replace("_", " ")])[0]
-
-
-def _phrase(point: Measured) -> str:
-    """A point in words: its strategy and, where it is known, the number of its samples."""
-    spec = Spec.parse(point.strategy)
+def _words(point: Measured) -> tuple[str, str]:
+    """A strategy in words; and with the number of its samples, where it is known."""
+    if point.is_greedy:
+        return "one greedy sample", "one greedy sample"
+    spec = Spec.parse(point.arm.strategy)
+    word, counted = _WORDS.get(spec.name, (spec.name.replace("_", " "),) * 2)
     size = str(point.size or spec.options.get("n", ""))
-    if spec.name not in _WORDS or not size:
-        return _word(point)
-    return _ONE if size == "1" else _WORDS[spec.name][1].format(size)
-
-
-def _distinct(point: Measured, series: Sequence[Measured]) -> list[str]:
-    """The options of a series that another one of the same word does not have."""
-    others = [other for other in series if _word(other) == _word(point)]
-    own = [
-        f"{option}={value}"
-        for option, value in _options(point.strategy).items()
-        if not point.is_greedy and any(_options(other.strategy).get(option) != value for other in others)
-    ]
-    verifiers = {other.verifier for other in others if other.verifier}
-    return [*own, *([f"rated by {point.verifier}"] if point.verifier and len(verifiers) > 1 else [])]
+    return word, _WORDS["single"][0] if size == "1" and word != counted else counted.format(size) if size else word
 
 
 def _joined(point: Measured, word: str, parts: Sequence[str]) -> str:
     prefix = f"{point.model}: "
     # The size of its pool, or that it divides a budget, where this is part of the name of its series.
-    ends = (ALLOCATED, f" of {point.arms[0].data.arm.pool}") if point.pooled else (ALLOCATED,)
+    ends = (ALLOCATED, f" of {point.arm.pool}") if point.pooled else (ALLOCATED,)
     rest = next((end for end in ends if point.series.endswith(end)), "")
     return f"{prefix if point.series.startswith(prefix) else ''}{', '.join((word, *parts))}{rest}"
 
 
-def _own(point: Measured, measured: Sequence[Measured]) -> list[str]:
-    """What distinguishes a point that was run from the others of its series."""
-    if point.pooled:
-        return []
-    sizes = {str(Spec.parse(other.strategy).options.get("n")) for other in measured if other.series == point.series}
-    spec = Spec.parse(point.strategy)
-    size = [f"n={spec.options['n']}"] if len(sizes) > 1 and "n" in spec.options and spec.name not in _WORDS else []
-    return [*size, *([point.budget] if point.budget else [])]
-
-
-def _shared(measured: Sequence[Measured]) -> list[str]:
-    specs = [_options(strategy) for strategy in dict.fromkeys(point.strategy for point in measured)]
-    first = specs[0] if len(specs) > 1 else {}
-    options = [
-        f"{option}={value}"
-        for option, value in first.items()
-        if option != "value" and all(s.get(option) == value for s in specs)
-    ]
-    verifiers = {point.verifier for point in measured if point.verifier}
-    return [*options, *(f"ratings by {verifier}" for verifier in verifiers if len(verifiers) == 1)]
+def _settings(point: Measured) -> list[str]:
+    """The number of samples and the budget of a point that was run."""
+    spec = Spec.parse(point.arm.strategy)
+    samples = [f"n={spec.options['n']}"] if "n" in spec.options and spec.name not in _WORDS else []
+    return [] if point.pooled else [*samples, *filter(None, [point.arm.limit])]
 
 
 def points_table(measured: Sequence[Measured], groups: Groups | None, /, **more: Mapping[str, Any]) -> pd.DataFrame:
@@ -198,8 +166,17 @@ def points_table(measured: Sequence[Measured], groups: Groups | None, /, **more:
 def _measured_row(point: Measured, groups: Groups | None) -> dict[str, Any]:
     values = point.values  # noqa: PD011 not a data frame
     right, covered = values["right"], values["covered"]
-    names = ("key", "series", *_DESCRIPTION, "questions", "seeds", *_COUNTS)
-    row: dict[str, Any] = {name: getattr(point, name) for name in names}
+    arm = point.arm
+    row: dict[str, Any] = {name: getattr(arm, name) for name in ("task", "strategy", "verifier")}
+    row |= {name: getattr(point, name) for name in ("key", "series", "model", "label", "size", "pooled", "questions")}
+    row |= {
+        "budget": arm.limit,
+        "few_subsets": (point.size or 0) > arm.pool / 2,
+        "seeds": len({read.data.arm.seed for read in point.arms}),
+        "errors": sum(int((read.data.outcome == ERROR).sum()) for read in point.arms),
+        "ungraded": sum(int(ungraded_rows(read.data).sum()) for read in point.arms),
+        "overshoots": sum(overshoots(read.data, read.run.manifest.prices) for read in point.arms),
+    }
     row |= _estimate("accuracy", estimate(interval(right, groups)))
     # Where a question's strict accuracy is unknown, the mean would be over other questions.
     if not np.any(np.isnan(values["strict"]) & ~np.isnan(right)):
@@ -208,7 +185,7 @@ def _measured_row(point: Measured, groups: Groups | None) -> dict[str, Any]:
         # Rounding leaves a tiny difference where there is none.
         gap = np.clip(np.round(covered - right, 12) + 0.0, -1.0, 1.0)
         row |= _estimate("coverage", estimate(interval(covered, groups)))
-        value, low, high = estimate(difference_interval(gap, groups))
+        value, low, high = estimate(difference(gap, groups).interval)
         # A right choice is a right sample, so only the noise of subsets is below 0.
         row |= _estimate("gap", Estimate(value, None if low is None else max(low, min(value, 0.0)), high))
     tokens = values["tokens"][~np.isnan(values["tokens"])]
@@ -243,19 +220,10 @@ def _stop_reasons(point: Measured) -> dict[str, Any] | None:
         **{f"tokens_by_{reason}": known(mean(own)) for reason, own in by_reason.items()},
         "samples": float(samples.mean()),
         "samples_p95": float(np.percentile(samples, 95)),
-        "sample_counts": tuple(_sample_counts(samples)),
         "confidence": known(mean(confidence)),
         "confidence_accuracy": known(mean(right)),
         "confidence_questions": len(right),
     }
-
-
-def _sample_counts(samples: Ints) -> Iterator[tuple[int, int, float]]:
-    """The shares by the number of samples, between powers of two: 0, 1, 2, 3 to 4, 5 to 8."""
-    powers, counts = np.unique(np.ceil(np.log2(np.maximum(samples, 0.5))).astype(int), return_counts=True)
-    for power, count in zip(powers.tolist(), counts.tolist(), strict=True):
-        high = 2**power if power >= 0 else 0
-        yield high // 2 + 1 if high > 1 else high, high, count / len(samples)
 
 
 def _confidences(data: ArmData) -> tuple[Floats, Floats]:

@@ -14,8 +14,7 @@ from reasoner_evals.report.content import LEVEL, Against, Delta, Estimate, Paire
 from reasoner_evals.runs.measures import ArmRead, Measured, as_run, mean
 from reasoner_evals.runs.reading import RunData, TaskItems, check_same, open_run, read_arm
 from reasoner_evals.runs.records import Arm
-from reasoner_evals.stats.comparison import Comparison, compare, holm
-from reasoner_evals.stats.intervals import Groups, Interval, interval, ratio_interval
+from reasoner_evals.stats.intervals import Comparison, Groups, Interval, compare, holm, interval, ratio_interval
 
 
 def groups_of(items: TaskItems) -> Groups | None:
@@ -70,7 +69,7 @@ def _greedy(own: Iterable[Measured]) -> Measured | None:
 
 def _is_vote(point: Measured) -> bool:
     """Whether a point is plain self-consistency."""
-    return Spec.parse(point.strategy).name == "self_consistency"
+    return Spec.parse(point.arm.strategy).name == "self_consistency"
 
 
 def _matched_vote(own: Iterable[Measured], point: Measured) -> _Pair | None:

@@ -1,4 +1,4 @@
-"""Why the numbers are as they are: answers held on the way, difficulty, calibration, verifiers, laws, failures."""
+"""Why the numbers are as they are: difficulty, calibration, verifiers, failures."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -7,29 +7,15 @@ from typing import Any, Final, get_args
 
 import numpy as np
 
-from reasoner_evals.report.content import (
-    AnytimeCurve,
-    Calibration,
-    Difficulty,
-    Estimate,
-    Failure,
-    FailureKind,
-    Fit,
-    Scaling,
-    VerifierQuality,
-)
-from reasoner_evals.report.data.comparisons import estimate, known
-from reasoner_evals.runs.arrays import OUTCOMES, RIGHT, SILENT, UNGRADED, Bools, Floats
-from reasoner_evals.runs.measures import ArmRead, Measured, mean, selected
-from reasoner_evals.runs.pools import Pool, pool_of, sizes_of, spread
+from reasoner_evals.report.comparisons import estimate, known
+from reasoner_evals.report.content import Calibration, Difficulty, Estimate, Failure, FailureKind, VerifierQuality
+from reasoner_evals.runs.arrays import OUTCOMES, RIGHT, SILENT, Bools, Floats
+from reasoner_evals.runs.measures import ArmRead, Measured, Pool, pool_of, selected, sizes_of, spread
 from reasoner_evals.runs.reading import questions_of, records_of
 from reasoner_evals.runs.records import Item, ItemRecord
-from reasoner_evals.stats import scaling
-from reasoner_evals.stats.arrays import counts
 from reasoner_evals.stats.calibration import auroc, auroc_within, calibration_error, reliability, risk_coverage
 from reasoner_evals.stats.estimators import BINS, best_of_k, coverage_at_k, difficulty
 from reasoner_evals.stats.intervals import Groups, interval
-from reasoner_evals.stats.scaling import Band, HeldOut, Unfitted
 
 MIN_ANSWERS: Final = 10
 """With fewer answers, no confidence is judged."""
@@ -37,53 +23,12 @@ RISK_POINTS: Final = 101
 """Points of a risk-coverage curve."""
 MIN_POOL: Final = 4
 """With fewer samples per question, half of them do not show its difficulty."""
-GRID: Final = 48
-"""Points of an anytime curve, evenly spaced on a log scale of tokens."""
-COVERAGE_LAW: Final = "Beta-binomial with masses at 0 and 1: 1 - never - (1 - never - always) B(a, b + k) / B(a, b)"
-SELECTION_LAW: Final = "saturating power law: ceiling - (ceiling - start) k^-exponent"
-GAIN: Final = 0.01
-"""The smallest gain in accuracy for which a doubling counts as useful."""
 WRONG: Final = OUTCOMES.index("wrong")
 MAX_FAILURES: Final = 12
 SURE: Final = 0.8
 """A wrong answer with at least this share of the vote counts as overconfident."""
 MAX_VOTES: Final = 6
 KINDS: Final[tuple[FailureKind, ...]] = get_args(FailureKind)
-
-
-def anytime_curves(measured: Sequence[Measured], groups: Groups | None) -> Iterator[tuple[str, AnytimeCurve]]:
-    """For each strategy that was run and not pooled, by its point with the largest budget, the answers held on the way.
-
-    A strategy that holds one answer only has none.
-    """
-    largest: dict[str, Measured] = {}
-    for point in measured:
-        if not point.pooled and point.tokens > getattr(largest.get(point.series), "tokens", -1.0):
-            largest[point.series] = point
-    for point in largest.values():
-        if max(int(arm.data.along.rows.length.max(initial=0)) for arm in point.arms) < 2:
-            continue
-        tokens = np.concatenate([arm.data.along.tokens for arm in point.arms])
-        grid = np.unique(np.round(np.geomspace(max(int(tokens.min()), 1), max(int(tokens.max()), 2), GRID)))
-        held = np.mean([_held(arm, grid) for arm in point.arms], axis=0)
-        accuracies = tuple(estimate(interval(column, groups)) for column in held.T)
-        yield point.key, AnytimeCurve(tuple(grid.tolist()), accuracies)
-
-
-def _held(arm: ArmRead, grid: Floats) -> Floats:
-    """[Q, G]: whether the answer held after so many tokens is right; before the first there is none."""
-    data, along = arm.data, arm.data.along
-    right = np.zeros((len(data.outcome), len(grid)))
-    for row in range(len(right)):
-        stretch = along.rows.of(row)
-        index = np.searchsorted(along.tokens[stretch], grid, side="right") - 1
-        codes = along.outcome[stretch]
-        if len(codes):
-            right[row] = np.where(index >= 0, codes[np.maximum(index, 0)] == RIGHT, False)
-        if np.any(codes == UNGRADED):
-            right[row] = np.nan
-    right[~data.has_result] = np.nan
-    return right
 
 
 def whole_pools(measured: Sequence[Measured]) -> Iterator[tuple[Measured, ArmRead]]:
@@ -225,60 +170,6 @@ def _best_rated(right: Floats, scores: Floats) -> Floats:
         rows = rated == size
         top[rows] = np.clip(best_of_k(right[rows], scores[rows], [size])[:, 0], 0, 1)
     return top
-
-
-def scalings(measured: Sequence[Measured]) -> Iterator[tuple[str, Scaling]]:
-    """The laws of every pool, fitted to all its sizes, by its point at its whole size."""
-    for whole, arm in whole_pools(measured):
-        sizes = [point for point in measured if point.arms == whole.arms]
-        ks = [point.size or 1 for point in sizes]
-        reach = [*ks, 2 * ks[-1]]
-        selected_right = np.stack([point.values["right"] for point in sizes], axis=1)
-        complete = selected_right[~np.isnan(selected_right).any(axis=1)]
-        law: scaling.Fit | Unfitted = Unfitted("no question has all sample counts")
-        if len(complete):
-            law = scaling.fit_power(ks, complete.mean(axis=0))
-        pool_right = pool_of(arm.data).right
-        drawn_right = counts(pool_right)
-        selection = fit(
-            SELECTION_LAW,
-            law,
-            scaling.power_band(selected_right, ks, reach),
-            [mean(point.values["right"]) for point in sizes],
-            scaling.held_out_power(selected_right, ks),
-        )
-        fails = selection.held_out is not None and not selection.held_out.inside
-        yield (
-            whole.key,
-            Scaling(
-                coverage=fit(
-                    COVERAGE_LAW,
-                    scaling.fit_coverage(*drawn_right),
-                    scaling.coverage_band(*drawn_right, reach),
-                    [mean(point.values["covered"]) for point in sizes],
-                    scaling.held_out_coverage(pool_right),
-                ),
-                selection=selection,
-                gain=GAIN,
-                diminishing=None if isinstance(law, Unfitted) or fails else scaling.diminishing(law, GAIN),
-            ),
-        )
-
-
-def fit(
-    name: str, law: scaling.Fit | Unfitted, band: Band | Unfitted, measured: Sequence[float], check: HeldOut | Unfitted
-) -> Fit:
-    """A law with its band and its held-out check; if that fails, nothing is known beyond the measured sizes."""
-    if isinstance(law, Unfitted) or isinstance(band, Unfitted):
-        return Fit(name, note=str(law if isinstance(law, Unfitted) else band))
-    names = ("a", "b", "never", "always") if isinstance(law, scaling.CoverageFit) else ("ceiling", "start", "exponent")
-    fit = Fit(name, tuple((parameter, getattr(law, parameter)) for parameter in names), band, tuple(measured))
-    if isinstance(check, Unfitted):
-        return fit._replace(note=f"no held-out check: {check.reason}")
-    if check.inside:
-        return fit._replace(held_out=check)
-    note = "the held-out check fails, so that nothing is drawn beyond the measured sizes"
-    return fit._replace(held_out=check, band=band.upto(len(measured)), note=note)
 
 
 def failures(measured: Sequence[Measured], task: str) -> tuple[Failure, ...]:
