@@ -11,12 +11,10 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, TypeVar
 
-from reasoner.batch.convert import FORMATS, check_format, convert
-from reasoner.batch.items import QUESTION, Columns, read_items
-from reasoner.batch.lines import Answered, Known, Line, encoded, known_answer
-from reasoner.batch.questions import answer_items
-from reasoner.batch.requests import Requests, is_request, known_reply, read_requests
+from reasoner.batch.answering import Requests, answer_rows, is_request, read_reply, read_requests
+from reasoner.batch.rows import QUESTION, AnswerLine, Columns, Line, encoded, read_answer, read_rows
 from reasoner.batch.state import BatchFolder, Progressed, Settings, WorkTrace
+from reasoner.batch.tables import FORMATS, check_format, convert
 from reasoner.budget import Budget, Ledger, Prices
 from reasoner.cli import interrupts, options
 from reasoner.cli.exits import ANSWERED, ENGINE, EXHAUSTED, OTHER, USAGE, error_line
@@ -26,6 +24,7 @@ from reasoner.engines import PACE
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import EngineDied, EngineUnavailable, ReasonerError, RecordError, TraceError, UsageError
 from reasoner.execution.session import Session
+from reasoner.journal.lines import JournalWriter
 from reasoner.models.info import ModelInfo
 from reasoner.registry import spec_of
 from reasoner.specs import Spec
@@ -34,7 +33,6 @@ from reasoner.system.files import check_replaceable
 from reasoner.system.redaction import without_secrets
 from reasoner.system.tables import Located, LongRow, Reader, count_rows, first_line, open_table, read_jsonl, reader_of
 from reasoner.trace.events import Sink, tee
-from reasoner.trace.jsonl import JsonlWriter
 from reasoner.verifier import Verifier
 
 T = TypeVar("T")
@@ -135,8 +133,8 @@ class _Source(NamedTuple):
     verifier: Verifier | None
     settings: Settings
     """What decides the answers, apart from the questions."""
-    answers: Callable[[Progressed], AsyncGenerator[Answered, None]]
-    known: Callable[[Line], Known]
+    answers: Callable[[Progressed], AsyncGenerator[AnswerLine, None]]
+    read: Callable[[Line], AnswerLine]
     """Reads a line that an earlier session wrote."""
 
 
@@ -209,7 +207,7 @@ class BatchRun(EngineRun):
         async with started(self.engine, source.verifier, [source.strategy], self.display):
             done = self._begin()
             failures = 0
-            writer = JsonlWriter.onto(self._folder.lines, what="answers") if self._folder else None
+            writer = JournalWriter(self._folder.lines, "answers", resume=True) if self._folder else None
             try:
                 async with aclosing(source.answers(done)) as answers:
                     async for answered in answers:
@@ -222,7 +220,7 @@ class BatchRun(EngineRun):
                             self.display.terminal.give(encoded(answered.line).decode().rstrip("\n"))
                         if self._trace and answered.outcome != "failed":
                             self._trace.finish(answered.ids)
-                        self._to_retry += answered.again or (answered.refused and self._shared)
+                        self._to_retry += answered.asked_again(shared=self._shared)
                         self.display.add(answered)
                         failures = failures + 1 if isinstance(error, EngineUnavailable) else 0
                         if isinstance(error, EngineDied) or (failures >= FAILURES and error):
@@ -238,7 +236,7 @@ class BatchRun(EngineRun):
             settings = {**self._source.settings, "the model": _fingerprint(self.engine.model)}
             if self._resumes:
                 self._folder.check(settings)
-                done = self._folder.progressed(self._trace, self._source.known, shared=self._shared)
+                done = self._folder.progressed(self._trace, self._source.read, shared=self._shared)
             else:
                 self._folder.begin(settings)
         self.display.resume(done, self.files.count())
@@ -285,12 +283,12 @@ class BatchRun(EngineRun):
         """What answers rows with a question each, by one strategy."""
         strategy, ask, columns = self.given.to_strategy(), self.given.to_question(), self._columns()
         verifier = self.given.to_verifier(strategy, self.engine)
-        items = read_items(rows, columns, ask)
+        items = read_rows(rows, columns, ask)
         # The first row is checked before the engine starts.
         items = chain(_up_to(items, lambda item: item.question is not None), items)
 
-        def answers(done: Progressed) -> AsyncGenerator[Answered, None]:
-            return answer_items(
+        def answers(done: Progressed) -> AsyncGenerator[AnswerLine, None]:
+            return answer_rows(
                 items,
                 done,
                 self._sink,
@@ -313,7 +311,7 @@ class BatchRun(EngineRun):
             "--few-shot": hashlib.blake2b(repr(shots).encode(), digest_size=8).hexdigest() if shots else "",
             "the columns": f"{columns.question},{columns.id},{'all' if columns.keep is None else columns.keep}",
         }
-        return _Source(strategy, verifier, settings, answers, known_answer)
+        return _Source(strategy, verifier, settings, answers, read_answer)
 
     def _columns(self) -> Columns:
         """The columns that are read and kept."""
@@ -335,7 +333,7 @@ class BatchRun(EngineRun):
         offered.check()
         lines = read_requests(rows)
 
-        async def answers(done: Progressed) -> AsyncGenerator[Answered, None]:
+        async def answers(done: Progressed) -> AsyncGenerator[AnswerLine, None]:
             async with AsyncExitStack() as stack:
                 session = await stack.enter_async_context(
                     Session(self.engine, verifiers=tuple(verifiers.values()), prices=self.prices)
@@ -350,7 +348,7 @@ class BatchRun(EngineRun):
                         yield answered
 
         settings = {**self._settings(spec_of(default.strategy), given.verifier or ""), "--answer": given.answer or ""}
-        return _Source(default.strategy, None, settings, answers, known_reply)
+        return _Source(default.strategy, None, settings, answers, read_reply)
 
     def _check_requests(self) -> None:
         """Refuse options that have no effect on OpenAI's format.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.live import Live
 
-    from reasoner.batch.lines import Answered
+    from reasoner.batch.rows import AnswerLine
     from reasoner.batch.state import Progressed
 
 LONG_START: Final = 5.0
@@ -195,7 +195,7 @@ class BatchProgress(Display):
             if self.done == self._earlier and self._samples.bit_count() == 1:
                 self.tell(self.line())
 
-    def add(self, answered: "Answered") -> None:
+    def add(self, answered: "AnswerLine") -> None:
         """A row is done; its events said what it cost."""
         self.done += 1
         self.answered += answered.outcome == "answered"

@@ -16,13 +16,12 @@ from rich.tree import Tree
 
 from reasoner.cli.terminal import OutputLost, Terminal, columns, labelled, printable, table
 from reasoner.errors import TraceError, UnknownName, UsageError
+from reasoner.trace import outline as views
 from reasoner.trace.events import read_trace
 from reasoner.trace.grades import TRACE
-from reasoner.trace.tree import words
-from reasoner.trace.tree.build import search_trees
-from reasoner.trace.tree.outline import Outline
-from reasoner.trace.tree.page import write_page, write_pairs
-from reasoner.trace.tree.search_tree import Node, SearchTree, document, row
+from reasoner.trace.outline import Outline
+from reasoner.trace.page import write_page, write_pairs
+from reasoner.trace.tree import SearchTree, TreeNode, search_trees
 
 MAX_NAMED: Final = 5
 """Questions that an error names."""
@@ -100,10 +99,10 @@ def show_pairs(files: tuple[Path, Path], question: str | None, html: Path | None
         terminal.say(f"wrote {html}")
     if as_json:
         for tree in chain.from_iterable(pairs):
-            terminal.give(json.dumps(row(tree)))
+            terminal.give(json.dumps(tree.row()))
     else:
         headings = ("question", "strategy", "answer", "samples", "tokens", "depth", "seconds")
-        named = ((name, tree) for pair in pairs for name, tree in zip(words.apart(*pair), pair, strict=True))
+        named = ((name, tree) for pair in pairs for name, tree in zip(views.names_apart(*pair), pair, strict=True))
         rows = [(_question(tree), printable(name), *_cells(tree), f"{tree.cost.seconds:,.1f}") for name, tree in named]
         terminal.show(table(headings, rows))
     if len(shared) > len(pairs):
@@ -132,12 +131,12 @@ def _show(terminal: Terminal, trees: Iterator[SearchTree], *, as_json: bool) -> 
     """Show a single tree in full, several in a line each."""
     first, second = next(trees), next(trees, None)
     if second is None:
-        terminal.show(*([json.dumps(document(first))] if as_json else full(first, columns())))
+        terminal.show(*([json.dumps(first.document())] if as_json else full(first, columns())))
         return
     several = chain((first, second), trees)
     if as_json:
         for tree in several:
-            terminal.give(json.dumps(row(tree)))
+            terminal.give(json.dumps(tree.row()))
         return
     headings = ("question", "ended by", "answer", "samples", "tokens", "depth")
     terminal.show(table(headings, [(_question(tree), tree.ended_by or "killed", *_cells(tree)) for tree in several]))
@@ -156,18 +155,18 @@ def _cells(tree: SearchTree) -> tuple[str, str, str, str]:
 
 def full(search_tree: SearchTree, width: int) -> Iterator[RenderableType]:
     """Everything about a tree: its settings and result, the trees, the path to the answer, and other events."""
-    facts = dict(words.provenance(search_tree))
+    facts = views.settings_of(search_tree)
     answer = printable(search_tree.answer.text, limit=200) if search_tree.answer else "none"
-    cost = ", ".join(f"{amount} {kind}" for kind, amount in words.costs(search_tree.cost))
+    cost = ", ".join(f"{amount} {kind}" for kind, amount in views.costs_of(search_tree))
     yield labelled(
         [
             ("question", f"{facts['question']}: {printable(search_tree.began.text, limit=300)}"),
             ("run", " · ".join(facts[name] for name in ("strategy", "verifier", "model", "engine"))),
             ("answer", answer),
-            ("end", words.end_of(search_tree)),
+            ("end", views.end_of(search_tree)),
             ("cost", cost),
-            ("tree", words.counts(search_tree)),
-            *(() if search_tree.path else [("path", f"none: {words.why_no_path(search_tree)}")]),
+            ("tree", views.counts_of(search_tree)),
+            *(() if search_tree.path else [("path", f"none: {views.why_no_path(search_tree)}")]),
         ]
     )
     outline = Outline.of(search_tree, maximum=MAX_NODES)
@@ -184,17 +183,15 @@ def full(search_tree: SearchTree, width: int) -> Iterator[RenderableType]:
         yield Text("→ the path to the answer" + (f", without its first {skipped:,} steps" if skipped else ""), "bold")
         yield labelled([_step(search_tree.nodes[node_id]) for node_id in search_tree.path[skipped:]])
     yield ""
-    events = [(title, line) for title, lines in words.events_of(search_tree) for line in _last(lines)]
+    events = [(title, line) for title, lines in views.events_of(search_tree) for line in _last(lines)]
     yield labelled([(title, printable(line, limit=300)) for title, line in events])
-    used = {"→ path" if node.on_path else " ".join(words.state_of(node, search_tree)) for node in search_tree.nodes}
-    for name, meaning in words.LEGEND.items():
-        if name in used:
-            yield Text(f"{name}: {meaning}", "dim")
+    for name, meaning in views.legend_of(search_tree).items():
+        yield Text(f"{name}: {meaning}", "dim")
 
 
-def _step(node: Node) -> tuple[str, str]:
+def _step(node: TreeNode) -> tuple[str, str]:
     text = printable(f"{node.prefill}{node.text}", limit=MAX_STEP_LENGTH) or "(no text)"
-    return f"#{node.id}", f"{words.score_of(node)}  {text}"
+    return f"#{node.id}", f"{views.score_of(node)}  {text}"
 
 
 def _last(lines: list[str]) -> list[str]:
@@ -238,15 +235,15 @@ def _heading(search_tree: SearchTree, index: int, *, wide: bool) -> RenderableTy
     return _line(title, "", "state", "score", "tokens", style="bold") if wide else _line(title, style="bold")
 
 
-def _label(node: Node, search_tree: SearchTree, *, wide: bool) -> RenderableType:
+def _label(node: TreeNode, search_tree: SearchTree, *, wide: bool) -> RenderableType:
     """A node's text, answer, state, score and tokens, in one line or two."""
     text = printable(node.text, limit=140) or "(no text)"
     text = f"[{printable(node.prefill)}] {text}" if node.prefill else text
     text = f"#{node.id} like #{node.repeats}: {text}" if node.state == "repeat" else f"#{node.id} {text}"
-    style = "bold green" if node.on_path else "dim" if node.state in words.FAINT else ""
-    answer = printable(words.answer_of(node, search_tree), limit=16)
+    style = "bold green" if node.on_path else "dim" if node.state in views.FAINT else ""
+    answer = printable(views.answer_of(node, search_tree), limit=16)
     answer = f"= {answer}" if answer else ""
-    state, score, tokens = " ".join(words.state_of(node, search_tree)), words.score_of(node), f"{node.cost.tokens:,}"
+    state, score, tokens = views.state_of(node, search_tree), views.score_of(node), f"{node.cost.tokens:,}"
     if wide:
         return _line(text, answer, state, score, tokens, style=style)
     return Group(_line(text, style=style), _line(f"  {state} {score} {tokens} tok  {answer}", style=style))
