@@ -5,16 +5,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 import click
 
-from reasoner.cli.config import origins, read
-from reasoner.cli.exits import OTHER, error_line
+from reasoner.cli.exits import CONFIG_FILE, OTHER, error_line, option_key, origins
 from reasoner.cli.look import MAX_WIDTH, laid_out
 from reasoner.cli.options import LISTS, PATH
 from reasoner.cli.terminal import abandon
-from reasoner.errors import COMMAND_OPTIONS, UnknownName, shown
+from reasoner.errors import COMMAND_OPTIONS, UnknownName, UsageError, shown
 from reasoner.system.machine import plug_ins
 
 _COMMANDS = {
@@ -27,6 +27,7 @@ a variable before the file of --config:
     [solve]
     model = "PATH_OR_ID"
     budget = "tokens=4k"
+
 \b
 Completion for bash (or zsh, fish), here and in ~/.bashrc:
     eval "$(_REASONER_COMPLETE=bash_source reasoner)"
@@ -68,6 +69,66 @@ def _unknown_command(name: str, names: Sequence[str]) -> str:
     if not name.replace("-", "").replace("_", "").isalpha():
         return f"no command named {shown(name)}; did you mean `reasoner solve {shown(name)}`?"
     return str(UnknownName("command", name, names))
+
+
+def read(context: click.Context, _: click.Parameter, path: Path | None) -> None:
+    """Make the file's values the defaults of the commands.
+
+    Without --config it is config.toml in the folder for settings, such as ~/.config/reasoner, if there is one.
+
+    Raises:
+        click.UsageError: the file cannot be read, or holds an unknown section or key.
+    """
+    file = path or Path(click.get_app_dir("reasoner")) / "config.toml"
+    if context.resilient_parsing or (path is None and not file.is_file()):
+        return
+    try:
+        context.default_map = _defaults(f"{file}", _parsed(file), context.command, context)
+    except UsageError as error:
+        raise click.UsageError(str(error)) from error
+    context.meta[CONFIG_FILE] = file
+
+
+def _parsed(file: Path) -> dict[str, Any]:
+    import tomllib
+
+    from reasoner.system.files import read_whole
+
+    try:
+        return tomllib.loads(read_whole(file, limit=1 << 20).decode())
+    except OSError as error:
+        raise UsageError(f"cannot read --config {file}: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"--config {file} is not TOML: {error}") from error
+
+
+def _defaults(
+    where: str, table: Mapping[str, Any], command: click.Command, context: click.Context, section: str = ""
+) -> dict[str, Any]:
+    """A table as click's defaults, by the names of commands and parameters; click checks the values itself."""
+    if not isinstance(table, dict):
+        raise UsageError(f"{where}: {section} must be a section: write [{section}] on a line and its options below")
+    defaults: dict[str, Any] = {}
+    if isinstance(command, click.Group):
+        names = command.list_commands(context)
+        for name, value in table.items():
+            inner = command.get_command(context, name) if name in names else None
+            if inner is None and not isinstance(value, dict):
+                raise UsageError(f"{where}: {name} must be in the section of a command: write it below [solve]")
+            if inner is None:
+                near = difflib.get_close_matches(name, names, n=1)
+                meant = repr(near[0]) if near else ""
+                raise UsageError(f"{where}: {UnknownName('section', name, names, meant=meant)}")
+            defaults[name] = _defaults(where, value, inner, context, f"{section}.{name}".lstrip("."))
+        return defaults
+    known = {option_key(each): each for each in command.params if isinstance(each, click.Option)}
+    for name, value in table.items():
+        key = name.replace("_", "-")
+        if key not in known:
+            raise UsageError(f"{where}: {UnknownName('key', name, known, of=f'[{section}]')}")
+        several = known[key].multiple and not isinstance(value, list)
+        defaults[known[key].name or ""] = [value] if several else value
+    return defaults
 
 
 _SETTINGS: Final[Mapping[str, object]] = {

@@ -135,6 +135,12 @@ def test_a_target_that_the_interval_does_not_clear_is_said_so(run: Run, save: Sa
     assert planned(run, "--profile", save(), "--target-accuracy", "0.5")["remarks"] == []
 
 
+def test_what_is_left_of_a_budget_is_not_turned_into_accuracy(run: Run, save: Save) -> None:
+    told = planned(run, "--profile", save(), "-b", "tokens=1000")
+    assert told["tokens"] == pytest.approx(8.8)
+    assert told["remarks"] == ["991 tokens per question are not used: more of them did not raise the measured accuracy"]
+
+
 # What cannot be done
 
 

@@ -100,13 +100,6 @@ def test_a_cluster_that_was_joined_stays_and_keeps_no_replica(short_folder: Path
                     one.kill()
 
 
-def test_a_cluster_that_is_not_there(run: Run) -> None:
-    # Not with "auto", which finds the clusters of other tests.
-    ended = run("solve", "q", "-e", "ray:engine=simulated,address=127.0.0.1:1")
-    assert "no Ray cluster answers at address=127.0.0.1:1" in ended.error
-    assert "ray start --head" in ended.error
-
-
 @pytest.fixture
 def joined() -> Iterator[None]:
     """One cluster for several commands in this process."""
