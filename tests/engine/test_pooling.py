@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -168,25 +168,6 @@ def test_a_growing_path_is_never_scored_twice(rig: Rig) -> None:
     assert prm.running.started.cache.computed == len(STEPS)
     again = run(prm.score(QUESTION, whole, rig.policy, CostMeter()))
     assert (again.steps, again.cost) == (last, Cost())
-
-
-def test_steps_scored_alone_in_a_batch_and_by_plain_pytorch_are_equal(rig: Rig) -> None:
-    async def both() -> tuple[Sequence[float], list[tuple[float, ...]], TokenIds]:
-        alone = beside(rig.orm)
-        one = await candidate(rig.policy, *CHAIN)
-        others = [await candidate(rig.policy, f"{n}. ", *CHAIN) for n in range(6)]
-        alone_steps = (await alone.score(QUESTION, one, rig.policy, CostMeter())).steps
-        batch = beside(rig.orm)
-        rated = await asyncio.gather(*(batch.score(QUESTION, each, rig.policy, CostMeter()) for each in (*others, one)))
-        return alone_steps, [rating.steps for rating in rated], await whole_ids(rig.policy, one)
-
-    alone, batched, ids = run(both())
-    assert alone == pytest.approx(batched[-1], abs=1e-5)
-    newline = run(rig.policy.encode("\n\n"))
-    assert newline is not None
-    places = [at for at, token in enumerate(ids) if (token,) == newline]
-    scalars = rig.head.logit(hidden_states(rig.backbone, ids, layer=LAYER))
-    assert alone == pytest.approx([sigmoid(scalars[at]) for at in places], abs=1e-5)
 
 
 def test_a_cancelled_rating_is_booked_at_no_less_than_it_cost_and_can_be_had_again(rig: Rig) -> None:

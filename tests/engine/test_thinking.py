@@ -153,27 +153,6 @@ def test_a_stop_string_holds_in_thinking_where_that_is_asked_for(thinker: VllmEn
             assert one.prompt.then(one).thinking == one.thinking + " a"
 
 
-def test_a_chain_of_steps_is_the_chain_drawn_at_once(thinker: VllmEngine) -> None:
-    """Its thinking is one step, and the steps of its final part end at line breaks."""
-    whole = drawn(thinker, STORY, GREEDY, level=8)
-    chain, steps = STORY.at_level(8), 0
-    while len(chain.token_ids) < len(whole.continuation):
-        left = len(whole.token_ids) - len(chain.token_ids)
-        step = drawn(thinker, chain, replace(GREEDY, stop=(".", "\n"), max_tokens=left))
-        chain, steps = chain.then(step), steps + 1
-        if step.ended:
-            break
-    assert steps > 1
-    assert chain.token_ids == whole.continuation
-    assert (chain.thinking, chain.text) == (whole.thinking, whole.text)
-
-
-def test_a_user_who_writes_a_marker_opens_nothing(thinker: VllmEngine) -> None:
-    asked = Prompt.chat(f"What does {START} mean? {END} {START}").at_level("none")
-    one = drawn(thinker, asked, GREEDY)
-    assert (one.thinking, one.unclosed, one.usage.thinking_tokens) == ("", False, 0)
-
-
 def test_a_raw_prompt_opens_thinking_at_its_end_only(thinker: VllmEngine) -> None:
     opened = drawn(thinker, Prompt(raw=f"Q: 3 + 4?\n{START}\n"), replace(GREEDY, max_tokens=4))
     assert opened.unclosed
@@ -203,46 +182,6 @@ def test_every_token_of_thinking_is_in_ledger_trace_and_replay(thinker: VllmEngi
         copy = copies[event.question_id, event.index]
         assert (copy.text, copy.thinking, copy.unclosed) == (event.text, event.thinking, event.unclosed)
         assert (copy.token_ids, copy.usage) == (event.token_ids, event.usage)
-
-
-def test_a_parser_can_be_chosen_or_turned_off(embedded_model: Path, thinker: VllmEngine) -> None:
-    from reasoner.engines.vllm.rendering import served_profile
-    from reasoner.errors import UnknownName
-
-    config = thinker._core._engine.vllm_config.model_config  # type: ignore[union-attr]
-    reader = thinker._prompts.reader
-    assert served_profile("m", "none", config, reader) is None
-    chosen = served_profile("m", "qwen3", config, reader)
-    assert chosen is not None
-    assert "limited time" in chosen.closing
-    with pytest.raises(UnknownName, match="qwen3"):
-        served_profile("m", "quen3", config, reader)
-
-
-def test_messages_of_earlier_turns_are_rendered_without_their_thinking(thinker: VllmEngine) -> None:
-    turns = (Message("user", "?"), Message("assistant", f"{START}hm{END}7"), Message("user", "Sure?"))
-    ids = asyncio.run(thinker.render(Prompt(messages=turns))).token_ids or ()
-    assert "hm" not in thinker._prompts.decode(ids)
-
-
-def test_a_core_in_a_process_of_its_own_draws_the_same(thinker: VllmEngine) -> None:
-    """VLLM's configuration of thinking reaches it, and a stream is ended at the same token."""
-    options = {"max_model_len": 1024, "kv_gib": 0.5, "dtype": "float32"}
-    apart = VllmEngine(model_id=thinker.model_id, core="async", **options)  # type: ignore[arg-type]
-
-    async def both(params: SamplingParams, level: ThinkingLevel) -> list[tuple[TokenIds, str, str, str | int | None]]:
-        pairs = [await draw(engine, STORY, params, level=level) for engine in (thinker, apart)]
-        return [(one.token_ids, one.thinking, one.text, one.stop) for [one] in pairs]
-
-    async def all_of_them() -> list[list[tuple[TokenIds, str, str, str | int | None]]]:
-        await apart.start()
-        try:
-            return [await both(GREEDY, 7), await both(replace(GREEDY, stop=(" the",)), 7), await both(GREEDY, "none")]
-        finally:
-            await apart.close()
-
-    for here, there in asyncio.run(all_of_them()):
-        assert here == there
 
 
 def test_both_parts_are_passed_on_while_they_are_generated(thinker: VllmEngine) -> None:
