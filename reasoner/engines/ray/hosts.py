@@ -5,12 +5,10 @@ import dataclasses
 import itertools
 import os
 import platform
-from collections.abc import Callable, Collection, Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import lru_cache, partial
 from operator import attrgetter
-from pathlib import Path
 from typing import Any, ClassVar, Final, NamedTuple
 
 from reasoner.budget import Cost
@@ -208,12 +206,8 @@ class Host:
     the older one returns without news.
     """
 
-    def __init__(self, plug_in: Any, threads: int, cores: Collection[int]) -> None:
+    def __init__(self, plug_in: Any, threads: int) -> None:
         os.environ["OMP_NUM_THREADS"] = str(threads)
-        # Ray has started threads, and each has its own set of cores.
-        for thread in Path("/proc/self/task").iterdir() if cores else ():
-            with suppress(ProcessLookupError):
-                os.sched_setaffinity(int(thread.name), cores)
         self._copied = plug_in
         self._tasks: dict[int, asyncio.Task[Any]] = {}
         self._outbox: list[ToDriver] = []

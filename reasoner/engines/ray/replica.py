@@ -5,7 +5,6 @@ import itertools
 import re
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from reasoner.engine import TextPiece
@@ -70,8 +69,7 @@ class Setup(NamedTuple):
     pacer: Pacer
 
 
-@dataclass(slots=True)
-class _Pending:
+class _Pending(NamedTuple):
     """A call whose outcome is awaited."""
 
     outcome: "asyncio.Future[RemoteOutcome]"
@@ -89,13 +87,11 @@ class Replica:
     def __init__(
         self,
         name: str,
-        cores: tuple[int, ...],
         setup: Setup,
         hear: Callable[[Notice], None],
         answers: Callable[[bool], None],
     ) -> None:
         self.name = name
-        self._cores = cores
         self._setup = setup
         self._hear = hear
         self._answers = answers
@@ -165,7 +161,7 @@ class Replica:
     async def _start(self) -> Any:
         setup = self._setup
         options = {"num_cpus": 0, "num_gpus": 0, "max_restarts": 0, "max_concurrency": 1000} | setup.options
-        actor = self._actor = new_actor(setup.host, options).remote(setup.plug_in, setup.threads, self._cores)
+        actor = self._actor = new_actor(setup.host, options).remote(setup.plug_in, setup.threads)
         self._ready, self._exchanges = False, 0
         try:
             theirs = await asyncio.wait_for(actor.versions.remote(), PLACE_SECONDS)
