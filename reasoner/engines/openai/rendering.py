@@ -90,7 +90,7 @@ class Renderer:
         self.notes.add(TEXT_ONLY)
 
     async def _may_think(self, named: ThinkingProfile) -> bool:
-        """Whether the chat template may be that of the model's name: it tells apart the levels of one with a choice."""
+        """Whether the chat template fits the model's name: with a choice of levels, it renders them differently."""
         if named.when == "always" or NO_THINKING not in named.levels:
             return True
         asked = [self._chat(SHORT, named.levels[level]) for level in (NO_THINKING, "high")]
@@ -111,7 +111,7 @@ class Renderer:
         return replace(always, levels={})
 
     async def _marker(self, text: str) -> TokenIds:
-        """The ids of a marker; none where it is not one and the same ids wherever it stands."""
+        """The ids of a marker; none where it is not one and the same ids everywhere."""
         ids = await self.encode(text) if text else None
         within = await self.encode(f"a{text}\n.{text}a") if ids else None
         if not ids or not within:

@@ -293,7 +293,7 @@ class Draft:
 
 
 def _is_cut(text: str) -> bool:
-    """Whether a text ends inside a pair of surrogates, whose second half may follow."""
+    """Whether a text ends inside a pair of surrogates: the second half may follow."""
     return "\ud800" <= text[-1:] <= "\udbff"
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from reasoner.engines.ray import cluster
 from reasoner.engines.ray.hosts import Host, Notice, copied
 from reasoner.engines.ray.replica import Ask, Pacer, Replica, Setup
-from reasoner.engines.vllm.build import in_daemon, installed_build, unheard
+from reasoner.engines.vllm.build import in_daemon, installed_build, say_nothing
 from reasoner.engines.vllm.gpu_memory import devices_of
 from reasoner.errors import EngineUnavailable, require
 from reasoner.registry import options_of
@@ -20,7 +20,7 @@ from reasoner.types import Notify
 
 MAX_REPLICAS: Final = 1024
 REMEMBERED: Final = 100_000
-"""Questions whose replica is remembered if they are never released."""
+"""Questions with a remembered replica, if they are never released."""
 
 
 class Wanted(NamedTuple):
@@ -173,9 +173,9 @@ class Fleet:
             setup = Setup(host, copied(plug_in), options, threads, ask, arguments, Pacer())
             for index in range(count):
                 # All start alike, and one reports its stages.
-                hear = _ear(notify, stage if index == 0 else unheard)
+                on_notice = _forward(notify, stage if index == 0 else say_nothing)
                 name = f"replica {index} of {count} of {role}"
-                replicas.append(Replica(name, setup, hear, partial(_mark, placement, index)))
+                replicas.append(Replica(name, setup, on_notice, partial(_mark, placement, index)))
             stage(f"starting {count} replica{'s' * (count > 1)}")
             starts = [asyncio.ensure_future(replica.start()) for replica in replicas]
             try:
@@ -205,11 +205,11 @@ def _mark(placement: Placement, index: int, answers: bool) -> None:
     (placement.restore if answers else placement.lose)(index)
 
 
-def _ear(notify: Notify, stage: Notify) -> Any:
-    def hear(notice: Notice) -> None:
+def _forward(notify: Notify, stage: Notify) -> Any:
+    def on_notice(notice: Notice) -> None:
         (stage if notice.stage else notify)(notice.line)
 
-    return hear
+    return on_notice
 
 
 async def _close(replicas: list[Replica]) -> None:

@@ -16,7 +16,7 @@ from reasoner.system.machine import usable_cores
 from reasoner.system.printing import printable
 
 
-def unheard(line: str) -> None:
+def say_nothing(line: str) -> None:
     """Ignore a progress message."""
 
 

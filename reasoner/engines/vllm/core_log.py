@@ -41,7 +41,7 @@ class LogRecorder(logging.Handler):
         self.path = path
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Append the record if it tells a stage or an error. Never raises: the file may be gone."""
+        """Append the record if it is of a stage or an error. Never raises: the file may be gone."""
         try:
             if (entry := self._entry(record)) is not None:
                 line = json.dumps(entry).encode() + b"\n"

@@ -57,7 +57,7 @@ class VllmEngine(VllmModel):
     seed next to other requests may differ after some tokens. A trace replays exactly.
     """
 
-    way_out: ClassVar[str] = "; or use a server with --base-url URL, or no model at all with --engine simulated"
+    alternative: ClassVar[str] = "; or use a server with --base-url URL, or no model at all with --engine simulated"
 
     model_id: str = "embedded"
     core: Literal["auto", "in_process", "async"] = "auto"
@@ -102,7 +102,7 @@ class VllmEngine(VllmModel):
             return own
         if self.args.get("enable_chunked_prefill") not in (None, False, "false", "False"):
             raise UsageError(
-                "enable_chunked_prefill of vLLM cannot be true on a CPU: a seeded request whose prefill is split ends "
+                "enable_chunked_prefill of vLLM cannot be true on a CPU: a seeded request with a split prefill ends "
                 "the process: omit it"
             )
         return own | {"enable_chunked_prefill": False, "max_num_seqs": CPU_SEQUENCES}

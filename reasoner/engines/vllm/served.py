@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from reasoner.engine import Engine, UsageMeter
 from reasoner.engines.vllm.arguments import OPEN, OWNED, check_args, converted
-from reasoner.engines.vllm.build import Build, first_line, in_daemon, installed_build, prepare_environment, unheard
+from reasoner.engines.vllm.build import Build, first_line, in_daemon, installed_build, prepare_environment, say_nothing
 from reasoner.engines.vllm.core_log import CoreLog, advice
 from reasoner.engines.vllm.cores import Core, CoreDied, CoreFacts, CoreJob
 from reasoner.engines.vllm.gpu_memory import Claim, GpuMemory, devices_of, stored_weights
@@ -59,7 +59,7 @@ class VllmModel:
     """How messages call it."""
     claimed_as: ClassVar[str] = "the verifier's"
     """How the division of a GPU calls it when it runs next to the policy."""
-    way_out: ClassVar[str] = ""
+    alternative: ClassVar[str] = ""
     """What else to do where vLLM is not installed."""
     open_options: ClassVar[OpenOptions] = OPEN
     owned: ClassVar[Mapping[str, str]] = OWNED
@@ -71,8 +71,8 @@ class VllmModel:
     gpu_memory_utilization: float = 0.0
     dtype: DType = "auto"
     args: Mapping[str, Any] = field(default_factory=dict)
-    notify: Notify = field(default=unheard, init=False, repr=False)
-    stage: Notify = field(default=unheard, init=False, repr=False)
+    notify: Notify = field(default=say_nothing, init=False, repr=False)
+    stage: Notify = field(default=say_nothing, init=False, repr=False)
     """Receives the name of each stage of the start as it begins, from any thread."""
     timing: Timing | None = field(default=None, init=False, repr=False)
     restarts: int = field(default=0, init=False, repr=False)
@@ -118,7 +118,7 @@ class VllmModel:
             build = installed_build()
             if build is None:
                 raise EngineUnavailable(
-                    f"{self.role} needs vLLM, which is not installed: run `{install_vllm()}`{self.way_out}"
+                    f"{self.role} needs vLLM, which is not installed: run `{install_vllm()}`{self.alternative}"
                 )
             began = time.monotonic()
             self.notes = ()
@@ -156,7 +156,7 @@ class VllmModel:
         return resolve(self.model_id, self.notify, str(self.args.get("revision") or ""))
 
     def _await_start(self, core: Core, log: CoreLog, resolved: Resolved) -> CoreFacts:
-        """The facts of a core once it runs; meanwhile tells each stage, and how much was downloaded."""
+        """The facts of a core once it runs; until then reports each stage, and how much was downloaded."""
         fetched = None if resolved.folder else downloaded_bytes(resolved.source)
         while True:
             done = wait([core.started], timeout=POLL_SECONDS).done
@@ -283,7 +283,7 @@ class VllmModel:
             meter.usage = await asyncio.shield(asyncio.wrap_future(core.abort(job.request_id)))
             raise
         except CoreDied as death:
-            self._bury(core, death)
+            self._note_death(core, death)
             raise RequestLost(f"{self.role} died: {self._why(death)}") from death
         except ReasonerError:
             raise
@@ -296,7 +296,7 @@ class VllmModel:
                 raise UsageError(f"vLLM refused the request: {first_line(Exception(*error.args[:1]))}") from error
             raise EngineError(f"vLLM refused the request: {first_line(error)}") from error
 
-    def _bury(self, core: Core, death: CoreDied) -> None:
+    def _note_death(self, core: Core, death: CoreDied) -> None:
         with self._lock:
             if self._core is not core:
                 return
