@@ -83,23 +83,6 @@ def test_a_continuation_is_exact_to_the_token_and_its_prefix_is_cached(server: s
     assert not [note for note in engine.notes if "token-exact" in note or "cached" in note]
 
 
-def test_a_stop_string_a_stop_token_and_the_models_own_end_are_told_apart(server: str) -> None:
-    prompt = count("quick")
-
-    async def run(engine: OpenAIEngine) -> None:
-        line = await draw(engine, prompt, max_tokens=200, stop=("\n",))
-        assert (line.finish_reason, line.stop, line.ended) == ("stop", "\n", False)
-        assert "\n" not in line.text
-        assert len(line.continuation) == line.usage.generated_tokens
-        token = await draw(engine, prompt, max_tokens=200, stop_token_ids=(line.token_ids[2],))
-        assert (token.stop, token.token_ids) == (line.token_ids[2], line.token_ids[:3])
-        own = await draw(engine, Prompt.chat("What is 2+2? Answer with one number."), max_tokens=200)
-        assert (own.finish_reason, own.stop, own.ended) == ("stop", None, True)
-        assert len(own.token_ids) == own.usage.generated_tokens == len(own.continuation) + 1
-
-    asyncio.run(run(OpenAIEngine(base_url=server)))
-
-
 def test_a_judge_reads_the_same_probabilities_off_a_server_as_off_the_model(server: str, engine: VllmEngine) -> None:
     async def judged(policy: Engine) -> Rating:
         judge = Judge(min_mass=0.0)

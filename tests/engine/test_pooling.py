@@ -12,12 +12,11 @@ import psutil
 import pytest
 
 from reasoner import Budget, Cost, Question, SamplingParams, solve_many_sync
-from reasoner.engine import UsageMeter
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.pooling import PoolingEngine
 from reasoner.errors import RequestLost
 from reasoner.trace.events import Event, Scored
-from reasoner.types import Completion, TokenIds, Usage
+from reasoner.types import Completion, TokenIds
 from reasoner.verifier import CostMeter
 from reasoner_strategies import BestOfN
 from reasoner_verifiers.orm import Orm
@@ -194,16 +193,6 @@ def test_a_cancelled_rating_is_booked_at_no_less_than_it_cost_and_can_be_had_aga
     cost_meter, again, fresh = run(cancel())
     assert cost_meter.cost is None, "which the runner books at the bound"
     assert again == pytest.approx(fresh, abs=1e-6)
-
-
-def test_the_meter_is_exact_when_it_is_known(rig: Rig) -> None:
-    async def go() -> list[Usage | None]:
-        meters = [UsageMeter(), UsageMeter(), UsageMeter()]
-        for meter, read_cache in zip(meters, (False, True, False), strict=True):
-            await pooling(rig.orm).rows(IDS, read_cache=read_cache, meter=meter)
-        return [meter.usage for meter in meters]
-
-    assert run(go()) == [Usage(150, 0, 0), Usage(150, 128, 0), Usage(150, 0, 0)]
 
 
 def test_a_killed_reward_model_is_started_again_with_the_next_rating(rig: Rig) -> None:

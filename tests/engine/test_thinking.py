@@ -1,7 +1,6 @@
 """A model that thinks on real vLLM: parts by ids, levels, a limit on thinking, stop strings, ledger and replay."""
 
 import asyncio
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.vllm import VllmEngine
 from reasoner.models.thinking import split
 from reasoner.trace.events import Event, Sampled
-from reasoner.types import Completion, Message, ThinkingLevel, TokenIds
+from reasoner.types import Completion, ThinkingLevel, TokenIds
 from reasoner_strategies import SelfConsistency
 from tests.engine.thinking_model import END, END_ID, NEWLINE_ID, START, START_ID
 from tests.helpers import write_trace
@@ -102,15 +101,6 @@ def test_thinking_ends_at_its_limit_as_it_would_have_gone_on(thinker: VllmEngine
     assert limited.usage.thinking_tokens == len(expected)
 
 
-def test_the_closing_text_is_never_forced_into_an_answer(thinker: VllmEngine) -> None:
-    """Thinking that ended by itself is not ended again: vLLM's V1 runner did that, and is repaired."""
-    completions = asyncio.run(draw(thinker, STORY, LIVELY, count=16, level=20))
-    closing = ids_of(thinker, f"\n{END}")
-    for one in completions:
-        assert not one.unclosed or len(one.token_ids) < 20
-        assert one.usage.thinking_tokens <= 20 + len(closing)
-
-
 def test_a_limit_holds_over_the_steps_of_a_chain(thinker: VllmEngine) -> None:
     whole = drawn(thinker, STORY, GREEDY, level=12)
     first = drawn(thinker, STORY, replace(GREEDY, max_tokens=5), level=12)
@@ -151,13 +141,6 @@ def test_a_stop_string_holds_in_thinking_where_that_is_asked_for(thinker: VllmEn
             assert one.truncated
             assert one.thinking == other.thinking.partition(" a")[0]
             assert one.prompt.then(one).thinking == one.thinking + " a"
-
-
-def test_a_raw_prompt_opens_thinking_at_its_end_only(thinker: VllmEngine) -> None:
-    opened = drawn(thinker, Prompt(raw=f"Q: 3 + 4?\n{START}\n"), replace(GREEDY, max_tokens=4))
-    assert opened.unclosed
-    plain = drawn(thinker, Prompt(raw=f"{START} is a marker. So"), replace(GREEDY, max_tokens=4))
-    assert not plain.unclosed
 
 
 def test_every_token_of_thinking_is_in_ledger_trace_and_replay(thinker: VllmEngine, tmp_path: Path) -> None:
@@ -209,20 +192,3 @@ def test_a_json_schema_holds_for_the_final_part(thinker: VllmEngine) -> None:
     assert final
     assert {completion.text.strip() for completion in final} <= {"true", "false"}
     assert any(completion.thinking.strip() not in ("", "true", "false") for completion in final)
-
-
-def test_tools_and_their_calls_are_rendered_by_the_template(thinker: VllmEngine) -> None:
-    tools = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
-    call = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Oslo"}'}}
-    turns = (
-        Message("user", "How is it in Oslo?"),
-        Message("assistant", "", json.dumps({"tool_calls": [call]})),
-        Message("tool", "It rains.", '{"tool_call_id": "c1"}'),
-    )
-    rendered = asyncio.run(thinker.render(Prompt(turns, tools=json.dumps(tools))))
-    shown = thinker._prompts.decode(rendered.token_ids or ())
-    assert '"name": "weather"' in shown
-    assert "<tool_call>weather|Oslo</tool_call>" in shown
-    assert "tool\nIt rains." in shown
-    plain = asyncio.run(thinker.render(Prompt(turns)))
-    assert "parameters" not in thinker._prompts.decode(plain.token_ids or ())

@@ -67,12 +67,3 @@ def test_every_token_of_a_verdict_is_in_the_ledger_and_a_replay_repeats_it(
     repeated = asyncio.run(again())
     assert repeated.error is None
     assert course(repeated) == course(solution)
-
-
-@pytest.mark.parametrize("question", [FRUIT, UNREAD], ids=lambda question: question.id)
-def test_no_budget_is_exceeded(question: Question, engine: VllmEngine) -> None:
-    for tokens in (150, 900):
-        counted, events = Counted(engine), list[Event]()
-        solution = run(question, counted, events, Budget(tokens=tokens))
-        assert solution.error is None
-        assert solution.cost.tokens == counted.computed <= tokens

@@ -235,13 +235,6 @@ def test_a_deadline_cuts_what_is_in_flight(engine: VllmEngine) -> None:
     assert solution.cost.generated_tokens + solution.cost.cancelled_tokens < 4 * 1500
 
 
-@pytest.mark.parametrize("tokens", [40, 120, 300])
-def test_a_token_budget_is_never_exceeded(engine: VllmEngine, tokens: int) -> None:
-    solution = solve_sync(Question.of(ADD), SelfConsistency(n=16), engine, budget=Budget(tokens=tokens))
-    assert solution.error is None
-    assert solution.cost.tokens <= tokens
-
-
 def test_a_prompt_beyond_the_window_says_by_how_much(engine: VllmEngine) -> None:
     question = Question.of(ADD, context="word " * 4000)
     solution = solve_sync(question, Single(), engine)
@@ -249,29 +242,6 @@ def test_a_prompt_beyond_the_window_says_by_how_much(engine: VllmEngine) -> None
     over = solution.error.tokens + 1 - engine.model.context
     assert f"{over:,} tokens" in str(solution.error)
     assert solution.cost.tokens == 0
-
-
-def test_a_chain_that_fills_the_window_is_cut(engine: VllmEngine) -> None:
-    """Steps go on until the window is full; the last one is shorter, the next one empty."""
-    prompt = Prompt.chat("word " * 1950)
-
-    @dataclass(frozen=True, slots=True)
-    class Grow:
-        uses_verifier: ClassVar[bool] = False
-
-        def plan(self, question: Question) -> Plan[Answer | None]:
-            here, lengths = prompt, []
-            for _ in range(4):
-                params = SamplingParams(temperature=2.0, min_p=0.0, max_tokens=48)
-                [step] = yield from sample(here, params=params)
-                lengths.append(len(step.token_ids))
-                here = here.then(step)
-            return Answer(" ".join(map(str, lengths)), "lengths")
-
-    solution = solve_sync(Question.of(ADD), Grow(), engine)
-    assert solution.error is None
-    assert solution.answer is not None
-    assert solution.answer.text.endswith(" 0")
 
 
 def test_death_is_survived_once_and_told_the_second_time(engine: VllmEngine, monkeypatch: pytest.MonkeyPatch) -> None:
