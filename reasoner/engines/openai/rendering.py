@@ -8,7 +8,7 @@ from typing import Final
 from reasoner.engine import Rendered
 from reasoner.engines import RenderedHead
 from reasoner.engines.openai.http import Notes, ServerConnection
-from reasoner.engines.openai.requests import merged, turns
+from reasoner.engines.openai.requests import merged
 from reasoner.engines.openai.values import Detokenized, ServedModel, Tokenized
 from reasoner.errors import EngineUnavailable, UnknownName
 from reasoner.models.families import (
@@ -121,7 +121,7 @@ class Renderer:
 
     def _chat(self, messages: tuple[Message, ...], arguments: Mapping[str, object] | None = None) -> dict[str, object]:
         """The body that renders a chat: arguments of the chat template change its ids."""
-        body: dict[str, object] = {"messages": turns(messages), "add_generation_prompt": True}
+        body: dict[str, object] = {"messages": [message.fields for message in messages], "add_generation_prompt": True}
         return merged(body | ({"chat_template_kwargs": dict(arguments)} if arguments else {}), self.extra)
 
     async def _probe(self, prompt: dict[str, object]) -> Tokenized | None:

@@ -12,7 +12,7 @@ from reasoner.engines.ray import cluster
 from reasoner.engines.ray.hosts import Host, Notice, copied
 from reasoner.engines.ray.replica import Ask, Pacer, Replica, Setup
 from reasoner.engines.vllm.build import in_daemon, installed_build, say_nothing
-from reasoner.engines.vllm.gpu_memory import devices_of
+from reasoner.engines.vllm.served import devices_of
 from reasoner.errors import EngineUnavailable, require
 from reasoner.registry import options_of
 from reasoner.system.machine import usable_cores

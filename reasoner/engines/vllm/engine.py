@@ -10,8 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from reasoner.engine import Rendered, SampleRequest, TextPiece
 from reasoner.engines import RenderedHead
-from reasoner.engines.vllm.build import Build, first_line, in_daemon, installed_build
-from reasoner.engines.vllm.core_log import CoreLog
+from reasoner.engines.vllm.build import Build, CoreLog, first_line, in_daemon, installed_build
 from reasoner.engines.vllm.cores import WORKER_EXTENSION, AsyncCore, Core, CoreFacts, CoreJob, InProcessCore
 from reasoner.engines.vllm.parts import Before, CallReader, Marks, PartReader, split_parts
 from reasoner.engines.vllm.rendering import limit_thinking, limits, served_profile
