@@ -17,7 +17,7 @@ from reasoner.engines.openai.groups import divided, shares
 from reasoner.engines.openai.values import Reported, SentChoice
 from reasoner.engines.openai.wire import Draft
 from reasoner.errors import RequestLost
-from reasoner.execution.seeds import derive_seed
+from reasoner.execution.executor import derive_seed
 from reasoner.stopping.rules import LockIn
 from reasoner.strategy import Plan, Sample, start
 from reasoner.trace.events import Event, Sampled

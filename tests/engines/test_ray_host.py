@@ -18,8 +18,7 @@ from reasoner.engines.ray.hosts import (
     packed_completion,
     packed_request,
 )
-from reasoner.sampling import SamplingParams
-from reasoner.types import Answer, Completion, Extraction, Prompt, Usage
+from reasoner.types import Answer, Completion, Extraction, Prompt, SamplingParams, Usage
 from tests.engines.ray_parts import Gated
 from tests.running import running
 

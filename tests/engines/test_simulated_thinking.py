@@ -7,8 +7,7 @@ import pytest
 
 from reasoner import Question, solve_many_sync
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.operations import Sample
-from reasoner.strategy import Plan
+from reasoner.strategy import Plan, Sample
 from reasoner.types import Answer, Completion, Prompt, SamplingParams, ThinkingLevel
 from tests.helpers import Planned
 from tests.sweeps import widths

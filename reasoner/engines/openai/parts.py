@@ -8,8 +8,7 @@ from reasoner.engines import ReplyParts
 from reasoner.models.families import FAMILIES
 from reasoner.models.parting import PartSplitter, first_stop
 from reasoner.models.thinking import ThinkingProfile, split
-from reasoner.sampling import NO_THINKING
-from reasoner.types import Prompt, TokenIds
+from reasoner.types import NO_THINKING, Prompt, TokenIds
 
 GENERIC: Final = ThinkingProfile(
     "on_request", (), (), "<think>", "</think>", "\n</think>\n\n", "<think>\n\n</think>\n\n"

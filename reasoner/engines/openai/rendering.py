@@ -24,9 +24,8 @@ from reasoner.models.families import (
 )
 from reasoner.models.parting import PartSplitter, still_thinking
 from reasoner.models.thinking import ThinkingProfile, find
-from reasoner.sampling import NO_THINKING
 from reasoner.system.printing import valid_unicode
-from reasoner.types import Message, Prompt, ThinkingLevel, TokenIds
+from reasoner.types import NO_THINKING, Message, Prompt, ThinkingLevel, TokenIds
 
 HEADS_KEPT = 1024
 SHORT: Final = (Message("user", "1"),)
