@@ -125,6 +125,13 @@ def test_what_a_server_does_not_know_is_left_out(said: str, gone: str) -> None:
         assert [note for note in engine.notes if gone in note]
 
 
+def test_a_server_that_only_streams_is_streamed() -> None:
+    with refusing("this model only supports stream mode") as server:
+        engine = OpenAIEngine(base_url=server.url)
+        assert asyncio.run(draw(engine, interruptible=False)).text == "The answer is 4"
+        assert [body.get("stream") for body in server.sent(CHAT)] == [None, True]
+
+
 @pytest.mark.parametrize("said", ["max_tokens is too large: this model's maximum context length is 512", "temperature"])
 def test_any_other_refusal_is_final_and_asked_once(said: str) -> None:
     with refusing(said, times=9) as server, pytest.raises(UsageError, match=said[:20]):
