@@ -13,9 +13,9 @@ from pydantic import BaseModel
 
 from reasoner.calibration.profile import MIN_QUESTIONS, ArmRow, Bins, Family, Profile, Signal, Trust, read_profile
 from reasoner.errors import UsageError
+from reasoner.journal.lines import read_lines
 from reasoner.registry import build
-from reasoner.trace.jsonl import read_lines
-from reasoner.trace.record import VERSION
+from reasoner.trace.events import EVENT_LINES
 from reasoner_evals.calibration.outcomes import (
     SAFE,
     Outcomes,
@@ -155,7 +155,7 @@ class _Sample(BaseModel):
 def _likelihoods(read: ArmRead) -> dict[str, float]:
     """Minus the mean log-probability of each question's first sample, by id."""
     path, likelihoods = read.run.folder.arm(read.data.arm.name).trace, dict[str, float]()
-    for event in read_lines(path, _Sample.model_validate_json, file="trace", record="trace event", version=VERSION):
+    for event in read_lines(path, EVENT_LINES.reading(_Sample.model_validate_json)):
         if event.event == "sampled" and event.index == 0 and event.logprobs and event.logprobs.sampled:
             likelihoods.setdefault(event.question_id, -float(np.mean(event.logprobs.sampled)))
     return likelihoods

@@ -43,13 +43,13 @@ def command(run: Path, *, explain: bool, unsandboxed: bool, as_json: bool) -> in
     if explain:
         return _explain(run, as_json=as_json)
     from reasoner.cli.terminal import Terminal
-    from reasoner_evals.runs.folder import RunFolder, writing
+    from reasoner_evals.runs.folder import RunFolder
     from reasoner_evals.runs.manifest import read_manifest
     from reasoner_evals.runs.verdicts import grade_again
 
     folder = RunFolder(run)
     manifest = read_manifest(folder)
-    with writing(folder, fresh=False):
+    with folder.writing():
         tasks = _unchanged(manifest, unsandboxed=unsandboxed)
         changes = interrupts.run(lambda: grade_again(folder, manifest, tasks))
     terminal = Terminal(sys.stdout, sys.stderr)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from reasoner.system.printing import visible
-from reasoner.trace.tree.page import policy
-from reasoner.trace.tree.page import style as tree_style
-from reasoner.trace.tree.words import ending
+from reasoner.trace.outline import ending
+from reasoner.trace.page import policy
+from reasoner.trace.page import style as tree_style
 from reasoner_evals.report.content import Bounded, Delta, EvalReport, TaskReport, estimate_of
 from reasoner_evals.report.drawing import COLOURS, KINDS, SERIES, Figure, series_styles, short
 from reasoner_evals.report.figures import AXES, figures, largest_points

@@ -12,13 +12,14 @@ from typing import Final, NamedTuple
 from reasoner.answers.asking import RULE
 from reasoner.answers.equivalence import Equivalence
 from reasoner.errors import DamagedLine
+from reasoner.journal.folder import write_whole
+from reasoner.journal.lines import JournalWriter, read_lines, sealed_line
 from reasoner.trace.events import AnswerExtracted, Ended, Sampled, read_trace
 from reasoner.trace.grades import Grade, GradeStatus
-from reasoner.trace.jsonl import JsonlWriter, read_lines, sealed_line
 from reasoner.types import Answer
-from reasoner_evals.runs.folder import ArmFolder, RunFolder, write_whole
+from reasoner_evals.runs.folder import ArmFolder, RunFolder
 from reasoner_evals.runs.manifest import read_manifest
-from reasoner_evals.runs.records import VERSION, ItemRecord, Manifest, Outcome, Verdict, read_journal
+from reasoner_evals.runs.records import VERDICT_LINES, ItemRecord, Manifest, Outcome, Verdict, read_journal
 from reasoner_evals.tasks.benchmark import TaskData
 from reasoner_evals.tasks.graders import GradedQuestion, arithmetic_steps
 
@@ -33,14 +34,8 @@ MAX_ENDING: Final = 2_000
 def read_verdicts(path: Path) -> Iterator[Verdict]:
     """The verdicts of a file, streamed; none without a file. Raises TraceError if it cannot be read."""
     if path.exists():
-        yield from read_lines(
-            path,
-            Verdict.model_validate_json,
-            file="verdicts",
-            record="verdict",
-            version=VERSION,
-            way_out=f"make the verdicts again with: reasoner grade {path.parent}",
-        )
+        advice = f"make the verdicts again with: reasoner grade {path.parent}"
+        yield from read_lines(path, VERDICT_LINES, advice=advice)
 
 
 @dataclass(slots=True)
@@ -49,13 +44,13 @@ class Verdicts:
 
     path: Path
     equivalence: Equivalence
-    _lines: JsonlWriter = field(init=False)
+    _lines: JournalWriter = field(init=False)
     _known: dict[tuple[str, str, str], tuple[GradeStatus, str]] = field(default_factory=dict)
     """The grade of each (task, question id, answer) and its grader; a million verdicts take some 400 MB."""
 
     def open(self) -> None:
         """Read the file up to its last whole line, and append from there."""
-        self._lines = JsonlWriter.onto(self.path, what="verdicts")
+        self._lines = JournalWriter(self.path, "verdicts", resume=True)
         for verdict in read_verdicts(self.path):
             self._known.setdefault(verdict.key, (verdict.status, sys.intern(verdict.grader)))
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from reasoner.budget import Cost
+from reasoner.journal.lines import sealed_line
 from reasoner.trace.events import read_trace
-from reasoner.trace.jsonl import sealed_line
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.manifest import read_manifest
 from reasoner_evals.runs.records import read_journal
@@ -30,8 +30,8 @@ def without_times(folder: Path, **manifest: str) -> None:
         files = run.arm(path.name)
         records = [record.model_copy(update=timeless(record)) for record in read_journal(files)]
         events = [event.model_copy(update={"t": 0.0, **timeless(event)}) for event in read_trace(files.trace)]
-        files.journal.write_text("".join(f"{sealed_line(record)}\n" for record in records))
-        files.trace.write_text("".join(f"{sealed_line(event)}\n" for event in events))
+        files.journal.write_bytes(b"".join(map(sealed_line, records)))
+        files.trace.write_bytes(b"".join(map(sealed_line, events)))
 
 
 def timeless(entry: object) -> dict[str, Cost]:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from reasoner.trace.tree.page import policy, write_page
+from reasoner.trace.page import policy, write_page
 from reasoner_evals.report.build import make_report
 from reasoner_evals.report.content import EvalReport
 from reasoner_evals.report.page import SECTIONS, page, views

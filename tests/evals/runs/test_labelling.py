@@ -129,13 +129,13 @@ def test_a_chain_of_continuations_is_put_together_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ('{"v":1,"index":0}\n', r"grades\.jsonl:1 is not a grade: question_id: field required"),
+        ('{"v":1,"index":0}\n', r"grades\.jsonl:1 is not a line of the grades: question_id: field required"),
         ("", "holds no grade: grade the run first"),
         (
             '{"v":2,"question_id":"q","prompt":"p","index":0,"status":"right"}\n',
             ":1 was written by another version: this one reads version 1",
         ),
-        ('{"v":1,"question_id":"q","prompt":"p","index":0,"status":"fine"}\n', "is not a grade: status"),
+        ('{"v":1,"question_id":"q","prompt":"p","index":0,"status":"fine"}\n', "is not a line of the grades: status"),
     ],
 )
 def test_a_damaged_file_is_told_with_its_line(tmp_path: Path, text: str, error: str) -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from reasoner.engine import SampleRequest
 from reasoner.errors import EngineUnavailable, RequestLost, TraceError
+from reasoner.journal.lines import JournalWriter
 from reasoner.trace.events import Sampled
 from reasoner.trace.grades import read_run
-from reasoner.trace.jsonl import JsonlWriter
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.records import Arm, ItemRecord, Outcome, read_journal
 from reasoner_evals.runs.run import evaluate
@@ -166,9 +166,9 @@ def test_interrupted_it_goes_on_and_no_interruption_is_a_result(whole: Path, tmp
 def test_a_full_disk_ends_the_run_and_with_room_it_goes_on(
     room: int, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, written = JsonlWriter.write, 0
+    write, written = JournalWriter.write, 0
 
-    def filling(self: JsonlWriter, record: object) -> None:
+    def filling(self: JournalWriter, record: object) -> None:
         nonlocal written
         written += 1
         if written > room:
@@ -179,7 +179,7 @@ def test_a_full_disk_ends_the_run_and_with_room_it_goes_on(
         write(self, record)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(JsonlWriter, "write", filling)
+        patch.setattr(JournalWriter, "write", filling)
         with pytest.raises(TraceError, match="No space left"):
             sit(tmp_path, ALL)
     sit(tmp_path, ALL)

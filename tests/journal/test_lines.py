@@ -1,4 +1,4 @@
-"""Files of lines: what a killed process or a full disk leaves is gone on with, and no line is glued to a torn one."""
+"""Files of lines: they are continued after a kill or a full disk, and no line is appended to an incomplete one."""
 
 from pathlib import Path
 
@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from reasoner.errors import TraceError
-from reasoner.trace import jsonl as lines
-from reasoner.trace.jsonl import JsonlWriter, open_end, open_new
+from reasoner.journal.lines import JournalWriter
 
 
 class Line(BaseModel):
@@ -27,38 +26,28 @@ def test_cut_at_any_byte_it_goes_on_from_its_last_whole_line(
     tmp_path_factory: pytest.TempPathFactory, said: list[str], cut: int, more: str
 ) -> None:
     path = tmp_path_factory.mktemp("lines") / "l.jsonl"
-    writer = JsonlWriter(path, what="list", file=open_new(path, what="list"))
+    writer = JournalWriter(path, "list")
     for text in said:
         writer.write(Line(said=text))
     writer.close()
     data = path.read_bytes()[:cut]
     path.write_bytes(data)
-    again = JsonlWriter.onto(path, what="list")
+    again = JournalWriter(path, "list", resume=True)
     again.write(Line(said=more))
     again.close()
     assert written(path) == [*said[: data.count(b"\n")], more]
 
 
-def test_a_torn_line_may_be_longer_than_a_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lines, "_CHUNK", 8)
-    path = tmp_path / "l.jsonl"
-    path.write_bytes(b'{"said":"whole"}\n{"said":"' + b"x" * 100)
-    writer = JsonlWriter.onto(path, what="list")
-    writer.write(Line(said="more"))
-    writer.close()
-    assert written(path) == ["whole", "more"]
-
-
 def test_what_is_not_there_is_begun_and_what_cannot_be_written_is_said(tmp_path: Path) -> None:
-    writer = JsonlWriter.onto(tmp_path / "l.jsonl", what="list")
+    writer = JournalWriter(tmp_path / "l.jsonl", "list", resume=True)
     writer.write(Line(said="first"))
     writer.close()
     assert written(tmp_path / "l.jsonl") == ["first"]
-    for begin in (open_new, open_end):
+    for resume in (False, True):
         with pytest.raises(TraceError, match=r"cannot write the list .*: (Not a directory|No such file or directory)"):
-            begin(tmp_path / "none" / "l.jsonl", what="list")
+            JournalWriter(tmp_path / "none" / "l.jsonl", "list", resume=resume)
         with pytest.raises(TraceError, match=r"cannot write the list .*: Is a directory"):
-            begin(tmp_path, what="list")
+            JournalWriter(tmp_path, "list", resume=resume)
 
 
 class Torn:
@@ -83,12 +72,13 @@ class Torn:
 
 def test_behind_a_torn_line_nothing_is_written(tmp_path: Path) -> None:
     path = tmp_path / "l.jsonl"
-    writer = JsonlWriter(path, what="list", file=Torn(path))  # type: ignore[arg-type]
+    writer = JournalWriter(path, "list")
+    writer._file = Torn(path)  # type: ignore[assignment]
     writer.write(Line(said="first"))
     for said in ("second", "third"):
         with pytest.raises(TraceError, match=r"cannot write the list .*: No space left on device"):
             writer.write(Line(said=said))
-    again = JsonlWriter.onto(path, what="list")
+    again = JournalWriter(path, "list", resume=True)
     again.write(Line(said="second"))
     again.close()
     assert written(path) == ["first", "second"]

@@ -8,25 +8,26 @@ from pathlib import Path
 import pytest
 
 from reasoner.errors import TraceError, UsageError
-from reasoner_evals.runs.folder import RunFolder, write_whole, writing
+from reasoner.journal.folder import write_whole
+from reasoner_evals.runs.folder import RunFolder
 
 
 def test_a_second_writer_is_told_who_the_first_is(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
-    with writing(folder, fresh=True):
+    with folder.writing(fresh=True):
         who = f"is being written by process {os.getpid()} on {socket.gethostname()}"
-        with pytest.raises(UsageError, match=who), writing(folder, fresh=False):
+        with pytest.raises(UsageError, match=who), folder.writing():
             pass
         folder.manifest.touch()
-    with writing(folder, fresh=False):
-        assert folder.lock.read_text(encoding="utf-8").startswith(f"process {os.getpid()} ")
+    with folder.writing():
+        assert (folder.path / ".lock").read_text(encoding="utf-8").startswith(f"process {os.getpid()} ")
 
 
 def test_a_run_that_wrote_nothing_leaves_nothing(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "runs" / "run")
 
     def failing() -> None:
-        with writing(folder, fresh=True):
+        with folder.writing(fresh=True):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -36,7 +37,7 @@ def test_a_run_that_wrote_nothing_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_folder_that_holds_something_is_refused_untouched(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
-    with pytest.raises(UsageError, match="--resume, or give --out another"), writing(RunFolder(tmp_path), fresh=True):
+    with pytest.raises(UsageError, match="--resume, or give --out another"), RunFolder(tmp_path).writing(fresh=True):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
@@ -44,17 +45,17 @@ def test_a_folder_that_holds_something_is_refused_untouched(tmp_path: Path) -> N
 @pytest.mark.parametrize("fresh", [True, False])
 def test_a_file_in_the_place_of_the_folder_is_an_error(fresh: bool, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(TraceError, match="cannot"), writing(RunFolder(tmp_path / "file"), fresh=fresh):
+    with pytest.raises(TraceError, match="cannot"), RunFolder(tmp_path / "file").writing(fresh=fresh):
         pass
 
 
 def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    write_whole(path, ["one", "two"])
+    write_whole(path, [b"one\n", b"two\n"])
 
     def torn() -> None:
-        def lines() -> Iterator[str]:
-            yield "three"
+        def lines() -> Iterator[bytes]:
+            yield b"three\n"
             raise OSError(28, "No space left on device")
 
         write_whole(path, lines())

@@ -1,20 +1,23 @@
-"""Answers a batch in OpenAI's format: each line is a request with a strategy of its own."""
+"""Answers the rows of a batch: questions by one strategy, or requests in OpenAI's format, each with its own."""
 
 import asyncio
 import hashlib
 import json
+from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from reasoner.batch.items import digest_of
-from reasoner.batch.lines import COST, Answered, Known, Line, Outcome
+from reasoner.answers.questions import Question
+from reasoner.batch.rows import COST, AnswerLine, InputRow, Line, Outcome, answer_line, digest_of, error_line
 from reasoner.batch.state import Progressed
 from reasoner.budget import Cost, Ledger, Prices
 from reasoner.errors import EngineError, UsageError
 from reasoner.execution.executor import derive_seed
 from reasoner.execution.inputs import IdSet, open_input
 from reasoner.execution.launching import cancel_all
+from reasoner.execution.runner import solve_each
 from reasoner.execution.session import Session
 from reasoner.serving import replies
 from reasoner.serving.bodies import read
@@ -24,12 +27,54 @@ from reasoner.serving.replies import Result, vendor_object
 from reasoner.serving.responses import REPLIES, Reply
 from reasoner.system.printing import valid_unicode
 from reasoner.system.tables import Located
-from reasoner.trace.events import Event, Sink, tee
+from reasoner.trace.events import Began, Event, Sink, tee
 from reasoner.trace.history import EMPTY
 
 FIELDS: Final = ("custom_id", "method", "url", "body")
 REQUEST: Final = "req_"
 URLS: Final = tuple(REPLIES)
+EXHAUSTED: Final = 429
+"""The status of a line that the budget left without a text."""
+
+
+async def answer_rows(
+    rows: Iterator[InputRow], done: Progressed, trace: Sink | None, *, length: int | None, **options: Any
+) -> AsyncGenerator[AnswerLine, None]:
+    """The lines of the rows that are not `done`, as they end; `options` and errors are those of `solve_each`.
+
+    `length` is the number of all rows, if that is known.
+    """
+    asked: dict[str, InputRow] = {}
+    wrong: deque[InputRow] = deque()
+    histories = done.histories
+
+    def questions() -> Iterator[Question]:
+        for row in rows:
+            if row.question is None:
+                wrong.append(row)
+            elif not done.has(row.id, row.number, row.digest):
+                asked[row.id] = row
+                began = histories[row.id].of(Began) if row.id in histories else []
+                if any(event.text != row.question.text for event in began):
+                    # The row was changed before it was answered: what it cost counts, its samples do not.
+                    histories[row.id] = histories[row.id].without_events()
+                yield row.question
+
+    stream = solve_each(
+        questions(),
+        history=histories,
+        spent=done.spent,
+        length=None if length is None else max(0, length - done.count),
+        trace=trace,
+        **options,
+    )
+    async with aclosing(stream):
+        async for _, solution in stream:
+            while wrong:
+                yield error_line(wrong.popleft())
+            yield answer_line(asked.pop(solution.question_id), solution)
+    while wrong:
+        yield error_line(wrong.popleft())
 
 
 def is_request(values: object) -> bool:
@@ -91,11 +136,11 @@ class Requests:
     seed: int
     prices: Prices | None = None
 
-    async def answer(self, lines: Iterator[RequestLine], *, concurrency: int) -> AsyncGenerator[Answered, None]:
+    async def answer(self, lines: Iterator[RequestLine], *, concurrency: int) -> AsyncGenerator[AnswerLine, None]:
         """The lines of the output, as the requests end, at most `concurrency` at once. Raises what the input raises."""
-        progress: asyncio.Queue[asyncio.Task[Answered] | None] = asyncio.Queue()
+        progress: asyncio.Queue[asyncio.Task[AnswerLine] | None] = asyncio.Queue()
         new = (line for line in lines if line.error or not self.done.has(line.custom_id, 0, line.digest))
-        source, tasks, count = open_input(new, lambda: progress.put_nowait(None)), set[asyncio.Task[Answered]](), 0
+        source, tasks, count = open_input(new, lambda: progress.put_nowait(None)), set[asyncio.Task[AnswerLine]](), 0
         try:
             while True:
                 source.allow(count - len(tasks) + concurrency)
@@ -117,7 +162,7 @@ class Requests:
         if source.failure:
             raise source.failure
 
-    async def _answer(self, line: RequestLine) -> Answered:
+    async def _answer(self, line: RequestLine) -> AnswerLine:
         """The reply of one request, or its error."""
         results: list[Result] = []
         try:
@@ -132,16 +177,18 @@ class Requests:
                 replace(job, question=replace(job.question, id=name)) for job, name in zip(jobs, names, strict=True)
             ]
             results.extend(await asyncio.gather(*map(self._solve, jobs)))
-            _check_text(results)
+            _check_texts(results)
             body = reply.whole(replies.Answered(results, [None] * len(results)))
-            return self._line(line, 200, body, results, "answered")
+            return _line(line, 200, body, results)
         except (ApiError, UsageError) as failure:
             error = api_error(failure)
-            engine = next((solution.error for _, solution in results if solution.error), None)
-            vendors = {"reasoner": vendor_object(*results[0], prices=self.prices)} if results else {}
-            outcome: Outcome = "unanswered" if error.code == "budget_exhausted" else "failed"
-            cause = engine or UsageError(error.message)
-            return self._line(line, error.status, {**error.document(), **vendors}, results, outcome, cause)
+            body = error.document()
+            if results:
+                job, first = results[0]
+                total = sum((solution.cost for _, solution in results), Cost())
+                body["reasoner"] = vendor_object(job, replace(first, cost=total), prices=self.prices)
+            cause = next((solution.error for _, solution in results if solution.error), UsageError(error.message))
+            return replace(_line(line, error.status, body, results), error=cause)
 
     async def _solve(self, job: Job) -> Result:
         events: list[Event] = []
@@ -158,26 +205,16 @@ class Requests:
         )
         return job, replace(solution, events=tuple(events))
 
-    def _line(
-        self,
-        line: RequestLine,
-        status: int,
-        body: Line,
-        results: list[Result],
-        outcome: Outcome,
-        error: BaseException | None = None,
-    ) -> Answered:
-        digest = _digest(line.custom_id)
-        written = {
-            "id": f"batch_req_{digest}",
-            "custom_id": line.custom_id,
-            "response": {"status_code": status, "request_id": f"{REQUEST}{line.digest or digest}", "body": body},
-            "error": None,
-        }
-        cost = sum((solution.cost for _, solution in results), Cost())
-        ids = tuple(job.question.id for job, _ in results)
-        ended_by = "budget" if outcome == "unanswered" else "error" if error else ""
-        return Answered(written, ids, cost, outcome, error, ended_by)
+
+def _line(line: RequestLine, status: int, body: Line, results: list[Result]) -> AnswerLine:
+    digest = _digest(line.custom_id)
+    written = {
+        "id": f"batch_req_{digest}",
+        "custom_id": line.custom_id,
+        "response": {"status_code": status, "request_id": f"{REQUEST}{line.digest or digest}", "body": body},
+        "error": None,
+    }
+    return replace(read_reply(written), ids=tuple(job.question.id for job, _ in results))
 
 
 def _ids(custom_id: str, digest: str, choices: int) -> tuple[str, ...]:
@@ -189,19 +226,18 @@ def _digest(custom_id: str) -> str:
     return hashlib.blake2b(custom_id.encode(), digest_size=12).hexdigest()
 
 
-def known_reply(line: Line) -> Known:
-    """What a line of the output says. Raises KeyError, TypeError or ValueError: it is none."""
+def read_reply(line: Line) -> AnswerLine:
+    """What a line of the replies says. Raises KeyError, TypeError or ValueError: it is none."""
     custom_id, response = str(line["custom_id"]), line["response"]
-    body = response["body"]
+    status, body = response["status_code"], response["body"]
     choices = body.get("choices") or []
     vendors = [each["reasoner"] for each in choices if "reasoner" in each] or [body.get("reasoner") or {"cost": {}}]
     costs = [{name: value for name, value in vendor["cost"].items() if name in COST} for vendor in vendors]
     digest = response["request_id"].removeprefix(REQUEST)
     ids = (custom_id, *_ids(custom_id, digest, len(choices) or 1))
-    exhausted = response["status_code"] == 429
-    outcome: Outcome = "answered" if response["status_code"] == 200 else "unanswered" if exhausted else "failed"
-    ended_by = "budget" if exhausted else ""
-    return Known(ids, 0, sum((Cost(**cost) for cost in costs), Cost()), outcome, ended_by, digest)
+    outcome: Outcome = "answered" if status == 200 else "unanswered" if status == EXHAUSTED else "failed"
+    ended_by = {"answered": "", "unanswered": "budget", "failed": "error"}[outcome]
+    return AnswerLine(line, ids, 0, sum((Cost(**cost) for cost in costs), Cost()), outcome, ended_by, digest)
 
 
 def _reply(line: RequestLine, prices: Prices | None) -> Reply:
@@ -213,14 +249,10 @@ def _reply(line: RequestLine, prices: Prices | None) -> Reply:
     return reply
 
 
-def _check_text(results: list[Result]) -> None:
-    """Check that each result has a text.
-
-    Raises:
-        ApiError: the budget ended one before it had any.
-    """
+def _check_texts(results: list[Result]) -> None:
+    """Check that each result has a text. Raises ApiError: the budget or the engine ended one before it had any."""
     for _, solution in results:
         if solution.ended_by == "budget" and not solution.text and not solution.error:
-            raise ApiError(429, solution.reason, type="insufficient_quota", code="budget_exhausted")
+            raise ApiError(EXHAUSTED, solution.reason, type="insufficient_quota", code="budget_exhausted")
         if isinstance(solution.error, EngineError) and not solution.text:
             raise ApiError(503, str(solution.error), type="server_error", code="engine_error")

@@ -4,10 +4,12 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from reasoner.batch.lines import COST, RESULTS, Line
+from reasoner.batch.rows import COST, RESULTS, Line
 from reasoner.errors import TraceError
 from reasoner.system.extras import require_extra
 from reasoner.system.files import parse_json, replacing
@@ -15,11 +17,11 @@ from reasoner.system.tables import first_line
 
 ROWS: Final = 1 << 14
 """Rows of a row group."""
-_COUNTED: Final = frozenset({"row", "tokens", *COST} - {"seconds"})
-_MEASURED: Final = frozenset({"confidence", "share", "seconds"})
-_MAX_INT: Final = 1 << 63
 FORMATS: Final = (".jsonl", ".csv", ".parquet", ".arrow")
 """The suffixes of files of answers."""
+_MEASURED: Final = frozenset({"confidence", "share", "seconds"})
+_COUNTED: Final = frozenset({"row", "tokens", *COST} - _MEASURED)
+_MAX_INT: Final = 1 << 63
 
 
 def check_format(path: Path) -> None:
@@ -41,11 +43,12 @@ def convert(lines: Path, path: Path) -> None:
     Raises:
         TraceError: a file cannot be read or written.
     """
-    write = _write_csv if path.suffix == ".csv" else _write_arrow if path.suffix == ".arrow" else _write_parquet
     try:
         kinds = _kinds(lines)
-        with replacing(path) as file:
-            write(lines, file, kinds)
+        rows = ({name: _cell(kind, line.get(name)) for name, kind in kinds.items()} for line in _read(lines))
+        with replacing(path) as file, _table(path.suffix, file, kinds) as write:
+            while batch := list(islice(rows, ROWS)):
+                write(batch)
     except Exception as error:
         why = getattr(error, "strerror", None) or first_line(error)
         raise TraceError(f"cannot write the answers {path}: {why}") from error
@@ -53,21 +56,16 @@ def convert(lines: Path, path: Path) -> None:
 
 def _read(lines: Path) -> Iterator[Line]:
     with lines.open("rb") as file:
-        for content in file:
-            yield parse_json(content)
+        yield from map(parse_json, file)
 
 
 def _kinds(lines: Path) -> dict[str, str]:
     """Each column and what its values are: int, float, bool, str, or json where they differ."""
-    kinds: dict[str, str] = {name: _result_kind(name) for name in RESULTS}
+    kinds = {name: "int" if name in _COUNTED else "float" if name in _MEASURED else "str" for name in RESULTS}
     for line in _read(lines):
         for name in [name for name in line if name not in RESULTS]:
             kinds[name] = _joined(kinds.get(name, ""), line[name])
     return {name: kind or "str" for name, kind in kinds.items()}
-
-
-def _result_kind(name: str) -> str:
-    return "int" if name in _COUNTED else "float" if name in _MEASURED else "str"
 
 
 def _joined(kind: str, value: Any) -> str:
@@ -83,54 +81,29 @@ def _joined(kind: str, value: Any) -> str:
 
 
 def _cell(kind: str, value: Any) -> Any:
-    if value is None:
-        return None
-    if kind == "json":
-        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return float(value) if kind == "float" else value
+    if value is None or (kind == "json" and isinstance(value, str)):
+        return value
+    return json.dumps(value, ensure_ascii=False) if kind == "json" else float(value) if kind == "float" else value
 
 
-def _write_csv(lines: Path, file: BinaryIO, kinds: Mapping[str, str]) -> None:
-    text = io.TextIOWrapper(file, "utf-8", newline="", write_through=True)
-    writer = csv.writer(text)
-    writer.writerow(kinds)
-    for line in _read(lines):
-        cells = [_cell(kind, line.get(name)) for name, kind in kinds.items()]
-        writer.writerow(json.dumps(cell) if isinstance(cell, bool) else cell for cell in cells)
-    text.detach()
-
-
-def _write_parquet(lines: Path, file: BinaryIO, kinds: Mapping[str, str]) -> None:
-    from pyarrow import parquet
-
-    schema = _schema(kinds)
-    with parquet.ParquetWriter(file, schema) as writer:
-        _write_batches(lines, kinds, schema, writer.write_table)
-
-
-def _write_arrow(lines: Path, file: BinaryIO, kinds: Mapping[str, str]) -> None:
-    from pyarrow import ipc
-
-    schema = _schema(kinds)
-    with ipc.new_file(file, schema) as writer:
-        _write_batches(lines, kinds, schema, writer.write_table)
-
-
-def _write_batches(lines: Path, kinds: Mapping[str, str], schema: Any, write: Callable[[Any], object]) -> None:
+@contextmanager
+def _table(suffix: str, file: BinaryIO, kinds: Mapping[str, str]) -> Iterator[Callable[[list[Line]], object]]:
+    """Writes rows to a file of this format."""
+    if suffix == ".csv":
+        text = io.TextIOWrapper(file, "utf-8", newline="", write_through=True)
+        writer = csv.DictWriter(text, kinds)
+        writer.writeheader()
+        yield lambda rows: writer.writerows({name: _plain(cell) for name, cell in row.items()} for row in rows)
+        text.detach()
+        return
     import pyarrow as pa
-
-    rows: list[dict[str, Any]] = []
-    for line in _read(lines):
-        rows.append({name: _cell(kind, line.get(name)) for name, kind in kinds.items()})
-        if len(rows) == ROWS:
-            write(pa.Table.from_pylist(rows, schema=schema))
-            rows = []
-    if rows:
-        write(pa.Table.from_pylist(rows, schema=schema))
-
-
-def _schema(kinds: Mapping[str, str]) -> Any:
-    import pyarrow as pa
+    from pyarrow import ipc, parquet
 
     types = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "str": pa.string(), "json": pa.string()}
-    return pa.schema([(name, types[kind]) for name, kind in kinds.items()])
+    schema = pa.schema([(name, types[kind]) for name, kind in kinds.items()])
+    with parquet.ParquetWriter(file, schema) if suffix == ".parquet" else ipc.new_file(file, schema) as table:
+        yield lambda rows: table.write_table(pa.Table.from_pylist(rows, schema=schema))
+
+
+def _plain(cell: Any) -> Any:
+    return json.dumps(cell) if isinstance(cell, bool) else cell
