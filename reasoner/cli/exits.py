@@ -19,8 +19,6 @@ ENGINE = 4
 MAX_ERROR_LENGTH = 2000
 """Characters of an error that are shown, as it may name something of any length."""
 
-CONFIG_FILE = "reasoner.cli.config"
-"""The key of the file of defaults in the context."""
 _ENDLESS = re.compile(r"\S{256,}")
 """A word that is longer than the name of a file."""
 
@@ -69,19 +67,9 @@ def guarded(command: Callable[P, int]) -> Callable[P, int]:
 
 
 def origins(context: click.Context) -> str:
-    """Which parameters came from variables and from the file, for the end of an error line; empty if none did."""
-    by_source: dict[str, list[str]] = {}
-    for parameter in context.command.get_params(context):
-        name = parameter.name or ""
-        source = context.get_parameter_source(name)
-        if source is click.core.ParameterSource.ENVIRONMENT:
-            variable = f"{context.auto_envvar_prefix}_{name.upper()}"
-            by_source.setdefault("set by variables", []).append(variable)
-        elif source is click.core.ParameterSource.DEFAULT_MAP:
-            by_source.setdefault(f"set in {context.meta.get(CONFIG_FILE)}", []).append(option_key(parameter))
-    return "".join(f"; {words}: {', '.join(keys)}" for words, keys in by_source.items())
-
-
-def option_key(option: click.Parameter) -> str:
-    """The name of an option in a file of defaults: its long name without dashes, or its short one."""
-    return max(option.opts, key=len).lstrip("-")
+    """Which parameters came from variables, for the end of an error line; empty if none did."""
+    names = [parameter.name or "" for parameter in context.command.get_params(context)]
+    variable = click.core.ParameterSource.ENVIRONMENT
+    given = [name.upper() for name in names if context.get_parameter_source(name) is variable]
+    listed = ", ".join(f"{context.auto_envvar_prefix}_{name}" for name in given)
+    return f"; set by variables: {listed}" if given else ""

@@ -5,16 +5,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 
-from reasoner.cli.exits import CONFIG_FILE, OTHER, error_line, option_key, origins
+from reasoner.cli.exits import OTHER, error_line, origins
 from reasoner.cli.look import MAX_WIDTH, laid_out
-from reasoner.cli.options import LISTS, PATH
+from reasoner.cli.options import LISTS
 from reasoner.cli.terminal import abandon
-from reasoner.errors import COMMAND_OPTIONS, UnknownName, UsageError, shown
+from reasoner.errors import COMMAND_OPTIONS, UnknownName, shown
 from reasoner.system.machine import plug_ins
 
 _COMMANDS = {
@@ -22,11 +21,8 @@ _COMMANDS = {
     "doctor": "doctor",
 }  # fmt: skip
 _EPILOG: Final = """\b
-Defaults: an option given on the command line goes before a variable, such as REASONER_SOLVE_MODEL, and \
-a variable before the file of --config:
-    [solve]
-    model = "PATH_OR_ID"
-    budget = "tokens=4k"
+Defaults: a variable such as REASONER_SOLVE_MODEL is the default of an option, here --model of solve:
+    export REASONER_SOLVE_MODEL=PATH_OR_ID
 
 \b
 Completion for bash (or zsh, fish), here and in ~/.bashrc:
@@ -71,66 +67,6 @@ def _unknown_command(name: str, names: Sequence[str]) -> str:
     return str(UnknownName("command", name, names))
 
 
-def read(context: click.Context, _: click.Parameter, path: Path | None) -> None:
-    """Make the file's values the defaults of the commands.
-
-    Without --config it is config.toml in the folder for settings, such as ~/.config/reasoner, if there is one.
-
-    Raises:
-        click.UsageError: the file cannot be read, or holds an unknown section or key.
-    """
-    file = path or Path(click.get_app_dir("reasoner")) / "config.toml"
-    if context.resilient_parsing or (path is None and not file.is_file()):
-        return
-    try:
-        context.default_map = _defaults(f"{file}", _parsed(file), context.command, context)
-    except UsageError as error:
-        raise click.UsageError(str(error)) from error
-    context.meta[CONFIG_FILE] = file
-
-
-def _parsed(file: Path) -> dict[str, Any]:
-    import tomllib
-
-    from reasoner.system.files import read_whole
-
-    try:
-        return tomllib.loads(read_whole(file, limit=1 << 20).decode())
-    except OSError as error:
-        raise UsageError(f"cannot read --config {file}: {error.strerror}") from error
-    except ValueError as error:
-        raise UsageError(f"--config {file} is not TOML: {error}") from error
-
-
-def _defaults(
-    where: str, table: Mapping[str, Any], command: click.Command, context: click.Context, section: str = ""
-) -> dict[str, Any]:
-    """A table as click's defaults, by the names of commands and parameters; click checks the values itself."""
-    if not isinstance(table, dict):
-        raise UsageError(f"{where}: {section} must be a section: write [{section}] on a line and its options below")
-    defaults: dict[str, Any] = {}
-    if isinstance(command, click.Group):
-        names = command.list_commands(context)
-        for name, value in table.items():
-            inner = command.get_command(context, name) if name in names else None
-            if inner is None and not isinstance(value, dict):
-                raise UsageError(f"{where}: {name} must be in the section of a command: write it below [solve]")
-            if inner is None:
-                near = difflib.get_close_matches(name, names, n=1)
-                meant = repr(near[0]) if near else ""
-                raise UsageError(f"{where}: {UnknownName('section', name, names, meant=meant)}")
-            defaults[name] = _defaults(where, value, inner, context, f"{section}.{name}".lstrip("."))
-        return defaults
-    known = {option_key(each): each for each in command.params if isinstance(each, click.Option)}
-    for name, value in table.items():
-        key = name.replace("_", "-")
-        if key not in known:
-            raise UsageError(f"{where}: {UnknownName('key', name, known, of=f'[{section}]')}")
-        several = known[key].multiple and not isinstance(value, list)
-        defaults[known[key].name or ""] = [value] if several else value
-    return defaults
-
-
 _SETTINGS: Final[Mapping[str, object]] = {
     "help_option_names": ["-h", "--help"],
     "max_content_width": MAX_WIDTH,
@@ -139,9 +75,6 @@ _SETTINGS: Final[Mapping[str, object]] = {
 
 
 @click.group(cls=_LazyGroup, context_settings=dict(_SETTINGS), epilog=_EPILOG)
-@click.option("--config", type=PATH, metavar="FILE", callback=read, expose_value=False,
-              help="Defaults of options, as TOML.  [default: config.toml in the folder for settings, such as "
-                   "~/.config/reasoner]")  # fmt: skip
 @click.version_option(package_name="reasoner-kit", prog_name="reasoner", allow_from_autoenv=False)
 def cli() -> None:
     """Answer questions with a language model and a budget: more compute where it raises accuracy, all of it counted."""
