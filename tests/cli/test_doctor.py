@@ -131,7 +131,7 @@ def test_a_server_is_asked_for_its_model(run: Run) -> None:
     assert "extras" in found
 
 
-def test_gpus_are_named_and_what_fits_is_told_of_a_given_size(
+def test_gpus_are_named_and_what_fits_a_given_size_is_shown(
     run: Run, install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(GPU)
