@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> "NoReturn":
 
 
 def rarely_collect() -> None:
-    """Search rarely for cycles of objects, as what imports make stays."""
+    """Search rarely for cycles of objects: those that imports make are kept anyway."""
     import gc
 
     from reasoner.system.collector import EVERY

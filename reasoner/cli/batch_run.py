@@ -280,7 +280,7 @@ class BatchRun(EngineRun):
         return code
 
     def _questions(self, rows: Iterator[Located]) -> _Source:
-        """What answers rows with a question each, by one strategy."""
+        """Rows with a question each, answered by one strategy."""
         strategy, ask, columns = self.given.to_strategy(), self.given.to_question(), self._columns()
         verifier = self.given.to_verifier(strategy, self.engine)
         items = read_rows(rows, columns, ask)
@@ -320,7 +320,7 @@ class BatchRun(EngineRun):
         return Columns(self.columns["question_column"] or QUESTION, self.columns["id_column"] or "", kept)
 
     def _requests(self, rows: Iterator[Located]) -> _Source:
-        """What answers the lines of OpenAI's format, as a server would."""
+        """Lines of OpenAI's format, answered as a server does."""
         from reasoner.serving.choose import Offer
         from reasoner.serving.config import Settings as ServerSettings
         from reasoner.serving.config import choose_default
@@ -364,7 +364,7 @@ class BatchRun(EngineRun):
             )
 
     def _settings(self, strategy: str, verifier: str) -> dict[str, str]:
-        """What decides the answers, apart from the questions. The budget of all may be raised."""
+        """What decides the answers, apart from the questions. The budget of all is not part of it: it may be raised."""
         return {
             "the questions": str(self.files.questions),
             "--strategy": strategy,
@@ -380,7 +380,7 @@ def _rows(count: int) -> str:
 
 
 def _up_to(items: Iterator[T], wanted: Callable[[T], bool]) -> list[T]:
-    """The items up to the first that is wanted."""
+    """The first items, up to one that is wanted."""
     taken: list[T] = []
     for item in items:
         taken.append(item)

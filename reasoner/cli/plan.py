@@ -48,8 +48,8 @@ def command(
     """Predict the accuracy for a budget, or the cost of an accuracy.
 
     Reads a profile and spends nothing. The budget is divided between easy and hard questions so that the most are
-    answered correctly. Nothing beyond the measured range is predicted. How many sequences fit at once: `reasoner
-    doctor`.
+    answered correctly. Nothing beyond the measured range is predicted. `reasoner doctor` shows how many sequences
+    fit at once.
 
     Exit codes: 0 predicted, 1 the accuracy is above all that was measured, 2 usage.
     """

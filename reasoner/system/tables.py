@@ -1,6 +1,6 @@
 """Reads the rows of a JSONL, JSON, CSV, parquet or Arrow file one by one, each with its location, such as `q.jsonl:17`.
 
-A line that is no row is reported in its place, so that whoever reads the rows decides whether to continue.
+A line that is not a row is reported in its place: the reader of the rows decides whether to continue.
 """
 
 import csv
