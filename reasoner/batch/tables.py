@@ -13,7 +13,7 @@ from reasoner.batch.rows import COST, RESULTS, Line
 from reasoner.errors import TraceError
 from reasoner.system.files import parse_json, replacing
 from reasoner.system.machine import require_extra
-from reasoner.system.tables import first_line
+from reasoner.system.printing import printable
 
 ROWS: Final = 1 << 14
 """Rows of a row group."""
@@ -50,7 +50,7 @@ def convert(lines: Path, path: Path) -> None:
             while batch := list(islice(rows, ROWS)):
                 write(batch)
     except Exception as error:
-        why = getattr(error, "strerror", None) or first_line(error)
+        why = getattr(error, "strerror", None) or printable(str(error), limit=200)
         raise TraceError(f"cannot write the answers {path}: {why}") from error
 
 

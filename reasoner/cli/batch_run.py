@@ -30,8 +30,9 @@ from reasoner.registry import spec_of
 from reasoner.specs import Spec
 from reasoner.strategy import Strategy
 from reasoner.system.files import check_replaceable
+from reasoner.system.printing import printable
 from reasoner.system.redaction import without_secrets
-from reasoner.system.tables import Located, LongRow, Reader, count_rows, first_line, open_table, read_jsonl, reader_of
+from reasoner.system.tables import Located, LongRow, Reader, count_rows, open_table, read_jsonl, reader_of
 from reasoner.trace.events import Sink, tee
 from reasoner.verifier import Verifier
 
@@ -96,7 +97,9 @@ class Files:
                     raise UsageError(f"{name} has no rows")
                 yield chain([first], rows)
         except OSError as error:
-            raise UsageError(f"cannot read {self.questions}: {error.strerror or first_line(error)}") from error
+            raise UsageError(
+                f"cannot read {self.questions}: {error.strerror or printable(str(error), limit=200)}"
+            ) from error
 
     def count(self) -> int | None:
         """How many rows there are; None where only reading them tells."""
@@ -111,7 +114,7 @@ def _readable(name: str, rows: Iterator[Located]) -> Iterator[Located]:
     try:
         yield from rows
     except (OSError, EOFError) as error:
-        raise UsageError(f"{name} cannot be read further: {first_line(error)}") from None
+        raise UsageError(f"{name} cannot be read further: {printable(str(error), limit=200)}") from None
 
 
 @contextmanager

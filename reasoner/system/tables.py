@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, NoReturn, cast
 
 from reasoner.errors import UsageError
+from reasoner.system.printing import printable
 
 Values = dict[str, Any]
 Located = tuple[str, Values | UsageError]
@@ -76,7 +77,7 @@ def count_rows(path: Path) -> int:
             try:
                 return int(parquet.ParquetFile(file).metadata.num_rows)
             except ArrowException as error:
-                raise UsageError(f"{name} is not a readable parquet file: {first_line(error)}") from None
+                raise UsageError(f"{name} is not a readable parquet file: {printable(str(error), limit=200)}") from None
         return sum(1 for _ in reader(name, file, None))
 
 
@@ -171,7 +172,7 @@ def _parquet(name: str, file: BinaryIO, limit: int | None) -> Iterator[Located]:
         rows = max(1, min(BATCH, MAX_ROW * table.metadata.num_rows // max(1, size)))
         yield from _batches(name, table.iter_batches(batch_size=rows))
     except (ArrowException, ValueError, OSError) as error:
-        raise UsageError(f"{name} is not a readable parquet file: {first_line(error)}") from None
+        raise UsageError(f"{name} is not a readable parquet file: {printable(str(error), limit=200)}") from None
 
 
 def _arrow(name: str, file: BinaryIO, _limit: int | None) -> Iterator[Located]:
@@ -186,7 +187,7 @@ def _arrow(name: str, file: BinaryIO, _limit: int | None) -> Iterator[Located]:
             batches = iter(ipc.open_stream(file))
         yield from _batches(name, batches)
     except (ArrowException, ValueError, OSError) as error:
-        raise UsageError(f"{name} is not a readable Arrow file: {first_line(error)}") from None
+        raise UsageError(f"{name} is not a readable Arrow file: {printable(str(error), limit=200)}") from None
 
 
 def _batches(name: str, batches: Iterator[Any]) -> Iterator[Located]:
@@ -215,7 +216,7 @@ def _parsed(location: str, text: str) -> Any:
         line = f" in line {error.lineno}" if error.lineno > 1 else ""
         raise UsageError(f"{location} is not JSON: {error.msg.lower()}{line}, column {error.colno}") from None
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{location} is not readable JSON: {first_line(error)}") from None
+        raise UsageError(f"{location} is not readable JSON: {printable(str(error), limit=200)}") from None
 
 
 def _refuse_constant(constant: str) -> NoReturn:
@@ -224,8 +225,3 @@ def _refuse_constant(constant: str) -> NoReturn:
 
 def _too_large(name: str, limit: int) -> UsageError:
     return UsageError(f"{name} is too large: it may have {limit >> 20:,} MiB unpacked")
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error of a library."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
