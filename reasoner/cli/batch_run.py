@@ -4,7 +4,7 @@ import hashlib
 import io
 import os
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, aclosing, contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import chain
@@ -40,8 +40,8 @@ T = TypeVar("T")
 FAILURES: Final = 8
 """Questions in a row that fail because the engine is unavailable before the batch ends."""
 WITHOUT_EFFECT: Final = (
-    *("system", "few_shot", "n", "temperature", "max_tokens", "thinking", "effort", "profile", "abstain_below"),
-    "unsandboxed",
+    *("system", "few_shot", "question_column", "id_column", "keep", "n", "temperature", "max_tokens", "thinking"),
+    *("effort", "profile", "abstain_below", "unsandboxed"),
 )
 """Options that have no effect on OpenAI's format."""
 
@@ -148,8 +148,6 @@ class BatchRun(EngineRun):
     display: BatchProgress
     files: Files
     given: options.Given
-    columns: Mapping[str, str | None]
-    """The options about columns as they were typed."""
     budget: Budget
     each: Budget
     prices: Prices | None
@@ -318,9 +316,9 @@ class BatchRun(EngineRun):
 
     def _columns(self) -> Columns:
         """The columns that are read and kept."""
-        keep = self.columns["keep"]
+        keep = self.given.keep
         kept = None if keep is None else tuple(name.strip() for name in keep.split(",") if name != "none")
-        return Columns(self.columns["question_column"] or QUESTION, self.columns["id_column"] or "", kept)
+        return Columns(self.given.question_column or QUESTION, self.given.id_column or "", kept)
 
     def _requests(self, rows: Iterator[Located]) -> _Source:
         """Lines of OpenAI's format, answered as a server does."""
@@ -359,12 +357,13 @@ class BatchRun(EngineRun):
         Raises:
             UsageError: the message names the option.
         """
-        given = {name: getattr(self.given, name) for name in WITHOUT_EFFECT} | dict(self.columns)
-        for name in [name for name, value in given.items() if value is not None and value is not False]:
-            raise UsageError(
-                f"{options.flag(name)} has no effect on OpenAI's batch format, where each line says what it asks: "
-                "omit it"
-            )
+        for name in WITHOUT_EFFECT:
+            value = getattr(self.given, name)
+            if value is not None and value is not False:
+                raise UsageError(
+                    f"{options.flag(name)} has no effect on OpenAI's batch format, where each line says what it asks: "
+                    "omit it"
+                )
 
     def _settings(self, strategy: str, verifier: str) -> dict[str, str]:
         """What decides the answers, apart from the questions. The budget of all is not part of it: it may be raised."""

@@ -174,6 +174,9 @@ class Given:
     answer: str | None = None
     system: str | None = None
     few_shot: Path | None = None
+    question_column: str | None = None
+    id_column: str | None = None
+    keep: str | None = None
     model: str | None = None
     engine: str | None = None
     base_url: str | None = None
