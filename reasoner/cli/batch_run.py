@@ -4,13 +4,13 @@ import hashlib
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, ExitStack, aclosing
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import chain
 from typing import Any, Final, TypeVar
 
-from reasoner.batch.answering import Requests, answer_rows, is_request, read_reply, read_requests
-from reasoner.batch.rows import AnswerLine, Line, encoded, read_answer, read_rows
+from reasoner.batch.answering import Requests, answer_rows, is_request, read_reply, request_row
+from reasoner.batch.rows import AnswerLine, Columns, Line, convert, encoded, question_row, read_answer, read_rows
 from reasoner.batch.state import BatchFolder, Progressed, Settings, WorkTrace
-from reasoner.batch.tables import convert
 from reasoner.budget import Budget, Ledger, Prices
 from reasoner.cli import interrupts, options
 from reasoner.cli.batch_files import STANDARD, Choices, Files
@@ -201,7 +201,7 @@ class BatchRun:
         strategy, asker, columns = self.choices.chosen(), self.choices.asker(), self.choices.columns()
         unsandboxed = self.choices.unsandboxed
         verifier = options.choose_verifier(self.choices.verifier, [strategy], self.engine, unsandboxed=unsandboxed)
-        items = read_rows(rows, columns, asker)
+        items = read_rows(rows, partial(question_row, columns=columns, ask=asker), columns, strict=True)
         # The first row is checked before the engine starts.
         items = chain(_up_to(items, lambda item: item.question is not None), items)
 
@@ -248,7 +248,7 @@ class BatchRun:
         limits = Limits(max_budget=self.each)
         offered = Offered(default, own.aliases, verifiers, self.prices)
         offered.check(limits)
-        lines = read_requests(rows)
+        lines = read_rows(rows, request_row, Columns(keep=()))
 
         async def answers(done: Progressed) -> AsyncGenerator[AnswerLine, None]:
             async with AsyncExitStack() as stack:

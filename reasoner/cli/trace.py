@@ -3,9 +3,8 @@
 import json
 import shlex
 import sys
-from collections import deque
 from collections.abc import Collection, Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,7 +59,7 @@ def command(file: Path, other: Path | None, question: str | None, html: Path | N
     OTHER is a second trace of the same questions, such as that of another strategy: the two are compared question by
     question. With --html they are side by side.
     """
-    from reasoner.cli.terminal import OutputLost, Terminal
+    from reasoner.cli.terminal import Terminal
     from reasoner.errors import TraceError, UsageError
     from reasoner.trace.tree import search_trees
 
@@ -72,39 +71,32 @@ def command(file: Path, other: Path | None, question: str | None, html: Path | N
     terminal = Terminal(sys.stdout, sys.stderr)
     if other is not None:
         return _compare(terminal, (file, other), question, html, as_json=as_json)
-    if question is not None:
-        shown = iter(_last_trees(file, [_id_of(question, file)]).values())
-    else:
-        from reasoner.trace.events import read_trace
+    from reasoner.trace.events import read_trace
 
-        shown = search_trees(read_trace(file))
-    first = next(shown, None)
-    if first is None:
+    def trees() -> "Iterator[SearchTree]":
+        if question is not None:
+            return iter(_last_trees(file, [_id_of(question, file)]).values())
+        return search_trees(read_trace(file))
+
+    if next(trees(), None) is None:
         raise TraceError(f"the trace {file} holds no question: it is empty")
-    shown = chain((first,), shown)
-    if html is None:
-        _show(terminal, shown, as_json=as_json)
-        return ANSWERED
-    from reasoner.trace.page import write_page
+    if html is not None:
+        from reasoner.trace.page import fragment, page, write_page
 
-    lost: OutputLost | None = None
-    with closing(write_page(html, shown, source=file.name)) as pages:
-        try:
-            _show(terminal, pages, as_json=as_json)
-        except OutputLost as error:
-            lost = error
-            # The page is written in full even if standard output cannot be.
-            deque(pages, maxlen=0)
-    terminal.say(f"wrote {html}")
-    if lost:
-        raise lost
+        # The page is written in full even if standard output cannot be.
+        write_page(html, page(trees(), fragment, source=file.name))
+    try:
+        _show(terminal, trees(), as_json=as_json)
+    finally:
+        if html is not None:
+            terminal.say(f"wrote {html}")
     return ANSWERED
 
 
 def _check_file(path: Path) -> None:
     """Refuse a folder, and say which traces are in it. Raises UsageError."""
     from reasoner.errors import UsageError
-    from reasoner.trace.grades import TRACE
+    from reasoner.trace.replies import TRACE
 
     if not path.is_dir():
         return
@@ -124,7 +116,7 @@ def _compare(
     """The questions that two traces share, two lines each: at most `MAX_PAIRS` of them."""
     from reasoner.cli.terminal import columns
     from reasoner.errors import UsageError
-    from reasoner.trace.page import write_pairs
+    from reasoner.trace.page import page, pair, write_page
 
     ids = [_ids_in(file) for file in files]
     wanted = [_id_of(question, files[0])] if question is not None else ids[0]
@@ -134,16 +126,19 @@ def _compare(
     chosen = shared[:MAX_PAIRS]
     left, right = (_last_trees(file, chosen) for file in files)
     pairs = [(left[known], right[known]) for known in chosen]
+    left_out = f"{len(shared) - len(chosen):,} more questions in common; choose one with --question ID"
+    note = left_out if len(shared) > len(chosen) else ""
     if html is not None:
-        write_pairs(html, pairs, source=f"{files[0]} and {files[1]}", left_out=len(shared) - len(chosen))
+        title, source = "Two searches side by side", f"{files[0]} and {files[1]}"
+        write_page(html, page(pairs, lambda both: pair(*both), title=title, source=source, note=note))
         terminal.say(f"wrote {html}")
     if as_json:
         for tree in chain.from_iterable(pairs):
             terminal.give(json.dumps(tree.row()))
     else:
         terminal.show(_comparison(pairs, wide=columns() >= WIDE), width=columns())
-    if len(shared) > len(chosen):
-        terminal.say(f"{len(shared) - len(chosen):,} more questions in common; choose one with --question ID")
+    if note:
+        terminal.say(note)
     return ANSWERED
 
 

@@ -11,8 +11,7 @@ from reasoner.serving.errors import valid_text
 from reasoner.serving.replies import Result, Text, thinking_fields, trace_of, usage, vendor_object, vote_rows
 from reasoner.solution import Solution
 from reasoner.system.printing import printable
-from reasoner.trace.events import Event, Proposed, Sampled, Scored
-from reasoner.trace.record import Work
+from reasoner.trace.events import Event, Proposed, Sampled, Scored, Work
 from reasoner.types import VoteState
 
 MAX_SHOWN: Final = 32

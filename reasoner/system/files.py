@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, NoReturn
 from uuid import uuid4
 
 MAX_BYTES: Final = 1 << 28
@@ -48,26 +48,31 @@ def read_whole(path: Path, *, limit: int = MAX_BYTES) -> bytes:
     return content
 
 
-def parse_json(text: str | bytes) -> Any:
-    """The value of a text.
+def parse_json(text: str | bytes, *, finite: bool = True) -> Any:
+    """The value of a text. Python reads NaN and Infinity, which are not JSON: here only with `finite=False`.
 
     Raises:
         ValueError: it is not JSON, is nested too deeply, or holds a number of too many digits.
     """
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=refuse_constant if finite else None)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
 
+def refuse_constant(name: str) -> NoReturn:
+    """The `parse_constant` of readers of JSON. Raises ValueError: NaN and Infinity are not numbers of JSON."""
+    raise ValueError(f"{name} is not a number")
+
+
 def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object that a file holds.
+    """The JSON object that a file holds; its numbers may be NaN and Infinity, as in configurations of models.
 
     Raises:
         OSError: as `read_whole`.
         ValueError: as `parse_json`, or it is not an object.
     """
-    value = parse_json(read_whole(path))
+    value = parse_json(read_whole(path), finite=False)
     if not isinstance(value, dict):
         raise ValueError(f"it holds a {type(value).__name__}, not an object")  # noqa: TRY004 what was read is wrong
     return value

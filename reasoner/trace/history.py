@@ -29,12 +29,13 @@ from reasoner.trace.events import (
     Proposed,
     Refused,
     Sampled,
+    TraceRecord,
+    Work,
 )
-from reasoner.trace.record import Record, Work
 from reasoner.types import CANCELLED, NOT_RATED, Blocks
 from reasoner.verifier import Verifier
 
-R = TypeVar("R", bound=Record)
+R = TypeVar("R", bound=TraceRecord)
 Name = tuple[object, ...]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from reasoner.engine import SampleRequest
 from reasoner.registry import build
-from reasoner.trace.grades import GRADES
+from reasoner.trace.replies import GRADES
 from reasoner.verifier import Verifier
 from reasoner_evals.tasks.graders import GradedQuestion
 from reasoner_strategies import BestOfN, SelfConsistency

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from reasoner.errors import UsageError
 from reasoner.trace.events import Began, Sampled, Scored
-from reasoner.trace.grades import GRADES, TRACE, Grade, labelled_folders, read_run
-from reasoner.trace.replies import completions_in, with_extracted
+from reasoner.trace.replies import GRADES, TRACE, Grade, completions_in, labelled_folders, read_run, with_extracted
 from reasoner.types import Completion
 from reasoner_verifiers.maps import FittedOn
 
