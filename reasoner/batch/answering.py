@@ -3,9 +3,8 @@
 import asyncio
 import hashlib
 import json
-import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -20,22 +19,21 @@ from reasoner.execution.inputs import open_input
 from reasoner.execution.launching import cancel_all
 from reasoner.execution.runner import solve_each
 from reasoner.execution.session import Session
-from reasoner.serving.choice import Job, Offer, choose
-from reasoner.serving.errors import ApiError, api_error, valid_text
-from reasoner.serving.replies import chat_completion, text_completion, vendor_object
-from reasoner.serving.requests import ChatRequest, CompletionRequest, read_chat, read_completion, read_response
-from reasoner.serving.responses import response_object
-from reasoner.solution import Solution
+from reasoner.serving import replies
+from reasoner.serving.bodies import read
+from reasoner.serving.choose import Job, Offer, choose
+from reasoner.serving.errors import ApiError, api_error
+from reasoner.serving.replies import Result, vendor_object
+from reasoner.serving.responses import REPLIES, Reply
+from reasoner.system.printing import valid_unicode
 from reasoner.trace.events import Began, Event, Sink, tee
 from reasoner.trace.history import EMPTY
 
 FIELDS: Final = ("custom_id", "method", "url", "body")
 REQUEST: Final = "req_"
+URLS: Final = tuple(REPLIES)
 EXHAUSTED: Final = 429
 """The status of a line that the budget left without a text."""
-Result = tuple[Job, Solution]
-Build = Callable[..., Line]
-"""Makes the body of a reply of results, with its `id`, when it was `created`, and `prices`."""
 
 
 async def answer_rows(
@@ -88,11 +86,11 @@ def request_row(number: int, where: str, values: Mapping[str, Any]) -> InputRow:
     if missing := [name for name in FIELDS if name not in values]:
         raise UsageError(f"{where} has no {missing[0]}: a line of OpenAI's batch format has {', '.join(FIELDS)}")
     custom_id, method, url, body = (values[name] for name in FIELDS)
-    if not isinstance(custom_id, str) or not 0 < len(custom_id) <= 512 or valid_text(custom_id) != custom_id:
+    if not isinstance(custom_id, str) or not 0 < len(custom_id) <= 512 or valid_unicode(custom_id) != custom_id:
         raise UsageError(f"{where}: custom_id must be a text of 1 to 512 characters (got {custom_id!r:.40})")
-    if method != "POST" or url not in _READERS:
+    if method != "POST" or url not in URLS:
         raise UsageError(
-            f"{where}: method must be POST and url one of {', '.join(_READERS)} (got {method!r:.20} {url!r:.60})"
+            f"{where}: method must be POST and url one of {', '.join(URLS)} (got {method!r:.20} {url!r:.60})"
         )
     if not isinstance(body, dict):
         raise UsageError(f"{where}: body must be an object (got {type(body).__name__})")
@@ -144,9 +142,8 @@ class Requests:
         try:
             if row.error:
                 raise ApiError(400, row.error)
-            request, build = _READERS[row.url](row.body)
-            if request.stream:
-                raise ApiError(400, "stream has no effect in a batch: leave it out", param="stream")
+            reply = _reply(row, self.prices)
+            request = reply.asked
             seed = derive_seed(self.seed, row.id, "", 0) if request.seed is None else request.seed
             jobs = choose(request.model_copy(update={"seed": seed}), self.offer)
             names = _ids(row.id, row.digest, len(jobs))
@@ -155,8 +152,8 @@ class Requests:
             ]
             results.extend(await asyncio.gather(*map(self._solve, jobs)))
             _check_texts(results)
-            name, created = f"batch-{_digest(row.id)}", int(time.time())
-            return _line(row, 200, build(results, id=name, created=created, prices=self.prices), results)
+            body = reply.whole(replies.Answered(results, [None] * len(results)))
+            return _line(row, 200, body, results)
         except (ApiError, UsageError) as failure:
             error = api_error(failure)
             body = error.document()
@@ -217,6 +214,15 @@ def read_reply(line: Line) -> AnswerLine:
     return AnswerLine(line, ids, 0, sum((Cost(**cost) for cost in costs), Cost()), outcome, ended_by, digest)
 
 
+def _reply(row: InputRow, prices: Prices | None) -> Reply:
+    """The reply to be made of a line. Raises ApiError: its body is not a request, or asks for a stream."""
+    kind = REPLIES[row.url]
+    reply: Reply = kind(read(row.body, kind.reads), prices, id=f"batch-{_digest(row.id)}")
+    if reply.asked.stream:
+        raise ApiError(400, "stream has no effect in a batch: leave it out", param="stream")
+    return reply
+
+
 def _check_texts(results: list[Result]) -> None:
     """Check that each result has a text. Raises ApiError: the budget or the engine ended one before it had any."""
     for _, solution in results:
@@ -224,15 +230,3 @@ def _check_texts(results: list[Result]) -> None:
             raise ApiError(EXHAUSTED, solution.reason, type="insufficient_quota", code="budget_exhausted")
         if isinstance(solution.error, EngineError) and not solution.text:
             raise ApiError(503, str(solution.error), type="server_error", code="engine_error")
-
-
-def _read_response(body: bytes) -> tuple[ChatRequest, Build]:
-    request = read_response(body)
-    return request.chat, lambda results, **about: response_object(request, results[0], **about)
-
-
-_READERS: Final[Mapping[str, Callable[[bytes], tuple[ChatRequest | CompletionRequest, Build]]]] = {
-    "/v1/chat/completions": lambda body: (read_chat(body), chat_completion),
-    "/v1/completions": lambda body: (read_completion(body), text_completion),
-    "/v1/responses": _read_response,
-}

@@ -8,7 +8,7 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NoReturn
@@ -48,21 +48,23 @@ def read_whole(path: Path, *, limit: int = MAX_BYTES) -> bytes:
     return content
 
 
-def parse_json(text: str | bytes, *, finite: bool = True) -> Any:
-    """The value of a text. Python reads NaN and Infinity, which are not JSON: here only with `finite=False`.
+def parse_json(
+    text: str | bytes, *, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None, finite: bool = True
+) -> Any:
+    """The value of a text; `pairs` makes each object from its fields. NaN and Infinity pass only with `finite=False`.
 
     Raises:
-        ValueError: it is not JSON, is nested too deeply, or holds a number of too many digits.
+        ValueError: it is not JSON, is nested too deeply, or holds NaN, Infinity or a number of too many digits.
     """
     try:
-        return json.loads(text, parse_constant=refuse_constant if finite else None)
+        return json.loads(text, object_pairs_hook=pairs, parse_constant=refuse_constant if finite else None)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
 
-def refuse_constant(name: str) -> NoReturn:
+def refuse_constant(constant: str) -> NoReturn:
     """The `parse_constant` of readers of JSON. Raises ValueError: NaN and Infinity are not numbers of JSON."""
-    raise ValueError(f"{name} is not a number")
+    raise ValueError(f"{constant} is not a number of JSON")
 
 
 def read_object(path: Path) -> dict[str, Any]:

@@ -35,12 +35,6 @@ def test_a_run_that_wrote_nothing_leaves_nothing(tmp_path: Path) -> None:
     assert not folder.path.exists()
 
 
-def test_a_folder_that_was_there_stays(tmp_path: Path) -> None:
-    with RunFolder(tmp_path).writing(fresh=True):
-        pass
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_folder_that_holds_something_is_refused_untouched(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(UsageError, match="--resume, or give --out another"), RunFolder(tmp_path).writing(fresh=True):

@@ -104,20 +104,6 @@ def test_shards_that_start_together_have_a_folder_each(
     assert run("merge", *map(str, (tmp_path / "runs").iterdir()), "--out", "whole").code == 0
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("eval", "arithmetic", "-e", "simulated", "--shard", "0/2"), "--shard must be I/N with I from 1 to N"),
-        (("merge", "--out", "x"), "no run is given"),
-        (("merge", "gone", "--out", "x"), "cannot read the manifest gone/manifest.json"),
-    ],
-)
-def test_what_cannot_be_sharded_or_merged_is_refused(arguments: tuple[str, ...], message: str, run: Run) -> None:
-    ended = run(*arguments)
-    assert ended.code == 2
-    assert message in ended.error
-
-
 def test_the_array_job_of_the_page_runs_and_is_merged(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -183,16 +183,6 @@ def test_only_shards_of_one_run_are_merged(three: Path, tmp_path: Path) -> None:
     assert "has 2 of 7 questions of numbers: not its part" in other(sources=(source.model_copy(update={"items": 3}),))
 
 
-def test_a_manifest_whose_arm_has_no_task_is_refused(three: Path, tmp_path: Path) -> None:
-    shutil.copytree(three, tmp_path / "three")
-    for path in named(tmp_path / "three", 1, 2, 3):
-        frozen = read_manifest(RunFolder(path))
-        arms = tuple(arm.model_copy(update={"task": "other"}) for arm in frozen.arms)
-        RunFolder(path).manifest.write_text(frozen.model_copy(update={"arms": arms}).model_dump_json())
-    message = refused(named(tmp_path / "three", 1, 2, 3), tmp_path / "three" / "out", TraceError)
-    assert "holds question 'q0', which shard 1/3" in message
-
-
 def changed_shard(three: Path, tmp_path: Path, change: Callable[[RunFolder], object]) -> list[Path]:
     """The three shards, the last of them a copy that is changed."""
     folder = tmp_path / "changed"

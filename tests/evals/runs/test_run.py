@@ -147,17 +147,6 @@ def list_of_verdicts(folder: Path) -> list[tuple[str, str, str]]:
     return sorted((one.question_id, one.answer, one.status) for one in read_verdicts(RunFolder(folder).verdicts))
 
 
-@pytest.mark.process
-def test_no_budget_is_exceeded_however_often_it_is_killed(tmp_path: Path) -> None:
-    for lines, torn in some_moments(150, 8, seed=1):
-        killed_in_a_child(lambda: sit(tmp_path, ALL, budget="tokens=150"), lines=lines, torn=torn)
-    sit(tmp_path, ALL, budget="tokens=150")
-    for name in ALL:
-        records = list(read_journal(RunFolder(tmp_path).arm(name)))
-        assert sorted(record.question_id for record in records) == [f"q{n}" for n in range(6)]
-        assert max(record.cost.tokens for record in records) <= 150
-
-
 def test_interrupted_it_goes_on_and_no_interruption_is_a_result(whole: Path, tmp_path: Path) -> None:
     async def interrupted(moment: int) -> None:
         run = evaluate(RunFolder(tmp_path), manifest(ALL, 6), {TASK: data(6)}, plain_engine(), Judge(), Seen())
