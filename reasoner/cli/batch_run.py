@@ -127,7 +127,7 @@ class BatchRun:
         except ReasonerError as error:
             terminal.say(error_line(error))
             code = code_of_run(error)
-        if self._folder and self._folder.settings.exists() and (code != USAGE or progress.done):
+        if self._folder and self._folder.state.exists() and (code != USAGE or progress.done):
             so_far = f"the answers so far are in {self._folder.lines}; " if progress.done else ""
             terminal.say(f"{so_far}the same command continues")
         if code == ENGINE:
