@@ -20,9 +20,9 @@ from reasoner.trace.events import Ended, Event, Refused, TraceWriter, read_trace
 from reasoner.trace.history import QuestionHistory, read_histories, sound
 
 SEGMENT: Final = 1 << 26
-"""Bytes of one file of the trace; a file goes when all of its questions have their lines."""
+"""Bytes of one file of the trace; a file is deleted when all of its questions have their lines."""
 MAX_AHEAD: Final = 1 << 26
-"""How many rows after the last one that was read a line may be."""
+"""How far the row of a line may be beyond the last row so far."""
 RESTART: Final = "start again with --overwrite"
 Settings = Mapping[str, str]
 """What decides the answers, by name."""
@@ -136,7 +136,7 @@ class Progressed:
             self.dropped += answer.cost
 
     def has(self, id: str, row: int, digest: str) -> bool:
-        """Whether the question of this id is finished; 0 is the `row` of one whose place does not matter.
+        """Whether the question of this id is finished; `row` is 0 where the order of the rows does not matter.
 
         Raises:
             UsageError: the row was answered as another question.

@@ -73,13 +73,15 @@ def command(file: Path, other: Path | None, question: str | None, html: Path | N
         return _compare(terminal, (file, other), question, html, as_json=as_json)
     from reasoner.trace.events import read_trace
 
-    def trees() -> "Iterator[SearchTree]":
-        if question is not None:
-            return iter(_last_trees(file, [_id_of(question, file)]).values())
-        return search_trees(read_trace(file))
+    ids = None if question is None else [_id_of(question, file)]
 
-    if next(trees(), None) is None:
-        raise TraceError(f"the trace {file} holds no question: it is empty")
+    def trees() -> "Iterator[SearchTree]":
+        found = search_trees(read_trace(file)) if ids is None else iter(_last_trees(file, ids).values())
+        first = next(found, None)
+        if first is None:
+            raise TraceError(f"the trace {file} holds no question: it is empty")
+        return chain((first,), found)
+
     if html is not None:
         from reasoner.trace.page import fragment, page, write_page
 

@@ -45,60 +45,48 @@ def replies_in(events: Sequence[Event]) -> tuple[Reply, ...]:
     Raises:
         TraceError: the events begin after the prompt of a completion.
     """
-    scores: dict[tuple[str, str, int], float] = {}
-    for event in events:
-        if isinstance(event, Scored) and event.against is None and event.value is not None:
-            scores[event.question_id, event.prompt, event.index] = event.value
-
-    def score(event: Sampled) -> float | None:
-        return scores.get((event.question_id, event.prompt, event.index))
-
-    completions = completions_in(with_extracted(events))
-    return tuple(Reply(completion, event.answer, score(event)) for event, completion in completions)
-
-
-def with_extracted(events: Sequence[Event]) -> Sequence[Event]:
-    """The same events; a sequence whose answer the model extracted has that answer."""
-    extracted = {
-        (event.question_id, event.prompt, event.index): event.answer
+    scores = {
+        (event.question_id, event.prompt, event.index): event.value
         for event in events
-        if isinstance(event, AnswerExtracted) and event.answer
+        if isinstance(event, Scored) and event.against is None and event.value is not None
     }
-    if not extracted:
-        return events
-
-    def answered(event: Event) -> Event:
-        if not isinstance(event, Sampled) or event.answer:
-            return event
-        answer = extracted.get((event.question_id, event.prompt, event.index))
-        return event.model_copy(update={"answer": answer}) if answer else event
-
-    return [*map(answered, events)]
+    return tuple(
+        Reply(completion, event.answer, scores.get((event.question_id, event.prompt, event.index)))
+        for event, completion in completions_in(events)
+    )
 
 
 def completions_in(events: Iterable[Event]) -> Iterator[tuple[Sampled, Completion]]:
-    """Each generated sequence with its completion, whose prompt is rebuilt from the events before it.
+    """Each generated sequence, with the answer that the model extracted if no rule read one, and its completion.
+
+    The prompt of a completion is rebuilt from the events before it.
 
     Raises:
         TraceError: a sequence comes before its prompt.
     """
+    events = list(events)
+    extracted = {
+        (event.question_id, event.prompt, event.index): event.answer
+        for event in events
+        if isinstance(event, AnswerExtracted)
+    }
     prompts: dict[tuple[str, str], Prompt] = {}
     for event in events:
+        question = event.question_id
         if isinstance(event, Prompted):
             level = event.thinking_level
-            prompts[event.question_id, event.prompt] = Prompt(event.messages, event.raw, thinking_level=level)
-        if isinstance(event, Prefilled) and (parent := prompts.get((event.question_id, event.prompt))):
-            prompts[event.question_id, event.child] = parent.extended(
-                event.text, event.token_ids or (), thinking=event.thinking
-            )
-        if not isinstance(event, Sampled):
-            continue
-        prompt = prompts.get((event.question_id, event.prompt))
-        if prompt is None:
-            raise TraceError(f"the trace holds sample {event.index} of {event.question_id} without its prompt")
-        completion = event.completion(prompt)
-        prompts[event.question_id, event.child] = prompt.then(completion)
-        yield event, completion
+            prompts[question, event.prompt] = Prompt(event.messages, event.raw, thinking_level=level)
+        if isinstance(event, Prefilled) and (parent := prompts.get((question, event.prompt))):
+            ids = event.token_ids or ()
+            prompts[question, event.child] = parent.extended(event.text, ids, thinking=event.thinking)
+        if isinstance(event, Sampled):
+            prompt = prompts.get((question, event.prompt))
+            if prompt is None:
+                raise TraceError(f"the trace holds sample {event.index} of {question} without its prompt")
+            completion = event.completion(prompt)
+            prompts[question, event.child] = prompt.then(completion)
+            answer = event.answer or extracted.get((question, event.prompt, event.index))
+            yield event.model_copy(update={"answer": answer}) if answer != event.answer else event, completion
 
 
 @dataclass(frozen=True, kw_only=True)

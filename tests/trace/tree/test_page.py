@@ -1,4 +1,4 @@
-"""The page: whole or absent, bounded, well-formed, and deaf to what models write."""
+"""The page: whole or absent, bounded, well-formed, and it executes nothing that a model wrote."""
 
 import re
 from collections.abc import Iterator
@@ -97,7 +97,7 @@ def test_a_page_needs_no_script_and_nothing_from_elsewhere(tmp_path: Path) -> No
     assert "&gt;" not in re.findall(r"<style>(.*?)</style>", parsed.markup, re.DOTALL)[0]
 
 
-def test_what_a_model_wrote_is_shown_and_never_obeyed(tmp_path: Path) -> None:
+def test_what_a_model_wrote_is_shown_and_never_executed(tmp_path: Path) -> None:
     tree = hostile()
     parsed = Parsed(written(tmp_path / "page.html", tree))
     assert {tag for tag, _ in parsed.tags} == {tag for tag, _ in Parsed(written(tmp_path / "b.html", beam().tree)).tags}
@@ -154,13 +154,16 @@ def test_long_texts_share_the_page_and_say_how_much_is_cut() -> None:
     assert parsed.text.count("more characters, not shown.") == 300
 
 
-def test_questions_beyond_the_most_are_counted(tmp_path: Path) -> None:
+def test_questions_beyond_the_limit_are_counted(tmp_path: Path) -> None:
     parsed = Parsed(written(tmp_path / "page.html", *[beam().tree] * (MAX_TREES + 2)))
     assert parsed.classes("article") == ["course"] * MAX_TREES
     assert "2 more in the trace, not shown" in parsed.text
 
 
-def test_a_page_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_page_that_cannot_be_written_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    for place, why in (("missing/page.html", "No such file"), ("", "Is a directory")):
+        with pytest.raises(UsageError, match=f"cannot write the page .*{why}"):
+            written(tmp_path / place)
     path = tmp_path / "page.html"
     path.write_text("before", encoding="utf-8")
 
@@ -177,14 +180,7 @@ def test_a_page_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize(("place", "why"), [("missing/page.html", "No such file"), ("", "Is a directory")])
-def test_a_place_that_cannot_be_written_says_why(tmp_path: Path, place: str, why: str) -> None:
-    with pytest.raises(UsageError, match=f"cannot write the page .*{why}"):
-        written(tmp_path / place)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_course_without_anything_has_a_page() -> None:
+def test_a_tree_without_sequences_has_a_page() -> None:
     parsed = Parsed(str(fragment(Trace().begin().end(None, "budget").tree)))
     assert "No answer" in parsed.text
     assert "0 sequences, depth 0" in parsed.text
