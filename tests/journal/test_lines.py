@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from reasoner.errors import TraceError
-from reasoner.journal.lines import JournalWriter
+from reasoner.errors import DamagedLine, TraceError
+from reasoner.journal.lines import DAMAGED, Format, JournalWriter, read_lines, sealed
 
 
 class Line(BaseModel):
@@ -82,3 +82,23 @@ def test_after_a_failed_write_nothing_is_written(tmp_path: Path) -> None:
     again.write(Line(said="second"))
     again.close()
     assert written(path) == ["first", "second"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "kind", "complaint"),
+    [
+        (b'{"said":1}\n', TraceError, "is not a line of the list: said: input should be a valid string"),
+        (b"{}}\n", DamagedLine, "is not a line of the list: line: invalid json"),
+        (sealed(b'{"said":"a"}') + b'{"said":"a"}\n', DamagedLine, DAMAGED),
+        (sealed(b'{"said":"a"}') + b'{"said":1}\n', DamagedLine, "said: input should be"),
+        (sealed(b'{"said":"a"}') + sealed(b'{"said":1}'), TraceError, "said: input should be"),
+    ],
+)
+def test_a_line_that_is_not_what_was_written_is_damaged(
+    lines: bytes, kind: type[TraceError], complaint: str, tmp_path: Path
+) -> None:
+    (tmp_path / "l.jsonl").write_bytes(lines)
+    with pytest.raises(TraceError) as caught:
+        list(read_lines(tmp_path / "l.jsonl", Format("list", Line.model_validate_json)))
+    assert type(caught.value) is kind
+    assert complaint in str(caught.value)
