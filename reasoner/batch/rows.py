@@ -21,8 +21,8 @@ from reasoner.budget import COUNTS, Cost
 from reasoner.errors import TraceError, UsageError
 from reasoner.execution.inputs import IdSet
 from reasoner.solution import Solution
-from reasoner.system.extras import require_extra
 from reasoner.system.files import parse_json, replacing
+from reasoner.system.machine import require_extra
 from reasoner.system.tables import Located, LongRow, first_line
 
 MAX_ID: Final = 512
