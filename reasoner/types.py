@@ -102,9 +102,9 @@ class SamplingParams:
     the sampled token's log-probability, None keeps nothing.
 
     `presence_penalty`, -2 to 2, is subtracted from the logit of each token that was generated. `frequency_penalty`, -2
-    to 2, is subtracted for each time that a token was generated. `repetition_penalty`, above 0, divides the logit of each
-    token of the prompt and the reply: 1 is none. `logit_bias` are pairs of a token id and what is added to its logit,
-    as in [[50256,-100]], or a mapping. `bad_words` are texts that are never generated.
+    to 2, is subtracted for each time that a token was generated. `repetition_penalty`, above 0, divides the logit of
+    each token of the prompt and the reply: 1 is none. `logit_bias` are pairs of a token id and what is added to its
+    logit, as in [[50256,-100]], or a mapping. `bad_words` are texts that are never generated.
 
     `thinking` is how much a model that thinks is asked to think: a level, or at most so many tokens, as in 2k. `lora`
     is an adapter of the model: a folder or a Hugging Face id; on a server the name that it has there. `json_schema` is

@@ -7,14 +7,26 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, aclosing, contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, TypeVar
 
-from reasoner.batch.answering import Requests, answer_rows, is_request, read_reply, read_requests
-from reasoner.batch.rows import QUESTION, AnswerLine, Columns, Line, encoded, read_answer, read_rows
+from reasoner.batch.answering import Requests, answer_rows, is_request, read_reply, request_row
+from reasoner.batch.rows import (
+    FORMATS,
+    QUESTION,
+    AnswerLine,
+    Columns,
+    Line,
+    check_format,
+    convert,
+    encoded,
+    question_row,
+    read_answer,
+    read_rows,
+)
 from reasoner.batch.state import BatchFolder, Progressed, Settings, WorkTrace
-from reasoner.batch.tables import FORMATS, check_format, convert
 from reasoner.budget import Budget, Ledger, Prices
 from reasoner.cli import interrupts, options
 from reasoner.cli.exits import ANSWERED, ENGINE, EXHAUSTED, OTHER, USAGE, error_line
@@ -275,7 +287,7 @@ class BatchRun(EngineRun):
         return self._continued(EngineRun.failed(self, error))
 
     def _continued(self, code: int) -> int:
-        if self._folder and self._folder.settings.exists() and (code != USAGE or self.display.done):
+        if self._folder and self._folder.state.exists() and (code != USAGE or self.display.done):
             so_far = f"the answers so far are in {self._folder.lines}; " if self.display.done else ""
             self.display.terminal.say(f"{so_far}the same command continues")
         return code
@@ -284,7 +296,7 @@ class BatchRun(EngineRun):
         """Rows with a question each, answered by one strategy."""
         strategy, ask, columns = self.given.to_strategy(), self.given.to_question(), self._columns()
         verifier = self.given.to_verifier(strategy, self.engine)
-        items = read_rows(rows, columns, ask)
+        items = read_rows(rows, partial(question_row, columns=columns, ask=ask), columns, strict=True)
         # The first row is checked before the engine starts.
         items = chain(_up_to(items, lambda item: item.question is not None), items)
 
@@ -332,7 +344,7 @@ class BatchRun(EngineRun):
         default, verifiers = choose_default(own, strategy=given.strategy, verifier=given.verifier, answer=given.answer)
         offered = Offer(default, own.aliases, verifiers, self.prices, self.each)
         offered.check()
-        lines = read_requests(rows)
+        lines = read_rows(rows, request_row, Columns(keep=()))
 
         async def answers(done: Progressed) -> AsyncGenerator[AnswerLine, None]:
             async with AsyncExitStack() as stack:

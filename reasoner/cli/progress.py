@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Final
 from reasoner.budget import UNITS, Budget, Cost, Ledger, Prices
 from reasoner.cli.terminal import Terminal, one_line, printable
 from reasoner.engine import Engine
-from reasoner.trace.events import Event, Proposed, Sampled
-from reasoner.trace.record import Work
+from reasoner.trace.events import Event, Proposed, Sampled, Work
 from reasoner.types import Answer, Proposal, samples_of
 from reasoner.voting import VoteSummary
 

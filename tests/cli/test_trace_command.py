@@ -214,4 +214,4 @@ def test_a_reader_that_has_enough_of_the_lines_is_no_failure_and_costs_no_page(t
     process.stdout = None
     ended = finish(process)
     assert (ended.code, ended.err) == (0, f"wrote {page}\n")
-    assert "more questions in the trace, not shown" in page.read_text(encoding="utf-8")
+    assert "more in the trace, not shown" in page.read_text(encoding="utf-8")

@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from reasoner.journal.folder import check_free, writing
-from reasoner.trace.grades import GRADES, TRACE
+from reasoner.trace.replies import GRADES, TRACE
 
 
 class ArmFolder:

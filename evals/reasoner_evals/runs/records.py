@@ -12,7 +12,7 @@ from reasoner.errors import TraceError
 from reasoner.journal.lines import Format, read_lines
 from reasoner.models.info import ModelInfo
 from reasoner.system.foreign import MAX_PER_QUESTION, MAX_PER_REQUEST
-from reasoner.trace.grades import GradeStatus
+from reasoner.trace.replies import GradeStatus
 from reasoner.types import CutSamples, EndedBy
 from reasoner_evals.runs.folder import ArmFolder
 from reasoner_evals.tasks.data import Source

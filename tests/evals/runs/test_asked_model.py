@@ -9,7 +9,7 @@ import pytest
 
 from reasoner.answers import space_for
 from reasoner.errors import UsageError
-from reasoner.trace.grades import read_run
+from reasoner.trace.replies import read_run
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.manifest import begin
 from reasoner_evals.runs.records import ItemRecord, read_journal
