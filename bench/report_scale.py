@@ -23,9 +23,8 @@ from reasoner.budget import Cost
 from reasoner.journal.folder import write_whole
 from reasoner.journal.lines import JournalWriter, sealed_line
 from reasoner.models.info import ModelInfo
-from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.manifest import this_machine, write_manifest
-from reasoner_evals.runs.records import Arm, Item, ItemRecord, Manifest, Reply, Verdict
+from reasoner_evals.runs.records import Arm, Item, ItemRecord, Manifest, Reply, RunFolder, Verdict
 from reasoner_evals.tasks.data import Source
 
 TASK = "arithmetic"

@@ -12,9 +12,7 @@ from reasoner.models.info import ModelInfo
 from reasoner.trace.grades import GradeStatus
 from reasoner.types import EndedBy
 from reasoner_evals.runs.arms import file_part
-from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.records import (
-    Along,
     Arm,
     Item,
     ItemRecord,
@@ -23,6 +21,7 @@ from reasoner_evals.runs.records import (
     Manifest,
     Reply,
     ReplyStatus,
+    RunFolder,
     Verdict,
 )
 from reasoner_evals.tasks.data import Source
@@ -55,7 +54,7 @@ PLAIN = Law()
 
 @dataclass(frozen=True, slots=True)
 class Fake:
-    """An arm to fabricate. Without a `pool` it draws `replies` and answers along the way."""
+    """An arm to fabricate. Without a `pool` it draws `replies`."""
 
     strategy: str = "self_consistency"
     pool: int = 0
@@ -185,17 +184,7 @@ def _ended(number: int, status: ItemStatus, replies: tuple[Reply, ...], arm: Fak
         error="the engine died" if status == "error" else "",
         cost=cost,
         pool=replies,
-        along=() if arm.pool else _along(replies, arm.rule),
     )
-
-
-def _along(replies: tuple[Reply, ...], rule: str) -> tuple[Along, ...]:
-    steps, tokens = [], 0
-    for place, one in enumerate(replies, start=1):
-        tokens += one.prompt_tokens + one.generated_tokens + one.verifier_tokens
-        answer, share = _chosen(replies[:place], rule)
-        steps.append(Along(answer=answer, key=answer, share=share, samples=place, tokens=tokens))
-    return tuple(steps)
 
 
 def _chosen(replies: Sequence[Reply], rule: str) -> tuple[str, float]:

@@ -9,7 +9,7 @@ import pytest
 
 from reasoner.errors import TraceError, UsageError
 from reasoner.journal.folder import write_whole
-from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.records import RunFolder
 
 
 def test_a_second_writer_is_told_who_the_first_is(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def command(out: Path | None, resume: Path | None, dry_run: bool, as_json: bool,
     """
     from reasoner_evals.cli.session import Session
     from reasoner_evals.cli.setup import locked_run
-    from reasoner_evals.runs.folder import RunFolder
+    from reasoner_evals.runs.records import RunFolder
 
     options = RunOptions(**given)
     if resume is not None and out is not None:

@@ -43,8 +43,8 @@ def command(run: Path, *, explain: bool, unsandboxed: bool, as_json: bool) -> in
     if explain:
         return _explain(run, as_json=as_json)
     from reasoner.cli.terminal import Terminal
-    from reasoner_evals.runs.folder import RunFolder
     from reasoner_evals.runs.manifest import read_manifest
+    from reasoner_evals.runs.records import RunFolder
     from reasoner_evals.runs.verdicts import grade_again
 
     folder = RunFolder(run)
@@ -65,7 +65,7 @@ def command(run: Path, *, explain: bool, unsandboxed: bool, as_json: bool) -> in
 def _explain(run: Path, *, as_json: bool) -> int:
     """Show how the replies of a run were read; needs no questions."""
     from reasoner.cli.terminal import Terminal
-    from reasoner_evals.runs.folder import RunFolder
+    from reasoner_evals.runs.records import RunFolder
     from reasoner_evals.runs.verdicts import readings_of
 
     readings = readings_of(RunFolder(run))
@@ -97,7 +97,7 @@ def _unchanged(manifest: "Manifest", *, unsandboxed: bool) -> "dict[str, TaskDat
     """The questions of the run with their graders. Raises UsageError: they cannot be loaded, or have changed."""
     from reasoner.errors import UsageError
     from reasoner_evals.cli.setup import check_consent, load_tasks
-    from reasoner_evals.runs.subset import Subset
+    from reasoner_evals.runs.arms import Subset
 
     check_consent(manifest, unsandboxed=unsandboxed)
     tasks: dict[str, TaskData] = {}

@@ -19,11 +19,9 @@ from reasoner.system.extras import require_extra
 from reasoner.system.foreign import ErrorsFrom
 from reasoner.verifier import Verifier
 from reasoner_evals.cli.options import RunOptions
-from reasoner_evals.runs.arms import DEFAULT_STRATEGIES, Grid, arms_of, read_budgets, read_seeds
-from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.arms import DEFAULT_STRATEGIES, Grid, Shard, Subset, arms_of, read_budgets, read_seeds
 from reasoner_evals.runs.manifest import Difference, Drifted, current_manifest, differences, read_manifest
-from reasoner_evals.runs.records import Arm, Manifest
-from reasoner_evals.runs.subset import Shard, Subset
+from reasoner_evals.runs.records import Arm, Manifest, RunFolder
 from reasoner_evals.tasks.benchmark import TaskData, checked_data
 
 

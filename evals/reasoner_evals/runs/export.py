@@ -13,8 +13,7 @@ from reasoner.errors import UsageError
 from reasoner.system.extras import install_command
 from reasoner.system.files import replacing
 from reasoner.system.printing import one_line
-from reasoner_evals.runs.arrays import OUTCOMES
-from reasoner_evals.runs.reading import RunData, open_run, records_in
+from reasoner_evals.runs.reading import OUTCOMES, RunData, open_run, records_in
 from reasoner_evals.runs.records import Arm, ItemRecord, Reply
 
 Row = dict[str, Any]

@@ -20,8 +20,7 @@ from reasoner.system.files import read_whole
 from reasoner.system.machine import gpus, installed, memory_gib, usable_cores
 from reasoner.system.redaction import without_secrets
 from reasoner_evals.runs.arms import file_part
-from reasoner_evals.runs.folder import RunFolder
-from reasoner_evals.runs.records import VERSION, Arm, Item, Machine, Manifest
+from reasoner_evals.runs.records import VERSION, Arm, Item, Machine, Manifest, RunFolder
 from reasoner_evals.tasks.benchmark import TaskData
 
 PACKAGES = (

@@ -15,7 +15,7 @@ from reasoner.errors import UsageError
 from reasoner.models.info import ModelInfo
 from reasoner.specs import Spec
 from reasoner.types import NO_THINKING
-from reasoner_evals.runs.arrays import (
+from reasoner_evals.runs.reading import (
     COSTS,
     ERROR,
     OUTCOMES,
@@ -24,13 +24,11 @@ from reasoner_evals.runs.arrays import (
     UNGRADED,
     UNKNOWN,
     ArmData,
-    Bools,
-    Floats,
-    Ints,
     Replies,
+    RunData,
 )
-from reasoner_evals.runs.reading import RunData
 from reasoner_evals.runs.records import Arm
+from reasoner_evals.stats.arrays import Bools, Floats, Ints
 from reasoner_evals.stats.estimators import best_of_k, coverage_at_k, majority_at_k, weighted_at_k
 
 ALLOCATED: Final = ", allocated"

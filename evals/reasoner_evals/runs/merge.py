@@ -11,11 +11,10 @@ from pydantic import BaseModel
 from reasoner.errors import TraceError, UsageError
 from reasoner.journal.folder import appearing, make_folder
 from reasoner.journal.lines import Format, read_lines, sealed
-from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.arms import Shard, Subset
 from reasoner_evals.runs.manifest import differences, machine_differences, read_manifest, write_manifest
 from reasoner_evals.runs.reading import check_each_once
-from reasoner_evals.runs.records import VERSION, Arm, Manifest
-from reasoner_evals.runs.subset import Shard, Subset
+from reasoner_evals.runs.records import VERSION, Arm, Manifest, RunFolder
 from reasoner_evals.tasks.data import Source
 
 SAME: Final = "run all shards with the same options"

@@ -17,9 +17,17 @@ from reasoner.journal.lines import JournalWriter, read_lines, sealed_line
 from reasoner.trace.events import AnswerExtracted, Ended, Sampled, read_trace
 from reasoner.trace.grades import Grade, GradeStatus
 from reasoner.types import Answer
-from reasoner_evals.runs.folder import ArmFolder, RunFolder
 from reasoner_evals.runs.manifest import read_manifest
-from reasoner_evals.runs.records import VERDICT_LINES, ItemRecord, Manifest, Outcome, Verdict, read_journal
+from reasoner_evals.runs.records import (
+    VERDICT_LINES,
+    ArmFolder,
+    ItemRecord,
+    Manifest,
+    Outcome,
+    RunFolder,
+    Verdict,
+    read_journal,
+)
 from reasoner_evals.tasks.benchmark import TaskData
 from reasoner_evals.tasks.graders import GradedQuestion, arithmetic_steps
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.records import RunFolder
 from reasoner_evals.runs.verdicts import read_verdicts
 from tests.cli.command import Run
 from tests.cli.test_process import imported

@@ -12,10 +12,9 @@ from reasoner_evals.report.comparisons import groups_of
 from reasoner_evals.report.content import Bounded, Delta, EvalReport, Failure, TaskReport
 from reasoner_evals.report.narrative import verdict
 from reasoner_evals.report.table import COLUMNS
-from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.measures import ArmRead, Measured, measure
 from reasoner_evals.runs.reading import open_run, read_arm
-from reasoner_evals.runs.records import Item, ItemRecord
+from reasoner_evals.runs.records import Item, ItemRecord, RunFolder
 from reasoner_evals.stats.intervals import Groups
 from reasoner_evals.tasks.data import Source
 from tests.evals.fabricated import TASK

@@ -15,7 +15,7 @@ from reasoner_evals.report.figures import TOKENS, lines
 from reasoner_evals.report.narrative import findings
 from reasoner_evals.report.page import to_markdown
 from reasoner_evals.report.table import CSV_COLUMNS
-from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.records import RunFolder
 from tests.evals.fabricated import BEST, GREEDY, SMALL, VOTE, Fake, Law, fabricate, gold, question_id, record
 from tests.evals.report.conftest import ARMS, SEARCH, SURE, Made
 from tests.evals.report.contents import SIZES, a_point, measured, table

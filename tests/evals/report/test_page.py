@@ -13,8 +13,8 @@ from reasoner.trace.page import policy, write_page
 from reasoner_evals.report.build import make_report
 from reasoner_evals.report.content import EvalReport
 from reasoner_evals.report.page import SECTIONS, page, views
-from reasoner_evals.runs.arrays import VerdictIndex
-from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.reading import VerdictIndex
+from reasoner_evals.runs.records import RunFolder
 from tests.evals.fabricated import GREEDY, SMALL, VOTE, fabricate
 from tests.evals.report.conftest import Made
 from tests.evals.report.contents import a_curve, a_failure, a_point, a_report, a_task, table

@@ -9,10 +9,19 @@ import numpy as np
 import pytest
 
 from reasoner.errors import TraceError, UnknownName, UsageError
-from reasoner_evals.runs.arrays import OUTCOMES, RIGHT, UNFINISHED, UNGRADED
-from reasoner_evals.runs.folder import RunFolder
-from reasoner_evals.runs.reading import check_same, open_run, questions_of, read_arm, records_in, records_of
-from reasoner_evals.runs.records import Along, ItemRecord, Verdict
+from reasoner_evals.runs.reading import (
+    OUTCOMES,
+    RIGHT,
+    UNFINISHED,
+    UNGRADED,
+    check_same,
+    open_run,
+    questions_of,
+    read_arm,
+    records_in,
+    records_of,
+)
+from reasoner_evals.runs.records import ItemRecord, RunFolder, Verdict
 from tests.evals.fabricated import GREEDY, TASK, VOTE, Fake, Law, fabricate, gold, question_id, record
 from tests.sweeps import widths
 
@@ -69,8 +78,7 @@ ODD = (10**3999, 10**30, -1)
         *((WHOLE.model_copy(update={field: value}), r"journal\.jsonl:2 is not a line of the journal: .*makes the journal again")
           for count in ODD for field, value in (
               ("cost", replace(WHOLE.cost, generated_tokens=count)),
-              ("pool", (WHOLE.pool[0].model_copy(update={"cached_tokens": count}), *WHOLE.pool[1:])),
-              ("along", (Along.model_construct(answer="7", key="7", share=1.0, samples=1, tokens=count),)))),
+              ("pool", (WHOLE.pool[0].model_copy(update={"cached_tokens": count}), *WHOLE.pool[1:])))),
     ],
 )  # fmt: skip
 def test_a_line_that_is_no_record_of_the_run_is_refused(tmp_path: Path, line: ItemRecord | str, message: str) -> None:

@@ -13,7 +13,7 @@ from reasoner_evals.report.build import make_report, questions_csv
 from reasoner_evals.report.content import EvalReport
 from reasoner_evals.report.page import to_markdown
 from reasoner_evals.report.table import STOP_REASONS
-from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.records import RunFolder
 from tests.evals.fabricated import GREEDY, VOTE, Fake, Law, fabricate, gold, record
 from tests.sweeps import widths
 

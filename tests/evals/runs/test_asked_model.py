@@ -10,9 +10,8 @@ import pytest
 from reasoner.answers import space_for
 from reasoner.errors import UsageError
 from reasoner.trace.grades import read_run
-from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.manifest import begin
-from reasoner_evals.runs.records import ItemRecord, read_journal
+from reasoner_evals.runs.records import ItemRecord, RunFolder, read_journal
 from reasoner_evals.runs.run import evaluate
 from reasoner_evals.runs.verdicts import read_verdicts, readings_of
 from reasoner_evals.tasks.benchmark import TaskData

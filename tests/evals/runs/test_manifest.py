@@ -13,7 +13,6 @@ from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import TraceError
 from reasoner.system.redaction import without_secrets
 from reasoner_evals.runs.arms import Grid
-from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.manifest import (
     Difference,
     begin,
@@ -26,7 +25,7 @@ from reasoner_evals.runs.manifest import (
     this_machine,
     write_items,
 )
-from reasoner_evals.runs.records import Item, Manifest
+from reasoner_evals.runs.records import Item, Manifest, RunFolder
 from tests.evals.runs.made import manifest, task
 from tests.helpers import largest_file, without_checksums
 
