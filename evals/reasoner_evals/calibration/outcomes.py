@@ -20,7 +20,7 @@ from reasoner.voting import MAX_STREAK
 from reasoner_evals.runs.measures import ArmRead, PoolArrays, as_run, expected_costs, pool_of, selected, spent, spread
 from reasoner_evals.runs.reading import COSTS, SILENT, records_in
 from reasoner_evals.runs.records import Arm
-from reasoner_evals.stats.arrays import Bools, Floats, Ints
+from reasoner_evals.stats import Bools, Floats, Ints
 
 T = TypeVar("T", bound=np.generic)
 

@@ -12,7 +12,7 @@ from reasoner_evals.report.content import Bounded, ConfidenceQuality, Difficulty
 from reasoner_evals.runs.measures import ArmRead, Measured, PoolArrays, pool_of, selected, sizes_of, spread
 from reasoner_evals.runs.reading import OUTCOMES, RIGHT, SILENT, questions_of, records_of
 from reasoner_evals.runs.records import Item, ItemRecord
-from reasoner_evals.stats.arrays import Bools, Floats
+from reasoner_evals.stats import Bools, Floats
 from reasoner_evals.stats.calibration import auroc, auroc_within, calibration_error, reliability, risk_coverage
 from reasoner_evals.stats.estimators import BINS, best_of_k, coverage_at_k, difficulty
 from reasoner_evals.stats.intervals import Groups, interval

@@ -15,7 +15,7 @@ from reasoner_evals.report.comparisons import estimate, known
 from reasoner_evals.report.content import Bounded
 from reasoner_evals.runs.measures import ALLOCATED, TOKENS, Measured, mean, overshoots, ungraded_rows
 from reasoner_evals.runs.reading import COSTS, ENDS, ERROR, OUTCOMES, RIGHT, UNGRADED, ArmData
-from reasoner_evals.stats.arrays import Floats
+from reasoner_evals.stats import Floats
 from reasoner_evals.stats.intervals import Groups, difference, interval
 
 WRONG: Final = OUTCOMES.index("wrong")

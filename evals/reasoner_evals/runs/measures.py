@@ -28,7 +28,7 @@ from reasoner_evals.runs.reading import (
     RunData,
 )
 from reasoner_evals.runs.records import Arm
-from reasoner_evals.stats.arrays import Bools, Floats, Ints
+from reasoner_evals.stats import Bools, Floats, Ints
 from reasoner_evals.stats.estimators import best_of_k, coverage_at_k, majority_at_k, weighted_at_k
 
 ALLOCATED: Final = ", allocated"

@@ -30,7 +30,7 @@ from reasoner_evals.runs.records import (
     read_journal,
 )
 from reasoner_evals.runs.verdicts import read_verdicts
-from reasoner_evals.stats.arrays import Bools, Floats, Ints
+from reasoner_evals.stats import Bools, Floats, Ints
 from reasoner_evals.tasks.data import Source
 
 OUTCOMES: Final[tuple[Outcome, ...]] = (*STATUSES, "timed_out", "error", "ungraded")

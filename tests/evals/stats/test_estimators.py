@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoner.errors import UsageError
-from reasoner_evals.stats.arrays import Floats, Ints
+from reasoner_evals.stats import Floats, Ints
 from reasoner_evals.stats.estimators import (
     best_of_k,
     coverage_at_k,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from reasoner.errors import UsageError
-from reasoner_evals.stats.arrays import Floats
+from reasoner_evals.stats import Floats
 from reasoner_evals.stats.intervals import (
     SPARSE,
     Interval,
