@@ -24,7 +24,7 @@ from reasoner_evals.runs.reading import (
     UNGRADED,
     UNKNOWN,
     ArmData,
-    Replies,
+    ReplyArrays,
     RunData,
 )
 from reasoner_evals.runs.records import Arm
@@ -51,7 +51,7 @@ class PoolArrays:
     right: Floats
     answers: Ints
     stated: NDArray[np.int8]
-    """As in `Replies`."""
+    """As in `ReplyArrays`."""
     scores: Floats
     truncated: NDArray[np.bool_]
 
@@ -75,7 +75,7 @@ def pool_of(data: ArmData) -> PoolArrays:
     )
 
 
-def spread(replies: Replies, values: NDArray[np.generic], empty: float, width: int) -> Floats:
+def spread(replies: ReplyArrays, values: NDArray[np.generic], empty: float, width: int) -> Floats:
     """One value per reply, laid out as [Q, `width`]; `empty` where a question has fewer replies."""
     start, length = replies.rows
     counts = np.minimum(length, width)

@@ -20,12 +20,12 @@ from reasoner_evals.runs.manifest import read_manifest
 from reasoner_evals.runs.records import (
     ITEM_LINES,
     Arm,
-    Item,
+    AskedItem,
+    GradedAnswer,
     ItemRecord,
     Manifest,
     Outcome,
     RunFolder,
-    Verdict,
     counted_records,
     read_journal,
 )
@@ -68,7 +68,7 @@ class Ragged(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Replies:
+class ReplyArrays:
     """The replies of all questions, in launch order within each; flat arrays, cut by `rows`."""
 
     rows: Ragged
@@ -100,7 +100,7 @@ class ArmData:
     outcome: NDArray[np.int8]
     """Indices into `OUTCOMES`, or `UNFINISHED`."""
     stated: NDArray[np.int8]
-    """As in `Replies`, for the final answer."""
+    """As in `ReplyArrays`, for the final answer."""
     share: Floats
     ended: NDArray[np.int8]
     """Indices into `ENDS`, or `UNFINISHED`."""
@@ -111,7 +111,7 @@ class ArmData:
     flops: Floats
     """nan if unknown."""
     seconds: Floats
-    replies: Replies
+    replies: ReplyArrays
     retried: int
     duplicates: int
 
@@ -141,7 +141,7 @@ class VerdictIndex:
     graders: set[str] = field(default_factory=set)
     _codes: dict[int, int] = field(default_factory=dict)
 
-    def add(self, verdict: Verdict) -> None:
+    def add(self, verdict: GradedAnswer) -> None:
         """Add a verdict."""
         self._codes[_digest(*verdict.key)] = OUTCOMES.index(verdict.status)
         self.graders.add(verdict.grader)
@@ -243,7 +243,7 @@ class ArmArrays:
             self.arm,
             **_columns(self.items),
             costs=self.costs,
-            replies=Replies(self.replies.rows, **self.replies.columns),
+            replies=ReplyArrays(self.replies.rows, **self.replies.columns),
             retried=self.retried,
             duplicates=self.duplicates,
         )
@@ -361,19 +361,19 @@ def records_of(run: RunData, name: str, ids: Collection[str]) -> dict[str, ItemR
     return {record.question_id: record for record in records_in(run, name, ids)}
 
 
-def questions_of(run: RunData, task: str, ids: Collection[str]) -> dict[str, Item]:
+def questions_of(run: RunData, task: str, ids: Collection[str]) -> dict[str, AskedItem]:
     """A few questions of a task with their texts, by id."""
     return {item.question_id: item for item in _items(run.folder) if item.task == task and item.question_id in ids}
 
 
-def _chance(item: Item) -> float | None:
+def _chance(item: AskedItem) -> float | None:
     if item.space == "yes_no":
         return 0.5
     choice = choice_in(item.text) if item.space == "choice" else None
     return 1 / len(choice.options) if choice else None
 
 
-def _items(folder: RunFolder) -> Iterator[Item]:
+def _items(folder: RunFolder) -> Iterator[AskedItem]:
     advice = f"delete this file, and `reasoner eval --resume {folder.path}` writes it again"
     return read_lines(folder.items, ITEM_LINES, advice=advice)
 

@@ -86,15 +86,15 @@ class RunFolder:
         return writing(self.path, self.manifest, create=fresh)
 
 
-class _Part(BaseModel):
+class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class _Record(_Part):
+class _Versioned(_Frozen):
     v: Literal[2] = VERSION
 
 
-class Arm(_Part):
+class Arm(_Frozen):
     """One curve or point of an evaluation: a strategy on a task, within a budget, under a seed."""
 
     name: str
@@ -119,7 +119,7 @@ class Arm(_Part):
         return f"{self.total} in all" if self.total else self.budget
 
 
-class Machine(_Part):
+class Machine(_Frozen):
     """The machine of a run."""
 
     python: str
@@ -131,7 +131,7 @@ class Machine(_Part):
     """Versions by distribution name."""
 
 
-class Manifest(_Record):
+class Manifest(_Versioned):
     """Everything that decides a run, frozen before its first question is asked."""
 
     created: str
@@ -150,7 +150,7 @@ class Manifest(_Record):
     """What the engine could not do exactly."""
 
 
-class Item(_Record):
+class AskedItem(_Versioned):
     """A question as the run asked it, with its reference answer; a line of `items.jsonl`."""
 
     task: str
@@ -164,7 +164,7 @@ class Item(_Record):
     space: str = ""
 
 
-class Reply(_Part):
+class PooledReply(_Frozen):
     """One complete reply that a question's answer could have come from."""
 
     index: int
@@ -182,7 +182,7 @@ class Reply(_Part):
     """The verifier's value, in [0, 1]; None if it was not rated."""
 
 
-class ItemRecord(_Record):
+class ItemRecord(_Versioned):
     """A finished question of one arm; a line of the arm's `journal.jsonl`. Grades are kept apart.
 
     `cost` is all that the question cost, failed attempts included. `share` is the part of the vote behind the answer.
@@ -207,10 +207,10 @@ class ItemRecord(_Record):
     cost: Cost
     cut: CutSamples = CutSamples()
     """How many samples were cut at `max_tokens`."""
-    pool: tuple[Reply, ...] = ()
+    pool: tuple[PooledReply, ...] = ()
 
     @property
-    def candidates(self) -> tuple["Reply | ItemRecord", ...]:
+    def candidates(self) -> tuple["PooledReply | ItemRecord", ...]:
         """Everything that has an answer, in the order in which it was given; the final answer comes last."""
         return (*self.pool, self)
 
@@ -222,7 +222,7 @@ class ItemRecord(_Record):
         return cost
 
 
-class Verdict(_Record):
+class GradedAnswer(_Versioned):
     """The grade of one answer to one question; a line of the run's `verdicts.jsonl`."""
 
     task: str
@@ -238,9 +238,9 @@ class Verdict(_Record):
         return self.task, self.question_id, self.answer
 
 
-ITEM_LINES: Final = Format("questions", Item.model_validate_json, VERSION)
+ITEM_LINES: Final = Format("questions", AskedItem.model_validate_json, VERSION)
 RECORD_LINES: Final = Format("journal", ItemRecord.model_validate_json, VERSION)
-VERDICT_LINES: Final = Format("verdicts", Verdict.model_validate_json, VERSION)
+VERDICT_LINES: Final = Format("verdicts", GradedAnswer.model_validate_json, VERSION)
 
 
 def read_journal(files: ArmFolder) -> Iterator[ItemRecord]:
@@ -367,10 +367,10 @@ class _Question:
         """The answer as written and the key of its class; empty without an answer."""
         return {"answer": answer.text if answer else "", "key": self.key(answer.key) if answer else ""}
 
-    def reply(self, event: Sampled) -> Reply:
+    def reply(self, event: Sampled) -> PooledReply:
         score = self.scores.get((event.prompt, event.index))
         cost = event.cost + self.thoughts.get((event.prompt, event.index), Cost())
-        return Reply(
+        return PooledReply(
             index=event.index,
             status="read" if event.answer else "truncated" if event.truncated else "no_answer",
             **self.named(event.answer),

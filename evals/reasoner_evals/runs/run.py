@@ -34,7 +34,7 @@ from reasoner_evals.runs.records import (
     counted_records,
     set_aside,
 )
-from reasoner_evals.runs.verdicts import Verdicts, write_grades
+from reasoner_evals.runs.verdicts import VerdictFile, write_grades
 from reasoner_evals.tasks.benchmark import TaskData
 from reasoner_evals.tasks.graders import GradedQuestion
 
@@ -79,7 +79,7 @@ async def evaluate(
         EngineError: the engine does not answer any more.
     """
     equivalence, prices = Equivalence(), Prices(**manifest.prices) if manifest.prices else None
-    verdicts = Verdicts(folder.verdicts, equivalence)
+    verdicts = VerdictFile(folder.verdicts, equivalence)
     verdicts.open()
     try:
         for index, arm in enumerate(manifest.arms):
@@ -143,7 +143,7 @@ class _ArmSession:
     arm: Arm
     data: TaskData
     files: ArmFolder
-    verdicts: Verdicts
+    verdicts: VerdictFile
     watcher: Watcher
     engine: Engine
     verifier: Verifier | None

@@ -21,11 +21,11 @@ from reasoner_evals.runs.manifest import read_manifest
 from reasoner_evals.runs.records import (
     VERDICT_LINES,
     ArmFolder,
+    GradedAnswer,
     ItemRecord,
     Manifest,
     Outcome,
     RunFolder,
-    Verdict,
     read_journal,
 )
 from reasoner_evals.tasks.benchmark import TaskData
@@ -39,7 +39,7 @@ MAX_ENDING: Final = 2_000
 """Characters at the end of an unread reply that are kept."""
 
 
-def read_verdicts(path: Path) -> Iterator[Verdict]:
+def read_verdicts(path: Path) -> Iterator[GradedAnswer]:
     """The verdicts of a file, streamed; none without a file. Raises TraceError if it cannot be read."""
     if path.exists():
         advice = f"make the verdicts again with: reasoner grade {path.parent}"
@@ -47,7 +47,7 @@ def read_verdicts(path: Path) -> Iterator[Verdict]:
 
 
 @dataclass(slots=True)
-class Verdicts:
+class VerdictFile:
     """The verdicts of a run, read from its file and extended with every new answer."""
 
     path: Path
@@ -99,13 +99,15 @@ def _grader(item: GradedQuestion) -> str:
     return f"{item.grader.name}@{item.grader.version}"
 
 
-async def _verdict(task: str, item: GradedQuestion, answer: Answer, equivalence: Equivalence) -> Verdict:
+async def _verdict(task: str, item: GradedQuestion, answer: Answer, equivalence: Equivalence) -> GradedAnswer:
     """The verdict on one answer. An unexpected error of the grader is a crash of the grader, not a wrong answer."""
     try:
         status = await item.grader.grade(item, answer, equivalence)
     except Exception:
         status = "grader_crash"
-    return Verdict(task=task, question_id=item.question.id, answer=answer.text, status=status, grader=_grader(item))
+    return GradedAnswer(
+        task=task, question_id=item.question.id, answer=answer.text, status=status, grader=_grader(item)
+    )
 
 
 def write_grades(files: ArmFolder, task: str, statuses: Mapping[tuple[str, str, str], GradeStatus]) -> None:
@@ -192,10 +194,10 @@ async def grade_again(folder: RunFolder, manifest: Manifest, tasks: Mapping[str,
 
 async def _all_verdicts(
     folder: RunFolder, manifest: Manifest, tasks: Mapping[str, TaskData], equivalence: Equivalence
-) -> AsyncIterator[Verdict]:
+) -> AsyncIterator[GradedAnswer]:
     items = {(task, item.question.id): item for task, data in tasks.items() for item in data.items}
     seen: set[tuple[str, str, str]] = set()
-    pending: list[asyncio.Task[Verdict]] = []
+    pending: list[asyncio.Task[GradedAnswer]] = []
     for arm in manifest.arms:
         for record in read_journal(folder.arm(arm.name)):
             item = items.get((arm.task, record.question_id))

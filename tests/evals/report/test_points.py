@@ -10,7 +10,7 @@ import pytest
 
 from reasoner.budget import Prices
 from reasoner_evals.report.table import points_table
-from reasoner_evals.runs.records import Reply
+from reasoner_evals.runs.records import PooledReply
 from tests.evals.fabricated import BEST, GREEDY, PROMPT, SMALL, VOTE, Fake, Law, fabricate, gold, record
 from tests.evals.report.contents import measured
 
@@ -29,7 +29,7 @@ def test_a_pool_gives_every_power_of_two_and_itself(tmp_path: Path) -> None:
     assert [row.size for row in found.values()] == [None, 1, 2, 4, 8, 12, 1, 2, 4, 8]
 
 
-def selected(rule: str, answer: str, drawn: Sequence[Reply]) -> float:
+def selected(rule: str, answer: str, drawn: Sequence[PooledReply]) -> float:
     """How often `answer` is selected among these replies where ties are drawn for."""
     if rule == "best":
         return float(max(drawn, key=lambda one: one.score or 0.0).answer == answer) if drawn else 0.0

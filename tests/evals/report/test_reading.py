@@ -21,7 +21,7 @@ from reasoner_evals.runs.reading import (
     records_in,
     records_of,
 )
-from reasoner_evals.runs.records import ItemRecord, RunFolder, Verdict
+from reasoner_evals.runs.records import GradedAnswer, ItemRecord, RunFolder
 from tests.evals.fabricated import GREEDY, TASK, VOTE, Fake, Law, fabricate, gold, question_id, record
 from tests.sweeps import widths
 
@@ -131,7 +131,7 @@ def test_the_last_verdict_on_an_answer_holds(tmp_path: Path) -> None:
     before = read_arm(open_run(path), GREEDY.folder).outcome
     with RunFolder(path).verdicts.open("a", encoding="utf-8") as file:
         for number in range(5):
-            again = Verdict(
+            again = GradedAnswer(
                 task=TASK, question_id=question_id(number), answer=gold(number), status="wrong", grader="x@2"
             )
             file.write(again.model_dump_json() + "\n")
@@ -169,7 +169,7 @@ def peak_of_reading(path: Path, questions: int) -> int:
     arm = Fake(pool=16, rule="majority", finished=0)
     run = fabricate(path, [arm], questions=questions, graded=False)
     line = record(arm, 0).model_copy(update={"reason": "x" * 2000}).model_dump_json()
-    verdict = Verdict(task=TASK, question_id=question_id(0), answer=gold(0), status="right", grader="reference@1")
+    verdict = GradedAnswer(task=TASK, question_id=question_id(0), answer=gold(0), status="right", grader="reference@1")
     for file, text in ((journal(run), line), (RunFolder(run).verdicts, verdict.model_dump_json())):
         with file.open("w", encoding="utf-8") as opened:
             opened.writelines(text.replace(question_id(0), question_id(number)) + "\n" for number in range(questions))
