@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from reasoner.errors import UsageError
-from reasoner.types import SamplingParams
 from reasoner_evals.report.build import make_report, points_csv
 from reasoner_evals.report.diagnostics import difficulties, verifiers
 from reasoner_evals.report.figures import TOKENS, lines
@@ -118,14 +117,6 @@ def test_what_may_not_be_shown_is_in_no_report(tmp_path: Path) -> None:
         assert "What is" not in written
         assert not re.search(r"(?<![\d.])70[0-3]\d\d?(?!\d)", written)  # a reference answer, or a wrong one
     assert any("may not be shown" in one for one in report.limits)
-
-
-def test_of_a_model_only_what_is_known_is_told(tmp_path: Path) -> None:
-    warm = dataclasses.replace(SMALL, sampling=SamplingParams(temperature=0.0, top_p=0.9))
-    [run] = make_report([fabricate(tmp_path / "warm", [GREEDY], questions=12, model=warm)]).runs
-    assert dict(run.facts)["model sampling"] == "temperature=0.0, top_p=0.9"
-    [run] = make_report([fabricate(tmp_path / "plain", [GREEDY], questions=12)]).runs
-    assert "model sampling" not in dict(run.facts)
 
 
 @pytest.mark.parametrize(

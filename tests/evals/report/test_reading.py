@@ -8,13 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reasoner.errors import TraceError, UnknownName, UsageError
+from reasoner.errors import TraceError, UnknownName
 from reasoner_evals.runs.reading import (
     OUTCOMES,
     RIGHT,
     UNFINISHED,
-    UNGRADED,
-    check_same,
     open_run,
     questions_of,
     read_arm,
@@ -22,7 +20,7 @@ from reasoner_evals.runs.reading import (
     records_of,
 )
 from reasoner_evals.runs.records import GradedAnswer, ItemRecord, RunFolder
-from tests.evals.fabricated import GREEDY, TASK, VOTE, Fake, Law, fabricate, gold, question_id, record
+from tests.evals.fabricated import GREEDY, TASK, VOTE, Fake, fabricate, gold, question_id, record
 from tests.sweeps import widths
 
 ARM = VOTE.folder
@@ -118,14 +116,6 @@ def test_an_error_is_replaced_by_the_next_line_on_its_question(tmp_path: Path) -
     assert records_of(run, ARM, {question_id(0)})[question_id(0)] == record(VOTE, 0)
 
 
-def test_without_verdicts_everything_that_was_answered_is_ungraded(tmp_path: Path) -> None:
-    law = Law(no_answer=1.0)
-    arms = [VOTE, Fake("single", law=law)]
-    run = open_run(fabricate(tmp_path / "run", arms, questions=3, graded=False))
-    assert set(read_arm(run, ARM).outcome.tolist()) == {UNGRADED}
-    assert {OUTCOMES[code] for code in read_arm(run, arms[1].folder).outcome} == {"no_answer"}
-
-
 def test_the_last_verdict_on_an_answer_holds(tmp_path: Path) -> None:
     path = fabricate(tmp_path / "run", [GREEDY], questions=5)
     before = read_arm(open_run(path), GREEDY.folder).outcome
@@ -139,17 +129,6 @@ def test_the_last_verdict_on_an_answer_holds(tmp_path: Path) -> None:
     run = open_run(path)
     assert not (read_arm(run, GREEDY.folder).outcome == RIGHT).any()
     assert run.verdicts.graders == {"reference@1", "x@2"}
-
-
-def test_runs_over_other_questions_are_refused_with_how_many_differ(tmp_path: Path) -> None:
-    one = open_run(fabricate(tmp_path / "one", [GREEDY], questions=5))
-    more = open_run(fabricate(tmp_path / "more", [GREEDY], questions=7))
-    other = open_run(fabricate(tmp_path / "other", [GREEDY], questions=5, edition="!"))
-    check_same(one, one, TASK)
-    with pytest.raises(UsageError, match="2 of 7 differ"):
-        check_same(one, more, TASK)
-    with pytest.raises(UsageError, match="5 of 5 differ"):
-        check_same(one, other, TASK)
 
 
 @pytest.mark.parametrize(

@@ -88,12 +88,6 @@ def test_calibrated_confidences_raise_none_however_often_they_are_looked_at(tmp_
     assert ended(report)[0].confidence_questions == 40 * 60
 
 
-def test_of_several_seeds_the_arm_whose_confidence_fails_is_named(tmp_path: Path) -> None:
-    arms = [TRUE, dataclasses.replace(FALSE, seed=1)]
-    [warning] = reported(tmp_path, *arms, questions=200).tasks[0].warnings
-    assert warning.startswith("auto, seed 1: ")
-
-
 def test_every_finished_question_of_every_arm_has_a_row(tmp_path: Path) -> None:
     arms = [GREEDY, VOTE, dataclasses.replace(STOPS, law=Law(truncated=0.3, no_answer=0.2)), TRUE]
     rows = rows_of(reported(tmp_path, *arms))
