@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from reasoner.errors import UnknownName, UsageError
-from reasoner.system.extras import install_command
+from reasoner.system.machine import install_command
 from reasoner.system.tables import Located, first_line, open_table
 
 
