@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from reasoner.answers.questions import Question
-from reasoner.errors import UsageError, require
-from reasoner.specs import Length
+from reasoner.errors import UsageError
+from reasoner.specs import Checked, Count, Length
 from reasoner.strategy import Plan, sample, sample_each
-from reasoner.types import Completion, Prompt, SamplingParams
+from reasoner.types import Answer, Completion, Prompt, SamplingParams
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +40,10 @@ class Path:
         """The same with a rating."""
         return replace(self, value=value)
 
+    def answer(self, question: Question) -> Answer | None:
+        """The answer of a finished chain; None of any other."""
+        return question.read(self.last) if self.finished and self.last else None
+
 
 @dataclass(frozen=True, slots=True)
 class Stepping:
@@ -52,12 +56,6 @@ class Stepping:
     separator: str
     step_tokens: int
     max_steps: int
-
-    def __post_init__(self) -> None:
-        require(self.step_tokens, "step_tokens", at_least=0)
-        require(self.max_steps, "max_steps", at_least=1)
-        if not self.separator and not self.step_tokens:
-            raise UsageError(r'a step must end: set step, as in step="\n\n", or step_tokens')
 
     def root(self, question: Question) -> Path:
         """The chain of no steps."""
@@ -90,7 +88,7 @@ class Stepping:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepOptions:
+class StepOptions(Checked):
     """The options of every search over steps.
 
     A step ends at `step`, or after `step_tokens` if above 0; the last of `max_steps` runs to the chain's end. `reserve`
@@ -100,19 +98,19 @@ class StepOptions:
 
     step: str = "\n\n"
     step_tokens: Length = 0
-    max_steps: int = 40
+    max_steps: Count = 40
     reserve: Length = 128
     params: SamplingParams = SamplingParams()
     sampling: ClassVar[SamplingParams] = SamplingParams(temperature=0.8)
 
+    def __post_init__(self) -> None:
+        Checked.__post_init__(self)
+        if not self.step and not self.step_tokens:
+            raise UsageError(r'a step must end: set step, as in step="\n\n", or step_tokens')
+
     @property
     def stepping(self) -> Stepping:
-        """How its chains grow.
-
-        Raises:
-            UsageError: an option of the steps is out of range.
-        """
-        require(self.reserve, "reserve", at_least=0)
+        """How its chains grow."""
         return Stepping(self.params, self.step, self.step_tokens, self.max_steps)
 
 
