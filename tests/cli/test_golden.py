@@ -38,7 +38,6 @@ LINES = [
     "verifier --help",
     "verifier fit --help",
     "verifier calibrate --help",
-    "verifier weigh --help",
     "list strategies",
     "list strategies best_of_n",
     "list verifiers",
