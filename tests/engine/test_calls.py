@@ -11,9 +11,8 @@ from reasoner.answers.tool_calls import Calls, ToolCall, read_calls
 from reasoner.engine import SampleRequest
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.build import installed_build, prepare_environment
-from reasoner.engines.vllm.calls import CallReader
 from reasoner.engines.vllm.engine import _in_parts
-from reasoner.engines.vllm.parts import Before, Marks, decode
+from reasoner.engines.vllm.parts import Before, CallReader, Marks, decode
 from reasoner.errors import UnknownName, UsageError
 from reasoner.models.families import profile_for_parser
 from reasoner.types import Completion, Message, Prompt, SamplingParams, Usage
@@ -43,23 +42,6 @@ FORMS = {
 ```json
 {"city": "Oslo"}
 ```<｜tool▁call▁end｜><｜tool▁calls▁end｜>""",
-        "I look.",
-    ),
-    "hermes": (
-        ("<tool_call>", "</tool_call>"),
-        'I look.<tool_call>\n{"name": "weather", "arguments": {"city": "Oslo"}}\n</tool_call>',
-        "I look.",
-    ),
-    "kimi_k2": (
-        (
-            "<|tool_calls_section_begin|>",
-            "<|tool_calls_section_end|>",
-            "<|tool_call_begin|>",
-            "<|tool_call_end|>",
-            "<|tool_call_argument_begin|>",
-        ),
-        """I look.<|tool_calls_section_begin|><|tool_call_begin|>functions.weather:0<|tool_call_argument_begin|>
-{"city": "Oslo"}<|tool_call_end|><|tool_calls_section_end|>""",
         "I look.",
     ),
 }

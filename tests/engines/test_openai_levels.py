@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reasoner import Budget, Question, SamplingParams, solve
 from reasoner.engine import SampleRequest
 from reasoner.engines.openai import OpenAIEngine
-from reasoner.engines.openai.stops import StopWatch
+from reasoner.engines.openai.parts import StopWatch
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.models.families import profile_of
@@ -63,13 +63,6 @@ def test_a_model_that_always_thinks_is_given_a_thought_that_is_closed() -> None:
         skip = spell("Okay, I think I have finished thinking.\n</think>\n\n")
         assert server.sent(RAW)[0]["prompt"] == [*HEAD, THINK, *skip]
     assert (one.text, one.thinking) == ("The answer is 4", "")
-
-
-def test_where_it_cannot_be_given_one_a_note_says_so() -> None:
-    with text_only(models=("DeepSeek-R1",), thinking=THOUGHTS) as server:
-        engine = OpenAIEngine(base_url=server.url)
-        asyncio.run(draw(engine, ASKED.at_level("none")))
-    assert [note for note in engine.notes if note.startswith("thinking=none: the model always thinks")]
 
 
 @pytest.mark.parametrize("root", [HYBRID, ALWAYS])

@@ -18,7 +18,7 @@ from reasoner.errors import UsageError
 from reasoner.models.dtype import default_dtype
 from reasoner.models.resolve import resolve
 from reasoner.specs import Checked, Range
-from reasoner.system.extras import install_vllm
+from reasoner.system.machine import install_vllm
 from reasoner.types import Completion, Notify, Prompt, TokenIds
 from reasoner_verifiers.labelled import Labelled, fitted_on, read_labelled
 from reasoner_verifiers.maps import logistic

@@ -4,18 +4,16 @@ import asyncio
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from reasoner.budget import COUNTS, Budget, Cost
-from reasoner.cli.terminal import columns, labelled, one_line
+from reasoner.cli.terminal import labelled, table
 from reasoner.engine import Engine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import ReasonerError
-from reasoner.execution.prediction import REPLY_TOKENS, PredictedCost, follow
+from reasoner.execution.prediction import REPLY_TOKENS, PredictedCost, left_out
 from reasoner.execution.prediction import predict as predict_cost
-from reasoner.registry import build, spec_of
-from reasoner.verifier import FreeVerifier, Verifier
+from reasoner.registry import build
 from reasoner_evals.cli.setup import RunSetup
 from reasoner_evals.runs.records import Arm
 from reasoner_evals.runs.subset import Subset
@@ -23,8 +21,6 @@ from reasoner_evals.runs.subset import Subset
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-WIDE: Final = 90
-"""Columns from which the arms are a table."""
 FOLLOWED: Final = 10
 """Questions of each arm whose plans are followed; the others are taken to cost the same."""
 
@@ -49,8 +45,7 @@ class Prediction:
     @property
     def total(self) -> PredictedCost:
         """The cost of all arms."""
-        mean = sum((arm.cost.mean for arm in self.arms), Cost())
-        return PredictedCost(mean, sum((arm.cost.longest for arm in self.arms), Cost()))
+        return PredictedCost.total(arm.cost for arm in self.arms)
 
 
 def predict(setup: RunSetup) -> Prediction:
@@ -67,15 +62,12 @@ def predict(setup: RunSetup) -> Prediction:
             "a word of a prompt is one token and no prompt comes from the cache: the model's own counts differ"
         )
         basis.append("a model that thinks is taken for one that does not: give --max-tokens for its longest reply")
-    verifier, certainty = setup.verifier, None
-    if verifier is not None and not isinstance(verifier, FreeVerifier):
-        certainty = build("verifier", "certainty")
-        basis.append(f"the tokens of the verifier {spec_of(verifier)} are not included")
-    arms = asyncio.run(_followed(setup, engine, certainty or verifier))
+    basis += left_out(setup.verifier)
+    arms = asyncio.run(_followed(setup, engine))
     return Prediction(tuple(arms), (*basis, "seconds are not predicted: they depend on the machine and its load"))
 
 
-async def _followed(setup: RunSetup, engine: SimulatedEngine, verifier: Verifier | None) -> Sequence[ArmPrediction]:
+async def _followed(setup: RunSetup, engine: SimulatedEngine) -> Sequence[ArmPrediction]:
     def made_up(tokens: float) -> Engine:
         same = replace(engine, tokens=tokens)
         same.model = engine.model
@@ -85,33 +77,32 @@ async def _followed(setup: RunSetup, engine: SimulatedEngine, verifier: Verifier
     for arm in setup.arms:
         questions = len(setup.tasks[arm.task].items)
         try:
-            cost = await predict_cost(partial(_cost, arm, setup, verifier), made_up, engine.tokens)
+            arms.append(ArmPrediction(arm, questions, await _cost(arm, setup, made_up, engine.tokens)))
         except ReasonerError as error:
             arms.append(ArmPrediction(arm, questions, error=str(error)))
-        else:
-            arms.append(ArmPrediction(arm, questions, cost))
     return arms
 
 
-async def _cost(arm: Arm, setup: RunSetup, verifier: Verifier | None, engine: Engine) -> Cost:
+async def _cost(arm: Arm, setup: RunSetup, made_up: Callable[[float], Engine], mean: float) -> PredictedCost:
     """The cost of all questions of an arm, within its budget. Raises ReasonerError if a plan cannot be followed."""
     data = setup.tasks[arm.task]
     asked = [item.question for item in data.items[:FOLLOWED]]
     if not asked:
         # A shard may have no question.
-        return Cost()
+        return PredictedCost()
     total = Subset.parse(data.source.subset).part_of(Budget.parse(arm.total)) if arm.total else None
     strategy = build("strategy", arm.strategy)
-    spent = await follow(
+    both = await predict_cost(
         asked,
         strategy,
-        engine,
-        verifier=verifier if strategy.uses_verifier else None,
+        made_up,
+        mean,
+        verifier=setup.verifier if strategy.uses_verifier else None,
         each=Budget.parse(arm.budget) if arm.budget else None,
         prices=setup.prices,
         seed=arm.seed,
     )
-    return _within(total, _scaled(spent, len(data.items) / len(asked), math.ceil))
+    return PredictedCost(*(_within(total, _scaled(cost, len(data.items) / len(asked), math.ceil)) for cost in both))
 
 
 def _scaled(cost: Cost, factor: float, whole: Callable[[float], int]) -> Cost:
@@ -131,25 +122,13 @@ def _within(total: Budget | None, cost: Cost) -> Cost:
 
 def layout(prediction: Prediction) -> "Iterator[RenderableType]":
     """The prediction for a person: a row for each arm, the sum, and what it rests on."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
-    table.add_column("arm", overflow="fold")
-    for heading in ("questions", "samples", "mean tokens", "longest"):
-        table.add_column(heading, justify="right")
-    narrow: list[tuple[str, str]] = []
-    for part in prediction.arms:
-        numbers = ["unknown"] * 3 if part.error else _numbers(part.cost)
-        table.add_row(Text(one_line(part.arm.name)), f"{part.questions:,}", *numbers)
-        named = ("questions", "samples", "mean tokens", "longest")
-        cells = zip((f"{part.questions:,}", *numbers), named, strict=True)
-        narrow.append((part.arm.name, ", ".join(f"{name} {number}" for number, name in cells)))
+    rows = [
+        (part.arm.name, f"{part.questions:,}", *(["unknown"] * 3 if part.error else _numbers(part.cost)))
+        for part in prediction.arms
+    ]
     if len(prediction.arms) > 1:
-        total = _numbers(prediction.total)
-        table.add_row("all", "", *total)
-        narrow.append(("all", ", ".join(f"{name} {number}" for number, name in zip(total, named[1:], strict=True))))
-    yield labelled(narrow) if columns() < WIDE else table
+        rows.append(("all", "", *_numbers(prediction.total)))
+    yield table(("arm", "questions", "samples", "mean tokens", "longest"), rows)
     yield ""
     unknown = [("unknown", f"{part.arm.name}: {part.error}") for part in prediction.arms if part.error]
     yield labelled([*unknown, *(("basis", line) for line in prediction.basis)])

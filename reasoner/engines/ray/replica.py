@@ -5,24 +5,24 @@ import itertools
 import re
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from reasoner.engine import TextPiece
-from reasoner.engines.ray.hosts import Host, versions
-from reasoner.engines.ray.messages import (
-    Answer,
-    Asked,
-    Call,
-    Cancel,
-    Failure,
+from reasoner.engines.ray.hosts import (
+    Host,
     Meter,
     Notice,
-    Outcome,
-    Piece,
+    PolicyAnswer,
+    PolicyRequest,
+    RemoteCall,
+    RemoteCancel,
+    RemoteError,
+    RemoteOutcome,
+    RemotePiece,
     ToDriver,
     ToReplica,
     unspent,
+    versions,
     write_meter,
 )
 from reasoner.engines.vllm.build import first_line
@@ -69,11 +69,10 @@ class Setup(NamedTuple):
     pacer: Pacer
 
 
-@dataclass(slots=True)
-class _Pending:
-    """A call whose outcome is awaited."""
+class _Pending(NamedTuple):
+    """A call that waits for its outcome."""
 
-    outcome: "asyncio.Future[Outcome]"
+    outcome: "asyncio.Future[RemoteOutcome]"
     on_text: Callable[[TextPiece], None] | None = None
 
 
@@ -88,15 +87,13 @@ class Replica:
     def __init__(
         self,
         name: str,
-        cores: tuple[int, ...],
         setup: Setup,
-        hear: Callable[[Notice], None],
+        on_notice: Callable[[Notice], None],
         answers: Callable[[bool], None],
     ) -> None:
         self.name = name
-        self._cores = cores
         self._setup = setup
-        self._hear = hear
+        self._on_notice = on_notice
         self._answers = answers
         self._actor: Any = None
         self._ready = False
@@ -108,10 +105,10 @@ class Replica:
         self._exchanges = 0
         """With this actor, so far."""
         self._open = 0
-        """Exchanges whose answer is awaited: one that waits for news, and one that takes its place."""
+        """Exchanges that wait for an answer: one that waits for news, and one that takes its place."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count(1)
-        self._calls: dict[int, Call] = {}
+        self._calls: dict[int, RemoteCall] = {}
         self._others: list[ToReplica] = []
         self._pending: dict[int, _Pending] = {}
 
@@ -164,7 +161,7 @@ class Replica:
     async def _start(self) -> Any:
         setup = self._setup
         options = {"num_cpus": 0, "num_gpus": 0, "max_restarts": 0, "max_concurrency": 1000} | setup.options
-        actor = self._actor = new_actor(setup.host, options).remote(setup.plug_in, setup.threads, self._cores)
+        actor = self._actor = new_actor(setup.host, options).remote(setup.plug_in, setup.threads)
         self._ready, self._exchanges = False, 0
         try:
             theirs = await asyncio.wait_for(actor.versions.remote(), PLACE_SECONDS)
@@ -207,7 +204,7 @@ class Replica:
         number = next(self._numbers)
         pending = _Pending(asyncio.get_running_loop().create_future(), on_text)
         self._pending[number] = pending
-        self._calls[number] = Call(number, method, arguments)
+        self._calls[number] = RemoteCall(number, method, arguments)
         self._wake()
         try:
             outcome = await pending.outcome
@@ -228,7 +225,7 @@ class Replica:
         return outcome.value
 
     async def _cancelled(self, number: int, pending: _Pending, meter: Meter | None) -> None:
-        """Cancel a call in the replica and write what it has cost, unless that stays unknown."""
+        """RemoteCancel a call in the replica and write what it has cost, unless that stays unknown."""
         outcome = pending.outcome
         if outcome.cancelled():
             if number not in self._pending:
@@ -240,7 +237,7 @@ class Replica:
                 return
             outcome = asyncio.get_running_loop().create_future()
             self._pending[number] = _Pending(outcome)
-            self._others.append(Cancel(number))
+            self._others.append(RemoteCancel(number))
             self._wake()
         # Else it ended before the cancellation arrived here.
         with suppress(ReasonerError):
@@ -291,24 +288,24 @@ class Replica:
 
     def _receive(self, message: ToDriver) -> None:
         match message:
-            case Piece():
+            case RemotePiece():
                 if (call := self._pending.get(message.number)) and call.on_text:
                     call.on_text(message.piece)
             case Notice():
-                self._hear(message)
-            case Asked():
+                self._on_notice(message)
+            case PolicyRequest():
                 self._keep(self._answer(message))
             case _:
-                outcome = Outcome(*message)
+                outcome = RemoteOutcome(*message)
                 pending = self._pending.pop(outcome.number, None)
                 if pending and not pending.outcome.done():
                     pending.outcome.set_result(outcome)
 
-    async def _answer(self, asked: Asked) -> None:
+    async def _answer(self, asked: PolicyRequest) -> None:
         try:
-            answer = Answer(asked.number, await self._setup.ask(asked.method, asked.arguments))
+            answer = PolicyAnswer(asked.number, await self._setup.ask(asked.method, asked.arguments))
         except Exception as error:
-            answer = Answer(asked.number, None, Failure.of(error))
+            answer = PolicyAnswer(asked.number, None, RemoteError.of(error))
         self._others.append(answer)
         self._wake()
 
@@ -329,13 +326,13 @@ class Replica:
             else:
                 self._starting = asyncio.ensure_future(self._start())
                 self._starting.add_done_callback(self._restarted)
-            self._hear(Notice(f"{self.name} died ({cause}): {end}", stage=False))
+            self._on_notice(Notice(f"{self.name} died ({cause}): {end}", stage=False))
         self._lose(lost)
         return lost
 
     def _restarted(self, task: "asyncio.Task[Any]") -> None:
         if not task.cancelled() and (error := task.exception()):
-            self._hear(Notice(f"{self.name} could not be restarted: {error}", stage=False))
+            self._on_notice(Notice(f"{self.name} could not be restarted: {error}", stage=False))
 
     def _lose(self, error: ReasonerError) -> None:
         pending, self._pending = self._pending, {}
