@@ -12,7 +12,7 @@ from reasoner.strategy import Finished, Handle, Plan, Sample, Score, next_finish
 from reasoner.types import Answer, Completion
 from reasoner_strategies._search.puct import FirstPlay, Node, Puct, Tree
 from reasoner_strategies._search.resampling import softmax
-from reasoner_strategies._search.steps import Path, StepOptions, Stepping
+from reasoner_strategies._search.steps import Path, StepOptions
 from reasoner_strategies._voting.pool import RunningVote
 
 UNKNOWN = 0.5
@@ -49,16 +49,16 @@ class Mcts(StepOptions):
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Search until the tree, the simulations or the budget are used up; then vote."""
         # The prior is made of log-probabilities.
-        stepping = replace(self.stepping, params=replace(self.params, logprobs=self.params.logprobs or 0))
-        root = Node(None, UNKNOWN, above=stepping.root(question))
-        search = _Search(self, question, stepping, Tree(Puct(self.c_init, self.fpu), root), RunningVote(question.space))
+        options = replace(self, params=replace(self.params, logprobs=self.params.logprobs or 0))
+        root = Node(None, UNKNOWN, above=Path(question.prompt))
+        search = _Search(options, question, Tree(Puct(self.c_init, self.fpu), root), RunningVote(question.space))
         try:
             yield from search.run()
         except BudgetExhausted:
             search.abandon()
         votes = search.votes
         if not votes.answered and (node := search.tree.best_open()):
-            path = yield from stepping.closing(search.path(node))
+            path = yield from options.closing(search.path(node))
             votes.count(path.answer(question), order=path.order)
         return (yield from votes.publish()).leader
 
@@ -83,7 +83,6 @@ class _Search:
 
     options: Mcts
     question: Question
-    stepping: Stepping
     tree: Tree
     votes: RunningVote
     expansions: int = 0
@@ -107,7 +106,7 @@ class _Search:
     def _expand(self, leaf: Node) -> Plan[None]:
         path = self.path(leaf)
         self.tree.take(leaf)
-        op = Sample((path.prompt,), self.options.k, self.stepping.draws(path), reserve=self.options.reserve)
+        op = Sample((path.prompt,), self.options.k, self.options.draws(path), reserve=self.options.reserve)
         self.running[(yield from start(op))] = _Expansion(leaf, path, self.expansions)
         self.expansions += 1
 
@@ -130,7 +129,7 @@ class _Search:
             if content in known:
                 continue
             known.add(content)
-            path = self.stepping.grown(expansion.path, completion, order=expansion.number * self.options.k + index)
+            path = self.options.grown(expansion.path, completion, order=expansion.number * self.options.k + index)
             answer = path.answer(self.question)
             if not path.open:
                 self.votes.count(answer, order=path.order)
@@ -159,7 +158,7 @@ class _Search:
     def path(self, node: Node) -> Path:
         """The chain up to an open node."""
         assert node.above is not None
-        return self.stepping.grown(node.above, node.last, order=node.order) if node.last else node.above
+        return self.options.grown(node.above, node.last, order=node.order) if node.last else node.above
 
 
 def prior(steps: Sequence[Completion]) -> list[float]:

@@ -8,7 +8,7 @@ from reasoner.errors import BudgetExhausted, require
 from reasoner.specs import Checked, Count, Length, Range, Samples
 from reasoner.strategy import MAX_CHAINS, Plan
 from reasoner.types import Answer, SamplingParams, VoteState
-from reasoner_strategies._search.steps import advance, lockstep
+from reasoner_strategies._search.steps import Path, advance, lockstep
 from reasoner_strategies._voting.pool import proposed, vote
 
 
@@ -37,7 +37,7 @@ class ShortMAtK(Checked):
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Advance all chains until `m` have finished."""
         stepping = lockstep(self.params, self.every or max(64, self.params.limit // 64))
-        chains, vote_state, ended = [stepping.root(question)] * self.k, VoteState(), 0
+        chains, vote_state, ended = [Path(question.prompt)] * self.k, VoteState(), 0
         while any(chain.open for chain in chains):
             try:
                 chains = yield from advance(stepping, chains)

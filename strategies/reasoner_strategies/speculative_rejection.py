@@ -42,7 +42,7 @@ class SpeculativeRejection(Checked):
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Advance, propose, reject; at the end choose among the finished."""
         stepping = lockstep(self.params, self.every)
-        chains, keep, ended = [replace(stepping.root(question), order=index) for index in range(self.n)], self.n, 0
+        chains, keep, ended = [Path(question.prompt, order=index) for index in range(self.n)], self.n, 0
         vote_state = VoteState()
         while any(chain.open for chain in chains):
             try:

@@ -12,7 +12,7 @@ from reasoner.specs import MAX_SAMPLES, Count, Range, Samples
 from reasoner.strategy import Handle, Plan, Sample, next_finished, propose, start
 from reasoner.types import NO_THINKING, Answer, Completion, Prompt, SamplingParams, VoteState
 from reasoner_strategies._prompts import QUOTE, shortened, verdict, with_text, without_reply
-from reasoner_strategies._search.steps import Path, StepOptions, Stepping
+from reasoner_strategies._search.steps import Path, StepOptions
 from reasoner_strategies._voting.pool import rated_vote
 
 BREADTH = 5
@@ -75,12 +75,12 @@ class TreeOfThoughts(StepOptions):
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Search, then choose among the finished states."""
-        search = _Search(self, question, self.stepping)
+        search = _Search(self, question)
         yield from search.broad() if self.mode == "bfs" else search.deep()
         if search.open and all(state is None for state in search.finished.values()):
             # The best valued state is finished, the deepest of equals, then the earliest.
             best = min(search.open.values(), key=lambda state: (_rank(state)[0], -state.steps, state.order))
-            path = yield from search.stepping.closing(best)
+            path = yield from self.closing(best)
             search.finished[path.order] = path if path.finished else None
         return (yield from search.publish())
 
@@ -91,7 +91,6 @@ class _Search:
 
     options: TreeOfThoughts
     question: Question
-    stepping: Stepping
     open: dict[int, Path] = field(default_factory=dict)
     """States that can be expanded and have not been."""
     finished: dict[int, Path | None] = field(default_factory=dict)
@@ -106,7 +105,7 @@ class _Search:
     _published: VoteState | None = None
 
     def __post_init__(self) -> None:
-        self._left, self.open = self.options.expansions, {0: self.stepping.root(self.question)}
+        self._left, self.open = self.options.expansions, {0: Path(self.question.prompt)}
 
     def broad(self) -> Plan[None]:
         """Level by level."""
@@ -142,7 +141,7 @@ class _Search:
         """The new states that continue these, in launch order."""
         handles: dict[Handle, Path] = {}
         for parent in parents:
-            op = Sample((parent.prompt,), self.options.k, self.stepping.draws(parent), reserve=self.options.reserve)
+            op = Sample((parent.prompt,), self.options.k, self.options.draws(parent), reserve=self.options.reserve)
             handles[(yield from start(op, cancellable=False))] = parent
         drawn: dict[Handle, tuple[Completion, ...]] = {}
         try:
@@ -156,7 +155,7 @@ class _Search:
         for handle in sorted(drawn):
             parent = self.open.pop(handles[handle].order)
             for index, completion in enumerate(drawn[handle]):
-                states += self._new(self.stepping.grown(parent, completion, order=self._launched + index))
+                states += self._new(self.options.grown(parent, completion, order=self._launched + index))
             self._launched += self.options.k
         return states
 

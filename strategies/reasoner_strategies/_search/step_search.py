@@ -11,7 +11,7 @@ from reasoner.errors import BudgetExhausted
 from reasoner.specs import Samples
 from reasoner.strategy import Finished, Handle, Plan, Sample, Score, next_finished, start
 from reasoner.types import Answer, VoteState
-from reasoner_strategies._search.steps import Path, StepOptions, Stepping
+from reasoner_strategies._search.steps import Path, StepOptions
 from reasoner_strategies._voting.pool import By, RunningVote
 
 
@@ -97,8 +97,7 @@ class StepSearch:
     weight_of: Callable[[Path], float | None] = lambda path: path.value
     by: By = "sum"
     ended: dict[int, Path] = field(default_factory=dict)
-    _stepping: Stepping = field(init=False)
-    _greedy: Stepping = field(init=False)
+    _greedy: StepOptions = field(init=False)
     _running: dict[Handle, _Child] = field(default_factory=dict)
     _siblings: list[_Siblings] = field(default_factory=list)
     _levels: list[Level] = field(default_factory=list)
@@ -110,13 +109,12 @@ class StepSearch:
 
     def __post_init__(self) -> None:
         self._votes = RunningVote(self.question.space, self.by)
-        self._stepping = self.options.stepping
-        self._greedy = replace(self._stepping, params=replace(self.options.params, temperature=0.0))
+        self._greedy = replace(self.options, params=replace(self.options.params, temperature=0.0))
 
     @property
     def root(self) -> Path:
         """The chain of no steps."""
-        return self._stepping.root(self.question)
+        return Path(self.question.prompt)
 
     @property
     def finished(self) -> int:
@@ -144,7 +142,7 @@ class StepSearch:
         for _, group in groupby(parents, key=lambda pair: id(pair[0])):
             same = list(group)
             parent, times = same[0][0], sum(count for _, count in same)
-            handle = yield from start(self._sample(parent, self._stepping, branch), times=times)
+            handle = yield from start(self._sample(parent, self.options, branch), times=times)
             self._siblings.append(_Siblings(handle, level, parent, order))
             order += times
         self._launched = max(self._launched, order)
@@ -166,7 +164,7 @@ class StepSearch:
                 return level
         return None
 
-    def _sample(self, path: Path, stepping: Stepping, branch: int) -> Sample:
+    def _sample(self, path: Path, stepping: StepOptions, branch: int) -> Sample:
         return Sample((path.prompt,), params=stepping.draws(path), reserve=self.options.reserve, branch=branch)
 
     def _child_of(self, handle: Handle) -> _Child:
@@ -181,7 +179,7 @@ class StepSearch:
             return False
         [completion] = finished.completions
         if child.probe is None:
-            child.probe = self._stepping.grown(child.parent, completion, order=child.order)
+            child.probe = self.options.grown(child.parent, completion, order=child.order)
             self._keep(level, child.probe)
         else:
             child.probe = self._greedy.grown(child.probe, completion, order=child.order)
@@ -232,7 +230,7 @@ class StepSearch:
         vote_state = yield from self.publish()
         if vote_state.leader is None and (best := self._best_open()):
             last = replace(best, order=max(self.ended, default=-1) + 1)
-            self._end((yield from self._stepping.closing(last)))
+            self._end((yield from self.options.closing(last)))
             vote_state = yield from self.publish()
         return vote_state.leader
 
