@@ -16,7 +16,7 @@ LINES = [
     "--help",
     *(f"{command} --help" for command in COMMANDS.split()),
     *(f"{command} --help-all" for command in ("solve", "batch", "serve", "calibrate", "eval")),
-    *(f"verifier {command} --help" for command in ("fit", "calibrate", "weigh")),
+    *(f"verifier {command} --help" for command in ("fit", "calibrate")),
     *(f"list {kind}" for kind in ("strategies", "verifiers", "engines", "tasks", "models", "rules", "answers")),
     "list strategies best_of_n",
     "list engines ray",
