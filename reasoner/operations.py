@@ -210,6 +210,20 @@ class Prefill:
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """Ask the model for the answer of each chain, finished or cut: it ends its own reply in the form of the question.
+
+    Its thinking is closed where it is open, a form such as a box is opened, and some 20 tokens are sampled greedily.
+    Chain, samples and seeds stay as they are. Reply: an `Extraction` for each chain, in order; None where the budget
+    refused it, or the question or the engine allows no probe. `params` are those of the chains; of these only the
+    adapter and the JSON schema matter.
+    """
+
+    chains: tuple[Completion, ...]
+    params: SamplingParams = SamplingParams()
+
+
+@dataclass(frozen=True, slots=True)
 class DescribeModel:
     """Ask which model answers. Reply: its `ModelInfo`, with its thinking profile. It costs no tokens."""
 
@@ -246,6 +260,7 @@ Operation: TypeAlias = (
     | FindBlocks
     | CheckEquivalent
     | Prefill
+    | Probe
     | DescribeModel
     | Note
 )

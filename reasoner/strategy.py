@@ -27,6 +27,7 @@ from reasoner.operations import (
     Operation,
     Plan,
     Prefill,
+    Probe,
     Propose,
     Sample,
     Score,
@@ -35,7 +36,7 @@ from reasoner.operations import (
     check_n,
 )
 from reasoner.stopping.rules import StopRule
-from reasoner.types import Answer, Blocks, Completion, Prompt, Rating, SamplingParams, VoteState
+from reasoner.types import Answer, Blocks, Completion, Extraction, Prompt, Rating, SamplingParams, VoteState
 from reasoner.voting import Tally
 
 __all__ = [
@@ -59,6 +60,7 @@ __all__ = [
     "Outcome",
     "Plan",
     "Prefill",
+    "Probe",
     "Propose",
     "Report",
     "Sample",
@@ -79,6 +81,7 @@ __all__ = [
     "note",
     "note_stop",
     "prefill",
+    "probe",
     "propose",
     "sample",
     "sample_each",
@@ -215,6 +218,16 @@ def prefill(prompt: Prompt, text: str, *, thinking: Literal["", "open", "close"]
     """
     extended: Prompt = yield Prefill(prompt, text, thinking)
     return extended
+
+
+def probe(chain: Completion, *, params: SamplingParams) -> Plan[Extraction | None]:
+    """Ask the model to end its own reply: what it says is the answer, and how sure it is.
+
+    The chain may be finished or cut, in its thinking or after it; it stays as it is. Returns None where the budget
+    refuses the probe, or the kind of answer or the engine allows none. See `Probe`.
+    """
+    [extraction] = yield Probe((chain,), params)
+    return extraction  # type: ignore[no-any-return]
 
 
 def model_info() -> Plan[ModelInfo]:

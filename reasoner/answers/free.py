@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from reasoner.answers.keys import SameKey, digest
+from reasoner.answers.reading import SameKey, digest
 from reasoner.types import Answer
 
 RULE = "whole"

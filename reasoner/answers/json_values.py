@@ -4,9 +4,11 @@ import json
 import math
 import re
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, get_args
 
-from reasoner.answers.keys import SameKey, digest
+from reasoner.answers.forms import Opening
+from reasoner.answers.reading import Cut, Extract, SameKey, digest
+from reasoner.errors import require_choice
 from reasoner.system.files import parse_json
 from reasoner.types import Answer
 
@@ -26,6 +28,14 @@ class JsonSpace(SameKey):
     name: ClassVar[str] = "json"
     version: ClassVar[int] = 1
     instruction: ClassVar[str] = "Answer with one JSON value and nothing else."
+    opening: ClassVar[Opening] = Opening("\n\n```json\n", "", "", ("\n```",), tokens=256)
+
+    extract: Extract = "probe"
+    cut: Cut = "drop"
+
+    def __post_init__(self) -> None:
+        require_choice(self.extract, "extract", get_args(Extract))
+        require_choice(self.cut, "cut", get_args(Cut))
 
     def read(self, text: str) -> Answer | None:
         """The value that the reply is, or that its last fenced block is; the key is a digest, 32 hex digits."""

@@ -13,7 +13,7 @@ from reasoner.errors import EngineError, NotRecorded, RequestLost
 from reasoner.execution.admission import Admission
 from reasoner.execution.comparisons import Comparisons
 from reasoner.execution.pace import Pace
-from reasoner.models.thinking import forced
+from reasoner.models.thinking import Forced, forced
 from reasoner.operations import Prefill
 from reasoner.system.foreign import ErrorsFrom, fault_in, is_cancellation
 from reasoner.trace.events import ATTEMPTS, Prefilled
@@ -235,15 +235,20 @@ class OperationExecutor:
 
     async def prefill(self, op: Prefill) -> Prompt:
         """The prompt with a text appended to the reply, with its token ids where they are known."""
-        rendered, profile, digest = await self.render(op.prompt), self.engine.model.thinking, op.prompt.digest
+        rendered, digest = await self.render(op.prompt), op.prompt.digest
         self.recorder.head(op.prompt, digest, rendered)
-        appended = forced(op.text, op.thinking, profile, in_thinking=rendered.in_thinking)
-        if not (appended.thinking or appended.text):
-            return op.prompt
-        ids = await self.encode(appended.thinking + appended.text)
-        extended = op.prompt.extended(appended.text, ids or (), thinking=appended.thinking)
-        self.recorder.write(Prefilled, prompt=digest, child=extended.digest, token_ids=ids, **appended._asdict())
+        extended, appended, ids = await self.extended(op, rendered)
+        if appended.thinking or appended.text:
+            self.recorder.write(Prefilled, prompt=digest, child=extended.digest, token_ids=ids, **appended._asdict())
         return extended
+
+    async def extended(self, op: Prefill, rendered: Rendered) -> tuple[Prompt, Forced, TokenIds | None]:
+        """The prompt with the text appended, what was appended, and its token ids where they are known."""
+        appended = forced(op.text, op.thinking, self.engine.model.thinking, in_thinking=rendered.in_thinking)
+        if not (appended.thinking or appended.text):
+            return op.prompt, appended, None
+        ids = await self.encode(appended.thinking + appended.text)
+        return op.prompt.extended(appended.text, ids or (), thinking=appended.thinking), appended, ids
 
     async def before_deadline(self, work: Awaitable[T]) -> T:
         """Await work that takes no tokens, up to the deadline.

@@ -7,7 +7,6 @@ from functools import partial
 from typing import NamedTuple
 
 from reasoner import operations as ops
-from reasoner.answers.asking import extracts_by_model
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, NotRecorded, PlanError, ReasonerError, UsageError
 from reasoner.execution.comparisons import Pairs
@@ -26,7 +25,7 @@ from reasoner.strategy import StopRule, Strategy
 from reasoner.system.foreign import ErrorsFrom, described, is_cancellation
 from reasoner.trace.events import Cancelled, Delivered, Ended, Noted, Proposed, Refused
 from reasoner.trace.recorder import RunFacts
-from reasoner.types import NOT_RATED, Answer, Completion, EndedBy, Proposal, Rating, Usage
+from reasoner.types import NOT_RATED, Answer, Completion, EndedBy, Extraction, Proposal, Rating, Usage
 from reasoner.verifier import Verifier
 
 STRATEGY_ERRORS = ErrorsFrom("the strategy")
@@ -66,14 +65,11 @@ class PlanRunner:
     """The refusal that was raised into the plan; a second one ends it."""
     _partial_refusal: BudgetExhausted | None = None
     _failures: RatingFailures = field(default_factory=RatingFailures)
-    _verdicts: Verdicts | None = field(init=False)
-    """Where the answer space may ask the model."""
+    _verdicts: Verdicts = field(init=False)
     _cut: CutCounter = field(init=False)
 
     def __post_init__(self) -> None:
-        space = self.executor.question.space
-        asks = extracts_by_model(space) or self.executor.comparisons.by_model
-        self._verdicts = Verdicts(self.executor) if asks else None
+        self._verdicts = Verdicts(self.executor)
         self._cut = CutCounter(frozenset(limits_of(self.strategy)))
 
     async def solve(self) -> Solution:
@@ -107,7 +103,7 @@ class PlanRunner:
 
     @property
     def _notes(self) -> tuple[str, ...]:
-        return (*self.executor.all_notes, *(self._verdicts.notes if self._verdicts else ()))
+        return (*self.executor.all_notes, *self._verdicts.notes)
 
     def _text(self, answer: Answer | None) -> str:
         with suppress(Exception):  # a foreign answer space may fail, after the question is answered
@@ -231,6 +227,9 @@ class PlanRunner:
                 return finished
             case ops.Prefill():
                 return await self.executor.prefill(op)
+            case ops.Probe():
+                self._ops += 1
+                return await self._probe(self._ops, op)
             case ops.FindBlocks():
                 return await self.executor.before_deadline(self.executor.comparisons.blocks(op.answers))
             case ops.CheckEquivalent():
@@ -242,18 +241,30 @@ class PlanRunner:
 
     async def _compare(self, pairs: Pairs) -> tuple[bool | None, ...]:
         comparisons = self.executor.comparisons
-        if not (self._verdicts and comparisons.by_model):
+        if not comparisons.by_model:
             return await self.executor.before_deadline(comparisons.same(pairs))
         self._ops += 1
-        return await comparisons.same(pairs, partial(self._ask_model, self._verdicts, self._ops))
+        return await comparisons.same(pairs, partial(self._ask_model, self._ops))
 
-    async def _ask_model(self, model: Verdicts, number: int, pairs: Pairs) -> tuple[bool | None, ...]:
-        """The verdicts of the model; None for each that failed or was refused, which does not end the plan."""
-        results = await each([partial(model.compare, number, first, second) for first, second in pairs])
+    async def _probe(self, number: int, op: ops.Probe) -> tuple[Extraction | None, ...]:
+        """What the model says of each chain; None for each that was refused, which does not end the plan."""
+        probes = [partial(self._verdicts.probe, number, chain, op.params) for chain in op.chains]
+        results = await each(probes)
+        self._note_refusal(number, results)
+        answered = tuple(None if isinstance(result, BudgetExhausted) else result for result in results)
+        self._seen += sum((extraction.cost for extraction in answered if extraction), Cost())
+        return answered
+
+    def _note_refusal(self, number: int, results: Sequence[object]) -> None:
         refusals = [result for result in results if isinstance(result, BudgetExhausted)]
         if refusals and not self._partial_refusal:
             self._partial_refusal = refusals[0]
             self._record_refusal(number, refusals[0])
+
+    async def _ask_model(self, number: int, pairs: Pairs) -> tuple[bool | None, ...]:
+        """The verdicts of the model; None for each that failed or was refused, which does not end the plan."""
+        results = await each([partial(self._verdicts.compare, number, first, second) for first, second in pairs])
+        self._note_refusal(number, results)
         verdicts = [None if isinstance(result, BudgetExhausted) else result for result in results]
         self._seen += sum((verdict.cost.taking(0) for verdict in verdicts if verdict), Cost())
         return tuple(verdict.same if verdict else None for verdict in verdicts)
@@ -307,9 +318,12 @@ class PlanRunner:
         needed = self.verifier.logprobs if self.verifier else None
         if needed is not None and (op.params.logprobs is None or op.params.logprobs < needed):
             op = replace(op, params=replace(op.params, logprobs=needed))
+        probes = op.answers and self._verdicts.probes
+        if probes:
+            op = replace(op, reserve=max(op.reserve, self._verdicts.reserve))
         sample = partial(sample_sequence, self.executor, op, interruptible=interruptible)
-        if self._verdicts and op.answers:
-            sample = partial(self._verdicts.reading, sample)
+        if probes:
+            sample = partial(self._verdicts.reading, sample, op.params)
         history, scheduled = self.executor.history, self.scheduled
         if scheduled and history.settles(sequences.op, ((each.digest, each.index) for each in sequences)):
             scheduled = None

@@ -103,6 +103,10 @@ class QuestionHistory:
         """The events of one kind in the order of the trace; where events of that kind have names, those of this one."""
         return [event for event in self._events.get((kind, *name), []) if isinstance(event, kind)]
 
+    def any_of(self, kind: type[Record]) -> bool:
+        """Whether there is any event of a kind."""
+        return any(name[0] is kind for name in self._events)
+
     def holds(self, *name: object) -> bool:
         """Whether there is any event of this name."""
         return name in self._events

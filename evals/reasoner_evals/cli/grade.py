@@ -84,9 +84,9 @@ def _reading_lines(readings: "Readings") -> Iterator[str]:
     from reasoner.cli.terminal import printable
 
     unread = readings.rules[""]
-    yield f"{readings.rules.total():,} replies, {unread:,} read by no rule, {readings.truncated:,} more cut off"
+    yield f"{readings.rules.total():,} replies, {unread:,} without an answer, {readings.truncated:,} more cut off"
     for rule, count in readings.rules.most_common():
-        yield f"  {printable(rule) or 'no rule'}: {count:,}"
+        yield f"  {printable(rule) or 'no answer'}: {count:,}"
     for reply in readings.unread[:MAX_CHANGES]:
         ending = printable(reply.ending[-MAX_ENDING:], limit=MAX_ENDING)
         yield f"{printable(reply.task)} {printable(reply.question_id)} sample {reply.sample}: ...{ending}"

@@ -4,7 +4,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from reasoner.answers.asking import RULE
 from reasoner.trace.events import AnswerExtracted, Sampled, read_trace
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.manifest import read_manifest
@@ -16,7 +15,7 @@ MAX_ENDING = 2_000
 
 
 class Unread(NamedTuple):
-    """A complete reply in which no rule found an answer."""
+    """A complete reply without an answer."""
 
     task: str
     arm: str
@@ -34,12 +33,15 @@ class Readings:
     unread: list[Unread] = field(default_factory=list)
     """The first of them, in the order of the arms and their traces."""
     truncated: int = 0
-    """Replies that a limit cut, which are never read."""
+    """Replies that a limit cut and that have no answer."""
 
-    def extracted(self, arm: str, event: AnswerExtracted) -> None:
-        """Count a reply as read by the model, and no longer as unread."""
-        self.rules[""] -= 1
-        self.rules[RULE] += 1
+    def probed(self, arm: str, event: AnswerExtracted, rule: str, cut: set[tuple[str, str, int]]) -> None:
+        """Count a reply as read by its probe, and no longer as unread or `cut`."""
+        if (event.question_id, event.prompt, event.index) in cut:
+            self.truncated -= 1
+        else:
+            self.rules[""] -= 1
+        self.rules[rule] += 1
         name = (arm, event.question_id, event.index)
         self.unread = [each for each in self.unread if (each.arm, each.question_id, each.sample) != name]
 
@@ -51,13 +53,15 @@ def readings_of(folder: RunFolder) -> Readings:
         trace = folder.arm(arm.name).trace
         if not trace.exists():
             continue
+        cut: set[tuple[str, str, int]] = set()
         for event in read_trace(trace):
             if isinstance(event, AnswerExtracted) and event.answer:
-                readings.extracted(arm.name, event)
+                readings.probed(arm.name, event, event.answer.rule, cut)
             if not isinstance(event, Sampled) or event.stop is not None:
                 continue
             if event.truncated:
                 readings.truncated += 1
+                cut.add((event.question_id, event.prompt, event.index))
                 continue
             readings.rules[event.answer.rule if event.answer else ""] += 1
             if event.answer is None and len(readings.unread) < MAX_UNREAD:

@@ -8,7 +8,7 @@ from typing import ClassVar, Protocol
 
 from pydantic import ValidationError
 
-from reasoner.answers import MathSpace, ReadsSegment, TextSpace, squad_normal, with_options
+from reasoner.answers import MathSpace, ReadsForms, TextSpace, squad_normal, with_options
 from reasoner.errors import UsageError, require, shown
 from reasoner.registry import check_types, spec_of
 from reasoner.types import AnswerSpace
@@ -77,7 +77,7 @@ class Benchmark(ABC):
 
     `columns` maps column names to those in the file, as in `columns=[question:prompt,answer:target]`. `answer_pattern`
     is a regular expression by which answers are read first; `answer_options` are other options of the kind of answer,
-    such as `extract=model`; see `docs/answers.md`.
+    such as `extract=rules`; see `docs/answers.md`.
     """
 
     data: str = ""
@@ -172,7 +172,7 @@ def with_answer_options(items: list[GradedQuestion], options: str) -> list[Grade
 
 def _patterned(item: GradedQuestion, pattern: str) -> GradedQuestion:
     space = item.question.space
-    if not isinstance(space, ReadsSegment):
+    if not isinstance(space, ReadsForms):
         raise UsageError(f"answer kind {space.name} cannot read by answer_pattern: leave it out")
     return replace(item, question=replace(item.question, space=replace(space, pattern=pattern)))
 

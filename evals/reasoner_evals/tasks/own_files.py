@@ -24,7 +24,7 @@ class Jsonl:
     solve --answer`), `choices` (a list; the answer is then a letter or one of them), `group` and `level`. `columns`
     maps column names to those in the file, as in `columns=[question:prompt,answer:target]`. With `several`, an answer
     may be several letters, as in `A,C`. `answer_pattern` is a regular expression by which answers are read first; see
-    `docs/answers.md`. `answer_options` are other options of the kind of answer, such as `extract=model`.
+    `docs/answers.md`. `answer_options` are other options of the kind of answer, such as `extract=rules`.
     """
 
     example: ClassVar[str] = "jsonl:FILE"

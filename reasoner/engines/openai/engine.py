@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import ClassVar
 
-from reasoner.engine import Rendered, SampleRequest
+from reasoner.engine import Continuation, Rendered, SampleRequest
 from reasoner.engines.openai import caches, wire
 from reasoner.engines.openai.address import Address
 from reasoner.engines.openai.decoding import parts_of, without_secrets
@@ -138,6 +138,11 @@ class OpenAIEngine:
         window = chosen.max_model_len or (rendered.max_model_len if rendered else 0) or self.context
         name, profile = self._http.show(chosen.id, 500), self._renderer.profile
         self._model = ModelInfo(name, window, thinking=profile, served=True)
+
+    @property
+    def continues(self) -> Continuation | None:
+        """By its completions route or `continue_final_message`; a server that is not vLLM may have neither."""
+        return "text" if self._renderer.exact or self._dialect.vllm else "never"
 
     @property
     def limits_thinking(self) -> bool:

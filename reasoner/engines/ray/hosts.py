@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from reasoner.engine import Engine, Rendered, SampleRequest, TextPiece, limits_thinking, reset_caches
+from reasoner.engine import Engine, Rendered, SampleRequest, TextPiece, continuation, limits_thinking, reset_caches
 from reasoner.engines import FreeEngine
 from reasoner.engines.ray.messages import (
     Answer,
@@ -175,7 +175,9 @@ class EngineHost(Host):
         self._engine = engine = made(self._copied)
         self._watch(engine)
         await engine.start()
-        return Facts(engine.name, engine.model, engine.notes, engine.capacity, limits_thinking(engine))
+        return Facts(
+            engine.name, engine.model, engine.notes, engine.capacity, limits_thinking(engine), continuation(engine)
+        )
 
     async def _sample(self, number: int, request: SampleRequest, *, tells: bool) -> Plain:
         if tells:

@@ -6,7 +6,7 @@ from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from reasoner.budget import Cost
-from reasoner.engine import SampleRequest, TextPiece, UsageMeter
+from reasoner.engine import Continuation, SampleRequest, TextPiece, UsageMeter
 from reasoner.errors import (
     EngineDied,
     EngineError,
@@ -124,6 +124,7 @@ class Facts(NamedTuple):
     notes: tuple[str, ...]
     capacity: int | None
     limits_thinking: bool
+    continues: Continuation | None = None
 
 
 @lru_cache(maxsize=256)

@@ -170,7 +170,7 @@ class _Builder:
         node = self.tree.nodes[node_id]
         node.cost += event.cost
         node.answer = node.answer or event.answer
-        self.tree.notes.append(f"#{node_id} answer asked of the model: {_extracted(event)}")
+        self.tree.notes.append(f"#{node_id} probed for the answer: {_extracted(event)}")
 
     def _rate(self, event: Scored) -> None:
         node_id = self.node_ids.get((event.prompt, event.index))
