@@ -3,12 +3,12 @@
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from reasoner.budget import Cost
+from reasoner.budget import Cost, cost_line
 from reasoner.errors import ReasonerError
-from reasoner.summary import CutSamples, VoteSummary, cost_line
 from reasoner.system.printing import printable
 from reasoner.trace.replies import Reply, replies_in
-from reasoner.types import Answer, EndedBy, Proposal, VoteState
+from reasoner.types import Answer, CutSamples, EndedBy, Proposal, VoteState
+from reasoner.voting import VoteSummary
 
 if TYPE_CHECKING:
     from reasoner.trace.events import Event
@@ -128,6 +128,6 @@ class Solution:
         return f"<Solution of {self.question_id}: answer={answer!r}, {counts}, ended_by={self.ended_by!r}{error}>"
 
     def _repr_html_(self) -> str:
-        from reasoner.trace.tree.notebook import notebook_html
+        from reasoner.trace.page import notebook_html
 
         return notebook_html(self.headline, self.vote_state, self.cost, self.text, self.events)

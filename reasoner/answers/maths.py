@@ -15,7 +15,7 @@ from reasoner.answers.numbers import decimal_comma, other_number
 from reasoner.answers.reading import ReadsForms
 from reasoner.answers.shapes import key, shape
 from reasoner.errors import UnknownName, require
-from reasoner.marks import Seconds
+from reasoner.specs import Seconds
 from reasoner.types import Answer, Blocks
 
 MAX_FORMULA = 1000

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal, get_args
 from reasoner.answers.forms import BOX, Form, Opening, announcements, machine_forms
 from reasoner.answers.thinking import final_segment
 from reasoner.errors import UsageError, require_choice
-from reasoner.marks import Pattern
+from reasoner.specs import Pattern
 from reasoner.types import Answer, Blocks
 
 if TYPE_CHECKING:

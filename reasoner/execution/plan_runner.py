@@ -6,18 +6,18 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple
 
-from reasoner import operations as ops
+from reasoner import strategy as ops
+from reasoner.answers.equivalence import Comparer
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, NotRecorded, PlanError, ReasonerError, UsageError
-from reasoner.execution.comparisons import Pairs
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.launching import Numbering, Passed, SequenceIds, Started, each, sample_all
-from reasoner.execution.loglikelihood import measure_likelihoods
-from reasoner.execution.rating import rate
+from reasoner.execution.probes import Probes
 from reasoner.execution.replies import CutCounter, RatingFailures, Replies
 from reasoner.execution.sampling import resolved, sample_sequence
 from reasoner.execution.scheduler import ScheduledQuestion
-from reasoner.execution.verdicts import Verdicts
+from reasoner.execution.scoring import measure_likelihoods, rate
+from reasoner.execution.verdicts import Pairs, Verdicts
 from reasoner.models.defaults import limits_of
 from reasoner.models.info import ModelInfo
 from reasoner.solution import INTERRUPTED, Solution
@@ -48,6 +48,7 @@ class PlanRunner:
     strategy: Strategy
     verifier: Verifier | None
     stop: StopRule | None
+    comparer: Comparer
     executor: OperationExecutor
     facts: RunFacts
     scheduled: ScheduledQuestion | None = None
@@ -66,10 +67,12 @@ class PlanRunner:
     _partial_refusal: BudgetExhausted | None = None
     _failures: RatingFailures = field(default_factory=RatingFailures)
     _verdicts: Verdicts = field(init=False)
+    _probes: Probes = field(init=False)
     _cut: CutCounter = field(init=False)
 
     def __post_init__(self) -> None:
-        self._verdicts = Verdicts(self.executor)
+        self._verdicts = Verdicts(self.executor, self.comparer)
+        self._probes = Probes(self.executor)
         self._cut = CutCounter(frozenset(limits_of(self.strategy)))
 
     async def solve(self) -> Solution:
@@ -103,7 +106,7 @@ class PlanRunner:
 
     @property
     def _notes(self) -> tuple[str, ...]:
-        return (*self.executor.all_notes, *self._verdicts.notes)
+        return (*self.executor.engine.notes, *self.executor.notes, *self._verdicts.notes, *self._probes.notes)
 
     def _text(self, answer: Answer | None) -> str:
         with suppress(Exception):  # a foreign answer space may fail, after the question is answered
@@ -231,25 +234,18 @@ class PlanRunner:
                 self._ops += 1
                 return await self._probe(self._ops, op)
             case ops.FindBlocks():
-                return await self.executor.before_deadline(self.executor.comparisons.blocks(op.answers))
+                return await self._verdicts.blocks(op.answers)
             case ops.CheckEquivalent():
-                return await self._compare(op.pairs)
+                self._ops += self._verdicts.by_model
+                return await self._verdicts.same(op.pairs, partial(self._ask_model, self._ops))
             case ops.Cancel():
                 await self._cancel(op.handle)
                 return None
         return self._perform_at_once(op)
 
-    async def _compare(self, pairs: Pairs) -> tuple[bool | None, ...]:
-        comparisons = self.executor.comparisons
-        if not comparisons.by_model:
-            return await self.executor.before_deadline(comparisons.same(pairs))
-        self._ops += 1
-        return await comparisons.same(pairs, partial(self._ask_model, self._ops))
-
     async def _probe(self, number: int, op: ops.Probe) -> tuple[Extraction | None, ...]:
         """What the model says of each chain; None for each that was refused, which does not end the plan."""
-        probes = [partial(self._verdicts.probe, number, chain, op.params) for chain in op.chains]
-        results = await each(probes)
+        results = await each([partial(self._probes.probe, number, chain, op.params) for chain in op.chains])
         self._note_refusal(number, results)
         answered = tuple(None if isinstance(result, BudgetExhausted) else result for result in results)
         self._seen += sum((extraction.cost for extraction in answered if extraction), Cost())
@@ -263,7 +259,7 @@ class PlanRunner:
 
     async def _ask_model(self, number: int, pairs: Pairs) -> tuple[bool | None, ...]:
         """The verdicts of the model; None for each that failed or was refused, which does not end the plan."""
-        results = await each([partial(self._verdicts.compare, number, first, second) for first, second in pairs])
+        results = await self._verdicts.ask_model(number, pairs)
         self._note_refusal(number, results)
         verdicts = [None if isinstance(result, BudgetExhausted) else result for result in results]
         self._seen += sum((verdict.cost.taking(0) for verdict in verdicts if verdict), Cost())
@@ -318,12 +314,12 @@ class PlanRunner:
         needed = self.verifier.logprobs if self.verifier else None
         if needed is not None and (op.params.logprobs is None or op.params.logprobs < needed):
             op = replace(op, params=replace(op.params, logprobs=needed))
-        probes = op.answers and self._verdicts.probes
+        probes = op.answers and self._probes.wanted
         if probes:
-            op = replace(op, reserve=max(op.reserve, self._verdicts.reserve))
+            op = replace(op, reserve=max(op.reserve, self._probes.reserve))
         sample = partial(sample_sequence, self.executor, op, interruptible=interruptible)
         if probes:
-            sample = partial(self._verdicts.reading, sample, op.params)
+            sample = partial(self._probes.reading, sample, op.params)
         history, scheduled = self.executor.history, self.scheduled
         if scheduled and history.settles(sequences.op, ((each.digest, each.index) for each in sequences)):
             scheduled = None

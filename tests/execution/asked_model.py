@@ -11,8 +11,7 @@ from reasoner import Question, Solution, solve
 from reasoner.engine import Continuation, SampleRequest
 from reasoner.engines.replay import ReplayEngine
 from reasoner.models.info import ModelInfo
-from reasoner.operations import BRANCH
-from reasoner.strategy import Strategy
+from reasoner.strategy import BRANCH, Strategy
 from reasoner.trace.events import Event
 from tests.helpers import Judge, Pause, meter_of, write_trace
 from tests.scripted import MODEL, ScriptedEngine

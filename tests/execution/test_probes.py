@@ -13,9 +13,8 @@ from reasoner import Answer, Budget, Question, Solution, solve_many
 from reasoner.answers import space_for
 from reasoner.answers.asking import MAX_REPLY, copied, extraction_prompt
 from reasoner.engine import Continuation, SampleRequest
-from reasoner.operations import Probe
 from reasoner.registry import build, entries
-from reasoner.strategy import Plan, Strategy, probe, propose, sample
+from reasoner.strategy import Plan, Probe, Strategy, probe, propose, sample
 from reasoner.trace.events import AnswerExtracted, Ended, Event, Sampled
 from reasoner.trace.history import read_histories
 from reasoner.types import Completion, Extraction, SamplingParams

@@ -1,0 +1,362 @@
+"""How a request is answered: vendor object, then alias, then default; and what a client may not ask for."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+
+from reasoner.answers import ANY_KIND, KINDS, OPTIONS
+from reasoner.answers.reading import compiled
+from reasoner.budget import Budget, Prices
+from reasoner.registry import build, entries, load, options_of, spec_of
+from reasoner.serving.choose import Alias, choose, default_aliases
+from reasoner.serving.specs import MAX_COUNT, build_client, draws, public_spec
+from reasoner.specs import Mark, Owners, marks_of
+from reasoner.types import Message, SamplingParams
+from tests.serving.asking import chat, completion, offer, refusal
+
+JUDGED = [name for name in sorted(entries("strategy")) if build("strategy", name).uses_verifier]
+
+
+def only(**fields: Any) -> Any:
+    [job] = choose(chat(**fields), offer())
+    return job
+
+
+def test_a_plain_request_passes_through() -> None:
+    turns = [
+        {"role": "system", "content": " Be brief. "},
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Hello"},
+        {"role": "user", "content": "  How many?\n"},
+    ]
+    job = only(messages=turns, top_p=0.5, max_tokens=7, stop=["x"])
+    assert job.passes_through
+    assert job.question.prompt.messages == tuple(Message(**turn) for turn in turns)  # type: ignore[arg-type]
+    assert (job.question.text, job.question.space.name) == ("  How many?\n", "free")
+    assert job.strategy.params == SamplingParams(temperature=1.0, top_p=0.5, max_tokens=7, stop=("x",))
+    assert (job.budget, job.stop, job.verifier, job.notes, job.seed) == (None, None, None, (), 1)
+
+
+def test_what_a_plain_request_leaves_out_is_the_models() -> None:
+    offered = offer(sampling=SamplingParams(temperature=0.6, top_p=0.95, max_tokens=99))
+    [job] = choose(chat(), offered)
+    assert job.strategy.params == SamplingParams(temperature=0.6, max_tokens=99)  # type: ignore[attr-defined]
+    [job] = choose(chat(temperature=0, max_tokens=5), offered)
+    assert job.strategy.params == SamplingParams(temperature=0, max_tokens=5)  # type: ignore[attr-defined]
+
+
+def test_a_reply_of_any_form_may_be_long() -> None:
+    assert only().strategy.params.max_tokens == only(model="m@universal8").strategy.params.max_tokens == 4096
+    assert only(model="m@vote8").strategy.params.max_tokens is None
+    [job] = choose(chat(), offer(thinks=True))
+    assert job.strategy.params.max_tokens is None  # type: ignore[attr-defined]
+
+
+def test_choices_are_jobs_with_seeds_of_their_own() -> None:
+    jobs = choose(chat(n=3, seed=2**63 - 1), offer())
+    assert [job.seed for job in jobs] == [2**63 - 1, 0, 1]
+    assert len({job.question.id for job in jobs}) == 1
+    assert choose(chat(seed=-1), offer())[0].seed == 2**63 - 1
+    unseeded = {choose(chat(seed=None), offer())[0].seed for _ in range(3)}
+    assert len(unseeded) == 3
+
+
+def test_the_vendor_object_goes_before_the_alias_before_the_default() -> None:
+    offered = offer(default=Alias.of("universal:n=3"))
+    assert [spec_of(job.strategy) for job in choose(chat(), offered)] == ["universal:n=3,max_tokens=4096"]
+    assert spec_of(choose(chat(model="m@vote16"), offered)[0].strategy) == "self_consistency:n=16"
+    body = chat(model="m@vote16", reasoner={"strategy": "self_consistency:n=2"})
+    assert spec_of(choose(body, offered)[0].strategy) == "self_consistency:n=2"
+    assert choose(chat(reasoner={"strategy": "none"}), offered)[0].passes_through
+
+
+@pytest.mark.parametrize("model", ["gpt-4", "m@vote9", "@", "x@vote8", "m@vote8@vote8", "M"])
+def test_another_model_is_not_found(model: str) -> None:
+    error = refusal(lambda: only(model=model))
+    assert (error.status, error.code, error.param) == (404, "model_not_found", "model")
+    assert "m@vote8" in error.message
+    assert {f"m@{name}" for name in default_aliases()} < offer().models.keys()
+
+
+# The kind of answer
+
+
+def test_a_vote_asks_for_a_kind_of_answer_and_says_so_in_the_prompt() -> None:
+    job = only(model="m@vote8", messages=[{"role": "user", "content": "How many is 2 + 2?"}])
+    assert job.question.space.name == "number"
+    assert job.question.prompt.messages[-1].content.startswith("How many is 2 + 2?\n\n")
+    job = only(model="m@vote8", reasoner={"answer": "yes_no"})
+    assert job.question.space.name == "yes_no"
+
+
+def test_a_strategy_of_free_form_leaves_the_prompt_as_it_is() -> None:
+    for strategy in ("universal", "best_of_n", "refine", "gen_select", "knockout", "pairwise", "single"):
+        job = only(reasoner={"strategy": strategy})
+        assert job.question.space.name == "free"
+        assert job.question.prompt.messages == chat().turns
+
+
+@pytest.mark.parametrize(
+    "spec", ["self_consistency", "auto", "best_of_n:selector=weighted", "refine:selector=majority", "mcts"]
+)
+def test_a_strategy_that_counts_answers_cannot_serve_free_form(spec: str) -> None:
+    error = refusal(lambda: only(reasoner={"strategy": spec, "answer": "free"}))
+    assert (error.status, error.param) == (400, "reasoner.answer")
+    assert "best_of_n, gen_select, knockout, pairwise, refine, single, universal" in error.message
+
+
+def test_a_kind_of_answer_needs_a_question() -> None:
+    turns = [{"role": "user", "content": "How many?"}, {"role": "assistant", "content": "4"}]
+    error = refusal(lambda: only(model="m@vote8", messages=turns))
+    assert (error.param, error.status) == ("messages", 400)
+    assert refusal(lambda: only(reasoner={"answer": "choice"})).param == "reasoner.answer"
+
+
+# Sampling
+
+
+def test_greedy_sampling_does_not_make_a_vote_of_equal_samples() -> None:
+    job = only(model="m@vote16", temperature=0, top_p=0.9)
+    assert job.strategy.params == SamplingParams(top_p=0.9)
+    assert "temperature=0 was not used" in job.notes[0]
+    assert only(reasoner={"strategy": "self_consistency:n=1"}, temperature=0).strategy.params.temperature == 0
+    assert only(model="m@refine", temperature=0).strategy.params.temperature == 0
+
+
+def test_the_strategys_own_sampling_goes_before_the_requests() -> None:
+    job = only(reasoner={"strategy": "self_consistency:n=2,temperature=0.3"}, temperature=0.9, max_tokens=5)
+    assert job.strategy.params == SamplingParams(temperature=0.3, max_tokens=5)
+    job = only(reasoner={"strategy": "self_consistency(n=2, of=refine(critic=self))"}, temperature=0.9)
+    assert (job.strategy.params, job.strategy.of.params.temperature) == (SamplingParams(), 0.9)
+    assert only(reasoner={"strategy": "budget_forcing"}, max_tokens=5).strategy.params.max_tokens == 5
+
+
+def test_effort_is_the_models_thinking() -> None:
+    [job] = choose(chat(model="m@vote8", reasoning_effort="minimal"), offer(thinks=True))
+    assert job.strategy.params.thinking == "low"  # type: ignore[attr-defined]
+    job = only(reasoning_effort="high")
+    assert job.strategy.params.thinking is None
+    assert job.notes == ("reasoning_effort was not used: the model does not think",)
+    assert only(reasoning_effort="none").notes == ()
+
+
+def test_the_effort_of_the_vendor_object_is_that_of_auto() -> None:
+    assert spec_of(only(reasoner={"effort": "low"}).strategy) == "auto:effort=low"
+    assert spec_of(only(reasoner={"effort": "high", "strategy": "auto:n=4"}).strategy) == "auto:effort=high,n=4"
+    own = offer(aliases={"auto-low": Alias.of("auto:n=5,effort=low")})
+    assert spec_of(choose(chat(reasoner={"effort": "low"}), own)[0].strategy) == "auto:effort=low,n=5"
+    error = refusal(lambda: only(reasoner={"strategy": "universal", "effort": "low"}))
+    assert error.param == "reasoner.effort"
+    assert refusal(lambda: only(reasoner={"strategy": "auto", "abstain_below": 0.5})).param == "reasoner.strategy"
+    assert refusal(lambda: only(reasoner={"abstain_below": 0.5})).param == "reasoner.abstain_below"
+
+
+# Verifiers and budgets
+
+
+def test_a_verifier_is_one_that_the_server_offers() -> None:
+    offered = offer()
+    job = choose(chat(reasoner={"strategy": "best_of_n", "verifier": "judge"}), offered)[0]
+    assert job.verifier is offered.verifiers["judge"]
+    assert (job.rated_by, choose(chat(model="m@best8"), offered)[0].rated_by) == ("judge", "judge")
+    job = only(verifier=None, reasoner={"verifier": "judge"})
+    assert (job.verifier, job.notes) == (None, ("the verifier judge was not asked: the strategy uses none",))
+
+
+@pytest.mark.parametrize("verifier", ["prm:model=/etc/passwd", "jugde", "calibrated:path=/etc/passwd"])
+def test_no_other_is_built(verifier: str) -> None:
+    error = refusal(lambda: only(reasoner={"strategy": "best_of_n", "verifier": verifier}))
+    assert (error.status, error.param) == (400, "reasoner.verifier")
+    assert ("did you mean 'judge'?" in error.message) == (verifier == "jugde")
+
+
+@pytest.mark.parametrize("name", JUDGED)
+def test_without_a_verifier_a_strategy_that_needs_one_is_refused(name: str) -> None:
+    error = refusal(lambda: choose(chat(reasoner={"strategy": name, "answer": "number"}), offer(verifiers={})))
+    assert (error.status, error.param) == (400, "reasoner.verifier")
+
+
+def test_a_budget_is_the_least_of_all_limits_and_is_shared_by_the_choices() -> None:
+    offered = offer(ceiling=Budget(tokens=1000, samples=32), prices=Prices(1, 1))
+    [job] = choose(chat(reasoner={"budget": "tokens=4k,seconds=5,usd=1"}), offered)
+    assert job.budget == Budget(tokens=1000, samples=32, seconds=5, usd=1)
+    jobs = choose(chat(n=4, reasoner={"budget": {"tokens": 100, "seconds": 5}}), offered)
+    assert {job.budget for job in jobs} == {Budget(tokens=25, samples=8, seconds=5)}
+    alias = offer(aliases={"small": Alias.of("single", budget="tokens=9")})
+    assert choose(chat(model="m@small"), alias)[0].budget == Budget(tokens=9)
+    assert choose(chat(model="m@small", reasoner={"budget": "tokens=99"}), alias)[0].budget == Budget(tokens=99)
+    assert refusal(lambda: only(reasoner={"budget": {"usd": 1}})).param == "reasoner.budget"
+
+
+# What the server cannot do, or a client may not
+
+
+def test_an_alias_is_a_strategy_of_a_request_too() -> None:
+    low, high = ({"strategy": f"auto:effort={effort}"} for effort in ("low", "high"))
+    assert only(reasoner={"strategy": "auto-low"}).strategy == only(reasoner=low).strategy
+    assert only(reasoner={"strategy": "auto-low", "effort": "high"}).strategy == only(reasoner=high).strategy
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "auto:profile=/etc/passwd",
+        "auto(profile=/etc/passwd)",
+        "auto-low:profile=/etc/passwd",
+        "self_consistency(n=2, of=auto-low(profile=x))",
+        "self_consistency(n=2, of=auto(profile=x))",
+        'self_consistency:n=2,of="auto:profile=x"',
+        "self_consistency:n=2,of=auto:profile=x",
+        'best_of_n:of="self_consistency:of=\\"auto:profile=x\\""',
+        "single:lora=/tmp/x",
+        "self_consistency(of=single(lora=x))",
+        'self_consistency:of="single(lora=x)"',
+        ' auto ( profile = "/etc/passwd" ) ',
+        'auto:n=2,profile="\\u002fetc\\u002fpasswd"',
+        "auto:\u2003profile=x",
+        "self_consistency:of=self_consistency:of=auto:profile=x",
+        "best_of_n(of=refine(critic=self,lora=[x]))",
+        "borda:n=2,lora=x",
+        'single:lora={"a":1}',
+    ],
+)
+def test_no_spec_of_a_client_reads_files_or_loads_weights(spec: str) -> None:
+    error = refusal(lambda: only(reasoner={"strategy": spec}))
+    assert error.param == "reasoner.strategy"
+    assert "cannot be set by a request" in error.message
+    assert "passwd" not in error.message
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "number:pattern=(a+)+$",
+        "math:loose=[units],pattern=x",
+        "math:seconds=1000",
+        "free:",
+        "tool_call",
+        "math:loose=[units]pattern=x",
+        "math:loose=[units] , pattern=x",
+        "math:loose=[],pattern=x",
+        "math:loose=[units,rounding] seconds=9",
+        "auto: pattern =x",
+        "text:equal=exact,\u2003pattern\u00a0= x",
+        "choice:several=true,extract=rules,pattern=(?:x,)*",
+        "yes_no:cut=probe,pattern=pattern=x",
+        "number:extract=rules,extract=rules,pattern=x",
+        "number:Pattern=x",
+        "number(pattern=x)",
+        'number:{"pattern":"x"}',
+        "number:'pattern'=x",
+        "free:pattern=x",
+        "json:pattern=x",
+        " number:pattern=x",
+    ],
+)
+def test_no_answer_kind_of_a_client_takes_the_servers_time(answer: str) -> None:
+    known = compiled.cache_info()
+    error = refusal(lambda: only(reasoner={"strategy": "self_consistency", "answer": answer}))
+    assert (error.status, error.param) == (400, "reasoner.answer")
+    assert compiled.cache_info() == known
+    if answer in ("number:pattern=(a+)+$", "math:loose=[units],pattern=x", "math:seconds=1000"):
+        assert "cannot be set by a request" in error.message
+        assert choose(chat(model="m@own"), offer(aliases={"own": Alias.of("self_consistency", answer=answer)}))
+
+
+def test_every_option_of_an_answer_kind_is_harmless_or_marked() -> None:
+    """A new option that holds code or takes time has to be marked as `Pattern` or `Seconds` are."""
+    harmless = {"extract", "cut", "loose", "several", "equal"}
+    for name in KINDS:
+        cls: type = KINDS[name]
+        owned = {option for option, mark in marks_of(cls).items() if isinstance(mark, Owners)}
+        assert {*OPTIONS.get(name, ANY_KIND)} - owned <= harmless, name
+
+
+@pytest.mark.parametrize(
+    ("n", "spec"), [(128, "self_consistency:n=9"), (2, "universal:n=513"), (2, "mcts:k=33,simulations=16")]
+)
+def test_all_choices_of_a_request_draw_a_bounded_number(n: int, spec: str) -> None:
+    fields: dict[str, Any] = {"n": n, "reasoner": {"strategy": spec, "answer": "number"}}
+    assert refusal(lambda: choose(chat(**fields), offer())).param == "n"
+    fields["n"] = 1
+    assert choose(chat(**fields), offer())
+    own = offer(aliases={"own": Alias.of(f"self_consistency:n={2 * MAX_COUNT}")})
+    assert choose(chat(model="m@own"), own)
+    assert refusal(lambda: choose(chat(model="m@own", n=2), own)).param == "n"
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        f"self_consistency:n={MAX_COUNT + 1}",
+        "universal:repeats=1000000000",
+        "refine:critic=self,rounds=1000000000",
+        "self_consistency(n=100, of=self_consistency(n=100))",
+        "self_consistency:n=4,stop=esc(window=99999)",
+        "tree_of_thoughts:k=99999",
+        "tree_of_thoughts:b=1024,k=1024",
+        "knockout:n=1024,comparisons=1024",
+        "self_consistency:of=" * 190 + "single",
+        "(" * 5000,
+        "self_consistency:of=" + "self_consistency(of=" * 30,
+    ],
+)
+def test_no_spec_of_a_client_is_large(spec: str) -> None:
+    assert refusal(lambda: only(reasoner={"strategy": spec})).status == 400
+
+
+def texts(cls: Any) -> Iterator[str]:
+    """The options of a class that hold any text."""
+    for name, option in options_of(cls).items():
+        if option.type in (str, tuple[str, ...]) or "Path" in str(option.type):
+            yield name
+
+
+def test_every_option_with_a_text_is_harmless_or_marked() -> None:
+    """A new option that names a file or code has to be marked as `FilePath` or `Weights` are."""
+    harmless = {"instruction", "shots", "step", "task", "wait", "end", "closing"}
+    for kind in ("strategy", "rule"):
+        for name in entries(kind):
+            assert {*texts(load(kind, name))} <= harmless, name
+    assert {*texts(SamplingParams)} <= {"stop", "bad_words", "json_schema"}
+
+
+@pytest.mark.parametrize("name", sorted(entries("strategy")))
+def test_the_samples_of_every_strategy_are_bounded(name: str) -> None:
+    cls = load("strategy", name)
+    assert draws(build_client("strategy", name)) <= MAX_COUNT
+    counted = {option for option, mark in marks_of(cls).items() if mark is Mark.SAMPLES}
+    assert counted >= {"n", "chains"} & {*options_of(cls)}
+    for option in counted:
+        spec = f"{name}:{option}={MAX_COUNT + 1}"
+        assert refusal(partial(only, reasoner={"strategy": spec})).status == 400
+
+
+def test_raw_prompts_are_continued() -> None:
+    jobs = choose(completion(prompt=["a", "b"], n=2, temperature=0.5), offer(default=Alias.of("universal")))
+    assert [job.question.prompt.raw for job in jobs] == ["a", "a", "b", "b"]
+    assert all(job.passes_through for job in jobs)
+    assert spec_of(choose(completion(model="m@universal8"), offer())[0].strategy) == "universal:max_tokens=4096"
+    assert refusal(lambda: choose(completion(prompt=["a"] * 100, n=2), offer())).param == "n"
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        (
+            "self_consistency(n=2, of=auto(n=4))",
+            "self_consistency:n=2,of=auto(effort=medium,n=4,abstain_below=0.0),window=4",
+        ),
+        ("single:lora=secret,top_k=3", "single:top_k=3"),
+        ("self_consistency", "self_consistency:n=8,window=4"),
+    ],
+)
+def test_a_spec_in_a_reply_is_whole_but_hides_what_the_owner_set(spec: str, told: str) -> None:
+    assert public_spec(build("strategy", spec)) == told
+
+
+@pytest.mark.parametrize("name", sorted(entries("strategy")))
+def test_the_spec_in_a_reply_builds_the_same(name: str) -> None:
+    assert build("strategy", public_spec(build("strategy", name))) == build("strategy", name)
