@@ -148,12 +148,12 @@ class ChoiceSpace(ByKey):
             return None
         return None if text.strip(" *_.)(") in ("a", "i") else self.inside(text, reply)
 
-    def rival(self, text: str, answer: Answer) -> bool:
+    def rival(self, text: str, answer: Answer, clause: str = "") -> bool:
         """Whether a sentence ends with another label, or sets one in bold or brackets."""
         label = _LABEL[self.labels].replace("a-z", "")
         marked = re.finditer(
             rf"(?:\*\*\(?|(?<![\w)])\()({label})(?:\)|[.:]?\*\*)|(?<![\w'])({label})[)*]*\s*(?:[.!\u3002]|$)",
-            text,
+            f"{clause}\n{text}",
             re.MULTILINE,
         )
         return any((other := match[1] or match[2]) in self.known and other not in answer.key for match in marked)

@@ -140,7 +140,7 @@ def space_for(name: str, question: str) -> AnswerSpace:
 
 
 def with_options(space: A, options: str, *, kind: str = "") -> A:
-    """The same space with options such as `extract=model`; unchanged for an empty text. `kind` is how errors name it.
+    """The same space with options such as `extract=rules`; unchanged for an empty text. `kind` is how errors name it.
 
     Raises:
         UsageError: the kind has no such option, or its value is not valid.

@@ -117,12 +117,12 @@ class MathSpace(ReadsForms):
             written = _DECIMAL_COMMA.sub(r"\1.\2", written)
         return self.answer(written)
 
-    def rival(self, text: str, answer: Answer) -> bool:
+    def rival(self, text: str, answer: Answer, clause: str = "") -> bool:
         """Whether another formula or number follows."""
         formulas = [next(filter(None, formula.groups()), "") for formula in _MATH.finditer(text)]
         if any(key(shape(other)) != answer.key for other in formulas if len(other) <= MAX_FORMULA):
             return True
-        return not formulas and other_number(text, answer.key)
+        return not formulas and other_number(text, answer)
 
     def answer(self, written: str, rule: str = "given") -> Answer | None:
         """An answer as written, such as a reference answer; None if it holds no letter or digit."""

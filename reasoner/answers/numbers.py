@@ -32,7 +32,7 @@ _DIRECT = re.compile(rf"{_MARKUP}{_HEDGE}{_NAME}{_MARKUP}({_NUMBER})", re.IGNORE
 # What would make it another number: an operation, a ratio, a choice, a scale.
 _CONTINUED = re.compile(
     r"(?:[*_`$)\]}\"'\u201d]|\\[)\]])*+(?:\s?(?:[-+\u2212*/x\u00d7\u00f7\u00b7^!\u2013~](?=\s?[\d(\\a-z$\u20ac\u00a3])|\\(?:times|cdot|div|pm|to)"
-    r"|[\u4e07\u5104\u4ebf]|\w*\?)|[,:]\s?\d|(?:st|nd|rd|th)\b"
+    r"|[\u4e07\u5104\u4ebf]|[kKMB](?!\w)|[a-zA-Z]\s?[-+*/^=]|\w*\?)|[,:]\s?\d|(?:st|nd|rd|th)\b"
     r"|[\s-]*(?:or|to|and|times|plus|minus|divided|more|less|fewer|times|over|squared|cubed|factorial|choose|hundred"
     r"|thousand|million|billion|trillion|dozen|half|percent\sof|%\sof|per\s\d|out|of)\b|\s?[=\u2248]|\s?\d)",
     re.IGNORECASE,
@@ -42,6 +42,8 @@ _UNIT = re.compile(
     r"|\^\{?\d\}?|[^\W\d_]+[./]?|[)\]$*_`.!\u3002\s\"'\u201d}]|\\[)\]]){0,12}\Z"
 )
 _EQUATION = re.compile(rf"[^=\n]{{1,80}}?=\s*+(?={_MARKUP}{_NUMBER})")
+_ASIDE = re.compile(r",\s|\s?[(\uff08]|\s[\u2013\u2014-]\s|[\uff0c\u3001\u060c]|\b(?:because|since|as|which|after)\b")
+"""Where a clause leaves its answer."""
 _ITEM = re.compile(r"\s*\d{1,2}[.)]\s+[^\W\d_]")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _FRAC = re.compile(r"\\[dt]?frac\s?(?:\{\s?([-\d.]++)\s?\}|(\d))\s?(?:\{\s?([\d.]++)\s?\}|(\d))")
@@ -126,17 +128,20 @@ class NumberSpace(ByKey):
             return self.begins(clause[equation.end() :], reply)
         return _answer(match[1], reply)
 
-    def rival(self, text: str, answer: Answer) -> bool:
+    def rival(self, text: str, answer: Answer, clause: str = "") -> bool:
         """Whether another number follows."""
-        return other_number(text, answer.key)
+        return other_number(f"{_ASIDE.split(clause, maxsplit=1)[0]}\n{text}", answer)
 
 
-def other_number(text: str, key: str) -> bool:
-    """Whether a text holds a number with another key; of a line with an equation, its last side counts."""
+def other_number(text: str, answer: Answer) -> bool:
+    """Whether a text holds another number than the answer; of a line with an equation, its last side counts."""
+    digits = re.sub(r"\D", "", answer.text)
     for line in plain(text).splitlines():
         for match in _ANY.finditer(line, line.rfind("=") + 1):
             number = _answer(match[0], text)
-            if number is None or number.key != key:
+            same = number is not None and number.key == answer.key
+            # 1.234 is a thousand or not by the language of the whole reply.
+            if not same and re.sub(r"\D", "", match[0]) != digits:
                 return True
     return False
 

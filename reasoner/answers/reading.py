@@ -106,7 +106,9 @@ class ReadsForms:
             contradicted = later is not None and later.key != stated.key
             return None if contradicted or self.rival(_edges(_after(text, end)), stated) else _named(stated, "form")
         for form, answer in self._announced(text, 0):
-            return None if self.rival(_after(text, form.end), answer) else _named(answer, "announced")
+            rest = _after(text, form.end)
+            clause = text[form.end : len(text) - len(rest)]
+            return None if self.rival(rest, answer, clause) else _named(answer, "announced")
         return self._alone(text.strip())
 
     def _announced(self, text: str, start: int) -> "list[tuple[Form, Answer]]":
@@ -139,8 +141,11 @@ class ReadsForms:
         """The answer that is all of a line or a reply."""
         return self.inside(text, reply)
 
-    def rival(self, text: str, answer: Answer) -> bool:
-        """Whether a text that follows a form may give another answer, so that it is unclear which one counts."""
+    def rival(self, text: str, answer: Answer, clause: str = "") -> bool:
+        """Whether a text that follows a form may give another answer, so that it is unclear which one counts.
+
+        `clause` is the clause of an announcement, from the answer on.
+        """
         return False
 
 

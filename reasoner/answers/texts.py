@@ -92,7 +92,7 @@ class TextSpace(ByKey):
         """Two or three words that are the whole reply."""
         return _few(text, 3 if text.isascii() else 2) if text.strip() == reply.strip() else None
 
-    def rival(self, text: str, answer: Answer) -> bool:
+    def rival(self, text: str, answer: Answer, clause: str = "") -> bool:
         """Whether any word follows: what it says of the answer is not known."""
         return re.search(r"\w", text) is not None
 
@@ -152,9 +152,9 @@ class YesNoSpace(ByKey):
         """One of the two words."""
         return self.inside(text, reply) if len(text) < 30 and len(text.split()) <= 2 else None
 
-    def rival(self, text: str, answer: Answer) -> bool:
+    def rival(self, text: str, answer: Answer, clause: str = "") -> bool:
         """Whether a later sentence begins with the other word, or is short and ends with it."""
-        for sentence in re.split(r"(?<=[.!?\u3002])\s*|\n+", text)[-20:]:
+        for sentence in re.split(r"(?<=[.!?\u3002])\s*|\n+", f"{clause}\n{text}")[-20:]:
             ending = sentence.split()[-1:] if len(sentence) < 60 else []
             for part in (sentence, *ending):
                 if (other := self.inside(part, text)) and other.key != answer.key:
