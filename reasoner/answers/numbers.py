@@ -42,7 +42,7 @@ _UNIT = re.compile(
     r"|\^\{?\d\}?|[^\W\d_]+[./]?|[)\]$*_`.!\u3002\s\"'\u201d}]|\\[)\]]){0,12}\Z"
 )
 _EQUATION = re.compile(rf"[^=\n]{{1,80}}?=\s*+(?={_MARKUP}{_NUMBER})")
-_ASIDE = re.compile(r",\s|\s?[(\uff08]|\s[\u2013\u2014-]\s|[\uff0c\u3001\u060c]|\b(?:because|since|as|which|after)\b")
+_ASIDE = re.compile(r",\s|\s?[(\uff08]|\s[\u2013\u2014]\s|[\uff0c\u3001\u060c]|\b(?:because|since|as|which|after)\b")
 """Where a clause leaves its answer."""
 _ITEM = re.compile(r"\s*\d{1,2}[.)]\s+[^\W\d_]")
 _WORD = re.compile(r"[^\W\d_]{2,}")
