@@ -50,6 +50,7 @@ class Probes:
     """The probes of one question. One that the ledger refuses is missing; the sequence then has no answer."""
 
     executor: OperationExecutor
+    _wanted: bool | None = None
     _refused: bool = False
     _costs: list[Cost] = field(default_factory=list)
     _spellings: dict[tuple[str, ...], tuple[TokenIds, ...]] = field(default_factory=dict)
@@ -57,8 +58,10 @@ class Probes:
     @property
     def wanted(self) -> bool:
         """Whether replies without an answer are probed: the kind of answer wants it, and there is a model to ask."""
-        space = self.executor.question.space
-        return probed(space) and opening_of(space) is not None and self._way is not None
+        if self._wanted is None:
+            space = self.executor.question.space
+            self._wanted = probed(space) and opening_of(space) is not None and self._way is not None
+        return self._wanted
 
     @property
     def reserve(self) -> int:

@@ -53,6 +53,7 @@ class QuestionHistory:
     ended: Ended | None = None
     """How the last attempt ended; None if it was cut off."""
     _events: dict[Name, list[Event]] = field(default_factory=dict)
+    _kinds: set[type[Event]] = field(default_factory=set)
     _written: Counter[str] = field(default_factory=Counter)
     _before: float = 0.0
     _began: float = 0.0
@@ -78,6 +79,7 @@ class QuestionHistory:
             self.ended = event
         self._last = event.t
         self._events.setdefault(event.key, []).append(event)
+        self._kinds.add(type(event))
         if self.source:
             return
         if event.repeated:
@@ -105,7 +107,7 @@ class QuestionHistory:
 
     def any_of(self, kind: type[Record]) -> bool:
         """Whether there is any event of a kind."""
-        return any(name[0] is kind for name in self._events)
+        return kind in self._kinds
 
     def holds(self, *name: object) -> bool:
         """Whether there is any event of this name."""
