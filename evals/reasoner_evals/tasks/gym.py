@@ -15,8 +15,8 @@ from reasoner.answers import TAIL, ByKey, NumberSpace, TextSpace, YesNoSpace
 from reasoner.answers.expressions import ExpressionSpace
 from reasoner.answers.forms import Form, Opening, machine_forms
 from reasoner.errors import UnknownName, UsageError, require
-from reasoner.system.extras import install_command
 from reasoner.system.files import parse_json
+from reasoner.system.machine import install_command
 from reasoner.types import Answer, AnswerSpace
 from reasoner_evals.tasks.benchmark import PLAIN, TaskData, task_data, with_answer_options
 from reasoner_evals.tasks.graders import ByGym, ByReference, ByRules, GradedQuestion, Grader, gym_dataset
