@@ -39,8 +39,8 @@ _CLASSES: Final[Mapping[str, tuple[str, str]]] = {
     "yes_no": ("texts", "YesNoSpace"),
     "text": ("texts", "TextSpace"),
     "code": ("code", "CodeSpace"),
-    "json": ("json_values", "JsonSpace"),
-    "free": ("free", "FreeSpace"),
+    "json": ("whole", "JsonSpace"),
+    "free": ("whole", "FreeSpace"),
 }
 """Where the class of each kind is."""
 SPACES = ("auto", *_CLASSES)

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reasoner.answers import math_worker
-from reasoner.answers.acceptance import POLICIES, Policy, accepts
-from reasoner.answers.blocking import blocks, exact
+from reasoner.answers.acceptance import POLICIES, Policy, accepts, blocks, exact
 from reasoner.answers.forms import LONG_BOX, Opening
 from reasoner.answers.latex import bare, too_complex
 from reasoner.answers.numbers import decimal_comma, other_number

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner.answers.acceptance import accepts
-from reasoner.answers.blocking import blocks
+from reasoner.answers.acceptance import accepts, blocks
 from reasoner.answers.maths import MathSpace
 from reasoner.answers.shapes import Formula, Group, Number, Words, key, shape
 from reasoner.types import Answer

@@ -1,4 +1,4 @@
-"""Answers that are JSON values; how they are written does not count when two are compared."""
+"""Answers that are a whole reply: a JSON value, or any text."""
 
 import json
 import math
@@ -65,3 +65,23 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and math.isfinite(value) and value.is_integer():
         return int(value)
     return value
+
+
+@dataclass(frozen=True, slots=True)
+class FreeSpace(SameKey):
+    """The whole reply, as written; two are equal if they are the same text. The prompt is not changed.
+
+    It is for strategies that choose among replies without counting equal ones, such as `best_of_n` and `universal`. A
+    reply of blanks alone is no answer. Nothing in the text is interpreted, so its marks of thinking remain.
+    """
+
+    name: ClassVar[str] = "free"
+    version: ClassVar[int] = 1
+    instruction: ClassVar[str] = ""
+
+    def read(self, text: str) -> Answer | None:
+        """All of the text, without the blanks around it; its key is a digest, 32 hex digits."""
+        written = text.strip()
+        if not written:
+            return None
+        return Answer(written, digest(written), "whole")
