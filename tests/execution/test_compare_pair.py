@@ -3,14 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
-from reasoner import Answer, Budget, Cost, Question, solve_sync
+from reasoner import Answer, Cost, Question, solve_sync
 from reasoner.engine import Engine
 from reasoner.engines.replay import ReplayEngine
-from reasoner.errors import BudgetExhausted, UsageError, VerifierError
+from reasoner.errors import UsageError, VerifierError
 from reasoner.strategy import ComparePair, Finished, Plan, compare_pair, next_finished, sample, start
-from reasoner.trace.events import Refused, Scored
+from reasoner.trace.events import Scored
 from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter
 from tests.execution.one_question import PARAMS, PROMPT, QUESTION, Run
@@ -66,23 +64,6 @@ def test_comparisons_are_replayed(tmp_path: Path) -> None:
     assert solution.cost.taking(0) == run.solution.cost.taking(0)
 
 
-def test_one_that_does_not_fit_is_refused_and_no_zero() -> None:
-    values: list[float | None] = []
-    free = Run(lambda _: all_pairs([]), ScriptedEngine(says("7", "8", "8")), uses_verifier=True, verifier=Comparing())
-    budget = Budget(tokens=free.solution.cost.tokens - 14)
-    run = Run(
-        lambda _: all_pairs(values),
-        ScriptedEngine(says("7", "8", "8")),
-        uses_verifier=True,
-        verifier=Comparing(),
-        budget=budget,
-    )
-    assert run.error is None
-    assert None in values
-    assert 0.0 not in values
-    assert run.seen(Refused)
-
-
 def test_they_may_run_behind() -> None:
     def plan(question: Question) -> Plan[Answer | None]:
         drawn = yield from sample(PROMPT, n=2, params=PARAMS)
@@ -100,21 +81,3 @@ def test_a_verifier_that_compares_nothing_is_named() -> None:
     run = Run(lambda _: all_pairs([]), uses_verifier=True, verifier=Judge())
     assert isinstance(run.error, UsageError)
     assert "does not compare pairs: use one such as judge" in str(run.error)
-
-
-def test_all_refused_is_told_as_exhaustion() -> None:
-    caught: list[BudgetExhausted] = []
-
-    def plan(question: Question) -> Plan[Answer | None]:
-        drawn = yield from sample(PROMPT, n=2, params=PARAMS)
-        with pytest.raises(BudgetExhausted) as refusal:
-            yield from compare_pair(question, [(drawn[0], drawn[1])])
-        caught.append(refusal.value)
-        return question.read(drawn[0])
-
-    class Dear(Comparing):
-        async def bound_pair(self, question: Question, a: Completion, b: Completion, policy: Engine) -> Cost:
-            return Cost(verifier_tokens=10**6, requests=2)
-
-    run = Run(plan, ScriptedEngine(says("7", "8")), uses_verifier=True, verifier=Dear(), budget=Budget(tokens=1000))
-    assert (run.error, len(caught), run.solution.ended_by) == (None, 1, "budget")

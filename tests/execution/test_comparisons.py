@@ -1,7 +1,6 @@
 """Answers that their space cannot compare at once: votes, the operation that asks, the runner that answers, replay."""
 
 import asyncio
-import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from reasoner.errors import BudgetExhausted, TraceError
 from reasoner.strategy import CheckEquivalent, Plan, Strategy, count_votes
 from reasoner.trace.events import Ended, EquivalenceChecked, Event
 from reasoner.trace.history import read_histories
-from reasoner.types import AnswerSpace, Blocks, Completion
+from reasoner.types import AnswerSpace, Blocks
 from reasoner.verifier import Verifier
 from reasoner.voting import Tally
 from reasoner_strategies import BestOfN, SelfConsistency, Single
@@ -115,31 +114,12 @@ def test_classes_are_those_of_the_remainders_in_every_order(keys: list[str | Non
         assert vote_state.samples == len(keys)
 
 
-@given(votes)
-def test_another_sample_never_splits_a_class(keys: list[str | None]) -> None:
-    tally = Tally(Slow())
-    gather: set[tuple[str, str]] = set()
-    for index, key in enumerate(keys):
-        tally.add(None if key is None else answer(key), index=index)
-        decide_all(tally)
-        now = {pair for group in tally._classes.values() for pair in itertools.combinations(sorted(group.keys), 2)}
-        assert gather <= now
-        gather = now
-
-
 def test_classes_are_closed_under_transitivity_and_what_is_then_known_is_not_asked() -> None:
     tally = Tally(Slow())
     for index, key in enumerate(("0", "3", "6")):
         tally.add(answer(key), index=index)
     assert decide_all(tally) == [{"0", "3"}, {"0", "6"}]
     assert [vote.count for vote in tally.vote_state().votes] == [3]
-
-
-def test_until_it_is_decided_answers_stand_apart() -> None:
-    tally = Tally(Slow())
-    for index, key in enumerate(("0", "3", "1")):
-        tally.add(answer(key), index=index)
-    assert [vote.count for vote in tally.vote_state().votes] == [1, 1, 1]
 
 
 def counting(tally: Tally) -> Plan[Answer | None]:
@@ -241,36 +221,6 @@ def test_a_comparison_that_outlasts_the_deadline_costs_no_answer() -> None:
     )
     assert solution.answer == answer("1")
     assert (solution.error, solution.ended_by) == (None, "budget")
-
-
-def test_the_trace_tells_each_sample_s_answer_the_rule_and_the_version_of_the_rules() -> None:
-    events: list[Event] = []
-    engine = ScriptedEngine(lambda request: "no idea" if request.index else "The answer is 4")
-    asyncio.run(solve(QUESTION, SelfConsistency(n=2), engine, trace=events.append))
-    [began] = [event for event in events if event.event == "began"]
-    assert (began.answer_space, began.answer_rules) == ("slow", 3)
-    told = {event.index: event.answer for event in events if event.event == "sampled"}
-    assert told == {0: answer("4"), 1: None}
-
-
-def test_a_completion_that_was_cut_holds_no_answer_in_the_trace_either() -> None:
-    cut = Completion(PROMPT, "The answer is 4", (1,), "length")
-    assert QUESTION.read(cut) is None
-
-
-def test_which_text_of_a_key_came_first_does_not_decide_what_is_one() -> None:
-    class Textual(Slow):
-        """Would compare texts, if it were given any."""
-
-        def same(self, a: Answer, b: Answer) -> bool | None:
-            assert (a.text, b.text) == (a.key, b.key)
-            return super().same(a, b)
-
-    tally = Tally(Textual())
-    for index, (text, key) in enumerate((("zero", "0"), ("nought", "0"), ("three", "3"))):
-        tally.add(Answer(text, key), index=index)
-    [pair] = tally.undecided()
-    assert {one.text for one in pair} == {"0", "3"}
 
 
 @dataclass

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner import Answer, Budget, Question, Solution, solve_many
-from reasoner.answers import MathSpace, NumberSpace, space_for
+from reasoner.answers import space_for
 from reasoner.answers.asking import MAX_REPLY, extraction_prompt, stated
 from reasoner.engine import SampleRequest
 from reasoner.registry import build, entries
 from reasoner.strategy import Strategy
-from reasoner.trace.events import AnswerExtracted, Ended, Event, Sampled
+from reasoner.trace.events import AnswerExtracted, Event, Sampled
 from reasoner.trace.history import read_histories
 from reasoner.types import SamplingParams
 from reasoner_strategies import BeamSearch, Refine, SelfConsistency, Single
@@ -167,27 +167,6 @@ def test_within_any_budget_a_reply_that_is_not_asked_about_has_no_answer(step: i
     asyncio.run(test())
 
 
-@pytest.mark.parametrize("moment", range(3, 60, 8))
-def test_interrupted_the_extraction_is_paid_for_and_asked_again(moment: int) -> None:
-    async def test() -> None:
-        first, events = in_words().engine(jumbled(moment, minimum=2)), list[Event]()
-        work = asyncio.ensure_future(answered(QUESTION, SelfConsistency(n=6), first, events))
-        for _ in range(moment):
-            await asyncio.sleep(0)
-        work.cancel()
-        await asyncio.wait([work])
-        if not work.cancelled() or not any(isinstance(event, Ended) for event in events):
-            return
-        assert told(events).tokens == computed(first)
-        second, after = in_words().engine(), list(events)
-        [solution] = await solve_many(
-            [QUESTION], SelfConsistency(n=6), second, trace=after.append, history=read_histories(events)
-        )
-        assert solution.cost.tokens == computed(first, second) == told(after).tokens
-
-    asyncio.run(test())
-
-
 def test_an_extraction_that_fails_or_is_cut_gives_no_answer() -> None:
     for extract in (lambda reply: "it is hard to tell " * 40, lambda reply: "", lambda reply: "None."):
         model, events = AskedModel(replies("Surely a heptad."), extract=extract), list[Event]()
@@ -245,9 +224,3 @@ def test_a_reply_stays_quoted_and_bounded(reply: str) -> None:
     # A quoted line has two characters more, and marks are broken by one.
     assert len(text) <= len(plain) + 3 * MAX_REPLY
     assert not any(mark in text for mark in ("<|", "[INST", "</s", "<\uff5c"))
-
-
-def test_the_options_are_those_of_every_kind() -> None:
-    assert space_for("number:extract=model", "?") == NumberSpace(extract="model")
-    assert space_for("math:extract=model,seconds=3", "?") == MathSpace(extract="model", seconds=3)
-    assert NumberSpace().extracts_by_model is False

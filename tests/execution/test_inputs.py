@@ -268,13 +268,6 @@ def test_without_a_length_the_first_questions_may_spend_it_all_and_the_others_sa
     ] * 4
 
 
-def test_in_a_window_as_large_as_the_stream_the_budget_is_divided_as_that_of_a_list() -> None:
-    options: dict[str, Any] = {"budget": Budget(tokens=14 * 6 * 30), "seed": 5}
-    listed, _ = run([*asked(30)], **options)
-    streamed, _ = run(asked_later(30), length=30, **options)
-    assert [solution.cost.samples for solution in streamed] == [solution.cost.samples for solution in listed]
-
-
 # Memory
 
 

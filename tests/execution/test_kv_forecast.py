@@ -126,10 +126,6 @@ def test_more_are_in_flight_the_shorter_they_are_expected_to_be() -> None:
     assert 0.6 < admitted(300) * 300 / 100_000 < 1
 
 
-def test_a_kind_of_request_says_nothing_about_another() -> None:
-    assert admitted(300, kind="another") == admitted(0, draws=0)
-
-
 def test_those_that_outgrow_what_was_expected_are_charged_more() -> None:
     async def test() -> None:
         limiter = KvCacheLimiter(100_000)

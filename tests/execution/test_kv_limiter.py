@@ -83,20 +83,6 @@ def test_a_sequence_too_long_for_the_cache_goes_alone() -> None:
     run(test)
 
 
-def test_those_that_wait_enter_in_the_order_they_came() -> None:
-    async def test() -> None:
-        door = Door(50)
-        for name, own in (("a", 40), ("large", 30), ("small", 1)):
-            door.enter(name, own=own)
-        await turns()
-        assert door.inside == ["a"]
-        door.leave("a")
-        await turns()
-        assert door.inside == ["a", "large", "small"]
-
-    run(test)
-
-
 @pytest.mark.parametrize("called", [False, True])
 def test_one_that_is_cancelled_while_it_waits_takes_nothing_with_it(called: bool) -> None:
     async def test() -> None:
@@ -157,22 +143,6 @@ def test_those_of_an_earlier_question_go_first_and_who_waited_is_told() -> None:
     run(test)
 
 
-def test_branches_over_one_document_share_its_tokens() -> None:
-    """A tree's branches have different prompts and one head, which counts once."""
-
-    async def test() -> None:
-        door = Door(1100)
-        for branch in "abc":
-            door.enter(branch, ("head", 1000), (branch, 20), own=18)
-        await turns()
-        assert door.inside == ["a", "b"]
-        door.leave("a")
-        await turns()
-        assert door.inside == ["a", "b", "c"]
-
-    run(test)
-
-
 def test_what_is_kept_counts_while_nothing_of_it_is_in_flight() -> None:
     async def test() -> None:
         door = Door(255)
@@ -197,26 +167,5 @@ def test_what_is_kept_counts_while_nothing_of_it_is_in_flight() -> None:
         door.leave("small")
         await turns()
         assert door.inside == ["a", "small", "large", "its own"]
-
-    run(test)
-
-
-def test_a_newcomer_does_not_evict_a_question_between_its_steps() -> None:
-    async def test() -> None:
-        door = Door(220)
-        for name, prompt, priority in (("a1", "a", 0), ("b1", "b", 1)):
-            door.enter(name, (prompt, 100), own=7, priority=priority)
-        await turns()
-        for prompt in "ab":
-            door.kv_limiter.keep(prompt, 100)
-        door.leave("a1")
-        door.enter("c1", ("c", 100), own=7, priority=2)
-        door.enter("a2", ("a", 100), own=7, priority=0)
-        await turns()
-        assert door.inside == ["a1", "b1", "a2"]
-        door.leave("a2")
-        door.kv_limiter.release("a")
-        await turns()
-        assert door.inside == ["a1", "b1", "a2", "c1"]
 
     run(test)

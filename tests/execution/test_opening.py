@@ -104,11 +104,6 @@ def test_an_id_that_comes_again_in_a_stream_is_refused_when_it_comes() -> None:
         solve_many_sync(asked, Single(), ScriptedEngine(says("7")), concurrency=2)
 
 
-def test_a_concurrency_of_nothing_is_refused() -> None:
-    with pytest.raises(UsageError, match="concurrency must be at least 1"):
-        solve_many_sync(questions(2), Single(), ScriptedEngine(says("7")), concurrency=0)
-
-
 def test_the_seconds_of_each_question_begin_when_it_is_opened() -> None:
     """Each question takes about as long as it may; all of them together take much longer."""
 
@@ -154,18 +149,6 @@ def test_with_one_budget_no_more_wait_for_their_first_draw_than_may_be_under_way
     )
     assert maximum <= 2 * 3
     assert all(one.cost.samples for one in found)
-    assert {one.error for one in found} == {None}
-
-
-@pytest.mark.parametrize("samples", [0, 1, 10, 39, 40, 41, 79])
-def test_of_one_budget_each_question_has_a_sample_before_any_has_two_however_many_are_open(samples: int) -> None:
-    engine = ScriptedEngine(varied, pause=jumbled(samples))
-    found = solve_many_sync(
-        questions(40), VOTE, engine, budget=Budget(samples=samples), allocation=Allocation(abreast=4)
-    )
-    drawn = [one.cost.samples for one in found]
-    assert sum(drawn) <= samples
-    assert sum(count > 0 for count in drawn) == min(samples, 40)
     assert {one.error for one in found} == {None}
 
 

@@ -2,14 +2,14 @@
 
 import pytest
 
-from reasoner import Answer, Budget, Cost, Question, VoteState
+from reasoner import Answer, Budget, Question, VoteState
 from reasoner.engine import SampleRequest
 from reasoner.errors import BudgetExhausted, PlanError
 from reasoner.strategy import Cancel, Finished, Handle, Next, Plan, Propose, Sample, Score, Start
 from reasoner.trace.events import Dropped, Prompted, Proposed, Refused, Sampled
 from reasoner.types import Completion, Prompt, Usage
 from tests.execution.one_question import ONE, PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run, hang, waits_for
-from tests.helpers import Judge, answer, books, meter_of, says
+from tests.helpers import Judge, answer, says
 from tests.scripted import ScriptedEngine
 
 # Sampling and proposing
@@ -30,31 +30,6 @@ def test_completions_come_in_launch_order_prompt_by_prompt() -> None:
     assert [(event.op, event.index) for event in run.seen(Sampled)] == [(1, 1), (1, 0), (1, 1), (1, 0), (2, 3), (2, 2)]
     assert len({one.seed for drawn in seen for one in drawn}) == 6
     assert [event.messages[0].content[:7] for event in run.seen(Prompted)] == ["How man", "And how"]
-
-
-def test_a_child_of_a_prompt_is_named_in_the_trace() -> None:
-    prompts: list[Prompt] = []
-
-    def plan(question: Question) -> Plan[Answer | None]:
-        [first] = yield ONE
-        prompts.append(PROMPT.then(first))
-        yield Sample((prompts[0],), 1, PARAMS)
-        return None
-
-    run = Run(plan)
-    first, second = run.seen(Sampled)
-    assert first.child == second.prompt == prompts[0].digest
-
-
-def test_where_the_budget_admits_only_some_the_reply_is_shorter() -> None:
-    replies: list[int] = []
-
-    def plan(question: Question) -> Plan[Answer | None]:
-        replies.append(len((yield Sample((PROMPT,), 4, PARAMS))))
-        return None
-
-    run = Run(plan, budget=Budget(samples=3))
-    assert (replies, run.solution.cost.samples) == ([3], 3)
 
 
 def test_a_refusal_is_raised_into_the_plan_which_may_return_its_best() -> None:
@@ -89,17 +64,6 @@ def test_without_that_the_last_proposal_is_the_answer(stubborn: bool) -> None:
     assert (run.solution.answer, run.solution.ended_by, run.error) == (answer("2"), "budget", None)
     assert [proposal.answer for proposal in run.solution.proposals] == [answer("1"), answer("2")]
     assert len(run.seen(Refused)) == 1
-
-
-def test_a_plan_that_returns_nothing_leaves_its_last_proposal() -> None:
-    def plan(question: Question) -> Plan[Answer | None]:
-        yield Propose(answer("1"), VoteState())
-        return None
-
-    run = Run(plan)
-    assert (run.solution.answer, run.solution.ended_by, run.solution.reason) == (
-        answer("1"), "strategy", "the strategy finished",
-    )  # fmt: skip
 
 
 def test_a_proposal_costs_what_was_seen_by_then() -> None:
@@ -139,24 +103,6 @@ def test_what_was_started_arrives_in_order_of_completion() -> None:
 
     Run(plan, ScriptedEngine(says("7"), pause=waits_for(2, 0, 1)))
     assert arrived == [2, 0, 1]
-
-
-def test_an_operation_of_many_pieces_arrives_when_its_last_is_done() -> None:
-    arrived: list[Handle] = []
-
-    def plan(question: Question) -> Plan[Answer | None]:
-        yield Start(Sample((PROMPT,), 2, PARAMS))
-        yield Start(ONE)
-        for _ in range(2):
-            finished = yield Next()
-            arrived.append(finished.handle)
-        return None
-
-    Run(plan, ScriptedEngine(says("7"), pause=waits_for(1, 2, 0)))
-    assert arrived == [2, 1]
-    arrived.clear()
-    Run(plan, ScriptedEngine(says("7"), pause=waits_for(1, 0, 2)))
-    assert arrived == [1, 2]
 
 
 def test_refusals_of_what_was_started_are_told_last_and_once() -> None:
@@ -219,29 +165,3 @@ def test_what_is_cancelled_is_booked_and_never_arrives() -> None:
     assert (cost.prompt_tokens, cost.generated_tokens, cost.cancelled_tokens) == (2 * TOKENS, REPLY, 3)
     [dropped] = run.seen(Dropped)
     assert (dropped.index, dropped.why, dropped.usage) == (0, "cancelled", Usage(TOKENS, 0, 3))
-
-
-def test_what_was_cancelled_before_it_ran_costs_nothing() -> None:
-    def plan(question: Question) -> Plan[Answer | None]:
-        handle = yield Start(Sample((PROMPT,), 3, PARAMS))
-        yield Cancel(handle)
-        return answer("1")
-
-    run = Run(plan)
-    assert (run.error, run.solution.cost.taking(0), run.engine.usage) == (None, Cost(), [])
-
-
-def test_what_still_runs_when_the_plan_ends_is_cancelled_and_booked() -> None:
-    def plan(question: Question) -> Plan[Answer | None]:
-        for _ in range(3):
-            yield Start(ONE)
-        yield Next()
-        return answer("1")
-
-    async def pause(request: SampleRequest) -> None:
-        if request.index:
-            await hang(request)
-
-    run = Run(plan, ScriptedEngine(says("7"), pause=pause))
-    assert [event.why for event in run.seen(Dropped)] == ["cancelled", "cancelled"]
-    assert books(run.solution.cost) == meter_of(run.engine) == (3 * TOKENS, 0, REPLY)

@@ -78,12 +78,6 @@ def test_a_rule_from_outside_ends_the_plan_at_a_proposal() -> None:
     assert [cost.tokens for cost in rule.costs] == [TOKENS + REPLY, 2 * (TOKENS + REPLY)]
 
 
-def test_a_rule_does_not_hide_what_waits_unseen() -> None:
-    # Refusals that the plan never came to see are no complaints of the event loop either: `Run` checks.
-    run = Run(lambda question: SelfConsistency(6, PARAMS).plan(question), stop=AtMost(2), budget=Budget(samples=3))
-    assert run.solution.ended_by == "rule"
-
-
 def test_a_rule_that_fails_is_an_error_beside_the_answer() -> None:
     class Broken:
         def stop(self, vote_state: VoteState, cost: Cost) -> str | None:

@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 
-from reasoner import Answer, Budget, Cost, Question, SamplingParams
-from reasoner.engine import Engine, SampleRequest
+from reasoner import Answer, Budget, Question, SamplingParams
+from reasoner.engine import SampleRequest
 from reasoner.errors import BudgetExhausted, LedgerViolation, PlanError, VerifierError
-from reasoner.strategy import Cancel, Finished, Next, Plan, Sample, Score, Start
+from reasoner.strategy import Cancel, Next, Plan, Sample, Score, Start
 from reasoner.trace.events import Scored
 from reasoner.types import Completion, Rating
-from reasoner.verifier import CostMeter
 from tests.execution.one_question import ONE, PARAMS, PROMPT, REPLY, TOKENS, Run, Script
 from tests.helpers import Judge, Sleepy, answer, says
 from tests.scripted import ScriptedEngine
@@ -70,28 +69,6 @@ def test_a_verifier_that_fails_gives_an_error_and_never_a_zero(verdict: Any, err
     assert [event.error for event in run.seen(Scored)] == [rating.error for rating in ratings]
 
 
-class Rubbish(Judge):
-    """A verifier that returns something else than a rating."""
-
-    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Any:
-        return 0.5
-
-
-class Priceless(Judge):
-    """A verifier that cannot say what it costs."""
-
-    async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
-        raise RuntimeError("no price")
-
-
-@pytest.mark.parametrize(("judge", "error"), [(Rubbish(), "AttributeError"), (Priceless(), "RuntimeError: no price")])
-def test_a_verifier_that_breaks_its_contract_is_an_error_too(judge: Judge, error: str) -> None:
-    run, ratings = judged(judge)
-    assert run.error is None
-    assert [rating.value for rating in ratings] == [None] * 3
-    assert all(rating.error.startswith(error) for rating in ratings)
-
-
 def test_ratings_that_the_budget_refuses_are_errors_while_others_are_not() -> None:
     spent = 3 * (TOKENS + REPLY)
     run, ratings = judged(Judge(lambda _: 0.5), budget=Budget(tokens=spent + 12))
@@ -113,12 +90,6 @@ def test_a_verifier_that_costs_more_than_its_bound_breaks_the_run() -> None:
     assert run.solution.cost.verifier_tokens > 0
 
 
-def test_ratings_that_wait_for_a_ledger_that_broke_end_too() -> None:
-    run, ratings = judged(Judge(bound_tokens=1), budget=Budget(tokens=3 * (TOKENS + REPLY) + 1))
-    assert isinstance(run.error, LedgerViolation)
-    assert (ratings, len(run.seen(Scored))) == ([], 1)
-
-
 def test_a_rating_that_nobody_waits_for_is_booked_and_recorded() -> None:
     def plan(question: Question) -> Plan[Answer | None]:
         drawn = yield ONE
@@ -132,21 +103,6 @@ def test_a_rating_that_nobody_waits_for_is_booked_and_recorded() -> None:
     assert (run.error, run.solution.cost.verifier_tokens) == (None, 10)
     [scored] = run.seen(Scored)
     assert (scored.value, scored.error) == (None, "cancelled")
-
-
-def test_scores_may_be_started_too() -> None:
-    arrived: list[Finished] = []
-
-    def plan(question: Question) -> Plan[Answer | None]:
-        drawn = yield ONE
-        handle = yield Start(Score(question, drawn))
-        arrived.append((yield Next()))
-        assert arrived[0].handle == handle
-        return None
-
-    run = Run(plan, uses_verifier=True, verifier=Judge(lambda _: 0.25))
-    assert run.error is None
-    assert [rating.value for rating in arrived[0].ratings] == [0.25]
 
 
 def test_a_plan_that_scores_though_it_said_otherwise_is_at_fault() -> None:

@@ -12,7 +12,7 @@ from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.stopping.confidence import ConfidenceFloor, group_confidences, token_confidence
-from reasoner.strategy import Plan, Sample, Score, note, prefill, propose, sample
+from reasoner.strategy import Plan, Sample, Score, note, prefill, sample
 from reasoner.trace.events import Noted, Prefilled, Prompted, Sampled
 from reasoner.trace.replies import completions_in
 from reasoner.types import Completion, Prompt
@@ -198,18 +198,6 @@ def test_a_run_that_is_narrowed_by_the_cache_says_so() -> None:
     assert [note for note in narrow.solution.notes if "narrowed" in note] == list(narrow.solution.notes)
     assert "108 tokens" in narrow.solution.notes[0]
     assert narrow.events[-1].notes == narrow.solution.notes  # type: ignore[union-attr]
-
-
-def test_proposing_after_a_note_changes_nothing() -> None:
-    def plan(question: Question) -> Plan[Answer | None]:
-        from reasoner.types import VoteState
-
-        yield from note("nothing yet")
-        yield from propose(None, VoteState())
-        return None
-
-    run = Run(plan)
-    assert (run.solution.cost.tokens, len(run.solution.proposals)) == (0, 1)
 
 
 def test_what_a_branch_draws_does_not_depend_on_another() -> None:
