@@ -100,7 +100,7 @@ def command(
     from reasoner.budget import Budget
     from reasoner.cli.batch_files import Choices, Files
     from reasoner.cli.batch_run import BatchRun
-    from reasoner.execution.opening import CONCURRENCY
+    from reasoner.execution.session import CONCURRENCY
 
     if seed < 0:
         raise UsageError(f"--seed must be at least 0 (got {seed})")

@@ -15,8 +15,8 @@ from reasoner.engine import Engine
 from reasoner.errors import UsageError, require
 from reasoner.execution.admission import EngineLimits
 from reasoner.execution.arguments import as_budget, as_instance, as_prices, as_question, as_questions, as_sink, plugins
-from reasoner.execution.opening import CONCURRENCY, RunContext
 from reasoner.execution.scheduler import Allocation
+from reasoner.execution.session import CONCURRENCY, RunContext
 from reasoner.registry import DEFAULT_ENGINE, DEFAULT_STRATEGY
 from reasoner.solution import Solution
 from reasoner.strategy import StopRule, Strategy

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from reasoner.budget import Cost
-from reasoner.execution.replies import RatingFailures
+from reasoner.execution.plan_runner import RatingFailures
 from reasoner.system.foreign import described
 from reasoner.trace.events import (
     AnswerExtracted,
