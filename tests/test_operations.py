@@ -19,7 +19,6 @@ from reasoner.strategy import (
     next_finished,
     propose,
     sample,
-    sample_each,
     score,
     start,
 )
@@ -41,7 +40,7 @@ def step(plan: Generator[Operation, object, object], reply: object) -> tuple[Ope
 def test_each_helper_yields_its_operation_and_returns_the_reply() -> None:
     question, drawn = number_question(), (completion("7"),)
     assert step(sample(PROMPT, n=3, params=PARAMS), drawn) == (Sample((PROMPT,), 3, PARAMS), drawn)
-    assert step(sample_each([PROMPT, OTHER], n=2, params=PARAMS), drawn) == (Sample((PROMPT, OTHER), 2, PARAMS), drawn)
+    assert step(sample([PROMPT, OTHER], n=2, params=PARAMS), drawn) == (Sample((PROMPT, OTHER), 2, PARAMS), drawn)
     assert step(score(question, list(drawn)), ()) == (Score(question, drawn), ())
     assert step(start(Sample((PROMPT,))), Handle(4)) == (Start(Sample((PROMPT,))), 4)
     assert step(next_finished(), Finished(Handle(4), drawn)) == (Next(), Finished(Handle(4), drawn))

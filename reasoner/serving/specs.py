@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from reasoner.answers.kinds import AnswerKind
 from reasoner.errors import UsageError
-from reasoner.registry import build_checked, full_spec_of
+from reasoner.registry import build_checked, spec_of
 from reasoner.specs import Mark, Owners, Spec, marks_of
 
 MAX_COUNT: Final = 1024
@@ -83,4 +83,4 @@ def public_spec(strategy: object) -> str:
 
     They may name its files.
     """
-    return full_spec_of(strategy, lambda cls, option: not isinstance(marks_of(cls).get(option), Owners))
+    return spec_of(strategy, lambda cls, option: not isinstance(marks_of(cls).get(option), Owners))
