@@ -3,8 +3,7 @@
 import asyncio
 import hashlib
 import json
-import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -17,20 +16,20 @@ from reasoner.execution.executor import derive_seed
 from reasoner.execution.inputs import IdSet, open_input
 from reasoner.execution.launching import cancel_all
 from reasoner.execution.session import Session
-from reasoner.serving.choice import Job, Offer, choose
-from reasoner.serving.errors import ApiError, api_error, valid_text
-from reasoner.serving.replies import chat_completion, text_completion, vendor_object
-from reasoner.serving.requests import ChatRequest, CompletionRequest, read_chat, read_completion, read_response
-from reasoner.serving.responses import response_object
-from reasoner.solution import Solution
+from reasoner.serving import replies
+from reasoner.serving.bodies import read
+from reasoner.serving.choose import Job, Offer, choose
+from reasoner.serving.errors import ApiError, api_error
+from reasoner.serving.replies import Result, vendor_object
+from reasoner.serving.responses import REPLIES, Reply
+from reasoner.system.printing import valid_unicode
 from reasoner.system.tables import Located
 from reasoner.trace.events import Event, Sink, tee
 from reasoner.trace.history import EMPTY
 
 FIELDS: Final = ("custom_id", "method", "url", "body")
 REQUEST: Final = "req_"
-URLS: Final = ("/v1/chat/completions", "/v1/completions", "/v1/responses")
-Result = tuple[Job, Solution]
+URLS: Final = tuple(REPLIES)
 
 
 def is_request(values: object) -> bool:
@@ -69,7 +68,7 @@ def _request(where: str, values: Mapping[str, Any]) -> RequestLine:
     if missing := [name for name in FIELDS if name not in values]:
         raise UsageError(f"{where} has no {missing[0]}: a line of OpenAI's batch format has {', '.join(FIELDS)}")
     custom_id, method, url, body = (values[name] for name in FIELDS)
-    if not isinstance(custom_id, str) or not 0 < len(custom_id) <= 512 or valid_text(custom_id) != custom_id:
+    if not isinstance(custom_id, str) or not 0 < len(custom_id) <= 512 or valid_unicode(custom_id) != custom_id:
         raise UsageError(f"{where}: custom_id must be a text of 1 to 512 characters (got {custom_id!r:.40})")
     if method != "POST" or url not in URLS:
         raise UsageError(
@@ -124,7 +123,8 @@ class Requests:
         try:
             if line.error:
                 raise ApiError(400, line.error)
-            request, reply = _READERS[line.url](line.body)
+            reply = _reply(line, self.prices)
+            request = reply.asked
             seed = derive_seed(self.seed, line.custom_id, "", 0) if request.seed is None else request.seed
             jobs = choose(request.model_copy(update={"seed": seed}), self.offer)
             names = _ids(line.custom_id, line.digest, len(jobs))
@@ -132,7 +132,8 @@ class Requests:
                 replace(job, question=replace(job.question, id=name)) for job, name in zip(jobs, names, strict=True)
             ]
             results.extend(await asyncio.gather(*map(self._solve, jobs)))
-            body = reply(results, f"batch-{_digest(line.custom_id)}", int(time.time()), self.prices)
+            _check_text(results)
+            body = reply.whole(replies.Answered(results, [None] * len(results)))
             return self._line(line, 200, body, results, "answered")
         except (ApiError, UsageError) as failure:
             error = api_error(failure)
@@ -203,42 +204,17 @@ def known_reply(line: Line) -> Known:
     return Known(ids, 0, sum((Cost(**cost) for cost in costs), Cost()), outcome, ended_by, digest)
 
 
-Reply = Callable[[list[Result], str, int, Prices | None], Line]
-
-
-def _read_chat(body: bytes) -> tuple[ChatRequest, Reply]:
-    return _whole(read_chat(body)), lambda results, name, created, prices: chat_completion(
-        _with_text(results), id=name, created=created, prices=prices
-    )
-
-
-def _read_completion(body: bytes) -> tuple[CompletionRequest, Reply]:
-    return _whole(read_completion(body)), lambda results, name, created, prices: text_completion(
-        _with_text(results), id=name, created=created, prices=prices
-    )
-
-
-def _read_response(body: bytes) -> tuple[ChatRequest, Reply]:
-    request = read_response(body)
-    return _whole(request.chat), lambda results, name, created, prices: response_object(
-        request, _with_text(results)[0], id=name, created=created, prices=prices
-    )
-
-
-_READERS: Final[Mapping[str, Callable[[bytes], tuple[ChatRequest | CompletionRequest, Reply]]]] = dict(
-    zip(URLS, (_read_chat, _read_completion, _read_response), strict=True)
-)
-
-
-def _whole(request: Any) -> Any:
-    """The request, unless it asks for a stream."""
-    if request.stream:
+def _reply(line: RequestLine, prices: Prices | None) -> Reply:
+    """The reply to be made of a line. Raises ApiError: its body is not a request, or asks for a stream."""
+    kind = REPLIES[line.url]
+    reply: Reply = kind(read(line.body, kind.reads), prices, id=f"batch-{_digest(line.custom_id)}")
+    if reply.asked.stream:
         raise ApiError(400, "stream has no effect in a batch: leave it out", param="stream")
-    return request
+    return reply
 
 
-def _with_text(results: list[Result]) -> list[Result]:
-    """The results, if each has a text.
+def _check_text(results: list[Result]) -> None:
+    """Check that each result has a text.
 
     Raises:
         ApiError: the budget ended one before it had any.
@@ -248,4 +224,3 @@ def _with_text(results: list[Result]) -> list[Result]:
             raise ApiError(429, solution.reason, type="insufficient_quota", code="budget_exhausted")
         if isinstance(solution.error, EngineError) and not solution.text:
             raise ApiError(503, str(solution.error), type="server_error", code="engine_error")
-    return results

@@ -234,10 +234,9 @@ class BatchRun:
 
     def _requests(self, rows: Iterator[Located]) -> tuple[Strategy, Verifier | None, Settings, Answers]:
         """What answers the lines of OpenAI's format, as a server would."""
-        from reasoner.registry import build
-        from reasoner.serving.config import Limits
+        from reasoner.serving.choose import Offer
         from reasoner.serving.config import Settings as ServerSettings
-        from reasoner.serving.offered import Offered, choose_default
+        from reasoner.serving.config import choose_default
 
         self.choices.check_requests()
         own = ServerSettings()
@@ -247,9 +246,8 @@ class BatchRun:
             verifier=self.choices.verifier,
             answer=self.choices.answer,
         )
-        limits = Limits(max_budget=self.each)
-        offered = Offered(default, own.aliases, verifiers, self.prices)
-        offered.check(limits)
+        offered = Offer(default, own.aliases, verifiers, self.prices, self.each)
+        offered.check()
         lines = read_requests(rows)
 
         async def answers(done: Progressed) -> AsyncGenerator[Answered, None]:
@@ -259,7 +257,7 @@ class BatchRun:
                 )
                 spent = sum((history.spent for history in done.histories.values()), done.spent)
                 ledger = Ledger(self.budget, prices=self.prices, spent=spent)
-                offer = offered.offer(self.engine.model, limits, engine=self.engine.name)
+                offer = offered.serving(self.engine.model)
                 requests = Requests(session, offer, ledger, done, self._sink, self.seed, self.prices)
                 stream = requests.answer(lines, concurrency=self.concurrency)
                 async with aclosing(stream):
@@ -267,11 +265,10 @@ class BatchRun:
                         yield answered
 
         settings = {
-            **self._settings(default.strategy, self.choices.verifier or ""),
-            "--answer": default.answer,
+            **self._settings(spec_of(default.strategy), self.choices.verifier or ""),
+            "--answer": self.choices.answer or "",
         }
-        strategy: Strategy = build("strategy", default.strategy)
-        return strategy, None, settings, answers
+        return default.strategy, None, settings, answers
 
     def _settings(self, strategy: str, verifier: str) -> dict[str, str]:
         """What decides the answers, apart from the questions. The budget of all may be raised."""

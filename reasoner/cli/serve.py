@@ -13,7 +13,7 @@ from reasoner.cli.solve import ANSWERS
 from reasoner.errors import UsageError
 
 if TYPE_CHECKING:
-    from reasoner.serving.config import Limits, Settings
+    from reasoner.serving.config import ServerLimits, Settings
     from reasoner.serving.limits import Keys
 
 KEYS_VARIABLE: Final = "REASONER_API_KEYS"
@@ -90,8 +90,8 @@ def command(
 
     require_extra("serve", "a server")
     from reasoner.cli.server_run import ServerRun
-    from reasoner.serving.config import Settings, read_settings
-    from reasoner.serving.offered import choose_default
+    from reasoner.serving.choose import Offer
+    from reasoner.serving.config import Settings, choose_default, read_settings
 
     if quiet and verbose:
         raise UsageError("--quiet and --verbose contradict each other: keep one")
@@ -111,10 +111,7 @@ def command(
     _check_bind(host, keys)
     run = ServerRun(
         options.choose_engine(engine, model_id=model, base_url=base_url),
-        default,
-        own.aliases,
-        verifiers,
-        options.read_prices(prices, [limits.max_budget]),
+        Offer(default, own.aliases, verifiers, options.read_prices(prices, [limits.max_budget])),
         limits,
         keys,
         quiet=quiet,
@@ -123,7 +120,7 @@ def command(
     return run.run(host, port, drain=drain)
 
 
-def _limits(limits: "Limits", **given: Any) -> "Limits":
+def _limits(limits: "ServerLimits", **given: Any) -> "ServerLimits":
     """The limits of the settings, with those that are given as options."""
     from reasoner.budget import Budget
 

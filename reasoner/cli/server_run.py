@@ -4,12 +4,10 @@ import asyncio
 import gc
 import resource
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from traceback import format_exception
 from typing import TYPE_CHECKING, Any, Final
 
-from reasoner.budget import Prices
 from reasoner.cli import interrupts
 from reasoner.cli.exits import ANSWERED, ENGINE, code_of, error_line
 from reasoner.cli.progress import Display, watch
@@ -18,14 +16,12 @@ from reasoner.engine import Engine
 from reasoner.errors import ReasonerError
 from reasoner.execution.launching import cancel_all
 from reasoner.serving.app import make_app
-from reasoner.serving.choice import Alias
-from reasoner.serving.config import Limits
+from reasoner.serving.choose import Offer
+from reasoner.serving.config import ServerLimits
 from reasoner.serving.limits import Keys
 from reasoner.serving.listener import Listener, listen
-from reasoner.serving.offered import Offered
 from reasoner.serving.service import Service
 from reasoner.serving.traces import RecentTraces
-from reasoner.verifier import Verifier
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -51,11 +47,8 @@ class ServerRun:
     """One server that the command line and the settings describe."""
 
     engine: Engine
-    default: Alias
-    aliases: Mapping[str, Alias]
-    verifiers: Mapping[str, Verifier]
-    prices: Prices | None
-    limits: Limits
+    offer: Offer
+    limits: ServerLimits
     keys: Keys
     quiet: bool = field(kw_only=True)
     verbose: bool = field(kw_only=True)
@@ -67,14 +60,7 @@ class ServerRun:
         Raises:
             UsageError: an alias does not fit, or the address cannot be listened at.
         """
-        offered = Offered(self.default, self.aliases, self.verifiers, self.prices)
-        service = Service(
-            self.engine,
-            offered,
-            self.limits,
-            traces=RecentTraces(),
-            report=self._report,
-        )
+        service = Service(self.engine, self.offer, self.limits, traces=RecentTraces(), report=self._report)
         log = engine_log(self.engine)
         with listen(host, port) as at, own_streams(log) as terminal:
             self._terminal = terminal

@@ -4,15 +4,16 @@ import difflib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Final, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from reasoner.errors import shown
-from reasoner.serving.errors import ApiError, valid_text
+from reasoner.serving.errors import ApiError
+from reasoner.system.printing import valid_unicode
 
-B = TypeVar("B", bound=BaseModel)
+R = TypeVar("R", bound=BaseModel)
 MAX_BODY: Final = 4 << 20
 """Bytes of a body."""
 MAX_FIELDS: Final = 2048
@@ -20,27 +21,22 @@ MAX_FIELDS: Final = 2048
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def read_body(
-    body: bytes, model: type[B], *, ignored: Iterable[str] = (), refused: Mapping[str, str] | None = None
-) -> B:
+def read(body: bytes, model: type[R]) -> R:
     """The request in a body of JSON; a field that is null counts as left out.
-
-    Fields in `ignored` have no effect here. Those in `refused` are OpenAI's, too, but cannot be honoured: the value
-    says why.
 
     Raises:
         ApiError: 413 for a body that is too long, 400 for one that is not JSON or does not fit the model.
     """
     fields = {name: value for name, value in _object(body).items() if value is not None}
-    for name in ignored:
+    for name in getattr(model, "ignored", ()):
         fields.pop(name, None)
-    for name, why in (refused or {}).items():
+    for name, why in getattr(model, "refused", {}).items():
         if fields.pop(name, False) not in (False, [], {}, ""):
             raise ApiError(400, f"{name} is not supported: {why}", code="unsupported_parameter", param=name)
     try:
         return model.model_validate(fields, strict=True)
     except ValidationError as error:
-        raise _invalid(error, model) from None
+        raise problem_of(error, model) from None
 
 
 def _object(body: bytes) -> dict[str, Any]:
@@ -82,39 +78,34 @@ def _no_constant(name: str) -> NoReturn:
     raise ApiError(400, f"the body is not JSON: {name} is not a number")
 
 
-def _invalid(error: ValidationError, model: type[BaseModel]) -> ApiError:
+def problem_of(error: ValidationError, model: type[BaseModel]) -> ApiError:
     """The most telling problem, in one line: of a union's problems, that of the form that fits best."""
-    problems = error.errors(include_url=False, include_context=False)
-    problem = max(problems, key=lambda each: (len(each["loc"]), each["type"] == "extra_forbidden"))
-    where, part_of = _position(problem["loc"], model)
-    param = _param(where)
-    if problem["type"] == "extra_forbidden":
-        name = str(problem["loc"][-1])
-        return _unknown(_param([*where, name]), name, sorted(getattr(part_of, "model_fields", {})))
-    if problem["type"] == "missing":
-        return ApiError(400, f"{param} is missing: it is required", code="missing_required_parameter", param=param)
-    message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "it must be")
-    given = "" if isinstance(problem["input"], dict | list) else f" (got {shown(problem['input'])})"
-    return ApiError(400, f"{param or 'the body'}: {message[:1].lower()}{message[1:]}{given}", param=param or None)
-
-
-def _unknown(param: str, name: str, known: list[str]) -> ApiError:
-    near = difflib.get_close_matches(name[:100], known, n=1, cutoff=0.6)
-    guess = f": did you mean {near[0]}?" if near else f" (there are: {', '.join(known)})"
-    return ApiError(400, f"unknown field {shown(param)}{guess}", code="unknown_parameter", param=param[:200])
-
-
-def _position(loc: Iterable[int | str], model: type[BaseModel]) -> tuple[list[int | str], Any]:
-    """The fields and indices of a location, without the names of a union's forms, and the model that they lead to."""
+    problem = max(
+        error.errors(include_url=False, include_context=False),
+        key=lambda each: (len(each["loc"]), each["type"] in ("extra_forbidden", "value_error")),
+    )
     where: list[int | str] = []
     part_of: Any = model
-    for part in loc:
-        if isinstance(part, int):
+    for part in problem["loc"]:
+        # Other parts are the names of a union's forms.
+        if isinstance(part, int) or part in getattr(part_of, "model_fields", {}):
             where.append(part)
-        elif part in getattr(part_of, "model_fields", {}):
-            where.append(part)
-            part_of = _model_in(part_of.model_fields[part].annotation)
-    return where, part_of
+            part_of = part_of if isinstance(part, int) else _model_in(part_of.model_fields[part].annotation)
+    param = _param(where)
+    match problem["type"]:
+        case "extra_forbidden":
+            name, known = str(problem["loc"][-1]), sorted(part_of.model_fields)
+            near = difflib.get_close_matches(name[:100], known, n=1, cutoff=0.6)
+            guess = f": did you mean {near[0]}?" if near else f" (there are: {', '.join(known)})"
+            param = _param([*where, name])
+            return ApiError(400, f"unknown field {shown(param)}{guess}", code="unknown_parameter", param=param[:200])
+        case "missing":
+            return ApiError(400, f"{param} is missing: it is required", code="missing_required_parameter", param=param)
+    message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "it must be")
+    given = f" (got {shown(problem['input'])})"
+    if problem["type"] == "value_error" or isinstance(problem["input"], dict | list):
+        given = ""
+    return ApiError(400, f"{param or 'the body'}: {message[:1].lower()}{message[1:]}{given}", param=param or None)
 
 
 def _model_in(annotation: Any) -> Any:
@@ -126,4 +117,4 @@ def _model_in(annotation: Any) -> Any:
 def _param(where: Iterable[int | str]) -> str:
     """A position as in `messages[0].content`."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where)
-    return valid_text(text.removeprefix("."))
+    return valid_unicode(text.removeprefix("."))

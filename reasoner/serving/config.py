@@ -2,27 +2,32 @@
 
 import stat
 import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from reasoner.answers.kinds import AnswerKind
 from reasoner.budget import Budget
-from reasoner.errors import UnknownName, UsageError, require, shown
-from reasoner.serving.bodies import MAX_BODY
-from reasoner.serving.choice import Alias, default_aliases
+from reasoner.errors import UsageError, require
+from reasoner.registry import DEFAULT_VERIFIER, build
+from reasoner.serving.bodies import MAX_BODY, problem_of
+from reasoner.serving.choose import Alias, default_aliases
 from reasoner.serving.limits import Key
+from reasoner.specs import Spec
 from reasoner.system.files import read_whole
+from reasoner.verifier import Verifier
 
 MAX_BYTES: Final = 1 << 20
 """Bytes that a file of settings or keys may have."""
-SECTIONS: Final = ("default", "aliases", "verifiers", "limits", "keys")
-NAMED_BY_CLIENTS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
-"""Characters of a name that clients write."""
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,80}$")]
+"""A name that clients write."""
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ServerLimits:
     """What a server bounds.
 
     `max_concurrent` requests are answered at once, `queue` more wait. `max_budget` bounds each request. A body has at
@@ -49,8 +54,38 @@ class Settings:
     default: Alias | None = None
     aliases: Mapping[str, Alias] = field(default_factory=default_aliases)
     verifiers: Mapping[str, str] = field(default_factory=dict)
-    limits: Limits = Limits()
+    limits: ServerLimits = ServerLimits()
     keys: tuple[Key, ...] = field(default=(), repr=False)
+
+
+class _Table(BaseModel):
+    """A section of the file."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _AliasTable(_Table):
+    strategy: str
+    verifier: str = ""
+    answer: str = ""
+    budget: str = ""
+    description: str = ""
+
+
+class _LimitsTable(_Table):
+    max_concurrent: int = 0
+    queue: int = 0
+    max_budget: str = ""
+    body_bytes: int = 0
+    body_seconds: float = 0.0
+
+
+class _File(_Table):
+    default: _AliasTable | None = None
+    aliases: dict[Name, _AliasTable] = {}
+    verifiers: dict[Name, str] = {}
+    limits: _LimitsTable = _LimitsTable()
+    keys: dict[str, Any] = {}
 
 
 def read_settings(path: Path) -> Settings:
@@ -65,10 +100,27 @@ def read_settings(path: Path) -> Settings:
         raise UsageError(f"--settings {path} is not TOML: {error}") from error
     if "keys" in table:
         _check_private("--settings", path)
+    where = ""
     try:
-        return _settings(table)
+        file = _File.model_validate(table)
+        aliases = default_aliases()
+        for name, given in file.aliases.items():
+            where = f"aliases.{name}: "
+            aliases[name] = Alias.of(**given.model_dump())
+        where = "default: "
+        default = Alias.of(**file.default.model_dump()) if file.default else None
+        where = "limits: "
+        given_limits = file.limits.model_dump(exclude_unset=True)
+        if "max_budget" in given_limits:
+            given_limits["max_budget"] = Budget.parse(file.limits.max_budget)
+        limits = ServerLimits(**given_limits)
+        where = ""
+        keys = tuple(Key.of(text, name) for name, text in file.keys.items())
+    except ValidationError as error:
+        raise UsageError(f"{path}: {problem_of(error, _File).message}") from error
     except UsageError as error:
-        raise UsageError(f"{path}: {error}") from error
+        raise UsageError(f"{path}: {where}{error}") from error
+    return Settings(default, aliases, file.verifiers, limits, keys)
 
 
 def _text(option: str, path: Path) -> str:
@@ -84,69 +136,6 @@ def _check_private(option: str, path: Path) -> None:
     """Refuse a file with keys that other users may read."""
     if path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
         raise UsageError(f"{option} {path} holds keys and can be read by others: run `chmod 600 {path}`")
-
-
-def _settings(table: Mapping[str, Any]) -> Settings:
-    for name in table:
-        if name not in SECTIONS:
-            raise UnknownName("section", name, SECTIONS)
-    sections = {name: _table(f"[{name}]", table.get(name, {})) for name in SECTIONS}
-    limits = _limits(sections["limits"])
-    aliases = {_name("alias", name): _alias(f"[aliases.{name}]", value) for name, value in sections["aliases"].items()}
-    verifiers = {
-        _name("verifier", name): _typed(f"{name} of [verifiers]", value, str)
-        for name, value in sections["verifiers"].items()
-    }
-    keys = tuple(
-        Key.of(_typed(f"{name} of [keys]", value, str, secret=True), name) for name, value in sections["keys"].items()
-    )
-    default = _alias("[default]", sections["default"]) if "default" in table else None
-    return Settings(default, {**default_aliases(), **aliases}, verifiers, limits, keys)
-
-
-def _limits(table: Mapping[str, Any]) -> Limits:
-    values: dict[str, Any] = {}
-    for name, value in _known("[limits]", table, [each.name for each in fields(Limits)]).items():
-        where = f"{name} of [limits]"
-        if name.endswith("_budget"):
-            values[name] = Budget.parse(_typed(where, value, str))
-        else:
-            values[name] = _typed(where, value, int, float) if name == "body_seconds" else _typed(where, value, int)
-    return Limits(**values)
-
-
-def _alias(where: str, value: object) -> Alias:
-    known = [each.name for each in fields(Alias)]
-    table = _known(where, _table(where, value), known)
-    if "strategy" not in table:
-        raise UsageError(f'{where} needs a strategy, as in strategy = "self_consistency:n=8"')
-    return Alias(**{name: _typed(f"{name} of {where}", text, str) for name, text in table.items()})
-
-
-def _table(where: str, value: object) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise UsageError(f"{where} must be a section (got {type(value).__name__}): write {where} on a line of its own")
-    return value
-
-
-def _known(where: str, table: Mapping[str, Any], known: Iterable[str]) -> Mapping[str, Any]:
-    for name in table:
-        if name not in known:
-            raise UnknownName("key", name, known, of=where)
-    return table
-
-
-def _typed(where: str, value: object, *kinds: type, secret: bool = False) -> Any:
-    if not isinstance(value, kinds) or isinstance(value, bool):
-        wanted = "a text" if kinds == (str,) else "a whole number" if kinds == (int,) else "a number"
-        raise UsageError(f"{where} must be {wanted}" + ("" if secret else f" (got {shown(value)})"))
-    return value
-
-
-def _name(kind: str, name: str) -> str:
-    if not name or not NAMED_BY_CLIENTS.issuperset(name):
-        raise UsageError(f"the {kind} {name!r:.80} must be of letters, digits, points, dashes and underscores")
-    return name
 
 
 def read_keys(path: Path) -> tuple[Key, ...]:
@@ -170,3 +159,33 @@ def keys_in(variable: str, text: str) -> tuple[Key, ...]:
         UsageError: one does not fit.
     """
     return tuple(Key.of(key, f"{number} of {variable}") for number, key in enumerate(text.replace(",", " ").split(), 1))
+
+
+def choose_default(
+    settings: Settings,
+    *,
+    strategy: str | None = None,
+    verifier: str | None = None,
+    budget: str | None = None,
+    answer: str | None = None,
+) -> tuple[Alias, Mapping[str, Verifier]]:
+    """How requests are answered that choose nothing, and the verifiers by name; options go before the settings.
+
+    Raises:
+        UsageError: a strategy or a verifier is unknown, or the strategy would not use the verifier.
+    """
+    # Every server offers it: it needs no model, and no tokenizer.
+    specs = {DEFAULT_VERIFIER: DEFAULT_VERIFIER, **settings.verifiers}
+    # What the settings say of another strategy does not fit this one.
+    default = Alias.of(strategy) if strategy is not None else settings.default or Alias.of()
+    if budget is not None:
+        default = replace(default, budget=Budget.parse(budget))
+    if answer is not None:
+        default = replace(default, answer=AnswerKind.parse(answer))
+    if verifier is not None:
+        if not default.strategy.uses_verifier:
+            raise UsageError(f"--verifier {verifier} has no effect: the strategy would not use its scores; omit it")
+        name = verifier if verifier in settings.verifiers else Spec.parse(verifier).name
+        specs[name] = settings.verifiers.get(verifier, verifier)
+        default = replace(default, verifier=name)
+    return default, {name: build("verifier", spec) for name, spec in specs.items()}

@@ -1,13 +1,17 @@
 """Errors as OpenAI's clients read them."""
 
-from collections.abc import Mapping
+import secrets
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from reasoner.errors import BudgetExhausted, EngineDied, EngineUnavailable, PromptTooLong, UsageError
+from reasoner.system.printing import valid_unicode
 
 INVALID: Final = "invalid_request_error"
 MAX_MESSAGE: Final = 2000
 """Characters of an error's message."""
+Report = Callable[[str, BaseException], None]
+"""Receives a failure that no client is shown, with the number that its client is shown instead."""
 
 
 class ApiError(Exception):
@@ -29,10 +33,10 @@ class ApiError(Exception):
     ) -> None:
         self.status = status
         # A message quotes the request, which may hold line breaks and text that is not valid UTF-8.
-        self.message = " ".join(valid_text(message).split())[:MAX_MESSAGE]
+        self.message = " ".join(valid_unicode(message).split())[:MAX_MESSAGE]
         self.type = type
         self.code = code
-        self.param = None if param is None else valid_text(param)
+        self.param = None if param is None else valid_unicode(param)
         self.headers = dict(headers or {})
         super().__init__(self.message)
 
@@ -42,7 +46,7 @@ class ApiError(Exception):
 
 
 def api_error(failure: BaseException) -> ApiError:
-    """The error of a request that failed; of a failure that is not the client's fault, no detail is shown."""
+    """The error of a request that failed; a failure that is not the client's fault is not described."""
     match failure:
         case ApiError():
             return failure
@@ -58,6 +62,13 @@ def api_error(failure: BaseException) -> ApiError:
     return ApiError(500, "internal error", type="server_error", code="internal_error")
 
 
-def valid_text(text: str) -> str:
-    """The text with a question mark for each character that is not valid UTF-8: a lone surrogate."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+def silent(_number: str, _failure: BaseException) -> None:
+    """Report nothing."""
+
+
+def opaque(failure: BaseException, report: Report) -> ApiError:
+    """The error of a fault of the server: a number under which its cause is reported."""
+    number = secrets.token_hex(6)
+    report(number, failure)
+    message = f"internal error {number}: the server's log has its cause under this number, at --verbose"
+    return ApiError(500, message, type="server_error", code="internal_error")

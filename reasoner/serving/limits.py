@@ -38,12 +38,14 @@ class Key:
     client: Client
 
     @classmethod
-    def of(cls, text: str, name: str) -> "Key":
+    def of(cls, text: object, name: str) -> "Key":
         """The key that clients send as `text`.
 
         Raises:
             UsageError: it is too short, or cannot be sent in a header. The message names the key, and does not hold it.
         """
+        if not isinstance(text, str):
+            raise UsageError(f"the key {name} must be a text")
         if not (text.isascii() and text.isprintable()) or " " in text:
             raise UsageError(f"the key {name} must be printable ASCII without blanks, to be sent in a header")
         if len(text) < MIN_KEY:

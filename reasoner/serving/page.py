@@ -4,22 +4,18 @@ import asyncio
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import HTMLResponse
 
 from reasoner.serving.errors import ApiError
-from reasoner.serving.front import read_body
 from reasoner.serving.traces import KeptTrace, RecentTraces
+from reasoner.serving.wire import read_body
 from reasoner.trace.tree.page import base_style
 
 FOLDER: Final = Path(__file__).with_name("page")
-ERRORS: Final[dict[int | str, dict[str, Any]]] = {
-    401: {"description": "There is no such key."},
-    404: {"description": "The key has no such trace."},
-}
 FORM: Final = "application/x-www-form-urlencoded"
 MAX_FORM_BYTES: Final = 4096
 """Of the form that carries a key."""
@@ -91,7 +87,7 @@ def trace_routes(traces: RecentTraces, authorize: Authorize, *, seconds: float) 
     A browser that follows a link sends no key, so the page of the server posts it as the field `key` of a form, within
     `seconds`. It is read only where there is a trace of this id, which cannot be guessed.
     """
-    routes = APIRouter(prefix="/v1/reasoner/traces", responses=ERRORS)
+    routes = APIRouter(prefix="/v1/reasoner/traces")
 
     def existing(trace_id: str, trace: KeptTrace | None) -> KeptTrace:
         if trace is None:

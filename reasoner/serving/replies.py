@@ -1,28 +1,48 @@
-"""Replies in OpenAI's forms, made of solutions."""
+"""Replies in OpenAI's forms, made of solutions: chats and raw completions, whole and as chunks of a stream."""
 
-from collections.abc import Callable, Sequence
+import secrets
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from reasoner.answers.tool_calls import ToolCall, read_calls
 from reasoner.budget import Cost, Prices
-from reasoner.serving.calls import call_objects
-from reasoner.serving.choice import Job, Offer
-from reasoner.serving.errors import api_error, valid_text
+from reasoner.engine import TextPiece
+from reasoner.serving.choose import ChosenRequest, Job, Offer
+from reasoner.serving.errors import ApiError, api_error
+from reasoner.serving.requests import ChatRequest, CompletionRequest
 from reasoner.serving.specs import public_spec
 from reasoner.solution import Solution
-from reasoner.types import Completion, Vote
+from reasoner.system.printing import printable, valid_unicode
+from reasoner.trace.events import Event, Proposed, Sampled, Scored
+from reasoner.trace.record import Work
+from reasoner.types import Completion, Vote, VoteState
 
+Document = dict[str, Any]
 Result = tuple[Job, Solution]
 """A job and how it ended."""
 NOT_SURE: Final = "not sure"
 """The reply where the strategy abstains."""
 MAX_ANSWER: Final = 500
 """Characters of an answer in the list of votes, and of a reason."""
+MAX_SHOWN: Final = 32
+"""Characters of an answer in a line of progress."""
+MAX_VOTES: Final = 8
+"""Answers in a chunk of progress; the last chunk has all of them."""
+LOST: Final = "lost: the sequence was drawn again after its text was streamed, so the text is not whole: ask again"
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class Answered:
+    """The jobs of a request with their solutions, and the ids of their traces where these are kept."""
+
+    results: Sequence[Result]
+    traces: Sequence[str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyText:
     """The reply of a solution: its text, its thinking, why it ended, and the tools that it calls."""
 
     content: str
@@ -31,7 +51,7 @@ class Text:
     calls: tuple[ToolCall, ...] = ()
 
     @classmethod
-    def of(cls, job: Job, solution: Solution) -> "Text":
+    def of(cls, job: Job, solution: Solution) -> "ReplyText":
         """The text of the winning completion; without an answer, that of the best there is.
 
         Thinking needs the solution's events. Where the job offers tools, the calls in the text are read.
@@ -48,17 +68,10 @@ class Text:
         cut = winner is not None and winner.finish_reason == "length"
         ended = solution.ended_by == "budget" and solution.answer is None
         answer = solution.answer.text if solution.answer else ""
-        content, thinking = valid_text(solution.text or answer), valid_text(thinking)
+        content, thinking = valid_unicode(solution.text or answer), valid_unicode(thinking)
         if job.question.prompt.tools and not cut and (read := read_calls(content)) and read.calls:
             return cls(read.text, thinking, "tool_calls", read.calls)
         return cls(content, thinking, "length" if cut or ended else "stop")
-
-    def message(self, *, id: str) -> dict[str, Any]:
-        """The reply as a message of a chat; `id` is that of the reply."""
-        message = {"role": "assistant", "content": self.content, "refusal": None, **thinking_fields(self.thinking)}
-        if not self.calls:
-            return message
-        return {**message, "content": self.content or None, "tool_calls": call_objects(self.calls, prefix=id)}
 
 
 def _winner(solution: Solution) -> Completion | None:
@@ -67,79 +80,207 @@ def _winner(solution: Solution) -> Completion | None:
     return min(same, key=lambda completion: completion.truncated, default=None)
 
 
-def chat_completion(
-    results: Sequence[Result],
-    *,
-    id: str,
-    created: int,
-    prices: Prices | None = None,
-    traces: Sequence[str | None] = (),
-) -> dict[str, Any]:
-    """A reply of /v1/chat/completions. `traces` are the ids of the traces of the jobs, if they are kept.
+@dataclass(slots=True)
+class Progress:
+    """The state of one job in a line, from the events of its trace."""
 
-    The vendor object of the first choice is the reply's field `reasoner`; of several choices each has its own.
+    samples: int = 0
+    rated: int = 0
+    tokens: int = 0
+    vote_state: VoteState = VoteState()
+    _shown: str = ""
 
-    Raises:
-        ApiError: a question failed before it had any text.
+    def line(self, event: Event) -> str:
+        """A line such as `8 samples, leading 15 (43 %)`; empty where the event changes nothing of it."""
+        if isinstance(event, Work):
+            self.tokens += event.cost.tokens
+        match event:
+            case Sampled():
+                self.samples += 1
+            case Scored() if event.value is not None:
+                self.rated += 1
+            case Proposed():
+                self.vote_state = event.vote_state
+            case _:
+                return ""
+        parts = [f"{self.samples:,} sample{'s' if self.samples != 1 else ''}"]
+        parts += [f"{self.rated:,} rated"] if self.rated else []
+        if leader := self.vote_state.leader:
+            parts.append(f"leading {printable(leader.text, limit=MAX_SHOWN)} ({100 * self.vote_state.share:.0f} %)")
+        line, before = ", ".join(parts), self._shown
+        self._shown = line
+        return line if line != before else ""
+
+    @property
+    def report(self) -> Document:
+        """The vendor object as far as it is known: samples, the heaviest votes, the tokens computed."""
+        votes = _vote_rows(self.vote_state.votes[:MAX_VOTES])
+        return {"samples": self.samples, "votes": votes, "cost": {"tokens": self.tokens}}
+
+
+class ChatReply:
+    """The reply to a request of /v1/chat/completions: `whole`, or as chunks that the server sends one by one.
+
+    Of a stream, `begin` is first; then `progress` receives the events of each choice, or `text` its text as it comes;
+    `end` is last, or `fail`. `id` is random unless it is given. `asked` is what is chosen by.
     """
 
-    def message(index: int, text: Text) -> dict[str, Any]:
-        return {"message": text.message(id=f"{id}_{index}")}
+    reads: ClassVar[type[ChosenRequest]] = ChatRequest
+    prefix: ClassVar[str] = "chatcmpl-"
+    kind: ClassVar[str] = "chat.completion"
+    chunk_kind: ClassVar[str] = "chat.completion.chunk"
+    last: ClassVar[bytes] = b"data: [DONE]\n\n"
 
-    return _whole("chat.completion", results, message, id=id, created=created, prices=prices, traces=traces)
+    def __init__(self, asked: ChosenRequest, prices: Prices | None = None, *, id: str = "") -> None:
+        self.asked = asked
+        self.id = id or f"{self.prefix}{secrets.token_hex(12)}"
+        self.created = int(time.time())
+        self._prices = prices
+        self._begun: set[int] = set()
+        self._progress: dict[int, Progress] = {}
+        self._sent: dict[tuple[int, bool], list[str]] = {}
+        """What was streamed of each choice: of its thinking, and of its content."""
+
+    def whole(self, answered: Answered) -> Document:
+        """The reply with all its choices, and the usage of all. Of several choices, each has its vendor object.
+
+        Raises:
+            ApiError: a question failed before it had any text.
+        """
+        texts = [ReplyText.of(*result) for result in answered.results]
+        vendors = [
+            vendor_object(*result, prices=self._prices, trace=trace)
+            for result, trace in zip(answered.results, answered.traces, strict=True)
+        ]
+        choices = [
+            {"index": index, **self._body(index, text), "logprobs": None, "finish_reason": text.finish_reason}
+            | ({"reasoner": vendors[index]} if len(texts) > 1 else {})
+            for index, text in enumerate(texts)
+        ]
+        costs = [solution.cost for _, solution in answered.results]
+        return self._frame(self.kind, choices) | {"usage": usage(costs), "reasoner": vendors[0]}
+
+    def begin(self, choices: int) -> Iterable[Document]:
+        """A first chunk of each choice, without text."""
+        return [self._chunk(index, {"content": ""}) for index in range(choices)]
+
+    def progress(self, index: int, event: Event) -> Iterable[Document]:
+        """A line about what happened, as thinking, with the vendor object so far; nothing if there is no news."""
+        line = self._progress.setdefault(index, Progress()).line(event)
+        if not line:
+            return ()
+        chunk = self._chunk(index, thinking_fields(f"{line}\n"))
+        return ({**chunk, "reasoner": self._progress[index].report},)
+
+    def text(self, index: int, piece: TextPiece) -> Iterable[Document]:
+        """The next text of a choice, or of its thinking."""
+        text = valid_unicode(piece.text)
+        self._sent.setdefault((index, piece.thinking), []).append(text)
+        return self._pieces(index, text, thinking=piece.thinking)
+
+    def end(self, answered: Answered) -> Iterable[Document]:
+        """What was not streamed yet of each choice, how it ended, and the usage of all.
+
+        Raises:
+            ApiError: a question failed before it had any text.
+        """
+        chunks: list[Document] = []
+        for index, ((job, solution), trace) in enumerate(zip(answered.results, answered.traces, strict=True)):
+            text = ReplyText.of(job, solution)
+            # Thinking that follows lines of progress would read as if it were one of them.
+            if index not in self._progress:
+                chunks += self._pieces(index, self._rest(index, text.thinking, thinking=True), thinking=True)
+            chunks += self._pieces(index, self._rest(index, text.content, thinking=False), thinking=False)
+            if text.calls:
+                calls = [{"index": number, **call} for number, call in enumerate(self._calls(index, text))]
+                chunks.append(self._chunk(index, {"tool_calls": calls}))
+            vendor = vendor_object(job, solution, prices=self._prices, trace=trace)
+            if not text.content.startswith(self._streamed(index, thinking=False)):
+                vendor["notes"].append(LOST)
+            chunks.append({**self._chunk(index, {}, text.finish_reason), "reasoner": vendor})
+        if self.asked.include_usage:
+            costs = [solution.cost for _, solution in answered.results]
+            chunks.append({**self._frame(self.chunk_kind, []), "usage": usage(costs)})
+        return chunks
+
+    def fail(self, error: ApiError) -> Iterable[Document]:
+        """What is sent in place of the rest of a reply that failed."""
+        return (error.document(),)
+
+    def _frame(self, kind: str, choices: list[Document]) -> Document:
+        return {
+            "id": self.id, "object": kind, "created": self.created, "model": self.asked.model, "choices": choices
+        }  # fmt: skip
+
+    def _streamed(self, index: int, *, thinking: bool) -> str:
+        return "".join(self._sent.get((index, thinking), ()))
+
+    def _rest(self, index: int, text: str, *, thinking: bool) -> str:
+        """What of a text was not streamed yet; nothing if something else was."""
+        sent = self._streamed(index, thinking=thinking)
+        return text[len(sent) :] if text.startswith(sent) else ""
+
+    def _chunk(self, index: int, delta: Document, finish_reason: str | None = None) -> Document:
+        choice = {"index": index, **self._change(index, delta), "logprobs": None, "finish_reason": finish_reason}
+        chunk = self._frame(self.chunk_kind, [choice])
+        # As in OpenAI's service: null in every chunk but the last.
+        return {**chunk, "usage": None} if self.asked.include_usage else chunk
+
+    def _pieces(self, index: int, text: str, *, thinking: bool) -> list[Document]:
+        """The chunks of a text."""
+        return [self._chunk(index, thinking_fields(text) if thinking else {"content": text})] if text else []
+
+    def _body(self, index: int, text: ReplyText) -> Document:
+        """What a choice of a whole reply holds."""
+        message: Document = {
+            "role": "assistant",
+            "content": text.content,
+            "refusal": None,
+            **thinking_fields(text.thinking),
+        }
+        if text.calls:
+            message |= {"content": text.content or None, "tool_calls": self._calls(index, text)}
+        return {"message": message}
+
+    def _change(self, index: int, delta: Document) -> Document:
+        """What a choice of a chunk holds; the first one names its role."""
+        if index not in self._begun:
+            self._begun.add(index)
+            delta = {"role": "assistant", **delta}
+        return {"delta": delta}
+
+    def _calls(self, index: int, text: ReplyText) -> list[Document]:
+        return [
+            {
+                "id": f"call_{self.id}_{index}_{number}",
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
+            for number, call in enumerate(text.calls)
+        ]
 
 
-def text_completion(
-    results: Sequence[Result],
-    *,
-    id: str,
-    created: int,
-    prices: Prices | None = None,
-    traces: Sequence[str | None] = (),
-) -> dict[str, Any]:
-    """A reply of /v1/completions, with the fields and errors of `chat_completion`."""
+class CompletionReply(ChatReply):
+    """The reply to a request of /v1/completions, which has no field for thinking and progress."""
 
-    def content(_index: int, text: Text) -> dict[str, Any]:
+    reads = CompletionRequest
+    prefix = "cmpl-"
+    kind = chunk_kind = "text_completion"
+
+    def begin(self, choices: int) -> Iterable[Document]:
+        return ()
+
+    def progress(self, index: int, event: Event) -> Iterable[Document]:
+        return ()
+
+    def _pieces(self, index: int, text: str, *, thinking: bool) -> list[Document]:
+        return [] if thinking else super()._pieces(index, text, thinking=thinking)
+
+    def _body(self, index: int, text: ReplyText) -> Document:
         return {"text": text.content}
 
-    return _whole("text_completion", results, content, id=id, created=created, prices=prices, traces=traces)
-
-
-def _whole(
-    kind: str,
-    results: Sequence[Result],
-    part: Callable[[int, Text], dict[str, Any]],
-    *,
-    id: str,
-    created: int,
-    prices: Prices | None,
-    traces: Sequence[str | None],
-) -> dict[str, Any]:
-    """A reply with all its choices, which hold the `part` of their text, and with the usage of all."""
-    texts = [Text.of(job, solution) for job, solution in results]
-    vendors = [
-        vendor_object(job, solution, prices=prices, trace=trace_of(traces, index))
-        for index, (job, solution) in enumerate(results)
-    ]
-    choices = [
-        {"index": index, **part(index, text), "logprobs": None, "finish_reason": text.finish_reason}
-        | ({"reasoner": vendors[index]} if len(results) > 1 else {})
-        for index, text in enumerate(texts)
-    ]
-    return {
-        "id": id,
-        "object": kind,
-        "created": created,
-        "model": results[0][0].model,
-        "choices": choices,
-        "usage": usage([solution.cost for _, solution in results]),
-        "reasoner": vendors[0],
-    }
-
-
-def trace_of(traces: Sequence[str | None], index: int) -> str | None:
-    """The id of the trace of a job; None if it is not kept."""
-    return traces[index] if index < len(traces) else None
+    def _change(self, index: int, delta: Document) -> Document:
+        return {"text": delta.get("content", "")}
 
 
 def thinking_fields(thinking: str) -> dict[str, str]:
@@ -147,7 +288,7 @@ def thinking_fields(thinking: str) -> dict[str, str]:
     return {"reasoning": thinking, "reasoning_content": thinking} if thinking else {}
 
 
-def usage(costs: Sequence[Cost]) -> dict[str, Any]:
+def usage(costs: Sequence[Cost]) -> Document:
     """The tokens of all requests to all models, samples that were not chosen and cancelled ones included."""
     cost = sum(costs, Cost())
     prompt = cost.prompt_tokens + cost.cached_tokens
@@ -161,35 +302,27 @@ def usage(costs: Sequence[Cost]) -> dict[str, Any]:
     }
 
 
-def vendor_object(
-    job: Job, solution: Solution, *, prices: Prices | None = None, trace: str | None = None
-) -> dict[str, Any]:
+COUNTED: Final = (
+    "tokens", "prompt_tokens", "cached_tokens", "generated_tokens", "verifier_tokens", "cancelled_tokens",
+    "thinking_tokens", "requests", "samples", "seconds",
+)  # fmt: skip
+"""What the vendor object says of a cost."""
+
+
+def vendor_object(job: Job, solution: Solution, *, prices: Prices | None = None, trace: str | None = None) -> Document:
     """How an answer was reached: the field `reasoner` of a reply."""
     votes, cost = solution.vote_state, solution.cost
     notes = [*job.notes, *solution.notes, solution.unrated, solution.cut.line()]
-    priced = {"usd": prices.usd(cost)} if prices else {}
     return {
         "strategy": public_spec(job.strategy),
         "verifier": job.rated_by or None,
         "answer": bounded(solution.answer.text) if solution.answer else None,
-        "votes": vote_rows(votes.votes),
+        "votes": _vote_rows(votes.votes),
         "samples": votes.samples,
         "confidence": solution.confidence,
         "ended_by": solution.ended_by,
         "reason": bounded(api_error(solution.error).message if solution.error else solution.reason),
-        "cost": {
-            "tokens": cost.tokens,
-            "prompt_tokens": cost.prompt_tokens,
-            "cached_tokens": cost.cached_tokens,
-            "generated_tokens": cost.generated_tokens,
-            "verifier_tokens": cost.verifier_tokens,
-            "cancelled_tokens": cost.cancelled_tokens,
-            "thinking_tokens": cost.thinking_tokens,
-            "requests": cost.requests,
-            "samples": cost.samples,
-            "seconds": cost.seconds,
-            **priced,
-        },
+        "cost": {name: getattr(cost, name) for name in COUNTED} | ({"usd": prices.usd(cost)} if prices else {}),
         "saved": saved(solution),
         "notes": list(dict.fromkeys(bounded(note) for note in notes if note)),
         "trace": trace,
@@ -204,18 +337,17 @@ def saved(solution: Solution) -> int | None:
     return max(0, whole - solution.cost.samples)
 
 
-def vote_rows(votes: Sequence[Vote]) -> list[dict[str, Any]]:
-    """Votes as they are in the vendor object."""
+def _vote_rows(votes: Sequence[Vote]) -> list[Document]:
     return [{"answer": bounded(vote.answer.text), "count": vote.count, "weight": vote.weight} for vote in votes]
 
 
 def bounded(text: str) -> str:
     """A text that a model may have written, at most `MAX_ANSWER` characters of it."""
-    text = valid_text(text)
+    text = valid_unicode(text)
     return text if len(text) <= MAX_ANSWER else text[: MAX_ANSWER - 1] + "…"
 
 
-def model_list(offer: Offer, *, created: int) -> dict[str, Any]:
+def model_list(offer: Offer, *, created: int) -> Document:
     """The reply of /v1/models: the model, and one entry for each alias."""
     return {
         "object": "list",
@@ -223,6 +355,6 @@ def model_list(offer: Offer, *, created: int) -> dict[str, Any]:
     }
 
 
-def model_entry(name: str, description: str, *, created: int) -> dict[str, Any]:
+def model_entry(name: str, description: str, *, created: int) -> Document:
     """One model of /v1/models."""
     return {"id": name, "object": "model", "created": created, "owned_by": "reasoner", "description": description}

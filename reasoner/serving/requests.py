@@ -1,21 +1,37 @@
 """The requests that the server accepts, as checked values."""
 
-from collections.abc import Mapping
-from typing import Annotated, Final, Literal
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainValidator,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
+from reasoner.answers.kinds import AnswerKind
 from reasoner.budget import Budget
-from reasoner.errors import shown
-from reasoner.serving.bodies import read_body
-from reasoner.serving.calls import turn_fields
-from reasoner.serving.errors import ApiError
+from reasoner.errors import UsageError, shown
+from reasoner.serving.specs import build_client, client_kind
+from reasoner.strategy import StopRule, Strategy
+from reasoner.system.files import parse_json
 from reasoner.types import Message, Role, SamplingParams, ThinkingLevel
 
 MAX_TURNS: Final = 2000
 MAX_CHOICES: Final = 128
 MAX_TOKENS: Final = 10_000_000
-MAX_STOPS: Final = 16
+MAX_SPEC: Final = 4000
+"""Characters of a spec, of a budget and of a kind of answer."""
 MAX_COMPARED: Final = 100_000
 """Characters of a question and of a reply that are compared."""
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
@@ -23,45 +39,38 @@ LEVELS: Final[Mapping[str, ThinkingLevel]] = {
     "none": "none", "minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high",
 }  # fmt: skip
 """The thinking level of each of OpenAI's efforts."""
-
 IGNORED: Final = (
     "moderation", "parallel_tool_calls", "prompt_cache_key", "prompt_cache_options",
     "prompt_cache_retention", "safety_identifier", "service_tier", "verbosity",
 )  # fmt: skip
-"""OpenAI's fields that have no effect here."""
 NO_LOGPROBS: Final = "the reply is chosen among whole completions"
-REFUSED_OF_CHAT: Final = {
-    "audio": "replies are text",
-    "chat_template_kwargs": "use reasoning_effort to ask for more or less thinking",
-    "function_call": "use tool_choice",
-    "functions": "use tools",
-    "logprobs": NO_LOGPROBS,
-    "prediction": "it does not speed up replies here",
-    "top_logprobs": NO_LOGPROBS,
-    "web_search_options": "there is no search",
-}
-"""OpenAI's fields of a chat request that cannot be honoured, and why."""
-REFUSED_OF_COMPLETIONS: Final = {
-    "echo": "the reply does not repeat the prompt",
-    "logprobs": NO_LOGPROBS,
-    "suffix": "a prompt is only continued",
-}
-REFUSED_OF_RESPONSES: Final = {
-    "background": "replies are not kept",
-    "conversation": "conversations are not kept: send all messages as input",
-    "previous_response_id": "replies are not kept: send all messages as input",
-    "prompt": "prompt templates are not kept",
-    "store": "replies are not kept",
-    "top_logprobs": NO_LOGPROBS,
-}
-IGNORED_OF_RESPONSES: Final = (
-    *IGNORED, "access_programs", "background_options", "context_management", "image", "include", "max_tool_calls",
-    "stream_options", "truncation",
-)  # fmt: skip
+SEND_ALL: Final = "replies are not kept: send all messages as input"
 
 Short = Annotated[str, Field(max_length=512)]
-Spec = Annotated[str, Field(min_length=1, max_length=4000)]
-Bias = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
+Named = Annotated[str, Field(min_length=1, max_length=512)]
+Stop = Annotated[str, Field(min_length=1, max_length=512)]
+TokenId = Annotated[str, Field(pattern="^[0-9]{1,9}$")]
+Bias = Annotated[float, Field(ge=-100, le=100)]
+Limit = Annotated[int | None, Field(ge=1, le=MAX_TOKENS)]
+
+
+def _spec(read: Callable[[str], object]) -> PlainValidator:
+    """Reads a text once, where the request is checked."""
+
+    def reading(text: object) -> object:
+        if text is None:
+            return None
+        if not isinstance(text, str) or not 0 < len(text) <= MAX_SPEC:
+            raise ValueError(f"it must be a text of 1 to {MAX_SPEC:,} characters (got {shown(text)})")
+        try:
+            return read(text)
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+
+    return PlainValidator(reading)
+
+
+TEXT: Final = WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_SPEC})
 
 
 class Strict(BaseModel):
@@ -70,7 +79,19 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Limits(Strict):
+class Open(BaseModel):
+    """A part of a request whose other fields are kept as they are."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class Partial(BaseModel):
+    """A part of a request whose other fields have no effect, as in replies that clients send back."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Amounts(Strict):
     """A budget as an object, in the units of `Budget`."""
 
     tokens: int | None = Field(default=None, ge=1, le=10**12)
@@ -88,24 +109,18 @@ class Options(Strict):
     kind of answer; `effort` is that of the strategy `auto`; `abstain_below` a probability, 0 to 1.
     """
 
-    strategy: Spec | None = None
-    verifier: Spec | None = None
-    budget: Limits | Spec | None = None
-    answer: Spec | None = None
+    strategy: Annotated[Strategy | None, _spec(partial(build_client, "strategy")), TEXT] = None
+    verifier: Annotated[str | None, Field(min_length=1, max_length=MAX_SPEC)] = None
+    budget: Amounts | Annotated[Budget | None, _spec(Budget.parse), TEXT] = None
+    answer: Annotated[AnswerKind | None, _spec(client_kind), TEXT] = None
     effort: Literal["low", "medium", "high"] | None = None
     abstain_below: float | None = Field(default=None, ge=0, le=1)
-    stop: Spec | None = None
+    stop: Annotated[StopRule | None, _spec(partial(build_client, "rule")), TEXT] = None
 
     @property
     def limits(self) -> Budget | None:
-        """The budget.
-
-        Raises:
-            UsageError: it is text that is not a budget.
-        """
-        if self.budget is None:
-            return None
-        return Budget.parse(self.budget) if isinstance(self.budget, str) else Budget(**self.budget.model_dump())
+        """The budget."""
+        return Budget(**self.budget.model_dump()) if isinstance(self.budget, Amounts) else self.budget
 
 
 class StreamOptions(Strict):
@@ -119,9 +134,13 @@ class Sampling(Strict):
     """What all forms of request have in common: the model, sampling parameters, the number of choices.
 
     Sampling parameters are those of `SamplingParams`; `max_tokens` is the limit of each sequence, thinking included.
+    Fields in `ignored` have no effect; those in `refused` cannot be honoured: the value says why.
     """
 
-    model: Annotated[str, Field(min_length=1, max_length=512)]
+    ignored: ClassVar[Sequence[str]] = ()
+    refused: ClassVar[Mapping[str, str]] = {}
+
+    model: Named
     n: int = Field(default=1, ge=1, le=MAX_CHOICES)
     seed: int | None = Field(default=None, ge=-(2**63), le=2**63 - 1)
     stream: bool = False
@@ -130,28 +149,17 @@ class Sampling(Strict):
     top_p: float | None = Field(default=None, gt=0, le=1)
     top_k: int | None = Field(default=None, ge=-1, le=2**31 - 1)
     min_p: float | None = Field(default=None, ge=0, le=1)
-    max_tokens: int | None = Field(default=None, ge=1, le=MAX_TOKENS)
+    max_tokens: Limit = None
     presence_penalty: float | None = Field(default=None, ge=-2, le=2)
     frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
     repetition_penalty: float | None = Field(default=None, gt=0, le=10)
-    stop: Annotated[list[Annotated[Short, Field(min_length=1)]], Field(max_length=MAX_STOPS)] = []
-    bad_words: Annotated[list[Annotated[Short, Field(min_length=1)]], Field(max_length=256)] = []
-    logit_bias: Annotated[dict[str, Bias], Field(max_length=1024)] = {}
+    stop: Annotated[
+        list[Stop], Field(max_length=16), BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
+    ] = []
+    bad_words: Annotated[list[Stop], Field(max_length=256)] = []
+    logit_bias: Annotated[dict[TokenId, Bias], Field(max_length=1024)] = {}
     user: Short | None = None
     reasoner: Options = Options()
-
-    @field_validator("stop", mode="before")
-    @classmethod
-    def _listed(cls, value: object) -> object:
-        return [value] if isinstance(value, str) else value
-
-    @field_validator("logit_bias")
-    @classmethod
-    def _token_ids(cls, value: dict[str, float]) -> dict[str, float]:
-        for token in value:
-            if not (token.isascii() and token.isdecimal() and len(token) < 10):
-                raise ValueError(f"a key of logit_bias must be a token id, as in 50256 (got {token!r:.40})")
-        return value
 
     @model_validator(mode="after")
     def _streamed(self) -> "Sampling":
@@ -192,65 +200,127 @@ class Sampling(Strict):
         )
 
 
-class Part(BaseModel):
-    """A part of a turn's content."""
+class ContentPart(Partial):
+    """A part of a turn's content: a text, or what a model wrote instead of one."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
-    type: Annotated[str, Field(max_length=64)]
-    text: str | None = None
-    refusal: str | None = None
-
-    @model_validator(mode="after")
-    def _is_text(self) -> "Part":
-        if self.type == "refusal" and self.refusal is not None:
-            return self
-        if self.type not in ("text", "input_text", "output_text"):
-            raise ValueError(f"content of type {self.type!r:.40} is not supported: this server reads text only")
-        if self.text is None:
-            raise ValueError(f"content of type {self.type} needs a text")
-        return self
+    type: Literal["text", "input_text", "output_text", "refusal"]
+    text: str = Field(validation_alias=AliasChoices("text", "refusal"))
 
 
-class Turn(BaseModel):
-    """One message of a chat, as a client sends it; other fields of replies that it sends back are ignored."""
+def _is_object(text: str) -> str:
+    if not isinstance(parse_json(text or "{}"), dict):
+        raise ValueError("it must be a JSON object, as text")  # noqa: TRY004 the type is right
+    return text or "{}"
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+
+class CalledFunction(Partial):
+    """The function of a call, with its arguments as JSON."""
+
+    name: str
+    arguments: Annotated[str, AfterValidator(_is_object)]
+
+
+class CalledTool(Partial):
+    """A call of a tool that a client sends back."""
+
+    id: Short = ""
+    type: Literal["function"] = "function"
+    function: CalledFunction
+
+
+class Turn(Partial):
+    """One message of a chat."""
+
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | Annotated[list[Part], Field(max_length=1000, fail_fast=True)] | None = None
-    tool_calls: list[dict[str, JsonValue]] | None = None
+    content: str | Annotated[list[ContentPart], Field(max_length=1000, fail_fast=True)] | None = None
+    tool_calls: list[CalledTool] | None = None
     tool_call_id: Short | None = None
-
-    @property
-    def text(self) -> str:
-        """The text of all parts."""
-        if isinstance(self.content, str):
-            return self.content
-        return "\n".join(part.text or part.refusal or "" for part in self.content or [])
 
     @property
     def message(self) -> Message:
         """The turn as the model sees it; a developer's is the system's."""
+        content = self.content or ""
+        text = content if isinstance(content, str) else "\n".join(part.text for part in content)
+        fields = self.model_dump(include={"tool_calls", "tool_call_id"}, exclude_none=True)
         roles: dict[str, Role] = {"user": "user", "assistant": "assistant", "tool": "tool"}
-        return Message(roles.get(self.role, "system"), self.text, turn_fields(self.tool_calls, self.tool_call_id))
+        return Message(roles.get(self.role, "system"), text, json.dumps(fields) if any(fields.values()) else "")
+
+
+class Function(Open):
+    """A function that the model may call; its parameters are a JSON schema."""
+
+    name: str = Field(pattern="^[a-zA-Z0-9_-]{1,64}$")
+    parameters: dict[str, JsonValue] | None = None
+
+
+class Tool(Open):
+    """A tool that the model may call."""
+
+    type: Literal["function"]
+    function: Function
+
+
+class FunctionName(Open):
+    """The name of a function."""
+
+    name: str
+
+
+class ToolChoice(Open):
+    """The tool that the model must call."""
+
+    type: Literal["function"]
+    function: FunctionName
+
+
+class JsonSchema(Open):
+    """A JSON schema; its name and description have no effect."""
+
+    given: dict[str, JsonValue] = Field(alias="schema")
 
 
 class ResponseFormat(Strict):
     """The form that a reply must have."""
 
     type: Literal["text", "json_object", "json_schema"]
-    json_schema: dict[str, JsonValue] | None = None
+    json_schema: JsonSchema | None = None
+
+    @model_validator(mode="after")
+    def _has_schema(self) -> "ResponseFormat":
+        if self.type == "json_schema" and self.json_schema is None:
+            raise ValueError("json_schema is missing: it is required by this type")
+        return self
+
+    @property
+    def schema_given(self) -> dict[str, Any] | None:
+        """The JSON schema of the reply; None for a text."""
+        if self.type == "json_object":
+            return {"type": "object"}
+        return self.json_schema.given if self.type == "json_schema" and self.json_schema else None
 
 
 class ChatRequest(Sampling):
     """A request of /v1/chat/completions."""
 
+    ignored: ClassVar[Sequence[str]] = (*IGNORED, "metadata", "store")
+    refused: ClassVar[Mapping[str, str]] = {
+        "audio": "replies are text",
+        "chat_template_kwargs": "use reasoning_effort to ask for more or less thinking",
+        "function_call": "use tool_choice",
+        "functions": "use tools",
+        "logprobs": NO_LOGPROBS,
+        "prediction": "it does not speed up replies here",
+        "top_logprobs": NO_LOGPROBS,
+        "web_search_options": "there is no search",
+    }
+
     messages: Annotated[list[Turn], Field(min_length=1, max_length=MAX_TURNS, fail_fast=True)]
-    max_completion_tokens: int | None = Field(default=None, ge=1, le=MAX_TOKENS)
+    max_completion_tokens: Limit = None
     modalities: list[Literal["text"]] = []
     reasoning_effort: Effort | None = None
     response_format: ResponseFormat | None = None
-    tools: Annotated[list[dict[str, JsonValue]], Field(max_length=256)] = []
-    tool_choice: str | dict[str, JsonValue] | None = None
+    tools: Annotated[list[Tool], Field(max_length=256)] = []
+    tool_choice: Literal["none", "auto", "required"] | ToolChoice | None = None
 
     @property
     def limit(self) -> int | None:
@@ -271,30 +341,23 @@ class ChatRequest(Sampling):
 class CompletionRequest(Sampling):
     """A request of /v1/completions: a raw prompt, or several."""
 
-    prompt: Annotated[list[str], Field(min_length=1, max_length=MAX_CHOICES)]
+    refused: ClassVar[Mapping[str, str]] = {
+        "echo": "the reply does not repeat the prompt",
+        "logprobs": NO_LOGPROBS,
+        "suffix": "a prompt is only continued",
+    }
+
+    prompt: Annotated[
+        list[Annotated[str, Field(min_length=1)]],
+        Field(min_length=1, max_length=MAX_CHOICES),
+        BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+    ]
     best_of: Literal[1] = 1
 
-    @field_validator("prompt", mode="before")
-    @classmethod
-    def _texts(cls, value: object) -> object:
-        if isinstance(value, str):
-            return [value]
-        if isinstance(value, list) and value and isinstance(value[0], int | list):
-            raise ValueError("a prompt of token ids is not supported: send its text")
-        return value
 
-    @field_validator("prompt")
-    @classmethod
-    def _not_empty(cls, value: list[str]) -> list[str]:
-        if "" in value:
-            raise ValueError("a prompt must have at least one character")
-        return value
-
-
-class Reasoning(BaseModel):
+class Reasoning(Partial):
     """How much a model is asked to think, in the form of /v1/responses."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
     effort: Effort | None = None
 
 
@@ -304,29 +367,49 @@ class Item(Turn):
     type: Literal["message"] = "message"
 
 
-class TextFormat(BaseModel):
-    """The form of the text of /v1/responses; how many words it has is left to the model."""
+class TextOptions(Partial):
+    """What is asked of the text of /v1/responses; how many words it has is left to the model."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
-    format: dict[str, JsonValue] | None = None
+    format: ResponseFormat = ResponseFormat(type="text")
+
+    @field_validator("format", mode="before")
+    @classmethod
+    def _nested(cls, value: object) -> object:
+        """The form as a chat has it."""
+        if not isinstance(value, dict):
+            return value
+        schema = {name: part for name, part in value.items() if name != "type"}
+        return {"type": value.get("type"), "json_schema": schema or None}
 
 
 class ResponseRequest(Strict):
     """A request of /v1/responses for text; `chat` is the same request as a chat."""
 
-    model: Annotated[str, Field(min_length=1, max_length=512)]
+    ignored: ClassVar[Sequence[str]] = (
+        *IGNORED, "access_programs", "background_options", "context_management", "image", "include", "max_tool_calls",
+        "stream_options", "tool_choice", "truncation",
+    )  # fmt: skip
+    refused: ClassVar[Mapping[str, str]] = {
+        "background": "replies are not kept",
+        "conversation": SEND_ALL,
+        "previous_response_id": SEND_ALL,
+        "prompt": "prompt templates are not kept",
+        "store": "replies are not kept",
+        "tools": "send the request to /v1/chat/completions",
+        "top_logprobs": NO_LOGPROBS,
+    }
+
+    model: Named
     input: str | Annotated[list[Item], Field(min_length=1, max_length=MAX_TURNS, fail_fast=True)]
     instructions: str | None = None
     reasoning: Reasoning = Reasoning()
-    max_output_tokens: int | None = Field(default=None, ge=1, le=MAX_TOKENS)
+    max_output_tokens: Limit = None
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
     stream: bool = False
     user: Short | None = None
     metadata: Annotated[dict[str, Short], Field(max_length=16)] = {}
-    text: TextFormat = TextFormat()
-    tools: Annotated[list[dict[str, JsonValue]], Field(max_length=256)] = []
-    tool_choice: str | dict[str, JsonValue] | None = None
+    text: TextOptions = TextOptions()
     reasoner: Options = Options()
 
     @field_validator("input", mode="before")
@@ -342,13 +425,6 @@ class ResponseRequest(Strict):
         """The same request as a chat."""
         turns = [Turn(role="user", content=self.input)] if isinstance(self.input, str) else self.input
         first = [Turn(role="system", content=self.instructions)] if self.instructions else []
-        if self.tools:
-            raise ApiError(400, "tools are not supported here: send the request to /v1/chat/completions", param="tools")
-        form = dict(self.text.format or {"type": "text"})
-        kind = form.pop("type", None)
-        if kind not in ("text", "json_object", "json_schema"):
-            raise ApiError(400, f"text.format.type must be text, json_object or json_schema (got {shown(kind)})",
-                           param="text.format.type")  # fmt: skip
         return ChatRequest(
             model=self.model,
             messages=[*first, *turns],
@@ -358,9 +434,7 @@ class ResponseRequest(Strict):
             stream=self.stream,
             user=self.user,
             reasoning_effort=self.reasoning.effort,
-            response_format=ResponseFormat.model_validate({"type": kind, "json_schema": form or None}),
-            tools=self.tools,
-            tool_choice=self.tool_choice,
+            response_format=self.text.format,
             reasoner=self.reasoner,
         )
 
@@ -370,19 +444,4 @@ class CompareRequest(Strict):
 
     question: Annotated[str, Field(max_length=MAX_COMPARED)]
     replies: Annotated[list[Annotated[str, Field(max_length=MAX_COMPARED)]], Field(min_length=2, max_length=2)]
-    answer: Spec = "auto"
-
-
-def read_chat(body: bytes) -> ChatRequest:
-    """The request in the body of /v1/chat/completions. Raises as `read_body`."""
-    return read_body(body, ChatRequest, ignored=(*IGNORED, "metadata", "store"), refused=REFUSED_OF_CHAT)
-
-
-def read_completion(body: bytes) -> CompletionRequest:
-    """The request in the body of /v1/completions. Raises as `read_body`."""
-    return read_body(body, CompletionRequest, refused=REFUSED_OF_COMPLETIONS)
-
-
-def read_response(body: bytes) -> ResponseRequest:
-    """The request in the body of /v1/responses. Raises as `read_body`."""
-    return read_body(body, ResponseRequest, ignored=IGNORED_OF_RESPONSES, refused=REFUSED_OF_RESPONSES)
+    answer: Annotated[AnswerKind, _spec(client_kind), TEXT] = AnswerKind("auto", {})

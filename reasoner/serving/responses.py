@@ -1,89 +1,194 @@
 """Replies in the form of /v1/responses, whole and as events of a stream."""
 
-from dataclasses import dataclass, field
-from typing import Any, Final
+import secrets
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Final
 
 from reasoner.budget import Cost, Prices
-from reasoner.serving.errors import ApiError, valid_text
-from reasoner.serving.replies import Result, Text, usage, vendor_object
+from reasoner.engine import TextPiece
+from reasoner.serving.choose import ChosenRequest
+from reasoner.serving.errors import ApiError
+from reasoner.serving.replies import (
+    Answered,
+    ChatReply,
+    CompletionReply,
+    Document,
+    Progress,
+    ReplyText,
+    usage,
+    vendor_object,
+)
 from reasoner.serving.requests import ResponseRequest
-from reasoner.serving.streaming import Progress
+from reasoner.system.printing import valid_unicode
 from reasoner.trace.events import Event
 
 STATUS: Final = {"stop": "completed", "length": "incomplete"}
 
 
-def response_object(
-    request: ResponseRequest,
-    result: Result,
-    *,
-    id: str,
-    created: int,
-    prices: Prices | None = None,
-    trace: str | None = None,
-) -> dict[str, Any]:
-    """A reply of /v1/responses.
+class ResponseReply:
+    """The reply to a request of /v1/responses; its methods are those of `ChatReply`.
 
-    Raises:
-        ApiError: the question failed before it had any text.
+    The events of a stream are numbered in order. Its thinking is one item of the output, the message another.
     """
-    job, solution = result
-    text = Text.of(job, solution)
-    thought = [_reasoning(id, text.thinking)] if text.thinking else []
-    return {
-        **_frame(request, id=id, created=created, status=STATUS[text.finish_reason]),
-        "incomplete_details": {"reason": "max_output_tokens"} if text.finish_reason == "length" else None,
-        "output": [*thought, _message(id, text.content, STATUS[text.finish_reason])],
-        "usage": _usage(solution.cost),
-        "reasoner": vendor_object(job, solution, prices=prices, trace=trace),
-    }
+
+    reads: ClassVar[type[ResponseRequest]] = ResponseRequest
+    last: ClassVar[bytes] = b""
+
+    def __init__(self, request: ResponseRequest, prices: Prices | None = None, *, id: str = "") -> None:
+        self.asked: ChosenRequest = request.chat
+        self.id = id or f"resp_{secrets.token_hex(12)}"
+        self.created = int(time.time())
+        self._request = request
+        self._prices = prices
+        self._number = 0
+        self._progress = Progress()
+        self._sent: dict[str, list[str]] = {"reasoning": [], "message": []}
+        self._open = ""
+        """The item that is being streamed: "", "reasoning" or "message"."""
+
+    def whole(self, answered: Answered) -> Document:
+        """The reply. Raises ApiError: the question failed before it had any text."""
+        [(job, solution)], [trace] = answered.results, answered.traces
+        text = ReplyText.of(job, solution)
+        status = STATUS[text.finish_reason]
+        thought = [_item(self.id, "reasoning", text.thinking)] if text.thinking else []
+        return {
+            **self._frame(status),
+            "incomplete_details": {"reason": "max_output_tokens"} if text.finish_reason == "length" else None,
+            "output": [*thought, _item(self.id, "message", text.content, status)],
+            "usage": _usage(solution.cost),
+            "reasoner": vendor_object(job, solution, prices=self._prices, trace=trace),
+        }
+
+    def begin(self, _choices: int) -> Iterable[Document]:
+        """The first events."""
+        frame = self._frame("in_progress")
+        return [self._event("response.created", response=frame), self._event("response.in_progress", response=frame)]
+
+    def progress(self, _index: int, event: Event) -> Iterable[Document]:
+        """A line about what happened, as thinking; no events if there is no news."""
+        line = self._progress.line(event)
+        return self._delta("reasoning", f"{line}\n") if line else ()
+
+    def text(self, _index: int, piece: TextPiece) -> Iterable[Document]:
+        """The next text of the reply, or of its thinking."""
+        return self._delta("reasoning" if piece.thinking else "message", valid_unicode(piece.text))
+
+    def end(self, answered: Answered) -> Iterable[Document]:
+        """What was not streamed yet, and the whole reply. Raises as `whole`."""
+        whole, text = self.whole(answered), ReplyText.of(*answered.results[0])
+        events: list[Document] = []
+        if not self._sent["reasoning"] and text.thinking:
+            events += self._delta("reasoning", text.thinking)
+        events += self._opened("message")
+        sent = "".join(self._sent["message"])
+        if text.content.startswith(sent) and len(text.content) > len(sent):
+            events += self._delta("message", text.content[len(sent) :])
+        events += self._closed(STATUS[text.finish_reason])
+        if thought := "".join(self._sent["reasoning"]):
+            # The reply holds what was streamed, which may be progress and not the winner's own thinking.
+            whole["output"] = [_item(self.id, "reasoning", thought), whole["output"][-1]]
+        return [*events, self._event(f"response.{whole['status']}", response=whole)]
+
+    def fail(self, error: ApiError) -> Iterable[Document]:
+        """The last event of a reply that failed after its stream began."""
+        code = "rate_limit_exceeded" if error.status == 429 else "server_error"
+        failure = {"code": code, "message": error.message}
+        return [self._event("response.failed", response={**self._frame("failed"), "error": failure})]
+
+    def _frame(self, status: str) -> Document:
+        """What is known of a reply from its request."""
+        request = self._request
+        return {
+            "id": self.id,
+            "object": "response",
+            "created_at": self.created,
+            "status": status,
+            "background": False,
+            "error": None,
+            "incomplete_details": None,
+            "instructions": request.instructions,
+            "max_output_tokens": request.max_output_tokens,
+            "metadata": dict(request.metadata),
+            "model": request.model,
+            "output": [],
+            "parallel_tool_calls": False,
+            "previous_response_id": None,
+            "reasoning": {"effort": request.reasoning.effort, "summary": None},
+            "store": False,
+            "temperature": request.temperature,
+            "text": {"format": {"type": "text"}},
+            "tool_choice": "auto",
+            "tools": [],
+            "top_p": request.top_p,
+            "truncation": "disabled",
+            "usage": None,
+            "user": request.user,
+        }
+
+    def _delta(self, item: str, text: str) -> list[Document]:
+        """The events of a further text of an item."""
+        events = self._opened(item)
+        self._sent[item].append(text)
+        if item == "reasoning":
+            return [*events, self._piece("response.reasoning_text.delta", delta=text)]
+        return [*events, self._piece("response.output_text.delta", delta=text, logprobs=[])]
+
+    def _opened(self, item: str) -> list[Document]:
+        """The events that begin an item, after those that end the one before."""
+        if self._open == item:
+            return []
+        events = self._closed("completed")
+        self._open = item
+        empty = _item(self.id, item, "", "in_progress")
+        part = empty.pop("content")[0]
+        added = {**empty, "content": []}
+        events.append(self._event("response.output_item.added", output_index=self._index, item=added))
+        return [*events, self._piece("response.content_part.added", part=part)]
+
+    def _closed(self, status: str) -> list[Document]:
+        if not self._open:
+            return []
+        thinking = self._open == "reasoning"
+        item = _item(self.id, self._open, "".join(self._sent[self._open]), "completed" if thinking else status)
+        [part] = item["content"]
+        name = "reasoning_text" if thinking else "output_text"
+        more: Document = {} if thinking else {"logprobs": []}
+        return [
+            self._piece(f"response.{name}.done", text=part["text"], **more),
+            self._piece("response.content_part.done", part=part),
+            self._event("response.output_item.done", output_index=self._index, item=item),
+        ]
+
+    @property
+    def _index(self) -> int:
+        return 1 if self._open == "message" and self._sent["reasoning"] else 0
+
+    def _piece(self, name: str, **fields: Any) -> Document:
+        item = f"{PREFIXES[self._open]}{self.id}"
+        return self._event(name, item_id=item, output_index=self._index, content_index=0, **fields)
+
+    def _event(self, name: str, **fields: Any) -> Document:
+        event = {"type": name, "sequence_number": self._number, **fields}
+        self._number += 1
+        return event
 
 
-def _frame(request: ResponseRequest, *, id: str, created: int, status: str) -> dict[str, Any]:
-    """What is known of a reply from its request."""
-    return {
-        "id": id,
-        "object": "response",
-        "created_at": created,
-        "status": status,
-        "background": False,
-        "error": None,
-        "incomplete_details": None,
-        "instructions": request.instructions,
-        "max_output_tokens": request.max_output_tokens,
-        "metadata": dict(request.metadata),
-        "model": request.model,
-        "output": [],
-        "parallel_tool_calls": False,
-        "previous_response_id": None,
-        "reasoning": {"effort": request.reasoning.effort, "summary": None},
-        "store": False,
-        "temperature": request.temperature,
-        "text": {"format": {"type": "text"}},
-        "tool_choice": "auto",
-        "tools": [],
-        "top_p": request.top_p,
-        "truncation": "disabled",
-        "usage": None,
-        "user": request.user,
-    }
+PREFIXES: Final = {"reasoning": "rs_", "message": "msg_"}
+"""What the ids of items begin with."""
 
 
-def _reasoning(id: str, text: str) -> dict[str, Any]:
-    content = [{"type": "reasoning_text", "text": text}]
-    return {"id": f"rs_{id}", "type": "reasoning", "summary": [], "content": content, "status": "completed"}
+def _item(id: str, type: str, text: str, status: str = "completed") -> Document:
+    """An item of the output."""
+    item: Document = {"id": f"{PREFIXES[type]}{id}", "type": type, "status": status}
+    if type == "reasoning":
+        return {**item, "summary": [], "content": [{"type": "reasoning_text", "text": text}]}
+    content = [{"type": "output_text", "text": text, "annotations": [], "logprobs": []}]
+    return {**item, "role": "assistant", "content": content}
 
 
-def _message(id: str, text: str, status: str) -> dict[str, Any]:
-    content = [_part(text)]
-    return {"id": f"msg_{id}", "type": "message", "role": "assistant", "status": status, "content": content}
-
-
-def _part(text: str) -> dict[str, Any]:
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
-
-
-def _usage(cost: Cost) -> dict[str, Any]:
+def _usage(cost: Cost) -> Document:
     """The usage under the names of /v1/responses; nothing is paid for writing to the prefix cache."""
     counted = usage([cost])
     return {
@@ -95,110 +200,10 @@ def _usage(cost: Cost) -> dict[str, Any]:
     }
 
 
-@dataclass(slots=True)
-class ResponseStream:
-    """The events of a streamed reply of /v1/responses, numbered in order.
-
-    `begin` first; then `progress` with the events of the job, or `delta` with its text as it comes; at last `end`. What
-    is thought is one item of the output, the message another.
-    """
-
-    request: ResponseRequest
-    id: str
-    created: int
-    prices: Prices | None = None
-    _number: int = field(default=0, init=False)
-    _progress: Progress = field(default_factory=Progress, init=False)
-    _thought: str = field(default="", init=False)
-    _text: str = field(default="", init=False)
-    _open: str = field(default="", init=False)
-    """The item that is being streamed: "", "reasoning" or "message"."""
-
-    def begin(self) -> list[dict[str, Any]]:
-        """The first events."""
-        frame = _frame(self.request, id=self.id, created=self.created, status="in_progress")
-        return [self._event("response.created", response=frame), self._event("response.in_progress", response=frame)]
-
-    def progress(self, event: Event) -> list[dict[str, Any]]:
-        """A line about what happened, as thinking; no events if there is nothing new to say."""
-        line = self._progress.line(event)
-        return self.delta(f"{line}\n", thinking=True) if line else []
-
-    def delta(self, text: str, *, thinking: bool = False) -> list[dict[str, Any]]:
-        """The next text of the reply, or of what is thought before it."""
-        text = valid_text(text)
-        if thinking:
-            self._thought += text
-            return [*self._opened("reasoning"), self._piece("response.reasoning_text.delta", delta=text)]
-        self._text += text
-        opened = self._opened("message")
-        return [*opened, self._piece("response.output_text.delta", delta=text, logprobs=[])]
-
-    def end(self, result: Result, *, trace: str | None = None) -> list[dict[str, Any]]:
-        """The last events: what was not streamed yet, and the whole reply.
-
-        Raises:
-            ApiError: the question failed before it had any text.
-        """
-        whole = response_object(self.request, result, id=self.id, created=self.created, prices=self.prices, trace=trace)
-        text = Text.of(*result)
-        events: list[dict[str, Any]] = []
-        if not self._thought and text.thinking:
-            events += self.delta(text.thinking, thinking=True)
-        events += self._opened("message")
-        if text.content.startswith(self._text) and len(text.content) > len(self._text):
-            events += self.delta(text.content[len(self._text) :])
-        events += self._closed(STATUS[text.finish_reason])
-        if self._thought:
-            # The reply holds what was streamed, which may be progress and not the winner's own thinking.
-            whole["output"] = [_reasoning(self.id, self._thought), whole["output"][-1]]
-        return [*events, self._event(f"response.{whole['status']}", response=whole)]
-
-    def failed(self, error: ApiError) -> list[dict[str, Any]]:
-        """The last event of a reply that failed after its stream began."""
-        frame = _frame(self.request, id=self.id, created=self.created, status="failed")
-        code = "rate_limit_exceeded" if error.status == 429 else "server_error"
-        return [self._event("response.failed", response={**frame, "error": {"code": code, "message": error.message}})]
-
-    def _opened(self, item: str) -> list[dict[str, Any]]:
-        """The events that begin an item, after those that end the one before."""
-        if self._open == item:
-            return []
-        events = self._closed("completed")
-        self._open = item
-        if item == "reasoning":
-            started = {**_reasoning(self.id, ""), "content": [], "status": "in_progress"}
-            part: dict[str, Any] = {"type": "reasoning_text", "text": ""}
-        else:
-            started = {**_message(self.id, "", "in_progress"), "content": []}
-            part = _part("")
-        events.append(self._event("response.output_item.added", output_index=self._index, item=started))
-        return [*events, self._piece("response.content_part.added", part=part)]
-
-    def _closed(self, status: str) -> list[dict[str, Any]]:
-        if not self._open:
-            return []
-        more: dict[str, Any] = {}
-        if self._open == "reasoning":
-            item, name = _reasoning(self.id, self._thought), "response.reasoning_text.done"
-        else:
-            item, name, more = _message(self.id, self._text, status), "response.output_text.done", {"logprobs": []}
-        [part] = item["content"]
-        return [
-            self._piece(name, text=part["text"], **more),
-            self._piece("response.content_part.done", part=part),
-            self._event("response.output_item.done", output_index=self._index, item=item),
-        ]
-
-    @property
-    def _index(self) -> int:
-        return 1 if self._open == "message" and self._thought else 0
-
-    def _piece(self, name: str, **fields: Any) -> dict[str, Any]:
-        item = f"{'rs' if self._open == 'reasoning' else 'msg'}_{self.id}"
-        return self._event(name, item_id=item, output_index=self._index, content_index=0, **fields)
-
-    def _event(self, name: str, **fields: Any) -> dict[str, Any]:
-        event = {"type": name, "sequence_number": self._number, **fields}
-        self._number += 1
-        return event
+Reply = ChatReply | ResponseReply
+REPLIES: Final[Mapping[str, Any]] = {
+    "/v1/chat/completions": ChatReply,
+    "/v1/completions": CompletionReply,
+    "/v1/responses": ResponseReply,
+}
+"""The class of the replies of each route; it `reads` the route's requests."""

@@ -1,11 +1,10 @@
 """One request, from its jobs to their solutions: its turn, its ledger, the session, what is counted."""
 
 import asyncio
-import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Literal, Self, TypeVar
 
@@ -14,57 +13,33 @@ from reasoner.budget import Ledger
 from reasoner.engine import Engine, TextPiece
 from reasoner.errors import EngineDied
 from reasoner.execution.launching import cancel_all
-from reasoner.execution.prediction import REPLY_TOKENS
+from reasoner.execution.prediction import REPLY_TOKENS, MadeUpEngine, PredictedCost, left_out, predict
 from reasoner.execution.session import Session
 from reasoner.registry import entries, name_of
-from reasoner.serving.choice import Job, Offer
-from reasoner.serving.config import Limits
-from reasoner.serving.errors import ApiError, api_error
-from reasoner.serving.estimate import estimated
+from reasoner.serving.choose import Job, Offer
+from reasoner.serving.config import ServerLimits
+from reasoner.serving.errors import ApiError, Report, api_error, opaque, silent
 from reasoner.serving.limits import Client, Turns
 from reasoner.serving.metrics import Metrics, Outcome
-from reasoner.serving.offered import Offered
-from reasoner.serving.replies import bounded, saved
+from reasoner.serving.replies import Answered, bounded, saved
 from reasoner.serving.requests import CompareRequest
-from reasoner.serving.specs import client_kind
 from reasoner.serving.traces import RecentTraces
 from reasoner.solution import Solution
 from reasoner.trace.events import Event, Sink, tee
 
 T = TypeVar("T")
-Report = Callable[[str, BaseException], None]
-"""Receives a failure that no client is shown, with the number that its client is shown instead."""
 State = Literal["starting", "ready", "draining", "failed"]
 Follow = Callable[[int, Event | TextPiece], None]
 """Receives what happens in a request with the index of its job: its events, or its text if it passes through."""
+ESTIMATE_SECONDS: Final = 10.0
+"""Seconds that an estimate may take."""
 RETRY: Final = {"Retry-After": "5"}
-NO_HEADERS: Final[Mapping[str, str]] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """The jobs of a request with their solutions, and the ids of their traces where these are kept."""
-
-    results: list[tuple[Job, Solution]]
-    traces: list[str | None]
-
-
-def silent(_number: str, _failure: BaseException) -> None:
-    """Report nothing."""
-
-
-def opaque(failure: BaseException, report: Report) -> ApiError:
-    """The error of a failure that its client cannot mend: a number, by which the report of its cause is known."""
-    number = secrets.token_hex(6)
-    report(number, failure)
-    message = f"internal error {number}: the server's log has its cause under this number, at --verbose"
-    return ApiError(500, message, type="server_error", code="internal_error")
 
 
 class Service:
     """Answers the requests of many clients with one session, within the limits of the server.
 
-        async with Service(engine, offered, limits) as service:
+        async with Service(engine, offer, limits) as service:
             answered = await service.answer(choose(request, service.offer), client)
 
     Entering it starts the engine and the verifiers; leaving it cuts off what is in flight and closes them.
@@ -73,25 +48,24 @@ class Service:
     def __init__(
         self,
         engine: Engine,
-        offered: Offered,
-        limits: Limits,
+        offer: Offer,
+        limits: ServerLimits,
         *,
         traces: RecentTraces | None = None,
         report: Report = silent,
     ) -> None:
-        offered.check(limits)
+        self._offer = replace(offer, ceiling=limits.max_budget)
+        self._offer.check()
         self.state: State = "starting"
         self.limits = limits
         self.traces = RecentTraces(number=0) if traces is None else traces
         self.report = report
         self.turns = Turns(limits.max_concurrent, limits.queue)
-        self.ledger = Ledger(prices=offered.prices)
+        self.ledger = Ledger(prices=offer.prices)
         self.metrics = Metrics(entries("strategy"))
-        self._offered = offered
         self._engine = engine
-        self._session = Session(engine, verifiers=tuple(offered.verifiers.values()), prices=offered.prices)
+        self._session = Session(engine, verifiers=tuple(offer.verifiers.values()), prices=offer.prices)
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._offer: Offer | None = None
         self._stack = AsyncExitStack()
         self.metrics.gauge("reasoner_in_flight", "Requests that are answered now.", lambda: self.turns.running)
         self.metrics.gauge("reasoner_queued", "Requests that wait for their turn.", lambda: self.turns.queued)
@@ -104,8 +78,7 @@ class Service:
             await stack.enter_async_context(self._session)
             stack.push_async_callback(self._cut_off)
             self._stack = stack.pop_all()
-        model = self._engine.model
-        self._offer = self._offered.offer(model, self.limits, engine=self._engine.name)
+        self._offer = self._offer.serving(self._engine.model)
         if self.state == "starting":
             self.state = "ready"
         return self
@@ -126,7 +99,6 @@ class Service:
             ApiError: 503, the server is not ready.
         """
         self.check()
-        assert self._offer is not None
         return self._offer
 
     def check(self) -> None:
@@ -203,12 +175,28 @@ class Service:
             ApiError: as `answer`.
         """
         self.check()
-        mean = self.metrics.mean_reply or REPLY_TOKENS
+        mean, prices = max(1.0, self.metrics.mean_reply or REPLY_TOKENS), self._offer.prices
         try:
-            async with self.turns.turn(client):
-                return await estimated(jobs, self._engine, self._session.comparer, self._offered.prices, mean=mean)
+            async with self.turns.turn(client), asyncio.timeout(ESTIMATE_SECONDS):
+                costs = [
+                    await predict(
+                        [job.question], job.strategy, partial(MadeUpEngine, self._engine), mean, verifier=job.verifier,
+                        each=job.budget, prices=prices, stop=job.stop, seed=job.seed, comparer=self._session.comparer,
+                    )
+                    for job in jobs
+                ]  # fmt: skip
+        except TimeoutError:
+            problem = f"this cannot be estimated within {ESTIMATE_SECONDS:.0f} s: ask for less at once"
+            raise ApiError(400, problem) from None
         except Exception as failure:
             raise self._error(failure) from failure
+        basis = [
+            "the plan was followed with made-up replies, none of which came from the model or the cache",
+            f"mean: replies of {mean:.0f} tokens on average; longest: every reply as long as limits allow",
+            *left_out(jobs[0].verifier),
+        ]
+        total = PredictedCost.total(costs).document(prices)
+        return {"object": "reasoner.estimate", "model": jobs[0].model, **total, "basis": basis}
 
     async def compare(self, asked: CompareRequest, client: Client) -> dict[str, Any]:
         """Whether two replies give the same answer, and the answers; no model is run.
@@ -219,7 +207,7 @@ class Service:
         self.check()
         try:
             async with self.turns.turn(client):
-                space = client_kind(asked.answer).space(asked.question)
+                space = asked.answer.space(asked.question)
                 answers = [space.read(reply) for reply in asked.replies]
                 both = [answer for answer in answers if answer]
                 same: bool | None = None

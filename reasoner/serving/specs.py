@@ -3,15 +3,18 @@
 import math
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from reasoner.answers.kinds import AnswerKind
 from reasoner.errors import UsageError
 from reasoner.registry import build_checked, spec_of
-from reasoner.specs import Mark, Owners, Spec, marks_of
+from reasoner.specs import Mark, Owners, marks_of
 
 MAX_COUNT: Final = 1024
 """The most samples, rounds or branches of an option of a request; those of nested strategies are multiplied."""
+PASSED: Final = "single"
+"""The strategy of a request that passes through; `none` is another name of it in a request."""
 
 
 def _check(cls: type, option: str) -> None:
@@ -37,13 +40,14 @@ def client_kind(text: str) -> AnswerKind:
     return kind
 
 
-def build_client(kind: Literal["strategy", "rule"], spec: str | Spec) -> Any:
-    """The object of a client's spec.
+@lru_cache(maxsize=256)
+def build_client(kind: Literal["strategy", "rule"], spec: str) -> Any:
+    """The object of a client's spec; many requests ask for the same.
 
     Raises:
         UsageError: it cannot be built, it is too large, or it sets an option that only the owner may set.
     """
-    built = build_checked(kind, spec, _check)
+    built = build_checked(kind, PASSED if kind == "strategy" and spec == "none" else spec, _check)
     for name, value in _counts(built):
         if value > MAX_COUNT:
             raise UsageError(f"{name} must be at most {MAX_COUNT:,} in a request (got {value:,})")
@@ -79,8 +83,5 @@ def _counts(thing: object) -> Iterator[tuple[str, int]]:
 
 
 def public_spec(strategy: object) -> str:
-    """The spec of a strategy with all options that say something, but those of the server's owner.
-
-    They may name its files.
-    """
+    """The spec of a strategy with all options that say something, but those of the owner, which may name files."""
     return spec_of(strategy, lambda cls, option: not isinstance(marks_of(cls).get(option), Owners))

@@ -29,3 +29,8 @@ def printable(text: str, *, limit: int = 60) -> str:
     """The same on one line of at most `limit` characters, with single blanks."""
     line = " ".join(one_line(text[: 4 * limit]).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def valid_unicode(text: str) -> str:
+    """Text that any file can hold: the halves of a surrogate pair are joined, and lone ones are replaced."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,18 +1,20 @@
 """What the tests of the server's protocol share: bodies, an offer, and replies to them without a socket."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from reasoner.engine import Engine
+from reasoner.engine import Engine, TextPiece
 from reasoner.execution.session import Session
-from reasoner.serving.choice import Offer, choose, default_aliases
+from reasoner.serving.bodies import read
+from reasoner.serving.choose import Alias, ChosenRequest, Offer, choose, default_aliases
 from reasoner.serving.errors import ApiError
-from reasoner.serving.replies import Result
-from reasoner.serving.requests import ChatRequest, CompletionRequest, read_chat, read_completion
+from reasoner.serving.replies import Answered, Result
+from reasoner.serving.requests import ChatRequest, CompletionRequest
+from reasoner.serving.responses import Reply
 from reasoner.trace.events import Event
 from tests.helpers import Judge
 
@@ -20,7 +22,7 @@ BODY: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "
 
 
 def offer(**changes: Any) -> Offer:
-    made = Offer("m", aliases=default_aliases(), verifiers={"judge": Judge()}, engine="scripted")
+    made = Offer(Alias.of(), aliases=default_aliases(), verifiers={"judge": Judge()}, model="m")
     return replace(made, **changes)
 
 
@@ -29,11 +31,11 @@ def encoded(body: object) -> bytes:
 
 
 def chat(**fields: Any) -> ChatRequest:
-    return read_chat(encoded({**BODY, **fields}))
+    return read(encoded({**BODY, **fields}), ChatRequest)
 
 
 def completion(**fields: Any) -> CompletionRequest:
-    return read_completion(encoded({"model": "m", "prompt": "Once", "seed": 1, **fields}))
+    return read(encoded({"model": "m", "prompt": "Once", "seed": 1, **fields}), CompletionRequest)
 
 
 def refusal(call: Callable[[], object]) -> ApiError:
@@ -46,9 +48,7 @@ def refusal(call: Callable[[], object]) -> ApiError:
     return error
 
 
-async def answered(
-    engine: Engine, request: ChatRequest | CompletionRequest, offered: Offer | None = None
-) -> list[Result]:
+async def answered(engine: Engine, request: ChosenRequest, offered: Offer | None = None) -> list[Result]:
     """The request's jobs with their solutions, as the server solves them."""
     offered = offered or offer()
     async with Session(engine, verifiers=[*offered.verifiers.values()], prices=offered.prices) as session:
@@ -66,3 +66,27 @@ async def answered(
             )
             results.append((job, replace(solution, events=tuple(events))))
         return results
+
+
+def whole(reply: Reply, results: Sequence[Result], *, traces: Sequence[str | None] = ()) -> dict[str, Any]:
+    return reply.whole(Answered(results, traces or [None] * len(results)))
+
+
+def streamed(reply: Reply, results: Sequence[Result], *news: tuple[int, Event | TextPiece]) -> list[dict[str, Any]]:
+    """The chunks of a reply whose choices have these news."""
+    chunks = [
+        chunk
+        for index, each in news
+        for chunk in (reply.text(index, each) if isinstance(each, TextPiece) else reply.progress(index, each))
+    ]
+    return [*chunks, *reply.end(Answered(results, [None] * len(results)))]
+
+
+def followed(results: Sequence[Result]) -> list[tuple[int, Event | TextPiece]]:
+    """The events of the choices."""
+    return [(index, event) for index, (_, solution) in enumerate(results) for event in solution.events]
+
+
+def said(text: str, *, thinking: bool = False, index: int = 0) -> tuple[int, TextPiece]:
+    """A text of a choice as it comes."""
+    return index, TextPiece(text, thinking)

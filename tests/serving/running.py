@@ -10,27 +10,26 @@ from typing import Any, TypeVar
 from reasoner.budget import Prices
 from reasoner.engine import Engine
 from reasoner.serving.app import make_app
-from reasoner.serving.choice import Alias, default_aliases
-from reasoner.serving.config import Limits
+from reasoner.serving.choose import Alias, Offer, default_aliases
+from reasoner.serving.config import ServerLimits
 from reasoner.serving.limits import Key, Keys
 from reasoner.serving.listener import Listener, listen
-from reasoner.serving.offered import Offered
 from reasoner.serving.service import Service
 from reasoner.serving.traces import RecentTraces
 from reasoner.verifier import Verifier
 from reasoner_verifiers import Certainty
 
 T = TypeVar("T")
-PASSES = Alias("single", answer="free")
 PATIENCE = 60
 """Seconds after which a test that waits for a server gives up; none is ever waited for in full."""
 
 
 def offered(
-    *, default: Alias = PASSES, verifiers: Mapping[str, Verifier] | None = None, prices: Prices | None = None
-) -> Offered:
+    *, default: Alias | None = None, verifiers: Mapping[str, Verifier] | None = None, prices: Prices | None = None
+) -> Offer:
     """What a server offers: the aliases that it has by default, and the verifier certainty."""
-    return Offered(default, default_aliases(), {"certainty": Certainty()} if verifiers is None else verifiers, prices)
+    given = {"certainty": Certainty()} if verifiers is None else verifiers
+    return Offer(default or Alias.of(), default_aliases(), given, prices)
 
 
 @dataclass(slots=True)
@@ -65,10 +64,10 @@ class Server:
 @contextmanager
 def serving(
     engine: Engine,
-    limits: Limits | None = None,
+    limits: ServerLimits | None = None,
     *,
     keys: Sequence[Key] = (),
-    offer: Offered | None = None,
+    offer: Offer | None = None,
     drain: float = PATIENCE,
     wait: bool = True,
 ) -> Iterator[Server]:
@@ -80,7 +79,7 @@ def serving(
         service = Service(
             engine,
             offer or offered(),
-            limits or Limits(),
+            limits or ServerLimits(),
             traces=RecentTraces(),
             report=lambda _number, failure: reports.append(failure),
         )

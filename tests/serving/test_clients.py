@@ -13,7 +13,7 @@ from openai.types.chat import ChatCompletionMessageParam
 from reasoner.budget import Budget
 from reasoner.engine import SampleRequest
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.serving.config import Limits
+from reasoner.serving.config import ServerLimits
 from reasoner.serving.limits import Key
 from tests.helpers import says
 from tests.scripted import THINKER, ScriptedEngine
@@ -210,7 +210,7 @@ def test_keys() -> None:
 
 
 def test_the_ceiling_bounds_every_request() -> None:
-    with serving(SimulatedEngine(), Limits(max_budget=Budget(samples=5))) as server, client(server) as asking:
+    with serving(SimulatedEngine(), ServerLimits(max_budget=Budget(samples=5))) as server, client(server) as asking:
         own = {"reasoner": {"strategy": "self_consistency:n=64", "budget": {"samples": 50}}}
         reply = asking.chat.completions.create(model="simulated", messages=ASKED, extra_body=own)
         report = (reply.model_extra or {})["reasoner"]

@@ -10,8 +10,8 @@ from schemathesis.specs.openapi import checks as openapi
 
 from reasoner.budget import Budget
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.serving.config import Limits
-from reasoner.serving.description import BODIES
+from reasoner.serving.app import BODIES
+from reasoner.serving.config import ServerLimits
 from tests.serving.running import Server, serving
 from tests.sweeps import widths
 
@@ -25,7 +25,7 @@ CHECKS = [
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with serving(SimulatedEngine(), Limits(max_budget=Budget(samples=16))) as running:
+    with serving(SimulatedEngine(), ServerLimits(max_budget=Budget(samples=16))) as running:
         yield running
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from reasoner.cli.serve import command
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.serving.choice import default_aliases
+from reasoner.serving.choose import default_aliases
 from reasoner.serving.config import read_settings
 from reasoner.serving.requests import Options
 from tests.serving.running import serving

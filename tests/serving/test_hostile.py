@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.serving import listener
-from reasoner.serving.config import Limits
+from reasoner.serving.config import ServerLimits
 from reasoner.serving.limits import Key
 from tests.serving.running import PATIENCE, Server, serving
 
@@ -23,7 +23,7 @@ ROUTES = ("chat/completions", "completions", "responses", "reasoner/estimate")
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with serving(SimulatedEngine(), Limits(body_bytes=10_000, body_seconds=0.2)) as running:
+    with serving(SimulatedEngine(), ServerLimits(body_bytes=10_000, body_seconds=0.2)) as running:
         yield running
         assert running.reports == []
 
@@ -166,7 +166,7 @@ def test_a_fault_of_ours_is_reported_once_and_not_described(monkeypatch: pytest.
             monkeypatch.setattr(f"reasoner.serving.app.{name}", fault)
         asked = httpx.post(f"{running.base_url}/chat/completions", json=body), httpx.get(f"{running.base_url}/models")
         monkeypatch.undo()
-        monkeypatch.setattr("reasoner.serving.forms.ChatForm.end", fault)
+        monkeypatch.setattr("reasoner.serving.replies.ChatReply.end", fault)
         with pytest.raises(httpx.RemoteProtocolError):
             httpx.post(f"{running.base_url}/chat/completions", json={**body, "stream": True})
         assert [type(report) for report in running.reports] == [ZeroDivisionError] * 3

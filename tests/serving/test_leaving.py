@@ -14,8 +14,8 @@ from openai.types.chat import ChatCompletionMessageParam
 
 from reasoner.engine import SampleRequest
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.serving import streams
-from reasoner.serving.config import Limits
+from reasoner.serving import wire
+from reasoner.serving.config import ServerLimits
 from reasoner.serving.limits import Key
 from tests.helpers import says
 from tests.scripted import ScriptedEngine
@@ -113,7 +113,7 @@ def test_a_client_that_leaves_takes_its_samples_along(stream: bool) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_client_that_leaves_the_queue_leaves_no_gap(stream: bool) -> None:
     engine, gate = gated()
-    with serving(engine, Limits(max_concurrent=1, queue=1)) as server:
+    with serving(engine, ServerLimits(max_concurrent=1, queue=1)) as server:
         first = post(server, {})
         gate.wait(1)
         queued = post(server, {"stream": stream})
@@ -150,7 +150,7 @@ def test_progress_arrives_while_others_are_drawn() -> None:
 
 
 def test_silence_is_filled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "KEEP_ALIVE", 0.01)
+    monkeypatch.setattr(wire, "KEEP_ALIVE", 0.01)
     engine, gate = gated()
     with serving(engine) as server, post(server, {"stream": True}) as connection, connection.makefile("rb") as file:
         gate.wait(1)
@@ -161,7 +161,7 @@ def test_silence_is_filled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_client_that_reads_nothing_holds_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it is sent waits for it; the request itself has ended, and then its stream does."""
-    monkeypatch.setattr(streams, "SEND_SECONDS", 0.1)
+    monkeypatch.setattr(wire, "SEND_SECONDS", 0.1)
     engine = ScriptedEngine(lambda request: "word " * 2_000_000)
     with serving(engine) as server, post(server, {"stream": True, "max_tokens": 2_000_001}):
         server.run(until(lambda: server.service.ledger.settled.samples == 1))
@@ -241,7 +241,7 @@ def test_a_key_with_many_requests_does_not_hold_up_another() -> None:
             asking.chat.completions.create(model="scripted", messages=[{"role": "user", "content": who}])
 
     keys = [Key.of(f"{who}-0123456789", who) for who in ("alice", "bob")]
-    with serving(ScriptedEngine(name, pause=gate), Limits(max_concurrent=1), keys=keys) as server:
+    with serving(ScriptedEngine(name, pause=gate), ServerLimits(max_concurrent=1), keys=keys) as server:
         threads = []
         for count, who in enumerate(["alice", "alice", "alice", "bob"]):
             threads.append(threading.Thread(target=ask, args=(server, who)))

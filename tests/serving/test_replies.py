@@ -1,36 +1,51 @@
-"""Whole replies: valid in the types of OpenAI's client, and true to the solutions behind them."""
+"""Replies of chats and completions: valid in the types of OpenAI's client, and true to the solutions behind them."""
 
 import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from openai.types import Completion as OpenAICompletion
 from openai.types import Model
-from openai.types.chat import ChatCompletion
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from reasoner.budget import Budget, Cost, Prices
 from reasoner.engine import SampleRequest
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import EngineError, PromptTooLong
 from reasoner.registry import entries
-from reasoner.serving.choice import Alias, Job, Offer, choose, default_aliases
-from reasoner.serving.replies import MAX_ANSWER, Result, chat_completion, model_list, text_completion, usage
+from reasoner.serving.choose import Alias, Job, Offer, choose, default_aliases
+from reasoner.serving.replies import MAX_ANSWER, MAX_VOTES, ChatReply, CompletionReply, Result, model_list, usage
 from reasoner.solution import Solution
+from reasoner.trace.events import Proposed
 from reasoner.types import Answer, Proposal, Vote, VoteState
 from tests.helpers import meter_of, says, varied
 from tests.running import running
 from tests.scripted import THINKER, ScriptedEngine
-from tests.serving.asking import answered, chat, completion, offer, refusal
+from tests.serving.asking import answered, chat, completion, followed, offer, refusal, said, streamed, whole
 from tests.serving.openai_types import read_as
 
 NAMES = sorted(entries("strategy"))
 
 
-def reply(results: list[Result], **options: Any) -> dict[str, Any]:
-    document = chat_completion(results, id="chatcmpl-1", created=7, **options)
+def reply(results: list[Result], *, prices: Prices | None = None, **options: Any) -> dict[str, Any]:
+    document = whole(ChatReply(chat(), prices), results, **options)
     read_as(ChatCompletion, document)
     json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
     return document
+
+
+def job(**fields: Any) -> Job:
+    return choose(chat(**fields), offer())[0]
+
+
+def solved(text: str = "", **fields: Any) -> Solution:
+    known = {"answer": None, "cost": Cost(), "proposals": (), "ended_by": "strategy", "reason": "done", **fields}
+    return Solution("q", text=text, **known)
+
+
+# Whole replies
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -50,6 +65,8 @@ async def test_every_strategy_gives_a_reply_that_openais_client_reads(name: str)
     assert document["usage"]["prompt_tokens"] == computed + cached
     assert document["usage"]["completion_tokens"] == generated + judged
     assert document["usage"]["total_tokens"] == computed + cached + generated + judged
+    [(_, bounded)] = await answered(ScriptedEngine(varied), request, offer(ceiling=Budget(samples=2)))
+    assert bounded.cost.samples <= 2
 
 
 @pytest.mark.parametrize("alias", default_aliases())
@@ -57,8 +74,7 @@ async def test_every_strategy_gives_a_reply_that_openais_client_reads(name: str)
 async def test_every_alias_is_answered_by_the_simulated_engine(alias: str) -> None:
     request = chat(model=f"m@{alias}", messages=[{"role": "user", "content": "What is 2 + 3?"}])
     document = reply(await answered(SimulatedEngine(accuracy=1), request))
-    assert document["model"] == f"m@{alias}"
-    # The engine knows arithmetic, and not what it means to mend a reply.
+    # The engine knows arithmetic, and not how to revise a reply.
     assert ("The answer is " if alias == "refine" else "5") in document["choices"][0]["message"]["content"]
 
 
@@ -71,18 +87,14 @@ async def test_a_plain_request_gives_the_models_own_text() -> None:
     assert document["reasoner"]["saved"] is None
 
 
+@pytest.mark.parametrize(
+    ("text", "fields", "finish_reason"),
+    [("one two three four", {"max_tokens": 2}, "length"), ("one two END three", {"stop": " END"}, "stop")],
+)
 @running
-async def test_a_plain_request_that_is_cut_says_so() -> None:
-    document = reply(await answered(ScriptedEngine(lambda _: "one two three four"), chat(max_tokens=2)))
-    assert document["choices"][0]["finish_reason"] == "length"
-    assert document["choices"][0]["message"]["content"] == "one two"
-
-
-@running
-async def test_a_stop_string_ends_a_plain_request() -> None:
-    document = reply(await answered(ScriptedEngine(lambda _: "one two END three"), chat(stop=" END")))
-    assert document["choices"][0]["finish_reason"] == "stop"
-    assert document["choices"][0]["message"]["content"] == "one two"
+async def test_a_plain_request_says_how_it_ended(text: str, fields: dict[str, Any], finish_reason: str) -> None:
+    [choice] = reply(await answered(ScriptedEngine(lambda _: text), chat(**fields)))["choices"]
+    assert (choice["message"]["content"], choice["finish_reason"]) == ("one two", finish_reason)
 
 
 @running
@@ -115,19 +127,14 @@ async def test_several_choices_have_their_own_solutions_and_one_usage() -> None:
 
 
 @running
-async def test_a_vote_that_stops_early_says_what_it_saved() -> None:
+async def test_a_vote_that_stops_early_says_what_it_saved_and_what_it_cost() -> None:
+    prices = Prices(1, 2)
     request = chat(model="m@auto-low", reasoner={"answer": "number"})
-    document = reply(await answered(ScriptedEngine(says("7")), request, offer(prices=Prices(1, 2))))
-    vendor = document["reasoner"]
+    [result] = await answered(ScriptedEngine(says("7")), request, offer(prices=prices))
+    vendor = reply([result])["reasoner"]
     assert vendor["cost"]["samples"] + vendor["saved"] == 16
     assert vendor["saved"] > 0
     assert "usd" not in vendor["cost"]
-
-
-@running
-async def test_prices_are_in_the_cost() -> None:
-    prices = Prices(1, 2)
-    [result] = await answered(ScriptedEngine(says("7")), chat(), offer(prices=prices))
     assert reply([result], prices=prices)["reasoner"]["cost"]["usd"] == prices.usd(result[1].cost)
 
 
@@ -145,34 +152,12 @@ async def test_a_budget_that_ends_gives_the_best_so_far() -> None:
     assert "budget tokens=1" in document["reasoner"]["reason"]
 
 
-@running
-async def test_raw_prompts_give_text_completions() -> None:
-    results = await answered(ScriptedEngine(lambda request: f"{request.prompt.raw}!"), completion(prompt=["a", "b"]))
-    document = text_completion(results, id="cmpl-1", created=7)
-    read_as(OpenAICompletion, document)
-    assert [choice["text"] for choice in document["choices"]] == ["a!", "b!"]
-    assert document["object"] == "text_completion"
-
-
-def job(**fields: Any) -> Job:
-    return choose(chat(**fields), offer())[0]
-
-
-def solved(text: str = "", **fields: Any) -> Solution:
-    known = {"answer": None, "cost": Cost(), "proposals": (), "ended_by": "strategy", "reason": "done", **fields}
-    return Solution("q", text=text, **known)
-
-
-def test_abstention_is_not_an_answer() -> None:
+def test_an_abstention_is_no_answer_and_an_answer_without_a_text_is_the_text() -> None:
     vote_state = VoteState((Vote(Answer("7", "7"), 1, 1),), 1)
     solution = solved("It is 7", confidence=0.3, proposals=(Proposal(Answer("7", "7"), vote_state, Cost()),))
     document = reply([(job(), solution)])
     assert document["choices"][0]["message"]["content"] == "not sure"
-    assert document["reasoner"]["confidence"] == 0.3
-    assert document["reasoner"]["answer"] is None
-
-
-def test_an_answer_without_a_text_is_the_text() -> None:
+    assert (document["reasoner"]["confidence"], document["reasoner"]["answer"]) == (0.3, None)
     document = reply([(job(), solved(answer=Answer("B", "B")))])
     assert document["choices"][0]["message"]["content"] == "B"
 
@@ -194,14 +179,13 @@ def test_hostile_text_is_valid_and_bounded() -> None:
         (EngineError("http://10.0.0.7/ refused with key sk-123"), 500, "internal_error", "internal error"),
     ],
 )
-def test_a_question_that_failed_is_an_error(error: Any, status: int, code: str, says: str) -> None:
-    failed = refusal(lambda: reply([(job(), solved(error=error, ended_by="error"))]))
-    assert (failed.status, failed.code) == (status, code)
-    assert says in failed.message
-
-
-def test_what_was_there_before_a_failure_is_a_reply_without_details() -> None:
-    error = EngineError("http://10.0.0.7/ refused with key sk-123")
+def test_a_question_that_failed_is_an_error_unless_there_was_a_text(
+    error: Any, status: int, code: str, says: str
+) -> None:
+    for call in (whole, streamed):
+        failed = refusal(lambda call=call: call(ChatReply(chat()), [(job(), solved(error=error, ended_by="error"))]))  # type: ignore[misc]
+        assert (failed.status, failed.code) == (status, code)
+        assert says in failed.message
     document = reply([(job(), solved("It is 7", answer=Answer("7", "7"), error=error, ended_by="error"))])
     assert document["choices"][0]["message"]["content"] == "It is 7"
     assert document["reasoner"]["ended_by"] == "error"
@@ -209,12 +193,10 @@ def test_what_was_there_before_a_failure_is_a_reply_without_details() -> None:
 
 
 def test_the_models_are_the_model_and_its_aliases() -> None:
-    offered = Offer("ORG/m", aliases={"vote8": Alias("self_consistency", description="a vote")})
-    document = model_list(offered, created=7)
-    models = [read_as(Model, entry) for entry in document["data"]]
+    offered = Offer(Alias.of(), {"vote8": Alias.of("self_consistency", description="a vote")}, model="ORG/m")
+    models = [read_as(Model, entry) for entry in model_list(offered, created=7)["data"]]
     assert [model.id for model in models] == ["ORG/m", "ORG/m@vote8"]
     assert models[1].description == "a vote"
-    assert document["object"] == "list"
 
 
 def test_usage_counts_every_token_of_every_job() -> None:
@@ -228,10 +210,128 @@ def test_usage_counts_every_token_of_every_job() -> None:
     }
 
 
+# Streams
+
+
+def joined(chunks: list[dict[str, Any]], part: str, index: int = 0) -> str:
+    """What the chunks say of a part of a choice."""
+    deltas = [choice["delta"] for chunk in chunks for choice in chunk["choices"] if choice["index"] == index]
+    return "".join(delta.get(part) or "" for delta in deltas)
+
+
+def checked(chunks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    for chunk in chunks:
+        read_as(ChatCompletionChunk, chunk)
+    assert len({(chunk["id"], chunk["created"], chunk["model"]) for chunk in chunks}) == 1
+    return chunks
+
+
+def with_usage(**fields: Any) -> ChatReply:
+    return ChatReply(chat(stream=True, stream_options={"include_usage": True}, **fields))
+
+
 @running
-async def test_the_ceiling_holds_for_every_strategy() -> None:
-    offered = offer(ceiling=Budget(samples=2))
-    for name in NAMES:
-        request = chat(max_tokens=40, reasoner={"strategy": name, "answer": "number"})
-        [(_, solution)] = await answered(ScriptedEngine(varied), request, offered)
-        assert solution.cost.samples <= 2
+async def test_a_vote_shows_its_progress_and_then_the_whole_reply() -> None:
+    request = chat(reasoner={"strategy": "self_consistency:n=4", "answer": "number"})
+    results = await answered(ScriptedEngine(says("7", "8", "8", "9")), request)
+    chunks = checked(streamed(with_usage(), results, *followed(results)))
+    document = whole(ChatReply(chat()), results)
+    assert joined(chunks, "content") == document["choices"][0]["message"]["content"]
+    lines = joined(chunks, "reasoning").splitlines()
+    assert lines[-1] == "4 samples, leading 8 (50 %)"
+    assert lines[0] == "1 sample"
+    assert len(lines) == len({*lines})
+    assert joined(chunks, "reasoning") == joined(chunks, "reasoning_content")
+    assert joined(chunks, "role") == "assistant"
+    reports = [chunk["reasoner"] for chunk in chunks if "reasoner" in chunk]
+    assert reports[0]["samples"] == 1
+    assert {**reports[-2], "cost": None} == {"samples": 4, "votes": reports[-1]["votes"], "cost": None}
+    assert reports[-2]["cost"]["tokens"] == reports[-1]["cost"]["tokens"]
+    assert reports[-1] == document["reasoner"]
+    last, counted = chunks[-2:]
+    assert last["choices"][0]["finish_reason"] == "stop"
+    assert (counted["choices"], counted["usage"]) == ([], document["usage"])
+    assert all(chunk["usage"] is None for chunk in chunks[:-1])
+
+
+@running
+async def test_the_first_sample_that_ends_and_the_ratings_are_shown() -> None:
+    results = await answered(ScriptedEngine(varied), chat(reasoner={"strategy": "best_of_n:n=3"}))
+    lines = joined(streamed(ChatReply(chat()), results, *followed(results)), "reasoning").splitlines()
+    assert lines[0] == "1 sample"
+    assert any("3 rated" in line for line in lines)
+
+
+@running
+async def test_progress_is_bounded_however_many_answers_there_are() -> None:
+    engine = SimulatedEngine(answers=tuple(map(str, range(60))))
+    results = await answered(engine, chat(reasoner={"strategy": "self_consistency:n=60", "answer": "number"}))
+    chunks = streamed(ChatReply(chat()), results, *followed(results))
+    reports = [chunk["reasoner"] for chunk in chunks if "reasoner" in chunk]
+    assert len(reports[-1]["votes"]) > MAX_VOTES
+    assert max(len(report["votes"]) for report in reports[:-1]) == MAX_VOTES
+
+
+@running
+async def test_several_choices_stream_side_by_side() -> None:
+    results = await answered(ScriptedEngine(varied), chat(n=3))
+    news = [said(solution.text[:3], index=index) for index, (_, solution) in enumerate(results)]
+    chunks = checked(streamed(with_usage(), results, *news))
+    for index, (_, solution) in enumerate(results):
+        assert joined(chunks, "content", index) == solution.text
+    assert chunks[-1]["usage"] == usage([solution.cost for _, solution in results])
+
+
+@running
+async def test_a_request_that_passes_through_streams_what_it_thinks_and_says() -> None:
+    results = await answered(ScriptedEngine(lambda _: "It is 7", model=THINKER), chat())
+    stream = ChatReply(chat())
+    chunks = checked([*stream.begin(1), *streamed(stream, results, said("hm, let", thinking=True), said("It "))])
+    assert joined(chunks, "content") == "It is 7"
+    assert joined(chunks, "reasoning") == "hm, let me think"
+    assert joined(chunks, "role") == "assistant"
+    assert not any("usage" in chunk for chunk in chunks)
+
+
+@given(st.text(), st.integers(0, 20))
+def test_what_was_streamed_is_not_sent_again(text: str, cut: int) -> None:
+    chunks = checked(streamed(ChatReply(chat()), [(job(), solved(text))], said(text[:cut])))
+    assert joined(chunks, "content") == text
+    assert chunks[-1]["reasoner"]["notes"] == []
+
+
+def test_another_text_than_was_streamed_is_not_added_to_it_but_noted() -> None:
+    chunks = streamed(ChatReply(chat()), [(job(), solved("No idea"))], said("It was"))
+    assert joined(chunks, "content") == "It was"
+    assert [note.partition(":")[0] for note in chunks[-1]["reasoner"]["notes"]] == ["lost"]
+
+
+def test_hostile_answers_are_short_lines_of_progress() -> None:
+    bad = "\x1b[31m\n\ud800<script>" * 999
+    vote_state = VoteState((Vote(Answer(bad, "k"), 1, 1),), 1)
+    event = Proposed(question_id="q", t=0.0, answer=None, vote_state=vote_state, cost=Cost())
+    line = joined(checked([*ChatReply(chat()).progress(0, event)]), "reasoning")
+    assert line.count("\n") == 1
+    assert len(line) < 80
+    assert line.removesuffix("\n").isprintable()
+
+
+@running
+async def test_raw_prompts_are_continued_whole_and_streamed() -> None:
+    request = completion(prompt=["a", "b"], stream=True, stream_options={"include_usage": True})
+    results = await answered(ScriptedEngine(lambda request: f"{request.prompt.raw} was here"), request)
+    document = whole(CompletionReply(request), results)
+    read_as(OpenAICompletion, document)
+    assert [choice["text"] for choice in document["choices"]] == ["a was here", "b was here"]
+    stream = CompletionReply(request)
+    chunks = [
+        *stream.begin(2),
+        *streamed(stream, results, said("hm", thinking=True), said("a was"), *followed(results)),
+    ]
+    for chunk in chunks:
+        assert (chunk["id"], chunk["object"]) == (stream.id, "text_completion")
+    texts = [choice["text"] for chunk in chunks for choice in chunk["choices"] if choice["index"] == 0]
+    assert "".join(texts) == "a was here"
+    assert chunks[-2]["choices"][0]["finish_reason"] == "stop"
+    assert chunks[-1]["usage"] == usage([solution.cost for _, solution in results])
+    read_as(OpenAICompletion, chunks[-2])

@@ -6,13 +6,14 @@ from openai.types import responses
 from openai.types.responses import Response
 
 from reasoner.errors import PromptTooLong
+from reasoner.serving.bodies import read
 from reasoner.serving.errors import ApiError
-from reasoner.serving.requests import ResponseRequest, read_response
-from reasoner.serving.responses import ResponseStream, response_object
+from reasoner.serving.requests import ResponseRequest
+from reasoner.serving.responses import ResponseReply
 from tests.helpers import says
 from tests.running import running
 from tests.scripted import THINKER, ScriptedEngine
-from tests.serving.asking import answered, encoded, refusal
+from tests.serving.asking import answered, encoded, followed, refusal, said, streamed, whole
 from tests.serving.openai_types import read_as
 from tests.serving.test_replies import job, solved
 
@@ -33,8 +34,8 @@ EVENTS = {
 }
 
 
-def asked(**fields: Any) -> ResponseRequest:
-    return read_response(encoded({"model": "m", "input": "How many?", **fields}))
+def asked(**fields: Any) -> ResponseReply:
+    return ResponseReply(read(encoded({"model": "m", "input": "How many?", **fields}), ResponseRequest))
 
 
 def checked(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -48,18 +49,20 @@ def joined(events: list[dict[str, Any]], kind: str) -> str:
     return "".join(event["delta"] for event in events if event["type"] == f"response.{kind}.delta")
 
 
+def items(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [event["item"] for event in events if event["type"] == "response.output_item.done"]
+
+
 @running
 async def test_a_whole_reply() -> None:
-    request = asked(instructions="Be brief.", metadata={"a": "b"}, reasoning={"effort": "low"})
-    engine = ScriptedEngine(lambda _: "It is 7", model=THINKER)
-    [result] = await answered(engine, request.chat)
-    document = response_object(request, result, id="1", created=7)
-    reply = read_as(Response, document)
+    made = asked(instructions="Be brief.", metadata={"a": "b"}, reasoning={"effort": "low"})
+    results = await answered(ScriptedEngine(lambda _: "It is 7", model=THINKER), made.asked)
+    reply = read_as(Response, whole(made, results))
     assert reply.output_text == "It is 7"
     assert [item.type for item in reply.output] == ["reasoning", "message"]
     assert reply.output[0].content[0].text == "hm, let me think"
     assert (reply.status, reply.metadata, reply.instructions) == ("completed", {"a": "b"}, "Be brief.")
-    cost = result[1].cost
+    cost = results[0][1].cost
     assert reply.usage.total_tokens == cost.prompt_tokens + cost.generated_tokens
     assert reply.usage.output_tokens_details.reasoning_tokens == cost.thinking_tokens > 0
     assert reply.reasoner["strategy"].startswith("single")
@@ -67,60 +70,50 @@ async def test_a_whole_reply() -> None:
 
 @running
 async def test_a_reply_that_is_cut_is_incomplete() -> None:
-    request = asked(max_output_tokens=2)
-    [result] = await answered(ScriptedEngine(lambda _: "one two three"), request.chat)
-    reply = read_as(Response, response_object(request, result, id="1", created=7))
+    made = asked(max_output_tokens=2)
+    results = await answered(ScriptedEngine(lambda _: "one two three"), made.asked)
+    reply = read_as(Response, whole(made, results))
     assert (reply.status, reply.incomplete_details.reason) == ("incomplete", "max_output_tokens")
-    events = checked([*(stream := ResponseStream(request, "1", 7)).begin(), *stream.end(result)])
+    events = checked([*made.begin(1), *streamed(made, results)])
     assert events[-1]["type"] == "response.incomplete"
 
 
 @running
 async def test_the_events_of_a_vote_are_its_progress_and_the_reply() -> None:
-    request = asked(reasoner={"strategy": "self_consistency:n=3", "answer": "number"})
-    [result] = await answered(ScriptedEngine(says("7", "8", "8")), request.chat)
-    stream = ResponseStream(request, "1", 7)
-    events = stream.begin()
-    for event in result[1].events:
-        events += stream.progress(event)
-    events = checked([*events, *stream.end(result)])
+    made = asked(reasoner={"strategy": "self_consistency:n=3", "answer": "number"})
+    results = await answered(ScriptedEngine(says("7", "8", "8")), made.asked)
+    events = checked([*made.begin(1), *streamed(made, results, *followed(results))])
     assert joined(events, "reasoning_text").splitlines()[-1] == "3 samples, leading 8 (67 %)"
     assert joined(events, "output_text") == "The answer is 8"
     last = events[-1]
     assert last["type"] == "response.completed"
     assert [item["type"] for item in last["response"]["output"]] == ["reasoning", "message"]
-    done = [event["item"] for event in events if event["type"] == "response.output_item.done"]
-    assert done == last["response"]["output"]
+    assert items(events) == last["response"]["output"]
     added = [event["output_index"] for event in events if event["type"] == "response.output_item.added"]
     assert added == [0, 1]
 
 
 @running
 async def test_text_streams_as_it_comes() -> None:
-    request = asked()
-    [result] = await answered(ScriptedEngine(lambda _: "It is 7"), request.chat)
-    stream = ResponseStream(request, "1", 7)
-    events = checked([*stream.begin(), *stream.delta("It"), *stream.delta(" is"), *stream.end(result)])
+    made = asked()
+    results = await answered(ScriptedEngine(lambda _: "It is 7"), made.asked)
+    events = checked([*made.begin(1), *streamed(made, results, said("It"), said(" is"))])
     assert joined(events, "output_text") == "It is 7"
-    assert [event["item"] for event in events if event["type"] == "response.output_item.done"] == events[-1][
-        "response"
-    ]["output"]
+    assert items(events) == events[-1]["response"]["output"]
 
 
 def test_a_reply_without_text_has_a_message_all_the_same() -> None:
-    stream = ResponseStream(asked(), "1", 7)
-    events = checked([*stream.begin(), *stream.end((job(), solved()))])
+    made = asked()
+    events = checked([*made.begin(1), *streamed(made, [(job(), solved())])])
     assert events[-1]["response"]["output"][0]["content"][0]["text"] == ""
 
 
 def test_a_failure_ends_the_stream_with_an_event() -> None:
-    stream = ResponseStream(asked(), "1", 7)
-    failed = solved(error=PromptTooLong(9, 5), ended_by="error")
-    events = stream.begin()
-    error = refusal(lambda: stream.end((job(), failed)))
-    events = checked([*events, *stream.failed(error)])
+    made = asked()
+    events = [*made.begin(1)]
+    error = refusal(lambda: streamed(made, [(job(), solved(error=PromptTooLong(9, 5), ended_by="error"))]))
+    events = checked([*events, *made.fail(error)])
     assert events[-1]["response"]["status"] == "failed"
     assert "shorten it" in events[-1]["response"]["error"]["message"]
-    assert ResponseStream(asked(), "1", 7).failed(ApiError(429, "wait"))[0]["response"]["error"]["code"] == (
-        "rate_limit_exceeded"
-    )
+    [failed] = asked().fail(ApiError(429, "wait"))
+    assert failed["response"]["error"]["code"] == "rate_limit_exceeded"

@@ -4,7 +4,6 @@ import asyncio
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from reasoner.budget import COUNTS, Budget, Cost
@@ -12,10 +11,9 @@ from reasoner.cli.terminal import columns, labelled, one_line
 from reasoner.engine import Engine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import ReasonerError
-from reasoner.execution.prediction import REPLY_TOKENS, PredictedCost, follow
+from reasoner.execution.prediction import REPLY_TOKENS, PredictedCost, left_out
 from reasoner.execution.prediction import predict as predict_cost
-from reasoner.registry import build, spec_of
-from reasoner.verifier import FreeVerifier, Verifier
+from reasoner.registry import build
 from reasoner_evals.cli.setup import RunSetup
 from reasoner_evals.runs.records import Arm
 from reasoner_evals.runs.subset import Subset
@@ -49,8 +47,7 @@ class Prediction:
     @property
     def total(self) -> PredictedCost:
         """The cost of all arms."""
-        mean = sum((arm.cost.mean for arm in self.arms), Cost())
-        return PredictedCost(mean, sum((arm.cost.longest for arm in self.arms), Cost()))
+        return PredictedCost.total(arm.cost for arm in self.arms)
 
 
 def predict(setup: RunSetup) -> Prediction:
@@ -67,15 +64,12 @@ def predict(setup: RunSetup) -> Prediction:
             "a word of a prompt is one token and no prompt comes from the cache: the model's own counts differ"
         )
         basis.append("a model that thinks is taken for one that does not: give --max-tokens for its longest reply")
-    verifier, certainty = setup.verifier, None
-    if verifier is not None and not isinstance(verifier, FreeVerifier):
-        certainty = build("verifier", "certainty")
-        basis.append(f"the tokens of the verifier {spec_of(verifier)} are not included")
-    arms = asyncio.run(_followed(setup, engine, certainty or verifier))
+    basis += left_out(setup.verifier)
+    arms = asyncio.run(_followed(setup, engine))
     return Prediction(tuple(arms), (*basis, "seconds are not predicted: they depend on the machine and its load"))
 
 
-async def _followed(setup: RunSetup, engine: SimulatedEngine, verifier: Verifier | None) -> Sequence[ArmPrediction]:
+async def _followed(setup: RunSetup, engine: SimulatedEngine) -> Sequence[ArmPrediction]:
     def made_up(tokens: float) -> Engine:
         same = replace(engine, tokens=tokens)
         same.model = engine.model
@@ -85,33 +79,32 @@ async def _followed(setup: RunSetup, engine: SimulatedEngine, verifier: Verifier
     for arm in setup.arms:
         questions = len(setup.tasks[arm.task].items)
         try:
-            cost = await predict_cost(partial(_cost, arm, setup, verifier), made_up, engine.tokens)
+            arms.append(ArmPrediction(arm, questions, await _cost(arm, setup, made_up, engine.tokens)))
         except ReasonerError as error:
             arms.append(ArmPrediction(arm, questions, error=str(error)))
-        else:
-            arms.append(ArmPrediction(arm, questions, cost))
     return arms
 
 
-async def _cost(arm: Arm, setup: RunSetup, verifier: Verifier | None, engine: Engine) -> Cost:
+async def _cost(arm: Arm, setup: RunSetup, made_up: Callable[[float], Engine], mean: float) -> PredictedCost:
     """The cost of all questions of an arm, within its budget. Raises ReasonerError if a plan cannot be followed."""
     data = setup.tasks[arm.task]
     asked = [item.question for item in data.items[:FOLLOWED]]
     if not asked:
         # A shard may have no question.
-        return Cost()
+        return PredictedCost()
     total = Subset.parse(data.source.subset).part_of(Budget.parse(arm.total)) if arm.total else None
     strategy = build("strategy", arm.strategy)
-    spent = await follow(
+    both = await predict_cost(
         asked,
         strategy,
-        engine,
-        verifier=verifier if strategy.uses_verifier else None,
+        made_up,
+        mean,
+        verifier=setup.verifier if strategy.uses_verifier else None,
         each=Budget.parse(arm.budget) if arm.budget else None,
         prices=setup.prices,
         seed=arm.seed,
     )
-    return _within(total, _scaled(spent, len(data.items) / len(asked), math.ceil))
+    return PredictedCost(*(_within(total, _scaled(cost, len(data.items) / len(asked), math.ceil)) for cost in both))
 
 
 def _scaled(cost: Cost, factor: float, whole: Callable[[float], int]) -> Cost:

@@ -1,5 +1,6 @@
 """Chooses how a request is answered: by its vendor object, else by the alias in its model, else by the default."""
 
+import json
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,39 +15,57 @@ from reasoner.budget import UNITS, Budget, Prices
 from reasoner.errors import STRATEGIES, ReasonerError, UnknownName, UsageError, shown
 from reasoner.execution.arguments import default_verifier
 from reasoner.models.info import ModelInfo
-from reasoner.registry import build, entries, expanded, load
+from reasoner.registry import build, entries, load, name_of
 from reasoner.serving.errors import ApiError, api_error
-from reasoner.serving.requests import MAX_CHOICES, ChatRequest, CompletionRequest, Options
-from reasoner.serving.specs import MAX_COUNT, build_client, client_kind, draws
-from reasoner.serving.structure import ReplyForm, reply_form
-from reasoner.specs import Bare, Spec
+from reasoner.serving.requests import MAX_CHOICES, ChatRequest, CompletionRequest, Options, ToolChoice, Turn
+from reasoner.serving.specs import MAX_COUNT, PASSED, build_client, draws
 from reasoner.strategy import CalibratedStrategy, DrawsOnce, StopRule, Strategy
-from reasoner.types import AnswerSpace, Message, Prompt, SamplingParams
+from reasoner.types import LONGEST_SCHEMA, AnswerSpace, Message, Prompt, SamplingParams
 from reasoner.verifier import Verifier
 
 FREE: Final = "free"
 TOOL_CALL: Final = ToolCallSpace.name
-PASSED: Final = "single"
-"""The strategy of a request that passes through; `none` is another name of it in a request."""
 TEMPERATURE: Final = 1.0
 """That of a request that passes through, where neither it nor the model gives one, as in OpenAI's own service."""
 REPLY_TOKENS: Final = 4096
 """The most tokens of a reply of any form by a model that does not think, where nothing else says it."""
 SEEDS: Final = 2**63
+MAX_TOOLS: Final = 1_000_000
+"""Characters of all tools of a request."""
+ChosenRequest = ChatRequest | CompletionRequest
+"""A request by which a way to answer is chosen."""
 
 
 @dataclass(frozen=True, slots=True)
 class Alias:
-    """A way to answer, under a name of the server's configuration: specs, as on the command line; empty is the default.
+    """A way to answer, under a name of the server's configuration; None and an empty name leave the choice open.
 
     `verifier` is a name of the `Offer`'s. `description` says in a line what it is for.
     """
 
-    strategy: str
+    strategy: Strategy
     verifier: str = ""
-    answer: str = ""
-    budget: str = ""
+    answer: AnswerKind | None = None
+    budget: Budget | None = None
     description: str = ""
+
+    @classmethod
+    def of(
+        cls, strategy: str = PASSED, *, verifier: str = "", answer: str = "", budget: str = "", description: str = ""
+    ) -> "Alias":
+        """The alias of specs, as on the command line; a request passes through where there is none.
+
+        Raises:
+            UsageError: one of them cannot be read.
+        """
+        kind = AnswerKind.parse(answer) if answer else None
+        limits = Budget.parse(budget) if budget else None
+        return cls(build("strategy", strategy), verifier, kind, limits, description)
+
+
+def default_aliases() -> dict[str, Alias]:
+    """The aliases that every server offers."""
+    return {name: Alias.of(spec, description=what) for name, (spec, what) in STRATEGIES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +73,43 @@ class Offer:
     """What a server offers. `ceiling` limits each request, whatever its own budget is.
 
     `thinks` says whether the model thinks. `sampling` are the model's own parameters, and the most tokens of a reply of
-    any form to a request without a limit. `engine` is the engine's name.
+    any form to a request without a limit.
     """
 
-    model: str
-    default: Alias = Alias(PASSED, answer=FREE)
+    default: Alias
     aliases: Mapping[str, Alias] = field(default_factory=dict)
     verifiers: Mapping[str, Verifier] = field(default_factory=dict)
-    ceiling: Budget = Budget()
     prices: Prices | None = None
+    ceiling: Budget = Budget()
+    model: str = "model"
     thinks: bool = False
     sampling: SamplingParams = SamplingParams()
-    engine: str = ""
+
+    def serving(self, model: ModelInfo) -> "Offer":
+        """The same with this model."""
+        return replace(self, model=model.name, thinks=model.thinking is not None, sampling=model.sampling)
 
     @property
     def models(self) -> dict[str, str]:
         """The names that a request may give as its model, with their descriptions."""
         described = {f"{self.model}@{name}": alias.description for name, alias in self.aliases.items()}
         return {self.model: self.default.description, **described}
+
+    def check(self) -> None:
+        """Choose by the default and each alias once, so that what does not fit is known before the engine starts.
+
+        Raises:
+            UsageError: the verifier of an alias is not offered, or the parts of an alias do not fit each other.
+        """
+        for name, alias in {"": self.default, **self.aliases}.items():
+            where = f"the alias {name}" if name else "the default"
+            if alias.verifier and alias.verifier not in self.verifiers:
+                raise UsageError(f"{where}: {UnknownName('verifier', alias.verifier, self.verifiers)}")
+            model = f"{self.model}@{name}" if name else self.model
+            try:
+                choose(ChatRequest(model=model, messages=[Turn(role="user", content="1 + 1?")]), self)
+            except ApiError as error:
+                raise UsageError(f"{where}: {error.message}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +141,19 @@ class Job:
         return isinstance(self.strategy, DrawsOnce) and self.strategy.draws_once(model)
 
 
-def default_aliases() -> dict[str, Alias]:
-    """The aliases of a server whose configuration names none."""
-    return {name: Alias(spec, description=what) for name, (spec, what) in STRATEGIES.items()}
+@dataclass(frozen=True, slots=True)
+class ReplyForm:
+    """The form that a request asks for: a JSON schema, as JSON, and the tools that the model may call, as JSON.
+
+    Without either the reply is text. `names` are those of the tools.
+    """
+
+    schema: str = ""
+    tools: str = ""
+    names: tuple[str, ...] = ()
 
 
-def choose(request: ChatRequest | CompletionRequest, offer: Offer) -> list[Job]:
+def choose(request: ChosenRequest, offer: Offer) -> list[Job]:
     """The jobs that make a reply, in the order of its choices.
 
     Raises:
@@ -120,33 +165,30 @@ def choose(request: ChatRequest | CompletionRequest, offer: Offer) -> list[Job]:
         raise api_error(error) from None
 
 
-def _jobs(request: ChatRequest | CompletionRequest, offer: Offer) -> list[Job]:
-    prompts = request.prompt if isinstance(request, CompletionRequest) else [""]
-    choices = len(prompts) * request.n
+def _jobs(request: ChosenRequest, offer: Offer) -> list[Job]:
+    raw = request.prompt if isinstance(request, CompletionRequest) else [""]
+    choices = len(raw) * request.n
     if choices > MAX_CHOICES:
         raise ApiError(400, f"n: at most {MAX_CHOICES} choices in one reply (got {choices})", param="n")
-    form = reply_form(request) if isinstance(request, ChatRequest) else ReplyForm()
+    form = _form(request) if isinstance(request, ChatRequest) else ReplyForm()
     options, notes = request.reasoner, list[str]()
-    alias = _with_effort(_alias(request, offer), options, offer)
-    strategy = _strategy(options, alias)
-    answer = _answer_kind(options, alias, strategy, form)
-    strategy = _formed(_sampled(strategy, request, offer, notes, kind=answer.name), form)
+    alias, strategy = _strategy(request, options, offer)
+    kind = _answer_kind(options, alias, strategy, form)
+    strategy = _formed(_sampled(strategy, request, offer, notes, kind=kind.name), form)
     rated_by = _verifier_name(options, alias, strategy, offer, notes)
     if choices > 1 and (samples := choices * draws(strategy)) > MAX_COUNT:
         problem = f"a request may draw at most {MAX_COUNT:,} samples in all its choices (got {samples:,}): lower n"
         raise ApiError(400, problem, param="n")
     budget = _budget(options, alias, offer, choices)
-    with _in_field("reasoner.stop"):
-        stop: StopRule | None = build_client("rule", options.stop) if options.stop else None
     seed = secrets.randbelow(SEEDS) if request.seed is None else request.seed
-    questions = [_question(request, prompt, answer, form) for prompt in prompts]
+    questions = [_question(request, prompt, kind, form) for prompt in raw]
     return [
         Job(
             questions[index // request.n],
             strategy,
             offer.verifiers[rated_by] if rated_by else None,
             budget,
-            stop,
+            options.stop,
             (seed + index) % SEEDS,
             request.model,
             tuple(notes),
@@ -156,68 +198,36 @@ def _jobs(request: ChatRequest | CompletionRequest, offer: Offer) -> list[Job]:
     ]
 
 
-def _alias(request: ChatRequest | CompletionRequest, offer: Offer) -> Alias:
-    """The alias that the request's model names; without one, the default."""
+def _strategy(request: ChosenRequest, options: Options, offer: Offer) -> tuple[Alias, Any]:
+    """The alias that the request's model names, or the default, and the strategy that the request asks for.
+
+    An effort alone asks for the alias `auto-EFFORT`, as its owner may have given it a profile.
+    """
     base, at, name = request.model.rpartition("@")
     if request.model == offer.model:
         # A raw prompt is continued, whatever chats are answered by.
-        return offer.default if isinstance(request, ChatRequest) else Alias(PASSED, answer=FREE)
-    if at and base in ("", offer.model) and name in offer.aliases:
-        return offer.aliases[name]
-    unknown = UnknownName("model", request.model[:200], offer.models)
-    raise ApiError(404, str(unknown), code="model_not_found", param="model")
-
-
-def _with_effort(alias: Alias, options: Options, offer: Offer) -> Alias:
-    """The alias `auto-EFFORT`, as its owner may have given it a profile, where an effort is all that is asked for."""
-    if options.effort is None or options.strategy or Spec.parse(alias.strategy).name == "auto":
-        return alias
-    return offer.aliases.get(f"auto-{options.effort}", Alias("auto"))
-
-
-def _strategy(options: Options, alias: Alias) -> Strategy:
-    """The strategy, with the effort and the abstention that the request asks for."""
-    added = {name: value for name in ("effort", "abstain_below") if (value := getattr(options, name)) is not None}
-    if options.strategy:
-        with _in_field("reasoner.strategy"):
-            spec = expanded("strategy", Spec.parse(PASSED if options.strategy == "none" else options.strategy))
+        alias = offer.default if isinstance(request, ChatRequest) else Alias.of()
+    elif at and base in ("", offer.model) and name in offer.aliases:
+        alias = offer.aliases[name]
     else:
-        spec = expanded("strategy", Spec.parse(alias.strategy))
-    if added and spec.name != "auto":
+        unknown = UnknownName("model", request.model[:200], offer.models)
+        raise ApiError(404, str(unknown), code="model_not_found", param="model")
+    added = {name: value for name in ("effort", "abstain_below") if (value := getattr(options, name)) is not None}
+    if options.effort and not options.strategy and name_of(type(alias.strategy)) != "auto":
+        alias = offer.aliases.get(f"auto-{options.effort}") or Alias(build_client("strategy", "auto"))
+    strategy: Any = options.strategy or alias.strategy
+    if added and (own := name_of(type(strategy))) != "auto":
         name = next(iter(added))
-        problem = f"reasoner.{name} is an option of the strategy auto, not of {shown(spec.name)}: leave it out"
+        problem = f"reasoner.{name} is an option of the strategy auto, not of {shown(own)}: leave it out"
         raise ApiError(400, problem, param=f"reasoner.{name}")
-    spec = Spec(spec.name, {**spec.options, **{name: Bare(value) for name, value in added.items()}})
     with _in_field("reasoner.strategy"):
-        if options.strategy:
-            return _clients(str(spec))
-        return _owners(str(spec))
-
-
-@lru_cache(maxsize=256)
-def _clients(spec: str) -> Strategy:
-    """A strategy that a request asks for; many requests ask for the same."""
-    strategy: Strategy = build_client("strategy", spec)
-    return strategy
-
-
-@lru_cache(maxsize=256)
-def _owners(spec: str) -> Strategy:
-    """A strategy of the server's configuration, built once: it may read a profile."""
-    strategy: Strategy = build("strategy", spec)
-    return strategy
+        return alias, replace(strategy, **added) if added else strategy
 
 
 def _answer_kind(options: Options, alias: Alias, strategy: Strategy, form: ReplyForm) -> AnswerKind:
     can = bool(getattr(strategy, "free_form", False))
-    with _in_field("reasoner.answer"):
-        if options.answer:
-            kind = client_kind(options.answer)
-        elif alias.answer and not options.strategy:
-            kind = AnswerKind.parse(alias.answer)
-        else:
-            votes = TOOL_CALL if form.tools else "json" if form.schema else "auto"
-            kind = AnswerKind(FREE if can else votes, {})
+    kind = options.answer or (alias.answer if not options.strategy else None)
+    kind = kind or AnswerKind(FREE if can else TOOL_CALL if form.tools else "json" if form.schema else "auto", {})
     if kind.name == FREE and not can:
         able = sorted(name for name in entries("strategy") if getattr(load("strategy", name), "free_form", False))
         raise ApiError(
@@ -229,12 +239,12 @@ def _answer_kind(options: Options, alias: Alias, strategy: Strategy, form: Reply
     return kind
 
 
-def _question(request: ChatRequest | CompletionRequest, raw: str, kind: AnswerKind, form: ReplyForm) -> Question:
+def _question(request: ChosenRequest, raw: str, kind: AnswerKind, form: ReplyForm) -> Question:
     """The question of a request. The prompt is as it was sent, but for what the answer kind says at its end."""
     turns = () if isinstance(request, CompletionRequest) else request.turns
     text = raw or turns[-1].content
     with _in_field("reasoner.answer"):
-        space: AnswerSpace = form.space if kind.name == TOOL_CALL else kind.space(text)
+        space: AnswerSpace = ToolCallSpace(form.names) if kind.name == TOOL_CALL else kind.space(text)
     if not space.instruction:
         prompt = Prompt(turns, raw, tools=form.tools)
     elif raw:
@@ -247,9 +257,7 @@ def _question(request: ChatRequest | CompletionRequest, raw: str, kind: AnswerKi
     return Question(f"q-{prompt.digest[:12]}", text, prompt, space)
 
 
-def _sampled(
-    strategy: Any, request: ChatRequest | CompletionRequest, offer: Offer, notes: list[str], *, kind: str
-) -> Any:
+def _sampled(strategy: Any, request: ChosenRequest, offer: Offer, notes: list[str], *, kind: str) -> Any:
     """The strategy with the request's sampling parameters where its own spec sets none."""
     asked = request.params
     if asked.temperature == 0 and draws(strategy) > 1:
@@ -262,9 +270,11 @@ def _sampled(
     if kind == FREE:
         # A reply of any form may be long; that of a model that thinks has a longer limit of its own.
         limit = None if offer.thinks else REPLY_TOKENS
-        asked = asked.over(SamplingParams(max_tokens=offer.sampling.max_tokens), SamplingParams(max_tokens=limit))
-    if kind == FREE and isinstance(strategy, DrawsOnce):
-        asked = asked.over(SamplingParams(temperature=offer.sampling.temperature), SamplingParams(TEMPERATURE))
+        once = isinstance(strategy, DrawsOnce)
+        asked = asked.over(
+            SamplingParams(offer.sampling.temperature if once else None, offer.sampling.max_tokens),
+            SamplingParams(TEMPERATURE if once else None, limit),
+        )
     if isinstance(strategy, CalibratedStrategy) and strategy.measured_on:
         if asked != SamplingParams():
             notes.append("the sampling parameters of the request were not used: those of the calibration apply")
@@ -327,21 +337,18 @@ def _verifier_name(options: Options, alias: Alias, strategy: Strategy, offer: Of
         name = next(iter(offer.verifiers))
     if name not in offer.verifiers:
         known = ", ".join(sorted(offer.verifiers)) or "none"
-        raise ApiError(
-            400, f"the strategy needs a verifier: name it as reasoner.verifier (there are: {known})",
-            param="reasoner.verifier",
-        )  # fmt: skip
+        problem = f"the strategy needs a verifier: name it as reasoner.verifier (there are: {known})"
+        raise ApiError(400, problem, param="reasoner.verifier")
     return name
 
 
 def _budget(options: Options, alias: Alias, offer: Offer, choices: int) -> Budget | None:
     """The least of all limits, an equal share of it for each choice; a deadline is that of all."""
-    with _in_field("reasoner.budget"):
-        asked = options.limits
+    asked = options.limits
     if asked and asked.usd is not None and offer.prices is None:
-        raise ApiError(400, "a budget in usd needs prices, which this server does not have: use tokens",
-                       param="reasoner.budget")  # fmt: skip
-    budgets = [asked or (Budget.parse(alias.budget) if alias.budget else Budget()), offer.ceiling]
+        problem = "a budget in usd needs prices, which this server does not have: use tokens"
+        raise ApiError(400, problem, param="reasoner.budget")
+    budgets = [asked or alias.budget or Budget(), offer.ceiling]
     limits = {
         unit: min((limit for each in budgets if (limit := getattr(each, unit)) is not None), default=None)
         for unit in UNITS
@@ -349,6 +356,71 @@ def _budget(options: Options, alias: Alias, offer: Offer, choices: int) -> Budge
     budget = Budget(**limits)
     budget = replace(budget.divided(choices), seconds=budget.seconds) if choices > 1 else budget
     return budget if str(budget) else None
+
+
+def _form(request: ChatRequest) -> ReplyForm:
+    """The form that a chat asks for. Raises ApiError: the schema, the tools and the choice of one contradict."""
+    given = request.response_format.schema_given if request.response_format else None
+    schema = "" if given is None else _written(given, "response_format", LONGEST_SCHEMA)
+    choice = request.tool_choice
+    if not request.tools and choice not in (None, "none", "auto"):
+        raise ApiError(400, "tool_choice has no effect without tools: leave it out", param="tool_choice")
+    if not request.tools or choice == "none":
+        return ReplyForm(schema)
+    if schema:
+        raise ApiError(400, "a reply cannot both satisfy a schema and call tools: leave one of them out",
+                       param="response_format")  # fmt: skip
+    parameters = {tool.function.name: tool.function.parameters or {"type": "object"} for tool in request.tools}
+    tools = _written([tool.model_dump(exclude_unset=True) for tool in request.tools], "tools", MAX_TOOLS)
+    if choice in (None, "auto"):
+        return ReplyForm("", tools, tuple(parameters))
+    if isinstance(choice, ToolChoice):
+        name = choice.function.name
+        if name not in parameters:
+            known = ", ".join(parameters)
+            problem = f"tool_choice names {shown(name)}, which is none of the tools {known}"
+            raise ApiError(400, problem, param="tool_choice")
+        parameters = {name: parameters[name]}
+    return ReplyForm(_written(_call_schema(parameters), "tools", LONGEST_SCHEMA), tools, tuple(parameters))
+
+
+def _written(value: Any, param: str, longest: int) -> str:
+    text = json.dumps(value, sort_keys=True)
+    if len(text) > longest:
+        raise ApiError(400, f"{param} must have at most {longest:,} characters (got {len(text):,})", param=param)
+    return text
+
+
+def _call_schema(parameters: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """The schema of one call, as JSON, of any of the functions with these parameters."""
+    defined = {
+        name: _moved(schema, f"#/$defs/{name}") for name, schema in parameters.items() if '"$ref"' in json.dumps(schema)
+    }
+    calls = [
+        {
+            "type": "object",
+            "properties": {
+                "name": {"const": name},
+                "arguments": {"$ref": f"#/$defs/{name}"} if name in defined else schema,
+            },
+            "required": ["name", "arguments"],
+            "additionalProperties": False,
+        }
+        for name, schema in parameters.items()
+    ]
+    form = calls[0] if len(calls) == 1 else {"anyOf": calls}
+    return {**form, "$defs": defined} if defined else form
+
+
+def _moved(schema: dict[str, Any], to: str) -> dict[str, Any]:
+    """The schema as a part of another one, in which its references lead to the same."""
+
+    def pointed(part: dict[str, Any]) -> dict[str, Any]:
+        reference = part.get("$ref")
+        return {**part, "$ref": to + reference[1:]} if isinstance(reference, str) and reference[:1] == "#" else part
+
+    moved: dict[str, Any] = json.loads(json.dumps(schema), object_hook=pointed)
+    return moved
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from reasoner.answers import ANY_KIND, KINDS, OPTIONS
 from reasoner.answers.patterns import compiled
 from reasoner.budget import Budget, Prices
 from reasoner.registry import build, entries, load, options_of, spec_of
-from reasoner.serving.choice import Alias, choose, default_aliases
+from reasoner.serving.choose import Alias, choose, default_aliases
 from reasoner.serving.specs import MAX_COUNT, build_client, draws, public_spec
 from reasoner.specs import Mark, Owners, marks_of
 from reasoner.types import Message, SamplingParams
@@ -54,11 +54,6 @@ def test_a_reply_of_any_form_may_be_long() -> None:
     assert job.strategy.params.max_tokens is None  # type: ignore[attr-defined]
 
 
-def test_a_chat_that_ends_with_another_turn_passes_through_too() -> None:
-    for turns in ([{"role": "system", "content": "Say hi."}], [{"role": "user"}, {"role": "assistant"}]):
-        assert only(messages=turns).question.prompt.messages[-1].role == turns[-1]["role"]
-
-
 def test_choices_are_jobs_with_seeds_of_their_own() -> None:
     jobs = choose(chat(n=3, seed=2**63 - 1), offer())
     assert [job.seed for job in jobs] == [2**63 - 1, 0, 1]
@@ -69,7 +64,7 @@ def test_choices_are_jobs_with_seeds_of_their_own() -> None:
 
 
 def test_the_vendor_object_goes_before_the_alias_before_the_default() -> None:
-    offered = offer(default=Alias("universal:n=3"))
+    offered = offer(default=Alias.of("universal:n=3"))
     assert [spec_of(job.strategy) for job in choose(chat(), offered)] == ["universal:n=3,max_tokens=4096"]
     assert spec_of(choose(chat(model="m@vote16"), offered)[0].strategy) == "self_consistency:n=16"
     body = chat(model="m@vote16", reasoner={"strategy": "self_consistency:n=2"})
@@ -77,32 +72,12 @@ def test_the_vendor_object_goes_before_the_alias_before_the_default() -> None:
     assert choose(chat(reasoner={"strategy": "none"}), offered)[0].passes_through
 
 
-@pytest.mark.parametrize("name", default_aliases())
-def test_the_default_aliases_can_be_asked_for(name: str) -> None:
-    job = only(model=f"m@{name}")
-    assert job.model == f"m@{name}"
-    assert f"m@{name}" in offer().models
-    assert default_aliases()[name].description
-
-
 @pytest.mark.parametrize("model", ["gpt-4", "m@vote9", "@", "x@vote8", "m@vote8@vote8", "M"])
 def test_another_model_is_not_found(model: str) -> None:
     error = refusal(lambda: only(model=model))
     assert (error.status, error.code, error.param) == (404, "model_not_found", "model")
     assert "m@vote8" in error.message
-
-
-def test_a_name_is_suggested() -> None:
-    assert "did you mean 'm@vote8'?" in refusal(lambda: only(model="m@vote08")).message
-    error = refusal(lambda: only(reasoner={"strategy": "self_consistensy"}))
-    assert (error.param, error.status) == ("reasoner.strategy", 400)
-    assert "did you mean 'self_consistency'?" in error.message
-    error = refusal(lambda: only(reasoner={"strategy": "best_of_n", "verifier": "jugde"}))
-    assert error.param == "reasoner.verifier"
-    assert "did you mean 'judge'?" in error.message
-    assert refusal(lambda: only(reasoner={"answer": "nubmer"})).param == "reasoner.answer"
-    assert refusal(lambda: only(reasoner={"stop": "betta"})).param == "reasoner.stop"
-    assert refusal(lambda: only(reasoner={"budget": "tokens"})).param == "reasoner.budget"
+    assert {f"m@{name}" for name in default_aliases()} < offer().models.keys()
 
 
 # The kind of answer
@@ -170,11 +145,12 @@ def test_effort_is_the_models_thinking() -> None:
 def test_the_effort_of_the_vendor_object_is_that_of_auto() -> None:
     assert spec_of(only(reasoner={"effort": "low"}).strategy) == "auto:effort=low"
     assert spec_of(only(reasoner={"effort": "high", "strategy": "auto:n=4"}).strategy) == "auto:effort=high,n=4"
-    own = offer(aliases={"auto-low": Alias("auto:n=5,effort=low")})
+    own = offer(aliases={"auto-low": Alias.of("auto:n=5,effort=low")})
     assert spec_of(choose(chat(reasoner={"effort": "low"}), own)[0].strategy) == "auto:effort=low,n=5"
     error = refusal(lambda: only(reasoner={"strategy": "universal", "effort": "low"}))
     assert error.param == "reasoner.effort"
     assert refusal(lambda: only(reasoner={"strategy": "auto", "abstain_below": 0.5})).param == "reasoner.strategy"
+    assert refusal(lambda: only(reasoner={"abstain_below": 0.5})).param == "reasoner.abstain_below"
 
 
 # Verifiers and budgets
@@ -189,10 +165,11 @@ def test_a_verifier_is_one_that_the_server_offers() -> None:
     assert (job.verifier, job.notes) == (None, ("the verifier judge was not asked: the strategy uses none",))
 
 
-@pytest.mark.parametrize("verifier", ["prm:model=/etc/passwd", "orm", "calibrated:path=/etc/passwd"])
+@pytest.mark.parametrize("verifier", ["prm:model=/etc/passwd", "jugde", "calibrated:path=/etc/passwd"])
 def test_no_other_is_built(verifier: str) -> None:
     error = refusal(lambda: only(reasoner={"strategy": "best_of_n", "verifier": verifier}))
     assert (error.status, error.param) == (400, "reasoner.verifier")
+    assert ("did you mean 'judge'?" in error.message) == (verifier == "jugde")
 
 
 @pytest.mark.parametrize("name", JUDGED)
@@ -207,7 +184,7 @@ def test_a_budget_is_the_least_of_all_limits_and_is_shared_by_the_choices() -> N
     assert job.budget == Budget(tokens=1000, samples=32, seconds=5, usd=1)
     jobs = choose(chat(n=4, reasoner={"budget": {"tokens": 100, "seconds": 5}}), offered)
     assert {job.budget for job in jobs} == {Budget(tokens=25, samples=8, seconds=5)}
-    alias = offer(aliases={"small": Alias("single", budget="tokens=9")})
+    alias = offer(aliases={"small": Alias.of("single", budget="tokens=9")})
     assert choose(chat(model="m@small"), alias)[0].budget == Budget(tokens=9)
     assert choose(chat(model="m@small", reasoner={"budget": "tokens=99"}), alias)[0].budget == Budget(tokens=99)
     assert refusal(lambda: only(reasoner={"budget": {"usd": 1}})).param == "reasoner.budget"
@@ -258,6 +235,8 @@ def test_no_spec_of_a_client_reads_files_or_loads_weights(spec: str) -> None:
         "number:pattern=(a+)+$",
         "math:loose=[units],pattern=x",
         "math:seconds=1000",
+        "free:",
+        "tool_call",
         "math:loose=[units]pattern=x",
         "math:loose=[units] , pattern=x",
         "math:loose=[],pattern=x",
@@ -281,16 +260,9 @@ def test_no_answer_kind_of_a_client_takes_the_servers_time(answer: str) -> None:
     error = refusal(lambda: only(reasoner={"strategy": "self_consistency", "answer": answer}))
     assert (error.status, error.param) == (400, "reasoner.answer")
     assert compiled.cache_info() == known
-
-
-@pytest.mark.parametrize(
-    "answer", ["number:pattern=x", "math:loose=[units],pattern=x", "math:seconds=9", "auto:pattern=x"]
-)
-def test_an_option_of_the_owners_is_named(answer: str) -> None:
-    error = refusal(lambda: only(reasoner={"strategy": "self_consistency", "answer": answer}))
-    assert "cannot be set by a request" in error.message
-    owned = offer(aliases={"own": Alias("self_consistency", answer=answer)})
-    assert choose(chat(model="m@own"), owned)
+    if answer in ("number:pattern=(a+)+$", "math:loose=[units],pattern=x", "math:seconds=1000"):
+        assert "cannot be set by a request" in error.message
+        assert choose(chat(model="m@own"), offer(aliases={"own": Alias.of("self_consistency", answer=answer)}))
 
 
 def test_every_option_of_an_answer_kind_is_harmless_or_marked() -> None:
@@ -302,12 +274,6 @@ def test_every_option_of_an_answer_kind_is_harmless_or_marked() -> None:
         assert {*OPTIONS.get(name, ANY_KIND)} - owned <= harmless, name
 
 
-@pytest.mark.parametrize("kind", ["free:", "tool_call", "free:extract=model"])
-def test_a_vote_serves_no_reply_of_any_form_in_any_spelling(kind: str) -> None:
-    error = refusal(lambda: only(reasoner={"strategy": "self_consistency", "answer": kind}))
-    assert (error.status, error.param) == (400, "reasoner.answer")
-
-
 @pytest.mark.parametrize(
     ("n", "spec"), [(128, "self_consistency:n=9"), (2, "universal:n=513"), (2, "mcts:k=33,simulations=16")]
 )
@@ -316,7 +282,7 @@ def test_all_choices_of_a_request_draw_a_bounded_number(n: int, spec: str) -> No
     assert refusal(lambda: choose(chat(**fields), offer())).param == "n"
     fields["n"] = 1
     assert choose(chat(**fields), offer())
-    own = offer(aliases={"own": Alias(f"self_consistency:n={2 * MAX_COUNT}")})
+    own = offer(aliases={"own": Alias.of(f"self_consistency:n={2 * MAX_COUNT}")})
     assert choose(chat(model="m@own"), own)
     assert refusal(lambda: choose(chat(model="m@own", n=2), own)).param == "n"
 
@@ -369,20 +335,11 @@ def test_the_samples_of_every_strategy_are_bounded(name: str) -> None:
 
 
 def test_raw_prompts_are_continued() -> None:
-    jobs = choose(completion(prompt=["a", "b"], n=2, temperature=0.5), offer(default=Alias("universal")))
+    jobs = choose(completion(prompt=["a", "b"], n=2, temperature=0.5), offer(default=Alias.of("universal")))
     assert [job.question.prompt.raw for job in jobs] == ["a", "a", "b", "b"]
     assert all(job.passes_through for job in jobs)
     assert spec_of(choose(completion(model="m@universal8"), offer())[0].strategy) == "universal:max_tokens=4096"
     assert refusal(lambda: choose(completion(prompt=["a"] * 100, n=2), offer())).param == "n"
-
-
-def test_every_kind_of_answer_can_be_asked_for() -> None:
-    text = "Which is it? A) this B) that"
-    for kind in KINDS:
-        messages = [{"role": "user", "content": text}]
-        strategy = "universal" if kind == "free" else "self_consistency"
-        job = only(messages=messages, reasoner={"strategy": strategy, "answer": kind})
-        assert job.question.space.name == kind
 
 
 @pytest.mark.parametrize(

@@ -1,26 +1,66 @@
-"""Replies that end when their client leaves: whole, or as events with a sign of life while nothing comes."""
+"""Bodies in, JSON and events out: what both do when a client is slow or leaves."""
 
 import asyncio
 import json
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any, ClassVar, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from reasoner.engine import TextPiece
 from reasoner.execution.launching import cancel_all
 from reasoner.serving.errors import ApiError, api_error
-from reasoner.serving.service import Answered, Follow
+from reasoner.serving.replies import Answered, Document
+from reasoner.serving.responses import Reply
+from reasoner.serving.service import Follow
 from reasoner.trace.events import Event
 
 T = TypeVar("T")
+LINGER: Final = 4
+"""How many times its limit a body is read, and dropped, so that its client gets to read the refusal."""
 KEEP_ALIVE: Final = 10.0
 """Seconds of silence after which a comment shows that a stream is alive."""
 SEND_SECONDS: Final = 60.0
 """Seconds that a client may take to read what was sent; then its stream ends."""
-Document = dict[str, Any]
+CLOSE: Final = {"Connection": "close"}
+
+
+async def read_body(request: Request, *, limit: int, seconds: float, kind: str = "application/json") -> bytes:
+    """The body of a request, which has the media type `kind`.
+
+    Raises:
+        ApiError: 415 for another type, 413 for more than `limit` bytes, 408 where it takes more than `seconds`, 499
+            where the client leaves.
+    """
+    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if given != kind:
+        # A page of a browser may send other types than JSON to this machine without asking it first.
+        raise ApiError(415, f"the body has another media type: send it with the header `Content-Type: {kind}`")
+    too_large = ApiError(413, f"the body is too large: at most {limit:,} bytes are allowed", headers=CLOSE)
+    declared = request.headers.get("content-length", "0")
+    size = int(declared) if declared.isascii() and declared.isdecimal() and len(declared) < 20 else 0
+    if size > LINGER * limit or (size > limit and "expect" in request.headers):
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(seconds):
+            received = 0
+            async for part in request.stream():
+                received += len(part)
+                if received > LINGER * limit:
+                    raise too_large
+                if received <= limit:
+                    body += part
+    except TimeoutError:
+        raise ApiError(408, f"the body did not arrive within {seconds:g} s", headers=CLOSE) from None
+    except ClientDisconnect:
+        raise _left() from None
+    if received > limit:
+        raise too_large
+    return bytes(body)
 
 
 def encoded(document: Document) -> bytes:
@@ -29,12 +69,25 @@ def encoded(document: Document) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-def stopping() -> ApiError:
-    """The error of a request that was cut off because the server stops."""
+def reply(document: Document, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A JSON response."""
+    return Response(encoded(document), status, headers, "application/json")
+
+
+def refused(error: ApiError) -> Response:
+    """The response of an error."""
+    return reply(error.document(), error.status, error.headers)
+
+
+def _left() -> ApiError:
+    return ApiError(499, "the client left", code="client_left")
+
+
+def _stopping() -> ApiError:
     return ApiError(503, "the server is stopping: try again later", type="server_error", code="draining")
 
 
-async def left(receive: Receive) -> None:
+async def _gone(receive: Receive) -> None:
     """Wait until the client leaves."""
     while (await receive())["type"] != "http.disconnect":
         pass
@@ -46,37 +99,16 @@ async def unless_left(task: "asyncio.Task[T]", receive: Receive) -> T:
     Raises:
         ApiError: the client left, or the server stops.
     """
-    gone = asyncio.ensure_future(left(receive))
+    gone = asyncio.ensure_future(_gone(receive))
     try:
         await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            raise ApiError(499, "the client left", code="client_left")
+            raise _left()
         if task.cancelled():
-            raise stopping()
+            raise _stopping()
         return task.result()
     finally:
         await cancel_all((task, gone))
-
-
-class Chunks(Protocol):
-    """One reply as a stream of documents, which ends with the bytes `last`."""
-
-    last: ClassVar[bytes]
-
-    def begin(self, choices: int) -> Iterable[Document]:
-        """What is sent at once."""
-
-    def progress(self, index: int, event: Event) -> Iterable[Document]:
-        """What is sent of an event of a choice."""
-
-    def text(self, index: int, piece: TextPiece) -> Iterable[Document]:
-        """What is sent of the text of a choice that passes through, as it comes."""
-
-    def end(self, answered: Answered) -> Iterable[Document]:
-        """The reply itself, and its end."""
-
-    def fail(self, error: ApiError) -> Iterable[Document]:
-        """What is sent in place of the rest of a reply that failed."""
 
 
 class EventStream(Response):
@@ -86,7 +118,7 @@ class EventStream(Response):
     or does not read any more, the request is cancelled.
     """
 
-    def __init__(self, start: "Callable[[Follow], asyncio.Task[Answered]]", chunks: Chunks, choices: int) -> None:
+    def __init__(self, start: "Callable[[Follow], asyncio.Task[Answered]]", chunks: Reply, choices: int) -> None:
         super().__init__(media_type="text/event-stream", headers={"Cache-Control": "no-store"})
         del self.headers["content-length"]
         self._start = start
@@ -102,7 +134,7 @@ class EventStream(Response):
             ApiError: the request was refused at once.
         """
         task = self._start(self._follow)
-        gone = asyncio.ensure_future(left(receive))
+        gone = asyncio.ensure_future(_gone(receive))
         for each in (task, gone):
             each.add_done_callback(lambda _: self._changed.set())
         try:
@@ -116,7 +148,7 @@ class EventStream(Response):
             await cancel_all((task, gone))
 
     def _follow(self, index: int, news: Event | TextPiece) -> None:
-        # What waits for a slow client is no more than the trace of the request, which is kept anyway.
+        # What waits for a slow client is no larger than the trace of the request, which is kept anyway.
         chunks = self._chunks
         if documents := list(chunks.text(index, news) if isinstance(news, TextPiece) else chunks.progress(index, news)):
             self._pending += documents
@@ -156,7 +188,7 @@ class EventStream(Response):
 def _failure(task: "asyncio.Task[Any]") -> ApiError | None:
     """The error of a task that ended; None where it has a result."""
     if task.cancelled():
-        return stopping()
+        return _stopping()
     failure = task.exception()
     return api_error(failure) if failure else None
 
