@@ -322,7 +322,7 @@ Plan: TypeAlias = Generator[Operation, Any, T]
 
 
 class Strategy(Protocol):
-    """An algorithm as a plan: a frozen dataclass whose fields are its options. It has no state and does no I/O.
+    """An algorithm as a plan: a frozen dataclass; its fields are its options. It has no state and does no I/O.
 
     A run resolves the sampling parameters in its fields before it plans: what is None there comes from the model, then
     from a class variable `sampling`, the strategy's own preference. `free_form`, a class variable or property, is true
@@ -364,7 +364,7 @@ class CalibrationSummary(NamedTuple):
 
 @runtime_checkable
 class CalibratedStrategy(Protocol):
-    """A strategy whose proposals tell, from a calibration, how likely they are right."""
+    """A strategy with calibrated proposals: each tells how likely it is right."""
 
     @property
     def measured_on(self) -> "CalibrationSummary | None":

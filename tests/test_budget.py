@@ -293,7 +293,7 @@ def test_a_reservation_is_settled_once() -> None:
     assert ledger.settled.tokens == 150
 
 
-def test_a_violation_is_booked_and_freezes_the_ledgers_whose_unit_it_broke() -> None:
+def test_a_violation_is_booked_and_closes_the_ledgers_with_that_unit() -> None:
     run = Ledger(Budget(samples=9))
     frozen, free = run.child(Budget(tokens=1000)), run.child(Budget(tokens=1000))
     with pytest.raises(LedgerViolation, match="used 201 tokens where 200 were reserved"):

@@ -54,7 +54,7 @@ class Floor:
 class Admission:
     """Turns a question's operations into reservations, first come, first served.
 
-    An operation whose worst case does not fit waits while work in flight may still settle for less than it reserved.
+    An operation that does not fit in its worst case waits while work in flight may settle for less than it reserved.
     Then it is clamped to what is free, or refused where too little is left to be useful. A `floor` is room for the
     first operation.
     """
@@ -113,7 +113,7 @@ class Admission:
             self.floor = None
 
     def _obstacle(self, price: Callable[[int], Cost], max_tokens: int, waited: bool) -> Ledger | None:
-        """The ledger in whose queue an operation must wait; None if it can be decided now."""
+        """The ledger with the queue in which an operation must wait; None if it can be decided now."""
         with self.floor.lifted() if self.floor else nullcontext():
             if not waited and self._queues:
                 for ledger in self.ledger.lineage():

@@ -39,14 +39,6 @@ from reasoner.types import (
 from reasoner.verifier import Verifier
 
 
-class _Standing(NamedTuple):
-    """What decides between replies: whether the model ended it, its rating, its rank in launch order, negated."""
-
-    ended: bool
-    rating: float
-    rank: int
-
-
 @dataclass(slots=True)
 class CutCounter:
     """How many samples of one question were cut; `limits` are the most tokens of a chain of its strategy."""
@@ -93,41 +85,49 @@ class RatingFailures:
 
 
 @dataclass(slots=True)
-class Replies:
-    """The texts that a plan received, without their tokens; equal texts count once."""
+class _Text:
+    """A text that a plan received, and what decides between it and others; equal texts count once."""
 
-    _standing: dict[tuple[str, str], _Standing] = field(default_factory=dict)
+    ended: bool
+    index: int
+    reading: Reading
+    rating: float = -1.0
+    cut: bool = False
+    extracted: Answer | None = None
+    """The answer that a model extracted."""
+
+
+@dataclass(slots=True)
+class Replies:
+    """The texts that a plan received, without their tokens."""
+
+    _texts: dict[tuple[str, str], _Text] = field(default_factory=dict)
     """By the earlier steps of a chain and its last one, which are joined only when they are read."""
-    _read: dict[tuple[str, str], Answer | None] = field(default_factory=dict)
-    """Where the answer space does not tell the answer: None for a text that was cut, else what a model extracted."""
-    _readings: dict[tuple[str, str], Reading] = field(default_factory=dict)
 
     def add(self, completion: Completion) -> None:
         """Add a completion that the plan received."""
-        text = completion.prompt.text, completion.text
-        if completion.truncated:
-            self._read[text] = None
-        elif completion.extraction and completion.extraction.answer:
-            self._read.setdefault(text, completion.extraction.answer)
-        self._readings.setdefault(text, completion.reading)
-        self._standing.setdefault(text, _Standing(completion.ended, -1.0, -completion.index))
+        key = completion.prompt.text, completion.text
+        text = self._texts.setdefault(key, _Text(completion.ended, completion.index, completion.reading))
+        text.cut = text.cut or completion.truncated
+        if completion.extraction:
+            text.extracted = text.extracted or completion.extraction.answer
 
     def rate(self, candidates: Iterable[Completion], ratings: Iterable[object]) -> None:
         """Add the ratings of candidates; what is not a rating with a value is ignored."""
         for candidate, rating in zip(candidates, ratings, strict=False):
-            text = candidate.prompt.text, candidate.text
-            if isinstance(rating, Rating) and rating.value is not None and text in self._standing:
-                self._standing[text] = self._standing[text]._replace(rating=rating.value)
+            text = self._texts.get((candidate.prompt.text, candidate.text))
+            if text and isinstance(rating, Rating) and rating.value is not None:
+                text.rating = rating.value
 
     def text_of(self, answer: Answer | None, space: AnswerSpace) -> str:
         """The best reply that gives the answer: complete, rated high, sampled early; without any, the best of all."""
-        best = sorted(self._standing, key=self._standing.__getitem__, reverse=True)
+        best = sorted(self._texts.items(), key=lambda item: (not item[1].ended, -item[1].rating, item[1].index))
         if answer is not None:
-            for text in best:
-                read = self._read[text] if text in self._read else self._readings[text].by(space, *text)
+            for key, text in best:
+                read = None if text.cut else text.extracted or text.reading.by(space, *key)
                 if read is not None and read.key == answer.key:
-                    return "".join(text)
-        return "".join(best[0]) if best else ""
+                    return "".join(key)
+        return "".join(best[0][0]) if best else ""
 
 
 STRATEGY_ERRORS = ErrorsFrom("the strategy")

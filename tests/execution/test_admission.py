@@ -124,7 +124,7 @@ def test_two_questions_under_one_budget_take_turns() -> None:
     run(test)
 
 
-def test_one_that_was_called_too_early_keeps_its_place() -> None:
+def test_a_waiter_that_still_does_not_fit_keeps_its_position() -> None:
     async def test() -> None:
         _, one, other, _ = two(Budget(tokens=100))
         desk = Desk()

@@ -114,20 +114,12 @@ def test_classes_are_those_of_the_remainders_in_every_order(keys: list[str | Non
         assert vote_state.samples == len(keys)
 
 
-def test_classes_are_closed_under_transitivity_and_what_is_then_known_is_not_asked() -> None:
-    tally = Tally(Slow())
-    for index, key in enumerate(("0", "3", "6")):
-        tally.add(answer(key), index=index)
-    assert decide_all(tally) == [{"0", "3"}, {"0", "6"}]
-    assert [vote.count for vote in tally.vote_state().votes] == [3]
-
-
 def counting(tally: Tally) -> Plan[Answer | None]:
     vote_state = yield from count_votes(tally)
     return vote_state.leader
 
 
-def test_count_asks_until_nothing_is_open_and_not_at_all_where_nothing_is() -> None:
+def test_counting_asks_until_all_pairs_are_decided() -> None:
     tally = Tally(Slow())
     tally.add(answer("1"), index=0)
     with pytest.raises(StopIteration):
@@ -144,7 +136,7 @@ def test_count_asks_until_nothing_is_open_and_not_at_all_where_nothing_is() -> N
     assert finish(plan, (True,)) == answer("2")
 
 
-def test_with_no_time_left_the_votes_count_as_they_are() -> None:
+def test_after_the_deadline_undecided_answers_stay_apart() -> None:
     tally = Tally(Slow())
     for index, key in enumerate(("2", "5", "1", "1")):
         tally.add(answer(key), index=index)
@@ -162,7 +154,7 @@ def run(strategy: SelfConsistency | BestOfN | Single, comparer: Comparer, events
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_every_strategy_counts_classes_that_only_slow_work_can_tell(
+def test_every_strategy_counts_the_classes_of_slow_comparisons(
     strategy: SelfConsistency | BestOfN | Single,
 ) -> None:
     events: list[Event] = []
@@ -241,7 +233,7 @@ class Limited(Slow):
     seconds: float = 10.0
 
 
-def test_what_was_not_decided_is_said_asked_once_and_said_again_in_a_replay_and_a_resumed_run(tmp_path: Path) -> None:
+def test_undecided_pairs_are_noted_and_asked_once_also_in_a_replay_and_a_resumed_run(tmp_path: Path) -> None:
     question, strategy, events = Question("q", "How many?", PROMPT, Limited()), BestOfN(n=4), list[Event]()
     comparer = Hesitant()
 
@@ -268,11 +260,3 @@ async def solve_one(
 ) -> Solution:
     [solution] = await solve_many([question], strategy, engine, verifier=verifier, comparer=comparer, **options)
     return solution
-
-
-def test_one_comparison_without_a_limit_of_time_is_said_as_such() -> None:
-    solution = run(SelfConsistency(n=2), Hesitant(), [])
-    assert solution.notes == ()
-    engine = ScriptedEngine(says("4", "13"))
-    solution = asyncio.run(solve(QUESTION, SelfConsistency(n=2), engine, comparer=Hesitant()))
-    assert solution.notes == ("1 comparison was not decided in time: those answers count as different",)

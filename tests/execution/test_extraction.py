@@ -8,18 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner import Answer, Budget, Question, Solution, solve_many
+from reasoner import Answer, Budget, Question
 from reasoner.answers import space_for
 from reasoner.answers.asking import MAX_REPLY, extraction_prompt, stated
 from reasoner.engine import SampleRequest
 from reasoner.registry import build, entries
 from reasoner.strategy import Strategy
 from reasoner.trace.events import AnswerExtracted, Event, Sampled
-from reasoner.trace.history import read_histories
 from reasoner.types import SamplingParams
 from reasoner_strategies import BeamSearch, Refine, SelfConsistency, Single
 from tests.execution.asked_model import AskedModel, answered, computed, replayed, replies
-from tests.helpers import Judge, course, jumbled, told
+from tests.helpers import course, jumbled, told
 from tests.sweeps import widths
 
 QUESTION = Question.of("How many?", space="number:extract=model", id="q")
@@ -66,7 +65,7 @@ def test_the_model_is_asked_only_where_no_rule_finds_an_answer() -> None:
     assert solution.notes == (f"the model was asked for the answer in 2 replies: {spent} tokens",)
 
 
-def test_the_reply_whose_answer_was_extracted_is_the_text_of_the_solution() -> None:
+def test_a_reply_with_an_extracted_answer_is_the_text_of_the_solution() -> None:
     model = AskedModel(replies("Surely a heptad."), extract=counted)
     solution = asyncio.run(answered(QUESTION, Single(), model.engine(), []))
     assert (solution.answer, solution.text) == (Answer("7", "7", "model"), "Surely a heptad.")
@@ -110,36 +109,6 @@ def test_every_strategy_reads_extracted_answers_and_books_each_token(name: str, 
         only_words = AskedModel(replies("Surely a heptad."), extract=counted)
         sure = await answered(QUESTION, strategy, only_words.engine(), [])
         assert sure.answer == Answer("7", "7", "model")
-
-    asyncio.run(test())
-
-
-@pytest.mark.parametrize("name", NAMES)
-@widths("cuts", 5, 60)
-def test_killed_at_any_event_it_goes_on_and_asks_what_is_missing(name: str, cuts: int) -> None:
-    async def going_on(before: list[Event]) -> tuple[Solution, list[Event]]:
-        strategy, events = made(name), list(before)
-        [solution] = await solve_many(
-            [QUESTION],
-            strategy,
-            in_words().engine(),
-            verifier=Judge() if strategy.uses_verifier else None,
-            trace=events.append,
-            history=read_histories(before),
-        )
-        assert solution.error is None
-        assert told(events).taking(0) == solution.cost.taking(0)
-        return solution, events
-
-    async def test() -> None:
-        whole, events = await going_on([])
-        drawn = [at for at, event in enumerate(events, 1) if isinstance(event, Sampled)]
-        places = range(1, len(events))
-        for cut in sorted({*drawn[:2], *random.Random(2).sample(places, min(cuts, len(places)))}):
-            again, after = await going_on(events[:cut])
-            asked = [(event.prompt, event.index) for event in after if isinstance(event, AnswerExtracted)]
-            assert len(set(asked)) == len(asked)
-            assert name in ASYNCHRONOUS or (again.answer, again.vote_state) == (whole.answer, whole.vote_state), cut
 
     asyncio.run(test())
 

@@ -89,7 +89,7 @@ def test_an_async_input_without_end_is_taken_as_far_as_there_is_room() -> None:
 
 
 @pytest.mark.parametrize("budget", [None, Budget(tokens=10_000)])
-def test_what_is_open_is_answered_while_the_input_waits(budget: Budget | None) -> None:
+def test_open_questions_are_answered_while_the_input_waits(budget: Budget | None) -> None:
     """The second question comes only after the first is answered, as where a person types them."""
     answered = threading.Event()
 

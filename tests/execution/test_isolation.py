@@ -10,7 +10,7 @@ import pytest
 from reasoner import Answer, Budget, Cost, Prices, Question, SamplingParams, Solution, solve_many
 from reasoner.answers.equivalence import ComparisonMeter
 from reasoner.engine import Engine, Rendered, SampleRequest
-from reasoner.errors import EngineError, LedgerViolation, PlanError, ReasonerError
+from reasoner.errors import EngineError, PlanError, ReasonerError
 from reasoner.strategy import Plan, Prefill, Propose, Sample
 from reasoner.trace.events import Ended, Event, Sampled
 from reasoner.trace.history import read_histories
@@ -171,45 +171,6 @@ def test_an_engine_that_cancels_the_task_that_it_runs_in_does_not_end_the_run() 
             await asyncio.sleep(0)
 
     check(solved(ScriptedEngine(says("7"), pause=pause)), ReasonerError, "CancelledError")
-
-
-def test_a_timeout_of_the_engines_own_is_no_deadline() -> None:
-    engine = At(says("7"), do=raising(TimeoutError("no reply")))
-    [*_, bad] = solved(engine, Single(PARAMS), questions(2), budget=Budget(seconds=1000))
-    assert bad.ended_by == "error"
-    assert str(bad.error).startswith("the engine failed with TimeoutError: no reply (")
-
-
-def test_a_request_that_cost_more_than_was_reserved_ends_its_own_question_alone() -> None:
-    asked = questions()
-    engine = At(says("7"), do=lambda: Usage(10, 0, 41))
-    solutions = solved(engine, Single(PARAMS), asked, budget=Budget(tokens=10_000))
-    check(solutions, LedgerViolation, "an operation used 51 tokens")
-
-
-def test_a_real_cancellation_still_cancels() -> None:
-    async def pause(request: SampleRequest) -> None:
-        try:
-            await asyncio.get_running_loop().create_future()
-        except asyncio.CancelledError:
-            # Some code makes an error of its own out of it.
-            if request.question_id == BAD:
-                raise KeyError("gone") from None
-            raise
-
-    async def test() -> None:
-        events: list[Event] = []
-        run = asyncio.ensure_future(
-            solve_many(questions(), Single(PARAMS), ScriptedEngine(says("7"), pause=pause), trace=events.append)
-        )
-        for _ in range(20):
-            await asyncio.sleep(0)
-        run.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await run
-        assert sum(isinstance(event, Ended) for event in events) == 3
-
-    asyncio.run(test())
 
 
 # Verifiers, comparers, answer spaces, strategies

@@ -42,7 +42,7 @@ def before(engine: Known) -> TokenIds:
 
 
 @given(WORDS)
-def test_a_text_weighs_what_the_chain_rule_says_and_each_place_is_asked_about_once(texts: list[str]) -> None:
+def test_likelihoods_follow_the_chain_rule_with_one_request_for_each_node(texts: list[str]) -> None:
     engine, asking = known(), Asking(*texts)
     run = Run(asking, engine)
     assert run.error is None
@@ -58,7 +58,7 @@ def test_a_text_weighs_what_the_chain_rule_says_and_each_place_is_asked_about_on
 
 
 @given(st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=4).map(tuple), max_size=30), st.integers(1, 4))
-def test_the_tree_watches_every_step_of_every_text_once_and_no_more_at_a_time_than_allowed(
+def test_the_tree_watches_each_token_once_within_the_limit_of_a_request(
     spelled: list[TokenIds], max_samples: int
 ) -> None:
     places = branch_nodes(spelled, max_watched=max_samples)
@@ -78,7 +78,7 @@ def test_more_texts_than_one_request_may_watch_take_several() -> None:
     assert asking.reply == (TextLikelihood(math.log(1e-9), 1),) * 300
 
 
-def test_nothing_is_no_text() -> None:
+def test_an_empty_text_is_refused() -> None:
     with pytest.raises(UsageError, match="give at least one"):
         LogLikelihood(PROMPT, ())
     with pytest.raises(UsageError, match="a text is empty"):
@@ -103,7 +103,7 @@ class Unspelled(Known):
         return None
 
 
-def test_an_engine_that_spells_nothing_says_so_and_the_plan_may_go_on() -> None:
+def test_an_engine_without_token_ids_is_an_error_in_the_plan() -> None:
     complaints: list[str] = []
 
     def plan(question: Question) -> Plan[Answer | None]:
@@ -141,7 +141,7 @@ def test_an_engine_that_watches_nothing_says_so_and_what_it_did_is_paid_for() ->
 
 
 @cases("tokens", range(1, 120), thin=range(1, 120, 13))
-def test_a_part_of_it_is_no_reply_and_no_budget_is_exceeded(tokens: int) -> None:
+def test_a_partial_likelihood_is_a_refusal_within_any_budget(tokens: int) -> None:
     refusals: list[BudgetExhausted] = []
 
     def plan(question: Question) -> Plan[Answer | None]:
@@ -232,7 +232,7 @@ def test_a_trace_repeats_it_with_its_costs_and_refusals(tokens: int | None, tmp_
     assert course(again) == course(first.solution)
 
 
-def test_cut_off_anywhere_it_goes_on_and_weighs_nothing_twice() -> None:
+def test_resumed_at_any_event_it_computes_nothing_twice() -> None:
     whole = recorded()
 
     async def go_on(moment: int) -> None:

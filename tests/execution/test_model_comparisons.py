@@ -99,7 +99,7 @@ def judged(events: list[Event]) -> int:
 
 @pytest.mark.parametrize("name", NAMES)
 @widths("cuts", 5, 60)
-def test_killed_at_any_event_it_goes_on_and_asks_what_is_missing(name: str, cuts: int) -> None:
+def test_resumed_at_any_event_it_asks_only_what_is_missing(name: str, cuts: int) -> None:
     async def going_on(before: list[Event]) -> tuple[object, AskedModel, list[Event]]:
         strategy, model, events = made(name), by_seed(), list(before)
         [solution] = await solve_many(

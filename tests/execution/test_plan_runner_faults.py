@@ -177,7 +177,7 @@ def test_a_request_that_is_lost_again_and_again_ends_the_run() -> None:
     assert run.solution.cost.requests == 3
 
 
-def test_what_nobody_knows_the_cost_of_is_booked_at_its_worst() -> None:
+def test_an_unknown_cost_is_booked_at_its_worst_case() -> None:
     async def pause(request: SampleRequest) -> None:
         request.meter.usage = None
         raise EngineDied("gone")

@@ -59,7 +59,7 @@ def test_the_four_ways_of_asking_agree() -> None:
     assert (solutions[0].answer and solutions[0].answer.key) == "3"
 
 
-def test_inside_a_running_loop_the_error_names_what_to_await() -> None:
+def test_a_running_loop_is_an_error_that_names_what_to_await() -> None:
     async def notebook() -> None:
         with pytest.raises(UsageError, match=r"use `await solve\(\.\.\.\)`$"):
             solve_sync(number_question(), Single(), ScriptedEngine(by_question))
@@ -101,17 +101,6 @@ def test_the_trace_begins_with_all_that_decides_the_run() -> None:
 # Many
 
 
-def test_each_solution_is_there_as_soon_as_it_is_found() -> None:
-    async def pause(request: SampleRequest) -> None:
-        await turns(20 * (3 - int(request.question_id[1:])))
-
-    async def test() -> list[tuple[int, str]]:
-        stream = solve_each(questions(3), Single(), ScriptedEngine(by_question, pause=pause))
-        return [(place, solution.question_id) async for place, solution in stream]
-
-    assert asyncio.run(test()) == [(2, "q2"), (1, "q1"), (0, "q0")]
-
-
 def test_leaving_early_cancels_and_books_the_rest() -> None:
     engine, events = ScriptedEngine(by_question, pause=_only_the_first), list[Event]()
 
@@ -140,18 +129,6 @@ def test_two_questions_of_one_name_are_refused() -> None:
     with pytest.raises(UsageError, match="two questions have the same id"):
         solve_many_sync([number_question("q"), number_question("q")], Single(), engine)
     assert engine.usage == []
-
-
-def test_other_questions_change_nothing_about_one() -> None:
-    alone = solve_sync(number_question("q1"), SelfConsistency(6, SHORT), ScriptedEngine(varied), seed=5)
-    among = solve_many_sync(questions(3), SelfConsistency(6, SHORT), ScriptedEngine(varied, pause=jumbled(9)), seed=5)[
-        1
-    ]
-    assert (among.answer, among.vote_state, among.cost.taking(0)) == (
-        alone.answer,
-        alone.vote_state,
-        alone.cost.taking(0),
-    )
 
 
 # Budgets over many
@@ -249,22 +226,3 @@ def test_a_cancelled_call_books_what_was_in_flight_and_ends_the_trace() -> None:
     assert ended["q1"].cost.prompt_tokens == TOKENS
     assert books(told(events)) == meter_of(engine)
     assert sum(isinstance(event, Sampled) for event in events) == 1
-
-
-def test_a_question_that_was_interrupted_keeps_its_best_in_the_trace() -> None:
-    events: list[Event] = []
-
-    async def pause(request: SampleRequest) -> None:
-        if request.index:
-            await asyncio.get_running_loop().create_future()
-
-    async def test() -> None:
-        engine = ScriptedEngine(says("7"), pause=pause)
-        run = asyncio.ensure_future(solve(number_question(), SelfConsistency(3), engine, trace=events.append))
-        await turns()
-        run.cancel()
-        await asyncio.wait([run])
-
-    asyncio.run(test())
-    [ended] = [event for event in events if isinstance(event, Ended)]
-    assert (ended.answer and ended.answer.key, ended.ended_by, ended.reason) == ("7", "error", "interrupted")

@@ -19,10 +19,7 @@ from reasoner.strategy import Plan, Sample, sample
 from reasoner.trace.events import Dropped, Event, Sampled, Thought
 from reasoner.trace.history import read_histories
 from reasoner.trace.record import Work
-from reasoner.trace.tree.build import search_trees
 from reasoner.types import Completion, FinishReason, Logprobs, Prompt, TokenIds, Usage
-from reasoner_evals.runs.record_builder import RecordBuilder
-from reasoner_evals.runs.records import Arm
 from tests.helpers import Planned, course, number_question, told, write_trace
 
 THINK, CLOSE, LEAD, END, HEAD = 1, 2, 3, 0, (9,) * 5
@@ -235,17 +232,3 @@ def test_thinking_that_nobody_shows_cannot_be_closed() -> None:
     assert "thinking=8: the server does not show its thinking" in str(solution.error)
     assert "\n" not in str(solution.error)
     assert told(events).tokens == solution.cost.tokens == 13
-
-
-def test_both_requests_are_in_the_record_of_a_reply_and_in_its_tree() -> None:
-    solution, events = asyncio.run(run(Thinker(thinks=20), drawing(8)))
-    builder = RecordBuilder(
-        Arm(name="arm", task="arithmetic", strategy="single", verifier="", budget="", seed=0, pool=1)
-    )
-    [record] = [record for event in events if (record := builder.take_in(event))]
-    [tree] = search_trees(events)
-    [node] = tree.nodes
-    assert (record.pool[0].prompt_tokens, record.pool[0].generated_tokens) == (20, 13)
-    assert node.cost.taking(0) == tree.cost.taking(0) == solution.cost.taking(0)
-    [cut_off] = search_trees(events[: events.index(sampled(events))])
-    assert cut_off.cost.tokens == 13

@@ -1,11 +1,11 @@
-"""Runs on a model that thinks: levels, limits, the books of thinking tokens, and samples that were cut."""
+"""Sampling parameters of a run: those of models that think, and schemas."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from reasoner import Solution, solve_sync
+from reasoner import Question, Solution, solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import UsageError
@@ -15,7 +15,7 @@ from reasoner.registry import build, entries
 from reasoner.strategy import Strategy
 from reasoner.trace.events import Began, Ended, Event, Prompted, Sampled
 from reasoner.types import Completion, SamplingParams
-from reasoner_strategies import SelfConsistency, Single
+from reasoner_strategies import BeamSearch, Refine, SelfConsistency, Single
 from tests.helpers import Judge, course, number_question, timeless, told, varied, write_trace
 from tests.scripted import MODEL, ScriptedEngine
 
@@ -99,7 +99,7 @@ def test_a_level_without_a_model_that_thinks_is_an_error_before_anything_is_draw
 
 
 @pytest.mark.parametrize(("max_tokens", "thought", "cut"), [(1000, 2, (0, 0)), (3, 2, (8, 0)), (3, 9, (8, 8))])
-def test_samples_cut_at_the_limit_are_counted_and_told(max_tokens: int, thought: int, cut: tuple[int, int]) -> None:
+def test_samples_cut_at_the_limit_are_counted_and_reported(max_tokens: int, thought: int, cut: tuple[int, int]) -> None:
     solution, events, _ = run(SelfConsistency(params=SamplingParams(max_tokens=max_tokens)), thought)
     assert (solution.cut.cut, solution.cut.thinking, solution.cut.samples) == (*cut, 8)
     assert [event.cut for event in events if isinstance(event, Ended)] == [solution.cut]
@@ -118,7 +118,44 @@ def test_the_end_of_a_step_is_no_cut(spec: str) -> None:
     assert not solution.cut.cut
 
 
-def test_a_sample_that_the_budget_cut_is_not_cut_at_the_limit() -> None:
-    solution, _, _ = run(Single(SamplingParams(max_tokens=500)), budget="generated=17")
-    assert solution.cost.generated_tokens <= 17
-    assert not solution.cut.cut
+SCHEMA = SamplingParams(json_schema='{"type": "integer"}', max_tokens=40)
+
+
+def test_it_holds_for_answers_and_not_for_what_a_plan_asks_besides() -> None:
+    seen: list[SampleRequest] = []
+
+    def script(request: SampleRequest) -> str:
+        seen.append(request)
+        return varied(request)
+
+    solve_sync("What is 3 + 4?", Refine(rounds=1, critic="self", params=SCHEMA), ScriptedEngine(script))
+    schemas = {request.prompt.messages[-1].content[:20]: request.params.json_schema for request in seen}
+    assert sorted(schemas.values()) == ["", SCHEMA.json_schema, SCHEMA.json_schema]
+
+
+def test_a_search_that_continues_a_reply_is_refused_with_what_to_do() -> None:
+    def steps(_: SampleRequest) -> str:
+        return "1\n\n2\n\n3"
+
+    solution = solve_sync(
+        Question.of("What is 3 + 4?"),
+        BeamSearch(n=2, width=1, params=SCHEMA),
+        ScriptedEngine(steps),
+        verifier="rules:pattern=1",
+    )
+    assert "json_schema holds for whole replies" in str(solution.error)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("{", "json_schema is not JSON"),
+        ("[1]", r"must be a JSON object of at most 65,536 characters, as in \{"),
+        ('{"a": "' + "x" * 70_000 + '"}', "at most 65,536 characters"),
+        ("[" * 60_000, "nested too deeply"),
+    ],
+)
+def test_a_schema_that_is_none_is_refused(text: str, complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint) as raised:
+        SamplingParams(json_schema=text)
+    assert len(str(raised.value)) < 400

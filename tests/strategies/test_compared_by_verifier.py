@@ -9,7 +9,7 @@ from reasoner.strategy import Strategy
 from reasoner.trace.events import Event, Sampled, Scored
 from reasoner_strategies.knockout import Knockout
 from reasoner_strategies.pairwise import Pairwise
-from tests.execution.test_compare_pair import Comparing
+from tests.execution.test_scores import Comparing
 from tests.helpers import Judge, number_question, says
 from tests.scripted import ScriptedEngine
 
