@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from reasoner.answers.questions import Question
-from reasoner.batch.convert import FORMATS, check_format
-from reasoner.batch.items import Columns
+from reasoner.batch.rows import Columns
+from reasoner.batch.tables import FORMATS, check_format
 from reasoner.cli import options
 from reasoner.cli.inputs import read_shots
 from reasoner.errors import UsageError

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from reasoner.batch.lines import Answered
+from reasoner.batch.rows import AnswerLine
 from reasoner.batch.state import Progressed
 from reasoner.budget import Budget, Cost, Prices
 from reasoner.cli.progress import Display, clock, is_milestone
@@ -64,7 +64,7 @@ class BatchProgress(Display):
             if not self.live and self.done == self._earlier and self._drawn.bit_count() == 1:
                 self.tell(self.line())
 
-    def add(self, answered: Answered) -> None:
+    def add(self, answered: AnswerLine) -> None:
         """A row is done; its events said what it cost."""
         self.done += 1
         self.answered += answered.outcome == "answered"

@@ -7,12 +7,10 @@ from dataclasses import asdict, dataclass, field
 from itertools import chain
 from typing import Any, Final, TypeVar
 
-from reasoner.batch.convert import convert
-from reasoner.batch.items import read_items
-from reasoner.batch.lines import Answered, Known, Line, encoded, known_answer
-from reasoner.batch.questions import answer_items
-from reasoner.batch.requests import Requests, is_request, known_reply, read_requests
+from reasoner.batch.answering import Requests, answer_rows, is_request, read_reply, read_requests
+from reasoner.batch.rows import AnswerLine, Line, encoded, read_answer, read_rows
 from reasoner.batch.state import BatchFolder, Progressed, Settings, WorkTrace
+from reasoner.batch.tables import convert
 from reasoner.budget import Budget, Ledger, Prices
 from reasoner.cli import interrupts, options
 from reasoner.cli.batch_files import STANDARD, Choices, Files
@@ -25,6 +23,7 @@ from reasoner.engines import PACE
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import EngineDied, EngineUnavailable, ReasonerError, RecordError, TraceError, UsageError
 from reasoner.execution.session import Session
+from reasoner.journal.lines import JournalWriter
 from reasoner.models.info import ModelInfo
 from reasoner.registry import spec_of
 from reasoner.specs import Spec
@@ -32,13 +31,12 @@ from reasoner.strategy import Strategy
 from reasoner.system.redaction import without_secrets
 from reasoner.system.tables import Located, LongRow
 from reasoner.trace.events import Sink, tee
-from reasoner.trace.jsonl import JsonlWriter
 from reasoner.verifier import Verifier
 
 T = TypeVar("T")
 FAILURES: Final = 8
 """Questions in a row that fail because the engine is unavailable before the batch ends."""
-Answers = Callable[[Progressed], AsyncGenerator[Answered, None]]
+Answers = Callable[[Progressed], AsyncGenerator[AnswerLine, None]]
 
 
 @dataclass(slots=True)
@@ -100,11 +98,11 @@ class BatchRun:
             log = engine_log(self.engine)
             terminal = stack.enter_context(own_streams(log))
             self._progress = BatchProgress(terminal, self.budget, self.prices, quiet=self.quiet)
-            known = known_reply if requests else known_answer
+            read = read_reply if requests else read_answer
 
             async def session() -> None:
                 async with started(self.engine, verifier, [strategy], self._progress):
-                    done = self._begin(settings, known, resumes=resumes)
+                    done = self._begin(settings, read, resumes=resumes)
                     await self._answer(answers(done), terminal)
 
             return self._shown(session, terminal)
@@ -136,21 +134,21 @@ class BatchRun:
             terminal.point_to(engine_log(self.engine))
         return code
 
-    def _begin(self, settings: Settings, known: Callable[[Line], Known], *, resumes: bool) -> Progressed:
+    def _begin(self, settings: Settings, read: Callable[[Line], AnswerLine], *, resumes: bool) -> Progressed:
         """What earlier sessions finished; the settings of a new batch are written, those of an old one compared."""
         done = Progressed()
         if self._folder and self._trace:
             settings = {**settings, "the model": _described(self.engine.model)}
             if resumes:
                 self._folder.check(settings)
-                done = self._folder.progressed(self._trace, known, shared=self._shared)
+                done = self._folder.progressed(self._trace, read, shared=self._shared)
             else:
                 self._folder.begin(settings)
         self._progress.resume(done, self.files.count())
         self._progress.begin(f"answering with {self.engine.model.name}")
         return done
 
-    async def _answer(self, answers: AsyncGenerator[Answered, None], terminal: Terminal) -> None:
+    async def _answer(self, answers: AsyncGenerator[AnswerLine, None], terminal: Terminal) -> None:
         """Write the lines as they come.
 
         Raises:
@@ -158,7 +156,7 @@ class BatchRun:
             EngineError: the engine answers no more.
         """
         failures = 0
-        writer = JsonlWriter.onto(self._folder.lines, what="answers") if self._folder else None
+        writer = JournalWriter(self._folder.lines, "answers", resume=True) if self._folder else None
         try:
             async with aclosing(answers):
                 async for answered in answers:
@@ -171,7 +169,7 @@ class BatchRun:
                         terminal.give(encoded(answered.line).decode().rstrip("\n"))
                     if self._trace and answered.outcome != "failed":
                         self._trace.finish(answered.ids)
-                    self._to_retry += answered.again or (answered.refused and self._shared)
+                    self._to_retry += answered.asked_again(shared=self._shared)
                     self._progress.add(answered)
                     failures = failures + 1 if isinstance(error, EngineUnavailable) else 0
                     if isinstance(error, EngineDied) or (isinstance(error, EngineUnavailable) and failures >= FAILURES):
@@ -203,12 +201,12 @@ class BatchRun:
         strategy, asker, columns = self.choices.chosen(), self.choices.asker(), self.choices.columns()
         unsandboxed = self.choices.unsandboxed
         verifier = options.choose_verifier(self.choices.verifier, [strategy], self.engine, unsandboxed=unsandboxed)
-        items = read_items(rows, columns, asker)
+        items = read_rows(rows, columns, asker)
         # The first row is checked before the engine starts.
         items = chain(_up_to(items, lambda item: item.question is not None), items)
 
-        def answers(done: Progressed) -> AsyncGenerator[Answered, None]:
-            return answer_items(
+        def answers(done: Progressed) -> AsyncGenerator[AnswerLine, None]:
+            return answer_rows(
                 items,
                 done,
                 self._sink,
@@ -250,7 +248,7 @@ class BatchRun:
         offered.check()
         lines = read_requests(rows)
 
-        async def answers(done: Progressed) -> AsyncGenerator[Answered, None]:
+        async def answers(done: Progressed) -> AsyncGenerator[AnswerLine, None]:
             async with AsyncExitStack() as stack:
                 session = await stack.enter_async_context(
                     Session(self.engine, verifiers=tuple(verifiers.values()), prices=self.prices)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from rich.tree import Tree
 
     from reasoner.cli.terminal import Terminal
-    from reasoner.trace.tree.outline import Outline
-    from reasoner.trace.tree.search_tree import Node, SearchTree
+    from reasoner.trace.outline import Outline
+    from reasoner.trace.tree import SearchTree, TreeNode
 
 MAX_NAMED = 5
 """Questions that an error names."""
@@ -62,7 +62,7 @@ def command(file: Path, other: Path | None, question: str | None, html: Path | N
     """
     from reasoner.cli.terminal import OutputLost, Terminal
     from reasoner.errors import TraceError, UsageError
-    from reasoner.trace.tree.build import search_trees
+    from reasoner.trace.tree import search_trees
 
     for trace in filter(None, (file, other)):
         _check_file(trace)
@@ -85,7 +85,7 @@ def command(file: Path, other: Path | None, question: str | None, html: Path | N
     if html is None:
         _show(terminal, shown, as_json=as_json)
         return ANSWERED
-    from reasoner.trace.tree.page import write_page
+    from reasoner.trace.page import write_page
 
     lost: OutputLost | None = None
     with closing(write_page(html, shown, source=file.name)) as pages:
@@ -124,8 +124,7 @@ def _compare(
     """The questions that two traces share, two lines each: at most `MAX_PAIRS` of them."""
     from reasoner.cli.terminal import columns
     from reasoner.errors import UsageError
-    from reasoner.trace.tree.page import write_pairs
-    from reasoner.trace.tree.search_tree import row
+    from reasoner.trace.page import write_pairs
 
     ids = [_ids_in(file) for file in files]
     wanted = [_id_of(question, files[0])] if question is not None else ids[0]
@@ -140,7 +139,7 @@ def _compare(
         terminal.say(f"wrote {html}")
     if as_json:
         for tree in chain.from_iterable(pairs):
-            terminal.give(json.dumps(row(tree)))
+            terminal.give(json.dumps(tree.row()))
     else:
         terminal.show(_comparison(pairs, wide=columns() >= WIDE), width=columns())
     if len(shared) > len(chosen):
@@ -151,7 +150,7 @@ def _compare(
 def _last_trees(file: Path, ids: "Collection[str]") -> "dict[str, SearchTree]":
     """The tree of each question that is named; where it was asked several times, the last one."""
     from reasoner.trace.events import read_trace
-    from reasoner.trace.tree.build import search_trees
+    from reasoner.trace.tree import search_trees
 
     named = frozenset(ids)
     trees = search_trees(event for event in read_trace(file) if event.question_id in named)
@@ -162,13 +161,13 @@ def _ids_in(file: Path) -> "dict[str, None]":
     """The ids of the questions in a trace, in order."""
     from pydantic import BaseModel
 
-    from reasoner.trace.jsonl import read_lines
-    from reasoner.trace.record import VERSION
+    from reasoner.journal.lines import read_lines
+    from reasoner.trace.events import EVENT_LINES
 
     class Named(BaseModel):
         question_id: str
 
-    lines = read_lines(file, Named.model_validate_json, file="trace", record="trace event", version=VERSION)
+    lines = read_lines(file, EVENT_LINES.reading(Named.model_validate_json))
     return dict.fromkeys(line.question_id for line in lines)
 
 
@@ -189,16 +188,15 @@ def _id_of(prefix: str, file: Path) -> str:
 def _show(terminal: "Terminal", shown: "Iterator[SearchTree]", *, as_json: bool) -> None:
     """A single tree in full, several in a line each."""
     from reasoner.cli.terminal import columns
-    from reasoner.trace.tree.search_tree import document, row
 
     first, second = next(shown), next(shown, None)
     if as_json and second is None:
-        terminal.give(json.dumps(document(first)))
+        terminal.give(json.dumps(first.document()))
     elif second is None:
         terminal.show(*full(first, columns()), width=columns())
     elif as_json:
         for search_tree in chain((first, second), shown):
-            terminal.give(json.dumps(row(search_tree)))
+            terminal.give(json.dumps(search_tree.row()))
     else:
         terminal.show(_table(chain((first, second), shown), wide=columns() >= WIDE), width=columns())
         terminal.say("choose one with --question ID")
@@ -238,7 +236,7 @@ def _comparison(pairs: "list[tuple[SearchTree, SearchTree]]", *, wide: bool) -> 
     from rich.table import Table
 
     from reasoner.cli.terminal import printable
-    from reasoner.trace.tree.words import apart
+    from reasoner.trace.outline import names_apart
 
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), expand=True)
     table.add_column("strategy", ratio=1, no_wrap=not wide)
@@ -247,7 +245,7 @@ def _comparison(pairs: "list[tuple[SearchTree, SearchTree]]", *, wide: bool) -> 
         table.add_column(heading, justify="right", no_wrap=True)
     for pair in pairs:
         table.add_row(printable(f"{pair[0].id}: {pair[0].began.text}", limit=140 if wide else 60))
-        for name, tree in zip(apart(*pair), pair, strict=True):
+        for name, tree in zip(names_apart(*pair), pair, strict=True):
             cost = tree.cost
             cells = [f"{cost.samples:,}", f"{cost.tokens:,}"]
             cells += [str(tree.depth), f"{cost.seconds:,.1f}"] if wide else []
@@ -261,21 +259,21 @@ def full(search_tree: "SearchTree", width: int) -> "Iterator[RenderableType]":
     from rich.text import Text
 
     from reasoner.cli.terminal import labelled, printable
-    from reasoner.trace.tree import words
-    from reasoner.trace.tree.outline import Outline
+    from reasoner.trace import outline as views
+    from reasoner.trace.outline import Outline
 
-    facts = dict(words.provenance(search_tree))
+    facts = views.settings_of(search_tree)
     answer = printable(search_tree.answer.text, limit=200) if search_tree.answer else "none"
-    cost = ", ".join(f"{amount} {kind}" for kind, amount in words.costs(search_tree.cost))
+    cost = ", ".join(f"{amount} {kind}" for kind, amount in views.costs_of(search_tree))
     yield labelled(
         [
             ("question", f"{facts['question']}: {printable(search_tree.began.text, limit=300)}"),
             ("run", " · ".join(facts[name] for name in ("strategy", "verifier", "model", "engine"))),
             ("answer", Text(answer, style="bold green" if search_tree.path else "")),
-            ("end", words.end_of(search_tree)),
+            ("end", views.end_of(search_tree)),
             ("cost", cost),
-            ("tree", words.counts(search_tree)),
-            *(() if search_tree.path else [("path", f"none: {words.why_no_path(search_tree)}")]),
+            ("tree", views.counts_of(search_tree)),
+            *(() if search_tree.path else [("path", f"none: {views.why_no_path(search_tree)}")]),
         ]
     )
     outline = Outline.of(search_tree, maximum=MAX_NODES)
@@ -292,19 +290,17 @@ def full(search_tree: "SearchTree", width: int) -> "Iterator[RenderableType]":
         yield Text("→ the path to the answer" + (f", without its first {skipped:,} steps" if skipped else ""), "bold")
         yield labelled([_step(search_tree.nodes[node_id]) for node_id in search_tree.path[skipped:]])
     yield ""
-    events = [(title, line) for title, lines in words.events_of(search_tree) for line in _last(lines)]
+    events = [(title, line) for title, lines in views.events_of(search_tree) for line in _last(lines)]
     yield labelled([(title, printable(line, limit=300)) for title, line in events])
-    used = {"→ path" if node.on_path else " ".join(words.state_of(node, search_tree)) for node in search_tree.nodes}
-    for name, meaning in words.LEGEND.items():
-        if name in used:
-            yield Text(f"{name}: {meaning}", "dim")
+    for name, meaning in views.legend_of(search_tree).items():
+        yield Text(f"{name}: {meaning}", "dim")
 
 
-def _step(node: "Node") -> "tuple[str, Text]":
+def _step(node: "TreeNode") -> "tuple[str, Text]":
     from rich.text import Text
 
     from reasoner.cli.terminal import printable
-    from reasoner.trace.tree.words import score_of
+    from reasoner.trace.outline import score_of
 
     text = printable(f"{node.prefill}{node.text}", limit=MAX_STEP_LENGTH) or "(no text)"
     return f"#{node.id}", Text(f"{score_of(node)}  {text}", "bold green")
@@ -357,20 +353,20 @@ def _heading(search_tree: "SearchTree", index: int, *, wide: bool) -> "Renderabl
     return _line(title, "", "state", "score", "tokens", style="bold") if wide else _line(title, style="bold")
 
 
-def _label(node: "Node", search_tree: "SearchTree", *, wide: bool) -> "RenderableType":
+def _label(node: "TreeNode", search_tree: "SearchTree", *, wide: bool) -> "RenderableType":
     """A node's text, answer, state, score and tokens, in one line or two."""
     from rich.console import Group
 
     from reasoner.cli.terminal import printable
-    from reasoner.trace.tree import words
+    from reasoner.trace import outline as views
 
     text = printable(node.text, limit=140) or "(no text)"
     text = f"[{printable(node.prefill)}] {text}" if node.prefill else text
     text = f"#{node.id} like #{node.repeats}: {text}" if node.state == "repeat" else f"#{node.id} {text}"
-    style = "bold green" if node.on_path else "dim" if node.state in words.FAINT else ""
-    answer = printable(words.answer_of(node, search_tree), limit=16)
+    style = "bold green" if node.on_path else "dim" if node.state in views.FAINT else ""
+    answer = printable(views.answer_of(node, search_tree), limit=16)
     answer = f"= {answer}" if answer else ""
-    state, score, tokens = " ".join(words.state_of(node, search_tree)), words.score_of(node), f"{node.cost.tokens:,}"
+    state, score, tokens = views.state_of(node, search_tree), views.score_of(node), f"{node.cost.tokens:,}"
     if wide:
         return _line(text, answer, state, score, tokens, style=style)
     return Group(_line(text, style=style), _line(f"  {state} {score} {tokens} tok  {answer}", style=style))

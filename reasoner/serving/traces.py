@@ -5,10 +5,10 @@ from collections import OrderedDict
 from typing import Final
 
 from reasoner.errors import require
+from reasoner.journal.lines import sealed_line
 from reasoner.trace.events import Event, event_adapter
-from reasoner.trace.jsonl import sealed_line
-from reasoner.trace.tree.build import search_trees
-from reasoner.trace.tree.page import page_of
+from reasoner.trace.page import page_of
+from reasoner.trace.tree import search_trees
 
 MAX_TRACES: Final = 200
 MAX_BYTES: Final = 64 << 20
@@ -40,7 +40,7 @@ class KeptTrace:
         if not self.whole:
             return
         try:
-            line = sealed_line(event).encode() + b"\n"
+            line = sealed_line(event)
         except ValueError:
             # Text that is not valid Unicode. What comes after it may refer to it.
             self.whole = False

@@ -8,12 +8,12 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, ClassVar, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
 from reasoner.budget import Cost
+from reasoner.journal.lines import Format, JournalWriter, read_lines
 from reasoner.models.info import ModelInfo
 from reasoner.strategy import NOT_MEASURED, TextLikelihood
-from reasoner.trace.jsonl import JsonlWriter, open_end, open_new, read_lines
 from reasoner.trace.record import VERSION, Record, Work
 from reasoner.types import (
     CANCELLED,
@@ -348,30 +348,29 @@ def tee(*sinks: Sink) -> Sink:
     return emit
 
 
-class TraceWriter(JsonlWriter):
+EVENT_LINES: Final[Format[Event]] = Format("trace", lambda line: event_adapter().validate_json(line), VERSION)
+"""The lines of a trace."""
+
+
+class TraceWriter(JournalWriter):
     """A sink that appends each event to a JSONL file and flushes it, so a killed run keeps all but its last line.
 
-    A name ending in .gz makes a gzipped file. A file that is not empty is refused unless `overwrite` is set.
+    The options and the errors are those of `JournalWriter`: a name that ends in .gz makes a gzipped file, and a file
+    that is not empty is refused, unless it is to be replaced (`overwrite`) or continued (`resume`).
     """
 
-    def __init__(self, path: Path, *, overwrite: bool = False, file: BinaryIO | None = None) -> None:
-        super().__init__(path, what="trace", file=file or open_new(path, what="trace", overwrite=overwrite))
-
-    @classmethod
-    def onto(cls, path: Path, *, what: str = "trace") -> Self:
-        """A sink that continues a trace after its last whole line."""
-        return cls(path, file=open_end(path, what=what))
+    def __init__(self, path: Path, *, overwrite: bool = False, resume: bool = False) -> None:
+        super().__init__(path, "trace", overwrite=overwrite, resume=resume)
 
     def __call__(self, event: Event) -> None:
         self.write(event)
 
 
-def read_trace(path: Path, *, way_out: str = "") -> Iterator[Event]:
-    """The events of a trace file, plain or gzipped, streamed. A torn last line, left by a killed run, is skipped.
+def read_trace(path: Path, *, advice: str = "") -> Iterator[Event]:
+    """The events of a trace file, one by one. An incomplete last line, left by a killed run, is skipped.
 
     Raises:
         TraceError: the file cannot be read, or a line is damaged or is not an event of this version. The error ends
-            with `way_out`, which says what to do.
+            with `advice`, which says what to do.
     """
-    validate = event_adapter().validate_json
-    return read_lines(path, validate, file="trace", record="trace event", version=VERSION, way_out=way_out)
+    return read_lines(path, EVENT_LINES, advice=advice)

@@ -7,8 +7,8 @@ from typing import Final, Literal, NamedTuple, get_args
 from pydantic import BaseModel, ConfigDict
 
 from reasoner.errors import TraceError
+from reasoner.journal.lines import Format, read_lines
 from reasoner.trace.events import Event, read_trace
-from reasoner.trace.jsonl import read_lines
 
 VERSION: Final = 1
 TRACE = "trace.jsonl"
@@ -35,6 +35,10 @@ class Grade(BaseModel):
     steps: tuple[bool | None, ...] = ()
 
 
+GRADE_LINES: Final = Format("grades", Grade.model_validate_json, VERSION)
+"""The lines of a file of grades."""
+
+
 class LabelledRun(NamedTuple):
     """The events of a run's trace, and its grades by sequence (question id, prompt, index)."""
 
@@ -48,14 +52,7 @@ def read_grades(path: Path) -> Iterator[Grade]:
     Raises:
         TraceError: the file cannot be read, or a line is not a grade.
     """
-    return read_lines(
-        path,
-        Grade.model_validate_json,
-        file="grades",
-        record="grade",
-        version=VERSION,
-        way_out="make the grades again with `reasoner grade RUN`",
-    )
+    return read_lines(path, GRADE_LINES, advice="make the grades again with `reasoner grade RUN`")
 
 
 def labelled_folders(run: Path) -> list[Path]:

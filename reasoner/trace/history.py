@@ -226,11 +226,11 @@ def read_histories(events: Iterable[Event], *, source: str = "") -> dict[str, Qu
     return histories
 
 
-def in_order(events: Iterable[Event], file: str, *, way_out: str) -> Iterator[Event]:
+def in_order(events: Iterable[Event], file: str, *, advice: str) -> Iterator[Event]:
     """The events of a run, if they are those that were written, each question's in the order of its time.
 
     Raises:
-        TraceError: lines were moved, repeated, left out, or come from another run; the error ends with the `way_out`.
+        TraceError: lines were moved, repeated, left out, or come from another run; the error ends with `advice`.
     """
     last: dict[str, Event] = {}
     counted: Counter[str] = Counter()
@@ -251,7 +251,7 @@ def in_order(events: Iterable[Event], file: str, *, way_out: str) -> Iterator[Ev
             stated = f"it cost {event.cost.tokens:,} tokens, and its lines say {tokens:,}"
             fault = fault or f"lines are missing or of another run ({stated})"
         if fault:
-            raise TraceError(f"{file}: question {question_id!r:.80}: {fault}: {way_out}")
+            raise TraceError(f"{file}: question {question_id!r:.80}: {fault}: {advice}")
         last[question_id] = event
         yield event
 

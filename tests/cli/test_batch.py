@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from reasoner.batch.lines import Answered
+from reasoner.batch.rows import AnswerLine
 from reasoner.batch.state import Progressed
 from reasoner.budget import Budget, Cost
 from reasoner.cli.batch_progress import BatchProgress
@@ -355,7 +355,7 @@ def test_what_is_left_is_estimated_once_the_rate_is_steady() -> None:
     for number in range(1, 1001):
         # A hundred end at once, then one a second.
         now = max(100.0, number)
-        progress.add(Answered({}, (), Cost(), "answered"))
+        progress.add(AnswerLine({}, (), 0, Cost(), "answered", "", ""))
     shown = {int(line.split()[0].replace(",", "")): " left" in line for line in err.getvalue().splitlines()}
     assert [number for number, estimated in shown.items() if not estimated] == [1, 2, 4, 8, 16, 32, 64, 100, 200]
     assert [number for number, estimated in shown.items() if estimated] == list(range(300, 1000, 100))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from reasoner.trace.locks import acquire
+from reasoner.journal.folder import writing
 from tests.cli.command import MAIN, PATIENCE, GatedServer, Run, finish, start
 from tests.cli.test_batch import read, write
 from tests.cli.test_batch_requests import line
@@ -111,7 +111,7 @@ def test_an_interrupt_before_any_row_was_answered_says_so(output: tuple[str, ...
 
 def test_two_batches_never_write_the_same_answers(folder: Path, run: Run) -> None:
     (folder / "a.jsonl.state").mkdir()
-    with acquire(folder / "a.jsonl.state/.lock", folder / "a.jsonl"):
+    with writing(folder / "a.jsonl.state", folder / "a.jsonl", what=folder / "a.jsonl"):
         second = run(*COMMAND, "-o", "a.jsonl")
     assert second.code == 2
     assert f"a.jsonl is being written by process {os.getpid()}" in second.error

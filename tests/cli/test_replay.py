@@ -83,7 +83,7 @@ def test_another_run_is_not_in_the_trace(changed: tuple[str, ...], said: str, ru
 def test_what_is_no_trace_is_refused(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "notes.txt"
     for content, said in (
-        (b"hello\n", f"{file}:1 is not a trace event"),
+        (b"hello\n", f"{file}:1 is not a line of the trace"),
         (b"caf\xe9\n", f"{file}:1"),
         (b"", "holds no run"),
     ):

@@ -249,8 +249,8 @@ def test_a_torn_last_line_is_no_matter(run: Run, tmp_path: Path) -> None:
     ("content", "said"),
     [
         (b"", "holds no question: it is empty"),
-        (b"hello\n", "t.jsonl:1 is not a trace event"),
-        (b"\x89PNG\r\n\x1a\n\0\0", "t.jsonl:1 is not a trace event"),
+        (b"hello\n", "t.jsonl:1 is not a line of the trace"),
+        (b"\x89PNG\r\n\x1a\n\0\0", "t.jsonl:1 is not a line of the trace"),
         (b'{"v":2,"question_id":"q","t":0,"event":"noted","text":"x"}\n', "an event 'noted' of q before its beginning"),
     ],
 )

@@ -134,7 +134,7 @@ def test_a_grade_that_is_damaged_is_told_with_its_line(run: Run, tmp_path: Path)
     grades = without_checksums(folder / GRADES).read_text().splitlines()
     (folder / GRADES).write_text("\n".join([grades[0], "{}", *grades[1:]]) + "\n")
     ended = run("verifier", "calibrate", str(folder), "--out", str(tmp_path / "x"))
-    assert (ended.code, f"{GRADES}:2 is not a grade" in ended.err) == (2, True)
+    assert (ended.code, f"{GRADES}:2 is not a line of the grades" in ended.err) == (2, True)
 
 
 def test_code_without_a_sandbox_is_run_only_where_that_is_said(run: Run) -> None:

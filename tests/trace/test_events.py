@@ -221,14 +221,14 @@ def test_one_flipped_bit_anywhere_is_found(tmp_path: Path) -> None:
         # Digits become other digits: the line stays valid JSON.
         content[offset] ^= 0x01
         path.write_bytes(content)
-        events = read_trace(path, way_out="record it again")
+        events = read_trace(path, advice="record it again")
         assert next(events) == BEGAN
         with pytest.raises(DamagedLine, match=rf"^{path}:[23] .*: record it again$"):
             list(events)
 
 
 def test_a_line_longer_than_the_bound_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reasoner.trace.jsonl.MAX_LINE_BYTES", 2000)
+    monkeypatch.setattr("reasoner.journal.lines.MAX_LINE_BYTES", 2000)
     path = write_trace(tmp_path / "t.jsonl", [BEGAN, BEGAN.model_copy(update={"text": "a" * 5000})])
     with pytest.raises(DamagedLine, match=r":2 is too long: at most 2,000 bytes are read"):
         list(read_trace(path))
@@ -252,7 +252,7 @@ def test_a_torn_last_line_is_skipped(tmp_path: Path, cut: int) -> None:
         (b"", "invalid json"),
         (b"rubbish", "invalid json"),
         (b"\xff\xfe", "invalid json"),
-        (b"[]", "not a trace event"),
+        (b"[]", "not a line of the trace"),
         (b'{"v":2,"event":"slept","question_id":"q","t":0}', "slept"),
         (b'{"v":2,"event":"refused","question_id":"q","t":0}', "refused.op: field required"),
     ],
@@ -265,7 +265,7 @@ def test_a_broken_line_is_named_by_file_and_line(tmp_path: Path, line: bytes, co
     assert next(events) == BEGAN
     with pytest.raises(TraceError) as caught:
         next(events)
-    assert str(caught.value).startswith(f"{path}:2 is not a trace event: ")
+    assert str(caught.value).startswith(f"{path}:2 is not a line of the trace: ")
     assert complaint in str(caught.value)
 
 

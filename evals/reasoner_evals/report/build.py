@@ -9,21 +9,14 @@ from typing import Any, Final, get_args
 
 from reasoner.errors import UsageError
 from reasoner.system.files import check_replaceable, replacing
-from reasoner_evals.cells import plain_cell
+from reasoner_evals.report.comparisons import deltas, front, groups_of
 from reasoner_evals.report.content import Against, ArmState, Delta, Provenance, Report, TaskReport
-from reasoner_evals.report.data.comparisons import deltas, front, groups_of
-from reasoner_evals.report.data.diagnostics import (
-    anytime_curves,
-    calibrations,
-    difficulties,
-    failures,
-    scalings,
-    verifiers,
-)
-from reasoner_evals.report.data.table import CSV_COLUMNS, alarms, names_of, points_table
+from reasoner_evals.report.diagnostics import calibrations, difficulties, failures, verifiers
 from reasoner_evals.report.narrative import METHODS, findings, limits, verdict
 from reasoner_evals.report.page import page, to_markdown, views
+from reasoner_evals.report.table import CSV_COLUMNS, alarms, names_of, points_table
 from reasoner_evals.runs.arrays import ERROR, OUTCOMES
+from reasoner_evals.runs.export import plain_cell
 from reasoner_evals.runs.measures import ArmRead, measure, ungraded_rows
 from reasoner_evals.runs.reading import RunData, TaskItems, check_same, open_runs, read_arm, records_in
 
@@ -77,10 +70,8 @@ def _task(name: str, runs: Sequence[RunData], arms: dict[str, list[ArmRead]]) ->
         tokens_front=by_tokens,
         flops_front=front(measured, groups, cost="flops") if several else {},
         deltas=deltas(measured, groups),
-        anytime=dict(anytime_curves(measured, groups)),
         by_difficulty=by_difficulty,
         calibration=dict(calibrations(measured)),
-        scaling=dict(scalings(measured)),
     )
     rows = list(points.itertuples())
     return TaskReport(

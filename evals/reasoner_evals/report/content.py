@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 from reasoner_evals.runs.reading import RunData
 from reasoner_evals.runs.records import Arm, Item, ItemRecord, Outcome
 from reasoner_evals.stats.calibration import Bin as ReliabilityBin
-from reasoner_evals.stats.scaling import Band, HeldOut
 from reasoner_evals.tasks.data import Source
 
 if TYPE_CHECKING:
@@ -102,13 +101,6 @@ class Delta(Paired):
         return f"{label} (for {self.mixed:.0%} of the questions the next size)" if self.mixed else label
 
 
-class AnytimeCurve(NamedTuple):
-    """The mean accuracy of the answers held after so many tokens: a step function."""
-
-    tokens: tuple[float, ...]
-    accuracies: tuple[Estimate, ...]
-
-
 class Difficulty(NamedTuple):
     """Bins of difficulty, hardest first; `by_difficulty` of a row is the accuracy in each.
 
@@ -136,37 +128,6 @@ class Calibration(NamedTuple):
     bins: tuple[ReliabilityBin, ...]
     risks: tuple[tuple[float, float], ...]
     """The share of wrong answers if only so many of the questions, the surest, are answered: (coverage, risk)."""
-
-
-class Fit(NamedTuple):
-    """A law of accuracy against the number of samples, up to twice the measured sizes."""
-
-    law: str
-    """Its name and formula, such as `beta-binomial: 1 - B(a, b + k) / B(a, b)`."""
-    parameters: tuple[tuple[str, float], ...] = ()
-    band: Band | None = None
-    measured: tuple[float, ...] = ()
-    """At the first sizes of the band."""
-    held_out: HeldOut | None = None
-    """The prediction of a fit to the small sizes for larger sizes that were measured."""
-    note: str = ""
-    """Why it was not fitted, or a warning; empty where there is none."""
-
-    @property
-    def fitted(self) -> list[Estimate]:
-        """The values at the sizes of the band."""
-        return list(map(Estimate, self.band.value, self.band.low, self.band.high)) if self.band else []
-
-
-class Scaling(NamedTuple):
-    """How accuracy and coverage of a pool grow with more samples."""
-
-    coverage: Fit
-    selection: Fit
-    gain: float
-    """The smallest gain in accuracy for which a doubling counts as useful."""
-    diminishing: int | None
-    """The size from which another doubling gains less than `gain`; None where that is beyond twice the pool."""
 
 
 class VerifierQuality(NamedTuple):
@@ -252,7 +213,7 @@ class TaskReport:
     warnings: tuple[str, ...]
     """Reasons not to trust a confidence, a sentence each."""
     points: "pd.DataFrame"
-    """The table of results: a row for each strategy at each size or budget, with the columns of `data.table`."""
+    """The table of results: a row for each strategy at each size or budget, with the columns of `table`."""
     difficulty: tuple[Difficulty, ...]
     verifiers: tuple[VerifierQuality, ...]
     failures: tuple[Failure, ...]

@@ -7,7 +7,7 @@ from typing import Any, Final
 from reasoner.specs import Spec
 from reasoner_evals.report.content import Against, Claim, Delta, Estimate, Provenance, TaskReport, Verdict, estimate_of
 from reasoner_evals.runs.measures import is_greedy
-from reasoner_evals.stats.comparison import minimum_detectable
+from reasoner_evals.stats.intervals import minimum_detectable
 
 DISCORDANT: Final = 0.2
 """The share of questions on which two strategies differ, to state what a number of questions can show in general."""

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from reasoner.answers import TextSpace, YesNoSpace
-from reasoner_evals.tasks.benchmark import Benchmark, FewShotBenchmark, checked
-from reasoner_evals.tasks.data import Published, Row
+from reasoner_evals.tasks.benchmark import Benchmark, FewShotBenchmark, Template, checked
+from reasoner_evals.tasks.data import Row
 from reasoner_evals.tasks.graders import ByReference, GradedQuestion
-from reasoner_evals.tasks.prompts import Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,17 +18,8 @@ class HotpotQa(Benchmark):
     title among its supporting facts. Without a column of paragraphs, only the question is asked.
     """
 
-    revision: str = "1908d6afbbead072334abe2965f91bd2709910ab"
-
     name: ClassVar = "hotpotqa"
     reads: ClassVar = ("id", "question", "answer", "context", "level", "supporting_facts")
-    published: ClassVar = Published(
-        "hotpotqa/hotpot_qa",
-        "validation",
-        "CC-BY-SA-4.0",
-        config="distractor",
-        file="hotpot_dev_distractor_v1.json of hotpotqa.github.io",
-    )
     prompt: ClassVar = Template(
         "text-steps", 1, "Reason step by step, and end with `Answer:` and the answer in a few words."
     )
@@ -78,16 +68,8 @@ class Squad(Benchmark):
     The passage comes first, so that its questions share a prefix, and is their group.
     """
 
-    revision: str = "7b6d24c440a36b6815f21b70d25016731768db1f"
-
     name: ClassVar = "squad"
     reads: ClassVar = ("id", "title", "context", "question", "answers")
-    published: ClassVar = Published(
-        "rajpurkar/squad",
-        "validation",
-        "CC-BY-SA-4.0",
-        file="a copy of rajpurkar/squad as parquet (the authors' nested JSON is not read)",
-    )
     prompt: ClassVar = Template(
         "passage-answer", 1, "Answer in as few words of the passage as possible, after `Answer:`."
     )
@@ -119,13 +101,6 @@ class StrategyQa(FewShotBenchmark):
 
     name: ClassVar = "strategyqa"
     reads: ClassVar = ("qid", "question", "answer")
-    published: ClassVar = Published(
-        "ChilleD/StrategyQA",
-        "test",
-        "MIT",
-        file="data/strategyqa/dev.json of github.com/eladsegal/strategyqa",
-        digest="0d94842ffb02",
-    )
     prompt: ClassVar = Template(
         "yes-no-steps", 1, "Reason step by step, and end with `The answer is`, followed by yes or no."
     )

@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 
 from reasoner.budget import Cost
+from reasoner_evals.report.comparisons import groups_of
 from reasoner_evals.report.content import Delta, Estimate, Failure, Report, TaskReport
-from reasoner_evals.report.data.comparisons import groups_of
-from reasoner_evals.report.data.table import COLUMNS
 from reasoner_evals.report.narrative import verdict
+from reasoner_evals.report.table import COLUMNS
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.measures import ArmRead, Measured, measure
 from reasoner_evals.runs.reading import open_run, read_arm

@@ -110,13 +110,17 @@ def test_arms_are_named_by_what_they_do_not_share(tmp_path: Path) -> None:
         "one greedy sample",
         "voting, temperature=0.7",
         "voting, temperature=1",
-        "best of n",
-        "beam search",
+        "best of n, temperature=0.7",
+        "beam search, width=2",
     ]
     assert task.shared == ("max_tokens=80", "ratings by orm")
     words = list(task.points["words"])
     assert len(set(words)) == len(words)
-    assert {"voting over 8 samples, temperature=1", "best of 4 samples", "beam search, tokens=900"} <= set(words)
+    assert {
+        "voting over 8 samples, temperature=1",
+        "best of 4 samples, temperature=0.7",
+        "beam search, width=2, tokens=900",
+    } <= set(words)
 
 
 def test_points_that_would_share_a_name_have_longer_ones(made: Made) -> None:

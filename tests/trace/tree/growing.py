@@ -7,8 +7,7 @@ from itertools import count
 
 from reasoner.budget import Cost
 from reasoner.trace.events import Began, Dropped, Ended, Event, Prefilled, Prompted, Proposed, Sampled, Scored
-from reasoner.trace.tree.build import search_trees
-from reasoner.trace.tree.search_tree import SearchTree
+from reasoner.trace.tree import SearchTree, search_trees
 from reasoner.types import Answer, EndedBy, FinishReason, Message, Usage, Vote, VoteState
 from tests.scripted import MODEL
 

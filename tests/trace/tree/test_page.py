@@ -10,18 +10,9 @@ import pytest
 
 from reasoner.errors import UsageError
 from reasoner.system.printing import visible
-from reasoner.trace.tree import words
-from reasoner.trace.tree.page import (
-    MAX_CHARACTERS,
-    MAX_NODES,
-    MAX_TREES,
-    fragment,
-    pair,
-    style,
-    write_page,
-    write_pairs,
-)
-from reasoner.trace.tree.search_tree import SearchTree
+from reasoner.trace.outline import ending, unrated
+from reasoner.trace.page import MAX_CHARACTERS, MAX_NODES, MAX_TREES, fragment, pair, style, write_page, write_pairs
+from reasoner.trace.tree import SearchTree
 from tests.trace.tree.growing import Trace, beam, huge, wide
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
@@ -84,17 +75,7 @@ def test_a_page_shows_the_tree_with_scores_states_costs_and_the_path(tmp_path: P
     for said in ("✂ pruned", "→ path", "→ answer", "• continued", "0.25", "= 7", "15 tokens", "So it is 7"):
         assert said in page.text
     bars = [attrs["style"] for tag, attrs in page.tags if tag == "i"]
-    assert bars[:2] + bars[4:] == [
-        f"width:{share}%" for share in ("50.0", "90.0", "75.0", "50.0", "95.0", "50.0", "90.0", "25.0")
-    ]
-
-
-def test_what_says_itself_what_it_is_is_not_told_twice() -> None:
-    refused = "budget tokens=9: the next operation needs 10"
-    assert words.ending("budget", refused) == refused
-    assert words.ending("rule", "3 of 4 agree") == "rule: 3 of 4 agree"
-    assert words.unrated(f"not rated: {refused}") == f"not rated: {refused}"
-    assert words.unrated("no such file") == "not rated: no such file"
+    assert bars == [f"width:{share}%" for share in (50.0, 90.0, 75.0, 50.0, 95.0, 50.0, 90.0, 25.0)]
 
 
 def test_a_large_tree_is_folded_but_for_the_path() -> None:
@@ -136,8 +117,15 @@ def test_what_a_model_wrote_is_shown_and_never_obeyed(tmp_path: Path) -> None:
         ("a\r\u2028\ue000\ud800", "a[U+000D][U+2028][U+E000][U+D800]"),
     ],
 )
-def test_characters_that_show_nothing_are_spelled(text: str, shown: str) -> None:
+def test_invisible_characters_are_shown_as_code_points(text: str, shown: str) -> None:
     assert visible(text) == shown
+
+
+def test_a_reason_that_names_its_kind_does_not_get_it_twice() -> None:
+    refused = "budget tokens=9: the next operation needs 10"
+    assert [ending("budget", refused), ending("rule", "3 of 4 agree")] == [refused, "rule: 3 of 4 agree"]
+    assert unrated(f"not rated: {refused}") == f"not rated: {refused}"
+    assert unrated("no such file") == "not rated: no such file"
 
 
 @pytest.mark.slow
