@@ -163,13 +163,6 @@ def test_the_first_option_goes_without_its_name() -> None:
         build("engine", "replay")
 
 
-def test_loading_gives_the_class() -> None:
-    assert load("strategy", "best_of_n") is BestOfN
-    with pytest.raises(UnknownName) as caught:
-        load("verifier", "certain")
-    assert "certainty" in caught.value.known
-
-
 @pytest.mark.parametrize(
     ("thing", "spec"),
     [
@@ -191,11 +184,6 @@ def test_loading_gives_the_class() -> None:
 def test_an_object_is_written_with_what_is_not_default(thing: object, spec: str) -> None:
     assert spec_of(thing) == spec
     assert build("verifier" if isinstance(thing, Certainty) else "strategy", spec) == thing
-
-
-def test_what_has_no_options_is_its_name_and_what_has_no_name_its_class() -> None:
-    assert spec_of(NoDataclass()) == "plain"
-    assert spec_of(object()) == "builtins:object"
 
 
 texts = st.text(min_size=1, max_size=6)
@@ -223,23 +211,6 @@ texts = st.text(min_size=1, max_size=6)
 )
 def test_what_is_written_builds_the_same_again(toy: Toy) -> None:
     assert build("strategy", spec_of(toy)) == toy
-
-
-@pytest.mark.parametrize(
-    ("tail", "path", "columns"),
-    [
-        ("a.jsonl", "a.jsonl", ()),
-        ("path=a.jsonl", "a.jsonl", ()),
-        ("a.jsonl,columns=[question:prompt,answer:target]", "a.jsonl", ("question:prompt", "answer:target")),
-        ("columns=question:prompt,path=a.jsonl", "a.jsonl", ("question:prompt",)),
-        ('"a,b=c.jsonl"', "a,b=c.jsonl", ()),
-        ('"a,b=c.jsonl", columns=question:prompt', "a,b=c.jsonl", ("question:prompt",)),
-    ],
-)
-def test_a_path_is_the_first_option_of_a_task(tail: str, path: str, columns: tuple[str, ...]) -> None:
-    built = build("task", f"jsonl:{tail}")
-    assert (built.path, built.columns) == (path, columns)
-    assert build("task", spec_of(built)) == built
 
 
 @pytest.mark.parametrize(

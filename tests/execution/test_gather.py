@@ -24,7 +24,6 @@ from reasoner.strategy import (
     start,
 )
 from reasoner.trace.events import Dropped
-from reasoner.types import VoteState
 from tests.execution.one_question import PARAMS, PROMPT, QUESTION, Run
 from tests.helpers import Judge, books, jumbled, meter_of, says, varied
 from tests.scripted import ScriptedEngine
@@ -125,21 +124,6 @@ def test_a_refusal_reaches_every_plan_that_waits(samples: int) -> None:
     assert run.solution.cost.samples == samples
     assert run.solution.ended_by == "budget"
     assert sum(outcome.answer is not None for _, outcome in ended) == min(samples, 3)
-
-
-def proposing() -> Plan[Answer | None]:
-    yield from propose(Answer("8", "8"), VoteState())
-    yield from sample(PROMPT, n=2, params=PARAMS)
-    yield from sample(PROMPT, n=2, params=PARAMS)
-    return None
-
-
-def test_the_last_proposal_is_the_outcome_of_a_plan_that_is_refused() -> None:
-    ended: list[tuple[int, Outcome]] = []
-    run = Run(lambda _: side_by_side([proposing()], ended), budget=Budget(samples=2))
-    [(_, outcome)] = ended
-    assert (outcome.answer and outcome.answer.key, outcome.evidence) == ("8", None)
-    assert [proposal.answer and proposal.answer.key for proposal in run.solution.proposals] == ["8"]
 
 
 def test_scores_go_to_who_asked() -> None:

@@ -175,19 +175,6 @@ def test_a_sample_that_is_started_so_many_times_is_as_many_samples(n: int, token
     assert (one.ended_by, one.error) == (other.ended_by, None)
 
 
-@pytest.mark.parametrize("n", [10, 100, 5000])
-def test_replies_come_in_launch_order_and_a_part_of_them_where_the_budget_ends(n: int) -> None:
-    drawn: list[Completion] = []
-
-    def plan(question: Question) -> Plan[Answer | None]:
-        drawn.extend((yield from sample(question.prompt, n=n, params=PARAMS)))
-        return None
-
-    run = Run(plan, ScriptedEngine(varied, pause=jumbled(2)), budget=Budget(samples=70))
-    assert [one.index for one in drawn] == list(range(min(n, 70)))
-    assert run.solution.ended_by == ("budget" if n > 70 else "strategy")
-
-
 def test_a_refused_prompt_does_not_block_another() -> None:
     drawn: list[Completion] = []
 

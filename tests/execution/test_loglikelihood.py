@@ -18,7 +18,7 @@ from reasoner.execution.scoring import branch_nodes, joint_logprob
 from reasoner.strategy import NOT_MEASURED, LogLikelihood, Plan, TextLikelihood, loglikelihood, propose
 from reasoner.trace.events import LikelihoodsMeasured, Refused, Sampled
 from reasoner.trace.history import read_histories
-from reasoner.types import Answer, Completion, TokenIds, Usage, VoteState
+from reasoner.types import Answer, Completion, TokenIds, VoteState
 from tests.execution.known_likelihoods import LETTERS, Asking, Known, by_hand
 from tests.execution.one_question import PROMPT, QUESTION, TOKENS, Run, hang
 from tests.helpers import DEADLINE, Planned, books, course, jumbled, meter_of, says, told, turns, write_trace
@@ -166,22 +166,6 @@ def test_at_the_deadline_it_is_cut_and_paid_for() -> None:
     assert (run.solution.ended_by, run.solution.cost.prompt_tokens) == ("budget", 2 * TOKENS + 1)
     [event] = run.seen(LikelihoodsMeasured)
     assert event.error.startswith(f"{NOT_MEASURED}: budget seconds={DEADLINE:g}")
-
-
-def test_what_the_engine_loses_is_asked_again_and_paid_for_twice() -> None:
-    lost: list[int] = []
-
-    async def pause(request: SampleRequest) -> None:
-        if len(lost) < 2:
-            lost.append(0)
-            request.meter.usage = replace(request.meter.usage or Usage(), generated_tokens=1)
-            raise RequestLost("the connection broke")
-
-    asking = Asking("a")
-    run = Run(asking, known(pause=pause))
-    assert asking.reply is not None
-    assert (run.solution.cost.requests, run.solution.cost.cancelled_tokens) == (3, 2)
-    assert books(run.solution.cost) == meter_of(run.engine)
 
 
 @pytest.mark.parametrize("failure", [RequestLost("gone"), OSError("gone"), EngineError("gone")])

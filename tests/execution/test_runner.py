@@ -1,28 +1,16 @@
 """Answering questions: many at once, under one budget, through one engine."""
 
 import asyncio
-from contextlib import aclosing
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from reasoner import (
-    Budget,
-    Prices,
-    Question,
-    SamplingParams,
-    Solution,
-    solve,
-    solve_each,
-    solve_many,
-    solve_many_sync,
-    solve_sync,
-)
+from reasoner import Budget, Prices, Question, SamplingParams, Solution, solve, solve_many, solve_many_sync, solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.models.info import ModelInfo
-from reasoner.trace.events import Began, Dropped, Ended, Event, Sampled
+from reasoner.trace.events import Began, Ended, Event, Sampled
 from reasoner.types import Completion
 from reasoner_strategies import BestOfN, SelfConsistency, Single
 from reasoner_verifiers import Certainty
@@ -99,22 +87,6 @@ def test_the_trace_begins_with_all_that_decides_the_run() -> None:
 
 
 # Many
-
-
-def test_leaving_early_cancels_and_books_the_rest() -> None:
-    engine, events = ScriptedEngine(by_question, pause=_only_the_first), list[Event]()
-
-    async def test() -> int:
-        async with aclosing(solve_each(questions(4), Single(), engine, trace=events.append)) as stream:
-            async for place, _ in stream:
-                return place
-        raise AssertionError
-
-    assert asyncio.run(test()) == 0
-    assert [event.why for event in events if isinstance(event, Dropped)] == ["cancelled"] * 3
-    reasons = [event.reason for event in events if isinstance(event, Ended)]
-    assert reasons == ["the strategy finished", *["interrupted"] * 3]
-    assert books(told(events)) == meter_of(engine)
 
 
 async def _only_the_first(request: SampleRequest) -> None:

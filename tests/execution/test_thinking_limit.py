@@ -169,17 +169,6 @@ def test_the_books_are_exact_and_within_the_budget(thinks: int, level: int, toke
     assert solution.cost.samples == sum(isinstance(event, Sampled) for event in events)
 
 
-def test_thinking_that_ends_before_the_limit_is_continued_without_a_closing_text() -> None:
-    engine = Thinker(thinks=4)
-    _, events = asyncio.run(run(engine, drawing(6)))
-    assert sampled(events).token_ids == (*(THINK,) * 4, CLOSE, *ANSWER, END)
-    assert sampled(events).usage == Usage(5, 0, 10, 5)
-    assert [request.params.max_tokens for request in engine.requests] == [6, 54]
-    short = Thinker(thinks=1)
-    asyncio.run(run(short, drawing(20)))
-    assert len(short.requests) == 1
-
-
 @pytest.mark.parametrize("thinks", [4, 20])
 def test_a_run_killed_between_the_two_requests_draws_only_the_second(thinks: int, tmp_path: Path) -> None:
     async def test() -> None:
