@@ -89,7 +89,7 @@ def test_dollars_price_each_kind_of_token_apart() -> None:
         ({"prompt": 1.0, "generated": 1.0, "cached": 1.5}, "cached=1.5 must be at most the price of prompt=1.0"),
     ],
 )
-def test_prices_that_mean_nothing_are_refused(prices: dict[str, float], complaint: str) -> None:
+def test_invalid_prices_are_refused(prices: dict[str, float], complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint):
         Prices(**prices)
 
@@ -133,7 +133,7 @@ def test_a_budget_is_read_from_text(text: str, budget: Budget) -> None:
         ("tokens=1,tokens=2", "tokens is given twice"),
     ],
 )
-def test_a_budget_that_means_nothing_says_why(text: str, complaint: str) -> None:
+def test_an_invalid_budget_says_why(text: str, complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint):
         Budget.parse(text)
 
@@ -151,7 +151,7 @@ def test_a_printed_budget_reads_back(tokens: int, samples: int, seconds: float, 
 
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("limit", [-1, math.nan])
-def test_a_limit_below_nothing_is_refused(unit: str, limit: float) -> None:
+def test_a_negative_limit_is_refused(unit: str, limit: float) -> None:
     with pytest.raises(UsageError, match=f"budget {unit} must be at least 0"):
         Budget(**{unit: limit})  # type: ignore[arg-type]
 
@@ -288,7 +288,7 @@ def test_budgets_that_cannot_be_counted_are_refused() -> None:
 
 
 @given(st.integers(0, 400), st.integers(0, 120), st.integers(1, 300))
-def test_what_fits_is_the_most_that_fits(limit: int, prompt: int, maximum: int) -> None:
+def test_fit_grants_the_most_that_fits(limit: int, prompt: int, maximum: int) -> None:
     ledger = Ledger(Budget(tokens=limit))
 
     def price(tokens: int) -> Cost:
@@ -307,7 +307,7 @@ def test_amounts_are_exact_whatever_precision_decimals_have() -> None:
         assert Budget.parse("tokens=1000001,flops=1.234567e12") == Budget(tokens=1_000_001, flops=1.234567e12)
 
 
-def test_what_was_spent_before_is_booked_and_not_reserved() -> None:
+def test_earlier_costs_are_booked_without_a_reservation() -> None:
     run = Ledger(Budget(tokens=9000), spent=call(5000))
     question = run.child(Budget(tokens=2000), spent=call(5000))
     assert (question.settled.tokens, run.settled.tokens) == (5100, 5100)
@@ -316,7 +316,7 @@ def test_what_was_spent_before_is_booked_and_not_reserved() -> None:
     run.child(Budget(tokens=2000)).reserve(call(1))
 
 
-def test_what_is_kept_cannot_be_reserved_until_it_is_kept_no_longer() -> None:
+def test_kept_shares_cannot_be_reserved() -> None:
     ledger = Ledger(Budget(tokens=1000, samples=9))
     ledger.keep(Budget(tokens=100, samples=1), 8)
     with pytest.raises(BudgetExhausted, match="tokens=1000: the next operation needs 201 but 200 are left"):

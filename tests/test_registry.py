@@ -143,7 +143,7 @@ def test_a_spec_builds_an_object(kind: Kind, spec: str, built: object) -> None:
         ("broken", "'broken' .no_such_module:X. cannot be imported: No module named"),
     ],
 )
-def test_a_spec_that_means_nothing_says_why(spec: str, complaint: str) -> None:
+def test_an_invalid_spec_says_why(spec: str, complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint):
         build("strategy", spec)
 
@@ -209,7 +209,7 @@ texts = st.text(min_size=1, max_size=6)
         ),
     )
 )
-def test_what_is_written_builds_the_same_again(toy: Toy) -> None:
+def test_a_written_spec_builds_the_same_object(toy: Toy) -> None:
     assert build("strategy", spec_of(toy)) == toy
 
 
@@ -255,7 +255,7 @@ def test_the_start_of_aliases_leads_to_them() -> None:
         assert name in names("strategy")
 
 
-def test_every_alias_is_of_something_that_there_is() -> None:
+def test_every_alias_leads_to_a_known_name() -> None:
     for kind in get_args(Kind):
         for meant, aliases in ALIASES.get(kind, {}).items():
             assert meant in entries(kind)

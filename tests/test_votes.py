@@ -91,7 +91,7 @@ def test_equal_keys_are_one_class_without_asking_the_space() -> None:
     assert vote_state.share == pytest.approx(2 / 3)
 
 
-def test_no_answer_is_counted_and_never_votes() -> None:
+def test_a_missing_answer_counts_as_a_sample_without_a_vote() -> None:
     vote_state = tally(votes("4", None, None))
     assert vote_state.leader == answer("4")
     assert (vote_state.samples, vote_state.share, vote_state.tied) == (3, 1.0, False)
@@ -130,7 +130,7 @@ def test_the_heaviest_member_speaks_for_its_class_and_the_earliest_among_equals(
 
 
 @pytest.mark.parametrize("weight", [-0.1, -math.inf, math.inf, math.nan])
-def test_a_weight_that_is_none_is_refused(weight: float) -> None:
+def test_an_invalid_weight_is_refused(weight: float) -> None:
     with pytest.raises(ValueError, match="the weight of a vote must be at least 0"):
         Tally(NumberSpace()).add(answer("1"), index=0, weight=weight)
 

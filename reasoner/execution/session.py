@@ -15,7 +15,7 @@ from reasoner.answers.questions import Question
 from reasoner.budget import MIN_USEFUL_TOKENS, UNITS, Budget, Cost, Ledger, Prices
 from reasoner.engine import Engine, TextPiece
 from reasoner.errors import BudgetExhausted, EngineError, UsageError
-from reasoner.execution.admission import Admission, EngineLimits, Floor
+from reasoner.execution.admission import Admission, EngineLimits
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.inputs import IdSet, check_ids, open_input
 from reasoner.execution.launching import cancel_all
@@ -98,7 +98,7 @@ class _Floors:
         while self._kept and self.run.shortfall(price(tokens)):
             self._keep(self._kept - 1)
         try:
-            executor.admission.floor = Floor(self.run, price(tokens))
+            executor.admission.hold(self.run, price(tokens))
         except BudgetExhausted:
             self._short = known
 

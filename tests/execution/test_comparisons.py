@@ -183,7 +183,7 @@ def test_a_replay_takes_the_recorded_verdicts_and_starts_no_process(
     assert course(asyncio.run(again())) == course(recorded)
 
 
-def test_a_replay_that_asks_what_was_never_recorded_says_so(tmp_path: Path) -> None:
+def test_a_replay_without_the_comparisons_is_an_error(tmp_path: Path) -> None:
     events: list[Event] = []
     run(SelfConsistency(n=5), Remainders(), events)
     kept = [event for event in events if not isinstance(event, EquivalenceChecked)]

@@ -114,7 +114,7 @@ def extending(question: Question) -> Plan[Answer | None]:
 
 @pytest.mark.parametrize("failure", RAISED, ids=lambda failure: type(failure).__name__)
 @pytest.mark.parametrize("place", ["sample", "render", "encode"])
-def test_whatever_an_engine_raises_is_one_questions_error(place: str, failure: BaseException) -> None:
+def test_an_exception_of_an_engine_is_the_error_of_one_question(place: str, failure: BaseException) -> None:
     events: list[Event] = []
     engine = At(says("7"), place=place, do=raising(failure))
     strategy = Planned(extending) if place == "encode" else None
@@ -149,7 +149,7 @@ def test_whatever_an_engine_raises_is_one_questions_error(place: str, failure: B
 @pytest.mark.parametrize(
     "options", [{}, {"budget": Budget(usd=1), "prices": Prices(1, 1)}, {"each": Budget(tokens=200)}]
 )
-def test_a_count_that_no_request_can_have_is_refused_and_booked_at_its_worst(usage: Usage, options: Any) -> None:
+def test_impossible_counts_are_refused_and_booked_at_the_worst_case(usage: Usage, options: Any) -> None:
     events: list[Event] = []
     solutions = solved(At(says("7"), do=lambda: usage), Single(PARAMS), trace=events.append, **options)
     check(solutions, EngineError, "the engine counted wrongly: ")
@@ -199,7 +199,7 @@ class Bad(Judge):
 
 @pytest.mark.parametrize("failure", RAISED, ids=lambda failure: type(failure).__name__)
 @pytest.mark.parametrize("place", ["score", "bound"])
-def test_whatever_a_verifier_raises_is_an_error_of_the_rating(place: str, failure: BaseException) -> None:
+def test_an_exception_of_a_verifier_is_the_error_of_a_rating(place: str, failure: BaseException) -> None:
     events: list[Event] = []
     judge = Bad(place=place, do=raising(failure))
     solutions = solved(ScriptedEngine(says("7")), BestOfN(2, params=PARAMS), verifier=judge, trace=events.append)
@@ -222,7 +222,7 @@ def test_whatever_a_verifier_raises_is_an_error_of_the_rating(place: str, failur
         ("score", lambda: None),
     ],
 )
-def test_what_a_verifier_counts_wrongly_is_an_error_of_the_rating(place: str, made: Callable[[], Any]) -> None:
+def test_impossible_costs_of_a_verifier_are_errors_of_ratings(place: str, made: Callable[[], Any]) -> None:
     events: list[Event] = []
     solutions = solved(
         ScriptedEngine(says("7")),
@@ -309,7 +309,7 @@ def test_a_comparer_that_fails_is_one_questions_error(fails: str, failure: BaseE
 
 
 @pytest.mark.parametrize("failure", RAISED[:-3], ids=lambda failure: type(failure).__name__)
-def test_whatever_a_strategy_raises_is_one_questions_error(failure: BaseException) -> None:
+def test_an_exception_of_a_strategy_is_the_error_of_one_question(failure: BaseException) -> None:
     def plan(question: Question) -> Plan[Answer | None]:
         if question.id == BAD:
             raise failure

@@ -137,7 +137,7 @@ def test_more_are_in_flight_the_shorter_they_are_expected_to_be() -> None:
     assert 0.6 < admitted(300) * 300 / 100_000 < 1
 
 
-def test_those_that_outgrow_what_was_expected_are_charged_more() -> None:
+def test_longer_sequences_than_expected_are_charged_more() -> None:
     async def test() -> None:
         limiter = KvCacheLimiter(100_000)
         await draw(limiter, 100, limit=8192, generated=300)
@@ -323,7 +323,7 @@ def test_an_earlier_question_goes_first_and_a_charge_says_that_it_waited() -> No
     run(test)
 
 
-def test_what_is_kept_counts_while_nothing_of_it_is_in_flight() -> None:
+def test_a_kept_prompt_counts_while_nothing_of_it_is_in_flight() -> None:
     async def test() -> None:
         door = Door(255)
         door.enter("a", ("p", 100), own=48)

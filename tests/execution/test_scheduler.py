@@ -201,7 +201,7 @@ def test_a_run_that_spent_more_than_its_budget_ends_each_question_by_it() -> Non
 
 @pytest.mark.parametrize("unit", [{"seconds": 0}, {"seconds": 1e-9}, {"seconds": 1e-5}, {"tokens": 0}, {"samples": 0}])
 @pytest.mark.parametrize("bound", ["budget", "each"])
-def test_without_time_or_room_every_question_has_a_solution_all_the_same(unit: Any, bound: str) -> None:
+def test_without_time_or_budget_every_question_has_a_solution(unit: Any, bound: str) -> None:
     options: dict[str, Any] = {bound: Budget(**unit)}
     solutions = solved(count=9, **options)
     assert [(one.ended_by, one.error) for one in solutions] == [("budget", None)] * 9
