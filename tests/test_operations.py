@@ -4,7 +4,6 @@ from collections.abc import Generator
 
 import pytest
 
-from reasoner.errors import UsageError
 from reasoner.strategy import (
     Cancel,
     Finished,
@@ -46,14 +45,3 @@ def test_each_helper_yields_its_operation_and_returns_the_reply() -> None:
     assert step(next_finished(), Finished(Handle(4), drawn)) == (Next(), Finished(Handle(4), drawn))
     assert step(cancel(Handle(4)), None) == (Cancel(Handle(4)), None)
     assert step(propose(answer("7"), VoteState()), None) == (Propose(answer("7"), VoteState()), None)
-
-
-@pytest.mark.parametrize("n", [0, -1])
-def test_drawing_nothing_is_refused(n: int) -> None:
-    with pytest.raises(UsageError, match=f"n must be .*got {n}"):
-        Sample((PROMPT,), n)
-
-
-def test_sampling_from_nothing_is_refused() -> None:
-    with pytest.raises(UsageError, match="at least one prompt"):
-        Sample(())

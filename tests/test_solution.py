@@ -51,11 +51,6 @@ def test_its_text_is_a_reply_that_gives_the_answer(spec: str) -> None:
     assert solution.text in {sample.text for sample in solution.samples}
 
 
-def test_without_an_answer_its_text_is_the_reply_there_is() -> None:
-    solution = solve_sync(number_question(), "single", ScriptedEngine(lambda request: "No idea"))
-    assert (solution.answer, solution.text) == (None, "No idea")
-
-
 def test_many_solutions_have_their_texts_and_keep_no_events() -> None:
     [solution] = solve_many_sync([number_question()], "self_consistency:n=4", ScriptedEngine(says("7")))
     assert (solution.text, solution.samples, solution.events) == ("The answer is 7", (), ())

@@ -10,7 +10,7 @@ from reasoner.answers import NumberSpace
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.errors import UsageError
-from reasoner.types import Completion, Message, Prompt, Rating, SamplingParams
+from reasoner.types import Message, Prompt, Rating, SamplingParams
 from tests.helpers import PROMPT, completion
 
 
@@ -31,20 +31,6 @@ def test_a_prompt_grows_by_what_was_generated_without_its_end() -> None:
     assert longer.extended("Wait", (9,)) == PROMPT.extended("onetwo\nthreecutWait", (1, 2, 3, 4, 7, 5, 6, 9))
     assert longer.messages == PROMPT.messages
     assert PROMPT.token_ids == ()
-
-
-@pytest.mark.parametrize(
-    ("one", "ended", "truncated"),
-    [
-        (completion(finish="stop"), True, False),
-        (completion(finish="stop", stop="\n"), False, False),
-        (completion(finish="stop", stop=7), False, False),
-        (completion(finish="length"), False, True),
-        (completion(finish="abort"), False, True),
-    ],
-)
-def test_how_a_sequence_ended(one: Completion, ended: bool, truncated: bool) -> None:
-    assert (one.ended, one.truncated) == (ended, truncated)
 
 
 def test_digests_tell_prompts_apart_by_content_alone() -> None:

@@ -97,12 +97,6 @@ def test_a_missing_answer_counts_as_a_sample_without_a_vote() -> None:
     assert (vote_state.samples, vote_state.share, vote_state.tied) == (3, 1.0, False)
 
 
-@pytest.mark.parametrize("nothing", [[], votes(None, None)])
-def test_without_any_answer_there_is_no_leader(nothing: list[Sample]) -> None:
-    vote_state = tally(nothing)
-    assert (vote_state.leader, vote_state.share, vote_state.votes, vote_state.samples) == (None, 0.0, (), len(nothing))
-
-
 def test_a_tie_goes_to_the_earliest_launch_and_says_so() -> None:
     vote_state = tally([Sample(answer("8"), 1, 2), Sample(answer("7"), 1, 1), Sample(None, 1, 0)])
     assert (vote_state.leader, vote_state.tied) == (answer("7"), True)
@@ -119,14 +113,6 @@ def test_the_published_weights() -> None:
     assert weighted.votes[0].weight == pytest.approx(1.1)
     assert tally(PUBLISHED, by="max").leader == A
     assert tally([replace(one, weight=1.0) for one in PUBLISHED]).leader == B
-
-
-def test_the_heaviest_member_speaks_for_its_class_and_the_earliest_among_equals() -> None:
-    rows = [("1.0", 0.2), ("1", 0.6), ("1.00", 0.6), ("2", 0.1)]
-    drawn = [Sample(NumberSpace().read(text), weight, index) for index, (text, weight) in enumerate(rows)]
-    leader = tally(drawn).leader
-    assert leader is not None
-    assert leader.text == "1"
 
 
 @pytest.mark.parametrize("weight", [-0.1, -math.inf, math.inf, math.nan])
@@ -182,15 +168,6 @@ def test_a_streak_knows_what_was_decided_to_be_one(drawn: list[Sample], source: 
     while pairs := counted.undecided():
         counted.decide(pairs, [abs(int(a.key) - int(b.key)) <= 1 for a, b in pairs])
     assert counted.vote_state().streak == streak(drawn, 1)
-
-
-def test_an_empty_answer_is_an_answer() -> None:
-    counted = Tally(NumberSpace())
-    for index, one in enumerate((None, answer(""), answer(""))):
-        counted.add(one, index=index)
-    assert counted.vote_state().streak == 2
-    counted.add(None, index=3)
-    assert counted.vote_state().streak == 0
 
 
 def test_a_streak_is_counted_to_sixty_four() -> None:
