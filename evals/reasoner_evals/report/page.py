@@ -11,7 +11,7 @@ from reasoner.system.printing import visible
 from reasoner.trace.outline import ending
 from reasoner.trace.page import policy
 from reasoner.trace.page import style as tree_style
-from reasoner_evals.report.content import Delta, Estimate, Report, TaskReport, estimate_of
+from reasoner_evals.report.content import Bounded, Delta, EvalReport, TaskReport, estimate_of
 from reasoner_evals.report.drawing import COLOURS, KINDS, SERIES, Figure, series_styles, short
 from reasoner_evals.report.figures import AXES, figures, largest_points
 from reasoner_evals.report.table import STOP_REASONS
@@ -44,7 +44,6 @@ _AGAINST: Final = {
     "self_consistency": "Against self-consistency for as many tokens",
     "larger_model": "A smaller model with more samples against one sample of a larger model",
 }
-_TESTS: Final = {"mcnemar": "McNemar's test", "score": "a score test", "t": "a t test"}
 _FAILURES: Final = {
     "backfired": "Backfired",
     "missed": "Right among the samples, not chosen",
@@ -108,26 +107,6 @@ class View:
         )
         return [table for table in tables if table[2]]
 
-    def baseline(self, delta: Delta, deltas: Sequence[Delta]) -> str:
-        """The baseline of a difference, short if all of its table are of one series."""
-        point = self.task.by_key[delta.baseline]
-        alike = len({self.task.by_key[other.baseline].series for other in deltas}) == 1
-        return delta.against_label(_part(point) if alike else point.words)
-
-    def tests(self, deltas: Sequence[Delta]) -> str:
-        """How the differences of a table were tested."""
-        baselines = [self.task.by_key[delta.baseline] for delta in deltas]
-        labels = {row.words for row in baselines}
-        names = labels if len(labels) == 1 else {row.name for row in baselines}
-        baseline = f" against {next(iter(names))}" if len(names) == 1 else ""
-        tests = " or ".join(sorted({_test_name(delta.test) for delta in deltas}))
-        families = " or ".join(str(size) for size in sorted({delta.family for delta in deltas}))
-        return (
-            f"Paired by question{baseline}; p by {tests}, adjusted by Holm's method within {families}. Detectable: the "
-            "smallest difference that so many questions can show, at 80 % power and the 5 % level; a smaller "
-            "difference is not resolvable. Backfired: the baseline is right and the strategy wrong."
-        )
-
 
 def _grouped(rows: Iterable[Any]) -> list[list[Any]]:
     """Rows, those of one series together."""
@@ -144,7 +123,7 @@ def _forest(delta: Delta, deltas: Sequence[Delta]) -> tuple[float, float, float]
     return round(low, 2), round(high - low, 2), round(value, 2)
 
 
-def views(report: Report) -> tuple[View, ...]:
+def views(report: EvalReport) -> tuple[View, ...]:
     """The tasks with their figures drawn."""
     styles = series_styles(report.tasks)
     return tuple(
@@ -153,7 +132,7 @@ def views(report: Report) -> tuple[View, ...]:
     )
 
 
-def page(report: Report, shown: Sequence[View]) -> str:
+def page(report: EvalReport, shown: Sequence[View]) -> str:
     """The page. The same report gives the same page, byte for byte."""
     return (
         _environment(_safe)
@@ -174,7 +153,7 @@ def page(report: Report, shown: Sequence[View]) -> str:
     )
 
 
-def to_markdown(report: Report) -> str:
+def to_markdown(report: EvalReport) -> str:
     """Findings, tables and limits for a README or a pull request; names from models and users are escaped."""
     return _environment(_plain, trim=True).get_template("report.md.j2").render(report=report)
 
@@ -268,7 +247,7 @@ def _breakable(text: str) -> "Markup":
     return Markup("<wbr>").join(escape(part) for part in parts if part)
 
 
-def _signed(difference: Estimate) -> "Markup":
+def _signed(difference: Bounded) -> "Markup":
     from markupsafe import Markup
 
     value, low, high = difference
@@ -279,11 +258,6 @@ def _signed(difference: Estimate) -> "Markup":
 def _certainty(delta: Delta) -> str:
     """How sure a difference is, in the terms of the verdict."""
     return "sure" if delta.sure else "may be chance" if delta.excludes_zero else "cannot be told"
-
-
-def _test_name(test: str) -> str:
-    name, clustered, _ = test.partition(", ")
-    return f"{_TESTS.get(name, name)}{' of groups' if clustered else ''}"
 
 
 def _points(difference: float) -> str:

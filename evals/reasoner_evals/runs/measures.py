@@ -15,7 +15,7 @@ from reasoner.errors import UsageError
 from reasoner.models.info import ModelInfo
 from reasoner.specs import Spec
 from reasoner.types import NO_THINKING
-from reasoner_evals.runs.arrays import (
+from reasoner_evals.runs.reading import (
     COSTS,
     ERROR,
     OUTCOMES,
@@ -24,13 +24,11 @@ from reasoner_evals.runs.arrays import (
     UNGRADED,
     UNKNOWN,
     ArmData,
-    Bools,
-    Floats,
-    Ints,
-    Replies,
+    ReplyArrays,
+    RunData,
 )
-from reasoner_evals.runs.reading import RunData
 from reasoner_evals.runs.records import Arm
+from reasoner_evals.stats import Bools, Floats, Ints
 from reasoner_evals.stats.estimators import best_of_k, coverage_at_k, majority_at_k, weighted_at_k
 
 ALLOCATED: Final = ", allocated"
@@ -44,7 +42,7 @@ COMPUTED: Final = ("prompt", "generated", "verifier", "cancelled")
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
+class PoolArrays:
     """Q questions with up to N replies each, as [Q, N]; nan in `right` where no reply counts.
 
     No reply counts for questions that ended in an error or have a reply without a verdict.
@@ -53,7 +51,7 @@ class Pool:
     right: Floats
     answers: Ints
     stated: NDArray[np.int8]
-    """As in `Replies`."""
+    """As in `ReplyArrays`."""
     scores: Floats
     truncated: NDArray[np.bool_]
 
@@ -63,12 +61,12 @@ def sizes_of(pool: int) -> tuple[int, ...]:
     return (*(1 << power for power in range(pool.bit_length()) if 1 << power < pool), pool)
 
 
-def pool_of(data: ArmData) -> Pool:
+def pool_of(data: ArmData) -> PoolArrays:
     """The pool of an arm that has one."""
     replies, width = data.replies, data.arm.pool
     right = spread(replies, np.where(replies.outcome == RIGHT, 1.0, 0.0), np.nan, width)
     right[(data.outcome == ERROR) | (replies.per_question(replies.outcome == UNGRADED) > 0)] = np.nan
-    return Pool(
+    return PoolArrays(
         right,
         spread(replies, replies.classes, SILENT, width).astype(np.int64),
         spread(replies, replies.stated, 0, width).astype(np.int8),
@@ -77,7 +75,7 @@ def pool_of(data: ArmData) -> Pool:
     )
 
 
-def spread(replies: Replies, values: NDArray[np.generic], empty: float, width: int) -> Floats:
+def spread(replies: ReplyArrays, values: NDArray[np.generic], empty: float, width: int) -> Floats:
     """One value per reply, laid out as [Q, `width`]; `empty` where a question has fewer replies."""
     start, length = replies.rows
     counts = np.minimum(length, width)
@@ -356,7 +354,7 @@ def pooled(arm: ArmRead, ks: Sequence[int]) -> list[Values]:
     return [{name: table[:, index] for name, table in by_size.items()} | fixed for index in range(len(ks))]
 
 
-def _strict(rule: str, pool: Pool, right: Floats, ks: Sequence[int]) -> Floats:
+def _strict(rule: str, pool: PoolArrays, right: Floats, ks: Sequence[int]) -> Floats:
     """[Q, K]: `right`, selected again where a question has fallbacks, which neither vote nor are the best."""
     fallback = (pool.answers != SILENT) & (pool.stated == 0)
     changed = fallback.any(axis=1)
@@ -371,7 +369,7 @@ def _strict(rule: str, pool: Pool, right: Floats, ks: Sequence[int]) -> Floats:
     return np.where((pool.stated == UNKNOWN).any(axis=1)[:, None], np.nan, strict)
 
 
-def selected(rule: str, pool: Pool, ks: Sequence[int]) -> tuple[Floats, Floats]:
+def selected(rule: str, pool: PoolArrays, ks: Sequence[int]) -> tuple[Floats, Floats]:
     """[Q, K] each: how often the pool's rule selects a right answer, and how often it finds a tie."""
     if rule == "best":
         return best_of_k(pool.right, pool.scores, ks), np.full((len(pool.right), len(ks)), np.nan)

@@ -17,8 +17,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from reasoner.errors import UnknownName, UsageError
-from reasoner.system.extras import install_command
-from reasoner.system.tables import Located, first_line, open_table
+from reasoner.system.machine import install_command
+from reasoner.system.printing import printable
+from reasoner.system.tables import Located, open_table
 
 
 class Source(BaseModel):
@@ -44,7 +45,7 @@ class Source(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class DataRow:
     """One row: its location, such as `test.jsonl:17`, its index from 0, and its values.
 
     Columns have the benchmark's names; `renames` maps them to the file's names where those differ.
@@ -128,7 +129,7 @@ MAX_BYTES = 1 << 30
 MAX_ROWS = 1_000_000
 
 
-def read_file(path: Path, renames: Mapping[str, str]) -> list[Row]:
+def read_file(path: Path, renames: Mapping[str, str]) -> list[DataRow]:
     """The rows of a file, by its suffix; a `.txt` is read as JSONL. A UsageError names the line."""
     try:
         if not path.is_file():
@@ -136,17 +137,17 @@ def read_file(path: Path, renames: Mapping[str, str]) -> list[Row]:
         with open_table(path) as (name, reader, file):
             return list(_rows(reader(name, file, MAX_BYTES), name, renames))
     except (OSError, EOFError, zlib.error) as error:
-        raise UsageError(f"{path} cannot be read: {first_line(error)}") from None
+        raise UsageError(f"{path} cannot be read: {printable(str(error), limit=200)}") from None
 
 
-def _rows(located: Iterator[Located], name: str, renames: Mapping[str, str]) -> Iterator[Row]:
+def _rows(located: Iterator[Located], name: str, renames: Mapping[str, str]) -> Iterator[DataRow]:
     index = -1
     for index, (location, values) in enumerate(located):
         if index == MAX_ROWS:
             raise UsageError(f"{name} has more than {MAX_ROWS:,} rows: split it")
         if isinstance(values, UsageError):
             raise values
-        yield Row(location, index, values, renames)
+        yield DataRow(location, index, values, renames)
     if index < 0:
         raise UsageError(f"{name} has no rows")
 
@@ -184,7 +185,7 @@ def published(name: str) -> Published:
     return Published(**tables[name])
 
 
-def from_file(path: Path, renames: Mapping[str, str], source: Published | None = None) -> tuple[list[Row], str]:
+def from_file(path: Path, renames: Mapping[str, str], source: Published | None = None) -> tuple[list[DataRow], str]:
     """The rows of a local file; the origin says whether it is the published one. A UsageError names the line."""
     rows = read_file(path, renames)
     with path.open("rb") as file:
@@ -194,7 +195,7 @@ def from_file(path: Path, renames: Mapping[str, str], source: Published | None =
     return rows, f"{path} (sha256 {sha256}; {status})"
 
 
-def from_hub(task: str, source: Published, revision: str, renames: Mapping[str, str]) -> tuple[list[Row], str]:
+def from_hub(task: str, source: Published, revision: str, renames: Mapping[str, str]) -> tuple[list[DataRow], str]:
     """The rows of a data set on the hub; the origin names the commit. A UsageError says what to do instead."""
     if not source.hub:
         raise UsageError(f"{task} needs its data: {source.alternative(task)}")
@@ -208,7 +209,7 @@ def from_hub(task: str, source: Published, revision: str, renames: Mapping[str, 
         ) from None
     except Exception as error:
         raise UsageError(_explain(task, source, revision, error)) from None
-    rows = [Row(f"{name}, row {number}", number - 1, values, renames) for number, values in enumerate(records, 1)]
+    rows = [DataRow(f"{name}, row {number}", number - 1, values, renames) for number, values in enumerate(records, 1)]
     if not rows:
         raise UsageError(f"{name} has no rows at revision {revision}: {source.alternative(task)}")
     return rows, f"hub {name} {source.split} @ {commit}"
@@ -235,7 +236,7 @@ def _load(source: Published, revision: str) -> tuple[Any, str]:
 
 def _explain(task: str, source: Published, revision: str, error: Exception) -> str:
     """One line about what failed and what to do."""
-    reason, alternative = first_line(error), source.alternative(task)
+    reason, alternative = printable(str(error), limit=200), source.alternative(task)
     if "gated" in str(error).lower():
         return f"{source.hub} is gated: accept its terms and log in with `hf auth login`, or {alternative}"
     if isinstance(error, ConnectionError):

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from reasoner_evals.report.build import make_report, questions_csv
-from reasoner_evals.report.content import Report
+from reasoner_evals.report.content import EvalReport
 from reasoner_evals.report.page import to_markdown
 from reasoner_evals.report.table import STOP_REASONS
-from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.records import RunFolder
 from tests.evals.fabricated import GREEDY, VOTE, Fake, Law, fabricate, gold, record
 from tests.sweeps import widths
 
@@ -23,16 +23,16 @@ TRUE = Fake("auto", law=HARD, sure=HARD)
 FALSE = dataclasses.replace(TRUE, sure=EASY)
 
 
-def reported(path: Path, *arms: Fake, questions: int = 60) -> Report:
+def reported(path: Path, *arms: Fake, questions: int = 60) -> EvalReport:
     return make_report([fabricate(path / "run", arms, questions=questions)])
 
 
-def ended(report: Report) -> list[Any]:
+def ended(report: EvalReport) -> list[Any]:
     """The points of the first task with what ended their questions."""
     return [row for row in report.tasks[0].points.itertuples() if row.ended]
 
 
-def rows_of(report: Report) -> list[dict[str, str]]:
+def rows_of(report: EvalReport) -> list[dict[str, str]]:
     return list(csv.DictReader(questions_csv(report)))
 
 
@@ -86,12 +86,6 @@ def test_calibrated_confidences_raise_none_however_often_they_are_looked_at(tmp_
     report = reported(tmp_path, *arms)
     assert report.tasks[0].warnings == ()
     assert ended(report)[0].confidence_questions == 40 * 60
-
-
-def test_of_several_seeds_the_arm_whose_confidence_fails_is_named(tmp_path: Path) -> None:
-    arms = [TRUE, dataclasses.replace(FALSE, seed=1)]
-    [warning] = reported(tmp_path, *arms, questions=200).tasks[0].warnings
-    assert warning.startswith("auto, seed 1: ")
 
 
 def test_every_finished_question_of_every_arm_has_a_row(tmp_path: Path) -> None:
