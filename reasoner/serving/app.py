@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reasoner.serving.bodies import read
@@ -70,7 +70,7 @@ def make_app(service: Service, keys: Keys) -> ASGIApp:
     )
     routes = _Routes(service)
     app.get("/health", response_model=None)(routes.health)
-    app.get("/metrics", response_class=PlainTextResponse)(routes.metrics)
+    app.get("/metrics", response_model=None, responses={200: {"content": {"text/plain": {}}}})(routes.metrics)
     app.get("/v1/models", response_model=None)(routes.models)
     app.get("/v1/models/{name:path}", response_model=None)(routes.model)
     streamed: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}

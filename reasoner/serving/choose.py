@@ -395,23 +395,17 @@ def _written(value: Any, param: str, longest: int) -> str:
 
 def _call_schema(parameters: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """The schema of one call, as JSON, of any of the functions with these parameters."""
-    defined = {
-        name: _moved(schema, f"#/$defs/{name}") for name, schema in parameters.items() if '"$ref"' in json.dumps(schema)
-    }
     calls = [
         {
             "type": "object",
-            "properties": {
-                "name": {"const": name},
-                "arguments": {"$ref": f"#/$defs/{name}"} if name in defined else schema,
-            },
+            "properties": {"name": {"const": name}, "arguments": {"$ref": f"#/$defs/{name}"}},
             "required": ["name", "arguments"],
             "additionalProperties": False,
         }
-        for name, schema in parameters.items()
+        for name in parameters
     ]
-    form = calls[0] if len(calls) == 1 else {"anyOf": calls}
-    return {**form, "$defs": defined} if defined else form
+    defined = {name: _moved(schema, f"#/$defs/{name}") for name, schema in parameters.items()}
+    return {**(calls[0] if len(calls) == 1 else {"anyOf": calls}), "$defs": defined}
 
 
 def _moved(schema: dict[str, Any], to: str) -> dict[str, Any]:

@@ -232,7 +232,8 @@ class ChatReply:
 
     def _body(self, index: int, text: ReplyText) -> Document:
         """What a choice of a whole reply holds."""
-        message: Document = {"role": "assistant", "content": text.content, "refusal": None, **thinking_fields(text.thinking)}
+        message: Document = {"role": "assistant", "content": text.content, "refusal": None}
+        message |= thinking_fields(text.thinking)
         if text.calls:
             message |= {"content": text.content or None, "tool_calls": self._calls(index, text)}
         return {"message": message}
