@@ -30,7 +30,7 @@ import numpy as np
 
 from reasoner.budget import Cost
 from reasoner.calibration.arm_selection import LOSSES, choose
-from reasoner.execution.allocation import PRICE, Allocation, BidQueue, QuestionState
+from reasoner.execution.scheduler import PRICE, Allocation, BidQueue, QuestionState
 from reasoner.registry import build
 from reasoner.stopping.vote_posteriors import beta_lead
 from reasoner.types import Answer, Vote, VoteState

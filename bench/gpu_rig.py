@@ -14,7 +14,7 @@ from reasoner.engine import SampleRequest
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.cores import AsyncCore
 from reasoner.engines.vllm.engine import _vllm_params
-from reasoner.execution.seeds import derive_seed
+from reasoner.execution.executor import derive_seed
 from reasoner.strategy import Plan, Sample, cancel, next_finished, start
 from reasoner.types import Completion
 

@@ -22,8 +22,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from reasoner.execution.admission import KV_SHARE
 from reasoner.execution.kv_limiter import Charge, KvCacheLimiter, Shared
-from reasoner.execution.opening import KV_SHARE
 
 CACHE: Final = 367_000
 BLOCK: Final = 16

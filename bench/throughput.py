@@ -16,7 +16,7 @@ from reasoner import Question, SamplingParams, solve_many
 from reasoner.engine import SampleRequest
 from reasoner.engines.vllm.cores import InProcessCore
 from reasoner.engines.vllm.engine import VllmEngine, _vllm_params
-from reasoner.execution.seeds import derive_seed
+from reasoner.execution.executor import derive_seed
 from reasoner.trace.events import Event, Sampled
 from reasoner_strategies import SelfConsistency
 

@@ -7,24 +7,22 @@ if TYPE_CHECKING:
 
     from reasoner.answers.questions import Question
     from reasoner.budget import Budget, Cost, Ledger, Prices
-    from reasoner.execution.allocation import Allocation
     from reasoner.execution.runner import solve, solve_each, solve_many, solve_many_sync, solve_sync
+    from reasoner.execution.scheduler import Allocation
     from reasoner.registry import build
-    from reasoner.sampling import SamplingParams
     from reasoner.solution import Solution
     from reasoner.trace.replies import Reply
-    from reasoner.types import Answer, Completion, Prompt, Proposal, Rating, Vote, VoteState
+    from reasoner.types import Answer, Completion, Prompt, Proposal, Rating, SamplingParams, Vote, VoteState
 
 _NAMES = {
     "answers.questions": ("Question",),
     "budget": ("Budget", "Cost", "Ledger", "Prices"),
-    "execution.allocation": ("Allocation",),
+    "execution.scheduler": ("Allocation",),
     "execution.runner": ("solve", "solve_each", "solve_many", "solve_many_sync", "solve_sync"),
     "registry": ("build",),
     "solution": ("Solution",),
-    "sampling": ("SamplingParams",),
     "trace.replies": ("Reply",),
-    "types": ("Answer", "Completion", "Prompt", "Proposal", "Rating", "Vote", "VoteState"),
+    "types": ("Answer", "Completion", "Prompt", "Proposal", "Rating", "SamplingParams", "Vote", "VoteState"),
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 

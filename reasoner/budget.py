@@ -4,12 +4,11 @@ import math
 import re
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from decimal import Context, Decimal
 
-from reasoner.errors import BudgetExhausted, LedgerViolation, UsageError, require, shown
-from reasoner.specs import amounts_in
+from reasoner.errors import BudgetExhausted, LedgerViolation, UnknownName, UsageError, require, shown
 from reasoner.system.foreign import MAX_FLOPS, MAX_PER_REQUEST, fault_in
 
 MIN_USEFUL_TOKENS = 16
@@ -94,7 +93,7 @@ class Prices:
             UsageError: a kind is unknown, given twice or missing, or an amount is not a number.
         """
         kinds = [kind.name for kind in fields(cls)]
-        pairs = amounts_in(text, "price", "kind", kinds, lambda _: "prompt=0.15,generated=0.60")
+        pairs = _amounts_in(text, "price", "kind", kinds, lambda _: "prompt=0.15,generated=0.60")
         if missing := {"prompt", "generated"} - pairs.keys():
             raise UsageError(f"prices need {' and '.join(sorted(missing))} too, in US dollars per million tokens")
         given: dict[str, float] = {}
@@ -116,6 +115,42 @@ class Prices:
             + self.generated * (cost.generated_tokens + cost.cancelled_tokens)
             + verifier * cost.verifier_tokens
         ) / 1e6
+
+
+def cost_line(cost: Cost, prices: Prices | None = None) -> str:
+    """The tokens by kind, the floating-point operations and the price."""
+    parts = [f"{cost.prompt_tokens:,} prompt", f"{cost.generated_tokens:,} generated"]
+    parts += [f"{cost.verifier_tokens:,} verifier"] if cost.verifier_tokens else []
+    parts += [f"{cost.cancelled_tokens:,} cancelled"] if cost.cancelled_tokens else []
+    thinking = f", {cost.thinking_tokens:,} of them thinking" if cost.thinking_tokens else ""
+    computed = f"{cost.tokens:,} tokens computed ({' + '.join(parts)}{thinking})"
+    text = f"{computed}, {cost.cached_tokens:,} prompt tokens from cache"
+    if cost.flops:
+        text += f", {cost.flops / 1e12:.3g} TFLOP"
+    return text + (f", ${prices.usd(cost):.6f}" if prices else "")
+
+
+def _amounts_in(text: str, what: str, word: str, known: Sequence[str], example: Callable[[str], str]) -> dict[str, str]:
+    """The amounts of `NAME=AMOUNT,...` by name, as in a budget; `word` is what a name is called.
+
+    `example` is how an amount without a name is written.
+
+    Raises:
+        UsageError: a name is unknown or given twice, or has no amount.
+    """
+    pairs: dict[str, str] = {}
+    for part in text.split(","):
+        name, equals, amount = (piece.strip() for piece in part.partition("="))
+        if not equals:
+            raise UsageError(
+                f"{what} {shown(part.strip())} has no {word}: write {word.upper()}=AMOUNT, as in {example(part)}"
+            )
+        if name not in known:
+            raise UnknownName("price" if what == "price" else f"{what} {word}", name, known)
+        if name in pairs:
+            raise UsageError(f"{what} {name} is given twice: keep one")
+        pairs[name] = amount
+    return pairs
 
 
 NO_COST = Cost()
@@ -151,7 +186,7 @@ class Budget:
         Raises:
             UsageError: an unknown unit, an amount that is not a positive number, or a unit given twice.
         """
-        pairs = amounts_in(text, "budget", "unit", UNITS, _meant)
+        pairs = _amounts_in(text, "budget", "unit", UNITS, _meant)
         limits = {unit: _amount(unit, amount) for unit, amount in pairs.items()}
         counts = {unit: int(limits[unit]) for unit in ("tokens", "generated", "samples") if unit in limits}
         return cls(**counts, seconds=limits.get("seconds"), flops=limits.get("flops"), usd=limits.get("usd"))

@@ -11,14 +11,12 @@ from functools import cache, lru_cache
 from importlib.metadata import EntryPoint
 from typing import Any, Literal, NamedTuple
 
-from reasoner.aliases import STRATEGIES
-from reasoner.errors import ReasonerError, UnknownName, UsageError, require_choice, shown
-from reasoner.sampling import ThinkingLevel, thinking_level
+from reasoner.errors import STRATEGIES, ReasonerError, UnknownName, UsageError, require_choice, shown
 from reasoner.specs import Bare, OpenOptions, Spec, Value, written
 from reasoner.system.foreign import ErrorsFrom
 from reasoner.system.machine import own_plug_ins, plug_ins
 from reasoner.system.redaction import without_userinfo
-from reasoner.types import SamplingParams
+from reasoner.types import SamplingParams, ThinkingLevel, thinking_level
 
 Kind = Literal["strategy", "verifier", "engine", "task", "rule"]
 Shows = Callable[[type, str], bool]

@@ -3,12 +3,12 @@
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from reasoner.budget import Cost
+from reasoner.budget import Cost, cost_line
 from reasoner.errors import ReasonerError
-from reasoner.summary import CutSamples, VoteSummary, cost_line
 from reasoner.system.printing import printable
 from reasoner.trace.replies import Reply, replies_in
-from reasoner.types import Answer, EndedBy, Proposal, VoteState
+from reasoner.types import Answer, CutSamples, EndedBy, Proposal, VoteState
+from reasoner.voting import VoteSummary
 
 if TYPE_CHECKING:
     from reasoner.trace.events import Event

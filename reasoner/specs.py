@@ -7,15 +7,21 @@ r"""Specs: the text form of an object, such as `best_of_n:n=4,of=refine(rounds=1
 
 Bare text runs up to the next comma or bracket, without the blanks around it. Text that holds one of `, ( ) [ ] { } " \`
 is written as a JSON string. Inside another spec, the form with a colon ends at the first comma: it takes one option.
+
+The type of an option may have a mark, as in `n: Samples = 8`, for those who set it on behalf of others: a server bounds
+samples, leaves lengths to the budget and the context, and refuses what only its owner may set.
 """
 
 import json
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+import typing
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from enum import Enum
+from functools import lru_cache
+from typing import Annotated, Any, NamedTuple
 
-from reasoner.errors import UnknownName, UsageError, shown
+from reasoner.errors import UsageError
 
 MAX_LENGTH = 1 << 20
 MAX_DEPTH = 20
@@ -106,29 +112,6 @@ def _is_object(text: str) -> bool:
         return isinstance(json.loads(text), dict)
     except (ValueError, RecursionError):
         return False
-
-
-def amounts_in(text: str, what: str, word: str, known: Sequence[str], example: Callable[[str], str]) -> dict[str, str]:
-    """The amounts of `NAME=AMOUNT,...` by name, as in a budget; `word` is what a name is called.
-
-    `example` is how an amount without a name is written.
-
-    Raises:
-        UsageError: a name is unknown or given twice, or has no amount.
-    """
-    pairs: dict[str, str] = {}
-    for part in text.split(","):
-        name, equals, amount = (piece.strip() for piece in part.partition("="))
-        if not equals:
-            raise UsageError(
-                f"{what} {shown(part.strip())} has no {word}: write {word.upper()}=AMOUNT, as in {example(part)}"
-            )
-        if name not in known:
-            raise UnknownName("price" if what == "price" else f"{what} {word}", name, known)
-        if name in pairs:
-            raise UsageError(f"{what} {name} is given twice: keep one")
-        pairs[name] = amount
-    return pairs
 
 
 class _Parser:
@@ -259,3 +242,38 @@ class _Parser:
         begin = max(0, at - 40)
         shown = f"{'...' if begin else ''}{self.text[begin : begin + 80]}"
         return UsageError(f"spec {shown!r}, character {at + 1}: {problem}")
+
+
+class Mark(Enum):
+    """What a number is."""
+
+    SAMPLES = "how many sequences are drawn of one prompt"
+    LENGTH = "a number of tokens or characters"
+
+
+class Owners(NamedTuple):
+    """Only the owner of a server may set it, and why."""
+
+    why: str
+
+
+Samples = Annotated[int, Mark.SAMPLES]
+Length = Annotated[int, Mark.LENGTH]
+FilePath = Annotated[str, Owners("it reads a file")]
+Weights = Annotated[str, Owners("it loads weights")]
+Pattern = Annotated[str, Owners("it runs a regular expression")]
+Seconds = Annotated[float, Owners("it is processor time")]
+
+
+@lru_cache(maxsize=512)
+def marks_of(cls: type) -> Mapping[str, Mark | Owners]:
+    """The marks of a class's options by name."""
+    try:
+        hints: Mapping[str, Any] = typing.get_type_hints(cls, include_extras=True)
+    except Exception:  # names that a foreign module imports for type checkers only
+        return {}
+    marked = {
+        name: [mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Mark | Owners)]
+        for name, hint in hints.items()
+    }
+    return {name: marks[0] for name, marks in marked.items() if marks}

@@ -1,39 +1,23 @@
 """What the author of a strategy imports: the interface, the operations of a plan, typed helpers, and `gather`.
 
+A plan is a synchronous generator: it yields an operation and is sent the reply. It does no I/O. Plans are composed with
+`yield from`. The runner raises `BudgetExhausted` *into* a plan when the ledger refuses an operation. The plan may then
+return its best answer; otherwise its last proposal is the answer.
+
 A helper is used with `yield from` and returns the reply of its operation. Those that cost something raise
 `BudgetExhausted` inside the plan if the budget admits none of it.
 """
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal, NamedTuple, NewType, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from reasoner.answers.questions import Question
-from reasoner.errors import BudgetExhausted
-from reasoner.gathering import Outcome, Report, gather
+from reasoner.errors import BudgetExhausted, UsageError, require
 from reasoner.models.info import ModelInfo
-from reasoner.operations import (
-    MAX_CHAINS,
-    MAX_SAMPLES,
-    Cancel,
-    CheckEquivalent,
-    ComparePair,
-    DescribeModel,
-    FindBlocks,
-    Finished,
-    Handle,
-    LogLikelihood,
-    Next,
-    Note,
-    Operation,
-    Plan,
-    Prefill,
-    Propose,
-    Sample,
-    Score,
-    Start,
-    TextLikelihood,
-    check_n,
-)
+from reasoner.stopping.confidence import ConfidenceFloor
 from reasoner.stopping.rules import StopRule
 from reasoner.types import Answer, Blocks, Completion, Prompt, Rating, SamplingParams, VoteState
 from reasoner.voting import Tally
@@ -85,6 +69,257 @@ __all__ = [
     "score",
     "start",
 ]
+
+
+Handle = NewType("Handle", int)
+"""Identifies a started operation."""
+
+
+MAX_SAMPLES: Final = 1_000_000
+"""The most sequences generated from one prompt at once, and so for one question by most strategies."""
+
+
+MAX_CHAINS: Final = 10_000
+"""The most separate chains that a strategy grows side by side."""
+
+
+BRANCH = 1 << 20
+"""How far apart the first indices of a prompt's sequences are in two branches."""
+
+
+def check_n(n: int) -> None:
+    """Refuse a number of samples outside 1 to `MAX_SAMPLES` with a UsageError."""
+    require(n, "n", at_least=1, at_most=MAX_SAMPLES, whole=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Generate `n` sequences from each prompt.
+
+    Reply: the completions in launch order, prompt by prompt. If the budget admits only some of them, the reply is
+    shorter; if it admits none, `BudgetExhausted` is raised. A sequence that falls below the `floor` is aborted while it
+    is generated: it ends with "abort" and its tokens are booked as cancelled. `reserve` is a number of tokens that the
+    budget must still allow to be generated after each sequence, such as for a closing answer. Sequences of each
+    `branch`, 0 to 2^40, are numbered separately, and so are their seeds: what a branch generates does not depend on
+    which branch uses a prompt first. `answers` says whether the sequences answer the question; in others, such as a
+    review or a choice, a model is never asked for an answer. `limited_by` is the option that a user must raise where a
+    sequence reaches its limit; "" for a step, which ends at one of its own.
+    """
+
+    prompts: tuple[Prompt, ...]
+    n: int = 1
+    params: SamplingParams = SamplingParams()
+    floor: ConfidenceFloor | None = None
+    reserve: int = 0
+    branch: int = 0
+    answers: bool = True
+    limited_by: str = ""
+
+    def __post_init__(self) -> None:
+        check_n(self.n)
+        if self.floor and (self.params.logprobs or 0) < self.floor.top_k:
+            raise UsageError(
+                f"a confidence floor over {self.floor.top_k} alternatives needs logprobs={self.floor.top_k}"
+            )
+        require(self.branch, "branch", at_least=0, at_most=1 << 40)
+        require(self.reserve, "reserve", at_least=0)
+        if not self.prompts:
+            raise UsageError("nothing to sample from: give at least one prompt")
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Rate each candidate with the run's verifier.
+
+    Reply: one rating per candidate, in order. A candidate that could not be rated has a rating with an `error`.
+    `reserve` is a number of tokens that the budget must still allow to be generated after each candidate.
+    """
+
+    question: Question
+    candidates: tuple[Completion, ...]
+    reserve: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ComparePair:
+    """Ask the run's verifier which of two candidates is better, for each pair.
+
+    Reply: one rating per pair, in order: the probability that the first is better. Not every verifier compares pairs.
+    """
+
+    question: Question
+    pairs: tuple[tuple[Completion, Completion], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TextLikelihood:
+    """The natural log of the probability that a reply continues with a text of `tokens` token ids."""
+
+    logprob: float
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogLikelihood:
+    """Compute the log-likelihood of each text as the continuation of the prompt.
+
+    Reply: a `TextLikelihood` per text, in order; None for a text that does not fit the context window. A text is
+    encoded by itself, so a text that begins a word must begin with the space before it. The probability that the reply
+    ends after it is not included. If the budget does not admit all of it, `BudgetExhausted` is raised. It cannot be
+    started in the background. It costs one request of one token for each node of the tree of token ids, more for a node
+    with over 128 next tokens. It generates no sequence: the budget's `samples` do not bound it, its tokens and requests
+    count. It raises a `UsageError` if the engine cannot encode texts or report the log-probabilities of chosen tokens.
+    """
+
+    prompt: Prompt
+    texts: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.texts:
+            raise UsageError("no text to rate: give at least one")
+        if "" in self.texts:
+            raise UsageError("a text is empty: each text needs at least one character")
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Run an operation without waiting for it. Reply: its handle.
+
+    With `times`, a sample of one prompt is started that many times, in order, as there is room. The handles of the
+    others follow the first, one by one. After one of them is refused by the budget, the rest is not tried.
+
+    With `cancellable=False` the plan promises to wait for its end, so that an engine may generate it in one request
+    with others. If it is cancelled nevertheless, it is booked at its worst case.
+    """
+
+    op: Sample | Score | ComparePair
+    times: int = 1
+    cancellable: bool = True
+
+    def __post_init__(self) -> None:
+        check_n(self.times)
+        if self.times > 1 and not (isinstance(self.op, Sample) and len(self.op.prompts) == 1):
+            raise UsageError(f"times={self.times} is for samples of one prompt: start other operations one by one")
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """Wait for any started operation. Reply: the next `Finished`.
+
+    When all admitted operations have been delivered and others were refused, `BudgetExhausted` is raised once. If
+    nothing was started, waiting is a `PlanError`.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Abort a started operation; its tokens are booked as cancelled. Reply: None, also if it had finished."""
+
+    handle: Handle
+
+
+@dataclass(frozen=True, slots=True)
+class Propose:
+    """Publish the best answer so far. Reply: None. A stop rule may end the plan at this point.
+
+    `confidence` is the calibrated probability that the leading answer is right, 0 to 1; None without a calibration.
+    """
+
+    answer: Answer | None
+    vote_state: VoteState
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FindBlocks:
+    """Find the blocks of answers if the answer space needs slow work for it. Only answers that meet can be the same.
+
+    Reply: the `Blocks` of each answer, in order; None if they were not found in time. It costs no tokens.
+    """
+
+    answers: tuple[Answer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckEquivalent:
+    """Check which of the question's answers are the same if the answer space needs slow work or a model for it.
+
+    Reply: a bool for each pair, in order: whether each accepts the other; None if that was not decided, and then they
+    count as different. It costs no tokens, unless the space lets the run's model decide: then it costs verifier tokens,
+    and a pair that the budget refuses is not decided.
+    """
+
+    pairs: tuple[tuple[Answer, Answer], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prefill:
+    """Append a text to the reply: a prefill, a forced word, a closing.
+
+    Reply: the prompt with the text's own token ids appended, so that what follows is exact at token level. It costs no
+    tokens until the prompt is used. With `thinking`, the model's own marker comes first: "open" begins its thinking,
+    "close" ends it. The marker is left out where the model is in that state already, or does not think.
+    """
+
+    prompt: Prompt
+    text: str
+    thinking: Literal["", "open", "close"] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeModel:
+    """Ask which model answers. Reply: its `ModelInfo`, with its thinking profile. It costs no tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Write a remark about the search into the trace, such as the effective sample size. Reply: None.
+
+    With `ends`, it is the reason why the plan is about to end by itself, such as the reason of its stop rule.
+    """
+
+    text: str
+    ends: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A started operation that ended, with its `completions` or its `ratings`."""
+
+    handle: Handle
+    completions: tuple[Completion, ...] = ()
+    ratings: tuple[Rating, ...] = ()
+
+
+Operation: TypeAlias = (
+    Sample
+    | Score
+    | ComparePair
+    | LogLikelihood
+    | Start
+    | Next
+    | Cancel
+    | Propose
+    | FindBlocks
+    | CheckEquivalent
+    | Prefill
+    | DescribeModel
+    | Note
+)
+"""What a plan may yield."""
+
+
+NOT_ASKED = "not asked"
+"""The beginning of the error of a verdict of the model on answers that the ledger refused, in whole or in part."""
+NOT_MEASURED = "not measured"
+"""The beginning of the error of a `LogLikelihood` that the ledger refused, in whole or in part."""
+
+
+T = TypeVar("T")
+
+
+Plan: TypeAlias = Generator[Operation, Any, T]
+"""A generator that yields operations, is sent their replies, and returns a T."""
 
 
 class Strategy(Protocol):
@@ -250,3 +485,155 @@ def count_votes(tally: Tally) -> Plan[VoteState]:
 def propose(answer: Answer | None, vote_state: VoteState) -> Plan[None]:
     """Publish the best answer so far; None withdraws it. A stop rule of the run may end the plan here."""
     yield Propose(answer, vote_state)
+
+
+class Outcome(NamedTuple):
+    """How one of several plans ended.
+
+    `evidence` is the last sequence it received that reads as its answer; None without one.
+    """
+
+    answer: Answer | None
+    vote_state: VoteState
+    evidence: Completion | None
+
+
+Report = Callable[[int, Outcome], Plan[None]]
+"""What `gather` runs when a plan ends, with the plan's number, from 0, and its outcome."""
+
+ABREAST: Final = 256
+"""How many plans are active at once: each generates at least one sequence, and engines compute that many at once."""
+
+
+def gather(plans: Iterable[Plan[Answer | None]], question: Question, report: Report, *, among: int) -> Plan[None]:
+    """Run up to `among` plans for one question side by side; `report(number, outcome)` is run as each of them ends.
+
+    What a plan generates does not depend on the others. Their proposals are not passed on: `report` proposes for all.
+    A refusal by the budget is raised into each plan that waits, and no further plan is started. At most `ABREAST` plans
+    are active at once; the next one starts when one ends.
+    """
+    return _Gathering(enumerate(plans), question, report, among).run()
+
+
+@dataclass(slots=True)
+class _Part:
+    """One active plan."""
+
+    plan: Plan[Answer | None]
+    started: list[range] = field(default_factory=list)
+    """The handles of what the plan itself started and receives by `Next`."""
+    gone: set[Handle] = field(default_factory=set)
+    """Those of them that have come back or were cancelled."""
+    arrived: deque[Finished] = field(default_factory=deque)
+    blocked_on: Handle | None = None
+    """The operation that the plan waits for and that was started in its place."""
+    proposal: Propose | None = None
+    completions: list[Completion] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Gathering:
+    source: Iterator[tuple[int, Plan[Answer | None]]]
+    question: Question
+    report: Report
+    among: int
+    parts: dict[int, _Part] = field(default_factory=dict)
+    first_handles: list[int] = field(default_factory=list)
+    owners: list[int] = field(default_factory=list)
+    """The plan of each first handle. Handles count up, and several in a row may belong to one plan."""
+
+    def run(self) -> Plan[None]:
+        while True:
+            while len(self.parts) < ABREAST and (following := next(self.source, None)):
+                number, plan = following
+                self.parts[number] = _Part(plan)
+                yield from self._advance(number, None)
+            if not self.parts:
+                return
+            try:
+                finished: Finished = yield Next()
+            except BudgetExhausted as refusal:
+                self.source = iter(())
+                for number, part in list(self.parts.items()):
+                    # By now everything that was started has come back.
+                    part.blocked_on, part.started = None, []
+                    yield from self._advance(number, refusal)
+                continue
+            number = self.owners[bisect_right(self.first_handles, finished.handle) - 1]
+            part = self.parts[number]
+            part.completions += finished.completions
+            if finished.handle == part.blocked_on:
+                part.blocked_on = None
+                yield from self._advance(number, finished.completions or finished.ratings)
+            else:
+                part.gone.add(finished.handle)
+                part.arrived.append(finished)
+                if part.blocked_on is None:
+                    yield from self._advance(number, part.arrived.popleft())
+
+    def _advance(self, number: int, reply: object) -> Plan[None]:
+        """Run one plan until it has to wait or ends."""
+        part = self.parts[number]
+        while True:
+            try:
+                op = part.plan.throw(reply) if isinstance(reply, BudgetExhausted) else part.plan.send(reply)
+            except (StopIteration, BudgetExhausted) as end:
+                yield from self._end(number, end.value if isinstance(end, StopIteration) else None)
+                return
+            if isinstance(op, Start) and isinstance(op.op, Sample):
+                op = replace(op, op=self._branched(op.op, number))
+            if isinstance(op, Sample):
+                op = self._branched(op, number)
+            if isinstance(op, Sample | Score | ComparePair):
+                part.blocked_on = yield Start(op, cancellable=False)
+                self._own(part.blocked_on, number)
+                return
+            if isinstance(op, Next) and not part.arrived:
+                return
+            reply = part.arrived.popleft() if isinstance(op, Next) else (yield from self._perform(number, op))
+
+    def _branched(self, op: Sample, number: int) -> Sample:
+        """The operation in branches of its own, apart from those of the other plans."""
+        return replace(op, branch=op.branch * self.among + number)
+
+    def _own(self, handle: int, number: int) -> None:
+        self.first_handles.append(handle)
+        self.owners.append(number)
+
+    def _perform(self, number: int, op: Operation) -> Plan[object]:
+        """An operation that does not wait; a refusal is returned, for the plan that asked."""
+        part = self.parts[number]
+        if isinstance(op, Propose):
+            part.proposal = op
+            return None
+        if isinstance(op, Note):
+            # The reason why one plan ends is not a reason for all to end.
+            op = replace(op, ends=False)
+        try:
+            reply: object = yield op
+        except BudgetExhausted as refusal:
+            return refusal
+        if isinstance(op, Start):
+            assert isinstance(reply, int)
+            part.started.append(range(reply, reply + op.times))
+            self._own(reply, number)
+        if isinstance(op, Cancel):
+            part.gone.add(op.handle)
+            part.arrived = deque(finished for finished in part.arrived if finished.handle != op.handle)
+        return reply
+
+    def _end(self, number: int, answer: Answer | None) -> Plan[None]:
+        """Cancel what the plan still has in flight, and report its outcome."""
+        part = self.parts.pop(number)
+        for handles in part.started:
+            for handle in map(Handle, handles):
+                if handle not in part.gone:
+                    yield Cancel(handle)
+        vote_state = part.proposal.vote_state if part.proposal else VoteState()
+        if answer is None and part.proposal:
+            answer = part.proposal.answer
+        evidence = None
+        if answer is not None:
+            readings = ((completion, self.question.read(completion)) for completion in reversed(part.completions))
+            evidence = next((completion for completion, read in readings if read and read.key == answer.key), None)
+        yield from self.report(number, Outcome(answer, vote_state, evidence))

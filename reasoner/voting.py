@@ -1,4 +1,4 @@
-"""Counting votes by equivalence class, with an outcome that does not depend on the order of arrival."""
+"""Votes by equivalence class, with an outcome that does not depend on the order of arrival, and votes in words."""
 
 import bisect
 import math
@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import chain, islice
-from typing import Literal
+from typing import Any, Literal
 
-from reasoner.types import Answer, AnswerSpace, Blocks, Vote, VoteState
+from reasoner.system.printing import printable
+from reasoner.types import Answer, AnswerSpace, Blocks, Vote, VoteState, samples_of
 
 __all__ = ["MAX_STREAK", "Tally"]
 
@@ -16,6 +17,12 @@ MAX_STREAK = 64
 """Samples that are searched for a streak of equal answers, latest first."""
 MAX_COMPARISONS = 10_000
 """Maximum pairs of answers that one tally returns. Only garbage answers come near this limit."""
+MAX_ANSWERS = 6
+"""Answers that the vote line names."""
+MAX_TIED = 3
+"""Answers that a tie names."""
+MAX_ANSWER_LENGTH = 32
+"""Characters of an answer that are shown."""
 
 
 @dataclass(slots=True, eq=False)
@@ -356,3 +363,85 @@ def mutual(space: AnswerSpace, a: Answer, b: Answer) -> bool | None:
 def _named(key: str) -> Answer:
     """The same answer for all of one key, whichever came first."""
     return Answer(key, key)
+
+
+@dataclass(frozen=True, slots=True)
+class VoteSummary:
+    """The votes of a question in words, for the progress line, the summary and JSON. A vote is a sample's answer."""
+
+    vote_state: VoteState
+
+    @property
+    def tied(self) -> tuple[str, ...]:
+        """All answers of the highest weight if there are several, the chosen one first."""
+        votes = self.vote_state.votes
+        return (
+            tuple(vote.answer.text for vote in votes if vote.weight == votes[0].weight) if self.vote_state.tied else ()
+        )
+
+    @property
+    def weighted(self) -> bool:
+        """Whether any vote has a weight other than 1."""
+        return any(vote.weight != vote.count for vote in self.vote_state.votes)
+
+    @property
+    def leading(self) -> str:
+        """The share of the first answer, as in `4 of 6 votes`."""
+        weight = f"{self.vote_state.share:.0%} of the weight"
+        if not self.vote_state.samples:
+            return weight
+        votes, cast = self.vote_state.votes, self.vote_state.cast
+        counted = f"{votes[0].count if votes else 0} of {cast} vote{'s' if cast != 1 else ''}"
+        return f"{counted}, {weight}" if self.weighted else counted
+
+    @property
+    def short(self) -> str:
+        """`leading`, and whether there is a tie."""
+        return f"{self.leading}, a tie" if self.tied else self.leading
+
+    @property
+    def rule(self) -> str:
+        """What decided a tie; empty where there is none."""
+        return ("sampled first" if self.vote_state.samples else "listed first") if self.tied else ""
+
+    @property
+    def tie(self) -> str:
+        """Which answers tie, and why the first of them was chosen; empty where there is no tie."""
+        if not self.tied:
+            return ""
+        names = [printable(text, limit=MAX_ANSWER_LENGTH) for text in self.tied[:MAX_TIED]]
+        more = [f"{len(self.tied) - MAX_TIED} more"] if len(self.tied) > MAX_TIED else []
+        return f"tie of {' and '.join([*names, *more])}: {names[0]} was {self.rule}"
+
+    @property
+    def line(self) -> str:
+        """The answers with their votes, the samples without an answer, and a tie."""
+        votes = self.vote_state.votes
+        answers = len(votes) + self.vote_state.tail.classes
+        more = [f"{answers - MAX_ANSWERS:,} more"] if answers > MAX_ANSWERS else []
+        line = " · ".join([*map(self._named, votes[:MAX_ANSWERS]), *more])
+        if self.vote_state.samples:
+            missing = self.vote_state.samples - self.vote_state.cast
+            counted = f"{samples_of(self.vote_state.samples)}, {missing} without an answer"
+            line = f"{line} ({counted})" if votes else counted
+        return f"{line}; {self.tie}" if self.tied else line
+
+    def _named(self, vote: Vote) -> str:
+        text = printable(vote.answer.text, limit=MAX_ANSWER_LENGTH)
+        if not self.vote_state.samples:
+            return f"{text} {vote.weight:.2f}"
+        return f"{text} ×{vote.count}" + (f" (weight {vote.weight:.2f})" if self.weighted else "")
+
+    def document(self) -> dict[str, Any]:
+        """The votes for JSON."""
+        return {
+            "votes": [
+                {"answer": vote.answer.text, "weight": vote.weight, "count": vote.count}
+                for vote in self.vote_state.votes
+            ],
+            "samples": self.vote_state.samples,
+            "answered": self.vote_state.cast,
+            "share": self.vote_state.share,
+            "tied": bool(self.tied),
+            "tie": {"answers": list(self.tied), "decided_by": self.rule} if self.tied else None,
+        }

@@ -64,7 +64,6 @@ OWN_ENGINES = {
     "test_batch_real.py",
     "test_command.py",
     "test_demo.py",
-    "test_download.py",
     "test_examples.py",
     "test_gpu_bench.py",
     "test_openai_thinking_real.py",

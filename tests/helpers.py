@@ -17,8 +17,7 @@ from reasoner.engine import Engine, SampleRequest
 from reasoner.errors import RequestLost
 from reasoner.models.defaults import resolve
 from reasoner.models.info import ModelInfo
-from reasoner.operations import BRANCH
-from reasoner.strategy import Plan
+from reasoner.strategy import BRANCH, Plan
 from reasoner.trace.events import Event, TraceWriter
 from reasoner.trace.record import Work
 from reasoner.types import Completion, FinishReason, Logprobs, Rating, Usage

@@ -13,8 +13,7 @@ from reasoner.engines import FreeEngine
 from reasoner.models.info import ModelInfo
 from reasoner.models.parting import still_thinking
 from reasoner.models.thinking import Split, ThinkingProfile, split
-from reasoner.sampling import NO_THINKING
-from reasoner.types import Completion, FinishReason, Logprobs, Prompt, TokenIds, Usage
+from reasoner.types import NO_THINKING, Completion, FinishReason, Logprobs, Prompt, TokenIds, Usage
 
 _WORD = re.compile(r"\s*\S+\s*$|\s*\S+|\s+")
 END = -1

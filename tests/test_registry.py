@@ -11,11 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner import registry
-from reasoner.aliases import ALIASES, STRATEGIES
 from reasoner.budget import UNITS
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.engines.vllm.arguments import known_arguments
-from reasoner.errors import UnknownName, UsageError
+from reasoner.errors import ALIASES, STRATEGIES, UnknownName, UsageError
 from reasoner.registry import Kind, build, entries, load, names, sampling_options, spec_of
 from reasoner.stopping.rules import BetaRule
 from reasoner.types import SamplingParams

@@ -8,8 +8,7 @@ import re
 
 from reasoner.answers.questions import Question
 from reasoner.answers.thinking import final_segment
-from reasoner.sampling import NO_THINKING
-from reasoner.types import Answer, AnswerSpace, Prompt
+from reasoner.types import NO_THINKING, Answer, AnswerSpace, Prompt
 
 MAX_ANSWER = 500
 """Characters of an answer that are shown to the model."""

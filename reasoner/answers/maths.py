@@ -18,7 +18,7 @@ from reasoner.answers.numerals import last_number
 from reasoner.answers.reading import ReadsSegment
 from reasoner.answers.shapes import NO_SOLUTION, Group, Number, Shape, Words, key, shape
 from reasoner.errors import UnknownName, require
-from reasoner.marks import Seconds
+from reasoner.specs import Seconds
 from reasoner.types import Answer, Blocks
 
 MAX_CLAUSE = 500

@@ -15,7 +15,7 @@ from reasoner.answers.languages import Reply
 from reasoner.answers.patterns import compiled, last_matched
 from reasoner.answers.thinking import TAIL, final_segment
 from reasoner.errors import require_choice
-from reasoner.marks import Pattern
+from reasoner.specs import Pattern
 from reasoner.types import Answer
 
 Extract = Literal["rules", "model"]

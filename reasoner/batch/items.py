@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from reasoner.answers.questions import Question
 from reasoner.errors import UsageError
-from reasoner.execution.ids import IdSet
+from reasoner.execution.inputs import IdSet
 from reasoner.system.tables import Located, LongRow
 
 MAX_ID: Final = 512

@@ -12,10 +12,9 @@ from reasoner.batch.lines import COST, Answered, Known, Line, Outcome
 from reasoner.batch.state import Progressed
 from reasoner.budget import Cost, Ledger, Prices
 from reasoner.errors import EngineError, UsageError
-from reasoner.execution.ids import IdSet
-from reasoner.execution.inputs import open_input
+from reasoner.execution.executor import derive_seed
+from reasoner.execution.inputs import IdSet, open_input
 from reasoner.execution.launching import cancel_all
-from reasoner.execution.seeds import derive_seed
 from reasoner.execution.session import Session
 from reasoner.serving import replies
 from reasoner.serving.bodies import read
@@ -23,7 +22,7 @@ from reasoner.serving.choose import Job, Offer, choose
 from reasoner.serving.errors import ApiError, api_error
 from reasoner.serving.replies import Result, vendor_object
 from reasoner.serving.responses import REPLIES, Reply
-from reasoner.system.printing import valid_text
+from reasoner.system.printing import valid_unicode
 from reasoner.system.tables import Located
 from reasoner.trace.events import Event, Sink, tee
 from reasoner.trace.history import EMPTY
@@ -69,7 +68,7 @@ def _request(where: str, values: Mapping[str, Any]) -> RequestLine:
     if missing := [name for name in FIELDS if name not in values]:
         raise UsageError(f"{where} has no {missing[0]}: a line of OpenAI's batch format has {', '.join(FIELDS)}")
     custom_id, method, url, body = (values[name] for name in FIELDS)
-    if not isinstance(custom_id, str) or not 0 < len(custom_id) <= 512 or valid_text(custom_id) != custom_id:
+    if not isinstance(custom_id, str) or not 0 < len(custom_id) <= 512 or valid_unicode(custom_id) != custom_id:
         raise UsageError(f"{where}: custom_id must be a text of 1 to 512 characters (got {custom_id!r:.40})")
     if method != "POST" or url not in URLS:
         raise UsageError(

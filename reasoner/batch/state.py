@@ -11,7 +11,7 @@ from typing import Final
 from reasoner.batch.lines import Known, Line
 from reasoner.budget import Cost
 from reasoner.errors import TraceError, UsageError
-from reasoner.execution.ids import IdSet
+from reasoner.execution.inputs import IdSet
 from reasoner.system.files import parse_json, read_object, replacing
 from reasoner.trace.events import Ended, Event, Refused, TraceWriter, read_trace
 from reasoner.trace.history import QuestionHistory, read_histories, sound

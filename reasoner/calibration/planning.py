@@ -12,8 +12,8 @@ from reasoner.calibration.profile import MIN_QUESTIONS, ArmRow, Family
 from reasoner.errors import UsageError, require
 from reasoner.models.geometry import sequences_that_fit
 from reasoner.models.info import ModelInfo
-from reasoner.sampling import ThinkingLevel, thinking_level
 from reasoner.specs import Spec
+from reasoner.types import ThinkingLevel, thinking_level
 
 TAIL: Final = NormalDist().inv_cdf(0.95)
 """Standard deviations from the mean of a normal distribution to its 95th percentile."""

@@ -8,9 +8,9 @@ from reasoner.batch.state import Progressed
 from reasoner.budget import Budget, Cost, Prices
 from reasoner.cli.progress import Display, clock, is_milestone
 from reasoner.cli.summary import spent_of
-from reasoner.summary import samples_of
 from reasoner.trace.events import Event, Sampled
 from reasoner.trace.record import Work
+from reasoner.types import samples_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

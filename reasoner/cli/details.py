@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from reasoner.errors import ReasonerError
 from reasoner.registry import Kind, as_written, load, options_of, sampling_options
-from reasoner.sampling import FALLBACK
 from reasoner.specs import Bare, written
-from reasoner.types import SamplingParams
+from reasoner.types import FALLBACK, SamplingParams
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -9,13 +9,12 @@ from typing import Final
 
 import click
 
-from reasoner.aliases import COMMAND_OPTIONS
 from reasoner.cli.config import origins, read
 from reasoner.cli.exits import OTHER, error_line
 from reasoner.cli.look import MAX_WIDTH, laid_out
 from reasoner.cli.options import LISTS, PATH
 from reasoner.cli.terminal import abandon
-from reasoner.errors import UnknownName, shown
+from reasoner.errors import COMMAND_OPTIONS, UnknownName, shown
 from reasoner.system.machine import plug_ins
 
 _COMMANDS = {

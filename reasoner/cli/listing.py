@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from reasoner.aliases import STRATEGIES
 from reasoner.cli.exits import ANSWERED, guarded
 from reasoner.cli.options import LISTS, json_option, names_of, words
+from reasoner.errors import STRATEGIES
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

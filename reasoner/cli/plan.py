@@ -87,7 +87,7 @@ def command(
     from reasoner.calibration.planning import outlook, sequence_p95
     from reasoner.calibration.profile import read_profile
     from reasoner.cli.terminal import Terminal, columns
-    from reasoner.sampling import thinking_level
+    from reasoner.types import thinking_level
 
     count, tokens = _questions(questions), _token_budget(budget, target_accuracy)
     memory = _KvMemory(model, kv_gib, kv_dtype, context_tokens)

@@ -11,11 +11,11 @@ from reasoner.budget import Budget, Cost
 from reasoner.cli.terminal import Terminal, one_line, printable
 from reasoner.engine import Engine
 from reasoner.strategy import CalibratedStrategy, Strategy
-from reasoner.summary import VoteSummary, samples_of
 from reasoner.trace.events import Event, Proposed, Sampled
 from reasoner.trace.record import Work
-from reasoner.types import Answer, Proposal
+from reasoner.types import Answer, Proposal, samples_of
 from reasoner.verifier import Verifier, claim_memory
+from reasoner.voting import VoteSummary
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

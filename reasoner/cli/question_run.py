@@ -125,7 +125,7 @@ class QuestionRun:
         from reasoner.cli.reasoning import reasoning_lines
         from reasoner.cli.summary import Times, explanation, summary
         from reasoner.cli.terminal import OutputLost, printable
-        from reasoner.summary import VoteSummary
+        from reasoner.voting import VoteSummary
 
         terminal = self.progress.terminal
         elapsed = time.perf_counter() - STARTED

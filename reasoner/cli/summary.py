@@ -4,14 +4,15 @@ import json
 from typing import NamedTuple
 
 from reasoner.answers.questions import Question
-from reasoner.budget import UNITS, Budget, Cost, Ledger, Prices
+from reasoner.budget import UNITS, Budget, Cost, Ledger, Prices, cost_line
 from reasoner.cli.terminal import printable
 from reasoner.engine import Engine
 from reasoner.registry import spec_of
 from reasoner.solution import Solution
 from reasoner.strategy import Strategy
-from reasoner.summary import VoteSummary, cost_line, samples_of
+from reasoner.types import samples_of
 from reasoner.verifier import Verifier
+from reasoner.voting import VoteSummary
 
 MAX_REASON_LENGTH = 500
 """Characters of a reason or a choice that are shown."""

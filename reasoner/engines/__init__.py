@@ -1,6 +1,6 @@
 """What draws sequences: vLLM in this process, a server, a script, a simulation, a recording."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from reasoner.types import TokenIds
 
@@ -10,6 +10,26 @@ PACE: Final = frozenset({
     "max_num_seqs", "patience", "pipeline_parallel_size", "replicas", "tensor_parallel_size", "timeout",
 })  # fmt: skip
 """Options of engines that decide where and how fast a model runs, not what it is asked."""
+
+
+class RenderedHead(NamedTuple):
+    """The token ids of a prompt without what was generated, and whether they opened thinking."""
+
+    token_ids: TokenIds
+    opened: bool = False
+
+
+class ReplyParts(NamedTuple):
+    """A reply in its parts, without markers.
+
+    The first `tokens` of its tokens are thinking, markers included; None where nobody counted them. `unclosed` says
+    that the reply ended before its thinking did.
+    """
+
+    thinking: str
+    final: str
+    unclosed: bool = False
+    tokens: int | None = None
 
 
 class FreeEngine:

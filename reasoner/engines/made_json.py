@@ -2,21 +2,21 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any, Final
 
 from reasoner.errors import UsageError, shown
 
-MAX_DEPTH: Final = 40
-DEEP: Final = 8
-"""From this depth on, null goes before other alternatives."""
 MAX_VALUES: Final = 2000
-MAX_TRIES: Final = 16
-"""Places of a text at which a schema is looked for."""
+DEEP: Final = 8
+"""From this depth on, null goes before other alternatives, so that a value that holds itself ends."""
+MAX_DEPTH: Final = 40
 MAX_TEXT: Final = 10_000
 """Characters of one text, and items of one list."""
+MAX_TRIES: Final = 16
+"""Places of a text at which a schema is looked for."""
 _FORMATS: Final = {
     "date-time": "2026-01-01T00:00:00Z", "date": "2026-01-01", "time": "00:00:00Z", "duration": "P1D",
     "email": "someone@example.com", "hostname": "example.com", "ipv4": "192.0.2.1", "ipv6": "2001:db8::1",
@@ -24,13 +24,10 @@ _FORMATS: Final = {
 }  # fmt: skip
 _NOT_MADE: Final = (
     "not", "if", "pattern", "contains", "patternProperties", "propertyNames", "dependentRequired", "dependentSchemas",
-    "dependencies", "unevaluatedProperties", "unevaluatedItems", "$dynamicRef",
+    "dependencies", "minProperties", "prefixItems", "unevaluatedProperties", "unevaluatedItems", "$dynamicRef",
 )  # fmt: skip
-_TYPES: Final = {
-    "object": ("properties", "required", "additionalProperties", "minProperties"),
-    "array": ("items", "prefixItems", "minItems"),
-    "number": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
-}
+_TYPES: Final = {"properties": "object", "required": "object", "items": "array", "minItems": "array",
+                 "minimum": "number", "maximum": "number", "multipleOf": "number"}  # fmt: skip
 """The keywords that show a type where a schema names none."""
 
 
@@ -59,16 +56,16 @@ def made_json(schema: str, answer: str, turn: int = 0) -> str:
 
 def schema_in(text: str) -> str:
     """The first JSON schema of an object that a text holds, as clients write it into a prompt; empty without one."""
-    at, tries = text.find("{"), 0
-    while at >= 0 and tries < MAX_TRIES:
-        tries += 1
+    at = text.find("{")
+    for _ in range(MAX_TRIES):
+        if at < 0:
+            break
         try:
             target, end = json.JSONDecoder().raw_decode(text, at)
-        except (ValueError, RecursionError):
-            end = at + 1
-        else:
             if isinstance(target.get("properties"), dict):
                 return json.dumps(target)
+        except (ValueError, RecursionError):
+            end = at + 1
         at = text.find("{", end)
     return ""
 
@@ -79,121 +76,98 @@ class _Maker:
         self._answer = answer
         self._left = MAX_VALUES
 
-    def made(self, schema: Any, depth: int = 0, nth: int = 0) -> Any:
-        """A value; the `nth` differs from those before it where the schema has so many."""
+    def made(self, schema: Any, depth: int = 0) -> Any:
+        """A value of a schema, or of the first of its alternatives that has one."""
         self._left -= 1
         if depth > MAX_DEPTH or self._left < 0:
             raise _CannotMake("the simulated engine makes no value so large: ask for a smaller schema")
         schema = {} if schema is True else _object(schema)
         if "$ref" in schema:
-            return self.made(_merged([self._resolved(schema["$ref"]), _without(schema, "$ref")]), depth + 1, nth)
+            return self.made({**self._resolved(schema["$ref"]), **_without(schema, "$ref")}, depth + 1)
         if "allOf" in schema:
-            return self.made(_merged([_without(schema, "allOf"), *_listed(schema, "allOf")]), depth + 1, nth)
+            return self.made(_merged([_without(schema, "allOf"), *_listed(schema, "allOf")]), depth + 1)
         for choice in ("anyOf", "oneOf"):
             if choice in schema:
                 rest = _without(schema, choice)
-                return self._first(({**rest, **_object(part)} for part in _listed(schema, choice)), depth + 1, nth)
-        for keyword in _NOT_MADE:
-            if schema.get(keyword, True) not in (True, {}):
-                raise _CannotMake(f"the simulated engine makes no value for the keyword {keyword} of a JSON schema")
-        return self._plain(schema, depth, nth)
+                return self._first([{**rest, **_object(part)} for part in _listed(schema, choice)], depth + 1)
+        return self._plain(schema, depth)
 
-    def _plain(self, schema: Mapping[str, Any], depth: int, nth: int) -> Any:
+    def _plain(self, schema: dict[str, Any], depth: int) -> Any:
         """A value of a schema that does not name others."""
+        for keyword in _NOT_MADE:
+            if (value := schema.get(keyword, True)) is not True and value != {}:
+                raise _CannotMake(f"the simulated engine makes no value for the keyword {keyword} of a JSON schema")
         if "const" in schema:
             return schema["const"]
         if "enum" in schema:
             options = _listed(schema, "enum")
-            first = next((position for position, option in enumerate(options) if str(option) == self._answer), 0)
-            return options[(first + nth) % len(options)]
-        shows = (kind for kind, words in _TYPES.items() if any(word in schema for word in words))
-        kind = schema.get("type") or next(shows, "string")
+            return next((option for option in options if str(option) == self._answer), options[0])
+        kind = schema.get("type") or next(
+            (_TYPES[word] for word in schema if schema[word] and word in _TYPES), "string"
+        )
         if isinstance(kind, list):
             kinds = sorted(kind, key=lambda each: each == "null")
-            return self._first(({**schema, "type": each} for each in kinds), depth + 1, nth)
-        return self._typed(kind, schema, depth, nth)
+            return self._first([{**schema, "type": each} for each in kinds], depth + 1)
+        return self._typed(kind, schema, depth)
 
-    def _first(self, schemas: Iterable[Any], depth: int, nth: int) -> Any:
-        """A value of the first schema that has one."""
+    def _first(self, schemas: list[dict[str, Any]], depth: int) -> Any:
         failure = _CannotMake("a JSON schema lists no alternative")
-        if depth > DEEP:
-            # A value that holds itself ends.
-            schemas = sorted(schemas, key=lambda each: each.get("type") != "null")
-        for schema in schemas:
+        for schema in sorted(schemas, key=lambda each: depth > DEEP and each.get("type") != "null"):
             try:
-                return self.made(schema, depth, nth)
+                return self.made(schema, depth)
             except _CannotMake as error:
                 failure = error
         raise failure
 
-    def _resolved(self, reference: Any) -> Any:
+    def _resolved(self, reference: Any) -> dict[str, Any]:
         """What a reference within the schema points to."""
         target = self._root
-        steps = reference.split("/") if isinstance(reference, str) else [""]
-        for step in steps[1:]:
+        start, *steps = reference.split("/") if isinstance(reference, str) else [""]
+        for step in steps:
             target = target.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(target, dict) else None
-        if steps[0] != "#" or target is None:
+        if start != "#" or not isinstance(target, dict):
             raise _CannotMake(f"the reference {shown(reference)} of a JSON schema points to nothing in it")
         return target
 
-    def _typed(self, kind: Any, schema: Mapping[str, Any], depth: int, nth: int) -> Any:
+    def _typed(self, kind: Any, schema: dict[str, Any], depth: int) -> Any:
         match kind:
             case "object":
-                return self._object(schema, depth)
+                properties = _object(schema.get("properties", {}))
+                more = schema.get("additionalProperties", True)
+                # What nobody requires is left out of deep objects, which may hold themselves.
+                names = schema.get("required") or (list(properties) if depth <= 3 else [])
+                return {name: self.made(properties.get(name, more), depth + 1) for name in names}
             case "array":
-                return self._array(schema, depth)
+                length = max(schema.get("minItems", 0), min(1, schema.get("maxItems", 1)))
+                if length > MAX_TEXT or (schema.get("uniqueItems") and length > 1):
+                    raise _CannotMake(f"the simulated engine makes no list of {length:,} items for this JSON schema")
+                return [self.made(schema.get("items", True), depth + 1) for _ in range(length)]
             case "integer" | "number":
-                return self._number(schema, nth, whole=kind == "integer")
+                return self._number(schema, whole=kind == "integer")
             case "string":
-                return self._text(schema, nth)
+                return self._text(schema)
             case "boolean":
-                return (self._answer.lower() not in ("no", "false", "0")) != bool(nth % 2)
+                return self._answer.lower() not in ("no", "false", "0")
             case "null":
                 return None
         raise _CannotMake(f"the type {shown(kind)} of a JSON schema is none of JSON's")
 
-    def _object(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
-        properties = _object(schema.get("properties", {}))
-        names = list(dict.fromkeys(schema.get("required", ()))) or (list(properties) if depth <= 3 else [])
-        more = schema.get("additionalProperties", True)
-        least = schema.get("minProperties", 0)
-        others = [name for name in properties if name not in names]
-        if more is not False:
-            others += [f"field{number}" for number in range(1, min(least, MAX_VALUES) + 1)]
-        names += others[: max(0, least - len(names))]
-        if len(names) < least:
-            raise _CannotMake(f"the simulated engine makes no object of {shown(least)} fields for this JSON schema")
-        return {name: self.made(properties.get(name, more), depth + 1) for name in names}
-
-    def _array(self, schema: Mapping[str, Any], depth: int) -> list[Any]:
-        first = schema.get("prefixItems", ())
-        items = schema.get("items", True)
-        most = schema.get("maxItems", MAX_TEXT)
-        length = max(schema.get("minItems", 0), min(most, max(1 if items is not False else 0, len(first))))
-        if length > MAX_TEXT:
-            raise _CannotMake(f"the simulated engine makes no list of {length:,} items")
-        made = [
-            self.made(first[position] if position < len(first) else items, depth + 1, max(0, position - len(first)))
-            for position in range(length)
-        ]
-        if schema.get("uniqueItems") and len({json.dumps(value, sort_keys=True) for value in made}) < length:
-            raise _CannotMake("the simulated engine makes no list of so many different items for this JSON schema")
-        return made
-
-    def _number(self, schema: Mapping[str, Any], nth: int, *, whole: bool) -> float:
+    def _number(self, schema: dict[str, Any], *, whole: bool) -> float:
         try:
             wanted = Fraction(self._answer.replace(",", ""))
         except (ValueError, ZeroDivisionError):
             wanted = Fraction(7)
-        step = Fraction(str(schema["multipleOf"])) if "multipleOf" in schema else Fraction(1) if whole else Fraction(0)
+        step = Fraction(str(schema["multipleOf"])) if "multipleOf" in schema else Fraction(int(whole))
         if whole and step.denominator > 1:
             step = Fraction(step.numerator)
         nudge = step or Fraction(1, 1000)
-        lows = [_exact(schema, "minimum"), _exact(schema, "exclusiveMinimum", nudge)]
-        highs = [_exact(schema, "maximum"), _exact(schema, "exclusiveMaximum", -nudge)]
-        low = max((limit for limit in lows if limit is not None), default=None)
-        high = min((limit for limit in highs if limit is not None), default=None)
-        wanted += nth * (step or 1) * (1 if high is None or wanted + nth * (step or 1) <= high else -1)
+        zero = Fraction(0)
+        limits = {"minimum": zero, "exclusiveMinimum": nudge, "maximum": zero, "exclusiveMaximum": -nudge}
+        # Limits of the fourth draft, which are true or false, count as none.
+        given = {name: schema[name] for name in limits if not isinstance(schema.get(name, True), bool)}
+        exact = {name: Fraction(str(value)) + limits[name] for name, value in given.items()}
+        low = max((value for name, value in exact.items() if "inimum" in name), default=None)
+        high = min((value for name, value in exact.items() if "aximum" in name), default=None)
         value = wanted if high is None else min(wanted, high)
         value = value if low is None else max(value, low)
         if step:
@@ -203,21 +177,11 @@ class _Maker:
             raise _CannotMake("the simulated engine finds no number within the limits of this JSON schema")
         return int(value) if value.denominator == 1 else float(value)
 
-    def _text(self, schema: Mapping[str, Any], nth: int) -> str:
+    def _text(self, schema: dict[str, Any]) -> str:
         least, most = schema.get("minLength", 0), schema.get("maxLength", MAX_TEXT)
         if least > min(most, MAX_TEXT):
             raise _CannotMake(f"the simulated engine makes no text of {least:,} characters")
-        if form := _FORMATS.get(schema.get("format", "")):
-            return form
-        self._left -= least // 64
-        text = self._answer + (f" {nth + 1}" if nth else "")
-        return text.ljust(least, ".")[:most]
-
-
-def _exact(schema: Mapping[str, Any], keyword: str, plus: Fraction = Fraction(0)) -> Fraction | None:
-    """A limit of a number; limits of the fourth draft, which are true or false, count as none."""
-    limit = schema.get(keyword)
-    return None if limit is None or isinstance(limit, bool) else Fraction(str(limit)) + plus
+        return _FORMATS.get(schema.get("format", "")) or self._answer.ljust(least, ".")[:most]
 
 
 def _merged(schemas: Iterable[Any]) -> dict[str, Any]:
@@ -226,9 +190,7 @@ def _merged(schemas: Iterable[Any]) -> dict[str, Any]:
     for schema in map(_object, schemas):
         properties = {**merged.get("properties", {}), **schema.get("properties", {})}
         required = [*merged.get("required", ()), *schema.get("required", ())]
-        merged = {**merged, **schema}
-        merged |= {"properties": properties} if properties else {}
-        merged |= {"required": required} if required else {}
+        merged = {**merged, **schema, "properties": properties, "required": required}
     return merged
 
 
@@ -238,12 +200,12 @@ def _object(value: Any) -> dict[str, Any]:
     return value
 
 
-def _listed(schema: Mapping[str, Any], keyword: str) -> list[Any]:
+def _listed(schema: dict[str, Any], keyword: str) -> list[Any]:
     value = schema[keyword]
     if not isinstance(value, list) or not value:
         raise _CannotMake(f"{keyword} of a JSON schema must be a list (got {shown(value)})")
     return value
 
 
-def _without(schema: Mapping[str, Any], keyword: str) -> dict[str, Any]:
+def _without(schema: dict[str, Any], keyword: str) -> dict[str, Any]:
     return {name: value for name, value in schema.items() if name != keyword}

@@ -19,8 +19,7 @@ from reasoner.errors import UsageError, require
 from reasoner.models.info import ModelInfo
 from reasoner.models.parting import still_thinking
 from reasoner.models.thinking import ThinkingProfile
-from reasoner.sampling import NO_THINKING
-from reasoner.types import Completion, FinishReason, Logprobs, Prompt, Usage
+from reasoner.types import NO_THINKING, Completion, FinishReason, Logprobs, Prompt, Usage
 
 UNASKED = ("7", "7", "8")
 """The default answers to a question that is not arithmetic."""

@@ -1,21 +1,26 @@
-"""The queue in front of the ledger: which operation may start next."""
+"""What an operation waits for before it starts: room in the ledger, room in the KV cache, and its turn."""
 
 import asyncio
 import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Self
 
+from reasoner.answers.questions import Question
 from reasoner.budget import MIN_USEFUL_TOKENS, Cost, Ledger, Reservation, Shortfall
+from reasoner.engine import Engine, Replicated
 from reasoner.errors import BudgetExhausted
 
+if TYPE_CHECKING:
+    from reasoner.execution.kv_limiter import KvCacheLimiter
+
+
 LedgerQueues = defaultdict[Ledger, deque[asyncio.Future[None]]]
-
-
-def new_queues() -> LedgerQueues:
-    """The queues of one run, one in front of each ledger that is short."""
-    return defaultdict(deque)
+"""The queues of one run, one in front of each ledger that is short."""
+KV_SHARE: Final = 0.9
+"""The part of the KV cache that may be in flight; beyond it the engine preempts and recomputes."""
 
 
 @dataclass(slots=True)
@@ -141,3 +146,102 @@ class Admission:
             queue = self._queues.get(ledger)
             if queue and not queue[0].done():
                 queue[0].set_result(None)
+
+
+STARTS: Final = 16
+"""Requests that start in one turn: all work of a thousand at once would hold the loop for a second."""
+TOGETHER: Final = 64
+"""Requests of one question that start in one turn beyond that: engines join what comes together."""
+
+
+class Pace:
+    """Lets `STARTS` questions and requests begin in each turn of the event loop, first come, first served.
+
+    What else the loop serves has its turn in between, however many samples are asked for at once. Requests of one
+    question that come together begin together.
+    """
+
+    def __init__(self) -> None:
+        self.on_turn: Callable[[], None] | None = None
+        """Called in the turn after one in which `take` returned False."""
+        self._left = STARTS
+        self._last: object = None
+        self._waiting: deque[tuple[object, asyncio.Future[None]]] = deque()
+        self._counting = self._refused = False
+
+    def take(self, *, whole_turn: bool = False) -> bool:
+        """Whether something else may begin in this turn, which then counts, or is all that begins in this turn."""
+        if self._waiting or self._left < 1:
+            self._refused = True
+            return False
+        self._begun(self, self._left if whole_turn else 1)
+        return True
+
+    async def begin(self, asker: object) -> None:
+        """Wait until another request may begin; not at all where this turn has room."""
+        if not self._waiting and self._may_begin(asker):
+            self._begun(asker)
+            return
+        ticket = asyncio.get_running_loop().create_future()
+        self._waiting.append((asker, ticket))
+        await ticket
+
+    def _may_begin(self, asker: object) -> bool:
+        return self._left > 0 or (asker is self._last and self._left > -TOGETHER)
+
+    def _begun(self, asker: object, count: int = 1) -> None:
+        self._left -= count
+        self._last = asker
+        if not self._counting:
+            self._counting = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Count from the start, and let those begin that have waited longest."""
+        self._counting, self._left, self._last = False, STARTS, None
+        while self._waiting and self._may_begin(self._waiting[0][0]):
+            asker, ticket = self._waiting.popleft()
+            if not ticket.done():
+                ticket.set_result(None)
+                self._begun(asker)
+        if self._refused and self.on_turn:
+            self._refused = False
+            self.on_turn()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLimits:
+    """What the questions on one engine wait for: room in a KV cache and in the ledgers above them, and their turn."""
+
+    kv_limiters: "tuple[KvCacheLimiter, ...]"
+    """One for each replica of the engine; none where it limits itself."""
+    queues: LedgerQueues = field(default_factory=lambda: defaultdict(deque))
+    pace: Pace = field(default_factory=Pace)
+
+    @classmethod
+    def of(cls, engine: Engine) -> Self:
+        """The limits of a started engine."""
+        if not engine.capacity:
+            return cls(())
+        # NumPy takes a tenth of a second to import.
+        from reasoner.execution.kv_limiter import KvCacheLimiter
+
+        replicas = engine.replicas if isinstance(engine, Replicated) else 1
+        return cls(tuple(KvCacheLimiter(int(engine.capacity * KV_SHARE)) for _ in range(replicas)))
+
+    def kv_limiter(self, engine: Engine, question: Question) -> "KvCacheLimiter | None":
+        """The limiter of the replica that serves this question."""
+        if len(self.kv_limiters) > 1 and isinstance(engine, Replicated):
+            return self.kv_limiters[engine.replica_of(question.id)]
+        return self.kv_limiters[0] if self.kv_limiters else None
+
+    @property
+    def crowded(self) -> bool:
+        """Whether enough sequences wait before every KV cache to keep it full for a while."""
+        return bool(self.kv_limiters) and all(limiter.crowded for limiter in self.kv_limiters)
+
+    @property
+    def kv_use(self) -> float | None:
+        """The share of the KV cache that what is in flight is expected to need; None where the engine limits itself."""
+        capacity = sum(limiter.capacity for limiter in self.kv_limiters)
+        return sum(limiter.expected for limiter in self.kv_limiters) / capacity if capacity else None

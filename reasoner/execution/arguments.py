@@ -8,6 +8,7 @@ from reasoner.answers.questions import Question
 from reasoner.budget import Budget, Prices
 from reasoner.engine import Engine
 from reasoner.errors import UsageError, shown
+from reasoner.execution.inputs import check_ids
 from reasoner.registry import DEFAULT_VERIFIER, Kind, build, check_types, entries
 from reasoner.strategy import StopRule, Strategy
 from reasoner.trace.events import Sink
@@ -127,7 +128,7 @@ def as_questions(given: object) -> Iterable[Question] | AsyncIterable[Question]:
     """The questions of an iterable of questions and texts: all of a collection at once, others when they are asked for.
 
     Raises:
-        UsageError: it is a single question, not an iterable, or has an element that is no question.
+        UsageError: it is a single question, not an iterable, has an element that is no question, or two with one id.
     """
     if isinstance(given, str | Question):
         written = shown(given) if isinstance(given, str) else "question"
@@ -137,9 +138,12 @@ def as_questions(given: object) -> Iterable[Question] | AsyncIterable[Question]:
         return _each_question(given)
     if not isinstance(given, Iterable) or isinstance(given, type | bytes):
         raise _wrong("questions", "an iterable of questions, such as a list", given)
-    if isinstance(given, Sequence) and all(isinstance(question, Question) for question in given):
-        return given
-    return [*map(as_question, given)] if isinstance(given, Collection) else map(as_question, given)
+    if not isinstance(given, Collection):
+        return map(as_question, given)
+    if not (isinstance(given, Sequence) and all(isinstance(question, Question) for question in given)):
+        given = [*map(as_question, given)]
+    check_ids(given)
+    return given
 
 
 async def _each_question(given: AsyncIterable[object]) -> AsyncIterator[Question]:

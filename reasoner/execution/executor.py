@@ -1,5 +1,6 @@
 """Executes a question's single operations: look into the history, reserve, run, book, record."""
 
+import hashlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
@@ -7,20 +8,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar, cast
 
 from reasoner.answers.questions import Question
-from reasoner.budget import Cost, Reservation
+from reasoner.budget import NO_COST, Cost, Reservation
 from reasoner.engine import Engine, Rendered, SampleRequest, TextPiece, release
-from reasoner.errors import EngineError, NotRecorded, RequestLost
-from reasoner.execution.admission import Admission
-from reasoner.execution.comparisons import Comparisons
-from reasoner.execution.pace import Pace
+from reasoner.errors import BudgetExhausted, EngineError, LedgerViolation, NotRecorded, RequestLost, TraceError
+from reasoner.execution.admission import Admission, Pace
 from reasoner.models.thinking import forced
-from reasoner.operations import Prefill
-from reasoner.system.foreign import ErrorsFrom, fault_in, is_cancellation
+from reasoner.strategy import Prefill
+from reasoner.system.foreign import ErrorsFrom, described, fault_in, is_cancellation
 from reasoner.trace.events import ATTEMPTS, Prefilled
 from reasoner.trace.history import EMPTY, QuestionHistory
 from reasoner.trace.record import Work
 from reasoner.trace.recorder import Recorder, Why
-from reasoner.types import Completion, Prompt, TokenIds, Usage
+from reasoner.types import CANCELLED, Completion, Prompt, SamplingParams, TokenIds, Usage
 from reasoner.verifier import verifier_cost
 
 if TYPE_CHECKING:
@@ -41,8 +40,14 @@ class Bookkeeping(NamedTuple):
 
     done: Callable[[Completion, Cost], None]
     dropped: Callable[[Why, Usage | None, Cost], None]
-    passed: Callable[[], None]
+    passed: Callable[[], None] = lambda: None
     counted_as: CountedAs = "sample"
+
+
+def derive_seed(seed: int, question_id: str, prompt: str, index: int) -> int:
+    """The seed of one sequence, 0 to 2^63 - 1: it depends on what the sequence is, never on when it runs."""
+    path = f"{seed}\0{question_id}\0{prompt}\0{index}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(path, digest_size=8).digest(), "big") >> 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +58,8 @@ class OperationExecutor:
     engine: Engine
     admission: Admission
     kv_limiter: "KvCacheLimiter | None"
+    pace: Pace
     recorder: Recorder
-    comparisons: Comparisons
     seed: int
     priority: int
     history: QuestionHistory = EMPTY
@@ -63,12 +68,6 @@ class OperationExecutor:
     kept: set[str] = field(default_factory=set)  # the heads in the KV cache: one for each thinking level
     on_text: Callable[[TextPiece], None] | None = None
     """Receives the first sequence of the question while it is generated; see `SampleRequest`."""
-    pace: Pace = field(default_factory=Pace)
-
-    @property
-    def all_notes(self) -> tuple[str, ...]:
-        """The engine's notes and the question's."""
-        return (*self.engine.notes, *self.notes, *self.comparisons.notes)
 
     def recorded(self, op: int, kind: type[W], *name: object) -> W | None:
         """The outcome of a piece of work in the history; None where it is still to be done.
@@ -110,7 +109,6 @@ class OperationExecutor:
     async def request(
         self,
         ask: Callable[[int], SampleRequest],
-        digest: str,
         price: Callable[[int], Cost],
         books: Bookkeeping,
         *,
@@ -118,7 +116,7 @@ class OperationExecutor:
     ) -> Completion:
         """Reserve, run and book one request for up to `max_tokens` tokens; a lost one is reserved and tried again.
 
-        `ask` makes the request for the granted number of tokens; `digest` is that of its prompt.
+        `ask` makes the request for the granted number of tokens.
 
         Raises:
             BudgetExhausted: the ledger refused it, or the deadline passed.
@@ -127,20 +125,18 @@ class OperationExecutor:
             await self.pace.begin(self)
             reservation, granted = await self.admission.admit(price, max_tokens=max_tokens)
             try:
-                return await self._attempt(ask(granted), digest, reservation, books)
+                return await self._attempt(ask(granted), reservation, books)
             except RequestLost as lost:
                 if attempt == ATTEMPTS:
                     raise RequestLost(f"{lost} (tried {ATTEMPTS} times)") from lost
         raise AssertionError
 
-    async def _attempt(
-        self, request: SampleRequest, digest: str, reservation: Reservation, books: Bookkeeping
-    ) -> Completion:
+    async def _attempt(self, request: SampleRequest, reservation: Reservation, books: Bookkeeping) -> Completion:
         began = time.monotonic()
         deadline = self.admission.deadline()
         try:
             async with deadline:
-                completion = await self._within_cache(request, digest, books.passed)
+                completion = await self._within_cache(request, books.passed)
                 if fault := completion.usage.fault:
                     request.meter.usage = None
                     raise EngineError(f"the engine counted wrongly: {fault}")
@@ -162,14 +158,14 @@ class OperationExecutor:
         self.settle(reservation, cost, partial(books.done, completion, cost))
         return completion
 
-    async def _within_cache(self, request: SampleRequest, digest: str, passed: Callable[[], None]) -> Completion:
+    async def _within_cache(self, request: SampleRequest, passed: Callable[[], None]) -> Completion:
         if self.kv_limiter is None:
             passed()
             return await self.engine.sample(request)
         request.meter.usage = Usage()
         grown = len(request.prompt.token_ids)
         head = (request.prompt.head_digest, request.rendered.tokens - grown)
-        pieces, limit = (head, (digest, grown)), request.params.limit
+        pieces, limit = (head, (request.prompt.digest, grown)), request.params.limit
         kind = (replace(request.params, max_tokens=1), grown > 0)
         charge = await self.kv_limiter.enter(pieces, kind=kind, limit=limit, priority=self.priority)
         if charge.waited:
@@ -258,3 +254,68 @@ class OperationExecutor:
                     return await work
         except TimeoutError:
             raise self.admission.too_late() from None
+
+
+@dataclass(slots=True)
+class Inquiry:
+    """The requests for one verdict or likelihood: reserved and booked one by one, recorded together as one event.
+
+    `refused` begins the error of an inquiry that the ledger refused, in whole or in part.
+    """
+
+    executor: OperationExecutor
+    counted_as: CountedAs
+    refused: str
+    _cost: Cost = NO_COST
+
+    async def request(
+        self, prompt: Prompt, rendered: Rendered, params: SamplingParams, *, watch: TokenIds = ()
+    ) -> Completion:
+        """The reply to one prompt of up to `params.max_tokens` tokens.
+
+        Raises:
+            BudgetExhausted: the ledger refused it, or the deadline passed.
+            EngineError: it failed.
+        """
+        executor = self.executor
+        seed = derive_seed(executor.seed, executor.question.id, prompt.digest, 0)
+
+        def ask(tokens: int) -> SampleRequest:
+            granted = replace(params, max_tokens=tokens)
+            return SampleRequest(
+                executor.question.id, prompt, rendered, granted, 0, seed, executor.priority, watch=watch
+            )
+
+        def price(tokens: int) -> Cost:
+            return executor.cost(Usage(rendered.tokens, 0, tokens), counted_as=self.counted_as)
+
+        books = Bookkeeping(
+            lambda _, cost: self._book(cost), lambda _, __, cost: self._book(cost), counted_as=self.counted_as
+        )
+        return await executor.request(ask, price, books, max_tokens=params.limit)
+
+    def _book(self, cost: Cost) -> None:
+        self._cost += cost
+
+    async def settled(self, ask: Callable[[], Awaitable[T]], record: Callable[[T | None, str, Cost], W]) -> W:
+        """Ask, and record the outcome with its cost: a failure is one, a cancellation is to be done again.
+
+        Raises:
+            BudgetExhausted: the ledger refused a part of it, or the deadline passed.
+        """
+        began, outcome, error = time.monotonic(), None, CANCELLED
+        try:
+            outcome = await ask()
+            error = ""
+        except BudgetExhausted as refusal:
+            error = f"{self.refused}: {refusal}"
+            raise
+        except (LedgerViolation, TraceError):
+            raise
+        except Exception as failure:
+            error = described(failure)
+            if self.counted_as != "verdict":
+                raise
+        finally:
+            event = record(outcome, error, self._cost.taking(time.monotonic() - began))
+        return event

@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any, Final, NoReturn, TypeVar
 
 from reasoner.errors import BudgetExhausted, NotRecorded, PlanError
-from reasoner.execution.pace import STARTS
-from reasoner.operations import BRANCH, Finished, Handle, Sample
+from reasoner.execution.admission import STARTS
+from reasoner.strategy import BRANCH, Finished, Handle, Sample
 from reasoner.trace.recorder import SequenceId
 from reasoner.types import Completion, Prompt
 
@@ -58,55 +58,6 @@ class Numbering:
         return SequenceIds(first_op, tuple(heads), op.n)
 
 
-@dataclass(slots=True)
-class Launcher:
-    """Limits the tasks that are launched: `maximum` that wait, and no more in flight than an engine computes."""
-
-    changed: Callable[[], None]
-    maximum: int = MAX_WAITING
-    waiting: int = 0
-    in_flight: int = 0
-
-    @property
-    def room(self) -> bool:
-        """Whether another task may be launched."""
-        return self.waiting < self.maximum and self.waiting + self.in_flight < MAX_IN_FLIGHT
-
-    def launch(
-        self, work: Callable[[Passed], Coroutine[Any, Any, T]], done: "Callable[[asyncio.Task[T]], None]"
-    ) -> "asyncio.Task[T]":
-        """Launch a task; `done` is called when it ends, before its room is free."""
-        launched = _Launched(self)
-        task = asyncio.ensure_future(work(launched.passed))
-        task.add_done_callback(done)
-        task.add_done_callback(launched.ended)
-        return task
-
-
-class _Launched:
-    """The room that one launched task takes."""
-
-    __slots__ = ("_launcher", "_waits")
-
-    def __init__(self, launcher: Launcher) -> None:
-        self._launcher, self._waits = launcher, True
-        launcher.waiting += 1
-
-    def passed(self) -> None:
-        if self._waits:
-            self._waits = False
-            self._launcher.waiting -= 1
-            self._launcher.in_flight += 1
-            self._launcher.changed()
-
-    def ended(self, _: object) -> None:
-        if self._waits:
-            self._launcher.waiting -= 1
-        else:
-            self._launcher.in_flight -= 1
-        self._launcher.changed()
-
-
 @dataclass(slots=True, eq=False)
 class _Launch:
     """An operation to start `times` times, with handles from `first` on; `next` is the index of the next one."""
@@ -128,14 +79,16 @@ class _Launch:
 
 
 class Started:
-    """The operations that a plan started: launched in order, delivered as they end, or in a recorded order."""
+    """The operations that a plan started: launched in order, delivered as they end, or in a recorded order.
+
+    At most `maximum` wait for the budget or the cache at once, and no more are in flight than an engine computes.
+    """
 
     def __init__(self, maximum: int = MAX_WAITING) -> None:
         self.late = 0
         """The operation whose refusal was raised last."""
-        self._delivered = 0
         self.running: dict[Handle, asyncio.Task[Finished]] = {}
-        self._launcher = Launcher(self._pump, maximum)
+        self._maximum, self._waiting, self._in_flight, self._delivered = maximum, 0, 0, 0
         self._queue: deque[_Launch] = deque()
         self._by_first_handle: dict[int, _Launch] = {}
         """The launches in the queue."""
@@ -171,7 +124,8 @@ class Started:
         task.add_done_callback(partial(self._arrive, handle, None))
 
     def _pump(self) -> None:
-        while self._queue and self._launcher.room:
+        """Launch what is next in the queue while there is room."""
+        while self._queue and self._waiting < self._maximum and self._waiting + self._in_flight < MAX_IN_FLIGHT:
             launch = self._queue[0]
             if launch.over:
                 self._queue.popleft()
@@ -180,9 +134,30 @@ class Started:
             index, handle = launch.next, Handle(launch.first + launch.next)
             launch.next += 1
             if handle not in launch.skipped:
-                self.running[handle] = self._launcher.launch(
-                    partial(launch.work, index), partial(self._arrive, handle, launch)
-                )
+                self._begin(launch, index, handle)
+
+    def _begin(self, launch: _Launch, index: int, handle: Handle) -> None:
+        waits = True
+
+        def passed() -> None:
+            nonlocal waits
+            if waits:
+                waits = False
+                self._waiting -= 1
+                self._in_flight += 1
+                self._pump()
+
+        def ended(task: asyncio.Task[Finished]) -> None:
+            self._arrive(handle, launch, task)
+            if waits:
+                self._waiting -= 1
+            else:
+                self._in_flight -= 1
+            self._pump()
+
+        self._waiting += 1
+        task = self.running[handle] = asyncio.ensure_future(launch.work(index, passed))
+        task.add_done_callback(ended)
 
     def _arrive(self, handle: Handle, launch: _Launch | None, task: "asyncio.Task[Finished]") -> None:
         # Reading the exception keeps asyncio from warning about results that the plan never waits for.
@@ -277,8 +252,6 @@ class Started:
         self._repeated.clear()
         running, self.running = self.running, {}
         await cancel_all(running.values())
-        # Breaks a reference cycle, so that memory is freed without the garbage collector.
-        self._launcher.changed = lambda: None
 
 
 async def sample_all(
@@ -327,11 +300,7 @@ async def sample_all(
 async def each(work: Sequence[Callable[[], Awaitable[T]]]) -> list[T | BudgetExhausted]:
     """Run all concurrently, refusals as values; the first other failure cancels the rest."""
     if len(work) == 1:
-        result = await _refusal_as_value(work[0])
-        # As many steps of the loop as `gather` takes: operations end in the order in which their last part ends.
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        return [result]
+        return [await _refusal_as_value(work[0])]
     tasks = [asyncio.ensure_future(_refusal_as_value(part)) for part in work]
     try:
         return list(await asyncio.gather(*tasks))

@@ -6,19 +6,17 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple
 
-from reasoner import operations as ops
-from reasoner.answers.asking import extracts_by_model
+from reasoner import strategy as ops
+from reasoner.answers.equivalence import Comparer
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, NotRecorded, PlanError, ReasonerError, UsageError
-from reasoner.execution.comparisons import Pairs
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.launching import Numbering, Passed, SequenceIds, Started, each, sample_all
-from reasoner.execution.loglikelihood import measure_likelihoods
-from reasoner.execution.rating import rate
 from reasoner.execution.replies import CutCounter, RatingFailures, Replies
 from reasoner.execution.sampling import resolved, sample_sequence
 from reasoner.execution.scheduler import ScheduledQuestion
-from reasoner.execution.verdicts import Verdicts
+from reasoner.execution.scoring import measure_likelihoods, rate
+from reasoner.execution.verdicts import Pairs, Verdicts
 from reasoner.models.defaults import limits_of
 from reasoner.models.info import ModelInfo
 from reasoner.solution import INTERRUPTED, Solution
@@ -49,6 +47,7 @@ class PlanRunner:
     strategy: Strategy
     verifier: Verifier | None
     stop: StopRule | None
+    comparer: Comparer
     executor: OperationExecutor
     facts: RunFacts
     scheduled: ScheduledQuestion | None = None
@@ -66,14 +65,11 @@ class PlanRunner:
     """The refusal that was raised into the plan; a second one ends it."""
     _partial_refusal: BudgetExhausted | None = None
     _failures: RatingFailures = field(default_factory=RatingFailures)
-    _verdicts: Verdicts | None = field(init=False)
-    """Where the answer space may ask the model."""
+    _verdicts: Verdicts = field(init=False)
     _cut: CutCounter = field(init=False)
 
     def __post_init__(self) -> None:
-        space = self.executor.question.space
-        asks = extracts_by_model(space) or self.executor.comparisons.by_model
-        self._verdicts = Verdicts(self.executor) if asks else None
+        self._verdicts = Verdicts(self.executor, self.comparer)
         self._cut = CutCounter(frozenset(limits_of(self.strategy)))
 
     async def solve(self) -> Solution:
@@ -107,7 +103,7 @@ class PlanRunner:
 
     @property
     def _notes(self) -> tuple[str, ...]:
-        return (*self.executor.all_notes, *(self._verdicts.notes if self._verdicts else ()))
+        return (*self.executor.engine.notes, *self.executor.notes, *self._verdicts.notes)
 
     def _text(self, answer: Answer | None) -> str:
         with suppress(Exception):  # a foreign answer space may fail, after the question is answered
@@ -232,24 +228,18 @@ class PlanRunner:
             case ops.Prefill():
                 return await self.executor.prefill(op)
             case ops.FindBlocks():
-                return await self.executor.before_deadline(self.executor.comparisons.blocks(op.answers))
+                return await self._verdicts.blocks(op.answers)
             case ops.CheckEquivalent():
-                return await self._compare(op.pairs)
+                self._ops += self._verdicts.by_model
+                return await self._verdicts.same(op.pairs, partial(self._ask_model, self._ops))
             case ops.Cancel():
                 await self._cancel(op.handle)
                 return None
         return self._perform_at_once(op)
 
-    async def _compare(self, pairs: Pairs) -> tuple[bool | None, ...]:
-        comparisons = self.executor.comparisons
-        if not (self._verdicts and comparisons.by_model):
-            return await self.executor.before_deadline(comparisons.same(pairs))
-        self._ops += 1
-        return await comparisons.same(pairs, partial(self._ask_model, self._verdicts, self._ops))
-
-    async def _ask_model(self, model: Verdicts, number: int, pairs: Pairs) -> tuple[bool | None, ...]:
+    async def _ask_model(self, number: int, pairs: Pairs) -> tuple[bool | None, ...]:
         """The verdicts of the model; None for each that failed or was refused, which does not end the plan."""
-        results = await each([partial(model.compare, number, first, second) for first, second in pairs])
+        results = await self._verdicts.ask_model(number, pairs)
         refusals = [result for result in results if isinstance(result, BudgetExhausted)]
         if refusals and not self._partial_refusal:
             self._partial_refusal = refusals[0]
@@ -308,7 +298,7 @@ class PlanRunner:
         if needed is not None and (op.params.logprobs is None or op.params.logprobs < needed):
             op = replace(op, params=replace(op.params, logprobs=needed))
         sample = partial(sample_sequence, self.executor, op, interruptible=interruptible)
-        if self._verdicts and op.answers:
+        if op.answers and self._verdicts.extracts:
             sample = partial(self._verdicts.reading, sample)
         history, scheduled = self.executor.history, self.scheduled
         if scheduled and history.settles(sequences.op, ((each.digest, each.index) for each in sequences)):

@@ -4,8 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from reasoner.summary import CutSamples
-from reasoner.types import CANCELLED, NOT_RATED, Answer, AnswerSpace, Completion, Rating, Reading
+from reasoner.types import CANCELLED, NOT_RATED, Answer, AnswerSpace, Completion, CutSamples, Rating, Reading
 
 
 class _Standing(NamedTuple):

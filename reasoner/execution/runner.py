@@ -7,26 +7,16 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
-from typing import NamedTuple
 
 from reasoner.answers.equivalence import Comparer, Equivalence
 from reasoner.answers.questions import Question
 from reasoner.budget import NO_COST, Budget, Cost, Ledger, Prices
 from reasoner.engine import Engine
 from reasoner.errors import UsageError, require
-from reasoner.execution.allocation import Allocation
-from reasoner.execution.arguments import (
-    Plugins,
-    as_budget,
-    as_instance,
-    as_prices,
-    as_question,
-    as_questions,
-    as_sink,
-    plugins,
-)
-from reasoner.execution.ids import check_ids
-from reasoner.execution.opening import CONCURRENCY, EngineLimits, RunContext, open_questions, prepare
+from reasoner.execution.admission import EngineLimits
+from reasoner.execution.arguments import as_budget, as_instance, as_prices, as_question, as_questions, as_sink, plugins
+from reasoner.execution.opening import CONCURRENCY, RunContext
+from reasoner.execution.scheduler import Allocation
 from reasoner.registry import DEFAULT_ENGINE, DEFAULT_STRATEGY
 from reasoner.solution import Solution
 from reasoner.strategy import StopRule, Strategy
@@ -87,8 +77,8 @@ async def solve_each(
             with this engine or without prices, or a thinking level is given for a model that does not think.
     """
     asked = as_questions(questions)
-    limits = _Limits(as_budget(budget, "budget"), as_budget(each, "each"), as_prices(prices))
-    sink = as_sink(trace)
+    budget, each, sink = as_budget(budget, "budget"), as_budget(each, "each"), as_sink(trace)
+    prices = as_prices(prices)
     for name, number, least in (("seed", seed, 0), ("concurrency", concurrency, 1), ("length", length, 0)):
         require(number, name, at_least=least, whole=True)
     as_instance(allocation, Allocation, "allocation", "an Allocation, as in Allocation(price=0.002)")
@@ -97,75 +87,43 @@ async def solve_each(
     async with AsyncExitStack() as stack:
         stack.enter_context(rarely_collected())
         used = await stack.enter_async_context(plugins(strategy, engine, verifier, stop))
-        stream = _solve_each(
-            asked, used, limits, allocation, comparer, sink, seed, history or {}, spent or NO_COST,
-            concurrency, length,
-        )  # fmt: skip
-        async with aclosing(stream):
-            async for index, solution in stream:
-                yield index, solution
-
-
-class _Limits(NamedTuple):
-    """What bounds a run, and the prices by which dollars are counted."""
-
-    budget: Budget | None
-    each: Budget | None
-    prices: Prices | None
-
-
-async def _solve_each(
-    questions: Iterable[Question] | AsyncIterable[Question],
-    plugins: Plugins,
-    limits: _Limits,
-    allocation: Allocation | None,
-    comparer: Comparer | None,
-    trace: Sink | None,
-    seed: int,
-    history: Mapping[str, QuestionHistory],
-    spent: Cost,
-    concurrency: int,
-    length: int | None,
-) -> AsyncGenerator[tuple[int, Solution], None]:
-    strategy, engine, verifier, stop = plugins
-    budget, each, prices = limits
-    if isinstance(questions, Collection):
-        check_ids(questions)
-    await claim_memory(engine, verifier)
-    await engine.start()
-    stated = _stated(engine, budget, each)
-    if isinstance(engine, RecordedEngine):
-        budget, each, allocation, history = None, None, None, engine.history
-    if verifier is not None:
-        await verifier.start(engine)
-    bounds = [bound for bound in (budget, each) if bound]
-    resolved, notes, facts = prepare(strategy, engine, verifier, budget=stated, seed=seed, bounds=bounds)
-    shared = allocation is not None or bool(budget and str(budget))
-    if isinstance(questions, Collection):
-        # All are known: where they share a budget, all are open in the end, as any may get another sample.
-        length = len(questions)
-        concurrency = max(concurrency, length) if shared else concurrency
-        if shared:
-            history = {question.id: history[question.id] for question in questions if question.id in history}
-    if shared:
-        spent = sum((past.spent for past in history.values()), spent)
-    run = Ledger(budget, prices=prices, spent=spent)
-    comparing = comparer or Equivalence()
-    waits_for = EngineLimits.of(engine)
-    context = RunContext(
-        resolved, verifier, stop, engine, comparing, trace, seed, facts, each, run, history, notes, limits=waits_for,
-        window=concurrency,
-    )  # fmt: skip
-    if shared and (allocation is not None or length is None or length > 1):
-        context.share(allocation, length)
-    stream = open_questions(questions, context)
-    try:
-        async with aclosing(stream):
-            async for index, solution in stream:
-                yield index, solution
-    finally:
+        await claim_memory(used.engine, used.verifier)
+        await used.engine.start()
+        stated, past = _stated(used.engine, budget, each), history or {}
+        if isinstance(used.engine, RecordedEngine):
+            budget, each, allocation, past = None, None, None, used.engine.history
+        if used.verifier is not None:
+            await used.verifier.start(used.engine)
+        shared = allocation is not None or bool(budget and str(budget))
+        if isinstance(asked, Collection):
+            length, past = len(asked), {question.id: past[question.id] for question in asked if question.id in past}
+            # Where they share a budget, all are open in the end, as any may get another sample.
+            concurrency = max(concurrency, length) if shared else concurrency
         if comparer is None:
-            await comparing.close()
+            comparer = Equivalence()
+            stack.push_async_callback(comparer.close)
+        context = RunContext(
+            strategy=used.strategy,
+            engine=used.engine,
+            verifier=used.verifier,
+            stop=used.stop,
+            comparer=comparer,
+            trace=sink,
+            seed=seed,
+            budget=each,
+            ledger=Ledger(
+                budget, prices=prices, spent=sum((earlier.spent for earlier in past.values()), spent or NO_COST)
+            ),
+            stated=stated,
+            limits=EngineLimits.of(used.engine),
+            history=past,
+            window=concurrency,
+        )
+        if shared and (allocation is not None or length is None or length > 1):
+            context.share(allocation, length)
+        async with aclosing(context.solutions(asked)) as solutions:
+            async for index, solution in solutions:
+                yield index, solution
 
 
 def _stated(engine: Engine, budget: Budget | None, each: Budget | None) -> str:

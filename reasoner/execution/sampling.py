@@ -9,11 +9,10 @@ from typing import Final
 from reasoner.budget import Cost
 from reasoner.engine import KeepsChains, Rendered, SampleRequest, TextPiece, limits_thinking
 from reasoner.errors import BudgetExhausted, EngineError, PromptTooLong, UsageError
-from reasoner.execution.executor import Bookkeeping, OperationExecutor
-from reasoner.execution.seeds import derive_seed
+from reasoner.execution.executor import Bookkeeping, OperationExecutor, derive_seed
 from reasoner.models.defaults import resolved_params
 from reasoner.models.thinking import split
-from reasoner.operations import Sample
+from reasoner.strategy import Sample
 from reasoner.trace.events import Sampled, Thought
 from reasoner.trace.recorder import SequenceId
 from reasoner.types import Completion, Logprobs, Prompt, TokenIds, Usage
@@ -163,7 +162,7 @@ class _SequenceRun:
             record(sequence, completion, cost)
 
         books = Bookkeeping(book, partial(executor.recorder.dropped, sequence), passed)
-        first = await executor.request(ask, sequence.digest, price, books, max_tokens=self.max_tokens)
+        first = await executor.request(ask, price, books, max_tokens=self.max_tokens)
         return first, limited and first.finish_reason == "length"
 
     async def _answer(self, first: Completion) -> Completion:
@@ -185,10 +184,10 @@ class _SequenceRun:
         def book(second: Completion, cost: Cost) -> None:
             executor.recorder.sampled(sequence, self._joined(first, closing, second), cost)
 
-        books = Bookkeeping(book, partial(executor.recorder.dropped, sequence), lambda: None, "request")
+        books = Bookkeeping(book, partial(executor.recorder.dropped, sequence), counted_as="request")
         ask = partial(self._request, prompt, rendered)
         try:
-            second = await executor.request(ask, prompt.digest, price, books, max_tokens=room)
+            second = await executor.request(ask, price, books, max_tokens=room)
         except BudgetExhausted as refusal:
             if refusal.unit == "seconds":
                 raise

@@ -11,7 +11,8 @@ from reasoner.answers.questions import Question
 from reasoner.budget import Budget, Ledger, Prices
 from reasoner.engine import Engine, TextPiece
 from reasoner.errors import UsageError
-from reasoner.execution.opening import EngineLimits, RunContext, prepare
+from reasoner.execution.admission import EngineLimits
+from reasoner.execution.opening import RunContext
 from reasoner.registry import build, spec_of
 from reasoner.solution import Solution
 from reasoner.strategy import StopRule, Strategy
@@ -123,25 +124,20 @@ class Session:
             raise UsageError(NOT_OPEN)
         if verifier is None and strategy.uses_verifier:
             raise UsageError(f"{spec_of(strategy)} needs a verifier: give one")
-        stated = f"each {budget}" if budget else ""
         await self._limits.pace.begin(object())
-        prepared = prepare(
-            strategy, self.engine, verifier, budget=stated, seed=seed, bounds=(budget,) if budget else ()
-        )
         context = RunContext(
-            prepared.strategy,
-            verifier,
-            stop,
-            self.engine,
-            self._comparer,
-            trace,
-            seed,
-            prepared.facts,
-            budget,
-            ledger or self.ledger,
-            {question.id: history},
-            prepared.notes,
+            strategy=strategy,
+            engine=self.engine,
+            verifier=verifier,
+            stop=stop,
+            comparer=self._comparer,
+            trace=trace,
+            seed=seed,
+            budget=budget,
+            ledger=ledger or self.ledger,
+            stated=f"each {budget}" if budget else "",
             limits=self._limits,
+            history={question.id: history},
             on_text=on_text,
         )
         return await (await context.open(next(self._numbers), question)).solve()

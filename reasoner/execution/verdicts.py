@@ -1,13 +1,14 @@
-"""Verdicts of the run's own model on the answers of one question: whether two are the same, which one a reply gives.
+"""What is known of the answers of one question: which are the same, which one a reply gives.
 
-Each is looked up in the history, else reserved, asked, booked as verifier tokens and recorded.
+Each verdict is looked up in the history, else asked for and recorded, once. A comparer costs no tokens; what the run's
+own model is asked is reserved, and booked as verifier tokens.
 """
 
 import math
-import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
-from typing import Final, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from reasoner.answers.asking import (
     EXTRACTED_TOKENS,
@@ -17,143 +18,131 @@ from reasoner.answers.asking import (
     reads_yes,
     stated,
 )
+from reasoner.answers.equivalence import Comparer, ComparisonMeter
 from reasoner.answers.thinking import final_segment
-from reasoner.budget import Cost
-from reasoner.engine import SampleRequest, spellings
-from reasoner.errors import BudgetExhausted, EngineError, LedgerViolation, NotRecorded, TraceError, UsageError
-from reasoner.execution.executor import Bookkeeping, OperationExecutor
-from reasoner.execution.launching import Passed
-from reasoner.execution.seeds import derive_seed
-from reasoner.operations import NOT_ASKED
-from reasoner.system.foreign import described
-from reasoner.trace.events import AnswerExtracted, AnswersCompared
-from reasoner.trace.record import Work
+from reasoner.budget import NO_COST, Cost
+from reasoner.engine import spellings
+from reasoner.errors import BudgetExhausted, EngineError, NotRecorded, UsageError
+from reasoner.execution.executor import Inquiry, OperationExecutor
+from reasoner.execution.launching import Passed, each
+from reasoner.strategy import NOT_ASKED
+from reasoner.trace.events import AnswerExtracted, AnswersCompared, BlocksFound, EquivalenceChecked
 from reasoner.trace.recorder import ANSWER_SPACE_ERRORS, SequenceId
-from reasoner.types import CANCELLED, Answer, Completion, Extraction, Prompt, SamplingParams, TokenIds, Usage
+from reasoner.types import Answer, AnswerSpace, Blocks, Completion, Extraction, Prompt, SamplingParams, TokenIds
+from reasoner.voting import compares_by_model
 
-T = TypeVar("T")
-E = TypeVar("E", bound=Work)
+K = TypeVar("K", bound=Hashable)
+A = TypeVar("A")
+V = TypeVar("V")
+Pairs = Sequence[tuple[Answer, Answer]]
 MIN_MASS: Final = 0.5
 """The least probability of yes and no together; with less, the model did not answer."""
 SPOKEN_TOKENS: Final = 16
 """The maximum of tokens of a verdict that is read from text."""
 
 
-@dataclass(slots=True)
-class _Meter:
-    """How many verdicts of one kind the question has, and their tokens."""
-
-    count: int = 0
-    tokens: int = 0
-
-    def add(self, cost: Cost) -> None:
-        self.count += 1
-        self.tokens += cost.tokens
-
-
-@dataclass(slots=True)
 class Verdicts:
-    """The verdicts of one question's answers. A verdict that the ledger refuses is missing; the others still count."""
+    """The verdicts on one question's answers.
 
-    executor: OperationExecutor
-    refused: bool = False
-    """Whether an extraction was refused."""
-    _compared: _Meter = field(default_factory=_Meter)
-    _extracted: _Meter = field(default_factory=_Meter)
-    _words: tuple[TokenIds, TokenIds] | None = None
-    """The tokens of yes and of no; empty where their probabilities are not available."""
+    A result holds for the rest of the run, including "not decided", so that a replay and a resumed run count the same
+    votes. A verdict that the ledger refuses is missing; the others still count.
+    """
 
-    async def compare(self, op: int, first: Answer, second: Answer) -> AnswersCompared:
-        """Whether two answers are the same: the model says so in both orders. The second order is asked after a yes.
+    def __init__(self, executor: OperationExecutor, comparer: Comparer) -> None:
+        history, space = executor.history, executor.question.space
+        self.by_model = compares_by_model(space)
+        """Whether the model compares answers, and no comparer."""
+        self._executor, self._comparer, self._space, self._history = executor, comparer, space, history
+        self._meter = ComparisonMeter(executor.question.id)
+        self.extracts = extracts_by_model(space)
+        """Whether the model is asked for the answer in a reply that no rule reads."""
+        self._recorded_blocks, self._recorded_same = history.blocks, history.same
+        # A replay writes what it uses again, and verdicts of the model are booked again where they are asked for.
+        self._blocks = {} if history.source else {**self._recorded_blocks}
+        self._same = {} if history.source or self.by_model else {**self._recorded_same}
+        self._compared: list[Cost] = []
+        self._extracted: list[Cost] = []
+        self._refused = False
+        self._words: tuple[TokenIds, TokenIds] | None = None
+        """The tokens of yes and of no; empty where their probabilities are not available."""
+
+    async def blocks(self, answers: Sequence[Answer]) -> tuple[Blocks | None, ...]:
+        """The blocks of each answer; None if they were not found in time. Raises as `same`."""
+        if new := {answer.key: answer for answer in answers if answer.key not in self._blocks}:
+            results = await self._find(new, self._recorded_blocks, self._comparer.blocks)
+            self._executor.recorder.write(BlocksFound, answers=tuple(new), blocks=results)
+            self._blocks.update(zip(new, results, strict=True))
+        return tuple(self._blocks[answer.key] for answer in answers)
+
+    async def same(
+        self, pairs: Pairs, ask: Callable[[Pairs], Awaitable[tuple[bool | None, ...]]]
+    ) -> tuple[bool | None, ...]:
+        """For each pair whether each answer accepts the other; None if that was not decided.
+
+        Where the model compares, `ask` gets the pairs that are not known yet.
 
         Raises:
-            BudgetExhausted: the ledger refused it, in whole or in part, or the deadline passed.
+            BudgetExhausted: the deadline passed.
             NotRecorded: a replay does not have it.
         """
-        first, second = sorted((first, second), key=lambda answer: answer.key)
-        pair, digest = (first.key, second.key), self.executor.question.prompt.digest
-        event = self.executor.recorded(op, AnswersCompared, pair)
+        keyed = [(frozenset((a.key, b.key)), (a, b)) for a, b in pairs]
+        if new := {key: pair for key, pair in keyed if key not in self._same}:
+            if self.by_model:
+                results = await ask(tuple(new.values()))
+            else:
+                results = await self._find(new, self._recorded_same, self._comparer.same_many)
+            keys = tuple((a.key, b.key) for a, b in new.values())
+            self._executor.recorder.write(EquivalenceChecked, pairs=keys, same=results)
+            self._same.update(zip(new, results, strict=True))
+        return tuple(self._same[key] for key, _ in keyed)
+
+    async def _find(
+        self,
+        new: Mapping[K, A],
+        recorded: Mapping[K, V],
+        ask: Callable[[AnswerSpace, Sequence[A], ComparisonMeter], Coroutine[Any, Any, tuple[V, ...]]],
+    ) -> tuple[V, ...]:
+        if self._history.source:
+            if not recorded.keys() >= new.keys():
+                raise self._not_recorded("which answers are equal", "strategy")
+            return tuple(recorded[key] for key in new)
+        return await self._executor.before_deadline(ask(self._space, tuple(new.values()), self._meter))
+
+    def _not_recorded(self, what: str, same: str) -> NotRecorded:
+        source = self._history.source
+        return NotRecorded(f"the trace {source} does not say {what}: replay with the same {same} and budget")
+
+    async def ask_model(self, op: int, pairs: Pairs) -> list[AnswersCompared | BudgetExhausted]:
+        """The verdict of the model on each pair, or the refusal by the budget. Raises as `same`."""
+        return await each([partial(self._ask_pair, op, *sorted(pair, key=lambda answer: answer.key)) for pair in pairs])
+
+    async def _ask_pair(self, op: int, first: Answer, second: Answer) -> AnswersCompared:
+        """Whether the model says in both orders that two answers are the same. The second is asked after a yes."""
+        executor, pair, yes = self._executor, (first.key, second.key), list[float]()
+        event = executor.recorded(op, AnswersCompared, pair)
         if event is None:
-            self._check_recorded("which answers are equal")
-            request, yes = _Requests(self.executor), list[float]()
+            if self._history.source:
+                raise self._not_recorded("which answers are equal", "kind of answer, strategy")
+            inquiry = Inquiry(executor, "verdict", NOT_ASKED)
 
             async def ask() -> bool:
                 for a, b in ((first, second), (second, first)):
-                    yes.append(await self._yes(request, comparison_prompt(self.executor.question, a, b)))
+                    yes.append(await self._yes(inquiry, comparison_prompt(executor.question, a, b)))
                     if yes[-1] <= 0.5:
                         return False
                 return True
 
             def record(same: bool | None, error: str, cost: Cost) -> AnswersCompared:
-                return self.executor.recorder.work(
-                    AnswersCompared, op=op, prompt=digest, pair=pair, same=same, yes=tuple(yes), error=error, cost=cost
-                )
+                return executor.recorder.work(
+                    AnswersCompared, op=op, prompt=executor.question.prompt.digest, pair=pair, same=same,
+                    yes=tuple(yes), error=error, cost=cost,
+                )  # fmt: skip
 
-            event = await request.settled(ask, record)
-        self._compared.add(event.cost)
+            event = await inquiry.settled(ask, record)
+        self._compared.append(event.cost)
         return event
 
-    async def reading(
-        self, sample: Callable[[SequenceId, Passed], Awaitable[Completion]], sequence: SequenceId, passed: Passed
-    ) -> Completion:
-        """A sequence from `sample`, with the answer that the model extracts where it is complete and no rule finds one.
-
-        If the ledger refuses the extraction, the sequence comes without it.
-        """
-        completion, executor = await sample(sequence, passed), self.executor
-        if not extracts_by_model(executor.question.space) or not completion.ended:
-            return completion
-        with ANSWER_SPACE_ERRORS:
-            if executor.question.read(completion):
-                return completion
-        reply = (final_segment(completion.chain) or "").strip()
-        if not reply:
-            return completion
-        try:
-            event = await self._extract(sequence, reply)
-        except BudgetExhausted:
-            self.refused = True
-            return completion
-        self._extracted.add(event.cost)
-        return replace(completion, extraction=Extraction(event.answer, event.cost.taking(0)))
-
-    async def _extract(self, sequence: SequenceId, reply: str) -> AnswerExtracted:
-        executor, name = self.executor, (sequence.digest, sequence.index)
-        if event := executor.recorded(sequence.op, AnswerExtracted, *name):
-            return event
-        self._check_recorded(f"the answer in sample {sequence.index} of question {executor.question.id}")
-        request, text = _Requests(executor), ""
-
-        async def ask() -> Answer | None:
-            nonlocal text
-            prompt = extraction_prompt(executor.question, reply)
-            completion = await request.sample(prompt, max_tokens=EXTRACTED_TOKENS)
-            text = completion.text
-            with ANSWER_SPACE_ERRORS:
-                return None if completion.truncated else stated(executor.question.space, text)
-
-        def record(answer: Answer | None, error: str, cost: Cost) -> AnswerExtracted:
-            return executor.recorder.work(
-                AnswerExtracted,
-                op=sequence.op,
-                prompt=sequence.digest,
-                index=sequence.index,
-                text=text,
-                answer=answer,
-                error=error,
-                cost=cost,
-            )
-
-        return await request.settled(ask, record)
-
-    def _check_recorded(self, what: str) -> None:
-        """Raise NotRecorded in a replay, which asks no model."""
-        if source := self.executor.history.source:
-            raise NotRecorded(
-                f"the trace {source} does not say {what}: replay with the same kind of answer, strategy and budget"
-            )
-
-    async def _yes(self, request: "_Requests", prompt: Prompt) -> float:
+    async def _yes(self, inquiry: Inquiry, prompt: Prompt) -> float:
         """The probability of yes, among yes and no; 0 or 1 where it is read from text.
 
         Raises:
@@ -163,7 +152,7 @@ class Verdicts:
             self._words = await self._spelled()
         yes, no = self._words
         watch = yes + no
-        completion = await request.sample(prompt, max_tokens=1 if watch else SPOKEN_TOKENS, watch=watch)
+        completion = await self._greedy(inquiry, prompt, max_tokens=1 if watch else SPOKEN_TOKENS, watch=watch)
         if watch and completion.logprobs and completion.logprobs.watched:
             chances = [math.exp(logprob) for logprob in completion.logprobs.watched[0]]
             mass = math.fsum(chances)
@@ -177,82 +166,89 @@ class Verdicts:
 
     async def _spelled(self) -> tuple[TokenIds, TokenIds]:
         try:
-            yes, no = [await spellings(self.executor.engine, word) for word in ("Yes", "No")]
+            yes, no = [await spellings(self._executor.engine, word) for word in ("Yes", "No")]
         except UsageError:
             # Several models with different tokenizers.
             yes = no = None
         return (yes, no) if yes and no else ((), ())
 
+    async def _greedy(self, inquiry: Inquiry, prompt: Prompt, *, max_tokens: int, watch: TokenIds = ()) -> Completion:
+        rendered, context = await self._executor.render(prompt), self._executor.engine.model.context
+        max_tokens = min(max_tokens, context - rendered.tokens) if context else max_tokens
+        if max_tokens < 1:
+            raise EngineError(f"the prompt of {rendered.tokens:,} tokens fills the context window of {context:,}")
+        return await inquiry.request(
+            prompt, rendered, SamplingParams(temperature=0.0, max_tokens=max_tokens), watch=watch
+        )
+
+    async def reading(
+        self, sample: Callable[[SequenceId, Passed], Awaitable[Completion]], sequence: SequenceId, passed: Passed
+    ) -> Completion:
+        """A sequence from `sample`, with the answer that the model extracts where it is complete and no rule finds one.
+
+        If the ledger refuses the extraction, the sequence comes without it.
+        """
+        completion, question = await sample(sequence, passed), self._executor.question
+        if not completion.ended:
+            return completion
+        with ANSWER_SPACE_ERRORS:
+            if question.read(completion):
+                return completion
+        reply = (final_segment(completion.chain) or "").strip()
+        if not reply:
+            return completion
+        try:
+            event = await self._extract(sequence, reply)
+        except BudgetExhausted:
+            self._refused = True
+            return completion
+        self._extracted.append(event.cost)
+        return replace(completion, extraction=Extraction(event.answer, event.cost.taking(0)))
+
+    async def _extract(self, sequence: SequenceId, reply: str) -> AnswerExtracted:
+        executor, question, text = self._executor, self._executor.question, ""
+        if event := executor.recorded(sequence.op, AnswerExtracted, sequence.digest, sequence.index):
+            return event
+        if self._history.source:
+            what = f"the answer in sample {sequence.index} of question {question.id}"
+            raise self._not_recorded(what, "kind of answer, strategy")
+        inquiry = Inquiry(executor, "verdict", NOT_ASKED)
+
+        async def ask() -> Answer | None:
+            nonlocal text
+            completion = await self._greedy(inquiry, extraction_prompt(question, reply), max_tokens=EXTRACTED_TOKENS)
+            text = completion.text
+            with ANSWER_SPACE_ERRORS:
+                return None if completion.truncated else stated(question.space, text)
+
+        def record(answer: Answer | None, error: str, cost: Cost) -> AnswerExtracted:
+            return executor.recorder.work(
+                AnswerExtracted, op=sequence.op, prompt=sequence.digest, index=sequence.index, text=text,
+                answer=answer, error=error, cost=cost,
+            )  # fmt: skip
+
+        return await inquiry.settled(ask, record)
+
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the verdicts cost, if there are any, and whether some are missing."""
+        """What was not decided and what to do about it; what the verdicts of the model cost, and if any is missing."""
         notes = []
-        if self._compared.count:
+        if undecided := [*self._same.values(), *self._blocks.values()].count(None):
+            count = "1 comparison was" if undecided == 1 else f"{undecided:,} comparisons were"
+            limit, advice = "by the model" if self.by_model else "in time", ""
+            if (seconds := getattr(self._space, "seconds", None)) is not None:
+                limit = f"within {seconds:g} s"
+                advice = f"; answer kind {self._space.name}:seconds={3 * seconds:g} gives more time"
+            notes.append(f"{count} not decided {limit}: those answers count as different{advice}")
+        if self._compared:
             notes.append(f"the model compared {_counted(self._compared, 'pair of answers', 'pairs of answers')}")
-        if self._extracted.count:
+        if self._extracted:
             notes.append(f"the model was asked for the answer in {_counted(self._extracted, 'reply', 'replies')}")
-        if self.refused:
+        if self._refused:
             notes.append("the budget did not suffice to ask the model for the answer in every reply without one")
         return tuple(notes)
 
 
-def _counted(meter: _Meter, singular: str, plural: str) -> str:
-    return f"{meter.count:,} {singular if meter.count == 1 else plural}: {meter.tokens:,} tokens"
-
-
-@dataclass(slots=True)
-class _Requests:
-    """The requests of one verdict, and what they cost so far."""
-
-    executor: OperationExecutor
-    _cost: Cost = field(default_factory=Cost)
-
-    async def sample(self, prompt: Prompt, *, max_tokens: int, watch: TokenIds = ()) -> Completion:
-        """The model's greedy reply to a prompt.
-
-        Raises:
-            BudgetExhausted: the ledger refused it, or the deadline passed.
-            EngineError: it failed, or the prompt fills the context window.
-        """
-        executor = self.executor
-        rendered = await executor.render(prompt)
-        context = executor.engine.model.context
-        max_tokens = min(max_tokens, context - rendered.tokens) if context else max_tokens
-        if max_tokens < 1:
-            raise EngineError(f"the prompt of {rendered.tokens:,} tokens fills the context window of {context:,}")
-        digest = prompt.digest
-        seed = derive_seed(executor.seed, executor.question.id, digest, 0)
-
-        def ask(tokens: int) -> SampleRequest:
-            params = SamplingParams(temperature=0.0, max_tokens=tokens)
-            return SampleRequest(
-                executor.question.id, prompt, rendered, params, 0, seed, executor.priority, watch=watch
-            )
-
-        def price(tokens: int) -> Cost:
-            return executor.cost(Usage(rendered.tokens, 0, tokens), counted_as="verdict")
-
-        books = Bookkeeping(
-            lambda _, cost: self._book(cost), lambda _, __, cost: self._book(cost), lambda: None, counted_as="verdict"
-        )
-        return await executor.request(ask, digest, price, books, max_tokens=max_tokens)
-
-    def _book(self, cost: Cost) -> None:
-        self._cost += cost
-
-    async def settled(self, ask: Callable[[], Awaitable[T | None]], record: Callable[[T | None, str, Cost], E]) -> E:
-        """Ask, and record the outcome with its cost: a failure is one, a cancellation is to be done again."""
-        began, outcome, error = time.monotonic(), None, CANCELLED
-        try:
-            outcome = await ask()
-            error = ""
-        except BudgetExhausted as refusal:
-            error = f"{NOT_ASKED}: {refusal}"
-            raise
-        except (LedgerViolation, TraceError):
-            raise
-        except Exception as failure:
-            error = described(failure)
-        finally:
-            event = record(outcome, error, self._cost.taking(time.monotonic() - began))
-        return event
+def _counted(costs: Sequence[Cost], singular: str, plural: str) -> str:
+    tokens = sum(costs, NO_COST).tokens
+    return f"{len(costs):,} {singular if len(costs) == 1 else plural}: {tokens:,} tokens"

@@ -8,8 +8,7 @@ from typing import Any, Final, Protocol, TypeVar, runtime_checkable
 
 from reasoner.errors import UsageError
 from reasoner.models.info import ModelInfo
-from reasoner.sampling import FALLBACK, NO_THINKING, SamplingParams
-from reasoner.types import Notify
+from reasoner.types import FALLBACK, NO_THINKING, Notify, SamplingParams
 
 T = TypeVar("T")
 THINKING_MAX_TOKENS: Final = 32_768

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Final, Literal, NamedTuple
 
 from reasoner.models.thinking import ThinkingProfile
-from reasoner.sampling import NO_THINKING, ThinkingLevel
+from reasoner.types import NO_THINKING, ThinkingLevel
 
 Arguments = Mapping[str, str | int | bool]
 AUTO: Final = "auto"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from reasoner.models.thinking import ThinkingProfile
-from reasoner.sampling import SamplingParams
+from reasoner.types import SamplingParams
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,7 @@ from typing import Final
 from reasoner.models.families import FAMILIES, GUESSED, Arguments, profile_for_parser, profile_of
 from reasoner.models.parting import PartSplitter
 from reasoner.models.thinking import ThinkingProfile, find, split
-from reasoner.sampling import NO_THINKING
-from reasoner.tokens import TokenIds
-from reasoner.types import Message
+from reasoner.types import NO_THINKING, Message, TokenIds
 
 Rendering = str | TokenIds
 """A rendered chat: its text, or its token ids where the template writes these."""

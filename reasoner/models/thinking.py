@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
-from reasoner.tokens import TokenIds
+from reasoner.types import TokenIds
 
 HARMONY: Final = "openai_gptoss"
 """VLLM's reasoning parser of gpt-oss, whose replies are messages on channels."""

@@ -9,8 +9,7 @@ from reasoner.models.families import Arguments, profile_of
 from reasoner.models.probing import Reader, find_profile
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.system.files import read_object
-from reasoner.tokens import TokenIds
-from reasoner.types import Message
+from reasoner.types import Message, TokenIds
 
 _LETTERS: Final = 1 << 24
 """Stands for a letter that is in no added token: any number above those of token ids."""

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from reasoner.errors import shown
 from reasoner.serving.errors import ApiError
-from reasoner.system.printing import valid_text
+from reasoner.system.printing import valid_unicode
 
 R = TypeVar("R", bound=BaseModel)
 MAX_BODY: Final = 4 << 20
@@ -117,4 +117,4 @@ def _model_in(annotation: Any) -> Any:
 def _param(where: Iterable[int | str]) -> str:
     """A position as in `messages[0].content`."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where)
-    return valid_text(text.removeprefix("."))
+    return valid_unicode(text.removeprefix("."))

@@ -8,21 +8,19 @@ from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from typing import Any, Final
 
-from reasoner.aliases import STRATEGIES
 from reasoner.answers.kinds import AnswerKind
 from reasoner.answers.questions import Question, with_instruction
 from reasoner.answers.tool_calls import ToolCallSpace
 from reasoner.budget import UNITS, Budget, Prices
-from reasoner.errors import ReasonerError, UnknownName, UsageError, shown
+from reasoner.errors import STRATEGIES, ReasonerError, UnknownName, UsageError, shown
 from reasoner.execution.arguments import default_verifier
 from reasoner.models.info import ModelInfo
 from reasoner.registry import build, entries, load, name_of
-from reasoner.sampling import LONGEST_SCHEMA, SamplingParams
 from reasoner.serving.errors import ApiError, api_error
 from reasoner.serving.requests import MAX_CHOICES, ChatRequest, CompletionRequest, Options, ToolChoice, Turn
 from reasoner.serving.specs import MAX_COUNT, PASSED, build_client, draws
 from reasoner.strategy import CalibratedStrategy, DrawsOnce, StopRule, Strategy
-from reasoner.types import AnswerSpace, Message, Prompt
+from reasoner.types import LONGEST_SCHEMA, AnswerSpace, Message, Prompt, SamplingParams
 from reasoner.verifier import Verifier
 
 FREE: Final = "free"

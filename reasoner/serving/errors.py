@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from reasoner.errors import BudgetExhausted, EngineDied, EngineUnavailable, PromptTooLong, UsageError
-from reasoner.system.printing import valid_text
+from reasoner.system.printing import valid_unicode
 
 INVALID: Final = "invalid_request_error"
 MAX_MESSAGE: Final = 2000
@@ -33,10 +33,10 @@ class ApiError(Exception):
     ) -> None:
         self.status = status
         # A message quotes the request, which may hold line breaks and text that is not valid UTF-8.
-        self.message = " ".join(valid_text(message).split())[:MAX_MESSAGE]
+        self.message = " ".join(valid_unicode(message).split())[:MAX_MESSAGE]
         self.type = type
         self.code = code
-        self.param = None if param is None else valid_text(param)
+        self.param = None if param is None else valid_unicode(param)
         self.headers = dict(headers or {})
         super().__init__(self.message)
 

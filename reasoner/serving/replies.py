@@ -14,7 +14,7 @@ from reasoner.serving.errors import ApiError, api_error
 from reasoner.serving.requests import ChatRequest, CompletionRequest
 from reasoner.serving.specs import public_spec
 from reasoner.solution import Solution
-from reasoner.system.printing import printable, valid_text
+from reasoner.system.printing import printable, valid_unicode
 from reasoner.trace.events import Event, Proposed, Sampled, Scored
 from reasoner.trace.record import Work
 from reasoner.types import Completion, Vote, VoteState
@@ -68,7 +68,7 @@ class ReplyText:
         cut = winner is not None and winner.finish_reason == "length"
         ended = solution.ended_by == "budget" and solution.answer is None
         answer = solution.answer.text if solution.answer else ""
-        content, thinking = valid_text(solution.text or answer), valid_text(thinking)
+        content, thinking = valid_unicode(solution.text or answer), valid_unicode(thinking)
         if job.question.prompt.tools and not cut and (read := read_calls(content)) and read.calls:
             return cls(read.text, thinking, "tool_calls", read.calls)
         return cls(content, thinking, "length" if cut or ended else "stop")
@@ -174,7 +174,7 @@ class ChatReply:
 
     def text(self, index: int, piece: TextPiece) -> Iterable[Document]:
         """The next text of a choice, or of its thinking."""
-        text = valid_text(piece.text)
+        text = valid_unicode(piece.text)
         self._sent.setdefault((index, piece.thinking), []).append(text)
         return self._pieces(index, text, thinking=piece.thinking)
 
@@ -339,7 +339,7 @@ def _vote_rows(votes: Sequence[Vote]) -> list[Document]:
 
 def bounded(text: str) -> str:
     """A text that a model may have written, at most `MAX_ANSWER` characters of it."""
-    text = valid_text(text)
+    text = valid_unicode(text)
     return text if len(text) <= MAX_ANSWER else text[: MAX_ANSWER - 1] + "…"
 
 

@@ -22,11 +22,10 @@ from pydantic import (
 from reasoner.answers.kinds import AnswerKind
 from reasoner.budget import Budget
 from reasoner.errors import UsageError, shown
-from reasoner.sampling import SamplingParams, ThinkingLevel
 from reasoner.serving.specs import build_client, client_kind
 from reasoner.strategy import StopRule, Strategy
 from reasoner.system.files import parse_json
-from reasoner.types import Message, Role
+from reasoner.types import Message, Role, SamplingParams, ThinkingLevel
 
 MAX_TURNS: Final = 2000
 MAX_CHOICES: Final = 128

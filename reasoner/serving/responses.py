@@ -20,7 +20,7 @@ from reasoner.serving.replies import (
     vendor_object,
 )
 from reasoner.serving.requests import ResponseRequest
-from reasoner.system.printing import valid_text
+from reasoner.system.printing import valid_unicode
 from reasoner.trace.events import Event
 
 STATUS: Final = {"stop": "completed", "length": "incomplete"}
@@ -73,7 +73,7 @@ class ResponseReply:
 
     def text(self, _index: int, piece: TextPiece) -> Iterable[Document]:
         """The next text of the reply, or of its thinking."""
-        return self._delta("reasoning" if piece.thinking else "message", valid_text(piece.text))
+        return self._delta("reasoning" if piece.thinking else "message", valid_unicode(piece.text))
 
     def end(self, answered: Answered) -> Iterable[Document]:
         """What was not streamed yet, and the whole reply. Raises as `whole`."""

@@ -8,8 +8,8 @@ from typing import Any, Final, Literal
 
 from reasoner.answers.kinds import AnswerKind
 from reasoner.errors import UsageError
-from reasoner.marks import Mark, Owners, marks_of
 from reasoner.registry import build_checked, full_spec_of
+from reasoner.specs import Mark, Owners, marks_of
 
 MAX_COUNT: Final = 1024
 """The most samples, rounds or branches of an option of a request; those of nested strategies are multiplied."""

@@ -8,10 +8,10 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, NoReturn
 from uuid import uuid4
 
 MAX_BYTES: Final = 1 << 28
@@ -48,16 +48,20 @@ def read_whole(path: Path, *, limit: int = MAX_BYTES) -> bytes:
     return content
 
 
-def parse_json(text: str | bytes) -> Any:
-    """The value of a text.
+def parse_json(text: str | bytes, *, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
+    """The value of a text; `pairs` makes each object from its fields.
 
     Raises:
-        ValueError: it is not JSON, is nested too deeply, or holds a number of too many digits.
+        ValueError: it is not JSON, is nested too deeply, or holds NaN, Infinity or a number of too many digits.
     """
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=pairs, parse_constant=_not_a_number)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def _not_a_number(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a number of JSON")
 
 
 def read_object(path: Path) -> dict[str, Any]:

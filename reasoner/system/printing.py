@@ -31,6 +31,6 @@ def printable(text: str, *, limit: int = 60) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
-def valid_text(text: str) -> str:
-    """The text with a question mark for each character that is not valid UTF-8: a lone surrogate."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+def valid_unicode(text: str) -> str:
+    """Text that any file can hold: the halves of a surrogate pair are joined, and lone ones are replaced."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, ClassVar, Final, Literal,
 
 from reasoner.budget import Cost
 from reasoner.models.info import ModelInfo
-from reasoner.operations import NOT_MEASURED, TextLikelihood
-from reasoner.summary import CutSamples
+from reasoner.strategy import NOT_MEASURED, TextLikelihood
 from reasoner.trace.jsonl import JsonlWriter, open_end, open_new, read_lines
 from reasoner.trace.record import VERSION, Record, Work
 from reasoner.types import (
@@ -21,6 +20,7 @@ from reasoner.types import (
     Answer,
     Blocks,
     Completion,
+    CutSamples,
     EndedBy,
     FinishReason,
     Logprobs,

@@ -12,7 +12,7 @@ from typing import Final, Protocol, TypeVar, cast, runtime_checkable
 
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, EngineError, NotRecorded, RequestLost, TraceError
-from reasoner.operations import NOT_ASKED, NOT_MEASURED
+from reasoner.strategy import NOT_ASKED, NOT_MEASURED
 from reasoner.system.foreign import MAX_PER_QUESTION, MAX_PER_REQUEST
 from reasoner.trace.events import (
     ATTEMPTS,

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, get_args
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, require, require_choice
-from reasoner.marks import Samples
+from reasoner.specs import Samples
 from reasoner.strategy import Finished, Handle, Plan, Sample, Score, check_n, next_finished, start
 from reasoner.types import Answer, Completion, Prompt, SamplingParams
 from reasoner_strategies._prompts import with_request, without_reply

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from reasoner.answers.questions import Question
 from reasoner.errors import require, require_choice
-from reasoner.marks import Samples
+from reasoner.specs import Samples
 from reasoner.stopping.rules import BetaRule, DirichletRule
 from reasoner.strategy import Plan, check_n
 from reasoner.types import Answer, SamplingParams

@@ -11,9 +11,8 @@ from reasoner.answers.questions import Question
 from reasoner.calibration.arm_selection import LOSSES, choose
 from reasoner.calibration.profile import ArmRow, Family, read_profile
 from reasoner.errors import BudgetExhausted, ReasonerError, UsageError, require, require_choice
-from reasoner.marks import FilePath, Samples
 from reasoner.registry import build, check_types
-from reasoner.specs import Spec
+from reasoner.specs import FilePath, Samples, Spec
 from reasoner.stopping.rules import FirstOf, LockIn, Lossless, smoothed
 from reasoner.strategy import CalibrationSummary, Plan, Propose, Strategy, check_n, note, note_stop, sample
 from reasoner.types import Answer, Completion, SamplingParams, VoteState

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, UsageError, require_choice
-from reasoner.marks import Samples
+from reasoner.specs import Samples
 from reasoner.strategy import (
     Outcome,
     Plan,

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from reasoner.answers.questions import Question
 from reasoner.errors import require
-from reasoner.marks import Samples
+from reasoner.specs import Samples
 from reasoner.strategy import Plan, check_n, sample
 from reasoner.types import Answer, SamplingParams
 from reasoner_strategies._voting.pool import proposed, rated_choice, vote

@@ -5,13 +5,12 @@ from typing import ClassVar, NamedTuple
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, UsageError, require
-from reasoner.marks import Length
 from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.registry import check_types
-from reasoner.sampling import NO_THINKING
+from reasoner.specs import Length
 from reasoner.strategy import Plan, Sample, count_votes, model_info, note, prefill, propose
-from reasoner.types import Answer, Completion, Prompt, SamplingParams, TokenIds
+from reasoner.types import NO_THINKING, Answer, Completion, Prompt, SamplingParams, TokenIds
 from reasoner.voting import Tally
 
 PARAMS = SamplingParams(max_tokens=1 << 17)

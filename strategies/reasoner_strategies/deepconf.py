@@ -8,8 +8,8 @@ from typing import ClassVar, Literal, get_args
 
 from reasoner.answers.questions import Question
 from reasoner.errors import UsageError, require, require_choice
-from reasoner.marks import Samples
 from reasoner.registry import check_types
+from reasoner.specs import Samples
 from reasoner.stopping.confidence import ConfidenceFloor, group_confidences, lowest_tenth, measured, token_confidence
 from reasoner.strategy import Plan, Sample, check_n, sample
 from reasoner.types import Answer, Completion, Part, SamplingParams

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, require
-from reasoner.marks import Samples
+from reasoner.specs import Samples
 from reasoner.strategy import Plan, check_n, count_votes, note_stop, propose, sample
 from reasoner.types import Answer, SamplingParams, VoteState
 from reasoner.voting import Tally

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from reasoner.answers.questions import Question
 from reasoner.errors import require
-from reasoner.marks import Samples
+from reasoner.specs import Samples
 from reasoner.strategy import Plan, check_n
 from reasoner.types import Answer, Completion, Prompt, SamplingParams
 from reasoner_strategies._prompts import verdict, with_text, without_reply

@@ -7,10 +7,9 @@ from typing import ClassVar, Literal, NamedTuple, get_args
 from reasoner.answers import ChoiceSpace, YesNoSpace
 from reasoner.answers.questions import Question
 from reasoner.errors import require_choice
-from reasoner.marks import Samples
-from reasoner.sampling import NO_THINKING
+from reasoner.specs import Samples
 from reasoner.strategy import Plan, TextLikelihood, check_n, loglikelihood, note, prefill, propose, sample
-from reasoner.types import Answer, Prompt, SamplingParams, Vote, VoteState
+from reasoner.types import NO_THINKING, Answer, Prompt, SamplingParams, Vote, VoteState
 from reasoner_strategies._voting.pool import proposed, vote
 from reasoner_strategies.cisc import softmax
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from reasoner.answers.questions import Question
 from reasoner.errors import UsageError, require
-from reasoner.marks import Samples
+from reasoner.specs import Samples
 from reasoner.strategy import Plan
 from reasoner.types import Answer
 from reasoner_strategies._search.step_search import StepSearch

@@ -7,7 +7,7 @@ from typing import ClassVar, get_args
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, UsageError, require, require_choice
-from reasoner.marks import Samples
+from reasoner.specs import Samples
 from reasoner.strategy import MAX_SAMPLES, Finished, Handle, Plan, Sample, Score, next_finished, start
 from reasoner.types import Answer, Completion
 from reasoner_strategies._search.puct import FirstPlay, Node, Puct, Tree

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, get_args
 
 from reasoner.answers.questions import Question
 from reasoner.errors import require, require_choice
-from reasoner.marks import Samples
+from reasoner.specs import Samples
 from reasoner.strategy import Plan, note
 from reasoner.types import Answer
 from reasoner_strategies._search import resampling

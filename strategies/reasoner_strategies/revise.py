@@ -6,7 +6,7 @@ from typing import Literal
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, require, require_choice
-from reasoner.marks import Samples
+from reasoner.specs import Samples
 from reasoner.strategy import MAX_CHAINS, Handle, Plan, Sample, count_votes, next_finished, start
 from reasoner.types import Answer, Completion, Prompt, SamplingParams, VoteState
 from reasoner.voting import Tally

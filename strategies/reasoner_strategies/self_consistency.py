@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.marks import Samples
+from reasoner.specs import Samples
 from reasoner.strategy import (
     Outcome,
     Plan,

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, require
-from reasoner.marks import Length, Samples
+from reasoner.specs import Length, Samples
 from reasoner.strategy import MAX_CHAINS, Plan
 from reasoner.types import Answer, SamplingParams, VoteState
 from reasoner_strategies._search.steps import advance, lockstep

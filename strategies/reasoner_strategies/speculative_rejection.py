@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, require, require_choice
-from reasoner.marks import Length, Samples
+from reasoner.specs import Length, Samples
 from reasoner.strategy import MAX_CHAINS, Plan, score
 from reasoner.types import Answer, SamplingParams, VoteState
 from reasoner_strategies._search.step_search import rank

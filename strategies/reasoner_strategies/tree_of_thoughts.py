@@ -8,10 +8,9 @@ from typing import ClassVar, Literal, get_args
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, UsageError, require, require_choice
-from reasoner.marks import Samples
-from reasoner.sampling import NO_THINKING
+from reasoner.specs import Samples
 from reasoner.strategy import MAX_SAMPLES, Handle, Plan, Sample, next_finished, propose, start
-from reasoner.types import Answer, Completion, Prompt, SamplingParams, VoteState
+from reasoner.types import NO_THINKING, Answer, Completion, Prompt, SamplingParams, VoteState
 from reasoner_strategies._prompts import QUOTE, shortened, verdict, with_text, without_reply
 from reasoner_strategies._search.steps import Path, StepOptions, Stepping
 from reasoner_strategies._voting.pool import rated_vote

@@ -8,10 +8,9 @@ from typing import ClassVar
 
 from reasoner.answers.questions import Question
 from reasoner.errors import require
-from reasoner.marks import Length, Samples
-from reasoner.sampling import NO_THINKING
+from reasoner.specs import Length, Samples
 from reasoner.strategy import Plan, check_n, sample
-from reasoner.types import Answer, Completion, Prompt, SamplingParams
+from reasoner.types import NO_THINKING, Answer, Completion, Prompt, SamplingParams
 from reasoner_strategies._prompts import with_text, without_reply
 from reasoner_strategies._voting.pool import proposed, vote
 from reasoner_strategies._voting.self_comparison import Ballot, Candidate, by_points, listed, polled

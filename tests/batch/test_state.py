@@ -13,7 +13,7 @@ from reasoner.batch.lines import Answered
 from reasoner.batch.questions import answer_items
 from reasoner.batch.state import Progressed, WorkTrace
 from reasoner.engine import SampleRequest
-from reasoner.execution.ids import IdSet
+from reasoner.execution.inputs import IdSet
 from reasoner.trace.events import Cancelled, Ended, Event
 from reasoner.trace.history import read_histories
 from reasoner_strategies import SelfConsistency

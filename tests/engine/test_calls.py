@@ -11,9 +11,8 @@ from reasoner.answers.tool_calls import Calls, ToolCall, read_calls
 from reasoner.engine import SampleRequest
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.build import installed_build, prepare_environment
-from reasoner.engines.vllm.calls import CallReader
 from reasoner.engines.vllm.engine import _in_parts
-from reasoner.engines.vllm.parts import Before, Marks, decode
+from reasoner.engines.vllm.parts import Before, CallReader, Marks, decode
 from reasoner.errors import UnknownName, UsageError
 from reasoner.models.families import profile_for_parser
 from reasoner.types import Completion, Message, Prompt, SamplingParams, Usage

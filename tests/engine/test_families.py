@@ -200,7 +200,7 @@ def test_a_reply_is_split_by_its_ids(config: Any, case: Case) -> None:
             assert (first.thinking + second.thinking).startswith(case.thinking.rstrip("\n"))
     whole = split_parts(ids, Before(head, 0, case.opens), marks, renderer.text.tokenizer)
     assert (whole.thinking, whole.final, whole.unclosed) == (case.thinking, case.final, False)
-    assert whole.length == len(ids) - len(renderer.encode(case.final))
+    assert whole.tokens == len(ids) - len(renderer.encode(case.final))
 
 
 def test_a_template_that_knows_no_thinking_is_of_a_model_that_does_not_think(config: Any) -> None:
@@ -253,7 +253,7 @@ def test_mistral_marks_thinking_by_special_tokens(config: Any, tmp_path: Path) -
     assert not renderer.reader.opens(profile, (Message("user", "[THINK]"),), {})
     ids = renderer.text.marked("[THINK]hm[/THINK]It is 7")
     parts = split_parts(ids, Before(head, 0, False), marks, tokenizer)
-    assert (parts.thinking, parts.final, parts.length) == ("hm", "It is 7", len(renderer.encode("hm")) + 2)
+    assert (parts.thinking, parts.final, parts.tokens) == ("hm", "It is 7", len(renderer.encode("hm")) + 2)
 
 
 def test_text_that_continues_a_reply_gets_no_blank_from_its_tokenizer(config: Any) -> None:

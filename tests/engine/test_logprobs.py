@@ -11,7 +11,7 @@ import pytest
 from reasoner import Prompt, SamplingParams
 from reasoner.engine import SampleRequest
 from reasoner.engines.vllm import VllmEngine
-from reasoner.engines.vllm.logprobs import read_logprobs
+from reasoner.engines.vllm.stream import read_logprobs
 from reasoner.errors import EngineError
 from reasoner.types import NO_LOGPROB, Completion, Logprobs
 

@@ -10,9 +10,10 @@ from typing import Any, Final
 import pytest
 
 from reasoner import Question, SamplingParams, solve_sync
+from reasoner.engines import ReplyParts
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.build import installed_build, prepare_environment
-from reasoner.engines.vllm.parts import Before, Marks, Parts, split_parts
+from reasoner.engines.vllm.parts import Before, Marks, split_parts
 from reasoner.models.families import parsers, profile_for_parser
 from reasoner.models.thinking import HARMONY, ThinkingProfile
 from reasoner.trace.events import Event, Sampled
@@ -96,13 +97,13 @@ def transcripts(profile: ThinkingProfile) -> list[tuple[bool, str]]:
     ]
 
 
-def split_reply(text: str, profile: ThinkingProfile, tokenizer: Any, *, opened: bool = False) -> Parts:
+def split_reply(text: str, profile: ThinkingProfile, tokenizer: Any, *, opened: bool = False) -> ReplyParts:
     """The parts of a reply. The token that holds the end of thinking is the last that counts as thinking."""
     ids = tuple(tokenizer.encode(text, add_special_tokens=False))
     parts = split_parts(ids, Before((1,), 0, opened), Marks.of(profile, tokenizer), tokenizer)
-    if parts.length and text.endswith(parts.final) and parts.final:
-        assert parts.final.endswith(tokenizer.decode(ids[parts.length :]))
-        assert not parts.final.endswith(tokenizer.decode(ids[parts.length - 1 :]))
+    if parts.tokens and text.endswith(parts.final) and parts.final:
+        assert parts.final.endswith(tokenizer.decode(ids[parts.tokens :]))
+        assert not parts.final.endswith(tokenizer.decode(ids[parts.tokens - 1 :]))
     return parts
 
 
@@ -154,7 +155,7 @@ def test_a_mark_in_an_answer_opens_no_thinking(parser: str) -> None:
     parts = split_reply(text, profile, joining_tokenizer(), opened=True)
     assert (parts.thinking, parts.final, parts.unclosed) == ("hm", f"A {profile.start_text} opens. 7", False)
     never = split_reply("It is 7.", profile, joining_tokenizer())
-    assert never == Parts(0, False, "", "It is 7.")
+    assert never == ReplyParts("", "It is 7.", unclosed=False, tokens=0)
 
 
 HEAD: Final = "<|channel|>analysis<|message|>hm"
@@ -187,7 +188,7 @@ def test_a_reply_of_gpt_oss_is_split_by_its_channels(
 
 
 def test_the_template_of_a_tokenizer_says_how_its_model_thinks() -> None:
-    from reasoner.engines.vllm.thinking import given_profile
+    from reasoner.engines.vllm.rendering import given_profile
 
     tokenizer = small_tokenizer(("<t>", "</t>"), None)
     fields = {"thinking": {"open": "<t>", "close": "</t>", "content": "text"}, "content": {"content": "text"}}

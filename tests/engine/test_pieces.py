@@ -7,8 +7,8 @@ import pytest
 
 from reasoner.engine import TextPiece
 from reasoner.engines.vllm.parts import Before, Marks, split_parts
-from reasoner.engines.vllm.pieces import PartPieces, PlainPieces
 from reasoner.engines.vllm.rendering import TextEncoder
+from reasoner.engines.vllm.stream import PartPieces, PlainPieces
 from reasoner.models.thinking import ThinkingProfile
 
 REPLIES = (

@@ -24,7 +24,7 @@ from reasoner_verifiers.orm import Orm
 from reasoner_verifiers.prm import Prm
 from reasoner_verifiers.reward import recipes
 from reasoner_verifiers.reward.checkpoint import Array, Head
-from tests.engine.rewarding import TAG, beside, hidden_states, random_head, served, tiny_prm, tiny_prm_logits
+from tests.engine.rewarding import beside, hidden_states, random_head, served, tiny_prm, tiny_prm_logits
 
 T = TypeVar("T")
 LAYER = 4
@@ -124,13 +124,6 @@ def test_a_served_head_says_what_numpy_says_of_the_hidden_states(rig: Rig) -> No
     assert value == pytest.approx(sigmoid(expected[-1]), abs=1e-5)
     assert cost.verifier_tokens + cost.cached_tokens == len(ids)
     assert cost.flops == pooling(rig.orm).model.flops(prompt=len(ids), cached=cost.cached_tokens, generated=0)
-
-
-def test_it_runs_in_a_process_of_its_own_and_states_its_memory(rig: Rig) -> None:
-    assert len(rig.processes) == 1
-    [note] = pooling(rig.orm).notes
-    assert "0.25 GiB for its KV cache" in note
-    assert pooling(rig.orm).model.layers == LAYER
 
 
 def test_best_of_n_books_exactly_what_the_reward_model_counted(rig: Rig) -> None:
@@ -293,27 +286,6 @@ def test_a_qwen_process_reward_model_agrees_with_pytorch(
     assert short.cached_tokens == 0
     assert longer.cached_tokens > 0
     assert longer.verifier_tokens + longer.cached_tokens == len(ids)
-
-
-def test_stepwise_pooling_agrees_with_pytorch(tiny: Path) -> None:
-    ids = tuple(TAG if at % 11 == 10 else token for at, token in enumerate(IDS))
-    engine = PoolingEngine(
-        str(tiny),
-        pooling={"tok_pooling_type": "STEP", "step_tag_id": TAG},
-        dtype="float32",
-        max_model_len=1024,
-        kv_gib=0.1,
-    )
-
-    async def go() -> Array:
-        await engine.start()
-        pooled = await engine.rows(ids, read_cache=False, meter=UsageMeter())
-        await engine.close()
-        return pooled.rows
-
-    rows = run(go())
-    places = [at for at, token in enumerate(ids) if token == TAG]
-    assert softmax(rows)[:, 1] == pytest.approx(softmax(tiny_prm_logits(tiny, ids))[places, 1], abs=1e-3)
 
 
 LABELLED = ("<|endoftext|>", "+", "-")

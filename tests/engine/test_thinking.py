@@ -206,7 +206,7 @@ def test_every_token_of_thinking_is_in_ledger_trace_and_replay(thinker: VllmEngi
 
 
 def test_a_parser_can_be_chosen_or_turned_off(embedded_model: Path, thinker: VllmEngine) -> None:
-    from reasoner.engines.vllm.thinking import served_profile
+    from reasoner.engines.vllm.rendering import served_profile
     from reasoner.errors import UnknownName
 
     config = thinker._core._engine.vllm_config.model_config  # type: ignore[union-attr]

@@ -14,8 +14,8 @@ TOKENS = st.lists(st.integers(1, VOCABULARY - 1), max_size=12)
 def new_holder(closing: list[int]) -> Any:
     import torch
 
-    from reasoner.engines.vllm.thinking import reasoning_config
-    from reasoner.engines.vllm.thinking_budget import RepairedThinkingBudget
+    from reasoner.engines.vllm.rendering import reasoning_config
+    from reasoner.engines.vllm.worker import RepairedThinkingBudget
     from reasoner.models.thinking import ThinkingProfile
 
     profile = ThinkingProfile("always", (START,), (END,), "<think>", "</think>", "so</think>")

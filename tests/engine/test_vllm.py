@@ -345,7 +345,7 @@ def test_death_is_survived_once_and_told_the_second_time(engine: VllmEngine, mon
     def die() -> None:
         raise RuntimeError("the core was made to fail")
 
-    monkeypatch.setattr(first._engine, "step", die)  # type: ignore[attr-defined]
+    monkeypatch.setattr(first._engine, "step", die)
     events: list[Event] = []
     strategy = SelfConsistency(n=3, params=SamplingParams(max_tokens=48))
     solution = solve_sync(Question.of(ADD), strategy, engine, trace=events.append)

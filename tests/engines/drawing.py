@@ -1,4 +1,4 @@
-"""Sequences drawn from a fake server whose model thinks."""
+"""Sequences drawn from a fake server."""
 
 import asyncio
 from collections.abc import Callable
@@ -30,11 +30,11 @@ async def draw(
     **params: Any,
 ) -> Completion:
     await engine.start()
-    drawing = SamplingParams(**{"max_tokens": 32, **params})
+    sampling = SamplingParams(**{"max_tokens": 32, **params})
     rendered = await engine.render(prompt)
-    request = SampleRequest("q", prompt, rendered, drawing, 0, 1, interruptible=interruptible, on_text=on_text)
+    request = SampleRequest("q", prompt, rendered, sampling, 3, 41, interruptible=interruptible, on_text=on_text)
     return await engine.sample(request)
 
 
-def drawn(server: FakeServer, prompt: Prompt = ASKED, *, interruptible: bool = True, **params: Any) -> Completion:
-    return asyncio.run(draw(OpenAIEngine(base_url=server.url), prompt, interruptible=interruptible, **params))
+def drawn(server: FakeServer, prompt: Prompt = ASKED, **params: Any) -> Completion:
+    return asyncio.run(draw(OpenAIEngine(base_url=server.url), prompt, **params))

@@ -10,8 +10,7 @@ from reasoner.budget import Cost
 from reasoner.engine import Engine, SampleRequest, TextPiece
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import EngineDied
-from reasoner.sampling import ONE_TOKEN
-from reasoner.types import Completion, Rating, Usage
+from reasoner.types import ONE_TOKEN, Completion, Rating, Usage
 from reasoner.verifier import CostMeter
 
 POISON, BROKEN, DOOMED = "poison", "broken", "doomed"

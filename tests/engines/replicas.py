@@ -40,9 +40,7 @@ class Replica:
 
     brain: Seeded = field(default_factory=Seeded, repr=False)
     deaths: dict[int, Moment] = field(default_factory=dict)
-    status: int = 200
     on_sample: dict[int, Callable[[], None]] = field(default_factory=dict)
-    silent: bool = False
     revives: bool = False
     resets: list[bytes] = field(default_factory=lambda: [b'{"success": true}'])
     paths: list[str] = field(default_factory=list)
@@ -87,9 +85,7 @@ class Replica:
                     return
                 path = first.split()[1]
                 self.paths.append(path)
-                if self.silent:
-                    await reader.read()
-                elif "completions" in path:
+                if "completions" in path:
                     self.sessions.append(headers["x-session-id"])
                     await self._sampling(body, writer)
                 else:
@@ -111,10 +107,6 @@ class Replica:
         if path == "/reset_prefix_cache" and self.resets:
             self._seen.clear()
             return whole(self.resets.pop(0) if len(self.resets) > 1 else self.resets[0])
-        if path == "/metrics":
-            return whole(
-                "".join(f'vllm:{name}_total{{engine="0"}} {float(n)}\n' for name, n in self.counted.items()).encode()
-            )
         return whole({}, "404 Not Found")
 
     async def _sampling(self, body: dict[str, Any], writer: asyncio.StreamWriter) -> None:
@@ -122,16 +114,12 @@ class Replica:
         moment = self.deaths.pop(len(self.sessions), None)
         if moment == "before":
             return self.die()
-        if self.status != 200:
-            writer.write(whole({"message": "out of order"}, f"{self.status} Broken"))
-            return None
         ids = tuple(body["prompt"])
         blocks = [ids[:end] for end in range(BLOCK, len(ids), BLOCK)]
         self.brain.cached = BLOCK * sum(block in self._seen for block in blocks)
         self._seen.update(blocks)
         self.counted["prompt_tokens"] += len(ids)
         self.counted["prompt_tokens_cached"] += self.brain.cached
-        self.counted["request_success"] += moment != "during"
         reply, generated = self._streamed(body, moment) if body.get("stream") else self._at_once(body, moment)
         self.counted["generation_tokens"] += generated
         writer.write(reply)

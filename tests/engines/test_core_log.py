@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reasoner.engines.vllm.build import first_line
-from reasoner.engines.vllm.core_log import CoreLog, Recorder, advice
+from reasoner.engines.vllm.core_log import CoreLog, LogRecorder, advice
 
 POINTS = "Engine core initialization failed. See root cause above. Failed core proc(s): {'EngineCore': -9}"
 
@@ -20,10 +20,10 @@ def log() -> Iterator[CoreLog]:
     made.close()
 
 
-def process(log: CoreLog, name: str, *, eager: bool = False) -> logging.Logger:
+def process(log: CoreLog, name: str) -> logging.Logger:
     """The logger of one process that writes to the same file."""
     logger = logging.Logger(name)  # noqa: LOG001 known to nobody else
-    logger.addHandler(Recorder(str(log._records), eager=eager))
+    logger.addHandler(LogRecorder(str(log._records)))
     return logger
 
 
@@ -49,21 +49,14 @@ def test_a_process_that_logged_nothing_is_told_by_its_exit_code(log: CoreLog) ->
     assert log.cause(RuntimeError(POINTS)).startswith("its process ended")
 
 
-@pytest.mark.parametrize(
-    ("eager", "stages"),
-    [
-        (False, ["compiling and measuring memory", "warming up vLLM and capturing CUDA graphs"]),
-        (True, ["measuring memory", "warming up vLLM"]),
-    ],
-)
-def test_stages_are_told_once_in_their_order(log: CoreLog, eager: bool, stages: list[str]) -> None:
-    core = process(log, "core", eager=eager)
+def test_stages_are_reported_once_in_their_order(log: CoreLog) -> None:
+    core = process(log, "core")
     core.info("Loading weights took %.2f seconds", 1.0)
     core.info("Model loading took %s GiB memory and %.6f seconds", "1.2", 3.0)
-    assert log.new_stages() == stages[:1]
+    assert log.new_stages() == ["measuring memory"]
     core.info("Available KV cache memory: %s GiB", "1")
     core.info("a remark")
-    assert log.new_stages() == stages[1:]
+    assert log.new_stages() == ["warming up vLLM"]
     assert log.new_stages() == []
 
 

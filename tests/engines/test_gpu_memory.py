@@ -13,7 +13,7 @@ from reasoner.engines.vllm.pooling import PoolingEngine
 from reasoner.errors import UsageError
 from reasoner.models.resolve import Resolved
 from reasoner.verifier import claim_memory
-from reasoner_verifiers import Certainty, Ensemble, Judge, Orm, Prm
+from reasoner_verifiers import Ensemble, Judge, Orm, Prm
 from reasoner_verifiers.reward import model as reward
 from tests.models.test_geometry import write_safetensors
 from tests.verifiers.rewards import model_folder
@@ -112,12 +112,6 @@ def test_a_default_reward_model_and_a_default_policy_fit_one_gpu(kind: Any, fold
     assert len(policy.gpu.claims) == 1
 
 
-def test_a_model_alone_and_a_verifier_without_one_leave_the_policy_its_default(folder: str) -> None:
-    policy = VllmEngine(folder)
-    asyncio.run(claim_memory(policy, None, Certainty(), Judge()))
-    assert utilization(policy, folder) == ALONE
-
-
 def test_every_model_of_an_ensemble_has_its_part(folder: str) -> None:
     policy = VllmEngine(folder)
     verifier = Ensemble((Orm(model=folder), Judge(model=folder)))
@@ -161,10 +155,3 @@ def test_a_verifier_on_its_own_gpu_and_its_policy_take_the_default(folder: str) 
     assert isinstance(own, PoolingEngine)
     assert utilization(policy, folder) == ALONE
     assert own._arguments(GPU, Resolved("m", folder, Path(folder))).gpu_memory_utilization == ALONE
-
-
-def test_weights_count_by_gpu(folder: str) -> None:
-    wide, narrow = VllmEngine(folder, args={"tensor_parallel_size": 2}), Prm(model=folder)
-    asyncio.run(claim_memory(wide, narrow))
-    utilization(wide, folder)
-    assert [claim.weights for claim in wide.gpu.claims] == [2 << 20, 1 << 20]

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from reasoner import Answer, Budget, Question, SamplingParams, solve_many, solve_sync
+from reasoner import Answer, Question, SamplingParams, solve_many, solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.engines.mixture import MixtureEngine
 from reasoner.engines.simulated import SimulatedEngine
@@ -89,13 +89,6 @@ def test_a_run_that_was_interrupted_anywhere_continues_its_chains() -> None:
         assert (mixture._chains, mixture._open) == ({}, {})
 
 
-def test_what_is_kept_for_a_question_goes_when_it_ends() -> None:
-    mixture, _, _ = two()
-    solutions = asyncio.run(solve_many(["One?", "Two?", "Three?"], SelfConsistency(4, PARAMS), mixture))
-    assert [solution.error for solution in solutions] == [None] * 3
-    assert (mixture._chains, mixture._open) == ({}, {})
-
-
 def test_a_chain_that_two_questions_share_is_kept_until_both_have_ended() -> None:
     mixture, _, _ = two()
     prompt = QUESTION.prompt
@@ -116,14 +109,6 @@ def test_a_chain_that_two_questions_share_is_kept_until_both_have_ended() -> Non
     asyncio.run(run())
 
 
-def test_no_budget_is_exceeded_though_prompts_are_counted_differently() -> None:
-    for tokens in range(0, 120, 7):
-        mixture, _, _ = two()
-        solution = solve_sync(QUESTION, SelfConsistency(5, PARAMS), mixture, budget=Budget(tokens=tokens))
-        assert solution.error is None
-        assert solution.cost.tokens <= tokens
-
-
 def test_words_cannot_be_forced_into_a_mixture() -> None:
     def plan(question: Question) -> Plan[Answer | None]:
         yield from prefill(question.prompt, "Wait")
@@ -133,12 +118,6 @@ def test_words_cannot_be_forced_into_a_mixture() -> None:
     solution = solve_sync(QUESTION, Planned(plan), mixture)
     assert isinstance(solution.error, UsageError)
     assert "use one engine" in str(solution.error)
-
-
-def test_a_chain_of_another_engine_is_refused() -> None:
-    mixture, _, _ = two()
-    with pytest.raises(UsageError, match="no member of the mixture began"):
-        asyncio.run(mixture.render(QUESTION.prompt.extended("", (1, 2))))
 
 
 def test_it_is_built_from_specs() -> None:

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from reasoner import solve
-from reasoner.engine import Rendered, SampleRequest
+from reasoner.engine import Rendered
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.trace.events import Began, Event
-from reasoner.types import Completion, Logprobs, Message, Prompt, SamplingParams, Usage
-from reasoner_strategies import BestOfN, Single
-from tests.engines.fake_server import FakeServer
+from reasoner.types import Completion, Logprobs, Prompt, SamplingParams, Usage
+from reasoner_strategies import BestOfN
+from tests.engines.drawing import draw, drawn
+from tests.engines.fake_server import FakeServer, text_only
 from tests.engines.fake_tokenizer import EOS, spell, spell_chat
 from tests.helpers import Judge
 
@@ -21,20 +22,6 @@ ASKED = Prompt.chat("2+2?", system="Be brief.")
 TURNS = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "2+2?"}]
 TEXT_ONLY = "the server takes no token ids: prompts are sent as text and continuation is not token-exact"
 NO_CACHE = "the server reports no cached tokens: all prompt tokens count as computed"
-
-
-def text_only() -> FakeServer:
-    return FakeServer(vllm=False, owner="someone", context=None)
-
-
-async def draw(engine: OpenAIEngine, prompt: Prompt = ASKED, **options: Any) -> Completion:
-    await engine.start()
-    params = replace(SamplingParams(max_tokens=32), **options)
-    return await engine.sample(SampleRequest("q", prompt, await engine.render(prompt), params, index=3, seed=41))
-
-
-def drawn(server: FakeServer, prompt: Prompt = ASKED, **options: Any) -> Completion:
-    return asyncio.run(draw(OpenAIEngine(base_url=server.url), prompt, **options))
 
 
 # A server that takes token ids
@@ -63,6 +50,7 @@ def test_token_ids_and_every_option_are_sent() -> None:
     with FakeServer() as server:
         drawn(
             server,
+            ASKED,
             temperature=0.5,
             top_p=0.9,
             top_k=40,
@@ -102,23 +90,6 @@ def test_token_ids_and_every_option_are_sent() -> None:
         ]
 
 
-def test_a_json_schema_is_sent_as_openai_has_it() -> None:
-    with FakeServer() as server:
-        drawn(server, json_schema='{"enum": [1]}')
-        (body,) = server.sent("/v1/completions")
-    schema = {"name": "reply", "schema": {"enum": [1]}, "strict": True}
-    assert body["response_format"] == {"type": "json_schema", "json_schema": schema}
-
-
-def test_what_is_not_given_is_left_to_the_servers_own_values() -> None:
-    with FakeServer() as server:
-        drawn(server)
-        (body,) = server.sent("/v1/completions")
-        assert body.keys() == {
-            "model", "prompt", "return_token_ids", "max_tokens", "seed", "stream", "stream_options"
-        }  # fmt: skip
-
-
 def test_a_run_sends_what_was_given_or_preferred_and_records_it() -> None:
     events: list[Event] = []
     with FakeServer() as server, text_only() as plain:
@@ -136,18 +107,9 @@ def test_a_run_sends_what_was_given_or_preferred_and_records_it() -> None:
     assert recorded == ["best_of_n:n=1,temperature=0.8,max_tokens=512", "best_of_n:n=1,temperature=0.2,max_tokens=512"]
 
 
-def test_a_limit_beyond_the_window_is_lowered_also_where_only_a_bound_of_the_prompt_is_known() -> None:
-    with FakeServer(vllm=False, owner="someone", context=None) as server:
-        engine = OpenAIEngine(base_url=server.url, context=4096)
-        for asked, sent in ((512, 512), (30_000, range(3500, 4096))):
-            asyncio.run(solve("2+2?", Single(SamplingParams(max_tokens=asked)), engine))
-            limit = server.sent("/v1/chat/completions")[-1]["max_tokens"]
-            assert limit == sent if isinstance(sent, int) else limit in sent
-
-
 def test_a_completion_holds_what_the_server_sent() -> None:
     with FakeServer(cached=8) as server:
-        completion = drawn(server)
+        completion = drawn(server, ASKED)
         assert completion == Completion(
             prompt=ASKED,
             text="The answer is 4",
@@ -165,20 +127,12 @@ def test_a_completion_holds_what_the_server_sent() -> None:
 
 def test_a_continuation_goes_out_with_exactly_the_ids_that_came_in() -> None:
     async def run(engine: OpenAIEngine) -> None:
-        first = await draw(engine, max_tokens=2)
-        await draw(engine, ASKED.then(first).then(await draw(engine)))
+        first = await draw(engine, ASKED, max_tokens=2)
+        await draw(engine, ASKED.then(first).then(await draw(engine, ASKED)))
 
     with FakeServer() as server:
         asyncio.run(run(OpenAIEngine(base_url=server.url)))
         assert server.sent("/v1/completions")[-1]["prompt"] == [*spell_chat(TURNS), 500, 501, 500, 501, 502, 503]
-
-
-def test_a_continuation_that_is_text_only_goes_as_text_to_be_continued() -> None:
-    with FakeServer() as server:
-        drawn(server, replace(ASKED, text="Well,"))
-        (body,) = server.sent("/v1/chat/completions")
-        assert body["messages"] == [*TURNS, {"role": "assistant", "content": "Well,"}]
-        assert (body["continue_final_message"], body["add_generation_prompt"]) == (True, False)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +146,7 @@ def test_a_continuation_that_is_text_only_goes_as_text_to_be_continued() -> None
 def test_what_stopped_a_sequence(asked: dict[str, Any], reason: str | int, stop: str | int, ended: bool) -> None:
     with FakeServer(stop_reason=reason) as server:
         engine = OpenAIEngine(base_url=server.url)
-        completion = asyncio.run(draw(engine, **asked))
+        completion = asyncio.run(draw(engine, ASKED, **asked))
         assert not [note for note in engine.notes if "what stopped" in note]
         assert (completion.finish_reason, completion.stop, completion.ended) == ("stop", stop, ended)
         assert completion.continuation == ((500, 501, 502, 503) if stop == "\n" else (500, 501, 502))
@@ -201,25 +155,25 @@ def test_what_stopped_a_sequence(asked: dict[str, Any], reason: str | int, stop:
 @pytest.mark.parametrize(("sent", "read"), [("length", "length"), ("content_filter", "abort"), ("abort", "abort")])
 def test_a_cut_sequence_is_truncated_and_has_no_stop(sent: str, read: str) -> None:
     with FakeServer(finish=sent, stop_reason="repetition") as server:
-        completion = drawn(server)
+        completion = drawn(server, ASKED)
         assert (completion.finish_reason, completion.stop, completion.truncated) == (read, None, True)
 
 
 def test_logprobs_keep_the_best_first_and_no_more_than_asked() -> None:
     with FakeServer(reply=("a", "b"), finish="length") as server:
-        assert drawn(server, logprobs=2).logprobs == Logprobs((-0.5, -1.0), ((-0.25, -0.5), (-0.25, -1.0)))
-        assert drawn(server, logprobs=0).logprobs == Logprobs((-0.5, -1.0), ())
+        assert drawn(server, ASKED, logprobs=2).logprobs == Logprobs((-0.5, -1.0), ((-0.25, -0.5), (-0.25, -1.0)))
+        assert drawn(server, ASKED, logprobs=0).logprobs == Logprobs((-0.5, -1.0), ())
 
 
 def test_text_is_whole_whatever_it_holds_and_however_it_is_cut_up() -> None:
     reply = ("é\u2028\x85", "\n\ndata: x\r\n", "日本🙂")
     with FakeServer(reply=reply, bytes_per_write=3) as server:
-        assert drawn(server).text == "".join(reply)
+        assert drawn(server, ASKED).text == "".join(reply)
 
 
 def test_where_no_ids_come_back_the_continuation_is_text() -> None:
     async def run(engine: OpenAIEngine) -> None:
-        first = await draw(engine, max_tokens=2)
+        first = await draw(engine, ASKED, max_tokens=2)
         assert first.continuation == ()
         await draw(engine, ASKED.then(first))
 
@@ -236,7 +190,7 @@ def test_where_no_ids_come_back_the_continuation_is_text() -> None:
 def test_a_text_server_gets_messages_and_only_what_openai_defines() -> None:
     with text_only() as server:
         engine = OpenAIEngine(base_url=server.url)
-        completion = asyncio.run(draw(engine, stop=("##",), logprobs=1))
+        completion = asyncio.run(draw(engine, ASKED, stop=("##",), logprobs=1))
         assert server.sent("/v1/chat/completions") == [
             {
                 "model": "tiny",
@@ -260,11 +214,11 @@ def test_a_text_server_gets_messages_and_only_what_openai_defines() -> None:
 
 def test_what_a_text_server_cannot_say_is_noted_once() -> None:
     async def run(engine: OpenAIEngine) -> None:
-        await draw(engine)
+        await draw(engine, ASKED)
         assert not [note for note in engine.notes if note == NO_CACHE or "what stopped" in note]
         server.reports_cached = False
-        await draw(engine, stop=("##",))
-        await draw(engine, stop=("##",))
+        await draw(engine, ASKED, stop=("##",))
+        await draw(engine, ASKED, stop=("##",))
 
     with text_only() as server:
         engine = OpenAIEngine(base_url=server.url)
@@ -273,17 +227,10 @@ def test_what_a_text_server_cannot_say_is_noted_once() -> None:
         assert len([note for note in engine.notes if "does not report what stopped" in note]) == 1
 
 
-def test_extensions_go_to_a_text_server_only_when_asked_for() -> None:
-    with text_only() as server:
-        drawn(server, top_k=5, min_p=0.2, stop_token_ids=(9,))
-        (body,) = server.sent("/v1/chat/completions")
-        assert (body["top_k"], body["min_p"], body["stop_token_ids"]) == (5, 0.2, [9])
-
-
 def test_on_a_server_an_adapter_is_the_model_of_the_request() -> None:
     with text_only() as server:
-        drawn(server, lora="my-adapter")
-        drawn(server)
+        drawn(server, ASKED, lora="my-adapter")
+        drawn(server, ASKED)
         assert [body["model"] for body in server.sent("/v1/chat/completions")] == ["my-adapter", "tiny"]
 
 
@@ -324,30 +271,14 @@ def test_the_bound_of_a_text_prompt_is_above_one_token_a_byte(prompt: Prompt) ->
         assert rendered.tokens >= spelled + 16 * len(prompt.messages) + 16
 
 
-def test_a_lone_surrogate_in_a_prompt_is_for_the_server_to_judge() -> None:
-    with text_only() as server:
-        drawn(server, Prompt(messages=(Message("user", "\ud83d?"),)))
-        assert server.sent("/v1/chat/completions")[0]["messages"][0]["content"] == "\ud83d?"
-
-
 # Connections
-
-
-def test_one_connection_serves_one_request_after_another() -> None:
-    async def run(engine: OpenAIEngine) -> None:
-        for _ in range(3):
-            await draw(engine)
-
-    with FakeServer() as server:
-        asyncio.run(run(OpenAIEngine(base_url=server.url)))
-        assert len({seen.port for seen in server.seen}) == 1
 
 
 def test_one_engine_serves_many_event_loops_and_leaves_nothing_open() -> None:
     with FakeServer() as server:
         engine = OpenAIEngine(base_url=server.url)
         for _ in range(3):
-            assert asyncio.run(draw(engine)).text == "The answer is 4"
+            assert asyncio.run(draw(engine, ASKED)).text == "The answer is 4"
             assert server.wait_until_left()
         assert len(server.sent("/v1/models")) == 1
         assert len(engine._http._clients) == 1
@@ -356,7 +287,7 @@ def test_one_engine_serves_many_event_loops_and_leaves_nothing_open() -> None:
 def test_an_engine_that_is_dropped_closes_its_connections_in_silence() -> None:
     async def run() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(str(context["message"])))
-        await draw(OpenAIEngine(base_url=server.url))
+        await draw(OpenAIEngine(base_url=server.url), ASKED)
         assert await asyncio.to_thread(server.wait_until_left)
         gc.collect()
 
@@ -368,11 +299,11 @@ def test_an_engine_that_is_dropped_closes_its_connections_in_silence() -> None:
 
 def test_close_closes_and_a_later_request_opens_again() -> None:
     async def run(engine: OpenAIEngine) -> None:
-        await draw(engine)
+        await draw(engine, ASKED)
         await engine.close()
         assert await asyncio.to_thread(server.wait_until_left)
         await engine.close()
-        assert (await draw(engine)).text == "The answer is 4"
+        assert (await draw(engine, ASKED)).text == "The answer is 4"
 
     with FakeServer() as server:
         asyncio.run(run(OpenAIEngine(base_url=server.url)))

@@ -6,24 +6,12 @@ from typing import Any
 
 import pytest
 
-from reasoner import Budget, Question, solve_many
-from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines.openai import OpenAIEngine
-from reasoner.engines.openai.requests import largest, longest
 from reasoner.errors import RequestLost
-from reasoner.types import Completion, Prompt, SamplingParams, Usage
-from reasoner_strategies import Single
+from reasoner.types import Completion, Usage
+from tests.engines.drawing import draw
 from tests.engines.fake_server import FakeServer, Fault
-from tests.engines.raw_server import STREAM, raw_server, whole
-
-ASKED = Prompt.chat("2+2?")
-
-
-async def draw(engine: OpenAIEngine, *, interruptible: bool = True, **params: Any) -> Completion:
-    await engine.start()
-    rendered = await engine.render(ASKED)
-    drawing = SamplingParams(**{"max_tokens": 32, **params})
-    return await engine.sample(SampleRequest("q", ASKED, rendered, drawing, 0, 1, interruptible=interruptible))
+from tests.engines.raw_server import STREAM, raw_server
 
 
 async def for_ever(writer: asyncio.StreamWriter, first: bytes, again: bytes) -> None:
@@ -64,16 +52,6 @@ def test_what_keeps_a_connection_alive_for_ever_ends_at_the_deadline(
             await left.wait()
 
     asyncio.run(asyncio.wait_for(run(), 20))
-
-
-def test_the_deadline_and_the_size_grow_with_the_tokens_that_were_asked_for() -> None:
-    def request(tokens: int, **options: Any) -> SampleRequest:
-        return SampleRequest("q", ASKED, Rendered(None, 90), SamplingParams(max_tokens=tokens, **options), 0, 1)
-
-    assert [longest(request(tokens), timeout=60) for tokens in (10, 1000)] == [70, 1060]
-    small, large, rated = (largest(one, 1) for one in (request(10), request(1000), request(1000, logprobs=20)))
-    assert small < large < rated < 8 * 2**20
-    assert largest(request(1000), 8) > 7 * large
 
 
 EVENT = b'data: {"choices": [{"index": 0, "delta": {"%s": "%s"}}]}\n\n'
@@ -138,24 +116,6 @@ def test_what_is_no_count_loses_that_sequence_and_no_other(number: str, where: s
 
     with FakeServer(vllm=False, owner="someone", faults=[Fault("send", body=body)]) as server:
         asyncio.run(both(OpenAIEngine(base_url=server.url)))
-
-
-def test_a_question_whose_server_sends_no_counts_fails_alone() -> None:
-    async def serve(body: dict[str, Any], _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        count = HUGE if "0+2" in body["messages"][-1]["content"] else "1"
-        used = f'{{"prompt_tokens": 9, "completion_tokens": {count}}}'
-        reply = f'{{"choices": [{{"message": {{"content": "The answer is 4"}}, "finish_reason": "stop"}}], "usage": {used}}}'
-        writer.write(whole(reply.encode()))
-
-    async def run() -> None:
-        async with raw_server(serve) as url:
-            asked = [Question.of(f"{number}+2?") for number in range(3)]
-            failed, *others = await solve_many(asked, Single(), OpenAIEngine(base_url=url), budget=Budget(tokens=9000))
-        assert "malformed reply" in str(failed.error)
-        assert [one.answer and one.answer.text for one in others] == ["4", "4"]
-        assert [one.cost.generated_tokens for one in others] == [1, 1]
-
-    asyncio.run(run())
 
 
 @pytest.mark.parametrize("value", ["1e300", "0.1", "1e400", "Infinity", "NaN", "true", '"-1"', "-1e300", f"-{HUGE}"])
@@ -231,30 +191,3 @@ def test_halves_of_a_character_are_joined_and_lone_ones_replaced() -> None:
     first, second = (X.replace("x", half) for half in ("\\ud83d", "\\ude42"))
     one, _ = drawn(streamed(first, second, first, END))
     assert one.text == "🙂\ufffd"
-
-
-def test_headers_without_end_are_refused() -> None:
-    async def run() -> None:
-        async def serve(_: Any, __: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            writer.write(b"HTTP/1.1 200 OK\r\n")
-            while not writer.is_closing():
-                writer.write(b"x: " + b"y" * 1000 + b"\r\n")
-                await writer.drain()
-
-        async with raw_server(serve) as url:
-            with pytest.raises(RequestLost):
-                await draw(OpenAIEngine(base_url=url), interruptible=False)
-
-    asyncio.run(asyncio.wait_for(run(), 20))
-
-
-def test_a_whole_reply_that_fits_is_taken() -> None:
-    async def run() -> None:
-        async def serve(body: dict[str, Any], __: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            choice = {"message": {"content": "4"}, "finish_reason": "stop"}
-            writer.write(whole({"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 1}}))
-
-        async with raw_server(serve) as url:
-            assert (await draw(OpenAIEngine(base_url=url), interruptible=False)).usage == Usage(9, 0, 1)
-
-    asyncio.run(run())

@@ -7,20 +7,15 @@ from typing import Any
 
 import pytest
 
-from reasoner import Question, solve
 from reasoner.engine import SampleRequest
 from reasoner.engines.openai import OpenAIEngine
-from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import UsageError
 from reasoner.registry import build, spec_of
-from reasoner.trace.events import TraceWriter
-from reasoner.types import Completion, Prompt, SamplingParams
-from reasoner_strategies import SelfConsistency, Single
+from reasoner.types import Prompt, SamplingParams
+from tests.engines.drawing import ASKED, draw
 from tests.engines.fake_server import FakeServer, Fault, text_only
-from tests.engines.fake_tokenizer import spell_chat
 from tests.engines.raw_server import raw_server, whole
 
-ASKED = Prompt.chat("2+2?")
 CHAT, RAW = "/v1/chat/completions", "/v1/completions"
 UNSUPPORTED = {
     "error": {
@@ -31,13 +26,6 @@ UNSUPPORTED = {
         "code": "unsupported_parameter",
     }
 }
-
-
-async def draw(engine: OpenAIEngine, *, interruptible: bool = True, seed: int = 1, **params: Any) -> Completion:
-    await engine.start()
-    drawing = SamplingParams(**{"max_tokens": 32, **params})
-    request = SampleRequest("q", ASKED, await engine.render(ASKED), drawing, 0, seed, interruptible=interruptible)
-    return await engine.sample(request)
 
 
 # /tokenize
@@ -167,21 +155,6 @@ def test_what_a_server_does_not_know_is_left_out(said: str, gone: str) -> None:
         assert [note for note in engine.notes if gone in note]
 
 
-def test_a_server_that_only_streams_is_streamed() -> None:
-    with refusing("this model only supports stream mode") as server:
-        engine = OpenAIEngine(base_url=server.url)
-        assert asyncio.run(draw(engine, interruptible=False)).text == "The answer is 4"
-        assert [body.get("stream") for body in server.sent(CHAT)] == [None, True]
-
-
-def test_a_server_that_streams_whatever_it_is_asked_for_is_understood_at_the_second_try() -> None:
-    event = '{"choices": [{"index": 0, "delta": {"content": "The answer is 4"}, "finish_reason": "stop"}]}'
-    with text_only(faults=[Fault("send", body=f"data: {event}\n\ndata: [DONE]\n\n")]) as server:
-        solution = asyncio.run(solve(Question.of("2+2?"), Single(), OpenAIEngine(base_url=server.url)))
-        assert solution.answer is not None
-        assert [body.get("stream") for body in server.sent(CHAT)] == [None, True]
-
-
 @pytest.mark.parametrize("said", ["max_tokens is too large: this model's maximum context length is 512", "temperature"])
 def test_any_other_refusal_is_final_and_asked_once(said: str) -> None:
     with refusing(said, times=9) as server, pytest.raises(UsageError, match=said[:20]):
@@ -239,54 +212,3 @@ def test_extra_body_that_cannot_be_merged_is_refused(given: str, match: str) -> 
 
 
 # Thinking
-
-
-@pytest.mark.parametrize("interruptible", [True, False])
-@pytest.mark.parametrize("name", ["reasoning", "reasoning_content"])
-def test_what_a_server_returns_as_reasoning_is_kept_apart_from_the_text(name: str, interruptible: bool) -> None:
-    with text_only(thinking=("Is it", " 12?"), thinks_in=name) as server:
-        drawn = asyncio.run(draw(OpenAIEngine(base_url=server.url), interruptible=interruptible))
-        assert (drawn.thinking, drawn.text) == ("Is it 12?", "The answer is 4")
-        assert drawn.prompt.then(drawn).text == "The answer is 4"
-
-
-def test_thinking_is_in_the_trace_and_its_replay_and_is_never_an_answer(tmp_path: Path) -> None:
-    question, trace = Question.of("2+2?"), tmp_path / "trace.jsonl"
-
-    async def run(url: str) -> None:
-        writer = TraceWriter(trace)
-        solution = await solve(question, Single(), OpenAIEngine(base_url=url), trace=writer)
-        writer.close()
-        assert solution.answer is None
-        events: list[Any] = []
-        await solve(question, Single(), ReplayEngine(str(trace)), trace=events.append)
-        assert [event.thinking for event in events if event.event == "sampled"] == ["The answer is 12."]
-
-    with text_only(thinking=("The answer is", " 12."), reply=("Well,",)) as server:
-        asyncio.run(run(server.url))
-
-
-def test_both_names_at_once_are_one_thought() -> None:
-    event = (
-        '{"choices": [{"index": 0, "delta": {"reasoning": "hm", "reasoning_content": "hm"}, "finish_reason": "stop"}]}'
-    )
-    with text_only(faults=[Fault("send", body=f"data: {event}\n\ndata: [DONE]\n\n")]) as server:
-        assert asyncio.run(draw(OpenAIEngine(base_url=server.url))).thinking == "hm"
-
-
-def test_a_replayed_vote_of_one_request_costs_what_it_cost(tmp_path: Path) -> None:
-    question, trace = Question.of("2+2?"), tmp_path / "trace.jsonl"
-
-    async def run(url: str) -> None:
-        writer = TraceWriter(trace)
-        strategy = SelfConsistency(n=4)
-        drawn = await solve(question, strategy, OpenAIEngine(base_url=url), trace=writer)
-        writer.close()
-        again = await solve(question, strategy, ReplayEngine(str(trace)))
-        assert again.cost.taking(0) == drawn.cost.taking(0)
-        assert drawn.cost.prompt_tokens == len(
-            spell_chat([{"role": "user", "content": question.prompt.messages[0].content}])
-        )
-
-    with text_only() as server:
-        asyncio.run(run(server.url))

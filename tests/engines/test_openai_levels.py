@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reasoner import Budget, Question, SamplingParams, solve
 from reasoner.engine import SampleRequest
 from reasoner.engines.openai import OpenAIEngine
-from reasoner.engines.openai.stops import StopWatch
+from reasoner.engines.openai.parts import StopWatch
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.models.families import profile_of
@@ -46,30 +46,12 @@ def test_a_level_is_an_argument_of_the_chat_template_where_prompts_are_rendered(
     assert one.thinking == ("" if level == "none" else "Is it 12?")
 
 
-def test_heads_of_different_levels_are_different_prompts() -> None:
-    async def run(engine: OpenAIEngine) -> None:
-        await engine.start()
-        thinks, skips = [await engine.render(ASKED.at_level(level)) for level in ("high", "none")]
-        assert (thinks.token_ids, thinks.in_thinking) == ((*HEAD, THINK), True)
-        assert (skips.token_ids, skips.in_thinking) == ((*HEAD, THINK, CLOSE), False)
-
-    with thinker(root=HYBRID) as server:
-        asyncio.run(run(OpenAIEngine(base_url=server.url)))
-
-
 def test_a_model_that_always_thinks_is_given_a_thought_that_is_closed() -> None:
     with thinker() as server:
         one = drawn(server, ASKED.at_level("none"))
         skip = spell("Okay, I think I have finished thinking.\n</think>\n\n")
         assert server.sent(RAW)[0]["prompt"] == [*HEAD, THINK, *skip]
     assert (one.text, one.thinking) == ("The answer is 4", "")
-
-
-def test_where_it_cannot_be_given_one_a_note_says_so() -> None:
-    with text_only(models=("DeepSeek-R1",), thinking=THOUGHTS) as server:
-        engine = OpenAIEngine(base_url=server.url)
-        asyncio.run(draw(engine, ASKED.at_level("none")))
-    assert [note for note in engine.notes if note.startswith("thinking=none: the model always thinks")]
 
 
 @pytest.mark.parametrize("root", [HYBRID, ALWAYS])

@@ -7,13 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner.engine import reset_caches
-from reasoner.engines.openai import OpenAIEngine, http
+from reasoner.engines.openai import http
 from reasoner.engines.openai.http import session_id
-from reasoner.verifier import CostMeter
-from reasoner_verifiers import Judge
 from tests.engines.fake_server import FakeServer, Fault, text_only
 from tests.engines.replicas import LIMIT, SAMPLES, Moment, Replica, alone, counted, ended, engine_at, fleet, votes
-from tests.helpers import completion, number_question
 
 HOSTILE = ["q", "a\r\nHost: evil", "\u00e9\u4e2d", "\ud800", "x" * 100_000, ""]
 
@@ -25,25 +22,6 @@ def test_any_id_makes_a_short_header_that_is_its_own(first: str, second: str) ->
     assert value.isascii()
     assert value.isalnum()
     assert (value == session_id(second)) == (first == second)
-
-
-def test_the_judge_asks_in_the_session_of_the_question() -> None:
-    with FakeServer(reply=("Yes",)) as server:
-
-        async def run() -> None:
-            judge = Judge(base_url=server.url)
-            question, policy = number_question("\u4e2d\n"), engine_at(server.url)
-            await judge.claim_memory(policy)
-            await judge._own[0].start()
-            # The fake server has no words that are one token.
-            judge._known.append((judge._own[0], {"Yes": (7,), "No": (8,)}))
-            rating = await judge.score(question, completion("It is 7"), policy, CostMeter())
-            assert rating.value is not None
-            await judge.close()
-
-        asyncio.run(run())
-        [header] = [seen.headers["x-session-id"] for seen in server.seen if "completions" in seen.path]
-        assert header == session_id("\u4e2d\n")
 
 
 @given(
@@ -156,15 +134,3 @@ def test_the_cache_is_emptied_or_a_note_says_why_not(replies: list[bytes], tries
         assert all(line.startswith(f"{url} {note}") for line in notes)
 
     asyncio.run(run())
-
-
-def test_the_cache_of_a_server_that_is_not_vllm_is_left_alone() -> None:
-    with FakeServer(vllm=False, owner="someone", context=None) as server:
-        engine = OpenAIEngine(base_url=server.url)
-
-        async def run() -> None:
-            await engine.start()
-            await engine.reset_caches()
-
-        asyncio.run(run())
-        assert "/reset_prefix_cache" not in [seen.path for seen in server.seen]

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner import Question
 from reasoner.engine import TextPiece
+from reasoner.engines import ReplyParts
 from reasoner.engines.openai import OpenAIEngine
-from reasoner.engines.openai.parts import Parts, by_ids, by_text, may_think
+from reasoner.engines.openai.parts import by_ids, by_text, may_think
 from reasoner.errors import RequestLost, UsageError
 from reasoner.models.families import profile_of
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.registry import build
-from reasoner.types import Completion, Prompt, Usage
+from reasoner.types import Completion, Usage
 from tests.engines.drawing import ALWAYS, ASKED, HEAD, THOUGHTS, draw, drawn, thinker
 from tests.engines.fake_server import FakeServer, Fault, text_only
 from tests.engines.fake_tokenizer import CLOSE, EOS, THINK, spell
@@ -116,13 +116,6 @@ def test_a_marker_that_was_spelled_by_other_tokens_does_not_end_thinking(interru
     assert "The answer is 12" in one.thinking
 
 
-def test_what_a_user_writes_opens_nothing() -> None:
-    asked = Prompt.chat("What does <think> mean?")
-    with thinker(thinking=(), opens=False) as server:
-        one = drawn(server, asked)
-        assert (one.text, one.thinking, one.unclosed) == ("The answer is 4", "", False)
-
-
 MARKED = st.lists(st.sampled_from(["<think>", "</think>", "a", "b "]), max_size=8)
 
 
@@ -154,14 +147,6 @@ def test_a_server_without_ids_sends_thinking_in_a_field_or_between_its_markers(
     assert (one.thinking, one.text, one.unclosed) == ("Is it 12?", "The answer is 4", False)
     assert one.usage.generated_tokens == 11
     assert 0 < one.usage.thinking_tokens <= 6
-
-
-@pytest.mark.parametrize("thinks_in", ["reasoning", "reasoning_content", "text"])
-def test_thinking_that_was_cut_is_unclosed_there_too(thinks_in: str) -> None:
-    with text_only(models=("Qwen3-8B",), thinking=THOUGHTS, thinks_in=thinks_in) as server:
-        one = drawn(server, max_tokens=3)
-    assert (one.text, one.unclosed, one.usage.thinking_tokens) == ("", True, 3)
-    assert Question.of("2+2?").read(one) is None
 
 
 @pytest.mark.parametrize("opens", [True, False])
@@ -237,11 +222,6 @@ def test_reasoning_that_is_no_text_is_a_malformed_event(value: object) -> None:
         drawn(server)
 
 
-def test_a_huge_thought_is_given_up_by_its_size() -> None:
-    with sent_by(*[{"reasoning": "x" * 100_000}] * 8) as server, pytest.raises(RequestLost, match="sent more than"):
-        drawn(server, max_tokens=4)
-
-
 @pytest.mark.parametrize(
     ("begun", "thinking"),
     [
@@ -263,7 +243,7 @@ def test_a_server_of_an_unknown_model_shows_how_it_thinks(begun: str, thinking: 
 def test_the_parts_of_a_text_of_gpt_oss_are_its_channels() -> None:
     text = "<|channel|>analysis<|message|>Is it 12?<|end|><|start|>assistant<|channel|>final<|message|>It is 7"
     known = profile_of("gpt-oss-120b")
-    assert by_text(text, known, opened=False, cut=False) == Parts("Is it 12?", "It is 7")
+    assert by_text(text, known, opened=False, cut=False) == ReplyParts("Is it 12?", "It is 7")
     assert by_text(text[:50], known, opened=False, cut=True).unclosed
 
 

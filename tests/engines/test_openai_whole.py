@@ -9,21 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner import Budget, Solution, solve, solve_many
+from reasoner import Budget, Solution, solve
 from reasoner.answers.questions import Question
 from reasoner.engine import Rendered, SampleRequest, UsageMeter
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.openai.groups import divided, shares
-from reasoner.engines.openai.values import Reported
+from reasoner.engines.openai.values import Reported, SentChoice
 from reasoner.engines.openai.wire import Draft
 from reasoner.errors import RequestLost
-from reasoner.execution.seeds import derive_seed
-from reasoner.stopping.confidence import ConfidenceFloor
+from reasoner.execution.executor import derive_seed
 from reasoner.stopping.rules import LockIn
 from reasoner.strategy import Plan, Sample, start
 from reasoner.trace.events import Event, Sampled
 from reasoner.types import Answer, Completion, Prompt, SamplingParams, Usage
-from reasoner_strategies import Revise, SelfConsistency, Single
+from reasoner_strategies import SelfConsistency
 from tests.engines.fake_server import FakeServer, Fault, text_only
 from tests.engines.fake_tokenizer import spell_chat
 from tests.engines.raw_server import raw_server, whole
@@ -61,15 +60,6 @@ def test_samples_of_a_vote_are_one_request_whose_prompt_counts_once() -> None:
     assert {one.seed for one in sampled} == {body["seed"]}
     assert solution.answer is not None
     assert solution.answer.text == "4"
-
-
-def test_questions_and_other_parameters_share_no_request() -> None:
-    with text_only() as server:
-        asked = [Question.of("2+2?"), Question.of("2+2?", id="again"), Question.of("3+3?")]
-        engine = OpenAIEngine(base_url=server.url)
-        asyncio.run(solve_many(asked, SelfConsistency(n=4), engine))
-        assert [body["n"] for body in server.sent(CHAT)] == [4, 4, 4]
-        assert len({body["seed"] for body in server.sent(CHAT)}) == 3
 
 
 def test_vllm_gets_a_request_for_each_sequence_with_its_own_seed() -> None:
@@ -129,7 +119,8 @@ def drafts(*sequences: tuple[str, Sequence[int]]) -> list[Draft]:
     for text, ids in sequences:
         request = SampleRequest("q", ASKED, Rendered(None, 90), SamplingParams(max_tokens=10), 0, 1)
         draft = Draft(request)
-        draft.take({"message": {"content": text}, "token_ids": list(ids), "finish_reason": "stop"})
+        sent = {"message": {"content": text}, "token_ids": list(ids), "finish_reason": "stop"}
+        draft.take(SentChoice.model_validate(sent))
         made.append(draft)
     return made
 
@@ -162,9 +153,6 @@ class CancelsOne:
         return None
 
 
-FLOOR = SamplingParams(max_tokens=32, logprobs=1)
-
-
 @pytest.mark.parametrize(
     ("strategy", "options"),
     [
@@ -178,29 +166,6 @@ def test_what_can_be_interrupted_or_takes_long_is_streamed(strategy: Any, option
     with text_only() as server:
         asyncio.run(solve(QUESTION, strategy, OpenAIEngine(base_url=server.url), **options))
         assert {body["stream"] for body in server.sent(CHAT)} == {True}
-
-
-def test_a_sequence_with_a_floor_is_streamed() -> None:
-    with FakeServer() as server:
-
-        async def run() -> None:
-            engine = OpenAIEngine(base_url=server.url)
-            await engine.start()
-            rendered = await engine.render(ASKED)
-            floor = ConfidenceFloor(window=1, minimum=0.0, top_k=1)
-            await engine.sample(SampleRequest("q", ASKED, rendered, FLOOR, 0, 1, floor=floor, interruptible=False))
-
-        asyncio.run(run())
-        assert server.sent(RAW)[0]["stream"]
-
-
-def test_operations_that_a_plan_waits_for_are_not_streamed() -> None:
-    with text_only() as server:
-        engine = OpenAIEngine(base_url=server.url)
-        asyncio.run(solve(QUESTION, Single(), engine))
-        asyncio.run(solve(QUESTION, Revise(chains=1, revisions=1, selector="majority"), engine))
-        assert len(server.sent(CHAT)) == 3
-        assert not [body for body in server.sent(CHAT) if "stream" in body]
 
 
 # What goes wrong with a whole reply

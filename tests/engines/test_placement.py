@@ -7,11 +7,10 @@ from contextlib import ExitStack
 from hypothesis import given
 from hypothesis import strategies as st
 
-import reasoner.engines.ray.placement as module
+import reasoner.engines.ray.fleet as module
 from reasoner import Question, solve_many
 from reasoner.engine import SampleRequest
-from reasoner.engines.ray.placement import Placement
-from reasoner.execution.opening import EngineLimits
+from reasoner.engines.ray.fleet import Placement
 from reasoner_strategies import SelfConsistency
 from tests.execution.one_question import PARAMS, TOKENS
 from tests.helpers import number_question, says, turns
@@ -98,9 +97,3 @@ def test_each_replica_has_a_cache_of_its_own_and_keeps_its_questions_whole() -> 
     assert engine.peak == dict.fromkeys(range(3), alone.peak[0])
     assert alone.peak[0] < 12
     assert engine.placement._loads == [0, 0, 0]
-
-
-def test_the_use_of_the_caches_is_that_of_all_replicas() -> None:
-    limits = EngineLimits.of(Fleet(3))
-    assert (len(limits.kv_limiters), limits.kv_use) == (3, 0.0)
-    assert EngineLimits.of(ScriptedEngine(says("7"))).kv_use is None

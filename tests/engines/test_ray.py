@@ -18,7 +18,7 @@ from reasoner.engine import Engine, SampleRequest, TextPiece, UsageMeter
 from reasoner.engines.ray import RayEngine, cluster
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import EngineDied, EngineError, EngineUnavailable, RequestLost, UsageError, VerifierError
-from reasoner.registry import build, spec_of
+from reasoner.registry import build
 from reasoner.trace.events import Event, Sampled
 from reasoner.types import Usage
 from reasoner.verifier import CostMeter
@@ -251,12 +251,6 @@ async def test_what_cannot_start_is_refused_in_one_line(tmp_path: Path) -> None:
 def test_options_that_cannot_work(spec: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         build("engine", spec)
-
-
-def test_its_spec_builds_it_again() -> None:
-    engine = build("engine", "ray:engine=simulated(tokens=3),replicas=2,address=auto,gpus=1,cpus=4")
-    assert engine == RayEngine(SimulatedEngine(tokens=3), 2, "auto", 1, 4)
-    assert build("engine", spec_of(engine)) == engine
 
 
 @running

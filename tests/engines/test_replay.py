@@ -2,25 +2,24 @@
 
 import asyncio
 import math
-import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reasoner import Answer, Budget, Question, VoteState, solve, solve_many
+from reasoner import Answer, Budget, Question, solve, solve_many
 from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
-from reasoner.errors import BudgetExhausted, RequestLost
+from reasoner.errors import BudgetExhausted
 from reasoner.strategy import Cancel, Next, Plan, Propose, Sample, Score, Start, Strategy
-from reasoner.trace.events import Dropped, Event, Refused, Sampled, Scored
-from reasoner.types import Rating, Usage
+from reasoner.trace.events import Dropped, Event, Sampled, Scored
+from reasoner.types import Usage
 from reasoner.voting import Tally
 from reasoner_strategies import BestOfN, SelfConsistency, Single
-from tests.engines.replaying import SHORT, Slow, live_and_again, record, twice
+from tests.engines.replaying import SHORT, Slow, twice
 from tests.helpers import DEADLINE, Judge, Planned, course, jumbled, number_question, says, varied, write_trace
-from tests.scripted import MODEL, ScriptedEngine
+from tests.scripted import ScriptedEngine
 
 
 def race(question: Question) -> Plan[Answer | None]:
@@ -74,18 +73,6 @@ def test_the_recorded_runs_did_cancel_lose_and_refuse(tmp_path: Path) -> None:
     assert fates == {"cancelled", "lost", "strategy", "budget"}
 
 
-def test_a_replay_of_a_replay_is_the_same_trace(tmp_path: Path) -> None:
-    engine = ScriptedEngine(varied, pause=jumbled(3, lost=0.15, minimum=1))
-    _, _, live, again = asyncio.run(live_and_again(tmp_path / "t.jsonl", engine, BestOfN(6, params=SHORT), Judge(), {}))
-
-    def bare(event: Event) -> str:
-        cost = {"cost": event.cost.taking(0)} if hasattr(event, "cost") else {}
-        plain = {"t": 0, "engine": "", "engine_spec": "", "verifier": "", "notes": (), **cost}
-        return repr(event.model_copy(update={name: plain[name] for name in plain if hasattr(event, name)}))
-
-    assert sorted(map(bare, again)) == sorted(map(bare, live))
-
-
 def test_ratings_that_the_ledger_refused_are_refused_again(tmp_path: Path) -> None:
     engine, judge = ScriptedEngine(says("7", "8", "8")), Judge(bound_tokens=99)
     first, _ = twice(tmp_path / "t.jsonl", engine, BestOfN(3, params=SHORT), verifier=judge, budget=Budget(tokens=100))
@@ -120,18 +107,6 @@ def test_a_deadline_falls_again_and_costs_the_same(tmp_path: Path) -> None:
     assert first.answer is not None
 
 
-def test_what_the_deadline_kept_from_starting_is_kept_from_it_again(tmp_path: Path) -> None:
-    async def hang(request: SampleRequest) -> None:
-        if request.index:
-            await asyncio.get_running_loop().create_future()
-
-    engine, budget = ScriptedEngine(says("7"), pause=hang), Budget(seconds=DEADLINE, tokens=2 * (9 + 40))
-    first, live = twice(tmp_path / "t.jsonl", engine, SelfConsistency(5, SHORT), budget=budget)
-    assert [event.unit for event in live if isinstance(event, Refused)] == ["seconds"]
-    assert first.cost.samples == 2
-    assert first.answer is not None
-
-
 def chain(question: Question) -> Plan[Answer | None]:
     """Three steps of a chain, the first of which is empty text that cost a token."""
     prompt, drawn = question.prompt, None
@@ -159,27 +134,6 @@ def test_a_chain_is_continued_from_the_trace_also_after_a_step_without_text(tmp_
     assert len({event.prompt for event in live if isinstance(event, Sampled)}) == 3
     prompted = [event for event in live if event.event == "prompted"]
     assert len(prompted) == 1
-
-
-def started_scores(question: Question) -> Plan[Answer | None]:
-    drawn = yield Sample((question.prompt,), 3, SHORT)
-    for one in drawn:
-        yield Start(Score(question, (one,)))
-    best: tuple[float, Answer | None] = (-1.0, None)
-    for _ in drawn:
-        finished = yield Next()
-        [rating] = finished.ratings
-        best = max(best, (rating.value or 0.0, None))
-    answer = question.read(drawn[0])
-    yield Propose(answer, VoteState())
-    return answer
-
-
-def test_scores_started_on_their_own_are_replayed(tmp_path: Path) -> None:
-    first, _ = twice(
-        tmp_path / "t.jsonl", ScriptedEngine(says("7")), Planned(started_scores, uses_verifier=True), verifier=Judge()
-    )
-    assert first.cost.verifier_tokens > 0
 
 
 def test_a_rating_that_was_cancelled_is_cancelled_again(tmp_path: Path) -> None:
@@ -228,30 +182,3 @@ def test_many_questions_are_replayed_together(tmp_path: Path) -> None:
         assert course(alone) == course(first[3])
 
     asyncio.run(test())
-
-
-def test_the_model_is_the_recorded_one(tmp_path: Path) -> None:
-    engine = ReplayEngine(str(record(tmp_path / "t.jsonl", Single(SHORT))))
-    asyncio.run(engine.start())
-    assert engine.model == MODEL
-
-
-def test_random_ratings_come_back_value_by_value(tmp_path: Path) -> None:
-    source, seen = random.Random(4), []
-
-    def plan(question: Question) -> Plan[Answer | None]:
-        drawn = yield Sample((question.prompt,), 4, SHORT)
-        ratings: tuple[Rating, ...] = yield Score(question, drawn)
-        seen.append([(rating.value, rating.error) for rating in ratings])
-        return question.read(drawn[0])
-
-    judge = Judge(verdict=lambda _: source.random())
-    twice(tmp_path / "t.jsonl", ScriptedEngine(says("7")), Planned(plan, uses_verifier=True), verifier=judge)
-    assert seen[0] == seen[1]
-    assert len({value for value, _ in seen[0]}) == 4
-
-
-def test_a_lost_request_is_lost_for_good_after_as_many_attempts(tmp_path: Path) -> None:
-    first, live = twice(tmp_path / "t.jsonl", ScriptedEngine(says("7"), pause=jumbled(1, lost=1.0)), Single(SHORT))
-    assert isinstance(first.error, RequestLost)
-    assert [event.why for event in live if isinstance(event, Dropped)] == ["lost"] * 3

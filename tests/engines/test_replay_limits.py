@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from reasoner import Answer, Budget, Question, VoteState, solve
+from reasoner import Answer, Question, VoteState, solve
 from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
-from reasoner.errors import EngineDied, TraceError
+from reasoner.errors import TraceError
 from reasoner.strategy import Plan, Sample, Score, Start
-from reasoner.trace.events import Event, Refused, Sampled, read_trace
+from reasoner.trace.events import Event, Refused, read_trace
 from reasoner.types import Prompt
 from reasoner_strategies import BestOfN, SelfConsistency, Single
-from tests.engines.replaying import SHORT, Slow, live_and_again, record, record_with, replay_with, replayed, twice
+from tests.engines.replaying import SHORT, Slow, record, record_with, replay_with, replayed, twice
 from tests.helpers import Planned, jumbled, number_question, says, turns, varied, write_trace
 from tests.scripted import ScriptedEngine
 
@@ -113,13 +113,6 @@ def test_a_killed_run_replays_what_it_holds(tmp_path: Path) -> None:
     assert solution.answer is not None
 
 
-def test_a_sample_never_asked_for_holds_up_nobody(tmp_path: Path) -> None:
-    path = record(tmp_path / "t.jsonl", SelfConsistency(6, SHORT), pause=jumbled(1))
-    solution = replayed(path, SelfConsistency(3, SHORT))
-    assert solution.error is None
-    assert solution.vote_state.samples == 3
-
-
 REFUSED = Refused(question_id="q", t=0, op=1, unit="tokens", needed=1, free=0, limit=0)
 
 
@@ -128,32 +121,3 @@ def test_a_trace_without_a_run_is_refused(tmp_path: Path, events: list[Event]) -
     path = write_trace(tmp_path / "t.jsonl", events)
     with pytest.raises(TraceError, match="holds no run"):
         replayed(path, Single())
-
-
-def test_a_missing_trace_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TraceError, match="cannot read the trace"):
-        replayed(tmp_path / "none", Single())
-
-
-def test_an_engine_that_died_ends_the_replay_with_the_same_answer(tmp_path: Path) -> None:
-    async def die(request: SampleRequest) -> None:
-        await turns(3 * request.index)
-        if request.index == 2:
-            raise EngineDied("it died again")
-
-    engine = ScriptedEngine(says("7"), pause=die)
-    first, second, _, _ = asyncio.run(live_and_again(tmp_path / "t.jsonl", engine, SelfConsistency(5, SHORT), None, {}))
-    assert isinstance(first.error, EngineDied)
-    assert isinstance(second.error, TraceError)
-    assert first.answer is not None
-    assert second.answer == first.answer
-
-
-def test_a_window_that_clamps_a_chain_clamps_its_replay(tmp_path: Path) -> None:
-    """What a sample may generate follows from the window; a replay must reserve and cut as the run did."""
-    card = replace(ScriptedEngine(says("7")).model, context=24)
-    engine = ScriptedEngine(lambda request: "so it goes on and on " * 9, model=card)
-    solution, live = twice(tmp_path / "t.jsonl", engine, SelfConsistency(3, SHORT), budget=Budget(tokens=60))
-    assert solution.cost.tokens <= 60
-    lengths = {event.usage.generated_tokens for event in live if isinstance(event, Sampled)}
-    assert max(lengths) < SHORT.limit

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from reasoner import Answer, Budget, Question, solve_many_sync, solve_sync
+from reasoner import Answer, Question, solve_many_sync, solve_sync
 from reasoner.engines.simulated import Law, SimulatedEngine, arithmetic
 from reasoner.errors import UsageError
 from reasoner.trace.events import Event, Sampled
@@ -67,30 +67,6 @@ def test_more_samples_extend_the_pool_and_replace_nothing() -> None:
     small, large = samples(5), samples(20)
     assert len(large) == 20
     assert {index: large[index] for index in range(5)} == small
-
-
-def test_samples_are_apart_by_seed_question_and_index() -> None:
-    pools = [samples(20), samples(20, seed=1), samples(20, id="other")]
-    seeds = [seed for pool in pools for seed, _, _ in pool.values()]
-    assert len(set(seeds)) == 60
-    assert all(0 <= seed < 2**63 for seed in seeds)
-    assert pools[0] == samples(20)
-    assert len({tuple(pool.values()) for pool in pools}) == 3
-
-
-def test_a_budget_does_not_change_what_the_admitted_samples_are() -> None:
-    events: list[Event] = []
-    budget = Budget(samples=3)
-    solve_sync(number_question(), SelfConsistency(n=9), SimulatedEngine(), budget=budget, trace=events.append)
-    drawn = {e.index: (e.seed, e.text, e.usage.generated_tokens) for e in events if isinstance(e, Sampled)}
-    assert drawn == samples(3)
-
-
-def test_a_silent_law_answers_nothing_and_costs_all_the_same() -> None:
-    engine = SimulatedEngine(silent=1.0)
-    solution = solve_sync(number_question(), SelfConsistency(n=4), engine)
-    assert solution.answer is None
-    assert solution.cost.generated_tokens > 0
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,7 @@ import pytest
 
 from reasoner import Question, solve_many_sync
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.errors import UsageError
-from reasoner.operations import Sample
-from reasoner.strategy import Plan
+from reasoner.strategy import Plan, Sample
 from reasoner.types import Answer, Completion, Prompt, SamplingParams, ThinkingLevel
 from tests.helpers import Planned
 from tests.sweeps import widths
@@ -60,9 +58,3 @@ def test_thinking_that_is_cut_has_no_answer_and_is_unclosed() -> None:
         assert completion.unclosed == (completion.usage.thinking_tokens == 10 and completion.token_ids[-1] != -3)
         assert completion.truncated == (completion.finish_reason == "length")
         assert (completion.text == "") == completion.truncated
-
-
-def test_options_out_of_range_are_refused() -> None:
-    for options in ({"thinking": -1}, {"guess": 2}):
-        with pytest.raises(UsageError, match=next(iter(options))):
-            SimulatedEngine(**options)  # type: ignore[arg-type]

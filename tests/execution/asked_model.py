@@ -10,8 +10,7 @@ from typing import Any
 from reasoner import Question, Solution, solve
 from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
-from reasoner.operations import BRANCH
-from reasoner.strategy import Strategy
+from reasoner.strategy import BRANCH, Strategy
 from reasoner.trace.events import Event
 from tests.helpers import Judge, Pause, meter_of, write_trace
 from tests.scripted import ScriptedEngine

@@ -1,6 +1,7 @@
 """Who may start next: launch order, waiting before clamping, and nothing lost when a waiter is cancelled."""
 
 import asyncio
+from collections import defaultdict, deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 
 from reasoner.budget import Budget, Cost, Ledger, Reservation
 from reasoner.errors import BudgetExhausted, LedgerViolation
-from reasoner.execution.admission import Admission, LedgerQueues, new_queues
+from reasoner.execution.admission import Admission, LedgerQueues
 from tests.helpers import turns
 
 PROMPT = 10
@@ -48,7 +49,7 @@ def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 def alone(tokens: int) -> Admission:
-    return Admission(Ledger(Budget(tokens=tokens)), new_queues())
+    return Admission(Ledger(Budget(tokens=tokens)), defaultdict(deque))
 
 
 def test_operations_are_admitted_in_launch_order() -> None:
@@ -137,7 +138,7 @@ def test_when_one_is_refused_those_behind_it_are_told_too() -> None:
 
 def test_samples_are_not_waited_for_in_vain() -> None:
     async def test() -> None:
-        admission, desk = Admission(Ledger(Budget(samples=2)), new_queues()), Desk()
+        admission, desk = Admission(Ledger(Budget(samples=2)), defaultdict(deque)), Desk()
         for name in "abc":
             desk.ask(admission, name, 5)
         await turns()
@@ -151,7 +152,8 @@ def test_samples_are_not_waited_for_in_vain() -> None:
 
 
 def two(run_budget: Budget, each: Budget | None = None) -> tuple[Ledger, Admission, Admission, LedgerQueues]:
-    ledger, queues = Ledger(run_budget), new_queues()
+    ledger = Ledger(run_budget)
+    queues: LedgerQueues = defaultdict(deque)
     return ledger, Admission(ledger.child(each), queues), Admission(ledger.child(each), queues), queues
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner.errors import UsageError
-from reasoner.execution.allocation import DRIFT, Allocation, Bid, BidQueue, QuestionState
+from reasoner.execution.scheduler import DRIFT, Allocation, Bid, BidQueue, QuestionState
 from reasoner.stopping.vote_posteriors import best_gain
 
 MAX_WATCHED = 40

@@ -8,9 +8,9 @@ import pytest
 from reasoner import Answer, Budget, SamplingParams, solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.errors import BudgetExhausted
-from reasoner.operations import BRANCH
 from reasoner.registry import build, spec_of
 from reasoner.strategy import (
+    BRANCH,
     Finished,
     Handle,
     Outcome,

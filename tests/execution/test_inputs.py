@@ -17,8 +17,8 @@ from reasoner import Budget, Question, Solution, solve_each, solve_many_sync
 from reasoner.engine import SampleRequest
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import UsageError
-from reasoner.execution.allocation import Allocation
-from reasoner.execution.ids import IdSet
+from reasoner.execution.inputs import IdSet
+from reasoner.execution.scheduler import Allocation
 from reasoner.trace.events import Began, Ended, Event
 from reasoner.trace.record import Work
 from reasoner.types import SamplingParams

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner.execution.kv_limiter import Charge, KvCacheLimiter
-from reasoner.execution.lengths import EDGES, LONGEST, Forecast, LifeTable, intervals_below
+from reasoner.execution.kv_limiter import EDGES, LONGEST, Charge, Forecast, KvCacheLimiter, LifeTable, intervals_below
 from tests.helpers import turns
 
 NOTHING = np.zeros(0)

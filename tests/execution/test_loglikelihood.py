@@ -17,9 +17,8 @@ from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import BudgetExhausted, EngineError, PromptTooLong, RequestLost, TraceError, UsageError
-from reasoner.execution.loglikelihood import branch_nodes, joint_logprob
-from reasoner.operations import NOT_MEASURED
-from reasoner.strategy import LogLikelihood, Plan, TextLikelihood, loglikelihood, propose
+from reasoner.execution.scoring import branch_nodes, joint_logprob
+from reasoner.strategy import NOT_MEASURED, LogLikelihood, Plan, TextLikelihood, loglikelihood, propose
 from reasoner.trace.events import Event, LikelihoodsMeasured, Proposed, Refused, Sampled
 from reasoner.trace.history import read_histories
 from reasoner.types import Answer, Completion, TokenIds, Usage, VoteState

@@ -10,8 +10,8 @@ import pytest
 from reasoner import Budget, Question, Solution, solve_each, solve_many, solve_many_sync
 from reasoner.engine import SampleRequest
 from reasoner.errors import UsageError
-from reasoner.execution.allocation import Allocation
 from reasoner.execution.opening import CONCURRENCY
+from reasoner.execution.scheduler import Allocation
 from reasoner.trace.events import Began, Ended, Event, Sampled
 from reasoner.types import Completion
 from reasoner_strategies import SelfConsistency, Single

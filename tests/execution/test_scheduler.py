@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reasoner import Budget, Cost, Ledger, Question, Solution, solve_many_sync
 from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
-from reasoner.execution.allocation import Allocation
+from reasoner.execution.scheduler import Allocation
 from reasoner.registry import build, entries
 from reasoner.strategy import Sample, next_finished, propose, sample, start
 from reasoner.trace.events import Event, Refused, Sampled

@@ -12,8 +12,8 @@ from reasoner.models.defaults import THINKING_MAX_TOKENS, limits_of, resolve, re
 from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.registry import build, entries, spec_of
-from reasoner.sampling import FALLBACK, SamplingParams, ThinkingLevel, thinking_level
 from reasoner.stopping.rules import LockIn
+from reasoner.types import FALLBACK, SamplingParams, ThinkingLevel, thinking_level
 from reasoner_strategies import BestOfN, DeepConf, Refine, SelfConsistency, Single
 
 LEVELS = {level: {"reasoning_effort": level} for level in ("low", "medium", "high")}

@@ -54,7 +54,7 @@ def test_an_error_is_its_own() -> None:
 
 def test_a_message_is_bounded_and_valid() -> None:
     error = ApiError(400, "\ud800" * 9999, param="\udfff")
-    assert error.message == "?" * MAX_MESSAGE
+    assert error.message == "\ufffd" * MAX_MESSAGE
     json.dumps(error.document(), ensure_ascii=False).encode()
 
 

@@ -9,10 +9,10 @@ import pytest
 from reasoner.answers import ANY_KIND, KINDS, OPTIONS
 from reasoner.answers.patterns import compiled
 from reasoner.budget import Budget, Prices
-from reasoner.marks import Mark, Owners, marks_of
 from reasoner.registry import build, entries, load, options_of, spec_of
 from reasoner.serving.choose import Alias, choose, default_aliases
 from reasoner.serving.specs import MAX_COUNT, build_client, draws, public_spec
+from reasoner.specs import Mark, Owners, marks_of
 from reasoner.types import Message, SamplingParams
 from tests.serving.asking import chat, completion, offer, refusal
 

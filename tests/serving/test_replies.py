@@ -167,7 +167,7 @@ def test_hostile_text_is_valid_and_bounded() -> None:
     vote_state = VoteState((Vote(Answer(bad, "k"), 1, 1),), 1)
     solution = solved(bad, answer=Answer(bad, "k"), reason=bad, proposals=(Proposal(None, vote_state, Cost()),))
     document = reply([(job(), solution)])
-    assert document["choices"][0]["message"]["content"] == "?\0" * 9999
+    assert document["choices"][0]["message"]["content"] == "\ufffd\0" * 9999
     vendor = document["reasoner"]
     assert {len(vendor["answer"]), len(vendor["reason"]), len(vendor["votes"][0]["answer"])} == {MAX_ANSWER}
 

@@ -14,7 +14,7 @@ from reasoner.budget import Budget, Prices
 from reasoner.engine import Engine, SampleRequest, TextPiece
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import EngineDied, EngineUnavailable, UsageError
-from reasoner.execution.pace import STARTS, TOGETHER
+from reasoner.execution.admission import STARTS, TOGETHER
 from reasoner.registry import entries
 from reasoner.serving.bodies import read
 from reasoner.serving.choose import Alias, Job, Offer, choose

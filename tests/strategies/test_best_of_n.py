@@ -7,9 +7,8 @@ import pytest
 
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.sampling import FALLBACK
 from reasoner.strategy import Operation, Plan, Propose, Sample, Score
-from reasoner.types import Answer, Completion, Rating, VoteState
+from reasoner.types import FALLBACK, Answer, Completion, Rating, VoteState
 from reasoner_strategies import BestOfN
 from tests.helpers import as_run, completion, finish, number_question
 

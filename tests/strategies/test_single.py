@@ -6,9 +6,8 @@ import pytest
 
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.registry import build
-from reasoner.sampling import FALLBACK
 from reasoner.strategy import Propose, Sample
-from reasoner.types import Message, SamplingParams, VoteState
+from reasoner.types import FALLBACK, Message, SamplingParams, VoteState
 from reasoner_strategies import Single
 from tests.helpers import as_run, completion, finish, number_question
 

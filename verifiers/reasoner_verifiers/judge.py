@@ -14,9 +14,8 @@ from reasoner.engines.vllm.arguments import OPEN, OWNED, check_args
 from reasoner.engines.vllm.build import in_daemon
 from reasoner.errors import UsageError, VerifierError, require, require_choice
 from reasoner.registry import as_written, build, options_of
-from reasoner.sampling import NO_THINKING, ONE_TOKEN
 from reasoner.specs import OpenOptions, Spec
-from reasoner.types import Completion, Prompt, Rating, TokenIds, Usage
+from reasoner.types import NO_THINKING, ONE_TOKEN, Completion, Prompt, Rating, TokenIds, Usage
 from reasoner.verifier import CostMeter, verifier_cost
 
 Ask = Literal["yes", "true", "rubric"]

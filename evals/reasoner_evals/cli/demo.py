@@ -211,7 +211,7 @@ class _Tour:
 
 def _example(greedy: Results, vote: Results) -> "Iterator[RenderableType]":
     """One question that the vote alone answers rightly, if there is one; and how many went either way."""
-    from reasoner.summary import VoteSummary
+    from reasoner.voting import VoteSummary
 
     pairs = list(zip(greedy.right, vote.right, strict=True))
     gained = [i for i, (before, after) in enumerate(pairs) if after and not before]

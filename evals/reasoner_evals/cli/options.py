@@ -58,8 +58,8 @@ class RunOptions:
         Raises:
             UsageError: none of them has it, or a level is unknown.
         """
-        from reasoner.sampling import thinking_level
         from reasoner.specs import Spec
+        from reasoner.types import thinking_level
 
         given = {"n": self.n, "temperature": self.temperature, "max_tokens": self.max_tokens}
         levels: list[str | None] = [None]

@@ -12,7 +12,7 @@ from reasoner.cli.terminal import one_line
 from reasoner.engine import Engine
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import ReasonerError, UsageError
-from reasoner.execution.allocation import PRICE
+from reasoner.execution.scheduler import PRICE
 from reasoner.registry import DEFAULT_VERIFIER, build, spec_of
 from reasoner.stopping.rules import EFFORTS, price_of
 from reasoner.system.extras import require_extra

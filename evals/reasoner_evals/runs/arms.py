@@ -8,9 +8,9 @@ from typing import Any, NamedTuple, cast
 from reasoner.budget import Budget
 from reasoner.errors import UsageError, shown
 from reasoner.registry import build, spec_of
-from reasoner.sampling import NO_THINKING, SamplingParams
 from reasoner.specs import Spec
 from reasoner.strategy import Strategy
+from reasoner.types import NO_THINKING, SamplingParams
 from reasoner_evals.runs.records import Arm, Rule
 
 DEFAULT_STRATEGIES = ("single", "self_consistency:n=16")

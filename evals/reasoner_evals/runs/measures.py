@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from reasoner.errors import UsageError
-from reasoner.sampling import NO_THINKING
 from reasoner.specs import Spec
+from reasoner.types import NO_THINKING
 from reasoner_evals.runs.arrays import COSTS, ERROR, OUTCOMES, RIGHT, SILENT, UNGRADED, UNKNOWN, ArmData, Bools, Floats
 from reasoner_evals.runs.pools import COMPUTED, Pool, expected_costs, overshoots, pool_of, sizes_of, spent, usd
 from reasoner_evals.runs.reading import RunData

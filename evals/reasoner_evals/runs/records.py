@@ -10,11 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from reasoner.budget import Cost
 from reasoner.errors import TraceError
 from reasoner.models.info import ModelInfo
-from reasoner.summary import CutSamples
 from reasoner.system.foreign import MAX_PER_QUESTION, MAX_PER_REQUEST
 from reasoner.trace.grades import GradeStatus
 from reasoner.trace.jsonl import read_lines
-from reasoner.types import EndedBy
+from reasoner.types import CutSamples, EndedBy
 from reasoner_evals.runs.folder import ArmFolder
 from reasoner_evals.tasks.data import Source
 

@@ -11,14 +11,14 @@ from reasoner.answers.equivalence import Equivalence
 from reasoner.budget import Budget, Cost, Prices
 from reasoner.engine import Engine, reset_caches
 from reasoner.errors import EngineDied, EngineError, EngineUnavailable, RecordError, TraceError
-from reasoner.execution.allocation import Allocation
+from reasoner.execution.scheduler import Allocation
 from reasoner.registry import build
-from reasoner.sampling import FALLBACK, SamplingParams
 from reasoner.solution import INTERRUPTED
 from reasoner.strategy import Strategy
 from reasoner.trace.events import AnswerExtracted, Began, Event, Prompted, Sampled, Thought, TraceWriter, read_trace
 from reasoner.trace.history import QuestionHistory, in_order, read_histories, sound
 from reasoner.trace.jsonl import JsonlWriter
+from reasoner.types import FALLBACK, SamplingParams
 from reasoner.verifier import Verifier
 from reasoner_evals.runs.folder import ArmFolder, RunFolder, make_folder
 from reasoner_evals.runs.record_builder import RecordBuilder

@@ -2,18 +2,17 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from http import HTTPStatus
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from reasoner.engine import Rendered, SampleRequest
-from reasoner.engines.openai import caches, wire
-from reasoner.engines.openai.address import Address
-from reasoner.engines.openai.decoding import parts_of, without_secrets
-from reasoner.engines.openai.groups import SHARED, Groups, Result, shares, with_thinking
-from reasoner.engines.openai.http import GATEWAY_TIMEOUTS, Connection, Reply, Terms
-from reasoner.engines.openai.notes import Notes
+from reasoner.engines.openai import wire
+from reasoner.engines.openai.groups import SHARED, Result, SharedRequests, shares, with_thinking
+from reasoner.engines.openai.http import GATEWAY_TIMEOUTS, Address, Notes, ServerConnection, ServerReply, Terms, backoff
+from reasoner.engines.openai.parts import holds_back
 from reasoner.engines.openai.rendering import Renderer
 from reasoner.engines.openai.requests import (
     NO_BUDGET,
@@ -29,16 +28,24 @@ from reasoner.engines.openai.requests import (
     refuses_budget,
     text_bound,
 )
-from reasoner.engines.openai.served import served_model
-from reasoner.engines.openai.stops import holds_back
-from reasoner.engines.openai.values import Reported
-from reasoner.errors import EngineUnavailable, RequestLost, require
+from reasoner.engines.openai.values import FromServer, Reported, ServedModel, ServedModels
+from reasoner.errors import EngineUnavailable, RequestLost, UnknownName, UsageError, require
 from reasoner.models.families import AUTO
 from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import ThinkingProfile
+from reasoner.system.redaction import MIN_LENGTH_IN_TEXT
 from reasoner.types import Completion, Prompt, TokenIds, Usage
 
+MODELS_NAMED: Final = 20
+RESETS: Final = 6
+"""How often a cache is emptied that is in use: an aborted sequence may hold it for a moment."""
 _FEWER_CHOICES = "the server returns fewer sequences than requested: each gets its own request"
+
+
+class SentReset(FromServer):
+    """The reply of vLLM's /reset_prefix_cache."""
+
+    success: bool | None = None
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -77,12 +84,12 @@ class OpenAIEngine:
     reasoning_parser: str = AUTO
     capacity: int | None = field(default=None, init=False, repr=False)
     """None: the server manages its own KV cache."""
-    _http: Connection = field(init=False, repr=False)
+    _http: ServerConnection = field(init=False, repr=False)
     _model: ModelInfo | None = field(init=False, repr=False, default=None)
     _served: str = field(init=False, repr=False, default="")
     _dialect: Dialect = field(init=False, repr=False, default=Dialect())
     _extra: Mapping[str, object] = field(init=False, repr=False)
-    _groups: Groups = field(init=False, repr=False)
+    _groups: SharedRequests = field(init=False, repr=False)
     _renderer: Renderer = field(init=False, repr=False)
     _notes: Notes = field(init=False, repr=False, default_factory=Notes)
 
@@ -99,8 +106,8 @@ class OpenAIEngine:
         address = Address.of(self.base_url, self.api_key)
         # Without its password: this field is part of specs and messages.
         self.base_url = address.base_url
-        self._http = Connection(address, self.timeout, self.patience, concurrency, self._notes)
-        self._groups = Groups()
+        self._http = ServerConnection(address, self.timeout, self.patience, concurrency, self._notes)
+        self._groups = SharedRequests()
         self._renderer = Renderer(self._http, self._extra, self._notes)
 
     @property
@@ -130,14 +137,43 @@ class OpenAIEngine:
         """
         if self._model is not None:
             return
-        chosen = await served_model(self._http, self.model_id)
+        chosen = await self._served_model()
         self._served = chosen.id
         rendered = await self._renderer.start(chosen, self.reasoning_parser)
         self._dialect = Dialect(vllm=self._renderer.exact or chosen.owned_by == "vllm")
         self._notes.add("a cancelled sequence is counted up to the last event that the server sent")
-        window = chosen.max_model_len or (rendered.max_model_len if rendered else 0) or self.context
+        window = chosen.max_model_len or (rendered and rendered.max_model_len) or self.context
         name, profile = self._http.show(chosen.id, 500), self._renderer.profile
         self._model = ModelInfo(name, window, thinking=profile, served=True)
+
+    async def _served_model(self) -> ServedModel:
+        """The model of the id `model_id`, or the only one that the server has where that is empty."""
+        server, where = self._http, self._http.where
+        reply = await server.call("GET", "/v1/models", starting=True)
+        if not reply.ok:
+            raise server.refusal(reply)
+        listed = ServedModels.known(reply.body)
+        if listed is None:
+            raise EngineUnavailable(
+                f"{where}/models is not a list of models: set base_url to the address that ends in /v1"
+            )
+        models = listed.by_id
+        if not models:
+            raise EngineUnavailable(f"{where} lists no model: load one there")
+        # `reasoner serve` lists MODEL@ALIAS for each way in which it answers with MODEL.
+        plain = [model for name, model in models.items() if name.rpartition("@")[0] not in models]
+        if self.model_id in models or (not self.model_id and len(plain) == 1):
+            return models.get(self.model_id) or plain[0]
+
+        def shown(names: Iterable[str]) -> list[str]:
+            return [server.show(name, 100) for name in names]
+
+        if self.model_id:
+            near = get_close_matches(self.model_id, models, n=MODELS_NAMED, cutoff=0.0)
+            raise UnknownName("model", self.model_id, shown(near), of=where)
+        more = f" and {len(models) - MODELS_NAMED} more" if len(models) > MODELS_NAMED else ""
+        names = ", ".join(shown(list(models)[:MODELS_NAMED]))
+        raise UsageError(f"{where} serves several models: set model_id to one of {names}{more}")
 
     @property
     def limits_thinking(self) -> bool:
@@ -197,7 +233,7 @@ class OpenAIEngine:
         terms = self._terms([request], sent)
         try:
             async with self._http.stream(path, merged(body, self._extra), terms) as events:
-                if isinstance(events, Reply):
+                if isinstance(events, ServerReply):
                     self._refused(events, body, dialect)
                     return None
                 accepted = True
@@ -255,7 +291,7 @@ class OpenAIEngine:
     async def _read(
         self,
         requests: Sequence[SampleRequest],
-        reply: Reply,
+        reply: ServerReply,
         profile: ThinkingProfile | None,
         *,
         opened: bool,
@@ -297,7 +333,7 @@ class OpenAIEngine:
         self, drafts: Sequence[wire.Draft], usages: Sequence[Usage], reported: Reported | None
     ) -> list[Result]:
         """The sequences of one request in their parts, with their thinking tokens."""
-        parts = [await parts_of(draft, self._renderer) for draft in drafts]
+        parts = [await wire.read_parts(draft, self._renderer) for draft in drafts]
         usages, counted = with_thinking(reported, drafts, parts, usages)
         if not counted:
             self._notes.add(wire.NO_THINKING_COUNT)
@@ -307,10 +343,17 @@ class OpenAIEngine:
                 self._notes.add(wire.NO_THINKING_LOGPROBS)
             try:
                 completion = draft.completion(usage, part, drafts[0].request.seed)
-                results.append(without_secrets(completion, self._http.secrets))
+                results.append(self._without_secrets(completion))
             except RequestLost as lost:
                 results.append(lost)
         return results
+
+    def _without_secrets(self, completion: Completion) -> Completion:
+        """The sequence without the key, which a server may send back in any field."""
+        hide = self._http.secrets.hide
+        text = hide(completion.text, shortest=MIN_LENGTH_IN_TEXT)
+        thinking = hide(completion.thinking, shortest=MIN_LENGTH_IN_TEXT)
+        return replace(completion, text=text, thinking=thinking)
 
     def _terms(self, requests: Sequence[SampleRequest], sent: Callable[[bool], None]) -> Terms:
         """Limits of one reply: time and bytes in proportion to the requested tokens."""
@@ -325,7 +368,7 @@ class OpenAIEngine:
             late_errors_cost=self._dialect.vllm,
         )
 
-    def _refused(self, reply: Reply, body: Mapping[str, object], used: Dialect) -> None:
+    def _refused(self, reply: ServerReply, body: Mapping[str, object], used: Dialect) -> None:
         """Adapt the dialect to a refusal.
 
         Raises:
@@ -351,8 +394,26 @@ class OpenAIEngine:
 
     async def reset_caches(self) -> None:
         """Empty the prefix cache of a vLLM server; a note says where that is not possible."""
-        if self._model is not None and self._dialect.vllm:
-            await caches.reset(self._http)
+        if self._model is None or not self._dialect.vllm:
+            return
+        server = self._http
+        for attempt in range(RESETS):
+            try:
+                reply = await server.call("POST", "/reset_prefix_cache", patience=0)
+            except EngineUnavailable:
+                return  # a server that is down has nothing cached
+            if not reply.ok:
+                self._notes.add(
+                    f"{server.where} does not empty its prefix cache ({reply.status}): start vLLM with "
+                    "VLLM_SERVER_DEV_MODE=1, or later work is charged less"
+                )
+                return
+            # Servers of before 2026 report nothing.
+            done = SentReset.known(reply.body)
+            if done is None or done.success is not False:
+                return
+            await server.sleep(backoff(attempt, 0))
+        self._notes.add(f"{server.where} did not empty its prefix cache, as it is in use: later work is charged less")
 
     async def close(self) -> None:
         """Close the connections. Calling it again does nothing; a later request opens new ones."""

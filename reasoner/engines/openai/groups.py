@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from reasoner.engine import SampleRequest
-from reasoner.engines.openai.parts import Parts
+from reasoner.engines import ReplyParts
 from reasoner.engines.openai.values import Reported
 from reasoner.engines.openai.wire import Draft
 from reasoner.errors import RequestLost
@@ -24,17 +24,17 @@ _Key = tuple[asyncio.AbstractEventLoop, str, Prompt, SamplingParams]
 
 
 @dataclass(slots=True, eq=False)
-class _Group:
+class _SharedRequest:
     requests: list[SampleRequest] = field(default_factory=list)
     task: "asyncio.Task[dict[int, Result]] | None" = None
     waiting: int = 0
 
 
 @dataclass(slots=True, eq=False)
-class Groups:
+class SharedRequests:
     """Joins requests of the same question, prompt and parameters that arrive together, and draws each group once."""
 
-    _open: dict[_Key, _Group] = field(default_factory=dict)
+    _open: dict[_Key, _SharedRequest] = field(default_factory=dict)
 
     async def join(self, request: SampleRequest, draw: Draw) -> Completion | None:
         """The sequence, drawn by `draw` with those that arrive with it; None where it must be requested again.
@@ -48,7 +48,7 @@ class Groups:
         key = (asyncio.get_running_loop(), request.question_id, request.prompt, request.params)
         group = self._open.get(key)
         if group is None:
-            group = self._open[key] = _Group()
+            group = self._open[key] = _SharedRequest()
             group.task = asyncio.ensure_future(self._run(key, group, draw))
         assert group.task is not None
         group.requests.append(request)
@@ -65,7 +65,7 @@ class Groups:
             raise result
         return result
 
-    async def _run(self, key: _Key, group: _Group, draw: Draw) -> dict[int, Result]:
+    async def _run(self, key: _Key, group: _SharedRequest, draw: Draw) -> dict[int, Result]:
         for _ in range(TURNS):
             await asyncio.sleep(0)
         if self._open.get(key) is group:
@@ -73,7 +73,7 @@ class Groups:
         requests = list(group.requests)
         return dict(zip(map(id, requests), await draw(requests), strict=True))
 
-    async def _leave(self, key: _Key, group: _Group, request: SampleRequest) -> None:
+    async def _leave(self, key: _Key, group: _SharedRequest, request: SampleRequest) -> None:
         group.waiting -= 1
         if self._open.get(key) is group:
             group.requests = [other for other in group.requests if other is not request]
@@ -112,7 +112,7 @@ def shares(reported: Reported | None, drafts: Sequence[Draft]) -> tuple[list[Usa
 
 
 def with_thinking(
-    reported: Reported | None, drafts: Sequence[Draft], parts: Sequence[Parts], usages: Sequence[Usage]
+    reported: Reported | None, drafts: Sequence[Draft], parts: Sequence[ReplyParts], usages: Sequence[Usage]
 ) -> tuple[list[Usage], bool]:
     """The usage of each sequence with its thinking tokens, and whether the server counted those of any thinking.
 

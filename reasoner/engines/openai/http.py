@@ -1,25 +1,28 @@
-"""The connection to OpenAI-compatible servers: a session per event loop, retries, bounds, one-line errors."""
+"""The connection to a server: its address, a session per event loop, retries, bounds, one-line errors."""
 
 import asyncio
+import base64
 import hashlib
 import json
 import math
+import os
 import time
+import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Final, NamedTuple
+from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
-from reasoner.engines.openai.address import Address
-from reasoner.engines.openai.notes import Notes
-from reasoner.engines.openai.retries import Waits, retry_after
 from reasoner.engines.openai.values import message_of
 from reasoner.errors import EngineUnavailable, RequestLost, UsageError
 from reasoner.system.printing import printable
-from reasoner.system.redaction import Secrets, without_userinfo
+from reasoner.system.redaction import Secrets, shown_address, without_userinfo
 
 CONNECT_SECONDS = 10.0
 START_SECONDS = 5.0
@@ -40,6 +43,116 @@ _WAYS_OUT = {
     403: "use an api_key that may use this model",
     404: "set base_url to the address that ends in /v1, and model to one that it serves",
 }
+BACKOFF_SECONDS, BACKOFF_CAP = 0.5, 30.0
+
+
+class Notes(list[str]):
+    """Notes in the order in which they were first made."""
+
+    def add(self, *notes: str) -> None:
+        """Add those that are new."""
+        self += [note for note in dict.fromkeys(notes) if note not in self]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Address:
+    """Where a server is, without user name and password, and how it is reached; `secrets` must not be shown."""
+
+    base_url: str
+    headers: Mapping[str, str]
+    proxy: str | None
+    secrets: tuple[str, ...]
+
+    @classmethod
+    def of(cls, base_url: str, api_key: str) -> "Address":
+        """The address with a key, which is OPENAI_API_KEY where there is none and the address has no password.
+
+        Raises:
+            UsageError: `base_url` is not an HTTP address, or the key cannot be sent.
+        """
+        url = _split(base_url)
+        if url is None:
+            shown = shown_address(base_url)
+            raise UsageError(f"base_url={shown!r} is not an HTTP address: write it as in http://localhost:8000/v1")
+        name, _, password = url.netloc.rpartition("@")[0].partition(":")
+        key = api_key.strip()
+        if not key and not name and not password:
+            key = os.environ.get("OPENAI_API_KEY", "").strip()
+        if not (key.isascii() and key.isprintable()):
+            raise UsageError("the api_key has characters that an HTTP header cannot hold: copy it again")
+        basic = f"{unquote(name)}:{unquote(password)}" if name or password else ""
+        host, proxies = url.netloc.rpartition("@")[2], getproxies()
+        proxy = None if proxy_bypass(host) else proxies.get(url.scheme) or proxies.get("all")
+        proxied = urlsplit(proxy or "").password or ""
+        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
+        elif basic:
+            headers["Authorization"] = f"Basic {base64.b64encode(basic.encode()).decode()}"
+        secrets = (key, password, unquote(password), basic, proxied, unquote(proxied))
+        return cls(url._replace(netloc=host).geturl(), headers, proxy, secrets)
+
+    def url(self, path: str) -> str:
+        """Where a path is: those that OpenAI does not define are beside /v1 on a vLLM server."""
+        if path.startswith("/v1/"):
+            return self.base_url + path.removeprefix("/v1")
+        return self.base_url.removesuffix("/v1") + path
+
+
+def _split(address: str) -> SplitResult | None:
+    """The parts of an HTTP address; None where it is not one."""
+    try:
+        url = urlsplit(address.strip().rstrip("/"))
+        # A part of a name that is too long is found by its encoding, a UnicodeError.
+        host = (url.hostname or "").encode("idna")
+        valid = url.scheme in ("http", "https") and host and url.port != 0 and not (url.query or url.fragment)
+    except ValueError:
+        return None
+    return url if valid else None
+
+
+@dataclass(slots=True)
+class Waits:
+    """The waits between the tries of one request, for `patience` seconds in total, with a jitter fixed by `seed`.
+
+    An unreachable server is given up after `unreachable` seconds, if that is less.
+    """
+
+    patience: float
+    seed: int
+    unreachable: float = math.inf
+    _tries: int = 0
+    _spent: float = 0.0
+
+    def next(self, requested: float, took: float, *, reached: bool) -> float | None:
+        """Seconds to wait after a try that took `took`, where the server requested `requested`; None to give up."""
+        self._tries += 1
+        self._spent += took
+        left = (self.patience if reached else min(self.patience, self.unreachable)) - self._spent
+        if left <= 0:
+            return None
+        wait = min(backoff(self._tries - 1, self.seed) + requested, left)
+        self._spent += wait
+        return wait
+
+    def __str__(self) -> str:
+        tries = f"{self._tries} tries" if self._tries > 1 else "1 try"
+        return f"{tries} over {self._spent:.0f} s" if self._spent >= 1 else tries
+
+
+def backoff(attempt: int, seed: int) -> float:
+    """Seconds to wait after failure number `attempt`, from 0: doubling, capped, with a jitter fixed by `seed`."""
+    longest = min(BACKOFF_SECONDS * 2.0 ** min(attempt, 16), BACKOFF_CAP)
+    return longest * (0.5 + zlib.crc32(f"{seed}:{attempt}".encode()) / 2**33)
+
+
+def retry_after(headers: Mapping[str, str]) -> float:
+    """The seconds of a Retry-After header, which holds a number or a date; 0 without one."""
+    value = headers.get("retry-after", "").strip()
+    try:
+        return float(value) if value[:1].isdigit() else max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 def _is_busy(status: int) -> bool:
@@ -47,7 +160,7 @@ def _is_busy(status: int) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ServerReply:
     """A complete reply, which is not retried: its HTTP status and body, and the address of the server."""
 
     status: int
@@ -84,14 +197,14 @@ def session_id(question_id: str) -> str:
     return hashlib.sha256(question_id.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-class _Client(NamedTuple):
+class _LoopSession(NamedTuple):
     session: aiohttp.ClientSession
     slots: asyncio.Semaphore
     holder: "AsyncGenerator[aiohttp.ClientSession, None]"
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class Connection:
+class ServerConnection:
     """Sends requests to a server, at most `max_concurrency` at once, in their order.
 
     `timeout` is the longest silence in seconds; `sleep` waits between tries. A failure that cannot have cost anything
@@ -106,7 +219,7 @@ class Connection:
     notes: Notes
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     secrets: Secrets = field(init=False)
-    _clients: dict[asyncio.AbstractEventLoop, _Client] = field(init=False, default_factory=dict)
+    _clients: dict[asyncio.AbstractEventLoop, _LoopSession] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.secrets = Secrets.of(*self.address.secrets)
@@ -124,18 +237,18 @@ class Connection:
         *,
         starting: bool = False,
         patience: float | None = None,
-    ) -> Reply:
+    ) -> ServerReply:
         """The reply, of any status, to a request that costs no tokens. While `starting`, few seconds are waited."""
         terms = Terms(seconds=self.timeout, size=REPLY_BYTES, limit="a reply")
         waits = Waits(self.patience if patience is None else patience, 0, START_SECONDS if starting else math.inf)
         try:
             async with self._answer(method, path, body, terms, waits, idle=self.timeout, free=True) as response:
                 size = REPLY_BYTES if response.status == HTTPStatus.OK else ERROR_BYTES
-                return Reply(response.status, await self._read(response, size), self.where)
+                return ServerReply(response.status, await self._read(response, size), self.where)
         except (aiohttp.ClientError, RequestLost) as error:
             raise EngineUnavailable(f"the reply from {self.where} was cut: {self._reason(error)}") from error
 
-    async def unstreamed(self, path: str, body: Mapping[str, object], terms: Terms) -> Reply:
+    async def unstreamed(self, path: str, body: Mapping[str, object], terms: Terms) -> ServerReply:
         """The reply to a sampling request that is not streamed.
 
         Raises:
@@ -149,14 +262,14 @@ class Connection:
                 read = await self._read(response, terms.size if ok else ERROR_BYTES)
                 if ok and len(read) >= terms.size:
                     raise RequestLost(self._too_large(terms))
-                return Reply(response.status, read, self.where)
+                return ServerReply(response.status, read, self.where)
         except aiohttp.ClientError as error:
             raise RequestLost(f"the reply from {self.where} was cut: {self._reason(error)}") from error
 
     @asynccontextmanager
     async def stream(
         self, path: str, body: Mapping[str, object], terms: Terms
-    ) -> AsyncGenerator[Reply | AsyncGenerator[bytes, None], None]:
+    ) -> AsyncGenerator[ServerReply | AsyncGenerator[bytes, None], None]:
         """The events of an accepted request, or the refusal. Leaving the block closes an unfinished connection.
 
         Raises:
@@ -169,19 +282,19 @@ class Connection:
                 if response.status != HTTPStatus.OK:
                     refused = await self._error_body(response)
                     terms.sent(False)
-                    yield Reply(response.status, refused, self.where)
+                    yield ServerReply(response.status, refused, self.where)
                     return
                 async with aclosing(self._events(response, terms)) as events:
                     yield events
         except aiohttp.ClientError as error:
             raise RequestLost(f"the stream from {self.where} was cut: {self._reason(error)}") from error
 
-    def refusal(self, reply: Reply) -> EngineUnavailable:
+    def refusal(self, reply: ServerReply) -> EngineUnavailable:
         """The error for a reply that a retry would not change."""
         way_out = _WAYS_OUT.get(reply.status, "change what it names, or choose another model or server")
         return EngineUnavailable(f"{reply.where} answered {self._status(reply.status, reply.body)}: {way_out}")
 
-    def request_refusal(self, reply: Reply) -> UsageError | EngineUnavailable:
+    def request_refusal(self, reply: ServerReply) -> UsageError | EngineUnavailable:
         """The error for a request that is refused: the caller's where the server says that it cannot work.
 
         A client of `reasoner serve` may read it, so it does not name the address.
@@ -281,14 +394,14 @@ class Connection:
             raise RequestLost(f"{self.where} accepted a request and sent nothing: {self._reason(error)}") from error
         return self._reason(error), "start the server there, or set base_url to where it runs"
 
-    async def _client(self) -> _Client:
+    async def _client(self) -> _LoopSession:
         """This loop's session: connections belong to the loop that opened them."""
         loop = asyncio.get_running_loop()
         if loop not in self._clients:
             for old in [other for other in self._clients if other.is_closed()]:
                 del self._clients[old]
             holder = _hold()
-            self._clients[loop] = _Client(await anext(holder), asyncio.Semaphore(self.max_concurrency), holder)
+            self._clients[loop] = _LoopSession(await anext(holder), asyncio.Semaphore(self.max_concurrency), holder)
         return self._clients[loop]
 
     def _reason(self, error: Exception) -> str:

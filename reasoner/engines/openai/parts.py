@@ -1,12 +1,14 @@
 """The two parts of a reply, thinking and final: by token ids, by the server's own fields, or by markers in the text."""
 
-from typing import Final, NamedTuple
+from dataclasses import dataclass, field
+from typing import Final
 
+from reasoner.engine import SampleRequest
+from reasoner.engines import ReplyParts
 from reasoner.models.families import FAMILIES
-from reasoner.models.parting import PartSplitter
+from reasoner.models.parting import PartSplitter, first_stop
 from reasoner.models.thinking import ThinkingProfile, split
-from reasoner.sampling import NO_THINKING
-from reasoner.types import Prompt, TokenIds
+from reasoner.types import NO_THINKING, Prompt, TokenIds
 
 GENERIC: Final = ThinkingProfile(
     "on_request", (), (), "<think>", "</think>", "\n</think>\n\n", "<think>\n\n</think>\n\n"
@@ -15,19 +17,6 @@ GENERIC: Final = ThinkingProfile(
 _SHOWN: Final = tuple(family.profile for family in FAMILIES if family.profile.start_text)
 _CHANNEL_END: Final = "<|end|><|start|>assistant"
 """What gpt-oss writes between its thinking and the header of its final channel."""
-
-
-class Parts(NamedTuple):
-    """A reply in its parts, without markers.
-
-    The first `tokens` of its tokens are thinking, markers included; None where nobody counted them. `unclosed` says
-    that the reply ended before its thinking did.
-    """
-
-    thinking: str
-    final: str
-    unclosed: bool = False
-    tokens: int | None = None
 
 
 def closed(prompt: Prompt, profile: ThinkingProfile | None) -> bool:
@@ -42,7 +31,7 @@ def may_think(beginning: str) -> bool:
     return beginning[:1] == "<" or any(start.startswith(beginning) or beginning.startswith(start) for start in starts)
 
 
-def by_ids(text: str, ids: TokenIds, profile: ThinkingProfile, *, before: TokenIds, opened: bool) -> Parts | None:
+def by_ids(text: str, ids: TokenIds, profile: ThinkingProfile, *, before: TokenIds, opened: bool) -> ReplyParts | None:
     """The parts of a text whose token ids are known; `before` are the ids of the reply that it continues.
 
     `opened` says whether the rendered prompt, without `before`, opened thinking. The text shows special tokens. None
@@ -55,14 +44,14 @@ def by_ids(text: str, ids: TokenIds, profile: ThinkingProfile, *, before: TokenI
     if split_apart or text.count(profile.end_text) != ends:
         return None
     if earlier.thinking and not earlier.unclosed:
-        return Parts("", text, tokens=0)
+        return ReplyParts("", text, tokens=0)
     parts = by_text(text, profile, opened=earlier.unclosed, cut=False)
     # A call, or a channel other than the usual one, ends thinking too.
     agreed = parts.unclosed == where.unclosed
     return parts._replace(tokens=max(where.thinking - len(before), 0)) if agreed else parts
 
 
-def by_text(text: str, profile: ThinkingProfile | None, *, opened: bool, cut: bool) -> Parts:
+def by_text(text: str, profile: ThinkingProfile | None, *, opened: bool, cut: bool) -> ReplyParts:
     """The parts of a text with markers; `cut` says that a limit ended it.
 
     `opened` says whether it continues thinking. A closing marker alone ends thinking that the prompt opened. A text
@@ -73,9 +62,9 @@ def by_text(text: str, profile: ThinkingProfile | None, *, opened: bool, cut: bo
     if profile is None:
         profile = next((row for row in _SHOWN if beginning.startswith(row.start_text.strip())), GENERIC)
         if GENERIC.end_text not in text and not beginning.startswith(profile.start_text.strip()) and not opened:
-            return Parts("", text)
+            return ReplyParts("", text)
     if not profile.end_text:
-        return Parts("", text)
+        return ReplyParts("", text)
     reading = PartSplitter(profile, opened=opened)
     pieces = reading.add(text, last=True)
     unclosed = reading.thinking or (cut and not reading.closed and known and profile.when == "always")
@@ -83,7 +72,7 @@ def by_text(text: str, profile: ThinkingProfile | None, *, opened: bool, cut: bo
     texts = {True: "", False: ""}
     for piece, thinking in pieces:
         texts[thought if thinking is None else thinking] += piece
-    return Parts(texts[True], texts[False], unclosed)
+    return ReplyParts(texts[True], texts[False], unclosed)
 
 
 def _count(ids: TokenIds, marker: TokenIds) -> int:
@@ -104,3 +93,41 @@ def unmarked(thought: str, profile: ThinkingProfile | None) -> str:
     for marker in (_CHANNEL_END + end, end, start, start.strip()):
         thought = thought.replace(marker, "") if marker else thought
     return thought
+
+
+def holds_back(request: SampleRequest, profile: ThinkingProfile | None) -> bool:
+    """Whether the stop strings of a request are not sent: they must not end thinking, and thinking may come."""
+    if profile is None or not profile.end_text or not request.params.stop or request.params.stop_in_thinking:
+        return False
+    return not closed(request.prompt, profile)
+
+
+@dataclass(slots=True, eq=False)
+class StopWatch:
+    """Finds the first stop string in the final part of a reply that arrives in pieces.
+
+    `thinking` says whether the reply begins in its thinking; None where that is not known.
+    """
+
+    stops: tuple[str, ...]
+    profile: ThinkingProfile
+    thinking: bool | None
+    _held: str = field(default="", init=False)
+    """The end of what arrived, where a stop string may start."""
+    _reading: PartSplitter = field(init=False)
+
+    def __post_init__(self) -> None:
+        opened = self.profile.when == "always" if self.thinking is None else self.thinking
+        self._reading = PartSplitter(self.profile, opened=opened)
+
+    def feed(self, piece: str) -> str:
+        """Add a piece in which markers may be; the stop string that ends the reply, or ""."""
+        text = "".join(text for text, thinking in self._reading.add(piece) if not thinking)
+        return self.final(text) if text else ""
+
+    def final(self, piece: str) -> str:
+        """Add a piece of the final part; the stop string that ends the reply, or ""."""
+        text = self._held + piece
+        longest = max(map(len, self.stops))
+        self._held = text[1 - longest :] if longest > 1 else ""
+        return first_stop(text, self.stops)

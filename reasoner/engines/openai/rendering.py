@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, NamedTuple
+from typing import Final
 
 from reasoner.engine import Rendered
-from reasoner.engines.openai.http import Connection
-from reasoner.engines.openai.notes import Notes
+from reasoner.engines import RenderedHead
+from reasoner.engines.openai.http import Notes, ServerConnection
 from reasoner.engines.openai.requests import merged, turns
-from reasoner.engines.openai.values import Listed, Tokenized, detokenized, tokenized
+from reasoner.engines.openai.values import Detokenized, ServedModel, Tokenized
 from reasoner.errors import EngineUnavailable, UnknownName
 from reasoner.models.families import (
     AUTO,
@@ -24,8 +24,8 @@ from reasoner.models.families import (
 )
 from reasoner.models.parting import PartSplitter, still_thinking
 from reasoner.models.thinking import ThinkingProfile, find
-from reasoner.sampling import NO_THINKING
-from reasoner.types import Message, Prompt, ThinkingLevel, TokenIds
+from reasoner.system.printing import valid_unicode
+from reasoner.types import NO_THINKING, Message, Prompt, ThinkingLevel, TokenIds
 
 HEADS_KEPT = 1024
 SHORT: Final = (Message("user", "1"),)
@@ -40,28 +40,21 @@ _UNKNOWN_ROUTE = {404, 405, 422, 501}
 TEXT_ONLY: Final = "the server takes no token ids: prompts are sent as text and continuation is not token-exact"
 
 
-class Head(NamedTuple):
-    """A rendered head: its token ids, and whether it opened thinking."""
-
-    token_ids: TokenIds
-    opened: bool
-
-
 @dataclass(slots=True, eq=False)
 class Renderer:
     """Renders prompts on one server. `exact` says whether it takes token ids; `notes` are the engine's."""
 
-    http: Connection
+    http: ServerConnection
     extra: Mapping[str, object]
     notes: Notes
     served: str = ""
     exact: bool = False
     profile: ThinkingProfile | None = None
-    _heads: dict[str, Head] = field(default_factory=dict)
-    _pending: dict[str, "asyncio.Future[Head | None]"] = field(default_factory=dict)
+    _heads: dict[str, RenderedHead] = field(default_factory=dict)
+    _pending: dict[str, "asyncio.Future[RenderedHead | None]"] = field(default_factory=dict)
     _opens: dict[ThinkingLevel | None, bool] = field(default_factory=dict)
 
-    async def start(self, model: Listed, parser: str) -> Tokenized | None:
+    async def start(self, model: ServedModel, parser: str) -> Tokenized | None:
         """Find out whether the server takes token ids, and how its model thinks; its reply to a short chat.
 
         Raises:
@@ -72,7 +65,7 @@ class Renderer:
         self.exact = True
         if rendered is None:
             self._without_ids()
-        profile = _named(parser) if parser != AUTO else profile_of(model.root) or profile_of(model.id)
+        profile = _named(parser) if parser != AUTO else profile_of(model.root or "") or profile_of(model.id)
         if parser == AUTO and rendered and (profile is None or not await self._may_think(profile)):
             profile = await self._seen(rendered)
         if profile and self.exact:
@@ -82,7 +75,7 @@ class Renderer:
         self.profile = profile
         return rendered
 
-    async def _short(self, model: Listed) -> Tokenized | None:
+    async def _short(self, model: ServedModel) -> Tokenized | None:
         """A short chat as the server renders it; None where it takes no token ids."""
         # A route of that name that takes no messages is not vLLM's, and its token ids mean nothing here.
         rendered = await self._probe({**self._chat(SHORT), "return_token_strs": True})
@@ -105,7 +98,7 @@ class Renderer:
 
     async def _seen(self, rendered: Tokenized) -> ThinkingProfile | None:
         """The profile of a model of unknown name, where the end of a rendered chat shows that it thinks."""
-        shown = "".join(rendered.token_strs[-TAIL:])
+        shown = "".join((rendered.token_strs or [])[-TAIL:])
         rows = (family.profile for family in FAMILIES if family.profile.start_text)
         always = next((row for row in rows if row.when == "always" and row.start_text.strip() in shown), None)
         if always is None:
@@ -133,7 +126,7 @@ class Renderer:
     async def _probe(self, prompt: dict[str, object]) -> Tokenized | None:
         body = {"model": self.served, **prompt}
         reply = await self.http.call("POST", "/tokenize", body, starting=True)
-        return tokenized(reply.body) if reply.ok else None
+        return Tokenized.known(reply.body) if reply.ok else None
 
     async def render(self, prompt: Prompt) -> Rendered | None:
         """The prompt's token ids; None where the server takes none, or where a reply exists only as text."""
@@ -155,9 +148,10 @@ class Renderer:
             return ""
         body = {"model": self.served, "tokens": list(ids)}
         reply = await self.http.call("POST", "/detokenize", body)
-        return detokenized(reply.body) if reply.ok else None
+        read = Detokenized.known(reply.body) if reply.ok else None
+        return valid_unicode(read.prompt) if read else None
 
-    async def head(self, prompt: Prompt) -> Head | None:
+    async def head(self, prompt: Prompt) -> RenderedHead | None:
         """The rendered head; sequences that need it at the same time share one request and continue in their order."""
         key = prompt.head_digest
         if key in self._heads:
@@ -168,7 +162,7 @@ class Renderer:
             pending.add_done_callback(lambda done: self._keep_head(key, done))
         return await asyncio.shield(pending)
 
-    def _keep_head(self, key: str, pending: "asyncio.Future[Head | None]") -> None:
+    def _keep_head(self, key: str, pending: "asyncio.Future[RenderedHead | None]") -> None:
         if self._pending.get(key) is pending:
             del self._pending[key]
         if not pending.cancelled() and pending.exception() is None and (head := pending.result()) is not None:
@@ -176,10 +170,10 @@ class Renderer:
                 del self._heads[next(iter(self._heads))]
             self._heads[key] = head
 
-    async def _render_head(self, prompt: Prompt) -> Head | None:
+    async def _render_head(self, prompt: Prompt) -> RenderedHead | None:
         if prompt.raw:
             ids = await self._tokenize({"prompt": prompt.raw})
-            return None if ids is None else Head(ids, opened=False)
+            return None if ids is None else RenderedHead(ids)
         level = prompt.thinking_level
         chat = self._chat(prompt.messages, template_arguments(self.profile, level)) | prompt.tool_fields
         ids = await self._tokenize(chat)
@@ -188,7 +182,7 @@ class Renderer:
         opened = await self._opened(level)
         skip = skip_text(self.profile, level, opened=opened)
         skipped = await self.encode(skip) if skip else ()
-        return Head(ids + (skipped or ()), opened=opened and not skipped)
+        return RenderedHead(ids + (skipped or ()), opened=opened and not skipped)
 
     async def _opened(self, level: ThinkingLevel | None) -> bool:
         """Whether the chat template opens thinking at this level: what it adds for the reply shows it, no message."""
@@ -200,7 +194,7 @@ class Renderer:
                 await self._probe(chat | {"add_generation_prompt": reply, "return_token_strs": True})
                 for reply in (True, False)
             ]
-            added = asked.token_strs[len(bare.tokens) :] if asked and bare else ()
+            added = (asked.token_strs or [])[len(bare.tokens) :] if asked and bare else ()
             reading = PartSplitter(self.profile, opened=False)
             reading.add("".join(added).translate(_SPELLED), last=True)
             self._opens[level] = reading.thinking
@@ -214,7 +208,7 @@ class Renderer:
             return None
         if not reply.ok:
             raise self.http.refusal(reply)
-        tokens = tokenized(reply.body)
+        tokens = Tokenized.known(reply.body)
         if tokens is None:
             raise EngineUnavailable(f"{reply.where}: /tokenize sent no token ids: restart the server")
         return tokens.tokens

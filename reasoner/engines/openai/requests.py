@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from reasoner.engine import Rendered, SampleRequest
-from reasoner.engines.openai.parts import closed
-from reasoner.engines.openai.stops import holds_back
+from reasoner.engines.openai.parts import closed, holds_back
 from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.models.families import skip_text, template_arguments
 from reasoner.models.thinking import ThinkingProfile

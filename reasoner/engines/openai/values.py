@@ -1,85 +1,159 @@
-"""Values in a server's JSON, each checked before it is used: counts, log-probabilities, texts, usage, models."""
+"""What a server sends, checked by pydantic: each reply, and each event of a stream, is validated once."""
 
-import json
-from collections.abc import Mapping
-from contextlib import suppress
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from collections.abc import Iterator
+from typing import Annotated, Any, NamedTuple, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, FailFast, Field, InstanceOf, ValidationError
 
 from reasoner.system.files import parse_json
 from reasoner.system.foreign import MAX_PER_REQUEST
+from reasoner.system.printing import valid_unicode
 from reasoner.types import TokenIds
 
-MIN_LOGPROB, ROUNDING = -1e6, 1e-3
-"""A log-probability is at most 0, up to rounding; servers write -9999 for impossible tokens."""
-_T = TypeVar("_T", dict[str, Any], list[Any], str)
+_T = TypeVar("_T")
 
 
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a number")
+class _FirstError(FailFast):
+    """Keeps one error of a list: a server may send a long list of nonsense."""
+
+    __hash__ = object.__hash__
 
 
-_DECODER = json.JSONDecoder(parse_constant=_no_number)
+Items = Annotated[list[_T], _FirstError()]
+Text = InstanceOf[str]
+"""A text that may hold one half of a surrogate pair: the other half may be in the next event."""
+Count = Annotated[int, Field(ge=0, le=MAX_PER_REQUEST)]
+"""A number of tokens, or a token id."""
+# A log-probability is at most 0, up to rounding; servers write -9999 for impossible tokens.
+Logprob = Annotated[float, Field(ge=-1e6, le=1e-3)]
 
 
-def parsed(data: bytes) -> dict[str, Any]:
-    """A JSON object.
+class FromServer(BaseModel):
+    """A JSON object of a server. Fields that are not named here are ignored; null counts as missing."""
 
-    Raises:
-        ValueError: it is not one, or is nested too deeply.
-    """
-    try:
-        return mapping(_DECODER.decode(data.decode()))
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+    model_config = ConfigDict(strict=True, extra="ignore")
 
+    @classmethod
+    def read(cls, body: bytes) -> Self:
+        """The object in a body.
 
-def _typed(value: Any, default: _T, name: str) -> _T:
-    if value is None:
-        return default
-    if not isinstance(value, type(default)):
-        raise ValueError(f"not {name}")  # noqa: TRY004 - the reply is wrong, not our code
-    return value
+        Raises:
+            ValueError: the body is not JSON, or does not fit; one line says why.
+        """
+        value = parse_json(body)
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
-
-def mapping(value: Any) -> dict[str, Any]:
-    """The object; empty where there is none. Raises ValueError for anything else."""
-    return _typed(value, {}, "an object")
-
-
-def listed(value: Any) -> list[Any]:
-    """The list; empty where there is none. Raises ValueError for anything else."""
-    return _typed(value, [], "a list")
+    @classmethod
+    def known(cls, body: bytes) -> Self | None:
+        """The object in a body; None where the body does not fit."""
+        try:
+            return cls.read(body)
+        except ValueError:
+            return None
 
 
-def text(value: Any) -> str:
-    """The text; empty where there is none. Raises ValueError for anything else."""
-    return _typed(value, "", "text")
+class SentTexts(FromServer):
+    """A piece of a message's content as Mistral's own API types it."""
+
+    text: Text | None = None
+    thinking: Items["SentTexts"] | None = None
 
 
-def valid_unicode(text: str) -> str:
-    """Text that any file can hold: separated surrogates are joined, and lone ones are replaced."""
-    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+class SentFunction(FromServer):
+    """The function that a tool call names, and its arguments as JSON; in a stream, pieces of both."""
+
+    name: Text | None = None
+    arguments: Text | None = None
 
 
-def ends_in_surrogate(text: str) -> bool:
-    """Whether a text ends inside a pair of surrogates, whose second half may follow."""
-    return "\ud800" <= text[-1:] <= "\udbff"
+class SentCall(FromServer):
+    """A tool call, or in a stream a piece of the call number `index`."""
+
+    index: Count | None = None
+    function: SentFunction | None = None
 
 
-def count(value: Any) -> int:
-    """A number of tokens, or a token id: 0 to 10^9. Raises ValueError for anything else."""
-    if type(value) is float and value.is_integer():
-        value = int(value)
-    if type(value) is not int or not 0 <= value <= MAX_PER_REQUEST:
-        raise ValueError("not a count")
-    return value
+class SentMessage(FromServer):
+    """A message, or in a stream what is added to it."""
+
+    content: Text | Items[SentTexts] | None = None
+    reasoning: Text | None = None
+    reasoning_content: Text | None = None
+    tool_calls: Items[SentCall] | None = None
+
+    @property
+    def final(self) -> str:
+        """The text of the final part."""
+        if isinstance(self.content, list):
+            return "".join(piece.text or "" for piece in self.content)
+        return self.content or ""
+
+    @property
+    def thinking(self) -> str:
+        """The thinking under a name of its own; a server that sends it under two names means the same text."""
+        if named := self.reasoning or self.reasoning_content:
+            return named
+        pieces = self.content if isinstance(self.content, list) else ()
+        return "".join(thought.text or "" for piece in pieces for thought in piece.thinking or ())
 
 
-def logprob(value: Any) -> float:
-    """A log-probability, at most 0. Raises ValueError for anything else."""
-    if type(value) not in (float, int) or not MIN_LOGPROB <= value <= ROUNDING:
-        raise ValueError("not a log-probability")
-    return min(float(value), 0.0)
+class SentToken(FromServer):
+    """A token of the chat route with its log-probability, and its alternatives."""
+
+    token: Text | None = None
+    logprob: Logprob
+    top_logprobs: Items["SentToken"] | None = None
+
+
+class TokenLogprobs(NamedTuple):
+    """A token's own log-probability and those of the alternatives, in no order."""
+
+    own: float
+    others: list[float]
+
+
+class SentLogprobs(FromServer):
+    """Log-probabilities in the form of the chat route (`content`) or of the completions route."""
+
+    content: Items[SentToken] | None = None
+    token_logprobs: Items[Logprob] | None = None
+    top_logprobs: Items[dict[Text, Logprob] | None] | None = None
+
+    def rows(self) -> list[TokenLogprobs]:
+        """One row for each token. Raises ValueError where the two lists have different lengths."""
+        if self.content is not None:
+            rows = [(token.logprob, [other.logprob for other in token.top_logprobs or ()]) for token in self.content]
+        else:
+            own = self.token_logprobs or []
+            tops = self.top_logprobs or [None] * len(own)
+            rows = [(mine, [*(top or {}).values()]) for mine, top in zip(own, tops, strict=True)]
+        return [TokenLogprobs(min(own, 0.0), [min(other, 0.0) for other in others]) for own, others in rows]
+
+    def watched(self, watch: TokenIds) -> Iterator[tuple[float, ...]]:
+        """For each token the log-probabilities of the watched ids. Raises ValueError where one is missing."""
+        for token in self.content or ():
+            by_name = {other.token: min(other.logprob, 0.0) for other in token.top_logprobs or ()}
+            try:
+                yield tuple(by_name[f"token_id:{token_id}"] for token_id in watch)
+            except KeyError as missing:
+                raise ValueError(f"no log-probability of {missing}") from None
+
+
+class SentChoice(FromServer):
+    """A sequence, or in a stream what is added to it."""
+
+    index: Count | None = None
+    text: Text | None = None
+    delta: SentMessage | None = None
+    message: SentMessage | None = None
+    token_ids: Items[Count] | None = None
+    logprobs: SentLogprobs | None = None
+    finish_reason: Text | None = None
+    stop_reason: Any = None
 
 
 class Reported(NamedTuple):
@@ -91,152 +165,91 @@ class Reported(NamedTuple):
     thinking: int | None = None
 
 
-def usage(value: Any) -> Reported | None:
-    """The counts of a `usage` object; None where there is none. Raises ValueError if it holds anything but counts."""
-    if not value:
-        return None
-    fields = mapping(value)
-    cached = mapping(fields.get("prompt_tokens_details")).get("cached_tokens")
-    thinking = mapping(fields.get("completion_tokens_details")).get("reasoning_tokens")
-    counts = (fields.get("prompt_tokens"), fields.get("completion_tokens"), cached, thinking)
-    reported = Reported(*(None if number is None else count(number) for number in counts))
-    prompt, generated, thought = reported.prompt or 0, reported.generated, reported.thinking
-    if generated is not None and thought and fields.get("total_tokens") == prompt + generated + thought:
-        # Some servers count thinking beside the rest, and only their total has both.
-        return reported._replace(generated=generated + thought)
-    return reported
+class SentDetails(FromServer):
+    """Parts of the counts of prompt tokens and of generated tokens."""
+
+    cached_tokens: Count | None = None
+    reasoning_tokens: Count | None = None
 
 
-class Content(NamedTuple):
-    """What a piece of a message holds: the final part, and thinking under a name of its own."""
+class SentUsage(FromServer):
+    """The counts of one request."""
 
-    final: str
-    thinking: str
+    prompt_tokens: Count | None = None
+    completion_tokens: Count | None = None
+    total_tokens: Any = None
+    prompt_tokens_details: SentDetails | None = None
+    completion_tokens_details: SentDetails | None = None
 
-
-def content(part: dict[str, Any]) -> Content:
-    """The texts of a message or a delta. Raises ValueError where one is not text.
-
-    Servers call thinking `reasoning` or `reasoning_content`; those that send it under both names mean the same one.
-    Mistral's own API sends a list of typed pieces.
-    """
-    final, thinking = part.get("content"), text(part.get("reasoning")) or text(part.get("reasoning_content"))
-    if not isinstance(final, list):
-        return Content(text(final), thinking)
-    pieces = [mapping(piece) for piece in final]
-    thoughts = [mapping(thought) for piece in pieces for thought in listed(piece.get("thinking"))]
-    return Content(
-        "".join(text(piece.get("text")) for piece in pieces),
-        thinking or "".join(text(thought.get("text")) for thought in thoughts),
-    )
+    @property
+    def reported(self) -> Reported:
+        """The counts, with thinking in the generated tokens."""
+        prompt, generated, none = self.prompt_tokens, self.completion_tokens, SentDetails()
+        thinking = (self.completion_tokens_details or none).reasoning_tokens
+        if generated is not None and thinking and self.total_tokens == (prompt or 0) + generated + thinking:
+            # Some servers count thinking beside the rest, and only their total has both.
+            generated += thinking
+        return Reported(prompt, generated, (self.prompt_tokens_details or none).cached_tokens, thinking)
 
 
-class Row(NamedTuple):
-    """A token's own log-probability and those of the alternatives, in no order."""
+class SentReply(FromServer):
+    """A reply of a sampling route, or one event of its stream; `error` replaces the rest."""
 
-    own: float
-    others: list[float]
+    error: Any = None
+    choices: Items[SentChoice] | None = None
+    usage: SentUsage | None = None
 
-
-def rows(value: Any) -> list[Row]:
-    """The rows of a `logprobs` object of either route. Raises ValueError where it is malformed."""
-    fields = mapping(value)
-    if fields.get("content") is not None:
-        tokens = [mapping(token) for token in listed(fields["content"])]
-        return [
-            Row(
-                logprob(token.get("logprob")),
-                [logprob(mapping(other).get("logprob")) for other in listed(token.get("top_logprobs"))],
-            )
-            for token in tokens
-        ]
-    sampled = listed(fields.get("token_logprobs"))
-    tops = listed(fields.get("top_logprobs")) or [None] * len(sampled)
-    return [
-        Row(logprob(own), [logprob(other) for other in mapping(top).values()])
-        for own, top in zip(sampled, tops, strict=True)
-    ]
+    @property
+    def reported(self) -> Reported | None:
+        """The counts; None where there are none."""
+        return self.usage.reported if self.usage and self.usage.model_fields_set else None
 
 
-def watched(value: Any, watch: TokenIds) -> list[tuple[float, ...]]:
-    """For each token the log-probabilities of the watched ids. Raises ValueError where one is missing."""
-    tokens: list[tuple[float, ...]] = []
-    for token in listed(mapping(value).get("content")):
-        others = [mapping(other) for other in listed(mapping(token).get("top_logprobs"))]
-        by_name = {other.get("token"): other.get("logprob") for other in others}
-        tokens.append(tuple(logprob(by_name.get(f"token_id:{token_id}")) for token_id in watch))
-    return tokens
-
-
-class Listed(NamedTuple):
+class ServedModel(FromServer):
     """A model in the reply of /models.
 
-    `max_model_len` and `root` are vLLM's: the window in tokens, and the id or path that the model was loaded from. They
-    are 0 and empty if the server does not report them.
+    `max_model_len` and `root` are vLLM's: the window in tokens, and the id or path that the model was loaded from.
     """
 
-    id: str
-    owned_by: str
-    max_model_len: int
-    root: str = ""
+    id: Text
+    owned_by: Text | None = None
+    max_model_len: Count | None = None
+    root: Text | None = None
 
 
-class Tokenized(NamedTuple):
+class ServedModels(FromServer):
+    """The reply of /models."""
+
+    data: Items[ServedModel]
+
+    @property
+    def by_id(self) -> dict[str, ServedModel]:
+        """The models by id, in the server's order."""
+        return {valid_unicode(model.id): model for model in self.data}
+
+
+class Tokenized(FromServer):
     """The reply of vLLM's /tokenize: token ids, one at least, the context window, and the tokens as text if asked."""
 
-    tokens: TokenIds
-    max_model_len: int
-    token_strs: tuple[str, ...] = ()
+    tokens: Annotated[tuple[Count, ...], _FirstError(), Field(min_length=1, strict=False)]
+    max_model_len: Count = 0
+    token_strs: Items[Text] | None = None
 
 
-def listed_models(body: bytes) -> dict[str, Listed] | None:
-    """The models by id, in the server's order; None where the reply is not a list of models."""
-    try:
-        models = [
-            Listed(
-                valid_unicode(entry["id"]),
-                text(entry.get("owned_by")),
-                count(entry.get("max_model_len") or 0),
-                text(entry.get("root")),
-            )
-            for entry in map(mapping, parsed(body)["data"])
-        ]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None
-    return {model.id: model for model in models}
+class Detokenized(FromServer):
+    """The reply of vLLM's /detokenize."""
 
-
-def without_aliases(models: Mapping[str, Listed]) -> list[Listed]:
-    """The models that are not, as MODEL@ALIAS, a way in which `reasoner serve` answers with another of them."""
-    return [model for name, model in models.items() if name.rpartition("@")[0] not in models]
-
-
-def tokenized(body: bytes) -> Tokenized | None:
-    """The ids; None where this is not a reply of vLLM."""
-    try:
-        reply = parsed(body)
-        tokens = tuple(count(token) for token in listed(reply.get("tokens")))
-        token_strs = tuple(map(text, listed(reply.get("token_strs"))))
-        return Tokenized(tokens, count(reply.get("max_model_len")), token_strs) if tokens else None
-    except ValueError:
-        return None
-
-
-def detokenized(body: bytes) -> str | None:
-    """The text; None where this is not a reply of vLLM's /detokenize."""
-    try:
-        return valid_unicode(text(parsed(body)["prompt"]))
-    except (ValueError, KeyError):
-        return None
+    prompt: Text
 
 
 def message_of(body: bytes) -> str:
-    """The message of a server's error reply; the whole JSON without escapes where its form is unknown."""
-    message = body.decode("utf-8", "replace")
-    with suppress(ValueError):
-        reply = part = parse_json(message)
-        for key in ("error", "message", "detail"):
-            if isinstance(part, dict) and part.get(key):
-                part = part[key]
-        message = part if isinstance(part, str) else json.dumps(reply, ensure_ascii=False)
-    return message
+    """The message of a server's error reply; the whole body where its form is unknown."""
+    text = body.decode("utf-8", "replace")
+    try:
+        part = parse_json(text)
+    except ValueError:
+        return text
+    for key in ("error", "message", "detail"):
+        if isinstance(part, dict) and part.get(key):
+            part = part[key]
+    return part if isinstance(part, str) else text

@@ -2,18 +2,18 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from reasoner.answers.tool_calls import ToolCall, call_text
 from reasoner.engine import SampleRequest, TextPiece
-from reasoner.engines.openai import values
-from reasoner.engines.openai.parts import Parts, by_ids, by_text, closed, may_think
-from reasoner.engines.openai.stops import StopWatch, holds_back
-from reasoner.engines.openai.values import Reported
+from reasoner.engines import ReplyParts
+from reasoner.engines.openai.parts import StopWatch, by_ids, by_text, closed, holds_back, may_think, unmarked
+from reasoner.engines.openai.rendering import Renderer
+from reasoner.engines.openai.values import Reported, SentCall, SentChoice, SentReply, TokenLogprobs
 from reasoner.errors import RequestLost
 from reasoner.models.parting import first_stop
 from reasoner.models.thinking import Split, ThinkingProfile, split
 from reasoner.stopping.confidence import Cut
+from reasoner.system.printing import valid_unicode
 from reasoner.types import Completion, FinishReason, Logprobs, TokenIds, Usage
 
 NO_USAGE = "the server reports no usage: prompts count at a bound and each chunk as one generated token"
@@ -86,67 +86,61 @@ class Draft:
             RequestLost: it reports an error, or the sequence is far longer than allowed.
         """
         try:
-            event = values.parsed(data)
-            if event.get("error"):
+            event = SentReply.read(data)
+            if event.error:
                 raise GaveUp(data)
             self.events += 1
             self._bound(self.events, 2)
-            for choice in values.listed(event.get("choices"))[:1]:
+            for choice in (event.choices or ())[:1]:
                 self.take(choice)
-            if reported := values.usage(event.get("usage")):
+            if reported := event.reported:
                 self._report(reported)
             if self.request.on_text:
                 self._pass_on(self.request.on_text)
         except ValueError as error:
             raise Malformed(str(error)) from error
 
-    def take(self, choice: Any) -> None:
+    def take(self, choice: SentChoice) -> None:
         """Add a piece of the sequence, or all of it.
 
         Raises:
-            ValueError: it is malformed.
+            ValueError: its log-probabilities are incomplete.
             RequestLost: the sequence is far longer than allowed.
         """
-        choice = values.mapping(choice)
-        part = values.mapping(choice.get("delta") or choice.get("message"))
-        piece, thought = values.content(part)
-        piece = piece or values.text(choice.get("text"))
-        self._take_calls(values.listed(part.get("tool_calls")))
-        ids = [values.count(token) for token in values.listed(choice.get("token_ids"))]
-        logprobs = choice.get("logprobs")
-        rows = values.rows(logprobs) if logprobs else []
+        part, logprobs, ids = choice.delta or choice.message, choice.logprobs, choice.token_ids or ()
+        piece, thought, calls = (part.final, part.thinking, part.tool_calls) if part else ("", "", None)
+        piece = piece or choice.text or ""
+        for number, call in enumerate(calls or ()):
+            self._take_call(number, call)
+        rows = logprobs.rows() if logprobs else []
         if self.request.watch and logprobs:
-            self.watched += values.watched(logprobs, self.request.watch)
+            self.watched += logprobs.watched(self.request.watch)
         if piece:
             self.text.append(piece)
         if thought:
             self.thinking.append(thought)
         self.token_ids += ids
         self.last_ids = len(ids) or self.last_ids
-        arrived = max(bool(piece or thought or part.get("tool_calls")), len(ids), len(rows))
+        arrived = max(bool(piece or thought or calls), len(ids), len(rows))
         self.received += arrived
         self.unreported += arrived
         self._bound(max(len(self.token_ids), len(self.sampled) + len(rows)), 1)
-        finish = values.text(choice.get("finish_reason"))
-        self._add_logprobs(rows, ends=bool(finish))
-        if finish:
-            stop = choice.get("stop_reason")
-            self.finish, self.stop = finish, stop if type(stop) in (str, int) else None
-            self.names_stop = "stop_reason" in choice or self._stops is not None
+        self._add_logprobs(rows, ends=bool(choice.finish_reason))
+        if choice.finish_reason:
+            stop = choice.stop_reason
+            self.finish, self.stop = choice.finish_reason, stop if type(stop) in (str, int) else None
+            self.names_stop = "stop_reason" in choice.model_fields_set or self._stops is not None
         if self._stops and piece and (stop := self._stops.final(piece) if self.thinking else self._stops.feed(piece)):
             self.finish, self.stop, self.names_stop, self.cut = "stop", stop, True, True
 
-    def _take_calls(self, calls: list[Any]) -> None:
-        """Add calls of tools, or pieces of them, which a server takes out of the text."""
-        for number, call_piece in enumerate(calls):
-            piece = values.mapping(call_piece)
-            function = values.mapping(piece.get("function"))
-            index = values.count(piece.get("index", number))
-            call = self.calls.setdefault(index, {"name": "", "arguments": ""})
-            for name in call:
-                call[name] += values.text(function.get(name))
+    def _take_call(self, number: int, sent: SentCall) -> None:
+        """Add a call of a tool, or a piece of it, which a server takes out of the text."""
+        call = self.calls.setdefault(number if sent.index is None else sent.index, {"name": "", "arguments": ""})
+        if sent.function:
+            call["name"] += sent.function.name or ""
+            call["arguments"] += sent.function.arguments or ""
 
-    def _add_logprobs(self, rows: list[values.Row], *, ends: bool) -> None:
+    def _add_logprobs(self, rows: list[TokenLogprobs], *, ends: bool) -> None:
         if not rows:
             return
         top_k = self.request.params.logprobs or 0
@@ -189,13 +183,13 @@ class Draft:
             return
         thoughts, texts = self._passed
         thought, text = "".join(self.thinking[thoughts:]), "".join(self.text[texts:])
-        if thought and not values.ends_in_surrogate(thought):
+        if thought and not _is_cut(thought):
             self._passed = len(self.thinking), texts
-            on_text(TextPiece(values.valid_unicode(thought), thinking=True))
+            on_text(TextPiece(valid_unicode(thought), thinking=True))
         marked = self.profile is not None or may_think("".join(self.text[:4]).lstrip())
-        if text and not values.ends_in_surrogate(text) and (ended or self.thinking or not marked):
+        if text and not _is_cut(text) and (ended or self.thinking or not marked):
             self._passed = len(self.thinking), len(self.text)
-            on_text(TextPiece(values.valid_unicode(text)))
+            on_text(TextPiece(valid_unicode(text)))
 
     @property
     def size(self) -> int:
@@ -228,20 +222,20 @@ class Draft:
         where = split(before + tuple(self.token_ids), self.profile, opened=self.opened)
         return Split(max(where.thinking - len(before), 0), where.unclosed)
 
-    def parts(self) -> Parts | None:
+    def parts(self) -> ReplyParts | None:
         """Thinking and final part; None where ids and text disagree, so that the server must decode each part."""
-        text, thinking = self._reply, values.valid_unicode("".join(self.thinking))
+        text, thinking = self._reply, valid_unicode("".join(self.thinking))
         if thinking and not text and closed(self.request.prompt, self.profile):
             # A server that reads the reply alone takes it for thinking, though the prompt had ended that.
-            return Parts("", thinking, tokens=0)
+            return ReplyParts("", thinking, tokens=0)
         if thinking:
-            return Parts(thinking, text, unclosed=not text)
+            return ReplyParts(thinking, text, unclosed=not text)
         if self.profile and self.profile.end and self.token_ids:
             before = self.request.prompt.token_ids
             return by_ids(text, tuple(self.token_ids), self.profile, before=before, opened=self.opened)
         return self.parts_by_text()
 
-    def parts_by_text(self) -> Parts:
+    def parts_by_text(self) -> ReplyParts:
         """Thinking and final part, by the markers in the text."""
         opened = self.request.rendered.in_thinking
         cut = self.finish == "length" and not closed(self.request.prompt, self.profile)
@@ -251,7 +245,7 @@ class Draft:
     def _reply(self) -> str:
         """The text of the reply, with the calls that the server took out of it."""
         calls = call_text(ToolCall(**self.calls[index]) for index in sorted(self.calls))
-        return values.valid_unicode("".join((*self.text, calls)))
+        return valid_unicode("".join((*self.text, calls)))
 
     def aligned(self, usage: Usage) -> bool:
         """Whether the log-probabilities are those of all generated tokens, or of the final part alone."""
@@ -265,7 +259,7 @@ class Draft:
             return None
         return Logprobs(tuple(self.sampled), tuple(self.top))
 
-    def completion(self, usage: Usage, parts: Parts, seed: int) -> Completion:
+    def completion(self, usage: Usage, parts: ReplyParts, seed: int) -> Completion:
         """The finished sequence, with its usage and its parts.
 
         Raises:
@@ -288,7 +282,7 @@ class Draft:
             text=text,
             token_ids=tuple(self.token_ids),
             finish_reason=_FINISHES.get(self.finish, "abort"),
-            stop=values.valid_unicode(stop) if isinstance(stop, str) else stop,
+            stop=valid_unicode(stop) if isinstance(stop, str) else stop,
             usage=usage,
             logprobs=self._logprobs(usage),
             index=request.index,
@@ -296,6 +290,34 @@ class Draft:
             thinking=parts.thinking,
             unclosed=parts.unclosed,
         )
+
+
+def _is_cut(text: str) -> bool:
+    """Whether a text ends inside a pair of surrogates, whose second half may follow."""
+    return "\ud800" <= text[-1:] <= "\udbff"
+
+
+async def read_parts(draft: Draft, renderer: Renderer) -> ReplyParts:
+    """The parts of a reply; where ids and text disagree about its markers, the server decodes and counts them."""
+    parts, ids = draft.parts(), draft.continuation
+    if draft.cut and isinstance(draft.stop, str):
+        # The last event may have had tokens after the one that completed the stop string.
+        for _ in range(draft.last_ids - 1):
+            shown = await renderer.decode(tuple(draft.token_ids[draft.split().thinking : -1]))
+            if shown is None or draft.stop not in shown:
+                break
+            draft.drop_last()
+    if parts is None:
+        where = draft.split()
+        thinking = await renderer.decode(ids[: where.thinking])
+        final = await renderer.decode(ids[where.thinking :])
+        if thinking is None or final is None:
+            return draft.parts_by_text()._replace(tokens=where.thinking)
+        return ReplyParts(unmarked(thinking, draft.profile), final, where.unclosed, where.thinking)
+    if parts.tokens is None and parts.thinking and not parts.unclosed and ids:
+        final_ids = await renderer.encode(parts.final)
+        return parts if final_ids is None else parts._replace(tokens=max(len(ids) - len(final_ids), 1))
+    return parts
 
 
 class GaveUp(RequestLost):
@@ -318,21 +340,20 @@ def parse_reply(
         RequestLost: it reports an error, or a sequence is far longer than allowed.
     """
     try:
-        reply = values.parsed(body)
-        if reply.get("error"):
+        reply = SentReply.read(body)
+        if reply.error:
             raise GaveUp(body)
-        choices = [values.mapping(choice) for choice in values.listed(reply.get("choices"))]
-        if {choice.get("index") for choice in choices} == set(range(len(choices))):
-            choices.sort(key=lambda choice: choice["index"])
+        choices = reply.choices or []
+        if {choice.index for choice in choices} == set(range(len(choices))):
+            choices.sort(key=lambda choice: choice.index or 0)
         drafts = [Draft(request, profile, opened) for request, _ in zip(requests, choices, strict=False)]
         for draft, choice in zip(drafts, choices, strict=False):
             draft.take(choice)
-        reported = values.usage(reply.get("usage"))
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise Malformed(str(error)) from error
     if not drafts:
         raise Malformed("no sequence")
-    return reported, drafts
+    return reply.reported, drafts
 
 
 def counting(request: SampleRequest, reported: Reported | None, received: int, sequences: int = 1) -> Iterator[str]:

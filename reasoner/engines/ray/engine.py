@@ -7,8 +7,7 @@ from typing import Any, ClassVar
 from reasoner.engine import Engine, Rendered, Replicated, SampleRequest
 from reasoner.engines.mixture import MixtureEngine
 from reasoner.engines.ray.fleet import Fleet, Wanted
-from reasoner.engines.ray.hosts import EngineHost
-from reasoner.engines.ray.messages import Plain, packed_request
+from reasoner.engines.ray.hosts import EngineHost, Plain, packed_request
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.build import unheard
 from reasoner.engines.vllm.engine import HEADS_CACHED

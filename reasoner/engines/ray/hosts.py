@@ -1,41 +1,198 @@
-"""What runs inside a Ray actor: one engine or one verifier, called in batches."""
+"""What runs inside a Ray actor, one engine or one verifier, and the messages between it and the driver, in batches."""
 
 import asyncio
+import dataclasses
 import itertools
 import os
 import platform
 from collections.abc import Callable, Collection, Coroutine
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final, NamedTuple
 
-from reasoner.engine import Engine, Rendered, SampleRequest, TextPiece, limits_thinking, reset_caches
+from reasoner.budget import Cost
+from reasoner.engine import Engine, Rendered, SampleRequest, TextPiece, UsageMeter, limits_thinking, reset_caches
 from reasoner.engines import FreeEngine
-from reasoner.engines.ray.messages import (
-    Answer,
-    Asked,
-    Call,
-    Cancel,
-    Facts,
-    Failure,
-    Meter,
-    Notice,
-    Outcome,
-    Piece,
-    Plain,
-    ToDriver,
-    ToReplica,
-    made,
-    packed_completion,
-    packed_meter,
+from reasoner.errors import (
+    EngineDied,
+    EngineError,
+    EngineUnavailable,
+    MissingExtra,
+    NotRecorded,
+    ReasonerError,
+    RequestLost,
+    UsageError,
+    VerifierError,
 )
-from reasoner.errors import VerifierError
 from reasoner.models.info import ModelInfo
+from reasoner.registry import options_of
+from reasoner.system.foreign import described, where
 from reasoner.system.machine import installed
-from reasoner.types import Completion, Prompt, TokenIds
+from reasoner.types import Completion, Prompt, SamplingParams, TokenIds, Usage
 from reasoner.verifier import CostMeter, Verifier
+
+Meter = UsageMeter | CostMeter
+
+_SENT_AS: Final = frozenset((
+    ReasonerError, UsageError, MissingExtra, VerifierError, NotRecorded, EngineError, EngineUnavailable, RequestLost,
+    EngineDied,
+))  # fmt: skip
+"""The errors that are made from their text alone."""
+
+
+class RemoteError(NamedTuple):
+    """An exception as it is sent: its nearest class that is made from a text, and the text."""
+
+    kind: type[ReasonerError]
+    text: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> "RemoteError":
+        """The exception as a failure; a foreign one becomes an `EngineError`."""
+        kind = next((kind for kind in type(error).__mro__ if kind in _SENT_AS), None)
+        if kind is None:
+            return cls(EngineError, f"a replica failed with {described(error)}{where(error)}")
+        return cls(kind, str(error))
+
+    @property
+    def error(self) -> ReasonerError:
+        """The exception."""
+        return self.kind(self.text)
+
+
+class RemoteCall(NamedTuple):
+    """To the replica, as a plain tuple: run a method of what it hosts. The driver numbers its calls."""
+
+    number: int
+    method: str
+    arguments: tuple[Any, ...]
+
+
+class RemoteCancel(NamedTuple):
+    """To the replica: cancel a call; its outcome still comes, with the meter."""
+
+    number: int
+
+
+class PolicyAnswer(NamedTuple):
+    """To the replica: the answer to a request of its own."""
+
+    number: int
+    value: Any
+    failure: RemoteError | None = None
+
+
+class RemoteOutcome(NamedTuple):
+    """To the driver, as a plain tuple: how a call ended, and the fields of its meter.
+
+    A cancelled one has neither a value nor a failure.
+    """
+
+    number: int
+    value: Any
+    failure: RemoteError | None
+    meter: tuple[Any, ...] | None
+
+
+class RemotePiece(NamedTuple):
+    """To the driver: a piece of the reply to a call that still runs."""
+
+    number: int
+    piece: TextPiece
+
+
+class Notice(NamedTuple):
+    """To the driver: a line for people; a `stage` of a start or a note."""
+
+    line: str
+    stage: bool
+
+
+class PolicyRequest(NamedTuple):
+    """To the driver: a method of the policy that the replica needs."""
+
+    number: int
+    method: str
+    arguments: tuple[Any, ...]
+
+
+# Objects and named tuples take up to ten times as long to send as plain tuples: of what there is one for each sample,
+# the values are sent.
+Plain = tuple[Any, ...]
+ToReplica = RemoteCancel | PolicyAnswer | Plain
+ToDriver = RemotePiece | Notice | PolicyRequest | Plain
+
+
+class Facts(NamedTuple):
+    """What a started replica says of its engine."""
+
+    name: str
+    model: ModelInfo
+    notes: tuple[str, ...]
+    capacity: int | None
+    limits_thinking: bool
+
+
+@lru_cache(maxsize=256)
+def _one(params: SamplingParams) -> SamplingParams:
+    """Equal parameters as one object, which a batch holds once."""
+    return params
+
+
+def packed_request(request: SampleRequest) -> Plain:
+    """The fields of a request but its meter and `on_text`, which stay here."""
+    return (
+        request.question_id, request.prompt, request.rendered, _one(request.params), request.index, request.seed,
+        request.priority, request.watch, request.floor, request.interruptible,
+    )  # fmt: skip
+
+
+packed_completion: Final = attrgetter(
+    *(each.name for each in dataclasses.fields(Completion) if each.init and each.name != "prompt")
+)
+"""The fields of a completion but its prompt, which the driver has, and whose token ids may be most of a message."""
+
+
+def packed_meter(meter: Meter) -> Plain:
+    """The fields of a meter."""
+    return (meter.cost,) if isinstance(meter, CostMeter) else (meter.usage, meter.preemptions)
+
+
+def unspent(meter: Meter) -> Plain:
+    """The fields of the meter of a call that was never sent."""
+    return (Cost(),) if isinstance(meter, CostMeter) else (Usage(), 0)
+
+
+def write_meter(meter: Meter, values: Plain) -> None:
+    """Set the fields of a meter."""
+    if isinstance(meter, CostMeter):
+        [meter.cost] = values
+    else:
+        meter.usage, meter.preemptions = values
+
+
+class Copied(NamedTuple):
+    """A plug-in as its class and options, without its state: it can be sent, and made again elsewhere."""
+
+    cls: type
+    options: dict[str, Any]
+
+
+def copied(thing: Any) -> Any:
+    """A plug-in in a form that can be sent, with the plug-ins in it; anything else unchanged."""
+    if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
+        return Copied(type(thing), {name: copied(getattr(thing, name)) for name in options_of(thing)})
+    return tuple(map(copied, thing)) if type(thing) is tuple else thing
+
+
+def made(thing: Any) -> Any:
+    """The plug-in of `copied`."""
+    if isinstance(thing, Copied):
+        return thing.cls(**{name: made(value) for name, value in thing.options.items()})
+    return tuple(map(made, thing)) if type(thing) is tuple else thing
 
 
 def versions() -> dict[str, str]:
@@ -92,10 +249,10 @@ class Host:
 
     def _hear(self, message: ToReplica) -> None:
         match message:
-            case Cancel():
+            case RemoteCancel():
                 if task := self._tasks.get(message.number):
                     task.cancel()
-            case Answer():
+            case PolicyAnswer():
                 asked = self._asked.pop(message.number, None)
                 if asked and not asked.done():
                     if message.failure:
@@ -103,13 +260,13 @@ class Host:
                     else:
                         asked.set_result(message.value)
             case _:
-                self._begin(Call(*message))
+                self._begin(RemoteCall(*message))
 
     async def stop(self) -> None:
         """Close what is hosted."""
         raise NotImplementedError
 
-    def work(self, call: Call) -> tuple[Coroutine[Any, Any, Any], Meter | None]:
+    def work(self, call: RemoteCall) -> tuple[Coroutine[Any, Any, Any], Meter | None]:
         """What a call runs, and the meter that it writes."""
         raise NotImplementedError
 
@@ -117,13 +274,13 @@ class Host:
         """What a method of the driver's policy returns."""
         number = next(self._numbers)
         self._asked[number] = answer = asyncio.get_running_loop().create_future()
-        self._tell(Asked(number, method, arguments))
+        self._tell(PolicyRequest(number, method, arguments))
         try:
             return await answer
         finally:
             self._asked.pop(number, None)
 
-    def _begin(self, call: Call) -> None:
+    def _begin(self, call: RemoteCall) -> None:
         work, meter = self.work(call)
         task = self._tasks[call.number] = asyncio.get_running_loop().create_task(work)
         task.add_done_callback(partial(self._ended, call.number, meter))
@@ -132,8 +289,8 @@ class Host:
         del self._tasks[number]
         error = None if task.cancelled() else task.exception()
         value = None if error or task.cancelled() else task.result()
-        failure = Failure.of(error) if error else None
-        self._tell(tuple(Outcome(number, value, failure, packed_meter(meter) if meter else None)))
+        failure = RemoteError.of(error) if error else None
+        self._tell(tuple(RemoteOutcome(number, value, failure, packed_meter(meter) if meter else None)))
 
     def _tell(self, message: ToDriver) -> None:
         self._outbox.append(message)
@@ -156,7 +313,7 @@ class EngineHost(Host):
 
     _engine: Engine
 
-    def work(self, call: Call) -> tuple[Coroutine[Any, Any, Any], Meter | None]:
+    def work(self, call: RemoteCall) -> tuple[Coroutine[Any, Any, Any], Meter | None]:
         match call.method:
             case "sample":
                 values, tells = call.arguments
@@ -179,7 +336,7 @@ class EngineHost(Host):
 
     async def _sample(self, number: int, request: SampleRequest, *, tells: bool) -> Plain:
         if tells:
-            request = replace(request, on_text=lambda piece: self._tell(Piece(number, TextPiece(*piece))))
+            request = replace(request, on_text=lambda piece: self._tell(RemotePiece(number, TextPiece(*piece))))
         completion = await self._engine.sample(request)
         request.meter.usage = completion.usage
         return packed_completion(completion)
@@ -191,7 +348,7 @@ class VerifierHost(Host):
     _verifier: Verifier
     _policy: "Policy"
 
-    def work(self, call: Call) -> tuple[Coroutine[Any, Any, Any], Meter | None]:
+    def work(self, call: RemoteCall) -> tuple[Coroutine[Any, Any, Any], Meter | None]:
         match call.method:
             case "start":
                 return self._start(*call.arguments), None

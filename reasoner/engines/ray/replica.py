@@ -9,20 +9,21 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from reasoner.engine import TextPiece
-from reasoner.engines.ray.hosts import Host, versions
-from reasoner.engines.ray.messages import (
-    Answer,
-    Asked,
-    Call,
-    Cancel,
-    Failure,
+from reasoner.engines.ray.hosts import (
+    Host,
     Meter,
     Notice,
-    Outcome,
-    Piece,
+    PolicyAnswer,
+    PolicyRequest,
+    RemoteCall,
+    RemoteCancel,
+    RemoteError,
+    RemoteOutcome,
+    RemotePiece,
     ToDriver,
     ToReplica,
     unspent,
+    versions,
     write_meter,
 )
 from reasoner.engines.vllm.build import first_line
@@ -73,7 +74,7 @@ class Setup(NamedTuple):
 class _Pending:
     """A call whose outcome is awaited."""
 
-    outcome: "asyncio.Future[Outcome]"
+    outcome: "asyncio.Future[RemoteOutcome]"
     on_text: Callable[[TextPiece], None] | None = None
 
 
@@ -111,7 +112,7 @@ class Replica:
         """Exchanges whose answer is awaited: one that waits for news, and one that takes its place."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count(1)
-        self._calls: dict[int, Call] = {}
+        self._calls: dict[int, RemoteCall] = {}
         self._others: list[ToReplica] = []
         self._pending: dict[int, _Pending] = {}
 
@@ -207,7 +208,7 @@ class Replica:
         number = next(self._numbers)
         pending = _Pending(asyncio.get_running_loop().create_future(), on_text)
         self._pending[number] = pending
-        self._calls[number] = Call(number, method, arguments)
+        self._calls[number] = RemoteCall(number, method, arguments)
         self._wake()
         try:
             outcome = await pending.outcome
@@ -228,7 +229,7 @@ class Replica:
         return outcome.value
 
     async def _cancelled(self, number: int, pending: _Pending, meter: Meter | None) -> None:
-        """Cancel a call in the replica and write what it has cost, unless that stays unknown."""
+        """RemoteCancel a call in the replica and write what it has cost, unless that stays unknown."""
         outcome = pending.outcome
         if outcome.cancelled():
             if number not in self._pending:
@@ -240,7 +241,7 @@ class Replica:
                 return
             outcome = asyncio.get_running_loop().create_future()
             self._pending[number] = _Pending(outcome)
-            self._others.append(Cancel(number))
+            self._others.append(RemoteCancel(number))
             self._wake()
         # Else it ended before the cancellation arrived here.
         with suppress(ReasonerError):
@@ -291,24 +292,24 @@ class Replica:
 
     def _receive(self, message: ToDriver) -> None:
         match message:
-            case Piece():
+            case RemotePiece():
                 if (call := self._pending.get(message.number)) and call.on_text:
                     call.on_text(message.piece)
             case Notice():
                 self._hear(message)
-            case Asked():
+            case PolicyRequest():
                 self._keep(self._answer(message))
             case _:
-                outcome = Outcome(*message)
+                outcome = RemoteOutcome(*message)
                 pending = self._pending.pop(outcome.number, None)
                 if pending and not pending.outcome.done():
                     pending.outcome.set_result(outcome)
 
-    async def _answer(self, asked: Asked) -> None:
+    async def _answer(self, asked: PolicyRequest) -> None:
         try:
-            answer = Answer(asked.number, await self._setup.ask(asked.method, asked.arguments))
+            answer = PolicyAnswer(asked.number, await self._setup.ask(asked.method, asked.arguments))
         except Exception as error:
-            answer = Answer(asked.number, None, Failure.of(error))
+            answer = PolicyAnswer(asked.number, None, RemoteError.of(error))
         self._others.append(answer)
         self._wake()
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 from reasoner.engines.vllm.build import installed_build
 from reasoner.errors import UnknownName, UsageError, shown
@@ -166,7 +166,7 @@ def converted(args: Mapping[str, Any]) -> dict[str, Any]:
             continue
         try:
             line = [word for given, value in values.items() for word in _words(parser, given, value)]
-            typed |= {field: _bounded(field, value) for field, value in vars(parser.parse_args(line)).items()}
+            typed |= vars(parser.parse_args(line))
         except ValueError as error:
             given, value = next(iter(values.items()))
             text = value if isinstance(value, str) else written(as_written(value))
@@ -181,11 +181,11 @@ def _parser() -> Any:
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
-    class Parser(FlexibleArgumentParser):  # type: ignore[misc] # vLLM's types are not checked
+    class EngineArgsParser(FlexibleArgumentParser):  # type: ignore[misc] # vLLM's types are not checked
         def error(self, message: str) -> Any:
             raise ValueError(message.partition(": ")[2] or message)
 
-    parser = AsyncEngineArgs.add_cli_args(Parser(allow_abbrev=False))
+    parser = AsyncEngineArgs.add_cli_args(EngineArgsParser(allow_abbrev=False))
     for action in parser._actions:
         action.default = argparse.SUPPRESS
     return parser
@@ -220,27 +220,6 @@ def _truth(value: Any) -> bool:
         return TypeAdapter(bool).validate_python(value)
     except ValidationError as error:
         raise ValueError("it must be true or false") from error
-
-
-def _bounded(name: str, value: Any) -> Any:
-    """The value, if it is within the bounds of a field of this name in vLLM's configuration. Raises ValueError."""
-    import vllm.config
-    from pydantic import TypeAdapter, ValidationError
-
-    fields = (getattr(kind, "__pydantic_fields__", {}).get(name) for kind in vars(vllm.config).values())
-    bounds = [field.metadata for field in fields if field is not None and field.metadata]
-    problem: ValidationError | None = None
-    for bound in bounds if isinstance(value, int | float) else ():
-        try:
-            hint: Any = Annotated[type(value), *bound]
-            TypeAdapter(hint).validate_python(value)
-        except ValidationError as error:
-            problem = error
-        else:
-            return value
-    if problem is not None:
-        raise ValueError(problem.errors(include_url=False)[0]["msg"].lower()) from problem
-    return value
 
 
 def changed(args: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
 from reasoner.system.machine import usable_cores
+from reasoner.system.printing import printable
 
 
 def unheard(line: str) -> None:
@@ -74,8 +75,6 @@ def prepare_environment(build: Build) -> None:
         os.environ.setdefault(name, value)
 
 
-_SHOWN = 300
-"""Characters of a foreign error that are shown."""
 _COUNTED = re.compile(r"\d+ validation errors? for \w+\s+(Value error, )?")
 """What pydantic writes before the first error."""
 _AFTER = re.compile(r"\n|\[type=| (?:Try increasing|See https?:|Please )")
@@ -85,8 +84,6 @@ _AFTER = re.compile(r"\n|\[type=| (?:Try increasing|See https?:|Please )")
 def first_line(error: BaseException) -> str:
     """What an error says, in one line of at most 300 characters; its class where it says nothing or one word."""
     text = _COUNTED.sub("", str(error).strip(), count=1)
-    text = (_AFTER.split(text, maxsplit=1)[0].strip() or text.partition("\n")[0]).rstrip(".")
-    if len(text) > _SHOWN:
-        text = text[: _SHOWN - 1] + "…"
+    text = printable(_AFTER.split(text, maxsplit=1)[0].strip() or text, limit=300).rstrip(".")
     name = type(error).__name__
     return f"{name}: {text}" if text and " " not in text else text or name

@@ -17,14 +17,10 @@ from typing import Any, Final
 from reasoner.engines.vllm.build import first_line
 from reasoner.system.child_processes import children_end_with_us
 
-_LOADED: Final = "compiling and measuring memory"
-_MEASURED: Final = "warming up vLLM and capturing CUDA graphs"
-_WARMING: Final = "warming up vLLM"
-_EAGER: Final = {_LOADED: "measuring memory", _MEASURED: _WARMING}
 _STAGES: Final = {
-    "Model loading took": _LOADED,
-    "Available KV cache memory": _MEASURED,
-    "Warming up model for the compilation": _WARMING,
+    "Model loading took": "measuring memory",
+    "Available KV cache memory": "warming up vLLM",
+    "Warming up model for the compilation": "compiling for this machine",
 }
 """How a line of vLLM's log begins, and the stage that begins then."""
 _SURVIVED: Final = re.compile(r"Invocation of \w+ method failed")
@@ -34,16 +30,15 @@ _POINTER: Final = re.compile(r"root cause|stack trace (above|for)|error log", re
 _EXIT: Final = re.compile(r"'\w+': (-?\d+)")
 
 
-class Recorder(logging.Handler):
+class LogRecorder(logging.Handler):
     """Appends stages and errors of one process to a file, one JSON object a line.
 
     vLLM's logging configuration names it, so it is made in each of vLLM's processes.
     """
 
-    def __init__(self, path: str, *, eager: bool) -> None:
+    def __init__(self, path: str) -> None:
         super().__init__(logging.INFO)
         self.path = path
-        self.eager = eager
 
     def emit(self, record: logging.LogRecord) -> None:
         """Append the record if it tells a stage or an error. Never raises: the file may be gone."""
@@ -66,9 +61,7 @@ class Recorder(logging.Handler):
             return {"error": first_line(error)}
         message = record.getMessage()
         stage = next((stage for begin, stage in _STAGES.items() if message.startswith(begin)), None)
-        if stage is None:
-            return None
-        return {"stage": _EAGER.get(stage, stage) if self.eager else stage}
+        return {"stage": stage} if stage else None
 
 
 class CoreLog:
@@ -93,7 +86,7 @@ class CoreLog:
             return
         from vllm.config.logging import LoggingConfig
 
-        args.logging_config = LoggingConfig(pylogging_config_file=str(self._configuration(eager=args.enforce_eager)))
+        args.logging_config = LoggingConfig(pylogging_config_file=str(self._configuration()))
         # vLLM configures this process too.
         logger = logging.getLogger("vllm")
         handlers, level = logger.handlers[:], logger.level
@@ -104,13 +97,13 @@ class CoreLog:
             logger.handlers[:] = handlers
             logger.setLevel(level)
 
-    def _configuration(self, *, eager: bool) -> Path:
+    def _configuration(self) -> Path:
         """A file with vLLM's own configuration and our recorder."""
         from vllm.logger import DEFAULT_LOGGING_CONFIG
 
         config = deepcopy(DEFAULT_LOGGING_CONFIG)
-        recorder = f"{Recorder.__module__}.{Recorder.__qualname__}"
-        config["handlers"]["recorder"] = {"()": recorder, "path": str(self._records), "eager": bool(eager)}
+        recorder = f"{LogRecorder.__module__}.{LogRecorder.__qualname__}"
+        config["handlers"]["recorder"] = {"()": recorder, "path": str(self._records)}
         vllm = config["loggers"]["vllm"]
         # What is shown stays as it is: the recorder alone reads more.
         shown = logging.getLogger("vllm").level or vllm["level"]

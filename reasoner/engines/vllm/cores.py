@@ -7,16 +7,16 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 from reasoner.engine import UsageMeter
 from reasoner.engines.vllm.core_log import CoreLog
 from reasoner.engines.vllm.kv_caches import grouped
-from reasoner.engines.vllm.logprobs import leave_alternatives_undecoded
+from reasoner.engines.vllm.stream import leave_alternatives_undecoded
 from reasoner.models.info import CachedLayers
 from reasoner.types import TokenIds, Usage
 
-SAMPLER_REPAIR = "reasoner.engines.vllm.sampler.RepairableWorker"
+WORKER_EXTENSION = "reasoner.engines.vllm.worker.RepairableWorker"
 """The value of vLLM's `worker_extension_cls`: it repairs the sampler where that is needed, and knows the KV cache."""
 
 
@@ -34,11 +34,11 @@ class CoreFacts(NamedTuple):
 
 def _needs_repair(engine: Any, args: Any) -> bool:
     """Whether the engine samples with V1's sampler, which `sampler` repairs."""
-    return args.worker_extension_cls == SAMPLER_REPAIR and not engine.vllm_config.use_v2_model_runner
+    return args.worker_extension_cls == WORKER_EXTENSION and not engine.vllm_config.use_v2_model_runner
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class CoreJob:
     """One sequence to compute: `params` are vLLM's SamplingParams or PoolingParams.
 
     `cut` gets each output of a stream, the last one too, and returns True where the sequence must end. The core writes
@@ -55,27 +55,6 @@ class Job:
     adapter: Any = None
 
 
-class Core(Protocol):
-    """A vLLM engine, started by its creation. Methods may be called from any thread; futures resolve from its own."""
-
-    started: "Future[CoreFacts]"
-
-    def submit(self, job: Job) -> "Future[Any]":
-        """The finished `RequestOutput` of a job, or `CoreDied`."""
-
-    def abort(self, request_id: str) -> "Future[Usage | None]":
-        """Abort a job; its exact usage, or None where that is unknown."""
-
-    def load_adapter(self, adapter: Any) -> "Future[Any]":
-        """Load the adapter of a `LoRARequest`; the future has vLLM's error if it cannot be loaded."""
-
-    def reset_caches(self) -> "Future[Any]":
-        """Empty the prefix cache; nothing may be in flight."""
-
-    def close(self) -> None:
-        """Stop and free all resources."""
-
-
 def _new_future() -> "Future[Any]":
     future: Future[Any] = Future()
     future.set_running_or_notify_cancel()
@@ -86,7 +65,7 @@ def _new_future() -> "Future[Any]":
 class _Flight:
     internal_id: str
     future: "Future[Any]"
-    job: Job
+    job: CoreJob
     request: Any
     """The scheduler's own record of it, which it forgets at the end."""
 
@@ -98,6 +77,8 @@ _LOCK: Final = threading.Lock()
 
 class InProcessCore:
     """vLLM's engine core in this process, stepped by one thread. The fastest to start on a CPU.
+
+    Its creation starts it. Its methods may be called from any thread; their futures resolve from its own.
 
     Accounting is exact: between steps, the scheduler knows what an aborted request computed.
     """
@@ -115,18 +96,22 @@ class InProcessCore:
             _IN_PROCESS.add(self)
         self._thread.start()
 
-    def submit(self, job: Job) -> "Future[Any]":
+    def submit(self, job: CoreJob) -> "Future[Any]":
+        """The finished `RequestOutput` of a job, or `CoreDied`."""
         future = _new_future()
         self._inbox.put(lambda: self._add(job, future))
         return future
 
     def abort(self, request_id: str) -> "Future[Usage | None]":
+        """Abort a job; its exact usage, or None where that is unknown."""
         return self._between_steps(lambda: self._abort(request_id))
 
     def reset_caches(self) -> "Future[Any]":
+        """Empty the prefix cache; nothing may be in flight."""
         return self._between_steps(lambda: None if self._dead else self._engine.reset_prefix_cache())
 
     def load_adapter(self, adapter: Any) -> "Future[Any]":
+        """Load the adapter of a `LoRARequest`; the future has vLLM's error if it cannot be loaded."""
         return self._between_steps(lambda: self._engine.add_lora(adapter))
 
     def _between_steps(self, work: Callable[[], Any]) -> "Future[Any]":
@@ -142,6 +127,7 @@ class InProcessCore:
         return future
 
     def close(self) -> None:
+        """Stop and free all resources."""
         self._inbox.put(None)
         self._thread.join(timeout=30)
 
@@ -155,7 +141,7 @@ class InProcessCore:
             leave_alternatives_undecoded(self._engine.output_processor)
             if _needs_repair(self._engine, self._args):
                 self._engine.collective_rpc("repair")
-            extended = self._args.worker_extension_cls == SAMPLER_REPAIR
+            extended = self._args.worker_extension_cls == WORKER_EXTENSION
             caches = grouped(self._engine.collective_rpc("caches")) if extended else ()
         except BaseException as error:
             self._shut_down()
@@ -221,7 +207,7 @@ class InProcessCore:
             flight.future.set_exception(self._dead)
         self._flights.clear()
 
-    def _add(self, job: Job, future: "Future[Any]") -> None:
+    def _add(self, job: CoreJob, future: "Future[Any]") -> None:
         if self._dead:
             future.set_exception(self._dead)
             return
@@ -251,7 +237,10 @@ class InProcessCore:
 
 
 class AsyncCore:
-    """vLLM's AsyncLLM, whose engine core is a separate process, on an event loop in one thread. For GPUs."""
+    """vLLM's AsyncLLM, whose engine core is a separate process, on an event loop in one thread. For GPUs.
+
+    Its methods are those of `InProcessCore`.
+    """
 
     method = "generate"
     """The method of vLLM that runs a job."""
@@ -295,20 +284,20 @@ class AsyncCore:
         leave_alternatives_undecoded(self._engine.output_processor)
         if _needs_repair(self._engine, self._args):
             await self._engine.collective_rpc("repair")
-        if self._args.worker_extension_cls != SAMPLER_REPAIR:
+        if self._args.worker_extension_cls != WORKER_EXTENSION:
             return ()
         return grouped(await self._engine.collective_rpc("caches"))
 
-    def submit(self, job: Job) -> "Future[Any]":
+    def submit(self, job: CoreJob) -> "Future[Any]":
         future = _new_future()
         self._loop.call_soon_threadsafe(self._spawn, job, future)
         return future
 
-    def _spawn(self, job: Job, future: "Future[Any]") -> None:
+    def _spawn(self, job: CoreJob, future: "Future[Any]") -> None:
         task = self._tasks[job.request_id] = self._loop.create_task(self._generate(job, future))
         task.add_done_callback(lambda _: self._tasks.pop(job.request_id))
 
-    async def _generate(self, job: Job, future: "Future[Any]") -> None:
+    async def _generate(self, job: CoreJob, future: "Future[Any]") -> None:
         from vllm.v1.engine.exceptions import EngineDeadError
 
         try:
@@ -323,7 +312,7 @@ class AsyncCore:
         else:
             future.set_result(output)
 
-    async def _last(self, job: Job) -> Any:
+    async def _last(self, job: CoreJob) -> Any:
         """The output that ends the stream, by itself or because it is cut."""
         output, run = None, getattr(self._engine, self.method)
         prompt = {"prompt_token_ids": list(job.token_ids)}
@@ -382,3 +371,6 @@ class PoolingCore(AsyncCore):
         # A rating is one step of the core, and nothing here shows whether that step was made.
         await self._engine.abort(request_id)
         return None
+
+
+Core = InProcessCore | AsyncCore

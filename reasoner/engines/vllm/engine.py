@@ -6,19 +6,17 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 from reasoner.engine import Rendered, SampleRequest, TextPiece
+from reasoner.engines import RenderedHead
 from reasoner.engines.vllm.build import Build, first_line, in_daemon, installed_build
-from reasoner.engines.vllm.calls import CallReader
 from reasoner.engines.vllm.core_log import CoreLog
-from reasoner.engines.vllm.cores import SAMPLER_REPAIR, AsyncCore, Core, CoreFacts, InProcessCore, Job
-from reasoner.engines.vllm.logprobs import read_logprobs
-from reasoner.engines.vllm.parts import Before, Marks, PartReader, split_parts
-from reasoner.engines.vllm.pieces import PartPieces, PlainPieces
+from reasoner.engines.vllm.cores import WORKER_EXTENSION, AsyncCore, Core, CoreFacts, CoreJob, InProcessCore
+from reasoner.engines.vllm.parts import Before, CallReader, Marks, PartReader, split_parts
+from reasoner.engines.vllm.rendering import limit_thinking, limits, served_profile
 from reasoner.engines.vllm.served import VllmModel
-from reasoner.engines.vllm.stream import Drawn, Stops, Stream
-from reasoner.engines.vllm.thinking import limit_thinking, limits, served_profile
+from reasoner.engines.vllm.stream import Drawn, PartPieces, PlainPieces, SequenceStream, Stops, read_logprobs
 from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.models.families import AUTO, skip_text, template_arguments
 from reasoner.models.info import ModelInfo
@@ -33,13 +31,6 @@ _OPTIONAL = ("temperature", "top_p", "top_k", "min_p", "presence_penalty", "freq
 """Sampling parameters that have the same name and a neutral default in vLLM."""
 HEADS_CACHED = 10_000
 """Rendered prompt heads that are remembered."""
-
-
-class Head(NamedTuple):
-    """A rendered head, and whether it opened thinking."""
-
-    token_ids: TokenIds
-    opened: bool = False
 
 
 @dataclass(slots=True)
@@ -74,7 +65,7 @@ class VllmEngine(VllmModel):
     tool_call_parser: str = AUTO
     _adapter_ids: Iterator[int] = field(default_factory=lambda: itertools.count(1), init=False, repr=False)
     _adapters: dict[str, tuple[Any, "Future[Any]"]] = field(default_factory=dict, init=False, repr=False, compare=False)
-    _heads: dict[str, Head] = field(default_factory=dict, init=False, repr=False)
+    _heads: dict[str, RenderedHead] = field(default_factory=dict, init=False, repr=False)
     _marks: Marks | None = field(default=None, init=False, repr=False)
     _calls: CallReader | None = field(default=None, init=False, repr=False)
     _limits_thinking: bool = field(default=False, init=False, repr=False)
@@ -103,7 +94,7 @@ class VllmEngine(VllmModel):
 
     def _own_settings(self, build: Build) -> dict[str, Any]:
         own = {
-            "worker_extension_cls": SAMPLER_REPAIR,
+            "worker_extension_cls": WORKER_EXTENSION,
             "enable_prefix_caching": True,
             "scheduling_policy": "priority",
         }
@@ -147,7 +138,7 @@ class VllmEngine(VllmModel):
             thinking = still_thinking(prompt, self._profile, opened=head.opened)
         return Rendered(ids, len(ids), thinking)
 
-    def _head(self, prompt: Prompt) -> Head:
+    def _head(self, prompt: Prompt) -> RenderedHead:
         key = prompt.head_digest
         head = self._heads.get(key)
         if head is None:
@@ -156,21 +147,21 @@ class VllmEngine(VllmModel):
             head = self._heads[key] = self._encode(prompt)
         return head
 
-    def _encode(self, prompt: Prompt) -> Head:
+    def _encode(self, prompt: Prompt) -> RenderedHead:
         profile = self._profile
         if prompt.raw:
             opened = profile is not None and prompt.raw.rstrip().endswith(profile.start_text.rstrip())
-            return Head(self._prompts.raw(prompt.raw), opened)
+            return RenderedHead(self._prompts.raw(prompt.raw), opened)
         if not self._prompts.renders_chats:
-            return Head(self._prompts.raw("\n\n".join(message.content for message in prompt.messages)))
+            return RenderedHead(self._prompts.raw("\n\n".join(message.content for message in prompt.messages)))
         tools = prompt.tool_fields
         if profile is None:
-            return Head(self._chat(prompt.messages, tools))
+            return RenderedHead(self._chat(prompt.messages, tools))
         arguments = {**template_arguments(profile, prompt.thinking_level), **tools}
         ids = self._chat(prompt.messages, arguments)
         opened = self._prompts.reader.opens(profile, prompt.messages, arguments)
         skip = skip_text(profile, prompt.thinking_level, opened=opened)
-        return Head(ids + self._prompts.text.marked(skip)) if skip else Head(ids, opened)
+        return RenderedHead(ids + self._prompts.text.marked(skip)) if skip else RenderedHead(ids, opened)
 
     @property
     def _profile(self) -> ThinkingProfile | None:
@@ -198,7 +189,9 @@ class VllmEngine(VllmModel):
         params = _vllm_params(request, streams=stream is not None, thinks=marks is not None)
         if self.limits_thinking and isinstance(request.prompt.thinking_level, int):
             params.thinking_token_budget = request.prompt.thinking_level
-        job = Job(f"{request.question_id}-{next(self._names)}", ids, params, request.priority, stream, request.meter)
+        job = CoreJob(
+            f"{request.question_id}-{next(self._names)}", ids, params, request.priority, stream, request.meter
+        )
         if request.params.lora:
             job = replace(job, adapter=await self._adapter(core, request))
         output = await self._output(core, job, request.meter)
@@ -210,7 +203,7 @@ class VllmEngine(VllmModel):
             completion = _in_parts(completion, before, marks, self._prompts.text.tokenizer)
         return self._calls.rewritten(completion, before) if self._calls and request.prompt.tools else completion
 
-    def _stream(self, request: SampleRequest, before: Before, marks: Marks | None) -> Stream | None:
+    def _stream(self, request: SampleRequest, before: Before, marks: Marks | None) -> SequenceStream | None:
         """What ends the sequence where vLLM itself cannot, and passes its text on."""
         # It runs in the thread in which vLLM uses its own tokenizer.
         tokenizer = self._prompts.served_tokenizer if marks else None
@@ -220,7 +213,7 @@ class VllmEngine(VllmModel):
             on_text = _in_loop(request.on_text)
             stop = request.params.stop
             pieces = PartPieces(on_text, before, marks, tokenizer, stop) if marks else PlainPieces(on_text)
-        return Stream(request, stops, pieces) if stops or pieces or request.floor else None
+        return SequenceStream(request, stops, pieces) if stops or pieces or request.floor else None
 
     async def _adapter(self, core: Core, request: SampleRequest) -> Any:
         """The `LoRARequest` of a request, loaded once.
@@ -296,12 +289,10 @@ def _completion(request: SampleRequest, drawn: Drawn, usage: Usage) -> Completio
 def _in_parts(whole: Completion, before: Before, marks: Marks, tokenizer: Any) -> Completion:
     """A completion with its text split into thinking and final part."""
     parts = split_parts(whole.continuation, before, marks, tokenizer)
-    final, thinking, length = parts.final, parts.thinking, parts.length
+    thinking, final = parts.thinking, parts.final
     if whole.boundary and parts.unclosed:
         thinking = thinking.partition(whole.boundary)[0]
     elif whole.boundary:
         final = final.partition(whole.boundary)[0]
-    if parts.unclosed:
-        length = len(whole.token_ids)
-    usage = replace(whole.usage, thinking_tokens=length)
+    usage = replace(whole.usage, thinking_tokens=len(whole.token_ids) if parts.unclosed else parts.tokens or 0)
     return replace(whole, text=final, usage=usage, thinking=thinking, unclosed=parts.unclosed)

@@ -18,7 +18,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from reasoner.engines.vllm.build import first_line
-from reasoner.engines.vllm.sampler import cache_of
+from reasoner.engines.vllm.worker import cache_of
 
 
 class _LiteralsOnCpu(TorchFunctionMode):  # type: ignore[misc] # PyTorch's types are not checked

@@ -1,6 +1,5 @@
 """A reward model on vLLM's pooling runner, in a separate process next to the model that it rates."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ from reasoner.engine import Engine, UsageMeter
 from reasoner.engines.vllm.arguments import OWNED
 from reasoner.engines.vllm.build import Build, in_daemon
 from reasoner.engines.vllm.core_log import CoreLog
-from reasoner.engines.vllm.cores import Job, PoolingCore
+from reasoner.engines.vllm.cores import CoreJob, PoolingCore
 from reasoner.engines.vllm.gpu_memory import stored_weights
 from reasoner.engines.vllm.served import GIB, VllmModel
 from reasoner.errors import EngineError, UsageError
@@ -130,7 +129,7 @@ class PoolingEngine(VllmModel):
         await self.start()
         core = self._core
         assert core is not None
-        job = Job(f"rate-{next(self._names)}", ids, self._params(read_cache=read_cache), 0)
+        job = CoreJob(f"rate-{next(self._names)}", ids, self._params(read_cache=read_cache), 0)
         meter.usage = None
         output = await self._output(core, job, meter)
         meter.usage = usage = Usage(len(output.prompt_token_ids), output.num_cached_tokens or 0, 0)
@@ -169,8 +168,6 @@ def _weight_bytes(folder: Path, dtype: DType) -> int:
 
 def available_memory() -> int:
     """Bytes that a new process may use without swapping."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    import psutil  # vLLM brings it.
+
+    return int(psutil.virtual_memory().available)

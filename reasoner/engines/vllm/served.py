@@ -14,8 +14,7 @@ from reasoner.engine import Engine, UsageMeter
 from reasoner.engines.vllm.arguments import OPEN, OWNED, check_args, converted
 from reasoner.engines.vllm.build import Build, first_line, in_daemon, installed_build, prepare_environment, unheard
 from reasoner.engines.vllm.core_log import CoreLog, advice
-from reasoner.engines.vllm.cores import Core, CoreDied, CoreFacts, Job
-from reasoner.engines.vllm.defaults import sampling_defaults
+from reasoner.engines.vllm.cores import Core, CoreDied, CoreFacts, CoreJob
 from reasoner.engines.vllm.gpu_memory import Claim, GpuMemory, devices_of, stored_weights
 from reasoner.engines.vllm.rendering import NO_ARGUMENTS, PromptRenderer
 from reasoner.errors import EngineDied, EngineError, EngineUnavailable, ReasonerError, RequestLost, UsageError, require
@@ -228,6 +227,8 @@ class VllmModel:
         model, kv_dtype = facts.config.model_config, facts.config.cache_config.cache_dtype
         size = kv_cache_dtype_str_to_dtype(kv_dtype, model).itemsize
         folder = resolved.folder or self._resolved().folder
+        # `max_tokens` is how long a reply may be, not how it is sampled.
+        own_sampling = {name: value for name, value in model.get_diff_sampling_param().items() if name != "max_tokens"}
         info = ModelInfo(resolved.name, kv_bytes_per_element=size, caches=())
         if folder:
             info = read_model_info(folder, name=resolved.name, kv_bytes_per_element=size)
@@ -236,7 +237,7 @@ class VllmModel:
             context=model.max_model_len,
             revision=model.revision or info.revision,
             caches=info.caches if facts.caches in ((), info.cached_layers) else facts.caches,
-            sampling=sampling_of(sampling_defaults(facts.config)),
+            sampling=sampling_of(own_sampling),
         )
 
     def share_gpu(self, policy: Engine) -> None:
@@ -268,7 +269,7 @@ class VllmModel:
                 f"the chat template of {self.model.name} refused the chat: {first_line(error)}"
             ) from error
 
-    async def _output(self, core: Core, job: Job, meter: UsageMeter) -> Any:
+    async def _output(self, core: Core, job: CoreJob, meter: UsageMeter) -> Any:
         """The finished output of a job. The meter holds what an aborted or refused one cost; None if unknown.
 
         Raises:

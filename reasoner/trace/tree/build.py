@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from reasoner.budget import Cost
 from reasoner.errors import TraceError
-from reasoner.operations import BRANCH
+from reasoner.strategy import BRANCH
 from reasoner.trace.events import (
     AnswerExtracted,
     AnswersCompared,

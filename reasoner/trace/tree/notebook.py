@@ -5,13 +5,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reasoner.budget import Cost
+from reasoner.budget import Cost, cost_line
 from reasoner.errors import TraceError
-from reasoner.summary import MAX_ANSWERS, VoteSummary, cost_line
 from reasoner.trace.events import Event
 from reasoner.trace.tree.build import search_trees
 from reasoner.trace.tree.page import fragment, policy, shortened, style
 from reasoner.types import VoteState
+from reasoner.voting import MAX_ANSWERS, VoteSummary
 
 if TYPE_CHECKING:
     from jinja2 import Template

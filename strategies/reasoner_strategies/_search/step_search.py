@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted
-from reasoner.marks import Samples
+from reasoner.specs import Samples
 from reasoner.strategy import Finished, Handle, Plan, Sample, Score, check_n, next_finished, start
 from reasoner.types import Answer, VoteState
 from reasoner_strategies._search.steps import Path, StepOptions, Stepping

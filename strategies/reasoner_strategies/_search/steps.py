@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from reasoner.answers.questions import Question
 from reasoner.errors import UsageError, require
-from reasoner.marks import Length
+from reasoner.specs import Length
 from reasoner.strategy import Plan, sample, sample_each
 from reasoner.types import Completion, Prompt, SamplingParams
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from reasoner.answers.questions import Question
 from reasoner.errors import UsageError, require, require_choice
-from reasoner.marks import Samples
+from reasoner.specs import Samples
 from reasoner.strategy import Plan, check_n, compare_pair, sample, sample_each
 from reasoner.types import Answer, Completion, Prompt, SamplingParams, VoteState
 from reasoner_strategies._prompts import shortened, verdict, with_text, without_reply

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from reasoner.errors import UsageError
-from reasoner.sampling import SamplingParams
+from reasoner.types import SamplingParams
 from reasoner_evals.report.build import make_report, points_csv
 from reasoner_evals.report.curves import TOKENS, lines
 from reasoner_evals.report.data.diagnostics import anytime_curves, difficulties, fit, verifiers

@@ -21,9 +21,8 @@ from reasoner.errors import UsageError, VerifierError
 from reasoner.models.dtype import DType
 from reasoner.models.resolve import resolve
 from reasoner.registry import options_of
-from reasoner.sampling import ONE_TOKEN
 from reasoner.specs import OpenOptions
-from reasoner.types import Completion, Notify, Part, Prompt, TokenIds, Usage
+from reasoner.types import ONE_TOKEN, Completion, Notify, Part, Prompt, TokenIds, Usage
 from reasoner.verifier import CostMeter, verifier_cost
 from reasoner_verifiers.reward.checkpoint import serving_folder, serving_folder_of_value_head
 from reasoner_verifiers.reward.layouts import Case, Reader, RewardInput, lay

@@ -1,1 +1,0 @@
-error: the task 'nomod' (nomod:Nothing) cannot be imported: No module named 'nomod'

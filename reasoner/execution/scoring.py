@@ -1,0 +1,224 @@
+"""Ratings of candidates by the run's verifier, and log-likelihoods of texts by its engine."""
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
+from typing import Final, NamedTuple
+
+from reasoner.budget import Cost, Reservation
+from reasoner.engine import Rendered
+from reasoner.errors import (
+    BudgetExhausted,
+    LedgerViolation,
+    PromptTooLong,
+    ReasonerError,
+    TraceError,
+    UsageError,
+    VerifierError,
+)
+from reasoner.execution.executor import Inquiry, OperationExecutor
+from reasoner.registry import spec_of
+from reasoner.strategy import NOT_MEASURED, LogLikelihood, TextLikelihood
+from reasoner.system.foreign import described, is_cancellation, where
+from reasoner.trace.events import LikelihoodsMeasured, Scored
+from reasoner.types import CANCELLED, NOT_RATED, ONE_TOKEN, Completion, Prompt, Rating, TokenIds
+from reasoner.verifier import CostMeter, PairVerifier, Verifier
+
+
+async def rate(
+    executor: OperationExecutor,
+    op: int,
+    verifier: Verifier,
+    candidate: Completion,
+    *,
+    other: Completion | None = None,
+    reserve: int = 0,
+) -> Rating:
+    """Rate one candidate, or how much better it is than `other`. What the verifier raises becomes an error.
+
+    Raises:
+        BudgetExhausted: the ledger refused it, or the deadline passed.
+        UsageError: the verifier does not compare pairs.
+    """
+    if other is None:
+        bound_of = partial(verifier.bound, executor.question, candidate, executor.engine)
+        run = partial(verifier.score, executor.question, candidate, executor.engine)
+    elif isinstance(verifier, PairVerifier):
+        bound_of = partial(verifier.bound_pair, executor.question, candidate, other, executor.engine)
+        run = partial(verifier.compare_pair, executor.question, candidate, other, executor.engine)
+    else:
+        raise UsageError(
+            f"the verifier {spec_of(verifier)} rates candidates and does not compare pairs: use one such as judge"
+        )
+    digest, against = candidate.prompt.digest, (other.prompt.digest, other.index) if other else None
+    if event := executor.recorded(op, Scored, digest, candidate.index, against):
+        return event.rating
+
+    record = partial(executor.recorder.scored, op, candidate, digest, against)
+    try:
+        worst = bound = _checked(await bound_of())
+        if reserve:
+            grown = await executor.render(candidate.prompt.then(candidate))
+            worst += executor.reserved_cost(grown.tokens, reserve)
+        reservation, _ = await executor.admission.admit(lambda _: worst, max_tokens=1)
+    except BudgetExhausted as refusal:
+        record(Rating(None, Cost(), error=f"{NOT_RATED}: {refusal}"), Cost())
+        raise
+    except (LedgerViolation, TraceError):
+        raise
+    except BaseException as failure:
+        if is_cancellation(failure):
+            raise
+        rating = Rating(None, Cost(), error=_failure(failure))
+        record(rating, Cost())
+        return rating
+    return await _rate(executor, run, bound, reservation, record)
+
+
+async def _rate(
+    executor: OperationExecutor,
+    run: Callable[[CostMeter], Awaitable[Rating]],
+    bound: Cost,
+    reservation: Reservation,
+    record: Callable[[Rating, Cost], None],
+) -> Rating:
+    """Run, book and record one rating; one that does not complete is booked at its meter, or else at its bound."""
+    began = time.monotonic()
+    deadline = executor.admission.deadline()
+    cost_meter, cost = CostMeter(), bound
+    rating = Rating(None, cost, error=CANCELLED)
+    try:
+        async with deadline:
+            rating = await run(cost_meter)
+        cost = _checked(rating.cost).taking(time.monotonic() - began)
+    except TraceError:
+        raise
+    except BaseException as failure:
+        spent = bound if cost_meter.cost is None or cost_meter.cost.fault() else cost_meter.cost
+        cost = spent.taking(time.monotonic() - began)
+        rating = Rating(None, cost, error=CANCELLED)
+        if is_cancellation(failure):
+            raise
+        if deadline.expired():
+            refusal = executor.admission.too_late()
+            rating = Rating(None, cost, error=f"{NOT_RATED}: {refusal}")
+            raise refusal from None
+        rating = Rating(None, cost, error=_failure(failure))
+    finally:
+        executor.settle(reservation, cost, lambda: record(rating, cost))
+    return rating
+
+
+def _checked(cost: Cost) -> Cost:
+    if fault := cost.fault():
+        raise VerifierError(f"the verifier counted wrongly: {fault}")
+    return cost
+
+
+def _failure(failure: BaseException) -> str:
+    """The failure of a verifier in one line, with its location in foreign code."""
+    return described(failure) + ("" if isinstance(failure, ReasonerError) else where(failure))
+
+
+MAX_WATCHED: Final = 128
+"""Tokens that one request may watch."""
+INSTEAD: Final = "use vLLM in this program, as by --engine vllm"
+Logprobs = dict[tuple[TokenIds, int], float]
+"""The log-probability of each token after the token ids that lead to it."""
+
+
+class BranchNode(NamedTuple):
+    """A node of the tree: the token ids that lead to it, and those that texts continue with."""
+
+    path: TokenIds
+    watch: TokenIds
+
+
+class LikelihoodReply(NamedTuple):
+    """The log-likelihood of each text, None where it did not fit, and what computing it cost."""
+
+    likelihoods: tuple[TextLikelihood | None, ...]
+    cost: Cost
+
+
+def branch_nodes(texts: Iterable[TokenIds], *, max_watched: int = MAX_WATCHED) -> tuple[BranchNode, ...]:
+    """All nodes where a text continues, each once; a node with more than `max_watched` next tokens is split."""
+    following: dict[TokenIds, dict[int, None]] = {}
+    for ids in texts:
+        for position, token in enumerate(ids):
+            following.setdefault(ids[:position], {})[token] = None
+    return tuple(
+        BranchNode(path, watch[first : first + max_watched])
+        for path, watch in ((path, tuple(tokens)) for path, tokens in following.items())
+        for first in range(0, len(watch), max_watched)
+    )
+
+
+def joint_logprob(ids: TokenIds, logprobs: Mapping[tuple[TokenIds, int], float]) -> TextLikelihood:
+    """The chain rule: the sum of the log-probability of each token after those before it."""
+    return TextLikelihood(math.fsum(logprobs[ids[:position], token] for position, token in enumerate(ids)), len(ids))
+
+
+async def measure_likelihoods(executor: OperationExecutor, op: int, operation: LogLikelihood) -> LikelihoodReply:
+    """The log-likelihood of each text; None where it does not fit the context window.
+
+    Raises:
+        BudgetExhausted: the ledger refused a part of it, or the deadline passed.
+        UsageError: the engine cannot compute it, or the prompt itself fills the context window.
+    """
+    rendered, digest = await executor.render(operation.prompt), operation.prompt.digest
+    executor.recorder.head(operation.prompt, digest, rendered)
+    event = executor.recorded(op, LikelihoodsMeasured, digest, operation.texts)
+    if event is None:
+        encoded = [await _encoded(executor, rendered, text) for text in operation.texts]
+        inquiry = Inquiry(executor, "request", NOT_MEASURED)
+
+        async def ask() -> tuple[TextLikelihood | None, ...]:
+            nodes = branch_nodes(ids for ids in encoded if ids is not None)
+            logprobs = await _ask_all(inquiry, operation.prompt, rendered, nodes)
+            return tuple(None if ids is None else joint_logprob(ids, logprobs) for ids in encoded)
+
+        def record(
+            likelihoods: tuple[TextLikelihood | None, ...] | None, error: str, cost: Cost
+        ) -> LikelihoodsMeasured:
+            return executor.recorder.work(
+                LikelihoodsMeasured, op=op, prompt=digest, texts=operation.texts, likelihoods=likelihoods or (),
+                error=error, cost=cost,
+            )  # fmt: skip
+
+        event = await inquiry.settled(ask, record)
+    return LikelihoodReply(event.likelihoods, event.cost.taking(0))
+
+
+async def _encoded(executor: OperationExecutor, prompt: Rendered, text: str) -> TokenIds | None:
+    """The token ids of a text; None where it does not fit after the prompt."""
+    ids = await executor.encode(text)
+    if not ids or prompt.token_ids is None:
+        raise UsageError(
+            f"{executor.engine.name} has no token ids for {text[:40]!r} after this prompt, so it cannot say how likely "
+            f"the text is: {INSTEAD}"
+        )
+    context = executor.engine.model.context
+    if context and prompt.tokens >= context:
+        raise PromptTooLong(prompt.tokens, context)
+    return ids if not context or prompt.tokens + len(ids) <= context else None
+
+
+async def _ask_all(inquiry: Inquiry, prompt: Prompt, head: Rendered, nodes: Iterable[BranchNode]) -> Logprobs:
+    """The log-probabilities at all nodes. The first failure cancels the others, as all are needed."""
+
+    async def ask(node: BranchNode) -> Logprobs:
+        rendered = Rendered((head.token_ids or ()) + node.path, head.tokens + len(node.path))
+        completion = await inquiry.request(prompt.extended("", node.path), rendered, ONE_TOKEN, watch=node.watch)
+        if completion.logprobs is None or not completion.logprobs.watched:
+            raise UsageError(f"{inquiry.executor.engine.name} reports no log-probabilities of chosen tokens: {INSTEAD}")
+        return {(node.path, token): row for token, row in zip(node.watch, completion.logprobs.watched[0], strict=True)}
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(ask(node)) for node in nodes]
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return {token: logprob for task in tasks for token, logprob in task.result().items()}
