@@ -188,9 +188,9 @@ def _model(engine: "VllmEngine", terminal: "Terminal") -> dict[str, Any]:
     from reasoner.engines.vllm.served import CPU_CONTEXT
     from reasoner.errors import EngineUnavailable
     from reasoner.models.dtype import BYTES, default_dtype
+    from reasoner.models.families import profile_of
     from reasoner.models.geometry import read_model_info, sequences_that_fit
     from reasoner.models.resolve import resolve
-    from reasoner.models.thinking_files import read_profile
 
     resolved = resolve(engine.model_id, terminal.say)
     build = installed_build()
@@ -224,7 +224,7 @@ def _model(engine: "VllmEngine", terminal: "Terminal") -> dict[str, Any]:
         **({"kv_layers": [_cached(group) for group in info.caches]} if info.caches else {}),
         "kv_bytes_per_token": info.kv_bytes_per_token or None,
         **({"kv_trouble": trouble} if trouble else {}),
-        "thinking": _thinking(read_profile(resolved.folder, resolved.name)),
+        "thinking": _thinking(profile_of(resolved.name)),
     }
     findings |= passed
     if dtype and info.kv_bytes_per_token:

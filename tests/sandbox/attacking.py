@@ -8,9 +8,9 @@ from pathlib import Path
 import psutil
 
 from reasoner.sandbox.check import Call, Program, Sandbox, Verdict
-from reasoner.sandbox.layers import Limits, detect
+from reasoner.sandbox.layers import SandboxLimits, detect
 
-BRISK = Limits(seconds=8, cpu_seconds=1)
+BRISK = SandboxLimits(seconds=8, cpu_seconds=1)
 """Enough for all that isn't meant to run out of time, on a busy machine too."""
 NEEDS = "the sandbox's minimum is missing here: {}"
 
@@ -20,12 +20,16 @@ def missing() -> str:
 
 
 def checked(
-    code: str, *tests: str | Call | Program, limits: Limits = BRISK, entry_point: str = "attack", unsafe: bool = False
+    code: str,
+    *tests: str | Call | Program,
+    limits: SandboxLimits = BRISK,
+    entry_point: str = "attack",
+    unsafe: bool = False,
 ) -> Verdict:
     return asyncio.run(Sandbox(limits, allow_unsandboxed=unsafe).check(code, tests, entry_point=entry_point))
 
 
-def returned(code: str, *args: object, limits: Limits = BRISK) -> str:
+def returned(code: str, *args: object, limits: SandboxLimits = BRISK) -> str:
     """What `attack(*args)`, a text, comes to inside: told by the verdict on a test that never passes."""
     verdict = checked(code, Call(args, None), limits=limits)
     assert verdict.status == "fail", verdict

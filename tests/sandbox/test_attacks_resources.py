@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reasoner.sandbox.check import Call, Program
-from reasoner.sandbox.layers import Limits, detect
+from reasoner.sandbox.layers import SandboxLimits, detect
 from tests.sandbox.attacking import NEEDS, attack, checked, missing
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=NEEDS.format(missing()))
@@ -36,7 +36,7 @@ def attack():
 
 
 def test_a_fork_bomb_ends_at_the_limit() -> None:
-    limits = Limits(seconds=8, cpu_seconds=2, processes=20)
+    limits = SandboxLimits(seconds=8, cpu_seconds=2, processes=20)
     assert checked(FORKS, "assert 0 < attack() < 20", limits=limits).status == "pass"
 
 
@@ -54,7 +54,7 @@ def attack():
         pass
     return made
 """
-    limits = Limits(seconds=8, cpu_seconds=2, processes=20)
+    limits = SandboxLimits(seconds=8, cpu_seconds=2, processes=20)
     assert checked(code, "assert 0 < attack() < 20", limits=limits).status == "pass"
 
 
@@ -151,25 +151,27 @@ HANGS = {
 
 @pytest.mark.parametrize("code", HANGS.values(), ids=HANGS)
 def test_what_never_ends_is_ended_by_its_processor_time(code: str) -> None:
-    verdict = checked(code, Call((), 1), limits=Limits(seconds=20, cpu_seconds=1))
+    verdict = checked(code, Call((), 1), limits=SandboxLimits(seconds=20, cpu_seconds=1))
     assert verdict.status == "timeout"
     assert "more than 1 s of processor time" in verdict.detail
 
 
 @pytest.mark.parametrize("code", ["import time\ndef attack(): time.sleep(1000)", "import time\ntime.sleep(1000)"])
 def test_what_waits_is_ended_by_the_clock(code: str) -> None:
-    verdict = checked(code, Call((), None), limits=Limits(seconds=1))
+    verdict = checked(code, Call((), None), limits=SandboxLimits(seconds=1))
     assert (verdict.status, verdict.detail) == ("timeout", "test 1 of 1: not finished after 1 s")
 
 
 def test_a_program_that_hangs_is_ended() -> None:
-    verdict = checked("while True: pass", Program("", ""), Program("", ""), limits=Limits(seconds=20, cpu_seconds=1))
+    verdict = checked(
+        "while True: pass", Program("", ""), Program("", ""), limits=SandboxLimits(seconds=20, cpu_seconds=1)
+    )
     assert verdict.status == "timeout"
 
 
 # Memory
 
-SMALL = Limits(seconds=8, cpu_seconds=4, memory_mib=256)
+SMALL = SandboxLimits(seconds=8, cpu_seconds=4, memory_mib=256)
 
 
 @pytest.mark.parametrize(
