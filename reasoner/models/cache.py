@@ -21,7 +21,7 @@ CHECKSUMS = "checksums.json"
 
 
 class FileChecksum(BaseModel):
-    """One file: its size in bytes, its SHA-256, and when it was last modified, by a file whose content was read."""
+    """One file: its size in bytes, its SHA-256, and when it was last modified."""
 
     size: int
     sha256: str
@@ -65,7 +65,7 @@ def _checksum(file: Path) -> FileChecksum:
 
 @contextmanager
 def locked(path: Path, notify: Notify, waiting: str) -> Iterator[None]:
-    """Let one process at a time make `path`, whose folder exists; `waiting` is said if another one does."""
+    """Let one process at a time make `path`, in a folder that exists; the others are told to wait by `waiting`."""
     # Imported here: Windows has no fcntl, and the other parts of this library work there.
     import fcntl
 
@@ -113,7 +113,7 @@ class CachedModel:
     def damage(self) -> str | None:
         """The first problem of the folder, as "file: problem"; None if every file is as it was written.
 
-        Only a file whose time has changed is read; if its content has not, the new time is kept.
+        A file is read only if its time has changed; if its content has not, the new time is kept.
         """
         name = CHECKSUMS
         try:

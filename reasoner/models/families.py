@@ -1,6 +1,6 @@
 """The thinking of known model families, by the model's name or by vLLM's reasoning parser.
 
-`profile_of("Qwen/Qwen3-8B")` and `profile_for_parser("qwen3")` give a `ThinkingProfile` whose markers are known as text
+`profile_of("Qwen/Qwen3-8B")` and `profile_for_parser("qwen3")` give a `ThinkingProfile` with markers as text
 only: `start` and `end` are empty, and an engine that knows the tokenizer fills them in with
 `replace(profile, start=..., end=...)`. `closing` and `skip` hold the markers. `skip` opens thinking itself and closes
 it at once; where the prompt has opened it already, `skip_text` leaves the opening out. A row states what the published
@@ -226,7 +226,7 @@ def profile_of(name: str) -> ThinkingProfile | None:
 def profile_for_parser(parser: str) -> ThinkingProfile | None:
     """The profile of the models that vLLM reads with this reasoning parser; None where no family has it.
 
-    Where models of the family differ, it is the profile of those whose chat template has a choice.
+    Where models of the family differ, it is the profile of those with a choice in their chat template.
     """
     # This one splits alike, and hands on the thinking within the text.
     parser = parser.removesuffix("_append_think")
@@ -235,7 +235,7 @@ def profile_for_parser(parser: str) -> ThinkingProfile | None:
 
 
 def on_request(profile: ThinkingProfile, switch: str) -> ThinkingProfile:
-    """The profile of a model whose chat template has a switch of this name that turns thinking off."""
+    """The profile of a model with a switch of this name in its chat template, which turns thinking off."""
     skip = f"{profile.start_text}\n\n{profile.end_text}\n\n"
     return replace(profile, when="on_request", skip=skip, levels=_switch(switch))
 
@@ -253,7 +253,7 @@ def template_arguments(profile: ThinkingProfile | None, level: ThinkingLevel | N
 
 
 def skip_text(profile: ThinkingProfile | None, level: ThinkingLevel | None, *, opened: bool) -> str:
-    """What follows a prompt at level "none" whose template cannot turn thinking off; `opened` says if it opened it."""
+    """What follows a prompt at level "none" if the template cannot turn thinking off; `opened`: it opened thinking."""
     if profile is None or level != NO_THINKING or NO_THINKING in profile.levels:
         return ""
     return profile.skip.removeprefix(profile.start_text).lstrip("\n") if opened else profile.skip

@@ -15,7 +15,7 @@ from reasoner.system.files import parse_json, read_object
 
 _LONGEST_HEADER = 100_000_000  # the limit that the safetensors format sets
 _PACKED: Final = {"I32": 32, "U8": 8}
-"""Types whose elements hold several quantized weights, and their bits."""
+"""Types with several quantized weights in each element, and their bits."""
 _AUXILIARY = re.compile(
     r"(^|_)(scales?|scale_(inv|2|ub)|q?zeros|zero_point|g_idx|perm|shape|absmax|quant_map|weight_format|SCB)$"
     r"|^bitsandbytes__\w+$"
@@ -32,7 +32,7 @@ _Count = Annotated[int, BeforeValidator(lambda value: 0 if isinstance(value, lis
 
 
 PLAIN: Final = ("llama", "mistral", "mixtral", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe")
-"""Models whose layers all cache the keys and values of all heads, unless they have a window; of others vLLM knows."""
+"""Models that cache keys and values of all heads in all layers, unless they have a window; vLLM knows the others."""
 
 
 class Parameters(NamedTuple):

@@ -121,7 +121,7 @@ def _candidates(name: str, model_type: str) -> Iterator[tuple[ThinkingProfile, b
 def with_markers(
     name: str, model_type: str, reader: Reader, *, given: ThinkingProfile | None = None
 ) -> ThinkingProfile | None:
-    """The first profile whose markers the tokenizer has, as `find_profile`, but without a look at the template."""
+    """The first profile with markers that the tokenizer has: `find_profile` without a look at the template."""
     candidates = [(given, True)] if given else _candidates(name, model_type)
     return next((known for base, certain in candidates if (known := _with_ids(base, reader, certain=certain))), None)
 

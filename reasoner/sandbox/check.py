@@ -113,7 +113,7 @@ class Sandbox:
         """The verdict of tests of one kind. Calls and sources share a sandbox and a time limit; a program has its own.
 
         A test of type str is Python that makes assertions about functions of the code. It runs in a separate process,
-        whose functions of these names call the code's. If it defines `check(candidate)`, as HumanEval's tests do, that
+        where functions of these names call the code's. If it defines `check(candidate)`, as HumanEval's tests do, that
         is called with the code's `entry_point`. Cancelling ends everything that was started.
 
         Raises:

@@ -201,10 +201,10 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 class Front:
-    """Wraps the app: finds the client of each request by its key, unless its path is `public`, or begins as one in /.
+    """Wraps the app: finds the client of each request by its key, unless its path is `public` or in a public folder.
 
-    Without keys, only requests whose Host is this machine are served, so that no page of a browser reaches the server
-    under a name of its own.
+    Without keys, it serves only requests that name this machine as Host: a web page elsewhere cannot reach it by
+    another name.
     """
 
     def __init__(self, app: ASGIApp, keys: Keys, *, public: Collection[str], report: Report) -> None:

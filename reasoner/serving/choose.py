@@ -26,7 +26,7 @@ from reasoner.verifier import Verifier
 FREE: Final = "free"
 TOOL_CALL: Final = ToolCallSpace.name
 TEMPERATURE: Final = 1.0
-"""That of a request that passes through, where neither it nor the model gives one, as in OpenAI's own service."""
+"""The default of a request that passes through, where the model has none, as in OpenAI's own service."""
 REPLY_TOKENS: Final = 4096
 """The most tokens of a reply of any form by a model that does not think, where nothing else says it."""
 SEEDS: Final = 2**63
@@ -157,7 +157,7 @@ def choose(request: ChosenRequest, offer: Offer) -> list[Job]:
     """The jobs that make a reply, in the order of its choices.
 
     Raises:
-        ApiError: 404 for a model that there is not, 400 for what the server cannot do.
+        ApiError: 404 for an unknown model, 400 for what the server cannot do.
     """
     try:
         return _jobs(request, offer)
@@ -240,7 +240,7 @@ def _answer_kind(options: Options, alias: Alias, strategy: Strategy, form: Reply
 
 
 def _question(request: ChosenRequest, raw: str, kind: AnswerKind, form: ReplyForm) -> Question:
-    """The question of a request. The prompt is as it was sent, but for what the answer kind says at its end."""
+    """The question of a request. The prompt is as it was sent; a kind of answer may add an instruction at its end."""
     turns = () if isinstance(request, CompletionRequest) else request.turns
     text = raw or turns[-1].content
     with _in_field("reasoner.answer"):
@@ -287,7 +287,7 @@ def _sampled(strategy: Any, request: ChosenRequest, offer: Offer, notes: list[st
 
 
 def _formed(strategy: Any, form: ReplyForm) -> Any:
-    """The strategy whose replies have a form. Unlike other parameters, a form that is not kept is an error."""
+    """The strategy with replies in the form. Unlike other parameters, a form that is ignored is an error."""
     if not form.schema:
         return strategy
     param = "tool_choice" if form.tools else "response_format"

@@ -54,7 +54,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class Connection(H11Protocol):
-    """A connection whose head must arrive in time, and that gets its errors in the form of the API."""
+    """A connection with a time limit for the head of each request, and with errors in the form of the API."""
 
     _due: asyncio.TimerHandle | None = None
     _refused = False
@@ -88,7 +88,7 @@ class Connection(H11Protocol):
         self._refuse(ApiError(408, f"the head of the request did not arrive within {HEADER_SECONDS:.0f} s"))
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is not HTTP, or whose head is too large."""
+        """Refuse what is not HTTP, and a head that is too large."""
         self._refuse(ApiError(400, "this is not a valid HTTP request, or its head is too large"))
 
     def _refuse(self, error: ApiError) -> None:

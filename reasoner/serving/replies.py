@@ -75,7 +75,7 @@ class ReplyText:
 
 
 def _winner(solution: Solution) -> Completion | None:
-    """The completion whose text is the solution's: the first that is complete, else the first."""
+    """The completion that has the solution's text: the first complete one, else the first."""
     same = [reply.completion for reply in solution.samples if reply.text == solution.text]
     return min(same, key=lambda completion: completion.truncated, default=None)
 

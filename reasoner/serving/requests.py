@@ -80,13 +80,13 @@ class Strict(BaseModel):
 
 
 class Open(BaseModel):
-    """A part of a request whose other fields are kept as they are."""
+    """A part of a request; fields that it does not name are kept as they are."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
 
 class Partial(BaseModel):
-    """A part of a request whose other fields have no effect, as in replies that clients send back."""
+    """A part of a request; fields that it does not name have no effect, as in replies that clients send back."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 

@@ -139,8 +139,8 @@ def test_a_transcript_is_split_at_the_published_markers(name: str, transcript: s
     assert (parts.thinking.strip(), parts.final.strip(), parts.unclosed) == ("Is it 12?", "It is 7.", False)
     # Cut within its thinking, it has no final part, whether the prompt opened the thinking or the model did.
     cut = transcript[: transcript.index("12")]
-    begun = cut.strip() != "Is it"
-    thinking, *others = by_text(cut, profile, opened=not begun, cut=True)
+    started = cut.strip() != "Is it"
+    thinking, *others = by_text(cut, profile, opened=not started, cut=True)
     assert (thinking.strip(), others) == ("Is it", ["", True, None])
 
 

@@ -84,13 +84,13 @@ def test_the_parts_of_a_text_do_not_depend_on_how_it_arrives(data: st.DataObject
     ]
     text, opened = "".join(data.draw(st.lists(st.sampled_from(marks), max_size=8))), data.draw(st.booleans())
     cuts = sorted(data.draw(st.sets(st.integers(0, len(text)), max_size=6)))
-    whole, torn = PartSplitter(profile, opened=opened), PartSplitter(profile, opened=opened)
+    whole, cut = PartSplitter(profile, opened=opened), PartSplitter(profile, opened=opened)
     pieces: list[Piece] = []
     for begin, end in pairwise([0, *cuts, len(text)]):
-        pieces += torn.add(text[begin:end])
-    pieces += torn.add("", last=True)
+        pieces += cut.add(text[begin:end])
+    pieces += cut.add("", last=True)
     assert joined(pieces) == joined(whole.add(text, last=True))
-    assert (torn.thinking, torn.closed, torn.end) == (whole.thinking, whole.closed, whole.end)
+    assert (cut.thinking, cut.closed, cut.end) == (whole.thinking, whole.closed, whole.end)
 
 
 def test_a_prompt_keeps_thinking_apart_from_its_text() -> None:

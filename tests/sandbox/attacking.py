@@ -48,7 +48,7 @@ def alive(place: Path) -> Sequence[psutil.Process]:
     return found
 
 
-def begun(place: Path, role: str) -> bool:
+def started(place: Path, role: str) -> bool:
     """Whether a process that holds an answer's code has come so far as to play its role."""
     for process in alive(place):
         with suppress(psutil.Error):

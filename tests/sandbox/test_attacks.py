@@ -132,7 +132,7 @@ def listeners(outside: Path) -> Iterator[dict[str, list[object]]]:
     """Sockets of every kind that take what comes; at the end nothing has come but what this process sent."""
     with ExitStack() as stack:
         made: dict[str, list[object]] = {}
-        heard: list[str] = []
+        received: list[str] = []
 
         def listen(name: str, family: int, kind: int, address: str | tuple[str, int]) -> None:
             listener = stack.enter_context(socket.socket(family, kind))
@@ -141,7 +141,7 @@ def listeners(outside: Path) -> Iterator[dict[str, list[object]]]:
             if kind == socket.SOCK_STREAM:
                 listener.listen()
             listener.setblocking(False)
-            stack.callback(lambda: heard.append(name) if _has_news(listener) else None)
+            stack.callback(lambda: received.append(name) if _has_news(listener) else None)
             made[name] = [family, kind, bound.decode("latin-1") if isinstance(bound, bytes) else bound]
 
         stream, datagram = socket.SOCK_STREAM, socket.SOCK_DGRAM
@@ -152,7 +152,7 @@ def listeners(outside: Path) -> Iterator[dict[str, list[object]]]:
         listen("abstract", socket.AF_UNIX, stream, f"\0reasoner-{os.getpid()}")
         yield made
         stack.close()
-        assert heard == []
+        assert received == []
 
 
 def _has_news(listener: socket.socket) -> bool:

@@ -97,7 +97,7 @@ KILLS = {
 
 @pytest.mark.parametrize("body", KILLS.values(), ids=KILLS)
 def test_no_process_outside_can_be_killed(body: str) -> None:
-    # Whatever the call says, the run goes on and this process is there to see it.
+    # Whatever the call says, the run continues and this process is there to see it.
     code = attack(body, "caller")
     assert checked(code, Call((os.getpid(),), None), Call((os.getpid(),), None)).status == "fail"
 

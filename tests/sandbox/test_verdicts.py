@@ -14,7 +14,7 @@ import pytest
 from reasoner.errors import UsageError
 from reasoner.sandbox.check import Call, Program, Sandbox
 from reasoner.sandbox.layers import SandboxLimits
-from tests.sandbox.attacking import NEEDS, alive, begun, checked, missing
+from tests.sandbox.attacking import NEEDS, alive, started, checked, missing
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=NEEDS.format(missing()))
 
@@ -205,7 +205,7 @@ def test_a_cancelled_check_leaves_no_process_and_no_file(test: Call | Program, p
     async def go() -> None:
         task = asyncio.create_task(Sandbox(SandboxLimits(seconds=60, cpu_seconds=60)).check(HANG, [test]))
         role = "serve" if isinstance(test, Call) else "program"
-        while not await asyncio.to_thread(begun, place, role):
+        while not await asyncio.to_thread(started, place, role):
             assert not task.done()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -236,7 +236,7 @@ def test_nothing_outlives_a_caller_that_is_killed(place: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     ) as caller:
-        while not begun(place, "serve"):
+        while not started(place, "serve"):
             assert caller.poll() is None
         running = alive(place)
         caller.send_signal(signal.SIGKILL)

@@ -202,14 +202,6 @@ def test_a_server_that_stops_at_once_says_so(stream: bool) -> None:
         assert b"the server is stopping: try again later" in said
 
 
-def test_a_drain_that_takes_too_long_is_cut_off() -> None:
-    engine, gate = gated()
-    with serving(engine, drain=0) as server, post(server, {}):
-        gate.wait(1)
-        server.stop()
-        gate.wait_cancelled(1)
-
-
 def test_it_is_ready_only_after_the_engine_has_started() -> None:
     """Before that, /health and requests get a 503; the address answers already."""
     state = threading.Event()

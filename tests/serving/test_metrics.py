@@ -2,8 +2,7 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from reasoner.budget import Cost
-from reasoner.serving.metrics import KINDS, Metrics
+from reasoner.serving.metrics import Metrics
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, ...], float]:
@@ -16,15 +15,6 @@ def samples(metrics: Metrics) -> dict[tuple[str, ...], float]:
     }
 
 
-def test_each_token_counts_in_one_kind() -> None:
-    metrics = Metrics(["single"])
-    metrics.spend(Cost(1, 2, 4, 8, 16, requests=3, samples=2, thinking_tokens=3))
-    metrics.spend(Cost(1, 2, 4, 8, 16, requests=3, samples=2))
-    counted = samples(metrics)
-    assert [counted["reasoner_tokens_total", kind] for kind in KINDS] == [2, 4, 8, 16, 32]
-    assert counted["reasoner_samples_total",] == 4
-
-
 def test_labels_are_bounded() -> None:
     metrics = Metrics(["single"])
     for name in ("single", "none", *map(str, range(1000))):
@@ -33,14 +23,3 @@ def test_labels_are_bounded() -> None:
     requests = {key[1:]: value for key, value in counted.items() if key[0] == "reasoner_requests_total"}
     assert requests == {("answered", "single"): 1, ("answered", "none"): 1, ("answered", "other"): 1000}
     assert counted["reasoner_request_seconds_count",] == 1002
-
-
-def test_two_servers_count_apart_and_gauges_are_read_when_asked() -> None:
-    first, second = Metrics([]), Metrics([])
-    value = 1.0
-    first.gauge("reasoner_in_flight", "Requests that are answered.", lambda: value)
-    first.save(3)
-    value = 2.0
-    assert samples(first)["reasoner_in_flight",] == 2
-    assert samples(first)["reasoner_samples_saved_total",] == 3
-    assert samples(second)["reasoner_samples_saved_total",] == 0

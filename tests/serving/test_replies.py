@@ -255,14 +255,6 @@ async def test_a_vote_shows_its_progress_and_then_the_whole_reply() -> None:
 
 
 @running
-async def test_the_first_sample_that_ends_and_the_ratings_are_shown() -> None:
-    results = await answered(ScriptedEngine(varied), chat(reasoner={"strategy": "best_of_n:n=3"}))
-    lines = joined(streamed(ChatReply(chat()), results, *followed(results)), "reasoning").splitlines()
-    assert lines[0] == "1 sample"
-    assert any("3 rated" in line for line in lines)
-
-
-@running
 async def test_progress_is_bounded_however_many_answers_there_are() -> None:
     engine = SimulatedEngine(answers=tuple(map(str, range(60))))
     results = await answered(engine, chat(reasoner={"strategy": "self_consistency:n=60", "answer": "number"}))
