@@ -224,7 +224,7 @@ def _model(engine: "VllmEngine", terminal: "Terminal") -> dict[str, Any]:
         **({"kv_layers": [_cached(group) for group in info.caches]} if info.caches else {}),
         "kv_bytes_per_token": info.kv_bytes_per_token or None,
         **({"kv_trouble": trouble} if trouble else {}),
-        "thinking": _thinking(profile_of(resolved.name)),
+        "thinking": f"{_thinking(profile_of(resolved.name))}, by its name",
     }
     findings |= passed
     if dtype and info.kv_bytes_per_token:

@@ -204,16 +204,13 @@ def test_gpus_are_named(
 
 def test_it_shows_how_a_model_thinks(run: Run, install: Install, tmp_path: Path) -> None:
     install(CPU)
-    folder = Path(model(tmp_path))
-    tokens = [{"id": at, "content": text} for at, text in enumerate(("<think>", "</think>"))]
-    (folder / "tokenizer.json").write_text(json.dumps({"added_tokens": tokens}))
-    template = "{{ messages[0].content }}!{% if enable_thinking is false %}<think></think>{% endif %}"
-    (folder / "chat_template.jinja").write_text(template)
-    found = findings(run, "-m", str(folder))
-    assert found["thinking"] == (
-        "on request, from <think> to </think>, parser deepseek_r1, levels none, low, medium, high"
+    folder = tmp_path / "Qwen3-8B"
+    folder.mkdir()
+    model(folder)
+    assert findings(run, "-m", str(folder))["thinking"] == (
+        "on request, from <think> to </think>, parser qwen3, levels none, low, medium, high, by its name"
     )
-    assert findings(run, "-m", "embedded")["thinking"] == "no"
+    assert findings(run, "-m", "embedded")["thinking"] == "no, by its name"
 
 
 @pytest.mark.engine
