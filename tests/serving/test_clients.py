@@ -12,7 +12,7 @@ from openai.types.chat import ChatCompletionMessageParam
 from reasoner.engine import SampleRequest
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.serving.limits import Key
-from tests.scripted import THINKER, ScriptedEngine
+from tests.scripted import ScriptedEngine
 from tests.serving.running import Server, serving
 
 KEY = "alice-0123456789"
@@ -37,15 +37,6 @@ def echo() -> Iterator[Server]:
         return " | ".join(f"{message.role}: {message.content}" for message in request.prompt.messages)
 
     with serving(ScriptedEngine(repeat)) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def thinker() -> Iterator[Server]:
-    def reply(request: SampleRequest) -> str:
-        return f"level {request.prompt.thinking_level}"
-
-    with serving(ScriptedEngine(reply, model=THINKER)) as server:
         yield server
 
 
@@ -98,21 +89,6 @@ def test_a_request_names_its_own_strategy(simulated: Server) -> None:
     assert refused.value.param == "reasoner.strategy"
 
 
-def test_the_effort_is_that_of_the_model_that_thinks(thinker: Server, echo: Server) -> None:
-    with client(thinker) as asking:
-        reply = asking.chat.completions.create(model="scripted thinker", messages=ASKED, reasoning_effort="high")
-        assert reply.choices[0].message.content == "level high"
-        assert (reply.choices[0].message.model_extra or {})["reasoning"] == "hm, let me think"
-        assert reply.usage
-        assert reply.usage.completion_tokens_details
-        assert reply.usage.completion_tokens_details.reasoning_tokens
-        plain = asking.chat.completions.create(model="scripted thinker", messages=ASKED, reasoning_effort="none")
-        assert plain.choices[0].message.content == "level none"
-    with client(echo) as asking:
-        reply = asking.chat.completions.create(model="scripted", messages=ASKED, reasoning_effort="high")
-        assert "the model does not think" in " ".join((reply.model_extra or {})["reasoner"]["notes"])
-
-
 def test_responses(simulated: Server) -> None:
     with client(simulated) as asking:
         reply = asking.responses.create(model="simulated@vote8", input="What is 3 + 4?")
@@ -159,19 +135,6 @@ def test_many_at_once_through_the_asynchronous_client(simulated: Server) -> None
             return [*(reply.choices[0].message.content for reply in replies), text]
 
     assert set(asyncio.run(ask())) <= {f"The answer is {number}" for number in (6, 7, 8, 17)}
-
-
-def test_errors_of_the_request_are_those_of_openais_client(simulated: Server) -> None:
-    with client(simulated) as asking:
-        with pytest.raises(openai.NotFoundError) as unknown:
-            asking.chat.completions.create(model="gpt-9", messages=ASKED)
-        assert (unknown.value.code, unknown.value.param) == ("model_not_found", "model")
-        with pytest.raises(openai.BadRequestError, match="temperature"):
-            asking.chat.completions.create(model="simulated", messages=ASKED, temperature=7)
-        with pytest.raises(openai.BadRequestError, match="unknown field"):
-            asking.chat.completions.create(model="simulated", messages=ASKED, extra_body={"temprature": 1})
-        with pytest.raises(openai.NotFoundError, match="there is no POST /v1/embeddings"):
-            asking.embeddings.create(model="simulated", input="x")
 
 
 def test_a_trace_is_read_by_the_key_that_made_it() -> None:

@@ -22,7 +22,6 @@ from tests.scripted import ScriptedEngine
 from tests.serving.running import PATIENCE, Server, serving
 
 ASKED: list[ChatCompletionMessageParam] = [{"role": "user", "content": "How many?"}]
-NEVER = "never"
 
 
 @dataclass(slots=True)

@@ -7,19 +7,16 @@ from collections.abc import Iterator
 import pytest
 
 from reasoner.engine import SampleRequest
-from reasoner.engines.simulated import SimulatedEngine
-from reasoner.serving.limits import Key
 from tests.browser import CHROMIUM, Page, browser
 from tests.helpers import says
 from tests.scripted import ScriptedEngine
 from tests.serving.running import serving
-from tests.serving.test_page import STICKING_OUT, asked, opened, text
+from tests.serving.test_page import STICKING_OUT, opened, text
 
 pytestmark = [
     pytest.mark.process,
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH: apt-get install chromium"),
 ]
-KEY = "secret-key-of-the-test"
 
 
 @pytest.fixture(scope="module")
@@ -92,20 +89,3 @@ def test_work_that_is_stopped_ends_in_the_engine(tab: Page) -> None:
         tab.wait("document.querySelector('section').ariaBusy === 'false'")
         assert text(tab, "#results .error") == "stopped"
         server.run(aborted.wait())
-
-
-def test_with_a_key_all_of_it_works_and_without_nothing(tab: Page) -> None:
-    with serving(SimulatedEngine(), keys=[Key.of(KEY, "anna")]) as server:
-        opened(tab, server.url)
-        assert "no API key is given" in text(tab, "#problem")
-        field = "const key = document.getElementById('key');"
-        tab.value(f"{field} key.value = '{KEY}'; key.dispatchEvent(new Event('change'))")
-        tab.wait("document.getElementById('problem').hidden")
-        asked(tab)
-        assert text(tab, "#results .error") == ""
-        tab.value("const submit = HTMLFormElement.prototype.submit;"
-                  "HTMLFormElement.prototype.submit = function () { this.target = '_self'; submit.call(this); }")  # fmt: skip
-        tab.follow("document.querySelector('.tree a').click()")
-        assert "What is 17 * 24?" in text(tab, "main")
-        tab.open(tab.value("location.href"), width=390)
-        assert "no API key is given" in text(tab, "body")
