@@ -28,12 +28,6 @@ def test_thinking_is_the_prefix_up_to_its_end_however_it_was_opened(
 
 
 @given(WORDS, WORDS)
-def test_thinking_that_does_not_end_is_unclosed(thought: tuple[int, ...], final: tuple[int, ...]) -> None:
-    assert split(thought, PLAIN, opened=True) == Split(len(thought), True)
-    assert split((START, *thought), PLAIN, opened=False) == Split(len(thought) + 1, True)
-
-
-@given(WORDS, WORDS)
 def test_thinking_that_ended_is_not_opened_again(thought: tuple[int, ...], final: tuple[int, ...]) -> None:
     again = (*thought, END, *final, START, *thought)
     assert split(again, PLAIN, opened=True) == Split(len(thought) + 1, False)
@@ -55,10 +49,6 @@ def test_a_chain_that_is_cut_anywhere_splits_as_the_whole(
     first = split(ids[:cut], PLAIN, opened=True)
     second = split(ids[cut:], PLAIN, opened=first.unclosed)
     assert first.thinking + second.thinking == len(thought) + 1
-
-
-def test_a_closing_marker_that_an_answer_quotes_is_not_the_end_of_thinking() -> None:
-    assert split((10, END, 11, END, 12), PLAIN, opened=True) == Split(2, False)
 
 
 def joined(pieces: list[Piece]) -> list[tuple[str, bool | None]]:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
+import pytest
 
 from reasoner.sandbox.check import Call, Program, Sandbox, Verdict
 from reasoner.sandbox.layers import SandboxLimits, detect
@@ -17,6 +18,11 @@ NEEDS = "the sandbox's minimum is missing here: {}"
 
 def missing() -> str:
     return detect().missing
+
+
+CONFINED = pytest.mark.skipif(bool(missing()), reason=NEEDS.format(missing()))
+SECCOMP = pytest.mark.skipif("seccomp" not in detect().names, reason="no seccomp filter for this processor")
+WATCH = pytest.mark.skipif("memory-watch" not in detect().names, reason="no /proc of its own for a sandbox here")
 
 
 def checked(

@@ -7,9 +7,9 @@ import pytest
 
 from reasoner.sandbox.check import Call
 from reasoner.sandbox.layers import SandboxLimits
-from tests.sandbox.attacking import NEEDS, checked, missing
+from tests.sandbox.attacking import CONFINED, checked
 
-pytestmark = pytest.mark.skipif(bool(missing()), reason=NEEDS.format(missing()))
+pytestmark = CONFINED
 TIGHT = SandboxLimits(seconds=20, cpu_seconds=1, memory_mib=256)
 
 NESTED = "x = []\n    for _ in range(DEPTH): x = [x]\n    return x"

@@ -14,9 +14,7 @@ from hypothesis import strategies as st
 
 from reasoner.sandbox import check
 from reasoner.sandbox.inner import Uncrossable, decode, encode, names_in, same
-from tests.sandbox.attacking import NEEDS, checked, missing
-
-CONFINED = pytest.mark.skipif(bool(missing()), reason=NEEDS.format(missing()))
+from tests.sandbox.attacking import CONFINED, checked
 
 scalars = st.one_of(
     st.none(),
