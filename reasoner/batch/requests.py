@@ -24,7 +24,7 @@ from reasoner.serving.replies import Result, vendor_object
 from reasoner.serving.responses import REPLIES, Reply
 from reasoner.system.printing import valid_unicode
 from reasoner.system.tables import Located
-from reasoner.trace.events import Event, Sink, tee
+from reasoner.trace.events import Sink
 from reasoner.trace.history import EMPTY
 
 FIELDS: Final = ("custom_id", "method", "url", "body")
@@ -144,19 +144,9 @@ class Requests:
             return self._line(line, error.status, {**error.document(), **vendors}, results, outcome, cause)
 
     async def _solve(self, job: Job) -> Result:
-        events: list[Event] = []
-        solution = await self.session.solve(
-            job.question,
-            job.strategy,
-            verifier=job.verifier,
-            budget=job.budget,
-            stop=job.stop,
-            trace=tee(events.append, self.trace) if self.trace else events.append,
-            seed=job.seed,
-            ledger=self.ledger,
-            history=self.done.histories.get(job.question.id, EMPTY),
-        )
-        return job, replace(solution, events=tuple(events))
+        history = self.done.histories.get(job.question.id, EMPTY)
+        sinks = [self.trace] if self.trace else []
+        return job, await job.solve(self.session, *sinks, ledger=self.ledger, history=history)
 
     def _line(
         self,

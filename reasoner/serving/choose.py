@@ -14,12 +14,15 @@ from reasoner.answers.tool_calls import ToolCallSpace
 from reasoner.budget import UNITS, Budget, Prices
 from reasoner.errors import STRATEGIES, ReasonerError, UnknownName, UsageError, shown
 from reasoner.execution.arguments import default_verifier
+from reasoner.execution.session import Session
 from reasoner.models.info import ModelInfo
 from reasoner.registry import build, entries, load, name_of
 from reasoner.serving.errors import ApiError, api_error
 from reasoner.serving.requests import MAX_CHOICES, ChatRequest, CompletionRequest, Options, ToolChoice, Turn
 from reasoner.serving.specs import MAX_COUNT, PASSED, build_client, draws
+from reasoner.solution import Solution
 from reasoner.strategy import CalibratedStrategy, DrawsOnce, StopRule, Strategy
+from reasoner.trace.events import Event, Sink, tee
 from reasoner.types import LONGEST_SCHEMA, AnswerSpace, Message, Prompt, SamplingParams
 from reasoner.verifier import Verifier
 
@@ -133,6 +136,25 @@ class Job:
     def passes_through(self) -> bool:
         """Whether it is one completion of the prompt as it is."""
         return self.question.space.name == FREE and isinstance(self.strategy, DrawsOnce)
+
+    async def solve(self, session: Session, *sinks: Sink, **options: Any) -> Solution:
+        """The solution with its events, which the sinks receive too; the options are those of `Session.solve`.
+
+        Raises:
+            UsageError: as `Session.solve`.
+        """
+        events: list[Event] = []
+        solution = await session.solve(
+            self.question,
+            self.strategy,
+            verifier=self.verifier,
+            budget=self.budget,
+            stop=self.stop,
+            trace=tee(events.append, *sinks),
+            seed=self.seed,
+            **options,
+        )
+        return replace(solution, events=tuple(events))
 
     def streams(self, model: ModelInfo) -> bool:
         """Whether its text can be passed on as it comes. Only at its end is it known whether a text calls a tool."""

@@ -25,7 +25,7 @@ from reasoner.serving.replies import Answered, bounded, saved
 from reasoner.serving.requests import CompareRequest
 from reasoner.serving.traces import RecentTraces
 from reasoner.solution import Solution
-from reasoner.trace.events import Event, Sink, tee
+from reasoner.trace.events import Event, Sink
 
 T = TypeVar("T")
 State = Literal["starting", "ready", "draining", "failed"]
@@ -227,27 +227,17 @@ class Service:
     async def _solve(
         self, job: Job, ledger: Ledger, trace: Sink, follow: Callable[[Event | TextPiece], None] | None
     ) -> Solution:
-        events: list[Event] = []
-        sink = tee(events.append, trace)
         streams = job.streams(self._engine.model)
-        solution = await self._session.solve(
-            job.question,
-            job.strategy,
-            verifier=job.verifier,
-            budget=job.budget,
-            stop=job.stop,
-            trace=sink if follow is None or streams or job.passes_through else tee(sink, follow),
-            seed=job.seed,
-            ledger=ledger,
-            on_text=follow if streams else None,
-        )
+        sinks = [trace] if follow is None or streams or job.passes_through else [trace, follow]
+        on_text = follow if streams else None
+        solution = await job.solve(self._session, *sinks, ledger=ledger, on_text=on_text)
         if solution.error:
             if isinstance(solution.error, EngineDied):
                 self.state = "failed"
             if not solution.text:
                 raise solution.error
             self.report("-", solution.error)
-        return replace(solution, events=tuple(events))
+        return solution
 
     def _kv_use(self) -> float:
         return self._session.kv_use or 0.0

@@ -52,20 +52,7 @@ async def answered(engine: Engine, request: ChosenRequest, offered: Offer | None
     """The request's jobs with their solutions, as the server solves them."""
     offered = offered or offer()
     async with Session(engine, verifiers=[*offered.verifiers.values()], prices=offered.prices) as session:
-        results = []
-        for job in choose(request, offered):
-            events: list[Event] = []
-            solution = await session.solve(
-                job.question,
-                job.strategy,
-                verifier=job.verifier,
-                budget=job.budget,
-                stop=job.stop,
-                trace=events.append,
-                seed=job.seed,
-            )
-            results.append((job, replace(solution, events=tuple(events))))
-        return results
+        return [(job, await job.solve(session)) for job in choose(request, offered)]
 
 
 def whole(reply: Reply, results: Sequence[Result], *, traces: Sequence[str | None] = ()) -> dict[str, Any]:
