@@ -16,11 +16,10 @@ from reasoner.execution.executor import derive_seed
 from reasoner.execution.inputs import IdSet, open_input
 from reasoner.execution.launching import cancel_all
 from reasoner.execution.session import Session
-from reasoner.serving import replies
 from reasoner.serving.bodies import read
 from reasoner.serving.choose import Job, Offer, choose
 from reasoner.serving.errors import ApiError, api_error
-from reasoner.serving.replies import Result, vendor_object
+from reasoner.serving.replies import AnsweredRequest, Result, vendor_object
 from reasoner.serving.responses import REPLIES, Reply
 from reasoner.system.printing import valid_unicode
 from reasoner.system.tables import Located
@@ -133,7 +132,7 @@ class Requests:
             ]
             results.extend(await asyncio.gather(*map(self._solve, jobs)))
             _check_text(results)
-            body = reply.whole(replies.Answered(results, [None] * len(results)))
+            body = reply.whole(AnsweredRequest(results, [None] * len(results)))
             return self._line(line, 200, body, results, "answered")
         except (ApiError, UsageError) as failure:
             error = api_error(failure)

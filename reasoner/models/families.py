@@ -47,7 +47,7 @@ _CALLS: Final[Mapping[str, tuple[str, ...]]] = {
 """The texts that begin a call of a tool and so end thinking that is open, by the parser of vLLM that reads them so."""
 
 
-class Family(NamedTuple):
+class ModelFamily(NamedTuple):
     """Models that think alike: a pattern that their names match, in lower case, and their profile."""
 
     pattern: re.Pattern[str]
@@ -66,7 +66,7 @@ def _family(
     levels: Mapping[str, Arguments] | None = None,
     also: tuple[tuple[str, str], ...] = (),
     voids: tuple[str, ...] | None = None,
-) -> Family:
+) -> ModelFamily:
     """A row of the table; `lead` is the sentence before the closing marker of thinking that was cut.
 
     The parsers that end thinking at a call drop a closing marker that is written again.
@@ -78,7 +78,7 @@ def _family(
         skip = f"{start}\n{NOTHING_TO_THINK}\n{end}\n\n" if when == "always" else f"{start}\n\n{end}\n\n"
     closing = closing or (f"\n\n{lead}" if lead else "") + f"\n{end}\n\n"
     profile = ThinkingProfile(when, (), (), start, end, closing, skip, levels or {}, parser, also, calls, voids)
-    return Family(re.compile(pattern), profile)
+    return ModelFamily(re.compile(pattern), profile)
 
 
 def _switch(name: str) -> dict[str, Arguments]:
@@ -108,7 +108,7 @@ _OTHER_USE: Final = re.compile(
     r"(?<![a-z])(base|pre-?train\w*|pt|embed(ding)?s?|rerank(er)?|guard|asr|tts|captioner|mt)(?![a-z])|^qwq.*preview"
 )
 """Names of models that are not trained to chat, or answer without thinking in markers."""
-FAMILIES: Final[tuple[Family, ...]] = (
+FAMILIES: Final[tuple[ModelFamily, ...]] = (
     # Distilled models carry the names of two families: the one that thinks comes first.
     _family(r"deepseek-reasoner|(?<![a-z])(tiny|open)?r1(?![\d])|\bqwq\b|openthinker|phi-4[-a-z]*-reasoning"
             r"|skywork-or1|deepscaler|deepcoder|magistral.*-2506|(nano|super|ultra)-\d+b-v1(?!\d)"

@@ -48,7 +48,7 @@ class Program:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class CodeVerdict:
     """The result of the tests: "pass" if all passed; otherwise `detail` describes the first test that did not.
 
     "test_error" and "sandbox_unavailable" say nothing about the code: the tests or the sandbox cannot run.
@@ -90,13 +90,13 @@ class _Findings:
             prefix = f"test {index + 1} of {self.total}: " if index >= 0 else ""
             self.status, self.detail = status, prefix + detail
 
-    def verdict(self, seconds: float) -> Verdict:
+    def verdict(self, seconds: float) -> CodeVerdict:
         status, detail = self.status, self.detail
         if status is None and self.finished and self.passed == self.total:
             status = "pass"
         elif status is None:
             status, detail = "crash", "the tests sent no valid record of their end"
-        return Verdict(status, self.passed, self.total, printable(detail, limit=MAX_DETAIL), self.names, seconds)
+        return CodeVerdict(status, self.passed, self.total, printable(detail, limit=MAX_DETAIL), self.names, seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class Sandbox:
     limits: SandboxLimits = field(default_factory=SandboxLimits)
     allow_unsandboxed: bool = False
 
-    async def check(self, code: str, tests: Sequence[str | Call | Program], *, entry_point: str = "") -> Verdict:
+    async def check(self, code: str, tests: Sequence[str | Call | Program], *, entry_point: str = "") -> CodeVerdict:
         """The verdict of tests of one kind. Calls and sources share a sandbox and a time limit; a program has its own.
 
         A test of type str is Python that makes assertions about functions of the code. It runs in a separate process,
@@ -127,7 +127,7 @@ class Sandbox:
         layers = await asyncio.to_thread(detect)
         findings = _Findings(len(tests), names=layers.names)
         if layers.missing and not self.allow_unsandboxed:
-            return Verdict("sandbox_unavailable", 0, len(tests), _refusal(layers), layers.names)
+            return CodeVerdict("sandbox_unavailable", 0, len(tests), _refusal(layers), layers.names)
         async with _turn():
             start = time.monotonic()
             try:
@@ -139,7 +139,7 @@ class Sandbox:
                     if ending[0] in ("timeout", "compile_error"):
                         break
             except SandboxFailed as error:
-                return Verdict(
+                return CodeVerdict(
                     "sandbox_unavailable", 0, len(tests), printable(str(error), limit=MAX_DETAIL), layers.names
                 )
             findings.finished |= bool(programs)

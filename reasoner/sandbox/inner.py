@@ -203,7 +203,7 @@ class Broken(BaseException):
     """Ends a test; not an Exception, so that `except Exception` in the test does not catch it."""
 
 
-class Candidate:
+class CodeUnderTest:
     """The code as the tests see it: a process at the other end of two pipes."""
 
     def __init__(self, calls: TextIO, replies: TextIO, report: Callable[[str], None]) -> None:
@@ -332,7 +332,7 @@ def names_in(tree: ast.AST) -> set[str]:
     return {node.id for node in names} - bound - set(dir(builtins))
 
 
-def _run_source(candidate: Candidate, tree: ast.Module, code: types.CodeType, entry_point: str) -> None:
+def _run_source(candidate: CodeUnderTest, tree: ast.Module, code: types.CodeType, entry_point: str) -> None:
     wanted = {entry_point} if entry_point.isidentifier() else set()
     defined = candidate.callables({*names_in(tree), *wanted})
     namespace: dict[str, Any] = {"__name__": "tests", **{name: candidate.stub(name) for name in defined}}
@@ -345,7 +345,7 @@ def _run_source(candidate: Candidate, tree: ast.Module, code: types.CodeType, en
         check(candidate.stub(entry_point))
 
 
-def _run_call(candidate: Candidate, test: Mapping[str, Any], entry_point: str) -> None:
+def _run_call(candidate: CodeUnderTest, test: Mapping[str, Any], entry_point: str) -> None:
     result = candidate.call(test["entry_point"] or entry_point, *decode(test["args"]))
     expected = decode(test["expected"])
     if not same(result, expected):
@@ -367,7 +367,7 @@ def _named(error: BaseException) -> str:
         return type(error).__name__
 
 
-def outcome(candidate: Candidate, test: Mapping[str, Any], entry_point: str) -> Outcome:
+def outcome(candidate: CodeUnderTest, test: Mapping[str, Any], entry_point: str) -> Outcome:
     """The result of one test; it passes only if it called the code and nothing failed.
 
     An exception before the first call is the test's fault, unless the code lacks a name that the test uses.
@@ -395,7 +395,7 @@ def outcome(candidate: Candidate, test: Mapping[str, Any], entry_point: str) -> 
     return ("pass", "") if candidate.asked else ("test_error", "the test calls nothing of the code")
 
 
-def loaded(candidate: Candidate) -> Outcome:
+def loaded(candidate: CodeUnderTest) -> Outcome:
     """The result of loading the code."""
     try:
         match candidate.hear():
@@ -420,7 +420,7 @@ def judge(calls: TextIO, replies: TextIO, verdict: TextIO) -> None:
         verdict.write(json.dumps(record) + "\n")
         verdict.flush()
 
-    candidate = Candidate(calls, replies, lambda status: say(-1, (status, "")))
+    candidate = CodeUnderTest(calls, replies, lambda status: say(-1, (status, "")))
     beginning = loaded(candidate)
     say(-1, beginning)
     if beginning[0] == "pass":

@@ -18,7 +18,7 @@ from reasoner.execution.session import Session
 from reasoner.models.info import ModelInfo
 from reasoner.registry import build, entries, load, name_of
 from reasoner.serving.errors import ApiError, api_error
-from reasoner.serving.requests import MAX_CHOICES, ChatRequest, CompletionRequest, Options, ToolChoice, Turn
+from reasoner.serving.requests import MAX_CHOICES, ChatRequest, CompletionRequest, ToolChoice, Turn, VendorOptions
 from reasoner.serving.specs import MAX_COUNT, PASSED, build_client, draws
 from reasoner.solution import Solution
 from reasoner.strategy import CalibratedStrategy, DrawsOnce, StopRule, Strategy
@@ -220,7 +220,7 @@ def _jobs(request: ChosenRequest, offer: Offer) -> list[Job]:
     ]
 
 
-def _strategy(request: ChosenRequest, options: Options, offer: Offer) -> tuple[Alias, Any]:
+def _strategy(request: ChosenRequest, options: VendorOptions, offer: Offer) -> tuple[Alias, Any]:
     """The alias that the request's model names, or the default, and the strategy that the request asks for.
 
     An effort alone asks for the alias `auto-EFFORT`, as its owner may have given it a profile.
@@ -246,7 +246,7 @@ def _strategy(request: ChosenRequest, options: Options, offer: Offer) -> tuple[A
         return alias, replace(strategy, **added) if added else strategy
 
 
-def _answer_kind(options: Options, alias: Alias, strategy: Strategy, form: ReplyForm) -> AnswerKind:
+def _answer_kind(options: VendorOptions, alias: Alias, strategy: Strategy, form: ReplyForm) -> AnswerKind:
     can = bool(getattr(strategy, "free_form", False))
     kind = options.answer or (alias.answer if not options.strategy else None)
     kind = kind or AnswerKind(FREE if can else TOOL_CALL if form.tools else "json" if form.schema else "auto", {})
@@ -345,7 +345,7 @@ def _with_params(strategy: Any, asked: SamplingParams) -> Any:
     return replace(strategy, params=replace(given, **changes)) if changes else strategy
 
 
-def _verifier_name(options: Options, alias: Alias, strategy: Strategy, offer: Offer, notes: list[str]) -> str:
+def _verifier_name(options: VendorOptions, alias: Alias, strategy: Strategy, offer: Offer, notes: list[str]) -> str:
     """The name of the verifier that rates; empty where the strategy asks none."""
     if options.verifier and options.verifier not in offer.verifiers:
         unknown = UnknownName("verifier", options.verifier, offer.verifiers, of="this server")
@@ -364,7 +364,7 @@ def _verifier_name(options: Options, alias: Alias, strategy: Strategy, offer: Of
     return name
 
 
-def _budget(options: Options, alias: Alias, offer: Offer, choices: int) -> Budget | None:
+def _budget(options: VendorOptions, alias: Alias, offer: Offer, choices: int) -> Budget | None:
     """The least of all limits, an equal share of it for each choice; a deadline is that of all."""
     asked = options.limits
     if asked and asked.usd is not None and offer.prices is None:

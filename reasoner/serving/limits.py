@@ -28,14 +28,14 @@ class Client:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Key:
+class ApiKey:
     """A key as it is checked: only its digest is kept."""
 
     digest: bytes
     client: Client
 
     @classmethod
-    def of(cls, text: object, name: str) -> "Key":
+    def of(cls, text: object, name: str) -> "ApiKey":
         """The key that clients send as `text`.
 
         Raises:
@@ -57,7 +57,7 @@ def _digest(text: str) -> bytes:
 class Keys:
     """The keys of a server; without any, everybody is one client."""
 
-    def __init__(self, keys: Iterable[Key] = ()) -> None:
+    def __init__(self, keys: Iterable[ApiKey] = ()) -> None:
         self._keys = tuple(keys)
         self._anyone = Client(ANYONE)
         if len({key.digest for key in self._keys}) < len(self._keys):

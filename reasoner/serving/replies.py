@@ -34,7 +34,7 @@ LOST: Final = "lost: the sequence was drawn again after its text was streamed, s
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class AnsweredRequest:
     """The jobs of a request with their solutions, and the ids of their traces where these are kept."""
 
     results: Sequence[Result]
@@ -81,7 +81,7 @@ def _winner(solution: Solution) -> Completion | None:
 
 
 @dataclass(slots=True)
-class Progress:
+class ReplyProgress:
     """The state of one job in a line, from the events of its trace."""
 
     samples: int = 0
@@ -137,11 +137,11 @@ class ChatReply:
         self.created = int(time.time())
         self._prices = prices
         self._begun: set[int] = set()
-        self._progress: dict[int, Progress] = {}
+        self._progress: dict[int, ReplyProgress] = {}
         self._sent: dict[tuple[int, bool], list[str]] = {}
         """What was streamed of each choice: of its thinking, and of its content."""
 
-    def whole(self, answered: Answered) -> Document:
+    def whole(self, answered: AnsweredRequest) -> Document:
         """The reply with all its choices, and the usage of all. Of several choices, each has its vendor object.
 
         Raises:
@@ -166,7 +166,7 @@ class ChatReply:
 
     def progress(self, index: int, event: Event) -> Iterable[Document]:
         """A line about what happened, as thinking, with the vendor object so far; nothing if there is no news."""
-        line = self._progress.setdefault(index, Progress()).line(event)
+        line = self._progress.setdefault(index, ReplyProgress()).line(event)
         if not line:
             return ()
         chunk = self._chunk(index, thinking_fields(f"{line}\n"))
@@ -178,7 +178,7 @@ class ChatReply:
         self._sent.setdefault((index, piece.thinking), []).append(text)
         return self._pieces(index, text, thinking=piece.thinking)
 
-    def end(self, answered: Answered) -> Iterable[Document]:
+    def end(self, answered: AnsweredRequest) -> Iterable[Document]:
         """What was not streamed yet of each choice, how it ended, and the usage of all.
 
         Raises:

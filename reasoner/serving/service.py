@@ -21,7 +21,7 @@ from reasoner.serving.config import ServerLimits
 from reasoner.serving.errors import ApiError, Report, api_error, opaque, silent
 from reasoner.serving.limits import Client, Turns
 from reasoner.serving.metrics import Metrics, Outcome
-from reasoner.serving.replies import Answered, bounded, saved
+from reasoner.serving.replies import AnsweredRequest, bounded, saved
 from reasoner.serving.requests import CompareRequest
 from reasoner.serving.traces import RecentTraces
 from reasoner.solution import Solution
@@ -135,7 +135,7 @@ class Service:
         jobs: Sequence[Job],
         client: Client,
         follow: Follow | None = None,
-    ) -> Answered:
+    ) -> AnsweredRequest:
         """The solutions of the jobs of one request, with their events, which `follow` receives as they happen.
 
         By the first time that it waits, it has its turn, waits for it, or was refused. Cancelling it aborts all of it.
@@ -161,7 +161,7 @@ class Service:
             self.metrics.end(name_of(type(jobs[0].strategy)), outcome, time.monotonic() - began)
         self.metrics.save(sum(saved(each) or 0 for each in solutions))
         ids = [trace.id if trace.whole else None for trace in traces]
-        return Answered(list(zip(jobs, solutions, strict=True)), ids)
+        return AnsweredRequest(list(zip(jobs, solutions, strict=True)), ids)
 
     async def estimate(self, jobs: Sequence[Job], client: Client) -> dict[str, Any]:
         """What the jobs of a request would cost; no model is run. Raises as `answer`."""

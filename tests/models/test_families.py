@@ -5,7 +5,7 @@ import pytest
 from reasoner.engines.openai.parts import by_text
 from reasoner.models.families import (
     FAMILIES,
-    Family,
+    ModelFamily,
     on_request,
     parsers,
     profile_for_parser,
@@ -149,7 +149,7 @@ def answer_in(final: str) -> str:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_closing_and_skipping_end_in_the_final_part(family: Family) -> None:
+def test_closing_and_skipping_end_in_the_final_part(family: ModelFamily) -> None:
     profile = family.profile
     if not profile.end_text:
         return

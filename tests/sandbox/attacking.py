@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from reasoner.sandbox.check import Call, Program, Sandbox, Verdict
+from reasoner.sandbox.check import Call, CodeVerdict, Program, Sandbox
 from reasoner.sandbox.layers import SandboxLimits, detect
 
 BRISK = SandboxLimits(seconds=8, cpu_seconds=1)
@@ -31,7 +31,7 @@ def checked(
     limits: SandboxLimits = BRISK,
     entry_point: str = "attack",
     unsafe: bool = False,
-) -> Verdict:
+) -> CodeVerdict:
     return asyncio.run(Sandbox(limits, allow_unsandboxed=unsafe).check(code, tests, entry_point=entry_point))
 
 

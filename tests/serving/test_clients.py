@@ -11,7 +11,7 @@ from openai.types.chat import ChatCompletionMessageParam
 
 from reasoner.engine import SampleRequest
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.serving.limits import Key
+from reasoner.serving.limits import ApiKey
 from tests.scripted import ScriptedEngine
 from tests.serving.running import Server, serving
 
@@ -110,7 +110,7 @@ def test_completions(echo: Server, simulated: Server) -> None:
 
 
 def test_keys() -> None:
-    with serving(SimulatedEngine(), keys=[Key.of(KEY, "alice")]) as server:
+    with serving(SimulatedEngine(), keys=[ApiKey.of(KEY, "alice")]) as server:
         for wrong in ("none", "alice-012345678", KEY + "9"):
             with client(server, key=wrong) as asking, pytest.raises(openai.AuthenticationError) as refused:
                 asking.models.list()
@@ -138,7 +138,7 @@ def test_many_at_once_through_the_asynchronous_client(simulated: Server) -> None
 
 
 def test_a_trace_is_read_by_the_key_that_made_it() -> None:
-    keys = [Key.of(KEY, "alice"), Key.of("bob-0123456789", "bob")]
+    keys = [ApiKey.of(KEY, "alice"), ApiKey.of("bob-0123456789", "bob")]
     with serving(SimulatedEngine(), keys=keys) as server, client(server, key=KEY) as asking:
         reply = asking.chat.completions.create(model="simulated@vote8", messages=ASKED)
         trace = f"{server.base_url}/reasoner/traces/{(reply.model_extra or {})['reasoner']['trace']}"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.serving import listener
 from reasoner.serving.config import ServerLimits
-from reasoner.serving.limits import Key
+from reasoner.serving.limits import ApiKey
 from tests.serving.running import PATIENCE, Server, serving
 
 KEY = "alice-0123456789"
@@ -197,7 +197,7 @@ def test_a_server_without_keys_has_no_other_name(server: Server, host: str, stat
 
 
 def test_keys_are_in_no_reply(capfd: pytest.CaptureFixture[str]) -> None:
-    with serving(SimulatedEngine(), keys=[Key.of(KEY, "alice")]) as server:
+    with serving(SimulatedEngine(), keys=[ApiKey.of(KEY, "alice")]) as server:
         seen = []
         known = {"Authorization": f"Bearer {KEY}"}
         assert httpx.get(f"{server.base_url}/models", headers={"Host": "reasoner.example", **known}).status_code == 200

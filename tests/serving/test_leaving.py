@@ -16,7 +16,7 @@ from reasoner.engine import SampleRequest
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.serving import wire
 from reasoner.serving.config import ServerLimits
-from reasoner.serving.limits import Key
+from reasoner.serving.limits import ApiKey
 from tests.helpers import says
 from tests.scripted import ScriptedEngine
 from tests.serving.running import PATIENCE, Server, serving
@@ -231,7 +231,7 @@ def test_a_key_with_many_requests_does_not_hold_up_another() -> None:
         with openai.OpenAI(base_url=server.base_url, api_key=f"{who}-0123456789", max_retries=0) as asking:
             asking.chat.completions.create(model="scripted", messages=[{"role": "user", "content": who}])
 
-    keys = [Key.of(f"{who}-0123456789", who) for who in ("alice", "bob")]
+    keys = [ApiKey.of(f"{who}-0123456789", who) for who in ("alice", "bob")]
     with serving(ScriptedEngine(name, pause=gate), ServerLimits(max_concurrent=1), keys=keys) as server:
         threads = []
         for count, who in enumerate(["alice", "alice", "alice", "bob"]):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from reasoner.errors import UsageError
 from reasoner.serving.errors import ApiError
-from reasoner.serving.limits import Client, Key, Keys, Turns
+from reasoner.serving.limits import ApiKey, Client, Keys, Turns
 from tests.helpers import turns
 from tests.running import running
 
@@ -17,7 +17,7 @@ ALICE, BOB = "alice-0123456789", "bob-0123456789"
 
 
 def keys() -> Keys:
-    return Keys([Key.of(ALICE, "alice"), Key.of(BOB, "bob")])
+    return Keys([ApiKey.of(ALICE, "alice"), ApiKey.of(BOB, "bob")])
 
 
 @pytest.mark.parametrize(("text", "name"), [(ALICE, "alice"), (BOB, "bob")])
@@ -39,7 +39,7 @@ def test_nothing_else_is_a_key_and_it_is_never_repeated(header: str | None) -> N
 @pytest.mark.parametrize("text", ["", "short", "has a blank in it", "ünicode-key-0123", "line\nbreak-0123"])
 def test_a_key_that_cannot_be_sent_or_is_guessed_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="the key mine ") as refused:
-        Key.of(text, "mine")
+        ApiKey.of(text, "mine")
     assert not text or text not in str(refused.value)
 
 
