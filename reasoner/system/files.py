@@ -58,10 +58,15 @@ def parse_json(text: str | bytes, *, pairs: Callable[[list[tuple[str, Any]]], An
         return json.loads(text, object_pairs_hook=pairs, parse_constant=_not_a_number)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    except json.JSONDecodeError:
+        raise
+    except ValueError as error:
+        # Python reads no integer of more than 4,300 digits.
+        raise ValueError("a number is too long") if "digits" in str(error) else error from None
 
 
 def _not_a_number(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not a number of JSON")
+    raise ValueError(f"{constant} is not a number")
 
 
 def read_object(path: Path) -> dict[str, Any]:

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice, zip_longest
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple, NoReturn, cast
+from typing import Any, BinaryIO, Final, NamedTuple, cast
 
 from reasoner.errors import UsageError
+from reasoner.system.files import parse_json
 
 Values = dict[str, Any]
 Located = tuple[str, Values | UsageError]
@@ -254,16 +255,12 @@ _READERS: Final[Mapping[str, Reader]] = {
 
 def _parsed(location: str, text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return parse_json(text)
     except json.JSONDecodeError as error:
         line = f" in line {error.lineno}" if error.lineno > 1 else ""
         raise UsageError(f"{location} is not JSON: {error.msg.lower()}{line}, column {error.colno}") from None
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{location} is not readable JSON: {first_line(error)}") from None
-
-
-def _refuse_constant(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not a number")
+    except ValueError as error:
+        raise UsageError(f"{location} is not readable JSON: {error}") from None
 
 
 def _too_large(name: str, limit: int) -> UsageError:
