@@ -55,7 +55,10 @@ def parse_json(text: str | bytes, *, pairs: Callable[[list[tuple[str, Any]]], An
         ValueError: it is not JSON, is nested too deeply, or holds NaN, Infinity or a number of too many digits.
     """
     try:
-        return json.loads(text, object_pairs_hook=pairs, parse_constant=_not_a_number)
+        if isinstance(text, bytes):
+            text = text.decode(json.detect_encoding(text))
+        decoder = json.JSONDecoder(object_pairs_hook=pairs, parse_constant=_not_a_number) if pairs else _DECODER
+        return decoder.decode(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except json.JSONDecodeError:
@@ -67,6 +70,10 @@ def parse_json(text: str | bytes, *, pairs: Callable[[list[tuple[str, Any]]], An
 
 def _not_a_number(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not a number")
+
+
+# Made once: events of streams are read by it.
+_DECODER: Final = json.JSONDecoder(parse_constant=_not_a_number)
 
 
 def read_object(path: Path) -> dict[str, Any]:
