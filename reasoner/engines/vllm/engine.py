@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from reasoner.engine import Rendered, SampleRequest, TextPiece
-from reasoner.engines import RenderedHead
+from reasoner.engines import HEADS_CACHED, RenderedHead
 from reasoner.engines.vllm.build import Build, CoreLog, first_line, in_daemon, installed_build
 from reasoner.engines.vllm.cores import WORKER_EXTENSION, AsyncCore, Core, CoreFacts, CoreJob, InProcessCore
 from reasoner.engines.vllm.parts import Before, CallReader, Marks, PartReader, split_parts
@@ -28,8 +28,6 @@ CPU_SEQUENCES = 256
 """Sequences that run at once on a CPU unless `max_num_seqs` says otherwise."""
 _OPTIONAL = ("temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty")
 """Sampling parameters that have the same name and a neutral default in vLLM."""
-HEADS_CACHED = 10_000
-"""Rendered prompt heads that are remembered."""
 
 
 @dataclass(slots=True)
