@@ -11,8 +11,8 @@ from typing import Any, BinaryIO, Final
 
 from reasoner.batch.rows import COST, RESULTS, Line
 from reasoner.errors import TraceError
-from reasoner.system.extras import require_extra
 from reasoner.system.files import parse_json, replacing
+from reasoner.system.machine import require_extra
 from reasoner.system.tables import first_line
 
 ROWS: Final = 1 << 14

@@ -10,7 +10,7 @@ from pathlib import Path
 from reasoner.errors import EngineUnavailable
 from reasoner.models.cache import CachedModel, cache_home
 from reasoner.models.weights import GGUF_SHA256, weights_file
-from reasoner.system.extras import install_vllm, missing
+from reasoner.system.machine import install_vllm, missing
 from reasoner.types import Notify
 
 EMBEDDED = "embedded"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from reasoner.errors import EngineUnavailable
 from reasoner.models.cache import cache_home, locked, sha256_of
-from reasoner.system import tethered
+from reasoner.system import child_processes
 from reasoner.system.files import sync
 from reasoner.system.machine import installed
 from reasoner.system.redaction import without_userinfo
@@ -106,7 +106,7 @@ def _run(command: list[str], scratch: Path, notify: Notify) -> None:
     log = scratch / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 # a client of packages, with arguments of ours
-            [sys.executable, "-P", tethered.__file__, *command],
+            [sys.executable, "-P", child_processes.__file__, *command],
             # Either client downloads into this folder, so its size is the progress.
             env={**os.environ, "TMPDIR": str(scratch)},
             stdin=subprocess.DEVNULL,

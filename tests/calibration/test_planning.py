@@ -8,10 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner.calibration.arm_selection import shrunk
-from reasoner.calibration.planning import TAIL, Forecast, fit, outlook, sequence_p95
+from reasoner.calibration.planning import TAIL, Forecast, outlook
 from reasoner.calibration.profile import ArmRow, Bins, Family
 from reasoner.errors import UsageError
-from reasoner.models.info import ModelInfo
 from tests.calibration import profiles
 from tests.calibration.profiles import VOTE, plain_row
 
@@ -183,59 +182,3 @@ def test_a_share_of_none_is_not_used() -> None:
 # How many sequences fit
 
 GIB = 2**30
-
-
-def card(heads: int, kv_heads: int, size: int = 2) -> ModelInfo:
-    return ModelInfo("m", layers=2, heads=heads, kv_heads=kv_heads, head_dim=64, kv_bytes_per_element=size)
-
-
-@pytest.mark.parametrize(
-    ("kv_heads", "size", "kind", "tokens"),
-    [
-        (8, 2, "MHA", 262_144),  # 2 x 2 layers x 8 x 64 x 2 bytes = 4,096 a token
-        (2, 2, "GQA", 1_048_576),
-        (1, 2, "MQA", 2_097_152),
-        (8, 1, "MHA", 524_288),
-        (2, 1, "GQA", 2_097_152),
-    ],
-)
-def test_fewer_kv_heads_and_smaller_numbers_hold_more(kv_heads: int, size: int, kind: str, tokens: int) -> None:
-    given = card(8, kv_heads, size)
-    found = fit(given, kv_bytes=GIB, own=1000, prompt=500, samples=8)
-    assert given.attention == kind
-    assert (found.tokens, found.apart) == (tokens, tokens // 1500)
-
-
-@pytest.mark.parametrize(
-    ("tokens", "shared"),
-    # A question of 3 samples takes 10 + 3 x 5 = 25 tokens; a last one of 1 or 2 takes 15 or 20.
-    [(14, 0), (15, 1), (20, 2), (25, 3), (39, 3), (40, 4), (49, 5), (50, 6)],
-)
-def test_a_shared_prompt_is_held_once_a_question(tokens: int, shared: int) -> None:
-    found = fit(card(1, 1), kv_bytes=512 * tokens, own=5, prompt=10, samples=3)
-    assert (found.tokens, found.shared, found.apart) == (tokens, shared, tokens // 15)
-
-
-def test_without_geometry_nothing_is_known_to_fit() -> None:
-    found = fit(ModelInfo("m"), kv_bytes=GIB, own=1, prompt=0, samples=1)
-    assert (found.tokens, found.apart, found.shared) == (0, 0, 0)
-
-
-@pytest.mark.parametrize("wrong", [{"own": 0}, {"prompt": -1}, {"samples": 0}])
-def test_lengths_that_are_none_are_refused(wrong: dict[str, int]) -> None:
-    with pytest.raises(UsageError, match="must be at least"):
-        fit(card(1, 1), kv_bytes=GIB, **{"own": 1, **wrong})
-
-
-def test_the_length_of_a_sequence() -> None:
-    baseline = row(0, (400, 0.5), 100, name=VOTE, samples=4, tokens_p95=600)
-    rest = [
-        row(0, (100, 0.5), 100, tokens_p95=140),
-        row(0, (300, 0.5), 100, verifier="judge", tokens_p95=900),
-        row(0, (200, 0.5), 100, samples=1.5, tokens_p95=800),
-    ]
-    one = family((100, [(1, 0.5)])).model_copy(update={"arms": (baseline, *rest)})
-    # What rates or stops by itself tells nothing of one sequence.
-    assert sequence_p95(one) == 150
-    longer = row(0, (110, 0.5), 100, tokens_p95=170)
-    assert sequence_p95(one.model_copy(update={"arms": (*one.arms, longer)})) == 170

@@ -12,10 +12,10 @@ import pytest
 from reasoner.batch.rows import AnswerLine
 from reasoner.batch.state import Progressed
 from reasoner.budget import Budget, Cost
-from reasoner.cli.batch_progress import BatchProgress
+from reasoner.cli.progress import BatchProgress
 from reasoner.cli.terminal import Terminal
 from reasoner.errors import EngineDied, EngineUnavailable, RequestLost
-from reasoner.system import extras
+from reasoner.system import machine
 from tests.cli.command import Ended, Run
 from tests.helpers import largest_file
 
@@ -149,7 +149,7 @@ def test_standard_input_to_standard_output(run: Run) -> None:
 
 
 def test_a_missing_package_is_named_with_its_extra(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extras, "missing", lambda *modules: list(modules))
+    monkeypatch.setattr(machine, "missing", lambda *modules: list(modules))
     ended = batch(run, write(tmp_path / "q.jsonl", questions(1)), "-o", tmp_path / "a.parquet")
     assert ended.code == 2
     assert "needs pyarrow: run" in ended.error
@@ -327,7 +327,7 @@ def test_an_engine_that_is_lost_ends_the_batch_which_then_continues(error: Excep
     assert ended.code == 4
     assert f"error: {error}" in ended.err
     assert ended.err.splitlines()[-1].endswith("the same command continues")
-    assert 9 <= len(read(answers)) < 30
+    assert 6 <= len(read(answers)) < 30
     assert batch(run, source, "-o", answers, "-n", 2, "--concurrency", 4).code == 0
     assert sorted(row["row"] for row in read(answers)) == list(range(1, 41))
 
@@ -348,7 +348,7 @@ def test_progress_in_a_pipe_is_plain_lines_with_rate_time_spend_and_budget(run: 
     assert batch(run, source, "-o", tmp_path / "b.jsonl", "-n", 2, "-q").err == ""
 
 
-def test_what_is_left_is_estimated_once_the_rate_is_steady() -> None:
+def test_what_is_left_is_estimated_after_some_rows() -> None:
     now, err = 0.0, io.StringIO()
     progress = BatchProgress(Terminal(err, err), Budget(), None, clock=lambda: now)
     progress.resume(Progressed(), 1000)
@@ -357,5 +357,4 @@ def test_what_is_left_is_estimated_once_the_rate_is_steady() -> None:
         now = max(100.0, number)
         progress.add(AnswerLine({}, (), 0, Cost(), "answered", "", ""))
     shown = {int(line.split()[0].replace(",", "")): " left" in line for line in err.getvalue().splitlines()}
-    assert [number for number, estimated in shown.items() if not estimated] == [1, 2, 4, 8, 16, 32, 64, 100, 200]
-    assert [number for number, estimated in shown.items() if estimated] == list(range(300, 1000, 100))
+    assert [number for number, estimated in shown.items() if not estimated] == [1, 2, 4]

@@ -18,7 +18,7 @@ from reasoner.strategy import StopRule
 from reasoner.types import Answer, Vote, VoteState
 from reasoner.voting import MAX_STREAK
 from reasoner_evals.runs.arrays import COSTS, SILENT, Bools, Floats, Ints
-from reasoner_evals.runs.measures import ArmRead, Pool, as_run, expected_costs, pool_of, selected, spent, spread
+from reasoner_evals.runs.measures import ArmRead, PoolArrays, as_run, expected_costs, pool_of, selected, spent, spread
 from reasoner_evals.runs.reading import records_in
 from reasoner_evals.runs.records import Arm
 
@@ -226,7 +226,7 @@ class PooledArm:
     read: ArmRead
     rows: Ints
     """[q]: the indices of these questions in the task."""
-    pool: Pool
+    pool: PoolArrays
     """Of these questions, as [q, N]."""
     costs: Floats
     """[q, K]: the expected tokens of each number of samples in `sizes_of`."""
@@ -279,7 +279,9 @@ def pooled_arm(read: ArmRead, rows: Ints) -> PooledArm:
     # Costs that belong to no sample, such as failed attempts, are shared equally: the total is what was spent.
     rest = tokens[:, -1] - first - further * (n - 1) - own.sum(axis=1)
     samples = Samples(pool.right[rows] == 1, pool.answers[rows], own + rest[:, None] / n, first, further)
-    chosen = Pool(pool.right[rows], pool.answers[rows], pool.stated[rows], pool.scores[rows], pool.truncated[rows])
+    chosen = PoolArrays(
+        pool.right[rows], pool.answers[rows], pool.stated[rows], pool.scores[rows], pool.truncated[rows]
+    )
     return PooledArm(read, rows, chosen, tokens, samples)
 
 

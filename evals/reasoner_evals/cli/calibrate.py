@@ -81,8 +81,10 @@ def _check_alone(options: RunOptions, runs: Path | None) -> None:
 
 def _run(options: RunOptions, folder: Path, binning: "Binning") -> int:
     """Sample what is missing; the exit code."""
+    from reasoner.cli.terminal import Terminal
     from reasoner_evals.calibration.profiles import check_arms, check_signal
-    from reasoner_evals.cli.session import CalibrationSession
+    from reasoner_evals.cli.progress import EvalProgress
+    from reasoner_evals.cli.session import CalibrationRun
     from reasoner_evals.cli.setup import RunSetup, locked_run
     from reasoner_evals.runs.folder import RunFolder
 
@@ -92,7 +94,14 @@ def _run(options: RunOptions, folder: Path, binning: "Binning") -> int:
 
     run = RunFolder(folder)
     with locked_run(options, run, resume=run.manifest.exists(), check=check) as (setup, manifest):
-        return CalibrationSession(run, setup, manifest, command_line(), as_json=False).run()
+        return CalibrationRun(
+            engine=setup.engine,
+            display=EvalProgress(Terminal()),
+            folder=run,
+            setup=setup,
+            frozen=manifest,
+            command=command_line(),
+        ).run()
 
 
 def _write(runs: Sequence[Path], out: Path, binning: "Binning", *, as_json: bool) -> int:

@@ -90,7 +90,7 @@ class _Tour:
 
     async def run(self) -> None:
         """Ask the questions and show the results. Raises ReasonerError if the engine fails or output is lost."""
-        from reasoner.cli.progress import started
+        from reasoner.cli.session import started
         from reasoner.cli.terminal import columns
 
         async with AsyncExitStack() as stack:

@@ -15,8 +15,8 @@ from reasoner.errors import ReasonerError, UsageError
 from reasoner.execution.scheduler import PRICE
 from reasoner.registry import DEFAULT_VERIFIER, build, spec_of
 from reasoner.stopping.rules import EFFORTS, price_of
-from reasoner.system.extras import require_extra
 from reasoner.system.foreign import ErrorsFrom
+from reasoner.system.machine import require_extra
 from reasoner.verifier import Verifier
 from reasoner_evals.cli.options import RunOptions
 from reasoner_evals.runs.arms import DEFAULT_STRATEGIES, Grid, arms_of, read_budgets, read_seeds

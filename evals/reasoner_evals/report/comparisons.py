@@ -10,11 +10,11 @@ import numpy as np
 
 from reasoner.errors import UnknownName, UsageError
 from reasoner.specs import Spec
-from reasoner_evals.report.content import LEVEL, Against, Delta, Estimate, Paired
+from reasoner_evals.report.content import LEVEL, Against, Bounded, Delta, Paired
 from reasoner_evals.runs.measures import ArmRead, Measured, as_run, mean
 from reasoner_evals.runs.reading import RunData, TaskItems, check_same, open_run, read_arm
 from reasoner_evals.runs.records import Arm
-from reasoner_evals.stats.intervals import Comparison, Groups, Interval, compare, holm, interval, ratio_interval
+from reasoner_evals.stats.intervals import Groups, Interval, PairedTest, compare, holm, interval, ratio_interval
 
 
 def groups_of(items: TaskItems) -> Groups | None:
@@ -22,9 +22,9 @@ def groups_of(items: TaskItems) -> Groups | None:
     return items.groups if any(items.groups) else None
 
 
-def estimate(result: Interval) -> Estimate:
+def estimate(result: Interval) -> Bounded:
     """An interval of the statistics as a report shows it."""
-    return Estimate(result.mean, known(result.low), known(result.high))
+    return Bounded(result.mean, known(result.low), known(result.high))
 
 
 def known(value: float) -> float | None:
@@ -124,7 +124,7 @@ def _add_family(
         )
 
 
-def _paired(result: Comparison, p_holm: float, family: int) -> dict[str, Any]:
+def _paired(result: PairedTest, p_holm: float, family: int) -> dict[str, Any]:
     """The fields of `Paired`."""
     return {
         "p_holm": p_holm,
@@ -155,7 +155,7 @@ def front(measured: Sequence[Measured], groups: Groups | None, *, cost: str = "t
     best: Measured | None = None
     highest = -math.inf
     statuses: dict[str, str] = {}
-    compared: dict[str, Comparison] = {}
+    compared: dict[str, PairedTest] = {}
     known_costs = [entry for entry in ranked if not math.isnan(entry[0] + entry[1])]
     for _, loss, point in sorted(known_costs, key=lambda entry: entry[:2]):
         if best is None or -loss > highest:
@@ -188,9 +188,9 @@ class PairedResult(Paired):
     second_model: str
     missing: int
     """Questions without a value in one of the two."""
-    first_accuracy: Estimate
-    second_accuracy: Estimate
-    cost_ratio: Estimate | None
+    first_accuracy: Bounded
+    second_accuracy: Bounded
+    cost_ratio: Bounded | None
     """The first's tokens divided by the second's, on these questions; None where the second has none."""
 
 

@@ -18,7 +18,7 @@ LEVEL: Final = 0.05
 """A p-value below this is called significant."""
 
 
-class Estimate(NamedTuple):
+class Bounded(NamedTuple):
     """A value and its 95 % interval over questions; the bounds are None where too few questions allow none."""
 
     value: float
@@ -26,10 +26,10 @@ class Estimate(NamedTuple):
     high: float | None = None
 
 
-def estimate_of(row: Any, name: str) -> Estimate | None:
+def estimate_of(row: Any, name: str) -> Bounded | None:
     """An estimate from a row of `TaskReport.points`; None where it is not known."""
     value = getattr(row, name)
-    return None if value is None else Estimate(value, getattr(row, f"{name}_low"), getattr(row, f"{name}_high"))
+    return None if value is None else Bounded(value, getattr(row, f"{name}_low"), getattr(row, f"{name}_high"))
 
 
 Against = Literal["greedy", "cheapest", "self_consistency", "larger_model"]
@@ -40,7 +40,7 @@ Claim = Literal["nothing", "alone", "gain", "leaning", "unresolved", "loss"]
 all are behind it."""
 
 
-class Verdict(NamedTuple):
+class Headline(NamedTuple):
     """The result of a task in one sentence, which claims no more than the intervals and tests of its table."""
 
     claim: Claim
@@ -57,7 +57,7 @@ class Paired:
     """Two arms compared question by question: the first minus the second."""
 
     questions: int
-    difference: Estimate
+    difference: Bounded
     p: float
     p_holm: float
     """Adjusted for the `family` of comparisons that it belongs to."""
@@ -115,7 +115,7 @@ class Difficulty(NamedTuple):
     """The range of the share of held-out samples that were right, and the number of questions."""
 
 
-class Calibration(NamedTuple):
+class ConfidenceQuality(NamedTuple):
     """How well a strategy's confidence, its share of the vote, separates right answers from wrong ones."""
 
     questions: int
@@ -140,13 +140,13 @@ class VerifierQuality(NamedTuple):
     """Rated replies."""
     unrated: int
     """Replies with an answer that were not rated."""
-    within: Estimate | None
+    within: Bounded | None
     """AUROC within a question, over those with right and wrong replies; None where there is none."""
     mixed: int
     """Questions with right and wrong replies."""
-    top: Estimate
+    top: Bounded
     """The share of questions whose best rated reply is right, ties shared."""
-    chance: Estimate
+    chance: Bounded
     """The share of questions whose reply is right if it is chosen at random among the rated ones."""
     deciles: tuple[ReliabilityBin, ...]
 
@@ -173,25 +173,14 @@ class Failure(NamedTuple):
     """What makes it a failure worth reading, in a sentence."""
 
 
-class ArmState(NamedTuple):
-    """How complete an arm is, in questions. Earlier errors were tried again; duplicates are not counted."""
-
-    arm: Arm
-    asked: int
-    finished: int
-    errors: int
-    ungraded: int
-    retried: int
-    duplicates: int
-
-
 class Provenance(NamedTuple):
     """How a run was made. Its journals are read again for the table of questions."""
 
     run: RunData
     facts: tuple[tuple[str, str], ...]
     """Names and values: the model's geometry and the graders."""
-    arms: tuple[ArmState, ...]
+    arms: tuple[tuple[Arm, dict[str, int]], ...]
+    """Each arm with numbers of questions: asked, finished, errors, ungraded, retried, and duplicates (not counted)."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +194,7 @@ class TaskReport:
     """Groups that intervals are clustered by; 0 where questions are independent."""
     chance: float | None
     """The accuracy of a random guess, where the answers are a choice of a known number."""
-    verdict: Verdict
+    verdict: Headline
     findings: tuple[str, ...]
     """More about the result, in a few sentences."""
     shared: tuple[str, ...]
@@ -248,7 +237,7 @@ class TaskReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class EvalReport:
     """Everything that a report of one or more runs shows."""
 
     title: str

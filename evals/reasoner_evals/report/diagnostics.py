@@ -8,9 +8,9 @@ from typing import Any, Final, get_args
 import numpy as np
 
 from reasoner_evals.report.comparisons import estimate, known
-from reasoner_evals.report.content import Calibration, Difficulty, Estimate, Failure, FailureKind, VerifierQuality
+from reasoner_evals.report.content import Bounded, ConfidenceQuality, Difficulty, Failure, FailureKind, VerifierQuality
 from reasoner_evals.runs.arrays import OUTCOMES, RIGHT, SILENT, Bools, Floats
-from reasoner_evals.runs.measures import ArmRead, Measured, Pool, pool_of, selected, sizes_of, spread
+from reasoner_evals.runs.measures import ArmRead, Measured, PoolArrays, pool_of, selected, sizes_of, spread
 from reasoner_evals.runs.reading import questions_of, records_of
 from reasoner_evals.runs.records import Item, ItemRecord
 from reasoner_evals.stats.calibration import auroc, auroc_within, calibration_error, reliability, risk_coverage
@@ -36,7 +36,7 @@ def whole_pools(measured: Sequence[Measured]) -> Iterator[tuple[Measured, ArmRea
     return ((point, point.arms[0]) for point in measured if point.pooled and point.is_whole)
 
 
-ByDifficulty = dict[str, tuple[Estimate | None, ...]]
+ByDifficulty = dict[str, tuple[Bounded | None, ...]]
 """By the key of a point: its accuracy in each bin, None in an empty one."""
 
 
@@ -82,7 +82,7 @@ def _difficulty(
     return Difficulty(whole.key, size // 2, bins), accuracies
 
 
-def _other_half(arm: ArmRead, decided: Pool, measured: Floats) -> dict[int, Floats] | None:
+def _other_half(arm: ArmRead, decided: PoolArrays, measured: Floats) -> dict[int, Floats] | None:
     """By size, how often a pool is right without the samples that made the bins; None if it has none of them.
 
     Arms that select from the same samples share their pool.
@@ -100,7 +100,7 @@ def _other_half(arm: ArmRead, decided: Pool, measured: Floats) -> dict[int, Floa
     return dict(zip(ks, np.clip(selected(arm.data.arm.rule, without, ks)[0], 0, 1).T, strict=True))
 
 
-def calibrations(measured: Sequence[Measured]) -> Iterator[tuple[str, Calibration]]:
+def calibrations(measured: Sequence[Measured]) -> Iterator[tuple[str, ConfidenceQuality]]:
     """The confidence of every strategy that has one, as it was run; of pools, at their whole size."""
     for point in measured:
         if not point.is_whole:
@@ -112,7 +112,7 @@ def calibrations(measured: Sequence[Measured]) -> Iterator[tuple[str, Calibratio
         shown = np.unique(np.linspace(0, len(right) - 1, RISK_POINTS).round().astype(int))
         yield (
             point.key,
-            Calibration(
+            ConfidenceQuality(
                 questions=len(right),
                 ece=calibration_error(share, right),
                 auroc=known(auroc(share, right)),

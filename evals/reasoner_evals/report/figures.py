@@ -5,15 +5,15 @@ from typing import Any, Final, Literal, NamedTuple
 
 from reasoner.specs import Spec
 from reasoner.system.printing import printable
-from reasoner_evals.report.content import Estimate, TaskReport, estimate_of
+from reasoner_evals.report.content import Bounded, TaskReport, estimate_of
 from reasoner_evals.report.drawing import (
     KINDS,
     PAPER,
     QUIET,
     Figure,
-    Key,
+    LegendKey,
     Panel,
-    Style,
+    SeriesStyle,
     band,
     few_ticks,
     figure,
@@ -44,7 +44,7 @@ PARTS: Final = ("uncached prompt", "cached prompt (free)", "generated", "verifie
 """Names of `FIELDS`."""
 _LARGEST: Final = "Each strategy at its largest size."
 
-Styles = Mapping[str, Style]
+SeriesStyles = Mapping[str, SeriesStyle]
 
 
 class Axis(NamedTuple):
@@ -76,15 +76,15 @@ AXES: Final = (
 TOKENS, SAMPLES, FLOPS = AXES[:3]
 
 
-class Mark(NamedTuple):
+class Marker(NamedTuple):
     """A place on a line, and its status on the frontier of the axis, if it shows a point that has one."""
 
     x: float
-    accuracy: Estimate
+    accuracy: Bounded
     status: str = "front"
 
 
-class Line(NamedTuple):
+class Curve(NamedTuple):
     """A line of a chart, ascending in x.
 
     "oracle" is the coverage of a pool, not an accuracy; "longer" joins the single samples of series that differ in how
@@ -94,13 +94,13 @@ class Line(NamedTuple):
     series: str
     model: str
     kind: Literal["oracle", "longer", "measured"]
-    marks: tuple[Mark, ...]
+    marks: tuple[Marker, ...]
 
 
-def lines(task: TaskReport, axis: Axis) -> list[Line]:
+def lines(task: TaskReport, axis: Axis) -> list[Curve]:
     """The lines that are drawn against an axis, the measured ones last and so on top."""
-    measured: list[Line] = []
-    oracle: list[Line] = []
+    measured: list[Curve] = []
+    oracle: list[Curve] = []
     first: list[Any] = []
     for series, rows in task.by_series.items():
         # Only positive values have a place on a log scale.
@@ -112,14 +112,14 @@ def lines(task: TaskReport, axis: Axis) -> list[Line]:
         first += [single] if getattr(single, axis.column) else []
         xs, heights = [getattr(row, axis.column) for row in placed], [_height(row) for row in placed]
         statuses = [(axis.front and getattr(row, axis.front)) or "front" for row in placed]
-        measured.append(Line(series, single.model, "measured", tuple(map(Mark, xs, heights, statuses))))
+        measured.append(Curve(series, single.model, "measured", tuple(map(Marker, xs, heights, statuses))))
         if single.pooled:
             tops = [estimate_of(row, "coverage") or _height(row) for row in placed]
-            oracle.append(Line(series, single.model, "oracle", tuple(map(Mark, xs, tops))))
+            oracle.append(Curve(series, single.model, "oracle", tuple(map(Marker, xs, tops))))
     return [*_one_per_model(oracle, task), *_longer(first, axis), *measured]
 
 
-def _longer(first: Sequence[Any], axis: Axis) -> Iterator[Line]:
+def _longer(first: Sequence[Any], axis: Axis) -> Iterator[Curve]:
     """Of series that differ only in how long the model thinks, a line through the smallest point of each."""
     families: dict[tuple[str, str, str], list[Any]] = {}
     for row in first:
@@ -128,30 +128,30 @@ def _longer(first: Sequence[Any], axis: Axis) -> Iterator[Line]:
             rest = str(spec.without("thinking").without("n"))
             families.setdefault((row.model, rest, row.verifier), []).append(row)
     for (model, _, _), rows in families.items():
-        marks = sorted(Mark(getattr(row, axis.column), _height(row)) for row in rows)
+        marks = sorted(Marker(getattr(row, axis.column), _height(row)) for row in rows)
         if len(marks) > 1:
-            yield Line(rows[0].series, model, "longer", tuple(marks))
+            yield Curve(rows[0].series, model, "longer", tuple(marks))
 
 
-def _one_per_model(drawn: Sequence[Line], task: TaskReport) -> list[Line]:
+def _one_per_model(drawn: Sequence[Curve], task: TaskReport) -> list[Curve]:
     """Of one kind, a line for each model: that of the verdict's series, otherwise the highest."""
     ranked = sorted(drawn, key=lambda line: (line.series == task.chosen_series, line.marks[-1].accuracy.value))
     return list({line.model: line for line in ranked}.values())
 
 
-def _height(row: Any) -> Estimate:
-    return estimate_of(row, "accuracy") or Estimate(0.0)
+def _height(row: Any) -> Bounded:
+    return estimate_of(row, "accuracy") or Bounded(0.0)
 
 
-def banded_series(shown: Sequence[Line]) -> set[str]:
+def banded_series(shown: Sequence[Curve]) -> set[str]:
     """The series that have their intervals drawn: all, or none if there are too many."""
     measured = {line.series for line in shown if line.kind == "measured"}
     return measured if len(measured) <= MAX_BANDS else set()
 
 
 def accuracy_panel(
-    task: TaskReport, axis: Axis, shown: Sequence[Line], banded: set[str], styles: Mapping[str, Style]
-) -> tuple[Panel, list[Key]]:
+    task: TaskReport, axis: Axis, shown: Sequence[Curve], banded: set[str], styles: Mapping[str, SeriesStyle]
+) -> tuple[Panel, list[LegendKey]]:
     """The lines against a measure of compute, and their legend: the highest first, then those that are not measured."""
     [panel] = panels()
     axes = panel.axes
@@ -171,24 +171,26 @@ def accuracy_panel(
             axes.plot(mark.x, mark.accuracy.value, **style.options, markerfacecolor=fill.light, alpha=alpha, zorder=3)
     scaled = [(line, mark) for line in shown for mark in line.marks]
     heights = [
-        mark.accuracy if line.kind == "measured" and line.series in banded else Estimate(mark.accuracy.value)
+        mark.accuracy if line.kind == "measured" and line.series in banded else Bounded(mark.accuracy.value)
         for line, mark in scaled
     ]
     if task.chance is not None:
         axes.axhline(task.chance, color=QUIET.light, **_QUIET["chance"][2])
-        heights.append(Estimate(task.chance))
+        heights.append(Bounded(task.chance))
     log_x(axes, [mark.x for _, mark in scaled], axis.base)
     percent_y(axes, heights)
     measured = sorted(
         (line for line in shown if line.kind == "measured"), key=lambda line: -line.marks[-1].accuracy.value
     )
-    keys = [Key(styles[line.series].glyph, styles[line.series].colour, task.names[line.series]) for line in measured]
+    keys = [
+        LegendKey(styles[line.series].glyph, styles[line.series].colour, task.names[line.series]) for line in measured
+    ]
     kinds = {line.kind for line in shown} | ({"chance"} if task.chance is not None else set())
-    keys += [Key(glyph, QUIET, text) for kind, (glyph, text, _) in _QUIET.items() if kind in kinds]
+    keys += [LegendKey(glyph, QUIET, text) for kind, (glyph, text, _) in _QUIET.items() if kind in kinds]
     return panel._replace(y="questions answered right", x=axis.title), keys
 
 
-def figures(task: TaskReport, prefix: str, styles: Styles) -> dict[str, tuple[Figure | str, ...]]:
+def figures(task: TaskReport, prefix: str, styles: SeriesStyles) -> dict[str, tuple[Figure | str, ...]]:
     """The figures of a task by section, or why there is none in a sentence; their names begin with `prefix`."""
     several_models = len(set(task.points["model"])) > 1
     with settings():
@@ -211,7 +213,7 @@ def largest_points(rows: Iterable[Any]) -> dict[str, Any]:
     return {row.key: row for row in largest.values()}
 
 
-def _accuracy(task: TaskReport, axis: Axis, name: str, styles: Styles) -> Figure | str:
+def _accuracy(task: TaskReport, axis: Axis, name: str, styles: SeriesStyles) -> Figure | str:
     shown = lines(task, axis)
     if not shown:
         why = axis.unknown if task.rows else "no question has been finished and graded"
@@ -238,7 +240,7 @@ def _accuracy(task: TaskReport, axis: Axis, name: str, styles: Styles) -> Figure
     return figure(name, f"Lines: accuracy against {axis.title}.", described, caption, [panel], keys)
 
 
-def _name(task: TaskReport, line: Line) -> str:
+def _name(task: TaskReport, line: Curve) -> str:
     return task.names[line.series] + ("" if line.kind == "measured" else f", {line.kind}")
 
 
@@ -258,14 +260,14 @@ def _cost(task: TaskReport, name: str) -> Figure | str:
     panel.axes.set_xlim(0, 1.02 * widest)
     panel.axes.xaxis.set_major_formatter(lambda value, _: short(value))
     few_ticks(panel.axes.xaxis)
-    keys = [Key("■", colour, part) for part, colour in zip(PARTS, KINDS, strict=True)]
+    keys = [LegendKey("■", colour, part) for part, colour in zip(PARTS, KINDS, strict=True)]
     described = [f"{row.words}: {short(row.tokens)} tokens" for row in points]
     free = "Tokens per question by kind; cached prompt tokens are not computed and not in the total."
     return figure(name, "Stacked bars: tokens by kind.", described, [free, _LARGEST, _counts(points)],
                   [panel._replace(x="tokens per question")], keys)  # fmt: skip
 
 
-def _difficulty(task: TaskReport, name: str, styles: Styles) -> Iterator[Figure | str]:
+def _difficulty(task: TaskReport, name: str, styles: SeriesStyles) -> Iterator[Figure | str]:
     if not task.difficulty:
         why = "it needs a pool of at least 4 samples per question, and more questions than this"
         yield f"No difficulty: {why}."
@@ -302,11 +304,11 @@ def _difficulty(task: TaskReport, name: str, styles: Styles) -> Iterator[Figure 
         yield figure(f"{name}-{number}", "Panels: accuracy by difficulty.", described, caption, parts, keys)
 
 
-def _series_key(style: Style, text: str) -> Key:
-    return Key(style.glyph, style.colour, text)
+def _series_key(style: SeriesStyle, text: str) -> LegendKey:
+    return LegendKey(style.glyph, style.colour, text)
 
 
-def _calibration(task: TaskReport, name: str, styles: Styles) -> Figure | str:
+def _calibration(task: TaskReport, name: str, styles: SeriesStyles) -> Figure | str:
     shown = list(largest_points(row for row in task.rows if row.calibration).values())[:MAX_ROWS]
     if not shown:
         return "No calibration: no strategy has a confidence that differs between enough questions."
@@ -319,7 +321,7 @@ def _calibration(task: TaskReport, name: str, styles: Styles) -> Figure | str:
         right.axes.step(coverage, risk, where="post", color=style.colour.light, linestyle=style.line)
     right.axes.set_xlim(-0.02, 1.02)
     percent(right.axes.xaxis)
-    percent_y(right.axes, [Estimate(0.0), *(Estimate(risk) for row in shown for _, risk in row.calibration.risks)])
+    percent_y(right.axes, [Bounded(0.0), *(Bounded(risk) for row in shown for _, risk in row.calibration.risks)])
     described = [f"{row.words}: calibration error {row.calibration.ece:.3f}" for row in shown]
     caption = [
         "Confidence is a strategy's share of the vote.",
@@ -337,7 +339,7 @@ def _calibration(task: TaskReport, name: str, styles: Styles) -> Figure | str:
     return figure(name, "Two panels: reliability, and risk against coverage.", described, caption, parts, keys)
 
 
-def _reliability(axes: Any, bins: Sequence[ReliabilityBin], style: Style) -> None:
+def _reliability(axes: Any, bins: Sequence[ReliabilityBin], style: SeriesStyle) -> None:
     x, y = [part.confidence for part in bins], [part.accuracy for part in bins]
     axes.plot(x, y, color=style.colour.light, linestyle=style.line, linewidth=1)
     largest = max(part.n for part in bins)
@@ -352,7 +354,7 @@ def _diagonal(axes: Any) -> None:
     percent(axes.yaxis)
 
 
-def _verifiers(task: TaskReport, name: str, styles: Styles) -> Figure | str:
+def _verifiers(task: TaskReport, name: str, styles: SeriesStyles) -> Figure | str:
     if not task.verifiers:
         return "No verifier rated replies."
     largest = {quality.series: quality for quality in sorted(task.verifiers, key=lambda quality: quality.replies)}

@@ -11,7 +11,7 @@ from reasoner.system.printing import visible
 from reasoner.trace.outline import ending
 from reasoner.trace.page import policy
 from reasoner.trace.page import style as tree_style
-from reasoner_evals.report.content import Delta, Estimate, Report, TaskReport, estimate_of
+from reasoner_evals.report.content import Bounded, Delta, EvalReport, TaskReport, estimate_of
 from reasoner_evals.report.drawing import COLOURS, KINDS, SERIES, Figure, series_styles, short
 from reasoner_evals.report.figures import AXES, figures, largest_points
 from reasoner_evals.report.table import STOP_REASONS
@@ -144,7 +144,7 @@ def _forest(delta: Delta, deltas: Sequence[Delta]) -> tuple[float, float, float]
     return round(low, 2), round(high - low, 2), round(value, 2)
 
 
-def views(report: Report) -> tuple[View, ...]:
+def views(report: EvalReport) -> tuple[View, ...]:
     """The tasks with their figures drawn."""
     styles = series_styles(report.tasks)
     return tuple(
@@ -153,7 +153,7 @@ def views(report: Report) -> tuple[View, ...]:
     )
 
 
-def page(report: Report, shown: Sequence[View]) -> str:
+def page(report: EvalReport, shown: Sequence[View]) -> str:
     """The page. The same report gives the same page, byte for byte."""
     return (
         _environment(_safe)
@@ -174,7 +174,7 @@ def page(report: Report, shown: Sequence[View]) -> str:
     )
 
 
-def to_markdown(report: Report) -> str:
+def to_markdown(report: EvalReport) -> str:
     """Findings, tables and limits for a README or a pull request; names from models and users are escaped."""
     return _environment(_plain, trim=True).get_template("report.md.j2").render(report=report)
 
@@ -268,7 +268,7 @@ def _breakable(text: str) -> "Markup":
     return Markup("<wbr>").join(escape(part) for part in parts if part)
 
 
-def _signed(difference: Estimate) -> "Markup":
+def _signed(difference: Bounded) -> "Markup":
     from markupsafe import Markup
 
     value, low, high = difference

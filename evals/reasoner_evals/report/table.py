@@ -12,7 +12,7 @@ from reasoner.specs import Spec, written
 from reasoner.types import EndedBy
 from reasoner_evals.calibration.alarms import calibration_of, fewer_right
 from reasoner_evals.report.comparisons import estimate, known
-from reasoner_evals.report.content import Estimate
+from reasoner_evals.report.content import Bounded
 from reasoner_evals.runs.arrays import COSTS, ENDS, ERROR, OUTCOMES, RIGHT, UNGRADED, ArmData, Floats
 from reasoner_evals.runs.measures import ALLOCATED, TOKENS, Measured, mean, overshoots, ungraded_rows
 from reasoner_evals.stats.intervals import Groups, difference, interval
@@ -187,7 +187,7 @@ def _measured_row(point: Measured, groups: Groups | None) -> dict[str, Any]:
         row |= _estimate("coverage", estimate(interval(covered, groups)))
         value, low, high = estimate(difference(gap, groups).interval)
         # A right choice is a right sample, so only the noise of subsets is below 0.
-        row |= _estimate("gap", Estimate(value, None if low is None else max(low, min(value, 0.0)), high))
+        row |= _estimate("gap", Bounded(value, None if low is None else max(low, min(value, 0.0)), high))
     tokens = values["tokens"][~np.isnan(values["tokens"])]
     row |= {"tokens": float(tokens.mean())}
     percentiles = {"tokens_p50": 50, "tokens_p95": 95, "tokens_max": 100}
@@ -200,7 +200,7 @@ def _measured_row(point: Measured, groups: Groups | None) -> dict[str, Any]:
     return row | {name: known(mean(values[name])) for name in ("seconds", *_RATES)}
 
 
-def _estimate(name: str, value: Estimate) -> dict[str, float | None]:
+def _estimate(name: str, value: Bounded) -> dict[str, float | None]:
     return dict(zip(_with_bounds(name), value, strict=True))
 
 

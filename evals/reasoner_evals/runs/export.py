@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from reasoner.errors import UsageError
-from reasoner.system.extras import install_command
 from reasoner.system.files import replacing
+from reasoner.system.machine import install_command
 from reasoner.system.printing import one_line
 from reasoner_evals.runs.arrays import OUTCOMES
 from reasoner_evals.runs.reading import RunData, open_run, records_in

@@ -44,7 +44,7 @@ COMPUTED: Final = ("prompt", "generated", "verifier", "cancelled")
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
+class PoolArrays:
     """Q questions with up to N replies each, as [Q, N]; nan in `right` where no reply counts.
 
     No reply counts for questions that ended in an error or have a reply without a verdict.
@@ -63,12 +63,12 @@ def sizes_of(pool: int) -> tuple[int, ...]:
     return (*(1 << power for power in range(pool.bit_length()) if 1 << power < pool), pool)
 
 
-def pool_of(data: ArmData) -> Pool:
+def pool_of(data: ArmData) -> PoolArrays:
     """The pool of an arm that has one."""
     replies, width = data.replies, data.arm.pool
     right = spread(replies, np.where(replies.outcome == RIGHT, 1.0, 0.0), np.nan, width)
     right[(data.outcome == ERROR) | (replies.per_question(replies.outcome == UNGRADED) > 0)] = np.nan
-    return Pool(
+    return PoolArrays(
         right,
         spread(replies, replies.classes, SILENT, width).astype(np.int64),
         spread(replies, replies.stated, 0, width).astype(np.int8),
@@ -356,7 +356,7 @@ def pooled(arm: ArmRead, ks: Sequence[int]) -> list[Values]:
     return [{name: table[:, index] for name, table in by_size.items()} | fixed for index in range(len(ks))]
 
 
-def _strict(rule: str, pool: Pool, right: Floats, ks: Sequence[int]) -> Floats:
+def _strict(rule: str, pool: PoolArrays, right: Floats, ks: Sequence[int]) -> Floats:
     """[Q, K]: `right`, selected again where a question has fallbacks, which neither vote nor are the best."""
     fallback = (pool.answers != SILENT) & (pool.stated == 0)
     changed = fallback.any(axis=1)
@@ -371,7 +371,7 @@ def _strict(rule: str, pool: Pool, right: Floats, ks: Sequence[int]) -> Floats:
     return np.where((pool.stated == UNKNOWN).any(axis=1)[:, None], np.nan, strict)
 
 
-def selected(rule: str, pool: Pool, ks: Sequence[int]) -> tuple[Floats, Floats]:
+def selected(rule: str, pool: PoolArrays, ks: Sequence[int]) -> tuple[Floats, Floats]:
     """[Q, K] each: how often the pool's rule selects a right answer, and how often it finds a tie."""
     if rule == "best":
         return best_of_k(pool.right, pool.scores, ks), np.full((len(pool.right), len(ks)), np.nan)

@@ -46,7 +46,7 @@ class Interval:
     """Questions that have none."""
 
 
-class Difference(NamedTuple):
+class DifferenceTest(NamedTuple):
     """The mean of paired differences; interval and p-value are of one test, so p < 0.05 exactly if 0 is outside."""
 
     interval: Interval
@@ -70,7 +70,7 @@ def interval(values: Floats, groups: Groups | None = None) -> Interval:
     return Interval(mean, min(low, mean), max(high, mean), _method("wilson", keys), n, missing)
 
 
-def difference(values: Floats, groups: Groups | None = None) -> Difference:
+def difference(values: Floats, groups: Groups | None = None) -> DifferenceTest:
     """The mean of differences [Q] between -1 and 1 of paired shares, and whether it is 0.
 
     Single outcomes, and differences of which hardly any are not 0: Tango's score interval, whose test is McNemar's.
@@ -82,12 +82,12 @@ def difference(values: Floats, groups: Groups | None = None) -> Difference:
     present = np.where(np.abs(present) < NEAR, 0.0, present)
     n, mean = len(present), _mean(present)
 
-    def result(low: float, high: float, method: str, p_value: float) -> Difference:
+    def result(low: float, high: float, method: str, p_value: float) -> DifferenceTest:
         bounds = max(min(low, mean), -1.0), min(max(high, mean), 1.0)
-        return Difference(Interval(mean, *bounds, _method(method, keys), n, missing), p_value)
+        return DifferenceTest(Interval(mean, *bounds, _method(method, keys), n, missing), p_value)
 
     if not n:
-        return Difference(Interval(mean, math.nan, math.nan, "none", n, missing), 1.0)
+        return DifferenceTest(Interval(mean, math.nan, math.nan, "none", n, missing), 1.0)
     sizes = np.ones_like(present)
     totals = present
     if keys is not None:
@@ -296,7 +296,7 @@ def scaled_counts(differences: Floats) -> tuple[float, float, float]:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class PairedTest:
     """The first arm minus the second, question by question."""
 
     difference: Interval
@@ -321,7 +321,7 @@ class Comparison:
         return abs(self.difference.mean) >= self.detectable > 0
 
 
-def compare(first: Floats, second: Floats, groups: Groups | None = None) -> Comparison:
+def compare(first: Floats, second: Floats, groups: Groups | None = None) -> PairedTest:
     """Compare two arms by their shares of the same questions, both [Q]; NaN without a value.
 
     With `groups`, whole groups count as one. Raises UsageError if a group key is missing.
@@ -336,7 +336,7 @@ def compare(first: Floats, second: Floats, groups: Groups | None = None) -> Comp
     test = "mcnemar" if outcomes else estimate.method
     # With single questions and 0/1 outcomes this is 2.8 * sqrt(d / n) for the discordant share d.
     detectable = POWER * math.sqrt(float(np.sum(units**2))) / len(paired) if len(paired) else math.nan
-    return Comparison(estimate, p_value, test, better, worse, detectable)
+    return PairedTest(estimate, p_value, test, better, worse, detectable)
 
 
 def mcnemar(better: int, worse: int) -> float:

@@ -18,7 +18,7 @@ from reasoner.answers.questions import Question
 from reasoner.errors import UsageError, require, shown
 from reasoner.registry import check_types, spec_of
 from reasoner.types import AnswerSpace, Message, Prompt
-from reasoner_evals.tasks.data import Published, Row, Source, from_file, from_hub, parse_renames, published
+from reasoner_evals.tasks.data import DataRow, Published, Source, from_file, from_hub, parse_renames, published
 from reasoner_evals.tasks.graders import ByReference, ByTests, GradedQuestion
 
 
@@ -193,7 +193,7 @@ class Benchmark(ABC):
         return self.prompt
 
     @abstractmethod
-    def item(self, row: Row) -> GradedQuestion | None:
+    def item(self, row: DataRow) -> GradedQuestion | None:
         """The question of a row, or None if the benchmark lacks it. A UsageError names row and column."""
 
     def load(self) -> TaskData:
@@ -226,7 +226,7 @@ class FewShotBenchmark(Benchmark):
         return replace(self.prompt, shots=known[: self.shots])
 
 
-def items_from(rows: Iterable[Row], item: Callable[[Row], GradedQuestion | None]) -> list[GradedQuestion]:
+def items_from(rows: Iterable[DataRow], item: Callable[[DataRow], GradedQuestion | None]) -> list[GradedQuestion]:
     """The questions that `item` makes of rows, without None. Raises UsageError if two have the same id."""
     items: list[GradedQuestion] = []
     locations: dict[str, str] = {}
@@ -281,7 +281,7 @@ def _references(item: GradedQuestion) -> tuple[str, ...]:
     return (item.gold,)
 
 
-def checked(row: Row, column: str, space: AnswerSpace, gold: str) -> str:
+def checked(row: DataRow, column: str, space: AnswerSpace, gold: str) -> str:
     """The reference answer `gold`. Raises UsageError if its space cannot read it, as no answer would ever be right."""
     if isinstance(space, MathSpace):
         readable = space.answer(gold) is not None

@@ -6,7 +6,7 @@ from string import ascii_uppercase
 from typing import ClassVar
 
 from reasoner_evals.tasks.benchmark import CHOICE, Benchmark, FewShotBenchmark, choice_question
-from reasoner_evals.tasks.data import Row
+from reasoner_evals.tasks.data import DataRow
 from reasoner_evals.tasks.graders import GradedQuestion
 
 
@@ -18,7 +18,7 @@ class Arc(FewShotBenchmark):
     prompt: ClassVar = CHOICE
     examples: ClassVar = "arc"
 
-    def item(self, row: Row) -> GradedQuestion:
+    def item(self, row: DataRow) -> GradedQuestion:
         """The labels become letters."""
         match row.value("choices"):
             case {"text": [*texts], "label": [*labels]}:
@@ -59,7 +59,7 @@ class Mmlu(Benchmark):
     reads: ClassVar = ("question", "subject", "choices", "answer")
     prompt: ClassVar = CHOICE
 
-    def item(self, row: Row) -> GradedQuestion | None:
+    def item(self, row: DataRow) -> GradedQuestion | None:
         """Files write the answer as an index or as a letter."""
         if self.subject and row.text("subject") != self.subject:
             return None
@@ -90,7 +90,7 @@ class GpqaDiamond(Benchmark):
     prompt: ClassVar = CHOICE
     shareable: ClassVar = False
 
-    def item(self, row: Row) -> GradedQuestion:
+    def item(self, row: DataRow) -> GradedQuestion:
         """The right option is the first of the row."""
         text = row.text("Question")
         options = [row.text(column) for column in self.reads[1:5]]

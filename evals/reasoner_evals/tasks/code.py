@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from reasoner.answers.code import CodeSpace, functions_in
 from reasoner_evals.tasks.benchmark import Benchmark, TaskData, Template
-from reasoner_evals.tasks.data import Row
+from reasoner_evals.tasks.data import DataRow
 from reasoner_evals.tasks.graders import ByTests, GradedQuestion, require_sandbox
 
 
@@ -41,7 +41,7 @@ class HumanEval(CodeBenchmark):
         "Complete the function above. Give the whole function, its imports included, in one ```python block.",
     )
 
-    def item(self, row: Row) -> GradedQuestion:
+    def item(self, row: DataRow) -> GradedQuestion:
         """What the prompt defines above the function is available to every answer."""
         row.text("prompt")
         head, body = str(row.value("prompt")), str(row.value("canonical_solution"))
@@ -64,7 +64,7 @@ class Mbpp(CodeBenchmark):
     reads: ClassVar = ("task_id", "text", "code", "test_list", "test_setup_code")
     prompt: ClassVar = Template("write-function", 1, "Give the function, its imports included, in one ```python block.")
 
-    def item(self, row: Row) -> GradedQuestion:
+    def item(self, row: DataRow) -> GradedQuestion:
         """The assertions are part of the question, as in the paper: only they name the function."""
         tests = row.texts("test_list")
         if not tests:

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from reasoner.errors import UnknownName, UsageError
-from reasoner.system.extras import install_command
+from reasoner.system.machine import install_command
 from reasoner.system.tables import Located, first_line, open_table
 
 
@@ -44,7 +44,7 @@ class Source(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class DataRow:
     """One row: its location, such as `test.jsonl:17`, its index from 0, and its values.
 
     Columns have the benchmark's names; `renames` maps them to the file's names where those differ.
@@ -128,7 +128,7 @@ MAX_BYTES = 1 << 30
 MAX_ROWS = 1_000_000
 
 
-def read_file(path: Path, renames: Mapping[str, str]) -> list[Row]:
+def read_file(path: Path, renames: Mapping[str, str]) -> list[DataRow]:
     """The rows of a file, by its suffix; a `.txt` is read as JSONL. A UsageError names the line."""
     try:
         if not path.is_file():
@@ -139,14 +139,14 @@ def read_file(path: Path, renames: Mapping[str, str]) -> list[Row]:
         raise UsageError(f"{path} cannot be read: {first_line(error)}") from None
 
 
-def _rows(located: Iterator[Located], name: str, renames: Mapping[str, str]) -> Iterator[Row]:
+def _rows(located: Iterator[Located], name: str, renames: Mapping[str, str]) -> Iterator[DataRow]:
     index = -1
     for index, (location, values) in enumerate(located):
         if index == MAX_ROWS:
             raise UsageError(f"{name} has more than {MAX_ROWS:,} rows: split it")
         if isinstance(values, UsageError):
             raise values
-        yield Row(location, index, values, renames)
+        yield DataRow(location, index, values, renames)
     if index < 0:
         raise UsageError(f"{name} has no rows")
 
@@ -184,7 +184,7 @@ def published(name: str) -> Published:
     return Published(**tables[name])
 
 
-def from_file(path: Path, renames: Mapping[str, str], source: Published | None = None) -> tuple[list[Row], str]:
+def from_file(path: Path, renames: Mapping[str, str], source: Published | None = None) -> tuple[list[DataRow], str]:
     """The rows of a local file; the origin says whether it is the published one. A UsageError names the line."""
     rows = read_file(path, renames)
     with path.open("rb") as file:
@@ -194,7 +194,7 @@ def from_file(path: Path, renames: Mapping[str, str], source: Published | None =
     return rows, f"{path} (sha256 {sha256}; {status})"
 
 
-def from_hub(task: str, source: Published, revision: str, renames: Mapping[str, str]) -> tuple[list[Row], str]:
+def from_hub(task: str, source: Published, revision: str, renames: Mapping[str, str]) -> tuple[list[DataRow], str]:
     """The rows of a data set on the hub; the origin names the commit. A UsageError says what to do instead."""
     if not source.hub:
         raise UsageError(f"{task} needs its data: {source.alternative(task)}")
@@ -208,7 +208,7 @@ def from_hub(task: str, source: Published, revision: str, renames: Mapping[str, 
         ) from None
     except Exception as error:
         raise UsageError(_explain(task, source, revision, error)) from None
-    rows = [Row(f"{name}, row {number}", number - 1, values, renames) for number, values in enumerate(records, 1)]
+    rows = [DataRow(f"{name}, row {number}", number - 1, values, renames) for number, values in enumerate(records, 1)]
     if not rows:
         raise UsageError(f"{name} has no rows at revision {revision}: {source.alternative(task)}")
     return rows, f"hub {name} {source.split} @ {commit}"

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from reasoner.answers.expressions import ExpressionSpace
 from reasoner_evals.tasks.benchmark import FewShotBenchmark, Template
-from reasoner_evals.tasks.data import Row
+from reasoner_evals.tasks.data import DataRow
 from reasoner_evals.tasks.graders import ByRules, GradedQuestion
 
 _ASK = "Make 24 of the numbers {}."
@@ -30,7 +30,7 @@ class Game24(FewShotBenchmark):
         "expression-steps", 1, "Reason step by step, and end with `The answer is`, followed by the expression. {kind}"
     )
 
-    def item(self, row: Row) -> GradedQuestion | None:
+    def item(self, row: DataRow) -> GradedQuestion | None:
         """The reference answer is a solution computed here, only to be shown: any solution is right."""
         rank, puzzle = row.text("Rank"), row.text("Puzzles")
         if not re.fullmatch(r"\d{1,7}", rank):

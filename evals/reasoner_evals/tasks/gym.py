@@ -17,8 +17,8 @@ from reasoner.answers.expressions import ExpressionSpace
 from reasoner.answers.forms import Statement, forms
 from reasoner.answers.languages import Reply
 from reasoner.errors import UnknownName, UsageError, require
-from reasoner.system.extras import install_command
 from reasoner.system.files import parse_json
+from reasoner.system.machine import install_command
 from reasoner.types import Answer, AnswerSpace
 from reasoner_evals.tasks.benchmark import PLAIN, TaskData, task_data, with_answer_options
 from reasoner_evals.tasks.graders import ByGym, ByReference, ByRules, GradedQuestion, Grader, gym_dataset

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from reasoner.answers import MathSpace, NumberSpace
 from reasoner_evals.tasks.benchmark import BOXED, Benchmark, FewShotBenchmark, Template, checked
-from reasoner_evals.tasks.data import Row
+from reasoner_evals.tasks.data import DataRow
 from reasoner_evals.tasks.graders import GradedQuestion
 
 
@@ -19,7 +19,7 @@ class Gsm8k(FewShotBenchmark):
         "gsm8k-steps", 1, "Reason step by step, and put your final answer within \\boxed{}. {kind}"
     )
 
-    def item(self, row: Row) -> GradedQuestion:
+    def item(self, row: DataRow) -> GradedQuestion:
         """The reference answer is the number after the last `####`, or the whole answer if there is none."""
         _, hashes, gold = (part.strip() for part in row.text("answer").rpartition("####"))
         if not hashes and " " in gold:
@@ -37,7 +37,7 @@ class Math500(FewShotBenchmark):
     reads: ClassVar = ("problem", "answer", "level", "unique_id")
     prompt: ClassVar = BOXED
 
-    def item(self, row: Row) -> GradedQuestion:
+    def item(self, row: DataRow) -> GradedQuestion:
         """The answer space wraps the bare LaTeX for Math-Verify, which misreads it otherwise."""
         space = MathSpace()
         name = row.optional("unique_id") or f"math500/{row.index}"
@@ -53,7 +53,7 @@ class Contest(Benchmark):
     reads: ClassVar = ("problem", "answer")
     prompt: ClassVar = BOXED
 
-    def item(self, row: Row) -> GradedQuestion:
+    def item(self, row: DataRow) -> GradedQuestion:
         """Column names vary between the published editions."""
         space = NumberSpace()
         question = self.template.ask(row.text("problem", "question", "Problem"), space, id=f"{self.name}/{row.index}")

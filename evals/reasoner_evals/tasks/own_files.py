@@ -17,7 +17,7 @@ from reasoner_evals.tasks.benchmark import (
     task_data,
     with_answer_options,
 )
-from reasoner_evals.tasks.data import Row, from_file, parse_renames
+from reasoner_evals.tasks.data import DataRow, from_file, parse_renames
 from reasoner_evals.tasks.graders import GradedQuestion
 
 _COLUMNS = ("question", "answer", "id", "context", "kind", "choices", "group", "level")
@@ -48,7 +48,7 @@ class Jsonl:
         items = with_answer_options(items_from(rows, self._item), self.answer_options)
         return task_data(self, items, origin, PLAIN, "not stated")
 
-    def _item(self, row: Row) -> GradedQuestion:
+    def _item(self, row: DataRow) -> GradedQuestion:
         text, gold = row.text("question"), row.text("answer")
         space: AnswerSpace
         if row.has("choices"):
@@ -72,7 +72,7 @@ class Jsonl:
         return GradedQuestion(question, gold, row.optional("group"), row.optional("level"))
 
 
-def _space(row: Row, text: str) -> AnswerSpace:
+def _space(row: DataRow, text: str) -> AnswerSpace:
     kind = row.optional("kind") or "auto"
     if kind not in _KINDS:
         raise row.error("kind", f"{kind!r:.30} is not one of {', '.join(_KINDS)}")
@@ -107,7 +107,7 @@ class Pool:
         plain = all(answer is not None and answer.text == gold for answer, gold in zip(read, golds, strict=True))
         space = numbers if plain else MathSpace()
 
-        def item(row: Row) -> GradedQuestion:
+        def item(row: DataRow) -> GradedQuestion:
             name = row.text("question_id")
             return GradedQuestion(_TEMPLATE.ask(name, space, id=name), checked(row, "gold", space, row.text("gold")))
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from reasoner.answers import TextSpace, YesNoSpace
 from reasoner_evals.tasks.benchmark import Benchmark, FewShotBenchmark, Template, checked
-from reasoner_evals.tasks.data import Row
+from reasoner_evals.tasks.data import DataRow
 from reasoner_evals.tasks.graders import ByReference, GradedQuestion
 
 
@@ -24,7 +24,7 @@ class HotpotQa(Benchmark):
         "text-steps", 1, "Reason step by step, and end with `Answer:` and the answer in a few words."
     )
 
-    def item(self, row: Row) -> GradedQuestion:
+    def item(self, row: DataRow) -> GradedQuestion:
         """The hub has columns of titles and sentences; the authors' file has pairs of them."""
         space = TextSpace()
         context = "\n\n".join(f"{title}\n{text}" for title, text in _paragraphs(row)) if row.has("context") else ""
@@ -34,7 +34,7 @@ class HotpotQa(Benchmark):
         return GradedQuestion(question, gold, group=_group(row), level=row.optional("level"))
 
 
-def _paragraphs(row: Row) -> list[tuple[str, str]]:
+def _paragraphs(row: DataRow) -> list[tuple[str, str]]:
     pairs: list[Any] = [None]
     match row.value("context"):
         case {"title": [*titles], "sentences": [*sentences]} if len(titles) == len(sentences):
@@ -51,7 +51,7 @@ def _paragraphs(row: Row) -> list[tuple[str, str]]:
     return paragraphs
 
 
-def _group(row: Row) -> str:
+def _group(row: DataRow) -> str:
     facts = row.value("supporting_facts") if row.has("supporting_facts") else []
     match facts:
         case {"title": [*titles]}:
@@ -74,7 +74,7 @@ class Squad(Benchmark):
         "passage-answer", 1, "Answer in as few words of the passage as possible, after `Answer:`."
     )
 
-    def item(self, row: Row) -> GradedQuestion:
+    def item(self, row: DataRow) -> GradedQuestion:
         """The first answer is the reference, the others are its aliases."""
         space, context = TextSpace(), row.text("context")
         match row.value("answers"):
@@ -105,7 +105,7 @@ class StrategyQa(FewShotBenchmark):
         "yes-no-steps", 1, "Reason step by step, and end with `The answer is`, followed by yes or no."
     )
 
-    def item(self, row: Row) -> GradedQuestion:
+    def item(self, row: DataRow) -> GradedQuestion:
         """Files write the truth value in many ways."""
         answer = str(row.value("answer")).strip().lower()
         if answer not in _TRUTH_VALUES:

@@ -37,7 +37,7 @@ from reasoner.models.info import ModelInfo
 from reasoner.models.resolve import Resolved, downloaded_bytes, resolve
 from reasoner.registry import options_of
 from reasoner.specs import OpenOptions
-from reasoner.system.extras import install_vllm
+from reasoner.system.machine import install_vllm
 from reasoner.types import Message, Notify, TokenIds, Usage
 
 CPU_CONTEXT = 8192

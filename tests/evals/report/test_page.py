@@ -11,7 +11,7 @@ import pytest
 
 from reasoner.trace.page import policy, write_page
 from reasoner_evals.report.build import make_report
-from reasoner_evals.report.content import Report
+from reasoner_evals.report.content import EvalReport
 from reasoner_evals.report.page import SECTIONS, page, views
 from reasoner_evals.runs.arrays import VerdictIndex
 from reasoner_evals.runs.folder import RunFolder
@@ -37,7 +37,7 @@ HOSTILE = (
 )
 
 
-def html(report: Report) -> str:
+def html(report: EvalReport) -> str:
     return page(report, views(report))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from reasoner_evals.report.build import make_report, questions_csv
-from reasoner_evals.report.content import Report
+from reasoner_evals.report.content import EvalReport
 from reasoner_evals.report.page import to_markdown
 from reasoner_evals.report.table import STOP_REASONS
 from reasoner_evals.runs.folder import RunFolder
@@ -23,16 +23,16 @@ TRUE = Fake("auto", law=HARD, sure=HARD)
 FALSE = dataclasses.replace(TRUE, sure=EASY)
 
 
-def reported(path: Path, *arms: Fake, questions: int = 60) -> Report:
+def reported(path: Path, *arms: Fake, questions: int = 60) -> EvalReport:
     return make_report([fabricate(path / "run", arms, questions=questions)])
 
 
-def ended(report: Report) -> list[Any]:
+def ended(report: EvalReport) -> list[Any]:
     """The points of the first task with what ended their questions."""
     return [row for row in report.tasks[0].points.itertuples() if row.ended]
 
 
-def rows_of(report: Report) -> list[dict[str, str]]:
+def rows_of(report: EvalReport) -> list[dict[str, str]]:
     return list(csv.DictReader(questions_csv(report)))
 
 
