@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from reasoner.budget import Cost
 from reasoner.errors import TraceError
-from reasoner.execution.replies import RatingFailures
+from reasoner.execution.plan_runner import RatingFailures
 from reasoner.journal.folder import check_free, writing
 from reasoner.journal.lines import Format, read_lines
 from reasoner.models.info import ModelInfo
