@@ -129,15 +129,20 @@ def _content(line: bytes, seal: re.Match[bytes] | None) -> bytes:
 
 def _complaint(line: bytes, error: ValueError, form: Format[T]) -> tuple[str, bool]:
     """Why a line does not have a format, and whether it is JSON."""
-    from pydantic import ValidationError
-
     if b'"v":' in line and form.version and b'"v":%d,' % form.version not in line:
         return f"was written by another version: this one reads version {form.version}", True
+    complaint = complaint_of(error)
+    return f"is not a line of the {form.name}: {complaint}", not complaint.startswith("invalid json")
+
+
+def complaint_of(error: ValueError) -> str:
+    """Where a JSON text does not fit its model, and why, in one line."""
+    from pydantic import ValidationError
+
     if not isinstance(error, ValidationError):
-        return f"is not a line of the {form.name}: {str(error).lower()}", True
+        return str(error).lower()
     first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"]) or "line"
-    return f"is not a line of the {form.name}: {where}: {first['msg'].lower()}", first["type"] != "json_invalid"
+    return ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"].lower()]))
 
 
 class JournalWriter:
