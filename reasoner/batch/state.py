@@ -13,8 +13,8 @@ from reasoner.budget import NO_COST, Cost
 from reasoner.errors import TraceError, UsageError
 from reasoner.execution.inputs import IdSet
 from reasoner.journal.folder import LOCK, write_whole, writing
-from reasoner.journal.lines import Format, JournalWriter, complaint_of, read_lines
-from reasoner.system.files import parse_json, read_whole
+from reasoner.journal.lines import Format, JournalWriter, read_lines
+from reasoner.system.files import complaint_of, parse_json, read_whole
 from reasoner.trace.events import Ended, Event, Refused, TraceWriter, read_trace
 from reasoner.trace.history import QuestionHistory, read_histories, sound
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, Generic, Protocol, TypeVar, cast
 
 from reasoner.errors import DamagedLine, RecordError, TraceError, UsageError
-from reasoner.system.files import NOT_REGULAR, check_replaceable, open_regular
+from reasoner.system.files import NOT_REGULAR, check_replaceable, complaint_of, open_regular
 from reasoner.system.foreign import described
 
 T = TypeVar("T")
@@ -133,16 +133,6 @@ def _complaint(line: bytes, error: ValueError, form: Format[T]) -> tuple[str, bo
         return f"was written by another version: this one reads version {form.version}", True
     complaint = complaint_of(error)
     return f"is not a line of the {form.name}: {complaint}", not complaint.startswith("invalid json")
-
-
-def complaint_of(error: ValueError) -> str:
-    """Where a JSON text does not fit its model, and why, in one line."""
-    from pydantic import ValidationError
-
-    if not isinstance(error, ValidationError):
-        return str(error).lower()
-    first = error.errors(include_url=False)[0]
-    return ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"].lower()]))
 
 
 class JournalWriter:

@@ -67,6 +67,16 @@ def refuse_constant(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not a number of JSON")
 
 
+def complaint_of(error: ValueError) -> str:
+    """Where a text does not fit a model of pydantic, and why, in one line."""
+    from pydantic import ValidationError
+
+    if not isinstance(error, ValidationError):
+        return str(error).lower()
+    first = error.errors(include_url=False)[0]
+    return ": ".join(filter(None, [".".join(map(str, first["loc"]))[:200], first["msg"].lower()[:200]]))
+
+
 def read_object(path: Path) -> dict[str, Any]:
     """The JSON object that a file holds; its numbers may be NaN and Infinity, as in configurations of models.
 

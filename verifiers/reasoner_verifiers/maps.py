@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError,
 from scipy import optimize, special
 
 from reasoner.errors import UsageError, require_choice
-from reasoner.system.files import read_whole
+from reasoner.system.files import complaint_of, read_whole
 
 MIN_RATINGS = 30
 """Right and wrong ratings together that a fit needs."""
@@ -104,9 +104,7 @@ def read_map(path: Path, kind: type[M]) -> M:
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        location = ".".join(map(str, first["loc"])) or "file"
-        raise UsageError(f"{path} is not a {kind.__name__.lower()} file: {location}: {first['msg'].lower()}") from error
+        raise UsageError(f"{path} is not a {kind.__name__.lower()} file: {complaint_of(error)}") from error
 
 
 def fit_calibration(

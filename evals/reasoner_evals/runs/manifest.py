@@ -13,10 +13,10 @@ from reasoner.engine import Engine
 from reasoner.engines import PACE
 from reasoner.errors import TraceError, UsageError
 from reasoner.journal.folder import write_whole
-from reasoner.journal.lines import complaint_of, sealed_line
+from reasoner.journal.lines import sealed_line
 from reasoner.registry import spec_of
 from reasoner.specs import Spec
-from reasoner.system.files import read_whole
+from reasoner.system.files import complaint_of, read_whole
 from reasoner.system.machine import gpus, installed, memory_gib, usable_cores
 from reasoner.system.redaction import without_secrets
 from reasoner_evals.runs.arms import file_part
