@@ -8,7 +8,7 @@ import pytest
 import reasoner_strategies.likelihood as by_likelihood
 from reasoner.answers import RULES, ChoiceSpace, CodeSpace, MathSpace, NumberSpace, TextSpace, YesNoSpace
 from reasoner.answers.expressions import ExpressionSpace
-from reasoner_evals.runs.arrays import STATED, UNKNOWN, stated_code
+from reasoner_evals.runs.reading import STATED, UNKNOWN, stated_code
 from reasoner_evals.tasks.gym import VerbatimSpace
 
 FALLBACKS = {"last"}

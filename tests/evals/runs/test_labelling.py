@@ -19,7 +19,7 @@ from reasoner.trace.replies import GRADES, STATUSES, TRACE, Grade, read_grades, 
 from reasoner.types import Completion, FinishReason
 from reasoner_evals.tasks.graders import GradedQuestion
 from reasoner_strategies import BestOfN, SelfConsistency
-from reasoner_verifiers.fitting.labelled import read_labelled
+from reasoner_verifiers.labelled import read_labelled
 from tests.helpers import Judge, completion, number_question
 from tests.labelling import grade, grade_run, label
 from tests.scripted import ScriptedEngine
