@@ -321,7 +321,7 @@ class _TreeBuilder:
         node.cost += event.cost
         node.answer = node.answer or event.answer
         verdict = event.error or (repr(event.answer.text[:MAX_KEY]) if event.answer else "none")
-        self.tree.notes.append(f"#{node_id} answer asked of the model: {verdict}, for {event.cost.tokens:,} tokens")
+        self.tree.notes.append(f"#{node_id} probed for the answer: {verdict}, for {event.cost.tokens:,} tokens")
 
     def _rate(self, event: Scored) -> None:
         node_id = self.node_ids.get((event.prompt, event.index))

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from reasoner.budget import Cost
 from reasoner.errors import TraceError
-from reasoner.execution.replies import RatingFailures
+from reasoner.execution.plan_runner import RatingFailures
 from reasoner.journal.folder import check_free, writing
 from reasoner.journal.lines import Format, read_lines
 from reasoner.models.info import ModelInfo
@@ -350,11 +350,9 @@ class _Question:
             self.scores[event.prompt, event.index] = event
 
     def extract(self, event: AnswerExtracted) -> None:
-        """Add the answer that the model extracted, and the cost of that, to the sequence."""
+        """Add the answer of a probe, and its cost, to the sequence."""
         if sampled := self.samples.get((event.prompt, event.index)):
-            spent = sampled.cost.verifier_tokens + event.cost.verifier_tokens
-            cost = replace(sampled.cost, verifier_tokens=spent)
-            update = {"answer": sampled.answer or event.answer, "cost": cost}
+            update = {"answer": sampled.answer or event.answer, "cost": sampled.cost + event.cost}
             self.samples[event.prompt, event.index] = sampled.model_copy(update=update)
 
     def key(self, key: str) -> str:

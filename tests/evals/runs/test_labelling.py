@@ -41,7 +41,7 @@ def graded(item: GradedQuestion, drawn: Completion) -> str:
     ],
 )
 def test_each_outcome_has_a_status_of_its_own(text: str, finish: FinishReason, status: str) -> None:
-    item = GradedQuestion(number_question(), "1/2")
+    item = GradedQuestion(Question.of("How many?", space="number", id="q"), "1/2")
     assert graded(item, completion(text, finish=finish)) == status
     assert status in STATUSES
 
