@@ -80,6 +80,16 @@ def _not_a_number(constant: str) -> NoReturn:
 _DECODER: Final = json.JSONDecoder(parse_constant=_not_a_number)
 
 
+def complaint_of(error: ValueError) -> str:
+    """Where a text does not fit a model of pydantic, and why, in one line."""
+    from pydantic import ValidationError
+
+    if not isinstance(error, ValidationError):
+        return str(error).lower()
+    first = error.errors(include_url=False)[0]
+    return ": ".join(filter(None, [".".join(map(str, first["loc"]))[:200], first["msg"].lower()[:200]]))
+
+
 def read_object(path: Path) -> dict[str, Any]:
     """The JSON object that a file holds; its numbers may be NaN and Infinity, as in configurations of models.
 
