@@ -109,9 +109,8 @@ def test_every_strategy_is_resolved_and_written_as_it_was_given(name: str, model
 
 
 def test_preferences_are_those_of_the_strategy_that_holds_the_parameters() -> None:
-    nested = resolve(BestOfN(n=2, of=Refine(rounds=1), stop=None), PLAIN, quiet)
+    nested = resolve(BestOfN(n=2, of=Refine(rounds=1)), PLAIN, quiet)
     assert (nested.params.temperature, nested.of.params.temperature) == (0.8, 0.7)  # type: ignore[union-attr]
-    assert nested.stop is None
     votes = resolve(SelfConsistency(of=Single(SamplingParams(max_tokens=9)), stop=None), PLAIN, quiet)
     assert votes.of == Single(replace(FALLBACK, temperature=0.0, max_tokens=9))
     rule = LockIn()
@@ -180,10 +179,6 @@ def test_a_level_that_means_nothing_says_what_does(text: str) -> None:
 def test_a_parameter_out_of_range_is_refused(options: dict[str, object], complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint):
         SamplingParams(**options)  # type: ignore[arg-type]
-
-
-def test_a_bias_may_be_a_mapping() -> None:
-    assert SamplingParams(logit_bias={9: 1.0, 2: -1.0}).logit_bias == ((2, -1.0), (9, 1.0))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("level", "noted"), [("low", True), ("medium", False), ("high", False), (99, False)])
