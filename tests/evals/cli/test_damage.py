@@ -36,10 +36,8 @@ def test_a_journal_that_is_damaged_is_told_with_its_line_and_made_again_from_the
     assert f"{journal}:2 is damaged: its content does not match its checksum" in told.error
     assert f"`reasoner eval --resume {folder.path}` makes the journal again from the trace" in told.error
     resumed = run("eval", "--resume", str(folder.path))
-    kept = journal.with_name("journal.jsonl.damaged")
     assert resumed.code == 0
-    assert f"{journal} was damaged: it is made again from the trace; the old one is {kept}" in resumed.err
-    assert (journal.read_bytes(), kept.read_bytes()) == (whole, bytes(damaged))
+    assert journal.read_bytes() == whole
     assert run("report", str(folder.path)).code == 0
 
 

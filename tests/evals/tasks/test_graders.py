@@ -11,7 +11,7 @@ from reasoner.errors import UsageError
 from reasoner.sandbox.check import Sandbox, Verdict
 from reasoner.sandbox.layers import detect
 from reasoner_evals.tasks import graders
-from reasoner_evals.tasks.code import HumanEval
+from reasoner_evals.tasks.benchmarks import HumanEval
 from reasoner_evals.tasks.graders import ByReference, ByRules, ByTests, GradedQuestion, require_sandbox
 from tests.evals.tasks.samples import HUMANEVAL
 from tests.helpers import completion
