@@ -20,7 +20,7 @@ from reasoner.models.info import ModelInfo
 from reasoner.specs import MAX_SAMPLES
 from reasoner.stopping.confidence import ConfidenceFloor
 from reasoner.stopping.rules import StopRule
-from reasoner.types import Answer, Blocks, Completion, Prompt, Rating, SamplingParams, VoteState
+from reasoner.types import Answer, Blocks, Completion, Extraction, Prompt, Rating, SamplingParams, VoteState
 from reasoner.voting import Tally
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "Outcome",
     "Plan",
     "Prefill",
+    "Probe",
     "Propose",
     "Report",
     "Sample",
@@ -64,6 +65,7 @@ __all__ = [
     "note",
     "note_stop",
     "prefill",
+    "probe",
     "propose",
     "sample",
     "sample_each",
@@ -264,6 +266,20 @@ class Prefill:
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """Ask the model for the answer of each chain, finished or cut: it ends its own reply in the form of the question.
+
+    Its thinking is closed where it is open, a form such as a box is opened, and some 20 tokens are sampled greedily.
+    Chain, samples and seeds stay as they are. Reply: an `Extraction` for each chain, in order; None where the budget
+    refused it, or the question or the engine allows no probe. `params` are those of the chains; of these only the
+    adapter and the JSON schema matter.
+    """
+
+    chains: tuple[Completion, ...]
+    params: SamplingParams = SamplingParams()
+
+
+@dataclass(frozen=True, slots=True)
 class DescribeModel:
     """Ask which model answers. Reply: its `ModelInfo`, with its thinking profile. It costs no tokens."""
 
@@ -300,6 +316,7 @@ Operation: TypeAlias = (
     | FindBlocks
     | CheckEquivalent
     | Prefill
+    | Probe
     | DescribeModel
     | Note
 )
@@ -447,6 +464,16 @@ def prefill(prompt: Prompt, text: str, *, thinking: Literal["", "open", "close"]
     """
     extended: Prompt = yield Prefill(prompt, text, thinking)
     return extended
+
+
+def probe(chain: Completion, *, params: SamplingParams) -> Plan[Extraction | None]:
+    """Ask the model to end its own reply: what it says is the answer, and how sure it is.
+
+    The chain may be finished or cut, in its thinking or after it; it stays as it is. Returns None where the budget
+    refuses the probe, or the kind of answer or the engine allows none. See `Probe`.
+    """
+    [extraction] = yield Probe((chain,), params)
+    return extraction  # type: ignore[no-any-return]
 
 
 def model_info() -> Plan[ModelInfo]:

@@ -12,6 +12,7 @@ from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, NotRecorded, PlanError, ReasonerError, UsageError
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.launching import Numbering, Passed, SequenceIds, Started, each, sample_all
+from reasoner.execution.probes import Probes
 from reasoner.execution.replies import CutCounter, RatingFailures, Replies
 from reasoner.execution.sampling import resolved, sample_sequence
 from reasoner.execution.scheduler import ScheduledQuestion
@@ -22,9 +23,8 @@ from reasoner.models.info import ModelInfo
 from reasoner.solution import INTERRUPTED, Solution
 from reasoner.strategy import StopRule, Strategy
 from reasoner.system.foreign import ErrorsFrom, described, is_cancellation
-from reasoner.trace.events import Cancelled, Delivered, Ended, Noted, Proposed, Refused
-from reasoner.trace.recorder import RunFacts
-from reasoner.types import NOT_RATED, Answer, Completion, EndedBy, Proposal, Rating, Usage
+from reasoner.trace.events import Cancelled, Delivered, Ended, Noted, Proposed, Refused, RunFacts
+from reasoner.types import NOT_RATED, Answer, Completion, EndedBy, Extraction, Proposal, Rating, Usage
 from reasoner.verifier import Verifier
 
 STRATEGY_ERRORS = ErrorsFrom("the strategy")
@@ -66,10 +66,12 @@ class PlanRunner:
     _partial_refusal: BudgetExhausted | None = None
     _failures: RatingFailures = field(default_factory=RatingFailures)
     _verdicts: Verdicts = field(init=False)
+    _probes: Probes = field(init=False)
     _cut: CutCounter = field(init=False)
 
     def __post_init__(self) -> None:
         self._verdicts = Verdicts(self.executor, self.comparer)
+        self._probes = Probes(self.executor)
         self._cut = CutCounter(frozenset(limits_of(self.strategy)))
 
     async def solve(self) -> Solution:
@@ -103,7 +105,7 @@ class PlanRunner:
 
     @property
     def _notes(self) -> tuple[str, ...]:
-        return (*self.executor.engine.notes, *self.executor.notes, *self._verdicts.notes)
+        return (*self.executor.engine.notes, *self.executor.notes, *self._verdicts.notes, *self._probes.notes)
 
     def _text(self, answer: Answer | None) -> str:
         with suppress(Exception):  # a foreign answer space may fail, after the question is answered
@@ -227,6 +229,9 @@ class PlanRunner:
                 return finished
             case ops.Prefill():
                 return await self.executor.prefill(op)
+            case ops.Probe():
+                self._ops += 1
+                return await self._probe(self._ops, op)
             case ops.FindBlocks():
                 return await self._verdicts.blocks(op.answers)
             case ops.CheckEquivalent():
@@ -237,13 +242,24 @@ class PlanRunner:
                 return None
         return self._perform_at_once(op)
 
-    async def _ask_model(self, number: int, pairs: Pairs) -> tuple[bool | None, ...]:
-        """The verdicts of the model; None for each that failed or was refused, which does not end the plan."""
-        results = await self._verdicts.ask_model(number, pairs)
+    async def _probe(self, number: int, op: ops.Probe) -> tuple[Extraction | None, ...]:
+        """What the model says of each chain; None for each that was refused, which does not end the plan."""
+        results = await each([partial(self._probes.probe, number, chain, op.params) for chain in op.chains])
+        self._note_refusal(number, results)
+        answered = tuple(None if isinstance(result, BudgetExhausted) else result for result in results)
+        self._seen += sum((extraction.cost for extraction in answered if extraction), Cost())
+        return answered
+
+    def _note_refusal(self, number: int, results: Sequence[object]) -> None:
         refusals = [result for result in results if isinstance(result, BudgetExhausted)]
         if refusals and not self._partial_refusal:
             self._partial_refusal = refusals[0]
             self._record_refusal(number, refusals[0])
+
+    async def _ask_model(self, number: int, pairs: Pairs) -> tuple[bool | None, ...]:
+        """The verdicts of the model; None for each that failed or was refused, which does not end the plan."""
+        results = await self._verdicts.ask_model(number, pairs)
+        self._note_refusal(number, results)
         verdicts = [None if isinstance(result, BudgetExhausted) else result for result in results]
         self._seen += sum((verdict.cost.taking(0) for verdict in verdicts if verdict), Cost())
         return tuple(verdict.same if verdict else None for verdict in verdicts)
@@ -297,9 +313,12 @@ class PlanRunner:
         needed = self.verifier.logprobs if self.verifier else None
         if needed is not None and (op.params.logprobs is None or op.params.logprobs < needed):
             op = replace(op, params=replace(op.params, logprobs=needed))
+        probes = op.answers and self._probes.wanted
+        if probes:
+            op = replace(op, reserve=max(op.reserve, self._probes.reserve))
         sample = partial(sample_sequence, self.executor, op, interruptible=interruptible)
-        if op.answers and self._verdicts.extracts:
-            sample = partial(self._verdicts.reading, sample)
+        if probes:
+            sample = partial(self._probes.reading, sample, op.params)
         history, scheduled = self.executor.history, self.scheduled
         if scheduled and history.settles(sequences.op, ((each.digest, each.index) for each in sequences)):
             scheduled = None

@@ -67,16 +67,16 @@ class Replies:
     _standing: dict[tuple[str, str], _Standing] = field(default_factory=dict)
     """By the earlier steps of a chain and its last one, which are joined only when they are read."""
     _read: dict[tuple[str, str], Answer | None] = field(default_factory=dict)
-    """Where the answer space does not tell the answer: None for a text that was cut, else what a model extracted."""
+    """Where the answer space does not tell the answer: None for a text that was cut, else that of its probe."""
     _readings: dict[tuple[str, str], Reading] = field(default_factory=dict)
 
     def add(self, completion: Completion) -> None:
         """Add a completion that the plan received."""
         text = completion.prompt.text, completion.text
-        if completion.truncated:
-            self._read[text] = None
-        elif completion.extraction and completion.extraction.answer:
+        if completion.extraction:
             self._read.setdefault(text, completion.extraction.answer)
+        elif completion.truncated:
+            self._read[text] = None
         self._readings.setdefault(text, completion.reading)
         self._standing.setdefault(text, _Standing(completion.ended, -1.0, -completion.index))
 

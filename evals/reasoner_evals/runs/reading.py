@@ -10,11 +10,12 @@ from typing import Any, Final, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from reasoner.answers import RULES
 from reasoner.answers.choices import choice_in
 from reasoner.errors import TraceError, UnknownName, UsageError
 from reasoner.journal.lines import read_lines
 from reasoner.system.files import read_whole
-from reasoner.trace.grades import STATUSES
+from reasoner.trace.replies import STATUSES
 from reasoner.types import EndedBy
 from reasoner_evals.runs.manifest import read_manifest
 from reasoner_evals.runs.records import (
@@ -50,10 +51,9 @@ COSTS: Final = ("prompt", "cached", "generated", "verifier", "cancelled", "sampl
 """The columns of `ArmData.costs`: tokens of each kind, samples that were paid, and those that were drawn, were cut at
 `max_tokens`, and were cut while thinking."""
 
-STATED: Final = frozenset({"pattern", "form", "announced", "heading", "line", "given", "likelihood"})
-"""Rules that find a stated answer: a task's own pattern, a machine-readable form, a sentence that announces it, a
-heading, a line of its own, or an answer that was not read from a text. All other rules find an answer by its position,
-such as the last number: it may not be an answer at all. Strict accuracy counts stated answers only."""
+STATED: Final = frozenset({*RULES, "given", "likelihood"})
+"""Rules that find a stated answer: a form in the reply, or an answer that was not read from a text. The answer of a
+probe is none: strict accuracy counts stated answers only."""
 
 
 class Ragged(NamedTuple):

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
@@ -28,7 +28,7 @@ from reasoner.trace.events import (
     Scored,
     Thought,
 )
-from reasoner.trace.grades import GRADES, TRACE, GradeStatus
+from reasoner.trace.replies import GRADES, TRACE, GradeStatus
 from reasoner.types import Answer, CutSamples, EndedBy
 from reasoner_evals.tasks.data import Source
 
@@ -330,11 +330,9 @@ class _Question:
             self.scores[event.prompt, event.index] = event
 
     def extract(self, event: AnswerExtracted) -> None:
-        """Add the answer that the model extracted, and the cost of that, to the sequence."""
+        """Add the answer of a probe, and its cost, to the sequence."""
         if sampled := self.samples.get((event.prompt, event.index)):
-            spent = sampled.cost.verifier_tokens + event.cost.verifier_tokens
-            cost = replace(sampled.cost, verifier_tokens=spent)
-            update = {"answer": sampled.answer or event.answer, "cost": cost}
+            update = {"answer": sampled.answer or event.answer, "cost": sampled.cost + event.cost}
             self.samples[event.prompt, event.index] = sampled.model_copy(update=update)
 
     def key(self, key: str) -> str:

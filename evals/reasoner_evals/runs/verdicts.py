@@ -13,7 +13,7 @@ from reasoner.errors import DamagedLine
 from reasoner.journal.folder import write_whole
 from reasoner.journal.lines import JournalWriter, read_lines, sealed_line
 from reasoner.trace.events import AnswerExtracted, Ended, Sampled, read_trace
-from reasoner.trace.grades import Grade, GradeStatus
+from reasoner.trace.replies import Grade, GradeStatus
 from reasoner.types import Answer
 from reasoner_evals.runs.records import (
     VERDICT_LINES,

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-from reasoner.engine import Engine, Rendered, Replicated, SampleRequest
+from reasoner.engine import Continuation, Engine, Rendered, Replicated, SampleRequest
 from reasoner.engines.mixture import MixtureEngine
 from reasoner.engines.ray.fleet import Fleet, Wanted
 from reasoner.engines.ray.hosts import EngineHost, Plain, packed_request
@@ -90,6 +90,11 @@ class RayEngine:
         """Tokens in the KV cache of the replica with the smallest one."""
         known = [facts.capacity for facts in self._fleet.facts if facts.capacity is not None] if self._fleet else []
         return min(known, default=None)
+
+    @property
+    def continues(self) -> Continuation | None:
+        """As the engine in the replicas does."""
+        return self._fleet.facts[0].continues if self._fleet else None
 
     @property
     def limits_thinking(self) -> bool:

@@ -12,7 +12,17 @@ from operator import attrgetter
 from typing import Any, ClassVar, Final, NamedTuple
 
 from reasoner.budget import Cost
-from reasoner.engine import Engine, Rendered, SampleRequest, TextPiece, UsageMeter, limits_thinking, reset_caches
+from reasoner.engine import (
+    Continuation,
+    Engine,
+    Rendered,
+    SampleRequest,
+    TextPiece,
+    UsageMeter,
+    continuation,
+    limits_thinking,
+    reset_caches,
+)
 from reasoner.engines import FreeEngine
 from reasoner.errors import (
     EngineDied,
@@ -132,6 +142,7 @@ class Facts(NamedTuple):
     notes: tuple[str, ...]
     capacity: int | None
     limits_thinking: bool
+    continues: Continuation | None = None
 
 
 @lru_cache(maxsize=256)
@@ -326,7 +337,9 @@ class EngineHost(Host):
         self._engine = engine = made(self._copied)
         self._watch(engine)
         await engine.start()
-        return Facts(engine.name, engine.model, engine.notes, engine.capacity, limits_thinking(engine))
+        return Facts(
+            engine.name, engine.model, engine.notes, engine.capacity, limits_thinking(engine), continuation(engine)
+        )
 
     async def _sample(self, number: int, request: SampleRequest, *, streams: bool) -> Plain:
         if streams:

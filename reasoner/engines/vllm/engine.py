@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
-from reasoner.engine import Rendered, SampleRequest, TextPiece
+from reasoner.engine import Continuation, Rendered, SampleRequest, TextPiece
 from reasoner.engines import RenderedHead
 from reasoner.engines.vllm.build import Build, CoreLog, first_line, in_daemon, installed_build
 from reasoner.engines.vllm.cores import WORKER_EXTENSION, AsyncCore, Core, CoreFacts, CoreJob, InProcessCore
@@ -68,6 +68,11 @@ class VllmEngine(VllmModel):
     _marks: Marks | None = field(default=None, init=False, repr=False)
     _calls: CallReader | None = field(default=None, init=False, repr=False)
     _limits_thinking: bool = field(default=False, init=False, repr=False)
+
+    @property
+    def continues(self) -> Continuation | None:
+        """By token ids."""
+        return "exact"
 
     @property
     def limits_thinking(self) -> bool:

@@ -12,7 +12,7 @@ from reasoner.engine import SampleRequest
 from reasoner.errors import EngineUnavailable, RequestLost, TraceError
 from reasoner.journal.lines import JournalWriter
 from reasoner.trace.events import Sampled
-from reasoner.trace.grades import read_run
+from reasoner.trace.replies import read_run
 from reasoner_evals.runs.records import Arm, ItemRecord, Outcome, RunFolder, read_journal
 from reasoner_evals.runs.run import evaluate
 from reasoner_evals.runs.verdicts import grade_again, read_verdicts
