@@ -286,7 +286,7 @@ class _Question:
     prompts: set[str] = field(default_factory=set)
     samples: dict[tuple[str, int], Sampled] = field(default_factory=dict)
     thoughts: dict[tuple[str, int], Cost] = field(default_factory=dict)
-    """What the first requests of sequences cost whose thinking was limited."""
+    """The cost of the first requests of sequences with limited thinking."""
     scores: dict[tuple[str, int], Scored] = field(default_factory=dict)
     share: float = 0.0
     """The leader's share of the vote in the last proposal."""

@@ -218,7 +218,7 @@ class _ArmSession:
         self.watcher.arm_finished(self.arm)
 
     async def _pass(self, todo: list[GradedQuestion], *, last: bool) -> dict[str, None]:
-        """Ask each of these once; the ids of those that failed, whose errors count only after the last pass."""
+        """Ask each of these once; the ids of those that failed. Their errors count only after the last pass."""
         strategy: Strategy = build("strategy", self.arm.strategy)
         by_id, failed = {item.question.id: item for item in todo}, dict[str, None]()
         stream = solve_each(

@@ -170,7 +170,7 @@ def test_the_baseline_is_the_vote_of_all_and_harms_nobody(tmp_path: Path) -> Non
     assert found.sample_tokens == pytest.approx(more, abs=1e-5)
 
 
-def test_what_was_run_is_told_as_it_was_run(tmp_path: Path) -> None:
+def test_what_was_run_is_reported_as_it_was_run(tmp_path: Path) -> None:
     search = Fake("beam_search:n=3", budget="tokens=500", verifier="orm", replies=3, law=LAW)
     (found,) = [one for one in family(tmp_path / "run", VOTE, search).arms if one.verifier]
     records = [record(search, number) for number in range(QUESTIONS)]
@@ -257,7 +257,7 @@ def test_two_runs_of_the_same_questions_are_one_family(tmp_path: Path) -> None:
     assert "second" in made.origin
 
 
-def test_what_no_profile_can_be_made_of_is_told(tmp_path: Path) -> None:
+def test_what_no_profile_can_be_made_of_is_reported(tmp_path: Path) -> None:
     vote = fabricate(tmp_path / "vote", [VOTE], questions=QUESTIONS)
     with pytest.raises(UsageError, match="none of the strategies is a vote over a pool"):
         family(tmp_path / "greedy", GREEDY)

@@ -20,7 +20,7 @@ def asked(tmp_path: Path) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("digit", [True, False], ids=["a digit", "a byte"])
-def test_a_journal_that_is_damaged_is_told_with_its_line_and_made_again_from_the_trace(
+def test_a_journal_that_is_damaged_is_reported_with_its_line_and_made_again_from_the_trace(
     digit: bool, asked: tuple[str, ...], run: Run, tmp_path: Path
 ) -> None:
     assert run(*asked).code == 0
@@ -51,7 +51,7 @@ def test_a_journal_that_is_damaged_is_told_with_its_line_and_made_again_from_the
         ),
     ],
 )
-def test_what_is_damaged_is_mended_by_what_the_error_says(
+def test_what_is_damaged_is_repaired_by_what_the_error_says(
     name: str, remedy: str, asked: tuple[str, ...], run: Run, tmp_path: Path
 ) -> None:
     assert run(*asked).code == 0

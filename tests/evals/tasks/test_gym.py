@@ -133,7 +133,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("options", "kind", "told"), REFUSED)
-def test_what_is_not_offered_is_told(options: str, kind: type[UsageError], told: str) -> None:
+def test_what_is_not_offered_is_reported(options: str, kind: type[UsageError], told: str) -> None:
     with pytest.raises(kind) as error:
         build("task", f"gym:{options}").load()
     assert told in str(error.value)
@@ -154,6 +154,6 @@ VERBATIM = [
 
 
 @pytest.mark.parametrize(("text", "key", "rule"), VERBATIM, ids=[f"{text[:25]!a}" for text, *_ in VERBATIM])
-def test_a_verbatim_answer_is_what_stands_in_the_last_tags(text: str, key: str | None, rule: str) -> None:
+def test_a_verbatim_answer_is_what_is_in_the_last_tags(text: str, key: str | None, rule: str) -> None:
     found = VerbatimSpace().read(text)
     assert (found and (found.key, found.rule)) == (key and (key, rule))
