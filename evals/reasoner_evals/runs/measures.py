@@ -1,4 +1,4 @@
-"""What was measured, question by question: each strategy at each size or budget, as arrays of which means are shown."""
+"""What was measured, question by question: each strategy at each size or budget, as arrays of a value per question."""
 
 import math
 import warnings

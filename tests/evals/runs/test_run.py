@@ -12,7 +12,6 @@ from reasoner.engine import SampleRequest
 from reasoner.errors import EngineUnavailable, RequestLost, TraceError
 from reasoner.journal.lines import JournalWriter
 from reasoner.trace.events import Sampled
-from reasoner.trace.replies import read_run
 from reasoner_evals.runs.records import Arm, ItemRecord, Outcome, RunFolder, read_journal
 from reasoner_evals.runs.run import evaluate
 from reasoner_evals.runs.verdicts import grade_again, read_verdicts
@@ -75,16 +74,6 @@ def test_a_run_holds_a_record_a_question_and_a_grade_an_answer(tmp_path: Path) -
     for name in ("vote", "best"):
         for record in read_journal(RunFolder(tmp_path).arm(name)):
             assert told[name, record.question_id] == known[record.question_id, record.answer]
-
-
-def test_the_folder_of_an_arm_is_a_labelled_run(tmp_path: Path) -> None:
-    sit(tmp_path, ["best"])
-    labelled = read_run(RunFolder(tmp_path).arm("best").path)
-    statuses = Counter(grade.status for grade in labelled.grades.values())
-    drawn = [event for event in labelled.events if isinstance(event, Sampled)]
-    assert len(labelled.grades) == len(drawn) == 36
-    assert statuses["right"] == sum(bool(event.answer and event.answer.key == "7") for event in drawn)
-    assert statuses["no_answer"] + statuses["truncated"] == sum(event.answer is None for event in drawn)
 
 
 def test_a_finished_run_that_is_started_again_asks_nothing(tmp_path: Path) -> None:
