@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from reasoner import Question, solve_many_sync, solve_sync
+from reasoner import Question, solve_many_sync
 from reasoner.strategy import Finished, Handle, Next, Plan, Propose, Score, Start
 from reasoner.types import Answer, Completion, Logprobs, VoteState
 from reasoner_strategies._voting.pool import RunningVote
 from reasoner_strategies.mcts import Mcts, prior
 from tests.helpers import completion
 from tests.stepping import StepJudge, StepWorld
-from tests.strategies.test_mcts import QUESTION, Place, World, drive, place_of, rating
+from tests.strategies.test_mcts import QUESTION, Place, World, drive, place_of
 from tests.sweeps import widths
 
 # Priors, siblings, ratings
@@ -65,21 +65,6 @@ def test_equal_siblings_are_one_step_and_dead_ends_are_not_rated() -> None:
     assert (proposal.vote_state.samples, proposal.vote_state.votes[0].count) == (3, 1)
 
 
-def test_answers_are_proposed_before_they_are_rated_and_again_after() -> None:
-    answers = [completion(f"The answer is {key}", token_ids=(int(key), at, -1)) for at, key in enumerate("788")]
-    plan, op = begun(Mcts(k=3), answers)
-    assert isinstance(op, Start)
-    plurality = plan.send(Handle(2))
-    assert isinstance(plurality, Propose)
-    assert plurality.answer is not None
-    assert plurality.answer.key == "8"
-    assert isinstance(plan.send(None), Next)
-    rated = plan.send(Finished(Handle(2), ratings=tuple(map(rating, (0.9, 0.1, None)))))
-    assert isinstance(rated, Propose)
-    assert [(vote.answer.key, vote.weight) for vote in rated.vote_state.votes] == [("7", 0.9), ("8", 0.1)]
-    assert rated.vote_state.samples == 3
-
-
 def test_a_step_that_could_not_be_rated_counts_as_its_parent() -> None:
     world = World(k=3, ends=0.0, depth=9)
     options = Mcts(simulations=20, k=3, concurrency=1, c_init=0)
@@ -117,12 +102,6 @@ def test_every_step_holds_the_reserve_back_and_the_closing_spends_it() -> None:
     opened = {place for place in course.expanded[:5] for place in [(*place, 0), (*place, 1), (*place, 2)]}
     best = max(opened - set(course.expanded[:5]), key=world.value)
     assert place_of(last.prompts[0].text) == best
-
-
-def test_the_end_of_the_simulations_brings_the_best_open_chain_to_its_end() -> None:
-    solution = solve_sync(QUESTION, Mcts(simulations=2), StepWorld(depth=5).engine(), verifier=StepJudge())
-    assert solution.answer is not None
-    assert (solution.cost.samples, solution.vote_state.samples) == (9, 1)
 
 
 # The step world

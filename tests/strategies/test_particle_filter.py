@@ -68,14 +68,6 @@ def test_twisted_particles_have_the_law_of_chains_weighed_by_final_odds(
     assert mean == pytest.approx(expected, abs=error + 0.5 / 48)
 
 
-@pytest.mark.slow
-@widths("questions", 10, 160)
-def test_reference_weighting_sharpens(questions: int) -> None:
-    reference = many(ParticleFilter(32), Distinct(0.4).engine(), StepJudge(noisy(0)), questions=questions)
-    mean, error = mean_and_error([share_of_7(solution) for solution in reference])
-    assert mean - error > tilted(0.4**3)
-
-
 def fork(request: SampleRequest) -> str:
     """Half of the chains end at once, right in 3 of 10; the others take a step more and are right in 6 of 10."""
     source = random.Random(request.seed)
