@@ -316,10 +316,14 @@ class Prompt:
 
 
 class Extraction(NamedTuple):
-    """The answer that a model extracted from a completion, None if it found none, and what that cost."""
+    """The answer that a model gave when it was asked to end its own reply, None if it gave none, and what that cost.
+
+    `confidence` is its probability among the labels or words that were allowed, 0 to 1; None where all text was.
+    """
 
     answer: "Answer | None"
     cost: "Cost"
+    confidence: float | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -342,7 +346,7 @@ class Completion:
 
     `token_ids` are what the engine produced, including a closing end-of-sequence or stop token. `stop` is the stop
     string or token id that matched; with `finish_reason` "stop" and no `stop`, the model ended the sequence itself.
-    `index` counts the sequences of this prompt in launch order. `extraction` is there if a model was asked for the
+    `index` counts the sequences of this prompt in launch order. `extraction` is there if the model was asked for the
     answer.
 
     A model that thinks generates two parts: `thinking`, and then the final part, which is `text`. Only `text` is read

@@ -124,9 +124,9 @@ class BudgetForcing(Checked):
         else:
             prompt = yield from prefill(thought.prompt, (f"\n{marker.text}" if marker.text else "") + closing)
         [reply] = yield from self._answering(prompt, reserve, reserve)
+        probed = reply.extraction.answer if reply.extraction else None
         answer = None if reply.truncated else question.space.read(closing + reply.text)
-        extracted = reply.extraction.answer if reply.extraction else None
-        answer = answer or extracted or thought.answer
+        answer = answer or probed or thought.answer
         yield from propose_answer(question, answer)
         return answer
 

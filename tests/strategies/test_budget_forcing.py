@@ -199,9 +199,6 @@ def test_the_answer_is_read_from_the_closing_and_not_from_the_thinking() -> None
     # Without a marker nothing in the text says where thinking ends, and its cue would win over a bare number.
     run = course(BudgetForcing(closing="So"), thought, last, words={"</think>": (5, 6)})
     assert [key(op.answer) for op in run.proposals] == ["8", "7"]
-    # The cue in the closing counts: the number right after it is the answer, not the last one.
-    run = course(BudgetForcing(closing="The result is"), thought, replace(last, text=" 7, or 5"))
-    assert key(run.answer) == "7"
 
 
 @pytest.mark.parametrize(("maximum", "rooms"), [(1000, [744, 256]), (300, [150, 150]), (3, [2, 1]), (1, [1])])

@@ -15,7 +15,7 @@ from reasoner.strategy import Propose, Sample, Strategy
 from reasoner.trace.events import Event, Sampled, Scored
 from reasoner_strategies import GenSelect, Knockout, Pairwise, Universal
 from reasoner_strategies.universal import named
-from tests.execution.test_compare_pair import Comparing
+from tests.execution.test_scores import Comparing
 from tests.helpers import Judge, completion, number_question, says
 from tests.scripted import ScriptedEngine
 from tests.strategies.judging import QUESTION, Judged, Judging, cut, judged, key_of, names, pool, prefers, texts_in

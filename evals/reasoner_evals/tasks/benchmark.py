@@ -168,7 +168,7 @@ class Benchmark(ABC):
 
     Without a `revision` it is the pinned one. `columns` maps column names to those in the file, as in
     `columns=[question:prompt,answer:target]`. `answer_options` are options of the kind of answer, such as
-    `extract=model` or `pattern=REGEX`; see `docs/answers.md`.
+    `extract=rules` or `pattern=REGEX`; see `docs/answers.md`.
     """
 
     data: str = ""

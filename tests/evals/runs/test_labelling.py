@@ -15,7 +15,7 @@ from reasoner.engine import SampleRequest
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import TraceError
 from reasoner.trace.events import read_trace
-from reasoner.trace.grades import GRADES, STATUSES, TRACE, Grade, read_grades, read_run
+from reasoner.trace.replies import GRADES, STATUSES, TRACE, Grade, read_grades, read_run
 from reasoner.types import Completion, FinishReason
 from reasoner_evals.tasks.graders import GradedQuestion
 from reasoner_strategies import BestOfN, SelfConsistency
@@ -41,7 +41,7 @@ def graded(item: GradedQuestion, drawn: Completion) -> str:
     ],
 )
 def test_each_outcome_has_a_status_of_its_own(text: str, finish: FinishReason, status: str) -> None:
-    item = GradedQuestion(number_question(), "1/2")
+    item = GradedQuestion(Question.of("How many?", space="number", id="q"), "1/2")
     assert graded(item, completion(text, finish=finish)) == status
     assert status in STATUSES
 

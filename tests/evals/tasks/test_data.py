@@ -35,8 +35,8 @@ BAD = [
     ('{"question": "q", "answer": NaN}', "t.jsonl:2 is not readable JSON: NaN is not a number"),
     ('{"question": "q"', "t.jsonl:2 is not JSON: expecting ',' delimiter, column 17"),
     ("[1, 2]", "t.jsonl:2 is not a row: write an object with a value for each column"),
-    ("[" * 100_000, "t.jsonl:2 is not readable JSON: maximum recursion depth exceeded"),
-    ('{"answer": ' + "9" * 5000 + "}", "t.jsonl:2 is not readable JSON: Exceeds the limit"),
+    ("[" * 100_000, "t.jsonl:2 is not readable JSON: it is nested too deeply"),
+    ('{"answer": ' + "9" * 5000 + "}", "t.jsonl:2 is not readable JSON: a number is too long"),
 ]  # fmt: skip
 
 
