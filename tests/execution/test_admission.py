@@ -143,6 +143,24 @@ def test_a_waiter_that_still_does_not_fit_keeps_its_position() -> None:
     run(test)
 
 
+def test_two_questions_that_exhaust_a_budget_together_both_end() -> None:
+    async def test() -> None:
+        ledger, one, other, queues = two(Budget(tokens=200), Budget(tokens=150))
+        desk = Desk()
+        tasks = [desk.ask(who, f"{name} {place}", 80) for place in range(5) for name, who in (("a", one), ("b", other))]
+        await turns()
+        while desk.held:
+            name, held = desk.held.popitem()
+            (one if name.startswith("a") else other).settle(held, price(30))
+            await turns()
+        assert all(task.done() for task in tasks)
+        assert len(desk.admitted) + len(desk.refused) == 10
+        assert ledger.settled.tokens <= 200
+        assert (ledger.in_flight, dict(queues)) == (0, {})
+
+    run(test)
+
+
 def test_a_question_short_of_its_own_budget_does_not_hold_up_another() -> None:
     async def test() -> None:
         _, one, other, _ = two(Budget(tokens=1000), Budget(tokens=60))
