@@ -34,7 +34,7 @@ from reasoner.execution.scheduler import PRICE, Allocation, BidQueue, QuestionSt
 from reasoner.registry import build
 from reasoner.stopping.vote_posteriors import beta_lead
 from reasoner.types import Answer, Vote, VoteState
-from reasoner_evals.calibration.pool_replay import orders_for
+from reasoner_evals.calibration.outcomes import orders_for
 from reasoner_evals.stats.arrays import Floats, Ints
 from reasoner_strategies.self_consistency import SelfConsistency
 

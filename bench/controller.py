@@ -31,10 +31,19 @@ from reasoner.calibration.arm_selection import LOSSES, choose
 from reasoner.calibration.profile import ArmRow, Bins, Family
 from reasoner.registry import build
 from reasoner.specs import Spec
-from reasoner_evals.calibration.outcomes import SAFE, Outcomes, PooledArm, Way, from_pool, pooled_arm, rule, usable
+from reasoner_evals.calibration.outcomes import (
+    SAFE,
+    Outcomes,
+    PooledArm,
+    Way,
+    from_pool,
+    pooled_arm,
+    random_orders,
+    rule,
+    usable,
+)
+from reasoner_evals.calibration.outcomes import replay as replayed_in
 from reasoner_evals.calibration.outcomes import stopped as stopped_by
-from reasoner_evals.calibration.pool_replay import random_orders
-from reasoner_evals.calibration.pool_replay import replay as replayed_in
 from reasoner_evals.calibration.profiles import bin_rows
 from reasoner_evals.runs.arrays import Bools, Floats, Ints
 from reasoner_evals.runs.measures import ArmRead, selected

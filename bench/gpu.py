@@ -31,7 +31,7 @@ from search import questions as stories
 
 from reasoner import Question, SamplingParams, solve_many
 from reasoner.engine import ConfidenceFloor, reset_caches
-from reasoner.engines.vllm.build import first_line, installed_build, unheard
+from reasoner.engines.vllm.build import first_line, installed_build, say_nothing
 from reasoner.models.embedded import embedded_path
 from reasoner.system.machine import cpu_name, gpus
 from reasoner.trace.events import Event
@@ -355,7 +355,7 @@ async def main(options: argparse.Namespace, output: TextIO) -> int:
             rig.memory = 0.25
             await draw_without_end(rig, output)
             return 0
-        write_model(folder, shape, options.tokenizer or embedded_path(unheard))
+        write_model(folder, shape, options.tokenizer or embedded_path(say_nothing))
         card = cpu_name() if build.cpu else (gpus() or ("unknown",))[0]
         about = {"card": card, "vllm": build.version, "shape": options.shape or ("tiny" if build.cpu else "qwen3-1.7b")}
         failed = False

@@ -20,10 +20,11 @@ from typing import NamedTuple
 import numpy as np
 
 from reasoner.budget import Cost
+from reasoner.journal.folder import write_whole
+from reasoner.journal.lines import JournalWriter, sealed_line
 from reasoner.models.info import ModelInfo
-from reasoner.trace.jsonl import JsonlWriter
-from reasoner_evals.runs.folder import RunFolder, write_whole
-from reasoner_evals.runs.manifest import this_machine
+from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.manifest import this_machine, write_manifest
 from reasoner_evals.runs.records import Arm, Item, ItemRecord, Manifest, Reply, Verdict
 from reasoner_evals.tasks.data import Source
 
@@ -53,13 +54,11 @@ def begin(folder: RunFolder, questions: int) -> None:
     manifest = Manifest(created="2026-01-01T00:00:00Z", command="bench/report_scale.py", engine="random", model=MODEL,
                         sources=(source,), arms=ARMS, prices=None, machine=this_machine())  # fmt: skip
     folder.path.mkdir()
-    write_whole(folder.manifest, [manifest.model_dump_json(indent=1)])
+    write_manifest(folder, manifest)
     items = (Item(task=TASK, question_id=name(number), text=f"What is {number} + 7?", gold=str(number + 7),
                   space="number") for number in range(questions))  # fmt: skip
-    write_whole(folder.items, (item.model_dump_json() for item in items))
-    write_whole(
-        folder.verdicts, (verdict.model_dump_json() for number in range(questions) for verdict in verdicts(number))
-    )
+    write_whole(folder.items, map(sealed_line, items))
+    write_whole(folder.verdicts, (sealed_line(verdict) for number in range(questions) for verdict in verdicts(number)))
 
 
 def name(number: int) -> str:
@@ -105,7 +104,7 @@ def write_journals(folder: RunFolder, questions: int) -> Usage:
     for arm in ARMS:
         files = folder.arm(arm.name)
         files.path.mkdir(parents=True)
-        lines = JsonlWriter.onto(files.journal, what="journal")
+        lines = JournalWriter(files.journal, "journal", resume=True)
         for item in journal(arm, questions):
             began, used = time.perf_counter(), time.process_time()
             lines.write(item)

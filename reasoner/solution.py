@@ -128,6 +128,6 @@ class Solution:
         return f"<Solution of {self.question_id}: answer={answer!r}, {counts}, ended_by={self.ended_by!r}{error}>"
 
     def _repr_html_(self) -> str:
-        from reasoner.trace.tree.notebook import notebook_html
+        from reasoner.trace.page import notebook_html
 
         return notebook_html(self.headline, self.vote_state, self.cost, self.text, self.events)

@@ -9,9 +9,11 @@ Bare text runs up to the next comma or bracket, without the blanks around it. Te
 is written as a JSON string. Inside another spec, the form with a colon ends at the first comma: it takes one option.
 
 The type of an option may have a mark, as in `n: Samples = 8`, for those who set it on behalf of others: a server bounds
-samples, leaves lengths to the budget and the context, and refuses what only its owner may set.
+samples, leaves lengths to the budget and the context, and refuses what only its owner may set. A plug-in that extends
+`Checked` refuses values outside of the ranges in its types when it is made.
 """
 
+import dataclasses
 import json
 import re
 import typing
@@ -19,12 +21,14 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
-from reasoner.errors import UsageError
+from reasoner.errors import UsageError, require, require_choice
 
 MAX_LENGTH = 1 << 20
 MAX_DEPTH = 20
+MAX_SAMPLES: Final = 1_000_000
+"""The most sequences generated from one prompt at once, and so for one question by most strategies."""
 _BARE = re.compile(r'[^,()\[\]{}"\\]*+')
 _NAME = re.compile(r'[^,()\[\]{}"\\:]*+')
 _OPTION = re.compile(r'\s*+([^\s,()\[\]{}"\\=]++)\s*+=')
@@ -257,23 +261,76 @@ class Owners(NamedTuple):
     why: str
 
 
-Samples = Annotated[int, Mark.SAMPLES]
-Length = Annotated[int, Mark.LENGTH]
+class Range(NamedTuple):
+    """The values that a number may have; the last range of a type counts."""
+
+    at_least: float | None = None
+    at_most: float | None = None
+    above: float | None = None
+    below: float | None = None
+
+
+Samples = Annotated[int, Mark.SAMPLES, Range(at_least=1, at_most=MAX_SAMPLES)]
+Length = Annotated[int, Mark.LENGTH, Range(at_least=0)]
+Count = Annotated[int, Range(at_least=1)]
+Share = Annotated[float, Range(at_least=0, at_most=1)]
+Chance = Annotated[float, Range(above=0, below=1)]
 FilePath = Annotated[str, Owners("it reads a file")]
 Weights = Annotated[str, Owners("it loads weights")]
 Pattern = Annotated[str, Owners("it runs a regular expression")]
 Seconds = Annotated[float, Owners("it is processor time")]
 
 
+class Checked:
+    """The base of a plug-in that checks its options when it is made: numbers by their ranges, words by their choices.
+
+    A subclass with a `__post_init__` of its own calls `Checked.__post_init__(self)` first.
+
+    Raises:
+        UsageError: as in "n must be at least 1 (got 0)".
+    """
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        cls: Any = type(self)
+        for name, (kind, limits) in _limits_of(cls).items():
+            value = getattr(self, name)
+            if isinstance(limits, Range):
+                require(value, name, **limits._asdict(), whole=kind is int)
+            elif value is not None:
+                require_choice(value, name, limits)
+
+
 @lru_cache(maxsize=512)
 def marks_of(cls: type) -> Mapping[str, Mark | Owners]:
     """The marks of a class's options by name."""
-    try:
-        hints: Mapping[str, Any] = typing.get_type_hints(cls, include_extras=True)
-    except Exception:  # names that a foreign module imports for type checkers only
-        return {}
     marked = {
         name: [mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Mark | Owners)]
-        for name, hint in hints.items()
+        for name, hint in _hints_of(cls).items()
     }
     return {name: marks[0] for name, marks in marked.items() if marks}
+
+
+@lru_cache(maxsize=512)
+def _limits_of(cls: Any) -> Mapping[str, tuple[Any, Range | tuple[str, ...]]]:
+    """The type of each option of a class that has limits, and its range or choices."""
+    limits: dict[str, tuple[Any, Range | tuple[str, ...]]] = {}
+    hints = _hints_of(cls)
+    for option in dataclasses.fields(cls):
+        hint = hints.get(option.name)
+        # An option that may be None is a union.
+        for part in (hint, *typing.get_args(hint)):
+            ranges = [mark for mark in getattr(part, "__metadata__", ()) if isinstance(mark, Range)]
+            if ranges:
+                limits[option.name] = typing.get_args(part)[0], ranges[-1]
+            elif typing.get_origin(part) is typing.Literal:
+                limits[option.name] = str, typing.get_args(part)
+    return limits
+
+
+def _hints_of(cls: type) -> Mapping[str, Any]:
+    try:
+        return typing.get_type_hints(cls, include_extras=True)
+    except Exception:  # names that a foreign module imports for type checkers only
+        return {}

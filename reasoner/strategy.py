@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, NamedTuple, NewType, Protocol, TypeAlias
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, UsageError, require
 from reasoner.models.info import ModelInfo
+from reasoner.specs import MAX_SAMPLES
 from reasoner.stopping.confidence import ConfidenceFloor
 from reasoner.stopping.rules import StopRule
 from reasoner.types import Answer, Blocks, Completion, Prompt, Rating, SamplingParams, VoteState
@@ -73,10 +74,6 @@ __all__ = [
 
 Handle = NewType("Handle", int)
 """Identifies a started operation."""
-
-
-MAX_SAMPLES: Final = 1_000_000
-"""The most sequences generated from one prompt at once, and so for one question by most strategies."""
 
 
 MAX_CHAINS: Final = 10_000

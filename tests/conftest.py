@@ -68,8 +68,6 @@ OWN_ENGINES = {
     "test_gpu_bench.py",
     "test_openai_thinking_real.py",
     "test_preemption.py",
-    "test_prefill.py",
-    "test_ray_real.py",
     "test_thinking.py",
     "test_vllm_async.py",
     "test_vllm_options.py",

@@ -6,14 +6,13 @@ from pathlib import Path
 from reasoner import solve_many
 from reasoner.answers.equivalence import Equivalence
 from reasoner.engine import Engine
+from reasoner.journal.folder import make_folder, write_whole
+from reasoner.journal.lines import sealed_line
 from reasoner.strategy import Strategy
 from reasoner.trace.events import TraceWriter, read_trace
-from reasoner.trace.grades import GRADES, TRACE, GradeStatus
-from reasoner.trace.jsonl import sealed_line
-from reasoner.trace.replies import completions_in
+from reasoner.trace.replies import GRADES, TRACE, GradeStatus, completions_in
 from reasoner.types import Completion
 from reasoner.verifier import Verifier
-from reasoner_evals.runs.folder import make_folder, write_whole
 from reasoner_evals.runs.verdicts import grade_of
 from reasoner_evals.tasks.graders import GradedQuestion
 
@@ -39,7 +38,7 @@ async def label(
 
     Raises UsageError if there is a trace already, and TraceError if a file cannot be written.
     """
-    make_folder(folder, exist_ok=True)
+    make_folder(folder)
     writer = TraceWriter(folder / TRACE)
     questions = [item.question for item in items]
     try:

@@ -20,7 +20,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import reasoner
-from reasoner.system.extras import BRINGS, CPU_OVERRIDES
+from reasoner.system.machine import BRINGS, CPU_OVERRIDES
 from tests.sweeps import cases
 
 ROOT = Path(__file__).parents[1]

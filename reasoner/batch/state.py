@@ -8,21 +8,24 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
-from reasoner.batch.lines import Known, Line
-from reasoner.budget import Cost
+from reasoner.batch.rows import AnswerLine, Line
+from reasoner.budget import NO_COST, Cost
 from reasoner.errors import TraceError, UsageError
 from reasoner.execution.inputs import IdSet
-from reasoner.system.files import parse_json, read_object, replacing
+from reasoner.journal.folder import LOCK, write_whole, writing
+from reasoner.journal.lines import Format, JournalWriter, read_lines
+from reasoner.system.files import parse_json, read_whole
+from reasoner.system.tables import first_line
 from reasoner.trace.events import Ended, Event, Refused, TraceWriter, read_trace
 from reasoner.trace.history import QuestionHistory, read_histories, sound
-from reasoner.trace.jsonl import JsonlWriter
-from reasoner.trace.locks import acquire
 
 SEGMENT: Final = 1 << 26
-"""Bytes of one file of the trace; a file goes when all of its questions have their lines."""
+"""Bytes of one file of the trace; a file is deleted when all of its questions have their lines."""
 MAX_AHEAD: Final = 1 << 26
-"""How many rows after the last one that was read a line may be."""
+"""How far the row of a line may be beyond the last row so far."""
+RESTART: Final = "start again with --overwrite"
 Settings = Mapping[str, str]
+"""What decides the answers, by name."""
 
 
 class WorkTrace:
@@ -45,7 +48,7 @@ class WorkTrace:
         def events() -> Iterator[Event]:
             for path in paths:
                 known = self._open[path] = set()
-                for event in sound(read_trace(path, way_out=f"delete {path} to ask its questions again")):
+                for event in sound(read_trace(path, advice=f"delete {path} to ask its questions again")):
                     if event.question_id not in done:
                         known.add(event.question_id)
                         # A question without a line is not over, however its plan ended.
@@ -111,40 +114,35 @@ class Progressed:
     dropped: Cost = field(default_factory=Cost)
     histories: dict[str, QuestionHistory] = field(default_factory=dict)
 
-    def add(self, answer: Known, *, shared: bool) -> bool:
-        """Count a line; True if its question is to be asked again. `shared` says whether all share a budget."""
-        if answer.outcome == "failed":
-            # The trace still has it, with its cost.
-            return True
-        self.spent += answer.cost
-        if shared and answer.outcome == "unanswered" and answer.ended_by == "budget":
-            self.dropped += answer.cost
-            return True
+    def add(self, answer: AnswerLine) -> None:
+        """Count a line. Raises ValueError: the number of its row cannot be right."""
         for name in answer.ids:
             self.ids.add(name)
+        self.spent += answer.cost
         self.count += 1
         self.answered += answer.outcome == "answered"
-        if answer.row:
-            if answer.row > len(self.rows) + MAX_AHEAD:
-                raise ValueError
-            self.rows.extend([0] * (answer.row - len(self.rows)))
-            self.rows[answer.row - 1] = IdSet.key(answer.digest)
-        else:
+        if not answer.row:
             self.ids.add(_content(answer.ids[0], answer.digest))
-        return False
+            return
+        if answer.row > len(self.rows) + MAX_AHEAD:
+            raise ValueError(f"its row is {answer.row}")
+        self.rows.extend([0] * (answer.row - len(self.rows)))
+        self.rows[answer.row - 1] = IdSet.key(answer.digest)
+
+    def drop(self, answer: AnswerLine) -> None:
+        """Count only what a line cost, as its questions are asked again; of a failed one, the trace has the cost."""
+        if answer.outcome != "failed":
+            self.spent += answer.cost
+            self.dropped += answer.cost
 
     def has(self, id: str, row: int, digest: str) -> bool:
-        """Whether the question of this id is finished; 0 is the `row` of one whose place does not matter.
+        """Whether the question of this id is finished; `row` is 0 where the order of the rows does not matter.
 
         Raises:
             UsageError: the row was answered as another question.
         """
-        if row:
-            key = self.rows[row - 1] if row <= len(self.rows) else 0
-            same = key == IdSet.key(digest)
-        else:
-            key, same = 0, _content(id, digest) in self.ids
-        if same:
+        key = self.rows[row - 1] if 0 < row <= len(self.rows) else 0
+        if key == IdSet.key(digest) if row else _content(id, digest) in self.ids:
             return True
         if id in self.ids:
             where = f"row {row} ({id!r:.80})" if row else f"the line {id!r:.80}"
@@ -165,16 +163,22 @@ def _content(id: str, digest: str) -> str:
     return f"{digest} {id}"
 
 
+@dataclass(frozen=True, slots=True)
+class BatchState:
+    """What is kept of a batch beside its answers and its trace."""
+
+    settings: Settings
+    dropped: Cost = Cost()
+    """What the lines cost that were taken out of the answers to be asked again."""
+
+
 class BatchFolder:
-    """The folder beside the answers, `ANSWERS.state`: settings, lock, trace, and answers that are not converted yet."""
+    """The folder beside the answers, `ANSWERS.state`: state, lock, trace, and answers that are not converted yet."""
 
     def __init__(self, answers: Path) -> None:
         self.answers = answers
         self.path = answers.with_name(f"{answers.name}.state")
-        self.settings = self.path / "settings.json"
-        self.lock = self.path / ".lock"
-        self.dropped = self.path / "dropped.json"
-        """What the lines cost that were taken out of the answers to be asked again."""
+        self.state = self.path / "state.json"
         self.lines = answers if answers.suffix == ".jsonl" else self.path / "answers.jsonl"
         """The lines of the answers, appended to as questions end."""
 
@@ -186,54 +190,49 @@ class BatchFolder:
             UsageError: another process writes it, or the answers exist and belong to no interrupted batch.
             TraceError: it cannot be created or locked.
         """
-        resumes = self.settings.exists()
+        resumes = self.state.exists()
         if self.answers.exists() and not resumes and not overwrite:
             raise UsageError(
                 f"{self.answers} exists and belongs to no interrupted batch: name another file, or replace it with "
                 "--overwrite"
             )
-        try:
-            self.path.mkdir(exist_ok=True)
-        except OSError as error:
-            raise TraceError(f"cannot create the folder {self.path}: {error.strerror}") from error
-        with acquire(self.lock, self.answers):
-            if overwrite:
-                self._clear()
+        with writing(self.path, self.state, what=self.answers, create=True):
+            try:
+                if overwrite:
+                    for path in [*self._files(), self.answers]:
+                        path.unlink(missing_ok=True)
+            except OSError as error:
+                raise TraceError(f"cannot replace {self.answers}: {error.strerror}") from error
             try:
                 yield resumes and not overwrite
             finally:
-                if not self.settings.exists():
+                if not self.state.exists():
                     self.remove()
-
-    def _clear(self) -> None:
-        try:
-            for path in [*self._files(), self.answers]:
-                path.unlink(missing_ok=True)
-        except OSError as error:
-            raise TraceError(f"cannot replace {self.answers}: {error.strerror}") from error
 
     def remove(self) -> None:
         """The batch is complete: remove what it wrote here, and the folder if nothing else is in it."""
         with suppress(OSError):
-            for path in [*self._files(), self.lock]:
+            for path in [*self._files(), self.path / LOCK]:
                 path.unlink(missing_ok=True)
             self.path.rmdir()
 
     def _files(self) -> list[Path]:
-        """What a batch writes here. The settings go first: without them there is nothing to continue."""
-        own = [self.settings, self.dropped, self.path / "answers.jsonl"]
-        return [*own, *self.path.glob("trace-*.jsonl")]
+        """What a batch writes here. The state goes first: without it there is nothing to continue."""
+        return [self.state, self.path / "answers.jsonl", *self.path.glob("trace-*.jsonl")]
 
-    def begin(self, settings: Settings) -> None:
-        """Write the settings of a new batch. Raises TraceError."""
-        self._write(self.settings, settings)
+    def begin(self, settings: Settings, dropped: Cost = NO_COST) -> None:
+        """Write the settings of a batch, and what its dropped lines cost. Raises TraceError."""
+        state = BatchState(settings, dropped)
+        write_whole(self.state, [json.dumps(asdict(state), indent=1).encode()])
 
-    def _write(self, path: Path, content: Mapping[str, object]) -> None:
+    def _read(self) -> BatchState:
+        from pydantic import TypeAdapter
+
         try:
-            with replacing(path) as file:
-                file.write(json.dumps(content, indent=1).encode())
-        except OSError as error:
-            raise TraceError(f"cannot write {path}: {error.strerror}") from error
+            return TypeAdapter(BatchState).validate_json(read_whole(self.state))
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or first_line(error)
+            raise TraceError(f"cannot read {self.state}: {why}: {RESTART}") from error
 
     def check(self, settings: Settings) -> None:
         """Refuse other settings than those of the batch.
@@ -242,67 +241,47 @@ class BatchFolder:
             UsageError: one differs; the message shows it.
             TraceError: they cannot be read.
         """
-        try:
-            before = read_object(self.settings)
-        except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or error
-            raise TraceError(f"cannot read {self.settings}: {why}: start again with --overwrite") from error
+        before = self._read().settings
         for name, value in settings.items():
             if name in before and before[name] != value:
                 raise UsageError(
                     f"{self.answers} was started with other settings ({name}: {before[name] or 'none'}, now "
-                    f"{value or 'none'}): use those, or start again with --overwrite"
+                    f"{value or 'none'}): use those, or {RESTART}"
                 )
 
-    def progressed(self, trace: WorkTrace, known: Callable[[Line], Known], *, shared: bool) -> Progressed:
-        """What earlier sessions finished. Lines of questions that are asked again are taken out of the answers.
+    def progressed(self, trace: WorkTrace, read: Callable[[Line], AnswerLine], *, shared: bool) -> Progressed:
+        """What earlier sessions finished; `read` says what a line of the answers says.
 
-        These are those that failed and those that a budget left without an answer, if it is `shared` by all.
+        Lines of questions that are asked again are taken out of the answers: those that failed, and those that a budget
+        left without an answer, if it is `shared` by all.
 
         Raises:
-            TraceError: the answers cannot be read or written, or hold something else.
+            TraceError: a file cannot be read or written, or holds something else.
         """
-        done, dropped = Progressed(dropped=self._dropped_before()), False
-        done.spent += done.dropped
+        state = self._read()
+        done = Progressed(dropped=state.dropped, spent=state.dropped)
+
+        def again(content: bytes) -> bool:
+            answer = _answer(content, read)
+            dropped = answer.asked_again(shared=shared)
+            done.drop(answer) if dropped else done.add(answer)
+            return dropped
+
+        def kept(content: bytes) -> bytes:
+            return b"" if _answer(content, read).asked_again(shared=shared) else content
+
         if self.lines.exists():
-            JsonlWriter.onto(self.lines, what="answers").close()
-            for where, line in self._read():
-                try:
-                    answer = known(line)
-                except (KeyError, TypeError, ValueError, AttributeError):
-                    raise TraceError(f"{where} is not a line of this batch: start again with --overwrite") from None
-                dropped |= done.add(answer, shared=shared)
-            if dropped:
-                self._write(self.dropped, asdict(done.dropped))
-                self._drop(lambda line: Progressed().add(known(line), shared=shared))
+            JournalWriter(self.lines, "answers", resume=True).close()
+            if sum(read_lines(self.lines, Format("answers", again), advice=RESTART)):
+                self.begin(state.settings, done.dropped)
+                write_whole(self.lines, read_lines(self.lines, Format("answers", kept), advice=RESTART))
         done.histories = trace.read(done.ids)
         return done
 
-    def _dropped_before(self) -> Cost:
-        """What the lines cost that earlier sessions dropped."""
-        if not self.dropped.exists():
-            return Cost()
-        try:
-            return Cost(**read_object(self.dropped))
-        except (OSError, TypeError, ValueError) as error:
-            raise TraceError(f"cannot read {self.dropped}: {error}: start again with --overwrite") from error
 
-    def _read(self) -> Iterator[tuple[str, Line]]:
-        try:
-            with self.lines.open("rb") as file:
-                for number, content in enumerate(file, 1):
-                    where = f"{self.lines}:{number}"
-                    try:
-                        line = parse_json(content)
-                    except ValueError:
-                        raise TraceError(f"{where} is not JSON: start again with --overwrite") from None
-                    yield where, line
-        except OSError as error:
-            raise TraceError(f"cannot read the answers {self.lines}: {error.strerror}") from error
-
-    def _drop(self, drop: Callable[[Line], bool]) -> None:
-        try:
-            with self.lines.open("rb") as before, replacing(self.lines) as file:
-                file.writelines(content for content in before if not drop(parse_json(content)))
-        except OSError as error:
-            raise TraceError(f"cannot write the answers {self.lines}: {error.strerror}") from error
+def _answer(content: bytes, read: Callable[[Line], AnswerLine]) -> AnswerLine:
+    """What a line of the answers says. Raises ValueError: it is none."""
+    try:
+        return read(parse_json(content))
+    except (KeyError, TypeError, AttributeError):
+        raise ValueError("it has other columns") from None

@@ -1,4 +1,4 @@
-"""Forecasts: the accuracy that a budget buys, the budget that an accuracy costs, how many sequences fit the cache."""
+"""Forecasts: the accuracy that a budget buys, the budget that an accuracy costs."""
 
 import math
 from collections.abc import Collection, Iterable, Sequence
@@ -9,9 +9,7 @@ from typing import Final, NamedTuple
 from reasoner.calibration.arm_selection import Estimate, shrunk
 from reasoner.calibration.pareto import Mix, Point, fill, hull, steps
 from reasoner.calibration.profile import MIN_QUESTIONS, ArmRow, Family
-from reasoner.errors import UsageError, require
-from reasoner.models.geometry import sequences_that_fit
-from reasoner.models.info import ModelInfo
+from reasoner.errors import UsageError
 from reasoner.specs import Spec
 from reasoner.types import ThinkingLevel, thinking_level
 
@@ -199,51 +197,6 @@ def _level_of(strategy: str) -> ThinkingLevel | None:
     """The thinking level that a spec states; None if it states none."""
     level = Spec.parse(strategy).options.get("thinking")
     return thinking_level(level) if isinstance(level, str) else None
-
-
-def sequence_p95(family: Family) -> float:
-    """The 95th percentile of the tokens of one sequence, prompt included, in the hardest bin.
-
-    It is measured by the arms of one sample, and by the baseline as a sample's share of the cost of a question.
-    """
-    return max(
-        row.tokens_p95 / max(1.0, row.samples)
-        for row in family.arms
-        if not row.verifier and (row.samples <= 1 or row.arm == (family.baseline, "", ""))
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """How many sequences a KV cache of `tokens` tokens holds at once: with a prompt each, and with a shared one."""
-
-    tokens: int
-    apart: int
-    shared: int
-
-
-def fit(model: ModelInfo, *, kv_bytes: int, own: int, prompt: int = 0, samples: int = 1) -> Fit:
-    """How many sequences of `own` tokens after a prompt of `prompt` fit, with the prompt shared by `samples` or not.
-
-    Shared, a question takes prompt + samples x own tokens; the last question may have fewer samples. Each sequence has
-    its own tokens in layers with a window. Blocks that are not full are not counted. All are 0 where the model's
-    geometry is unknown.
-
-    Raises:
-        UsageError: `own` or `samples` is below 1, `prompt` below 0.
-    """
-    require(own, "own", at_least=1)
-    require(samples, "samples", at_least=1)
-    require(prompt, "prompt", at_least=0)
-    rate = model.kv_bytes_per_token
-    if not rate:
-        return Fit(0, 0, 0)
-    apart = sequences_that_fit(model, kv_bytes=kv_bytes, tokens=prompt + own)
-    common = sum(group.kv_bytes(prompt) for group in model.cached_layers if not group.window)
-    rest = model.kv_bytes(prompt + own) - common
-    questions, left = divmod(kv_bytes, common + samples * rest)
-    shared = questions * samples + max(0, (left - common) // rest)
-    return Fit(kv_bytes // rate, apart, shared)
 
 
 def _mixed(parts: Iterable[tuple[float, Estimate]]) -> Estimate:

@@ -1,23 +1,19 @@
 """`reasoner batch`: answer the questions of a file, with a file of answers that an interrupted run continues."""
 
 from pathlib import Path
-from typing import Final
+from typing import Any
 
 import click
 
 from reasoner.cli import options
 from reasoner.cli.exits import guarded
-from reasoner.cli.look import NUMBER, WHOLE, Command, option
-from reasoner.cli.solve import ANSWERS
+from reasoner.cli.look import NUMBER, Command, option, whole
 from reasoner.errors import UsageError
-
-STANDARD: Final = Path("-")
-"""Standard input, or standard output."""
 
 
 @click.command("batch", cls=Command)
 @click.argument("questions", type=options.PATH)
-@option("-o", "--output", type=options.PATH, default=STANDARD, metavar="FILE",
+@option("-o", "--output", type=options.PATH, default=options.STANDARD, metavar="FILE",
         brief="The answers: .jsonl, .csv, .parquet or .arrow.",
         help="The answers: a .jsonl, to which they are written as they come, or a .csv, .parquet or .arrow, which is "
              "made at the end; - is JSON lines on standard output.  [default: -]")  # fmt: skip
@@ -29,7 +25,7 @@ STANDARD: Final = Path("-")
              "row and a hash of the question]")  # fmt: skip
 @option("--keep", metavar="NAME,...", section="Question",
         help="The input's columns that the answers repeat, or none.  [default: all]")  # fmt: skip
-@option("-a", "--answer", metavar="KIND", section="Question", shell_complete=options.words(*ANSWERS),
+@option("-a", "--answer", metavar="KIND", section="Question", shell_complete=options.words(*options.ANSWERS),
         brief="auto, number, math, choice, yes_no, text or code.",
         help="The kind of the answers, as of `reasoner solve`; `reasoner list answers` shows all.  [default: "
              "auto]")  # fmt: skip
@@ -53,7 +49,7 @@ STANDARD: Final = Path("-")
 @options.UNSANDBOXED
 @options.engine_options
 @options.SEED
-@option("--concurrency", type=WHOLE, metavar="N", section="Model",
+@option("--concurrency", type=whole(at_least=1), metavar="N", section="Model",
         help="The most questions that are open at once; fewer are where these fill the engine.  [default: "
              "1,024]")  # fmt: skip
 @options.QUIET
@@ -65,28 +61,9 @@ def command(
     question_column: str | None,
     id_column: str | None,
     keep: str | None,
-    answer: str | None,
-    system: str | None,
-    few_shot: Path | None,
-    strategy: str | None,
-    n: int | None,
-    temperature: float | None,
-    max_tokens: int | None,
-    thinking: str | None,
-    budget: str | None,
     each: str | None,
-    effort: str | None,
-    profile: str | None,
-    abstain_below: float | None,
-    verifier: str | None,
-    unsandboxed: bool,
-    model: str | None,
-    engine: str | None,
-    base_url: str | None,
-    prices: str | None,
-    seed: int,
     concurrency: int | None,
-    quiet: bool,
+    **typed: Any,
 ) -> int:
     """Answer the questions of a file: JSON lines, CSV, parquet, Arrow, OpenAI's batch format, or - for standard input.
 
@@ -97,40 +74,24 @@ def command(
     Exit codes: 0 all rows are done, 1 some rows cannot be asked, or output could not be written, 2 usage, 3 the budget
     left questions without an answer, 4 engine failure or questions that ended in an error, 130 interrupted.
     """
-    from reasoner.budget import Budget
-    from reasoner.cli.batch_files import Choices, Files
-    from reasoner.cli.batch_run import BatchRun
+    from reasoner.cli.batch_run import BatchRun, Files
+    from reasoner.cli.progress import BatchProgress
+    from reasoner.cli.terminal import Terminal
     from reasoner.execution.opening import CONCURRENCY
 
-    if seed < 0:
-        raise UsageError(f"--seed must be at least 0 (got {seed})")
-    if concurrency is not None and concurrency < 1:
-        raise UsageError(f"--concurrency must be at least 1 (got {concurrency})")
-    if overwrite and output == STANDARD:
+    given = options.Given(**typed)
+    if overwrite and output == options.STANDARD:
         raise UsageError("--overwrite has no effect without --output FILE: omit it")
-    total, limit = (Budget() if text is None else Budget.parse(text) for text in (budget, each))
-    choices = Choices(
-        strategy=strategy,
-        sampling={"n": n, "temperature": temperature, "max_tokens": max_tokens, "thinking": thinking},
-        auto={"effort": effort, "profile": profile, "abstain_below": abstain_below},
-        verifier=verifier,
-        unsandboxed=unsandboxed,
-        answer=answer,
-        system=system,
-        few_shot=few_shot,
-        question_column=question_column,
-        id_column=id_column,
-        keep=keep,
-    )
-    run = BatchRun(
-        Files(questions, output, overwrite=overwrite),
-        choices,
-        options.choose_engine(engine, model_id=model, base_url=base_url),
-        total,
-        limit,
-        options.read_prices(prices, [total, limit]),
-        seed,
-        concurrency or CONCURRENCY,
-        quiet=quiet,
-    )
-    return run.run()
+    total, limit = options.budget_of(given.budget), options.budget_of(each)
+    prices = options.read_prices(given.prices, [total, limit])
+    return BatchRun(
+        engine=given.to_engine(),
+        display=BatchProgress(Terminal(), total, prices, quiet=given.quiet),
+        files=Files(questions, output, overwrite=overwrite),
+        given=given,
+        columns={"question_column": question_column, "id_column": id_column, "keep": keep},
+        budget=total,
+        each=limit,
+        prices=prices,
+        concurrency=concurrency or CONCURRENCY,
+    ).run()

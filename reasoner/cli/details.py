@@ -1,4 +1,4 @@
-"""One entry of a list in full: what it does, its options with their types, ranges and meanings, and an example."""
+"""What `reasoner list` shows: all entries of a kind, or one in full."""
 
 import dataclasses
 import inspect
@@ -6,16 +6,20 @@ import re
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
-from reasoner.errors import ReasonerError
-from reasoner.registry import Kind, as_written, load, options_of, sampling_options
+from reasoner.answers import ANY_KIND, KINDS, OPTIONS
+from reasoner.cli.terminal import columns, labelled, wrapped
+from reasoner.errors import STRATEGIES, ReasonerError, UsageError
+from reasoner.models.embedded import EMBEDDED, EMBEDDED_NAME
+from reasoner.registry import Kind, as_written, entries, load, options_of, sampling_options
 from reasoner.specs import Bare, written
 from reasoner.types import FALLBACK, SamplingParams
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
+INDENT = 19
+"""Columns of the names; a longer name has a line of its own."""
+NARROW = 70
+"""Below this width all names have a line of their own."""
 QUESTION: Final = '"What is 3 + 4?"'
 SAMPLING: Final[Mapping[str, str]] = {
     "temperature": "How random samples are; 0 is greedy.",
@@ -39,8 +43,50 @@ SAMPLING: Final[Mapping[str, str]] = {
 _EXTREME: Final = 10**15
 
 
+def models() -> list[dict[str, Any]]:
+    """What a model may be named by."""
+    return [
+        {
+            "name": EMBEDDED,
+            "what": f"{EMBEDDED_NAME}, fetched at its first use (93 MB); needs the extra `vllm` or `cpu`",
+            "options": {},
+        },
+        {"name": "PATH", "what": "a folder with a model in Hugging Face format", "options": {}},
+        {"name": "ORG/NAME", "what": "a Hugging Face id; vLLM downloads it", "options": {}},
+    ]
+
+
+def answers() -> list[dict[str, Any]]:
+    """The kinds of answers."""
+    auto = "Chooses one of the others by the question: listed options, a final yes or no, formulas, words."
+    rows: list[dict[str, Any]] = [{"name": "auto", "what": auto, "options": {}}]
+    for name, cls in KINDS.items():
+        fields = {field.name: _short(field.default) for field in dataclasses.fields(cls)}
+        options = {option: fields[option] for option in OPTIONS.get(name, ANY_KIND)}
+        rows.append({"name": name, "what": _first_paragraph(cls), "options": options})
+    return rows
+
+
+def _first_paragraph(cls: object) -> str:
+    return _joined((inspect.getdoc(cls) or "").partition("\n\n")[0])
+
+
+def rows_of(kind: Kind) -> list[dict[str, Any]]:
+    """The name, first sentence and options of all entries of a kind."""
+    rows: list[dict[str, Any]] = []
+    for name in sorted(entries(kind)):
+        try:
+            cls: Any = load(kind, name)
+        except UsageError as error:
+            rows.append({"name": name, "what": f"broken: {error}", "options": {}})
+            continue
+        options = {option: _short(default) for option, _, default, _ in _options(cls)}
+        rows.append({"name": name, "what": _first_paragraph(cls), "options": options})
+    return rows
+
+
 def details(kind: Kind, name: str) -> dict[str, Any]:
-    """Everything that is known of one entry, for JSON and for `layout`.
+    """Everything that is known of one entry, for JSON and for a person.
 
     Raises:
         UnknownName: there is none of that name.
@@ -48,17 +94,25 @@ def details(kind: Kind, name: str) -> dict[str, Any]:
     """
     cls: Any = load(kind, name)
     text = inspect.getdoc(cls) or ""
-    what, _, rest = text.partition("\n\n")
     return {
         "kind": kind,
         "name": name,
-        "what": _joined(what),
+        "what": _first_paragraph(cls),
         "paper": sorted(set(re.findall(r"\b\d{4}\.\d{4,5}\b", text))),
-        "more": [_joined(part) for part in rest.split("\n\n") if part.strip()],
+        "more": [_joined(part) for part in text.partition("\n\n")[2].split("\n\n") if part.strip()],
         "needs": _needs(kind, cls),
-        "options": list(_options(cls)),
+        # Sampling options are the same of many: last.
+        "options": [_row(cls, *option) for option in sorted(_options(cls), key=lambda option: bool(option[3]))],
         "example": example(kind, name, cls),
     }
+
+
+def _row(cls: Any, name: str, hint: Any, default: object, sampled: str) -> dict[str, str]:
+    if hint is None:
+        return {"name": name, "type": "file", "default": "none", "range": "", "meaning": _meaning(cls, name)}
+    meaning = SAMPLING[sampled] if sampled else _meaning(cls, name)
+    allowed = _range(SamplingParams if sampled else cls, sampled or name, hint)
+    return {"name": name, "type": _type(hint), "default": _text(default), "range": allowed, "meaning": meaning}
 
 
 def example(kind: Kind, name: str, cls: Any) -> str:
@@ -73,8 +127,7 @@ def example(kind: Kind, name: str, cls: Any) -> str:
             return f"reasoner solve {QUESTION} {extra or f'-e {name}'}"
         case "rule":
             return f"reasoner solve {QUESTION} {extra or f'-s self_consistency:n=16,stop={name}'}"
-    fields = options_of(cls)
-    return f"reasoner solve {QUESTION} -s {name}{':n=4' if 'n' in fields else ''}"
+    return f"reasoner solve {QUESTION} -s {name}{':n=4' if 'n' in options_of(cls) else ''}"
 
 
 def _needs(kind: Kind, cls: Any) -> list[str]:
@@ -83,29 +136,35 @@ def _needs(kind: Kind, cls: Any) -> list[str]:
         uses = getattr(cls, "uses_verifier", False)
         depends = isinstance(uses, property) and "Always" not in (uses.__doc__ or "")
         needs += ["a verifier, for some options"] if depends else ["a verifier"] if uses else []
-    required = [name for name, field in options_of(cls).items() if _default(field) is dataclasses.MISSING]
-    return needs + [f"the option {name}" for name in required]
+    return needs + [f"the option {name}" for name in _required(cls)]
 
 
-def _options(cls: Any) -> Iterator[dict[str, str]]:
+def _required(cls: Any) -> list[str]:
+    return [name for name, field in options_of(cls).items() if _default(field) is dataclasses.MISSING]
+
+
+def _options(cls: Any) -> Iterator[tuple[str, Any, Any, str]]:
+    """The name, type and default of each option, and its name in `SamplingParams` where it is one of these.
+
+    The type of options that are passed on is None; the default is `MISSING` where one is required.
+    """
     hints, opened = typing.get_type_hints(cls), getattr(cls, "open_options", None)
     for name, field in options_of(cls).items():
+        default = _default(field)
         if opened and name == opened.field:
-            yield {"name": name, "type": "file", "default": "none", "range": "", "meaning": _meaning(cls, name)}
-            continue
-        if not shown_default(field):
-            continue
-        if isinstance(field.default, SamplingParams):
-            continue
-        yield _row(name, hints[name], _default(field), _meaning(cls, name), _range(cls, name, hints[name]))
-    base = options_of(cls)["params"].default if "params" in options_of(cls) else None
-    if isinstance(base, SamplingParams):
-        hints = typing.get_type_hints(SamplingParams)
-        for name, option in sampling_options(cls).items():
-            allowed = _range(SamplingParams, option, hints[option])
-            # One that is not given cannot be written, but no log-probabilities can.
-            hint = hints[option] if option == "logprobs" else _given(hints[option])
-            yield _row(name, hint, sampling_default(cls, base, option), SAMPLING[option], allowed)
+            yield name, None, Bare(""), ""
+        elif isinstance(default, SamplingParams):
+            hints_of = typing.get_type_hints(SamplingParams)
+            for written, option in sampling_options(cls).items():
+                # One that is not given cannot be written, but no log-probabilities can.
+                hint = hints_of[option] if option == "logprobs" else _given(hints_of[option])
+                yield written, hint, sampling_default(cls, default, option), option
+        elif (
+            field.default_factory is dataclasses.MISSING
+            or isinstance(default, tuple)
+            or dataclasses.is_dataclass(default)
+        ):
+            yield name, hints[name], default, ""
 
 
 def _given(hint: Any) -> Any:
@@ -120,15 +179,14 @@ def sampling_default(cls: Any, base: SamplingParams, option: str) -> object:
     return Bare("that of the model") if option == "thinking" and value is None else value
 
 
-def _row(name: str, hint: Any, default: object, meaning: str, allowed: str) -> dict[str, str]:
-    shown = "(required)" if default is dataclasses.MISSING else written(as_written(default))
-    return {"name": name, "type": _type(hint), "default": shown, "range": allowed, "meaning": meaning}
+def _text(value: object) -> str:
+    """A default as it stands in a spec."""
+    return "(required)" if value is dataclasses.MISSING else written(as_written(value))
 
 
-def shown_default(field: "dataclasses.Field[Any]") -> bool:
-    """Whether a default can be shown: one that is made for each object must be a list or a plug-in."""
-    made = field.default_factory is not dataclasses.MISSING
-    return not made or isinstance(_default(field), tuple) or dataclasses.is_dataclass(_default(field))
+def _short(value: object) -> str:
+    """The same, but empty for an empty text or list."""
+    return "" if value in ("", ()) else _text(value)
 
 
 def _default(field: "dataclasses.Field[Any]") -> object:
@@ -153,8 +211,7 @@ def _range(cls: Any, option: str, hint: Any) -> str:
     """The range that the class itself states where a number is out of it; empty where it accepts any."""
     if int not in (hint, *typing.get_args(hint)) and float not in (hint, *typing.get_args(hint)):
         return ""
-    required = [name for name, field in options_of(cls).items() if _default(field) is dataclasses.MISSING]
-    if required:
+    if _required(cls):
         return ""
     limits: list[str] = []
     for extreme in (-_EXTREME, _EXTREME):
@@ -183,16 +240,38 @@ def _joined(text: str) -> str:
     return " ".join(text.split())
 
 
-def layout(document: Mapping[str, Any], width: int) -> "Iterator[RenderableType]":
+def list_lines(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """The list for a person: names beside what they do, and their options."""
+    none = SamplingParams()
+    sampling = {each.name: _short(sampling_default(none, none, each.name)) for each in dataclasses.fields(none)}
+    indent = INDENT if columns() >= NARROW else 4
+    for row in rows:
+        samples = sampling.keys() <= row["options"].keys()
+        own = {name: text for name, text in row["options"].items() if not samples or sampling.get(name) != text}
+        beside = len(row["name"]) <= indent - 2
+        if not beside:
+            yield row["name"]
+        yield wrapped(row["what"], indent, row["name"] if beside else "")
+        if own:
+            yield wrapped(_pairs(own), indent + 2)
+    if any(sampling.keys() <= row["options"].keys() for row in rows):
+        short = {name: spec for name, (spec, _) in STRATEGIES.items() if name not in entries("strategy")}
+        yield ""
+        yield wrapped(f"sampling defaults, where the model has none of its own: {_pairs(sampling)}")
+        yield ""
+        yield wrapped(f"short names, which take the same options: {_pairs(short)}")
+
+
+def _pairs(options: dict[str, str]) -> str:
+    return ", ".join(f"{name}={default}" if default else name for name, default in options.items())
+
+
+def entry_lines(document: Mapping[str, Any]) -> Iterator[str]:
     """The entry for a person."""
-    from rich.text import Text
-
-    from reasoner.cli.terminal import indented, labelled
-
-    yield Text(f"{document['name']}: {document['what']}")
+    yield wrapped(f"{document['name']}: {document['what']}")
     for part in document["more"]:
         yield ""
-        yield Text(part)
+        yield wrapped(part)
     yield ""
     papers = ", ".join(f"https://arxiv.org/abs/{number}" for number in document["paper"])
     rows = [("paper", papers), ("needs", ", ".join(document["needs"])), ("example", document["example"])]
@@ -201,6 +280,6 @@ def layout(document: Mapping[str, Any], width: int) -> "Iterator[RenderableType]
         yield ""
         allowed = f", {option['range']}" if option["range"] else ""
         default = option["default"] if option["default"] == "(required)" else f"default {option['default']}"
-        yield Text(f"{option['name']}  {option['type']}{allowed}; {default}")
+        yield wrapped(f"{option['name']}  {option['type']}{allowed}; {default}")
         if option["meaning"]:
-            yield indented(option["meaning"], 4 if width >= 60 else 2)
+            yield wrapped(option["meaning"], 4 if columns() >= 60 else 2)

@@ -2,23 +2,23 @@
 
 import json
 import platform
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from reasoner.cli import interrupts
 from reasoner.cli.exits import ANSWERED, ENGINE, guarded
+from reasoner.cli.look import NUMBER, whole
 from reasoner.cli.options import SPEC, json_option, names_of
 
 if TYPE_CHECKING:
-    from reasoner.cli.terminal import Terminal
     from reasoner.engines.openai.engine import OpenAIEngine
     from reasoner.engines.vllm import VllmEngine
     from reasoner.models.info import CachedLayers
     from reasoner.models.thinking import ThinkingProfile
+    from reasoner.types import Notify
 
-LENGTHS = (512, 2048, 8192)
+LENGTHS: Final = (512, 2048, 8192)
 """Sequence lengths in tokens for which the number that fits is shown."""
 
 
@@ -31,9 +31,15 @@ LENGTHS = (512, 2048, 8192)
                    "vllm, or openai with --base-url]")  # fmt: skip
 @click.option("--base-url", metavar="URL",
               help="An OpenAI-compatible server to check.")  # fmt: skip
+@click.option("--kv-gib", type=NUMBER, metavar="G",
+              help="The size of the KV cache in GiB, as in 4.  [default: on a CPU, the engine's default]")  # fmt: skip
+@click.option("--tokens", type=whole(at_least=1), metavar="N",
+              help="The length of a sequence, prompt included.  [default: 512, 2,048 and 8,192]")  # fmt: skip
 @json_option("the findings")
 @guarded
-def command(model: str | None, engine: str | None, base_url: str | None, *, as_json: bool) -> int:
+def command(
+    model: str | None, engine: str | None, base_url: str | None, kv_gib: float | None, tokens: int | None, as_json: bool
+) -> int:
     """Show what is installed, whether a server answers, and what fits.
 
     Lists the extras with the commands that install them. With vLLM it names the device that would be used, the model's
@@ -43,12 +49,20 @@ def command(model: str | None, engine: str | None, base_url: str | None, *, as_j
     Exit codes: 0 a model can be asked, here or on a server; 2 usage; 4 the server does not answer, or what --model or
     --engine asks for is missing.
     """
-    from reasoner.cli.terminal import Terminal, columns, labelled
+    from reasoner.cli.options import choose_engine
+    from reasoner.cli.terminal import Terminal, labelled
     from reasoner.engines.openai.engine import OpenAIEngine
-    from reasoner.errors import EngineError
+    from reasoner.engines.vllm import VllmEngine
+    from reasoner.errors import EngineError, UsageError
 
-    terminal = Terminal(sys.stdout, sys.stderr)
-    chosen = _chosen(engine, model, base_url)
+    if kv_gib is not None and not 0 < kv_gib <= 2**30:
+        raise UsageError(f"--kv-gib must be above 0, in GiB (got {kv_gib:g})")
+    terminal = Terminal()
+    chosen = choose_engine(engine, model_id=model, base_url=base_url)
+    if not isinstance(chosen, VllmEngine | OpenAIEngine):
+        raise UsageError(
+            f"--engine {engine} cannot be inspected: doctor takes vllm, as in vllm:kv_cache_dtype=fp8, or openai"
+        )
     findings = _software()
     code = ANSWERED
     try:
@@ -59,7 +73,7 @@ def command(model: str | None, engine: str | None, base_url: str | None, *, as_j
             # A server needs no vLLM, so its absence is an error only for what needs it.
             code = ENGINE if findings["vllm"] is None and (model or engine) else ANSWERED
             if findings["vllm"] or model:
-                findings |= _model(chosen, terminal)
+                findings |= _model(chosen, terminal.say, (tokens,) if tokens else LENGTHS, kv_gib)
     except EngineError as error:
         findings |= {"model": model, "trouble": str(error)}
         code = ENGINE
@@ -68,44 +82,8 @@ def command(model: str | None, engine: str | None, base_url: str | None, *, as_j
     else:
         extras = [(f"extra {name}", state) for name, state in findings.pop("extras").items()]
         rows = [(name.replace("_", " ").replace("kv ", "KV "), _shown(name, value)) for name, value in findings.items()]
-        terminal.show(labelled(rows + extras), width=columns())
+        terminal.show(labelled(rows + extras))
     return code
-
-
-async def _server(engine: "OpenAIEngine") -> dict[str, Any]:
-    """What a server says of its model. Raises as `OpenAIEngine.start`."""
-    try:
-        await engine.start()
-        info = engine.model
-        return {
-            "server": engine.name,
-            "model": info.name,
-            "context_tokens": info.context or None,
-            "thinking": _thinking(info.thinking),
-            "server_notes": list(engine.notes),
-        }
-    finally:
-        await engine.close()
-
-
-def _cached(group: "CachedLayers") -> str:
-    kept = f"the last {group.window:,} tokens" if group.window > 1 else "a state" if group.window else "all tokens"
-    return f"{group.layers} keep {kept}"
-
-
-def _chosen(spec: str | None, model: str | None, base_url: str | None) -> "VllmEngine | OpenAIEngine":
-    """The engine to inspect. Raises UsageError: it is neither vllm nor openai, or its options do not fit."""
-    from reasoner.cli.options import choose_engine
-    from reasoner.engines.openai.engine import OpenAIEngine
-    from reasoner.engines.vllm import VllmEngine
-    from reasoner.errors import UsageError
-
-    engine = choose_engine(spec, model_id=model, base_url=base_url)
-    if not isinstance(engine, VllmEngine | OpenAIEngine):
-        raise UsageError(
-            f"--engine {spec} cannot be inspected: doctor takes vllm, as in vllm:kv_cache_dtype=fp8, or openai"
-        )
-    return engine
 
 
 def _shown(name: str, value: Any) -> str:
@@ -113,8 +91,6 @@ def _shown(name: str, value: Any) -> str:
     from reasoner.specs import written
 
     match value:
-        case bool():
-            return "on" if value else "off"
         case int():
             return f"{value:,}"
         case list():
@@ -133,8 +109,7 @@ def _software() -> dict[str, Any]:
     from reasoner.models.cache import cache_home
     from reasoner.registry import entries
     from reasoner.sandbox.layers import detect
-    from reasoner.system.extras import states
-    from reasoner.system.machine import installed
+    from reasoner.system.machine import extras, installed
 
     sandbox = detect()
     return {
@@ -145,8 +120,24 @@ def _software() -> dict[str, Any]:
         "cache": str(cache_home()),
         "code_sandbox": list(sandbox.names),
         **({"sandbox_lacks": sandbox.missing} if sandbox.missing else {}),
-        "extras": states(),
+        "extras": extras(),
     }
+
+
+async def _server(engine: "OpenAIEngine") -> dict[str, Any]:
+    """What a server says of its model. Raises as `OpenAIEngine.start`."""
+    try:
+        await engine.start()
+        info = engine.model
+        return {
+            "server": engine.name,
+            "model": info.name,
+            "context_tokens": info.context or None,
+            "thinking": _thinking(info.thinking),
+            "server_notes": list(engine.notes),
+        }
+    finally:
+        await engine.close()
 
 
 def _engine() -> dict[str, Any]:
@@ -157,15 +148,12 @@ def _engine() -> dict[str, Any]:
     build = installed_build()
     if build is None:
         return {"vllm": None}
-    if build.cpu:
-        device = f"CPU, {cpu_name()}, {usable_cores()} cores usable"
-    else:
-        names = gpus()
-        device = "no NVIDIA driver found" if names is None else "; ".join(names)
+    names = None if build.cpu else gpus()
+    device = "no NVIDIA driver found" if names is None else "; ".join(names)
     return {
         "vllm": f"{build.package} {build.version}",
         "torch": installed("torch"),
-        "device": device,
+        "device": f"CPU, {cpu_name()}, {usable_cores()} cores usable" if build.cpu else device,
         "dtype": ": ".join(default_dtype(None)) if build.cpu else "the model's own",
         "core": "in process" if build.cpu else "a separate process",
     }
@@ -181,18 +169,18 @@ def _thinking(profile: "ThinkingProfile | None") -> str:
     return f"{when}, from {markers}, parser {profile.parser or 'none'}, {levels}"
 
 
-def _model(engine: "VllmEngine", terminal: "Terminal") -> dict[str, Any]:
+def _model(engine: "VllmEngine", say: "Notify", lengths: tuple[int, ...], kv_gib: float | None) -> dict[str, Any]:
+    """What is known of the model, and how many sequences of these lengths fit. Raises EngineUnavailable."""
     from reasoner.engines.vllm.arguments import changed
     from reasoner.engines.vllm.build import installed_build
     from reasoner.engines.vllm.kv_caches import with_caches
     from reasoner.engines.vllm.served import CPU_CONTEXT
     from reasoner.errors import EngineUnavailable
     from reasoner.models.dtype import BYTES, default_dtype
-    from reasoner.models.families import profile_of
     from reasoner.models.geometry import read_model_info, sequences_that_fit
     from reasoner.models.resolve import resolve
 
-    resolved = resolve(engine.model_id, terminal.say)
+    resolved = resolve(engine.model_id, say)
     build = installed_build()
     settings = engine.settings(build, resolved) if build else {}
     if engine.args and settings:
@@ -206,7 +194,7 @@ def _model(engine: "VllmEngine", terminal: "Terminal") -> dict[str, Any]:
     info = read_model_info(resolved.folder, name=resolved.name, kv_bytes_per_element=BYTES[dtype.dtype] if dtype else 2)
     trouble = ""
     try:
-        info = with_caches(info, resolved.folder, terminal.say, dtype=dtype.dtype if dtype else "bfloat16")
+        info = with_caches(info, resolved.folder, say, dtype=dtype.dtype if dtype else "bfloat16")
     except EngineUnavailable as error:
         trouble = f"unknown: {error}"
     findings: dict[str, Any] = {
@@ -224,14 +212,20 @@ def _model(engine: "VllmEngine", terminal: "Terminal") -> dict[str, Any]:
         **({"kv_layers": [_cached(group) for group in info.caches]} if info.caches else {}),
         "kv_bytes_per_token": info.kv_bytes_per_token or None,
         **({"kv_trouble": trouble} if trouble else {}),
-        "thinking": f"{_thinking(profile_of(resolved.name))}, by its name",
+        **passed,
     }
-    findings |= passed
-    if dtype and info.kv_bytes_per_token:
-        size = int(engine.kv_gib * 2**30)
+    if kv_gib is None and dtype:
+        kv_gib = engine.kv_gib
+    if kv_gib and info.kv_bytes_per_token:
+        size = int(kv_gib * 2**30)
         window = max(engine.max_model_len, 0) or min(info.context or CPU_CONTEXT, CPU_CONTEXT)
-        lengths = [tokens for tokens in LENGTHS if tokens <= window] or [window]
+        fitting = [tokens for tokens in lengths if tokens <= window] or [window]
         findings["kv_cache_bytes"] = size
         findings["kv_cache_tokens"] = size // info.kv_bytes_per_token
-        findings["sequences_that_fit"] = {str(n): sequences_that_fit(info, kv_bytes=size, tokens=n) for n in lengths}
+        findings["sequences_that_fit"] = {str(n): sequences_that_fit(info, kv_bytes=size, tokens=n) for n in fitting}
     return findings
+
+
+def _cached(group: "CachedLayers") -> str:
+    kept = f"the last {group.window:,} tokens" if group.window > 1 else "a state" if group.window else "all tokens"
+    return f"{group.layers} keep {kept}"

@@ -1,21 +1,16 @@
-"""`reasoner list`: the names that other commands accept."""
+"""`reasoner list`: the names that other commands accept, and one of them in full."""
 
-import dataclasses
-import inspect
 import json
-import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from reasoner.cli.exits import ANSWERED, guarded
 from reasoner.cli.options import LISTS, json_option, names_of, words
-from reasoner.errors import STRATEGIES
+from reasoner.errors import UnknownName, UsageError
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from reasoner.registry import Kind
 
 _KINDS: Final[Mapping[str, "Kind"]] = {
@@ -25,10 +20,27 @@ _KINDS: Final[Mapping[str, "Kind"]] = {
     "tasks": "task",
     "rules": "rule",
 }
-INDENT = 19
-"""Columns of the names; a longer name has a line of its own."""
-NARROW = 70
-"""Below this width all names have a line of their own."""
+QUESTION: Final = '"What is 3 + 4?"'
+SAMPLING: Final[Mapping[str, str]] = {
+    "temperature": "How random samples are; 0 is greedy.",
+    "max_tokens": "The most tokens of a sample.",
+    "top_p": "Only the likeliest tokens that have this probability together; 1 is no cut.",
+    "top_k": "Only so many of the likeliest tokens; 0 is no cut.",
+    "min_p": "Only tokens with this share of the likeliest one's probability; 0 is no cut.",
+    "stop": "Texts that end a sample.",
+    "stop_token_ids": "Token ids that end a sample.",
+    "logprobs": "Alternatives per token whose log-probabilities are kept; none keeps nothing.",
+    "presence_penalty": "Subtracted from the logit of each token that was generated.",
+    "frequency_penalty": "Subtracted from the logit of a token for each time that it was generated.",
+    "repetition_penalty": "Divides the logit of each token of the prompt and the reply; 1 is none.",
+    "logit_bias": "Pairs of a token id and what is added to its logit, as in [[50256,-100]].",
+    "bad_words": "Texts that are never generated.",
+    "thinking": "How much a model that thinks should think: a level, or at most so many tokens, as in 2k.",
+    "stop_in_thinking": "Whether `stop` also ends the thinking of a model; if not, only what follows it.",
+    "lora": "An adapter of the model: a folder or a Hugging Face id, or the name that it has on a server.",
+    "json_schema": "A JSON schema, as JSON, that a reply must satisfy; thinking is not bound by it.",
+}
+_EXTREME: Final = 10**15
 
 
 def _complete_name(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -50,146 +62,21 @@ def command(kind: str, name: str | None, *, as_json: bool) -> int:
     Each option is shown with its default, or without one if it has none. The sampling options belong to every strategy
     that samples; their defaults are shown once, at the end.
     """
-    from reasoner.cli.terminal import Terminal, columns
-    from reasoner.errors import UnknownName
-
-    if kind not in LISTS:
-        raise UnknownName("list", kind, LISTS)
-    if name is not None:
-        return _show(kind, name, as_json=as_json)
-    rows = {"models": _models, "answers": _answers}.get(kind, lambda: _entries(_KINDS[kind]))()
-    terminal = Terminal(sys.stdout, sys.stderr)
-    if as_json:
-        terminal.give(json.dumps(rows))
-    else:
-        terminal.show(*_layout(rows, columns()), width=columns())
-    return ANSWERED
-
-
-def _show(kind: str, name: str, *, as_json: bool) -> int:
-    """Show one entry in full; the exit code."""
-    from reasoner.cli.details import details, layout
-    from reasoner.cli.terminal import Terminal, columns
-    from reasoner.errors import UsageError
+    from reasoner.cli import details
+    from reasoner.cli.terminal import Terminal
     from reasoner.registry import expanded
     from reasoner.specs import Spec
 
-    if kind not in _KINDS:
+    if kind not in LISTS:
+        raise UnknownName("list", kind, LISTS)
+    if name is not None and kind not in _KINDS:
         where = "docs/answers.md" if kind == "answers" else f"`reasoner doctor --model {name}`"
         raise UsageError(f"{kind} are not shown one by one: see `reasoner list {kind}`, or {where}")
-    document = details(_KINDS[kind], expanded(_KINDS[kind], Spec(name)).name)
-    terminal = Terminal(sys.stdout, sys.stderr)
-    if as_json:
-        terminal.give(json.dumps(document))
-    else:
-        terminal.show(*layout(document, columns()), width=columns())
+    if name is not None:
+        entry = details.details(_KINDS[kind], expanded(_KINDS[kind], Spec(name)).name)
+        Terminal().show(json.dumps(entry) if as_json else "\n".join(details.entry_lines(entry)))
+        return ANSWERED
+    others = {"models": details.models, "answers": details.answers}
+    rows = others[kind]() if kind in others else details.rows_of(_KINDS[kind])
+    Terminal().show(json.dumps(rows) if as_json else "\n".join(details.list_lines(rows)))
     return ANSWERED
-
-
-def _layout(rows: list[dict[str, Any]], width: int) -> "list[RenderableType]":
-    from reasoner.cli.details import sampling_default
-    from reasoner.cli.terminal import indented
-    from reasoner.registry import entries
-    from reasoner.types import SamplingParams
-
-    none = SamplingParams()
-    sampling = {each.name: _text(sampling_default(none, none, each.name)) for each in dataclasses.fields(none)}
-    indent = INDENT if width >= NARROW else 4
-    parts: list[RenderableType] = []
-    for row in rows:
-        samples = sampling.keys() <= row["options"].keys()
-        own = {name: text for name, text in row["options"].items() if not samples or sampling.get(name) != text}
-        name = row["name"]
-        if len(name) > indent - 2:
-            parts.append(name)
-            name = ""
-        parts += [indented(row["what"], indent, name), *([indented(_written(own), indent + 2)] if own else [])]
-    if any(sampling.keys() <= row["options"].keys() for row in rows):
-        parts += ["", f"sampling defaults, where the model has none of its own: {_written(sampling)}"]
-        short = {name: spec for name, (spec, _) in STRATEGIES.items() if name not in entries("strategy")}
-        parts += ["", f"short names, which take the same options: {_written(short)}"]
-    return parts
-
-
-def _written(options: dict[str, str]) -> str:
-    return ", ".join(f"{name}={default}" if default else name for name, default in options.items())
-
-
-def _models() -> list[dict[str, Any]]:
-    from reasoner.models.embedded import EMBEDDED, EMBEDDED_NAME
-
-    return [
-        {
-            "name": EMBEDDED,
-            "what": f"{EMBEDDED_NAME}, fetched at its first use (93 MB); needs the extra `vllm` or `cpu`",
-            "options": {},
-        },
-        {"name": "PATH", "what": "a folder with a model in Hugging Face format", "options": {}},
-        {"name": "ORG/NAME", "what": "a Hugging Face id; vLLM downloads it", "options": {}},
-    ]
-
-
-def _answers() -> list[dict[str, Any]]:
-    from reasoner.answers import ANY_KIND, KINDS, OPTIONS
-
-    chosen = {
-        "name": "auto",
-        "what": "Chooses one of the others by the question: listed options, a final yes or no, formulas, words.",
-        "options": {},
-    }
-    rows = [chosen]
-    for name, cls in KINDS.items():
-        fields = {field.name: _text(field.default) for field in dataclasses.fields(cls)}
-        options = {option: fields[option] for option in OPTIONS.get(name, ANY_KIND)}
-        rows.append({"name": name, "what": _first_paragraph(cls), "options": options})
-    return rows
-
-
-def _first_paragraph(cls: object) -> str:
-    return (inspect.getdoc(cls) or "").partition("\n\n")[0].replace("\n", " ")
-
-
-def _entries(kind: Any) -> list[dict[str, Any]]:
-    from reasoner.errors import UsageError
-    from reasoner.registry import entries, load
-
-    rows = []
-    for name in sorted(entries(kind)):
-        try:
-            cls = load(kind, name)
-        except UsageError as error:
-            rows.append({"name": name, "what": f"broken: {error}", "options": {}})
-            continue
-        rows.append({"name": name, "what": _first_paragraph(cls), "options": _options(cls)})
-    return rows
-
-
-def _options(cls: Any) -> dict[str, str]:
-    from reasoner.cli.details import sampling_default
-    from reasoner.registry import options_of, sampling_options
-    from reasoner.types import SamplingParams
-
-    shown: dict[str, str] = {}
-    opened = getattr(cls, "open_options", None)
-    for field in options_of(cls).values():
-        if opened and field.name == opened.field:
-            shown[field.name] = ""
-            continue
-        if field.default_factory is not dataclasses.MISSING:
-            if dataclasses.is_dataclass(made := field.default_factory()):
-                shown[field.name] = _text(made)
-            continue
-        if isinstance(field.default, SamplingParams):
-            for name, option in sampling_options(cls).items():
-                shown[name] = _text(sampling_default(cls, field.default, option))
-        else:
-            shown[field.name] = "(required)" if field.default is dataclasses.MISSING else _text(field.default)
-    return shown
-
-
-def _text(value: object) -> str:
-    """A default as it stands in a spec; empty for an empty text or list."""
-    from reasoner.registry import as_written
-    from reasoner.specs import written
-
-    return "" if value in ("", ()) else written(as_written(value))

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from reasoner.errors import MAX_SHOWN, shown
+from reasoner.errors import MAX_SHOWN, UsageError, require, shown
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -20,8 +20,16 @@ SECTIONS: Final = ("Question", "Data", "Server", "Strategy", "Model", "Output")
 
 
 class _Whole(click.types.IntParamType):
+    def __init__(self, at_least: float | None = None, at_most: float | None = None) -> None:
+        self.at_least, self.at_most = at_least, at_most
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return super().convert(_ascii(self, value, param, ctx), param, ctx)
+        number = super().convert(_ascii(self, value, param, ctx), param, ctx)
+        try:
+            require(number, "it", at_least=self.at_least, at_most=self.at_most)
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+        return number
 
 
 class _Number(click.types.FloatParamType):
@@ -34,6 +42,11 @@ def _ascii(kind: "click.ParamType[Any]", value: Any, param: click.Parameter | No
     if isinstance(value, str) and not (value.isascii() and len(value) <= MAX_SHOWN):
         kind.fail(f"{shown(value)} is not a valid {kind.name}", param, ctx)
     return value
+
+
+def whole(at_least: float, at_most: float | None = None) -> "click.ParamType[Any]":
+    """The type of an option that is a whole number in this range."""
+    return _Whole(at_least, at_most)
 
 
 WHOLE: Final = _Whole()

@@ -1,17 +1,19 @@
-"""The options that several commands have, and the objects that they describe."""
+"""The options that several commands have, and the one place where their texts become objects."""
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import fields
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
-from reasoner.cli.look import NUMBER, WHOLE, option
+from reasoner.cli.look import NUMBER, WHOLE, option, whole
 from reasoner.errors import UsageError
 
 if TYPE_CHECKING:
+    from reasoner.answers.questions import Question
     from reasoner.budget import Budget, Prices
     from reasoner.engine import Engine
     from reasoner.registry import Kind
@@ -24,11 +26,14 @@ Completer = Callable[[click.Context, click.Parameter, str], list[Any]]
 
 LISTS: Final = ("strategies", "verifiers", "engines", "tasks", "rules", "answers", "models")
 """What `reasoner list` lists."""
+ANSWERS: Final = ("auto", "number", "math", "choice", "yes_no", "text", "code")
 THINKING: Final = ("none", "low", "medium", "high")
 EFFORTS: Final = ("low", "medium", "high")
 SPEC: Final = "NAME[:OPTION=VALUE,...]"
 UNITS: Final = "UNIT=AMOUNT,..."
 PATH: Final = click.Path(path_type=Path)
+STANDARD: Final = Path("-")
+"""Standard input, or standard output."""
 
 
 def names_of(kind: "Kind") -> Completer:
@@ -80,7 +85,7 @@ PROFILE = option(
     help="The profile by which auto chooses, written by `reasoner calibrate`; selects auto.",
 )  # fmt: skip
 SEED = option(
-    "--seed", type=WHOLE, default=0, show_default=True, metavar="N", section="Model",
+    "--seed", type=whole(at_least=0), default=0, show_default=True, metavar="N", section="Model",
     help="The random seed, 0 or more: the same seed gives the same run, where the engine can.",
 )  # fmt: skip
 QUIET = option(
@@ -89,20 +94,41 @@ QUIET = option(
 )  # fmt: skip
 
 
-def sampling_options(command: F) -> F:
-    """The options that replace those of the same meaning in the strategy."""
-    for add in (
-        option("--max-tokens", type=WHOLE, metavar="N", section="Strategy", brief="The most tokens of a sample.",
-               help="The most tokens of a sample, thinking included; replaces max_tokens of the strategy.  [default: "
-                    "512, or 32,768 where the model thinks]"),
-        option("--temperature", type=NUMBER, metavar="T", section="Strategy",
-               brief="How random samples are: 0 is greedy.",
-               help="How random samples are, 0 to 10, where 0 is greedy; replaces temperature of the strategy."),
-        option("-n", "n", type=WHOLE, metavar="N", section="Strategy", brief="The number of samples, as in 8.",
-               help="The number of samples; replaces n of the strategy, which must have one."),
-    ):  # fmt: skip
-        command = add(command)
-    return command
+def together(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """These options, in this order."""
+
+    def add(command: F) -> F:
+        for each in reversed(options):
+            command = each(command)
+        return command
+
+    return add
+
+
+sampling_options = together(
+    option("-n", "n", type=WHOLE, metavar="N", section="Strategy", brief="The number of samples, as in 8.",
+           help="The number of samples; replaces n of the strategy, which must have one."),
+    option("--temperature", type=NUMBER, metavar="T", section="Strategy",
+           brief="How random samples are: 0 is greedy.",
+           help="How random samples are, 0 to 10, where 0 is greedy; replaces temperature of the strategy."),
+    option("--max-tokens", type=WHOLE, metavar="N", section="Strategy", brief="The most tokens of a sample.",
+           help="The most tokens of a sample, thinking included; replaces max_tokens of the strategy.  [default: "
+                "512, or 32,768 where the model thinks]"),
+)  # fmt: skip
+"""The options that replace those of the same meaning in the strategy."""
+engine_options = together(
+    option("-m", "--model", metavar="PATH_OR_ID", section="Model", shell_complete=models,
+           brief="The model: a folder or a Hugging Face id.",
+           help="The model: a folder, a Hugging Face id, or the id that a server uses.  [default: embedded]"),
+    option("-e", "--engine", metavar=SPEC, section="Model", shell_complete=names_of("engine"),
+           help="The engine that runs the model, as in vllm, openai or simulated; `reasoner list engines` "
+                "shows all.  [default: vllm, or openai with --base-url]"),
+    option("--base-url", metavar="URL", section="Model", brief="An OpenAI-compatible server to use.",
+           help="An OpenAI-compatible server, as in http://localhost:8000/v1. Implies --engine openai."),
+    option("--prices", metavar="KIND=USD,...", section="Model",
+           help="US dollars per million tokens, as in prompt=0.15,cached=0.08,generated=0.60."),
+)  # fmt: skip
+"""The options that say which model runs where, and what a token costs."""
 
 
 def thinking_option(*, several: bool = False) -> Callable[[F], F]:
@@ -131,29 +157,71 @@ def budget_option(*, together: bool = False) -> Callable[[F], F]:
                        "limit]")  # fmt: skip
 
 
-def engine_options(command: F) -> F:
-    """The options that say which model runs where, and what a token costs."""
-    for add in (
-        option("--prices", metavar="KIND=USD,...", section="Model",
-               help="US dollars per million tokens, as in prompt=0.15,cached=0.08,generated=0.60."),
-        option("--base-url", metavar="URL", section="Model",
-               brief="An OpenAI-compatible server to use.",
-               help="An OpenAI-compatible server, as in http://localhost:8000/v1. Implies --engine openai."),
-        option("-e", "--engine", metavar=SPEC, section="Model", shell_complete=names_of("engine"),
-               help="The engine that runs the model, as in vllm, openai or simulated; `reasoner list engines` "
-                    "shows all.  [default: vllm, or openai with --base-url]"),
-        option("-m", "--model", metavar="PATH_OR_ID", section="Model", shell_complete=models,
-               brief="The model: a folder or a Hugging Face id.",
-               help="The model: a folder, a Hugging Face id, or the id that a server uses.  [default: embedded]"),
-    ):  # fmt: skip
-        command = add(command)
-    return command
-
-
 def json_option(result: str) -> Callable[[F], F]:
     """The option that prints `result` as JSON."""
     return option("--json", "as_json", is_flag=True, brief=f"Print {result} as JSON.",
                   help=f"Print {result} as JSON.")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What was typed of the options of `solve`, `batch` and `serve`; None where one was left out."""
+
+    strategy: str | None = None
+    n: int | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+    thinking: str | None = None
+    effort: str | None = None
+    profile: str | None = None
+    abstain_below: float | None = None
+    verifier: str | None = None
+    unsandboxed: bool = False
+    budget: str | None = None
+    answer: str | None = None
+    system: str | None = None
+    few_shot: Path | None = None
+    model: str | None = None
+    engine: str | None = None
+    base_url: str | None = None
+    prices: str | None = None
+    seed: int = 0
+    quiet: bool = False
+
+    def to_strategy(self) -> "Strategy":
+        """The strategy. Raises as `choose_strategy`."""
+        auto = {"effort": self.effort, "profile": self.profile, "abstain_below": self.abstain_below}
+        return choose_strategy(self.strategy, auto, n=self.n, temperature=self.temperature, max_tokens=self.max_tokens,
+                               thinking=self.thinking)  # fmt: skip
+
+    def to_engine(self) -> "Engine":
+        """The engine. Raises as `choose_engine`."""
+        return choose_engine(self.engine, model_id=self.model, base_url=self.base_url)
+
+    def to_verifier(self, strategy: "Strategy", engine: "Engine") -> "Verifier | None":
+        """The verifier. Raises as `choose_verifier`."""
+        return choose_verifier(self.verifier, [strategy], engine, unsandboxed=self.unsandboxed)
+
+    def to_question(self) -> "partial[Question]":
+        """What makes a question of its text, with its kind of answer, the system turn and the worked examples.
+
+        Raises:
+            UsageError: the system turn is empty, or as `read_shots`.
+        """
+        from reasoner.answers.questions import Question
+        from reasoner.cli.inputs import read_shots
+
+        if self.system is not None and not self.system.strip():
+            raise UsageError("--system is empty: omit it or give a text")
+        shots = read_shots(self.few_shot) if self.few_shot else ()
+        return partial(Question.of, space=self.answer or "auto", system=self.system or "", shots=shots)
+
+
+def budget_of(text: str | None) -> "Budget":
+    """The budget of an option; without a limit where it was left out. Raises UsageError."""
+    from reasoner.budget import Budget
+
+    return Budget() if text is None else Budget.parse(text)
 
 
 def _given(spec: "Spec", option: str, **flags: object) -> dict[str, object]:
@@ -210,14 +278,7 @@ def check_sampling(missing: Collection[str], strategies: Sequence[str]) -> None:
     )
 
 
-def choose_strategy(
-    spec: str | None,
-    *,
-    effort: str | None = None,
-    profile: str | None = None,
-    abstain_below: float | None = None,
-    **sampling: str | float | None,
-) -> "Strategy":
+def choose_strategy(spec: str | None, auto: Mapping[str, object], **sampling: str | float | None) -> "Strategy":
     """The strategy of --strategy with the options of `auto`, which is the default where one of them is given.
 
     `sampling` are `n`, `temperature`, `max_tokens` and `thinking`, which replace those of the spec.
@@ -228,10 +289,9 @@ def choose_strategy(
     from reasoner.registry import DEFAULT_STRATEGY, build, expanded
     from reasoner.specs import Spec
 
-    options = {"effort": effort, "profile": profile, "abstain_below": abstain_below}
-    default = DEFAULT_STRATEGY if all(value is None for value in options.values()) else "auto"
+    default = DEFAULT_STRATEGY if all(value is None for value in auto.values()) else "auto"
     chosen = expanded("strategy", Spec.parse(default if spec is None else spec))
-    given = _given(chosen, "--strategy", **options)
+    given = _given(chosen, "--strategy", **auto)
     if given and chosen.name != "auto":
         raise UsageError(
             f"{flag(min(given))} is an option of the strategy auto, not of {chosen.name}: omit it or use -s auto"

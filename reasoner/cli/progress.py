@@ -1,33 +1,36 @@
-"""What a person sees while a command runs, and the start and end of the engine and the verifier."""
+"""What a person sees while a command runs: one live line on a terminal, plain lines elsewhere."""
 
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from reasoner.budget import Budget, Cost
+from reasoner.budget import Budget, Cost, Prices
+from reasoner.cli.summary import spent_of
 from reasoner.cli.terminal import Terminal, one_line, printable
 from reasoner.engine import Engine
-from reasoner.strategy import CalibratedStrategy, Strategy
-from reasoner.trace.events import Event, Proposed, Sampled
-from reasoner.trace.record import Work
+from reasoner.trace.events import Event, Proposed, Sampled, Work
 from reasoner.types import Answer, Proposal, samples_of
-from reasoner.verifier import Verifier, claim_memory
 from reasoner.voting import VoteSummary
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.live import Live
 
-LONG_START = 5.0
+    from reasoner.batch.rows import AnswerLine
+    from reasoner.batch.state import Progressed
+
+LONG_START: Final = 5.0
 """Seconds after which a stage's line says when the stage began."""
+STEADY_ROWS: Final = 8
+"""The fewest rows of a batch from which the rest is estimated."""
 
 
 @dataclass(slots=True)
 class Display:
-    """A live display on a terminal that can rewrite lines, plain lines elsewhere."""
+    """The stage of a command, and in subclasses its progress."""
 
     terminal: Terminal
     clock: Callable[[], float] = field(default=time.monotonic, kw_only=True)
@@ -46,32 +49,40 @@ class Display:
         """Whether lines can be rewritten."""
         return not self.quiet and self.terminal.err.isatty() and os.environ.get("TERM") != "dumb"
 
+    def follow(self, engine: Engine) -> None:
+        """Show what the engine says of its start, and later of itself."""
+        if hasattr(engine, "notify"):
+            engine.notify = self.note
+        if hasattr(engine, "stage"):
+            engine.stage = self.begin
+
     def begin(self, stage: str) -> None:
         """Show that a stage begins. May be called from any thread."""
         self.stage, self._since = stage, self.clock()
         elapsed = self._since - self._began
-        if not self.live:
-            self.tell(stage + (f", {elapsed:.0f} s after the start" if elapsed >= LONG_START else ""))
+        self.tell(stage + (f", {elapsed:.0f} s after the start" if elapsed >= LONG_START else ""))
 
     def tell(self, line: str) -> None:
-        """Write a plain line, unless it is to be quiet."""
-        if not self.quiet:
+        """Write a plain line, unless there is a live display or it is to be quiet."""
+        if not self.quiet and not self.live:
             self.terminal.say(line)
 
     def note(self, line: str) -> None:
         """Show a line that stays. May be called from any thread."""
         if shown := self._shown:
             shown.console.print(one_line(line), markup=False, highlight=False, emoji=False)
-        else:
-            self.tell(line)
+        elif not self.quiet:
+            self.terminal.say(line)
 
-    def waiting(self) -> str:
-        """The stage and how long it has taken."""
+    def line(self) -> str:
+        """The progress in one line; by default the stage and how long it has taken."""
         return one_line(f"{self.stage} … {self.clock() - self._since:.0f} s")
 
     def picture(self, columns: int, rows: int) -> "RenderableType":
-        """What the live display shows now, within `columns` and `rows`."""
-        raise NotImplementedError
+        """What the live display shows within `columns` and `rows`: by default the line, cut to the width."""
+        from rich.text import Text
+
+        return Text(self.line(), overflow="ellipsis", no_wrap=True)
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -90,14 +101,8 @@ class Display:
             console.size = (size.columns or 80, size.lines or 24)
             return self.picture(console.width, max(console.height - 1, 3))
 
-        self._shown = Live(
-            get_renderable=render,
-            console=console,
-            refresh_per_second=8,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
+        self._shown = Live(get_renderable=render, console=console, refresh_per_second=8, transient=True,
+                           redirect_stdout=False, redirect_stderr=False)  # fmt: skip
         try:
             with self._shown:
                 yield
@@ -112,8 +117,8 @@ class Display:
 
 
 @dataclass(slots=True)
-class Progress(Display):
-    """Follows the events of one question: one live line, or a plain line whenever the number of samples doubles."""
+class QuestionProgress(Display):
+    """Follows the events of one question; a plain line whenever the number of samples doubles."""
 
     budget: Budget
     samples: int = field(default=0, init=False)
@@ -128,26 +133,22 @@ class Progress(Display):
         return self.proposals[-1].answer if self.proposals else None
 
     def __call__(self, event: Event) -> None:
-        match event:
-            case Sampled():
-                self.samples += 1
-                self.cost += event.cost
-                self.first_sample = event.t if self.first_sample is None else self.first_sample
-            case Work():
-                self.cost += event.cost
-            case Proposed():
-                self.proposals.append(Proposal(event.answer, event.vote_state, event.cost))
-                if self.live or event.vote_state.samples.bit_count() != 1:
-                    return
-                if (line := self._line(event.vote_state.samples, event.cost)) != self._said:
-                    self._said = line
-                    self.tell(line)
-            case _:
-                pass
+        if isinstance(event, Work):
+            self.cost += event.cost
+        if isinstance(event, Sampled):
+            self.samples += 1
+            self.first_sample = event.t if self.first_sample is None else self.first_sample
+        if isinstance(event, Proposed):
+            self.proposals.append(Proposal(event.answer, event.vote_state, event.cost))
+            line = self._line(event.vote_state.samples, event.cost)
+            if event.vote_state.samples.bit_count() == 1 and line != self._said:
+                self._said = line
+                self.tell(line)
 
     def line(self) -> str:
         """The progress in one line."""
-        return self._line(self.samples, self.cost) if self.samples else self.waiting()
+        # `super()` does not work in a dataclass with slots.
+        return self._line(self.samples, self.cost) if self.samples else Display.line(self)
 
     def _line(self, samples: int, cost: Cost) -> str:
         limit = "" if self.budget.tokens is None else f" of {self.budget.tokens:,}"
@@ -157,11 +158,67 @@ class Progress(Display):
             leader = f"leading {printable(self.answer.text, limit=24)} ({votes})"
         return f"{samples_of(samples)} · {cost.tokens:,}{limit} tokens · {leader}"
 
-    def picture(self, columns: int, rows: int) -> "RenderableType":
-        """The progress, cut to one line."""
-        from rich.text import Text
 
-        return Text(self.line(), overflow="ellipsis", no_wrap=True)
+@dataclass(slots=True)
+class BatchProgress(Display):
+    """Follows a batch: how many rows are done, how fast, how long it will take, what was spent and what is left."""
+
+    budget: Budget
+    prices: Prices | None
+    total: int | None = field(default=None, init=False)
+    """How many rows there are, if that is known."""
+    done: int = field(default=0, init=False)
+    answered: int = field(default=0, init=False)
+    failed: int = field(default=0, init=False)
+    unanswered: int = field(default=0, init=False)
+    spent: Cost = field(default_factory=Cost, init=False)
+    _earlier: int = field(default=0, init=False)
+    _first: float = field(default=0.0, init=False)
+    """When the rows of this session began."""
+    _samples: int = field(default=0, init=False)
+    """Samples of this session."""
+
+    def resume(self, earlier: "Progressed", total: int | None) -> None:
+        """The rows begin; some were done in earlier sessions."""
+        self.total, self.done, self._earlier, self._first = total, earlier.count, earlier.count, self.clock()
+        self.answered, self.unanswered = earlier.answered, earlier.count - earlier.answered
+        self.spent = sum((history.spent for history in earlier.histories.values()), earlier.spent)
+        if earlier.count:
+            self.tell(f"continuing: {earlier.count:,} row{'s' if earlier.count != 1 else ''} done earlier")
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Work):
+            self.spent += event.cost
+        if isinstance(event, Sampled):
+            self._samples += 1
+            if self.done == self._earlier and self._samples.bit_count() == 1:
+                self.tell(self.line())
+
+    def add(self, answered: "AnswerLine") -> None:
+        """A row is done; its events said what it cost."""
+        self.done += 1
+        self.answered += answered.outcome == "answered"
+        self.failed += answered.outcome == "failed"
+        self.unanswered += answered.outcome == "unanswered"
+        if self.done != self.total and is_milestone(self.done - self._earlier, self.total):
+            self.tell(self.line())
+
+    def line(self) -> str:
+        """The progress in one line."""
+        if not self.done and not self._samples:
+            return Display.line(self)
+        fresh, elapsed = self.done - self._earlier, self.clock() - self._first
+        rate = fresh / elapsed if elapsed > 0 else 0.0
+        left = 0 if self.total is None else self.total - self.done
+        of = "" if self.total is None else f" of {self.total:,}"
+        parts = [f"{self.done:,}{of} {'row' if (self.total or self.done) == 1 else 'rows'}"]
+        parts += [f"{rate:.3g} rows/s"] if rate else []
+        parts += [f"{clock(left / rate)} left"] if rate and left > 0 and fresh >= STEADY_ROWS else []
+        parts += [samples_of(self.spent.samples), f"{self.spent.tokens:,} tokens"]
+        parts += [f"budget {spent_of(self.budget, self.spent, self.prices)}"] if str(self.budget) else []
+        parts += [f"{self.unanswered:,} without an answer"] if self.unanswered else []
+        parts += [f"{self.failed:,} failed"] if self.failed else []
+        return " · ".join(parts)
 
 
 def is_milestone(done: int, total: int | None) -> bool:
@@ -175,42 +232,3 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def watch(engine: Engine, display: Display) -> None:
-    """Show what the engine says of its start, and later of itself."""
-    if hasattr(engine, "notify"):
-        engine.notify = display.note
-    if hasattr(engine, "stage"):
-        engine.stage = display.begin
-
-
-@asynccontextmanager
-async def started(
-    engine: Engine, verifier: Verifier | None, strategies: Iterable[Strategy], display: Display
-) -> AsyncIterator[float]:
-    """Start both, yield the seconds that the verifier took, and close both at the end.
-
-    Warns of a strategy that was calibrated for another model. Raises as `Engine.start`.
-    """
-    watch(engine, display)
-    try:
-        display.begin(f"starting {engine.name}")
-        # The engine takes all memory that the verifier has not reserved, so the verifier comes first.
-        await claim_memory(engine, verifier)
-        await engine.start()
-        model = engine.model.name
-        for strategy in strategies:
-            measured = strategy.measured_on if isinstance(strategy, CalibratedStrategy) else None
-            if measured and measured.model != model:
-                display.note(
-                    f"warning: the profile was measured on {measured.model}, and this is {model}: it may not apply"
-                )
-        began = time.perf_counter()
-        if verifier:
-            await verifier.start(engine)
-        yield time.perf_counter() - began
-    finally:
-        if verifier:
-            await verifier.close()
-        await engine.close()

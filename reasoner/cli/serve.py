@@ -8,12 +8,11 @@ import click
 
 from reasoner.cli import options
 from reasoner.cli.exits import guarded
-from reasoner.cli.look import NUMBER, WHOLE, Command, option
-from reasoner.cli.solve import ANSWERS
+from reasoner.cli.look import NUMBER, Command, option, whole
 from reasoner.errors import UsageError
 
 if TYPE_CHECKING:
-    from reasoner.serving.config import ServerLimits, Settings
+    from reasoner.serving.config import Settings
     from reasoner.serving.limits import Keys
 
 KEYS_VARIABLE: Final = "REASONER_API_KEYS"
@@ -23,8 +22,8 @@ KEYS_VARIABLE: Final = "REASONER_API_KEYS"
 @option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", section="Server",
         brief="Where to listen: this machine only, by default.",
         help="The address to listen at. One that other machines reach needs a key.")  # fmt: skip
-@option("--port", type=WHOLE, default=8000, show_default=True, metavar="N", section="Server",
-        brief="The port; 0 is any free one.", help="The port; 0 is any free one.")  # fmt: skip
+@option("--port", type=whole(at_least=0, at_most=65_535), default=8000, show_default=True, metavar="N",
+        section="Server", brief="The port; 0 is any free one.", help="The port; 0 is any free one.")  # fmt: skip
 @option("--settings", type=options.PATH, metavar="FILE", section="Server",
         brief="Aliases, verifiers, limits and keys, as TOML.",
         help="Aliases, verifiers, limits and keys, as TOML: docs/serving.md shows one. An option goes before the "
@@ -32,9 +31,9 @@ KEYS_VARIABLE: Final = "REASONER_API_KEYS"
 @option("--api-key-file", type=options.PATH, metavar="FILE", section="Server",
         help="A file of API keys, one on each line, that only you can read. Keys may also be in the variable "
              f"{KEYS_VARIABLE}, separated by commas.  [default: no key is needed]")  # fmt: skip
-@option("--max-concurrent", type=WHOLE, metavar="N", section="Server",
+@option("--max-concurrent", type=whole(at_least=1), metavar="N", section="Server",
         help="Requests that are answered at once.  [default: 256]")  # fmt: skip
-@option("--queue", type=WHOLE, metavar="N", section="Server",
+@option("--queue", type=whole(at_least=0), metavar="N", section="Server",
         help="Requests that wait for their turn; more are refused with 429.  [default: 1,024]")  # fmt: skip
 @option("--max-budget", metavar=options.UNITS, section="Server", brief="The most that a request may spend.",
         help="The most that a request may spend, whatever budget it asks for, as in tokens=50k,seconds=120.  "
@@ -48,7 +47,7 @@ KEYS_VARIABLE: Final = "REASONER_API_KEYS"
              "through: one completion, the prompt unchanged]")  # fmt: skip
 @option("-b", "--budget", metavar=options.UNITS, section="Strategy",
         help="The budget of requests that choose neither a strategy nor a budget.")  # fmt: skip
-@option("-a", "--answer", metavar="KIND", section="Strategy", shell_complete=options.words("free", *ANSWERS),
+@option("-a", "--answer", metavar="KIND", section="Strategy", shell_complete=options.words("free", *options.ANSWERS),
         help="The kind of answer of requests that choose none; `reasoner list answers` shows all.  [default: free "
              "where the strategy serves it, else auto]")  # fmt: skip
 @options.VERIFIER
@@ -67,16 +66,8 @@ def command(
     queue: int | None,
     max_budget: str | None,
     drain: float,
-    strategy: str | None,
-    budget: str | None,
-    answer: str | None,
-    verifier: str | None,
-    model: str | None,
-    engine: str | None,
-    base_url: str | None,
-    prices: str | None,
-    quiet: bool,
     verbose: bool,
+    **typed: Any,
 ) -> int:
     """Serve OpenAI's API over one engine, with a strategy per request.
 
@@ -86,47 +77,41 @@ def command(
 
     Exit codes: 0 stopped by a signal, 2 usage, 4 engine or model failure, 130 interrupted while it started.
     """
-    from reasoner.system.extras import require_extra
+    from reasoner.system.machine import require_extra
 
     require_extra("serve", "a server")
+    from reasoner.cli.progress import Display
     from reasoner.cli.server_run import ServerRun
+    from reasoner.cli.terminal import Terminal
     from reasoner.serving.choose import Offer
     from reasoner.serving.config import Settings, choose_default, read_settings
 
-    if quiet and verbose:
+    given = options.Given(**typed)
+    if given.quiet and verbose:
         raise UsageError("--quiet and --verbose contradict each other: keep one")
     if not 0 <= drain <= 86_400:
         raise UsageError(f"--drain must be from 0 to 86,400 seconds (got {drain:g})")
-    if not 0 <= port <= 65_535:
-        raise UsageError(f"--port must be from 0 to 65,535 (got {port})")
     own = read_settings(settings) if settings else Settings()
-    limits = _limits(
-        own.limits,
-        max_concurrent=max_concurrent,
-        queue=queue,
-        max_budget=max_budget,
+    most = None if max_budget is None else options.budget_of(max_budget)
+    bounds: dict[str, Any] = {"max_concurrent": max_concurrent, "queue": queue, "max_budget": most}
+    limits = replace(own.limits, **{name: value for name, value in bounds.items() if value is not None})
+    default, verifiers = choose_default(
+        own, strategy=given.strategy, verifier=given.verifier, budget=given.budget, answer=given.answer
     )
-    default, verifiers = choose_default(own, strategy=strategy, verifier=verifier, budget=budget, answer=answer)
     keys = _keys(own, api_key_file)
     _check_bind(host, keys)
-    run = ServerRun(
-        options.choose_engine(engine, model_id=model, base_url=base_url),
-        Offer(default, own.aliases, verifiers, options.read_prices(prices, [limits.max_budget])),
-        limits,
-        keys,
-        quiet=quiet,
+    prices = options.read_prices(given.prices, [limits.max_budget])
+    return ServerRun(
+        engine=given.to_engine(),
+        display=Display(Terminal(), quiet=given.quiet),
+        offer=Offer(default, own.aliases, verifiers, prices),
+        limits=limits,
+        keys=keys,
         verbose=verbose,
-    )
-    return run.run(host, port, drain=drain)
-
-
-def _limits(limits: "ServerLimits", **given: Any) -> "ServerLimits":
-    """The limits of the settings, with those that are given as options."""
-    from reasoner.budget import Budget
-
-    values = {name: value for name, value in given.items() if value is not None}
-    budgets = {name: Budget.parse(value) for name, value in values.items() if name.endswith("_budget")}
-    return replace(limits, **{**values, **budgets})
+        host=host,
+        port=port,
+        drain=drain,
+    ).run()
 
 
 def _keys(settings: "Settings", file: Path | None) -> "Keys":

@@ -1,7 +1,7 @@
 """`reasoner solve`: answer one question within a budget."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,11 +12,8 @@ from reasoner.errors import UsageError
 
 if TYPE_CHECKING:
     from reasoner.answers.questions import Question
-    from reasoner.cli.question_run import Recording
     from reasoner.engine import Engine
-    from reasoner.types import Message
-
-ANSWERS = ("auto", "number", "math", "choice", "yes_no", "text", "code")
+    from reasoner.trace.events import TraceWriter
 
 
 @click.command("solve", cls=Command)
@@ -37,7 +34,7 @@ ANSWERS = ("auto", "number", "math", "choice", "yes_no", "text", "code")
 @options.VERIFIER
 @options.UNSANDBOXED
 @option("-a", "--answer", default="auto", show_default=True, metavar="KIND", section="Question",
-        shell_complete=options.words(*ANSWERS), brief="auto, number, math, choice, yes_no, text or code.",
+        shell_complete=options.words(*options.ANSWERS), brief="auto, number, math, choice, yes_no, text or code.",
         help="The kind of the answer: auto, number, math, choice, yes_no, text or code. math:seconds=30 lets a "
              "comparison of formulas take 30 s instead of 10 s. text:equal=model asks the model which texts mean the "
              "same. For any kind, number:extract=model asks it for the answer in a reply where no rule finds one, and "
@@ -58,7 +55,7 @@ ANSWERS = ("auto", "number", "math", "choice", "yes_no", "text", "code")
         help="Write the answer, or the JSON of --json, to a file instead of standard output; an existing file is "
              "replaced as a whole.")  # fmt: skip
 @options.json_option("the whole solution")
-@option("--show-reasoning", is_flag=True, brief="Show the reply behind the answer.",
+@option("--show-reasoning", "reasoning", is_flag=True, brief="Show the reply behind the answer.",
         help="Show the reply that the answer was read from, and its thinking where the model returned it, on standard "
              "error; --json includes it.")  # fmt: skip
 @option("--trace", type=options.PATH, metavar="FILE",
@@ -72,34 +69,15 @@ ANSWERS = ("auto", "number", "math", "choice", "yes_no", "text", "code")
 @guarded
 def command(
     question: str | None,
-    strategy: str | None,
-    n: int | None,
-    temperature: float | None,
-    max_tokens: int | None,
-    thinking: str | None,
-    effort: str | None,
-    profile: str | None,
-    abstain_below: float | None,
-    verifier: str | None,
-    unsandboxed: bool,
-    budget: str | None,
-    answer: str,
-    system: str | None,
-    few_shot: Path | None,
     messages: Path | None,
     context: Path | None,
-    model: str | None,
-    engine: str | None,
-    base_url: str | None,
-    prices: str | None,
-    seed: int,
-    output: Path | None,
     trace: Path | None,
     overwrite: bool,
-    show_reasoning: bool,
-    quiet: bool,
-    verbose: bool,
+    output: Path | None,
     as_json: bool,
+    verbose: bool,
+    reasoning: bool,
+    **typed: Any,
 ) -> int:
     """Answer QUESTION: one quoted argument, or - for standard input.
 
@@ -110,80 +88,52 @@ def command(
     Exit codes: 0 answered, 1 no answer, not sure, or output could not be written, 2 usage, 3 budget exhausted before
     any answer, 4 engine or model failure, 130 interrupted.
     """
-    from reasoner.budget import Budget
+    from reasoner.cli.progress import QuestionProgress
     from reasoner.cli.question_run import QuestionRun, Style
+    from reasoner.cli.terminal import Terminal
 
-    if seed < 0:
-        raise UsageError(f"--seed must be at least 0 (got {seed})")
+    given = options.Given(**typed)
     if overwrite and trace is None:
         raise UsageError("--overwrite has no effect without --trace: omit it")
-    if quiet and verbose:
+    if given.quiet and verbose:
         raise UsageError("--quiet and --verbose contradict each other: keep one")
     _check_output(output, trace)
-    asked = _question(question, messages, space=answer, system=system, few_shot=few_shot, context=context)
-    chosen = options.choose_strategy(
-        strategy,
-        effort=effort,
-        profile=profile,
-        abstain_below=abstain_below,
-        n=n,
-        temperature=temperature,
-        max_tokens=max_tokens,
-        thinking=thinking,
-    )
-    runs_on = options.choose_engine(engine, model_id=model, base_url=base_url)
-    limits = Budget() if budget is None else Budget.parse(budget)
-    run = QuestionRun(
-        asked,
-        chosen,
-        options.choose_verifier(verifier, [chosen], runs_on, unsandboxed=unsandboxed),
-        runs_on,
-        limits,
-        options.read_prices(prices, [limits]),
-        seed,
-        Style(output=output, as_json=as_json, verbose=verbose, quiet=quiet, reasoning=show_reasoning),
-    )
-    return run.run(_recording(trace, runs_on, overwrite=overwrite) if trace else None)
+    asked = _question(question, messages, context, given)
+    strategy, engine, budget = given.to_strategy(), given.to_engine(), options.budget_of(given.budget)
+    return QuestionRun(
+        engine=engine,
+        display=QuestionProgress(Terminal(), budget, quiet=given.quiet),
+        question=asked,
+        strategy=strategy,
+        verifier=given.to_verifier(strategy, engine),
+        budget=budget,
+        prices=options.read_prices(given.prices, [budget]),
+        seed=given.seed,
+        style=Style(output=output, as_json=as_json, verbose=verbose, quiet=given.quiet, reasoning=reasoning),
+        trace=_writer(trace, engine, overwrite=overwrite) if trace else None,
+    ).run()
 
 
-def _question(
-    argument: str | None,
-    messages: Path | None,
-    *,
-    space: str,
-    system: str | None,
-    few_shot: Path | None,
-    context: Path | None,
-) -> "Question":
+def _question(argument: str | None, messages: Path | None, context: Path | None, given: options.Given) -> "Question":
     """The question of the argument or of --messages, with what comes before it."""
-    from reasoner.answers.questions import Question
-    from reasoner.cli.inputs import file_text, question_text, read_messages, read_shots
+    from reasoner.cli.inputs import file_text, question_text, read_messages
 
     if argument is not None and messages is not None:
         raise UsageError("QUESTION and --messages are both given: keep one, as the last message is the question")
-    if system is not None and not system.strip():
-        raise UsageError("--system is empty: omit it or give a text")
-    history: tuple[Message, ...] = ()
-    if messages is not None:
-        written_system, history, text = read_messages(messages)
-        if system is not None and written_system:
-            raise UsageError(f"--system and the system turn of {messages} set the same thing: keep one")
-        system = system or written_system
-    elif argument is None:
+    if argument is None and messages is None:
         raise UsageError(
             'no question is given: write it in quotes, as in `reasoner solve "What is 3 + 4?"`, or - for standard '
             "input, or --messages FILE"
         )
-    else:
-        text = question_text(argument)
-    return Question.of(
-        text,
-        space=space,
-        context=file_text("--context", context) if context else "",
-        system=system or "",
-        shots=read_shots(few_shot) if few_shot else (),
-        history=history,
-    )
+    ask = given.to_question()
+    document = file_text("--context", context) if context else ""
+    if argument is not None:
+        return ask(question_text(argument), context=document)
+    assert messages is not None
+    system, history, text = read_messages(messages)
+    if system and given.system is not None:
+        raise UsageError(f"--system and the system turn of {messages} set the same thing: keep one")
+    return ask(text, context=document, history=history, system=system or given.system or "")
 
 
 def _check_output(output: Path | None, trace: Path | None) -> None:
@@ -200,12 +150,11 @@ def _check_output(output: Path | None, trace: Path | None) -> None:
         raise UsageError(f"cannot write --output {output}: {error.strerror}") from error
 
 
-def _recording(path: Path, engine: "Engine", *, overwrite: bool) -> "Recording":
-    from reasoner.cli.question_run import Recording
+def _writer(path: Path, engine: "Engine", *, overwrite: bool) -> "TraceWriter":
     from reasoner.engines.replay import ReplayEngine
     from reasoner.trace.events import TraceWriter
 
     played = Path(engine.path) if isinstance(engine, ReplayEngine) else None
     if played and played.exists() and path.exists() and path.samefile(played):
         raise UsageError(f"--trace {path} is the trace that is played back: give it another name")
-    return Recording(TraceWriter(path, overwrite=overwrite))
+    return TraceWriter(path, overwrite=overwrite)

@@ -1,11 +1,12 @@
 """A solution in a few lines for a person, and as JSON for a program."""
 
 import json
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
 from reasoner.answers.questions import Question
 from reasoner.budget import UNITS, Budget, Cost, Ledger, Prices, cost_line
-from reasoner.cli.terminal import printable
+from reasoner.cli.terminal import one_line, printable
 from reasoner.engine import Engine
 from reasoner.registry import spec_of
 from reasoner.solution import Solution
@@ -19,6 +20,12 @@ MAX_REASON_LENGTH = 500
 MAX_TOKENS_OPTION = "--max-tokens"
 SHOWN_SECONDS = 0.1
 """The start of a verifier is shown if it took at least this long; most take no time."""
+
+
+MAX_LINES: Final = 200
+"""Lines of a reply that are shown."""
+MAX_LINE: Final = 2000
+"""Characters of such a line that are shown."""
 
 
 class Times(NamedTuple):
@@ -53,6 +60,20 @@ def explanation(strategy: Strategy, solution: Solution) -> list[tuple[str, str]]
         ("stopped", f"{solution.ended_by}: {printable(solution.reason, limit=MAX_REASON_LENGTH)}"),
         ("trust", _trust(strategy, solution)),
     ]
+
+
+def reasoning_lines(solution: Solution) -> Iterator[tuple[str, str]]:
+    """The thinking that a server returned apart from the reply, and the reply, with a label each."""
+    if not solution.text:
+        yield "reply", "no single reply states the answer"
+    thinking = (reply.completion.thinking for reply in solution.samples if reply.text == solution.text)
+    for label, text in (("thinking", next(thinking, "")), ("reply", solution.text)):
+        lines = text.strip().splitlines()
+        for index, line in enumerate(lines[:MAX_LINES]):
+            cut = "…" if len(line) > MAX_LINE else ""
+            yield "" if index else label, one_line(line[:MAX_LINE]).rstrip() + cut
+        if len(lines) > MAX_LINES:
+            yield "", f"[{len(lines) - MAX_LINES:,} more lines; --json holds all]"
 
 
 def _trust(strategy: Strategy, solution: Solution) -> str:

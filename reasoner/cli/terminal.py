@@ -2,41 +2,36 @@
 
 import errno
 import os
-import re
 import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Literal, TextIO
 
 from reasoner.errors import ReasonerError
 from reasoner.system.printing import one_line, printable
 
 if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderableType
-    from rich.text import Text
+    from rich.console import RenderableType
 
 __all__ = [
-    "LABEL", "OutputLost", "ReaderLeft", "Terminal", "abandon", "columns", "engine_log", "indented", "labelled",
-    "one_line", "own_streams", "printable",
+    "LABEL", "OutputLost", "ReaderLeft", "Terminal", "abandon", "columns", "engine_log", "labelled", "one_line",
+    "own_streams", "printable", "table", "wrapped",
 ]  # fmt: skip
 
 LABEL = 8
 """Columns of the label before a text."""
 PIPED = 100
-"""Columns that are used where standard output is not a terminal."""
+"""The width where standard output is not a terminal."""
 MIN_WIDTH = 40
-"""Columns that are used at least; a narrower terminal breaks the lines itself."""
-MAX_WORD = 100
-"""Characters from which a word is broken after all."""
-_WIDE = "\u2e80-\u9fff\uf900-\ufaff\uff00-\uff60"
-_WORD = re.compile(rf"\s*(?:[{_WIDE}]|[^\s{_WIDE}]+)")
-"""Chinese and Japanese have no blanks between words: a line may end after each character."""
+"""The least width; a narrower terminal breaks the lines itself."""
 MAX_WIDTH = 140
-"""Columns that are used at most: longer lines are hard to read."""
+"""The greatest width: longer lines are hard to read."""
+WIDE = 90
+"""The width from which rows are a table."""
 
 
 class OutputLost(ReasonerError):
@@ -51,8 +46,8 @@ class ReaderLeft(OutputLost):
 class Terminal:
     """Writes data to `out`, everything else to `err`."""
 
-    out: TextIO
-    err: TextIO
+    out: TextIO = field(default_factory=lambda: sys.stdout)
+    err: TextIO = field(default_factory=lambda: sys.stderr)
     _given: int = 0
     """The number of lines of data that were written."""
 
@@ -63,29 +58,17 @@ class Terminal:
 
     def say_labelled(self, label: str, text: str) -> None:
         """Write a label and a text for a person, wrapped on a terminal."""
-        line = f"{label:<{LABEL}} {text}"
         if not self.err.isatty():
-            self.say(line)
+            self.say(f"{label:<{LABEL}} {text}")
             return
-        indent = " " * (LABEL + 1)
-        for part in textwrap.wrap(
-            line,
-            max(self.columns, 2 * len(indent)),
-            subsequent_indent=indent,
-            break_long_words=False,
-            break_on_hyphens=False,
-        ):
-            self.say(part)
+        width = max(os.get_terminal_size(self.err.fileno()).columns or 80, 2 * LABEL + 2)
+        for line in wrapped(text, LABEL + 1, label, width).split("\n"):
+            self.say(line)
 
     def point_to(self, log: Path | None) -> None:
         """Name the file with the engine's own output, if there is any."""
         if log and log.exists() and log.stat().st_size:
             self.say(f"vLLM's own output is in {log}")
-
-    @property
-    def columns(self) -> int:
-        """The width of the terminal that `err` is."""
-        return os.get_terminal_size(self.err.fileno()).columns or 80
 
     def give(self, line: str) -> None:
         """Write one line of data.
@@ -104,23 +87,21 @@ class Terminal:
             raise OutputLost(f"cannot write to standard output: {why}") from error
         self._given += 1
 
-    def show(self, *parts: "RenderableType", width: int) -> None:
-        """Write data that rich lays out in `width` columns. Raises as `give`."""
-        from rich.console import Console
-        from rich.text import Text
-
-        console = Console(
-            file=self.out,
-            width=width,
-            # Rich's own NO_COLOR keeps bold and dim text.
-            color_system=None if os.environ.get("NO_COLOR") else "auto",
-            highlight=False,
-            markup=False,
-            emoji=False,
-        )
+    def show(self, *parts: "RenderableType", width: int | None = None) -> None:
+        """Write data: each text as it is, all else as rich lays it out in `width` columns. Raises as `give`."""
         for part in parts:
+            if isinstance(part, str):
+                for line in part.split("\n"):
+                    self.give(one_line(line))
+                continue
+            from rich.console import Console
+
+            # Rich's own NO_COLOR keeps bold and dim text.
+            colors: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"
+            console = Console(file=self.out, width=width or columns(), color_system=colors, highlight=False,
+                              markup=False, emoji=False)  # fmt: skip
             with console.capture() as captured:
-                console.print(_Rows([("", part)], 0) if isinstance(part, str | Text) else part, crop=False)
+                console.print(part, crop=False)
             for line in captured.get().split("\n")[:-1]:
                 self.give(line.rstrip())
 
@@ -130,62 +111,50 @@ def columns() -> int:
     return max(min(shutil.get_terminal_size((PIPED, 24)).columns, MAX_WIDTH), MIN_WIDTH)
 
 
-def labelled(rows: "Iterable[tuple[str, str | Text]]") -> "RenderableType":
-    """A label and a text in each row; a label is shown once for successive rows, above the text where it is narrow."""
-    listed = list(rows)
-    return _Rows(listed, max(LABEL, *(len(label) for label, _ in listed), 0) + 1)
+def wrapped(text: str, indent: int = 0, label: str = "", width: int | None = None) -> str:
+    """A text in lines of `width` columns, by default those of the terminal, which begin in column `indent`.
+
+    The label stands before the first line. No word is broken, so one that is too long goes over the edge.
+    """
+    first, others = one_line(label).ljust(indent), " " * indent
+    wrapper = textwrap.TextWrapper(width or columns(), initial_indent=first, subsequent_indent=others,
+                                   break_long_words=False, break_on_hyphens=False)  # fmt: skip
+    return wrapper.fill(one_line(text)) or first.rstrip()
 
 
-def indented(text: str, columns: int, label: str = "") -> "RenderableType":
-    """A text that begins in this column, after a label that fits before it."""
-    return _Rows([(label, text)], columns, stacks=False)
+def labelled(rows: Iterable[tuple[str, str]]) -> str:
+    """A label and a text in each row; successive rows show the same label once, above the text where it is narrow."""
+    listed = [(one_line(label), text) for label, text in rows]
+    indent = max(LABEL, *(len(label) for label, _ in listed), 0) + 1
+    above = indent > columns() // 3
+    lines: list[str] = []
+    previous = ""
+    for label, text in listed:
+        shown = "" if label == previous else label
+        previous = label
+        lines += [shown] if above and shown else []
+        lines.append(wrapped(text, 2) if above else wrapped(text, indent, shown))
+    return "\n".join(lines)
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """Labels, and texts beside them; no word is broken, so one that is too long goes over the edge."""
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> "RenderableType":
+    """Rows under headings; where it is narrow, a line each after its first cell. The same cell is shown once."""
+    listed = [[one_line(cell) for cell in row] for row in rows]
+    if columns() < WIDE:
+        cells = [(row[0], zip(headings[1:], row[1:], strict=True)) for row in listed]
+        return labelled((first, ", ".join(f"{name} {cell}" for name, cell in others)) for first, others in cells)
+    from rich.table import Table
+    from rich.text import Text
 
-    rows: "Sequence[tuple[str, str | Text]]"
-    indent: int
-    stacks: bool = True
-
-    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "Iterator[Text]":
-        from rich.text import Text
-
-        narrow = self.indent > options.max_width // 3
-        previous = ""
-        for label, given in self.rows:
-            text = Text(one_line(given)) if isinstance(given, str) else given
-            longest = max((len(word) for word in text.plain.split()), default=0)
-            stacked = self.stacks and (narrow or longest > options.max_width - self.indent)
-            indent = 2 if stacked else self.indent
-            shown = "" if label == previous else label
-            previous = label
-            if stacked and shown:
-                yield Text(shown)
-                shown = ""
-            for line in _lines(text, options.max_width - indent):
-                yield Text.assemble(shown.ljust(indent), line, no_wrap=True, overflow="ignore", end="\n")
-                shown = ""
-
-
-def _lines(text: "Text", width: int) -> "Iterator[Text]":
-    """A text in lines of `width` columns, but for longer words, which rich alone would break."""
-    from rich.cells import cell_len
-
-    for paragraph in text.split("\n", allow_blank=True):
-        breaks, column = [], 0
-        for word in _WORD.finditer(paragraph.plain):
-            begin, start = word.start(), word.end() - len(word[0].lstrip())
-            if column and column + cell_len(word[0]) > width:
-                breaks.append(start)
-                begin, column = start, 0
-            if word.end() - start >= MAX_WORD:
-                breaks += range(start + width, word.end(), width)
-            column += cell_len(paragraph.plain[begin : word.end()])
-        for line in paragraph.divide(breaks):
-            line.rstrip()
-            yield line
+    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
+    for heading, *column in zip(headings, *listed, strict=True):
+        numbers = all(cell[:1].isdigit() or cell in ("", "unknown") for cell in column)
+        shown.add_column(heading, justify="right" if numbers else "left", no_wrap=numbers, overflow="fold")
+    previous = None
+    for first, *others in listed:
+        shown.add_row(*map(Text, ("" if first == previous else first, *others)))
+        previous = first
+    return shown
 
 
 def _write(stream: TextIO, line: str) -> None:
@@ -213,7 +182,7 @@ def own_streams(log: Path | None) -> Iterator[Terminal]:
     vLLM and torch write to the file descriptors from C++ and from other processes, so the descriptors are redirected.
     """
     if log is None:
-        yield Terminal(sys.stdout, sys.stderr)
+        yield Terminal()
         return
     sys.stdout.flush()
     sys.stderr.flush()

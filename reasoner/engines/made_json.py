@@ -39,7 +39,7 @@ class _CannotMake(UsageError):
 def made_json(schema: str, answer: str, turn: int = 0) -> str:
     """JSON of a value that satisfies the JSON schema; numbers and texts in it are the answer where they may be.
 
-    Of alternatives at the top of the schema, such as calls of several tools, the one whose `turn` it is goes first.
+    Of alternatives at the top of the schema, such as calls of several tools, number `turn` goes first.
 
     Raises:
         UsageError: the schema has keywords for which no value is made, or needs a value that is too large.

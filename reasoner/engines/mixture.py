@@ -21,7 +21,7 @@ class MixtureEngine:
     """Sample i of a prompt is drawn by member i modulo their number; the member that began a chain continues it.
 
     `members` are the specs of the engines. So any strategy votes over, selects among, or searches with several models,
-    and a sample's index tells which model drew it. Tokenizers may differ: a prompt counts as long as for the member
+    and a sample's index shows which model drew it. Tokenizers may differ: a prompt counts as long as for the member
     that needs most tokens, and text cannot be forced into a reply. FLOPs are unknown. Members manage their own KV
     caches.
     """
@@ -93,7 +93,7 @@ class MixtureEngine:
         )
 
     async def sample(self, request: SampleRequest) -> Completion:
-        """Draw one sequence from the member whose turn it is."""
+        """Draw one sequence from the member that has the next turn."""
         prompt = request.prompt
         home = self._turn(prompt, request.index)
         member = self.members[home]

@@ -17,11 +17,10 @@ from pathlib import Path
 
 from reasoner.errors import EngineUnavailable
 from reasoner.models.cache import CachedModel, cache_home, locked, sha256_of
-from reasoner.system import tethered
+from reasoner.system import child_processes
 from reasoner.system.child_processes import end_with
-from reasoner.system.extras import install_vllm, missing
 from reasoner.system.files import sync
-from reasoner.system.machine import installed
+from reasoner.system.machine import install_vllm, installed, missing
 from reasoner.system.redaction import without_userinfo
 from reasoner.types import Notify
 
@@ -149,7 +148,7 @@ def _fetch(scratch: Path) -> Path:
     folder = scratch / "package"
     folder.mkdir()
     # In a process that ends with this one.
-    command = [sys.executable, "-P", tethered.__file__, *_client(scratch, folder)]
+    command = [sys.executable, "-P", child_processes.__file__, *_client(scratch, folder)]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)  # noqa: S603 # ours
     if done.returncode:
         lines = (done.stdout + done.stderr).decode(errors="replace").splitlines()

@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse
 from reasoner.serving.errors import ApiError
 from reasoner.serving.traces import KeptTrace, RecentTraces
 from reasoner.serving.wire import read_body
-from reasoner.trace.tree.page import base_style
+from reasoner.trace.page import base_style
 
 FOLDER: Final = Path(__file__).with_name("page")
 FORM: Final = "application/x-www-form-urlencoded"
@@ -68,7 +68,7 @@ def _content(name: str) -> str:
 def _headers(policy: str, cached: str) -> dict[str, str]:
     return {
         "Content-Security-Policy": policy,
-        "X-Content-Type-VendorOptions": "nosniff",
+        "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "no-referrer",
         "Cross-Origin-Opener-Policy": "same-origin",
         "Cache-Control": cached,

@@ -1,10 +1,15 @@
-"""Processes that end when their parent ends, for whatever reason."""
+"""Processes that end when their parent ends, for whatever reason.
 
+As a program, `python child_processes.py COMMAND...`, this file becomes a command that ends with its parent.
+"""
+
+import ctypes
 import fcntl
 import multiprocessing
 import os
 import select
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +19,7 @@ from multiprocessing.process import AuthenticationString  # type: ignore[attr-de
 
 LOOK_SECONDS = 0.1
 """Time between two checks that the parent still runs."""
+PR_SET_PDEATHSIG = 1
 
 
 @cache
@@ -73,3 +79,11 @@ class _WatchingKey(AuthenticationString):  # type: ignore[misc]
 def _received(key: bytes, parent: int) -> _WatchingKey:
     end_with(parent)
     return _WatchingKey(key)
+
+
+if __name__ == "__main__":
+    if sys.platform == "linux":
+        # Unlike a watching thread, it outlives `exec`. It fires when the thread that started this process ends, so that
+        # thread has to wait for it.
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.execvp(sys.argv[1], sys.argv[1:])  # noqa: S606 # the caller chose it

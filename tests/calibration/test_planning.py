@@ -2,51 +2,40 @@
 
 import math
 import random
-from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner.calibration.arm_selection import shrunk
-from reasoner.calibration.planning import TAIL, Forecast, Outlook, fit, outlook, sequence_p95
-from reasoner.calibration.profile import ArmRow, Bins, Family, Trust
+from reasoner.calibration.planning import TAIL, Forecast, outlook
+from reasoner.calibration.profile import ArmRow, Bins, Family
 from reasoner.errors import UsageError
-from reasoner.models.info import ModelInfo
+from tests.calibration import profiles
+from tests.calibration.profiles import VOTE, plain_row
 
 MANY = 10_000_000
-BASELINE = "self_consistency:n=4"
 Arm = tuple[float, float]
 """Tokens, accuracy."""
-TRUST = Trust(shares=(0.5,), chances=(0.5,), weights=(1.0,))
 
 
 def row(place: int, arm: Arm, questions: int, *, name: str = "", **fields: object) -> ArmRow:
     """One arm of single outcomes, as many of them right as the accuracy says."""
     tokens, accuracy = arm
-    right = accuracy * questions
-    plain = {"harmed": 0, "helped": 0, "loss_squares": 0, "samples": 1, "share": 0.5, "share_sd": 0, "trust": TRUST}
-    own = {"strategy": name or f"way:n={tokens:g}", "bin": place, "questions": questions, "tokens": tokens}
-    return ArmRow.model_validate({**plain, **own, "right": right, "squares": right, "tokens_p95": tokens, **fields})
+    right, name = accuracy * questions, name or f"way:n={tokens:g}"
+    plain = {"right": right, "squares": right, "loss_squares": 0, "tokens": tokens, "tokens_p95": tokens, "samples": 1}
+    return plain_row(**{"strategy": name, "bin": place, "questions": questions, **plain, **fields})
 
 
 def family(*bins: tuple[int, list[Arm]], extra: tuple[ArmRow, ...] = ()) -> Family:
     """Bins of (questions, arms); the first arm of each is the baseline."""
     rows = [
-        row(place, arm, questions, name="" if at else BASELINE)
+        row(place, arm, questions, name="" if at else VOTE)
         for place, (questions, arms) in enumerate(bins)
         for at, arm in enumerate(arms)
     ]
-    return Family(
-        task="a",
-        questions=sum(questions for questions, _ in bins),
-        bins=Bins(signal="split", edges=tuple(float(edge) for edge in range(1, len(bins)))),
-        arms=(*rows, *extra),
-        baseline=BASELINE,
-        safe=BASELINE,
-        sample_tokens=1,
-        origin="a test",
-    )
+    edges = tuple(float(edge) for edge in range(1, len(bins)))
+    return profiles.family(*rows, *extra, task="a", bins=Bins(signal="split", edges=edges))
 
 
 HARD: list[Arm] = [(4, 0.50), (1, 0.30), (16, 0.55)]
@@ -115,13 +104,6 @@ def test_intervals_hold_the_truth_whether_bins_differ_or_not(chances: tuple[floa
     assert held / rounds >= 0.93
 
 
-@given(families, st.floats(0, 50), st.floats(0, 50))
-def test_more_budget_is_expected_to_bring_no_less(one: Family, budget: float, more: float) -> None:
-    asked = outlook(one)
-    low, high = (asked.at(asked.minimum + extra).accuracy.mean for extra in (budget, budget + more))
-    assert high >= low - 1e-9
-
-
 @given(families, st.floats(0, 60))
 def test_no_more_is_expected_than_the_best_arms_bring_nor_spent_than_given(one: Family, extra: float) -> None:
     asked, estimates = outlook(one), shrunk(one)
@@ -139,11 +121,6 @@ def test_what_was_measured_on_few_questions_is_not_used() -> None:
     assert outlook(family((400, [(1, 0.3)]), extra=(better,))).maximum.accuracy.mean == pytest.approx(0.3)
     with pytest.raises(UsageError, match="bin 0 of a has no arm with 30 questions: calibrate"):
         outlook(family((29, [(1, 0.3)])))
-
-
-def test_less_than_the_cheapest_is_refused() -> None:
-    with pytest.raises(UsageError, match="cost 1 on average"):
-        outlook(published()).at(0.9)
 
 
 # What an accuracy costs
@@ -189,11 +166,6 @@ def test_the_total_varies_with_its_questions_and_with_the_calibration() -> None:
     assert told.total_p95(100) == pytest.approx(10_000 + TAIL * math.sqrt(100 * 10**2 + 100**2 * 10**2 / 100))
 
 
-def test_a_cost_that_does_not_vary_is_certain() -> None:
-    assert spread_out(100).total_p95(7) == pytest.approx(700)
-    assert spread_out(60).total_p95(7) == pytest.approx(700)
-
-
 def test_a_mix_varies_as_its_arms_differ() -> None:
     told = outlook(family((MANY, EASY))).at(2.5)
     # Half of the questions cost 1, half 4.
@@ -210,73 +182,3 @@ def test_a_share_of_none_is_not_used() -> None:
 # How many sequences fit
 
 GIB = 2**30
-
-
-def card(heads: int, kv_heads: int, size: int = 2) -> ModelInfo:
-    return ModelInfo("m", layers=2, heads=heads, kv_heads=kv_heads, head_dim=64, kv_bytes_per_element=size)
-
-
-@pytest.mark.parametrize(
-    ("kv_heads", "size", "kind", "tokens"),
-    [
-        (8, 2, "MHA", 262_144),  # 2 x 2 layers x 8 x 64 x 2 bytes = 4,096 a token
-        (2, 2, "GQA", 1_048_576),
-        (1, 2, "MQA", 2_097_152),
-        (8, 1, "MHA", 524_288),
-        (2, 1, "GQA", 2_097_152),
-    ],
-)
-def test_fewer_kv_heads_and_smaller_numbers_hold_more(kv_heads: int, size: int, kind: str, tokens: int) -> None:
-    given = card(8, kv_heads, size)
-    found = fit(given, kv_bytes=GIB, own=1000, prompt=500, samples=8)
-    assert given.attention == kind
-    assert (found.tokens, found.apart) == (tokens, tokens // 1500)
-
-
-@pytest.mark.parametrize(
-    ("tokens", "shared"),
-    # A question of 3 samples takes 10 + 3 x 5 = 25 tokens; a last one of 1 or 2 takes 15 or 20.
-    [(14, 0), (15, 1), (20, 2), (25, 3), (39, 3), (40, 4), (49, 5), (50, 6)],
-)
-def test_a_shared_prompt_is_held_once_a_question(tokens: int, shared: int) -> None:
-    found = fit(card(1, 1), kv_bytes=512 * tokens, own=5, prompt=10, samples=3)
-    assert (found.tokens, found.shared, found.apart) == (tokens, shared, tokens // 15)
-
-
-@given(st.integers(0, 3000), st.integers(1, 50), st.integers(0, 50), st.integers(1, 9))
-def test_sharing_never_makes_less_fit(tokens: int, own: int, prompt: int, samples: int) -> None:
-    found = fit(card(1, 1), kv_bytes=512 * tokens, own=own, prompt=prompt, samples=samples)
-    assert found.shared >= found.apart
-    if samples == 1 or not prompt:
-        assert found.shared == found.apart
-
-
-def test_without_geometry_nothing_is_known_to_fit() -> None:
-    found = fit(ModelInfo("m"), kv_bytes=GIB, own=1, prompt=0, samples=1)
-    assert (found.tokens, found.apart, found.shared) == (0, 0, 0)
-
-
-@pytest.mark.parametrize("wrong", [{"own": 0}, {"prompt": -1}, {"samples": 0}])
-def test_lengths_that_are_none_are_refused(wrong: dict[str, int]) -> None:
-    with pytest.raises(UsageError, match="must be at least"):
-        fit(card(1, 1), kv_bytes=GIB, **{"own": 1, **wrong})
-
-
-def test_the_length_of_a_sequence() -> None:
-    baseline = row(0, (400, 0.5), 100, name=BASELINE, samples=4, tokens_p95=600)
-    rest = [
-        row(0, (100, 0.5), 100, tokens_p95=140),
-        row(0, (300, 0.5), 100, verifier="judge", tokens_p95=900),
-        row(0, (200, 0.5), 100, samples=1.5, tokens_p95=800),
-    ]
-    one = family((100, [(1, 0.5)])).model_copy(update={"arms": (baseline, *rest)})
-    # What rates or stops by itself tells nothing of one sequence.
-    assert sequence_p95(one) == 150
-    longer = row(0, (110, 0.5), 100, tokens_p95=170)
-    assert sequence_p95(one.model_copy(update={"arms": (*one.arms, longer)})) == 170
-
-
-def test_the_hull_is_what_is_kept() -> None:
-    asked: Outlook = outlook(family((MANY, [(4, 0.5), (1, 0.3), (2, 0.2), (16, 0.55)])))
-    assert [point.cost for point in asked.bins[0][1]] == [1, 4, 16]
-    assert all(low.value < high.value for low, high in pairwise(asked.bins[0][1]))

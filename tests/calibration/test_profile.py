@@ -1,7 +1,6 @@
 """The profile: what is refused, what is read back, the bins of questions and the curve of trust."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,43 +11,20 @@ from hypothesis import strategies as st
 
 from reasoner.calibration.profile import ArmRow, Bins, Family, Profile, Trust, read_profile
 from reasoner.errors import UnknownName, UsageError
+from tests.calibration import profiles
+from tests.calibration.profiles import VOTE, plain_row
 
 Content = dict[str, Any]
 
-BASELINE = "self_consistency:n=40"
+CURVE = Trust(shares=(0.5, 0.7, 0.9), chances=(0.4, 0.8, 0.8), weights=(0.25, 0.25, 0.5))
 
 
 def row(**changes: Any) -> ArmRow:
-    plain: Content = {
-        "strategy": BASELINE,
-        "bin": 0,
-        "questions": 100,
-        "right": 80,
-        "squares": 75,
-        "harmed": 0,
-        "helped": 0,
-        "loss_squares": 9,
-        "tokens": 4000,
-        "tokens_p95": 6000,
-        "samples": 40,
-        "share": 0.8,
-        "share_sd": 0.1,
-        "trust": Trust(shares=(0.5, 0.7, 0.9), chances=(0.4, 0.8, 0.8), weights=(0.25, 0.25, 0.5)),
-    }
-    return ArmRow(**{**plain, **changes})
+    return plain_row(trust=CURVE, **changes)
 
 
 def family(*arms: ArmRow, task: str = "math", bins: Bins | None = None) -> Family:
-    return Family(
-        task=task,
-        questions=100,
-        bins=bins or Bins(),
-        arms=arms or (row(),),
-        baseline=BASELINE,
-        safe=BASELINE,
-        sample_tokens=100,
-        origin="run, 2026-01-01",
-    )
+    return profiles.family(*(arms or (row(),)), task=task, bins=bins)
 
 
 def profile(*families: Family) -> Profile:
@@ -67,30 +43,6 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     profile().write(file)
     assert read_profile(file) == profile()
     assert list(file.parent.iterdir()) == [file]
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "profile.json"
-    profile().write(file)
-
-    def full(fd: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(UsageError, match="No space left"):
-        profile(family(task="other")).write(file)
-    assert read_profile(file) == profile()
-    assert list(tmp_path.iterdir()) == [file]
-
-
-def test_who_reads_while_it_is_written_sees_the_old_file_whole(tmp_path: Path) -> None:
-    file = tmp_path / "profile.json"
-    profile().write(file)
-    with file.open("rb") as reading:
-        profile(family(task="other")).write(file)
-        assert Profile.model_validate_json(reading.read()) == profile()
 
 
 def test_a_folder_is_not_written_over(tmp_path: Path) -> None:
@@ -147,7 +99,7 @@ ARM = (*FAMILY, "arms", 0)
     [
         (_set(*ARM, "bin", to=1), "has a row in bin 1, and there are 1 bins"),
         (_set(*ARM, "bin", to=-1), "greater than or equal to 0"),
-        (_set(*ARM, "strategy", to="single"), "the baseline 'self_consistency:n=40' has no row in bin 0"),
+        (_set(*ARM, "strategy", to="single"), "the baseline 'self_consistency:n=16' has no row in bin 0"),
         (_set(*ARM, "verifier", to="prm"), "has no row in bin 0"),
         (_set(*ARM, "budget", to="tokens=9"), "has no row in bin 0"),
         (_set(*FAMILY, "arms", to=[]), "has no row in bin 0"),
@@ -213,7 +165,7 @@ def test_rows_of_a_bin_come_cheapest_first_and_hold_the_baseline() -> None:
     bins = Bins(signal="split", edges=(0.5,))
     cheap, dear = row(strategy="single", tokens=100), row(strategy="beam", tokens=9000)
     whole = family(row(), dear, cheap, row(bin=1), bins=bins)
-    assert [one.strategy for one in whole.rows(0)] == ["single", BASELINE, "beam"]
+    assert [one.strategy for one in whole.rows(0)] == ["single", VOTE, "beam"]
     assert whole.standard(1) == row(bin=1)
 
 
@@ -224,11 +176,6 @@ def test_trust_is_linear_between_its_points_and_flat_outside(share: float, chanc
     assert row().trust.chance(share) == pytest.approx(chance)
 
 
-def test_trust_may_be_a_single_point() -> None:
-    trust = Trust(shares=(0.5,), chances=(0.7,), weights=(1.0,))
-    assert {trust.chance(share) for share in (0, 0.5, 1)} == {0.7}
-
-
 @pytest.mark.parametrize(
     ("threshold", "covered", "right"), [(0, 1, 0.7), (0.4, 1, 0.7), (0.41, 0.75, 0.8), (0.8, 0.75, 0.8), (0.81, 0, 1)]
 )
@@ -237,11 +184,3 @@ def test_what_is_answered_above_a_threshold(threshold: float, covered: float, ri
 
 
 unit = st.floats(0, 1)
-
-
-@given(st.lists(st.tuples(unit, unit), min_size=1, max_size=6, unique_by=lambda pair: pair[0]), unit, unit)
-def test_more_agreement_is_trusted_no_less(pairs: list[tuple[float, float]], one: float, other: float) -> None:
-    shares, chances = sorted(share for share, _ in pairs), sorted(chance for _, chance in pairs)
-    trust = Trust(shares=tuple(shares), chances=tuple(chances), weights=(1 / len(pairs),) * len(pairs))
-    low, high = sorted((one, other))
-    assert chances[0] <= trust.chance(low) <= trust.chance(high) + 1e-12 <= chances[-1] + 2e-12

@@ -33,10 +33,6 @@ def test_the_same_questions_raise_an_alarm_in_alpha_of_cases_at_most(n: int, see
     assert alarms(0.8, n, seen) <= 0.01 + 3 * math.sqrt(0.01 * 0.99 / 2000)
 
 
-def test_easier_questions_raise_none() -> None:
-    assert alarms(0.95, 100, 50) < 0.001
-
-
 @pytest.mark.parametrize(("new", "seen", "power"), [(0.4, 50, 0.95), (0.6, 150, 0.9), (0.2, 25, 0.95)])
 def test_harder_questions_raise_it(new: float, seen: int, power: float) -> None:
     assert alarms(new, 200, seen, times=500) >= power
@@ -45,10 +41,6 @@ def test_harder_questions_raise_it(new: float, seen: int, power: float) -> None:
 def test_few_questions_raise_none() -> None:
     assert drift(0.95, 0.01, 300, [0.1] * 9) is None
     assert drift(0.95, 0.01, 300, []) is None
-
-
-def test_few_questions_that_agree_by_chance_are_no_proof() -> None:
-    assert drift(0.9, 0.2, 300, [0.85] * 10) is None
 
 
 def test_without_any_spread_a_lower_share_is_an_alarm() -> None:
@@ -89,15 +81,6 @@ def test_without_a_calibration_error_the_chance_is_that_of_all_courses_enumerate
                 p if hit else 1 - p for p, hit in zip(confidences, hits, strict=True)
             )
     assert predicted_at_most(sum(right), confidences, MANY) == pytest.approx(chance, abs=1e-5)
-
-
-@given(st.integers(2, 60), st.floats(0.5, 0.98), st.integers(10, 1000))
-@settings(deadline=None)
-def test_fewer_calibrated_questions_make_an_unlikely_count_likelier(n: int, chance: float, questions: int) -> None:
-    count = math.floor(n * chance - 3 * math.sqrt(n * chance * (1 - chance)))
-    if count >= 0:
-        few, more = (predicted_at_most(count, [chance] * n, size) for size in (questions, 10 * questions))
-        assert more <= few + 1e-12
 
 
 def false_alarms(calibrated: int, asked: int, times: int) -> tuple[float, float]:

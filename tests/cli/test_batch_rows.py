@@ -53,7 +53,7 @@ REFUSED = [
     ("q.jsonl", b'{"question": "q"}', ("-o", "a.txt"), "must end in .jsonl, .csv, .parquet or .arrow"),
     ("q.jsonl", b'{"question": "q"}', ("-o", "q.jsonl"), "is the file of the questions"),
     ("q.jsonl", b'{"question": "q"}', ("-o", "no/a.jsonl"), "cannot write --output no/a.jsonl: No such file or directory"),
-    ("q.jsonl", b'{"question": "q"}', ("--concurrency", "0"), "--concurrency must be at least 1 (got 0)"),
+    ("q.jsonl", b'{"question": "q"}', ("--concurrency", "0"), "'--concurrency': it must be at least 1 (got 0)"),
     ("q.jsonl", b'{"question": "q"}', ("--overwrite",), "--overwrite has no effect without --output FILE"),
     ("q.jsonl", b'{"question": "q"}', ("-b", "usd=1"), "budget usd needs prices"),
     ("q.jsonl", b'{"question": "q"}', ("-a", "choice:none"), "q.jsonl:1: "),
@@ -78,7 +78,7 @@ def test_what_cannot_work_is_refused_in_one_line_before_anything_runs(
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-@pytest.mark.parametrize("kind", ["jsonl", "jsonl.gz", "csv", "parquet", "arrow"])
+@pytest.mark.parametrize("kind", ["jsonl", "jsonl.gz", "parquet", "arrow"])
 def test_a_row_that_is_too_long_is_an_error_of_its_own(
     kind: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

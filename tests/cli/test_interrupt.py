@@ -15,7 +15,6 @@ import psutil
 import pytest
 
 from reasoner.cli import interrupts
-from reasoner.execution.launching import cancel_all
 from reasoner.trace.events import Ended as EndedEvent
 from reasoner.trace.events import Sampled, read_trace
 from tests.cli.command import GatedServer, Run, finish, read_until, start
@@ -37,17 +36,6 @@ def test_while_the_engine_starts() -> None:
         process.send_signal(signal.SIGINT)
         ended = finish(process)
     assert (ended.code, ended.out, ended.err) == (130, "", "interrupted\n")
-
-
-def test_before_any_sample() -> None:
-    with GatedServer() as server:
-        process = start("solve", "How many?", "-e", "openai", "--base-url", server.url)
-        assert server.asked.wait(60)
-        process.send_signal(signal.SIGINT)
-        ended = finish(process)
-    assert (ended.code, ended.out) == (130, "")
-    assert ended.err.splitlines()[-1] == "interrupted"
-    assert "Traceback" not in ended.err
 
 
 @pytest.mark.parametrize(
@@ -120,32 +108,6 @@ def test_work_that_does_not_end_is_left(work: Callable[[], Coroutine[Any, Any, N
     assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
 
 
-def test_cancelling_twice_ends_the_wait_for_what_a_task_gives_up_slowly() -> None:
-    """As an engine's abort may take a whole step; the cost is then booked as unknown, and the books are closed."""
-    order: list[str] = []
-
-    async def slow_to_stop() -> None:
-        try:
-            await asyncio.sleep(3600)
-        except asyncio.CancelledError:
-            await asyncio.sleep(3600)
-        finally:
-            order.append("booked")
-
-    async def work() -> None:
-        task = asyncio.ensure_future(slow_to_stop())
-        asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGINT)
-        try:
-            await asyncio.sleep(3600)
-        finally:
-            await cancel_all([task])
-            order.append("closed")
-
-    with interrupts.raised(), pytest.raises(interrupts.Interrupted):
-        interrupts.run(work)
-    assert order == ["booked"]
-
-
 def test_nothing_is_imported_before_interrupts_are_caught() -> None:
     """What Python prints of an interrupt before that would be a traceback."""
     show = "import sys; before = set(sys.modules); import reasoner.cli; print(sorted(set(sys.modules) - before))"
@@ -177,17 +139,6 @@ def test_after_some_samples(as_json: bool, tmp_path: Path) -> None:
     assert isinstance(last, EndedEvent)
     assert last.answer
     assert (last.answer.text, last.reason) == ("4", "interrupted")
-
-
-def test_an_impatient_second_one() -> None:
-    with GatedServer() as server:
-        process = start("solve", "How many?", "-e", "openai", "--base-url", server.url)
-        assert server.asked.wait(60)
-        process.send_signal(signal.SIGINT)
-        process.send_signal(signal.SIGINT)
-        ended = finish(process)
-    assert (ended.code, ended.out) == (130, "")
-    assert ended.err.splitlines()[-1] == "interrupted"
 
 
 def test_while_the_question_is_typed(run: Run) -> None:

@@ -1,6 +1,5 @@
 """Output that cannot be written, and text of models that must not reach a terminal as it is."""
 
-import io
 import json
 import os
 import sys
@@ -11,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner.cli.terminal import OutputLost, Terminal, own_streams, printable
+from reasoner.cli.terminal import OutputLost, own_streams, printable
 from tests.cli.command import Ended, Run, finish, start
 from tests.engines.fake_server import FakeServer, Fault
 
@@ -39,13 +38,6 @@ def test_a_standard_output_that_takes_nothing_is_an_error_in_one_line(arguments:
     assert ended.error.startswith("error: cannot write to standard output: ")
     assert ("vote     7 ×" in ended.err) == (arguments[0] == "solve")
     assert ("answer   7\n" in ended.err) == (arguments[0] == "solve")
-
-
-def test_help_that_cannot_be_written_gives_no_traceback(sink: int) -> None:
-    ended = finish(start("solve", "--help", stdout=sink))
-    assert ended.code == 1
-    assert "Traceback" not in ended.err
-    assert "Exception ignored" not in ended.err
 
 
 def test_a_standard_error_that_takes_nothing_costs_nothing(sink: int) -> None:
@@ -145,26 +137,6 @@ def test_printable_text_is_one_bounded_line_without_control_characters(text: str
     assert shown == " ".join(shown.split())
 
 
-@given(st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S"]), max_size=60))
-def test_printable_text_is_left_as_it_is(text: str) -> None:
-    assert printable(text) == text
-
-
-def test_text_that_was_cut_says_so() -> None:
-    assert printable("a" * 61) == "a" * 59 + "…"
-    assert printable("\x1b" * 500 + "b") == "[U+001B]" * 7 + "[U+…"
-
-
-@given(ANY_TEXT)
-def test_whatever_is_said_is_one_line(line: str) -> None:
-    err = io.TextIOWrapper(io.BytesIO(), "utf-8", newline="")
-    Terminal(sys.stdout, err).say(line)
-    err.seek(0)
-    said = err.read()
-    assert said.endswith("\n")
-    assert without_joiners(said[:-1]).isprintable()
-
-
 NOISE = """
 import os, subprocess, sys
 from pathlib import Path
@@ -186,14 +158,6 @@ def test_what_libraries_print_goes_to_the_log(tmp_path: Path) -> None:
     assert ended == Ended(0, "before\ndata\nafter\n", "for a person\n")
     noise = log.read_text(encoding="utf-8").splitlines()
     assert sorted(noise) == ["noise of C++", "noise of Python", "noise of a child"]
-
-
-def test_a_log_that_cannot_be_written_costs_the_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "file").touch()
-    with own_streams(tmp_path / "file" / "engine.log") as terminal:
-        os.write(1, b"noise\n")
-        terminal.give("data")
-    assert capfd.readouterr() == ("data\n", "")
 
 
 def test_streams_come_back_after_output_was_lost(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,5 @@
 """Strategies, rules, verifiers and tasks of one's own that fail: the error says where, the traceback is one option away."""
 
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -115,13 +114,6 @@ def test_the_traceback_comes_with_verbose(with_mine: Callable[..., Ended]) -> No
     assert ended.err.splitlines()[-1].endswith(f" (mine.py:{LINE})")
 
 
-def test_a_rating_that_failed_says_where_in_the_trace(with_mine: Callable[..., Ended], tmp_path: Path) -> None:
-    with_mine(
-        *("solve", "What is 3+4?", "-e", "simulated", "-s", "best_of_n:n=2", "--verifier", "mine", "--trace", "t.jsonl")
-    )
-    assert f"(mine.py:{LINE})" in (tmp_path / "t.jsonl").read_text()
-
-
 UNRATED = "4 ratings failed (ValueError: "
 
 
@@ -131,14 +123,3 @@ def test_solve_gives_its_answer_and_fails_where_nothing_was_rated(with_mine: Cal
     assert ended.out == "7\n"
     assert ended.error.startswith(f"error: all {UNRATED}")
     assert ended.error.endswith(": the answer was chosen without the verifier")
-
-
-def test_eval_fails_where_no_question_was_rated(with_mine: Callable[..., Ended], tmp_path: Path) -> None:
-    arguments = ("-e", "simulated", "-s", "best_of_n:n=4", "--verifier", "mine", "--limit", "2", "--out", "run")
-    ended = with_mine("eval", "arithmetic", *arguments)
-    assert ended.code == 1
-    assert "no question was rated, so the verifier had no effect; of the first, all" in ended.error
-    [journal] = (tmp_path / "run").glob("arms/*/journal.jsonl")
-    records = [json.loads(line)["unrated"] for line in journal.read_text().splitlines()]
-    assert len(records) == 2
-    assert all("ratings failed (ValueError: " in record for record in records)

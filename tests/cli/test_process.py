@@ -3,19 +3,11 @@
 import json
 import os
 import sys
-from importlib.metadata import EntryPoint, entry_points
-from importlib.util import find_spec
-from typing import Any
+from importlib.metadata import EntryPoint
 
-import click
 import pytest
 
-from reasoner import registry
-from reasoner.cli.group import cli
-from reasoner.system import machine
-from reasoner_strategies import Single
 from tests.cli.command import Run, finish, start
-from tests.engines.fake_server import FakeServer
 
 IMPORTS = """
 import json, sys
@@ -77,41 +69,10 @@ def test_a_question_needs_nothing_that_is_slow_to_import() -> None:
     assert not imported("solve", "What is 3+4?", "-e", "simulated") & (HEAVY | {"pydantic", "rich", "httpx", "aiohttp"})
 
 
-def test_a_question_to_a_server_needs_only_what_speaks_to_it() -> None:
-    with FakeServer() as server:
-        assert not imported("solve", "How many?", "-a", "number", "--base-url", server.url) & HEAVY
-
-
-def test_installed_packages_are_looked_through_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    looks: list[object] = []
-
-    def counted() -> Any:
-        looks.append(1)
-        return entry_points()
-
-    monkeypatch.setattr("reasoner.system.machine.entry_points", counted)
-    for cached in (machine._entry_points, machine.plug_ins, registry.entries):
-        cached.cache_clear()
-    assert registry.spec_of(Single()) == "single"
-    assert "eval" in cli.list_commands(click.Context(cli))
-    assert len(looks) == 1
-
-
 def test_without_arguments_help_is_shown_as_an_error(run: Run) -> None:
     ended = run()
     assert (ended.code, ended.out) == (2, "")
     assert ended.err == run("--help").out
-
-
-def test_the_version(run: Run) -> None:
-    assert run("--version").out.startswith("reasoner, version ")
-
-
-@pytest.mark.skipif(find_spec("triton") is None, reason="PyTorch is installed without triton")
-def test_nothing_is_said_of_objects_that_were_not_freed() -> None:
-    loaded = "import torch, triton._C.libtriton; from reasoner.cli import main; main()"
-    ended = finish(start("list", "rules", command=(sys.executable, "-c", loaded)))
-    assert (ended.code, ended.err) == (0, "")
 
 
 def test_it_does_not_wait_for_what_vllm_left_running() -> None:
@@ -141,7 +102,8 @@ def test_lists_as_json_hold_what_the_text_holds(what: str, run: Run) -> None:
 
 def test_a_broken_plug_in_is_listed_as_such(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = EntryPoint("mine", "no_such_package:Mine", "reasoner.strategies")
-    monkeypatch.setattr("reasoner.registry.entries", lambda kind: {"mine": entry})
+    for module in ("registry", "cli.details"):
+        monkeypatch.setattr(f"reasoner.{module}.entries", lambda kind: {"mine": entry})
     ended = run("list", "strategies")
     assert ended.code == 0
     assert "broken: the strategy 'mine' (no_such_package:Mine) cannot be imported" in " ".join(ended.out.split())

@@ -22,19 +22,6 @@ from reasoner.engines.ray import cluster
 from reasoner_evals.runs.reading import open_run, records_in
 from tests.cli.command import Run, finish, read_until, start
 
-PROGRAM = """
-import asyncio, sys
-from reasoner import solve_many
-from reasoner.engines.ray import RayEngine
-from tests.engines.ray_parts import Gated
-
-async def run():
-    engine = RayEngine(Gated(folder=sys.argv[1], free=0), replicas=2)
-    await solve_many(["How many?", "How few?"], "self_consistency:n=2", engine)
-
-asyncio.run(run())
-"""
-
 
 @pytest.fixture
 def short_folder() -> Iterator[Path]:
@@ -74,20 +61,6 @@ def test_an_interrupt_ends_all_and_nothing_is_said_of_ray(short_folder: Path) ->
     while list(short_folder.iterdir()):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def test_the_end_of_a_killed_driver_ends_ray(tmp_path: Path) -> None:
-    process = psutil.Popen([sys.executable, "-c", PROGRAM, str(tmp_path)], cwd=Path.cwd(), stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "log").exists():
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    processes = below(process.pid)
-    assert sum("EngineHost" in one.name() or "raylet" in one.name() for one in processes) == 3
-    process.kill()
-    process.wait()
-    assert all_end(processes, 60)
 
 
 def test_a_cluster_that_was_joined_stays_and_keeps_no_replica(short_folder: Path) -> None:

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.cli.command import Run
+from tests.calibration.profiles import VOTE, bin_of, calibrated, row
+from tests.cli.command import Ended, Run
+from tests.engines.fake_server import FakeServer, Fault
 
 SIMULATED = ("-e", "simulated")
 JSON_KEYS = {
@@ -24,11 +26,6 @@ def document(run: Run, *arguments: str) -> dict[str, Any]:
     return loaded
 
 
-def test_the_answer_is_all_that_standard_output_gets(run: Run) -> None:
-    ended = run("solve", "What is 3+4?", *SIMULATED)
-    assert (ended.code, ended.out) == (0, "7\n")
-
-
 def test_progress_and_summary_are_lines_on_standard_error(run: Run) -> None:
     lines = run("solve", "What is 3+4?", "-b", "tokens=2k", *SIMULATED).err.splitlines()
     assert lines[:2] == ["starting simulated", "solving with simulated"]
@@ -39,13 +36,6 @@ def test_progress_and_summary_are_lines_on_standard_error(run: Run) -> None:
     assert summary[0].endswith("(8 samples, 0 without an answer)")
     assert " of 2,000; the strategy finished" in summary[2]
     assert summary[4].startswith("note     simulated, no model was run: arithmetic is right in 80% of samples, ")
-
-
-def test_each_plain_line_counts_what_its_samples_cost(run: Run) -> None:
-    ended = run("solve", "What is 3+4?", *SIMULATED)
-    told = [line.split(" · ")[:2] for line in ended.err.splitlines() if " · leading " in line]
-    curve = {point["samples"]: point["tokens"] for point in document(run, *SIMULATED)["proposals"]}
-    assert told == [[f"{n} sample{'s' if n > 1 else ''}", f"{curve[n]:,} tokens"] for n in (1, 2, 4, 8)]
 
 
 def test_json_is_one_object_that_holds_the_whole_solution(run: Run) -> None:
@@ -60,64 +50,6 @@ def test_json_is_one_object_that_holds_the_whole_solution(run: Run) -> None:
     assert cost["tokens"] == cost["prompt_tokens"] + cost["generated_tokens"] <= 600
     assert found["budget"] == {"tokens": 600}
     assert (found["ended_by"], found["seed"], found["error"]) == ("budget", 3, None)
-
-
-def test_json_says_why_there_is_no_answer(run: Run) -> None:
-    ended = run("solve", "q", "--json", "-b", "tokens=10", *SIMULATED)
-    found = json.loads(ended.out)
-    assert ended.code == 3
-    assert (found["answer"], found["ended_by"]) == (None, "budget")
-    assert "budget tokens=10" in found["reason"]
-
-
-def test_the_strategy_is_the_one_that_was_asked_for(run: Run) -> None:
-    assert document(run, *SIMULATED)["strategy"] == "self_consistency"
-    assert document(run, *SIMULATED, "-s", "single")["samples"] == 1
-    assert document(run, *SIMULATED, "-s", "self_consistency:n=3")["samples"] == 3
-    found = document(run, *SIMULATED, "-s", "best_of_n:n=4")
-    assert (found["samples"], found["verifier"]) == (4, "certainty")
-    assert (
-        document(run, *SIMULATED, "-s", "best_of_n", "--verifier", "certainty:top_k=3")["verifier"]
-        == "certainty:top_k=3"
-    )
-
-
-def test_budgets_hold(run: Run) -> None:
-    assert document(run, *SIMULATED, "-b", "samples=3")["samples"] == 3
-    assert document(run, *SIMULATED, "-b", "generated=200")["cost"]["generated_tokens"] <= 200
-    assert document(run, *SIMULATED, "-b", "flops=1e11")["cost"]["flops"] <= 1e11
-    prices = ("--prices", "prompt=1,generated=2")
-    cost = document(run, *SIMULATED, *prices, "-b", "usd=0.001")["cost"]
-    assert (cost["prompt_tokens"] + 2 * cost["generated_tokens"]) / 1e6 <= 0.001
-
-
-def test_amounts_are_shown_in_full(run: Run) -> None:
-    ended = run("solve", "q", *SIMULATED, "-b", "tokens=1234567,usd=0.5", "--prices", "prompt=1,generated=2")
-    budget = next(line for line in ended.err.splitlines() if line.startswith("budget"))
-    assert " of 1,234,567, usd 0.00" in budget
-    assert " of 0.5; " in budget
-    cost = next(line for line in ended.err.splitlines() if line.startswith("cost"))
-    assert ", $0.00" in cost
-
-
-def test_the_seed_repeats_a_run_and_another_changes_it(run: Run) -> None:
-    first, again, other = (document(run, *SIMULATED, "--seed", seed)["proposals"] for seed in ("1", "1", "2"))
-    assert first == again != other
-
-
-def test_the_answer_kind_decides_how_samples_are_read(run: Run) -> None:
-    engine = ("-e", "simulated:answers=[0.50,1/2],weights=[1,1]")
-    assert [vote["count"] for vote in document(run, *engine, "-a", "number")["votes"]] == [8]
-    assert len(document(run, *engine, "-a", "text")["votes"]) == 2
-
-
-def test_the_vote_line_names_a_few_classes_and_counts_the_rest(run: Run) -> None:
-    answers = ",".join(str(n) for n in range(10))
-    engine = f"simulated:answers=[{answers}],weights=[{','.join(10 * '1')}]"
-    ended = run("solve", "q", "-a", "number", "-s", "self_consistency:n=200", "-e", engine)
-    vote = next(line for line in ended.err.splitlines() if line.startswith("vote"))
-    assert vote.count("×") == 6
-    assert " · 4 more (200 samples, " in vote
 
 
 def test_all_lines_count_the_same_votes(run: Run) -> None:
@@ -165,11 +97,6 @@ def test_what_an_error_left_unfinished_is_not_given_as_the_answer(
         assert ended.err.splitlines()[-2].startswith("so far   7 (")
 
 
-def test_ratings_are_shown_as_weights(run: Run) -> None:
-    vote = next(line for line in run("solve", "q", *SIMULATED, "-s", "best_of_n:n=4").err.splitlines() if "×" in line)
-    assert "(weight 0." in vote
-
-
 @pytest.mark.parametrize("given", [b"What is 3+4?\n", "\ufeffWhat is 3+4?\r\n".encode()])
 def test_a_dash_reads_the_question_from_standard_input(given: bytes, run: Run) -> None:
     ended = run("solve", "-", "--json", *SIMULATED, stdin=given)
@@ -190,3 +117,154 @@ def test_a_failing_trace_costs_the_trace_and_not_the_answer(run: Run) -> None:
     ended = run("solve", "What is 3+4?", *SIMULATED, "--trace", "/dev/full")
     assert (ended.code, ended.out) == (1, "7\n")
     assert ended.error == "error: cannot write the trace /dev/full: No space left on device"
+
+
+# A choice by profile
+
+SPLIT = ("-e", "simulated:answers=[7,8],weights=[0.5,0.5]")
+SURE = ("-e", "simulated:answers=7,weights=1")
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> str:
+    return calibrated(tmp_path / "profile.json", bin_of(0, 0.5, 0.8))
+
+
+def told(ended: Ended, label: str) -> str:
+    [line] = [line for line in ended.err.splitlines() if line.startswith(label)]
+    return line[9:]
+
+
+def strategy_of(ended: Ended) -> str:
+    return str(json.loads(ended.out)["strategy"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "spec"),
+    [
+        ((), "self_consistency"),
+        (("--effort", "low"), "auto:effort=low"),
+        (("-s", "auto:n=9", "--effort", "high"), "auto:effort=high,n=9"),
+        (("-s", "auto"), "auto"),
+    ],
+)
+def test_options_of_auto_choose_it(arguments: tuple[str, ...], spec: str, run: Run) -> None:
+    assert strategy_of(run("solve", "What is 3+4?", "--json", *SURE, *arguments)) == spec
+
+
+def test_verbose_explains_what_ran_what_ended_it_and_how_reliable_it_is(profile: str, run: Run) -> None:
+    ended = run("solve", "What is 3+4?", "-v", *SURE, "--profile", profile)
+    assert (ended.code, ended.out) == (0, "7\n")
+    assert told(ended, "ran").startswith(f"chose {VOTE}: ")
+    assert "; 16 samples, " in told(ended, "ran")
+    assert told(ended, "stopped") == "strategy: the strategy finished"
+    assert told(ended, "trust") == "right with a probability of 0.90, calibrated on 400 questions"
+
+
+def test_not_sure_is_said_and_is_no_answer(profile: str, run: Run) -> None:
+    ended = run("solve", "What is 3+4?", *SPLIT, "--profile", profile, "--abstain-below", "0.85")
+    assert (ended.code, ended.out) == (1, "not sure\n")
+    assert "the best answer, '" in ended.error
+    assert "is right with a probability of 0." in ended.error
+
+
+def test_what_rates_is_what_was_measured_with(tmp_path: Path, run: Run) -> None:
+    measured = "certainty:measure=self_certainty"
+    rated = row("best_of_n:n=4", 0.95, 4, vote=0.7).model_copy(update={"verifier": measured})
+    path = calibrated(tmp_path / "rated.json", (*bin_of(0, 0.7, 0.7), rated))
+    used = [
+        json.loads(run("solve", "What is 3+4?", "--json", *SURE, "--profile", path, *others).out)["verifier"]
+        for others in ((), ("--verifier", "certainty"))
+    ]
+    assert used == [measured, "certainty"]
+
+
+# A server
+
+
+def test_a_failure_after_some_samples_keeps_the_best_answer(run: Run) -> None:
+    with FakeServer(faults=[Fault("status", 400, "too hot")]) as server:
+        reply = {
+            "choices": [{"index": 0, "text": "The answer is 4", "finish_reason": "stop", "token_ids": [1]}],
+            "usage": {"prompt_tokens": 42, "completion_tokens": 1},
+        }
+        server.faults.insert(0, Fault("send", body=json.dumps(reply)))
+        asked = ("solve", "How many?", "-s", "self_consistency:n=2", "-b", "tokens=580")
+        ended = run(*asked, "-e", "openai", "--base-url", server.url)
+    assert (ended.code, ended.out) == (2, "")
+    assert "400 (too hot)" in ended.error
+    assert ended.err.splitlines()[-2] == "so far   4 (1 of 1 vote); not the final answer, as the run failed"
+
+
+def test_a_base_url_alone_means_a_server(run: Run, tmp_path: Path) -> None:
+    with FakeServer() as server:
+        solved = run("solve", "How many?", "--base-url", server.url)
+        task = tmp_path / "q.jsonl"
+        task.write_text('{"question": "How many?", "answer": "4"}\n')
+        rated = run("eval", f"jsonl:{task}", "-s", "single", "--base-url", server.url, "--out", str(tmp_path / "run"))
+    assert (solved.code, solved.out) == (0, "4\n")
+    assert rated.code == 0, rated.err
+    refused = run("solve", "How many?", "-e", "vllm", "--base-url", server.url)
+    assert (refused.code, refused.error) == (2, "error: engine vllm takes no --base-url: omit it")
+
+
+# A replay
+
+
+def same(document: str) -> dict[str, Any]:
+    """All of a solution that a replay repeats: neither who answered nor how long it took."""
+    found: dict[str, Any] = json.loads(document)
+    del found["cost"]["seconds"]
+    return {key: value for key, value in found.items() if key not in ("engine", "notes", "verifier")}
+
+
+@pytest.mark.parametrize("budget", [(), ("-b", "tokens=600"), ("-b", "samples=5,generated=700")], ids=str)
+@pytest.mark.parametrize(
+    "strategy", ["single", "self_consistency:n=12", "best_of_n:n=8", "best_of_n:n=6,selector=weighted"]
+)
+def test_a_replay_repeats_the_solution(strategy: str, budget: tuple[str, ...], run: Run, tmp_path: Path) -> None:
+    trace = tmp_path / "out.jsonl"
+    asked = ("solve", "What is 3+4?", "--json", "-s", strategy, *budget)
+    drawn = run(*asked, "-e", "simulated", "--trace", str(trace))
+    played = run(*asked, "-e", f"replay:{trace}")
+    assert (drawn.code, played.code) == (0, 0)
+    packed = trace.with_name("out.jsonl.gz")
+    assert run(*asked, "-e", f"replay:{trace}", "--trace", str(packed)).code == 0
+    assert packed.read_bytes()[:2] == b"\x1f\x8b"
+    assert same(run(*asked, "-e", f"replay:{packed}").out) == same(drawn.out)
+    assert same(played.out) == same(drawn.out)
+    assert json.loads(played.out)["notes"] == ["replayed: no model was run"]
+    assert json.loads(played.out)["cost"]["samples"] > 0
+
+
+def test_a_replay_needs_no_server_and_prints_the_same_answer(run: Run, tmp_path: Path) -> None:
+    trace, document = tmp_path / "out.jsonl", tmp_path / "document.txt"
+    document.write_text("Two and two.", encoding="utf-8")
+    asked = ("solve", "How many?", "-s", "self_consistency:n=3", "--context", str(document))
+    with FakeServer(cached=16) as server:
+        drawn = run(*asked, "-e", "openai", "--base-url", server.url, "--trace", str(trace))
+        requests = len(server.seen)
+    played = run(*asked, "-e", f"replay:{trace}")
+    assert (drawn.out, played.out) == ("4\n", "4\n")
+    assert requests == len(server.seen)
+    lines = [
+        [line for line in ended.err.splitlines() if line.startswith(("vote", "cost"))] for ended in (drawn, played)
+    ]
+    assert lines[0] == lines[1]
+    assert "48 prompt tokens from cache" in lines[0][1]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (("solve", "What is 5+5?"), "it is of 'What is 3+4?'; ask the same question"),
+        (("solve", "What is 3+4?", "-s", "self_consistency:n=9"), "holds no sample 8"),
+    ],
+)
+def test_another_run_is_not_in_the_trace(changed: tuple[str, ...], said: str, run: Run, tmp_path: Path) -> None:
+    trace = tmp_path / "out.jsonl"
+    assert run("solve", "What is 3+4?", "-e", "simulated", "--trace", str(trace)).code == 0
+    ended = run(*changed, "-e", f"replay:{trace}")
+    assert ended.code == 2
+    assert said in ended.error
+    assert str(trace) in ended.error

@@ -8,13 +8,13 @@ import pytest
 
 from reasoner.engine import SampleRequest
 from reasoner.registry import build
-from reasoner.trace.grades import GRADES
+from reasoner.trace.replies import GRADES
 from reasoner.verifier import Verifier
 from reasoner_evals.tasks.graders import GradedQuestion
 from reasoner_strategies import BestOfN, SelfConsistency
 from reasoner_verifiers.fitting.labelled import read_labelled
 from tests.cli.command import Run
-from tests.helpers import number_question, without_checksums
+from tests.helpers import number_question
 from tests.labelling import label
 from tests.scripted import ScriptedEngine
 
@@ -82,12 +82,6 @@ def test_runs_without_the_ratings_it_needs_are_refused(
     assert not (tmp_path / "x").exists()
 
 
-def test_runs_by_different_verifiers_are_refused(run: Run, tmp_path: Path) -> None:
-    folders = [labelled(tmp_path / str(n), f"certainty:window={n}") for n in (1, 2)]
-    ended = run("verifier", "calibrate", *map(str, folders), "--out", str(tmp_path / "x"))
-    assert (ended.code, "certainty:window=1 and certainty:window=2" in ended.err) == (2, True)
-
-
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
@@ -126,25 +120,4 @@ def test_the_folder_of_an_evaluation_is_a_labelled_run_and_shared_samples_count_
     ended = run("verifier", "calibrate", str(folder), "--out", str(out))
     assert (
         ended.error == f"error: {folder} has no grades of {arm.name}: finish it with `reasoner eval --resume {folder}`"
-    )
-
-
-def test_a_grade_that_is_damaged_is_told_with_its_line(run: Run, tmp_path: Path) -> None:
-    folder = labelled(tmp_path / "run", "certainty")
-    grades = without_checksums(folder / GRADES).read_text().splitlines()
-    (folder / GRADES).write_text("\n".join([grades[0], "{}", *grades[1:]]) + "\n")
-    ended = run("verifier", "calibrate", str(folder), "--out", str(tmp_path / "x"))
-    assert (ended.code, f"{GRADES}:2 is not a grade" in ended.err) == (2, True)
-
-
-def test_code_without_a_sandbox_is_run_only_where_that_is_said(run: Run) -> None:
-    asked = ("solve", "What is 3 + 4?", "-e", "simulated", "-s", "best_of_n:n=3")
-    plain = run(*asked, "--verifier", "code:tests=assert True", "--json")
-    told = run(*asked, "--verifier", "code:tests=assert True", "--allow-unsandboxed-code", "--json")
-    assert json.loads(plain.out)["verifier"] == "code:tests=[assert True]"
-    assert json.loads(told.out)["verifier"] == "code:tests=[assert True],allow_unsandboxed=true"
-    refused = run(*asked, "--allow-unsandboxed-code")
-    assert (refused.code, refused.out) == (2, "")
-    assert refused.err == (
-        "error: --allow-unsandboxed-code has no effect: the verifier certainty runs no code; omit it\n"
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from reasoner.batch.lines import COST
+from reasoner.batch.rows import COST
 from reasoner.trace.events import Sampled, read_trace
 from tests.cli.command import finish, read_until, start
 from tests.helpers import told

@@ -44,23 +44,6 @@ FORMS = {
 ```<｜tool▁call▁end｜><｜tool▁calls▁end｜>""",
         "I look.",
     ),
-    "hermes": (
-        ("<tool_call>", "</tool_call>"),
-        'I look.<tool_call>\n{"name": "weather", "arguments": {"city": "Oslo"}}\n</tool_call>',
-        "I look.",
-    ),
-    "kimi_k2": (
-        (
-            "<|tool_calls_section_begin|>",
-            "<|tool_calls_section_end|>",
-            "<|tool_call_begin|>",
-            "<|tool_call_end|>",
-            "<|tool_call_argument_begin|>",
-        ),
-        """I look.<|tool_calls_section_begin|><|tool_call_begin|>functions.weather:0<|tool_call_argument_begin|>
-{"city": "Oslo"}<|tool_call_end|><|tool_calls_section_end|>""",
-        "I look.",
-    ),
 }
 HARMONY = ("<|start|>", "<|end|>", "<|message|>", "<|channel|>", "<|return|>", "<|constrain|>", "<|call|>")
 

@@ -22,13 +22,8 @@ def test_the_tour_agrees_with_itself(
     out, err = capfd.readouterr()
     assert left.value.code == 0, err
     shown = " ".join(out.split())
-    [asked] = re.findall(r"the first (\d+) questions of the task", shown)
     rates = dict(re.findall(r"(greedy|vote) (\d+) of \d+ right", shown))
-    rows = re.findall(r"^(greedy|1|2|4|8) +([\d,]+) +(\d+) %", out, re.MULTILINE)
-    assert [row[0] for row in rows] == ["greedy", "1", "2", "4", "8"]
-    for row, name in ((rows[0], "greedy"), (rows[-1], "vote")):
-        assert int(row[2]) == round(100 * int(rates[name]) / int(asked))
-    mended = int((re.findall(r"Greedy wrong and vote right: (\d+)", shown) or ["0"])[0])
+    gained = int((re.findall(r"Greedy wrong and vote right: (\d+)", shown) or ["0"])[0])
     [lost] = re.findall(r"[Tt]he reverse[^:]*: (\d+)", shown)
     # A question without a greedy answer counts as wrong, and is not one that the vote put right.
-    assert mended - int(lost) <= int(rates["vote"]) - int(rates["greedy"])
+    assert gained - int(lost) <= int(rates["vote"]) - int(rates["greedy"])

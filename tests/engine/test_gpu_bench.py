@@ -4,9 +4,6 @@ import asyncio
 import importlib
 import io
 import json
-import os
-import subprocess
-import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,26 +12,12 @@ from typing import Any
 import pytest
 
 from reasoner.engines.vllm.build import installed_build
-from reasoner.models.dtype import choose_dtype
-from reasoner.system.machine import cpu_flags, memory_gib
 
 SCRIPT = Path(__file__).parents[2] / "bench" / "gpu.py"
 
 pytestmark = pytest.mark.skipif(
     (build := installed_build()) is None or not build.cpu, reason="this is the run without a GPU"
 )
-
-
-def lines(*arguments: str) -> tuple[int, list[dict[str, Any]]]:
-    finished = subprocess.run(
-        [sys.executable, str(SCRIPT), *arguments],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-        # Two threads that wait for each other are slower than one where the model is tiny.
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    return finished.returncode, [json.loads(line) for line in finished.stdout.splitlines()]
 
 
 Gpu = Callable[..., tuple[int, list[dict[str, Any]]]]
@@ -66,27 +49,6 @@ def test_phases_run_without_a_gpu(gpu: Gpu) -> None:
     cached, cancelled = (line["figures"] for line in found)
     assert cached["share"] == 1.0
     assert cancelled["generated"] == cancelled["counted_by_vllm"]
-
-
-@pytest.mark.sweep
-def test_every_phase_runs_without_a_gpu() -> None:
-    code, found = lines("--minutes=20")
-    assert [line.get("error") for line in found] == [None] * 9
-    assert code == 0
-    assert all(line["card"] and line["shape"] == "tiny" and line["seconds"] > 0 for line in found)
-    figures = {line["phase"]: line["figures"] for line in found}
-    skipped = {line["phase"]: line["skipped"] for line in found if line["skipped"]}
-    assert skipped == {1: {"compiled": "compiling for a CPU takes minutes and is not what a CPU runs by default"}}
-    assert figures[2]["max_num_seqs=16"]["ratio"] > 0
-    assert figures[3]["share"] == 1.0
-    assert set(figures[4]) == {"bar", "beam_search", "dvts", "mcts"}
-    assert 0 < figures[5]["max_tokens=32"]["in_flight"] <= 16
-    assert figures[6]["generated"] == figures[6]["counted_by_vllm"]
-    assert set(figures[7]["tokens_a_second"]) == {"none", "0", "5", "20", "floor"}
-    smaller = {"bfloat16": 2, "float32": 4}[choose_dtype(cpu_flags(), gib=memory_gib()).dtype]
-    assert figures[8]["fp8"]["kv_cache_tokens"] == smaller * figures[8]["auto"]["kv_cache_tokens"]
-    assert figures[8]["fp8"]["kv_bytes_per_token"] * smaller == figures[8]["auto"]["kv_bytes_per_token"]
-    assert figures[9]["ctrl_c"]["exit_code"] == 130
 
 
 def test_a_phase_that_fails_has_its_error_in_one_line_and_the_next_one_runs(gpu: Gpu) -> None:

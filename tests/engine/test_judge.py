@@ -1,7 +1,6 @@
 """The judge on real vLLM: exact probabilities of chosen tokens, its cost, and the prefix cache that makes it cheap."""
 
 import asyncio
-import math
 from pathlib import Path
 
 import pytest
@@ -10,11 +9,9 @@ from reasoner import Budget, Cost, Prompt, Question, SamplingParams, solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.engines.vllm import VllmEngine
 from reasoner.trace.events import Event, Sampled, Scored
-from reasoner.types import Completion, Rating
-from reasoner.verifier import CostMeter
+from reasoner.types import Completion
 from reasoner_strategies import BestOfN
 from reasoner_verifiers import Judge
-from tests.helpers import completion
 
 QUESTION = Question.of("What is 3 + 4?")
 
@@ -47,21 +44,6 @@ def test_watched_log_probabilities_are_those_of_the_model(engine: VllmEngine, em
     assert found.logprobs.sampled == pytest.approx(own, abs=1e-3)
 
 
-@pytest.mark.parametrize("ask_for", ["yes", "true", "rubric"])
-def test_a_judgement_is_a_share_of_the_mass_on_its_words(engine: VllmEngine, ask_for: str) -> None:
-    async def go() -> tuple[Rating, CostMeter]:
-        judge, cost_meter = Judge(ask_for, min_mass=0.0), CostMeter()  # type: ignore[arg-type]
-        await judge.start(engine)
-        return await judge.score(QUESTION, completion("The answer is 7"), engine, cost_meter), cost_meter
-
-    rating, cost_meter = asyncio.run(go())
-    assert rating.value is not None
-    assert 0 < rating.value < 1
-    assert 0 < rating.parts[0] <= 1
-    assert cost_meter.cost == rating.cost
-    assert math.isfinite(rating.cost.verifier_tokens)
-
-
 def test_judging_many_candidates_computes_the_question_once_and_every_token_is_booked(engine: VllmEngine) -> None:
     document = "The ship left the harbour at dawn with nineteen sailors and a dog. " * 12
     question = Question.of("How many sailors were there?", context=document)
@@ -84,15 +66,3 @@ def test_judging_many_candidates_computes_the_question_once_and_every_token_is_b
     # The document and the question were in the cache before the first candidate was judged.
     head = asyncio.run(engine.render(question.prompt)).tokens
     assert judged.cached_tokens >= len(rated) * ((head - 16) // 32 - 1) * 32
-
-
-def test_a_pair_and_its_reverse_add_up(engine: VllmEngine) -> None:
-    async def compare_pair(a: str, b: str) -> Rating:
-        judge = Judge(min_mass=0.0)
-        await judge.start(engine)
-        return await judge.compare_pair(QUESTION, completion(a), completion(b), engine, CostMeter())
-
-    there, back = asyncio.run(compare_pair("It is 7", "It is 9")), asyncio.run(compare_pair("It is 9", "It is 7"))
-    assert there.value is not None
-    assert back.value is not None
-    assert there.value + back.value == pytest.approx(1, abs=1e-3)

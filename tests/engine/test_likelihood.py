@@ -11,8 +11,6 @@ from reasoner.engines.vllm import VllmEngine
 from reasoner.strategy import Plan, TextLikelihood, loglikelihood, prefill, sample
 from reasoner.trace.events import Event
 from reasoner.types import Completion, SamplingParams
-from reasoner_evals.tasks import arithmetic
-from reasoner_strategies import Likelihood
 from tests.helpers import Planned, told
 
 BLOCK = 32
@@ -101,32 +99,3 @@ def test_the_prompt_is_computed_once_and_another_text_costs_its_own_tokens(engin
     own = sum(tokens + place - (tokens + place - 1) // BLOCK * BLOCK for place in range(other.requests))
     assert other.prompt_tokens <= own
     assert other.prompt_tokens + other.cached_tokens == sum(tokens + place for place in range(other.requests))
-
-
-def test_texts_weigh_the_same_alone_and_together(engine: VllmEngine) -> None:
-    texts = (" A", " B", " C", " D", " A cow", "\u00e9t\u00e9")
-    gather, _ = weighed(engine, QUESTION.prompt, *texts)
-    for text, found in zip(texts, gather, strict=True):
-        [[alone], _] = weighed(engine, QUESTION.prompt, text)
-        assert alone is not None
-        assert found is not None
-        assert alone.tokens == found.tokens
-        assert alone.logprob == pytest.approx(found.logprob, abs=1e-3)
-
-
-@pytest.mark.parametrize("options", [{}, {"score": "text", "normalize": "characters"}, {"style": "plain"}], ids=str)
-def test_a_choice_is_answered_without_drawing(engine: VllmEngine, options: dict[str, str]) -> None:
-    solution = solve_sync(QUESTION, Likelihood(**options), engine)  # type: ignore[arg-type]
-    assert (solution.error, solution.cost.samples) == (None, 0)
-    assert solution.answer is not None
-    assert math.fsum(vote.weight for vote in solution.vote_state.votes) == pytest.approx(1)
-    assert [vote.answer.key for vote in sorted(solution.vote_state.votes, key=lambda one: one.answer.key)] == list(
-        "ABCD"
-    )
-
-
-def test_answers_of_its_own_are_ranked(engine: VllmEngine) -> None:
-    [item] = arithmetic.development()[:1]
-    solution = solve_sync(item.question, Likelihood(n=4, params=SamplingParams(max_tokens=60)), engine)
-    assert solution.error is None
-    assert solution.cost.samples == 4

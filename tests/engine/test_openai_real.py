@@ -83,47 +83,6 @@ def test_a_continuation_is_exact_to_the_token_and_its_prefix_is_cached(server: s
     assert not [note for note in engine.notes if "token-exact" in note or "cached" in note]
 
 
-def test_a_chat_continues_where_its_reply_was_cut(server: str) -> None:
-    prompt = count("careful")
-
-    async def run(engine: OpenAIEngine) -> None:
-        whole = await draw(engine, prompt, max_tokens=8)
-        first = await draw(engine, prompt, max_tokens=3)
-        second = await draw(engine, prompt.then(first), max_tokens=5)
-        assert first.token_ids + second.token_ids == whole.token_ids
-        assert first.text + second.text == whole.text
-
-    asyncio.run(run(OpenAIEngine(base_url=server)))
-
-
-def test_a_stop_string_a_stop_token_and_the_models_own_end_are_told_apart(server: str) -> None:
-    prompt = count("quick")
-
-    async def run(engine: OpenAIEngine) -> None:
-        line = await draw(engine, prompt, max_tokens=200, stop=("\n",))
-        assert (line.finish_reason, line.stop, line.ended) == ("stop", "\n", False)
-        assert "\n" not in line.text
-        assert len(line.continuation) == line.usage.generated_tokens
-        token = await draw(engine, prompt, max_tokens=200, stop_token_ids=(line.token_ids[2],))
-        assert (token.stop, token.token_ids) == (line.token_ids[2], line.token_ids[:3])
-        own = await draw(engine, Prompt.chat("What is 2+2? Answer with one number."), max_tokens=200)
-        assert (own.finish_reason, own.stop, own.ended) == ("stop", None, True)
-        assert len(own.token_ids) == own.usage.generated_tokens == len(own.continuation) + 1
-
-    asyncio.run(run(OpenAIEngine(base_url=server)))
-
-
-def test_logprobs_come_for_each_token_the_best_first(server: str) -> None:
-    drawn = asyncio.run(draw(OpenAIEngine(base_url=server), count("proud"), temperature=2.0, logprobs=3))
-    assert drawn.logprobs is not None
-    assert len(drawn.logprobs.sampled) == len(drawn.logprobs.top) == len(drawn.token_ids)
-    assert drawn.token_ids
-    for own, top in zip(drawn.logprobs.sampled, drawn.logprobs.top, strict=True):
-        assert len(top) == 3
-        assert top[0] >= top[1] >= top[2]
-        assert own in top or own <= top[2]
-
-
 def test_a_judge_reads_the_same_probabilities_off_a_server_as_off_the_model(server: str, engine: VllmEngine) -> None:
     async def judged(policy: Engine) -> Rating:
         judge = Judge(min_mass=0.0)

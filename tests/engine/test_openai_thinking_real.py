@@ -1,11 +1,11 @@
-"""A model that thinks on a real vLLM server, with and without a reasoning parser there."""
+"""A model that thinks on a real vLLM server that limits its thinking."""
 
 import asyncio
 import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -24,25 +24,14 @@ ASKED = Prompt.chat("Count from one to ten in words.")
 CLOSING = "\n</think>\n\n"
 
 
-class Server(NamedTuple):
-    """Where a server is, and whether it limits thinking."""
-
-    url: str
-    limits: bool
-
-
-@pytest.fixture(scope="module", params=["parser", "no parser"])
-def server(
-    request: pytest.FixtureRequest, thinking_folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
+@pytest.fixture(scope="module")
+def server(thinking_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server that limits thinking."""
     log = tmp_path_factory.mktemp("vllm") / "server.log"
-    options = ["--enable-prompt-tokens-details"]
-    limits = request.param == "parser"
-    if limits:
-        config = {"reasoning_parser": "deepseek_r1", "reasoning_end_str": CLOSING}
-        options += ["--reasoning-parser", "deepseek_r1", "--reasoning-config", json.dumps(config)]
+    config = json.dumps({"reasoning_parser": "deepseek_r1", "reasoning_end_str": CLOSING})
+    options = ["--enable-prompt-tokens-details", "--reasoning-parser", "deepseek_r1", "--reasoning-config", config]
     with serving(thinking_folder, log, name="thinker", options=options) as url:
-        yield Server(url, limits)
+        yield url
 
 
 async def draw(engine: OpenAIEngine, prompt: Prompt = ASKED, **options: Any) -> Completion:
@@ -52,8 +41,8 @@ async def draw(engine: OpenAIEngine, prompt: Prompt = ASKED, **options: Any) -> 
     return await engine.sample(request)
 
 
-def test_the_profile_is_seen_in_what_the_server_renders(server: Server) -> None:
-    engine = OpenAIEngine(base_url=server.url)
+def test_the_profile_is_seen_in_what_the_server_renders(server: str) -> None:
+    engine = OpenAIEngine(base_url=server)
     asyncio.run(engine.start())
     profile = engine.model.thinking
     assert profile
@@ -61,7 +50,7 @@ def test_the_profile_is_seen_in_what_the_server_renders(server: Server) -> None:
     assert profile.levels["none"] == {"enable_thinking": False}
 
 
-def test_thinking_is_continued_exactly_and_split_by_its_ids(server: Server) -> None:
+def test_thinking_is_continued_exactly_and_split_by_its_ids(server: str) -> None:
     async def run(engine: OpenAIEngine) -> None:
         whole = await draw(engine, temperature=1.0, max_tokens=96)
         assert START not in whole.thinking + whole.text
@@ -75,10 +64,10 @@ def test_thinking_is_continued_exactly_and_split_by_its_ids(server: Server) -> N
         second = await draw(engine, ASKED.then(first), max_tokens=19)
         assert first.token_ids + second.token_ids == greedy.token_ids
 
-    asyncio.run(run(OpenAIEngine(base_url=server.url)))
+    asyncio.run(run(OpenAIEngine(base_url=server)))
 
 
-def test_without_thinking_the_reply_is_the_final_part(server: Server) -> None:
+def test_without_thinking_the_reply_is_the_final_part(server: str) -> None:
     async def run(engine: OpenAIEngine) -> None:
         prompt = ASKED.at_level("none")
         one = await draw(engine, prompt)
@@ -88,31 +77,28 @@ def test_without_thinking_the_reply_is_the_final_part(server: Server) -> None:
         assert (one.thinking, one.unclosed, one.usage.thinking_tokens) == ("", False, 0)
         assert one.text
 
-    asyncio.run(run(OpenAIEngine(base_url=server.url)))
+    asyncio.run(run(OpenAIEngine(base_url=server)))
 
 
-def test_the_chat_route_splits_alike(server: Server) -> None:
+def test_the_chat_route_splits_alike(server: str) -> None:
     async def run(engine: OpenAIEngine) -> None:
         by_ids = await draw(engine, max_tokens=40)
         engine._renderer.exact = False
         by_chat = await draw(engine, max_tokens=40)
         assert (by_chat.thinking + by_chat.text).split() == (by_ids.thinking + by_ids.text).split()
         assert by_chat.usage.generated_tokens == by_ids.usage.generated_tokens
-        if server.limits:
-            assert by_chat.unclosed == by_ids.unclosed
+        assert by_chat.unclosed == by_ids.unclosed
 
-    asyncio.run(run(OpenAIEngine(base_url=server.url)))
+    asyncio.run(run(OpenAIEngine(base_url=server)))
 
 
-def test_a_number_of_thinking_tokens_is_kept_and_booked_as_the_server_computes_it(
-    server: Server, tmp_path: Path
-) -> None:
+def test_a_number_of_thinking_tokens_is_kept_and_booked_as_the_server_computes_it(server: str, tmp_path: Path) -> None:
     question = Question.of("What is 3 + 4?", space="number")
     question = replace(question, prompt=question.prompt.at_level(6))
-    before, events = counted(server.url), list[Event]()
+    before, events = counted(server), list[Event]()
     strategy = SelfConsistency(n=4, params=SamplingParams(max_tokens=32))
-    solution = solve_sync(question, strategy, OpenAIEngine(base_url=server.url), trace=events.append)
-    after = counted(server.url)
+    solution = solve_sync(question, strategy, OpenAIEngine(base_url=server), trace=events.append)
+    after = counted(server)
     assert solution.error is None
     assert solution.cost.prompt_tokens == after[0] - before[0]
     assert solution.cost.generated_tokens == after[1] - before[1]
@@ -124,7 +110,6 @@ def test_a_number_of_thinking_tokens_is_kept_and_booked_as_the_server_computes_i
     # A model may end a sequence while it thinks, but no limit leaves thinking open.
     assert all(event.finish_reason == "stop" for event in drawn if event.unclosed)
     assert max(event.usage.thinking_tokens for event in drawn) <= 6 + 3
-    if server.limits:
-        assert not [event for event in events if isinstance(event, Thought)]
+    assert not [event for event in events if isinstance(event, Thought)]
     trace = str(write_trace(tmp_path / "trace.jsonl", events))
     assert course(solve_sync(question, strategy, ReplayEngine(trace))) == course(solution)

@@ -5,6 +5,7 @@ import math
 import shutil
 from pathlib import Path
 
+import psutil
 import pytest
 
 from reasoner import Cost, Question
@@ -62,7 +63,13 @@ def test_a_judge_of_its_own_says_what_the_same_model_says_as_the_policy(
         finally:
             await judge.close()
 
-    own, cost_meter = asyncio.run(judged(Judge(model=str(embedded_model), min_mass=0.0)))
+    core, resident = engine._core, psutil.Process().memory_info().rss
+    # 4 GiB of a cache, which takes memory only as it is filled.
+    own_model = Judge(model=str(embedded_model), min_mass=0.0, args={"kv_cache_memory_bytes": 4 << 30})
+    own, cost_meter = asyncio.run(judged(own_model))
+    assert psutil.Process().memory_info().rss - resident < 2 << 30
+    # The judge's model is closed, and the policy in the same process still answers.
+    assert engine._core is core
     policy, _ = asyncio.run(judged(Judge(min_mass=0.0)))
     # The judge may run in 16 bits, by the processor; the policy of these tests runs in 32.
     assert own.value == pytest.approx(policy.value, abs=0.05)

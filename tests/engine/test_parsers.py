@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from reasoner import Question, SamplingParams, solve_sync
+from reasoner import Prompt, Question, SamplingParams, solve_sync
 from reasoner.engines import ReplyParts
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.build import installed_build, prepare_environment
@@ -17,9 +17,12 @@ from reasoner.engines.vllm.parts import Before, Marks, split_parts
 from reasoner.models.families import parsers, profile_for_parser
 from reasoner.models.thinking import HARMONY, ThinkingProfile
 from reasoner.trace.events import Event, Sampled
+from reasoner.types import Completion
 from reasoner_strategies import BudgetForcing, SelfConsistency
 from tests.engine.test_families import small_tokenizer
+from tests.engine.test_vllm import draw
 from tests.engine.tiny_model import tiny_llama
+from tests.sweeps import widths
 
 MERGES: Final = (("<", "/"), ("t", "h"), ("i", "n"), ("th", "in"), ("thin", "k"), ("Ċ", "Ċ"), (">", "Ċ"), (">", "ĊĊ"),
                  (".", "</"), ("?", "</"), (":", "Ġ"), ("]", "Ċ"), ("7", "<"))  # fmt: skip
@@ -228,6 +231,21 @@ def joining(embedded_model: Path, tmp_path_factory: pytest.TempPathFactory) -> A
     asyncio.run(engine.start())
     yield engine
     asyncio.run(engine.close())
+
+
+@widths(("count", "steps"), (18, 1), (64, 3))
+def test_seeded_requests_survive_prefills_that_fill_the_step(joining: VllmEngine, count: int, steps: int) -> None:
+    """A split prefill of a seeded request ends vLLM's CPU core, so the engine never lets one be split."""
+    prompts = [Prompt.chat(f"Note {n}. " + f"The item number {n} lies on shelf {n * 7}. " * 40) for n in range(count)]
+    params = SamplingParams(max_tokens=4)
+
+    async def all_at_once() -> list[list[Completion]]:
+        return await asyncio.gather(*(draw(joining, prompt, params, [n]) for n, prompt in enumerate(prompts)))
+
+    drawn = [one for [one] in asyncio.run(all_at_once())]
+    assert sum(one.usage.prompt_tokens for one in drawn) > steps * 8192
+    assert all(one.usage.generated_tokens >= 1 for one in drawn)
+    assert joining.restarts == 0
 
 
 def sampled(engine: VllmEngine, strategy: Any) -> list[Sampled]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -12,12 +12,11 @@ import psutil
 import pytest
 
 from reasoner import Budget, Cost, Question, SamplingParams, solve_many_sync
-from reasoner.engine import UsageMeter
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.pooling import PoolingEngine
 from reasoner.errors import RequestLost
 from reasoner.trace.events import Event, Scored
-from reasoner.types import Completion, TokenIds, Usage
+from reasoner.types import Completion, TokenIds
 from reasoner.verifier import CostMeter
 from reasoner_strategies import BestOfN
 from reasoner_verifiers.orm import Orm
@@ -170,25 +169,6 @@ def test_a_growing_path_is_never_scored_twice(rig: Rig) -> None:
     assert (again.steps, again.cost) == (last, Cost())
 
 
-def test_steps_scored_alone_in_a_batch_and_by_plain_pytorch_are_equal(rig: Rig) -> None:
-    async def both() -> tuple[Sequence[float], list[tuple[float, ...]], TokenIds]:
-        alone = beside(rig.orm)
-        one = await candidate(rig.policy, *CHAIN)
-        others = [await candidate(rig.policy, f"{n}. ", *CHAIN) for n in range(6)]
-        alone_steps = (await alone.score(QUESTION, one, rig.policy, CostMeter())).steps
-        batch = beside(rig.orm)
-        rated = await asyncio.gather(*(batch.score(QUESTION, each, rig.policy, CostMeter()) for each in (*others, one)))
-        return alone_steps, [rating.steps for rating in rated], await whole_ids(rig.policy, one)
-
-    alone, batched, ids = run(both())
-    assert alone == pytest.approx(batched[-1], abs=1e-5)
-    newline = run(rig.policy.encode("\n\n"))
-    assert newline is not None
-    places = [at for at, token in enumerate(ids) if (token,) == newline]
-    scalars = rig.head.logit(hidden_states(rig.backbone, ids, layer=LAYER))
-    assert alone == pytest.approx([sigmoid(scalars[at]) for at in places], abs=1e-5)
-
-
 def test_a_cancelled_rating_is_booked_at_no_less_than_it_cost_and_can_be_had_again(rig: Rig) -> None:
     prm = beside(rig.orm)
 
@@ -213,16 +193,6 @@ def test_a_cancelled_rating_is_booked_at_no_less_than_it_cost_and_can_be_had_aga
     cost_meter, again, fresh = run(cancel())
     assert cost_meter.cost is None, "which the runner books at the bound"
     assert again == pytest.approx(fresh, abs=1e-6)
-
-
-def test_the_meter_is_exact_when_it_is_known(rig: Rig) -> None:
-    async def go() -> list[Usage | None]:
-        meters = [UsageMeter(), UsageMeter(), UsageMeter()]
-        for meter, read_cache in zip(meters, (False, True, False), strict=True):
-            await pooling(rig.orm).rows(IDS, read_cache=read_cache, meter=meter)
-        return [meter.usage for meter in meters]
-
-    assert run(go()) == [Usage(150, 0, 0), Usage(150, 128, 0), Usage(150, 0, 0)]
 
 
 def test_a_killed_reward_model_is_started_again_with_the_next_rating(rig: Rig) -> None:

@@ -3,11 +3,11 @@
 import asyncio
 import os
 import signal
-from pathlib import Path
 
 import psutil
 
 from reasoner import Question, SamplingParams, Solution, solve_many
+from reasoner.engine import reset_caches
 from reasoner.engines.ray import RayEngine
 from reasoner.engines.vllm import VllmEngine
 from reasoner.trace.events import Event, Sampled
@@ -34,9 +34,9 @@ def cached(solutions: list[Solution]) -> tuple[int, int]:
     return sum(one.cost.cached_tokens for one in solutions), sum(one.cost.prompt_tokens for one in solutions)
 
 
-async def both(embedded_model: Path) -> None:
+async def both(alone_engine: VllmEngine) -> None:
     # In 32 bits greedy decoding does not depend on what else is in the batch.
-    inner = VllmEngine(str(embedded_model), max_model_len=512, kv_gib=0.25, dtype="float32")
+    inner = VllmEngine(alone_engine.model_id, max_model_len=512, kv_gib=0.25, dtype="float32")
     engine, heard = RayEngine(inner, replicas=2), list[str]()
     engine.notify = heard.append
     before, after = list[Event](), list[Event]()
@@ -58,11 +58,9 @@ async def both(embedded_model: Path) -> None:
     finally:
         await engine.close()
     assert psutil.wait_procs(hosts, timeout=10)[1] == []
-    one, events = VllmEngine(str(embedded_model), max_model_len=512, kv_gib=0.25, dtype="float32"), list[Event]()
-    try:
-        alone = await solve_many(QUESTIONS, GREEDY, one, trace=events.append)
-    finally:
-        await one.close()
+    events = list[Event]()
+    await reset_caches(alone_engine)
+    alone = await solve_many(QUESTIONS, GREEDY, alone_engine, trace=events.append)
     for solutions, recorded in ((replicated, before), (again, after)):
         assert [solution.error for solution in solutions if solution.error] == []
         assert [solution.answer for solution in solutions] == [solution.answer for solution in alone]
@@ -73,5 +71,5 @@ async def both(embedded_model: Path) -> None:
     assert cached(alone)[0] > 0
 
 
-def test_two_replicas_are_one_engine_and_one_may_be_killed(embedded_model: Path) -> None:
-    asyncio.run(both(embedded_model))
+def test_two_replicas_are_one_engine_and_one_may_be_killed(engine: VllmEngine) -> None:
+    asyncio.run(both(engine))

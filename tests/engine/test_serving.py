@@ -13,12 +13,6 @@ from reasoner.engines.vllm.engine import VllmEngine
 from tests.serving.running import Server, serving
 from tests.serving.test_leaving import until
 
-FORM = {
-    "type": "object",
-    "properties": {"sum": {"type": "integer", "minimum": 0, "maximum": 99}},
-    "required": ["sum"],
-    "additionalProperties": False,
-}
 PLACE = {
     "type": "object",
     "properties": {"city": {"type": "string", "maxLength": 8}},
@@ -86,13 +80,6 @@ def replies(client: openai.OpenAI, text: str, **fields: Any) -> dict[str, list[A
         reply = client.chat.completions.create(model=model, messages=asked(text), max_tokens=120, seed=seed, **fields)
         messages[reply.choices[0].finish_reason].append(reply.choices[0].message)
     return messages
-
-
-def test_a_reply_satisfies_the_schema_of_its_request(client: openai.OpenAI) -> None:
-    form = {"type": "json_schema", "json_schema": {"name": "sum", "schema": FORM}}
-    whole = replies(client, "What is 3 + 4? JSON.", response_format=form)["stop"]
-    assert whole
-    assert all(json.loads(message.content).keys() == {"sum"} for message in whole)
 
 
 def test_a_call_that_must_be_made_is_made(client: openai.OpenAI) -> None:

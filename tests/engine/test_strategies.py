@@ -2,7 +2,7 @@
 
 import pytest
 
-from reasoner import Allocation, Budget, solve_many_sync
+from reasoner import Budget, solve_many_sync
 from reasoner.engines.vllm import VllmEngine
 from reasoner.registry import build, entries
 from reasoner.strategy import Strategy
@@ -71,19 +71,3 @@ def test_it_answers_within_its_budget_and_the_books_are_the_engine_s(name: str, 
     if strategy.uses_verifier:
         assert any(event.value is not None for event in events if isinstance(event, Scored))
     assert all(event.why == "cancelled" for event in events if isinstance(event, Dropped))
-
-
-def test_one_budget_for_many_questions_is_kept_to_and_serves_all(engine: VllmEngine) -> None:
-    questions = [item.question for item in arithmetic.development()[:4]]
-    strategy: Strategy = build("strategy", "self_consistency:n=16,max_tokens=60")
-    events: list[Event] = []
-    solutions = solve_many_sync(
-        questions, strategy, engine, budget=Budget(tokens=1000), allocation=Allocation(), trace=events.append
-    )
-    assert [solution.error for solution in solutions] == [None] * len(questions)
-    total = sum((solution.cost.taking(0) for solution in solutions[1:]), solutions[0].cost.taking(0))
-    assert total.tokens <= 1000
-    assert told(events).taking(0) == total
-    samples = [solution.cost.samples for solution in solutions]
-    assert min(samples) >= 1
-    assert max(samples) > min(samples)

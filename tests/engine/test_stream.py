@@ -103,18 +103,6 @@ def test_a_sequence_that_ends_in_thinking_is_unclosed_and_all_thinking(tokenizer
     assert (cut.thinking, cut.unclosed, cut.finish_reason) == ("hm", True, "length")
 
 
-def test_letters_of_several_tokens_are_whole(tokenizer: Any) -> None:
-    one = streamed(tokenizer, "größer</think>数学 → 7", SamplingParams(max_tokens=64, logprobs=0, stop=("→",)))
-    assert (one.thinking, one.text, one.stop) == ("größer", "数学 ", "→")
-
-
-def test_a_marker_in_an_answer_opens_no_thinking(tokenizer: Any) -> None:
-    one = streamed(
-        tokenizer, "a</think>b<think>c</think>7 \n\n8", SamplingParams(max_tokens=64, stop=("\n\n",), logprobs=0)
-    )
-    assert (one.thinking, one.text, one.stop) == ("a", "b<think>c</think>7 ", "\n\n")
-
-
 def test_a_marker_is_a_stop_string_in_thinking(tokenizer: Any) -> None:
     params = SamplingParams(max_tokens=64, logprobs=0, stop=("</think>",), stop_in_thinking=True)
     one = streamed(tokenizer, "hm</think>7", params)

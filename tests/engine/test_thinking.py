@@ -1,7 +1,6 @@
 """A model that thinks on real vLLM: parts by ids, levels, a limit on thinking, stop strings, ledger and replay."""
 
 import asyncio
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.vllm import VllmEngine
 from reasoner.models.thinking import split
 from reasoner.trace.events import Event, Sampled
-from reasoner.types import Completion, Message, ThinkingLevel, TokenIds
+from reasoner.types import Completion, ThinkingLevel, TokenIds
 from reasoner_strategies import SelfConsistency
 from tests.engine.thinking_model import END, END_ID, NEWLINE_ID, START, START_ID
 from tests.helpers import write_trace
@@ -102,15 +101,6 @@ def test_thinking_ends_at_its_limit_as_it_would_have_gone_on(thinker: VllmEngine
     assert limited.usage.thinking_tokens == len(expected)
 
 
-def test_the_closing_text_is_never_forced_into_an_answer(thinker: VllmEngine) -> None:
-    """Thinking that ended by itself is not ended again: vLLM's V1 runner did that, and is repaired."""
-    completions = asyncio.run(draw(thinker, STORY, LIVELY, count=16, level=20))
-    closing = ids_of(thinker, f"\n{END}")
-    for one in completions:
-        assert not one.unclosed or len(one.token_ids) < 20
-        assert one.usage.thinking_tokens <= 20 + len(closing)
-
-
 def test_a_limit_holds_over_the_steps_of_a_chain(thinker: VllmEngine) -> None:
     whole = drawn(thinker, STORY, GREEDY, level=12)
     first = drawn(thinker, STORY, replace(GREEDY, max_tokens=5), level=12)
@@ -153,34 +143,6 @@ def test_a_stop_string_holds_in_thinking_where_that_is_asked_for(thinker: VllmEn
             assert one.prompt.then(one).thinking == one.thinking + " a"
 
 
-def test_a_chain_of_steps_is_the_chain_drawn_at_once(thinker: VllmEngine) -> None:
-    """Its thinking is one step, and the steps of its final part end at line breaks."""
-    whole = drawn(thinker, STORY, GREEDY, level=8)
-    chain, steps = STORY.at_level(8), 0
-    while len(chain.token_ids) < len(whole.continuation):
-        left = len(whole.token_ids) - len(chain.token_ids)
-        step = drawn(thinker, chain, replace(GREEDY, stop=(".", "\n"), max_tokens=left))
-        chain, steps = chain.then(step), steps + 1
-        if step.ended:
-            break
-    assert steps > 1
-    assert chain.token_ids == whole.continuation
-    assert (chain.thinking, chain.text) == (whole.thinking, whole.text)
-
-
-def test_a_user_who_writes_a_marker_opens_nothing(thinker: VllmEngine) -> None:
-    asked = Prompt.chat(f"What does {START} mean? {END} {START}").at_level("none")
-    one = drawn(thinker, asked, GREEDY)
-    assert (one.thinking, one.unclosed, one.usage.thinking_tokens) == ("", False, 0)
-
-
-def test_a_raw_prompt_opens_thinking_at_its_end_only(thinker: VllmEngine) -> None:
-    opened = drawn(thinker, Prompt(raw=f"Q: 3 + 4?\n{START}\n"), replace(GREEDY, max_tokens=4))
-    assert opened.unclosed
-    plain = drawn(thinker, Prompt(raw=f"{START} is a marker. So"), replace(GREEDY, max_tokens=4))
-    assert not plain.unclosed
-
-
 def test_every_token_of_thinking_is_in_ledger_trace_and_replay(thinker: VllmEngine, tmp_path: Path) -> None:
     events: list[Event] = []
     questions = [Question.of(f"What is {a} + {a + 1}?") for a in range(1, 4)]
@@ -203,46 +165,6 @@ def test_every_token_of_thinking_is_in_ledger_trace_and_replay(thinker: VllmEngi
         copy = copies[event.question_id, event.index]
         assert (copy.text, copy.thinking, copy.unclosed) == (event.text, event.thinking, event.unclosed)
         assert (copy.token_ids, copy.usage) == (event.token_ids, event.usage)
-
-
-def test_a_parser_can_be_chosen_or_turned_off(embedded_model: Path, thinker: VllmEngine) -> None:
-    from reasoner.engines.vllm.rendering import served_profile
-    from reasoner.errors import UnknownName
-
-    config = thinker._core._engine.vllm_config.model_config  # type: ignore[union-attr]
-    reader = thinker._prompts.reader
-    assert served_profile("m", "none", config, reader) is None
-    chosen = served_profile("m", "qwen3", config, reader)
-    assert chosen is not None
-    assert "limited time" in chosen.closing
-    with pytest.raises(UnknownName, match="qwen3"):
-        served_profile("m", "quen3", config, reader)
-
-
-def test_messages_of_earlier_turns_are_rendered_without_their_thinking(thinker: VllmEngine) -> None:
-    turns = (Message("user", "?"), Message("assistant", f"{START}hm{END}7"), Message("user", "Sure?"))
-    ids = asyncio.run(thinker.render(Prompt(messages=turns))).token_ids or ()
-    assert "hm" not in thinker._prompts.decode(ids)
-
-
-def test_a_core_in_a_process_of_its_own_draws_the_same(thinker: VllmEngine) -> None:
-    """VLLM's configuration of thinking reaches it, and a stream is ended at the same token."""
-    options = {"max_model_len": 1024, "kv_gib": 0.5, "dtype": "float32"}
-    apart = VllmEngine(model_id=thinker.model_id, core="async", **options)  # type: ignore[arg-type]
-
-    async def both(params: SamplingParams, level: ThinkingLevel) -> list[tuple[TokenIds, str, str, str | int | None]]:
-        pairs = [await draw(engine, STORY, params, level=level) for engine in (thinker, apart)]
-        return [(one.token_ids, one.thinking, one.text, one.stop) for [one] in pairs]
-
-    async def all_of_them() -> list[list[tuple[TokenIds, str, str, str | int | None]]]:
-        await apart.start()
-        try:
-            return [await both(GREEDY, 7), await both(replace(GREEDY, stop=(" the",)), 7), await both(GREEDY, "none")]
-        finally:
-            await apart.close()
-
-    for here, there in asyncio.run(all_of_them()):
-        assert here == there
 
 
 def test_both_parts_are_passed_on_while_they_are_generated(thinker: VllmEngine) -> None:
@@ -270,20 +192,3 @@ def test_a_json_schema_holds_for_the_final_part(thinker: VllmEngine) -> None:
     assert final
     assert {completion.text.strip() for completion in final} <= {"true", "false"}
     assert any(completion.thinking.strip() not in ("", "true", "false") for completion in final)
-
-
-def test_tools_and_their_calls_are_rendered_by_the_template(thinker: VllmEngine) -> None:
-    tools = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
-    call = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Oslo"}'}}
-    turns = (
-        Message("user", "How is it in Oslo?"),
-        Message("assistant", "", json.dumps({"tool_calls": [call]})),
-        Message("tool", "It rains.", '{"tool_call_id": "c1"}'),
-    )
-    rendered = asyncio.run(thinker.render(Prompt(turns, tools=json.dumps(tools))))
-    shown = thinker._prompts.decode(rendered.token_ids or ())
-    assert '"name": "weather"' in shown
-    assert "<tool_call>weather|Oslo</tool_call>" in shown
-    assert "tool\nIt rains." in shown
-    plain = asyncio.run(thinker.render(Prompt(turns)))
-    assert "parameters" not in thinker._prompts.decode(plain.token_ids or ())

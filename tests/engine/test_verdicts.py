@@ -1,15 +1,13 @@
 """The model's verdicts on answers, on real vLLM: exact probabilities, every token in the ledger, replayed as they were."""
 
 import asyncio
-import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reasoner import Answer, Budget, Question, SamplingParams, Solution, solve, solve_sync
-from reasoner.answers.asking import comparison_prompt
-from reasoner.engine import SampleRequest, spellings
+from reasoner import Budget, Question, SamplingParams, Solution, solve, solve_sync
+from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.vllm import VllmEngine
 from reasoner.trace.events import AnswerExtracted, AnswersCompared, Event
@@ -69,36 +67,3 @@ def test_every_token_of_a_verdict_is_in_the_ledger_and_a_replay_repeats_it(
     repeated = asyncio.run(again())
     assert repeated.error is None
     assert course(repeated) == course(solution)
-
-
-def test_the_verdict_is_the_share_of_yes_in_the_first_token(engine: VllmEngine) -> None:
-    async def yes(first: str, second: str) -> float:
-        await engine.start()
-        words = [await spellings(engine, word) or () for word in ("Yes", "No")]
-        prompt = comparison_prompt(FRUIT, Answer(first, first), Answer(second, second))
-        rendered, params = await engine.render(prompt), SamplingParams(temperature=0.0, max_tokens=1)
-        watch = (*words[0], *words[1])
-        completion = await engine.sample(SampleRequest("q", prompt, rendered, params, 0, 0, watch=watch))
-        assert completion.logprobs is not None
-        chances = [math.exp(logprob) for logprob in completion.logprobs.watched[0]]
-        return sum(chances[: len(words[0])]) / sum(chances)
-
-    events: list[Event] = []
-    run(FRUIT, Counted(engine), events)
-    decided = [event for event in events if isinstance(event, AnswersCompared) and not event.error]
-    for event in decided[:4]:
-        first, second = event.pair
-        assert event.yes[0] == pytest.approx(asyncio.run(yes(first, second)), abs=1e-3)
-        assert event.same == (len(event.yes) == 2 and min(event.yes) > 0.5)
-    assert all(
-        "did not answer" in event.error for event in events if isinstance(event, AnswersCompared) and event.error
-    )
-
-
-@pytest.mark.parametrize("question", [FRUIT, UNREAD], ids=lambda question: question.id)
-def test_no_budget_is_exceeded(question: Question, engine: VllmEngine) -> None:
-    for tokens in (150, 900):
-        counted, events = Counted(engine), list[Event]()
-        solution = run(question, counted, events, Budget(tokens=tokens))
-        assert solution.error is None
-        assert solution.cost.tokens == counted.computed <= tokens

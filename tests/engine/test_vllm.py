@@ -12,11 +12,10 @@ from reasoner.engine import SampleRequest, reset_caches
 from reasoner.engines.vllm.engine import VllmEngine
 from reasoner.errors import EngineDied, PromptTooLong
 from reasoner.stopping.confidence import ConfidenceFloor, group_confidences, token_confidence
-from reasoner.strategy import Plan, Sample, cancel, next_finished, prefill, propose, sample, start
-from reasoner.trace.events import Dropped, Event, Prefilled, Sampled
+from reasoner.strategy import Plan, Sample, cancel, next_finished, propose, sample, start
+from reasoner.trace.events import Dropped, Event, Sampled
 from reasoner.types import Completion, VoteState
-from reasoner_strategies import BestOfN, SelfConsistency, Single
-from reasoner_verifiers import Certainty
+from reasoner_strategies import SelfConsistency, Single
 
 ADD = "What is 3 + 4?"
 ESSAY = Prompt.chat("Write a long story about a ship and a storm.")
@@ -84,20 +83,6 @@ def test_a_continuation_is_the_same_tokens(engine: VllmEngine) -> None:
     assert rendered.token_ids == (head.token_ids or ()) + first.token_ids
 
 
-def test_the_head_begins_with_one_bos(engine: VllmEngine) -> None:
-    ids = asyncio.run(engine.render(Prompt.chat(ADD))).token_ids
-    assert ids is not None
-    start_of_turn = 1
-    assert ids[0] == start_of_turn
-    assert ids[1] != start_of_turn
-
-
-def test_a_model_of_other_markers_does_not_think(engine: VllmEngine) -> None:
-    assert engine.model.thinking is None
-    [one] = asyncio.run(draw(engine, ESSAY, SamplingParams(temperature=1.0, max_tokens=12), [0]))
-    assert (one.thinking, one.unclosed, one.usage.thinking_tokens) == ("", False, 0)
-
-
 def test_finish_reasons_are_told_apart(engine: VllmEngine) -> None:
     greedy = SamplingParams(temperature=0.0, max_tokens=120)
 
@@ -146,28 +131,6 @@ def test_a_sequence_below_the_floor_is_cut_in_the_stream(engine: VllmEngine) -> 
     assert after.usage.generated_tokens > 0
 
 
-def test_a_forced_word_goes_on_token_by_token(engine: VllmEngine) -> None:
-    """What is put into the reply is continued as the model's own, with no turn in between and no text tokenised again."""
-    events: list[Event] = []
-
-    @dataclass(frozen=True, slots=True)
-    class ForcedWord:
-        uses_verifier: ClassVar[bool] = False
-
-        def plan(self, question: Question) -> Plan[Answer | None]:
-            prefilled = yield from prefill(question.prompt, "The answer is 3 + 4 =")
-            [one] = yield from sample(prefilled, params=SamplingParams(temperature=0.0, max_tokens=8))
-            return question.read(replace(one, finish_reason="stop"))
-
-    solution = solve_sync(Question.of(ADD), ForcedWord(), engine, trace=events.append)
-    [forced] = [event for event in events if isinstance(event, Prefilled)]
-    assert forced.token_ids == asyncio.run(engine.encode("The answer is 3 + 4 ="))
-    [one] = [event for event in events if isinstance(event, Sampled)]
-    head = asyncio.run(engine.render(Question.of(ADD).prompt)).tokens
-    assert one.usage.prompt_tokens == head + len(forced.token_ids or ())
-    assert (solution.answer and solution.answer.key) == "7"
-
-
 def test_a_step_goes_on_after_its_stop_string(engine: VllmEngine) -> None:
     """Steps drawn one by one are the chain drawn at once: the stop string stays in the ids, and in the text."""
     greedy = SamplingParams(temperature=0.0, max_tokens=60)
@@ -188,17 +151,6 @@ def test_a_step_goes_on_after_its_stop_string(engine: VllmEngine) -> None:
     assert steps > 2
     assert grown.token_ids == whole.continuation
     assert grown.text == whole.text
-
-
-def test_log_probabilities_of_the_sampled_and_the_best(engine: VllmEngine) -> None:
-    params = SamplingParams(temperature=0.0, max_tokens=8, logprobs=3)
-    [one] = asyncio.run(draw(engine, Prompt.chat(ADD), params, [0]))
-    assert one.logprobs is not None
-    assert len(one.logprobs.sampled) == len(one.logprobs.top) == len(one.token_ids)
-    for sampled, top in zip(one.logprobs.sampled, one.logprobs.top, strict=True):
-        assert len(top) == 3
-        assert list(top) == sorted(top, reverse=True)
-        assert sampled == pytest.approx(top[0])
 
 
 def test_a_request_that_watches_tokens_takes_nothing_from_those_beside_it(engine: VllmEngine) -> None:
@@ -283,13 +235,6 @@ def test_a_deadline_cuts_what_is_in_flight(engine: VllmEngine) -> None:
     assert solution.cost.generated_tokens + solution.cost.cancelled_tokens < 4 * 1500
 
 
-@pytest.mark.parametrize("tokens", [40, 120, 300])
-def test_a_token_budget_is_never_exceeded(engine: VllmEngine, tokens: int) -> None:
-    solution = solve_sync(Question.of(ADD), SelfConsistency(n=16), engine, budget=Budget(tokens=tokens))
-    assert solution.error is None
-    assert solution.cost.tokens <= tokens
-
-
 def test_a_prompt_beyond_the_window_says_by_how_much(engine: VllmEngine) -> None:
     question = Question.of(ADD, context="word " * 4000)
     solution = solve_sync(question, Single(), engine)
@@ -297,42 +242,6 @@ def test_a_prompt_beyond_the_window_says_by_how_much(engine: VllmEngine) -> None
     over = solution.error.tokens + 1 - engine.model.context
     assert f"{over:,} tokens" in str(solution.error)
     assert solution.cost.tokens == 0
-
-
-def test_a_chain_that_fills_the_window_is_cut(engine: VllmEngine) -> None:
-    """Steps go on until the window is full; the last one is shorter, the next one empty."""
-    prompt = Prompt.chat("word " * 1950)
-
-    @dataclass(frozen=True, slots=True)
-    class Grow:
-        uses_verifier: ClassVar[bool] = False
-
-        def plan(self, question: Question) -> Plan[Answer | None]:
-            here, lengths = prompt, []
-            for _ in range(4):
-                params = SamplingParams(temperature=2.0, min_p=0.0, max_tokens=48)
-                [step] = yield from sample(here, params=params)
-                lengths.append(len(step.token_ids))
-                here = here.then(step)
-            return Answer(" ".join(map(str, lengths)), "lengths")
-
-    solution = solve_sync(Question.of(ADD), Grow(), engine)
-    assert solution.error is None
-    assert solution.answer is not None
-    assert solution.answer.text.endswith(" 0")
-
-
-def test_best_of_n_selects_by_certainty(engine: VllmEngine) -> None:
-    events: list[Event] = []
-    solution = solve_sync(Question.of(ADD), BestOfN(n=4), engine, verifier=Certainty(), trace=events.append)
-    assert solution.error is None
-    scored = [event for event in events if event.event == "scored"]
-    assert len(scored) >= 2
-    assert all(event.value is not None and 0 < event.value <= 1 for event in scored)
-    best = max(scored, key=lambda event: (event.value or 0, -event.index))
-    chosen = next(e for e in events if isinstance(e, Sampled) and e.index == best.index)
-    assert solution.answer is not None
-    assert solution.answer.text in chosen.text
 
 
 def test_death_is_survived_once_and_told_the_second_time(engine: VllmEngine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,24 +8,29 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
-from reasoner import Prompt, Question, SamplingParams, solve, solve_sync
+from reasoner import Prompt, Question, SamplingParams, solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.engines.vllm import VllmEngine
 from reasoner.stopping.confidence import ConfidenceFloor
 from reasoner.trace.events import Dropped, Event
-from reasoner.types import Completion
-from reasoner_strategies import SelfConsistency, Single
+from reasoner.types import Completion, ThinkingLevel
+from reasoner_strategies import SelfConsistency
 from tests.engine.test_vllm import CancelHalf, check_watching_beside_alternatives
+from tests.engine.test_vllm_options import check_adapters
+from tests.engine.thinking_model import END, END_ID
 from tests.sweeps import widths
 
 
 @pytest.fixture(scope="module")
-def engine(embedded_model: Path) -> Iterator[VllmEngine]:
-    started = VllmEngine(model_id=str(embedded_model), core="async", max_model_len=1024, kv_gib=0.5, dtype="float32")
+def engine(thinking_folder: Path) -> Iterator[VllmEngine]:
+    """A model that thinks, which also takes adapters."""
+    args = {"enable_lora": True, "max_lora_rank": 8}
+    started = VllmEngine(str(thinking_folder), 1024, 0.5, dtype="float32", args=args, core="async")
     asyncio.run(started.start())
     yield started
     asyncio.run(started.close())
@@ -47,21 +52,6 @@ def test_it_answers_with_shared_prefixes(engine: VllmEngine) -> None:
 
 def test_a_request_that_watches_tokens_takes_nothing_from_those_beside_it(engine: VllmEngine) -> None:
     asyncio.run(check_watching_beside_alternatives(engine))
-
-
-def test_what_was_forgotten_is_computed_again(engine: VllmEngine) -> None:
-    async def cached() -> int:
-        question = Question.of("What is 3 + 4?", context="Words that no other test uses come first. " * 30)
-        return (await solve(question, Single(), engine)).cost.cached_tokens
-
-    async def thrice() -> list[int]:
-        found = [await cached(), await cached()]
-        await engine.reset_caches()
-        return [*found, await cached()]
-
-    first, second, third = asyncio.run(thrice())
-    assert first == third == 0
-    assert second >= 3 * 32
 
 
 def test_it_frees_and_books_cancelled_work(engine: VllmEngine) -> None:
@@ -97,6 +87,24 @@ def test_what_is_cancelled_before_vllm_has_read_it_is_never_drawn(engine: VllmEn
     assert core.reset_caches().result()
 
 
+def test_its_configuration_of_thinking_reaches_it_and_a_stream_ends_at_a_stop_string(engine: VllmEngine) -> None:
+    async def drawn(level: ThinkingLevel, **params: Any) -> Completion:
+        prompt = Prompt.chat("Write a long story about a ship and a storm.").at_level(level)
+        sampling = SamplingParams(temperature=0.0, max_tokens=48, **params)
+        return await engine.sample(SampleRequest("q", prompt, await engine.render(prompt), sampling, 0, 0))
+
+    limited, closing = asyncio.run(drawn(7)), asyncio.run(engine.encode(f"\n{END}")) or ()
+    assert (limited.unclosed, limited.token_ids[limited.usage.thinking_tokens - 1]) == (False, END_ID)
+    assert limited.usage.thinking_tokens <= 7 + len(closing)
+    stopped = asyncio.run(drawn(7, stop=(" the",)))
+    assert (stopped.stop, stopped.text) == (" the", limited.text.partition(" the")[0])
+    assert asyncio.run(drawn("none")).thinking == ""
+
+
+def test_a_request_has_an_adapter_of_its_own(engine: VllmEngine, adapter: str) -> None:
+    check_adapters(engine, adapter)
+
+
 def test_it_cuts_what_falls_below_the_floor(engine: VllmEngine) -> None:
     async def drawn() -> Completion:
         prompt = Prompt.chat("Write a long story about a ship and a storm.")
@@ -108,7 +116,7 @@ def test_it_cuts_what_falls_below_the_floor(engine: VllmEngine) -> None:
     assert (one.finish_reason, len(one.token_ids), one.usage.generated_tokens) == ("abort", 8, 8)
 
 
-def test_a_killed_core_is_started_again_and_its_work_drawn_anew(engine: VllmEngine) -> None:
+def test_a_killed_core_is_started_again_and_its_work_drawn_again(engine: VllmEngine) -> None:
     [core] = _core_processes()
     told: list[str] = []
     engine.notify = told.append

@@ -1,15 +1,12 @@
 """Arguments of vLLM reach a running engine, and a start that fails tells its root cause, in this process and another."""
 
 import asyncio
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 from reasoner import Prompt, SamplingParams
 from reasoner.engine import SampleRequest
@@ -17,20 +14,17 @@ from reasoner.engines.vllm import VllmEngine
 from reasoner.errors import EngineUnavailable
 from reasoner.registry import build, spec_of
 
-CORES = ("async", "in_process")
 OPTIONS = (
     'max_num_seqs=3,max_num_batched_tokens=2k,seed=11,block_size=64,override_generation_config={"top_k": 5},'
     "enable_prefix_caching=false,max_logprobs=7,kv_cache_memory_bytes=300M,enable_lora=true,max_lora_rank=8"
 )
 
 
-@pytest.fixture(scope="module", params=CORES)
-def started(request: pytest.FixtureRequest, embedded_model: Path) -> Iterator[tuple[VllmEngine, list[str]]]:
+@pytest.fixture(scope="module")
+def started(embedded_model: Path) -> Iterator[tuple[VllmEngine, list[str]]]:
     """An engine with options that differ from all defaults, and the stages of its start."""
     stages: list[str] = []
-    engine: VllmEngine = build(
-        "engine", f"vllm:model_id={embedded_model},core={request.param},max_model_len=512,{OPTIONS}"
-    )
+    engine: VllmEngine = build("engine", f"vllm:model_id={embedded_model},max_model_len=512,{OPTIONS}")
     engine.stage = stages.append
     asyncio.run(engine.start())
     yield engine, stages
@@ -62,22 +56,11 @@ def test_its_spec_has_every_option(started: tuple[VllmEngine, list[str]]) -> Non
     assert spec_of(build("engine", written)) == written
 
 
-@pytest.fixture(scope="module")
-def adapter(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A LoRA adapter that changes the first layer of the embedded model much."""
-    folder = tmp_path_factory.mktemp("adapter")
-    config = {"peft_type": "LORA", "r": 8, "lora_alpha": 64, "target_modules": ["q_proj"], "bias": "none"}
-    (folder / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
-    layer, source = "base_model.model.model.layers.0.self_attn.q_proj", np.random.default_rng(1)
-    shapes = {"lora_A": (8, 576), "lora_B": (576, 8)}
-    weights = {f"{layer}.{name}.weight": source.normal(size=shape).astype("f4") for name, shape in shapes.items()}
-    save_file(weights, folder / "adapter_model.safetensors")
-    return str(folder)
-
-
 def test_a_request_has_an_adapter_of_its_own(started: tuple[VllmEngine, list[str]], adapter: str) -> None:
-    engine = started[0]
+    check_adapters(started[0], adapter)
 
+
+def check_adapters(engine: VllmEngine, adapter: str) -> None:
     async def ask() -> None:
         # One after the other, with the prompt in the cache: what else is in a batch may change the last digits.
         _ = await draw(engine), await draw(engine, adapter)
@@ -119,8 +102,7 @@ UNEVEN = r"\(9\) must be divisible.*; change .* tensor_parallel_size or device_i
 @pytest.mark.parametrize(
     ("core", "options", "cause"),
     [
-        *((core, "kv_gib=0.01", ROOM) for core in CORES),
-        # In this process it is raised as the one above is.
+        ("in_process", "kv_gib=0.01", ROOM),
         ("async", "model_id=DAMAGED", DAMAGED),
         # No core is started: vLLM refuses it in this process.
         ("in_process", "tensor_parallel_size=2", UNEVEN),

@@ -9,19 +9,13 @@ START_ID, END_ID = 6, 5
 """The ids of `<filename>` and of `<file_sep>`, which a chat never has."""
 NEWLINE_ID = 198
 TEMPLATE: Final = (
-    "{% if tools %}{{ '<|im_start|>system\\n' + tools | tojson + '<|im_end|>\\n' }}{% endif %}"
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n'"
     " + message['content'].split('</think>')[-1].strip() }}"
-    "{% for call in message['tool_calls'] or [] %}"
-    "{{ '<tool_call>' + call['function']['name'] + '|' + call['function']['arguments']['city'] + '</tool_call>' }}"
-    "{% endfor %}{{ '<|im_end|>\\n' }}{% endfor %}"
+    "{{ '<|im_end|>\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n<think>\\n' }}"
     "{% if enable_thinking is defined and not enable_thinking %}{{ '\\n</think>\\n\\n' }}{% endif %}{% endif %}"
 )
-"""It opens thinking in every reply, as DeepSeek-R1's does, and closes it at once where it is asked to, as Qwen3's.
-
-It shows tools and calls of tools.
-"""
+"""It opens thinking in every reply, as DeepSeek-R1's does, and closes it at once where it is asked to, as Qwen3's."""
 
 
 def thinking_model(folder: Path, embedded: Path) -> Path:

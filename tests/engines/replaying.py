@@ -85,12 +85,6 @@ def replayed(path: Path, strategy: Strategy, *, stop: StopRule | None = None, se
     return asyncio.run(go())
 
 
-def record_with(path: Path, strategy: Strategy, verifier: Verifier) -> Path:
-    events: list[Event] = []
-    asyncio.run(solve(number_question(), strategy, ScriptedEngine(says("7")), verifier=verifier, trace=events.append))
-    return write_trace(path, events)
-
-
 def replay_with(path: Path, strategy: Strategy) -> Solution:
     async def go() -> Solution:
         engine = ReplayEngine(str(path))

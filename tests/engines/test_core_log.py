@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reasoner.engines.vllm.build import first_line
-from reasoner.engines.vllm.core_log import CoreLog, LogRecorder, advice
+from reasoner.engines.vllm.build import CoreLog, LogRecorder, advice, first_line
 
 POINTS = "Engine core initialization failed. See root cause above. Failed core proc(s): {'EngineCore': -9}"
 

@@ -8,8 +8,8 @@ import pytest
 
 from reasoner.engines.vllm import VllmEngine, served
 from reasoner.engines.vllm.build import Build
-from reasoner.engines.vllm.gpu_memory import ALONE, MIN_SHARE, TOGETHER, Claim, GpuMemory, devices_of, split_gpu
 from reasoner.engines.vllm.pooling import PoolingEngine
+from reasoner.engines.vllm.served import ALONE, MIN_SHARE, TOGETHER, Claim, GpuMemory, devices_of, split_gpu
 from reasoner.errors import UsageError
 from reasoner.models.resolve import Resolved
 from reasoner.verifier import claim_memory

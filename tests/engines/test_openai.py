@@ -7,16 +7,12 @@ from typing import Any
 
 import pytest
 
-from reasoner import solve
 from reasoner.engine import Rendered
 from reasoner.engines.openai import OpenAIEngine
-from reasoner.trace.events import Began, Event
-from reasoner.types import Completion, Logprobs, Prompt, SamplingParams, Usage
-from reasoner_strategies import BestOfN
+from reasoner.types import Completion, Logprobs, Prompt, Usage
 from tests.engines.drawing import draw, drawn
 from tests.engines.fake_server import FakeServer, text_only
 from tests.engines.fake_tokenizer import EOS, spell, spell_chat
-from tests.helpers import Judge
 
 ASKED = Prompt.chat("2+2?", system="Be brief.")
 TURNS = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "2+2?"}]
@@ -88,23 +84,6 @@ def test_token_ids_and_every_option_are_sent() -> None:
                 "stream_options": {"include_usage": True, "continuous_usage_stats": True},
             }
         ]
-
-
-def test_a_run_sends_what_was_given_or_preferred_and_records_it() -> None:
-    events: list[Event] = []
-    with FakeServer() as server, text_only() as plain:
-        for each, temperature in ((server, 0.8), (plain, 0.2)):
-            strategy = BestOfN(n=1, params=SamplingParams(temperature=None if temperature == 0.8 else temperature))
-            engine = OpenAIEngine(base_url=each.url)
-            asyncio.run(solve("2+2?", strategy, engine, verifier=Judge(), trace=events.append))
-            (body,) = each.sent("/v1/completions") or each.sent("/v1/chat/completions")
-            assert body["temperature"] == temperature
-            assert body["max_tokens"] == (
-                475 if each is server else 512
-            )  # the window of the first has no room for more
-            assert body.keys().isdisjoint({"top_p", "top_k", "min_p", "repetition_penalty"})
-    recorded = [event.resolved for event in events if isinstance(event, Began)]
-    assert recorded == ["best_of_n:n=1,temperature=0.8,max_tokens=512", "best_of_n:n=1,temperature=0.2,max_tokens=512"]
 
 
 def test_a_completion_holds_what_the_server_sent() -> None:
@@ -295,15 +274,3 @@ def test_an_engine_that_is_dropped_closes_its_connections_in_silence() -> None:
     with FakeServer() as server:
         asyncio.run(run())
     assert said == []
-
-
-def test_close_closes_and_a_later_request_opens_again() -> None:
-    async def run(engine: OpenAIEngine) -> None:
-        await draw(engine, ASKED)
-        await engine.close()
-        assert await asyncio.to_thread(server.wait_until_left)
-        await engine.close()
-        assert (await draw(engine, ASKED)).text == "The answer is 4"
-
-    with FakeServer() as server:
-        asyncio.run(run(OpenAIEngine(base_url=server.url)))

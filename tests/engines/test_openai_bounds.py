@@ -162,19 +162,19 @@ def test_each_chunk_counts_as_a_token_at_least() -> None:
     used = '{"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 3}}'
     one, notes = drawn(streamed(*events, used), max_tokens=512)
     assert one.usage == Usage(9, 0, 500, 200)
-    assert any("counts fewer generated tokens than it sends chunks" in note for note in notes)
+    assert any("counts contradict" in note for note in notes)
 
 
 @pytest.mark.parametrize(
     ("usages", "wanted", "note"),
     [
-        (['{"prompt_tokens": 9, "completion_tokens": 8}', '{"prompt_tokens": 2, "completion_tokens": 1}'], Usage(9, 0, 8), "shrinks"),
-        (['{"prompt_tokens": 9, "completion_tokens": 5000}'], Usage(9, 0, 5000), "more generated tokens than max_tokens"),
-        (['{"prompt_tokens": 9999, "completion_tokens": 1}'], Usage(9999, 0, 1), "more prompt tokens than the prompt"),
+        (['{"prompt_tokens": 9, "completion_tokens": 8}', '{"prompt_tokens": 2, "completion_tokens": 1}'], Usage(9, 0, 8), "counts contradict"),
+        (['{"prompt_tokens": 9, "completion_tokens": 5000}'], Usage(9, 0, 5000), "counts contradict"),
+        (['{"prompt_tokens": 9999, "completion_tokens": 1}'], Usage(9999, 0, 1), "counts contradict"),
         (
             ['{"prompt_tokens": 9, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 10}}'],
             Usage(9, 9, 1),
-            "more cached tokens than prompt tokens",
+            "counts contradict",
         ),
     ],
 )  # fmt: skip

@@ -7,11 +7,9 @@ from typing import Any
 
 import pytest
 
-from reasoner.engine import SampleRequest
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.errors import UsageError
 from reasoner.registry import build, spec_of
-from reasoner.types import Prompt, SamplingParams
 from tests.engines.drawing import ASKED, draw
 from tests.engines.fake_server import FakeServer, Fault, text_only
 from tests.engines.raw_server import raw_server, whole
@@ -114,34 +112,6 @@ def test_max_completion_tokens_is_used_where_max_tokens_is_refused(
     assert [note for note in engine.notes if "max_completion_tokens" in note]
 
 
-def test_requests_that_are_refused_together_learn_it_once() -> None:
-    async def run() -> None:
-        refused, gather = [], asyncio.Barrier(5)
-
-        async def serve(body: dict[str, Any], _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            choice = {"message": {"content": "4"}, "finish_reason": "stop"}
-            reply = whole({"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 1}})
-            if "max_tokens" in body:
-                refused.append(body["seed"])
-                await gather.wait()
-                reply = whole(UNSUPPORTED, "400 Bad Request")
-            writer.write(reply)
-
-        async with raw_server(serve) as url:
-            engine = OpenAIEngine(base_url=url)
-            await engine.start()
-            prompts = [Prompt.chat(f"{number}+2?") for number in range(5)]
-            requests = [
-                SampleRequest("q", prompt, await engine.render(prompt), SamplingParams(), 0, 1, interruptible=False)
-                for prompt in prompts
-            ]
-            drawn = await asyncio.gather(*map(engine.sample, requests))
-            assert [one.text for one in drawn] == ["4"] * 5
-            assert len(refused) == 5
-
-    asyncio.run(run())
-
-
 @pytest.mark.parametrize(
     ("said", "gone"),
     [("Unknown field: stream_options", "stream_options"), ("seed: Extra inputs are not permitted", "seed")],
@@ -153,6 +123,13 @@ def test_what_a_server_does_not_know_is_left_out(said: str, gone: str) -> None:
         first, second = server.sent(CHAT)
         assert first.keys() - second.keys() == {gone}
         assert [note for note in engine.notes if gone in note]
+
+
+def test_a_server_that_only_streams_is_streamed() -> None:
+    with refusing("this model only supports stream mode") as server:
+        engine = OpenAIEngine(base_url=server.url)
+        assert asyncio.run(draw(engine, interruptible=False)).text == "The answer is 4"
+        assert [body.get("stream") for body in server.sent(CHAT)] == [None, True]
 
 
 @pytest.mark.parametrize("said", ["max_tokens is too large: this model's maximum context length is 512", "temperature"])

@@ -84,15 +84,6 @@ def test_a_busy_server_is_waited_for_as_long_as_it_asks() -> None:
         assert run.metered == [Usage()]
 
 
-def test_a_busy_server_is_asked_for_as_long_as_the_patience_lasts_with_waits_of_half_a_minute_at_most() -> None:
-    with FakeServer(faults=[Fault("status", 429)] * 99) as server:
-        run = Run(server, patience=300)
-        run.refused(r"in \d+ tries over 300 s, the last: 429: try later, set patience to wait longer")
-        assert sum(run.waits) == pytest.approx(300, abs=1)
-        assert max(run.waits) <= 30
-        assert len(run.waits) > 12
-
-
 def test_waits_double_and_depend_on_the_seed_alone() -> None:
     def waits(seed: int) -> list[float]:
         with FakeServer(faults=[BUSY] * 4) as server:
@@ -277,14 +268,6 @@ def test_a_server_without_usage_is_estimated_and_never_above_the_limit() -> None
         assert completion.usage.generated_tokens == 4
         assert completion.usage.prompt_tokens == asyncio.run(run.engine.render(ASKED)).tokens
         assert any("reports no usage" in note for note in run.engine.notes)
-
-
-def test_more_chunks_than_tokens_stay_within_the_limit() -> None:
-    body = 'data: {"choices": [{"delta": {"content": "x"}}]}\n\n' * 9
-    with FakeServer(vllm=False, owner="someone", faults=[Fault("send", body=body)]) as server:
-        usage = Run(server).lost("ended before", max_tokens=4)
-        assert usage is not None
-        assert usage.generated_tokens == 4
 
 
 # Waiting

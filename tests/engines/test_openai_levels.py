@@ -46,6 +46,17 @@ def test_a_level_is_an_argument_of_the_chat_template_where_prompts_are_rendered(
     assert one.thinking == ("" if level == "none" else "Is it 12?")
 
 
+def test_heads_of_different_levels_are_different_prompts() -> None:
+    async def run(engine: OpenAIEngine) -> None:
+        await engine.start()
+        thinks, skips = [await engine.render(ASKED.at_level(level)) for level in ("high", "none")]
+        assert (thinks.token_ids, thinks.in_thinking) == ((*HEAD, THINK), True)
+        assert (skips.token_ids, skips.in_thinking) == ((*HEAD, THINK, CLOSE), False)
+
+    with thinker(root=HYBRID) as server:
+        asyncio.run(run(OpenAIEngine(base_url=server.url)))
+
+
 def test_a_model_that_always_thinks_is_given_a_thought_that_is_closed() -> None:
     with thinker() as server:
         one = drawn(server, ASKED.at_level("none"))

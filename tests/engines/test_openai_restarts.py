@@ -49,26 +49,6 @@ def test_a_restart_changes_no_answer_and_costs_what_was_in_flight(deaths: dict[i
     asyncio.run(run())
 
 
-def test_a_run_waits_for_a_server_that_is_down() -> None:
-    async def run() -> None:
-        server = Replica(deaths={3: "before"})
-        async with fleet(server) as (url,):
-            engine, waits = engine_at(url), list[float]()
-
-            async def sleep(seconds: float) -> None:
-                waits.append(seconds)
-                if len(waits) == 5:
-                    await server.live()
-                await asyncio.sleep(0)
-
-            engine._http.sleep = sleep
-            run = await ended(engine)
-        assert votes(run) == votes(await alone())
-        assert len(waits) >= 5
-
-    asyncio.run(run())
-
-
 def test_what_was_finished_before_a_server_stays_down_is_kept() -> None:
     async def run() -> None:
         server = Replica(deaths={18: "before"})

@@ -269,35 +269,6 @@ def test_cancelling_closes_the_connection_and_books_the_bound(n: int) -> None:
     ] * n
 
 
-def test_one_of_a_group_that_leaves_alone_stops_nobody() -> None:
-    async def run() -> None:
-        asked, go_on = asyncio.Event(), asyncio.Event()
-
-        async def serve(body: dict[str, Any], _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            asked.set()
-            await go_on.wait()
-            choices = [{"message": {"content": "4"}, "finish_reason": "stop"}] * body["n"]
-            writer.write(whole({"choices": choices, "usage": {"prompt_tokens": 9, "completion_tokens": 9}}))
-
-        async with raw_server(serve) as url:
-            engine = OpenAIEngine(base_url=url)
-            await engine.start()
-            rendered = await engine.render(ASKED)
-            requests = [
-                SampleRequest("q", ASKED, rendered, SamplingParams(), index, index, interruptible=False)
-                for index in range(3)
-            ]
-            first, *others = [asyncio.ensure_future(engine.sample(request)) for request in requests]
-            await asked.wait()
-            first.cancel()
-            await asyncio.wait([first])
-            assert requests[0].meter.usage is None
-            go_on.set()
-            assert [one.text for one in await asyncio.gather(*others)] == ["4", "4"]
-
-    asyncio.run(asyncio.wait_for(run(), 20))
-
-
 # How many at once
 
 

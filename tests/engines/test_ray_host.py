@@ -47,7 +47,7 @@ async def test_a_call_and_its_cancellation_take_effect_in_the_order_of_their_num
     order: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # the host sets it
-    host = EngineHost(copied(Gated(folder=str(tmp_path), free=0)), 1, ())
+    host = EngineHost(copied(Gated(folder=str(tmp_path), free=0)), 1)
     await host.exchange(1, [(1, "start", ())])
     request = replace(REQUEST, floor=None, watch=())
     batches: dict[int, list[ToReplica]] = {2: [(2, "sample", (packed_request(request), False))], 3: [RemoteCancel(2)]}

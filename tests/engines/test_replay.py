@@ -1,7 +1,6 @@
 """Replay takes the same course from a trace alone, whatever happened when it was recorded."""
 
 import asyncio
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -73,24 +72,6 @@ def test_the_recorded_runs_did_cancel_lose_and_refuse(tmp_path: Path) -> None:
     assert fates == {"cancelled", "lost", "strategy", "budget"}
 
 
-def test_ratings_that_the_ledger_refused_are_refused_again(tmp_path: Path) -> None:
-    engine, judge = ScriptedEngine(says("7", "8", "8")), Judge(bound_tokens=99)
-    first, _ = twice(tmp_path / "t.jsonl", engine, BestOfN(3, params=SHORT), verifier=judge, budget=Budget(tokens=100))
-    assert (first.ended_by, first.answer and first.answer.key) == ("budget", "8")
-
-
-def test_ratings_that_failed_fail_again(tmp_path: Path) -> None:
-    def verdict(candidate: object) -> float:
-        raise OSError("the judge is out")
-
-    first, _ = twice(
-        tmp_path / "t.jsonl", ScriptedEngine(says("7", "8", "8")), BestOfN(3, params=SHORT), verifier=Judge(verdict)
-    )
-    assert first.answer is not None
-    assert first.answer.key == "8"
-    assert first.cost.verifier_tokens == 30
-
-
 def test_a_deadline_falls_again_and_costs_the_same(tmp_path: Path) -> None:
     async def hang(request: SampleRequest) -> None:
         if request.index:
@@ -152,20 +133,6 @@ def test_a_rating_that_was_cancelled_is_cancelled_again(tmp_path: Path) -> None:
     assert first.error is None
     assert sorted(event.error for event in live if isinstance(event, Scored)) == ["", "cancelled"]
     assert first.cost.verifier_tokens > 10
-
-
-def test_log_probabilities_are_replayed(tmp_path: Path) -> None:
-    seen = []
-
-    def plan(question: Question) -> Plan[Answer | None]:
-        [one] = yield Sample((question.prompt,), params=replace(SHORT, logprobs=2))
-        seen.append(one.logprobs)
-        return question.read(one)
-
-    twice(tmp_path / "t.jsonl", ScriptedEngine(says("7"), certainty=lambda _: 0.6), Planned(plan))
-    assert seen[0] is not None
-    assert seen[0].sampled[0] == pytest.approx(math.log(0.6))
-    assert seen[1] == seen[0]
 
 
 def test_many_questions_are_replayed_together(tmp_path: Path) -> None:

@@ -6,35 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from reasoner import Answer, Question, VoteState, solve
+from reasoner import VoteState, solve
 from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import TraceError
-from reasoner.strategy import Plan, Sample, Score, Start
 from reasoner.trace.events import Event, Refused, read_trace
 from reasoner.types import Prompt
 from reasoner_strategies import BestOfN, SelfConsistency, Single
-from tests.engines.replaying import SHORT, Slow, record, record_with, replay_with, replayed, twice
-from tests.helpers import Planned, jumbled, number_question, says, turns, varied, write_trace
+from tests.engines.replaying import SHORT, record, replay_with, replayed, twice
+from tests.helpers import jumbled, number_question, says, turns, varied, write_trace
 from tests.scripted import ScriptedEngine
-
-
-def test_a_rating_that_nobody_cancels_any_more_is_an_error_and_no_hang(tmp_path: Path) -> None:
-    def plan(question: Question) -> Plan[Answer | None]:
-        drawn = yield Sample((question.prompt,), 1, SHORT)
-        yield Start(Score(question, drawn))
-        yield Sample((question.prompt,), 1, SHORT)
-        return None
-
-    def patient(question: Question) -> Plan[Answer | None]:
-        drawn = yield Sample((question.prompt,), 1, SHORT)
-        yield Score(question, drawn)
-        return None
-
-    path = record_with(tmp_path / "t.jsonl", Planned(plan, uses_verifier=True), Slow())
-    error = replay_with(path, Planned(patient, uses_verifier=True)).error
-    assert isinstance(error, TraceError)
-    assert "one that was cancelled" in str(error)
 
 
 def test_a_rating_that_the_trace_does_not_hold_is_an_error(tmp_path: Path) -> None:

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from reasoner.engines.vllm import VllmEngine, engine, pooling, served
-from reasoner.engines.vllm.build import Build
-from reasoner.engines.vllm.core_log import CoreLog
+from reasoner.engines.vllm.build import Build, CoreLog
 from reasoner.engines.vllm.cores import CoreFacts
 from reasoner.engines.vllm.pooling import PoolingEngine
 from reasoner.errors import EngineUnavailable

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from reasoner.budget import Cost
 from reasoner.models.info import ModelInfo
-from reasoner.trace.grades import GradeStatus
+from reasoner.trace.replies import GradeStatus
 from reasoner.types import EndedBy
 from reasoner_evals.runs.arms import file_part
 from reasoner_evals.runs.folder import RunFolder

@@ -16,10 +16,17 @@ def numbers(item: GradedQuestion) -> tuple[str, frozenset[str]]:
 
 def test_no_reported_pair_is_practised_or_developed_on_in_any_order_or_wording() -> None:
     reported = {numbers(item) for item in arithmetic.reported()}
-    assert len(reported) == 50
-    assert len(arithmetic.development()) == 40
     others = [*arithmetic.development(), *arithmetic.practice(800, seed=1)]
     assert reported.isdisjoint(map(numbers, others))
+
+
+def test_arithmetic_is_enough_to_report_on_and_keeps_what_is_for_development_apart() -> None:
+    reported, development = (arithmetic.Arithmetic(split).load() for split in ("reported", "development"))
+    assert [item.question for item in reported.items[:50]] == [item.question for item in arithmetic.reported()]
+    assert reported.source.items >= 100
+    groups = [{item.group for item in data.items} for data in (reported, development)]
+    assert [len(group) for group in groups] == [50, 40]
+    assert not groups[0] & groups[1]
 
 
 def test_practice_is_as_many_different_questions_as_asked_for_and_the_same_again() -> None:

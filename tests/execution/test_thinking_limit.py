@@ -16,10 +16,9 @@ from reasoner.errors import RequestLost
 from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import ThinkingProfile, split
 from reasoner.strategy import Plan, Sample, sample
-from reasoner.trace.events import Dropped, Event, Sampled, Thought
+from reasoner.trace.events import Dropped, Event, Sampled, Thought, Work
 from reasoner.trace.history import read_histories
-from reasoner.trace.record import Work
-from reasoner.trace.tree.build import search_trees
+from reasoner.trace.tree import search_trees
 from reasoner.types import Completion, FinishReason, Logprobs, Prompt, TokenIds, Usage
 from reasoner_evals.runs.record_builder import RecordBuilder
 from reasoner_evals.runs.records import Arm

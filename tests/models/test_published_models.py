@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from reasoner.calibration.planning import fit
 from reasoner.engines.vllm.build import installed_build
 from reasoner.engines.vllm.kv_caches import ENVIRONMENT, grouped, with_caches
 from reasoner.errors import EngineUnavailable
@@ -151,15 +150,6 @@ def test_a_window_bounds_the_cache_and_the_attention_of_its_layers() -> None:
         beyond = max(after - max(before, 10), 0)
         assert inside is not None
         assert mixed.flops(prompt=after, cached=before, generated=0) == inside + beyond * (2 + 4 * 2 * 10)
-
-
-@pytest.mark.parametrize("prompt", [0, 5, 10, 100])
-def test_sequences_of_a_shared_prompt_have_their_own_windows(prompt: int) -> None:
-    info = ModelInfo("m", layers=3, heads=1, kv_heads=1, caches=(CachedLayers(1, 10), CachedLayers(2, 10, 8)))
-    windows = 20 * min(prompt + 5, 8)
-    found = fit(info, kv_bytes=10_000, own=5, prompt=prompt, samples=1000)
-    assert found.apart == 10_000 // (10 * (prompt + 5) + windows)
-    assert found.shared == (10_000 - 10 * prompt) // (50 + windows)
 
 
 def qwen3_moe() -> Shapes:

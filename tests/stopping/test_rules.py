@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from reasoner import Cost
 from reasoner.registry import build, entries, spec_of
-from reasoner.specs import Spec
-from reasoner.stopping.rules import BetaRule, FirstOf, Price, StopRule
+from reasoner.stopping.rules import StopRule
 from reasoner.types import Answer, Vote, VoteState
 
 NEEDED = {"first_of": "first_of:[lossless,confidence]"}
@@ -79,17 +78,3 @@ def test_some_standing_stops_it_and_some_does_not(spec: str) -> None:
 
     found = {rule.stop(lead(a, b), Cost()) is not None for a, b in ((60, 0), (1, 0), (12, 12), (3, 2), (30, 30))}
     assert found == {True, False}
-
-
-@specs
-def test_the_spec_of_a_rule_builds_it_again(spec: str) -> None:
-    rule = build("rule", spec)
-    assert build("rule", spec_of(rule)) == rule
-    assert hash(build("rule", spec_of(rule))) == hash(rule)
-    among = FirstOf((BetaRule(), FirstOf((rule, Price()))))
-    assert build("rule", spec_of(among)) == among
-
-
-def test_every_rule_of_the_catalog_is_looked_at() -> None:
-    assert {Spec.parse(spec).name for spec in SPECS} == set(entries("rule"))
-    assert {"beta", "dirichlet", "esc", "lock_in", "lossless", "ppr"} <= entries("rule").keys()

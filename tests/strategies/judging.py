@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from reasoner.answers.questions import Question
-from reasoner.errors import ReasonerError
-from reasoner.strategy import Note, Operation, Plan, Propose, Sample
-from reasoner.types import Answer, Completion, Prompt, VoteState
+from reasoner.strategy import Plan, Sample
+from reasoner.types import Answer, Completion, Prompt
 from tests.helpers import completion, number_question
+from tests.strategies.driving import Course, follow
 
 QUESTION = number_question()
 _LISTED = re.compile(
@@ -40,70 +40,46 @@ def pool(*keys: str | None) -> tuple[Completion, ...]:
 
 
 def prefers(*keys: str) -> Judging:
-    """A judge with an order of preference, whatever the places; it judges pairs and lists."""
+    """A judge with an order of preference, whatever the positions, that replies in the form of each strategy."""
 
     def judge(texts: list[str]) -> str:
         at = min(range(len(texts)), key=lambda place: keys.index(key_of(texts[place])))
-        return f"Better: {'AB'[at]}" if len(texts) == 2 else f"Best: {at + 1}"
+        return f"{names(at)}\nBest: {at + 1}\nBetter: {'AB'[at] if at < 2 else 'none'}"
 
     return judge
 
 
-@dataclass(slots=True)
-class SearchTree:
-    """What a plan asked for and came to."""
+def names(place: int) -> str:
+    return f"The most consistent response is Response {place + 1}"
 
-    answer: Answer | None = None
-    asked: list[list[str]] = field(default_factory=list)
-    """The texts shown in each request that judges, request by request."""
-    rounds: list[int] = field(default_factory=list)
-    """How many such requests each operation had."""
-    samples: list[Sample] = field(default_factory=list)
-    vote_states: list[VoteState] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+
+class Judged(Course):
+    """A course in which every sample but the first is a request that judges."""
+
+    __slots__ = ()
 
     @property
-    def key(self) -> str | None:
-        return self.answer.key if self.answer else None
+    def asked(self) -> list[list[str]]:
+        """The texts shown in each request that judges."""
+        return [texts_in(prompt) for op in self.samples[1:] for prompt in op.prompts]
+
+    @property
+    def rounds(self) -> list[int]:
+        """How many requests each operation had."""
+        return [len(op.prompts) for op in self.samples[1:]]
 
 
 def judged(
-    plan: Plan[Answer | None],
-    drawn: Sequence[Completion],
-    judge: Judging | ReasonerError,
-    *,
-    question: Question = QUESTION,
-    keep: int | None = None,
-) -> SearchTree:
-    """Send a plan its candidates, then the judge's replies, of which the budget allows the first `keep` an operation."""
-    course = SearchTree()
-    reply: tuple[Completion, ...] | ReasonerError | None = None
-    while True:
-        try:
-            op: Operation = plan.throw(reply) if isinstance(reply, ReasonerError) else plan.send(reply)
-        except StopIteration as end:
-            course.answer = end.value
-            return course
-        reply = None
-        match op:
-            case Sample() if op.prompts == (question.prompt,):
-                course.samples.append(op)
-                reply = tuple(drawn)
-            case Sample():
-                course.samples.append(op)
-                course.asked += [texts_in(prompt) for prompt in op.prompts]
-                course.rounds.append(len(op.prompts))
-                if isinstance(judge, ReasonerError):
-                    reply = judge
-                else:
-                    reply = tuple(completion(judge(texts_in(p)), prompt=p) for p in op.prompts)[:keep]
-            case Propose():
-                course.vote_states.append(op.vote_state)
-                assert op.answer == op.vote_state.leader
-            case Note():
-                course.notes.append(op.text)
-            case _:
-                raise AssertionError(op)
+    plan: Plan[Answer | None], drawn: Sequence[Completion], judge: Judging, *, question: Question = QUESTION
+) -> Judged:
+    """Send a plan its candidates, then the judge's replies."""
+
+    def reply(op: Sample) -> tuple[Completion, ...]:
+        if op.prompts == (question.prompt,):
+            return tuple(drawn)
+        return tuple(completion(judge(texts_in(prompt)), prompt=prompt) for prompt in op.prompts)
+
+    return follow(plan, reply, Judged())
 
 
 def cut(one: Completion) -> Completion:

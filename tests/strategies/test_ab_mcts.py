@@ -3,25 +3,22 @@
 import itertools
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any, get_args
 
 import pytest
 
-from reasoner import Budget, solve_many_sync, solve_sync
+from reasoner import solve_many_sync
 from reasoner.answers.questions import Question
 from reasoner.engine import SampleRequest
-from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.strategy import Finished, Handle, Next, Plan, Propose, Sample, Score, Start
+from reasoner.strategy import Sample, Score
 from reasoner.trace.events import Event, Sampled
-from reasoner.types import Answer, Completion, Message, Prompt, SamplingParams
-from reasoner_strategies.ab_mcts import AbMcts, AnswerNode, AnswerTree, Arm, Prior, Selector, refinement
-from tests.helpers import Judge, completion, finish, number_question
-from tests.scripted import MODEL, ScriptedEngine
+from reasoner.types import Completion, Message, Prompt
+from reasoner_strategies.ab_mcts import AbMcts, AnswerNode, AnswerTree, Arm, Prior, refinement
+from tests.helpers import Judge, completion, number_question
+from tests.scripted import ScriptedEngine
+from tests.strategies.driving import Course, follow
 from tests.strategies.test_mcts import rating
 
 QUESTION = number_question()
-REFUSED = BudgetExhausted("tokens", needed=9, free=0, limit=5)
 
 
 def arm(*ratings: float) -> Arm:
@@ -55,11 +52,6 @@ def test_draws_have_the_posteriors_mean(prior: Prior) -> None:
     drawn = [told.draw(prior, source) for _ in range(4000)]
     mean, spread = (15 / 31, 0.05) if prior == "normal" else (15.5 / 31, 0.09)
     assert sum(drawn) / len(drawn) == pytest.approx(mean, abs=3 * spread / 4000**0.5)
-
-
-def test_no_order_of_ratings_changes_a_sum() -> None:
-    values = [0.1, 0.2, 0.3, 0.7, 1e-9, 1.0]
-    assert len({repr(arm(*order)) for order in itertools.permutations(values)}) == 1
 
 
 # The tree
@@ -117,21 +109,6 @@ def test_neither_the_order_nor_the_number_of_tellings_changes_what_is_asked(prio
     assert asks(tree_of(FAMILY, range(5), prior, repeats=3)) == plain
 
 
-def test_draws_depend_on_the_question_the_number_and_the_prior() -> None:
-    def asks(question_id: str, prior: Prior) -> list[int]:
-        tree = tree_of(FAMILY, range(5), prior)
-        tree.question_id = question_id
-        return [tree.ask(number).number for number in range(50)]
-
-    assert asks("q", "normal") == asks("q", "normal")
-    assert len({tuple(asks(*each)) for each in (("q", "normal"), ("p", "normal"), ("q", "beta"))}) == 3
-
-
-def test_with_nothing_told_all_is_generated_at_the_root() -> None:
-    tree = AnswerTree("q", "normal")
-    assert {tree.ask(number) for number in range(20)} == {tree.root}
-
-
 # What the model is asked
 
 
@@ -150,153 +127,56 @@ def test_a_refinement_goes_on_from_the_answer_and_tells_its_rating() -> None:
     assert refinement(QUESTION, AnswerNode()) is QUESTION.prompt
 
 
-def test_a_refinement_of_a_refinement_shows_the_last_answer_only_and_its_end() -> None:
-    earlier = refinement(QUESTION, node("first", 0.1))
-    prompt = refinement(QUESTION, node("x" * 9000 + "last", 0.2, earlier))
-    assert len(prompt.messages) == len(QUESTION.prompt.messages) + 2
-    assert "first" not in prompt.messages[-2].content
-    assert prompt.messages[-2].content.endswith("last")
-    assert len(prompt.messages[-2].content) < 4100
-
-
-def test_a_raw_prompt_is_refined_in_raw_text() -> None:
-    raw = Question("q", "How many?", Prompt(raw="Q: How many?\nA:"), QUESTION.space)
-    prompt = refinement(raw, node(" 8", 0.5))
-    assert prompt.raw.startswith("Q: How many?\nA:8")
-    assert "0.50" in prompt.raw
-
-
 # The plan
 
-Reply = Callable[[int, Sample], Completion]
+
+def drive(strategy: AbMcts, keys: Sequence[str | None], rate: Callable[[Completion], float | None]) -> Course:
+    """Run a plan on these answers over and over, each worded with its number."""
+    drawn = 0
+
+    def reply(op: Sample | Score) -> object:
+        nonlocal drawn
+        if isinstance(op, Score):
+            return tuple(rating(rate(candidate)) for candidate in op.candidates)
+        assert (op.n, len(op.prompts)) == (1, 1)
+        key, drawn = keys[drawn % len(keys)], drawn + 1
+        text = "no idea" if key is None else f"{drawn - 1}: the answer is {key}"
+        return (completion(text, prompt=op.prompts[0]),)
+
+    return follow(strategy.plan(QUESTION), reply, Course())
 
 
-def drive(
-    strategy: AbMcts,
-    reply: Reply,
-    rate: Callable[[Completion], float | None],
-    *,
-    which: Callable[[int], int] = lambda _: 0,
-) -> tuple[Answer | None, list[Sample], list[Propose], int]:
-    """Run a plan; `which` of so many operations in flight finishes next."""
-    plan: Plan[Answer | None] = strategy.plan(QUESTION)
-    running: list[tuple[Handle, int, Any]] = []
-    samples: list[Sample] = []
-    proposals: list[Propose] = []
-    maximum, told = 0, 0
-    sent: Any = None
-    while True:
-        try:
-            op = plan.send(sent)
-        except StopIteration as end:
-            return end.value, samples, proposals, maximum
-        sent = None
-        match op:
-            case Start(op=started):
-                told += 1
-                sent = Handle(told)
-                running.append((sent, len(samples), started))
-                samples += [started] if isinstance(started, Sample) else []
-                maximum = max(maximum, len(running))
-            case Next():
-                handle, number, done = running.pop(which(len(running)))
-                if isinstance(done, Sample):
-                    assert (done.n, len(done.prompts)) == (1, 1)
-                    sent = Finished(handle, completions=(reply(number, done),))
-                else:
-                    assert isinstance(done, Score)
-                    sent = Finished(handle, ratings=tuple(rating(rate(one)) for one in done.candidates))
-            case Propose():
-                proposals.append(op)
-            case _:
-                raise AssertionError(op)
-
-
-def answering(*keys: str | None) -> Reply:
-    def reply(number: int, op: Sample) -> Completion:
-        key = keys[number % len(keys)]
-        return completion("no idea" if key is None else f"{number}: the answer is {key}", prompt=op.prompts[0])
-
-    return reply
-
-
-def first_number(one: Completion) -> int:
+def number_of(one: Completion) -> int:
     return int(one.text.split(":")[0])
 
 
-def test_it_generates_n_answers_so_many_at_a_time() -> None:
-    for concurrency in (1, 3):
-        _, samples, proposals, maximum = drive(AbMcts(n=12, concurrency=concurrency), answering("7"), lambda _: 0.5)
-        assert (len(samples), maximum) == (12, concurrency)
-        assert proposals[-1].vote_state.samples == 12
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_it_generates_n_answers_so_many_at_a_time(concurrency: int) -> None:
+    course = drive(AbMcts(n=12, concurrency=concurrency), "7", lambda _: 0.5)
+    assert (len(course.samples), course.most, course.vote_states[-1].samples) == (12, concurrency, 12)
 
 
-def test_with_one_at_a_time_the_second_generation_knows_the_first_rating() -> None:
-    one = drive(AbMcts(n=40, concurrency=1), answering("7"), lambda _: 0.9)[1]
-    assert one[0].prompts == (QUESTION.prompt,)
-    assert len({sample.prompts[0] for sample in one}) > 3
+def test_one_at_a_time_knows_each_rating_before_the_next_generation() -> None:
+    samples = drive(AbMcts(n=40, concurrency=1), "7", lambda _: 0.9).samples
+    assert samples[0].prompts == (QUESTION.prompt,)
+    assert len({sample.prompts[0] for sample in samples}) > 3
 
 
 def test_the_best_rated_or_the_class_of_the_highest_total() -> None:
-    values = [0.9, 0.5, 0.5, 0.1]
-    chosen = {}
-    for selector in get_args(Selector):
-        strategy = AbMcts(n=4, concurrency=4, selector=selector)
-        answer, _, proposals, _ = drive(strategy, answering("7", "8", "8", None), lambda one: values[first_number(one)])
-        assert answer == proposals[-1].answer
-        assert answer is not None
-        chosen[selector] = answer.key
-    assert chosen == {"argmax": "7", "weighted": "8"}
+    values, keys = [0.9, 0.5, 0.5, 0.1], ["7", "8", "8", None]
+    chosen = [
+        drive(AbMcts(n=4, concurrency=4, selector=selector), keys, lambda one: values[number_of(one)]).key
+        for selector in ("argmax", "weighted")
+    ]
+    assert chosen == ["7", "8"]
 
 
-def test_a_generation_that_could_not_be_rated_is_no_node_and_votes_only_among_its_kind() -> None:
-    some = drive(
-        AbMcts(n=3, concurrency=3), answering("7", "8", "8"), lambda one: 0.1 if first_number(one) == 0 else None
-    )
-    assert some[0] is not None
-    assert some[0].key == "7"
-    answer, samples, proposals, _ = drive(AbMcts(n=9), answering("7", "8", "8"), lambda _: None)
-    assert answer is not None
-    assert answer.key == "8"
-    assert {sample.prompts for sample in samples} == {(QUESTION.prompt,)}
-    assert proposals[-1].vote_state.samples == 9
-
-
-def test_generations_without_an_answer_are_not_rated_and_abstain() -> None:
-    answer, samples, proposals, _ = drive(AbMcts(n=5), answering(None), lambda _: 1 / 0)
-    assert (answer, len(samples)) == (None, 5)
-    assert (proposals[-1].vote_state.votes, proposals[-1].vote_state.samples) == ((), 5)
-
-
-def test_user_options_reach_every_request() -> None:
-    params = SamplingParams(temperature=0.3, top_p=0.8, logprobs=2, stop=("@",), max_tokens=99)
-    assert {sample.params for sample in drive(AbMcts(n=9, params=params), answering("7"), lambda _: 0.9)[1]} == {params}
-
-
-def one_drawn(strategy: AbMcts) -> Plan[Answer | None]:
-    """A plan that waits for its second generation and the rating of its first."""
-    plan = strategy.plan(QUESTION)
-    for each in (None, Handle(1), Handle(2)):
-        plan.send(each)
-    drawn = answering("7")(0, Sample((QUESTION.prompt,)))
-    assert isinstance(plan.send(Finished(Handle(1), completions=(drawn,))), Start)
-    assert isinstance(plan.send(Handle(3)), Propose)
-    assert isinstance(plan.send(None), Next)
-    return plan
-
-
-def test_a_refusal_ends_it_with_what_was_drawn() -> None:
-    answer = finish(one_drawn(AbMcts(n=9, concurrency=2)), REFUSED)
-    assert answer is not None
-    assert answer.key == "7"
-
-
-@pytest.mark.parametrize("context", [14, 30])
-def test_a_small_window_is_an_error_only_where_the_question_itself_does_not_fit(context: int) -> None:
-    engine = ScriptedEngine(lambda _: "The answer is 7", model=replace(MODEL, context=context))
-    small = Question("q", "How many?", Prompt.chat("How many " + "so " * 12), QUESTION.space)
-    solution = solve_sync(small, AbMcts(n=20, concurrency=1), engine, verifier=Judge(lambda _: 1.0))
-    assert (solution.error is None, solution.answer is None) == (context == 30, context == 14)
+def test_an_unrated_generation_is_no_node_and_votes_only_if_nothing_is_rated() -> None:
+    some = drive(AbMcts(n=3, concurrency=3), "788", lambda one: 0.1 if number_of(one) == 0 else None)
+    assert some.key == "7"
+    none = drive(AbMcts(n=9), "788", lambda _: None)
+    assert (none.key, none.vote_states[-1].samples) == ("8", 9)
+    assert {sample.prompts for sample in none.samples} == {(QUESTION.prompt,)}
 
 
 # A world in which refining pays, or does not
@@ -335,26 +215,3 @@ def test_it_goes_deep_where_refining_pays_and_wide_where_it_harms(prior: Prior) 
         best[step] = sum(one.vote_state.votes[0].weight for one in solutions) / len(solutions)
     assert fresh[0.15] + 0.1 < fresh[-0.15]
     assert best[0.15] > best[-0.15] + 0.2
-
-
-def test_a_budget_ends_it_in_time_with_the_best_so_far() -> None:
-    solution = solve_sync(
-        QUESTION, AbMcts(n=50), ScriptedEngine(improving(0.1)), verifier=Judge(worth), budget=Budget(tokens=900)
-    )
-    assert solution.error is None
-    assert (solution.ended_by, solution.answer and solution.answer.key) == ("budget", "7")
-    assert solution.cost.tokens <= 900
-
-
-@pytest.mark.parametrize(
-    ("options", "complaint"),
-    [
-        ({"n": 0}, "n must be .*got 0"),
-        ({"prior": "flat"}, "prior must be normal or beta .got"),
-        ({"concurrency": 0}, "concurrency must be .*got 0"),
-        ({"selector": "best"}, "selector must be argmax or weighted .got"),
-    ],
-)
-def test_options_out_of_range_are_refused(options: dict[str, Any], complaint: str) -> None:
-    with pytest.raises(UsageError, match=complaint):
-        AbMcts(**options)

@@ -10,12 +10,12 @@ from reasoner.budget import Budget
 from reasoner.calibration.profile import Bins, Trust
 from reasoner.engine import SampleRequest
 from reasoner.errors import UnknownName, UsageError
-from reasoner.registry import build, spec_of
+from reasoner.registry import build
 from reasoner.strategy import CalibratedStrategy
 from reasoner.types import SamplingParams
 from reasoner_strategies.auto import Auto
 from tests.calibration.profiles import ONE, VOTE, bin_of, calibrated, family, row, write_profile
-from tests.helpers import Judge, books, course, jumbled, meter_of, number_question, says, varied
+from tests.helpers import Judge, books, meter_of, number_question, says, varied
 from tests.scripted import ScriptedEngine
 
 QUESTION = number_question()
@@ -52,11 +52,6 @@ def test_without_a_profile_it_votes_until_the_lead_is_safe() -> None:
     assert drawn == sorted(set(drawn))
 
 
-def test_without_a_profile_a_close_vote_takes_all() -> None:
-    solution = solved(Auto(n=5), "7", "8")
-    assert (solution.ended_by, solution.vote_state.samples, solution.vote_state.max_samples) == ("strategy", 5, 5)
-
-
 # With one
 
 
@@ -90,16 +85,6 @@ def test_the_stop_rule_of_a_chosen_arm_ends_it(file: Path) -> None:
     spec = "self_consistency:n=16,stop=lossless"
     solution = solved(Auto(calibrated(file, bin_of(0, 0.5, 0.8, **{spec: (0.8, 9)}))), "7")
     assert (solution.ended_by, solution.vote_state.samples) == ("rule", 9)
-
-
-def test_too_few_questions_leave_the_vote(file: Path) -> None:
-    rows = tuple(
-        one.model_copy(update={"questions": 20, "right": 10.0, "squares": 10.0, "harmed": 0.0, "helped": 0.0})
-        for one in bin_of(0, 0.8, 0.8)
-    )
-    solution = solved(Auto(calibrated(file, rows)), "7", "8")
-    assert (solution.vote_state.samples, solution.vote_state.max_samples) == (16, 16)
-    assert "only 20 questions" in solution.remarks[0]
 
 
 # Difficulty
@@ -197,13 +182,6 @@ def test_each_arm_has_the_confidence_that_was_measured_of_it(file: Path) -> None
     assert solved(auto, "7", "7", "7", "8", question=long).confidence == pytest.approx((12 + 1) / (16 + 2))
 
 
-def test_who_may_abstain_draws_more_than_one_sample(file: Path) -> None:
-    """One sample is all that is needed, but it cannot tell which answers are sure."""
-    path = calibrated(file, bin_of(0, 0.7, 0.7))
-    assert solved(Auto(path), "7").cost.samples == 1
-    assert solved(Auto(path, abstain_below=0.01), "7").cost.samples == 16
-
-
 @pytest.mark.parametrize(("keys", "given"), [("7", True), ("7778", True), ("78", False), ("789", False)])
 def test_below_the_confidence_asked_for_it_says_nothing(file: Path, keys: str, given: bool) -> None:
     auto = Auto(calibrated(file, bin_of(0, 0.5, 0.8)), abstain_below=0.7)
@@ -227,27 +205,6 @@ def test_a_vote_that_a_budget_cut_short_is_trusted_as_far_as_it_came(file: Path)
 # The same again
 
 
-def test_the_order_of_completion_changes_nothing(file: Path) -> None:
-    spec = "self_consistency:n=16,stop=lock_in"
-    rows = (*bin_of(0, 0.5, 0.8, **{spec: (0.8, 7)}), *bin_of(1, 0.5, 0.8, **{spec: (0.8, 7)}))
-    auto = Auto(calibrated(file, rows, HARD_IS_SPLIT))
-    for seed in range(3):
-        outcomes = {
-            (one.answer, one.vote_state, one.reason, one.remarks, one.confidence)
-            for order in range(8)
-            for one in [solve_sync(QUESTION, auto, ScriptedEngine(varied, pause=jumbled(order)), seed=seed)]
-        }
-        assert len(outcomes) == 1
-
-
-def test_it_is_a_function_of_its_profile(file: Path) -> None:
-    path = calibrated(file, bin_of(0, 0.5, 0.8))
-    first, second = Auto(path), Auto(path)
-    assert first == second
-    assert hash(first) == hash(second)
-    assert course(solved(first)) == course(solved(second))
-
-
 # Options
 
 
@@ -261,13 +218,6 @@ def test_the_family_is_named_where_there_are_several(file: Path) -> None:
         Auto(path, task="sumz")
 
 
-def test_it_is_written_as_the_path_of_its_profile(file: Path) -> None:
-    path = calibrated(file.with_name("a, b.json"), bin_of(0, 0.5, 0.8))
-    auto = Auto(path, effort="low", abstain_below=0.5)
-    assert build("strategy", spec_of(auto)) == auto
-    assert solved(build("strategy", spec_of(auto)), "7").cost.samples == 16
-
-
 def test_sequences_are_drawn_as_they_were_measured(file: Path) -> None:
     path = calibrated(file, bin_of(0, 0.5, 0.8))
     assert Auto(path, params=SamplingParams()).profile == path
@@ -279,19 +229,3 @@ def test_an_arm_that_cannot_be_built_is_told_at_once(file: Path) -> None:
     path = calibrated(file, bin_of(0, 0.5, 0.5, **{"self_consistencies:n=4": (0.9, 4)}))
     with pytest.raises(UnknownName, match="self_consistencies"):
         Auto(path)
-
-
-@pytest.mark.parametrize(
-    ("options", "complaint"),
-    [
-        ({"n": 0}, "n must be .*got 0"),
-        ({"effort": "huge"}, "must be low, medium or high .got"),
-        ({"abstain_below": -0.1}, "abstain_below must be .*got -0.1"),
-        ({"abstain_below": 0.5}, "abstain_below=0.5 needs a profile"),
-        ({"task": "sums"}, "task=sums needs a profile"),
-        ({"profile": "/nowhere/p.json"}, "cannot read the profile /nowhere/p.json"),
-    ],
-)
-def test_options_out_of_range_are_refused(options: dict[str, object], complaint: str) -> None:
-    with pytest.raises(UsageError, match=complaint):
-        Auto(**options)  # type: ignore[arg-type]

@@ -1,83 +1,22 @@
 """Beam search over rated steps, in worlds with closed forms."""
 
-import math
 from typing import Any
 
 import pytest
 
-from reasoner import Budget, SamplingParams
+from reasoner import Budget
 from reasoner.budget import Cost
-from reasoner.errors import BudgetExhausted, UsageError
+from reasoner.errors import BudgetExhausted
 from reasoner.strategy import Finished, Handle, Next, Operation, Plan, Propose, Sample, Score, Start
 from reasoner.types import Answer, Completion, Rating
 from reasoner_strategies._search.step_search import parent_count, split_evenly
 from reasoner_strategies.beam_search import BeamSearch
 from reasoner_strategies.dvts import Dvts
-from tests.helpers import completion, finish, jumbled, number_question
-from tests.scripted import ScriptedEngine
-from tests.stepping import SEPARATOR, StepJudge, StepWorld, noisy
-from tests.strategies.searching import (
-    Distinct,
-    Rater,
-    SearchTree,
-    Uneven,
-    accuracy,
-    depth,
-    many,
-    mean_and_error,
-    right_share,
-    search,
-    sure,
-)
-from tests.sweeps import widths
+from tests.helpers import completion, finish, number_question
+from tests.stepping import SEPARATOR, StepWorld, noisy
+from tests.strategies.searching import Distinct, Rater, SearchTree, Uneven, search
 
 QUESTION = number_question()
-
-
-def chance_of(n: int, width: int, *, right: float = 0.5, levels: int = 3) -> float:
-    """That a chain is right: the recursion over the number of right paths among the kept ones."""
-    chances = {1: 1.0}
-    for level in range(levels):
-        after: dict[int, float] = {}
-        for parents, chance in chances.items():
-            children = n if level == 0 else min(parents, n // width) * width
-            for good in range(children + 1):
-                found = math.comb(children, good) * right**good * (1 - right) ** (children - good)
-                after[good] = after.get(good, 0.0) + chance * found
-        chances = after
-    return 1 - chances[0]
-
-
-def test_the_recursion_is_the_published_one() -> None:
-    assert chance_of(8, 4) == pytest.approx(0.98428, abs=5e-6)
-    assert chance_of(16, 4) == pytest.approx(0.99989, abs=5e-6)
-    assert chance_of(4, 4) == pytest.approx(0.82397, abs=5e-6)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("n", "width"), [(8, 4), (16, 4), (4, 4), (4, 2), (3, 1)])
-@widths("questions", 50, 800)
-def test_success_rates_at_the_price_of_n_steps_a_level(n: int, width: int, questions: int) -> None:
-    solutions = many(BeamSearch(n, width), Distinct().engine(), questions=questions)
-    expected = chance_of(n, width)
-    assert accuracy(solutions) == pytest.approx(expected, abs=sure(expected, questions))
-    assert {solution.cost.samples for solution in solutions} == {n * 3}
-
-
-@pytest.mark.slow
-@widths("questions", 75, 1600)
-def test_ratings_that_say_nothing_change_nothing(questions: int) -> None:
-    solutions = many(BeamSearch(8, 4), Distinct().engine(), StepJudge(lambda _: 0.5), questions=questions)
-    mean, error = mean_and_error([right_share(solution) for solution in solutions])
-    assert mean == pytest.approx(0.5**3, abs=error)
-
-
-@pytest.mark.slow
-@widths("questions", 37, 600)
-def test_more_never_hurts(questions: int) -> None:
-    wider = [BeamSearch(n, width) for n, width in ((1, 1), (2, 2), (4, 4), (8, 4))]
-    rates = [accuracy(many(strategy, Distinct().engine(), questions=questions)) for strategy in wider]
-    assert rates == sorted(rates)
 
 
 def best(run: SearchTree, level: int, kept: int) -> set[str]:
@@ -116,14 +55,6 @@ def test_one_kept_path_is_one_subtree(seed: int) -> None:
     tree = search(Dvts(4, 4, siblings=True), engine, Rater(judge), seed=seed)
     assert beam.seeds == tree.seeds
     assert (beam.solution.answer, beam.solution.vote_state) == (tree.solution.answer, tree.solution.vote_state)
-
-
-def test_one_chain_needs_no_ratings() -> None:
-    run = search(BeamSearch(1), Distinct().engine())
-    assert (run.solution.cost.samples, run.judge.seen, run.solution.vote_state.samples) == (3, [], 1)
-    # Where nothing is dropped, only what votes is rated.
-    run = search(BeamSearch(4, 1), Distinct().engine())
-    assert [chain.count(SEPARATOR) for chain in run.judge.seen] == [2] * 4
 
 
 # Chains that ended
@@ -168,66 +99,7 @@ def test_what_holds_no_answer_is_not_rated_and_counts() -> None:
     assert run.solution.vote_state.samples == 4
 
 
-def test_the_last_step_runs_to_the_end_of_the_chain() -> None:
-    run = search(BeamSearch(4, 2, max_steps=2), Distinct(depth=6).engine())
-    assert run.levels == {0: 4, 1: 4}
-    assert [SEPARATOR in request.params.stop for request in run.requests] == [True] * 4 + [False] * 4
-    assert run.key in ("7", "8")
-
-
-def test_a_step_is_what_ends_it() -> None:
-    steps = ["one", "two", "The answer is 7"]
-    engine = ScriptedEngine(lambda request: "; ".join(steps[request.prompt.text.count("; ") :]))
-    run = search(BeamSearch(4, 2, step="; "), engine)
-    assert {(request.prompt.text, request.params.stop) for request in run.requests} == {
-        ("", ("; ",)),
-        ("one; ", ("; ",)),
-        ("one; two; ", ("; ",)),
-    }
-    assert run.key == "7"
-    run = search(BeamSearch(4, 2, step="", step_tokens=3, max_steps=5), StepWorld().engine())
-    assert [request.params.max_tokens for request in run.requests[:16]] == [3] * 16
-    assert max(request.params.limit for request in run.requests[16:]) > 3
-    assert run.key in ("7", "8")
-
-
 # Where ratings or the budget fail
-
-
-def test_without_ratings_the_first_go_on_and_the_majority_decides() -> None:
-    run = search(BeamSearch(6, 2), Distinct().engine(), Rater(fails=lambda _: True))
-    first = [request for request in run.requests if depth(request) == 0][:3]
-    drawn = {request.prompt.digest: request for request in first}
-    assert len(drawn) == 1
-    assert sorted(run.parents(1).values()) == [2, 2, 2]
-    assert run.parents(1) == dict.fromkeys([chain + SEPARATOR for chain in run.judge.seen[:3]], 2)
-    assert [vote.weight for vote in run.solution.vote_state.votes] == [
-        vote.count for vote in run.solution.vote_state.votes
-    ]
-
-
-def test_what_could_not_be_rated_comes_last_and_is_no_zero() -> None:
-    run = search(
-        BeamSearch(4, 4), Distinct().engine(), Rater(lambda _: 0.0, fails=lambda one: "wrong" not in one.chain)
-    )
-    rated = [chain for chain in run.judge.seen if chain in run.judge.rated and SEPARATOR not in chain]
-    assert set(run.parents(1)) == {rated[0] + SEPARATOR}
-
-
-def long(reserve: int, tokens: int) -> SearchTree:
-    """A search in chains of twelve steps whose budget ends half-way."""
-    strategy = BeamSearch(4, 2, reserve=reserve, params=SamplingParams(max_tokens=200))
-    return search(strategy, Distinct(depth=12, words=6).engine(), budget=Budget(tokens=tokens))
-
-
-@pytest.mark.parametrize("tokens", [700, 900, 1100])
-def test_what_is_held_back_brings_the_best_path_to_its_end(tokens: int) -> None:
-    kept, spent = long(100, tokens), long(0, tokens)
-    assert (spent.solution.answer, spent.solution.ended_by) == (None, "budget")
-    assert kept.solution.answer is not None
-    assert kept.solution.cost.tokens <= tokens
-    assert kept.solution.vote_state.samples == 1
-    assert SEPARATOR not in kept.requests[-1].params.stop
 
 
 @pytest.mark.parametrize("arrived", [False, True])
@@ -272,31 +144,3 @@ def test_a_budget_too_small_for_any_step_and_what_is_held_back_is_one_chain() ->
     run = search(BeamSearch(4, 2, reserve=500), Distinct().engine(), budget=Budget(tokens=120))
     assert (run.solution.cost.samples, run.solution.vote_state.samples) == (1, 1)
     assert run.key in ("7", "8")
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_the_order_of_completion_changes_nothing(seed: int) -> None:
-    def once(order: int) -> SearchTree:
-        engine = Uneven().engine(pause=jumbled(order))
-        return search(BeamSearch(6, 2), engine, Rater(noisy(0.2)), seed=seed)
-
-    first, other = once(0), once(seed + 1)
-    assert first.seeds == other.seeds
-    assert [(p.answer, p.vote_state) for p in first.solution.proposals] == [
-        (p.answer, p.vote_state) for p in other.solution.proposals
-    ]
-
-
-@pytest.mark.parametrize(
-    ("options", "complaint"),
-    [
-        ({"n": 0}, "n must be .*got 0"),
-        ({"width": 0}, "width must be .*got 0"),
-        ({"reserve": -1}, "reserve must be .*got -1"),
-        ({"max_steps": 0}, "max_steps must be at least 1"),
-        ({"step": "", "step_tokens": 0}, "a step must end"),
-    ],
-)
-def test_options_out_of_range_are_refused(options: dict[str, Any], complaint: str) -> None:
-    with pytest.raises(UsageError, match=complaint):
-        BeamSearch(**options)

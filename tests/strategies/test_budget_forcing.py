@@ -1,64 +1,27 @@
 """Budget forcing, as a pure plan and on an engine that knows an end of thinking."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
-from reasoner import Budget, solve_sync
+from reasoner import solve_sync
 from reasoner.engine import SampleRequest
-from reasoner.errors import BudgetExhausted, ReasonerError, UsageError
-from reasoner.strategy import DescribeModel, Note, Operation, Plan, Prefill, Propose, Sample
+from reasoner.strategy import DescribeModel, Operation, Prefill, Sample
 from reasoner.types import Answer, Completion, FinishReason, SamplingParams, Usage
 from reasoner_strategies.budget_forcing import BudgetForcing, Marker
-from tests.helpers import finish, number_question, says
+from tests.helpers import number_question
 from tests.scripted import MODEL, ScriptedEngine
+from tests.strategies.driving import REFUSED, Course, follow
 
 QUESTION = number_question()
-REFUSED = BudgetExhausted("tokens", needed=9, free=0, limit=5)
 EOS, END = -1, 99
 WORDS: dict[str, tuple[int, ...]] = {"</think>": (END,), "Wait": (50,)}
 
 
-class SearchTree:
-    """A plan that is sent completions in turn, by a model whose token ids are made up."""
+class Forced(Course):
+    """A course of one chain."""
 
-    def __init__(self, strategy: BudgetForcing, replies: Sequence[object], words: dict[str, tuple[int, ...]]) -> None:
-        self.samples: list[Sample] = []
-        self.extended: list[str] = []
-        self.proposals: list[Propose] = []
-        self.notes: list[str] = []
-        self.answer: Answer | None = None
-        self.error: BudgetExhausted | None = None
-        try:
-            self._follow(strategy.plan(QUESTION), iter(replies), words)
-        except BudgetExhausted as error:
-            self.error = error
-
-    def _follow(self, plan: Plan[Answer | None], replies: object, words: dict[str, tuple[int, ...]]) -> None:
-        reply: object = None
-        while True:
-            try:
-                op: Operation = plan.throw(reply) if isinstance(reply, ReasonerError) else plan.send(reply)
-            except StopIteration as end:
-                self.answer = end.value
-                return
-            reply = None
-            if isinstance(op, Prefill):
-                self.extended.append(op.text)
-                reply = op.prompt.extended(op.text, words.get(op.text, (7, 7, 7) if words else ()))
-            elif isinstance(op, Sample):
-                self.samples.append(op)
-                reply = next(replies)  # type: ignore[call-overload]
-                if isinstance(reply, Completion):
-                    reply = (replace(reply, prompt=op.prompts[0]),)
-            elif isinstance(op, Propose):
-                self.proposals.append(op)
-            elif isinstance(op, DescribeModel):
-                reply = MODEL
-            else:
-                assert isinstance(op, Note)
-                self.notes.append(op.text)
+    __slots__ = ()
 
     @property
     def rooms(self) -> list[int]:
@@ -66,12 +29,28 @@ class SearchTree:
 
     @property
     def text(self) -> str:
-        """All that the answer goes on from."""
+        """The text that the answer continues."""
         return self.samples[-1].prompts[0].text
 
 
-def course(strategy: BudgetForcing, *replies: object, words: dict[str, tuple[int, ...]] = WORDS) -> SearchTree:
-    return SearchTree(strategy, replies, words)
+def course(strategy: BudgetForcing, *replies: object, words: dict[str, tuple[int, ...]] = WORDS) -> Forced:
+    """A plan that gets these completions in turn, from a model whose token ids are made up."""
+    following = iter(replies)
+
+    def reply(op: Operation) -> object:
+        match op:
+            case Prefill():
+                return op.prompt.extended(op.text, words.get(op.text, (7, 7, 7) if words else ()))
+            case DescribeModel():
+                return MODEL
+            case Sample():
+                following_reply = next(following)
+                if isinstance(following_reply, Completion):
+                    return (replace(following_reply, prompt=op.prompts[0]),)
+                return following_reply
+        raise AssertionError(op)
+
+    return follow(strategy.plan(QUESTION), reply, Forced())
 
 
 def thinks(tokens: int, *, by: int | None = END, text: str = "hm", finish: FinishReason = "stop") -> Completion:
@@ -94,7 +73,7 @@ def test_the_published_course() -> None:
     pinned = course(PINNED, thinks(40), thinks(40), CUT, thinks(3, by=None, text=" 7"))
     assert pinned.rooms == [100, 59, 18, 256]
     assert pinned.notes == ["thinking cut after 100 tokens, 2 forced to continue"]
-    assert pinned.extended == ["</think>", "Wait", "Wait", "\n</think>\nFinal Answer:"]
+    assert pinned.forced == ["</think>", "Wait", "Wait", "\n</think>\nFinal Answer:"]
     assert pinned.text == "hmWaithmWaithm\n</think>\nFinal Answer:"
     assert pinned.samples[-1].prompts[0].token_ids == (*(1,) * 40, 50, *(1,) * 40, 50, *(1,) * 18, 7, 7, 7)
     assert key(pinned.answer) == "7"
@@ -181,11 +160,6 @@ def test_thinking_that_is_cut_is_closed_by_force() -> None:
     assert (cut.answer, [op.answer for op in cut.proposals]) == (None, [None])
 
 
-def test_no_thinking_at_all_is_an_answer_after_the_closing() -> None:
-    none = course(BudgetForcing(max_thinking=0), thinks(1, by=None, text=" 7"))
-    assert (none.rooms, none.text, key(none.answer)) == ([256], "\n</think>\nFinal Answer:", "7")
-
-
 def test_it_is_made_to_think_on_up_to_the_least() -> None:
     minimum = course(
         BudgetForcing(min_thinking=60, wait="Hmm"),
@@ -195,7 +169,7 @@ def test_it_is_made_to_think_on_up_to_the_least() -> None:
     )
     # 20, 22 + 20, 44 + 20 tokens.
     assert minimum.rooms == [4096, 4074, 4052, 256]
-    assert minimum.extended[1:3] == ["Hmm", "Hmm"]
+    assert minimum.forced[1:3] == ["Hmm", "Hmm"]
 
 
 def test_no_wait_is_forced_where_no_room_is_left_for_what_follows() -> None:
@@ -220,27 +194,9 @@ def test_the_answer_is_held_back_from_the_start() -> None:
     assert held.rooms[-1] == 33
 
 
-def test_a_budget_that_thinking_would_use_up_still_pays_the_answer() -> None:
-    prompt = 9
-    for tokens in (120, 150):
-        engine = Thinker(lambda _: " 7")
-        strategy = BudgetForcing(waits=9, answer_tokens=20)
-        solution = solve_sync(QUESTION, strategy, engine, budget=Budget(tokens=tokens))
-        assert solution.error is None
-        assert solution.cost.tokens <= tokens
-        assert engine.usage[0].prompt_tokens == prompt
-        assert key(solution.answer) == "7"
-
-
 def test_more_thinking_that_is_refused_is_closed_by_force() -> None:
     run = course(BudgetForcing(waits=1), thinks(40), REFUSED, thinks(1, by=None, text=" 7"))
     assert (run.text, key(run.answer)) == ("hmWait\n</think>\nFinal Answer:", "7")
-
-
-def test_a_refused_answer_leaves_what_the_thinking_held() -> None:
-    run = course(BudgetForcing(), thinks(40, text="The answer is 8"), REFUSED)
-    assert run.error is REFUSED
-    assert [key(op.answer) for op in run.proposals] == ["8"]
 
 
 def test_an_answer_that_is_cut_or_holds_none_leaves_what_the_thinking_held() -> None:
@@ -274,34 +230,3 @@ def test_max_tokens_caps_the_whole_chain(maximum: int, rooms: list[int]) -> None
     run = course(BudgetForcing(params=SamplingParams(max_tokens=maximum)), *replies)
     assert run.rooms == rooms
     assert sum(run.rooms) == maximum
-
-
-def test_it_runs_on_an_engine() -> None:
-    solution = solve_sync(QUESTION, BudgetForcing(waits=1), ScriptedEngine(says("7")))
-    assert (key(solution.answer), solution.cost.samples, solution.vote_state.samples) == ("7", 3, 1)
-
-
-def test_a_refusal_of_all_is_no_crash() -> None:
-    run = course(BudgetForcing(), REFUSED, REFUSED)
-    assert (run.error, run.proposals) == (REFUSED, [])
-    plan = BudgetForcing(max_thinking=0).plan(QUESTION)
-    next(plan)
-    with pytest.raises(BudgetExhausted):
-        finish(plan, REFUSED)
-
-
-@pytest.mark.parametrize(
-    ("options", "complaint"),
-    [
-        ({"max_thinking": -1}, "max_thinking must be .*got -1"),
-        ({"min_thinking": -1}, "min_thinking must be at least 0 .got"),
-        ({"waits": -1}, "waits must be at least 0 .got"),
-        ({"answer_tokens": 0}, "answer_tokens must be at least 1 .got"),
-        ({"min_thinking": 9, "max_thinking": 8}, "min_thinking, with this max_thinking, must be at most 8 .got 9"),
-        ({"wait": ""}, "wait must not be empty"),
-        ({"params": SamplingParams(thinking=512)}, "thinking=512 contradicts max_thinking=4096"),
-    ],
-)
-def test_options_out_of_range_are_refused(options: dict[str, object], complaint: str) -> None:
-    with pytest.raises(UsageError, match=complaint):
-        BudgetForcing(**options)  # type: ignore[arg-type]

@@ -2,67 +2,39 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 import pytest
 
-from reasoner import Answer, Budget, Prompt, Question, solve_sync
+from reasoner import Answer, Prompt, Question, solve_sync
 from reasoner.answers import ChoiceSpace
-from reasoner.errors import BudgetExhausted, ReasonerError, UsageError
-from reasoner.strategy import LogLikelihood, Note, Plan, Prefill, Propose, Sample, TextLikelihood
-from reasoner.types import VoteState
-from reasoner_strategies import Likelihood, SelfConsistency
+from reasoner.errors import ReasonerError
+from reasoner.strategy import LogLikelihood, Operation, Plan, Prefill, Sample, TextLikelihood
+from reasoner_strategies import Likelihood
 from tests.execution.known_likelihoods import Known, by_hand
 from tests.helpers import completion, number_question, says
-from tests.scripted import ScriptedEngine
+from tests.strategies.driving import REFUSED, Course, follow
 
 CHOICE = Question.of("Which is a fish?\n\nA) a cow\nB) a trout\nC) a bee")
 DOCUMENT = Question.of("Do trout swim? Yes or no?", context="Trout are fish.\nFish swim.", id="d")
 
 
-@dataclass(slots=True)
-class SearchTree:
-    """What a plan asked for and came to."""
-
-    answer: Answer | None = None
-    drawn: list[Sample] = field(default_factory=list)
-    weighed: list[LogLikelihood] = field(default_factory=list)
-    vote_states: list[VoteState] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-
 Scales = Callable[[str], TextLikelihood | None]
 
 
-def followed(plan: Plan[Answer | None], scales: Scales | ReasonerError, samples: Sequence[str] = ()) -> SearchTree:
+def followed(plan: Plan[Answer | None], scales: Scales | ReasonerError, samples: Sequence[str] = ()) -> Course:
     """Send a plan these samples, and what the scales say of each text."""
-    course = SearchTree()
-    reply: object = None
-    while True:
-        try:
-            op = plan.throw(reply) if isinstance(reply, ReasonerError) else plan.send(reply)
-        except StopIteration as end:
-            course.answer = end.value
-            return course
-        except BudgetExhausted:
-            return course
-        reply = None
+
+    def reply(op: Operation) -> object:
         match op:
             case Sample():
-                course.drawn.append(op)
-                reply = tuple(completion(text, index=index) for index, text in enumerate(samples))
+                return tuple(completion(text, index=index) for index, text in enumerate(samples))
             case Prefill():
-                reply = op.prompt.extended(op.text, ())
+                return op.prompt.extended(op.text, ())
             case LogLikelihood():
-                course.weighed.append(op)
-                reply = scales if isinstance(scales, ReasonerError) else tuple(map(scales, op.texts))
-            case Propose():
-                course.vote_states.append(op.vote_state)
-                assert op.answer == op.vote_state.leader
-            case Note():
-                course.notes.append(op.text)
-            case _:
-                raise AssertionError(op)
+                return scales if isinstance(scales, ReasonerError) else tuple(map(scales, op.texts))
+        raise AssertionError(op)
+
+    return follow(plan, reply, Course())
 
 
 def chances(**of: float) -> Scales:
@@ -75,7 +47,7 @@ def listed(**of: TextLikelihood) -> Scales:
     return lambda text: of.get(text.replace(" ", ""))
 
 
-def weights(course: SearchTree) -> dict[str, float]:
+def weights(course: Course) -> dict[str, float]:
     return {vote.answer.key: round(vote.weight, 6) for vote in course.vote_states[-1].votes}
 
 
@@ -84,7 +56,7 @@ def weights(course: SearchTree) -> dict[str, float]:
 
 def test_a_choice_is_answered_by_the_likeliest_label_and_nothing_is_drawn() -> None:
     course = followed(Likelihood().plan(CHOICE), chances(A=0.1, B=0.3, C=0.1))
-    assert (course.drawn, course.notes) == ([], [])
+    assert (course.samples, course.notes) == ([], [])
     [asked] = course.weighed
     assert asked.texts == (" A", " B", " C")
     assert (asked.prompt.messages, asked.prompt.text) == (CHOICE.prompt.messages, "The answer is")
@@ -99,12 +71,6 @@ def test_the_text_of_an_option_may_be_weighed_and_the_label_is_still_the_answer(
     course = followed(Likelihood(score="text").plan(CHOICE), chances(acow=0.5, atrout=0.25, abee=0.125))
     assert course.weighed[0].texts == (" a cow", " a trout", " a bee")
     assert course.answer == Answer("A", "A", "likelihood")
-
-
-def test_numbered_options_are_weighed_by_their_numbers() -> None:
-    question = Question.of("Which is a fish?", space=ChoiceSpace(("cow", "trout"), "numbers"))
-    course = followed(Likelihood().plan(question), chances(**{"1": 0.5, "2": 0.25}))
-    assert (course.answer and course.answer.key, course.weighed[0].texts) == ("1", (" 1", " 2"))
 
 
 def test_yes_or_no_are_weighed_as_words() -> None:
@@ -131,13 +97,6 @@ def test_each_normalisation_has_its_own_winner(normalize: str, best: str) -> Non
     assert (followed(strategy.plan(question), scales).answer or Answer("", "")).key == best
 
 
-def test_normalised_values_are_what_the_softmax_is_taken_of() -> None:
-    question = Question.of("Which?", space=ChoiceSpace(("ab", "abcd")))
-    scales = listed(ab=TextLikelihood(-2.0, 1), abcd=TextLikelihood(-8.0, 2))
-    course = followed(Likelihood(score="text", normalize="characters").plan(question), scales)
-    assert weights(course)["A"] == pytest.approx(math.exp(-1) / (math.exp(-1) + math.exp(-2)), abs=1e-6)
-
-
 def test_an_option_that_does_not_fit_weighs_nothing_and_is_noted() -> None:
     course = followed(Likelihood().plan(CHOICE), listed(A=TextLikelihood(-3.0, 1), C=TextLikelihood(-2.0, 1)))
     assert (course.answer and course.answer.key, weights(course)["B"]) == ("C", 0.0)
@@ -156,11 +115,6 @@ def test_plain_text_holds_the_context_the_question_and_the_opening_of_the_answer
     )
 
 
-def test_without_a_document_there_is_no_context() -> None:
-    course = followed(Likelihood(style="plain").plan(CHOICE), chances(A=0.1, B=0.3, C=0.1))
-    assert course.weighed[0].prompt.raw == f"Question: {CHOICE.text}\nAnswer:"
-
-
 def test_a_question_that_its_prompt_words_otherwise_is_asked_in_its_own_words() -> None:
     question = Question("q", "Which?", Prompt(raw="Choose well."), CHOICE.space)
     course = followed(Likelihood(style="plain").plan(question), chances(A=0.1, B=0.3, C=0.1))
@@ -173,7 +127,7 @@ def test_a_question_that_its_prompt_words_otherwise_is_asked_in_its_own_words() 
 def test_elsewhere_the_answers_of_samples_are_the_candidates_one_a_class() -> None:
     samples = ["The answer is 7", "The answer is 7.0", "The answer is 8", "No idea"]
     course = followed(Likelihood(n=4).plan(number_question()), chances(**{"7": 0.1, "8": 0.3}), samples)
-    assert [(op.n, op.prompts) for op in course.drawn] == [(4, (number_question().prompt,))]
+    assert [(op.n, op.prompts) for op in course.samples] == [(4, (number_question().prompt,))]
     assert course.weighed[0].texts == (" 7", " 8")
     majority, vote_state = course.vote_states
     assert (majority.leader and majority.leader.key, vote_state.leader and vote_state.leader.key) == ("7", "8")
@@ -193,9 +147,7 @@ def test_where_no_candidate_fits_and_where_the_budget_ends_the_majority_stands()
     nothing = followed(Likelihood().plan(number_question()), listed(), samples)
     assert nothing.answer is not None
     assert (nothing.answer.key, len(nothing.vote_states)) == ("7", 1)
-    refused = followed(
-        Likelihood().plan(number_question()), BudgetExhausted("tokens", needed=9, free=1, limit=10), samples
-    )
+    refused = followed(Likelihood().plan(number_question()), REFUSED, samples)
     assert [one.leader.key for one in refused.vote_states if one.leader] == ["7"]
 
 
@@ -213,20 +165,3 @@ def test_the_standing_holds_the_probabilities_of_the_engine() -> None:
     assert solution.answer is not None
     assert solution.answer.key == max(raw, key=lambda key: raw[key])
     assert (solution.cost.samples, solution.cost.requests) == (0, 4)
-
-
-def test_refused_options_are_no_answer() -> None:
-    solution = solve_sync(CHOICE, Likelihood(), ScriptedEngine(says("7")), budget=Budget(tokens=10))
-    assert (solution.answer, solution.ended_by, solution.error, solution.cost.tokens) == (None, "budget", None, 0)
-
-
-def test_runs_of_it_can_vote() -> None:
-    solution = solve_sync(CHOICE, SelfConsistency(n=2, of=Likelihood()), Known(says("7")))
-    assert solution.error is None
-    assert solution.vote_state.share == 1.0
-
-
-@pytest.mark.parametrize("options", [{"score": "word"}, {"normalize": "bytes"}, {"style": "raw"}, {"n": 0}])
-def test_what_does_not_exist_is_refused(options: dict[str, object]) -> None:
-    with pytest.raises(UsageError, match=next(iter(options))):
-        Likelihood(**options)  # type: ignore[arg-type]

@@ -3,7 +3,6 @@
 import pytest
 
 from reasoner import SamplingParams
-from reasoner.errors import UsageError
 from reasoner.types import Completion
 from reasoner_strategies.beam_search import BeamSearch
 from reasoner_strategies.lookahead import Lookahead
@@ -71,16 +70,3 @@ def test_a_rollout_that_ends_is_no_vote() -> None:
     assert len(run.judge.seen) == 12
     finished = {chain: value for chain, value in run.judge.rated.items() if "answer" in chain}
     assert sum(finished.values()) > sum(vote.weight for vote in run.solution.vote_state.votes)
-
-
-@pytest.mark.parametrize(
-    ("options", "complaint"),
-    [
-        ({"k": -1}, "k must be .*got -1"),
-        ({"k": 1, "width": 1}, "k=1 has no effect with width=1"),
-        ({"width": 0}, "width must be .*got 0"),
-    ],
-)
-def test_options_out_of_range_are_refused(options: dict[str, int], complaint: str) -> None:
-    with pytest.raises(UsageError, match=complaint):
-        Lookahead(**options)  # type: ignore[arg-type]

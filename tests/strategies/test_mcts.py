@@ -2,23 +2,21 @@
 
 import math
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import pytest
 
 from reasoner.budget import Cost
-from reasoner.errors import BudgetExhausted
-from reasoner.strategy import Finished, Handle, Next, Plan, Propose, Sample, Score, Start
-from reasoner.types import Answer, Completion, Logprobs, Rating, VoteState
+from reasoner.strategy import Sample, Score
+from reasoner.types import Completion, Logprobs, Rating, VoteState
 from reasoner_strategies._search.puct import FirstPlay
 from reasoner_strategies.mcts import Mcts
 from tests.helpers import completion, number_question
+from tests.strategies.driving import REFUSED, Course, Running, follow
 from tests.sweeps import widths
 
 QUESTION = number_question()
-REFUSED = BudgetExhausted("tokens", needed=9, free=0, limit=5)
 Place = tuple[int, ...]
 """Where a step is: the choices that lead to it."""
 
@@ -64,16 +62,10 @@ def place_of(text: str) -> Place:
     return tuple(int(part.split(".")[0]) for part in text.split("\n\n") if part)
 
 
-@dataclass(slots=True)
-class SearchTree:
-    """What a plan did."""
+class Search(Course):
+    """A course over the world."""
 
-    answer: Answer | None = None
-    samples: list[Sample] = field(default_factory=list)
-    scores: list[Score] = field(default_factory=list)
-    proposals: list[Propose] = field(default_factory=list)
-    max_samples: int = 0
-    """The most operations in flight at a time."""
+    __slots__ = ()
 
     @property
     def expanded(self) -> list[Place]:
@@ -81,66 +73,30 @@ class SearchTree:
 
     @property
     def vote_state(self) -> VoteState:
-        return self.proposals[-1].vote_state
-
-
-def earliest(running: Sequence[tuple[Handle, Sample | Score]]) -> int:
-    return 0
+        return self.vote_states[-1]
 
 
 def drive(
     strategy: Mcts,
     world: World,
     *,
-    which: Callable[[Sequence[tuple[Handle, Sample | Score]]], int] = earliest,
+    which: Callable[[Running], int] = lambda running: 0,
     rate: Callable[[Place], float | None] | None = None,
     refuse_after: int | None = None,
-) -> SearchTree:
-    """Run a plan; `which` of the operations in flight finishes next. From some sample on all is refused."""
-    course, running = SearchTree(), list[tuple[Handle, Sample | Score]]()
-    plan: Plan[Answer | None] = strategy.plan(QUESTION)
-    reply: Any = None
+) -> Search:
+    """Run a plan; after so many samples all but the closing one are refused."""
     drawn = 0
-    while True:
-        try:
-            op = plan.throw(reply) if isinstance(reply, Exception) else plan.send(reply)
-        except StopIteration as end:
-            course.answer = end.value
-            return course
-        reply = None
-        match op:
-            case Start(op=started):
-                assert isinstance(started, Sample | Score)
-                (course.samples if isinstance(started, Sample) else course.scores).append(started)  # type: ignore[arg-type]
-                reply = Handle(len(course.samples) + len(course.scores))
-                running.append((reply, started))
-                course.max_samples = max(course.max_samples, len(running))
-            case Next():
-                running = [
-                    (handle, op) for handle, op in running if isinstance(op, Score) or not out(refuse_after, drawn)
-                ]
-                if not running:
-                    reply = REFUSED
-                    continue
-                handle, done = running.pop(which(running))
-                if isinstance(done, Sample):
-                    drawn += 1
-                    reply = Finished(handle, completions=tuple(world.step(done, at) for at in range(done.n)))
-                else:
-                    places = [place_of(one.chain) for one in done.candidates]
-                    values = [(rate or world.value)(place) for place in places]
-                    reply = Finished(handle, ratings=tuple(rating(value) for value in values))
-            case Sample():
-                course.samples.append(op)
-                reply = (world.step(op, 0),)
-            case Propose():
-                course.proposals.append(op)
-            case _:
-                raise AssertionError(op)
 
+    def reply(op: Sample | Score) -> object:
+        nonlocal drawn
+        if isinstance(op, Score):
+            return tuple(rating((rate or world.value)(place_of(each.chain))) for each in op.candidates)
+        if refuse_after is not None and drawn >= refuse_after and op.reserve:
+            return REFUSED
+        drawn += 1
+        return tuple(world.step(op, at) for at in range(op.n))
 
-def out(limit: int | None, drawn: int) -> bool:
-    return limit is not None and drawn >= limit
+    return follow(strategy.plan(QUESTION), reply, Search(), which=which)
 
 
 def rating(value: float | None) -> Rating:
@@ -215,7 +171,7 @@ def test_expansions_stay_within_the_cap_and_one_score_rates_all_steps_of_each() 
     assert len(course.samples) == len(course.scores) == 9
     assert all(sample.n == 4 and len(sample.prompts) == 1 for sample in course.samples)
     assert all(len(score.candidates) == 4 for score in course.scores)
-    assert course.max_samples == 3
+    assert course.most == 3
 
 
 # In flight
@@ -238,7 +194,7 @@ def test_no_leaf_is_expanded_twice_and_the_whole_tree_once_in_any_order() -> Non
 def test_the_tree_goes_on_while_a_straggler_runs() -> None:
     """The second expansion is told last of all."""
 
-    def which(running: Sequence[tuple[Handle, Sample | Score]]) -> int:
+    def which(running: Running) -> int:
         slow = [at for at, (_, op) in enumerate(running) if isinstance(op, Sample) and stuck(op)]
         return next((at for at in range(len(running)) if at not in slow), 0)
 
@@ -251,24 +207,6 @@ def test_the_tree_goes_on_while_a_straggler_runs() -> None:
     assert len(course.samples) == 30
     assert [len(one.candidates) for one in course.scores][-1:] == [4]
     assert place_of(course.scores[-1].candidates[0].prompt.text) == first
-
-
-def test_virtual_loss_sends_simulations_apart() -> None:
-    """With equal values, and a prior that holds one step for likely, only the loss keeps the second off its way."""
-
-    @dataclass(frozen=True, slots=True)
-    class Skewed(World):
-        def value(self, place: Place) -> float:
-            return 0.5 + 0.4 * (place[0] == 0)
-
-        def ended(self, place: Place) -> bool:
-            return False
-
-    counts = {}
-    for loss in (0, 3):
-        course = drive(Mcts(simulations=40, k=3, concurrency=8, virtual_loss=loss), Skewed(k=3))
-        counts[loss] = sum(place[:1] == (0,) for place in course.expanded)
-    assert counts[3] < counts[0]
 
 
 def test_a_tree_that_ends_at_once_spends_nothing_more() -> None:

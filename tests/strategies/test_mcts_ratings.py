@@ -2,21 +2,20 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from reasoner import Budget, Question, solve_many_sync, solve_sync
-from reasoner.errors import UsageError, VerifierError
-from reasoner.strategy import Finished, Handle, Next, Plan, Propose, Sample, Score, Start
+from reasoner import Question, solve_many_sync, solve_sync
+from reasoner.strategy import Finished, Handle, Next, Plan, Propose, Score, Start
 from reasoner.types import Answer, Completion, Logprobs, VoteState
 from reasoner_strategies._voting.pool import RunningVote
 from reasoner_strategies.mcts import Mcts, prior
-from tests.helpers import Judge, completion
+from tests.helpers import completion
 from tests.stepping import StepJudge, StepWorld
-from tests.strategies.test_mcts import QUESTION, REFUSED, Place, World, drive, earliest, place_of, rating
+from tests.strategies.test_mcts import QUESTION, Place, World, drive, place_of, rating
 from tests.sweeps import widths
 
 # Priors, siblings, ratings
@@ -34,13 +33,6 @@ def test_the_prior_is_the_softmax_of_mean_logprobs_so_that_length_does_not_count
     for silent in (None, [], [-math.inf]):
         assert prior(steps([-0.5], silent)) == [0.5, 0.5]
     assert prior([]) == []
-
-
-def test_logprobs_are_asked_for_and_what_the_user_asks_for_is_kept() -> None:
-    assert {one.params.logprobs for one in drive(Mcts(simulations=3), World(k=4)).samples} == {0}
-    options = Mcts(simulations=3, params=replace(Mcts().params, logprobs=5, top_p=0.9))
-    asked = [one.params for one in drive(options, World(k=4)).samples]
-    assert {(one.logprobs, one.top_p, one.temperature) for one in asked} == {(5, 0.9, None)}
 
 
 def begun(strategy: Mcts, drawn: Sequence[Completion]) -> tuple[Plan[Answer | None], Any]:
@@ -71,14 +63,6 @@ def test_equal_siblings_are_one_step_and_dead_ends_are_not_rated() -> None:
     proposal = plan.send(Handle(2))
     assert isinstance(proposal, Propose)
     assert (proposal.vote_state.samples, proposal.vote_state.votes[0].count) == (3, 1)
-
-
-def test_a_leaf_below_which_nothing_leads_on_ends_the_search() -> None:
-    plan, op = begun(Mcts(k=2), [completion("no idea"), completion("nor I", token_ids=(9, -1))])
-    assert isinstance(op, Propose)
-    assert (op.answer, op.vote_state.samples) == (None, 2)
-    with pytest.raises(StopIteration):
-        plan.send(None)
 
 
 def test_answers_are_proposed_before_they_are_rated_and_again_after() -> None:
@@ -121,25 +105,6 @@ def test_a_verifier_that_always_fails_leaves_launch_order_and_the_majority() -> 
     assert counts[course.answer.key] == max(counts.values())
 
 
-def test_ties_go_to_the_earliest_launched_whatever_came_first() -> None:
-    @dataclass(frozen=True, slots=True)
-    class Even(World):
-        def ended(self, place: Place) -> bool:
-            return len(place) == 2
-
-        def value(self, place: Place) -> float:
-            return 0.5
-
-        def answer(self, place: Place) -> str:
-            return str(7 + place[0])
-
-    for which in (earliest, lambda running: len(running) - 1):
-        course = drive(Mcts(simulations=9, k=2, concurrency=2), Even(k=2), which=which)
-        assert (len(course.samples), course.vote_state.tied) == (3, True)
-        assert course.answer is not None
-        assert course.answer.key == str(7 + course.expanded[1][0])
-
-
 # Budgets and the reserve
 
 
@@ -152,42 +117,6 @@ def test_every_step_holds_the_reserve_back_and_the_closing_spends_it() -> None:
     opened = {place for place in course.expanded[:5] for place in [(*place, 0), (*place, 1), (*place, 2)]}
     best = max(opened - set(course.expanded[:5]), key=world.value)
     assert place_of(last.prompts[0].text) == best
-
-
-def test_chains_that_ended_need_no_closing() -> None:
-    course = drive(Mcts(simulations=40, k=3), World(k=3, ends=0.5), refuse_after=3)
-    assert course.answer is not None
-    assert all(one.reserve for one in course.samples)
-
-
-def test_refused_ratings_leave_the_answers_that_were_drawn() -> None:
-    plan, _ = begun(Mcts(k=2), [completion("The answer is 7"), open_step("a", 1, 7)])
-    assert isinstance(plan.send(Handle(2)), Propose)
-    assert isinstance(plan.send(None), Next)
-    with pytest.raises(StopIteration) as end:
-        plan.throw(REFUSED)
-    assert end.value.value.key == "7"
-
-
-def test_refused_ratings_leave_the_steps_that_were_drawn_to_be_closed() -> None:
-    plan, _ = begun(Mcts(k=2), [open_step("a", 0, 1), open_step("b", 1, 2)])
-    assert isinstance(plan.send(Handle(2)), Next)
-    op = plan.throw(REFUSED)
-    assert isinstance(op, Sample)
-    assert op.prompts[0].text == "a\n\n"
-
-
-def test_when_nothing_ended_within_the_budget_the_reserve_still_brings_an_answer() -> None:
-    world = StepWorld(depth=12)
-    found = {}
-    for reserve in (0, 80):
-        strategy = Mcts(reserve=reserve, concurrency=2)
-        solution = solve_sync(QUESTION, strategy, world.engine(), verifier=StepJudge(), budget=Budget(tokens=600))
-        assert solution.error is None
-        assert solution.cost.tokens <= 600
-        found[reserve] = solution.answer
-    assert found[0] is None
-    assert found[80] is not None
 
 
 def test_the_end_of_the_simulations_brings_the_best_open_chain_to_its_end() -> None:
@@ -216,33 +145,6 @@ def test_success_in_the_step_world(simulations: int, rate: float, count: int) ->
     assert right == pytest.approx(rate, abs=3 * math.sqrt(rate * (1 - rate) / count))
 
 
-def test_the_last_step_runs_to_the_end_of_the_chain() -> None:
-    world = StepWorld(depth=6, right=1.0)
-    solution = solve_sync(QUESTION, Mcts(max_steps=2, k=2), world.engine(), verifier=StepJudge())
-    assert solution.answer is not None
-    assert solution.cost.samples == 4
-
-
-def test_steps_end_where_told() -> None:
-    world = World(k=4)
-    by_text = drive(Mcts(simulations=1, step="@"), world).samples[0].params
-    assert by_text.stop == ("@",)
-    by_tokens = drive(Mcts(simulations=1, step="", step_tokens=9), world).samples[0].params
-    assert (by_tokens.stop, by_tokens.max_tokens) == ((), 9)
-
-
-class Broken(Judge):
-    async def score(self, question: object, candidate: Completion, policy: object, cost_meter: object) -> Any:
-        raise VerifierError("out of order")
-
-
-def test_a_broken_verifier_in_a_run_costs_no_answer() -> None:
-    solution = solve_sync(QUESTION, Mcts(), StepWorld(right=1.0).engine(), verifier=Broken())
-    assert solution.error is None
-    assert solution.answer is not None
-    assert solution.answer.key == "7"
-
-
 # Votes that are counted as they come
 
 
@@ -265,25 +167,3 @@ def test_proposals_are_few_where_chains_are_many_and_the_last_tells_all() -> Non
     assert (told[-1].samples, sum(vote.count for vote in told[-1].votes)) == (5000, 5000)
     run(votes.publish())
     assert told[-1].samples == 5000
-
-
-@pytest.mark.parametrize(
-    ("options", "complaint"),
-    [
-        ({"simulations": 0}, "simulations must be .*got 0"),
-        ({"k": 0}, "k must be .*got 0"),
-        ({"c_base": 0.0}, "c_base must be .*got 0.0"),
-        ({"c_base": math.inf}, "c_base must be .*got inf"),
-        ({"c_init": -1.0}, "c_init must be .*got -1.0"),
-        ({"fpu": "best"}, "fpu must be verifier, parent or zero .got"),
-        ({"virtual_loss": -1}, "virtual_loss must be .*got -1"),
-        ({"concurrency": 0}, "concurrency must be .*got 0"),
-        ({"reserve": -1}, "reserve must be .*got -1"),
-        ({"max_steps": 0}, "max_steps must be at least 1"),
-        ({"step": ""}, "a step must end"),
-        ({"concurrency": 1, "virtual_loss": 2}, "virtual_loss=2 has no effect with concurrency=1"),
-    ],
-)
-def test_options_out_of_range_are_refused(options: dict[str, Any], complaint: str) -> None:
-    with pytest.raises(UsageError, match=complaint):
-        Mcts(**options)

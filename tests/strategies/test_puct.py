@@ -1,6 +1,5 @@
 """The tree of a Monte-Carlo search by itself."""
 
-import math
 import random
 from dataclasses import replace
 
@@ -55,21 +54,6 @@ def test_a_pending_visit_counts_as_one_of_value_0() -> None:
     root, (first, _, _) = published()
     first.pending = root.pending = 1
     assert score_of(root, first) == pytest.approx(0.79626, abs=1e-5)
-
-
-def test_first_play_counts_the_own_rating_or_the_parents_mean_or_nothing() -> None:
-    root = parent(visits=100, mean=0.4)
-    unseen = child(root, 0, 0.0, 0.0, value=0.9)
-    scores = {fpu: score_of(root, unseen, replace(RULES, fpu=fpu)) for fpu in ("verifier", "parent", "zero")}
-    assert scores == pytest.approx({"verifier": 0.9, "parent": 0.4, "zero": 0.0}, abs=1e-9)
-
-
-def test_the_prior_weighs_by_c_base_and_c_init() -> None:
-    root = parent()
-    unseen = child(root, 0, 0.0, 0.2)
-    for rules in (replace(RULES, c_base=5.0), replace(RULES, c_init=0.25)):
-        weight = math.log((11 + rules.c_base) / rules.c_base) + rules.c_init
-        assert score_of(root, unseen, rules) == pytest.approx(0.55 + weight * 0.2 * math.sqrt(10), abs=1e-6)
 
 
 def test_equal_children_are_visited_in_launch_order() -> None:

@@ -4,24 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner import Budget, SamplingParams
-from reasoner.errors import UsageError
 from reasoner_strategies.rebase import Rebase, allocate
-from tests.helpers import jumbled
-from tests.stepping import SEPARATOR, StepJudge, noisy
-from tests.strategies.searching import (
-    Distinct,
-    Rater,
-    SearchTree,
-    Uneven,
-    accuracy,
-    depth,
-    many,
-    mean_and_error,
-    right_share,
-    search,
-)
-from tests.sweeps import widths
+from tests.stepping import SEPARATOR, noisy
+from tests.strategies.searching import Distinct, Rater, Uneven, search
 
 SCORES = st.lists(st.integers(0, 64).map(lambda number: number / 64), min_size=1, max_size=20)
 WIDTHS = st.integers(1, 300)
@@ -109,27 +94,6 @@ def test_each_chain_that_ended_takes_its_place_along(seed: int) -> None:
     assert len(run.judge.seen) == len(set(run.judge.seen))
 
 
-@pytest.mark.slow
-@widths("questions", 75, 1200)
-def test_ratings_that_say_nothing_change_nothing(questions: int) -> None:
-    solutions = many(Rebase(8), Distinct().engine(), StepJudge(lambda _: 0.5), questions=questions)
-    mean, error = mean_and_error([right_share(solution) for solution in solutions])
-    assert mean == pytest.approx(0.5**3, abs=error)
-
-
-@pytest.mark.slow
-@widths("questions", 37, 600)
-def test_more_never_hurts(questions: int) -> None:
-    rates = [accuracy(many(Rebase(n), Distinct().engine(), questions=questions)) for n in (1, 2, 4, 8)]
-    assert rates == sorted(rates)
-    assert rates[-1] > 0.9
-
-
-def test_one_chain_needs_no_ratings() -> None:
-    run = search(Rebase(1), Distinct().engine())
-    assert (run.solution.cost.samples, run.judge.seen) == (3, [])
-
-
 def test_what_could_not_be_rated_is_dropped_where_something_is_rated() -> None:
     def fails(chain: str) -> bool:
         return "wrong" not in chain
@@ -140,39 +104,3 @@ def test_what_could_not_be_rated_is_dropped_where_something_is_rated() -> None:
     run = search(Rebase(8), Distinct().engine(), Rater(fails=lambda _: True))
     assert list(run.parents(1).values()) == [1] * 8
     assert run.key in ("7", "8")
-
-
-def test_a_chain_is_limited_as_a_whole() -> None:
-    strategy = Rebase(4, params=SamplingParams(max_tokens=13))
-    run = search(strategy, Distinct(depth=6).engine())
-    # A step is four tokens.
-    assert {depth(request): request.params.max_tokens for request in run.requests} == {0: 13, 1: 9, 2: 5, 3: 1}
-    assert (run.solution.answer, run.solution.vote_state.samples) == (None, 4)
-
-
-@pytest.mark.parametrize("tokens", [700, 900, 1100])
-def test_what_is_held_back_brings_the_best_path_to_its_end(tokens: int) -> None:
-    def run(reserve: int) -> SearchTree:
-        strategy = Rebase(4, reserve=reserve, params=SamplingParams(max_tokens=200))
-        return search(strategy, Distinct(depth=12, words=6).engine(), budget=Budget(tokens=tokens))
-
-    kept, spent = run(100), run(0)
-    assert (spent.solution.answer, spent.solution.ended_by) == (None, "budget")
-    assert kept.solution.answer is not None
-    assert kept.solution.cost.tokens <= tokens
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_the_order_of_completion_changes_nothing(seed: int) -> None:
-    first, other = (
-        search(Rebase(6), Uneven().engine(pause=jumbled(order)), Rater(noisy(0.2)), seed=seed)
-        for order in (0, seed + 1)
-    )
-    assert first.seeds == other.seeds
-    assert (first.solution.answer, first.solution.vote_state) == (other.solution.answer, other.solution.vote_state)
-
-
-@pytest.mark.parametrize("value", [0.0, -1.0, float("inf"), float("nan")])
-def test_a_temperature_out_of_range_is_refused(value: float) -> None:
-    with pytest.raises(UsageError, match="balance_temperature must be above 0 and finite"):
-        Rebase(balance_temperature=value)

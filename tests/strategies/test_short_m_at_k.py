@@ -6,15 +6,13 @@ from typing import Any
 
 import pytest
 
-from reasoner import Budget, Solution, solve_sync
+from reasoner import Solution, solve_sync
 from reasoner.engine import SampleRequest
-from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.strategy import Propose, Sample
-from reasoner.trace.events import Event, Sampled
+from reasoner.strategy import Sample
 from reasoner.types import SamplingParams
 from reasoner_strategies._search.steps import advance, lockstep
 from reasoner_strategies.short_m_at_k import ShortMAtK
-from tests.helpers import completion, finish, jumbled, number_question
+from tests.helpers import completion, number_question
 from tests.scripted import ScriptedEngine
 
 QUESTION = number_question()
@@ -70,13 +68,6 @@ def test_a_round_costs_less_than_its_length_more_for_each_chain_that_runs(m: int
     assert solution.vote_state == solved(PUBLISHED, m=m).vote_state
 
 
-def test_continued_chains_are_the_chains_token_by_token() -> None:
-    events: list[Event] = []
-    solved(PUBLISHED, m=4, every=3, trace=events.append)
-    ends = [event for event in events if isinstance(event, Sampled) and event.finish_reason == "stop"]
-    assert sorted(event.usage.generated_tokens for event in ends) == [1, 2, 2, 3]
-
-
 def test_the_majority_of_the_shortest_wins_and_the_shortest_breaks_ties() -> None:
     lengths = (9, 5, 7, 6, 8)
     assert key(solved(lengths, "87897", m=1)) == "7"
@@ -90,12 +81,6 @@ def test_of_equal_lengths_the_earliest_launched_counts() -> None:
     assert [vote.answer.key for vote in solution.vote_state.votes] == ["9", "8"]
 
 
-def test_a_finished_chain_without_an_answer_takes_one_of_the_places() -> None:
-    solution = solved((5, 6, 7), " 78", m=2)
-    assert (key(solution), solution.vote_state.samples) == ("7", 2)
-    assert key(solved((5, 6, 7), " 78", m=1)) is None
-
-
 def test_a_cut_chain_never_finishes() -> None:
     """The shortest two are what it waits for; with the others cut, it makes do with them."""
     solution = solved((9, 30, 30), "788", m=2, max_tokens=12)
@@ -103,36 +88,6 @@ def test_a_cut_chain_never_finishes() -> None:
     assert solution.cost.generated_tokens == 9 + 12 + 12
     cut = solved((30, 30), "78", max_tokens=12, every=5)
     assert (cut.answer, cut.vote_state.samples, len(cut.proposals)) == (None, 0, 1)
-
-
-def test_the_order_of_completion_does_not_decide() -> None:
-    strategy = ShortMAtK(4, 2, 4)
-    solutions = [
-        solve_sync(QUESTION, strategy, ScriptedEngine(chains(PUBLISHED), pause=jumbled(order))) for order in range(6)
-    ]
-    assert {(one.answer, one.vote_state, one.cost.taking(0)) for one in solutions} == {
-        (solutions[0].answer, solutions[0].vote_state, solutions[0].cost.taking(0))
-    }
-
-
-@pytest.mark.parametrize("tokens", range(0, 260, 7))
-def test_a_budget_that_ends_between_rounds_leaves_what_has_finished(tokens: int) -> None:
-    solution = solved(PUBLISHED, m=4, every=4, budget=Budget(tokens=tokens))
-    assert solution.error is None
-    assert solution.cost.tokens <= tokens
-    assert (solution.answer is None) == (not solution.vote_state.votes)
-
-
-def test_a_refused_round_returns_the_vote_so_far() -> None:
-    plan = ShortMAtK(2, 2, 4).plan(QUESTION)
-    params = SamplingParams(max_tokens=4)
-    assert next(plan) == Sample((QUESTION.prompt,) * 2, 1, params)
-    ended = completion("The answer is 7", token_ids=(1, 2, 3, -1), prompt=QUESTION.prompt)
-    running = completion("so it goes on", finish="length", token_ids=(1, 2, 3, 4), prompt=QUESTION.prompt)
-    proposed = plan.send((running, ended))
-    assert isinstance(proposed, Propose)
-    assert plan.send(None) == Sample((QUESTION.prompt.then(running),), 1, params)
-    assert finish(plan, BudgetExhausted("tokens", needed=9, free=0, limit=5)) == proposed.answer
 
 
 # A round
@@ -165,17 +120,3 @@ def test_a_round_tells_which_chains_the_budget_refused_or_clamped() -> None:
         (False, True, False),
         (True, False, False),
     ]
-
-
-@pytest.mark.parametrize(
-    ("options", "complaint"),
-    [
-        ({"k": 0}, "k must be .*got 0"),
-        ({"m": 0}, "m, with k=.* must be .*got 0"),
-        ({"k": 3, "m": 4}, "m, with k=.* must be .*got 4"),
-        ({"every": -1}, "every must be .*got -1"),
-    ],
-)
-def test_options_out_of_range_are_refused(options: dict[str, int], complaint: str) -> None:
-    with pytest.raises(UsageError, match=complaint):
-        ShortMAtK(**options)  # type: ignore[arg-type]

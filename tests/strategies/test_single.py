@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from reasoner.errors import BudgetExhausted, UsageError
+from reasoner.errors import BudgetExhausted
 from reasoner.registry import build
 from reasoner.strategy import Propose, Sample
-from reasoner.types import FALLBACK, Message, SamplingParams, VoteState
+from reasoner.types import FALLBACK, Message, VoteState
 from reasoner_strategies import Single
 from tests.helpers import as_run, completion, finish, number_question
 
@@ -25,11 +25,6 @@ def test_it_draws_one_greedy_sample_and_proposes_its_answer() -> None:
     assert finish(plan) == proposed.answer
 
 
-def test_its_parameters_are_those_of_the_sample() -> None:
-    params = SamplingParams(temperature=1.5, max_tokens=3)
-    assert next(Single(params).plan(QUESTION)) == Sample((QUESTION.prompt,), 1, params)
-
-
 @pytest.mark.parametrize(
     "drawn", [completion("no idea"), completion("The answer is 7", finish="length"), completion("", finish="abort")]
 )
@@ -38,13 +33,6 @@ def test_no_answer_and_a_cut_one_are_proposed_as_none(drawn: object) -> None:
     next(plan)
     assert plan.send((drawn,)) == Propose(None, VoteState((), samples=1))
     assert finish(plan) is None
-
-
-def test_a_refusal_passes_through() -> None:
-    plan = Single().plan(QUESTION)
-    next(plan)
-    with pytest.raises(BudgetExhausted):
-        plan.throw(REFUSED)
 
 
 def test_an_instruction_ends_the_user_turn() -> None:
@@ -66,8 +54,3 @@ def sampled(single: Single) -> Sample:
     op = next(single.plan(QUESTION))
     assert isinstance(op, Sample)
     return op
-
-
-def test_an_example_without_an_answer_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"an even number of texts .got 1"):
-        Single(shots=("1+1?",))

@@ -1,6 +1,5 @@
 """Speculative rejection: what it saves, who is compared with whom, and who is left to choose from."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,11 +8,11 @@ import pytest
 
 from reasoner import Budget, Solution, solve_sync
 from reasoner.engine import SampleRequest
-from reasoner.errors import UsageError, VerifierError
+from reasoner.errors import VerifierError
 from reasoner.types import Completion, SamplingParams
 from reasoner_strategies.best_of_n import BestOfN
 from reasoner_strategies.speculative_rejection import SpeculativeRejection
-from tests.helpers import Judge, jumbled, number_question, varied
+from tests.helpers import Judge, number_question, varied
 from tests.scripted import ScriptedEngine
 
 QUESTION = number_question()
@@ -138,14 +137,6 @@ def test_a_chain_that_finished_without_an_answer_is_neither_rated_nor_in_the_way
     assert key(solution) == "9"
 
 
-def test_weighted_is_the_vote_of_the_finished() -> None:
-    pool: dict[str, Any] = {"lengths": [20] * 4, "values": [0.6, 0.5, 0.4, 0.1], "keys": "7889", "alpha": 0.0}
-    assert key(solved(**pool, selector="argmax")[0]) == "7"
-    weighted, _ = solved(**pool, selector="weighted")
-    assert key(weighted) == "8"
-    assert weighted.vote_state.votes[0].weight == pytest.approx(0.9)
-
-
 def test_what_could_not_be_rated_goes_first_and_a_failing_verifier_leaves_launch_order() -> None:
     some, _ = solved([60] * 4, [None, 0.0, None, 0.1], every=10)
     assert key(some) == "3"
@@ -155,48 +146,3 @@ def test_what_could_not_be_rated_goes_first_and_a_failing_verifier_leaves_launch
     assert {place for place, words in judge.asked if words > 30} == {0, 1}
     majority, _ = solved([60] * 4, [None] * 4, "7788", alpha=0.0)
     assert key(majority) == "7"
-
-
-def test_one_chain_needs_no_verifier() -> None:
-    solution, judge = solved([60], [0.5], every=10)
-    assert (key(solution), judge.asked) == ("0", [])
-
-
-def test_rejected_and_cut_chains_are_looked_at_and_never_vote() -> None:
-    solution, _ = solved([60] * 4, [0.1, 0.2, 0.3, 0.4], every=10)
-    assert (solution.vote_state.samples, [vote.answer.key for vote in solution.vote_state.votes]) == (4, ["3"])
-    cut, _ = solved([60] * 4, [0.1, 0.2, 0.3, 0.4], every=10, params=SamplingParams(max_tokens=40))
-    assert (cut.answer, cut.vote_state.samples, cut.vote_state.votes) == (None, 4, ())
-
-
-@pytest.mark.parametrize("tokens", range(20, 900, 37))
-def test_a_budget_that_ends_at_any_moment_leaves_what_has_finished(tokens: int) -> None:
-    solution, _ = solved([9, 30, 60, 60], [0.1, 0.2, 0.3, 0.4], every=10, budget=Budget(tokens=tokens))
-    assert solution.cost.tokens <= tokens
-    finished = [proposal.answer for proposal in solution.proposals if proposal.answer]
-    assert (solution.answer is not None) == bool(finished)
-
-
-def test_the_order_of_completion_does_not_decide() -> None:
-    def run(order: int) -> Solution:
-        engine = ScriptedEngine(chains([9, 30, 60, 60]), pause=jumbled(order))
-        strategy = SpeculativeRejection(4, every=10, params=PARAMS)
-        return solve_sync(QUESTION, strategy, engine, verifier=Ladder((0.1, 0.2, 0.3, 0.4)).judge())
-
-    assert len({(one.answer, one.vote_state, one.cost.taking(0)) for one in map(run, range(6))}) == 1
-
-
-@pytest.mark.parametrize(
-    ("options", "complaint"),
-    [
-        ({"n": 0}, "n must be .*got 0"),
-        ({"alpha": 1.0}, "alpha must be .*got 1.0"),
-        ({"alpha": -0.1}, "alpha must be .*got -0.1"),
-        ({"alpha": math.nan}, "alpha must be .*got nan"),
-        ({"every": 0}, "every must be .*got 0"),
-        ({"selector": "best"}, "must be argmax or weighted .got"),
-    ],
-)
-def test_options_out_of_range_are_refused(options: dict[str, Any], complaint: str) -> None:
-    with pytest.raises(UsageError, match=complaint):
-        SpeculativeRejection(**options)

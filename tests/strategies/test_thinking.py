@@ -155,18 +155,6 @@ def test_the_judge_is_asked_without_thinking_and_sees_no_thinking() -> None:
     assert all("maybe" not in request.prompt.messages[-1].content for request in seen)
 
 
-def test_a_confidence_is_of_the_part_that_it_is_asked_for() -> None:
-    certain, unsure = [0.9] * 5, [0.5] * 4
-    engine = thinker(lambda _: " 7", thoughts=lambda _: "a b c d", certainty=lambda _: [*certain, *unsure])
-    values = {}
-    for part in ("thinking", "final", "all"):
-        scored = solve_sync(QUESTION, "best_of_n:n=2", engine, verifier=f"certainty:part={part}")
-        values[part] = scored.samples[0].score
-    assert values["thinking"] == pytest.approx(0.9)
-    assert values["final"] == pytest.approx(0.5)
-    assert 0.5 < (values["all"] or 0.0) < 0.9
-
-
 @dataclass(slots=True)
 class Failing(Judge):
     """A verifier that never rates."""
@@ -185,18 +173,6 @@ def test_a_run_in_which_nothing_was_rated_says_so() -> None:
     assert solution.notes[-1] == f"{solution.unrated}: the answer was chosen without ratings"
     assert (solution.answer and solution.answer.key, solution.error) == ("7", None)
     assert solution.to_dict()["unrated"] == solution.unrated
-
-
-def test_a_refused_rating_is_no_failure() -> None:
-    strategy = build("strategy", "best_of_n:n=4,max_tokens=100")
-    solution = solve_sync(
-        QUESTION,
-        strategy,
-        thinker(verdicts, thoughts=lambda _: "hm"),
-        verifier=Judge(bound_tokens=10**6),
-        budget="tokens=500",
-    )
-    assert solution.unrated == ""
 
 
 @pytest.mark.parametrize("name", sorted(entries("strategy")))

@@ -1,21 +1,26 @@
 """Tree of thoughts, driven without an engine and on the step world."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
-from reasoner.errors import BudgetExhausted, ReasonerError
-from reasoner.strategy import Finished, Handle, Next, Note, Plan, Propose, Sample, Start
-from reasoner.types import Answer, Completion, VoteState
-from reasoner_strategies.tree_of_thoughts import TreeOfThoughts
+from reasoner import Question, solve_many_sync
+from reasoner.engine import SampleRequest
+from reasoner.strategy import Sample
+from reasoner.types import Completion, SamplingParams
+from reasoner_strategies.tree_of_thoughts import JUDGEMENT_TOKENS, TreeOfThoughts
 from tests.helpers import completion, number_question
+from tests.scripted import ScriptedEngine
+from tests.stepping import StepWorld
+from tests.strategies.driving import REFUSED, Course, follow
+from tests.sweeps import widths
 
 QUESTION = number_question()
-REFUSED = BudgetExhausted("tokens", needed=9, free=0, limit=5)
 _SHOWN = re.compile(r"not be finished yet:\n\n(.*)\n\nDo not continue (?:it|them)\.", re.DOTALL)
 _ATTEMPT = re.compile(r"Attempt \d+:\n(.*?)(?=\n\nAttempt \d+:\n|\Z)", re.DOTALL)
 
@@ -41,70 +46,46 @@ def path_of(shown: str) -> str:
 
 
 @dataclass(slots=True)
-class SearchTree:
-    """What a plan did."""
+class Thoughts(Course):
+    """A course, and what the model was asked to judge."""
 
-    answer: Answer | None = None
-    grown: list[Sample] = field(default_factory=list)
     judged: list[str] = field(default_factory=list)
     """The states asked about, one entry a judgement."""
     polls: list[list[str]] = field(default_factory=list)
-    asked: list[Sample] = field(default_factory=list)
-    vote_states: list[VoteState] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+
+    @property
+    def grown(self) -> list[Sample]:
+        return [op for op in self.samples if op.answers]
+
+    @property
+    def asked(self) -> list[Sample]:
+        return [op for op in self.samples if not op.answers]
 
     @property
     def visited(self) -> list[str]:
-        return [path_of(one.prompts[0].text) for one in self.grown]
-
-    @property
-    def key(self) -> str | None:
-        return self.answer.key if self.answer else None
+        return [path_of(op.prompts[0].text) for op in self.grown]
 
 
 def drive(
     strategy: TreeOfThoughts,
     grow: Grow,
-    judge: Judge | ReasonerError = lambda state, _: "Verdict: likely",
+    judge: Judge = lambda state, _: "Verdict: likely",
     *,
     refuse_after: int | None = None,
-) -> SearchTree:
-    """Run a plan; from some number of expansions on all is refused."""
-    course, running = SearchTree(), list[tuple[Handle, Sample]]()
-    plan: Plan[Answer | None] = strategy.plan(QUESTION)
-    reply: Any = None
-    while True:
-        try:
-            op = plan.throw(reply) if isinstance(reply, Exception) else plan.send(reply)
-        except StopIteration as end:
-            course.answer = end.value
-            return course
-        reply = None
-        match op:
-            case Start(op=Sample() as begun):
-                reply = Handle(len(course.grown) + 1)
-                course.grown.append(begun)
-                running.append((reply, begun))
-            case Next():
-                handle, begun = running.pop()
-                if refuse_after is not None and handle > refuse_after:
-                    running.clear()
-                    reply = REFUSED
-                else:
-                    reply = Finished(handle, completions=thoughts(begun, grow))
-            case Sample() if op.prompts[0].text or op.prompts == (QUESTION.prompt,):
-                course.grown.append(op)
-                reply = thoughts(op, grow)
-            case Sample():
-                course.asked.append(op)
-                reply = judge if isinstance(judge, ReasonerError) else judgements(op, judge, course)
-            case Propose():
-                course.vote_states.append(op.vote_state)
-                assert op.answer == op.vote_state.leader
-            case Note():
-                course.notes.append(op.text)
-            case _:
-                raise AssertionError(op)
+) -> Thoughts:
+    """Run a plan; after some expansions all but the closing sample are refused. The last of a level comes first."""
+    course, expanded = Thoughts(), 0
+
+    def reply(op: Sample) -> object:
+        nonlocal expanded
+        if not op.answers:
+            return judgements(op, judge, course)
+        if refuse_after is not None and expanded >= refuse_after and op.reserve:
+            return REFUSED
+        expanded += 1
+        return thoughts(op, grow)
+
+    return follow(strategy.plan(QUESTION), reply, course, which=lambda running: len(running) - 1)
 
 
 def thoughts(op: Sample, grow: Grow) -> tuple[Completion, ...]:
@@ -118,7 +99,7 @@ def thoughts(op: Sample, grow: Grow) -> tuple[Completion, ...]:
     return tuple(made)
 
 
-def judgements(op: Sample, judge: Judge, course: SearchTree) -> tuple[Completion, ...]:
+def judgements(op: Sample, judge: Judge, course: Thoughts) -> tuple[Completion, ...]:
     made = []
     for prompt in op.prompts:
         [shown] = _SHOWN.findall(prompt.messages[-1].content)
@@ -143,19 +124,10 @@ def by_worth(worth: Callable[[str], float]) -> Judge:
 # Breadth
 
 
-def test_with_b_1_it_follows_the_best_thought_of_each_level() -> None:
-    course = drive(TreeOfThoughts(b=1, k=3), letters(3), by_worth(lambda state: state.count("b") / len(state)))
-    assert course.visited == ["", "b", "bb"]
-
-
 def test_the_best_b_of_a_level_go_on_whoever_their_parent_is() -> None:
     worth = {"a": 1.0, "c": 0.5, "ca": 1.0, "cb": 1.0}
     course = drive(TreeOfThoughts(b=2, k=3), letters(3), by_worth(lambda state: worth.get(state, 0.0)))
     assert course.visited == ["", "a", "c", "ca", "cb"]
-
-
-def test_the_first_of_equals_go_on() -> None:
-    assert drive(TreeOfThoughts(b=2, k=3), letters(2)).visited == ["", "a", "b"]
 
 
 def ends_early(state: str, place: int) -> str:
@@ -178,15 +150,6 @@ def test_a_shallow_finished_state_stays_in_the_choice() -> None:
     assert {vote.answer.key for vote in course.vote_states[-1].votes} == {"7", "8"}
 
 
-def test_a_finished_state_takes_the_place_of_an_open_one_and_is_not_judged_again() -> None:
-    def grow(state: str, place: int) -> str:
-        return "a The answer is 7" if place == 0 and not state else letters(3)(state, place)
-
-    course = drive(TreeOfThoughts(b=2, k=3), grow, by_worth(lambda state: 1.0 if state == "a" else 0.5))
-    assert course.visited == ["", "b", "ba"]
-    assert course.judged.count("a") == 3
-
-
 # Depth
 
 
@@ -198,12 +161,6 @@ def test_dfs_without_a_threshold_visits_the_whole_tree_once() -> None:
     assert course.vote_states[-1].samples == 27
 
 
-def test_dfs_goes_on_from_the_best_child_and_back_to_the_others() -> None:
-    worth = {"a": 0.5, "b": 1.0, "bb": 0.5}
-    course = drive(TreeOfThoughts(mode="dfs", k=2), letters(3), by_worth(lambda state: worth.get(state, 0.0)))
-    assert course.visited == ["", "b", "bb", "ba", "a", "aa", "ab"]
-
-
 def test_dfs_leaves_what_is_below_the_threshold_and_ends_at_the_first_it_accepts() -> None:
     judge = by_worth(lambda state: 0.0 if state in ("a", "ba") else 1.0 if "b" in state else 0.5)
     course = drive(TreeOfThoughts(mode="dfs", k=2, v_th=2.0), letters(3), judge)
@@ -213,13 +170,6 @@ def test_dfs_leaves_what_is_below_the_threshold_and_ends_at_the_first_it_accepts
     )
     assert course.visited == ["", "b", "bb"]
     assert course.key == "8"
-
-
-def test_dfs_goes_back_where_all_that_finished_is_below_the_threshold() -> None:
-    judge = by_worth(lambda state: 0.5 if state in ("b", "ba", "bb") else 0.0)
-    course = drive(TreeOfThoughts(mode="dfs", k=2, v_th=2.0), letters(3), judge)
-    assert course.visited == ["", "b", "ba", "bb"]
-    assert course.vote_states[-1].samples == 4
 
 
 def test_a_threshold_holds_in_bfs_too() -> None:
@@ -291,21 +241,6 @@ def test_where_nothing_can_be_read_launch_order_and_the_majority_decide() -> Non
         assert (course.key, course.vote_states[-1].votes[0].weight) == ("8", 5)
 
 
-def test_dfs_goes_on_last_from_a_state_of_which_nothing_is_known() -> None:
-    judge = by_worth(lambda state: 0.0)
-    course = drive(
-        TreeOfThoughts(mode="dfs", k=3), letters(2), lambda state, time: "?" if state == "a" else judge(state, time)
-    )
-    assert course.visited == ["", "b", "c", "a"]
-
-
-def test_the_last_verdict_of_a_whole_reply_counts() -> None:
-    def judge(state: str, time: int) -> str:
-        return {"a": "It is not sure.\nVerdict: impossible", "b": "Verdict: sure\nNo.\nVerdict: likely."}.get(state, "")
-
-    assert drive(TreeOfThoughts(k=2, b=1), letters(2), judge).visited == ["", "b"]
-
-
 # Votes
 
 
@@ -345,15 +280,78 @@ def test_a_state_is_worth_its_votes_and_a_number_out_of_range_is_none() -> None:
     assert {vote.answer.key: vote.weight for vote in course.vote_states[-1].votes} == {"7": 1, "8": 2, "9": 0}
 
 
-def test_one_candidate_needs_no_vote() -> None:
-    course = drive(TreeOfThoughts(k=1, evaluate="vote"), letters(3))
-    assert (course.polls, course.visited, course.key) == ([], ["", "a", "aa"], "7")
+# The choice, limits and the step world
 
 
-def test_a_finished_state_keeps_its_votes_where_the_next_poll_says_nothing() -> None:
-    course = drive(
-        TreeOfThoughts(k=3, b=2, n_eval=3, evaluate="vote"),
-        ends_early,
-        lambda shown, poll: favour("a")(shown, poll) if poll < 3 else "?",
-    )
-    assert course.key == "7"
+def test_the_best_finished_state_or_the_class_of_the_highest_total() -> None:
+    grow = letters(1, lambda path: "7" if path == "a" else "8")
+    judge = by_worth(lambda state: 0.5)
+
+    def once(state: str, time: int) -> str:
+        return "Verdict: likely" if state == "a" or time == 0 else "Verdict: impossible"
+
+    chosen = [drive(TreeOfThoughts(k=5, selector=selector), grow, once).key for selector in ("argmax", "weighted")]
+    assert chosen == ["7", "8"]
+    assert drive(TreeOfThoughts(k=5), grow, judge).key == "7"
+
+
+def test_chains_without_an_answer_or_cut_abstain_and_are_not_judged() -> None:
+    def grow(state: str, place: int) -> str:
+        return ["nothing", "b The answer is 7", "x" * 600][place]
+
+    course = drive(TreeOfThoughts(k=3), grow)
+    assert set(course.judged) == {"b"}
+    assert (course.key, course.vote_states[-1].samples) == ("7", 3)
+
+
+def test_a_judgement_keeps_the_question_in_front_and_is_bounded() -> None:
+    params = SamplingParams(temperature=0.4, top_p=0.9, stop=("@",), max_tokens=9000)
+    strategy = TreeOfThoughts(k=2, b=1, n_eval=2, params=params)
+    course = drive(strategy, lambda state, place: "ab"[place] * 5000 if not state else "The answer is 7")
+    asked = course.asked[0]
+    assert (asked.n, asked.params) == (2, replace(params, max_tokens=JUDGEMENT_TOKENS))
+    for prompt in asked.prompts:
+        assert prompt.messages[0].content.startswith(QUESTION.prompt.messages[0].content)
+        assert len(prompt.messages) == 1
+        assert 4000 < len(prompt.messages[0].content) < 5000
+    assert {one.reserve for one in (*course.grown, *course.asked)} == {128}
+    assert {one.params.temperature for one in course.grown} == {0.4}
+
+
+def test_at_most_so_many_states_are_gone_on_from() -> None:
+    for mode in ("bfs", "dfs"):
+        course = drive(TreeOfThoughts(mode=mode, k=3, expansions=3), letters(9))
+        *searched, closed = course.grown
+        assert [one.n for one in searched] == [3, 3, 3]
+        assert closed.n == 1
+
+
+def test_when_the_budget_ends_the_reserve_brings_the_best_open_state_to_its_end() -> None:
+    judge = by_worth(lambda state: float(state == "b"))
+    course = drive(TreeOfThoughts(k=3, b=2), letters(9), judge, refuse_after=1)
+    assert course.visited == ["", "b", "a", "b"]
+    assert course.grown[-1].n == 1
+
+
+def judging(world: StepWorld) -> ScriptedEngine:
+    """The step world, in which the model knows a wrong step when it sees one."""
+
+    def say(request: SampleRequest) -> str:
+        shown = _SHOWN.findall(request.prompt.messages[-1].content)
+        if not shown:
+            return world.say(request)
+        return f"Verdict: {'impossible' if 'wrong' in shown[0] else 'sure'}"
+
+    return ScriptedEngine(say)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("k", "mode", "b"), [(4, "bfs", 1), (2, "bfs", 5), (4, "dfs", 5)])
+@widths("count", 75, 1200)
+def test_success_in_the_step_world(k: int, mode: Any, b: int, count: int) -> None:
+    """Equal thoughts are one state, so that a level holds one right state at most: found where each step was drawn."""
+    rate = (1 - 0.5**k) ** 3
+    questions = [Question.of("How many?", space="number", id=str(at)) for at in range(count)]
+    solutions = solve_many_sync(questions, TreeOfThoughts(mode=mode, b=b, k=k, n_eval=1), judging(StepWorld()))
+    right = sum(one.answer is not None and one.answer.key == "7" for one in solutions) / count
+    assert right == pytest.approx(rate, abs=3 * math.sqrt(rate * (1 - rate) / count))

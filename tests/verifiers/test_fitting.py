@@ -12,7 +12,7 @@ import pytest
 
 from reasoner.engine import SampleRequest
 from reasoner.errors import UsageError
-from reasoner.trace.grades import GRADES
+from reasoner.trace.replies import GRADES
 from reasoner_evals.tasks.graders import GradedQuestion
 from reasoner_strategies import SelfConsistency
 from reasoner_verifiers.fitting.head import Fitted, Recipe, fit

@@ -8,7 +8,7 @@ from reasoner.budget import Cost
 from reasoner.engine import Engine
 from reasoner.engines.ray.fleet import Fleet, Wanted
 from reasoner.engines.ray.hosts import REFUSED, VerifierHost
-from reasoner.engines.vllm.build import unheard
+from reasoner.engines.vllm.build import say_nothing
 from reasoner.errors import EngineError, UsageError
 from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter, MemoryClaimant, Verifier
@@ -72,8 +72,8 @@ class RayVerifier:
             self.verifier,
             self._wanted,
             role="the verifier",
-            notify=getattr(policy, "notify", unheard),
-            stage=getattr(policy, "stage", unheard),
+            notify=getattr(policy, "notify", say_nothing),
+            stage=getattr(policy, "stage", say_nothing),
             ask=ask,
             arguments=(policy.name, policy.model),
         )

@@ -17,7 +17,7 @@ from reasoner_evals.cli.options import RunOptions, command_line, default_folder,
 
 if TYPE_CHECKING:
     from reasoner.calibration.profile import ArmRow, Family
-    from reasoner_evals.calibration.binning import Binning
+    from reasoner_evals.calibration.profiles import Binning
 
 DEFAULT_STRATEGIES: Final = ("self_consistency:n=16", "single")
 THRESHOLDS: Final = (0, 0.5, 0.7, 0.9)
@@ -54,8 +54,7 @@ def command(out: Path, from_runs: bool, runs: Path | None, bins: str, as_json: b
     Exit codes: 0 the profile is written, 1 output could not be written, 2 usage, 4 engine failure or questions that
     ended in an error (the run is kept, and --from makes a profile of it), 130 interrupted.
     """
-    from reasoner_evals.calibration.binning import Binning
-    from reasoner_evals.calibration.profiles import former_profile
+    from reasoner_evals.calibration.profiles import Binning, former_profile
 
     options = RunOptions(**given)
     binning = Binning.parse(bins)
@@ -82,9 +81,10 @@ def _check_alone(options: RunOptions, runs: Path | None) -> None:
 
 def _run(options: RunOptions, folder: Path, binning: "Binning") -> int:
     """Sample what is missing; the exit code."""
-    from reasoner_evals.calibration.binning import check_signal
-    from reasoner_evals.calibration.profiles import check_arms
-    from reasoner_evals.cli.session import CalibrationSession
+    from reasoner.cli.terminal import Terminal
+    from reasoner_evals.calibration.profiles import check_arms, check_signal
+    from reasoner_evals.cli.progress import EvalProgress
+    from reasoner_evals.cli.session import CalibrationRun
     from reasoner_evals.cli.setup import RunSetup, locked_run
     from reasoner_evals.runs.folder import RunFolder
 
@@ -94,7 +94,14 @@ def _run(options: RunOptions, folder: Path, binning: "Binning") -> int:
 
     run = RunFolder(folder)
     with locked_run(options, run, resume=run.manifest.exists(), check=check) as (setup, manifest):
-        return CalibrationSession(run, setup, manifest, command_line(), as_json=False).run()
+        return CalibrationRun(
+            engine=setup.engine,
+            display=EvalProgress(Terminal()),
+            folder=run,
+            setup=setup,
+            frozen=manifest,
+            command=command_line(),
+        ).run()
 
 
 def _write(runs: Sequence[Path], out: Path, binning: "Binning", *, as_json: bool) -> int:

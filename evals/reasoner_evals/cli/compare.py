@@ -11,7 +11,7 @@ from reasoner.cli.exits import ANSWERED, guarded
 from reasoner.cli.options import json_option
 
 if TYPE_CHECKING:
-    from reasoner_evals.report.data.comparisons import PairedResult
+    from reasoner_evals.report.comparisons import PairedResult
 
 
 @click.command("compare")
@@ -30,7 +30,7 @@ def command(first: str, second: str, task: str, *, as_json: bool) -> int:
     import json
 
     from reasoner.cli.terminal import Terminal, columns, labelled
-    from reasoner_evals.report.data.comparisons import compare_runs
+    from reasoner_evals.report.comparisons import compare_runs
 
     terminal = Terminal(sys.stdout, sys.stderr)
     results = compare_runs(_side(first), _side(second), task=task)

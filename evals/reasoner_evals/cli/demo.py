@@ -1,10 +1,10 @@
 """`reasoner demo`: a tour of the product on questions with known answers, with the public API alone."""
 
+import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from itertools import combinations
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -15,7 +15,7 @@ from reasoner.cli.options import engine_options
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from reasoner import Answer, Cost, Prices, Solution
+    from reasoner import Prices, Solution
     from reasoner.engine import Engine
     from reasoner.trace.events import Event
     from reasoner_evals.cli.progress import TourProgress
@@ -24,23 +24,26 @@ if TYPE_CHECKING:
 QUESTIONS: Final = 24
 """At most the first questions of the task `arithmetic`, in its own order: none is chosen for its answer."""
 FIRST: Final = 2
-"""Questions that are asked first, to see how fast this machine is."""
+"""Questions that are asked first, to measure the speed of this machine."""
 SECONDS: Final = 22.0
-"""After this time no more questions are asked, so that the tour of a slow machine is short as well."""
+"""After this time no more questions are asked, so that the tour is short on a slow machine too."""
 N: Final = 8
 """Samples of a vote."""
 GREEDY: Final = "single:max_tokens=96"
 VOTE: Final = f"self_consistency:n={N},max_tokens=96"
-BAR: Final = 24
-"""Columns of the longest bar."""
-BLOCKS: Final = " ▏▎▍▌▋▊▉"
+NEXT: Final = (
+    'reasoner solve "{}"',
+    "reasoner list strategies",
+    "reasoner eval arithmetic --limit 12 -s single -s self_consistency --out first",
+    "reasoner report first",
+)
 
 
 @click.command("demo")
 @engine_options
 @guarded
 def command(model: str | None, engine: str | None, base_url: str | None, prices: str | None) -> int:
-    """Take a tour of a minute: an answer, a vote, the price of both, and accuracy against compute.
+    """Take a tour of a minute: an answer, a vote, and the price of both.
 
     All of it is run now, on up to 24 questions with known answers; nothing is recorded. Standard output gets the tour,
     standard error the progress. --engine simulated takes the tour without a model.
@@ -75,208 +78,123 @@ def command(model: str | None, engine: str | None, base_url: str | None, prices:
 
 
 @dataclass(slots=True)
-class Results:
-    """What one strategy gave for some questions, and the answers of its samples in launch order by question."""
-
-    items: "list[GradedQuestion]" = field(default_factory=list)
-    solutions: "list[Solution]" = field(default_factory=list)
-    samples: "dict[str, dict[int, Answer | None]]" = field(default_factory=dict)
-
-    def add(self, more: "Results") -> None:
-        """Append the results for other questions."""
-        self.items += more.items
-        self.solutions += more.solutions
-        self.samples |= more.samples
-
-    @property
-    def right(self) -> list[bool]:
-        """Whether each question is answered rightly."""
-        return [is_right(item, solution.answer) for item, solution in zip(self.items, self.solutions, strict=True)]
-
-    @property
-    def cost(self) -> "Cost":
-        """The cost of all questions."""
-        from reasoner import Cost
-
-        return sum((solution.cost for solution in self.solutions), Cost())
-
-
-def is_right(item: "GradedQuestion", answer: "Answer | None") -> bool:
-    """Whether an answer equals the reference answer; a missing one does not."""
-    return answer is not None and answer.key == item.gold
-
-
-def expected_right(results: Results, n: int) -> float:
-    """The share of questions that a vote of `n` samples answers rightly: the mean over all `n` of those drawn."""
-    from reasoner.voting import Tally
-
-    total = 0.0
-    for item in results.items:
-        votes = []
-        for chosen in combinations(sorted(results.samples[item.question.id].items()), n):
-            tally = Tally(item.question.space)
-            for index, answer in chosen:
-                tally.add(answer, index=index)
-            votes.append(is_right(item, tally.vote_state().leader))
-        total += sum(votes) / len(votes)
-    return total / len(results.items)
-
-
-@dataclass(slots=True)
 class _Tour:
-    """The tour on one engine."""
+    """The tour on one engine: the solutions of both strategies for the first questions."""
 
     engine: "Engine"
     items: "Sequence[GradedQuestion]"
     prices: "Prices | None"
     progress: "TourProgress"
+    greedy: "list[Solution]" = field(default_factory=list)
+    vote: "list[Solution]" = field(default_factory=list)
 
     async def run(self) -> None:
-        """Ask the questions and show what came out.
-
-        Raises:
-            ReasonerError: the engine failed, or the output cannot be written.
-        """
-        from reasoner.cli.progress import started
+        """Ask the questions and show the results. Raises ReasonerError if the engine fails or output is lost."""
+        from reasoner.cli.session import started
+        from reasoner.cli.terminal import columns
 
         async with AsyncExitStack() as stack:
             with self.progress.shown():
                 await stack.enter_async_context(started(self.engine, None, [], self.progress))
-                greedy, vote = await self._ask_all()
-            self._show(*self._opening(len(vote.items)), *_example(greedy, vote))
-            self._show(*self._rates(greedy, vote), *_curve(greedy, vote), *_next(self.items[0].question.text))
+                await self._ask_all()
+            self.progress.terminal.show(*self._story(), width=min(columns(), 80))
 
-    async def _ask_all(self) -> tuple[Results, Results]:
-        """Greedy answers and votes, for as many questions as there is time for."""
-        import asyncio
-
-        greedy, vote = Results(), Results()
+    async def _ask_all(self) -> None:
+        """Ask as many questions as there is time for, once greedily and once for a vote."""
         began, room = time.monotonic(), FIRST
-        while room > 0 and (chosen := self.items[len(vote.items) :][:room]):
-            upto = len(vote.items) + len(chosen)
+        while room > 0 and (chosen := self.items[len(self.vote) :][:room]):
+            upto = len(self.vote) + len(chosen)
             self.progress.begin(f"asking {upto} of {len(self.items)} questions, once and {N} times")
             since = time.monotonic()
-            first, voted = await asyncio.gather(self._ask(GREEDY, chosen), self._ask(VOTE, chosen))
-            greedy.add(first)
-            vote.add(voted)
+            greedy, vote = await asyncio.gather(self._ask(GREEDY, chosen), self._ask(VOTE, chosen))
+            self.greedy += greedy
+            self.vote += vote
             now = time.monotonic()
             room = int((began + SECONDS - now) * len(chosen) / max(now - since, 1e-3))
-        return greedy, vote
 
-    async def _ask(self, strategy: str, items: "Sequence[GradedQuestion]") -> Results:
-        """The results of all questions. Raises the first error of a question."""
+    async def _ask(self, strategy: str, items: "Sequence[GradedQuestion]") -> "list[Solution]":
+        """The solutions of all questions. Raises the first error of a question."""
         from reasoner import solve_many
         from reasoner.trace.events import Sampled
 
-        results = Results(list(items))
-
         def follow(event: "Event") -> None:
-            if isinstance(event, Sampled):
-                self.progress.samples += 1
-                results.samples.setdefault(event.question_id, {})[event.index] = event.answer
+            self.progress.samples += isinstance(event, Sampled)
 
-        questions = [item.question for item in items]
-        results.solutions = await solve_many(questions, strategy, self.engine, trace=follow)
-        for solution in results.solutions:
+        solutions = await solve_many([item.question for item in items], strategy, self.engine, trace=follow)
+        for solution in solutions:
             if solution.error:
                 raise solution.error
-        return results
+        return solutions
 
-    def _opening(self, asked: int) -> "Iterator[RenderableType]":
-        yield _text(
+    def _right(self, solutions: "Sequence[Solution]") -> list[bool]:
+        """Whether each answer equals the reference answer; a missing one does not."""
+        answers = (solution.answer for solution in solutions)
+        return [
+            answer is not None and answer.key == item.gold for item, answer in zip(self.items, answers, strict=False)
+        ]
+
+    def _story(self) -> "Iterator[RenderableType]":
+        from rich.text import Text
+
+        from reasoner.cli.terminal import labelled
+
+        asked = len(self.vote)
+        yield Text(
             f"{self.engine.model.name} on {self.engine.name} was asked the first {asked} questions of the task "
             f"arithmetic, one-digit sums and products: once for its most likely answer (greedy), and {N} times for a "
             "vote."
         )
         if left := len(self.items) - asked:
-            yield _text(f"{left} more questions were left out, as this machine is slow or busy.")
+            yield Text(f"{left} more questions were left out, as this machine is slow or busy.")
+        yield from self._example()
+        yield _heading(f"All {asked} questions, and what they cost")
+        yield labelled([("greedy", self._totals(self.greedy)), ("vote", self._totals(self.vote))])
+        yield Text(
+            "In brackets is the 95 % interval. A vote helps where the most likely answer is wrong and the right one is "
+            "frequent. Elsewhere it only costs: measure before you pay."
+        )
+        yield _heading("What to type next")
+        yield from (Text(line.format(self.items[0].question.text)) for line in NEXT)
 
-    def _rates(self, greedy: Results, vote: Results) -> "Iterator[RenderableType]":
-        yield _heading(f"All {len(vote.items)} questions, and what they cost")
-        yield _labelled([("greedy", f"{_share(greedy)}, {self._cost(greedy)}"),
-                         ("vote", f"{_share(vote)}, {self._cost(vote)}")])  # fmt: skip
-        yield _text("In brackets is the 95 % interval. A vote helps where the most likely answer is wrong and the "
-                    "right one is frequent. Elsewhere it only costs: measure before you pay.")  # fmt: skip
+    def _example(self) -> "Iterator[RenderableType]":
+        """A question that only the vote answers rightly, if there is one; and how many went either way."""
+        from rich.text import Text
 
-    def _cost(self, results: Results) -> str:
-        cost = results.cost
+        from reasoner.cli.terminal import labelled
+        from reasoner.voting import VoteSummary
+
+        pairs = list(zip(self._right(self.greedy), self._right(self.vote), strict=True))
+        gained = [index for index, (before, after) in enumerate(pairs) if after and not before]
+        lost = sum(before and not after for before, after in pairs)
+        if not gained:
+            yield _heading("A wrong answer that a vote puts right")
+            yield Text(
+                f"There is none among these {len(pairs)} questions. The reverse, right by greedy and not by vote: "
+                f"{lost}."
+            )
+            return
+        # A wrong answer shows more than a missing one.
+        shown = next((index for index in gained if self.greedy[index].answer), gained[0])
+        first, voted = self.greedy[shown], self.vote[shown]
+        yield _heading(self.items[shown].question.text)
+        yield labelled([
+            ("greedy", f"{_answer(first, 'wrong')}; {first.cost.tokens:,} tokens"),
+            ("vote", f"{_answer(voted, 'right')}; {voted.cost.tokens:,} tokens"),
+            ("votes", VoteSummary(voted.vote_state).line),
+        ])  # fmt: skip
+        yield Text(
+            f"This question was chosen after the run. Greedy wrong and vote right: {len(gained)}. The reverse: {lost}."
+        )
+
+    def _totals(self, solutions: "Sequence[Solution]") -> str:
+        from reasoner import Cost
+        from reasoner_evals.stats.intervals import wilson
+
+        right, cost = sum(self._right(solutions)), sum((solution.cost for solution in solutions), Cost())
+        low, high = wilson(right, len(solutions))
         price = f", ${self.prices.usd(cost):.6f}" if self.prices else ""
-        return f"{cost.tokens:,} tokens{price}"
-
-    def _show(self, *parts: "RenderableType") -> None:
-        from reasoner.cli.terminal import columns
-
-        self.progress.terminal.show(*parts, width=min(columns(), 80))
-
-
-def _example(greedy: Results, vote: Results) -> "Iterator[RenderableType]":
-    """One question that the vote alone answers rightly, if there is one; and how many went either way."""
-    from reasoner.voting import VoteSummary
-
-    pairs = list(zip(greedy.right, vote.right, strict=True))
-    gained = [i for i, (before, after) in enumerate(pairs) if after and not before]
-    lost = sum(before and not after for before, after in pairs)
-    if not gained:
-        yield _heading("A wrong answer that a vote puts right")
-        yield _text(f"There is none among these {len(pairs)} questions. The reverse, right by greedy and not by vote: "
-                    f"{lost}.")  # fmt: skip
-        return
-    # A wrong answer shows more than a missing one.
-    shown = next((i for i in gained if greedy.solutions[i].answer), gained[0])
-    item, first, voted = greedy.items[shown], greedy.solutions[shown], vote.solutions[shown]
-    yield _heading(item.question.text)
-    yield _labelled([("greedy", f"{_answer(first, 'wrong')}; {first.cost.tokens:,} tokens"),
-                     ("vote", f"{_answer(voted, 'right')}; {voted.cost.tokens:,} tokens"),
-                     ("votes", VoteSummary(voted.vote_state).line)])  # fmt: skip
-    yield _text(f"This question was chosen after the run. Greedy wrong and vote right: {len(gained)}. The reverse: "
-                f"{lost}.")  # fmt: skip
-
-
-def _curve(greedy: Results, vote: Results) -> "Iterator[RenderableType]":
-    """Right answers against samples and tokens."""
-    from rich.table import Table
-    from rich.text import Text
-
-    from reasoner.cli.terminal import columns
-
-    width = min(BAR, columns() - 23)
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="")
-    for name in ("samples", "tokens", "right"):
-        table.add_column(name, justify="left" if name == "samples" else "right", no_wrap=True)
-    table.add_column("", no_wrap=True, overflow="crop")
-    rows = [("greedy", float(greedy.cost.tokens), sum(greedy.right) / len(greedy.right))]
-    rows += [(str(n), vote.cost.tokens * n / N, expected_right(vote, n)) for n in (1, 2, 4, N)]
-    for name, tokens, share in rows:
-        table.add_row(name, f"{tokens:,.0f}", f"{100 * share:.0f} %", Text(bar(share, width), style="cyan"))
-    yield _heading("Accuracy against compute")
-    yield table
-    yield _text(f"For fewer than {N} samples: the mean over all ways to choose them from the {N}. Few questions, wide "
-                "intervals: `reasoner eval` measures more.")  # fmt: skip
-
-
-def bar(share: float, width: int) -> str:
-    """A bar of `share`, 0 to 1, of `width` columns, to an eighth of a column."""
-    whole, eighths = divmod(round(8 * width * share), 8)
-    return "█" * whole + BLOCKS[eighths].strip()
-
-
-def _next(question: str) -> "Iterator[RenderableType]":
-    yield _heading("What to type next")
-    for line in (
-        f'reasoner solve "{question}"',
-        "reasoner list strategies",
-        "reasoner eval arithmetic --limit 12 -s single -s self_consistency --out first",
-        "reasoner report first",
-    ):
-        yield _text(line)
-
-
-def _share(results: Results) -> str:
-    from reasoner_evals.stats.intervals import wilson
-
-    right, count = sum(results.right), len(results.items)
-    low, high = wilson(right, count)
-    return f"{right} of {count} right [{100 * low:.0f} to {100 * high:.0f} %]"
+        share = f"{right} of {len(solutions)} right [{100 * low:.0f} to {100 * high:.0f} %]"
+        return f"{share}, {cost.tokens:,} tokens{price}"
 
 
 def _answer(solution: "Solution", verdict: str) -> str:
@@ -289,15 +207,3 @@ def _heading(text: str) -> "RenderableType":
     from rich.text import Text
 
     return Text(f"\n{text}", style="bold")
-
-
-def _text(text: str) -> "RenderableType":
-    from rich.text import Text
-
-    return Text(text)
-
-
-def _labelled(rows: list[tuple[str, str]]) -> "RenderableType":
-    from reasoner.cli.terminal import labelled
-
-    return labelled(rows)

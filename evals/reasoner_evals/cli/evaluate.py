@@ -48,7 +48,9 @@ def command(out: Path | None, resume: Path | None, dry_run: bool, as_json: bool,
     Exit codes: 0 all questions have a result, 1 output could not be written, 2 usage, 4 engine failure or questions
     that ended in an error, 130 interrupted.
     """
-    from reasoner_evals.cli.session import Session
+    from reasoner.cli.terminal import Terminal
+    from reasoner_evals.cli.progress import EvalProgress
+    from reasoner_evals.cli.session import EvalRun
     from reasoner_evals.cli.setup import locked_run
     from reasoner_evals.runs.folder import RunFolder
 
@@ -61,7 +63,15 @@ def command(out: Path | None, resume: Path | None, dry_run: bool, as_json: bool,
         return _predict(options, resume=resume, as_json=as_json)
     folder = RunFolder(resume or out or default_folder("", options.tasks[0], options.shard))
     with locked_run(options, folder, resume=resume is not None) as (setup, manifest):
-        return Session(folder, setup, manifest, command_line(), as_json, quiet).run()
+        return EvalRun(
+            engine=setup.engine,
+            display=EvalProgress(Terminal(), quiet=quiet),
+            folder=folder,
+            setup=setup,
+            frozen=manifest,
+            command=command_line(),
+            as_json=as_json,
+        ).run()
 
 
 def _predict(options: RunOptions, *, resume: Path | None, as_json: bool) -> int:

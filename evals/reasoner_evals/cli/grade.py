@@ -13,9 +13,8 @@ from reasoner.cli.exits import ANSWERED, guarded
 from reasoner.cli.options import PATH, UNSANDBOXED, json_option
 
 if TYPE_CHECKING:
-    from reasoner_evals.runs.readings import Readings
     from reasoner_evals.runs.records import Manifest
-    from reasoner_evals.runs.verdicts import Changes
+    from reasoner_evals.runs.verdicts import Changes, Readings
     from reasoner_evals.tasks.benchmark import TaskData
 
 MAX_CHANGES = 20
@@ -44,13 +43,13 @@ def command(run: Path, *, explain: bool, unsandboxed: bool, as_json: bool) -> in
     if explain:
         return _explain(run, as_json=as_json)
     from reasoner.cli.terminal import Terminal
-    from reasoner_evals.runs.folder import RunFolder, writing
+    from reasoner_evals.runs.folder import RunFolder
     from reasoner_evals.runs.manifest import read_manifest
     from reasoner_evals.runs.verdicts import grade_again
 
     folder = RunFolder(run)
     manifest = read_manifest(folder)
-    with writing(folder, fresh=False):
+    with folder.writing():
         tasks = _unchanged(manifest, unsandboxed=unsandboxed)
         changes = interrupts.run(lambda: grade_again(folder, manifest, tasks))
     terminal = Terminal(sys.stdout, sys.stderr)
@@ -67,7 +66,7 @@ def _explain(run: Path, *, as_json: bool) -> int:
     """Show how the replies of a run were read; needs no questions."""
     from reasoner.cli.terminal import Terminal
     from reasoner_evals.runs.folder import RunFolder
-    from reasoner_evals.runs.readings import readings_of
+    from reasoner_evals.runs.verdicts import readings_of
 
     readings = readings_of(RunFolder(run))
     terminal = Terminal(sys.stdout, sys.stderr)

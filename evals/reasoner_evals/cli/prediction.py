@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from reasoner.budget import COUNTS, Budget, Cost
-from reasoner.cli.terminal import columns, labelled, one_line
+from reasoner.cli.terminal import labelled, table
 from reasoner.engine import Engine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import ReasonerError
@@ -21,8 +21,6 @@ from reasoner_evals.runs.subset import Subset
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-WIDE: Final = 90
-"""Columns from which the arms are a table."""
 FOLLOWED: Final = 10
 """Questions of each arm whose plans are followed; the others are taken to cost the same."""
 
@@ -124,25 +122,13 @@ def _within(total: Budget | None, cost: Cost) -> Cost:
 
 def layout(prediction: Prediction) -> "Iterator[RenderableType]":
     """The prediction for a person: a row for each arm, the sum, and what it rests on."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
-    table.add_column("arm", overflow="fold")
-    for heading in ("questions", "samples", "mean tokens", "longest"):
-        table.add_column(heading, justify="right")
-    narrow: list[tuple[str, str]] = []
-    for part in prediction.arms:
-        numbers = ["unknown"] * 3 if part.error else _numbers(part.cost)
-        table.add_row(Text(one_line(part.arm.name)), f"{part.questions:,}", *numbers)
-        named = ("questions", "samples", "mean tokens", "longest")
-        cells = zip((f"{part.questions:,}", *numbers), named, strict=True)
-        narrow.append((part.arm.name, ", ".join(f"{name} {number}" for number, name in cells)))
+    rows = [
+        (part.arm.name, f"{part.questions:,}", *(["unknown"] * 3 if part.error else _numbers(part.cost)))
+        for part in prediction.arms
+    ]
     if len(prediction.arms) > 1:
-        total = _numbers(prediction.total)
-        table.add_row("all", "", *total)
-        narrow.append(("all", ", ".join(f"{name} {number}" for number, name in zip(total, named[1:], strict=True))))
-    yield labelled(narrow) if columns() < WIDE else table
+        rows.append(("all", "", *_numbers(prediction.total)))
+    yield table(("arm", "questions", "samples", "mean tokens", "longest"), rows)
     yield ""
     unknown = [("unknown", f"{part.arm.name}: {part.error}") for part in prediction.arms if part.error]
     yield labelled([*unknown, *(("basis", line) for line in prediction.basis)])

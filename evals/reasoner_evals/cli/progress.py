@@ -102,23 +102,21 @@ class EvalProgress(Display):
         """An arm begins; `done` of its questions were finished in an earlier session."""
         tally = self.tallies.setdefault(arm.name, Tally(arm, total))
         tally.total, tally.earlier, tally.began = total, done, self.clock()
-        if not self.live:
-            before = f", {done} of them done earlier" if done else ""
-            self.tell(f"{arm.name}: {total} question{'s' if total != 1 else ''}{before}")
+        before = f", {done} of them done earlier" if done else ""
+        self.tell(f"{arm.name}: {total} question{'s' if total != 1 else ''}{before}")
 
     def item_done(self, arm: Arm, record: ItemRecord, outcome: Outcome) -> None:
         """A question of an arm is finished, now or in an earlier session."""
         tally = self.tallies[arm.name]
         tally.add(record, outcome)
-        if not self.live and tally.earlier < tally.done < tally.total and is_milestone(tally.done, tally.total):
+        if tally.earlier < tally.done < tally.total and is_milestone(tally.done, tally.total):
             self.tell(f"{arm.name}: {_line(tally, self.clock())}")
 
     def arm_finished(self, arm: Arm) -> None:
         """All questions of an arm are finished."""
         tally = self.tallies[arm.name]
         tally.ended = self.clock()
-        if not self.live:
-            self.tell(f"{arm.name}: {_line(tally, tally.ended)}")
+        self.tell(f"{arm.name}: {_line(tally, tally.ended)}")
 
     def picture(self, columns: int, rows: int) -> "RenderableType":
         """The table of the arms that run and that ended last, and a line about all of them."""
@@ -128,7 +126,8 @@ class EvalProgress(Display):
         now = self.clock()
         started = [tally for tally in self.tallies.values() if tally.began is not None]
         if not started:
-            return Text(self.waiting(), no_wrap=True, overflow="ellipsis")
+            # `super()` does not work in a dataclass with slots.
+            return Display.picture(self, columns, rows)
         latest = sorted(started, key=lambda tally: (not tally.active, -(tally.ended or 0)))[: max(rows - 2, 1)]
         names = {tally.arm.name for tally in latest}
         shown = [tally.cells(now) for name, tally in self.tallies.items() if name in names]
@@ -196,9 +195,6 @@ class TourProgress(Display):
 
     samples: int = field(default=0, init=False)
 
-    def picture(self, columns: int, rows: int) -> "RenderableType":
-        """The line, cut to the terminal."""
-        from rich.text import Text
-
-        counted = f" · {self.samples} samples" if self.samples else ""
-        return Text(self.waiting() + counted, overflow="ellipsis", no_wrap=True)
+    def line(self) -> str:
+        """The stage and the samples."""
+        return Display.line(self) + (f" · {self.samples} samples" if self.samples else "")

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reasoner.cli import interrupts
-from reasoner.cli.exits import ANSWERED, ENGINE, OTHER, USAGE, code_of_run, error_line
-from reasoner.cli.progress import started
-from reasoner.cli.terminal import OutputLost, ReaderLeft, Terminal, engine_log, own_streams
+from reasoner.cli.exits import ANSWERED, ENGINE, OTHER, USAGE, error_line
+from reasoner.cli.session import EngineRun, started
+from reasoner.cli.terminal import OutputLost, ReaderLeft
 from reasoner.errors import ReasonerError
 from reasoner.registry import build
 from reasoner_evals.cli.progress import EvalProgress, Tally, shown_accuracy
@@ -28,50 +28,45 @@ from reasoner_evals.runs.run import evaluate
 from reasoner_evals.runs.subset import Subset
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+@dataclass(slots=True, kw_only=True)
+class EvalRun(EngineRun):
     """A run to begin, or with `frozen` to resume; its folder is locked."""
 
+    display: EvalProgress
     folder: RunFolder
     setup: RunSetup
     frozen: Manifest | None
     command: str
-    as_json: bool
-    quiet: bool = False
+    as_json: bool = False
 
-    def run(self) -> int:
-        """Run it; the exit code. An error is one line, followed by how to continue."""
-        log = engine_log(self.setup.engine)
-        with own_streams(log) as terminal:
-            progress = EvalProgress(terminal, quiet=self.quiet)
-            try:
-                with progress.shown():
-                    interrupts.run(lambda: self._evaluate(progress))
-                return self._finish(terminal, list(progress.tallies.values()))
-            except KeyboardInterrupt as interrupt:
-                terminal.say("interrupted")
-                code = interrupts.code_of(interrupt)
-            except ReasonerError as error:
-                for line in error.diff if isinstance(error, Drifted) else ():
-                    terminal.say(line)
-                terminal.say(error_line(error))
-                code = code_of_run(error)
-            if code != USAGE and self.folder.manifest.exists():
-                terminal.say(f"finished questions are kept; continue with: reasoner eval --resume {self.folder.path}")
-            if code == ENGINE:
-                terminal.point_to(log)
-            return code
+    def interrupted(self, interrupt: KeyboardInterrupt) -> int:
+        """Say how to continue; the exit code."""
+        self.display.terminal.say("interrupted")
+        return self._continued(interrupts.code_of(interrupt))
 
-    async def _evaluate(self, progress: EvalProgress) -> None:
-        setup = self.setup
+    def failed(self, error: ReasonerError) -> int:
+        """Show an error in one line, after what has changed, and how to continue; the exit code."""
+        for line in error.diff if isinstance(error, Drifted) else ():
+            self.display.terminal.say(line)
+        return self._continued(EngineRun.failed(self, error))
+
+    def _continued(self, code: int) -> int:
+        if code != USAGE and self.folder.manifest.exists():
+            resume = f"reasoner eval --resume {self.folder.path}"
+            self.display.terminal.say(f"finished questions are kept; continue with: {resume}")
+        return code
+
+    async def work(self) -> None:
+        """Evaluate the arms."""
+        setup, progress = self.setup, self.display
         strategies = [build("strategy", spec) for spec in dict.fromkeys(arm.strategy for arm in setup.arms)]
         async with started(setup.engine, setup.verifier, strategies, progress):
             progress.begin(f"evaluating with {setup.engine.model.name}")
-            manifest = self._manifest(progress)
+            manifest = self._manifest()
             progress.expect(manifest.arms, {task: len(data.items) for task, data in setup.tasks.items()})
             await evaluate(self.folder, manifest, setup.tasks, setup.engine, setup.verifier, progress)
 
-    def _manifest(self, progress: EvalProgress) -> Manifest:
+    def _manifest(self) -> Manifest:
         """The manifest of a new run, or that of the resumed run if the model is still the same."""
         setup = self.setup
         if self.frozen is None:
@@ -81,12 +76,13 @@ class Session:
         if changed := differences(self.frozen, self.frozen.model_copy(update={"model": setup.engine.model})):
             raise Drifted(self.folder, changed)
         for part, before, now in machine_differences(self.frozen.machine, this_machine()):
-            progress.note(f"note: {part} was {before}, is {now}")
+            self.display.note(f"note: {part} was {before}, is {now}")
         write_items(self.folder, setup.tasks)
         return self.frozen
 
-    def _finish(self, terminal: Terminal, tallies: list[Tally]) -> int:
+    def finish(self) -> int:
         """Show the results; the exit code."""
+        terminal, tallies = self.display.terminal, list(self.display.tallies.values())
         try:
             for line in [_document(self.folder.path, tallies)] if self.as_json else _lines(tallies):
                 terminal.give(line)
@@ -98,11 +94,11 @@ class Session:
         finally:
             for name, line in _alarms(tallies):
                 terminal.say(f"warning: {name}: {line}: calibrate again on questions like these")
-            if not self.quiet:
+            if not self.display.quiet:
                 terminal.say(self._next_step())
         if failed := _failed(tallies):
-            way_out = f"try again with: reasoner eval --resume {self.folder.path}"
-            terminal.say(error_line(f"{failed}, counted neither as right nor as wrong: {way_out}"))
+            retry = f"try again with: reasoner eval --resume {self.folder.path}"
+            terminal.say(error_line(f"{failed}, counted neither as right nor as wrong: {retry}"))
         if unrated := _unrated(tallies):
             terminal.say(error_line(unrated))
         return ENGINE if failed else OTHER if unrated else ANSWERED
@@ -114,15 +110,16 @@ class Session:
         return f"report: reasoner report {self.folder.path}"
 
 
-class CalibrationSession(Session):
-    """A run for `reasoner calibrate`, whose results are shown as a profile."""
+class CalibrationRun(EvalRun):
+    """A run for `reasoner calibrate`, which shows its results as a profile."""
 
-    def _finish(self, terminal: Terminal, tallies: list[Tally]) -> int:
-        terminal.say(f"run: {self.folder.path}")
-        if failed := _failed(tallies):
-            retry = f"try again with `reasoner eval --resume {self.folder.path}`"
-            use = f"use the others with `reasoner calibrate --from {self.folder.path}`"
-            terminal.say(error_line(f"{failed}: {retry}, or {use}"))
+    def finish(self) -> int:
+        """Say where the run is; the exit code."""
+        terminal, path = self.display.terminal, self.folder.path
+        terminal.say(f"run: {path}")
+        if failed := _failed(list(self.display.tallies.values())):
+            retry = f"try again with `reasoner eval --resume {path}`"
+            terminal.say(error_line(f"{failed}: {retry}, or use the others with `reasoner calibrate --from {path}`"))
         return ENGINE if failed else ANSWERED
 
 

@@ -15,12 +15,12 @@ from reasoner.errors import ReasonerError, UsageError
 from reasoner.execution.scheduler import PRICE
 from reasoner.registry import DEFAULT_VERIFIER, build, spec_of
 from reasoner.stopping.rules import EFFORTS, price_of
-from reasoner.system.extras import require_extra
 from reasoner.system.foreign import ErrorsFrom
+from reasoner.system.machine import require_extra
 from reasoner.verifier import Verifier
 from reasoner_evals.cli.options import RunOptions
 from reasoner_evals.runs.arms import DEFAULT_STRATEGIES, Grid, arms_of, read_budgets, read_seeds
-from reasoner_evals.runs.folder import RunFolder, writing
+from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.manifest import Difference, Drifted, current_manifest, differences, read_manifest
 from reasoner_evals.runs.records import Arm, Manifest
 from reasoner_evals.runs.subset import Shard, Subset
@@ -84,11 +84,11 @@ def locked_run(
     if not resume:
         setup = set_up(options)
         check(setup)
-        with writing(folder, fresh=True):
+        with folder.writing(fresh=True):
             yield setup, None
         return
     frozen = read_manifest(folder)
-    with writing(folder, fresh=False):
+    with folder.writing():
         try:
             setup = set_up_again(options, frozen, folder)
         except Drifted as error:

@@ -9,21 +9,14 @@ from typing import Any, Final, get_args
 
 from reasoner.errors import UsageError
 from reasoner.system.files import check_replaceable, replacing
-from reasoner_evals.cells import plain_cell
-from reasoner_evals.report.content import Against, ArmState, Delta, Provenance, Report, TaskReport
-from reasoner_evals.report.data.comparisons import deltas, front, groups_of
-from reasoner_evals.report.data.diagnostics import (
-    anytime_curves,
-    calibrations,
-    difficulties,
-    failures,
-    scalings,
-    verifiers,
-)
-from reasoner_evals.report.data.table import CSV_COLUMNS, alarms, names_of, points_table
+from reasoner_evals.report.comparisons import deltas, front, groups_of
+from reasoner_evals.report.content import Against, Delta, EvalReport, Provenance, TaskReport
+from reasoner_evals.report.diagnostics import calibrations, difficulties, failures, verifiers
 from reasoner_evals.report.narrative import METHODS, findings, limits, verdict
 from reasoner_evals.report.page import page, to_markdown, views
+from reasoner_evals.report.table import CSV_COLUMNS, alarms, names_of, points_table
 from reasoner_evals.runs.arrays import ERROR, OUTCOMES
+from reasoner_evals.runs.export import plain_cell
 from reasoner_evals.runs.measures import ArmRead, measure, ungraded_rows
 from reasoner_evals.runs.reading import RunData, TaskItems, check_same, open_runs, read_arm, records_in
 
@@ -32,7 +25,7 @@ _FOLDERS = re.compile(r"(?<==)[^,=]*/(?=[^,/]+)")
 """The folders of a task's file, which a title leaves out."""
 
 
-def make_report(paths: Sequence[Path]) -> Report:
+def make_report(paths: Sequence[Path]) -> EvalReport:
     """The report of these runs together.
 
     Raises:
@@ -45,7 +38,7 @@ def make_report(paths: Sequence[Path]) -> Report:
     tasks = tuple(_task(name, [run for run in runs if name in run.tasks], arms) for name in names)
     provenance = tuple(_provenance(run, arms[run.name]) for run in runs)
     title = f"{', '.join(names)}: accuracy against compute"
-    return Report(title, tasks, provenance, METHODS, tuple(limits(tasks, provenance)))
+    return EvalReport(title, tasks, provenance, METHODS, tuple(limits(tasks, provenance)))
 
 
 def _open_runs(paths: Sequence[Path]) -> list[RunData]:
@@ -77,10 +70,8 @@ def _task(name: str, runs: Sequence[RunData], arms: dict[str, list[ArmRead]]) ->
         tokens_front=by_tokens,
         flops_front=front(measured, groups, cost="flops") if several else {},
         deltas=deltas(measured, groups),
-        anytime=dict(anytime_curves(measured, groups)),
         by_difficulty=by_difficulty,
         calibration=dict(calibrations(measured)),
-        scaling=dict(scalings(measured)),
     )
     rows = list(points.itertuples())
     return TaskReport(
@@ -109,19 +100,18 @@ def _provenance(run: RunData, arms: Sequence[ArmRead]) -> Provenance:
     info = ((name, _said(value)) for name, value in asdict(run.manifest.model).items())
     facts = [(f"model {name.replace('_', ' ')}", str(value)) for name, value in info if value]
     facts += [("grader", name) for name in sorted(run.verdicts.graders)]
-    states = tuple(
-        ArmState(
-            arm=data.arm,
-            asked=len(data.outcome),
-            finished=int(data.finished.sum()),
-            errors=int((data.outcome == ERROR).sum()),
-            ungraded=int(ungraded_rows(data).sum()),
-            retried=data.retried,
-            duplicates=data.duplicates,
-        )
+    states = (
+        {
+            "asked": len(data.outcome),
+            "finished": int(data.finished.sum()),
+            "errors": int((data.outcome == ERROR).sum()),
+            "ungraded": int(ungraded_rows(data).sum()),
+            "retried": data.retried,
+            "duplicates": data.duplicates,
+        }
         for _, data in arms
     )
-    return Provenance(run, tuple(facts), states)
+    return Provenance(run, tuple(facts), tuple(zip(run.manifest.arms, states, strict=True)))
 
 
 def _said(value: Any) -> Any:
@@ -131,7 +121,7 @@ def _said(value: Any) -> Any:
     return ", ".join(f"{name}={part}" for name, part in value.items() if part or (part == 0 and part is not False))
 
 
-def write_report(report: Report, html: Path) -> None:
+def write_report(report: EvalReport, html: Path) -> None:
     """Write the page, and beside it `results.csv`, `results.md`, `questions.csv` and each figure as SVG and PNG.
 
     Each file is replaced as a whole.
@@ -152,7 +142,7 @@ def write_report(report: Report, html: Path) -> None:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
 
 
-def _files(report: Report, html: Path) -> Iterator[tuple[Path, Iterable[bytes]]]:
+def _files(report: EvalReport, html: Path) -> Iterator[tuple[Path, Iterable[bytes]]]:
     """All files with their contents. The page comes last: if it is there, so are the files beside it."""
     shown = views(report)
     for figure in (figure for view in shown for figure in view.drawn):
@@ -168,7 +158,7 @@ def _encoded(texts: Iterable[str]) -> Iterator[bytes]:
     return (part.encode("utf-8", "replace") for part in texts)
 
 
-def points_csv(report: Report) -> Iterator[str]:
+def points_csv(report: EvalReport) -> Iterator[str]:
     """The lines of the table of results, its header first; an unknown number is an empty cell. Lines end in LF."""
     return _csv_lines(
         {name: getattr(row, name) for name in CSV_COLUMNS} | _delta_cells(task, row)
@@ -192,7 +182,7 @@ def _delta_cells(task: TaskReport, row: Any) -> dict[str, object]:
     return cells
 
 
-def questions_csv(report: Report) -> Iterator[str]:
+def questions_csv(report: EvalReport) -> Iterator[str]:
     """The lines of a table with a row for each finished question of each arm, streamed from the runs' folders.
 
     Raises:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 from reasoner_evals.runs.reading import RunData
 from reasoner_evals.runs.records import Arm, Item, ItemRecord, Outcome
 from reasoner_evals.stats.calibration import Bin as ReliabilityBin
-from reasoner_evals.stats.scaling import Band, HeldOut
 from reasoner_evals.tasks.data import Source
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ LEVEL: Final = 0.05
 """A p-value below this is called significant."""
 
 
-class Estimate(NamedTuple):
+class Bounded(NamedTuple):
     """A value and its 95 % interval over questions; the bounds are None where too few questions allow none."""
 
     value: float
@@ -27,10 +26,10 @@ class Estimate(NamedTuple):
     high: float | None = None
 
 
-def estimate_of(row: Any, name: str) -> Estimate | None:
+def estimate_of(row: Any, name: str) -> Bounded | None:
     """An estimate from a row of `TaskReport.points`; None where it is not known."""
     value = getattr(row, name)
-    return None if value is None else Estimate(value, getattr(row, f"{name}_low"), getattr(row, f"{name}_high"))
+    return None if value is None else Bounded(value, getattr(row, f"{name}_low"), getattr(row, f"{name}_high"))
 
 
 Against = Literal["greedy", "cheapest", "self_consistency", "larger_model"]
@@ -41,7 +40,7 @@ Claim = Literal["nothing", "alone", "gain", "leaning", "unresolved", "loss"]
 all are behind it."""
 
 
-class Verdict(NamedTuple):
+class Headline(NamedTuple):
     """The result of a task in one sentence, which claims no more than the intervals and tests of its table."""
 
     claim: Claim
@@ -58,7 +57,7 @@ class Paired:
     """Two arms compared question by question: the first minus the second."""
 
     questions: int
-    difference: Estimate
+    difference: Bounded
     p: float
     p_holm: float
     """Adjusted for the `family` of comparisons that it belongs to."""
@@ -102,13 +101,6 @@ class Delta(Paired):
         return f"{label} (for {self.mixed:.0%} of the questions the next size)" if self.mixed else label
 
 
-class AnytimeCurve(NamedTuple):
-    """The mean accuracy of the answers held after so many tokens: a step function."""
-
-    tokens: tuple[float, ...]
-    accuracies: tuple[Estimate, ...]
-
-
 class Difficulty(NamedTuple):
     """Bins of difficulty, hardest first; `by_difficulty` of a row is the accuracy in each.
 
@@ -123,7 +115,7 @@ class Difficulty(NamedTuple):
     """The range of the share of held-out samples that were right, and the number of questions."""
 
 
-class Calibration(NamedTuple):
+class ConfidenceQuality(NamedTuple):
     """How well a strategy's confidence, its share of the vote, separates right answers from wrong ones."""
 
     questions: int
@@ -138,37 +130,6 @@ class Calibration(NamedTuple):
     """The share of wrong answers if only so many of the questions, the surest, are answered: (coverage, risk)."""
 
 
-class Fit(NamedTuple):
-    """A law of accuracy against the number of samples, up to twice the measured sizes."""
-
-    law: str
-    """Its name and formula, such as `beta-binomial: 1 - B(a, b + k) / B(a, b)`."""
-    parameters: tuple[tuple[str, float], ...] = ()
-    band: Band | None = None
-    measured: tuple[float, ...] = ()
-    """At the first sizes of the band."""
-    held_out: HeldOut | None = None
-    """The prediction of a fit to the small sizes for larger sizes that were measured."""
-    note: str = ""
-    """Why it was not fitted, or a warning; empty where there is none."""
-
-    @property
-    def fitted(self) -> list[Estimate]:
-        """The values at the sizes of the band."""
-        return list(map(Estimate, self.band.value, self.band.low, self.band.high)) if self.band else []
-
-
-class Scaling(NamedTuple):
-    """How accuracy and coverage of a pool grow with more samples."""
-
-    coverage: Fit
-    selection: Fit
-    gain: float
-    """The smallest gain in accuracy for which a doubling counts as useful."""
-    diminishing: int | None
-    """The size from which another doubling gains less than `gain`; None where that is beyond twice the pool."""
-
-
 class VerifierQuality(NamedTuple):
     """How well a verifier's scores separate right replies from wrong ones."""
 
@@ -179,13 +140,13 @@ class VerifierQuality(NamedTuple):
     """Rated replies."""
     unrated: int
     """Replies with an answer that were not rated."""
-    within: Estimate | None
+    within: Bounded | None
     """AUROC within a question, over those with right and wrong replies; None where there is none."""
     mixed: int
     """Questions with right and wrong replies."""
-    top: Estimate
+    top: Bounded
     """The share of questions whose best rated reply is right, ties shared."""
-    chance: Estimate
+    chance: Bounded
     """The share of questions whose reply is right if it is chosen at random among the rated ones."""
     deciles: tuple[ReliabilityBin, ...]
 
@@ -212,25 +173,14 @@ class Failure(NamedTuple):
     """What makes it a failure worth reading, in a sentence."""
 
 
-class ArmState(NamedTuple):
-    """How complete an arm is, in questions. Earlier errors were tried again; duplicates are not counted."""
-
-    arm: Arm
-    asked: int
-    finished: int
-    errors: int
-    ungraded: int
-    retried: int
-    duplicates: int
-
-
 class Provenance(NamedTuple):
     """How a run was made. Its journals are read again for the table of questions."""
 
     run: RunData
     facts: tuple[tuple[str, str], ...]
     """Names and values: the model's geometry and the graders."""
-    arms: tuple[ArmState, ...]
+    arms: tuple[tuple[Arm, dict[str, int]], ...]
+    """Each arm with numbers of questions: asked, finished, errors, ungraded, retried, and duplicates (not counted)."""
 
 
 @dataclass(frozen=True)
@@ -244,7 +194,7 @@ class TaskReport:
     """Groups that intervals are clustered by; 0 where questions are independent."""
     chance: float | None
     """The accuracy of a random guess, where the answers are a choice of a known number."""
-    verdict: Verdict
+    verdict: Headline
     findings: tuple[str, ...]
     """More about the result, in a few sentences."""
     shared: tuple[str, ...]
@@ -252,7 +202,7 @@ class TaskReport:
     warnings: tuple[str, ...]
     """Reasons not to trust a confidence, a sentence each."""
     points: "pd.DataFrame"
-    """The table of results: a row for each strategy at each size or budget, with the columns of `data.table`."""
+    """The table of results: a row for each strategy at each size or budget, with the columns of `table`."""
     difficulty: tuple[Difficulty, ...]
     verifiers: tuple[VerifierQuality, ...]
     failures: tuple[Failure, ...]
@@ -287,7 +237,7 @@ class TaskReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class EvalReport:
     """Everything that a report of one or more runs shows."""
 
     title: str

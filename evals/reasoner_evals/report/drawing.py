@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from reasoner.system.printing import printable
-from reasoner_evals.report.content import Estimate, TaskReport
+from reasoner_evals.report.content import Bounded, TaskReport
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,7 +67,7 @@ _MARKERS = (("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼")
 _DASHES: Final[tuple[Any, ...]] = ("-", (0, (6, 2)), (0, (8, 2, 2, 2)), (0, (3, 2)))
 
 
-class Style(NamedTuple):
+class SeriesStyle(NamedTuple):
     """How a series is drawn in every figure: colour, marker and line, so that colour alone decides nothing."""
 
     colour: Colour
@@ -84,21 +84,21 @@ class Style(NamedTuple):
         return {"color": self.colour.light, "marker": self.marker, "linestyle": self.line}
 
 
-def style_at(index: int) -> Style:
+def style_at(index: int) -> SeriesStyle:
     """The style with a number: 64 differ in colour and marker, and 32 in marker and line."""
     turn, colour = divmod(index, len(SERIES))
-    return Style(
+    return SeriesStyle(
         SERIES[colour], *_MARKERS[(colour + turn) % len(_MARKERS)], _DASHES[(colour + 2 * turn) % len(_DASHES)]
     )
 
 
-def series_styles(tasks: Sequence[TaskReport]) -> dict[str, Style]:
+def series_styles(tasks: Sequence[TaskReport]) -> dict[str, SeriesStyle]:
     """The style of every series, in the order of the points."""
     names = dict.fromkeys(series for task in tasks for series in task.points["series"])
     return {series: style_at(index) for index, series in enumerate(names)}
 
 
-class Key(NamedTuple):
+class LegendKey(NamedTuple):
     """An entry of a legend: a character in a colour, and what it stands for."""
 
     glyph: str
@@ -135,7 +135,7 @@ class Figure:
     alt: str
     caption: str
     panels: Sequence[Panel]
-    keys: Sequence[Key]
+    keys: Sequence[LegendKey]
     svg: bytes
     png: bytes
 
@@ -146,7 +146,7 @@ def figure(
     described: Sequence[str],
     caption: Iterable[str],
     panels: Sequence[Panel],
-    keys: Sequence[Key] = (),
+    keys: Sequence[LegendKey] = (),
 ) -> Figure:
     """The figure on the canvas of these panels. `name` is unique in the page."""
     more = f" And {len(described) - MAX_DESCRIBED} more." if len(described) > MAX_DESCRIBED else ""
@@ -308,7 +308,7 @@ def log_x(axes: "Axes", values: Sequence[float], base: int, limit: int = 4) -> N
     axes.set_xticks([], minor=True)
 
 
-def percent_y(axes: "Axes", heights: Iterable[Estimate]) -> None:
+def percent_y(axes: "Axes", heights: Iterable[Bounded]) -> None:
     """A scale of percent that holds every height with its interval: nothing is clipped."""
     known = [value for height in heights for value in height if value is not None]
     low, high = min(known, default=0.0), max(known, default=1.0)
@@ -330,7 +330,7 @@ def percent(axis: Any) -> None:
     axis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %" if -1e-9 <= value <= 1 + 1e-9 else "")
 
 
-def band(axes: "Axes", points: Sequence[tuple[float, Estimate]], colour: str) -> None:
+def band(axes: "Axes", points: Sequence[tuple[float, Bounded]], colour: str) -> None:
     """The intervals of a line as a shaded band; of a single point as a bar."""
     spans = [(x, y.low, y.high) for x, y in points if y.low is not None and y.high is not None]
     x, low, high = ([span[index] for span in spans] for index in range(3))

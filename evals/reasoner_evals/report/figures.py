@@ -1,19 +1,19 @@
 """The figures of a task, each with a caption and a description in words; a reason in words where there is none."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal, NamedTuple
 
+from reasoner.specs import Spec
 from reasoner.system.printing import printable
-from reasoner_evals.report.content import Estimate, Fit, TaskReport
-from reasoner_evals.report.curves import AXES, FLOPS, Axis, Line, accuracy_panel, banded_series, lines, scaled_lines
+from reasoner_evals.report.content import Bounded, TaskReport, estimate_of
 from reasoner_evals.report.drawing import (
-    INK,
     KINDS,
     PAPER,
     QUIET,
     Figure,
-    Key,
-    Style,
+    LegendKey,
+    Panel,
+    SeriesStyle,
     band,
     few_ticks,
     figure,
@@ -25,9 +25,17 @@ from reasoner_evals.report.drawing import (
     settings,
     short,
 )
-from reasoner_evals.runs.pools import FIELDS
+from reasoner_evals.runs.measures import FIELDS
 from reasoner_evals.stats.calibration import Bin as ReliabilityBin
 
+MAX_BANDS: Final = 6
+"""With more measured lines, shaded intervals would hide each other and are left out."""
+_QUIET: Final[dict[str, tuple[str, str, dict[str, Any]]]] = {
+    "oracle": ("┄", "oracle: any sample right", {"linewidth": 0.8, "dashes": (5, 3), "alpha": 0.8}),
+    "longer": ("╌", "one sample, longer thinking", {"linewidth": 1.1, "dashes": (6, 2), "alpha": 0.9}),
+    "chance": ("⋯", "random guess", {"linewidth": 0.8, "dashes": (1, 3), "alpha": 0.8}),
+}
+"""The character of a kind of line in a legend, what the legend says, and how the line is drawn."""
 MAX_ROWS: Final = 24
 """Rows of a figure in rows."""
 BAR: Final = 0.3
@@ -36,23 +44,162 @@ PARTS: Final = ("uncached prompt", "cached prompt (free)", "generated", "verifie
 """Names of `FIELDS`."""
 _LARGEST: Final = "Each strategy at its largest size."
 
-Styles = Mapping[str, Style]
+SeriesStyles = Mapping[str, SeriesStyle]
 
 
-def figures(task: TaskReport, prefix: str, styles: Styles) -> dict[str, tuple[Figure | str, ...]]:
+class Axis(NamedTuple):
+    """A measure of compute, on a log scale."""
+
+    key: str
+    column: str
+    """Of the table of results."""
+    tab: str
+    title: str
+    base: int
+    unknown: str
+    """Why no point may have it."""
+    front: str = ""
+    """The column of the status on its frontier."""
+
+
+AXES: Final = (
+    Axis("tokens", "tokens", "Tokens", "tokens per question", 10, "nothing was spent", "tokens_front"),
+    Axis("samples", "size", "Samples", "samples per question", 2,
+         "no strategy was drawn as a pool of samples"),
+    Axis("flops", "flops", "FLOPs", "FLOPs per question", 10, "the geometry of the model is not known",
+         "flops_front"),
+    Axis("seconds", "seconds", "Seconds", "seconds per question, at the run's concurrency", 10,
+         "no time was measured"),
+    Axis("usd", "usd", "Money", "US dollars per question", 10,
+         "the run has no price table; give one with --prices"),
+)  # fmt: skip
+TOKENS, SAMPLES, FLOPS = AXES[:3]
+
+
+class Marker(NamedTuple):
+    """A place on a line, and its status on the frontier of the axis, if it shows a point that has one."""
+
+    x: float
+    accuracy: Bounded
+    status: str = "front"
+
+
+class Curve(NamedTuple):
+    """A line of a chart, ascending in x.
+
+    "oracle" is the coverage of a pool, not an accuracy; "longer" joins the single samples of series that differ in how
+    long the model thinks.
+    """
+
+    series: str
+    model: str
+    kind: Literal["oracle", "longer", "measured"]
+    marks: tuple[Marker, ...]
+
+
+def lines(task: TaskReport, axis: Axis) -> list[Curve]:
+    """The lines that are drawn against an axis, the measured ones last and so on top."""
+    measured: list[Curve] = []
+    oracle: list[Curve] = []
+    first: list[Any] = []
+    for series, rows in task.by_series.items():
+        # Only positive values have a place on a log scale.
+        placed = sorted((row for row in rows if getattr(row, axis.column)), key=lambda row: getattr(row, axis.column))
+        if not placed:
+            continue
+        # The vote of one sample is that sample.
+        single = min(rows, key=lambda row: row.size or 0)
+        first += [single] if getattr(single, axis.column) else []
+        xs, heights = [getattr(row, axis.column) for row in placed], [_height(row) for row in placed]
+        statuses = [(axis.front and getattr(row, axis.front)) or "front" for row in placed]
+        measured.append(Curve(series, single.model, "measured", tuple(map(Marker, xs, heights, statuses))))
+        if single.pooled:
+            tops = [estimate_of(row, "coverage") or _height(row) for row in placed]
+            oracle.append(Curve(series, single.model, "oracle", tuple(map(Marker, xs, tops))))
+    return [*_one_per_model(oracle, task), *_longer(first, axis), *measured]
+
+
+def _longer(first: Sequence[Any], axis: Axis) -> Iterator[Curve]:
+    """Of series that differ only in how long the model thinks, a line through the smallest point of each."""
+    families: dict[tuple[str, str, str], list[Any]] = {}
+    for row in first:
+        spec = Spec.parse(row.strategy)
+        if "thinking" in spec.options:
+            rest = str(spec.without("thinking").without("n"))
+            families.setdefault((row.model, rest, row.verifier), []).append(row)
+    for (model, _, _), rows in families.items():
+        marks = sorted(Marker(getattr(row, axis.column), _height(row)) for row in rows)
+        if len(marks) > 1:
+            yield Curve(rows[0].series, model, "longer", tuple(marks))
+
+
+def _one_per_model(drawn: Sequence[Curve], task: TaskReport) -> list[Curve]:
+    """Of one kind, a line for each model: that of the verdict's series, otherwise the highest."""
+    ranked = sorted(drawn, key=lambda line: (line.series == task.chosen_series, line.marks[-1].accuracy.value))
+    return list({line.model: line for line in ranked}.values())
+
+
+def _height(row: Any) -> Bounded:
+    return estimate_of(row, "accuracy") or Bounded(0.0)
+
+
+def banded_series(shown: Sequence[Curve]) -> set[str]:
+    """The series that have their intervals drawn: all, or none if there are too many."""
+    measured = {line.series for line in shown if line.kind == "measured"}
+    return measured if len(measured) <= MAX_BANDS else set()
+
+
+def accuracy_panel(
+    task: TaskReport, axis: Axis, shown: Sequence[Curve], banded: set[str], styles: Mapping[str, SeriesStyle]
+) -> tuple[Panel, list[LegendKey]]:
+    """The lines against a measure of compute, and their legend: the highest first, then those that are not measured."""
+    [panel] = panels()
+    axes = panel.axes
+    for line in shown:
+        style, marks = styles[line.series], line.marks
+        x, y = [mark.x for mark in marks], [mark.accuracy.value for mark in marks]
+        if line.kind != "measured":
+            axes.plot(x, y, color=QUIET.light, **_QUIET[line.kind][2])
+            continue
+        if line.series in banded:
+            band(axes, [mark[:2] for mark in marks], style.colour.light)
+        axes.plot(x, y, color=style.colour.light, linestyle=style.line)
+        for mark in marks:
+            # Filled on the frontier, hollow if not significantly behind it, faded if behind.
+            fill = PAPER if mark.status == "level" else style.colour
+            alpha = 0.45 if mark.status == "behind" else 1
+            axes.plot(mark.x, mark.accuracy.value, **style.options, markerfacecolor=fill.light, alpha=alpha, zorder=3)
+    scaled = [(line, mark) for line in shown for mark in line.marks]
+    heights = [
+        mark.accuracy if line.kind == "measured" and line.series in banded else Bounded(mark.accuracy.value)
+        for line, mark in scaled
+    ]
+    if task.chance is not None:
+        axes.axhline(task.chance, color=QUIET.light, **_QUIET["chance"][2])
+        heights.append(Bounded(task.chance))
+    log_x(axes, [mark.x for _, mark in scaled], axis.base)
+    percent_y(axes, heights)
+    measured = sorted(
+        (line for line in shown if line.kind == "measured"), key=lambda line: -line.marks[-1].accuracy.value
+    )
+    keys = [
+        LegendKey(styles[line.series].glyph, styles[line.series].colour, task.names[line.series]) for line in measured
+    ]
+    kinds = {line.kind for line in shown} | ({"chance"} if task.chance is not None else set())
+    keys += [LegendKey(glyph, QUIET, text) for kind, (glyph, text, _) in _QUIET.items() if kind in kinds]
+    return panel._replace(y="questions answered right", x=axis.title), keys
+
+
+def figures(task: TaskReport, prefix: str, styles: SeriesStyles) -> dict[str, tuple[Figure | str, ...]]:
     """The figures of a task by section, or why there is none in a sentence; their names begin with `prefix`."""
     several_models = len(set(task.points["model"])) > 1
     with settings():
         return {
             "accuracy": tuple(_accuracy(task, axis, f"{prefix}-accuracy-{axis.key}", styles) for axis in AXES),
             "models": (_accuracy(task, FLOPS, f"{prefix}-models", styles),) if several_models else (),
-            "gap": (_gap(task, f"{prefix}-gap", styles),),
             "cost": (_cost(task, f"{prefix}-cost"),),
-            "endings": (_endings(task, f"{prefix}-endings"),),
-            "harm": (_harm(task, f"{prefix}-harm", styles),),
             "difficulty": tuple(_difficulty(task, f"{prefix}-difficulty", styles)),
             "calibration": (_calibration(task, f"{prefix}-calibration", styles),),
-            "scaling": (_scaling(task, f"{prefix}-scaling", styles),),
             "verifiers": (_verifiers(task, f"{prefix}-verifiers", styles),),
         }
 
@@ -66,7 +213,7 @@ def largest_points(rows: Iterable[Any]) -> dict[str, Any]:
     return {row.key: row for row in largest.values()}
 
 
-def _accuracy(task: TaskReport, axis: Axis, name: str, styles: Styles) -> Figure | str:
+def _accuracy(task: TaskReport, axis: Axis, name: str, styles: SeriesStyles) -> Figure | str:
     shown = lines(task, axis)
     if not shown:
         why = axis.unknown if task.rows else "no question has been finished and graded"
@@ -75,18 +222,16 @@ def _accuracy(task: TaskReport, axis: Axis, name: str, styles: Styles) -> Figure
         f"{_name(task, line)}: {' to '.join(f'{mark.accuracy.value:.1%} at {short(mark.x)}' for mark in ends)}"
         for line in reversed(shown)
         for ends in [line.marks[:1] + line.marks[1:][-1:]]
-        if line.kind != "random"
     ]
-    banded, measured = banded_series(task, shown), {line.series for line in shown if line.kind == "measured"}
-    few = "" if banded == measured else " Intervals that would hide others are in the table only."
+    banded = banded_series(shown)
     caption = [
         f"Accuracy against {axis.title}; the horizontal scale is logarithmic.",
         _counts(task.rows),
-        _band(task) + few if banded else "No band is drawn: the intervals are in the table.",
+        _band(task) if banded else "No band is drawn: the intervals are in the table.",
     ]
     if axis.front and any(getattr(row, axis.front) for row in task.rows):
         caption.append("Hollow: not significantly behind the frontier; faded: significantly behind it.")
-    if min(y.low or y.value for line in scaled_lines(shown) for _, y, _ in line.marks) > 0.1:
+    if min(y.low or y.value for line in shown for _, y, _ in line.marks) > 0.1:
         caption.append("The vertical scale does not begin at 0.")
     if absent := [row.words for row in task.rows if not getattr(row, axis.column)]:
         names = ", ".join(map(printable, absent[:4])) + (f" and {len(absent) - 4} more" if absent[4:] else "")
@@ -95,26 +240,8 @@ def _accuracy(task: TaskReport, axis: Axis, name: str, styles: Styles) -> Figure
     return figure(name, f"Lines: accuracy against {axis.title}.", described, caption, [panel], keys)
 
 
-def _name(task: TaskReport, line: Line) -> str:
+def _name(task: TaskReport, line: Curve) -> str:
     return task.names[line.series] + ("" if line.kind == "measured" else f", {line.kind}")
-
-
-def _gap(task: TaskReport, name: str, styles: Styles) -> Figure | str:
-    points = list(largest_points(row for row in task.rows if row.coverage is not None).values())[:MAX_ROWS]
-    if not points:
-        return "No selection gap: it needs a strategy that draws several whole replies."
-    panel = rows_panel([row.words for row in points])
-    hollow: dict[str, Any] = {"marker": "o", "color": QUIET.light, "markerfacecolor": PAPER.light, "markersize": 6}
-    for at, row in enumerate(points):
-        panel.axes.hlines(at, row.accuracy, row.coverage, color=QUIET.light, linewidth=1)
-        panel.axes.plot(row.accuracy, at, **styles[row.series].options | {"markersize": 6})
-        panel.axes.plot(row.coverage, at, **hollow)
-    panel.axes.set_xlim(-0.02, 1.02)
-    percent(panel.axes.xaxis)
-    keys = [Key("●", INK, "accuracy (the strategy's own marker)"), Key("○", QUIET, "oracle: any sample right")]
-    described = [f"{row.words}: {row.accuracy:.1%} of {row.coverage:.1%}" for row in points]
-    oracle = "Accuracy, and the share of questions with a right answer among the samples: an oracle, not an accuracy."
-    return figure(name, "Rows: accuracy and coverage.", described, [oracle, _LARGEST, _counts(points)], [panel], keys)
 
 
 def _cost(task: TaskReport, name: str) -> Figure | str:
@@ -133,71 +260,14 @@ def _cost(task: TaskReport, name: str) -> Figure | str:
     panel.axes.set_xlim(0, 1.02 * widest)
     panel.axes.xaxis.set_major_formatter(lambda value, _: short(value))
     few_ticks(panel.axes.xaxis)
-    keys = [Key("■", colour, part) for part, colour in zip(PARTS, KINDS, strict=True)]
+    keys = [LegendKey("■", colour, part) for part, colour in zip(PARTS, KINDS, strict=True)]
     described = [f"{row.words}: {short(row.tokens)} tokens" for row in points]
     free = "Tokens per question by kind; cached prompt tokens are not computed and not in the total."
     return figure(name, "Stacked bars: tokens by kind.", described, [free, _LARGEST, _counts(points)],
                   [panel._replace(x="tokens per question")], keys)  # fmt: skip
 
 
-def _endings(task: TaskReport, name: str) -> Figure | str:
-    ended = largest_points(row for row in task.rows if row.ended)
-    points = [row for row in ended.values() if len(row.sample_counts) > 1][:MAX_ROWS]
-    if not points:
-        return "No strategy draws more samples for some questions than for others."
-    spans = sorted({part[:2] for row in points for part in row.sample_counts})
-    # The more samples, the darker.
-    strengths = {span: 0.15 + 0.85 * index / len(spans) for index, span in enumerate(spans, start=1)}
-    panel = rows_panel([row.words for row in points])
-    for at, row in enumerate(points):
-        left = 0.0
-        for low, high, share in row.sample_counts:
-            panel.axes.barh(at, share, BAR, left, color=KINDS[0].light, alpha=strengths[low, high])
-            left += share
-    panel.axes.set_xlim(0, 1)
-    percent(panel.axes.xaxis)
-    keys = [
-        Key("■", KINDS[0], f"{low if low == high else f'{low} to {high}'} sample{'' if high == 1 else 's'}", strength)
-        for (low, high), strength in strengths.items()
-    ]
-    described = [f"{row.words}: {row.samples:.3g} samples, 95th percentile {row.samples_p95:.3g}" for row in points]
-    caption = ["Share of the questions by the number of samples drawn, of strategies for which it differs.",
-               _LARGEST, _counts(points), "No band is drawn."]  # fmt: skip
-    return figure(name, "Stacked bars: questions by samples drawn.", described, caption,
-                  [panel._replace(x="share of questions")], keys)  # fmt: skip
-
-
-def _harm(task: TaskReport, name: str, styles: Styles) -> Figure | str:
-    largest = largest_points(task.rows).values()
-    rows = [(row, row.deltas["greedy"]) for row in largest if "greedy" in row.deltas][:MAX_ROWS]
-    if not rows:
-        known = any("greedy" in row.deltas for row in task.rows)
-        why = "nothing to compare" if known else "no greedy sample to compare with"
-        return f"Where a strategy harms is not known: there is {why}."
-    panel = rows_panel([row.words for row, _ in rows])
-    limit = 0.02
-    for at, (row, delta) in enumerate(rows):
-        colour = styles[row.series].colour.light
-        behind, ahead = delta.worse / delta.questions, delta.better / delta.questions
-        panel.axes.barh(at, -behind, BAR, facecolor=PAPER.light, edgecolor=colour, hatch="////", linewidth=0.8)
-        panel.axes.barh(at, ahead, BAR, color=colour, edgecolor=colour, linewidth=0.8)
-        for x, share, offset, side in ((-behind, behind, -4, "right"), (ahead, ahead, 4, "left")):
-            panel.axes.annotate(f"{share:.1%}", (x, at), (offset, 0), textcoords="offset points", ha=side,
-                                va="center_baseline")  # fmt: skip
-        limit = max(limit, behind, ahead)
-    panel.axes.axvline(0, color=QUIET.light, linewidth=0.8)
-    # The numbers beside the bars need room.
-    panel.axes.set_xlim(-1.5 * limit, 1.5 * limit)
-    few_ticks(panel.axes.xaxis)
-    panel.axes.xaxis.set_major_formatter(lambda value, _: f"{abs(100 * value):.3g} %")
-    described = [f"{row.words}: behind on {delta.worse}, ahead on {delta.better}" for row, delta in rows]
-    caption = ["Questions on which a strategy is ahead of one greedy sample, and behind it.",
-               _LARGEST, _counts(row for row, _ in rows)]  # fmt: skip
-    return figure(name, "Bars to both sides: harmed and helped.", described, caption,
-                  [panel._replace(x="behind  ←  share of questions  →  ahead")])  # fmt: skip
-
-
-def _difficulty(task: TaskReport, name: str, styles: Styles) -> Iterator[Figure | str]:
+def _difficulty(task: TaskReport, name: str, styles: SeriesStyles) -> Iterator[Figure | str]:
     if not task.difficulty:
         why = "it needs a pool of at least 4 samples per question, and more questions than this"
         yield f"No difficulty: {why}."
@@ -234,11 +304,11 @@ def _difficulty(task: TaskReport, name: str, styles: Styles) -> Iterator[Figure 
         yield figure(f"{name}-{number}", "Panels: accuracy by difficulty.", described, caption, parts, keys)
 
 
-def _series_key(style: Style, text: str) -> Key:
-    return Key(style.glyph, style.colour, text)
+def _series_key(style: SeriesStyle, text: str) -> LegendKey:
+    return LegendKey(style.glyph, style.colour, text)
 
 
-def _calibration(task: TaskReport, name: str, styles: Styles) -> Figure | str:
+def _calibration(task: TaskReport, name: str, styles: SeriesStyles) -> Figure | str:
     shown = list(largest_points(row for row in task.rows if row.calibration).values())[:MAX_ROWS]
     if not shown:
         return "No calibration: no strategy has a confidence that differs between enough questions."
@@ -251,7 +321,7 @@ def _calibration(task: TaskReport, name: str, styles: Styles) -> Figure | str:
         right.axes.step(coverage, risk, where="post", color=style.colour.light, linestyle=style.line)
     right.axes.set_xlim(-0.02, 1.02)
     percent(right.axes.xaxis)
-    percent_y(right.axes, [Estimate(0.0), *(Estimate(risk) for row in shown for _, risk in row.calibration.risks)])
+    percent_y(right.axes, [Bounded(0.0), *(Bounded(risk) for row in shown for _, risk in row.calibration.risks)])
     described = [f"{row.words}: calibration error {row.calibration.ece:.3f}" for row in shown]
     caption = [
         "Confidence is a strategy's share of the vote.",
@@ -269,7 +339,7 @@ def _calibration(task: TaskReport, name: str, styles: Styles) -> Figure | str:
     return figure(name, "Two panels: reliability, and risk against coverage.", described, caption, parts, keys)
 
 
-def _reliability(axes: Any, bins: Sequence[ReliabilityBin], style: Style) -> None:
+def _reliability(axes: Any, bins: Sequence[ReliabilityBin], style: SeriesStyle) -> None:
     x, y = [part.confidence for part in bins], [part.accuracy for part in bins]
     axes.plot(x, y, color=style.colour.light, linestyle=style.line, linewidth=1)
     largest = max(part.n for part in bins)
@@ -284,42 +354,7 @@ def _diagonal(axes: Any) -> None:
     percent(axes.yaxis)
 
 
-def _scaling(task: TaskReport, name: str, styles: Styles) -> Figure | str:
-    shown = [row for row in task.rows if row.scaling and (row.scaling.coverage.band or row.scaling.selection.band)]
-    if not shown:
-        return "No scaling law: it needs a pool of several sizes that a law can be fitted to."
-    parts = []
-    for panel, row in zip(panels(len(shown), 340), shown, strict=True):
-        style = styles[row.series]
-        _draw_fit(panel.axes, row.scaling.coverage, QUIET.light, "o")
-        _draw_fit(panel.axes, row.scaling.selection, style.colour.light, style.marker)
-        fits = [fit for fit in (row.scaling.coverage, row.scaling.selection) if fit.band]
-        log_x(panel.axes, [k for fit in fits for k in fit.band.ks], 2)
-        percent_y(panel.axes, [height for fit in fits for height in (*fit.fitted, *map(Estimate, fit.measured))])
-        parts.append(panel._replace(title=printable(row.name), x="samples per question"))
-    keys = [Key("●", QUIET, "oracle, in grey: measured, law"), Key("◆", INK, "accuracy: measured, law"),
-            Key("┄", QUIET, "beyond what was measured")]  # fmt: skip
-    caption = [
-        "Laws fitted to the sizes of a pool; shaded: their 95 % band over questions.",
-        "Dashed: beyond what was measured, up to twice that.",
-        _counts(row for row in task.rows if row.pooled),
-    ]
-    described = [row.name for row in shown]
-    return figure(name, "Panels: fitted scaling laws.", described, caption, parts, keys)
-
-
-def _draw_fit(axes: Any, fit: Fit, colour: str, marker: str) -> None:
-    """A law: solid where it was measured, dashed beyond."""
-    if fit.band is None:
-        return
-    sizes, known = fit.band.ks, len(fit.measured)
-    band(axes, list(zip(sizes, fit.fitted, strict=True)), colour)
-    axes.plot(sizes[:known], fit.band.value[:known], color=colour, linewidth=1.2)
-    axes.plot(sizes[known - 1 :], fit.band.value[known - 1 :], color=colour, linewidth=1.2, dashes=(2, 2))
-    axes.plot(sizes[:known], fit.measured, color=colour, linestyle="none", marker=marker)
-
-
-def _verifiers(task: TaskReport, name: str, styles: Styles) -> Figure | str:
+def _verifiers(task: TaskReport, name: str, styles: SeriesStyles) -> Figure | str:
     if not task.verifiers:
         return "No verifier rated replies."
     largest = {quality.series: quality for quality in sorted(task.verifiers, key=lambda quality: quality.replies)}

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from reasoner.specs import Spec
-from reasoner_evals.report.content import Against, Claim, Delta, Estimate, Provenance, TaskReport, Verdict, estimate_of
+from reasoner_evals.report.content import Against, Bounded, Claim, Delta, Headline, Provenance, TaskReport, estimate_of
 from reasoner_evals.runs.measures import is_greedy
-from reasoner_evals.stats.comparison import minimum_detectable
+from reasoner_evals.stats.intervals import minimum_detectable
 
 DISCORDANT: Final = 0.2
 """The share of questions on which two strategies differ, to state what a number of questions can show in general."""
@@ -21,7 +21,7 @@ _BASELINES: Final[tuple[Against, ...]] = ("larger_model", "greedy", "cheapest")
 METHODS: Final = tuple((Path(__file__).parent / "methods.txt").read_text(encoding="utf-8").splitlines())
 
 
-def verdict(rows: Sequence[Any]) -> Verdict:
+def verdict(rows: Sequence[Any]) -> Headline:
     """What a task found, against one greedy sample or what else it has for a baseline.
 
     A gain or loss is claimed only if its interval excludes 0, its adjusted p-value is below 5 %, and it is as large as
@@ -29,7 +29,7 @@ def verdict(rows: Sequence[Any]) -> Verdict:
     """
     by_key = {row.key: row for row in rows}
     if not rows:
-        return Verdict("nothing", "No question has been finished and graded yet.")
+        return Headline("nothing", "No question has been finished and graded yet.")
     against = next((name for name in _BASELINES if any(name in row.deltas for row in rows)), None)
     family = _family(by_key, against) if against else []
     if not family:
@@ -49,12 +49,12 @@ def verdict(rows: Sequence[Any]) -> Verdict:
         (f"{ratio} ×", f"the {unit}", f"{cost:{scale}} against {base:{scale}} per question"),
     )
     times = f"as many {unit}" if ratio == "1" else f"{ratio} times the {unit}"
-    return Verdict(
+    return Headline(
         claim, _sentence(claim, point, first, times, family, smaller=smaller), point.key, baseline.key, numbers
     )
 
 
-def _alone(row: Any) -> Verdict:
+def _alone(row: Any) -> Headline:
     value, low, high = _known(row)
     fits = "" if low is None or high is None else f" ({100 * low:.0f} to {100 * high:.0f} fit the data)"
     sentence = (
@@ -62,7 +62,7 @@ def _alone(row: Any) -> Verdict:
         "question; there is nothing to compare it with."
     )
     tokens = f"{row.tokens:,.0f}", "tokens per question", f"95 of 100 questions need at most {row.tokens_p95:,.0f}"
-    return Verdict("alone", sentence, row.key, "", (_right(row), tokens, (f"{row.questions:,}", "questions", "")))
+    return Headline("alone", sentence, row.key, "", (_right(row), tokens, (f"{row.questions:,}", "questions", "")))
 
 
 def _rank(row: Any) -> tuple[float, float]:
@@ -128,9 +128,9 @@ def _of_100(difference: float) -> str:
     return "no more" if number == "0" else f"{number} {'more' if difference > 0 else 'fewer'}"
 
 
-def _known(row: Any) -> Estimate:
+def _known(row: Any) -> Bounded:
     """The accuracy of a point, which every point has."""
-    return estimate_of(row, "accuracy") or Estimate(0.0)
+    return estimate_of(row, "accuracy") or Bounded(0.0)
 
 
 def _right(row: Any) -> tuple[str, str, str]:
@@ -194,13 +194,13 @@ def _accuracy(row: Any) -> str:
     return f"{row.words}: {percent(_known(row))} at {row.tokens:,.0f} tokens per question"
 
 
-def percent(share: Estimate) -> str:
+def percent(share: Bounded) -> str:
     """A share with its interval, in percent."""
     bounds = "" if share.low is None or share.high is None else f" ({share.low:.1%} to {share.high:.1%})"
     return f"{share.value:.1%}{bounds}"
 
 
-def signed_points(difference: Estimate) -> str:
+def signed_points(difference: Bounded) -> str:
     """A difference of shares with its interval, in percentage points."""
     value, low, high = difference
     bounds = "" if low is None or high is None else f" ({100 * low:+.1f} to {100 * high:+.1f})"
@@ -251,13 +251,14 @@ def _task_limits(task: TaskReport) -> Iterator[str]:
 
 
 def _run_limits(run: Provenance) -> Iterator[str]:
-    for state in run.arms:
-        name = f"{run.run.name}, {state.arm.name}"
-        if state.finished < state.asked:
-            yield f"{name}: {state.finished:,} of {state.asked:,} questions finished; continue with --resume."
-        if state.errors:
-            yield f"{name}: {state.errors:,} questions ended in an error, in no accuracy; --resume tries again."
-        if state.ungraded:
-            yield f"{name}: {state.ungraded:,} questions lack a verdict and are in no accuracy: run `reasoner grade`."
-        if state.duplicates:
-            yield f"{name}: {state.duplicates:,} further records of finished questions were not counted."
+    for arm, state in run.arms:
+        name = f"{run.run.name}, {arm.name}"
+        if state["finished"] < state["asked"]:
+            yield f"{name}: {state['finished']:,} of {state['asked']:,} questions finished; continue with --resume."
+        if state["errors"]:
+            yield f"{name}: {state['errors']:,} questions ended in an error, in no accuracy; --resume tries again."
+        if state["ungraded"]:
+            lack = f"{state['ungraded']:,} questions lack a verdict and are in no accuracy"
+            yield f"{name}: {lack}: run `reasoner grade`."
+        if state["duplicates"]:
+            yield f"{name}: {state['duplicates']:,} further records of finished questions were not counted."

@@ -1,41 +1,29 @@
 """A report as one HTML page without scripts or network access, and as Markdown: texts of runs are escaped."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pydantic_core import to_json
-
-from reasoner.errors import TraceError
 from reasoner.system.printing import visible
-from reasoner.trace.events import Event, event_adapter
-from reasoner.trace.jsonl import read_lines
-from reasoner.trace.record import VERSION
-from reasoner.trace.tree.build import search_trees
-from reasoner.trace.tree.page import fragment, policy
-from reasoner.trace.tree.page import style as tree_style
-from reasoner.trace.tree.words import ending
-from reasoner_evals.report.content import Delta, Estimate, Failure, Report, TaskReport, estimate_of
-from reasoner_evals.report.curves import AXES
-from reasoner_evals.report.data.table import STOP_REASONS
+from reasoner.trace.outline import ending
+from reasoner.trace.page import policy
+from reasoner.trace.page import style as tree_style
+from reasoner_evals.report.content import Bounded, Delta, EvalReport, TaskReport, estimate_of
 from reasoner_evals.report.drawing import COLOURS, KINDS, SERIES, Figure, series_styles, short
-from reasoner_evals.report.figures import figures, largest_points
+from reasoner_evals.report.figures import AXES, figures, largest_points
+from reasoner_evals.report.table import STOP_REASONS
 
 if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-    from reasoner.trace.tree.search_tree import SearchTree
-
 MAX_TEXT: Final = 4000
 """Characters of any one text of a run in the page."""
 MAX_ANSWER: Final = 200
 """Characters of an answer or a reason; a question has 2,000."""
-MAX_CHARACTERS: Final = 3_000_000
-"""Of all search trees in a page; those after it are named, not shown."""
 SHOWN_FAILURES: Final = 4
 """Failures of a task that are not folded."""
 _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>|#~])")
@@ -44,14 +32,11 @@ SECTIONS: Final[tuple[tuple[str, str], ...]] = (
     ("differences", "Are the differences real?"),
     ("models", "Can a smaller model do it with more compute?"),
     ("cost", "Where does the compute go?"),
-    ("harm", "Where does it help, and where does it harm?"),
-    ("gap", "How much would a perfect choice gain?"),
     ("difficulty", "Does it help with hard questions?"),
     ("calibration", "Can the confidence be trusted?"),
     ("verifiers", "Can the verifier be trusted?"),
     ("failures", "What went wrong?"),
     ("endings", "What ends a question?"),
-    ("scaling", "Would still more samples help?"),
 )
 _AGAINST: Final = {
     "greedy": "Against one greedy sample",
@@ -69,56 +54,6 @@ _FAILURES: Final = {
 }
 
 
-def search_markups(failures: Sequence[Failure]) -> "list[Markup | str]":
-    """The search tree of each failure, or why it is not there; an empty text if it may not be shown.
-
-    A trace is read once, and only the lines of the failures are parsed.
-    """
-    ids: dict[Path, set[str]] = {}
-    for failure in failures:
-        if failure.item:
-            ids.setdefault(failure.trace, set()).add(failure.record.question_id)
-    traces = {file: _read(file, wanted) for file, wanted in ids.items()}
-    shown: list[Markup | str] = []
-    room = MAX_CHARACTERS
-    for failure in failures:
-        tree = _tree(failure, traces[failure.trace], room) if failure.item else ""
-        room -= len(tree)
-        shown.append(tree)
-    return shown
-
-
-def _read(file: Path, ids: set[str]) -> "Mapping[str, SearchTree] | str":
-    """The searches of some questions, the last of each; or why they cannot be read."""
-    if not file.exists():
-        return {}
-    marks = [to_json(question_id) for question_id in ids]
-
-    def wanted(line: bytes) -> Event | None:
-        # Most lines are of other questions: searching a line is much faster than parsing it.
-        if not any(mark in line for mark in marks):
-            return None
-        event = event_adapter().validate_json(line)
-        return event if event.question_id in ids else None
-
-    lines: Iterable[Event | None] = read_lines(file, wanted, file="trace", record="trace event", version=VERSION)
-    try:
-        return {tree.id: tree for tree in search_trees(event for event in lines if event)}
-    except TraceError as error:
-        return f"Its trace cannot be shown: {error}."
-
-
-def _tree(failure: Failure, trace: "Mapping[str, SearchTree] | str", room: int) -> "Markup | str":
-    if isinstance(trace, str):
-        return trace
-    if failure.record.question_id not in trace:
-        return "The run's folder has no trace of it."
-    markup = fragment(trace[failure.record.question_id]) if room > 0 else None
-    if markup is None or len(markup) > room:
-        return f"Its trace is too long to be shown here: reasoner trace {failure.trace} --question ID."
-    return markup
-
-
 @dataclass(frozen=True)
 class View:
     """A task as the template shows it."""
@@ -127,8 +62,6 @@ class View:
     task: TaskReport
     figures: dict[str, tuple[Figure | str, ...]]
     """By section; a text says why there is none."""
-    trees: "list[Markup | str]"
-    """The search trees of its failures."""
 
     @property
     def drawn(self) -> list[Figure]:
@@ -141,21 +74,18 @@ class View:
         reasons = [why for shown in self.figures.values() for why in shown if isinstance(why, str)]
         if self.task.rows and not self.against:
             reasons.append("No differences: there is nothing to compare with.")
-        return list(dict.fromkeys(reasons if self.trees else [*reasons, "No failure worth reading was found."]))
+        if not self.task.failures:
+            reasons.append("No failure worth reading was found.")
+        return list(dict.fromkeys(reasons))
 
     @property
     def sections(self) -> list[tuple[str, str]]:
         """The anchors and titles of its sections."""
-        return [section for section in SECTIONS if self._has(section[0])]
-
-    def _has(self, anchor: str) -> bool:
-        if anchor in ("accuracy", "cost", "failures"):
-            return bool(self.task.rows)
-        if anchor == "differences":
-            return bool(self.against)
-        columns = {"endings": "ended", "scaling": "scaling", "calibration": "calibration"}
-        table = anchor in columns and any(getattr(row, columns[anchor]) for row in self.task.rows)
-        return table or any(isinstance(figure, Figure) for figure in self.figures[anchor])
+        rows = self.task.rows
+        tables = {"differences": self.against, "endings": [row for row in rows if row.ended]}
+        tables |= dict.fromkeys(("accuracy", "cost", "failures"), rows)
+        figures = {name: any(isinstance(figure, Figure) for figure in shown) for name, shown in self.figures.items()}
+        return [(name, title) for name, title in SECTIONS if tables.get(name, figures.get(name))]
 
     @property
     def compact(self) -> list[tuple[Any, Delta | None]]:
@@ -169,15 +99,6 @@ class View:
         """What the differences of `compact` are against, in words; empty where there are none."""
         names = {self.task.by_key[delta.baseline].words for _, delta in self.compact if delta}
         return next(iter(names)) if len(names) == 1 else "one sample" if names else ""
-
-    @property
-    def specs(self) -> list[tuple[str, list[str]]]:
-        """The name of each series, and its strategies as they were given."""
-        specs: dict[str, dict[str, None]] = {}
-        for row in self.task.rows:
-            verifier = f" with {row.verifier}" if row.verifier else ""
-            specs.setdefault(row.name, {})[f"{row.strategy}{verifier}"] = None
-        return [(name, list(strategies)) for name, strategies in specs.items()]
 
     @property
     def against(self) -> list[tuple[str, str, list[Any]]]:
@@ -223,16 +144,16 @@ def _forest(delta: Delta, deltas: Sequence[Delta]) -> tuple[float, float, float]
     return round(low, 2), round(high - low, 2), round(value, 2)
 
 
-def views(report: Report) -> tuple[View, ...]:
-    """The tasks with their figures drawn and their traces read."""
+def views(report: EvalReport) -> tuple[View, ...]:
+    """The tasks with their figures drawn."""
     styles = series_styles(report.tasks)
     return tuple(
-        View(f"t{number}", task, figures(task, f"t{number}", styles), search_markups(task.failures))
+        View(f"t{number}", task, figures(task, f"t{number}", styles))
         for number, task in enumerate(report.tasks, start=1)
     )
 
 
-def page(report: Report, shown: Sequence[View]) -> str:
+def page(report: EvalReport, shown: Sequence[View]) -> str:
     """The page. The same report gives the same page, byte for byte."""
     return (
         _environment(_safe)
@@ -253,7 +174,7 @@ def page(report: Report, shown: Sequence[View]) -> str:
     )
 
 
-def to_markdown(report: Report) -> str:
+def to_markdown(report: EvalReport) -> str:
     """Findings, tables and limits for a README or a pull request; names from models and users are escaped."""
     return _environment(_plain, trim=True).get_template("report.md.j2").render(report=report)
 
@@ -336,10 +257,7 @@ def _cut(text: str, limit: int = MAX_ANSWER) -> str:
 
 def _part(row: Any) -> str:
     """What separates a point from the others of its series."""
-    if row.pooled:
-        return str(row.label.removeprefix(row.series).lstrip(", ") or row.label)
-    samples = re.findall(r"[:,]\s*(n=\d+)", row.strategy)[:1]
-    return ", ".join((*samples, *filter(None, [row.budget]))) or str(row.label)
+    return f"n={row.size}" if row.pooled else str(row.words)
 
 
 def _breakable(text: str) -> "Markup":
@@ -350,7 +268,7 @@ def _breakable(text: str) -> "Markup":
     return Markup("<wbr>").join(escape(part) for part in parts if part)
 
 
-def _signed(difference: Estimate) -> "Markup":
+def _signed(difference: Bounded) -> "Markup":
     from markupsafe import Markup
 
     value, low, high = difference

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasoner.errors import TraceError
-from reasoner.trace.grades import STATUSES
+from reasoner.trace.replies import STATUSES
 from reasoner.types import EndedBy
 from reasoner_evals.runs.records import Arm, ItemRecord, Outcome, Verdict
 

@@ -12,14 +12,15 @@ from reasoner.budget import Prices
 from reasoner.engine import Engine
 from reasoner.engines import PACE
 from reasoner.errors import TraceError, UsageError
+from reasoner.journal.folder import write_whole
+from reasoner.journal.lines import sealed_line
 from reasoner.registry import spec_of
 from reasoner.specs import Spec
 from reasoner.system.files import read_whole
 from reasoner.system.machine import gpus, installed, memory_gib, usable_cores
 from reasoner.system.redaction import without_secrets
-from reasoner.trace.jsonl import sealed_line
 from reasoner_evals.runs.arms import file_part
-from reasoner_evals.runs.folder import RunFolder, write_whole
+from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.records import VERSION, Arm, Item, Machine, Manifest
 from reasoner_evals.tasks.benchmark import TaskData
 
@@ -120,8 +121,13 @@ def items_of(tasks: Mapping[str, TaskData]) -> Iterator[Item]:
 
 def begin(folder: RunFolder, manifest: Manifest, tasks: Mapping[str, TaskData]) -> None:
     """Write the manifest, then the questions. Raises TraceError if one cannot be written."""
-    write_whole(folder.manifest, [manifest.model_dump_json(indent=1)])
+    write_manifest(folder, manifest)
     write_items(folder, tasks)
+
+
+def write_manifest(folder: RunFolder, manifest: Manifest) -> None:
+    """Write the manifest. Raises TraceError if it cannot be written."""
+    write_whole(folder.manifest, [manifest.model_dump_json(indent=1).encode(), b"\n"])
 
 
 def write_items(folder: RunFolder, tasks: Mapping[str, TaskData]) -> None:

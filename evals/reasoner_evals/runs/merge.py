@@ -9,9 +9,10 @@ from typing import Final, NamedTuple
 from pydantic import BaseModel
 
 from reasoner.errors import TraceError, UsageError
-from reasoner.trace.jsonl import read_lines, resealed
-from reasoner_evals.runs.folder import RunFolder, appearing, make_folder, write_whole, writing
-from reasoner_evals.runs.manifest import differences, machine_differences, read_manifest
+from reasoner.journal.folder import appearing, make_folder
+from reasoner.journal.lines import Format, read_lines, sealed
+from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.manifest import differences, machine_differences, read_manifest, write_manifest
 from reasoner_evals.runs.reading import check_each_once
 from reasoner_evals.runs.records import VERSION, Arm, Manifest
 from reasoner_evals.runs.subset import Shard, Subset
@@ -74,11 +75,12 @@ def merge(paths: Sequence[Path], out: Path) -> Merged:
     for part in parts:
         _Shard(part).check()
     errors = 0
-    with appearing(out) as folder:
+    with appearing(out) as new:
+        folder = RunFolder(new)
         for part in parts:
-            with writing(part.folder, fresh=False):
+            with part.folder.writing():
                 errors += _Shard(part).append_to(folder)
-        write_whole(folder.manifest, [manifest.model_dump_json(indent=1)])
+        write_manifest(folder, manifest)
     return Merged(len(parts), sum(source.items for source in manifest.sources), errors)
 
 
@@ -198,7 +200,7 @@ class _Shard:
         _append(folder.verdicts, self.lines(self.folder.verdicts, "verdicts"))
         for arm in self.manifest.arms:
             ours, theirs = self.folder.arm(arm.name), folder.arm(arm.name)
-            make_folder(theirs.path, exist_ok=True)
+            make_folder(theirs.path)
             failed: set[str] = set()
             _append(theirs.trace, self.lines(ours.trace, "trace", arm.task))
             _append(theirs.journal, self.journal(arm, failed))
@@ -249,15 +251,15 @@ class _Shard:
         return UsageError(f"{self.part} is not finished: {why}; {self._resume}")
 
 
-def _contents(path: Path, file: str, way_out: str) -> Iterator[tuple[_Line, bytes]]:
+def _contents(path: Path, file: str, advice: str) -> Iterator[tuple[_Line, bytes]]:
     """What each line of a file is about, and its content."""
 
     def read(content: bytes) -> tuple[_Line, bytes]:
         return _Line.model_validate_json(content), content
 
-    yield from read_lines(path, read, file=file, record="line of a run", version=VERSION, way_out=way_out)
+    return read_lines(path, Format(file, read, VERSION), advice=advice)
 
 
 def _append(path: Path, contents: Iterator[bytes]) -> None:
     with path.open("ab") as file:
-        file.writelines(map(resealed, contents))
+        file.writelines(map(sealed, contents))

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from reasoner.answers.choices import choice_in
 from reasoner.errors import TraceError, UnknownName, UsageError
+from reasoner.journal.lines import read_lines
 from reasoner.system.files import read_whole
-from reasoner.trace.jsonl import read_lines
 from reasoner_evals.runs.arrays import ArmArrays, ArmData, VerdictIndex
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.manifest import read_manifest
-from reasoner_evals.runs.records import VERSION, Item, ItemRecord, Manifest, counted_records, read_journal
+from reasoner_evals.runs.records import ITEM_LINES, Item, ItemRecord, Manifest, counted_records, read_journal
 from reasoner_evals.runs.verdicts import read_verdicts
 from reasoner_evals.tasks.data import Source
 
@@ -127,14 +127,8 @@ def _chance(item: Item) -> float | None:
 
 
 def _items(folder: RunFolder) -> Iterator[Item]:
-    return read_lines(
-        folder.items,
-        Item.model_validate_json,
-        file="questions",
-        record="record of the questions",
-        version=VERSION,
-        way_out=f"delete this file, and `reasoner eval --resume {folder.path}` writes it again",
-    )
+    advice = f"delete this file, and `reasoner eval --resume {folder.path}` writes it again"
+    return read_lines(folder.items, ITEM_LINES, advice=advice)
 
 
 def _tasks(folder: RunFolder, manifest: Manifest) -> dict[str, TaskItems]:

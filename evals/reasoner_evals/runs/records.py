@@ -1,18 +1,18 @@
 """The records in a run's folder, all of one version, and how a journal is read."""
 
 import itertools
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeVar, overload
+from typing import Annotated, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from reasoner.budget import Cost
 from reasoner.errors import TraceError
+from reasoner.journal.lines import Format, read_lines
 from reasoner.models.info import ModelInfo
 from reasoner.system.foreign import MAX_PER_QUESTION, MAX_PER_REQUEST
-from reasoner.trace.grades import GradeStatus
-from reasoner.trace.jsonl import read_lines
+from reasoner.trace.replies import GradeStatus
 from reasoner.types import CutSamples, EndedBy
 from reasoner_evals.runs.folder import ArmFolder
 from reasoner_evals.tasks.data import Source
@@ -192,24 +192,21 @@ class Verdict(_Record):
         return self.task, self.question_id, self.answer
 
 
-@overload
-def read_journal(files: ArmFolder) -> Iterator[ItemRecord]: ...
-@overload
-def read_journal(files: ArmFolder, validate: Callable[[bytes], T]) -> Iterator[T]: ...
-def read_journal(
-    files: ArmFolder, validate: Callable[[bytes], object] = ItemRecord.model_validate_json
-) -> Iterator[object]:
-    """The records of an arm's journal, streamed; none without a journal. A TraceError names the line."""
+ITEM_LINES: Final = Format("questions", Item.model_validate_json, VERSION)
+RECORD_LINES: Final = Format("journal", ItemRecord.model_validate_json, VERSION)
+VERDICT_LINES: Final = Format("verdicts", Verdict.model_validate_json, VERSION)
+
+
+def read_journal(files: ArmFolder) -> Iterator[ItemRecord]:
+    """The records of an arm's journal, one by one; none without a journal. A TraceError names the line."""
+    return _read(files, RECORD_LINES)
+
+
+def _read(files: ArmFolder, form: Format[T]) -> Iterator[T]:
     if files.journal.exists():
         run = files.path.parents[1]
-        yield from read_lines(
-            files.journal,
-            validate,
-            file="journal",
-            record="record of the journal",
-            version=VERSION,
-            way_out=f"`reasoner eval --resume {run}` makes the journal again from the trace, without asking the model",
-        )
+        advice = f"`reasoner eval --resume {run}` makes the journal again from the trace, without asking the model"
+        yield from read_lines(files.journal, form, advice=advice)
 
 
 class _Key(BaseModel):
@@ -225,7 +222,7 @@ def counted_records(files: ArmFolder, ids: Collection[str] | None = None) -> Ite
     Of several on a question the first counts, unless it is an error: then the next one does.
     """
     counted: dict[str, tuple[int, bool]] = {}
-    for index, key in enumerate(read_journal(files, _Key.model_validate_json)):
+    for index, key in enumerate(_read(files, RECORD_LINES.reading(_Key.model_validate_json))):
         if (ids is None or key.question_id in ids) and counted.get(key.question_id, (0, True))[1]:
             counted[key.question_id] = index, key.status == "error"
     wanted, numbers = {index for index, _ in counted.values()}, itertools.count()
@@ -233,7 +230,7 @@ def counted_records(files: ArmFolder, ids: Collection[str] | None = None) -> Ite
     def record(line: bytes) -> ItemRecord | None:
         return ItemRecord.model_validate_json(line) if next(numbers) in wanted else None
 
-    yield from filter(None, read_journal(files, record))
+    yield from filter(None, _read(files, RECORD_LINES.reading(record)))
 
 
 def attempts_in(files: ArmFolder) -> set[tuple[str, int]] | None:

@@ -12,15 +12,16 @@ from reasoner.budget import Budget, Cost, Prices
 from reasoner.engine import Engine, reset_caches
 from reasoner.errors import EngineDied, EngineError, EngineUnavailable, RecordError, TraceError
 from reasoner.execution.scheduler import Allocation
+from reasoner.journal.folder import make_folder
+from reasoner.journal.lines import JournalWriter
 from reasoner.registry import build
 from reasoner.solution import INTERRUPTED
 from reasoner.strategy import Strategy
 from reasoner.trace.events import AnswerExtracted, Began, Event, Prompted, Sampled, Thought, TraceWriter, read_trace
 from reasoner.trace.history import QuestionHistory, in_order, read_histories, sound
-from reasoner.trace.jsonl import JsonlWriter
 from reasoner.types import FALLBACK, SamplingParams
 from reasoner.verifier import Verifier
-from reasoner_evals.runs.folder import ArmFolder, RunFolder, make_folder
+from reasoner_evals.runs.folder import ArmFolder, RunFolder
 from reasoner_evals.runs.record_builder import RecordBuilder
 from reasoner_evals.runs.records import Arm, ItemRecord, Manifest, Outcome, attempts_in, counted_records, set_aside
 from reasoner_evals.runs.subset import Subset
@@ -74,7 +75,7 @@ async def evaluate(
     try:
         for index, arm in enumerate(manifest.arms):
             files = folder.arm(arm.name)
-            make_folder(files.path, exist_ok=True)
+            make_folder(files.path)
             session = _ArmSession(arm, tasks[arm.task], files, verdicts, watcher, engine, verifier, prices)
             try:
                 session.open(reused(folder, arm, manifest.arms[:index], verifier))
@@ -141,7 +142,7 @@ class _ArmSession:
     history: dict[str, QuestionHistory] = field(default_factory=dict)
     _builder: RecordBuilder = field(init=False)
     _trace: TraceWriter | None = None
-    _journal: JsonlWriter | None = None
+    _journal: JournalWriter | None = None
     _journaled: set[tuple[str, int]] = field(default_factory=set)
     """Questions with their attempts whose records were written by an earlier session."""
     _ended: dict[str, ItemRecord] = field(default_factory=dict)
@@ -152,22 +153,22 @@ class _ArmSession:
 
     def open(self, reused: Iterator[Event]) -> None:
         """Open the files after their last whole lines and read them; a new trace starts with the `reused` events."""
-        self._builder, self._trace = RecordBuilder(self.arm), TraceWriter.onto(self.files.trace)
+        self._builder, self._trace = RecordBuilder(self.arm), TraceWriter(self.files.trace, resume=True)
         if not self.files.trace.stat().st_size:
             for event in reused:
                 self._trace(event)
-        way_out = f"move {self.files.path} away and resume again: all questions of {self.arm.name} are then asked again"
-        written = sound(read_trace(self.files.trace, way_out=way_out))
-        trace = in_order(written, str(self.files.trace), way_out=way_out)
+        advice = f"move {self.files.path} away and resume again: all questions of {self.arm.name} are then asked again"
+        written = sound(read_trace(self.files.trace, advice=advice))
+        trace = in_order(written, str(self.files.trace), advice=advice)
         # A damaged journal is set aside and made again from the trace.
-        self._journal = JsonlWriter.onto(self.files.journal, what="journal")
+        self._journal = JournalWriter(self.files.journal, "journal", resume=True)
         journaled = attempts_in(self.files)
         if journaled is None:
             self._journal.close()
             old = set_aside(self.files)
             damaged = f"{self.files.journal} was damaged"
             self.watcher.note(f"{damaged}: it is made again from the trace; the old one is {old}")
-            self._journal = JsonlWriter.onto(self.files.journal, what="journal")
+            self._journal = JournalWriter(self.files.journal, "journal", resume=True)
         self._journaled = journaled or set()
         self.history = read_histories(self._recorded(trace))
 

@@ -2,38 +2,40 @@
 
 import asyncio
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from reasoner.answers.asking import RULE
 from reasoner.answers.equivalence import Equivalence
 from reasoner.errors import DamagedLine
+from reasoner.journal.folder import write_whole
+from reasoner.journal.lines import JournalWriter, read_lines, sealed_line
 from reasoner.trace.events import AnswerExtracted, Ended, Sampled, read_trace
-from reasoner.trace.grades import Grade, GradeStatus
-from reasoner.trace.jsonl import JsonlWriter, read_lines, sealed_line
+from reasoner.trace.replies import Grade, GradeStatus
 from reasoner.types import Answer
-from reasoner_evals.runs.folder import ArmFolder, RunFolder, write_whole
-from reasoner_evals.runs.records import VERSION, ItemRecord, Manifest, Outcome, Verdict, read_journal
+from reasoner_evals.runs.folder import ArmFolder, RunFolder
+from reasoner_evals.runs.manifest import read_manifest
+from reasoner_evals.runs.records import VERDICT_LINES, ItemRecord, Manifest, Outcome, Verdict, read_journal
 from reasoner_evals.tasks.benchmark import TaskData
 from reasoner_evals.tasks.graders import GradedQuestion, arithmetic_steps
 
-CONCURRENCY = 256
+CONCURRENCY: Final = 256
 """Answers that `grade_again` grades at the same time."""
+MAX_UNREAD: Final = 1_000
+"""Unread replies that are kept."""
+MAX_ENDING: Final = 2_000
+"""Characters at the end of an unread reply that are kept."""
 
 
 def read_verdicts(path: Path) -> Iterator[Verdict]:
     """The verdicts of a file, streamed; none without a file. Raises TraceError if it cannot be read."""
     if path.exists():
-        yield from read_lines(
-            path,
-            Verdict.model_validate_json,
-            file="verdicts",
-            record="verdict",
-            version=VERSION,
-            way_out=f"make the verdicts again with: reasoner grade {path.parent}",
-        )
+        advice = f"make the verdicts again with: reasoner grade {path.parent}"
+        yield from read_lines(path, VERDICT_LINES, advice=advice)
 
 
 @dataclass(slots=True)
@@ -42,13 +44,13 @@ class Verdicts:
 
     path: Path
     equivalence: Equivalence
-    _lines: JsonlWriter = field(init=False)
+    _lines: JournalWriter = field(init=False)
     _known: dict[tuple[str, str, str], tuple[GradeStatus, str]] = field(default_factory=dict)
     """The grade of each (task, question id, answer) and its grader; a million verdicts take some 400 MB."""
 
     def open(self) -> None:
         """Read the file up to its last whole line, and append from there."""
-        self._lines = JsonlWriter.onto(self.path, what="verdicts")
+        self._lines = JournalWriter(self.path, "verdicts", resume=True)
         for verdict in read_verdicts(self.path):
             self._known.setdefault(verdict.key, (verdict.status, sys.intern(verdict.grader)))
 
@@ -200,3 +202,47 @@ async def _all_verdicts(
                 pending = []
     for verdict in await asyncio.gather(*pending):
         yield verdict
+
+
+class Unread(NamedTuple):
+    """A complete reply in which no rule found an answer."""
+
+    task: str
+    arm: str
+    question_id: str
+    sample: int
+    ending: str
+    """The last characters of the reply, which a model wrote."""
+
+
+class Readings(NamedTuple):
+    """How the complete replies of a run were read."""
+
+    rules: Counter[str]
+    """How many replies each rule read; that of unread ones is empty."""
+    truncated: int
+    """Replies that a limit cut, which are never read."""
+    unread: tuple[Unread, ...]
+    """The first of them, in the order of the arms and their traces."""
+
+
+def readings_of(folder: RunFolder) -> Readings:
+    """How all replies of a run were read when it was made. A TraceError names the file that cannot be read."""
+    rules, truncated, unread = Counter[str](), 0, dict[tuple[str, str, int], Unread]()
+    for arm in read_manifest(folder).arms:
+        trace = folder.arm(arm.name).trace
+        for event in read_trace(trace) if trace.exists() else ():
+            match event:
+                case AnswerExtracted(answer=Answer()):
+                    rules.update({"": -1, RULE: 1})
+                    unread.pop((arm.name, event.question_id, event.index), None)
+                case Sampled(stop=None, truncated=True):
+                    truncated += 1
+                case Sampled(stop=None):
+                    rules[event.answer.rule if event.answer else ""] += 1
+                    if event.answer is None and len(unread) < MAX_UNREAD:
+                        key, ending = (arm.name, event.question_id, event.index), event.text[-MAX_ENDING:]
+                        unread[key] = Unread(arm.task, *key, ending)
+                case _:
+                    pass
+    return Readings(rules, truncated, tuple(unread.values()))

@@ -161,7 +161,7 @@ def _outcome(subsets: Floats, levels: Sequence[Floats], marks: Floats) -> tuple[
 
 
 @dataclass(frozen=True, slots=True)
-class Difficulty:
+class DifficultySplit:
     """Bins of difficulty from half of the samples, and the other half to measure on, so that luck has no effect."""
 
     bins: Ints
@@ -172,7 +172,7 @@ class Difficulty:
     """[Q, N], the pool without the half that decided (NaN): take all results by bin from this."""
 
 
-def difficulty(right: Floats, *, bins: int = BINS, seed: int = 0) -> Difficulty:
+def difficulty(right: Floats, *, bins: int = BINS, seed: int = 0) -> DifficultySplit:
     """Sort the questions of a pool [Q, N] into bins of about equal size; questions of equal estimate share a bin."""
     check_pool(right)
     if bins < 1:
@@ -189,4 +189,4 @@ def difficulty(right: Floats, *, bins: int = BINS, seed: int = 0) -> Difficulty:
     if known.any():
         share = (ranks(estimate[known]) - 0.5) / known.sum()
         index[known] = np.floor(share * bins).astype(np.int64)
-    return Difficulty(index, estimate, measured)
+    return DifficultySplit(index, estimate, measured)

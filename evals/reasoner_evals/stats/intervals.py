@@ -1,4 +1,4 @@
-"""95 % intervals of shares, differences, amounts and ratios of totals, for a population of similar questions.
+"""95 % intervals of shares, paired differences and ratios of totals, and the tests that belong to them.
 
 One value per question, NaN if missing; missing values are left out and counted. `groups` names what questions share (a
 template, a passage), one key per question; whole groups are then the independent units.
@@ -7,23 +7,26 @@ template, a passage), one key per question; whole groups are then the independen
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from reasoner.errors import UsageError
-from reasoner_evals.stats.amounts import DRAWS, ratio_bounds
 from reasoner_evals.stats.arrays import Floats
-from reasoner_evals.stats.score import Z, scaled_counts, score_interval, score_test
-from reasoner_evals.stats.spread import critical_value, spread_of, two_sided
 
-SPARSE = 10
+LEVEL: Final = 0.95
+"""The level of every interval."""
+Z: Final = 1.959963984540054
+POWER: Final = 2.8
+"""Standard errors that 80 % power needs at the 5 % level."""
+SPARSE: Final = 10
 """With fewer units that differ, the spread of the differences alone says too little."""
-TRACE = 0.25
+TRACE: Final = 0.25
 """How much of a 0 and of a 1 is added if shares hardly vary."""
-
-NEAR = 1e-9
+NEAR: Final = 1e-9
 """Differences below this are rounding errors."""
+_STEPS: Final = 60
+"""Halvings by which a bound of the score interval is found."""
 
 Groups = Sequence[str | None]
 
@@ -43,7 +46,7 @@ class Interval:
     """Questions that have none."""
 
 
-class Difference(NamedTuple):
+class DifferenceTest(NamedTuple):
     """The mean of paired differences; interval and p-value are of one test, so p < 0.05 exactly if 0 is outside."""
 
     interval: Interval
@@ -58,9 +61,7 @@ def interval(values: Floats, groups: Groups | None = None) -> Interval:
     """
     present, keys, missing = _present(values, groups)
     if np.any((present < 0) | (present > 1)):
-        raise UsageError(
-            "shares must be between 0 and 1: use ratio_interval for amounts, difference_interval for gains"
-        )
+        raise UsageError("shares must be between 0 and 1: use ratio_interval for amounts, difference for gains")
     n, mean = len(present), _mean(present)
     if not n:
         return Interval(mean, math.nan, math.nan, "none", n, missing)
@@ -69,12 +70,7 @@ def interval(values: Floats, groups: Groups | None = None) -> Interval:
     return Interval(mean, min(low, mean), max(high, mean), _method("wilson", keys), n, missing)
 
 
-def difference_interval(values: Floats, groups: Groups | None = None) -> Interval:
-    """The interval of `difference`."""
-    return difference(values, groups).interval
-
-
-def difference(values: Floats, groups: Groups | None = None) -> Difference:
+def difference(values: Floats, groups: Groups | None = None) -> DifferenceTest:
     """The mean of differences [Q] between -1 and 1 of paired shares, and whether it is 0.
 
     Single outcomes, and differences of which hardly any are not 0: Tango's score interval, whose test is McNemar's.
@@ -86,12 +82,12 @@ def difference(values: Floats, groups: Groups | None = None) -> Difference:
     present = np.where(np.abs(present) < NEAR, 0.0, present)
     n, mean = len(present), _mean(present)
 
-    def result(low: float, high: float, method: str, p_value: float) -> Difference:
+    def result(low: float, high: float, method: str, p_value: float) -> DifferenceTest:
         bounds = max(min(low, mean), -1.0), min(max(high, mean), 1.0)
-        return Difference(Interval(mean, *bounds, _method(method, keys), n, missing), p_value)
+        return DifferenceTest(Interval(mean, *bounds, _method(method, keys), n, missing), p_value)
 
     if not n:
-        return Difference(Interval(mean, math.nan, math.nan, "none", n, missing), 1.0)
+        return DifferenceTest(Interval(mean, math.nan, math.nan, "none", n, missing), 1.0)
     sizes = np.ones_like(present)
     totals = present
     if keys is not None:
@@ -111,12 +107,11 @@ def difference(values: Floats, groups: Groups | None = None) -> Difference:
     return result(mean - half, mean + half, "t", two_sided(mean / spread.error, spread.freedom))
 
 
-def ratio_interval(
-    tops: Floats, bottoms: Floats, groups: Groups | None = None, *, seed: int = 0, draws: int = DRAWS
-) -> Interval:
+def ratio_interval(tops: Floats, bottoms: Floats, groups: Groups | None = None) -> Interval:
     """The total of `tops` over the total of `bottoms` (both [Q], bottoms 0 or more), never the mean of the ratios.
 
-    With bottoms of 1 this is the mean of amounts of any range: tokens, seconds. The bootstrap is studentized.
+    Student's t with the jackknife's variance, on the log scale if all totals are positive. With bottoms of 1 this is
+    the mean of amounts of any range: tokens, seconds.
     """
     if tops.shape != bottoms.shape:
         raise UsageError(f"a ratio needs one pair per question (got {tops.shape} and {bottoms.shape})")
@@ -127,16 +122,20 @@ def ratio_interval(
         raise UsageError("the amounts of a ratio must be finite")
     if np.any(below < 0) or (len(below) and not below.sum() > 0):
         raise UsageError("the denominators of a ratio must be at least 0, and not all 0")
-    if draws < 2000:
-        raise UsageError(f"draws must be at least 2000 for an interval (got {draws})")
     n = len(present)
     if keys is not None and n:
         present, below = totals_by(keys, present, below)
     estimate = float(present.sum() / below.sum()) if n else math.nan
-    if len(present) < 2:
+    if np.count_nonzero(below) < 2:
         return Interval(estimate, math.nan, math.nan, "none", n, missing)
-    low, high, method = ratio_bounds(present, below, seed, draws)
-    return Interval(estimate, low, high, _method(method, keys), n, missing)
+    spread = spread_of(present, below)
+    half = critical_value(spread.freedom) * spread.error
+    if np.all(present > 0):
+        factor = math.exp(min(half / estimate, 700.0))
+        low, high = estimate / factor, estimate * factor
+    else:
+        low, high = estimate - half, estimate + half
+    return Interval(estimate, low, high, _method("t", keys), n, missing)
 
 
 def wilson(right: float, n: float, critical: float = Z) -> tuple[float, float]:
@@ -210,3 +209,159 @@ def _outcomes(shares: Floats, keys: Groups | None) -> tuple[float, float]:
 
 def _method(name: str, keys: Groups | None) -> str:
     return name if keys is None else f"{name}, clustered"
+
+
+class Spread(NamedTuple):
+    """A standard error, and the degrees of freedom of its estimate."""
+
+    error: float
+    freedom: float
+
+
+def critical_value(freedom: float) -> float:
+    """How many standard errors an interval reaches to each side; `freedom` may be infinite."""
+    from scipy import special
+
+    return float(special.stdtrit(freedom, (1 + LEVEL) / 2))
+
+
+def two_sided(distance: float, freedom: float) -> float:
+    """The p-value of an estimate so many standard errors away from a hypothesis; `freedom` may be infinite."""
+    from scipy import special
+
+    return 2 * float(special.stdtr(freedom, -abs(distance)))
+
+
+def spread_of(totals: Floats, sizes: Floats) -> Spread:
+    """The spread of sum(totals) / sum(sizes) over two or more questions or groups, both [U], sizes above 0.
+
+    The variance is the jackknife's, of leaving out one unit at a time (MacKinnon, Nielsen & Webb 2023, 2205.03288). Its
+    degrees of freedom are Bell & McCaffrey's (2002) for independent questions: few if some groups are much larger than
+    others. Of units of one size, both are Student's.
+    """
+    units, whole = len(sizes), float(sizes.sum())
+    share = sizes / whole
+    residuals = totals - totals.sum() / whole * sizes
+    variance = (units - 1) / units * float(np.sum((residuals / (1 - share)) ** 2)) / whole**2
+    # tr(M)^2 / tr(M^2), where M is the covariance of independent questions' residuals, each divided by 1 - share.
+    weighted = sizes / (1 - share)
+    square = float(np.sum(weighted**2 * (1 - 2 * share))) + float(weighted @ share) ** 2
+    return Spread(math.sqrt(variance), max(whole**2 / square, 1.0))
+
+
+def score_test(better: float, worse: float) -> float:
+    """The z of McNemar's test, without continuity correction: (b - c) / sqrt(b + c), 0 if there is no difference."""
+    return (better - worse) / math.sqrt(better + worse) if better + worse else 0.0
+
+
+def score_interval(better: float, worse: float, n: float) -> tuple[float, float]:
+    """Tango's 95 % interval of (better - worse) / n (1998, Statistics in Medicine 17:891); counts may be fractional.
+
+    It excludes 0 exactly if the absolute value of `score_test` is above `Z`.
+    """
+    estimate = (better - worse) / n
+
+    def z(difference: float) -> float:
+        """The score statistic of a true difference, with the restricted maximum likelihood of the share of `worse`."""
+        b = (2 * n - better + worse) * difference - better - worse
+        root = math.sqrt(max(b * b + 8 * n * worse * difference * (1 - difference), 0.0))
+        share = max(root - b, 0.0) / (4 * n)
+        return (better - worse - n * difference) / math.sqrt(
+            max(n * (2 * share + difference * (1 - difference)), 1e-300)
+        )
+
+    def bound(end: float, sign: float) -> float:
+        inside, outside = estimate, end
+        for _ in range(_STEPS):
+            middle = (inside + outside) / 2
+            if sign * z(middle) > Z:
+                outside = middle
+            else:
+                inside = middle
+        return outside
+
+    return bound(-1.0, 1.0), bound(1.0, -1.0)
+
+
+def scaled_counts(differences: Floats) -> tuple[float, float, float]:
+    """The differences [U] as so many wins and losses of one size: wins, losses, size.
+
+    Their total and their sum of squares are those of the differences. Single outcomes are their own counts.
+    """
+    total = float(np.abs(differences).sum())
+    if not total:
+        return 0.0, 0.0, 1.0
+    size = float(differences @ differences) / total
+    return float(differences[differences > 0].sum()) / size, -float(differences[differences < 0].sum()) / size, size
+
+
+@dataclass(frozen=True, slots=True)
+class PairedTest:
+    """The first arm minus the second, question by question."""
+
+    difference: Interval
+    """The mean difference and its 95 % interval; `n` counts the questions that have a value in both arms."""
+    p_value: float
+    """Two-sided, for no difference: below 0.05 exactly if the interval excludes 0.
+
+    Not adjusted for other comparisons (see `holm`).
+    """
+    test: str
+    """mcnemar for single outcomes, otherwise the method of the interval."""
+    better: int
+    """Questions on which the first arm is ahead."""
+    worse: int
+    """Questions on which the second arm is ahead."""
+    detectable: float
+    """The least difference that these questions detect with 80 % power at the 5 % level."""
+
+    @property
+    def resolvable(self) -> bool:
+        """Whether these questions can detect a difference of this size."""
+        return abs(self.difference.mean) >= self.detectable > 0
+
+
+def compare(first: Floats, second: Floats, groups: Groups | None = None) -> PairedTest:
+    """Compare two arms by their shares of the same questions, both [Q]; NaN without a value.
+
+    With `groups`, whole groups count as one. Raises UsageError if a group key is missing.
+    """
+    differences = first - second
+    estimate, p_value = difference(differences, groups)
+    both = ~np.isnan(differences)
+    paired = differences[both]
+    better, worse = int((paired > NEAR).sum()), int((paired < -NEAR).sum())
+    units = paired if groups is None else totals_by(np.asarray(groups)[both], paired)[0]
+    outcomes = groups is None and np.all(np.isin((first[both], second[both]), (0, 1)))
+    test = "mcnemar" if outcomes else estimate.method
+    # With single questions and 0/1 outcomes this is 2.8 * sqrt(d / n) for the discordant share d.
+    detectable = POWER * math.sqrt(float(np.sum(units**2))) / len(paired) if len(paired) else math.nan
+    return PairedTest(estimate, p_value, test, better, worse, detectable)
+
+
+def mcnemar(better: int, worse: int) -> float:
+    """The two-sided p-value of McNemar's test on the questions where single outcomes differ; 1 if none does.
+
+    Without continuity correction, as Fagerland, Lydersen & Laake (2013) advise; its interval is Tango's.
+    """
+    return two_sided(score_test(better, worse), math.inf)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p-values of one family of comparisons, adjusted by Holm's step-down rule (1979), in the order given."""
+    if any(not 0 <= p <= 1 for p in p_values):
+        raise UsageError("p-values must be between 0 and 1")
+    adjusted, minimum = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        minimum = max(minimum, min((len(p_values) - rank) * p_values[index], 1.0))
+        adjusted[index] = minimum
+    return adjusted
+
+
+def minimum_detectable(n: int, discordant: float) -> float:
+    """The least paired difference that `n` questions detect (80 % power, 5 % level), given the share that differ."""
+    if n < 1 or not 0 <= discordant <= 1:
+        raise UsageError(
+            f"at least one question and a share between 0 and 1 are needed (got n={n}, discordant={discordant:g})"
+        )
+    return POWER * math.sqrt(discordant / n)

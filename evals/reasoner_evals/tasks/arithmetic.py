@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reasoner import Question
-from reasoner_evals.tasks.benchmark import TaskData, task_data, with_pattern
+from reasoner_evals.tasks.benchmark import PLAIN, TaskData, task_data, with_answer_options
 from reasoner_evals.tasks.graders import GradedQuestion
-from reasoner_evals.tasks.prompts import PLAIN
 
 PRACTICE = 800
 DEVELOPMENT = 40
@@ -46,16 +45,16 @@ class Arithmetic:
 
     `split` is 50 pairs of numbers to report, 40 others for development, or 800 questions to fit a verifier on, which
     are none of those to report. Each pair is asked in both orders and three wordings and is a group. The first 50
-    questions to report are the pairs in one order and wording. `answer_pattern` is a regular expression by which
-    answers are read first; see `docs/answers.md`.
+    questions to report are the pairs in one order and wording. `answer_options` are options of the kind of answer; see
+    `docs/answers.md`.
     """
 
     split: Literal["reported", "development", "practice"] = "reported"
-    answer_pattern: str = ""
+    answer_options: str = ""
 
     def load(self) -> TaskData:
         """The questions: all pairs in one wording and order, then in the other order, then in the other wordings."""
-        items = with_pattern(self._items(), self.answer_pattern)
+        items = with_answer_options(self._items(), self.answer_options)
         return task_data(self, items, "made on the spot", PLAIN, "Apache-2.0")
 
     def _items(self) -> list[GradedQuestion]:

@@ -1,20 +1,111 @@
-"""Tasks and benchmarks: where questions with reference answers come from, and the base class of all benchmarks."""
+"""Tasks and benchmarks: questions with reference answers, prompt templates, and the base class of all benchmarks."""
 
+import hashlib
+import json
+import tomllib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
-from typing import ClassVar, Protocol
+from string import ascii_uppercase
+from typing import ClassVar, Final, NamedTuple, Protocol
 
 from pydantic import ValidationError
 
-from reasoner.answers import MathSpace, ReadsSegment, TextSpace, squad_normal, with_options
+from reasoner.answers import ChoiceSpace, MathSpace, TextSpace, squad_normal, with_options
+from reasoner.answers.questions import Question
 from reasoner.errors import UsageError, require, shown
 from reasoner.registry import check_types, spec_of
-from reasoner.types import AnswerSpace
-from reasoner_evals.tasks.data import Published, Row, Source, from_file, from_hub, parse_renames
+from reasoner.types import AnswerSpace, Message, Prompt
+from reasoner_evals.tasks.data import DataRow, Published, Source, from_file, from_hub, parse_renames, published
 from reasoner_evals.tasks.graders import ByReference, ByTests, GradedQuestion
-from reasoner_evals.tasks.prompts import Template, data_hash, document_of, worked_examples
+
+
+class Shot(NamedTuple):
+    """A worked example: a question and a reply to it."""
+
+    question: str
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A prompt template: examples as earlier turns, then document, question and instruction.
+
+    In the instruction `{kind}` is replaced by that of the answer space, such as `Give the answer as a number.`
+    Increment `version` with every change of the text.
+    """
+
+    name: str
+    version: int
+    instruction: str = "{kind}"
+    shots: tuple[Shot, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.version}"
+
+    def hash(self, spaces: Iterable[AnswerSpace]) -> str:
+        """The sha256 of all that it adds to questions with these answer spaces, 64 hex digits."""
+        kinds = sorted({space.instruction for space in spaces}) if "{kind}" in self.instruction else []
+        return _sha256([self.instruction, kinds, [list(shot) for shot in self.shots]])
+
+    def ask(self, text: str, space: AnswerSpace, *, id: str, context: str = "") -> Question:
+        """The question with its prompt. A document comes first, so that questions about it share a prefix."""
+        instruction = self.instruction.replace("{kind}", space.instruction)
+        messages: list[Message] = []
+        for shot in self.shots:
+            messages += [Message("user", f"{shot.question}\n\n{instruction}"), Message("assistant", shot.reply)]
+        document = f"{context}\n\n" if context else ""
+        messages.append(Message("user", f"{document}{text}\n\n{instruction}"))
+        return Question(id, text, Prompt(messages=tuple(messages)), space)
+
+
+@cache
+def worked_examples(key: str) -> tuple[Shot, ...]:
+    """The worked examples under a key of `examples.toml`."""
+    table = tomllib.loads(Path(__file__).with_name("examples.toml").read_text(encoding="utf-8"))
+    return tuple(Shot(**example) for example in table[key])
+
+
+PLAIN: Final = Template("plain", 1)
+"""The answer space's own instruction alone."""
+BOXED: Final = Template("boxed-steps", 1, "Please reason step by step, and put your final answer within \\boxed{}.")
+"""Qwen's convention for mathematics, as a user turn."""
+CHOICE: Final = Template(
+    "choice-steps", 1, "Reason step by step, and end with `The answer is`, followed by the letter of one option. {kind}"
+)
+
+
+def listed_options(question: str, options: Sequence[str]) -> str:
+    """A multiple-choice question followed by its options, one per line, with letters."""
+    lines = (f"{letter}) {option}" for letter, option in zip(ascii_uppercase, options, strict=False))
+    return f"{question}\n\n" + "\n".join(lines)
+
+
+def choice_question(
+    template: Template, question: str, options: Sequence[str], right: int, *, id: str
+) -> GradedQuestion:
+    """A multiple-choice question; its reference answer is the letter of `options[right]`."""
+    space = ChoiceSpace(tuple(options))
+    return GradedQuestion(template.ask(listed_options(question, options), space, id=id), space.known[right])
+
+
+def _sha256(content: object) -> str:
+    text = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def document_of(question: Question) -> str:
+    """The last turn of a question up to its instruction: the document, if any, and the text."""
+    last = question.prompt.messages[-1].content
+    start = last.rfind(question.text)
+    return last[: start + len(question.text)] if start >= 0 else question.text
+
+
+def data_hash(items: Sequence[tuple[str, ...]]) -> str:
+    """The sha256 of all items: id, text with its document, reference answers or tests."""
+    return _sha256([list(item) for item in items])
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,25 +164,28 @@ def _check_texts(item: GradedQuestion, known: set[str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Benchmark(ABC):
-    """A task whose rows come from the local file `data`, or from the Hugging Face hub at `revision`.
+    """A task with rows from the local file `data`, or from the Hugging Face hub at `revision`.
 
-    `columns` maps column names to those in the file, as in `columns=[question:prompt,answer:target]`. `answer_pattern`
-    is a regular expression by which answers are read first; `answer_options` are other options of the kind of answer,
-    such as `extract=model`; see `docs/answers.md`.
+    Without a `revision` it is the pinned one. `columns` maps column names to those in the file, as in
+    `columns=[question:prompt,answer:target]`. `answer_options` are options of the kind of answer, such as
+    `extract=model` or `pattern=REGEX`; see `docs/answers.md`.
     """
 
     data: str = ""
     columns: tuple[str, ...] = ()
-    revision: str = "main"
-    answer_pattern: str = ""
+    revision: str = ""
     answer_options: str = field(default="", kw_only=True)
 
     name: ClassVar[str]
-    published: ClassVar[Published]
     reads: ClassVar[tuple[str, ...]]
     """The columns that a row may have, by the benchmark's own names."""
     prompt: ClassVar[Template]
     shareable: ClassVar[bool] = True
+
+    @property
+    def published(self) -> Published:
+        """Where it is published."""
+        return published(self.name)
 
     @property
     def template(self) -> Template:
@@ -99,21 +193,19 @@ class Benchmark(ABC):
         return self.prompt
 
     @abstractmethod
-    def item(self, row: Row) -> GradedQuestion | None:
+    def item(self, row: DataRow) -> GradedQuestion | None:
         """The question of a row, or None if the benchmark lacks it. A UsageError names row and column."""
 
     def load(self) -> TaskData:
         """All questions; see `Task.load`."""
         renames = parse_renames(self.columns, self.reads)
-        pinned = next(field.default for field in fields(self) if field.name == "revision")
-        if self.data and self.revision != pinned:
+        if self.data and self.revision:
             raise UsageError(f"revision={self.revision} applies to the hub and data={self.data} is a file: keep one")
         if self.data:
             rows, origin = from_file(Path(self.data), renames, self.published)
         else:
-            rows, origin = from_hub(self.name, self.published, self.revision, renames)
-        items = with_pattern(items_from(rows, self.item), self.answer_pattern)
-        items = with_answer_options(items, self.answer_options)
+            rows, origin = from_hub(self.name, self.published, self.revision or self.published.revision, renames)
+        items = with_answer_options(items_from(rows, self.item), self.answer_options)
         return task_data(self, items, origin, self.template, self.published.licence, shareable=self.shareable)
 
 
@@ -134,7 +226,7 @@ class FewShotBenchmark(Benchmark):
         return replace(self.prompt, shots=known[: self.shots])
 
 
-def items_from(rows: Iterable[Row], item: Callable[[Row], GradedQuestion | None]) -> list[GradedQuestion]:
+def items_from(rows: Iterable[DataRow], item: Callable[[DataRow], GradedQuestion | None]) -> list[GradedQuestion]:
     """The questions that `item` makes of rows, without None. Raises UsageError if two have the same id."""
     items: list[GradedQuestion] = []
     locations: dict[str, str] = {}
@@ -145,15 +237,6 @@ def items_from(rows: Iterable[Row], item: Callable[[Row], GradedQuestion | None]
             locations[graded.question.id] = row.location
             items.append(graded)
     return items
-
-
-def with_pattern(items: list[GradedQuestion], pattern: str) -> list[GradedQuestion]:
-    """The same questions, whose answers are read by a regular expression first; unchanged if it is empty.
-
-    Raises:
-        UsageError: it is no regular expression, or the kind of answer has no such option.
-    """
-    return [_patterned(item, pattern) for item in items] if pattern else items
 
 
 def with_answer_options(items: list[GradedQuestion], options: str) -> list[GradedQuestion]:
@@ -168,13 +251,6 @@ def with_answer_options(items: list[GradedQuestion], options: str) -> list[Grade
         replace(item, question=replace(item.question, space=with_options(item.question.space, options)))
         for item in items
     ]
-
-
-def _patterned(item: GradedQuestion, pattern: str) -> GradedQuestion:
-    space = item.question.space
-    if not isinstance(space, ReadsSegment):
-        raise UsageError(f"answer kind {space.name} cannot read by answer_pattern: leave it out")
-    return replace(item, question=replace(item.question, space=replace(space, pattern=pattern)))
 
 
 def task_data(
@@ -205,7 +281,7 @@ def _references(item: GradedQuestion) -> tuple[str, ...]:
     return (item.gold,)
 
 
-def checked(row: Row, column: str, space: AnswerSpace, gold: str) -> str:
+def checked(row: DataRow, column: str, space: AnswerSpace, gold: str) -> str:
     """The reference answer `gold`. Raises UsageError if its space cannot read it, as no answer would ever be right."""
     if isinstance(space, MathSpace):
         readable = space.answer(gold) is not None

@@ -1,34 +1,25 @@
 """Multiple choice: ARC (Clark 2018, 1803.05457), MMLU (Hendrycks 2020, 2009.03300), GPQA (Rein 2023, 2311.12022)."""
 
 import hashlib
-import re
 from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import ClassVar
 
-from reasoner_evals.tasks.benchmark import Benchmark, FewShotBenchmark
-from reasoner_evals.tasks.data import Published, Row
+from reasoner_evals.tasks.benchmark import CHOICE, Benchmark, FewShotBenchmark, choice_question
+from reasoner_evals.tasks.data import DataRow
 from reasoner_evals.tasks.graders import GradedQuestion
-from reasoner_evals.tasks.prompts import CHOICE, choice_question
-
-# The format of LLM-Adapters: the options are part of the text, and the answer is the name of an option.
-_INLINE_OPTION = re.compile(r"Answer(\d):\s*(.*?)\s*(?=Answer\d:|Answer format:|\Z)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Arc(FewShotBenchmark):
     """Science questions with 3 to 5 options; the reference answer is the letter of the right one."""
 
-    revision: str = "210d026faf9955653af8916fad021475a3f00453"
-
-    reads: ClassVar = ("id", "question", "choices", "answerKey", "instruction", "answer")
+    reads: ClassVar = ("id", "question", "choices", "answerKey")
     prompt: ClassVar = CHOICE
     examples: ClassVar = "arc"
 
-    def item(self, row: Row) -> GradedQuestion:
+    def item(self, row: DataRow) -> GradedQuestion:
         """The labels become letters."""
-        if not row.has("choices") and row.has("instruction"):
-            return self._inline_item(row)
         match row.value("choices"):
             case {"text": [*texts], "label": [*labels]}:
                 options, labels = [str(text).strip() for text in texts], [str(label) for label in labels]
@@ -43,35 +34,12 @@ class Arc(FewShotBenchmark):
         name = f"{self.name}/{row.optional('id') or row.index}"
         return choice_question(self.template, row.text("question"), options, labels.index(key), id=name)
 
-    def _inline_item(self, row: Row) -> GradedQuestion:
-        text, answer = row.text("instruction"), row.text("answer")
-        question = _INLINE_OPTION.split(text)[0].partition(":")[2].strip()
-        options = [match[2].strip() for match in _INLINE_OPTION.finditer(text)]
-        if not question or len(options) < 2:
-            raise row.error("instruction", "it has no question with options written as `Answer1: ... Answer2: ...`")
-        names = [f"answer{number}" for number in range(1, len(options) + 1)]
-        if answer not in names:
-            raise row.error("answer", f"{answer!r:.20} is not one of answer1 to {names[-1]}")
-        return choice_question(self.template, question, options, names.index(answer), id=f"{self.name}/{row.index}")
-
-
-def _published(config: str, digest: str) -> Published:
-    return Published(
-        "allenai/ai2_arc",
-        "test",
-        "CC-BY-SA-4.0",
-        config=config,
-        file=f"dataset/{config}/test.json of github.com/AGI-Edgerunners/LLM-Adapters",
-        digest=digest,
-    )
-
 
 @dataclass(frozen=True, slots=True)
 class ArcChallenge(Arc):
     """ARC-Challenge: 1,172 science questions of 3 to 5 options. Pinned; `shots` are self-written."""
 
     name: ClassVar = "arc_challenge"
-    published: ClassVar = _published("ARC-Challenge", "4a89ce368ae0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,24 +47,19 @@ class ArcEasy(Arc):
     """ARC-Easy: 2,376 science questions of 3 to 5 options. Pinned; `shots` are self-written."""
 
     name: ClassVar = "arc_easy"
-    published: ClassVar = _published("ARC-Easy", "3f32a84716ca")
 
 
 @dataclass(frozen=True, slots=True)
 class Mmlu(Benchmark):
     """MMLU: 14,042 questions of four options on 57 subjects; `subject` keeps one of them. Pinned."""
 
-    revision: str = "c30699e8356da336a370243923dbaf21066bb9fe"
     subject: str = ""
 
     name: ClassVar = "mmlu"
     reads: ClassVar = ("question", "subject", "choices", "answer")
-    published: ClassVar = Published(
-        "cais/mmlu", "test", "MIT", config="all", file="a copy of cais/mmlu as parquet or JSONL"
-    )
     prompt: ClassVar = CHOICE
 
-    def item(self, row: Row) -> GradedQuestion | None:
+    def item(self, row: DataRow) -> GradedQuestion | None:
         """Files write the answer as an index or as a letter."""
         if self.subject and row.text("subject") != self.subject:
             return None
@@ -118,24 +81,16 @@ class GpqaDiamond(Benchmark):
     another `repeat`.
     """
 
-    revision: str = "633f5ee89ab8ad4522a9f850766b73f62147ffdd"
     repeat: int = 0
 
     name: ClassVar = "gpqa_diamond"
     reads: ClassVar = (
         "Question", "Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3", "Record ID",
     )  # fmt: skip
-    published: ClassVar = Published(
-        "Idavidrein/gpqa",
-        "train",
-        "CC-BY-4.0; its authors ask that items are not published again",
-        config="gpqa_diamond",
-        file="dataset.zip of github.com/idavidrein/gpqa, unpack gpqa_diamond.csv",
-    )
     prompt: ClassVar = CHOICE
     shareable: ClassVar = False
 
-    def item(self, row: Row) -> GradedQuestion:
+    def item(self, row: DataRow) -> GradedQuestion:
         """The right option is the first of the row."""
         text = row.text("Question")
         options = [row.text(column) for column in self.reads[1:5]]

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reasoner.answers.code import CodeSpace, functions_in
-from reasoner_evals.tasks.benchmark import Benchmark, TaskData
-from reasoner_evals.tasks.data import Published, Row
+from reasoner_evals.tasks.benchmark import Benchmark, TaskData, Template
+from reasoner_evals.tasks.data import DataRow
 from reasoner_evals.tasks.graders import ByTests, GradedQuestion, require_sandbox
-from reasoner_evals.tasks.prompts import Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +33,15 @@ class CodeBenchmark(Benchmark):
 class HumanEval(CodeBenchmark):
     """HumanEval: 164 functions to complete, graded by unit tests in the sandbox. Pinned."""
 
-    revision: str = "7dce6050a7d6d172f3cc5c32aa97f52fa1a2e544"
-
     name: ClassVar = "humaneval"
     reads: ClassVar = ("task_id", "prompt", "canonical_solution", "test", "entry_point")
-    published: ClassVar = Published(
-        "openai/openai_humaneval", "test", "MIT", file="data/HumanEval.jsonl.gz of github.com/openai/human-eval"
-    )
     prompt: ClassVar = Template(
         "complete-function",
         1,
         "Complete the function above. Give the whole function, its imports included, in one ```python block.",
     )
 
-    def item(self, row: Row) -> GradedQuestion:
+    def item(self, row: DataRow) -> GradedQuestion:
         """What the prompt defines above the function is available to every answer."""
         row.text("prompt")
         head, body = str(row.value("prompt")), str(row.value("canonical_solution"))
@@ -66,21 +60,11 @@ class HumanEval(CodeBenchmark):
 class Mbpp(CodeBenchmark):
     """MBPP: 500 functions to write, graded by the assertions that the question shows, in the sandbox. Pinned."""
 
-    revision: str = "4bb6404fdc6cacfda99d4ac4205087b89d32030c"
-
     name: ClassVar = "mbpp"
     reads: ClassVar = ("task_id", "text", "code", "test_list", "test_setup_code")
-    published: ClassVar = Published(
-        "google-research-datasets/mbpp",
-        "test",
-        "CC-BY-4.0",
-        config="full",
-        file="src/archon/benchmarks/mbpp/data/mbpp_test.jsonl of github.com/ScalingIntelligence/Archon",
-        digest="e57e9c9999aa",
-    )
     prompt: ClassVar = Template("write-function", 1, "Give the function, its imports included, in one ```python block.")
 
-    def item(self, row: Row) -> GradedQuestion:
+    def item(self, row: DataRow) -> GradedQuestion:
         """The assertions are part of the question, as in the paper: only they name the function."""
         tests = row.texts("test_list")
         if not tests:

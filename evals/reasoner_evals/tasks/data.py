@@ -6,16 +6,18 @@ Every row knows its location, so that errors name file, line and column.
 import difflib
 import hashlib
 import re
+import tomllib
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from reasoner.errors import UnknownName, UsageError
-from reasoner.system.extras import install_command
+from reasoner.system.machine import install_command
 from reasoner.system.tables import Located, first_line, open_table
 
 
@@ -42,7 +44,7 @@ class Source(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class DataRow:
     """One row: its location, such as `test.jsonl:17`, its index from 0, and its values.
 
     Columns have the benchmark's names; `renames` maps them to the file's names where those differ.
@@ -126,7 +128,7 @@ MAX_BYTES = 1 << 30
 MAX_ROWS = 1_000_000
 
 
-def read_file(path: Path, renames: Mapping[str, str]) -> list[Row]:
+def read_file(path: Path, renames: Mapping[str, str]) -> list[DataRow]:
     """The rows of a file, by its suffix; a `.txt` is read as JSONL. A UsageError names the line."""
     try:
         if not path.is_file():
@@ -137,14 +139,14 @@ def read_file(path: Path, renames: Mapping[str, str]) -> list[Row]:
         raise UsageError(f"{path} cannot be read: {first_line(error)}") from None
 
 
-def _rows(located: Iterator[Located], name: str, renames: Mapping[str, str]) -> Iterator[Row]:
+def _rows(located: Iterator[Located], name: str, renames: Mapping[str, str]) -> Iterator[DataRow]:
     index = -1
     for index, (location, values) in enumerate(located):
         if index == MAX_ROWS:
             raise UsageError(f"{name} has more than {MAX_ROWS:,} rows: split it")
         if isinstance(values, UsageError):
             raise values
-        yield Row(location, index, values, renames)
+        yield DataRow(location, index, values, renames)
     if index < 0:
         raise UsageError(f"{name} has no rows")
 
@@ -164,6 +166,7 @@ class Published:
     hub: str
     split: str
     licence: str
+    revision: str = "main"
     config: str = ""
     file: str = ""
     digest: str = ""
@@ -174,37 +177,44 @@ class Published:
         return f"{file}, and give it as {task}:data=FILE"
 
 
-def from_file(path: Path, renames: Mapping[str, str], published: Published | None = None) -> tuple[list[Row], str]:
+@cache
+def published(name: str) -> Published:
+    """Where a benchmark is published, by `benchmarks.toml`."""
+    tables = tomllib.loads(Path(__file__).with_name("benchmarks.toml").read_text(encoding="utf-8"))
+    return Published(**tables[name])
+
+
+def from_file(path: Path, renames: Mapping[str, str], source: Published | None = None) -> tuple[list[DataRow], str]:
     """The rows of a local file; the origin says whether it is the published one. A UsageError names the line."""
     rows = read_file(path, renames)
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    pinned = published is not None and published.digest and sha256.startswith(published.digest)
-    status = f"pinned, {published.file}" if published and pinned else "unknown file"
+    pinned = source is not None and source.digest and sha256.startswith(source.digest)
+    status = f"pinned, {source.file}" if source and pinned else "unknown file"
     return rows, f"{path} (sha256 {sha256}; {status})"
 
 
-def from_hub(task: str, published: Published, revision: str, renames: Mapping[str, str]) -> tuple[list[Row], str]:
+def from_hub(task: str, source: Published, revision: str, renames: Mapping[str, str]) -> tuple[list[DataRow], str]:
     """The rows of a data set on the hub; the origin names the commit. A UsageError says what to do instead."""
-    if not published.hub:
-        raise UsageError(f"{task} needs its data: {published.alternative(task)}")
-    name = f"{published.hub} ({published.config})" if published.config else published.hub
+    if not source.hub:
+        raise UsageError(f"{task} needs its data: {source.alternative(task)}")
+    name = f"{source.hub} ({source.config})" if source.config else source.hub
     try:
-        records, commit = _load(published, revision)
+        records, commit = _load(source, revision)
     except ImportError as error:
         raise UsageError(
             f"the package datasets cannot be imported ({error}): run `{install_command('eval')}`, or "
-            f"{published.alternative(task)}"
+            f"{source.alternative(task)}"
         ) from None
     except Exception as error:
-        raise UsageError(_explain(task, published, revision, error)) from None
-    rows = [Row(f"{name}, row {number}", number - 1, values, renames) for number, values in enumerate(records, 1)]
+        raise UsageError(_explain(task, source, revision, error)) from None
+    rows = [DataRow(f"{name}, row {number}", number - 1, values, renames) for number, values in enumerate(records, 1)]
     if not rows:
-        raise UsageError(f"{name} has no rows at revision {revision}: {published.alternative(task)}")
-    return rows, f"hub {name} {published.split} @ {commit}"
+        raise UsageError(f"{name} has no rows at revision {revision}: {source.alternative(task)}")
+    return rows, f"hub {name} {source.split} @ {commit}"
 
 
-def _load(published: Published, revision: str) -> tuple[Any, str]:
+def _load(source: Published, revision: str) -> tuple[Any, str]:
     import datasets  # type: ignore[import-untyped]
     import httpx
     import huggingface_hub as hub
@@ -215,24 +225,22 @@ def _load(published: Published, revision: str) -> tuple[Any, str]:
             httpx.head(hub.constants.ENDPOINT, timeout=REACH_SECONDS)
         except httpx.HTTPError as error:
             raise ConnectionError(str(error)) from None
-    records = datasets.load_dataset(
-        published.hub, published.config or None, split=published.split, revision=revision or None
-    )
+    records = datasets.load_dataset(source.hub, source.config or None, split=source.split, revision=revision or None)
     if _COMMIT.fullmatch(revision):
         return records, revision
     if offline:
         return records, f"{revision or 'main'}, fingerprint {records._fingerprint}"
-    return records, str(hub.HfApi().dataset_info(published.hub, revision=revision or None).sha)
+    return records, str(hub.HfApi().dataset_info(source.hub, revision=revision or None).sha)
 
 
-def _explain(task: str, published: Published, revision: str, error: Exception) -> str:
+def _explain(task: str, source: Published, revision: str, error: Exception) -> str:
     """One line about what failed and what to do."""
-    reason, alternative = first_line(error), published.alternative(task)
+    reason, alternative = first_line(error), source.alternative(task)
     if "gated" in str(error).lower():
-        return f"{published.hub} is gated: accept its terms and log in with `hf auth login`, or {alternative}"
+        return f"{source.hub} is gated: accept its terms and log in with `hf auth login`, or {alternative}"
     if isinstance(error, ConnectionError):
         return (
-            f"the hub cannot be reached for {published.hub} ({reason}): {alternative}; if it was loaded before, set "
+            f"the hub cannot be reached for {source.hub} ({reason}): {alternative}; if it was loaded before, set "
             "HF_HUB_OFFLINE=1"
         )
-    return f"{published.hub} cannot be loaded at revision {revision or 'main'} ({reason}): {alternative}"
+    return f"{source.hub} cannot be loaded at revision {revision or 'main'} ({reason}): {alternative}"

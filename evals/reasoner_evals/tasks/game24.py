@@ -7,10 +7,9 @@ from itertools import permutations
 from typing import ClassVar
 
 from reasoner.answers.expressions import ExpressionSpace
-from reasoner_evals.tasks.benchmark import FewShotBenchmark
-from reasoner_evals.tasks.data import Published, Row
+from reasoner_evals.tasks.benchmark import FewShotBenchmark, Template
+from reasoner_evals.tasks.data import DataRow
 from reasoner_evals.tasks.graders import ByRules, GradedQuestion
-from reasoner_evals.tasks.prompts import Template
 
 _ASK = "Make 24 of the numbers {}."
 
@@ -27,14 +26,11 @@ class Game24(FewShotBenchmark):
 
     name: ClassVar = "game24"
     reads: ClassVar = ("Rank", "Puzzles")
-    published: ClassVar = Published(
-        "", "", "MIT", file="src/tot/data/24/24.csv of github.com/princeton-nlp/tree-of-thought-llm"
-    )
     prompt: ClassVar = Template(
         "expression-steps", 1, "Reason step by step, and end with `The answer is`, followed by the expression. {kind}"
     )
 
-    def item(self, row: Row) -> GradedQuestion | None:
+    def item(self, row: DataRow) -> GradedQuestion | None:
         """The reference answer is a solution computed here, only to be shown: any solution is right."""
         rank, puzzle = row.text("Rank"), row.text("Puzzles")
         if not re.fullmatch(r"\d{1,7}", rank):

@@ -4,25 +4,30 @@ import dataclasses
 import hashlib
 import json
 import re
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import localcontext
 from importlib.metadata import version
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Final
 
 from reasoner.answers import ByKey, NumberSpace, TextSpace, YesNoSpace
 from reasoner.answers.expressions import ExpressionSpace
 from reasoner.answers.forms import Statement, forms
 from reasoner.answers.languages import Reply
 from reasoner.errors import UnknownName, UsageError, require
-from reasoner.system.extras import install_command
 from reasoner.system.files import parse_json
+from reasoner.system.machine import install_command
 from reasoner.types import Answer, AnswerSpace
-from reasoner_evals.tasks import gym_names
-from reasoner_evals.tasks.benchmark import TaskData, task_data, with_pattern
+from reasoner_evals.tasks.benchmark import PLAIN, TaskData, task_data, with_answer_options
 from reasoner_evals.tasks.graders import ByGym, ByReference, ByRules, GradedQuestion, Grader, gym_dataset
-from reasoner_evals.tasks.prompts import PLAIN
 
+KINDS: Final[dict[str, Any]] = tomllib.loads(Path(__file__).with_name("gym.toml").read_text(encoding="utf-8"))
+REFUSED: Final[dict[str, str]] = KINDS.pop("refused")
+"""Data sets that are no tasks, and why."""
+KIND_OF: Final = {name: kind for kind, names in KINDS.items() for name in names}
+"""How a data set is read and graded, by its name; see `gym.toml`."""
 MAX_SIZE = 100_000
 MAX_ANSWER = 8_000
 """Characters of an answer; longer texts are not answers."""
@@ -38,8 +43,7 @@ class Gym:
     `name` is one of its data sets, and `config` sets the generator's own options. Puzzle i+1 of a seed is puzzle i of
     the next seed: seeds for tuning and for reporting must be further apart than `size`. Repeated puzzles are asked
     once, so there may be fewer than `size`. Only data sets whose scorers are safe and right are allowed; others are
-    graded by our own graders. `answer_pattern` is a regular expression by which answers are read first; see
-    `docs/answers.md`.
+    graded by our own graders. `answer_options` are options of the kind of answer; see `docs/answers.md`.
     """
 
     example: ClassVar[str] = "gym:chain_sum,size=20"
@@ -48,13 +52,13 @@ class Gym:
     size: int = 100
     seed: int = 0
     config: tuple[str, ...] = ()
-    answer_pattern: str = ""
+    answer_options: str = ""
 
     def __post_init__(self) -> None:
-        if reason := gym_names.REFUSED.get(self.name):
+        if reason := REFUSED.get(self.name):
             raise UsageError(f"gym:{self.name} is refused: {reason}")
-        if self.name not in gym_names.NAMES:
-            raise UnknownName("data set", self.name, gym_names.NAMES, of="reasoning-gym")
+        if self.name not in KIND_OF:
+            raise UnknownName("data set", self.name, KIND_OF, of="reasoning-gym")
         require(self.size, "size", at_least=1, at_most=MAX_SIZE)
 
     def load(self) -> TaskData:
@@ -73,7 +77,9 @@ class Gym:
                 question = PLAIN.ask(text, space, id=f"gym/{self.name}/{digest}")
                 items.setdefault(question.id, GradedQuestion(question, gold, group=group, grader=grader))
         origin = f"made by reasoning-gym {version('reasoning-gym')}, seed {self.seed}"
-        return task_data(self, with_pattern(list(items.values()), self.answer_pattern), origin, PLAIN, "Apache-2.0")
+        return task_data(
+            self, with_answer_options(list(items.values()), self.answer_options), origin, PLAIN, "Apache-2.0"
+        )
 
     @property
     def _config_json(self) -> str:
@@ -95,19 +101,21 @@ class Gym:
 
     def _space_and_grader(self, entry: dict[str, Any]) -> tuple[AnswerSpace, Grader]:
         metadata = entry["metadata"]
-        if self.name in gym_names.NUMBER:
-            return NumberSpace(), ByReference()
-        if self.name in gym_names.YES_NO:
-            return YesNoSpace(), ByReference()
-        if self.name in gym_names.TEXT:
-            return TextSpace(), ByReference()
-        if self.name in gym_names.EXPRESSION:
-            numbers = tuple(int(number) for number in metadata["numbers"])
-            return ExpressionSpace(numbers, int(metadata.get("target", 24)), use_all=True), ByRules()
-        if self.name in gym_names.VERBATIM:
-            aliases = metadata.get("valid_answers", ()) if self.name == "n_queens" else ()
-            return VerbatimSpace(), ByReference(tuple(map(str, aliases)))
-        return VerbatimSpace(), ByGym(self.name, self._config_json, entry)
+        match KIND_OF[self.name]:
+            case "number":
+                return NumberSpace(), ByReference()
+            case "yes_no":
+                return YesNoSpace(), ByReference()
+            case "text":
+                return TextSpace(), ByReference()
+            case "expression":
+                numbers = tuple(int(number) for number in metadata["numbers"])
+                return ExpressionSpace(numbers, int(metadata.get("target", 24)), use_all=True), ByRules()
+            case "verbatim":
+                aliases = metadata.get("valid_answers", ()) if self.name == "n_queens" else ()
+                return VerbatimSpace(), ByReference(tuple(map(str, aliases)))
+            case _:
+                return VerbatimSpace(), ByGym(self.name, self._config_json, entry)
 
 
 def _options(config: tuple[str, ...]) -> dict[str, Any]:

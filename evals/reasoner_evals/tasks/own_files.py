@@ -7,10 +7,18 @@ from typing import ClassVar
 from reasoner.answers import SPACES, ChoiceSpace, MathSpace, NumberSpace, space_for
 from reasoner.errors import UsageError
 from reasoner.types import AnswerSpace
-from reasoner_evals.tasks.benchmark import TaskData, checked, items_from, task_data, with_answer_options, with_pattern
-from reasoner_evals.tasks.data import Row, from_file, parse_renames
+from reasoner_evals.tasks.benchmark import (
+    PLAIN,
+    TaskData,
+    Template,
+    checked,
+    items_from,
+    listed_options,
+    task_data,
+    with_answer_options,
+)
+from reasoner_evals.tasks.data import DataRow, from_file, parse_renames
 from reasoner_evals.tasks.graders import GradedQuestion
-from reasoner_evals.tasks.prompts import PLAIN, Template, with_options
 
 _COLUMNS = ("question", "answer", "id", "context", "kind", "choices", "group", "level")
 _KINDS = tuple(kind for kind in SPACES if kind not in ("code", "json", "free"))
@@ -23,8 +31,8 @@ class Jsonl:
     `path` is the file. Optional columns: `id`, `context` (a document, shown first), `kind` (of answer, as in `reasoner
     solve --answer`), `choices` (a list; the answer is then a letter or one of them), `group` and `level`. `columns`
     maps column names to those in the file, as in `columns=[question:prompt,answer:target]`. With `several`, an answer
-    may be several letters, as in `A,C`. `answer_pattern` is a regular expression by which answers are read first; see
-    `docs/answers.md`. `answer_options` are other options of the kind of answer, such as `extract=model`.
+    may be several letters, as in `A,C`. `answer_options` are options of the kind of answer, such as `extract=model` or
+    `pattern=REGEX`; see `docs/answers.md`.
     """
 
     example: ClassVar[str] = "jsonl:FILE"
@@ -32,24 +40,22 @@ class Jsonl:
     path: str
     columns: tuple[str, ...] = ()
     several: bool = False
-    answer_pattern: str = ""
     answer_options: str = ""
 
     def load(self) -> TaskData:
         """All questions, in the file's order."""
         rows, origin = from_file(Path(self.path), parse_renames(self.columns, _COLUMNS))
-        items = with_pattern(items_from(rows, self._item), self.answer_pattern)
-        items = with_answer_options(items, self.answer_options)
+        items = with_answer_options(items_from(rows, self._item), self.answer_options)
         return task_data(self, items, origin, PLAIN, "not stated")
 
-    def _item(self, row: Row) -> GradedQuestion:
+    def _item(self, row: DataRow) -> GradedQuestion:
         text, gold = row.text("question"), row.text("answer")
         space: AnswerSpace
         if row.has("choices"):
             options = row.texts("choices")
             if not 2 <= len(options) <= 26:
                 raise row.error("choices", f"{len(options)} options: give 2 to 26")
-            text, space = with_options(text, options), ChoiceSpace(options, several=self.several)
+            text, space = listed_options(text, options), ChoiceSpace(options, several=self.several)
             letters = [letter.strip() for letter in gold.split(",")]
             if self.several and set(letters) <= set(space.known):
                 gold = ",".join(sorted(letters))
@@ -66,7 +72,7 @@ class Jsonl:
         return GradedQuestion(question, gold, row.optional("group"), row.optional("level"))
 
 
-def _space(row: Row, text: str) -> AnswerSpace:
+def _space(row: DataRow, text: str) -> AnswerSpace:
     kind = row.optional("kind") or "auto"
     if kind not in _KINDS:
         raise row.error("kind", f"{kind!r:.30} is not one of {', '.join(_KINDS)}")
@@ -84,14 +90,14 @@ class Pool:
     """Questions with recorded answers, for the engine `pool` with the same file; a question's text is its id.
 
     A line of the file at `path` is `{"question_id", "gold", "answers": [text or null, ...], "tokens": [count, ...]}`.
-    The kind of answer is `number` if all reference answers are numbers, else `math`. `answer_pattern` is a regular
-    expression by which answers are read first; see `docs/answers.md`.
+    The kind of answer is `number` if all reference answers are numbers, else `math`. `answer_options` are options of
+    that kind; see `docs/answers.md`.
     """
 
     example: ClassVar[str] = "pool:FILE -e pool:FILE"
 
     path: str
-    answer_pattern: str = ""
+    answer_options: str = ""
 
     def load(self) -> TaskData:
         """All questions, in the file's order."""
@@ -101,9 +107,9 @@ class Pool:
         plain = all(answer is not None and answer.text == gold for answer, gold in zip(read, golds, strict=True))
         space = numbers if plain else MathSpace()
 
-        def item(row: Row) -> GradedQuestion:
+        def item(row: DataRow) -> GradedQuestion:
             name = row.text("question_id")
             return GradedQuestion(_TEMPLATE.ask(name, space, id=name), checked(row, "gold", space, row.text("gold")))
 
-        items = with_pattern(items_from(rows, item), self.answer_pattern)
+        items = with_answer_options(items_from(rows, item), self.answer_options)
         return task_data(self, items, origin, _TEMPLATE, "not stated")

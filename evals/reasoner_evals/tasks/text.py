@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from reasoner.answers import TextSpace, YesNoSpace
-from reasoner_evals.tasks.benchmark import Benchmark, FewShotBenchmark, checked
-from reasoner_evals.tasks.data import Published, Row
+from reasoner_evals.tasks.benchmark import Benchmark, FewShotBenchmark, Template, checked
+from reasoner_evals.tasks.data import DataRow
 from reasoner_evals.tasks.graders import ByReference, GradedQuestion
-from reasoner_evals.tasks.prompts import Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,22 +18,13 @@ class HotpotQa(Benchmark):
     title among its supporting facts. Without a column of paragraphs, only the question is asked.
     """
 
-    revision: str = "1908d6afbbead072334abe2965f91bd2709910ab"
-
     name: ClassVar = "hotpotqa"
     reads: ClassVar = ("id", "question", "answer", "context", "level", "supporting_facts")
-    published: ClassVar = Published(
-        "hotpotqa/hotpot_qa",
-        "validation",
-        "CC-BY-SA-4.0",
-        config="distractor",
-        file="hotpot_dev_distractor_v1.json of hotpotqa.github.io",
-    )
     prompt: ClassVar = Template(
         "text-steps", 1, "Reason step by step, and end with `Answer:` and the answer in a few words."
     )
 
-    def item(self, row: Row) -> GradedQuestion:
+    def item(self, row: DataRow) -> GradedQuestion:
         """The hub has columns of titles and sentences; the authors' file has pairs of them."""
         space = TextSpace()
         context = "\n\n".join(f"{title}\n{text}" for title, text in _paragraphs(row)) if row.has("context") else ""
@@ -44,7 +34,7 @@ class HotpotQa(Benchmark):
         return GradedQuestion(question, gold, group=_group(row), level=row.optional("level"))
 
 
-def _paragraphs(row: Row) -> list[tuple[str, str]]:
+def _paragraphs(row: DataRow) -> list[tuple[str, str]]:
     pairs: list[Any] = [None]
     match row.value("context"):
         case {"title": [*titles], "sentences": [*sentences]} if len(titles) == len(sentences):
@@ -61,7 +51,7 @@ def _paragraphs(row: Row) -> list[tuple[str, str]]:
     return paragraphs
 
 
-def _group(row: Row) -> str:
+def _group(row: DataRow) -> str:
     facts = row.value("supporting_facts") if row.has("supporting_facts") else []
     match facts:
         case {"title": [*titles]}:
@@ -78,21 +68,13 @@ class Squad(Benchmark):
     The passage comes first, so that its questions share a prefix, and is their group.
     """
 
-    revision: str = "7b6d24c440a36b6815f21b70d25016731768db1f"
-
     name: ClassVar = "squad"
     reads: ClassVar = ("id", "title", "context", "question", "answers")
-    published: ClassVar = Published(
-        "rajpurkar/squad",
-        "validation",
-        "CC-BY-SA-4.0",
-        file="a copy of rajpurkar/squad as parquet (the authors' nested JSON is not read)",
-    )
     prompt: ClassVar = Template(
         "passage-answer", 1, "Answer in as few words of the passage as possible, after `Answer:`."
     )
 
-    def item(self, row: Row) -> GradedQuestion:
+    def item(self, row: DataRow) -> GradedQuestion:
         """The first answer is the reference, the others are its aliases."""
         space, context = TextSpace(), row.text("context")
         match row.value("answers"):
@@ -119,18 +101,11 @@ class StrategyQa(FewShotBenchmark):
 
     name: ClassVar = "strategyqa"
     reads: ClassVar = ("qid", "question", "answer")
-    published: ClassVar = Published(
-        "ChilleD/StrategyQA",
-        "test",
-        "MIT",
-        file="data/strategyqa/dev.json of github.com/eladsegal/strategyqa",
-        digest="0d94842ffb02",
-    )
     prompt: ClassVar = Template(
         "yes-no-steps", 1, "Reason step by step, and end with `The answer is`, followed by yes or no."
     )
 
-    def item(self, row: Row) -> GradedQuestion:
+    def item(self, row: DataRow) -> GradedQuestion:
         """Files write the truth value in many ways."""
         answer = str(row.value("answer")).strip().lower()
         if answer not in _TRUTH_VALUES:

@@ -15,14 +15,17 @@ from reasoner.engines.openai.http import GATEWAY_TIMEOUTS, Address, Notes, Serve
 from reasoner.engines.openai.parts import holds_back
 from reasoner.engines.openai.rendering import Renderer
 from reasoner.engines.openai.requests import (
+    ALTERNATIVE_BYTES,
+    BASE_BYTES,
     NO_BUDGET,
+    PROMPT_BYTES,
+    SECONDS_PER_TOKEN,
     STREAMS,
+    TOKEN_BYTES,
     WHOLE_TOKENS,
     Dialect,
     Learned,
     at_once,
-    largest,
-    longest,
     merged,
     read_extra,
     refuses_budget,
@@ -356,12 +359,14 @@ class OpenAIEngine:
         return replace(completion, text=text, thinking=thinking)
 
     def _terms(self, requests: Sequence[SampleRequest], sent: Callable[[bool], None]) -> Terms:
-        """Limits of one reply: time and bytes in proportion to the requested tokens."""
-        first = requests[0]
+        """Limits of one reply: time and bytes in proportion to the requested tokens and log-probabilities."""
+        first, tokens = requests[0], requests[0].params.limit
+        logprobs = 1 + max(first.params.logprobs or 0, len(first.watch))
+        each = tokens * (TOKEN_BYTES + logprobs * ALTERNATIVE_BYTES) + PROMPT_BYTES * first.rendered.tokens
         return Terms(
-            seconds=self.deadline or longest(first, self.timeout),
-            size=largest(first, len(requests)),
-            limit=f"max_tokens={first.params.limit}",
+            seconds=self.deadline or self.timeout + tokens * SECONDS_PER_TOKEN,
+            size=BASE_BYTES + len(requests) * each,
+            limit=f"max_tokens={tokens}",
             seed=first.seed,
             sent=sent,
             question_id=first.question_id,

@@ -38,7 +38,7 @@ SESSION_HEADER: Final = "x-session-id"
 
 _LOST_SERVER = {500, 502}
 _BUSY = {408, 409, 425, 429}
-_WAYS_OUT = {
+_ADVICE = {
     401: "set api_key, or the environment variable OPENAI_API_KEY",
     403: "use an api_key that may use this model",
     404: "set base_url to the address that ends in /v1, and model to one that it serves",
@@ -291,8 +291,8 @@ class ServerConnection:
 
     def refusal(self, reply: ServerReply) -> EngineUnavailable:
         """The error for a reply that a retry would not change."""
-        way_out = _WAYS_OUT.get(reply.status, "change what it names, or choose another model or server")
-        return EngineUnavailable(f"{reply.where} answered {self._status(reply.status, reply.body)}: {way_out}")
+        advice = _ADVICE.get(reply.status, "change what it names, or choose another model or server")
+        return EngineUnavailable(f"{reply.where} answered {self._status(reply.status, reply.body)}: {advice}")
 
     def request_refusal(self, reply: ServerReply) -> UsageError | EngineUnavailable:
         """The error for a request that is refused: the caller's where the server says that it cannot work.
@@ -354,7 +354,7 @@ class ServerConnection:
                         proxy=self.address.proxy, timeout=allowed, allow_redirects=False,
                     )  # fmt: skip
                 except aiohttp.ClientError as error:
-                    failure, way_out = self._failed(error, unstreamed=idle is None, free=free)
+                    failure, advice = self._failed(error, unstreamed=idle is None, free=free)
                 else:
                     reached = True
                     try:
@@ -366,13 +366,13 @@ class ServerConnection:
                         if late and terms.late_errors_cost and idle is None and response.status in _LOST_SERVER:
                             raise RequestLost(f"{self.where} answered {failure}: its server may have died")
                         requested = retry_after(response.headers)
-                        way_out = "try later, set patience to wait longer, or set max_concurrency"
+                        advice = "try later, set patience to wait longer, or set max_concurrency"
                     finally:
                         response.close()
             terms.sent(False)
             wait = waits.next(requested, time.monotonic() - began, reached=reached)
             if wait is None:
-                raise EngineUnavailable(f"no answer from {self.where} in {waits}, the last: {failure}: {way_out}")
+                raise EngineUnavailable(f"no answer from {self.where} in {waits}, the last: {failure}: {advice}")
             await self.sleep(wait)
 
     @asynccontextmanager

@@ -13,7 +13,7 @@ from reasoner.types import NO_THINKING, Prompt, TokenIds
 GENERIC: Final = ThinkingProfile(
     "on_request", (), (), "<think>", "</think>", "\n</think>\n\n", "<think>\n\n</think>\n\n"
 )
-"""The markers of most models that think, for one whose name says nothing."""
+"""The markers of most models that think, for a model of unknown name."""
 _SHOWN: Final = tuple(family.profile for family in FAMILIES if family.profile.start_text)
 _CHANNEL_END: Final = "<|end|><|start|>assistant"
 """What gpt-oss writes between its thinking and the header of its final channel."""
@@ -32,7 +32,7 @@ def may_think(beginning: str) -> bool:
 
 
 def by_ids(text: str, ids: TokenIds, profile: ThinkingProfile, *, before: TokenIds, opened: bool) -> ReplyParts | None:
-    """The parts of a text whose token ids are known; `before` are the ids of the reply that it continues.
+    """The parts of a text with known token ids; `before` are the ids of the reply that it continues.
 
     `opened` says whether the rendered prompt, without `before`, opened thinking. The text shows special tokens. None
     where text and ids disagree about the closing markers: a model can spell a marker in other tokens.

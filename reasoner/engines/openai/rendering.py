@@ -8,7 +8,7 @@ from typing import Final
 from reasoner.engine import Rendered
 from reasoner.engines import RenderedHead
 from reasoner.engines.openai.http import Notes, ServerConnection
-from reasoner.engines.openai.requests import merged, turns
+from reasoner.engines.openai.requests import merged
 from reasoner.engines.openai.values import Detokenized, ServedModel, Tokenized
 from reasoner.errors import EngineUnavailable, UnknownName
 from reasoner.models.families import (
@@ -89,7 +89,7 @@ class Renderer:
         self.notes.add(TEXT_ONLY)
 
     async def _may_think(self, named: ThinkingProfile) -> bool:
-        """Whether the chat template may be that of the model's name: it tells apart the levels of one with a choice."""
+        """Whether the chat template fits the model's name: with a choice of levels, it renders them differently."""
         if named.when == "always" or NO_THINKING not in named.levels:
             return True
         asked = [self._chat(SHORT, named.levels[level]) for level in (NO_THINKING, "high")]
@@ -110,7 +110,7 @@ class Renderer:
         return replace(always, levels={})
 
     async def _marker(self, text: str) -> TokenIds:
-        """The ids of a marker; none where it is not one and the same ids wherever it stands."""
+        """The ids of a marker; none where it is not one and the same ids everywhere."""
         ids = await self.encode(text) if text else None
         within = await self.encode(f"a{text}\n.{text}a") if ids else None
         if not ids or not within:
@@ -120,7 +120,7 @@ class Renderer:
 
     def _chat(self, messages: tuple[Message, ...], arguments: Mapping[str, object] | None = None) -> dict[str, object]:
         """The body that renders a chat: arguments of the chat template change its ids."""
-        body: dict[str, object] = {"messages": turns(messages), "add_generation_prompt": True}
+        body: dict[str, object] = {"messages": [message.fields for message in messages], "add_generation_prompt": True}
         return merged(body | ({"chat_template_kwargs": dict(arguments)} if arguments else {}), self.extra)
 
     async def _probe(self, prompt: dict[str, object]) -> Tokenized | None:

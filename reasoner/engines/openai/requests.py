@@ -13,7 +13,7 @@ from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.models.families import skip_text, template_arguments
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.system.files import parse_json, read_whole
-from reasoner.types import Message, Prompt, SamplingParams
+from reasoner.types import Prompt, SamplingParams
 
 CONCURRENCY: Final = 1024
 """Concurrent requests, where the process may open as many connections."""
@@ -63,6 +63,16 @@ _NEUTRAL: Final[Mapping[str, float | None]] = {
 _WANTED = re.compile(r"max_completion_tokens(?!.*(too (large|long)|context))", re.IGNORECASE | re.DOTALL)
 
 
+_REFUSALS: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
+    ("chat_template_kwargs", {"template": False}, NO_TEMPLATE),
+    ("reasoning_effort", {"effort": False}, NO_EFFORT),
+    ("max_tokens", {"limit": "max_completion_tokens"}, LIMIT),
+    ("stream_options", {"stream_options": False}, NO_OPTIONS),
+    ("seed", {"seed": False}, NO_SEED),
+)
+"""A field that a server may refuse, what the dialect then is, and a note about it."""
+
+
 class Learned(NamedTuple):
     """The dialect to use after a refusal, and a note about it."""
 
@@ -92,22 +102,16 @@ class Dialect:
         """The dialect in which a refused request may be accepted; None where the message names no known field."""
         if refuses_budget(body, message):
             return Learned(replace(self, budget=False), NO_BUDGET)
-        if "chat_template_kwargs" in body and _refuses(message, "chat_template_kwargs"):
-            return Learned(replace(self, template=False), NO_TEMPLATE)
-        if "reasoning_effort" in body and _refuses(message, "reasoning_effort"):
-            # A value that this model does not have is the user's to change.
-            return None if re.search(r"\bvalue", message) else Learned(replace(self, effort=False), NO_EFFORT)
-        if "max_tokens" in body and (_refuses(message, "max_tokens") or _WANTED.search(message)):
+        if "reasoning_effort" in body and _refuses(message, "reasoning_effort") and re.search(r"\bvalue", message):
+            return None  # a value that this model does not have is the user's to change
+        for field, change, note in _REFUSALS:
+            if field in body and _refuses(message, field):
+                return Learned(replace(self, **change), note)
+        if "max_tokens" in body and _WANTED.search(message):
             return Learned(replace(self, limit="max_completion_tokens"), LIMIT)
-        if "stream_options" in body and "stream_options" in message:
-            return Learned(replace(self, stream_options=False), NO_OPTIONS)
-        if "seed" in body and _refuses(message, "seed"):
-            return Learned(replace(self, seed=False), NO_SEED)
         if not body.get("stream") and re.search(r"\bstream", message):
             return Learned(replace(self, unstreamed=False), STREAMS)
-        if "n" in body:
-            return Learned(replace(self, batches=False), ONE_EACH)
-        return None
+        return Learned(replace(self, batches=False), ONE_EACH) if "n" in body else None
 
     def body(
         self, model: str, request: SampleRequest, profile: ThinkingProfile | None, *, n: int, stream: bool
@@ -165,7 +169,7 @@ class Dialect:
 
     def _turns(self, prompt: Prompt, profile: ThinkingProfile | None) -> dict[str, object]:
         """The messages, the beginning of the reply if there is one, and the thinking level."""
-        spoken = turns(prompt.messages)
+        spoken = [message.fields for message in prompt.messages]
         body: dict[str, object] = {"messages": spoken} | self._level(prompt, profile) | prompt.tool_fields
         thought = ""
         if prompt.thinking and not prompt.text:
@@ -238,11 +242,6 @@ def merged(body: Mapping[str, object], extra: Mapping[str, object]) -> dict[str,
     return both
 
 
-def turns(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
-    """Messages as the chat route takes them."""
-    return [message.fields for message in messages]
-
-
 def _sampling(params: SamplingParams, *, vllm: bool) -> dict[str, object]:
     """The sampling options that are given; the server has values of its own for the others.
 
@@ -297,18 +296,6 @@ def text_bound(prompt: Prompt, profile: ThinkingProfile | None, dialect: Dialect
     size += len(profile.start_text) if profile and prompt.thinking else 0
     in_thinking = bool(prompt.thinking and profile) and not closed(prompt, profile)
     return Rendered(None, size + MESSAGE_TOKENS * (len(spoken) + bool(earlier)) + TEMPLATE_TOKENS, in_thinking)
-
-
-def longest(request: SampleRequest, timeout: float) -> float:
-    """Seconds that one reply may take in total, by the requested tokens."""
-    return timeout + request.params.limit * SECONDS_PER_TOKEN
-
-
-def largest(request: SampleRequest, sequences: int) -> int:
-    """Bytes that one reply with `sequences` may have, by the requested tokens and log-probabilities."""
-    logprobs = 1 + max(request.params.logprobs or 0, len(request.watch))
-    each = request.params.limit * (TOKEN_BYTES + logprobs * ALTERNATIVE_BYTES)
-    return BASE_BYTES + sequences * (each + PROMPT_BYTES * request.rendered.tokens)
 
 
 def at_once() -> int:

@@ -17,11 +17,7 @@ from reasoner.system.printing import valid_unicode
 from reasoner.types import Completion, FinishReason, Logprobs, TokenIds, Usage
 
 NO_USAGE = "the server reports no usage: prompts count at a bound and each chunk as one generated token"
-FEWER = "the server counts fewer generated tokens than it sends chunks: each chunk counts as at least one token"
-SHRINKS = "the server's usage shrinks during a reply: the largest counts are used"
-TOO_MANY = "the server counts more generated tokens than max_tokens allows: they are booked as it counts them"
-TOO_LONG = "the server counts more prompt tokens than the prompt can have: they are booked as it counts them"
-MORE_CACHED = "the server counts more cached tokens than prompt tokens: all prompt tokens count as cached"
+ODD = "the server's counts contradict each other or what it sends: the larger ones are booked"
 NO_CACHED = "the server reports no cached tokens: all prompt tokens count as computed"
 NO_IDS = "the server returns no token ids: continuations are sent as text and are not token-exact"
 NO_THINKING_COUNT = "the server does not count thinking tokens: a lower bound is used"
@@ -201,7 +197,7 @@ class Draft:
         if self.request.rendered.token_ids is not None and self.text and not self.token_ids:
             yield NO_IDS
         if self.shrank:
-            yield SHRINKS
+            yield ODD
         if self.finish == "stop" and self.request.params.stop and not self.names_stop:
             yield NO_STOP
 
@@ -293,7 +289,7 @@ class Draft:
 
 
 def _is_cut(text: str) -> bool:
-    """Whether a text ends inside a pair of surrogates, whose second half may follow."""
+    """Whether a text ends inside a pair of surrogates: the second half may follow."""
     return "\ud800" <= text[-1:] <= "\udbff"
 
 
@@ -361,14 +357,10 @@ def counting(request: SampleRequest, reported: Reported | None, received: int, s
     if reported is None:
         yield NO_USAGE
         return
-    max_tokens, prompt = sequences * request.params.limit, request.rendered.tokens
     if reported.cached is None:
         yield NO_CACHED
-    elif reported.cached > (reported.prompt or prompt):
-        yield MORE_CACHED
-    if (reported.generated or 0) < min(received, max_tokens):
-        yield FEWER
-    if (reported.generated or 0) > max_tokens:
-        yield TOO_MANY
-    if (reported.prompt or 0) > prompt:
-        yield TOO_LONG
+    max_tokens, generated = sequences * request.params.limit, reported.generated or 0
+    prompt = reported.prompt or request.rendered.tokens
+    counted = min(received, max_tokens) <= generated <= max_tokens and (reported.cached or 0) <= prompt
+    if not counted or prompt > request.rendered.tokens:
+        yield ODD

@@ -17,7 +17,7 @@ from typing import Any, Final
 from reasoner.engines.ray import keeper
 from reasoner.engines.vllm.build import first_line
 from reasoner.errors import EngineUnavailable, UsageError, shown
-from reasoner.system.extras import require_extra
+from reasoner.system.machine import require_extra
 
 _SILENT: Final[Mapping[str, Any]] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
 REACH_SECONDS: Final = 10.0

@@ -9,7 +9,7 @@ from reasoner.engines.mixture import MixtureEngine
 from reasoner.engines.ray.fleet import Fleet, Wanted
 from reasoner.engines.ray.hosts import EngineHost, Plain, packed_request
 from reasoner.engines.vllm import VllmEngine
-from reasoner.engines.vllm.build import unheard
+from reasoner.engines.vllm.build import say_nothing
 from reasoner.engines.vllm.engine import HEADS_CACHED
 from reasoner.errors import EngineError, EngineUnavailable, UsageError
 from reasoner.models.info import ModelInfo
@@ -23,8 +23,8 @@ class RayEngine:
     """Replicas of an engine as Ray actors, on the GPUs of this machine or of a cluster.
 
     `engine` is the spec of the engine that each replica runs. `replicas` 0 is as many as there are GPUs for, without
-    GPUs one. All requests of a question go to one replica, whose cache holds its prompt; a new question goes to the
-    replica with the least to do.
+    GPUs one. All requests of a question go to one replica, which has its prompt in the cache; a new question goes to
+    the replica with the least to do.
 
     Without `address`, Ray is started on this machine and ended with the engine. `address` "auto" joins the cluster that
     this machine belongs to, HOST:PORT any other. All nodes need the same versions of Python, this package and vLLM.
@@ -44,8 +44,8 @@ class RayEngine:
     address: str = ""
     gpus: int | None = None
     cpus: int = 0
-    notify: Notify = field(default=unheard, init=False, repr=False)
-    stage: Notify = field(default=unheard, init=False, repr=False)
+    notify: Notify = field(default=say_nothing, init=False, repr=False)
+    stage: Notify = field(default=say_nothing, init=False, repr=False)
     """Receives the name of each stage of the start as it begins."""
     _model: ModelInfo | None = field(default=None, init=False, repr=False, compare=False)
     _fleet: Fleet | None = field(default=None, init=False, repr=False, compare=False)
@@ -57,7 +57,7 @@ class RayEngine:
         self._wanted.check()
         if isinstance(self.engine, MixtureEngine):
             raise UsageError(
-                "ray cannot run a mixture, whose members continue their own chains: "
+                "ray cannot run a mixture: its members continue their own chains: "
                 "write mixture:members=[ray(...),ray(...)]"
             )
         if isinstance(self.engine, RayEngine | Replicated | RecordedEngine):
@@ -172,9 +172,9 @@ class RayEngine:
         await self.start()
         assert self._fleet is not None
         with self._fleet.placement.request(request.question_id) as index:
-            tells = request.on_text is not None
+            streams = request.on_text is not None
             values: Plain = await self._fleet.replica(index).call(
-                "sample", packed_request(request), tells, meter=request.meter, on_text=request.on_text
+                "sample", packed_request(request), streams, meter=request.meter, on_text=request.on_text
             )
         return Completion(request.prompt, *values)
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import dataclasses
-import os
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -12,8 +11,8 @@ from typing import Any, Final, NamedTuple
 from reasoner.engines.ray import cluster
 from reasoner.engines.ray.hosts import Host, Notice, copied
 from reasoner.engines.ray.replica import Ask, Pacer, Replica, Setup
-from reasoner.engines.vllm.build import in_daemon, installed_build, unheard
-from reasoner.engines.vllm.gpu_memory import devices_of
+from reasoner.engines.vllm.build import in_daemon, installed_build, say_nothing
+from reasoner.engines.vllm.served import devices_of
 from reasoner.errors import EngineUnavailable, require
 from reasoner.registry import options_of
 from reasoner.system.machine import usable_cores
@@ -21,7 +20,7 @@ from reasoner.types import Notify
 
 MAX_REPLICAS: Final = 1024
 REMEMBERED: Final = 100_000
-"""Questions whose replica is remembered if they are never released."""
+"""Questions with a remembered replica, if they are never released."""
 
 
 class Wanted(NamedTuple):
@@ -168,17 +167,15 @@ class Fleet:
             gpus = gpus_of(plug_in) if wanted.gpus is None else wanted.gpus
             count = _count(wanted, gpus, role)
             placement = Placement(count)
-            cores = _shares(count) if owned and not gpus and not wanted.cpus else [()] * count
-            threads = wanted.cpus or len(cores[0]) or (usable_cores() if owned and count == 1 else 1)
+            threads = wanted.cpus or (max(1, usable_cores() // count) if owned and not gpus else 1)
             # The cores of a machine that is ours are not reserved: Ray keeps an idle process for each.
             options: dict[str, Any] = {"num_gpus": gpus, "num_cpus": 0 if owned else threads}
             setup = Setup(host, copied(plug_in), options, threads, ask, arguments, Pacer())
-            for index, own in enumerate(cores):
-                # All start alike, and one tells its stages.
-                hear = _ear(notify, stage if index == 0 else unheard)
-                replicas.append(
-                    Replica(f"replica {index} of {count} of {role}", own, setup, hear, partial(_mark, placement, index))
-                )
+            for index in range(count):
+                # All start alike, and one reports its stages.
+                on_notice = _forward(notify, stage if index == 0 else say_nothing)
+                name = f"replica {index} of {count} of {role}"
+                replicas.append(Replica(name, setup, on_notice, partial(_mark, placement, index)))
             stage(f"starting {count} replica{'s' * (count > 1)}")
             starts = [asyncio.ensure_future(replica.start()) for replica in replicas]
             try:
@@ -208,18 +205,11 @@ def _mark(placement: Placement, index: int, answers: bool) -> None:
     (placement.restore if answers else placement.lose)(index)
 
 
-def _shares(count: int) -> list[tuple[int, ...]]:
-    """Cores of this machine for each replica; none where there are more replicas than cores, or only one."""
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    share = len(cores) // count if count > 1 else 0
-    return [tuple(cores[index * share :][:share]) for index in range(count)]
-
-
-def _ear(notify: Notify, stage: Notify) -> Any:
-    def hear(notice: Notice) -> None:
+def _forward(notify: Notify, stage: Notify) -> Any:
+    def on_notice(notice: Notice) -> None:
         (stage if notice.stage else notify)(notice.line)
 
-    return hear
+    return on_notice
 
 
 async def _close(replicas: list[Replica]) -> None:

@@ -5,12 +5,10 @@ import dataclasses
 import itertools
 import os
 import platform
-from collections.abc import Callable, Collection, Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import lru_cache, partial
 from operator import attrgetter
-from pathlib import Path
 from typing import Any, ClassVar, Final, NamedTuple
 
 from reasoner.budget import Cost
@@ -153,7 +151,7 @@ def packed_request(request: SampleRequest) -> Plain:
 packed_completion: Final = attrgetter(
     *(each.name for each in dataclasses.fields(Completion) if each.init and each.name != "prompt")
 )
-"""The fields of a completion but its prompt, which the driver has, and whose token ids may be most of a message."""
+"""The fields of a completion but its prompt, which the driver has: its token ids may be most of a message."""
 
 
 def packed_meter(meter: Meter) -> Plain:
@@ -208,12 +206,8 @@ class Host:
     the older one returns without news.
     """
 
-    def __init__(self, plug_in: Any, threads: int, cores: Collection[int]) -> None:
+    def __init__(self, plug_in: Any, threads: int) -> None:
         os.environ["OMP_NUM_THREADS"] = str(threads)
-        # Ray has started threads, and each has its own set of cores.
-        for thread in Path("/proc/self/task").iterdir() if cores else ():
-            with suppress(ProcessLookupError):
-                os.sched_setaffinity(int(thread.name), cores)
         self._copied = plug_in
         self._tasks: dict[int, asyncio.Task[Any]] = {}
         self._outbox: list[ToDriver] = []
@@ -231,7 +225,7 @@ class Host:
         # Ray may run the calls of an actor in another order than they were made.
         await self._until(lambda: self._exchange == number - 1)
         for message in batch:
-            self._hear(message)
+            self._take(message)
         # Each task must run once before the next batch may cancel it.
         await asyncio.sleep(0)
         self._exchange = number
@@ -247,7 +241,7 @@ class Host:
             self._news.clear()
             await self._news.wait()
 
-    def _hear(self, message: ToReplica) -> None:
+    def _take(self, message: ToReplica) -> None:
         match message:
             case RemoteCancel():
                 if task := self._tasks.get(message.number):
@@ -316,9 +310,9 @@ class EngineHost(Host):
     def work(self, call: RemoteCall) -> tuple[Coroutine[Any, Any, Any], Meter | None]:
         match call.method:
             case "sample":
-                values, tells = call.arguments
+                values, streams = call.arguments
                 request = SampleRequest(*values)
-                return self._sample(call.number, request, tells=tells), request.meter
+                return self._sample(call.number, request, streams=streams), request.meter
             case "start":
                 return self._start(), None
             case "reset_caches":
@@ -334,8 +328,8 @@ class EngineHost(Host):
         await engine.start()
         return Facts(engine.name, engine.model, engine.notes, engine.capacity, limits_thinking(engine))
 
-    async def _sample(self, number: int, request: SampleRequest, *, tells: bool) -> Plain:
-        if tells:
+    async def _sample(self, number: int, request: SampleRequest, *, streams: bool) -> Plain:
+        if streams:
             request = replace(request, on_text=lambda piece: self._tell(RemotePiece(number, TextPiece(*piece))))
         completion = await self._engine.sample(request)
         request.meter.usage = completion.usage

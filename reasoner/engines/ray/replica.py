@@ -5,7 +5,6 @@ import itertools
 import re
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from reasoner.engine import TextPiece
@@ -70,9 +69,8 @@ class Setup(NamedTuple):
     pacer: Pacer
 
 
-@dataclass(slots=True)
-class _Pending:
-    """A call whose outcome is awaited."""
+class _Pending(NamedTuple):
+    """A call that waits for its outcome."""
 
     outcome: "asyncio.Future[RemoteOutcome]"
     on_text: Callable[[TextPiece], None] | None = None
@@ -89,15 +87,13 @@ class Replica:
     def __init__(
         self,
         name: str,
-        cores: tuple[int, ...],
         setup: Setup,
-        hear: Callable[[Notice], None],
+        on_notice: Callable[[Notice], None],
         answers: Callable[[bool], None],
     ) -> None:
         self.name = name
-        self._cores = cores
         self._setup = setup
-        self._hear = hear
+        self._on_notice = on_notice
         self._answers = answers
         self._actor: Any = None
         self._ready = False
@@ -109,7 +105,7 @@ class Replica:
         self._exchanges = 0
         """With this actor, so far."""
         self._open = 0
-        """Exchanges whose answer is awaited: one that waits for news, and one that takes its place."""
+        """Exchanges that wait for an answer: one that waits for news, and one that takes its place."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count(1)
         self._calls: dict[int, RemoteCall] = {}
@@ -165,7 +161,7 @@ class Replica:
     async def _start(self) -> Any:
         setup = self._setup
         options = {"num_cpus": 0, "num_gpus": 0, "max_restarts": 0, "max_concurrency": 1000} | setup.options
-        actor = self._actor = new_actor(setup.host, options).remote(setup.plug_in, setup.threads, self._cores)
+        actor = self._actor = new_actor(setup.host, options).remote(setup.plug_in, setup.threads)
         self._ready, self._exchanges = False, 0
         try:
             theirs = await asyncio.wait_for(actor.versions.remote(), PLACE_SECONDS)
@@ -296,7 +292,7 @@ class Replica:
                 if (call := self._pending.get(message.number)) and call.on_text:
                     call.on_text(message.piece)
             case Notice():
-                self._hear(message)
+                self._on_notice(message)
             case PolicyRequest():
                 self._keep(self._answer(message))
             case _:
@@ -330,13 +326,13 @@ class Replica:
             else:
                 self._starting = asyncio.ensure_future(self._start())
                 self._starting.add_done_callback(self._restarted)
-            self._hear(Notice(f"{self.name} died ({cause}): {end}", stage=False))
+            self._on_notice(Notice(f"{self.name} died ({cause}): {end}", stage=False))
         self._lose(lost)
         return lost
 
     def _restarted(self, task: "asyncio.Task[Any]") -> None:
         if not task.cancelled() and (error := task.exception()):
-            self._hear(Notice(f"{self.name} could not be restarted: {error}", stage=False))
+            self._on_notice(Notice(f"{self.name} could not be restarted: {error}", stage=False))
 
     def _lose(self, error: ReasonerError) -> None:
         pending, self._pending = self._pending, {}

@@ -17,7 +17,7 @@ from reasoner.registry import as_written
 from reasoner.specs import OpenOptions, Spec, Value, written
 from reasoner.system.files import read_whole
 
-_LOG: Final = "its log tells stages and causes here: set the variable VLLM_LOGGING_LEVEL=INFO to see it"
+_LOG: Final = "stages and causes are read from its log: set the variable VLLM_LOGGING_LEVEL=INFO to see it"
 OWNED: Final[dict[str, str]] = {
     "disable_log_stats": "nothing here reads these statistics",
     "hf_token": "arguments are recorded, and this is a secret: set the variable HF_TOKEN",

@@ -1,22 +1,31 @@
-"""The installed vLLM build, the environment that it needs, and threads for work that blocks."""
+"""The installed vLLM build, the environment that it needs, and what its processes log of a start and of a failure.
+
+vLLM raises "See root cause above" where another process failed, and that process only logs the cause.
+"""
 
 import asyncio
+import json
 import logging
 import os
 import re
 import threading
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
+from copy import deepcopy
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import NamedTuple
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final, NamedTuple
 
+from reasoner.system.child_processes import children_end_with_us
 from reasoner.system.machine import usable_cores
 from reasoner.system.printing import printable
 
 
-def unheard(line: str) -> None:
+def say_nothing(line: str) -> None:
     """Ignore a progress message."""
 
 
@@ -87,3 +96,155 @@ def first_line(error: BaseException) -> str:
     text = printable(_AFTER.split(text, maxsplit=1)[0].strip() or text, limit=300).rstrip(".")
     name = type(error).__name__
     return f"{name}: {text}" if text and " " not in text else text or name
+
+
+_STAGES: Final = {
+    "Model loading took": "measuring memory",
+    "Available KV cache memory": "warming up vLLM",
+    "Warming up model for the compilation": "compiling for this machine",
+}
+"""How a line of vLLM's log begins, and the stage that begins then."""
+_SURVIVED: Final = re.compile(r"Invocation of \w+ method failed")
+"""Errors of one call, which end nothing."""
+_POINTER: Final = re.compile(r"root cause|stack trace (above|for)|error log", re.IGNORECASE)
+"""Messages that only point to another one."""
+_EXIT: Final = re.compile(r"'\w+': (-?\d+)")
+
+
+class LogRecorder(logging.Handler):
+    """Appends stages and errors of one process to a file, one JSON object a line.
+
+    vLLM's logging configuration names it, so it is made in each of vLLM's processes.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(logging.INFO)
+        self.path = path
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Append the record if it is of a stage or an error. Never raises: the file may be gone."""
+        try:
+            if (entry := self._entry(record)) is not None:
+                line = json.dumps(entry).encode() + b"\n"
+                descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND)
+                try:
+                    os.write(descriptor, line)
+                finally:
+                    os.close(descriptor)
+        except Exception:  # noqa: S110 a log must not end what it reports on
+            pass
+
+    def _entry(self, record: logging.LogRecord) -> dict[str, str] | None:
+        if record.levelno >= logging.ERROR:
+            error = record.exc_info[1] if record.exc_info else None
+            if error is None or _SURVIVED.match(record.getMessage()):
+                return None
+            return {"error": first_line(error)}
+        message = record.getMessage()
+        stage = next((stage for begin, stage in _STAGES.items() if message.startswith(begin)), None)
+        return {"stage": stage} if stage else None
+
+
+class CoreLog:
+    """The log of one core and of its processes, from its start to its end."""
+
+    def __init__(self) -> None:
+        self._folder = TemporaryDirectory(prefix="reasoner-vllm-", ignore_cleanup_errors=True)
+        self._records = Path(self._folder.name) / "records.jsonl"
+        self._records.touch()
+        self._read = 0
+        self._causes: list[str] = []
+
+    @contextmanager
+    def recording(self, args: Any) -> Iterator[None]:
+        """Record what a core logs that is started with these `AsyncEngineArgs` meanwhile; its processes end with us.
+
+        A user's own configuration of vLLM's log has precedence.
+        """
+        if "VLLM_LOGGING_CONFIG_PATH" in os.environ or os.environ.get("VLLM_CONFIGURE_LOGGING") == "0":
+            with children_end_with_us():
+                yield
+            return
+        from vllm.config.logging import LoggingConfig
+
+        args.logging_config = LoggingConfig(pylogging_config_file=str(self._configuration()))
+        # vLLM configures this process too.
+        logger = logging.getLogger("vllm")
+        handlers, level = logger.handlers[:], logger.level
+        try:
+            with children_end_with_us():
+                yield
+        finally:
+            logger.handlers[:] = handlers
+            logger.setLevel(level)
+
+    def _configuration(self) -> Path:
+        """A file with vLLM's own configuration and our recorder."""
+        from vllm.logger import DEFAULT_LOGGING_CONFIG
+
+        config = deepcopy(DEFAULT_LOGGING_CONFIG)
+        recorder = f"{LogRecorder.__module__}.{LogRecorder.__qualname__}"
+        config["handlers"]["recorder"] = {"()": recorder, "path": str(self._records)}
+        vllm = config["loggers"]["vllm"]
+        # What is shown stays as it is: the recorder alone reads more.
+        shown = logging.getLogger("vllm").level or vllm["level"]
+        for handler in vllm["handlers"]:
+            config["handlers"][handler]["level"] = shown
+        vllm["handlers"] = [*vllm["handlers"], "recorder"]
+        if logging.getLevelName(vllm["level"]) > logging.INFO:
+            vllm["level"] = "INFO"
+        file = Path(self._folder.name) / "logging.json"
+        file.write_text(json.dumps(config), encoding="utf-8")
+        return file
+
+    def new_stages(self) -> list[str]:
+        """The stages that began since the last call."""
+        stages: list[str] = []
+        try:
+            with self._records.open("rb") as file:
+                file.seek(self._read)
+                lines = file.read().splitlines(keepends=True)
+        except OSError:
+            return stages
+        for line in lines:
+            if not line.endswith(b"\n"):
+                break
+            self._read += len(line)
+            entry = json.loads(line)
+            if "stage" in entry:
+                stages.append(entry["stage"])
+            else:
+                self._causes.append(entry["error"])
+        return stages
+
+    def cause(self, error: BaseException) -> str:
+        """The root cause of an error in one line: the first that a process logged, if the error only points to it."""
+        line = first_line(error)
+        if not _POINTER.search(line):
+            return line
+        self.new_stages()
+        if causes := [cause for cause in self._causes if not _POINTER.search(cause)]:
+            return causes[0]
+        exit_code = _EXIT.search(str(error))
+        if exit_code is None:
+            return "its process ended"
+        return f"its process ended with code {exit_code[1]}{' (killed)' if exit_code[1] == '-9' else ''}"
+
+    def close(self) -> None:
+        """Remove the files."""
+        self._folder.cleanup()
+
+
+def advice(cause: str, *, cpu: bool) -> str:
+    """What to do about an error of vLLM's start, where that is known."""
+    room = "kv_gib or max_model_len" if cpu else "gpu_memory_utilization or max_model_len"
+    for pattern, known in (
+        ("KV cache|[Oo]ut of memory|[Ff]ree memory", f"change the engine's options {room}"),
+        ("safetensor|[Dd]eserializing|header", "the file of the weights is damaged: fetch it again"),
+        ("dtype|torch\\.float", "change the engine's option dtype"),
+        (r"parallel|world size|devices?\b", "change the engine's option tensor_parallel_size or device_ids"),
+        ("ended with code -", "it may have had too little memory"),
+    ):
+        if re.search(pattern, cause):
+            return f"; {known}"
+    return "; VLLM_LOGGING_LEVEL=INFO shows its log" if re.search("ended with code|root cause", cause) else ""

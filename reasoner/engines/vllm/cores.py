@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from reasoner.engine import UsageMeter
-from reasoner.engines.vllm.core_log import CoreLog
+from reasoner.engines.vllm.build import CoreLog
 from reasoner.engines.vllm.kv_caches import grouped
 from reasoner.engines.vllm.stream import leave_alternatives_undecoded
 from reasoner.models.info import CachedLayers

@@ -10,8 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from reasoner.engine import Rendered, SampleRequest, TextPiece
 from reasoner.engines import RenderedHead
-from reasoner.engines.vllm.build import Build, first_line, in_daemon, installed_build
-from reasoner.engines.vllm.core_log import CoreLog
+from reasoner.engines.vllm.build import Build, CoreLog, first_line, in_daemon, installed_build
 from reasoner.engines.vllm.cores import WORKER_EXTENSION, AsyncCore, Core, CoreFacts, CoreJob, InProcessCore
 from reasoner.engines.vllm.parts import Before, CallReader, Marks, PartReader, split_parts
 from reasoner.engines.vllm.rendering import limit_thinking, limits, served_profile
@@ -57,7 +56,7 @@ class VllmEngine(VllmModel):
     seed next to other requests may differ after some tokens. A trace replays exactly.
     """
 
-    way_out: ClassVar[str] = "; or use a server with --base-url URL, or no model at all with --engine simulated"
+    alternative: ClassVar[str] = "; or use a server with --base-url URL, or no model at all with --engine simulated"
 
     model_id: str = "embedded"
     core: Literal["auto", "in_process", "async"] = "auto"
@@ -102,7 +101,7 @@ class VllmEngine(VllmModel):
             return own
         if self.args.get("enable_chunked_prefill") not in (None, False, "false", "False"):
             raise UsageError(
-                "enable_chunked_prefill of vLLM cannot be true on a CPU: a seeded request whose prefill is split ends "
+                "enable_chunked_prefill of vLLM cannot be true on a CPU: a seeded request with a split prefill ends "
                 "the process: omit it"
             )
         return own | {"enable_chunked_prefill": False, "max_num_seqs": CPU_SEQUENCES}

@@ -10,11 +10,9 @@ from numpy.typing import NDArray
 
 from reasoner.engine import Engine, UsageMeter
 from reasoner.engines.vllm.arguments import OWNED
-from reasoner.engines.vllm.build import Build, in_daemon
-from reasoner.engines.vllm.core_log import CoreLog
+from reasoner.engines.vllm.build import Build, CoreLog, in_daemon
 from reasoner.engines.vllm.cores import CoreJob, PoolingCore
-from reasoner.engines.vllm.gpu_memory import stored_weights
-from reasoner.engines.vllm.served import GIB, VllmModel
+from reasoner.engines.vllm.served import GIB, VllmModel, stored_weights
 from reasoner.errors import EngineError, UsageError
 from reasoner.models.dtype import BYTES, DType, resolve_dtype
 from reasoner.models.geometry import is_quantized, stored_parameters

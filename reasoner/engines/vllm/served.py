@@ -1,21 +1,32 @@
-"""A model that vLLM serves inside this program: what the engines that generate and that rate have in common."""
+"""A model that vLLM serves inside this program: what the engines that generate and that rate have in common.
+
+The models of a run divide each GPU's memory by their weights, or by their options.
+"""
 
 import asyncio
 import itertools
+import math
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 from reasoner.engine import Engine, UsageMeter
 from reasoner.engines.vllm.arguments import OPEN, OWNED, check_args, converted
-from reasoner.engines.vllm.build import Build, first_line, in_daemon, installed_build, prepare_environment, unheard
-from reasoner.engines.vllm.core_log import CoreLog, advice
+from reasoner.engines.vllm.build import (
+    Build,
+    CoreLog,
+    advice,
+    first_line,
+    in_daemon,
+    installed_build,
+    prepare_environment,
+    say_nothing,
+)
 from reasoner.engines.vllm.cores import Core, CoreDied, CoreFacts, CoreJob
-from reasoner.engines.vllm.gpu_memory import Claim, GpuMemory, devices_of, stored_weights
 from reasoner.engines.vllm.rendering import NO_ARGUMENTS, PromptRenderer
 from reasoner.errors import EngineDied, EngineError, EngineUnavailable, ReasonerError, RequestLost, UsageError, require
 from reasoner.models.defaults import sampling_of
@@ -26,7 +37,7 @@ from reasoner.models.info import ModelInfo
 from reasoner.models.resolve import Resolved, downloaded_bytes, resolve
 from reasoner.registry import options_of
 from reasoner.specs import OpenOptions
-from reasoner.system.extras import install_vllm
+from reasoner.system.machine import install_vllm
 from reasoner.types import Message, Notify, TokenIds, Usage
 
 CPU_CONTEXT = 8192
@@ -41,6 +52,86 @@ POLL_SECONDS = 0.2
 SHOWN_BYTES = 10**8
 """How much more of a model is downloaded before that is shown again."""
 GIB = 2**30
+ALONE: Final = 0.9
+"""The share of a model that has the GPU to itself."""
+TOGETHER: Final = 0.95
+"""The total share of several models, unless options give more."""
+MIN_SHARE: Final = 0.05
+"""The smallest share of a model without an option."""
+
+
+@dataclass(slots=True, eq=False)
+class Claim:
+    """A model that needs memory: its role, its share and the bytes of its weights.
+
+    A share of 0 is decided by `split_gpu`, weights of 0 are unknown. `devices` are the GPUs that it takes.
+    """
+
+    role: str
+    share: float = 0.0
+    weights: int = 0
+    devices: frozenset[str] = frozenset("0")
+
+
+def split_gpu(claims: Sequence[Claim]) -> tuple[float, ...]:
+    """The share of each model. The part that no option fixes is divided by weights, or equally if one is unknown.
+
+    Raises:
+        UsageError: the requested shares leave too little; the message names them.
+    """
+    if len(claims) == 1:
+        return (claims[0].share or ALONE,)
+    fixed = sum(claim.share for claim in claims)
+    open_claims = [claim for claim in claims if not claim.share]
+    left = TOGETHER - fixed
+    if fixed > 1 or (open_claims and left < MIN_SHARE * len(open_claims) - 1e-9):
+        requested = ", ".join(f"{claim.role} gpu_memory_utilization={claim.share:g}" for claim in claims if claim.share)
+        others = ", ".join(claim.role for claim in open_claims)
+        trouble = f"leaves too little for {others}" if others else "is more than one GPU"
+        raise UsageError(f"{requested} {trouble}: lower one of them")
+    extra = max(0.0, left - MIN_SHARE * len(open_claims))
+    weights_known = all(claim.weights for claim in open_claims)
+    total = sum(claim.weights for claim in open_claims)
+    parts = (claim.weights / total if weights_known else 1 / len(open_claims) for claim in open_claims)
+    shares = iter([MIN_SHARE + extra * part for part in parts])
+    return tuple(claim.share or next(shares) for claim in claims)
+
+
+@dataclass(slots=True)
+class GpuMemory:
+    """The claims of the models of a run. The share of a model, on each of its GPUs, is fixed when it starts."""
+
+    claims: list[Claim] = field(default_factory=list)
+
+    def take(self, claim: Claim) -> float:
+        """The share of a model that starts now, fixed until its claim is removed.
+
+        Raises:
+            UsageError: as `split_gpu`.
+        """
+        if claim not in self.claims:
+            self.claims.append(claim)
+        beside = [other for other in self.claims if other.devices & claim.devices]
+        claim.share = split_gpu(beside)[beside.index(claim)]
+        return claim.share
+
+    def leave(self, claim: Claim) -> None:
+        """Remove the claim of a closed model, if there is one."""
+        if claim in self.claims:
+            self.claims.remove(claim)
+
+
+def devices_of(args: Mapping[str, Any]) -> frozenset[str]:
+    """The GPUs that a model with these arguments of vLLM takes: those of `device_ids`, or else the first ones."""
+    if given := args.get("device_ids"):
+        return frozenset(map(str, given if isinstance(given, list) else [given]))
+    sizes = (str(args.get(f"{kind}_parallel_size", 1)) for kind in ("tensor", "pipeline", "data"))
+    return frozenset(map(str, range(math.prod(int(size) for size in sizes))))
+
+
+def stored_weights(folder: Path | None) -> int:
+    """Bytes of the weights in a model's folder; 0 without any."""
+    return sum(file.stat().st_size for file in folder.glob("*.safetensors")) if folder else 0
 
 
 class Timing(NamedTuple):
@@ -59,7 +150,7 @@ class VllmModel:
     """How messages call it."""
     claimed_as: ClassVar[str] = "the verifier's"
     """How the division of a GPU calls it when it runs next to the policy."""
-    way_out: ClassVar[str] = ""
+    alternative: ClassVar[str] = ""
     """What else to do where vLLM is not installed."""
     open_options: ClassVar[OpenOptions] = OPEN
     owned: ClassVar[Mapping[str, str]] = OWNED
@@ -71,8 +162,8 @@ class VllmModel:
     gpu_memory_utilization: float = 0.0
     dtype: DType = "auto"
     args: Mapping[str, Any] = field(default_factory=dict)
-    notify: Notify = field(default=unheard, init=False, repr=False)
-    stage: Notify = field(default=unheard, init=False, repr=False)
+    notify: Notify = field(default=say_nothing, init=False, repr=False)
+    stage: Notify = field(default=say_nothing, init=False, repr=False)
     """Receives the name of each stage of the start as it begins, from any thread."""
     timing: Timing | None = field(default=None, init=False, repr=False)
     restarts: int = field(default=0, init=False, repr=False)
@@ -118,7 +209,7 @@ class VllmModel:
             build = installed_build()
             if build is None:
                 raise EngineUnavailable(
-                    f"{self.role} needs vLLM, which is not installed: run `{install_vllm()}`{self.way_out}"
+                    f"{self.role} needs vLLM, which is not installed: run `{install_vllm()}`{self.alternative}"
                 )
             began = time.monotonic()
             self.notes = ()
@@ -156,7 +247,7 @@ class VllmModel:
         return resolve(self.model_id, self.notify, str(self.args.get("revision") or ""))
 
     def _await_start(self, core: Core, log: CoreLog, resolved: Resolved) -> CoreFacts:
-        """The facts of a core once it runs; meanwhile tells each stage, and how much was downloaded."""
+        """The facts of a core once it runs; until then reports each stage, and how much was downloaded."""
         fetched = None if resolved.folder else downloaded_bytes(resolved.source)
         while True:
             done = wait([core.started], timeout=POLL_SECONDS).done
@@ -283,7 +374,7 @@ class VllmModel:
             meter.usage = await asyncio.shield(asyncio.wrap_future(core.abort(job.request_id)))
             raise
         except CoreDied as death:
-            self._bury(core, death)
+            self._note_death(core, death)
             raise RequestLost(f"{self.role} died: {self._why(death)}") from death
         except ReasonerError:
             raise
@@ -296,7 +387,7 @@ class VllmModel:
                 raise UsageError(f"vLLM refused the request: {first_line(Exception(*error.args[:1]))}") from error
             raise EngineError(f"vLLM refused the request: {first_line(error)}") from error
 
-    def _bury(self, core: Core, death: CoreDied) -> None:
+    def _note_death(self, core: Core, death: CoreDied) -> None:
         with self._lock:
             if self._core is not core:
                 return

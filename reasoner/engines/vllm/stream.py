@@ -155,8 +155,8 @@ class Stops:
         pieces = reader.add((token,))
         # Where stop strings hold in thinking, a marker may be one.
         new = reader.new if self._in_thinking else "".join(text for text, thinking in pieces if not thinking)
-        begun = "" if self._in_thinking or reader.reading.thinking else reader.reading.held
-        stop = first_stop(self._tail + new + begun, self._stop)
+        held = "" if self._in_thinking or reader.reading.thinking else reader.reading.held
+        stop = first_stop(self._tail + new + held, self._stop)
         self._tail = (self._tail + new)[1 - self._longest :] if self._longest > 1 else ""
         return stop
 

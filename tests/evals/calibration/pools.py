@@ -11,7 +11,7 @@ from reasoner.answers import NumberSpace
 from reasoner.strategy import StopRule
 from reasoner.types import Answer, VoteState
 from reasoner.voting import Tally
-from reasoner_evals.calibration.pool_replay import Samples
+from reasoner_evals.calibration.outcomes import Samples
 from reasoner_evals.runs.arrays import Ints
 
 

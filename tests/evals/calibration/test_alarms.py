@@ -64,10 +64,6 @@ def test_abstaining_neither_raises_nor_hides_an_alarm(abstained: int) -> None:
     assert watched(right=20, wrong=20, abstained=abstained) == watched(right=20, wrong=20)
 
 
-def test_an_error_is_not_a_question() -> None:
-    assert watched(right=27, wrong=3, error=30) == []
-
-
 def test_a_profile_that_is_gone_is_an_unknown_calibration(tmp_path: Path) -> None:
     assert calibration_of(f"auto:profile={tmp_path / 'gone.json'}") is None
     assert calibration_of("single") is None

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from reasoner.calibration.profile import Bins
 from reasoner.errors import UsageError
-from reasoner_evals.calibration.binning import Binning
+from reasoner_evals.calibration.profiles import Binning
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,16 @@ from reasoner.calibration.profile import ArmRow, Family
 from reasoner.errors import UsageError
 from reasoner.models.info import ModelInfo
 from reasoner.registry import build
-from reasoner_evals.calibration.binning import Binning
 from reasoner_evals.calibration.outcomes import RULES, SHORT, SHORT_RULE, Outcomes, Way
-from reasoner_evals.calibration.profiles import MIN_LEVEL, families_of, family_of, merged, runs_of_one_model, trust_in
+from reasoner_evals.calibration.profiles import (
+    MIN_LEVEL,
+    Binning,
+    families_of,
+    family_of,
+    merged,
+    runs_of_one_model,
+    trust_in,
+)
 from reasoner_evals.runs.reading import open_run
 from tests.evals.calibration.pools import Ended, voted
 from tests.evals.fabricated import TASK, Fake, Law, fabricate, gold, question_id, record

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner.registry import build
-from reasoner_evals.calibration.outcomes import RULES
-from reasoner_evals.calibration.pool_replay import (
+from reasoner_evals.calibration.outcomes import (
     ALL_ORDERS,
     MOST_ORDERS,
     ORDERS,
     REPLAYS,
+    RULES,
     after,
     random_orders,
     replay,

@@ -76,12 +76,6 @@ def test_a_profile_is_written_and_a_line_a_row_goes_out(
     ]
 
 
-def test_too_few_questions_are_told(asked: tuple[str, ...], run: Run) -> None:
-    ended = run(*asked, "--limit", "29")
-    assert ended.code == 0, ended.err
-    assert all(line.endswith(", not eligible: 29 questions, at least 30 are needed") for line in ended.out.splitlines())
-
-
 def test_the_defaults_are_a_vote_of_16_and_a_greedy_sample(
     data: Path, out: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,15 +204,6 @@ def test_what_cannot_work_is_refused_before_anything_is_made(
     assert (ended.code, ended.out) == (2, "")
     assert message in ended.error
     assert [path.name for path in tmp_path.iterdir()] == ["sums.jsonl"]
-
-
-def test_a_file_that_is_no_profile_is_left_alone(asked: tuple[str, ...], run: Run, out: Path, tmp_path: Path) -> None:
-    out.write_text("my notes", encoding="utf-8")
-    ended = run(*asked)
-    assert ended.code == 2
-    assert f"{out} is not a profile" in ended.error
-    assert out.read_text(encoding="utf-8") == "my notes"
-    assert not (tmp_path / "run").exists()
 
 
 def test_intervals_of_single_outcomes_are_wilsons(asked: tuple[str, ...], run: Run, out: Path) -> None:

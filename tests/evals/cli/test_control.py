@@ -1,14 +1,12 @@
 """The controller in evaluations: what it decides is what was measured, knows no gold, and says when it no longer holds."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from reasoner.registry import build
-from reasoner_evals.calibration.outcomes import RULES, pooled_arm, usable
-from reasoner_evals.calibration.pool_replay import replay, stops
+from reasoner_evals.calibration.outcomes import RULES, pooled_arm, replay, stops, usable
 from reasoner_evals.runs.arrays import RIGHT
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.measures import ArmRead
@@ -99,19 +97,3 @@ def test_decisions_are_the_same_with_the_gold_taken_away(profile: Path, tmp_path
         ])  # fmt: skip
     assert told[0] == told[1]
     assert len(told[0]) == 4
-
-
-def test_json_names_the_alarms(profile: Path, tmp_path: Path, run: Run) -> None:
-    pool = write_pool(tmp_path / "hard.jsonl", questions=60, right=0.3, seed=2)
-    ended = run("eval", f"pool:{pool}", "-e", f"pool:{pool}", "-s", f"auto:profile={profile}", "--json",
-                "--out", str(tmp_path / "run"))  # fmt: skip
-    [arm] = json.loads(ended.out)["arms"]
-    assert arm["alarms"]
-
-
-def test_a_profile_of_another_model_is_warned_of(profile: Path, run: Run) -> None:
-    ended = run("solve", "What is 3 + 4?", "-e", "simulated:answers=7", "--profile", str(profile))
-    assert ended.code == 0
-    assert "warning: the profile was measured on pool of easy.jsonl, and this is simulated" in " ".join(
-        ended.err.split()
-    )

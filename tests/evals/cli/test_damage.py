@@ -1,6 +1,5 @@
 """Files of a run that were damaged: the error names the line, and what it says to do mends the run."""
 
-import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -113,23 +112,3 @@ def test_lines_that_were_moved_never_change_a_cost_silently(
     assert (told.code, told.out) == (2, "")
     assert f"{trace}: question 'q-" in told.error
     assert f"move {trace.parent} away and resume again" in told.error
-
-
-def costed(journal: bytes) -> dict[str, tuple[int, int]]:
-    records = map(json.loads, journal.splitlines())
-    return {
-        record["question_id"]: (record["cost"]["generated_tokens"], record["cost"]["samples"]) for record in records
-    }
-
-
-@pytest.mark.parametrize("part", [0.2, 0.5, 0.9])
-def test_a_trace_that_was_cut_short_is_continued_at_the_same_cost(
-    part: float, asked: tuple[str, ...], run: Run, tmp_path: Path
-) -> None:
-    assert run(*asked).code == 0
-    files = RunFolder(tmp_path / "run").arm(ARM)
-    whole, before = files.trace.read_bytes(), costed(files.journal.read_bytes())
-    files.trace.write_bytes(whole[: int(part * len(whole))])
-    files.journal.unlink()
-    assert run("eval", "--resume", str(tmp_path / "run")).code == 0
-    assert costed(files.journal.read_bytes()) == before

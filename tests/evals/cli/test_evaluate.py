@@ -2,15 +2,13 @@
 
 import json
 import re
-import shutil
 import signal
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from reasoner_evals.report.build import make_report
-from reasoner_evals.runs.folder import RunFolder, writing
+from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.manifest import read_manifest
 from tests.cli.command import GatedServer, Pty, Run, finish, read_until, start
 from tests.engines.fake_server import FakeServer, Fault
@@ -75,31 +73,6 @@ def test_command_report_and_comparison_name_one_accuracy(run: Run, tmp_path: Pat
     assert harm.backfired * 30 == pytest.approx(harm.worse)
 
 
-def test_a_file_may_call_its_columns_otherwise(run: Run, tmp_path: Path) -> None:
-    path = tmp_path / "other.jsonl"
-    path.write_text('{"prompt": "What is 2 + 2?", "target": 4}\n', encoding="utf-8")
-    asked = ("-s", "single", *SIMULATED, "--out", str(tmp_path / "run"))
-    refused = run("eval", f"jsonl:{path}", *asked)
-    assert refused.error.endswith(
-        "has no column 'question': it has prompt, target; map it with columns=question:target"
-    )
-    mapped = f"jsonl:{path},columns=[question:prompt,answer:target]"
-    assert run("eval", mapped, *asked).code == 0
-    assert read_manifest(RunFolder(tmp_path / "run")).sources[0].task == mapped.replace(":", ":path=", 1)
-
-
-def test_json_holds_every_arm_and_its_interval(asked: tuple[str, ...], run: Run, tmp_path: Path) -> None:
-    document = json.loads(run(*asked, "-s", "single", "--seeds", "2", "--json").out)
-    assert document["run"] == str(tmp_path / "run")
-    assert [arm["name"] for arm in document["arms"]] == [
-        "jsonl.self_consistency-n4.seed0", "jsonl.self_consistency-n4.seed1", "jsonl.single.seed0",
-    ]  # fmt: skip
-    for arm in document["arms"]:
-        assert (arm["questions"], arm["graded"], arm["errors"]) == (5, 5, 0)
-        assert arm["low"] <= arm["accuracy"] == arm["right"] / 5 <= arm["high"]
-        assert arm["tokens"] > 0
-
-
 def test_the_manifest_holds_what_was_asked_for(asked: tuple[str, ...], run: Run, tmp_path: Path, data: Path) -> None:
     more = ("-s", "best_of_n:n=2", "-s", "refine", "--budgets", "1k,samples=3", "--limit", "3", "--subset-seed", "1")
     assert run(*asked, *more, "--prices", "prompt=1,generated=2").code == 0
@@ -118,13 +91,6 @@ def test_the_manifest_holds_what_was_asked_for(asked: tuple[str, ...], run: Run,
         {"prompt": 1.0, "generated": 2.0},
     )
     assert len(folder.items.read_text(encoding="utf-8").splitlines()) == 3
-
-
-def test_the_folder_has_a_name_by_itself(data: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert run("eval", f"jsonl:{data}", *SIMULATED, "-s", "single").code == 0
-    (folder,) = (tmp_path / "runs").iterdir()
-    assert re.fullmatch(r"\d{8}-\d{6}-jsonl", folder.name)
 
 
 @pytest.mark.parametrize(
@@ -167,32 +133,6 @@ def test_a_recording_is_no_engine_to_evaluate(data: Path, run: Run) -> None:
     assert "--engine replay cannot be evaluated" in ended.error
 
 
-def test_a_folder_that_holds_a_run_is_left_alone(asked: tuple[str, ...], run: Run, tmp_path: Path) -> None:
-    run(*asked)
-    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
-    ended = run(*asked)
-    assert ended.code == 2
-    assert "resume it with --resume" in ended.error
-    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
-
-
-def test_a_second_writer_is_refused(asked: tuple[str, ...], run: Run, tmp_path: Path) -> None:
-    run(*asked)
-    with writing(RunFolder(tmp_path / "run"), fresh=False):
-        ended = run("eval", "--resume", str(tmp_path / "run"))
-    assert ended.code == 2
-    assert "is being written by process" in ended.error
-
-
-def test_a_finished_run_goes_on_without_asking_anything(asked: tuple[str, ...], run: Run, tmp_path: Path) -> None:
-    first = run(*asked)
-    trace = (tmp_path / "run" / "arms" / "jsonl.self_consistency-n4" / "trace.jsonl").read_bytes()
-    again = run("eval", "--resume", str(tmp_path / "run"))
-    assert (again.code, again.out) == (0, first.out)
-    assert "5 questions, 5 of them done earlier" in again.err
-    assert (tmp_path / "run" / "arms" / "jsonl.self_consistency-n4" / "trace.jsonl").read_bytes() == trace
-
-
 def test_the_whole_command_line_may_be_given_again(asked: tuple[str, ...], run: Run, tmp_path: Path) -> None:
     more = ("-s", "refine", "--budgets", "1k,2k", "--seeds", "0,4", "--limit", "2")
     run(*asked, *more)
@@ -204,11 +144,8 @@ def test_the_whole_command_line_may_be_given_again(asked: tuple[str, ...], run: 
     ("given", "diff"),
     [
         (("-s", "single"), ["- the strategies: self_consistency:n=4", "+ the strategies: single"]),
-        (("--seeds", "2"), ["- the seeds: 0", "+ the seeds: 0, 1"]),
         (("--limit", "3"), ["- the subset of jsonl:path=FILE: all", "+ the subset of jsonl:path=FILE: first 3"]),
         (("-e", "simulated"), ["- the engine: simulated:answers=[4,6],tokens=20.0", "+ the engine: simulated"]),
-        (("--prices", "prompt=1,generated=2"), ["- the prices: none", "+ the prices: generated=2, prompt=1"]),
-        (("arithmetic",), ["- the tasks: jsonl:path=FILE", "+ the tasks: arithmetic"]),
     ],
 )
 def test_what_is_given_beside_resume_must_be_what_it_was(
@@ -221,14 +158,6 @@ def test_what_is_given_beside_resume_must_be_what_it_was(
     assert ended.error.endswith("resume it with those, or start a new run")
 
 
-def test_data_that_has_changed_since_is_refused(asked: tuple[str, ...], run: Run, tmp_path: Path, data: Path) -> None:
-    run(*asked)
-    data.write_text(data.read_text(encoding="utf-8").replace('"answer": "8"', '"answer": "9"'), encoding="utf-8")
-    ended = run("eval", "--resume", str(tmp_path / "run"))
-    assert ended.code == 2
-    assert f"(the data of jsonl:path={data})" in ended.error
-
-
 def test_another_version_is_told_and_does_not_stop_it(asked: tuple[str, ...], run: Run, tmp_path: Path) -> None:
     run(*asked)
     file = tmp_path / "run" / "manifest.json"
@@ -238,16 +167,6 @@ def test_another_version_is_told_and_does_not_stop_it(asked: tuple[str, ...], ru
     ended = run("eval", "--resume", str(tmp_path / "run"))
     assert ended.code == 0
     assert "note: numpy was 1.0, is " in ended.err
-
-
-def test_a_server_may_have_moved(data: Path, run: Run, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    with FakeServer() as server:
-        asked = ("-e", "openai", "--base-url", server.url, "-s", "single", "--out", str(folder))
-        assert run("eval", f"jsonl:{data}", *asked).code == 0
-    with FakeServer() as server:
-        ended = run("eval", "--resume", str(folder), "-e", "openai", "--base-url", server.url)
-    assert ended.code == 0, ended.err
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
@@ -310,23 +229,7 @@ def test_questions_that_fail_are_told_and_tried_again(data: Path, run: Run, tmp_
     assert (arm["questions"], arm["graded"], arm["errors"]) == (5, 5, 0)
 
 
-def test_a_full_disk_ends_it_in_one_line_with_the_way_to_go_on(
-    asked: tuple[str, ...], run: Run, tmp_path: Path
-) -> None:
-    run(*asked)
-    journal = tmp_path / "run" / "arms" / "jsonl.self_consistency-n4"
-    shutil.rmtree(journal)
-    journal.write_text("no folder", encoding="utf-8")
-    ended = run("eval", "--resume", str(tmp_path / "run"))
-    assert (ended.code, ended.out) == (1, "")
-    assert ended.err.splitlines()[-2].startswith("error: cannot ")
-    assert (
-        ended.err.splitlines()[-1]
-        == f"finished questions are kept; continue with: reasoner eval --resume {tmp_path / 'run'}"
-    )
-
-
-@pytest.mark.parametrize("columns", [40, 80, 120])
+@pytest.mark.parametrize("columns", [40, 120])
 def test_on_a_terminal_a_table_shows_how_far_it_is(columns: int, data: Path, tmp_path: Path) -> None:
     with GatedServer(free=3) as server:
         engine = ("-e", "openai", "--base-url", server.url)
@@ -343,24 +246,6 @@ def test_on_a_terminal_a_table_shows_how_far_it_is(columns: int, data: Path, tmp
     assert any(line.startswith("report: reasoner report ") for line in shown.screen.lines)
     assert "3/5" not in "\n".join(shown.screen.lines)
     assert re.match(r"jsonl\.single  \d of 5 right", shown.out)
-
-
-def test_no_line_is_written_over_where_the_terminal_cannot(data: Path, tmp_path: Path) -> None:
-    arguments = ("eval", f"jsonl:{data}", *SIMULATED, "-s", "single", "--out", str(tmp_path / "run"))
-    shown = Pty(*arguments, columns=80, environment={"TERM": "dumb"})
-    assert shown.finish() == 0
-    assert "\x1b" not in shown.raw
-
-
-def test_a_task_of_code_needs_the_sandbox_before_anything_runs(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("reasoner_evals.tasks.graders.detect", lambda: SimpleNamespace(missing="no namespaces"))
-    ended = run("eval", "humaneval:data=none.jsonl", "-e", "simulated")
-    assert ended.code == 2
-    assert "sandbox lacks its minimum" in ended.error
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("command", [("eval", "--resume"), ("grade",)])

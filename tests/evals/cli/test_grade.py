@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from reasoner_evals.runs.folder import RunFolder, writing
+from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.verdicts import read_verdicts
 from tests.cli.command import Run
 from tests.cli.test_process import imported
@@ -31,14 +31,6 @@ def folder(data: Path, tmp_path: Path, run: Run) -> RunFolder:
 
 def verdicts(folder: RunFolder) -> dict[tuple[str, str], str]:
     return {(one.question_id, one.answer): one.status for one in read_verdicts(folder.verdicts)}
-
-
-def test_nothing_changes_where_nothing_has(folder: RunFolder, run: Run) -> None:
-    before = verdicts(folder)
-    assert before["q2", "4"] == "right"
-    ended = run("grade", str(folder.path))
-    assert (ended.code, ended.out, ended.err) == (0, f"{len(before)} answers graded, 0 grades changed\n", "")
-    assert verdicts(folder) == before
 
 
 def test_what_was_graded_otherwise_is_shown_and_mended(folder: RunFolder, run: Run) -> None:
@@ -108,14 +100,6 @@ def test_data_that_is_gone_or_has_changed_is_named(folder: RunFolder, run: Run, 
     assert gone.code == 2
     assert f"the questions of jsonl:path={data}" in gone.error
     assert folder.verdicts.read_bytes() == before
-
-
-def test_what_is_no_run_and_a_run_that_is_being_written_are_refused(
-    folder: RunFolder, run: Run, tmp_path: Path
-) -> None:
-    assert "cannot read the manifest" in run("grade", str(tmp_path / "gone")).error
-    with writing(folder, fresh=False):
-        assert "is being written by process" in run("grade", str(folder.path)).error
 
 
 @pytest.mark.parametrize("command", ["eval", "grade"])

@@ -1,6 +1,5 @@
 """`reasoner report`: where its files go, that they are whole, and what it refuses."""
 
-import csv
 import os
 from pathlib import Path
 
@@ -84,20 +83,3 @@ def test_a_page_is_written_through_a_link_and_never_over_a_device_or_a_pipe(
     # Nothing is written beside it.
     assert list(pipe.parent.iterdir()) == [pipe]
     assert pipe.is_fifo()
-
-
-def test_where_all_samples_are_cut_every_strategy_is_reported_as_truncated(run: Run, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    arms = ("single:max_tokens=1", "self_consistency:n=2,max_tokens=1", "refine:rounds=1,max_tokens=1")
-    words = [word for arm in arms for word in ("-s", arm)]
-    ended = run("eval", "arithmetic", "--limit", "4", "-e", "simulated:tokens=4000", *words, "--out", str(folder))
-    assert ended.code == 0, ended.err
-    assert run("report", str(folder)).code == 0
-    with (folder / "results.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == 4
-    for row in rows:
-        shares = [
-            float(row[name]) for name in ("truncated", "replies_truncated", "samples_cut", "no_answer", "accuracy")
-        ]
-        assert shares == [1, 1, 1, 0, 0], row["strategy"]

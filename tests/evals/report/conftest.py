@@ -5,7 +5,7 @@ from typing import NamedTuple
 import pytest
 
 from reasoner_evals.report.build import make_report
-from reasoner_evals.report.content import Report, TaskReport
+from reasoner_evals.report.content import EvalReport, TaskReport
 from reasoner_evals.report.page import View, page, views
 from tests.evals.fabricated import BEST, GREEDY, VOTE, Fake, Law, fabricate
 from tests.evals.report.pages import Parsed, parsed
@@ -20,7 +20,7 @@ ARMS = (GREEDY, VOTE, BEST, SEARCH, SURE)
 class Made(NamedTuple):
     """A report with all its parts."""
 
-    report: Report
+    report: EvalReport
     task: TaskReport
     views: tuple[View, ...]
     html: str

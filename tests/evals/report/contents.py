@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 
 from reasoner.budget import Cost
-from reasoner_evals.report.content import Delta, Estimate, Failure, Report, TaskReport
-from reasoner_evals.report.data.comparisons import groups_of
-from reasoner_evals.report.data.table import COLUMNS
+from reasoner_evals.report.comparisons import groups_of
+from reasoner_evals.report.content import Bounded, Delta, EvalReport, Failure, TaskReport
 from reasoner_evals.report.narrative import verdict
+from reasoner_evals.report.table import COLUMNS
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.measures import ArmRead, Measured, measure
 from reasoner_evals.runs.reading import open_run, read_arm
@@ -33,11 +33,11 @@ def measured(*paths: Path) -> tuple[list[Measured], Groups | None]:
     return list(measure(arms, several_models=several)), groups_of(runs[0].tasks[TASK])
 
 
-def near(value: float) -> Estimate:
-    return Estimate(value, max(0.0, value - 0.06), min(1.0, value + 0.06))
+def near(value: float) -> Bounded:
+    return Bounded(value, max(0.0, value - 0.06), min(1.0, value + 0.06))
 
 
-def with_bounds(name: str, estimate: Estimate) -> Row:
+def with_bounds(name: str, estimate: Bounded) -> Row:
     return dict(zip((name, f"{name}_low", f"{name}_high"), estimate, strict=True))
 
 
@@ -46,7 +46,7 @@ def a_point(series: str, *, size: int | None = None, accuracy: float = 0.5, mode
     name, times = f"{series}, n={size}" if size else series, size or 1
     pooled = {
         **with_bounds("coverage", near(min(1.0, accuracy + 0.1))),
-        **with_bounds("gap", Estimate(0.1, 0.05, 0.15)),
+        **with_bounds("gap", Bounded(0.1, 0.05, 0.15)),
     }
     counts = dict.fromkeys(("errors", "ungraded", "overshoots", "no_answer", "prompt_tokens", "cached_tokens",
                             "generated_tokens", "verifier_tokens", "cancelled_tokens"), 0)  # fmt: skip
@@ -70,7 +70,7 @@ def table(rows: Iterable[Row]) -> pd.DataFrame:
 
 
 def a_delta(baseline: Row, **changes: Any) -> Delta:
-    delta = Delta(baseline=baseline["key"], questions=120, difference=Estimate(0.05, -0.01, 0.11), p=0.03, p_holm=0.09,
+    delta = Delta(baseline=baseline["key"], questions=120, difference=Bounded(0.05, -0.01, 0.11), p=0.03, p_holm=0.09,
                   family=4, test="mcnemar", better=15, worse=9, detectable=0.11, resolvable=False,
                   backfired=0.075)  # fmt: skip
     return replace(delta, **changes)
@@ -104,5 +104,5 @@ def a_task(rows: Iterable[Row], **changes: Any) -> TaskReport:
     return replace(task, **changes)
 
 
-def a_report(*tasks: TaskReport, title: str = "arithmetic: accuracy against compute") -> Report:
-    return Report(title, tasks, (), ("The question is the unit.",), ("arithmetic: few questions.",))
+def a_report(*tasks: TaskReport, title: str = "arithmetic: accuracy against compute") -> EvalReport:
+    return EvalReport(title, tasks, (), ("The question is the unit.",), ("arithmetic: few questions.",))

@@ -5,30 +5,20 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from reasoner.errors import UsageError
 from reasoner.types import SamplingParams
 from reasoner_evals.report.build import make_report, points_csv
-from reasoner_evals.report.curves import TOKENS, lines
-from reasoner_evals.report.data.diagnostics import anytime_curves, difficulties, fit, verifiers
-from reasoner_evals.report.data.table import CSV_COLUMNS
+from reasoner_evals.report.diagnostics import difficulties, verifiers
+from reasoner_evals.report.figures import TOKENS, lines
 from reasoner_evals.report.narrative import findings
 from reasoner_evals.report.page import to_markdown
+from reasoner_evals.report.table import CSV_COLUMNS
 from reasoner_evals.runs.folder import RunFolder
-from reasoner_evals.stats.scaling import Band, CoverageFit, HeldOut, Unfitted, fit_coverage
 from tests.evals.fabricated import BEST, GREEDY, SMALL, VOTE, Fake, Law, fabricate, gold, question_id, record
 from tests.evals.report.conftest import ARMS, SEARCH, SURE, Made
 from tests.evals.report.contents import SIZES, a_point, measured, table
-
-
-def test_provenance_says_by_what_a_run_was_made(made: Made) -> None:
-    (run,) = made.report.runs
-    assert run.run.manifest.command == "reasoner eval arithmetic"
-    assert len(run.run.manifest_hash) == 64
-    assert {value for _, value in run.facts} >= {SMALL.name, "reference@1"}
-    assert [(arm.asked, arm.finished, arm.ungraded) for arm in run.arms] == [(60, 60, 0)] * 5
 
 
 def test_difficulty_orders_questions_and_spares_the_samples_that_made_it(made: Made) -> None:
@@ -88,44 +78,13 @@ def test_a_verifier_that_rates_right_replies_higher_is_seen(tmp_path: Path) -> N
         assert sum(one.n for one in found.deciles) == found.replies
 
 
-def test_the_laws_of_a_pool_reach_twice_its_size_and_are_checked_on_what_they_were_not_shown(made: Made) -> None:
-    fitted = {row.series: row.scaling for row in made.task.rows if row.scaling}
-    assert list(fitted) == ["self_consistency", "best_of_n with orm"]
-    found = fitted["self_consistency"]
-    right = [sum(one.answer == gold(row) for one in record(VOTE, row).pool) for row in range(60)]
-    law = fit_coverage(np.full(60, 8), np.array(right))
-    assert isinstance(law, CoverageFit)
-    assert [value for _, value in found.coverage.parameters] == [law.a, law.b, law.never, law.always]
-    assert found.coverage.band.ks == (1, 2, 4, 8, 16)
-    assert found.coverage.band.value == pytest.approx(law.at([1, 2, 4, 8, 16]))
-    sizes = made.task.points[made.task.points.series == "self_consistency"]
-    assert found.coverage.measured == tuple(sizes.coverage)
-    assert (found.coverage.held_out.fitted_to, found.coverage.held_out.predicted.ks[-1]) == (4, 8)
-    assert found.selection.measured == tuple(sizes.accuracy)
-
-
-def test_oracle_random_and_anytime_curves_are_labelled_as_such(made: Made) -> None:
+def test_an_oracle_is_labelled_as_such(made: Made) -> None:
     shown = lines(made.task, TOKENS)
     assert {line.series for line in shown if line.kind == "measured"} == set(made.task.points.series)
-    assert [line.series for line in shown if line.kind == "anytime"] == ["beam_search", "auto"]
-    # One of each is enough: that of the series that the verdict is about, or the highest.
-    [oracle], [random] = ([line for line in shown if line.kind == kind] for kind in ("oracle", "random"))
+    # One is enough: that of the series that the verdict is about, or the highest.
+    [oracle] = [line for line in shown if line.kind == "oracle"]
     [marks] = [line.marks for line in shown if line[:3:2] == (oracle.series, "measured")]
     assert all(top.accuracy.value >= mark.accuracy.value - 1e-9 for top, mark in zip(oracle.marks, marks, strict=True))
-    assert {one.accuracy for one in random.marks} == {marks[0].accuracy}
-
-
-def test_an_anytime_curve_is_the_mean_over_what_was_held(tmp_path: Path) -> None:
-    path = fabricate(tmp_path / "run", [SEARCH], questions=40)
-    [point], groups = measured(path)
-    [(_, curve)] = anytime_curves([point], groups)
-    for tokens, accuracy in zip(curve.tokens, curve.accuracies, strict=True):
-        held = 0
-        for row in range(40):
-            steps = [one for one in record(SEARCH, row).along if one.tokens <= tokens]
-            held += bool(steps) and steps[-1].answer == gold(row)
-        assert accuracy.value == pytest.approx(held / 40)
-    assert curve.accuracies[-1].value == pytest.approx(point.values["right"].mean())
 
 
 def test_cases_are_failures_of_their_kind_and_no_question_comes_twice(made: Made) -> None:
@@ -191,18 +150,6 @@ def test_limits_say_what_the_numbers_do_not_show(
     assert report.tasks[0].points.empty == ("no question has been" in text)
 
 
-def test_a_law_that_fails_on_what_it_was_not_shown_is_drawn_no_further_and_one_that_cannot_be_fitted_says_why() -> None:
-    band = Band((1, 2, 4), *np.array([[0.4, 0.5, 0.6], [0.3, 0.4, 0.5], [0.5, 0.6, 0.7]]))
-    checks = [HeldOut(1, band.upto(2), np.array([0.4, share])) for share in (0.5, 0.9)]
-    law = fit_coverage(np.full(60, 2), np.arange(60) % 3)
-    holds, fails = (fit("law", law, band, [0.4, 0.5], check) for check in checks)
-    assert holds.band is not None
-    assert fails.band is not None
-    assert (holds.band.ks, holds.note) == ((1, 2, 4), "")
-    assert (fails.band.ks, "held-out check fails" in fails.note) == ((1, 2), True)
-    assert fit("law", Unfitted("too few"), band, [], Unfitted("")).note == "cannot be fitted, because too few"
-
-
 RUNS: dict[str, tuple[list[Fake], dict[str, Any]]] = {
     "run": ([GREEDY, VOTE], {}),
     "other": ([GREEDY], {"edition": "!"}),
@@ -227,19 +174,6 @@ def test_runs_that_cannot_stand_together_are_refused(tmp_path: Path, names: tupl
         fabricate(tmp_path / name, arms, questions=6, **options)
     with pytest.raises(UsageError, match=message):
         make_report([tmp_path / name for name in names])
-
-
-def test_pools_of_two_sizes_are_two_curves(tmp_path: Path) -> None:
-    arms = [Fake(f"self_consistency:n={n}", pool=n, rule="majority") for n in (4, 2)]
-    found, _ = measured(fabricate(tmp_path / "run", arms, questions=6))
-    assert [one.label.partition(", ")[2] for one in found] == [
-        "n=1 of 4",
-        "n=2 of 4",
-        "n=4 of 4",
-        "n=1 of 2",
-        "n=2 of 2",
-    ]
-    assert len({one.series for one in found}) == 2
 
 
 def test_a_report_does_not_depend_on_the_order_of_the_journal(tmp_path: Path, made: Made) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from reasoner_evals.report.comparisons import deltas, front
 from reasoner_evals.report.content import Against, Delta
-from reasoner_evals.report.data.comparisons import deltas, front
 from reasoner_evals.runs.measures import is_greedy
-from reasoner_evals.stats.comparison import compare, holm, mcnemar
+from reasoner_evals.stats.intervals import compare, holm, mcnemar
 from tests.evals.fabricated import BEST, GREEDY, SMALL, VOTE, Fake, Law, fabricate, gold, record
 from tests.evals.report.contents import measured
 

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner_evals.report.content import AnytimeCurve, Estimate, TaskReport
-from reasoner_evals.report.curves import AXES, TOKENS, banded_series, lines, scaled_lines
+from reasoner_evals.report.content import TaskReport
 from reasoner_evals.report.drawing import COLOURS, PAPER, SERIES, Figure, log_ticks, series_styles, short, style_at
-from reasoner_evals.report.figures import figures
+from reasoner_evals.report.figures import AXES, TOKENS, banded_series, figures, lines
 from reasoner_evals.runs.measures import ALLOCATED
 from tests.evals.report.conftest import Made
 from tests.evals.report.contents import BEST, GREEDY, SIZES, VOTE, a_curve, a_point, a_task
@@ -34,16 +33,6 @@ def texts(svg: str | bytes) -> list[str]:
 @pytest.fixture(scope="module")
 def few() -> dict[str, Figure]:
     return drawn(TASK)
-
-
-def test_the_same_is_drawn_the_same_and_every_name_has_ids_of_its_own(few: dict[str, Figure]) -> None:
-    again, other = drawn(TASK), drawn(TASK, "g")
-    for name, figure in few.items():
-        assert [panel.svg for panel in again[name].panels] == [panel.svg for panel in figure.panels]
-        assert (again[name].svg, again[name].png) == (figure.svg, figure.png)
-    shown = [panel.svg for part in (few, other) for figure in part.values() for panel in figure.panels]
-    ids = [set(re.findall(r'id="([^"]*)"', svg)) for svg in shown]
-    assert sum(map(len, ids)) == len(set().union(*ids)) > 0
 
 
 def test_the_page_takes_every_colour_and_size_of_text_from_its_style_sheet(made: Made) -> None:
@@ -95,7 +84,7 @@ def test_every_measured_point_is_a_marker_that_no_edge_clips() -> None:
 
 def test_a_text_of_a_run_stays_a_text() -> None:
     hostile = '</text></svg><script>alert("$x^2$")</script> url(#a) \x00\u202e'
-    figure = drawn(a_task(a_curve(VOTE, words=hostile, name=hostile)))["gap"]
+    figure = drawn(a_task(a_curve(VOTE, words=hostile, name=hostile)))["cost"]
     for svg in (figure.panels[0].svg, figure.svg):
         assert not [one for one in ET.fromstring(svg).iter() if one.tag.endswith("script")]
         whole = '</text></svg><script>alert("$x^2$")</script> url(#a) [U+0000][U+202E]'
@@ -152,43 +141,23 @@ def test_points_without_a_place_on_an_axis_are_named_in_its_caption(few: dict[st
     assert "--prices" in str(money)
 
 
-HELD = AnytimeCurve((9.0, 900.0, 5000.0), tuple(Estimate(amount / 9000) for amount in (9.0, 900.0, 5000.0)))
-
-
-def test_answers_held_on_the_way_are_drawn_against_tokens_and_do_not_flatten_the_curves() -> None:
-    task = a_task([a_point(GREEDY, anytime=HELD), *a_curve(VOTE)])
-    assert [axis.key for axis in AXES if "anytime" in {line.kind for line in lines(task, axis)}] == ["tokens"]
-    assert "anytime" not in {line.kind for line in scaled_lines(lines(task, TOKENS))}
-    alone = a_task([a_point(GREEDY, anytime=HELD)])
-    assert {line.kind for line in scaled_lines(lines(alone, TOKENS))} == {"anytime", "measured"}
-
-
 def crowd(count: int) -> TaskReport:
-    """Pools, one budget divided at several totals, and stop rules run once, with what they held on the way."""
+    """Pools, one budget divided at several totals, and stop rules run once."""
     totals = [a_point(f"{VOTE}{ALLOCATED}", key=f"total {n}") for n in SIZES]
-    rules = [
-        a_point(f"{VOTE}:stop=lock_in:delta=0.0{row}{row + 1}", accuracy=0.6, anytime=HELD) for row in range(count)
-    ]
+    rules = [a_point(f"{VOTE}:stop=lock_in:delta=0.0{row}{row + 1}", accuracy=0.6) for row in range(count)]
     return a_task([*a_curve(VOTE), *totals, *rules])
 
 
 def test_many_lines_are_drawn_without_what_would_hide_them_and_each_is_in_the_legend() -> None:
     some, many = (crowd(count) for count in (2, 12))
-    assert banded_series(some, lines(some, TOKENS))
-    assert not banded_series(many, lines(many, TOKENS))
+    assert banded_series(lines(some, TOKENS))
+    assert not banded_series(lines(many, TOKENS))
     kinds = [{line.kind for line in lines(task, TOKENS)} for task in (some, many)]
-    assert kinds == [{"measured", "oracle", "random", "anytime"}, {"measured", "oracle", "random"}]
+    assert kinds == [{"measured", "oracle"}, {"measured", "oracle"}]
     shown = drawn(many)["accuracy-tokens"]
     assert "No band is drawn" in shown.caption
     measured = [key.text for key in shown.keys if not key.glyph.startswith(tuple("┄┈─╌⋯"))]
     assert sorted(measured) == sorted(many.names.values())
-
-
-def test_bands_are_drawn_only_where_they_can_be_distinguished() -> None:
-    same = a_task([*a_curve(VOTE), *a_curve(BEST)])
-    assert len(banded_series(same, lines(same, TOKENS))) == 1
-    apart = a_task([*a_curve(VOTE, 0.2), *a_curve(BEST, 0.7)])
-    assert len(banded_series(apart, lines(apart, TOKENS))) == 2
 
 
 def test_longer_thinking_is_a_line_through_the_single_samples_of_each_level() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from reasoner.budget import Prices
-from reasoner_evals.report.data.table import points_table
+from reasoner_evals.report.table import points_table
 from reasoner_evals.runs.records import Reply
 from tests.evals.fabricated import BEST, GREEDY, PROMPT, SMALL, VOTE, Fake, Law, fabricate, gold, record
 from tests.evals.report.contents import measured

@@ -62,11 +62,11 @@ ODD = (10**3999, 10**30, -1)
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"v":2,"status":"odd"}', r"journal\.jsonl:2 is not a record of the journal"),
+        ('{"v":2,"status":"odd"}', r"journal\.jsonl:2 is not a line of the journal"),
         (record(VOTE, 5), "q000005"),
         (WHOLE.model_copy(update={"pool": tuple(one.model_copy(update={"prompt_tokens": 40}) for one in WHOLE.pool)}),
          "more prompt tokens than the question cost"),
-        *((WHOLE.model_copy(update={field: value}), r"journal\.jsonl:2 is not a record of the journal: .*makes the journal again")
+        *((WHOLE.model_copy(update={field: value}), r"journal\.jsonl:2 is not a line of the journal: .*makes the journal again")
           for count in ODD for field, value in (
               ("cost", replace(WHOLE.cost, generated_tokens=count)),
               ("pool", (WHOLE.pool[0].model_copy(update={"cached_tokens": count}), *WHOLE.pool[1:])),

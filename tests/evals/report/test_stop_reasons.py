@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from reasoner_evals.report.build import make_report, questions_csv
-from reasoner_evals.report.content import Report
-from reasoner_evals.report.data.table import STOP_REASONS
+from reasoner_evals.report.content import EvalReport
 from reasoner_evals.report.page import to_markdown
+from reasoner_evals.report.table import STOP_REASONS
 from reasoner_evals.runs.folder import RunFolder
 from tests.evals.fabricated import GREEDY, VOTE, Fake, Law, fabricate, gold, record
 from tests.sweeps import widths
@@ -23,16 +23,16 @@ TRUE = Fake("auto", law=HARD, sure=HARD)
 FALSE = dataclasses.replace(TRUE, sure=EASY)
 
 
-def reported(path: Path, *arms: Fake, questions: int = 60) -> Report:
+def reported(path: Path, *arms: Fake, questions: int = 60) -> EvalReport:
     return make_report([fabricate(path / "run", arms, questions=questions)])
 
 
-def ended(report: Report) -> list[Any]:
+def ended(report: EvalReport) -> list[Any]:
     """The points of the first task with what ended their questions."""
     return [row for row in report.tasks[0].points.itertuples() if row.ended]
 
 
-def rows_of(report: Report) -> list[dict[str, str]]:
+def rows_of(report: EvalReport) -> list[dict[str, str]]:
     return list(csv.DictReader(questions_csv(report)))
 
 
@@ -51,30 +51,9 @@ def test_what_ended_the_questions_of_a_strategy_is_counted_over_its_records(tmp_
     samples = [one.cost.samples for one in records]
     assert set(samples) == {4, 5, 6, 7}
     assert (found.samples, found.samples_p95) == (float(np.mean(samples)), float(np.percentile(samples, 95)))
-    assert found.sample_counts == ((3, 4, 0.25), (5, 8, 0.75))
     assert (found.confidence_questions, found.confidence, found.confidence_accuracy) == (0, None, None)
     for reason in STOP_REASONS[:3]:
         assert (getattr(greedy, f"ended_by_{reason}"), getattr(greedy, f"tokens_by_{reason}")) == (0.0, None)
-
-
-@pytest.mark.parametrize(
-    ("samples", "spans"),
-    [((0, 1, 2), ((0, 0), (1, 1), (2, 2))), ((3, 4, 5, 8, 9), ((3, 4), (5, 8), (9, 16))), ((40,), ((33, 64),))],
-)
-def test_every_number_of_samples_lies_in_one_span(
-    tmp_path: Path, samples: tuple[int, ...], spans: tuple[tuple[int, int], ...]
-) -> None:
-    path = fabricate(tmp_path / "run", [STOPS], questions=len(samples))
-    journal = RunFolder(path).arm(STOPS.folder).journal
-    lines = [
-        one.model_copy(update={"cost": dataclasses.replace(one.cost, samples=drawn)}).model_dump_json()
-        for row, drawn in enumerate(samples)
-        for one in [record(STOPS, row)]
-    ]
-    journal.write_text("\n".join(lines) + "\n")
-    [found] = ended(make_report([path]))
-    assert tuple(part[:2] for part in found.sample_counts) == spans
-    assert sum(share for *_, share in found.sample_counts) == pytest.approx(1)
 
 
 def test_an_error_and_what_is_not_done_ended_nothing_and_only_what_was_stopped_is_shown(tmp_path: Path) -> None:

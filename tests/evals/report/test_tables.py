@@ -12,12 +12,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from reasoner.errors import UsageError
-from reasoner_evals.cells import plain_cell
 from reasoner_evals.cli import compare, export
 from reasoner_evals.report.build import make_report, points_csv
-from reasoner_evals.report.data.table import CSV_COLUMNS
 from reasoner_evals.report.page import to_markdown
+from reasoner_evals.report.table import CSV_COLUMNS
 from reasoner_evals.runs.export import export as export_run
+from reasoner_evals.runs.export import plain_cell
 from reasoner_evals.runs.reading import open_run
 from tests.evals.fabricated import BEST, GREEDY, VOTE, Fake, Law, fabricate, gold, record
 from tests.evals.report.conftest import Made

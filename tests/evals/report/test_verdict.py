@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reasoner_evals.report.build import make_report
-from reasoner_evals.report.content import Delta, Estimate, TaskReport
+from reasoner_evals.report.content import Bounded, Delta, TaskReport
 from reasoner_evals.report.narrative import verdict
 from tests.evals.fabricated import BEST, GREEDY, VOTE, Fake, Law, fabricate
 from tests.evals.report.conftest import Made
@@ -21,15 +21,15 @@ shares = st.floats(0, 1)
 
 
 @st.composite
-def differences(draw: st.DrawFn) -> tuple[float, Estimate, float, bool]:
+def differences(draw: st.DrawFn) -> tuple[float, Bounded, float, bool]:
     """An accuracy, a difference with its interval, its adjusted p-value, and whether it is resolvable."""
     value = draw(st.floats(-0.5, 0.5))
     below, above = draw(st.floats(0, 0.3)), draw(st.floats(0, 0.3))
     bounds = draw(st.sampled_from([(value - below, value + above), (None, None)]))
-    return draw(shares), Estimate(value, *bounds), draw(st.sampled_from([0.001, 0.3])), draw(st.booleans())
+    return draw(shares), Bounded(value, *bounds), draw(st.sampled_from([0.001, 0.3])), draw(st.booleans())
 
 
-def compared(drawn: list[tuple[float, Estimate, float, bool]]) -> list[Any]:
+def compared(drawn: list[tuple[float, Bounded, float, bool]]) -> list[Any]:
     """The rows of a baseline and of points that are compared with it."""
     baseline = a_point("single", accuracy=0.5)
     rows = [
@@ -64,9 +64,9 @@ def assert_true_of(sentence: str, claim: str, deltas: list[Delta]) -> None:
 
 
 @given(st.lists(differences(), min_size=1, max_size=6))
-@example([(0.3, Estimate(-0.2, -0.3, -0.1), 0.001, True), (0.49, Estimate(-0.01, -0.1, 0.1), 0.3, False)])
+@example([(0.3, Bounded(-0.2, -0.3, -0.1), 0.001, True), (0.49, Bounded(-0.01, -0.1, 0.1), 0.3, False)])
 def test_a_sentence_claims_no_more_than_intervals_and_tests_show(
-    drawn: list[tuple[float, Estimate, float, bool]],
+    drawn: list[tuple[float, Bounded, float, bool]],
 ) -> None:
     rows = compared(drawn)
     result = verdict(rows)
@@ -110,13 +110,17 @@ def test_arms_are_named_by_what_they_do_not_share(tmp_path: Path) -> None:
         "one greedy sample",
         "voting, temperature=0.7",
         "voting, temperature=1",
-        "best of n",
-        "beam search",
+        "best of n, temperature=0.7",
+        "beam search, width=2",
     ]
     assert task.shared == ("max_tokens=80", "ratings by orm")
     words = list(task.points["words"])
     assert len(set(words)) == len(words)
-    assert {"voting over 8 samples, temperature=1", "best of 4 samples", "beam search, tokens=900"} <= set(words)
+    assert {
+        "voting over 8 samples, temperature=1",
+        "best of 4 samples, temperature=0.7",
+        "beam search, width=2, tokens=900",
+    } <= set(words)
 
 
 def test_points_that_would_share_a_name_have_longer_ones(made: Made) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 
 from reasoner import Question
 from reasoner.engine import Engine
+from reasoner.journal.lines import JournalWriter
 from reasoner.models.info import ModelInfo
 from reasoner.trace.events import Event, read_trace
-from reasoner.trace.jsonl import JsonlWriter
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.records import Arm, ItemRecord, Machine, Manifest, Outcome, read_journal
 from reasoner_evals.runs.run import evaluate
@@ -149,9 +149,9 @@ def killed_in_a_child(work: Callable[[], object], *, lines: int, torn: int) -> b
     child = os.fork()
     if not child:
         written = 0
-        write = JsonlWriter.write
+        write = JournalWriter.write
 
-        def writing(self: JsonlWriter, record: Any) -> None:
+        def writing(self: JournalWriter, record: Any) -> None:
             nonlocal written
             written += 1
             if written > lines:
@@ -160,7 +160,7 @@ def killed_in_a_child(work: Callable[[], object], *, lines: int, torn: int) -> b
                 os.kill(os.getpid(), signal.SIGKILL)
             write(self, record)
 
-        JsonlWriter.write = writing  # type: ignore[method-assign]
+        JournalWriter.write = writing  # type: ignore[method-assign]
         try:
             work()
         finally:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner.budget import Budget
-from reasoner.errors import UnknownName, UsageError
+from reasoner.errors import UsageError
 from reasoner_evals.runs.arms import Grid, arms_of, file_part, read_budgets, read_seeds
 
 TREE = "beam_search"
@@ -66,17 +66,15 @@ def test_the_default_is_greedy_and_a_pool_of_sixteen() -> None:
         (grid(TREE, tasks=("a", "a")), "task a is given twice"),
         (grid(GREEDY, "self_consistency", budgets="1k"), "--budgets has no effect"),
         (grid(GREEDY, seeds=(0, 1)), "--seeds has no effect"),
+        (Grid(("t",), (GREEDY,), totals=(Budget(tokens=1),)), "--totals has no effect"),
+        (Grid(("t",), (TREE,), price=0.01), "--effort has no effect"),
+        (Grid(("t",), (TREE,), totals=(Budget(tokens=1), Budget(tokens=1))), "total tokens=1 is given twice"),
         (grid(TREE, seeds=tuple(range(1000)), tasks=tuple(map(str, range(11)))), "11,000 combinations"),
     ],
 )
 def test_what_is_given_twice_or_changes_nothing_is_refused(wrong: Grid, message: str) -> None:
     with pytest.raises(UsageError, match=re.escape(message)):
         arms_of(wrong)
-
-
-def test_an_unknown_strategy_is_named_with_the_nearest() -> None:
-    with pytest.raises(UnknownName, match="did you mean 'beam_search'"):
-        arms_of(grid("beam_serch"))
 
 
 @pytest.mark.parametrize(

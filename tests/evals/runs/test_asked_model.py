@@ -9,13 +9,12 @@ import pytest
 
 from reasoner.answers import space_for
 from reasoner.errors import UsageError
-from reasoner.trace.grades import read_run
+from reasoner.trace.replies import read_run
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.manifest import begin
-from reasoner_evals.runs.readings import readings_of
 from reasoner_evals.runs.records import ItemRecord, read_journal
 from reasoner_evals.runs.run import evaluate
-from reasoner_evals.runs.verdicts import read_verdicts
+from reasoner_evals.runs.verdicts import read_verdicts, readings_of
 from reasoner_evals.tasks.benchmark import TaskData
 from reasoner_evals.tasks.own_files import Jsonl
 from tests.evals.runs.sittings import TASK, Seen, data, manifest

@@ -16,7 +16,6 @@ from reasoner_evals.runs.arms import Grid
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.manifest import (
     Difference,
-    Drifted,
     begin,
     differences,
     freeze,
@@ -46,13 +45,6 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
     lines = without_checksums(folder.items).read_text(encoding="utf-8").splitlines()
     assert [Item.model_validate_json(line) for line in lines] == list(items_of({"sums": data}))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["items.jsonl", "manifest.json"]
-
-
-def test_items_tell_what_was_asked_and_what_is_right() -> None:
-    first = next(items_of({"sums": task()}))
-    assert (first.question_id, first.text, first.gold, first.group, first.space) == (
-        "sums-0", "What is 0 + 0?", "0", "g0", "number",
-    )  # fmt: skip
 
 
 def test_questions_that_an_interruption_left_out_are_written_later_and_never_again(tmp_path: Path) -> None:
@@ -93,10 +85,6 @@ def test_an_arm_that_would_write_elsewhere_is_refused(name: str, tmp_path: Path)
     begin(RunFolder(tmp_path), frozen.model_copy(update={"arms": (arm,)}), {})
     with pytest.raises(TraceError, match="not a valid folder name"):
         read_manifest(RunFolder(tmp_path))
-
-
-def test_nothing_has_changed_where_nothing_has() -> None:
-    assert differences(manifest([task()]), manifest([task()])) == []
 
 
 @pytest.mark.parametrize(
@@ -168,12 +156,6 @@ def test_other_versions_and_hardware_are_told_and_forbid_nothing() -> None:
     assert found["numpy"] == ("1.0", frozen.machine.packages["numpy"])
     assert found["vllm"] == ("9", "none")
     assert machine_differences(frozen.machine, frozen.machine) == []
-
-
-def test_drift_is_an_error_that_names_every_field_and_has_a_diff() -> None:
-    error = Drifted(RunFolder(Path("runs/a")), [Difference("x", "1", "2"), Difference("y", "3", "4")])
-    assert str(error) == "runs/a was started with other settings (x, y): resume it with those, or start a new run"
-    assert error.diff == ["- x: 1", "+ x: 2", "- y: 3", "+ y: 4"]
 
 
 def test_keys_and_passwords_stay_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoner.errors import DamagedLine, ReasonerError, TraceError, UsageError
-from reasoner.trace.jsonl import resealed
+from reasoner.journal.lines import sealed
 from reasoner_evals.runs import merge as merging
-from reasoner_evals.runs.folder import RunFolder, writing
+from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.manifest import begin, read_manifest
 from reasoner_evals.runs.merge import Merged, merge
 from reasoner_evals.runs.reading import open_run, read_arm
@@ -36,7 +36,7 @@ def run(folder: Path, count: int, shard: Shard | None = None, *, names: list[str
     part = Subset(shard=shard).cut(data(count))
     total = changes.pop("total", "")
     frozen = manifest(names, count, total=total).model_copy(update={"sources": (part.source,), **changes})
-    with writing(RunFolder(folder), fresh=True):
+    with RunFolder(folder).writing(fresh=True):
         begin(RunFolder(folder), frozen, {TASK: part})
         asyncio.run(evaluate(RunFolder(folder), frozen, {TASK: part}, plain_engine(), Judge(), Seen()))
     return folder
@@ -183,16 +183,6 @@ def test_only_shards_of_one_run_are_merged(three: Path, tmp_path: Path) -> None:
     assert "has 2 of 7 questions of numbers: not its part" in other(sources=(source.model_copy(update={"items": 3}),))
 
 
-def test_a_manifest_whose_arm_has_no_task_is_refused(three: Path, tmp_path: Path) -> None:
-    shutil.copytree(three, tmp_path / "three")
-    for path in named(tmp_path / "three", 1, 2, 3):
-        frozen = read_manifest(RunFolder(path))
-        arms = tuple(arm.model_copy(update={"task": "other"}) for arm in frozen.arms)
-        RunFolder(path).manifest.write_text(frozen.model_copy(update={"arms": arms}).model_dump_json())
-    message = refused(named(tmp_path / "three", 1, 2, 3), tmp_path / "three" / "out", TraceError)
-    assert "holds question 'q0', which shard 1/3" in message
-
-
 def changed_shard(three: Path, tmp_path: Path, change: Callable[[RunFolder], object]) -> list[Path]:
     """The three shards, the last of them a copy that is changed."""
     folder = tmp_path / "changed"
@@ -226,7 +216,7 @@ def test_an_unfinished_shard_is_refused(
 
 def test_a_shard_that_is_being_written_is_refused(three: Path, tmp_path: Path) -> None:
     paths = changed_shard(three, tmp_path, lambda _: None)
-    with writing(RunFolder(paths[-1]), fresh=False):
+    with RunFolder(paths[-1]).writing():
         assert "is being written by process" in refused(paths, tmp_path / "out")
 
 
@@ -255,7 +245,7 @@ def test_the_new_folder_must_be_free(three: Path, tmp_path: Path) -> None:
     assert "is inside" in refused(paths, three / "shard1")
     assert "already contains a run" in refused(paths, three)
     (tmp_path / "file").touch()
-    assert "already contains a run" in refused(paths, tmp_path / "file")
+    assert "cannot read the folder" in refused(paths, tmp_path / "file", TraceError)
     assert "cannot" in refused(paths, tmp_path / "file" / "out", TraceError)
     (tmp_path / ".out.partial").symlink_to(three)
     assert ".out.partial is a link" in refused(paths, tmp_path / "out")
@@ -276,9 +266,9 @@ def test_a_merge_that_is_killed_leaves_no_run_and_is_made_again(three: Path, tmp
             left -= 1
             if left < 0:
                 os.kill(os.getpid(), signal.SIGKILL)
-            return resealed(content)
+            return sealed(content)
 
-        vars(merging)["resealed"] = killing
+        vars(merging)["sealed"] = killing
         Path.rename = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment, method-assign]
         merge(named(three, 1, 2, 3), tmp_path / "out")
         os._exit(0)
@@ -299,9 +289,9 @@ def test_a_merge_that_is_interrupted_or_has_no_room_leaves_nothing(
     def failing(content: bytes) -> bytes:
         if next(left, None) is None:
             raise failure
-        return resealed(content)
+        return sealed(content)
 
-    monkeypatch.setattr(merging, "resealed", failing)
+    monkeypatch.setattr(merging, "sealed", failing)
     kind = TraceError if isinstance(failure, OSError) else KeyboardInterrupt
     with pytest.raises(kind, match="No space left on device" if kind is TraceError else ""):
         merge(named(three, 1, 2, 3), tmp_path / "out")

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from reasoner import Budget
-from reasoner.errors import UsageError
 from reasoner_evals.runs.arms import Grid, arms_of
 from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.records import read_journal
@@ -63,12 +62,3 @@ def test_each_strategy_but_one_greedy_sample_runs_at_every_total() -> None:
         ("beam_search", "samples=40 in all", 0),
     ]
     assert len({arm.name for arm in arms}) == len(arms)
-
-
-def test_totals_without_effect_or_given_twice_are_refused() -> None:
-    with pytest.raises(UsageError, match="--totals has no effect"):
-        arms_of(Grid(("t",), ("single:temperature=0",), totals=(Budget(tokens=1),)))
-    with pytest.raises(UsageError, match="--effort has no effect"):
-        arms_of(Grid(("t",), ("self_consistency",), price=0.01))
-    with pytest.raises(UsageError, match="total tokens=1 is given twice"):
-        arms_of(Grid(("t",), ("self_consistency",), totals=(Budget(tokens=1), Budget(tokens=1))))

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from reasoner.errors import UsageError
 from reasoner_evals.stats.arrays import Floats, Ints
-from reasoner_evals.stats.estimators import best_of_k, coverage_at_k, majority_at_k, pass_at_k, weighted_at_k
+from reasoner_evals.stats.estimators import (
+    best_of_k,
+    coverage_at_k,
+    difficulty,
+    majority_at_k,
+    pass_at_k,
+    weighted_at_k,
+)
 
 NAN = math.nan
 Sample = tuple[float, int, float]
@@ -198,6 +205,41 @@ def test_no_answer_never_wins_a_vote() -> None:
     assert majority_at_k(right[:, :5], answers[:, :5], [1, 5]).right.tolist() == [[0.0, 0.0]]
 
 
+def test_questions_of_one_difficulty_show_no_trend() -> None:
+    right = (np.random.default_rng(1).random((2000, 8)) < 0.5).astype(float)
+    found = difficulty(right)
+    measured = [float(np.nanmean(found.measured[found.bins == place])) for place in (0, 4)]
+    assert measured == pytest.approx([0.5, 0.5], abs=0.05)
+    # By the same samples the hardest would seem far harder than the easiest.
+    assert found.estimate[found.bins == 4].mean() - found.estimate[found.bins == 0].mean() > 0.4
+
+
+def test_harder_questions_are_in_lower_bins() -> None:
+    chance = np.linspace(0, 1, 500)
+    right = (np.random.default_rng(2).random((500, 40)) < chance[:, None]).astype(float)
+    found = difficulty(right, bins=5)
+    means = [float(np.nanmean(found.measured[found.bins == place])) for place in range(5)]
+    assert means == pytest.approx([0.1, 0.3, 0.5, 0.7, 0.9], abs=0.06)
+    assert np.bincount(found.bins).min() > 60
+
+
+def test_half_of_the_usable_samples_decide_and_the_others_measure() -> None:
+    nan = math.nan
+    right = np.array([[1.0, 0.0, nan, 1.0, 1.0], [0.0, nan, nan, nan, nan], [nan] * 5])
+    found = difficulty(right)
+    assert (~np.isnan(found.measured)).sum(axis=1).tolist() == [2, 1, 0]
+    assert found.bins.tolist()[1:] == [-1, -1]
+    kept = found.measured[0][~np.isnan(found.measured[0])]
+    assert kept.sum() + 2 * found.estimate[0] == 3
+    assert np.isnan(right[0]).sum() == 1
+
+
+def test_equal_estimates_share_a_bin() -> None:
+    found = difficulty(np.vstack([np.ones((30, 4)), np.zeros((10, 4))]))
+    assert len(set(found.bins[:30].tolist())) == 1
+    assert found.bins[0] > found.bins[-1]
+
+
 @pytest.mark.parametrize(
     ("call", "told"),
     [
@@ -208,6 +250,7 @@ def test_no_answer_never_wins_a_vote() -> None:
         (lambda: best_of_k(np.zeros((2, 3)), np.zeros((2, 2)), [1]), "one shape"),
         (lambda: weighted_at_k(np.zeros((1, 2)), np.zeros((1, 2), int), np.array([[1, -1.0]]), [1]), "at least 0"),
         (lambda: majority_at_k(np.zeros((1, 2)), np.zeros((1, 2), int), [1], draws=20), "got 20"),
+        (lambda: difficulty(np.ones((2, 2)), bins=0), "bins must be at least 1"),
     ],
 )
 def test_what_is_no_pool_is_refused(call: Callable[[], object], told: str) -> None:

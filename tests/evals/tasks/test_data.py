@@ -71,12 +71,6 @@ def test_a_file_that_cannot_be_read_is_told_in_a_line(name: str, content: bytes,
     assert told in complaint(f"gsm8k:data={tmp_path}/{name}")
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
-    assert complaint(f"gsm8k:data={tmp_path}/t.jsonl").endswith(
-        "t.jsonl does not exist or is not a file: give data=FILE"
-    )
-
-
 def test_the_bounds_hold_for_what_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data, "MAX_BYTES", 10_000)
     for name in ("bomb.jsonl.gz", "bomb.json.gz"):

@@ -83,9 +83,9 @@ def test_what_the_question_defines_is_there_for_the_answer() -> None:
 
 
 def _row(values: dict[str, Any]) -> Any:
-    from reasoner_evals.tasks.data import Row
+    from reasoner_evals.tasks.data import DataRow
 
-    return Row("own:1", 0, values)
+    return DataRow("own:1", 0, values)
 
 
 @pytest.mark.parametrize("status", ["test_error", "sandbox_unavailable"])

@@ -9,7 +9,7 @@ from reasoner.answers.expressions import evaluate
 from reasoner.errors import UsageError
 from reasoner.registry import build
 from reasoner.types import Completion, Prompt
-from reasoner_evals.tasks.prompts import Shot, Template
+from reasoner_evals.tasks.benchmark import Shot, Template
 from tests.evals.tasks.samples import HUMANEVAL, SQUAD, jsonl, spec
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
@@ -79,17 +79,6 @@ def test_a_subject_of_mmlu_is_kept_alone_under_the_same_ids(tmp_path: Path) -> N
     assert kept == build("task", line).load().items[1]
     with pytest.raises(UsageError, match="has no questions"):
         build("task", f"{line},subject=none_such").load()
-
-
-def test_arithmetic_is_enough_to_report_on_and_keeps_what_is_for_development_apart() -> None:
-    from reasoner_evals.tasks import arithmetic
-
-    reported, development = (build("task", f"arithmetic:split={split}").load() for split in ("reported", "development"))
-    assert [item.question for item in reported.items[:50]] == [item.question for item in arithmetic.reported()]
-    assert reported.source.items >= 100
-    groups = [{item.group for item in data.items} for data in (reported, development)]
-    assert [len(group) for group in groups] == [50, 40]
-    assert not groups[0] & groups[1]
 
 
 @pytest.mark.parametrize(

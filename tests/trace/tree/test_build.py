@@ -1,4 +1,4 @@
-"""Courses: every sequence is one node, every token is counted once, and what became of each is told rightly."""
+"""Search trees: every sequence is one node, every token is counted once, and each has the right state."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -12,87 +12,67 @@ from reasoner.budget import Budget
 from reasoner.errors import TraceError
 from reasoner.registry import build
 from reasoner.trace.events import Dropped, Event, Sampled
-from reasoner.trace.tree.build import search_trees
+from reasoner.trace.tree import search_trees
 from tests.helpers import number_question, timeless
 from tests.stepping import StepJudge, StepWorld, noisy
 from tests.trace.tree.growing import Trace, beam, deep
 
 
-def test_a_beam_is_told_apart_into_what_went_on_was_pruned_and_answered() -> None:
+def states(trace: Trace) -> list[str]:
+    return [node.state for node in trace.tree.nodes]
+
+
+def test_a_beam_has_continued_pruned_and_answered_nodes_and_the_path_to_the_best_rated_answer() -> None:
     tree = beam().tree
-    assert [node.state for node in tree.nodes] == [
-        "continued",
-        "continued",
-        "pruned",
-        "answered",
-        "answered",
-        "answered",
-    ]
+    assert states(beam()) == ["continued", "continued", "pruned", "answered", "answered", "answered"]
     assert [node.parent for node in tree.nodes] == [None, None, None, 0, 0, 1]
     assert [node.depth for node in tree.nodes] == [1, 1, 1, 2, 2, 2]
     assert tree.heads[0].children == [0, 1, 2]
     assert [node.agrees for node in tree.nodes] == [False, False, False, True, False, True]
-
-
-def test_the_path_leads_to_the_best_rated_reply_with_the_final_answer() -> None:
-    tree = beam().tree
     assert tree.path == (1, 5)
     assert [node.id for node in tree.nodes if node.on_path] == [1, 5]
 
 
-def test_of_replies_that_nobody_rated_the_first_is_where_the_answer_comes_from() -> None:
-    trace = Trace().begin()
+def test_the_path_ends_at_the_first_complete_reply_with_the_answer() -> None:
+    unrated = Trace().begin()
     for said in ("8", "7", "7"):
-        trace.draw("head", said, stop=None, answer=said)
-    assert trace.end().tree.path == (1,)
+        unrated.draw("head", said, stop=None, answer=said)
+    assert unrated.end().tree.path == (1,)
+    stepped = Trace().begin()
+    step = stepped.draw("head", "3 + 4 = 7", answer="7", value=1.0)
+    stepped.draw(step, "The answer is 7", stop=None, answer="7", value=0.1)
+    assert stepped.end().tree.path == (0, 1)
+    stepped.events.pop()
+    assert stepped.end("9").tree.path == ()
 
 
-def test_a_step_that_happens_to_hold_the_answer_is_not_where_it_comes_from() -> None:
-    trace = Trace().begin()
-    step = trace.draw("head", "3 + 4 = 7", answer="7", value=1.0)
-    trace.draw(step, "The answer is 7", stop=None, answer="7", value=0.1)
-    assert trace.end().tree.path == (0, 1)
-
-
-@pytest.mark.parametrize("answer", [None, "9"])
-def test_without_a_reply_that_gave_the_answer_there_is_no_path(answer: str | None) -> None:
-    trace = Trace().begin()
-    trace.draw("head", "The answer is 7", stop=None, answer="7")
-    assert trace.end(answer).tree.path == ()
-
-
-def test_plain_sampling_has_whole_cut_and_silent_replies_and_prunes_nothing() -> None:
+def test_replies_without_steps_are_never_pruned() -> None:
     trace = Trace().begin()
     trace.draw("head", "7", stop=None, answer="7")
     trace.draw("head", "no idea", stop=None)
     trace.draw("head", "and so on", stop=None, finish="length")
     trace.draw("head", "7\n", stop="\n", answer="7")
     trace.drop("head")
-    states = [node.state for node in trace.end().tree.nodes]
-    assert states == ["answered", "no answer", "cut", "answered", "cancelled"]
+    assert states(trace.end()) == ["answered", "no answer", "cut", "answered", "cancelled"]
 
 
-def test_steps_that_nothing_was_drawn_from_when_the_search_ended_are_open() -> None:
+def test_steps_that_nothing_continued_are_open_and_in_a_killed_run_none_is_pruned() -> None:
     trace = Trace().begin()
     step = trace.draw("head")
     trace.draw(step, "4", answer="4")
     trace.draw(step, "longer", finish="length", stop=None)
-    assert [node.state for node in trace.end().tree.nodes] == ["continued", "open", "open"]
-
-
-def test_in_a_run_that_was_killed_nothing_is_called_pruned() -> None:
-    trace = Trace().begin()
-    trace.draw(trace.draw("head"))
-    trace.draw("head")
-    tree = trace.propose("7").tree
+    assert states(trace.end()) == ["continued", "open", "open"]
+    killed = Trace().begin()
+    killed.draw(killed.draw("head"))
+    killed.draw("head")
+    tree = killed.propose("7").tree
     assert [node.state for node in tree.nodes] == ["continued", "open", "open"]
     assert tree.ended_by is None
     assert tree.answer is not None
-    assert tree.cost.tokens == 3 * (5 + 3)
-    assert tree.cost.seconds == 1
+    assert (tree.cost.tokens, tree.cost.seconds) == (3 * (5 + 3), 1)
 
 
-def test_a_repeat_names_the_sequence_that_stands_for_it() -> None:
+def test_a_repeat_names_the_first_sequence_of_its_text() -> None:
     trace = Trace().begin()
     trace.draw("head", "so", child="same")
     trace.draw("head", "so", child="same")
@@ -100,64 +80,43 @@ def test_a_repeat_names_the_sequence_that_stands_for_it() -> None:
     first, second, last = trace.end().tree.nodes
     assert (first.children, second.children, last.parent) == ([2], [], 0)
     assert (second.state, second.repeats) == ("repeat", 0)
+    # An empty sequence leads to its own prompt.
+    empty = Trace().begin()
+    empty.draw("head", "", child="head")
+    empty.draw("head", "7", stop=None, answer="7")
+    assert [(node.parent, node.depth, node.repeats) for node in empty.end().tree.nodes] == [(None, 1, None)] * 2
 
 
-def test_an_empty_sequence_leads_to_its_own_prompt_and_makes_no_circle() -> None:
-    trace = Trace().begin()
-    trace.draw("head", "", child="head")
-    trace.draw("head", "7", stop=None, answer="7")
-    tree = trace.end().tree
-    assert [(node.parent, node.depth, node.repeats) for node in tree.nodes] == [(None, 1, None)] * 2
-
-
-def test_a_text_put_into_the_mouth_is_part_of_the_edge() -> None:
+def test_each_prompt_has_a_tree_and_a_prefill_is_a_part_of_its_node() -> None:
     trace = Trace().begin()
     step = trace.draw("head", "so")
     trace.draw(trace.put(trace.put(step, "Wait,"), " no:"), "7", stop=None, answer="7")
-    node = trace.end().tree.nodes[1]
-    assert (node.parent, node.prefill, node.text) == (0, "Wait, no:", "7")
-
-
-def test_failed_ratings_are_no_scores() -> None:
-    trace = Trace().begin()
-    trace.draw("head", stop=None, answer="7")
-    trace.rate("head", 0, None, error="RequestLost: gone")
-    [node] = trace.end().tree.nodes
-    assert node.rating is not None
-    assert (node.rating.value, node.rating.error) == (None, "RequestLost: gone")
-    trace.events.pop()
-    trace.rate("head", 0, 0.5)
-    trace.rate("head", 0, None, error="cancelled")
-    [node] = trace.end().tree.nodes
-    assert node.rating is not None
-    assert node.rating.value == 0.5
-    assert len(node.ratings) == 3
-
-
-def test_each_head_has_a_tree_of_its_own() -> None:
-    trace = Trace().begin()
-    trace.draw("head", "7", stop=None, answer="7")
     trace.head("judging", "Which one?")
-    step = trace.draw("judging", "The first.")
-    trace.draw(step, "Yes.", stop=None)
+    trace.draw("judging", "The first.", stop=None)
     tree = trace.end().tree
+    assert (tree.nodes[1].parent, tree.nodes[1].prefill, tree.nodes[1].text) == (0, "Wait, no:", "7")
     assert [(head.text, head.after, head.children) for head in tree.heads] == [
         ("How many?", 0, [0]),
-        ("Which one?", 1, [1]),
+        ("Which one?", 2, [2]),
     ]
-    assert [(node.head, node.depth) for node in tree.nodes] == [(0, 1), (1, 1), (1, 2)]
+    assert [(node.head, node.depth) for node in tree.nodes] == [(0, 1), (0, 2), (1, 1)]
 
 
-def test_comparisons_and_ratings_of_nothing_drawn_are_listed_and_counted() -> None:
+def test_a_failed_rating_is_no_score_and_ratings_of_unknown_sequences_are_listed_and_counted() -> None:
     trace = Trace().begin()
     first = trace.draw("head", "7", stop=None, answer="7")
+    trace.rate("head", 0, None, error="RequestLost: gone")
+    assert trace.tree.nodes[0].score is None
+    trace.rate("head", 0, 0.5)
+    trace.rate("head", 0, None, error="cancelled")
     trace.draw("head", "8", stop=None, answer="8")
     trace.rate("head", 1, 0.25, against=first)
     trace.rate("head", 9, 0.5)
     tree = trace.tree
+    assert (tree.nodes[0].score, len(tree.nodes[0].ratings)) == (0.5, 3)
     assert [(one.first, one.second, one.rated.value) for one in tree.comparisons] == [(1, 0, 0.25)]
     assert [one.value for one in tree.unmatched] == [0.5]
-    assert tree.cost.verifier_tokens == 14
+    assert tree.cost.verifier_tokens == 5 * 7
 
 
 def test_several_questions_come_one_by_one_as_they_end() -> None:
@@ -180,7 +139,7 @@ def test_several_questions_come_one_by_one_as_they_end() -> None:
 
 
 @pytest.mark.parametrize("interrupted", [True, False])
-def test_a_run_that_is_taken_up_again_goes_on_with_its_course(interrupted: bool) -> None:
+def test_a_resumed_question_continues_its_tree_and_one_asked_again_has_another(interrupted: bool) -> None:
     trace = Trace().begin()
     step = trace.draw("head")
     if interrupted:
@@ -190,11 +149,7 @@ def test_a_run_that_is_taken_up_again_goes_on_with_its_course(interrupted: bool)
     tree = trace.end().tree
     assert (tree.attempts, len(tree.heads), len(tree.nodes), tree.path) == (2, 1, 2, (0, 1))
     assert tree.ended_by == "strategy"
-
-
-def test_a_question_that_is_asked_anew_after_its_answer_has_a_course_for_each() -> None:
-    events = [*beam().events, *deep(3).events]
-    assert [len(tree.nodes) for tree in search_trees(events)] == [6, 3]
+    assert [len(tree.nodes) for tree in search_trees([*trace.events, *deep(3).events])] == [2, 3]
 
 
 @pytest.mark.parametrize(
@@ -204,7 +159,7 @@ def test_a_question_that_is_asked_anew_after_its_answer_has_a_course_for_each() 
         ([beam().events[0], *beam().events[2:]], "continues a prompt of q that it does not hold: head"),
     ],
 )
-def test_events_out_of_order_are_refused(events: list[Event], said: str) -> None:
+def test_events_out_of_order_are_an_error(events: list[Event], said: str) -> None:
     with pytest.raises(TraceError, match=said):
         list(search_trees(events))
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from reasoner.errors import UsageError
 from reasoner.models.dtype import default_dtype
-from reasoner.system.extras import install_vllm
+from reasoner.system.machine import install_vllm
 from reasoner.types import Completion, Notify, Prompt, TokenIds
 from reasoner_verifiers.reward.layouts import step_ends
 

@@ -15,7 +15,7 @@ from reasoner.budget import Cost
 from reasoner.engine import Engine, Rendered, SampleRequest, UsageMeter, reset_caches
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.arguments import OPEN, check_args
-from reasoner.engines.vllm.build import Build, in_daemon, installed_build, unheard
+from reasoner.engines.vllm.build import Build, in_daemon, installed_build, say_nothing
 from reasoner.engines.vllm.pooling import PoolingEngine, check_memory
 from reasoner.errors import UsageError, VerifierError
 from reasoner.models.dtype import DType
@@ -228,7 +228,7 @@ class Running:
         with self._lock:
             if self.engine is not None:
                 return
-            notify = self.notify or getattr(policy, "notify", None) or unheard
+            notify = self.notify or getattr(policy, "notify", None) or say_nothing
             special = options.model == "embedded" or options.model.endswith(".safetensors")
             folder = None if special else resolve(options.model, notify).folder
             self.recipe = choose(options.recipe, options.model, folder, options.rates)

@@ -1,0 +1,267 @@
+"""Points compared question by question: differences to baselines, the Pareto frontier, and arms of two runs."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reasoner.errors import UnknownName, UsageError
+from reasoner.specs import Spec
+from reasoner_evals.report.content import LEVEL, Against, Bounded, Delta, Paired
+from reasoner_evals.runs.measures import ArmRead, Measured, as_run, mean
+from reasoner_evals.runs.reading import RunData, TaskItems, check_same, open_run, read_arm
+from reasoner_evals.runs.records import Arm
+from reasoner_evals.stats.intervals import Groups, Interval, PairedTest, compare, holm, interval, ratio_interval
+
+
+def groups_of(items: TaskItems) -> Groups | None:
+    """The keys that intervals are clustered by; None where no question has one."""
+    return items.groups if any(items.groups) else None
+
+
+def estimate(result: Interval) -> Bounded:
+    """An interval of the statistics as a report shows it."""
+    return Bounded(result.mean, known(result.low), known(result.high))
+
+
+def known(value: float) -> float | None:
+    """A number, or None where it is nan."""
+    return None if math.isnan(value) else value
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    point: Measured
+    baseline: Measured
+    mixed: float = 0.0
+    """The share of questions that the next size of the baseline answers."""
+
+
+def deltas(measured: Sequence[Measured], groups: Groups | None) -> dict[str, dict[Against, Delta]]:
+    """By point: its difference to greedy or else the cheapest point, then to self-consistency at matched compute.
+
+    Differences across models come last.
+    The p-values of each baseline and model are one family, adjusted together (Holm 1979).
+    """
+    by_point: dict[str, dict[Against, Delta]] = {point.key: {} for point in measured}
+    for model in _models(measured):
+        own = [point for point in measured if point.model == model]
+        greedy = _greedy(own)
+        votes = [_matched_vote(own, point) for point in own if not _is_vote(point)]
+        first = greedy or min(own, key=lambda point: point.tokens)
+        others = [_Pair(point, first) for point in own if point is not first and not point.is_greedy]
+        _add_family(by_point, "greedy" if greedy else "cheapest", others, groups)
+        _add_family(by_point, "self_consistency", votes, groups)
+    _add_family(by_point, "larger_model", _across_models(measured), groups)
+    return by_point
+
+
+def _models(measured: Iterable[Measured]) -> list[str]:
+    return list(dict.fromkeys(point.model for point in measured))
+
+
+def _greedy(own: Iterable[Measured]) -> Measured | None:
+    return next((point for point in own if point.is_greedy), None)
+
+
+def _is_vote(point: Measured) -> bool:
+    """Whether a point is plain self-consistency."""
+    return Spec.parse(point.arm.strategy).name == "self_consistency"
+
+
+def _matched_vote(own: Iterable[Measured], point: Measured) -> _Pair | None:
+    """A point against self-consistency for as many tokens: a random choice between the two sizes around it."""
+    votes = sorted(filter(_is_vote, own), key=lambda vote: vote.tokens)
+    cheaper = [vote for vote in votes if vote.tokens <= point.tokens]
+    if not cheaper:
+        return None
+    smaller = cheaper[-1]
+    larger = next((vote for vote in votes[len(cheaper) :] if vote.series == smaller.series), None)
+    if larger is None:
+        return _Pair(point, smaller)
+    share = (point.tokens - smaller.tokens) / (larger.tokens - smaller.tokens)
+    right = (1 - share) * smaller.values["right"] + share * larger.values["right"]
+    return _Pair(point, replace(smaller, values=smaller.values | {"right": right}), share)
+
+
+def _across_models(measured: Sequence[Measured]) -> Iterator[_Pair]:
+    """For each curve of a smaller model, its most expensive point within the FLOPs of a larger model's greedy one."""
+    for model in _models(measured):
+        large = _greedy(point for point in measured if point.model == model)
+        if large is None:
+            continue
+        limit = _flops(large)
+        best: dict[str, Measured] = {}
+        for point in measured:
+            if _parameters(point) < _parameters(large) and _flops(point) <= limit:
+                best[point.series] = max(best.get(point.series, point), point, key=_flops)
+        yield from (_Pair(point, large) for point in best.values())
+
+
+def _flops(point: Measured) -> float:
+    return mean(point.values["flops"])
+
+
+def _parameters(point: Measured) -> int:
+    return point.arms[0].run.manifest.model.parameters
+
+
+def _add_family(
+    by_point: dict[str, dict[Against, Delta]], against: Against, pairs: Iterable[_Pair | None], groups: Groups | None
+) -> None:
+    compared = [pair for pair in pairs if pair and _comparable(pair.point, pair.baseline)]
+    results = [compare(pair.point.values["right"], pair.baseline.values["right"], groups) for pair in compared]
+    adjusted = holm([result.p_value for result in results])
+    for pair, result, p_holm in zip(compared, results, adjusted, strict=True):
+        by_point[pair.point.key][against] = Delta(
+            baseline=pair.baseline.key,
+            backfired=mean(pair.baseline.values["right"] * (1 - pair.point.values["right"])),
+            mixed=pair.mixed,
+            **_paired(result, p_holm, len(compared)),
+        )
+
+
+def _paired(result: PairedTest, p_holm: float, family: int) -> dict[str, Any]:
+    """The fields of `Paired`."""
+    return {
+        "p_holm": p_holm,
+        "family": family,
+        "questions": result.difference.n,
+        "difference": estimate(result.difference),
+        "p": result.p_value,
+        "test": result.test,
+        "better": result.better,
+        "worse": result.worse,
+        "detectable": known(result.detectable),
+        "resolvable": result.resolvable,
+    }
+
+
+def _comparable(point: Measured, baseline: Measured) -> bool:
+    """Whether any question has a value in both."""
+    return bool(np.any(~np.isnan(point.values["right"] - baseline.values["right"])))
+
+
+def front(measured: Sequence[Measured], groups: Groups | None, *, cost: str = "tokens") -> dict[str, str]:
+    """Each point's status on the Pareto frontier of a cost and accuracy, by key, cheapest first.
+
+    "front" by point estimates; "behind" if the paired difference to the frontier point that costs no more is
+    significant; otherwise "level". These comparisons are one family, adjusted together (Holm 1979).
+    """
+    ranked = [(mean(point.values[cost]), -mean(point.values["right"]), point) for point in measured]
+    best: Measured | None = None
+    highest = -math.inf
+    statuses: dict[str, str] = {}
+    compared: dict[str, PairedTest] = {}
+    known_costs = [entry for entry in ranked if not math.isnan(entry[0] + entry[1])]
+    for _, loss, point in sorted(known_costs, key=lambda entry: entry[:2]):
+        if best is None or -loss > highest:
+            best, highest = point, -loss
+            statuses[point.key] = "front"
+            continue
+        statuses[point.key] = "level"
+        if _comparable(point, best):
+            compared[point.key] = compare(point.values["right"], best.values["right"], groups)
+    adjusted = holm([result.p_value for result in compared.values()])
+    for (key, result), p_value in zip(compared.items(), adjusted, strict=True):
+        if result.difference.mean < 0 and p_value < LEVEL:
+            statuses[key] = "behind"
+    return statuses
+
+
+Side = tuple[Path, str]
+"""A run's folder and the name of one of its arms; empty for all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedResult(Paired):
+    """One arm against another, over the questions of a task that both finished; the family is the whole comparison."""
+
+    task: str
+    first: str
+    second: str
+    first_model: str
+    """The model of the first; with its engine where both models have one name and their engines differ."""
+    second_model: str
+    missing: int
+    """Questions without a value in one of the two."""
+    first_accuracy: Bounded
+    second_accuracy: Bounded
+    cost_ratio: Bounded | None
+    """The first's tokens divided by the second's, on these questions; None where the second has none."""
+
+
+def compare_runs(first: Side, second: Side, *, task: str = "") -> tuple[PairedResult, ...]:
+    """Every pair of arms that the two sides name, as they were run: of a pool, at its whole size.
+
+    Raises:
+        TraceError: a run cannot be read.
+        UsageError: there is no such arm or task, the sides have nothing in common, or their questions differ.
+    """
+    left, right = open_run(first[0]), open_run(second[0])
+    if left.name == right.name and first[0].resolve() != second[0].resolve():
+        left, right = replace(left, name=str(first[0])), replace(right, name=str(second[0]))
+    named = bool(first[1] or second[1])
+    pairs = [
+        (left_arm, right_arm)
+        for left_arm in _arms(left, first[1], task)
+        for right_arm in _arms(right, second[1], task)
+        if left_arm.task == right_arm.task and (named or _settings(left_arm) == _settings(right_arm))
+    ]
+    if not pairs:
+        raise UsageError(
+            f"{left.name} and {right.name} have nothing in common to compare{f' on {task}' if task else ''}: "
+            "name an arm of each, as RUN:ARM"
+        )
+    results = [_paired_result(left, left_arm, right, right_arm) for left_arm, right_arm in pairs]
+    adjusted = holm([result.p for result in results])
+    return tuple(replace(result, p_holm=p, family=len(results)) for result, p in zip(results, adjusted, strict=True))
+
+
+def _arms(run: RunData, name: str, task: str) -> list[Arm]:
+    arms = {arm.name: arm for arm in run.manifest.arms}
+    if task and task not in run.tasks:
+        raise UnknownName("task", task, run.tasks, of=f"run {run.name}")
+    if name and name not in arms:
+        raise UnknownName("arm", name, arms, of=f"run {run.name}")
+    return [arm for arm in arms.values() if name in ("", arm.name) and task in ("", arm.task)]
+
+
+def _settings(arm: Arm) -> tuple[str, ...]:
+    return arm.task, arm.strategy, arm.verifier, arm.limit, str(arm.seed), str(arm.pool)
+
+
+def _model(run: RunData, other: RunData) -> str:
+    own, theirs = run.manifest, other.manifest
+    alike = own.model.name == theirs.model.name and own.engine != theirs.engine
+    return f"{own.model.name} ({own.engine})" if alike else own.model.name
+
+
+def _paired_result(left: RunData, left_arm: Arm, right: RunData, right_arm: Arm) -> PairedResult:
+    check_same(left, right, left_arm.task)
+    items = left.tasks[left_arm.task]
+    groups = groups_of(items)
+    sides = ((left, left_arm), (right, right_arm))
+    first, second = (as_run(ArmRead(run, read_arm(run, arm.name))) for run, arm in sides)
+    both = ~np.isnan(first["right"] - second["right"])
+    if not both.any():
+        raise UsageError(
+            f"no question of {left_arm.task} has been finished and graded in both {left_arm.name} and {right_arm.name}"
+        )
+    result = compare(first["right"], second["right"], groups)
+    tokens = [np.where(both, values["tokens"], np.nan) for values in (first, second)]
+    return PairedResult(
+        task=left_arm.task,
+        first=f"{left.name}:{left_arm.name}",
+        second=f"{right.name}:{right_arm.name}",
+        first_model=_model(left, right),
+        second_model=_model(right, left),
+        missing=result.difference.missing,
+        first_accuracy=estimate(interval(np.where(both, first["right"], np.nan), groups)),
+        second_accuracy=estimate(interval(np.where(both, second["right"], np.nan), groups)),
+        cost_ratio=estimate(ratio_interval(tokens[0], tokens[1], groups)) if np.nansum(tokens[1]) > 0 else None,
+        **_paired(result, result.p_value, 1),
+    )

@@ -1,0 +1,264 @@
+"""Why the numbers are as they are: difficulty, calibration, verifiers, failures."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Final, get_args
+
+import numpy as np
+
+from reasoner_evals.report.comparisons import estimate, known
+from reasoner_evals.report.content import Bounded, ConfidenceQuality, Difficulty, Failure, FailureKind, VerifierQuality
+from reasoner_evals.runs.arrays import OUTCOMES, RIGHT, SILENT, Bools, Floats
+from reasoner_evals.runs.measures import ArmRead, Measured, PoolArrays, pool_of, selected, sizes_of, spread
+from reasoner_evals.runs.reading import questions_of, records_of
+from reasoner_evals.runs.records import Item, ItemRecord
+from reasoner_evals.stats.calibration import auroc, auroc_within, calibration_error, reliability, risk_coverage
+from reasoner_evals.stats.estimators import BINS, best_of_k, coverage_at_k, difficulty
+from reasoner_evals.stats.intervals import Groups, interval
+
+MIN_ANSWERS: Final = 10
+"""With fewer answers, no confidence is judged."""
+RISK_POINTS: Final = 101
+"""Points of a risk-coverage curve."""
+MIN_POOL: Final = 4
+"""With fewer samples per question, half of them do not show its difficulty."""
+WRONG: Final = OUTCOMES.index("wrong")
+MAX_FAILURES: Final = 12
+SURE: Final = 0.8
+"""A wrong answer with at least this share of the vote counts as overconfident."""
+MAX_VOTES: Final = 6
+KINDS: Final[tuple[FailureKind, ...]] = get_args(FailureKind)
+
+
+def whole_pools(measured: Sequence[Measured]) -> Iterator[tuple[Measured, ArmRead]]:
+    """Each pooled strategy at its whole size, with the arm of its first seed."""
+    return ((point, point.arms[0]) for point in measured if point.pooled and point.is_whole)
+
+
+ByDifficulty = dict[str, tuple[Bounded | None, ...]]
+"""By the key of a point: its accuracy in each bin, None in an empty one."""
+
+
+def difficulties(measured: Sequence[Measured], groups: Groups | None) -> tuple[list[Difficulty], ByDifficulty]:
+    """For each model, the accuracy of all its points by difficulty, measured by the largest of its pools."""
+    largest: dict[str, Measured] = {}
+    for point, _ in whole_pools(measured):
+        if point.model not in largest or (point.size or 0) > (largest[point.model].size or 0):
+            largest[point.model] = point
+    bins: list[Difficulty] = []
+    accuracies: ByDifficulty = {}
+    for model, whole in largest.items():
+        if result := _difficulty([point for point in measured if point.model == model], whole, groups):
+            bins.append(result[0])
+            accuracies |= result[1]
+    return bins, accuracies
+
+
+def _difficulty(
+    measured: Sequence[Measured], whole: Measured, groups: Groups | None
+) -> tuple[Difficulty, ByDifficulty] | None:
+    data = whole.arms[0].data
+    pool, size = pool_of(data), data.arm.pool
+    usable = (~np.isnan(pool.right)).sum(axis=1)
+    if size < MIN_POOL or (usable > 1).sum() < 2 * BINS:
+        return None
+    split = difficulty(pool.right)
+    members = [split.bins == number for number in range(BINS)]
+    halves = {other.name: _other_half(other, pool, split.measured) for _, other in whole_pools(measured)}
+    accuracies: ByDifficulty = {}
+    for point in measured:
+        half = halves.get(point.arms[0].name)
+        values = point.values["right"] if half is None else half.get(point.size or 0)
+        if values is not None:
+            chosen = [np.where(inside, values, np.nan) for inside in members]
+            accuracies[point.key] = tuple(
+                None if np.all(np.isnan(part)) else estimate(interval(part, groups)) for part in chosen
+            )
+    shares = [split.estimate[inside] for inside in members]
+    bins = tuple(
+        (float(share.min()), float(share.max()), len(share)) if len(share) else (0.0, 0.0, 0) for share in shares
+    )
+    return Difficulty(whole.key, size // 2, bins), accuracies
+
+
+def _other_half(arm: ArmRead, decided: PoolArrays, measured: Floats) -> dict[int, Floats] | None:
+    """By size, how often a pool is right without the samples that made the bins; None if it has none of them.
+
+    Arms that select from the same samples share their pool.
+    """
+    pool, size = pool_of(arm.data), arm.data.arm.pool
+    width = decided.right.shape[1]
+    ours, theirs = pool.right, decided.right[:, :size]
+    both = ~np.isnan(ours) & ~np.isnan(theirs)
+    if not np.array_equal(ours[both], theirs[both]):
+        return None
+    if size < width:
+        return {}  # so few may be left of a question that nothing can be read
+    ks = [k for k in sizes_of(size) if k <= size - size // 2]
+    without = replace(pool, right=np.where(np.isnan(measured), np.nan, pool.right))
+    return dict(zip(ks, np.clip(selected(arm.data.arm.rule, without, ks)[0], 0, 1).T, strict=True))
+
+
+def calibrations(measured: Sequence[Measured]) -> Iterator[tuple[str, ConfidenceQuality]]:
+    """The confidence of every strategy that has one, as it was run; of pools, at their whole size."""
+    for point in measured:
+        if not point.is_whole:
+            continue
+        share, right = map(np.concatenate, zip(*map(_answered, point.arms), strict=True))
+        if len(right) < MIN_ANSWERS or np.ptp(share) == 0:
+            continue
+        risks = risk_coverage(share, right)
+        shown = np.unique(np.linspace(0, len(right) - 1, RISK_POINTS).round().astype(int))
+        yield (
+            point.key,
+            ConfidenceQuality(
+                questions=len(right),
+                ece=calibration_error(share, right),
+                auroc=known(auroc(share, right)),
+                aurc=risks.area,
+                bins=reliability(share, right),
+                risks=tuple(zip(risks.coverage[shown].tolist(), risks.risk[shown].tolist(), strict=True)),
+            ),
+        )
+
+
+def _answered(arm: ArmRead) -> tuple[Floats, Floats]:
+    """The confidence and correctness of the graded answers of an arm."""
+    data = arm.data
+    graded = np.isin(data.outcome, [RIGHT, WRONG])
+    return np.clip(data.share[graded], 0, 1), (data.outcome[graded] == RIGHT).astype(np.float64)
+
+
+def verifiers(measured: Sequence[Measured], groups: Groups | None) -> tuple[VerifierQuality, ...]:
+    """The quality of the scores that rated the replies, arm by arm."""
+    arms = {arm.name: (point.series, arm) for point in measured for arm in point.arms}
+    qualities = (_quality(series, arm, groups) for series, arm in arms.values())
+    return tuple(quality for quality in qualities if quality)
+
+
+def _quality(series: str, arm: ArmRead, groups: Groups | None) -> VerifierQuality | None:
+    replies, verifier = arm.data.replies, arm.data.arm.verifier
+    width = int(replies.rows.length.max(initial=0))
+    rated = np.isin(replies.outcome, [RIGHT, WRONG]) & ~np.isnan(replies.score)
+    if not verifier or not rated.any():
+        return None
+    right = spread(replies, np.where(rated, (replies.outcome == RIGHT).astype(float), np.nan), np.nan, width)
+    scores = spread(replies, np.where(rated, replies.score, np.nan), np.nan, width)
+    known_right = ~np.isnan(right)
+    within = auroc_within(right, scores)
+    mixed = int((~np.isnan(within)).sum())
+    return VerifierQuality(
+        arm=arm.name,
+        series=series,
+        verifier=verifier,
+        replies=int(known_right.sum()),
+        unrated=int(((replies.classes != SILENT) & np.isnan(replies.score)).sum()),
+        within=estimate(interval(within, groups)) if mixed else None,
+        mixed=mixed,
+        top=estimate(interval(_best_rated(right, scores), groups)),
+        chance=estimate(interval(coverage_at_k(right, [1])[:, 0], groups)),
+        deciles=reliability(scores[known_right], right[known_right]),
+    )
+
+
+def _best_rated(right: Floats, scores: Floats) -> Floats:
+    """[Q]: how often the best rated of all a question's rated replies is right."""
+    rated = (~np.isnan(right)).sum(axis=1)
+    top = np.full(len(right), np.nan)
+    for size in np.unique(rated[rated > 0]).tolist():
+        rows = rated == size
+        top[rows] = np.clip(best_of_k(right[rows], scores[rows], [size])[:, 0], 0, 1)
+    return top
+
+
+def failures(measured: Sequence[Measured], task: str) -> tuple[Failure, ...]:
+    """Up to `MAX_FAILURES` of a task, the kinds in turn, no question twice; within a kind the most confident first."""
+    chosen = _chosen(measured)
+    ids = [point.arms[0].run.tasks[task].ids[row] for _, point, row in chosen]
+    records: dict[str, dict[str, ItemRecord]] = {}
+    # Each file is read once for all of its failures.
+    for arm in {point.arms[0].name: point.arms[0] for _, point, _ in chosen}.values():
+        own = {name for (_, point, _), name in zip(chosen, ids, strict=True) if point.arms[0].name == arm.name}
+        records[arm.name] = records_of(arm.run, arm.data.arm.name, own)
+    runs = [point.arms[0].run for _, point, _ in chosen]
+    shown = all(run.tasks[task].source.shareable for run in runs)
+    items = questions_of(runs[0], task, set(ids)) if runs and shown else {}
+    return tuple(
+        _failure(kind, point, row, records[point.arms[0].name][name], items.get(name))
+        for (kind, point, row), name in zip(chosen, ids, strict=True)
+    )
+
+
+def _chosen(measured: Sequence[Measured]) -> list[tuple[FailureKind, Measured, int]]:
+    """The kind, the point that failed, and the row of the question."""
+    sources = {kind: iter(_of_kind(kind, measured)) for kind in KINDS}
+    chosen: dict[int, tuple[FailureKind, Measured, int]] = {}
+    while sources and len(chosen) < MAX_FAILURES:
+        for kind, source in tuple(sources.items()):
+            point, row = next(((point, row) for point, row in source if row not in chosen), (None, -1))
+            if point is None:
+                del sources[kind]
+            elif len(chosen) < MAX_FAILURES:
+                chosen[row] = kind, point, row
+    return sorted(chosen.values(), key=lambda failure: KINDS.index(failure[0]))
+
+
+def _of_kind(kind: FailureKind, measured: Sequence[Measured]) -> list[tuple[Measured, int]]:
+    """All failures of a kind of all strategies but greedy, the most confident first."""
+    failed = [
+        (point, row)
+        for point in measured
+        if point.is_whole and not point.is_greedy
+        for row in np.flatnonzero(_failed(kind, point, measured)).tolist()
+    ]
+    return sorted(failed, key=lambda failure: (-failure[0].arms[0].data.share[failure[1]], failure[1]))
+
+
+def _failed(kind: FailureKind, point: Measured, measured: Sequence[Measured]) -> Bools:
+    """[Q]: which questions are a failure of a kind."""
+    data = point.arms[0].data
+    wrong: Bools = data.outcome == WRONG
+    if kind == "backfired":
+        greedy = next((other for other in measured if other.is_greedy and other.model == point.model), None)
+        return wrong & (greedy.values["right"] == 1) if greedy else np.zeros_like(wrong)
+    if kind == "missed":
+        return wrong & (data.replies.per_question(data.replies.outcome == RIGHT) > 0)
+    if kind == "overconfident":
+        return wrong & (data.share >= SURE)
+    failed: Bools = data.outcome == OUTCOMES.index(kind)
+    return failed
+
+
+def _failure(kind: FailureKind, point: Measured, row: int, record: ItemRecord, item: Item | None) -> Failure:
+    """The failure, with its texts if `item` is given."""
+    arm = point.arms[0]
+    replies = arm.data.replies
+    right = int((replies.outcome[replies.rows.of(row)] == RIGHT).sum())
+    verb = "is" if right == 1 else "are"
+    why = {
+        "backfired": "one greedy sample is right, this answer is wrong",
+        "missed": f"{right} of {len(record.pool)} replies {verb} right, another answer was chosen",
+        "no_answer": f"none of {len(record.pool)} replies has an answer",
+        "truncated": "every reply was truncated by a token limit",
+        "overconfident": f"wrong with {record.share:.0%} of the vote",
+    }
+    left_out: dict[str, Any] = {"pool": (), "along": ()} | ({} if item else {"answer": "", "key": ""})
+    return Failure(
+        kind=kind,
+        key=point.key,
+        trace=arm.run.folder.arm(arm.data.arm.name).trace,
+        record=record.model_copy(update=left_out),
+        item=item,
+        outcome=OUTCOMES[arm.data.outcome[row]],
+        votes=_votes(arm, record, item) if item else (),
+        why=why[kind],
+    )
+
+
+def _votes(arm: ArmRead, record: ItemRecord, item: Item) -> tuple[tuple[str, int, bool], ...]:
+    read = [(reply.key or reply.answer, reply.answer) for reply in record.pool if reply.status == "read"]
+    # The first text of a key is shown.
+    texts, top = dict(reversed(read)), Counter(key for key, _ in read).most_common(MAX_VOTES)
+    codes = arm.run.verdicts.of(item.task, item.question_id, [texts[key] for key, _ in top]) if top else []
+    return tuple((texts[key], count, code == RIGHT) for (key, count), code in zip(top, codes, strict=True))

@@ -1,0 +1,258 @@
+"""The table of results, a row for each strategy at each size or budget, and what the rows are called in words."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from reasoner.calibration.risk import ALARM
+from reasoner.specs import Spec, written
+from reasoner.types import EndedBy
+from reasoner_evals.calibration.alarms import calibration_of, fewer_right
+from reasoner_evals.report.comparisons import estimate, known
+from reasoner_evals.report.content import Bounded
+from reasoner_evals.runs.arrays import COSTS, ENDS, ERROR, OUTCOMES, RIGHT, UNGRADED, ArmData, Floats
+from reasoner_evals.runs.measures import ALLOCATED, TOKENS, Measured, mean, overshoots, ungraded_rows
+from reasoner_evals.stats.intervals import Groups, difference, interval
+
+WRONG: Final = OUTCOMES.index("wrong")
+UNANSWERED: Final = tuple(OUTCOMES.index(status) for status in ("no_answer", "truncated", "timed_out"))
+STOP_REASONS: Final[tuple[EndedBy, ...]] = ("rule", "price", "budget", "strategy")
+"""Who ends a question that has a result, in the order of a report."""
+_DESCRIPTION: Final = ("task", "model", "label", "strategy", "verifier", "size", "budget", "pooled", "few_subsets")
+_RATES: Final = ("tied", "no_answer", "truncated", "timed_out", "grader_failed", "replies_without_answer",
+                 "replies_truncated", "samples_cut", "samples_cut_thinking")  # fmt: skip
+_COUNTS: Final = ("errors", "ungraded", "overshoots")
+
+
+def _with_bounds(name: str) -> tuple[str, str, str]:
+    return name, f"{name}_low", f"{name}_high"
+
+
+CSV_COLUMNS: Final = (
+    *_DESCRIPTION,
+    "questions", "seeds",
+    *(column for name in ("accuracy", "strict_accuracy", "coverage", "gap") for column in _with_bounds(name)),
+    "tokens", "tokens_p50", "tokens_p95", "tokens_max",
+    *(f"{name}_tokens" for name in TOKENS),
+    "flops", "seconds", "usd",
+    *_RATES,
+    *_COUNTS,
+    "on_front",
+    *(f"ended_by_{reason}" for reason in STOP_REASONS),
+    *(f"tokens_by_{reason}" for reason in STOP_REASONS),
+    "samples", "samples_p95", "confidence", "confidence_accuracy", "confidence_questions",
+)  # fmt: skip
+"""The columns of results.csv without those of differences. `questions` are those behind the accuracy, without errors
+and ungraded ones. `strict_accuracy` is the accuracy if only answers in a stated form counted; `coverage` the chance
+that any sample is right, an oracle; `gap` coverage minus accuracy. `tokens` are computed tokens per question, without
+`cached_tokens`; `thinking_tokens` are a part of the generated and cancelled ones. `seconds` are at the run's
+concurrency; of a part of a pool, in proportion to its tokens. Rates are shares of the questions, or of single replies.
+`overshoots` are questions over their budget: it has to be 0."""
+COLUMNS: Final = (
+    *CSV_COLUMNS,
+    "key",
+    "series",
+    "name",
+    "words",
+    "ended",
+    "tokens_front",
+    "flops_front",
+    "deltas",
+    "by_difficulty",
+    "calibration",
+)
+"""Also `key`, unique in the report; `series`, the curve of the point; `name` and `words`, what a page calls the series
+and the point; `ended`, the questions behind the stop reasons; its status on each Pareto frontier: "front", "level" (not
+significantly behind it) or "behind"; `deltas`, a `Delta` by its kind of baseline; what `diagnostics` found about it."""
+
+
+_WORDS: Final[Mapping[str, tuple[str, str]]] = {
+    "single": ("one sample", "one sample"),
+    "self_consistency": ("voting", "voting over {} samples"),
+    "best_of_n": ("best of n", "best of {} samples"),
+}
+"""The name of a strategy in words, and that of so many samples."""
+
+
+class Names(NamedTuple):
+    """What a page calls the points of a task: by their options, without those that all strategies share."""
+
+    series: Mapping[str, str]
+    """The name of each series, such as `voting, temperature=1`."""
+    points: Mapping[str, str]
+    """The name of each point by its key, such as `voting over 8 samples, temperature=1`."""
+    shared: tuple[str, ...]
+    """What all arms have in common, such as `max_tokens=200`."""
+
+
+def names_of(measured: Sequence[Measured]) -> Names:
+    """Names of these points; no two are equal."""
+    options = {point.arm.strategy: _options(point.arm.strategy) for point in measured}
+    shared = set.intersection(*map(set, options.values())) if len(options) > 1 else set()
+    verifiers = list(dict.fromkeys(point.arm.verifier for point in measured if point.arm.verifier))
+    series, points = dict[str, str](), dict[str, str]()
+    for point in measured:
+        own = [option for option in options[point.arm.strategy] if option not in shared and not point.is_greedy]
+        own += [f"rated by {point.arm.verifier}"] if point.arm.verifier and len(verifiers) > 1 else []
+        series.setdefault(point.series, _joined(point, _words(point)[0], own))
+        points[point.key] = _joined(point, _words(point)[1], [*own, *_settings(point)])
+    taken = Counter(series.values())
+    series = {key: name if taken[name] == 1 else key for key, name in series.items()}
+    taken = Counter(points.values())
+    for point in measured:
+        if taken[points[point.key]] > 1:
+            # Such as the first sample of two pools.
+            points[point.key] = f"{series[point.series]}, n={point.size}" if point.pooled else point.label
+    common = [option for option in next(iter(options.values()), ()) if option in shared]
+    return Names(series, points, (*common, *(f"ratings by {name}" for name in verifiers if len(verifiers) == 1)))
+
+
+def _options(strategy: str) -> list[str]:
+    """The options of a strategy but its number of samples, as written; one without a name is left as it is."""
+    options = Spec.parse(strategy).without("n").options
+    return [f"{name}={written(value)}" if name else written(value) for name, value in options.items()]
+
+
+def _words(point: Measured) -> tuple[str, str]:
+    """A strategy in words; and with the number of its samples, where it is known."""
+    if point.is_greedy:
+        return "one greedy sample", "one greedy sample"
+    spec = Spec.parse(point.arm.strategy)
+    word, counted = _WORDS.get(spec.name, (spec.name.replace("_", " "),) * 2)
+    size = str(point.size or spec.options.get("n", ""))
+    return word, _WORDS["single"][0] if size == "1" and word != counted else counted.format(size) if size else word
+
+
+def _joined(point: Measured, word: str, parts: Sequence[str]) -> str:
+    prefix = f"{point.model}: "
+    # The size of its pool, or that it divides a budget, where this is part of the name of its series.
+    ends = (ALLOCATED, f" of {point.arm.pool}") if point.pooled else (ALLOCATED,)
+    rest = next((end for end in ends if point.series.endswith(end)), "")
+    return f"{prefix if point.series.startswith(prefix) else ''}{', '.join((word, *parts))}{rest}"
+
+
+def _settings(point: Measured) -> list[str]:
+    """The number of samples and the budget of a point that was run."""
+    spec = Spec.parse(point.arm.strategy)
+    samples = [f"n={spec.options['n']}"] if "n" in spec.options and spec.name not in _WORDS else []
+    return [] if point.pooled else [*samples, *filter(None, [point.arm.limit])]
+
+
+def points_table(measured: Sequence[Measured], groups: Groups | None, /, **more: Mapping[str, Any]) -> pd.DataFrame:
+    """The rows of all points that have a value; `more` has further columns by key of a point.
+
+    Cells are Python values; None is unknown.
+    """
+    measured = [point for point in measured if point.questions]
+    names = names_of(measured)
+    reasons = {point.key: row for point in measured if not point.pooled and (row := _stop_reasons(point))}
+    worth_showing = ("confidence_questions", *(f"ended_by_{reason}" for reason in STOP_REASONS if reason != "strategy"))
+    if not any(row[name] for row in reasons.values() for name in worth_showing):
+        reasons = {}
+    rows = []
+    for point in measured:
+        row = {"name": names.series[point.series], "words": names.points[point.key]}
+        row |= _measured_row(point, groups) | reasons.get(point.key, {})
+        row |= {name: cells.get(point.key) for name, cells in more.items()}
+        status = row.get("flops_front") or row.get("tokens_front")
+        rows.append(row | {"on_front": status and status == "front", "deltas": row.get("deltas") or {}})
+    table = pd.DataFrame(rows, columns=COLUMNS, dtype=object)
+    return table.where(table.notna(), None)
+
+
+def _measured_row(point: Measured, groups: Groups | None) -> dict[str, Any]:
+    values = point.values  # noqa: PD011 not a data frame
+    right, covered = values["right"], values["covered"]
+    arm = point.arm
+    row: dict[str, Any] = {name: getattr(arm, name) for name in ("task", "strategy", "verifier")}
+    row |= {name: getattr(point, name) for name in ("key", "series", "model", "label", "size", "pooled", "questions")}
+    row |= {
+        "budget": arm.limit,
+        "few_subsets": (point.size or 0) > arm.pool / 2,
+        "seeds": len({read.data.arm.seed for read in point.arms}),
+        "errors": sum(int((read.data.outcome == ERROR).sum()) for read in point.arms),
+        "ungraded": sum(int(ungraded_rows(read.data).sum()) for read in point.arms),
+        "overshoots": sum(overshoots(read.data, read.run.manifest.prices) for read in point.arms),
+    }
+    row |= _estimate("accuracy", estimate(interval(right, groups)))
+    # Where a question's strict accuracy is unknown, the mean would be over other questions.
+    if not np.any(np.isnan(values["strict"]) & ~np.isnan(right)):
+        row |= _estimate("strict_accuracy", estimate(interval(values["strict"], groups)))
+    if np.any(~np.isnan(covered)):
+        # Rounding leaves a tiny difference where there is none.
+        gap = np.clip(np.round(covered - right, 12) + 0.0, -1.0, 1.0)
+        row |= _estimate("coverage", estimate(interval(covered, groups)))
+        value, low, high = estimate(difference(gap, groups).interval)
+        # A right choice is a right sample, so only the noise of subsets is below 0.
+        row |= _estimate("gap", Bounded(value, None if low is None else max(low, min(value, 0.0)), high))
+    tokens = values["tokens"][~np.isnan(values["tokens"])]
+    row |= {"tokens": float(tokens.mean())}
+    percentiles = {"tokens_p50": 50, "tokens_p95": 95, "tokens_max": 100}
+    row |= {name: float(np.percentile(tokens, percent)) for name, percent in percentiles.items()}
+    row |= {f"{name}_tokens": mean(values[name]) for name in TOKENS}
+    charged = ~np.isnan(values["prompt"])
+    # A mean is unknown if the value of a question that was charged is.
+    complete = [name for name in ("flops", "usd") if not np.any(np.isnan(values[name]) & charged)]
+    row |= {name: known(mean(values[name])) for name in complete}
+    return row | {name: known(mean(values[name])) for name in ("seconds", *_RATES)}
+
+
+def _estimate(name: str, value: Bounded) -> dict[str, float | None]:
+    return dict(zip(_with_bounds(name), value, strict=True))
+
+
+def _stop_reasons(point: Measured) -> dict[str, Any] | None:
+    """What ended the questions of a point that was run, what they cost, and whether their confidences hold."""
+    done = [(arm.data, arm.data.has_result) for arm in point.arms]
+    ended = np.concatenate([data.ended[rows] for data, rows in done])
+    if not len(ended):
+        return None
+    tokens = np.concatenate([data.tokens[rows] for data, rows in done])
+    samples = np.concatenate([data.costs[rows, COSTS.index("samples")] for data, rows in done])
+    confidence, right = map(np.concatenate, zip(*(_confidences(arm.data) for arm in point.arms), strict=True))
+    by_reason = {reason: tokens[ended == ENDS.index(reason)] for reason in STOP_REASONS}
+    return {
+        "ended": len(ended),
+        **{f"ended_by_{reason}": len(own) / len(ended) for reason, own in by_reason.items()},
+        **{f"tokens_by_{reason}": known(mean(own)) for reason, own in by_reason.items()},
+        "samples": float(samples.mean()),
+        "samples_p95": float(np.percentile(samples, 95)),
+        "confidence": known(mean(confidence)),
+        "confidence_accuracy": known(mean(right)),
+        "confidence_questions": len(right),
+    }
+
+
+def _confidences(data: ArmData) -> tuple[Floats, Floats]:
+    """The calibrated confidences of the graded questions that have one, and which are right; no answer is wrong."""
+    rows = data.has_result & (data.outcome != UNGRADED) & ~np.isnan(data.confidence)
+    return data.confidence[rows], (data.outcome[rows] == RIGHT).astype(np.float64)
+
+
+def alarms(measured: Sequence[Measured]) -> Iterator[str]:
+    """A warning for each arm with fewer right answers than its calibration predicts.
+
+    The chance of any false alarm in a task is `ALARM`, however many arms there are; questions count as independent.
+    """
+    names = names_of(measured)
+    # A pool is the same arm at each of its sizes.
+    arms = {arm.name: (point, arm) for point in measured for arm in point.arms}
+    judged = [(point, arm) for point, arm in arms.values() if np.any(~np.isnan(arm.data.confidence))]
+    for point, arm in judged:
+        data = arm.data
+        sure = ~np.isnan(data.confidence)
+        answered = data.has_result & sure & np.isin(data.outcome, (RIGHT, WRONG))
+        right = (data.outcome[answered] == RIGHT).tolist()
+        unanswered = int((data.has_result & ~sure & np.isin(data.outcome, UNANSWERED)).sum())
+        for line in fewer_right(
+            calibration_of(data.arm.strategy),
+            data.confidence[answered].tolist(),
+            right,
+            unanswered,
+            ALARM / len(judged),
+        ):
+            seed = f", seed {arm.data.arm.seed}" if len(point.arms) > 1 else ""
+            yield f"{names.points[point.key]}{seed}: {line}. Its calibration does not hold on these questions."

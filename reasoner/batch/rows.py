@@ -1,0 +1,324 @@
+"""The rows of a batch: each is a question, or says what is wrong with it, and becomes a line of the answers.
+
+The lines become a CSV, parquet or Arrow file, a bounded number at a time.
+"""
+
+import csv
+import difflib
+import hashlib
+import io
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, Final, Literal
+
+from reasoner.answers.questions import Question
+from reasoner.budget import COUNTS, Cost
+from reasoner.errors import TraceError, UsageError
+from reasoner.execution.inputs import IdSet
+from reasoner.solution import Solution
+from reasoner.system.files import parse_json, replacing
+from reasoner.system.machine import require_extra
+from reasoner.system.tables import Located, LongRow, first_line
+
+MAX_ID: Final = 512
+"""Characters of an id."""
+QUESTION: Final = "question"
+ID: Final = "id"
+COST: Final = (*COUNTS, "flops", "seconds")
+"""The columns of a cost, the fields of `Cost`."""
+RESULTS: Final = (
+    "row", "id", "answer", "text", "confidence", "share", "ended_by", "reason", "error", "tokens", *COST, "digest",
+)  # fmt: skip
+"""The columns that a batch writes; the input's own follow."""
+Outcome = Literal["answered", "unanswered", "failed"]
+"""How a question ended: with an answer, without one, or with an error."""
+ROWS: Final = 1 << 14
+"""Rows of a row group."""
+FORMATS: Final = (".jsonl", ".csv", ".parquet", ".arrow")
+"""The suffixes of files of answers."""
+_MEASURED: Final = frozenset({"confidence", "share", "seconds"})
+_COUNTED: Final = frozenset({"row", "tokens", *COST} - _MEASURED)
+_MAX_INT: Final = 1 << 63
+Line = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which columns of the input are read: the `question`, and its `id`, empty for a column `id` if there is one.
+
+    Of the others, those in `keep` are repeated in the output, all if it is None.
+    """
+
+    question: str = QUESTION
+    id: str = ""
+    keep: tuple[str, ...] | None = None
+
+    def own(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The columns of a row that are repeated."""
+        return {name: value for name, value in values.items() if self.keep is None or name in self.keep}
+
+
+@dataclass(frozen=True, slots=True)
+class InputRow:
+    """One row: its `number` from 1, its id, its own columns, and its question or what is wrong with it.
+
+    A row of OpenAI's batch format has a `url` and a `body` instead of a question. The `digest` is a fingerprint of what
+    is asked and of the columns.
+    """
+
+    number: int
+    id: str
+    own: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    question: Question | None = None
+    url: str = ""
+    body: bytes = field(default=b"", repr=False)
+    error: str = ""
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerLine:
+    """A line of the answers: of which row and questions it is, what they cost, and how they ended.
+
+    `ids` are that of the line, and of further questions behind it. `row` is the number of the row, 0 where a line does
+    not say it. `digest` is that of what was asked. `error` is not known of a line that was read back.
+    """
+
+    line: Line = field(repr=False)
+    ids: tuple[str, ...]
+    row: int
+    cost: Cost
+    outcome: Outcome
+    ended_by: str
+    digest: str
+    error: BaseException | None = None
+
+    def asked_again(self, *, shared: bool) -> bool:
+        """Whether a batch that continues asks again: after a failure, or where a budget `shared` by all was spent.
+
+        A row that is no question stays one.
+        """
+        if self.outcome == "failed":
+            return not isinstance(self.error, UsageError)
+        return shared and self.outcome == "unanswered" and self.ended_by == "budget"
+
+
+def digest_of(*parts: object) -> str:
+    """A fingerprint of 64 bits of what a row holds, in whatever order its columns are."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def read_rows(
+    rows: Iterator[Located],
+    read: Callable[[int, str, Mapping[str, Any]], InputRow],
+    columns: Columns,
+    *,
+    strict: bool = False,
+) -> Iterator[InputRow]:
+    """The rows of the input as `read` makes them of their number, place and values. An error is one of its row.
+
+    Raises:
+        UsageError: the input cannot be read further, or with `strict` its first row is wrong.
+    """
+    seen = IdSet()
+    for number, (where, values) in enumerate(rows, 1):
+        try:
+            if isinstance(values, UsageError):
+                raise values
+            row = read(number, where, values)
+            if not seen.add(row.id):
+                raise UsageError(f"{where}: the id {row.id!r:.80} is also that of an earlier row: give each its own")
+            strict = False
+            yield row
+        except UsageError as error:
+            if strict and not isinstance(error, LongRow):
+                raise
+            own = {} if isinstance(values, UsageError) else columns.own(values)
+            yield InputRow(number, f"row {number}", own, error=str(error))
+
+
+def question_row(
+    number: int, where: str, values: Mapping[str, Any], *, columns: Columns, ask: Callable[[str], Question]
+) -> InputRow:
+    """A row with a question; `ask` makes it of its text. Raises UsageError: it has none.
+
+    Without an id of its own, it has the number of its row and a hash of its content as its id.
+    """
+    text = _text(where, values, columns.question, "--question-column")
+    try:
+        question = ask(text)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from None
+    if columns.id or values.get(ID) is not None:
+        name = _text(where, values, columns.id or ID, "--id-column").strip()
+        if len(name) > MAX_ID:
+            raise UsageError(f"{where}: the id has {len(name):,} characters: at most {MAX_ID} are allowed")
+    else:
+        name = f"q{number}-{question.id.removeprefix('q-')}"
+    own = columns.own(values)
+    digest = digest_of(name, question.prompt.digest, question.space.name, own)
+    return InputRow(number, name, own, replace(question, id=name), digest=digest)
+
+
+def _text(where: str, values: Mapping[str, Any], column: str, option: str) -> str:
+    """The text of a column, which must be there and not be empty."""
+    value = values.get(column)
+    if column not in values:
+        names = [str(name)[:40] for name in values][:20]
+        near = difflib.get_close_matches(column, names, n=1) or names[:1] or ["NAME"]
+        listed = ", ".join(names) or "none"
+        raise UsageError(f"{where} has no column {column!r} (it has {listed}): give {option} {near[0]}")
+    if value is None or isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
+        shown = "it is empty" if value is None or not str(value).strip() else f"a {type(value).__name__} is not text"
+        raise UsageError(f"{where}, column {column!r}: {shown}")
+    return str(value)
+
+
+def answer_line(row: InputRow, solution: Solution) -> AnswerLine:
+    """The line of a solution, with the input's own columns."""
+    results = {
+        "answer": solution.answer.text if solution.answer else None,
+        "text": solution.text or None,
+        "confidence": solution.confidence,
+        "share": round(solution.vote_state.share, 6) if solution.vote_state.votes else None,
+        "ended_by": solution.ended_by,
+        "reason": solution.reason,
+        "error": str(solution.error) if solution.error else None,
+        "tokens": solution.cost.tokens,
+        **asdict(solution.cost),
+        "digest": row.digest,
+    }
+    return replace(read_answer(_with_own(row, results)), error=solution.error)
+
+
+def error_line(row: InputRow) -> AnswerLine:
+    """The line of a row that is no question."""
+    line = _with_own(row, {"ended_by": "error", "error": row.error})
+    return replace(read_answer(line), error=UsageError(row.error))
+
+
+def _with_own(row: InputRow, results: Mapping[str, Any]) -> Line:
+    """All columns; one of the input that has the name of a result is `input_NAME`."""
+    line: Line = {**dict.fromkeys(RESULTS), "row": row.number, "id": row.id, **results}
+    for name, value in row.own.items():
+        if name == "id" and value == row.id:
+            continue
+        while name in line:
+            name = f"input_{name}"  # noqa: PLW2901
+        line[name] = value
+    return line
+
+
+def read_answer(line: Line) -> AnswerLine:
+    """What a line of the answers says. Raises KeyError, TypeError or ValueError: it is none."""
+    cost = Cost(**{name: line[name] for name in COST if line[name] is not None})
+    outcome: Outcome = "failed" if line["error"] else "unanswered" if line["answer"] is None else "answered"
+    return AnswerLine(line, (str(line["id"]),), int(line["row"]), cost, outcome, line["ended_by"], line["digest"])
+
+
+def encoded(line: Line) -> bytes:
+    """A line as JSON; what is not JSON becomes text, and a number that is not finite becomes null."""
+    try:
+        text = json.dumps(line, ensure_ascii=False, allow_nan=False, default=str)
+    except ValueError:
+        text = json.dumps(_finite(line), ensure_ascii=False, default=str)
+    return text.encode("utf-8", "replace") + b"\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(name): _finite(part) for name, part in value.items()}
+    return [_finite(part) for part in value] if isinstance(value, list) else value
+
+
+def check_format(path: Path) -> None:
+    """Refuse a file that needs a package that is not installed.
+
+    Raises:
+        MissingExtra: the message names the command to run.
+    """
+    if path.suffix in (".parquet", ".arrow", ".feather"):
+        require_extra("parquet", f"{path.suffix} files")
+
+
+def convert(lines: Path, path: Path) -> None:
+    """Write the answers in `lines` to `path` in the format of its suffix, as a whole.
+
+    Columns are those of `RESULTS`, then the input's own in the order in which they come. Values that are no text,
+    number or truth value are JSON.
+
+    Raises:
+        TraceError: a file cannot be read or written.
+    """
+    try:
+        kinds = _kinds(lines)
+        rows = ({name: _cell(kind, line.get(name)) for name, kind in kinds.items()} for line in _read(lines))
+        with replacing(path) as file, _table(path.suffix, file, kinds) as write:
+            while batch := list(islice(rows, ROWS)):
+                write(batch)
+    except Exception as error:
+        why = getattr(error, "strerror", None) or first_line(error)
+        raise TraceError(f"cannot write the answers {path}: {why}") from error
+
+
+def _read(lines: Path) -> Iterator[Line]:
+    with lines.open("rb") as file:
+        yield from map(parse_json, file)
+
+
+def _kinds(lines: Path) -> dict[str, str]:
+    """Each column and what its values are: int, float, bool, str, or json where they differ."""
+    kinds = {name: "int" if name in _COUNTED else "float" if name in _MEASURED else "str" for name in RESULTS}
+    for line in _read(lines):
+        for name in [name for name in line if name not in RESULTS]:
+            kinds[name] = _joined(kinds.get(name, ""), line[name])
+    return {name: kind or "str" for name, kind in kinds.items()}
+
+
+def _joined(kind: str, value: Any) -> str:
+    """The kind of a column of this kind with one more value."""
+    if value is None:
+        return kind
+    own = type(value).__name__
+    if own == "int" and not -_MAX_INT <= value < _MAX_INT:
+        own = "json"
+    if kind in ("", own):
+        return own if own in ("int", "float", "bool", "str") else "json"
+    return "float" if {kind, own} == {"int", "float"} else "json"
+
+
+def _cell(kind: str, value: Any) -> Any:
+    if value is None or (kind == "json" and isinstance(value, str)):
+        return value
+    return json.dumps(value, ensure_ascii=False) if kind == "json" else float(value) if kind == "float" else value
+
+
+@contextmanager
+def _table(suffix: str, file: BinaryIO, kinds: Mapping[str, str]) -> Iterator[Callable[[list[Line]], object]]:
+    """Writes rows to a file of this format."""
+    if suffix == ".csv":
+        text = io.TextIOWrapper(file, "utf-8", newline="", write_through=True)
+        writer = csv.DictWriter(text, kinds)
+        writer.writeheader()
+        yield lambda rows: writer.writerows({name: _plain(cell) for name, cell in row.items()} for row in rows)
+        text.detach()
+        return
+    import pyarrow as pa
+    from pyarrow import ipc, parquet
+
+    types = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "str": pa.string(), "json": pa.string()}
+    schema = pa.schema([(name, types[kind]) for name, kind in kinds.items()])
+    with parquet.ParquetWriter(file, schema) if suffix == ".parquet" else ipc.new_file(file, schema) as table:
+        yield lambda rows: table.write_table(pa.Table.from_pylist(rows, schema=schema))
+
+
+def _plain(cell: Any) -> Any:
+    return json.dumps(cell) if isinstance(cell, bool) else cell

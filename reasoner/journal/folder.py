@@ -1,0 +1,136 @@
+"""A folder that one process writes at a time: its lock, files that are replaced as a whole, and new folders."""
+
+import fcntl
+import os
+import shutil
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from reasoner.errors import TraceError, UsageError
+from reasoner.system.files import replacing, sync
+
+LOCK: Final = ".lock"
+"""The file in a folder that its one writer holds; it names its holder."""
+
+
+@contextmanager
+def writing(folder: Path, first: Path, *, what: Path | None = None, create: bool = False) -> Iterator[None]:
+    """Lock a folder as its only writer. `what` is what it belongs to, by default the folder itself.
+
+    With `create` the folder is created if there is none, and removed if it stays empty. `first` is the file in it that
+    is written first: without it there is nothing to continue, and nothing stays.
+
+    Raises:
+        UsageError: another process writes it; the message names it.
+        TraceError: the folder cannot be created, or its file system does not support locks.
+    """
+    created = create and not folder.is_dir()
+    if created:
+        make_folder(folder)
+    try:
+        with _locked(folder / LOCK, what or folder):
+            try:
+                yield
+            finally:
+                if create and not first.exists():
+                    (folder / LOCK).unlink(missing_ok=True)
+    finally:
+        if created:
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def check_free(folder: Path, advice: str = "give --out another folder") -> None:
+    """Check that a folder is not there, or empty.
+
+    Raises:
+        UsageError: it holds something; the message ends with `advice`.
+        TraceError: it cannot be read.
+    """
+    try:
+        occupied = folder.exists() and any(entry.name != LOCK for entry in folder.iterdir())
+    except OSError as error:
+        raise TraceError(f"cannot read the folder {folder}: {error.strerror}") from error
+    if occupied:
+        raise UsageError(f"{folder} already contains a run or other files: {advice}")
+
+
+@contextmanager
+def appearing(path: Path) -> Iterator[Path]:
+    """A new folder that has its name only when it is complete, on the disk too.
+
+    Until then it is `.NAME.partial` beside it. What a killed process left there is deleted first.
+
+    Raises:
+        UsageError: there is something else at `path`, or another process writes it.
+        TraceError: it cannot be written.
+    """
+    check_free(path)
+    target = Path(os.path.realpath(path))
+    partial = target.parent / f".{target.name}.partial"
+    if partial.is_symlink():
+        raise UsageError(f"{partial} is a link: delete it, or give --out another folder")
+    make_folder(partial)
+    with _locked(partial / LOCK, partial):
+        try:
+            for entry in partial.iterdir():
+                if entry.name != LOCK:
+                    shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+            yield partial
+            for folder, _, names in os.walk(partial):
+                for name in names:
+                    sync(Path(folder, name))
+                _sync_folder(Path(folder))
+            partial.rename(target)
+        except BaseException as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise TraceError(f"cannot write {path}: {error.strerror}") from error
+            raise
+    _sync_folder(target.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    # Some file systems cannot sync folders.
+    with suppress(OSError):
+        sync(folder)
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder and its parents where they are missing. Raises TraceError if that fails."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TraceError(f"cannot create the folder {path}: {error.strerror}") from error
+
+
+def write_whole(path: Path, lines: Iterable[bytes]) -> None:
+    """Write a file completely or not at all. Raises TraceError if that fails."""
+    try:
+        with replacing(path) as file:
+            file.writelines(lines)
+    except OSError as error:
+        raise TraceError(f"cannot write {path}: {error.strerror}") from error
+
+
+@contextmanager
+def _locked(path: Path, what: Path) -> Iterator[None]:
+    """Hold the lock file at `path`; `what` it protects is locked until the block ends."""
+    try:
+        file = path.open("ab", buffering=0)
+    except OSError as error:
+        raise TraceError(f"cannot write {path}: {error.strerror}") from error
+    with file:
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+        except BlockingIOError:
+            holder = path.read_text(encoding="utf-8", errors="replace").strip() or "another process"
+            raise UsageError(f"{what} is being written by {holder}: wait until that has ended") from None
+        except OSError as error:
+            raise TraceError(f"cannot lock {path}: {error.strerror}") from error
+        yield

@@ -1,0 +1,227 @@
+"""The outline of a search tree that every view shares: which nodes are shown, in which order, and in which words."""
+
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from reasoner.trace.tree import NodePair, SearchTree, State, TreeNode
+from reasoner.types import NOT_RATED, Proposal
+
+MAX_HEADS: Final = 100
+"""Prompts that are shown with what was sampled from them."""
+_STATES: Final[dict[State, tuple[str, str]]] = {
+    "continued": ("•", "other sequences were sampled from it"),
+    "answered": ("=", "a complete reply with an answer"),
+    "no answer": ("∅", "a complete reply without an answer"),
+    "repeat": ("≡", "the same text as the sequence that it names"),
+    "pruned": ("✂", "incomplete, while others of its depth were continued"),
+    "open": ("…", "incomplete when the search ended"),
+    "cut": ("!", "ended by a token limit"),
+    "cancelled": ("×", "cancelled by the strategy before it was complete"),
+    "deadline": ("×", "incomplete at the end of the budget in seconds"),
+    "lost": ("×", "lost by the engine before it was complete"),
+}
+"""Mark and meaning."""
+FAINT: Final[frozenset[State]] = frozenset({"pruned", "repeat", "cut", "cancelled", "deadline", "lost"})
+"""States that are shown faintly, as they led to nothing."""
+
+
+class OutlineRow(NamedTuple):
+    """One line of a tree: a node, or where `node` is None, the number of siblings and descendants left out here."""
+
+    level: int
+    """0 for what was sampled from the prompt itself."""
+    node: TreeNode | None
+    left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """The nodes of a tree that are shown: the path, then those nearest to their prompt, at most `maximum`."""
+
+    tree: SearchTree
+    heads: tuple[int, ...]
+    """Indices of the prompts that are shown: the first `MAX_HEADS`, and that of the path."""
+    shown: frozenset[int]
+    hidden: tuple[int, ...]
+    """For each node, how many of itself and its descendants are left out."""
+
+    @classmethod
+    def of(cls, tree: SearchTree, *, maximum: int, deepest: int | None = None) -> "Outline":
+        """The outline of at most `maximum` nodes, none below the depth `deepest`. Takes time linear in the nodes."""
+
+        def allowed(node: int) -> bool:
+            return deepest is None or tree.nodes[node].depth <= deepest
+
+        heads = sorted({*range(len(tree.heads))[:MAX_HEADS], *(tree.nodes[node].head for node in tree.path[:1])})
+        shown = set(filter(allowed, tree.path[:maximum]))
+        waiting = deque(node for head in heads for node in tree.heads[head].children)
+        while waiting and len(shown) < maximum:
+            node_id = waiting.popleft()
+            if allowed(node_id):
+                shown.add(node_id)
+                waiting.extend(tree.nodes[node_id].children)
+        hidden = [int(node.id not in shown) for node in tree.nodes]
+        for node in reversed(tree.nodes):
+            if node.parent is not None:
+                hidden[node.parent] += hidden[node.id]
+        return cls(tree, tuple(heads), frozenset(shown), tuple(hidden))
+
+    @property
+    def left_out(self) -> int:
+        """The number of nodes that are not shown."""
+        return len(self.tree.nodes) - len(self.shown)
+
+    def rows(self, head: int) -> Iterator[OutlineRow]:
+        """The lines under one prompt, parents before children."""
+        stack = self._under(0, self.tree.heads[head].children)
+        while stack:
+            row = stack.pop()
+            yield row
+            if row.node is not None:
+                stack += self._under(row.level + 1, row.node.children)
+
+    def _under(self, level: int, children: list[int]) -> list[OutlineRow]:
+        """The lines of siblings, last one first, as a stack needs them."""
+        left_out = sum(self.hidden[child] for child in children if child not in self.shown)
+        rows = [OutlineRow(level, None, left_out)] if left_out else []
+        return rows + [OutlineRow(level, self.tree.nodes[child]) for child in reversed(children) if child in self.shown]
+
+
+def state_of(node: TreeNode, tree: SearchTree) -> str:
+    """Its mark and its word, as in "✂ pruned"."""
+    if node.on_path:
+        return "→ answer" if node.id == tree.path[-1] else "→ path"
+    return f"{_STATES[node.state][0]} {node.state}"
+
+
+def legend_of(tree: SearchTree) -> dict[str, str]:
+    """The marks and words of a tree's states, and what they mean."""
+    states = {node.state for node in tree.nodes if not node.on_path}
+    path = {"→ path": "leads to the answer"} if tree.path else {}
+    return path | {f"{mark} {state}": meaning for state, (mark, meaning) in _STATES.items() if state in states}
+
+
+def score_of(node: TreeNode) -> str:
+    """Its last rating with two decimals, `fail` where every rating failed, – where none was requested."""
+    if node.rating is None:
+        return "–"
+    return "fail" if node.score is None else f"{node.score:.2f}"
+
+
+def answer_of(node: TreeNode, tree: SearchTree) -> str:
+    """Its answer; "" for a step, even where an answer can be read out of it."""
+    final = node.state == "answered" or node.id in tree.path[-1:]
+    return node.answer.text if node.answer and final else ""
+
+
+def facts_of(node: TreeNode) -> str:
+    """Its index and branch, how it finished, and its tokens by kind."""
+    branch = f", branch {node.branch}" if node.branch else ""
+    kinds = ("prompt", "cached", "generated", "verifier", "cancelled")
+    amounts = [(getattr(node.cost, f"{kind}_tokens"), kind) for kind in kinds]
+    tokens = ", ".join(f"{amount:,} {kind}" for amount, kind in amounts if amount)
+    return f"sequence {node.index}{branch}; finish: {node.finish or node.state}; tokens: {tokens or 'none'}"
+
+
+def counts_of(tree: SearchTree) -> str:
+    """The number of sequences, the depth of the tree, and the number of sequences in each state."""
+    number = f"{len(tree.nodes):,} sequence{'s' if len(tree.nodes) != 1 else ''}, depth {tree.depth}"
+    by_state = Counter(node.state for node in tree.nodes)
+    states = ", ".join(f"{by_state[state]:,} {state}" for state in _STATES if by_state[state])
+    return f"{number}: {states}" if states else number
+
+
+def ending(ended_by: str, reason: str) -> str:
+    """What ended a question and why; the reason may say both."""
+    return reason if reason.startswith(f"{ended_by} ") else f"{ended_by}: {reason}"
+
+
+def end_of(tree: SearchTree) -> str:
+    """What ended it and why, or that it did not end."""
+    return f"ended by {ending(tree.ended_by, tree.reason)}" if tree.ended_by else f"did not end: {tree.reason}"
+
+
+def unrated(error: str) -> str:
+    """Why there is no rating; the error of one that was refused says that it is none."""
+    return error if error.startswith(NOT_RATED) else f"{NOT_RATED}: {error}"
+
+
+def why_no_path(tree: SearchTree) -> str:
+    """Why no sequence is known to be the source of the answer."""
+    return "no sequence states the final answer" if tree.answer else "there is no answer"
+
+
+def costs_of(tree: SearchTree) -> list[tuple[str, str]]:
+    """The cost by kind; the first is the sum of the next four."""
+    cost = tree.cost
+    return [
+        ("tokens computed", f"{cost.tokens:,}"),
+        ("prompt", f"{cost.prompt_tokens:,}"),
+        ("generated", f"{cost.generated_tokens:,}"),
+        ("verifier", f"{cost.verifier_tokens:,}"),
+        ("cancelled", f"{cost.cancelled_tokens:,}"),
+        *([("of them thinking", f"{cost.thinking_tokens:,}")] if cost.thinking_tokens else []),
+        ("prompt from cache", f"{cost.cached_tokens:,}"),
+        ("requests", f"{cost.requests:,}"),
+        ("TFLOP", "unknown" if cost.flops is None else f"{cost.flops / 1e12:.3g}"),
+        ("seconds", f"{cost.seconds:,.1f}"),
+    ]
+
+
+def events_of(tree: SearchTree) -> list[tuple[str, list[str]]]:
+    """What happened beside the sampling, under a title each."""
+    failures = [f"#{node.id} {unrated(rated.error)}" for node in tree.nodes for rated in node.ratings if rated.error]
+    unmatched = [
+        f"a sequence that the trace does not hold was rated: {each.error or each.value}" for each in tree.unmatched
+    ]
+    return [
+        ("proposals", [_proposal(proposal) for proposal in tree.proposals]),
+        ("comparisons", [_comparison(pair) for pair in tree.comparisons]),
+        ("failures", failures),
+        ("unmatched", unmatched),
+        ("notes", tree.notes),
+        ("remarks", list(tree.remarks)),
+    ]
+
+
+def _proposal(proposal: Proposal) -> str:
+    answer, samples = proposal.answer.text if proposal.answer else "no answer", proposal.vote_state.samples
+    so_far = f"{samples:,} sample{'s' if samples != 1 else ''} and {proposal.cost.tokens:,} tokens"
+    return f"{answer} with {proposal.vote_state.share:.0%} of the vote after {so_far}"
+
+
+def _comparison(pair: NodePair) -> str:
+    first, second = ("?" if node is None else f"#{node}" for node in (pair.first, pair.second))
+    rated = pair.rated
+    return f"{first} better than {second}: {rated.error if rated.value is None else f'{rated.value:.2f}'}"
+
+
+def settings_of(tree: SearchTree) -> dict[str, str]:
+    """The settings that decided the tree."""
+    began = tree.began
+    settings = {
+        "question": began.question_id,
+        "answer space": f"{began.answer_space}, rules {began.answer_rules}",
+        "strategy": began.strategy,
+        "verifier": began.verifier or "none",
+        "model": f"{began.model.name} {began.model.revision}".strip(),
+        "engine": began.engine,
+        "budget": began.budget.strip() if began.budget.strip() != "each" else "none",
+        "seed": str(began.seed),
+    }
+    return settings | ({"attempts": str(tree.attempts)} if tree.attempts > 1 else {})
+
+
+def names_apart(first: SearchTree, second: SearchTree) -> tuple[str, str]:
+    """What two searches are called side by side: their strategies, and what else tells them apart."""
+    left, right = first.began, second.began
+    facts = [
+        (left.strategy, right.strategy),
+        (left.verifier or "no verifier", right.verifier or "no verifier"),
+        (left.model.name, right.model.name),
+        (f"seed {left.seed}", f"seed {right.seed}"),
+    ]
+    both = [names for number, names in enumerate(facts) if number == 0 or names[0] != names[1]]
+    return " · ".join(name for name, _ in both), " · ".join(name for _, name in both)

@@ -1,0 +1,327 @@
+"""Strategies in which the model compares its own answers: pairwise, knockout, GenSelect and universal."""
+
+import math
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from reasoner import SamplingParams, Solution, solve_sync
+from reasoner.engine import SampleRequest
+from reasoner.errors import UsageError
+from reasoner.strategy import Propose, Sample, Strategy
+from reasoner.trace.events import Event, Sampled, Scored
+from reasoner_strategies import GenSelect, Knockout, Pairwise, SelfConsistency, Universal
+from reasoner_strategies.universal import named
+from tests.execution.test_compare_pair import Comparing
+from tests.helpers import Judge, completion, number_question, says
+from tests.scripted import ScriptedEngine
+from tests.strategies.judging import QUESTION, Judged, Judging, cut, judged, key_of, names, pool, prefers, texts_in
+from tests.sweeps import widths
+
+PARAMS = SamplingParams(temperature=0.4, max_tokens=99)
+MANY = [str(100 + key) for key in range(20)]
+KINDS: list[Callable[..., Strategy]] = [GenSelect, Knockout, Pairwise, Universal]
+kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+
+
+def course(kind: Callable[..., Strategy], keys: Sequence[str | None], judge: Judging, **options: Any) -> Judged:
+    drawn = pool(*keys)
+    return judged(kind(len(drawn), params=PARAMS, **options).plan(QUESTION), drawn, judge)
+
+
+# Laws of all
+
+
+@kinds
+def test_it_draws_proposes_the_majority_and_then_the_preferred_answer(kind: Callable[..., Strategy]) -> None:
+    played = course(kind, ["7", "8", "8", None], prefers("7", "8"))
+    assert played.samples[0] == Sample((QUESTION.prompt,), 4, PARAMS)
+    assert played.key == "7"
+    assert [state.leader and state.leader.key for state in played.vote_states] == ["8", "7"]
+    assert [state.samples for state in played.vote_states] == [4, 4]
+    content = played.samples[1].prompts[0].messages[0].content
+    assert content.startswith(QUESTION.prompt.messages[0].content)
+    if kind is not Universal:
+        assert played.samples[1].params == PARAMS
+
+
+@kinds
+@pytest.mark.parametrize("keys", [["7"], ["7", "7", None], [None, None]])
+def test_with_one_class_nothing_is_asked(kind: Callable[..., Strategy], keys: list[str | None]) -> None:
+    played = course(kind, keys, prefers())
+    assert (played.asked, len(played.vote_states), played.key) == ([], 1, keys[0])
+
+
+@kinds
+@pytest.mark.parametrize(
+    "reply", ["", "Best: 0", "Best: 4", "Best: 1 or 2", "Better: neither", "Better: A or B", "1 or 2"]
+)
+def test_an_unreadable_reply_abstains(kind: Callable[..., Strategy], reply: str) -> None:
+    assert course(kind, ["7", "8", "8", "9"], lambda _: reply).key == "8"
+
+
+@kinds
+def test_on_an_engine_it_costs_its_requests(kind: Callable[..., Strategy]) -> None:
+    def script(request: SampleRequest) -> str:
+        texts = texts_in(request.prompt)
+        return prefers("7", "8", "9")(texts) if texts else f"Thought. The answer is {'889997'[request.index]}"
+
+    solution = solve_sync(QUESTION, kind(6), ScriptedEngine(script))
+    requests = {GenSelect: 3, Knockout: 2 * 2, Pairwise: 2 * 3, Universal: 1}[kind]  # type: ignore[index]
+    assert (solution.answer and solution.answer.key, solution.cost.samples) == ("7", 6 + requests)
+
+
+# Pairwise
+
+FOUR = ("7", "8", "8", "9", "9", "9", "5")
+"""Classes by votes: 9, 8, 7, 5."""
+
+
+@pytest.mark.parametrize("place", ["A", "B"])
+@pytest.mark.parametrize("comparisons", [2, 4])
+def test_a_judge_with_a_preferred_position_leaves_every_pair_at_one_half(place: str, comparisons: int) -> None:
+    wins = Counter[tuple[frozenset[str], str]]()
+
+    def judge(texts: list[str]) -> str:
+        wins[frozenset(map(key_of, texts)), key_of(texts["AB".index(place)])] += 1
+        return f"Better: {place}"
+
+    played = course(Pairwise, FOUR, judge, comparisons=comparisons)
+    assert len(wins) == 2 * 6
+    assert set(wins.values()) == {comparisons / 2}
+    assert [vote.answer.key for vote in played.vote_states[-1].votes] == ["9", "8", "7", "5"]
+
+
+def test_pairs_won_decide_and_the_weight_is_pairs_plus_share() -> None:
+    votes = course(Pairwise, FOUR, prefers("5", "7", "8", "9")).vote_states[-1].votes
+    assert [vote.answer.key for vote in votes] == ["5", "7", "8", "9"]
+    assert [vote.weight for vote in votes] == pytest.approx([3 + 1 / 8, 2 + 1 / 8, 1 + 2 / 8, 3 / 8])
+
+
+def test_every_pair_is_compared_so_often_and_an_odd_one_shows_more_votes_first() -> None:
+    for comparisons in (1, 2, 3, 5):
+        played = course(Pairwise, FOUR, prefers("7", "8", "9", "5"), comparisons=comparisons)
+        assert (played.rounds, played.key) == ([comparisons * 6], "7")
+        shown = Counter(tuple(map(key_of, texts)) for texts in played.asked)
+        assert (shown["9", "7"], shown["7", "9"]) == (comparisons - comparisons // 2, comparisons // 2)
+
+
+@pytest.mark.parametrize(("first", "reply", "answer"), [(True, "Better: B", "8"), (False, "Better: A", "7")])
+def test_cut_comparisons_abstain_and_refused_ones_do_not_shift_the_others(first: bool, reply: str, answer: str) -> None:
+    """Of two requests only one gets a reply: the first, which is cut, or the second, which shows 7 first."""
+    plan = Pairwise(3, params=PARAMS).plan(QUESTION)
+    next(plan)
+    plan.send(pool("7", "8", "8"))
+    op = plan.send(None)
+    assert isinstance(op, Sample)
+    prompt = op.prompts[0 if first else 1]
+    last = plan.send((completion(reply, prompt=prompt, finish="length" if first else "stop"),))
+    assert isinstance(last, Propose)
+    assert (last.answer and last.answer.key) == answer
+
+
+# By a verifier that compares
+
+
+def by_verifier(
+    kind: Callable[..., Strategy], keys: str, verifier: Judge | None = None
+) -> tuple[Solution, list[Event]]:
+    events: list[Event] = []
+    strategy, engine = kind(len(keys), by="verifier", params=PARAMS), ScriptedEngine(says(*keys))
+    return solve_sync(QUESTION, strategy, engine, verifier=verifier or Comparing(), trace=events.append), events
+
+
+@pytest.mark.parametrize(("kind", "comparisons"), [(Knockout, 2), (Pairwise, 3)])
+def test_a_verifier_compares_each_pair_once(kind: Callable[..., Strategy], comparisons: int) -> None:
+    """It prefers smaller answers and cannot compare nines, where votes decide."""
+    solution, events = by_verifier(kind, "88768")
+    assert (solution.error, solution.answer and solution.answer.key) == (None, "6")
+    assert sum(isinstance(event, Sampled) for event in events) == 5
+    assert sum(isinstance(event, Scored) for event in events) == comparisons
+    solution, _ = by_verifier(kind, "997")
+    assert (solution.error, solution.answer and solution.answer.key) == (None, "9")
+    solution, _ = by_verifier(kind, "78", Judge())
+    assert isinstance(solution.error, UsageError)
+    assert (solution.answer and solution.answer.key) == "7"
+
+
+# Knockout
+
+
+def by_votes(classes: int) -> list[str]:
+    """A pool with so many classes, whose votes fall: 1 has the most."""
+    return [str(seed) for seed in range(1, classes + 1) for _ in range(classes + 1 - seed)]
+
+
+def test_the_best_seeds_meet_last_and_the_first_of_an_odd_number_is_unopposed() -> None:
+    won = course(Knockout, by_votes(5), prefers("1", "2", "3", "4", "5"), comparisons=1)
+    assert [[key_of(text) for text in texts] for texts in won.asked] == [["2", "5"], ["3", "4"], ["2", "3"], ["1", "2"]]
+    assert won.rounds == [2, 1, 1]
+    votes = won.vote_states[-1].votes
+    assert [(vote.answer.key, int(vote.weight)) for vote in votes] == [("1", 3), ("2", 2), ("3", 1), ("4", 0), ("5", 0)]
+
+
+@pytest.mark.parametrize("classes", [1, 2, 3, 8, 17])
+def test_rounds_and_requests_are_bounded(classes: int) -> None:
+    source = random.Random(classes)
+    for comparisons in (1, 2, 3):
+        played = course(
+            Knockout, by_votes(classes), lambda _: f"Better: {source.choice('AB')}", comparisons=comparisons
+        )
+        assert len(played.rounds) == math.ceil(math.log2(classes))
+        assert sum(played.rounds) == comparisons * (classes - 1)
+
+
+@pytest.mark.slow
+@widths("runs", 12, 400)
+def test_it_fails_at_most_as_often_as_the_published_bound(runs: int) -> None:
+    def bound(n: int, p_gen: float, p_comp: float, comparisons: int) -> float:
+        return (1 - p_gen) ** n + math.ceil(math.log2(n)) * math.exp(-2 * comparisons * (p_comp - 0.5) ** 2)
+
+    assert bound(16, 0.3, 0.65, 41) == pytest.approx(0.635, abs=5e-4)
+    maximum = bound(16, 0.3, 0.65, 100)
+    assert maximum == pytest.approx(0.048, abs=5e-4)
+    source, failed = random.Random(0), 0
+
+    def judge(texts: list[str]) -> str:
+        right = next((at for at, text in enumerate(texts) if key_of(text) == "7"), None)
+        at = source.randrange(2) if right is None else right if source.random() < 0.65 else 1 - right
+        return f"Better: {'AB'[at]}"
+
+    for _ in range(runs):
+        keys = ["7" if source.random() < 0.3 else str(100 + wrong) for wrong in range(16)]
+        failed += course(Knockout, keys, judge, comparisons=100).key != "7"
+    assert failed / runs <= maximum + 3 * math.sqrt(maximum * (1 - maximum) / runs)
+
+
+# GenSelect
+
+
+def test_choices_count_by_candidate_and_never_by_position() -> None:
+    first = Counter[str]()
+
+    def judge(texts: list[str]) -> str:
+        first[key_of(texts[0])] += 1
+        return "Best: 1"
+
+    played = course(GenSelect, MANY[:4], judge, repeats=400)
+    # A judge that always takes the first is spread evenly: 100 each, and 4 standard errors are 35.
+    assert all(abs(count - 100) < 35 for count in first.values())
+    assert played.key == max(MANY[:4], key=lambda key: first[key])
+
+
+def test_most_choices_win_and_ties_go_to_votes() -> None:
+    def turns(*keys: str) -> Judging:
+        wanted = iter(keys)
+        return lambda texts: f"Best: {list(map(key_of, texts)).index(next(wanted)) + 1}"
+
+    assert course(GenSelect, ["7", "8", "9", "9"], turns("7", "8", "8")).key == "8"
+    assert course(GenSelect, ["7", "8", "9", "9", "8"], turns("7", "9", "8")).key == "8"
+    assert course(GenSelect, ["7", "8", "9", "9"], turns("7", "8"), repeats=2).key == "7"
+
+
+def test_more_than_a_group_makes_a_tournament() -> None:
+    played = course(GenSelect, MANY, prefers("119", *MANY[:-1]), group=4, repeats=2)
+    # 20 in 5 groups of 4, 5 in groups of 3 and 2, then the last 2.
+    assert [len(texts) for texts in played.asked] == [4] * 10 + [3, 3, 2, 2] + [2, 2]
+    assert (played.rounds, played.key) == ([10, 4, 2], "119")
+    weights = {vote.answer.key: int(vote.weight) for vote in played.vote_states[-1].votes}
+    assert weights["119"] == 3
+    for group in (2, 3, 16):
+        for winner in MANY[::6]:
+            others = [key for key in MANY if key != winner]
+            assert course(GenSelect, MANY, prefers(winner, *others), group=group, repeats=1).key == winner
+
+
+@pytest.mark.parametrize("kind", [GenSelect, Universal])
+def test_the_orders_depend_on_the_question_alone(kind: Callable[..., Strategy]) -> None:
+    def orders(id: str) -> list[list[str]]:
+        question, drawn = number_question(id), pool(*MANY[:8])
+        return judged(kind(8, repeats=4).plan(question), drawn, lambda _: "", question=question).asked
+
+    assert orders("q") == orders("q") != orders("p")
+    assert len(set(map(tuple, orders("q")))) == 4
+
+
+# Universal
+
+
+def plurality(texts: list[str]) -> str:
+    """What a perfect reader says: the first response whose answer is the most frequent; the earliest drawn at a tie."""
+    counts = Counter(map(key_of, texts))
+    first = {key: min(text.split(".")[0] for text in texts if key_of(text) == key) for key in counts}
+    winner = min(counts, key=lambda key: (-counts[key], first[key]))
+    return names(list(map(key_of, texts)).index(winner))
+
+
+def test_it_shows_all_responses_with_an_answer_and_asks_greedily() -> None:
+    played = course(Universal, ["7", "8", None, "8"], lambda _: names(0))
+    assert played.samples[1].params == SamplingParams(temperature=0, max_tokens=64)
+    [texts] = played.asked
+    assert sorted(map(key_of, texts)) == ["7", "8", "8"]
+    assert played.key == key_of(texts[0])
+
+
+@pytest.mark.slow
+def test_a_perfect_reader_makes_it_self_consistency() -> None:
+    source = random.Random(1)
+    for _ in range(100):
+        keys = [source.choice("7789") for _ in range(source.randint(1, 9))]
+        majority = solve_sync(QUESTION, SelfConsistency(len(keys)), ScriptedEngine(says(*keys))).answer
+        assert majority is not None
+        assert course(Universal, keys, plurality, repeats=source.randint(1, 3)).key == majority.key
+
+
+def test_choices_of_different_responses_count_for_their_common_answer() -> None:
+    turns, taken = iter(["7", "8", "8"]), list[str]()
+
+    def judge(texts: list[str]) -> str:
+        key = next(turns)
+        text = next(text for text in texts if key_of(text) == key and text not in taken)
+        taken.append(text)
+        return names(texts.index(text))
+
+    played = course(Universal, ["7", "8", "8", "9", "9", "9"], judge, repeats=3)
+    assert (played.key, len(taken)) == ("8", 3)
+    assert played.vote_states[-1].votes[0].weight == pytest.approx(2 + 2 / 7)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (names(1), 1),
+        ("The most consistent response is **Response 3**, as 1 and 2 are alone.", 2),
+        ("the most consistent response is: 2.", 1),
+        ("Response 2", 1),
+        ("**3**", 2),
+        (" 3\n", 2),
+        ("The most consistent response is Response 4", None),
+        ("The most consistent response is Response 0", None),
+        ("3 responses agree", None),
+        ("The most consistent response is Response -1", None),
+        ("-1", None),
+    ],
+)
+def test_what_a_reply_names(text: str, place: int | None) -> None:
+    assert named(completion(text), 3) == place
+
+
+def test_half_a_number_is_none() -> None:
+    assert named(cut(completion(names(0))), 12) is None
+    assert named(cut(completion(f"{names(0)}, because")), 12) == 0
+
+
+def test_what_does_not_fit_is_left_out_whole() -> None:
+    keys, size = ["7", "8", "9", "9", "9"], len("Thought 0. The answer is 7")
+    for fitting in (2, 3, 4):
+        played = course(Universal, keys, plurality, max_characters=fitting * size + size - 1, repeats=5)
+        assert [len(texts) for texts in played.asked] == [fitting] * 5
+        assert all(len(text) == size for texts in played.asked for text in texts)
+    drawn = (completion("so " * 9000 + "The answer is 7", index=0), *pool(None, "8", "9")[1:])
+    [texts] = judged(Universal(4).plan(QUESTION), drawn, lambda _: names(0)).asked
+    assert sorted(map(key_of, texts)) == ["8", "9"]
+    nothing = course(Universal, ["7", "8", "8"], plurality, max_characters=10)
+    assert (nothing.key, nothing.asked) == ("8", [])
