@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from reasoner.errors import EngineError, EngineUnavailable, RequestLost, UsageError
 from reasoner.models.info import ModelInfo
@@ -13,6 +13,7 @@ __all__ = [
     "NO_LOGPROB",
     "CacheResettable",
     "ConfidenceFloor",
+    "ContinuesReplies",
     "Engine",
     "EngineError",
     "EngineUnavailable",
@@ -30,6 +31,7 @@ __all__ = [
     "TokenIds",
     "Usage",
     "UsageMeter",
+    "continuation",
     "limits_thinking",
     "release",
     "reset_caches",
@@ -73,12 +75,12 @@ class SampleRequest:
     """One sequence to generate; (`question_id`, `prompt.digest`, `index`) identify it in all runs with the same seed.
 
     `params.max_tokens` is what the budget granted. `seed` is that of this sequence, 0 to 2^63 - 1. A lower
-    `priority`, the index of the question, goes first. `watch` are token ids, up to 128, whose exact log-probabilities
-    the completion must have at every position; it then has no best alternatives. The engine aborts a sequence that
-    falls below the `floor`. `interruptible` says whether the runner may cancel this sequence alone before it ends. If
-    it is False, an engine may wait for the whole reply and may generate it in one request with others of the same
-    question, prompt and parameters. `on_text` receives the parts of the reply piece by piece, where an engine can tell
-    them before the end; the pieces are a beginning of what the completion has, and may be all of it.
+    `priority`, the index of the question, goes first. `watch` are up to 128 token ids: the completion has their exact
+    log-probabilities at every position, and then no best alternatives. The engine aborts a sequence that falls below
+    the `floor`. `interruptible` says whether the runner may cancel this sequence alone before it ends. If it is False,
+    an engine may wait for the whole reply and may generate it in one request with others of the same question, prompt
+    and parameters. `on_text` receives the parts of the reply piece by piece, where an engine has them before the end;
+    the pieces are a beginning of what the completion has, and may be all of it.
     """
 
     question_id: str
@@ -168,6 +170,24 @@ class LimitsThinking(Protocol):
 def limits_thinking(engine: Engine) -> bool:
     """Whether an engine ends thinking itself at a number of tokens; for others, the runner closes it."""
     return isinstance(engine, LimitsThinking) and engine.limits_thinking
+
+
+Continuation = Literal["exact", "text", "never"]
+"""How an engine continues a reply: by ids, with log-probabilities of chosen tokens; as text; or not at all."""
+
+
+@runtime_checkable
+class ContinuesReplies(Protocol):
+    """An engine with a model that can be asked for the answer of its own reply (a probe)."""
+
+    @property
+    def continues(self) -> Continuation | None:
+        """How it continues a reply; None where there is no model to ask. Available after `start`."""
+
+
+def continuation(engine: Engine) -> Continuation | None:
+    """How an engine continues a reply for a probe; None for one that runs no model."""
+    return engine.continues if isinstance(engine, ContinuesReplies) else None
 
 
 @runtime_checkable

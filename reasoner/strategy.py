@@ -20,7 +20,7 @@ from reasoner.models.info import ModelInfo
 from reasoner.specs import MAX_SAMPLES
 from reasoner.stopping.confidence import ConfidenceFloor
 from reasoner.stopping.rules import StopRule
-from reasoner.types import Answer, Blocks, Completion, Prompt, Rating, SamplingParams, VoteState
+from reasoner.types import Answer, Blocks, Completion, Extraction, Prompt, Rating, SamplingParams, VoteState
 from reasoner.voting import Tally
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "Outcome",
     "Plan",
     "Prefill",
+    "Probe",
     "Propose",
     "Report",
     "Sample",
@@ -64,9 +65,9 @@ __all__ = [
     "note",
     "note_stop",
     "prefill",
+    "probe",
     "propose",
     "sample",
-    "sample_each",
     "score",
     "start",
 ]
@@ -264,6 +265,20 @@ class Prefill:
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """Ask the model for the answer of each chain, finished or cut: it ends its own reply in the form of the question.
+
+    Its thinking is closed where it is open, a form such as a box is opened, and some 20 tokens are sampled greedily.
+    Chain, samples and seeds stay as they are. Reply: an `Extraction` for each chain, in order; None where the budget
+    refused it, or the question or the engine allows no probe. `params` are those of the chains; of these only the
+    adapter and the JSON schema matter.
+    """
+
+    chains: tuple[Completion, ...]
+    params: SamplingParams = SamplingParams()
+
+
+@dataclass(frozen=True, slots=True)
 class DescribeModel:
     """Ask which model answers. Reply: its `ModelInfo`, with its thinking profile. It costs no tokens."""
 
@@ -300,6 +315,7 @@ Operation: TypeAlias = (
     | FindBlocks
     | CheckEquivalent
     | Prefill
+    | Probe
     | DescribeModel
     | Note
 )
@@ -320,7 +336,7 @@ Plan: TypeAlias = Generator[Operation, Any, T]
 
 
 class Strategy(Protocol):
-    """An algorithm as a plan: a frozen dataclass whose fields are its options. It has no state and does no I/O.
+    """An algorithm as a plan: a frozen dataclass; its fields are its options. It has no state and does no I/O.
 
     A run resolves the sampling parameters in its fields before it plans: what is None there comes from the model, then
     from a class variable `sampling`, the strategy's own preference. `free_form`, a class variable or property, is true
@@ -362,27 +378,24 @@ class CalibrationSummary(NamedTuple):
 
 @runtime_checkable
 class CalibratedStrategy(Protocol):
-    """A strategy whose proposals tell, from a calibration, how likely they are right."""
+    """A strategy with calibrated proposals: each tells how likely it is right."""
 
     @property
     def measured_on(self) -> "CalibrationSummary | None":
         """The data of the calibration; None without one."""
 
 
-def sample(prompt: Prompt, *, n: int = 1, params: SamplingParams, answers: bool = True) -> Plan[tuple[Completion, ...]]:
-    """Generate `n` sequences from one prompt and wait for all: they come in launch order.
+def sample(
+    prompts: Prompt | Sequence[Prompt], *, n: int = 1, params: SamplingParams, answers: bool = True
+) -> Plan[tuple[Completion, ...]]:
+    """Generate `n` sequences from each prompt and wait for all: they come in launch order, prompt by prompt.
+
+        first, second = yield from sample(question.prompt, n=2, params=self.params)
 
     There are fewer if the budget admits only a part. `answers=False` says that they do not answer the question.
     """
-    reply: tuple[Completion, ...] = yield Sample((prompt,), n, params, answers=answers)
-    return reply
-
-
-def sample_each(
-    prompts: Sequence[Prompt], *, n: int = 1, params: SamplingParams, answers: bool = True
-) -> Plan[tuple[Completion, ...]]:
-    """Like `sample`, with `n` sequences from each of several prompts, prompt by prompt."""
-    reply: tuple[Completion, ...] = yield Sample(tuple(prompts), n, params, answers=answers)
+    several = (prompts,) if isinstance(prompts, Prompt) else tuple(prompts)
+    reply: tuple[Completion, ...] = yield Sample(several, n, params, answers=answers)
     return reply
 
 
@@ -393,9 +406,7 @@ def score(question: Question, candidates: Sequence[Completion]) -> Plan[tuple[Ra
 
 
 def compare_pair(question: Question, pairs: Sequence[tuple[Completion, Completion]]) -> Plan[tuple[Rating, ...]]:
-    """Ask the run's verifier which candidate of each pair is better and wait for all.
-
-    A rating's value is the probability that the first is better, 0 to 1.
+    """The probability that the first candidate of each pair is better, by the run's verifier.
 
     Raises:
         UsageError: the verifier does not compare pairs.
@@ -405,7 +416,7 @@ def compare_pair(question: Question, pairs: Sequence[tuple[Completion, Completio
 
 
 def loglikelihood(prompt: Prompt, texts: Sequence[str]) -> Plan[tuple[TextLikelihood | None, ...]]:
-    """Compute the log-likelihood of each text as the continuation of the prompt; None for one that does not fit.
+    """The log-likelihood of each text as the continuation of the prompt; None for one that does not fit.
 
     Raises:
         UsageError: the engine cannot encode texts or report the log-probabilities of chosen tokens.
@@ -415,10 +426,9 @@ def loglikelihood(prompt: Prompt, texts: Sequence[str]) -> Plan[tuple[TextLikeli
 
 
 def start(op: Sample | Score | ComparePair, times: int = 1, *, cancellable: bool = True) -> Plan[Handle]:
-    """Run an operation without waiting for it, or a sample of one prompt `times` times, 1 to `MAX_SAMPLES`.
+    """Run an operation without waiting for it, as `Start` does; returns its handle, the first of `times`.
 
-    Returns the first handle; those of the others follow it, one by one. `cancellable=False` promises to wait for the
-    end. A refusal by the budget is raised by `next_finished`.
+    A refusal by the budget is raised by `next_finished`.
     """
     handle: Handle = yield Start(op, times, cancellable)
     return handle
@@ -441,12 +451,19 @@ def cancel(handle: Handle) -> Plan[None]:
 
 
 def prefill(prompt: Prompt, text: str, *, thinking: Literal["", "open", "close"] = "") -> Plan[Prompt]:
-    """The prompt with a text appended to the reply, as token ids where the engine knows them.
-
-    With `thinking`, the model's own marker that opens or closes its thinking comes first, where it is needed.
-    """
+    """The prompt with a text appended to the reply, as `Prefill` does."""
     extended: Prompt = yield Prefill(prompt, text, thinking)
     return extended
+
+
+def probe(chain: Completion, *, params: SamplingParams) -> Plan[Extraction | None]:
+    """Ask the model to end its own reply: what it says is the answer, and how sure it is.
+
+    The chain may be finished or cut, in its thinking or after it; it stays as it is. Returns None where the budget
+    refuses the probe, or the kind of answer or the engine allows none. See `Probe`.
+    """
+    [extraction] = yield Probe((chain,), params)
+    return extraction  # type: ignore[no-any-return]
 
 
 def model_info() -> Plan[ModelInfo]:

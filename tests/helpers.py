@@ -25,12 +25,14 @@ from tests.scripted import ScriptedEngine
 
 S = TypeVar("S")
 PROMPT = Prompt.chat("How many?")
+LAST_NUMBER = r"number:pattern=(?<!\w)-?\d+\b"
+"""A kind of answer of scripted replies: their last number, whatever is around it."""
 DEADLINE = 2
 """Seconds to a deadline before which something must have happened: a busy machine may stall for several tenths."""
 
 
 def number_question(id: str = "q") -> Question:
-    return Question.of("How many?", space="number", id=id)
+    return Question.of("How many?", space=LAST_NUMBER, id=id)
 
 
 def options_in(question: str) -> tuple[str, ...]:

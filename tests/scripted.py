@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import cycle, islice
 
-from reasoner.engine import Rendered, SampleRequest, TextPiece
+from reasoner.engine import Continuation, Rendered, SampleRequest, TextPiece
 from reasoner.engines import FreeEngine
 from reasoner.models.info import ModelInfo
 from reasoner.models.parting import still_thinking
@@ -55,6 +55,7 @@ class ScriptedEngine(FreeEngine):
     `certainty` is the probability of every token of a reply, or of each in turn. `pause` is awaited before each reply,
     so that a test can decide what finishes first. `block_size` above 0 simulates a prefix cache of whole blocks. With a
     `model` that thinks, such as `THINKER`, the prompt opens its thinking, and a reply begins with `thoughts(request)`.
+    `continues` says how it answers probes; by default there is no model to ask.
     """
 
     script: Callable[[SampleRequest], str]
@@ -64,6 +65,7 @@ class ScriptedEngine(FreeEngine):
     thoughts: Callable[[SampleRequest], str] = lambda _: "hm, let me think"
     model: ModelInfo = MODEL
     capacity: int | None = None
+    continues: Continuation | None = None
     name: str = field(default="scripted", init=False)
     notes: tuple[str, ...] = field(default=(), init=False)
     usage: list[Usage] = field(default_factory=list, init=False)

@@ -7,23 +7,25 @@ if TYPE_CHECKING:
 
     from reasoner.answers.choices import ChoiceSpace
     from reasoner.answers.code import CodeSpace
-    from reasoner.answers.free import FreeSpace
-    from reasoner.answers.json_values import JsonSpace
+    from reasoner.answers.forms import boxed
     from reasoner.answers.kinds import ANY_KIND, KINDS, OPTIONS, SPACES, space_for, with_options
     from reasoner.answers.maths import MathSpace
-    from reasoner.answers.numerals import NumberSpace
-    from reasoner.answers.reading import RULES, TAIL, ByKey, ReadsSegment, boxed, final_segment
+    from reasoner.answers.numbers import NumberSpace
+    from reasoner.answers.reading import RULES, ByKey, ReadsForms
     from reasoner.answers.texts import MAX_TEXT, TextSpace, YesNoSpace, squad_em, squad_normal
+    from reasoner.answers.thinking import TAIL, final_segment
+    from reasoner.answers.whole import FreeSpace, JsonSpace
 
 _NAMES = {
     "choices": ("ChoiceSpace",),
     "code": ("CodeSpace",),
-    "free": ("FreeSpace",),
-    "json_values": ("JsonSpace",),
+    "whole": ("FreeSpace", "JsonSpace"),
     "kinds": ("ANY_KIND", "KINDS", "OPTIONS", "SPACES", "space_for", "with_options"),
     "maths": ("MathSpace",),
-    "numerals": ("NumberSpace",),
-    "reading": ("RULES", "TAIL", "ByKey", "ReadsSegment", "boxed", "final_segment"),
+    "numbers": ("NumberSpace",),
+    "reading": ("RULES", "ByKey", "ReadsForms"),
+    "forms": ("boxed",),
+    "thinking": ("TAIL", "final_segment"),
     "texts": ("MAX_TEXT", "TextSpace", "YesNoSpace", "squad_em", "squad_normal"),
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
@@ -43,7 +45,7 @@ __all__ = [
     "JsonSpace",
     "MathSpace",
     "NumberSpace",
-    "ReadsSegment",
+    "ReadsForms",
     "TextSpace",
     "YesNoSpace",
     "boxed",

@@ -6,6 +6,7 @@ quotation marks of their own, and without the marks that chat templates give a m
 
 import re
 
+from reasoner.answers.forms import Opening
 from reasoner.answers.questions import Question
 from reasoner.answers.thinking import final_segment
 from reasoner.types import NO_THINKING, Answer, AnswerSpace, Prompt
@@ -17,15 +18,34 @@ MAX_REPLY = 4000
 EXTRACTED_TOKENS = 64
 """The maximum of tokens of an extracted answer."""
 NOTHING_STATED = "none"
-RULE = "model"
-"""The rule of an answer that a model extracted."""
+COPIED = "model"
+"""The rule of an answer that the model copied from its quoted reply."""
+PROBED = "probe"
+"""The rule of an answer that the model gave when it ended its own reply."""
 _TEMPLATE_MARK = re.compile(r"[<\[\uff1c](?=[|/\w\uff5c])")
 _YES_OR_NO = re.compile(r"\W{0,8}(yes|no)\b", re.IGNORECASE)
 
 
-def extracts_by_model(space: AnswerSpace) -> bool:
-    """Whether a model is asked for an answer that no rule of the space reads: its property of this name."""
-    return bool(getattr(space, "extracts_by_model", False))
+def probed(space: AnswerSpace) -> bool:
+    """Whether replies in which no form is read are probed: its option `extract`."""
+    return getattr(space, "extract", "rules") == "probe"
+
+
+def probes_cut(space: AnswerSpace) -> bool:
+    """Whether replies that a limit cut are probed: its option `cut`."""
+    return getattr(space, "cut", "drop") == "probe"
+
+
+def opening_of(space: AnswerSpace) -> Opening | None:
+    """How a probe opens the form of an answer; None for a kind that has none."""
+    opening = getattr(space, "opening", None)
+    return opening if isinstance(opening, Opening) else None
+
+
+def read_probe(space: AnswerSpace, text: str, opening: Opening, *, cut: bool) -> Answer | None:
+    """The answer in what a model said after an opening; None where it did not end it before it was `cut`."""
+    answer = space.read(opening.before + text + ("" if cut else opening.after))
+    return answer and Answer(answer.text, answer.key, PROBED)
 
 
 def comparison_prompt(question: Question, first: Answer, second: Answer) -> Prompt:
@@ -61,8 +81,8 @@ def reads_yes(text: str) -> bool | None:
     return match[1].lower() == "yes" if match else None
 
 
-def stated(space: AnswerSpace, text: str) -> Answer | None:
-    """The answer in what a model extracted; None if it says that there is none."""
+def copied(space: AnswerSpace, text: str) -> Answer | None:
+    """The answer in what a model copied; None if it says that there is none."""
     segment = (final_segment(text) or "").strip()
     answer = None if segment.strip("\"'`*. ").casefold() == NOTHING_STATED else space.read(segment)
-    return answer and Answer(answer.text, answer.key, RULE)
+    return answer and Answer(answer.text, answer.key, COPIED)

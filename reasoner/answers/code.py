@@ -7,13 +7,12 @@ import ast
 import re
 import textwrap
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
-from reasoner.answers.forms import Statement, forms
-from reasoner.answers.languages import Reply
-from reasoner.answers.reading import TAIL, ByKey
+from reasoner.answers.forms import Form, Opening, machine_forms
+from reasoner.answers.reading import ByKey
+from reasoner.answers.thinking import TAIL
 from reasoner.types import Answer
 
 MAX_PARSED = 10_000
@@ -52,38 +51,30 @@ class CodeSpace(ByKey):
     """
 
     name: ClassVar[str] = "code"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     instruction: ClassVar[str] = "Give the answer as one Python code block."
+    opening: ClassVar[Opening | None] = None
+    tail: ClassVar[int] = TAIL
 
     asked: tuple[str, ...] = ()
 
-    def forms(self, reply: Reply) -> Iterator[Statement]:
-        """The forms of every kind, then a block of code between fences."""
-        yield from forms(reply)
-        if _blocks(reply.text)[0]:
-            yield Statement(reply.text, len(reply.text), enclosed=True)
+    def forms(self, text: str) -> list[Form]:
+        """The tags and fields of every kind, then the blocks of code between fences."""
+        blocks = [Form(text, 0, len(text))] if _blocks(text)[0] else []
+        return [form for form in machine_forms(text) if _defines(form.text) or _blocks(form.text)[0]] or blocks
 
-    def announced(self, reply: Reply) -> Iterator[Statement]:
-        """None: a sentence announces no code."""
-        yield from ()
-
-    def inside(self, text: str, reply: Reply) -> Answer | None:
+    def inside(self, text: str, reply: str) -> Answer | None:
         """The fenced block in the text that is the solution, or all of it if that is code."""
         return self._block(text) or (self._answer(text) if _defines(text) else None)
 
-    def begins(self, text: str, reply: Reply) -> Answer | None:
-        return None
-
-    def alone(self, text: str, reply: Reply) -> Answer | None:
-        return None
-
-    def last(self, text: str, reply: Reply) -> Answer | None:
-        """The fenced block of Python that is the solution, an open block, or bare code.
+    def _alone(self, text: str) -> Answer | None:
+        """An open block, or bare code.
 
         An unclosed fence counts if it opens the only block and its code parses: then the model stopped after its code
         and was not cut off. Text without a fence counts if all of it is Python that defines something.
         """
-        return self._block(text) or (self._answer(text.strip() + "\n") if _defines(text.strip()) else None)
+        answer = self._block(text + "\n") or (self._answer(text + "\n") if _defines(text) else None)
+        return answer and Answer(answer.text, answer.key, "alone")
 
     def _block(self, text: str) -> Answer | None:
         blocks, open_block = _blocks(text)

@@ -13,8 +13,8 @@ from fractions import Fraction
 from operator import add, mul, sub, truediv
 from typing import ClassVar
 
-from reasoner.answers.languages import Reply
-from reasoner.answers.reading import ByKey, ReadsSegment
+from reasoner.answers.forms import LONG_BOX, Form, Opening, machine_forms
+from reasoner.answers.reading import ByKey, ReadsForms
 from reasoner.errors import UsageError
 from reasoner.types import Answer
 
@@ -103,9 +103,8 @@ def solves(text: str, *, numbers: tuple[int, ...], target: int, use_all: bool) -
 
 
 _SIGN = r"(?:[-+*/()=0-9\u00d7\u00f7\u2212]|\\times|\\div)"
-# Possessive, as in `reading`. `3*8.5`, `3*8x` and `3*8^2` do not hold 3*8.
+# `3*8.5`, `3*8x` and `3*8^2` do not hold 3*8.
 _BEGINS = re.compile(rf"(?:[*$`\s\"']|\\[(\[])*+((?:{_SIGN}|\x20++(?={_SIGN}))++)(?![\w^]|\.\d)")
-_SPAN = re.compile(r"[`$](?=([^`$]*+)[`$])")
 _MATH = re.compile(r"\\[()\[\]]")
 _BULLET = re.compile(r"^\s*[-\u2212]\s")
 _MARKS = " \t\r\n*$`"
@@ -119,14 +118,15 @@ class ExpressionSpace(ByKey):
     """
 
     name: ClassVar[str] = "expression"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
+    opening: ClassVar[Opening | None] = LONG_BOX
 
     numbers: tuple[int, ...]
     target: int
     use_all: bool
 
     def __post_init__(self) -> None:
-        ReadsSegment.__post_init__(self)
+        ReadsForms.__post_init__(self)
         if not self.numbers or not all(0 <= number <= MAX_CONSTANT for number in self.numbers):
             raise UsageError(f"numbers={self.numbers} cannot be used: give at least one, each 0 to {MAX_CONSTANT}")
 
@@ -140,26 +140,23 @@ class ExpressionSpace(ByKey):
             f"each used {often}, with + - * / and brackets."
         )
 
-    def inside(self, text: str, reply: Reply) -> Answer | None:
+    def forms(self, text: str) -> list[Form]:
+        """Machine-readable forms that hold an expression: many a box holds its value."""
+        return [form for form in machine_forms(text) if self.inside(form.text, text)]
+
+    def inside(self, text: str, reply: str) -> Answer | None:
         """All of the text, or the expression with which it begins."""
         plain = _MATH.sub("$", text)
         return _answer(plain) or self.begins(plain, reply)
 
-    def begins(self, text: str, reply: Reply) -> Answer | None:
+    def begins(self, text: str, reply: str) -> Answer | None:
         """The expression with which it begins. A single number is not an expression, so a result is skipped."""
         match = _BEGINS.match(_MATH.sub("$", text))
         return _answer(match[1]) if match else None
 
-    def alone(self, text: str, reply: Reply) -> Answer | None:
+    def alone(self, text: str, reply: str) -> Answer | None:
         """All of the text."""
         return _answer(_BULLET.sub("", _MATH.sub("$", text)))
-
-    def last(self, text: str, reply: Reply) -> Answer | None:
-        """The last expression in `...`, $...$ or a line of its own."""
-        plain = _MATH.sub("$", text)
-        last_line = _BULLET.sub("", plain.strip(_MARKS).rpartition("\n")[2])
-        spans = [match[1] for match in _SPAN.finditer(plain) if match[1].strip()]
-        return next(filter(None, map(_answer, (last_line, *reversed(spans)))), None)
 
 
 def _answer(text: str) -> Answer | None:

@@ -1,283 +1,228 @@
-r"""Statements of an answer, as readers find them in a reply: tags, JSON, boxes, sentences, headings, lines.
+r"""Explicit forms of an answer in a reply, and how a probe opens one.
 
-Each reader yields the last statement first. A model wrote the text, so every pattern runs in linear time.
+The forms are `\boxed{42}`, `<answer>42</answer>`, `#### 42`, `{"answer": 42}`, and a sentence or a heading that
+announces the answer, in the languages of `languages.toml`. A model wrote the text: only its tail is read, and every
+pattern runs in linear time.
 """
 
 import json
 import re
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import NamedTuple
-
-from reasoner.answers.languages import Language, Reply, english
 
 MAX_CLAUSE = 600
 """Characters after an announcement that are read."""
-MAX_HEADING = 120
-"""Characters of a heading."""
-MAX_STATEMENTS = 40
-"""Statements of each form that are looked at, from the end."""
+MAX_OCCURRENCES = 6
+"""Occurrences of a noun, from the end, that are looked at."""
+PROBE_TOKENS = 24
+"""The most tokens of a probe, except for kinds with long answers."""
 
 
-class Statement(NamedTuple):
-    """A part of a reply that states an answer, and the offset from which it may be corrected."""
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How a probe opens a form: the `text` that is forced, and the `stop` strings after at most `tokens` tokens.
+
+    What the model says is read between `before` and `after`. It must be one of the `words`, where there are any.
+    `schema` is a JSON schema that it satisfies.
+    """
 
     text: str
+    before: str
+    after: str = ""
+    stop: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    tokens: int = PROBE_TOKENS
+    schema: str = ""
+
+
+BOX = Opening("\n\nThe final answer is \\boxed{", "\\boxed{", "}", ("}", "\n"))
+LONG_BOX = Opening("\n\nThe final answer is \\boxed{", "\\boxed{", "}", ("\n",), tokens=48)
+"""For answers that hold braces."""
+
+
+class Form(NamedTuple):
+    """A form in a reply, and where it begins and ends.
+
+    `text` is the answer; of an announcement, the clause that begins with the answer, where `end` is.
+    """
+
+    text: str
+    start: int
     end: int
-    enclosed: bool = False
-    """Whether the text ends where the answer does, instead of beginning with it."""
-    whole: bool = False
-    """Whether a model may put its whole reply into this form."""
 
 
-_TAG = re.compile(r"(?:<|\[|<\|)((?:final[ _-]?)?answer|result)(?:>|\]|\|>)", re.IGNORECASE)
+_TAG = re.compile(r"<[aA][nN][sS][wW][eE][rR]>")
+_CLOSED = re.compile(r"</answer>", re.IGNORECASE)
 _JSON = re.compile(
-    r"[\"']((?:the[ _]?|final[ _]?|correct[ _]?|my[ _]?)*(?:answer|result|choice|答案|respuesta|resposta"
-    r"|antwort|r\u00e9ponse|ответ|答え|정답|jawaban)(?:[ _]?(?:choice|letter|value))?)[\"']\s*+:\s*+"
-    r"(\"(?:[^\"\\]|\\.)*+\"|'[^'\n]*+'|\[[^\[\]]*+\]|[^\s,{}\[\]\"']++)",
-    re.IGNORECASE | re.DOTALL,
+    r"[\"'](?:the_|final_|correct_)?answer[\"']\s*+:\s*+(\"(?:[^\"\\]|\\.)*+\"|'[^'\n]*+'|[^\s,{}\[\]\"']++)",
+    re.IGNORECASE,
 )
-_NUMBERED = re.compile(r"\s*\d{1,2}[.)][^\S\n]+\S")
-_HASHES = re.compile(r"####[^\S\n]*+([^\n]++)")
+_HASHES = re.compile(r"####[^\S\n]*+([^\n#]++)")
 _BOX = re.compile(r"\\(?:boxed|fbox)\s?\{")
+_BRACE = re.compile(r"[{}]")
+_JOINT = re.compile(r"[\s$]*+(?:,|and|or|,\s*and|,\s*or)[\s$]*+")
 
 
-def forms(reply: Reply) -> Iterator[Statement]:
-    """Machine-readable forms: tags, a JSON field, the last box, `####`; each from the last on."""
-    text = reply.text
-    if "<" in text or "[" in text:
-        yield from _tags(text)
-    if '"' in text or "'" in text:
-        for field in reversed(list(_JSON.finditer(text))[-MAX_STATEMENTS:]):
-            yield Statement(_json_value(field[2]), field.end(), enclosed=True, whole=True)
+def machine_forms(text: str) -> list[Form]:
+    """The last form of each machine-readable kind, the last in the text first."""
+    forms = []
     if "\\boxed" in text or "\\fbox" in text:
-        yield from _boxes(text)
+        forms.append(boxes(text))
+    if "<" in text:
+        forms.append(_tag(text))
     if "####" in text:
-        for line in reversed(list(_HASHES.finditer(text))[-MAX_STATEMENTS:]):
-            content = line[1].strip()
-            # Markdown writes headings so, too: words count as an answer only at the end.
-            words = content[:1].isalpha() and text[line.end() :].strip() != ""
-            if not (words or _NUMBERED.match(line[1]) or english().heading.match(line[0].strip())):
-                yield Statement(line[1], line.end())
+        line = _last(_HASHES, text)
+        # Markdown writes headings so, too: words are an answer only at the end.
+        content = line[1].strip() if line else ""
+        if line and content and not (content[0].isalpha() and text[line.end() :].strip()):
+            forms.append(Form(content, line.start(), line.end()))
+    if "nswer" in text and ":" in text and (field := _last(_JSON, text)):
+        forms.append(Form(_json_value(field[1]), field.start(), field.end()))
+    return sorted((form for form in forms if form), key=lambda form: -form.end)
 
 
-def _tags(text: str) -> Iterator[Statement]:
-    begins = len(text)
-    for tag in reversed(list(_TAG.finditer(text))[-MAX_STATEMENTS:]):
-        closing = {"<": "</", "[": "[/"}[tag[0][0]] + tag[1]
-        end = text.find(closing, tag.end(), begins)
-        # A tag inside this one was looked at before it: no text is read twice.
-        content = text[tag.end() : end if end >= 0 else begins].strip()
-        if content:
-            yield Statement(content, end if end >= 0 else begins, enclosed=True, whole=True)
-        begins = tag.start()
+def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+    last = None
+    for match in pattern.finditer(text):
+        last = match
+    return last
 
 
-# LaTeX whose backslash is not escaped: JSON reads one as a control character.
-_COMMAND = re.compile(r"(?<!\\)\\(?=[bf]|t(?:ext\{|imes|heta|frac|an\b)|r(?:ight|ho\b)|n(?:eq\b|abla))")
+def _tag(text: str) -> Form | None:
+    opening = _last(_TAG, text)
+    if opening is None:
+        return None
+    closing = _CLOSED.search(text, opening.end())
+    end = closing.start() if closing else len(text)
+    return Form(text[opening.end() : end].strip(), opening.start(), closing.end() if closing else end)
 
 
 def _json_value(literal: str) -> str:
-    if literal.startswith("'"):
-        return literal[1:-1]
-    if not literal.startswith('"'):
-        return "" if literal == "null" else literal
-    try:
-        return str(json.loads(_COMMAND.sub(r"\\\\", literal), strict=False))
-    except ValueError:
-        return literal[1:-1]
+    if literal[0] == '"':
+        try:
+            # LaTeX whose backslash is not escaped: JSON reads one as a control character.
+            return str(json.loads(re.sub(r"(?<!\\)\\(?=[a-zA-Z]{2})", r"\\\\", literal), strict=False))
+        except ValueError:
+            return literal[1:-1]
+    return literal[1:-1] if literal[0] == "'" else literal
 
 
-def _boxes(text: str) -> Iterator[Statement]:
-    for opening in reversed(list(_BOX.finditer(text))[-MAX_STATEMENTS:]):
-        if closing := _closing_brace(text, opening.end()):
-            yield Statement(text[opening.end() : closing.start()], closing.end(), enclosed=True)
-            return
+def boxes(text: str) -> Form | None:
+    r"""The last `\boxed{...}` whose braces close, and those joined to it, as in `\boxed{1} and \boxed{2}`."""
+    joined: Form | None = None
+    for opening in reversed(list(_BOX.finditer(text))[-MAX_OCCURRENCES:]):
+        end = _closing(text, opening.end())
+        if end < 0:
+            continue
+        box = Form(text[opening.end() : end], opening.start(), end + 1)
+        if joined is None:
+            joined = box
+        elif box.end <= joined.start and _JOINT.fullmatch(text, box.end, joined.start):
+            joined = Form(f"{box.text}, {joined.text}", box.start, joined.end)
+        elif box.end <= joined.start:
+            break
+    return joined
 
 
-def _closing_brace(text: str, start: int) -> re.Match[str] | None:
-    """The brace that closes the one before an offset; None if none does."""
+def _closing(text: str, start: int) -> int:
+    """Where the brace closes that opened before an offset; -1 if it does not."""
     depth = 1
     for sign in _BRACE.finditer(text, start):
         depth += 1 if sign[0] == "{" else -1
         if depth == 0:
-            return sign
-    return None
-
-
-_BRACE = re.compile(r"[{}]")
+            return sign.start()
+    return -1
 
 
 def boxed(text: str) -> str | None:
     r"""The content of the last `\boxed{...}` whose braces close; None if there is none."""
-    return next((box.text for box in _boxes(text)), None)
+    form = boxes(text)
+    return form.text if form else None
 
 
-_FINAL = re.compile(r"\bfinal|\u6700\u7ec8|\u6700\u7d42", re.IGNORECASE)
-_NEGATED_CLAUSE = re.compile(
-    r"\b(?:if|whether|why|what|which|how|not|nothing|neither|that|this|it)\s*\Z", re.IGNORECASE
-)
+_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
+_MARKS = r"[*_\s\"'`\u201c\u300c\u300d\u300e\u300f\u3011)]*+"
+_SIGNS = r"[:\uff1a=]"
+_HEADING = r"[*_]*+[:\uff1a]?[*_ \t#]*+\n"
+_SENTENCE_START = re.compile(r"[.!?;:\n\u3002\uff01\uff1f\u061f\u0964][*_)\"']*(?=\s|\n|[\u3040-\u9fff])|\n")
 _LEAD = re.compile(
-    r"[\s*_:\uff1a>]*+(?:(?:clearly|definitely|obviously|likely|most likely|probably"
-    r"|therefore|thus|indeed|then|simply|just"
-    r"|actually|still|always|now)\b[\s,*_:]*+)*+"
-)
-_REVERSED = re.compile(
-    r"[^\n]?\b(?:is|would be|must be|should be)\s+(?:therefore |thus |then |clearly )?(?:the|my|our)\s+"
-    r"(?:(?:final|correct|right|best|only|single)\s+)*(?:answer|result)\b(?!\s+(?:to|choice|is|key)\s+(?:a|another)\b)",
+    r"(?:(?!.*\b(?:if|unless|suppose|assum\w+|when|whether|not)\b)[^\n]*,)?(?:[\W\d_]|(?:so|thus|therefore|hence|then|finally|and|but|in|conclusion|summary|now|the|my|our|a|final|correct|right"
+    r"|best|exact|short|overall|i|we|think|believe|get|got|have|find|see|conclude|know|say|means?|meaning|this|that"
+    r"|which|gives|with|as|a|result|since|step|ok|okay)(?![^\W_]))*+\Z",
     re.IGNORECASE,
 )
-_SENTENCE_START = re.compile(r"(?:[.!?]\s|\n)(?!.*(?:[.!?]\s|\n))", re.DOTALL)
-_HEDGED = re.compile(
-    r"(?:\b(?:if|whether|unless|suppos\w+|assum\w+|say|claim\w*|until)(?:\s+that)?"
-    r"|\b(?:one|you|some|someone|somebody|many|most|people|students?|others?|they|he|she)\s+(?:\w+\s+){0,5}?"
-    r"(?:think|thought|say|said|says|guess|guessed|believe|argue|claim|assume|conclude|expect)s?(?:\s+that)?"
-    r"|\b(?:wrong|incorrect|mistaken|naive|common|tempting|first|initial|previous|earlier|old|intermediate|partial"
-    r"|student'?s|his|her|their|expected|example|sample|possible|alternative)|\bnot\b[^.\n]{0,20}|\bwhat"
-    r"|\bis|\bcould|\bwould)\s+(?:(?:the|an?|that|my|our)\s+)?(?:(?:final|correct|right)\s+)*[\"'\u201c*]*\Z",
+_OTHER_LEAD = re.compile(
+    r"(?!.*(?:\b(?:si|se|wenn|ob|jika|apakah|n\u1ebfu|e\u011fer|\u0435\u0441\u043b\u0438|\u043d\u0435|no|nicht)\b|\u5982\u679c|\u3082\u3057|\ub9cc\uc57d|\u0905\u0917\u0930|\u0625\u0630\u0627|\u09af\u09a6\u09bf)).{0,24}\Z",
     re.IGNORECASE,
 )
-_QUOTED = re.compile(r"[\"\u201c]\s*(?:the\s+)?(?:final\s+|correct\s+)?\Z", re.IGNORECASE)
-ASKED = re.compile(r"[^.?!\n\uff1f]{0,80}[?\uff1f]|\s*(?:not\b|n't|unclear|unknown)")
+_QUESTION = re.compile(r"[^.?!\n\u3002\uff1f\u061f]{0,120}[?\uff1f\u061f]")
+_LIST = re.compile(r"\d{1,2}[.)]\s+\S[^\n]*\n\s*\d{1,2}[.)]\s")
 
 
-def hedged(text: str, start: int) -> bool:
-    """Whether what begins at an offset is only supposed, said by others or quoted."""
-    before = text[max(0, start - 70) : start]
-    return _HEDGED.search(before) is not None or _QUOTED.search(before) is not None
+class _Language(NamedTuple):
+    head: re.Pattern[str]
+    """From a noun up to the answer."""
+    lead: re.Pattern[str]
+    """What may come before the noun in its sentence."""
 
 
-LIST = re.compile(r"\d{1,2}[.)]\s+\S[^\n]*\n\s*\d{1,2}[.)]\s")
-_TABLE = re.compile(r"[^\n]*\n[ \t]*\|?[ \t]*:?-{2,}")
+def _words(words: Iterable[str]) -> str:
+    return "|".join(
+        r"\s+".join(map(re.escape, word.split())) + ("" if _UNSPACED.search(word) else r"(?![^\W_])")
+        for word in sorted(words, key=len, reverse=True)
+    )
 
 
-def announcements(reply: Reply) -> Iterator[Statement]:
-    """Sentences that announce the answer: `The final answer is ...`, `答案是...`, `... is the correct answer`."""
-    yield from _announced(reply, (english(),))
-    if reply.languages:
-        yield from _announced(reply, reply.languages)
+@cache
+def table() -> dict[str, dict[str, list[str]]]:
+    """The words of each language, English first."""
+    return tomllib.loads(Path(__file__).with_name("languages.toml").read_text(encoding="utf-8"))
 
 
-def _announced(reply: Reply, spoken: tuple[Language, ...]) -> Iterator[Statement]:
-    text = reply.text
-    matches = sorted(_announcing(reply, spoken), key=lambda match: match.start())[-MAX_STATEMENTS:]
-    if len(matches) > 1:
-        # A final answer is more explicit than an answer.
-        matches.sort(key=lambda match: _FINAL.search(text, max(0, match.start() - 14), match.end()) is not None)
-    for match in reversed(matches):
-        if match.re is _REVERSED:
-            clause = text[_sentence_start(text, match.start()) : match.start() + 1].strip()
-            if clause and not _NEGATED_CLAUSE.search(clause):
-                yield Statement(clause, match.end(), enclosed=True)
-        elif not hedged(text, match.start()) and (statement := _after(text, match)):
-            yield statement
+@cache
+def _nouns() -> tuple[tuple[str, bool, _Language], ...]:
+    """Each noun, whether it is in ASCII, and its language."""
+    rows: list[tuple[str, bool, _Language]] = []
+    for name, words in table().items():
+        nouns = tuple(sorted(words["nouns"], key=len, reverse=True))
+        around = rf"(?:\s*(?:{_words(words['around'])}))" + "{0,3}"
+        to = r"(?:\s(?:to|of|for)\s[^.\n:=?]{1,60}?)?" if name == "english" else ""
+        then = r"(?:,?\s(?:then|therefore|thus|hence))?"
+        verbs = rf"(?:{then}{_MARKS}(?:{_words(words['verbs'])})(?:{_MARKS}{_SIGNS})?|{_MARKS}{_SIGNS}|{_HEADING})"
+        head = re.compile(
+            rf"(?:{_words(nouns)}){around}{to}{verbs}{_MARKS}(?:(?:therefore|thus|simply|then|clearly|indeed)\s+)?",
+            re.IGNORECASE,
+        )
+        language = _Language(head, _LEAD if name == "english" else _OTHER_LEAD)
+        # Of a noun within another one, all occurrences are those of the shorter one.
+        rows += [(noun, noun.isascii(), language) for noun in nouns if not any(o in noun for o in nouns if o != noun)]
+    return tuple(rows)
 
 
-def _announcing(reply: Reply, spoken: tuple[Language, ...]) -> Iterator[re.Match[str]]:
-    for language in spoken:
-        for offset in language.nouns_in(reply):
-            match = language.announcement.match(reply.text, offset)
-            if match is None and language is english():
-                match = _REVERSED.search(reply.text, max(0, offset - 40), offset + 6)
-            if match:
-                yield match
-
-
-def _after(text: str, announcement: re.Match[str]) -> Statement | None:
-    """What follows an announcement; None if that is a list, the head of a table, a question or a denial."""
-    lead = _LEAD.match(text, announcement.end())
-    start = lead.end() if lead else announcement.end()
-    clause = text[start : start + MAX_CLAUSE]
-    if "\n" in text[announcement.end() : start] and LIST.match(clause):
-        return None
-    if announcement[0].endswith("|"):
-        if _TABLE.match(clause):
-            return None
-        clause = clause.partition("|")[0]
-    return Statement(clause, start) if clause and not ASKED.match(clause) else None
-
-
-def _sentence_start(text: str, end: int) -> int:
-    start = max(0, end - 200)
-    ends = [
-        text.rfind(mark, start, end) + len(mark) for mark in (". ", "! ", "? ", "\n", ": ") if mark in text[start:end]
-    ]
-    return max(ends, default=start)
-
-
-_FENCE_LINE = re.compile(r"[`~]{3,}[^\n`]*\n")
-_ITEM = re.compile(r"(?:[-+\u2022>][ \t]+|\*[ \t]+)?(?:\*{2,3}|__)?")
-
-
-def headings(reply: Reply) -> Iterator[Statement]:
-    """What is below a heading over the answer, such as `### Final answer`."""
-    text, matches = reply.text, []
-    for language in reply.announcing:
-        for offset in language.nouns_in(reply):
-            start, end = text.rfind("\n", 0, offset) + 1, text.find("\n", offset)
-            if 0 < end - start < MAX_HEADING and (match := language.heading.match(text, start)):
-                matches.append(match)
-    matches.sort(key=lambda match: match.start())
-    for match in reversed(matches[-MAX_STATEMENTS:]):
-        start = _start_of_content(text, match.end())
-        if text[start : start + 1] and not LIST.match(text, start):
-            yield Statement(text[start : start + MAX_CLAUSE], start)
-
-
-def _start_of_content(text: str, start: int) -> int:
-    while start < len(text) and text[start].isspace():
-        start += 1
-    fence = _FENCE_LINE.match(text, start)
-    start = fence.end() if fence else start
-    item = _ITEM.match(text, start)
-    return item.end() if item else start
-
-
-_EMPHASIS = re.compile(
-    r"^[ \t>]*+(?:[-+\u2022*][ \t]+)?(?:[$]{0,2}\\(?:textbf|mathbf)\{|(?P<mark>\*{1,3}|_{1,3}|`+|==|<b>|<strong>))"
-    r"(?P<rest>[^\n]++)$",
-    re.MULTILINE,
-)
-_WORDS_AFTER = re.compile(r"[\s.!]*(?:[^\W\d_]+[\s.!]*){0,2}\Z")
-
-
-_OPENING = re.compile(r"[^\n.]{1,40}\.(?=\s+[A-Z])")
-_LISTED = re.compile(r"\W*\d{1,2}\.")
-
-
-def lines(reply: Reply) -> Iterator[Statement]:
-    """Lines that are nothing but an answer: one in bold or another emphasis, then the last line, then the first."""
-    text = reply.text
-    if any(mark in text for mark in ("*", "_", "`", "==", "bf{", "<")):
-        for line in reversed(list(_EMPHASIS.finditer(text))[-MAX_STATEMENTS:]):
-            if (content := _emphasised(line)) is not None:
-                yield Statement(content, line.end(), enclosed=True)
-    plain = text.strip()
-    start = plain.rfind("\n") + 1
-    yield Statement(plain[start:].strip(), len(text), enclosed=True)
-    if (opening := _OPENING.match(plain)) and not _LISTED.match(opening[0]):
-        yield Statement(opening[0].strip(), opening.end(), enclosed=True)
-    first, newline, rest = plain.partition("\n")
-    if newline and "=" not in first and (rest[:1] == "\n" or _EXPLAINS.match(rest)):
-        yield Statement(first.strip(), len(first), enclosed=True)
-
-
-def _emphasised(line: re.Match[str]) -> str | None:
-    """What a line emphasises, with at most two words after it; None if more follows or the emphasis does not end."""
-    mark, rest = line["mark"], line["rest"]
-    if mark is None:
-        closing = _closing_brace(rest, 0)
-        content, after = (rest[: closing.start()], rest[closing.end() :].lstrip("$")) if closing else ("", rest)
-    else:
-        content, closed, after = rest.rpartition(mark.replace("<", "</"))
-        # Formulas have single underscores of their own; any other mark ends and begins another emphasis.
-        content = content if mark == "_" else content.replace(closed, "")
-    if not content or not _WORDS_AFTER.match(after):
-        return None
-    inner = _EMPHASIS.match(content)
-    # A formula may hold commands in any depth.
-    return (_emphasised(inner) if inner and inner["mark"] else None) or (content + after).strip()
-
-
-_EXPLAINS = re.compile(
-    r"\W*(?:explanation|because|reason|this|that|note|here|since|confidence|i used)\b", re.IGNORECASE
-)
+def announcements(text: str, start: int = 0) -> Iterator[Form]:
+    """The sentences and headings after an offset that announce an answer, the last first."""
+    rest = text[start:]
+    lowered = rest.lower()
+    if len(lowered) != len(rest):
+        lowered = rest
+    ascii_only = lowered.isascii()
+    heads: dict[int, tuple[int, _Language]] = {}
+    for noun, in_ascii, language in _nouns():
+        at = -1 if ascii_only and not in_ascii else lowered.rfind(noun)
+        for _ in range(MAX_OCCURRENCES):
+            if at < 0:
+                break
+            if start + at not in heads and (match := language.head.match(text, start + at)):
+                heads[start + at] = match.end(), language
+            at = lowered.rfind(noun, 0, at)
+    for noun_at, (end, language) in sorted(heads.items(), reverse=True):
+        before = text[max(0, noun_at - 80) : noun_at]
+        breaks = [mark.end() for mark in _SENTENCE_START.finditer(before)]
+        lead = before[breaks[-1] :] if breaks else before
+        clause = text[end : end + MAX_CLAUSE]
+        if clause.strip() and language.lead.match(lead) and not _QUESTION.match(clause) and not _LIST.match(clause):
+            yield Form(clause, noun_at, end)

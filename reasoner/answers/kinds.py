@@ -6,7 +6,7 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any, Final, NamedTuple, TypeVar
 
-from reasoner.answers.listed import options_in
+from reasoner.answers.choices import options_in
 from reasoner.answers.thinking import TAIL
 from reasoner.errors import UnknownName, UsageError
 from reasoner.types import AnswerSpace
@@ -33,14 +33,14 @@ _MATHEMATICAL = re.compile(
 
 A = TypeVar("A", bound=AnswerSpace)
 _CLASSES: Final[Mapping[str, tuple[str, str]]] = {
-    "number": ("numerals", "NumberSpace"),
+    "number": ("numbers", "NumberSpace"),
     "math": ("maths", "MathSpace"),
     "choice": ("choices", "ChoiceSpace"),
     "yes_no": ("texts", "YesNoSpace"),
     "text": ("texts", "TextSpace"),
     "code": ("code", "CodeSpace"),
-    "json": ("json_values", "JsonSpace"),
-    "free": ("free", "FreeSpace"),
+    "json": ("whole", "JsonSpace"),
+    "free": ("whole", "FreeSpace"),
 }
 """Where the class of each kind is."""
 SPACES = ("auto", *_CLASSES)
@@ -106,7 +106,8 @@ class AnswerKind(NamedTuple):
         """Read a kind; options may follow its name, as in `math:loose=[units,rounding],seconds=30`.
 
         `pattern` is a regular expression by which answers are read first, and the last option: it may hold commas.
-        `extract=model` asks the model for answers that no rule reads, `text:equal=model` whether two texts are equal.
+        `extract=rules` asks no model to end a reply without a form, `cut=probe` also asks it to end one that a limit
+        cut, and `text:equal=model` asks it whether two texts are equal.
 
         Raises:
             UsageError: there is no such kind or option.
@@ -139,7 +140,7 @@ def space_for(name: str, question: str) -> AnswerSpace:
 
 
 def with_options(space: A, options: str, *, kind: str = "") -> A:
-    """The same space with options such as `extract=model`; unchanged for an empty text. `kind` is how errors name it.
+    """The same space with options such as `extract=rules`; unchanged for an empty text. `kind` is how errors name it.
 
     Raises:
         UsageError: the kind has no such option, or its value is not valid.
@@ -147,13 +148,13 @@ def with_options(space: A, options: str, *, kind: str = "") -> A:
     return replace(space, **_read_options(kind or space.name, options)) if options else space  # type: ignore[type-var]
 
 
-ANY_KIND = ("extract", "pattern")
+ANY_KIND = ("extract", "cut", "pattern")
 """The options of every answer kind but `json` and `free`."""
 OPTIONS: Mapping[str, tuple[str, ...]] = {
     "math": ("seconds", "loose", *ANY_KIND),
     "choice": ("several", *ANY_KIND),
     "text": ("equal", *ANY_KIND),
-    "json": (),
+    "json": ("extract", "cut"),
     "free": (),
 }
 
@@ -202,5 +203,6 @@ _READ: dict[str, Callable[[str], object]] = {
     "several": _several,
     "equal": str,
     "extract": str,
+    "cut": str,
     "pattern": str,
 }

@@ -9,9 +9,8 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from reasoner.answers.acceptance import Policy, rounds_to
+from reasoner.answers.acceptance import SAME, Policy, blocks, rounds_to
 from reasoner.answers.acceptance import accepts as accepts_shape
-from reasoner.answers.blocking import SAME, blocks
 from reasoner.answers.shapes import Number, shape
 from reasoner.types import Blocks
 

@@ -67,11 +67,15 @@ class Question:
         return cls(id or f"q-{digest}", text, Prompt(messages=tuple(messages)), kind)
 
     def read(self, completion: Completion) -> Answer | None:
-        """The answer in a completion, by a rule or by extraction; None if there is none or the sequence was cut."""
+        """The answer in a completion, by a form or by its probe; None if there is none.
+
+        A sequence that was cut has an answer only by its probe.
+        """
+        if completion.extraction:
+            return completion.extraction.answer
         if completion.truncated:
             return None
-        extracted = completion.extraction.answer if completion.extraction else None
-        return extracted or completion.reading.by(self.space, completion.prompt.text, completion.text)
+        return completion.reading.by(self.space, completion.prompt.text, completion.text)
 
 
 def with_instruction(text: str, kind: AnswerSpace) -> str:

@@ -3,187 +3,196 @@
 A model wrote the text, so it may be hostile: only its tail is read, patterns run in linear time, nothing is evaluated.
 """
 
+import hashlib
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from functools import lru_cache
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, get_args
 
-from reasoner.answers.corrections import corrections, without_remarks
-from reasoner.answers.forms import LIST, Statement, announcements, boxed, forms, headings, lines
-from reasoner.answers.keys import SameKey
-from reasoner.answers.languages import Reply
-from reasoner.answers.patterns import compiled, last_matched
-from reasoner.answers.thinking import TAIL, final_segment
-from reasoner.errors import require_choice
+from reasoner.answers.forms import BOX, Form, Opening, announcements, machine_forms
+from reasoner.answers.thinking import final_segment
+from reasoner.errors import UsageError, require_choice
 from reasoner.specs import Pattern
-from reasoner.types import Answer
+from reasoner.types import Answer, Blocks
 
-Extract = Literal["rules", "model"]
-"""How an answer is read: by rules alone, or by a model where they found none."""
+if TYPE_CHECKING:
+    import regex
 
-__all__ = ["MAX_DIGITS", "NOTHING", "RULES", "TAIL", "ByKey", "ReadsSegment", "boxed", "final_segment", "last_match"]
+Extract = Literal["probe", "rules"]
+"""How the answer of a reply without a form is found: the model is asked to end its reply, or not at all."""
+Cut = Literal["drop", "probe"]
+"""What becomes of a reply that a limit cut: it has no answer, or the model is asked to end it."""
 
-MAX_DIGITS = 256
-"""Maximum digits of a number; a longer one is slow to parse and is not an answer."""
-
-NOTHING: Final = Answer("", "")
-"""Marks a statement that gives no valid answer, such as two labels where the task allows one."""
-
-RULES: Final = ("pattern", "form", "announced", "heading", "line", "last")
-"""The rules by which an answer is read, most explicit first: a pattern of the task's own, a machine-readable form, a
-sentence that announces it, a heading, a line of its own, and the last candidate in the text."""
-
-
+READ: Final = 8_000
+"""Characters at the end of a reply in which most kinds look for a form."""
+MAX_ALONE: Final = 200
+"""Characters of a reply, or of its last line, that may be nothing but an answer."""
+MAX_SECONDS: Final = 1.0
+"""Processor time of a task's pattern for one reply; one that needs more matches nothing."""
+RULES: Final = ("pattern", "form", "announced", "alone")
+"""The rules by which an answer is read: a pattern of the task's own, a machine-readable form, a sentence or heading
+that announces it, and a reply or a last line that is nothing else."""
 _ANOTHER = re.compile(r"\n[ \t]{0,20}\n[*#> ]{0,4}(?:Question|Problem|Human|User|Q)(?:\s\d{1,3})?\s?:\s")
 """Where a model that did not end its reply begins another question."""
+_ASKING = ("Question", "Problem", "Human", "User", "Q:", "Q ")
 MIN_REPLY: Final = 40
 """Characters before that; after less, it states its own question again."""
-_SENTENCE_BREAK = re.compile(r"[.!?]\s+\S|\n\s*\S")
+
+
+def digest(text: str) -> str:
+    """A key for a text of any length, 32 hex digits."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+class SameKey:
+    """Base of a kind in which two answers are equal exactly if their keys are."""
+
+    __slots__ = ()
+
+    def same(self, a: Answer, b: Answer) -> bool | None:
+        """Whether the keys are equal."""
+        return a.key == b.key
+
+    def blocks(self, answer: Answer) -> Blocks:
+        """No blocks: answers with different keys are never equal."""
+        return Blocks()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReadsSegment:
-    """A kind of answer that reads the last part of a reply that was not only thought.
+class ReadsForms:
+    """A kind of answer that is read from explicit forms in the last part of a reply that was not only thought.
 
-    The order in which statements are tried is the same for every kind. A kind says what an answer is: in a text that
-    holds nothing else (`inside`, `alone`), at the start of a statement (`begins`), and last in a text (`last`).
-    `pattern` is a regular expression of the task's own, tried first. With `extract` "model", the run asks its model for
-    the answer in a complete reply in which no rule finds one. See `docs/answers.md`.
+    A kind says what an answer is: in a text that holds nothing else (`inside`), and at the start of a clause
+    (`begins`). `pattern` is a regular expression of the task's own, tried first. With `extract` "probe", the run asks
+    its model to end a reply in which no form is read; with `cut` "probe" also a reply that a limit cut. See
+    `docs/answers.md`.
     """
 
     pattern: Pattern = ""
-    extract: Extract = "rules"
+    extract: Extract = "probe"
+    cut: Cut = "drop"
+    opening: ClassVar[Opening | None] = BOX
+    """How a probe opens the form."""
+    tail: ClassVar[int] = READ
+    """Characters at the end of a reply in which a form is looked for."""
 
     def __post_init__(self) -> None:
         if self.pattern:
             compiled(self.pattern)
         require_choice(self.extract, "extract", get_args(Extract))
-
-    @property
-    def extracts_by_model(self) -> bool:
-        """Whether a model is asked for an answer that no rule could read."""
-        return self.extract == "model"
+        require_choice(self.cut, "cut", get_args(Cut))
 
     def read(self, text: str) -> Answer | None:
-        """The most explicit answer in the text; None if there is none or thinking did not end."""
+        """The answer that the text states in a form; None if there is none, or if two forms contradict each other."""
         segment = final_segment(text)
-        return None if segment is None else self.read_segment(segment)
-
-    def read_segment(self, segment: str) -> Answer | None:
-        """The most explicit answer in the text after thinking."""
-        another = _ANOTHER.search(segment, MIN_REPLY)
-        if another and (answer := self.read_segment(segment[: another.start()])):
-            return answer
-        reply = Reply(segment)
-        if self.pattern and (match := last_matched(self.pattern, segment)) and (own := self.inside(match, reply)):
-            return _named(own, "pattern")
-        return self._in_order(reply)
-
-    def _in_order(self, reply: Reply) -> Answer | None:
-        """The most explicit answer, with the rule that found it."""
-        stated = self._stated(reply)
-        if stated is None:
-            text = reply.text
-            return self._ending(reply) or _named(
-                self.last(without_remarks(text), reply) or self.last(text, reply), "last"
-            )
-        answer, rule, end = stated
-        return self._corrected(reply, end) or _named(answer, rule)
-
-    def _stated(self, reply: Reply) -> tuple[Answer, str, int] | None:
-        """The most explicit statement that holds an answer: the answer, the rule, and where it may be corrected."""
-        for rule, statements in self._statements(reply):
-            for statement in statements:
-                if rule == "line":
-                    answer = self.alone(statement.text, reply)
-                elif statement.whole:
-                    answer = self.set_apart(statement.text, reply)
-                elif statement.enclosed:
-                    answer = self.inside(statement.text, reply)
-                else:
-                    answer = self.begins(statement.text, reply)
-                if answer is not None:
-                    return answer, rule, statement.end
-        return None
-
-    def _statements(self, reply: Reply) -> Iterator[tuple[str, Iterator[Statement]]]:
-        yield "form", self.forms(reply)
-        yield "announced", self.announced(reply)
-        yield "heading", headings(reply)
-        yield "line", lines(reply)
-
-    def _corrected(self, reply: Reply, end: int) -> Answer | None:
-        """The answer that a later correction gives; None if there is none."""
-        changes = corrections(reply, end)
-        if changes is None:
+        if segment is None:
             return None
-        rest = Reply(changes.rest)
-        if (stated := self._stated(rest)) and stated[1] != "line":
-            return _named(stated[0], stated[1])
-        for claim in changes.claims:
-            if answer := self.alone(claim, reply):
-                return _named(answer, "announced")
-        return _named(self.last(changes.withdrawn, rest), "last") if changes.withdrawn else None
+        asked = "\n" in segment and any(word in segment for word in _ASKING)
+        another = _ANOTHER.search(segment, MIN_REPLY) if asked else None
+        if another and (answer := self._read(segment[: another.start()])):
+            return answer
+        return self._read(segment)
 
-    def _ending(self, reply: Reply) -> Answer | None:
-        """The answer in a correction that ends the reply, where nothing was stated before, as in `Yes... wait, no`."""
-        changes = corrections(reply, 0)
-        for claim in changes.claims[:2] if changes else ():
-            if not _SENTENCE_BREAK.search(reply.text.rpartition(claim)[2]) and (answer := self.alone(claim, reply)):
-                return _named(answer, "last")
+    def _read(self, segment: str) -> Answer | None:
+        if self.pattern and (match := last_matched(self.pattern, segment)) and (own := self.inside(match, segment)):
+            return _named(own, "pattern")
+        text = segment[-self.tail :]
+        forms = self.forms(text)
+        if forms:
+            stated, end = self.inside(forms[0].text, text), forms[0].end
+            if stated is None:
+                return None
+            later = next((answer for _, answer in self._announced(text, end)), None)
+            contradicted = later is not None and later.key != stated.key
+            return None if contradicted or self.rival(_edges(_after(text, end)), stated) else _named(stated, "form")
+        for form, answer in self._announced(text, 0):
+            rest = _after(text, form.end)
+            clause = text[form.end : len(text) - len(rest)]
+            return None if self.rival(rest, answer, clause) else _named(answer, "announced")
+        return self._alone(text.strip())
+
+    def _announced(self, text: str, start: int) -> "list[tuple[Form, Answer]]":
+        """The last announcement of an answer that begins after an offset; none if that has no answer."""
+        for form in announcements(text, start):
+            if answer := self.begins(form.text, text):
+                return [(form, answer)]
+        return []
+
+    def _alone(self, text: str) -> Answer | None:
+        """The answer that is the whole reply, or its last line."""
+        for line in dict.fromkeys((text, text.rpartition("\n")[2].strip())):
+            if "\n" not in line and 0 < len(line) <= MAX_ALONE and (answer := self.alone(line, text)):
+                return _named(answer, "alone")
         return None
 
-    def forms(self, reply: Reply) -> Iterator[Statement]:
-        """Machine-readable forms; a kind may have one of its own, such as a code block."""
-        return forms(reply)
+    def forms(self, text: str) -> list[Form]:
+        """Machine-readable forms, the last first; a kind may have one of its own, such as a code block."""
+        return machine_forms(text)
 
-    def announced(self, reply: Reply) -> Iterator[Statement]:
-        """Sentences that announce an answer; a kind may know more of them than the languages do."""
-        return announcements(reply)
+    def inside(self, text: str, reply: str) -> Answer | None:
+        """The answer that is all of a text, such as the content of a box; None if it is something else."""
+        raise NotImplementedError
 
-    def set_apart(self, text: str, reply: Reply) -> Answer | None:
-        """The answer in a text between tags: itself, or if the tags are around a whole reply, what it states."""
-        if len(text.split(maxsplit=1)) > 1 and self.alone(text, reply) is None:
-            inner = Reply(text)
-            answer = self._in_order(inner)
-            if answer and answer.rule not in ("line", "last"):
-                return answer
-            if answer and (more := _SENTENCE_BREAK.search(text)):
-                begins = answer.rule == "last" and not LIST.match(text) and self.alone(text[: more.start()], reply)
-                return (self._corrected(inner, more.start()) or begins) if begins else answer
+    def begins(self, text: str, reply: str) -> Answer | None:
+        """The answer with which a clause begins; None if it may continue it."""
+        return None
+
+    def alone(self, text: str, reply: str) -> Answer | None:
+        """The answer that is all of a line or a reply."""
         return self.inside(text, reply)
 
-    def inside(self, text: str, reply: Reply) -> Answer | None:
-        """The answer in a text that was set apart for it, such as the content of a box."""
-        return self.begins(text, reply)
+    def rival(self, text: str, answer: Answer, clause: str = "") -> bool:
+        """Whether a text that follows a form may give another answer, so that it is unclear which one counts.
 
-    def begins(self, text: str, reply: Reply) -> Answer | None:
-        """The answer with which a statement begins."""
-        raise NotImplementedError
-
-    def alone(self, text: str, reply: Reply) -> Answer | None:
-        """The answer that is all of a text, apart from a unit; None if the text says more."""
-        raise NotImplementedError
-
-    def last(self, text: str, reply: Reply) -> Answer | None:
-        """The last answer in running text."""
-        raise NotImplementedError
+        `clause` is the clause of an announcement, from the answer on.
+        """
+        return False
 
 
-def _named(answer: Answer | None, rule: str) -> Answer | None:
-    if answer is None or answer is NOTHING:
-        return None
+def _edges(text: str) -> str:
+    """The first and the last sentence after a form: a correction is in one of them, and proofs are between."""
+    sentences = [part for part in _SENTENCE_END.split(text.strip(" .$*\n")) if part.strip()]
+    return "\n".join((sentences[0], sentences[-1])) if sentences else ""
+
+
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+|(?<=[\u3002\uff01])")
+_CLAUSE_END = re.compile(r"[.!?;](?=\s)|\n|[\u3002\uff01\uff1b\u0964]")
+
+
+def _after(text: str, start: int) -> str:
+    """What follows the clause in which an offset is."""
+    end = _CLAUSE_END.search(text, start)
+    return text[end.end() :] if end else ""
+
+
+def _named(answer: Answer, rule: str) -> Answer:
     return Answer(answer.text, answer.key, rule)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ByKey(SameKey, ReadsSegment):
-    """A kind that reads the last part of a reply, and in which two answers are equal exactly if their keys are."""
+class ByKey(SameKey, ReadsForms):
+    """A kind that is read from forms, and in which two answers are equal exactly if their keys are."""
 
 
-def last_match(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
-    """The last match; None if there is none."""
+@lru_cache(maxsize=64)
+def compiled(pattern: str) -> "regex.Pattern[str]":
+    """A task's pattern, with `^` and `$` at every line. Raises UsageError if it is no regular expression."""
+    import regex
+
+    try:
+        return regex.compile(pattern, regex.MULTILINE)
+    except regex.error as error:
+        raise UsageError(f"the pattern {pattern!r:.80} is not a regular expression: {error}") from None
+
+
+def last_matched(pattern: str, text: str) -> str | None:
+    """The first group of the last match, or all of it; None if nothing matches in time."""
     last = None
-    for match in pattern.finditer(text):
-        last = match
-    return last
+    try:
+        for match in compiled(pattern).finditer(text, timeout=MAX_SECONDS):
+            last = match
+    except TimeoutError:
+        return None
+    if last is None:
+        return None
+    return str(last[1]) if last.re.groups and last[1] is not None else str(last[0])

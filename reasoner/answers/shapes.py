@@ -10,7 +10,6 @@ from fractions import Fraction
 from functools import lru_cache
 
 from reasoner.answers.latex import MAX_LENGTH, balanced, bare, matching, normal, split, too_complex, untexted
-from reasoner.answers.moments import moment, number_in_words
 from reasoner.answers.quantities import unit_of
 from reasoner.answers.relations import NAME, REALS, as_set
 
@@ -197,11 +196,7 @@ def _without_unit(text: str) -> Shape:
 
 
 def _in_words(text: str) -> Shape | None:
-    """The shape of what is said in words: a date, a time, a number, a label with its option, a phrase; else None."""
-    if time := moment(text):
-        return Words(time)
-    if not text.isdecimal() and (number := number_in_words(text)) is not None:
-        return Number(Fraction(number))
+    """The shape of what is said in words: a label with its option, a phrase; else None."""
     if labelled := _LABELLED.fullmatch(text):
         return Group("label", (Words(labelled[1] or labelled[2]), _cached_shape(labelled[3])), text)
     if option := _OPTION.fullmatch(text):

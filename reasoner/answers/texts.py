@@ -2,15 +2,13 @@
 
 import re
 import string
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import ClassVar, Literal, get_args
 
-from reasoner.answers.corrections import declines
-from reasoner.answers.forms import Statement, announcements, hedged
-from reasoner.answers.languages import Language, Reply, alternatives, english, following, languages
-from reasoner.answers.reading import NOTHING, ByKey, ReadsSegment
+from reasoner.answers.forms import Opening, table
+from reasoner.answers.reading import ByKey, ReadsForms
 from reasoner.errors import require_choice
 from reasoner.types import Answer, Blocks
 
@@ -21,50 +19,21 @@ _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 MAX_TEXT = 500
 """Maximum characters of a free text; the rest is ignored."""
-_TAGS = re.compile(r"</?[a-zA-Z_]{1,20}>")
-_WRAPPED = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf)\{([^{}]*+)\}")
+MAX_WORDS = 8
+"""Maximum words of an announced text; more are a sentence."""
+_WRAPPED = re.compile(r"\\(?:text\w*|mathrm|mathbf)\{([^{}]*+)\}")
 _FULL_STOP = re.compile(
-    r"(?<![.\s][A-Z])(?<!\A[A-Z])(?<!\bSt)(?<!\b[DMJS]r)(?<!\bM[st])(?<!\bNo)(?<!\bFt)(?<!\bvs)"
-    r"(?<!\betc)(?<!\bMrs)(?<!\bInc)"
-    r"(?<!\bLtd)(?<!\bRev)(?<!\bCol)(?<!\bGen)(?<!\bProf)(?<!\.[A-Za-z])[.!?](?=[\s*]*\s[^a-z\d]|\**\s*\Z)"
-    r"|[\u3002\uff01\u0964\uff0e\u06d4]"
-)
-_REASON = re.compile(
-    r"\s*[,;]?\s(?:because|since|as (?:it|he|she|they|this)|which|who|given that|due to|porque|car"
-    r"|parce que|weil|da es|karena|\u043f\u043e\u0442\u043e\u043c\u0443 \u0447\u0442\u043e)\b"
-    r"|\s\((?:not|i\.e|which|or|also|rather)\b|\s+[\u2014\u2013]\s|\s-\s|,\s(?:but|so|and not|not|as|with|where)\s",
-    re.IGNORECASE,
-)
-_BOLD_FIRST = re.compile(r"\s*(?:the |an? )?\*\*([^*\n]+)\*\*", re.IGNORECASE)
-_BOLD = re.compile(r"\*\*([^*\n]{1,80})\*\*")
-# `It was Marie Curie who ...`, and a subject of a few words whose name ends the sentence.
-_CLEFT = re.compile(
-    r"It\s(?:is|was)\s([^.\n]{1,60}?),?\s(?:who|that|which)\s[^\n]*"
-    r"|The\s(?:(?!\b(?:is|was|are|were|not)\b)[^.\n,]){1,80}\s(?:is|was|are|were)\s((?:the\s)?[A-Z][\w'\u2019-]*"
-    r"(?:\s[A-Z][\w'\u2019-]*){0,4})\.?\s*\Z"
-)
-# A name that ends the first clause: `The capital is Paris, on the Seine.`, `It was written by Jane Austen.`
-_NAME = r"((?:the\s)?[A-Z][\w'\u2019.-]*(?:\s(?:(?:of|the|de|van|von|da)\s)?[A-Z][\w'\u2019-]*){0,4})"
-_NAMED = re.compile(
-    rf"(?:The|\"[^\"\n]+\"|[A-Z])[^.\n]{{1,120}}?\s(?:is|was|are|were|\u00e9|es|est|ist|war|\u00e8|era)\s(?:actually\s)?(?:\w+(?:ed|en|wn|lt|nt|ght|ung|ound)\sby\s)?{_NAME}"
-    r"(?=\s?[^\w\s,.;(]{1,4}|\s?[,.;(]|\Z)"
-    r"|[^\n\u3002]{1,60}\u306f([^\n\u3002\u3001]{1,30})\u3067\u3059\u3002"
+    r"(?<![.\s][A-Z])(?<!\A[A-Z])(?<!\bSt)(?<!\b[DMJS]r)(?<!\bM[st])(?<!\bNo)(?<!\bMrs)(?<!\.[A-Za-z])"
+    r"[.!](?=[\s*]*\s[^a-z\d]|\**\s*\Z)|[\n\u3002\uff01\u0964]"
 )
 _QUOTES = " \t\r\n*_`\"'\u201c\u201d\u2018\u2019\u00ab\u00bb\u300c\u300d\u300e\u300f"
-_HEADING = re.compile(
-    r"(?:step|part|explanation|reasoning|analysis|background|context|summary|conclusion|notes?|key|overview"
-    r"|introduction"
-    r"|solution|question|details?|why|how|what|answer|final answer|confidence|sources?|evidence|given"
-    r"|example)s?\b[^.]{0,40}\Z"
-    r"|.*[:\uff1a]\s*\Z",
-    re.IGNORECASE,
-)
 _SENTENCE = re.compile(
-    r"\b(?:is|are|was|were|has|have|had|can|could|will|would|does|do|did|it|this|that|these|i|we|you|they)\b",
+    r"\b(?:is|are|was|were|has|have|had|can|could|will|would|does|do|did|it|this|that|these|i|we|you|they|not|because"
+    r"|since|which|who|but|or|unclear|unknown|none)\b|[,;:?(=]|\s[-\u2013\u2014]\s",
     re.IGNORECASE,
 )
-MAX_ALONE = 8
-"""Maximum words of a text on a line of its own; more are a sentence."""
+_VERB_AFTER = re.compile(r"(?:\u3067\u3059|\u3067\u3057\u305f|\u3067\u3042\u308b|\uc785\ub2c8\ub2e4|\uc774\ub2e4)\Z")
+"""A verb that Japanese and Korean put after the answer."""
 
 
 def squad_normal(text: str) -> str:
@@ -85,13 +54,13 @@ class TextSpace(ByKey):
     """
 
     name: ClassVar[str] = "text"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     instruction: ClassVar[str] = "Give the answer in a few words."
 
     equal: Equal = field(default="exact", kw_only=True)
 
     def __post_init__(self) -> None:
-        ReadsSegment.__post_init__(self)
+        ReadsForms.__post_init__(self)
         require_choice(self.equal, "equal", get_args(Equal))
 
     @property
@@ -109,124 +78,55 @@ class TextSpace(ByKey):
         """One block for all where a model compares them, else none."""
         return Blocks(("",)) if self.compares_by_model else Blocks()
 
-    def inside(self, text: str, reply: Reply) -> Answer | None:
-        """All of the text."""
-        return _answer(_WRAPPED.sub(r"\1", text) if "\\" in text else text)
+    def inside(self, text: str, reply: str) -> Answer | None:
+        """All of a text of one line."""
+        return None if "\n" in text.strip() else _text(_WRAPPED.sub(r"\1", text))
 
-    def begins(self, text: str, reply: Reply) -> Answer | None:
-        """The first sentence up to a reason."""
-        if bold := _BOLD_FIRST.match(text):
-            return _answer(bold[1])
-        clause = text.partition("\n")[0]
-        if "**" in clause and clause.count("**") % 2:
-            clause = clause.partition("**")[0]
-        if stop := _FULL_STOP.search(clause):
-            clause = clause[: stop.start()]
-        if reason := _REASON.search(clause):
-            clause = clause[: reason.start()] or clause
-        # A label before punctuation alone announces that there is no answer; the label is none.
-        return _answer(reply.without_ending(clause)) or (NOTHING if clause.strip() else None)
+    def begins(self, text: str, reply: str) -> Answer | None:
+        """The rest of the sentence, where it is a few words without a clause of its own."""
+        stop = _FULL_STOP.search(text)
+        clause = text[: stop.start()] if stop else text
+        return _few(_VERB_AFTER.sub("", clause.rstrip()), MAX_WORDS)
 
-    def alone(self, text: str, reply: Reply) -> Answer | None:
-        """A few words that are neither a sentence nor a heading."""
-        bold = _BOLD.findall(text)
-        if len(bold) == 1 and len(bold[0].split()) <= MAX_ALONE and not _HEADING.match(bold[0]):
-            return _answer(bold[0])
-        plain = text.strip(_QUOTES)
-        spaced = len(plain.split()) <= MAX_ALONE and len(plain) <= 100
-        if not spaced or _HEADING.match(plain) or _SENTENCE.search(plain) or "=" in plain or plain.endswith("?"):
-            return None
-        return _answer(reply.without_ending(plain)) if plain[:1].isupper() or not plain[:1].isascii() else None
+    def alone(self, text: str, reply: str) -> Answer | None:
+        """Two or three words that are the whole reply."""
+        return _few(text, 3 if text.isascii() else 2) if text.strip() == reply.strip() else None
 
-    def last(self, text: str, reply: Reply) -> Answer | None:
-        """What the last line sets in bold or puts first or last, as in `It was X who ...`; else all of it."""
-        if declines(text):
-            return None
-        line = text.strip().rpartition("\n")[2]
-        bold = _BOLD.findall(line)
-        if len(bold) == 1 and len(bold[0].split()) <= MAX_ALONE:
-            return _answer(bold[0])
-        if cleft := _CLEFT.match(line):
-            return _answer(cleft[1] or cleft[2])
-        if named := _NAMED.match(line):
-            return _answer(next(filter(None, named.groups())))
-        return _answer(line)
+    def rival(self, text: str, answer: Answer, clause: str = "") -> bool:
+        """Whether any word follows: what it says of the answer is not known."""
+        return re.search(r"\w", text) is not None
 
 
-def _answer(text: str) -> Answer | None:
-    written = _TAGS.sub("", text).replace("**", "").strip().strip(_QUOTES)[:MAX_TEXT]
+def _few(text: str, most: int) -> Answer | None:
+    """A text of a few words that are no sentence."""
+    words = text.strip(_QUOTES + ".")
+    if not words or len(words) > 100 or len(words.split()) > most or _SENTENCE.search(words):
+        return None
+    return _text(words)
+
+
+def _text(text: str) -> Answer | None:
+    written = text.replace("**", "").strip().strip(_QUOTES)[:MAX_TEXT]
     key = squad_normal(written)
     return Answer(written, key) if key else None
 
 
-_CONTINUES = (
-    "because|since|as|and|but|so|if|when|for|in|the|it|they|he|she|we|you|i|this|that|these|those|there|not|at all"
-)
-# `no evidence`, `the true cause`, `No. 5`, `yes or no`, `yes and no`, `not true` and `no-one` are not answers.
-_YES_NO = (
-    r"(?i:(?<![^\W_])(?<!\bor\s)(?<!\byes\sand\s)(?<!\w/)(?<!\bnot\s)(?<!n['\u2019]t\s)(?<!\bnever\s)"
-    rf"(yes|yep|yeah|yup|nope|nah|(?:no(?!\.\s?\d)|true|false)(?![^\S\n]++(?!(?:{_CONTINUES})\b)\w))"
-    r"(?![^\W_]|['\u2019/-]\w|\sor\s|\sand\s(?:no|yes)\b))"
-)
-_YES_NO_ANY = re.compile(_YES_NO)
-_MARKUP = r"(?:[*_$`\s(\[\"'\u201c\u2018\u300c\u300e\u00ab]|\\[(\[]|\\\w++\{)*+"
-_SURE_WORDS = (
-    "absolutely|definitely|certainly|clearly|of course|surely|obviously|most likely|probably|likely|indeed|so"
-    "|therefore|thus"
-    "|actually|, ?therefore"
-)
-_SURE = rf"(?i:(?:{_SURE_WORDS}),?\s+)"
-_BEGINS = re.compile(rf"{_MARKUP}(?:{_SURE})?{_YES_NO}")
-_JUDGED = re.compile(
-    rf"{_MARKUP}(?i:(?:(?:that|this|it)(?:\s+(?:is|was)|['\u2019]s)\s+(?:{_SURE})?)?"
-    r"(correct|incorrect|not true|not correct|not right|untrue|wrong|(?<=\s)(?:true|false|right))\b)"
-    rf"(?!\s+\w+\s+(?:is|are)\b)(?![^\S\n]++(?!(?:{_CONTINUES})\b)\w)"
-)
-# `Absolutely not.`, `Not at all.`, `Of course!` are answers where nothing follows in their sentence.
-_EMPHATIC = re.compile(
-    rf"{_MARKUP}(?i:(?:absolutely|definitely|certainly|surely|of course|exactly|indeed|sure|right|i\s+(?:think"
-    rf"|believe)\s+so)(\s+not)?"
-    r"|(not\s+(?:at\s+all|really|so)|i\s+(?:do\s+not|don['\u2019]t)\s+(?:think|believe)\s+so|(?:that|this|it)(?:\s+"
-    r"(?:is|was)n['\u2019]t|['\u2019]s\s+not|\s+is\s+not)\s+(?:true|correct|right|so|the\s+case)))"
-    r"(?=[*_`]*(?:[.,!;:\n\u2014\u2013]|\s+[\u2014\u2013-]|\Z))"
-)
-_LETTER = re.compile(r"\W{0,4}([YNyn])\W{0,4}(?:\n|\Z)")
-_FINALLY = re.compile(
-    rf"(?:\b(?:so|hence|thus|therefore|is|be|say|then|short|not),?"
-    rf"|[:,\u2192\u21d2\u2014\u2013-])\s+[*\"'\u201c]*{_YES_NO}[\s.!*\"'\u201d]*\Z"
-)
-_LAST_SENTENCE = re.compile(r"[.!?]\s+(?:So|Therefore|Thus|Hence|Then),?\s+([^.!?]{2,120}[.!?]?)\s*\Z")
-_TRUTH = dict.fromkeys(("yes", "yep", "yeah", "yup", "true", "correct", "right", "y"), "yes") | dict.fromkeys(
-    ("no", "nope", "nah", "false", "incorrect", "wrong", "not true", "not right", "not correct", "untrue", "n"), "no"
+_MARKUP = r"(?:[*_$`\s(\[\"'\u201c\u300c\u300e\u00ab]|\\[(\[]|\\\w++\{)*+"
+_AFTER = (
+    r"(?=[*_$`)\]}\"'\u201d\u300d\u300f\u00bb]*+(?:\s*\Z|\s*\n|[.,;:!\u3002\uff0c\u3001\uff01\u0964\u060c](?!\s?\d)"
+    r"|\s+[\u2013\u2014-]\s|\s(?:because|since|as)\b|\u3067\u3059|\uc785\ub2c8\ub2e4))"
 )
 
 
 @cache
-def _foreign() -> tuple[re.Pattern[str], dict[str, str]]:
-    """The two words in the other languages, where nothing but punctuation or a verb follows; and what they mean."""
-    truth: dict[str, str] = {}
-    for language in languages()[1:]:
-        truth |= {word.casefold(): "yes" for word in language.yes} | {word.casefold(): "no" for word in language.no}
-    truth = {word: meaning for word, meaning in truth.items() if word not in ("yes", "no", "true", "false")}
-    endings = "|".join(re.escape(ending) for language in languages() for ending in language.endings)
+def _truth() -> tuple[re.Pattern[str], dict[str, str]]:
+    """The two words in all languages, where a clause ends after them, and what they mean."""
+    truth = {"yep": "yes", "yeah": "yes", "nope": "no", "y": "yes", "n": "no"}
+    for language in table().values():
+        truth |= dict.fromkeys(map(str.casefold, language["yes"]), "yes")
+        truth |= dict.fromkeys(map(str.casefold, language["no"]), "no")
     words = "|".join(re.escape(word) for word in sorted(truth, key=len, reverse=True))
-    return re.compile(
-        rf"{_MARKUP}({words})(?=\W*(?:\Z|\n)"
-        rf"|[.,;:!*\"'\u201d\u2019\u300d\u300f\u00bb\u3002\uff0c\u3001\uff01\u0964\u060c)\]}}]|\s*(?:{endings}))",
-        re.IGNORECASE,
-    ), truth
-
-
-@cache
-def _statement(language: Language) -> re.Pattern[str]:
-    """`The statement is`, and `The claim that whales are fish is`, before a word that says whether it is true."""
-    words = following([*language.yes, *language.no, *(_TRUTH if language is english() else ())])
-    return re.compile(
-        rf"(?:{alternatives(language.statement)})[^.\n\u3002]{{0,80}}?(?<![a-zA-Z])"
-        rf"(?:{following(language.verbs)}){'?' if language.verb_final else ''}\s*+"
-        rf"(?:(?:{_SURE_WORDS}),?\s+)?[*_]*+(?={words})",
-        re.IGNORECASE,
-    )
+    return re.compile(rf"{_MARKUP}({words}){_AFTER}", re.IGNORECASE), truth
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,52 +134,29 @@ class YesNoSpace(ByKey):
     """Yes or no; true and false mean the same."""
 
     name: ClassVar[str] = "yes_no"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     instruction: ClassVar[str] = "Give the answer as yes or no."
+    opening: ClassVar[Opening | None] = Opening(
+        "\n\nFinal answer (yes or no):", "<answer>", "</answer>", (".", "\n"), ("yes", "no"), 4
+    )
 
-    def announced(self, reply: Reply) -> Iterator[Statement]:
-        """The announcements of the language, then sentences such as `the statement is true`."""
-        yield from announcements(reply)
-        for language in reply.speaking("statement"):
-            for match in reversed(list(_statement(language).finditer(reply.text))[-20:]):
-                if not hedged(reply.text, match.start()):
-                    yield Statement(reply.text[match.end() : match.end() + 80], match.end())
-
-    def inside(self, text: str, reply: Reply) -> Answer | None:
-        """The word with which it begins, or the first of the two in it."""
-        if answer := self.begins(text, reply):
-            return answer
-        match = _YES_NO_ANY.search(text)
-        return _truth(match[1]) if match else None
-
-    def begins(self, text: str, reply: Reply) -> Answer | None:
-        """The word with which it begins."""
-        if match := _BEGINS.match(text) or _JUDGED.match(text):
-            return _truth(match[1])
-        if letter := _LETTER.match(text):
-            return _truth(letter[1])
-        if match := _EMPHATIC.match(text):
-            return _truth("no" if match[1] or match[2] else "yes")
-        words, truth = _foreign()
-        match = words.match(text)
+    def inside(self, text: str, reply: str) -> Answer | None:
+        """The word with which it begins, where a clause ends after it."""
+        words, truth = _truth()
+        match = words.match(text[:200])
         return Answer(match[1], truth[match[1].casefold()]) if match else None
 
-    def alone(self, text: str, reply: Reply) -> Answer | None:
+    begins = inside
+
+    def alone(self, text: str, reply: str) -> Answer | None:
         """One of the two words."""
-        return self.begins(text, reply) if len(text) < 30 and len(text.split()) <= 2 else None
+        return self.inside(text, reply) if len(text) < 30 and len(text.split()) <= 2 else None
 
-    def last(self, text: str, reply: Reply) -> Answer | None:
-        """The word that the last line begins with, else the first line; else the word if the text holds only one."""
-        stripped = text.strip()
-        last = stripped.rpartition("\n")[2]
-        for line in (last, stripped.partition("\n")[0], *_LAST_SENTENCE.findall(last)):
-            if answer := self.begins(line[:200], reply):
-                return answer
-        if match := _FINALLY.search(stripped[-60:]):
-            return _truth(match[1])
-        words = [match[1] for match in _YES_NO_ANY.finditer(text)]
-        return _truth(words[-1]) if len({_TRUTH[word.lower()] for word in words}) == 1 else None
-
-
-def _truth(word: str) -> Answer:
-    return Answer(word, _TRUTH[word.lower()])
+    def rival(self, text: str, answer: Answer, clause: str = "") -> bool:
+        """Whether a later sentence begins with the other word, or is short and ends with it."""
+        for sentence in re.split(r"(?<=[.!?\u3002])\s*|\n+", f"{clause}\n{text}")[-20:]:
+            ending = sentence.split()[-1:] if len(sentence) < 60 else []
+            for part in (sentence, *ending):
+                if (other := self.inside(part, text)) and other.key != answer.key:
+                    return True
+        return False

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, NamedTuple
 
-from reasoner.answers.json_values import LONGEST, plain
-from reasoner.answers.keys import SameKey, digest
+from reasoner.answers.reading import SameKey, digest
+from reasoner.answers.whole import LONGEST, plain
 from reasoner.system.files import parse_json
 from reasoner.types import Answer
 

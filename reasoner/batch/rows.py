@@ -23,7 +23,8 @@ from reasoner.execution.inputs import IdSet
 from reasoner.solution import Solution
 from reasoner.system.files import parse_json, replacing
 from reasoner.system.machine import require_extra
-from reasoner.system.tables import Located, LongRow, first_line
+from reasoner.system.printing import printable
+from reasoner.system.tables import Located, LongRow
 
 MAX_ID: Final = 512
 """Characters of an id."""
@@ -265,7 +266,7 @@ def convert(lines: Path, path: Path) -> None:
             while batch := list(islice(rows, ROWS)):
                 write(batch)
     except Exception as error:
-        why = getattr(error, "strerror", None) or first_line(error)
+        why = getattr(error, "strerror", None) or printable(str(error), limit=200)
         raise TraceError(f"cannot write the answers {path}: {why}") from error
 
 

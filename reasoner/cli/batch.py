@@ -58,9 +58,6 @@ def command(
     questions: Path,
     output: Path,
     overwrite: bool,
-    question_column: str | None,
-    id_column: str | None,
-    keep: str | None,
     each: str | None,
     concurrency: int | None,
     **typed: Any,
@@ -77,7 +74,7 @@ def command(
     from reasoner.cli.batch_run import BatchRun, Files
     from reasoner.cli.progress import BatchProgress
     from reasoner.cli.terminal import Terminal
-    from reasoner.execution.opening import CONCURRENCY
+    from reasoner.execution.session import CONCURRENCY
 
     given = options.Given(**typed)
     if overwrite and output == options.STANDARD:
@@ -89,7 +86,6 @@ def command(
         display=BatchProgress(Terminal(), total, prices, quiet=given.quiet),
         files=Files(questions, output, overwrite=overwrite),
         given=given,
-        columns={"question_column": question_column, "id_column": id_column, "keep": keep},
         budget=total,
         each=limit,
         prices=prices,

@@ -37,9 +37,9 @@ if TYPE_CHECKING:
         shell_complete=options.words(*options.ANSWERS), brief="auto, number, math, choice, yes_no, text or code.",
         help="The kind of the answer: auto, number, math, choice, yes_no, text or code. math:seconds=30 lets a "
              "comparison of formulas take 30 s instead of 10 s. text:equal=model asks the model which texts mean the "
-             "same. For any kind, number:extract=model asks it for the answer in a reply where no rule finds one, and "
-             "number:pattern=REGEX reads answers by a regular expression first; `reasoner list answers` shows "
-             "all.")  # fmt: skip
+             "same. For any kind, number:extract=rules asks no model to end a reply without a form, number:cut=probe "
+             "asks it to end one that a limit cut, and number:pattern=REGEX reads by a regular expression first; "
+             "`reasoner list answers` shows all.")  # fmt: skip
 @options.SYSTEM
 @options.FEW_SHOT
 @option("--messages", type=options.PATH, metavar="FILE", section="Question",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, NamedTuple
 
-from reasoner.engine import Engine, Rendered, SampleRequest, release, reset_caches
+from reasoner.engine import Continuation, Engine, Rendered, SampleRequest, continuation, release, reset_caches
 from reasoner.errors import UsageError
 from reasoner.models.info import ModelInfo
 from reasoner.types import Completion, Prompt, SamplingParams, TokenIds
@@ -63,6 +63,11 @@ class MixtureEngine:
     def notes(self) -> tuple[str, ...]:
         """The members' notes."""
         return tuple(dict.fromkeys(note for member in self.members for note in member.notes))
+
+    @property
+    def continues(self) -> Continuation | None:
+        """Never: text cannot be forced into a reply."""
+        return "never" if all(map(continuation, self.members)) else None
 
     async def start(self) -> None:
         """Start all members, one after the other."""

@@ -12,7 +12,7 @@ from reasoner.budget import NO_COST, Cost, Reservation
 from reasoner.engine import Engine, Rendered, SampleRequest, TextPiece, release
 from reasoner.errors import BudgetExhausted, EngineError, LedgerViolation, NotRecorded, RequestLost, TraceError
 from reasoner.execution.admission import Admission, Pace
-from reasoner.models.thinking import forced
+from reasoner.models.thinking import Forced, forced
 from reasoner.strategy import Prefill
 from reasoner.system.foreign import ErrorsFrom, described, fault_in, is_cancellation
 from reasoner.trace.events import ATTEMPTS, Prefilled, Work
@@ -30,8 +30,9 @@ ENGINE_ERRORS = ErrorsFrom("the engine", EngineError)
 COMPARER_ERRORS = ErrorsFrom("comparing answers")
 
 
-CountedAs = Literal["sample", "request", "verdict"]
-"""How a request is booked: a sequence for the strategy, policy tokens without a sample, or verifier tokens."""
+CountedAs = Literal["sample", "request", "probe", "verdict"]
+"""How a request is booked: a sequence for the strategy, policy tokens without a sample (a part of a sequence or of a
+likelihood, or a probe, which may fail), or verifier tokens."""
 
 
 class Bookkeeping(NamedTuple):
@@ -230,15 +231,20 @@ class OperationExecutor:
 
     async def prefill(self, op: Prefill) -> Prompt:
         """The prompt with a text appended to the reply, with its token ids where they are known."""
-        rendered, profile, digest = await self.render(op.prompt), self.engine.model.thinking, op.prompt.digest
+        rendered, digest = await self.render(op.prompt), op.prompt.digest
         self.recorder.head(op.prompt, digest, rendered)
-        appended = forced(op.text, op.thinking, profile, in_thinking=rendered.in_thinking)
-        if not (appended.thinking or appended.text):
-            return op.prompt
-        ids = await self.encode(appended.thinking + appended.text)
-        extended = op.prompt.extended(appended.text, ids or (), thinking=appended.thinking)
-        self.recorder.write(Prefilled, prompt=digest, child=extended.digest, token_ids=ids, **appended._asdict())
+        extended, appended, ids = await self.extended(op, rendered)
+        if appended.thinking or appended.text:
+            self.recorder.write(Prefilled, prompt=digest, child=extended.digest, token_ids=ids, **appended._asdict())
         return extended
+
+    async def extended(self, op: Prefill, rendered: Rendered) -> tuple[Prompt, Forced, TokenIds | None]:
+        """The prompt with the text appended, what was appended, and its token ids where they are known."""
+        appended = forced(op.text, op.thinking, self.engine.model.thinking, in_thinking=rendered.in_thinking)
+        if not (appended.thinking or appended.text):
+            return op.prompt, appended, None
+        ids = await self.encode(appended.thinking + appended.text)
+        return op.prompt.extended(appended.text, ids or (), thinking=appended.thinking), appended, ids
 
     async def before_deadline(self, work: Awaitable[T]) -> T:
         """Await work that takes no tokens, up to the deadline.
@@ -257,7 +263,7 @@ class OperationExecutor:
 
 @dataclass(slots=True)
 class Inquiry:
-    """The requests for one verdict or likelihood: reserved and booked one by one, recorded together as one event.
+    """The requests for one verdict, likelihood or probe: reserved and booked one by one, recorded as one event.
 
     `refused` begins the error of an inquiry that the ledger refused, in whole or in part.
     """
@@ -313,7 +319,7 @@ class Inquiry:
             raise
         except Exception as failure:
             error = described(failure)
-            if self.counted_as != "verdict":
+            if self.counted_as == "request":
                 raise
         finally:
             event = record(outcome, error, self._cost.taking(time.monotonic() - began))

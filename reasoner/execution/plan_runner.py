@@ -1,6 +1,6 @@
-"""Runs the plan of one question: executes its operations and sends it the replies."""
+"""Runs the plan of one question: executes its operations, sends it the replies, and keeps what its solution tells."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -12,7 +12,7 @@ from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, NotRecorded, PlanError, ReasonerError, UsageError
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.launching import Numbering, Passed, SequenceIds, Started, each, sample_all
-from reasoner.execution.replies import CutCounter, RatingFailures, Replies
+from reasoner.execution.probes import Probes
 from reasoner.execution.sampling import resolved, sample_sequence
 from reasoner.execution.scheduler import ScheduledQuestion
 from reasoner.execution.scoring import measure_likelihoods, rate
@@ -23,8 +23,113 @@ from reasoner.solution import INTERRUPTED, Solution
 from reasoner.strategy import StopRule, Strategy
 from reasoner.system.foreign import ErrorsFrom, described, is_cancellation
 from reasoner.trace.events import Cancelled, Delivered, Ended, Noted, Proposed, Refused, RunFacts
-from reasoner.types import NOT_RATED, Answer, Completion, EndedBy, Proposal, Rating, Usage
+from reasoner.types import (
+    CANCELLED,
+    NOT_RATED,
+    Answer,
+    AnswerSpace,
+    Completion,
+    CutSamples,
+    EndedBy,
+    Extraction,
+    Proposal,
+    Rating,
+    Reading,
+    Usage,
+)
 from reasoner.verifier import Verifier
+
+
+@dataclass(slots=True)
+class CutCounter:
+    """How many samples of one question were cut; `limits` are the most tokens of a chain of its strategy."""
+
+    limits: frozenset[int]
+    counts: CutSamples = CutSamples()
+
+    def add(self, granted: int, completion: Completion, limited_by: str = "") -> None:
+        """Count a sequence, as cut if its chain reached its own limit, not that of a step or a budget.
+
+        `limited_by` is the option that limits it, where its operation says so.
+        """
+        cut, limit = self.counts, granted + len(completion.prompt.token_ids)
+        at_limit = completion.finish_reason == "length" and completion.usage.generated_tokens >= granted
+        if at_limit and (limited_by or limit in self.limits):
+            thinking, option = cut.thinking + completion.unclosed, limited_by or cut.option
+            self.counts = CutSamples(cut.cut + 1, cut.samples + 1, thinking, max(cut.max_tokens, limit), option)
+        else:
+            self.counts = replace(cut, samples=cut.samples + 1)
+
+
+@dataclass(slots=True)
+class RatingFailures:
+    """The ratings of one question that failed, not those that the budget refused."""
+
+    failed: int = 0
+    first: str = ""
+    rated: bool = False
+
+    def add(self, rating: Rating) -> None:
+        """Add a rating that the plan received, or that was recorded."""
+        self.rated = self.rated or rating.value is not None
+        if rating.error and rating.error != CANCELLED and not rating.error.startswith(NOT_RATED):
+            self.failed += 1
+            self.first = self.first or rating.error
+
+    @property
+    def unrated(self) -> str:
+        """That no rating succeeded, and why the first failed; empty if any did or none was tried."""
+        if self.rated or not self.failed:
+            return ""
+        which = "the only rating" if self.failed == 1 else f"all {self.failed:,} ratings"
+        return f"{which} failed ({self.first})"
+
+
+@dataclass(slots=True)
+class _Text:
+    """A text that a plan received, and what decides between it and others; equal texts count once."""
+
+    ended: bool
+    index: int
+    reading: Reading
+    rating: float = -1.0
+    cut: bool = False
+    extracted: Answer | None = None
+    """The answer of its probe."""
+
+
+@dataclass(slots=True)
+class Replies:
+    """The texts that a plan received, without their tokens."""
+
+    _texts: dict[tuple[str, str], _Text] = field(default_factory=dict)
+    """By the earlier steps of a chain and its last one, which are joined only when they are read."""
+
+    def add(self, completion: Completion) -> None:
+        """Add a completion that the plan received."""
+        key = completion.prompt.text, completion.text
+        text = self._texts.setdefault(key, _Text(completion.ended, completion.index, completion.reading))
+        probed = completion.extraction.answer if completion.extraction else None
+        text.extracted = text.extracted or probed
+        text.cut = text.cut or (completion.truncated and probed is None)
+
+    def rate(self, candidates: Iterable[Completion], ratings: Iterable[object]) -> None:
+        """Add the ratings of candidates; what is not a rating with a value is ignored."""
+        for candidate, rating in zip(candidates, ratings, strict=False):
+            text = self._texts.get((candidate.prompt.text, candidate.text))
+            if text and isinstance(rating, Rating) and rating.value is not None:
+                text.rating = rating.value
+
+    def text_of(self, answer: Answer | None, space: AnswerSpace) -> str:
+        """The best reply that gives the answer: complete, rated high, sampled early; without any, the best of all."""
+        best = sorted(self._texts.items(), key=lambda item: (not item[1].ended, -item[1].rating, item[1].index))
+        if answer is not None:
+            for key, text in best:
+                read = text.extracted or (None if text.cut else text.reading.by(space, *key))
+                if read is not None and read.key == answer.key:
+                    return "".join(key)
+        return "".join(best[0][0]) if best else ""
+
 
 STRATEGY_ERRORS = ErrorsFrom("the strategy")
 STOP_RULE_ERRORS = ErrorsFrom("the stop rule")
@@ -65,10 +170,12 @@ class PlanRunner:
     _partial_refusal: BudgetExhausted | None = None
     _failures: RatingFailures = field(default_factory=RatingFailures)
     _verdicts: Verdicts = field(init=False)
+    _probes: Probes = field(init=False)
     _cut: CutCounter = field(init=False)
 
     def __post_init__(self) -> None:
         self._verdicts = Verdicts(self.executor, self.comparer)
+        self._probes = Probes(self.executor)
         self._cut = CutCounter(frozenset(limits_of(self.strategy)))
 
     async def solve(self) -> Solution:
@@ -102,7 +209,7 @@ class PlanRunner:
 
     @property
     def _notes(self) -> tuple[str, ...]:
-        return (*self.executor.engine.notes, *self.executor.notes, *self._verdicts.notes)
+        return (*self.executor.engine.notes, *self.executor.notes, *self._verdicts.notes, *self._probes.notes)
 
     def _text(self, answer: Answer | None) -> str:
         with suppress(Exception):  # a foreign answer space may fail, after the question is answered
@@ -226,6 +333,9 @@ class PlanRunner:
                 return finished
             case ops.Prefill():
                 return await self.executor.prefill(op)
+            case ops.Probe():
+                self._ops += 1
+                return await self._probe(self._ops, op)
             case ops.FindBlocks():
                 return await self._verdicts.blocks(op.answers)
             case ops.CheckEquivalent():
@@ -236,13 +346,24 @@ class PlanRunner:
                 return None
         return self._perform_at_once(op)
 
-    async def _ask_model(self, number: int, pairs: Pairs) -> tuple[bool | None, ...]:
-        """The verdicts of the model; None for each that failed or was refused, which does not end the plan."""
-        results = await self._verdicts.ask_model(number, pairs)
+    async def _probe(self, number: int, op: ops.Probe) -> tuple[Extraction | None, ...]:
+        """What the model says of each chain; None for each that was refused, which does not end the plan."""
+        results = await each([partial(self._probes.probe, number, chain, op.params) for chain in op.chains])
+        self._note_refusal(number, results)
+        answered = tuple(None if isinstance(result, BudgetExhausted) else result for result in results)
+        self._seen += sum((extraction.cost for extraction in answered if extraction), Cost())
+        return answered
+
+    def _note_refusal(self, number: int, results: Sequence[object]) -> None:
         refusals = [result for result in results if isinstance(result, BudgetExhausted)]
         if refusals and not self._partial_refusal:
             self._partial_refusal = refusals[0]
             self._record_refusal(number, refusals[0])
+
+    async def _ask_model(self, number: int, pairs: Pairs) -> tuple[bool | None, ...]:
+        """The verdicts of the model; None for each that failed or was refused, which does not end the plan."""
+        results = await self._verdicts.ask_model(number, pairs)
+        self._note_refusal(number, results)
         verdicts = [None if isinstance(result, BudgetExhausted) else result for result in results]
         self._seen += sum((verdict.cost.taking(0) for verdict in verdicts if verdict), Cost())
         return tuple(verdict.same if verdict else None for verdict in verdicts)
@@ -296,9 +417,12 @@ class PlanRunner:
         needed = self.verifier.logprobs if self.verifier else None
         if needed is not None and (op.params.logprobs is None or op.params.logprobs < needed):
             op = replace(op, params=replace(op.params, logprobs=needed))
+        probes = op.answers and self._probes.wanted
+        if probes:
+            op = replace(op, reserve=max(op.reserve, self._probes.reserve))
         sample = partial(sample_sequence, self.executor, op, interruptible=interruptible)
-        if op.answers and self._verdicts.extracts:
-            sample = partial(self._verdicts.reading, sample)
+        if probes:
+            sample = partial(self._probes.reading, sample, op.params)
         history, scheduled = self.executor.history, self.scheduled
         if scheduled and history.settles(sequences.op, ((each.digest, each.index) for each in sequences)):
             scheduled = None

@@ -1,4 +1,4 @@
-"""What is known of the answers of one question: which are the same, which one a reply gives.
+"""What is known of the answers of one question: which are the same.
 
 Each verdict is looked up in the history, else asked for and recorded, once. A comparer costs no tokens; what the run's
 own model is asked is reserved, and booked as verifier tokens.
@@ -6,29 +6,19 @@ own model is asked is reserved, and booked as verifier tokens.
 
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from reasoner.answers.asking import (
-    EXTRACTED_TOKENS,
-    comparison_prompt,
-    extraction_prompt,
-    extracts_by_model,
-    reads_yes,
-    stated,
-)
+from reasoner.answers.asking import comparison_prompt, reads_yes
 from reasoner.answers.equivalence import Comparer, ComparisonMeter
-from reasoner.answers.thinking import final_segment
 from reasoner.budget import NO_COST, Cost
 from reasoner.engine import spellings
 from reasoner.errors import BudgetExhausted, EngineError, NotRecorded, UsageError
 from reasoner.execution.executor import Inquiry, OperationExecutor
-from reasoner.execution.launching import Passed, each
+from reasoner.execution.launching import each
 from reasoner.strategy import NOT_ASKED
-from reasoner.trace.events import AnswerExtracted, AnswersCompared, BlocksFound, EquivalenceChecked
-from reasoner.trace.recorder import ANSWER_SPACE_ERRORS, SequenceId
-from reasoner.types import Answer, AnswerSpace, Blocks, Completion, Extraction, Prompt, SamplingParams, TokenIds
+from reasoner.trace.events import AnswersCompared, BlocksFound, EquivalenceChecked
+from reasoner.types import Answer, AnswerSpace, Blocks, Completion, Prompt, SamplingParams, TokenIds
 from reasoner.voting import compares_by_model
 
 K = TypeVar("K", bound=Hashable)
@@ -54,15 +44,11 @@ class Verdicts:
         """Whether the model compares answers, and no comparer."""
         self._executor, self._comparer, self._space, self._history = executor, comparer, space, history
         self._meter = ComparisonMeter(executor.question.id)
-        self.extracts = extracts_by_model(space)
-        """Whether the model is asked for the answer in a reply that no rule reads."""
         self._recorded_blocks, self._recorded_same = history.blocks, history.same
         # A replay writes what it uses again, and verdicts of the model are booked again where they are asked for.
         self._blocks = {} if history.source else {**self._recorded_blocks}
         self._same = {} if history.source or self.by_model else {**self._recorded_same}
         self._compared: list[Cost] = []
-        self._extracted: list[Cost] = []
-        self._refused = False
         self._words: tuple[TokenIds, TokenIds] | None = None
         """The tokens of yes and of no; empty where their probabilities are not available."""
 
@@ -181,54 +167,6 @@ class Verdicts:
             prompt, rendered, SamplingParams(temperature=0.0, max_tokens=max_tokens), watch=watch
         )
 
-    async def reading(
-        self, sample: Callable[[SequenceId, Passed], Awaitable[Completion]], sequence: SequenceId, passed: Passed
-    ) -> Completion:
-        """A sequence from `sample`, with the answer that the model extracts where it is complete and no rule finds one.
-
-        If the ledger refuses the extraction, the sequence comes without it.
-        """
-        completion, question = await sample(sequence, passed), self._executor.question
-        if not completion.ended:
-            return completion
-        with ANSWER_SPACE_ERRORS:
-            if question.read(completion):
-                return completion
-        reply = (final_segment(completion.chain) or "").strip()
-        if not reply:
-            return completion
-        try:
-            event = await self._extract(sequence, reply)
-        except BudgetExhausted:
-            self._refused = True
-            return completion
-        self._extracted.append(event.cost)
-        return replace(completion, extraction=Extraction(event.answer, event.cost.taking(0)))
-
-    async def _extract(self, sequence: SequenceId, reply: str) -> AnswerExtracted:
-        executor, question, text = self._executor, self._executor.question, ""
-        if event := executor.recorded(sequence.op, AnswerExtracted, sequence.digest, sequence.index):
-            return event
-        if self._history.source:
-            what = f"the answer in sample {sequence.index} of question {question.id}"
-            raise self._not_recorded(what, "kind of answer, strategy")
-        inquiry = Inquiry(executor, "verdict", NOT_ASKED)
-
-        async def ask() -> Answer | None:
-            nonlocal text
-            completion = await self._greedy(inquiry, extraction_prompt(question, reply), max_tokens=EXTRACTED_TOKENS)
-            text = completion.text
-            with ANSWER_SPACE_ERRORS:
-                return None if completion.truncated else stated(question.space, text)
-
-        def record(answer: Answer | None, error: str, cost: Cost) -> AnswerExtracted:
-            return executor.recorder.work(
-                AnswerExtracted, op=sequence.op, prompt=sequence.digest, index=sequence.index, text=text,
-                answer=answer, error=error, cost=cost,
-            )  # fmt: skip
-
-        return await inquiry.settled(ask, record)
-
     @property
     def notes(self) -> tuple[str, ...]:
         """What was not decided and what to do about it; what the verdicts of the model cost, and if any is missing."""
@@ -242,10 +180,6 @@ class Verdicts:
             notes.append(f"{count} not decided {limit}: those answers count as different{advice}")
         if self._compared:
             notes.append(f"the model compared {_counted(self._compared, 'pair of answers', 'pairs of answers')}")
-        if self._extracted:
-            notes.append(f"the model was asked for the answer in {_counted(self._extracted, 'reply', 'replies')}")
-        if self._refused:
-            notes.append("the budget did not suffice to ask the model for the answer in every reply without one")
         return tuple(notes)
 
 

@@ -264,9 +264,10 @@ class AnswersCompared(Work):
 
 
 class AnswerExtracted(Work):
-    """The model was asked for the answer in a complete sequence, named as in `Sampled`, that no rule could read.
+    """The model was asked for the answer of a sequence, named as in `Sampled`, by a probe or by a second prompt.
 
-    `text` is what it wrote. `answer` is None where that holds no answer, or there is an `error`.
+    `text` is what it wrote, `confidence` as in `Extraction`. `answer` is None where the text holds no answer, or there
+    is an `error`.
     """
 
     event: Literal["answer_extracted"] = "answer_extracted"
@@ -274,6 +275,7 @@ class AnswerExtracted(Work):
     text: str
     answer: Answer | None
     error: str
+    confidence: float | None = None
     indexed_by: ClassVar[tuple[str, ...]] = ("prompt", "index")
 
 

@@ -54,6 +54,7 @@ class QuestionHistory:
     ended: Ended | None = None
     """How the last attempt ended; None if it was cut off."""
     _events: dict[Name, list[Event]] = field(default_factory=dict)
+    _kinds: set[type[Event]] = field(default_factory=set)
     _written: Counter[str] = field(default_factory=Counter)
     _before: float = 0.0
     _began: float = 0.0
@@ -79,6 +80,7 @@ class QuestionHistory:
             self.ended = event
         self._last = event.t
         self._events.setdefault(event.key, []).append(event)
+        self._kinds.add(type(event))
         if self.source:
             return
         if event.repeated:
@@ -103,6 +105,10 @@ class QuestionHistory:
     def of(self, kind: type[R], *name: object) -> list[R]:
         """The events of one kind in the order of the trace; where events of that kind have names, those of this one."""
         return [event for event in self._events.get((kind, *name), []) if isinstance(event, kind)]
+
+    def any_of(self, kind: type[Event]) -> bool:
+        """Whether there is any event of a kind."""
+        return kind in self._kinds
 
     def holds(self, *name: object) -> bool:
         """Whether there is any event of this name."""

@@ -25,7 +25,7 @@ from reasoner.trace.events import (
     Thought,
     Work,
 )
-from reasoner.types import Answer, EndedBy, FinishReason, Message, Proposal, Usage
+from reasoner.types import Answer, EndedBy, FinishReason, Message, Proposal
 
 State = Literal[
     "continued", "answered", "no answer", "repeat", "pruned", "open", "cut", "cancelled", "deadline", "lost"
@@ -80,7 +80,6 @@ class TreeNode:
     complete: bool
     """Whether the model itself ended the reply."""
     answer: Answer | None
-    usage: Usage
     cost: Cost
     state: State
     tokens_below: int = 0
@@ -301,7 +300,6 @@ class _TreeBuilder:
             finish=sampled.finish_reason if sampled else None,
             complete=sampled is not None and sampled.finish_reason == "stop" and sampled.stop is None,
             answer=sampled.answer if sampled else None,
-            usage=event.usage or Usage(),
             cost=event.cost + self.thoughts.pop((event.prompt, event.index), Cost()),
             state="open" if isinstance(event, Sampled) else event.why,
         )
@@ -323,7 +321,7 @@ class _TreeBuilder:
         node.cost += event.cost
         node.answer = node.answer or event.answer
         verdict = event.error or (repr(event.answer.text[:MAX_KEY]) if event.answer else "none")
-        self.tree.notes.append(f"#{node_id} answer asked of the model: {verdict}, for {event.cost.tokens:,} tokens")
+        self.tree.notes.append(f"#{node_id} probed for the answer: {verdict}, for {event.cost.tokens:,} tokens")
 
     def _rate(self, event: Scored) -> None:
         node_id = self.node_ids.get((event.prompt, event.index))

@@ -21,7 +21,7 @@ READ: list[tuple[str, str | None, str]] = [
     ("````python\ns = '''\n```\n'''\n````", "s = '''\n```\n'''\n", "form"),
     ("1. So:\n   ```python\n   def f():\n       return 1\n   ```", "def f():\n    return 1\n", "form"),
     ('```python\ndef f():\n    """\n    ```\n    """\n```', 'def f():\n    """\n    ```\n    """\n', "form"),
-    ("```python\nx = 1\n", "x = 1\n", "last"),
+    ("```python\nx = 1\n", "x = 1\n", "alone"),
     ("```python\ndef f(", None, ""),
     ("```python\nx = 1\n```\n```python\nx = 2\n", "x = 1\n", "form"),
     ("```python\n\n```", None, ""),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner.answers.json_values import JsonSpace
+from reasoner.answers.whole import JsonSpace
 
 SPACE = JsonSpace()
 VALUES = st.recursive(

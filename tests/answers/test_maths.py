@@ -11,78 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner.answers import space_for
-from reasoner.answers.acceptance import accepts
-from reasoner.answers.blocking import blocks
+from reasoner.answers.acceptance import accepts, blocks
 from reasoner.answers.maths import MathSpace
 from reasoner.answers.shapes import Formula, Group, Number, Words, key, shape
-from reasoner.errors import UsageError
 from reasoner.types import Answer
 
 MATH = MathSpace()
 DATA = Path(__file__).parents[3] / "shared" / "data" / "math500_dev.jsonl"
-
-
-def read(text: str) -> tuple[str, str] | None:
-    found = MATH.read(text)
-    return (found.key, found.rule) if found else None
-
-
-READ: list[tuple[str, tuple[str, str] | None]] = [
-    (r"so \boxed{\frac{1}{2}}", ("1/2", "form")),
-    (r"\boxed{1}, no: \boxed{x^2}", ("x^2", "form")),
-    (r"\boxed{\boxed{7}}", ("7", "form")),
-    (r"\boxed{\text{(E)}}", ("E", "form")),
-    (r"\boxed{} but #### 7", ("7", "form")),
-    (r"\boxed{7} and #### 8, the answer is 9", ("7", "form")),
-    ("#### 1,234", ("1234", "form")),
-    ("#### 1\n#### 2\nThe answer is 3", ("2", "form")),
-    ("The final answer is $x+1$. I hope it is correct. The answer is 4", ("x+1", "announced")),
-    (r"The final answer is: \(\pi\).", (r"\pi", "announced")),
-    ("The answer is $x$ and $y$.", (r"\{x,y\}", "announced")),
-    ("The answer is $1$, $2$, or $3$.", (r"\{1,2,3\}", "announced")),
-    ("Answer:\n\\[\n\\frac{3}{4}\n\\]", ("3/4", "announced")),
-    ("**Answer:** $$2$$ as said", ("2", "announced")),
-    ("The answer is 3\\sqrt{13}. I hope so", ("3\\sqrt{13}", "announced")),
-    ("The answer is (3, 4), which is a point", ("(3,4)", "announced")),
-    ("The answer is 5 because 3 + 2 is that", ("5", "announced")),
-    ("The answer is 5 apples", ("5", "announced")),
-    ("The answer is 5 of the many apples there are", ("5", "announced")),
-    ("The answer is **7**", ("7", "announced")),
-    ("The answer is 2.5. Then 3", ("5/2", "announced")),
-    ("The answer is Evelyn.", ("evelyn", "announced")),
-    ("The answer is 3. No, the answer is 4 of 9", ("4", "announced")),
-    ("The answer is that nobody ever knew it\nso $7$ it is", ("7", "last")),
-    ("We add.\n3\\sqrt{2}", ("3\\sqrt{2}", "line")),
-    ("We add.\n$x = 3$", ("3", "line")),
-    (r"<answer>\(\frac{3}{4}\)</answer>", ("3/4", "form")),
-    (r'{"answer": "\frac{3}{4} \times x\neq 1"}', (r"\frac{3}{4}\cdot x\ne1", "form")),
-    (r"**\(x=3\)** and **\(x=5\)**", (r"\{3,5\}", "line")),
-    ("We get:\n**\\(\\frac{3}{4}\\)**", ("3/4", "line")),
-    (r"**_\(x_1^{2}+x_2\)_**", ("x_1^2+x_2", "line")),
-    (r"$\textbf{\textbf{(E)}}$", ("E", "line")),
-    ("x = -2y", ("x=-2y", "line")),
-    ("Evelyn", ("evelyn", "last")),
-    ("6:00 PM", ("6:00 pm", "last")),
-    ("We find $3$ and then $\\pi$ in the end", (r"\pi", "last")),
-    ("It costs $5 and not $6 in all", ("6 $", "last")),
-    ("there are 5 apples on the table, and 6 below", ("6", "last")),
-    ("there is no telling what it may be", None),
-    ("", None),
-    (" \n ", None),
-    ("$", None),
-    ("<think>the answer is 7", None),
-    ("<think>the answer is 7</think>the answer is 8", ("8", "announced")),
-    ("</think>", None),
-    ("it is 7", ("7", "last")),
-    ("5 and 6 are it, the answer is 5 and 6", (r"\{5,6\}", "announced")),
-    ("The answer is 6 PM", ("6:00 pm", "announced")),
-    ("The answer is 25 cm^2", ("25 cm^2", "announced")),
-]
-
-
-def test_an_answer_is_read() -> None:
-    assert [(text, read(text)) for text, _ in READ] == READ
 
 
 def test_an_answer_keeps_what_was_written_and_gets_one_key() -> None:
@@ -244,52 +179,9 @@ def test_the_parent_imports_no_algebra() -> None:
     subprocess.run([sys.executable, "-c", check], check=True)
 
 
-# Which space
-
-
-@pytest.mark.parametrize(
-    ("question", "name"),
-    [
-        ("Simplify $\\sqrt{8}$.", "math"),
-        ("If $x = 3$, what is $y$?", "math"),
-        ("Factor x^2 - 1.", "math"),
-        ("Simplify 2x + 3x", "math"),
-        ("What is y in terms of x?", "math"),
-        ("Compute \\frac{1}{2} + 1", "math"),
-        ("I paid $5 and got $6 back. How many dollars?", "number"),
-        ("It costs $5, and $3*8$ more. How much?", "number"),
-        ("What is 3 + 4?", "number"),
-        ("Which risk factor matters?", "text"),
-        ("How do I simplify my life?", "text"),
-        ("Put it in terms of a budget", "text"),
-        ("Is $x^2$ positive, yes or no?", "yes_no"),
-        ("Which is $x^2$? A) 1 B) 2", "choice"),
-    ],
-)
-def test_auto_takes_mathematics_only_for_what_looks_like_it(question: str, name: str) -> None:
-    assert space_for("auto", question).name == name
-
-
-def test_mathematics_is_chosen_by_name() -> None:
-    assert space_for("math", "Who?") == MATH
-    assert "\\boxed{}" in MATH.instruction
-
-
 # Reference answers
 
-FORMS = [
-    *("{}", "\\boxed{{{}}}", "Thus ${}$ is what we find.", "Adding up, the answer is {}. I hope it is correct."),
-    *(
-        "**\\({}\\)**",
-        "**${}$**",
-        "`{}`",
-        "__\\({}\\)__",
-        "*${}$*",
-        "**_${}$_**",
-        "**\\boxed{{{}}}**",
-        "$\\mathbf{{{}}}$",
-    ),
-]
+FORMS = ["\\boxed{{{}}}", "Adding up, the answer is ${}$. I hope it is correct.", "<answer>{}</answer>"]
 
 
 def golds() -> list[str]:
@@ -316,22 +208,6 @@ def test_reference_answers_of_different_keys_are_no_match_without_work() -> None
     for a, b in itertools.combinations(keys.values(), 2):
         assert same(a, b) is not True
     assert isinstance(shape("\\text{Evelyn}"), Words)
-
-
-def test_the_time_for_comparing_is_an_option_of_the_kind() -> None:
-    assert space_for("math:seconds=30", "Who?") == MathSpace(30.0)
-    assert MATH.seconds == 10
-    for spec, complaint in (
-        ("math:minutes=1", "no option of answer kind math named 'minutes'"),
-        ("math:seconds=soon", "seconds must be a number"),
-        ("math:seconds=0", "seconds must be above 0"),
-        ("math:seconds=nan", "seconds must be above 0"),
-        ("number:seconds=1", "no option of answer kind number named 'seconds'"),
-        ("choice:several=maybe", "several must be true or false"),
-        ("number:pattern=(", "is not a regular expression"),
-    ):
-        with pytest.raises(UsageError, match=complaint):
-            space_for(spec, "Who? A) x B) y")
 
 
 @given(st.integers(1, 10**6), st.integers(1, 10**6), st.floats(-1e-9, 1e-9))

@@ -4,8 +4,8 @@ import pytest
 
 from reasoner.answers.latex import MAX_LENGTH, MAX_NESTING, MAX_RUN, bare, matching, too_complex
 from reasoner.answers.maths import MathSpace
-from reasoner.answers.reading import TAIL
 from reasoner.answers.shapes import Words, shape
+from reasoner.answers.thinking import TAIL
 
 MATH = MathSpace()
 

@@ -35,7 +35,7 @@ ROWS = list(rows("| case | reference | answer | equal |"))
 LOOSE = list(rows("| policy | reference | answer | equal if loose |"))
 CASES = {
     "percent", "currency", "degrees", "units", "intervals", "sets", "tuples", "plus-minus", "mixed", "decimals", "base",
-    "times", "words", "matrices", "equations", "inequalities", "ratios", "dates", "degrees under", "the empty set",
+    "times", "words", "matrices", "equations", "inequalities", "ratios", "degrees under", "the empty set",
 }  # fmt: skip
 
 

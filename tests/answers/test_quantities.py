@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner.answers import MathSpace, math_worker, space_for
-from reasoner.answers.blocking import blocks
+from reasoner.answers.acceptance import blocks
 from reasoner.answers.quantities import MAX_UNIT, measure, unit_of
 from reasoner.answers.shapes import key, shape
 from reasoner.errors import UnknownName

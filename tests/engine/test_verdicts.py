@@ -1,4 +1,4 @@
-"""The model's verdicts on answers, on real vLLM: exact probabilities, every token in the ledger, replayed as they were."""
+"""The model's verdicts on answers and its probes, on real vLLM: every token in the ledger, replayed as they were."""
 
 import asyncio
 from pathlib import Path
@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
-from reasoner import Budget, Question, SamplingParams, Solution, solve, solve_sync
+from reasoner import Question, SamplingParams, Solution, solve, solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.vllm import VllmEngine
-from reasoner.trace.events import AnswerExtracted, AnswersCompared, Event
+from reasoner.trace.events import AnswerExtracted, AnswersCompared, Event, Sampled
 from reasoner.types import Completion, Usage
 from reasoner_strategies import SelfConsistency
 from tests.helpers import course, told, write_trace
 
 FRUIT = Question.of("Name a fruit that grows on trees.", space="text:equal=model", id="fruit")
-UNREAD = Question.of("Name a fruit that grows on trees.", space="number:extract=model", id="unread")
+UNREAD = Question.of("Name a fruit that grows on trees.", space="number", id="unread")
 VOTE = SelfConsistency(n=8, params=SamplingParams(temperature=1.0, max_tokens=64))
 
 
@@ -39,9 +39,9 @@ class Counted:
         return sum(usage.prompt_tokens - usage.cached_tokens + usage.generated_tokens for usage in self.usage)
 
 
-def run(question: Question, engine: Counted, events: list[Event], budget: Budget | None = None) -> Solution:
+def run(question: Question, engine: Counted, events: list[Event]) -> Solution:
     plain: Any = engine
-    return solve_sync(question, VOTE, plain, trace=events.append, budget=budget)
+    return solve_sync(question, VOTE, plain, trace=events.append)
 
 
 @pytest.mark.parametrize("question", [FRUIT, UNREAD], ids=lambda question: question.id)
@@ -55,7 +55,14 @@ def test_every_token_of_a_verdict_is_in_the_ledger_and_a_replay_repeats_it(
     assert verdicts
     assert {event.error for event in verdicts if isinstance(event, AnswerExtracted)} <= {""}
     assert solution.cost.tokens == counted.computed
-    assert solution.cost.verifier_tokens == sum(event.cost.verifier_tokens for event in verdicts) > 0
+    assert solution.cost.verifier_tokens == sum(event.cost.verifier_tokens for event in verdicts)
+    assert all(event.cost.tokens > 0 for event in verdicts)
+    # The chain is in the cache, but for its last block and the forced text.
+    assert all(
+        event.cost.cached_tokens > 0 and event.cost.prompt_tokens < 48
+        for event in verdicts
+        if isinstance(event, AnswerExtracted)
+    )
     assert solution.cost.requests == len(counted.usage)
     assert told(events).taking(0) == solution.cost.taking(0)
 
@@ -67,3 +74,35 @@ def test_every_token_of_a_verdict_is_in_the_ledger_and_a_replay_repeats_it(
     repeated = asyncio.run(again())
     assert repeated.error is None
     assert course(repeated) == course(solution)
+
+
+def test_a_probe_continues_the_chain_s_own_tokens_and_changes_no_sample(engine: VllmEngine) -> None:
+    requests: list[SampleRequest] = []
+
+    class Watched(Counted):
+        async def sample(self, request: SampleRequest) -> Completion:
+            requests.append(request)
+            return await super().sample(request)
+
+    events: list[Event] = []
+    run(UNREAD, Watched(engine), events)
+    drawn = {event.index: event for event in events if isinstance(event, Sampled)}
+    probes = [request for request in requests if request.prompt.token_ids]
+    chains = [event.token_ids[:-1] for event in drawn.values() if event.finish_reason == "stop"]
+    assert probes
+    for request in probes:
+        assert any(request.prompt.token_ids[: len(chain)] == chain for chain in chains)
+        assert request.prompt.text.endswith("The final answer is \\boxed{")
+        assert request.params.temperature == 0
+    plain: list[Event] = []
+    run(Question.of(UNREAD.text, space="number:extract=rules", id="unread"), Counted(engine), plain)
+    assert {e.index: e.seed for e in plain if isinstance(e, Sampled)} == {i: e.seed for i, e in drawn.items()}
+
+
+def test_one_of_the_labels_is_the_answer_of_a_probe(engine: VllmEngine) -> None:
+    question = Question.of("Which is a fruit? Reason first.\nA) an apple\nB) a stone", id="labels")
+    events: list[Event] = []
+    solution = solve_sync(question, VOTE, engine, trace=events.append)
+    probes = [event for event in events if isinstance(event, AnswerExtracted)]
+    assert solution.error is None
+    assert all(event.text in "AB" and event.confidence and event.confidence >= 0.5 for event in probes)

@@ -1,22 +1,24 @@
-"""A scripted model that also answers what is asked about answers: whether two are the same, which one a reply gives."""
+"""A scripted model that also answers what is asked about answers: whether two are the same, how its own reply ends."""
 
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from reasoner import Question, Solution, solve
-from reasoner.engine import SampleRequest
+from reasoner.engine import Continuation, SampleRequest
 from reasoner.engines.replay import ReplayEngine
+from reasoner.models.info import ModelInfo
 from reasoner.strategy import BRANCH, Strategy
 from reasoner.trace.events import Event
 from tests.helpers import Judge, Pause, meter_of, write_trace
-from tests.scripted import ScriptedEngine
+from tests.scripted import MODEL, ScriptedEngine
 
 _SHOWN = re.compile(r'^Answer [12]: "(.*)"$', re.MULTILINE)
 _REPLY = re.compile(r"^> (.*)$", re.MULTILINE)
+_OPENED = re.compile(r"\n\n(?:The final answer is \\boxed\{|The answer is \(|Final answer \(yes or no\):|```json\n)\Z")
 Same = Callable[[str, str], bool | None]
 
 
@@ -27,13 +29,18 @@ def alike(first: str, second: str) -> bool:
 
 @dataclass
 class AskedModel:
-    """The script of an engine: replies by `says`, verdicts by `same`, extracted answers by `extract`."""
+    """The script of an engine: replies by `says`, verdicts by `same`, what probes say by `extract`.
+
+    `probes` are the chains that were probed, and `continues` is how the engine continues a reply.
+    """
 
     says: Callable[[SampleRequest], str]
     same: Same = alike
     extract: Callable[[str], str] = lambda reply: reply.split()[-1]
     compared: list[tuple[str, str]] = field(default_factory=list)
-    extracted: list[str] = field(default_factory=list)
+    continues: Continuation | None = "exact"
+    model: ModelInfo = MODEL
+    probes: list[str] = field(default_factory=list)
 
     def __call__(self, request: SampleRequest) -> str:
         text = request.prompt.messages[-1].content
@@ -43,12 +50,18 @@ class AskedModel:
             return {True: "Yes", False: "No", None: "Maybe"}[self.same(first, second)]
         if "Which final answer does the reply give?" in text:
             reply = "\n".join(_REPLY.findall(text))
-            self.extracted.append(reply)
+            self.probes.append(reply)
             return self.extract(reply)
+        if opened := _OPENED.search(request.prompt.text):
+            reply = request.prompt.text[: opened.start()]
+            self.probes.append(reply or request.prompt.thinking)
+            said = self.extract(self.probes[-1])
+            return said + "}" if opened[0].endswith("{") else said
         return self.says(request)
 
     def engine(self, pause: Pause | None = None) -> ScriptedEngine:
-        return ScriptedEngine(self, pause=pause) if pause else ScriptedEngine(self)
+        engine = ScriptedEngine(self, model=self.model, continues=self.continues)
+        return replace(engine, pause=pause) if pause else engine
 
     @property
     def pairs(self) -> Counter[frozenset[str]]:

@@ -9,7 +9,7 @@ import pytest
 
 from reasoner.errors import TraceError, UsageError
 from reasoner.journal.folder import appearing, write_whole
-from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.records import RunFolder
 
 
 def test_the_error_of_a_second_writer_names_the_first(tmp_path: Path) -> None:

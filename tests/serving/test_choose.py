@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from reasoner.answers import ANY_KIND, KINDS, OPTIONS
-from reasoner.answers.patterns import compiled
+from reasoner.answers.reading import compiled
 from reasoner.budget import Budget, Prices
 from reasoner.registry import build, entries, load, options_of, spec_of
 from reasoner.serving.choose import Alias, choose, default_aliases
@@ -215,7 +215,7 @@ def test_no_spec_of_a_client_reads_files_or_loads_weights(spec: str) -> None:
         "auto: pattern =x",
         "text:equal=exact,\u2003pattern\u00a0= x",
         "choice:several=true,extract=rules,pattern=(?:x,)*",
-        "yes_no:extract=model,pattern=pattern=x",
+        "yes_no:cut=probe,pattern=pattern=x",
         "number:extract=rules,extract=rules,pattern=x",
         "number:Pattern=x",
         "number(pattern=x)",
@@ -238,7 +238,7 @@ def test_no_answer_kind_of_a_client_takes_the_servers_time(answer: str) -> None:
 
 def test_every_option_of_an_answer_kind_is_harmless_or_marked() -> None:
     """A new option that holds code or takes time has to be marked as `Pattern` or `Seconds` are."""
-    harmless = {"extract", "loose", "several", "equal"}
+    harmless = {"extract", "cut", "loose", "several", "equal"}
     for name in KINDS:
         cls: type = KINDS[name]
         owned = {option for option, mark in marks_of(cls).items() if isinstance(mark, Owners)}

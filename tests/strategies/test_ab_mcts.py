@@ -57,9 +57,7 @@ def test_draws_have_the_posteriors_mean(prior: Prior) -> None:
 # The tree
 
 
-def tree_of(
-    told: Sequence[tuple[int, int | None, float]], order: Sequence[int], prior: Prior = "normal", repeats: int = 1
-) -> AnswerTree:
+def tree_of(told: Sequence[tuple[int, int | None, float]], order: Sequence[int], prior: Prior = "normal") -> AnswerTree:
     """A tree whose generation `number` refined that of `under` (None the root), told in some order."""
     tree = AnswerTree("q", prior)
     nodes: dict[int | None, AnswerNode] = {None: tree.root}
@@ -68,8 +66,7 @@ def tree_of(
         for number, under, value in list(left):
             if under in nodes:
                 tree._refined[number] = nodes[under]
-                for _ in range(repeats):
-                    tree.report(number, value, completion(str(number)))
+                tree.report(number, value, completion(str(number)))
                 nodes[number] = next(one for one in nodes[under].children if one.number == number)
                 left.remove((number, under, value))
     return tree
@@ -98,7 +95,7 @@ def test_a_rating_counts_where_it_should() -> None:
 
 
 @pytest.mark.parametrize("prior", ["normal", "beta"])
-def test_neither_the_order_nor_the_number_of_tellings_changes_what_is_asked(prior: Prior) -> None:
+def test_the_order_of_ratings_does_not_change_what_is_generated(prior: Prior) -> None:
     def asks(tree: AnswerTree) -> list[int]:
         return [tree.ask(number).number for number in range(10, 200)]
 
@@ -106,7 +103,6 @@ def test_neither_the_order_nor_the_number_of_tellings_changes_what_is_asked(prio
     assert len(set(plain)) >= 4
     for order in itertools.permutations(range(5)):
         assert asks(tree_of(FAMILY, order, prior)) == plain
-    assert asks(tree_of(FAMILY, range(5), prior, repeats=3)) == plain
 
 
 # What the model is asked
@@ -154,12 +150,6 @@ def number_of(one: Completion) -> int:
 def test_it_generates_n_answers_so_many_at_a_time(concurrency: int) -> None:
     course = drive(AbMcts(n=12, concurrency=concurrency), "7", lambda _: 0.5)
     assert (len(course.samples), course.most, course.vote_states[-1].samples) == (12, concurrency, 12)
-
-
-def test_one_at_a_time_knows_each_rating_before_the_next_generation() -> None:
-    samples = drive(AbMcts(n=40, concurrency=1), "7", lambda _: 0.9).samples
-    assert samples[0].prompts == (QUESTION.prompt,)
-    assert len({sample.prompts[0] for sample in samples}) > 3
 
 
 def test_the_best_rated_or_the_class_of_the_highest_total() -> None:

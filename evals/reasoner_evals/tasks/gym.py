@@ -5,17 +5,15 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import localcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from reasoner.answers import ByKey, NumberSpace, TextSpace, YesNoSpace
+from reasoner.answers import TAIL, ByKey, NumberSpace, TextSpace, YesNoSpace
 from reasoner.answers.expressions import ExpressionSpace
-from reasoner.answers.forms import Statement, forms
-from reasoner.answers.languages import Reply
+from reasoner.answers.forms import Form, Opening, machine_forms
 from reasoner.errors import UnknownName, UsageError, require
 from reasoner.system.files import parse_json
 from reasoner.system.machine import install_command
@@ -42,7 +40,7 @@ class Gym:
 
     `name` is one of its data sets, and `config` sets the generator's own options. Puzzle i+1 of a seed is puzzle i of
     the next seed: seeds for tuning and for reporting must be further apart than `size`. Repeated puzzles are asked
-    once, so there may be fewer than `size`. Only data sets whose scorers are safe and right are allowed; others are
+    once, so there may be fewer than `size`. Only data sets with safe and right scorers are allowed; others are
     graded by our own graders. `answer_options` are options of the kind of answer; see `docs/answers.md`.
     """
 
@@ -138,32 +136,27 @@ class VerbatimSpace(ByKey):
     """Any text of one or more lines; two are equal if they differ only in whitespace."""
 
     name: ClassVar[str] = "verbatim"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     instruction: ClassVar[str] = "Give the final answer, and nothing else, between <answer> and </answer>."
+    opening: ClassVar[Opening | None] = Opening("\n\n<answer>", "<answer>", "</answer>", ("</answer>",), tokens=256)
+    tail: ClassVar[int] = TAIL
 
-    def forms(self, reply: Reply) -> Iterator[Statement]:
+    def forms(self, text: str) -> list[Form]:
         """The forms of every kind, then the last block between fences."""
-        yield from forms(reply)
-        for fence in _FENCE.findall(reply.text)[-1:]:
-            yield Statement(fence, len(reply.text), enclosed=True)
+        fences = [Form(fence, 0, len(text)) for fence in _FENCE.findall(text)[-1:]]
+        return machine_forms(text) or fences
 
-    def inside(self, text: str, reply: Reply) -> Answer | None:
+    def inside(self, text: str, reply: str) -> Answer | None:
         """All of the text."""
         return _answer(text)
 
-    set_apart = inside
-
-    def begins(self, text: str, reply: Reply) -> Answer | None:
+    def begins(self, text: str, reply: str) -> Answer | None:
         """The rest of the line."""
         return _answer(text.partition("\n")[0])
 
-    def alone(self, text: str, reply: Reply) -> Answer | None:
-        """None: any line may be a part of the answer."""
-        return None
-
-    def last(self, text: str, reply: Reply) -> Answer | None:
-        """The last line."""
-        return _answer(text.strip().rpartition("\n")[2])
+    def alone(self, text: str, reply: str) -> Answer | None:
+        """A reply of one line."""
+        return _answer(text) if text.strip() == reply.strip() else None
 
 
 def _answer(raw: str) -> Answer | None:

@@ -31,7 +31,7 @@ class Jsonl:
     `path` is the file. Optional columns: `id`, `context` (a document, shown first), `kind` (of answer, as in `reasoner
     solve --answer`), `choices` (a list; the answer is then a letter or one of them), `group` and `level`. `columns`
     maps column names to those in the file, as in `columns=[question:prompt,answer:target]`. With `several`, an answer
-    may be several letters, as in `A,C`. `answer_options` are options of the kind of answer, such as `extract=model` or
+    may be several letters, as in `A,C`. `answer_options` are options of the kind of answer, such as `extract=rules` or
     `pattern=REGEX`; see `docs/answers.md`.
     """
 

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from http import HTTPStatus
 from typing import ClassVar, Final
 
-from reasoner.engine import Rendered, SampleRequest
+from reasoner.engine import Continuation, Rendered, SampleRequest
 from reasoner.engines.openai import wire
 from reasoner.engines.openai.groups import SHARED, Result, SharedRequests, shares, with_thinking
 from reasoner.engines.openai.http import GATEWAY_TIMEOUTS, Address, Notes, ServerConnection, ServerReply, Terms, backoff
@@ -177,6 +177,11 @@ class OpenAIEngine:
         more = f" and {len(models) - MODELS_NAMED} more" if len(models) > MODELS_NAMED else ""
         names = ", ".join(shown(list(models)[:MODELS_NAMED]))
         raise UsageError(f"{where} serves several models: set model_id to one of {names}{more}")
+
+    @property
+    def continues(self) -> Continuation | None:
+        """By its completions route or `continue_final_message`; a server that is not vLLM may have neither."""
+        return "text" if self._renderer.exact or self._dialect.vllm else "never"
 
     @property
     def limits_thinking(self) -> bool:

@@ -12,8 +12,18 @@ from operator import attrgetter
 from typing import Any, ClassVar, Final, NamedTuple
 
 from reasoner.budget import Cost
-from reasoner.engine import Engine, Rendered, SampleRequest, TextPiece, UsageMeter, limits_thinking, reset_caches
-from reasoner.engines import FreeEngine
+from reasoner.engine import (
+    Continuation,
+    Engine,
+    Rendered,
+    SampleRequest,
+    TextPiece,
+    UsageMeter,
+    continuation,
+    limits_thinking,
+    reset_caches,
+)
+from reasoner.engines import FreeEngine, SharedHeads
 from reasoner.errors import (
     EngineDied,
     EngineError,
@@ -132,6 +142,7 @@ class Facts(NamedTuple):
     notes: tuple[str, ...]
     capacity: int | None
     limits_thinking: bool
+    continues: Continuation | None = None
 
 
 @lru_cache(maxsize=256)
@@ -326,7 +337,9 @@ class EngineHost(Host):
         self._engine = engine = made(self._copied)
         self._watch(engine)
         await engine.start()
-        return Facts(engine.name, engine.model, engine.notes, engine.capacity, limits_thinking(engine))
+        return Facts(
+            engine.name, engine.model, engine.notes, engine.capacity, limits_thinking(engine), continuation(engine)
+        )
 
     async def _sample(self, number: int, request: SampleRequest, *, streams: bool) -> Plain:
         if streams:
@@ -369,23 +382,17 @@ class Policy(FreeEngine):
 
     capacity: ClassVar[int | None] = None
     notes: ClassVar[tuple[str, ...]] = ()
-    _MAX_HEADS: ClassVar[int] = 10_000
 
     def __init__(self, host: Host, name: str, model: ModelInfo) -> None:
         self.name = name
         self.model = model
         self.notify: Any = None
         self._host = host
-        self._heads: dict[str, Rendered] = {}
+        self._heads = SharedHeads[Rendered]()
 
     async def render(self, prompt: Prompt) -> Rendered:
         """As the policy renders it; heads are asked for once."""
-        key = prompt.digest
-        if key not in self._heads:
-            if len(self._heads) >= self._MAX_HEADS:
-                self._heads.clear()
-            self._heads[key] = await self._host.ask("render", prompt)
-        return self._heads[key]
+        return await self._heads.get(prompt.digest, lambda: self._host.ask("render", prompt))
 
     async def encode(self, text: str) -> TokenIds | None:
         """As the policy encodes it."""

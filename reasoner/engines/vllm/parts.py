@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any, Final, NamedTuple, Self
 
-from reasoner.answers.json_values import LONGEST
 from reasoner.answers.tool_calls import ToolCall, call_text
+from reasoner.answers.whole import LONGEST
 from reasoner.engines import ReplyParts
 from reasoner.errors import UnknownName, UsageError
 from reasoner.models.families import AUTO

@@ -14,8 +14,8 @@ from reasoner.trace.page import policy
 from reasoner_evals.report.build import make_report
 from reasoner_evals.report.content import EvalReport
 from reasoner_evals.report.page import SECTIONS, page, views
-from reasoner_evals.runs.arrays import VerdictIndex
-from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.reading import VerdictIndex
+from reasoner_evals.runs.records import RunFolder
 from tests.evals.fabricated import GREEDY, SMALL, VOTE, fabricate
 from tests.evals.report.conftest import Made
 from tests.evals.report.contents import a_curve, a_failure, a_point, a_report, a_task, table
@@ -138,7 +138,7 @@ def test_nothing_that_a_run_holds_comes_through_unescaped(made: Made) -> None:
 
 FIXED = {"greedy", "cheapest", "self_consistency", "larger_model", "missed", "backfired", "overconfident", "wrong", "rule",
          "price", "budget", "strategy", "front", "level", "behind", "gain", "leaning", "unresolved", "loss", "answered",
-         "error", "no_answer", "truncated"}  # fmt: skip
+         "error", "no_answer", "truncated", "asked", "finished", "errors", "ungraded", "retried", "duplicates"}  # fmt: skip
 
 
 def poisoned(value: Any, texts: tuple[str, ...]) -> Any:

@@ -14,8 +14,7 @@ from reasoner.engine import Engine
 from reasoner.journal.lines import JournalWriter
 from reasoner.models.info import ModelInfo
 from reasoner.trace.events import Event, read_trace
-from reasoner_evals.runs.folder import RunFolder
-from reasoner_evals.runs.records import Arm, ItemRecord, Machine, Manifest, Outcome, read_journal
+from reasoner_evals.runs.records import Arm, ItemRecord, Machine, Manifest, Outcome, RunFolder, read_journal
 from reasoner_evals.runs.run import evaluate
 from reasoner_evals.tasks.benchmark import TaskData
 from reasoner_evals.tasks.data import Source
@@ -88,10 +87,6 @@ class Seen:
     started: list[tuple[str, int, int]] = field(default_factory=list)
     done: list[tuple[str, str, Outcome]] = field(default_factory=list)
     finished: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def note(self, line: str) -> None:
-        self.notes.append(line)
 
     def arm_started(self, arm: Arm, total: int, done: int) -> None:
         self.started.append((arm.name, total, done))

@@ -1,4 +1,4 @@
-"""Evaluations in which the model compares answers, or extracts those that no rule reads."""
+"""Evaluations in which the model compares answers, or ends its own replies in which no form gives one."""
 
 import asyncio
 import json
@@ -10,11 +10,10 @@ import pytest
 from reasoner.answers import space_for
 from reasoner.errors import UsageError
 from reasoner.trace.replies import read_run
-from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.manifest import begin
-from reasoner_evals.runs.records import ItemRecord, read_journal
+from reasoner_evals.runs.records import ItemRecord, RunFolder, read_journal
 from reasoner_evals.runs.run import evaluate
-from reasoner_evals.runs.verdicts import read_verdicts, readings_of
+from reasoner_evals.runs.verdicts import read_verdicts
 from reasoner_evals.tasks.benchmark import TaskData
 from reasoner_evals.tasks.own_files import Jsonl
 from tests.evals.runs.sittings import TASK, Seen, data, manifest
@@ -42,24 +41,25 @@ def run(folder: Path, task: TaskData, model: AskedModel, *arms: str) -> tuple[li
     return list(read_journal(RunFolder(folder).arm("vote"))), computed(engine)
 
 
-def test_an_extracted_answer_is_graded_counted_and_booked_with_its_reply(tmp_path: Path) -> None:
+def test_the_answer_of_a_probe_is_graded_counted_and_booked_with_its_reply(tmp_path: Path) -> None:
     says = replies(
         "The answer is 7", "Surely a heptad.", "Surely an octad.", "Who knows", "The answer is 8", "It is a heptad."
     )
     model = AskedModel(says, extract=lambda reply: WORDS.get(reply.split()[-1], "none"))
-    records, tokens = run(tmp_path, asked(2, "extract=model"), model)
+    records, tokens = run(tmp_path, asked(2, "extract=probe"), model)
     assert sum(record.cost.tokens for record in records) == tokens
     for record in records:
         pool = [(reply.status, reply.key, reply.rule) for reply in record.pool]
         assert pool == [
             ("read", "7", "announced"),
-            ("read", "7", "model"),
-            ("read", "8", "model"),
+            ("read", "7", "probe"),
+            ("read", "8", "probe"),
             ("no_answer", "", ""),
             ("read", "8", "announced"),
-            ("read", "7", "model"),
+            ("read", "7", "probe"),
         ]
-        assert sum(reply.verifier_tokens for reply in record.pool) == record.cost.verifier_tokens > 0
+        assert sum(reply.generated_tokens for reply in record.pool) == record.cost.generated_tokens
+        assert record.cost.verifier_tokens == 0
     verdicts = {
         (verdict.question_id, verdict.answer): verdict.status for verdict in read_verdicts(tmp_path / "verdicts.jsonl")
     }
@@ -67,17 +67,14 @@ def test_an_extracted_answer_is_graded_counted_and_booked_with_its_reply(tmp_pat
     grades = read_run(RunFolder(tmp_path).arm("vote").path).grades
     statuses = sorted(grade.status for grade in grades.values() if grade.question_id == "q0")
     assert statuses == ["no_answer", "right", "right", "right", "wrong", "wrong"]
-    readings = readings_of(RunFolder(tmp_path))
-    assert +readings.rules == {"announced": 4, "model": 6, "": 2}
-    assert [unread.ending for unread in readings.unread] == ["Who knows"] * 2
 
 
-def test_arms_that_share_a_pool_share_what_was_extracted_from_it(tmp_path: Path) -> None:
+def test_arms_that_share_a_pool_share_its_probes(tmp_path: Path) -> None:
     model = AskedModel(replies("Surely a heptad.", "The answer is 8"), extract=lambda reply: "7")
-    votes, tokens = run(tmp_path, asked(2, "extract=model"), model, "vote", "best")
+    votes, tokens = run(tmp_path, asked(2, "extract=probe"), model, "vote", "best")
     rated = list(read_journal(RunFolder(tmp_path).arm("best")))
     # `best` adds the ratings of the tests' verifier, and pays for its samples and their answers in full.
-    assert len(model.extracted) == 6
+    assert len(model.probes) == 6
     for vote, best in zip(votes, rated, strict=True):
         assert [reply.key for reply in vote.pool] == [reply.key for reply in best.pool] == ["7", "8"] * 3
         assert best.cost.prompt_tokens == vote.cost.prompt_tokens
@@ -98,8 +95,11 @@ def test_compared_answers_are_one_class_in_the_records(tmp_path: Path) -> None:
 def test_a_task_takes_the_options_of_its_kind_of_answer(tmp_path: Path) -> None:
     path = tmp_path / "fruit.jsonl"
     path.write_text(json.dumps({"question": "Which fruit?", "answer": "apple", "kind": "text"}) + "\n")
-    [item] = Jsonl(str(path), answer_options="equal=model,extract=model").load().items
-    assert getattr(item.question.space, "equal", "") == getattr(item.question.space, "extract", "") == "model"
+    [item] = Jsonl(str(path), answer_options="equal=model,extract=rules").load().items
+    assert (getattr(item.question.space, "equal", ""), getattr(item.question.space, "extract", "")) == (
+        "model",
+        "rules",
+    )
     for options, problem in (
         ("equal=sometimes", "equal must be exact or model (got 'sometimes')"),
         ("loose=yes", "no option of answer kind text named 'loose'"),

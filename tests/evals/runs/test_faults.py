@@ -12,9 +12,8 @@ from reasoner.engine import SampleRequest
 from reasoner.trace.events import Ended, Sampled, TraceWriter, read_trace
 from reasoner.types import Completion
 from reasoner_evals.report.build import make_report
-from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.manifest import begin
-from reasoner_evals.runs.records import ItemRecord, read_journal
+from reasoner_evals.runs.records import ItemRecord, RunFolder, read_journal
 from tests.evals.runs.sittings import TASK, data, manifest, plain_engine, sit
 from tests.helpers import varied
 from tests.scripted import ScriptedEngine
@@ -68,7 +67,7 @@ def test_one_questions_failure_leaves_the_run_whole_and_is_tried_again(
     assert "error" not in {outcome for _, _, outcome in again.done}
 
 
-def test_a_run_whose_trace_was_poisoned_before_counts_were_checked_can_be_gone_on_with(tmp_path: Path) -> None:
+def test_a_run_whose_trace_was_poisoned_before_counts_were_checked_can_be_continued(tmp_path: Path) -> None:
     sit(tmp_path, ["vote"], total="tokens=2000")
     files = RunFolder(tmp_path).arm("vote")
     events = list(read_trace(files.trace))

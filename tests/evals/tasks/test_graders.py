@@ -11,7 +11,7 @@ from reasoner.errors import UsageError
 from reasoner.sandbox.check import CodeVerdict, Sandbox
 from reasoner.sandbox.layers import detect
 from reasoner_evals.tasks import graders
-from reasoner_evals.tasks.code import HumanEval
+from reasoner_evals.tasks.benchmarks import HumanEval
 from reasoner_evals.tasks.graders import ByReference, ByRules, ByTests, GradedQuestion, require_sandbox
 from tests.evals.tasks.samples import HUMANEVAL
 from tests.helpers import completion
@@ -97,7 +97,7 @@ def test_tests_that_cannot_be_run_say_nothing_of_the_code(status: Any, monkeypat
     assert graded(function(), block("def f(x):\n    return x + 1")) == "grader_crash"
 
 
-def test_a_machine_without_a_sandbox_is_told_before_anything_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_a_sandbox_is_reported_before_anything_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     layers = detect()
     monkeypatch.setattr(graders, "detect", lambda: type(layers)(**{**_fields(layers), "missing": "unshare: not there"}))
     with pytest.raises(UsageError, match=r"lacks its minimum \(unshare: not there\).*humaneval:allow_unsandboxed=true"):

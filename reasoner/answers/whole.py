@@ -1,12 +1,14 @@
-"""Answers that are JSON values; how they are written does not count when two are compared."""
+"""Answers that are a whole reply: a JSON value, or any text."""
 
 import json
 import math
 import re
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, get_args
 
-from reasoner.answers.keys import SameKey, digest
+from reasoner.answers.forms import Opening
+from reasoner.answers.reading import Cut, Extract, SameKey, digest
+from reasoner.errors import require_choice
 from reasoner.system.files import parse_json
 from reasoner.types import Answer
 
@@ -26,6 +28,14 @@ class JsonSpace(SameKey):
     name: ClassVar[str] = "json"
     version: ClassVar[int] = 1
     instruction: ClassVar[str] = "Answer with one JSON value and nothing else."
+    opening: ClassVar[Opening] = Opening("\n\n```json\n", "", "", ("\n```",), tokens=256)
+
+    extract: Extract = "probe"
+    cut: Cut = "drop"
+
+    def __post_init__(self) -> None:
+        require_choice(self.extract, "extract", get_args(Extract))
+        require_choice(self.cut, "cut", get_args(Cut))
 
     def read(self, text: str) -> Answer | None:
         """The value that the reply is, or that its last fenced block is; the key is a digest, 32 hex digits."""
@@ -55,3 +65,23 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and math.isfinite(value) and value.is_integer():
         return int(value)
     return value
+
+
+@dataclass(frozen=True, slots=True)
+class FreeSpace(SameKey):
+    """The whole reply, as written; two are equal if they are the same text. The prompt is not changed.
+
+    It is for strategies that choose among replies without counting equal ones, such as `best_of_n` and `universal`. A
+    reply of blanks alone is no answer. Nothing in the text is interpreted, so its marks of thinking remain.
+    """
+
+    name: ClassVar[str] = "free"
+    version: ClassVar[int] = 1
+    instruction: ClassVar[str] = ""
+
+    def read(self, text: str) -> Answer | None:
+        """All of the text, without the blanks around it; its key is a digest, 32 hex digits."""
+        written = text.strip()
+        if not written:
+            return None
+        return Answer(written, digest(written), "whole")

@@ -1,0 +1,159 @@
+"""How probes compare with forms on replies of the embedded model, and what a vote gains by them.
+
+    python bench/probes.py replies.jsonl 40 arithmetic gym:chain_sum,seed=7     draws 8 replies a question, probes each
+    python bench/probes.py replies.jsonl                                         prints the figures
+
+A line of the file is one reply: what its form says, what its probe says, and what both cost.
+"""
+
+import asyncio
+import json
+import random
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from scipy.stats import binomtest
+
+from reasoner import Question, SamplingParams, solve_many
+from reasoner.engines.vllm import VllmEngine
+from reasoner.registry import build
+from reasoner.strategy import Plan, probe, sample
+from reasoner.types import Answer
+
+N = 8
+PARAMS = SamplingParams(temperature=0.7, max_tokens=160)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One reply."""
+
+    task: str
+    question: str
+    gold: str
+    text: str
+    ended: bool
+    tokens: int
+    form: str | None
+    probe: str | None
+    probe_tokens: int
+    probe_prompt: int
+    probe_cached: int
+
+
+@dataclass(frozen=True)
+class Probing:
+    """Draws `N` replies, and probes each of them, also those with a form."""
+
+    task: str
+    golds: dict[str, str]
+    out: Any
+    uses_verifier: ClassVar[bool] = False
+
+    def plan(self, question: Question) -> Plan[Answer | None]:
+        """A line for each reply."""
+        drawn = yield from sample(question.prompt, n=N, params=PARAMS, answers=False)
+        for chain in drawn:
+            extraction = yield from probe(chain, params=PARAMS)
+            form = None if chain.truncated else question.space.read(chain.text)
+            given = extraction.answer if extraction else None
+            cost = extraction.cost if extraction else None
+            line = Line(
+                self.task,
+                question.id,
+                self.golds[question.id],
+                chain.text,
+                chain.ended,
+                chain.usage.generated_tokens,
+                form.key if form else None,
+                given.key if given else None,
+                cost.generated_tokens if cost else 0,
+                cost.prompt_tokens if cost else 0,
+                cost.cached_tokens if cost else 0,
+            )
+            print(json.dumps(asdict(line)), file=self.out, flush=True)
+        return None
+
+
+async def draw(out: Path, questions: int, tasks: list[str]) -> None:
+    """Write the replies of some questions of each task."""
+    engine = VllmEngine()
+    await engine.start()
+    try:
+        with out.open("a", encoding="utf-8") as lines:
+            for task in tasks:
+                items = build("task", task).load().items[:questions]
+                golds = {}
+                for item in items:
+                    answer = item.question.space.read(rf"\boxed{{{item.gold}}}")
+                    golds[item.question.id] = answer.key if answer else item.gold
+                await solve_many([item.question for item in items], Probing(task, golds, lines), engine)
+    finally:
+        await engine.close()
+
+
+def interval(right: int, total: int) -> str:
+    """A share with its 95 % interval."""
+    if not total:
+        return "none"
+    low, high = binomtest(right, total).proportion_ci(method="wilson")
+    return f"{right / total:.3f} [{low:.3f}, {high:.3f}] of {total:,}"
+
+
+def show(path: Path) -> None:
+    """Print agreement, accuracy of votes, and costs."""
+    lines = [Line(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    for task in dict.fromkeys(line.task for line in lines):
+        rows = [line for line in lines if line.task == task]
+        formed = [line for line in rows if line.form is not None]
+        ended = [line for line in rows if line.ended]
+        print(f"{task}: {len(rows):,} replies, {len(formed):,} with a form, {len(rows) - len(ended):,} cut")
+        print(f"  probe agrees with form   {interval(sum(x.form == x.probe for x in formed), len(formed))}")
+        print(f"  form right               {interval(sum(x.form == x.gold for x in formed), len(formed))}")
+        print(f"  probe right, with form   {interval(sum(x.probe == x.gold for x in formed), len(formed))}")
+        rest = [line for line in ended if line.form is None]
+        print(f"  probe right, no form     {interval(sum(x.probe == x.gold for x in rest), len(rest))}")
+        cut = [line for line in rows if not line.ended]
+        print(f"  probe right, cut         {interval(sum(x.probe == x.gold for x in cut), len(cut))}")
+        prompt, cached = sum(x.probe_prompt for x in rows), sum(x.probe_cached for x in rows)
+        generated = sum(x.probe_tokens for x in rows)
+        print(f"  a probe: {generated / len(rows):.1f} generated, {prompt / len(rows):.1f} computed prompt tokens; "
+              f"{cached / max(1, prompt + cached):.1%} of its prompt cached; a reply: "
+              f"{sum(x.tokens for x in rows) / len(rows):.1f} tokens")  # fmt: skip
+        ways: dict[str, Callable[[Line], tuple[str | None, int]]] = {
+            "forms": lambda x: (x.form, 0),
+            "forms, probes": lambda x: (
+                (x.form, 0) if x.form or not x.ended else (x.probe, x.probe_tokens + x.probe_prompt)
+            ),
+            "forms, probes, cut too": lambda x: (x.form, 0) if x.form else (x.probe, x.probe_tokens + x.probe_prompt),
+        }
+        for name, way in ways.items():
+            print(f"  vote, {name}: " + ", ".join(voted(rows, way, n) for n in (4, 6, 7, N)))
+
+
+def voted(rows: list[Line], way: Callable[[Line], tuple[str | None, int]], n: int) -> str:
+    """Accuracy and tokens a question of the vote over `n` replies, averaged over 20 subsets."""
+    questions, source = defaultdict(list), random.Random(n)
+    for row in rows:
+        questions[row.question].append(row)
+    right = tokens = total = 0
+    for replies in questions.values():
+        for _ in range(20 if n < N else 1):
+            chosen = source.sample(replies, min(n, len(replies)))
+            readings = [way(reply) for reply in chosen]
+            votes = Counter(answer for answer, _ in readings if answer is not None)
+            right += bool(votes) and votes.most_common(1)[0][0] == chosen[0].gold
+            tokens += sum(reply.tokens for reply in chosen) + sum(cost for _, cost in readings)
+            total += 1
+    return f"n={n} {right / total:.3f} at {tokens / total:.0f} tokens"
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        asyncio.run(draw(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]))
+    else:
+        show(Path(sys.argv[1]))

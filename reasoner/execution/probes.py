@@ -1,0 +1,214 @@
+"""Probes: the model ends its own reply, which is continued by an opened form, so that its answer can be read.
+
+Each is looked up in the history, else reserved, sampled, booked as policy tokens without a sample, and recorded. It is
+greedy and not one of the plan's sequences: no chain, answer or seed of anything else depends on it.
+"""
+
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from reasoner.answers.asking import (
+    EXTRACTED_TOKENS,
+    copied,
+    extraction_prompt,
+    opening_of,
+    probed,
+    probes_cut,
+    read_probe,
+)
+from reasoner.answers.forms import Opening
+from reasoner.answers.thinking import final_segment
+from reasoner.budget import NO_COST, Cost
+from reasoner.engine import Continuation, continuation, spellings
+from reasoner.errors import BudgetExhausted, EngineError, NotRecorded
+from reasoner.execution.executor import Inquiry, OperationExecutor
+from reasoner.execution.launching import Passed
+from reasoner.strategy import NOT_ASKED, Prefill
+from reasoner.trace.events import AnswerExtracted
+from reasoner.trace.recorder import ANSWER_SPACE_ERRORS, SequenceId
+from reasoner.types import Answer, Completion, Extraction, Prompt, SamplingParams, TokenIds
+
+FORCED_TOKENS: Final = 40
+"""Tokens of the text that a probe forces, in most tokenizers: what closes thinking and opens a form."""
+MAX_WATCHED: Final = 128
+"""The most tokens that an engine watches at once."""
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What the model said, its answer, and how sure it is where it could say only a few words."""
+
+    text: str = ""
+    answer: Answer | None = None
+    confidence: float | None = None
+
+
+@dataclass(slots=True)
+class Probes:
+    """The probes of one question. One that the ledger refuses is missing; the sequence then has no answer."""
+
+    executor: OperationExecutor
+    _wanted: bool | None = None
+    _refused: bool = False
+    _costs: list[Cost] = field(default_factory=list)
+    _spellings: dict[tuple[str, ...], tuple[TokenIds, ...]] = field(default_factory=dict)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether replies without an answer are probed: the kind of answer wants it, and there is a model to ask."""
+        if self._wanted is None:
+            space = self.executor.question.space
+            self._wanted = probed(space) and opening_of(space) is not None and self._way is not None
+        return self._wanted
+
+    @property
+    def reserve(self) -> int:
+        """Tokens that a sequence leaves in the budget for its probe, in case that a limit cuts it."""
+        opening = opening_of(self.executor.question.space)
+        return FORCED_TOKENS + opening.tokens if opening and probes_cut(self.executor.question.space) else 0
+
+    @property
+    def _way(self) -> Continuation | None:
+        """How the engine continues a reply; in a replay, whether the recorded run has asked its model."""
+        if self.executor.history.source:
+            return "exact" if self.executor.history.any_of(AnswerExtracted) else None
+        return continuation(self.executor.engine)
+
+    async def reading(
+        self,
+        sample: Callable[[SequenceId, Passed], Awaitable[Completion]],
+        params: SamplingParams,
+        sequence: SequenceId,
+        passed: Passed,
+    ) -> Completion:
+        """A sequence from `sample`, with the answer of a probe where it ended, or may be cut, and no form has one."""
+        completion, question = await sample(sequence, passed), self.executor.question
+        cut = completion.finish_reason == "length" and probes_cut(question.space)
+        if not (completion.ended or cut) or not completion.chain_of("all").strip():
+            return completion
+        with ANSWER_SPACE_ERRORS:
+            if question.read(completion):
+                return completion
+        if completion.unclosed and not cut:
+            return completion
+        try:
+            return replace(completion, extraction=await self.probe(sequence.op, completion, params))
+        except BudgetExhausted:
+            self._refused = True
+            return completion
+
+    async def probe(self, op: int, chain: Completion, params: SamplingParams) -> Extraction | None:
+        """What the model says is the answer of a chain; None where the question or the engine allows no probe.
+
+        An engine that cannot continue a reply gets a second prompt that quotes it.
+
+        Raises:
+            BudgetExhausted: the ledger refused it, or the deadline passed.
+            NotRecorded: a replay does not have it.
+        """
+        executor, digest = self.executor, chain.prompt.digest
+        opening, way = opening_of(executor.question.space), self._way
+        if opening is None or way is None:
+            return None
+        event = executor.recorded(op, AnswerExtracted, digest, chain.index)
+        if event is None:
+            if source := executor.history.source:
+                raise NotRecorded(
+                    f"the trace {source} does not say the answer in sample {chain.index} of question "
+                    f"{executor.question.id}: replay with the same kind of answer, strategy and budget"
+                )
+            inquiry, outcome = Inquiry(executor, "probe", NOT_ASKED), _Outcome()
+
+            async def ask() -> Answer | None:
+                if way == "never":
+                    await self._quote(inquiry, chain, params, outcome)
+                else:
+                    await self._continue(inquiry, chain, opening, params, outcome, exact=way == "exact")
+                return outcome.answer
+
+            def record(answer: Answer | None, error: str, cost: Cost) -> AnswerExtracted:
+                return executor.recorder.work(
+                    AnswerExtracted, op=op, prompt=digest, index=chain.index, text=outcome.text, answer=answer,
+                    error=error, confidence=outcome.confidence, cost=cost,
+                )  # fmt: skip
+
+            event = await inquiry.settled(ask, record)
+        self._costs.append(event.cost)
+        return Extraction(event.answer, event.cost.taking(0), event.confidence)
+
+    async def _continue(
+        self,
+        inquiry: Inquiry,
+        chain: Completion,
+        opening: Opening,
+        params: SamplingParams,
+        outcome: _Outcome,
+        *,
+        exact: bool,
+    ) -> None:
+        """Continue the chain, whose thinking is closed, with the opening of a form."""
+        executor, space = self.executor, self.executor.question.space
+        op = Prefill(chain.prompt.then(chain), opening.text, "close")
+        prompt, _, ids = await executor.extended(op, await executor.render(op.prompt))
+        greedy = SamplingParams(temperature=0.0, max_tokens=opening.tokens, stop=opening.stop, lora=params.lora)
+        cut = False
+        if spelled := await self._spelled(opening.words) if ids and exact else ():
+            watch = tuple(token for tokens in spelled for token in tokens)
+            completion = await self._sample(inquiry, prompt, replace(greedy, max_tokens=1), watch=watch)
+            rows = completion.logprobs.watched if completion.logprobs else ()
+            if not rows:
+                raise EngineError("the engine reports no log-probabilities of chosen tokens")
+            chances = iter([math.exp(logprob) for logprob in rows[0]])
+            masses = [math.fsum(next(chances) for _ in tokens) for tokens in spelled]
+            likeliest = max(range(len(masses)), key=masses.__getitem__)
+            outcome.text = opening.words[likeliest]
+            outcome.confidence = masses[likeliest] / math.fsum(masses) if masses[likeliest] else None
+        else:
+            schema = params.json_schema if exact else ""
+            completion = await self._sample(inquiry, prompt, replace(greedy, json_schema=schema))
+            outcome.text, cut = completion.text, completion.truncated
+        with ANSWER_SPACE_ERRORS:
+            outcome.answer = read_probe(space, outcome.text, opening, cut=cut)
+
+    async def _spelled(self, words: tuple[str, ...]) -> tuple[TokenIds, ...]:
+        """The tokens of each word; none where one has no token of its own."""
+        if words and words not in self._spellings:
+            spelled = [await spellings(self.executor.engine, word) for word in words]
+            self._spellings[words] = tuple(tokens or () for tokens in spelled)
+        known = self._spellings.get(words, ())
+        return known if all(known) and sum(map(len, known)) <= MAX_WATCHED else ()
+
+    async def _quote(self, inquiry: Inquiry, chain: Completion, params: SamplingParams, outcome: _Outcome) -> None:
+        """Ask by a second prompt, which quotes the end of the reply."""
+        question = self.executor.question
+        prompt = extraction_prompt(question, (final_segment(chain.chain) or chain.thinking).strip())
+        greedy = SamplingParams(temperature=0.0, max_tokens=EXTRACTED_TOKENS, lora=params.lora)
+        completion = await self._sample(inquiry, prompt, greedy)
+        outcome.text = completion.text
+        if not completion.truncated:
+            with ANSWER_SPACE_ERRORS:
+                outcome.answer = copied(question.space, completion.text)
+
+    async def _sample(
+        self, inquiry: Inquiry, prompt: Prompt, params: SamplingParams, *, watch: TokenIds = ()
+    ) -> Completion:
+        rendered, context = await self.executor.render(prompt), self.executor.engine.model.context
+        room = context - rendered.tokens if context else params.limit
+        if room < 1:
+            raise EngineError(f"the prompt of {rendered.tokens:,} tokens fills the context window of {context:,}")
+        return await inquiry.request(prompt, rendered, replace(params, max_tokens=min(params.limit, room)), watch=watch)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the probes cost, if there are any, and whether some are missing."""
+        notes = []
+        if self._costs:
+            cost, count = sum(self._costs, NO_COST), len(self._costs)
+            cached = f", {cost.cached_tokens:,} more from the cache" if cost.cached_tokens else ""
+            replies = f"{count:,} {'reply' if count == 1 else 'replies'}"
+            notes.append(f"probed for the answer: {replies}: {cost.tokens:,} tokens{cached}")
+        if self._refused:
+            notes.append("the budget did not suffice to probe every reply without an answer")
+        return tuple(notes)
