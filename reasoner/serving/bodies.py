@@ -5,7 +5,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -80,11 +80,17 @@ def problem_of(error: ValidationError, model: type[BaseModel]) -> ApiError:
     )
     where: list[int | str] = []
     part_of: Any = model
+    keyed = False
     for part in problem["loc"]:
-        # Other parts are the names of a union's forms.
-        if isinstance(part, int) or part in getattr(part_of, "model_fields", {}):
+        # Parts that are no field, index or key are the names of a union's forms.
+        fields = getattr(part_of, "model_fields", {})
+        if keyed or isinstance(part, int):
             where.append(part)
-            part_of = part_of if isinstance(part, int) else _model_in(part_of.model_fields[part].annotation)
+            keyed = False
+        elif part in fields:
+            where.append(part)
+            annotation = fields[part].annotation
+            part_of, keyed = _model_in(annotation), get_origin(annotation) is dict
     param = _param(where)
     match problem["type"]:
         case "extra_forbidden":
@@ -92,7 +98,7 @@ def problem_of(error: ValidationError, model: type[BaseModel]) -> ApiError:
             near = difflib.get_close_matches(name[:100], known, n=1, cutoff=0.6)
             guess = f": did you mean {near[0]}?" if near else f" (there are: {', '.join(known)})"
             param = _param([*where, name])
-            return ApiError(400, f"unknown field {shown(param)}{guess}", code="unknown_parameter", param=param[:200])
+            return ApiError(400, f"unknown field {shown(param)}{guess}", code="unknown_parameter", param=param)
         case "missing":
             return ApiError(400, f"{param} is missing: it is required", code="missing_required_parameter", param=param)
     message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "it must be")
@@ -109,6 +115,6 @@ def _model_in(annotation: Any) -> Any:
 
 
 def _param(where: Iterable[int | str]) -> str:
-    """A position as in `messages[0].content`."""
+    """A position as in `messages[0].content`, at most 200 characters of it."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where)
-    return valid_unicode(text.removeprefix("."))
+    return valid_unicode(text.removeprefix("."))[:200]

@@ -68,7 +68,7 @@ def _content(name: str) -> str:
 def _headers(policy: str, cached: str) -> dict[str, str]:
     return {
         "Content-Security-Policy": policy,
-        "X-Content-Type-VendorOptions": "nosniff",
+        "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "no-referrer",
         "Cross-Origin-Opener-Policy": "same-origin",
         "Cache-Control": cached,
