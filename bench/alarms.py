@@ -15,7 +15,7 @@ import numpy as np
 from reasoner.calibration.risk import ALARM, drift
 from reasoner.strategy import CalibrationSummary
 from reasoner_evals.calibration.alarms import fewer_right
-from reasoner_evals.stats.arrays import Bools, Floats, Ints
+from reasoner_evals.stats import Bools, Floats, Ints
 
 LEVELS = np.array([0.45, 0.75, 0.92, 0.99])
 """The true chance of a right answer at each level of confidence."""

@@ -35,7 +35,7 @@ from reasoner.registry import build
 from reasoner.stopping.vote_posteriors import beta_lead
 from reasoner.types import Answer, Vote, VoteState
 from reasoner_evals.calibration.outcomes import orders_for
-from reasoner_evals.stats.arrays import Floats, Ints
+from reasoner_evals.stats import Floats, Ints
 from reasoner_strategies.self_consistency import SelfConsistency
 
 MEANS, RESAMPLED = (2, 4, 8, 16), 1000

@@ -45,9 +45,9 @@ from reasoner_evals.calibration.outcomes import (
 from reasoner_evals.calibration.outcomes import replay as replayed_in
 from reasoner_evals.calibration.outcomes import stopped as stopped_by
 from reasoner_evals.calibration.profiles import bin_rows
-from reasoner_evals.runs.arrays import Bools, Floats, Ints
 from reasoner_evals.runs.measures import ArmRead, selected
 from reasoner_evals.runs.reading import open_run, read_arm
+from reasoner_evals.stats import Bools, Floats, Ints
 from reasoner_evals.stats.calibration import calibration_error, risk_coverage
 
 EXTRA = ("dirichlet:theta=0.95", "esc:window=3", "esc:window=5", "ppr:delta=0.05", "confidence:threshold=0.9")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from reasoner_evals.stats.arrays import Floats, Ints
+from reasoner_evals.stats import Floats, Ints
 from reasoner_evals.stats.estimators import best_of_k, coverage_at_k, majority_at_k
 from reasoner_evals.stats.intervals import Interval, difference, interval, ratio_interval
 

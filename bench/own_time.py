@@ -31,7 +31,6 @@ SPECS = {
     "short_m_at_k": "short_m_at_k:k={n},m={n}",
     "deepconf": "deepconf:n={n}",
     "best_of_n": "best_of_n:n={n}",
-    "best_of_n, stop=lossless": "best_of_n:n={n},stop=lossless",
     "best_of_n, of=single": "best_of_n:n={n},of=single",
     "cisc": "cisc:n={n}",
     "borda": "borda:n={n}",

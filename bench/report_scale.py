@@ -23,9 +23,8 @@ from reasoner.budget import Cost
 from reasoner.journal.folder import write_whole
 from reasoner.journal.lines import JournalWriter, sealed_line
 from reasoner.models.info import ModelInfo
-from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.manifest import this_machine, write_manifest
-from reasoner_evals.runs.records import Arm, Item, ItemRecord, Manifest, Reply, Verdict
+from reasoner_evals.runs.records import Arm, AskedItem, GradedAnswer, ItemRecord, Manifest, PooledReply, RunFolder
 from reasoner_evals.tasks.data import Source
 
 TASK = "arithmetic"
@@ -55,7 +54,7 @@ def begin(folder: RunFolder, questions: int) -> None:
                         sources=(source,), arms=ARMS, prices=None, machine=this_machine())  # fmt: skip
     folder.path.mkdir()
     write_manifest(folder, manifest)
-    items = (Item(task=TASK, question_id=name(number), text=f"What is {number} + 7?", gold=str(number + 7),
+    items = (AskedItem(task=TASK, question_id=name(number), text=f"What is {number} + 7?", gold=str(number + 7),
                   space="number") for number in range(questions))  # fmt: skip
     write_whole(folder.items, map(sealed_line, items))
     write_whole(folder.verdicts, (sealed_line(verdict) for number in range(questions) for verdict in verdicts(number)))
@@ -65,9 +64,9 @@ def name(number: int) -> str:
     return f"q{number:06d}"
 
 
-def verdicts(number: int) -> Iterator[Verdict]:
+def verdicts(number: int) -> Iterator[GradedAnswer]:
     for offset in range(WRONG + 1):
-        yield Verdict(task=TASK, question_id=name(number), answer=str(number + 7 + offset),
+        yield GradedAnswer(task=TASK, question_id=name(number), answer=str(number + 7 + offset),
                       status="wrong" if offset else "right", grader="reference@1")  # fmt: skip
 
 
@@ -85,7 +84,7 @@ def journal(arm: Arm, questions: int) -> Iterator[ItemRecord]:
 def record(number: int, answers: list[str], tokens: list[int]) -> ItemRecord:
     answer = max(answers, key=answers.count)
     pool = tuple(
-        Reply(index=index, status="read", answer=text, key=text, prompt_tokens=8 if index else 40,
+        PooledReply(index=index, status="read", answer=text, key=text, prompt_tokens=8 if index else 40,
               cached_tokens=32 if index else 0, generated_tokens=generated)
         for index, (text, generated) in enumerate(zip(answers, tokens, strict=True))
     )  # fmt: skip

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reasoner_evals.stats.arrays import Floats
+from reasoner_evals.stats import Floats
 
 ANSWERS, SAMPLES = 8, 40
 Law = Callable[[np.random.Generator], Floats]

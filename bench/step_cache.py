@@ -19,7 +19,7 @@ from reasoner.engines.vllm.pooling import PoolingEngine
 from reasoner.types import Completion, TokenIds
 from reasoner.verifier import CostMeter
 from reasoner_verifiers.prm import Prm
-from reasoner_verifiers.reward.layouts import RewardInput
+from reasoner_verifiers.reward.recipes import RewardInput
 
 WIDTH, DEPTH, STEP = 4, 8, 24
 SEPARATOR = "\n\n"

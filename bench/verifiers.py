@@ -8,26 +8,33 @@ bootstrap over questions, and gains are paired. Seconds are those of rating all 
 """
 
 import asyncio
+import random
 import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from reasoner import Cost, Question
+from reasoner import Answer, Cost, Question
+from reasoner.answers import TextSpace
 from reasoner.engine import Engine
 from reasoner.engines.vllm import VllmEngine
 from reasoner.registry import build
 from reasoner.verifier import CostMeter, Verifier
+from reasoner.voting import Tally
 from reasoner_evals.tasks import arithmetic
-from reasoner_verifiers.fitting.labelled import Labelled, read_labelled
-from reasoner_verifiers.fitting.measures import Rated, pooled_auroc, selection, within_auroc
+from reasoner_verifiers.fitting import RESAMPLES, Estimate, pooled_auroc, within_auroc
+from reasoner_verifiers.labelled import Labelled, read_labelled
 
 POOL, N, SEED = 16, 8, 0
+SUBSETS = 200
+"""Random subsets of a question's samples; an accuracy at n is their mean."""
 SPECS = (
     "certainty",
     "certainty:measure=tail_likelihood,window=4",
@@ -39,6 +46,28 @@ SPECS = (
     "orm",
     "ensemble:members=[certainty,orm]",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Rated:
+    """The answer of a sequence and the verifier's value, both None without an answer, and whether it is right."""
+
+    answer: Answer | None
+    right: bool
+    value: float | None
+
+
+class Selection(NamedTuple):
+    """Accuracies at n samples per question, and the gain of two ways of selecting over the majority."""
+
+    n: int
+    random: Estimate
+    majority: Estimate
+    argmax: Estimate
+    weighted: Estimate
+    coverage: Estimate
+    argmax_gain: Estimate
+    weighted_gain: Estimate
 
 
 class Row(NamedTuple):
@@ -71,6 +100,50 @@ async def rate(spec: str, drawn: Sequence[Labelled], questions: dict[str, Questi
     return Row(spec, [value for value, _ in ratings], sum((cost for _, cost in ratings), Cost()), seconds)
 
 
+def estimate(values: Sequence[float] | NDArray[np.float64], *, seed: int = 0) -> Estimate:
+    """The mean of one value per question, with its interval."""
+    sample = np.asarray(values, dtype=np.float64)
+    source = np.random.default_rng(seed)
+    means = sample[source.integers(0, len(sample), size=(RESAMPLES, len(sample)))].mean(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return Estimate(float(sample.mean()), float(low), float(high))
+
+
+def selection(questions: Sequence[Sequence[Rated]], n: int, *, seed: int = 0) -> Selection:
+    """Accuracies of a random answer, the majority, the best rating and the rated vote at `n` samples per question."""
+    rows: list[NDArray[np.float64]] = []
+    for index, group in enumerate(questions):
+        source = random.Random(f"{seed}-{index}")
+        rounds = SUBSETS if n < len(group) else 1
+        subsets = (sorted(source.sample(range(len(group)), min(n, len(group)))) for _ in range(rounds))
+        rows.append(np.mean([_outcomes([group[i] for i in chosen]) for chosen in subsets], axis=0))
+    table = np.asarray(rows)
+    columns = [estimate(table[:, column], seed=seed) for column in range(5)]
+    gains = [estimate(table[:, column] - table[:, 1], seed=seed) for column in (2, 3)]
+    return Selection(n, *columns, *gains)
+
+
+def _outcomes(samples: Sequence[Rated]) -> list[float]:
+    """For one subset: the share of right samples, and whether each way of selecting gives a right answer."""
+    return [
+        sum(sample.right for sample in samples) / len(samples),
+        _chosen(samples, lambda _: 1.0, "sum"),
+        _chosen(samples, lambda sample: sample.value or 0.0, "max"),
+        _chosen(samples, lambda sample: sample.value or 0.0, "sum"),
+        float(any(sample.right for sample in samples)),
+    ]
+
+
+def _chosen(samples: Sequence[Rated], weight: Callable[[Rated], float], by: str) -> float:
+    # Any space that compares by key: the keys are those of the answers' own space.
+    tally = Tally(TextSpace(), by="max" if by == "max" else "sum")
+    for index, sample in enumerate(samples):
+        tally.add(sample.answer, index=index, weight=weight(sample))
+    leader = tally.vote_state().leader
+    chosen = [sample for sample in samples if leader and sample.answer and sample.answer.key == leader.key]
+    return float(any(sample.right for sample in chosen))
+
+
 def by_question(labelled: Sequence[Labelled], values: dict[int, float | None]) -> list[list[Rated]]:
     groups: dict[str, list[Rated]] = defaultdict(list)
     for sample in labelled:
@@ -83,7 +156,8 @@ def show(row: Row, labelled: Sequence[Labelled], judged: Sequence[Labelled]) -> 
     values = dict(zip(map(id, judged), row.values, strict=True))
     groups = by_question(labelled, values)
     chosen = selection(groups, N, seed=SEED)
-    pooled, within = pooled_auroc(groups, seed=SEED), within_auroc(groups, seed=SEED)
+    pairs = [[(rated.value, rated.right) for rated in group if rated.value is not None] for group in groups]
+    pooled, within = pooled_auroc(pairs, seed=SEED), within_auroc(pairs, seed=SEED)
     failed = sum(value is None for value in row.values)
     print(
         f"| `{row.spec}` | {pooled} | {within} | {chosen.argmax} | {chosen.weighted} | {chosen.weighted_gain} | "

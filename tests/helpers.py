@@ -18,8 +18,7 @@ from reasoner.errors import RequestLost
 from reasoner.models.defaults import resolve
 from reasoner.models.info import ModelInfo
 from reasoner.strategy import BRANCH, Plan
-from reasoner.trace.events import Event, TraceWriter
-from reasoner.trace.record import Work
+from reasoner.trace.events import Event, TraceWriter, Work
 from reasoner.types import Completion, FinishReason, Logprobs, Rating, Usage
 from reasoner.verifier import CostMeter, FreeVerifier
 from tests.scripted import ScriptedEngine

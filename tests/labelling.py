@@ -10,8 +10,7 @@ from reasoner.journal.folder import make_folder, write_whole
 from reasoner.journal.lines import sealed_line
 from reasoner.strategy import Strategy
 from reasoner.trace.events import TraceWriter, read_trace
-from reasoner.trace.grades import GRADES, TRACE, GradeStatus
-from reasoner.trace.replies import completions_in
+from reasoner.trace.replies import GRADES, TRACE, GradeStatus, completions_in
 from reasoner.types import Completion
 from reasoner.verifier import Verifier
 from reasoner_evals.runs.verdicts import grade_of

@@ -175,7 +175,7 @@ def test_loading_gives_the_class() -> None:
     [
         (BestOfN(), "best_of_n"),
         (BestOfN(n=4, selector="weighted"), "best_of_n:n=4,selector=weighted"),
-        (BestOfN(params=SamplingParams(stop=("\n\n", "a"))), r'best_of_n:params.stop=["\n\n",a]'),
+        (SelfConsistency(params=SamplingParams(stop=("\n\n", "a"))), r'self_consistency:params.stop=["\n\n",a]'),
         (Single(SamplingParams(logprobs=0)), "single:logprobs=0"),
         (Single(SamplingParams(temperature=0)), "single:temperature=0"),
         (Single(SamplingParams(thinking="none")), "single:thinking=none"),

@@ -6,7 +6,7 @@ import json
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from reasoner.answers.questions import Question
@@ -15,7 +15,7 @@ from reasoner.batch.state import Progressed
 from reasoner.budget import Cost, Ledger, Prices
 from reasoner.errors import EngineError, UsageError
 from reasoner.execution.executor import derive_seed
-from reasoner.execution.inputs import IdSet, open_input
+from reasoner.execution.inputs import open_input
 from reasoner.execution.launching import cancel_all
 from reasoner.execution.runner import solve_each
 from reasoner.execution.session import Session
@@ -26,7 +26,6 @@ from reasoner.serving.errors import ApiError, api_error
 from reasoner.serving.replies import Result, vendor_object
 from reasoner.serving.responses import REPLIES, Reply
 from reasoner.system.printing import valid_unicode
-from reasoner.system.tables import Located
 from reasoner.trace.events import Began, Event, Sink, tee
 from reasoner.trace.history import EMPTY
 
@@ -82,34 +81,8 @@ def is_request(values: object) -> bool:
     return isinstance(values, dict) and all(name in values for name in FIELDS)
 
 
-@dataclass(frozen=True, slots=True)
-class RequestLine:
-    """One line of the input; `error` says what is wrong with it. The `digest` is a fingerprint of its content."""
-
-    custom_id: str
-    url: str = ""
-    body: bytes = field(default=b"", repr=False)
-    error: str = ""
-    digest: str = ""
-
-
-def read_requests(rows: Iterator[Located]) -> Iterator[RequestLine]:
-    """The requests of the rows. Raises UsageError: the input cannot be read further."""
-    seen = IdSet()
-    for number, (where, values) in enumerate(rows, 1):
-        try:
-            if isinstance(values, UsageError):
-                raise values
-            line = _request(where, values)
-            if not seen.add(line.custom_id):
-                problem = f"the custom_id {line.custom_id!r:.80} is also that of an earlier line: give each its own"
-                raise UsageError(f"{where}: {problem}")
-            yield line
-        except UsageError as error:
-            yield RequestLine(f"line {number}", error=str(error))
-
-
-def _request(where: str, values: Mapping[str, Any]) -> RequestLine:
+def request_row(number: int, where: str, values: Mapping[str, Any]) -> InputRow:
+    """A row that is a request in OpenAI's batch format. Raises UsageError: it is none."""
     if missing := [name for name in FIELDS if name not in values]:
         raise UsageError(f"{where} has no {missing[0]}: a line of OpenAI's batch format has {', '.join(FIELDS)}")
     custom_id, method, url, body = (values[name] for name in FIELDS)
@@ -121,7 +94,8 @@ def _request(where: str, values: Mapping[str, Any]) -> RequestLine:
         )
     if not isinstance(body, dict):
         raise UsageError(f"{where}: body must be an object (got {type(body).__name__})")
-    return RequestLine(custom_id, url, json.dumps(body).encode(), digest=digest_of(custom_id, url, body))
+    digest = digest_of(custom_id, url, body)
+    return InputRow(number, custom_id, url=url, body=json.dumps(body).encode(), digest=digest)
 
 
 @dataclass(slots=True)
@@ -136,17 +110,17 @@ class Requests:
     seed: int
     prices: Prices | None = None
 
-    async def answer(self, lines: Iterator[RequestLine], *, concurrency: int) -> AsyncGenerator[AnswerLine, None]:
+    async def answer(self, rows: Iterator[InputRow], *, concurrency: int) -> AsyncGenerator[AnswerLine, None]:
         """The lines of the output, as the requests end, at most `concurrency` at once. Raises what the input raises."""
         progress: asyncio.Queue[asyncio.Task[AnswerLine] | None] = asyncio.Queue()
-        new = (line for line in lines if line.error or not self.done.has(line.custom_id, 0, line.digest))
+        new = (row for row in rows if row.error or not self.done.has(row.id, 0, row.digest))
         source, tasks, count = open_input(new, lambda: progress.put_nowait(None)), set[asyncio.Task[AnswerLine]](), 0
         try:
             while True:
                 source.allow(count - len(tasks) + concurrency)
                 # One by one, so that the first ones end first where the engine answers at once.
-                if len(tasks) < concurrency and (line := source.take()) is not None:
-                    task = asyncio.ensure_future(self._answer(line))
+                if len(tasks) < concurrency and (row := source.take()) is not None:
+                    task = asyncio.ensure_future(self._answer(row))
                     task.add_done_callback(progress.put_nowait)
                     tasks.add(task)
                     count += 1
@@ -162,24 +136,24 @@ class Requests:
         if source.failure:
             raise source.failure
 
-    async def _answer(self, line: RequestLine) -> AnswerLine:
+    async def _answer(self, row: InputRow) -> AnswerLine:
         """The reply of one request, or its error."""
         results: list[Result] = []
         try:
-            if line.error:
-                raise ApiError(400, line.error)
-            reply = _reply(line, self.prices)
+            if row.error:
+                raise ApiError(400, row.error)
+            reply = _reply(row, self.prices)
             request = reply.asked
-            seed = derive_seed(self.seed, line.custom_id, "", 0) if request.seed is None else request.seed
+            seed = derive_seed(self.seed, row.id, "", 0) if request.seed is None else request.seed
             jobs = choose(request.model_copy(update={"seed": seed}), self.offer)
-            names = _ids(line.custom_id, line.digest, len(jobs))
+            names = _ids(row.id, row.digest, len(jobs))
             jobs = [
                 replace(job, question=replace(job.question, id=name)) for job, name in zip(jobs, names, strict=True)
             ]
             results.extend(await asyncio.gather(*map(self._solve, jobs)))
             _check_texts(results)
             body = reply.whole(replies.Answered(results, [None] * len(results)))
-            return _line(line, 200, body, results)
+            return _line(row, 200, body, results)
         except (ApiError, UsageError) as failure:
             error = api_error(failure)
             body = error.document()
@@ -188,7 +162,7 @@ class Requests:
                 total = sum((solution.cost for _, solution in results), Cost())
                 body["reasoner"] = vendor_object(job, replace(first, cost=total), prices=self.prices)
             cause = next((solution.error for _, solution in results if solution.error), UsageError(error.message))
-            return replace(_line(line, error.status, body, results), error=cause)
+            return replace(_line(row, error.status, body, results), error=cause)
 
     async def _solve(self, job: Job) -> Result:
         events: list[Event] = []
@@ -206,12 +180,12 @@ class Requests:
         return job, replace(solution, events=tuple(events))
 
 
-def _line(line: RequestLine, status: int, body: Line, results: list[Result]) -> AnswerLine:
-    digest = _digest(line.custom_id)
+def _line(row: InputRow, status: int, body: Line, results: list[Result]) -> AnswerLine:
+    digest = _digest(row.id)
     written = {
         "id": f"batch_req_{digest}",
-        "custom_id": line.custom_id,
-        "response": {"status_code": status, "request_id": f"{REQUEST}{line.digest or digest}", "body": body},
+        "custom_id": row.id,
+        "response": {"status_code": status, "request_id": f"{REQUEST}{row.digest or digest}", "body": body},
         "error": None,
     }
     return replace(read_reply(written), ids=tuple(job.question.id for job, _ in results))
@@ -240,10 +214,10 @@ def read_reply(line: Line) -> AnswerLine:
     return AnswerLine(line, ids, 0, sum((Cost(**cost) for cost in costs), Cost()), outcome, ended_by, digest)
 
 
-def _reply(line: RequestLine, prices: Prices | None) -> Reply:
+def _reply(row: InputRow, prices: Prices | None) -> Reply:
     """The reply to be made of a line. Raises ApiError: its body is not a request, or asks for a stream."""
-    kind = REPLIES[line.url]
-    reply: Reply = kind(read(line.body, kind.reads), prices, id=f"batch-{_digest(line.custom_id)}")
+    kind = REPLIES[row.url]
+    reply: Reply = kind(read(row.body, kind.reads), prices, id=f"batch-{_digest(row.id)}")
     if reply.asked.stream:
         raise ApiError(400, "stream has no effect in a batch: leave it out", param="stream")
     return reply

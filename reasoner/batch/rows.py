@@ -1,18 +1,29 @@
-"""The rows of a batch: each is a question, or says what is wrong with it, and becomes a line of the answers."""
+"""The rows of a batch: each is a question, or says what is wrong with it, and becomes a line of the answers.
 
+The lines become a CSV, parquet or Arrow file, a bounded number at a time.
+"""
+
+import csv
 import difflib
 import hashlib
+import io
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Final, Literal
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, Final, Literal
 
 from reasoner.answers.questions import Question
 from reasoner.budget import COUNTS, Cost
-from reasoner.errors import UsageError
+from reasoner.errors import TraceError, UsageError
 from reasoner.execution.inputs import IdSet
 from reasoner.solution import Solution
+from reasoner.system.files import parse_json, replacing
+from reasoner.system.machine import require_extra
+from reasoner.system.printing import printable
 from reasoner.system.tables import Located, LongRow
 
 MAX_ID: Final = 512
@@ -27,6 +38,13 @@ RESULTS: Final = (
 """The columns that a batch writes; the input's own follow."""
 Outcome = Literal["answered", "unanswered", "failed"]
 """How a question ended: with an answer, without one, or with an error."""
+ROWS: Final = 1 << 14
+"""Rows of a row group."""
+FORMATS: Final = (".jsonl", ".csv", ".parquet", ".arrow")
+"""The suffixes of files of answers."""
+_MEASURED: Final = frozenset({"confidence", "share", "seconds"})
+_COUNTED: Final = frozenset({"row", "tokens", *COST} - _MEASURED)
+_MAX_INT: Final = 1 << 63
 Line = dict[str, Any]
 
 
@@ -50,13 +68,16 @@ class Columns:
 class InputRow:
     """One row: its `number` from 1, its id, its own columns, and its question or what is wrong with it.
 
-    The `digest` is a fingerprint of the question and of these columns.
+    A row of OpenAI's batch format has a `url` and a `body` instead of a question. The `digest` is a fingerprint of what
+    is asked and of the columns.
     """
 
     number: int
     id: str
     own: Mapping[str, Any] = field(default_factory=dict, repr=False)
     question: Question | None = None
+    url: str = ""
+    body: bytes = field(default=b"", repr=False)
     error: str = ""
     digest: str = ""
 
@@ -94,34 +115,42 @@ def digest_of(*parts: object) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def read_rows(rows: Iterator[Located], columns: Columns, ask: Callable[[str], Question]) -> Iterator[InputRow]:
-    """The rows of the input; `ask` makes a question of its text.
-
-    Without an id of its own, a question has the number of its row and a hash of its content as its id.
+def read_rows(
+    rows: Iterator[Located],
+    read: Callable[[int, str, Mapping[str, Any]], InputRow],
+    columns: Columns,
+    *,
+    strict: bool = False,
+) -> Iterator[InputRow]:
+    """The rows of the input as `read` makes them of their number, place and values. An error is one of its row.
 
     Raises:
-        UsageError: the first row has no question, or the input cannot be read further.
+        UsageError: the input cannot be read further, or with `strict` its first row is wrong.
     """
-    seen, first = IdSet(), True
+    seen = IdSet()
     for number, (where, values) in enumerate(rows, 1):
         try:
             if isinstance(values, UsageError):
                 raise values
-            row = _row(number, where, values, columns, ask)
+            row = read(number, where, values)
             if not seen.add(row.id):
                 raise UsageError(f"{where}: the id {row.id!r:.80} is also that of an earlier row: give each its own")
-            first = False
+            strict = False
             yield row
         except UsageError as error:
-            if first and not isinstance(error, LongRow):
+            if strict and not isinstance(error, LongRow):
                 raise
             own = {} if isinstance(values, UsageError) else columns.own(values)
             yield InputRow(number, f"row {number}", own, error=str(error))
 
 
-def _row(
-    number: int, where: str, values: Mapping[str, Any], columns: Columns, ask: Callable[[str], Question]
+def question_row(
+    number: int, where: str, values: Mapping[str, Any], *, columns: Columns, ask: Callable[[str], Question]
 ) -> InputRow:
+    """A row with a question; `ask` makes it of its text. Raises UsageError: it has none.
+
+    Without an id of its own, it has the number of its row and a hash of its content as its id.
+    """
     text = _text(where, values, columns.question, "--question-column")
     try:
         question = ask(text)
@@ -209,3 +238,88 @@ def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(name): _finite(part) for name, part in value.items()}
     return [_finite(part) for part in value] if isinstance(value, list) else value
+
+
+def check_format(path: Path) -> None:
+    """Refuse a file that needs a package that is not installed.
+
+    Raises:
+        MissingExtra: the message names the command to run.
+    """
+    if path.suffix in (".parquet", ".arrow", ".feather"):
+        require_extra("parquet", f"{path.suffix} files")
+
+
+def convert(lines: Path, path: Path) -> None:
+    """Write the answers in `lines` to `path` in the format of its suffix, as a whole.
+
+    Columns are those of `RESULTS`, then the input's own in the order in which they come. Values that are no text,
+    number or truth value are JSON.
+
+    Raises:
+        TraceError: a file cannot be read or written.
+    """
+    try:
+        kinds = _kinds(lines)
+        rows = ({name: _cell(kind, line.get(name)) for name, kind in kinds.items()} for line in _read(lines))
+        with replacing(path) as file, _table(path.suffix, file, kinds) as write:
+            while batch := list(islice(rows, ROWS)):
+                write(batch)
+    except Exception as error:
+        why = getattr(error, "strerror", None) or printable(str(error), limit=200)
+        raise TraceError(f"cannot write the answers {path}: {why}") from error
+
+
+def _read(lines: Path) -> Iterator[Line]:
+    with lines.open("rb") as file:
+        yield from map(parse_json, file)
+
+
+def _kinds(lines: Path) -> dict[str, str]:
+    """Each column and what its values are: int, float, bool, str, or json where they differ."""
+    kinds = {name: "int" if name in _COUNTED else "float" if name in _MEASURED else "str" for name in RESULTS}
+    for line in _read(lines):
+        for name in [name for name in line if name not in RESULTS]:
+            kinds[name] = _joined(kinds.get(name, ""), line[name])
+    return {name: kind or "str" for name, kind in kinds.items()}
+
+
+def _joined(kind: str, value: Any) -> str:
+    """The kind of a column of this kind with one more value."""
+    if value is None:
+        return kind
+    own = type(value).__name__
+    if own == "int" and not -_MAX_INT <= value < _MAX_INT:
+        own = "json"
+    if kind in ("", own):
+        return own if own in ("int", "float", "bool", "str") else "json"
+    return "float" if {kind, own} == {"int", "float"} else "json"
+
+
+def _cell(kind: str, value: Any) -> Any:
+    if value is None or (kind == "json" and isinstance(value, str)):
+        return value
+    return json.dumps(value, ensure_ascii=False) if kind == "json" else float(value) if kind == "float" else value
+
+
+@contextmanager
+def _table(suffix: str, file: BinaryIO, kinds: Mapping[str, str]) -> Iterator[Callable[[list[Line]], object]]:
+    """Writes rows to a file of this format."""
+    if suffix == ".csv":
+        text = io.TextIOWrapper(file, "utf-8", newline="", write_through=True)
+        writer = csv.DictWriter(text, kinds)
+        writer.writeheader()
+        yield lambda rows: writer.writerows({name: _plain(cell) for name, cell in row.items()} for row in rows)
+        text.detach()
+        return
+    import pyarrow as pa
+    from pyarrow import ipc, parquet
+
+    types = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "str": pa.string(), "json": pa.string()}
+    schema = pa.schema([(name, types[kind]) for name, kind in kinds.items()])
+    with parquet.ParquetWriter(file, schema) if suffix == ".parquet" else ipc.new_file(file, schema) as table:
+        yield lambda rows: table.write_table(pa.Table.from_pylist(rows, schema=schema))
+
+
+def _plain(cell: Any) -> Any:
+    return json.dumps(cell) if isinstance(cell, bool) else cell

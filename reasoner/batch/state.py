@@ -9,21 +9,23 @@ from pathlib import Path
 from typing import Final
 
 from reasoner.batch.rows import AnswerLine, Line
-from reasoner.budget import Cost
+from reasoner.budget import NO_COST, Cost
 from reasoner.errors import TraceError, UsageError
 from reasoner.execution.inputs import IdSet
 from reasoner.journal.folder import LOCK, write_whole, writing
 from reasoner.journal.lines import Format, JournalWriter, read_lines
-from reasoner.system.files import parse_json, read_object
+from reasoner.system.files import parse_json, read_whole
+from reasoner.system.printing import printable
 from reasoner.trace.events import Ended, Event, Refused, TraceWriter, read_trace
 from reasoner.trace.history import QuestionHistory, read_histories, sound
 
 SEGMENT: Final = 1 << 26
-"""Bytes of one file of the trace; a file goes when all of its questions have their lines."""
+"""Bytes of one file of the trace; a file is deleted when all of its questions have their lines."""
 MAX_AHEAD: Final = 1 << 26
-"""How many rows after the last one that was read a line may be."""
+"""How far the row of a line may be beyond the last row so far."""
 RESTART: Final = "start again with --overwrite"
 Settings = Mapping[str, str]
+"""What decides the answers, by name."""
 
 
 class WorkTrace:
@@ -134,7 +136,7 @@ class Progressed:
             self.dropped += answer.cost
 
     def has(self, id: str, row: int, digest: str) -> bool:
-        """Whether the question of this id is finished; 0 is the `row` of one whose place does not matter.
+        """Whether the question of this id is finished; `row` is 0 where the order of the rows does not matter.
 
         Raises:
             UsageError: the row was answered as another question.
@@ -161,15 +163,22 @@ def _content(id: str, digest: str) -> str:
     return f"{digest} {id}"
 
 
+@dataclass(frozen=True, slots=True)
+class BatchState:
+    """What is kept of a batch beside its answers and its trace."""
+
+    settings: Settings
+    dropped: Cost = Cost()
+    """What the lines cost that were taken out of the answers to be asked again."""
+
+
 class BatchFolder:
-    """The folder beside the answers, `ANSWERS.state`: settings, lock, trace, and answers that are not converted yet."""
+    """The folder beside the answers, `ANSWERS.state`: state, lock, trace, and answers that are not converted yet."""
 
     def __init__(self, answers: Path) -> None:
         self.answers = answers
         self.path = answers.with_name(f"{answers.name}.state")
-        self.settings = self.path / "settings.json"
-        self.dropped = self.path / "dropped.json"
-        """What the lines cost that were taken out of the answers to be asked again."""
+        self.state = self.path / "state.json"
         self.lines = answers if answers.suffix == ".jsonl" else self.path / "answers.jsonl"
         """The lines of the answers, appended to as questions end."""
 
@@ -181,27 +190,24 @@ class BatchFolder:
             UsageError: another process writes it, or the answers exist and belong to no interrupted batch.
             TraceError: it cannot be created or locked.
         """
-        resumes = self.settings.exists()
+        resumes = self.state.exists()
         if self.answers.exists() and not resumes and not overwrite:
             raise UsageError(
                 f"{self.answers} exists and belongs to no interrupted batch: name another file, or replace it with "
                 "--overwrite"
             )
-        with writing(self.path, self.settings, what=self.answers, create=True):
-            if overwrite:
-                self._clear()
+        with writing(self.path, self.state, what=self.answers, create=True):
+            try:
+                if overwrite:
+                    for path in [*self._files(), self.answers]:
+                        path.unlink(missing_ok=True)
+            except OSError as error:
+                raise TraceError(f"cannot replace {self.answers}: {error.strerror}") from error
             try:
                 yield resumes and not overwrite
             finally:
-                if not self.settings.exists():
+                if not self.state.exists():
                     self.remove()
-
-    def _clear(self) -> None:
-        try:
-            for path in [*self._files(), self.answers]:
-                path.unlink(missing_ok=True)
-        except OSError as error:
-            raise TraceError(f"cannot replace {self.answers}: {error.strerror}") from error
 
     def remove(self) -> None:
         """The batch is complete: remove what it wrote here, and the folder if nothing else is in it."""
@@ -211,13 +217,22 @@ class BatchFolder:
             self.path.rmdir()
 
     def _files(self) -> list[Path]:
-        """What a batch writes here. The settings go first: without them there is nothing to continue."""
-        own = [self.settings, self.dropped, self.path / "answers.jsonl"]
-        return [*own, *self.path.glob("trace-*.jsonl")]
+        """What a batch writes here. The state goes first: without it there is nothing to continue."""
+        return [self.state, self.path / "answers.jsonl", *self.path.glob("trace-*.jsonl")]
 
-    def begin(self, settings: Settings) -> None:
-        """Write the settings of a new batch. Raises TraceError."""
-        write_whole(self.settings, [json.dumps(settings, indent=1).encode()])
+    def begin(self, settings: Settings, dropped: Cost = NO_COST) -> None:
+        """Write the settings of a batch, and what its dropped lines cost. Raises TraceError."""
+        state = BatchState(settings, dropped)
+        write_whole(self.state, [json.dumps(asdict(state), indent=1).encode()])
+
+    def _read(self) -> BatchState:
+        from pydantic import TypeAdapter
+
+        try:
+            return TypeAdapter(BatchState).validate_json(read_whole(self.state))
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or printable(str(error), limit=200)
+            raise TraceError(f"cannot read {self.state}: {why}: {RESTART}") from error
 
     def check(self, settings: Settings) -> None:
         """Refuse other settings than those of the batch.
@@ -226,11 +241,7 @@ class BatchFolder:
             UsageError: one differs; the message shows it.
             TraceError: they cannot be read.
         """
-        try:
-            before = read_object(self.settings)
-        except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or error
-            raise TraceError(f"cannot read {self.settings}: {why}: {RESTART}") from error
+        before = self._read().settings
         for name, value in settings.items():
             if name in before and before[name] != value:
                 raise UsageError(
@@ -245,10 +256,10 @@ class BatchFolder:
         left without an answer, if it is `shared` by all.
 
         Raises:
-            TraceError: the answers cannot be read or written, or hold something else.
+            TraceError: a file cannot be read or written, or holds something else.
         """
-        done = Progressed(dropped=self._dropped_before())
-        done.spent += done.dropped
+        state = self._read()
+        done = Progressed(dropped=state.dropped, spent=state.dropped)
 
         def again(content: bytes) -> bool:
             answer = _answer(content, read)
@@ -262,19 +273,10 @@ class BatchFolder:
         if self.lines.exists():
             JournalWriter(self.lines, "answers", resume=True).close()
             if sum(read_lines(self.lines, Format("answers", again), advice=RESTART)):
-                write_whole(self.dropped, [json.dumps(asdict(done.dropped)).encode()])
+                self.begin(state.settings, done.dropped)
                 write_whole(self.lines, read_lines(self.lines, Format("answers", kept), advice=RESTART))
         done.histories = trace.read(done.ids)
         return done
-
-    def _dropped_before(self) -> Cost:
-        """What the lines cost that earlier sessions dropped."""
-        if not self.dropped.exists():
-            return Cost()
-        try:
-            return Cost(**read_object(self.dropped))
-        except (OSError, TypeError, ValueError) as error:
-            raise TraceError(f"cannot read {self.dropped}: {error}: {RESTART}") from error
 
 
 def _answer(content: bytes, read: Callable[[Line], AnswerLine]) -> AnswerLine:

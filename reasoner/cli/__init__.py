@@ -27,12 +27,12 @@ def main(arguments: list[str] | None = None) -> "NoReturn":
 
 
 def rarely_collect() -> None:
-    """Search rarely for cycles of objects, as what imports make stays."""
+    """Search rarely for cycles of objects: those that imports make are kept anyway."""
     import gc
 
-    from reasoner.system.collector import EVERY
+    from reasoner.system.machine import COLLECT_EVERY
 
-    gc.set_threshold(EVERY)
+    gc.set_threshold(COLLECT_EVERY)
 
 
 def _interrupted(interrupt: KeyboardInterrupt) -> int:

@@ -4,17 +4,29 @@ import hashlib
 import io
 import os
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, aclosing, contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, TypeVar
 
-from reasoner.batch.answering import Requests, answer_rows, is_request, read_reply, read_requests
-from reasoner.batch.rows import QUESTION, AnswerLine, Columns, Line, encoded, read_answer, read_rows
+from reasoner.batch.answering import Requests, answer_rows, is_request, read_reply, request_row
+from reasoner.batch.rows import (
+    FORMATS,
+    QUESTION,
+    AnswerLine,
+    Columns,
+    Line,
+    check_format,
+    convert,
+    encoded,
+    question_row,
+    read_answer,
+    read_rows,
+)
 from reasoner.batch.state import BatchFolder, Progressed, Settings, WorkTrace
-from reasoner.batch.tables import FORMATS, check_format, convert
 from reasoner.budget import Budget, Ledger, Prices
 from reasoner.cli import interrupts, options
 from reasoner.cli.exits import ANSWERED, ENGINE, EXHAUSTED, OTHER, USAGE, error_line
@@ -30,8 +42,9 @@ from reasoner.registry import spec_of
 from reasoner.specs import Spec
 from reasoner.strategy import Strategy
 from reasoner.system.files import check_replaceable
+from reasoner.system.printing import printable
 from reasoner.system.redaction import without_secrets
-from reasoner.system.tables import Located, LongRow, Reader, count_rows, first_line, open_table, read_jsonl, reader_of
+from reasoner.system.tables import Located, LongRow, Reader, count_rows, open_table, read_jsonl, reader_of
 from reasoner.trace.events import Sink, tee
 from reasoner.verifier import Verifier
 
@@ -39,8 +52,8 @@ T = TypeVar("T")
 FAILURES: Final = 8
 """Questions in a row that fail because the engine is unavailable before the batch ends."""
 WITHOUT_EFFECT: Final = (
-    *("system", "few_shot", "n", "temperature", "max_tokens", "thinking", "effort", "profile", "abstain_below"),
-    "unsandboxed",
+    *("system", "few_shot", "question_column", "id_column", "keep", "n", "temperature", "max_tokens", "thinking"),
+    *("effort", "profile", "abstain_below", "unsandboxed"),
 )
 """Options that have no effect on OpenAI's format."""
 
@@ -96,7 +109,9 @@ class Files:
                     raise UsageError(f"{name} has no rows")
                 yield chain([first], rows)
         except OSError as error:
-            raise UsageError(f"cannot read {self.questions}: {error.strerror or first_line(error)}") from error
+            raise UsageError(
+                f"cannot read {self.questions}: {error.strerror or printable(str(error), limit=200)}"
+            ) from error
 
     def count(self) -> int | None:
         """How many rows there are; None where only reading them tells."""
@@ -111,7 +126,7 @@ def _readable(name: str, rows: Iterator[Located]) -> Iterator[Located]:
     try:
         yield from rows
     except (OSError, EOFError) as error:
-        raise UsageError(f"{name} cannot be read further: {first_line(error)}") from None
+        raise UsageError(f"{name} cannot be read further: {printable(str(error), limit=200)}") from None
 
 
 @contextmanager
@@ -145,8 +160,6 @@ class BatchRun(EngineRun):
     display: BatchProgress
     files: Files
     given: options.Given
-    columns: Mapping[str, str | None]
-    """The options about columns as they were typed."""
     budget: Budget
     each: Budget
     prices: Prices | None
@@ -274,16 +287,16 @@ class BatchRun(EngineRun):
         return self._continued(EngineRun.failed(self, error))
 
     def _continued(self, code: int) -> int:
-        if self._folder and self._folder.settings.exists() and (code != USAGE or self.display.done):
+        if self._folder and self._folder.state.exists() and (code != USAGE or self.display.done):
             so_far = f"the answers so far are in {self._folder.lines}; " if self.display.done else ""
             self.display.terminal.say(f"{so_far}the same command continues")
         return code
 
     def _questions(self, rows: Iterator[Located]) -> _Source:
-        """What answers rows with a question each, by one strategy."""
+        """Rows with a question each, answered by one strategy."""
         strategy, ask, columns = self.given.to_strategy(), self.given.to_question(), self._columns()
         verifier = self.given.to_verifier(strategy, self.engine)
-        items = read_rows(rows, columns, ask)
+        items = read_rows(rows, partial(question_row, columns=columns, ask=ask), columns, strict=True)
         # The first row is checked before the engine starts.
         items = chain(_up_to(items, lambda item: item.question is not None), items)
 
@@ -315,12 +328,12 @@ class BatchRun(EngineRun):
 
     def _columns(self) -> Columns:
         """The columns that are read and kept."""
-        keep = self.columns["keep"]
+        keep = self.given.keep
         kept = None if keep is None else tuple(name.strip() for name in keep.split(",") if name != "none")
-        return Columns(self.columns["question_column"] or QUESTION, self.columns["id_column"] or "", kept)
+        return Columns(self.given.question_column or QUESTION, self.given.id_column or "", kept)
 
     def _requests(self, rows: Iterator[Located]) -> _Source:
-        """What answers the lines of OpenAI's format, as a server would."""
+        """Lines of OpenAI's format, answered as a server does."""
         from reasoner.serving.choose import Offer
         from reasoner.serving.config import Settings as ServerSettings
         from reasoner.serving.config import choose_default
@@ -331,7 +344,7 @@ class BatchRun(EngineRun):
         default, verifiers = choose_default(own, strategy=given.strategy, verifier=given.verifier, answer=given.answer)
         offered = Offer(default, own.aliases, verifiers, self.prices, self.each)
         offered.check()
-        lines = read_requests(rows)
+        lines = read_rows(rows, request_row, Columns(keep=()))
 
         async def answers(done: Progressed) -> AsyncGenerator[AnswerLine, None]:
             async with AsyncExitStack() as stack:
@@ -356,15 +369,16 @@ class BatchRun(EngineRun):
         Raises:
             UsageError: the message names the option.
         """
-        given = {name: getattr(self.given, name) for name in WITHOUT_EFFECT} | dict(self.columns)
-        for name in [name for name, value in given.items() if value is not None and value is not False]:
-            raise UsageError(
-                f"{options.flag(name)} has no effect on OpenAI's batch format, where each line says what it asks: "
-                "omit it"
-            )
+        for name in WITHOUT_EFFECT:
+            value = getattr(self.given, name)
+            if value is not None and value is not False:
+                raise UsageError(
+                    f"{options.flag(name)} has no effect on OpenAI's batch format, where each line says what it asks: "
+                    "omit it"
+                )
 
     def _settings(self, strategy: str, verifier: str) -> dict[str, str]:
-        """What decides the answers, apart from the questions. The budget of all may be raised."""
+        """What decides the answers, apart from the questions. The budget of all is not part of it: it may be raised."""
         return {
             "the questions": str(self.files.questions),
             "--strategy": strategy,
@@ -380,7 +394,7 @@ def _rows(count: int) -> str:
 
 
 def _up_to(items: Iterator[T], wanted: Callable[[T], bool]) -> list[T]:
-    """The items up to the first that is wanted."""
+    """The first items, up to one that is wanted."""
     taken: list[T] = []
     for item in items:
         taken.append(item)

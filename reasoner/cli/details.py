@@ -44,7 +44,7 @@ _EXTREME: Final = 10**15
 
 
 def models() -> list[dict[str, Any]]:
-    """What a model may be named by."""
+    """The ways to name a model."""
     return [
         {
             "name": EMBEDDED,
@@ -86,7 +86,7 @@ def rows_of(kind: Kind) -> list[dict[str, Any]]:
 
 
 def details(kind: Kind, name: str) -> dict[str, Any]:
-    """Everything that is known of one entry, for JSON and for a person.
+    """One entry in full: what it does, its papers, needs and options, and an example.
 
     Raises:
         UnknownName: there is none of that name.
@@ -180,7 +180,7 @@ def sampling_default(cls: Any, base: SamplingParams, option: str) -> object:
 
 
 def _text(value: object) -> str:
-    """A default as it stands in a spec."""
+    """A default as a spec writes it."""
     return "(required)" if value is dataclasses.MISSING else written(as_written(value))
 
 

@@ -7,7 +7,6 @@ from typing import ParamSpec
 
 import click
 
-from reasoner.cli.config import origins
 from reasoner.cli.terminal import OutputLost, ReaderLeft, printable
 from reasoner.errors import MAX_SHOWN, BudgetExhausted, EngineError, ReasonerError, TraceError, UsageError
 
@@ -65,3 +64,12 @@ def guarded(command: Callable[P, int]) -> Callable[P, int]:
             return code_of(error)
 
     return run
+
+
+def origins(context: click.Context) -> str:
+    """Which parameters came from variables, for the end of an error line; empty if none did."""
+    names = [parameter.name or "" for parameter in context.command.get_params(context)]
+    variable = click.core.ParameterSource.ENVIRONMENT
+    given = [name.upper() for name in names if context.get_parameter_source(name) is variable]
+    listed = ", ".join(f"{context.auto_envvar_prefix}_{name}" for name in given)
+    return f"; set by variables: {listed}" if given else ""

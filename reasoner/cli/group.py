@@ -9,10 +9,9 @@ from typing import Final
 
 import click
 
-from reasoner.cli.config import origins, read
-from reasoner.cli.exits import OTHER, error_line
+from reasoner.cli.exits import OTHER, error_line, origins
 from reasoner.cli.look import MAX_WIDTH, laid_out
-from reasoner.cli.options import LISTS, PATH
+from reasoner.cli.options import LISTS
 from reasoner.cli.terminal import abandon
 from reasoner.errors import COMMAND_OPTIONS, UnknownName, shown
 from reasoner.system.machine import plug_ins
@@ -22,11 +21,9 @@ _COMMANDS = {
     "doctor": "doctor",
 }  # fmt: skip
 _EPILOG: Final = """\b
-Defaults: an option given on the command line goes before a variable, such as REASONER_SOLVE_MODEL, and \
-a variable before the file of --config:
-    [solve]
-    model = "PATH_OR_ID"
-    budget = "tokens=4k"
+Defaults: a variable such as REASONER_SOLVE_MODEL is the default of an option, here --model of solve:
+    export REASONER_SOLVE_MODEL=PATH_OR_ID
+
 \b
 Completion for bash (or zsh, fish), here and in ~/.bashrc:
     eval "$(_REASONER_COMPLETE=bash_source reasoner)"
@@ -78,9 +75,6 @@ _SETTINGS: Final[Mapping[str, object]] = {
 
 
 @click.group(cls=_LazyGroup, context_settings=dict(_SETTINGS), epilog=_EPILOG)
-@click.option("--config", type=PATH, metavar="FILE", callback=read, expose_value=False,
-              help="Defaults of options, as TOML.  [default: config.toml in the folder for settings, such as "
-                   "~/.config/reasoner]")  # fmt: skip
 @click.version_option(package_name="reasoner-kit", prog_name="reasoner", allow_from_autoenv=False)
 def cli() -> None:
     """Answer questions with a language model and a budget: more compute where it raises accuracy, all of it counted."""

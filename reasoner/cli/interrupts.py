@@ -99,7 +99,7 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 @contextmanager
 def handled(stop: Callable[[], None]) -> Iterator[None]:
-    """In the body, each of the signals calls `stop` on the running event loop, and ends nothing by itself."""
+    """In the body, each of the signals only calls `stop`, on the running event loop."""
     import asyncio
 
     loop = asyncio.get_running_loop()

@@ -1,12 +1,12 @@
 """What help looks like: `-h` shows the options that most people use on one screen, `--help-all` shows all in groups."""
 
 import shutil
-import textwrap
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
 import click
 
+from reasoner.cli.terminal import wrapped
 from reasoner.errors import MAX_SHOWN, UsageError, require, shown
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -88,7 +88,7 @@ class _Formatter(click.HelpFormatter):
         for first, second in listed:
             lead = f"{'':>{self.current_indent}}{first:<{beside}}"
             if len(first) > beside - col_spacing:
-                self._wrap(first, " " * self.current_indent, indent)
+                self._wrap(first, "", self.current_indent)
                 lead = " " * indent
             if second:
                 self._wrap(second, lead, indent)
@@ -97,11 +97,7 @@ class _Formatter(click.HelpFormatter):
 
     def _wrap(self, text: str, lead: str, indent: int) -> None:
         """Write a text after `lead`; its other lines are indented."""
-        wrapper = textwrap.TextWrapper(
-            self.width, initial_indent=lead, subsequent_indent=" " * indent, break_long_words=False,
-            break_on_hyphens=False,
-        )  # fmt: skip
-        self.write(f"{wrapper.fill(text).rstrip()}\n")
+        self.write(f"{wrapped(text, indent, lead, self.width).rstrip()}\n")
 
 
 class _Context(click.Context):

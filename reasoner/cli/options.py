@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
-from click.shell_completion import CompletionItem
 
 from reasoner.cli.look import NUMBER, WHOLE, option, whole
 from reasoner.errors import UsageError
@@ -50,12 +49,6 @@ def names_of(kind: "Kind") -> Completer:
 def words(*allowed: str) -> Completer:
     """Completes one of these words."""
     return lambda _context, _parameter, incomplete: [word for word in allowed if word.startswith(incomplete)]
-
-
-def models(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Completes the embedded model and folders."""
-    named = [CompletionItem("embedded")] if incomplete and "embedded".startswith(incomplete) else []
-    return named or [CompletionItem(incomplete, type="dir")]
 
 
 SYSTEM = option(
@@ -117,7 +110,7 @@ sampling_options = together(
 )  # fmt: skip
 """The options that replace those of the same meaning in the strategy."""
 engine_options = together(
-    option("-m", "--model", metavar="PATH_OR_ID", section="Model", shell_complete=models,
+    option("-m", "--model", metavar="PATH_OR_ID", section="Model",
            brief="The model: a folder or a Hugging Face id.",
            help="The model: a folder, a Hugging Face id, or the id that a server uses.  [default: embedded]"),
     option("-e", "--engine", metavar=SPEC, section="Model", shell_complete=names_of("engine"),
@@ -181,6 +174,9 @@ class Given:
     answer: str | None = None
     system: str | None = None
     few_shot: Path | None = None
+    question_column: str | None = None
+    id_column: str | None = None
+    keep: str | None = None
     model: str | None = None
     engine: str | None = None
     base_url: str | None = None

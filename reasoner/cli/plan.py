@@ -4,7 +4,6 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,19 +17,10 @@ from reasoner.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from reasoner.calibration.planning import Forecast, Outlook, Part
-    from reasoner.calibration.profile import Bins, Family
+    from reasoner.calibration.planning import Forecast, Outlook
+    from reasoner.calibration.profile import Family
 
 MAX_QUESTIONS: Final = 10**9
-
-
-@dataclass(frozen=True, slots=True)
-class _Prediction:
-    """A forecast, remarks on it, and why what was asked for is impossible, if it is."""
-
-    forecast: "Forecast"
-    remarks: tuple[str, ...] = ()
-    failure: str | None = None
 
 
 @click.command("plan")
@@ -58,8 +48,8 @@ def command(
     """Predict the accuracy for a budget, or the cost of an accuracy.
 
     Reads a profile and spends nothing. The budget is divided between easy and hard questions so that the most are
-    answered correctly. Nothing beyond the measured range is predicted. How many sequences fit at once: `reasoner
-    doctor`.
+    answered correctly. Nothing beyond the measured range is predicted. `reasoner doctor` shows how many sequences
+    fit at once.
 
     Exit codes: 0 predicted, 1 the accuracy is above all that was measured, 2 usage.
     """
@@ -69,31 +59,44 @@ def command(
     from reasoner.types import thinking_level
 
     count, tokens = _questions(questions), _token_budget(budget, target_accuracy)
-    terminal = Terminal()
+    terminal, remarks, failure = Terminal(), [], ""
     try:
         read = read_profile(profile)
         family = read.family(task or "")
-        levels = [] if thinking is None else [thinking_level(level) for level in thinking.split(",")]
-        ways = outlook(family, levels)
-        if target_accuracy is not None:
-            prediction = _cost_of(target_accuracy, ways)
+        ways = outlook(family, [] if thinking is None else [thinking_level(level) for level in thinking.split(",")])
+        if tokens is not None:
+            per_question = _affordable(tokens, count, ways)
+            forecast = ways.at(per_question)
+            if (unused := per_question - forecast.tokens.mean) > 1e-9 * per_question:
+                more = "more of them did not raise the measured accuracy"
+                remarks.append(f"{_number(unused)} tokens per question are not used: {more}")
         else:
-            assert tokens is not None
-            prediction = _accuracy_for(tokens, count, ways)
-        predicted = _document(prediction, family, count)
+            assert target_accuracy is not None
+            needed = ways.tokens_for(target_accuracy)
+            forecast = ways.maximum if needed is None else ways.at(needed)
+            low, high = forecast.interval
+            if needed is None:
+                highest = f"{forecast.accuracy.mean:.3f} ({low:.3f} to {high:.3f})"
+                failure = (
+                    f"no measured way is right on {target_accuracy:g} of questions: the highest is {highest}, for "
+                    f"{_number(forecast.tokens.mean)} tokens per question; ask for less, or calibrate with more "
+                    "samples or other strategies"
+                )
+            elif low < target_accuracy:
+                remarks.append(
+                    f"it may be missed: the interval begins at {low:.3f}, below the target {target_accuracy:g}"
+                )
+        predicted = _document(forecast, family, count)
         if not math.isfinite(predicted["total_tokens_p95"]):
             raise OverflowError
     except ArithmeticError as error:
         raise UsageError(f"{profile} holds numbers too large to compute with: calibrate again") from error
     asked = {"questions": count, "budget_tokens": tokens, "target_accuracy": target_accuracy}
-    document = {"model": read.model, **asked, **predicted}
-    if as_json:
-        terminal.give(json.dumps(document))
-    else:
-        terminal.show(*_layout(document))
-    if prediction.failure:
-        terminal.say(error_line(prediction.failure))
-    return OTHER if prediction.failure else ANSWERED
+    document = {"model": read.model, **asked, "reached": not failure, **predicted, "remarks": remarks}
+    terminal.show(*([json.dumps(document)] if as_json else _layout(document)))
+    if failure:
+        terminal.say(error_line(failure))
+    return OTHER if failure else ANSWERED
 
 
 def _questions(text: str) -> int:
@@ -123,46 +126,35 @@ def _token_budget(budget: str | None, accuracy: float | None) -> int | None:
     return limit.tokens
 
 
-def _accuracy_for(budget: int, questions: int, outlook: "Outlook") -> _Prediction:
+def _affordable(budget: int, questions: int, outlook: "Outlook") -> float:
+    """The tokens for each question. Raises UsageError: no measured way is as cheap."""
     tokens = budget / questions
     # Rounding, as in `frontier.fill`.
     if tokens < outlook.minimum * (1 - 1e-12):
         minimum = f"{_number(outlook.minimum)} tokens per question"
         total = math.ceil(outlook.minimum * questions)
         raise UsageError(f"the budget is too small: the cheapest measured way takes {minimum}, so give tokens={total}")
-    forecast = outlook.at(tokens)
-    unused = tokens - forecast.tokens.mean
-    if unused <= 1e-9 * tokens:
-        return _Prediction(forecast)
-    remark = f"{_number(unused)} tokens per question are not used: more of them did not raise the measured accuracy"
-    return _Prediction(forecast, (remark,))
+    return tokens
 
 
-def _cost_of(accuracy: float, outlook: "Outlook") -> _Prediction:
-    tokens = outlook.tokens_for(accuracy)
-    if tokens is None:
-        maximum = outlook.maximum
-        low, high = maximum.interval
-        highest = f"{maximum.accuracy.mean:.3f} ({low:.3f} to {high:.3f}), for {_number(maximum.tokens.mean)} tokens"
-        why = f"no measured way is right on {accuracy:g} of questions: the highest is {highest} per question"
-        return _Prediction(maximum, failure=f"{why}; ask for less, or calibrate with more samples or other strategies")
-    forecast = outlook.at(tokens)
-    low = forecast.interval[0]
-    if low >= accuracy:
-        return _Prediction(forecast)
-    return _Prediction(
-        forecast, (f"it may be missed: the interval begins at {low:.3f}, below the target {accuracy:g}",)
-    )
-
-
-def _document(prediction: _Prediction, family: "Family", questions: int) -> dict[str, Any]:
-    forecast = prediction.forecast
+def _document(forecast: "Forecast", family: "Family", questions: int) -> dict[str, Any]:
     low, high = forecast.interval
     tokens = forecast.tokens.mean
+    bins = []
+    for index, part in enumerate(forecast.parts):
+        arms = [
+            {
+                **{name: getattr(way.row, name) for name in ("strategy", "verifier", "budget")},
+                "share": share,
+                "accuracy": way.accuracy.mean,
+                **{name: getattr(way.row, name) for name in ("tokens", "tokens_p95", "samples")},
+            }
+            for share, way in part.arms
+        ]
+        bins.append({"bin": index, "where": family.bins.words(index) or "all", "share": part.share, "arms": arms})
     return {
         "task": family.task,
         "calibrated_on": family.questions,
-        "reached": prediction.failure is None,
         "accuracy": forecast.accuracy.mean,
         "low": low,
         "high": high,
@@ -170,26 +162,8 @@ def _document(prediction: _Prediction, family: "Family", questions: int) -> dict
         "tokens_p95": forecast.tokens_p95,
         "total_tokens": questions * tokens,
         "total_tokens_p95": forecast.tokens_p95 if questions == 1 else forecast.total_p95(questions),
-        "bins": [_bin(part, index, family.bins) for index, part in enumerate(forecast.parts)],
-        "remarks": list(prediction.remarks),
+        "bins": bins,
     }
-
-
-def _bin(part: "Part", index: int, bins: "Bins") -> dict[str, Any]:
-    arms = [
-        {
-            "strategy": way.row.strategy,
-            "verifier": way.row.verifier,
-            "budget": way.row.budget,
-            "share": share,
-            "accuracy": way.accuracy.mean,
-            "tokens": way.row.tokens,
-            "tokens_p95": way.row.tokens_p95,
-            "samples": way.row.samples,
-        }
-        for share, way in part.arms
-    ]
-    return {"bin": index, "where": bins.words(index) or "all", "share": part.share, "arms": arms}
 
 
 def _layout(document: Mapping[str, Any]) -> "Iterator[RenderableType]":

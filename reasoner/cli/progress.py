@@ -7,12 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from reasoner.budget import Budget, Cost, Prices
-from reasoner.cli.summary import spent_of
+from reasoner.budget import UNITS, Budget, Cost, Ledger, Prices
 from reasoner.cli.terminal import Terminal, one_line, printable
 from reasoner.engine import Engine
-from reasoner.trace.events import Event, Proposed, Sampled
-from reasoner.trace.record import Work
+from reasoner.trace.events import Event, Proposed, Sampled, Work
 from reasoner.types import Answer, Proposal, samples_of
 from reasoner.voting import VoteSummary
 
@@ -64,7 +62,7 @@ class Display:
         self.tell(stage + (f", {elapsed:.0f} s after the start" if elapsed >= LONG_START else ""))
 
     def tell(self, line: str) -> None:
-        """Write a plain line, unless there is a live display or it is to be quiet."""
+        """Write a plain line; nothing where the display is live or quiet."""
         if not self.quiet and not self.live:
             self.terminal.say(line)
 
@@ -233,3 +231,19 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def spent_of(budget: Budget, cost: Cost, prices: Prices | None) -> str:
+    """How much of each limit of a budget is spent."""
+    ledger = Ledger(budget, prices=prices)
+    shown = []
+    for unit in UNITS:
+        limit = getattr(budget, unit)
+        if limit is not None:
+            spent = cost.seconds if unit == "seconds" else ledger.measure(unit, cost)
+            shown.append(f"{unit} {_number(spent)} of {_number(limit)}")
+    return ", ".join(shown)
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"

@@ -1,30 +1,42 @@
 """One question, from the start of the engine to the answer: what `reasoner solve` runs."""
 
+import json
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from traceback import format_exception
 from typing import Final
 
 from reasoner.answers.questions import Question
-from reasoner.budget import Budget, Prices
+from reasoner.budget import UNITS, Budget, Prices, cost_line
 from reasoner.cli import STARTED, interrupts
 from reasoner.cli.exits import ANSWERED, EXHAUSTED, OTHER, code_of, error_line
-from reasoner.cli.progress import QuestionProgress
+from reasoner.cli.progress import QuestionProgress, spent_of
 from reasoner.cli.session import EngineRun, started
-from reasoner.cli.summary import MAX_TOKENS_OPTION, Times, as_document, explanation, reasoning_lines, summary
-from reasoner.cli.terminal import OutputLost, printable
+from reasoner.cli.terminal import OutputLost, one_line, printable
 from reasoner.errors import ReasonerError, TraceError
 from reasoner.execution.runner import solve
+from reasoner.registry import spec_of
 from reasoner.solution import Solution
 from reasoner.strategy import Strategy
 from reasoner.system.files import replacing
 from reasoner.trace.events import Event, TraceWriter
+from reasoner.types import samples_of
 from reasoner.verifier import Verifier
 from reasoner.voting import VoteSummary
 
 MAX_ANSWER_LENGTH: Final = 2000
 """Characters of an answer that are printed; --json prints all."""
+MAX_REASON_LENGTH: Final = 500
+"""Characters of a reason or a choice that are shown."""
+MAX_LINES: Final = 200
+"""Lines of a reply that are shown."""
+MAX_LINE: Final = 2000
+"""Characters of such a line that are shown."""
+MAX_TOKENS_OPTION: Final = "--max-tokens"
+SHOWN_SECONDS: Final = 0.1
+"""The start of a verifier is shown if it took at least this long; most take no time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +92,7 @@ class QuestionRun(EngineRun):
                 seed=self.seed,
             )
             self.display.hide()
-            times = Times(verifier_start, self.display.first_sample, time.perf_counter() - STARTED)
-            self.code = self._show(solution, times)
+            self.code = self._show(solution, verifier_start)
 
     def finish(self) -> int:
         """The exit code of the solution."""
@@ -124,8 +135,9 @@ class QuestionRun(EngineRun):
             return code or OTHER
         return code
 
-    def _show(self, solution: Solution, times: Times) -> int:
+    def _show(self, solution: Solution, verifier_start: float) -> int:
         """Show the answer, the summary and why there is no answer; the exit code."""
+        elapsed = time.perf_counter() - STARTED
         terminal, style = self.display.terminal, self.style
         answer = printable(solution.answer.text, limit=MAX_ANSWER_LENGTH) if solution.answer else ""
         try:
@@ -137,9 +149,9 @@ class QuestionRun(EngineRun):
             raise
         finally:
             for label, line in [
-                *(reasoning_lines(solution) if style.reasoning else ()),
-                *(() if style.quiet else summary(solution, self.budget, self.prices, self.engine, times)),
-                *(explanation(self.strategy, solution) if style.verbose else ()),
+                *(_reasoning(solution) if style.reasoning else ()),
+                *(() if style.quiet else self._summary(solution, verifier_start, elapsed)),
+                *(self._explanation(solution) if style.verbose else ()),
             ]:
                 terminal.say_labelled(label, line)
         if solution.error:
@@ -161,9 +173,8 @@ class QuestionRun(EngineRun):
             OutputLost: it cannot be written.
         """
         if self.style.as_json:
-            line = as_document(
-                self.question, self.strategy, self.verifier, self.engine, self.budget, self.seed, solution
-            )
+            # In ASCII, which no terminal interprets.
+            line = json.dumps(self._document(solution))
         elif solution.answer:
             line = printable(solution.answer.text, limit=MAX_ANSWER_LENGTH)
         elif solution.abstained:
@@ -178,6 +189,69 @@ class QuestionRun(EngineRun):
                 file.write(f"{line}\n".encode("utf-8", "replace"))
         except OSError as error:
             raise OutputLost(f"cannot write --output {self.style.output}: {error.strerror}") from error
+
+    def _document(self, solution: Solution) -> dict[str, object]:
+        """The whole solution for a program."""
+        return {
+            **solution.to_dict(),
+            "question": self.question.text,
+            "budget": {unit: limit for unit in UNITS if (limit := getattr(self.budget, unit)) is not None},
+            "strategy": spec_of(self.strategy),
+            "verifier": spec_of(self.verifier) if self.verifier else None,
+            "engine": self.engine.name,
+            "model": self.engine.model.name,
+            "seed": self.seed,
+        }
+
+    def _summary(self, solution: Solution, verifier_start: float, elapsed: float) -> Iterator[tuple[str, str]]:
+        """The vote, the cost, the budget, the time and the engine's notes, with a label each."""
+        vote_state, cost = solution.vote_state, solution.cost
+        if vote_state.samples or vote_state.votes:
+            yield "vote", VoteSummary(vote_state).line
+        if cut := solution.cut.line(MAX_TOKENS_OPTION):
+            yield "cut", cut
+        yield "cost", cost_line(cost, self.prices)
+        if str(self.budget):
+            yield "budget", f"{spent_of(self.budget, cost, self.prices)}; {solution.reason}"
+        parts: list[tuple[str, float]] = []
+        if timing := getattr(self.engine, "timing", None):
+            parts += [("model files", timing.model), ("import vLLM", timing.imports), ("start engine", timing.engine)]
+        parts += [("start verifier", verifier_start)] if verifier_start >= SHOWN_SECONDS else []
+        if (first := self.display.first_sample) is not None:
+            parts += [("first sample", first), ("other samples", cost.seconds - first)]
+        parts.append(("other", elapsed - sum(seconds for _, seconds in parts)))
+        yield "time", f"{elapsed:.1f} s: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in parts)
+        yield from (("note", note) for note in solution.notes)
+
+    def _explanation(self, solution: Solution) -> Iterator[tuple[str, str]]:
+        """What was run and why, what ended it, and how reliable the answer is, with a label each."""
+        cost = solution.cost
+        choice = next((remark for remark in solution.remarks if remark.startswith("chose ")), spec_of(self.strategy))
+        ran = printable(choice, limit=MAX_REASON_LENGTH)
+        yield "ran", f"{ran}; {samples_of(cost.samples)}, {cost.tokens:,} tokens"
+        yield "stopped", f"{solution.ended_by}: {printable(solution.reason, limit=MAX_REASON_LENGTH)}"
+        votes = VoteSummary(solution.vote_state)
+        if solution.confidence is None:
+            trust = f"not calibrated: {votes.leading}" + (f"; {votes.tie}" if votes.tied else "")
+        else:
+            trust = f"right with a probability of {solution.confidence:.2f}"
+            if questions := getattr(self.strategy, "calibrated_on", 0):
+                trust += f", calibrated on {questions:,} question{'s' if questions != 1 else ''}"
+        yield "trust", trust
+
+
+def _reasoning(solution: Solution) -> Iterator[tuple[str, str]]:
+    """The thinking that a server returned apart from the reply, and the reply, with a label each."""
+    if not solution.text:
+        yield "reply", "no single reply states the answer"
+    thinking = (reply.completion.thinking for reply in solution.samples if reply.text == solution.text)
+    for label, text in (("thinking", next(thinking, "")), ("reply", solution.text)):
+        lines = text.strip().splitlines()
+        for index, line in enumerate(lines[:MAX_LINES]):
+            cut = "…" if len(line) > MAX_LINE else ""
+            yield "" if index else label, one_line(line[:MAX_LINE]).rstrip() + cut
+        if len(lines) > MAX_LINES:
+            yield "", f"[{len(lines) - MAX_LINES:,} more lines; --json holds all]"
 
 
 def _no_answer(solution: Solution) -> tuple[int, str]:

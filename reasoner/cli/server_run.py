@@ -20,7 +20,7 @@ from reasoner.serving.listener import Listener, listen
 from reasoner.serving.service import Service
 from reasoner.serving.traces import RecentTraces
 
-COLLECT_EVERY: Final = (20_000, 20, 100)
+THRESHOLDS: Final = (20_000, 20, 100)
 """When garbage is collected: Python's own thresholds have a server walk its objects for a sixth of its time."""
 MAX_FILES: Final = 65_536
 """Open files that a server asks for: each connection is one."""
@@ -63,7 +63,7 @@ class ServerRun(EngineRun):
             async with service:
                 self.display.hide()
                 gc.freeze()
-                gc.set_threshold(*COLLECT_EVERY)
+                gc.set_threshold(*THRESHOLDS)
                 self._show_ready(service, _address(self.host, self._socket.getsockname()[1]))
                 with interrupts.handled(lambda: self._stop(listener)):
                     await serving

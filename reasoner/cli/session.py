@@ -18,14 +18,14 @@ from reasoner.verifier import Verifier, claim_memory
 
 @dataclass(slots=True)
 class EngineRun(ABC):
-    """One session of a command: `solve`, `batch`, `serve` and `eval` say what is done, and what is shown of it."""
+    """One session of a command: a subclass says what it does (`work`) and what it shows at each end."""
 
     engine: Engine
     display: Display
 
     @abstractmethod
     async def work(self) -> None:
-        """What is done; a signal cancels it."""
+        """Do the work; a signal cancels it."""
 
     def finish(self) -> int:
         """Show the result of work that ended; the exit code."""

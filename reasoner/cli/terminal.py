@@ -88,7 +88,7 @@ class Terminal:
         self._given += 1
 
     def show(self, *parts: "RenderableType", width: int | None = None) -> None:
-        """Write data: each text as it is, all else as rich lays it out in `width` columns. Raises as `give`."""
+        """Write data: texts as they are, other parts as rich lays them out in `width` columns. Raises as `give`."""
         for part in parts:
             if isinstance(part, str):
                 for line in part.split("\n"):

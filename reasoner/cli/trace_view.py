@@ -2,9 +2,7 @@
 
 import json
 import shlex
-from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import closing
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -14,13 +12,13 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from reasoner.cli.terminal import OutputLost, Terminal, columns, labelled, printable, table
+from reasoner.cli.terminal import Terminal, columns, labelled, printable, table
 from reasoner.errors import TraceError, UnknownName, UsageError
 from reasoner.trace import outline as views
 from reasoner.trace.events import read_trace
-from reasoner.trace.grades import TRACE
 from reasoner.trace.outline import Outline
-from reasoner.trace.page import write_page, write_pairs
+from reasoner.trace.page import fragment, page, pair, write_page
+from reasoner.trace.replies import TRACE
 from reasoner.trace.tree import SearchTree, TreeNode, search_trees
 
 MAX_NAMED: Final = 5
@@ -65,25 +63,22 @@ def show(file: Path, question: str | None, html: Path | None, *, as_json: bool) 
         UsageError: no question, or more than one, is named by `question`.
     """
     terminal = Terminal()
-    trees = iter([_tree_of(question, file)]) if question is not None else search_trees(read_trace(file))
-    first = next(trees, None)
-    if first is None:
-        raise TraceError(f"the trace {file} holds no question: it is empty")
-    trees = chain((first,), trees)
-    if html is None:
-        _show(terminal, trees, as_json=as_json)
-        return
-    lost: OutputLost | None = None
-    with closing(write_page(html, trees, source=file.name)) as pages:
-        try:
-            _show(terminal, pages, as_json=as_json)
-        except OutputLost as error:
-            lost = error
-            # The page is written in full even if standard output cannot be.
-            deque(pages, maxlen=0)
-    terminal.say(f"wrote {html}")
-    if lost:
-        raise lost
+
+    def trees() -> Iterator[SearchTree]:
+        found = iter([_tree_of(question, file)]) if question is not None else search_trees(read_trace(file))
+        first = next(found, None)
+        if first is None:
+            raise TraceError(f"the trace {file} holds no question: it is empty")
+        return chain((first,), found)
+
+    if html is not None:
+        # The page is written in full even if standard output cannot be.
+        write_page(html, page(trees(), fragment, source=file.name))
+    try:
+        _show(terminal, trees(), as_json=as_json)
+    finally:
+        if html is not None:
+            terminal.say(f"wrote {html}")
 
 
 def show_pairs(files: tuple[Path, Path], question: str | None, html: Path | None, *, as_json: bool) -> None:
@@ -94,19 +89,22 @@ def show_pairs(files: tuple[Path, Path], question: str | None, html: Path | None
     if not shared:
         raise UsageError(f"{files[0]} and {files[1]} hold no question in common: compare two traces of one question")
     pairs = [(left[known], right[known]) for known in shared[:MAX_PAIRS]]
+    left_out = f"{len(shared) - len(pairs):,} more questions in common; choose one with --question ID"
+    note = left_out if len(shared) > len(pairs) else ""
     if html is not None:
-        write_pairs(html, pairs, source=f"{files[0]} and {files[1]}", left_out=len(shared) - len(pairs))
+        title, source = "Two searches side by side", f"{files[0]} and {files[1]}"
+        write_page(html, page(pairs, lambda both: pair(*both), title=title, source=source, note=note))
         terminal.say(f"wrote {html}")
     if as_json:
         for tree in chain.from_iterable(pairs):
             terminal.give(json.dumps(tree.row()))
     else:
         headings = ("question", "strategy", "answer", "samples", "tokens", "depth", "seconds")
-        named = ((name, tree) for pair in pairs for name, tree in zip(views.names_apart(*pair), pair, strict=True))
+        named = ((name, tree) for both in pairs for name, tree in zip(views.names_apart(*both), both, strict=True))
         rows = [(_question(tree), printable(name), *_cells(tree), f"{tree.cost.seconds:,.1f}") for name, tree in named]
         terminal.show(table(headings, rows))
-    if len(shared) > len(pairs):
-        terminal.say(f"{len(shared) - len(pairs):,} more questions in common; choose one with --question ID")
+    if note:
+        terminal.say(note)
 
 
 def _trees(file: Path, prefix: str) -> dict[str, SearchTree]:

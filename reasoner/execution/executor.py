@@ -15,9 +15,8 @@ from reasoner.execution.admission import Admission, Pace
 from reasoner.models.thinking import Forced, forced
 from reasoner.strategy import Prefill
 from reasoner.system.foreign import ErrorsFrom, described, fault_in, is_cancellation
-from reasoner.trace.events import ATTEMPTS, Prefilled
+from reasoner.trace.events import ATTEMPTS, Prefilled, Work
 from reasoner.trace.history import EMPTY, QuestionHistory
-from reasoner.trace.record import Work
 from reasoner.trace.recorder import Recorder, Why
 from reasoner.types import CANCELLED, Completion, Prompt, SamplingParams, TokenIds, Usage
 from reasoner.verifier import verifier_cost

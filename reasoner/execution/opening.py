@@ -22,9 +22,9 @@ from reasoner.models.defaults import resolve
 from reasoner.registry import spec_of
 from reasoner.solution import Solution
 from reasoner.strategy import StopRule, Strategy
-from reasoner.trace.events import Sink
+from reasoner.trace.events import RunFacts, Sink
 from reasoner.trace.history import EMPTY, QuestionHistory
-from reasoner.trace.recorder import Recorder, RunFacts
+from reasoner.trace.recorder import Recorder
 from reasoner.types import Usage
 from reasoner.verifier import Verifier
 

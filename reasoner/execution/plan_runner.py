@@ -23,8 +23,7 @@ from reasoner.models.info import ModelInfo
 from reasoner.solution import INTERRUPTED, Solution
 from reasoner.strategy import StopRule, Strategy
 from reasoner.system.foreign import ErrorsFrom, described, is_cancellation
-from reasoner.trace.events import Cancelled, Delivered, Ended, Noted, Proposed, Refused
-from reasoner.trace.recorder import RunFacts
+from reasoner.trace.events import Cancelled, Delivered, Ended, Noted, Proposed, Refused, RunFacts
 from reasoner.types import NOT_RATED, Answer, Completion, EndedBy, Extraction, Proposal, Rating, Usage
 from reasoner.verifier import Verifier
 

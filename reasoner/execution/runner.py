@@ -20,7 +20,7 @@ from reasoner.execution.scheduler import Allocation
 from reasoner.registry import DEFAULT_ENGINE, DEFAULT_STRATEGY
 from reasoner.solution import Solution
 from reasoner.strategy import StopRule, Strategy
-from reasoner.system.collector import rarely_collected
+from reasoner.system.machine import rarely_collected
 from reasoner.trace.events import Event, Sink, tee
 from reasoner.trace.history import QuestionHistory, RecordedEngine
 from reasoner.verifier import Verifier, claim_memory

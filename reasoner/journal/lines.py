@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final, Generic, NamedTuple, Protocol, TypeVar, cast
+from typing import BinaryIO, Final, Generic, Protocol, TypeVar, cast
 
 from reasoner.errors import DamagedLine, RecordError, TraceError, UsageError
 from reasoner.system.files import NOT_REGULAR, check_replaceable, open_regular
@@ -57,18 +57,6 @@ class Format(Generic[T]):
         return Format(self.name, read, self.version)
 
 
-class _Line(NamedTuple):
-    """One line of a file, without its checksum; `fault` says what is wrong with it, empty if nothing is."""
-
-    number: int
-    content: bytes
-    whole: bool
-    """Whether it ends in a line feed; the last line of a killed process may not end in one."""
-    fault: str = ""
-    bare: bool = False
-    """Whether it has no checksum although a line before it has one: if the line is whole, the checksum is damaged."""
-
-
 def sealed(content: bytes) -> bytes:
     """The line of a JSON object, with its checksum and a line feed."""
     content = content.strip()
@@ -89,47 +77,32 @@ def read_lines(path: Path, form: Format[T], *, advice: str = "") -> Iterator[T]:
         DamagedLine: a line is not what was written.
         TraceError: the file cannot be read, or a line does not have this format.
     """
-    advice = f": {advice}" if advice else ""
+    number, sealing, advice = 0, False, f": {advice}" if advice else ""
     try:
-        for line in _lines(path):
-            where = f"{path}:{line.number}"
-            if line.fault:
-                raise DamagedLine(f"{where} {line.fault}{advice}")
-            try:
-                record = form.read(line.content)
-            except ValueError as error:
-                if not line.whole:
-                    return
-                complaint, is_json = _complaint(line.content, error, form)
-                kind = TraceError if is_json and not line.bare else DamagedLine
-                raise kind(f"{where} {complaint}{advice}") from error
-            if line.bare:
-                raise DamagedLine(f"{where} {DAMAGED}{advice}")
-            yield record
+        with open_regular(path) as opened:
+            packed = opened.read(len(_GZIP)) == _GZIP
+            opened.seek(0)
+            file = cast("BinaryIO", gzip.GzipFile(fileobj=opened)) if packed else opened
+            while line := _next(file):
+                number += 1
+                seal = _SEAL.search(line, max(0, len(line) - _SEAL_LENGTH))
+                try:
+                    record = form.read(_content(line, seal))
+                    # Once a line has a checksum, all have: this one's is damaged.
+                    if seal is None and sealing and line.endswith(b"\n"):
+                        raise DamagedLine(DAMAGED)
+                except DamagedLine as error:
+                    raise DamagedLine(f"{path}:{number} {error}{advice}") from None
+                except ValueError as error:
+                    if not (seal or line.endswith(b"\n")):
+                        return
+                    complaint, is_json = _complaint(line, error, form)
+                    kind = TraceError if is_json and (seal or not sealing) else DamagedLine
+                    raise kind(f"{path}:{number} {complaint}{advice}") from error
+                sealing = sealing or seal is not None
+                yield record
     except OSError as error:
         raise TraceError(f"cannot read the {form.name} {path}: {error.strerror or error}") from error
-
-
-def _lines(path: Path) -> Iterator[_Line]:
-    """The lines of a file. Raises OSError: it cannot be read, is not a regular file, or is damaged gzip data."""
-    with open_regular(path) as opened:
-        packed = opened.read(len(_GZIP)) == _GZIP
-        opened.seek(0)
-        file = cast("BinaryIO", gzip.GzipFile(fileobj=opened)) if packed else opened
-        number, sealing = 0, False
-        while content := _next(file):
-            number += 1
-            if len(content) > MAX_LINE_BYTES:
-                yield _Line(number, b"", whole=True, fault=f"is too long: at most {MAX_LINE_BYTES:,} bytes are read")
-                return
-            whole = content.endswith(b"\n")
-            seal = _SEAL.search(content, max(0, len(content) - _SEAL_LENGTH))
-            if seal is None:
-                yield _Line(number, content, whole, bare=sealing and whole)
-                continue
-            sealing = True
-            content = content[: seal.start()] + b"}"
-            yield _Line(number, content, whole, "" if zlib.crc32(content) == int(seal[1], 16) else DAMAGED)
 
 
 def _next(file: BinaryIO) -> bytes:
@@ -140,6 +113,18 @@ def _next(file: BinaryIO) -> bytes:
         return b""
     except zlib.error as error:
         raise OSError(errno.EIO, "its gzip data are damaged") from error
+
+
+def _content(line: bytes, seal: re.Match[bytes] | None) -> bytes:
+    """A line without its checksum. Raises DamagedLine: it is too long, or its content does not match."""
+    if len(line) > MAX_LINE_BYTES:
+        raise DamagedLine(f"is too long: at most {MAX_LINE_BYTES:,} bytes are read")
+    if seal is None:
+        return line
+    content = line[: seal.start()] + b"}"
+    if zlib.crc32(content) != int(seal[1], 16):
+        raise DamagedLine(DAMAGED)
+    return content
 
 
 def _complaint(line: bytes, error: ValueError, form: Format[T]) -> tuple[str, bool]:

@@ -15,8 +15,7 @@ from reasoner.serving.requests import ChatRequest, CompletionRequest
 from reasoner.serving.specs import public_spec
 from reasoner.solution import Solution
 from reasoner.system.printing import printable, valid_unicode
-from reasoner.trace.events import Event, Proposed, Sampled, Scored
-from reasoner.trace.record import Work
+from reasoner.trace.events import Event, Proposed, Sampled, Scored, Work
 from reasoner.types import Completion, Vote, VoteState
 
 Document = dict[str, Any]

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, TypeVar
 
 from reasoner.budget import Cost
-from reasoner.errors import UnknownName, UsageError, require
+from reasoner.errors import UnknownName, UsageError
+from reasoner.specs import Chance, Checked, Count, Range, Share
 from reasoner.stopping.vote_posteriors import best_gain, beta_lead, certificate, dirichlet_lead, lock_in, stays
 from reasoner.types import VoteState
 
@@ -65,7 +66,7 @@ def _top_two(vote_state: VoteState) -> tuple[int, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class BetaRule:
+class BetaRule(Checked):
     """Stops when the leader beats the runner-up with probability `theta` (Adaptive-Consistency, 2305.11860).
 
     That is the posterior of a race of these two, by counts of votes, not by weights. It is not an error rate of 1 -
@@ -73,10 +74,7 @@ class BetaRule:
     samples and of (0.55, 0.45) in 10.9 %. At 0.95 it takes at least four votes, all equal.
     """
 
-    theta: float = 0.95
-
-    def __post_init__(self) -> None:
-        require(self.theta, "theta", above=0, below=1)
+    theta: Chance = 0.95
 
     def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
         """The probability, where it is high enough."""
@@ -90,17 +88,14 @@ class BetaRule:
 
 
 @dataclass(frozen=True, slots=True)
-class DirichletRule:
+class DirichletRule(Checked):
     """Stops when the leader is the likeliest of all answers seen with probability `theta` (2305.11860).
 
     The posterior is over the answers seen, each with one pseudo-vote; a single answer competes with one unseen. Equal
     to `BetaRule` up to two answers, slower to stop with more.
     """
 
-    theta: float = 0.95
-
-    def __post_init__(self) -> None:
-        require(self.theta, "theta", above=0, below=1)
+    theta: Chance = 0.95
 
     def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
         """The probability, where it is high enough."""
@@ -137,7 +132,7 @@ class Lossless:
 
 
 @dataclass(frozen=True, slots=True)
-class LockIn:
+class LockIn(Checked):
     """Stops when the current leader also leads after all `vote_state.max_samples` samples with probability 1 - `delta`.
 
     Every sample left is a vote for one of the first two, under their posterior. Where the third has as many votes as
@@ -145,10 +140,7 @@ class LockIn:
     `Lossless` stops, it stops too. `delta` 0.01 costs hardly any accuracy. A vote without an end never stops.
     """
 
-    delta: float = 0.05
-
-    def __post_init__(self) -> None:
-        require(self.delta, "delta", above=0, below=1)
+    delta: Chance = 0.05
 
     def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
         """The probability, where it is high enough."""
@@ -167,7 +159,7 @@ class LockIn:
 
 
 @dataclass(frozen=True, slots=True)
-class Ppr:
+class Ppr(Checked):
     """Stops with a certificate: the leader is not the likeliest answer with probability at most `delta`.
 
     PPR-1v1 (Jain 2022, 2109.05047), at any time, for samples that are i.i.d. It holds where `classes`, how many answers
@@ -176,12 +168,8 @@ class Ppr:
     eight votes, all equal.
     """
 
-    delta: float = 0.05
-    classes: int = 2
-
-    def __post_init__(self) -> None:
-        require(self.delta, "delta", above=0, below=1)
-        require(self.classes, "classes", at_least=2)
+    delta: Chance = 0.05
+    classes: Annotated[int, Range(at_least=2)] = 2
 
     def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
         """The certificate, where there is one."""
@@ -197,17 +185,14 @@ class Ppr:
 
 
 @dataclass(frozen=True, slots=True)
-class Esc:
+class Esc(Checked):
     """Stops when all samples of a window gave one answer (early-stopping self-consistency: Li 2024, 2401.10480).
 
     Windows do not overlap: the rule applies after each `window` samples, 1 to 64; a sample without an answer breaks its
     window. The answer is then the leader of the whole vote, where `early_stopping` gives the window's.
     """
 
-    window: int = 5
-
-    def __post_init__(self) -> None:
-        require(self.window, "window", at_least=1, at_most=MAX_WINDOW)
+    window: Annotated[int, Range(at_least=1, at_most=MAX_WINDOW)] = 5
 
     def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
         """The window, where it agrees."""
@@ -217,7 +202,7 @@ class Esc:
 
 
 @dataclass(frozen=True, slots=True)
-class Price:
+class Price(Checked):
     """Stops when no number of more samples raises the chance of a right vote by `price` per sample.
 
     By the knowledge gradient of the first two answers (`vote_posteriors.best_gain`), times the share of samples that
@@ -226,10 +211,7 @@ class Price:
     question without an answer is never stopped.
     """
 
-    price: float = 0.002
-
-    def __post_init__(self) -> None:
-        require(self.price, "price", at_least=0, at_most=1)
+    price: Share = 0.002
 
     def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
         """The best gain, where it is below the price."""
@@ -246,18 +228,14 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True)
-class Confidence:
+class Confidence(Checked):
     """Stops when the leader has `threshold` of all the weight cast, after at least `min_samples` samples.
 
     It uses the share alone, without the evidence behind it, as votes of confidences do (DeepConf: Fu 2025, 2508.15260).
     """
 
-    threshold: float = 0.9
-    min_samples: int = 4
-
-    def __post_init__(self) -> None:
-        require(self.threshold, "threshold", above=0, at_most=1)
-        require(self.min_samples, "min_samples", at_least=1)
+    threshold: Annotated[float, Range(above=0, at_most=1)] = 0.9
+    min_samples: Count = 4
 
     def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
         """The share, where it is large enough."""

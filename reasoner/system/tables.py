@@ -1,6 +1,6 @@
 """Reads the rows of a JSONL, JSON, CSV, parquet or Arrow file one by one, each with its location, such as `q.jsonl:17`.
 
-A line that is no row is reported in its place, so that whoever reads the rows decides whether to continue.
+A line that is not a row is reported in its place: the reader of the rows decides whether to continue.
 """
 
 import csv
@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NoReturn, cast
+from typing import Any, BinaryIO, Final, cast
 
 from reasoner.errors import UsageError
+from reasoner.system.files import parse_json
+from reasoner.system.printing import printable
 
 Values = dict[str, Any]
 Located = tuple[str, Values | UsageError]
@@ -76,7 +78,7 @@ def count_rows(path: Path) -> int:
             try:
                 return int(parquet.ParquetFile(file).metadata.num_rows)
             except ArrowException as error:
-                raise UsageError(f"{name} is not a readable parquet file: {first_line(error)}") from None
+                raise UsageError(f"{name} is not a readable parquet file: {printable(str(error), limit=200)}") from None
         return sum(1 for _ in reader(name, file, None))
 
 
@@ -171,7 +173,7 @@ def _parquet(name: str, file: BinaryIO, limit: int | None) -> Iterator[Located]:
         rows = max(1, min(BATCH, MAX_ROW * table.metadata.num_rows // max(1, size)))
         yield from _batches(name, table.iter_batches(batch_size=rows))
     except (ArrowException, ValueError, OSError) as error:
-        raise UsageError(f"{name} is not a readable parquet file: {first_line(error)}") from None
+        raise UsageError(f"{name} is not a readable parquet file: {printable(str(error), limit=200)}") from None
 
 
 def _arrow(name: str, file: BinaryIO, _limit: int | None) -> Iterator[Located]:
@@ -186,7 +188,7 @@ def _arrow(name: str, file: BinaryIO, _limit: int | None) -> Iterator[Located]:
             batches = iter(ipc.open_stream(file))
         yield from _batches(name, batches)
     except (ArrowException, ValueError, OSError) as error:
-        raise UsageError(f"{name} is not a readable Arrow file: {first_line(error)}") from None
+        raise UsageError(f"{name} is not a readable Arrow file: {printable(str(error), limit=200)}") from None
 
 
 def _batches(name: str, batches: Iterator[Any]) -> Iterator[Located]:
@@ -210,22 +212,13 @@ _READERS: Final[Mapping[str, Reader]] = {
 
 def _parsed(location: str, text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return parse_json(text)
     except json.JSONDecodeError as error:
         line = f" in line {error.lineno}" if error.lineno > 1 else ""
         raise UsageError(f"{location} is not JSON: {error.msg.lower()}{line}, column {error.colno}") from None
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{location} is not readable JSON: {first_line(error)}") from None
-
-
-def _refuse_constant(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not a number")
+    except ValueError as error:
+        raise UsageError(f"{location} is not readable JSON: {printable(str(error), limit=200)}") from None
 
 
 def _too_large(name: str, limit: int) -> UsageError:
     return UsageError(f"{name} is too large: it may have {limit >> 20:,} MiB unpacked")
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error of a library."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

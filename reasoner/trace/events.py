@@ -4,17 +4,16 @@ To add a kind of event, write its class here, add it to `Event`, and emit it wit
 how the history of a question finds it, and `repeated` whether a plan that runs again produces it again.
 """
 
-from collections.abc import Callable, Hashable, Iterator
-from dataclasses import fields
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self, TypeVar, dataclass_transform
 
 from reasoner.budget import Cost
 from reasoner.journal.lines import Format, JournalWriter, read_lines
 from reasoner.models.info import ModelInfo
 from reasoner.strategy import NOT_MEASURED, TextLikelihood
-from reasoner.trace.record import VERSION, Record, Work
 from reasoner.types import (
     CANCELLED,
     Answer,
@@ -43,6 +42,8 @@ __all__ = [
     "Sampled", "Scored", "Sink", "Thought", "TraceWriter", "read_trace",
 ]  # fmt: skip
 
+T = TypeVar("T")
+VERSION: Final = 2
 ATTEMPTS: Final = 3
 """How often a request is tried when the engine loses it."""
 COMPLETION_FIELDS: Final = tuple(
@@ -50,27 +51,89 @@ COMPLETION_FIELDS: Final = tuple(
 )
 
 
-class Began(Record):
+@cache
+def _adapter(cls: type[T]) -> "TypeAdapter[T]":
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(cls)
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+@dataclass(frozen=True, kw_only=True)
+class TraceRecord:
+    """What all events have: a frozen dataclass with the two methods of pydantic's models that are used here."""
+
+    v: Literal[2] = VERSION
+    question_id: str
+    t: float
+    """Seconds since the run began."""
+    indexed_by: ClassVar[tuple[str, ...]] = ()
+    repeated: ClassVar[bool] = True
+    """Whether a plan produces this event again when it is run again and gets the same replies."""
+    __pydantic_config__: ClassVar = {"extra": "forbid", "ser_json_inf_nan": "constants"}
+
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True, kw_only=True)(cls)
+
+    @property
+    def key(self) -> tuple[Hashable, ...]:
+        """What the history of a question finds the event by: its kind, and the fields of `indexed_by`."""
+        return (type(self), *(getattr(self, name) for name in self.indexed_by))
+
+    def model_dump_json(self) -> str:
+        """The event as JSON."""
+        cls: Any = type(self)
+        return _adapter(cls).dump_json(self).decode()
+
+    def model_copy(self, *, update: Mapping[str, Any]) -> Self:
+        """The event with some fields changed."""
+        return replace(self, **update)
+
+
+class Work(TraceRecord):
+    """Work that was paid for, whether it completed or not. `op` is the number of the plan's operation."""
+
+    op: int
+    prompt: str
+    """The digest of the prompt."""
+    cost: Cost
+    repeated: ClassVar[bool] = False
+
+    @property
+    def completed(self) -> bool:
+        """Whether this is the outcome, as a failure is too; a resumed run repeats what was cancelled."""
+        return getattr(self, "error", "") != CANCELLED
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFacts:
+    """The settings of a run, which decide its course; specs as the registry reads them."""
+
+    strategy: str
+    resolved: str = ""
+    """The strategy with the sampling parameters as they apply to the model."""
+    verifier: str
+    engine: str
+    engine_spec: str = ""
+    """The spec that builds the engine again, with its arguments."""
+    model: ModelInfo
+    budget: str
+    seed: int
+    notes: tuple[str, ...]
+
+
+class Began(TraceRecord, RunFacts):
     """A question was started, with all settings that decide its course."""
 
     event: Literal["began"] = "began"
     text: str
     answer_space: str
-    answer_rules: int = 1  # the version of the answer space's rules
-    strategy: str
-    resolved: str = ""  # the strategy with the sampling parameters as they apply to the model
-    verifier: str
-    engine: str
-    engine_spec: str = ""
-    """The spec that builds the engine again, with its arguments; empty in older traces."""
-    model: ModelInfo
-    budget: str
-    seed: int
-    notes: tuple[str, ...]
+    answer_rules: int = 1
+    """The version of the answer space's rules."""
     repeated: ClassVar[bool] = False
 
 
-class Prompted(Record):
+class Prompted(TraceRecord):
     """The head of a prompt, the first time the question uses it."""
 
     event: Literal["prompted"] = "prompted"
@@ -100,11 +163,6 @@ class Generated(Work):
     thinking: str = ""
     unclosed: bool = False
     indexed_by: ClassVar[tuple[str, ...]] = ("prompt", "index")
-
-    @property
-    def completed(self) -> bool:
-        """True: it is recorded when it is complete."""
-        return True
 
     @property
     def truncated(self) -> bool:
@@ -167,11 +225,6 @@ class Scored(Work):
     indexed_by: ClassVar[tuple[str, ...]] = ("prompt", "index", "against")
 
     @property
-    def completed(self) -> bool:
-        """Whether it was not cancelled; a failed rating is an outcome too."""
-        return self.error != CANCELLED
-
-    @property
     def rating(self) -> Rating:
         """The rating as the plan received it."""
         return Rating(self.value, self.cost.taking(0), self.steps, self.error, self.parts)
@@ -209,11 +262,6 @@ class AnswersCompared(Work):
     error: str
     indexed_by: ClassVar[tuple[str, ...]] = ("pair",)
 
-    @property
-    def completed(self) -> bool:
-        """Whether it was not cut off; a failure is an outcome too."""
-        return self.error != CANCELLED
-
 
 class AnswerExtracted(Work):
     """The model was asked for the answer of a sequence, named as in `Sampled`, by a probe or by a second prompt.
@@ -230,13 +278,8 @@ class AnswerExtracted(Work):
     confidence: float | None = None
     indexed_by: ClassVar[tuple[str, ...]] = ("prompt", "index")
 
-    @property
-    def completed(self) -> bool:
-        """Whether it was not cut off; a failure is an outcome too."""
-        return self.error != CANCELLED
 
-
-class Prefilled(Record):
+class Prefilled(TraceRecord):
     """A text was appended to a reply: it extends `prompt` to the prompt whose digest is `child`."""
 
     event: Literal["prefilled"] = "prefilled"
@@ -248,14 +291,14 @@ class Prefilled(Record):
     """The token ids of both; None where the engine has no tokenizer, and only the text is appended."""
 
 
-class Delivered(Record):
+class Delivered(TraceRecord):
     """The result of a started operation was sent to the plan. A replay delivers in the same order."""
 
     event: Literal["delivered"] = "delivered"
     op: int
 
 
-class Cancelled(Record):
+class Cancelled(TraceRecord):
     """The plan cancelled a started operation. What ended together with the run has no such event."""
 
     event: Literal["cancelled"] = "cancelled"
@@ -263,7 +306,7 @@ class Cancelled(Record):
     indexed_by: ClassVar[tuple[str, ...]] = ("op",)
 
 
-class BlocksFound(Record):
+class BlocksFound(TraceRecord):
     """The blocks of answers, by their keys, were found because their space cannot; None where that took too long."""
 
     event: Literal["blocks_found"] = "blocks_found"
@@ -271,7 +314,7 @@ class BlocksFound(Record):
     blocks: tuple[Blocks | None, ...]
 
 
-class EquivalenceChecked(Record):
+class EquivalenceChecked(TraceRecord):
     """Pairs of answers, by their keys, were compared because their space cannot; None where that took too long."""
 
     event: Literal["equivalence_checked"] = "equivalence_checked"
@@ -279,7 +322,7 @@ class EquivalenceChecked(Record):
     same: tuple[bool | None, ...]
 
 
-class Refused(Record):
+class Refused(TraceRecord):
     """The ledger refused an operation."""
 
     event: Literal["refused"] = "refused"
@@ -290,7 +333,7 @@ class Refused(Record):
     limit: float
 
 
-class Noted(Record):
+class Noted(TraceRecord):
     """A remark of the plan about its search."""
 
     event: Literal["noted"] = "noted"
@@ -299,7 +342,7 @@ class Noted(Record):
     """Whether it is the reason why the plan ended by itself."""
 
 
-class Proposed(Record):
+class Proposed(TraceRecord):
     """The plan published its best answer; `cost` is that of the results it had received."""
 
     event: Literal["proposed"] = "proposed"
@@ -308,7 +351,7 @@ class Proposed(Record):
     cost: Cost
 
 
-class Ended(Record):
+class Ended(TraceRecord):
     """The question ended; `notes` are the engine's at that time, some of which it adds after its first replies."""
 
     event: Literal["ended"] = "ended"

@@ -29,12 +29,13 @@ from reasoner.trace.events import (
     Proposed,
     Refused,
     Sampled,
+    TraceRecord,
+    Work,
 )
-from reasoner.trace.record import Record, Work
 from reasoner.types import CANCELLED, NOT_RATED, Blocks
 from reasoner.verifier import Verifier
 
-R = TypeVar("R", bound=Record)
+R = TypeVar("R", bound=TraceRecord)
 Name = tuple[object, ...]
 
 
@@ -66,7 +67,7 @@ class QuestionHistory:
 
     @property
     def finished(self) -> bool:
-        """Whether the question is closed for good. After an error it may be tried again."""
+        """Whether the question is finished. After an error it may be tried again."""
         return self.ended is not None and self.ended.ended_by != "error"
 
     def take_in(self, event: Event) -> None:
@@ -88,7 +89,7 @@ class QuestionHistory:
             self.spent += event.cost
 
     def repeats(self, event: Event) -> bool:
-        """Whether the trace of a resumed run has this event already; True once for each time it is there."""
+        """Whether the trace of a resumed run has this event already; each recorded event counts once."""
         if not self._written or not event.repeated:
             return False
         content = _content(event)
@@ -98,14 +99,14 @@ class QuestionHistory:
         return known
 
     def without_events(self) -> "QuestionHistory":
-        """What the question cost and how it ended: a plan that runs again begins at its beginning."""
+        """What the question cost and how it ended, for a plan that starts again."""
         return QuestionHistory(spent=self.spent, attempts=self.attempts, ended=self.ended)
 
     def of(self, kind: type[R], *name: object) -> list[R]:
         """The events of one kind in the order of the trace; where events of that kind have names, those of this one."""
         return [event for event in self._events.get((kind, *name), []) if isinstance(event, kind)]
 
-    def any_of(self, kind: type[Record]) -> bool:
+    def any_of(self, kind: type[Event]) -> bool:
         """Whether there is any event of a kind."""
         return kind in self._kinds
 
@@ -219,7 +220,7 @@ class RecordedEngine(Protocol):
 
 
 def read_histories(events: Iterable[Event], *, source: str = "") -> dict[str, QuestionHistory]:
-    """The history of each question of a trace, by its id; of a question closed for good only its end and its cost.
+    """The history of each question of a trace, by its id; of a finished question only its end and its cost.
 
     With a `source`, the name of a trace that is replayed, everything is kept.
     """

@@ -1,14 +1,13 @@
 """Search trees as HTML without scripts or external resources; what a model wrote is shown as text only, and bounded."""
 
-from collections import defaultdict
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from hashlib import blake2b
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from reasoner.budget import Cost, cost_line
 from reasoner.errors import TraceError, UsageError
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
+T = TypeVar("T")
 TEMPLATES: Final = Path(__file__).parent / "templates"
 MAX_NODES: Final = 1000
 """Sequences of one tree that are shown."""
@@ -93,24 +93,8 @@ class AnswerGroup(NamedTuple):
 
     name: str | None
     samples: int
-    marks: list[TreeMark]
     chosen: bool = False
     others: int = 0
-
-
-class VoteDrawing(NamedTuple):
-    """The samples of a search without steps, by answer: the most frequent first, then those without an answer."""
-
-    groups: list[AnswerGroup]
-    left_out: int
-
-
-def drawing_of(tree: SearchTree) -> StepDrawing | VoteDrawing | None:
-    """The drawing of at most `MAX_DRAWN` sequences; None of a single one."""
-    if len(tree.nodes) < 2:
-        return None
-    outline = Outline.of(tree, maximum=MAX_DRAWN, deepest=MAX_DRAWN_DEPTH)
-    return _votes(outline) if tree.depth == 1 else _steps(outline)
 
 
 def layout(levels: Sequence[int]) -> list[float]:
@@ -129,16 +113,18 @@ def layout(levels: Sequence[int]) -> list[float]:
     return rows
 
 
-def _steps(outline: Outline) -> StepDrawing:
-    tree = outline.tree
+def steps_of(tree: SearchTree) -> StepDrawing | None:
+    """The drawing of at most `MAX_DRAWN` sequences of a search by steps; None of another one."""
+    if tree.depth < 2:
+        return None
+    outline = Outline.of(tree, maximum=MAX_DRAWN, deepest=MAX_DRAWN_DEPTH)
     rows: list[tuple[int, TreeNode | int]] = []
     for head in outline.heads:
         nodes = [(row.level + 1, row.node) for row in outline.rows(head) if row.node]
         rows += [(0, head), *nodes] if nodes else []
     levels = [level for level, _ in rows]
-    offsets = layout(levels)
+    offsets, deepest = layout(levels), max(levels)
     step = min(max(HEIGHT / (max(offsets) + 1), CLOSEST), WIDEST)
-    deepest = max(levels)
     marks: list[TreeMark] = []
     branch: list[tuple[float, float]] = []
     for (level, item), offset in zip(rows, offsets, strict=True):
@@ -152,28 +138,6 @@ def _steps(outline: Outline) -> StepDrawing:
         else:
             marks.append(_mark(item, tree, at, parent, largest=step * 0.48))
     return StepDrawing(marks, round((max(offsets) + 1) * step, 1), deepest, outline.left_out, step >= LABELLED)
-
-
-def _votes(outline: Outline) -> VoteDrawing:
-    tree = outline.tree
-    by_answer: dict[str | None, list[TreeNode]] = defaultdict(list)
-    for node in tree.nodes:
-        by_answer[node.answer.key if node.answer and answer_of(node, tree) else None].append(node)
-
-    def group(name: str | None, nodes: list[TreeNode], **more: Any) -> AnswerGroup:
-        marks = [_mark(node, tree, (0, 0), None, largest=8) for node in nodes if node.id in outline.shown]
-        return AnswerGroup(name, len(nodes), marks, **more)
-
-    silent = by_answer.pop(None, [])
-    ordered = sorted(by_answer.items(), key=lambda each: (-len(each[1]), each[1][0].id))
-    final = tree.answer.key if tree.answer else None
-    kept = [each for offset, each in enumerate(ordered) if offset < MAX_GROUPS or each[0] == final]
-    names = {key for key, _ in kept}
-    rest = [node for key, nodes in ordered if key not in names for node in nodes]
-    groups = [group(answer_of(nodes[0], tree), nodes, chosen=key == final) for key, nodes in kept]
-    groups += [group(None, rest, others=len(ordered) - len(kept))] if rest else []
-    groups += [group(None, silent)] if silent else []
-    return VoteDrawing(groups, outline.left_out)
 
 
 def _mark(
@@ -191,6 +155,21 @@ def _mark(
     label = " · ".join(filter(None, [short, rated if node.rating else ""]))
     radius = round(min(largest, 4 if node.score is None else 3.5 + 3 * node.score), 1)
     return TreeMark(*at, radius, look + (" final" if final else ""), node, tip, label, parent)
+
+
+def votes_of(tree: SearchTree) -> list[AnswerGroup]:
+    """The samples of a search without steps, by answer: the most frequent first, those without an answer last."""
+    if tree.depth > 1 or len(tree.nodes) < 2:
+        return []
+    counts = Counter(node.answer.key if node.answer and answer_of(node, tree) else None for node in tree.nodes)
+    names = {node.answer.key: node.answer.text for node in reversed(tree.nodes) if node.answer}
+    silent, final = counts.pop(None, 0), tree.answer.key if tree.answer else None
+    ordered = counts.most_common()
+    kept = [each for offset, each in enumerate(ordered) if offset < MAX_GROUPS or each[0] == final]
+    groups = [AnswerGroup(names[key or ""], count, chosen=key == final) for key, count in kept]
+    if rest := len(ordered) - len(kept):
+        groups.append(AnswerGroup(None, counts.total() - sum(count for _, count in kept), others=rest))
+    return [*groups, AnswerGroup(None, silent)] if silent else groups
 
 
 def fragment(tree: SearchTree, *, heading: str = "", anchor: str = "", level: int = 2, fold: bool = False) -> "Markup":
@@ -215,7 +194,8 @@ def fragment(tree: SearchTree, *, heading: str = "", anchor: str = "", level: in
         most_lines=MAX_LINES,
         all_open=len(outline.shown) <= MAX_OPEN,
         unfolded=len(outline.shown) <= MAX_OPEN and not fold,
-        drawing=drawing_of(tree),
+        drawing=steps_of(tree),
+        votes=votes_of(tree),
         rated=any(node.score is not None for node in tree.nodes),
         unrated=any(node.score is None for node in tree.nodes),
         faint=", ".join(dict.fromkeys(node.state for node in tree.nodes if node.state in views.FAINT)),
@@ -291,76 +271,30 @@ def policy() -> "Markup":
     return Markup('<meta http-equiv="Content-Security-Policy" content="{}">').format(Markup(content))  # noqa: S704 ours
 
 
-def write_page(path: Path, trees: Iterable[SearchTree], *, source: str) -> Generator[SearchTree, None, None]:
-    """The same trees; each is added, as it passes, to a page about the trace named `source`.
+def page(
+    items: Iterable[T], show: "Callable[[T], Markup]", *, title: str = "Search trees", source: str, note: str = ""
+) -> Iterator[str]:
+    """A page about the trace named `source`, part by part: what `show` makes of each item, and a `note` after them.
 
-    After `MAX_TREES` trees they are only counted. The page is written to `path` after the last one, or not at all.
-
-    Raises:
-        UsageError: it cannot be written there.
+    After `MAX_TREES` items the others are only counted.
     """
-    with _page(path, title="Search trees", source=source) as write:
-        count = 0
-        for count, tree in enumerate(trees, 1):
-            if count <= MAX_TREES:
-                write(fragment(tree))
-            yield tree
-        _left_out(write, count - MAX_TREES)
+    yield _render("page_top.html", title=title, source=visible(source), policy=policy(), style=style())
+    count = 0
+    for count, item in enumerate(items, 1):
+        if count <= MAX_TREES:
+            yield show(item)
+    notes = [note, f"{count - MAX_TREES:,} more in the trace, not shown." if count > MAX_TREES else ""]
+    yield from (f'<p class="note">{escape(each)}</p>' for each in notes if each)
+    yield _render("page_end.html", version=version("reasoner-kit"))
 
 
-def write_pairs(path: Path, pairs: Iterable[tuple[SearchTree, SearchTree]], *, source: str, left_out: int) -> None:
-    """A page that shows the two searches of each question side by side, and says that `left_out` more are not shown.
-
-    Raises:
-        UsageError: it cannot be written there.
-    """
-    with _page(path, title="Two searches side by side", source=source) as write:
-        for first, second in pairs:
-            write(pair(first, second))
-        _left_out(write, left_out)
-
-
-def page_of(trees: Iterable[SearchTree], *, source: str, note: str = "") -> str:
-    """The page that `write_page` writes, as text; after the trees it says `note`."""
-    parts: list[str] = []
-    with _body(parts.append, title="Search trees", source=source):
-        for count, tree in enumerate(trees, 1):
-            if count > MAX_TREES:
-                parts.append(f'<p class="note">The first {MAX_TREES} questions are shown.</p>')
-                break
-            parts.append(fragment(tree))
-        if note:
-            parts.append(f'<p class="note">{escape(note)}</p>')
-    return "\n".join(parts)
-
-
-@contextmanager
-def _page(path: Path, *, title: str, source: str) -> Iterator[Callable[[str], None]]:
-    """Adds markup to the body of a page; where the block fails, the file stays as it was."""
+def write_page(path: Path, parts: Iterable[str]) -> None:
+    """Write a page, as a whole or not at all. Raises UsageError: it cannot be written there."""
     try:
         with replacing(path) as file:
-
-            def write(markup: str) -> None:
-                file.write(markup.encode("utf-8", "replace") + b"\n")
-
-            with _body(write, title=title, source=source):
-                yield write
+            file.writelines(part.encode("utf-8", "replace") + b"\n" for part in parts)
     except OSError as error:
         raise UsageError(f"cannot write the page {path}: {error.strerror}") from error
-
-
-@contextmanager
-def _body(write: Callable[[str], None], *, title: str, source: str) -> Iterator[None]:
-    """Writes what comes before the body of a page, and after the block what comes after it."""
-    write(_render("page_top.html", title=title, source=visible(source), policy=policy(), style=style()))
-    yield
-    write(_render("page_end.html", version=version("reasoner-kit")))
-
-
-def _left_out(write: Callable[[str], None], questions: int) -> None:
-    if questions > 0:
-        many = f"{questions:,} more question{'s' if questions != 1 else ''}"
-        write(f'<p class="note">{many} in the trace, not shown: choose one with --question.</p>')
 
 
 def shortened(text: str, limit: int) -> Shortened:

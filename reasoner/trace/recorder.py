@@ -2,23 +2,31 @@
 
 import time
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.engine import Rendered
 from reasoner.errors import PlanError
 from reasoner.system.foreign import ErrorsFrom
-from reasoner.trace.events import COMPLETION_FIELDS, Began, Dropped, Event, Prompted, Sampled, Scored, Sink, Thought
+from reasoner.trace.events import (
+    COMPLETION_FIELDS,
+    Began,
+    Dropped,
+    Event,
+    Prompted,
+    RunFacts,
+    Sampled,
+    Scored,
+    Sink,
+    Thought,
+    Work,
+)
 from reasoner.trace.history import EMPTY, QuestionHistory
-from reasoner.trace.record import Work
 from reasoner.types import Completion, Prompt, Rating, Usage
 
-if TYPE_CHECKING:
-    from reasoner.models.info import ModelInfo
-
 W = TypeVar("W", bound=Work)
-ANSWER_SPACE_ERRORS = ErrorsFrom("reading the answer")
+ANSWER_SPACE_ERRORS: Final = ErrorsFrom("reading the answer")
 Why = Literal["cancelled", "deadline", "lost"]
 """What cut a request short."""
 
@@ -32,20 +40,10 @@ class SequenceId:
     digest: str
     index: int
 
-
-@dataclass(frozen=True, slots=True)
-class RunFacts:
-    """What a trace says of the run as a whole; specs as the registry reads them."""
-
-    strategy: str
-    resolved: str
-    verifier: str
-    engine: str
-    engine_spec: str
-    model: "ModelInfo"
-    notes: tuple[str, ...]
-    budget: str
-    seed: int
+    @property
+    def named(self) -> dict[str, Any]:
+        """The fields of its events that name it."""
+        return {"op": self.op, "prompt": self.digest, "index": self.index}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +84,9 @@ class Recorder:
 
     def began(self, facts: RunFacts) -> None:
         """The question was started."""
+        settings = {each.name: getattr(facts, each.name) for each in fields(facts)}
         space = self.question.space
-        self.write(
-            Began,
-            text=self.question.text,
-            answer_space=space.name,
-            answer_rules=space.version,
-            **{fact.name: getattr(facts, fact.name) for fact in fields(facts)},
-        )
+        self.write(Began, text=self.question.text, answer_space=space.name, answer_rules=space.version, **settings)
 
     def head(self, prompt: Prompt, digest: str, rendered: Rendered) -> None:
         """A prompt is used. Its head is written the first time; `Sampled.child` identifies its continuations."""
@@ -125,47 +118,27 @@ class Recorder:
                 answer = self.question.read(completion)
         except PlanError as error:
             failure = error
-        self.write(
-            Sampled,
-            op=sequence.op,
-            prompt=sequence.digest,
-            child=sequence.prompt.then(completion).digest,
-            answer=answer,
-            cost=cost,
-            **{name: getattr(completion, name) for name in COMPLETION_FIELDS} | {"index": sequence.index},
-        )
+        child = sequence.prompt.then(completion).digest
+        self.write(Sampled, cost=cost, child=child, answer=answer, **_generated(sequence, completion))
         if failure:
             raise failure
 
     def thought(self, sequence: SequenceId, completion: Completion, cost: Cost) -> None:
         """The first request of a sequence ended at the limit of its thinking."""
-        self.write(
-            Thought,
-            op=sequence.op,
-            prompt=sequence.digest,
-            cost=cost,
-            **{name: getattr(completion, name) for name in COMPLETION_FIELDS} | {"index": sequence.index},
-        )
+        self.write(Thought, cost=cost, **_generated(sequence, completion))
 
     def dropped(self, sequence: SequenceId, why: Why, usage: Usage | None, cost: Cost) -> None:
         """A sequence did not complete."""
-        self.write(
-            Dropped, op=sequence.op, prompt=sequence.digest, index=sequence.index, why=why, usage=usage, cost=cost
-        )
+        self.write(Dropped, why=why, usage=usage, cost=cost, **sequence.named)
 
     def scored(
         self, op: int, candidate: Completion, digest: str, against: tuple[str, int] | None, rating: Rating, cost: Cost
     ) -> None:
         """A candidate was rated, or could not be; `digest` is that of its prompt."""
-        self.write(
-            Scored,
-            op=op,
-            prompt=digest,
-            index=candidate.index,
-            against=against,
-            value=rating.value,
-            steps=rating.steps,
-            parts=rating.parts,
-            error=rating.error,
-            cost=cost,
-        )
+        values = {name: getattr(rating, name) for name in ("value", "steps", "parts", "error")}
+        self.write(Scored, op=op, prompt=digest, index=candidate.index, against=against, cost=cost, **values)
+
+
+def _generated(sequence: SequenceId, completion: Completion) -> dict[str, Any]:
+    """The fields of a completion, under the name of its sequence."""
+    return {name: getattr(completion, name) for name in COMPLETION_FIELDS} | sequence.named

@@ -1,11 +1,25 @@
-"""The completions of a question, read from the events of its trace."""
+"""The completions of a trace, and their grades: a JSONL file next to it, so that it can be graded again."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, NamedTuple, get_args
 
 from reasoner.errors import TraceError
-from reasoner.trace.events import AnswerExtracted, Event, Prefilled, Prompted, Sampled, Scored
+from reasoner.journal.lines import Format, read_lines
+from reasoner.trace.events import AnswerExtracted, Event, Prefilled, Prompted, Sampled, Scored, read_trace
 from reasoner.types import Answer, Completion, Prompt
+
+if TYPE_CHECKING:
+    # Imported only where grades are read or written: importing pydantic takes longer than a question to a server.
+    from pydantic import TypeAdapter
+
+VERSION: Final = 1
+TRACE: Final = "trace.jsonl"
+GRADES: Final = "grades.jsonl"
+GradeStatus = Literal["right", "wrong", "no_answer", "truncated", "too_complex", "grader_timeout", "grader_crash"]
+STATUSES: Final[tuple[GradeStatus, ...]] = get_args(GradeStatus)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,57 +45,119 @@ def replies_in(events: Sequence[Event]) -> tuple[Reply, ...]:
     Raises:
         TraceError: the events begin after the prompt of a completion.
     """
-    scores: dict[tuple[str, str, int], float] = {}
-    for event in events:
-        if isinstance(event, Scored) and event.against is None and event.value is not None:
-            scores[event.question_id, event.prompt, event.index] = event.value
-
-    def score(event: Sampled) -> float | None:
-        return scores.get((event.question_id, event.prompt, event.index))
-
-    completions = completions_in(with_extracted(events))
-    return tuple(Reply(completion, event.answer, score(event)) for event, completion in completions)
-
-
-def with_extracted(events: Sequence[Event]) -> Sequence[Event]:
-    """The same events; a sequence whose answer the model extracted has that answer."""
-    extracted = {
-        (event.question_id, event.prompt, event.index): event.answer
+    scores = {
+        (event.question_id, event.prompt, event.index): event.value
         for event in events
-        if isinstance(event, AnswerExtracted) and event.answer
+        if isinstance(event, Scored) and event.against is None and event.value is not None
     }
-    if not extracted:
-        return events
-
-    def answered(event: Event) -> Event:
-        if not isinstance(event, Sampled) or event.answer:
-            return event
-        answer = extracted.get((event.question_id, event.prompt, event.index))
-        return event.model_copy(update={"answer": answer}) if answer else event
-
-    return [*map(answered, events)]
+    return tuple(
+        Reply(completion, event.answer, scores.get((event.question_id, event.prompt, event.index)))
+        for event, completion in completions_in(events)
+    )
 
 
 def completions_in(events: Iterable[Event]) -> Iterator[tuple[Sampled, Completion]]:
-    """Each generated sequence with its completion, whose prompt is rebuilt from the events before it.
+    """Each generated sequence, with the answer that the model extracted if no rule read one, and its completion.
+
+    The prompt of a completion is rebuilt from the events before it.
 
     Raises:
         TraceError: a sequence comes before its prompt.
     """
+    events = list(events)
+    extracted = {
+        (event.question_id, event.prompt, event.index): event.answer
+        for event in events
+        if isinstance(event, AnswerExtracted)
+    }
     prompts: dict[tuple[str, str], Prompt] = {}
     for event in events:
+        question = event.question_id
         if isinstance(event, Prompted):
             level = event.thinking_level
-            prompts[event.question_id, event.prompt] = Prompt(event.messages, event.raw, thinking_level=level)
-        if isinstance(event, Prefilled) and (parent := prompts.get((event.question_id, event.prompt))):
-            prompts[event.question_id, event.child] = parent.extended(
-                event.text, event.token_ids or (), thinking=event.thinking
-            )
-        if not isinstance(event, Sampled):
-            continue
-        prompt = prompts.get((event.question_id, event.prompt))
-        if prompt is None:
-            raise TraceError(f"the trace holds sample {event.index} of {event.question_id} without its prompt")
-        completion = event.completion(prompt)
-        prompts[event.question_id, event.child] = prompt.then(completion)
-        yield event, completion
+            prompts[question, event.prompt] = Prompt(event.messages, event.raw, thinking_level=level)
+        if isinstance(event, Prefilled) and (parent := prompts.get((question, event.prompt))):
+            ids = event.token_ids or ()
+            prompts[question, event.child] = parent.extended(event.text, ids, thinking=event.thinking)
+        if isinstance(event, Sampled):
+            prompt = prompts.get((question, event.prompt))
+            if prompt is None:
+                raise TraceError(f"the trace holds sample {event.index} of {question} without its prompt")
+            completion = event.completion(prompt)
+            prompts[question, event.child] = prompt.then(completion)
+            answer = event.answer or extracted.get((question, event.prompt, event.index))
+            yield event.model_copy(update={"answer": answer}) if answer != event.answer else event, completion
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grade:
+    """The grade of the sequence that (`question_id`, `prompt`, `index`) names in the trace.
+
+    `steps` says for each step whether it is right; None if that cannot be checked. A sequence that the grader could not
+    judge has a status of its own and is neither right nor wrong.
+    """
+
+    v: Literal[1] = VERSION
+    question_id: str
+    prompt: str
+    index: int
+    status: GradeStatus
+    steps: tuple[bool | None, ...] = ()
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    def model_dump_json(self) -> str:
+        """The grade as JSON."""
+        return _grade_adapter().dump_json(self).decode()
+
+
+@cache
+def _grade_adapter() -> "TypeAdapter[Grade]":
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Grade)
+
+
+GRADE_LINES: Final[Format[Grade]] = Format("grades", lambda line: _grade_adapter().validate_json(line), VERSION)
+"""The lines of a file of grades."""
+
+
+class LabelledRun(NamedTuple):
+    """The events of a run's trace, and its grades by sequence (question id, prompt, index)."""
+
+    events: list[Event]
+    grades: dict[tuple[str, str, int], Grade]
+
+
+def read_grades(path: Path) -> Iterator[Grade]:
+    """The grades of a file, one by one. An incomplete last line, left by a killed run, is skipped.
+
+    Raises:
+        TraceError: the file cannot be read, or a line is not a grade.
+    """
+    return read_lines(path, GRADE_LINES, advice="make the grades again with `reasoner grade RUN`")
+
+
+def labelled_folders(run: Path) -> list[Path]:
+    """The folders of a run that have a trace and grades: the run itself, or the arms of an evaluation.
+
+    Raises:
+        TraceError: an arm of the evaluation has no grades yet.
+    """
+    arms = sorted(folder for folder in run.glob("arms/*") if (folder / TRACE).exists())
+    if (run / TRACE).exists() or not arms:
+        return [run]
+    if bare := [folder.name for folder in arms if not (folder / GRADES).exists()]:
+        raise TraceError(f"{run} has no grades of {bare[0]}: finish it with `reasoner eval --resume {run}`")
+    return arms
+
+
+def read_run(folder: Path) -> LabelledRun:
+    """The trace and the grades in a run's folder.
+
+    Raises:
+        TraceError: one of the two cannot be read, or there are no grades.
+    """
+    grades = {(g.question_id, g.prompt, g.index): g for g in read_grades(folder / GRADES)}
+    if not grades:
+        raise TraceError(f"{folder / GRADES} holds no grade: grade the run first")
+    return LabelledRun(list(read_trace(folder / TRACE)), grades)

@@ -23,8 +23,8 @@ from reasoner.trace.events import (
     Sampled,
     Scored,
     Thought,
+    Work,
 )
-from reasoner.trace.record import Work
 from reasoner.types import Answer, EndedBy, FinishReason, Message, Proposal, Usage
 
 State = Literal[
@@ -183,25 +183,8 @@ class SearchTree:
 
     def document(self) -> dict[str, Any]:
         """The whole tree, for JSON."""
-        return {
-            **self.row(),
-            "heads": _plain(self.heads),
-            "nodes": _plain(self.nodes),
-            "path": list(self.path),
-            "comparisons": [{"first": c.first, "second": c.second, **_plain(c.rated)} for c in self.comparisons],
-            "unmatched_ratings": _plain(self.unmatched),
-            "proposals": [
-                {
-                    "answer": proposal.answer.text if proposal.answer else None,
-                    "share": proposal.vote_state.share,
-                    "samples": proposal.vote_state.samples,
-                    "tokens": proposal.cost.tokens,
-                }
-                for proposal in self.proposals
-            ],
-            "notes": self.notes,
-            "remarks": list(self.remarks),
-        }
+        parts = ("heads", "nodes", "path", "comparisons", "unmatched", "proposals", "notes", "remarks")
+        return {**self.row(), **{name: _plain(getattr(self, name)) for name in parts}}
 
 
 def _plain(value: Any) -> Any:

@@ -5,18 +5,17 @@ import math
 import random
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal, NamedTuple
 
 from reasoner.answers.questions import Question
-from reasoner.errors import BudgetExhausted, require, require_choice
-from reasoner.specs import Samples
-from reasoner.strategy import Finished, Handle, Plan, Sample, Score, check_n, next_finished, start
+from reasoner.errors import BudgetExhausted
+from reasoner.specs import Checked, Count, Samples
+from reasoner.strategy import Handle, Plan, Sample, Score, next_finished, start
 from reasoner.types import Answer, Completion, Prompt, SamplingParams
 from reasoner_strategies._prompts import with_request, without_reply
 from reasoner_strategies._voting.pool import RunningVote
 
 Prior = Literal["normal", "beta"]
-Selector = Literal["argmax", "weighted"]
 IMPROVE = (
     "Your answer was rated {rating} on a scale from 0 to 1. Find out what is wrong or missing in it, then answer the "
     "question again in full. {form}"
@@ -26,7 +25,7 @@ UNIT = 1 << 40
 
 
 @dataclass(frozen=True, slots=True)
-class AbMcts:
+class AbMcts(Checked):
     """Each of `n` generations is a fresh answer or a refinement of an earlier one (Inoue 2025, 2503.04412).
 
     From the root down, every node draws a score for generating a new child (GEN) and one for continuing with an
@@ -48,67 +47,49 @@ class AbMcts:
 
     n: Samples = 16
     prior: Prior = "normal"
-    concurrency: int = 4
-    selector: Selector = "argmax"
+    concurrency: Count = 4
+    selector: Literal["argmax", "weighted"] = "argmax"
     params: SamplingParams = SamplingParams()
-
-    def __post_init__(self) -> None:
-        check_n(self.n)
-        require_choice(self.prior, "prior", get_args(Prior))
-        require(self.concurrency, "concurrency", at_least=1)
-        require_choice(self.selector, "selector", get_args(Selector))
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Ask the tree what to generate and report the ratings to it, as replies arrive."""
-        search = _Search(self, question)
+        tree = AnswerTree(question.id, self.prior)
+        votes = RunningVote(question.space, by="max" if self.selector == "argmax" else "sum")
         with suppress(BudgetExhausted):
-            yield from search.run()
-        return (yield from search.votes.publish()).leader
+            yield from self._search(question, tree, votes)
+        return (yield from votes.publish()).leader
 
-
-@dataclass(slots=True, eq=False)
-class _Search:
-    """The state of one plan."""
-
-    options: AbMcts
-    question: Question
-    tree: "AnswerTree" = field(init=False)
-    votes: RunningVote = field(init=False)
-    running: dict[Handle, tuple[int, Completion | None, Answer | None]] = field(default_factory=dict)
-    """The number of each running generation and, while it is rated, its completion and answer."""
-    launched: int = 0
-
-    def __post_init__(self) -> None:
-        self.tree = AnswerTree(self.question.id, self.options.prior)
-        self.votes = RunningVote(self.question.space, by="max" if self.options.selector == "argmax" else "sum")
-
-    def run(self) -> Plan[None]:
-        while True:
-            while self.launched < self.options.n and len(self.running) < self.options.concurrency:
-                prompt = refinement(self.question, self.tree.ask(self.launched))
-                handle = yield from start(Sample((prompt,), params=self.options.params))
-                self.running[handle] = (self.launched, None, None)
-                self.launched += 1
-            if not self.running:
-                return
+    def _search(self, question: Question, tree: "AnswerTree", votes: RunningVote) -> Plan[None]:
+        running: dict[Handle, _Generation] = {}
+        launched = 0
+        while launched < self.n or running:
+            while launched < self.n and len(running) < self.concurrency:
+                prompt = refinement(question, tree.ask(launched))
+                handle = yield from start(Sample((prompt,), params=self.params))
+                running[handle] = _Generation(launched)
+                launched += 1
             finished = yield from next_finished()
-            yield from self._arrived(finished)
-            yield from self.votes.publish_sometimes()
+            number, drawn, answer = running.pop(finished.handle)
+            if drawn and answer:
+                value = finished.ratings[0].value
+                votes.rate(answer, value, order=number)
+                if value is not None:
+                    tree.report(number, value, drawn)
+            else:
+                [drawn] = finished.completions
+                answer = question.read(drawn)
+                votes.count(answer, order=number)
+                if answer is not None:
+                    running[(yield from start(Score(question, (drawn,))))] = _Generation(number, drawn, answer)
+            yield from votes.publish_sometimes()
 
-    def _arrived(self, finished: Finished) -> Plan[None]:
-        number, drawn, answer = self.running.pop(finished.handle)
-        if drawn is not None and answer is not None:
-            value = finished.ratings[0].value
-            self.votes.rate(answer, value, order=number)
-            if value is not None:
-                self.tree.report(number, value, drawn)
-            return
-        [drawn] = finished.completions
-        answer = self.question.read(drawn)
-        self.votes.count(answer, order=number)
-        if answer is not None:
-            handle = yield from start(Score(self.question, (drawn,)))
-            self.running[handle] = (number, drawn, answer)
+
+class _Generation(NamedTuple):
+    """The number of a running generation and, while it is rated, its completion and answer."""
+
+    number: int
+    drawn: Completion | None = None
+    answer: Answer | None = None
 
 
 @dataclass(slots=True)
@@ -171,7 +152,6 @@ class AnswerTree:
     prior: Prior
     root: AnswerNode = field(default_factory=AnswerNode)
     _refined: dict[int, AnswerNode] = field(default_factory=dict)
-    _reported: set[int] = field(default_factory=set)
 
     def ask(self, number: int) -> AnswerNode:
         """The node whose answer this generation refines; the root for a new sample of the question."""
@@ -186,10 +166,7 @@ class AnswerTree:
         return node
 
     def report(self, number: int, rating: float, completion: Completion) -> None:
-        """The rating of the generation of this number, 0 to 1; reported again it changes nothing."""
-        if number in self._reported:
-            return
-        self._reported.add(number)
+        """The rating of the generation of this number, 0 to 1."""
         parent = self._refined[number]
         child = AnswerNode(number, parent, rating, completion)
         bisect.insort(parent.children, child, key=lambda node: node.number)

@@ -4,16 +4,15 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from reasoner.answers.questions import Question
-from reasoner.errors import require, require_choice
-from reasoner.specs import Samples
+from reasoner.specs import Chance, Checked, Count, Samples
 from reasoner.stopping.rules import BetaRule, DirichletRule
-from reasoner.strategy import Plan, check_n
+from reasoner.strategy import Plan
 from reasoner.types import Answer, SamplingParams
 from reasoner_strategies._voting.stopping_vote import stopping_vote
 
 
 @dataclass(frozen=True, slots=True)
-class AdaptiveConsistency:
+class AdaptiveConsistency(Checked):
     """Majority vote that stops once its leader is ahead with probability `theta` (Aggarwal 2023, 2305.11860).
 
     `rule` "beta" compares the leader with the runner-up in closed form; "dirichlet" with every answer seen. `n` is the
@@ -28,21 +27,12 @@ class AdaptiveConsistency:
     uses_verifier: ClassVar[bool] = False
 
     n: Samples = 40
-    theta: float = 0.95
-    window: int = 4
+    theta: Chance = 0.95
+    window: Count = 4
     rule: Literal["beta", "dirichlet"] = "beta"
     params: SamplingParams = SamplingParams()
 
-    def __post_init__(self) -> None:
-        check_n(self.n)
-        require(self.window, "window", at_least=1)
-        require_choice(self.rule, "rule", ("beta", "dirichlet"))
-        _ = self._stopping
-
-    @property
-    def _stopping(self) -> BetaRule | DirichletRule:
-        return BetaRule(self.theta) if self.rule == "beta" else DirichletRule(self.theta)
-
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Count sample by sample; stop when the rule says so."""
-        return (yield from stopping_vote(question, self.params, n=self.n, window=self.window, rule=self._stopping))
+        rule = BetaRule(self.theta) if self.rule == "beta" else DirichletRule(self.theta)
+        return (yield from stopping_vote(question, self.params, n=self.n, window=self.window, rule=rule))

@@ -10,11 +10,11 @@ from typing import Literal, NamedTuple, TypeGuard
 from reasoner.answers.questions import Question
 from reasoner.calibration.arm_selection import LOSSES, choose
 from reasoner.calibration.profile import ArmRow, Family, read_profile
-from reasoner.errors import BudgetExhausted, ReasonerError, UsageError, require, require_choice
-from reasoner.registry import build, check_types
-from reasoner.specs import FilePath, Samples, Spec
+from reasoner.errors import BudgetExhausted, ReasonerError, UsageError
+from reasoner.registry import build
+from reasoner.specs import Checked, FilePath, Samples, Share, Spec
 from reasoner.stopping.rules import FirstOf, LockIn, Lossless, smoothed
-from reasoner.strategy import CalibrationSummary, Plan, Propose, Strategy, check_n, note, note_stop, sample
+from reasoner.strategy import CalibrationSummary, Plan, Propose, Strategy, note, note_stop, sample
 from reasoner.types import Answer, Completion, SamplingParams, VoteState
 from reasoner_strategies._voting.pool import proposed, vote
 from reasoner_strategies.self_consistency import SelfConsistency
@@ -36,7 +36,7 @@ class _Arm(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Auto:
+class Auto(Checked):
     """Chooses a strategy for each question by a calibrated profile; without one, votes until the lead is safe.
 
     With a `profile` (a file written by `reasoner calibrate`; `task` chooses one of its families, if it has several) the
@@ -57,7 +57,7 @@ class Auto:
     task: str = ""
     effort: Effort = "medium"
     n: Samples = 16
-    abstain_below: float = 0.0
+    abstain_below: Share = 0.0
     params: SamplingParams = SamplingParams()
     _model: str = field(init=False, repr=False, compare=False)
     _family: Family | None = field(init=False, repr=False, compare=False)
@@ -67,22 +67,16 @@ class Auto:
     """The chosen arm of each bin."""
 
     def __post_init__(self) -> None:
-        self._check()
+        Checked.__post_init__(self)
+        if not self.profile and (self.task or self.abstain_below):
+            given = f"task={self.task}" if self.task else f"abstain_below={self.abstain_below}"
+            raise UsageError(f"{given} needs a profile: write one with `reasoner calibrate` and set profile=FILE")
         profile = read_profile(Path(self.profile)) if self.profile else None
         family = profile.family(self.task) if profile else None
         object.__setattr__(self, "_model", profile.model if profile else "")
         object.__setattr__(self, "_family", family)
         object.__setattr__(self, "_sampling", self._as_measured(family) if family else self.params)
         object.__setattr__(self, "_arms", self._choose(family) if family else (self._voting("nothing is calibrated"),))
-
-    def _check(self) -> None:
-        check_n(self.n)
-        require_choice(self.effort, "effort", DELTAS)
-        require(self.abstain_below, "abstain_below", at_least=0, at_most=1)
-        check_types(self)
-        if not self.profile and (self.task or self.abstain_below):
-            given = f"task={self.task}" if self.task else f"abstain_below={self.abstain_below}"
-            raise UsageError(f"{given} needs a profile: write one with `reasoner calibrate` and set profile=FILE")
 
     def _choose(self, family: Family) -> tuple[_Arm, ...]:
         # A plan can follow arms without a budget of their own, but not `auto` itself.

@@ -3,10 +3,17 @@
 from dataclasses import dataclass
 
 from reasoner.answers.questions import Question
-from reasoner.errors import require
+from reasoner.specs import Count
 from reasoner.strategy import Plan
 from reasoner.types import Answer
-from reasoner_strategies._search.step_search import Level, SearchOptions, StepSearch, parent_count, split_evenly
+from reasoner_strategies._search.step_search import (
+    Level,
+    Parents,
+    SearchOptions,
+    StepSearch,
+    parent_count,
+    split_evenly,
+)
 from reasoner_strategies._search.steps import Path
 
 
@@ -21,12 +28,8 @@ class BeamSearch(SearchOptions):
     be rated is kept last, in launch order.
     """
 
-    width: int = 4
+    width: Count = 4
     refill: bool = True
-
-    def __post_init__(self) -> None:
-        SearchOptions.__post_init__(self)
-        require(self.width, "width", at_least=1)
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, rate and prune, level by level; then vote."""
@@ -39,18 +42,14 @@ def beam(options: BeamSearch, search: StepSearch) -> Plan[Answer | None]:
     return (yield from search.by_levels(options.n, lambda level: _parents(options, search, level), choose=choose))
 
 
-def _parents(options: BeamSearch, search: StepSearch, level: Level) -> list[tuple[Path, int]]:
+def _parents(options: BeamSearch, search: StepSearch, level: Level) -> Parents:
     """The parents of the next level, and how many children each has."""
     children = options.n if options.refill else options.n - len(search.ended)
     if search.finished >= options.n or children < 1:
         return []
-    paths = distinct([path for path in level.ranked() if path.open])[: parent_count(children, options.width)]
-    return list(zip(paths, split_evenly(children, len(paths)), strict=True)) if paths else []
-
-
-def distinct(ranked: list[Path]) -> list[Path]:
-    """Each prefix once: the best rated, or first, of those with the same tokens."""
     best: dict[object, Path] = {}
-    for path in ranked:
-        best.setdefault((path.prompt.token_ids, path.prompt.text), path)
-    return list(best.values())
+    for path in level.ranked():
+        if path.open:
+            best.setdefault((path.prompt.token_ids, path.prompt.text), path)
+    kept = list(best.values())[: parent_count(children, options.width)]
+    return list(zip(kept, split_evenly(children, len(kept)), strict=True)) if kept else []

@@ -3,18 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from reasoner.answers.questions import Question
-from reasoner.errors import require
-from reasoner.specs import Samples
-from reasoner.strategy import Plan, check_n, sample
+from reasoner.specs import Checked, Range, Samples
+from reasoner.strategy import Plan, sample
 from reasoner.types import Answer, SamplingParams
 from reasoner_strategies._voting.pool import proposed, rated_choice, vote
 
 
 @dataclass(frozen=True, slots=True)
-class Borda:
+class Borda(Checked):
     """A vote in which the sample of rank r among `n` has the weight (n - r + 1)^`power` (Kang 2025, 2502.18581).
 
     The run's verifier ranks; `certainty:measure=self_certainty` is the paper's. Equal ratings share the mean of their
@@ -25,12 +24,8 @@ class Borda:
     uses_verifier: ClassVar[bool] = True
 
     n: Samples = 16
-    power: float = 0.5
+    power: Annotated[float, Range(at_least=0, at_most=10)] = 0.5
     params: SamplingParams = SamplingParams()
-
-    def __post_init__(self) -> None:
-        check_n(self.n)
-        require(self.power, "power", at_least=0, at_most=10)
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, propose the majority, rate the samples with an answer, vote by rank."""

@@ -1,14 +1,13 @@
 """Budget forcing: thinking is cut at a number of tokens, or made to continue, and then the answer is requested."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, UsageError, require
 from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import ThinkingProfile
-from reasoner.registry import check_types
-from reasoner.specs import Length
+from reasoner.specs import Checked, Length, Range
 from reasoner.strategy import Plan, Sample, count_votes, model_info, note, prefill, propose
 from reasoner.types import NO_THINKING, Answer, Completion, Prompt, SamplingParams, TokenIds
 from reasoner.voting import Tally
@@ -57,7 +56,7 @@ class Marker(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class BudgetForcing:
+class BudgetForcing(Checked):
     """One chain whose thinking has a minimum and a maximum length (s1: Muennighoff 2025, 2501.19393).
 
     Thinking lasts up to `max_thinking` tokens, forced words included and the end marker not. If the model ends it
@@ -79,20 +78,16 @@ class BudgetForcing:
 
     max_thinking: Length = 4096
     min_thinking: Length = 0
-    waits: int = 0
+    waits: Annotated[int, Range(at_least=0)] = 0
     wait: str = WAIT
     end: str = "</think>"
     closing: str = "Final Answer:"
-    answer_tokens: Length = 256
+    answer_tokens: Annotated[Length, Range(at_least=1)] = 256
     params: SamplingParams = PARAMS
 
     def __post_init__(self) -> None:
-        require(self.max_thinking, "max_thinking", at_least=0)
-        require(self.min_thinking, "min_thinking", at_least=0)
+        Checked.__post_init__(self)
         require(self.min_thinking, "min_thinking, with this max_thinking,", at_most=self.max_thinking)
-        require(self.waits, "waits", at_least=0)
-        require(self.answer_tokens, "answer_tokens", at_least=1)
-        check_types(self)
         if self.params.thinking is not None:
             raise UsageError(
                 f"thinking={self.params.thinking} contradicts max_thinking={self.max_thinking}, which limits thinking "

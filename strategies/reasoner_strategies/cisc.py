@@ -4,18 +4,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from reasoner.answers.questions import Question
-from reasoner.errors import require
-from reasoner.specs import Samples
-from reasoner.strategy import Plan, check_n, sample
+from reasoner.specs import Checked, Range, Samples
+from reasoner.strategy import Plan, sample
 from reasoner.types import Answer, SamplingParams
 from reasoner_strategies._voting.pool import proposed, rated_choice, vote
 
 
 @dataclass(frozen=True, slots=True)
-class Cisc:
+class Cisc(Checked):
     """Self-consistency weighted by a softmax over the confidence in each of `n` samples (Taubenfeld 2025, 2502.06233).
 
     The confidence is the rating of the run's verifier: `certainty` for the paper's answer likelihood, a judge for its
@@ -27,12 +26,8 @@ class Cisc:
     uses_verifier: ClassVar[bool] = True
 
     n: Samples = 10
-    softmax_temperature: float = 1.0
+    softmax_temperature: Annotated[float, Range(above=0)] = 1.0
     params: SamplingParams = SamplingParams()
-
-    def __post_init__(self) -> None:
-        check_n(self.n)
-        require(self.softmax_temperature, "softmax_temperature", above=0)
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, propose the majority, rate the samples with an answer, vote by softmax."""

@@ -4,19 +4,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal
 
 from reasoner.answers.questions import Question
-from reasoner.errors import UsageError, require, require_choice
-from reasoner.registry import check_types
-from reasoner.specs import Samples
+from reasoner.errors import UsageError
+from reasoner.specs import Checked, Count, Range, Samples
 from reasoner.stopping.confidence import ConfidenceFloor, group_confidences, lowest_tenth, measured, token_confidence
-from reasoner.strategy import Plan, Sample, check_n, sample
-from reasoner.types import Answer, Completion, Part, SamplingParams
+from reasoner.strategy import Plan, Sample, sample
+from reasoner.types import Answer, Completion, SamplingParams
 from reasoner_strategies._voting.pool import RunningVote, proposed, rated_vote, vote
 from reasoner_strategies._voting.stopping_vote import OrderedSampling
 
-Mode = Literal["offline", "online"]
 Measure = Literal["lowest", "bottom_10", "tail", "mean"]
 WARMUP, CONSENSUS, CONCURRENCY = 16, 0.95, 8
 MAX_WINDOW, WINDOWS = 2048, 8
@@ -26,7 +24,7 @@ SLACK = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class DeepConf:
+class DeepConf(Checked):
     """A vote weighted by the confidence of each trace, without the least confident (Fu 2025, 2508.15260).
 
     A token's confidence is the mean of -log p over its `logprobs` best alternatives (1 to 20), a group's the mean over
@@ -42,9 +40,9 @@ class DeepConf:
     order. It stops when the leader has the share `consensus` of the weight (after the warm-up, too), or after `n`
     traces. With `n` at most `warmup` nothing is cut.
 
-    A trace is all that the model generated, its thinking included; `part` "thinking" or "final" restricts it, offline.
-    A trace shorter than `window` is not cut while it is drawn: set `window` to half the median length or less. The
-    default is an eighth of `max_tokens`, at most 2,048 as in the paper.
+    A trace is all that the model generated, its thinking included. One shorter than `window` is not cut while it is
+    drawn: set `window` to half the median length or less. The default is an eighth of `max_tokens`, at most 2,048 as in
+    the paper.
 
     If the engine reports no log-probabilities, or no trace above the threshold has an answer, the majority decides.
 
@@ -53,36 +51,24 @@ class DeepConf:
 
     uses_verifier: ClassVar[bool] = False
 
-    mode: Mode = "online"
+    mode: Literal["offline", "online"] = "online"
     n: Samples = 64
-    keep: float = 90.0
-    window: int | None = None
+    keep: Annotated[float, Range(above=0, at_most=100)] = 90.0
+    window: Count | None = None
     measure: Measure = "lowest"
-    warmup: int = WARMUP
-    consensus: float = CONSENSUS
-    concurrency: int = CONCURRENCY
-    part: Part = "all"
+    warmup: Count = WARMUP
+    consensus: Annotated[float, Range(above=0, at_most=1)] = CONSENSUS
+    concurrency: Count = CONCURRENCY
     params: SamplingParams = SamplingParams(logprobs=20)
 
     def __post_init__(self) -> None:
-        require_choice(self.mode, "mode", get_args(Mode))
-        check_n(self.n)
-        require(self.keep, "keep", above=0, at_most=100)
-        require(self.window, "window", at_least=1)
-        require_choice(self.measure, "measure", get_args(Measure))
-        require(self.warmup, "warmup", at_least=1)
-        require(self.consensus, "consensus", above=0, at_most=1)
-        require(self.concurrency, "concurrency", at_least=1)
-        check_types(self)
+        Checked.__post_init__(self)
         if not self.params.logprobs:
             raise UsageError(
                 f"logprobs must be from 1 to 20, as confidence is made of them (got {self.params.logprobs})"
             )
         if self.params.max_tokens is not None:
             self.check_sampling()
-        require_choice(self.part, "part", get_args(Part))
-        if self.mode == "online" and self.part != "all":
-            raise UsageError(f"part={self.part} is for mode=offline: online, a trace is cut by all of its tokens")
         if self.mode == "offline" and self.measure == "mean" and self.window is not None:
             raise UsageError(f"window={self.window} has no effect offline with measure=mean: leave one of them out")
         online = (self.warmup, self.consensus, self.concurrency)
@@ -130,19 +116,15 @@ class DeepConf:
         for trace in first:
             self._count(votes, question, trace, threshold)
         vote_state = yield from votes.publish()
-        later = OrderedSampling(self._later(question, threshold), self.n - len(first), self.concurrency)
+        op = Sample((question.prompt,), params=self.params)
+        if threshold is not None:
+            op = replace(op, floor=ConfidenceFloor(self._window, threshold, self.params.logprobs or 0))
+        later = OrderedSampling(op, self.n - len(first), self.concurrency)
         while vote_state.share < self.consensus and (completion := (yield from later.take())) is not None:
             self._count(votes, question, completion, threshold)
             vote_state = yield from proposed(votes.vote_state())
         yield from later.cancel()
         return vote_state.leader
-
-    def _later(self, question: Question, threshold: float | None) -> Sample:
-        """The operation that draws traces after the warm-up."""
-        op = Sample((question.prompt,), params=self.params)
-        if threshold is None or not self.params.logprobs:
-            return op
-        return replace(op, floor=ConfidenceFloor(self._window, threshold, self.params.logprobs))
 
     def _count(self, votes: RunningVote, question: Question, trace: Completion, threshold: float | None) -> None:
         """Count a trace; it votes with its weight if its lowest group reaches the threshold."""
@@ -154,7 +136,7 @@ class DeepConf:
 
     def _score(self, completion: Completion, measure: Measure) -> float | None:
         """The confidence of a trace, 0 or more; None without usable log-probabilities."""
-        top = completion.rows_of(completion.logprobs.top, self.part) if completion.logprobs else ()
+        top = completion.logprobs.top if completion.logprobs else ()
         if not top or not all(top) or not measured(top):
             return None
         tokens = [token_confidence(row[: self.params.logprobs]) for row in top]

@@ -4,16 +4,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from reasoner.answers.questions import Question
-from reasoner.errors import BudgetExhausted, require
-from reasoner.specs import Samples
-from reasoner.strategy import Plan, check_n, count_votes, note_stop, propose, sample
+from reasoner.errors import BudgetExhausted
+from reasoner.specs import Checked, Count, Samples
+from reasoner.strategy import Plan, count_votes, note_stop, propose, sample
 from reasoner.types import Answer, SamplingParams, VoteState
 from reasoner.voting import Tally
 from reasoner_strategies._voting.pool import vote
 
 
 @dataclass(frozen=True, slots=True)
-class EarlyStopping:
+class EarlyStopping(Checked):
     """ESC: the answer of the first window that agrees, otherwise the majority of all (Li 2024, 2401.10480).
 
     Windows of `window` samples are drawn one after the other, at most `n` samples. A window agrees if all its samples
@@ -25,12 +25,8 @@ class EarlyStopping:
     uses_verifier: ClassVar[bool] = False
 
     n: Samples = 40
-    window: int = 5
+    window: Count = 5
     params: SamplingParams = SamplingParams()
-
-    def __post_init__(self) -> None:
-        check_n(self.n)
-        require(self.window, "window", at_least=1)
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw window by window."""

@@ -5,12 +5,11 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from reasoner.answers.questions import Question
-from reasoner.errors import require
-from reasoner.specs import Samples
-from reasoner.strategy import Plan, check_n
+from reasoner.specs import Checked, Range, Samples
+from reasoner.strategy import Plan
 from reasoner.types import Answer, Completion, Prompt, SamplingParams
 from reasoner_strategies._prompts import verdict, with_text, without_reply
 from reasoner_strategies._voting.self_comparison import (
@@ -25,7 +24,7 @@ from reasoner_strategies._voting.self_comparison import (
 
 
 @dataclass(frozen=True, slots=True)
-class GenSelect:
+class GenSelect(Checked):
     """The answer that the model chooses out of a list (OpenMathReasoning: Moshkov 2025, 2504.16891).
 
     `n` candidates are drawn; the first of each class of answers enters. Up to `group` of them, 2 to 16, are shown at
@@ -41,14 +40,9 @@ class GenSelect:
     free_form: ClassVar[bool] = True
 
     n: Samples = 8
-    group: int = 8
+    group: Annotated[int, Range(at_least=2, at_most=16)] = 8
     repeats: Samples = 3
     params: SamplingParams = SamplingParams()
-
-    def __post_init__(self) -> None:
-        check_n(self.n)
-        require(self.group, "group", at_least=2, at_most=16)
-        require(self.repeats, "repeats", at_least=1)
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, propose the majority, let the model choose until one is left."""

@@ -2,20 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, NamedTuple, get_args
+from typing import ClassVar, Literal, NamedTuple
 
 from reasoner.answers import ChoiceSpace, YesNoSpace
 from reasoner.answers.questions import Question
-from reasoner.errors import require_choice
-from reasoner.specs import Samples
-from reasoner.strategy import Plan, TextLikelihood, check_n, loglikelihood, note, prefill, propose, sample
+from reasoner.specs import Checked, Samples
+from reasoner.strategy import Plan, TextLikelihood, loglikelihood, note, prefill, propose, sample
 from reasoner.types import NO_THINKING, Answer, Prompt, SamplingParams, Vote, VoteState
 from reasoner_strategies._voting.pool import proposed, vote
 from reasoner_strategies.cisc import softmax
 
-Scored = Literal["label", "text"]
-Normalize = Literal["none", "tokens", "characters"]
-Style = Literal["chat", "plain"]
 OPENING = "The answer is"
 RULE = "likelihood"
 """The reading rule of an answer that was not read from a text."""
@@ -29,7 +25,7 @@ class Option(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Likelihood:
+class Likelihood(Checked):
     """The likeliest option, or the likeliest answer of `n` samples without options (GPT-3: Brown 2020, 2005.14165).
 
     Each option is rated by the log-probability of its text after the prompt; nothing is drawn, and the model does not
@@ -52,17 +48,11 @@ class Likelihood:
 
     uses_verifier: ClassVar[bool] = False
 
-    score: Scored = "label"
-    normalize: Normalize = "none"
-    style: Style = "chat"
+    score: Literal["label", "text"] = "label"
+    normalize: Literal["none", "tokens", "characters"] = "none"
+    style: Literal["chat", "plain"] = "chat"
     n: Samples = 8
     params: SamplingParams = SamplingParams()
-
-    def __post_init__(self) -> None:
-        require_choice(self.score, "score", get_args(Scored))
-        require_choice(self.normalize, "normalize", get_args(Normalize))
-        require_choice(self.style, "style", get_args(Style))
-        check_n(self.n)
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Take the options, or draw and propose the majority; propose the likeliest."""

@@ -1,10 +1,11 @@
 """Beam search that rates a step by where it leads."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from reasoner.answers.questions import Question
-from reasoner.errors import UsageError, require
-from reasoner.specs import Samples
+from reasoner.errors import UsageError
+from reasoner.specs import Range, Samples
 from reasoner.strategy import Plan
 from reasoner.types import Answer
 from reasoner_strategies._search.step_search import StepSearch
@@ -20,11 +21,10 @@ class Lookahead(BeamSearch):
     options are those of beam search.
     """
 
-    k: Samples = 1
+    k: Annotated[Samples, Range(at_least=0)] = 1
 
     def __post_init__(self) -> None:
         BeamSearch.__post_init__(self)
-        require(self.k, "k", at_least=0)
         if self.width == 1 and self.k:
             raise UsageError(f"k={self.k} has no effect with width=1, which drops no step: set k=0, or raise width")
 

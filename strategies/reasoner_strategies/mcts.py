@@ -3,19 +3,18 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, get_args
+from typing import Annotated, ClassVar
 
 from reasoner.answers.questions import Question
-from reasoner.errors import BudgetExhausted, UsageError, require, require_choice
-from reasoner.specs import Samples
-from reasoner.strategy import MAX_SAMPLES, Finished, Handle, Plan, Sample, Score, next_finished, start
+from reasoner.errors import BudgetExhausted
+from reasoner.specs import Count, Range, Samples
+from reasoner.strategy import Finished, Handle, Plan, Sample, Score, next_finished, start
 from reasoner.types import Answer, Completion
 from reasoner_strategies._search.puct import FirstPlay, Node, Puct, Tree
 from reasoner_strategies._search.resampling import softmax
-from reasoner_strategies._search.steps import Path, StepOptions, Stepping
+from reasoner_strategies._search.steps import Path, StepOptions
 from reasoner_strategies._voting.pool import RunningVote
 
-CONCURRENCY, VIRTUAL_LOSS = 4, 1
 UNKNOWN = 0.5
 """The value of a step while nothing has been rated."""
 
@@ -27,13 +26,13 @@ class Mcts(StepOptions):
     A simulation descends to a leaf by PUCT, draws `k` steps there, rates them all at once, visits the best of them and
     backs its rating up as a running mean. The prior of a step is the softmax of its tokens' mean log-probability, so
     that long steps are not at a disadvantage; uniform if the engine reports none. The weight of the prior below a
-    node with N visits is ln((1 + N + c_base) / c_base) + c_init. `fpu` is the value of a step before its first visit:
-    its own rating ("verifier"), the mean of its parent, or "zero".
+    node with N visits is ln((N + 19653) / 19652) + c_init. `fpu` is the value of a step before its first visit: its own
+    rating ("verifier"), the mean of its parent, or "zero".
 
     At most `simulations` leaves are expanded, `concurrency` of them at a time: the search continues while stragglers
-    run, and `virtual_loss` visits of value 0 keep others off their path. So the tree depends on the order of replies;
-    with `concurrency` 1 there is only one tree, the textbook's. Equal siblings are one step. A chain that ended is
-    visited once, at no cost; the search ends when all have been.
+    run, and each counts as a visit of value 0 that keeps others off its path (virtual loss). So the tree depends on the
+    order of replies; with `concurrency` 1 there is only one tree, the textbook's. Equal siblings are one step. A chain
+    that ended is visited once, at no cost; the search ends when all have been.
 
     A step that could not be rated counts as much as its parent. Steps that lead nowhere (cut, or the end of a chain
     without an answer) are not rated and not visited. Chains that ended vote with their rating.
@@ -43,41 +42,24 @@ class Mcts(StepOptions):
 
     simulations: Samples = 40
     k: Samples = 4
-    c_base: float = 19652.0
-    c_init: float = 1.25
+    c_init: Annotated[float, Range(at_least=0, below=math.inf)] = 1.25
     fpu: FirstPlay = "verifier"
-    virtual_loss: int = VIRTUAL_LOSS
-    concurrency: int = CONCURRENCY
-
-    def __post_init__(self) -> None:
-        require(self.simulations, "simulations", at_least=1, at_most=MAX_SAMPLES)
-        require(self.k, "k", at_least=1, at_most=MAX_SAMPLES)
-        require(self.c_base, "c_base", above=0, below=math.inf)
-        require(self.c_init, "c_init", at_least=0, below=math.inf)
-        require_choice(self.fpu, "fpu", get_args(FirstPlay))
-        require(self.virtual_loss, "virtual_loss", at_least=0)
-        require(self.concurrency, "concurrency", at_least=1)
-        if self.concurrency == 1 and self.virtual_loss != VIRTUAL_LOSS:
-            raise UsageError(
-                f"virtual_loss={self.virtual_loss} has no effect with concurrency=1: leave it out, or raise concurrency"
-            )
-        _ = self.stepping
+    concurrency: Count = 4
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Search until the tree, the simulations or the budget are used up; then vote."""
         # The prior is made of log-probabilities.
-        stepping = replace(self.stepping, params=replace(self.params, logprobs=self.params.logprobs or 0))
-        root = Node(None, UNKNOWN, above=stepping.root(question))
-        tree = Tree(Puct(self.c_base, self.c_init, self.fpu), self.virtual_loss, root)
-        search = _Search(self, question, stepping, tree)
+        options = replace(self, params=replace(self.params, logprobs=self.params.logprobs or 0))
+        root = Node(None, UNKNOWN, above=Path(question.prompt))
+        search = _Search(options, question, Tree(Puct(self.c_init, self.fpu), root), RunningVote(question.space))
         try:
             yield from search.run()
         except BudgetExhausted:
             search.abandon()
         votes = search.votes
-        if not votes.answered and (open_path := search.best_open()):
-            path = yield from stepping.closing(open_path)
-            votes.count(question.read(path.last) if path.finished and path.last else None, order=path.order)
+        if not votes.answered and (node := search.tree.best_open()):
+            path = yield from options.closing(search.path(node))
+            votes.count(path.answer(question), order=path.order)
         return (yield from votes.publish()).leader
 
 
@@ -101,21 +83,18 @@ class _Search:
 
     options: Mcts
     question: Question
-    stepping: Stepping
     tree: Tree
-    votes: RunningVote = field(init=False)
+    votes: RunningVote
     expansions: int = 0
     running: dict[Handle, _Expansion] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.votes = RunningVote(self.question.space)
-
     def run(self) -> Plan[None]:
+        options, tree = self.options, self.tree
         while True:
-            while len(self.running) < self.options.concurrency and self._more:
-                leaf = self.tree.select()
+            while len(self.running) < options.concurrency and tree.root.ready and self.expansions < options.simulations:
+                leaf = tree.select()
                 if leaf.terminal:
-                    self.tree.visit(leaf)
+                    tree.visit(leaf)
                 else:
                     yield from self._expand(leaf)
             if not self.running:
@@ -124,16 +103,11 @@ class _Search:
             yield from self._arrived(self.running.pop(finished.handle), finished)
             yield from self.votes.publish_sometimes()
 
-    @property
-    def _more(self) -> bool:
-        return self.tree.root.ready > 0 and self.expansions < self.options.simulations
-
     def _expand(self, leaf: Node) -> Plan[None]:
-        path = self._path(leaf)
+        path = self.path(leaf)
         self.tree.take(leaf)
-        params, reserve = self.stepping.draws(path), self.options.reserve
-        handle = yield from start(Sample((path.prompt,), self.options.k, params, reserve=reserve))
-        self.running[handle] = _Expansion(leaf, path, self.expansions)
+        op = Sample((path.prompt,), self.options.k, self.options.draws(path), reserve=self.options.reserve)
+        self.running[(yield from start(op))] = _Expansion(leaf, path, self.expansions)
         self.expansions += 1
 
     def _arrived(self, expansion: _Expansion, finished: Finished) -> Plan[None]:
@@ -141,11 +115,11 @@ class _Search:
             self._grow(expansion, [rating.value for rating in finished.ratings])
             return
         self._keep(expansion, finished.completions)
-        if not expansion.steps:
+        if expansion.steps:
+            handle = yield from start(Score(self.question, expansion.drawn, self.options.reserve))
+            self.running[handle] = expansion
+        else:
             self._grow(expansion, [])
-            return
-        handle = yield from start(Score(self.question, expansion.drawn, self.options.reserve))
-        self.running[handle] = expansion
 
     def _keep(self, expansion: _Expansion, completions: Sequence[Completion]) -> None:
         """Keep the steps that lead somewhere, equal ones once."""
@@ -155,11 +129,10 @@ class _Search:
             if content in known:
                 continue
             known.add(content)
-            order = expansion.number * self.options.k + index
-            path = self.stepping.grown(expansion.path, completion, order=order)
-            answer = self.question.read(completion) if path.finished else None
+            path = self.options.grown(expansion.path, completion, order=expansion.number * self.options.k + index)
+            answer = path.answer(self.question)
             if not path.open:
-                self.votes.count(answer, order=order)
+                self.votes.count(answer, order=path.order)
             if path.open or answer is not None:
                 expansion.steps.append((completion, path, answer))
 
@@ -181,15 +154,11 @@ class _Search:
         for expansion in self.running.values():
             if expansion.steps:
                 self._grow(expansion, [None] * len(expansion.steps))
-        self.running.clear()
 
-    def best_open(self) -> Path | None:
-        node = self.tree.best_open()
-        return None if node is None else self._path(node)
-
-    def _path(self, node: Node) -> Path:
+    def path(self, node: Node) -> Path:
+        """The chain up to an open node."""
         assert node.above is not None
-        return self.stepping.grown(node.above, node.last, order=node.order) if node.last else node.above
+        return self.options.grown(node.above, node.last, order=node.order) if node.last else node.above
 
 
 def prior(steps: Sequence[Completion]) -> list[float]:

@@ -3,20 +3,16 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Annotated, Literal, NamedTuple
 
 from reasoner.answers.questions import Question
-from reasoner.errors import require, require_choice
-from reasoner.specs import Samples
+from reasoner.specs import Range, Samples
 from reasoner.strategy import Plan, note
 from reasoner.types import Answer
-from reasoner_strategies._search import resampling
+from reasoner_strategies._search.resampling import log_mean, logit, softmax, systematic
 from reasoner_strategies._search.step_search import Level, SearchOptions, StepSearch
 from reasoner_strategies._search.steps import Path
-
-Resampler = Literal["systematic", "multinomial"]
-Weighting = Literal["reference", "twisted"]
-Final = Literal["vote", "argmax"]
+from reasoner_strategies._voting.pool import By
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,45 +22,28 @@ class ParticleFilter(SearchOptions):
     A particle rated r has the log-weight l = logit(r) / `weight_temperature`. "reference" weighting is the paper's:
     each resampling uses the current l, so that a lasting prefix counts again at each step, which sharpens.
     "twisted" uses the growth of l since the last resampling: the particles then come from the model's chains, weighted
-    by the odds of their final rating, exactly as `n` grows. Particles are resampled if their effective sample size is
-    at most the share `ess_trigger` of their number, above 0; at 1 that is at every step.
+    by the odds of their final rating, exactly as `n` grows. Particles are resampled, systematically, if their effective
+    sample size is at most the share `ess_trigger` of their number, above 0; at 1 that is at every step.
 
-    With `resample_inactive`, particles that finished may be copied and dropped too; without, they stay and only the
-    open ones are resampled among themselves. Particles that were cut, finished without an answer, or could not be rated
-    have no weight. With `annealing` the temperature rises if few particles hold the weight early on (its_hub); the
-    final weights are not annealed.
-
-    The finished particles vote with their weights, or the best rated of them is the answer, with `final` "argmax".
-    Chains that ended and were dropped count as samples, and vote only if nothing else can.
+    Particles that finished may be copied and dropped too. Those that were cut, finished without an answer, or could not
+    be rated have no weight. The finished particles vote with their weights, or the best rated of them is the answer,
+    with `final` "argmax". Chains that ended and were dropped count as samples, and vote only if nothing else can.
 
     The effective sample size and the number of different ancestors of each step are noted in the trace. Resampling is
     a function of the question, the step and the seeds of what was drawn.
-
-    `resampler` is how chains are drawn in proportion to their weights.
     """
 
     n: Samples = 8
-    weight_temperature: float = 1.0
-    weighting: Weighting = "reference"
-    resampler: Resampler = "systematic"
-    ess_trigger: float = 1.0
-    resample_inactive: bool = True
-    annealing: bool = False
-    final: Final = "vote"
-
-    def __post_init__(self) -> None:
-        SearchOptions.__post_init__(self)
-        # Below 0.001 the odds of two ratings leave the range of numbers.
-        require(self.weight_temperature, "weight_temperature", at_least=0.001, at_most=1000)
-        require_choice(self.weighting, "weighting", get_args(Weighting))
-        require_choice(self.resampler, "resampler", get_args(Resampler))
-        require(self.ess_trigger, "ess_trigger", above=0, at_most=1)
-        require_choice(self.final, "final", get_args(Final))
+    # Below 0.001 the odds of two ratings leave the range of numbers.
+    weight_temperature: Annotated[float, Range(at_least=0.001, at_most=1000)] = 1.0
+    weighting: Literal["reference", "twisted"] = "reference"
+    ess_trigger: Annotated[float, Range(above=0, at_most=1)] = 1.0
+    final: Literal["vote", "argmax"] = "vote"
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Extend every open particle by a step, rate, resample; at the end vote."""
         weights = dict[int, float]()
-        by: Literal["sum", "max"] = "max" if self.final == "argmax" else "sum"
+        by: By = "max" if self.final == "argmax" else "sum"
         search = StepSearch(question, self, weight_of=lambda path: weights.get(path.order), by=by)
         particles, step = [Particle(search.root)] * self.n, 0
         while moving := [particle.path for particle in particles if particle.path.open]:
@@ -83,36 +62,22 @@ class ParticleFilter(SearchOptions):
 
     def _resampled(self, question: Question, particles: Sequence["Particle"], step: int) -> Plan[list["Particle"]]:
         """The particles after a step: resampled, or unchanged."""
-        active = [index for index, each in enumerate(particles) if each.path.open or self.resample_inactive]
-        before, temperature = [particles[index] for index in active], self.weight_temperature
-        logs = log_weights(before, temperature)
-        if all(log is None for log in logs):
+        logs = log_weights(particles, self.weight_temperature)
+        known = [log for log in logs if log is not None]
+        if not known:
             return list(particles)
-        if self.annealing:
-            temperature *= resampling.annealing(
-                resampling.effective(resampling.softmax(logs)) / len(active), step / self.max_steps
-            )
-            logs = log_weights(before, temperature)
-        theta = resampling.softmax(logs)
-        seeds = [each.path.last.seed for each in before if each.path.last]
-        outcome = self._draw(theta, random.Random(f"{question.id}\0{step}\0{seeds}"))
-        size = f"step {step}: ESS {outcome.ess:.2f} of {len(active)}"
-        if outcome.ess > self.ess_trigger * len(active) + 1e-9:
+        seeds = [each.path.last.seed for each in particles if each.path.last]
+        outcome = systematic(softmax(logs), random.Random(f"{question.id}\0{step}\0{seeds}").random())
+        size = f"step {step}: ESS {outcome.ess:.2f} of {len(particles)}"
+        if outcome.ess > self.ess_trigger * len(particles) + 1e-9:
             yield from note(f"{size}, not resampled")
             return list(particles)
-        yield from note(f"{size}, {outcome.ancestors} ancestors")
-        mean = resampling.log_mean([log for log in logs if log is not None])
-        after = list(particles)
-        for index, ancestor in zip(active, outcome.indices, strict=True):
-            path = before[ancestor].path
-            counted = resampling.logit(path.value or 0.0) / temperature - mean
-            after[index] = Particle(path, counted if self.weighting == "twisted" else 0.0)
+        yield from note(f"{size}, {len(set(outcome.indices))} ancestors")
+        mean, after = log_mean(known), []
+        for path in (particles[ancestor].path for ancestor in outcome.indices):
+            counted = logit(path.value or 0.0) / self.weight_temperature - mean
+            after.append(Particle(path, counted if self.weighting == "twisted" else 0.0))
         return after
-
-    def _draw(self, theta: Sequence[float], source: random.Random) -> resampling.Resampling:
-        if self.resampler == "systematic":
-            return resampling.systematic(theta, source.random())
-        return resampling.multinomial(theta, [source.random() for _ in theta])
 
     def _votes(self, particles: Sequence["Particle"]) -> dict[int, float]:
         """The weight of each finished chain, summed over its copies, by its position in launch order."""
@@ -120,7 +85,7 @@ class ParticleFilter(SearchOptions):
         if self.final == "argmax":
             return {each.path.order: each.path.value or 0.0 for each in rated}
         votes: dict[int, float] = {}
-        for each, theta in zip(rated, resampling.softmax(log_weights(rated, self.weight_temperature)), strict=True):
+        for each, theta in zip(rated, softmax(log_weights(rated, self.weight_temperature)), strict=True):
             votes[each.path.order] = votes.get(each.path.order, 0.0) + theta
         return votes
 
@@ -145,6 +110,5 @@ def moved(particles: Sequence[Particle], level: Level) -> list[Particle]:
 def log_weights(particles: Sequence[Particle], temperature: float) -> list[float | None]:
     """The log-weight of each particle, None if it is not rated."""
     return [
-        None if (value := each.path.value) is None else resampling.logit(value) / temperature - each.counted
-        for each in particles
+        None if (value := each.path.value) is None else logit(value) / temperature - each.counted for each in particles
     ]

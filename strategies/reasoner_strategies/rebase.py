@@ -3,9 +3,10 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 from reasoner.answers.questions import Question
-from reasoner.errors import require
+from reasoner.specs import Range
 from reasoner.strategy import Plan
 from reasoner.types import Answer
 from reasoner_strategies._search.step_search import Level, SearchOptions, StepSearch
@@ -28,11 +29,7 @@ class Rebase(SearchOptions):
     whole, which the paper's code does step by step.
     """
 
-    balance_temperature: float = 0.2
-
-    def __post_init__(self) -> None:
-        SearchOptions.__post_init__(self)
-        require(self.balance_temperature, "balance_temperature", above=0, below=math.inf)
+    balance_temperature: Annotated[float, Range(above=0, below=math.inf)] = 0.2
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, rate and allocate, level by level; then vote."""

@@ -1,10 +1,11 @@
 """Refine: an answer is reviewed and revised in turn; the last version is the answer, or the versions vote."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 from reasoner.answers.questions import Question
-from reasoner.errors import UsageError, require, require_choice
+from reasoner.errors import UsageError
+from reasoner.specs import Checked, Range, Share
 from reasoner.strategy import Plan, sample, score
 from reasoner.types import Answer, Completion, Prompt, SamplingParams, VoteState
 from reasoner_strategies._prompts import verdict, with_request, without_reply
@@ -21,7 +22,7 @@ RETHINK = "That answer may be wrong. Check it, and answer the question again in 
 
 
 @dataclass(frozen=True, slots=True)
-class Refine:
+class Refine(Checked):
     """A sample that is revised up to `rounds` times (Self-Refine: Madaan 2023, 2303.17651).
 
     `critic` "self" asks the model for a review that ends in a verdict, and shows it that review when it revises; a
@@ -39,22 +40,18 @@ class Refine:
     `params` draw versions and reviews; of each text the last 4,000 characters are shown again.
     """
 
-    rounds: int = 3
+    rounds: Annotated[int, Range(at_least=0)] = 3
     critic: Literal["self", "verifier"] = "verifier"
-    satisfied: float = SATISFIED
+    satisfied: Share = SATISFIED
     params: SamplingParams = SamplingParams()
     selector: Selector | None = None
 
     def __post_init__(self) -> None:
-        require(self.rounds, "rounds", at_least=0)
-        require_choice(self.critic, "critic", ("self", "verifier"))
-        require(self.satisfied, "satisfied", at_least=0, at_most=1)
+        Checked.__post_init__(self)
         if self.critic == "self" and self.satisfied != SATISFIED:
             raise UsageError(
                 f"satisfied={self.satisfied} has no effect with critic=self, which gives no rating: choose verifier"
             )
-        if self.selector is not None:
-            require_choice(self.selector, "selector", get_args(Selector))
         if self.selector == "weighted" and self.critic == "self":
             raise UsageError("selector=weighted has no ratings to go by with critic=self: choose last or majority")
 

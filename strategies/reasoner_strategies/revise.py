@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from reasoner.answers.questions import Question
-from reasoner.errors import BudgetExhausted, require, require_choice
-from reasoner.specs import Samples
+from reasoner.errors import BudgetExhausted
+from reasoner.specs import Checked, Range, Samples
 from reasoner.strategy import MAX_CHAINS, Handle, Plan, Sample, count_votes, next_finished, start
 from reasoner.types import Answer, Completion, Prompt, SamplingParams, VoteState
 from reasoner.voting import Tally
@@ -18,7 +18,7 @@ SEEN = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Revise:
+class Revise(Checked):
     """`chains` chains side by side, each an attempt and `revisions` more (sequential revision: Snell 2024, 2408.03314).
 
     A revision sees the last 4 attempts of its chain as earlier turns, of each the last 4,000 characters. The answer is
@@ -30,15 +30,10 @@ class Revise:
     A chain continues as soon as its last attempt is there. The order of completion changes neither answer nor cost.
     """
 
-    chains: Samples = 4
-    revisions: Samples = 3
+    chains: Annotated[Samples, Range(at_least=1, at_most=MAX_CHAINS)] = 4
+    revisions: Annotated[Samples, Range(at_least=0)] = 3
     selector: Literal["majority", "weighted", "argmax"] = "weighted"
     params: SamplingParams = SamplingParams()
-
-    def __post_init__(self) -> None:
-        require(self.chains, "chains", at_least=1, at_most=MAX_CHAINS)
-        require(self.revisions, "revisions", at_least=0)
-        require_choice(self.selector, "selector", ("majority", "weighted", "argmax"))
 
     @property
     def uses_verifier(self) -> bool:

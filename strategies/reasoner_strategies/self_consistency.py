@@ -5,27 +5,19 @@ from dataclasses import dataclass
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, UsageError
-from reasoner.specs import Samples
-from reasoner.strategy import (
-    Outcome,
-    Plan,
-    Sample,
-    StopRule,
-    Strategy,
-    check_n,
-    count_votes,
-    gather,
-    next_finished,
-    start,
-)
+from reasoner.specs import Checked, Count, Samples
+from reasoner.strategy import Outcome, Plan, Sample, StopRule, Strategy, count_votes, gather, next_finished, start
 from reasoner.types import Answer, Completion, SamplingParams, VoteState
 from reasoner.voting import Tally
 from reasoner_strategies._voting.pool import proposed
-from reasoner_strategies._voting.stopping_vote import WINDOW, check_stop, stopping_vote
+from reasoner_strategies._voting.stopping_vote import stopping_vote
+
+WINDOW = 4
+"""Samples in flight by default, with a stop rule."""
 
 
 @dataclass(frozen=True, slots=True)
-class SelfConsistency:
+class SelfConsistency(Checked):
     """Majority vote over `n` samples (Wang 2022, 2203.11171).
 
     Answers vote by equivalence class; no answer and truncated answers cost compute and never vote; ties go to the
@@ -42,13 +34,18 @@ class SelfConsistency:
     params: SamplingParams = SamplingParams()
     of: Strategy | None = None
     stop: StopRule | None = None
-    window: int = WINDOW
+    window: Count = WINDOW
 
     def __post_init__(self) -> None:
-        check_n(self.n)
+        Checked.__post_init__(self)
         if self.of is not None and self.params != SamplingParams():
             raise UsageError("with `of`, sampling options belong to that strategy: set them there")
-        check_stop(self.stop, self.window, self.of)
+        if self.stop is not None and self.of is not None:
+            raise UsageError("`stop` counts single samples, and `of` draws none: leave one of them out")
+        if self.stop is None and self.window != WINDOW:
+            raise UsageError(
+                f"window={self.window} has no effect: without `stop` all samples are in flight at once; leave it out"
+            )
 
     @property
     def uses_verifier(self) -> bool:

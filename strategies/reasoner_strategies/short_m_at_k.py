@@ -1,19 +1,19 @@
 """short-m@k: of chains drawn side by side, the shortest vote."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, require
-from reasoner.specs import Length, Samples
+from reasoner.specs import Checked, Count, Length, Range, Samples
 from reasoner.strategy import MAX_CHAINS, Plan
 from reasoner.types import Answer, SamplingParams, VoteState
-from reasoner_strategies._search.steps import advance, lockstep
+from reasoner_strategies._search.steps import Path, advance, lockstep
 from reasoner_strategies._voting.pool import proposed, vote
 
 
 @dataclass(frozen=True, slots=True)
-class ShortMAtK:
+class ShortMAtK(Checked):
     """The majority of the `m` shortest of `k` chains; the others are stopped (Hassid 2025, 2505.17813).
 
     The order is by length in tokens, earliest launched first, and does not depend on time. All chains therefore advance
@@ -25,20 +25,19 @@ class ShortMAtK:
 
     uses_verifier: ClassVar[bool] = False
 
-    k: Samples = 8
-    m: int = 1
+    k: Annotated[Samples, Range(at_least=1, at_most=MAX_CHAINS)] = 8
+    m: Count = 1
     every: Length = 0
     params: SamplingParams = SamplingParams()
 
     def __post_init__(self) -> None:
-        require(self.k, "k", at_least=1, at_most=MAX_CHAINS)
-        require(self.m, f"m, with k={self.k},", at_least=1, at_most=self.k)
-        require(self.every, "every", at_least=0)
+        Checked.__post_init__(self)
+        require(self.m, f"m, with k={self.k},", at_most=self.k)
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Advance all chains until `m` have finished."""
         stepping = lockstep(self.params, self.every or max(64, self.params.limit // 64))
-        chains, vote_state, ended = [stepping.root(question)] * self.k, VoteState(), 0
+        chains, vote_state, ended = [Path(question.prompt)] * self.k, VoteState(), 0
         while any(chain.open for chain in chains):
             try:
                 chains = yield from advance(stepping, chains)

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from reasoner.answers.questions import Question
-from reasoner.errors import BudgetExhausted, require, require_choice
-from reasoner.specs import Length, Samples
+from reasoner.errors import BudgetExhausted
+from reasoner.specs import Checked, Length, Range, Samples
 from reasoner.strategy import MAX_CHAINS, Plan, score
 from reasoner.types import Answer, SamplingParams, VoteState
 from reasoner_strategies._search.step_search import rank
@@ -16,7 +16,7 @@ from reasoner_strategies._voting.pool import By, proposed, rated_vote
 
 
 @dataclass(frozen=True, slots=True)
-class SpeculativeRejection:
+class SpeculativeRejection(Checked):
     """Best-of-N in which the worst share `alpha` is dropped every `every` tokens (Sun 2024, 2410.20290).
 
     `n` chains begin; at each checkpoint the number to keep falls to the share 1 - `alpha` of it, rounded up. There
@@ -33,22 +33,16 @@ class SpeculativeRejection:
     uses_verifier: ClassVar[bool] = True
     sampling: ClassVar[SamplingParams] = SamplingParams(temperature=0.8)
 
-    n: Samples = 16
-    alpha: float = 0.5
-    every: Length = 128
+    n: Annotated[Samples, Range(at_least=1, at_most=MAX_CHAINS)] = 16
+    alpha: Annotated[float, Range(at_least=0, below=1)] = 0.5
+    every: Annotated[Length, Range(at_least=1)] = 128
     selector: Literal["argmax", "weighted"] = "argmax"
     params: SamplingParams = SamplingParams()
-
-    def __post_init__(self) -> None:
-        require(self.n, "n", at_least=1, at_most=MAX_CHAINS)
-        require(self.alpha, "alpha", at_least=0, below=1)
-        require(self.every, "every", at_least=1)
-        require_choice(self.selector, "selector", ("argmax", "weighted"))
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Advance, propose, reject; at the end choose among the finished."""
         stepping = lockstep(self.params, self.every)
-        chains, keep, ended = [replace(stepping.root(question), order=index) for index in range(self.n)], self.n, 0
+        chains, keep, ended = [Path(question.prompt, order=index) for index in range(self.n)], self.n, 0
         vote_state = VoteState()
         while any(chain.open for chain in chains):
             try:
@@ -81,7 +75,7 @@ def _ended(chains: Sequence[Path]) -> list[Path]:
 
 def _contenders(question: Question, chains: Sequence[Path]) -> list[Path]:
     """The chains that may still give the answer: open, or finished with one."""
-    return [chain for chain in chains if chain.open or (chain.finished and chain.last and question.read(chain.last))]
+    return [chain for chain in chains if chain.open or chain.answer(question)]
 
 
 def _thinks(chain: Path) -> bool:

@@ -4,20 +4,17 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal
 
 from reasoner.answers.questions import Question
-from reasoner.errors import BudgetExhausted, UsageError, require, require_choice
-from reasoner.specs import Samples
-from reasoner.strategy import MAX_SAMPLES, Handle, Plan, Sample, next_finished, propose, start
+from reasoner.errors import BudgetExhausted, UsageError
+from reasoner.specs import MAX_SAMPLES, Count, Range, Samples
+from reasoner.strategy import Handle, Plan, Sample, next_finished, propose, start
 from reasoner.types import NO_THINKING, Answer, Completion, Prompt, SamplingParams, VoteState
 from reasoner_strategies._prompts import QUOTE, shortened, verdict, with_text, without_reply
-from reasoner_strategies._search.steps import Path, StepOptions, Stepping
+from reasoner_strategies._search.steps import Path, StepOptions
 from reasoner_strategies._voting.pool import rated_vote
 
-Mode = Literal["bfs", "dfs"]
-Evaluate = Literal["value", "vote"]
-Selector = Literal["argmax", "weighted"]
 BREADTH = 5
 VALUES = {"sure": 20.0, "likely": 1.0, "impossible": 0.001}
 JUDGEMENT_TOKENS = 256
@@ -59,37 +56,31 @@ class TreeOfThoughts(StepOptions):
     uses_verifier: ClassVar[bool] = False
     sampling: ClassVar[SamplingParams] = SamplingParams(temperature=0.7)
 
-    mode: Mode = "bfs"
+    mode: Literal["bfs", "dfs"] = "bfs"
     b: Samples = BREADTH
     k: Samples = 5
     n_eval: Samples = 3
-    evaluate: Evaluate = "value"
-    v_th: float = 0.0
-    expansions: int = 100
-    selector: Selector = "argmax"
-    max_steps: int = field(default=10, kw_only=True)
+    evaluate: Literal["value", "vote"] = "value"
+    v_th: Annotated[float, Range(at_least=0, below=math.inf)] = 0.0
+    expansions: Annotated[int, Range(at_least=1, at_most=MAX_SAMPLES)] = 100
+    selector: Literal["argmax", "weighted"] = "argmax"
+    max_steps: Count = field(default=10, kw_only=True)
 
     def __post_init__(self) -> None:
-        require_choice(self.mode, "mode", get_args(Mode))
-        require(self.b, "b", at_least=1, at_most=MAX_SAMPLES)
-        require(self.k, "k", at_least=1, at_most=MAX_SAMPLES)
-        require(self.n_eval, "n_eval", at_least=1)
-        require_choice(self.evaluate, "evaluate", get_args(Evaluate))
-        require(self.v_th, "v_th", at_least=0, below=math.inf)
-        require(self.expansions, "expansions", at_least=1, at_most=MAX_SAMPLES)
-        require_choice(self.selector, "selector", get_args(Selector))
+        StepOptions.__post_init__(self)
         if self.mode == "dfs" and self.b != BREADTH:
             raise UsageError(
                 f"b={self.b} has no effect with mode=dfs, which keeps all states: leave it out, or choose bfs"
             )
-        _ = self.stepping
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Search, then choose among the finished states."""
-        search = _Search(self, question, self.stepping)
+        search = _Search(self, question)
         yield from search.broad() if self.mode == "bfs" else search.deep()
         if search.open and all(state is None for state in search.finished.values()):
-            path = yield from search.stepping.closing(search.best_open())
+            # The best valued state is finished, the deepest of equals, then the earliest.
+            best = min(search.open.values(), key=lambda state: (_rank(state)[0], -state.steps, state.order))
+            path = yield from self.closing(best)
             search.finished[path.order] = path if path.finished else None
         return (yield from search.publish())
 
@@ -100,31 +91,34 @@ class _Search:
 
     options: TreeOfThoughts
     question: Question
-    stepping: Stepping
     open: dict[int, Path] = field(default_factory=dict)
     """States that can be expanded and have not been."""
     finished: dict[int, Path | None] = field(default_factory=dict)
     """States that ended; None for a chain without an answer."""
-    expanded: int = 0
-    refused: bool = False
+    _left: int = field(init=False)
+    """How many states may still be expanded; 0 after a refusal by the budget."""
+    _refused: bool = False
     _launched: int = 1
     _known: set[str] = field(default_factory=set)
     _values: dict[str, float | None] = field(default_factory=dict)
     _polls: int = 0
     _published: VoteState | None = None
 
+    def __post_init__(self) -> None:
+        self._left, self.open = self.options.expansions, {0: Path(self.question.prompt)}
+
     def broad(self) -> Plan[None]:
         """Level by level."""
-        states = [self._root()]
+        states = list(self.open.values())
         while growing := [state for state in states if state.open][: self._left]:
-            thoughts = yield from self._thoughts(growing)
-            states = yield from self._judged([*(state for state in states if state.finished), *thoughts])
+            states = [state for state in states if state.finished] + (yield from self._thoughts(growing))
+            states = yield from self._judged(states)
             yield from self.publish()
             states = self._best(states)
 
     def deep(self) -> Plan[None]:
         """Best child first, with backtracking."""
-        stack = [self._root()]
+        stack = list(self.open.values())
         while stack:
             state = stack.pop()
             if state.finished and self.options.v_th > 0 and state.value is not None:
@@ -133,55 +127,40 @@ class _Search:
                 continue
             if not self._left:
                 return
-            thoughts = yield from self._thoughts([state])
-            states = yield from self._judged(thoughts)
+            states = yield from self._judged((yield from self._thoughts([state])))
             yield from self.publish()
             worthy = [state for state in states if state.value is None or state.value >= self.options.v_th]
             stack += sorted(worthy, key=_rank, reverse=True)
-
-    @property
-    def _left(self) -> int:
-        return 0 if self.refused else self.options.expansions - self.expanded
-
-    def _root(self) -> Path:
-        root = self.stepping.root(self.question)
-        self.open[root.order] = root
-        return root
 
     def _best(self, states: Sequence[Path]) -> list[Path]:
         rated = [state for state in states if state.value is not None]
         worthy = [state for state in rated if (state.value or 0.0) >= self.options.v_th]
         return sorted(worthy if rated else states, key=_rank)[: self.options.b]
 
-    def best_open(self) -> Path:
-        """The open state to finish: the best valued, the deepest of equals, then the earliest."""
-        return min(self.open.values(), key=lambda state: (_rank(state)[0], -state.steps, state.order))
-
     def _thoughts(self, parents: Sequence[Path]) -> Plan[list[Path]]:
         """The new states that continue these, in launch order."""
         handles: dict[Handle, Path] = {}
         for parent in parents:
-            op = Sample((parent.prompt,), self.options.k, self.stepping.draws(parent), reserve=self.options.reserve)
+            op = Sample((parent.prompt,), self.options.k, self.options.draws(parent), reserve=self.options.reserve)
             handles[(yield from start(op, cancellable=False))] = parent
         drawn: dict[Handle, tuple[Completion, ...]] = {}
         try:
             while len(drawn) < len(handles):
                 arrived = yield from next_finished()
                 drawn[arrived.handle] = arrived.completions
+            self._left -= len(drawn)
         except BudgetExhausted:
-            self.refused = True
+            self._left, self._refused = 0, True
         states: list[Path] = []
         for handle in sorted(drawn):
-            parent = handles[handle]
-            del self.open[parent.order]
-            self.expanded += 1
+            parent = self.open.pop(handles[handle].order)
             for index, completion in enumerate(drawn[handle]):
-                state = self.stepping.grown(parent, completion, order=self._launched + index)
-                states += self._new(state, completion)
+                states += self._new(self.options.grown(parent, completion, order=self._launched + index))
             self._launched += self.options.k
         return states
 
-    def _new(self, state: Path, completion: Completion) -> list[Path]:
+    def _new(self, state: Path) -> list[Path]:
+        """The state, unless it is known or leads nowhere."""
         content = f"{state.finished}{state.prompt.text or state.prompt.thinking}"
         if content in self._known:
             return []
@@ -189,19 +168,19 @@ class _Search:
         if state.open:
             self.open[state.order] = state
             return [state]
-        answered = state.finished and self.question.read(completion) is not None
+        answered = state.answer(self.question) is not None
         self.finished[state.order] = state if answered else None
         return [state] if answered else []
 
     def _judged(self, states: Sequence[Path]) -> Plan[list[Path]]:
         """The same states with their values."""
-        if not states or self.refused:
+        if not states or self._refused:
             return list(states)
         judge = self._by_value if self.options.evaluate == "value" else self._by_vote
         try:
             values: list[float | None] = yield from judge(states)
         except BudgetExhausted:
-            self.refused = True
+            self._left, self._refused = 0, True
             return list(states)
         judged = [state if value is None else state.rated(value) for state, value in zip(states, values, strict=True)]
         self.open |= {state.order: state for state in judged if state.open}

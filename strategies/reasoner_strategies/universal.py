@@ -4,12 +4,11 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from reasoner.answers.questions import Question
-from reasoner.errors import require
-from reasoner.specs import Length, Samples
-from reasoner.strategy import Plan, check_n, sample
+from reasoner.specs import Checked, Length, Range, Samples
+from reasoner.strategy import Plan, sample
 from reasoner.types import NO_THINKING, Answer, Completion, Prompt, SamplingParams
 from reasoner_strategies._prompts import with_text, without_reply
 from reasoner_strategies._voting.pool import proposed, vote
@@ -22,7 +21,7 @@ _ALONE = re.compile(r"(?i)[^\w-]{0,6}(?:response[^\w-]{0,4})?(\d{1,4})\b(?=\W*$)
 
 
 @dataclass(frozen=True, slots=True)
-class Universal:
+class Universal(Checked):
     """The response that the model finds most consistent with the others (USC: Chen 2023, 2311.17311).
 
     For answers that differ in wording, where counting equal ones says little. `n` responses are drawn; those with an
@@ -40,13 +39,8 @@ class Universal:
 
     n: Samples = 8
     repeats: Samples = 1
-    max_characters: Length = 24_000
+    max_characters: Annotated[Length, Range(at_least=1)] = 24_000
     params: SamplingParams = SamplingParams()
-
-    def __post_init__(self) -> None:
-        check_n(self.n)
-        require(self.repeats, "repeats", at_least=1)
-        require(self.max_characters, "max_characters", at_least=1)
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, propose the majority, ask which response is the most consistent."""

@@ -153,8 +153,10 @@ def test_an_arm_that_loses_too_much_is_not_chosen_and_the_reason_has_the_numbers
     assert strict.why.startswith("nothing cheaper is known to lose at most 0.2 points against the vote of all samples")
 
 
-def test_a_smaller_number_of_samples_for_every_question_is_not_chosen() -> None:
-    arms = {ONE: (1.0, coins(400, 0)), FOUR: (4.0, coins(400, 300)), FULL: (40.0, coins(400, 300))}
+@pytest.mark.parametrize("samples", [2, 4])
+def test_a_smaller_number_of_samples_for_every_question_is_not_chosen(samples: int) -> None:
+    fixed = (float(samples), coins(400, 300))
+    arms = {ONE: (1.0, coins(400, 0)), f"self_consistency:n={samples}": fixed, FULL: (40.0, coins(400, 300))}
     assert choose(family(*measured(arms)), 0, loss=0.01).row.strategy == FULL
 
 

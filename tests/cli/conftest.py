@@ -1,7 +1,6 @@
 """Fixtures of the command's tests."""
 
 import io
-import os
 import sys
 from typing import BinaryIO
 
@@ -16,7 +15,6 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("PYTHONWARNINGS", "error")
-    monkeypatch.setenv("XDG_CONFIG_HOME", os.devnull)
     for name in ("OPENAI_API_KEY", "FORCE_COLOR", "PYTHONIOENCODING", "PYTHONUNBUFFERED"):
         monkeypatch.delenv(name, raising=False)
 

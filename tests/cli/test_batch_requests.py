@@ -73,7 +73,7 @@ BAD = [
     ({**line("b"), "body": []}, 400, "q.jsonl:2: body must be an object"),
     ({**line("b"), "custom_id": 7}, 400, "q.jsonl:2: custom_id must be a text"),
     ({"custom_id": "b"}, 400, "q.jsonl:2 has no method"),
-    (line("a"), 400, "q.jsonl:2: the custom_id 'a' is also that of an earlier line"),
+    (line("a"), 400, "q.jsonl:2: the id 'a' is also that of an earlier row"),
     ("{", 400, "q.jsonl:2 is not JSON"),
 ]  # fmt: skip
 
@@ -123,12 +123,12 @@ def test_a_line_that_changed_after_its_answer_is_named(run: Run, tmp_path: Path)
 
 
 def test_the_same_seed_gives_the_same_replies_and_the_default_may_be_chosen(run: Run, tmp_path: Path) -> None:
-    def asked(*options: str) -> list[Any]:
-        found = replies(batch(run, tmp_path, [line("a"), line("b")], *options).out)
+    def votes() -> list[Any]:
+        found = replies(batch(run, tmp_path, [line("a"), line("b")], "-s", "self_consistency:n=6").out)
         return [found[name]["response"]["body"]["reasoner"]["votes"] for name in ("a", "b")]
 
-    assert asked("-s", "self_consistency:n=6") == asked("-s", "self_consistency:n=6")
-    assert [sum(vote["count"] for vote in votes) for votes in asked("-s", "self_consistency:n=6")] == [6, 6]
+    assert votes() == (again := votes())
+    assert [sum(vote["count"] for vote in each) for each in again] == [6, 6]
 
 
 @pytest.mark.parametrize(

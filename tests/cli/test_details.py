@@ -33,15 +33,6 @@ def test_every_option_is_explained_and_the_example_is_a_command_that_uses_it(kin
             build(of, spec)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", sorted(entries("strategy")))
-def test_the_example_of_a_strategy_runs(name: str, run: Run) -> None:
-    if name == "likelihood":  # a simulated engine has no token ids of its options
-        return
-    arguments = shlex.split(details("strategy", name)["example"])[1:]
-    ended = run(*arguments, "-e", "simulated", "-q")
-    assert ended.code in {0, 1}, ended.err
-
-
 def test_an_entry_is_shown_in_full(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = run("list", "strategies", "best_of_n").out
     for part in (

@@ -103,10 +103,6 @@ def test_layers_with_a_window_make_room(
     assert (found["kv_bytes_per_token"], found["kv_cache_tokens"]) == (2048, 2**20)
     room = {512: 2048 * (512 + 512) + 4096, 2048: 2048 * (2048 + 1024) + 4096}
     assert found["sequences_that_fit"] == {str(tokens): 2**31 // size for tokens, size in room.items()}
-    install(None)
-    found = findings(run, "-m", folder, code=4)
-    assert found["kv_trouble"] == "unknown: its KV cache is known to vLLM only, which is not installed"
-    assert found["kv_bytes_per_token"] is None
 
 
 @pytest.mark.parametrize(("asked", "code"), [((), 0), (("-e", "vllm:seed=7"), 4), (("-m", "MODEL"), 4)])
@@ -135,26 +131,23 @@ def test_a_server_is_asked_for_its_model(run: Run) -> None:
     assert "extras" in found
 
 
-@pytest.mark.parametrize(
-    ("script", "device"),
-    [
-        ("echo 'GPU 0: One'; echo 'GPU 1: Two'", "GPU 0: One; GPU 1: Two"),
-        ("exit 9", "no NVIDIA driver found"),
-    ],
-)
-def test_gpus_are_named(
-    script: str, device: str, run: Run, install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_gpus_are_named_and_what_fits_a_given_size_is_shown(
+    run: Run, install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(GPU)
     tool = tmp_path / "nvidia-smi"
-    tool.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    tool.write_text("#!/bin/sh\necho 'GPU 0: One'; echo 'GPU 1: Two'\n", encoding="utf-8")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     found = findings(run, "-m", model(tmp_path))
-    assert (found["device"], found["vllm"], found["core"]) == (device, "vllm 0.32.0", "a separate process")
+    assert (found["device"], found["core"]) == ("GPU 0: One; GPU 1: Two", "a separate process")
     assert found["vllm_arguments"].keys().isdisjoint({"block_size", "max_num_seqs", "max_num_batched_tokens"})
     assert found["vllm_arguments"]["max_model_len"] == -1
     assert (found["dtype"], found["kv_bytes_per_token"]) == ("the model's own", 4096)
+    assert "sequences_that_fit" not in found
+    found = findings(run, "-m", model(tmp_path), "--kv-gib", "1", "--tokens", "1000")
+    assert found["sequences_that_fit"] == {"1000": 2**30 // 4_096_000}
+    assert "--kv-gib must be above 0" in run("doctor", "--kv-gib", "0").error
 
 
 @pytest.mark.engine

@@ -11,43 +11,15 @@ import pytest
 from tests.cli.command import Run
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-
-
+COMMANDS = "solve batch serve plan trace list doctor demo calibrate eval grade report compare merge export verifier"
 LINES = [
     "--help",
-    "solve --help",
-    "solve --help-all",
-    "batch --help",
-    "batch --help-all",
-    "serve --help",
-    "serve --help-all",
-    "plan --help",
-    "trace --help",
-    "list --help",
-    "doctor --help",
-    "demo --help",
-    "calibrate --help",
-    "calibrate --help-all",
-    "eval --help",
-    "eval --help-all",
-    "grade --help",
-    "report --help",
-    "compare --help",
-    "merge --help",
-    "export --help",
-    "verifier --help",
-    "verifier fit --help",
-    "verifier calibrate --help",
-    "verifier weigh --help",
-    "list strategies",
+    *(f"{command} --help" for command in COMMANDS.split()),
+    *(f"{command} --help-all" for command in ("solve", "batch", "serve", "calibrate", "eval")),
+    *(f"verifier {command} --help" for command in ("fit", "calibrate")),
+    *(f"list {kind}" for kind in ("strategies", "verifiers", "engines", "tasks", "models", "rules", "answers")),
     "list strategies best_of_n",
-    "list verifiers",
-    "list engines",
     "list engines ray",
-    "list tasks",
-    "list models",
-    "list rules",
-    "list answers",
 ]
 
 

@@ -7,43 +7,27 @@ from typing import Any
 
 import pytest
 
-from reasoner.calibration.profile import ArmRow, Bins, Family, Profile, Trust
+from reasoner.calibration.profile import ArmRow, Bins, Family, Profile
+from tests.calibration import profiles
 from tests.cli.command import Run
 
 MANY = 10_000_000
 Save = Callable[..., str]
-TRUST = Trust(shares=(0.5,), chances=(0.5,), weights=(1.0,))
 
 
-def row(place: int, tokens: float, accuracy: float, questions: int, **fields: object) -> ArmRow:
-    right = accuracy * questions
-    plain = {"harmed": 0, "helped": 0, "loss_squares": 0, "share": 0.5, "share_sd": 0, "trust": TRUST}
-    counted = {"bin": place, "questions": questions, "right": right, "squares": right}
-    costs = {"tokens": tokens, "tokens_p95": 2 * tokens, "samples": tokens}
-    return ArmRow.model_validate(
-        {"strategy": f"self_consistency:n={tokens:g}", **plain, **counted, **costs, **fields},
-    )
+def row(place: int, tokens: float, accuracy: float, questions: int) -> ArmRow:
+    right, name = accuracy * questions, f"self_consistency:n={tokens:g}"
+    plain = {"right": right, "squares": right, "loss_squares": 0, "tokens": tokens, "tokens_p95": 2 * tokens}
+    return profiles.plain_row(strategy=name, bin=place, questions=questions, samples=tokens, **plain)
 
 
-def family(task: str = "sums", questions: int = MANY, scale: float = 1) -> Family:
+def family(task: str = "sums", questions: int = MANY) -> Family:
     """The published example: hard (4 of 10) and easy (6 of 10) questions."""
     hard, easy = 4 * questions // 10, 6 * questions // 10
-    return Family(
-        task=task,
-        questions=questions,
-        bins=Bins(signal="split", edges=(0.5,)),
-        arms=(
-            row(0, 1 * scale, 0.30, hard, samples=1),
-            row(0, 4 * scale, 0.50, hard, samples=4, strategy="self_consistency:n=4"),
-            row(0, 16 * scale, 0.55, hard, samples=16),
-            row(1, 1 * scale, 0.90, easy, samples=1),
-            row(1, 4 * scale, 0.92, easy, samples=4, strategy="self_consistency:n=4"),
-        ),
-        baseline="self_consistency:n=4",
-        safe="self_consistency:n=4",
-        sample_tokens=scale,
-        origin="a test",
-    )
+    rows = [row(0, tokens, accuracy, hard) for tokens, accuracy in ((1, 0.30), (4, 0.50), (16, 0.55))]
+    rows += [row(1, tokens, accuracy, easy) for tokens, accuracy in ((1, 0.90), (4, 0.92))]
+    split, vote = Bins(signal="split", edges=(0.5,)), "self_consistency:n=4"
+    return profiles.family(*rows, bins=split, task=task, questions=questions, baseline=vote, safe=vote)
 
 
 @pytest.fixture
@@ -68,17 +52,6 @@ def planned(run: Run, *arguments: str, code: int = 0) -> dict[str, Any]:
 # Budgets and accuracies
 
 
-def test_the_published_division(run: Run, save: Save) -> None:
-    told = planned(run, "--profile", save(), "-b", "tokens=3")
-    assert round(told["accuracy"], 4) == 0.7453
-    assert told["low"] < 0.7453 < told["high"]
-    assert told["tokens"] == pytest.approx(3)
-    hard, easy = told["bins"]
-    assert (hard["where"], easy["where"]) == ("split < 0.5", "0.5 <= split")
-    assert [(arm["strategy"], arm["share"]) for arm in hard["arms"]] == [("self_consistency:n=4", 1)]
-    assert [round(arm["share"], 3) for arm in easy["arms"]] == [0.556, 0.444]
-
-
 def test_people_get_the_same_in_words(run: Run, save: Save) -> None:
     ended = run("plan", "--profile", save(), "-b", "tokens=3")
     assert (ended.code, ended.err) == (0, "")
@@ -95,19 +68,18 @@ def test_people_get_the_same_in_words(run: Run, save: Save) -> None:
 
 
 def test_a_budget_is_for_all_questions(run: Run, save: Save) -> None:
-    file = save(family(scale=100))
-    one = planned(run, "--profile", file, "-b", "tokens=300")
-    many = planned(run, "--profile", file, "-b", "tokens=30k", "--questions", "100")
+    one = planned(run, "--profile", save(), "-b", "tokens=3")
+    many = planned(run, "--profile", save(), "-b", "tokens=300", "--questions", "100")
     assert many["accuracy"] == one["accuracy"]
-    assert (many["tokens"], many["total_tokens"]) == pytest.approx((300, 30_000))
+    assert (many["tokens"], many["total_tokens"]) == pytest.approx((3, 300))
     # Of a hundred questions the dear and the cheap ones even out.
-    assert 30_000 < many["total_tokens_p95"] < 100 * one["total_tokens_p95"]
-    shown = run("plan", "--profile", file, "-b", "tokens=30k", "--questions", "100").out
-    assert "total    30,000 for 100 questions" in shown
+    assert 300 < many["total_tokens_p95"] < 100 * one["total_tokens_p95"]
+    shown = run("plan", "--profile", save(), "-b", "tokens=300", "--questions", "100").out
+    assert "total    300 for 100 questions" in shown
 
 
-@pytest.mark.parametrize("budget", [1, 2, 3, 5, 8])
-def test_what_a_budget_brings_costs_that_budget(budget: int, run: Run, save: Save) -> None:
+@pytest.mark.parametrize("budget", [1, 3, 8])
+def test_an_accuracy_costs_the_budget_that_gives_it(budget: int, run: Run, save: Save) -> None:
     file = save()
     brings = planned(run, "--profile", file, "-b", f"tokens={budget}")
     costs = planned(run, "--profile", file, "--target-accuracy", str(brings["accuracy"]))
@@ -126,13 +98,19 @@ def test_an_accuracy_above_all_that_was_measured(run: Run, save: Save) -> None:
     assert planned(run, "--profile", save(), "--target-accuracy", "0.9", code=1)["reached"] is False
 
 
-def test_a_target_that_the_interval_does_not_clear_is_said_so(run: Run, save: Save) -> None:
+def test_a_target_that_the_interval_does_not_clear_is_remarked(run: Run, save: Save) -> None:
     few = planned(run, "--profile", save(family(questions=200)), "--target-accuracy", "0.7")
     assert few["reached"] is True
     assert "below the target 0.7" in few["remarks"][0]
     assert few["low"] < 0.7
     # The cheapest way is right on 0.66.
     assert planned(run, "--profile", save(), "--target-accuracy", "0.5")["remarks"] == []
+
+
+def test_what_is_left_of_a_budget_is_not_turned_into_accuracy(run: Run, save: Save) -> None:
+    told = planned(run, "--profile", save(), "-b", "tokens=1000")
+    assert told["tokens"] == pytest.approx(8.8)
+    assert told["remarks"] == ["991 tokens per question are not used: more of them did not raise the measured accuracy"]
 
 
 # What cannot be done
@@ -152,26 +130,23 @@ def test_a_target_that_the_interval_does_not_clear_is_said_so(run: Run, save: Sa
         (["-b", "tokens=3", "--task", "sum"], "did you mean 'sums'"),
     ],
 )
-def test_bad_options_are_told_in_a_line(arguments: list[str], said: str, run: Run, save: Save) -> None:
+def test_bad_options_give_one_line(arguments: list[str], said: str, run: Run, save: Save) -> None:
     ended = run("plan", "--profile", save(), *arguments)
     assert (ended.code, ended.out) == (2, "")
     assert said in ended.error
 
 
 def test_a_task_is_chosen_where_there_are_several(run: Run, save: Save) -> None:
-    file = save(family("sums"), family("words", scale=10))
-    assert (
-        "2 tasks: choose one with task or --task: sums, words"
-        in run("plan", "--profile", file, "-b", "tokens=30").error
-    )
-    assert planned(run, "--profile", file, "-b", "tokens=30", "--task", "words")["tokens"] == pytest.approx(30)
+    asked = ("--profile", save(family("sums"), family("words")), "-b", "tokens=3")
+    assert "2 tasks: choose one with task or --task: sums, words" in run("plan", *asked).error
+    assert planned(run, *asked, "--task", "words")["task"] == "words"
 
 
 @pytest.mark.parametrize(
     ("old", "new"),
     [('"v": 3', '"v": 1'), ('"tokens": 4.0', '"tokens": NaN'), ('"tokens_p95": 8.0', '"tokens_p95": 1e308'), ("}", "")],
 )
-def test_damaged_profiles_are_told_in_a_line(old: str, new: str, run: Run, save: Save) -> None:
+def test_damaged_profiles_give_one_line(old: str, new: str, run: Run, save: Save) -> None:
     file = Path(save())
     text = file.read_text(encoding="utf-8")
     assert old in text

@@ -1,8 +1,6 @@
 """Commands on Ray: quiet, ended by a signal at once, and without a process or a folder left behind."""
 
-import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -12,15 +10,11 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
-from reasoner.calibration.profile import read_profile
-from reasoner.engines.ray import cluster
-from reasoner_evals.runs.reading import open_run, records_in
-from tests.cli.command import Run, finish, read_until, start
+from tests.cli.command import finish, read_until, start
 
 
 @pytest.fixture
@@ -98,52 +92,3 @@ def test_a_cluster_that_was_joined_stays_and_keeps_no_replica(short_folder: Path
             for one in processes:
                 with suppress(psutil.NoSuchProcess):
                     one.kill()
-
-
-def test_a_cluster_that_is_not_there(run: Run) -> None:
-    # Not with "auto", which finds the clusters of other tests.
-    ended = run("solve", "q", "-e", "ray:engine=simulated,address=127.0.0.1:1")
-    assert "no Ray cluster answers at address=127.0.0.1:1" in ended.error
-    assert "ray start --head" in ended.error
-
-
-@pytest.fixture
-def joined() -> Iterator[None]:
-    """One cluster for several commands in this process."""
-    cluster.join("")
-    yield
-    cluster.leave()
-
-
-def test_batch_eval_and_calibrate_give_on_replicas_what_they_give_on_one_engine(
-    tmp_path: Path, run: Run, joined: None
-) -> None:
-    questions = tmp_path / "q.jsonl"
-    questions.write_text("".join(f'{{"question": "What is {number} + 4?"}}\n' for number in range(6)))
-    given = []
-    for name, engine in (("one", "simulated"), ("two", "ray:engine=simulated,replicas=2")):
-        folder = tmp_path / name
-        folder.mkdir()
-        vote = ("-e", engine, "-s", "self_consistency:n=4")
-        for command in (
-            ("batch", str(questions), "-o", str(folder / "a.jsonl"), *vote),
-            ("eval", "arithmetic", "--limit", "4", "--out", str(folder / "run"), *vote),
-            ("calibrate", "arithmetic:split=development", "--limit", "4", "--out", str(folder / "profile.json"),
-             "--runs", str(folder / "runs"), *vote),
-        ):  # fmt: skip
-            ended = run(*command)
-            assert ended.code == 0, ended.err
-        answers = [json.loads(line) for line in (folder / "a.jsonl").read_text().splitlines()]
-        evaluation = open_run(folder / "run")
-        records = [
-            record.model_dump() for arm in evaluation.manifest.arms for record in records_in(evaluation, arm.name)
-        ]
-        assert (len(answers), len(records)) == (6, 4)
-        arms = read_profile(folder / "profile.json").family().arms
-        given.append((*(sorted(map(untimed, rows)) for rows in (answers, records)), arms))
-    assert given[0] == given[1]
-
-
-def untimed(row: dict[str, Any]) -> str:
-    """A row as text, without how long it took."""
-    return re.sub(r"'(?:seconds|t)': [0-9.e-]+", "", str(row))

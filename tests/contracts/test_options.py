@@ -54,9 +54,7 @@ RULE = "stop=beta"
 CALIBRATED = f"profile={Path(__file__).with_name('profile.json')}"
 COMPANY = {
     ("self_consistency", "window"): RULE,
-    ("best_of_n", "window"): RULE,
     ("budget_forcing", "wait"): "waits=1",
-    ("deepconf", "part"): "mode=offline",
     ("auto", "task"): CALIBRATED,
     ("auto", "abstain_below"): CALIBRATED,
 }
@@ -182,7 +180,6 @@ UNSEEN_OF = {
 }
 TELLING = {
     ("budget_forcing", "min_thinking"): "900",
-    ("mcts", "c_base"): "1",
     ("speculative_rejection", "alpha"): "0",
     ("tree_of_thoughts", "v_th"): "60",
 }

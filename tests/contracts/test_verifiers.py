@@ -48,7 +48,7 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "timeout": ("1.5",),
         "allow_unsandboxed": ("true", "false"),
     },
-    "ensemble": {"members": ("certainty", "[certainty,judge]"), "how": ("mean", "product"), "weights": ()},
+    "ensemble": {"members": ("certainty", "[certainty,judge]"), "how": ("mean", "product")},
     "judge": {
         "ask": typing.get_args(Ask),
         "rubric": ("polite",),

@@ -16,14 +16,11 @@ TAG = 7
 WIDTH = 128
 
 
-def random_head(backbone: Path, *, layer: int, inner: int = 0) -> Head:
+def random_head(backbone: Path, *, layer: int) -> Head:
     source = np.random.default_rng(layer)
     width = json.loads((backbone / "config.json").read_text(encoding="utf-8"))["hidden_size"]
     info = HeadInfo(str(backbone), backbone_digest(backbone))
-    if not inner:
-        return Head(layer, None, None, source.normal(0, 0.05, width), 0.3, info)
-    w1, b1, w2 = source.normal(0, 0.05, (inner, width)), source.normal(size=inner), source.normal(size=inner)
-    return Head(layer, w1, b1, w2, -0.2, info)
+    return Head(layer, source.normal(0, 0.05, width), 0.3, info)
 
 
 def beside(orm: Orm, **options: Any) -> Prm:

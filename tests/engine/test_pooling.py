@@ -66,7 +66,7 @@ class Rig(NamedTuple):
 @pytest.fixture(scope="module")
 def rig(engine: VllmEngine, embedded_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     others = core_processes()
-    head = random_head(embedded_model, layer=LAYER, inner=16)
+    head = random_head(embedded_model, layer=LAYER)
     folder = served(head, embedded_model, tmp_path_factory.mktemp("reward") / "model")
     orm = Orm(model=str(folder), dtype="float32", max_model_len=1024, kv_gib=0.25)
     run(orm.start(engine))

@@ -8,7 +8,7 @@ from reasoner.trace.events import Event, Sampled, Scored
 from reasoner_evals.tasks import arithmetic
 from reasoner_strategies import BestOfN
 from reasoner_verifiers import Orm
-from reasoner_verifiers.fitting.measures import auroc
+from reasoner_verifiers.fitting import auroc
 from reasoner_verifiers.reward.checkpoint import backbone_digest, load_head
 from reasoner_verifiers.reward.model import EMBEDDED_HEAD
 
@@ -16,7 +16,7 @@ from reasoner_verifiers.reward.model import EMBEDDED_HEAD
 def test_it_belongs_to_the_embedded_model_and_is_kilobytes(embedded_model: Path) -> None:
     head = load_head(EMBEDDED_HEAD)
     assert head.info.backbone_sha256 == backbone_digest(embedded_model)
-    assert (head.info.backbone, head.width, head.w1) == ("embedded", 576, None)
+    assert (head.info.backbone, head.width) == ("embedded", 576)
     assert EMBEDDED_HEAD.stat().st_size < 10_000
     assert head.info.statistics["labels"] == "outcomes"
 
@@ -30,6 +30,6 @@ def test_it_tells_right_samples_from_wrong_ones_on_questions_it_was_not_fitted_o
     answers = {(e.question_id, e.index): e.answer for e in events if isinstance(e, Sampled)}
     rated = [event for event in events if isinstance(event, Scored) and event.value is not None]
     right = [answers[e.question_id, e.index].key == items[e.question_id].gold for e in rated]  # type: ignore[union-attr]
-    found = auroc([event.value or 0.0 for event in rated], right)
+    found = auroc([(event.value or 0.0, label) for event, label in zip(rated, right, strict=True)])
     assert found is not None
     assert found > 0.7

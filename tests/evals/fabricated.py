@@ -9,21 +9,20 @@ from pathlib import Path
 
 from reasoner.budget import Cost
 from reasoner.models.info import ModelInfo
-from reasoner.trace.grades import GradeStatus
+from reasoner.trace.replies import GradeStatus
 from reasoner.types import EndedBy
 from reasoner_evals.runs.arms import file_part
-from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.records import (
-    Along,
     Arm,
-    Item,
+    AskedItem,
+    GradedAnswer,
     ItemRecord,
     ItemStatus,
     Machine,
     Manifest,
-    Reply,
+    PooledReply,
     ReplyStatus,
-    Verdict,
+    RunFolder,
 )
 from reasoner_evals.tasks.data import Source
 
@@ -55,7 +54,7 @@ PLAIN = Law()
 
 @dataclass(frozen=True, slots=True)
 class Fake:
-    """An arm to fabricate. Without a `pool` it draws `replies` and answers along the way."""
+    """An arm to fabricate. Without a `pool` it draws `replies`."""
 
     strategy: str = "self_consistency"
     pool: int = 0
@@ -171,7 +170,7 @@ def record(arm: Fake, number: int, seed: int = 0) -> ItemRecord:
     return found.model_copy(update={"ended_by": ended_by, "reason": f"by {ended_by}", "confidence": confidence})
 
 
-def _ended(number: int, status: ItemStatus, replies: tuple[Reply, ...], arm: Fake, cost: Cost) -> ItemRecord:
+def _ended(number: int, status: ItemStatus, replies: tuple[PooledReply, ...], arm: Fake, cost: Cost) -> ItemRecord:
     answer, share = _chosen(replies, arm.rule)
     return ItemRecord(
         question_id=question_id(number),
@@ -185,20 +184,10 @@ def _ended(number: int, status: ItemStatus, replies: tuple[Reply, ...], arm: Fak
         error="the engine died" if status == "error" else "",
         cost=cost,
         pool=replies,
-        along=() if arm.pool else _along(replies, arm.rule),
     )
 
 
-def _along(replies: tuple[Reply, ...], rule: str) -> tuple[Along, ...]:
-    steps, tokens = [], 0
-    for place, one in enumerate(replies, start=1):
-        tokens += one.prompt_tokens + one.generated_tokens + one.verifier_tokens
-        answer, share = _chosen(replies[:place], rule)
-        steps.append(Along(answer=answer, key=answer, share=share, samples=place, tokens=tokens))
-    return tuple(steps)
-
-
-def _chosen(replies: Sequence[Reply], rule: str) -> tuple[str, float]:
+def _chosen(replies: Sequence[PooledReply], rule: str) -> tuple[str, float]:
     read = [one for one in replies if one.status == "read"]
     if not read:
         return "", 0.0
@@ -211,7 +200,7 @@ def _chosen(replies: Sequence[Reply], rule: str) -> tuple[str, float]:
     return best, weights[best] / sum(weights.values())
 
 
-def _reply(arm: Fake, number: int, index: int, seed: int, source: random.Random) -> Reply:
+def _reply(arm: Fake, number: int, index: int, seed: int, source: random.Random) -> PooledReply:
     law = arm.law
     fate = source.random()
     status: ReplyStatus = "read"
@@ -222,7 +211,7 @@ def _reply(arm: Fake, number: int, index: int, seed: int, source: random.Random)
     # Of a source of its own, so that all else stays as it is without fallbacks.
     rule = "last" if random.Random(f"rule {arm.folder} {number} {index} {seed}").random() < law.fallback else "form"
     score = min(1.0, max(0.0, source.gauss(0.4 + law.scored_apart * right, 0.2))) if arm.verifier else None
-    return Reply(
+    return PooledReply(
         index=index,
         status=status,
         answer=answer if status == "read" else "",
@@ -240,15 +229,17 @@ def gold(number: int) -> str:
     return str(7000 + number)
 
 
-def _verdicts(item: Item) -> Iterator[Verdict]:
+def _verdicts(item: AskedItem) -> Iterator[GradedAnswer]:
     answers: list[tuple[str, GradeStatus]] = [(item.gold, "right")]
     answers += [(f"{item.gold}{wrong}", "wrong") for wrong in range(1, 10)]
     for answer, status in answers:
-        yield Verdict(task=item.task, question_id=item.question_id, answer=answer, status=status, grader="reference@1")
+        yield GradedAnswer(
+            task=item.task, question_id=item.question_id, answer=answer, status=status, grader="reference@1"
+        )
 
 
-def _item(task: str, number: int, groups: int, space: str, edition: str) -> Item:
-    return Item(
+def _item(task: str, number: int, groups: int, space: str, edition: str) -> AskedItem:
+    return AskedItem(
         task=task,
         question_id=question_id(number),
         text=f"What is {number} + 7000?{edition}",

@@ -11,7 +11,7 @@ import pytest
 from reasoner import Question, Solution, solve_each, solve_many, solve_many_sync
 from reasoner.engine import SampleRequest
 from reasoner.errors import UsageError
-from reasoner.system.collector import EVERY
+from reasoner.system.machine import COLLECT_EVERY
 from tests.helpers import number_question, says
 from tests.scripted import ScriptedEngine
 
@@ -81,7 +81,7 @@ async def abandoned() -> None:
 
 async def never_started() -> None:
     run()
-    SEEN.append(EVERY)
+    SEEN.append(COLLECT_EVERY)
 
 
 async def nested() -> None:
@@ -102,11 +102,11 @@ async def overlapping() -> None:
 @pytest.mark.parametrize("use", [whole, failed, cancelled, left, abandoned, never_started, nested, overlapping])
 def test_the_search_is_rare_during_a_run_and_as_before_at_its_end(use: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(use())
-    assert set(SEEN) == {EVERY}
+    assert set(SEEN) == {COLLECT_EVERY}
     assert gc.get_threshold() == (700, 10, 10)
 
 
-@pytest.mark.parametrize("own", [0, EVERY + 1])
+@pytest.mark.parametrize("own", [0, COLLECT_EVERY + 1])
 def test_a_search_that_is_rarer_or_off_stays_so(own: int) -> None:
     gc.set_threshold(own)
     solve_many_sync(QUESTIONS, "single", ScriptedEngine(look))

@@ -19,8 +19,7 @@ from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import UsageError
 from reasoner.execution.inputs import IdSet
 from reasoner.execution.scheduler import Allocation
-from reasoner.trace.events import Began, Ended, Event
-from reasoner.trace.record import Work
+from reasoner.trace.events import Began, Ended, Event, Work
 from reasoner.types import SamplingParams
 from reasoner_strategies import SelfConsistency, Single
 from tests.helpers import DEADLINE, course, jumbled, number_question, says, varied

@@ -16,13 +16,11 @@ from reasoner.errors import RequestLost
 from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import ThinkingProfile, split
 from reasoner.strategy import Plan, Sample, sample
-from reasoner.trace.events import Dropped, Event, Sampled, Thought
+from reasoner.trace.events import Dropped, Event, Sampled, Thought, Work
 from reasoner.trace.history import read_histories
-from reasoner.trace.record import Work
 from reasoner.trace.tree import search_trees
 from reasoner.types import Completion, FinishReason, Logprobs, Prompt, TokenIds, Usage
-from reasoner_evals.runs.record_builder import RecordBuilder
-from reasoner_evals.runs.records import Arm
+from reasoner_evals.runs.records import Arm, RecordBuilder
 from tests.helpers import Planned, course, number_question, told, write_trace
 
 THINK, CLOSE, LEAD, END, HEAD = 1, 2, 3, 0, (9,) * 5

@@ -1,4 +1,4 @@
-"""The one process that writes a run."""
+"""A folder has one writer, and a file is replaced as a whole."""
 
 import os
 import socket
@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from reasoner.errors import TraceError, UsageError
-from reasoner.journal.folder import write_whole
-from reasoner_evals.runs.folder import RunFolder
+from reasoner.journal.folder import appearing, write_whole
+from reasoner_evals.runs.records import RunFolder
 
 
-def test_a_second_writer_is_told_who_the_first_is(tmp_path: Path) -> None:
+def test_the_error_of_a_second_writer_names_the_first(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     with folder.writing(fresh=True):
         who = f"is being written by process {os.getpid()} on {socket.gethostname()}"
@@ -23,7 +23,7 @@ def test_a_second_writer_is_told_who_the_first_is(tmp_path: Path) -> None:
         assert (folder.path / ".lock").read_text(encoding="utf-8").startswith(f"process {os.getpid()} ")
 
 
-def test_a_run_that_wrote_nothing_leaves_nothing(tmp_path: Path) -> None:
+def test_a_folder_that_stays_empty_is_removed(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "runs" / "run")
 
     def failing() -> None:
@@ -35,7 +35,7 @@ def test_a_run_that_wrote_nothing_leaves_nothing(tmp_path: Path) -> None:
     assert not folder.path.exists()
 
 
-def test_a_folder_that_holds_something_is_refused_untouched(tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(UsageError, match="--resume, or give --out another"), RunFolder(tmp_path).writing(fresh=True):
         pass
@@ -43,7 +43,7 @@ def test_a_folder_that_holds_something_is_refused_untouched(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("fresh", [True, False])
-def test_a_file_in_the_place_of_the_folder_is_an_error(fresh: bool, tmp_path: Path) -> None:
+def test_a_file_instead_of_the_folder_is_an_error(fresh: bool, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(TraceError, match="cannot"), RunFolder(tmp_path / "file").writing(fresh=fresh):
         pass
@@ -53,7 +53,7 @@ def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "file"
     write_whole(path, [b"one\n", b"two\n"])
 
-    def torn() -> None:
+    def failing() -> None:
         def lines() -> Iterator[bytes]:
             yield b"three\n"
             raise OSError(28, "No space left on device")
@@ -61,6 +61,26 @@ def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
         write_whole(path, lines())
 
     with pytest.raises(TraceError, match="No space left"):
-        torn()
+        failing()
     assert path.read_text(encoding="utf-8") == "one\ntwo\n"
     assert [one.name for one in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_new_folder_appears_complete_or_not_at_all(tmp_path: Path) -> None:
+    out, left = tmp_path / "out", tmp_path / ".out.partial" / "left"
+    left.mkdir(parents=True)
+    (left / "file").touch()
+    (left.parent / "link").symlink_to(tmp_path)
+    with appearing(out) as folder:
+        assert (out.exists(), [path.name for path in folder.iterdir()]) == (False, [".lock"])
+        with pytest.raises(UsageError, match="is being written by process"), appearing(out):
+            pass
+        (folder / "file").write_text("whole", encoding="utf-8")
+    assert (out / "file").read_text(encoding="utf-8") == "whole"
+    with pytest.raises(UsageError, match="already contains a run"), appearing(out):
+        pass
+    with pytest.raises(TraceError, match=r"cannot write .*next: No space"), appearing(tmp_path / "next"):
+        raise OSError(28, "No space left on device")
+    with pytest.raises(KeyboardInterrupt), appearing(tmp_path / "next"):
+        raise KeyboardInterrupt
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from reasoner.errors import TraceError
-from reasoner.journal.lines import JournalWriter
+from reasoner.errors import DamagedLine, TraceError
+from reasoner.journal.lines import DAMAGED, Format, JournalWriter, read_lines, sealed
 
 
 class Line(BaseModel):
@@ -22,7 +22,7 @@ def written(path: Path) -> list[str]:
 @given(
     said=st.lists(st.text('ab\n"\u2028é', max_size=9), max_size=6), cut=st.integers(0, 400), more=st.text(max_size=5)
 )
-def test_cut_at_any_byte_it_goes_on_from_its_last_whole_line(
+def test_a_file_cut_at_any_byte_continues_after_its_last_whole_line(
     tmp_path_factory: pytest.TempPathFactory, said: list[str], cut: int, more: str
 ) -> None:
     path = tmp_path_factory.mktemp("lines") / "l.jsonl"
@@ -38,7 +38,7 @@ def test_cut_at_any_byte_it_goes_on_from_its_last_whole_line(
     assert written(path) == [*said[: data.count(b"\n")], more]
 
 
-def test_what_is_not_there_is_begun_and_what_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_a_missing_file_is_created_and_one_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     writer = JournalWriter(tmp_path / "l.jsonl", "list", resume=True)
     writer.write(Line(said="first"))
     writer.close()
@@ -50,7 +50,7 @@ def test_what_is_not_there_is_begun_and_what_cannot_be_written_is_said(tmp_path:
             JournalWriter(tmp_path, "list", resume=resume)
 
 
-class Torn:
+class FillingDisk:
     """A disk that takes a part of the second line and has room again after it."""
 
     def __init__(self, path: Path) -> None:
@@ -70,10 +70,10 @@ class Torn:
         return self.file.fileno()
 
 
-def test_behind_a_torn_line_nothing_is_written(tmp_path: Path) -> None:
+def test_after_a_failed_write_nothing_is_written(tmp_path: Path) -> None:
     path = tmp_path / "l.jsonl"
     writer = JournalWriter(path, "list")
-    writer._file = Torn(path)  # type: ignore[assignment]
+    writer._file = FillingDisk(path)  # type: ignore[assignment]
     writer.write(Line(said="first"))
     for said in ("second", "third"):
         with pytest.raises(TraceError, match=r"cannot write the list .*: No space left on device"):
@@ -82,3 +82,23 @@ def test_behind_a_torn_line_nothing_is_written(tmp_path: Path) -> None:
     again.write(Line(said="second"))
     again.close()
     assert written(path) == ["first", "second"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "kind", "complaint"),
+    [
+        (b'{"said":1}\n', TraceError, "is not a line of the list: said: input should be a valid string"),
+        (b"{}}\n", DamagedLine, "is not a line of the list: line: invalid json"),
+        (sealed(b'{"said":"a"}') + b'{"said":"a"}\n', DamagedLine, DAMAGED),
+        (sealed(b'{"said":"a"}') + b'{"said":1}\n', DamagedLine, "said: input should be"),
+        (sealed(b'{"said":"a"}') + sealed(b'{"said":1}'), TraceError, "said: input should be"),
+    ],
+)
+def test_a_line_that_is_not_what_was_written_is_damaged(
+    lines: bytes, kind: type[TraceError], complaint: str, tmp_path: Path
+) -> None:
+    (tmp_path / "l.jsonl").write_bytes(lines)
+    with pytest.raises(TraceError) as caught:
+        list(read_lines(tmp_path / "l.jsonl", Format("list", Line.model_validate_json)))
+    assert type(caught.value) is kind
+    assert complaint in str(caught.value)

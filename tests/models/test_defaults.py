@@ -109,9 +109,8 @@ def test_every_strategy_is_resolved_and_written_as_it_was_given(name: str, model
 
 
 def test_preferences_are_those_of_the_strategy_that_holds_the_parameters() -> None:
-    nested = resolve(BestOfN(n=2, of=Refine(rounds=1), stop=None), PLAIN, quiet)
+    nested = resolve(BestOfN(n=2, of=Refine(rounds=1)), PLAIN, quiet)
     assert (nested.params.temperature, nested.of.params.temperature) == (0.8, 0.7)  # type: ignore[union-attr]
-    assert nested.stop is None
     votes = resolve(SelfConsistency(of=Single(SamplingParams(max_tokens=9)), stop=None), PLAIN, quiet)
     assert votes.of == Single(replace(FALLBACK, temperature=0.0, max_tokens=9))
     rule = LockIn()

@@ -52,9 +52,8 @@ def test_identical_prefixes_are_kept_once() -> None:
 def test_one_kept_path_is_one_subtree(seed: int) -> None:
     engine, judge = Distinct(depth=4).engine(), noisy(0.2)
     beam = search(BeamSearch(4, 4), engine, Rater(judge), seed=seed)
-    tree = search(Dvts(4, 4, siblings=True), engine, Rater(judge), seed=seed)
+    tree = search(Dvts(4, 4), engine, Rater(judge), seed=seed)
     assert beam.seeds == tree.seeds
-    assert (beam.solution.answer, beam.solution.vote_state) == (tree.solution.answer, tree.solution.vote_state)
 
 
 # Chains that ended

@@ -10,7 +10,7 @@ import pytest
 from reasoner.budget import Cost
 from reasoner.strategy import Sample, Score
 from reasoner.types import Completion, Logprobs, Rating, VoteState
-from reasoner_strategies._search.puct import FirstPlay
+from reasoner_strategies._search.puct import C_BASE, FirstPlay
 from reasoner_strategies.mcts import Mcts
 from tests.helpers import completion, number_question
 from tests.strategies.driving import REFUSED, Course, Running, follow
@@ -118,7 +118,7 @@ def textbook(options: Mcts, world: World) -> tuple[list[Place], dict[Place, tupl
 
     def pick(above: Place) -> Place:
         count = len(visits[above])
-        weight = math.log((1 + count + options.c_base) / options.c_base) + options.c_init
+        weight = math.log((1 + count + C_BASE) / C_BASE) + options.c_init
         odds = [math.exp(world.logprob(place)) for place in kids[above]]
         mean = sum(visits[above]) / count if count else world.value(above) if above else 0.5
 

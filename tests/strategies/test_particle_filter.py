@@ -52,9 +52,7 @@ def tilted(chance: float, *, temperature: float = 1.0) -> float:
         {},
         {"ess_trigger": 0.5},
         {"ess_trigger": 0.01},
-        {"resampler": "multinomial"},
         {"weight_temperature": 2.0},
-        {"annealing": True},
     ],
     ids=str,
 )
@@ -94,12 +92,9 @@ def forked(candidate: Completion) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("resample_inactive", [True, False])
 @widths("questions", 10, 160)
-def test_twisted_particles_that_end_early_keep_their_part_of_the_weight(
-    resample_inactive: bool, questions: int
-) -> None:
-    strategy = ParticleFilter(48, weighting="twisted", resample_inactive=resample_inactive)
+def test_twisted_particles_that_end_early_keep_their_part_of_the_weight(questions: int) -> None:
+    strategy = ParticleFilter(48, weighting="twisted")
     solutions = many(strategy, ScriptedEngine(fork), StepJudge(forked), questions=questions)
     mean, error = mean_and_error([share_of_7(solution) for solution in solutions])
     assert mean == pytest.approx(tilted(0.5 * 0.3 + 0.5 * 0.6), abs=error + 0.25 / 48)
@@ -164,5 +159,3 @@ def test_what_leads_nowhere_gives_its_place_to_others() -> None:
     assert run.levels == {0: 4, 1: 4, 2: 4}
     assert run.solution.vote_state.samples == 5
     assert not any("no idea" in chain for chain in run.judge.seen)
-    alone = search(ParticleFilter(4, resample_inactive=False), ScriptedEngine(say), Rater(lambda _: 0.5))
-    assert alone.levels == {0: 4, 1: 3, 2: 3}

@@ -9,7 +9,7 @@ from reasoner_strategies._search.puct import FirstPlay, Node, Puct, Tree
 from reasoner_strategies._search.steps import Path
 from tests.helpers import PROMPT
 
-RULES = Puct(c_base=19652, c_init=1.25, fpu="verifier")
+RULES = Puct(c_init=1.25, fpu="verifier")
 
 
 def parent(visits: int = 10, mean: float = 0.55) -> Node:
@@ -79,9 +79,9 @@ def test_whatever_the_order_of_simulations_the_counts_are_those_of_the_whole_tre
     for seed in range(20):
         source = random.Random(seed)
         open_path = Path(PROMPT)
-        tree = Tree(Puct(10.0, 1.0, fpu), source.choice((0, 1, 3)), Node(None, 0.5, above=open_path))
+        tree = Tree(Puct(1.0, fpu), Node(None, 0.5, above=open_path))
         taken: list[Node] = []
-        steps = 0
+        steps, size = 0, 1
         while tree.root.ready or taken:
             steps += 1
             if tree.root.ready and len(taken) < 5 and (not taken or source.random() < 0.6):
@@ -95,14 +95,14 @@ def test_whatever_the_order_of_simulations_the_counts_are_those_of_the_whole_tre
                     taken.append(leaf)
             else:
                 leaf = taken.pop(source.randrange(len(taken)))
-                width = source.randint(0, 3) if tree.size < 60 else 0
-                children = tuple(Node(leaf, source.random(), 1 / width, tree.size + at) for at in range(width))
+                width = source.randint(0, 3) if size < 60 else 0
+                children = tuple(Node(leaf, source.random(), 1 / width, size + at) for at in range(width))
+                size += width
                 for one in children:
                     one.terminal = source.random() < 0.3
                     one.above = None if one.terminal else open_path
                 tree.leave(leaf, children)
             nodes = everyone(tree.root)
-            assert len(nodes) == tree.size
             for node in nodes:
                 if node.children:
                     assert node.ready == sum(one.ready > 0 for one in node.children)
@@ -110,7 +110,7 @@ def test_whatever_the_order_of_simulations_the_counts_are_those_of_the_whole_tre
                 elif not node.terminal:
                     assert node.ready == (node.above is not None and node not in taken)
                 below = everyone(node)
-                assert node.pending == tree.virtual_loss * sum(one in below for one in taken)
+                assert node.pending == sum(one in below for one in taken)
             openable = [node for node in nodes if node.above]
             best = min(openable, key=lambda node: (-node.value, node.order), default=None)
             assert tree.best_open() is best

@@ -10,7 +10,7 @@ from reasoner import Solution, solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.strategy import Sample
 from reasoner.types import SamplingParams
-from reasoner_strategies._search.steps import advance, lockstep
+from reasoner_strategies._search.steps import Path, advance, lockstep
 from reasoner_strategies.short_m_at_k import ShortMAtK
 from tests.helpers import completion, number_question
 from tests.scripted import ScriptedEngine
@@ -95,7 +95,7 @@ def test_a_cut_chain_never_finishes() -> None:
 
 def test_a_round_tells_which_chains_the_budget_refused_or_clamped() -> None:
     stepping = lockstep(SamplingParams(max_tokens=100), 4)
-    plan = advance(stepping, [stepping.root(QUESTION)] * 4)
+    plan = advance(stepping, [Path(QUESTION.prompt)] * 4)
     next(plan)
     texts = ("one two three four", "The answer is 7", "a b c d", "e f g h")
     starts = [

@@ -85,7 +85,7 @@ def test_a_file_beyond_the_limit_is_not_read_into_memory(tmp_path: Path, monkeyp
         read_whole(tmp_path / "file", limit=4)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[" * 10**5, '{"a":' * 10**5, "1" * 5000, b"\xff"])
+@pytest.mark.parametrize("text", ["", "{", "NaN", "[-Infinity]", "[" * 10**5, '{"a":' * 10**5, "1" * 5000, b"\xff"])
 def test_what_is_not_json_is_a_value_error(text: str | bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse_json(text)

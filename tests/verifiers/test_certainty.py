@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner.budget import Cost
-from reasoner.errors import UsageError, VerifierError
+from reasoner.errors import VerifierError
 from reasoner.stopping.confidence import group_confidences
 from reasoner.types import NO_LOGPROB, Logprobs, Rating
 from reasoner.verifier import CostMeter
@@ -73,23 +72,10 @@ def test_self_certainty_of_a_uniform_law_is_zero(k: int) -> None:
     assert value(Certainty("self_certainty", k), peaked((0.1 / k,) * k)) == pytest.approx(0, abs=1e-12)
 
 
-@given(st.floats(0.21, 0.9), st.floats(0.01, 0.09))
-def test_self_certainty_grows_with_the_peak(peak: float, more: float) -> None:
-    def law(top: float) -> tuple[float, ...]:
-        return top, *[(1 - top) / 4] * 4
-
-    assert value(SELF, peaked(law(peak))) < value(SELF, peaked(law(peak + more)))
-
-
 def test_self_certainty_looks_at_as_many_alternatives_as_it_is_told() -> None:
     law = peaked((0.4, 0.4, 0.1, 0.05, 0.05))
     assert value(Certainty("self_certainty", 2), law) == pytest.approx(0, abs=1e-12)
     assert value(Certainty("self_certainty", 5), law) > 0.1
-
-
-def test_it_costs_nothing() -> None:
-    assert rating(LIKELIHOOD, Logprobs((-0.5,))).cost == Cost()
-    assert asyncio.run(LIKELIHOOD.bound(number_question(), completion(), ENGINE)) == Cost()
 
 
 @pytest.mark.parametrize("verifier", [LIKELIHOOD, SELF])
@@ -102,25 +88,6 @@ def test_without_log_probabilities_it_says_so(verifier: Certainty, logprobs: Log
 def test_without_alternatives_self_certainty_says_so() -> None:
     with pytest.raises(VerifierError, match="no alternatives"):
         rating(SELF, Logprobs((-0.5,)))
-
-
-def test_it_asks_for_what_it_reads() -> None:
-    assert LIKELIHOOD.logprobs == 0
-    assert Certainty("self_certainty", 7).logprobs == 7
-
-
-@pytest.mark.parametrize(
-    ("options", "complaint"),
-    [
-        ({"measure": "luck"}, "measure must be likelihood, tail_likelihood, self_certainty"),
-        ({"top_k": 1}, "top_k must be from 2 to 20 .got"),
-        ({"top_k": 21}, "top_k must be from 2 to 20 .got"),
-        ({"window": 0}, "window must be at least 1 .got"),
-    ],
-)
-def test_options_out_of_range_are_refused(options: dict[str, object], complaint: str) -> None:
-    with pytest.raises(UsageError, match=complaint):
-        Certainty(**options)  # type: ignore[arg-type]
 
 
 def test_tail_likelihood_looks_at_the_last_tokens_alone() -> None:
@@ -155,11 +122,6 @@ def test_bottom_10_averages_the_lowest_tenth_of_the_groups() -> None:
     assert found == pytest.approx(1 - math.log(2) / 1.5)
 
 
-@pytest.mark.parametrize("measure", ["lowest_group", "bottom_10", "tail_group"])
-def test_a_sequence_shorter_than_the_window_is_one_group(measure: Measure) -> None:
-    assert value(Certainty(measure, top_k=2), confident(2, 4)) == pytest.approx(1 - math.log(2) / 3)
-
-
 @given(st.lists(st.floats(1, 50), min_size=1, max_size=40), st.integers(1, 12))
 def test_the_lowest_group_is_no_higher_than_the_others_and_groups_are_plain_means(
     tokens: list[float], window: int
@@ -173,8 +135,3 @@ def test_the_lowest_group_is_no_higher_than_the_others_and_groups_are_plain_mean
     )
     assert low <= bottom + 1e-12
     assert low <= tail + 1e-12
-
-
-@pytest.mark.parametrize("measure", ["lowest_group", "bottom_10", "tail_group"])
-def test_a_uniform_law_has_no_confidence(measure: Measure) -> None:
-    assert value(Certainty(measure, top_k=4), peaked((0.25,) * 4)) == pytest.approx(0, abs=1e-12)

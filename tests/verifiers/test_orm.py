@@ -7,14 +7,13 @@ from typing import Any
 import pytest
 from scipy import special
 
-from reasoner import Budget, Cost, Question, solve_sync
+from reasoner import Cost, Question
 from reasoner.engines.vllm import pooling
-from reasoner.engines.vllm.pooling import PoolingEngine, available_memory, check_memory
+from reasoner.engines.vllm.pooling import PoolingEngine, check_memory
 from reasoner.errors import EngineError, UsageError, VerifierError
 from reasoner.system.machine import MACHINE
 from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter
-from reasoner_strategies import BestOfN
 from reasoner_verifiers.orm import Orm
 from reasoner_verifiers.reward import model as reward
 from tests.helpers import says
@@ -74,23 +73,6 @@ def test_the_same_candidate_again_is_free(orm: Orm) -> None:
     assert len(model(orm).calls) == 1
 
 
-def test_cancelled_it_cannot_tell_its_cost_and_rates_the_same_later(orm: Orm) -> None:
-    async def go() -> tuple[CostMeter, Rating]:
-        await orm.start(POLICY)
-        gate = model(orm).gate = asyncio.Event()
-        tab = CostMeter()
-        rating = asyncio.create_task(orm.score(QUESTION, written("It is 7"), POLICY, tab))
-        await asyncio.sleep(0)
-        rating.cancel()
-        await asyncio.gather(rating, return_exceptions=True)
-        gate.set()
-        return tab, await orm.score(QUESTION, written("It is 7"), POLICY, CostMeter())
-
-    tab, rating = asyncio.run(go())
-    assert tab.cost is None
-    assert rating.value == pytest.approx(special.expit(scalar(spell("user How many?It is 7"))))
-
-
 def test_a_failure_is_an_error_whose_cost_is_known(orm: Orm) -> None:
     async def go() -> CostMeter:
         await orm.start(POLICY)
@@ -124,13 +106,6 @@ def test_a_policy_with_other_tokens_is_read_as_text(orm: Orm) -> None:
     assert rating.value == pytest.approx(special.expit(scalar(spell("[user]How many?<end>[assistant]It is 7"))))
 
 
-def test_a_run_books_what_the_reward_model_counted(orm: Orm) -> None:
-    solution = solve_sync(QUESTION, BestOfN(n=3), Letters(), verifier=orm, budget=Budget(tokens=10_000))
-    assert solution.error is None
-    computed = sum(usage.prompt_tokens - usage.cached_tokens for usage in model(orm).calls)
-    assert solution.cost.verifier_tokens == computed > 0
-
-
 def test_many_that_start_it_at_once_start_one(orm: Orm) -> None:
     async def go() -> list[int]:
         async def start() -> int:
@@ -150,12 +125,6 @@ def test_closed_it_is_gone_and_starts_anew(orm: Orm) -> None:
     assert orm.running.model is None
     rate(orm, written("1"))
     assert model(orm) is not first
-
-
-def test_verifiers_are_equal_by_their_options_alone(orm: Orm) -> None:
-    rate(orm, written("1"))
-    assert orm == Orm(model=orm.model)
-    assert "running" not in repr(orm)
 
 
 @pytest.mark.parametrize(
@@ -187,10 +156,6 @@ def test_memory_that_is_not_there_is_refused_before_anything_starts(
         check_memory(folder, 0.0004, "auto")
     with pytest.raises(UsageError, match=r"5 GiB for its KV cache, and 0.00 GiB are free"):
         check_memory(None, 5, "auto")
-
-
-def test_the_memory_of_this_machine_is_known() -> None:
-    assert 1 << 20 < available_memory() < 1 << 50
 
 
 @pytest.mark.parametrize(

@@ -63,10 +63,6 @@ def test_every_step_is_scored_where_it_ends(folder: str) -> None:
     assert rating.value == rating.steps[-1]
 
 
-def test_a_truncated_last_step_is_a_step(folder: str) -> None:
-    assert len(rate(Prm(folder), "One.\n\nTw").steps) == 2
-
-
 @pytest.mark.parametrize(
     ("aggregate", "value"),
     [("last", 0.4), ("min", 0.2), ("mean", 0.4), ("product", 0.6 * 0.2 * 0.4)],
@@ -96,12 +92,6 @@ def test_a_growing_path_is_never_scored_twice(folder: str) -> None:
     assert (again.cost, again.steps) == (Cost(), grown[-1].steps)
 
 
-def test_a_part_of_a_path_that_was_scored_is_free(folder: str) -> None:
-    prm = Prm(folder)
-    rate(prm, "".join(PATH))
-    assert rate(prm, "".join(PATH[:2])).cost == Cost()
-
-
 def test_alone_in_a_batch_and_extended_the_earlier_scores_are_equal(folder: str) -> None:
     texts = ["".join(PATH[:2]), "".join(PATH[:3]), "".join(PATH), "Other.\n\nPath."]
     alone = [rate(Prm(folder), text).steps for text in texts]
@@ -115,14 +105,6 @@ def test_alone_in_a_batch_and_extended_the_earlier_scores_are_equal(folder: str)
     batched = [rating.steps for rating in reversed(asyncio.run(gather()))]
     assert batched == alone
     assert alone[2][:2] == alone[0]
-
-
-def test_one_token_changed_in_the_first_step_changes_all_that_follow(folder: str) -> None:
-    prm = Prm(folder)
-    rate(prm, "".join(PATH))
-    before = prm.running.started.cache.computed
-    rate(prm, "".join(("Ont.\n\n", *PATH[1:])))
-    assert prm.running.started.cache.computed == before + 4
 
 
 def test_scores_lost_with_a_cancelled_rating_are_computed_past_the_engines_cache(folder: str) -> None:
@@ -247,7 +229,3 @@ def test_a_judge_that_the_policy_does_not_serve_is_an_engine_of_its_own() -> Non
 def test_options_that_cannot_work_are_refused(options: dict[str, Any], complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint):
         Prm(**options)
-
-
-def test_a_line_break_separates(folder: str) -> None:
-    assert len(rate(Prm(folder, separator="\n"), "a\nb\nc").steps) == 3

@@ -10,7 +10,6 @@ import pytest
 from reasoner import Prompt, Question
 from reasoner.errors import UsageError, VerifierError
 from reasoner.types import Completion, TokenIds
-from reasoner_verifiers.reward.layouts import Case, RewardInput, lay, steps_of
 from reasoner_verifiers.reward.recipes import (
     HEAD,
     MATH_SHEPHERD,
@@ -19,8 +18,11 @@ from reasoner_verifiers.reward.recipes import (
     RLHFLOW,
     SEQUENCE_CLASSIFICATION,
     SKYWORK_PRM,
+    Case,
     Recipe,
+    RewardInput,
     choose,
+    lay,
 )
 from tests.verifiers.rewards import LetterModel, Letters, model_folder, read, spell, written
 
@@ -39,20 +41,6 @@ def laid(
 def cut(found: RewardInput) -> list[str]:
     """The text up to each place where a score is read."""
     return [read(found.ids[: place + 1]) for place in found.positions]
-
-
-@pytest.mark.parametrize(
-    ("text", "steps"),
-    [
-        ("a\n\nb", ("a", "b")),
-        ("a\n\nb\n\n", ("a", "b")),
-        ("\n\n a \n\n\n\n\nb cut off in the mid", ("a", "b cut off in the mid")),
-        ("a\nb", ("a\nb",)),
-        (" \n\n ", ()),
-    ],
-)
-def test_steps_are_what_stands_between_separators(text: str, steps: tuple[str, ...]) -> None:
-    assert steps_of(text, "\n\n") == steps
 
 
 def test_qwen_reads_a_tag_after_every_step_the_last_one_too() -> None:
@@ -93,12 +81,6 @@ def test_sequence_classification_reads_the_end_of_the_chat() -> None:
     prompt = Prompt.chat("Sum?", system="Be brief.")
     found = laid(SEQUENCE_CLASSIFICATION, written("It is 7", prompt=prompt), separator="")
     assert cut(found) == ["[system]Be brief.<end>[user]Sum?<end>[assistant]It is 7<end>"]
-
-
-def test_a_head_reads_the_policys_own_ids_without_the_end_of_sequence() -> None:
-    found = laid(HEAD, written("Seven"), separator="", own=True)
-    assert cut(found) == ["user How many?Seven"]
-    assert cut(laid(HEAD, written("Sev", finish="length"), separator="", own=True)) == ["user How many?Sev"]
 
 
 def test_a_head_reads_where_a_separator_is_complete_and_at_the_last_token() -> None:

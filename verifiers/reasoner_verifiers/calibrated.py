@@ -10,7 +10,7 @@ from reasoner.errors import UsageError
 from reasoner.registry import spec_of
 from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter, Verifier
-from reasoner_verifiers.composite import Composite
+from reasoner_verifiers.ensemble import Composite
 from reasoner_verifiers.maps import Calibration, read_map
 
 
@@ -30,7 +30,7 @@ class Calibrated(Composite):
     _fitted: list[Calibration] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        fitted = read_map(Path(self.file), Calibration)
+        fitted = read_map(Path(self.file))
         if fitted.verifier != spec_of(self.verifier):
             raise UsageError(f"{self.file} was fitted for the verifier {fitted.verifier}: use that verifier")
         self._fitted.append(fitted)

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.engine import Engine
-from reasoner.errors import VerifierError, require, require_choice
+from reasoner.errors import VerifierError
+from reasoner.specs import Checked, Count, Range
 from reasoner.stopping.confidence import group_confidences, lowest_tenth, measured, token_confidence
 from reasoner.types import Completion, Logprobs, Part, Rating
 from reasoner.verifier import CostMeter, FreeVerifier
@@ -18,7 +19,7 @@ _OF_SAMPLED: tuple[Measure, ...] = ("likelihood", "tail_likelihood")
 
 
 @dataclass(frozen=True, slots=True)
-class Certainty(FreeVerifier):
+class Certainty(Checked, FreeVerifier):
     """Rates a sequence by its own log-probabilities; it costs no tokens.
 
     `likelihood` is the geometric mean of the token probabilities, exp(mean log p); `tail_likelihood` that of the last
@@ -37,15 +38,9 @@ class Certainty(FreeVerifier):
     """
 
     measure: Measure = "likelihood"
-    top_k: int = 5
-    window: int = 2048
+    top_k: Annotated[int, Range(at_least=2, at_most=20)] = 5
+    window: Count = 2048
     part: Part = "all"
-
-    def __post_init__(self) -> None:
-        require_choice(self.measure, "measure", get_args(Measure))
-        require(self.top_k, "top_k", at_least=2, at_most=20)
-        require(self.window, "window", at_least=1)
-        require_choice(self.part, "part", get_args(Part))
 
     @property
     def logprobs(self) -> int:

@@ -15,9 +15,7 @@ from reasoner.errors import UsageError
 from reasoner.system.files import check_replaceable, replacing
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
-    from reasoner_verifiers.fitting.head import Fitted
+    from reasoner_verifiers.fitting import Fitted
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -40,26 +38,24 @@ def command() -> None:
               help="The model whose hidden states the head reads; it should be the model of the runs.")  # fmt: skip
 @click.option("--layer", type=WHOLE, default=0, show_default=True, metavar="N",
               help="The layer to read; 0 chooses one by cross-validation.")  # fmt: skip
-@click.option("--hidden", type=WHOLE, default=0, show_default=True, metavar="UNITS",
-              help="The size of the head's hidden layer; 0 fits a linear head.")  # fmt: skip
 @click.option("--steps", is_flag=True, help="Fit on the labels of single steps instead of whole answers.")
 @click.option("--held-out", type=NUMBER, default=0.25, show_default=True, metavar="SHARE",
               help="The share of questions used to measure the result, not to fit it.")  # fmt: skip
 @click.option("--seed", type=WHOLE, default=0, show_default=True, metavar="N",
               help="The seed that selects the held-out questions.")  # fmt: skip
 @guarded
-def fit_command(runs: tuple[Path, ...], out: Path, **recipe: Any) -> int:
+def fit_command(runs: tuple[Path, ...], out: Path, **options: Any) -> int:
     """Fit a reward model for the verifiers `orm` and `prm`: a small head on a model's hidden states.
 
-    Prints how well it separates right from wrong answers to held-out questions, and the accuracy of selecting by it.
+    Prints how well it separates right from wrong answers to held-out questions.
     """
     from reasoner.cli.terminal import Terminal
-    from reasoner_verifiers.fitting.head import Recipe, fit
+    from reasoner_verifiers.fitting import FitOptions, fit
     from reasoner_verifiers.reward.checkpoint import save_head
 
     _check_writable(out)
     terminal = Terminal(sys.stdout, sys.stderr)
-    fitted = fit(runs, Recipe(**recipe), terminal.say)
+    fitted = fit(runs, FitOptions(**options), terminal.say)
     with _writing(out):
         save_head(fitted.head, out)
     for line in _report(fitted):
@@ -77,7 +73,7 @@ def calibrate_command(runs: tuple[Path, ...], out: Path, method: str) -> int:
 
     The runs must hold scores by one verifier, as those of best_of_n do.
     """
-    from reasoner_verifiers.fitting.labelled import fitted_on, rated_by, read_labelled
+    from reasoner_verifiers.labelled import fitted_on, rated_by, read_labelled
     from reasoner_verifiers.maps import fit_calibration
 
     _check_writable(out)
@@ -91,36 +87,8 @@ def calibrate_command(runs: tuple[Path, ...], out: Path, method: str) -> int:
         verifier=rated_by(samples),
         fitted_on=fitted_on(runs, samples),
     )
-    _write(out, fitted)
-    return ANSWERED
-
-
-@command.command("weigh")
-@_runs
-@guarded
-def weigh_command(runs: tuple[Path, ...], out: Path) -> int:
-    """Fit the weights of an ensemble's members, for the verifier `ensemble:how=learned`.
-
-    The runs must hold scores by an ensemble.
-    """
-    from reasoner.registry import build, spec_of
-    from reasoner_verifiers.ensemble import Ensemble
-    from reasoner_verifiers.fitting.labelled import fitted_on, rated_by, read_labelled
-    from reasoner_verifiers.maps import fit_weights
-
-    _check_writable(out)
-    samples = [sample for sample in read_labelled(runs) if sample.judged and sample.rating and sample.rating.parts]
-    spec = rated_by(samples)
-    ensemble = build("verifier", spec)
-    if not isinstance(ensemble, Ensemble):
-        raise UsageError(f"these runs were scored by {spec}, which is not an ensemble: give runs of an ensemble")
-    fitted = fit_weights(
-        [sample.rating.parts for sample in samples if sample.rating],
-        [sample.right for sample in samples],
-        members=[spec_of(member) for member in ensemble.members],
-        fitted_on=fitted_on(runs, samples),
-    )
-    _write(out, fitted)
+    with _writing(out), replacing(out) as file:
+        file.write(fitted.model_dump_json(indent=1).encode() + b"\n")
     return ANSWERED
 
 
@@ -140,22 +108,11 @@ def _writing(out: Path) -> Iterator[None]:
         raise UsageError(f"cannot write {out}: {error.strerror or error}") from error
 
 
-def _write(out: Path, fitted: "BaseModel") -> None:
-    with _writing(out), replacing(out) as file:
-        file.write(fitted.model_dump_json(indent=1).encode() + b"\n")
-
-
 def _report(fitted: "Fitted") -> Iterator[str]:
-    report, data = fitted.report, fitted.head.info.statistics
-    yield (f"fitted on {data['ratings']:,} answers to {data['questions']:,} questions; layer {report.layer}, penalty "
-           f"{report.ridge:g}")  # fmt: skip
-    yield f"held out: {report.questions} questions; 95 % intervals by bootstrap over questions"
+    data = fitted.head.info.statistics
+    yield (f"fitted on {data['ratings']:,} answers to {data['questions']:,} questions; layer {fitted.head.layer}, "
+           f"penalty {fitted.ridge:g}")  # fmt: skip
+    yield f"held out: {fitted.questions} questions; 95 % intervals by bootstrap over questions"
     unknown = "unknown: all answers are right, or all wrong"
-    yield f"AUROC over all answers    {report.auroc or unknown}"
-    yield f"AUROC within a question   {report.within or unknown}"
-    names = ("random", "majority", "best rated", "rated vote", "coverage", "best rated - majority",
-             "rated vote - majority")  # fmt: skip
-    for selection in report.selections:
-        yield f"n={selection.n}"
-        for name, estimate in zip(names, selection[1:], strict=True):
-            yield f"  {name:<24}{estimate}"
+    yield f"AUROC over all answers    {fitted.auroc or unknown}"
+    yield f"AUROC within a question   {fitted.within or unknown}"

@@ -5,22 +5,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from reasoner.answers.code import CodeSpace, functions_in
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.engine import Engine
-from reasoner.errors import UsageError, VerifierError, require
+from reasoner.errors import UsageError, VerifierError
 from reasoner.sandbox.check import Call, Program, Sandbox
 from reasoner.sandbox.layers import Limits
+from reasoner.specs import Checked, Range
 from reasoner.system.files import parse_json, read_whole
 from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter, FreeVerifier
 
 
 @dataclass(frozen=True, slots=True)
-class CodeTests(FreeVerifier):
+class CodeTests(Checked, FreeVerifier):
     """Rates an answer by the share of tests its code passes, in a sandbox; it costs no tokens.
 
     The tests must be part of the problem: hidden ones would make this an oracle. Each of `tests` is Python with
@@ -39,11 +40,8 @@ class CodeTests(FreeVerifier):
     tests: tuple[str, ...] = ()
     entry_point: str = ""
     tests_file: str = ""
-    timeout: float = 5.0
+    timeout: Annotated[float, Range(above=0, at_most=3600)] = 5.0
     allow_unsandboxed: bool = False
-
-    def __post_init__(self) -> None:
-        require(self.timeout, "timeout", above=0, at_most=3600)
 
     async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
         """The share of tests passed.

@@ -3,50 +3,72 @@
 import asyncio
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import ClassVar, Literal, get_args
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
-from reasoner.engine import Engine
-from reasoner.errors import UsageError, VerifierError, require_choice
-from reasoner.registry import spec_of
+from reasoner.engine import Engine, reset_caches
+from reasoner.errors import UsageError, VerifierError
+from reasoner.specs import Checked
 from reasoner.types import Completion, Rating
-from reasoner.verifier import CostMeter, Verifier
-from reasoner_verifiers.composite import Composite
-from reasoner_verifiers.maps import Weights, read_map
+from reasoner.verifier import CostMeter, Verifier, claim_memory
 
-How = Literal["mean", "product", "learned"]
+
+class Composite:
+    """A verifier that rates by other verifiers; it starts them one after the other."""
+
+    __slots__ = ()
+
+    @property
+    def _verifiers(self) -> Sequence[Verifier]:
+        raise NotImplementedError
+
+    @property
+    def logprobs(self) -> int | None:
+        """The largest number of alternatives that a part needs."""
+        return max((part.logprobs for part in self._verifiers if part.logprobs is not None), default=None)
+
+    async def claim_memory(self, policy: Engine) -> None:
+        """Let the parts claim their shares of the policy's GPU."""
+        await claim_memory(policy, *self._verifiers)
+
+    async def start(self, policy: Engine) -> None:
+        """Start the parts."""
+        for part in self._verifiers:
+            await part.start(policy)
+
+    async def reset_caches(self) -> None:
+        """Empty the parts' caches."""
+        await reset_caches(*self._verifiers)
+
+    async def close(self) -> None:
+        """Close the parts."""
+        for part in self._verifiers:
+            await part.close()
+
+    async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
+        """The sum of the parts' bounds."""
+        return sum([await part.bound(question, candidate, policy) for part in self._verifiers], Cost())
 
 
 @dataclass(frozen=True, slots=True)
-class Ensemble(Composite):
-    """Rates by several verifiers: their `mean`, their `product`, or a logistic map of their log-odds.
+class Ensemble(Checked, Composite):
+    """Rates by several verifiers: their `mean` or their `product`.
 
-    With `how` "learned", `weights` is the file of a map that `reasoner verifier weigh` fitted on a labelled run. All
-    members rate every candidate concurrently. If one fails the candidate has no rating, because a mean over fewer
+    All `members` rate every candidate concurrently. If one fails the candidate has no rating, because a mean over fewer
     members is on another scale. `parts` of a rating holds the members' values.
     """
 
     example: ClassVar[str] = '-s best_of_n:n=4 --verifier "ensemble:members=[certainty,rules(pattern=7)]"'
 
     members: tuple[Verifier, ...]
-    how: How = "mean"
-    weights: str = ""
-    _map: list[Weights] = field(default_factory=list, init=False, repr=False, compare=False)
+    how: Literal["mean", "product"] = "mean"
 
     def __post_init__(self) -> None:
+        Checked.__post_init__(self)
         if not self.members:
             raise UsageError("members must not be empty: write ensemble:members=[certainty,judge]")
-        require_choice(self.how, "how", get_args(How))
-        if (self.how == "learned") != bool(self.weights):
-            raise UsageError("how=learned and weights=FILE need each other: give both or neither")
-        if self.weights:
-            learned = read_map(Path(self.weights), Weights)
-            if learned.members != tuple(map(spec_of, self.members)):
-                raise UsageError(f"{self.weights} was fitted on the members [{','.join(learned.members)}]: use these")
-            self._map.append(learned)
 
     @property
     def _verifiers(self) -> tuple[Verifier, ...]:
@@ -72,12 +94,8 @@ class Ensemble(Composite):
             costs = [own.cost for own in tabs]
             tab.cost = None if None in costs else sum((cost for cost in costs if cost), Cost())
         assert tab.cost is not None
-        return Rating(self._combined(values), tab.cost, parts=tuple(values))
-
-    def _combined(self, values: Sequence[float]) -> float:
-        if self.how == "learned":
-            return self._map[0].apply(values)
-        return math.prod(values) if self.how == "product" else math.fsum(values) / len(values)
+        value = math.prod(values) if self.how == "product" else math.fsum(values) / len(values)
+        return Rating(value, tab.cost, parts=tuple(values))
 
 
 async def _rated(member: Verifier, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> float:

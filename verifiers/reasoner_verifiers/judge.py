@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, NamedTuple, get_args
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
@@ -12,9 +12,9 @@ from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.arguments import OPEN, OWNED, check_args
 from reasoner.engines.vllm.build import in_daemon
-from reasoner.errors import UsageError, VerifierError, require, require_choice
+from reasoner.errors import UsageError, VerifierError
 from reasoner.registry import as_written, build, options_of
-from reasoner.specs import OpenOptions, Spec
+from reasoner.specs import Checked, OpenOptions, Share, Spec
 from reasoner.types import NO_THINKING, ONE_TOKEN, Completion, Prompt, Rating, TokenIds, Usage
 from reasoner.verifier import CostMeter, verifier_cost
 
@@ -42,7 +42,7 @@ PAIR = Form("Which of the two answers is better? Reply with A or B.", (("A", 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
+class Judge(Checked):
     """Rates by a model's opinion of each candidate, as the probabilities of one token.
 
     `ask` "yes" rates by P(Yes) / (P(Yes) + P(No)) (Zhang 2024, 2408.15240), "true" by P(True) likewise (Kadavath 2022,
@@ -61,7 +61,7 @@ class Judge:
 
     ask: Ask = "yes"
     rubric: str = "the reasoning is sound and the answer correct"
-    min_mass: float = 0.5
+    min_mass: Share = 0.5
     model: str = ""
     base_url: str = ""
     args: Mapping[str, Any] = field(default_factory=dict, hash=False)
@@ -71,8 +71,7 @@ class Judge:
     )
 
     def __post_init__(self) -> None:
-        require_choice(self.ask, "ask", get_args(Ask))
-        require(self.min_mass, "min_mass", at_least=0, at_most=1)
+        Checked.__post_init__(self)
         check_args(self.args, options_of(type(self)), _OWNED)
         if self.args and (self.base_url or not self.model):
             raise UsageError(

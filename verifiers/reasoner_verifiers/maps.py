@@ -1,14 +1,13 @@
-"""Maps from verifiers' values to probabilities, fitted on labelled ratings and stored as JSON."""
+"""A map from a verifier's values to probabilities, fitted on labelled ratings and stored as JSON."""
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import BaseModel, Field, FiniteFloat, ValidationError, model_validator
 from scipy import optimize, special
 
 from reasoner.errors import UsageError, require_choice
@@ -25,11 +24,7 @@ Floats32 = NDArray[np.float32]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class FittedOn(_Record):
+class FittedOn(BaseModel, frozen=True, extra="forbid"):
     """The data of a fit: the SHA-256 of the runs' files, and the numbers of questions, ratings and right ones."""
 
     data_sha256: str
@@ -38,7 +33,7 @@ class FittedOn(_Record):
     right: int
 
 
-class Calibration(_Record):
+class Calibration(BaseModel, frozen=True, extra="forbid"):
     """A map of one verifier's values: `isotonic` is linear between knots, `platt` is logistic in the log-odds."""
 
     v: Literal[1] = 1
@@ -68,45 +63,20 @@ class Calibration(_Record):
         return float(special.expit(self.slope * _log_odds(value) + self.intercept))
 
 
-class Weights(_Record):
-    """A logistic map of several verifiers' log-odds: one weight per member, none negative."""
-
-    v: Literal[1] = 1
-    kind: Literal["weights"] = "weights"
-    members: tuple[str, ...]
-    weights: tuple[Annotated[float, Field(ge=0)], ...]
-    intercept: FiniteFloat
-    fitted_on: FittedOn
-
-    @model_validator(mode="after")
-    def _same_length(self) -> "Weights":
-        if len(self.members) != len(self.weights):
-            raise ValueError("members and weights differ in number")
-        return self
-
-    def apply(self, values: Sequence[float]) -> float:
-        """The probability that a candidate with these values is right."""
-        odds = math.fsum(w * float(_log_odds(v)) for w, v in zip(self.weights, values, strict=True))
-        return float(special.expit(odds + self.intercept))
-
-
-M = TypeVar("M", Calibration, Weights)
-
-
-def read_map(path: Path, kind: type[M]) -> M:
+def read_map(path: Path) -> Calibration:
     """The map in a file.
 
     Raises:
-        UsageError: it cannot be read, or is not a map of this kind.
+        UsageError: it cannot be read, or is not a map.
     """
     try:
-        return kind.model_validate_json(read_whole(path))
+        return Calibration.model_validate_json(read_whole(path))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         location = ".".join(map(str, first["loc"])) or "file"
-        raise UsageError(f"{path} is not a {kind.__name__.lower()} file: {location}: {first['msg'].lower()}") from error
+        raise UsageError(f"{path} is not a calibration file: {location}: {first['msg'].lower()}") from error
 
 
 def fit_calibration(
@@ -118,7 +88,12 @@ def fit_calibration(
         UsageError: there are too few ratings, or the method does not exist.
     """
     require_choice(method, "method", ("isotonic", "platt"))
-    x, y = _checked(values, right)
+    x, y = np.asarray(values, dtype=np.float64), np.asarray(right, dtype=np.float64)
+    if len(y) < MIN_RATINGS or not 0 < y.sum() < len(y):
+        raise UsageError(
+            f"{len(y)} ratings, {int(y.sum())} of them right, are too few: give {MIN_RATINGS} or more, some right "
+            "and some wrong"
+        )
     if method == "isotonic":
         distinct, indices, counts = np.unique(x, return_inverse=True, return_counts=True)
         shares = np.bincount(indices, weights=y) / counts
@@ -126,29 +101,6 @@ def fit_calibration(
         return Calibration(method="isotonic", verifier=verifier, fitted_on=fitted_on, x=knots[0], y=knots[1])
     [slope], intercept = logistic(_log_odds(x)[:, None], _platt_targets(y), ridge=_RIDGE / len(y), nonnegative=True)
     return Calibration(method="platt", verifier=verifier, fitted_on=fitted_on, slope=float(slope), intercept=intercept)
-
-
-def fit_weights(
-    parts: Sequence[Sequence[float]], right: Sequence[bool], *, members: Sequence[str], fitted_on: FittedOn
-) -> Weights:
-    """The logistic map of several verifiers.
-
-    Raises:
-        UsageError: there are too few ratings.
-    """
-    x, y = _checked(parts, right)
-    weights, intercept = logistic(_log_odds(x), y, ridge=_RIDGE / len(y), nonnegative=True)
-    return Weights(members=tuple(members), weights=tuple(map(float, weights)), intercept=intercept, fitted_on=fitted_on)
-
-
-def _checked(values: Sequence[object], right: Sequence[bool]) -> tuple[Floats, Floats]:
-    x, y = np.asarray(values, dtype=np.float64), np.asarray(right, dtype=np.float64)
-    if len(y) < MIN_RATINGS or not 0 < y.sum() < len(y):
-        raise UsageError(
-            f"{len(y)} ratings, {int(y.sum())} of them right, are too few: give {MIN_RATINGS} or more, some right "
-            "and some wrong"
-        )
-    return x, y
 
 
 def _knots(x: Floats, y: Floats) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -6,7 +6,6 @@ from typing import ClassVar, Literal
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.engine import Engine
-from reasoner.errors import require_choice
 from reasoner.types import Completion, Part, Rating
 from reasoner.verifier import CostMeter
 from reasoner_verifiers.reward.model import RewardVerifier
@@ -29,10 +28,6 @@ class Orm(RewardVerifier):
 
     model: str = "embedded"
     recipe: Literal["auto", "head", "sequence_classification"] = "auto"
-
-    def __post_init__(self) -> None:
-        RewardVerifier.__post_init__(self)
-        require_choice(self.recipe, "recipe", ("auto", "head", "sequence_classification"))
 
     async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
         """The score of one candidate; free if it was scored before.

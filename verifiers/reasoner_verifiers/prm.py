@@ -3,16 +3,15 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.engine import Engine
-from reasoner.errors import UsageError, require_choice
+from reasoner.errors import UsageError
 from reasoner.types import Completion, Part, Rating
 from reasoner.verifier import CostMeter
 from reasoner_verifiers.reward.model import RewardVerifier
-from reasoner_verifiers.reward.recipes import RECIPES
 
 AGGREGATES: Mapping[str, Callable[[Sequence[float]], float]] = {
     "last": lambda steps: steps[-1],
@@ -45,10 +44,6 @@ class Prm(RewardVerifier):
 
     def __post_init__(self) -> None:
         RewardVerifier.__post_init__(self)
-        require_choice(self.aggregate, "aggregate", AGGREGATES)
-        step_recipes = (name for name, recipe in RECIPES.items() if recipe.rates != "outcome")
-        require_choice(self.recipe, "recipe", ("auto", *step_recipes))
-        require_choice(self.part, "part", get_args(Part))
         if not self.separator:
             raise UsageError(
                 r'separator must not be empty: give one, as in separator="\n\n", or use the verifier `orm`'

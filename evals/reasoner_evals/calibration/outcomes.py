@@ -17,10 +17,10 @@ from reasoner.stopping.rules import EFFORTS, smoothed_share
 from reasoner.strategy import StopRule
 from reasoner.types import Answer, Vote, VoteState
 from reasoner.voting import MAX_STREAK
-from reasoner_evals.runs.arrays import COSTS, SILENT, Bools, Floats, Ints
 from reasoner_evals.runs.measures import ArmRead, PoolArrays, as_run, expected_costs, pool_of, selected, spent, spread
-from reasoner_evals.runs.reading import records_in
+from reasoner_evals.runs.reading import COSTS, SILENT, records_in
 from reasoner_evals.runs.records import Arm
+from reasoner_evals.stats import Bools, Floats, Ints
 
 T = TypeVar("T", bound=np.generic)
 

@@ -28,10 +28,10 @@ from reasoner_evals.calibration.outcomes import (
     rule,
     usable,
 )
-from reasoner_evals.runs.arrays import SILENT, Bools, Floats, Ints
 from reasoner_evals.runs.measures import ArmRead
-from reasoner_evals.runs.reading import RunData, check_same, open_runs, questions_of, read_arm
+from reasoner_evals.runs.reading import SILENT, RunData, check_same, open_runs, questions_of, read_arm
 from reasoner_evals.runs.records import Arm
+from reasoner_evals.stats import Bools, Floats, Ints
 
 FIRST: Final = 4
 """Samples that the signal `split` looks at."""

@@ -86,7 +86,7 @@ def _run(options: RunOptions, folder: Path, binning: "Binning") -> int:
     from reasoner_evals.cli.progress import EvalProgress
     from reasoner_evals.cli.session import CalibrationRun
     from reasoner_evals.cli.setup import RunSetup, locked_run
-    from reasoner_evals.runs.folder import RunFolder
+    from reasoner_evals.runs.records import RunFolder
 
     def check(setup: RunSetup) -> None:
         check_arms(setup.arms)

@@ -52,7 +52,7 @@ def command(out: Path | None, resume: Path | None, dry_run: bool, as_json: bool,
     from reasoner_evals.cli.progress import EvalProgress
     from reasoner_evals.cli.session import EvalRun
     from reasoner_evals.cli.setup import locked_run
-    from reasoner_evals.runs.folder import RunFolder
+    from reasoner_evals.runs.records import RunFolder
 
     options = RunOptions(**given)
     if resume is not None and out is not None:

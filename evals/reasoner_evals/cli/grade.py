@@ -14,37 +14,29 @@ from reasoner.cli.options import PATH, UNSANDBOXED, json_option
 
 if TYPE_CHECKING:
     from reasoner_evals.runs.records import Manifest
-    from reasoner_evals.runs.verdicts import Changes, Readings
+    from reasoner_evals.runs.verdicts import Changes
     from reasoner_evals.tasks.benchmark import TaskData
 
 MAX_CHANGES = 20
 """Changed grades of each kind that are listed."""
-MAX_ENDING = 160
-"""Characters at the end of an unread reply that are shown."""
 MAX_ANSWER_LENGTH = 40
 """Characters of an answer that are shown."""
 
 
 @click.command("grade")
 @click.argument("run", type=PATH)
-@click.option("--explain", is_flag=True,
-              help="Grade nothing: count the replies that each reading rule read, and show those that none "
-                   "read.")  # fmt: skip
 @UNSANDBOXED
-@json_option("the changes, or what --explain shows")
+@json_option("the changes")
 @guarded
-def command(run: Path, *, explain: bool, unsandboxed: bool, as_json: bool) -> int:
+def command(run: Path, *, unsandboxed: bool, as_json: bool) -> int:
     """Grade all answers of RUN again, and show which grades changed.
 
     RUN is a folder that `reasoner eval` wrote. Needs no model, but the same questions: their data must be unchanged.
     """
     from reasoner.cli import interrupts
-
-    if explain:
-        return _explain(run, as_json=as_json)
     from reasoner.cli.terminal import Terminal
-    from reasoner_evals.runs.folder import RunFolder
     from reasoner_evals.runs.manifest import read_manifest
+    from reasoner_evals.runs.records import RunFolder
     from reasoner_evals.runs.verdicts import grade_again
 
     folder = RunFolder(run)
@@ -62,42 +54,11 @@ def command(run: Path, *, explain: bool, unsandboxed: bool, as_json: bool) -> in
     return ANSWERED
 
 
-def _explain(run: Path, *, as_json: bool) -> int:
-    """Show how the replies of a run were read; needs no questions."""
-    from reasoner.cli.terminal import Terminal
-    from reasoner_evals.runs.folder import RunFolder
-    from reasoner_evals.runs.verdicts import readings_of
-
-    readings = readings_of(RunFolder(run))
-    terminal = Terminal(sys.stdout, sys.stderr)
-    if as_json:
-        unread = [reply._asdict() for reply in readings.unread]
-        terminal.give(json.dumps({"rules": dict(readings.rules), "truncated": readings.truncated, "unread": unread}))
-        return ANSWERED
-    for line in _reading_lines(readings):
-        terminal.give(line)
-    return ANSWERED
-
-
-def _reading_lines(readings: "Readings") -> Iterator[str]:
-    from reasoner.cli.terminal import printable
-
-    unread = readings.rules[""]
-    yield f"{readings.rules.total():,} replies, {unread:,} without an answer, {readings.truncated:,} more cut off"
-    for rule, count in readings.rules.most_common():
-        yield f"  {printable(rule) or 'no answer'}: {count:,}"
-    for reply in readings.unread[:MAX_CHANGES]:
-        ending = printable(reply.ending[-MAX_ENDING:], limit=MAX_ENDING)
-        yield f"{printable(reply.task)} {printable(reply.question_id)} sample {reply.sample}: ...{ending}"
-    if unread > MAX_CHANGES:
-        yield f"and {unread - MAX_CHANGES:,} more: --json lists the first {len(readings.unread):,}"
-
-
 def _unchanged(manifest: "Manifest", *, unsandboxed: bool) -> "dict[str, TaskData]":
     """The questions of the run with their graders. Raises UsageError: they cannot be loaded, or have changed."""
     from reasoner.errors import UsageError
     from reasoner_evals.cli.setup import check_consent, load_tasks
-    from reasoner_evals.runs.subset import Subset
+    from reasoner_evals.runs.arms import Subset
 
     check_consent(manifest, unsandboxed=unsandboxed)
     tasks: dict[str, TaskData] = {}

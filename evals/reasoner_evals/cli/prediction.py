@@ -15,8 +15,8 @@ from reasoner.execution.prediction import REPLY_TOKENS, PredictedCost, left_out
 from reasoner.execution.prediction import predict as predict_cost
 from reasoner.registry import build
 from reasoner_evals.cli.setup import RunSetup
+from reasoner_evals.runs.arms import Subset
 from reasoner_evals.runs.records import Arm
-from reasoner_evals.runs.subset import Subset
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -13,7 +13,7 @@ from reasoner.errors import ReasonerError
 from reasoner.registry import build
 from reasoner_evals.cli.progress import EvalProgress, Tally, shown_accuracy
 from reasoner_evals.cli.setup import RunSetup
-from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.arms import Subset
 from reasoner_evals.runs.manifest import (
     Drifted,
     begin,
@@ -23,9 +23,8 @@ from reasoner_evals.runs.manifest import (
     this_machine,
     write_items,
 )
-from reasoner_evals.runs.records import Manifest
+from reasoner_evals.runs.records import Manifest, RunFolder
 from reasoner_evals.runs.run import evaluate
-from reasoner_evals.runs.subset import Subset
 
 
 @dataclass(slots=True, kw_only=True)

@@ -19,11 +19,9 @@ from reasoner.system.foreign import ErrorsFrom
 from reasoner.system.machine import require_extra
 from reasoner.verifier import Verifier
 from reasoner_evals.cli.options import RunOptions
-from reasoner_evals.runs.arms import DEFAULT_STRATEGIES, Grid, arms_of, read_budgets, read_seeds
-from reasoner_evals.runs.folder import RunFolder
-from reasoner_evals.runs.manifest import Difference, Drifted, current_manifest, differences, read_manifest
-from reasoner_evals.runs.records import Arm, Manifest
-from reasoner_evals.runs.subset import Shard, Subset
+from reasoner_evals.runs.arms import DEFAULT_STRATEGIES, Grid, Shard, Subset, arms_of, read_budgets, read_seeds
+from reasoner_evals.runs.manifest import Drift, Drifted, current_manifest, differences, read_manifest
+from reasoner_evals.runs.records import Arm, Manifest, RunFolder
 from reasoner_evals.tasks.benchmark import TaskData, checked_data
 
 
@@ -112,7 +110,7 @@ def set_up_again(options: RunOptions, frozen: Manifest, folder: RunFolder) -> Ru
         named = {spec_of(build("strategy", spec)) for spec in options.with_sampling(options.strategies)}
         if named != set(before.strategies):
             then, now = (", ".join(sorted(specs)) for specs in (before.strategies, named))
-            raise Drifted(folder, [Difference("the strategies", then, now)])
+            raise Drifted(folder, [Drift("the strategies", then, now)])
     if options.engine or options.model or options.base_url:
         before = replace(before, engine=None)
     typed = {each.name: value for each in fields(options) if (value := getattr(options, each.name)) not in (None, ())}

@@ -15,10 +15,9 @@ from reasoner_evals.report.diagnostics import calibrations, difficulties, failur
 from reasoner_evals.report.narrative import METHODS, findings, limits, verdict
 from reasoner_evals.report.page import page, to_markdown, views
 from reasoner_evals.report.table import CSV_COLUMNS, alarms, names_of, points_table
-from reasoner_evals.runs.arrays import ERROR, OUTCOMES
 from reasoner_evals.runs.export import plain_cell
 from reasoner_evals.runs.measures import ArmRead, measure, ungraded_rows
-from reasoner_evals.runs.reading import RunData, TaskItems, check_same, open_runs, read_arm, records_in
+from reasoner_evals.runs.reading import ERROR, OUTCOMES, RunData, TaskItems, check_same, open_runs, read_arm, records_in
 
 _DELTA_COLUMNS: Final = ("p", "p_holm", "family", "better", "worse", "detectable", "resolvable", "backfired")
 _FOLDERS = re.compile(r"(?<==)[^,=]*/(?=[^,/]+)")

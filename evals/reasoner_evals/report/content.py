@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from reasoner_evals.runs.reading import RunData
-from reasoner_evals.runs.records import Arm, Item, ItemRecord, Outcome
+from reasoner_evals.runs.records import Arm, AskedItem, ItemRecord, Outcome
 from reasoner_evals.stats.calibration import Bin as ReliabilityBin
 from reasoner_evals.tasks.data import Source
 
@@ -164,7 +164,7 @@ class Failure(NamedTuple):
     trace: Path
     record: ItemRecord
     """Without its pool, and without its answer if its source may not be shown."""
-    item: Item | None
+    item: AskedItem | None
     """The question with its reference answer; None if its source may not be shown: then no text of it may be."""
     outcome: Outcome
     votes: tuple[tuple[str, int, bool], ...]

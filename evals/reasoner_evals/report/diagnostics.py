@@ -9,10 +9,10 @@ import numpy as np
 
 from reasoner_evals.report.comparisons import estimate, known
 from reasoner_evals.report.content import Bounded, ConfidenceQuality, Difficulty, Failure, FailureKind, VerifierQuality
-from reasoner_evals.runs.arrays import OUTCOMES, RIGHT, SILENT, Bools, Floats
 from reasoner_evals.runs.measures import ArmRead, Measured, PoolArrays, pool_of, selected, sizes_of, spread
-from reasoner_evals.runs.reading import questions_of, records_of
-from reasoner_evals.runs.records import Item, ItemRecord
+from reasoner_evals.runs.reading import OUTCOMES, RIGHT, SILENT, questions_of, records_of
+from reasoner_evals.runs.records import AskedItem, ItemRecord
+from reasoner_evals.stats import Bools, Floats
 from reasoner_evals.stats.calibration import auroc, auroc_within, calibration_error, reliability, risk_coverage
 from reasoner_evals.stats.estimators import BINS, best_of_k, coverage_at_k, difficulty
 from reasoner_evals.stats.intervals import Groups, interval
@@ -230,7 +230,7 @@ def _failed(kind: FailureKind, point: Measured, measured: Sequence[Measured]) ->
     return failed
 
 
-def _failure(kind: FailureKind, point: Measured, row: int, record: ItemRecord, item: Item | None) -> Failure:
+def _failure(kind: FailureKind, point: Measured, row: int, record: ItemRecord, item: AskedItem | None) -> Failure:
     """The failure, with its texts if `item` is given."""
     arm = point.arms[0]
     replies = arm.data.replies
@@ -243,7 +243,7 @@ def _failure(kind: FailureKind, point: Measured, row: int, record: ItemRecord, i
         "truncated": "every reply was truncated by a token limit",
         "overconfident": f"wrong with {record.share:.0%} of the vote",
     }
-    left_out: dict[str, Any] = {"pool": (), "along": ()} | ({} if item else {"answer": "", "key": ""})
+    left_out: dict[str, Any] = {"pool": ()} | ({} if item else {"answer": "", "key": ""})
     return Failure(
         kind=kind,
         key=point.key,
@@ -256,7 +256,7 @@ def _failure(kind: FailureKind, point: Measured, row: int, record: ItemRecord, i
     )
 
 
-def _votes(arm: ArmRead, record: ItemRecord, item: Item) -> tuple[tuple[str, int, bool], ...]:
+def _votes(arm: ArmRead, record: ItemRecord, item: AskedItem) -> tuple[tuple[str, int, bool], ...]:
     read = [(reply.key or reply.answer, reply.answer) for reply in record.pool if reply.status == "read"]
     # The first text of a key is shown.
     texts, top = dict(reversed(read)), Counter(key for key, _ in read).most_common(MAX_VOTES)

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
-from reasoner.specs import Spec
 from reasoner.system.printing import printable
 from reasoner_evals.report.content import Bounded, TaskReport, estimate_of
 from reasoner_evals.report.drawing import (
@@ -32,7 +31,6 @@ MAX_BANDS: Final = 6
 """With more measured lines, shaded intervals would hide each other and are left out."""
 _QUIET: Final[dict[str, tuple[str, str, dict[str, Any]]]] = {
     "oracle": ("┄", "oracle: any sample right", {"linewidth": 0.8, "dashes": (5, 3), "alpha": 0.8}),
-    "longer": ("╌", "one sample, longer thinking", {"linewidth": 1.1, "dashes": (6, 2), "alpha": 0.9}),
     "chance": ("⋯", "random guess", {"linewidth": 0.8, "dashes": (1, 3), "alpha": 0.8}),
 }
 """The character of a kind of line in a legend, what the legend says, and how the line is drawn."""
@@ -87,13 +85,12 @@ class Marker(NamedTuple):
 class Curve(NamedTuple):
     """A line of a chart, ascending in x.
 
-    "oracle" is the coverage of a pool, not an accuracy; "longer" joins the single samples of series that differ in how
-    long the model thinks.
+    "oracle" is the coverage of a pool, not an accuracy.
     """
 
     series: str
     model: str
-    kind: Literal["oracle", "longer", "measured"]
+    kind: Literal["oracle", "measured"]
     marks: tuple[Marker, ...]
 
 
@@ -101,36 +98,18 @@ def lines(task: TaskReport, axis: Axis) -> list[Curve]:
     """The lines that are drawn against an axis, the measured ones last and so on top."""
     measured: list[Curve] = []
     oracle: list[Curve] = []
-    first: list[Any] = []
     for series, rows in task.by_series.items():
         # Only positive values have a place on a log scale.
         placed = sorted((row for row in rows if getattr(row, axis.column)), key=lambda row: getattr(row, axis.column))
         if not placed:
             continue
-        # The vote of one sample is that sample.
-        single = min(rows, key=lambda row: row.size or 0)
-        first += [single] if getattr(single, axis.column) else []
         xs, heights = [getattr(row, axis.column) for row in placed], [_height(row) for row in placed]
         statuses = [(axis.front and getattr(row, axis.front)) or "front" for row in placed]
-        measured.append(Curve(series, single.model, "measured", tuple(map(Marker, xs, heights, statuses))))
-        if single.pooled:
+        measured.append(Curve(series, placed[0].model, "measured", tuple(map(Marker, xs, heights, statuses))))
+        if placed[0].pooled:
             tops = [estimate_of(row, "coverage") or _height(row) for row in placed]
-            oracle.append(Curve(series, single.model, "oracle", tuple(map(Marker, xs, tops))))
-    return [*_one_per_model(oracle, task), *_longer(first, axis), *measured]
-
-
-def _longer(first: Sequence[Any], axis: Axis) -> Iterator[Curve]:
-    """Of series that differ only in how long the model thinks, a line through the smallest point of each."""
-    families: dict[tuple[str, str, str], list[Any]] = {}
-    for row in first:
-        spec = Spec.parse(row.strategy)
-        if "thinking" in spec.options:
-            rest = str(spec.without("thinking").without("n"))
-            families.setdefault((row.model, rest, row.verifier), []).append(row)
-    for (model, _, _), rows in families.items():
-        marks = sorted(Marker(getattr(row, axis.column), _height(row)) for row in rows)
-        if len(marks) > 1:
-            yield Curve(rows[0].series, model, "longer", tuple(marks))
+            oracle.append(Curve(series, placed[0].model, "oracle", tuple(map(Marker, xs, tops))))
+    return [*_one_per_model(oracle, task), *measured]
 
 
 def _one_per_model(drawn: Sequence[Curve], task: TaskReport) -> list[Curve]:

@@ -44,7 +44,6 @@ _AGAINST: Final = {
     "self_consistency": "Against self-consistency for as many tokens",
     "larger_model": "A smaller model with more samples against one sample of a larger model",
 }
-_TESTS: Final = {"mcnemar": "McNemar's test", "score": "a score test", "t": "a t test"}
 _FAILURES: Final = {
     "backfired": "Backfired",
     "missed": "Right among the samples, not chosen",
@@ -107,26 +106,6 @@ class View:
             (name, title, [row for row in self.task.rows if name in row.deltas]) for name, title in _AGAINST.items()
         )
         return [table for table in tables if table[2]]
-
-    def baseline(self, delta: Delta, deltas: Sequence[Delta]) -> str:
-        """The baseline of a difference, short if all of its table are of one series."""
-        point = self.task.by_key[delta.baseline]
-        alike = len({self.task.by_key[other.baseline].series for other in deltas}) == 1
-        return delta.against_label(_part(point) if alike else point.words)
-
-    def tests(self, deltas: Sequence[Delta]) -> str:
-        """How the differences of a table were tested."""
-        baselines = [self.task.by_key[delta.baseline] for delta in deltas]
-        labels = {row.words for row in baselines}
-        names = labels if len(labels) == 1 else {row.name for row in baselines}
-        baseline = f" against {next(iter(names))}" if len(names) == 1 else ""
-        tests = " or ".join(sorted({_test_name(delta.test) for delta in deltas}))
-        families = " or ".join(str(size) for size in sorted({delta.family for delta in deltas}))
-        return (
-            f"Paired by question{baseline}; p by {tests}, adjusted by Holm's method within {families}. Detectable: the "
-            "smallest difference that so many questions can show, at 80 % power and the 5 % level; a smaller "
-            "difference is not resolvable. Backfired: the baseline is right and the strategy wrong."
-        )
 
 
 def _grouped(rows: Iterable[Any]) -> list[list[Any]]:
@@ -279,11 +258,6 @@ def _signed(difference: Bounded) -> "Markup":
 def _certainty(delta: Delta) -> str:
     """How sure a difference is, in the terms of the verdict."""
     return "sure" if delta.sure else "may be chance" if delta.excludes_zero else "cannot be told"
-
-
-def _test_name(test: str) -> str:
-    name, clustered, _ = test.partition(", ")
-    return f"{_TESTS.get(name, name)}{' of groups' if clustered else ''}"
 
 
 def _points(difference: float) -> str:

@@ -13,8 +13,9 @@ from reasoner.types import EndedBy
 from reasoner_evals.calibration.alarms import calibration_of, fewer_right
 from reasoner_evals.report.comparisons import estimate, known
 from reasoner_evals.report.content import Bounded
-from reasoner_evals.runs.arrays import COSTS, ENDS, ERROR, OUTCOMES, RIGHT, UNGRADED, ArmData, Floats
 from reasoner_evals.runs.measures import ALLOCATED, TOKENS, Measured, mean, overshoots, ungraded_rows
+from reasoner_evals.runs.reading import COSTS, ENDS, ERROR, OUTCOMES, RIGHT, UNGRADED, ArmData
+from reasoner_evals.stats import Floats
 from reasoner_evals.stats.intervals import Groups, difference, interval
 
 WRONG: Final = OUTCOMES.index("wrong")

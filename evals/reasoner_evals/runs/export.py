@@ -13,9 +13,8 @@ from reasoner.errors import UsageError
 from reasoner.system.files import replacing
 from reasoner.system.machine import install_command
 from reasoner.system.printing import one_line
-from reasoner_evals.runs.arrays import OUTCOMES
-from reasoner_evals.runs.reading import RunData, open_run, records_in
-from reasoner_evals.runs.records import Arm, ItemRecord, Reply
+from reasoner_evals.runs.reading import OUTCOMES, RunData, open_run, records_in
+from reasoner_evals.runs.records import Arm, ItemRecord, PooledReply
 
 Row = dict[str, Any]
 Write = Callable[[list[Row]], None]
@@ -87,7 +86,7 @@ def _of_record(run: RunData, arm: Arm, record: ItemRecord, group: str) -> Iterat
     shareable = run.tasks[arm.task].source.shareable
     verdicts = run.verdicts.of(arm.task, record.question_id, [record.answer, *(reply.answer for reply in record.pool)])
 
-    def row(kind: str, source: Reply | ItemRecord, verdict: int, counts: object, **more: Any) -> Row:
+    def row(kind: str, source: PooledReply | ItemRecord, verdict: int, counts: object, **more: Any) -> Row:
         return {
             "run": run.name,
             "model": run.manifest.model.name,

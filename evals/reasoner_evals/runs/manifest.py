@@ -20,8 +20,7 @@ from reasoner.system.files import read_whole
 from reasoner.system.machine import gpus, installed, memory_gib, usable_cores
 from reasoner.system.redaction import without_secrets
 from reasoner_evals.runs.arms import file_part
-from reasoner_evals.runs.folder import RunFolder
-from reasoner_evals.runs.records import VERSION, Arm, Item, Machine, Manifest
+from reasoner_evals.runs.records import VERSION, Arm, AskedItem, Machine, Manifest, RunFolder
 from reasoner_evals.tasks.benchmark import TaskData
 
 PACKAGES = (
@@ -29,7 +28,7 @@ PACKAGES = (
 )  # fmt: skip
 
 
-class Difference(NamedTuple):
+class Drift(NamedTuple):
     """Something that decides a run, as it was frozen and as it is now."""
 
     what: str
@@ -40,7 +39,7 @@ class Difference(NamedTuple):
 class Drifted(UsageError):
     """A run cannot be resumed because what decides it has changed."""
 
-    def __init__(self, folder: RunFolder, differences: Iterable[Difference]) -> None:
+    def __init__(self, folder: RunFolder, differences: Iterable[Drift]) -> None:
         self.differences = tuple(differences)
         changed = ", ".join(difference.what for difference in self.differences)
         super().__init__(
@@ -104,11 +103,11 @@ def this_machine() -> Machine:
     )
 
 
-def items_of(tasks: Mapping[str, TaskData]) -> Iterator[Item]:
+def items_of(tasks: Mapping[str, TaskData]) -> Iterator[AskedItem]:
     """The questions of all tasks with their reference answers, as records."""
     for task, data in tasks.items():
         for item in data.items:
-            yield Item(
+            yield AskedItem(
                 task=task,
                 question_id=item.question.id,
                 text=item.question.text,
@@ -156,7 +155,7 @@ def read_manifest(folder: RunFolder) -> Manifest:
     return manifest
 
 
-def differences(was: Manifest, now: Manifest) -> list[Difference]:
+def differences(was: Manifest, now: Manifest) -> list[Drift]:
     """What decides the run and has changed. Versions, hardware and an engine's pace do not decide it."""
     before, after = _choices(was), _choices(now)
     pairs = [(what, before[what], choice) for what, choice in after.items()]
@@ -175,7 +174,7 @@ def differences(was: Manifest, now: Manifest) -> list[Difference]:
     return _changed(pairs)
 
 
-def machine_differences(was: Machine, now: Machine) -> list[Difference]:
+def machine_differences(was: Machine, now: Machine) -> list[Drift]:
     """Versions and hardware that have changed: they may change numbers a little and do not forbid a resume."""
     pairs = [(field, str(getattr(was, field)), str(getattr(now, field))) for field in ("python", "system", "cores")]
     pairs.append(("accelerators", ", ".join(was.accelerators), ", ".join(now.accelerators)))
@@ -184,8 +183,8 @@ def machine_differences(was: Machine, now: Machine) -> list[Difference]:
     return _changed(pairs)
 
 
-def _changed(pairs: Iterable[tuple[str, str, str]]) -> list[Difference]:
-    return [Difference(what, was or "none", now or "none") for what, was, now in pairs if was != now]
+def _changed(pairs: Iterable[tuple[str, str, str]]) -> list[Drift]:
+    return [Drift(what, was or "none", now or "none") for what, was, now in pairs if was != now]
 
 
 def _choices(manifest: Manifest) -> dict[str, str]:

@@ -15,7 +15,7 @@ from reasoner.errors import UsageError
 from reasoner.models.info import ModelInfo
 from reasoner.specs import Spec
 from reasoner.types import NO_THINKING
-from reasoner_evals.runs.arrays import (
+from reasoner_evals.runs.reading import (
     COSTS,
     ERROR,
     OUTCOMES,
@@ -24,13 +24,11 @@ from reasoner_evals.runs.arrays import (
     UNGRADED,
     UNKNOWN,
     ArmData,
-    Bools,
-    Floats,
-    Ints,
-    Replies,
+    ReplyArrays,
+    RunData,
 )
-from reasoner_evals.runs.reading import RunData
 from reasoner_evals.runs.records import Arm
+from reasoner_evals.stats import Bools, Floats, Ints
 from reasoner_evals.stats.estimators import best_of_k, coverage_at_k, majority_at_k, weighted_at_k
 
 ALLOCATED: Final = ", allocated"
@@ -53,7 +51,7 @@ class PoolArrays:
     right: Floats
     answers: Ints
     stated: NDArray[np.int8]
-    """As in `Replies`."""
+    """As in `ReplyArrays`."""
     scores: Floats
     truncated: NDArray[np.bool_]
 
@@ -77,7 +75,7 @@ def pool_of(data: ArmData) -> PoolArrays:
     )
 
 
-def spread(replies: Replies, values: NDArray[np.generic], empty: float, width: int) -> Floats:
+def spread(replies: ReplyArrays, values: NDArray[np.generic], empty: float, width: int) -> Floats:
     """One value per reply, laid out as [Q, `width`]; `empty` where a question has fewer replies."""
     start, length = replies.rows
     counts = np.minimum(length, width)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -11,11 +11,10 @@ from pydantic import BaseModel
 from reasoner.errors import TraceError, UsageError
 from reasoner.journal.folder import appearing, make_folder
 from reasoner.journal.lines import Format, read_lines, sealed
-from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.arms import Shard, Subset
 from reasoner_evals.runs.manifest import differences, machine_differences, read_manifest, write_manifest
 from reasoner_evals.runs.reading import check_each_once
-from reasoner_evals.runs.records import VERSION, Arm, Manifest
-from reasoner_evals.runs.subset import Shard, Subset
+from reasoner_evals.runs.records import VERSION, Arm, Manifest, RunFolder
 from reasoner_evals.tasks.data import Source
 
 SAME: Final = "run all shards with the same options"
@@ -31,25 +30,7 @@ class Merged(NamedTuple):
     errors: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """A shard's run."""
-
-    folder: RunFolder
-    manifest: Manifest
-    subset: Subset
-
-    @property
-    def shard(self) -> Shard:
-        """Which one it is."""
-        assert self.subset.shard
-        return self.subset.shard
-
-    def __str__(self) -> str:
-        return f"shard {self.shard} ({self.folder.path})"
-
-
-class _Line(BaseModel):
+class _About(BaseModel):
     """The part of a line of any of a run's files that says which question it is about."""
 
     question_id: str
@@ -69,19 +50,101 @@ def merge(paths: Sequence[Path], out: Path) -> Merged:
         TraceError: a folder is not a run, a file is damaged, or the new one cannot be written.
     """
     _check_apart(paths, out)
-    parts = sorted(map(_opened, paths), key=lambda part: part.shard)
-    _check_complete(parts)
-    manifest = _whole_manifest(parts)
-    for part in parts:
-        _Shard(part).check()
-    errors = 0
+    shards = sorted(map(_opened, paths), key=lambda shard: shard.part)
+    _check_complete(shards)
+    manifest, errors = _whole_manifest(shards), 0
     with appearing(out) as new:
         folder = RunFolder(new)
-        for part in parts:
-            with part.folder.writing():
-                errors += _Shard(part).append_to(folder)
+        for shard in shards:
+            with shard.folder.writing():
+                errors += shard.append_to(folder)
         write_manifest(folder, manifest)
-    return Merged(len(parts), sum(source.items for source in manifest.sources), errors)
+    return Merged(len(shards), sum(source.items for source in manifest.sources), errors)
+
+
+@dataclass(slots=True)
+class _ShardRun:
+    """The run of one shard, and the ids of its questions by task while its files are copied."""
+
+    folder: RunFolder
+    manifest: Manifest
+    part: Shard
+    ids: dict[str, set[str]] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"shard {self.part} ({self.folder.path})"
+
+    def append_to(self, folder: RunFolder) -> int:
+        """Append all lines to the files of another run; the number of results that are errors.
+
+        Raises UsageError if a question, a result or the grades of an arm are missing, or TraceError.
+        """
+        self.ids = {source.task: set() for source in self.manifest.sources}
+        failed = set[tuple[str, str]]()
+        _append(folder.items, self._items())
+        _append(folder.verdicts, self._lines(self.folder.verdicts, "verdicts"))
+        for arm in self.manifest.arms:
+            ours, theirs = self.folder.arm(arm.name), folder.arm(arm.name)
+            for file, why in ((ours.journal, "has not started"), (ours.grades, "is not graded")):
+                if not file.exists():
+                    raise self._unfinished(f"{arm.name} {why}")
+            make_folder(theirs.path)
+            _append(theirs.trace, self._lines(ours.trace, "trace", arm.task))
+            _append(theirs.journal, self._journal(arm, failed))
+            _append(theirs.grades, self._lines(ours.grades, "grades", arm.task))
+        self.ids = {}
+        return len(failed)
+
+    def _items(self) -> Iterator[bytes]:
+        """The lines of the questions; their ids are kept."""
+        for line, content in self._read(self.folder.items, "questions"):
+            if line.task not in self.ids:
+                raise TraceError(f"{self.folder.items} holds a question of {line.task!r:.80}, not a task of this run")
+            self.ids[line.task].add(line.question_id)
+            yield content
+        for source in self.manifest.sources:
+            if len(self.ids[source.task]) != source.items:
+                raise self._unfinished(f"{self.folder.items} lacks questions of {source.task}")
+
+    def _journal(self, arm: Arm, failed: set[tuple[str, str]]) -> Iterator[bytes]:
+        """The lines of an arm's journal; `failed` gets the questions that ended in an error only."""
+        seen, asked = set[str](), self.ids.get(arm.task, set())
+        for line, content in self._read(self.folder.arm(arm.name).journal, "journal", arm.task):
+            if line.status != "error":
+                failed.discard((arm.name, line.question_id))
+            elif line.question_id not in seen:
+                failed.add((arm.name, line.question_id))
+            seen.add(line.question_id)
+            yield content
+        if missing := len(asked) - len(seen):
+            raise self._unfinished(f"{arm.name} lacks {missing:,} of {len(asked):,} questions")
+
+    def _lines(self, path: Path, file: str, task: str = "") -> Iterator[bytes]:
+        """The lines of a file about questions of `task`, or of the one that a line names."""
+        return (content for _, content in self._read(path, file, task))
+
+    def _read(self, path: Path, file: str, task: str | None = None) -> Iterator[tuple[_About, bytes]]:
+        """Each line of a file with its content; with a task, empty for that of the line, its question is checked."""
+
+        def read(content: bytes) -> tuple[_About, bytes]:
+            return _About.model_validate_json(content), content
+
+        for line, content in read_lines(path, Format(file, read, VERSION), advice=self._resume):
+            if task is not None and line.question_id not in self.ids.get(task or line.task, ()):
+                raise TraceError(f"{path} holds question {line.question_id!r:.80}, which {self} does not ask")
+            yield line, content
+
+    @property
+    def _resume(self) -> str:
+        return f"resume the shard with: reasoner eval --resume {self.folder.path}"
+
+    def _unfinished(self, why: str) -> UsageError:
+        return UsageError(f"{self} is not finished: {why}; {self._resume}")
+
+
+def _append(path: Path, contents: Iterator[bytes]) -> None:
+    with path.open("ab") as file:
+        file.writelines(map(sealed, contents))
 
 
 def _check_apart(paths: Sequence[Path], out: Path) -> None:
@@ -94,7 +157,7 @@ def _check_apart(paths: Sequence[Path], out: Path) -> None:
             raise UsageError(f"--out {out} is inside {path}, which is read: give another folder")
 
 
-def _opened(path: Path) -> _Part:
+def _opened(path: Path) -> _ShardRun:
     folder = RunFolder(path)
     manifest = read_manifest(folder)
     subsets = {source.subset for source in manifest.sources}
@@ -104,52 +167,54 @@ def _opened(path: Path) -> _Part:
         raise TraceError(f"{folder.manifest}: {error}") from error
     if subset.shard is None:
         raise UsageError(f"{path} is not a shard: only runs of `reasoner eval --shard I/N` can be merged")
-    return _Part(folder, manifest, subset)
+    return _ShardRun(folder, manifest, subset.shard)
 
 
-def _check_complete(parts: Sequence[_Part]) -> None:
+def _check_complete(shards: Sequence[_ShardRun]) -> None:
     """Raise UsageError unless these are all shards of one division, each once."""
-    first, *others = parts
-    for former, part in zip(parts, others, strict=False):
-        if part.shard.count != first.shard.count:
-            raise UsageError(f"{first} and {part} are of different divisions: give the shards of one run")
-        if part.shard == former.shard:
-            raise UsageError(f"shard {part.shard} is there twice: {former.folder.path} and {part.folder.path}")
-    count = first.shard.count
-    given = {part.shard.index for part in parts}
+    first, *others = shards
+    for former, shard in zip(shards, others, strict=False):
+        if shard.part.count != first.part.count:
+            raise UsageError(f"{first} and {shard} are of different divisions: give the shards of one run")
+        if shard.part == former.part:
+            raise UsageError(f"shard {shard.part} is there twice: {former.folder.path} and {shard.folder.path}")
+    count = first.part.count
+    given = {shard.part.index for shard in shards}
     missing = [str(Shard(count, index)) for index in range(1, count + 1) if index not in given]
     if missing:
         more = f" and {len(missing) - MAX_NAMED:,} more" if len(missing) > MAX_NAMED else ""
         raise UsageError(f"missing shard {', '.join(missing[:MAX_NAMED])}{more}: give the folders of all shards")
 
 
-def _whole_manifest(parts: Sequence[_Part]) -> Manifest:
+def _whole_manifest(shards: Sequence[_ShardRun]) -> Manifest:
     """The manifest of the unsharded run. Raises UsageError if the shards are not of one run."""
-    first = parts[0]
-    rules = {name: version for part in parts for name, version in part.manifest.answer_rules.items()}
+    first = shards[0]
+    rules = {name: version for shard in shards for name, version in shard.manifest.answer_rules.items()}
     settings = {"sources": first.manifest.sources, "answer_rules": dict(sorted(rules.items()))}
     whole = first.manifest.model_copy(update=settings)
-    for part in parts:
+    for shard in shards:
         # A shard knows the kinds of its own questions only.
-        sources = tuple(_unsharded(source, items=0) for source in part.manifest.sources)
+        sources = tuple(_unsharded(source, items=0) for source in shard.manifest.sources)
         expected = tuple(_unsharded(source, items=0) for source in first.manifest.sources)
-        own = part.manifest.model_copy(update={"sources": sources, "answer_rules": rules | part.manifest.answer_rules})
+        own = shard.manifest.model_copy(
+            update={"sources": sources, "answer_rules": rules | shard.manifest.answer_rules}
+        )
         changed = differences(whole.model_copy(update={"sources": expected}), own)
         if changed:
             what, was, now = changed[0]
-            raise UsageError(f"{first} and {part} are not of one run: {what} differ, {was} and {now}; {SAME}")
+            raise UsageError(f"{first} and {shard} are not of one run: {what} differ, {was} and {now}; {SAME}")
         if own.arms != whole.arms or sources != expected:
-            raise UsageError(f"{first} and {part} are not of one run: their arms or their sources differ; {SAME}")
-    totals = [sum(part.manifest.sources[at].items for part in parts) for at in range(len(whole.sources))]
-    for part in parts:
-        for source, total in zip(part.manifest.sources, totals, strict=True):
-            if source.items != len(range(part.shard.index - 1, total, part.shard.count)):
+            raise UsageError(f"{first} and {shard} are not of one run: their arms or their sources differ; {SAME}")
+    totals = [sum(shard.manifest.sources[at].items for shard in shards) for at in range(len(whole.sources))]
+    for shard in shards:
+        for source, total in zip(shard.manifest.sources, totals, strict=True):
+            if source.items != len(range(shard.part.index - 1, total, shard.part.count)):
                 raise UsageError(
-                    f"{part} has {source.items:,} of {total:,} questions of {source.task}: not its part; {SAME}"
+                    f"{shard} has {source.items:,} of {total:,} questions of {source.task}: not its part; {SAME}"
                 )
     sources = tuple(_unsharded(source, items=total) for source, total in zip(whole.sources, totals, strict=True))
-    created = min(part.manifest.created for part in parts)
-    return whole.model_copy(update={"sources": sources, "created": created, "notes": tuple(_notes(parts))})
+    created = min(shard.manifest.created for shard in shards)
+    return whole.model_copy(update={"sources": sources, "created": created, "notes": tuple(_notes(shards))})
 
 
 def _unsharded(source: Source, *, items: int) -> Source:
@@ -157,109 +222,16 @@ def _unsharded(source: Source, *, items: int) -> Source:
     return source.model_copy(update={"subset": str(Subset(subset.limit, subset.seed)), "items": items})
 
 
-def _notes(parts: Sequence[_Part]) -> Iterator[str]:
+def _notes(shards: Sequence[_ShardRun]) -> Iterator[str]:
     """The notes of all shards, and what a reader of the whole cannot know otherwise."""
-    first = parts[0].manifest
-    yield from dict.fromkeys(note for part in parts for note in part.manifest.notes)
+    first = shards[0].manifest
+    yield from dict.fromkeys(note for shard in shards for note in shard.manifest.notes)
     if any(arm.total for arm in first.arms):
-        yield f"a budget that all questions share was divided into {len(parts)} equal parts, one for each shard"
+        yield f"a budget that all questions share was divided into {len(shards)} equal parts, one for each shard"
     values: dict[str, dict[str, None]] = {}
-    for part in parts:
-        for what, was, now in machine_differences(first.machine, part.manifest.machine):
+    for shard in shards:
+        for what, was, now in machine_differences(first.machine, shard.manifest.machine):
             values.setdefault(what, {was: None})[now] = None
     for what, seen in values.items():
         more = f" and {len(seen) - MAX_NAMED:,} more" if len(seen) > MAX_NAMED else ""
         yield f"the shards ran with different {what}: {', '.join(list(seen)[:MAX_NAMED])}{more}"
-
-
-class _Shard:
-    """Reads the files of one shard."""
-
-    def __init__(self, part: _Part) -> None:
-        self.part = part
-        self.folder, self.manifest = part.folder, part.manifest
-        self.ids: dict[str, set[str]] = {source.task: set() for source in part.manifest.sources}
-        for _ in self.items():
-            pass
-        for source in part.manifest.sources:
-            if len(self.ids[source.task]) != source.items:
-                raise self._unfinished(f"{self.folder.items} lacks questions of {source.task}")
-
-    def check(self) -> None:
-        """Check that all questions have a result, and all answers a grade. Raises UsageError, or TraceError."""
-        for arm in self.manifest.arms:
-            for _ in self.journal(arm, set()):
-                pass
-            if not self.folder.arm(arm.name).grades.exists():
-                raise self._unfinished(f"{arm.name} is not graded")
-
-    def append_to(self, folder: RunFolder) -> int:
-        """Append all lines to the files of another run; the number of results that are errors."""
-        errors = 0
-        _append(folder.items, self.items())
-        _append(folder.verdicts, self.lines(self.folder.verdicts, "verdicts"))
-        for arm in self.manifest.arms:
-            ours, theirs = self.folder.arm(arm.name), folder.arm(arm.name)
-            make_folder(theirs.path)
-            failed: set[str] = set()
-            _append(theirs.trace, self.lines(ours.trace, "trace", arm.task))
-            _append(theirs.journal, self.journal(arm, failed))
-            _append(theirs.grades, self.lines(ours.grades, "grades", arm.task))
-            errors += len(failed)
-        return errors
-
-    def items(self) -> Iterator[bytes]:
-        """The lines of the questions, whose ids are kept."""
-        for line, content in _contents(self.folder.items, "questions", self._resume):
-            if line.task not in self.ids:
-                raise TraceError(f"{self.folder.items} holds a question of {line.task!r:.80}, not a task of this run")
-            self.ids[line.task].add(line.question_id)
-            yield content
-
-    def journal(self, arm: Arm, failed: set[str]) -> Iterator[bytes]:
-        """The lines of an arm's journal; `failed` gets the ids of questions that ended in an error only."""
-        seen, asked = set[str](), self.ids.get(arm.task, set())
-        files = self.folder.arm(arm.name)
-        if not files.journal.exists():
-            raise self._unfinished(f"{arm.name} has not started")
-        for line, content in _contents(files.journal, "journal", self._resume):
-            self._check_asked(files.journal, line, arm.task)
-            if line.status != "error":
-                failed.discard(line.question_id)
-            elif line.question_id not in seen:
-                failed.add(line.question_id)
-            seen.add(line.question_id)
-            yield content
-        if missing := len(asked) - len(seen):
-            raise self._unfinished(f"{arm.name} lacks {missing:,} of {len(asked):,} questions")
-
-    def lines(self, path: Path, file: str, task: str = "") -> Iterator[bytes]:
-        """The lines of another file, whose questions are of `task` or of the one that a line names."""
-        for line, content in _contents(path, file, self._resume):
-            self._check_asked(path, line, task or line.task)
-            yield content
-
-    def _check_asked(self, path: Path, line: _Line, task: str) -> None:
-        if line.question_id not in self.ids.get(task, ()):
-            raise TraceError(f"{path} holds question {line.question_id!r:.80}, which {self.part} does not ask")
-
-    @property
-    def _resume(self) -> str:
-        return f"resume the shard with: reasoner eval --resume {self.folder.path}"
-
-    def _unfinished(self, why: str) -> UsageError:
-        return UsageError(f"{self.part} is not finished: {why}; {self._resume}")
-
-
-def _contents(path: Path, file: str, advice: str) -> Iterator[tuple[_Line, bytes]]:
-    """What each line of a file is about, and its content."""
-
-    def read(content: bytes) -> tuple[_Line, bytes]:
-        return _Line.model_validate_json(content), content
-
-    return read_lines(path, Format(file, read, VERSION), advice=advice)
-
-
-def _append(path: Path, contents: Iterator[bytes]) -> None:
-    with path.open("ab") as file:
-        file.writelines(map(sealed, contents))

@@ -1,20 +1,36 @@
-"""The records in a run's folder, all of one version, and how a journal is read."""
+"""The files of a run, their records, all of one version, and how an arm's journal is made and read."""
 
 import itertools
 from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from reasoner.budget import Cost
 from reasoner.errors import TraceError
+from reasoner.execution.replies import RatingFailures
+from reasoner.journal.folder import check_free, writing
 from reasoner.journal.lines import Format, read_lines
 from reasoner.models.info import ModelInfo
-from reasoner.system.foreign import MAX_PER_QUESTION, MAX_PER_REQUEST
-from reasoner.trace.grades import GradeStatus
-from reasoner.types import CutSamples, EndedBy
-from reasoner_evals.runs.folder import ArmFolder
+from reasoner.system.foreign import MAX_PER_QUESTION, MAX_PER_REQUEST, described
+from reasoner.trace.events import (
+    AnswerExtracted,
+    Began,
+    Ended,
+    EquivalenceChecked,
+    Event,
+    Prompted,
+    Proposed,
+    Refused,
+    Sampled,
+    Scored,
+    Thought,
+)
+from reasoner.trace.replies import GRADES, TRACE, GradeStatus
+from reasoner.types import Answer, CutSamples, EndedBy
 from reasoner_evals.tasks.data import Source
 
 VERSION: Final = 2
@@ -29,15 +45,56 @@ Count = Annotated[int, Field(ge=0, le=MAX_PER_REQUEST)]
 T = TypeVar("T")
 
 
-class _Part(BaseModel):
+class ArmFolder:
+    """The files of one arm. A verifier can be fitted on its `trace` and `grades`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.trace = path / TRACE
+        """Every event, appended as it happens; a resumed run starts from it."""
+        self.journal = path / "journal.jsonl"
+        """One `ItemRecord` per finished question, appended as it finishes."""
+        self.grades = path / GRADES
+        """Grades of single sequences, derived from the verdicts."""
+
+
+class RunFolder:
+    """The files of a run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.manifest = path / "manifest.json"
+        """What decides the run; written first, atomically, and never changed."""
+        self.items = path / "items.jsonl"
+        """The questions with their reference answers."""
+        self.verdicts = path / "verdicts.jsonl"
+        """Grades of answers; can be made again without a model."""
+
+    def arm(self, name: str) -> ArmFolder:
+        """The folder of one arm."""
+        return ArmFolder(self.path / "arms" / name)
+
+    def writing(self, *, fresh: bool = False) -> AbstractContextManager[None]:
+        """Lock the folder as its only writer; a `fresh` one is created, and removed if it stays empty.
+
+        Raises:
+            UsageError: another process writes it; the message names it. Or a fresh folder is not empty.
+            TraceError: the folder cannot be created, or its file system does not support locks.
+        """
+        if fresh:
+            check_free(self.path, "resume it with --resume, or give --out another folder")
+        return writing(self.path, self.manifest, create=fresh)
+
+
+class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class _Record(_Part):
+class _Versioned(_Frozen):
     v: Literal[2] = VERSION
 
 
-class Arm(_Part):
+class Arm(_Frozen):
     """One curve or point of an evaluation: a strategy on a task, within a budget, under a seed."""
 
     name: str
@@ -62,7 +119,7 @@ class Arm(_Part):
         return f"{self.total} in all" if self.total else self.budget
 
 
-class Machine(_Part):
+class Machine(_Frozen):
     """The machine of a run."""
 
     python: str
@@ -74,7 +131,7 @@ class Machine(_Part):
     """Versions by distribution name."""
 
 
-class Manifest(_Record):
+class Manifest(_Versioned):
     """Everything that decides a run, frozen before its first question is asked."""
 
     created: str
@@ -93,7 +150,7 @@ class Manifest(_Record):
     """What the engine could not do exactly."""
 
 
-class Item(_Record):
+class AskedItem(_Versioned):
     """A question as the run asked it, with its reference answer; a line of `items.jsonl`."""
 
     task: str
@@ -107,7 +164,7 @@ class Item(_Record):
     space: str = ""
 
 
-class Reply(_Part):
+class PooledReply(_Frozen):
     """One complete reply that a question's answer could have come from."""
 
     index: int
@@ -125,17 +182,7 @@ class Reply(_Part):
     """The verifier's value, in [0, 1]; None if it was not rated."""
 
 
-class Along(_Part):
-    """The best answer at one moment of a question, and the cost up to then."""
-
-    answer: str
-    key: str
-    share: float
-    samples: int
-    tokens: Annotated[int, Field(ge=0, le=MAX_PER_QUESTION)]
-
-
-class ItemRecord(_Record):
+class ItemRecord(_Versioned):
     """A finished question of one arm; a line of the arm's `journal.jsonl`. Grades are kept apart.
 
     `cost` is all that the question cost, failed attempts included. `share` is the part of the vote behind the answer.
@@ -160,13 +207,12 @@ class ItemRecord(_Record):
     cost: Cost
     cut: CutSamples = CutSamples()
     """How many samples were cut at `max_tokens`."""
-    pool: tuple[Reply, ...] = ()
-    along: tuple[Along, ...] = ()
+    pool: tuple[PooledReply, ...] = ()
 
     @property
-    def candidates(self) -> tuple["Reply | Along | ItemRecord", ...]:
+    def candidates(self) -> tuple["PooledReply | ItemRecord", ...]:
         """Everything that has an answer, in the order in which it was given; the final answer comes last."""
-        return (*self.pool, *self.along, self)
+        return (*self.pool, self)
 
     @field_validator("cost")
     @classmethod
@@ -176,7 +222,7 @@ class ItemRecord(_Record):
         return cost
 
 
-class Verdict(_Record):
+class GradedAnswer(_Versioned):
     """The grade of one answer to one question; a line of the run's `verdicts.jsonl`."""
 
     task: str
@@ -192,9 +238,9 @@ class Verdict(_Record):
         return self.task, self.question_id, self.answer
 
 
-ITEM_LINES: Final = Format("questions", Item.model_validate_json, VERSION)
+ITEM_LINES: Final = Format("questions", AskedItem.model_validate_json, VERSION)
 RECORD_LINES: Final = Format("journal", ItemRecord.model_validate_json, VERSION)
-VERDICT_LINES: Final = Format("verdicts", Verdict.model_validate_json, VERSION)
+VERDICT_LINES: Final = Format("verdicts", GradedAnswer.model_validate_json, VERSION)
 
 
 def read_journal(files: ArmFolder) -> Iterator[ItemRecord]:
@@ -250,3 +296,154 @@ def set_aside(files: ArmFolder) -> Path:
         return files.journal.replace(renamed)
     except OSError as error:
         raise TraceError(f"cannot rename the journal {files.journal}: {error.strerror}") from error
+
+
+@dataclass(slots=True)
+class _Question:
+    """The events of one question that its record is made of."""
+
+    attempts: int = 0
+    prompts: set[str] = field(default_factory=set)
+    samples: dict[tuple[str, int], Sampled] = field(default_factory=dict)
+    thoughts: dict[tuple[str, int], Cost] = field(default_factory=dict)
+    """What the first requests of sequences cost whose thinking was limited."""
+    scores: dict[tuple[str, int], Scored] = field(default_factory=dict)
+    share: float = 0.0
+    """The leader's share of the vote in the last proposal."""
+    representatives: dict[str, str] = field(default_factory=dict)
+    """By key of an answer the key of an equivalent one, which may have another representative in turn."""
+    out_of_time: bool = False
+    failures: RatingFailures = field(default_factory=RatingFailures)
+
+    def take_in(self, event: Event) -> None:
+        match event:
+            case Began():
+                self.attempts += 1
+            case Prompted():
+                self.prompts.add(event.prompt)
+            case Sampled():
+                self.samples.setdefault((event.prompt, event.index), event)
+            case Thought():
+                self.thoughts.setdefault((event.prompt, event.index), event.cost)
+            case AnswerExtracted():
+                self.extract(event)
+            case Scored():
+                self._take_rating(event)
+            case Proposed():
+                self.share = event.vote_state.share
+            case EquivalenceChecked():
+                self.merge(event)
+            case Refused():
+                self.out_of_time = self.out_of_time or event.unit == "seconds"
+            case _:
+                pass
+
+    def merge(self, event: EquivalenceChecked) -> None:
+        """Give equivalent answers one representative."""
+        for (first, second), same in zip(event.pairs, event.same, strict=True):
+            if same and self.key(first) != self.key(second):
+                self.representatives[self.key(second)] = self.key(first)
+
+    def _take_rating(self, event: Scored) -> None:
+        self.failures.add(event.rating)
+        if event.against is None and event.value is not None:
+            self.scores[event.prompt, event.index] = event
+
+    def extract(self, event: AnswerExtracted) -> None:
+        """Add the answer of a probe, and its cost, to the sequence."""
+        if sampled := self.samples.get((event.prompt, event.index)):
+            update = {"answer": sampled.answer or event.answer, "cost": sampled.cost + event.cost}
+            self.samples[event.prompt, event.index] = sampled.model_copy(update=update)
+
+    def key(self, key: str) -> str:
+        """The key of the first member of its equivalence class."""
+        while (representative := self.representatives.get(key)) is not None:
+            key = representative
+        return key
+
+    def named(self, answer: Answer | None) -> dict[str, Any]:
+        """The answer as written and the key of its class; empty without an answer."""
+        return {"answer": answer.text if answer else "", "key": self.key(answer.key) if answer else ""}
+
+    def reply(self, event: Sampled) -> PooledReply:
+        score = self.scores.get((event.prompt, event.index))
+        cost = event.cost + self.thoughts.get((event.prompt, event.index), Cost())
+        return PooledReply(
+            index=event.index,
+            status="read" if event.answer else "truncated" if event.truncated else "no_answer",
+            **self.named(event.answer),
+            rule=event.answer.rule if event.answer else "",
+            prompt_tokens=cost.prompt_tokens,
+            cached_tokens=cost.cached_tokens,
+            generated_tokens=cost.generated_tokens + cost.cancelled_tokens,
+            verifier_tokens=cost.verifier_tokens + (score.cost.verifier_tokens if score else 0),
+            thinking_tokens=cost.thinking_tokens,
+            score=score.value if score else None,
+        )
+
+    def status(self, ended: Ended, drawn: Collection[Sampled]) -> ItemStatus:
+        """What came of the question, of which these sequences were drawn."""
+        if ended.ended_by == "error":
+            return "error"
+        if ended.answer is not None:
+            return "answered"
+        if self.out_of_time:
+            return "timed_out"
+        return "truncated" if drawn and all(event.truncated for event in drawn) else "no_answer"
+
+
+@dataclass(slots=True)
+class RecordBuilder:
+    """The unfinished questions of an arm; a question's record is complete when it ends."""
+
+    arm: Arm
+    _questions: dict[str, _Question] = field(default_factory=dict)
+
+    def take_in(self, event: Event) -> ItemRecord | None:
+        """Process one event; the record of the question that it ended, or None."""
+        question = self._questions.setdefault(event.question_id, _Question())
+        question.take_in(event)
+        if not isinstance(event, Ended):
+            return None
+        if event.ended_by != "error":
+            del self._questions[event.question_id]
+        try:
+            return self._record(question, event)
+        except ValidationError as failure:
+            return ItemRecord(
+                question_id=event.question_id,
+                attempt=question.attempts,
+                status="error",
+                ended_by="error",
+                reason="its record cannot be kept",
+                error=f"its record cannot be kept: {described(failure)}",
+                cost=event.cost,
+            )
+
+    def _record(self, question: _Question, ended: Ended) -> ItemRecord:
+        # All complete replies of a pool in launch order, truncated ones too; else those that the model ended.
+        samples = question.samples.values()
+        if self.arm.pool:
+            # By index alone: the operations of reused samples are those of the arm that drew them.
+            complete = [event for event in samples if event.prompt in question.prompts]
+            complete.sort(key=lambda event: event.index)
+        else:
+            complete = [event for event in samples if event.finish_reason == "stop" and event.stop is None]
+            complete.sort(key=lambda event: (event.op, event.index))
+        return ItemRecord(
+            question_id=ended.question_id,
+            attempt=question.attempts,
+            # An arm that is no pool keeps no truncated reply, but a question of which all were cut is truncated.
+            status=question.status(ended, complete if self.arm.pool else samples),
+            **question.named(ended.answer),
+            rule=ended.answer.rule if ended.answer else "",
+            share=question.share if ended.answer else 0.0,
+            confidence=ended.confidence,
+            ended_by=ended.ended_by,
+            reason=ended.reason,
+            error=ended.reason if ended.ended_by == "error" else "",
+            unrated=question.failures.unrated,
+            cost=ended.cost,
+            cut=ended.cut,
+            pool=tuple(map(question.reply, complete)),
+        )

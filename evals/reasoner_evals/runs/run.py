@@ -21,11 +21,20 @@ from reasoner.trace.events import AnswerExtracted, Began, Event, Prompted, Sampl
 from reasoner.trace.history import QuestionHistory, in_order, read_histories, sound
 from reasoner.types import FALLBACK, SamplingParams
 from reasoner.verifier import Verifier
-from reasoner_evals.runs.folder import ArmFolder, RunFolder
-from reasoner_evals.runs.record_builder import RecordBuilder
-from reasoner_evals.runs.records import Arm, ItemRecord, Manifest, Outcome, attempts_in, counted_records, set_aside
-from reasoner_evals.runs.subset import Subset
-from reasoner_evals.runs.verdicts import Verdicts, write_grades
+from reasoner_evals.runs.arms import Subset
+from reasoner_evals.runs.records import (
+    Arm,
+    ArmFolder,
+    ItemRecord,
+    Manifest,
+    Outcome,
+    RecordBuilder,
+    RunFolder,
+    attempts_in,
+    counted_records,
+    set_aside,
+)
+from reasoner_evals.runs.verdicts import VerdictFile, write_grades
 from reasoner_evals.tasks.benchmark import TaskData
 from reasoner_evals.tasks.graders import GradedQuestion
 
@@ -70,7 +79,7 @@ async def evaluate(
         EngineError: the engine does not answer any more.
     """
     equivalence, prices = Equivalence(), Prices(**manifest.prices) if manifest.prices else None
-    verdicts = Verdicts(folder.verdicts, equivalence)
+    verdicts = VerdictFile(folder.verdicts, equivalence)
     verdicts.open()
     try:
         for index, arm in enumerate(manifest.arms):
@@ -134,7 +143,7 @@ class _ArmSession:
     arm: Arm
     data: TaskData
     files: ArmFolder
-    verdicts: Verdicts
+    verdicts: VerdictFile
     watcher: Watcher
     engine: Engine
     verifier: Verifier | None

@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,23 +13,26 @@ from reasoner.errors import DamagedLine
 from reasoner.journal.folder import write_whole
 from reasoner.journal.lines import JournalWriter, read_lines, sealed_line
 from reasoner.trace.events import AnswerExtracted, Ended, Sampled, read_trace
-from reasoner.trace.grades import Grade, GradeStatus
+from reasoner.trace.replies import Grade, GradeStatus
 from reasoner.types import Answer
-from reasoner_evals.runs.folder import ArmFolder, RunFolder
-from reasoner_evals.runs.manifest import read_manifest
-from reasoner_evals.runs.records import VERDICT_LINES, ItemRecord, Manifest, Outcome, Verdict, read_journal
+from reasoner_evals.runs.records import (
+    VERDICT_LINES,
+    ArmFolder,
+    GradedAnswer,
+    ItemRecord,
+    Manifest,
+    Outcome,
+    RunFolder,
+    read_journal,
+)
 from reasoner_evals.tasks.benchmark import TaskData
 from reasoner_evals.tasks.graders import GradedQuestion, arithmetic_steps
 
 CONCURRENCY: Final = 256
 """Answers that `grade_again` grades at the same time."""
-MAX_UNREAD: Final = 1_000
-"""Unread replies that are kept."""
-MAX_ENDING: Final = 2_000
-"""Characters at the end of an unread reply that are kept."""
 
 
-def read_verdicts(path: Path) -> Iterator[Verdict]:
+def read_verdicts(path: Path) -> Iterator[GradedAnswer]:
     """The verdicts of a file, streamed; none without a file. Raises TraceError if it cannot be read."""
     if path.exists():
         advice = f"make the verdicts again with: reasoner grade {path.parent}"
@@ -38,7 +40,7 @@ def read_verdicts(path: Path) -> Iterator[Verdict]:
 
 
 @dataclass(slots=True)
-class Verdicts:
+class VerdictFile:
     """The verdicts of a run, read from its file and extended with every new answer."""
 
     path: Path
@@ -90,13 +92,15 @@ def _grader(item: GradedQuestion) -> str:
     return f"{item.grader.name}@{item.grader.version}"
 
 
-async def _verdict(task: str, item: GradedQuestion, answer: Answer, equivalence: Equivalence) -> Verdict:
+async def _verdict(task: str, item: GradedQuestion, answer: Answer, equivalence: Equivalence) -> GradedAnswer:
     """The verdict on one answer. An unexpected error of the grader is a crash of the grader, not a wrong answer."""
     try:
         status = await item.grader.grade(item, answer, equivalence)
     except Exception:
         status = "grader_crash"
-    return Verdict(task=task, question_id=item.question.id, answer=answer.text, status=status, grader=_grader(item))
+    return GradedAnswer(
+        task=task, question_id=item.question.id, answer=answer.text, status=status, grader=_grader(item)
+    )
 
 
 def write_grades(files: ArmFolder, task: str, statuses: Mapping[tuple[str, str, str], GradeStatus]) -> None:
@@ -183,10 +187,10 @@ async def grade_again(folder: RunFolder, manifest: Manifest, tasks: Mapping[str,
 
 async def _all_verdicts(
     folder: RunFolder, manifest: Manifest, tasks: Mapping[str, TaskData], equivalence: Equivalence
-) -> AsyncIterator[Verdict]:
+) -> AsyncIterator[GradedAnswer]:
     items = {(task, item.question.id): item for task, data in tasks.items() for item in data.items}
     seen: set[tuple[str, str, str]] = set()
-    pending: list[asyncio.Task[Verdict]] = []
+    pending: list[asyncio.Task[GradedAnswer]] = []
     for arm in manifest.arms:
         for record in read_journal(folder.arm(arm.name)):
             item = items.get((arm.task, record.question_id))
@@ -201,53 +205,3 @@ async def _all_verdicts(
                 pending = []
     for verdict in await asyncio.gather(*pending):
         yield verdict
-
-
-class Unread(NamedTuple):
-    """A complete reply without an answer."""
-
-    task: str
-    arm: str
-    question_id: str
-    sample: int
-    ending: str
-    """The last characters of the reply, which a model wrote."""
-
-
-class Readings(NamedTuple):
-    """How the complete replies of a run were read."""
-
-    rules: Counter[str]
-    """How many replies each rule read; that of unread ones is empty."""
-    truncated: int
-    """Replies that a limit cut and that have no answer."""
-    unread: tuple[Unread, ...]
-    """The first of them, in the order of the arms and their traces."""
-
-
-def readings_of(folder: RunFolder) -> Readings:
-    """How all replies of a run were read when it was made. A TraceError names the file that cannot be read."""
-    rules, cut, unread = Counter[str](), set[tuple[str, str, str, int]](), dict[tuple[str, str, int], Unread]()
-    truncated = 0
-    for arm in read_manifest(folder).arms:
-        trace = folder.arm(arm.name).trace
-        for event in read_trace(trace) if trace.exists() else ():
-            match event:
-                case AnswerExtracted(answer=Answer(rule=rule)):
-                    if (arm.name, event.question_id, event.prompt, event.index) in cut:
-                        truncated -= 1
-                    else:
-                        rules[""] -= 1
-                    rules[rule] += 1
-                    unread.pop((arm.name, event.question_id, event.index), None)
-                case Sampled(stop=None, truncated=True):
-                    truncated += 1
-                    cut.add((arm.name, event.question_id, event.prompt, event.index))
-                case Sampled(stop=None):
-                    rules[event.answer.rule if event.answer else ""] += 1
-                    if event.answer is None and len(unread) < MAX_UNREAD:
-                        key, ending = (arm.name, event.question_id, event.index), event.text[-MAX_ENDING:]
-                        unread[key] = Unread(arm.task, *key, ending)
-                case _:
-                    pass
-    return Readings(rules, truncated, tuple(unread.values()))

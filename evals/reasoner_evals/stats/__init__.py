@@ -4,3 +4,10 @@ A pool of Q questions with N samples each is up to three arrays of shape [Q, N]:
 without an answer, NaN no usable sample because the engine failed), `answers` (the number of the answer's class within
 its question, -1 for no answer) and `scores` (a verifier's, NaN without a rating).
 """
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]

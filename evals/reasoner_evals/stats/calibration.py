@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from reasoner.errors import UsageError
-from reasoner_evals.stats.arrays import Floats, ranks
+from reasoner_evals.stats import Floats
+from reasoner_evals.stats.estimators import ranks
 
 BINS = 10
 

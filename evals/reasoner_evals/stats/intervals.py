@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from reasoner.errors import UsageError
-from reasoner_evals.stats.arrays import Floats
+from reasoner_evals.stats import Floats
 
 LEVEL: Final = 0.95
 """The level of every interval."""

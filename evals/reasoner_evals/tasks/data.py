@@ -18,7 +18,8 @@ from pydantic import BaseModel, ConfigDict
 
 from reasoner.errors import UnknownName, UsageError
 from reasoner.system.machine import install_command
-from reasoner.system.tables import Located, first_line, open_table
+from reasoner.system.printing import printable
+from reasoner.system.tables import Located, open_table
 
 
 class Source(BaseModel):
@@ -136,7 +137,7 @@ def read_file(path: Path, renames: Mapping[str, str]) -> list[DataRow]:
         with open_table(path) as (name, reader, file):
             return list(_rows(reader(name, file, MAX_BYTES), name, renames))
     except (OSError, EOFError, zlib.error) as error:
-        raise UsageError(f"{path} cannot be read: {first_line(error)}") from None
+        raise UsageError(f"{path} cannot be read: {printable(str(error), limit=200)}") from None
 
 
 def _rows(located: Iterator[Located], name: str, renames: Mapping[str, str]) -> Iterator[DataRow]:
@@ -235,7 +236,7 @@ def _load(source: Published, revision: str) -> tuple[Any, str]:
 
 def _explain(task: str, source: Published, revision: str, error: Exception) -> str:
     """One line about what failed and what to do."""
-    reason, alternative = first_line(error), source.alternative(task)
+    reason, alternative = printable(str(error), limit=200), source.alternative(task)
     if "gated" in str(error).lower():
         return f"{source.hub} is gated: accept its terms and log in with `hf auth login`, or {alternative}"
     if isinstance(error, ConnectionError):

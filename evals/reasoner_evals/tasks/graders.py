@@ -17,7 +17,7 @@ from reasoner.answers.questions import Question
 from reasoner.errors import UsageError, require
 from reasoner.sandbox.check import Sandbox
 from reasoner.sandbox.layers import Limits, detect
-from reasoner.trace.grades import GradeStatus
+from reasoner.trace.replies import GradeStatus
 from reasoner.types import Answer
 
 GYM_RIGHT = 0.999

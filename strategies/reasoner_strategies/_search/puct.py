@@ -4,13 +4,16 @@ No call but `best_open` visits the whole tree: each costs the depth of one path 
 """
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 from reasoner.types import Completion
 from reasoner_strategies._search.steps import Path
 
 FirstPlay = Literal["verifier", "parent", "zero"]
+C_BASE = 19652.0
+"""AlphaZero's constant, which makes exploration grow with the visits."""
 
 
 @dataclass(slots=True, eq=False)
@@ -30,7 +33,7 @@ class Node:
     visits: int = 0
     total: float = 0.0
     pending: int = 0
-    """Virtual visits by running simulations below it."""
+    """Running simulations below it, each of which counts as a visit of value 0."""
     children: tuple["Node", ...] = ()
 
     @property
@@ -38,18 +41,24 @@ class Node:
         """The mean value of its visits; its own value before the first."""
         return self.total / self.visits if self.visits else self.value
 
+    def path_up(self) -> "Iterator[Node]":
+        """The node and those above it, up to the root."""
+        node: Node | None = self
+        while node is not None:
+            yield node
+            node = node.parent
+
 
 @dataclass(frozen=True, slots=True)
 class Puct:
     """Upper confidence bounds with a prior (PUCT), as in AlphaZero."""
 
-    c_base: float
     c_init: float
     fpu: FirstPlay
 
     def exploration(self, visits: int) -> float:
         """The weight of the prior below a node with so many visits."""
-        return math.log((1 + visits + self.c_base) / self.c_base) + self.c_init
+        return math.log((1 + visits + C_BASE) / C_BASE) + self.c_init
 
     def best(self, parent: Node) -> Node:
         """The child to visit next, of those that may be selected; ties go to the earliest."""
@@ -76,9 +85,7 @@ class Tree:
     """
 
     rules: Puct
-    virtual_loss: int
     root: Node
-    size: int = field(default=1, init=False)
 
     def select(self) -> Node:
         """The leaf that the next simulation reaches; the root must be ready."""
@@ -88,15 +95,16 @@ class Tree:
         return node
 
     def take(self, leaf: Node) -> None:
-        """Begin a simulation: close the leaf to others, and count virtual visits of value 0 on the path to it."""
+        """Begin a simulation: close the leaf to others, and count a virtual loss on the path to it."""
         self._ready(leaf, 0)
-        self._pend(leaf, self.virtual_loss)
+        for node in leaf.path_up():
+            node.pending += 1
 
     def leave(self, leaf: Node, children: tuple[Node, ...]) -> None:
         """End a simulation: the leaf has these children, or leads nowhere. The best of them is visited."""
-        self._pend(leaf, -self.virtual_loss)
+        for node in leaf.path_up():
+            node.pending -= 1
         leaf.children, leaf.above, leaf.last = children, None, None
-        self.size += len(children)
         if children:
             self._ready(leaf, len(children))
             self.visit(self.rules.best(leaf))
@@ -105,28 +113,19 @@ class Tree:
         """Add the value of a node on the path to the root. A chain that ended is not visited again."""
         if node.terminal:
             self._ready(node, 0)
-        above: Node | None = node
-        while above is not None:
+        for above in node.path_up():
             above.visits += 1
             above.total += node.value
-            above = above.parent
 
     def best_open(self) -> Node | None:
         """The leaf of the highest value from which a chain may continue, or the earliest; visits all nodes."""
-        best: Node | None = None
-        left = [self.root]
+        best, left = None, [self.root]
         while left:
             node = left.pop()
             left += node.children
             if node.above and (best is None or (-node.value, node.order) < (-best.value, best.order)):
                 best = node
         return best
-
-    def _pend(self, leaf: Node, by: int) -> None:
-        node: Node | None = leaf
-        while node is not None:
-            node.pending += by
-            node = node.parent
 
     def _ready(self, node: Node, ready: int) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""Resampling of weighted particles, as pure functions of the weights and of random numbers that are given."""
+"""Resampling of weighted particles, as pure functions of the weights and of a random number that is given."""
 
 import bisect
 import itertools
@@ -11,10 +11,9 @@ EPSILON = 1e-6
 
 
 class Resampling(NamedTuple):
-    """One resampling: the effective sample size, the number of different ancestors, and the index of each one."""
+    """One resampling: the effective sample size, and the index of the ancestor of each particle."""
 
     ess: float
-    ancestors: int
     indices: tuple[int, ...]
 
 
@@ -38,32 +37,15 @@ def softmax(logs: Sequence[float | None]) -> list[float]:
     return [weight / total for weight in weights] if total else weights
 
 
-def effective(theta: Sequence[float]) -> float:
-    """The effective sample size of shares that sum to 1: the number of equal weights with the same variance."""
-    return 1 / math.fsum(share * share for share in theta)
-
-
 def systematic(theta: Sequence[float], u: float) -> Resampling:
-    """As many copies as shares, at equal distances from one random `u` in [0, 1).
+    """As many copies as shares, at equal distances from one random `u` in [0, 1); the shares sum to 1.
 
-    Each share gets its expected number of copies, rounded up or down.
+    Each share gets its expected number of copies, rounded up or down. The effective sample size is the number of equal
+    weights with the same variance.
     """
-    return _drawn(theta, [(index + u) / len(theta) for index in range(len(theta))])
-
-
-def multinomial(theta: Sequence[float], us: Sequence[float]) -> Resampling:
-    """One independent copy for each of the random numbers `us` in [0, 1)."""
-    return _drawn(theta, us)
-
-
-def _drawn(theta: Sequence[float], positions: Sequence[float]) -> Resampling:
     ends = list(itertools.accumulate(theta))
     last = max(index for index, share in enumerate(theta) if share)
     # The sum may fall short of 1 by rounding: a position beyond it belongs to the last one with a share.
+    positions = ((index + u) / len(theta) for index in range(len(theta)))
     indices = tuple(min(bisect.bisect_right(ends, position), last) for position in positions)
-    return Resampling(effective(theta), len(set(indices)), indices)
-
-
-def annealing(ess_share: float, progress: float) -> float:
-    """The factor on the temperature of entropic annealing: above 1 while few particles hold the weight early on."""
-    return max(1.0, (1 - progress) / ess_share) if ess_share < 0.5 and progress < 0.5 else 1.0
+    return Resampling(1 / math.fsum(share * share for share in theta), indices)

@@ -4,15 +4,15 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted
 from reasoner.specs import Samples
-from reasoner.strategy import Finished, Handle, Plan, Sample, Score, check_n, next_finished, start
+from reasoner.strategy import Finished, Handle, Plan, Sample, Score, next_finished, start
 from reasoner.types import Answer, VoteState
-from reasoner_strategies._search.steps import Path, StepOptions, Stepping
-from reasoner_strategies._voting.pool import RunningVote
+from reasoner_strategies._search.steps import Path, StepOptions
+from reasoner_strategies._voting.pool import By, RunningVote
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +22,6 @@ class SearchOptions(StepOptions):
     uses_verifier: ClassVar[bool] = True
 
     n: Samples = 16
-
-    def __post_init__(self) -> None:
-        check_n(self.n)
-        _ = self.stepping
 
 
 Parents = Sequence[tuple[Path, int]]
@@ -99,10 +95,9 @@ class StepSearch:
     options: SearchOptions
     lookahead: int = 0
     weight_of: Callable[[Path], float | None] = lambda path: path.value
-    by: Literal["sum", "max"] = "sum"
+    by: By = "sum"
     ended: dict[int, Path] = field(default_factory=dict)
-    _stepping: Stepping = field(init=False)
-    _greedy: Stepping = field(init=False)
+    _greedy: StepOptions = field(init=False)
     _running: dict[Handle, _Child] = field(default_factory=dict)
     _siblings: list[_Siblings] = field(default_factory=list)
     _levels: list[Level] = field(default_factory=list)
@@ -114,18 +109,27 @@ class StepSearch:
 
     def __post_init__(self) -> None:
         self._votes = RunningVote(self.question.space, self.by)
-        self._stepping = self.options.stepping
-        self._greedy = replace(self._stepping, params=replace(self.options.params, temperature=0.0))
+        self._greedy = replace(self.options, params=replace(self.options.params, temperature=0.0))
 
     @property
     def root(self) -> Path:
         """The chain of no steps."""
-        return self._stepping.root(self.question)
+        return Path(self.question.prompt)
 
     @property
     def finished(self) -> int:
         """How many chains the model ended."""
         return sum(path.finished for path in self.ended.values())
+
+    def by_levels(self, n: int, parents_of: Callable[[Level], Parents], *, choose: bool = True) -> Plan[Answer | None]:
+        """Search level by level, from `n` children of the root on; `parents_of` a level are those of the next one."""
+        parents: Parents = [(self.root, n)]
+        while parents:
+            yield from self.launch(parents, choose=choose)
+            level = yield from self.next_level()
+            yield from self.publish()
+            parents = parents_of(level) if level else []
+        return (yield from self.finish())
 
     def launch(
         self, parents: Parents, *, choose: bool = True, first: int | None = None, branch: int = 0
@@ -138,7 +142,7 @@ class StepSearch:
         for _, group in groupby(parents, key=lambda pair: id(pair[0])):
             same = list(group)
             parent, times = same[0][0], sum(count for _, count in same)
-            handle = yield from start(self._sample(parent, self._stepping, branch), times=times)
+            handle = yield from start(self._sample(parent, self.options, branch), times=times)
             self._siblings.append(_Siblings(handle, level, parent, order))
             order += times
         self._launched = max(self._launched, order)
@@ -160,7 +164,7 @@ class StepSearch:
                 return level
         return None
 
-    def _sample(self, path: Path, stepping: Stepping, branch: int) -> Sample:
+    def _sample(self, path: Path, stepping: StepOptions, branch: int) -> Sample:
         return Sample((path.prompt,), params=stepping.draws(path), reserve=self.options.reserve, branch=branch)
 
     def _child_of(self, handle: Handle) -> _Child:
@@ -169,20 +173,22 @@ class StepSearch:
 
     def _continues(self, child: _Child, finished: Finished) -> Plan[bool]:
         """Keep what arrived of a child; whether more of it is awaited."""
+        level, children = child.level, child.level.children
         if finished.ratings:
-            self._keep(child.level, child.level.children[child.order].rated(finished.ratings[0].value))
+            self._keep(level, children[child.order].rated(finished.ratings[0].value))
             return False
         [completion] = finished.completions
         if child.probe is None:
-            child.probe = self._stepping.grown(child.parent, completion, order=child.order)
-            self._keep(child.level, child.probe)
+            child.probe = self.options.grown(child.parent, completion, order=child.order)
+            self._keep(level, child.probe)
         else:
             child.probe = self._greedy.grown(child.probe, completion, order=child.order)
-        path, probe = child.level.children[child.order], child.probe
-        if not self._worth_rating(child.level, path):
+        path, probe = children[child.order], child.probe
+        # A rating makes no difference for a single chain, nor for one that leads nowhere.
+        if self.options.n == 1 or not (level.choose if path.open else path.answer(self.question)):
             return False
         if path.open and probe.open and probe.steps < path.steps + self.lookahead:
-            self._running[(yield from start(self._sample(probe, self._greedy, child.level.branch)))] = child
+            self._running[(yield from start(self._sample(probe, self._greedy, level.branch)))] = child
         else:
             assert probe.last is not None
             self._running[(yield from start(Score(self.question, (probe.last,), self.options.reserve)))] = child
@@ -202,16 +208,6 @@ class StepSearch:
         self._votes.restart()
         self._uncounted = dict.fromkeys(self.ended, False)
 
-    def _worth_rating(self, level: Level, path: Path) -> bool:
-        """Whether a rating can make a difference: not for a single chain, nor for one that leads nowhere."""
-        if self.options.n == 1:
-            return False
-        return level.choose if path.open else self.answer(path) is not None
-
-    def answer(self, path: Path) -> Answer | None:
-        """The answer of a finished chain."""
-        return self.question.read(path.last) if path.finished and path.last else None
-
     def publish(self) -> Plan[VoteState]:
         """Propose the vote of the chains that ended, unless it was already proposed."""
         for order, counted in list(self._uncounted.items()):
@@ -229,22 +225,12 @@ class StepSearch:
                 del self._uncounted[order]
         return (yield from self._votes.publish() if self.ended else self._votes.vote_state())
 
-    def by_levels(self, n: int, parents_of: Callable[[Level], Parents], *, choose: bool = True) -> Plan[Answer | None]:
-        """Search level by level, from `n` children of the root on; `parents_of` a level are those of the next one."""
-        parents: Parents = [(self.root, n)]
-        while parents:
-            yield from self.launch(parents, choose=choose)
-            level = yield from self.next_level()
-            yield from self.publish()
-            parents = parents_of(level) if level else []
-        return (yield from self.finish())
-
     def finish(self) -> Plan[Answer | None]:
         """The answer. If the budget ended before any chain had one, the best open chain is drawn to its end."""
         vote_state = yield from self.publish()
         if vote_state.leader is None and (best := self._best_open()):
             last = replace(best, order=max(self.ended, default=-1) + 1)
-            self._end((yield from self._stepping.closing(last)))
+            self._end((yield from self.options.closing(last)))
             vote_state = yield from self.publish()
         return vote_state.leader
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from reasoner.answers.questions import Question
-from reasoner.errors import UsageError, require
-from reasoner.specs import Length
+from reasoner.errors import UsageError
+from reasoner.specs import Checked, Count, Length
 from reasoner.strategy import Plan, sample, sample_each
-from reasoner.types import Completion, Prompt, SamplingParams
+from reasoner.types import Answer, Completion, Prompt, SamplingParams
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,47 +40,49 @@ class Path:
         """The same with a rating."""
         return replace(self, value=value)
 
+    def answer(self, question: Question) -> Answer | None:
+        """The answer of a finished chain; None of any other."""
+        return question.read(self.last) if self.finished and self.last else None
 
-@dataclass(frozen=True, slots=True)
-class Stepping:
-    """How chains grow: a step ends at `separator`, or after `step_tokens` if above 0.
 
-    A chain has at most `params.max_tokens` tokens and `max_steps` steps; the last of these runs to the chain's end.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepOptions(Checked):
+    """The options of every search over steps, and how its chains grow.
+
+    A step ends at `step`, or after `step_tokens` if above 0; the last of `max_steps` runs to the chain's end. A chain
+    has at most `params.max_tokens` tokens. `reserve` tokens are held back at every step: if the search ends before any
+    chain has an answer, they finish the best open one.
     """
 
-    params: SamplingParams
-    separator: str
-    step_tokens: int
-    max_steps: int
+    step: str = "\n\n"
+    step_tokens: Length = 0
+    max_steps: Count = 40
+    reserve: Length = 128
+    params: SamplingParams = SamplingParams()
+    sampling: ClassVar[SamplingParams] = SamplingParams(temperature=0.8)
 
     def __post_init__(self) -> None:
-        require(self.step_tokens, "step_tokens", at_least=0)
-        require(self.max_steps, "max_steps", at_least=1)
-        if not self.separator and not self.step_tokens:
+        Checked.__post_init__(self)
+        if not self.step and not self.step_tokens:
             raise UsageError(r'a step must end: set step, as in step="\n\n", or step_tokens')
-
-    def root(self, question: Question) -> Path:
-        """The chain of no steps."""
-        return Path(question.prompt)
 
     def draws(self, path: Path) -> SamplingParams:
         """How the next step of an open chain is drawn."""
         left = self.params.limit - path.tokens
         if path.steps + 1 >= self.max_steps:
             return replace(self.params, max_tokens=left)
-        stops = (self.separator, *self.params.stop) if self.separator else self.params.stop
+        stops = (self.step, *self.params.stop) if self.step else self.params.stop
         return replace(self.params, stop=stops, max_tokens=min(self.step_tokens or left, left))
 
     def grown(self, path: Path, completion: Completion, *, order: int) -> Path:
         """The chain with one more step."""
         tokens = path.tokens + completion.usage.generated_tokens
-        stepped = bool(self.separator) and completion.stop == self.separator and path.steps + 1 < self.max_steps
+        stepped = bool(self.step) and completion.stop == self.step and path.steps + 1 < self.max_steps
         finished = completion.finish_reason == "stop" and not stepped
         stuck = completion.finish_reason == "abort" or completion.usage.generated_tokens == 0
         last = completion.finish_reason == "length" and path.steps + 1 >= self.max_steps
         cut = not finished and (stuck or last or tokens >= self.params.limit)
-        prompt = path.prompt.then(completion)
-        return Path(prompt, completion, path.steps + 1, tokens, None, order, finished, cut)
+        return Path(path.prompt.then(completion), completion, path.steps + 1, tokens, None, order, finished, cut)
 
     def closing(self, path: Path) -> Plan[Path]:
         """Draw an open chain to its end in one request."""
@@ -89,39 +91,12 @@ class Stepping:
         return self.grown(replace(path, steps=self.max_steps - 1), completion, order=path.order)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepOptions:
-    """The options of every search over steps.
-
-    A step ends at `step`, or after `step_tokens` if above 0; the last of `max_steps` runs to the chain's end. `reserve`
-    tokens are held back at every step: if the search ends before any chain has an answer, they finish the best open
-    one.
-    """
-
-    step: str = "\n\n"
-    step_tokens: Length = 0
-    max_steps: int = 40
-    reserve: Length = 128
-    params: SamplingParams = SamplingParams()
-    sampling: ClassVar[SamplingParams] = SamplingParams(temperature=0.8)
-
-    @property
-    def stepping(self) -> Stepping:
-        """How its chains grow.
-
-        Raises:
-            UsageError: an option of the steps is out of range.
-        """
-        require(self.reserve, "reserve", at_least=0)
-        return Stepping(self.params, self.step, self.step_tokens, self.max_steps)
-
-
-def lockstep(params: SamplingParams, every: int) -> Stepping:
+def lockstep(params: SamplingParams, every: int) -> StepOptions:
     """Chains that grow by `every` tokens at a time until the model ends them."""
-    return Stepping(params, separator="", step_tokens=every, max_steps=params.limit + 1)
+    return StepOptions(params=params, step="", step_tokens=every, max_steps=params.limit + 1)
 
 
-def advance(stepping: Stepping, chains: Sequence[Path]) -> Plan[list[Path]]:
+def advance(stepping: StepOptions, chains: Sequence[Path]) -> Plan[list[Path]]:
     """The same chains, each open one a round further; all open ones have the same number of tokens, before and after.
 
     A chain is cut if the budget refused it, or gave it fewer tokens than the others.

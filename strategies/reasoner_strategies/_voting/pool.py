@@ -1,7 +1,7 @@
-"""Votes over finished sequences: a pool of them, or as they arrive; with or without weights, proposed or not."""
+"""Votes over finished sequences: a pool of them, or as they arrive; with or without ratings."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from reasoner.answers.questions import Question
@@ -35,24 +35,6 @@ def proposed(counted: Plan[VoteState]) -> Plan[VoteState]:
     return vote_state
 
 
-def ratings_of(question: Question, pool: Pool) -> Plan[tuple[float | None, ...]]:
-    """The verifier's rating of each sequence with an answer; None for the others, and for those it could not rate.
-
-    With fewer than two answers nothing is rated. If the budget refuses, all stay unrated.
-    """
-    answered = {index: completion for index, completion in enumerate(pool) if completion and question.read(completion)}
-    values: list[float | None] = [None] * len(pool)
-    if len(answered) < 2:
-        return tuple(values)
-    try:
-        ratings = yield from score(question, tuple(answered.values()))
-    except BudgetExhausted:
-        return tuple(values)
-    for index, rating in zip(answered, ratings, strict=True):
-        values[index] = rating.value
-    return tuple(values)
-
-
 def rated_vote(question: Question, pool: Pool, ratings: Weights, *, by: By = "sum") -> Plan[VoteState]:
     """The vote weighted by ratings, with "max" the best rated; the plain majority if nothing that votes was rated."""
     vote_state = yield from vote(question, pool, ratings, by=by)
@@ -66,15 +48,25 @@ def rated_choice(
     pool: Pool,
     majority: VoteState,
     *,
-    weights_of: Callable[[Weights], Weights] = lambda ratings: ratings,
     by: By = "sum",
+    weights_of: Callable[[Weights], Weights] = lambda ratings: ratings,
 ) -> Plan[Answer | None]:
-    """The answer of a pool by weights made of its ratings, proposed; that of the `majority` if nothing was rated."""
-    ratings = yield from ratings_of(question, pool)
+    """Rate the sequences with an answer, and propose the vote by weights made of these ratings; returns its leader.
+
+    With fewer than two answers, or without any rating, the `majority` decides.
+    """
+    answered = {index: completion for index, completion in enumerate(pool) if completion and question.read(completion)}
+    if len(answered) < 2:
+        return majority.leader
+    try:
+        rated = yield from score(question, tuple(answered.values()))
+    except BudgetExhausted:
+        return majority.leader
+    values = dict(zip(answered, (rating.value for rating in rated), strict=True))
+    ratings = [values.get(index) for index in range(len(pool))]
     if all(rating is None for rating in ratings):
         return majority.leader
-    vote_state = yield from proposed(rated_vote(question, pool, weights_of(ratings), by=by))
-    return vote_state.leader
+    return (yield from proposed(rated_vote(question, pool, weights_of(ratings), by=by))).leader
 
 
 @dataclass(slots=True)
@@ -86,39 +78,41 @@ class RunningVote:
     seen: int = 0
     """How many chains were counted, those without an answer included."""
     answered: bool = False
-    _rated: Tally | None = None
-    _plain: Tally | None = None
+    _tally: Tally = field(init=False)
+    _rated: bool = False
+    """Whether the tally holds the rated answers alone."""
     _published: VoteState | None = None
     _changes: int = 0
     _publish_at: int = 1
+
+    def __post_init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget all chains, but not what was published."""
+        self.seen, self.answered, self._rated, self._tally = 0, False, False, Tally(self.space)
 
     def count(self, answer: Answer | None, *, order: int) -> None:
         """Count a chain that ended, before it is rated; `order` is its position in launch order."""
         self.seen += 1
         self._changes += 1
-        if answer is None:
-            return
-        self.answered = True
-        if self._rated is None:
-            self._plain = self._plain or Tally(self.space)
-            self._plain.add(answer, index=order)
+        if answer is not None:
+            self.answered = True
+            if not self._rated:
+                self._tally.add(answer, index=order)
 
     def rate(self, answer: Answer, value: float | None, *, order: int) -> None:
         """Let a counted chain vote with its rating; without one it votes only if no chain has one."""
         if value is None:
             return
         self._changes += 1
-        if self._rated is None:
-            self._rated, self._plain = Tally(self.space, by=self.by), None
-        self._rated.add(answer, index=order, weight=value)
-
-    def restart(self) -> None:
-        """Forget all chains, but not what was published."""
-        self.seen, self.answered, self._rated, self._plain = 0, False, None, None
+        if not self._rated:
+            self._rated, self._tally = True, Tally(self.space, by=self.by)
+        self._tally.add(answer, index=order, weight=value)
 
     def vote_state(self) -> Plan[VoteState]:
         """The vote state of the votes."""
-        counted = yield from count_votes(self._rated or self._plain or Tally(self.space))
+        counted = yield from count_votes(self._tally)
         return replace(counted, samples=self.seen)
 
     def publish_sometimes(self) -> Plan[None]:

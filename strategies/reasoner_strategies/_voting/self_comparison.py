@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from reasoner.answers.questions import Question
-from reasoner.errors import UsageError, require, require_choice
-from reasoner.specs import Samples
-from reasoner.strategy import Plan, check_n, compare_pair, sample, sample_each
+from reasoner.errors import UsageError
+from reasoner.specs import Checked, Samples
+from reasoner.strategy import Plan, compare_pair, sample, sample_each
 from reasoner.types import Answer, Completion, Prompt, SamplingParams, VoteState
 from reasoner_strategies._prompts import shortened, verdict, with_text, without_reply
 from reasoner_strategies._voting.pool import proposed, vote
@@ -24,6 +24,7 @@ class Candidate:
 
 
 Pair = tuple[Candidate, Candidate]
+"""Two candidates, the one with more votes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +76,10 @@ def polled(ballots: Sequence[Ballot], choice: Choice, params: SamplingParams) ->
     for completion in drawn:
         replies[completion.prompt].append(completion)
     for ballot in ballots:
-        reply = replies[ballot.prompt].pop(0) if replies[ballot.prompt] else None
-        number = None if reply is None else choice(reply, len(ballot.shown))
-        if number is not None:
-            chosen[ballot.race][ballot.shown[number].index] += 1
+        if replies[ballot.prompt]:
+            number = choice(replies[ballot.prompt].pop(0), len(ballot.shown))
+            if number is not None:
+                chosen[ballot.race][ballot.shown[number].index] += 1
     return chosen
 
 
@@ -91,7 +92,7 @@ COMPARISONS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class PairOptions:
+class PairOptions(Checked):
     """The options of strategies that compare pairs of answers.
 
     A pair is compared `comparisons` times, every second time in the other order; a comparison without a verdict
@@ -108,9 +109,7 @@ class PairOptions:
     by: Literal["policy", "verifier"] = "policy"
 
     def __post_init__(self) -> None:
-        check_n(self.n)
-        require(self.comparisons, "comparisons", at_least=1)
-        require_choice(self.by, "by", ("policy", "verifier"))
+        Checked.__post_init__(self)
         if self.by == "verifier" and self.comparisons != COMPARISONS:
             raise UsageError(
                 f"comparisons={self.comparisons} has no effect with by=verifier, which compares once: leave it out"
@@ -123,13 +122,11 @@ class PairOptions:
 
     def winners(self, question: Question, entered: Candidates, pairs: Sequence[Pair]) -> Plan[tuple[Candidate, ...]]:
         """The winner of each pair."""
-        return (
-            yield from self._preferred(question, entered, pairs)
-            if self.uses_verifier
-            else self._polled(question, pairs)
-        )
-
-    def _polled(self, question: Question, pairs: Sequence[Pair]) -> Plan[tuple[Candidate, ...]]:
+        if self.by == "verifier":
+            drawn = [(entered.drawn[a.index], entered.drawn[b.index]) for a, b in pairs]
+            values = [rating.value for rating in (yield from compare_pair(question, drawn))]
+            # Of a pair, the first has more votes.
+            return tuple(pair[value is not None and value < 0.5] for pair, value in zip(pairs, values, strict=True))
         ballots = [
             Ballot(race, order, pair_prompt(question, order))
             for race, (a, b) in enumerate(pairs)
@@ -138,15 +135,6 @@ class PairOptions:
         ]
         chosen = yield from polled(ballots, better, self.params)
         return tuple(best(pair, chosen[race]) for race, pair in enumerate(pairs))
-
-    def _preferred(self, question: Question, entered: Candidates, pairs: Sequence[Pair]) -> Plan[tuple[Candidate, ...]]:
-        drawn = [(entered.drawn[a.index], entered.drawn[b.index]) for a, b in pairs]
-        ratings = yield from compare_pair(question, drawn)
-        winners = []
-        for pair, rating in zip(pairs, ratings, strict=True):
-            decided = rating.value is not None and rating.value != 0.5
-            winners.append(pair[(rating.value or 0.0) < 0.5] if decided else best(pair, Counter()))
-        return tuple(winners)
 
 
 def pair_prompt(question: Question, pair: Pair) -> Prompt:

@@ -5,13 +5,12 @@ from dataclasses import dataclass, field, replace
 
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
-from reasoner.errors import BudgetExhausted, UsageError, require
+from reasoner.errors import BudgetExhausted
 from reasoner.strategy import (
     Handle,
     Plan,
     Sample,
     StopRule,
-    Strategy,
     cancel,
     count_votes,
     next_finished,
@@ -22,8 +21,6 @@ from reasoner.strategy import (
 from reasoner.types import Answer, Completion, SamplingParams, Vote, VoteState
 from reasoner.voting import MAX_STREAK, Tally
 
-WINDOW = 4
-"""Samples in flight by default."""
 _NO_ANSWER = Answer("", "")
 
 
@@ -46,8 +43,10 @@ class OrderedSampling:
 
     def take(self) -> Plan[Completion | None]:
         """The next sample in launch order; None if there are no more. Those that the budget refused are skipped."""
-        while not self._ready:
-            yield from self._launch()
+        while self._taken not in self._arrived and not (self._refused and self._arrived):
+            while not self._refused and self._launched < min(self.n, self._taken + self.window):
+                self._running[(yield from start(self.op))] = self._launched
+                self._launched += 1
             if not self._running:
                 return None
             try:
@@ -62,32 +61,11 @@ class OrderedSampling:
         self._taken += 1
         return self._arrived.pop(self._taken - 1)
 
-    @property
-    def _ready(self) -> bool:
-        return self._taken in self._arrived or (self._refused and bool(self._arrived))
-
-    def _launch(self) -> Plan[None]:
-        while not self._refused and self._launched < min(self.n, self._taken + self.window):
-            handle = yield from start(self.op)
-            self._running[handle] = self._launched
-            self._launched += 1
-
     def cancel(self) -> Plan[None]:
         """Abort what is still running; it is booked as cancelled."""
         for handle in self._running:
             yield from cancel(handle)
         self._running.clear()
-
-
-def check_stop(stop: StopRule | None, window: int, of: Strategy | None) -> None:
-    """Check that a stop rule, its window and the strategy inside fit together; UsageError if they do not."""
-    if stop is not None and of is not None:
-        raise UsageError("`stop` counts single samples, and `of` draws none: leave one of them out")
-    require(window, "window", at_least=1)
-    if stop is None and window != WINDOW:
-        raise UsageError(
-            f"window={window} has no effect: without `stop` all samples are in flight at once; leave it out"
-        )
 
 
 def stopping_vote(
@@ -103,7 +81,7 @@ def stopping_vote(
 
     `drawn` are samples that exist already and were drawn in the same way: they are counted first. The answer and the
     samples that vote depend neither on what finishes first nor on `window`. At most `window` samples are in flight, and
-    no more than the rule needs at least before it may stop, so that few are wasted; at the stop the rest is cancelled.
+    at most as many as the rule needs before it may stop, so that few are wasted; at the stop the rest is cancelled.
     """
     tally, cost, answer = Tally(question.space, max_samples=n), Cost(), None
     first, window_now = list(drawn[:n]), _samples_to_stop(rule, tally.vote_state(), window)
@@ -113,7 +91,7 @@ def stopping_vote(
         if completion is None:
             break
         tally.add(question.read(completion), index=index)
-        cost += cost_of(completion)
+        cost += _cost_of(completion)
         vote_state = (yield from count_votes(tally)).listed()
         answer = vote_state.leader
         yield from propose(answer, vote_state)
@@ -131,14 +109,13 @@ def _samples_to_stop(rule: StopRule | None, vote_state: VoteState, window: int) 
     for more in range(1, window if rule else 0):
         votes = (replace(leader, weight=leader.weight + more, count=leader.count + more), *others)
         samples, streak = vote_state.samples + more, min(vote_state.streak + more, MAX_STREAK)
-        if rule and rule.stop(
-            VoteState(votes, samples, streak=streak, max_samples=vote_state.max_samples, tail=vote_state.tail), Cost()
-        ):
+        agreed = replace(vote_state, votes=votes, samples=samples, streak=streak, tied=False)
+        if rule and rule.stop(agreed, Cost()):
             return more
     return max(1, window)
 
 
-def cost_of(completion: Completion) -> Cost:
+def _cost_of(completion: Completion) -> Cost:
     """The cost of one sample as far as a plan knows it; its flops are unknown."""
     used = completion.usage
     return Cost(

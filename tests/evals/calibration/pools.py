@@ -12,7 +12,7 @@ from reasoner.strategy import StopRule
 from reasoner.types import Answer, VoteState
 from reasoner.voting import Tally
 from reasoner_evals.calibration.outcomes import Samples
-from reasoner_evals.runs.arrays import Ints
+from reasoner_evals.stats import Ints
 
 
 class Ended(NamedTuple):

@@ -3,7 +3,6 @@
 import functools
 import itertools
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import mean
@@ -18,7 +17,7 @@ from reasoner.calibration.profile import ArmRow, Family
 from reasoner.errors import UsageError
 from reasoner.models.info import ModelInfo
 from reasoner.registry import build
-from reasoner_evals.calibration.outcomes import RULES, SHORT, SHORT_RULE, Outcomes, Way
+from reasoner_evals.calibration.outcomes import RULES, SHORT_RULE, Outcomes, Way
 from reasoner_evals.calibration.profiles import (
     MIN_LEVEL,
     Binning,
@@ -192,13 +191,6 @@ def test_a_best_of_n_pool_gives_its_smaller_sizes_with_its_verifier(tmp_path: Pa
     assert found[0].right == pytest.approx(single * QUESTIONS, abs=1e-5)
 
 
-def test_every_spec_is_built_again_with_its_sampling_options(tmp_path: Path) -> None:
-    built = [build("strategy", one.strategy) for one in family(tmp_path / "run", VOTE).arms]
-    assert all((one.params.temperature, one.params.max_tokens) == (0.9, 77) for one in built)
-    assert [one.n for one in built] == [1, 3, 4, 5] + [5] * len(RULES) + [SHORT]
-    assert [one.stop for one in built[4:]] == [build("rule", spec) for spec in (*RULES, SHORT_RULE)]
-
-
 def test_seeds_of_one_way_are_one_row(tmp_path: Path) -> None:
     both = family(tmp_path / "both", VOTE, Fake(SPEC, pool=5, rule="majority", law=LAW, seed=1))
     each = [family(tmp_path / str(seed), Fake(SPEC, pool=5, rule="majority", law=LAW, seed=seed)) for seed in (0, 1)]
@@ -300,13 +292,6 @@ def texts(value: Any) -> Iterator[str]:
         yield value
     for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         yield from texts(inner)
-
-
-def test_the_same_run_makes_the_same_family_wherever_it_lies(tmp_path: Path) -> None:
-    first = fabricate(tmp_path / "a" / "run", [VOTE, GREEDY], questions=40)
-    shutil.copytree(first, tmp_path / "b" / "run")
-    one, other = (families_of(runs_of_one_model([tmp_path / at / "run"]), Binning("split"))[TASK] for at in "ab")
-    assert one.family.model_dump_json() == other.family.model_dump_json()
 
 
 def ended(share: list[float], right: list[bool]) -> Outcomes:

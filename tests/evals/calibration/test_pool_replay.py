@@ -57,21 +57,6 @@ def test_a_rule_ends_every_order_where_it_ends_the_vote_itself(spec: str) -> Non
             assert (looked[row, place], right[row, place]) == (ended.looked, ended.right)
 
 
-def test_a_standing_that_several_blocks_share_is_asked_about_once() -> None:
-    asked = []
-
-    class Counting:
-        def stop(self, vote_state: object, cost: object) -> str | None:
-            asked.append(vote_state)
-            return None
-
-    answers = [[0, 0, 1, 0]] * 150
-    told = replay(drawn(answers), recorded_order(drawn(answers)))
-    assert stops(told, Counting()).tolist() == [[4]] * 150
-    assert asked == list(told.vote_states)
-    assert len(asked) == 4
-
-
 @given(POOLS)
 def test_what_is_lossless_changes_no_answer_in_any_order(answers: list[list[int]]) -> None:
     pool = drawn(answers)

@@ -11,8 +11,8 @@ import pytest
 from reasoner.calibration.profile import read_profile
 from reasoner.cli.terminal import printable
 from reasoner_evals.cli.calibrate import accuracy
-from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.manifest import read_manifest
+from reasoner_evals.runs.records import RunFolder
 from reasoner_evals.stats.intervals import wilson
 from tests.cli.command import Run
 from tests.engines.fake_server import FakeServer, Fault

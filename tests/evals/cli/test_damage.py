@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.records import RunFolder
 from tests.cli.command import Run
 
 ARM = "arithmetic.self_consistency-n4"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from reasoner_evals.report.build import make_report
-from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.manifest import read_manifest
+from reasoner_evals.runs.records import RunFolder
 from tests.cli.command import GatedServer, Pty, Run, finish, read_until, start
 from tests.engines.fake_server import FakeServer, Fault
 

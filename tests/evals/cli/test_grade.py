@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.records import RunFolder
 from reasoner_evals.runs.verdicts import read_verdicts
 from tests.cli.command import Run
 from tests.cli.test_process import imported
@@ -71,22 +71,6 @@ def test_verdicts_that_are_damaged_are_told_with_their_line_and_made_again(folde
     assert run("grade", str(folder.path)).code == 0
     assert verdicts(folder) == before
     assert run("report", str(folder.path)).code == 0
-
-
-def test_explain_counts_the_replies_of_each_rule_and_shows_what_none_read(data: Path, tmp_path: Path, run: Run) -> None:
-    engine = ("-e", "simulated:answers=[4,6,many],tokens=20", "-s", "self_consistency:n=8")
-    assert run("eval", f"jsonl:{data}", *engine, "--out", str(tmp_path / "told")).code == 0
-    data.unlink()
-    told = json.loads(run("grade", str(tmp_path / "told"), "--explain", "--json").out)
-    assert set(told["rules"]) == {"announced", ""}
-    assert sum(told["rules"].values()) == 8 * len(QUESTIONS)
-    assert len(told["unread"]) == told["rules"][""]
-    assert {reply["ending"] for reply in told["unread"]} == {"The answer is many"}
-    shown = run("grade", str(tmp_path / "told"), "--explain")
-    assert (shown.code, shown.err) == (0, "")
-    first, *rest = shown.out.splitlines()
-    assert first == f"{8 * len(QUESTIONS)} replies, {told['rules']['']} read by no rule, 0 more cut off"
-    assert sum(line.endswith("...The answer is many") for line in rest) == min(20, told["rules"][""])
 
 
 def test_data_that_is_gone_or_has_changed_is_named(folder: RunFolder, run: Run, data: Path) -> None:

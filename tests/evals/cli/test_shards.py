@@ -11,9 +11,8 @@ import pytest
 from reasoner.budget import Cost
 from reasoner.journal.lines import sealed_line
 from reasoner.trace.events import read_trace
-from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.manifest import read_manifest
-from reasoner_evals.runs.records import read_journal
+from reasoner_evals.runs.records import RunFolder, read_journal
 from tests.cli.command import PATIENCE, Run
 from tests.test_docs import blocks
 

@@ -12,10 +12,9 @@ from reasoner_evals.report.comparisons import groups_of
 from reasoner_evals.report.content import Bounded, Delta, EvalReport, Failure, TaskReport
 from reasoner_evals.report.narrative import verdict
 from reasoner_evals.report.table import COLUMNS
-from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.measures import ArmRead, Measured, measure
 from reasoner_evals.runs.reading import open_run, read_arm
-from reasoner_evals.runs.records import Item, ItemRecord
+from reasoner_evals.runs.records import AskedItem, ItemRecord, RunFolder
 from reasoner_evals.stats.intervals import Groups
 from reasoner_evals.tasks.data import Source
 from tests.evals.fabricated import TASK
@@ -87,7 +86,7 @@ def a_failure(
 ) -> Failure:
     record = ItemRecord(question_id=question_id, status="answered", answer=answer, share=0.6, ended_by="rule",
                         reason="5 to 3 votes: enough", cost=Cost(generated_tokens=720))  # fmt: skip
-    item = Item(task="arithmetic", question_id=question_id, text=text, gold=gold) if shareable else None
+    item = AskedItem(task="arithmetic", question_id=question_id, text=text, gold=gold) if shareable else None
     return Failure("missed", f"small|{GREEDY}", RunFolder(run).arm("arm").trace, record, item, "wrong",
                    (("16", 5, False), ("15", 3, True)), "3 of 8 replies are right, another answer was chosen")  # fmt: skip
 

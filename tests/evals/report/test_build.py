@@ -8,14 +8,13 @@ from typing import Any
 import pytest
 
 from reasoner.errors import UsageError
-from reasoner.types import SamplingParams
 from reasoner_evals.report.build import make_report, points_csv
 from reasoner_evals.report.diagnostics import difficulties, verifiers
 from reasoner_evals.report.figures import TOKENS, lines
 from reasoner_evals.report.narrative import findings
 from reasoner_evals.report.page import to_markdown
 from reasoner_evals.report.table import CSV_COLUMNS
-from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.records import RunFolder
 from tests.evals.fabricated import BEST, GREEDY, SMALL, VOTE, Fake, Law, fabricate, gold, question_id, record
 from tests.evals.report.conftest import ARMS, SEARCH, SURE, Made
 from tests.evals.report.contents import SIZES, a_point, measured, table
@@ -118,14 +117,6 @@ def test_what_may_not_be_shown_is_in_no_report(tmp_path: Path) -> None:
         assert "What is" not in written
         assert not re.search(r"(?<![\d.])70[0-3]\d\d?(?!\d)", written)  # a reference answer, or a wrong one
     assert any("may not be shown" in one for one in report.limits)
-
-
-def test_of_a_model_only_what_is_known_is_told(tmp_path: Path) -> None:
-    warm = dataclasses.replace(SMALL, sampling=SamplingParams(temperature=0.0, top_p=0.9))
-    [run] = make_report([fabricate(tmp_path / "warm", [GREEDY], questions=12, model=warm)]).runs
-    assert dict(run.facts)["model sampling"] == "temperature=0.0, top_p=0.9"
-    [run] = make_report([fabricate(tmp_path / "plain", [GREEDY], questions=12)]).runs
-    assert "model sampling" not in dict(run.facts)
 
 
 @pytest.mark.parametrize(

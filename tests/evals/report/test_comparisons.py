@@ -67,12 +67,6 @@ def test_a_vote_at_matched_compute_costs_as_much(tmp_path: Path) -> None:
     assert any(one.mixed for one in found.values())
 
 
-def test_questions_that_one_side_lacks_are_in_no_pair(tmp_path: Path) -> None:
-    arms = [GREEDY, Fake("beam_search", replies=3, finished=15, errors=4)]
-    [one] = of_kind(deltas(*measured(fabricate(tmp_path / "run", arms, questions=20))), "greedy").values()
-    assert one.questions == 11
-
-
 def test_the_frontier_is_what_nothing_cheaper_reaches(tmp_path: Path) -> None:
     points, groups = measured(fabricate(tmp_path / "run", [GREEDY, VOTE, BEST], questions=40))
     height = {one.key: float(np.nanmean(one.values["right"])) for one in points}

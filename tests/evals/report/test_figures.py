@@ -158,17 +158,3 @@ def test_many_lines_are_drawn_without_what_would_hide_them_and_each_is_in_the_le
     assert "No band is drawn" in shown.caption
     measured = [key.text for key in shown.keys if not key.glyph.startswith(tuple("┄┈─╌⋯"))]
     assert sorted(measured) == sorted(many.names.values())
-
-
-def test_longer_thinking_is_a_line_through_the_single_samples_of_each_level() -> None:
-    rows = [
-        a_point(f"vote, {level}", size=size, accuracy=accuracy, tokens=level * size,
-                strategy=f"self_consistency:n={size},thinking={level}")
-        for level, accuracy in ((100, 0.4), (400, 0.6), (1600, 0.7))
-        for size in (1, 2, 4)
-    ]  # fmt: skip
-    shown = lines(a_task(rows), TOKENS)
-    [longer] = [line for line in shown if line.kind == "longer"]
-    assert [(mark.x, mark.accuracy.value) for mark in longer.marks] == [(100, 0.4), (400, 0.6), (1600, 0.7)]
-    assert sum(line.kind == "measured" for line in shown) == 3
-    assert not [line for line in lines(TASK, TOKENS) if line.kind == "longer"]

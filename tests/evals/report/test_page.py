@@ -9,12 +9,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from reasoner.trace.page import policy, write_page
+from reasoner.trace import page as tree_page
+from reasoner.trace.page import policy
 from reasoner_evals.report.build import make_report
 from reasoner_evals.report.content import EvalReport
 from reasoner_evals.report.page import SECTIONS, page, views
-from reasoner_evals.runs.arrays import VerdictIndex
-from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.reading import VerdictIndex
+from reasoner_evals.runs.records import RunFolder
 from tests.evals.fabricated import GREEDY, SMALL, VOTE, fabricate
 from tests.evals.report.conftest import Made
 from tests.evals.report.contents import a_curve, a_failure, a_point, a_report, a_task, table
@@ -137,7 +138,7 @@ def test_nothing_that_a_run_holds_comes_through_unescaped(made: Made) -> None:
 
 FIXED = {"greedy", "cheapest", "self_consistency", "larger_model", "missed", "backfired", "overconfident", "wrong", "rule",
          "price", "budget", "strategy", "front", "level", "behind", "gain", "leaning", "unresolved", "loss", "answered",
-         "error", "no_answer", "truncated"}  # fmt: skip
+         "error", "no_answer", "truncated", "asked", "finished", "errors", "ungraded", "retried", "duplicates"}  # fmt: skip
 
 
 def poisoned(value: Any, texts: tuple[str, ...]) -> Any:
@@ -209,7 +210,7 @@ def test_runs_of_several_models_are_one_report_with_a_panel_at_matched_flops(tmp
 
 
 def test_a_page_allows_its_own_style_and_nothing_else(made: Made, tmp_path: Path) -> None:
-    assert not list(write_page(tmp_path / "tree.html", [], source="trace"))
+    tree_page.write_page(tmp_path / "tree.html", tree_page.page([], tree_page.fragment, source="trace"))
     allowed = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
     assert policy() == f'<meta http-equiv="Content-Security-Policy" content="{allowed}">'
     for text in (made.html, (tmp_path / "tree.html").read_text()):

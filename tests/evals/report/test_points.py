@@ -10,8 +10,8 @@ import pytest
 
 from reasoner.budget import Prices
 from reasoner_evals.report.table import points_table
-from reasoner_evals.runs.records import Reply
-from tests.evals.fabricated import BEST, GREEDY, PROMPT, SMALL, VOTE, Fake, Law, fabricate, gold, record
+from reasoner_evals.runs.records import PooledReply
+from tests.evals.fabricated import BEST, GREEDY, PROMPT, VOTE, Fake, Law, fabricate, gold, record
 from tests.evals.report.contents import measured
 
 STATED, FALLBACKS = Law(no_answer=0.1), Law(fallback=0.5, no_answer=0.1)
@@ -29,7 +29,7 @@ def test_a_pool_gives_every_power_of_two_and_itself(tmp_path: Path) -> None:
     assert [row.size for row in found.values()] == [None, 1, 2, 4, 8, 12, 1, 2, 4, 8]
 
 
-def selected(rule: str, answer: str, drawn: Sequence[Reply]) -> float:
+def selected(rule: str, answer: str, drawn: Sequence[PooledReply]) -> float:
     """How often `answer` is selected among these replies where ties are drawn for."""
     if rule == "best":
         return float(max(drawn, key=lambda one: one.score or 0.0).answer == answer) if drawn else 0.0
@@ -88,16 +88,6 @@ def test_without_rules_strict_accuracy_is_not_known(tmp_path: Path, lines: int) 
     path = fabricate(tmp_path / "run", [GREEDY, VOTE], questions=12)
     forget(path, lines=lines)
     assert [row.strict_accuracy for row in rows(path).values()] == [None] * 5
-
-
-def test_a_seed_without_rules_leaves_the_mean_of_all_seeds_unknown(tmp_path: Path) -> None:
-    path = fabricate(tmp_path / "run", [Fake("single", seed=seed) for seed in (1, 2)], questions=12)
-    journal, kept = path / "arms" / Fake("single", seed=1).folder / "journal.jsonl", tmp_path / "kept"
-    journal.rename(kept)
-    forget(path, lines=12)
-    kept.rename(journal)
-    (point,) = rows(path).values()
-    assert (point.seeds, point.strict_accuracy) == (2, None)
 
 
 def test_the_whole_pool_costs_what_was_recorded(tmp_path: Path) -> None:
@@ -185,19 +175,3 @@ def test_a_budget_that_was_exceeded_is_seen(tmp_path: Path, budget: str, limit: 
     over = sum(record(arm, number).cost.tokens > limit for number in range(25))
     assert (0 < over < 25) == (limit == 260)
     assert row.overshoots == over
-
-
-def test_intervals_cover_the_law_that_the_questions_came_from(tmp_path: Path) -> None:
-    law, hits = Law(a=3.0, b=2.0), 0
-    for seed in range(40):
-        path = fabricate(tmp_path / str(seed), [Fake(pool=4, rule="majority", law=law)], questions=45, seed=seed)
-        row = rows(path)["self_consistency, n=1"]
-        hits += row.accuracy_low <= 0.6 <= row.accuracy_high
-    assert hits >= 34  # of 40 at 95 %: fewer has a chance of 1 in 1000
-
-
-def test_groups_widen_the_interval_of_what_they_share(tmp_path: Path) -> None:
-    alone = rows(fabricate(tmp_path / "alone", [VOTE], questions=60))["self_consistency, n=8"]
-    shared = rows(fabricate(tmp_path / "shared", [VOTE], questions=60, groups=4))["self_consistency, n=8"]
-    assert (shared.accuracy, shared.model) == (alone.accuracy, SMALL.name)
-    assert shared.accuracy_high - shared.accuracy_low > alone.accuracy_high - alone.accuracy_low

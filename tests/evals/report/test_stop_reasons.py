@@ -13,7 +13,7 @@ from reasoner_evals.report.build import make_report, questions_csv
 from reasoner_evals.report.content import EvalReport
 from reasoner_evals.report.page import to_markdown
 from reasoner_evals.report.table import STOP_REASONS
-from reasoner_evals.runs.folder import RunFolder
+from reasoner_evals.runs.records import RunFolder
 from tests.evals.fabricated import GREEDY, VOTE, Fake, Law, fabricate, gold, record
 from tests.sweeps import widths
 
@@ -86,12 +86,6 @@ def test_calibrated_confidences_raise_none_however_often_they_are_looked_at(tmp_
     report = reported(tmp_path, *arms)
     assert report.tasks[0].warnings == ()
     assert ended(report)[0].confidence_questions == 40 * 60
-
-
-def test_of_several_seeds_the_arm_whose_confidence_fails_is_named(tmp_path: Path) -> None:
-    arms = [TRUE, dataclasses.replace(FALSE, seed=1)]
-    [warning] = reported(tmp_path, *arms, questions=200).tasks[0].warnings
-    assert warning.startswith("auto, seed 1: ")
 
 
 def test_every_finished_question_of_every_arm_has_a_row(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from reasoner_evals.report.build import make_report
 from reasoner_evals.report.content import Bounded, Delta, TaskReport
 from reasoner_evals.report.narrative import verdict
 from tests.evals.fabricated import BEST, GREEDY, VOTE, Fake, Law, fabricate
-from tests.evals.report.conftest import Made
 from tests.evals.report.contents import a_delta, a_point, table
 
 SEARCH = Fake("beam_search:n=4", replies=4, budget="tokens=1000")
@@ -121,11 +120,6 @@ def test_arms_are_named_by_what_they_do_not_share(tmp_path: Path) -> None:
         "best of 4 samples, temperature=0.7",
         "beam search, width=2, tokens=900",
     } <= set(words)
-
-
-def test_points_that_would_share_a_name_have_longer_ones(made: Made) -> None:
-    assert made.task.points["words"].is_unique
-    assert "voting, n=1" in set(made.task.points["words"])  # the first sample of each pool is one sample
 
 
 def test_without_a_greedy_sample_the_cheapest_point_is_the_baseline(tmp_path: Path) -> None:

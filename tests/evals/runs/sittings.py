@@ -14,8 +14,7 @@ from reasoner.engine import Engine
 from reasoner.journal.lines import JournalWriter
 from reasoner.models.info import ModelInfo
 from reasoner.trace.events import Event, read_trace
-from reasoner_evals.runs.folder import RunFolder
-from reasoner_evals.runs.records import Arm, ItemRecord, Machine, Manifest, Outcome, read_journal
+from reasoner_evals.runs.records import Arm, ItemRecord, Machine, Manifest, Outcome, RunFolder, read_journal
 from reasoner_evals.runs.run import evaluate
 from reasoner_evals.tasks.benchmark import TaskData
 from reasoner_evals.tasks.data import Source

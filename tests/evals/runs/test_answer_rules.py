@@ -9,7 +9,7 @@ import reasoner_strategies.likelihood as by_likelihood
 from reasoner.answers import RULES, ChoiceSpace, CodeSpace, MathSpace, NumberSpace, TextSpace, YesNoSpace
 from reasoner.answers.asking import COPIED, PROBED
 from reasoner.answers.expressions import ExpressionSpace
-from reasoner_evals.runs.arrays import STATED, UNKNOWN, stated_code
+from reasoner_evals.runs.reading import STATED, UNKNOWN, stated_code
 from reasoner_evals.tasks.gym import VerbatimSpace
 
 ANSWERS: list[tuple[Any, str]] = [

@@ -15,11 +15,11 @@ from reasoner.engine import SampleRequest
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import TraceError
 from reasoner.trace.events import read_trace
-from reasoner.trace.grades import GRADES, STATUSES, TRACE, Grade, read_grades, read_run
+from reasoner.trace.replies import GRADES, STATUSES, TRACE, Grade, read_grades, read_run
 from reasoner.types import Completion, FinishReason
 from reasoner_evals.tasks.graders import GradedQuestion
 from reasoner_strategies import BestOfN, SelfConsistency
-from reasoner_verifiers.fitting.labelled import read_labelled
+from reasoner_verifiers.labelled import read_labelled
 from tests.helpers import Judge, completion, number_question
 from tests.labelling import grade, grade_run, label
 from tests.scripted import ScriptedEngine

@@ -13,9 +13,8 @@ from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import TraceError
 from reasoner.system.redaction import without_secrets
 from reasoner_evals.runs.arms import Grid
-from reasoner_evals.runs.folder import RunFolder
 from reasoner_evals.runs.manifest import (
-    Difference,
+    Drift,
     begin,
     differences,
     freeze,
@@ -26,7 +25,7 @@ from reasoner_evals.runs.manifest import (
     this_machine,
     write_items,
 )
-from reasoner_evals.runs.records import Item, Manifest
+from reasoner_evals.runs.records import AskedItem, Manifest, RunFolder
 from tests.evals.runs.made import manifest, task
 from tests.helpers import largest_file, without_checksums
 
@@ -43,7 +42,7 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
     begin(folder, frozen, {"sums": data})
     assert read_manifest(folder) == frozen
     lines = without_checksums(folder.items).read_text(encoding="utf-8").splitlines()
-    assert [Item.model_validate_json(line) for line in lines] == list(items_of({"sums": data}))
+    assert [AskedItem.model_validate_json(line) for line in lines] == list(items_of({"sums": data}))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["items.jsonl", "manifest.json"]
 
 
@@ -90,28 +89,28 @@ def test_an_arm_that_would_write_elsewhere_is_refused(name: str, tmp_path: Path)
 @pytest.mark.parametrize(
     ("now", "found"),
     [
-        (manifest([task(data_hash="d2")]), Difference("the data of sums", "d1", "d2")),
-        (manifest([task(prompt="plain@2")]), Difference("the prompt of sums", "plain@1", "plain@2")),
-        (manifest([task("more")]), Difference("the tasks", "sums", "more")),
+        (manifest([task(data_hash="d2")]), Drift("the data of sums", "d1", "d2")),
+        (manifest([task(prompt="plain@2")]), Drift("the prompt of sums", "plain@1", "plain@2")),
+        (manifest([task("more")]), Drift("the tasks", "sums", "more")),
         (
             manifest([task()], engine=SimulatedEngine(silent=0.5)),
-            Difference("the engine", "simulated", "simulated:silent=0.5"),
+            Drift("the engine", "simulated", "simulated:silent=0.5"),
         ),
         (
             manifest([task()]).model_copy(update={"answer_rules": {"number": 9}}),
-            Difference("the rules for reading answers", f"number@{NumberSpace.version}", "number@9"),
+            Drift("the rules for reading answers", f"number@{NumberSpace.version}", "number@9"),
         ),
         (
             manifest([task()], grid=Grid(("sums",), ("self_consistency:n=16", "refine"))),
-            Difference("the strategies", "self_consistency:n=16, single", "refine, self_consistency:n=16"),
+            Drift("the strategies", "self_consistency:n=16, single", "refine, self_consistency:n=16"),
         ),
         (
             manifest([task()], grid=Grid(("sums",), seeds=(0, 3))),
-            Difference("the seeds", "0", "0, 3"),
+            Drift("the seeds", "0", "0, 3"),
         ),
     ],
 )
-def test_what_has_changed_is_named_as_it_was_and_as_it_is(now: Manifest, found: Difference) -> None:
+def test_what_has_changed_is_named_as_it_was_and_as_it_is(now: Manifest, found: Drift) -> None:
     assert differences(manifest([task()]), now) == [found]
 
 
@@ -123,10 +122,10 @@ def test_budgets_verifier_prices_and_model_decide_a_run() -> None:
     info = dataclasses.replace(now.model, revision="abc")
     now = now.model_copy(update={"prices": priced(Prices(1, 2)), "model": info})
     assert differences(was, now) == [
-        Difference("the verifier", "certainty", "rules"),
-        Difference("the budgets", "tokens=1000", "tokens=2000"),
-        Difference("the prices", "none", "generated=2, prompt=1"),
-        Difference("the model's revision", "none", "abc"),
+        Drift("the verifier", "certainty", "rules"),
+        Drift("the budgets", "tokens=1000", "tokens=2000"),
+        Drift("the prices", "none", "generated=2, prompt=1"),
+        Drift("the model's revision", "none", "abc"),
     ]
 
 

@@ -12,9 +12,8 @@ from reasoner.engine import SampleRequest
 from reasoner.errors import EngineUnavailable, RequestLost, TraceError
 from reasoner.journal.lines import JournalWriter
 from reasoner.trace.events import Sampled
-from reasoner.trace.grades import read_run
-from reasoner_evals.runs.folder import RunFolder
-from reasoner_evals.runs.records import Arm, ItemRecord, Outcome, read_journal
+from reasoner.trace.replies import read_run
+from reasoner_evals.runs.records import Arm, ItemRecord, Outcome, RunFolder, read_journal
 from reasoner_evals.runs.run import evaluate
 from reasoner_evals.runs.verdicts import grade_again, read_verdicts
 from tests.evals.runs.sittings import (
@@ -68,7 +67,6 @@ def test_a_run_holds_a_record_a_question_and_a_grade_an_answer(tmp_path: Path) -
             assert sum(reply.prompt_tokens for reply in record.pool) == record.cost.prompt_tokens
             assert sum(reply.verifier_tokens for reply in record.pool) == record.cost.verifier_tokens
             assert all((reply.score is not None) == (name == "best") for reply in record.pool if reply.status == "read")
-            assert record.along[-1].key == record.key
     verdicts = list(read_verdicts(RunFolder(tmp_path).verdicts))
     assert {(one.answer, one.status) for one in verdicts} <= {("7", "right"), ("8", "wrong"), ("9", "wrong")}
     assert max(Counter((one.question_id, one.answer) for one in verdicts).values()) == 1

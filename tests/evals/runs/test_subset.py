@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from reasoner import Budget
 from reasoner.errors import UsageError
-from reasoner_evals.runs.subset import Shard, Subset
+from reasoner_evals.runs.arms import Shard, Subset
 from tests.evals.runs.made import task
 
 LIMITS = st.integers(1, 10**6)

@@ -6,8 +6,7 @@ import pytest
 
 from reasoner import Budget
 from reasoner_evals.runs.arms import Grid, arms_of
-from reasoner_evals.runs.folder import RunFolder
-from reasoner_evals.runs.records import read_journal
+from reasoner_evals.runs.records import RunFolder, read_journal
 from tests.evals.runs.sittings import STRATEGIES, killed_in_a_child, sit, some_moments
 
 ALL = list(STRATEGIES)

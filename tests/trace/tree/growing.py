@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import count
+from typing import Any
 
 from reasoner.budget import Cost
 from reasoner.trace.events import Began, Dropped, Ended, Event, Prefilled, Prompted, Proposed, Sampled, Scored
@@ -26,30 +27,18 @@ class Trace:
     _places: dict[str, tuple[str, int]] = field(default_factory=dict)
     _names: Iterator[int] = field(default_factory=count)
 
+    def add(self, kind: type[Event], **values: Any) -> "Trace":
+        self.events.append(kind(question_id=self.id, **{"t": 1, **values}))
+        return self
+
     def begin(self, *, head: str = "head") -> "Trace":
-        self.events.append(
-            Began(
-                question_id=self.id,
-                t=0,
-                text=self.text,
-                answer_space="number",
-                strategy="beam_search",
-                verifier="prm",
-                engine="scripted",
-                model=MODEL,
-                budget="each ",
-                seed=0,
-                notes=(),
-            )
-        )
+        settings = {"strategy": "beam_search", "verifier": "prm", "engine": "scripted", "budget": "each ", "seed": 0}
+        self.add(Began, t=0, text=self.text, answer_space="number", model=MODEL, notes=(), **settings)
         return self.head(head)
 
     def head(self, name: str, text: str = "How many?") -> "Trace":
         messages = (Message("user", text),)
-        self.events.append(
-            Prompted(question_id=self.id, t=0, prompt=name, messages=messages, raw="", tokens=5, exact=True)
-        )
-        return self
+        return self.add(Prompted, t=0, prompt=name, messages=messages, raw="", tokens=5, exact=True)
 
     def draw(
         self,
@@ -63,76 +52,41 @@ class Trace:
         value: float | None = None,
     ) -> str:
         """A step (or with `stop=None` the end of a chain), rated where `value` is given; its name."""
-        index = self._drawn.get(on, 0)
-        self._drawn[on] = index + 1
+        index = self._index(on)
         child = child or f"node {next(self._names)}"
         self._places.setdefault(child, (on, index))
-        self.events.append(
-            Sampled(
-                question_id=self.id,
-                t=1,
-                op=1,
-                prompt=on,
-                index=index,
-                child=child,
-                seed=0,
-                text=text,
-                token_ids=(1,),
-                finish_reason=finish,
-                stop=stop,
-                usage=Usage(7, 2, 3),
-                logprobs=None,
-                answer=Answer(answer, answer) if answer else None,
-                cost=DRAWN,
-            )
-        )
+        read = Answer(answer, answer) if answer else None
+        drawn = {"seed": 0, "token_ids": (1,), "usage": Usage(7, 2, 3), "logprobs": None, "cost": DRAWN, "op": 1}
+        ended = {"text": text, "finish_reason": finish, "stop": stop, "answer": read}
+        self.add(Sampled, prompt=on, index=index, child=child, **drawn, **ended)
         if value is not None:
             self.rate(on, index, value)
         return child
 
+    def _index(self, on: str) -> int:
+        self._drawn[on] = self._drawn.get(on, 0) + 1
+        return self._drawn[on] - 1
+
     def rate(self, on: str, index: int, value: float | None, *, error: str = "", against: str = "") -> None:
-        other = self._places[against] if against else None
-        self.events.append(
-            Scored(
-                question_id=self.id,
-                t=1,
-                op=2,
-                prompt=on,
-                index=index,
-                against=other,
-                value=value,
-                steps=() if value is None else (value,),
-                error=error,
-                cost=RATED,
-            )
-        )
+        names = {"prompt": on, "index": index, "against": self._places[against] if against else None}
+        self.add(Scored, op=2, value=value, steps=() if value is None else (value,), error=error, cost=RATED, **names)
 
     def put(self, on: str, text: str) -> str:
         child = f"put {next(self._names)}"
-        self.events.append(Prefilled(question_id=self.id, t=1, prompt=on, child=child, text=text, token_ids=None))
+        self.add(Prefilled, prompt=on, child=child, text=text, token_ids=None)
         return child
 
     def drop(self, on: str) -> None:
-        index = self._drawn.get(on, 0)
-        self._drawn[on] = index + 1
         cost = Cost(prompt_tokens=5, cancelled_tokens=1, requests=1, samples=1)
-        self.events.append(
-            Dropped(question_id=self.id, t=1, op=1, prompt=on, index=index, why="cancelled", usage=None, cost=cost)
-        )
+        self.add(Dropped, op=1, prompt=on, index=self._index(on), why="cancelled", usage=None, cost=cost)
 
     def propose(self, answer: str) -> "Trace":
         vote_state = VoteState((Vote(Answer(answer, answer), 1.0, 1),), 1)
-        self.events.append(
-            Proposed(question_id=self.id, t=1, answer=Answer(answer, answer), vote_state=vote_state, cost=Cost())
-        )
-        return self
+        return self.add(Proposed, answer=Answer(answer, answer), vote_state=vote_state, cost=Cost())
 
     def end(self, answer: str | None = "7", by: EndedBy = "strategy", cost: Cost = DRAWN) -> "Trace":
         given = Answer(answer, answer) if answer else None
-        self.events.append(
-            Ended(question_id=self.id, t=2, answer=given, ended_by=by, reason="it was over", cost=cost, notes=())
-        )
-        return self
+        return self.add(Ended, t=2, answer=given, ended_by=by, reason="it was over", cost=cost, notes=())
 
     @property
     def tree(self) -> SearchTree:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reasoner.trace.outline import MAX_HEADS, Outline, OutlineRow
-from reasoner.trace.page import MAX_DRAWN, MAX_GROUPS, StepDrawing, VoteDrawing, drawing_of, layout
+from reasoner.trace.outline import MAX_HEADS, Outline
+from reasoner.trace.page import MAX_DRAWN, MAX_GROUPS, layout, steps_of, votes_of
 from tests.trace.tree.growing import Trace, beam, deep, huge
 
 
@@ -36,8 +36,8 @@ def test_items_of_a_level_are_a_row_apart_and_parents_are_in_the_middle(steps: l
 
 
 def test_a_tree_is_drawn_from_its_prompt_with_the_path_and_the_scores() -> None:
-    drawing = drawing_of(beam().tree)
-    assert isinstance(drawing, StepDrawing)
+    drawing = steps_of(beam().tree)
+    assert drawing
     looks = {mark.node.id: mark.look for mark in drawing.marks if mark.node}
     assert looks == {0: "s3", 1: "s2 on-path", 2: "s1 faint", 3: "s2", 4: "s4", 5: "s4 on-path final"}
     assert [mark.label for mark in drawing.marks if mark.node and mark.node.id == 5] == ["→ 7 · 0.90"]
@@ -49,8 +49,8 @@ def test_a_tree_is_drawn_from_its_prompt_with_the_path_and_the_scores() -> None:
 @pytest.mark.parametrize("shape", ["deep", "both"])
 def test_a_drawing_of_ten_thousand_nodes_is_bounded_and_counts_the_others(shape: str) -> None:
     tree = huge(shape).tree
-    drawing = drawing_of(tree)
-    assert isinstance(drawing, StepDrawing)
+    drawing = steps_of(tree)
+    assert drawing
     drawn = [mark.node.id for mark in drawing.marks if mark.node]
     assert len(drawn) <= MAX_DRAWN
     assert drawing.left_out == len(tree.nodes) - len(drawn)
@@ -63,23 +63,18 @@ def test_samples_without_steps_are_grouped_by_answer_and_each_is_counted_once(an
     trace = Trace().begin()
     for answer in answers:
         trace.draw("head", stop=None, answer=str(answer) if answer else None)
-    drawing = drawing_of(trace.end(str(final) if final else None).tree)
-    assert isinstance(drawing, VoteDrawing)
-    assert sum(group.samples for group in drawing.groups) == len(answers)
-    assert sum(len(group.marks) for group in drawing.groups) == min(len(answers), MAX_DRAWN)
-    assert len(drawing.groups) <= MAX_GROUPS + 3
-    chosen = [group.samples for group in drawing.groups if group.chosen]
+    groups = votes_of(trace.end(str(final) if final else None).tree)
+    assert sum(group.samples for group in groups) == len(answers)
+    assert len(groups) <= MAX_GROUPS + 3
+    chosen = [group.samples for group in groups if group.chosen]
     assert chosen == ([answers.count(final)] if final and final in answers else [])
-    counts = [group.samples for group in drawing.groups if group.name and not group.chosen]
+    counts = [group.samples for group in groups if group.name and not group.chosen]
     assert counts == sorted(counts, reverse=True)
 
 
-def test_one_sequence_has_no_drawing() -> None:
-    assert drawing_of(deep(1).tree) is None
-
-
-def all_rows(outline: Outline) -> list[OutlineRow]:
-    return [row for head in range(len(outline.tree.heads)) for row in outline.rows(head)]
+def test_steps_and_votes_are_shown_where_there_are_any() -> None:
+    assert (steps_of(deep(1).tree), votes_of(deep(1).tree)) == (None, [])
+    assert votes_of(beam().tree) == []
 
 
 def test_the_path_is_shown_first_then_what_is_nearest_to_the_prompt_and_the_rest_is_counted() -> None:
@@ -103,7 +98,7 @@ def test_each_node_is_drawn_or_counted_once(parents: list[int], maximum: int, de
         on = names[parent % len(names)] if parent >= 0 and names else ("head", "other")[parent % 2]
         names.append(trace.draw(on, child=f"drawn {place}"))
     outline = Outline.of(trace.end().tree, maximum=maximum, deepest=deepest)
-    rows = all_rows(outline)
+    rows = [row for head in range(len(outline.tree.heads)) for row in outline.rows(head)]
     drawn = [row.node.id for row in rows if row.node]
     assert sorted(drawn) == sorted(outline.shown)
     assert len(drawn) <= maximum

@@ -1,4 +1,4 @@
-"""The page: whole or absent, bounded, well-formed, and deaf to what models write."""
+"""The page: whole or absent, bounded, well-formed, and it executes nothing that a model wrote."""
 
 import re
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ import pytest
 from reasoner.errors import UsageError
 from reasoner.system.printing import visible
 from reasoner.trace.outline import ending, unrated
-from reasoner.trace.page import MAX_CHARACTERS, MAX_NODES, MAX_TREES, fragment, pair, style, write_page, write_pairs
+from reasoner.trace.page import MAX_CHARACTERS, MAX_NODES, MAX_TREES, fragment, page, pair, style, write_page
 from reasoner.trace.tree import SearchTree
 from tests.trace.tree.growing import Trace, beam, huge, wide
 
@@ -54,7 +54,7 @@ class Parsed(HTMLParser):
 
 
 def written(path: Path, *search_trees: SearchTree) -> str:
-    assert tuple(write_page(path, search_trees, source="t.jsonl")) == search_trees
+    write_page(path, page(search_trees, fragment, source="t.jsonl"))
     return path.read_text(encoding="utf-8")
 
 
@@ -68,44 +68,44 @@ def hostile() -> SearchTree:
 
 
 def test_a_page_shows_the_tree_with_scores_states_costs_and_the_path(tmp_path: Path) -> None:
-    page = Parsed(written(tmp_path / "page.html", beam().tree))
-    shown = [name for name in page.classes("li") if name]
+    parsed = Parsed(written(tmp_path / "page.html", beam().tree))
+    shown = [name for name in parsed.classes("li") if name]
     assert shown == ["plain", "plain agrees", "plain", "on-path", "on-path agrees", "faint"]
-    assert sum(tag == "details" and "open" in attrs for tag, attrs in page.tags) == 4
+    assert sum(tag == "details" and "open" in attrs for tag, attrs in parsed.tags) == 4
     for said in ("✂ pruned", "→ path", "→ answer", "• continued", "0.25", "= 7", "15 tokens", "So it is 7"):
-        assert said in page.text
-    bars = [attrs["style"] for tag, attrs in page.tags if tag == "i"]
+        assert said in parsed.text
+    bars = [attrs["style"] for tag, attrs in parsed.tags if tag == "i"]
     assert bars == [f"width:{share}%" for share in (50.0, 90.0, 75.0, 50.0, 95.0, 50.0, 90.0, 25.0)]
 
 
 def test_a_large_tree_is_folded_but_for_the_path() -> None:
-    page = Parsed(str(fragment(wide(40, levels=3).tree)))
-    folded = [attrs for tag, attrs in page.tags if tag == "details" and "open" not in attrs]
-    assert len(page.tags) > 120
-    assert sum(tag == "details" for tag, _ in page.tags) - len(folded) == 4
+    parsed = Parsed(str(fragment(wide(40, levels=3).tree)))
+    folded = [attrs for tag, attrs in parsed.tags if tag == "details" and "open" not in attrs]
+    assert len(parsed.tags) > 120
+    assert sum(tag == "details" for tag, _ in parsed.tags) - len(folded) == 4
 
 
 def test_a_page_needs_no_script_and_nothing_from_elsewhere(tmp_path: Path) -> None:
-    page = Parsed(written(tmp_path / "page.html", beam().tree))
-    assert not {"script", "link", "img", "iframe", "form"} & {tag for tag, _ in page.tags}
-    ids = [attrs["id"] for _, attrs in page.tags if attrs.get("id")]
+    parsed = Parsed(written(tmp_path / "page.html", beam().tree))
+    assert not {"script", "link", "img", "iframe", "form"} & {tag for tag, _ in parsed.tags}
+    ids = [attrs["id"] for _, attrs in parsed.tags if attrs.get("id")]
     assert len(ids) == len(set(ids))
-    assert {str(attrs["href"]) for tag, attrs in page.tags if tag == "a"} <= {f"#{name}" for name in ids}
-    assert not re.search(r"url\(|@import|https?:", page.markup)
+    assert {str(attrs["href"]) for tag, attrs in parsed.tags if tag == "a"} <= {f"#{name}" for name in ids}
+    assert not re.search(r"url\(|@import|https?:", parsed.markup)
     assert "prefers-color-scheme: dark" in style()
     assert ">" in style()
-    assert "&gt;" not in re.findall(r"<style>(.*?)</style>", page.markup, re.DOTALL)[0]
+    assert "&gt;" not in re.findall(r"<style>(.*?)</style>", parsed.markup, re.DOTALL)[0]
 
 
-def test_what_a_model_wrote_is_shown_and_never_obeyed(tmp_path: Path) -> None:
+def test_what_a_model_wrote_is_shown_and_never_executed(tmp_path: Path) -> None:
     tree = hostile()
-    page = Parsed(written(tmp_path / "page.html", tree))
-    assert {tag for tag, _ in page.tags} == {tag for tag, _ in Parsed(written(tmp_path / "b.html", beam().tree)).tags}
-    assert not [name for _, attrs in page.tags for name in attrs if name.startswith("on")]
-    assert "<script>alert(1)</script>" in page.text
-    assert "{{ 7*7 }}" in page.text
-    assert "[U+001B][31m[U+202E]evil[U+2066][U+0000]" in page.text
-    assert not set("\x1b\u202e\u2066\0") & set(page.markup)
+    parsed = Parsed(written(tmp_path / "page.html", tree))
+    assert {tag for tag, _ in parsed.tags} == {tag for tag, _ in Parsed(written(tmp_path / "b.html", beam().tree)).tags}
+    assert not [name for _, attrs in parsed.tags for name in attrs if name.startswith("on")]
+    assert "<script>alert(1)</script>" in parsed.text
+    assert "{{ 7*7 }}" in parsed.text
+    assert "[U+001B][31m[U+202E]evil[U+2066][U+0000]" in parsed.text
+    assert not set("\x1b\u202e\u2066\0") & set(parsed.markup)
 
 
 @pytest.mark.parametrize(
@@ -132,14 +132,16 @@ def test_a_reason_that_names_its_kind_does_not_get_it_twice() -> None:
 @pytest.mark.parametrize("shape", ["wide", "deep", "both"])
 def test_a_page_of_ten_thousand_nodes_is_bounded_and_says_what_is_left_out(shape: str) -> None:
     tree = huge(shape).tree
-    page = Parsed(str(fragment(tree)))
-    nodes = sum(name in ("plain", "faint", "on-path", "on-path agrees", "plain agrees") for name in page.classes("li"))
+    parsed = Parsed(str(fragment(tree)))
+    nodes = sum(
+        name in ("plain", "faint", "on-path", "on-path agrees", "plain agrees") for name in parsed.classes("li")
+    )
     assert nodes <= MAX_NODES
-    assert len(page.markup) < 2_000_000
-    assert page.deepest < 400
-    [left_out] = re.findall(r"([\d,]+) of [\d,]+ sequences are not shown", page.text)
+    assert len(parsed.markup) < 2_000_000
+    assert parsed.deepest < 400
+    [left_out] = re.findall(r"([\d,]+) of [\d,]+ sequences are not shown", parsed.text)
     assert nodes + int(left_out.replace(",", "")) == len(tree.nodes)
-    more = [int(count.replace(",", "")) for count in re.findall(r"([\d,]+) more, not shown", page.text)]
+    more = [int(count.replace(",", "")) for count in re.findall(r"([\d,]+) more, not shown", parsed.text)]
     assert sum(more) + nodes == len(tree.nodes)
 
 
@@ -147,18 +149,21 @@ def test_long_texts_share_the_page_and_say_how_much_is_cut() -> None:
     trace = Trace().begin()
     for _ in range(300):
         trace.draw("head", "x" * 100_000, stop=None)
-    page = Parsed(str(fragment(trace.end(None).tree)))
-    assert 0.9 * MAX_CHARACTERS < page.text.count("x") < 1.2 * MAX_CHARACTERS
-    assert page.text.count("more characters, not shown.") == 300
+    parsed = Parsed(str(fragment(trace.end(None).tree)))
+    assert 0.9 * MAX_CHARACTERS < parsed.text.count("x") < 1.2 * MAX_CHARACTERS
+    assert parsed.text.count("more characters, not shown.") == 300
 
 
-def test_questions_beyond_the_most_are_counted(tmp_path: Path) -> None:
-    page = Parsed(written(tmp_path / "page.html", *[beam().tree] * (MAX_TREES + 2)))
-    assert page.classes("article") == ["course"] * MAX_TREES
-    assert "2 more questions in the trace, not shown" in page.text
+def test_questions_beyond_the_limit_are_counted(tmp_path: Path) -> None:
+    parsed = Parsed(written(tmp_path / "page.html", *[beam().tree] * (MAX_TREES + 2)))
+    assert parsed.classes("article") == ["course"] * MAX_TREES
+    assert "2 more in the trace, not shown" in parsed.text
 
 
-def test_a_page_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_page_that_cannot_be_written_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    for place, why in (("missing/page.html", "No such file"), ("", "Is a directory")):
+        with pytest.raises(UsageError, match=f"cannot write the page .*{why}"):
+            written(tmp_path / place)
     path = tmp_path / "page.html"
     path.write_text("before", encoding="utf-8")
 
@@ -167,7 +172,7 @@ def test_a_page_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(write_page(path, interrupted(), source="t"))
+        write_page(path, page(interrupted(), fragment, source="t"))
     assert path.read_text(encoding="utf-8") == "before"
     assert list(tmp_path.iterdir()) == [path]
     written(path, beam().tree)
@@ -175,27 +180,19 @@ def test_a_page_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize(("place", "why"), [("missing/page.html", "No such file"), ("", "Is a directory")])
-def test_a_place_that_cannot_be_written_says_why(tmp_path: Path, place: str, why: str) -> None:
-    with pytest.raises(UsageError, match=f"cannot write the page .*{why}"):
-        written(tmp_path / place)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_course_without_anything_has_a_page() -> None:
-    page = Parsed(str(fragment(Trace().begin().end(None, "budget").tree)))
-    assert "No answer" in page.text
-    assert "0 sequences, depth 0" in page.text
+def test_a_tree_without_sequences_has_a_page() -> None:
+    parsed = Parsed(str(fragment(Trace().begin().end(None, "budget").tree)))
+    assert "No answer" in parsed.text
+    assert "0 sequences, depth 0" in parsed.text
 
 
 def test_two_searches_are_compared_and_have_anchors_of_their_own(tmp_path: Path) -> None:
     tree = beam().tree
-    page = Parsed(str(pair(tree, tree)))
-    ids = [attrs["id"] for _, attrs in page.tags if attrs.get("id")]
+    parsed = Parsed(str(pair(tree, tree)))
+    ids = [attrs["id"] for _, attrs in parsed.tags if attrs.get("id")]
     assert len(ids) == len(set(ids))
-    assert page.classes("article") == ["course", "course"]
-    assert [tag for tag, _ in page.tags if tag in ("h2", "h3")] == ["h2", "h3", "h3"]
-    write_pairs(tmp_path / "page.html", [(tree, hostile())], source="a and b", left_out=3)
-    whole = Parsed((tmp_path / "page.html").read_text(encoding="utf-8"))
-    assert "3 more questions in the trace, not shown" in whole.text
+    assert parsed.classes("article") == ["course", "course"]
+    assert [tag for tag, _ in parsed.tags if tag in ("h2", "h3")] == ["h2", "h3", "h3"]
+    whole = Parsed("".join(page([(tree, hostile())], lambda both: pair(*both), source="a", note="3 more <b>")))
+    assert "3 more <b>" in whole.text
     assert "script" not in {tag for tag, _ in whole.tags}

@@ -1,8 +1,8 @@
 """A reward model as a small head on a model's hidden states: its file, and the folder from which vLLM serves it.
 
 One native architecture of vLLM serves all such heads: `Qwen2ForRewardModel`, whose head is `w2 . relu(W1 x + b1) + b2`
-in float32 on each hidden state. A Llama model is a Qwen2 model whose q, k and v biases are zero. A linear head is
-exactly `relu(w.x + b) - relu(-(w.x + b))`. A head on an inner layer is served on the model cut off after that layer,
+in float32 on each hidden state: a linear head is exactly `relu(w.x + b) - relu(-(w.x + b))`. A Llama model is a Qwen2
+model with q, k and v biases of zero. A head on an inner layer is served on the model cut off after that layer,
 which is also cheaper to compute.
 """
 
@@ -44,52 +44,38 @@ class HeadInfo:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Head:
-    """A scalar of a hidden state x of width d: `w2 . x + b2`, or with W1 [h, d] `w2 . relu(W1 x + b1) + b2`, h <= d.
+    """A scalar of a hidden state x of width d: `weight . x + bias`, with the weight [d].
 
     x is the state after the first `layer` decoder layers, passed through the model's final norm.
     """
 
     layer: int
-    w1: Array | None
-    b1: Array | None
-    w2: Array
-    b2: float
+    weight: Array
+    bias: float
     info: HeadInfo
 
     def __post_init__(self) -> None:
         require(self.layer, "layer", at_least=1)
-        if (self.w1 is None) != (self.b1 is None) or self.w2.ndim != 1:
-            raise UsageError("a head needs w2 [d] and b2, or w1 [h, d], b1 [h], w2 [h] and b2")
-        if self.w1 is not None and self.b1 is not None:
-            fits = self.w1.ndim == 2 and self.b1.shape == self.w2.shape == self.w1.shape[:1]
-            if not fits or self.w1.shape[0] > self.w1.shape[1]:
-                raise UsageError(
-                    f"w1 {self.w1.shape}, b1 {self.b1.shape}, w2 {self.w2.shape} must be [h, d], [h], [h] with h <= d"
-                )
+        if self.weight.ndim != 1:
+            raise UsageError(f"the weight of a head must have one dimension (got {self.weight.ndim})")
 
     @property
     def width(self) -> int:
         """The width d of the hidden states that it reads."""
-        return int((self.w2 if self.w1 is None else self.w1).shape[-1])
+        return len(self.weight)
 
     def logit(self, x: Array) -> Array:
         """The scalar of each hidden state: [..., d] to [...]; its sigmoid is the score."""
-        inner = x if self.w1 is None or self.b1 is None else np.maximum(x @ self.w1.T + self.b1, 0)
-        scalar: Array = inner @ self.w2 + self.b2
+        scalar: Array = x @ self.weight + self.bias
         return scalar
 
     def layers(self) -> tuple[Array, Array, Array, Array]:
         """The head as the two layers that vLLM computes: W1 [d, d], b1 [d], W2 [1, d], b2 [1]."""
         width = self.width
-        if self.w1 is None or self.b1 is None:
-            w1, b1 = np.stack([self.w2, -self.w2]), np.array([self.b2, -self.b2])
-            w2, b2 = np.array([1.0, -1.0]), 0.0
-        else:
-            w1, b1, w2, b2 = self.w1, self.b1, self.w2, self.b2
-        square, bias = np.zeros((width, width), np.float32), np.zeros(width, np.float32)
-        row = np.zeros((1, width), np.float32)
-        square[: len(w1)], bias[: len(b1)], row[0, : len(w2)] = w1, b1, w2
-        return square, bias, row, np.array([b2], np.float32)
+        w1, b1 = np.zeros((width, width), np.float32), np.zeros(width, np.float32)
+        w2 = np.zeros((1, width), np.float32)
+        w1[:2], b1[:2], w2[0, :2] = [self.weight, -self.weight], [self.bias, -self.bias], [1, -1]
+        return w1, b1, w2, np.zeros(1, np.float32)
 
 
 def save_head(head: Head, file: Path) -> None:
@@ -100,9 +86,7 @@ def save_head(head: Head, file: Path) -> None:
     """
     from safetensors.numpy import save
 
-    tensors = {"w2": head.w2, "b2": np.array([head.b2])}
-    if head.w1 is not None and head.b1 is not None:
-        tensors |= {"w1": head.w1, "b1": head.b1}
+    tensors = {"w2": head.weight, "b2": np.array([head.bias])}
     about = json.dumps({"layer": head.layer, "info": dataclasses.asdict(head.info)}, sort_keys=True)
     arrays = {name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()}
     # Not by `save_file`, which would replace even a device by a new file.
@@ -125,7 +109,7 @@ def load_head(file: Path) -> Head:
             tensors: dict[str, Array] = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         info = TypeAdapter(HeadInfo).validate_python(about["info"])
         layer = TypeAdapter(int).validate_python(about["layer"])
-        return Head(layer, tensors.get("w1"), tensors.get("b1"), tensors["w2"], float(tensors["b2"][0]), info)
+        return Head(layer, tensors["w2"], float(tensors["b2"][0]), info)
     except FileNotFoundError as error:
         raise UsageError(f"there is no file {file}: fit a head, or name a reward model") from error
     except (SafetensorError, ValidationError, OSError, ValueError, KeyError, TypeError, IndexError) as error:
@@ -179,7 +163,7 @@ def serving_folder_of_value_head(model: str, folder: Path | None, notify: Notify
     if not isinstance(layers, int):
         raise UsageError(f"{model} has no num_hidden_layers in config.json, which its head needs")
     weight, bias = (tensors[f"v_head.summary.{part}"].float().numpy() for part in ("weight", "bias"))
-    head = Head(layers, None, None, weight[0], float(bias[0]), HeadInfo(model, backbone_digest(folder)))
+    head = Head(layers, weight[0], float(bias[0]), HeadInfo(model, backbone_digest(folder)))
     return _served(folder.name, folder, head, "value head", notify)
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from reasoner.errors import UsageError
 from reasoner.trace.events import Began, Sampled, Scored
-from reasoner.trace.grades import GRADES, TRACE, Grade, labelled_folders, read_run
-from reasoner.trace.replies import completions_in, with_extracted
+from reasoner.trace.replies import GRADES, TRACE, Grade, completions_in, labelled_folders, read_run
 from reasoner.types import Completion
 from reasoner_verifiers.maps import FittedOn
 
@@ -68,7 +67,7 @@ def _labelled(folder: Path) -> Iterator[Labelled]:
     run = read_run(folder)
     verifiers = {event.question_id: event.verifier for event in run.events if isinstance(event, Began)}
     ratings = {(e.question_id, e.prompt, e.index): e for e in run.events if isinstance(e, Scored) and e.against is None}
-    for event, completion in completions_in(with_extracted(run.events)):
+    for event, completion in completions_in(run.events):
         name = (event.question_id, event.prompt, event.index)
         if grade := run.grades.get(name):
             yield Labelled(event, completion, grade, ratings.get(name), verifiers.get(event.question_id, ""))
