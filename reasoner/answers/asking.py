@@ -22,7 +22,6 @@ COPIED = "model"
 """The rule of an answer that the model copied from its quoted reply."""
 PROBED = "probe"
 """The rule of an answer that the model gave when it ended its own reply."""
-_SENTENCE_END = re.compile(r"[.!](?=\s)|\n")
 _TEMPLATE_MARK = re.compile(r"[<\[\uff1c](?=[|/\w\uff5c])")
 _YES_OR_NO = re.compile(r"\W{0,8}(yes|no)\b", re.IGNORECASE)
 
@@ -46,8 +45,7 @@ def opening_of(space: AnswerSpace) -> Opening | None:
 def read_probe(space: AnswerSpace, text: str, opening: Opening, *, cut: bool) -> Answer | None:
     """The answer in what a model said after an opening; None where it did not end it before it was `cut`."""
     if cut and opening.before and not opening.after:
-        # Only sentences that ended are known as a whole.
-        text = text[: max((end.end() for end in _SENTENCE_END.finditer(text)), default=0)]
+        return None
     answer = space.read(opening.before + text + ("" if cut else opening.after))
     return answer and Answer(answer.text, answer.key, PROBED)
 
