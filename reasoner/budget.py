@@ -363,7 +363,7 @@ class Ledger:
         return Reservation(worst)
 
     def fit(self, price: Callable[[int], Cost], *, max_tokens: int) -> int:
-        """The largest number of tokens up to `max_tokens` whose `price` fits, at least the useful minimum.
+        """The largest number of tokens up to `max_tokens` at a `price` that fits, at least the useful minimum.
 
         Raises:
             BudgetExhausted: the useful minimum does not fit.

@@ -75,12 +75,12 @@ class SampleRequest:
     """One sequence to generate; (`question_id`, `prompt.digest`, `index`) identify it in all runs with the same seed.
 
     `params.max_tokens` is what the budget granted. `seed` is that of this sequence, 0 to 2^63 - 1. A lower
-    `priority`, the index of the question, goes first. `watch` are token ids, up to 128, whose exact log-probabilities
-    the completion must have at every position; it then has no best alternatives. The engine aborts a sequence that
-    falls below the `floor`. `interruptible` says whether the runner may cancel this sequence alone before it ends. If
-    it is False, an engine may wait for the whole reply and may generate it in one request with others of the same
-    question, prompt and parameters. `on_text` receives the parts of the reply piece by piece, where an engine can tell
-    them before the end; the pieces are a beginning of what the completion has, and may be all of it.
+    `priority`, the index of the question, goes first. `watch` are up to 128 token ids: the completion has their exact
+    log-probabilities at every position, and then no best alternatives. The engine aborts a sequence that falls below
+    the `floor`. `interruptible` says whether the runner may cancel this sequence alone before it ends. If it is False,
+    an engine may wait for the whole reply and may generate it in one request with others of the same question, prompt
+    and parameters. `on_text` receives the parts of the reply piece by piece, where an engine has them before the end;
+    the pieces are a beginning of what the completion has, and may be all of it.
     """
 
     question_id: str

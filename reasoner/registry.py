@@ -83,8 +83,13 @@ def _aliases(kind: Kind) -> Mapping[str, tuple[str, str]]:
     return {name: meaning for name, meaning in STRATEGIES.items() if name not in _own_entries(kind)}
 
 
-def expanded(kind: Kind, spec: Spec) -> Spec:
-    """The spec with an alias replaced by what it stands for; options of the spec go before those of the alias."""
+def expanded(kind: Kind, spec: str | Spec) -> Spec:
+    """A spec, read where it is text; an alias is replaced by what it means, and the spec's own options go first.
+
+    Raises:
+        UsageError: the text is not a spec.
+    """
+    spec = Spec.parse(spec) if isinstance(spec, str) else spec
     if spec.name not in _aliases(kind):
         return spec
     meant = Spec.parse(STRATEGIES[spec.name][0])
@@ -100,6 +105,8 @@ def _meant(name: str, known: Collection[str]) -> str:
 
 def build(kind: Kind, spec: str | Spec, /, **common: Any) -> Any:
     """The object that a spec describes; see `reasoner.specs` for how it is written.
+
+        build("strategy", "self_consistency:n=8")
 
     Options are the fields of its dataclass; where it draws samples, those of `SamplingParams` too, as `params.stop`
     where it has a `stop` of its own; where it has `OpenOptions`, those that it reads itself. A value without a name
@@ -132,7 +139,7 @@ class _Checked(NamedTuple):
 def _built(kind: Kind, spec: str | Spec, common: Mapping[str, Any], checked: _Checked) -> Any:
     if not isinstance(spec, str | Spec):
         raise UsageError(f"the spec of a {kind} must be text, as in NAME:OPTION=VALUE (got {shown(spec)})")
-    spec = expanded(kind, Spec.parse(spec) if isinstance(spec, str) else spec)
+    spec = expanded(kind, spec)
     name, owner = spec.name, f"{kind} {spec.name}"
     cls = load(kind, name)
     fields = options_of(cls)
@@ -223,6 +230,7 @@ _WORDS: Mapping[Any, str] = {
     bool: "True or False", int: "a whole number", float: "a number", str: "text", tuple: "a tuple",
     types.NoneType: "None",
 }  # fmt: skip
+_ABSTRACT: Mapping[Any, type] = {int: numbers.Integral, float: numbers.Real}
 
 
 def _fits(value: object, hint: Any) -> bool:
@@ -239,8 +247,8 @@ def _fits(value: object, hint: Any) -> bool:
         return not isinstance(value, type) and all(
             inspect.getattr_static(value, name, hint) is not hint for name in members
         )
-    if hint in (int, float):
-        return isinstance(value, numbers.Integral if hint is int else numbers.Real) and not isinstance(value, bool)
+    if hint in _ABSTRACT:
+        return isinstance(value, _ABSTRACT[hint]) and not isinstance(value, bool)
     return isinstance(value, hint) if hint in _WORDS or dataclasses.is_dataclass(hint) else True
 
 
@@ -355,16 +363,12 @@ def _optional(hint: Any) -> bool:
     return typing.get_origin(hint) in (typing.Union, types.UnionType) and type(None) in typing.get_args(hint)
 
 
-def spec_of(thing: object) -> str:
+def spec_of(thing: object, shows: Shows | None = None) -> str:
     """The spec that builds `thing` again: its registered name, or its class, and the options that are not default.
 
-    Specs are recorded and shown, so the password of a URL is left out.
+    With `shows`, the default options that say something too, and only those that it lets through. Specs are recorded
+    and shown, so the password of a URL is left out.
     """
-    return str(_spec(thing))
-
-
-def full_spec_of(thing: object, shows: Shows) -> str:
-    """Like `spec_of`, with the default options that say something too, and only those that `shows` lets through."""
     return str(_spec(thing, shows))
 
 

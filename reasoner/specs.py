@@ -56,6 +56,9 @@ class Spec:
         """
         return _Parser(text).parse()
 
+    def __hash__(self) -> int:
+        return hash(str(self))
+
     def without(self, *options: str) -> "Spec":
         """The same spec with some options left out, also of the specs in it."""
 

@@ -68,7 +68,6 @@ __all__ = [
     "probe",
     "propose",
     "sample",
-    "sample_each",
     "score",
     "start",
 ]
@@ -337,7 +336,7 @@ Plan: TypeAlias = Generator[Operation, Any, T]
 
 
 class Strategy(Protocol):
-    """An algorithm as a plan: a frozen dataclass whose fields are its options. It has no state and does no I/O.
+    """An algorithm as a plan: a frozen dataclass; its fields are its options. It has no state and does no I/O.
 
     A run resolves the sampling parameters in its fields before it plans: what is None there comes from the model, then
     from a class variable `sampling`, the strategy's own preference. `free_form`, a class variable or property, is true
@@ -379,27 +378,24 @@ class CalibrationSummary(NamedTuple):
 
 @runtime_checkable
 class CalibratedStrategy(Protocol):
-    """A strategy whose proposals tell, from a calibration, how likely they are right."""
+    """A strategy with calibrated proposals: each tells how likely it is right."""
 
     @property
     def measured_on(self) -> "CalibrationSummary | None":
         """The data of the calibration; None without one."""
 
 
-def sample(prompt: Prompt, *, n: int = 1, params: SamplingParams, answers: bool = True) -> Plan[tuple[Completion, ...]]:
-    """Generate `n` sequences from one prompt and wait for all: they come in launch order.
+def sample(
+    prompts: Prompt | Sequence[Prompt], *, n: int = 1, params: SamplingParams, answers: bool = True
+) -> Plan[tuple[Completion, ...]]:
+    """Generate `n` sequences from each prompt and wait for all: they come in launch order, prompt by prompt.
+
+        first, second = yield from sample(question.prompt, n=2, params=self.params)
 
     There are fewer if the budget admits only a part. `answers=False` says that they do not answer the question.
     """
-    reply: tuple[Completion, ...] = yield Sample((prompt,), n, params, answers=answers)
-    return reply
-
-
-def sample_each(
-    prompts: Sequence[Prompt], *, n: int = 1, params: SamplingParams, answers: bool = True
-) -> Plan[tuple[Completion, ...]]:
-    """Like `sample`, with `n` sequences from each of several prompts, prompt by prompt."""
-    reply: tuple[Completion, ...] = yield Sample(tuple(prompts), n, params, answers=answers)
+    several = (prompts,) if isinstance(prompts, Prompt) else tuple(prompts)
+    reply: tuple[Completion, ...] = yield Sample(several, n, params, answers=answers)
     return reply
 
 
@@ -410,9 +406,7 @@ def score(question: Question, candidates: Sequence[Completion]) -> Plan[tuple[Ra
 
 
 def compare_pair(question: Question, pairs: Sequence[tuple[Completion, Completion]]) -> Plan[tuple[Rating, ...]]:
-    """Ask the run's verifier which candidate of each pair is better and wait for all.
-
-    A rating's value is the probability that the first is better, 0 to 1.
+    """The probability that the first candidate of each pair is better, by the run's verifier.
 
     Raises:
         UsageError: the verifier does not compare pairs.
@@ -422,7 +416,7 @@ def compare_pair(question: Question, pairs: Sequence[tuple[Completion, Completio
 
 
 def loglikelihood(prompt: Prompt, texts: Sequence[str]) -> Plan[tuple[TextLikelihood | None, ...]]:
-    """Compute the log-likelihood of each text as the continuation of the prompt; None for one that does not fit.
+    """The log-likelihood of each text as the continuation of the prompt; None for one that does not fit.
 
     Raises:
         UsageError: the engine cannot encode texts or report the log-probabilities of chosen tokens.
@@ -432,10 +426,9 @@ def loglikelihood(prompt: Prompt, texts: Sequence[str]) -> Plan[tuple[TextLikeli
 
 
 def start(op: Sample | Score | ComparePair, times: int = 1, *, cancellable: bool = True) -> Plan[Handle]:
-    """Run an operation without waiting for it, or a sample of one prompt `times` times, 1 to `MAX_SAMPLES`.
+    """Run an operation without waiting for it, as `Start` does; returns its handle, the first of `times`.
 
-    Returns the first handle; those of the others follow it, one by one. `cancellable=False` promises to wait for the
-    end. A refusal by the budget is raised by `next_finished`.
+    A refusal by the budget is raised by `next_finished`.
     """
     handle: Handle = yield Start(op, times, cancellable)
     return handle
@@ -458,10 +451,7 @@ def cancel(handle: Handle) -> Plan[None]:
 
 
 def prefill(prompt: Prompt, text: str, *, thinking: Literal["", "open", "close"] = "") -> Plan[Prompt]:
-    """The prompt with a text appended to the reply, as token ids where the engine knows them.
-
-    With `thinking`, the model's own marker that opens or closes its thinking comes first, where it is needed.
-    """
+    """The prompt with a text appended to the reply, as `Prefill` does."""
     extended: Prompt = yield Prefill(prompt, text, thinking)
     return extended
 

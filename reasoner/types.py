@@ -93,16 +93,22 @@ LONGEST_SCHEMA: Final = 65_536
 class SamplingParams:
     """How a sequence is sampled. None means that it is not given: then the model's own value applies.
 
-    `max_tokens` limits a whole sequence, thinking included. `top_k` 0 and `top_p` 1 mean no cut. `logprobs` is the
-    number of alternatives per token: 0 keeps only the sampled token's log-probability, None keeps nothing.
+    `temperature` is how random samples are: 0 is greedy. `max_tokens` limits a whole sequence, thinking included.
+    `top_p` keeps only the likeliest tokens that have this probability together: 1 is no cut. `top_k` keeps only so many
+    of the likeliest tokens: 0 is no cut. `min_p` keeps only tokens with this share of the likeliest one's probability.
 
-    `presence_penalty` and `frequency_penalty`, -2 to 2, are subtracted from the logit of a token that was generated,
-    once or once for each time; `repetition_penalty`, above 0, divides it, in the prompt too; 0, 0 and 1 mean none.
-    `logit_bias` may be a mapping of token ids. `bad_words` are texts that are never generated.
+    `stop` are texts that end the final part of a sample. `stop_in_thinking` has `stop` end the thinking too.
+    `stop_token_ids` are token ids that end a sample. `logprobs` is the number of alternatives per token: 0 keeps only
+    the sampled token's log-probability, None keeps nothing.
 
-    `thinking` is how much a model that thinks is asked to think. `stop` ends the final part only, and also the thinking
-    with `stop_in_thinking`. `lora` is an adapter of the model: a folder or a Hugging Face id; on a server the name that
-    it has there. `json_schema` is a JSON schema, as JSON, that the final part satisfies where it is not cut.
+    `presence_penalty`, -2 to 2, is subtracted from the logit of each token that was generated. `frequency_penalty`, -2
+    to 2, is subtracted for each time that a token was generated. `repetition_penalty`, above 0, divides the logit of
+    each token of the prompt and the reply: 1 is none. `logit_bias` are pairs of a token id and what is added to its
+    logit, as in [[50256,-100]], or a mapping. `bad_words` are texts that are never generated.
+
+    `thinking` is how much a model that thinks is asked to think: a level, or at most so many tokens, as in 2k. `lora`
+    is an adapter of the model: a folder or a Hugging Face id; on a server the name that it has there. `json_schema` is
+    a JSON schema, as JSON, that the final part satisfies where it is not cut.
     """
 
     temperature: float | None = None

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner.budget import MIN_USEFUL_TOKENS, UNITS, Budget, Cost, Ledger, Prices
-from reasoner.errors import BudgetExhausted, LedgerViolation, UnknownName, UsageError
+from reasoner.errors import BudgetExhausted, LedgerViolation, UsageError
 from reasoner.models.info import ModelInfo
 
 PRICES = Prices(prompt=1.0, generated=4.0, cached=0.5, verifier=2.0)
@@ -89,7 +89,7 @@ def test_dollars_price_each_kind_of_token_apart() -> None:
         ({"prompt": 1.0, "generated": 1.0, "cached": 1.5}, "cached=1.5 must be at most the price of prompt=1.0"),
     ],
 )
-def test_prices_that_mean_nothing_are_refused(prices: dict[str, float], complaint: str) -> None:
+def test_invalid_prices_are_refused(prices: dict[str, float], complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint):
         Prices(**prices)
 
@@ -133,7 +133,7 @@ def test_a_budget_is_read_from_text(text: str, budget: Budget) -> None:
         ("tokens=1,tokens=2", "tokens is given twice"),
     ],
 )
-def test_a_budget_that_means_nothing_says_why(text: str, complaint: str) -> None:
+def test_an_invalid_budget_says_why(text: str, complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint):
         Budget.parse(text)
 
@@ -151,15 +151,9 @@ def test_a_printed_budget_reads_back(tokens: int, samples: int, seconds: float, 
 
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("limit", [-1, math.nan])
-def test_a_limit_below_nothing_is_refused(unit: str, limit: float) -> None:
+def test_a_negative_limit_is_refused(unit: str, limit: float) -> None:
     with pytest.raises(UsageError, match=f"budget {unit} must be at least 0"):
         Budget(**{unit: limit})  # type: ignore[arg-type]
-
-
-def test_an_unknown_unit_lists_the_known_ones() -> None:
-    with pytest.raises(UnknownName) as caught:
-        Budget.parse("minutes=3")
-    assert caught.value.known == tuple(sorted(UNITS))
 
 
 # The ledger
@@ -218,14 +212,6 @@ def test_each_unit_admits_exactly_its_limit(unit: str) -> None:
     assert ledger.settled.taking(0) == cost
 
 
-@pytest.mark.parametrize("unit", FITS)
-def test_a_budget_of_zero_admits_nothing_of_its_unit(unit: str) -> None:
-    ledger = Ledger(Budget(**{unit: 0}), prices=PRICES)
-    with pytest.raises(BudgetExhausted, match=f"budget {unit}=0: the next operation needs .* but 0 are left"):
-        ledger.reserve(ONE_MORE[unit])
-    ledger.reserve(Cost())
-
-
 def test_seconds_are_a_deadline() -> None:
     clock = Clock()
     ledger = Ledger(Budget(seconds=2), clock=clock)
@@ -251,12 +237,6 @@ def test_the_nearest_deadline_of_the_lineage_counts() -> None:
     assert Ledger(clock=clock).remaining_seconds() == math.inf
 
 
-def test_an_unbounded_ledger_admits_everything_and_counts_it() -> None:
-    ledger = Ledger()
-    ledger.settle(ledger.reserve(call(10**12)), call(10**11))
-    assert ledger.settled.generated_tokens == 10**11
-
-
 def test_the_parent_refuses_what_a_child_would_admit_and_nothing_is_held() -> None:
     run = Ledger(Budget(tokens=300))
     one, two = run.child(Budget(tokens=250)), run.child(Budget(tokens=250))
@@ -275,15 +255,6 @@ def test_the_parent_refuses_what_a_child_would_admit_and_nothing_is_held() -> No
     two.reserve(call(93))
 
 
-def test_a_grandchild_books_in_every_ledger_above() -> None:
-    run = Ledger(Budget(usd=1.0), prices=PRICES)
-    inner = run.child(Budget(tokens=500)).child(Budget(usd=0.5))
-    assert inner.prices is PRICES
-    inner.settle(inner.reserve(call(300)), call(200))
-    assert [ledger.settled.tokens for ledger in inner.lineage()] == [300, 300, 300]
-    assert [ledger.reserved for ledger in inner.lineage()] == [Cost(), Cost(), Cost()]
-
-
 def test_a_reservation_is_settled_once() -> None:
     ledger = Ledger(Budget(tokens=500))
     held = ledger.reserve(call(100))
@@ -293,7 +264,7 @@ def test_a_reservation_is_settled_once() -> None:
     assert ledger.settled.tokens == 150
 
 
-def test_a_violation_is_booked_and_freezes_the_ledgers_whose_unit_it_broke() -> None:
+def test_a_violation_is_booked_and_closes_the_ledgers_with_that_unit() -> None:
     run = Ledger(Budget(samples=9))
     frozen, free = run.child(Budget(tokens=1000)), run.child(Budget(tokens=1000))
     with pytest.raises(LedgerViolation, match="used 201 tokens where 200 were reserved"):
@@ -307,12 +278,6 @@ def test_a_violation_is_booked_and_freezes_the_ledgers_whose_unit_it_broke() -> 
     free.reserve(call(100))
 
 
-def test_spending_more_of_an_unbounded_unit_is_no_violation() -> None:
-    ledger = Ledger(Budget(samples=1))
-    ledger.settle(ledger.reserve(call(100)), call(101))
-    assert ledger.settled.tokens == 201
-
-
 def test_budgets_that_cannot_be_counted_are_refused() -> None:
     with pytest.raises(UsageError, match="usd budget needs prices"):
         Ledger(Budget(usd=1.0))
@@ -322,18 +287,8 @@ def test_budgets_that_cannot_be_counted_are_refused() -> None:
         Ledger(Budget(flops=1e12)).reserve(Cost(flops=None))
 
 
-def test_a_sample_is_clamped_to_what_is_free_but_not_below_use() -> None:
-    ledger = Ledger(Budget(tokens=100 + MIN_USEFUL_TOKENS))
-    assert ledger.fit(call, max_tokens=512) == MIN_USEFUL_TOKENS
-    assert ledger.fit(call, max_tokens=3) == 3
-    short = Ledger(Budget(tokens=100 + MIN_USEFUL_TOKENS - 1))
-    with pytest.raises(BudgetExhausted):
-        short.fit(call, max_tokens=512)
-    assert short.fit(call, max_tokens=3) == 3
-
-
 @given(st.integers(0, 400), st.integers(0, 120), st.integers(1, 300))
-def test_what_fits_is_the_most_that_fits(limit: int, prompt: int, maximum: int) -> None:
+def test_fit_grants_the_most_that_fits(limit: int, prompt: int, maximum: int) -> None:
     ledger = Ledger(Budget(tokens=limit))
 
     def price(tokens: int) -> Cost:
@@ -352,7 +307,7 @@ def test_amounts_are_exact_whatever_precision_decimals_have() -> None:
         assert Budget.parse("tokens=1000001,flops=1.234567e12") == Budget(tokens=1_000_001, flops=1.234567e12)
 
 
-def test_what_was_spent_before_is_booked_and_not_reserved() -> None:
+def test_earlier_costs_are_booked_without_a_reservation() -> None:
     run = Ledger(Budget(tokens=9000), spent=call(5000))
     question = run.child(Budget(tokens=2000), spent=call(5000))
     assert (question.settled.tokens, run.settled.tokens) == (5100, 5100)
@@ -361,7 +316,7 @@ def test_what_was_spent_before_is_booked_and_not_reserved() -> None:
     run.child(Budget(tokens=2000)).reserve(call(1))
 
 
-def test_what_is_kept_cannot_be_reserved_until_it_is_kept_no_longer() -> None:
+def test_kept_shares_cannot_be_reserved() -> None:
     ledger = Ledger(Budget(tokens=1000, samples=9))
     ledger.keep(Budget(tokens=100, samples=1), 8)
     with pytest.raises(BudgetExhausted, match="tokens=1000: the next operation needs 201 but 200 are left"):

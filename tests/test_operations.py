@@ -4,7 +4,6 @@ from collections.abc import Generator
 
 import pytest
 
-from reasoner.errors import UsageError
 from reasoner.strategy import (
     Cancel,
     Finished,
@@ -19,7 +18,6 @@ from reasoner.strategy import (
     next_finished,
     propose,
     sample,
-    sample_each,
     score,
     start,
 )
@@ -41,20 +39,9 @@ def step(plan: Generator[Operation, object, object], reply: object) -> tuple[Ope
 def test_each_helper_yields_its_operation_and_returns_the_reply() -> None:
     question, drawn = number_question(), (completion("7"),)
     assert step(sample(PROMPT, n=3, params=PARAMS), drawn) == (Sample((PROMPT,), 3, PARAMS), drawn)
-    assert step(sample_each([PROMPT, OTHER], n=2, params=PARAMS), drawn) == (Sample((PROMPT, OTHER), 2, PARAMS), drawn)
+    assert step(sample([PROMPT, OTHER], n=2, params=PARAMS), drawn) == (Sample((PROMPT, OTHER), 2, PARAMS), drawn)
     assert step(score(question, list(drawn)), ()) == (Score(question, drawn), ())
     assert step(start(Sample((PROMPT,))), Handle(4)) == (Start(Sample((PROMPT,))), 4)
     assert step(next_finished(), Finished(Handle(4), drawn)) == (Next(), Finished(Handle(4), drawn))
     assert step(cancel(Handle(4)), None) == (Cancel(Handle(4)), None)
     assert step(propose(answer("7"), VoteState()), None) == (Propose(answer("7"), VoteState()), None)
-
-
-@pytest.mark.parametrize("n", [0, -1])
-def test_drawing_nothing_is_refused(n: int) -> None:
-    with pytest.raises(UsageError, match=f"n must be .*got {n}"):
-        Sample((PROMPT,), n)
-
-
-def test_sampling_from_nothing_is_refused() -> None:
-    with pytest.raises(UsageError, match="at least one prompt"):
-        Sample(())

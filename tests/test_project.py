@@ -47,7 +47,7 @@ PUBLIC = {
         MAX_CHAINS MAX_SAMPLES BudgetExhausted CalibratedStrategy CalibrationSummary Cancel CheckEquivalent ComparePair
         DescribeModel DrawsOnce FindBlocks Finished Handle LogLikelihood Next Note Operation Outcome Plan Prefill Probe Propose
         Report Sample Score Start StopRule Strategy Tally TextLikelihood cancel check_n compare_pair count_votes gather
-        loglikelihood model_info next_finished note note_stop prefill probe propose sample sample_each score start
+        loglikelihood model_info next_finished note note_stop prefill probe propose sample score start
     """,
     "reasoner.engine": """
         NO_LOGPROB CacheResettable ConfidenceFloor ContinuesReplies Engine EngineError EngineUnavailable FinishReason HoldsQuestions

@@ -40,11 +40,6 @@ def test_without_an_answer_it_prints_why() -> None:
     assert (poor.text, failed.text, failed.samples) == ("", "", ())
 
 
-def test_its_repr_is_short() -> None:
-    solution = solve_sync(number_question("q"), "self_consistency:n=8", ScriptedEngine(says("7")))
-    assert re.fullmatch(r"<Solution of q: answer='7', samples=8, tokens=\d+, ended_by='strategy'>", repr(solution))
-
-
 @pytest.mark.parametrize("spec", ["self_consistency:n=8", "best_of_n:n=6", "beam_search", "mcts", "refine", "knockout"])
 def test_its_text_is_a_reply_that_gives_the_answer(spec: str) -> None:
     question = number_question()
@@ -54,17 +49,6 @@ def test_its_text_is_a_reply_that_gives_the_answer(spec: str) -> None:
     assert read is not None
     assert read.key == solution.answer.key
     assert solution.text in {sample.text for sample in solution.samples}
-
-
-def test_its_text_is_the_reply_that_was_rated_highest() -> None:
-    solution = solve_sync(number_question(), "best_of_n:n=8", ScriptedEngine(varied))
-    rated = {sample.text: sample.score for sample in solution.samples if sample.answer == solution.answer}
-    assert rated[solution.text] == max(score for score in rated.values() if score is not None)
-
-
-def test_without_an_answer_its_text_is_the_reply_there_is() -> None:
-    solution = solve_sync(number_question(), "single", ScriptedEngine(lambda request: "No idea"))
-    assert (solution.answer, solution.text) == (None, "No idea")
 
 
 def test_many_solutions_have_their_texts_and_keep_no_events() -> None:

@@ -28,7 +28,7 @@ values: st.SearchStrategy[Value] = st.recursive(bare | texts, levels, max_leaves
 
 
 @given(specs(values))
-def test_what_is_written_is_read_as_the_same(spec: Spec) -> None:
+def test_a_written_spec_is_read_as_the_same(spec: Spec) -> None:
     assert Spec.parse(str(spec)) == spec
     assert Spec.parse(spec.nested()) == spec
     assert "\n" not in str(spec)
@@ -85,7 +85,7 @@ def test_a_spec_is_read(text: str, spec: Spec) -> None:
         ("a:b=c d(e=1)", "character 5: 'c d' is not a name: write text with a bracket in double quotes"),
     ],
 )
-def test_what_is_not_a_spec_is_refused_at_its_position(text: str, complaint: str) -> None:
+def test_malformed_specs_are_refused_at_their_position(text: str, complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint) as caught:
         Spec.parse(text)
     assert "\n" not in str(caught.value)

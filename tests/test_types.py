@@ -10,13 +10,8 @@ from reasoner.answers import NumberSpace
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.errors import UsageError
-from reasoner.types import Completion, Message, Prompt, Rating, SamplingParams, Vote, VoteState
-from tests.helpers import PROMPT, answer, completion
-
-
-def test_a_chat_has_a_system_turn_where_one_is_given() -> None:
-    assert Prompt.chat("hi").messages == (Message("user", "hi"),)
-    assert Prompt.chat("hi", system="be brief").messages == (Message("system", "be brief"), Message("user", "hi"))
+from reasoner.types import Message, Prompt, Rating, SamplingParams
+from tests.helpers import PROMPT, completion
 
 
 @pytest.mark.parametrize("arguments", [{}, {"raw": "x", "messages": (Message("user", "x"),)}])
@@ -36,20 +31,6 @@ def test_a_prompt_grows_by_what_was_generated_without_its_end() -> None:
     assert longer.extended("Wait", (9,)) == PROMPT.extended("onetwo\nthreecutWait", (1, 2, 3, 4, 7, 5, 6, 9))
     assert longer.messages == PROMPT.messages
     assert PROMPT.token_ids == ()
-
-
-@pytest.mark.parametrize(
-    ("one", "ended", "truncated"),
-    [
-        (completion(finish="stop"), True, False),
-        (completion(finish="stop", stop="\n"), False, False),
-        (completion(finish="stop", stop=7), False, False),
-        (completion(finish="length"), False, True),
-        (completion(finish="abort"), False, True),
-    ],
-)
-def test_how_a_sequence_ended(one: Completion, ended: bool, truncated: bool) -> None:
-    assert (one.ended, one.truncated) == (ended, truncated)
 
 
 def test_digests_tell_prompts_apart_by_content_alone() -> None:
@@ -104,11 +85,6 @@ def test_sampling_parameters_out_of_range_are_refused(option: str, value: object
     assert option in str(caught.value)
 
 
-def test_sampling_parameters_at_the_edge_are_fine() -> None:
-    SamplingParams(temperature=0, max_tokens=1, top_p=1, top_k=0, min_p=1, logprobs=20)
-    SamplingParams(temperature=10, logprobs=0)
-
-
 def test_a_question_reads_the_whole_chain_and_nothing_that_was_cut() -> None:
     question = Question("q", "How many?", PROMPT, NumberSpace())
     first = completion("The answer", finish="stop", stop=" is ", token_ids=(1,))
@@ -129,14 +105,3 @@ def test_a_question_reads_the_whole_chain_and_nothing_that_was_cut() -> None:
 def test_a_rating_is_a_value_in_0_to_1_or_an_error(value: float | None, steps: tuple[float, ...], error: str) -> None:
     with pytest.raises(ValueError, match="a rating"):
         Rating(value, Cost(), steps, error)
-
-
-def test_a_rating_of_nothing_says_why() -> None:
-    assert Rating(None, Cost(), error="broken").value is None
-    assert Rating(0, Cost(), steps=(0, 1)).value == 0
-
-
-def test_a_standing_is_led_by_its_first_class() -> None:
-    vote_state = VoteState((Vote(answer("1"), 3.0, 3), Vote(answer("2"), 1.0, 1)), samples=5)
-    assert (vote_state.leader, vote_state.share) == (answer("1"), 0.75)
-    assert (VoteState().leader, VoteState().share) == (None, 0.0)

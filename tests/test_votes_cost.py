@@ -63,7 +63,9 @@ class Unplaced(Slow):
 
 
 @given(samples, rules, st.sampled_from([Near(), Slow(), Unplaced()]), st.randoms(use_true_random=False))
-def test_it_is_the_naive_definition(drawn: list[Sample], by: str, space: AnswerSpace, source: random.Random) -> None:
+def test_a_tally_equals_the_naive_definition(
+    drawn: list[Sample], by: str, space: AnswerSpace, source: random.Random
+) -> None:
     """Whenever it is asked, and however much is found out in between."""
     counted = Tally(space, by=by)  # type: ignore[arg-type]
     for one in source.sample(drawn, len(drawn)):
@@ -131,7 +133,7 @@ def test_slow_comparisons_stay_near_the_number_of_answers(far: int, asked: int) 
     assert total == asked
 
 
-def test_only_so_many_pairs_are_asked_about() -> None:
+def test_the_number_of_compared_pairs_is_limited() -> None:
     counted = Tally(Unplaced())
     for index in range(400):
         counted.add(answer(str(index)), index=index)

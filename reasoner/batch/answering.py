@@ -19,14 +19,13 @@ from reasoner.execution.inputs import open_input
 from reasoner.execution.launching import cancel_all
 from reasoner.execution.runner import solve_each
 from reasoner.execution.session import Session
-from reasoner.serving import replies
 from reasoner.serving.bodies import read
 from reasoner.serving.choose import Job, Offer, choose
 from reasoner.serving.errors import ApiError, api_error
-from reasoner.serving.replies import Result, vendor_object
+from reasoner.serving.replies import AnsweredRequest, Result, vendor_object
 from reasoner.serving.responses import REPLIES, Reply
 from reasoner.system.printing import valid_unicode
-from reasoner.trace.events import Began, Event, Sink, tee
+from reasoner.trace.events import Began, Sink
 from reasoner.trace.history import EMPTY
 
 FIELDS: Final = ("custom_id", "method", "url", "body")
@@ -152,7 +151,7 @@ class Requests:
             ]
             results.extend(await asyncio.gather(*map(self._solve, jobs)))
             _check_texts(results)
-            body = reply.whole(replies.Answered(results, [None] * len(results)))
+            body = reply.whole(AnsweredRequest(results, [None] * len(results)))
             return _line(row, 200, body, results)
         except (ApiError, UsageError) as failure:
             error = api_error(failure)
@@ -165,19 +164,9 @@ class Requests:
             return replace(_line(row, error.status, body, results), error=cause)
 
     async def _solve(self, job: Job) -> Result:
-        events: list[Event] = []
-        solution = await self.session.solve(
-            job.question,
-            job.strategy,
-            verifier=job.verifier,
-            budget=job.budget,
-            stop=job.stop,
-            trace=tee(events.append, self.trace) if self.trace else events.append,
-            seed=job.seed,
-            ledger=self.ledger,
-            history=self.done.histories.get(job.question.id, EMPTY),
-        )
-        return job, replace(solution, events=tuple(events))
+        history = self.done.histories.get(job.question.id, EMPTY)
+        sinks = [self.trace] if self.trace else []
+        return job, await job.solve(self.session, *sinks, ledger=self.ledger, history=history)
 
 
 def _line(row: InputRow, status: int, body: Line, results: list[Result]) -> AnswerLine:

@@ -14,8 +14,7 @@ from reasoner.errors import TraceError, UsageError
 from reasoner.execution.inputs import IdSet
 from reasoner.journal.folder import LOCK, write_whole, writing
 from reasoner.journal.lines import Format, JournalWriter, read_lines
-from reasoner.system.files import parse_json, read_whole
-from reasoner.system.printing import printable
+from reasoner.system.files import complaint_of, parse_json, read_whole
 from reasoner.trace.events import Ended, Event, Refused, TraceWriter, read_trace
 from reasoner.trace.history import QuestionHistory, read_histories, sound
 
@@ -231,7 +230,7 @@ class BatchFolder:
         try:
             return TypeAdapter(BatchState).validate_json(read_whole(self.state))
         except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or printable(str(error), limit=200)
+            why = error.strerror if isinstance(error, OSError) else complaint_of(error)
             raise TraceError(f"cannot read {self.state}: {why}: {RESTART}") from error
 
     def check(self, settings: Settings) -> None:

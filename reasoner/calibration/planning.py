@@ -1,13 +1,17 @@
-"""Forecasts: the accuracy that a budget buys, the budget that an accuracy costs."""
+"""Forecasts: the accuracy that a budget buys, the budget that an accuracy costs.
+
+The arms that are worth their cost are the concave hull of each bin; a mean budget over bins is the multiple-choice
+knapsack, relaxed.
+"""
 
 import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import NormalDist
 from typing import Final, NamedTuple
 
 from reasoner.calibration.arm_selection import Estimate, shrunk
-from reasoner.calibration.pareto import Mix, Point, fill, hull, steps
 from reasoner.calibration.profile import MIN_QUESTIONS, ArmRow, Family
 from reasoner.errors import UsageError
 from reasoner.specs import Spec
@@ -18,6 +22,9 @@ TAIL: Final = NormalDist().inv_cdf(0.95)
 
 ROUNDING: Final = 1e-9
 """Shares of questions up to this are taken as 0."""
+
+SHORTFALL: Final = 1e-12
+"""The relative shortfall of a budget that is forgiven as rounding."""
 
 
 class BinArm(NamedTuple):
@@ -37,18 +44,32 @@ class BinArm(NamedTuple):
         return max(0.0, self.row.tokens_p95 - self.row.tokens) / TAIL
 
 
+class Step(NamedTuple):
+    """From one arm of a bin's hull to the next: its cost and gain per question of all bins."""
+
+    bin: int
+    low: BinArm
+    high: BinArm
+    cost: float
+    gain: float
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The arms that the questions of one bin get, and their share of all questions."""
+    """The arms that the questions of one bin get, and their share of all questions.
+
+    A `mixed` share of the bin's questions gets `next`, the next more expensive arm; the others get `base`.
+    """
 
     share: float
-    mix: Mix[BinArm]
+    base: BinArm
+    next: BinArm | None = None
+    mixed: float = 0.0
 
     @property
     def arms(self) -> tuple[tuple[float, BinArm], ...]:
         """Each arm that is used, with its share of the bin's questions; cheapest first."""
-        mix = self.mix
-        both = [(1 - mix.share, mix.base.of)] + ([(mix.share, mix.next.of)] if mix.next else [])
+        both = [(1 - self.mixed, self.base)] + ([(self.mixed, self.next)] if self.next else [])
         return tuple((share, arm) for share, arm in both if share > ROUNDING)
 
     @property
@@ -120,36 +141,63 @@ class Outlook:
     above the most expensive arm gains nothing.
     """
 
-    bins: tuple[tuple[float, tuple[Point[BinArm], ...]], ...]
+    bins: tuple[tuple[float, tuple[BinArm, ...]], ...]
     measured: int
 
     @property
     def minimum(self) -> float:
         """Mean tokens per question with the cheapest arm in each bin."""
-        return math.fsum(share * points[0].cost for share, points in self.bins)
+        return math.fsum(share * arms[0].row.tokens for share, arms in self.bins)
 
     @property
     def maximum(self) -> Forecast:
         """The highest accuracy that was measured, and its cost."""
         return self.at(math.inf)
 
+    @property
+    def steps(self) -> list[Step]:
+        """The steps of all hulls, steepest first."""
+        unsorted = [
+            Step(
+                index,
+                low,
+                high,
+                share * (high.row.tokens - low.row.tokens),
+                share * (high.accuracy.mean - low.accuracy.mean),
+            )
+            for index, (share, arms) in enumerate(self.bins)
+            for low, high in pairwise(arms)
+        ]
+        return sorted(unsorted, key=lambda step: (-_slope(step.low, step.high), step.bin))
+
     def at(self, tokens: float) -> Forecast:
-        """The best division of a mean budget of `tokens` per question.
+        """The best division of a mean budget of `tokens` per question; at most one bin is really mixed.
 
         Raises:
             UsageError: it is below `minimum`.
         """
-        mixes = fill(self.bins, tokens)
-        parts = (Part(share, mix) for (share, _), mix in zip(self.bins, mixes, strict=True))
+        minimum = self.minimum
+        if not tokens >= minimum - SHORTFALL * minimum:
+            raise UsageError(
+                f"a mean budget of {tokens:g} is too small: the cheapest arms of all bins cost {minimum:g} on average"
+            )
+        parts = [Part(share, arms[0]) for share, arms in self.bins]
+        left = max(0.0, tokens - minimum)
+        for step in self.steps:
+            share = parts[step.bin].share
+            if step.cost > left:
+                parts[step.bin] = Part(share, step.low, step.high, left / step.cost) if left else Part(share, step.low)
+                break
+            parts[step.bin] = Part(share, step.high)
+            left -= step.cost
         return Forecast(tuple(parts), self.measured)
 
     def tokens_for(self, accuracy: float) -> float | None:
         """The smallest mean budget whose expected accuracy reaches this one; None where none does."""
-        value = math.fsum(share * points[0].value for share, points in self.bins)
+        tokens, value = self.minimum, math.fsum(share * arms[0].accuracy.mean for share, arms in self.bins)
         if accuracy <= value:
-            return self.minimum
-        tokens = self.minimum
-        for step in steps([points for _, points in self.bins], [share for share, _ in self.bins]):
+            return tokens
+        for step in self.steps:
             if accuracy <= value + step.gain + ROUNDING:
                 return tokens + step.cost * min(1.0, (accuracy - value) / step.gain)
             tokens, value = tokens + step.cost, value + step.gain
@@ -189,8 +237,27 @@ def outlook(family: Family, levels: Collection[ThinkingLevel] = ()) -> Outlook:
                 f"bin {index} of {family.task} has no arm with {MIN_QUESTIONS} questions: calibrate on more "
                 "questions, or with fewer bins"
             )
-        bins.append((count / sum(counts), hull(Point(arm.row.tokens, arm.accuracy.mean, arm) for arm in arms)))
+        bins.append((count / sum(counts), hull(arms)))
     return Outlook(tuple(bins), sum(counts))
+
+
+def hull(arms: Iterable[BinArm]) -> tuple[BinArm, ...]:
+    """The upper concave hull: tokens and accuracies ascend, and each further token brings strictly less.
+
+    An arm is left out if another costs no more and is no less accurate; the first of two equal ones is kept.
+    """
+    vertices: list[BinArm] = []
+    for arm in sorted(arms, key=lambda arm: (arm.row.tokens, -arm.accuracy.mean)):
+        if vertices and arm.accuracy.mean <= vertices[-1].accuracy.mean:
+            continue
+        while len(vertices) > 1 and _slope(vertices[-2], vertices[-1]) <= _slope(vertices[-1], arm):
+            vertices.pop()
+        vertices.append(arm)
+    return tuple(vertices)
+
+
+def _slope(low: BinArm, high: BinArm) -> float:
+    return (high.accuracy.mean - low.accuracy.mean) / (high.row.tokens - low.row.tokens)
 
 
 def _level_of(strategy: str) -> ThinkingLevel | None:

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from reasoner.errors import UnknownName, UsageError
-from reasoner.system.files import read_whole, replacing
+from reasoner.system.files import complaint_of, read_whole, replacing
 
 VERSION: Final = 3
 MIN_QUESTIONS = 30
@@ -268,6 +268,4 @@ def read_profile(path: Path) -> Profile:
             )
         return Profile.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "file"
-        raise UsageError(f"{path} is not a profile: {where:.200}: {first['msg'].lower():.200}") from error
+        raise UsageError(f"{path} is not a profile: {complaint_of(error)}") from error

@@ -74,7 +74,7 @@ def command(
     from reasoner.cli.batch_run import BatchRun, Files
     from reasoner.cli.progress import BatchProgress
     from reasoner.cli.terminal import Terminal
-    from reasoner.execution.opening import CONCURRENCY
+    from reasoner.execution.session import CONCURRENCY
 
     given = options.Given(**typed)
     if overwrite and output == options.STANDARD:

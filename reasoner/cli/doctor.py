@@ -177,6 +177,7 @@ def _model(engine: "VllmEngine", say: "Notify", lengths: tuple[int, ...], kv_gib
     from reasoner.engines.vllm.served import CPU_CONTEXT
     from reasoner.errors import EngineUnavailable
     from reasoner.models.dtype import BYTES, default_dtype
+    from reasoner.models.families import profile_of
     from reasoner.models.geometry import read_model_info, sequences_that_fit
     from reasoner.models.resolve import resolve
 
@@ -213,6 +214,7 @@ def _model(engine: "VllmEngine", say: "Notify", lengths: tuple[int, ...], kv_gib
         "kv_bytes_per_token": info.kv_bytes_per_token or None,
         **({"kv_trouble": trouble} if trouble else {}),
         **passed,
+        "thinking": f"{_thinking(profile_of(resolved.name))}, by its name",
     }
     if kv_gib is None and dtype:
         kv_gib = engine.kv_gib

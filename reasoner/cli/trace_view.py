@@ -65,11 +65,11 @@ def show(file: Path, question: str | None, html: Path | None, *, as_json: bool) 
     terminal = Terminal()
 
     def trees() -> Iterator[SearchTree]:
-        found = iter([_tree_of(question, file)]) if question is not None else search_trees(read_trace(file))
-        first = next(found, None)
+        drawn = iter([_tree_of(question, file)]) if question is not None else search_trees(read_trace(file))
+        first = next(drawn, None)
         if first is None:
             raise TraceError(f"the trace {file} holds no question: it is empty")
-        return chain((first,), found)
+        return chain((first,), drawn)
 
     if html is not None:
         # The page is written in full even if standard output cannot be.

@@ -1,8 +1,15 @@
 """What draws sequences: vLLM in this process, a server, a script, a simulation, a recording."""
 
-from typing import Final, NamedTuple
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from reasoner.types import TokenIds
+
+T = TypeVar("T")
+HEADS_CACHED: Final = 10_000
+"""Rendered prompt heads that are remembered."""
 
 PACE: Final = frozenset({
     "address", "base_url", "core", "cpus", "data_parallel_size", "deadline", "device_ids", "enforce_eager",
@@ -30,6 +37,32 @@ class ReplyParts(NamedTuple):
     final: str
     unclosed: bool = False
     tokens: int | None = None
+
+
+class SharedHeads(Generic[T]):
+    """Prompt heads that are rendered elsewhere, each once: who needs one meanwhile waits for the same rendering."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, T] = {}
+        self._pending: dict[str, asyncio.Future[T]] = {}
+
+    async def get(self, key: str, render: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """The head of a key; raises what its rendering raises, and the next call renders it again."""
+        if key in self._kept:
+            return self._kept[key]
+        pending = self._pending.get(key)
+        if pending is None or pending.get_loop() is not asyncio.get_running_loop():
+            pending = self._pending[key] = asyncio.ensure_future(render())
+            pending.add_done_callback(partial(self._keep, key))
+        return await asyncio.shield(pending)
+
+    def _keep(self, key: str, rendered: "asyncio.Future[T]") -> None:
+        if self._pending.get(key) is rendered:
+            del self._pending[key]
+        if not rendered.cancelled() and rendered.exception() is None:
+            if len(self._kept) >= HEADS_CACHED:
+                del self._kept[next(iter(self._kept))]
+            self._kept[key] = rendered.result()
 
 
 class FreeEngine:

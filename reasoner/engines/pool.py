@@ -13,7 +13,7 @@ from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines import FreeEngine
 from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.models.info import ModelInfo
-from reasoner.system.files import open_regular
+from reasoner.system.files import complaint_of, open_regular
 from reasoner.types import Completion, Prompt, Usage
 
 MAX_BYTES = 1 << 30
@@ -126,9 +126,7 @@ def _line(text: str, where: str) -> _Line:
     try:
         line = _Line.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        problem = ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"].lower())))
-        raise UsageError(f"{where} is not a recorded question: {problem}") from None
+        raise UsageError(f"{where} is not a recorded question: {complaint_of(error)}") from None
     if len(line.answers) != len(line.tokens) or not line.answers:
         raise UsageError(
             f"{where} has {len(line.answers)} answers and {len(line.tokens)} token counts: give one count per answer"

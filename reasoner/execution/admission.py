@@ -3,8 +3,7 @@
 import asyncio
 import math
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Self
 
@@ -23,45 +22,16 @@ KV_SHARE: Final = 0.9
 """The part of the KV cache that may be in flight; beyond it the engine preempts and recomputes."""
 
 
-@dataclass(slots=True)
-class Floor:
-    """Room in a ledger, held for one question until its first operation, so that no question is starved."""
-
-    ledger: Ledger
-    worst: Cost
-    _held: Reservation | None = None
-
-    def __post_init__(self) -> None:
-        self._held = self.ledger.hold(self.worst)
-
-    @contextmanager
-    def lifted(self) -> Iterator[None]:
-        """A block in which the room is free; it must not await."""
-        if self._held is None:
-            yield
-            return
-        self.drop()
-        yield
-        self._held = self.ledger.hold(self.worst)
-
-    def drop(self) -> None:
-        """Free the room for good."""
-        if self._held:
-            self.ledger.release(self._held)
-            self._held = None
-
-
 class Admission:
     """Turns a question's operations into reservations, first come, first served.
 
-    An operation whose worst case does not fit waits while work in flight may still settle for less than it reserved.
-    Then it is clamped to what is free, or refused where too little is left to be useful. A `floor` is room for the
-    first operation.
+    An operation that does not fit in its worst case waits while work in flight may settle for less than it reserved.
+    Then it is clamped to what is free, or refused where too little is left to be useful.
     """
 
     def __init__(self, ledger: Ledger, queues: LedgerQueues) -> None:
         self.ledger = ledger
-        self.floor: Floor | None = None
+        self._floor: tuple[Ledger, Cost, Reservation] | None = None
         self._queues = queues
         self._lock = asyncio.Lock()
 
@@ -77,7 +47,7 @@ class Admission:
                 while (ledger := self._obstacle(price, max_tokens, waited)) is not None:
                     await self._wait(ledger, front=waited)
                     waited = True
-                self._drop_floor()
+                self._free_floor()
                 granted = self.ledger.fit(price, max_tokens=max_tokens)
                 return self.ledger.reserve(price(granted)), granted
             finally:
@@ -101,20 +71,31 @@ class Admission:
         limit = round(self.ledger.remaining_seconds() + self.ledger.elapsed, 3)
         return BudgetExhausted("seconds", needed=0, free=0, limit=limit)
 
+    def hold(self, ledger: Ledger, worst: Cost) -> None:
+        """Hold room in a ledger for the first operation, so that no question is starved.
+
+        Raises:
+            BudgetExhausted: it does not fit.
+        """
+        self._floor = ledger, worst, ledger.hold(worst)
+
+    def _free_floor(self) -> tuple[Ledger, Cost] | None:
+        """Free the room for the first operation; returns what was held."""
+        if self._floor is None:
+            return None
+        (ledger, worst, held), self._floor = self._floor, None
+        ledger.release(held)
+        return ledger, worst
+
     def close(self) -> None:
-        """No more operations follow: free the floor."""
-        if self.floor:
-            self._drop_floor()
+        """No more operations follow: nothing is held for them."""
+        if self._free_floor():
             self._wake()
 
-    def _drop_floor(self) -> None:
-        if self.floor:
-            self.floor.drop()
-            self.floor = None
-
     def _obstacle(self, price: Callable[[int], Cost], max_tokens: int, waited: bool) -> Ledger | None:
-        """The ledger in whose queue an operation must wait; None if it can be decided now."""
-        with self.floor.lifted() if self.floor else nullcontext():
+        """The ledger with the queue in which an operation must wait; None if it can be decided now."""
+        floor = self._free_floor()
+        try:
             if not waited and self._queues:
                 for ledger in self.ledger.lineage():
                     if self._queues.get(ledger):
@@ -123,6 +104,9 @@ class Admission:
             if short and not short.may_ease:
                 short = self.ledger.shortfall(price(min(max_tokens, MIN_USEFUL_TOKENS)))
             return short.ledger if short and short.may_ease else None
+        finally:
+            if floor:
+                self.hold(*floor)
 
     async def _wait(self, ledger: Ledger, *, front: bool) -> None:
         queue = self._queues[ledger]

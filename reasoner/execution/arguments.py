@@ -19,11 +19,12 @@ T = TypeVar("T")
 ORDER: Final = "the order is question, strategy, engine"
 _METHODS: Mapping[Kind, str] = {"strategy": "plan", "engine": "sample", "verifier": "score", "rule": "stop"}
 """The method by which an object of each kind is recognised."""
-_EXAMPLES: Mapping[Kind, str] = {
-    "strategy": "self_consistency:n=8", "engine": "vllm", "verifier": "certainty", "rule": "beta",
-}  # fmt: skip
-
-_DEFAULTED = ("strategy", "engine")
+_WANTED: Mapping[Kind, str] = {
+    "strategy": "a strategy or its spec, as in 'self_consistency:n=8'",
+    "engine": "an engine or its spec, as in 'vllm'",
+    "verifier": "a verifier or its spec, as in 'certainty'",
+    "rule": "a stop rule or its spec, as in 'beta'",
+}
 
 
 class Plugins(NamedTuple):
@@ -79,12 +80,10 @@ def default_verifier(strategies: Iterable[Strategy]) -> str:
 
 
 def _plugin(kind: Kind, given: object, *, name: str = "") -> Any:
-    name = name or kind
     if isinstance(given, str):
         return build(kind, given)
     if isinstance(given, type) or not callable(getattr(given, _METHODS[kind], None)):
-        wanted = f"a {kind}" if kind not in ("engine", "rule") else "an engine" if kind == "engine" else "a stop rule"
-        raise _wrong(name, f"{wanted} or its spec, as in {_EXAMPLES[kind]!r}", given)
+        raise _wrong(name or kind, _WANTED[kind], given)
     check_types(given)
     return given
 
@@ -93,19 +92,14 @@ def _wrong(name: str, wanted: str, given: object, hint: str = "") -> UsageError:
     """The error of an argument of the wrong type, with a hint where the mistake is a common one."""
     if not hint and isinstance(given, type):
         hint = f"pass {given.__name__}()"
-    if not hint and given is None and name in _DEFAULTED:
+    if not hint and given is None and name in ("strategy", "engine"):
         hint = "leave it out for the default"
-    if not hint and (kind := _kind_of(given)) and kind != name:
-        hint = f"that is {'an' if kind[0] in 'aeiou' else 'a'} {kind}; {ORDER}"
+    if not hint and not isinstance(given, type):
+        kinds: list[str] = [kind for kind, method in _METHODS.items() if callable(getattr(given, method, None))]
+        kinds += ["question"] if isinstance(given, Question) else []
+        if kinds and kinds[0] != name:
+            hint = f"that is {'an' if kinds[0] == 'engine' else 'a'} {kinds[0]}; {ORDER}"
     return UsageError(f"{name} must be {wanted} (got {shown(given)}){f': {hint}' if hint else ''}")
-
-
-def _kind_of(given: object) -> str:
-    if isinstance(given, Question):
-        return "question"
-    if isinstance(given, type):
-        return ""
-    return next((kind for kind, method in _METHODS.items() if callable(getattr(given, method, None))), "")
 
 
 def as_question(given: object) -> Question:
@@ -159,20 +153,16 @@ def as_budget(given: object, name: str) -> Budget | None:
     """
     if isinstance(given, str):
         return Budget.parse(given)
-    if given is None or isinstance(given, Budget):
-        return given
     number = isinstance(given, int | float) and not isinstance(given, bool)
     hint = f"write {name}='tokens={given}'" if number else ""
-    raise _wrong(name, "a Budget or text with units, as in 'tokens=2000,seconds=30'", given, hint)
+    return as_instance(given, Budget, name, "a Budget or text with units, as in 'tokens=2000,seconds=30'", hint)
 
 
 def as_prices(given: object) -> Prices | None:
     """Prices, or the prices that a text describes. Raises as `as_budget`."""
     if isinstance(given, str):
         return Prices.parse(given)
-    if given is None or isinstance(given, Prices):
-        return given
-    raise _wrong("prices", "Prices or text, as in 'prompt=0.15,generated=0.60' per million tokens", given)
+    return as_instance(given, Prices, "prices", "Prices or text, as in 'prompt=0.15,generated=0.60' per million tokens")
 
 
 def as_sink(given: object) -> Sink | None:
@@ -187,12 +177,12 @@ def as_sink(given: object) -> Sink | None:
     return given
 
 
-def as_instance(given: T, cls: type[Any], name: str, wanted: str) -> T:
-    """An argument of a type that has no text form; None passes.
+def as_instance(given: object, cls: type[T], name: str, wanted: str, hint: str = "") -> T | None:
+    """An argument of one type; None passes.
 
     Raises:
         UsageError: it is of another type.
     """
-    if given is not None and (isinstance(given, bool | type) or not isinstance(given, cls)):
-        raise _wrong(name, wanted, given)
-    return given
+    if given is None or (isinstance(given, cls) and not isinstance(given, bool | type)):
+        return given
+    raise _wrong(name, wanted, given, hint)

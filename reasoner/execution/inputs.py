@@ -8,7 +8,7 @@ from collections.abc import AsyncIterable, Callable, Collection, Iterable
 from contextlib import suppress
 from contextvars import copy_context
 from hashlib import blake2b
-from typing import Final, Protocol, TypeVar
+from typing import Final, Generic, TypeVar
 
 from reasoner.answers.questions import Question
 from reasoner.errors import UsageError
@@ -74,19 +74,24 @@ class IdSet:
 
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
 
 
-class Input(Protocol[T_co]):
-    """What a run takes its questions from."""
+class Input(Generic[T]):
+    """What a run takes its questions from: here all are there already."""
 
-    over: bool
-    """Whether the last one was taken."""
-    failure: BaseException | None
-    """What ended the input, if that was an error."""
+    def __init__(self, source: Iterable[T] = (), *, ended: bool = True) -> None:
+        self.over = False
+        """Whether the last one was taken."""
+        self.failure: BaseException | None = None
+        """What ended the input, if that was an error."""
+        self._ready, self._ended = deque(source), ended
 
-    def take(self) -> T_co | None:
+    def take(self) -> T | None:
         """The next one; None if it is not there yet, or if the input is `over`."""
+        if self._ready:
+            return self._ready.popleft()
+        self.over = self._ended
+        return None
 
     def allow(self, count: int) -> None:
         """Let so many be taken in all, since the start."""
@@ -102,44 +107,16 @@ def open_input(source: Iterable[T] | AsyncIterable[T], arrived: Callable[[], Non
     for a person who types. An async iterable is advanced on the event loop.
     """
     if isinstance(source, Collection):
-        return _Collected(source)
+        return Input(source)
     return _InTask(source, arrived) if isinstance(source, AsyncIterable) else _InThread(source, arrived)
-
-
-class _Collected(Input[T]):
-    def __init__(self, source: Iterable[T]) -> None:
-        self._source = iter(source)
-        self.over = False
-        self.failure = None
-
-    def take(self) -> T | None:
-        for taken in self._source:
-            return taken
-        self.over = True
-        return None
-
-    def allow(self, count: int) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 class _Awaited(Input[T]):
     """An input that is advanced beside the run."""
 
     def __init__(self, arrived: Callable[[], None]) -> None:
-        self.over = False
+        super().__init__(ended=False)
         self._arrived = arrived
-        self._ready: deque[T] = deque()
-        self._ended = False
-        self.failure: BaseException | None = None
-
-    def take(self) -> T | None:
-        if self._ready:
-            return self._ready.popleft()
-        self.over = self._ended
-        return None
 
     def _put(self, taken: T) -> None:
         self._ready.append(taken)

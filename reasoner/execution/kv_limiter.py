@@ -161,26 +161,6 @@ class Charge:
     entered: float = 0.0
     """The step of the engine at which it started."""
 
-    @property
-    def mean(self) -> Floats:
-        """The tokens of its own that it is expected to hold, for each number of steps ahead."""
-        mean: Floats = self.forecast.mean[self.row]
-        return mean
-
-    @property
-    def variance(self) -> Floats:
-        """The variance of these tokens."""
-        variance: Floats = self.forecast.variance[self.row]
-        return variance
-
-
-@dataclass(order=True, slots=True)
-class _Waiting:
-    priority: int
-    number: int
-    charge: Charge = field(compare=False)
-    ticket: asyncio.Future[None] = field(compare=False)
-
 
 class KvCacheLimiter:
     """Keeps the unique tokens in flight within the KV cache, earlier questions first, so that their branches stay.
@@ -207,7 +187,8 @@ class KvCacheLimiter:
         self._shared = 0
         self._kept: dict[str, int] = {}
         self._sharing: dict[str, int] = {}
-        self._queue: list[_Waiting] = []
+        self._queue: list[tuple[int, int, Charge, asyncio.Future[None]]] = []
+        """What waits, as a heap: the priority, a number that counts up, the charge, and its ticket."""
         self._number = 0
         self.on_admitted: Callable[[], None] | None = None
         """Called when a sequence that waited enters."""
@@ -235,13 +216,13 @@ class KvCacheLimiter:
             return charge
         charge.waited = True
         self._number += 1
-        waiting = _Waiting(priority, self._number, charge, asyncio.get_running_loop().create_future())
-        heapq.heappush(self._queue, waiting)
+        ticket = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._queue, (priority, self._number, charge, ticket))
         self._advance()
         try:
-            await waiting.ticket
+            await ticket
         except asyncio.CancelledError:
-            if waiting.ticket.done() and not waiting.ticket.cancelled():
+            if ticket.done() and not ticket.cancelled():
                 self.leave(charge, 0)
             else:
                 self._advance()
@@ -268,8 +249,8 @@ class KvCacheLimiter:
         if self._left >= max(REFRESH, self._in_flight // 16):
             self._refresh()
         elif self._in_flight:
-            self._mean -= charge.mean
-            self._variance -= charge.variance
+            self._mean -= charge.forecast.mean[charge.row]
+            self._variance -= charge.forecast.variance[charge.row]
         else:
             self._mean, self._variance = np.zeros(len(EDGES)), np.zeros(len(EDGES))
         self._advance()
@@ -329,8 +310,8 @@ class KvCacheLimiter:
         charge.group.in_flight[charge] = None
         self._in_flight += 1
         self._limits += charge.limit
-        self._mean += charge.mean
-        self._variance += charge.variance
+        self._mean += charge.forecast.mean[charge.row]
+        self._variance += charge.forecast.variance[charge.row]
         self._share(charge.shared)
 
     def _refresh(self) -> None:
@@ -349,11 +330,14 @@ class KvCacheLimiter:
                 self._variance += count @ forecast.variance
 
     def _advance(self) -> None:
-        # A cancelled waiter may not have run yet when others leave: it is skipped.
-        while self._queue and (self._queue[0].ticket.cancelled() or self._fits(self._queue[0].charge)):
-            first = heapq.heappop(self._queue)
-            if not first.ticket.cancelled():
-                self._take(first.charge)
-                first.ticket.set_result(None)
-                if self.on_admitted:
-                    self.on_admitted()
+        while self._queue:
+            _, _, charge, ticket = self._queue[0]
+            # A cancelled waiter may not have run yet when others leave: it is skipped.
+            if not ticket.cancelled():
+                if not self._fits(charge):
+                    return
+                self._take(charge)
+                ticket.set_result(None)
+            heapq.heappop(self._queue)
+            if not ticket.cancelled() and self.on_admitted:
+                self.on_admitted()

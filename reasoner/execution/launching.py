@@ -86,7 +86,7 @@ class Started:
 
     def __init__(self, maximum: int = MAX_WAITING) -> None:
         self.late = 0
-        """The operation whose refusal was raised last."""
+        """The operation of the refusal that was raised last."""
         self.running: dict[Handle, asyncio.Task[Finished]] = {}
         self._maximum, self._waiting, self._in_flight, self._delivered = maximum, 0, 0, 0
         self._queue: deque[_Launch] = deque()

@@ -15,8 +15,8 @@ from reasoner.engine import Engine
 from reasoner.errors import UsageError, require
 from reasoner.execution.admission import EngineLimits
 from reasoner.execution.arguments import as_budget, as_instance, as_prices, as_question, as_questions, as_sink, plugins
-from reasoner.execution.opening import CONCURRENCY, RunContext
 from reasoner.execution.scheduler import Allocation
+from reasoner.execution.session import CONCURRENCY, RunContext
 from reasoner.registry import DEFAULT_ENGINE, DEFAULT_STRATEGY
 from reasoner.solution import Solution
 from reasoner.strategy import StopRule, Strategy
@@ -59,7 +59,7 @@ async def solve_each(
     at the end; an engine or a verifier that is passed in stays open, so make it once to use it often.
 
     `budget` bounds all of them together, `each` every single one; `spent` of the budget is used already. The
-    `allocation` divides the budget: every question gets one sample, then those whose next samples gain most. What gains
+    `allocation` divides the budget: every question gets one sample, then those that gain most by more. What gains
     less than its price, by default 0.001 a sample, is not spent. It can also be given without a budget, for its price.
     An iterator's budget is divided among the questions that are open: `length` is how many it yields, if that is known,
     and then each finds its equal share and what earlier ones left. Without it, the first questions may spend all.
@@ -82,7 +82,7 @@ async def solve_each(
     for name, number, least in (("seed", seed, 0), ("concurrency", concurrency, 1), ("length", length, 0)):
         require(number, name, at_least=least, whole=True)
     as_instance(allocation, Allocation, "allocation", "an Allocation, as in Allocation(price=0.002)")
-    as_instance(history, Mapping, "history", "a mapping of question ids to histories")
+    as_instance(history, Mapping, "history", "a mapping of question ids to histories")  # type: ignore[type-abstract]
     as_instance(spent, Cost, "spent", "a Cost")
     async with AsyncExitStack() as stack:
         stack.enter_context(rarely_collected())

@@ -166,7 +166,7 @@ class _SequenceRun:
         return first, limited and first.finish_reason == "length"
 
     async def _answer(self, first: Completion) -> Completion:
-        """The whole sequence, whose `first` part ended at the limit of thinking."""
+        """The whole sequence after its `first` part, which ended at the limit of thinking."""
         executor, sequence = self.executor, self.sequence
         prompt, closing = await self._closed(first)
         rendered = await executor.render(prompt)

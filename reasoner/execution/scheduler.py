@@ -1,4 +1,4 @@
-"""Draws under one budget: the question whose next samples have the highest value draws next."""
+"""Draws under one budget: the question with the most valuable next samples draws next."""
 
 import asyncio
 import heapq
@@ -198,6 +198,7 @@ class Scheduler:
         self._undrawn = 0
         self._drawing = 0
         self._in_flight = 0
+        self._advancing = False
         self._ending: ScheduledQuestion | None = None
         """The question that was refused a draw so that it ends and the next one is opened."""
 
@@ -227,7 +228,13 @@ class Scheduler:
         self.advance()
 
     def advance(self) -> None:
-        """Start every draw that may start now."""
+        """Start every draw that may start, once all that came back in this turn of the event loop has bid."""
+        if not self._advancing:
+            self._advancing = True
+            asyncio.get_running_loop().call_soon(self._advance)
+
+    def _advance(self) -> None:
+        self._advancing = False
         while self._first_draws and self._in_flight < self.allocation.abreast:
             scheduled = self._first_draws.popleft()
             if scheduled.waiting:

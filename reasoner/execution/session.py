@@ -1,24 +1,269 @@
-"""One started engine for many callers whose questions come one by one: what a server holds."""
+"""One started engine for many questions: what they share, how they are opened, and a session of single calls."""
 
-from collections.abc import Callable, Sequence
+import asyncio
+import math
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from itertools import count
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
-from reasoner.answers.equivalence import Comparer, Equivalence
+from reasoner.answers.equivalence import Comparer, Equivalence, SlowSpace
 from reasoner.answers.questions import Question
-from reasoner.budget import Budget, Ledger, Prices
+from reasoner.budget import MIN_USEFUL_TOKENS, UNITS, Budget, Cost, Ledger, Prices
 from reasoner.engine import Engine, TextPiece
-from reasoner.errors import UsageError
-from reasoner.execution.admission import EngineLimits
-from reasoner.execution.opening import RunContext
+from reasoner.errors import BudgetExhausted, EngineError, UsageError
+from reasoner.execution.admission import Admission, EngineLimits
+from reasoner.execution.executor import OperationExecutor
+from reasoner.execution.inputs import IdSet, check_ids, open_input
+from reasoner.execution.launching import cancel_all
+from reasoner.execution.plan_runner import PlanRunner
+from reasoner.execution.scheduler import PRICE, Allocation, Scheduler, competing_unit
+from reasoner.models.defaults import resolve
 from reasoner.registry import build, spec_of
 from reasoner.solution import Solution
 from reasoner.strategy import StopRule, Strategy
-from reasoner.trace.events import Sink
+from reasoner.trace.events import RunFacts, Sink
 from reasoner.trace.history import EMPTY, QuestionHistory
+from reasoner.trace.recorder import Recorder
+from reasoner.types import Usage
 from reasoner.verifier import Verifier, claim_memory
+
+CONCURRENCY: Final = 1024
+"""The most questions open at once: as many as the sequences that engines compute at once, if each draws only one."""
+NO_BUDGET: Final = Budget(tokens=0)
+MAX_FLOOR_TOKENS = 4096
+"""The most tokens that are held for a first sample before it is asked for."""
+
+
+@dataclass(slots=True)
+class _Floors:
+    """Room in the run's budget for the `questions` that are not open yet, so that none is starved.
+
+    Of what is left, each has an equal share. It is kept until the question is one of the next `window`, and half of it
+    until the question is opened: the other half is free for samples, as most are shorter than they may be. Of that
+    half, a question that is opened holds what its first sample needs, at least the useful minimum. What is kept for all
+    is one number. Where the budget is too small for all, the first questions have theirs. If it is not known how many
+    follow, `questions` is 0: nothing is kept, and a question that is opened holds the useful minimum.
+    """
+
+    run: Ledger
+    questions: int
+    window: int
+    _half: Budget = field(default=NO_BUDGET, init=False)
+    _kept: int = field(default=0, init=False)
+    """How many halves are kept."""
+    _short: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.questions:
+            return
+        bounded = [unit for unit in UNITS if getattr(self.run.budget, unit) is not None and unit != "seconds"]
+        amounts: dict[str, Any] = {unit: max(0, self.run.free(unit)) for unit in bounded}
+        self._half = Budget(**amounts).divided(2 * self.questions)
+        limits = [(getattr(self._half, unit), amount) for unit, amount in amounts.items()]
+        self._keep(min((int(limit // half) for half, limit in limits if half), default=0))
+
+    def _keep(self, halves: int) -> None:
+        self._kept = max(0, min(halves, self.questions + max(0, self.questions - self.window)))
+        self.run.keep(self._half, self._kept)
+
+    def end_of_input(self) -> None:
+        """No more questions will be opened: what is kept is free."""
+        self.questions = 0
+        self._keep(0)
+
+    async def hold(self, executor: OperationExecutor) -> None:
+        """Hold room for the next question until its first operation, instead of the share that was held for it."""
+        known, self.questions = self.questions > 0, max(0, self.questions - 1)
+        if self._short:
+            return
+        try:
+            rendered = await executor.render(executor.question.prompt)
+        except EngineError:
+            # The question meets the same error, and there it is reported.
+            self._keep(self._kept)
+            return
+
+        def price(tokens: int) -> Cost:
+            return executor.cost(Usage(rendered.tokens, 0, tokens))
+
+        try:
+            tokens = Ledger(self._half, prices=self.run.prices).fit(price, max_tokens=MAX_FLOOR_TOKENS)
+        except BudgetExhausted:
+            tokens = MIN_USEFUL_TOKENS
+        self._keep(self._kept)
+        while self._kept and self.run.shortfall(price(tokens)):
+            self._keep(self._kept - 1)
+        try:
+            executor.admission.hold(self.run, price(tokens))
+        except BudgetExhausted:
+            self._short = known
+
+
+@dataclass(slots=True, kw_only=True)
+class RunContext:
+    """What the questions of one run on a started engine share; opens a question.
+
+    `budget` bounds each question and `ledger` all of them; `stated` is how a trace words both. At most `window`
+    questions are open at once. `on_text` receives the first sequence of a question, as in `SampleRequest`.
+
+    Raises:
+        UsageError: an option does not fit the model, or a budget cannot be counted with this engine.
+    """
+
+    strategy: Strategy
+    """Its sampling parameters are those that apply to the model, once this is made."""
+    engine: Engine
+    verifier: Verifier | None
+    stop: StopRule | None
+    comparer: Comparer
+    trace: Sink | None
+    seed: int
+    budget: Budget | None
+    ledger: Ledger
+    stated: str
+    limits: EngineLimits
+    history: Mapping[str, QuestionHistory]
+    window: int = CONCURRENCY
+    on_text: Callable[[TextPiece], None] | None = None
+    notes: tuple[str, ...] = field(default=(), init=False)
+    """What holds for all questions and is not as the user may expect."""
+    facts: RunFacts = field(init=False)
+    scheduler: Scheduler | None = field(default=None, init=False)
+    _floors: _Floors | None = field(default=None, init=False)
+    _progress: "asyncio.Queue[asyncio.Task[Solution] | None]" = field(default_factory=asyncio.Queue, init=False)
+    """Questions that ended, and None where another one may be opened."""
+    _awake: bool = field(default=False, init=False)
+    _started: float = field(default_factory=time.monotonic, init=False)
+
+    def __post_init__(self) -> None:
+        bounds, model, given = (self.budget, self.ledger.budget), self.engine.model, self.strategy
+        if (
+            any(bound and bound.flops is not None for bound in bounds)
+            and model.flops(prompt=1, cached=0, generated=1) is None
+        ):
+            raise UsageError(f"a flops budget needs the geometry of {model.name}, which the engine does not know")
+        noted: dict[str, None] = {}
+        self.strategy = resolve(given, model, lambda line: noted.update({line: None}))
+        self.notes = tuple(noted)
+        self.facts = RunFacts(
+            strategy=spec_of(given),
+            resolved=spec_of(self.strategy),
+            verifier=spec_of(self.verifier) if self.verifier else "",
+            engine=self.engine.name,
+            engine_spec=spec_of(self.engine),
+            model=model,
+            notes=(*self.engine.notes, *noted),
+            budget=self.stated,
+            seed=self.seed,
+        )
+
+    def share(self, allocation: Allocation | None, length: int | None) -> None:
+        """Divide the run's budget among `length` questions, None if that is unknown."""
+        if allocation is None:
+            allocation = Allocation(price=PRICE if math.isfinite(competing_unit(self.ledger.budget)[1]) else 0.0)
+        self.scheduler = Scheduler(allocation, self.ledger, length or 0, self.wake, window=self.window)
+        new = max(0, (length or 0) - sum(history.attempts > 0 for history in self.history.values()))
+        if str(self.ledger.budget):
+            self._floors = _Floors(self.ledger, new, self.window)
+
+    def wake(self) -> None:
+        """Have `solutions` look whether another question may be opened."""
+        if not self._awake:
+            self._awake = True
+            self._progress.put_nowait(None)
+
+    def _may_open(self, opened: int) -> bool:
+        """Whether another question may be opened now, beside those that are `opened`; if not yet, `wake` is called."""
+        if self.scheduler:
+            return not self.scheduler.full
+        if opened >= self.window or (opened and self.limits.crowded):
+            return False
+        # With a KV cache one by one, since each shows only then how much of it is needed.
+        return self.limits.pace.take(whole_turn=bool(self.limits.kv_limiters))
+
+    async def open(self, index: int, question: Question) -> PlanRunner:
+        """The question at `index`, ready to run; questions are opened in the order of their indices."""
+        history = self.history.get(question.id, EMPTY)
+        ledger = self.ledger.child(self.budget, elapsed=history.seconds, spent=history.spent)
+        executor = OperationExecutor(
+            question,
+            self.engine,
+            Admission(ledger, self.limits.queues),
+            self.limits.kv_limiter(self.engine, question),
+            self.limits.pace,
+            Recorder(question, self.trace, self._started, history),
+            self.seed,
+            index,
+            history,
+            list(self.notes),
+            on_text=self.on_text,
+        )
+        if self._floors and not history.attempts:
+            await self._floors.hold(executor)
+        scheduled = self.scheduler.add(index, ledger) if self.scheduler else None
+        return PlanRunner(self.strategy, self.verifier, self.stop, self.comparer, executor, self.facts, scheduled)
+
+    async def solutions(
+        self, questions: Iterable[Question] | AsyncIterable[Question]
+    ) -> AsyncGenerator[tuple[int, Solution], None]:
+        """Open questions while there is room, and yield each solution with its question's index.
+
+        A few begin in each turn of the event loop, after the requests of those that are open, so that the first ones
+        end first also where the engine answers at once. An error of the input is raised when the questions that came
+        before it have ended.
+        """
+        running: dict[asyncio.Task[Solution], int] = {}
+        source, seen_ids, count, warm_up = open_input(questions, self.wake), IdSet(), 0, list[asyncio.Task[None]]()
+        self.limits.pace.on_turn = self.wake
+        for limiter in self.limits.kv_limiters:
+            limiter.on_admitted = self.wake
+        try:
+            while True:
+                source.allow(count - len(running) + self.window)
+                while not source.over and self._may_open(len(running)):
+                    question = source.take()
+                    if question is None:
+                        if source.over:
+                            self._end_of_input()
+                        break
+                    check_ids([question], seen_ids)
+                    if not warm_up and (warming := self._warm(question)):
+                        warm_up.append(warming)
+                    runner = await self.open(count, question)
+                    task = asyncio.ensure_future(runner.solve())
+                    task.add_done_callback(self._progress.put_nowait)
+                    running[task] = count
+                    count += 1
+                if not running and source.over:
+                    break
+                done = await self._progress.get()
+                if done is None:
+                    self._awake = False
+                else:
+                    yield running.pop(done), done.result()
+        finally:
+            source.close()
+            await cancel_all([*running, *warm_up])
+        if source.failure:
+            raise source.failure
+
+    def _end_of_input(self) -> None:
+        if self._floors:
+            self._floors.end_of_input()
+        if self.scheduler:
+            self.scheduler.end_of_input()
+
+    def _warm(self, question: Question) -> "asyncio.Task[None] | None":
+        """Start the processes that compare slow answers: that takes seconds, and the first samples run meanwhile."""
+        slow = isinstance(question.space, SlowSpace) and not self.history.get(question.id, EMPTY).source
+        if slow and isinstance(self.comparer, Equivalence):
+            return asyncio.ensure_future(self.comparer.warm())
+        return None
+
 
 NOT_OPEN: Final = "the session is not open: use it as in `async with Session(engine) as session`"
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, Generic, Protocol, TypeVar, cast
 
 from reasoner.errors import DamagedLine, RecordError, TraceError, UsageError
-from reasoner.system.files import NOT_REGULAR, check_replaceable, open_regular
+from reasoner.system.files import NOT_REGULAR, check_replaceable, complaint_of, open_regular
 from reasoner.system.foreign import described
 
 T = TypeVar("T")
@@ -129,15 +129,10 @@ def _content(line: bytes, seal: re.Match[bytes] | None) -> bytes:
 
 def _complaint(line: bytes, error: ValueError, form: Format[T]) -> tuple[str, bool]:
     """Why a line does not have a format, and whether it is JSON."""
-    from pydantic import ValidationError
-
     if b'"v":' in line and form.version and b'"v":%d,' % form.version not in line:
         return f"was written by another version: this one reads version {form.version}", True
-    if not isinstance(error, ValidationError):
-        return f"is not a line of the {form.name}: {str(error).lower()}", True
-    first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"]) or "line"
-    return f"is not a line of the {form.name}: {where}: {first['msg'].lower()}", first["type"] != "json_invalid"
+    complaint = complaint_of(error)
+    return f"is not a line of the {form.name}: {complaint}", not complaint.startswith("invalid json")
 
 
 class JournalWriter:

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,14 +14,14 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, ValidationError
 
 from reasoner.errors import EngineUnavailable
-from reasoner.system.files import replacing, sync
+from reasoner.system.files import sync
 from reasoner.types import Notify
 
 CHECKSUMS = "checksums.json"
 
 
 class FileChecksum(BaseModel):
-    """One file: its size in bytes, its SHA-256, and when it was last modified, by a file whose content was read."""
+    """One file: its size in bytes, its SHA-256, and when it was last modified."""
 
     size: int
     sha256: str
@@ -65,7 +65,7 @@ def _checksum(file: Path) -> FileChecksum:
 
 @contextmanager
 def locked(path: Path, notify: Notify, waiting: str) -> Iterator[None]:
-    """Let one process at a time make `path`, whose folder exists; `waiting` is said if another one does."""
+    """Let one process at a time make `path`, in a folder that exists; the others are told to wait by `waiting`."""
     # Imported here: Windows has no fcntl, and the other parts of this library work there.
     import fcntl
 
@@ -113,26 +113,19 @@ class CachedModel:
     def damage(self) -> str | None:
         """The first problem of the folder, as "file: problem"; None if every file is as it was written.
 
-        Only a file whose time has changed is read; if its content has not, the new time is kept.
+        A file is read only if its time has changed.
         """
         name = CHECKSUMS
         try:
             sums = Checksums.model_validate_json((self.path / name).read_bytes())
             if sums.gguf_sha256 != self.gguf_sha256:
                 return f"{name}: built for another model"
-            read = False
             for name, expected in sums.files.items():
                 status = (self.path / name).stat()
                 if status.st_size != expected.size:
                     return f"{name}: size differs"
-                if status.st_mtime_ns != expected.mtime_ns:
-                    if sha256_of(self.path / name) != expected.sha256:
-                        return f"{name}: checksum differs"
-                    expected.mtime_ns, read = status.st_mtime_ns, True
-            if read:
-                # A cache that can only be read is read again at the next start.
-                with suppress(OSError), replacing(self.path / CHECKSUMS) as kept:
-                    kept.write(sums.model_dump_json(indent=2).encode())
+                if status.st_mtime_ns != expected.mtime_ns and sha256_of(self.path / name) != expected.sha256:
+                    return f"{name}: checksum differs"
         except FileNotFoundError:
             return f"{name}: missing"
         except ValidationError:

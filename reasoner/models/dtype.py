@@ -16,14 +16,14 @@ NATIVE_BFLOAT16: Final = ("avx512_bf16", "amx_bf16", "bf16")
 """CPU flags, of which one is enough: the first two on x86-64, the last on Arm."""
 
 
-class Choice(NamedTuple):
+class DTypeChoice(NamedTuple):
     """A number type, and the reason for it."""
 
     dtype: Literal["bfloat16", "float32"]
     why: str
 
 
-def choose_dtype(flags: AbstractSet[str], *, parameters: int = 0, quantized: bool = False, gib: float) -> Choice:
+def choose_dtype(flags: AbstractSet[str], *, parameters: int = 0, quantized: bool = False, gib: float) -> DTypeChoice:
     """The fastest type for a model on a processor with these flags and `gib` GiB of memory.
 
     A processor without bfloat16 instructions converts every operand, which takes 3 to 5 times as long as float32. The
@@ -32,16 +32,16 @@ def choose_dtype(flags: AbstractSet[str], *, parameters: int = 0, quantized: boo
     """
     native = next((flag for flag in NATIVE_BFLOAT16 if flag in flags), None)
     if native:
-        return Choice("bfloat16", f"this processor supports it natively ({native})")
+        return DTypeChoice("bfloat16", f"this processor supports it natively ({native})")
     if quantized:
-        return Choice("bfloat16", "the model is quantized, which needs 16 bits")
+        return DTypeChoice("bfloat16", "the model is quantized, which needs 16 bits")
     needed = parameters * BYTES["float32"] / 2**30
     if needed > gib:
-        return Choice("bfloat16", f"slow on this processor, but float32 needs {needed:.1f} GiB of {gib:.1f}")
-    return Choice("float32", "this processor has no bfloat16 instructions (avx512_bf16, amx_bf16 or Arm's bf16)")
+        return DTypeChoice("bfloat16", f"slow on this processor, but float32 needs {needed:.1f} GiB of {gib:.1f}")
+    return DTypeChoice("float32", "this processor has no bfloat16 instructions (avx512_bf16, amx_bf16 or Arm's bf16)")
 
 
-def default_dtype(folder: Path | None) -> Choice:
+def default_dtype(folder: Path | None) -> DTypeChoice:
     """The choice for the model in `folder` on this machine; None is a model without local files."""
     if folder is None:
         return choose_dtype(cpu_flags(), gib=memory_gib())

@@ -1,6 +1,6 @@
 """The thinking of known model families, by the model's name or by vLLM's reasoning parser.
 
-`profile_of("Qwen/Qwen3-8B")` and `profile_for_parser("qwen3")` give a `ThinkingProfile` whose markers are known as text
+`profile_of("Qwen/Qwen3-8B")` and `profile_for_parser("qwen3")` give a `ThinkingProfile` with markers as text
 only: `start` and `end` are empty, and an engine that knows the tokenizer fills them in with
 `replace(profile, start=..., end=...)`. `closing` and `skip` hold the markers. `skip` opens thinking itself and closes
 it at once; where the prompt has opened it already, `skip_text` leaves the opening out. A row states what the published
@@ -47,7 +47,7 @@ _CALLS: Final[Mapping[str, tuple[str, ...]]] = {
 """The texts that begin a call of a tool and so end thinking that is open, by the parser of vLLM that reads them so."""
 
 
-class Family(NamedTuple):
+class ModelFamily(NamedTuple):
     """Models that think alike: a pattern that their names match, in lower case, and their profile."""
 
     pattern: re.Pattern[str]
@@ -66,7 +66,7 @@ def _family(
     levels: Mapping[str, Arguments] | None = None,
     also: tuple[tuple[str, str], ...] = (),
     voids: tuple[str, ...] | None = None,
-) -> Family:
+) -> ModelFamily:
     """A row of the table; `lead` is the sentence before the closing marker of thinking that was cut.
 
     The parsers that end thinking at a call drop a closing marker that is written again.
@@ -78,7 +78,7 @@ def _family(
         skip = f"{start}\n{NOTHING_TO_THINK}\n{end}\n\n" if when == "always" else f"{start}\n\n{end}\n\n"
     closing = closing or (f"\n\n{lead}" if lead else "") + f"\n{end}\n\n"
     profile = ThinkingProfile(when, (), (), start, end, closing, skip, levels or {}, parser, also, calls, voids)
-    return Family(re.compile(pattern), profile)
+    return ModelFamily(re.compile(pattern), profile)
 
 
 def _switch(name: str) -> dict[str, Arguments]:
@@ -108,7 +108,7 @@ _OTHER_USE: Final = re.compile(
     r"(?<![a-z])(base|pre-?train\w*|pt|embed(ding)?s?|rerank(er)?|guard|asr|tts|captioner|mt)(?![a-z])|^qwq.*preview"
 )
 """Names of models that are not trained to chat, or answer without thinking in markers."""
-FAMILIES: Final[tuple[Family, ...]] = (
+FAMILIES: Final[tuple[ModelFamily, ...]] = (
     # Distilled models carry the names of two families: the one that thinks comes first.
     _family(r"deepseek-reasoner|(?<![a-z])(tiny|open)?r1(?![\d])|\bqwq\b|openthinker|phi-4[-a-z]*-reasoning"
             r"|skywork-or1|deepscaler|deepcoder|magistral.*-2506|(nano|super|ultra)-\d+b-v1(?!\d)"
@@ -226,7 +226,7 @@ def profile_of(name: str) -> ThinkingProfile | None:
 def profile_for_parser(parser: str) -> ThinkingProfile | None:
     """The profile of the models that vLLM reads with this reasoning parser; None where no family has it.
 
-    Where models of the family differ, it is the profile of those whose chat template has a choice.
+    Where models of the family differ, it is the profile of those with a choice in their chat template.
     """
     # This one splits alike, and hands on the thinking within the text.
     parser = parser.removesuffix("_append_think")
@@ -235,7 +235,7 @@ def profile_for_parser(parser: str) -> ThinkingProfile | None:
 
 
 def on_request(profile: ThinkingProfile, switch: str) -> ThinkingProfile:
-    """The profile of a model whose chat template has a switch of this name that turns thinking off."""
+    """The profile of a model with a switch of this name in its chat template, which turns thinking off."""
     skip = f"{profile.start_text}\n\n{profile.end_text}\n\n"
     return replace(profile, when="on_request", skip=skip, levels=_switch(switch))
 
@@ -253,7 +253,7 @@ def template_arguments(profile: ThinkingProfile | None, level: ThinkingLevel | N
 
 
 def skip_text(profile: ThinkingProfile | None, level: ThinkingLevel | None, *, opened: bool) -> str:
-    """What follows a prompt at level "none" whose template cannot turn thinking off; `opened` says if it opened it."""
+    """What follows a prompt at level "none" if the template cannot turn thinking off; `opened`: it opened thinking."""
     if profile is None or level != NO_THINKING or NO_THINKING in profile.levels:
         return ""
     return profile.skip.removeprefix(profile.start_text).lstrip("\n") if opened else profile.skip

@@ -1,22 +1,45 @@
-"""A model's information, read from the files of a Hugging Face folder without loading any weights."""
+"""A model's geometry and its parameters, read from the files of a Hugging Face folder without loading any weights."""
 
+import math
+import re
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, ValidationError
 
 from reasoner.errors import EngineUnavailable, require
 from reasoner.models.info import ModelInfo
-from reasoner.models.parameters import Parameters, Storage, count_parameters, packed_bits
-from reasoner.system.files import read_object
+from reasoner.system.files import parse_json, read_object
+
+_LONGEST_HEADER = 100_000_000  # the limit that the safetensors format sets
+_PACKED: Final = {"I32": 32, "U8": 8}
+"""Types with several quantized weights in each element, and their bits."""
+_AUXILIARY = re.compile(
+    r"(^|_)(scales?|scale_(inv|2|ub)|q?zeros|zero_point|g_idx|perm|shape|absmax|quant_map|weight_format|SCB)$"
+    r"|^bitsandbytes__\w+$"
+)
+"""The last part of the names of tensors that quantization adds."""
+_EXPERT = re.compile(r"(^|\.)experts\.")
+_LAYER = re.compile(r"^(?:language_model\.)?(?:model|backbone)\.(?:language_model\.)?layers\.(\d+)\.")
+_PREDICTORS = "mtp."
+"""The prefix of extra layers that predict several tokens. Some models number them after the others instead."""
+
 
 # Some models have a list, one number per layer: that counts as unknown.
 _Count = Annotated[int, BeforeValidator(lambda value: 0 if isinstance(value, list) else value), Field(ge=0)]
 
 
 PLAIN: Final = ("llama", "mistral", "mixtral", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe")
-"""Models whose layers all cache the keys and values of all heads, unless they have a window; of others vLLM knows."""
+"""Models that cache keys and values of all heads in all layers, unless they have a window; vLLM knows the others."""
+
+
+class Parameters(NamedTuple):
+    """The number of parameters, and of those that one token passes through; 0 means unknown."""
+
+    total: int = 0
+    active: int = 0
 
 
 class _Config(BaseModel):
@@ -45,6 +68,13 @@ class _Config(BaseModel):
     )
     quantization_config: object = None
 
+    @property
+    def routed(self) -> Fraction:
+        """The share of the parameters of all experts that a token passes through."""
+        if self.experts and self.experts_per_token:
+            return min(Fraction(1), Fraction(self.experts_per_token, self.experts))
+        return Fraction(1)
+
 
 def read_model_info(folder: Path, *, name: str, kv_bytes_per_element: int = 2) -> ModelInfo:
     """The model in `folder`: geometry from `config.json`, parameters counted in the safetensors headers.
@@ -63,7 +93,7 @@ def read_model_info(folder: Path, *, name: str, kv_bytes_per_element: int = 2) -
         kv_heads = 0
         key = (config.qk_nope_head_dim or 0) + (config.qk_rope_head_dim or 0)
         head_dim = (key + config.v_head_dim) // 2 if config.v_head_dim else head_dim
-    parameters = count_parameters(folder, _storage(config))
+    parameters = _count(folder, config)
     return ModelInfo(
         name=name,
         context=config.max_position_embeddings or 0,
@@ -85,18 +115,6 @@ def _is_plain(config: _Config) -> bool:
     return config.model_type in PLAIN and not window and all(kind == "full_attention" for kind in kinds)
 
 
-def _storage(config: _Config) -> Storage:
-    routed = Fraction(1)
-    if config.experts and config.experts_per_token:
-        routed = min(routed, Fraction(config.experts_per_token, config.experts))
-    return Storage(
-        quantized=config.quantization_config is not None,
-        bits=packed_bits(config.quantization_config),
-        routed=routed,
-        layers=config.num_hidden_layers or 0,
-    )
-
-
 def sequences_that_fit(info: ModelInfo, *, kv_bytes: int, tokens: int) -> int:
     """How many sequences of `tokens` tokens, 1 or more, fit a KV cache of `kv_bytes` bytes without sharing.
 
@@ -113,7 +131,7 @@ def stored_parameters(folder: Path) -> Parameters:
     Raises:
         EngineUnavailable: as `read_model_info`.
     """
-    return count_parameters(folder, _storage(_read_config(folder / "config.json")))
+    return _count(folder, _read_config(folder / "config.json"))
 
 
 def _read_config(file: Path) -> _Config:
@@ -138,3 +156,92 @@ def is_quantized(folder: Path) -> bool:
         EngineUnavailable: as `read_model_info`.
     """
     return _read_config(folder / "config.json").quantization_config is not None
+
+
+class _Tensor(BaseModel):
+    """One entry of a safetensors header."""
+
+    dtype: str
+    shape: list[Annotated[int, Field(ge=0)]]
+
+
+def _packed_bits(quantization: Any) -> int:
+    """Bits of a packed weight by the `quantization_config` of a `config.json`; 0 if unknown, or if they differ."""
+    if not isinstance(quantization, dict):
+        return 0
+    for name in ("bits", "w_bit"):
+        if isinstance(bits := quantization.get(name), int):
+            return max(0, bits)
+    algorithm = f"{quantization.get('quant_method')} {quantization.get('quant_algo')}".lower()
+    if quantization.get("load_in_4bit") or "fp4" in algorithm:
+        return 4
+    groups = quantization.get("config_groups")
+    entries = groups.values() if isinstance(groups, dict) else ()
+    weights = [entry.get("weights") for entry in entries if isinstance(entry, dict)]
+    widths: list[object] = [entry.get("num_bits") for entry in weights if isinstance(entry, dict)]
+    match widths:
+        case [int(first), *rest] if all(width == first for width in rest):
+            return max(0, first)
+    return 0
+
+
+def _count(folder: Path, config: _Config) -> Parameters:
+    """The parameters of the model in `folder`. Tied embeddings are stored, and counted, once.
+
+    Raises:
+        EngineUnavailable: a header is malformed.
+    """
+    bits = _packed_bits(config.quantization_config)
+    total, active = 0, Fraction(0)
+    for shard in _shards(folder):
+        for name, tensor in _tensors(shard):
+            count = _weights(name, tensor, config, bits)
+            if count is None:
+                return Parameters()
+            total += count
+            active += count * config.routed if _EXPERT.search(name) else count
+    return Parameters(total, round(active))
+
+
+def _weights(name: str, tensor: _Tensor, config: _Config, bits: int) -> int | None:
+    """How many weights a tensor holds; None if unknown. `bits` are those of a packed weight, 0 if unknown."""
+    layer = _LAYER.match(name)
+    if name.startswith(_PREDICTORS) or (
+        layer and config.num_hidden_layers and int(layer[1]) >= config.num_hidden_layers
+    ):
+        return 0
+    if config.quantization_config is not None and _AUXILIARY.search(name.rpartition(".")[2]):
+        return 0
+    elements = math.prod(tensor.shape)
+    if tensor.dtype not in _PACKED:
+        return elements
+    return elements * _PACKED[tensor.dtype] // bits if bits else None
+
+
+def _shards(folder: Path) -> list[Path]:
+    """The safetensors files of the model; none if one of them is missing."""
+    index = folder / "model.safetensors.index.json"
+    single = folder / "model.safetensors"
+    if single.exists():
+        return [single]
+    if not index.exists():
+        return sorted(folder.glob("*.safetensors"))
+    try:
+        shards = [folder / file for file in sorted(set(read_object(index)["weight_map"].values()))]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise EngineUnavailable(f"malformed {index}: {type(error).__name__}: {error}") from error
+    return shards if all(shard.exists() for shard in shards) else []
+
+
+def _tensors(file: Path) -> Iterator[tuple[str, _Tensor]]:
+    """The tensors of a safetensors file by name: 8 bytes of length, little-endian, then that much JSON."""
+    try:
+        with file.open("rb") as opened:
+            length = int.from_bytes(opened.read(8), "little")
+            if length > _LONGEST_HEADER:
+                raise ValueError(f"a header of {length} bytes")
+            header: dict[str, Any] = parse_json(opened.read(length))
+        entries = [(name, _Tensor.model_validate(entry)) for name, entry in header.items() if name != "__metadata__"]
+    except (OSError, ValueError, AttributeError) as error:
+        raise EngineUnavailable(f"malformed {file}: not a safetensors file") from error
+    yield from entries

@@ -28,7 +28,7 @@ _EFFORTS: Final[Mapping[str, Arguments]] = {level: {"reasoning_effort": level} f
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class ModelReader:
     """What is known of a model: its chat template and its tokenizer.
 
     `encode` gives the token ids of a marker, `added` are the texts of the tokens that were added to the vocabulary.
@@ -83,7 +83,7 @@ def common_end(first: Rendering, second: Rendering) -> Rendering:
 
 
 def find_profile(
-    name: str, model_type: str, reader: Reader, *, given: ThinkingProfile | None = None
+    name: str, model_type: str, reader: ModelReader, *, given: ThinkingProfile | None = None
 ) -> ThinkingProfile | None:
     """How a model thinks; None for one that does not, as far as can be seen.
 
@@ -119,14 +119,14 @@ def _candidates(name: str, model_type: str) -> Iterator[tuple[ThinkingProfile, b
 
 
 def with_markers(
-    name: str, model_type: str, reader: Reader, *, given: ThinkingProfile | None = None
+    name: str, model_type: str, reader: ModelReader, *, given: ThinkingProfile | None = None
 ) -> ThinkingProfile | None:
-    """The first profile whose markers the tokenizer has, as `find_profile`, but without a look at the template."""
+    """The first profile with markers that the tokenizer has: `find_profile` without a look at the template."""
     candidates = [(given, True)] if given else _candidates(name, model_type)
     return next((known for base, certain in candidates if (known := _with_ids(base, reader, certain=certain))), None)
 
 
-def _with_ids(base: ThinkingProfile, reader: Reader, *, certain: bool) -> ThinkingProfile | None:
+def _with_ids(base: ThinkingProfile, reader: ModelReader, *, certain: bool) -> ThinkingProfile | None:
     if not base.start_text or not base.end_text:
         return None
     if not certain and not (reader.has_marker(base.start_text) and reader.has_marker(base.end_text)):
@@ -136,7 +136,7 @@ def _with_ids(base: ThinkingProfile, reader: Reader, *, certain: bool) -> Thinki
 
 
 def _fitted(
-    base: ThinkingProfile, reader: Reader, *, plain: bool = False, certain: bool = False
+    base: ThinkingProfile, reader: ModelReader, *, plain: bool = False, certain: bool = False
 ) -> ThinkingProfile | None:
     """A profile with the token ids of its markers and the levels that the template knows; None if it does not think.
 
@@ -159,7 +159,7 @@ def _shortly_skipped(profile: ThinkingProfile) -> ThinkingProfile:
     return replace(profile, skip=f"{profile.start_text}\n\n{profile.end_text}\n\n")
 
 
-def _levels(known: Mapping[str, Arguments], reader: Reader) -> dict[str, Arguments]:
+def _levels(known: Mapping[str, Arguments], reader: ModelReader) -> dict[str, Arguments]:
     """The levels that the template tells apart: those of the family, or else those of the usual arguments.
 
     Those that it renders alike have the arguments of the highest of them.
@@ -174,14 +174,14 @@ def _levels(known: Mapping[str, Arguments], reader: Reader) -> dict[str, Argumen
     return {}
 
 
-def _opens(profile: ThinkingProfile, reader: Reader) -> bool:
+def _opens(profile: ThinkingProfile, reader: ModelReader) -> bool:
     try:
         return reader.opens(profile, _QUESTION, {})
     except Exception:  # a template raises what it likes
         return False
 
 
-def _strips(profile: ThinkingProfile, reader: Reader) -> bool:
+def _strips(profile: ThinkingProfile, reader: ModelReader) -> bool:
     """Whether the template removes the thinking from an earlier turn, and so knows of it."""
     thought = Message("assistant", f"{profile.start_text}\nhm\n{profile.end_text}\n\nIt is 7.")
     rendered = reader.try_render({}, (*_QUESTION, thought, Message("user", "And 4 + 5?")))

@@ -7,7 +7,7 @@ from typing import Final, Literal, NamedTuple
 from reasoner.types import TokenIds
 
 HARMONY: Final = "openai_gptoss"
-"""VLLM's reasoning parser of gpt-oss, whose replies are messages on channels."""
+"""VLLM's reasoning parser of gpt-oss: its replies are messages on channels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def split(ids: TokenIds, profile: ThinkingProfile, *, opened: bool) -> Split:
     """Where thinking ends in generated token ids; `opened` says whether what comes before them opened it.
 
     A closing marker without an opening one ends thinking that the prompt began. Thinking that ended is not opened
-    again: a marker in an answer is text. A profile whose markers have no ids splits nothing.
+    again: a marker in an answer is text. A profile without ids of its markers splits nothing.
     """
     end = find(ids, profile.end)
     if end >= 0:

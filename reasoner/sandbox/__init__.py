@@ -1,7 +1,7 @@
 """A sandbox for code that a model wrote, and for the tests that the code has to pass.
 
-Layers, each detected by a trial run: a separate session whose process group is killed; an unprivileged user if the
-caller is root; rlimits; a supervisor, at whose end, or its caller's end, all processes below it end; user, network,
+Layers, each detected by a trial run: a separate session with a process group that is killed; an unprivileged user if
+the caller is root; rlimits; a supervisor: when it or its caller ends, all processes below it end; user, network,
 IPC, PID and mount namespaces with a separate root, or bubblewrap; Landlock; a separate session keyring; a seccomp
 filter that allows what CPython needs (`syscalls`); a watch on the memory of all processes together. The minimum is the
 session and rlimits with namespaces or bubblewrap. Code runs without this minimum only with `allow_unsandboxed`. Every

@@ -5,22 +5,29 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
+import signal
 import time
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from io import FileIO
 from typing import Literal
+from weakref import WeakKeyDictionary
 
-from reasoner.errors import UsageError
-from reasoner.sandbox.layers import Layers, Limits, detect, pipe
-from reasoner.sandbox.run import SandboxFailed, running, stream, turn
-from reasoner.sandbox.spelling import Uncrossable, encode
+from reasoner.errors import ReasonerError, UsageError
+from reasoner.sandbox.inner import Uncrossable, encode
+from reasoner.sandbox.layers import Layers, SandboxLimits, detect, pipe, scratch, source, spawn_options
+from reasoner.system.machine import usable_cores
 from reasoner.system.printing import printable
 
 Status = Literal["pass", "fail", "compile_error", "timeout", "memory", "crash", "test_error", "sandbox_unavailable"]
 MAX_DETAIL = 300
+START_SECONDS = 30
+"""Time for an interpreter to start inside."""
+END_SECONDS = 2
+_turns: "WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]" = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +48,7 @@ class Program:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class CodeVerdict:
     """The result of the tests: "pass" if all passed; otherwise `detail` describes the first test that did not.
 
     "test_error" and "sandbox_unavailable" say nothing about the code: the tests or the sandbox cannot run.
@@ -83,13 +90,13 @@ class _Findings:
             prefix = f"test {index + 1} of {self.total}: " if index >= 0 else ""
             self.status, self.detail = status, prefix + detail
 
-    def verdict(self, seconds: float) -> Verdict:
+    def verdict(self, seconds: float) -> CodeVerdict:
         status, detail = self.status, self.detail
         if status is None and self.finished and self.passed == self.total:
             status = "pass"
         elif status is None:
             status, detail = "crash", "the tests sent no valid record of their end"
-        return Verdict(status, self.passed, self.total, printable(detail, limit=MAX_DETAIL), self.names, seconds)
+        return CodeVerdict(status, self.passed, self.total, printable(detail, limit=MAX_DETAIL), self.names, seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +106,14 @@ class Sandbox:
     One check runs per processor; the others wait, which counts towards no time limit.
     """
 
-    limits: Limits = field(default_factory=Limits)
+    limits: SandboxLimits = field(default_factory=SandboxLimits)
     allow_unsandboxed: bool = False
 
-    async def check(self, code: str, tests: Sequence[str | Call | Program], *, entry_point: str = "") -> Verdict:
+    async def check(self, code: str, tests: Sequence[str | Call | Program], *, entry_point: str = "") -> CodeVerdict:
         """The verdict of tests of one kind. Calls and sources share a sandbox and a time limit; a program has its own.
 
         A test of type str is Python that makes assertions about functions of the code. It runs in a separate process,
-        whose functions of these names call the code's. If it defines `check(candidate)`, as HumanEval's tests do, that
+        where functions of these names call the code's. If it defines `check(candidate)`, as HumanEval's tests do, that
         is called with the code's `entry_point`. Cancelling ends everything that was started.
 
         Raises:
@@ -120,8 +127,8 @@ class Sandbox:
         layers = await asyncio.to_thread(detect)
         findings = _Findings(len(tests), names=layers.names)
         if layers.missing and not self.allow_unsandboxed:
-            return Verdict("sandbox_unavailable", 0, len(tests), _refusal(layers), layers.names)
-        async with turn():
+            return CodeVerdict("sandbox_unavailable", 0, len(tests), _refusal(layers), layers.names)
+        async with _turn():
             start = time.monotonic()
             try:
                 if others:
@@ -132,7 +139,7 @@ class Sandbox:
                     if ending[0] in ("timeout", "compile_error"):
                         break
             except SandboxFailed as error:
-                return Verdict(
+                return CodeVerdict(
                     "sandbox_unavailable", 0, len(tests), printable(str(error), limit=MAX_DETAIL), layers.names
                 )
             findings.finished |= bool(programs)
@@ -144,9 +151,9 @@ class Sandbox:
             serve_reads, judge_calls = pipe(stack)
             judge_reads, serve_replies = pipe(stack)
             recorded, recording = pipe(stack)
-            records = await stream(stack, recorded)
+            records = await _stream(stack, recorded)
             task = _file(stack, json.dumps({"nonce": nonce, **job}))
-            start = partial(running, layers, limits=self.limits)
+            start = partial(_running, layers, limits=self.limits)
             # The judge starts first, so that nothing the code does can prevent that.
             judge_ends, serve_ends = [judge_calls, judge_reads, recording], [serve_reads, serve_replies]
             judge = await stack.enter_async_context(start("judge", ends=judge_ends, stdin=task))
@@ -168,10 +175,10 @@ class Sandbox:
         async with AsyncExitStack() as stack:
             reported, reporting = pipe(stack)
             written, writing = pipe(stack)
-            report, output = await stream(stack, reported), await stream(stack, written)
+            report, output = await _stream(stack, reported), await _stream(stack, written)
             ends, stdin = [_file(stack, code), reporting], _file(stack, test.stdin)
             process = await stack.enter_async_context(
-                running(layers, "program", limits=self.limits, ends=ends, stdin=stdin, stdout=writing)
+                _running(layers, "program", limits=self.limits, ends=ends, stdin=stdin, stdout=writing)
             )
             findings.names = process.names
             try:
@@ -269,3 +276,97 @@ async def _read(source: asyncio.StreamReader, maximum: int) -> bytes | None:
 
 def _lines(text: str) -> list[str]:
     return [line.rstrip() for line in text.rstrip().split("\n")]
+
+
+class SandboxFailed(ReasonerError):
+    """Layers that this machine has could not be set up for this run."""
+
+
+def _turn() -> asyncio.Semaphore:
+    """One permit per processor: with more processes at once, correct code could exceed its time."""
+    return _turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(usable_cores()))
+
+
+async def _stream(stack: AsyncExitStack, end: FileIO) -> asyncio.StreamReader:
+    """The data from a pipe, which is closed with the stack."""
+    lines = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(lines)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, end)
+    stack.callback(transport.close)
+    return lines
+
+
+@dataclass(frozen=True, slots=True)
+class _Process:
+    """A process that runs inside; `names` are the layers that confine it."""
+
+    names: tuple[str, ...]
+    _status: asyncio.StreamReader
+
+    async def ending(self) -> str:
+        """Wait for its end: `exit CODE`, `signal NUMBER`, `cpu`, `memory` or `files`; empty if killed."""
+        return (await self._status.readline()).decode(errors="replace").strip()
+
+
+@asynccontextmanager
+async def _running(
+    layers: Layers,
+    role: str,
+    *,
+    limits: SandboxLimits,
+    ends: Sequence[FileIO],
+    stdin: FileIO,
+    stdout: FileIO | None = None,
+) -> AsyncIterator[_Process]:
+    """A process in a role of `inner`. It takes over its ends of pipes: they are closed here.
+
+    On leaving, the process, all that it started, and its files are gone.
+
+    Raises:
+        SandboxFailed: it could not be confined, so it did not run.
+    """
+    async with AsyncExitStack() as stack:
+        work = scratch()
+        stack.callback(shutil.rmtree, work, ignore_errors=True)
+        reading, status = pipe(stack)
+        life, hold = pipe(stack)
+        lines = await _stream(stack, reading)
+        descriptors = [end.fileno() for end in ends]
+        # Like -I, but with our environment, which fixes the order of sets.
+        program = ["-s", "-P", "-c", source("inner.py"), role, *map(str, descriptors)]
+        command = layers.command(program, work=work, limits=limits, status=status.fileno(), life=life.fileno())
+        try:
+            outside = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=stdin,
+                stdout=stdout or asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.DEVNULL,
+                **spawn_options(work, *descriptors, status.fileno(), life.fileno()),
+            )
+        except OSError as error:
+            raise SandboxFailed(f"the sandbox failed to start: {error}") from None
+        try:
+            for end in (*ends, stdin, status, *([stdout] if stdout else [])):
+                end.close()
+            # Not wait_for: in Python 3.11 it may swallow a cancellation.
+            async with asyncio.timeout(START_SECONDS):
+                first = (await lines.readline()).decode(errors="replace").split()
+            if first[:1] != ["ready"]:
+                raise SandboxFailed(f"the sandbox failed to start: {' '.join(first) or 'it ended at once'}")
+            yield _Process(layers.named(first[1:]), lines)
+        finally:
+            await _end(outside, hold)
+
+
+async def _end(outside: asyncio.subprocess.Process, hold: FileIO) -> None:
+    """End the supervisor, which ends its namespace, and wait for it; then kill its process group."""
+    try:
+        hold.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(END_SECONDS):
+                await outside.wait()
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(outside.pid, signal.SIGKILL)
+        if outside.returncode is None:
+            await outside.wait()

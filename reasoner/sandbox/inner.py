@@ -1,6 +1,6 @@
 """The programs inside the sandbox: the answer's code in one process, and the tests that judge it in another.
 
-The interpreter gets it as text, like `child`, together with `spelling`; so it imports the standard library only.
+The interpreter gets it as text, like `child`; so it imports the standard library only.
 `serve` holds the code and answers calls. `judge`, in a separate sandbox, holds the tests and makes the calls. They
 exchange lines of JSON that hold plain values, so nothing that the code patches, overrides or prints affects the
 assertions. The judge reports to the caller through a pipe that the code cannot access, in records that carry a nonce.
@@ -12,7 +12,9 @@ exceptions as the nearest built-in class. Other values cannot be passed, which f
 
 import ast
 import builtins
+import itertools
 import json
+import math
 import os
 import sys
 import types
@@ -20,14 +22,93 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TextIO
 
-from reasoner.sandbox.spelling import Uncrossable, decode, encode, same
-
 MAX_MESSAGE = 8 * 2**20
 """Maximum characters of one message between the two."""
 MAX_DETAIL = 300
 
 Outcome = tuple[str, str]
 """A status and its detail."""
+
+
+# What passes between the two: plain values, as JSON
+
+MAX_ITEMS = 10_000
+"""Maximum values of an iterator."""
+PLAIN_INT = 2**53
+
+
+class Uncrossable(Exception):
+    """A value that cannot be encoded."""
+
+
+def encode(value: object) -> object:
+    """The value as JSON: scalars as they are, other values as a list that begins with the kind."""
+    match value:
+        case None | bool() | str():
+            return value
+        case int():
+            return int(value) if abs(value) < PLAIN_INT else ["int", hex(value)]
+        case float():
+            return float(value) if math.isfinite(value) else ["float", repr(float(value))]
+        case complex():
+            return ["complex", encode(value.real), encode(value.imag)]
+        case bytes() | bytearray():
+            return ["bytes" if isinstance(value, bytes) else "bytearray", value.hex()]
+        case range():
+            return ["range", value.start, value.stop, value.step]
+    return _encode_collection(value)
+
+
+def _encode_collection(value: object) -> object:
+    match value:
+        case dict():
+            return ["dict", *([encode(key), encode(item)] for key, item in value.items())]
+        case list() | tuple() | set() | frozenset():
+            kind = next(kind for kind in (list, tuple, set, frozenset) if isinstance(value, kind))
+            return [kind.__name__, *map(encode, value)]
+        case Iterator():
+            items = list(itertools.islice(value, MAX_ITEMS + 1))
+            if len(items) > MAX_ITEMS:
+                raise Uncrossable(f"an iterator over more than {MAX_ITEMS} values")
+            return ["iterator", *map(encode, items)]
+    raise Uncrossable(f"an object of type {type(value).__name__}")
+
+
+def decode(spelled: object) -> Any:
+    """The value that `encode` encoded; raises what Python raises if there is none."""
+    if not isinstance(spelled, list):
+        return spelled
+    kind, *items = spelled
+    match kind:
+        case "iterator" if len(items) > MAX_ITEMS:
+            raise ValueError(f"an iterator over more than {MAX_ITEMS} values")
+        case "list" | "tuple" | "set" | "frozenset" | "iterator":
+            build: Callable[[Iterator[object]], object] = iter if kind == "iterator" else getattr(builtins, kind)
+            return build(list(map(decode, items)))  # type: ignore[arg-type]
+        case "dict":
+            return {decode(key): decode(item) for key, item in items}
+        case "int":
+            return int(items[0], 16)
+        case "float":
+            return float(items[0])
+        case "complex":
+            return complex(decode(items[0]), decode(items[1]))
+        case "bytes" | "bytearray":
+            return getattr(builtins, kind).fromhex(items[0])
+        case "range":
+            return range(*items)
+    raise ValueError(f"no value is encoded as {kind!r:.40}")
+
+
+def same(a: object, b: object) -> bool:
+    """Whether two values and all their types are equal; a tuple equals a list, and NaN equals NaN."""
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same(item, b[key]) for key, item in a.items())
+    return a == b or (a != a and b != b)  # noqa: PLR0124
 
 
 # The side of the code
@@ -122,7 +203,7 @@ class Broken(BaseException):
     """Ends a test; not an Exception, so that `except Exception` in the test does not catch it."""
 
 
-class Candidate:
+class CodeUnderTest:
     """The code as the tests see it: a process at the other end of two pipes."""
 
     def __init__(self, calls: TextIO, replies: TextIO, report: Callable[[str], None]) -> None:
@@ -251,7 +332,7 @@ def names_in(tree: ast.AST) -> set[str]:
     return {node.id for node in names} - bound - set(dir(builtins))
 
 
-def _run_source(candidate: Candidate, tree: ast.Module, code: types.CodeType, entry_point: str) -> None:
+def _run_source(candidate: CodeUnderTest, tree: ast.Module, code: types.CodeType, entry_point: str) -> None:
     wanted = {entry_point} if entry_point.isidentifier() else set()
     defined = candidate.callables({*names_in(tree), *wanted})
     namespace: dict[str, Any] = {"__name__": "tests", **{name: candidate.stub(name) for name in defined}}
@@ -264,7 +345,7 @@ def _run_source(candidate: Candidate, tree: ast.Module, code: types.CodeType, en
         check(candidate.stub(entry_point))
 
 
-def _run_call(candidate: Candidate, test: Mapping[str, Any], entry_point: str) -> None:
+def _run_call(candidate: CodeUnderTest, test: Mapping[str, Any], entry_point: str) -> None:
     result = candidate.call(test["entry_point"] or entry_point, *decode(test["args"]))
     expected = decode(test["expected"])
     if not same(result, expected):
@@ -286,7 +367,7 @@ def _named(error: BaseException) -> str:
         return type(error).__name__
 
 
-def outcome(candidate: Candidate, test: Mapping[str, Any], entry_point: str) -> Outcome:
+def outcome(candidate: CodeUnderTest, test: Mapping[str, Any], entry_point: str) -> Outcome:
     """The result of one test; it passes only if it called the code and nothing failed.
 
     An exception before the first call is the test's fault, unless the code lacks a name that the test uses.
@@ -314,7 +395,7 @@ def outcome(candidate: Candidate, test: Mapping[str, Any], entry_point: str) -> 
     return ("pass", "") if candidate.asked else ("test_error", "the test calls nothing of the code")
 
 
-def loaded(candidate: Candidate) -> Outcome:
+def loaded(candidate: CodeUnderTest) -> Outcome:
     """The result of loading the code."""
     try:
         match candidate.hear():
@@ -339,7 +420,7 @@ def judge(calls: TextIO, replies: TextIO, verdict: TextIO) -> None:
         verdict.write(json.dumps(record) + "\n")
         verdict.flush()
 
-    candidate = Candidate(calls, replies, lambda status: say(-1, (status, "")))
+    candidate = CodeUnderTest(calls, replies, lambda status: say(-1, (status, "")))
     beginning = loaded(candidate)
     say(-1, beginning)
     if beginning[0] == "pass":

@@ -31,8 +31,8 @@ _READABLE = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/dev/null", 
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """Limits of a run; `memory_mib` applies to each process, and to all together if memory is watched."""
+class SandboxLimits:
+    """SandboxLimits of a run; `memory_mib` applies to each process, and to all together if memory is watched."""
 
     seconds: float = 10.0
     cpu_seconds: int = 5
@@ -91,7 +91,7 @@ class Layers:
         wrapper = () if self.wrapper == "none" else (self.wrapper,)
         return ("session", "rlimits", *user, *wrapper, *inner)
 
-    def command(self, program: Sequence[str], *, work: str, limits: Limits, status: int, life: int) -> list[str]:
+    def command(self, program: Sequence[str], *, work: str, limits: SandboxLimits, status: int, life: int) -> list[str]:
         """The command that runs Python with these arguments inside, through `child`."""
         wrapped = self.wrapper != "none"
         spec = {
@@ -113,7 +113,7 @@ class Layers:
         child = [self.python.path, "-I", "-S", "-c", source("child.py"), json.dumps(spec)]
         return [*self._wrapping(work, limits), *child]
 
-    def _wrapping(self, work: str, limits: Limits) -> list[str]:
+    def _wrapping(self, work: str, limits: SandboxLimits) -> list[str]:
         if self.wrapper == "none":
             return []
         # Looked up here, because the sandbox has another PATH.
@@ -224,7 +224,7 @@ def _names(layers: Layers) -> tuple[tuple[str, ...], str]:
         life, _hold = pipe(stack)
         try:
             done = subprocess.run(  # noqa: S603
-                layers.command(program, work=work, limits=Limits(), status=status.fileno(), life=life.fileno()),
+                layers.command(program, work=work, limits=SandboxLimits(), status=status.fileno(), life=life.fileno()),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=PROBE_SECONDS,

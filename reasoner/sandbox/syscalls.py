@@ -1,7 +1,7 @@
 """The system calls that code in the sandbox may make, and the seccomp filter that refuses all others.
 
 It is an allow-list. Any other call fails with ENOSYS, as on a kernel that lacks it: libraries then fall back to an
-older call. An allowed call whose arguments reach out of the sandbox, or hide memory from the watch, fails with EPERM.
+older call. An allowed call fails with EPERM if its arguments reach out of the sandbox or hide memory from the watch.
 """
 
 import struct

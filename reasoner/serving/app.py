@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reasoner.serving.bodies import read
@@ -70,7 +70,7 @@ def make_app(service: Service, keys: Keys) -> ASGIApp:
     )
     routes = _Routes(service)
     app.get("/health", response_model=None)(routes.health)
-    app.get("/metrics", response_class=PlainTextResponse)(routes.metrics)
+    app.get("/metrics", response_model=None, responses={200: {"content": {"text/plain": {}}}})(routes.metrics)
     app.get("/v1/models", response_model=None)(routes.models)
     app.get("/v1/models/{name:path}", response_model=None)(routes.model)
     streamed: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
@@ -201,10 +201,10 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 class Front:
-    """Wraps the app: finds the client of each request by its key, unless its path is `public`, or begins as one in /.
+    """Wraps the app: finds the client of each request by its key, unless its path is `public` or in a public folder.
 
-    Without keys, only requests whose Host is this machine are served, so that no page of a browser reaches the server
-    under a name of its own.
+    Without keys, it serves only requests that name this machine as Host: a web page elsewhere cannot reach it by
+    another name.
     """
 
     def __init__(self, app: ASGIApp, keys: Keys, *, public: Collection[str], report: Report) -> None:

@@ -5,12 +5,13 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from reasoner.errors import shown
 from reasoner.serving.errors import ApiError
+from reasoner.system.files import parse_json
 from reasoner.system.printing import valid_unicode
 
 R = TypeVar("R", bound=BaseModel)
@@ -47,18 +48,15 @@ def _object(body: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise ApiError(400, f"the body is not UTF-8: byte {error.start} cannot be decoded") from None
     try:
-        document = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        document = parse_json(text, pairs=_unique)
         if _SURROGATE.search(text):
             json.dumps(document, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         raise ApiError(400, "the body holds half of a surrogate pair, which is not text: leave it out") from None
     except json.JSONDecodeError as error:
         raise ApiError(400, f"the body is not JSON: {error.msg} at character {error.pos + 1}") from None
-    except RecursionError:
-        raise ApiError(400, "the body is nested too deeply: send fewer levels of brackets") from None
-    except ValueError:
-        # Python reads no integer of more than 4,300 digits.
-        raise ApiError(400, "the body is not JSON that can be read: a number is too long") from None
+    except ValueError as error:
+        raise ApiError(400, f"the body is not JSON that can be read: {error}") from None
     if not isinstance(document, dict):
         raise ApiError(400, f"the body must be a JSON object (got {shown(document)})")
     return document
@@ -72,10 +70,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
         raise ApiError(400, f"{shown(twice)} is given twice: keep one", param=_param([twice]))
     return fields
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ApiError(400, f"the body is not JSON: {name} is not a number")
 
 
 def problem_of(error: ValidationError, model: type[BaseModel]) -> ApiError:

@@ -14,19 +14,22 @@ from reasoner.answers.tool_calls import ToolCallSpace
 from reasoner.budget import UNITS, Budget, Prices
 from reasoner.errors import STRATEGIES, ReasonerError, UnknownName, UsageError, shown
 from reasoner.execution.arguments import default_verifier
+from reasoner.execution.session import Session
 from reasoner.models.info import ModelInfo
 from reasoner.registry import build, entries, load, name_of
 from reasoner.serving.errors import ApiError, api_error
-from reasoner.serving.requests import MAX_CHOICES, ChatRequest, CompletionRequest, Options, ToolChoice, Turn
+from reasoner.serving.requests import MAX_CHOICES, ChatRequest, CompletionRequest, ToolChoice, Turn, VendorOptions
 from reasoner.serving.specs import MAX_COUNT, PASSED, build_client, draws
+from reasoner.solution import Solution
 from reasoner.strategy import CalibratedStrategy, DrawsOnce, StopRule, Strategy
+from reasoner.trace.events import Event, Sink, tee
 from reasoner.types import LONGEST_SCHEMA, AnswerSpace, Message, Prompt, SamplingParams
 from reasoner.verifier import Verifier
 
 FREE: Final = "free"
 TOOL_CALL: Final = ToolCallSpace.name
 TEMPERATURE: Final = 1.0
-"""That of a request that passes through, where neither it nor the model gives one, as in OpenAI's own service."""
+"""The default of a request that passes through, where the model has none, as in OpenAI's own service."""
 REPLY_TOKENS: Final = 4096
 """The most tokens of a reply of any form by a model that does not think, where nothing else says it."""
 SEEDS: Final = 2**63
@@ -134,6 +137,25 @@ class Job:
         """Whether it is one completion of the prompt as it is."""
         return self.question.space.name == FREE and isinstance(self.strategy, DrawsOnce)
 
+    async def solve(self, session: Session, *sinks: Sink, **options: Any) -> Solution:
+        """The solution with its events, which the sinks receive too; the options are those of `Session.solve`.
+
+        Raises:
+            UsageError: as `Session.solve`.
+        """
+        events: list[Event] = []
+        solution = await session.solve(
+            self.question,
+            self.strategy,
+            verifier=self.verifier,
+            budget=self.budget,
+            stop=self.stop,
+            trace=tee(events.append, *sinks),
+            seed=self.seed,
+            **options,
+        )
+        return replace(solution, events=tuple(events))
+
     def streams(self, model: ModelInfo) -> bool:
         """Whether its text can be passed on as it comes. Only at its end is it known whether a text calls a tool."""
         if self.question.prompt.tools:
@@ -157,7 +179,7 @@ def choose(request: ChosenRequest, offer: Offer) -> list[Job]:
     """The jobs that make a reply, in the order of its choices.
 
     Raises:
-        ApiError: 404 for a model that there is not, 400 for what the server cannot do.
+        ApiError: 404 for an unknown model, 400 for what the server cannot do.
     """
     try:
         return _jobs(request, offer)
@@ -198,7 +220,7 @@ def _jobs(request: ChosenRequest, offer: Offer) -> list[Job]:
     ]
 
 
-def _strategy(request: ChosenRequest, options: Options, offer: Offer) -> tuple[Alias, Any]:
+def _strategy(request: ChosenRequest, options: VendorOptions, offer: Offer) -> tuple[Alias, Any]:
     """The alias that the request's model names, or the default, and the strategy that the request asks for.
 
     An effort alone asks for the alias `auto-EFFORT`, as its owner may have given it a profile.
@@ -224,7 +246,7 @@ def _strategy(request: ChosenRequest, options: Options, offer: Offer) -> tuple[A
         return alias, replace(strategy, **added) if added else strategy
 
 
-def _answer_kind(options: Options, alias: Alias, strategy: Strategy, form: ReplyForm) -> AnswerKind:
+def _answer_kind(options: VendorOptions, alias: Alias, strategy: Strategy, form: ReplyForm) -> AnswerKind:
     can = bool(getattr(strategy, "free_form", False))
     kind = options.answer or (alias.answer if not options.strategy else None)
     kind = kind or AnswerKind(FREE if can else TOOL_CALL if form.tools else "json" if form.schema else "auto", {})
@@ -240,7 +262,7 @@ def _answer_kind(options: Options, alias: Alias, strategy: Strategy, form: Reply
 
 
 def _question(request: ChosenRequest, raw: str, kind: AnswerKind, form: ReplyForm) -> Question:
-    """The question of a request. The prompt is as it was sent, but for what the answer kind says at its end."""
+    """The question of a request. The prompt is as it was sent; a kind of answer may add an instruction at its end."""
     turns = () if isinstance(request, CompletionRequest) else request.turns
     text = raw or turns[-1].content
     with _in_field("reasoner.answer"):
@@ -287,7 +309,7 @@ def _sampled(strategy: Any, request: ChosenRequest, offer: Offer, notes: list[st
 
 
 def _formed(strategy: Any, form: ReplyForm) -> Any:
-    """The strategy whose replies have a form. Unlike other parameters, a form that is not kept is an error."""
+    """The strategy with replies in the form. Unlike other parameters, a form that is ignored is an error."""
     if not form.schema:
         return strategy
     param = "tool_choice" if form.tools else "response_format"
@@ -323,7 +345,7 @@ def _with_params(strategy: Any, asked: SamplingParams) -> Any:
     return replace(strategy, params=replace(given, **changes)) if changes else strategy
 
 
-def _verifier_name(options: Options, alias: Alias, strategy: Strategy, offer: Offer, notes: list[str]) -> str:
+def _verifier_name(options: VendorOptions, alias: Alias, strategy: Strategy, offer: Offer, notes: list[str]) -> str:
     """The name of the verifier that rates; empty where the strategy asks none."""
     if options.verifier and options.verifier not in offer.verifiers:
         unknown = UnknownName("verifier", options.verifier, offer.verifiers, of="this server")
@@ -342,7 +364,7 @@ def _verifier_name(options: Options, alias: Alias, strategy: Strategy, offer: Of
     return name
 
 
-def _budget(options: Options, alias: Alias, offer: Offer, choices: int) -> Budget | None:
+def _budget(options: VendorOptions, alias: Alias, offer: Offer, choices: int) -> Budget | None:
     """The least of all limits, an equal share of it for each choice; a deadline is that of all."""
     asked = options.limits
     if asked and asked.usd is not None and offer.prices is None:
@@ -393,23 +415,17 @@ def _written(value: Any, param: str, longest: int) -> str:
 
 def _call_schema(parameters: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """The schema of one call, as JSON, of any of the functions with these parameters."""
-    defined = {
-        name: _moved(schema, f"#/$defs/{name}") for name, schema in parameters.items() if '"$ref"' in json.dumps(schema)
-    }
     calls = [
         {
             "type": "object",
-            "properties": {
-                "name": {"const": name},
-                "arguments": {"$ref": f"#/$defs/{name}"} if name in defined else schema,
-            },
+            "properties": {"name": {"const": name}, "arguments": {"$ref": f"#/$defs/{name}"}},
             "required": ["name", "arguments"],
             "additionalProperties": False,
         }
-        for name, schema in parameters.items()
+        for name in parameters
     ]
-    form = calls[0] if len(calls) == 1 else {"anyOf": calls}
-    return {**form, "$defs": defined} if defined else form
+    defined = {name: _moved(schema, f"#/$defs/{name}") for name, schema in parameters.items()}
+    return {**(calls[0] if len(calls) == 1 else {"anyOf": calls}), "$defs": defined}
 
 
 def _moved(schema: dict[str, Any], to: str) -> dict[str, Any]:

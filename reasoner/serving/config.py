@@ -15,7 +15,7 @@ from reasoner.errors import UsageError, require
 from reasoner.registry import DEFAULT_VERIFIER, build
 from reasoner.serving.bodies import MAX_BODY, problem_of
 from reasoner.serving.choose import Alias, default_aliases
-from reasoner.serving.limits import Key
+from reasoner.serving.limits import ApiKey
 from reasoner.specs import Spec
 from reasoner.system.files import read_whole
 from reasoner.verifier import Verifier
@@ -55,7 +55,7 @@ class Settings:
     aliases: Mapping[str, Alias] = field(default_factory=default_aliases)
     verifiers: Mapping[str, str] = field(default_factory=dict)
     limits: ServerLimits = ServerLimits()
-    keys: tuple[Key, ...] = field(default=(), repr=False)
+    keys: tuple[ApiKey, ...] = field(default=(), repr=False)
 
 
 class _Table(BaseModel):
@@ -115,7 +115,7 @@ def read_settings(path: Path) -> Settings:
             given_limits["max_budget"] = Budget.parse(file.limits.max_budget)
         limits = ServerLimits(**given_limits)
         where = ""
-        keys = tuple(Key.of(text, name) for name, text in file.keys.items())
+        keys = tuple(ApiKey.of(text, name) for name, text in file.keys.items())
     except ValidationError as error:
         raise UsageError(f"{path}: {problem_of(error, _File).message}") from error
     except UsageError as error:
@@ -138,7 +138,7 @@ def _check_private(option: str, path: Path) -> None:
         raise UsageError(f"{option} {path} holds keys and can be read by others: run `chmod 600 {path}`")
 
 
-def read_keys(path: Path) -> tuple[Key, ...]:
+def read_keys(path: Path) -> tuple[ApiKey, ...]:
     """The keys of a file, one on each line; empty lines and those that begin with # are comments.
 
     Raises:
@@ -149,16 +149,18 @@ def read_keys(path: Path) -> tuple[Key, ...]:
     keys = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip() and line[0] != "#"]
     if not keys:
         raise UsageError(f"--api-key-file {path} holds no key: write one on each line")
-    return tuple(Key.of(text, f"of line {number} of {path.name}") for number, text in keys)
+    return tuple(ApiKey.of(text, f"of line {number} of {path.name}") for number, text in keys)
 
 
-def keys_in(variable: str, text: str) -> tuple[Key, ...]:
+def keys_in(variable: str, text: str) -> tuple[ApiKey, ...]:
     """The keys of an environment variable, separated by commas or blanks.
 
     Raises:
         UsageError: one does not fit.
     """
-    return tuple(Key.of(key, f"{number} of {variable}") for number, key in enumerate(text.replace(",", " ").split(), 1))
+    return tuple(
+        ApiKey.of(key, f"{number} of {variable}") for number, key in enumerate(text.replace(",", " ").split(), 1)
+    )
 
 
 def choose_default(

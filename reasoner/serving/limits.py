@@ -3,22 +3,19 @@
 import asyncio
 import hashlib
 import hmac
-import math
-import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from reasoner.errors import UsageError, require
+from reasoner.errors import UsageError
 from reasoner.serving.errors import ApiError
 
-Clock = Callable[[], float]
 MIN_KEY: Final = 8
 """Characters that a key has at least: a shorter one is guessed."""
-MAX_WAIT: Final = 60
-"""The most seconds that a refusal asks a client to wait."""
+RETRY_SECONDS: Final = 5
+"""Seconds after which a client that was refused is to ask again."""
 ANYONE: Final = "anyone"
 """The name of the client of a server without keys."""
 
@@ -31,14 +28,14 @@ class Client:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Key:
+class ApiKey:
     """A key as it is checked: only its digest is kept."""
 
     digest: bytes
     client: Client
 
     @classmethod
-    def of(cls, text: object, name: str) -> "Key":
+    def of(cls, text: object, name: str) -> "ApiKey":
         """The key that clients send as `text`.
 
         Raises:
@@ -60,7 +57,7 @@ def _digest(text: str) -> bytes:
 class Keys:
     """The keys of a server; without any, everybody is one client."""
 
-    def __init__(self, keys: Iterable[Key] = ()) -> None:
+    def __init__(self, keys: Iterable[ApiKey] = ()) -> None:
         self._keys = tuple(keys)
         self._anyone = Client(ANYONE)
         if len({key.digest for key in self._keys}) < len(self._keys):
@@ -97,15 +94,11 @@ class Turns:
     A client that has just been served is served again only after each other client that waits.
     """
 
-    def __init__(self, concurrent: int, queue: int, *, clock: Clock = time.monotonic) -> None:
-        require(concurrent, "max_concurrent", at_least=1, whole=True)
-        require(queue, "queue", at_least=0, whole=True)
+    def __init__(self, concurrent: int, queue: int) -> None:
         self.concurrent = concurrent
         self.queue = queue
         self.running = 0
         self._waiting: dict[Client, deque[asyncio.Future[None]]] = {}
-        self._clock = clock
-        self._seconds = 1.0
 
     @property
     def queued(self) -> int:
@@ -124,24 +117,17 @@ class Turns:
         elif self.queued < self.queue:
             await self._wait(client)
         else:
-            raise self._full()
-        began = self._clock()
+            raise ApiError(
+                429,
+                f"the queue is full, with {self.queued} waiting: try again in {RETRY_SECONDS} s",
+                type="rate_limit_error",
+                code="rate_limit_exceeded",
+                headers={"Retry-After": str(RETRY_SECONDS)},
+            )
         try:
             yield
         finally:
-            self._seconds += (self._clock() - began - self._seconds) / 8
             self._pass_on()
-
-    def _full(self) -> ApiError:
-        """The error of a full queue, with the seconds after which to ask again."""
-        seconds = max(1, math.ceil(min(self._seconds * (self.queued + 1) / self.concurrent, MAX_WAIT)))
-        return ApiError(
-            429,
-            f"the queue is full, with {self.queued} waiting: try again in {seconds} s",
-            type="rate_limit_error",
-            code="rate_limit_exceeded",
-            headers={"Retry-After": str(seconds)},
-        )
 
     async def _wait(self, client: Client) -> None:
         ticket: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -151,27 +137,20 @@ class Turns:
         except asyncio.CancelledError:
             if ticket.done() and not ticket.cancelled():
                 self._pass_on()
-            else:
-                self._leave(client, ticket)
+            elif ticket in self._waiting.get(client, ()):
+                self._waiting[client].remove(ticket)
             raise
-
-    def _leave(self, client: Client, ticket: "asyncio.Future[None]") -> None:
-        waiting = self._waiting.get(client)
-        if waiting and ticket in waiting:
-            waiting.remove(ticket)
-            if not waiting:
-                del self._waiting[client]
 
     def _pass_on(self) -> None:
         """Give a turn that ended to the client that has waited longest since its last one."""
-        while self._waiting:
-            client = next(iter(self._waiting))
+        for client in [*self._waiting]:
             tickets = self._waiting.pop(client)
-            ticket = tickets.popleft()
-            if tickets:
-                self._waiting[client] = tickets
-            # One that was cancelled may not have run yet to leave.
-            if not ticket.done():
+            while tickets:
+                # One that was cancelled may not have run yet to leave.
+                if (ticket := tickets.popleft()).done():
+                    continue
+                if tickets:
+                    self._waiting[client] = tickets
                 ticket.set_result(None)
                 return
         self.running -= 1

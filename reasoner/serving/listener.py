@@ -7,7 +7,7 @@ import logging
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import h11
 import uvicorn
@@ -15,6 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from reasoner.errors import UsageError
 from reasoner.serving.errors import ApiError
+from reasoner.serving.service import Service
 
 MAX_HEADER_BYTES: Final = 1 << 16
 """Bytes that the head of a request may have."""
@@ -53,7 +54,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class Connection(H11Protocol):
-    """A connection whose head must arrive in time, and that gets its errors in the form of the API."""
+    """A connection with a time limit for the head of each request, and with errors in the form of the API."""
 
     _due: asyncio.TimerHandle | None = None
     _refused = False
@@ -87,7 +88,7 @@ class Connection(H11Protocol):
         self._refuse(ApiError(408, f"the head of the request did not arrive within {HEADER_SECONDS:.0f} s"))
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is not HTTP, or whose head is too large."""
+        """Refuse what is not HTTP, and a head that is too large."""
         self._refuse(ApiError(400, "this is not a valid HTTP request, or its head is too large"))
 
     def _refuse(self, error: ApiError) -> None:
@@ -109,16 +110,6 @@ class Connection(H11Protocol):
         self._due = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
 
 
-class Stoppable(Protocol):
-    """What takes no more requests, and can cut off those that it has."""
-
-    def drain(self) -> None:
-        """Take no more requests."""
-
-    def cancel(self) -> None:
-        """Cut off all requests."""
-
-
 class _Uvicorn(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -133,9 +124,9 @@ class Listener:
     `stop`, they are cut off.
     """
 
-    def __init__(self, app: Any, at: socket.socket, stoppable: Stoppable, *, drain: float = 30.0) -> None:
+    def __init__(self, app: Any, at: socket.socket, service: Service, *, drain: float = 30.0) -> None:
         self._socket = at
-        self._stoppable = stoppable
+        self._service = service
         self._drain = drain
         self._stopped = False
         config = uvicorn.Config(
@@ -170,12 +161,12 @@ class Listener:
             self._cut()
             return
         self._stopped = True
-        self._stoppable.drain()
+        self._service.drain()
         self._server.should_exit = True
         asyncio.get_running_loop().call_later(self._drain, self._cut)
 
     def _cut(self) -> None:
-        self._stoppable.cancel()
+        self._service.cancel()
         asyncio.get_running_loop().call_later(CUT_SECONDS, self._abort)
 
     def _abort(self) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Header, Request, Response
@@ -34,12 +34,6 @@ Authorize = Callable[[str | None], str]
 Raises:
     ApiError: there is no such key.
 """
-
-
-class JsonLines(Response):
-    """A trace file."""
-
-    media_type = "application/jsonl"
 
 
 def page_routes() -> APIRouter:
@@ -74,7 +68,7 @@ def _content(name: str) -> str:
 def _headers(policy: str, cached: str) -> dict[str, str]:
     return {
         "Content-Security-Policy": policy,
-        "X-Content-Type-Options": "nosniff",
+        "X-Content-Type-VendorOptions": "nosniff",
         "Referrer-Policy": "no-referrer",
         "Cross-Origin-Opener-Policy": "same-origin",
         "Cache-Control": cached,
@@ -98,12 +92,13 @@ def trace_routes(traces: RecentTraces, authorize: Authorize, *, seconds: float) 
     def kept(trace_id: str, authorization: str | None) -> KeptTrace:
         return existing(trace_id, traces.get(trace_id, authorize(authorization)))
 
-    @routes.get("/{trace_id}.jsonl", response_class=JsonLines)
+    @routes.get("/{trace_id}.jsonl", response_model=None, responses=_serves("application/jsonl"))
     def lines(trace_id: str, authorization: Annotated[str | None, Header()] = None) -> Response:
         """The trace of a request, one event per line, as `reasoner trace FILE` reads it."""
-        return JsonLines(kept(trace_id, authorization).lines(), headers=_headers(TREE_POLICY, "no-store"))
+        lines = kept(trace_id, authorization).lines()
+        return Response(lines, media_type="application/jsonl", headers=_headers(TREE_POLICY, "no-store"))
 
-    @routes.get("/{trace_id}", response_class=HTMLResponse)
+    @routes.get("/{trace_id}", response_model=None, responses=_serves("text/html"))
     async def tree(trace_id: str, authorization: Annotated[str | None, Header()] = None) -> Response:
         """The search tree of a request, as a page."""
         return await _tree(kept(trace_id, authorization))
@@ -116,6 +111,10 @@ def trace_routes(traces: RecentTraces, authorize: Authorize, *, seconds: float) 
         return await _tree(kept(trace_id, f"Bearer {key}" if key else None))
 
     return routes
+
+
+def _serves(media_type: str) -> dict[int | str, dict[str, Any]]:
+    return {200: {"content": {media_type: {}}}}
 
 
 async def _tree(trace: KeptTrace) -> Response:

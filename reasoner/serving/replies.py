@@ -33,7 +33,7 @@ LOST: Final = "lost: the sequence was drawn again after its text was streamed, s
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class AnsweredRequest:
     """The jobs of a request with their solutions, and the ids of their traces where these are kept."""
 
     results: Sequence[Result]
@@ -74,13 +74,13 @@ class ReplyText:
 
 
 def _winner(solution: Solution) -> Completion | None:
-    """The completion whose text is the solution's: the first that is complete, else the first."""
+    """The completion that has the solution's text: the first complete one, else the first."""
     same = [reply.completion for reply in solution.samples if reply.text == solution.text]
     return min(same, key=lambda completion: completion.truncated, default=None)
 
 
 @dataclass(slots=True)
-class Progress:
+class ReplyProgress:
     """The state of one job in a line, from the events of its trace."""
 
     samples: int = 0
@@ -136,11 +136,11 @@ class ChatReply:
         self.created = int(time.time())
         self._prices = prices
         self._begun: set[int] = set()
-        self._progress: dict[int, Progress] = {}
+        self._progress: dict[int, ReplyProgress] = {}
         self._sent: dict[tuple[int, bool], list[str]] = {}
         """What was streamed of each choice: of its thinking, and of its content."""
 
-    def whole(self, answered: Answered) -> Document:
+    def whole(self, answered: AnsweredRequest) -> Document:
         """The reply with all its choices, and the usage of all. Of several choices, each has its vendor object.
 
         Raises:
@@ -165,7 +165,7 @@ class ChatReply:
 
     def progress(self, index: int, event: Event) -> Iterable[Document]:
         """A line about what happened, as thinking, with the vendor object so far; nothing if there is no news."""
-        line = self._progress.setdefault(index, Progress()).line(event)
+        line = self._progress.setdefault(index, ReplyProgress()).line(event)
         if not line:
             return ()
         chunk = self._chunk(index, thinking_fields(f"{line}\n"))
@@ -177,7 +177,7 @@ class ChatReply:
         self._sent.setdefault((index, piece.thinking), []).append(text)
         return self._pieces(index, text, thinking=piece.thinking)
 
-    def end(self, answered: Answered) -> Iterable[Document]:
+    def end(self, answered: AnsweredRequest) -> Iterable[Document]:
         """What was not streamed yet of each choice, how it ended, and the usage of all.
 
         Raises:
@@ -231,12 +231,8 @@ class ChatReply:
 
     def _body(self, index: int, text: ReplyText) -> Document:
         """What a choice of a whole reply holds."""
-        message: Document = {
-            "role": "assistant",
-            "content": text.content,
-            "refusal": None,
-            **thinking_fields(text.thinking),
-        }
+        message: Document = {"role": "assistant", "content": text.content, "refusal": None}
+        message |= thinking_fields(text.thinking)
         if text.calls:
             message |= {"content": text.content or None, "tool_calls": self._calls(index, text)}
         return {"message": message}

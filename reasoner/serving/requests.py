@@ -80,13 +80,13 @@ class Strict(BaseModel):
 
 
 class Open(BaseModel):
-    """A part of a request whose other fields are kept as they are."""
+    """A part of a request; fields that it does not name are kept as they are."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
 
 class Partial(BaseModel):
-    """A part of a request whose other fields have no effect, as in replies that clients send back."""
+    """A part of a request; fields that it does not name have no effect, as in replies that clients send back."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -102,7 +102,7 @@ class Amounts(Strict):
     usd: float | None = Field(default=None, gt=0, le=10**6)
 
 
-class Options(Strict):
+class VendorOptions(Strict):
     """The vendor object of a request, its field `reasoner`: how the question is to be answered.
 
     `strategy` and `stop` are specs, as on the command line; `verifier` is a name that the server offers; `answer` is a
@@ -159,7 +159,7 @@ class Sampling(Strict):
     bad_words: Annotated[list[Stop], Field(max_length=256)] = []
     logit_bias: Annotated[dict[TokenId, Bias], Field(max_length=1024)] = {}
     user: Short | None = None
-    reasoner: Options = Options()
+    reasoner: VendorOptions = VendorOptions()
 
     @model_validator(mode="after")
     def _streamed(self) -> "Sampling":
@@ -361,7 +361,7 @@ class Reasoning(Partial):
     effort: Effort | None = None
 
 
-class Item(Turn):
+class InputItem(Turn):
     """One message of the input of /v1/responses."""
 
     type: Literal["message"] = "message"
@@ -400,7 +400,7 @@ class ResponseRequest(Strict):
     }
 
     model: Named
-    input: str | Annotated[list[Item], Field(min_length=1, max_length=MAX_TURNS, fail_fast=True)]
+    input: str | Annotated[list[InputItem], Field(min_length=1, max_length=MAX_TURNS, fail_fast=True)]
     instructions: str | None = None
     reasoning: Reasoning = Reasoning()
     max_output_tokens: Limit = None
@@ -410,7 +410,7 @@ class ResponseRequest(Strict):
     user: Short | None = None
     metadata: Annotated[dict[str, Short], Field(max_length=16)] = {}
     text: TextOptions = TextOptions()
-    reasoner: Options = Options()
+    reasoner: VendorOptions = VendorOptions()
 
     @field_validator("input", mode="before")
     @classmethod

@@ -10,11 +10,11 @@ from reasoner.engine import TextPiece
 from reasoner.serving.choose import ChosenRequest
 from reasoner.serving.errors import ApiError
 from reasoner.serving.replies import (
-    Answered,
+    AnsweredRequest,
     ChatReply,
     CompletionReply,
     Document,
-    Progress,
+    ReplyProgress,
     ReplyText,
     usage,
     vendor_object,
@@ -42,12 +42,12 @@ class ResponseReply:
         self._request = request
         self._prices = prices
         self._number = 0
-        self._progress = Progress()
+        self._progress = ReplyProgress()
         self._sent: dict[str, list[str]] = {"reasoning": [], "message": []}
         self._open = ""
         """The item that is being streamed: "", "reasoning" or "message"."""
 
-    def whole(self, answered: Answered) -> Document:
+    def whole(self, answered: AnsweredRequest) -> Document:
         """The reply. Raises ApiError: the question failed before it had any text."""
         [(job, solution)], [trace] = answered.results, answered.traces
         text = ReplyText.of(job, solution)
@@ -75,7 +75,7 @@ class ResponseReply:
         """The next text of the reply, or of its thinking."""
         return self._delta("reasoning" if piece.thinking else "message", valid_unicode(piece.text))
 
-    def end(self, answered: Answered) -> Iterable[Document]:
+    def end(self, answered: AnsweredRequest) -> Iterable[Document]:
         """What was not streamed yet, and the whole reply. Raises as `whole`."""
         whole, text = self.whole(answered), ReplyText.of(*answered.results[0])
         events: list[Document] = []

@@ -21,11 +21,11 @@ from reasoner.serving.config import ServerLimits
 from reasoner.serving.errors import ApiError, Report, api_error, opaque, silent
 from reasoner.serving.limits import Client, Turns
 from reasoner.serving.metrics import Metrics, Outcome
-from reasoner.serving.replies import Answered, bounded, saved
+from reasoner.serving.replies import AnsweredRequest, bounded, saved
 from reasoner.serving.requests import CompareRequest
 from reasoner.serving.traces import RecentTraces
 from reasoner.solution import Solution
-from reasoner.trace.events import Event, Sink, tee
+from reasoner.trace.events import Event, Sink
 
 T = TypeVar("T")
 State = Literal["starting", "ready", "draining", "failed"]
@@ -135,7 +135,7 @@ class Service:
         jobs: Sequence[Job],
         client: Client,
         follow: Follow | None = None,
-    ) -> Answered:
+    ) -> AnsweredRequest:
         """The solutions of the jobs of one request, with their events, which `follow` receives as they happen.
 
         By the first time that it waits, it has its turn, waits for it, or was refused. Cancelling it aborts all of it.
@@ -145,10 +145,8 @@ class Service:
         """
         began = time.monotonic()
         outcome: Outcome = "cancelled"
-        name = name_of(type(jobs[0].strategy))
         try:
-            self.check()
-            async with self._books(client) as ledger:
+            async with self._turn(client) as ledger:
                 traces = [self.traces.open(client.name) for _ in jobs]
                 solved = [
                     partial(self._solve, job, ledger, trace, partial(follow, index) if follow else None)
@@ -156,40 +154,32 @@ class Service:
                 ]
                 solutions = await _together(solved)
             outcome = _outcome(solutions[0])
-            self.metrics.save(sum(saved(each) or 0 for each in solutions))
-            ids = [trace.id if trace.whole else None for trace in traces]
-            return Answered(list(zip(jobs, solutions, strict=True)), ids)
-        except Exception as failure:
-            error = self._error(failure)
+        except ApiError as error:
             outcome = "refused" if error.status < 500 else "error"
-            if error is failure:
-                raise
-            raise error from failure
+            raise
         finally:
-            self.metrics.end(name, outcome, time.monotonic() - began)
+            self.metrics.end(name_of(type(jobs[0].strategy)), outcome, time.monotonic() - began)
+        self.metrics.save(sum(saved(each) or 0 for each in solutions))
+        ids = [trace.id if trace.whole else None for trace in traces]
+        return AnsweredRequest(list(zip(jobs, solutions, strict=True)), ids)
 
     async def estimate(self, jobs: Sequence[Job], client: Client) -> dict[str, Any]:
-        """What the jobs of a request would cost; no model is run.
-
-        Raises:
-            ApiError: as `answer`.
-        """
-        self.check()
+        """What the jobs of a request would cost; no model is run. Raises as `answer`."""
         mean, prices = max(1.0, self.metrics.mean_reply or REPLY_TOKENS), self._offer.prices
-        try:
-            async with self.turns.turn(client), asyncio.timeout(ESTIMATE_SECONDS):
-                costs = [
-                    await predict(
-                        [job.question], job.strategy, partial(MadeUpEngine, self._engine), mean, verifier=job.verifier,
-                        each=job.budget, prices=prices, stop=job.stop, seed=job.seed, comparer=self._session.comparer,
-                    )
-                    for job in jobs
-                ]  # fmt: skip
-        except TimeoutError:
-            problem = f"this cannot be estimated within {ESTIMATE_SECONDS:.0f} s: ask for less at once"
-            raise ApiError(400, problem) from None
-        except Exception as failure:
-            raise self._error(failure) from failure
+        async with self._turn(client):
+            try:
+                async with asyncio.timeout(ESTIMATE_SECONDS):
+                    costs = [
+                        await predict(
+                            [job.question], job.strategy, partial(MadeUpEngine, self._engine), mean,
+                            verifier=job.verifier, each=job.budget, prices=prices, stop=job.stop, seed=job.seed,
+                            comparer=self._session.comparer,
+                        )
+                        for job in jobs
+                    ]  # fmt: skip
+            except TimeoutError:
+                problem = f"this cannot be estimated within {ESTIMATE_SECONDS:.0f} s: ask for less at once"
+                raise ApiError(400, problem) from None
         basis = [
             "the plan was followed with made-up replies, none of which came from the model or the cache",
             f"mean: replies of {mean:.0f} tokens on average; longest: every reply as long as limits allow",
@@ -199,67 +189,55 @@ class Service:
         return {"object": "reasoner.estimate", "model": jobs[0].model, **total, "basis": basis}
 
     async def compare(self, asked: CompareRequest, client: Client) -> dict[str, Any]:
-        """Whether two replies give the same answer, and the answers; no model is run.
-
-        Raises:
-            ApiError: 400 for a kind of answer that there is not; as `answer`.
-        """
-        self.check()
-        try:
-            async with self.turns.turn(client):
-                space = asked.answer.space(asked.question)
-                answers = [space.read(reply) for reply in asked.replies]
-                both = [answer for answer in answers if answer]
-                same: bool | None = None
-                if len(both) == 2:
-                    [same] = await self._session.comparer.same_many(space, [(both[0], both[1])], ComparisonMeter())
-        except Exception as failure:
-            raise self._error(failure) from failure
+        """Whether two replies give the same answer, and the answers; no model is run. Raises as `answer`."""
+        same: bool | None = None
+        async with self._turn(client):
+            space = asked.answer.space(asked.question)
+            answers = [space.read(reply) for reply in asked.replies]
+            both = [answer for answer in answers if answer]
+            if len(both) == 2:
+                [same] = await self._session.comparer.same_many(space, [(both[0], both[1])], ComparisonMeter())
         texts = [bounded(answer.text) if answer else None for answer in answers]
         return {"object": "reasoner.comparison", "same": same, "answers": texts, "kind": space.name}
 
     @asynccontextmanager
-    async def _books(self, client: Client) -> AsyncIterator[Ledger]:
-        """The client's turn, with the ledger of its request; what it cost is counted, however it ends."""
-        async with self.turns.turn(client):
-            ledger = self.ledger.child()
-            try:
+    async def _turn(self, client: Client) -> AsyncIterator[Ledger]:
+        """The client's turn, with the ledger of its request; its cost is counted, however it ends.
+
+        Raises:
+            ApiError: the server is not ready, the queue is full, or the body of the context failed.
+        """
+        self.check()
+        ledger = self.ledger.child()
+        try:
+            async with self.turns.turn(client):
                 yield ledger
-            finally:
-                self.metrics.spend(ledger.settled)
+        except ApiError:
+            raise
+        except Exception as failure:
+            error = api_error(failure)
+            if error.status == 500:
+                raise opaque(failure, self.report) from failure
+            if error.status > 500:
+                self.report("-", failure)
+            raise error from failure
+        finally:
+            self.metrics.spend(ledger.settled)
 
     async def _solve(
         self, job: Job, ledger: Ledger, trace: Sink, follow: Callable[[Event | TextPiece], None] | None
     ) -> Solution:
-        events: list[Event] = []
-        sink = tee(events.append, trace)
         streams = job.streams(self._engine.model)
-        solution = await self._session.solve(
-            job.question,
-            job.strategy,
-            verifier=job.verifier,
-            budget=job.budget,
-            stop=job.stop,
-            trace=sink if follow is None or streams or job.passes_through else tee(sink, follow),
-            seed=job.seed,
-            ledger=ledger,
-            on_text=follow if streams else None,
-        )
+        sinks = [trace] if follow is None or streams or job.passes_through else [trace, follow]
+        on_text = follow if streams else None
+        solution = await job.solve(self._session, *sinks, ledger=ledger, on_text=on_text)
         if solution.error:
             if isinstance(solution.error, EngineDied):
                 self.state = "failed"
             if not solution.text:
                 raise solution.error
             self.report("-", solution.error)
-        return replace(solution, events=tuple(events))
-
-    def _error(self, failure: Exception) -> ApiError:
-        error = api_error(failure)
-        if error.status == 500:
-            return opaque(failure, self.report)
-        if error.status > 500 and error is not failure:
-            self.report("-", failure)
-        return error
+        return solution
 
     def _kv_use(self) -> float:
         return self._session.kv_use or 0.0

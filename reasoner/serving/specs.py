@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 from reasoner.answers.kinds import AnswerKind
 from reasoner.errors import UsageError
-from reasoner.registry import build_checked, full_spec_of
+from reasoner.registry import build_checked, spec_of
 from reasoner.specs import Mark, Owners, marks_of
 
 MAX_COUNT: Final = 1024
@@ -84,4 +84,4 @@ def _counts(thing: object) -> Iterator[tuple[str, int]]:
 
 def public_spec(strategy: object) -> str:
     """The spec of a strategy with all options that say something, but those of the owner, which may name files."""
-    return full_spec_of(strategy, lambda cls, option: not isinstance(marks_of(cls).get(option), Owners))
+    return spec_of(strategy, lambda cls, option: not isinstance(marks_of(cls).get(option), Owners))

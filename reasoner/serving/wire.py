@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from reasoner.engine import TextPiece
 from reasoner.execution.launching import cancel_all
 from reasoner.serving.errors import ApiError, api_error
-from reasoner.serving.replies import Answered, Document
+from reasoner.serving.replies import AnsweredRequest, Document
 from reasoner.serving.responses import Reply
 from reasoner.serving.service import Follow
 from reasoner.trace.events import Event
@@ -118,7 +118,7 @@ class EventStream(Response):
     or does not read any more, the request is cancelled.
     """
 
-    def __init__(self, start: "Callable[[Follow], asyncio.Task[Answered]]", chunks: Reply, choices: int) -> None:
+    def __init__(self, start: "Callable[[Follow], asyncio.Task[AnsweredRequest]]", chunks: Reply, choices: int) -> None:
         super().__init__(media_type="text/event-stream", headers={"Cache-Control": "no-store"})
         del self.headers["content-length"]
         self._start = start
@@ -154,7 +154,7 @@ class EventStream(Response):
             self._pending += documents
             self._changed.set()
 
-    async def _send(self, task: "asyncio.Task[Answered]", gone: "asyncio.Task[None]", send: Send) -> None:
+    async def _send(self, task: "asyncio.Task[AnsweredRequest]", gone: "asyncio.Task[None]", send: Send) -> None:
         async def write(body: bytes, *, more: bool = True) -> None:
             async with asyncio.timeout(SEND_SECONDS):
                 await send({"type": "http.response.body", "body": body, "more_body": more})
@@ -175,7 +175,7 @@ class EventStream(Response):
         if not gone.done():
             await write(_events(self._rest(task)) + self._chunks.last, more=False)
 
-    def _rest(self, task: "asyncio.Task[Answered]") -> Iterable[Document]:
+    def _rest(self, task: "asyncio.Task[AnsweredRequest]") -> Iterable[Document]:
         """The end of the reply of a task that has ended, or its failure."""
         if failure := _failure(task):
             return self._chunks.fail(failure)

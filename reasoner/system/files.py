@@ -57,14 +57,37 @@ def parse_json(
         ValueError: it is not JSON, is nested too deeply, or holds NaN, Infinity or a number of too many digits.
     """
     try:
-        return json.loads(text, object_pairs_hook=pairs, parse_constant=refuse_constant if finite else None)
+        if isinstance(text, bytes):
+            text = text.decode(json.detect_encoding(text))
+        decoder = _DECODER
+        if pairs or not finite:
+            decoder = json.JSONDecoder(object_pairs_hook=pairs, parse_constant=_not_a_number if finite else None)
+        return decoder.decode(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    except json.JSONDecodeError:
+        raise
+    except ValueError as error:
+        # Python reads no integer of more than 4,300 digits.
+        raise ValueError("a number is too long") if "digits" in str(error) else error from None
 
 
-def refuse_constant(constant: str) -> NoReturn:
-    """The `parse_constant` of readers of JSON. Raises ValueError: NaN and Infinity are not numbers of JSON."""
-    raise ValueError(f"{constant} is not a number of JSON")
+def _not_a_number(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a number")
+
+
+# Made once: events of streams are read by it.
+_DECODER: Final = json.JSONDecoder(parse_constant=_not_a_number)
+
+
+def complaint_of(error: ValueError) -> str:
+    """Where a text does not fit a model of pydantic, and why, in one line."""
+    from pydantic import ValidationError
+
+    if not isinstance(error, ValidationError):
+        return str(error).lower()
+    first = error.errors(include_url=False)[0]
+    return ": ".join(filter(None, [".".join(map(str, first["loc"]))[:200], first["msg"].lower()[:200]]))
 
 
 def read_object(path: Path) -> dict[str, Any]:

@@ -217,7 +217,7 @@ def _parsed(location: str, text: str) -> Any:
         line = f" in line {error.lineno}" if error.lineno > 1 else ""
         raise UsageError(f"{location} is not JSON: {error.msg.lower()}{line}, column {error.colno}") from None
     except ValueError as error:
-        raise UsageError(f"{location} is not readable JSON: {printable(str(error), limit=200)}") from None
+        raise UsageError(f"{location} is not readable JSON: {error}") from None
 
 
 def _too_large(name: str, limit: int) -> UsageError:

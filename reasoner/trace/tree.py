@@ -25,7 +25,7 @@ from reasoner.trace.events import (
     Thought,
     Work,
 )
-from reasoner.types import Answer, EndedBy, FinishReason, Message, Proposal, Usage
+from reasoner.types import Answer, EndedBy, FinishReason, Message, Proposal
 
 State = Literal[
     "continued", "answered", "no answer", "repeat", "pruned", "open", "cut", "cancelled", "deadline", "lost"
@@ -80,7 +80,6 @@ class TreeNode:
     complete: bool
     """Whether the model itself ended the reply."""
     answer: Answer | None
-    usage: Usage
     cost: Cost
     state: State
     tokens_below: int = 0
@@ -301,7 +300,6 @@ class _TreeBuilder:
             finish=sampled.finish_reason if sampled else None,
             complete=sampled is not None and sampled.finish_reason == "stop" and sampled.stop is None,
             answer=sampled.answer if sampled else None,
-            usage=event.usage or Usage(),
             cost=event.cost + self.thoughts.pop((event.prompt, event.index), Cost()),
             state="open" if isinstance(event, Sampled) else event.why,
         )

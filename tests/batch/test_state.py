@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from reasoner import Question, solve_many_sync
 from reasoner.batch.answering import answer_rows
 from reasoner.batch.rows import AnswerLine, InputRow
-from reasoner.batch.state import Progressed, WorkTrace
+from reasoner.batch.state import BatchFolder, Progressed, WorkTrace
 from reasoner.engine import SampleRequest
+from reasoner.errors import TraceError
 from reasoner.execution.inputs import IdSet
 from reasoner.trace.events import Cancelled, Ended, Event
 from reasoner.trace.history import read_histories
@@ -85,3 +86,20 @@ def test_a_question_that_changed_before_it_was_answered_is_asked_from_its_beginn
     [line] = asyncio.run(answered())
     # What it cost before counts all the same.
     assert (len(asked), line.cost.samples) == (drawn, 2 + drawn)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"{", "invalid json"),
+        (b"[]", "input should be"),
+        (b'{"settings": {"--seed": 1}}', "settings.--seed: input should be a valid string"),
+        (b'{"settings": {}, "dropped": {"samples": "many"}}', "dropped.samples: input should be a valid integer"),
+    ],
+)
+def test_a_damaged_state_is_an_error_in_one_line(content: bytes, why: str, tmp_path: Path) -> None:
+    folder = BatchFolder(tmp_path / "a.jsonl")
+    folder.path.mkdir()
+    folder.state.write_bytes(content)
+    with pytest.raises(TraceError, match=rf"^cannot read .*: {why}[^\n]*: start again with --overwrite$"):
+        folder.check({})

@@ -186,11 +186,6 @@ def test_equal_bins_add_up_and_unequal_ones_do_not() -> None:
     assert choose(unlike, 0, loss=0.0035).row.strategy == BOLD
 
 
-def test_the_order_of_rows_does_not_matter() -> None:
-    rows = voting(np.random.default_rng(5), 300, split=0.3, lost=0.0).arms
-    assert len({choose(family(*order), 0, loss=0.01) for order in itertools.permutations(rows)}) == 1
-
-
 # Shrinking
 
 
@@ -209,12 +204,6 @@ def test_equal_bins_are_pooled() -> None:
     for pooled in shrink([Estimate(0.5, 0.02)] * 4):
         assert pooled.mean == pytest.approx(0.5)
         assert pooled.variance == pytest.approx(0.005)
-
-
-def test_bins_that_differ_by_far_more_than_noise_are_left_alone() -> None:
-    easy, hard = shrink([Estimate(0.9, 1e-6), Estimate(0.3, 1e-6)])
-    assert easy.mean == pytest.approx(0.9, abs=1e-4)
-    assert hard.mean == pytest.approx(0.3, abs=1e-4)
 
 
 def test_accuracies_are_shrunk_over_the_bins_of_an_arm() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reasoner.calibration.profile import ArmRow, Bins, Family, Profile, Trust, read_profile
 from reasoner.errors import UnknownName, UsageError
 from tests.calibration import profiles
-from tests.calibration.profiles import VOTE, plain_row
+from tests.calibration.profiles import plain_row
 
 Content = dict[str, Any]
 
@@ -161,14 +161,6 @@ def test_a_question_is_in_the_bin_whose_edges_enclose_it(edges: list[float], val
     assert all(value < edge for edge in edges[place:])
 
 
-def test_rows_of_a_bin_come_cheapest_first_and_hold_the_baseline() -> None:
-    bins = Bins(signal="split", edges=(0.5,))
-    cheap, dear = row(strategy="single", tokens=100), row(strategy="beam", tokens=9000)
-    whole = family(row(), dear, cheap, row(bin=1), bins=bins)
-    assert [one.strategy for one in whole.rows(0)] == ["single", VOTE, "beam"]
-    assert whole.standard(1) == row(bin=1)
-
-
 @pytest.mark.parametrize(
     ("share", "chance"), [(0, 0.4), (0.5, 0.4), (0.55, 0.5), (0.6, 0.6), (0.7, 0.8), (0.8, 0.8), (0.9, 0.8), (1, 0.8)]
 )
@@ -181,6 +173,3 @@ def test_trust_is_linear_between_its_points_and_flat_outside(share: float, chanc
 )
 def test_what_is_answered_above_a_threshold(threshold: float, covered: float, right: float) -> None:
     assert row().trust.answered(threshold) == pytest.approx((covered, right))
-
-
-unit = st.floats(0, 1)

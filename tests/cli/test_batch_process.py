@@ -14,7 +14,7 @@ from tests.cli.command import MAIN, PATIENCE, GatedServer, Run, finish, start
 from tests.cli.test_batch import read, write
 from tests.cli.test_batch_requests import line
 
-COUNT = 30
+COUNT = 90
 COMMAND = ("batch", "q.jsonl", "-e", "simulated", "-n", "6", "--concurrency", "4")
 
 
@@ -80,7 +80,7 @@ def test_an_interrupt_ends_it_in_a_line_and_the_same_command_continues(folder: P
         process.send_signal(signal.SIGINT)
         ended = finish(process)
         assert (ended.code, ended.out) == (130, "")
-        assert ended.err.splitlines()[-2].startswith("interrupted after 3 of 30 rows")
+        assert ended.err.splitlines()[-2].startswith(f"interrupted after 3 of {COUNT} rows")
         assert ended.err.splitlines()[-1] == "the answers so far are in a.jsonl; the same command continues"
         server.let(100)
         assert run(*arguments).code == 0

@@ -74,7 +74,8 @@ def test_a_terminal_of_another_encoding_gets_what_it_can_show() -> None:
 def test_what_a_model_wrote_never_reaches_the_terminal_raw(as_json: bool, run: Run, tmp_path: Path) -> None:
     trace = tmp_path / "out.jsonl"
     asked = ("solve", "Say it.", "-a", "text", *(("--json",) if as_json else ()))
-    with FakeServer(reply=("\\boxed{", HOSTILE, "long " * 40, "}"), models=("ti\x1b[31mny\nerror: fake",)) as server:
+    reply = ("\\boxed{", HOSTILE.replace("\r\n", " "), "long " * 40, "}")
+    with FakeServer(reply=reply, models=("ti\x1b[31mny\nerror: fake",)) as server:
         drawn = run(*asked, "-e", "openai", "--base-url", server.url, "--trace", str(trace))
     played = run(*asked, "-e", f"replay:{trace}")
     for ended in (drawn, played):

@@ -53,21 +53,24 @@ def test_a_sequence_classifier_agrees_with_transformers(
 def test_a_judge_of_its_own_says_what_the_same_model_says_as_the_policy(
     engine: VllmEngine, embedded_model: Path
 ) -> None:
+    resident: list[int] = []
+
     async def judged(judge: Judge) -> tuple[Rating, CostMeter]:
+        resident.append(psutil.Process().memory_info().rss)
         await judge.start(engine)
         try:
             cost_meter = CostMeter()
-            return await judge.score(
-                QUESTION, await candidate(engine, "The answer is 7"), engine, cost_meter
-            ), cost_meter
+            rating = await judge.score(QUESTION, await candidate(engine, "The answer is 7"), engine, cost_meter)
+            resident.append(psutil.Process().memory_info().rss)
+            return rating, cost_meter
         finally:
             await judge.close()
 
-    core, resident = engine._core, psutil.Process().memory_info().rss
+    core = engine._core
     # 4 GiB of a cache, which takes memory only as it is filled.
     own_model = Judge(model=str(embedded_model), min_mass=0.0, args={"kv_cache_memory_bytes": 4 << 30})
     own, cost_meter = asyncio.run(judged(own_model))
-    assert psutil.Process().memory_info().rss - resident < 2 << 30
+    assert resident[1] - resident[0] < 2 << 30
     # The judge's model is closed, and the policy in the same process still answers.
     assert engine._core is core
     policy, _ = asyncio.run(judged(Judge(min_mass=0.0)))

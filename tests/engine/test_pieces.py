@@ -8,7 +8,7 @@ import pytest
 from reasoner.engine import TextPiece
 from reasoner.engines.vllm.parts import Before, Marks, split_parts
 from reasoner.engines.vllm.rendering import TextEncoder
-from reasoner.engines.vllm.stream import PartPieces, PlainPieces
+from reasoner.engines.vllm.stream import PartPieces
 from reasoner.models.thinking import ThinkingProfile
 
 REPLIES = (
@@ -45,16 +45,8 @@ def test_the_pieces_are_the_parts_of_the_whole(
     pieces: list[TextPiece] = []
     passing = PartPieces(pieces.append, before, profile, tokenizer)
     for at in range(0, len(ids), width):
-        passing.add(SimpleNamespace(token_ids=ids[at : at + width], text=""))
+        passing(SimpleNamespace(token_ids=ids[at : at + width], text=""))
     whole = split_parts(ids, before, profile, tokenizer)
     thinking = "".join(piece.text for piece in pieces if piece.thinking)
     final = "".join(piece.text for piece in pieces if not piece.thinking)
     assert (thinking, final) == (whole.thinking, whole.final)
-
-
-def test_text_of_a_plain_model_is_passed_on_as_it_comes() -> None:
-    pieces: list[TextPiece] = []
-    passing = PlainPieces(pieces.append)
-    for text in ("It", "", " is 4"):
-        passing.add(SimpleNamespace(text=text, token_ids=(1,)))
-    assert pieces == [TextPiece("It"), TextPiece(" is 4")]

@@ -96,8 +96,8 @@ def test_its_configuration_of_thinking_reaches_it_and_a_stream_ends_at_a_stop_st
     limited, closing = asyncio.run(drawn(7)), asyncio.run(engine.encode(f"\n{END}")) or ()
     assert (limited.unclosed, limited.token_ids[limited.usage.thinking_tokens - 1]) == (False, END_ID)
     assert limited.usage.thinking_tokens <= 7 + len(closing)
-    stopped = asyncio.run(drawn(7, stop=(" the",)))
-    assert (stopped.stop, stopped.text) == (" the", limited.text.partition(" the")[0])
+    stopped = asyncio.run(drawn(7, stop=("\n",)))
+    assert (stopped.stop, stopped.text) == ("\n", limited.text.partition("\n")[0])
     assert asyncio.run(drawn("none")).thinking == ""
 
 

@@ -146,12 +146,3 @@ def test_models_on_other_gpus_divide_nothing() -> None:
 )
 def test_the_gpus_of_a_model_follow_from_its_arguments(args: dict[str, Any], gpus: str) -> None:
     assert devices_of(args) == frozenset(gpus)
-
-
-def test_a_verifier_on_its_own_gpu_and_its_policy_take_the_default(folder: str) -> None:
-    policy, verifier = VllmEngine(folder), Prm(model=folder, args={"device_ids": [1]})
-    asyncio.run(claim_memory(policy, verifier))
-    own = verifier.running.engine
-    assert isinstance(own, PoolingEngine)
-    assert utilization(policy, folder) == ALONE
-    assert own._arguments(GPU, Resolved("m", folder, Path(folder))).gpu_memory_utilization == ALONE

@@ -10,6 +10,7 @@ import pytest
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.errors import UsageError
 from reasoner.registry import build, spec_of
+from reasoner.types import Prompt
 from tests.engines.drawing import ASKED, draw
 from tests.engines.fake_server import FakeServer, Fault, text_only
 from tests.engines.raw_server import raw_server, whole
@@ -110,6 +111,30 @@ def test_max_completion_tokens_is_used_where_max_tokens_is_refused(
         limits = [(body.get("max_tokens"), body.get("max_completion_tokens")) for body in server.sent(CHAT)]
     assert limits == [(32, None), (None, 32), (None, 32)]
     assert [note for note in engine.notes if "max_completion_tokens" in note]
+
+
+def test_requests_that_are_refused_together_learn_it_once() -> None:
+    async def run() -> None:
+        refused, gather = [], asyncio.Barrier(5)
+
+        async def serve(body: dict[str, Any], _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            choice = {"message": {"content": "4"}, "finish_reason": "stop"}
+            reply = whole({"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 1}})
+            if "max_tokens" in body:
+                refused.append(body["seed"])
+                await gather.wait()
+                reply = whole(UNSUPPORTED, "400 Bad Request")
+            writer.write(reply)
+
+        async with raw_server(serve) as url:
+            engine = OpenAIEngine(base_url=url)
+            await engine.start()
+            prompts = [Prompt.chat(f"{number}+2?") for number in range(5)]
+            drawn = await asyncio.gather(*(draw(engine, prompt, interruptible=False) for prompt in prompts))
+            assert [one.text for one in drawn] == ["4"] * 5
+            assert len(refused) == 5
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize(

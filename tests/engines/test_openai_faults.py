@@ -9,7 +9,7 @@ import pytest
 
 from reasoner.engine import SampleRequest, UsageMeter
 from reasoner.engines.openai import OpenAIEngine
-from reasoner.engines.openai.http import retry_after
+from reasoner.engines.openai.http import backoff, retry_after
 from reasoner.engines.openai.values import message_of
 from reasoner.errors import EngineUnavailable, ReasonerError, RequestLost, UsageError
 from reasoner.system.printing import printable
@@ -271,6 +271,10 @@ def test_a_server_without_usage_is_estimated_and_never_above_the_limit() -> None
 
 
 # Waiting
+
+
+def test_backoff_is_capped() -> None:
+    assert [15 <= backoff(attempt, seed=0) <= 30 for attempt in (6, 7, 60, 5000)] == [True] * 4
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from reasoner.errors import RequestLost, UsageError
 from reasoner.models.families import profile_of
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.registry import build
-from reasoner.types import Completion, Usage
+from reasoner.types import Completion, Prompt, Usage
 from tests.engines.drawing import ALWAYS, ASKED, HEAD, THOUGHTS, draw, drawn, thinker
 from tests.engines.fake_server import FakeServer, Fault, text_only
 from tests.engines.fake_tokenizer import CLOSE, EOS, THINK, spell
@@ -114,6 +114,13 @@ def test_a_marker_that_was_spelled_by_other_tokens_does_not_end_thinking(interru
         assert [body["tokens"] for body in server.sent("/detokenize")] == [[700, 701, 702, CLOSE], [500, 501, 502, 503]]
     assert (one.text, one.usage.thinking_tokens) == ("The answer is 4", 4)
     assert "The answer is 12" in one.thinking
+
+
+def test_what_a_user_writes_opens_nothing() -> None:
+    asked = Prompt.chat("What does <think> mean?")
+    with thinker(thinking=(), opens=False) as server:
+        one = drawn(server, asked)
+        assert (one.text, one.thinking, one.unclosed) == ("The answer is 4", "", False)
 
 
 MARKED = st.lists(st.sampled_from(["<think>", "</think>", "a", "b "]), max_size=8)

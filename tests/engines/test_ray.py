@@ -6,7 +6,8 @@ import re
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,14 @@ def asked(count: int) -> list[Question | str]:
     return [Question.of(f"What is {number} + 4?", id=f"q{number}") for number in range(count)]
 
 
+@asynccontextmanager
+async def closing(opened: RayEngine | RayVerifier) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        await opened.close()
+
+
 async def until(engine: Gated, word: str, count: int) -> list[list[str]]:
     """The lines of the log that begin with a word, once there are so many."""
     log, deadline = Path(engine.folder) / "log", time.monotonic() + 60
@@ -67,7 +76,7 @@ def of_course(solutions: list[Solution]) -> list[tuple[object, ...]]:
 @running
 async def test_replicas_answer_and_cost_what_one_engine_does() -> None:
     engine, strategy = RayEngine(SimulatedEngine(tokens=30), replicas=2), SelfConsistency(5, PARAMS)
-    try:
+    async with closing(engine):
         for budget in (None, Budget(tokens=4_000)):
             alone = await solve_many(asked(40), strategy, engine.engine, budget=budget)
             replicated = await solve_many(asked(40), strategy, engine, budget=budget)
@@ -75,8 +84,6 @@ async def test_replicas_answer_and_cost_what_one_engine_does() -> None:
             assert budget or of_course(alone) == of_course(replicated)
         assert engine._fleet is not None
         assert engine._fleet.placement._loads == [0, 0]
-    finally:
-        await engine.close()
 
 
 def test_it_works_on_one_event_loop_after_another(tmp_path: Path) -> None:
@@ -106,7 +113,7 @@ async def requested(engine: RayEngine, name: str = "q", **options: Any) -> Sampl
 async def test_a_cancelled_request_is_aborted_in_its_replica_and_the_meter_is_exact(tmp_path: Path) -> None:
     inner = Gated(folder=str(tmp_path), free=0)
     engine = RayEngine(inner, replicas=1)
-    try:
+    async with closing(engine):
         await engine.start()
         requests = [await requested(engine, f"q{number}") for number in range(3)]
         tasks = [asyncio.ensure_future(engine.sample(request)) for request in requests]
@@ -124,14 +131,12 @@ async def test_a_cancelled_request_is_aborted_in_its_replica_and_the_meter_is_ex
         assert {request.question_id: request.meter.usage for request in requests} == computed
         assert all(usage.generated_tokens for usage in computed.values())
         assert unsent.meter.usage == Usage()
-    finally:
-        await engine.close()
 
 
 @running
 async def test_the_pieces_of_a_reply_come_while_it_is_generated(tmp_path: Path) -> None:
     engine, pieces = RayEngine(Gated(folder=str(tmp_path), free=0)), list[TextPiece]()
-    try:
+    async with closing(engine):
         await engine.start()
 
         def hear(piece: TextPiece) -> None:
@@ -141,8 +146,6 @@ async def test_the_pieces_of_a_reply_come_while_it_is_generated(tmp_path: Path) 
 
         await engine.sample(await requested(engine, on_text=hear))
         assert [piece.text for piece in pieces[:3]] == ["1 ", "2 ", "3 "]
-    finally:
-        await engine.close()
 
 
 @running
@@ -156,7 +159,7 @@ async def test_a_killed_replica_loses_only_what_was_in_flight(tmp_path: Path) ->
         if sum(isinstance(each, Sampled) for each in events) == 12:
             arrived.set()
 
-    try:
+    async with closing(engine):
         await engine.start()
         run = asyncio.ensure_future(solve_many(asked(6), SelfConsistency(4, PARAMS), engine, trace=note))
         await until(inner, "waits", 12)
@@ -172,42 +175,36 @@ async def test_a_killed_replica_loses_only_what_was_in_flight(tmp_path: Path) ->
         assert timeless(told(events)) == timeless(sum((one.cost for one in solutions), Cost()))
         assert len(heard) == 1
         assert re.fullmatch(r"replica 0 of 2 of the engine died \(.+\): it is restarted, .+ is repeated", heard[0])
-    finally:
-        await engine.close()
 
 
 @running
 async def test_a_question_of_which_replicas_die_ends_alone_and_the_engine_works_on(tmp_path: Path) -> None:
     engine, heard = RayEngine(Gated(folder=str(tmp_path)), replicas=2), list[str]()
     engine.notify = heard.append
-    try:
+    async with closing(engine):
         await engine.start()
         [poisoned] = await solve_many([number_question(POISON)], SelfConsistency(1, PARAMS), engine)
         assert isinstance(poisoned.error, RequestLost | EngineDied)
         assert "\n" not in str(poisoned.error)
         of_course(await solve_many(asked(6), SelfConsistency(3, PARAMS), engine))
         assert [line for line in heard if line.endswith("again after a restart, so it is given up")] == heard[2:]
-    finally:
-        await engine.close()
 
 
 @running
 async def test_when_every_replica_is_given_up_the_error_says_so(tmp_path: Path) -> None:
     engine = RayEngine(Gated(folder=str(tmp_path)), replicas=1)
-    try:
+    async with closing(engine):
         await engine.start()
         solutions = await solve_many([number_question(POISON)], SelfConsistency(1, PARAMS), engine)
         solutions += await solve_many(asked(2), SelfConsistency(1, PARAMS), engine)
         assert {type(one.error) for one in solutions} == {EngineDied}
         assert re.fullmatch(r"replica 0 of 1 of the engine died again after a restart: [^\n]+", str(solutions[0].error))
-    finally:
-        await engine.close()
 
 
 @running
 async def test_errors_in_a_replica_arrive_as_they_are(tmp_path: Path) -> None:
     engine = RayEngine(Gated(folder=str(tmp_path)), replicas=1)
-    try:
+    async with closing(engine):
         await engine.start()
         with pytest.raises(EngineError, match=r"^a replica failed with ZeroDivisionError: one over nothing \(.*\)$"):
             await engine.sample(await requested(engine, BROKEN))
@@ -220,8 +217,6 @@ async def test_errors_in_a_replica_arrive_as_they_are(tmp_path: Path) -> None:
         assert (await engine.sample(await requested(engine))).finish_reason in ("stop", "length")
         [line] = [line.split() for line in (tmp_path / "log").read_text().splitlines()]
         assert int(line[3]) not in first
-    finally:
-        await engine.close()
 
 
 @running
@@ -257,10 +252,8 @@ def test_options_that_cannot_work(spec: str, message: str) -> None:
 async def test_a_verifier_on_replicas_rates_as_it_does_alone() -> None:
     engine, verifier = SimulatedEngine(tokens=30), RayVerifier(Asking(), replicas=2)
     strategy = BestOfN(4, params=PARAMS)
-    try:
+    async with closing(verifier):
         replicated = await solve_many(asked(12), strategy, engine, verifier=verifier)
-    finally:
-        await verifier.close()
     alone = await solve_many(asked(12), strategy, engine, verifier=Alone())
     assert of_course(replicated) == of_course(alone)
 
@@ -278,9 +271,7 @@ async def test_a_verifier_that_needs_the_policy_is_refused() -> None:
         with pytest.raises(UsageError, match=r"model of its own|asks the policy"):
             build("verifier", f"ray:verifier={inner}")
     engine, verifier = SimulatedEngine(), RayVerifier(Asking(sampling=True), replicas=1)
-    try:
+    async with closing(verifier):
         await verifier.start(engine)
         with pytest.raises(VerifierError, match="asks the policy"):
             await verifier.score(number_question(), completion("7"), engine, CostMeter())
-    finally:
-        await verifier.close()

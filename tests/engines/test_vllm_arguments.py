@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from reasoner.engines.vllm import VllmEngine, arguments
-from reasoner.engines.vllm.arguments import OWNED, check_args, converted, from_file, known_arguments, server_arguments
+from reasoner.engines.vllm import VllmEngine
+from reasoner.engines.vllm.arguments import OWNED, converted, known_arguments, server_arguments
 from reasoner.engines.vllm.build import Build, installed_build
 from reasoner.engines.vllm.pooling import PoolingEngine
 from reasoner.errors import UsageError
@@ -112,35 +112,6 @@ def test_what_cannot_be_recorded_is_refused() -> None:
         VllmEngine(args="seed")  # type: ignore[arg-type]
 
 
-def test_without_vllm_any_name_passes_until_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arguments, "installed_build", lambda: None)
-    known_arguments.cache_clear()
-    try:
-        assert known_arguments() == frozenset()
-        check_args({"no_such_argument": "x"}, ())
-        with pytest.raises(UsageError, match="runner of vLLM cannot be set"):
-            check_args({"runner": "pooling"}, ())
-    finally:
-        known_arguments.cache_clear()
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("a.yaml", "tensor-parallel-size: 2\nhf_overrides: {a: 1}  # a remark\nseed: 1\n"),
-        ("a.json", '{"tensor_parallel_size": 2, "hf_overrides": {"a": 1}, "seed": 1}'),
-    ],
-)
-def test_a_file_gives_arguments_and_the_spec_goes_first(name: str, content: str, tmp_path: Path) -> None:
-    file = tmp_path / name
-    file.write_text(content, encoding="utf-8")
-    engine = build("engine", f"vllm:args={file},seed=3,kv_gib=1")
-    assert converted(engine.args) == {"tensor_parallel_size": 2, "hf_overrides": {"a": 1}, "seed": 3}
-    file.unlink()
-    assert str(file) not in spec_of(engine)
-    assert converted(build("engine", spec_of(engine)).args) == converted(engine.args)
-
-
 SERVED = """
 model: org/model
 max-model-len: 8k
@@ -203,12 +174,6 @@ def test_a_file_that_cannot_work_is_refused_in_one_line(content: bytes, complain
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "none"):
-        with pytest.raises(UsageError, match="args takes a YAML or JSON file"):
-            from_file(path)
-
-
 @pytest.fixture
 def engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, VllmEngine | PoolingEngine]:
     """The engines of a judge and of reward models, by the verifier's spec."""
@@ -263,11 +228,3 @@ def test_a_given_argument_replaces_the_default_of_the_device() -> None:
     assert (plain["enforce_eager"], plain["block_size"], plain["max_num_seqs"]) == (True, 32, 256)
     given_args = {"enforce_eager": False, "block_size": 16, "max_num_seqs": 8}
     assert VllmEngine(args=given_args).settings(CPU, HERE) == plain | given_args
-
-
-def test_on_a_gpu_vllm_decides_about_batches_and_the_window_fits_its_memory() -> None:
-    for engine in (VllmEngine(), PoolingEngine("m")):
-        settings = engine.settings(GPU, HERE)
-        assert settings.keys().isdisjoint({"max_num_seqs", "max_num_batched_tokens", "block_size", "enforce_eager"})
-        assert settings["max_model_len"] == -1
-    assert VllmEngine(max_model_len=512).settings(GPU, HERE)["max_model_len"] == 512

@@ -1,7 +1,6 @@
 """Answers that their space cannot compare at once: votes, the operation that asks, the runner that answers, replay."""
 
 import asyncio
-import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from reasoner.errors import BudgetExhausted, TraceError
 from reasoner.strategy import CheckEquivalent, Plan, Strategy, count_votes
 from reasoner.trace.events import Ended, EquivalenceChecked, Event
 from reasoner.trace.history import read_histories
-from reasoner.types import AnswerSpace, Blocks, Completion
+from reasoner.types import AnswerSpace, Blocks
 from reasoner.verifier import Verifier
 from reasoner.voting import Tally
 from reasoner_strategies import BestOfN, SelfConsistency, Single
@@ -115,39 +114,12 @@ def test_classes_are_those_of_the_remainders_in_every_order(keys: list[str | Non
         assert vote_state.samples == len(keys)
 
 
-@given(votes)
-def test_another_sample_never_splits_a_class(keys: list[str | None]) -> None:
-    tally = Tally(Slow())
-    gather: set[tuple[str, str]] = set()
-    for index, key in enumerate(keys):
-        tally.add(None if key is None else answer(key), index=index)
-        decide_all(tally)
-        now = {pair for group in tally._classes.values() for pair in itertools.combinations(sorted(group.keys), 2)}
-        assert gather <= now
-        gather = now
-
-
-def test_classes_are_closed_under_transitivity_and_what_is_then_known_is_not_asked() -> None:
-    tally = Tally(Slow())
-    for index, key in enumerate(("0", "3", "6")):
-        tally.add(answer(key), index=index)
-    assert decide_all(tally) == [{"0", "3"}, {"0", "6"}]
-    assert [vote.count for vote in tally.vote_state().votes] == [3]
-
-
-def test_until_it_is_decided_answers_stand_apart() -> None:
-    tally = Tally(Slow())
-    for index, key in enumerate(("0", "3", "1")):
-        tally.add(answer(key), index=index)
-    assert [vote.count for vote in tally.vote_state().votes] == [1, 1, 1]
-
-
 def counting(tally: Tally) -> Plan[Answer | None]:
     vote_state = yield from count_votes(tally)
     return vote_state.leader
 
 
-def test_count_asks_until_nothing_is_open_and_not_at_all_where_nothing_is() -> None:
+def test_counting_asks_until_all_pairs_are_decided() -> None:
     tally = Tally(Slow())
     tally.add(answer("1"), index=0)
     with pytest.raises(StopIteration):
@@ -164,7 +136,7 @@ def test_count_asks_until_nothing_is_open_and_not_at_all_where_nothing_is() -> N
     assert finish(plan, (True,)) == answer("2")
 
 
-def test_with_no_time_left_the_votes_count_as_they_are() -> None:
+def test_after_the_deadline_undecided_answers_stay_apart() -> None:
     tally = Tally(Slow())
     for index, key in enumerate(("2", "5", "1", "1")):
         tally.add(answer(key), index=index)
@@ -182,7 +154,7 @@ def run(strategy: SelfConsistency | BestOfN | Single, comparer: Comparer, events
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_every_strategy_counts_classes_that_only_slow_work_can_tell(
+def test_every_strategy_counts_the_classes_of_slow_comparisons(
     strategy: SelfConsistency | BestOfN | Single,
 ) -> None:
     events: list[Event] = []
@@ -211,7 +183,7 @@ def test_a_replay_takes_the_recorded_verdicts_and_starts_no_process(
     assert course(asyncio.run(again())) == course(recorded)
 
 
-def test_a_replay_that_asks_what_was_never_recorded_says_so(tmp_path: Path) -> None:
+def test_a_replay_without_the_comparisons_is_an_error(tmp_path: Path) -> None:
     events: list[Event] = []
     run(SelfConsistency(n=5), Remainders(), events)
     kept = [event for event in events if not isinstance(event, EquivalenceChecked)]
@@ -243,36 +215,6 @@ def test_a_comparison_that_outlasts_the_deadline_costs_no_answer() -> None:
     assert (solution.error, solution.ended_by) == (None, "budget")
 
 
-def test_the_trace_tells_each_sample_s_answer_the_rule_and_the_version_of_the_rules() -> None:
-    events: list[Event] = []
-    engine = ScriptedEngine(lambda request: "no idea" if request.index else "The answer is 4")
-    asyncio.run(solve(QUESTION, SelfConsistency(n=2), engine, trace=events.append))
-    [began] = [event for event in events if event.event == "began"]
-    assert (began.answer_space, began.answer_rules) == ("slow", 3)
-    told = {event.index: event.answer for event in events if event.event == "sampled"}
-    assert told == {0: answer("4"), 1: None}
-
-
-def test_a_completion_that_was_cut_holds_no_answer_in_the_trace_either() -> None:
-    cut = Completion(PROMPT, "The answer is 4", (1,), "length")
-    assert QUESTION.read(cut) is None
-
-
-def test_which_text_of_a_key_came_first_does_not_decide_what_is_one() -> None:
-    class Textual(Slow):
-        """Would compare texts, if it were given any."""
-
-        def same(self, a: Answer, b: Answer) -> bool | None:
-            assert (a.text, b.text) == (a.key, b.key)
-            return super().same(a, b)
-
-    tally = Tally(Textual())
-    for index, (text, key) in enumerate((("zero", "0"), ("nought", "0"), ("three", "3"))):
-        tally.add(Answer(text, key), index=index)
-    [pair] = tally.undecided()
-    assert {one.text for one in pair} == {"0", "3"}
-
-
 @dataclass
 class Hesitant(Remainders):
     """Decides nothing about answers of two digits."""
@@ -291,7 +233,7 @@ class Limited(Slow):
     seconds: float = 10.0
 
 
-def test_what_was_not_decided_is_said_asked_once_and_said_again_in_a_replay_and_a_resumed_run(tmp_path: Path) -> None:
+def test_undecided_pairs_are_noted_and_asked_once_also_in_a_replay_and_a_resumed_run(tmp_path: Path) -> None:
     question, strategy, events = Question("q", "How many?", PROMPT, Limited()), BestOfN(n=4), list[Event]()
     comparer = Hesitant()
 
@@ -318,11 +260,3 @@ async def solve_one(
 ) -> Solution:
     [solution] = await solve_many([question], strategy, engine, verifier=verifier, comparer=comparer, **options)
     return solution
-
-
-def test_one_comparison_without_a_limit_of_time_is_said_as_such() -> None:
-    solution = run(SelfConsistency(n=2), Hesitant(), [])
-    assert solution.notes == ()
-    engine = ScriptedEngine(says("4", "13"))
-    solution = asyncio.run(solve(QUESTION, SelfConsistency(n=2), engine, comparer=Hesitant()))
-    assert solution.notes == ("1 comparison was not decided in time: those answers count as different",)

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from reasoner import Answer, Budget, SamplingParams, solve_sync
+from reasoner import Answer, Budget
 from reasoner.engine import SampleRequest
 from reasoner.errors import BudgetExhausted
-from reasoner.registry import build, spec_of
 from reasoner.strategy import (
     BRANCH,
     Finished,
@@ -24,11 +23,9 @@ from reasoner.strategy import (
     score,
     start,
 )
-from reasoner.trace.events import Dropped, Sampled
-from reasoner.types import VoteState
-from reasoner_strategies import BestOfN, SelfConsistency, Single
+from reasoner.trace.events import Dropped
 from tests.execution.one_question import PARAMS, PROMPT, QUESTION, Run
-from tests.helpers import Judge, books, course, jumbled, meter_of, says, varied
+from tests.helpers import Judge, books, jumbled, meter_of, says, varied
 from tests.scripted import ScriptedEngine
 
 
@@ -129,21 +126,6 @@ def test_a_refusal_reaches_every_plan_that_waits(samples: int) -> None:
     assert sum(outcome.answer is not None for _, outcome in ended) == min(samples, 3)
 
 
-def proposing() -> Plan[Answer | None]:
-    yield from propose(Answer("8", "8"), VoteState())
-    yield from sample(PROMPT, n=2, params=PARAMS)
-    yield from sample(PROMPT, n=2, params=PARAMS)
-    return None
-
-
-def test_the_last_proposal_is_the_outcome_of_a_plan_that_is_refused() -> None:
-    ended: list[tuple[int, Outcome]] = []
-    run = Run(lambda _: side_by_side([proposing()], ended), budget=Budget(samples=2))
-    [(_, outcome)] = ended
-    assert (outcome.answer and outcome.answer.key, outcome.evidence) == ("8", None)
-    assert [proposal.answer and proposal.answer.key for proposal in run.solution.proposals] == ["8"]
-
-
 def test_scores_go_to_who_asked() -> None:
     def rated(n: int) -> Plan[Answer | None]:
         drawn = yield from sample(PROMPT, n=n, params=PARAMS)
@@ -163,49 +145,3 @@ def test_scores_go_to_who_asked() -> None:
 
 
 # Strategies that hold another
-
-
-def test_a_vote_over_votes_draws_what_both_ask_for() -> None:
-    inner = SelfConsistency(3, SamplingParams(max_tokens=40))
-    solution = solve_sync(QUESTION, SelfConsistency(5, of=inner), ScriptedEngine(varied))
-    assert solution.error is None
-    assert (solution.cost.samples, solution.vote_state.samples) == (15, 5)
-    assert len(solution.proposals) == 5
-
-
-def test_best_of_n_rates_the_sequence_that_an_answer_comes_from() -> None:
-    inner = SelfConsistency(3, SamplingParams(max_tokens=40))
-    judge = Judge(lambda candidate: 0.9 if "8" in candidate.text else 0.1)
-    run = solve_sync(QUESTION, BestOfN(3, of=inner), ScriptedEngine(says("7", "8", "9")), verifier=judge)
-    # Each inner vote is tied between 7, 8 and 9, which the earliest wins: nine samples, three runs, ratings of 7, 7, 7.
-    assert (run.answer and run.answer.key) == "7"
-    assert (run.cost.samples, len(judge.spent)) == (9, 3)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_the_order_of_completion_changes_nothing(seed: int) -> None:
-    def once(order: int) -> tuple[object, ...]:
-        strategy = SelfConsistency(4, of=Single(SamplingParams(temperature=0.7, max_tokens=40)))
-        return course(solve_sync(QUESTION, strategy, ScriptedEngine(varied, pause=jumbled(order)), seed=seed))[:3]
-
-    assert once(0) == once(seed + 1)
-
-
-def test_a_nested_strategy_is_written_and_read_as_a_spec() -> None:
-    nested = build("strategy", "best_of_n:n=2,of=self_consistency(n=3,temperature=0.5)")
-    assert nested == BestOfN(2, of=SelfConsistency(3, SamplingParams(temperature=0.5)))
-    assert build("strategy", spec_of(nested)) == nested
-    assert build("strategy", "self_consistency:of=none") == SelfConsistency()
-    with pytest.raises(Exception, match="set them there"):
-        build("strategy", "self_consistency:of=single,temperature=0.2")
-
-
-def test_every_sample_of_nested_runs_has_a_seed_of_its_own() -> None:
-    run_events: list[Sampled] = []
-    solve_sync(
-        QUESTION,
-        SelfConsistency(4, of=SelfConsistency(4, SamplingParams(max_tokens=40))),
-        ScriptedEngine(varied),
-        trace=lambda event: run_events.append(event) if isinstance(event, Sampled) else None,
-    )
-    assert len({event.seed for event in run_events}) == 16

@@ -88,7 +88,7 @@ def test_an_async_input_without_end_is_taken_as_far_as_there_is_room() -> None:
 
 
 @pytest.mark.parametrize("budget", [None, Budget(tokens=10_000)])
-def test_what_is_open_is_answered_while_the_input_waits(budget: Budget | None) -> None:
+def test_open_questions_are_answered_while_the_input_waits(budget: Budget | None) -> None:
     """The second question comes only after the first is answered, as where a person types them."""
     answered = threading.Event()
 
@@ -265,13 +265,6 @@ def test_without_a_length_the_first_questions_may_spend_it_all_and_the_others_sa
     assert [(solution.ended_by, solution.answer, solution.error) for solution in solutions[-4:]] == [
         ("budget", None, None)
     ] * 4
-
-
-def test_in_a_window_as_large_as_the_stream_the_budget_is_divided_as_that_of_a_list() -> None:
-    options: dict[str, Any] = {"budget": Budget(tokens=14 * 6 * 30), "seed": 5}
-    listed, _ = run([*asked(30)], **options)
-    streamed, _ = run(asked_later(30), length=30, **options)
-    assert [solution.cost.samples for solution in streamed] == [solution.cost.samples for solution in listed]
 
 
 # Memory

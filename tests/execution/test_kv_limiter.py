@@ -1,17 +1,215 @@
-"""The queue of the KV cache: tokens within capacity, earlier questions first, nothing lost to a cancelled waiter.
-
-Here a sequence has a limit of one token, which is what it is charged, so what counts are the pieces of the prompts.
-`test_kv_forecast.py` has the lengths.
-"""
+"""The queue of the KV cache: what sequences are expected to hold, who enters, and nothing lost to a cancelled waiter."""
 
 import asyncio
+import random
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from reasoner.execution.kv_limiter import Charge, KvCacheLimiter, Shared
+from reasoner.execution.kv_limiter import (
+    EDGES,
+    LONGEST,
+    Charge,
+    Forecast,
+    KvCacheLimiter,
+    LifeTable,
+    Shared,
+    intervals_below,
+)
 from tests.helpers import turns
+
+NOTHING = np.zeros(0)
+LENGTHS = st.lists(st.integers(1, 5000), max_size=30).map(lambda lengths: np.array(lengths, float))
+
+
+def survival_at(table: LifeTable, length: int, limit: int = 32_768) -> float:
+    return float(np.interp(length, EDGES[: intervals_below(limit) + 1], table.survival(intervals_below(limit))))
+
+
+# Life tables
+
+
+def test_before_any_evidence_most_of_the_limit_is_expected() -> None:
+    assert survival_at(LifeTable(), 256, limit=512) == pytest.approx(1 - 0.5**8)
+    assert survival_at(LifeTable(), 512, limit=512) == 0
+
+
+def test_lengths_that_all_ended_give_their_own_distribution() -> None:
+    lengths = np.random.default_rng(0).exponential(1000, 3000).round() + 1
+    table = LifeTable()
+    for part in np.split(lengths, 30):
+        table.update(NOTHING, part, NOTHING)
+    for length in (200, 1000, 2500):
+        assert survival_at(table, length) == pytest.approx(np.exp(-length / 1000), abs=0.05)
+
+
+def test_short_sequences_that_end_first_do_not_hide_the_long_ones() -> None:
+    """Half end at 100 tokens and the others are still in flight at 1,000: a mean of those that ended would say 100."""
+    table = LifeTable()
+    table.update(np.full(50, 1000.0), np.full(50, 100.0), NOTHING)
+    assert survival_at(table, 1000) == pytest.approx(0.5, abs=0.02)
+
+
+def test_cut_and_cancelled_sequences_count_up_to_where_they_were_seen() -> None:
+    table = LifeTable()
+    table.update(NOTHING, np.full(50, 800.0), np.full(50, 90.0))
+    assert survival_at(table, 700) == pytest.approx(1, abs=0.02)
+    assert survival_at(table, 900) < 0.05
+
+
+def test_what_is_in_flight_is_counted_once_however_often_it_is_seen() -> None:
+    seen, once = LifeTable(), LifeTable()
+    for length in range(0, 900, 10):
+        seen.update(np.full(20, float(length)), NOTHING, NOTHING)
+    for table in (seen, once):
+        table.update(np.full(20, 900.0), np.full(20, 50.0), NOTHING)
+    assert seen.survival(40) == pytest.approx(once.survival(40), abs=0.02)
+
+
+def test_later_lengths_replace_earlier_ones() -> None:
+    table = LifeTable()
+    for length in (100.0, 3000.0):
+        for _ in range(20):
+            table.update(NOTHING, np.full(100, length), NOTHING)
+    assert survival_at(table, 2000) > 0.95
+
+
+@given(st.lists(st.tuples(LENGTHS, LENGTHS, LENGTHS), max_size=6), st.integers(1, 2 * LONGEST))
+def test_a_forecast_is_between_nothing_and_the_limit(courses: list[tuple[np.ndarray, ...]], limit: int) -> None:
+    table = LifeTable()
+    for in_flight, ended, cut in courses:
+        table.update(in_flight, ended, cut)
+    intervals = intervals_below(limit)
+    survival = table.survival(intervals)
+    assert (np.diff(survival) <= 0).all()
+    assert (survival[0], survival.min() >= 0) == (1, True)
+    forecast = Forecast(table, intervals)
+    assert (forecast.mean >= 0).all()
+    assert (forecast.mean <= EDGES[intervals]).all()
+    assert (forecast.variance >= 0).all()
+    assert forecast.mean.max() >= min(limit, LONGEST) / 2 or courses
+    assert set(forecast.rows(np.array([0.0, 1e12])).tolist()) == {0, intervals - 1}
+
+
+# The limiter
+
+
+async def draw(limiter: KvCacheLimiter, count: int, *, limit: int, generated: int, kind: str = "") -> None:
+    """So many sequences, one after another, which end by themselves."""
+    for _ in range(count):
+        limiter.leave(await limiter.enter((), kind=kind, limit=limit), generated, ended=True)
+
+
+async def in_flight(limiter: KvCacheLimiter, *, limit: int, kind: str = "") -> list[Charge]:
+    """The charges of as many sequences as the limiter lets in at once."""
+    entered: list[Charge] = []
+
+    async def enter() -> None:
+        entered.append(await limiter.enter((), kind=kind, limit=limit))
+
+    tasks = [asyncio.ensure_future(enter()) for _ in range(2000)]
+    await turns()
+    inside = list(entered)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return inside
+
+
+def admitted(generated: int, *, draws: int = 200, kind: str = "") -> int:
+    async def test() -> int:
+        limiter = KvCacheLimiter(100_000)
+        await draw(limiter, draws, limit=8192, generated=generated, kind=kind)
+        return len(await in_flight(limiter, limit=8192))
+
+    return asyncio.run(test())
+
+
+def test_more_are_in_flight_the_shorter_they_are_expected_to_be() -> None:
+    at_first = admitted(0, draws=0)
+    # As many always enter as fit with the limit charged.
+    assert 100_000 // 8192 <= at_first < 2 * 100_000 / 8192
+    assert admitted(8192) <= at_first < admitted(3000) < admitted(300)
+    assert 0.6 < admitted(300) * 300 / 100_000 < 1
+
+
+def test_longer_sequences_than_expected_are_charged_more() -> None:
+    async def test() -> None:
+        limiter = KvCacheLimiter(100_000)
+        await draw(limiter, 100, limit=8192, generated=300)
+        inside = await in_flight(limiter, limit=8192)
+        expected = limiter.expected
+        # One of them says that all have come this far.
+        for charge in inside[:20]:
+            limiter.leave(charge, 2000, ended=False)
+        assert limiter.expected > 2 * expected > 100_000
+        assert await in_flight(limiter, limit=8192) == []
+
+    asyncio.run(test())
+
+
+def test_a_sequence_that_waited_in_the_engine_does_not_turn_the_clock_back() -> None:
+    async def test() -> None:
+        limiter = KvCacheLimiter(100_000)
+        first = [await limiter.enter((), kind="", limit=512) for _ in range(40)]
+        for charge in first[:8]:
+            limiter.leave(charge, 400)
+        after = limiter.expected
+        for charge in first[8:16]:
+            limiter.leave(charge, 10)
+        assert limiter.expected == pytest.approx(after * 24 / 32, rel=0.05)
+
+    asyncio.run(test())
+
+
+SEQUENCES = st.lists(
+    st.tuples(
+        st.integers(0, 4),  # the question
+        st.sampled_from([1, 16, 512, 8192, 1 << 21]),  # the limit
+        st.floats(0, 1),  # the part of it that is generated
+        st.sampled_from(["ended", "cut", "unknown", "cancelled"]),
+    ),
+    min_size=1,
+    max_size=60,
+)
+
+
+@given(SEQUENCES, st.sampled_from([1, 700, 5000, 100_000]), st.integers(0, 1000))
+def test_every_sequence_gets_in_and_everything_is_released(
+    sequences: list[tuple[int, int, float, str]], capacity: int, seed: int
+) -> None:
+    async def test() -> None:
+        limiter, source, through = KvCacheLimiter(capacity), random.Random(seed), list[int]()
+
+        async def sequence(number: int, question: int, limit: int, part: float, end: str) -> None:
+            pieces = ((f"{question}", 100), (f"{question}/{number % 3}", 10))
+            charge = await limiter.enter(pieces, kind=end, limit=limit, priority=question)
+            limiter.keep(f"{question}", 100)
+            generated = None
+            try:
+                await turns(source.randint(0, 5))
+                generated = None if end == "unknown" else int(part * limit)
+            finally:
+                assert limiter.expected >= 0
+                limiter.leave(charge, generated, ended=end == "ended")
+            through.append(number)
+
+        tasks = [asyncio.ensure_future(sequence(number, *drawn)) for number, drawn in enumerate(sequences)]
+        await turns(source.randint(0, 3))
+        cancelled = [
+            task for task, drawn in zip(tasks, sequences, strict=True) if drawn[3] == "cancelled" and task.cancel()
+        ]
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for question in range(5):
+            limiter.release(f"{question}")
+        assert limiter.expected == 0
+        assert len(through) == len(sequences) - len(cancelled)
+
+    asyncio.run(test())
 
 
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -52,24 +250,6 @@ def test_the_prompt_that_siblings_share_counts_once() -> None:
     run(test)
 
 
-def test_another_prompt_counts_anew_and_is_given_back_with_its_last_sibling() -> None:
-    async def test() -> None:
-        door = Door(240)
-        for name, prompt in (("a", "p"), ("b", "p"), ("c", "other")):
-            door.enter(name, (prompt, 100), own=18)
-        await turns()
-        assert door.inside == ["a", "b"]
-        door.leave("a")
-        await turns()
-        assert door.inside == ["a", "b", "c"]
-        door.leave("b")
-        door.enter("d", ("third", 100), own=18)
-        await turns()
-        assert door.inside == ["a", "b", "c", "d"]
-
-    run(test)
-
-
 def test_a_sequence_too_long_for_the_cache_goes_alone() -> None:
     async def test() -> None:
         door = Door(50)
@@ -79,20 +259,6 @@ def test_a_sequence_too_long_for_the_cache_goes_alone() -> None:
             await turns()
             assert door.inside == ["short", "long", "next"][:count]
             door.leave(name)
-
-    run(test)
-
-
-def test_those_that_wait_enter_in_the_order_they_came() -> None:
-    async def test() -> None:
-        door = Door(50)
-        for name, own in (("a", 40), ("large", 30), ("small", 1)):
-            door.enter(name, own=own)
-        await turns()
-        assert door.inside == ["a"]
-        door.leave("a")
-        await turns()
-        assert door.inside == ["a", "large", "small"]
 
     run(test)
 
@@ -141,7 +307,7 @@ def test_leaving_before_a_cancelled_waiter_has_run_calls_the_one_behind_it() -> 
     run(test)
 
 
-def test_those_of_an_earlier_question_go_first_and_who_waited_is_told() -> None:
+def test_an_earlier_question_goes_first_and_a_charge_says_that_it_waited() -> None:
     async def test() -> None:
         door = Door(50)
         door.enter("a", own=48, priority=0)
@@ -157,23 +323,7 @@ def test_those_of_an_earlier_question_go_first_and_who_waited_is_told() -> None:
     run(test)
 
 
-def test_branches_over_one_document_share_its_tokens() -> None:
-    """A tree's branches have different prompts and one head, which counts once."""
-
-    async def test() -> None:
-        door = Door(1100)
-        for branch in "abc":
-            door.enter(branch, ("head", 1000), (branch, 20), own=18)
-        await turns()
-        assert door.inside == ["a", "b"]
-        door.leave("a")
-        await turns()
-        assert door.inside == ["a", "b", "c"]
-
-    run(test)
-
-
-def test_what_is_kept_counts_while_nothing_of_it_is_in_flight() -> None:
+def test_a_kept_prompt_counts_while_nothing_of_it_is_in_flight() -> None:
     async def test() -> None:
         door = Door(255)
         door.enter("a", ("p", 100), own=48)
@@ -197,26 +347,5 @@ def test_what_is_kept_counts_while_nothing_of_it_is_in_flight() -> None:
         door.leave("small")
         await turns()
         assert door.inside == ["a", "small", "large", "its own"]
-
-    run(test)
-
-
-def test_a_newcomer_does_not_evict_a_question_between_its_steps() -> None:
-    async def test() -> None:
-        door = Door(220)
-        for name, prompt, priority in (("a1", "a", 0), ("b1", "b", 1)):
-            door.enter(name, (prompt, 100), own=7, priority=priority)
-        await turns()
-        for prompt in "ab":
-            door.kv_limiter.keep(prompt, 100)
-        door.leave("a1")
-        door.enter("c1", ("c", 100), own=7, priority=2)
-        door.enter("a2", ("a", 100), own=7, priority=0)
-        await turns()
-        assert door.inside == ["a1", "b1", "a2"]
-        door.leave("a2")
-        door.kv_limiter.release("a")
-        await turns()
-        assert door.inside == ["a1", "b1", "a2", "c1"]
 
     run(test)

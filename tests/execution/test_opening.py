@@ -2,15 +2,14 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import aclosing
 
 import pytest
 
-from reasoner import Budget, Question, Solution, solve_each, solve_many, solve_many_sync
+from reasoner import Budget, Question, solve_each, solve_many_sync
 from reasoner.engine import SampleRequest
 from reasoner.errors import UsageError
-from reasoner.execution.opening import CONCURRENCY
 from reasoner.execution.scheduler import Allocation
 from reasoner.trace.events import Began, Ended, Event, Sampled
 from reasoner.types import Completion
@@ -76,37 +75,10 @@ def test_questions_are_opened_in_the_order_of_their_places_and_have_those_priori
     assert seen == {f"q{place}": place for place in range(30)}
 
 
-def test_an_input_without_end_is_taken_as_far_as_it_is_needed() -> None:
-    taken = 0
-
-    def endless() -> Iterator[Question]:
-        nonlocal taken
-        while True:
-            taken += 1
-            yield number_question(f"q{taken - 1}")
-
-    async def test() -> list[int]:
-        places = []
-        async with aclosing(solve_each(endless(), Single(), ScriptedEngine(says("7")), concurrency=5)) as stream:
-            async for place, _ in stream:
-                places.append(place)
-                if len(places) == 20:
-                    return places
-        raise AssertionError
-
-    assert sorted(asyncio.run(test()))[:15] == list(range(15))
-    assert taken <= 20 + 5
-
-
 def test_an_id_that_comes_again_in_a_stream_is_refused_when_it_comes() -> None:
     asked = iter([*questions(3), number_question("q1")])
     with pytest.raises(UsageError, match="two questions have the same id"):
         solve_many_sync(asked, Single(), ScriptedEngine(says("7")), concurrency=2)
-
-
-def test_a_concurrency_of_nothing_is_refused() -> None:
-    with pytest.raises(UsageError, match="concurrency must be at least 1"):
-        solve_many_sync(questions(2), Single(), ScriptedEngine(says("7")), concurrency=0)
 
 
 def test_the_seconds_of_each_question_begin_when_it_is_opened() -> None:
@@ -118,19 +90,6 @@ def test_the_seconds_of_each_question_begin_when_it_is_opened() -> None:
     engine = ScriptedEngine(says("7"), pause=pause)
     found = solve_many_sync(questions(40), Single(), engine, each=Budget(seconds=DEADLINE), concurrency=1)
     assert [one.ended_by for one in found] == ["strategy"] * 40
-
-
-def test_the_first_solution_is_there_when_few_questions_are_open() -> None:
-    engine, events = ScriptedEngine(varied), list[Event]()
-
-    async def test() -> Solution:
-        async with aclosing(solve_each(questions(3 * CONCURRENCY), Single(), engine, trace=events.append)) as stream:
-            async for _, solution in stream:
-                return solution
-        raise AssertionError
-
-    asyncio.run(test())
-    assert sum(isinstance(event, Began) for event in events) <= CONCURRENCY
 
 
 # One budget for all
@@ -157,18 +116,6 @@ def test_with_one_budget_no_more_wait_for_their_first_draw_than_may_be_under_way
     assert {one.error for one in found} == {None}
 
 
-@pytest.mark.parametrize("samples", [0, 1, 10, 39, 40, 41, 79])
-def test_of_one_budget_each_question_has_a_sample_before_any_has_two_however_many_are_open(samples: int) -> None:
-    engine = ScriptedEngine(varied, pause=jumbled(samples))
-    found = solve_many_sync(
-        questions(40), VOTE, engine, budget=Budget(samples=samples), allocation=Allocation(abreast=4)
-    )
-    drawn = [one.cost.samples for one in found]
-    assert sum(drawn) <= samples
-    assert sum(count > 0 for count in drawn) == min(samples, 40)
-    assert {one.error for one in found} == {None}
-
-
 @pytest.mark.parametrize("tokens", [40 * 50, 40 * 60, 40 * 100])
 def test_room_is_kept_for_questions_that_are_not_open_yet(tokens: int) -> None:
     """The first ones could spend it all: their samples may be 500 tokens long, and a useful one takes 25."""
@@ -183,26 +130,6 @@ def test_room_is_kept_for_questions_that_are_not_open_yet(tokens: int) -> None:
     assert all(one.cost.samples for one in found)
     assert all(one.answer for one in found[20:])
     assert sum(one.cost.tokens for one in found) <= tokens
-
-
-def test_a_run_that_is_cancelled_closes_only_what_was_opened() -> None:
-    events: list[Event] = []
-
-    async def hang(request: SampleRequest) -> None:
-        await asyncio.get_running_loop().create_future()
-
-    async def test() -> None:
-        engine = ScriptedEngine(says("7"), pause=hang)
-        run = asyncio.ensure_future(solve_many(questions(30), Single(), engine, concurrency=3, trace=events.append))
-        for _ in range(30):
-            await asyncio.sleep(0)
-        run.cancel()
-        await asyncio.wait([run])
-        assert run.cancelled()
-
-    asyncio.run(test())
-    assert [event.question_id for event in events if isinstance(event, Began)] == ["q0", "q1", "q2"]
-    assert sum(isinstance(event, Ended) for event in events) == 3
 
 
 @pytest.mark.parametrize("arrive", [list, iter])

@@ -1,18 +1,18 @@
-"""The plan contract: what a plan is sent when it samples, proposes, starts, waits and cancels."""
+"""The plan contract: what a plan is sent when it samples, proposes, starts, waits and cancels; deadlines and rules."""
 
 import pytest
 
+# Sampling and proposing
 from reasoner import Answer, Budget, Cost, Question, VoteState
 from reasoner.engine import SampleRequest
 from reasoner.errors import BudgetExhausted, PlanError
-from reasoner.strategy import Cancel, Finished, Handle, Next, Plan, Propose, Sample, Score, Start
-from reasoner.trace.events import Dropped, Prompted, Proposed, Refused, Sampled
+from reasoner.strategy import Cancel, Finished, Handle, Next, Plan, Propose, Sample, Score, Start, sample
+from reasoner.trace.events import Dropped, Prompted, Proposed, Refused, Sampled, Scored
 from reasoner.types import Completion, Prompt, Usage
+from reasoner_strategies import BestOfN, SelfConsistency
 from tests.execution.one_question import ONE, PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run, hang, waits_for
-from tests.helpers import Judge, answer, books, meter_of, says
+from tests.helpers import DEADLINE, Judge, Sleepy, answer, books, meter_of, says, turns
 from tests.scripted import ScriptedEngine
-
-# Sampling and proposing
 
 
 def test_completions_come_in_launch_order_prompt_by_prompt() -> None:
@@ -32,31 +32,6 @@ def test_completions_come_in_launch_order_prompt_by_prompt() -> None:
     assert [event.messages[0].content[:7] for event in run.seen(Prompted)] == ["How man", "And how"]
 
 
-def test_a_child_of_a_prompt_is_named_in_the_trace() -> None:
-    prompts: list[Prompt] = []
-
-    def plan(question: Question) -> Plan[Answer | None]:
-        [first] = yield ONE
-        prompts.append(PROMPT.then(first))
-        yield Sample((prompts[0],), 1, PARAMS)
-        return None
-
-    run = Run(plan)
-    first, second = run.seen(Sampled)
-    assert first.child == second.prompt == prompts[0].digest
-
-
-def test_where_the_budget_admits_only_some_the_reply_is_shorter() -> None:
-    replies: list[int] = []
-
-    def plan(question: Question) -> Plan[Answer | None]:
-        replies.append(len((yield Sample((PROMPT,), 4, PARAMS))))
-        return None
-
-    run = Run(plan, budget=Budget(samples=3))
-    assert (replies, run.solution.cost.samples) == ([3], 3)
-
-
 def test_a_refusal_is_raised_into_the_plan_which_may_return_its_best() -> None:
     def plan(question: Question) -> Plan[Answer | None]:
         yield ONE
@@ -74,7 +49,7 @@ def test_a_refusal_is_raised_into_the_plan_which_may_return_its_best() -> None:
 
 
 @pytest.mark.parametrize("stubborn", [False, True])
-def test_without_that_the_last_proposal_is_the_answer(stubborn: bool) -> None:
+def test_the_last_proposal_is_the_answer_after_a_refusal(stubborn: bool) -> None:
     def plan(question: Question) -> Plan[Answer | None]:
         yield Propose(answer("1"), VoteState())
         yield Propose(answer("2"), VoteState())
@@ -89,17 +64,6 @@ def test_without_that_the_last_proposal_is_the_answer(stubborn: bool) -> None:
     assert (run.solution.answer, run.solution.ended_by, run.error) == (answer("2"), "budget", None)
     assert [proposal.answer for proposal in run.solution.proposals] == [answer("1"), answer("2")]
     assert len(run.seen(Refused)) == 1
-
-
-def test_a_plan_that_returns_nothing_leaves_its_last_proposal() -> None:
-    def plan(question: Question) -> Plan[Answer | None]:
-        yield Propose(answer("1"), VoteState())
-        return None
-
-    run = Run(plan)
-    assert (run.solution.answer, run.solution.ended_by, run.solution.reason) == (
-        answer("1"), "strategy", "the strategy finished",
-    )  # fmt: skip
 
 
 def test_a_proposal_costs_what_was_seen_by_then() -> None:
@@ -141,25 +105,7 @@ def test_what_was_started_arrives_in_order_of_completion() -> None:
     assert arrived == [2, 0, 1]
 
 
-def test_an_operation_of_many_pieces_arrives_when_its_last_is_done() -> None:
-    arrived: list[Handle] = []
-
-    def plan(question: Question) -> Plan[Answer | None]:
-        yield Start(Sample((PROMPT,), 2, PARAMS))
-        yield Start(ONE)
-        for _ in range(2):
-            finished = yield Next()
-            arrived.append(finished.handle)
-        return None
-
-    Run(plan, ScriptedEngine(says("7"), pause=waits_for(1, 2, 0)))
-    assert arrived == [2, 1]
-    arrived.clear()
-    Run(plan, ScriptedEngine(says("7"), pause=waits_for(1, 0, 2)))
-    assert arrived == [1, 2]
-
-
-def test_refusals_of_what_was_started_are_told_last_and_once() -> None:
+def test_refusals_of_started_operations_come_last_and_once() -> None:
     told_as: list[str] = []
 
     def plan(question: Question) -> Plan[Answer | None]:
@@ -194,7 +140,7 @@ def test_waiting_for_nothing_is_an_error_of_the_plan(budget: Budget | None) -> N
     assert run.solution.answer == answer("1")
 
 
-def test_what_is_cancelled_is_booked_and_never_arrives() -> None:
+def test_a_cancelled_operation_is_booked_and_not_delivered() -> None:
     def plan(question: Question) -> Plan[Answer | None]:
         first = yield Start(ONE)
         second = yield Start(ONE)
@@ -221,27 +167,94 @@ def test_what_is_cancelled_is_booked_and_never_arrives() -> None:
     assert (dropped.index, dropped.why, dropped.usage) == (0, "cancelled", Usage(TOKENS, 0, 3))
 
 
-def test_what_was_cancelled_before_it_ran_costs_nothing() -> None:
-    def plan(question: Question) -> Plan[Answer | None]:
-        handle = yield Start(Sample((PROMPT,), 3, PARAMS))
-        yield Cancel(handle)
-        return answer("1")
-
-    run = Run(plan)
-    assert (run.error, run.solution.cost.taking(0), run.engine.usage) == (None, Cost(), [])
-
-
-def test_what_still_runs_when_the_plan_ends_is_cancelled_and_booked() -> None:
-    def plan(question: Question) -> Plan[Answer | None]:
-        for _ in range(3):
-            yield Start(ONE)
-        yield Next()
-        return answer("1")
-
+def test_at_the_deadline_what_runs_is_cut_and_the_best_so_far_is_the_answer() -> None:
     async def pause(request: SampleRequest) -> None:
         if request.index:
+            request.meter.usage = Usage(TOKENS, 0, 2)
             await hang(request)
 
-    run = Run(plan, ScriptedEngine(says("7"), pause=pause))
-    assert [event.why for event in run.seen(Dropped)] == ["cancelled", "cancelled"]
-    assert books(run.solution.cost) == meter_of(run.engine) == (3 * TOKENS, 0, REPLY)
+    engine = ScriptedEngine(says("7"), pause=pause)
+    budget = Budget(seconds=DEADLINE)
+    run = Run(lambda question: SelfConsistency(3, PARAMS).plan(question), engine, budget=budget)
+    assert (run.error, run.solution.ended_by) == (None, "budget")
+    assert run.solution.answer is not None
+    assert [event.why for event in run.seen(Dropped)] == ["deadline", "deadline"]
+    assert run.solution.cost.cancelled_tokens == 4
+    [refused] = run.seen(Refused)
+    # The clock is read twice, and another process may run in between.
+    assert (refused.unit, refused.limit) == ("seconds", pytest.approx(DEADLINE, abs=0.5))
+
+
+def test_the_deadline_also_cuts_those_who_wait_for_the_cache() -> None:
+    engine = ScriptedEngine(says("7"), pause=hang, capacity=TOKENS + 45)
+    run = Run(lambda question: SelfConsistency(3, PARAMS).plan(question), engine, budget=Budget(seconds=DEADLINE))
+    assert [event.why for event in run.seen(Dropped)] == ["deadline"] * 3
+    assert len(engine.usage) == run.solution.cost.samples == 1
+
+
+def test_the_deadline_also_cuts_a_verifier() -> None:
+    run = Run(
+        lambda question: BestOfN(2, params=PARAMS).plan(question),
+        ScriptedEngine(says("7", "8")),
+        uses_verifier=True,
+        verifier=Sleepy(),
+        budget=Budget(seconds=DEADLINE),
+    )
+    assert (run.error, run.solution.ended_by) == (None, "budget")
+    assert run.solution.answer is not None
+    assert run.solution.cost.verifier_tokens == 20
+    assert all(event.error.startswith("not rated: budget seconds=") for event in run.seen(Scored))
+
+
+class AtMost:
+    """A stop rule over what a plan proposes."""
+
+    def __init__(self, samples: int) -> None:
+        self.samples = samples
+        self.costs: list[Cost] = []
+
+    def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
+        self.costs.append(cost)
+        return f"{self.samples} are enough" if vote_state.samples >= self.samples else None
+
+
+def test_a_rule_from_outside_ends_the_plan_at_a_proposal() -> None:
+    async def pause(request: SampleRequest) -> None:
+        await turns(10 * request.index)
+
+    rule, engine = AtMost(2), ScriptedEngine(says("7"), pause=pause)
+    run = Run(lambda question: SelfConsistency(5, PARAMS).plan(question), engine, stop=rule)
+    assert (run.error, run.solution.ended_by, run.solution.reason) == (None, "rule", "2 are enough")
+    assert run.solution.vote_state.samples == len(run.solution.proposals) == 2
+    assert [event.why for event in run.seen(Dropped)] == ["cancelled"] * 3
+    assert books(run.solution.cost) == meter_of(engine)
+    assert [cost.tokens for cost in rule.costs] == [TOKENS + REPLY, 2 * (TOKENS + REPLY)]
+
+
+def test_a_rule_that_fails_is_an_error_beside_the_answer() -> None:
+    class Broken:
+        def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
+            raise ZeroDivisionError("no rule")
+
+    run = Run(lambda question: SelfConsistency(2, PARAMS).plan(question), stop=Broken())
+    assert isinstance(run.error, PlanError)
+    assert str(run.error).startswith(
+        "the stop rule failed with ZeroDivisionError: no rule (tests/execution/test_plan_runner.py:"
+    )
+    assert run.solution.answer is not None
+
+
+def test_a_sample_that_is_admitted_in_part_says_that_the_budget_ended_it() -> None:
+    class Four:
+        uses_verifier = False
+
+        def plan(self, question: Question) -> Plan[Answer | None]:
+            drawn = yield from sample(question.prompt, n=4, params=PARAMS)
+            return question.read(drawn[0])
+
+    run = Run(Four().plan, ScriptedEngine(says("7")), budget=Budget(samples=2))
+    assert run.solution.cost.samples == 2
+    assert run.solution.answer is not None
+    assert run.solution.ended_by == "budget"
+    [refused] = run.seen(Refused)
+    assert (refused.unit, refused.limit) == ("samples", 2)

@@ -177,16 +177,7 @@ def test_a_request_that_is_lost_again_and_again_ends_the_run() -> None:
     assert run.solution.cost.requests == 3
 
 
-def test_a_retry_needs_a_budget_of_its_own() -> None:
-    async def pause(request: SampleRequest) -> None:
-        raise RequestLost("the line broke")
-
-    engine = ScriptedEngine(says("7"), pause=pause)
-    run = Run(lambda question: SelfConsistency(1, PARAMS).plan(question), engine, budget=Budget(samples=2))
-    assert (run.error, run.solution.ended_by, run.solution.cost.samples) == (None, "budget", 2)
-
-
-def test_what_nobody_knows_the_cost_of_is_booked_at_its_worst() -> None:
+def test_an_unknown_cost_is_booked_at_its_worst_case() -> None:
     async def pause(request: SampleRequest) -> None:
         request.meter.usage = None
         raise EngineDied("gone")

@@ -12,7 +12,7 @@ from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.stopping.confidence import ConfidenceFloor, group_confidences, token_confidence
-from reasoner.strategy import Plan, Sample, Score, note, prefill, propose, sample
+from reasoner.strategy import Plan, Sample, Score, note, prefill, sample
 from reasoner.trace.events import Noted, Prefilled, Prompted, Sampled
 from reasoner.trace.replies import completions_in
 from reasoner.types import Completion, Prompt
@@ -35,7 +35,7 @@ def continuing(request: SampleRequest) -> str:
     return " 7" if "surely" in request.prompt.text else "The answer is 9"
 
 
-def test_forced_text_goes_on_as_the_engine_s_own_token_ids() -> None:
+def test_forced_text_continues_as_token_ids() -> None:
     seen: list[Prompt] = []
 
     def script(request: SampleRequest) -> str:
@@ -164,7 +164,7 @@ def thinks_long(request: SampleRequest) -> str:
 
 
 @pytest.mark.parametrize("tokens", [120, 151, 200, 500, 997])
-def test_what_is_held_back_is_there_for_the_answer(tokens: int) -> None:
+def test_reserved_tokens_are_left_for_the_answer(tokens: int) -> None:
     kept = Run(lambda _: thinking(20), ScriptedEngine(thinks_long), budget=Budget(tokens=tokens))
     spent = Run(lambda _: thinking(0), ScriptedEngine(thinks_long), budget=Budget(tokens=tokens))
     assert (kept.solution.answer and kept.solution.answer.key, spent.solution.answer) == ("7", None)
@@ -172,7 +172,7 @@ def test_what_is_held_back_is_there_for_the_answer(tokens: int) -> None:
     assert kept.error is spent.error is None
 
 
-def test_what_cannot_be_held_back_refuses_the_sequence_and_counts_as_none() -> None:
+def test_a_reserve_that_does_not_fit_refuses_the_sequence() -> None:
     run = Run(lambda _: thinking(100), ScriptedEngine(thinks_long), budget=Budget(tokens=100))
     assert (run.solution.ended_by, run.solution.cost.tokens) == ("budget", 0)
     # A closing answer is a sample too, and is asked for when it is due.
@@ -182,7 +182,7 @@ def test_what_cannot_be_held_back_refuses_the_sequence_and_counts_as_none() -> N
         Sample((PROMPT,), reserve=-1)
 
 
-def test_a_run_that_is_narrowed_by_the_cache_says_so() -> None:
+def test_a_run_that_the_cache_limits_is_noted() -> None:
     async def slowly(request: SampleRequest) -> None:
         for _ in range(5):
             await asyncio.sleep(0)
@@ -200,40 +200,8 @@ def test_a_run_that_is_narrowed_by_the_cache_says_so() -> None:
     assert narrow.events[-1].notes == narrow.solution.notes  # type: ignore[union-attr]
 
 
-def test_proposing_after_a_note_changes_nothing() -> None:
-    def plan(question: Question) -> Plan[Answer | None]:
-        from reasoner.types import VoteState
-
-        yield from note("nothing yet")
-        yield from propose(None, VoteState())
-        return None
-
-    run = Run(plan)
-    assert (run.solution.cost.tokens, len(run.solution.proposals)) == (0, 1)
-
-
-def test_what_a_branch_draws_does_not_depend_on_another() -> None:
-    def seeds(branches: list[int]) -> dict[int, list[int]]:
-        found: dict[int, list[int]] = {}
-
-        def plan(question: Question) -> Plan[Answer | None]:
-            for branch in branches:
-                [one] = yield Sample((question.prompt,), params=PARAMS, branch=branch)
-                found.setdefault(branch, []).append(one.seed)
-            return None
-
-        Run(plan)
-        return found
-
-    alone, mixed = seeds([1, 1]), seeds([0, 1, 2, 1, 0, 2])
-    assert alone[1] == mixed[1]
-    assert len({seed for completions_in in mixed.values() for seed in completions_in}) == 6
-    with pytest.raises(UsageError, match="branch must be"):
-        Sample((PROMPT,), branch=-1)
-
-
 @pytest.mark.parametrize("tokens", range(60, 130, 10))
-def test_ratings_leave_what_is_held_back(tokens: int) -> None:
+def test_ratings_leave_the_reserved_tokens(tokens: int) -> None:
     """A rating that would take the tokens of the closing answer is refused, and the answer is drawn."""
 
     def plan(question: Question) -> Plan[Answer | None]:
@@ -253,7 +221,7 @@ def test_ratings_leave_what_is_held_back(tokens: int) -> None:
     assert bool(judge.spent) == (tokens >= 29 + 30 + 39)
 
 
-def test_a_run_whose_sequences_were_preempted_says_so() -> None:
+def test_preempted_sequences_are_noted() -> None:
     class Preempting(ScriptedEngine):
         async def sample(self, request: SampleRequest) -> Completion:
             request.meter.preemptions = request.index

@@ -18,9 +18,7 @@ from reasoner.models.thinking import ThinkingProfile, split
 from reasoner.strategy import Plan, Sample, sample
 from reasoner.trace.events import Dropped, Event, Sampled, Thought, Work
 from reasoner.trace.history import read_histories
-from reasoner.trace.tree import search_trees
 from reasoner.types import Completion, FinishReason, Logprobs, Prompt, TokenIds, Usage
-from reasoner_evals.runs.records import Arm, RecordBuilder
 from tests.helpers import Planned, course, number_question, told, write_trace
 
 THINK, CLOSE, LEAD, END, HEAD = 1, 2, 3, 0, (9,) * 5
@@ -170,17 +168,6 @@ def test_the_books_are_exact_and_within_the_budget(thinks: int, level: int, toke
     assert solution.cost.samples == sum(isinstance(event, Sampled) for event in events)
 
 
-def test_thinking_that_ends_before_the_limit_is_continued_without_a_closing_text() -> None:
-    engine = Thinker(thinks=4)
-    _, events = asyncio.run(run(engine, drawing(6)))
-    assert sampled(events).token_ids == (*(THINK,) * 4, CLOSE, *ANSWER, END)
-    assert sampled(events).usage == Usage(5, 0, 10, 5)
-    assert [request.params.max_tokens for request in engine.requests] == [6, 54]
-    short = Thinker(thinks=1)
-    asyncio.run(run(short, drawing(20)))
-    assert len(short.requests) == 1
-
-
 @pytest.mark.parametrize("thinks", [4, 20])
 def test_a_run_killed_between_the_two_requests_draws_only_the_second(thinks: int, tmp_path: Path) -> None:
     async def test() -> None:
@@ -233,17 +220,3 @@ def test_thinking_that_nobody_shows_cannot_be_closed() -> None:
     assert "thinking=8: the server does not show its thinking" in str(solution.error)
     assert "\n" not in str(solution.error)
     assert told(events).tokens == solution.cost.tokens == 13
-
-
-def test_both_requests_are_in_the_record_of_a_reply_and_in_its_tree() -> None:
-    solution, events = asyncio.run(run(Thinker(thinks=20), drawing(8)))
-    builder = RecordBuilder(
-        Arm(name="arm", task="arithmetic", strategy="single", verifier="", budget="", seed=0, pool=1)
-    )
-    [record] = [record for event in events if (record := builder.take_in(event))]
-    [tree] = search_trees(events)
-    [node] = tree.nodes
-    assert (record.pool[0].prompt_tokens, record.pool[0].generated_tokens) == (20, 13)
-    assert node.cost.taking(0) == tree.cost.taking(0) == solution.cost.taking(0)
-    [cut_off] = search_trees(events[: events.index(sampled(events))])
-    assert cut_off.cost.tokens == 13

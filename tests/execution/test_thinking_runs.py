@@ -1,12 +1,11 @@
-"""Runs on a model that thinks: levels, limits, the books of thinking tokens, and samples that were cut."""
+"""Sampling parameters of a run: those of models that think, and schemas."""
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from reasoner import Solution, solve_sync
+from reasoner import Question, Solution, solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import UsageError
@@ -16,7 +15,7 @@ from reasoner.registry import build, entries
 from reasoner.strategy import Strategy
 from reasoner.trace.events import Began, Ended, Event, Prompted, Sampled
 from reasoner.types import Completion, SamplingParams
-from reasoner_strategies import SelfConsistency, Single
+from reasoner_strategies import BeamSearch, Refine, SelfConsistency, Single
 from tests.helpers import Judge, course, number_question, timeless, told, varied, write_trace
 from tests.scripted import MODEL, ScriptedEngine
 
@@ -84,24 +83,6 @@ def test_a_level_is_part_of_the_prompt_and_of_the_trace_and_a_replay_repeats_it(
     assert levels[0].isdisjoint(levels[1])
 
 
-def test_a_trace_from_before_thinking_was_counted_replays(tmp_path: Path) -> None:
-    solution = solve_sync(QUESTION, "best_of_n:n=4", ScriptedEngine(varied), verifier=Judge())
-    path = write_trace(tmp_path / "trace.jsonl", solution.events)
-    old = re.sub(r',"crc32":"[0-9a-f]{8}"', "", path.read_text())
-    for part in (
-        r',"thinking_tokens":0',
-        r',"cut":\{[^}]*\}',
-        r',"resolved":"[^"]*"',
-        r',"sampling":\{[^}]*\}',
-        r',"served":false',
-    ):
-        old, count = re.subn(part, "", old)
-        assert count
-    path.write_text(old)
-    played = solve_sync(QUESTION, "best_of_n:n=4", ReplayEngine(str(path)))
-    assert course(played) == course(solution)
-
-
 def test_a_greedy_sample_of_a_model_that_thinks_is_not_greedy_and_says_so() -> None:
     solution, events, (request,) = run(Single())
     assert (request.params.temperature, request.params.max_tokens) == (0.6, THINKING_MAX_TOKENS)
@@ -118,7 +99,7 @@ def test_a_level_without_a_model_that_thinks_is_an_error_before_anything_is_draw
 
 
 @pytest.mark.parametrize(("max_tokens", "thought", "cut"), [(1000, 2, (0, 0)), (3, 2, (8, 0)), (3, 9, (8, 8))])
-def test_samples_cut_at_the_limit_are_counted_and_told(max_tokens: int, thought: int, cut: tuple[int, int]) -> None:
+def test_samples_cut_at_the_limit_are_counted_and_reported(max_tokens: int, thought: int, cut: tuple[int, int]) -> None:
     solution, events, _ = run(SelfConsistency(params=SamplingParams(max_tokens=max_tokens)), thought)
     assert (solution.cut.cut, solution.cut.thinking, solution.cut.samples) == (*cut, 8)
     assert [event.cut for event in events if isinstance(event, Ended)] == [solution.cut]
@@ -137,17 +118,44 @@ def test_the_end_of_a_step_is_no_cut(spec: str) -> None:
     assert not solution.cut.cut
 
 
-def test_a_sample_that_the_budget_cut_is_not_cut_at_the_limit() -> None:
-    solution, _, _ = run(Single(SamplingParams(max_tokens=500)), budget="generated=17")
-    assert solution.cost.generated_tokens <= 17
-    assert not solution.cut.cut
+SCHEMA = SamplingParams(json_schema='{"type": "integer"}', max_tokens=40)
 
 
-def test_the_summary_tells_thinking_tokens_and_nothing_where_there_are_none() -> None:
-    solution, _, _ = run(SelfConsistency(n=4), thought=2)
-    assert solution.cost.thinking_tokens == 8
-    assert ", 8 of them thinking)" in str(solution)
-    assert solution.to_dict()["cost"]["thinking_tokens"] == 8
-    assert [each["thinking_tokens"] for each in solution.to_dict()["completions"]] == [2] * 4
-    plain = solve_sync(QUESTION, "self_consistency:n=4", ScriptedEngine(varied))
-    assert "thinking" not in str(plain)
+def test_it_holds_for_answers_and_not_for_what_a_plan_asks_besides() -> None:
+    seen: list[SampleRequest] = []
+
+    def script(request: SampleRequest) -> str:
+        seen.append(request)
+        return varied(request)
+
+    solve_sync("What is 3 + 4?", Refine(rounds=1, critic="self", params=SCHEMA), ScriptedEngine(script))
+    schemas = {request.prompt.messages[-1].content[:20]: request.params.json_schema for request in seen}
+    assert sorted(schemas.values()) == ["", SCHEMA.json_schema, SCHEMA.json_schema]
+
+
+def test_a_search_that_continues_a_reply_is_refused_with_what_to_do() -> None:
+    def steps(_: SampleRequest) -> str:
+        return "1\n\n2\n\n3"
+
+    solution = solve_sync(
+        Question.of("What is 3 + 4?"),
+        BeamSearch(n=2, width=1, params=SCHEMA),
+        ScriptedEngine(steps),
+        verifier="rules:pattern=1",
+    )
+    assert "json_schema holds for whole replies" in str(solution.error)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("{", "json_schema is not JSON"),
+        ("[1]", r"must be a JSON object of at most 65,536 characters, as in \{"),
+        ('{"a": "' + "x" * 70_000 + '"}', "at most 65,536 characters"),
+        ("[" * 60_000, "nested too deeply"),
+    ],
+)
+def test_a_schema_that_is_none_is_refused(text: str, complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint) as raised:
+        SamplingParams(json_schema=text)
+    assert len(str(raised.value)) < 400

@@ -88,7 +88,7 @@ def test_after_a_failed_write_nothing_is_written(tmp_path: Path) -> None:
     ("lines", "kind", "complaint"),
     [
         (b'{"said":1}\n', TraceError, "is not a line of the list: said: input should be a valid string"),
-        (b"{}}\n", DamagedLine, "is not a line of the list: line: invalid json"),
+        (b"{}}\n", DamagedLine, "is not a line of the list: invalid json"),
         (sealed(b'{"said":"a"}') + b'{"said":"a"}\n', DamagedLine, DAMAGED),
         (sealed(b'{"said":"a"}') + b'{"said":1}\n', DamagedLine, "said: input should be"),
         (sealed(b'{"said":"a"}') + sealed(b'{"said":1}'), TraceError, "said: input should be"),

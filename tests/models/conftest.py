@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from reasoner.models.embedded import embedded_path
-from reasoner.models.weights import GGUF, weights_file
+from reasoner.models.embedded import GGUF, embedded_path, weights_file
 
 
 @pytest.fixture(scope="session")

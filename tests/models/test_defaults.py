@@ -181,10 +181,6 @@ def test_a_parameter_out_of_range_is_refused(options: dict[str, object], complai
         SamplingParams(**options)  # type: ignore[arg-type]
 
 
-def test_a_bias_may_be_a_mapping() -> None:
-    assert SamplingParams(logit_bias={9: 1.0, 2: -1.0}).logit_bias == ((2, -1.0), (9, 1.0))  # type: ignore[arg-type]
-
-
 @pytest.mark.parametrize(("level", "noted"), [("low", True), ("medium", False), ("high", False), (99, False)])
 def test_a_level_that_the_template_renders_as_the_highest_is_told(level: ThinkingLevel, noted: bool) -> None:
     alike = replace(PROFILE, levels=LEVELS | {"low": LEVELS["high"]})

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from reasoner.errors import UsageError
-from reasoner.models.dtype import choose_dtype, default_dtype, resolve_dtype
+from reasoner.models.dtype import choose_dtype, default_dtype
 from reasoner.system.machine import MACHINE, cpu_flags, cpu_name, memory_gib, usable_cores
 from tests.models.test_geometry import write_safetensors
 
@@ -68,12 +68,3 @@ def test_a_folder_decides_by_what_it_holds(monkeypatch: pytest.MonkeyPatch, tmp_
     about = {"quantization_config": {"quant_method": "awq"}}
     (tmp_path / "config.json").write_text(json.dumps(about), encoding="utf-8")
     assert default_dtype(tmp_path).dtype == "bfloat16"
-
-
-def test_a_type_that_was_given_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(MACHINE, "flags=avx2 gib=8")
-    assert [resolve_dtype(given, None) for given in ("auto", "bfloat16", "float16")] == [
-        "float32",
-        "bfloat16",
-        "float16",
-    ]

@@ -5,7 +5,7 @@ import pytest
 from reasoner.engines.openai.parts import by_text
 from reasoner.models.families import (
     FAMILIES,
-    Family,
+    ModelFamily,
     on_request,
     parsers,
     profile_for_parser,
@@ -139,8 +139,8 @@ def test_a_transcript_is_split_at_the_published_markers(name: str, transcript: s
     assert (parts.thinking.strip(), parts.final.strip(), parts.unclosed) == ("Is it 12?", "It is 7.", False)
     # Cut within its thinking, it has no final part, whether the prompt opened the thinking or the model did.
     cut = transcript[: transcript.index("12")]
-    begun = cut.strip() != "Is it"
-    thinking, *others = by_text(cut, profile, opened=not begun, cut=True)
+    started = cut.strip() != "Is it"
+    thinking, *others = by_text(cut, profile, opened=not started, cut=True)
     assert (thinking.strip(), others) == ("Is it", ["", True, None])
 
 
@@ -149,7 +149,7 @@ def answer_in(final: str) -> str:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_closing_and_skipping_end_in_the_final_part(family: Family) -> None:
+def test_closing_and_skipping_end_in_the_final_part(family: ModelFamily) -> None:
     profile = family.profile
     if not profile.end_text:
         return

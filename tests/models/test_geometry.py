@@ -77,12 +77,6 @@ def test_kv_bytes_per_token(config: dict[str, Any], attention: str, kv_bytes: in
     assert info.kv_bytes_per_token == kv_bytes
 
 
-def test_an_8_bit_cache_takes_half(tmp_path: Path) -> None:
-    assert (
-        read_model_info(write_config(tmp_path, SMOLLM), name="m", kv_bytes_per_element=1).kv_bytes_per_token == 11_520
-    )
-
-
 def test_flops() -> None:
     info = ModelInfo("m", parameters=2_030_000_000, layers=28, heads=16, kv_heads=8, head_dim=128)
     assert info.flops(prompt=200, cached=0, generated=1000) == pytest.approx(5.03715e12, rel=1e-6)
@@ -103,19 +97,6 @@ def test_parameters_are_counted_over_all_shards_of_the_index(tmp_path: Path) -> 
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
     assert read_model_info(tmp_path, name="m").parameters == 69
     (tmp_path / "model-2.safetensors").unlink()
-    assert read_model_info(tmp_path, name="m").parameters == 0
-
-
-def test_one_file_is_the_whole_model(tmp_path: Path) -> None:
-    write_config(tmp_path, SMOLLM)
-    write_safetensors(tmp_path / "model.safetensors", {"embed": [10, 4]})
-    write_safetensors(tmp_path / "consolidated.safetensors", {"all": [40]})
-    assert read_model_info(tmp_path, name="m").parameters == 40
-
-
-def test_packed_weights_have_no_count(tmp_path: Path) -> None:
-    write_config(tmp_path, SMOLLM)
-    write_safetensors(tmp_path / "model.safetensors", {"qweight": [10, 4]}, dtype="I32")
     assert read_model_info(tmp_path, name="m").parameters == 0
 
 
@@ -142,9 +123,7 @@ def test_a_malformed_config_is_named(text: str, said: str, tmp_path: Path) -> No
     assert said in str(caught.value)
     assert str(tmp_path / "config.json") in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_a_missing_config_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.json").unlink()
     with pytest.raises(EngineUnavailable, match=r"no .*config\.json: "):
         read_model_info(tmp_path, name="m")
 

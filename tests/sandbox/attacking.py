@@ -6,11 +6,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
+import pytest
 
-from reasoner.sandbox.check import Call, Program, Sandbox, Verdict
-from reasoner.sandbox.layers import Limits, detect
+from reasoner.sandbox.check import Call, CodeVerdict, Program, Sandbox
+from reasoner.sandbox.layers import SandboxLimits, detect
 
-BRISK = Limits(seconds=8, cpu_seconds=1)
+BRISK = SandboxLimits(seconds=8, cpu_seconds=1)
 """Enough for all that isn't meant to run out of time, on a busy machine too."""
 NEEDS = "the sandbox's minimum is missing here: {}"
 
@@ -19,13 +20,22 @@ def missing() -> str:
     return detect().missing
 
 
+CONFINED = pytest.mark.skipif(bool(missing()), reason=NEEDS.format(missing()))
+SECCOMP = pytest.mark.skipif("seccomp" not in detect().names, reason="no seccomp filter for this processor")
+WATCH = pytest.mark.skipif("memory-watch" not in detect().names, reason="no /proc of its own for a sandbox here")
+
+
 def checked(
-    code: str, *tests: str | Call | Program, limits: Limits = BRISK, entry_point: str = "attack", unsafe: bool = False
-) -> Verdict:
+    code: str,
+    *tests: str | Call | Program,
+    limits: SandboxLimits = BRISK,
+    entry_point: str = "attack",
+    unsafe: bool = False,
+) -> CodeVerdict:
     return asyncio.run(Sandbox(limits, allow_unsandboxed=unsafe).check(code, tests, entry_point=entry_point))
 
 
-def returned(code: str, *args: object, limits: Limits = BRISK) -> str:
+def returned(code: str, *args: object, limits: SandboxLimits = BRISK) -> str:
     """What `attack(*args)`, a text, comes to inside: told by the verdict on a test that never passes."""
     verdict = checked(code, Call(args, None), limits=limits)
     assert verdict.status == "fail", verdict
@@ -44,7 +54,7 @@ def alive(place: Path) -> Sequence[psutil.Process]:
     return found
 
 
-def begun(place: Path, role: str) -> bool:
+def started(place: Path, role: str) -> bool:
     """Whether a process that holds an answer's code has come so far as to play its role."""
     for process in alive(place):
         with suppress(psutil.Error):

@@ -5,7 +5,6 @@ Every test ends with `place` and `outside` of the conftest, which look for proce
 
 import os
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,12 +12,9 @@ from pathlib import Path
 import pytest
 
 from reasoner.sandbox.check import Call, Program
-from reasoner.sandbox.layers import detect
-from tests.sandbox.attacking import BRISK, NEEDS, attack, checked, missing, returned
+from tests.sandbox.attacking import CONFINED, SECCOMP, attack, checked, returned
 
-pytestmark = pytest.mark.skipif(bool(missing()), reason=NEEDS.format(missing()))
-SECCOMP = pytest.mark.skipif("seccomp" not in detect().names, reason="no seccomp filter for this processor")
-WATCH = pytest.mark.skipif("memory-watch" not in detect().names, reason="no /proc of its own for a sandbox here")
+pytestmark = CONFINED
 
 
 def works_unconfined(code: str, *args: object) -> None:
@@ -132,7 +128,7 @@ def listeners(outside: Path) -> Iterator[dict[str, list[object]]]:
     """Sockets of every kind that take what comes; at the end nothing has come but what this process sent."""
     with ExitStack() as stack:
         made: dict[str, list[object]] = {}
-        heard: list[str] = []
+        received: list[str] = []
 
         def listen(name: str, family: int, kind: int, address: str | tuple[str, int]) -> None:
             listener = stack.enter_context(socket.socket(family, kind))
@@ -141,7 +137,7 @@ def listeners(outside: Path) -> Iterator[dict[str, list[object]]]:
             if kind == socket.SOCK_STREAM:
                 listener.listen()
             listener.setblocking(False)
-            stack.callback(lambda: heard.append(name) if _has_news(listener) else None)
+            stack.callback(lambda: received.append(name) if _has_news(listener) else None)
             made[name] = [family, kind, bound.decode("latin-1") if isinstance(bound, bytes) else bound]
 
         stream, datagram = socket.SOCK_STREAM, socket.SOCK_DGRAM
@@ -152,7 +148,7 @@ def listeners(outside: Path) -> Iterator[dict[str, list[object]]]:
         listen("abstract", socket.AF_UNIX, stream, f"\0reasoner-{os.getpid()}")
         yield made
         stack.close()
-        assert heard == []
+        assert received == []
 
 
 def _has_news(listener: socket.socket) -> bool:
@@ -238,11 +234,6 @@ def test_forged_records_on_every_descriptor_are_no_pass() -> None:
     assert checked(FORGED + "attack()", Call((), 1)).passed == 0
 
 
-def test_a_printed_mark_is_no_pass() -> None:
-    code = "print('PASS\\nOK\\n1 passed')\ndef attack():\n    print('PASS')\n    return 2"
-    assert checked(code, "assert attack() == 1").status == "fail"
-
-
 LIARS = {
     "equality": "class Yes(int):\n    def __eq__(self, other): return True\n    __hash__ = int.__hash__\ndef attack(): return Yes(2)",
     "equality of lists": "class Yes(list):\n    def __eq__(self, other): return True\ndef attack(): return Yes([2])",
@@ -308,18 +299,3 @@ def test_a_detail_is_short_and_clean() -> None:
     verdict = checked(code, Call((), 1))
     assert verdict.detail.isprintable()
     assert len(verdict.detail) <= 300
-
-
-def test_checks_side_by_side_do_not_meet() -> None:
-    # In threads, each with an event loop of its own.
-    code = "def attack(n):\n    open('f', 'w').write(str(n))\n    return open('f').read()"
-    results: list[str] = []
-    threads = [
-        threading.Thread(target=lambda n=n: results.append(checked(code, Call((n,), str(n)), limits=BRISK).status))
-        for n in range(3)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert results == ["pass"] * 3

@@ -15,14 +15,11 @@ import pytest
 import reasoner
 from reasoner.sandbox import syscalls
 from reasoner.sandbox.check import Call, Program
-from reasoner.sandbox.layers import Limits, detect
+from reasoner.sandbox.layers import SandboxLimits, detect
 from reasoner.sandbox.syscalls import numbers, seccomp_filter
 from tests.sandbox import escapes, victim
-from tests.sandbox.attacking import NEEDS, checked, missing
+from tests.sandbox.attacking import CONFINED, SECCOMP, WATCH, checked
 
-CONFINED = pytest.mark.skipif(bool(missing()), reason=NEEDS.format(missing()))
-SECCOMP = pytest.mark.skipif("seccomp" not in detect().names, reason="no seccomp filter for this processor")
-WATCH = pytest.mark.skipif("memory-watch" not in detect().names, reason="no /proc of its own for a sandbox here")
 SOURCES = Path(reasoner.__file__).parents[1]
 SOMEBODY = 54_321
 """A user that owns nothing."""
@@ -135,13 +132,13 @@ def attack():
 def test_memory_that_is_shared_and_shown_by_nobody_cannot_be_had() -> None:
     code = "import mmap\ndef attack():\n    try: mmap.mmap(-1, 2**20)\n    except PermissionError: return 'refused'"
     assert checked(code, Call((), "refused")).status == "pass"
-    assert checked(HIDDEN, Call((), None), limits=Limits(memory_mib=256)).status == "fail"
+    assert checked(HIDDEN, Call((), None), limits=SandboxLimits(memory_mib=256)).status == "fail"
 
 
 @CONFINED
 @WATCH
 def test_memory_in_sockets_is_counted() -> None:
-    verdict = checked(SOCKETS, Call((), None), limits=Limits(seconds=20, cpu_seconds=4, memory_mib=128))
+    verdict = checked(SOCKETS, Call((), None), limits=SandboxLimits(seconds=20, cpu_seconds=4, memory_mib=128))
     assert (verdict.status, verdict.detail.rpartition(", ")[2]) == ("memory", "it held more than 128 MiB")
 
 
@@ -204,7 +201,7 @@ def test_programs_do_everyday_things() -> None:
         f"try:\n    {work.replace(chr(10), chr(10) + '    ')}\nexcept BaseException as error:\n    print({name!r}, repr(error))"
         for name, work in EVERYDAY.items()
     )
-    verdict = checked(f"import os\n{body}", Program("", ""), limits=Limits(seconds=20, cpu_seconds=5))
+    verdict = checked(f"import os\n{body}", Program("", ""), limits=SandboxLimits(seconds=20, cpu_seconds=5))
     # Its semaphores need /dev/shm, which is not there.
     assert re.fullmatch(r"test 1 of 1: it wrote b.processes \w+\(.*\)\\n.", verdict.detail), verdict
 

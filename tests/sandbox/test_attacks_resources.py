@@ -8,13 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from reasoner.sandbox.check import Call, Program
-from reasoner.sandbox.layers import Limits, detect
-from tests.sandbox.attacking import NEEDS, attack, checked, missing
+from reasoner.sandbox.check import Call
+from reasoner.sandbox.layers import SandboxLimits
+from tests.sandbox.attacking import CONFINED, SECCOMP, WATCH, attack, checked
 
-pytestmark = pytest.mark.skipif(bool(missing()), reason=NEEDS.format(missing()))
-SECCOMP = pytest.mark.skipif("seccomp" not in detect().names, reason="no seccomp filter for this processor")
-WATCH = pytest.mark.skipif("memory-watch" not in detect().names, reason="no /proc of its own for a sandbox here")
+pytestmark = CONFINED
 
 # Processes
 
@@ -36,26 +34,8 @@ def attack():
 
 
 def test_a_fork_bomb_ends_at_the_limit() -> None:
-    limits = Limits(seconds=8, cpu_seconds=2, processes=20)
+    limits = SandboxLimits(seconds=8, cpu_seconds=2, processes=20)
     assert checked(FORKS, "assert 0 < attack() < 20", limits=limits).status == "pass"
-
-
-def test_a_bomb_of_threads_ends_at_the_limit() -> None:
-    code = """
-import threading
-def attack():
-    held = threading.Event()
-    made = 0
-    try:
-        for _ in range(200):
-            threading.Thread(target=held.wait, daemon=True).start()
-            made += 1
-    except RuntimeError:
-        pass
-    return made
-"""
-    limits = Limits(seconds=8, cpu_seconds=2, processes=20)
-    assert checked(code, "assert 0 < attack() < 20", limits=limits).status == "pass"
 
 
 DAEMON = """
@@ -97,7 +77,7 @@ KILLS = {
 
 @pytest.mark.parametrize("body", KILLS.values(), ids=KILLS)
 def test_no_process_outside_can_be_killed(body: str) -> None:
-    # Whatever the call says, the run goes on and this process is there to see it.
+    # Whatever the call says, the run continues and this process is there to see it.
     code = attack(body, "caller")
     assert checked(code, Call((os.getpid(),), None), Call((os.getpid(),), None)).status == "fail"
 
@@ -151,25 +131,20 @@ HANGS = {
 
 @pytest.mark.parametrize("code", HANGS.values(), ids=HANGS)
 def test_what_never_ends_is_ended_by_its_processor_time(code: str) -> None:
-    verdict = checked(code, Call((), 1), limits=Limits(seconds=20, cpu_seconds=1))
+    verdict = checked(code, Call((), 1), limits=SandboxLimits(seconds=20, cpu_seconds=1))
     assert verdict.status == "timeout"
     assert "more than 1 s of processor time" in verdict.detail
 
 
 @pytest.mark.parametrize("code", ["import time\ndef attack(): time.sleep(1000)", "import time\ntime.sleep(1000)"])
 def test_what_waits_is_ended_by_the_clock(code: str) -> None:
-    verdict = checked(code, Call((), None), limits=Limits(seconds=1))
+    verdict = checked(code, Call((), None), limits=SandboxLimits(seconds=1))
     assert (verdict.status, verdict.detail) == ("timeout", "test 1 of 1: not finished after 1 s")
-
-
-def test_a_program_that_hangs_is_ended() -> None:
-    verdict = checked("while True: pass", Program("", ""), Program("", ""), limits=Limits(seconds=20, cpu_seconds=1))
-    assert verdict.status == "timeout"
 
 
 # Memory
 
-SMALL = Limits(seconds=8, cpu_seconds=4, memory_mib=256)
+SMALL = SandboxLimits(seconds=8, cpu_seconds=4, memory_mib=256)
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ A verdict that says nothing of the code is for tests that are themselves broken;
 import pytest
 
 from reasoner.sandbox.check import Call
-from reasoner.sandbox.layers import Limits
-from tests.sandbox.attacking import NEEDS, checked, missing
+from reasoner.sandbox.layers import SandboxLimits
+from tests.sandbox.attacking import CONFINED, checked
 
-pytestmark = pytest.mark.skipif(bool(missing()), reason=NEEDS.format(missing()))
-TIGHT = Limits(seconds=20, cpu_seconds=1, memory_mib=256)
+pytestmark = CONFINED
+TIGHT = SandboxLimits(seconds=20, cpu_seconds=1, memory_mib=256)
 
 NESTED = "x = []\n    for _ in range(DEPTH): x = [x]\n    return x"
 PATCHED = "import sys\nfor depth in range(1, 9):\n    try: space = sys._getframe(depth).f_globals\n    except ValueError: break\n    if 'serve' in space: break\n"
@@ -108,6 +108,6 @@ def test_code_that_lacks_what_the_tests_name_is_wrong() -> None:
 
 def test_code_that_takes_all_processors_is_still_judged() -> None:
     code = "import os\nfor _ in range(30):\n    if os.fork() == 0:\n        while True: pass\ndef f(): return 1"
-    verdict = checked(code, "assert f() == 2", entry_point="f", limits=Limits(seconds=4, cpu_seconds=1))
+    verdict = checked(code, "assert f() == 2", entry_point="f", limits=SandboxLimits(seconds=4, cpu_seconds=1))
     assert verdict.judged
     assert verdict.passed == 0

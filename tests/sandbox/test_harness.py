@@ -13,11 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner.sandbox import check
-from reasoner.sandbox.inner import names_in
-from reasoner.sandbox.spelling import Uncrossable, decode, encode, same
-from tests.sandbox.attacking import NEEDS, checked, missing
-
-CONFINED = pytest.mark.skipif(bool(missing()), reason=NEEDS.format(missing()))
+from reasoner.sandbox.inner import Uncrossable, decode, encode, names_in, same
+from tests.sandbox.attacking import CONFINED, checked
 
 scalars = st.one_of(
     st.none(),

@@ -12,7 +12,7 @@ from reasoner.execution.session import Session
 from reasoner.serving.bodies import read
 from reasoner.serving.choose import Alias, ChosenRequest, Offer, choose, default_aliases
 from reasoner.serving.errors import ApiError
-from reasoner.serving.replies import Answered, Result
+from reasoner.serving.replies import AnsweredRequest, Result
 from reasoner.serving.requests import ChatRequest, CompletionRequest
 from reasoner.serving.responses import Reply
 from reasoner.trace.events import Event
@@ -52,24 +52,11 @@ async def answered(engine: Engine, request: ChosenRequest, offered: Offer | None
     """The request's jobs with their solutions, as the server solves them."""
     offered = offered or offer()
     async with Session(engine, verifiers=[*offered.verifiers.values()], prices=offered.prices) as session:
-        results = []
-        for job in choose(request, offered):
-            events: list[Event] = []
-            solution = await session.solve(
-                job.question,
-                job.strategy,
-                verifier=job.verifier,
-                budget=job.budget,
-                stop=job.stop,
-                trace=events.append,
-                seed=job.seed,
-            )
-            results.append((job, replace(solution, events=tuple(events))))
-        return results
+        return [(job, await job.solve(session)) for job in choose(request, offered)]
 
 
 def whole(reply: Reply, results: Sequence[Result], *, traces: Sequence[str | None] = ()) -> dict[str, Any]:
-    return reply.whole(Answered(results, traces or [None] * len(results)))
+    return reply.whole(AnsweredRequest(results, traces or [None] * len(results)))
 
 
 def streamed(reply: Reply, results: Sequence[Result], *news: tuple[int, Event | TextPiece]) -> list[dict[str, Any]]:
@@ -79,7 +66,7 @@ def streamed(reply: Reply, results: Sequence[Result], *news: tuple[int, Event | 
         for index, each in news
         for chunk in (reply.text(index, each) if isinstance(each, TextPiece) else reply.progress(index, each))
     ]
-    return [*chunks, *reply.end(Answered(results, [None] * len(results)))]
+    return [*chunks, *reply.end(AnsweredRequest(results, [None] * len(results)))]
 
 
 def followed(results: Sequence[Result]) -> list[tuple[int, Event | TextPiece]]:

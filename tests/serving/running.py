@@ -12,7 +12,7 @@ from reasoner.engine import Engine
 from reasoner.serving.app import make_app
 from reasoner.serving.choose import Alias, Offer, default_aliases
 from reasoner.serving.config import ServerLimits
-from reasoner.serving.limits import Key, Keys
+from reasoner.serving.limits import ApiKey, Keys
 from reasoner.serving.listener import Listener, listen
 from reasoner.serving.service import Service
 from reasoner.serving.traces import RecentTraces
@@ -66,7 +66,7 @@ def serving(
     engine: Engine,
     limits: ServerLimits | None = None,
     *,
-    keys: Sequence[Key] = (),
+    keys: Sequence[ApiKey] = (),
     offer: Offer | None = None,
     drain: float = PATIENCE,
     wait: bool = True,

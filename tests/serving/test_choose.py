@@ -16,8 +16,6 @@ from reasoner.specs import Mark, Owners, marks_of
 from reasoner.types import Message, SamplingParams
 from tests.serving.asking import chat, completion, offer, refusal
 
-JUDGED = [name for name in sorted(entries("strategy")) if build("strategy", name).uses_verifier]
-
 
 def only(**fields: Any) -> Any:
     [job] = choose(chat(**fields), offer())
@@ -37,14 +35,6 @@ def test_a_plain_request_passes_through() -> None:
     assert (job.question.text, job.question.space.name) == ("  How many?\n", "free")
     assert job.strategy.params == SamplingParams(temperature=1.0, top_p=0.5, max_tokens=7, stop=("x",))
     assert (job.budget, job.stop, job.verifier, job.notes, job.seed) == (None, None, None, (), 1)
-
-
-def test_what_a_plain_request_leaves_out_is_the_models() -> None:
-    offered = offer(sampling=SamplingParams(temperature=0.6, top_p=0.95, max_tokens=99))
-    [job] = choose(chat(), offered)
-    assert job.strategy.params == SamplingParams(temperature=0.6, max_tokens=99)  # type: ignore[attr-defined]
-    [job] = choose(chat(temperature=0, max_tokens=5), offered)
-    assert job.strategy.params == SamplingParams(temperature=0, max_tokens=5)  # type: ignore[attr-defined]
 
 
 def test_a_reply_of_any_form_may_be_long() -> None:
@@ -89,13 +79,6 @@ def test_a_vote_asks_for_a_kind_of_answer_and_says_so_in_the_prompt() -> None:
     assert job.question.prompt.messages[-1].content.startswith("How many is 2 + 2?\n\n")
     job = only(model="m@vote8", reasoner={"answer": "yes_no"})
     assert job.question.space.name == "yes_no"
-
-
-def test_a_strategy_of_free_form_leaves_the_prompt_as_it_is() -> None:
-    for strategy in ("universal", "best_of_n", "refine", "gen_select", "knockout", "pairwise", "single"):
-        job = only(reasoner={"strategy": strategy})
-        assert job.question.space.name == "free"
-        assert job.question.prompt.messages == chat().turns
 
 
 @pytest.mark.parametrize(
@@ -172,12 +155,6 @@ def test_no_other_is_built(verifier: str) -> None:
     assert ("did you mean 'judge'?" in error.message) == (verifier == "jugde")
 
 
-@pytest.mark.parametrize("name", JUDGED)
-def test_without_a_verifier_a_strategy_that_needs_one_is_refused(name: str) -> None:
-    error = refusal(lambda: choose(chat(reasoner={"strategy": name, "answer": "number"}), offer(verifiers={})))
-    assert (error.status, error.param) == (400, "reasoner.verifier")
-
-
 def test_a_budget_is_the_least_of_all_limits_and_is_shared_by_the_choices() -> None:
     offered = offer(ceiling=Budget(tokens=1000, samples=32), prices=Prices(1, 1))
     [job] = choose(chat(reasoner={"budget": "tokens=4k,seconds=5,usd=1"}), offered)
@@ -191,12 +168,6 @@ def test_a_budget_is_the_least_of_all_limits_and_is_shared_by_the_choices() -> N
 
 
 # What the server cannot do, or a client may not
-
-
-def test_an_alias_is_a_strategy_of_a_request_too() -> None:
-    low, high = ({"strategy": f"auto:effort={effort}"} for effort in ("low", "high"))
-    assert only(reasoner={"strategy": "auto-low"}).strategy == only(reasoner=low).strategy
-    assert only(reasoner={"strategy": "auto-low", "effort": "high"}).strategy == only(reasoner=high).strategy
 
 
 @pytest.mark.parametrize(

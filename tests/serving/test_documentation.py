@@ -12,7 +12,7 @@ from reasoner.cli.serve import command
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.serving.choose import default_aliases
 from reasoner.serving.config import read_settings
-from reasoner.serving.requests import Options
+from reasoner.serving.requests import VendorOptions
 from tests.serving.running import serving
 from tests.test_docs import blocks
 
@@ -80,7 +80,7 @@ def test_the_settings_of_the_page_are_settings(tmp_path: Path) -> None:
 def test_the_tables_name_what_there_is() -> None:
     assert first_column("### Aliases") == set(default_aliases())
     assert first_column("A field that the object `reasoner` leaves out is that of the alias.") == set(
-        Options.model_fields
+        VendorOptions.model_fields
     )
 
 

@@ -1,7 +1,6 @@
 """Input from strangers: each gets a 4xx of the API's own form, and nothing of it reaches a log or holds a turn."""
 
 import json
-import re
 import socket
 from collections.abc import Iterator
 
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.serving import listener
 from reasoner.serving.config import ServerLimits
-from reasoner.serving.limits import Key
+from reasoner.serving.limits import ApiKey
 from tests.serving.running import PATIENCE, Server, serving
 
 KEY = "alice-0123456789"
@@ -176,16 +175,6 @@ def test_a_fault_of_ours_is_reported_once_and_not_described(monkeypatch: pytest.
         assert error_of(response)["code"] == "internal_error"
 
 
-def test_the_routes_are_described_with_their_bodies(server: Server) -> None:
-    document = httpx.get(f"{server.url}/openapi.json").json()
-    schemas = document["components"]["schemas"]
-    for route in ROUTES:
-        body = document["paths"][f"/v1/{route}"]["post"]["requestBody"]["content"]["application/json"]["schema"]
-        assert "model" in schemas[body["$ref"].rpartition("/")[2]]["properties"]
-    for reference in re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document)):
-        assert reference in schemas
-
-
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
 def test_a_page_of_a_browser_cannot_ask_without_permission(server: Server, kind: str) -> None:
     """Only these types are sent to another origin without a question beforehand, which no route here answers."""
@@ -207,16 +196,12 @@ def test_a_server_without_keys_has_no_other_name(server: Server, host: str, stat
     assert response.status_code == status
 
 
-def test_a_server_with_keys_may_have_any_name() -> None:
-    with serving(SimulatedEngine(), keys=[Key.of(KEY, "alice")]) as server:
-        headers = {"Host": "reasoner.example", "Authorization": f"Bearer {KEY}"}
-        assert httpx.get(f"{server.base_url}/models", headers=headers).status_code == 200
-
-
 def test_keys_are_in_no_reply(capfd: pytest.CaptureFixture[str]) -> None:
-    with serving(SimulatedEngine(), keys=[Key.of(KEY, "alice")]) as server:
+    with serving(SimulatedEngine(), keys=[ApiKey.of(KEY, "alice")]) as server:
         seen = []
-        for headers in ({}, {"Authorization": "Bearer wrong-key-0123"}, {"Authorization": f"Bearer {KEY}"}):
+        known = {"Authorization": f"Bearer {KEY}"}
+        assert httpx.get(f"{server.base_url}/models", headers={"Host": "reasoner.example", **known}).status_code == 200
+        for headers in ({}, {"Authorization": "Bearer wrong-key-0123"}, known):
             for method, path in (("GET", "/"), ("GET", "/metrics"), ("GET", f"/v1/models/{KEY[:3]}"), ("PUT", "/v1/x")):
                 response = httpx.request(method, server.url + path, headers=headers)
                 seen.append(response.text + str(response.headers))
@@ -245,22 +230,6 @@ def test_a_field_may_hold_anything(server: Server, fields: dict[str, object]) ->
     response = httpx.post(f"{server.base_url}/chat/completions", content=body, headers=JSON)
     assert response.status_code in {200, 400, 404, 413}
     if response.status_code != 200:
-        error_of(response)
-
-
-SPECS = (
-    "auto:profile=/etc/passwd", "single:lora=/tmp", "best_of_n(n=4,of=single:lora=x)", "self_consistency:n=100000000",
-    "mcts:simulations=1000000", "self_consistency(n=1000,of=self_consistency:n=1000)", "nothing", "single:max_tokens=-1",
-    "refine:rounds=100000", "(((((", "x" * 5000,
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("spec", SPECS, ids=range(len(SPECS)))
-def test_a_spec_from_a_stranger_reads_nothing_and_stays_small(server: Server, spec: str) -> None:
-    body = {"model": "simulated", "messages": MESSAGES, "reasoner": {"strategy": spec}}
-    for route in ("chat/completions", "reasoner/estimate"):
-        response = httpx.post(f"{server.base_url}/{route}", json=body)
-        assert response.status_code == 400
         error_of(response)
 
 

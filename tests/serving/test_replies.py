@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from openai.types import Completion as OpenAICompletion
-from openai.types import Model
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from reasoner.budget import Budget, Cost, Prices
@@ -15,8 +14,8 @@ from reasoner.engine import SampleRequest
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import EngineError, PromptTooLong
 from reasoner.registry import entries
-from reasoner.serving.choose import Alias, Job, Offer, choose, default_aliases
-from reasoner.serving.replies import MAX_ANSWER, MAX_VOTES, ChatReply, CompletionReply, Result, model_list, usage
+from reasoner.serving.choose import Job, choose
+from reasoner.serving.replies import MAX_ANSWER, MAX_VOTES, ChatReply, CompletionReply, Result, usage
 from reasoner.solution import Solution
 from reasoner.trace.events import Proposed
 from reasoner.types import Answer, Proposal, Vote, VoteState
@@ -67,15 +66,6 @@ async def test_every_strategy_gives_a_reply_that_openais_client_reads(name: str)
     assert document["usage"]["total_tokens"] == computed + cached + generated + judged
     [(_, bounded)] = await answered(ScriptedEngine(varied), request, offer(ceiling=Budget(samples=2)))
     assert bounded.cost.samples <= 2
-
-
-@pytest.mark.parametrize("alias", default_aliases())
-@running
-async def test_every_alias_is_answered_by_the_simulated_engine(alias: str) -> None:
-    request = chat(model=f"m@{alias}", messages=[{"role": "user", "content": "What is 2 + 3?"}])
-    document = reply(await answered(SimulatedEngine(accuracy=1), request))
-    # The engine knows arithmetic, and not how to revise a reply.
-    assert ("The answer is " if alias == "refine" else "5") in document["choices"][0]["message"]["content"]
 
 
 @running
@@ -167,7 +157,7 @@ def test_hostile_text_is_valid_and_bounded() -> None:
     vote_state = VoteState((Vote(Answer(bad, "k"), 1, 1),), 1)
     solution = solved(bad, answer=Answer(bad, "k"), reason=bad, proposals=(Proposal(None, vote_state, Cost()),))
     document = reply([(job(), solution)])
-    assert document["choices"][0]["message"]["content"] == "?\0" * 9999
+    assert document["choices"][0]["message"]["content"] == "\ufffd\0" * 9999
     vendor = document["reasoner"]
     assert {len(vendor["answer"]), len(vendor["reason"]), len(vendor["votes"][0]["answer"])} == {MAX_ANSWER}
 
@@ -190,24 +180,6 @@ def test_a_question_that_failed_is_an_error_unless_there_was_a_text(
     assert document["choices"][0]["message"]["content"] == "It is 7"
     assert document["reasoner"]["ended_by"] == "error"
     assert "sk-123" not in json.dumps(document)
-
-
-def test_the_models_are_the_model_and_its_aliases() -> None:
-    offered = Offer(Alias.of(), {"vote8": Alias.of("self_consistency", description="a vote")}, model="ORG/m")
-    models = [read_as(Model, entry) for entry in model_list(offered, created=7)["data"]]
-    assert [model.id for model in models] == ["ORG/m", "ORG/m@vote8"]
-    assert models[1].description == "a vote"
-
-
-def test_usage_counts_every_token_of_every_job() -> None:
-    costs = [Cost(1, 2, 4, 8, 16, thinking_tokens=3), Cost(100)]
-    assert usage(costs) == {
-        "prompt_tokens": 103,
-        "completion_tokens": 28,
-        "total_tokens": 131,
-        "prompt_tokens_details": {"cached_tokens": 2},
-        "completion_tokens_details": {"reasoning_tokens": 3},
-    }
 
 
 # Streams
@@ -252,14 +224,6 @@ async def test_a_vote_shows_its_progress_and_then_the_whole_reply() -> None:
     assert last["choices"][0]["finish_reason"] == "stop"
     assert (counted["choices"], counted["usage"]) == ([], document["usage"])
     assert all(chunk["usage"] is None for chunk in chunks[:-1])
-
-
-@running
-async def test_the_first_sample_that_ends_and_the_ratings_are_shown() -> None:
-    results = await answered(ScriptedEngine(varied), chat(reasoner={"strategy": "best_of_n:n=3"}))
-    lines = joined(streamed(ChatReply(chat()), results, *followed(results)), "reasoning").splitlines()
-    assert lines[0] == "1 sample"
-    assert any("3 rated" in line for line in lines)
 
 
 @running

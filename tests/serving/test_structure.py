@@ -66,14 +66,6 @@ async def test_calls_are_voted_on_by_name_and_arguments_and_the_winner_is_return
 
 
 @running
-async def test_a_reply_without_a_call_is_text() -> None:
-    given = await reply(by_index("It is sunny.", "It rains.", call("Oslo")), model="m@vote8", tools=[WEATHER])
-    assert given.choices[0].finish_reason == "stop"
-    assert given.choices[0].message.tool_calls is None
-    assert given.choices[0].message.content in ("It is sunny.", "It rains.")
-
-
-@running
 async def test_tools_pass_through_and_are_called_in_a_stream_at_its_end() -> None:
     request = chat(tools=[WEATHER], stream=True, n=2)
     results = await answered(by_index(call("Oslo"), call("Rome")), request)
@@ -134,12 +126,6 @@ async def test_the_simulated_model_gives_its_replies_the_form_that_is_asked_for(
     with pytest.raises(ApiError, match="the keyword pattern") as refused:
         await reply(engine, response_format=odd)
     assert refused.value.status == 400
-
-
-def test_tools_that_may_not_be_called_are_not_offered() -> None:
-    job = only(tools=[WEATHER], tool_choice="none")
-    assert (job.question.prompt.tools, job.passes_through) == ("", True)
-    assert only(tools=[], response_format={"type": "text"}).question.prompt.tools == ""
 
 
 @running

@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner import Question, build, solve
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.errors import UsageError
 from reasoner.serving.traces import MAX_SHARE, KeptTrace, RecentTraces
 from reasoner.trace.events import Event, Noted, read_trace
 from tests.helpers import says
@@ -43,16 +41,6 @@ async def test_a_kept_trace_is_what_a_file_would_be(tmp_path: Path) -> None:
 
 
 @running
-async def test_the_page_of_a_trace_shows_its_search() -> None:
-    trace = RecentTraces().open()
-    await solved(trace)
-    page = trace.page()
-    assert "What is 3 + 4?" in page
-    assert page.count("The answer is") >= 4
-    assert "no more of it was kept" not in page
-
-
-@running
 async def test_what_a_model_wrote_is_text_in_the_page() -> None:
     trace = RecentTraces().open()
     engine = ScriptedEngine(says("<script>document.title = 'run'</script>\u202e\x1b[31m"))
@@ -79,13 +67,6 @@ def test_the_oldest_are_dropped_for_newer_ones() -> None:
         trace(noted("late"))
     assert [bool(trace.lines()) for trace in kept] == [False, False, True, True]
     assert traces.size == sum(trace.size for trace in kept)
-
-
-def test_a_server_may_keep_none() -> None:
-    traces = RecentTraces(number=0)
-    trace = traces.open()
-    trace(noted("x"))
-    assert (len(traces), traces.size, trace.lines()) == (0, 0, b"")
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 300)), max_size=60))
@@ -118,9 +99,3 @@ def test_nothing_follows_an_event_that_cannot_be_written() -> None:
         trace(noted(text))
     assert trace.lines().count(b"\n") == 1
     assert not trace.whole
-
-
-@pytest.mark.parametrize("limits", [{"number": -1}, {"size": 0}, {"number": 1.5}])
-def test_limits_that_cannot_be_are_refused(limits: dict[str, int]) -> None:
-    with pytest.raises(UsageError, match="must be"):
-        RecentTraces(**limits)

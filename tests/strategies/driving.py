@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from reasoner.engine import SampleRequest
 from reasoner.errors import BudgetExhausted
 from reasoner.strategy import (
     Finished,
@@ -111,3 +112,17 @@ def _next(running: Running, reply: Reply, which: Callable[[Running], int]) -> Fi
             return Finished(handle, () if ratings else tuple(outcome), tuple(outcome) if ratings else ())
         refused = outcome
     return refused
+
+
+def chains(lengths: Sequence[int], keys: str = "") -> Callable[[SampleRequest], str]:
+    """Chain i has so many tokens, its end among them, and says the key i, or nothing for a blank; continued anywhere."""
+
+    def say(request: SampleRequest) -> str:
+        before = request.prompt.text.split()
+        place = int(before[0][1:]) if before else request.index
+        key = keys[place] if keys else str(place)
+        said = "nothing at all" if key == " " else f"answer is {key}"
+        words = [f"c{place}", *["so"] * (lengths[place] - 5), *said.split()]
+        return "".join(f" {word}" if at or before else word for at, word in enumerate(words[len(before) :]))
+
+    return say

@@ -152,12 +152,6 @@ def test_it_generates_n_answers_so_many_at_a_time(concurrency: int) -> None:
     assert (len(course.samples), course.most, course.vote_states[-1].samples) == (12, concurrency, 12)
 
 
-def test_one_at_a_time_knows_each_rating_before_the_next_generation() -> None:
-    samples = drive(AbMcts(n=40, concurrency=1), "7", lambda _: 0.9).samples
-    assert samples[0].prompts == (QUESTION.prompt,)
-    assert len({sample.prompts[0] for sample in samples}) > 3
-
-
 def test_the_best_rated_or_the_class_of_the_highest_total() -> None:
     values, keys = [0.9, 0.5, 0.5, 0.1], ["7", "8", "8", None]
     chosen = [

@@ -182,6 +182,11 @@ def test_each_arm_has_the_confidence_that_was_measured_of_it(file: Path) -> None
     assert solved(auto, "7", "7", "7", "8", question=long).confidence == pytest.approx((12 + 1) / (16 + 2))
 
 
+def test_who_may_abstain_draws_more_than_one_sample(file: Path) -> None:
+    """One sample is all that is needed, but it cannot tell which answers are sure."""
+    assert solved(Auto(calibrated(file, bin_of(0, 0.7, 0.7)), abstain_below=0.01), "7").cost.samples == 16
+
+
 @pytest.mark.parametrize(("keys", "given"), [("7", True), ("7778", True), ("78", False), ("789", False)])
 def test_below_the_confidence_asked_for_it_says_nothing(file: Path, keys: str, given: bool) -> None:
     auto = Auto(calibrated(file, bin_of(0, 0.5, 0.8)), abstain_below=0.7)
@@ -200,9 +205,6 @@ def test_a_vote_that_a_budget_cut_short_is_trusted_as_far_as_it_came(file: Path)
     assert (cut.answer, cut.vote_state.samples) == (None, 1)
     assert cut.confidence == pytest.approx(2 / 3)
     assert solved(auto, "7", budget=Budget(samples=3)).confidence == pytest.approx(4 / 5)
-
-
-# The same again
 
 
 # Options

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from reasoner import Budget
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted
 from reasoner.strategy import Finished, Handle, Next, Operation, Plan, Propose, Sample, Score, Start
@@ -79,14 +78,6 @@ def test_without_refill_what_ended_takes_its_place_along(seed: int) -> None:
     assert (places, run.solution.vote_state.samples) == (0, 6)
 
 
-@pytest.mark.parametrize("refill", [True, False])
-def test_a_finished_chain_is_rated_once_and_votes_with_that(refill: bool) -> None:
-    run = search(BeamSearch(6, 2, refill=refill), Uneven().engine(), Rater(noisy(0.2)))
-    assert len(run.judge.seen) == len(set(run.judge.seen)) == run.solution.cost.samples
-    rated = [value for chain, value in run.judge.rated.items() if "answer" in chain]
-    assert sum(vote.weight for vote in run.solution.vote_state.votes) == pytest.approx(sum(rated))
-
-
 def test_what_holds_no_answer_is_not_rated_and_counts() -> None:
     def mute(request: Any) -> str:
         return "no idea" if request.index % 2 else Distinct.say(Distinct(), request)
@@ -137,9 +128,3 @@ def rated(plan: Plan[Answer | None], handle: Handle, step: Completion, value: fl
     assert op == Start(Score(QUESTION, (step,), reserve=128))
     assert plan.send(Handle(handle + 100)) == Next()
     return plan.send(Finished(Handle(handle + 100), ratings=(Rating(value, Cost()),)))
-
-
-def test_a_budget_too_small_for_any_step_and_what_is_held_back_is_one_chain() -> None:
-    run = search(BeamSearch(4, 2, reserve=500), Distinct().engine(), budget=Budget(tokens=120))
-    assert (run.solution.cost.samples, run.solution.vote_state.samples) == (1, 1)
-    assert run.key in ("7", "8")

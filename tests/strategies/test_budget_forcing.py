@@ -11,7 +11,7 @@ from reasoner.types import Answer, Completion, FinishReason, SamplingParams, Usa
 from reasoner_strategies.budget_forcing import BudgetForcing, Marker
 from tests.helpers import number_question
 from tests.scripted import MODEL, ScriptedEngine
-from tests.strategies.driving import REFUSED, Course, follow
+from tests.strategies.driving import Course, follow
 
 QUESTION = number_question()
 EOS, END = -1, 99
@@ -188,17 +188,6 @@ def test_without_a_tokenizer_forced_words_count_as_nothing_and_it_still_ends() -
     assert course(BudgetForcing(min_thinking=50), silent, thinks(1, text=" 7"), words={}).rooms == [4096, 256]
 
 
-def test_the_answer_is_held_back_from_the_start() -> None:
-    held = course(BudgetForcing(answer_tokens=33, waits=1), thinks(4), thinks(4), thinks(1, by=None, text=" 7"))
-    assert [op.reserve for op in held.samples] == [33, 33, 0]
-    assert held.rooms[-1] == 33
-
-
-def test_more_thinking_that_is_refused_is_closed_by_force() -> None:
-    run = course(BudgetForcing(waits=1), thinks(40), REFUSED, thinks(1, by=None, text=" 7"))
-    assert (run.text, key(run.answer)) == ("hmWait\n</think>\nFinal Answer:", "7")
-
-
 def test_an_answer_that_is_cut_or_holds_none_leaves_what_the_thinking_held() -> None:
     for last in (thinks(256, finish="length", text="is 7"), thinks(2, by=None, text="I do not know")):
         run = course(BudgetForcing(), thinks(40, text="The answer is 8"), last)
@@ -210,15 +199,6 @@ def test_the_answer_is_read_from_the_closing_and_not_from_the_thinking() -> None
     # Without a marker nothing in the text says where thinking ends, and its cue would win over a bare number.
     run = course(BudgetForcing(closing="So"), thought, last, words={"</think>": (5, 6)})
     assert [key(op.answer) for op in run.proposals] == ["8", "7"]
-
-
-def test_sampling_options_hold_for_thinking_and_answer() -> None:
-    params = SamplingParams(temperature=0.3, top_p=0.5, stop=("##",), stop_token_ids=(3,), max_tokens=9000)
-    run = course(BudgetForcing(params=params), thinks(40, by=3), thinks(1, by=None, text=" 7"))
-    assert run.samples[0].params == replace(params, max_tokens=4096, stop_token_ids=(3, END))
-    assert run.samples[1].params == replace(params, max_tokens=256)
-    # A stop of one's own is not the marker: the answer is asked for.
-    assert run.text == "hm\n</think>\nFinal Answer:"
 
 
 @pytest.mark.parametrize(("maximum", "rooms"), [(1000, [744, 256]), (300, [150, 150]), (3, [2, 1]), (1, [1])])

@@ -203,15 +203,6 @@ def test_with_all_kept_no_trace_that_repeats_a_warm_up_is_cut() -> None:
     assert cut(50.0, 1) == 12
 
 
-@pytest.mark.parametrize(("window", "end"), [(6, "stop"), (4, "abort")])
-def test_a_trace_shorter_than_the_window_is_never_cut(window: int, end: str) -> None:
-    """The last trace has five tokens, all of them far below the threshold."""
-    sure, unsure = [2.0] * 5, [0.1] * 5
-    engine = ScriptedEngine(lambda one: f"The answer is {one.index}", certainty=certain(sure, sure, unsure))
-    _, drawn = solved(deepconf(n=3, warmup=2, window=window), engine)
-    assert [event.finish_reason for event in drawn] == ["stop", "stop", end]
-
-
 def test_a_consensus_of_the_warm_up_ends_it_and_the_default_window_is_an_eighth() -> None:
     solution, drawn = solved(deepconf(warmup=4), ScriptedEngine(says("7"), certainty=lambda _: 0.5))
     assert (len(drawn), solution.vote_state.share) == (4, 1.0)

@@ -22,12 +22,6 @@ def test_each_subtree_goes_on_from_its_own_best() -> None:
     assert set(run.parents(1)) == kept
 
 
-def test_children_are_dealt_out_evenly() -> None:
-    run = search(Dvts(5, 2), Distinct().engine())
-    assert sorted(run.parents(1).values()) == [1, 2, 2]
-    assert run.levels == {0: 5, 1: 5, 2: 5}
-
-
 def drawn(run: SearchTree) -> set[tuple[str, int]]:
     return {(request.prompt.text, request.seed) for request in run.requests}
 
@@ -52,9 +46,6 @@ def test_a_slow_subtree_holds_up_no_other() -> None:
     late = times.index((0, 0))
     assert sum(level == 2 for level, _ in times[:late]) == 4
     assert run.solution.vote_state.samples == 6
-
-
-# What votes
 
 
 def test_until_a_subtree_has_ended_a_sibling_counts() -> None:

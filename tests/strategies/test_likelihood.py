@@ -73,11 +73,6 @@ def test_the_text_of_an_option_may_be_weighed_and_the_label_is_still_the_answer(
     assert course.answer == Answer("A", "A", "likelihood")
 
 
-def test_yes_or_no_are_weighed_as_words() -> None:
-    course = followed(Likelihood().plan(DOCUMENT), chances(yes=0.25, no=0.5))
-    assert (course.answer and course.answer.key, weights(course)) == ("no", {"no": 0.666667, "yes": 0.333333})
-
-
 def test_a_tie_goes_to_the_first_option_and_is_told() -> None:
     course = followed(Likelihood().plan(CHOICE), chances(A=0.1, B=0.3, C=0.3))
     assert (course.answer and course.answer.key, course.vote_states[-1].tied) == ("B", True)
@@ -113,12 +108,6 @@ def test_plain_text_holds_the_context_the_question_and_the_opening_of_the_answer
     assert course.weighed[0].prompt == Prompt(
         raw="Context: Trout are fish.\nFish swim.\nQuestion: Do trout swim? Yes or no?\nAnswer:"
     )
-
-
-def test_a_question_that_its_prompt_words_otherwise_is_asked_in_its_own_words() -> None:
-    question = Question("q", "Which?", Prompt(raw="Choose well."), CHOICE.space)
-    course = followed(Likelihood(style="plain").plan(question), chances(A=0.1, B=0.3, C=0.1))
-    assert course.weighed[0].prompt.raw == "Question: Which?\nAnswer:"
 
 
 # Questions without options

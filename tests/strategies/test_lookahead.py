@@ -3,13 +3,11 @@
 import pytest
 
 from reasoner import SamplingParams
-from reasoner.types import Completion
 from reasoner_strategies.beam_search import BeamSearch
 from reasoner_strategies.lookahead import Lookahead
 from tests.helpers import course
-from tests.stepping import SEPARATOR, StepJudge, noisy
-from tests.strategies.searching import Distinct, Rater, Uneven, accuracy, depth, many, search
-from tests.sweeps import widths
+from tests.stepping import SEPARATOR, noisy
+from tests.strategies.searching import Distinct, Rater, Uneven, depth, search
 
 LONG = SamplingParams(temperature=0.8, max_tokens=2000)
 
@@ -46,27 +44,3 @@ def test_the_verifier_is_shown_the_step_and_what_follows_it() -> None:
         if depth(request):
             assert any(chain.startswith(request.prompt.text) for chain in run.judge.seen)
             assert request.prompt.text.rsplit(SEPARATOR, 2)[0] + SEPARATOR in drawn or depth(request) == 1
-
-
-def lagging(candidate: Completion) -> float:
-    """Sees a mistake only where another step follows it."""
-    return float("wrong" not in candidate.prompt.text)
-
-
-@pytest.mark.slow
-@widths("questions", 50, 800)
-def test_looking_ahead_sees_what_the_step_alone_does_not_show(questions: int) -> None:
-    # One step ahead the verifier is right about each step but the last, which it never sees through.
-    blind, ahead = (
-        accuracy(many(Lookahead(4, 4, k=k), Distinct(depth=4).engine(), StepJudge(lagging), questions=questions))
-        for k in (0, 1)
-    )
-    assert ahead > blind + 0.2
-
-
-def test_a_rollout_that_ends_is_no_vote() -> None:
-    run = search(Lookahead(4, 2, k=3), Distinct().engine(), Rater(noisy(0.1)))
-    assert run.solution.vote_state.samples == 4
-    assert len(run.judge.seen) == 12
-    finished = {chain: value for chain, value in run.judge.rated.items() if "answer" in chain}
-    assert sum(finished.values()) > sum(vote.weight for vote in run.solution.vote_state.votes)

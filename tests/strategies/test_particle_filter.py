@@ -1,15 +1,19 @@
 """Particle filtering: what it draws is the model's chains, weighed by ratings."""
 
+import math
 import random
 import re
+from collections import Counter
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reasoner import Solution
 from reasoner.engine import SampleRequest
 from reasoner.types import Completion
-from reasoner_strategies._search.resampling import logit, softmax
+from reasoner_strategies._search.resampling import log_mean, logit, softmax, systematic
 from reasoner_strategies._search.steps import Path
 from reasoner_strategies.particle_filter import Particle, ParticleFilter, log_weights
 from tests.helpers import PROMPT, says
@@ -66,14 +70,6 @@ def test_twisted_particles_have_the_law_of_chains_weighed_by_final_odds(
     expected = tilted(0.4**3, temperature=options.get("weight_temperature", 1.0))
     # The ratio of two estimates is off by the order of 1 / n.
     assert mean == pytest.approx(expected, abs=error + 0.5 / 48)
-
-
-@pytest.mark.slow
-@widths("questions", 10, 160)
-def test_reference_weighting_sharpens(questions: int) -> None:
-    reference = many(ParticleFilter(32), Distinct(0.4).engine(), StepJudge(noisy(0)), questions=questions)
-    mean, error = mean_and_error([share_of_7(solution) for solution in reference])
-    assert mean - error > tilted(0.4**3)
 
 
 def fork(request: SampleRequest) -> str:
@@ -159,3 +155,48 @@ def test_what_leads_nowhere_gives_its_place_to_others() -> None:
     assert run.levels == {0: 4, 1: 4, 2: 4}
     assert run.solution.vote_state.samples == 5
     assert not any("no idea" in chain for chain in run.judge.seen)
+
+
+THETA = (0.5, 0.3, 0.15, 0.05)
+SHARES = st.lists(st.floats(0, 1), min_size=1, max_size=30).filter(lambda weights: sum(weights) > 1e-3)
+BELOW_1 = st.floats(0, 1, exclude_max=True)
+
+
+@pytest.mark.parametrize(("temperature", "theta"), [(1, (0.9, 0.1)), (2, (0.75, 0.25))])
+def test_weights_are_odds_to_the_power_of_the_inverse_temperature(temperature: float, theta: tuple[float]) -> None:
+    assert softmax([logit(0.9) / temperature, logit(0.5) / temperature]) == pytest.approx(theta)
+
+
+@pytest.mark.parametrize(("u", "indices"), [(0.5, (0, 0, 1, 2)), (0.9, (0, 0, 1, 3)), (0.1, (0, 0, 1, 1))])
+def test_the_published_systematic_resamplings(u: float, indices: tuple[int, ...]) -> None:
+    drawn = systematic(THETA, u)
+    assert drawn.indices == indices
+    assert drawn.ess == pytest.approx(2.7397, abs=5e-5)
+
+
+@given(SHARES, BELOW_1)
+def test_systematic_resampling_rounds_the_expected_number_of_copies(weights: list[float], u: float) -> None:
+    whole = math.fsum(weights)
+    theta = [weight / whole for weight in weights]
+    drawn = systematic(theta, u)
+    copies = Counter(drawn.indices)
+    assert sum(copies.values()) == len(theta)
+    assert 1 - 1e-9 <= drawn.ess <= len(theta) + 1e-9
+    for place, share in enumerate(theta):
+        expected = len(theta) * share
+        assert math.floor(expected - 1e-9) <= copies[place] <= math.ceil(expected + 1e-9)
+        assert share or not copies[place]
+
+
+def test_a_position_beyond_a_sum_that_falls_short_belongs_to_the_last_with_a_share() -> None:
+    assert systematic((0.5, 0.5 - 1e-12, 0.0), 1 - 1e-13).indices == (0, 1, 1)
+
+
+def test_logarithms_of_extreme_ratings_are_finite() -> None:
+    assert logit(1.0) == pytest.approx(-logit(0.0))
+    assert logit(1.0) == pytest.approx(13.8155, abs=1e-4)
+    assert logit(0.5) == 0
+    assert softmax([logit(1.0) / 1e-3, None, logit(0.0) / 1e-3]) == [1, 0, 0]
+    assert softmax([None, None]) == [0, 0]
+    assert log_mean([math.log(1), math.log(3)]) == pytest.approx(math.log(2))
+    assert log_mean([5000.0, 5000.0]) == 5000

@@ -65,14 +65,6 @@ def test_a_chain_goes_on_as_soon_as_its_last_attempt_is_there() -> None:
     assert finish(plan, REFUSED) == told.answer
 
 
-@pytest.mark.parametrize(("chains", "revisions"), [(1, 0), (3, 0), (1, 5), (3, 1)])
-def test_all_attempts_are_drawn_and_counted(chains: int, revisions: int) -> None:
-    strategy, attempts = Revise(chains, revisions, "majority", PARAMS), chains * (revisions + 1)
-    solution = solve_sync(QUESTION, strategy, ScriptedEngine(lambda request: f"The answer is {request.seed % 2}"))
-    assert solution.cost.samples == attempts
-    assert [each.vote_state.samples for each in solution.proposals] == list(range(1, attempts + 1))
-
-
 def test_attempts_are_ordered_by_turn_and_then_by_chain() -> None:
     a, b, c, d = (says("7", index) for index in range(4))
     assert in_order([[a, c], [b], []]) == [a, b, c]

@@ -13,9 +13,9 @@ from reasoner.engine import SampleRequest
 from reasoner.errors import UsageError
 from reasoner.strategy import Propose, Sample, Strategy
 from reasoner.trace.events import Event, Sampled, Scored
-from reasoner_strategies import GenSelect, Knockout, Pairwise, SelfConsistency, Universal
+from reasoner_strategies import GenSelect, Knockout, Pairwise, Universal
 from reasoner_strategies.universal import named
-from tests.execution.test_compare_pair import Comparing
+from tests.execution.test_scores import Comparing
 from tests.helpers import Judge, completion, number_question, says
 from tests.scripted import ScriptedEngine
 from tests.strategies.judging import QUESTION, Judged, Judging, cut, judged, key_of, names, pool, prefers, texts_in
@@ -263,16 +263,6 @@ def test_it_shows_all_responses_with_an_answer_and_asks_greedily() -> None:
     [texts] = played.asked
     assert sorted(map(key_of, texts)) == ["7", "8", "8"]
     assert played.key == key_of(texts[0])
-
-
-@pytest.mark.slow
-def test_a_perfect_reader_makes_it_self_consistency() -> None:
-    source = random.Random(1)
-    for _ in range(100):
-        keys = [source.choice("7789") for _ in range(source.randint(1, 9))]
-        majority = solve_sync(QUESTION, SelfConsistency(len(keys)), ScriptedEngine(says(*keys))).answer
-        assert majority is not None
-        assert course(Universal, keys, plurality, repeats=source.randint(1, 3)).key == majority.key
 
 
 def test_choices_of_different_responses_count_for_their_common_answer() -> None:

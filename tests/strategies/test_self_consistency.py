@@ -1,17 +1,15 @@
 """Votes by counts: self-consistency, alone and with a stop rule, Adaptive-Consistency and ESC."""
 
 import itertools
-import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
 
-from reasoner import Budget, SamplingParams, Solution, solve_many_sync, solve_sync
+from reasoner import Budget, SamplingParams, Solution, solve_sync
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
-from reasoner.engines.simulated import SimulatedEngine
 from reasoner.stopping.rules import BetaRule, FirstOf, LockIn, Lossless, Price
 from reasoner.strategy import (
     Cancel,
@@ -34,7 +32,6 @@ from reasoner_strategies import AdaptiveConsistency, EarlyStopping, SelfConsiste
 from tests.helpers import Planned, books, completion, finish, jumbled, meter_of, number_question, says, told, varied
 from tests.scripted import ScriptedEngine
 from tests.strategies.driving import REFUSED, Course, follow
-from tests.sweeps import widths
 
 QUESTION = number_question()
 PARAMS = SamplingParams(max_tokens=30)
@@ -268,20 +265,6 @@ def test_refused_samples_are_skipped(refused: set[int], answer: str | None) -> N
 
 
 # Early stopping by windows
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("law", "mean"), [((1.0,), 5), ((0.9, 0.1), 8.4607), ((0.8, 0.2), 14.6100), ((0.5, 0.5), 32.2624)]
-)
-@widths("count", 75, 1200)
-def test_the_published_mean_numbers_of_samples(law: tuple[float, ...], mean: float, count: int) -> None:
-    engine = SimulatedEngine(answers=("7", "8", "9")[: len(law)], weights=law, tokens=5)
-    strategy = EarlyStopping(n=40, window=5, params=SamplingParams(max_tokens=10_000))
-    solutions = solve_many_sync([number_question(f"q{place}") for place in range(count)], strategy, engine)
-    drawn = [solution.cost.samples for solution in solutions]
-    spread = math.sqrt(sum((one - mean) ** 2 for one in drawn) / count)
-    assert abs(sum(drawn) / count - mean) <= 3 * spread / math.sqrt(count) + 5e-5
 
 
 def test_a_window_that_agrees_outvotes_the_majority_before_it() -> None:

@@ -1,37 +1,21 @@
 """short-m@k: the order is that of length, the price that of the rounds."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from reasoner import Solution, solve_sync
-from reasoner.engine import SampleRequest
 from reasoner.strategy import Sample
 from reasoner.types import SamplingParams
 from reasoner_strategies._search.steps import Path, advance, lockstep
 from reasoner_strategies.short_m_at_k import ShortMAtK
 from tests.helpers import completion, number_question
 from tests.scripted import ScriptedEngine
+from tests.strategies.driving import chains
 
 QUESTION = number_question()
 PUBLISHED = (5, 9, 7, 20)
-
-
-def chains(lengths: tuple[int, ...], keys: str = "") -> Callable[[SampleRequest], str]:
-    """Chain i has so many tokens, its end among them, and says the key i, or nothing for a blank; continued anywhere."""
-
-    def say(request: SampleRequest) -> str:
-        before = request.prompt.text.split()
-        place = int(before[0][1:]) if before else request.index
-        key = keys[place] if keys else str(place)
-        said = "nothing at all" if key == " " else f"answer is {key}"
-        words = [f"c{place}", *["so"] * (lengths[place] - 5), *said.split()]
-        assert len(words) == lengths[place] - 1
-        return "".join(f" {word}" if at or before else word for at, word in enumerate(words[len(before) :]))
-
-    return say
 
 
 def solved(

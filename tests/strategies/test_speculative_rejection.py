@@ -1,36 +1,22 @@
 """Speculative rejection: what it saves, who is compared with whom, and who is left to choose from."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from reasoner import Budget, Solution, solve_sync
-from reasoner.engine import SampleRequest
 from reasoner.errors import VerifierError
 from reasoner.types import Completion, SamplingParams
 from reasoner_strategies.best_of_n import BestOfN
 from reasoner_strategies.speculative_rejection import SpeculativeRejection
 from tests.helpers import Judge, number_question, varied
 from tests.scripted import ScriptedEngine
+from tests.strategies.driving import chains
 
 QUESTION = number_question()
 PARAMS = SamplingParams(temperature=0.8, max_tokens=1000)
-
-
-def chains(lengths: Sequence[int], keys: str = "") -> Callable[[SampleRequest], str]:
-    """Chain i has so many tokens, its end among them, and says the key i, or nothing for a blank; continued anywhere."""
-
-    def say(request: SampleRequest) -> str:
-        before = request.prompt.text.split()
-        place = int(before[0][1:]) if before else request.index
-        key = keys[place] if keys else str(place)
-        said = "nothing at all" if key == " " else f"answer is {key}"
-        words = [f"c{place}", *["so"] * (lengths[place] - 5), *said.split()]
-        return "".join(f" {word}" if at or before else word for at, word in enumerate(words[len(before) :]))
-
-    return say
 
 
 def place_of(candidate: Completion) -> int:

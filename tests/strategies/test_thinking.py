@@ -54,19 +54,6 @@ def test_every_strategy_answers_out_of_the_box_and_never_from_the_thinking(name:
     assert solution.cost.tokens == spent + solution.cost.verifier_tokens
 
 
-@pytest.mark.parametrize("name", ["universal", "tree_of_thoughts", "likelihood"])
-def test_a_verdict_is_asked_for_without_thinking(name: str) -> None:
-    levels = list[object]()
-
-    def script(request: SampleRequest) -> str:
-        if "What is 3 + 4?" not in request.prompt.messages[-1].content[-20:]:
-            levels.append(request.prompt.thinking_level)
-        return verdicts(request)
-
-    solve_sync(QUESTION, build("strategy", name), thinker(script))
-    assert "none" in levels
-
-
 def forced(strategy: BudgetForcing, engine: ScriptedEngine) -> tuple[Solution, list[Event]]:
     solution = solve_sync(QUESTION, strategy, engine, trace=(events := list[Event]()).append)
     return solution, events

@@ -1,15 +1,12 @@
 """Tree of thoughts, driven without an engine and on the step world."""
 
-import math
 import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import pytest
 
-from reasoner import Question, solve_many_sync
 from reasoner.engine import SampleRequest
 from reasoner.strategy import Sample
 from reasoner.types import Completion, SamplingParams
@@ -18,7 +15,6 @@ from tests.helpers import completion, number_question
 from tests.scripted import ScriptedEngine
 from tests.stepping import StepWorld
 from tests.strategies.driving import REFUSED, Course, follow
-from tests.sweeps import widths
 
 QUESTION = number_question()
 _SHOWN = re.compile(r"not be finished yet:\n\n(.*)\n\nDo not continue (?:it|them)\.", re.DOTALL)
@@ -295,15 +291,6 @@ def test_the_best_finished_state_or_the_class_of_the_highest_total() -> None:
     assert drive(TreeOfThoughts(k=5), grow, judge).key == "7"
 
 
-def test_chains_without_an_answer_or_cut_abstain_and_are_not_judged() -> None:
-    def grow(state: str, place: int) -> str:
-        return ["nothing", "b The answer is 7", "x" * 600][place]
-
-    course = drive(TreeOfThoughts(k=3), grow)
-    assert set(course.judged) == {"b"}
-    assert (course.key, course.vote_states[-1].samples) == ("7", 3)
-
-
 def test_a_judgement_keeps_the_question_in_front_and_is_bounded() -> None:
     params = SamplingParams(temperature=0.4, top_p=0.9, stop=("@",), max_tokens=9000)
     strategy = TreeOfThoughts(k=2, b=1, n_eval=2, params=params)
@@ -343,15 +330,3 @@ def judging(world: StepWorld) -> ScriptedEngine:
         return f"Verdict: {'impossible' if 'wrong' in shown[0] else 'sure'}"
 
     return ScriptedEngine(say)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("k", "mode", "b"), [(4, "bfs", 1), (2, "bfs", 5), (4, "dfs", 5)])
-@widths("count", 75, 1200)
-def test_success_in_the_step_world(k: int, mode: Any, b: int, count: int) -> None:
-    """Equal thoughts are one state, so that a level holds one right state at most: found where each step was drawn."""
-    rate = (1 - 0.5**k) ** 3
-    questions = [Question.of("How many?", space="number", id=str(at)) for at in range(count)]
-    solutions = solve_many_sync(questions, TreeOfThoughts(mode=mode, b=b, k=k, n_eval=1), judging(StepWorld()))
-    right = sum(one.answer is not None and one.answer.key == "7" for one in solutions) / count
-    assert right == pytest.approx(rate, abs=3 * math.sqrt(rate * (1 - rate) / count))

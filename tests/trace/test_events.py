@@ -169,9 +169,9 @@ def test_an_incomplete_last_line_is_skipped(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        (b"", "is not a line of the trace: line: invalid json"),
-        (b"rubbish", "is not a line of the trace: line: invalid json"),
-        (b"\xff\xfe", "is not a line of the trace: line: invalid json"),
+        (b"", "is not a line of the trace: invalid json"),
+        (b"rubbish", "is not a line of the trace: invalid json"),
+        (b"\xff\xfe", "is not a line of the trace: invalid json"),
         (b"[]", "is not a line of the trace: "),
         (b'{"v":2,"event":"slept","question_id":"q","t":0}', "slept"),
         (b'{"v":2,"event":"refused","question_id":"q","t":0}', "refused.op: field required"),

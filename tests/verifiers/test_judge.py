@@ -56,17 +56,6 @@ def test_a_rubric_gives_the_expected_grade() -> None:
         assert rating.value == pytest.approx(place / 4, abs=1e-6)
 
 
-def test_the_rubric_is_part_of_the_prompt() -> None:
-    seen: list[str] = []
-
-    def script(request: SampleRequest) -> str:
-        seen.append(request.prompt.messages[-1].content)
-        return "3"
-
-    rated(Judge("rubric", rubric="is it {polite}"), judging(script, 0.9))
-    assert "by this rubric: is it {polite}\n" in seen[0]
-
-
 def test_the_question_comes_first_and_as_the_policy_was_asked_so_that_its_prefix_is_shared() -> None:
     question = Question.of("What is 3 + 4?", context="A long document.")
     seen: list[str] = []

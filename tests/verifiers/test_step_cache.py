@@ -44,10 +44,6 @@ def test_a_key_is_the_model_and_all_tokens_up_to_its_place() -> None:
     assert not set(keys(IDS, 1, 3)) & set(keys(IDS, 1, 3, identity="other"))
 
 
-def test_one_token_changed_after_a_step_leaves_its_key() -> None:
-    assert keys(IDS, 1, 3)[0] == keys((*IDS[:2], 99, 98), 1, 3)[0]
-
-
 def test_only_what_is_new_is_computed_and_the_first_value_is_kept() -> None:
     cache, computer = StepCache(10), Computer()
 
@@ -104,15 +100,6 @@ def test_a_failure_is_passed_on_and_nothing_is_kept_of_it() -> None:
 
     assert asyncio.run(go()) == (0.5,)
     assert computer.asked == [((A,), True)]
-
-
-@pytest.mark.parametrize("scores", [[], [0.1], [0.1, 0.2, 0.3]])
-def test_another_number_of_scores_than_of_steps_is_an_error(scores: list[float]) -> None:
-    async def compute(missing: Sequence[int], lost: bool) -> list[float]:
-        return scores
-
-    with pytest.raises(VerifierError, match=f"gave {len(scores)} scores for 2 steps"):
-        asyncio.run(StepCache(10).fill([A, B], compute))
 
 
 def test_the_least_recently_used_goes_first() -> None:

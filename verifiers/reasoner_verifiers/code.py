@@ -13,7 +13,7 @@ from reasoner.budget import Cost
 from reasoner.engine import Engine
 from reasoner.errors import UsageError, VerifierError
 from reasoner.sandbox.check import Call, Program, Sandbox
-from reasoner.sandbox.layers import Limits
+from reasoner.sandbox.layers import SandboxLimits
 from reasoner.specs import Checked, Range
 from reasoner.system.files import parse_json, read_whole
 from reasoner.types import Completion, Rating
@@ -50,7 +50,7 @@ class CodeTests(Checked, FreeVerifier):
             VerifierError: the question has no tests, they cannot run, or this machine lacks the sandbox's minimum.
         """
         tab.cost = Cost()
-        limits = Limits(seconds=2 * self.timeout, cpu_seconds=math.ceil(self.timeout))
+        limits = SandboxLimits(seconds=2 * self.timeout, cpu_seconds=math.ceil(self.timeout))
         sandbox = Sandbox(limits, self.allow_unsandboxed)
         try:
             written, entry_point = self._tests_of(question)

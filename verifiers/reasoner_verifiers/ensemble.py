@@ -56,8 +56,8 @@ class Composite:
 class Ensemble(Checked, Composite):
     """Rates by several verifiers: their `mean` or their `product`.
 
-    All `members` rate every candidate concurrently. If one fails the candidate has no rating, because a mean over fewer
-    members is on another scale. `parts` of a rating holds the members' values.
+    `how` says which. All `members` rate every candidate concurrently. If one fails the candidate has no rating, because
+    a mean over fewer members is on another scale. `parts` of a rating holds the members' values.
     """
 
     example: ClassVar[str] = '-s best_of_n:n=4 --verifier "ensemble:members=[certainty,rules(pattern=7)]"'

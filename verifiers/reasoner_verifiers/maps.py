@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, FiniteFloat, ValidationError, model_valid
 from scipy import optimize, special
 
 from reasoner.errors import UsageError, require_choice
-from reasoner.system.files import read_whole
+from reasoner.system.files import complaint_of, read_whole
 
 MIN_RATINGS = 30
 """Right and wrong ratings together that a fit needs."""
@@ -74,9 +74,7 @@ def read_map(path: Path) -> Calibration:
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        location = ".".join(map(str, first["loc"])) or "file"
-        raise UsageError(f"{path} is not a calibration file: {location}: {first['msg'].lower()}") from error
+        raise UsageError(f"{path} is not a calibration file: {complaint_of(error)}") from error
 
 
 def fit_calibration(

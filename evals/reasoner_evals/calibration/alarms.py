@@ -16,7 +16,7 @@ UNKNOWN = 149
 
 @dataclass(slots=True)
 class Watch:
-    """Collects the finished questions of an arm whose answers have a calibrated confidence.
+    """Collects the finished questions of an arm with a calibrated confidence.
 
     A question without any answer counts as not right, as it did in calibration. One that the strategy abstained from
     has votes and no outcome: it counts neither as right nor as wrong.

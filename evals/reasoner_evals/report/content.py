@@ -41,7 +41,7 @@ all are behind it."""
 
 
 class Headline(NamedTuple):
-    """The result of a task in one sentence, which claims no more than the intervals and tests of its table."""
+    """The result of a task in one sentence, which claims only what the intervals and tests of its table show."""
 
     claim: Claim
     sentence: str
@@ -108,7 +108,7 @@ class Difficulty(NamedTuple):
     """
 
     key: str
-    """The point whose pool made the bins."""
+    """The point with the pool that made the bins."""
     held_out: int
     """Samples per question that made the bins."""
     bins: tuple[tuple[float, float, int], ...]
@@ -145,9 +145,9 @@ class VerifierQuality(NamedTuple):
     mixed: int
     """Questions with right and wrong replies."""
     top: Bounded
-    """The share of questions whose best rated reply is right, ties shared."""
+    """The share of questions with a right best-rated reply; ties are shared."""
     chance: Bounded
-    """The share of questions whose reply is right if it is chosen at random among the rated ones."""
+    """The share of questions with a right reply if it is chosen at random among the rated ones."""
     deciles: tuple[ReliabilityBin, ...]
 
 

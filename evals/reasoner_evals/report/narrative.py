@@ -150,7 +150,7 @@ def findings(rows: Sequence[Any]) -> Iterator[str]:
     """The result of a task: the most accurate point, its cost, its gains and its remaining gap.
 
     Of equally accurate points it is the cheapest. If it is above half of its pool, the most accurate of the others is
-    named as well. Strategies whose samples were often cut come first.
+    named as well. Strategies with many cut samples come first.
     """
     yield from _cut(rows)
     if len(rows) < 2:
@@ -181,7 +181,7 @@ def findings(rows: Sequence[Any]) -> Iterator[str]:
 
 
 def _cut(rows: Sequence[Any]) -> Iterator[str]:
-    """The strategies whose samples were often cut at `max_tokens`, those that were cut most first."""
+    """The strategies with many samples cut at `max_tokens`, those with most first."""
     most = {row.series: row for row in sorted(rows, key=lambda row: row.samples_cut or 0.0)}
     often = [row for row in reversed(most.values()) if (row.samples_cut or 0.0) >= OFTEN_CUT]
     for row in often[:MAX_NAMED]:

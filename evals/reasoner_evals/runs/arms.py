@@ -197,7 +197,7 @@ class Shard:
     def part_of(self, total: Budget) -> Budget:
         """Its part of a budget that all questions share; a deadline holds for each shard in full.
 
-        The parts of all shards are no more than the whole: counts add up to it exactly, other amounts are rounded down.
+        The parts never exceed the whole: counts add up to it exactly, other amounts are rounded down.
         """
 
         def whole(limit: int | None) -> int | None:

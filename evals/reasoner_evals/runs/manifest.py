@@ -16,7 +16,7 @@ from reasoner.journal.folder import write_whole
 from reasoner.journal.lines import sealed_line
 from reasoner.registry import spec_of
 from reasoner.specs import Spec
-from reasoner.system.files import read_whole
+from reasoner.system.files import complaint_of, read_whole
 from reasoner.system.machine import gpus, installed, memory_gib, usable_cores
 from reasoner.system.redaction import without_secrets
 from reasoner_evals.runs.arms import file_part
@@ -144,11 +144,7 @@ def read_manifest(folder: RunFolder) -> Manifest:
             f"cannot read the manifest {folder.manifest}: {error.strerror}: give the folder of a run"
         ) from error
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "file"
-        raise TraceError(
-            f"{folder.manifest} is not a manifest of version {VERSION}: {where}: {first['msg'].lower()}"
-        ) from error
+        raise TraceError(f"{folder.manifest} is not a manifest of version {VERSION}: {complaint_of(error)}") from error
     for arm in manifest.arms:
         if arm.name != file_part(arm.name, longest=len(arm.name)):
             raise TraceError(f"{folder.manifest} has an arm {arm.name!r:.60}, which is not a valid folder name")

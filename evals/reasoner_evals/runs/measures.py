@@ -1,4 +1,4 @@
-"""What was measured, question by question: each strategy at each size or budget, as arrays whose means are reported."""
+"""What was measured, question by question: each strategy at each size or budget, as arrays of a value per question."""
 
 import math
 import warnings
@@ -32,7 +32,7 @@ from reasoner_evals.stats import Bools, Floats, Ints
 from reasoner_evals.stats.estimators import best_of_k, coverage_at_k, majority_at_k, weighted_at_k
 
 ALLOCATED: Final = ", allocated"
-"""How the name of a series ends whose points divide one budget among all questions."""
+"""The end of the name of a series with points that divide one budget among all questions."""
 GRADER_FAILED: Final = tuple(OUTCOMES.index(status) for status in ("too_complex", "grader_timeout", "grader_crash"))
 FIELDS: Final = ("prompt", "cached", "generated", "verifier", "cancelled")
 TOKENS: Final = (*FIELDS, "thinking")

@@ -334,8 +334,8 @@ def open_runs(paths: Sequence[Path]) -> list[RunData]:
 def read_arm(run: RunData, name: str) -> ArmData:
     """One arm's journal, joined with the verdicts. An arm that has not started is empty.
 
-    Of several lines on a question the first counts, unless it is an error: then the next one does. A torn last line is
-    skipped.
+    Of several lines on a question the first counts, unless it is an error: then the next one does. An incomplete last
+    line is skipped.
 
     Raises:
         UnknownName: the run has no such arm.

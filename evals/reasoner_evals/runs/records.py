@@ -10,8 +10,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from reasoner.budget import Cost
-from reasoner.errors import TraceError
-from reasoner.execution.replies import RatingFailures
+from reasoner.execution.plan_runner import RatingFailures
 from reasoner.journal.folder import check_free, writing
 from reasoner.journal.lines import Format, read_lines
 from reasoner.models.info import ModelInfo
@@ -279,25 +278,6 @@ def counted_records(files: ArmFolder, ids: Collection[str] | None = None) -> Ite
     yield from filter(None, _read(files, RECORD_LINES.reading(record)))
 
 
-def attempts_in(files: ArmFolder) -> set[tuple[str, int]] | None:
-    """The questions of a journal with their attempts; None if a line is damaged or not a record."""
-    try:
-        return {(record.question_id, record.attempt) for record in read_journal(files)}
-    except TraceError as error:
-        if isinstance(error.__cause__, OSError):
-            raise
-        return None
-
-
-def set_aside(files: ArmFolder) -> Path:
-    """Rename a damaged journal, so that it can be made again from the trace; its new name."""
-    renamed = files.journal.with_name(f"{files.journal.name}.damaged")
-    try:
-        return files.journal.replace(renamed)
-    except OSError as error:
-        raise TraceError(f"cannot rename the journal {files.journal}: {error.strerror}") from error
-
-
 @dataclass(slots=True)
 class _Question:
     """The events of one question that its record is made of."""
@@ -306,7 +286,7 @@ class _Question:
     prompts: set[str] = field(default_factory=set)
     samples: dict[tuple[str, int], Sampled] = field(default_factory=dict)
     thoughts: dict[tuple[str, int], Cost] = field(default_factory=dict)
-    """What the first requests of sequences cost whose thinking was limited."""
+    """The cost of the first requests of sequences with limited thinking."""
     scores: dict[tuple[str, int], Scored] = field(default_factory=dict)
     share: float = 0.0
     """The leader's share of the vote in the last proposal."""

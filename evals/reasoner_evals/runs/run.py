@@ -30,9 +30,7 @@ from reasoner_evals.runs.records import (
     Outcome,
     RecordBuilder,
     RunFolder,
-    attempts_in,
     counted_records,
-    set_aside,
 )
 from reasoner_evals.runs.verdicts import VerdictFile, write_grades
 from reasoner_evals.tasks.benchmark import TaskData
@@ -55,9 +53,6 @@ class Watcher(Protocol):
 
     def arm_finished(self, arm: Arm) -> None:
         """All questions of an arm are done."""
-
-    def note(self, line: str) -> None:
-        """A message for the user."""
 
 
 async def evaluate(
@@ -152,8 +147,6 @@ class _ArmSession:
     _builder: RecordBuilder = field(init=False)
     _trace: TraceWriter | None = None
     _journal: JournalWriter | None = None
-    _journaled: set[tuple[str, int]] = field(default_factory=set)
-    """Questions with their attempts whose records were written by an earlier session."""
     _ended: dict[str, ItemRecord] = field(default_factory=dict)
     """Records of this session that have not been graded yet."""
     _spent: dict[str, Cost] = field(default_factory=dict)
@@ -169,17 +162,16 @@ class _ArmSession:
         advice = f"move {self.files.path} away and resume again: all questions of {self.arm.name} are then asked again"
         written = sound(read_trace(self.files.trace, advice=advice))
         trace = in_order(written, str(self.files.trace), advice=advice)
-        # A damaged journal is set aside and made again from the trace.
-        self._journal = JournalWriter(self.files.journal, "journal", resume=True)
-        journaled = attempts_in(self.files)
-        if journaled is None:
-            self._journal.close()
-            old = set_aside(self.files)
-            damaged = f"{self.files.journal} was damaged"
-            self.watcher.note(f"{damaged}: it is made again from the trace; the old one is {old}")
-            self._journal = JournalWriter(self.files.journal, "journal", resume=True)
-        self._journaled = journaled or set()
+        # Every session makes the journal again from the trace, so damage to it does not last.
+        made = self.files.journal.with_suffix(".new")
+        self._journal = JournalWriter(made, "journal", overwrite=True)
         self.history = read_histories(self._recorded(trace))
+        self._journal.close()
+        try:
+            made.replace(self.files.journal)
+        except OSError as error:
+            raise TraceError(f"cannot replace the journal {self.files.journal}: {error.strerror}") from error
+        self._journal = JournalWriter(self.files.journal, "journal", resume=True)
 
     def _recorded(self, events: Iterator[Event]) -> Iterator[Event]:
         for event in events:
@@ -187,13 +179,13 @@ class _ArmSession:
             yield event
 
     def _record(self, event: Event) -> ItemRecord | None:
-        """Journal the question that the event ended, unless an earlier session did; its record."""
+        """Journal the question that the event ended; its record."""
         record = self._builder.take_in(event)
         if record is None or record.reason == INTERRUPTED:
             return None
         if self.arm.total:
             self._spent[record.question_id] = record.cost
-        if self._journal and (record.question_id, record.attempt) not in self._journaled:
+        if self._journal:
             self._journal.write(record)
         return record
 
@@ -226,7 +218,7 @@ class _ArmSession:
         self.watcher.arm_finished(self.arm)
 
     async def _pass(self, todo: list[GradedQuestion], *, last: bool) -> dict[str, None]:
-        """Ask each of these once; the ids of those that failed, whose errors count only after the last pass."""
+        """Ask each of these once; the ids of those that failed. Their errors count only after the last pass."""
         strategy: Strategy = build("strategy", self.arm.strategy)
         by_id, failed = {item.question.id: item for item in todo}, dict[str, None]()
         stream = solve_each(

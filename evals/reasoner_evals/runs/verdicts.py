@@ -106,7 +106,7 @@ async def _verdict(task: str, item: GradedQuestion, answer: Answer, equivalence:
 def write_grades(files: ArmFolder, task: str, statuses: Mapping[tuple[str, str, str], GradeStatus]) -> None:
     """Grade the sequences of an arm's trace by `statuses`, the grade of each (task, question id, answer).
 
-    Sequences whose answer has no grade are left out. Raises TraceError if a file cannot be read or written.
+    Sequences with an answer that has no grade are left out. Raises TraceError if a file cannot be read or written.
     """
 
     def known(event: Sampled, answer: Answer) -> Iterator[Grade]:

@@ -51,7 +51,7 @@ def counts(right: Floats) -> tuple[Ints, Ints]:
 def ranks(values: Floats) -> Floats:
     """The ranks of [n] values in ascending order, from 1; equal values share their mean rank.
 
-    As scipy.stats.rankdata, whose import takes a second.
+    Like scipy.stats.rankdata, without its import of a second.
     """
     _, inverse, size = np.unique(values, return_inverse=True, return_counts=True)
     return (np.cumsum(size) - (size - 1) / 2)[inverse]

@@ -73,7 +73,7 @@ def interval(values: Floats, groups: Groups | None = None) -> Interval:
 def difference(values: Floats, groups: Groups | None = None) -> DifferenceTest:
     """The mean of differences [Q] between -1 and 1 of paired shares, and whether it is 0.
 
-    Single outcomes, and differences of which hardly any are not 0: Tango's score interval, whose test is McNemar's.
+    Single outcomes, and differences of which hardly any are not 0: Tango's score interval and McNemar's test.
     If hardly any is not 1: Wilson's interval of (1 + difference) / 2. Otherwise Student's t.
     """
     present, keys, missing = _present(values, groups)
@@ -180,7 +180,7 @@ def _mean(values: Floats) -> float:
 
 
 def effective_outcomes(n: int, total: float, squares: float) -> float:
-    """The number of single outcomes whose mean varies as that of `n` shares does, by their sums; at least `n`.
+    """The number of single outcomes with a mean that varies as that of `n` shares, by their sums; at least `n`.
 
     A trace of a 0 and of a 1 is added, or equal shares would count as infinitely many outcomes. In simulations, a trace
     of a quarter is nearest to 95 % coverage (bench/interval_coverage.py).
@@ -192,7 +192,7 @@ def effective_outcomes(n: int, total: float, squares: float) -> float:
 
 
 def _outcomes(shares: Floats, keys: Groups | None) -> tuple[float, float]:
-    """The number of single outcomes whose mean varies as that of these shares, and the degrees of freedom of that."""
+    """The number of single outcomes with a mean that varies as that of these shares, and its degrees of freedom."""
     if keys is None:
         if np.all((shares == 0) | (shares == 1)):
             return float(len(shares)), math.inf

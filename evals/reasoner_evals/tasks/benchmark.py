@@ -117,7 +117,7 @@ class TaskData:
 
 
 class Task(Protocol):
-    """A benchmark; a frozen dataclass whose fields are its options, registered under `reasoner.tasks`."""
+    """A benchmark: a frozen dataclass with its options as fields, registered under `reasoner.tasks`."""
 
     def load(self) -> TaskData:
         """All questions, in the benchmark's order. A UsageError names file, line and column, or an alternative."""
@@ -184,7 +184,7 @@ class Benchmark(ABC):
 
     @property
     def published(self) -> Published:
-        """Where it is published."""
+        """Where it is published, by our table; a benchmark of another package has a class variable instead."""
         return published(self.name)
 
     @property
@@ -240,7 +240,7 @@ def items_from(rows: Iterable[DataRow], item: Callable[[DataRow], GradedQuestion
 
 
 def with_answer_options(items: list[GradedQuestion], options: str) -> list[GradedQuestion]:
-    """The same questions, whose kind of answer has these options, as after its colon in `reasoner solve --answer`.
+    """The same questions with these options of their kind of answer, as after its colon in `reasoner solve --answer`.
 
     Raises:
         UsageError: the kind of answer has no such option, or its value is not valid.

@@ -16,7 +16,7 @@ from reasoner.answers.process_pool import Failed
 from reasoner.answers.questions import Question
 from reasoner.errors import UsageError, require
 from reasoner.sandbox.check import Sandbox
-from reasoner.sandbox.layers import Limits, detect
+from reasoner.sandbox.layers import SandboxLimits, detect
 from reasoner.trace.replies import GradeStatus
 from reasoner.types import Answer
 
@@ -130,7 +130,7 @@ class ByTests:
 
     async def grade(self, item: GradedQuestion, answer: Answer, equivalence: Equivalence) -> GradeStatus:
         """Whether the code passes; the wall-clock limit is twice the processor time."""
-        limits = Limits(seconds=2 * self.seconds, cpu_seconds=math.ceil(self.seconds))
+        limits = SandboxLimits(seconds=2 * self.seconds, cpu_seconds=math.ceil(self.seconds))
         sandbox = Sandbox(limits, self.allow_unsandboxed)
         verdict = await sandbox.check(self.preamble + answer.text, self.tests, entry_point=self.entry_point)
         if not verdict.judged:

@@ -40,7 +40,7 @@ class Gym:
 
     `name` is one of its data sets, and `config` sets the generator's own options. Puzzle i+1 of a seed is puzzle i of
     the next seed: seeds for tuning and for reporting must be further apart than `size`. Repeated puzzles are asked
-    once, so there may be fewer than `size`. Only data sets whose scorers are safe and right are allowed; others are
+    once, so there may be fewer than `size`. Only data sets with safe and right scorers are allowed; others are
     graded by our own graders. `answer_options` are options of the kind of answer; see `docs/answers.md`.
     """
 

@@ -1,12 +1,11 @@
 """Prompts as token ids, by the /tokenize of a vLLM server, and how the server's model thinks."""
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from reasoner.engine import Rendered
-from reasoner.engines import RenderedHead
+from reasoner.engines import RenderedHead, SharedHeads
 from reasoner.engines.openai.http import Notes, ServerConnection
 from reasoner.engines.openai.requests import merged
 from reasoner.engines.openai.values import Detokenized, ServedModel, Tokenized
@@ -27,7 +26,6 @@ from reasoner.models.thinking import ThinkingProfile, find
 from reasoner.system.printing import valid_unicode
 from reasoner.types import NO_THINKING, Message, Prompt, ThinkingLevel, TokenIds
 
-HEADS_KEPT = 1024
 SHORT: Final = (Message("user", "1"),)
 """A chat that is rendered to see what the template does."""
 TAIL: Final = 16
@@ -50,8 +48,7 @@ class Renderer:
     served: str = ""
     exact: bool = False
     profile: ThinkingProfile | None = None
-    _heads: dict[str, RenderedHead] = field(default_factory=dict)
-    _pending: dict[str, "asyncio.Future[RenderedHead | None]"] = field(default_factory=dict)
+    _heads: SharedHeads[RenderedHead | None] = field(default_factory=SharedHeads)
     _opens: dict[ThinkingLevel | None, bool] = field(default_factory=dict)
 
     async def start(self, model: ServedModel, parser: str) -> Tokenized | None:
@@ -153,22 +150,7 @@ class Renderer:
 
     async def head(self, prompt: Prompt) -> RenderedHead | None:
         """The rendered head; sequences that need it at the same time share one request and continue in their order."""
-        key = prompt.head_digest
-        if key in self._heads:
-            return self._heads[key]
-        pending = self._pending.get(key)
-        if pending is None or pending.get_loop() is not asyncio.get_running_loop():
-            pending = self._pending[key] = asyncio.ensure_future(self._render_head(prompt))
-            pending.add_done_callback(lambda done: self._keep_head(key, done))
-        return await asyncio.shield(pending)
-
-    def _keep_head(self, key: str, pending: "asyncio.Future[RenderedHead | None]") -> None:
-        if self._pending.get(key) is pending:
-            del self._pending[key]
-        if not pending.cancelled() and pending.exception() is None and (head := pending.result()) is not None:
-            if len(self._heads) >= HEADS_KEPT:
-                del self._heads[next(iter(self._heads))]
-            self._heads[key] = head
+        return await self._heads.get(prompt.head_digest, lambda: self._render_head(prompt))
 
     async def _render_head(self, prompt: Prompt) -> RenderedHead | None:
         if prompt.raw:

@@ -40,9 +40,11 @@ class FromServer(BaseModel):
         Raises:
             ValueError: the body is not JSON, or does not fit; one line says why.
         """
-        value = parse_json(body)
         try:
-            return cls.model_validate(value)
+            if b"\\ud" in body or b"\\uD" in body:
+                # One half of a surrogate pair, which pydantic's own reader of JSON refuses.
+                return cls.model_validate(parse_json(body))
+            return cls.model_validate_json(body)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from reasoner.engine import Continuation, Engine, Rendered, Replicated, SampleRequest
+from reasoner.engines import SharedHeads
 from reasoner.engines.mixture import MixtureEngine
 from reasoner.engines.ray.fleet import Fleet, Wanted
 from reasoner.engines.ray.hosts import EngineHost, Plain, packed_request
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.build import say_nothing
-from reasoner.engines.vllm.engine import HEADS_CACHED
 from reasoner.errors import EngineError, EngineUnavailable, UsageError
 from reasoner.models.info import ModelInfo
 from reasoner.models.parting import still_thinking
@@ -49,9 +49,7 @@ class RayEngine:
     """Receives the name of each stage of the start as it begins."""
     _model: ModelInfo | None = field(default=None, init=False, repr=False, compare=False)
     _fleet: Fleet | None = field(default=None, init=False, repr=False, compare=False)
-    _heads: dict[str, "asyncio.Task[Rendered] | Rendered"] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
+    _heads: SharedHeads[Rendered] = field(default_factory=SharedHeads, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self._wanted.check()
@@ -132,7 +130,9 @@ class RayEngine:
 
     async def render(self, prompt: Prompt) -> Rendered:
         """The head as a replica renders it, once; then the generated ids."""
-        head = await self._head(replace(prompt, token_ids=(), text="", thinking="") if _grown(prompt) else prompt)
+        bare = replace(prompt, token_ids=(), text="", thinking="") if _grown(prompt) else prompt
+        # The samples of a question begin at once, and one asks for all.
+        head = await self._heads.get(bare.head_digest, lambda: self._call(bare, "render", bare))
         if not _grown(prompt):
             return head
         if head.token_ids is None:
@@ -141,24 +141,6 @@ class RayEngine:
         ids = head.token_ids + prompt.token_ids
         in_thinking = still_thinking(prompt, self.model.thinking, opened=head.in_thinking)
         return Rendered(ids, len(ids), in_thinking)
-
-    async def _head(self, bare: Prompt) -> Rendered:
-        key = bare.head_digest
-        head = self._heads.get(key)
-        if head is None:
-            if len(self._heads) > HEADS_CACHED:
-                self._heads.clear()
-            # The samples of a question begin at once, and one asks for all.
-            head = self._heads[key] = asyncio.ensure_future(self._call(bare, "render", bare))
-        if isinstance(head, asyncio.Task):
-            try:
-                rendered: Rendered = await asyncio.shield(head)
-            except BaseException:
-                if head.done():
-                    self._heads.pop(key, None)
-                raise
-            self._heads[key] = head = rendered
-        return head
 
     async def encode(self, text: str) -> TokenIds | None:
         """The ids of a piece of text that continues a reply."""
@@ -191,7 +173,7 @@ class RayEngine:
     async def close(self) -> None:
         """End the replicas, and Ray if it was started here."""
         fleet, self._fleet = self._fleet, None
-        self._heads.clear()
+        self._heads = SharedHeads()
         if fleet is not None:
             await fleet.close()
 

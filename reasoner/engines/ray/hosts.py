@@ -23,7 +23,7 @@ from reasoner.engine import (
     limits_thinking,
     reset_caches,
 )
-from reasoner.engines import FreeEngine
+from reasoner.engines import FreeEngine, SharedHeads
 from reasoner.errors import (
     EngineDied,
     EngineError,
@@ -382,23 +382,17 @@ class Policy(FreeEngine):
 
     capacity: ClassVar[int | None] = None
     notes: ClassVar[tuple[str, ...]] = ()
-    _MAX_HEADS: ClassVar[int] = 10_000
 
     def __init__(self, host: Host, name: str, model: ModelInfo) -> None:
         self.name = name
         self.model = model
         self.notify: Any = None
         self._host = host
-        self._heads: dict[str, Rendered] = {}
+        self._heads = SharedHeads[Rendered]()
 
     async def render(self, prompt: Prompt) -> Rendered:
         """As the policy renders it; heads are asked for once."""
-        key = prompt.digest
-        if key not in self._heads:
-            if len(self._heads) >= self._MAX_HEADS:
-                self._heads.clear()
-            self._heads[key] = await self._host.ask("render", prompt)
-        return self._heads[key]
+        return await self._heads.get(prompt.digest, lambda: self._host.ask("render", prompt))
 
     async def encode(self, text: str) -> TokenIds | None:
         """As the policy encodes it."""

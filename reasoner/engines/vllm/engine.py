@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from reasoner.engine import Continuation, Rendered, SampleRequest, TextPiece
-from reasoner.engines import RenderedHead
+from reasoner.engines import HEADS_CACHED, RenderedHead
 from reasoner.engines.vllm.build import Build, CoreLog, first_line, in_daemon, installed_build
 from reasoner.engines.vllm.cores import WORKER_EXTENSION, AsyncCore, Core, CoreFacts, CoreJob, InProcessCore
 from reasoner.engines.vllm.parts import Before, CallReader, Marks, PartReader, split_parts
 from reasoner.engines.vllm.rendering import limit_thinking, limits, served_profile
 from reasoner.engines.vllm.served import VllmModel
-from reasoner.engines.vllm.stream import Drawn, PartPieces, PlainPieces, SequenceStream, Stops, read_logprobs
+from reasoner.engines.vllm.stream import Drawn, PartPieces, SequenceStream, Stops, read_logprobs
 from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.models.families import AUTO, skip_text, template_arguments
 from reasoner.models.info import ModelInfo
@@ -28,8 +28,6 @@ CPU_SEQUENCES = 256
 """Sequences that run at once on a CPU unless `max_num_seqs` says otherwise."""
 _OPTIONAL = ("temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty")
 """Sampling parameters that have the same name and a neutral default in vLLM."""
-HEADS_CACHED = 10_000
-"""Rendered prompt heads that are remembered."""
 
 
 @dataclass(slots=True)
@@ -212,11 +210,10 @@ class VllmEngine(VllmModel):
         # It runs in the thread in which vLLM uses its own tokenizer.
         tokenizer = self._prompts.served_tokenizer if marks else None
         stops = Stops(request.params, before, marks, tokenizer) if marks and request.params.stop else None
-        pieces: PlainPieces | PartPieces | None = None
+        pieces: Callable[[Any], None] | None = None
         if request.on_text:
             on_text = _in_loop(request.on_text)
-            stop = request.params.stop
-            pieces = PartPieces(on_text, before, marks, tokenizer, stop) if marks else PlainPieces(on_text)
+            pieces = PartPieces(on_text, before, marks, tokenizer, request.params.stop) if marks else _plain(on_text)
         return SequenceStream(request, stops, pieces) if stops or pieces or request.floor else None
 
     async def _adapter(self, core: Core, request: SampleRequest) -> Any:
@@ -252,6 +249,16 @@ def _in_loop(on_text: Callable[[TextPiece], None]) -> Callable[[TextPiece], None
     def pass_on(piece: TextPiece) -> None:
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(on_text, piece)
+
+    return pass_on
+
+
+def _plain(on_text: Callable[[TextPiece], None]) -> Callable[[Any], None]:
+    """Passes on what vLLM decodes, for a model that does not think."""
+
+    def pass_on(output: Any) -> None:
+        if output.text:
+            on_text(TextPiece(output.text))
 
     return pass_on
 

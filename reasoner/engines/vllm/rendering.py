@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from reasoner.errors import UnknownName, UsageError
 from reasoner.models.families import AUTO, OFF, Arguments, profile_for_parser
-from reasoner.models.probing import Reader, Rendering, find_profile, with_markers
+from reasoner.models.probing import ModelReader, Rendering, find_profile, with_markers
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.types import Message, TokenIds
 
@@ -110,9 +110,9 @@ class PromptRenderer:
         return self._renderer.tokenizer
 
     @property
-    def reader(self) -> Reader:
+    def reader(self) -> ModelReader:
         """What shows how the model thinks."""
-        return Reader(self.rendered, self.text.marked, self.text.added)
+        return ModelReader(self.rendered, self.text.marked, self.text.added)
 
     def raw(self, text: str) -> TokenIds:
         """The ids of a text that is a complete prompt, with the tokens that the tokenizer prepends."""
@@ -133,7 +133,7 @@ class PromptRenderer:
         return getattr(self._tokenizer, "bos_token", None) or ""
 
 
-def served_profile(name: str, parser: str, config: Any, reader: Reader) -> ThinkingProfile | None:
+def served_profile(name: str, parser: str, config: Any, reader: ModelReader) -> ThinkingProfile | None:
     """How a model thinks that is being served; None for one that does not. `config` is vLLM's `ModelConfig`.
 
     Raises:
@@ -163,7 +163,7 @@ def limit_thinking(arguments: Any, name: str, parser: str) -> None:
         encoder = TextEncoder(cached_tokenizer_from_config(config))
     except Exception:
         return
-    reader = Reader(lambda _, __: "", encoder.marked, encoder.added)
+    reader = ModelReader(lambda _, __: "", encoder.marked, encoder.added)
     given = None if parser == AUTO else given_profile(parser, encoder.tokenizer)
     profile = with_markers(name, _model_type(config), reader, given=given)
     if profile and profile.end:

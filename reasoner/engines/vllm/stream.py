@@ -75,18 +75,6 @@ def best(flat: Any, position: int, top_k: int) -> tuple[float, ...]:
     return tuple(flat.logprobs[start : min(start + top_k, flat.end_indices[position])])
 
 
-class PlainPieces:
-    """Passes on what vLLM decodes, for a model whose sequences have one part."""
-
-    def __init__(self, on_text: Callable[[TextPiece], None]) -> None:
-        self._on_text = on_text
-
-    def add(self, output: Any) -> None:
-        """Pass on the new text of an output."""
-        if output.text:
-            self._on_text(TextPiece(output.text))
-
-
 class PartPieces:
     """Decodes the tokens of a model that thinks, and passes on each part without its markers.
 
@@ -104,7 +92,7 @@ class PartPieces:
         self._on_text, self._stop, self._held = on_text, stop, ""
         self._reader = PartReader(before, marks, tokenizer)
 
-    def add(self, output: Any) -> None:
+    def __call__(self, output: Any) -> None:
         """Pass on the new text of an output."""
         for text, thinking in self._reader.add(output.token_ids):
             new = text if thinking else self._unstopped(text)
@@ -168,7 +156,7 @@ class SequenceStream:
     """
 
     def __init__(
-        self, request: SampleRequest, stops: Stops | None, pieces: PlainPieces | PartPieces | None = None
+        self, request: SampleRequest, stops: Stops | None, pieces: Callable[[Any], None] | None = None
     ) -> None:
         self._stops, self._pieces, self._top_k = stops, pieces, request.params.logprobs or 0
         self._below = request.floor.watch() if request.floor else None
@@ -185,7 +173,7 @@ class SequenceStream:
         if self._end:
             return True
         if self._pieces:
-            self._pieces.add(delta)
+            self._pieces(delta)
         flat = delta.logprobs
         if flat is not None and self._rows is None:
             self._rows = FlatRows()

@@ -8,7 +8,7 @@ from typing import ClassVar
 from reasoner.answers.questions import Question
 from reasoner.errors import UsageError
 from reasoner.specs import Checked, Count, Length
-from reasoner.strategy import Plan, sample, sample_each
+from reasoner.strategy import Plan, sample
 from reasoner.types import Answer, Completion, Prompt, SamplingParams
 
 
@@ -103,7 +103,7 @@ def advance(stepping: StepOptions, chains: Sequence[Path]) -> Plan[list[Path]]:
     """
     open_chains = [chain for chain in chains if chain.open]
     params = stepping.draws(open_chains[0])
-    drawn = deque((yield from sample_each([chain.prompt for chain in open_chains], params=params)))
+    drawn = deque((yield from sample([chain.prompt for chain in open_chains], params=params)))
     after = []
     for chain in chains:
         if not chain.open:

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from reasoner.answers.questions import Question
 from reasoner.errors import UsageError
 from reasoner.specs import Checked, Samples
-from reasoner.strategy import Plan, compare_pair, sample, sample_each
+from reasoner.strategy import Plan, compare_pair, sample
 from reasoner.types import Answer, Completion, Prompt, SamplingParams, VoteState
 from reasoner_strategies._prompts import shortened, verdict, with_text, without_reply
 from reasoner_strategies._voting.pool import proposed, vote
@@ -71,7 +71,7 @@ def by_points(question: Question, drawn: Sequence[Completion], points: Mapping[i
 def polled(ballots: Sequence[Ballot], choice: Choice, params: SamplingParams) -> Plan[dict[int, Counter[int]]]:
     """How often each candidate was chosen in each race, all asked at once; a reply that names none abstains."""
     chosen: dict[int, Counter[int]] = {ballot.race: Counter() for ballot in ballots}
-    drawn = yield from sample_each([ballot.prompt for ballot in ballots], params=params, answers=False)
+    drawn = yield from sample([ballot.prompt for ballot in ballots], params=params, answers=False)
     replies: defaultdict[Prompt, list[Completion]] = defaultdict(list)
     for completion in drawn:
         replies[completion.prompt].append(completion)

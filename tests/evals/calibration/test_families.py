@@ -17,7 +17,7 @@ from reasoner.calibration.profile import ArmRow, Family
 from reasoner.errors import UsageError
 from reasoner.models.info import ModelInfo
 from reasoner.registry import build
-from reasoner_evals.calibration.outcomes import RULES, SHORT_RULE, Outcomes, Way
+from reasoner_evals.calibration.outcomes import RULES, Outcomes, Way
 from reasoner_evals.calibration.profiles import (
     MIN_LEVEL,
     Binning,
@@ -141,22 +141,6 @@ def test_a_stopped_vote_is_the_mean_over_all_orders(spec: str, tmp_path: Path) -
     assert found.share_sd == pytest.approx(float(np.std(shares)), abs=1e-5)
 
 
-def test_a_short_vote_is_the_mean_over_all_orders_against_the_full_vote(tmp_path: Path) -> None:
-    [found] = [one for one in family(tmp_path / "run", VOTE).arms if "n=4" in one.strategy and "stop" in one.strategy]
-    rule, outcomes, launched, harmed = build("rule", SHORT_RULE), [], [], []
-    for number in range(QUESTIONS):
-        classes, right, _ = samples(number)
-        orders = list(itertools.permutations(range(5)))
-        ends = [voted([classes[at] for at in order[:4]], [right[at] for at in order[:4]], rule) for order in orders]
-        outcomes.append(mean(ended.right for ended in ends))
-        launched += [ended.looked for ended in ends]
-        pairs = zip(orders, ends, strict=True)
-        harmed.append(mean(voted_in(number, order) and not ended.right for order, ended in pairs))
-    assert found.right == pytest.approx(sum(outcomes), abs=1e-5)
-    assert found.samples == pytest.approx(mean(launched), abs=1e-5)
-    assert found.harmed == pytest.approx(sum(harmed), abs=1e-5)
-
-
 def test_the_baseline_is_the_vote_of_all_and_harms_nobody(tmp_path: Path) -> None:
     found = family(tmp_path / "run", VOTE, GREEDY)
     whole = found.standard(0)
@@ -170,7 +154,7 @@ def test_the_baseline_is_the_vote_of_all_and_harms_nobody(tmp_path: Path) -> Non
     assert found.sample_tokens == pytest.approx(more, abs=1e-5)
 
 
-def test_what_was_run_is_told_as_it_was_run(tmp_path: Path) -> None:
+def test_what_was_run_is_reported_as_it_was_run(tmp_path: Path) -> None:
     search = Fake("beam_search:n=3", budget="tokens=500", verifier="orm", replies=3, law=LAW)
     (found,) = [one for one in family(tmp_path / "run", VOTE, search).arms if one.verifier]
     records = [record(search, number) for number in range(QUESTIONS)]
@@ -257,7 +241,7 @@ def test_two_runs_of_the_same_questions_are_one_family(tmp_path: Path) -> None:
     assert "second" in made.origin
 
 
-def test_what_no_profile_can_be_made_of_is_told(tmp_path: Path) -> None:
+def test_what_no_profile_can_be_made_of_is_reported(tmp_path: Path) -> None:
     vote = fabricate(tmp_path / "vote", [VOTE], questions=QUESTIONS)
     with pytest.raises(UsageError, match="none of the strategies is a vote over a pool"):
         family(tmp_path / "greedy", GREEDY)

@@ -17,7 +17,6 @@ from reasoner_evals.calibration.outcomes import (
     after,
     random_orders,
     replay,
-    sizes_of,
     stops,
 )
 from tests.evals.calibration.pools import drawn, recorded_order, voted
@@ -57,23 +56,6 @@ def test_a_rule_ends_every_order_where_it_ends_the_vote_itself(spec: str) -> Non
             assert (looked[row, place], right[row, place]) == (ended.looked, ended.right)
 
 
-@given(POOLS)
-def test_what_is_lossless_changes_no_answer_in_any_order(answers: list[list[int]]) -> None:
-    pool = drawn(answers)
-    told = replay(pool, random_orders([str(n) for n in range(len(answers))], len(answers[0])))
-    assert np.array_equal(after(told.right, stops(told, build("rule", "lossless"))), told.right[..., -1])
-
-
-def test_tokens_are_those_of_the_samples_in_their_order_and_of_each_prompt() -> None:
-    pool = drawn([[0, 1, 1], [1, 0, 0]], seed=3)
-    told = replay(pool, random_orders(["a", "b"], 3))
-    for row in range(2):
-        for place, order in enumerate(itertools.permutations(range(3))):
-            for n in (1, 2, 3):
-                wanted = 40 + 8 * (n - 1) + sum(pool.own[row, at] for at in order[:n])
-                assert told.tokens[row, place, n - 1] == pytest.approx(wanted)
-
-
 def test_random_orders_go_by_the_question_alone() -> None:
     gather, alone = random_orders(["a", "b", "c"], 12), random_orders(["b"], 12)
     assert gather.shape == (3, MOST_ORDERS, 12)
@@ -84,11 +66,3 @@ def test_random_orders_go_by_the_question_alone() -> None:
     assert not np.array_equal(gather[0], gather[1])
     assert np.array_equal(np.sort(gather), np.broadcast_to(np.arange(12), gather.shape))
     assert random_orders(["a"], 5).shape[1] == ALL_ORDERS
-
-
-@pytest.mark.parametrize(
-    ("pool", "sizes"),
-    [(1, [1]), (2, [1, 2]), (3, [1, 3]), (4, [1, 3, 4]), (16, [1, 3, 4, 8, 16]), (40, [1, 3, 4, 8, 16, 32, 40])],
-)
-def test_sizes(pool: int, sizes: list[int]) -> None:
-    assert list(sizes_of(pool)) == sizes

@@ -114,7 +114,7 @@ def test_finished_runs_are_read_without_a_model(asked: tuple[str, ...], run: Run
     assert strip.sub("", out.read_text(encoding="utf-8")) == strip.sub("", first)
 
 
-def test_a_run_that_is_there_is_gone_on_with_and_another_is_refused(
+def test_a_run_that_is_there_is_continued_and_another_is_refused(
     asked: tuple[str, ...], run: Run, tmp_path: Path, out: Path
 ) -> None:
     first = run(*asked)

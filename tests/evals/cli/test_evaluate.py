@@ -158,7 +158,7 @@ def test_what_is_given_beside_resume_must_be_what_it_was(
     assert ended.error.endswith("resume it with those, or start a new run")
 
 
-def test_another_version_is_told_and_does_not_stop_it(asked: tuple[str, ...], run: Run, tmp_path: Path) -> None:
+def test_another_version_is_reported_and_does_not_stop_it(asked: tuple[str, ...], run: Run, tmp_path: Path) -> None:
     run(*asked)
     file = tmp_path / "run" / "manifest.json"
     frozen = json.loads(file.read_text(encoding="utf-8"))
@@ -170,7 +170,7 @@ def test_another_version_is_told_and_does_not_stop_it(asked: tuple[str, ...], ru
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_a_signal_keeps_what_is_finished_and_says_how_to_go_on(
+def test_a_signal_keeps_what_is_finished_and_says_how_to_continue(
     signum: signal.Signals, code: int, data: Path, tmp_path: Path, run: Run
 ) -> None:
     folder = tmp_path / "run"
@@ -213,7 +213,7 @@ def test_an_engine_that_cannot_be_had_leaves_nothing(data: Path, run: Run, tmp_p
     assert not (tmp_path / "run").exists()
 
 
-def test_questions_that_fail_are_told_and_tried_again(data: Path, run: Run, tmp_path: Path) -> None:
+def test_questions_that_fail_are_reported_and_tried_again(data: Path, run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     refused, answered = Fault("status", 400, "no"), Fault("send", after=99, body="data: [DONE]\n\n")
     with FakeServer(faults=[refused] * 4 + [answered] + [refused] * 2) as server:

@@ -33,7 +33,7 @@ def verdicts(folder: RunFolder) -> dict[tuple[str, str], str]:
     return {(one.question_id, one.answer): one.status for one in read_verdicts(folder.verdicts)}
 
 
-def test_what_was_graded_otherwise_is_shown_and_mended(folder: RunFolder, run: Run) -> None:
+def test_what_was_graded_otherwise_is_shown_and_repaired(folder: RunFolder, run: Run) -> None:
     before = verdicts(folder)
     lines = without_checksums(folder.verdicts).read_text(encoding="utf-8").splitlines()
     wrong = [line.replace('"right"', '"wrong"') for line in lines]
@@ -57,7 +57,7 @@ def test_what_was_graded_otherwise_is_shown_and_mended(folder: RunFolder, run: R
     assert sum(line.startswith("  jsonl:path=") for line in shown) == 2 + of_q0
 
 
-def test_verdicts_that_are_damaged_are_told_with_their_line_and_made_again(folder: RunFolder, run: Run) -> None:
+def test_verdicts_that_are_damaged_are_reported_with_their_line_and_made_again(folder: RunFolder, run: Run) -> None:
     before = verdicts(folder)
     content = folder.verdicts.read_bytes()
     folder.verdicts.write_bytes(content.replace(b'"answer":"4"', b'"answer":"5"', 1))

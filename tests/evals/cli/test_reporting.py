@@ -57,7 +57,7 @@ def test_the_page_of_one_run_goes_into_its_folder_under_a_title_of_ones_own(run:
         (["{run}", "--html", "{run}/manifest.json/x.html"], "cannot write"),
     ],
 )
-def test_what_cannot_be_reported_is_told_in_a_line(
+def test_what_cannot_be_reported_is_reported_in_a_line(
     run: Run, folder: Path, tmp_path: Path, arguments: list[str], error: str
 ) -> None:
     shown = run("report", *(one.format(run=folder, new=tmp_path / "new") for one in arguments))

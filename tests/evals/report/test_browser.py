@@ -84,7 +84,7 @@ def test_each_axis_is_a_click_away(tab: Page, file: Path, width: int) -> None:
         assert tab.value(shown) == [f"t1-accuracy-{axis}-figure"]
 
 
-def test_what_the_policy_does_not_allow_is_not_done_even_if_it_stands_in_the_page(tab: Page, file: Path) -> None:
+def test_what_the_policy_does_not_allow_is_not_done_even_if_it_is_in_the_page(tab: Page, file: Path) -> None:
     bad = file.with_name("injected.html")
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)

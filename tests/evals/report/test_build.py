@@ -159,7 +159,9 @@ RUNS: dict[str, tuple[list[Fake], dict[str, Any]]] = {
         (("run", "revised"), "different models that are both called small-135m"),
     ],
 )
-def test_runs_that_cannot_stand_together_are_refused(tmp_path: Path, names: tuple[str, ...], message: str) -> None:
+def test_runs_that_cannot_be_reported_together_are_refused(
+    tmp_path: Path, names: tuple[str, ...], message: str
+) -> None:
     for name in set(names):
         arms, options = RUNS[name]
         fabricate(tmp_path / name, arms, questions=6, **options)

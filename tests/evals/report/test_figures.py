@@ -53,7 +53,7 @@ def test_everything_that_is_drawn_lies_inside_its_panel(made: Made) -> None:
             assert all(0 <= float(one["x"]) <= width and 0 <= float(one["y"]) <= height for one in uses), figure.name
 
 
-def test_a_file_stands_alone_with_titles_and_legend_that_the_page_writes(made: Made) -> None:
+def test_a_file_is_alone_with_titles_and_legend_that_the_page_writes(made: Made) -> None:
     for figure in made.views[0].drawn:
         written = texts(figure.svg)
         for panel in figure.panels:

@@ -49,7 +49,9 @@ def test_a_run_is_joined_with_its_verdicts(tmp_path: Path) -> None:
         assert len(set(data.replies.classes[replies].tolist())) == len({r.key for r in written.pool})
 
 
-def test_an_arm_that_is_not_done_leaves_its_questions_open_and_a_torn_last_line_is_not_there(tmp_path: Path) -> None:
+def test_an_arm_that_is_not_done_leaves_its_questions_open_and_a_incomplete_last_line_is_not_there(
+    tmp_path: Path,
+) -> None:
     path = fabricate(tmp_path / "run", [Fake(pool=8, rule="majority", finished=2)], questions=4)
     append(path, record(VOTE, 2).model_dump_json()[:-40])
     assert read_arm(open_run(path), ARM).finished.tolist() == [True, True, False, False]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from reasoner_evals.cli import compare, export
+from reasoner_evals.cli.results import compare, export
 from reasoner_evals.report.build import make_report, points_csv
 from reasoner_evals.report.page import to_markdown
 from reasoner_evals.report.table import CSV_COLUMNS
@@ -97,14 +97,14 @@ def test_markdown_is_tables_and_names_cannot_break_them(tmp_path: Path) -> None:
 def test_two_arms_are_compared_question_by_question(tmp_path: Path) -> None:
     path = fabricate(tmp_path / "run", [GREEDY, BEST], questions=40)
     sides = (f"{path}:{BEST.folder}", f"{path}:{GREEDY.folder}")
-    (one,) = json.loads(run(compare.command, *sides, "--json").output)
+    (one,) = json.loads(run(compare, *sides, "--json").output)
     right = [[record(arm, row).answer == gold(row) for arm in (BEST, GREEDY)] for row in range(40)]
     assert one["better"] == sum(a and not b for a, b in right)
     assert one["worse"] == sum(b and not a for a, b in right)
     assert one["difference"][0] == pytest.approx((one["better"] - one["worse"]) / 40)
     tokens = [sum(record(arm, row).cost.tokens for row in range(40)) for arm in (BEST, GREEDY)]
     assert one["cost_ratio"][0] == pytest.approx(tokens[0] / tokens[1])
-    text = run(compare.command, *sides).output
+    text = run(compare, *sides).output
     assert "detectable" in text
     assert f"{one['cost_ratio'][0]:.3g}" in text
 
@@ -112,15 +112,13 @@ def test_two_arms_are_compared_question_by_question(tmp_path: Path) -> None:
 def test_runs_share_one_family_of_comparisons(tmp_path: Path) -> None:
     one = fabricate(tmp_path / "one", [GREEDY, VOTE], questions=20)
     other = fabricate(tmp_path / "other", [GREEDY, VOTE], questions=20, seed=0)
-    found = json.loads(run(compare.command, one, other, "--json").output)
+    found = json.loads(run(compare, one, other, "--json").output)
     assert [pair["family"] for pair in found] == [2, 2]
     model = open_run(one).manifest.model.name
     assert {pair["first_model"] for pair in found} == {pair["second_model"] for pair in found} == {model}
     manifest = other / "manifest.json"
     manifest.write_text(manifest.read_text().replace(f'"{model}"', '"larger"'))
-    assert {pair["second_model"] for pair in json.loads(run(compare.command, one, other, "--json").output)} == {
-        "larger"
-    }
+    assert {pair["second_model"] for pair in json.loads(run(compare, one, other, "--json").output)} == {"larger"}
 
 
 @pytest.mark.parametrize(
@@ -141,7 +139,7 @@ def test_what_cannot_be_compared_is_refused_in_a_line(
     fabricate(tmp_path / "longer", [GREEDY], questions=20)
     fabricate(tmp_path / "vote", [VOTE], questions=17)
     fabricate(tmp_path / "ungraded", [GREEDY], questions=17, graded=False)
-    done = run(compare.command, *(tmp_path / side for side in sides), *options)
+    done = run(compare, *(tmp_path / side for side in sides), *options)
     assert done.return_value == 2
     assert message in done.output
 
@@ -153,7 +151,7 @@ MIXED = replace(BEST, law=Law(fallback=0.5))
 def test_an_export_has_a_row_a_reply_and_one_a_final_answer(tmp_path: Path, suffix: str) -> None:
     path = fabricate(tmp_path / "run", [GREEDY, MIXED], questions=10)
     out = tmp_path / f"table{suffix}"
-    assert run(export.command, path, "--out", out).return_value == 0
+    assert run(export, path, "--out", out).return_value == 0
     rows = read(out)
     assert len(rows) == 10 * (1 + 1) + 10 * (8 + 1)
     finals = [row for row in rows if row["kind"] == "final" and row["arm"] == MIXED.folder]
@@ -181,7 +179,7 @@ def read(path: Path) -> list[dict[str, str]]:
 def test_an_export_of_what_may_not_be_shown_holds_no_answers(tmp_path: Path) -> None:
     path = fabricate(tmp_path / "run", [VOTE], questions=5, shareable=False)
     out = tmp_path / "table.csv"
-    assert run(export.command, path, "--out", out).return_value == 0
+    assert run(export, path, "--out", out).return_value == 0
     assert {row["answer"] + row["key"] for row in read(out)} == {""}
 
 
@@ -191,7 +189,7 @@ def test_an_export_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     out.write_text("former")
     with next(path.glob("arms/*/journal.jsonl")).open("a") as file:
         file.write('{"v":2,"status":"odd"}\n{}\n')
-    assert run(export.command, path, "--out", out).return_value == 2
+    assert run(export, path, "--out", out).return_value == 2
     assert out.read_text() == "former"
     shutil.rmtree(path)
     assert [one.name for one in tmp_path.iterdir()] == ["table.csv"]

@@ -87,10 +87,6 @@ class Seen:
     started: list[tuple[str, int, int]] = field(default_factory=list)
     done: list[tuple[str, str, Outcome]] = field(default_factory=list)
     finished: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def note(self, line: str) -> None:
-        self.notes.append(line)
 
     def arm_started(self, arm: Arm, total: int, done: int) -> None:
         self.started.append((arm.name, total, done))

@@ -67,7 +67,7 @@ def test_one_questions_failure_leaves_the_run_whole_and_is_tried_again(
     assert "error" not in {outcome for _, _, outcome in again.done}
 
 
-def test_a_run_whose_trace_was_poisoned_before_counts_were_checked_can_be_gone_on_with(tmp_path: Path) -> None:
+def test_a_run_whose_trace_was_poisoned_before_counts_were_checked_can_be_continued(tmp_path: Path) -> None:
     sit(tmp_path, ["vote"], total="tokens=2000")
     files = RunFolder(tmp_path).arm("vote")
     events = list(read_trace(files.trace))

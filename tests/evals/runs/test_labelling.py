@@ -138,14 +138,14 @@ def test_a_chain_of_continuations_is_put_together_again(tmp_path: Path) -> None:
         ('{"v":1,"question_id":"q","prompt":"p","index":0,"status":"fine"}\n', "is not a line of the grades: status"),
     ],
 )
-def test_a_damaged_file_is_told_with_its_line(tmp_path: Path, text: str, error: str) -> None:
+def test_a_damaged_file_is_reported_with_its_line(tmp_path: Path, text: str, error: str) -> None:
     drawn_into(tmp_path, ["7"])
     (tmp_path / GRADES).write_text(text)
     with pytest.raises(TraceError, match=error):
         read_run(tmp_path)
 
 
-def test_a_torn_last_line_is_passed_over_and_a_missing_file_told(tmp_path: Path) -> None:
+def test_a_incomplete_last_line_is_passed_over_and_a_missing_file_reported(tmp_path: Path) -> None:
     whole = Grade(question_id="q", prompt="p", index=0, status="right", steps=(True, None)).model_dump_json()
     (tmp_path / GRADES).write_text(f"{whole}\n{whole[:30]}")
     [read] = read_grades(tmp_path / GRADES)

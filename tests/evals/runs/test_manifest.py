@@ -146,7 +146,7 @@ def test_where_and_how_fast_an_engine_runs_does_not_decide(was: str, now: str, s
     assert (found == []) == same
 
 
-def test_other_versions_and_hardware_are_told_and_forbid_nothing() -> None:
+def test_other_versions_and_hardware_are_reported_and_forbid_nothing() -> None:
     frozen = manifest([task()])
     machine = frozen.machine.model_copy(update={"cores": 999, "packages": {"numpy": "1.0", "vllm": "9"}})
     assert differences(frozen, changed(machine=machine)(frozen)) == []
@@ -166,7 +166,7 @@ def test_keys_and_passwords_stay_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert without_secrets("openai:base_url=https://me:word@host/v1") == "openai:base_url=https://***@host/v1"
 
 
-def test_the_machine_is_told_with_what_is_installed() -> None:
+def test_the_machine_is_reported_with_what_is_installed() -> None:
     machine = this_machine()
     assert machine.cores >= 1
     assert machine.memory_gib > 0

@@ -309,14 +309,3 @@ def test_questions_that_ended_in_an_error_are_merged_and_counted(three: Path, tm
 
     merged = merge(changed_shard(three, tmp_path, fail), tmp_path / "out")
     assert merged == Merged(3, 5, 1)
-
-
-def test_kinds_of_answers_that_only_some_shards_have_are_those_of_the_whole(tmp_path: Path) -> None:
-    def parts(*rules: dict[str, int]) -> list[Path]:
-        parent = Path(tempfile.mkdtemp(dir=tmp_path))
-        return [run(parent / f"{at}", 4, Shard(2, at), answer_rules=rules[at - 1]) for at in (1, 2)]
-
-    merge(parts({"number": 2}, {"choice": 1, "number": 2}), tmp_path / "merged")
-    assert read_manifest(RunFolder(tmp_path / "merged")).answer_rules == {"choice": 1, "number": 2}
-    message = refused(parts({"number": 2}, {"number": 3}), tmp_path / "out")
-    assert "the rules for reading answers differ, number@3 and number@2" in message

@@ -12,7 +12,6 @@ from reasoner.engine import SampleRequest
 from reasoner.errors import EngineUnavailable, RequestLost, TraceError
 from reasoner.journal.lines import JournalWriter
 from reasoner.trace.events import Sampled
-from reasoner.trace.replies import read_run
 from reasoner_evals.runs.records import Arm, ItemRecord, Outcome, RunFolder, read_journal
 from reasoner_evals.runs.run import evaluate
 from reasoner_evals.runs.verdicts import grade_again, read_verdicts
@@ -77,17 +76,7 @@ def test_a_run_holds_a_record_a_question_and_a_grade_an_answer(tmp_path: Path) -
             assert told[name, record.question_id] == known[record.question_id, record.answer]
 
 
-def test_the_folder_of_an_arm_is_a_labelled_run(tmp_path: Path) -> None:
-    sit(tmp_path, ["best"])
-    labelled = read_run(RunFolder(tmp_path).arm("best").path)
-    statuses = Counter(grade.status for grade in labelled.grades.values())
-    drawn = [event for event in labelled.events if isinstance(event, Sampled)]
-    assert len(labelled.grades) == len(drawn) == 36
-    assert statuses["right"] == sum(bool(event.answer and event.answer.key == "7") for event in drawn)
-    assert statuses["no_answer"] + statuses["truncated"] == sum(event.answer is None for event in drawn)
-
-
-def test_a_finished_run_that_is_begun_again_asks_nothing(tmp_path: Path) -> None:
+def test_a_finished_run_that_is_started_again_asks_nothing(tmp_path: Path) -> None:
     first = sit(tmp_path, ALL)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.jsonl")}
     engine = plain_engine()
@@ -124,7 +113,7 @@ def test_a_resumed_run_grades_earlier_results_without_holding_them_all(
 @pytest.mark.process
 # The last of the thin ones cuts a pool while it is copied from the arm that drew it.
 @cases("moment", some_moments(600, 40), thin=[*some_moments(600, 40)[:6], some_moments(600, 40)[29]])
-def test_killed_at_any_line_it_goes_on_as_if_it_had_not_been(
+def test_killed_at_any_line_it_continues_as_if_it_had_not_been(
     moment: tuple[int, int], whole: Path, tmp_path: Path
 ) -> None:
     cut = tmp_path / "cut"
@@ -145,7 +134,7 @@ def list_of_verdicts(folder: Path) -> list[tuple[str, str, str]]:
     return sorted((one.question_id, one.answer, one.status) for one in read_verdicts(RunFolder(folder).verdicts))
 
 
-def test_interrupted_it_goes_on_and_no_interruption_is_a_result(whole: Path, tmp_path: Path) -> None:
+def test_interrupted_it_continues_and_no_interruption_is_a_result(whole: Path, tmp_path: Path) -> None:
     async def interrupted(moment: int) -> None:
         run = evaluate(RunFolder(tmp_path), manifest(ALL, 6), {TASK: data(6)}, plain_engine(), Judge(), Seen())
         work = asyncio.ensure_future(run)
@@ -161,7 +150,7 @@ def test_interrupted_it_goes_on_and_no_interruption_is_a_result(whole: Path, tmp
 
 
 @pytest.mark.parametrize("room", [0, 3, 40, 200])
-def test_a_full_disk_ends_the_run_and_with_room_it_goes_on(
+def test_a_full_disk_ends_the_run_and_with_room_it_continues(
     room: int, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write, written = JournalWriter.write, 0
@@ -184,7 +173,7 @@ def test_a_full_disk_ends_the_run_and_with_room_it_goes_on(
     assert same_answers(tmp_path, whole, ALL)
 
 
-def test_a_dead_engine_ends_the_run_and_a_living_one_goes_on(whole: Path, tmp_path: Path) -> None:
+def test_a_dead_engine_ends_the_run_and_a_living_one_continues(whole: Path, tmp_path: Path) -> None:
     asked = 0
 
     async def dying(request: SampleRequest) -> None:
@@ -220,7 +209,7 @@ def test_one_question_that_fails_is_tried_again_and_never_counts_as_wrong(tmp_pa
     assert (last.status, last.attempt) == ("answered", 3)
 
 
-def test_grading_anew_finds_what_was_tampered_with_and_nothing_else(tmp_path: Path) -> None:
+def test_grading_again_finds_what_was_tampered_with_and_nothing_else(tmp_path: Path) -> None:
     sit(tmp_path, ["vote", "best"])
     folder = RunFolder(tmp_path)
 

@@ -101,7 +101,7 @@ def test_votes_are_the_mean_over_all_subsets_where_these_are_few(pool: list[Samp
 
 @given(st.lists(pools(), min_size=1, max_size=5), st.booleans())
 @settings(deadline=None)
-def test_the_vote_on_a_question_is_its_own_whatever_stands_beside_it(rows: list[list[Sample]], weighted: bool) -> None:
+def test_the_vote_on_a_question_is_its_own_whatever_is_beside_it(rows: list[list[Sample]], weighted: bool) -> None:
     width = max(map(len, rows))
     lost: Sample = (NAN, 1, 0.5)
     gather = [arrays([*row, *[lost] * (width - len(row))]) for row in rows]

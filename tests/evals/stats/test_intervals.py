@@ -181,7 +181,7 @@ def test_a_missing_value_is_left_out_and_counted() -> None:
     )
 
 
-def test_nothing_to_measure_is_told_as_nothing() -> None:
+def test_nothing_to_measure_is_reported_as_nothing() -> None:
     found = interval(np.array([math.nan]))
     assert (found.method, found.n, found.missing) == ("none", 0, 1)
     assert math.isnan(found.mean)

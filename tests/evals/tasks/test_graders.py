@@ -8,10 +8,10 @@ import pytest
 from reasoner import Question
 from reasoner.answers.equivalence import Equivalence
 from reasoner.errors import UsageError
-from reasoner.sandbox.check import Sandbox, Verdict
+from reasoner.sandbox.check import CodeVerdict, Sandbox
 from reasoner.sandbox.layers import detect
 from reasoner_evals.tasks import graders
-from reasoner_evals.tasks.code import HumanEval
+from reasoner_evals.tasks.benchmarks import HumanEval
 from reasoner_evals.tasks.graders import ByReference, ByRules, ByTests, GradedQuestion, require_sandbox
 from tests.evals.tasks.samples import HUMANEVAL
 from tests.helpers import completion
@@ -90,14 +90,14 @@ def _row(values: dict[str, Any]) -> Any:
 
 @pytest.mark.parametrize("status", ["test_error", "sandbox_unavailable"])
 def test_tests_that_cannot_be_run_say_nothing_of_the_code(status: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def check(*_: Any, **__: Any) -> Verdict:
-        return Verdict(status, 0, 2)
+    async def check(*_: Any, **__: Any) -> CodeVerdict:
+        return CodeVerdict(status, 0, 2)
 
     monkeypatch.setattr(Sandbox, "check", check)
     assert graded(function(), block("def f(x):\n    return x + 1")) == "grader_crash"
 
 
-def test_a_machine_without_a_sandbox_is_told_before_anything_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_a_sandbox_is_reported_before_anything_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     layers = detect()
     monkeypatch.setattr(graders, "detect", lambda: type(layers)(**{**_fields(layers), "missing": "unshare: not there"}))
     with pytest.raises(UsageError, match=r"lacks its minimum \(unshare: not there\).*humaneval:allow_unsandboxed=true"):

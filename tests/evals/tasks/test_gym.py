@@ -133,7 +133,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("options", "kind", "told"), REFUSED)
-def test_what_is_not_offered_is_told(options: str, kind: type[UsageError], told: str) -> None:
+def test_what_is_not_offered_is_reported(options: str, kind: type[UsageError], told: str) -> None:
     with pytest.raises(kind) as error:
         build("task", f"gym:{options}").load()
     assert told in str(error.value)
@@ -145,7 +145,8 @@ VERBATIM = [
     (r"\boxed{up down}", "up down", "form"),
     ("So:\n```\n1 2 \n3 4\n```\nThat is it.", "1 2\n3 4", "form"),
     ("The answer is **[1, 2]**", "[1, 2]", "announced"),
-    ("Thinking\n`xyz`", "xyz", "last"),
+    ("<answer>`xyz`</answer>", "xyz", "form"),
+    ("Thinking\n`xyz`", None, ""),
     ("<answer></answer>", None, ""),
     ("<think>never ends <answer>1</answer>", None, ""),
     ("<answer>" + "9" * 9000 + "</answer>", None, ""),
@@ -154,6 +155,6 @@ VERBATIM = [
 
 
 @pytest.mark.parametrize(("text", "key", "rule"), VERBATIM, ids=[f"{text[:25]!a}" for text, *_ in VERBATIM])
-def test_a_verbatim_answer_is_what_stands_in_the_last_tags(text: str, key: str | None, rule: str) -> None:
+def test_a_verbatim_answer_is_what_is_in_the_last_tags(text: str, key: str | None, rule: str) -> None:
     found = VerbatimSpace().read(text)
     assert (found and (found.key, found.rule)) == (key and (key, rule))

@@ -86,7 +86,7 @@ def test_another_order_is_a_permutation_of_answers_with_their_tokens(tmp_path: P
     assert reply.text == rf"The answer is \boxed{{{reply.usage.generated_tokens - 1}}}"
 
 
-def test_what_a_pool_cannot_give_is_told(tmp_path: Path) -> None:
+def test_what_a_pool_cannot_give_is_reported(tmp_path: Path) -> None:
     file = jsonl(tmp_path / "p.jsonl", POOL)
     [question, _] = questions(file)
     engine = PoolEngine(str(file))
@@ -119,7 +119,7 @@ def test_what_a_pool_cannot_give_is_told(tmp_path: Path) -> None:
         ('{"question_id": "q", "answers": ["1"], "tokens": [1]}\n' * 2, "p.jsonl:2 repeats the question 'q'"),
     ],
 )
-def test_a_file_that_is_no_pool_is_told_with_its_line(text: str, told: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_pool_is_reported_with_its_line(text: str, told: str, tmp_path: Path) -> None:
     (tmp_path / "p.jsonl").write_text(text)
     with pytest.raises(UsageError, match=told):
         asyncio.run(PoolEngine(str(tmp_path / "p.jsonl")).start())

@@ -1,20 +1,35 @@
-"""The plan contract: what a plan is sent when it scores, and what a verifier may do wrong."""
+"""What a plan is sent when it scores or compares candidates, and what a verifier may do wrong."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reasoner import Answer, Budget, Cost, Question, SamplingParams
+from reasoner import Answer, Budget, Cost, Question, SamplingParams, solve_sync
 from reasoner.engine import Engine, SampleRequest
-from reasoner.errors import BudgetExhausted, LedgerViolation, PlanError, VerifierError
-from reasoner.strategy import Cancel, Finished, Next, Plan, Sample, Score, Start
+from reasoner.engines.replay import ReplayEngine
+from reasoner.errors import BudgetExhausted, LedgerViolation, PlanError, UsageError, VerifierError
+from reasoner.strategy import (
+    Cancel,
+    ComparePair,
+    Finished,
+    Next,
+    Plan,
+    Sample,
+    Score,
+    Start,
+    compare_pair,
+    next_finished,
+    sample,
+    start,
+)
 from reasoner.trace.events import Scored
 from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter
-from tests.execution.one_question import ONE, PARAMS, PROMPT, REPLY, TOKENS, Run, Script
-from tests.helpers import Judge, Sleepy, answer, says
+from tests.execution.one_question import ONE, PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run, Script
+from tests.helpers import Judge, Planned, Sleepy, answer, says, write_trace
 from tests.scripted import ScriptedEngine
 
 
@@ -70,28 +85,6 @@ def test_a_verifier_that_fails_gives_an_error_and_never_a_zero(verdict: Any, err
     assert [event.error for event in run.seen(Scored)] == [rating.error for rating in ratings]
 
 
-class Rubbish(Judge):
-    """A verifier that returns something else than a rating."""
-
-    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Any:
-        return 0.5
-
-
-class Priceless(Judge):
-    """A verifier that cannot say what it costs."""
-
-    async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
-        raise RuntimeError("no price")
-
-
-@pytest.mark.parametrize(("judge", "error"), [(Rubbish(), "AttributeError"), (Priceless(), "RuntimeError: no price")])
-def test_a_verifier_that_breaks_its_contract_is_an_error_too(judge: Judge, error: str) -> None:
-    run, ratings = judged(judge)
-    assert run.error is None
-    assert [rating.value for rating in ratings] == [None] * 3
-    assert all(rating.error.startswith(error) for rating in ratings)
-
-
 def test_ratings_that_the_budget_refuses_are_errors_while_others_are_not() -> None:
     spent = 3 * (TOKENS + REPLY)
     run, ratings = judged(Judge(lambda _: 0.5), budget=Budget(tokens=spent + 12))
@@ -101,7 +94,7 @@ def test_ratings_that_the_budget_refuses_are_errors_while_others_are_not() -> No
     assert run.solution.cost.tokens <= spent + 12
 
 
-def test_when_all_are_refused_the_plan_is_told() -> None:
+def test_a_refusal_of_all_ratings_is_raised_into_the_plan() -> None:
     run, ratings = judged(Judge(), budget=Budget(tokens=3 * (TOKENS + REPLY) + 9))
     assert (ratings, run.solution.ended_by) == ([], "budget")
     assert run.solution.cost.verifier_tokens == 0
@@ -111,12 +104,6 @@ def test_a_verifier_that_costs_more_than_its_bound_breaks_the_run() -> None:
     run, _ = judged(Judge(bound_tokens=1), budget=Budget(tokens=500))
     assert isinstance(run.error, LedgerViolation)
     assert run.solution.cost.verifier_tokens > 0
-
-
-def test_ratings_that_wait_for_a_ledger_that_broke_end_too() -> None:
-    run, ratings = judged(Judge(bound_tokens=1), budget=Budget(tokens=3 * (TOKENS + REPLY) + 1))
-    assert isinstance(run.error, LedgerViolation)
-    assert (ratings, len(run.seen(Scored))) == ([], 1)
 
 
 def test_a_rating_that_nobody_waits_for_is_booked_and_recorded() -> None:
@@ -132,21 +119,6 @@ def test_a_rating_that_nobody_waits_for_is_booked_and_recorded() -> None:
     assert (run.error, run.solution.cost.verifier_tokens) == (None, 10)
     [scored] = run.seen(Scored)
     assert (scored.value, scored.error) == (None, "cancelled")
-
-
-def test_scores_may_be_started_too() -> None:
-    arrived: list[Finished] = []
-
-    def plan(question: Question) -> Plan[Answer | None]:
-        drawn = yield ONE
-        handle = yield Start(Score(question, drawn))
-        arrived.append((yield Next()))
-        assert arrived[0].handle == handle
-        return None
-
-    run = Run(plan, uses_verifier=True, verifier=Judge(lambda _: 0.25))
-    assert run.error is None
-    assert [rating.value for rating in arrived[0].ratings] == [0.25]
 
 
 def test_a_plan_that_scores_though_it_said_otherwise_is_at_fault() -> None:
@@ -174,3 +146,70 @@ def test_samples_carry_the_log_probabilities_that_the_verifier_needs(
 
     Run(plan, ScriptedEngine(script), uses_verifier=True, verifier=Judge(logprobs=needed))
     assert seen == [kept, kept]
+
+
+@dataclass(slots=True)
+class Comparing(Judge):
+    """A verifier that prefers the smaller answer, and can compare no nines."""
+
+    async def bound_pair(self, question: Question, a: Completion, b: Completion, policy: Engine) -> Cost:
+        return Cost(verifier_tokens=20, requests=2)
+
+    async def compare_pair(
+        self, question: Question, a: Completion, b: Completion, policy: Engine, cost_meter: CostMeter
+    ) -> Rating:
+        cost_meter.cost = Cost(verifier_tokens=7, requests=1)
+        if "9" in a.text + b.text:
+            raise VerifierError("no nines")
+        self.spent.append(14)
+        return Rating(0.8 if a.text < b.text else 0.2, Cost(verifier_tokens=14, requests=2))
+
+
+def all_pairs(values: list[float | None]) -> Plan[Answer | None]:
+    drawn = yield from sample(PROMPT, n=3, params=PARAMS)
+    pairs = [(drawn[0], drawn[1]), (drawn[1], drawn[0]), (drawn[0], drawn[2])]
+    ratings = yield from compare_pair(QUESTION, pairs)
+    values += [rating.value for rating in ratings]
+    return QUESTION.read(drawn[0])
+
+
+def test_each_pair_has_a_probability_or_an_error_and_all_is_paid() -> None:
+    values: list[float | None] = []
+    run = Run(
+        lambda _: all_pairs(values), ScriptedEngine(says("7", "8", "9")), uses_verifier=True, verifier=Comparing()
+    )
+    assert run.error is None
+    assert values == [0.8, 0.2, None]
+    assert run.solution.cost.verifier_tokens == 14 + 14 + 7
+    told = [(event.index, event.against and event.against[1], event.value) for event in run.seen(Scored)]
+    assert sorted(told, key=str) == [(0, 1, 0.8), (0, 2, None), (1, 0, 0.2)]
+
+
+def test_comparisons_are_replayed(tmp_path: Path) -> None:
+    live: list[float | None] = []
+    run = Run(lambda _: all_pairs(live), ScriptedEngine(says("7", "8", "9")), uses_verifier=True, verifier=Comparing())
+    replay = ReplayEngine(str(write_trace(tmp_path / "t.jsonl", run.events)))
+    again: list[float | None] = []
+    strategy = Planned(lambda _: all_pairs(again), uses_verifier=True)
+    solution = solve_sync(QUESTION, strategy, replay, verifier=replay.verifier())
+    assert (solution.error, again) == (None, live)
+    assert solution.cost.taking(0) == run.solution.cost.taking(0)
+
+
+def test_they_may_run_behind() -> None:
+    def plan(question: Question) -> Plan[Answer | None]:
+        drawn = yield from sample(PROMPT, n=2, params=PARAMS)
+        handle = yield from start(ComparePair(question, ((drawn[1], drawn[0]),)))
+        finished: Finished = yield from next_finished()
+        assert finished.handle == handle
+        assert [rating.value for rating in finished.ratings] == [0.2]
+        return question.read(drawn[0])
+
+    run = Run(plan, ScriptedEngine(says("7", "8")), uses_verifier=True, verifier=Comparing())
+    assert (run.error, run.solution.answer and run.solution.answer.key) == (None, "7")
+
+
+def test_a_verifier_that_compares_nothing_is_named() -> None:
+    run = Run(lambda _: all_pairs([]), uses_verifier=True, verifier=Judge())
+    assert isinstance(run.error, UsageError)
+    assert "does not compare pairs: use one such as judge" in str(run.error)

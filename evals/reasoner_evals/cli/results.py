@@ -1,0 +1,234 @@
+"""The commands that read the folders of runs and need no model: report, compare, grade, export, merge."""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from reasoner.cli.exits import ANSWERED, guarded
+from reasoner.cli.options import PATH, UNSANDBOXED, json_option
+from reasoner.errors import UsageError
+
+if TYPE_CHECKING:
+    from reasoner_evals.report.comparisons import PairedResult
+    from reasoner_evals.runs.records import Manifest
+    from reasoner_evals.runs.verdicts import Changes
+    from reasoner_evals.tasks.benchmark import TaskData
+
+MAX_CHANGES = 20
+"""Changed grades of each kind that are listed."""
+MAX_ANSWER_LENGTH = 40
+"""Characters of an answer that are shown."""
+
+
+@click.command("compare")
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+@click.option("--task", default="", metavar="TASK", help="Compare this task only.  [default: all tasks]")
+@json_option("the result")
+@guarded
+def compare(first: str, second: str, task: str, *, as_json: bool) -> int:
+    """Compare two runs, or two arms, question by question.
+
+    A and B are runs, or arms written as RUN:ARM. A run is a folder that `reasoner eval` wrote. Two runs are compared
+    arm by arm: those with the same strategy, verifier, budget and seed. Both must have the same questions.
+    """
+    import dataclasses
+
+    from reasoner.cli.terminal import Terminal, columns, labelled
+    from reasoner_evals.report.comparisons import compare_runs
+
+    terminal = Terminal(sys.stdout, sys.stderr)
+    results = compare_runs(_side(first), _side(second), task=task)
+    if as_json:
+        terminal.give(json.dumps([dataclasses.asdict(result) for result in results]))
+        return ANSWERED
+    for result in results:
+        terminal.show(_heading(result), labelled(_compared_rows(result)), width=columns())
+    return ANSWERED
+
+
+def _side(name: str) -> tuple[Path, str]:
+    """A run's folder, and the arm after the last colon, unless the whole is a path."""
+    if Path(name).exists():
+        return Path(name), ""
+    run, _, arm = name.rpartition(":")
+    return (Path(run), arm) if run else (Path(name), "")
+
+
+def _heading(result: "PairedResult") -> str:
+    missing = f", {result.missing:,} more lack a result in A or B" if result.missing else ""
+    return f"{result.task}: {result.questions:,} questions{missing}"
+
+
+def _compared_rows(result: "PairedResult") -> Iterator[tuple[str, str]]:
+    from reasoner_evals.report.narrative import percent, signed_points
+
+    holm = f", {result.p_holm:.3g} after Holm's adjustment over {result.family}" if result.family > 1 else ""
+    yield "  A", f"{result.first}, {result.first_model}: {percent(result.first_accuracy)}"
+    yield "  B", f"{result.second}, {result.second_model}: {percent(result.second_accuracy)}"
+    yield "  A - B", signed_points(result.difference)
+    yield "  p", f"{result.p:.3g} ({result.test}){holm}"
+    yield "  better", f"A on {result.better:,} questions, B on {result.worse:,}"
+    if result.detectable:
+        verdict = "the difference is at least that" if result.resolvable else "the difference is smaller"
+        yield "  detectable", f"{100 * result.detectable:.1f} points: {verdict}"
+    if result.cost_ratio is not None:
+        low, high = result.cost_ratio.low, result.cost_ratio.high
+        bounds = "" if low is None or high is None else f" ({low:.3g} to {high:.3g})"
+        yield "  tokens", f"A costs {result.cost_ratio.value:.3g}{bounds} times as much as B"
+
+
+@click.command("export")
+@click.argument("run", type=PATH, metavar="RUN")
+@click.option("--out", type=PATH, required=True, metavar="FILE",
+              help="The table, as Parquet or CSV: its name ends in .parquet or .csv.")  # fmt: skip
+@guarded
+def export(run: Path, out: Path) -> int:
+    """Write RUN as one table.
+
+    RUN is a folder that `reasoner eval` wrote. The table has a row for each reply to each question, and one for its
+    final answer. Answers to questions that may not be published are left empty.
+    """
+    from reasoner.cli.terminal import Terminal
+    from reasoner_evals.runs import export as exporting
+
+    rows = exporting.export(run, out)
+    Terminal(sys.stdout, sys.stderr).say(f"{rows:,} rows in {out}")
+    return ANSWERED
+
+
+@click.command("grade")
+@click.argument("run", type=PATH)
+@UNSANDBOXED
+@json_option("the changes")
+@guarded
+def grade(run: Path, *, unsandboxed: bool, as_json: bool) -> int:
+    """Grade all answers of RUN again, and show which grades changed.
+
+    RUN is a folder that `reasoner eval` wrote. Needs no model, but the same questions: their data must be unchanged.
+    """
+    from reasoner.cli import interrupts
+    from reasoner.cli.terminal import Terminal
+    from reasoner_evals.runs.manifest import read_manifest
+    from reasoner_evals.runs.records import RunFolder
+    from reasoner_evals.runs.verdicts import grade_again
+
+    folder = RunFolder(run)
+    manifest = read_manifest(folder)
+    with folder.writing():
+        tasks = _unchanged(manifest, unsandboxed=unsandboxed)
+        changes = interrupts.run(lambda: grade_again(folder, manifest, tasks))
+    terminal = Terminal(sys.stdout, sys.stderr)
+    if as_json:
+        changed = [change._asdict() for change in changes.changed]
+        terminal.give(json.dumps({"graded": changes.graded, "changed": changed}))
+    else:
+        for line in _change_lines(changes):
+            terminal.give(line)
+    return ANSWERED
+
+
+def _unchanged(manifest: "Manifest", *, unsandboxed: bool) -> "dict[str, TaskData]":
+    """The questions of the run with their graders. Raises UsageError: they cannot be loaded, or have changed."""
+    from reasoner_evals.cli.setup import check_consent, load_tasks
+    from reasoner_evals.runs.arms import Subset
+
+    check_consent(manifest, unsandboxed=unsandboxed)
+    tasks: dict[str, TaskData] = {}
+    for source in manifest.sources:
+        try:
+            [data] = load_tasks([source.task], Subset.parse(source.subset), unsandboxed=unsandboxed).values()
+        except UsageError as error:
+            raise UsageError(f"the questions of {source.task} ({source.origin}) cannot be loaded: {error}") from error
+        if data.source.data_hash != source.data_hash:
+            raise UsageError(
+                f"the questions of {source.task} have changed: the run used those of {source.origin} with hash "
+                f"{source.data_hash}, and {data.source.origin} now has {data.source.data_hash}; restore the old data"
+            )
+        tasks[source.task] = data
+    return tasks
+
+
+def _change_lines(changes: "Changes") -> Iterator[str]:
+    """The number of changes of each kind, and the first of them."""
+    from reasoner.cli.terminal import printable
+
+    yield f"{changes.graded:,} answers graded, {len(changes.changed):,} grades changed"
+    for (before, after), count in Counter((change.before, change.after) for change in changes.changed).most_common():
+        yield f"{before or 'no grade'} -> {after}: {count:,}"
+        of_kind = [change for change in changes.changed if (change.before, change.after) == (before, after)]
+        for change in of_kind[:MAX_CHANGES]:
+            answer = printable(change.answer, limit=MAX_ANSWER_LENGTH)
+            yield f"  {printable(change.task)} {printable(change.question_id)}: {answer}"
+        if count > MAX_CHANGES:
+            yield f"  and {count - MAX_CHANGES:,} more: --json lists all"
+
+
+@click.command("merge")
+@click.argument("runs", nargs=-1, type=PATH, metavar="RUN...")
+@click.option("-o", "--out", type=PATH, required=True, metavar="DIR", help="The folder of the whole run, new or empty.")
+@guarded
+def merge(runs: tuple[Path, ...], out: Path) -> int:
+    """Make one run of the shards RUNs.
+
+    RUNs are the folders of all shards that `reasoner eval --shard I/N` wrote, in any order, finished and with the same
+    settings. Needs no model, and changes no shard. The whole run is like one that a single process made: it can be
+    reported, compared, exported, graded and resumed. Prints its folder, which is complete or not there at all.
+    """
+    from reasoner.cli.terminal import Terminal
+    from reasoner_evals.runs import merge as merging
+
+    merged = merging.merge(runs, out)
+    terminal = Terminal(sys.stdout, sys.stderr)
+    terminal.give(str(out))
+    terminal.say(f"{merged.shards:,} shards, {merged.questions:,} questions; report: reasoner report {out}")
+    if merged.errors:
+        terminal.say(f"{merged.errors:,} results are errors: try these again with: reasoner eval --resume {out}")
+    return ANSWERED
+
+
+@click.command("report")
+@click.argument("runs", nargs=-1, type=PATH, metavar="RUN...")
+@click.option("--out", type=PATH, metavar="DIR",
+              help="The folder for the report.  [default: RUN, if there is only one]")  # fmt: skip
+@click.option("--html", type=PATH, metavar="FILE",
+              help="The page's file, instead of DIR/report.html; all other files are written beside it.")  # fmt: skip
+@click.option("--title", metavar="TEXT", help="The title of the page.  [default: the tasks]")
+@guarded
+def report(runs: tuple[Path, ...], out: Path | None, html: Path | None, title: str | None) -> int:
+    """Report what RUNs measured, as a page and tables.
+
+    RUNs are folders that `reasoner eval` wrote. Needs no model. Writes report.html, one page without scripts or
+    external resources, and beside it results.csv, results.md, questions.csv with one row per question, and figures/
+    with each figure as SVG and PNG. Prints the page's path. Several runs are reported together if they have the same
+    questions for each task that they share.
+    """
+    from dataclasses import replace
+
+    from reasoner.cli.terminal import Terminal
+    from reasoner_evals.report.build import make_report, write_report
+
+    page = _page(runs, out, html)
+    report = make_report(runs)
+    if title is not None:
+        report = replace(report, title=title)
+    write_report(report, page)
+    Terminal(sys.stdout, sys.stderr).give(str(page))
+    return ANSWERED
+
+
+def _page(runs: tuple[Path, ...], out: Path | None, html: Path | None) -> Path:
+    if not runs:
+        raise UsageError("no run is given: name one or more folders that `reasoner eval` wrote")
+    if out is not None and html is not None:
+        raise UsageError(f"--out {out} and --html {html} both name the page's folder: give one")
+    if html is not None:
+        return html
+    if out is None and len(runs) > 1:
+        raise UsageError(f"{len(runs)} runs are given: name the report's folder with --out DIR or --html FILE")
+    return (out or runs[0]) / "report.html"
