@@ -21,11 +21,11 @@ from scipy.stats import binomtest
 from reasoner import Question, SamplingParams, solve_many
 from reasoner.engines.vllm import VllmEngine
 from reasoner.registry import build
-from reasoner.strategy import Plan, probe, sample
-from reasoner.types import Answer
+from reasoner.strategy import Plan, Probe, sample
+from reasoner.types import Answer, Extraction
 
 N = 8
-PARAMS = SamplingParams(temperature=0.7, max_tokens=160)
+PARAMS = SamplingParams(temperature=0.7, max_tokens=128)
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class Probing:
     def plan(self, question: Question) -> Plan[Answer | None]:
         """A line for each reply."""
         drawn = yield from sample(question.prompt, n=N, params=PARAMS, answers=False)
-        for chain in drawn:
-            extraction = yield from probe(chain, params=PARAMS)
+        extractions: tuple[Extraction | None, ...] = yield Probe(drawn, PARAMS)
+        for chain, extraction in zip(drawn, extractions, strict=True):
             form = None if chain.truncated else question.space.read(chain.text)
             given = extraction.answer if extraction else None
             cost = extraction.cost if extraction else None

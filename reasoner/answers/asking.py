@@ -44,6 +44,8 @@ def opening_of(space: AnswerSpace) -> Opening | None:
 
 def read_probe(space: AnswerSpace, text: str, opening: Opening, *, cut: bool) -> Answer | None:
     """The answer in what a model said after an opening; None where it did not end it before it was `cut`."""
+    if cut and opening.before and not opening.after:
+        return None
     answer = space.read(opening.before + text + ("" if cut else opening.after))
     return answer and Answer(answer.text, answer.key, PROBED)
 

@@ -40,6 +40,8 @@ class Opening:
 
 
 BOX = Opening("\n\nThe final answer is \\boxed{", "\\boxed{", "}", ("}", "\n"))
+SENTENCE = Opening("\n\nThe final answer is", "The final answer is ", stop=("\n", ". "))
+"""For numbers: small models put the first operand into a box, but end a sentence with the result."""
 LONG_BOX = Opening("\n\nThe final answer is \\boxed{", "\\boxed{", "}", ("\n",), tokens=48)
 """For answers that hold braces."""
 

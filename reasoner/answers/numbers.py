@@ -6,7 +6,7 @@ from fractions import Fraction
 from functools import cache
 from typing import ClassVar, Final
 
-from reasoner.answers.forms import table
+from reasoner.answers.forms import SENTENCE, Opening, table
 from reasoner.answers.reading import ByKey
 from reasoner.types import Answer
 
@@ -99,6 +99,7 @@ class NumberSpace(ByKey):
     name: ClassVar[str] = "number"
     version: ClassVar[int] = 6
     instruction: ClassVar[str] = "Give the answer as a number."
+    opening: ClassVar[Opening | None] = SENTENCE
 
     def inside(self, text: str, reply: str) -> Answer | None:
         """The number, with a unit of at most three words, or the result of one equation."""

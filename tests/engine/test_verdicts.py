@@ -92,7 +92,7 @@ def test_a_probe_continues_the_chain_s_own_tokens_and_changes_no_sample(engine: 
     assert probes
     for request in probes:
         assert any(request.prompt.token_ids[: len(chain)] == chain for chain in chains)
-        assert request.prompt.text.endswith("The final answer is \\boxed{")
+        assert request.prompt.text.endswith("\n\nThe final answer is")
         assert request.params.temperature == 0
     plain: list[Event] = []
     run(Question.of(UNREAD.text, space="number:extract=rules", id="unread"), Counted(engine), plain)

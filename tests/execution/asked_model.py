@@ -18,7 +18,9 @@ from tests.scripted import MODEL, ScriptedEngine
 
 _SHOWN = re.compile(r'^Answer [12]: "(.*)"$', re.MULTILINE)
 _REPLY = re.compile(r"^> (.*)$", re.MULTILINE)
-_OPENED = re.compile(r"\n\n(?:The final answer is \\boxed\{|The answer is \(|Final answer \(yes or no\):|```json\n)\Z")
+_OPENED = re.compile(
+    r"\n\n(?:The final answer is(?: \\boxed\{)?|The answer is \(|Final answer \(yes or no\):|```json\n)\Z"
+)
 Same = Callable[[str, str], bool | None]
 
 
