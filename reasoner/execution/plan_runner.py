@@ -1,6 +1,6 @@
 """Runs the plan of one question: executes its operations, sends it the replies, and keeps what its solution tells."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,6 +13,7 @@ from reasoner.errors import BudgetExhausted, NotRecorded, PlanError, ReasonerErr
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.launching import Numbering, Passed, SequenceIds, Started, each, sample_all
 from reasoner.execution.probes import Probes
+from reasoner.execution.replies import CutCounter, RatingFailures, Replies
 from reasoner.execution.sampling import resolved, sample_sequence
 from reasoner.execution.scheduler import ScheduledQuestion
 from reasoner.execution.scoring import measure_likelihoods, rate
@@ -23,113 +24,8 @@ from reasoner.solution import INTERRUPTED, Solution
 from reasoner.strategy import StopRule, Strategy
 from reasoner.system.foreign import ErrorsFrom, described, is_cancellation
 from reasoner.trace.events import Cancelled, Delivered, Ended, Noted, Proposed, Refused, RunFacts
-from reasoner.types import (
-    CANCELLED,
-    NOT_RATED,
-    Answer,
-    AnswerSpace,
-    Completion,
-    CutSamples,
-    EndedBy,
-    Extraction,
-    Proposal,
-    Rating,
-    Reading,
-    Usage,
-)
+from reasoner.types import NOT_RATED, Answer, Completion, EndedBy, Extraction, Proposal, Rating, Usage
 from reasoner.verifier import Verifier
-
-
-@dataclass(slots=True)
-class CutCounter:
-    """How many samples of one question were cut; `limits` are the most tokens of a chain of its strategy."""
-
-    limits: frozenset[int]
-    counts: CutSamples = CutSamples()
-
-    def add(self, granted: int, completion: Completion, limited_by: str = "") -> None:
-        """Count a sequence, as cut if its chain reached its own limit, not that of a step or a budget.
-
-        `limited_by` is the option that limits it, where its operation says so.
-        """
-        cut, limit = self.counts, granted + len(completion.prompt.token_ids)
-        at_limit = completion.finish_reason == "length" and completion.usage.generated_tokens >= granted
-        if at_limit and (limited_by or limit in self.limits):
-            thinking, option = cut.thinking + completion.unclosed, limited_by or cut.option
-            self.counts = CutSamples(cut.cut + 1, cut.samples + 1, thinking, max(cut.max_tokens, limit), option)
-        else:
-            self.counts = replace(cut, samples=cut.samples + 1)
-
-
-@dataclass(slots=True)
-class RatingFailures:
-    """The ratings of one question that failed, not those that the budget refused."""
-
-    failed: int = 0
-    first: str = ""
-    rated: bool = False
-
-    def add(self, rating: Rating) -> None:
-        """Add a rating that the plan received, or that was recorded."""
-        self.rated = self.rated or rating.value is not None
-        if rating.error and rating.error != CANCELLED and not rating.error.startswith(NOT_RATED):
-            self.failed += 1
-            self.first = self.first or rating.error
-
-    @property
-    def unrated(self) -> str:
-        """That no rating succeeded, and why the first failed; empty if any did or none was tried."""
-        if self.rated or not self.failed:
-            return ""
-        which = "the only rating" if self.failed == 1 else f"all {self.failed:,} ratings"
-        return f"{which} failed ({self.first})"
-
-
-@dataclass(slots=True)
-class _Text:
-    """A text that a plan received, and what decides between it and others; equal texts count once."""
-
-    ended: bool
-    index: int
-    reading: Reading
-    rating: float = -1.0
-    cut: bool = False
-    extracted: Answer | None = None
-    """The answer of its probe."""
-
-
-@dataclass(slots=True)
-class Replies:
-    """The texts that a plan received, without their tokens."""
-
-    _texts: dict[tuple[str, str], _Text] = field(default_factory=dict)
-    """By the earlier steps of a chain and its last one, which are joined only when they are read."""
-
-    def add(self, completion: Completion) -> None:
-        """Add a completion that the plan received."""
-        key = completion.prompt.text, completion.text
-        text = self._texts.setdefault(key, _Text(completion.ended, completion.index, completion.reading))
-        probed = completion.extraction.answer if completion.extraction else None
-        text.extracted = text.extracted or probed
-        text.cut = text.cut or (completion.truncated and probed is None)
-
-    def rate(self, candidates: Iterable[Completion], ratings: Iterable[object]) -> None:
-        """Add the ratings of candidates; what is not a rating with a value is ignored."""
-        for candidate, rating in zip(candidates, ratings, strict=False):
-            text = self._texts.get((candidate.prompt.text, candidate.text))
-            if text and isinstance(rating, Rating) and rating.value is not None:
-                text.rating = rating.value
-
-    def text_of(self, answer: Answer | None, space: AnswerSpace) -> str:
-        """The best reply that gives the answer: complete, rated high, sampled early; without any, the best of all."""
-        best = sorted(self._texts.items(), key=lambda item: (not item[1].ended, -item[1].rating, item[1].index))
-        if answer is not None:
-            for key, text in best:
-                read = text.extracted or (None if text.cut else text.reading.by(space, *key))
-                if read is not None and read.key == answer.key:
-                    return "".join(key)
-        return "".join(best[0][0]) if best else ""
-
 
 STRATEGY_ERRORS = ErrorsFrom("the strategy")
 STOP_RULE_ERRORS = ErrorsFrom("the stop rule")

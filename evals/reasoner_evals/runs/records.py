@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from reasoner.budget import Cost
-from reasoner.execution.plan_runner import RatingFailures
+from reasoner.execution.replies import RatingFailures
 from reasoner.journal.folder import check_free, writing
 from reasoner.journal.lines import Format, read_lines
 from reasoner.models.info import ModelInfo
