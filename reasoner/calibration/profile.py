@@ -227,8 +227,8 @@ class Profile(_Part):
                 raise UnknownName("calibrated task", task, families, of=self.model)
             return families[task]
         if len(families) != 1:
-            way_out = f"choose one with task or --task: {', '.join(families)}" if families else "calibrate first"
-            raise UsageError(f"the profile holds {len(families)} tasks: {way_out}")
+            advice = f"choose one with task or --task: {', '.join(families)}" if families else "calibrate first"
+            raise UsageError(f"the profile holds {len(families)} tasks: {advice}")
         return self.families[0]
 
     def write(self, path: Path) -> None:

@@ -65,7 +65,7 @@ def _checksum(file: Path) -> FileChecksum:
 
 @contextmanager
 def locked(path: Path, notify: Notify, waiting: str) -> Iterator[None]:
-    """Let one process at a time make `path`, in a folder that exists; the others are told to wait by `waiting`."""
+    """Let one process at a time make `path`, in a folder that exists; `waiting` tells the others to wait."""
     # Imported here: Windows has no fcntl, and the other parts of this library work there.
     import fcntl
 

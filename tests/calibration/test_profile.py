@@ -55,7 +55,7 @@ def test_a_file_that_is_not_there_says_what_makes_one(tmp_path: Path) -> None:
         read_profile(tmp_path / "none.json")
 
 
-def test_another_version_is_told_before_its_content(tmp_path: Path) -> None:
+def test_another_version_is_refused_before_its_content(tmp_path: Path) -> None:
     file = tmp_path / "profile.json"
     file.write_text(json.dumps({"v": 1, "planets": []}))
     with pytest.raises(UsageError, match="written by version 1, and this one reads version 3"):
@@ -63,7 +63,7 @@ def test_another_version_is_told_before_its_content(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "[]", "{}", '{"v": "one"}', '{"v": 3}', "\0", "\ud800"])
-def test_what_is_no_profile_is_told_as_such(tmp_path: Path, text: str) -> None:
+def test_what_is_no_profile_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "profile.json"
     file.write_bytes(text.encode("utf-8", "surrogatepass"))
     with pytest.raises(UsageError, match="is not a profile"):

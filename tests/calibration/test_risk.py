@@ -48,7 +48,7 @@ def test_without_any_spread_a_lower_share_is_an_alarm() -> None:
     assert drift(0.95, 0.0, 300, [0.5] * 10) is not None
 
 
-def test_a_drift_is_told_with_its_numbers() -> None:
+def test_a_drift_is_reported_with_its_numbers() -> None:
     told = drift(0.9, 0.1, 300, [0.5, 0.6] * 10)
     assert told is not None
     assert "0.550 on 20 questions, 0.900 on 300 in calibration" in told

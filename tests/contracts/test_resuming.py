@@ -59,7 +59,7 @@ def moments(events: list[Event], count: int) -> list[int]:
 
 
 @widths(("orders", "kills"), (1, 4), (10, 12))
-def test_killed_at_any_event_it_goes_on_as_if_it_had_not_been(name: str, orders: int, kills: int) -> None:
+def test_killed_at_any_event_it_resumes_to_the_same_result(name: str, orders: int, kills: int) -> None:
     async def test(budget: Budget | None, order: int) -> None:
         whole, events = await going_on(name, [], engine=fresh(order), budget=budget)
         for moment in moments(events, kills):
@@ -79,7 +79,7 @@ def test_killed_at_any_event_it_goes_on_as_if_it_had_not_been(name: str, orders:
 
 
 @widths("kills", 5, 100)
-def test_killed_again_and_again_it_gets_there(name: str, kills: int) -> None:
+def test_killed_repeatedly_it_finishes(name: str, kills: int) -> None:
     async def test() -> None:
         whole, events_of_whole = await going_on(name, [], engine=fresh(0))
         step = max(4, len(events_of_whole) // kills)
@@ -99,7 +99,7 @@ def test_killed_again_and_again_it_gets_there(name: str, kills: int) -> None:
 
 
 @widths("moments", range(1, 40, 16), range(1, 60))
-def test_interrupted_it_goes_on_and_pays_for_what_was_cut_off(name: str, moments: range, tmp_path: Path) -> None:
+def test_interrupted_it_resumes_and_pays_for_what_was_cut_off(name: str, moments: range, tmp_path: Path) -> None:
     """Ctrl-C books what was in flight; going on, that is drawn again, and both are paid for."""
 
     async def test(moment: int) -> bool:

@@ -60,7 +60,7 @@ def test_the_profile_is_found_from_the_tokenizer_and_the_template(thinker: VllmE
     assert thinker.limits_thinking
 
 
-def test_the_parts_of_a_completion_are_told_apart_by_ids(thinker: VllmEngine) -> None:
+def test_the_parts_of_a_completion_are_split_by_ids(thinker: VllmEngine) -> None:
     completions = asyncio.run(draw(thinker, STORY, LIVELY, count=24))
     assert {one.unclosed for one in completions} == {True, False}
     profile = thinker.model.thinking

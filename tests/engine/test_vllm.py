@@ -83,7 +83,7 @@ def test_a_continuation_is_the_same_tokens(engine: VllmEngine) -> None:
     assert rendered.token_ids == (head.token_ids or ()) + first.token_ids
 
 
-def test_finish_reasons_are_told_apart(engine: VllmEngine) -> None:
+def test_finish_reasons_are_distinguished(engine: VllmEngine) -> None:
     greedy = SamplingParams(temperature=0.0, max_tokens=120)
 
     async def three() -> list[Completion]:
@@ -131,7 +131,7 @@ def test_a_sequence_below_the_floor_is_cut_in_the_stream(engine: VllmEngine) -> 
     assert after.usage.generated_tokens > 0
 
 
-def test_a_step_goes_on_after_its_stop_string(engine: VllmEngine) -> None:
+def test_a_step_continues_after_its_stop_string(engine: VllmEngine) -> None:
     """Steps drawn one by one are the chain drawn at once: the stop string stays in the ids, and in the text."""
     greedy = SamplingParams(temperature=0.0, max_tokens=60)
     prompt = Prompt.chat("Count from one to five in words, each on a line of its own.")

@@ -79,7 +79,7 @@ def check_adapters(engine: VllmEngine, adapter: str) -> None:
     assert engine.restarts == 0
 
 
-def test_each_stage_is_told_when_it_begins(started: tuple[VllmEngine, list[str]]) -> None:
+def test_each_stage_is_reported_when_it_begins(started: tuple[VllmEngine, list[str]]) -> None:
     assert [stage.partition(" ")[0] for stage in started[1]] == ["importing", "loading"]
 
 
@@ -108,7 +108,7 @@ UNEVEN = r"\(9\) must be divisible.*; change .* tensor_parallel_size or device_i
         ("in_process", "tensor_parallel_size=2", UNEVEN),
     ],
 )
-def test_a_failure_is_told_by_its_root_cause(
+def test_a_failure_names_its_root_cause(
     core: str, options: str, cause: str, damaged: Path, embedded_model: Path
 ) -> None:
     given = options.replace("DAMAGED", str(damaged))

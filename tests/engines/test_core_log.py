@@ -42,7 +42,7 @@ def test_the_cause_is_what_the_first_process_logged(log: CoreLog) -> None:
     assert log.cause(ValueError("max_num_seqs is 0")) == "max_num_seqs is 0"
 
 
-def test_a_process_that_logged_nothing_is_told_by_its_exit_code(log: CoreLog) -> None:
+def test_a_process_that_logged_nothing_is_reported_by_its_exit_code(log: CoreLog) -> None:
     assert log.cause(RuntimeError(POINTS)) == "its process ended with code -9 (killed)"
     fail(process(log, "core"), RuntimeError("see the stack trace above for the cause"))
     assert log.cause(RuntimeError(POINTS)).startswith("its process ended")

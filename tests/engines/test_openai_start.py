@@ -68,7 +68,7 @@ def test_an_unknown_model_is_answered_with_the_nearest() -> None:
 
 
 @pytest.mark.parametrize("body", ["<html>welcome</html>", '{"data": 3}', "[]", '{"data": [{"id": 7}]}', ""])
-def test_what_is_no_list_of_models_is_told_apart(body: str) -> None:
+def test_what_is_no_list_of_models_has_an_error_of_its_own(body: str) -> None:
     said = pytest.raises(EngineUnavailable, match="is not a list of models: set base_url")
     with FakeServer(start_fault=Fault("status", 200, body)) as server, said:
         asyncio.run(OpenAIEngine(base_url=server.url).start())

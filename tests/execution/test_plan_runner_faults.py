@@ -167,7 +167,7 @@ def test_a_lost_request_is_drawn_again_with_the_same_seed_and_each_attempt_is_bo
     assert [event.why for event in run.seen(Dropped)] == ["lost", "lost"]
 
 
-def test_a_request_that_is_lost_again_and_again_ends_the_run() -> None:
+def test_a_request_that_is_lost_repeatedly_ends_the_run() -> None:
     async def pause(request: SampleRequest) -> None:
         raise RequestLost("the line broke")
 

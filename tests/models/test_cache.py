@@ -184,7 +184,7 @@ def test_two_at_once_build_it_once(model: CachedModel, builder: Builder) -> None
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_no_space_is_named_with_the_way_out(number: int, model: CachedModel) -> None:
+def test_a_full_disk_is_named_with_what_to_do(number: int, model: CachedModel) -> None:
     def fill(folder: Path) -> None:
         (folder / "config.json").write_bytes(b"{")
         raise OSError(number, os.strerror(number))

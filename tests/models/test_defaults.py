@@ -182,7 +182,7 @@ def test_a_parameter_out_of_range_is_refused(options: dict[str, object], complai
 
 
 @pytest.mark.parametrize(("level", "noted"), [("low", True), ("medium", False), ("high", False), (99, False)])
-def test_a_level_that_the_template_renders_as_the_highest_is_told(level: ThinkingLevel, noted: bool) -> None:
+def test_a_level_that_the_template_renders_as_the_highest_is_noted(level: ThinkingLevel, noted: bool) -> None:
     alike = replace(PROFILE, levels=LEVELS | {"low": LEVELS["high"]})
     lines: list[str] = []
     resolved_params(SamplingParams(thinking=level), replace(THINKS, thinking=alike), lines.append)

@@ -74,7 +74,7 @@ def test_a_tool_that_fails_is_not_taken_for_a_layer(monkeypatch: pytest.MonkeyPa
     assert layers.missing == "namespaces: it printed nothing; bubblewrap: no permissions to create a namespace"
 
 
-def test_without_the_minimum_nothing_is_run_and_the_way_out_is_told(
+def test_without_the_minimum_nothing_runs_and_the_error_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, outside: Path
 ) -> None:
     monkeypatch.setattr(check, "detect", bare)

@@ -112,7 +112,7 @@ def node(text: str, value: float, prompt: Prompt = QUESTION.prompt) -> AnswerNod
     return AnswerNode(0, AnswerNode(), value, completion(text, prompt=prompt))
 
 
-def test_a_refinement_goes_on_from_the_answer_and_tells_its_rating() -> None:
+def test_a_refinement_continues_from_the_answer_and_shows_its_rating() -> None:
     prompt = refinement(QUESTION, node("It is 8. The answer is 8", 0.257))
     *head, reply, wish = prompt.messages
     assert tuple(head) == QUESTION.prompt.messages

@@ -102,7 +102,7 @@ def test_a_longer_question_is_another_bin(file: Path) -> None:
     assert solved(auto, "7", question=long).cost.samples == 16
 
 
-def test_the_vote_goes_on_from_the_samples_that_were_looked_at(file: Path) -> None:
+def test_the_vote_continues_from_the_samples_that_were_looked_at(file: Path) -> None:
     """What it answers and what it costs is what the arm alone would: nothing is drawn twice."""
     auto = Auto(calibrated(file, (*bin_of(0, 0.5, 0.8), *bin_of(1, 0.7, 0.7)), HARD_IS_SPLIT))
     split = solved(auto, "7", "8", "8")
@@ -138,7 +138,7 @@ def test_an_engine_without_log_probabilities_leaves_the_vote(file: Path, monkeyp
     assert "no log-probabilities" in solution.remarks[0]
 
 
-def test_another_kind_of_arm_draws_anew_and_says_so(file: Path) -> None:
+def test_another_kind_of_arm_draws_again_and_says_so(file: Path) -> None:
     rows = (*bin_of(0, 0.5, 0.6, **{"best_of_n:n=2,selector=weighted": (0.9, 2)}), *bin_of(1, 0.7, 0.7))
     auto = Auto(calibrated(file, rows, HARD_IS_SPLIT))
     assert auto.uses_verifier
@@ -227,7 +227,7 @@ def test_sequences_are_drawn_as_they_were_measured(file: Path) -> None:
         Auto(path, params=SamplingParams(temperature=0.1))
 
 
-def test_an_arm_that_cannot_be_built_is_told_at_once(file: Path) -> None:
+def test_an_arm_that_cannot_be_built_is_refused_at_once(file: Path) -> None:
     path = calibrated(file, bin_of(0, 0.5, 0.5, **{"self_consistencies:n=4": (0.9, 4)}))
     with pytest.raises(UnknownName, match="self_consistencies"):
         Auto(path)

@@ -126,7 +126,7 @@ def test_the_published_course_is_charged_as_published() -> None:
     assert solution.cost.samples == 4
 
 
-def test_what_the_model_closes_itself_goes_on_from_the_marker_alone() -> None:
+def test_what_the_model_closes_itself_continues_from_the_marker_alone() -> None:
     closed = course(BudgetForcing(), thinks(40), thinks(3, by=None, text="So the answer is 7"))
     assert (closed.rooms, closed.text) == ([4096, 256], "hm</think>")
     assert closed.samples[0].params.stop_token_ids == (END,)

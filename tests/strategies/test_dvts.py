@@ -8,7 +8,7 @@ from tests.stepping import SEPARATOR, noisy
 from tests.strategies.searching import Distinct, Rater, SearchTree, depth, search
 
 
-def test_each_subtree_goes_on_from_its_own_best() -> None:
+def test_each_subtree_continues_from_its_own_best() -> None:
     run = search(Dvts(8, 4), Distinct(depth=5).engine(), Rater(noisy(0.1)))
     assert run.levels == dict.fromkeys(range(5), 8)
     first, rated = [chain for chain in run.judge.seen if SEPARATOR not in chain], run.judge.rated

@@ -73,7 +73,7 @@ def test_the_text_of_an_option_may_be_weighed_and_the_label_is_still_the_answer(
     assert course.answer == Answer("A", "A", "likelihood")
 
 
-def test_a_tie_goes_to_the_first_option_and_is_told() -> None:
+def test_a_tie_goes_to_the_first_option_and_is_noted() -> None:
     course = followed(Likelihood().plan(CHOICE), chances(A=0.1, B=0.3, C=0.3))
     assert (course.answer and course.answer.key, course.vote_states[-1].tied) == ("B", True)
 

@@ -196,7 +196,7 @@ def test_no_leaf_is_expanded_twice_and_the_whole_tree_once_in_any_order() -> Non
     assert len(votes) == 1
 
 
-def test_the_tree_goes_on_while_a_straggler_runs() -> None:
+def test_the_tree_grows_while_a_straggler_runs() -> None:
     """The second expansion is told last of all."""
 
     def which(running: Running) -> int:

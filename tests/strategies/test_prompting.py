@@ -33,7 +33,7 @@ def test_examples_come_after_the_system_turn_and_before_the_rest() -> None:
     assert with_shots(CHAT, ()) == CHAT
 
 
-def test_a_conversation_goes_on_and_what_was_generated_is_in_the_turn() -> None:
+def test_a_conversation_continues_with_what_was_generated_in_the_turn() -> None:
     prompt = with_request(CHAT.extended("So", (4,)), "So 7", "Sure?")
     assert prompt == Prompt((*CHAT.messages, Message("assistant", "So 7"), Message("user", "Sure?")))
     assert with_request(RAW, "7", "Sure?") == Prompt(raw="Q: How many?\nA:7\n\nSure?\n\n")

@@ -39,7 +39,7 @@ def test_a_revision_sees_the_last_four_attempts_of_its_chain_in_order() -> None:
     assert len({revision(QUESTION, [says("7")] * number).digest for number in range(1, 9)}) == 8
 
 
-def test_a_chain_goes_on_as_soon_as_its_last_attempt_is_there() -> None:
+def test_a_chain_continues_as_soon_as_its_last_attempt_is_there() -> None:
     plan = Revise(2, 2, "majority", PARAMS).plan(QUESTION)
     assert next(plan) == Start(Sample((QUESTION.prompt,), 1, PARAMS), cancellable=False)
     assert plan.send(Handle(1)) == Start(Sample((QUESTION.prompt,), 1, PARAMS, branch=1), cancellable=False)

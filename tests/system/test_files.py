@@ -69,7 +69,7 @@ def test_a_disk_that_is_full_leaves_the_old_file_and_nothing_else(tmp_path: Path
 
 
 @pytest.mark.parametrize("place", ["missing/file", "dangling", "loop"])
-def test_a_place_without_a_folder_is_told_before_the_work(place: str, tmp_path: Path) -> None:
+def test_a_path_without_a_folder_is_refused_before_the_work(place: str, tmp_path: Path) -> None:
     (tmp_path / "dangling").symlink_to("missing/file")
     (tmp_path / "loop").symlink_to("loop")
     use: Callable[[Path], None]

@@ -72,7 +72,7 @@ def test_self_certainty_of_a_uniform_law_is_zero(k: int) -> None:
     assert value(Certainty("self_certainty", k), peaked((0.1 / k,) * k)) == pytest.approx(0, abs=1e-12)
 
 
-def test_self_certainty_looks_at_as_many_alternatives_as_it_is_told() -> None:
+def test_self_certainty_reads_the_alternatives_of_its_option() -> None:
     law = peaked((0.4, 0.4, 0.1, 0.05, 0.05))
     assert value(Certainty("self_certainty", 2), law) == pytest.approx(0, abs=1e-12)
     assert value(Certainty("self_certainty", 5), law) > 0.1

@@ -117,7 +117,7 @@ def test_many_that_start_it_at_once_start_one(orm: Orm) -> None:
     assert len(set(asyncio.run(go()))) == 1
 
 
-def test_closed_it_is_gone_and_starts_anew(orm: Orm) -> None:
+def test_closed_it_is_gone_and_starts_again(orm: Orm) -> None:
     rate(orm, written("1"))
     first = model(orm)
     asyncio.run(orm.close())

@@ -109,7 +109,7 @@ def test_without_a_terminal_lines_come_at_doublings_tenths_and_the_end() -> None
     assert said(live)[-1] == "sums.single: 60 of 60 · accuracy 50.0 % (38-62) · 120 tokens per question"
 
 
-def test_a_large_task_is_told_of_about_twenty_times() -> None:
+def test_a_large_task_is_reported_about_twenty_times() -> None:
     live, _ = watching(arms(), 1319)
     arm = arms()[0]
     live.arm_started(arm, 1319, 0)
@@ -118,7 +118,7 @@ def test_a_large_task_is_told_of_about_twenty_times() -> None:
     assert told == [str(count) for count in (*(2**power for power in range(8)), *range(132, 1319, 132))]
 
 
-def test_what_was_finished_earlier_is_told_once() -> None:
+def test_what_was_finished_earlier_is_reported_once() -> None:
     live, _ = watching(arms(), 4)
     arm = arms()[0]
     live.arm_started(arm, 4, 3)
