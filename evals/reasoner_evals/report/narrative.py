@@ -108,10 +108,11 @@ def _sentence(
         others = "smaller model" if smaller else "other strategy"
         return f"Every {others} is behind {first}: the best of them, {point.words}, {gets}."
     if len(family) == 1:
-        return f"{name} cannot be told from {first} with {asked}: it {gets}{fits}."
+        return f"{asked} are too few to tell {point.words} from {first}: it {gets}{fits}."
     differs = any(other.excludes_zero for _, other in family)
-    start = f"No {'smaller model' if smaller else 'strategy'} {'is shown to beat' if differs else 'can be told from'}"
-    return f"{start} {first} with {asked}: the most accurate, {point.words}, {gets}{fits}."
+    which = "smaller model" if smaller else "strategy"
+    start = f"No {which} is shown to beat {first} with" if differs else f"No {which} differs clearly from {first} on"
+    return f"{start} {asked}: the most accurate, {point.words}, {gets}{fits}."
 
 
 def _start(row: Any) -> str:

@@ -257,7 +257,7 @@ def _signed(difference: Bounded) -> "Markup":
 
 def _certainty(delta: Delta) -> str:
     """How sure a difference is, in the terms of the verdict."""
-    return "sure" if delta.sure else "may be chance" if delta.excludes_zero else "cannot be told"
+    return "sure" if delta.sure else "may be chance" if delta.excludes_zero else "unclear"
 
 
 def _points(difference: float) -> str:

@@ -46,7 +46,7 @@ def assert_true_of(sentence: str, claim: str, deltas: list[Delta]) -> None:
         and (delta.difference.low > 0 or delta.difference.high < 0)
         for delta in deltas
     ]  # fmt: skip
-    hedged = re.search("may be chance|cannot be told|can be told|is shown to beat", sentence)
+    hedged = re.search("may be chance|too few to tell|differs clearly|is shown to beat", sentence)
     if claim == "gain":
         assert any(yes and delta.difference.value > 0 for yes, delta in zip(sure, deltas, strict=True))
         assert not hedged
@@ -57,7 +57,7 @@ def assert_true_of(sentence: str, claim: str, deltas: list[Delta]) -> None:
     else:
         assert hedged
         assert not any(yes and delta.difference.value > 0 for yes, delta in zip(sure, deltas, strict=True))
-    if "can be told from" in sentence or "cannot be told from" in sentence:
+    if "differs clearly" in sentence or "too few to tell" in sentence:
         named = [delta.difference for delta in deltas] if sentence.startswith("No ") else [deltas[0].difference]
         assert all(low is None or high is None or low <= 0 <= high for _, low, high in named) or len(deltas) == 1
 
