@@ -25,7 +25,7 @@ from tests.scripted import ScriptedEngine
 
 S = TypeVar("S")
 PROMPT = Prompt.chat("How many?")
-LAST_NUMBER = r"number:pattern=(?<!\w)-?\d+\b"
+LAST_NUMBER = r"number:pattern=(?<![\w.])-?\d+(?:\.\d+)?\b"
 """A kind of answer of scripted replies: their last number, whatever is around it."""
 DEADLINE = 2
 """Seconds to a deadline before which something must have happened: a busy machine may stall for several tenths."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from reasoner import strategy as ops
 from reasoner.answers.equivalence import Comparer
@@ -24,7 +24,7 @@ from reasoner.solution import INTERRUPTED, Solution
 from reasoner.strategy import StopRule, Strategy
 from reasoner.system.foreign import ErrorsFrom, described, is_cancellation
 from reasoner.trace.events import Cancelled, Delivered, Ended, Noted, Proposed, Refused, RunFacts
-from reasoner.types import NOT_RATED, Answer, Completion, EndedBy, Extraction, Proposal, Rating, Usage
+from reasoner.types import NOT_RATED, Answer, Completion, EndedBy, Proposal, Rating, Usage
 from reasoner.verifier import Verifier
 
 STRATEGY_ERRORS = ErrorsFrom("the strategy")
@@ -231,7 +231,7 @@ class PlanRunner:
                 return await self.executor.prefill(op)
             case ops.Probe():
                 self._ops += 1
-                return await self._probe(self._ops, op)
+                return self._unrefused(self._ops, await self._probes.probe_all(self._ops, op))
             case ops.FindBlocks():
                 return await self._verdicts.blocks(op.answers)
             case ops.CheckEquivalent():
@@ -242,27 +242,20 @@ class PlanRunner:
                 return None
         return self._perform_at_once(op)
 
-    async def _probe(self, number: int, op: ops.Probe) -> tuple[Extraction | None, ...]:
-        """What the model says of each chain; None for each that was refused, which does not end the plan."""
-        results = await each([partial(self._probes.probe, number, chain, op.params) for chain in op.chains])
-        self._note_refusal(number, results)
-        answered = tuple(None if isinstance(result, BudgetExhausted) else result for result in results)
-        self._seen += sum((extraction.cost for extraction in answered if extraction), Cost())
-        return answered
+    async def _ask_model(self, number: int, pairs: Pairs) -> tuple[bool | None, ...]:
+        """The verdicts of the model; None for each that failed or was refused, which does not end the plan."""
+        verdicts = self._unrefused(number, await self._verdicts.ask_model(number, pairs))
+        return tuple(verdict.same if verdict else None for verdict in verdicts)
 
-    def _note_refusal(self, number: int, results: Sequence[object]) -> None:
+    def _unrefused(self, number: int, results: Sequence[Any]) -> tuple[Any, ...]:
+        """What the model was asked, with None for each that was refused; the plan sees what it cost."""
         refusals = [result for result in results if isinstance(result, BudgetExhausted)]
         if refusals and not self._partial_refusal:
             self._partial_refusal = refusals[0]
             self._record_refusal(number, refusals[0])
-
-    async def _ask_model(self, number: int, pairs: Pairs) -> tuple[bool | None, ...]:
-        """The verdicts of the model; None for each that failed or was refused, which does not end the plan."""
-        results = await self._verdicts.ask_model(number, pairs)
-        self._note_refusal(number, results)
-        verdicts = [None if isinstance(result, BudgetExhausted) else result for result in results]
-        self._seen += sum((verdict.cost.taking(0) for verdict in verdicts if verdict), Cost())
-        return tuple(verdict.same if verdict else None for verdict in verdicts)
+        answered = tuple(None if isinstance(result, BudgetExhausted) else result for result in results)
+        self._seen += sum((outcome.cost.taking(0) for outcome in answered if outcome), Cost())
+        return answered
 
     def _perform_at_once(self, op: ops.Operation) -> ops.Handle | ModelInfo | None:
         match op:
@@ -313,8 +306,7 @@ class PlanRunner:
         needed = self.verifier.logprobs if self.verifier else None
         if needed is not None and (op.params.logprobs is None or op.params.logprobs < needed):
             op = replace(op, params=replace(op.params, logprobs=needed))
-        probes = op.answers and self._probes.wanted
-        if probes:
+        if probes := op.answers and self._probes.wanted:
             op = replace(op, reserve=max(op.reserve, self._probes.reserve))
         sample = partial(sample_sequence, self.executor, op, interruptible=interruptible)
         if probes:

@@ -7,6 +7,7 @@ greedy and not one of the plan's sequences: no chain, answer or seed of anything
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 from reasoner.answers.asking import (
@@ -24,8 +25,8 @@ from reasoner.budget import NO_COST, Cost
 from reasoner.engine import Continuation, continuation, spellings
 from reasoner.errors import BudgetExhausted, EngineError, NotRecorded
 from reasoner.execution.executor import Inquiry, OperationExecutor
-from reasoner.execution.launching import Passed
-from reasoner.strategy import NOT_ASKED, Prefill
+from reasoner.execution.launching import Passed, each
+from reasoner.strategy import NOT_ASKED, Prefill, Probe
 from reasoner.trace.events import AnswerExtracted
 from reasoner.trace.recorder import ANSWER_SPACE_ERRORS, SequenceId
 from reasoner.types import Answer, Completion, Extraction, Prompt, SamplingParams, TokenIds
@@ -98,6 +99,10 @@ class Probes:
         except BudgetExhausted:
             self._refused = True
             return completion
+
+    async def probe_all(self, number: int, op: Probe) -> list[Extraction | BudgetExhausted | None]:
+        """What `probe` says of each chain of an operation, or the refusal by the budget."""
+        return await each([partial(self.probe, number, chain, op.params) for chain in op.chains])
 
     async def probe(self, op: int, chain: Completion, params: SamplingParams) -> Extraction | None:
         """What the model says is the answer of a chain; None where the question or the engine allows no probe.
