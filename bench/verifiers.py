@@ -29,7 +29,7 @@ from reasoner.registry import build
 from reasoner.verifier import CostMeter, Verifier
 from reasoner.voting import Tally
 from reasoner_evals.tasks import arithmetic
-from reasoner_verifiers.fitting import RESAMPLES, Estimate, pooled_auroc, within_auroc
+from reasoner_verifiers.fitting import RESAMPLES, ResampledEstimate, pooled_auroc, within_auroc
 from reasoner_verifiers.labelled import Labelled, read_labelled
 
 POOL, N, SEED = 16, 8, 0
@@ -61,13 +61,13 @@ class Selection(NamedTuple):
     """Accuracies at n samples per question, and the gain of two ways of selecting over the majority."""
 
     n: int
-    random: Estimate
-    majority: Estimate
-    argmax: Estimate
-    weighted: Estimate
-    coverage: Estimate
-    argmax_gain: Estimate
-    weighted_gain: Estimate
+    random: ResampledEstimate
+    majority: ResampledEstimate
+    argmax: ResampledEstimate
+    weighted: ResampledEstimate
+    coverage: ResampledEstimate
+    argmax_gain: ResampledEstimate
+    weighted_gain: ResampledEstimate
 
 
 class Row(NamedTuple):
@@ -100,13 +100,13 @@ async def rate(spec: str, drawn: Sequence[Labelled], questions: dict[str, Questi
     return Row(spec, [value for value, _ in ratings], sum((cost for _, cost in ratings), Cost()), seconds)
 
 
-def estimate(values: Sequence[float] | NDArray[np.float64], *, seed: int = 0) -> Estimate:
+def estimate(values: Sequence[float] | NDArray[np.float64], *, seed: int = 0) -> ResampledEstimate:
     """The mean of one value per question, with its interval."""
     sample = np.asarray(values, dtype=np.float64)
     source = np.random.default_rng(seed)
     means = sample[source.integers(0, len(sample), size=(RESAMPLES, len(sample)))].mean(axis=1)
     low, high = np.percentile(means, [2.5, 97.5])
-    return Estimate(float(sample.mean()), float(low), float(high))
+    return ResampledEstimate(float(sample.mean()), float(low), float(high))
 
 
 def selection(questions: Sequence[Sequence[Rated]], n: int, *, seed: int = 0) -> Selection:

@@ -36,7 +36,7 @@ _SILENT = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.
 """Statements that show nothing when a module is run."""
 
 
-class _Block(NamedTuple):
+class _CodeBlock(NamedTuple):
     """The code between fences, and whether its fence says that it is Python; else it may be anything."""
 
     code: str
@@ -91,7 +91,7 @@ def functions_in(question: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(match[1] or match[2] for match in _NAMED.finditer(question[:TAIL])))
 
 
-def _solution(blocks: list[_Block], asked: frozenset[str]) -> str:
+def _solution(blocks: list[_CodeBlock], asked: frozenset[str]) -> str:
     """The last block that defines what was asked for, else the last that defines more than trials of other blocks."""
     if len(blocks) == 1:
         return blocks[0].code
@@ -131,16 +131,16 @@ def _defines(text: str) -> bool:
     return _DEFINITION.search(text) is not None and _tree(text) is not None
 
 
-def _blocks(text: str) -> tuple[list[_Block], str | None]:
+def _blocks(text: str) -> tuple[list[_CodeBlock], str | None]:
     """The closed blocks of Python, and the block that is open at the end."""
-    blocks: list[_Block] = []
+    blocks: list[_CodeBlock] = []
     opened: re.Match[str] | None = None
     for fence in _FENCE.finditer(text):
         if opened is None or fence[3]:
             opened = fence
         elif fence[2].startswith(opened[2]) and len(fence[1]) <= len(opened[1]) + 3:
             if opened[3].lower() in _PYTHON:
-                blocks.append(_Block(_dedented(text[opened.end() + 1 : fence.start()], opened), opened[3] != ""))
+                blocks.append(_CodeBlock(_dedented(text[opened.end() + 1 : fence.start()], opened), opened[3] != ""))
             opened = None
     if opened is None or opened[3].lower() not in _PYTHON:
         return blocks, None

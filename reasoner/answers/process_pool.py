@@ -33,7 +33,7 @@ START_ATTEMPTS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class JobResult:
     """What a function returned, read from JSON: tuples became lists."""
 
     value: Any
@@ -47,7 +47,7 @@ class Failed:
     why: str
 
 
-Outcome: TypeAlias = Finished | Failed
+Outcome: TypeAlias = JobResult | Failed
 CLOSED: Final = Failed("crash", "the pool was closed")
 
 
@@ -200,7 +200,7 @@ class _Worker:
             if not (reply := parse_json(await self._receive(limit))):
                 limit = seconds
                 reply = parse_json(await self._receive(limit))
-            outcome = Failed("crash", str(reply["error"])) if "error" in reply else Finished(reply["value"])
+            outcome = Failed("crash", str(reply["error"])) if "error" in reply else JobResult(reply["value"])
         except TimeoutError:
             return Failed("timeout", f"it was killed after {limit:g} s")
         except OSError:

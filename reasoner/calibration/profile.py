@@ -26,11 +26,11 @@ _WEIGHT_SLACK = 1e-3
 """The rounding error that the sum of weights may have."""
 
 
-class _Part(BaseModel):
+class _ProfilePart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Bins(_Part):
+class Bins(_ProfilePart):
     """Bins of difficulty: a question is in the bin whose number is the number of `edges` that its signal reaches."""
 
     signal: Signal = "none"
@@ -62,7 +62,7 @@ class Bins(_Part):
         return f"{low}{self.signal}{high}"
 
 
-class Trust(_Part):
+class Trust(_ProfilePart):
     """The chance that an arm's answer is right by its smoothed share of the vote: a rising curve through points."""
 
     shares: Annotated[tuple[_Share, ...], Field(min_length=1)]
@@ -100,7 +100,7 @@ class Trust(_Part):
         return answered, sum(weight * chance for weight, chance in parts) / answered if answered else 1.0
 
 
-class ArmRow(_Part):
+class ArmRow(_ProfilePart):
     """One arm as measured in one bin. Sums are over questions; a sampled outcome may be an expectation."""
 
     strategy: str
@@ -152,7 +152,7 @@ class ArmRow(_Part):
         return self.questions >= MIN_QUESTIONS
 
 
-class Family(_Part):
+class Family(_ProfilePart):
     """All measurements on one kind of task."""
 
     task: str
@@ -198,7 +198,7 @@ class Family(_Part):
         return next(row for row in self.arms if row.bin == bin and row.arm == (spec, "", ""))
 
 
-class Profile(_Part):
+class Profile(_ProfilePart):
     """A model's calibration, versioned; see `docs/controller.md`."""
 
     v: Literal[3] = VERSION

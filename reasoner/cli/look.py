@@ -112,7 +112,7 @@ def laid_out(command: click.Command) -> click.Command:
     return command
 
 
-class Option(click.Option):
+class CommandOption(click.Option):
     """An option with a `section` of the help.
 
     `brief` is its line in the short help, without which only --help-all shows it.
@@ -125,8 +125,8 @@ class Option(click.Option):
 
 
 def option(*declarations: str, **attributes: Any) -> Callable[[F], F]:
-    """An `Option`."""
-    return click.option(*declarations, cls=Option, **attributes)
+    """A `CommandOption`."""
+    return click.option(*declarations, cls=CommandOption, **attributes)
 
 
 class Command(click.Command):
@@ -152,7 +152,7 @@ class Command(click.Command):
         with formatter.indentation():
             formatter.write_paragraph()
             formatter.write_text((self.help or "").partition("\n\n")[0])
-        briefs = [(*_names(each), each.brief) for each in self.params if isinstance(each, Option) and each.brief]
+        briefs = [(*_names(each), each.brief) for each in self.params if isinstance(each, CommandOption) and each.brief]
         rows = [(names, text) for names, _, text in briefs]
         rows.append(("-h, --help-all", "Show this message; with --help-all, every option and the exit codes."))
         with formatter.section("Most used options"):
@@ -179,7 +179,7 @@ def _show_all(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
         ctx.exit()
 
 
-_HELP_ALL: Final = Option(
+_HELP_ALL: Final = CommandOption(
     ["--help-all"], is_flag=True, is_eager=True, expose_value=False, callback=_show_all, allow_from_autoenv=False,
     help="Show every option and exit.",
 )  # fmt: skip

@@ -71,7 +71,7 @@ def _reached(lengths: Floats) -> Floats:
     return np.bincount(interval, weights=part, minlength=len(EDGES) - 1).astype(np.float64) + beyond
 
 
-class Forecast:
+class KvForecast:
     """The KV tokens that a sequence of one kind and limit will hold.
 
     `mean` and `variance` have the shape [intervals, len(EDGES)]: a row for each interval that the length may be in now,
@@ -116,7 +116,7 @@ class _Group:
         self.kind = kind
         self.intervals = intervals
         self.in_flight: dict[Charge, None] = {}
-        self.forecast = Forecast(kind.table, intervals)
+        self.forecast = KvForecast(kind.table, intervals)
 
 
 class _Kind:
@@ -142,7 +142,7 @@ class _Kind:
         self.table.update(lengths, np.array(self.ended), np.array(self.cut))
         self.ended, self.cut = [], []
         for group, since in entered.items():
-            group.forecast = Forecast(self.table, group.intervals)
+            group.forecast = KvForecast(self.table, group.intervals)
             for charge, row in zip(group.in_flight, group.forecast.rows(step - since).tolist(), strict=True):
                 charge.forecast, charge.row = group.forecast, row
 
@@ -156,7 +156,7 @@ class Charge:
     waited: bool
     """Whether it had to wait."""
     group: _Group = field(repr=False)
-    forecast: Forecast = field(repr=False)
+    forecast: KvForecast = field(repr=False)
     row: int = 0
     entered: float = 0.0
     """The step of the engine at which it started."""

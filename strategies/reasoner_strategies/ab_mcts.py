@@ -93,7 +93,7 @@ class _Generation(NamedTuple):
 
 
 @dataclass(slots=True)
-class Arm:
+class TreeArm:
     """The ratings of one choice: their number, their sum and the sum of their squares, in units of 1 / UNIT."""
 
     count: int = 0
@@ -137,9 +137,9 @@ class AnswerNode:
     parent: "AnswerNode | None" = None
     rating: float = 0.0
     completion: Completion | None = None
-    value: Arm = field(default_factory=Arm)
-    generate: Arm = field(default_factory=Arm)
-    continue_: Arm = field(default_factory=Arm)
+    value: TreeArm = field(default_factory=TreeArm)
+    generate: TreeArm = field(default_factory=TreeArm)
+    continue_: TreeArm = field(default_factory=TreeArm)
     children: list["AnswerNode"] = field(default_factory=list)
     """In the order of their numbers."""
 

@@ -16,7 +16,7 @@ PARAMS = SamplingParams(max_tokens=1 << 17)
 WAIT = "Wait"
 
 
-class Thought(NamedTuple):
+class ForcedThinking(NamedTuple):
     """Thinking that ended: the prompt that the answer continues, and the answer it already holds."""
 
     prompt: Prompt
@@ -25,7 +25,7 @@ class Thought(NamedTuple):
     """Whether the model closed its thinking itself, with the end marker."""
 
 
-class Marker(NamedTuple):
+class EndMarker(NamedTuple):
     """The marker of the end of thinking, and its token ids where these are always the same.
 
     Without a text nothing but the end of the sequence ends it.
@@ -147,14 +147,14 @@ class BudgetForcing(Checked):
         reply: tuple[Completion, ...] = yield Sample((prompt,), params=params, limited_by=option)
         return reply
 
-    def _marker(self, prompt: Prompt, profile: ThinkingProfile | None) -> Plan[Marker]:
+    def _marker(self, prompt: Prompt, profile: ThinkingProfile | None) -> Plan[EndMarker]:
         """What ends thinking: the model's own marker, or `end` if that is one token of the model."""
         if profile:
-            return Marker(profile.end_text, profile.end)
+            return EndMarker(profile.end_text, profile.end)
         ids = spelled(prompt, (yield from prefill(prompt, self.end)))
-        return Marker(self.end, ids) if len(ids) == 1 else Marker()
+        return EndMarker(self.end, ids) if len(ids) == 1 else EndMarker()
 
-    def _think(self, question: Question, start: Prompt, reserve: int, marker: Marker) -> Plan[Thought]:
+    def _think(self, question: Question, start: Prompt, reserve: int, marker: EndMarker) -> Plan[ForcedThinking]:
         """Think up to the end, or as far as the budget allows; propose the answers read from it."""
         params = marker.ending(self.params)
         cap = min(self.max_thinking, params.limit - reserve)
@@ -183,7 +183,7 @@ class BudgetForcing(Checked):
                 break
             prompt, why, used, waits = longer, "cut", used + forced, waits + 1
         yield from note(f"thinking {why} after {used} tokens, {waits} forced to continue")
-        return Thought(prompt, answer, why == "ended")
+        return ForcedThinking(prompt, answer, why == "ended")
 
 
 def spelled(prompt: Prompt, extended: Prompt) -> tuple[int, ...]:

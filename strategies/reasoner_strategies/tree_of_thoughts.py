@@ -75,7 +75,7 @@ class TreeOfThoughts(StepOptions):
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Search, then choose among the finished states."""
-        search = _Search(self, question)
+        search = _TreeSearch(self, question)
         yield from search.broad() if self.mode == "bfs" else search.deep()
         if search.open and all(state is None for state in search.finished.values()):
             # The best valued state is finished, the deepest of equals, then the earliest.
@@ -86,7 +86,7 @@ class TreeOfThoughts(StepOptions):
 
 
 @dataclass(slots=True, eq=False)
-class _Search:
+class _TreeSearch:
     """The state of one plan; its states are identified by their position in launch order."""
 
     options: TreeOfThoughts

@@ -15,7 +15,7 @@ import pytest
 from reasoner.answers import NumberSpace, math_worker
 from reasoner.answers.equivalence import ComparisonMeter, Equivalence, SlowSpace, Verdict
 from reasoner.answers.maths import MathSpace
-from reasoner.answers.process_pool import Failed, Finished, ProcessPool
+from reasoner.answers.process_pool import Failed, JobResult, ProcessPool
 from reasoner.types import Answer, AnswerSpace, Blocks
 from tests.running import running
 
@@ -378,8 +378,8 @@ async def test_a_bomb_that_was_not_seen_is_killed_and_the_pool_serves_on() -> No
         await pool.warm()
         killed = await asyncio.gather(*(pool.call(math_worker.equal, bomb, "x^{2}+1", seconds=1) for bomb in HANGS))
         assert killed == [Failed("timeout", "it was killed after 1 s")] * len(HANGS)
-        assert await pool.call(math_worker.equal, DEEP, "x^{2}+1", seconds=1) != Finished(True)
-        assert await pool.call(math_worker.accepts, "2k+2", "2(k+1)", seconds=LONG) == Finished(True)
+        assert await pool.call(math_worker.equal, DEEP, "x^{2}+1", seconds=1) != JobResult(True)
+        assert await pool.call(math_worker.accepts, "2k+2", "2(k+1)", seconds=LONG) == JobResult(True)
     finally:
         await pool.close()
 

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from reasoner.answers import process_pool, process_worker
-from reasoner.answers.process_pool import Failed, Finished, ProcessPool
+from reasoner.answers.process_pool import Failed, JobResult, ProcessPool
 from reasoner.errors import UsageError
 from tests.running import running
 
@@ -100,9 +100,9 @@ async def until_gone(pid: int) -> None:
 @running
 async def test_a_function_runs_elsewhere_and_returns() -> None:
     async with pool() as made:
-        assert await made.call(math.factorial, 5, seconds=LONG) == Finished(120)
+        assert await made.call(math.factorial, 5, seconds=LONG) == JobResult(120)
         found = await made.call(os.getpid, seconds=LONG)
-        assert isinstance(found, Finished)
+        assert isinstance(found, JobResult)
         assert found.value != os.getpid()
 
 
@@ -113,7 +113,7 @@ async def test_what_never_ends_is_killed_and_the_pool_serves_on(tmp_path: Path) 
         bombs = [made.call(endless, str(tmp_path), seconds=0.3), made.call(pow, 9, 9**9, seconds=0.3)]
         *killed, served = await asyncio.gather(*bombs, made.call(pow, 2, 10, seconds=LONG))
         assert killed == [Failed("timeout", "it was killed after 0.3 s")] * 2
-        assert served == Finished(1024)
+        assert served == JobResult(1024)
         await until_gone(int((tmp_path / "pid").read_text()))
 
 
@@ -122,7 +122,7 @@ async def test_waiting_for_a_worker_counts_towards_no_limit() -> None:
     """Three tasks of 1 s on one worker, each allowed 2.5 s."""
     async with pool(workers=1) as made:
         await made.warm()
-        assert await asyncio.gather(*(made.call(time.sleep, 1, seconds=2.5) for _ in range(3))) == [Finished(None)] * 3
+        assert await asyncio.gather(*(made.call(time.sleep, 1, seconds=2.5) for _ in range(3))) == [JobResult(None)] * 3
 
 
 @running
@@ -132,7 +132,7 @@ async def test_what_a_function_raises_is_a_crash() -> None:
         assert found == Failed("crash", "ValueError: invalid literal for int() with base 10: 'x'")
         assert await made.call(rude, seconds=LONG) == Failed("crash", "SystemExit: no")
         assert isinstance(await made.call(unpicklable, seconds=LONG), Failed)
-        assert await made.call(abs, -1, seconds=LONG) == Finished(1)
+        assert await made.call(abs, -1, seconds=LONG) == JobResult(1)
 
 
 @running
@@ -140,15 +140,15 @@ async def test_a_worker_that_dies_is_a_crash_and_is_replaced() -> None:
     async with pool() as made:
         for _ in range(3):
             assert await made.call(os._exit, 3, seconds=LONG) == Failed("crash", "its worker ended with exit code 3")
-        assert await made.call(abs, -1, seconds=LONG) == Finished(1)
+        assert await made.call(abs, -1, seconds=LONG) == JobResult(1)
 
 
 @running
 async def test_memory_is_bounded() -> None:
     async with pool(memory_mib=1024) as made:
-        assert await made.call(limits, seconds=LONG) == Finished([1024 << 20, 0])
+        assert await made.call(limits, seconds=LONG) == JobResult([1024 << 20, 0])
         assert await made.call(bytearray, 2048 << 20, seconds=LONG) == Failed("crash", "MemoryError")
-        assert await made.call(abs, -1, seconds=LONG) == Finished(1)
+        assert await made.call(abs, -1, seconds=LONG) == JobResult(1)
 
 
 @running
@@ -166,7 +166,7 @@ async def test_idle_workers_that_are_shot_are_replaced() -> None:
             for worker in workers():
                 worker.kill()
                 await until_gone(worker.pid)
-            assert await made.call(abs, -1, seconds=LONG) == Finished(1)
+            assert await made.call(abs, -1, seconds=LONG) == JobResult(1)
 
 
 @running
@@ -188,7 +188,7 @@ async def test_one_worker_runs_its_tasks_in_the_order_of_the_calls(tmp_path: Pat
 async def test_a_reply_that_is_no_reply_is_a_crash_and_its_worker_is_replaced() -> None:
     async with pool(workers=1) as made:
         assert await made.call(forge, seconds=LONG) == Failed("crash", "its worker sent no valid reply")
-        assert await made.call(abs, -1, seconds=LONG) == Finished(1)
+        assert await made.call(abs, -1, seconds=LONG) == JobResult(1)
 
 
 @running
@@ -200,7 +200,7 @@ async def test_cancelling_kills_what_runs(tmp_path: Path) -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         await until_gone(int((tmp_path / "pid").read_text()))
-        assert await made.call(abs, -1, seconds=LONG) == Finished(1)
+        assert await made.call(abs, -1, seconds=LONG) == JobResult(1)
 
 
 @running
@@ -212,7 +212,7 @@ async def test_closing_ends_what_runs_and_what_waits(tmp_path: Path) -> None:
     assert await asyncio.gather(*tasks) == [Failed("crash", "the pool was closed")] * 3
     await until_gone(int((tmp_path / "pid").read_text()))
     await made.close()
-    assert await made.call(abs, -1, seconds=LONG) == Finished(1)
+    assert await made.call(abs, -1, seconds=LONG) == JobResult(1)
     await made.close()
 
 
@@ -220,7 +220,7 @@ def test_a_pool_outlives_its_event_loop() -> None:
     made = ProcessPool(1)
     results = [asyncio.run(one) for one in (made.call(abs, -1, seconds=LONG), made.call(abs, -2, seconds=LONG))]
     asyncio.run(made.close())
-    assert results == [Finished(1), Finished(2)]
+    assert results == [JobResult(1), JobResult(2)]
 
 
 def test_threads_with_event_loops_of_their_own_share_a_pool() -> None:
@@ -228,7 +228,7 @@ def test_threads_with_event_loops_of_their_own_share_a_pool() -> None:
     with ThreadPoolExecutor(4) as threads:
         found = list(threads.map(lambda n: asyncio.run(made.call(abs, -n, seconds=LONG)), range(20)))
     asyncio.run(made.close())
-    assert found == [Finished(n) for n in range(20)]
+    assert found == [JobResult(n) for n in range(20)]
 
 
 @pytest.mark.parametrize("function", [lambda: 1, pytest.param(None, id="local")])
@@ -370,5 +370,5 @@ async def test_a_worker_does_not_outlive_its_limit_though_the_parent_was_killed(
 @running
 async def test_workers_say_nothing_and_die_at_once(capfd: pytest.CaptureFixture[str]) -> None:
     async with pool() as made:
-        assert await made.call(noisy, seconds=LONG) == Finished(True)
+        assert await made.call(noisy, seconds=LONG) == JobResult(True)
     assert capfd.readouterr() == ("", "")

@@ -14,8 +14,8 @@ from reasoner.execution.kv_limiter import (
     EDGES,
     LONGEST,
     Charge,
-    Forecast,
     KvCacheLimiter,
+    KvForecast,
     LifeTable,
     Shared,
     intervals_below,
@@ -87,7 +87,7 @@ def test_a_forecast_is_between_nothing_and_the_limit(courses: list[tuple[np.ndar
     survival = table.survival(intervals)
     assert (np.diff(survival) <= 0).all()
     assert (survival[0], survival.min() >= 0) == (1, True)
-    forecast = Forecast(table, intervals)
+    forecast = KvForecast(table, intervals)
     assert (forecast.mean >= 0).all()
     assert (forecast.mean <= EDGES[intervals]).all()
     assert (forecast.variance >= 0).all()

@@ -12,7 +12,7 @@ from reasoner.engine import SampleRequest
 from reasoner.strategy import Sample, Score
 from reasoner.trace.events import Event, Sampled
 from reasoner.types import Completion, Message, Prompt
-from reasoner_strategies.ab_mcts import AbMcts, AnswerNode, AnswerTree, Arm, Prior, refinement
+from reasoner_strategies.ab_mcts import AbMcts, AnswerNode, AnswerTree, Prior, TreeArm, refinement
 from tests.helpers import Judge, completion, number_question
 from tests.scripted import ScriptedEngine
 from tests.strategies.driving import Course, follow
@@ -21,8 +21,8 @@ from tests.strategies.test_mcts import rating
 QUESTION = number_question()
 
 
-def arm(*ratings: float) -> Arm:
-    made = Arm()
+def arm(*ratings: float) -> TreeArm:
+    made = TreeArm()
     for value in ratings:
         made.add(value)
     return made

@@ -8,7 +8,7 @@ from reasoner import solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.strategy import DescribeModel, Operation, Prefill, Sample
 from reasoner.types import Answer, Completion, FinishReason, SamplingParams, Usage
-from reasoner_strategies.budget_forcing import BudgetForcing, Marker
+from reasoner_strategies.budget_forcing import BudgetForcing, EndMarker
 from tests.helpers import number_question
 from tests.scripted import MODEL, ScriptedEngine
 from tests.strategies.driving import Course, follow
@@ -80,7 +80,7 @@ def test_the_published_course() -> None:
 
 
 def test_a_marker_that_tokens_share_with_other_text_is_taken_out_by_its_text() -> None:
-    marker = Marker("</think>")
+    marker = EndMarker("</think>")
     params = marker.ending(SamplingParams())
     assert (params.stop, params.stop_in_thinking, params.stop_token_ids) == (("</think>",), True, ())
     out = Completion(QUESTION.prompt, "", (1, 2, 3), "stop", "</think>", Usage(9, 0, 3, 3), thinking="hm")

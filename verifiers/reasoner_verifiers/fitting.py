@@ -51,7 +51,7 @@ class FitOptions(Checked):
     seed: int = 0
 
 
-class Estimate(NamedTuple):
+class ResampledEstimate(NamedTuple):
     """A mean over questions with its 95 % interval, by bootstrap over questions."""
 
     value: float
@@ -68,8 +68,8 @@ class Fitted(NamedTuple):
     head: Head
     ridge: float
     questions: int
-    auroc: Estimate | None
-    within: Estimate | None
+    auroc: ResampledEstimate | None
+    within: ResampledEstimate | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +217,7 @@ def auroc(rated: Sequence[Rated]) -> float | None:
     return float((ranks[right].sum() - positive * (positive + 1) / 2) / (positive * negative))
 
 
-def pooled_auroc(questions: Sequence[Sequence[Rated]], *, seed: int = 0) -> Estimate | None:
+def pooled_auroc(questions: Sequence[Sequence[Rated]], *, seed: int = 0) -> ResampledEstimate | None:
     """AUROC over all rated answers; the interval resamples whole questions."""
 
     def over(groups: Sequence[Sequence[Rated]]) -> float | None:
@@ -229,17 +229,17 @@ def pooled_auroc(questions: Sequence[Sequence[Rated]], *, seed: int = 0) -> Esti
     source = random.Random(seed)
     draws = (over(source.choices(questions, k=len(questions))) for _ in range(RESAMPLES // 10))
     low, high = np.percentile([draw for draw in draws if draw is not None], [2.5, 97.5])
-    return Estimate(value, float(low), float(high))
+    return ResampledEstimate(value, float(low), float(high))
 
 
-def within_auroc(questions: Sequence[Sequence[Rated]], *, seed: int = 0) -> Estimate | None:
+def within_auroc(questions: Sequence[Sequence[Rated]], *, seed: int = 0) -> ResampledEstimate | None:
     """The mean AUROC within a question, over the questions that have both a right and a wrong answer."""
     own = np.array([value for value in map(auroc, questions) if value is not None])
     if not len(own):
         return None
     draws = np.random.default_rng(seed).integers(0, len(own), size=(RESAMPLES, len(own)))
     low, high = np.percentile(own[draws].mean(axis=1), [2.5, 97.5])
-    return Estimate(float(own.mean()), float(low), float(high))
+    return ResampledEstimate(float(own.mean()), float(low), float(high))
 
 
 @dataclass(slots=True)

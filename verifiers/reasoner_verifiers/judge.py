@@ -22,23 +22,23 @@ Ask = Literal["yes", "true", "rubric"]
 GRADES = ("1", "2", "3", "4", "5")
 
 
-class Form(NamedTuple):
+class JudgeForm(NamedTuple):
     """A question to the judge: the end of the prompt, and the possible words of its answer with their values."""
 
     closing: str
     values: tuple[tuple[str, float], ...]
 
 
-FORMS: dict[Ask, Form] = {
-    "yes": Form("Is the answer correct? Reply with Yes or No.", (("Yes", 1.0), ("No", 0.0))),
-    "true": Form("The proposed answer is: True or False? Reply with one word.", (("True", 1.0), ("False", 0.0))),
-    "rubric": Form(
+FORMS: dict[Ask, JudgeForm] = {
+    "yes": JudgeForm("Is the answer correct? Reply with Yes or No.", (("Yes", 1.0), ("No", 0.0))),
+    "true": JudgeForm("The proposed answer is: True or False? Reply with one word.", (("True", 1.0), ("False", 0.0))),
+    "rubric": JudgeForm(
         "Grade the proposed answer from 1 (worst) to 5 (best) by this rubric: {rubric}\nReply with the grade alone.",
         tuple((grade, index / (len(GRADES) - 1)) for index, grade in enumerate(GRADES)),
     ),
 }
 _OWNED = OWNED | {"core": "the judge's model runs in a process of its own"}
-PAIR = Form("Which of the two answers is better? Reply with A or B.", (("A", 1.0), ("B", 0.0)))
+PAIR = JudgeForm("Which of the two answers is better? Reply with A or B.", (("A", 1.0), ("B", 0.0)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ class Judge(Checked):
         return _chat(question, f"Proposed answer:\n{candidate.chain.strip()}\n\n{closing}")
 
     async def _read(
-        self, prompt: Prompt, form: Form, question: Question, index: int, policy: Engine, tab: CostMeter
+        self, prompt: Prompt, form: JudgeForm, question: Question, index: int, policy: Engine, tab: CostMeter
     ) -> tuple[float, float]:
         """The expected value of the first token among the form's words, and the probability of all these words."""
         engine = self._engine(policy)
@@ -194,7 +194,7 @@ class Judge(Checked):
         return self._expected(form, spelled, watch, completion.logprobs.watched[0])
 
     def _expected(
-        self, form: Form, spelled: dict[str, TokenIds], watch: TokenIds, logprobs: Sequence[float]
+        self, form: JudgeForm, spelled: dict[str, TokenIds], watch: TokenIds, logprobs: Sequence[float]
     ) -> tuple[float, float]:
         chance = dict(zip(watch, map(math.exp, logprobs), strict=True))
         masses = [(math.fsum(chance[token] for token in spelled[word]), value) for word, value in form.values]

@@ -15,7 +15,7 @@ from reasoner.verifier import CostMeter, MemoryClaimant, Verifier
 
 
 @dataclass(slots=True)
-class _Running:
+class _RunningReplicas:
     """The replicas, from `start` to `close`."""
 
     fleet: Fleet | None = None
@@ -37,7 +37,7 @@ class RayVerifier:
     address: str = ""
     gpus: int | None = None
     cpus: int = 0
-    _running: _Running = field(default_factory=_Running, init=False, repr=False, compare=False)
+    _running: _RunningReplicas = field(default_factory=_RunningReplicas, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self._wanted.check()

@@ -26,7 +26,7 @@ OPTIONAL = ("q/s", "tok/q", "ETA", "errors", "seed", "budget", "task")
 
 
 @dataclass(slots=True)
-class Tally:
+class TaskTally:
     """The progress of an arm. `graded` questions are those with a grade: neither errors nor ungraded."""
 
     arm: Arm
@@ -92,15 +92,15 @@ class Tally:
 class EvalProgress(Display):
     """Follows an evaluation."""
 
-    tallies: dict[str, Tally] = field(default_factory=dict, init=False)
+    tallies: dict[str, TaskTally] = field(default_factory=dict, init=False)
 
     def expect(self, arms: Sequence[Arm], totals: dict[str, int]) -> None:
         """Set the arms to come, and the number of questions of each task."""
-        self.tallies = {arm.name: Tally(arm, totals[arm.task]) for arm in arms}
+        self.tallies = {arm.name: TaskTally(arm, totals[arm.task]) for arm in arms}
 
     def arm_started(self, arm: Arm, total: int, done: int) -> None:
         """An arm begins; `done` of its questions were finished in an earlier session."""
-        tally = self.tallies.setdefault(arm.name, Tally(arm, total))
+        tally = self.tallies.setdefault(arm.name, TaskTally(arm, total))
         tally.total, tally.earlier, tally.began = total, done, self.clock()
         before = f", {done} of them done earlier" if done else ""
         self.tell(f"{arm.name}: {total} question{'s' if total != 1 else ''}{before}")
@@ -178,7 +178,7 @@ def shown_accuracy(accuracy: tuple[float, float, float] | None) -> str:
     return f"{share:.1f} % ({low:.0f}-{high:.0f})"
 
 
-def _line(tally: Tally, now: float) -> str:
+def _line(tally: TaskTally, now: float) -> str:
     cells = tally.cells(now)
     parts = [f"{tally.done} of {tally.total}"]
     parts += [f"accuracy {cells['accuracy']}"] if cells["accuracy"] else []

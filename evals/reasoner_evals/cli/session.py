@@ -11,7 +11,7 @@ from reasoner.cli.session import EngineRun, started
 from reasoner.cli.terminal import OutputLost, ReaderLeft
 from reasoner.errors import ReasonerError
 from reasoner.registry import build
-from reasoner_evals.cli.progress import EvalProgress, Tally, shown_accuracy
+from reasoner_evals.cli.progress import EvalProgress, TaskTally, shown_accuracy
 from reasoner_evals.cli.setup import RunSetup
 from reasoner_evals.runs.arms import Subset
 from reasoner_evals.runs.manifest import (
@@ -122,13 +122,13 @@ class CalibrationRun(EvalRun):
         return ENGINE if failed else ANSWERED
 
 
-def _failed(tallies: list[Tally]) -> str:
+def _failed(tallies: list[TaskTally]) -> str:
     """How many questions ended in an error; empty if none did."""
     failed = sum(tally.errors for tally in tallies)
     return f"{failed:,} question{'s' if failed != 1 else ''} ended in an error" if failed else ""
 
 
-def _unrated(tallies: list[Tally]) -> str:
+def _unrated(tallies: list[TaskTally]) -> str:
     """The arms in which not one question got a rating, and why; empty if there is none."""
     arms = [tally for tally in tallies if tally.done and len(tally.unrated) == tally.done]
     if not arms:
@@ -137,14 +137,14 @@ def _unrated(tallies: list[Tally]) -> str:
     return f"{names}: no question was rated, so the verifier had no effect; of the first, {arms[0].unrated[0]}"
 
 
-def _alarms(tallies: list[Tally]) -> Iterator[tuple[str, str]]:
+def _alarms(tallies: list[TaskTally]) -> Iterator[tuple[str, str]]:
     """The arms whose calibration does not hold, and the evidence."""
     for tally in tallies:
         if tally.watch.seen:
             yield from ((tally.arm.name, line) for line in tally.watch.alarms(build("strategy", tally.arm.strategy)))
 
 
-def _lines(tallies: list[Tally]) -> list[str]:
+def _lines(tallies: list[TaskTally]) -> list[str]:
     """One line per arm: its name, how many answers are right, and the tokens per question."""
     width = max(len(tally.arm.name) for tally in tallies)
     lines = []
@@ -157,7 +157,7 @@ def _lines(tallies: list[Tally]) -> list[str]:
     return lines
 
 
-def _document(path: Path, tallies: list[Tally]) -> str:
+def _document(path: Path, tallies: list[TaskTally]) -> str:
     arms = []
     for tally in tallies:
         share, low, high = tally.accuracy or (None, None, None)

@@ -89,7 +89,7 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class _Versioned(_Frozen):
+class _VersionedRecord(_Frozen):
     v: Literal[2] = VERSION
 
 
@@ -130,7 +130,7 @@ class Machine(_Frozen):
     """Versions by distribution name."""
 
 
-class Manifest(_Versioned):
+class Manifest(_VersionedRecord):
     """Everything that decides a run, frozen before its first question is asked."""
 
     created: str
@@ -149,7 +149,7 @@ class Manifest(_Versioned):
     """What the engine could not do exactly."""
 
 
-class AskedItem(_Versioned):
+class AskedItem(_VersionedRecord):
     """A question as the run asked it, with its reference answer; a line of `items.jsonl`."""
 
     task: str
@@ -181,7 +181,7 @@ class PooledReply(_Frozen):
     """The verifier's value, in [0, 1]; None if it was not rated."""
 
 
-class ItemRecord(_Versioned):
+class ItemRecord(_VersionedRecord):
     """A finished question of one arm; a line of the arm's `journal.jsonl`. Grades are kept apart.
 
     `cost` is all that the question cost, failed attempts included. `share` is the part of the vote behind the answer.
@@ -221,7 +221,7 @@ class ItemRecord(_Versioned):
         return cost
 
 
-class GradedAnswer(_Versioned):
+class GradedAnswer(_VersionedRecord):
     """The grade of one answer to one question; a line of the run's `verdicts.jsonl`."""
 
     task: str

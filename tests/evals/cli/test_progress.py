@@ -11,7 +11,7 @@ from rich.console import Console, Group, RenderableType
 
 from reasoner.budget import Cost
 from reasoner.cli.terminal import Terminal
-from reasoner_evals.cli.progress import EvalProgress, Tally, table
+from reasoner_evals.cli.progress import EvalProgress, TaskTally, table
 from reasoner_evals.runs.arms import Grid, arms_of
 from reasoner_evals.runs.records import Arm, ItemRecord, Outcome
 
@@ -60,7 +60,7 @@ def finish(live: EvalProgress, arm: Arm, outcomes: Sequence[Outcome]) -> None:
 
 
 def test_errors_and_what_is_not_graded_count_neither_as_right_nor_as_wrong() -> None:
-    tally = Tally(arms()[0], 8)
+    tally = TaskTally(arms()[0], 8)
     outcomes: tuple[Outcome, ...] = (
         "right",
         "wrong",
