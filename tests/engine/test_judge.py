@@ -8,7 +8,7 @@ import pytest
 from reasoner import Budget, Cost, Prompt, Question, SamplingParams, solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.engines.vllm import VllmEngine
-from reasoner.trace.events import Event, Sampled, Scored
+from reasoner.trace.events import AnswerExtracted, Event, Sampled, Scored
 from reasoner.types import Completion
 from reasoner_strategies import BestOfN
 from reasoner_verifiers import Judge
@@ -61,8 +61,9 @@ def test_judging_many_candidates_computes_the_question_once_and_every_token_is_b
     rated = [event for event in events if isinstance(event, Scored)]
     assert len(rated) >= 2
     judged = sum((event.cost for event in rated), Cost())
+    probed = sum((event.cost for event in events if isinstance(event, AnswerExtracted)), Cost())
     assert solution.cost.verifier_tokens == judged.verifier_tokens > 0
-    assert solution.cost.tokens == sum(e.cost.tokens for e in drawn) + judged.verifier_tokens
+    assert solution.cost.tokens == sum(e.cost.tokens for e in drawn) + probed.tokens + judged.verifier_tokens
     # The document and the question were in the cache before the first candidate was judged.
     head = asyncio.run(engine.render(question.prompt)).tokens
     assert judged.cached_tokens >= len(rated) * ((head - 16) // 32 - 1) * 32

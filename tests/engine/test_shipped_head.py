@@ -4,7 +4,7 @@ from pathlib import Path
 
 from reasoner import SamplingParams, solve_many_sync
 from reasoner.engines.vllm import VllmEngine
-from reasoner.trace.events import Event, Sampled, Scored
+from reasoner.trace.events import AnswerExtracted, Event, Sampled, Scored
 from reasoner_evals.tasks import arithmetic
 from reasoner_strategies import BestOfN
 from reasoner_verifiers import Orm
@@ -27,9 +27,10 @@ def test_it_tells_right_samples_from_wrong_ones_on_questions_it_was_not_fitted_o
     questions = [item.question for item in items.values()]
     strategy = BestOfN(8, params=SamplingParams(temperature=0.7, max_tokens=64))
     solve_many_sync(questions, strategy, engine, verifier=orm, trace=events.append)
-    answers = {(e.question_id, e.index): e.answer for e in events if isinstance(e, Sampled)}
+    read = [e for e in events if isinstance(e, Sampled | AnswerExtracted) and e.answer]
+    answers = {(e.question_id, e.index): e.answer.key for e in read if e.answer}
     rated = [event for event in events if isinstance(event, Scored) and event.value is not None]
-    right = [answers[e.question_id, e.index].key == items[e.question_id].gold for e in rated]  # type: ignore[union-attr]
+    right = [answers.get((e.question_id, e.index)) == items[e.question_id].gold for e in rated]
     found = auroc([(event.value or 0.0, label) for event, label in zip(rated, right, strict=True)])
     assert found is not None
     assert found > 0.7

@@ -8,12 +8,13 @@ from typing import ClassVar
 import pytest
 
 from reasoner import Answer, Budget, Prompt, Question, SamplingParams, solve_many_sync, solve_sync
+from reasoner.budget import Cost
 from reasoner.engine import SampleRequest, reset_caches
 from reasoner.engines.vllm.engine import VllmEngine
 from reasoner.errors import EngineDied, PromptTooLong
 from reasoner.stopping.confidence import ConfidenceFloor, group_confidences, token_confidence
 from reasoner.strategy import Plan, Sample, cancel, next_finished, propose, sample, start
-from reasoner.trace.events import Dropped, Event, Sampled
+from reasoner.trace.events import AnswerExtracted, Dropped, Event, Sampled
 from reasoner.types import Completion, VoteState
 from reasoner_strategies import SelfConsistency, Single
 
@@ -34,12 +35,14 @@ def test_every_token_of_the_engine_is_in_the_ledger(engine: VllmEngine) -> None:
         questions, SelfConsistency(n=4, params=SamplingParams(max_tokens=64)), engine, trace=events.append
     )
     drawn = [event for event in events if isinstance(event, Sampled)]
+    probed = sum((event.cost for event in events if isinstance(event, AnswerExtracted)), Cost())
     assert len(drawn) == 24
     assert all(len(event.token_ids) == event.usage.generated_tokens for event in drawn)
-    assert sum(s.cost.generated_tokens for s in solutions) == sum(e.usage.generated_tokens for e in drawn)
-    assert sum(s.cost.cached_tokens for s in solutions) == sum(e.usage.cached_tokens for e in drawn)
+    total = sum((solution.cost for solution in solutions), Cost())
+    assert total.generated_tokens == sum(e.usage.generated_tokens for e in drawn) + probed.generated_tokens
+    assert total.cached_tokens == sum(e.usage.cached_tokens for e in drawn) + probed.cached_tokens
     computed = sum(e.usage.prompt_tokens - e.usage.cached_tokens for e in drawn)
-    assert sum(s.cost.prompt_tokens for s in solutions) == computed
+    assert total.prompt_tokens == computed + probed.prompt_tokens
 
 
 def test_siblings_share_their_prompt_in_whole_blocks(engine: VllmEngine) -> None:
@@ -264,7 +267,7 @@ def test_death_is_survived_once_and_told_the_second_time(engine: VllmEngine, mon
     lost = [event for event in events if isinstance(event, Dropped)]
     assert [event.why for event in lost] == ["lost"] * 3
     assert len([event for event in events if isinstance(event, Sampled)]) == 3
-    assert solution.cost.requests == 6
+    assert solution.cost.requests == 6 + len([event for event in events if isinstance(event, AnswerExtracted)])
 
     second = engine._core
     monkeypatch.setattr(second._engine, "step", die)  # type: ignore[union-attr]

@@ -80,7 +80,7 @@ def test_a_request_names_its_own_strategy(simulated: Server) -> None:
     with client(simulated) as asking:
         reply = asking.chat.completions.create(model="simulated", messages=ASKED, extra_body=own)
         report = (reply.model_extra or {})["reasoner"]
-        assert report["strategy"] == "best_of_n:n=3,selector=argmax,window=4"
+        assert report["strategy"] == "best_of_n:n=3,selector=argmax"
         assert (report["verifier"], report["cost"]["samples"]) == ("certainty", 3)
         with pytest.raises(openai.BadRequestError, match="did you mean 'self_consistency'") as refused:
             asking.chat.completions.create(

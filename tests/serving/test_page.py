@@ -211,7 +211,7 @@ def test_what_a_model_wrote_is_text(tab: Page, canned: Canned, width: int) -> No
     [
         (("7", "8"), "7 and 8: vote16 computed 2.0 times the tokens of vote8."),
         (("7", "x" * 150), "Tokens: vote16 computed 2.0 times the tokens of vote8."),
-        (("two\nlines", "two\nlines"), "The same answer: vote16 computed 2.0 times the tokens of vote8."),
+        (("two\nlines", "two\nlines"), "Tokens: vote16 computed 2.0 times the tokens of vote8."),
     ],
     ids=["different", "long", "several lines"],
 )

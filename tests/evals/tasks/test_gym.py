@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from reasoner.answers import TextSpace
 from reasoner.answers.equivalence import Equivalence
 from reasoner.answers.process_pool import ProcessPool
 from reasoner.errors import UnknownName, UsageError
@@ -35,8 +36,8 @@ def equivalence() -> Iterator[Equivalence]:
 
 
 def said(item: GradedQuestion, answer: str) -> str:
-    verbatim = isinstance(item.question.space, VerbatimSpace)
-    return f"Well.\n<answer>{answer}</answer>" if verbatim else f"The answer is {answer}"
+    text = isinstance(item.question.space, VerbatimSpace | TextSpace)
+    return f"Well.\n<answer>{answer}</answer>" if text else f"The answer is {answer}"
 
 
 def puzzles(name: str) -> tuple[GradedQuestion, ...]:
