@@ -280,7 +280,7 @@ def test_a_script_needs_no_guard(how: str, close: bool, tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
     )  # fmt: skip
     assert (run.returncode, run.stderr) == (0, "")
-    assert run.stdout == "main runs\nFinished(value=120)\n"
+    assert run.stdout == "main runs\nJobResult(value=120)\n"
 
 
 INTERRUPTED = """
