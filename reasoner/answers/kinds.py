@@ -139,13 +139,13 @@ def space_for(name: str, question: str) -> AnswerSpace:
     return AnswerKind.parse(name).space(question)
 
 
-def with_options(space: A, options: str, *, kind: str = "") -> A:
-    """The same space with options such as `extract=rules`; unchanged for an empty text. `kind` is how errors name it.
+def with_options(space: A, options: str) -> A:
+    """The same space with options such as `extract=rules`; unchanged for an empty text.
 
     Raises:
         UsageError: the kind has no such option, or its value is not valid.
     """
-    return replace(space, **_read_options(kind or space.name, options)) if options else space  # type: ignore[type-var]
+    return replace(space, **_read_options(space.name, options)) if options else space  # type: ignore[type-var]
 
 
 ANY_KIND = ("extract", "cut", "pattern")

@@ -24,7 +24,7 @@ from reasoner.solution import Solution
 from reasoner.system.files import parse_json, replacing
 from reasoner.system.machine import require_extra
 from reasoner.system.printing import printable
-from reasoner.system.tables import Located, LongRow
+from reasoner.system.tables import Located, LongRow, arrow_writer
 
 MAX_ID: Final = 512
 """Characters of an id."""
@@ -312,13 +312,8 @@ def _table(suffix: str, file: BinaryIO, kinds: Mapping[str, str]) -> Iterator[Ca
         yield lambda rows: writer.writerows({name: _plain(cell) for name, cell in row.items()} for row in rows)
         text.detach()
         return
-    import pyarrow as pa
-    from pyarrow import ipc, parquet
-
-    types = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "str": pa.string(), "json": pa.string()}
-    schema = pa.schema([(name, types[kind]) for name, kind in kinds.items()])
-    with parquet.ParquetWriter(file, schema) if suffix == ".parquet" else ipc.new_file(file, schema) as table:
-        yield lambda rows: table.write_table(pa.Table.from_pylist(rows, schema=schema))
+    with arrow_writer(file, suffix, kinds) as write:
+        yield write
 
 
 def _plain(cell: Any) -> Any:

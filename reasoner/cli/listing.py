@@ -21,25 +21,6 @@ _KINDS: Final[Mapping[str, "Kind"]] = {
     "rules": "rule",
 }
 QUESTION: Final = '"What is 3 + 4?"'
-SAMPLING: Final[Mapping[str, str]] = {
-    "temperature": "How random samples are; 0 is greedy.",
-    "max_tokens": "The most tokens of a sample.",
-    "top_p": "Only the likeliest tokens that have this probability together; 1 is no cut.",
-    "top_k": "Only so many of the likeliest tokens; 0 is no cut.",
-    "min_p": "Only tokens with this share of the likeliest one's probability; 0 is no cut.",
-    "stop": "Texts that end a sample.",
-    "stop_token_ids": "Token ids that end a sample.",
-    "logprobs": "Alternatives per token whose log-probabilities are kept; none keeps nothing.",
-    "presence_penalty": "Subtracted from the logit of each token that was generated.",
-    "frequency_penalty": "Subtracted from the logit of a token for each time that it was generated.",
-    "repetition_penalty": "Divides the logit of each token of the prompt and the reply; 1 is none.",
-    "logit_bias": "Pairs of a token id and what is added to its logit, as in [[50256,-100]].",
-    "bad_words": "Texts that are never generated.",
-    "thinking": "How much a model that thinks should think: a level, or at most so many tokens, as in 2k.",
-    "stop_in_thinking": "Whether `stop` also ends the thinking of a model; if not, only what follows it.",
-    "lora": "An adapter of the model: a folder or a Hugging Face id, or the name that it has on a server.",
-    "json_schema": "A JSON schema, as JSON, that a reply must satisfy; thinking is not bound by it.",
-}
 _EXTREME: Final = 10**15
 
 

@@ -14,7 +14,7 @@ from reasoner.serving.errors import ApiError, api_error
 from reasoner.serving.requests import ChatRequest, CompletionRequest
 from reasoner.serving.specs import public_spec
 from reasoner.solution import Solution
-from reasoner.system.printing import printable, valid_unicode
+from reasoner.system.printing import clipped, printable, valid_unicode
 from reasoner.trace.events import Event, Proposed, Sampled, Scored, Work
 from reasoner.types import Completion, Vote, VoteState
 
@@ -338,8 +338,7 @@ def _vote_rows(votes: Sequence[Vote]) -> list[Document]:
 
 def bounded(text: str) -> str:
     """A text that a model may have written, at most `MAX_ANSWER` characters of it."""
-    text = valid_unicode(text)
-    return text if len(text) <= MAX_ANSWER else text[: MAX_ANSWER - 1] + "…"
+    return clipped(valid_unicode(text), MAX_ANSWER)
 
 
 def model_list(offer: Offer, *, created: int) -> Document:

@@ -28,7 +28,12 @@ def one_line(text: str) -> str:
 def printable(text: str, *, limit: int = 60) -> str:
     """The same on one line of at most `limit` characters, with single blanks."""
     line = " ".join(one_line(text[: 4 * limit]).split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
+    return clipped(line, limit)
+
+
+def clipped(text: str, limit: int) -> str:
+    """At most `limit` characters of a text; an ellipsis ends it where some are left out."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def valid_unicode(text: str) -> str:

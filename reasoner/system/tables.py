@@ -1,4 +1,4 @@
-"""Reads the rows of a JSONL, JSON, CSV, parquet or Arrow file one by one, each with its location, such as `q.jsonl:17`.
+"""Reads rows of JSONL, JSON, CSV, parquet and Arrow files, each with its location, such as `q.jsonl:17`; writes Arrow.
 
 A line that is not a row is reported in its place: the reader of the rows decides whether to continue.
 """
@@ -222,3 +222,15 @@ def _parsed(location: str, text: str) -> Any:
 
 def _too_large(name: str, limit: int) -> UsageError:
     return UsageError(f"{name} is too large: it may have {limit >> 20:,} MiB unpacked")
+
+
+@contextmanager
+def arrow_writer(file: BinaryIO, suffix: str, kinds: Mapping[str, str]) -> Iterator[Callable[[list[Values]], object]]:
+    """Writes batches of rows to a `.parquet` or an Arrow file; each column is "int", "float", "bool" or text."""
+    import pyarrow as pa
+    from pyarrow import ipc, parquet
+
+    types = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
+    schema = pa.schema([(name, types.get(kind, pa.string())) for name, kind in kinds.items()])
+    with parquet.ParquetWriter(file, schema) if suffix == ".parquet" else ipc.new_file(file, schema) as table:
+        yield lambda rows: table.write_table(pa.Table.from_pylist(rows, schema=schema))

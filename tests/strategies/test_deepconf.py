@@ -95,7 +95,7 @@ def test_without_log_probabilities_the_majority_decides(mode: str, logprobs: Log
 # Online: warm-up and threshold
 
 
-def begun(strategy: DeepConf, *warm_ups: Completion) -> tuple[Plan[Answer | None], Propose, Any]:
+def after_warm_up(strategy: DeepConf, *warm_ups: Completion) -> tuple[Plan[Answer | None], Propose, Any]:
     """The plan after its warm-up, the vote of the warm-up, and the operation that comes next."""
     plan = strategy.plan(QUESTION)
     next(plan)
@@ -108,7 +108,7 @@ def begun(strategy: DeepConf, *warm_ups: Completion) -> tuple[Plan[Answer | None
 def test_the_published_thresholds(keep: float, minimum: float, voting: int) -> None:
     assert percentile([float(place) for place in range(16, 0, -1)], 100 - keep) == minimum
     sixteen = [trace(str(place), float(place)) for place in range(1, 17)]
-    _, warm, start = begun(deepconf(n=17, keep=keep), *sixteen)
+    _, warm, start = after_warm_up(deepconf(n=17, keep=keep), *sixteen)
     assert (len(warm.vote_state.votes), warm.vote_state.samples) == (voting, 16)
     assert (warm.answer and warm.answer.key) == "16"
     floor = ConfidenceFloor(1, minimum * (1 - 1e-9), 1)
@@ -118,7 +118,7 @@ def test_the_published_thresholds(keep: float, minimum: float, voting: int) -> N
 def test_a_trace_too_short_to_be_cut_is_one_group_and_may_not_vote() -> None:
     """Neither in the warm-up nor later, as in the code of the paper."""
     warm_ups = (trace("7", 1.0), trace("8", 5.0, 5.0), trace("9", 6.0, 6.0))
-    plan, warm, _ = begun(deepconf(n=4, warmup=3, keep=60.0, window=2), *warm_ups)
+    plan, warm, _ = after_warm_up(deepconf(n=4, warmup=3, keep=60.0, window=2), *warm_ups)
     assert votes(warm.vote_state) == [("9", 6.0, 1), ("8", 5.0, 1)]
     assert isinstance(plan.send(Handle(1)), Next)
     later = plan.send(Finished(Handle(1), (trace("7", 2.0),)))
@@ -139,7 +139,7 @@ def test_traces_weigh_their_measure_while_the_lowest_group_sets_the_threshold() 
     weights = {}
     for measure in ("lowest", "tail"):
         strategy = deepconf(n=3, warmup=2, keep=100.0, measure=measure)
-        _, warm, start = begun(strategy, trace("7", 1.0, 9.0), trace("8", 2.0, 3.0))
+        _, warm, start = after_warm_up(strategy, trace("7", 1.0, 9.0), trace("8", 2.0, 3.0))
         weights[measure] = votes(warm.vote_state)
         assert start.op.floor == ConfidenceFloor(1, 1.0 * (1 - 1e-9), 1)
     assert weights == {"lowest": [("8", 2.0, 1), ("7", 1.0, 1)], "tail": [("7", 9.0, 1), ("8", 3.0, 1)]}
@@ -147,7 +147,7 @@ def test_traces_weigh_their_measure_while_the_lowest_group_sets_the_threshold() 
 
 def test_it_stops_at_a_consensus_and_cancels_the_rest() -> None:
     strategy = deepconf(n=64, warmup=2, keep=100.0, consensus=0.75, concurrency=3)
-    plan, _, op = begun(strategy, trace("7", 2.0), trace("8", 1.0))
+    plan, _, op = after_warm_up(strategy, trace("7", 2.0), trace("8", 1.0))
     for handle in range(3):
         assert isinstance(op, Start)
         op = plan.send(Handle(handle))

@@ -238,7 +238,7 @@ def test_the_prior_is_the_softmax_of_mean_logprobs_so_that_length_does_not_count
     assert prior([]) == []
 
 
-def begun(strategy: Mcts, drawn: Sequence[Completion]) -> tuple[Plan[Answer | None], Any]:
+def after_expansion(strategy: Mcts, drawn: Sequence[Completion]) -> tuple[Plan[Answer | None], Any]:
     """A plan whose first expansion drew these, and what it does next."""
     plan = strategy.plan(QUESTION)
     assert isinstance(next(plan), Start)
@@ -259,7 +259,7 @@ def test_equal_siblings_are_one_step_and_dead_ends_are_not_rated() -> None:
         completion("The answer is 7", index=4, token_ids=(5, -1)),
         completion("The answer is 7", index=5, token_ids=(5, -1)),
     ]
-    plan, op = begun(Mcts(k=6), drawn)
+    plan, op = after_expansion(Mcts(k=6), drawn)
     assert isinstance(op, Start)
     assert isinstance(op.op, Score)
     assert [one.index for one in op.op.candidates] == [0, 4]

@@ -273,11 +273,11 @@ class Backbone:
         text = self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
         return (*self.tokenizer.encode(text, add_special_tokens=False), *prompt.token_ids)
 
-    def step_ends(self, ids: TokenIds, completion: Completion, *, separator: str = "\n\n") -> tuple[int, ...]:
+    def step_ends(self, ids: TokenIds, completion: Completion) -> tuple[int, ...]:
         """The positions in `ids` at which the steps of a completion are read, as a served head reads them."""
         generated = completion.prompt.token_ids + completion.continuation
         head = len(ids) - len(generated)
-        return tuple(head + end for end in step_ends(generated, self.tokenizer.decode, separator))
+        return tuple(head + end for end in step_ends(generated, self.tokenizer.decode, "\n\n"))
 
     def states(
         self, sequences: Sequence[TokenIds], positions: Sequence[Sequence[int]], layers: Sequence[int], notify: Notify

@@ -317,11 +317,11 @@ def percent_y(axes: "Axes", heights: Iterable[Bounded]) -> None:
     percent(axes.yaxis)
 
 
-def few_ticks(axis: Any, limit: int = 5) -> None:
-    """Round ticks on a linear scale, at most so many and one more."""
+def few_ticks(axis: Any) -> None:
+    """Round ticks on a linear scale, at most six."""
     from matplotlib.ticker import MaxNLocator
 
-    axis.set_major_locator(MaxNLocator(nbins=limit, steps=[1, 2, 2.5, 5, 10]))
+    axis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
 
 
 def percent(axis: Any) -> None:

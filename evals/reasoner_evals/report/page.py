@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from reasoner.system.printing import visible
+from reasoner.system.printing import clipped, visible
 from reasoner.trace.outline import ending
 from reasoner.trace.page import policy
 from reasoner.trace.page import style as tree_style
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 MAX_TEXT: Final = 4000
 """Characters of any one text of a run in the page."""
-MAX_ANSWER: Final = 200
-"""Characters of an answer or a reason; a question has 2,000."""
 SHOWN_FAILURES: Final = 4
 """Failures of a task that are not folded."""
 _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>|#~])")
@@ -202,7 +200,7 @@ def _environment(finalize: Callable[[object], object], *, trim: bool = False) ->
     filters = {
         "signed": _signed,
         "certainty": _certainty,
-        "cut": _cut,
+        "cut": clipped,
         "part": _part,
         "estimate_of": estimate_of,
         "breakable": _breakable,
@@ -228,10 +226,6 @@ def _environment(finalize: Callable[[object], object], *, trim: bool = False) ->
         }
     )
     return environment
-
-
-def _cut(text: str, limit: int = MAX_ANSWER) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _part(row: Any) -> str:

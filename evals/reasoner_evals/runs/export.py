@@ -11,13 +11,14 @@ from typing import Any, BinaryIO, Final
 
 from reasoner.errors import UsageError
 from reasoner.system.files import replacing
-from reasoner.system.machine import install_command
+from reasoner.system.machine import install_command, missing
 from reasoner.system.printing import one_line
+from reasoner.system.tables import arrow_writer
 from reasoner_evals.runs.reading import OUTCOMES, RunData, open_run, records_in
 from reasoner_evals.runs.records import Arm, ItemRecord, PooledReply
 
 Row = dict[str, Any]
-Write = Callable[[list[Row]], None]
+Write = Callable[[list[Row]], object]
 
 TEXTS: Final = (
     "run", "model", "task", "arm", "strategy", "verifier", "budget", "rule", "question_id", "group", "kind", "outcome",
@@ -111,17 +112,13 @@ def _of_record(run: RunData, arm: Arm, record: ItemRecord, group: str) -> Iterat
 
 @contextmanager
 def _parquet(file: BinaryIO) -> Iterator[Write]:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise UsageError(
-            f"parquet needs pyarrow: run `{install_command('eval')}`, or give a name that ends in .csv"
-        ) from error
-    kinds = [(TEXTS, pa.string()), (INTEGERS, pa.int64()), (FLOATS, pa.float64())]
-    schema = pa.schema([(name, kind) for names, kind in kinds for name in names])
-    with pq.ParquetWriter(file, schema) as writer:
-        yield lambda rows: writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+    if missing("pyarrow"):
+        raise UsageError(f"parquet needs pyarrow: run `{install_command('eval')}`, or give a name that ends in .csv")
+    kinds: dict[str, Any] = (
+        dict.fromkeys(TEXTS, "str") | dict.fromkeys(INTEGERS, "int") | dict.fromkeys(FLOATS, "float")
+    )
+    with arrow_writer(file, ".parquet", kinds) as write:
+        yield write
 
 
 @contextmanager

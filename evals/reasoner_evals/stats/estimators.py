@@ -21,6 +21,8 @@ NEAR = 1e-9
 """Sums of weights are tied if they differ by less than this share: the order of addition makes such differences."""
 BINS = 5
 """Of difficulty."""
+SEED = 0
+"""Of the random subsets, so that a report is the same each time."""
 _CELLS = 1 << 18
 """Samples of subsets that are counted at once, to bound memory."""
 
@@ -110,15 +112,13 @@ class Votes:
     """How often classes tie for the first place."""
 
 
-def majority_at_k(right: Floats, answers: Ints, ks: Sequence[int], *, seed: int = 0, draws: int = DRAWS) -> Votes:
+def majority_at_k(right: Floats, answers: Ints, ks: Sequence[int], *, draws: int = DRAWS) -> Votes:
     """The vote of k samples (self-consistency: Wang 2022, 2203.11171) over all subsets, or `draws` random ones."""
     check_pool(right, answers)
-    return _votes(right, answers, None, ks, seed=seed, draws=draws)
+    return _votes(right, answers, None, ks, draws=draws)
 
 
-def weighted_at_k(
-    right: Floats, answers: Ints, scores: Floats, ks: Sequence[int], *, seed: int = 0, draws: int = DRAWS
-) -> Votes:
+def weighted_at_k(right: Floats, answers: Ints, scores: Floats, ks: Sequence[int], *, draws: int = DRAWS) -> Votes:
     """The vote of k samples by total score (Li 2022, 2206.02336) over all subsets, or `draws` random ones.
 
     Scores are 0 or more. Samples without one do not vote; if all scores are 0 or missing, the majority decides, as
@@ -127,10 +127,10 @@ def weighted_at_k(
     check_pool(right, answers, scores)
     if np.any(scores < 0) or np.any(np.isinf(scores)):
         raise UsageError("the scores of a weighted vote must be finite and at least 0")
-    return _votes(right, answers, scores, ks, seed=seed, draws=draws)
+    return _votes(right, answers, scores, ks, draws=draws)
 
 
-def _votes(right: Floats, answers: Ints, scores: Floats | None, ks: Sequence[int], *, seed: int, draws: int) -> Votes:
+def _votes(right: Floats, answers: Ints, scores: Floats | None, ks: Sequence[int], *, draws: int) -> Votes:
     check_sizes(ks)
     if draws < DRAWS:
         raise UsageError(f"draws must be at least {DRAWS} (got {draws})")
@@ -145,7 +145,7 @@ def _votes(right: Floats, answers: Ints, scores: Floats | None, ks: Sequence[int
         alike, at_once = np.flatnonzero(usable == n), max(_CELLS // (draws * max(n, 1)), 1)
         for rows in np.split(alike, range(at_once, len(alike), at_once)):
             levels, marks = _levels(correct[rows, :n], classes[rows, :n], None if ranked is None else ranked[rows, :n])
-            keys = np.stack([np.random.default_rng((seed, row)).random((draws, n)) for row in rows.tolist()])
+            keys = np.stack([np.random.default_rng((SEED, row)).random((draws, n)) for row in rows.tolist()])
             lowest = np.sort(keys, axis=-1)
             for column, k in enumerate(ks):
                 if k <= n:
@@ -204,7 +204,7 @@ class DifficultySplit:
     """[Q, N], the pool without the half that decided (NaN): take all results by bin from this."""
 
 
-def difficulty(right: Floats, *, bins: int = BINS, seed: int = 0) -> DifficultySplit:
+def difficulty(right: Floats, *, bins: int = BINS) -> DifficultySplit:
     """Sort the questions of a pool [Q, N] into bins of about equal size; questions of equal estimate share a bin."""
     check_pool(right)
     if bins < 1:
@@ -213,7 +213,7 @@ def difficulty(right: Floats, *, bins: int = BINS, seed: int = 0) -> DifficultyS
     for row, samples in enumerate(right):
         usable = np.flatnonzero(~np.isnan(samples))
         if len(usable) > 1:
-            half = np.random.default_rng((seed, row)).permutation(usable)[: len(usable) // 2]
+            half = np.random.default_rng((SEED, row)).permutation(usable)[: len(usable) // 2]
             estimate[row] = samples[half].mean()
             measured[row, half] = np.nan
     index = np.full(len(right), -1, dtype=np.int64)

@@ -48,7 +48,7 @@ def grouped(workers: Iterable[Iterable[tuple[str, int, int]]]) -> tuple[CachedLa
     return tuple(CachedLayers(count, size, window) for (size, window), count in sorted(layers.items()))
 
 
-def with_caches(info: ModelInfo, folder: Path, notify: Notify, *, dtype: str, kv_dtype: str = "auto") -> ModelInfo:
+def with_caches(info: ModelInfo, folder: Path, notify: Notify, *, dtype: str) -> ModelInfo:
     """The model with the KV caches of its layers where its config does not determine them; `dtype` is its number type.
 
     The first time takes as long as an import of vLLM, in a process of its own; the result is kept in the cache folder.
@@ -64,7 +64,7 @@ def with_caches(info: ModelInfo, folder: Path, notify: Notify, *, dtype: str, kv
     installed = build.installed_build()
     if installed is None:
         raise EngineUnavailable("its KV cache is known to vLLM only, which is not installed")
-    arguments = {"dtype": dtype, "kv_cache_dtype": kv_dtype}
+    arguments = {"dtype": dtype}
     key = hashlib.sha256(json.dumps([installed, arguments, config], sort_keys=True).encode()).hexdigest()
     kept = cache_home() / "kv" / f"{key[:32]}.json"
     try:
