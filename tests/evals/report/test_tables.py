@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -23,7 +24,9 @@ from tests.helpers import without_checksums
 
 
 def run(command: object, *given: object) -> Result:
-    return CliRunner().invoke(command, [str(one) for one in given], standalone_mode=False)  # type: ignore[arg-type]
+    # As in the group: a command keeps the names of its help from its first use.
+    options: dict[str, Any] = {"standalone_mode": False, "help_option_names": ["-h", "--help"]}
+    return CliRunner().invoke(command, [str(one) for one in given], **options)  # type: ignore[arg-type]
 
 
 def test_the_csv_holds_every_number_of_every_point(made: Made) -> None:
