@@ -47,6 +47,7 @@ _ASIDE = re.compile(r",\s|\s?[(\uff08]|\s[\u2013\u2014]\s|[\uff0c\u3001\u060c]|\
 _ITEM = re.compile(r"\s*\d{1,2}[.)]\s+[^\W\d_]")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _FRAC = re.compile(r"\\[dt]?frac\s?(?:\{\s?([-\d.]++)\s?\}|(\d))\s?(?:\{\s?([\d.]++)\s?\}|(\d))")
+_DEGREE = re.compile(r"\s?\^\s?(?:\\circ|\{\s?\\circ\s?\})")
 _GROUPING = re.compile(
     r"(?<=\d)(?:\{,\}|,?\\[,!;:]|[\u00a0\u2009\u202f'\u2019]|\s(?=\d{3}(?:\s\d{3})*+(?![\d/]|\s?/)))(?=\d{3}(?!\d))"
 )
@@ -76,8 +77,8 @@ def plain(text: str) -> str:
     if not text.isascii():
         text = text.translate(_SIGNS)
     if "\\" in text or "{" in text:
-        text = _FRAC.sub(_flat, text).replace("\\$", "$")
-    text = _GROUPING.sub("", text)
+        text = _DEGREE.sub("\u00b0", _FRAC.sub(_flat, text)).replace("\\$", "$")
+    text = _GROUPING.sub("", text).replace("{,}", ",")
     if "10" in text:
         text = _POWER_OF_TEN.sub(lambda match: f"{match[1]}e{match[2].replace(chr(0x2212), '-')}", text)
     return text

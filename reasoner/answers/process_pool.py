@@ -8,6 +8,7 @@ import asyncio
 import base64
 import os
 import pickle
+import signal
 import socket
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, TypeVarTuple
 from weakref import WeakKeyDictionary
 
+from reasoner.answers.process_worker import HANG
 from reasoner.errors import UsageError
 from reasoner.system.files import parse_json
 
@@ -34,9 +36,10 @@ START_ATTEMPTS = 2
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """What a function returned, read from JSON: tuples became lists."""
+    """What a function returned, read from JSON: tuples became lists. `seconds` is its processor time."""
 
     value: Any
+    seconds: float = field(default=0.0, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,30 +48,40 @@ class Failed:
 
     kind: Literal["timeout", "crash"]
     why: str
+    seconds: float = field(default=0.0, compare=False, repr=False)
 
 
 Outcome: TypeAlias = JobResult | Failed
 CLOSED: Final = Failed("crash", "the pool was closed")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class ProcessPool:
     """Processes that each run one function at a time, within limits of time and memory.
 
-    Workers start with the first call. They never import the parent's main script, so a script needs no
+    Workers start with the first calls. They never import the parent's main script, so a script needs no
     `if __name__ == "__main__"`. `prepare` runs in each worker before its first task and counts towards no time limit.
+    Event loops in several threads may share a pool.
     """
 
     workers: int = 2
     memory_mib: int = 4096
     prepare: Callable[[], object] | None = None
-    _workers: "_Workers | None" = field(default=None, init=False, repr=False)
+    _idle: "deque[_Worker]" = field(default_factory=deque, init=False, repr=False)
+    _all: "set[_Worker]" = field(default_factory=set, init=False, repr=False)
+    _turns: "WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]" = field(
+        default_factory=WeakKeyDictionary, init=False, repr=False
+    )
+    _owner: int = field(default=0, init=False, repr=False)
+    _closings: int = field(default=0, init=False, repr=False)
 
-    async def call(self, function: Callable[[*Ts], object], *args: *Ts, seconds: float) -> Outcome:
+    async def call(
+        self, function: Callable[[*Ts], object], *args: *Ts, seconds: float, cpu_seconds: float = 0.0
+    ) -> Outcome:
         """The outcome of `function(*args)` in a worker; the limit counts from its start there, not from this call.
 
-        Cancelling the awaiting task kills the function. If the function raises, or returns what JSON cannot hold, the
-        outcome is a crash.
+        `cpu_seconds` also limits its processor time; 0 is no limit. Cancelling the awaiting task kills the function. If
+        the function raises, or returns what JSON cannot hold, the outcome is a crash.
 
         Raises:
             UsageError: a worker cannot import the function.
@@ -76,11 +89,23 @@ class ProcessPool:
         name = f"{function.__module__}.{getattr(function, '__qualname__', type(function).__qualname__)}"
         if function.__module__ == "__main__" or "<" in name:
             raise UsageError(f"{name} cannot run in another process: define it at the top of a module that is imported")
-        request = _line(function, args, seconds)
-        # A forked child must not use its parent's workers.
-        if self._workers is None or self._workers.pid != os.getpid():
-            self._workers = _Workers(self.workers, _line(self.memory_mib, self.prepare))
-        return await self._workers.run(request, seconds)
+        request = _line(function, args, seconds, cpu_seconds)
+        if self._owner != os.getpid():
+            # A forked child must not use its parent's workers.
+            self._owner, self._idle, self._all, self._turns = os.getpid(), deque(), set(), WeakKeyDictionary()
+        closings = self._closings
+        async with self._turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self.workers)):
+            for _ in range(START_ATTEMPTS):
+                if self._closings > closings:
+                    return CLOSED
+                worker = self._take()
+                try:
+                    outcome = await worker.run(request, seconds, cpu_seconds)
+                finally:
+                    self._give_back(worker, closed=self._closings > closings)
+                if outcome:
+                    return CLOSED if self._closings > closings else outcome
+        return CLOSED if self._closings > closings else Failed("crash", "its worker could not be started")
 
     async def warm(self) -> None:
         """Start the workers and wait until they can serve."""
@@ -88,37 +113,17 @@ class ProcessPool:
 
     async def close(self) -> None:
         """Kill the workers; a call that still runs is a crash. A later call starts new ones."""
-        workers, self._workers = self._workers, None
-        if workers is not None:
-            await asyncio.to_thread(workers.close)
+        self._closings += 1
+        if self._owner == os.getpid():
+            await asyncio.to_thread(self._kill)
 
-
-class _Workers:
-    """The workers of a pool from its first call until it is closed. Event loops in several threads may share them."""
-
-    def __init__(self, count: int, setup: bytes) -> None:
-        self.pid = os.getpid()
-        self._count = count
-        self._setup = setup
-        self._closed = False
-        self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
-        self._idle = deque(_Worker(setup) for _ in range(count))
-        self._all = set(self._idle)
-
-    async def run(self, request: bytes, seconds: float) -> Outcome:
-        """The outcome of a request, in the first free worker."""
-        async with self._turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self._count)):
-            for _ in range(START_ATTEMPTS):
-                if self._closed:
-                    return CLOSED
-                worker = self._take()
-                try:
-                    outcome = await worker.run(request, seconds)
-                finally:
-                    self._give_back(worker)
-                if outcome:
-                    return CLOSED if self._closed else outcome
-        return CLOSED if self._closed else Failed("crash", "its worker could not be started")
+    def _kill(self) -> None:
+        for worker in tuple(self._all):
+            # The call that uses it closes its socket.
+            worker.process.kill()
+            worker.process.wait()
+        while self._idle:
+            self._discard(self._idle.pop())
 
     def _take(self) -> "_Worker":
         with suppress(IndexError):  # event loops in other threads take idle workers too
@@ -129,7 +134,7 @@ class _Workers:
         return self._started()
 
     def _started(self) -> "_Worker":
-        worker = _Worker(self._setup)
+        worker = _Worker(_line(self.memory_mib, self.prepare))
         self._all.add(worker)
         return worker
 
@@ -137,23 +142,13 @@ class _Workers:
         self._all.discard(worker)
         worker.close()
 
-    def _give_back(self, worker: "_Worker") -> None:
+    def _give_back(self, worker: "_Worker", *, closed: bool) -> None:
         """Keep a worker for the next call. One that is used up is replaced now, so that the next call need not wait."""
-        needed = not self._closed and len(self._idle) < self._count
+        needed = not closed and len(self._idle) < self.workers
         if not (needed and worker.usable):
             self._discard(worker)
         if needed:
             self._idle.append(worker if worker.usable else self._started())
-
-    def close(self) -> None:
-        """Kill all workers and wait for their end."""
-        self._closed = True
-        for worker in tuple(self._all):
-            # The call that uses it closes its socket.
-            worker.process.kill()
-            worker.process.wait()
-        while self._idle:
-            self._idle.pop().close()
 
 
 class _Worker:
@@ -183,7 +178,7 @@ class _Worker:
         """Whether it may run another task."""
         return self._tasks_left > 0 and self.process.poll() is None
 
-    async def run(self, request: bytes, seconds: float) -> Outcome | None:
+    async def run(self, request: bytes, seconds: float, cpu_seconds: float) -> Outcome | None:
         """The outcome of a request; None if the worker does not start. Only a valid reply leaves it usable."""
         try:
             if not self._ready:
@@ -193,6 +188,7 @@ class _Worker:
             self._tasks_left = 0
             return None
         limit, left, self._tasks_left = START_SECONDS, self._tasks_left - 1, 0
+        late = Failed("timeout", f"it took over {cpu_seconds:.3g} s of processor time", cpu_seconds + HANG)
         try:
             async with asyncio.timeout(limit):
                 await asyncio.get_running_loop().sock_sendall(self._socket, request)
@@ -200,14 +196,20 @@ class _Worker:
             if not (reply := parse_json(await self._receive(limit))):
                 limit = seconds
                 reply = parse_json(await self._receive(limit))
-            outcome = Failed("crash", str(reply["error"])) if "error" in reply else JobResult(reply["value"])
+            used = float(reply["seconds"])
+            if "error" in reply:
+                outcome: Outcome = Failed("crash", str(reply["error"]), used)
+            else:
+                outcome = Failed("timeout", late.why, used) if "late" in reply else JobResult(reply["value"], used)
         except TimeoutError:
-            return Failed("timeout", f"it was killed after {limit:g} s")
+            return Failed("timeout", f"it was killed after {limit:g} s", cpu_seconds + HANG)
         except OSError:
             self.process.kill()
-            return Failed("crash", f"its worker ended with exit code {await asyncio.to_thread(self.process.wait)}")
+            code = await asyncio.to_thread(self.process.wait)
+            crash = Failed("crash", f"its worker ended with exit code {code}", cpu_seconds + HANG)
+            return late if code == -signal.SIGVTALRM else crash
         except (ValueError, TypeError, KeyError):
-            return Failed("crash", "its worker sent no valid reply")
+            return Failed("crash", "its worker sent no valid reply", cpu_seconds + HANG)
         self._tasks_left = left
         return outcome
 

@@ -34,9 +34,6 @@ RULES: Final = ("pattern", "form", "announced", "alone")
 that announces it, and a reply or a last line that is nothing else."""
 _ANOTHER = re.compile(r"\n[ \t]{0,20}\n[*#> ]{0,4}(?:Question|Problem|Human|User|Q)(?:\s\d{1,3})?\s?:\s")
 """Where a model that did not end its reply begins another question."""
-_ASKING = ("Question", "Problem", "Human", "User", "Q:", "Q ")
-MIN_REPLY: Final = 40
-"""Characters before that; after less, it states its own question again."""
 
 
 def digest(text: str) -> str:
@@ -87,8 +84,7 @@ class ReadsForms:
         segment = final_segment(text)
         if segment is None:
             return None
-        asked = "\n" in segment and any(word in segment for word in _ASKING)
-        another = _ANOTHER.search(segment, MIN_REPLY) if asked else None
+        another = _ANOTHER.search(segment)
         if another and (answer := self._read(segment[: another.start()])):
             return answer
         return self._read(segment)

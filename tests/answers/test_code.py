@@ -4,8 +4,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from reasoner.answers import TAIL, space_for
 from reasoner.answers.code import MAX_PARSED, CodeSpace
+from reasoner.answers.kinds import space_for
+from reasoner.answers.thinking import TAIL
 
 SPACE = CodeSpace()
 

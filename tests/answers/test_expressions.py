@@ -8,7 +8,6 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from reasoner.answers import TAIL
 from reasoner.answers.expressions import (
     MAX_CONSTANT,
     MAX_DEPTH,
@@ -18,6 +17,7 @@ from reasoner.answers.expressions import (
     evaluate,
     solves,
 )
+from reasoner.answers.thinking import TAIL
 from reasoner.errors import UsageError
 from reasoner.types import Answer
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner import Question, build, solve_sync
-from reasoner.answers import space_for
+from reasoner.answers.kinds import space_for
 from reasoner.engine import SampleRequest
 from reasoner.errors import UsageError
 from reasoner.registry import entries

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI, Header, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from reasoner.answers import space_for
+from reasoner.answers.kinds import space_for
 from reasoner.serving.errors import ApiError
 from reasoner.serving.page import page_routes, trace_routes
 from reasoner.serving.traces import RecentTraces

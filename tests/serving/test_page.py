@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.testclient import TestClient
 
 from reasoner import Question, build
-from reasoner.answers import SPACES
+from reasoner.answers.kinds import SPACES
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.execution.runner import solve_sync
 from reasoner.serving.page import FOLDER

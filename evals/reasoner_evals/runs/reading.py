@@ -10,8 +10,8 @@ from typing import Any, Final, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from reasoner.answers import RULES
 from reasoner.answers.choices import choice_in
+from reasoner.answers.reading import RULES
 from reasoner.errors import TraceError, UnknownName, UsageError
 from reasoner.journal.lines import read_lines
 from reasoner.system.files import read_whole

@@ -13,8 +13,11 @@ from typing import ClassVar, Final, NamedTuple, Protocol
 
 from pydantic import ValidationError
 
-from reasoner.answers import ChoiceSpace, MathSpace, TextSpace, squad_normal, with_options
+from reasoner.answers.choices import ChoiceSpace
+from reasoner.answers.kinds import with_options
+from reasoner.answers.maths import MathSpace
 from reasoner.answers.questions import Question
+from reasoner.answers.texts import TextSpace, squad_normal
 from reasoner.errors import UsageError, require, shown
 from reasoner.registry import check_types, spec_of
 from reasoner.types import AnswerSpace, Message, Prompt

@@ -14,9 +14,11 @@ from itertools import permutations
 from string import ascii_uppercase
 from typing import Any, ClassVar
 
-from reasoner.answers import MathSpace, NumberSpace, TextSpace, YesNoSpace
 from reasoner.answers.code import CodeSpace, functions_in
 from reasoner.answers.expressions import ExpressionSpace
+from reasoner.answers.maths import MathSpace
+from reasoner.answers.numbers import NumberSpace
+from reasoner.answers.texts import TextSpace, YesNoSpace
 from reasoner_evals.tasks.benchmark import (
     BOXED,
     CHOICE,

@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from reasoner.answers import SPACES, ChoiceSpace, MathSpace, NumberSpace, space_for
+from reasoner.answers.choices import ChoiceSpace
+from reasoner.answers.kinds import SPACES, space_for
+from reasoner.answers.maths import MathSpace
+from reasoner.answers.numbers import NumberSpace
 from reasoner.errors import UsageError
 from reasoner.types import AnswerSpace
 from reasoner_evals.tasks.benchmark import (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reasoner.answers import space_for
+from reasoner.answers.kinds import space_for
 from reasoner.errors import UsageError
 from reasoner.trace.replies import read_run
 from reasoner_evals.runs.manifest import begin
