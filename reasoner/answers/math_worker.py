@@ -73,7 +73,7 @@ def equal(gold: str, answer: str) -> bool:
         return _all_equal(first, second)
     if {first.kind, second.kind} <= _REALS:
         return _equal_reals(gold, answer)
-    return first.kind == second.kind and _equal_formulas(first.parts[0], second.parts[0])
+    return first.kind == second.kind and len(second.parts) == 1 and _equal_formulas(first.parts[0], second.parts[0])
 
 
 class _Parts(NamedTuple):
@@ -108,12 +108,17 @@ def _parts(text: str) -> _Parts:
 
 def _list(parts: list[str]) -> _Parts:
     """A list or a set, without a name that all parts have; one part alone is itself."""
-    names = [match[0] if (match := NAMED.match(part)) else "" for part in parts]
+    names = list(map(_name, parts))
     # `x_1=2, x_2=3` are two values of x.
     if len({re.sub(r"_(?:\w|\{\w+\})", "", name) for name in names}) == 1 or not any(names[1:]):
         parts = [part.removeprefix(name) for part, name in zip(parts, names, strict=True)]
-    unique = tuple(dict.fromkeys(part if NAMED.match(part) else canonical(part).text for part in parts))
+    unique = tuple(dict.fromkeys(part if _name(part) else canonical(part).key for part in parts))
     return _Parts("list", unique) if len(unique) > 1 or unique == ("\\emptyset",) else _parts(unique[0])
+
+
+def _name(part: str) -> str:
+    match = NAMED.match(part)
+    return match[0] if match else ""
 
 
 def _in_order(names: list[str]) -> bool:
@@ -136,10 +141,9 @@ def _all_equal(first: _Parts, second: _Parts) -> bool:
         return False
     left = list(second.parts)
     for part in first.parts:
-        others = left if first.kind == "list" else left[:1]
-        # In a list, names that only one side has are part of the answer.
-        named = [other for other in others if first.kind != "list" or ("=" in other) == ("=" in part)]
-        match = next((other for other in named if equal(part, other)), None)
+        # In a list, names are a part of the answer.
+        others = [other for other in left if _name(other) == _name(part)] if first.kind == "list" else left[:1]
+        match = next((other for other in others if accepts(part, other)), None)
         if match is None:
             return False
         left.remove(match)
@@ -148,7 +152,10 @@ def _all_equal(first: _Parts, second: _Parts) -> bool:
 
 def _equal_reals(gold: str, answer: str) -> bool:
     first, second = _reals(gold), _reals(answer)
-    if first is None or second is None or (first[0] and second[0] and first[0] != second[0]):
+    if first is None or second is None:
+        # Relations of several variables.
+        return bool(first is second and RELATION.search(gold) and RELATION.search(answer)) and _verified(gold, answer)
+    if first[0] and second[0] and first[0] != second[0]:
         return False
     return first[1] == second[1] or first[1].symmetric_difference(second[1]).is_empty is True
 
@@ -181,16 +188,18 @@ def _reals(text: str) -> tuple[str, Any] | None:
 
 
 def _equal_formulas(gold: str, answer: str) -> bool:
-    from math_verify import verify  # type: ignore[import-untyped]
-
     # Another equation is not the value of one of its sides.
     if ("=" in gold) != ("=" in answer):
         gold, answer = _stated(gold), _stated(answer)
         if "=" in gold + answer:
             return False
     # Comparing values is fast; `verify` may take milliseconds or forever to find a difference.
-    if _near(gold, answer) is False:
-        return False
+    return _near(gold, answer) is not False and _verified(gold, answer)
+
+
+def _verified(gold: str, answer: str) -> bool:
+    from math_verify import verify  # type: ignore[import-untyped]
+
     parsed = _parsed(gold), _parsed(answer)
     return bool(verify(*parsed, float_rounding=DIGITS, timeout_seconds=None, raise_on_error=False))
 

@@ -56,7 +56,7 @@ class MathSpace(ReadsForms):
     """
 
     name: ClassVar[str] = "math"
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
     instruction: ClassVar[str] = "Put the final answer in \\boxed{}."
     opening: ClassVar[Opening | None] = LONG_BOX
 
@@ -77,8 +77,7 @@ class MathSpace(ReadsForms):
         # A placeholder, as in `your answer`, names an answer and gives none.
         if not 0 < len(text) <= MAX_FORMULA or "answer" in text.lower():
             return None
-        formula = _MATH.fullmatch(text.rstrip("., "))
-        written = next(filter(None, formula.groups()), "") if formula else text
+        written = _bare_formulas(text.rstrip("., "))
         return self._answer(written, reply) if len(_words(written)) <= MAX_WORDS else None
 
     def begins(self, text: str, reply: str) -> Answer | None:
@@ -92,19 +91,12 @@ class MathSpace(ReadsForms):
         clause = clause.lstrip(" *`").rstrip(" .*`")
         if "$" in clause.lstrip("$") or not clause:
             return None
-        words = len(_words(clause))
-        return self._answer(clause, reply) if words == 0 or (words <= MAX_WORDS and _AMOUNT.fullmatch(clause)) else None
+        return self._answer(clause, reply) if _is_answer(clause) else None
 
     def alone(self, text: str, reply: str) -> Answer | None:
         """A formula without words around it, or a number with its unit."""
-        text = text.lstrip(" *").rstrip(" .*")
-        formulas, end = _formulas_at(text)
-        written = "".join(formulas) if formulas and end == len(text) else text
-        if "$" in written.lstrip("-$"):
-            return None
-        if not _words(written) or (_AMOUNT.fullmatch(written) and len(_words(written)) <= MAX_WORDS):
-            return self._answer(written, reply)
-        return None
+        written = _bare_formulas(text.lstrip(" *").rstrip(" .*"))
+        return self._answer(written, reply) if "$" not in written.lstrip("-$") and _is_answer(written) else None
 
     def _answer(self, written: str, reply: str) -> Answer | None:
         """The answer of a formula in a reply, which may write 3,5 for three and a half.
@@ -124,11 +116,11 @@ class MathSpace(ReadsForms):
             return True
         return not formulas and other_number(text, answer)
 
-    def answer(self, text: str, rule: str = "given") -> Answer | None:
+    def answer(self, text: str) -> Answer | None:
         """An answer as written, such as a reference answer; None if it holds no letter or digit."""
         text = _INLINE.sub("$", text)
         name = canonical(text).key
-        return Answer(bare(text), name, rule) if _SAYS.search(name) else None
+        return Answer(bare(text), name, "given") if _SAYS.search(name) else None
 
     def same(self, a: Answer, b: Answer) -> bool | None:
         """Whether `a`, taken as the reference, accepts `b`; None if only a slow comparison can decide."""
@@ -163,6 +155,18 @@ def _formulas_at(text: str) -> tuple[list[str], int]:
         joint = _AND.match(text, end)
         position = joint.end() if joint else len(text)
     return formulas, end
+
+
+def _bare_formulas(text: str) -> str:
+    """The formulas that a text is, without dollars; any other text as it is."""
+    formulas, end = _formulas_at(text)
+    return "".join(formulas) if formulas and end == len(text) else text
+
+
+def _is_answer(text: str) -> bool:
+    """Whether a text has no words but those of a unit."""
+    words = len(_words(text))
+    return words == 0 or (words <= MAX_WORDS and _AMOUNT.fullmatch(text) is not None)
 
 
 def _words(text: str) -> list[str]:

@@ -52,7 +52,6 @@ TRIALS = {
     "main": "def main():\n    print(add(1, 2))\n\nif __name__ == '__main__':\n    main()\n",
     "demo": "from adding import add\ndef demo():\n    print(add(1, 2))\n\ndemo()\n",
     "use": "result = add(1, 2)\nprint(result)\n",
-    "cut": "def demo():\n    add(1,\n",
 }
 
 
