@@ -1,12 +1,12 @@
 """The kinds of answer by name, and the choice of one for a question."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
 from typing import Any, Final, NamedTuple, TypeVar
 
-from reasoner.answers.choices import options_in
+from reasoner.answers.choices import choice_in
 from reasoner.answers.thinking import TAIL
 from reasoner.errors import UnknownName, UsageError
 from reasoner.types import AnswerSpace
@@ -49,7 +49,6 @@ ANY_KIND = ("extract", "cut", "pattern")
 """The options of every answer kind but `json` and `free`."""
 OPTIONS: Mapping[str, tuple[str, ...]] = {
     "math": ("seconds", *ANY_KIND),
-    "choice": ("several", *ANY_KIND),
     "text": ("equal", *ANY_KIND),
     "json": ("extract", "cut"),
     "free": (),
@@ -65,7 +64,7 @@ def class_of(kind: str) -> type[Any]:
 
 def _kind_of(question: str) -> str:
     """The kind that `auto` chooses."""
-    if options_in(question):
+    if choice_in(question):
         return "choice"
     if _YES_NO_QUESTION.search(question[-TAIL:]):
         return "yes_no"
@@ -85,8 +84,6 @@ def _space(kind: str, question: str) -> AnswerSpace:
     if kind != "choice":
         space: AnswerSpace = class_of(kind)()
         return space
-    from reasoner.answers.choices import choice_in
-
     choice = choice_in(question)
     if choice is None:
         raise UsageError("the question lists no options: write them as `A) ... B) ...`, or choose another answer kind")
@@ -158,7 +155,7 @@ def _read_options(kind: str, text: str) -> dict[str, Any]:
         text = ""
         if option != "pattern":
             value, _, text = value.partition(",")
-        values[option] = _READ.get(option, str)(value)
+        values[option] = _seconds(value) if option == "seconds" else value
     return values
 
 
@@ -167,12 +164,3 @@ def _seconds(value: str) -> float:
         return float(value.encode("ascii"))
     except ValueError:
         raise UsageError(f"answer kind math: seconds must be a number, as in math:seconds=30 (got {value!r})") from None
-
-
-def _several(value: str) -> bool:
-    if value not in ("true", "false"):
-        raise UsageError(f"answer kind choice: several must be true or false (got {value!r})")
-    return value == "true"
-
-
-_READ: dict[str, Callable[[str], object]] = {"seconds": _seconds, "several": _several}

@@ -20,7 +20,6 @@ from reasoner.types import AnswerSpace
 NUMBER, MATH, TEXT, YES_NO = NumberSpace(), MathSpace(), TextSpace(), YesNoSpace()
 FOUR = ChoiceSpace(("a cat", "a dog", "12", "2"))
 FIVE = ChoiceSpace(("iron", "12", "tin", "4", "zinc ore"), "numbers")
-SEVERAL = ChoiceSpace(("red", "blue", "green", "grey"), several=True)
 
 
 def read(space: AnswerSpace, text: str) -> str | None:
@@ -182,16 +181,6 @@ TABLES: dict[str, tuple[AnswerSpace, list[tuple[str, str | None]]]] = {
             ("The answer is 3.5", None),
             ("The answer is 6", None),
             ("Answer: zinc ore", "5 announced"),
-        ],
-    ),
-    "several choices": (
-        SEVERAL,
-        [
-            (r"\boxed{A, C}", "A,C form"),
-            ("The answer is C and A.", "A,C announced"),
-            ("A,C", "A,C alone"),
-            ("The answer is B.", "B announced"),
-            (r"\boxed{A, E}", None),
         ],
     ),
     "yes or no": (
@@ -410,7 +399,6 @@ def test_auto_takes_the_kind_that_the_question_asks_for(question: str, name: str
         ("number:cut=keep", UsageError, "cut must be"),
         ("json:pattern=x", UnknownName, "pattern"),
         ("math:seconds=0", UsageError, "seconds"),
-        ("choice:several=maybe", UsageError, "several must be true or false"),
     ],
 )
 def test_a_kind_that_does_not_exist_is_refused(kind: str, error: type[Exception], message: str) -> None:
@@ -424,7 +412,6 @@ def test_a_choice_has_2_to_26_options_and_asks_for_their_labels() -> None:
             ChoiceSpace(tuple("x" * count))
     assert ChoiceSpace(("x", "y", "z")).instruction == "Give the answer as one letter from A to C."
     assert FIVE.instruction == "Give the answer as one number from 1 to 5."
-    assert SEVERAL.instruction == "Give the answer as one or more letters from A to D."
 
 
 @pytest.mark.parametrize(

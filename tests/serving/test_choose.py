@@ -1,6 +1,6 @@
 """How a request is answered: vendor object, then alias, then default; and what a client may not ask for."""
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -210,7 +210,7 @@ def test_no_spec_of_a_client_reads_files_or_loads_weights(spec: str) -> None:
         "tool_call",
         "auto: pattern =x",
         "text:equal=exact,\u2003pattern\u00a0= x",
-        "choice:several=true,extract=rules,pattern=(?:x,)*",
+        "choice:extract=rules,pattern=(?:x,)*",
         "yes_no:cut=probe,pattern=pattern=x",
         "number:extract=rules,extract=rules,pattern=x",
         "number:Pattern=x",
@@ -234,9 +234,9 @@ def test_no_answer_kind_of_a_client_takes_the_servers_time(answer: str) -> None:
 
 def test_every_option_of_an_answer_kind_is_harmless_or_marked() -> None:
     """A new option that holds code or takes time has to be marked as `Pattern` or `Seconds` are."""
-    harmless = {"extract", "cut", "several", "equal"}
+    harmless = {"extract", "cut", "equal"}
     for name in KINDS:
-        cls: Hashable = class_of(name)
+        cls: type = class_of(name)
         owned = {option for option, mark in marks_of(cls).items() if isinstance(mark, Owners)}
         assert {*OPTIONS.get(name, ANY_KIND)} - owned <= harmless, name
 
