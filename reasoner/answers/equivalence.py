@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
-from reasoner.answers.process_pool import Failed, Outcome, ProcessPool
-from reasoner.answers.process_worker import HANG
+from reasoner.answers.process_pool import HANG, Failed, Outcome, ProcessPool
 from reasoner.types import Answer, AnswerSpace, Blocks
 from reasoner.voting import mutual
 
@@ -33,7 +32,7 @@ def prepare() -> None:
     """Do the imports, in a worker, that its first comparison would wait for."""
     from reasoner.answers import math_worker
 
-    math_worker.prepare()
+    math_worker.equal("x+1", "1+x")
 
 
 @runtime_checkable
@@ -65,16 +64,8 @@ class SlowSpace(Protocol):
         """Why no worker may see an answer; None if one may."""
 
 
-class _Job(NamedTuple):
-    """A function that a worker calls: it compares two answers or finds the blocks of one."""
-
-    function: Callable[..., object]
-    arguments: tuple[object, ...]
-
-    @property
-    def answers(self) -> tuple[str, ...]:
-        """The answers among the arguments."""
-        return tuple(argument for argument in self.arguments if isinstance(argument, str))
+_Job = tuple[Callable[..., object], *tuple[object, ...]]
+"""A function that a worker calls, and its arguments: it compares two answers or finds the blocks of one."""
 
 
 @dataclass(slots=True)
@@ -134,7 +125,7 @@ class Equivalence:
             return Verdict("too_complex", why)
         same: object = space.same(expected, given)
         if same is None:
-            outcome = await self._outcome(_Job(space.accepts, (expected.text, given.text)), self.seconds)
+            outcome = await self._outcome((space.accepts, expected.text, given.text), self.seconds)
             if isinstance(outcome, Failed):
                 return Verdict("grader_timeout" if outcome.kind == "timeout" else "grader_crash", outcome.why)
             same = outcome.value
@@ -155,7 +146,7 @@ class Equivalence:
                 if first and second and not first.meets(second):
                     verdicts[index] = False
                 elif first and second:
-                    asked[index] = _Job(_accept_each_other, (space.accepts, *sorted((a.text, b.text))))
+                    asked[index] = (_accept_each_other, space.accepts, min(a.text, b.text), max(a.text, b.text))
             results = await self._shared(list(asked.values()), space.seconds, meter)
             for index, result in zip(asked, results, strict=True):
                 verdicts[index] = result if isinstance(result, bool) else None
@@ -168,7 +159,7 @@ class Equivalence:
         blocks = [space.blocks(answer) for answer in answers]
         hard = [index for index, result in enumerate(blocks) if result is None]
         if hard and isinstance(space, SlowSpace):
-            jobs = [_Job(space.find_blocks, (answers[index].text,)) for index in hard]
+            jobs: list[_Job] = [(space.find_blocks, answers[index].text) for index in hard]
             for index, result in zip(hard, await self._shared(jobs, space.seconds, meter), strict=True):
                 # Tuples came as lists.
                 blocks[index] = Blocks(*map(tuple, result)) if isinstance(result, list) else None
@@ -184,16 +175,17 @@ class Equivalence:
 
     async def _shared(self, jobs: Sequence[_Job], allowed: float, meter: ComparisonMeter) -> list[object]:
         """The values of the jobs of one question; None for each that failed or for which its time was too short."""
-        end, late = (allowed + meter.seconds) / 2, Counter[str]()
+        end, late = (allowed + meter.seconds) / 2, Counter[object]()
         # Not all at once, so that other questions get a turn between those of this one.
         turns = asyncio.Semaphore(self.pool.workers)
 
         async def run(job: _Job, share: float) -> None:
             async with turns:
-                if meter.seconds < end and job not in self._cache and max(late[it] for it in job.answers) < MAX_LATE:
+                if meter.seconds < end and job not in self._cache and max(late[text] for text in job) < MAX_LATE:
                     outcome = await self._outcome(job, share)
                     meter.seconds += outcome.seconds
-                    late.update(job.answers if isinstance(outcome, Failed) else ())
+                    if isinstance(outcome, Failed):
+                        late.update(text for text in job if isinstance(text, str))
 
         while (pending := dict.fromkeys(job for job in jobs if job not in self._cache)) and (
             left := end - meter.seconds
@@ -208,7 +200,7 @@ class Equivalence:
         if job in self._cache:
             return self._cache[job]
         limit = PATIENCE * (HANG + seconds)
-        outcome = await self.pool.call(job.function, *job.arguments, seconds=limit, cpu_seconds=seconds)
+        outcome = await self.pool.call(job[0], *job[1:], seconds=limit, cpu_seconds=seconds)
         late = isinstance(outcome, Failed) and outcome.kind == "timeout"
         if not late or seconds >= self.seconds or outcome.seconds >= seconds + HANG:
             self._cache[job] = outcome

@@ -27,7 +27,6 @@ class Opening:
     """How a probe opens a form: the `text` that is forced, and the `stop` strings after at most `tokens` tokens.
 
     What the model says is read between `before` and `after`. It must be one of the `words`, where there are any.
-    `schema` is a JSON schema that it satisfies.
     """
 
     text: str
@@ -36,7 +35,6 @@ class Opening:
     stop: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
     tokens: int = PROBE_TOKENS
-    schema: str = ""
 
 
 BOX = Opening("\n\nThe final answer is \\boxed{", "\\boxed{", "}", ("}", "\n"))

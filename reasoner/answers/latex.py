@@ -11,6 +11,8 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import Literal, NamedTuple
 
+from reasoner.answers.numbers import fraction, plain
+
 MAX_LENGTH = 4096
 """Maximum characters of an answer that is parsed."""
 MAX_NESTING = 64
@@ -25,7 +27,7 @@ _GROUP = r"\s*+(?:\{([^{}]*+(?:\{[^{}]*+\}[^{}]*+)*+)\}|\(([^()]*+(?:\([^()]*+\)
 _POWER = re.compile(rf"(?:\^|\*\*){_GROUP}")
 _TOWER = re.compile(r"(?:\^|\*\*)\s*+(?:\d++|[({]\s*+\d++\s*+[)}])\s*+(?:\^|\*\*)")
 _LETTER = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]")
-_FACTORIAL = re.compile(r"(?:(\d++)|([)}]))\s*!")
+_FACTORIAL = re.compile(r"(?<=[)}])\s*!|(?<=\d{5})\s*!")
 _LARGE = re.compile(r"(?:binom|choose|\\sum|\\prod)(?![a-z])")
 _BOUND = re.compile(r"(_(?:\{[^{}]*+\}|\w))\^(?:\{\w{1,4}\}|\w(?!\w))")
 _BIG = re.compile(r"\^|\*\*|!|\d{5}")
@@ -41,27 +43,19 @@ def too_complex(text: str) -> str | None:
         return f"more than {MAX_RUN} digits in a row"
     if _CODE.search(text):
         return "looks like code"
-    if _TOWER.search(text) or any(_heavy(match) for match in _POWER.finditer(text)):
+    if _TOWER.search(text) or any(_heavy(power[1] or power[2] or power[3]) for power in _POWER.finditer(text)):
         return "a power too large to compute"
-    if any(_inflates(match) for match in _FACTORIAL.finditer(text)):
+    if any(_BIG.search(text, max(0, sign.start() - 40), sign.start()) for sign in _FACTORIAL.finditer(text)):
         return "a factorial too large to compute"
     if _LARGE.search(text) and _BIG.search(_BOUND.sub(r"\1", text)):
         return "a sum, product or binomial too large to compute"
     return None
 
 
-def _heavy(power: re.Match[str]) -> bool:
+def _heavy(exponent: str) -> bool:
     """Whether an exponent has six digits or more, or is itself a power of numbers; `e^{x^2}` is neither."""
-    exponent = power[1] or power[2] or power[3] or ""
     towers = "^" in exponent or "**" in exponent or "!" in exponent
     return len(re.sub(r"\D", "", exponent)) > 5 or (towers and not _LETTER.search(exponent))
-
-
-def _inflates(factorial: re.Match[str]) -> bool:
-    """Whether the argument of a factorial has five digits or more, or holds a power, a factorial or such a number."""
-    if factorial[1]:
-        return len(factorial[1]) > 4
-    return bool(_BIG.search(factorial.string, max(0, factorial.start() - 40), factorial.start()))
 
 
 def depths(text: str) -> Iterator[int]:
@@ -290,12 +284,9 @@ _SET_NAME = re.compile(r"\A[a-zA-Z][^=]*+=(?=\\\{|\\begin)")
 r"""What names a set or a matrix, as in `A^{-1}=` or `A\cap B=`."""
 _PARAMETER = re.compile(r"(?<=.)[,;]?(?:for|where)?\(?[a-z]\\in ?\\mathbb\{?[ZN]\}?\)?\Z")
 _GROUPED = re.compile(r"(?<=\d)(?:\{,\}|,?\\[,!;:])\s*(?=\d{3}(?!\d))")
-_DECIMAL = r"(?:(?:\d{1,3}(?:,\d{3})++(?![\d])|\d++)(?:\.\d*+)?|\.\d++)"
-_NUMBER = re.compile(
-    rf"(-?)(?:(?P<whole>\d*+)\\frac\{{(-?)(?P<over>{_DECIMAL})\}}\{{(?P<under>{_DECIMAL})\}}"
-    r"|(?P<fixed>\d*\.\d*)\\(?:overline|bar)\{(?P<repeated>\d+)\}"
-    rf"|(?P<a>{_DECIMAL})/(?P<b>{_DECIMAL})|(?P<plain>{_DECIMAL})(?:(?:[eE]|\\cdot10\^)\{{?(?P<exponent>[-+]?\d{{1,2}})\}}?)?)"
-)
+_DECIMAL = r"(?:(?:\d{1,3}(?:,\d{3})++(?!\d)|\d++)(?:\.\d*+)?|\.\d++)"
+_NUMBER = re.compile(rf"-?(?:\d++\s\d++/\d++|{_DECIMAL}(?:/{_DECIMAL}|e[-+]?\d{{1,2}})?)", re.IGNORECASE)
+_REPEATING = re.compile(r"(\d*)\.(\d*)\\(?:overline|bar)\{(\d+)\}")
 _MIXED = re.compile(r"(?<![\d.^_{(/])(\d++)\s++(\d++)\s*+/\s*+(\d++)(?![\d./])")
 _PHRASES = {
     "\\emptyset": r"(?i:(?:there\s(?:is|are)\s)?no\s(?:real\s)?solutions?(?:\sexists?)?|(?:the\s)?empty\sset)",
@@ -319,15 +310,15 @@ def canonical(text: str) -> Canonical:
 def _canonical(text: str) -> Canonical:
     if too_complex(text):
         return Canonical("words", " ".join(text.split()))
-    plain = bare(text)
-    spoken = bare(" ".join(_UPRIGHT.sub(r" \1 ", plain).split()))
+    text = bare(text)
+    spoken = bare(" ".join(_UPRIGHT.sub(r" \1 ", text).split()))
     if phrase := next((formula for formula, words in _PHRASES.items() if re.fullmatch(words, spoken)), ""):
         return Canonical("formula", phrase)
-    word, (plain, unit) = _WORDS.fullmatch(spoken), _without_unit(plain)
-    if (word and _LONG_WORD.search(word[1]) and not _FUNCTION.search(spoken)) or len(_PROSE.findall(plain)) > 2:
+    word, (text, unit) = _WORDS.fullmatch(spoken), _without_unit(text)
+    if (word and _LONG_WORD.search(word[1]) and not _FUNCTION.search(spoken)) or len(_PROSE.findall(text)) > 2:
         name = word[1] if word else spoken
         return Canonical("words", name if len(name) < 3 and name.isupper() else name.casefold())
-    formula = normal(_MIXED.sub(r"\1\\frac{\2}{\3}", _GROUPED.sub("", plain)))
+    formula = normal(_MIXED.sub(r"\1\\frac{\2}{\3}", _GROUPED.sub("", text)))
     formula = _SET_NAME.sub("", _PARAMETER.sub("", formula))
     formula = ",".join(map(_result, split(formula, ",")))
     unnamed = NAMED.sub("", formula)
@@ -352,20 +343,12 @@ def _result(part: str) -> str:
 
 
 def _number(text: str) -> Fraction | None:
-    match = _NUMBER.fullmatch(text)
-    if match is None:
-        return None
-    parts = {name: Fraction(part.replace(",", "").rstrip(".") or 0) for name, part in match.groupdict().items() if part}
-    try:
-        if "plain" in parts:
-            value = parts["plain"] * Fraction(f"1e{parts.get('exponent', 0)}")
-        elif "repeated" in parts:
-            places = len(match["fixed"].partition(".")[2])
-            value = parts["fixed"] + parts["repeated"] / Fraction("9" * len(match["repeated"])) / 10**places
-        elif "a" in parts:
-            value = parts["a"] / parts["b"]
-        else:
-            value = (-1 if match[3] else 1) * parts["over"] / parts["under"] + parts.get("whole", 0)
-    except ZeroDivisionError:
-        return None
-    return -value if match[1] else value
+    flat = plain(_REPEATING.sub(_repeated, text))
+    return fraction(flat, "") if _NUMBER.fullmatch(flat) else None
+
+
+def _repeated(match: re.Match[str]) -> str:
+    """The fraction that is a repeating decimal."""
+    whole, fixed, repeated = match.groups()
+    shift = 10 ** len(fixed)
+    return f"{int(whole + fixed + repeated) - int(whole + fixed or 0)}/{10 ** len(repeated) * shift - shift}"

@@ -28,11 +28,6 @@ _MEMBER = re.compile(rf"\A({NAME})\\in(?![a-z]) ?")
 _NAMES = re.compile(rf"\(({NAME}(?:,{NAME})++)\)=(?=\()")
 
 
-def prepare() -> None:
-    """Do the imports that the first comparison would wait for."""
-    equal("x+1", "1+x")
-
-
 def accepts(gold: str, answer: str) -> bool:
     """Whether the reference answer accepts the other one."""
     first, second = canonical(gold), canonical(answer)
@@ -88,7 +83,7 @@ _REALS = frozenset({"reals", "()", "[]", "(]", "[)"})
 
 
 def _parts(text: str) -> _Parts:
-    if (names := _NAMES.match(text)) and _in_order(names[1].split(",")):
+    if (names := _NAMES.match(text)) and sorted(given := names[1].replace("\\", "").split(",")) == given:
         text = text[names.end() :]
     if RELATION.search(text) or _SET_ALGEBRA.search(text):
         return _Parts("reals", (text,))
@@ -119,11 +114,6 @@ def _list(parts: list[str]) -> _Parts:
 def _name(part: str) -> str:
     match = NAMED.match(part)
     return match[0] if match else ""
-
-
-def _in_order(names: list[str]) -> bool:
-    """Whether names are in the order of the alphabet."""
-    return sorted(names, key=lambda name: name.lstrip("\\")) == names
 
 
 def _by_name(parts: _Parts) -> _Parts:
@@ -220,6 +210,7 @@ def _stated(formula: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _parsed(latex: str) -> list[Any]:
+    import sympy
     from latex2sympy2_extended import NormalizationConfig  # type: ignore[import-untyped]
     from math_verify import LatexExtractionConfig, parse
 
@@ -229,15 +220,9 @@ def _parsed(latex: str) -> list[Any]:
     )
     only_latex = [LatexExtractionConfig(boxed_match_priority=0, normalization_config=plain)]
     parsed = list(parse(f"\\boxed{{{latex}}}", extraction_config=only_latex, parsing_timeout=None))
-    return [_with_imaginary_unit(parsed[0]), *parsed[1:]] if parsed else parsed
-
-
-def _with_imaginary_unit(formula: Any) -> Any:
-    """The formula with i as the imaginary unit, unless i is the index of a sum."""
-    import sympy
-
-    units = [symbol for symbol in getattr(formula, "free_symbols", ()) if symbol.name == "i"]
-    return formula.subs(units[0], sympy.I) if units else formula
+    # i is the imaginary unit, unless it is the index of a sum.
+    units = [symbol for symbol in getattr(parsed[0], "free_symbols", ()) if symbol.name == "i"] if parsed else []
+    return [parsed[0].subs(units[0], sympy.I), *parsed[1:]] if units else parsed
 
 
 @lru_cache(maxsize=4096)
@@ -249,15 +234,15 @@ def _value(latex: str) -> complex | None:
     if not parsed or not isinstance(parsed[0], sympy.Expr):
         return None
     formula = parsed[0]
+    # Positive numbers, so that roots and logarithms are real.
+    point = {
+        symbol: sympy.E
+        if symbol.name == "e"
+        else sympy.Rational(zlib.crc32(symbol.name.encode()) % 10_007 + 5_000, 10_007)
+        for symbol in formula.free_symbols
+    }
     try:
-        value = complex(formula.subs({symbol: _point(symbol.name) for symbol in formula.free_symbols}).evalf(20))
+        value = complex(formula.subs(point).evalf(20))
     except (TypeError, ValueError, ArithmeticError, AttributeError):
         return None
-    return value if abs(value) < float("inf") else None
-
-
-def _point(name: str) -> Any:
-    """A positive number for a variable, so that roots and logarithms are real."""
-    import sympy
-
-    return sympy.E if name == "e" else sympy.Rational(zlib.crc32(name.encode()) % 10_007 + 5_000, 10_007)
+    return value if abs(value) < math.inf else None

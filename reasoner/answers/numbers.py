@@ -56,17 +56,10 @@ _POWER_OF_TEN = re.compile(
 )
 _SIGNS = str.maketrans(
     {chr(0xFF01 + index): chr(0x21 + index) for index in range(94)}
-    | {
-        "\u3000": " ",
-        "\u066b": ".",
-        "\u066c": ",",
-        "\u066a": "%",
-        "\u2044": "/",
-        "\u00bd": " 1/2",
-        "\u00bc": " 1/4",
-        "\u00be": " 3/4",
-    }
+    | {"\u3000": " ", "\u066b": ".", "\u066c": ",", "\u066a": "%", "\u2044": "/"}
+    | {"\u00bd": " 1/2", "\u00bc": " 1/4", "\u00be": " 3/4"}
 )
+_UNMARKED = str.maketrans(dict.fromkeys(f"{_CURRENCY}+", "") | {"\u2212": "-"})
 # One separator before exactly three digits: its language tells which sign it is.
 _AMBIGUOUS = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
 MAX_UNIT_WORDS: Final = 3
@@ -151,19 +144,15 @@ def other_number(text: str, answer: Answer) -> bool:
 def _answer(written: str, reply: str) -> Answer | None:
     if written.isascii() and written.isdigit() and len(written) <= MAX_DIGITS:
         return Answer(written, str(int(written)))
-    value = _fraction(written, reply)
+    value = fraction(written, reply)
     return None if value is None else Answer(written.strip(), str(value))
 
 
-def _fraction(written: str, reply: str) -> Fraction | None:
+def fraction(written: str, reply: str) -> Fraction | None:
+    """The value of a number, a fraction or a mixed number as written in a reply; None if it has none."""
     if sum(map(str.isdigit, written)) > MAX_DIGITS:
         return None
-    bare = re.sub(
-        rf"[{_CURRENCY}+\s]*([-]?)[{_CURRENCY}+\s]*(.*)",
-        r"\1\2",
-        written.replace("\u2212", "-").strip(),
-        flags=re.DOTALL,
-    )
+    bare = written.translate(_UNMARKED).strip()
     sign = -1 if bare.startswith("-") else 1
     *whole, part = re.sub(r"\s*/\s*", "/", bare.lstrip("- ")).split()
     over, _, under = part.partition("/")

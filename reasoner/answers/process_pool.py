@@ -1,18 +1,23 @@
 """A pool of worker processes that can be killed: a function ends at its time limit, whatever it is doing.
 
-Each worker is a `process_worker` with its own socket, which carries one line per message. Requests are pickled. Replies
-are JSON, because a worker has handled text that a model wrote.
+Each worker runs this module as a program, with its own socket as standard output, which carries one line per message.
+Standard input is a pipe that carries nothing and closes when the parent ends. Requests are pickled. Replies are JSON,
+because a worker has handled text that a model wrote.
 """
 
 import asyncio
 import base64
+import json
+import logging
 import os
 import pickle
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,9 +26,10 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, TypeVarTuple
 from weakref import WeakKeyDictionary
 
-from reasoner.answers.process_worker import HANG
 from reasoner.errors import UsageError
+from reasoner.system.child_processes import end_when_closed
 from reasoner.system.files import parse_json
+from reasoner.system.foreign import described
 
 Ts = TypeVarTuple("Ts")
 
@@ -32,6 +38,12 @@ MAX_TASKS = 500
 START_SECONDS = 60.0
 """Time for a worker to start and run `prepare`, and to import the function of a task."""
 START_ATTEMPTS = 2
+READY = "{}"
+"""Sent when the worker has started, and when it has imported the function of a task."""
+GRACE = 2.0
+"""Seconds past its time limit after which a worker ends itself, in case its parent is gone."""
+HANG = 1.0
+"""Seconds of processor time past its limit after which the kernel ends a worker that looks at no signal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +174,7 @@ class _Worker:
         path = os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)
         with childs:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "reasoner.answers.process_worker"],
+                [sys.executable, "-P", "-m", "reasoner.answers.process_pool"],
                 stdin=subprocess.PIPE,
                 stdout=childs.fileno(),
                 stderr=subprocess.DEVNULL,
@@ -241,3 +253,89 @@ class _Worker:
 
 def _line(*values: object) -> bytes:
     return base64.b64encode(pickle.dumps(values)) + b"\n"
+
+
+# What runs in a worker.
+
+
+def main() -> None:
+    """Set the limits, prepare, and serve until the socket closes."""
+    parent, channel = os.dup(0), os.dup(1)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)
+    end_when_closed(parent)
+    for number in (signal.SIGTERM, signal.SIGALRM, signal.SIGVTALRM):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGPROF, _stop)
+    logging.disable()
+    with os.fdopen(channel, "rb") as requests, os.fdopen(os.dup(channel), "wb") as replies:
+
+        def send(message: str) -> None:
+            replies.write(message.encode() + b"\n")
+            replies.flush()
+
+        memory_mib, prepare = _unpickled(requests.readline())
+        _limit(resource.RLIMIT_AS, memory_mib << 20)
+        _limit(resource.RLIMIT_CORE, 0)
+        if prepare is not None:
+            prepare()
+        send(READY)
+        for line in requests:
+            send(_reply(line, send))
+
+
+def _limit(kind: int, wanted: int) -> None:
+    _, hard = resource.getrlimit(kind)
+    resource.setrlimit(kind, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+
+
+class _LateError(BaseException):
+    """Ends a function whose processor time is used up; not an Exception, which foreign code might catch."""
+
+
+def _stop(_number: int, _frame: Any) -> None:
+    raise _LateError
+
+
+def _reply(request: bytes, send: Callable[[str], None]) -> str:
+    began = time.process_time()
+    try:
+        # Imports the function, which counts towards no limit.
+        function, args, seconds, cpu_seconds = _unpickled(request)
+        send(READY)
+        # SIGALRM ends a worker whose parent is gone, even inside a C function that never checks signals.
+        signal.setitimer(signal.ITIMER_REAL, seconds + GRACE)
+        began = time.process_time()
+        try:
+            signal.setitimer(signal.ITIMER_VIRTUAL, cpu_seconds and cpu_seconds + HANG)
+            # Repeats, as foreign code may catch everything.
+            signal.setitimer(signal.ITIMER_PROF, cpu_seconds, 0.1)
+            reply = json.dumps({"value": function(*args), "seconds": time.process_time() - began})
+        finally:
+            _disarm()
+    except _LateError:
+        _disarm()
+        reply = json.dumps({"late": True, "seconds": time.process_time() - began})
+    except BaseException as error:
+        reply = json.dumps({"error": described(error), "seconds": time.process_time() - began})
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    return reply
+
+
+def _disarm() -> None:
+    while True:
+        try:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        except _LateError:
+            continue
+        return
+
+
+def _unpickled(line: bytes) -> Any:
+    return pickle.loads(base64.b64decode(line))  # noqa: S301 written by the parent
+
+
+if __name__ == "__main__":
+    main()

@@ -93,26 +93,25 @@ class ReadsForms:
         if self.pattern and (match := last_matched(self.pattern, segment)) and (own := self.inside(match, segment)):
             return _named(own, "pattern")
         text = segment[-self.tail :]
-        forms = self.forms(text)
-        if forms:
+        if forms := self.forms(text):
             stated, end = self.inside(forms[0].text, text), forms[0].end
             if stated is None:
                 return None
-            later = next((answer for _, answer in self._announced(text, end)), None)
+            _, later = self._announced(text, end)
             contradicted = later is not None and later.key != stated.key
             return None if contradicted or self.rival(_edges(_after(text, end)), stated) else _named(stated, "form")
-        for form, answer in self._announced(text, 0):
-            rest = _after(text, form.end)
-            clause = text[form.end : len(text) - len(rest)]
-            return None if self.rival(rest, answer, clause) else _named(answer, "announced")
-        return self._alone(text.strip())
+        start, answer = self._announced(text, 0)
+        if answer is None:
+            return self._alone(text.strip())
+        rest = _after(text, start)
+        return None if self.rival(rest, answer, text[start : len(text) - len(rest)]) else _named(answer, "announced")
 
-    def _announced(self, text: str, start: int) -> "list[tuple[Form, Answer]]":
-        """The last announcement of an answer that begins after an offset; none if that has no answer."""
+    def _announced(self, text: str, start: int) -> tuple[int, Answer | None]:
+        """The last announced answer after an offset, and where it begins; None if there is none."""
         for form in announcements(text, start):
             if answer := self.begins(form.text, text):
-                return [(form, answer)]
-        return []
+                return form.end, answer
+        return 0, None
 
     def _alone(self, text: str) -> Answer | None:
         """The answer that is the whole reply, or its last line."""

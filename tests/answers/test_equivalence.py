@@ -13,7 +13,7 @@ from typing import ClassVar
 import pytest
 
 from reasoner.answers import math_worker
-from reasoner.answers.equivalence import ComparisonMeter, Equivalence, SlowSpace, Verdict
+from reasoner.answers.equivalence import ComparisonMeter, Equivalence, SlowSpace, Verdict, prepare
 from reasoner.answers.maths import MathSpace
 from reasoner.answers.numbers import NumberSpace
 from reasoner.answers.process_pool import Failed, JobResult, ProcessPool
@@ -337,7 +337,7 @@ DEEP = "\\frac{1}{" * 400 + "1" + "}" * 400
 @running
 async def test_a_bomb_that_was_not_seen_is_killed_and_the_pool_serves_on() -> None:
     """The limits of `too_complex` stepped around: formulas straight to what the worker does with them."""
-    pool = ProcessPool(prepare=math_worker.prepare)
+    pool = ProcessPool(prepare=prepare)
     try:
         await pool.warm()
         calls = (pool.call(math_worker.equal, bomb, "x^{2}+1", seconds=LONG, cpu_seconds=1) for bomb in HANGS)

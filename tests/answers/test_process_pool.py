@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from reasoner.answers import process_pool, process_worker
+from reasoner.answers import process_pool
 from reasoner.answers.process_pool import Failed, JobResult, ProcessPool
 from reasoner.errors import UsageError
 from tests.running import running
@@ -77,7 +77,7 @@ def limits() -> tuple[int, int]:
 
 def workers() -> list[psutil.Process]:
     living = (child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE)
-    return [child for child in living if child.cmdline()[-1:] == [process_worker.__name__]]
+    return [child for child in living if child.cmdline()[-1:] == [process_pool.__name__]]
 
 
 async def until(true: Callable[[], bool]) -> None:
