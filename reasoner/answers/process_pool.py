@@ -143,9 +143,6 @@ class ProcessPool:
             if worker.usable:
                 return worker
             self._discard(worker)
-        return self._started()
-
-    def _started(self) -> "_Worker":
         worker = _Worker(_line(self.memory_mib, self.prepare))
         self._all.add(worker)
         return worker
@@ -155,12 +152,11 @@ class ProcessPool:
         worker.close()
 
     def _give_back(self, worker: "_Worker", *, closed: bool) -> None:
-        """Keep a worker for the next call. One that is used up is replaced now, so that the next call need not wait."""
-        needed = not closed and len(self._idle) < self.workers
-        if not (needed and worker.usable):
+        """Keep a worker for the next call, if there is one for it."""
+        if not closed and len(self._idle) < self.workers and worker.usable:
+            self._idle.append(worker)
+        else:
             self._discard(worker)
-        if needed:
-            self._idle.append(worker if worker.usable else self._started())
 
 
 class _Worker:
@@ -200,7 +196,6 @@ class _Worker:
             self._tasks_left = 0
             return None
         limit, left, self._tasks_left = START_SECONDS, self._tasks_left - 1, 0
-        late = Failed("timeout", f"it took over {cpu_seconds:.3g} s of processor time", cpu_seconds + HANG)
         try:
             async with asyncio.timeout(limit):
                 await asyncio.get_running_loop().sock_sendall(self._socket, request)
@@ -208,21 +203,19 @@ class _Worker:
             if not (reply := parse_json(await self._receive(limit))):
                 limit = seconds
                 reply = parse_json(await self._receive(limit))
-            used = float(reply["seconds"])
-            if "error" in reply:
-                outcome: Outcome = Failed("crash", str(reply["error"]), used)
-            else:
-                outcome = Failed("timeout", late.why, used) if "late" in reply else JobResult(reply["value"], used)
+            kind, value, used = reply["kind"], reply["value"], float(reply["seconds"])
+            outcome = Failed(kind, str(value), used) if kind else JobResult(value, used)
+            self._tasks_left = left
         except TimeoutError:
-            return Failed("timeout", f"it was killed after {limit:g} s", cpu_seconds + HANG)
+            outcome = Failed("timeout", f"it was killed after {limit:g} s", cpu_seconds + HANG)
         except OSError:
             self.process.kill()
             code = await asyncio.to_thread(self.process.wait)
-            crash = Failed("crash", f"its worker ended with exit code {code}", cpu_seconds + HANG)
-            return late if code == -signal.SIGVTALRM else crash
+            outcome = Failed("crash", f"its worker ended with exit code {code}", cpu_seconds + HANG)
+            if code == -signal.SIGVTALRM:
+                outcome = Failed("timeout", late(cpu_seconds), cpu_seconds + HANG)
         except (ValueError, TypeError, KeyError):
-            return Failed("crash", "its worker sent no valid reply", cpu_seconds + HANG)
-        self._tasks_left = left
+            outcome = Failed("crash", "its worker sent no valid reply", cpu_seconds + HANG)
         return outcome
 
     async def _receive(self, seconds: float) -> bytes:
@@ -298,8 +291,17 @@ def _stop(_number: int, _frame: Any) -> None:
     raise _LateError
 
 
+def late(cpu_seconds: float) -> str:
+    """Why a function was ended that used up its processor time."""
+    return f"it took over {cpu_seconds:.3g} s of processor time"
+
+
 def _reply(request: bytes, send: Callable[[str], None]) -> str:
-    began = time.process_time()
+    began, cpu_seconds = time.process_time(), 0.0
+
+    def message(kind: str, value: object) -> str:
+        return json.dumps({"kind": kind, "value": value, "seconds": time.process_time() - began})
+
     try:
         # Imports the function, which counts towards no limit.
         function, args, seconds, cpu_seconds = _unpickled(request)
@@ -311,16 +313,16 @@ def _reply(request: bytes, send: Callable[[str], None]) -> str:
             signal.setitimer(signal.ITIMER_VIRTUAL, cpu_seconds and cpu_seconds + HANG)
             # Repeats, as foreign code may catch everything.
             signal.setitimer(signal.ITIMER_PROF, cpu_seconds, 0.1)
-            reply = json.dumps({"value": function(*args), "seconds": time.process_time() - began})
+            return message("", function(*args))
         finally:
             _disarm()
     except _LateError:
         _disarm()
-        reply = json.dumps({"late": True, "seconds": time.process_time() - began})
+        return message("timeout", late(cpu_seconds))
     except BaseException as error:
-        reply = json.dumps({"error": described(error), "seconds": time.process_time() - began})
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    return reply
+        return message("crash", described(error))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _disarm() -> None:
