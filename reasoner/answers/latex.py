@@ -118,12 +118,11 @@ _UNITS = {
         "\u20ac": "eur euro", "\u00a3": "gbp", "\u20b9": "inr rs rs. rupee", "\u00a5": "jpy yen",
         "n": "newton", "j": "joule", "kj": "", "w": "watt", "kw": "", "v": "volt", "a": "ampere", "mol": "mole",
         "omega": "ohm",
-        "mi/h": "mph", "km/h": "kph kmh",
+        "mi/h": "mph", "km/h": "kph kmh", "/": "per", "sq": "square", "cu": "cubic",
     }.items()
     for other in (name, *others.split())
 }  # fmt: skip
 """The spellings of known units; they are not converted."""
-_POWERS = {"square": "^2", "sq": "^2", "sq.": "^2", "cubic": "^3", "cu": "^3"}
 # Only what follows a number or a bracket is a unit: `3 million` and `5 squared` are other numbers than 3 and 5.
 _NO_UNIT = re.compile(
     r"(?:hundred|thousand|million|billion|trillion|dozen|plus|minus|times|over|divided|choose|factorial|squared|cubed"
@@ -142,9 +141,7 @@ _TAIL = re.compile(
     r"(?<=[\d)}\]\s!])\s*((?:\x00|\u00b0\s?[CFcf]?(?![a-z])|k?\\[Oo]mega(?![a-z])|(?:\\?%|\\?\$|[\u00b0\u20ac\u00a3\u20b9\u00a5\u00a2])"
     r"|[a-zA-Z]+\.?(?:\^\{?-?\d\}?|[\u00b2\u00b3])?|[/*\u00b7]|\\cdot(?![a-z])|\^\{?-?\d\}?|\s)++)\Z"
 )
-_UNIT_SIGNS = str.maketrans(
-    {"\u00b7": " * ", "*": " * ", "/": " / ", "\u00b2": "^2", "\u00b3": "^3", "\\": "", "{": "", "}": ""}
-)
+_UNIT_SIGNS = str.maketrans({"\u00b7": "*", "\u00b2": "^2", "\u00b3": "^3"})
 
 
 def _without_unit(text: str) -> tuple[str, str]:
@@ -168,21 +165,12 @@ def _without_unit(text: str) -> tuple[str, str]:
 
 def _unit(written: str) -> str:
     """The unit in the table's spelling, such as `cm^2` or `m/s`; "" if a part of it is not in the table."""
-    plain = re.sub(r"\s+(?=\^)|(?<=\u00b0)\s", "", written.lower().replace("\\cdot", "*").translate(_UNIT_SIGNS))
-    name, joint, power = "", "", ""
-    for part in plain.split():
-        if part in ("/", "per", "*"):
-            joint = "*" if part == "*" else "/"
-        elif part in _POWERS:
-            power = _POWERS[part]
-        else:
-            base, _, exponent = part.rstrip(".").partition("^")
-            known = _UNITS.get(base) or _UNITS.get(base.removesuffix("s"))
-            if known is None:
-                return ""
-            name += f"{joint or '*' if name else ''}{known}{f'^{exponent}' if exponent else power}"
-            joint = power = ""
-    return name
+    plain = re.sub(r"(?<=\u00b0)\s|\\(?:cdot)?", lambda sign: "*" * (sign[0] == "\\cdot"), written.lower())
+    parts = re.findall(r"\u00b0[cf]?|[a-z]+|-?\d|[^\w\s{}.]", plain.translate(_UNIT_SIGNS))
+    names = [(_UNITS.get(p) or _UNITS.get(p.removesuffix("s"), "")) if p[-1].isalpha() else p for p in parts]
+    if "" in names or names[:1] == ["^"]:
+        return ""
+    return re.sub(r"(?:sq|cu)([a-z]+)", r"\1^2" if "sq" in names else r"\1^3", "".join(names))
 
 
 _UNICODE = str.maketrans(

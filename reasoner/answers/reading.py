@@ -182,12 +182,8 @@ def compiled(pattern: str) -> "regex.Pattern[str]":
 
 def last_matched(pattern: str, text: str) -> str | None:
     """The first group of the last match, or all of it; None if nothing matches in time."""
-    last = None
     try:
-        for match in compiled(pattern).finditer(text, timeout=MAX_SECONDS):
-            last = match
-    except TimeoutError:
-        return None
-    if last is None:
+        *_, last = compiled(pattern).finditer(text, timeout=MAX_SECONDS)
+    except (TimeoutError, ValueError):
         return None
     return str(last[1]) if last.re.groups and last[1] is not None else str(last[0])
