@@ -52,7 +52,7 @@ class Probes:
     _refused: bool = False
     _answered: bool = False
     """Whether a reply has an answer."""
-    _cut: dict[str, tuple[Completion, SamplingParams]] = field(default_factory=dict)
+    _cut: dict[str, list[tuple[Completion, SamplingParams]]] = field(default_factory=dict)
     """The chains that a limit cut and nothing continued, by the digest of the prompt that would."""
     _margin: float = 0.0
     _costs: list[Cost] = field(default_factory=list)
@@ -111,7 +111,8 @@ class Probes:
                 return completion
         if cut and kind != "probe":
             if kind == "fallback":
-                self._cut[completion.prompt.then(completion).digest] = completion, op.params
+                child = completion.prompt.then(completion).digest
+                self._cut.setdefault(child, []).append((completion, op.params))
             return completion
         if completion.unclosed and not cut:
             return completion
@@ -133,12 +134,13 @@ class Probes:
 
     def fallback(self) -> Plan[Answer | None]:
         """The vote of the chains that a limit cut, for a question to which no reply has an answer."""
-        question, cut = self.executor.question, sorted(self._cut.items(), key=lambda item: (item[1][0].index, item[0]))
+        question, cut = self.executor.question, [chain for chains in self._cut.values() for chain in chains]
+        cut.sort(key=lambda entry: (entry[0].index, entry[0].prompt.digest))
         self._cut.clear()
         if self._answered or not cut:
             return None
         yield from note(f"no reply has an answer: {len(cut):,} that a limit cut were probed")
-        extractions = yield Probe(tuple(chain for _, (chain, _) in cut), cut[0][1][1])
+        extractions = yield Probe(tuple(chain for chain, _ in cut), cut[0][1])
         tally = Tally(question.space)
         for index, extraction in enumerate(extractions):
             tally.add(extraction and extraction.answer, index=index)
