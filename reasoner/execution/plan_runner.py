@@ -327,7 +327,7 @@ class PlanRunner:
             op = replace(op, reserve=max(op.reserve, self._probes.reserve))
         sample = partial(sample_sequence, self.executor, op, interruptible=interruptible)
         if probes:
-            sample = partial(self._probes.reading, partial(sample, due=self._probes.deadline), op)
+            sample = partial(self._probes.reading, sample, op)
         history, scheduled = self.executor.history, self.scheduled
         if scheduled and history.settles(sequences.op, ((each.digest, each.index) for each in sequences)):
             scheduled = None

@@ -5,6 +5,7 @@ greedy and not one of the plan's sequences: no chain, answer or seed of anything
 """
 
 import math
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -27,11 +28,11 @@ from reasoner.voting import Tally
 FORCED_TOKENS: Final = 40
 """Tokens of the text that a probe forces, in most tokenizers: what closes thinking and opens a form."""
 MAX_WATCHED: Final = 128
-TIME_SHARE: Final = 0.1
-"""The part of a deadline's time that is kept for probes."""
-MAX_MARGIN: Final = 10.0
-"""The most seconds that are kept for them."""
 """The most tokens that an engine watches at once."""
+TIME_SHARE: Final = 0.1
+"""The part of a deadline's time that is kept for probes, or more where tokens take longer."""
+MAX_MARGIN: Final = 10.0
+"""The most seconds that this part is."""
 
 
 @dataclass(slots=True)
@@ -72,17 +73,34 @@ class Probes:
         opening = opening_of(self.executor.question.space)
         return FORCED_TOKENS + opening.tokens if opening and cut_of(self.executor.question.space) == "probe" else 0
 
-    @property
-    def deadline(self) -> Callable[[], bool] | None:
-        """Whether sequences must end now, so that they can be probed before the deadline; None without one."""
-        left = self.executor.admission.ledger.remaining_seconds()
-        if left == math.inf or cut_of(self.executor.question.space) == "drop":
+    def _watch(self) -> Callable[[], bool] | None:
+        """Whether a sequence must end now, so that it can be probed before the deadline; None without a deadline.
+
+        It is asked at each token, and so learns how long the tokens of a probe take.
+        """
+        space, left = self.executor.question.space, self.executor.admission.ledger.remaining_seconds()
+        opening, tokens, first = opening_of(space), 0, 0.0
+        if left == math.inf or opening is None or cut_of(space) == "drop":
             return None
         self._margin = self._margin or min(left * TIME_SHARE, MAX_MARGIN)
-        return self._due
+        probe = opening.tokens
 
-    def _due(self) -> bool:
-        return self.executor.admission.ledger.remaining_seconds() < self._margin and not self._answered
+        def due() -> bool:
+            nonlocal tokens, first
+            now = time.monotonic()
+            tokens, first = tokens + 1, first or now
+            pace = (now - first) / max(tokens - 1, 1)
+            needed = min(probe * pace, left / 2)
+            if ends := self._ends(needed):
+                self._margin = max(self._margin, needed)
+            return ends
+
+        return due
+
+    def _ends(self, seconds: float = 0.0) -> bool:
+        """Whether so much time is needed for probes, and no reply has an answer."""
+        left = self.executor.admission.ledger.remaining_seconds()
+        return left < max(self._margin, seconds) and not self._answered
 
     @property
     def _way(self) -> Continuation | None:
@@ -93,13 +111,13 @@ class Probes:
 
     async def reading(
         self,
-        sample: Callable[[SequenceId, Passed], Awaitable[Completion]],
+        sample: Callable[..., Awaitable[Completion]],
         op: Sample,
         sequence: SequenceId,
         passed: Passed,
     ) -> Completion:
         """A sequence from `sample`, with the answer of a probe where it ended, or may be cut, and no form has one."""
-        completion, question = await sample(sequence, passed), self.executor.question
+        completion, question = await sample(sequence, passed, due=self._watch()), self.executor.question
         finish, kind = completion.finish_reason, cut_of(question.space)
         cut = finish == "length" or (finish == "abort" and op.floor is None)
         self._cut.pop(sequence.digest, None)
@@ -130,7 +148,7 @@ class Probes:
             return None
         if recorded := self.executor.history.refusal(number):
             return recorded
-        return self.executor.admission.too_late() if self._due() else None
+        return self.executor.admission.too_late() if self._ends() else None
 
     def fallback(self) -> Plan[Answer | None]:
         """The vote of the chains that a limit cut, for a question to which no reply has an answer."""
