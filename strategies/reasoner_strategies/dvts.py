@@ -1,11 +1,10 @@
 """Diverse verifier tree search: independent subtrees, each of which keeps its best step."""
 
 from dataclasses import dataclass
-from typing import Annotated
 
 from reasoner.answers.questions import Question
-from reasoner.specs import Count, Range, Samples
-from reasoner.strategy import MAX_CHAINS, Plan
+from reasoner.specs import Count
+from reasoner.strategy import Plan
 from reasoner.types import Answer
 from reasoner_strategies._search.step_search import Level, SearchOptions, StepSearch, parent_count, split_evenly
 from reasoner_strategies._search.steps import Path
@@ -23,7 +22,6 @@ class Dvts(SearchOptions):
     No subtree waits for another, and what it draws does not depend on the others.
     """
 
-    n: Annotated[Samples, Range(at_least=1, at_most=MAX_CHAINS)] = 16
     width: Count = 4
 
     def plan(self, question: Question) -> Plan[Answer | None]:

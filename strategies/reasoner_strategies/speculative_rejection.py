@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted
@@ -12,7 +12,7 @@ from reasoner.strategy import MAX_CHAINS, Plan, score
 from reasoner.types import Answer, SamplingParams, VoteState
 from reasoner_strategies._search.step_search import rank
 from reasoner_strategies._search.steps import Path, advance, lockstep
-from reasoner_strategies._voting.pool import By, proposed, rated_vote
+from reasoner_strategies._voting.pool import BY, Selector, proposed, rated_vote
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class SpeculativeRejection(Checked):
     n: Annotated[Samples, Range(at_least=1, at_most=MAX_CHAINS)] = 16
     alpha: Annotated[float, Range(at_least=0, below=1)] = 0.5
     every: Annotated[Length, Range(at_least=1)] = 128
-    selector: Literal["argmax", "weighted"] = "argmax"
+    selector: Selector = "argmax"
     params: SamplingParams = SamplingParams()
 
     def plan(self, question: Question) -> Plan[Answer | None]:
@@ -64,8 +64,7 @@ class SpeculativeRejection(Checked):
         """The vote of the finished chains; those that were cut or rejected abstain."""
         ended = _ended(chains)
         ratings = [chain.value if chain.finished else None for chain in ended]
-        by: By = "max" if self.selector == "argmax" else "sum"
-        return (yield from rated_vote(question, [chain.last for chain in ended], ratings, by=by))
+        return (yield from rated_vote(question, [chain.last for chain in ended], ratings, by=BY[self.selector]))
 
 
 def _ended(chains: Sequence[Path]) -> list[Path]:

@@ -1,7 +1,5 @@
 """Beam search over rated steps, in worlds with closed forms."""
 
-from typing import Any
-
 import pytest
 
 from reasoner.budget import Cost
@@ -59,34 +57,12 @@ def test_one_kept_path_is_one_subtree(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_with_refill_levels_stay_full_until_n_chains_have_ended(seed: int) -> None:
+def test_levels_stay_full_until_n_chains_have_ended(seed: int) -> None:
     run = search(BeamSearch(6, 2), Uneven().engine(), Rater(noisy(0.2)), seed=seed)
     assert set(run.levels.values()) == {6}
     ended = [proposal.vote_state.samples for proposal in run.solution.proposals]
     assert all(samples < 6 for samples in ended[:-1])
     assert 6 <= ended[-1] < 12
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_without_refill_what_ended_takes_its_place_along(seed: int) -> None:
-    run = search(BeamSearch(6, 2, refill=False), Uneven().engine(), Rater(noisy(0.2)), seed=seed)
-    places, ended = 6, 0
-    for level, children in run.levels.items():
-        assert children == places
-        ended += sum("answer" in chain for chain in run.judge.seen if chain.count(SEPARATOR) == level)
-        places = 6 - ended
-    assert (places, run.solution.vote_state.samples) == (0, 6)
-
-
-def test_what_holds_no_answer_is_not_rated_and_counts() -> None:
-    def mute(request: Any) -> str:
-        return "no idea" if request.index % 2 else Distinct.say(Distinct(), request)
-
-    engine = Distinct().engine()
-    engine.script = mute
-    run = search(BeamSearch(4, 2, refill=False), engine)
-    assert not any("no idea" in chain for chain in run.judge.seen)
-    assert run.solution.vote_state.samples == 4
 
 
 # Where ratings or the budget fail

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -15,7 +16,6 @@ from tests.helpers import completion, number_question, says
 from tests.strategies.driving import REFUSED, Course, follow
 
 CHOICE = Question.of("Which is a fish?\n\nA) a cow\nB) a trout\nC) a bee")
-DOCUMENT = Question.of("Do trout swim? Yes or no?", context="Trout are fish.\nFish swim.", id="d")
 
 
 Scales = Callable[[str], TextLikelihood | None]
@@ -103,11 +103,11 @@ def test_an_option_that_does_not_fit_weighs_nothing_and_is_noted() -> None:
 # The prompt of base models
 
 
-def test_plain_text_holds_the_context_the_question_and_the_opening_of_the_answer() -> None:
-    course = followed(Likelihood(style="plain").plan(DOCUMENT), chances(yes=0.5, no=0.25))
-    assert course.weighed[0].prompt == Prompt(
-        raw="Context: Trout are fish.\nFish swim.\nQuestion: Do trout swim? Yes or no?\nAnswer:"
-    )
+def test_a_raw_prompt_is_continued_as_it_is() -> None:
+    raw = Prompt(raw="Question: Do trout swim?\nAnswer:")
+    question = replace(Question.of("Do trout swim? Yes or no?"), prompt=raw)
+    course = followed(Likelihood().plan(question), chances(yes=0.5, no=0.25))
+    assert course.weighed == [LogLikelihood(raw.at_level("none"), (" yes", " no"))]
 
 
 # Questions without options
@@ -145,8 +145,9 @@ def test_where_no_candidate_fits_and_where_the_budget_ends_the_majority_stands()
 
 def test_the_standing_holds_the_probabilities_of_the_engine() -> None:
     engine = Known(says("7"))
-    question = Question.of("Which?", space=ChoiceSpace(("ab", "abc", "d")))
-    solution = solve_sync(question, Likelihood(score="text", style="plain"), engine)
+    prompt = Prompt(raw="Which?")
+    question = replace(Question.of("Which?", space=ChoiceSpace(("ab", "abc", "d"))), prompt=prompt)
+    solution = solve_sync(question, Likelihood(score="text"), engine)
     before = tuple(engine.asked[0].rendered.token_ids or ())
     raw = {key: math.exp(by_hand((*before, 32), text)) for key, text in zip("ABC", ("ab", "abc", "d"), strict=True)}
     shares = {vote.answer.key: vote.weight for vote in solution.vote_state.votes}

@@ -13,9 +13,8 @@ from reasoner import Question, solve_many_sync
 from reasoner.budget import Cost
 from reasoner.strategy import Finished, Handle, Next, Plan, Propose, Sample, Score, Start
 from reasoner.types import Answer, Completion, Logprobs, Rating, VoteState
-from reasoner_strategies._search.puct import C_BASE, FirstPlay
 from reasoner_strategies._voting.pool import RunningVote
-from reasoner_strategies.mcts import Mcts, prior
+from reasoner_strategies.mcts import C_BASE, Mcts, Node, Tree, prior
 from tests.helpers import completion, number_question
 from tests.stepping import StepJudge, StepWorld
 from tests.strategies.driving import REFUSED, Course, Running, follow
@@ -111,8 +110,8 @@ def rating(value: float | None) -> Rating:
 # The textbook
 
 
-def textbook(options: Mcts, world: World) -> tuple[list[Place], dict[Place, tuple[int, float]], dict[str, float]]:
-    """The serial search, each figure counted again: what is expanded in turn, visits and means, votes."""
+def textbook(options: Mcts, world: World) -> tuple[list[Place], dict[str, float]]:
+    """The serial search, each figure counted again: what is expanded in turn, and the votes."""
     kids: dict[Place, list[Place]] = {}
     visits: dict[Place, list[float]] = {(): []}
     done: set[Place] = set()
@@ -125,12 +124,10 @@ def textbook(options: Mcts, world: World) -> tuple[list[Place], dict[Place, tupl
         count = len(visits[above])
         weight = math.log((1 + count + C_BASE) / C_BASE) + options.c_init
         odds = [math.exp(world.logprob(place)) for place in kids[above]]
-        mean = sum(visits[above]) / count if count else world.value(above) if above else 0.5
 
         def score(place: Place) -> float:
             seen = visits[place]
-            first = {"verifier": world.value(place), "parent": mean, "zero": 0.0}[options.fpu]
-            q = sum(seen) / len(seen) if seen else first
+            q = sum(seen) / len(seen) if seen else world.value(place)
             return q + weight * odds[kids[above].index(place)] / sum(odds) * math.sqrt(count) / (1 + len(seen))
 
         return max((place for place in kids[above] if not exhausted(place)), key=score)
@@ -152,17 +149,16 @@ def textbook(options: Mcts, world: World) -> tuple[list[Place], dict[Place, tupl
     for place in visits:
         if place and world.ended(place):
             votes[world.answer(place)] = votes.get(world.answer(place), 0.0) + world.value(place)
-    return expanded, {p: (len(v), sum(v) / len(v)) for p, v in visits.items() if v}, votes
+    return expanded, votes
 
 
-@pytest.mark.parametrize("fpu", ["verifier", "parent", "zero"])
-@widths("seeds", 8, 100)
-def test_with_one_simulation_at_a_time_it_is_the_textbooks_sequence(fpu: FirstPlay, seeds: int) -> None:
+@widths("seeds", 16, 300)
+def test_with_one_simulation_at_a_time_it_is_the_textbooks_sequence(seeds: int) -> None:
     for seed in range(seeds):
         world = World(k=2 + seed % 3, ends=0.1 + 0.1 * (seed % 4), name=str(seed))
-        options = Mcts(simulations=60, k=world.k, fpu=fpu, concurrency=1, c_init=0.5 + seed % 2)
+        options = Mcts(simulations=60, k=world.k, concurrency=1, c_init=0.5 + seed % 2)
         course = drive(options, world)
-        expanded, _, votes = textbook(options, world)
+        expanded, votes = textbook(options, world)
         assert course.expanded[: len(expanded)] == expanded
         if votes:
             assert course.expanded == expanded
@@ -177,6 +173,54 @@ def test_expansions_stay_within_the_cap_and_one_score_rates_all_steps_of_each() 
     assert all(sample.n == 4 and len(sample.prompts) == 1 for sample in course.samples)
     assert all(len(score.candidates) == 4 for score in course.scores)
     assert course.most == 3
+
+
+# The rules of the tree
+
+
+def published() -> Tree:
+    """Ten visits, and three children: (visits, mean, prior)."""
+    root = Node(None, 0.5, visits=10, total=5.5)
+    rows = ((5, 0.6, 0.5), (4, 0.5, 0.3), (0, 0.0, 0.2))
+    root.children = tuple(Node(root, 0.55, prior, visits=n, total=n * mean) for n, mean, prior in rows)
+    return Tree(1.25, root)
+
+
+def score_of(tree: Tree, child: Node) -> float:
+    """What the rules give a child: the mean at which a rival without a prior ties with it."""
+    low, high = 0.0, 4.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        rival = Node(tree.root, 0, 0.0, visits=1, total=middle)
+        tree.root.children = (rival, child)
+        low, high = (middle, high) if tree.best(tree.root) is child else (low, middle)
+    return low
+
+
+def test_the_published_scores_and_the_pick() -> None:
+    tree = published()
+    children = tree.root.children
+    assert tree.exploration(10) == pytest.approx(1.250560, abs=1e-6)
+    assert tree.select() is children[2]
+    assert [score_of(tree, child) for child in children] == pytest.approx([0.92955, 0.73728, 1.34092], abs=1e-5)
+    children[2].value = 0.0
+    assert score_of(tree, children[2]) == pytest.approx(0.79092, abs=1e-5)
+
+
+def test_a_pending_visit_counts_as_one_of_value_0() -> None:
+    tree = published()
+    first = tree.root.children[0]
+    first.pending = tree.root.pending = 1
+    assert score_of(tree, first) == pytest.approx(0.79626, abs=1e-5)
+
+
+def test_equal_children_are_visited_in_launch_order() -> None:
+    tree = published()
+    tree.root.children = tuple(Node(tree.root, 0.5, 0.25) for _ in range(4))
+    tree.root.visits = 0
+    assert tree.select() is tree.root.children[0]
+    tree.root.children[0].ready = 0
+    assert tree.select() is tree.root.children[1]
 
 
 # In flight
@@ -274,23 +318,6 @@ def test_a_step_that_could_not_be_rated_counts_as_its_parent() -> None:
     same = drive(options, world, rate=lambda _: 0.6)
     some = drive(options, world, rate=lambda place: 0.6 if len(place) < 3 else None)
     assert some.expanded == same.expanded
-
-
-def test_a_verifier_that_always_fails_leaves_launch_order_and_the_majority() -> None:
-    """All steps count the same; the first was visited when it was drawn, so it is the others' turn before it."""
-
-    @dataclass(frozen=True, slots=True)
-    class Flat(World):
-        def logprob(self, place: Place) -> float:
-            return -1.0
-
-    world = Flat(k=3, ends=0.0, depth=2)
-    course = drive(Mcts(simulations=4, k=3, concurrency=1), world, rate=lambda _: None)
-    assert course.expanded == [(), (1,), (2,), (0,)]
-    counts = {vote.answer.key: vote.weight for vote in course.vote_state.votes}
-    assert sum(counts.values()) == 9
-    assert course.answer is not None
-    assert counts[course.answer.key] == max(counts.values())
 
 
 # Budgets and the reserve

@@ -18,7 +18,7 @@ from reasoner.trace.events import Event, Scored
 from reasoner.types import Completion
 from reasoner_strategies import BestOfN, Borda, Cisc, SelfConsistency
 from reasoner_strategies.borda import borda_weights
-from reasoner_strategies.cisc import softmax
+from reasoner_strategies.cisc import confidence_weights
 from tests.helpers import Judge, number_question, says, varied
 from tests.scripted import ScriptedEngine
 from tests.sweeps import widths
@@ -110,7 +110,11 @@ def test_the_published_softmax_of_confidences() -> None:
     assert pytest.approx(0.57708, abs=1e-5) == CROSSOVER
     for factor, answer in ((1.001, "8"), (0.999, "7")):
         assert key(solved(Cisc(3, CROSSOVER * factor), "788", 0.9, 0.5, 0.5)[0]) == answer
-    assert softmax([0.9, None, 0.5], 0.5) == [pytest.approx(0.690, abs=5e-4), None, pytest.approx(0.310, abs=5e-4)]
+    assert confidence_weights([0.9, None, 0.5], 0.5) == [
+        pytest.approx(0.690, abs=5e-4),
+        None,
+        pytest.approx(0.310, abs=5e-4),
+    ]
 
 
 def test_extreme_temperatures_are_the_most_confident_sample_and_the_majority() -> None:

@@ -9,7 +9,7 @@ from reasoner import Cost, solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.strategy import Finished, Handle, Next, Propose, Sample, Score, Start
 from reasoner.types import Completion, Rating, SamplingParams
-from reasoner_strategies.revise import Revise, in_order, revision
+from reasoner_strategies.revise import Revise, revision
 from tests.helpers import completion, finish, number_question
 from tests.scripted import ScriptedEngine
 from tests.strategies.driving import REFUSED, Course, follow
@@ -63,13 +63,6 @@ def test_a_chain_continues_as_soon_as_its_last_attempt_is_there() -> None:
     assert (told.answer and told.answer.key, told.vote_state.samples) == ("9", 3)
     assert plan.send(None) == Next()
     assert finish(plan, REFUSED) == told.answer
-
-
-def test_attempts_are_ordered_by_turn_and_then_by_chain() -> None:
-    a, b, c, d = (says("7", index) for index in range(4))
-    assert in_order([[a, c], [b], []]) == [a, b, c]
-    assert in_order([[], [a, b], [c, d]]) == [a, c, b, d]
-    assert in_order([]) == []
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,10 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from reasoner.engine import SampleRequest
 from reasoner.strategy import Sample
 from reasoner.types import Completion, SamplingParams
 from reasoner_strategies.tree_of_thoughts import JUDGEMENT_TOKENS, TreeOfThoughts
 from tests.helpers import completion, number_question
-from tests.scripted import ScriptedEngine
-from tests.stepping import StepWorld
 from tests.strategies.driving import REFUSED, Course, follow
 
 QUESTION = number_question()
@@ -146,66 +143,23 @@ def test_a_shallow_finished_state_stays_in_the_choice() -> None:
     assert {vote.answer.key for vote in course.vote_states[-1].votes} == {"7", "8"}
 
 
-# Depth
-
-
-def test_dfs_without_a_threshold_visits_the_whole_tree_once() -> None:
-    course = drive(TreeOfThoughts(mode="dfs", k=3), letters(3))
-    paths = [a + b for a in ("", *"abc") for b in ("", *"abc") if a or not b]
-    assert sorted(course.visited) == sorted(paths)
-    assert course.visited == ["", "a", "aa", "ab", "ac", "b", "ba", "bb", "bc", "c", "ca", "cb", "cc"]
-    assert course.vote_states[-1].samples == 27
-
-
-def test_dfs_leaves_what_is_below_the_threshold_and_ends_at_the_first_it_accepts() -> None:
-    judge = by_worth(lambda state: 0.0 if state in ("a", "ba") else 1.0 if "b" in state else 0.5)
-    course = drive(TreeOfThoughts(mode="dfs", k=2, v_th=2.0), letters(3), judge)
-    assert course.visited == ["", "b", "bb"]
-    course = drive(
-        TreeOfThoughts(mode="dfs", k=2, v_th=0.5), letters(3, lambda path: "8" if "b" in path else "7"), judge
-    )
-    assert course.visited == ["", "b", "bb"]
-    assert course.key == "8"
-
-
-def test_a_threshold_holds_in_bfs_too() -> None:
-    judge = by_worth(lambda state: 0.0 if state.endswith("a") else 0.5)
-    assert drive(TreeOfThoughts(b=5, k=2, v_th=1.0), letters(3), judge).visited == ["", "b", "bb"]
-    assert len(drive(TreeOfThoughts(b=5, k=2), letters(3), judge).visited) == 7
-
-
-def test_where_the_threshold_leaves_nothing_the_best_open_state_is_brought_to_its_end() -> None:
-    course = drive(
-        TreeOfThoughts(k=2, v_th=50.0),
-        letters(2),
-        by_worth(lambda state: float(state == "b")),
-    )
-    assert course.visited == ["", "b"]
-    none = drive(TreeOfThoughts(k=2, v_th=70.0), letters(2), by_worth(lambda state: float(state == "b")))
-    assert none.visited == ["", "b"]
-    assert (none.grown[-1].n, none.grown[-1].reserve, none.grown[-1].params.stop) == (1, 0, ())
-    assert none.key == "7"
-
-
 # Values
 
 
 def test_values_are_asked_once_for_each_distinct_state() -> None:
     """Every second thought repeats the one before."""
-    for mode in ("bfs", "dfs"):
-        course = drive(TreeOfThoughts(mode=mode, k=4, n_eval=3), letters(3, width=2))
-        counts = Counter(course.judged)
-        assert set(counts.values()) == {3}
-        assert len(counts) == 2 + 4 + 8
-        assert len(course.visited) == len(set(course.visited)) == 7
-        assert course.vote_states[-1].samples == 8
+    course = drive(TreeOfThoughts(k=4, n_eval=3), letters(3, width=2))
+    counts = Counter(course.judged)
+    assert set(counts.values()) == {3}
+    assert len(counts) == 2 + 4 + 8
+    assert len(course.visited) == len(set(course.visited)) == 7
+    assert course.vote_states[-1].samples == 8
 
 
 def test_a_state_is_worth_the_sum_of_its_verdicts() -> None:
     said = {"a": ["sure", "impossible", "likely"], "b": ["likely"] * 3, "c": ["impossible"] * 3}
-    strategy = TreeOfThoughts(k=3, b=1, selector="weighted")
     course = drive(
-        strategy,
+        TreeOfThoughts(k=3, b=1),
         letters(1, lambda path: path.replace("a", "7").replace("b", "8").replace("c", "9")),
         lambda s, t: f"Verdict: {said[s][t]}",
     )
@@ -217,16 +171,14 @@ def test_a_judgement_that_cannot_be_read_abstains_and_is_no_0() -> None:
     said = {"a": ["Verdict: likely", "hm", "Verdict: maybe"], "b": ["Verdict: impossible"] * 3, "c": ["no"] * 3}
     keys = {"a": "7", "b": "8", "c": "9"}
     level = drive(
-        TreeOfThoughts(k=3, selector="weighted"),
+        TreeOfThoughts(k=3),
         letters(1, lambda path: keys[path]),
         lambda state, time: said[state][time],
     )
     assert {vote.answer.key: vote.weight for vote in level.vote_states[-1].votes} == pytest.approx({"7": 3, "8": 0.003})
-    strategy = TreeOfThoughts(k=3, b=3, selector="weighted")
-    course = drive(strategy, letters(2), lambda state, time: said.get(state, ["?"] * 3)[time])
+    course = drive(TreeOfThoughts(k=3, b=3), letters(2), lambda state, time: said.get(state, ["?"] * 3)[time])
     # `a` is worth 3 by its one verdict, of `c` nothing is known.
     assert course.visited == ["", "a", "b"]
-    assert course.vote_states[-1].votes[0].weight == 6
 
 
 def test_where_nothing_can_be_read_launch_order_and_the_majority_decide() -> None:
@@ -269,7 +221,7 @@ def test_a_state_is_worth_its_votes_and_a_number_out_of_range_is_none() -> None:
         return f"Best: {1 + shown.split('|').index(wanted)}" if wanted in shown else "Best: 9"
 
     course = drive(
-        TreeOfThoughts(k=3, n_eval=4, evaluate="vote", selector="weighted"),
+        TreeOfThoughts(k=3, n_eval=4, evaluate="vote"),
         letters(1, lambda path: {"a": "7", "b": "8", "c": "9"}[path]),
         judge,
     )
@@ -277,18 +229,6 @@ def test_a_state_is_worth_its_votes_and_a_number_out_of_range_is_none() -> None:
 
 
 # The choice, limits and the step world
-
-
-def test_the_best_finished_state_or_the_class_of_the_highest_total() -> None:
-    grow = letters(1, lambda path: "7" if path == "a" else "8")
-    judge = by_worth(lambda state: 0.5)
-
-    def once(state: str, time: int) -> str:
-        return "Verdict: likely" if state == "a" or time == 0 else "Verdict: impossible"
-
-    chosen = [drive(TreeOfThoughts(k=5, selector=selector), grow, once).key for selector in ("argmax", "weighted")]
-    assert chosen == ["7", "8"]
-    assert drive(TreeOfThoughts(k=5), grow, judge).key == "7"
 
 
 def test_a_judgement_keeps_the_question_in_front_and_is_bounded() -> None:
@@ -305,14 +245,6 @@ def test_a_judgement_keeps_the_question_in_front_and_is_bounded() -> None:
     assert {one.params.temperature for one in course.grown} == {0.4}
 
 
-def test_at_most_so_many_states_are_gone_on_from() -> None:
-    for mode in ("bfs", "dfs"):
-        course = drive(TreeOfThoughts(mode=mode, k=3, expansions=3), letters(9))
-        *searched, closed = course.grown
-        assert [one.n for one in searched] == [3, 3, 3]
-        assert closed.n == 1
-
-
 def test_when_the_budget_ends_the_reserve_brings_the_best_open_state_to_its_end() -> None:
     judge = by_worth(lambda state: float(state == "b"))
     course = drive(TreeOfThoughts(k=3, b=2), letters(9), judge, refuse_after=1)
@@ -320,13 +252,6 @@ def test_when_the_budget_ends_the_reserve_brings_the_best_open_state_to_its_end(
     assert course.grown[-1].n == 1
 
 
-def judging(world: StepWorld) -> ScriptedEngine:
-    """The step world, in which the model knows a wrong step when it sees one."""
-
-    def say(request: SampleRequest) -> str:
-        shown = _SHOWN.findall(request.prompt.messages[-1].content)
-        if not shown:
-            return world.say(request)
-        return f"Verdict: {'impossible' if 'wrong' in shown[0] else 'sure'}"
-
-    return ScriptedEngine(say)
+def test_max_steps_ends_every_chain() -> None:
+    course = drive(TreeOfThoughts(k=2, b=2, max_steps=2), letters(2))
+    assert [op.params.stop for op in course.grown] == [("\n\n",), (), ()]
