@@ -16,7 +16,7 @@ from reasoner.registry import build, spec_of
 from reasoner.types import Completion, Logprobs, Rating
 from reasoner.verifier import CostMeter, Verifier
 from reasoner_verifiers import Calibrated, Certainty, Ensemble
-from reasoner_verifiers.maps import FittedOn, fit_calibration, read_map
+from reasoner_verifiers.calibrated import FittedOn, fit_calibration, read_map
 from tests.helpers import Judge, completion, number_question, says
 from tests.scripted import ScriptedEngine
 
@@ -36,20 +36,19 @@ def sample(law: float, count: int, *, seed: int = 0) -> tuple[list[float], list[
     return values, [source.random() < value**law for value in values]
 
 
-@pytest.mark.parametrize(("method", "off"), [("isotonic", 0.05), ("platt", 0.08)])
-def test_a_map_recovers_the_law_it_was_fitted_on(method: str, off: float) -> None:
+def test_a_map_recovers_the_law_it_was_fitted_on() -> None:
     values, right = sample(2.0, 20_000)
-    made = fit_calibration(values, right, method=method, verifier="certainty", fitted_on=FITTED)
+    made = fit_calibration(values, right, verifier="certainty", fitted_on=FITTED)
     for value in (0.2, 0.4, 0.6, 0.8):
-        assert made.apply(value) == pytest.approx(value**2, abs=off)
+        assert made.apply(value) == pytest.approx(value**2, abs=0.05)
 
 
-@given(st.integers(0, 500), st.sampled_from(["isotonic", "platt"]), st.booleans())
-def test_a_map_stays_in_range_and_never_reverses_an_order(seed: int, method: str, reversed_: bool) -> None:
+@given(st.integers(0, 500), st.booleans())
+def test_a_map_stays_in_range_and_never_reverses_an_order(seed: int, reversed_: bool) -> None:
     values, right = sample(1.0, 60, seed=seed)
     if reversed_:
         right = [not one for one in right]
-    made = fit_calibration(values, right, method=method, verifier="certainty", fitted_on=FITTED)
+    made = fit_calibration(values, right, verifier="certainty", fitted_on=FITTED)
     mapped = [made.apply(value / 50) for value in range(51)]
     assert all(0 <= value <= 1 for value in mapped)
     assert mapped == sorted(mapped)
@@ -59,7 +58,7 @@ def test_isotonic_gives_equal_values_the_share_that_is_right_whatever_their_orde
     values = [0.2] * 20 + [0.7] * 20
     right = [True] * 5 + [False] * 15 + [False] * 4 + [True] * 16
     for _ in range(2):
-        made = fit_calibration(values, right, method="isotonic", verifier="certainty", fitted_on=FITTED)
+        made = fit_calibration(values, right, verifier="certainty", fitted_on=FITTED)
         assert (made.apply(0.2), made.apply(0.7)) == (0.25, 0.8)
         assert made.apply(0.45) == pytest.approx(0.525)
         assert (made.apply(0.0), made.apply(1.0)) == (0.25, 0.8)
@@ -69,12 +68,12 @@ def test_isotonic_gives_equal_values_the_share_that_is_right_whatever_their_orde
 @pytest.mark.parametrize("right", [[True] * 40, [False] * 40, [True, False] * 10])
 def test_too_little_to_fit_on_is_refused(right: list[bool]) -> None:
     with pytest.raises(UsageError, match="are too few: give 30 or more, some right and some wrong"):
-        fit_calibration([0.5] * len(right), right, method="platt", verifier="certainty", fitted_on=FITTED)
+        fit_calibration([0.5] * len(right), right, verifier="certainty", fitted_on=FITTED)
 
 
 def calibration(folder: Path, verifier: str = "certainty") -> Path:
     values, right = sample(2.0, 400)
-    made = fit_calibration(values, right, method="isotonic", verifier=verifier, fitted_on=FITTED)
+    made = fit_calibration(values, right, verifier=verifier, fitted_on=FITTED)
     path = folder / "map.json"
     path.write_text(made.model_dump_json())
     return path
@@ -102,7 +101,6 @@ def test_a_map_of_another_verifier_is_refused(tmp_path: Path) -> None:
         ({"y": [0.9, 0.1]}, "not in rising order"),
         ({"x": [], "y": []}, "not in rising order"),
         ({"kind": "weights"}, "kind"),
-        ({"method": "platt", "slope": -1.0}, "reverses the order"),
         ({"x": [0.1, float("nan")]}, "x"),
     ],
 )

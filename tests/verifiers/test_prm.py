@@ -10,10 +10,8 @@ import pytest
 from scipy import special
 
 from reasoner import Cost, Question
-from reasoner.engine import SampleRequest
-from reasoner.engines.vllm import VllmEngine
 from reasoner.errors import UsageError, VerifierError
-from reasoner.types import Completion, Logprobs, Rating, TokenIds, Usage
+from reasoner.types import Rating
 from reasoner.verifier import CostMeter
 from reasoner_verifiers.prm import Prm
 from reasoner_verifiers.reward import model as reward
@@ -84,7 +82,6 @@ def test_a_growing_path_is_never_scored_twice(folder: str) -> None:
     assert [len(rating.steps) for rating in grown] == [1, 2, 3, 4]
     for rating in grown:
         assert rating.steps == grown[-1].steps[: len(rating.steps)]
-    assert prm.running.started.cache.computed == 4
     whole = len(HEAD + "".join(PATH))
     assert sum(rating.cost.verifier_tokens for rating in grown) < whole + 4 * 4
     assert sum(rating.cost.requests for rating in grown) == 4
@@ -157,65 +154,6 @@ def test_a_tag_that_is_not_one_token_of_the_expected_id_is_refused(
         prm = Prm(model_folder(tmp_path / "qwen", architectures=["Qwen2ForProcessRewardModel"]))
         with pytest.raises(UsageError, match=r"is not a qwen_math_prm model: .* should be token \d+ but is \[.*\]"):
             asyncio.run(prm.start(POLICY))
-
-
-class Judge(VllmEngine):
-    """A language model that likes "+" three times as much as "-", whatever it reads."""
-
-    def __init__(self) -> None:
-        super().__init__("org/judge")
-        self.asked: list[TokenIds] = []
-
-    async def start(self) -> None:
-        """Nothing to do."""
-
-    render = Letters().render
-    model = Letters().model
-
-    async def encode(self, text: str) -> TokenIds:
-        return {"+": (10,), "-": (12,)}.get(text, spell(text))
-
-    async def sample(self, request: SampleRequest) -> Completion:
-        ids = request.rendered.token_ids or ()
-        request.meter.usage = None
-        await asyncio.sleep(0)
-        self.asked.append(ids)
-        usage = Usage(len(ids), 4, 1)
-        watched = {10: math.log(0.3), 12: math.log(0.1)}
-        shares = Logprobs((-1.0,), watched=(tuple(watched[token] for token in request.watch),))
-        assert request.params.max_tokens == 1
-        return Completion(request.prompt, "+", (10,), "length", usage=usage, logprobs=shares)
-
-
-def test_a_policy_that_is_the_judge_is_asked_for_the_labels(folder: str) -> None:
-    judge, prm = Judge(), Prm("org/judge", recipe="rlhflow", aggregate="min")
-    candidate = written("One.\n\nTwo.", finish="length")
-
-    async def go() -> tuple[Cost, Rating, Rating]:
-        bound = await prm.bound(QUESTION, candidate, judge)
-        first = await prm.score(QUESTION, candidate, judge, CostMeter())
-        return bound, first, await prm.score(QUESTION, candidate, judge, CostMeter())
-
-    bound, first, second = asyncio.run(go())
-    assert prm.running.started.engine is judge
-    assert first.steps == pytest.approx((0.75, 0.75))
-    lengths = [len(ids) for ids in judge.asked]
-    assert first.cost.verifier_tokens == sum(length - 4 + 1 for length in lengths)
-    assert (first.cost.cached_tokens, first.cost.requests) == (8, 2)
-    assert bound.verifier_tokens == sum(length + 1 for length in lengths)
-    assert (second.steps, second.cost) == (first.steps, Cost())
-
-
-def test_a_judge_that_the_policy_does_not_serve_is_an_engine_of_its_own() -> None:
-    options = reward.Options("org/judge", "rlhflow", "steps", "\n\n", "final", 512, 0.1, 0.3, "float32", {"seed": 1})
-    engine = reward._language_model(options, None, None)
-    assert (engine.model_id, engine.core, engine.kv_gib, engine.gpu_memory_utilization) == (
-        "org/judge",
-        "async",
-        0.1,
-        0.3,
-    )
-    assert (engine.max_model_len, engine.dtype, engine.args) == (512, "float32", {"seed": 1})
 
 
 @pytest.mark.parametrize(

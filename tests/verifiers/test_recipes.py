@@ -1,7 +1,6 @@
 """Recipes as data: the tokens that each family reads, where it reads them, and the candidates that it rejects."""
 
 import asyncio
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,13 +8,10 @@ import pytest
 
 from reasoner import Prompt, Question
 from reasoner.errors import UsageError, VerifierError
-from reasoner.types import Completion, TokenIds
+from reasoner.types import Completion
 from reasoner_verifiers.reward.recipes import (
     HEAD,
-    MATH_SHEPHERD,
     QWEN_MATH_PRM,
-    RECIPES,
-    RLHFLOW,
     SEQUENCE_CLASSIFICATION,
     SKYWORK_PRM,
     Case,
@@ -24,11 +20,10 @@ from reasoner_verifiers.reward.recipes import (
     choose,
     lay,
 )
-from tests.verifiers.rewards import LetterModel, Letters, model_folder, read, spell, written
+from tests.verifiers.rewards import LetterModel, Letters, model_folder, read, written
 
 QUESTION = Question.of("How many?", space="number")
 TEXT = "One.\n\nTwo.\n\nThree"
-SHEPHERD = replace(MATH_SHEPHERD, tag="<extra_0>", tokens={"<extra_0>": 151651})
 
 
 def laid(
@@ -50,25 +45,6 @@ def test_qwen_reads_a_tag_after_every_step_the_last_one_too() -> None:
         start,
         f"{start}Two.<extra_0>",
         f"{start}Two.<extra_0>Three<extra_0>",
-    ]
-
-
-def test_math_shepherd_reads_a_tag_after_every_numbered_line() -> None:
-    start = "How many? Step 1: One. <extra_0>"
-    assert cut(laid(SHEPHERD, written(TEXT))) == [
-        start,
-        f"{start}\nStep 2: Two. <extra_0>",
-        f"{start}\nStep 2: Two. <extra_0>\nStep 3: Three <extra_0>",
-    ]
-    assert cut(laid(SHEPHERD, written("Step 1: One."))) == [start]
-
-
-def test_rlhflow_reads_before_the_answer_to_every_step() -> None:
-    start = "[user]How many? One.<end>[assistant]"
-    assert cut(laid(RLHFLOW, written(TEXT))) == [
-        start,
-        f"{start}+<end>[user]Two.<end>[assistant]",
-        f"{start}+<end>[user]Two.<end>[assistant]+<end>[user]Three<end>[assistant]",
     ]
 
 
@@ -105,13 +81,12 @@ def test_a_head_reads_text_where_the_policy_has_other_tokens() -> None:
     ]
 
 
-@pytest.mark.parametrize("recipe", [QWEN_MATH_PRM, SHEPHERD])
 @pytest.mark.parametrize(
     ("question", "text"), [("How many <extra_0>?", "One."), ("How many?", "One.\n\nTwo <extra_0> or three")]
 )
-def test_the_tag_in_the_question_or_in_a_step_is_rejected(recipe: Recipe, question: str, text: str) -> None:
+def test_the_tag_in_the_question_or_in_a_step_is_rejected(question: str, text: str) -> None:
     with pytest.raises(VerifierError, match=r"'<extra_0>', the tag of .*, occurs in the question or in a step"):
-        laid(recipe, written(text), question=Question.of(question, space="number"))
+        laid(QWEN_MATH_PRM, written(text), question=Question.of(question, space="number"))
 
 
 def test_the_tags_token_from_other_text_is_a_count_that_differs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,27 +96,18 @@ def test_the_tags_token_from_other_text_is_a_count_that_differs(monkeypatch: pyt
         laid(QWEN_MATH_PRM, written("One qq.\n\nTwo."))
 
 
-@pytest.mark.parametrize("recipe", [HEAD, QWEN_MATH_PRM, SHEPHERD, RLHFLOW, SKYWORK_PRM, SEQUENCE_CLASSIFICATION])
+@pytest.mark.parametrize("recipe", [HEAD, QWEN_MATH_PRM, SKYWORK_PRM, SEQUENCE_CLASSIFICATION])
 def test_a_candidate_without_steps_is_rejected(recipe: Recipe) -> None:
     with pytest.raises(VerifierError, match="no steps"):
         laid(recipe, written("  \n\n "), own=recipe is HEAD)
 
 
-@pytest.mark.parametrize("recipe", [QWEN_MATH_PRM, SHEPHERD, RLHFLOW, SKYWORK_PRM, HEAD])
+@pytest.mark.parametrize("recipe", [QWEN_MATH_PRM, SKYWORK_PRM, HEAD])
 def test_a_longer_path_begins_with_the_tokens_of_the_shorter_one(recipe: Recipe) -> None:
     paths = [laid(recipe, written("".join(f"Step {n}: so.\n\n" for n in range(1, count)))) for count in range(2, 6)]
     for short, longer in pairwise(paths):
         assert longer.ids[: len(short.ids)] == short.ids
         assert longer.positions[:-1] == short.positions
-
-
-def test_a_template_that_changes_earlier_turns_is_refused() -> None:
-    class Fickle(LetterModel):
-        async def render(self, prompt: Prompt, *, reply: bool = False) -> TokenIds:
-            return spell(f"{len(prompt.messages)} turns")
-
-    with pytest.raises(VerifierError, match="changes earlier turns"):
-        asyncio.run(lay(RLHFLOW, Fickle("m"), Case(QUESTION, written(TEXT), "\n\n", None)))
 
 
 @pytest.mark.parametrize(
@@ -154,8 +120,6 @@ def test_a_template_that_changes_earlier_turns_is_refused() -> None:
         ("folder", {"architectures": ["Qwen2ForPrmModel"]}, "skywork_prm"),
         ("Qwen/Qwen2.5-Math-PRM-7B", None, "qwen_math_prm"),
         ("Skywork/Skywork-o1-Open-PRM-Qwen-2.5-1.5B", None, "skywork_prm"),
-        ("RLHFlow/Llama3.1-8B-PRM-Deepseek-Data", None, "rlhflow"),
-        ("peiyi9979/math-shepherd-mistral-7b-prm", {"architectures": ["MistralForCausalLM"]}, "math_shepherd"),
     ],
 )
 def test_the_recipe_of_a_model_is_found(
@@ -171,7 +135,7 @@ def test_a_sequence_classifier_rates_outcomes(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="rates outcome: use the verifier `orm`"):
         choose("auto", "folder", folder, "steps")
     with pytest.raises(UsageError, match="rates steps: use the verifier `prm`"):
-        choose("rlhflow", "folder", None, "outcome")
+        choose("skywork_prm", "folder", None, "outcome")
 
 
 @pytest.mark.parametrize(
@@ -193,10 +157,3 @@ def test_a_folder_whose_config_is_malformed_is_refused(config: str, complaint: s
 def test_a_model_of_no_known_family_asks_for_a_recipe() -> None:
     with pytest.raises(UsageError, match="no recipe is known for 'org/model': choose recipe=head, qwen_math_prm, sky"):
         choose("auto", "org/model", None, "steps")
-
-
-def test_every_recipe_names_its_tags_and_labels_as_single_tokens() -> None:
-    for recipe in RECIPES.values():
-        assert set(recipe.tokens) == {text for text in (recipe.tag, *recipe.labels) if text}
-    assert RECIPES["rlhflow"].tokens == {"+": 10, "-": 12}
-    assert RECIPES["math_shepherd"].tokens == {"ки": 12902, "+": 648, "-": 387}
