@@ -74,7 +74,7 @@ class AbMcts(Checked):
                 votes.count(answer, order=number)
                 if answer is not None:
                     running[(yield from start(Score(question, (drawn,))))] = _Generation(number, drawn, answer)
-            yield from votes.publish_sometimes()
+            yield from votes.publish()
         return (yield from votes.publish()).leader
 
 

@@ -15,7 +15,6 @@ from reasoner.types import NO_THINKING, Answer, Completion, Prompt, SamplingPara
 from reasoner.voting import Tally
 
 PARAMS = SamplingParams(max_tokens=1 << 17)
-WAIT = "Wait"
 CLOSING = Opening("\n\nFinal Answer:", "Final Answer: ")
 """Requests the answer where its kind has no form to open."""
 
@@ -51,7 +50,7 @@ class BudgetForcing(Checked):
     max_thinking: Length = 4096
     min_thinking: Length = 0
     waits: Annotated[int, Range(at_least=0)] = 0
-    wait: str = WAIT
+    wait: str = "Wait"
     answer_tokens: Annotated[Length, Range(at_least=1)] = 256
     params: SamplingParams = PARAMS
 
@@ -65,12 +64,6 @@ class BudgetForcing(Checked):
             )
         if self.params.json_schema:
             raise UsageError("json_schema contradicts thinking that is a part of the reply: leave it out")
-        if not self.wait:
-            raise UsageError("wait must not be empty: give a word, as in wait=Wait")
-        if self.wait != WAIT and not (self.waits or self.min_thinking):
-            raise UsageError(
-                f"wait={self.wait!r} has no effect: nothing is forced without waits or min_thinking; set one"
-            )
 
     def draws_once(self, model: ModelInfo) -> bool:
         """Whether thinking has a mere maximum, which the engine keeps where the model thinks."""

@@ -208,7 +208,8 @@ class _Search:
                 return
             finished = yield from next_finished()
             yield from self._arrived(self.running.pop(finished.handle), finished)
-            yield from self.votes.publish_sometimes()
+            if self.votes.answered:
+                yield from self.votes.publish()
 
     def _expand(self, leaf: Node) -> Plan[None]:
         assert leaf.path is not None

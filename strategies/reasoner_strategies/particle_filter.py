@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 from reasoner.answers.questions import Question
 from reasoner.specs import Range, Samples
@@ -66,10 +66,10 @@ class ParticleFilter(SearchOptions):
         if not any(theta):
             return list(particles)
         seeds = [path.last.seed for path in particles if path.last]
-        outcome = systematic(theta, random.Random(f"{question.id}\0{step}\0{seeds}").random())
-        ancestors = len(set(outcome.indices))
-        yield from note(f"step {step}: ESS {outcome.ess:.2f} of {len(particles)}, {ancestors} ancestors")
-        return [particles[ancestor] for ancestor in outcome.indices]
+        ancestors = systematic(theta, random.Random(f"{question.id}\0{step}\0{seeds}").random())
+        size = 1 / math.fsum(share * share for share in theta)
+        yield from note(f"step {step}: ESS {size:.2f} of {len(particles)}, {len(set(ancestors))} ancestors")
+        return [particles[ancestor] for ancestor in ancestors]
 
     def _votes(self, particles: Sequence[Path]) -> dict[int, float]:
         """The weight of each finished chain, summed over its copies, by its position in launch order."""
@@ -97,28 +97,19 @@ def moved(particles: Sequence[Path], level: Level) -> list[Path]:
     return after
 
 
-class Resampling(NamedTuple):
-    """One resampling: the effective sample size, and the index of the ancestor of each particle."""
-
-    ess: float
-    indices: tuple[int, ...]
-
-
 def logit(value: float) -> float:
     """The logarithm of the odds of a rating."""
     clipped = min(max(value, EPSILON), 1 - EPSILON)
     return math.log(clipped) - math.log1p(-clipped)
 
 
-def systematic(theta: Sequence[float], u: float) -> Resampling:
-    """As many copies as shares, at equal distances from one random `u` in [0, 1); the shares sum to 1.
+def systematic(theta: Sequence[float], u: float) -> list[int]:
+    """The index of the ancestor of each copy, as many as shares, which sum to 1; `u` is random, in [0, 1).
 
-    Each share gets its expected number of copies, rounded up or down. The effective sample size is the number of equal
-    weights with the same variance.
+    Each share gets its expected number of copies, rounded up or down.
     """
     ends = list(itertools.accumulate(theta))
     last = max(index for index, share in enumerate(theta) if share)
     # The sum may fall short of 1 by rounding: a position beyond it belongs to the last one with a share.
     positions = ((index + u) / len(theta) for index in range(len(theta)))
-    indices = tuple(min(bisect.bisect_right(ends, position), last) for position in positions)
-    return Resampling(1 / math.fsum(share * share for share in theta), indices)
+    return [min(bisect.bisect_right(ends, position), last) for position in positions]

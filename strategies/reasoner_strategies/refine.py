@@ -4,14 +4,12 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from reasoner.answers.questions import Question
-from reasoner.errors import UsageError
 from reasoner.specs import Checked, Range, Share
 from reasoner.strategy import Plan, sample, score
 from reasoner.types import Answer, Completion, Prompt, SamplingParams, VoteState
 from reasoner_strategies._prompts import verdict, with_request, without_reply
 from reasoner_strategies._voting.pool import RunningVote, proposed
 
-SATISFIED = 0.9
 REVIEW = (
     "Review the answer above step by step: say what is wrong with it, if anything, and how to mend it. End with a line "
     'that says "Verdict: correct" or "Verdict: wrong".'
@@ -42,15 +40,8 @@ class Refine(Checked):
 
     rounds: Annotated[int, Range(at_least=0)] = 3
     critic: Literal["self", "verifier"] = "verifier"
-    satisfied: Share = SATISFIED
+    satisfied: Share = 0.9
     params: SamplingParams = SamplingParams()
-
-    def __post_init__(self) -> None:
-        Checked.__post_init__(self)
-        if self.critic == "self" and self.satisfied != SATISFIED:
-            raise UsageError(
-                f"satisfied={self.satisfied} has no effect with critic=self, which gives no rating: choose verifier"
-            )
 
     @property
     def uses_verifier(self) -> bool:

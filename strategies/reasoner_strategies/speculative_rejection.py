@@ -103,4 +103,4 @@ def _rated(question: Question, chains: Sequence[Path], chosen: Sequence[Path]) -
     except BudgetExhausted:
         return list(chains)
     values = dict(zip(candidates, (rating.value for rating in ratings), strict=True))
-    return [chain.rated(values[chain.order]) if chain.order in values else chain for chain in chains]
+    return [replace(chain, value=values[chain.order]) if chain.order in values else chain for chain in chains]

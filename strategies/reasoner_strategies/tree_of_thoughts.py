@@ -141,7 +141,9 @@ class _TreeSearch:
             return []
         judge = self._by_value if self.options.evaluate == "value" else self._by_vote
         values = yield from judge(states)
-        judged = [state if value is None else state.rated(value) for state, value in zip(states, values, strict=True)]
+        judged = [
+            state if value is None else replace(state, value=value) for state, value in zip(states, values, strict=True)
+        ]
         for state in judged:
             (self.open if state.open else self.ended)[state.order] = state
         return judged

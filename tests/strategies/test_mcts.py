@@ -4,7 +4,6 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from reasoner import Question, solve_many_sync
 from reasoner.budget import Cost
 from reasoner.strategy import Finished, Handle, Next, Plan, Propose, Sample, Score, Start
 from reasoner.types import Answer, Completion, Logprobs, Rating, VoteState
-from reasoner_strategies._voting.pool import RunningVote
 from reasoner_strategies.mcts import C_BASE, Mcts, Node, Tree, prior
 from tests.helpers import completion, number_question
 from tests.stepping import StepJudge, StepWorld
@@ -352,27 +350,3 @@ def test_success_in_the_step_world(simulations: int, rate: float, count: int) ->
     solutions = solve_many_sync(questions, strategy, StepWorld().engine(), verifier=StepJudge())
     right = sum(one.answer is not None and one.answer.key == "7" for one in solutions) / count
     assert right == pytest.approx(rate, abs=3 * math.sqrt(rate * (1 - rate) / count))
-
-
-# Votes that are counted as they come
-
-
-def test_proposals_are_few_where_chains_are_many_and_the_last_tells_all() -> None:
-    votes = RunningVote(QUESTION.space)
-    told: list[VoteState] = []
-
-    def run(plan: Plan[Any]) -> None:
-        told.extend(op.vote_state for op in plan if isinstance(op, Propose))
-
-    for at in range(5000):
-        answer = Answer(str(at % 3), str(at % 3))
-        votes.count(answer, order=at)
-        votes.rate(answer, 0.5, order=at)
-        run(votes.publish_sometimes())
-    run(votes.publish())
-    assert 20 < len(told) < 200
-    assert [one.samples for one in told[:9]] == list(range(1, 10))
-    assert all(a.samples < b.samples <= a.samples + 2 + a.samples // 8 for a, b in pairwise(told))
-    assert (told[-1].samples, sum(vote.count for vote in told[-1].votes)) == (5000, 5000)
-    run(votes.publish())
-    assert told[-1].samples == 5000

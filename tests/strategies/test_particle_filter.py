@@ -95,19 +95,15 @@ def test_weights_are_odds_to_the_power_of_the_inverse_temperature(
 
 @pytest.mark.parametrize(("u", "indices"), [(0.5, (0, 0, 1, 2)), (0.9, (0, 0, 1, 3)), (0.1, (0, 0, 1, 1))])
 def test_the_published_systematic_resamplings(u: float, indices: tuple[int, ...]) -> None:
-    drawn = systematic(THETA, u)
-    assert drawn.indices == indices
-    assert drawn.ess == pytest.approx(2.7397, abs=5e-5)
+    assert systematic(THETA, u) == list(indices)
 
 
 @given(SHARES, BELOW_1)
 def test_systematic_resampling_rounds_the_expected_number_of_copies(weights: list[float], u: float) -> None:
     whole = math.fsum(weights)
     theta = [weight / whole for weight in weights]
-    drawn = systematic(theta, u)
-    copies = Counter(drawn.indices)
+    copies = Counter(systematic(theta, u))
     assert sum(copies.values()) == len(theta)
-    assert 1 - 1e-9 <= drawn.ess <= len(theta) + 1e-9
     for place, share in enumerate(theta):
         expected = len(theta) * share
         assert math.floor(expected - 1e-9) <= copies[place] <= math.ceil(expected + 1e-9)
@@ -115,7 +111,7 @@ def test_systematic_resampling_rounds_the_expected_number_of_copies(weights: lis
 
 
 def test_a_position_beyond_a_sum_that_falls_short_belongs_to_the_last_with_a_share() -> None:
-    assert systematic((0.5, 0.5 - 1e-12, 0.0), 1 - 1e-13).indices == (0, 1, 1)
+    assert systematic((0.5, 0.5 - 1e-12, 0.0), 1 - 1e-13) == [0, 1, 1]
 
 
 def test_logarithms_of_extreme_ratings_are_finite() -> None:

@@ -157,7 +157,7 @@ class StepSearch:
         """Keep what arrived of a child; whether more of it is awaited."""
         level, children = child.level, child.level.children
         if finished.ratings:
-            self._keep(level, children[child.order].rated(finished.ratings[0].value))
+            self._keep(level, replace(children[child.order], value=finished.ratings[0].value))
             return False
         [completion] = finished.completions
         if child.probe is None:

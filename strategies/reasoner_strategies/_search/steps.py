@@ -36,10 +36,6 @@ class Path:
         """Whether it can continue."""
         return not (self.finished or self.cut)
 
-    def rated(self, value: float | None) -> "Path":
-        """The same with a rating."""
-        return replace(self, value=value)
-
     def answer(self, question: Question) -> Answer | None:
         """The answer of a finished chain; None of any other."""
         return question.read(self.last) if self.finished and self.last else None

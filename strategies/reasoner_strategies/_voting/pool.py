@@ -116,8 +116,6 @@ class RunningVote:
     _rated: Tally | None = None
     """The votes of the rated answers, once there is one."""
     _published: VoteState | None = None
-    _changes: int = 0
-    _publish_at: int = 1
 
     def __post_init__(self) -> None:
         self.restart()
@@ -129,7 +127,6 @@ class RunningVote:
     def count(self, answer: Answer | None, *, order: int) -> None:
         """Count a chain that ended, before it is rated; `order` is its position in launch order."""
         self.seen += 1
-        self._changes += 1
         if answer is not None:
             self.answered = True
             if self._rated is None:
@@ -139,7 +136,6 @@ class RunningVote:
         """Let a counted chain vote with its rating; without one it votes only if no chain has one."""
         if value is None:
             return
-        self._changes += 1
         self._rated = self._rated or Tally(self.space, by=self.by)
         self._rated.add(answer, index=order, weight=value)
 
@@ -147,12 +143,6 @@ class RunningVote:
         """The vote state of the votes."""
         counted = yield from count_votes(self._rated or self._plain)
         return replace(counted, samples=self.seen)
-
-    def publish_sometimes(self) -> Plan[None]:
-        """Publish after each further sixteenth of changes: a few hundred times for many thousand chains."""
-        if self.answered and self._changes >= self._publish_at:
-            self._publish_at = self._changes + 1 + self._changes // 16
-            yield from self.publish()
 
     def publish(self) -> Plan[VoteState]:
         """Propose the leader, unless this vote state was already proposed."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from reasoner.answers.questions import Question
-from reasoner.errors import UsageError
 from reasoner.specs import Checked, Samples
 from reasoner.strategy import Plan, compare_pair, sample
 from reasoner.types import Answer, Completion, Prompt, SamplingParams, VoteState
@@ -79,9 +78,6 @@ def best(candidates: Sequence[Candidate], chosen: Sequence[Candidate | None]) ->
     return min(candidates, key=lambda candidate: (-chosen.count(candidate), candidate.rank))
 
 
-COMPARISONS = 2
-
-
 @dataclass(frozen=True, slots=True)
 class PairOptions(Checked):
     """The options of strategies that compare pairs of answers.
@@ -95,16 +91,9 @@ class PairOptions(Checked):
     free_form: ClassVar[bool] = True
 
     n: Samples = 8
-    comparisons: Samples = COMPARISONS
+    comparisons: Samples = 2
     params: SamplingParams = SamplingParams()
     by: Literal["policy", "verifier"] = "policy"
-
-    def __post_init__(self) -> None:
-        Checked.__post_init__(self)
-        if self.by == "verifier" and self.comparisons != COMPARISONS:
-            raise UsageError(
-                f"comparisons={self.comparisons} has no effect with by=verifier, which compares once: leave it out"
-            )
 
     @property
     def uses_verifier(self) -> bool:
