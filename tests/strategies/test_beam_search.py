@@ -2,14 +2,10 @@
 
 import pytest
 
-from reasoner.budget import Cost
-from reasoner.errors import BudgetExhausted
-from reasoner.strategy import Finished, Handle, Next, Operation, Plan, Propose, Sample, Score, Start
-from reasoner.types import Answer, Completion, Rating
 from reasoner_strategies._search.step_search import parent_count, split_evenly
 from reasoner_strategies.beam_search import BeamSearch
 from reasoner_strategies.dvts import Dvts
-from tests.helpers import completion, finish, number_question
+from tests.helpers import number_question
 from tests.stepping import SEPARATOR, StepWorld, noisy
 from tests.strategies.searching import Distinct, Rater, SearchTree, Uneven, search
 
@@ -66,41 +62,3 @@ def test_levels_stay_full_until_n_chains_have_ended(seed: int) -> None:
 
 
 # Where ratings or the budget fail
-
-
-@pytest.mark.parametrize("arrived", [False, True])
-def test_the_best_open_path_is_the_one_that_is_brought_to_its_end(arrived: bool) -> None:
-    plan = BeamSearch(2, 2, max_steps=9).plan(QUESTION)
-    started = next(plan)
-    assert isinstance(started, Start)
-    assert started.times == 2
-    plan.send(Handle(1))
-    first, second = (
-        completion(text, stop=SEPARATOR, index=at, prompt=QUESTION.prompt) for at, text in enumerate(("good", "better"))
-    )
-    rated(plan, Handle(2), second, 0.9)
-    op = rated(plan, Handle(1), first, 0.4)
-    assert isinstance(op, Start)
-    assert op.op == Sample((second.prompt.then(second),), params=op.op.params, reserve=128)  # type: ignore[union-attr]
-    assert op.times == 2
-    op = plan.send(Handle(5))
-    assert op == Next()
-    if arrived:
-        # One child of the next level has come, worse than its parent, but further on.
-        last = completion("worst", stop=SEPARATOR, prompt=second.prompt.then(second))
-        assert rated(plan, Handle(5), last, 0.1) == Next()
-    op = plan.throw(BudgetExhausted("tokens", needed=9, free=0, limit=5))
-    assert isinstance(op, Sample)
-    assert [prompt.text for prompt in op.prompts] == [f"better{SEPARATOR}" + f"worst{SEPARATOR}" * arrived]
-    op = plan.send((completion("The answer is 7", prompt=op.prompts[0]),))
-    assert isinstance(op, Propose)
-    assert (op.answer and op.answer.key) == "7"
-    assert finish(plan) == op.answer
-
-
-def rated(plan: Plan[Answer | None], handle: Handle, step: Completion, value: float) -> Operation:
-    """What the plan asks for after a step has come and was rated at once."""
-    op = plan.send(Finished(handle, (step,)))
-    assert op == Start(Score(QUESTION, (step,), reserve=128))
-    assert plan.send(Handle(handle + 100)) == Next()
-    return plan.send(Finished(Handle(handle + 100), ratings=(Rating(value, Cost()),)))

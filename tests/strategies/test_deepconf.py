@@ -125,15 +125,6 @@ def test_a_trace_too_short_to_be_cut_is_one_group_and_may_not_vote() -> None:
     assert (votes(later.vote_state), later.vote_state.samples) == ([("9", 6.0, 1), ("8", 5.0, 1)], 4)
 
 
-def test_if_no_trace_above_the_threshold_has_an_answer_the_majority_decides() -> None:
-    course = follow(
-        deepconf(n=3, warmup=3, keep=10.0).plan(QUESTION),
-        lambda _: (trace(None, 9.0), trace("7", 1.0), trace("8", 2.0)),
-        Course(),
-    )
-    assert votes(course.vote_states[0]) == [("7", 1.0, 1), ("8", 1.0, 1)]
-
-
 def test_traces_weigh_their_measure_while_the_lowest_group_sets_the_threshold() -> None:
     weights = {}
     for measure in ("lowest", "tail"):

@@ -1,20 +1,17 @@
-"""Monte-Carlo tree search, as a plan and on the step world: the textbook, priors, ratings, budgets."""
+"""Monte-Carlo tree search as a plan: the textbook, priors, ratings, budgets."""
 
 import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
-from reasoner import Question, solve_many_sync
 from reasoner.budget import Cost
-from reasoner.strategy import Finished, Handle, Next, Plan, Propose, Sample, Score, Start
-from reasoner.types import Answer, Completion, Logprobs, Rating, VoteState
+from reasoner.strategy import Sample, Score
+from reasoner.types import Completion, Logprobs, Rating, VoteState
 from reasoner_strategies.mcts import C_BASE, Mcts, Node, Tree, prior
 from tests.helpers import completion, number_question
-from tests.stepping import StepJudge, StepWorld
 from tests.strategies.driving import REFUSED, Course, Running, follow
 from tests.sweeps import widths
 
@@ -29,7 +26,7 @@ def chance(what: str, place: Place) -> float:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """A tree of steps whose values, log-probabilities and ends are functions of where they are."""
+    """A tree of steps; values, log-probabilities and ends are functions of the place."""
 
     k: int = 3
     ends: float = 0.3
@@ -165,14 +162,6 @@ def test_with_one_simulation_at_a_time_it_is_the_textbooks_sequence(seeds: int) 
             assert course.answer == course.vote_state.leader
 
 
-def test_expansions_stay_within_the_cap_and_one_score_rates_all_steps_of_each() -> None:
-    course = drive(Mcts(simulations=9, k=4, concurrency=3), World(k=4, ends=0.2))
-    assert len(course.samples) == len(course.scores) == 9
-    assert all(sample.n == 4 and len(sample.prompts) == 1 for sample in course.samples)
-    assert all(len(score.candidates) == 4 for score in course.scores)
-    assert course.most == 3
-
-
 # The rules of the tree
 
 
@@ -239,7 +228,7 @@ def test_no_leaf_is_expanded_twice_and_the_whole_tree_once_in_any_order() -> Non
 
 
 def test_the_tree_grows_while_a_straggler_runs() -> None:
-    """The second expansion is told last of all."""
+    """The second expansion arrives last of all."""
 
     def which(running: Running) -> int:
         slow = [at for at, (_, op) in enumerate(running) if isinstance(op, Sample) and stuck(op)]
@@ -280,34 +269,22 @@ def test_the_prior_is_the_softmax_of_mean_logprobs_so_that_length_does_not_count
     assert prior([]) == []
 
 
-def after_expansion(strategy: Mcts, drawn: Sequence[Completion]) -> tuple[Plan[Answer | None], Any]:
-    """A plan whose first expansion drew these, and what it does next."""
-    plan = strategy.plan(QUESTION)
-    assert isinstance(next(plan), Start)
-    assert isinstance(plan.send(Handle(1)), Next)
-    return plan, plan.send(Finished(Handle(1), completions=tuple(drawn)))
-
-
-def open_step(text: str, index: int, *ids: int) -> Completion:
-    return completion(text, index=index, stop="\n\n", token_ids=ids)
-
-
 def test_equal_siblings_are_one_step_and_dead_ends_are_not_rated() -> None:
     drawn = [
-        open_step("a", 0, 1, 2),
-        open_step("a", 1, 1, 2),
+        completion("a", index=0, stop="\n\n", token_ids=(1, 2)),
+        completion("a", index=1, stop="\n\n", token_ids=(1, 2)),
         completion("no idea", index=2, token_ids=(3, -1)),
         completion("The answer is 9", index=3, token_ids=(4,) * 600, finish="length"),
         completion("The answer is 7", index=4, token_ids=(5, -1)),
         completion("The answer is 7", index=5, token_ids=(5, -1)),
     ]
-    plan, op = after_expansion(Mcts(k=6), drawn)
-    assert isinstance(op, Start)
-    assert isinstance(op.op, Score)
-    assert [one.index for one in op.op.candidates] == [0, 4]
-    proposal = plan.send(Handle(2))
-    assert isinstance(proposal, Propose)
-    assert (proposal.vote_state.samples, proposal.vote_state.votes[0].count) == (3, 1)
+
+    def reply(op: Sample | Score) -> object:
+        return tuple(drawn) if isinstance(op, Sample) else [rating(0.5)] * len(op.candidates)
+
+    course = follow(Mcts(simulations=1, k=6).plan(QUESTION), reply, Search())
+    assert [one.index for one in course.scores[0].candidates] == [0, 4]
+    assert (course.vote_state.samples, course.vote_state.votes[0].count) == (3, 1)
 
 
 def test_a_step_that_could_not_be_rated_counts_as_its_parent() -> None:
@@ -330,23 +307,3 @@ def test_every_step_holds_the_reserve_back_and_the_closing_spends_it() -> None:
     opened = {place for place in course.expanded[:5] for place in [(*place, 0), (*place, 1), (*place, 2)]}
     best = max(opened - set(course.expanded[:5]), key=world.value)
     assert place_of(last.prompts[0].text) == best
-
-
-# The step world
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("simulations", "rate"), [(40, (1 - 0.5**4) ** 3), (3, (1 - 0.5**4) ** 3), (2, (1 - 0.5**4) ** 2 * 0.5)]
-)
-@widths("count", 75, 1200)
-def test_success_in_the_step_world(simulations: int, rate: float, count: int) -> None:
-    """With equal steps being one, a right chain is found where each of its steps was drawn; more never hurts.
-
-    With two expansions the last step is the closing's single draw.
-    """
-    questions = [Question.of("How many?", space="number", id=str(at)) for at in range(count)]
-    strategy = Mcts(simulations=simulations, concurrency=1)
-    solutions = solve_many_sync(questions, strategy, StepWorld().engine(), verifier=StepJudge())
-    right = sum(one.answer is not None and one.answer.key == "7" for one in solutions) / count
-    assert right == pytest.approx(rate, abs=3 * math.sqrt(rate * (1 - rate) / count))

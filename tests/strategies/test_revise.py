@@ -2,15 +2,16 @@
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from reasoner import Cost, solve_sync
 from reasoner.engine import SampleRequest
-from reasoner.strategy import Finished, Handle, Next, Propose, Sample, Score, Start
+from reasoner.strategy import Sample, Score
 from reasoner.types import Completion, Rating, SamplingParams
 from reasoner_strategies.revise import Revise, revision
-from tests.helpers import completion, finish, number_question
+from tests.helpers import completion, number_question
 from tests.scripted import ScriptedEngine
 from tests.strategies.driving import REFUSED, Course, follow
 
@@ -40,29 +41,21 @@ def test_a_revision_sees_the_last_four_attempts_of_its_chain_in_order() -> None:
 
 
 def test_a_chain_continues_as_soon_as_its_last_attempt_is_there() -> None:
-    plan = Revise(2, 2, "majority", PARAMS).plan(QUESTION)
-    assert next(plan) == Start(Sample((QUESTION.prompt,), 1, PARAMS), cancellable=False)
-    assert plan.send(Handle(1)) == Start(Sample((QUESTION.prompt,), 1, PARAMS, branch=1), cancellable=False)
-    assert plan.send(Handle(2)) == Next()
-    second = says("8", 1)
-    # Chain 2 goes all its way while chain 1 has not moved.
-    op = plan.send(Finished(Handle(2), (second,)))
-    assert op == Start(Sample((revision(QUESTION, [second]),), 1, PARAMS, branch=1), cancellable=False)
-    told = plan.send(Handle(3))
-    assert isinstance(told, Propose)
-    assert (told.answer and told.answer.key, told.vote_state.samples) == ("8", 1)
-    assert plan.send(None) == Next()
-    third = completion("The answer is 9", prompt=revision(QUESTION, [second]))
-    op = plan.send(Finished(Handle(3), (third,)))
-    assert op == Start(Sample((revision(QUESTION, [second, third]),), 1, PARAMS, branch=1), cancellable=False)
-    plan.send(Handle(4))
-    plan.send(None)
-    # That was its last; what follows is the wait for chain 1.
-    told = plan.send(Finished(Handle(4), (completion("The answer is 9", prompt=revision(QUESTION, [second, third])),)))
-    assert isinstance(told, Propose)
-    assert (told.answer and told.answer.key, told.vote_state.samples) == ("9", 3)
-    assert plan.send(None) == Next()
-    assert finish(plan, REFUSED) == told.answer
+    """Chain 2 ends while chain 1 has not moved, and what is refused then loses nothing."""
+    drawn = iter("89")
+
+    def reply(op: Sample) -> object:
+        return REFUSED if op.branch == 0 else (replace(says(next(drawn)), prompt=op.prompts[0]),)
+
+    course = follow(Revise(2, 1, "majority", PARAMS).plan(QUESTION), reply, Course(), which=lambda running: -1)
+    second = (revision(QUESTION, [says("8")]),)
+    assert [(op.prompts, op.branch) for op in course.samples] == [
+        ((QUESTION.prompt,), 0),
+        ((QUESTION.prompt,), 1),
+        (second, 1),
+    ]
+    assert [(state.leader and state.leader.key, state.samples) for state in course.vote_states] == [("8", 1), ("8", 2)]
+    assert course.key == "8"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from reasoner import SamplingParams, Solution, solve_sync
-from reasoner.engine import SampleRequest
 from reasoner.errors import UsageError
 from reasoner.strategy import Propose, Sample, Strategy
 from reasoner.trace.events import Event, Sampled, Scored
@@ -18,7 +17,7 @@ from reasoner_strategies.universal import named
 from tests.execution.test_scores import Comparing
 from tests.helpers import Judge, completion, number_question, says
 from tests.scripted import ScriptedEngine
-from tests.strategies.judging import QUESTION, Judged, Judging, cut, judged, key_of, names, pool, prefers, texts_in
+from tests.strategies.judging import QUESTION, Judged, Judging, cut, judged, key_of, names, pool, prefers
 from tests.sweeps import widths
 
 PARAMS = SamplingParams(temperature=0.4, max_tokens=99)
@@ -61,17 +60,6 @@ def test_with_one_class_nothing_is_asked(kind: Callable[..., Strategy], keys: li
 )
 def test_an_unreadable_reply_abstains(kind: Callable[..., Strategy], reply: str) -> None:
     assert course(kind, ["7", "8", "8", "9"], lambda _: reply).key == "8"
-
-
-@kinds
-def test_on_an_engine_it_costs_its_requests(kind: Callable[..., Strategy]) -> None:
-    def script(request: SampleRequest) -> str:
-        texts = texts_in(request.prompt)
-        return prefers("7", "8", "9")(texts) if texts else f"Thought. The answer is {'889997'[request.index]}"
-
-    solution = solve_sync(QUESTION, kind(6), ScriptedEngine(script))
-    requests = {GenSelect: 3, Knockout: 2 * 2, Pairwise: 2 * 3, Universal: 1}[kind]  # type: ignore[index]
-    assert (solution.answer and solution.answer.key, solution.cost.samples) == ("7", 6 + requests)
 
 
 # Pairwise

@@ -1,13 +1,12 @@
 """Strategies and verifiers with a model that thinks before it answers."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 
 import pytest
 
 from reasoner import Solution, solve_sync
 from reasoner.engine import SampleRequest
-from reasoner.errors import VerifierError
 from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.registry import build, entries, load
@@ -140,26 +139,6 @@ def test_the_judge_is_asked_without_thinking_and_sees_no_thinking() -> None:
     assert (solution.error, solution.unrated) == (None, "")
     assert {request.prompt.thinking_level for request in seen} == {"none"}
     assert all("maybe" not in request.prompt.messages[-1].content for request in seen)
-
-
-@dataclass(slots=True)
-class Failing(Judge):
-    """A verifier that never rates."""
-
-    def __post_init__(self) -> None:
-        self.verdict = self.fail
-
-    def fail(self, candidate: Completion) -> float:
-        raise VerifierError("out of order")
-
-
-def test_a_run_in_which_nothing_was_rated_says_so() -> None:
-    strategy = build("strategy", "best_of_n:n=4")
-    solution = solve_sync(QUESTION, strategy, thinker(verdicts), verifier=Failing())
-    assert solution.unrated == "all 4 ratings failed (VerifierError: out of order)"
-    assert solution.notes[-1] == f"{solution.unrated}: the answer was chosen without ratings"
-    assert (solution.answer and solution.answer.key, solution.error) == ("7", None)
-    assert solution.to_dict()["unrated"] == solution.unrated
 
 
 @pytest.mark.parametrize("name", sorted(entries("strategy")))

@@ -120,13 +120,12 @@ def test_the_command_writes_the_head_and_tells_what_it_is_worth(
     assert out.stat().st_size < 5000
 
 
-def test_too_few_questions_or_a_layer_that_is_not_there_are_refused(backbone: Path, tmp_path: Path) -> None:
+def test_too_few_questions_or_a_layer_that_is_not_there_are_refused(
+    backbone: Path, run_folder: Path, tmp_path: Path
+) -> None:
     items = [GradedQuestion(number_question(f"q{place}"), "7") for place in range(5)]
     asyncio.run(label(items, SelfConsistency(2), ScriptedEngine(lambda _: "It is 7"), tmp_path))
     with pytest.raises(UsageError, match=r"give at least 20 questions with graded answers \(got 5\)"):
         fitted(tmp_path, backbone=str(backbone))
-
-
-def test_a_layer_that_is_not_there_is_refused(backbone: Path, run_folder: Path) -> None:
     with pytest.raises(UsageError, match=r"layer must be at most 3, the layers of the backbone \(got 9\)"):
         fitted(run_folder, backbone=str(backbone), layer=9)

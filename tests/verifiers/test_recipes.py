@@ -26,59 +26,39 @@ QUESTION = Question.of("How many?", space="number")
 TEXT = "One.\n\nTwo.\n\nThree"
 
 
-def laid(
-    recipe: Recipe, candidate: Completion, *, separator: str = "\n\n", question: Question = QUESTION, own: bool = False
-) -> RewardInput:
+def laid(recipe: Recipe, candidate: Completion, *, question: Question = QUESTION, own: bool = False) -> RewardInput:
+    separator = "" if recipe is SEQUENCE_CLASSIFICATION else "\n\n"
     case = Case(question, candidate, separator, Letters() if own else None)
     return asyncio.run(lay(recipe, LetterModel("m"), case))
 
 
-def cut(found: RewardInput) -> list[str]:
-    """The text up to each place where a score is read."""
-    return [read(found.ids[: place + 1]) for place in found.positions]
+SYSTEM = "[system]Please reason step by step, and put your final answer within \\boxed{}.<end>"
+CHAT = Prompt.chat("Sum?", system="Be brief.")
+GROWN = written("One.\n\n", finish="length")
 
 
-def test_qwen_reads_a_tag_after_every_step_the_last_one_too() -> None:
-    system = "[system]Please reason step by step, and put your final answer within \\boxed{}.<end>"
-    start = f"{system}[user]How many?<end>[assistant]One.<extra_0>"
-    assert cut(laid(QWEN_MATH_PRM, written(TEXT))) == [
-        start,
-        f"{start}Two.<extra_0>",
-        f"{start}Two.<extra_0>Three<extra_0>",
-    ]
-
-
-def test_skywork_reads_a_newline_after_every_step() -> None:
-    start = "^How many?\nOne.\n"
-    assert cut(laid(SKYWORK_PRM, written(TEXT))) == [start, f"{start}Two.\n", f"{start}Two.\nThree\n"]
-
-
-def test_sequence_classification_reads_the_end_of_the_chat() -> None:
-    prompt = Prompt.chat("Sum?", system="Be brief.")
-    found = laid(SEQUENCE_CLASSIFICATION, written("It is 7", prompt=prompt), separator="")
-    assert cut(found) == ["[system]Be brief.<end>[user]Sum?<end>[assistant]It is 7<end>"]
-
-
-def test_a_head_reads_where_a_separator_is_complete_and_at_the_last_token() -> None:
-    assert cut(laid(HEAD, written("One.\n\n\n\nTwo.\n\nThr", finish="length"), own=True)) == [
-        "user How many?One.\n\n",
-        "user How many?One.\n\n\n\nTwo.\n\n",
-        "user How many?One.\n\n\n\nTwo.\n\nThr",
-    ]
-
-
-def test_a_head_reads_a_path_that_grew_over_several_samples() -> None:
-    first = written("One.\n\n", finish="length")
-    second = written("Two.", prompt=first.prompt.then(first))
-    assert cut(laid(HEAD, second, own=True)) == ["user How many?One.\n\n", "user How many?One.\n\nTwo."]
-    assert laid(HEAD, first, own=True).positions == laid(HEAD, second, own=True).positions[:1]
-
-
-def test_a_head_reads_text_where_the_policy_has_other_tokens() -> None:
-    assert cut(laid(HEAD, written("One.\n\nTwo."))) == [
-        "[user]How many?<end>[assistant]One.\n\n",
-        "[user]How many?<end>[assistant]One.\n\nTwo.",
-    ]
+@pytest.mark.parametrize(
+    ("recipe", "own", "candidate", "start", "steps"),
+    [
+        (QWEN_MATH_PRM, False, written(TEXT), f"{SYSTEM}[user]How many?<end>[assistant]",
+         ["One.<extra_0>", "Two.<extra_0>", "Three<extra_0>"]),
+        (SKYWORK_PRM, False, written(TEXT), "^How many?\n", ["One.\n", "Two.\n", "Three\n"]),
+        (SEQUENCE_CLASSIFICATION, False, written("It is 7", prompt=CHAT), "[system]Be brief.<end>[user]Sum?<end>",
+         ["[assistant]It is 7<end>"]),
+        # A head reads where a separator is complete, and at the last token.
+        (HEAD, True, written("One.\n\n\n\nTwo.\n\nThr", finish="length"), "user How many?",
+         ["One.\n\n", "\n\nTwo.\n\n", "Thr"]),
+        (HEAD, True, written("Two.", prompt=GROWN.prompt.then(GROWN)), "user How many?", ["One.\n\n", "Two."]),
+        # The policy has other tokens.
+        (HEAD, False, written("One.\n\nTwo."), "[user]How many?<end>[assistant]", ["One.\n\n", "Two."]),
+    ],
+)  # fmt: skip
+def test_a_recipe_reads_each_step_at_its_end(
+    recipe: Recipe, own: bool, candidate: Completion, start: str, steps: list[str]
+) -> None:
+    found = laid(recipe, candidate, own=own)
+    read_at = [read(found.ids[: place + 1]) for place in found.positions]
+    assert read_at == [start + "".join(steps[: count + 1]) for count, _ in enumerate(steps)]
 
 
 @pytest.mark.parametrize(
