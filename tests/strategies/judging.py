@@ -77,7 +77,8 @@ def judged(
     def reply(op: Sample) -> tuple[Completion, ...]:
         if op.prompts == (question.prompt,):
             return tuple(drawn)
-        return tuple(completion(judge(texts_in(prompt)), prompt=prompt) for prompt in op.prompts)
+        prompts = [prompt.at_level(op.params.thinking) for prompt in op.prompts]
+        return tuple(completion(judge(texts_in(prompt)), prompt=prompt) for prompt in prompts)
 
     return follow(plan, reply, Judged())
 

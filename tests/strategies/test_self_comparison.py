@@ -20,7 +20,7 @@ from tests.scripted import ScriptedEngine
 from tests.strategies.judging import QUESTION, Judged, Judging, cut, judged, key_of, names, pool, prefers
 from tests.sweeps import widths
 
-PARAMS = SamplingParams(temperature=0.4, max_tokens=99)
+PARAMS = SamplingParams(temperature=0.4, max_tokens=99, thinking="low")
 MANY = [str(100 + key) for key in range(20)]
 KINDS: list[Callable[..., Strategy]] = [GenSelect, Knockout, Pairwise, Universal]
 kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
@@ -118,7 +118,7 @@ def by_verifier(
     kind: Callable[..., Strategy], keys: str, verifier: Judge | None = None
 ) -> tuple[Solution, list[Event]]:
     events: list[Event] = []
-    strategy, engine = kind(len(keys), by="verifier", params=PARAMS), ScriptedEngine(says(*keys))
+    strategy, engine = kind(len(keys), by="verifier"), ScriptedEngine(says(*keys))
     return solve_sync(QUESTION, strategy, engine, verifier=verifier or Comparing(), trace=events.append), events
 
 

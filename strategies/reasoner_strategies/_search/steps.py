@@ -104,7 +104,7 @@ def advance(stepping: StepOptions, chains: Sequence[Path]) -> Plan[list[Path]]:
     for chain in chains:
         if not chain.open:
             after.append(chain)
-        elif drawn and drawn[0].prompt == chain.prompt:
+        elif drawn and drawn[0].prompt == chain.prompt.at_level(params.thinking):
             grown = stepping.grown(chain, drawn.popleft(), order=chain.order)
             behind = grown.tokens < chain.tokens + params.limit
             after.append(replace(grown, cut=True) if grown.open and behind else grown)

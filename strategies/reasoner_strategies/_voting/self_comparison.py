@@ -62,12 +62,13 @@ def by_points(question: Question, drawn: Sequence[Completion], points: Mapping[i
 
 def polled(ballots: Sequence[Ballot], choice: Choice, params: SamplingParams) -> Plan[list[Candidate | None]]:
     """The candidate that each ballot chooses, all asked at once; None for a reply that names none or was refused."""
-    drawn = yield from sample([prompt for prompt, _ in ballots], params=params, answers=False)
+    prompts = [prompt.at_level(params.thinking) for prompt, _ in ballots]
+    drawn = yield from sample(prompts, params=params, answers=False)
     replies: defaultdict[Prompt, list[Completion]] = defaultdict(list)
     for completion in drawn:
         replies[completion.prompt].append(completion)
     chosen: list[Candidate | None] = []
-    for prompt, shown in ballots:
+    for prompt, (_, shown) in zip(prompts, ballots, strict=True):
         number = choice(replies[prompt].pop(0), len(shown)) if replies[prompt] else None
         chosen.append(None if number is None else shown[number])
     return chosen
