@@ -6,15 +6,10 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from reasoner import solve_many_sync
-from reasoner.answers.questions import Question
-from reasoner.engine import SampleRequest
 from reasoner.strategy import Sample, Score
-from reasoner.trace.events import Event, Sampled
 from reasoner.types import Completion, Message, Prompt
 from reasoner_strategies.ab_mcts import AbMcts, AnswerNode, AnswerTree, TreeArm, refinement
-from tests.helpers import Judge, completion, number_question
-from tests.scripted import ScriptedEngine
+from tests.helpers import completion, number_question
 from tests.strategies.driving import Course, follow
 from tests.strategies.test_mcts import rating
 
@@ -157,40 +152,3 @@ def test_an_unrated_generation_is_no_node_and_votes_only_if_nothing_is_rated() -
     none = drive(AbMcts(n=9), "788", lambda _: None)
     assert (none.key, none.vote_states[-1].samples) == ("8", 9)
     assert {sample.prompts for sample in none.samples} == {(QUESTION.prompt,)}
-
-
-# A world in which refining pays, or does not
-
-
-def improving(step: float) -> Callable[[SampleRequest], str]:
-    """Fresh answers are worth 0.3 in the mean, and refinements that much more than the answer before."""
-
-    def say(request: SampleRequest) -> str:
-        noise = random.Random(request.seed).gauss(0, 0.05)
-        base = 0.3 - step
-        if len(request.prompt.messages) > 2:
-            base = float(request.prompt.messages[-2].content.split()[0])
-        return f"{min(1.0, max(0.0, base + step + noise)):.4f} is how good it is. The answer is 7"
-
-    return say
-
-
-def worth(one: Completion) -> float:
-    return float(one.text.split()[0])
-
-
-@pytest.mark.slow
-def test_it_goes_deep_where_refining_pays_and_wide_where_it_harms() -> None:
-    fresh: dict[float, float] = {}
-    best: dict[float, float] = {}
-    for step in (0.15, -0.15):
-        events: list[Event] = []
-        questions = [Question.of("How many?", space="number", id=str(at)) for at in range(40)]
-        strategy, engine = AbMcts(n=24, concurrency=2), ScriptedEngine(improving(step))
-        solutions = solve_many_sync(questions, strategy, engine, verifier=Judge(worth), trace=events.append)
-        roots = {question.prompt.digest for question in questions}
-        sampled = [event.prompt in roots for event in events if isinstance(event, Sampled)]
-        fresh[step] = sum(sampled) / len(sampled)
-        best[step] = sum(one.vote_state.votes[0].weight for one in solutions) / len(solutions)
-    assert fresh[0.15] + 0.1 < fresh[-0.15]
-    assert best[0.15] > best[-0.15] + 0.2

@@ -4,15 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from reasoner import solve_sync
-from reasoner.engine import SampleRequest
 from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.strategy import DescribeModel, Operation, Prefill, Sample
 from reasoner.types import Answer, Completion, FinishReason, SamplingParams, Usage
 from reasoner_strategies.budget_forcing import BudgetForcing, closes, still_open, until_closed
 from tests.helpers import number_question
-from tests.scripted import MODEL, THINKER, ScriptedEngine
+from tests.scripted import MODEL
 from tests.strategies.driving import Course, follow
 
 QUESTION = number_question()
@@ -99,38 +97,6 @@ def test_a_marker_that_tokens_share_with_other_text_is_taken_out_by_its_text(ids
         with pytest.raises(StopIteration) as end:
             next(plan)
         assert end.value.value == QUESTION.prompt.extended("", (), thinking="hm")
-
-
-class Thinker(ScriptedEngine):
-    """40 tokens of thinking and then the end marker, as far as there is room; without that stop token, an answer."""
-
-    async def sample(self, request: SampleRequest) -> Completion:
-        assert THINKER.thinking
-        [marker] = THINKER.thinking.end
-        if marker not in request.params.stop_token_ids:
-            return await ScriptedEngine.sample(self, request)
-        ids = ((await self.encode("hm") or ()) * 40 + (marker,))[: request.params.max_tokens]
-        ended = ids[-1] == marker
-        usage = Usage(request.rendered.tokens, 0, len(ids), len(ids))
-        request.meter.usage = usage
-        self.usage.append(usage)
-        finish: FinishReason = "stop" if ended else "length"
-        return Completion(
-            request.prompt, "", ids, finish, marker if ended else None, usage, seed=request.seed, thinking="hm"
-        )
-
-
-def test_the_published_course_is_charged_as_published() -> None:
-    engine = Thinker(lambda _: " 7", model=THINKER)
-    solution = solve_sync(QUESTION, PINNED, engine)
-    assert key(solution.answer) == "7"
-    # 98 tokens of thinking and 2 stripped markers, then the answer and its end.
-    assert [usage.generated_tokens for usage in engine.usage] == [41, 41, 18, 2]
-    assert solution.cost.generated_tokens == 98 + 2 + 2
-    # Each resumption sends what went before and one Wait more; the markers are not in it.
-    head, second, third, _ = (usage.prompt_tokens for usage in engine.usage)
-    assert (second - head, third - head) == (41, 82)
-    assert solution.cost.samples == 4
 
 
 def test_what_the_model_closes_itself_continues_from_the_marker_alone() -> None:

@@ -18,7 +18,6 @@ from tests.execution.test_scores import Comparing
 from tests.helpers import Judge, completion, number_question, says
 from tests.scripted import ScriptedEngine
 from tests.strategies.judging import QUESTION, Judged, Judging, cut, judged, key_of, names, pool, prefers
-from tests.sweeps import widths
 
 PARAMS = SamplingParams(temperature=0.4, max_tokens=99, thinking="low")
 MANY = [str(100 + key) for key in range(20)]
@@ -161,28 +160,6 @@ def test_rounds_and_requests_are_bounded(classes: int) -> None:
         )
         assert len(played.rounds) == math.ceil(math.log2(classes))
         assert sum(played.rounds) == comparisons * (classes - 1)
-
-
-@pytest.mark.slow
-@widths("runs", 12, 400)
-def test_it_fails_at_most_as_often_as_the_published_bound(runs: int) -> None:
-    def bound(n: int, p_gen: float, p_comp: float, comparisons: int) -> float:
-        return (1 - p_gen) ** n + math.ceil(math.log2(n)) * math.exp(-2 * comparisons * (p_comp - 0.5) ** 2)
-
-    assert bound(16, 0.3, 0.65, 41) == pytest.approx(0.635, abs=5e-4)
-    maximum = bound(16, 0.3, 0.65, 100)
-    assert maximum == pytest.approx(0.048, abs=5e-4)
-    source, failed = random.Random(0), 0
-
-    def judge(texts: list[str]) -> str:
-        right = next((at for at, text in enumerate(texts) if key_of(text) == "7"), None)
-        at = source.randrange(2) if right is None else right if source.random() < 0.65 else 1 - right
-        return f"Better: {'AB'[at]}"
-
-    for _ in range(runs):
-        keys = ["7" if source.random() < 0.3 else str(100 + wrong) for wrong in range(16)]
-        failed += course(Knockout, keys, judge, comparisons=100).key != "7"
-    assert failed / runs <= maximum + 3 * math.sqrt(maximum * (1 - maximum) / runs)
 
 
 # GenSelect

@@ -79,15 +79,6 @@ def test_unrated_steps_are_not_zeros(kind: Kind) -> None:
 
 
 @kinds
-def test_without_ratings_the_majority_decides(kind: Kind) -> None:
-    run = search(kind(n=4), Distinct().engine(), Rater(fails=lambda _: True))
-    votes = run.solution.vote_state.votes
-    assert sum(run.parents(1).values()) >= 4
-    assert [vote.weight for vote in votes] == [vote.count for vote in votes]
-    assert run.key == votes[0].answer.key
-
-
-@kinds
 def test_no_chain_is_rated_twice(kind: Kind) -> None:
     run = search(kind(n=6), Uneven().engine(), Rater(noisy(0.2)))
     assert len(run.judge.seen) == len(set(run.judge.seen))
