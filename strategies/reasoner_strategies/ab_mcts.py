@@ -4,7 +4,7 @@ import bisect
 import math
 import random
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted
@@ -18,6 +18,8 @@ IMPROVE = (
     "Your answer was rated {rating} on a scale from 0 to 1. Find out what is wrong or missing in it, then answer the "
     "question again in full. {form}"
 )
+Generation = tuple[int, Completion | None, Answer | None]
+"""The number of a running generation and, while it is rated, its completion and answer."""
 UNIT = 1 << 40
 """Ratings are summed as multiples of 1 / UNIT, so that no order of arrival changes a sum."""
 
@@ -50,13 +52,13 @@ class AbMcts(Checked):
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Ask the tree what to generate and report the ratings to it, as replies arrive."""
         tree, votes = AnswerTree(question.id), RunningVote(question.space, by="max")
-        running: dict[Handle, _Generation] = {}
+        running: dict[Handle, Generation] = {}
         launched = 0
         while launched < self.n or running:
             while launched < self.n and len(running) < self.concurrency:
                 prompt = refinement(question, tree.ask(launched))
                 handle = yield from start(Sample((prompt,), params=self.params))
-                running[handle] = _Generation(launched)
+                running[handle] = launched, None, None
                 launched += 1
             try:
                 finished = yield from next_finished()
@@ -73,17 +75,9 @@ class AbMcts(Checked):
                 answer = question.read(drawn)
                 votes.count(answer, order=number)
                 if answer is not None:
-                    running[(yield from start(Score(question, (drawn,))))] = _Generation(number, drawn, answer)
+                    running[(yield from start(Score(question, (drawn,))))] = number, drawn, answer
             yield from votes.publish()
         return (yield from votes.publish()).leader
-
-
-class _Generation(NamedTuple):
-    """The number of a running generation and, while it is rated, its completion and answer."""
-
-    number: int
-    drawn: Completion | None = None
-    answer: Answer | None = None
 
 
 @dataclass(slots=True)

@@ -85,14 +85,10 @@ class Auto(Checked):
             rows = [row for row in rows if row.samples > 1 or row.strategy in (family.baseline, family.safe)]
         servable = family.model_copy(update={"arms": tuple(rows)})
         choices = (choose(servable, index, loss=LOSSES[self.effort]) for index in range(family.bins.count))
-        return tuple(
-            _Arm(build("strategy", choice.row.strategy), choice.row.strategy, choice.why, choice.row)
-            for choice in choices
-        )
+        return tuple(_Arm(build("strategy", one.row.strategy), one.row.strategy, one.why, one.row) for one in choices)
 
     def _voting(self, why: str) -> _Arm:
-        stop = FirstOf((Lossless(), LockIn(delta=DELTAS[self.effort])))
-        voting = SelfConsistency(self.n, self._sampling, stop=stop)
+        voting = SelfConsistency(self.n, self._sampling, stop=FirstOf((Lossless(), LockIn(DELTAS[self.effort]))))
         return _Arm(voting, f"a vote of up to {self.n} until its lead is safe", why)
 
     def _as_measured(self, family: Family) -> SamplingParams:

@@ -1,19 +1,13 @@
 """Beam search over steps that a verifier rates."""
 
+import math
 from dataclasses import dataclass
 
 from reasoner.answers.questions import Question
 from reasoner.specs import Count
 from reasoner.strategy import Plan
 from reasoner.types import Answer
-from reasoner_strategies._search.step_search import (
-    Level,
-    Parents,
-    SearchOptions,
-    StepSearch,
-    parent_count,
-    split_evenly,
-)
+from reasoner_strategies._search.step_search import Level, Parents, SearchOptions, StepSearch, split_evenly
 from reasoner_strategies._search.steps import Path
 
 
@@ -42,11 +36,11 @@ def beam(options: BeamSearch, search: StepSearch) -> Plan[Answer | None]:
 
 def _parents(options: BeamSearch, search: StepSearch, level: Level) -> Parents:
     """The parents of the next level, and how many children each has."""
-    if search.finished >= options.n:
+    if sum(path.finished for path in search.ended.values()) >= options.n:
         return []
     best: dict[object, Path] = {}
     for path in level.ranked():
         if path.open:
             best.setdefault((path.prompt.token_ids, path.prompt.text), path)
-    kept = list(best.values())[: parent_count(options.n, options.width)]
+    kept = list(best.values())[: math.ceil(options.n / options.width)]
     return list(zip(kept, split_evenly(options.n, len(kept)), strict=True)) if kept else []

@@ -30,7 +30,7 @@ class DeepConf(Checked):
     group, the mean of the lowest tenth of its groups ("bottom_10"), of its last `window` tokens ("tail"), or of all
     ("mean").
 
-    "offline" draws `n` traces and lets the best `keep` percent of those with an answer vote.
+    `mode` "offline" draws `n` traces and lets the best `keep` percent of those with an answer vote.
 
     "online" draws `warmup` whole traces. The lowest group that the best `keep` percent of them reach is the threshold.
     Every later trace is cut when a group falls below it, and a trace whose lowest group is below it never votes, be it
@@ -43,8 +43,6 @@ class DeepConf(Checked):
     the paper.
 
     If the engine reports no log-probabilities, or no trace above the threshold has an answer, the majority decides.
-
-    `mode` "online" stops chains of low confidence while they are drawn, "offline" draws all of them.
     """
 
     uses_verifier: ClassVar[bool] = False

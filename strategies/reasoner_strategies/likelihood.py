@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, NamedTuple
 from reasoner.answers import ChoiceSpace, YesNoSpace
 from reasoner.answers.questions import Question
 from reasoner.specs import Checked, Samples
-from reasoner.strategy import Plan, TextLikelihood, loglikelihood, note, prefill, propose, sample
+from reasoner.strategy import Plan, loglikelihood, note, prefill, propose, sample
 from reasoner.types import NO_THINKING, Answer, SamplingParams, Vote, VoteState
 from reasoner_strategies._voting.pool import proposed, softmax, vote
 
@@ -61,7 +61,12 @@ class Likelihood(Checked):
         opening = "" if question.prompt.raw else OPENING
         prompt = yield from prefill(question.prompt.at_level(NO_THINKING), opening)
         likelihoods = yield from loglikelihood(prompt, [f" {option.written}" for option in options])
-        values = [self._value(option, text) for option, text in zip(options, likelihoods, strict=True)]
+        values = [
+            text.logprob / {"none": 1, "tokens": text.tokens, "characters": max(1, len(written))}[self.normalize]
+            if text
+            else None
+            for (_, written), text in zip(options, likelihoods, strict=True)
+        ]
         if left_out := values.count(None):
             yield from note(f"{left_out} of {len(values)} answers do not fit the context window and were left out")
         if left_out == len(values):
@@ -78,12 +83,6 @@ class Likelihood(Checked):
         elif isinstance(space, YesNoSpace):
             texts = {"yes": "yes", "no": "no"}
         return [Option(Vote(Answer(label, label, RULE), 0.0, 0), text) for label, text in texts.items()]
-
-    def _value(self, option: Option, likelihood: TextLikelihood | None) -> float | None:
-        if likelihood is None:
-            return None
-        size = {"none": 1, "tokens": likelihood.tokens, "characters": max(1, len(option.written))}[self.normalize]
-        return likelihood.logprob / size
 
 
 def ranked(options: Sequence[Option], values: Sequence[float | None], *, samples: int) -> VoteState:

@@ -45,7 +45,7 @@ class ParticleFilter(SearchOptions):
         weights = dict[int, float]()
         by: By = "max" if self.final == "argmax" else "sum"
         search = StepSearch(question, self, weight_of=lambda path: weights.get(path.order), by=by)
-        particles, step = [search.root] * self.n, 0
+        particles, step = [Path(question.prompt)] * self.n, 0
         while moving := [path for path in particles if path.open]:
             step += 1
             level = yield from search.launch([(path, 1) for path in moving])

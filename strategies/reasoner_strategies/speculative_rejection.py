@@ -11,7 +11,7 @@ from reasoner.specs import Checked, Length, Range, Samples
 from reasoner.strategy import MAX_CHAINS, Plan, score
 from reasoner.types import Answer, SamplingParams, VoteState
 from reasoner_strategies._search.step_search import rank
-from reasoner_strategies._search.steps import Path, advance, lockstep
+from reasoner_strategies._search.steps import Path, StepOptions, advance
 from reasoner_strategies._voting.pool import BY, Selector, proposed, rated_vote
 
 
@@ -41,7 +41,8 @@ class SpeculativeRejection(Checked):
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Advance, propose, reject; at the end choose among the finished."""
-        stepping = lockstep(self.params, self.every)
+        limit = self.params.limit
+        stepping = StepOptions(step="", step_tokens=self.every, max_steps=limit + 1, params=self.params)
         chains, keep, ended = [Path(question.prompt, order=index) for index in range(self.n)], self.n, 0
         vote_state = VoteState()
         while any(chain.open for chain in chains):
@@ -54,10 +55,9 @@ class SpeculativeRejection(Checked):
             if any(chain.open and not _thinks(chain) for chain in chains):
                 keep = max(1, math.ceil((1 - self.alpha) * keep - 1e-9))
                 chains = yield from _without_the_worst(question, chains, keep)
-        contenders = _contenders(question, chains)
-        if len(contenders) < 2:
+        if len(_contenders(question, chains)) < 2:
             return vote_state.leader
-        chains = yield from _rated(question, chains, contenders)
+        chains = yield from _rated(question, chains)
         return (yield from proposed(self._vote_state(question, chains))).leader
 
     def _vote_state(self, question: Question, chains: Sequence[Path]) -> Plan[VoteState]:
@@ -86,16 +86,16 @@ def _without_the_worst(question: Question, chains: Sequence[Path], keep: int) ->
     """The chains after a checkpoint: the open ones that are not among the best are cut."""
     if len(_contenders(question, chains)) <= keep:
         return list(chains)
-    chains = yield from _rated(question, chains, _contenders(question, chains))
+    chains = yield from _rated(question, chains)
     best = {chain.order for chain in sorted(_contenders(question, chains), key=rank)[:keep]}
     kept = best | {chain.order for chain in chains if _thinks(chain)}
     return [replace(chain, cut=True) if chain.open and chain.order not in kept else chain for chain in chains]
 
 
-def _rated(question: Question, chains: Sequence[Path], chosen: Sequence[Path]) -> Plan[list[Path]]:
-    """All chains; of the chosen ones those without a rating are rated, if the verifier can."""
-    last = {chain.order: chain.last for chain in chosen if chain.value is None and not _thinks(chain)}
-    candidates = {order: completion for order, completion in last.items() if completion}
+def _rated(question: Question, chains: Sequence[Path]) -> Plan[list[Path]]:
+    """All chains; of the contenders those without a rating are rated, if the verifier can."""
+    unrated = [chain for chain in _contenders(question, chains) if chain.value is None and not _thinks(chain)]
+    candidates = {chain.order: chain.last for chain in unrated if chain.last}
     if not candidates:
         return list(chains)
     try:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from reasoner_strategies._search.step_search import parent_count, split_evenly
+from reasoner_strategies._search.step_search import split_evenly
 from reasoner_strategies.beam_search import BeamSearch
 from reasoner_strategies.dvts import Dvts
 from tests.helpers import number_question
@@ -26,9 +26,7 @@ def test_each_level_has_n_children_of_the_best_paths() -> None:
 
 
 def test_a_width_that_does_not_divide_is_dealt_out_evenly_and_the_best_have_more() -> None:
-    assert (parent_count(16, 4), split_evenly(16, 4)) == (4, [4, 4, 4, 4])
-    assert (parent_count(16, 3), split_evenly(16, 6)) == (6, [3, 3, 3, 3, 2, 2])
-    assert (parent_count(2, 4), split_evenly(2, 1)) == (1, [2])
+    assert [split_evenly(16, 4), split_evenly(16, 6), split_evenly(2, 1)] == [[4] * 4, [3, 3, 3, 3, 2, 2], [2]]
     run = search(BeamSearch(5, 2), Distinct().engine(), Rater(noisy(0.1)))
     assert sorted(run.parents(1).values()) == [1, 2, 2]
     assert set(run.parents(1)) == best(run, 1, 3)

@@ -26,11 +26,6 @@ Parents = Sequence[tuple[Path, int]]
 """The parents of a level, and how many children each has."""
 
 
-def parent_count(n: int, width: int) -> int:
-    """How many parents `n` children have if none has more than `width`."""
-    return -(-n // width)
-
-
 def split_evenly(n: int, among: int) -> list[int]:
     """`n` children divided among parents; the first ones get the remainder."""
     return [n // among + (index < n % among) for index in range(among)]
@@ -99,19 +94,9 @@ class StepSearch:
         self._votes = RunningVote(self.question.space, self.by)
         self._greedy = replace(self.options, params=replace(self.options.params, temperature=0.0))
 
-    @property
-    def root(self) -> Path:
-        """The chain of no steps."""
-        return Path(self.question.prompt)
-
-    @property
-    def finished(self) -> int:
-        """How many chains the model ended."""
-        return sum(path.finished for path in self.ended.values())
-
     def by_levels(self, n: int, parents_of: Callable[[Level], Parents], *, choose: bool = True) -> Plan[Answer | None]:
         """Search level by level, from `n` children of the root on; `parents_of` a level are those of the next one."""
-        parents: Parents = [(self.root, n)]
+        parents: Parents = [(Path(self.question.prompt), n)]
         while parents:
             yield from self.launch(parents, choose=choose)
             level = yield from self.next_level()

@@ -87,13 +87,8 @@ class StepOptions(Checked):
         return self.grown(replace(path, steps=self.max_steps - 1), completion, order=path.order)
 
 
-def lockstep(params: SamplingParams, every: int) -> StepOptions:
-    """Chains that grow by `every` tokens at a time until the model ends them."""
-    return StepOptions(params=params, step="", step_tokens=every, max_steps=params.limit + 1)
-
-
 def advance(stepping: StepOptions, chains: Sequence[Path]) -> Plan[list[Path]]:
-    """The same chains, each open one a round further; all open ones have the same number of tokens, before and after.
+    """The same chains, each open one a round of `step_tokens` further; all open ones have equally many tokens.
 
     A chain is cut if the budget refused it, or gave it fewer tokens than the others.
     """
