@@ -85,7 +85,7 @@ class Auto(Checked):
             rows = [row for row in rows if row.samples > 1 or row.strategy in (family.baseline, family.safe)]
         servable = family.model_copy(update={"arms": tuple(rows)})
         choices = (choose(servable, index, loss=LOSSES[self.effort]) for index in range(family.bins.count))
-        return tuple(_Arm(build("strategy", one.row.strategy), one.row.strategy, one.why, one.row) for one in choices)
+        return tuple(_Arm(build("strategy", c.row.strategy), c.row.strategy, c.why, c.row) for c in choices)
 
     def _voting(self, why: str) -> _Arm:
         voting = SelfConsistency(self.n, self._sampling, stop=FirstOf((Lossless(), LockIn(DELTAS[self.effort]))))

@@ -69,5 +69,5 @@ def choice_prompt(question: Question, shown: Sequence[Candidate]) -> Prompt:
 
 def number(reply: Completion, size: int) -> int | None:
     """Which of so many answers a reply chooses, from 0."""
-    named = verdict(reply, "best", [str(place) for place in range(1, size + 1)])
+    named = verdict(reply, "best", [str(index) for index in range(1, size + 1)])
     return None if named is None else int(named) - 1
