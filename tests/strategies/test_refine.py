@@ -12,7 +12,6 @@ from reasoner_strategies import Single
 from reasoner_strategies.refine import Refine
 from tests.helpers import completion, number_question
 from tests.strategies.driving import Course, follow
-from tests.strategies.judging import cut
 
 QUESTION = number_question()
 PARAMS = SamplingParams(temperature=0.4, max_tokens=99)
@@ -68,7 +67,7 @@ def test_a_review_without_a_verdict_finds_fault(review: str) -> None:
 
 
 @pytest.mark.parametrize("critic", ["self", "verifier"])
-@pytest.mark.parametrize("version", ["-", cut(completion("The answer is 7"))])
+@pytest.mark.parametrize("version", ["-", completion("The answer is 7", finish="length")])
 def test_a_version_without_an_answer_is_neither_rated_nor_final(critic: str, version: str | Completion) -> None:
     strategy = Refine(1, critic, params=PARAMS)  # type: ignore[arg-type]
     course = refined(strategy, [version, "8"], review="Verdict: correct", ratings=[0.5])

@@ -1,18 +1,14 @@
 """Revise, as a pure plan and on its engine."""
 
-import itertools
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
-from reasoner import Cost, solve_sync
-from reasoner.engine import SampleRequest
+from reasoner import Cost
 from reasoner.strategy import Sample, Score
 from reasoner.types import Completion, Rating, SamplingParams
 from reasoner_strategies.revise import Revise, revision
 from tests.helpers import completion, number_question
-from tests.scripted import ScriptedEngine
 from tests.strategies.driving import REFUSED, Course, follow
 
 QUESTION = number_question()
@@ -79,44 +75,3 @@ def test_the_verifier_selects_among_all_attempts(selector: str, values: tuple[fl
     course = follow(Revise(3, 0, selector, PARAMS).plan(QUESTION), reply, Course())  # type: ignore[arg-type]
     assert [len(score.candidates) for score in course.scores] == [3]
     assert (course.key, course.vote_states[-1].samples) == (chosen, 3)
-
-
-def chance(seen: tuple[bool, ...]) -> float:
-    """How likely an attempt is right, given those that it sees."""
-    return 0.9 if any(seen) else 0.5 if seen else 0.1
-
-
-def exact(chains: int, revisions: int) -> float:
-    """How likely the majority is right, by enumeration; at a tie the first attempt decides."""
-    attempts, total = chains * (revisions + 1), 0.0
-    for right in itertools.product((True, False), repeat=attempts):
-        likely = 1.0
-        for at, one in enumerate(right):
-            turn = at % (revisions + 1)
-            p = chance(right[at - min(turn, 4) : at])
-            likely *= p if one else 1 - p
-        votes = sum(right) * 2
-        total += likely * (votes > attempts or (votes == attempts and right[0]))
-    return total
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("chains", "revisions"), [(1, 7), (1, 3), (8, 0), (2, 0), (2, 2)])
-def test_it_is_exactly_as_accurate_as_the_law_of_its_chains(chains: int, revisions: int) -> None:
-    """A model that mends a wrong answer half of the time once it sees one, and keeps a right one nine times in ten.
-
-    Every outcome is played and weighed by what the prompts really showed, so there is no seed and no tolerance.
-    """
-    total = 0.0
-    for right in itertools.product((True, False), repeat=chains * (revisions + 1)):
-        coins, likely = iter(right), [1.0]
-
-        def script(request: SampleRequest, coins: Iterator[bool] = coins, likely: list[float] = likely) -> str:
-            seen = tuple("is 7" in each.content for each in request.prompt.messages if each.role == "assistant")
-            one = next(coins)
-            likely[0] *= chance(seen) if one else 1 - chance(seen)
-            return f"The answer is {7 if one else 8}"
-
-        solution = solve_sync(QUESTION, Revise(chains, revisions, "majority", PARAMS), ScriptedEngine(script))
-        total += likely[0] * bool(solution.answer and solution.answer.key == "7")
-    assert total == pytest.approx(exact(chains, revisions), abs=1e-12)
