@@ -14,7 +14,7 @@ from reasoner.models.thinking import ThinkingProfile
 from reasoner.registry import build, entries, spec_of
 from reasoner.stopping.rules import LockIn
 from reasoner.types import FALLBACK, SamplingParams, ThinkingLevel, thinking_level
-from reasoner_strategies import BestOfN, DeepConf, Refine, SelfConsistency, Single
+from reasoner_strategies import BestOfN, Refine, SelfConsistency, Single
 
 LEVELS = {level: {"reasoning_effort": level} for level in ("low", "medium", "high")}
 PROFILE = ThinkingProfile("on_request", (1,), (2,), "<think>", "</think>", "</think>\n", levels=LEVELS)
@@ -124,17 +124,6 @@ def test_what_a_strategy_made_of_its_parameters_is_resolved_too() -> None:
         arms = [arm.strategy for arm in resolved._arms]
         assert all(arm.params.top_k == 20 for arm in arms if hasattr(arm, "params"))
         assert resolved._sampling.top_k == 20
-
-
-def test_options_that_need_the_limit_are_checked_against_the_resolved_one() -> None:
-    long = DeepConf(window=2048)
-    assert resolve(long, THINKS, quiet).window == 2048
-    with pytest.raises(
-        UsageError, match="window=2048 never fills, so nothing is cut: max_tokens is 512; set window to"
-    ):
-        resolve(long, PLAIN, quiet)
-    with pytest.raises(UsageError, match="max_tokens is 99"):
-        DeepConf(window=100, params=SamplingParams(logprobs=5, max_tokens=99))
 
 
 def test_a_foreign_generation_config_sets_what_it_may() -> None:

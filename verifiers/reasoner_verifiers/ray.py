@@ -14,13 +14,6 @@ from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter, MemoryClaimant, Verifier
 
 
-@dataclass(slots=True)
-class _RunningReplicas:
-    """The replicas, from `start` to `close`."""
-
-    fleet: Fleet | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class RayVerifier:
     """Rates by replicas of `verifier`, each a Ray actor with a reward model of its own.
@@ -37,7 +30,8 @@ class RayVerifier:
     address: str = ""
     gpus: int | None = None
     cpus: int = 0
-    _running: _RunningReplicas = field(default_factory=_RunningReplicas, init=False, repr=False, compare=False)
+    _fleet: list[Fleet] = field(default_factory=list, init=False, repr=False, compare=False)
+    """The replicas, from `start` to `close`."""
 
     def __post_init__(self) -> None:
         self._wanted.check()
@@ -58,7 +52,7 @@ class RayVerifier:
 
     async def start(self, policy: Engine) -> None:
         """Join or start a cluster, and start the verifier in each replica."""
-        if self._running.fleet is not None:
+        if self._fleet:
             return
 
         async def ask(method: str, arguments: tuple[Any, ...]) -> Any:
@@ -67,7 +61,7 @@ class RayVerifier:
             return await getattr(policy, method)(*arguments)
 
         await policy.start()
-        self._running.fleet = await Fleet.start(
+        fleet = await Fleet.start(
             VerifierHost,
             self.verifier,
             self._wanted,
@@ -77,6 +71,7 @@ class RayVerifier:
             ask=ask,
             arguments=(policy.name, policy.model),
         )
+        self._fleet.append(fleet)
 
     async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
         """As the verifier in the replica says."""
@@ -97,19 +92,16 @@ class RayVerifier:
         self, question: Question, candidate: Completion, policy: Engine, method: str, meter: CostMeter | None = None
     ) -> Any:
         await self.start(policy)
-        fleet = self._running.fleet
-        assert fleet is not None
+        [fleet] = self._fleet
         with fleet.placement.request(question.id) as index:
             return await fleet.replica(index).call(method, question, candidate, meter=meter)
 
     async def reset_caches(self) -> None:
         """Empty the caches of all replicas."""
-        if self._running.fleet is not None:
-            for replica in self._running.fleet.replicas:
-                await replica.call("reset_caches")
+        for replica in [replica for fleet in self._fleet for replica in fleet.replicas]:
+            await replica.call("reset_caches")
 
     async def close(self) -> None:
         """End the replicas."""
-        fleet, self._running.fleet = self._running.fleet, None
-        if fleet is not None:
-            await fleet.close()
+        while self._fleet:
+            await self._fleet.pop().close()

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from reasoner.errors import EngineUnavailable, UsageError, require
+from reasoner.journal.folder import write_whole
 from reasoner.models.cache import CHECKSUMS, CachedModel, Checksums, cache_home, sha256_of
 from reasoner.models.resolve import resolve
-from reasoner.system.files import open_regular, parse_json, read_object, replacing
+from reasoner.system.files import open_regular, parse_json, read_object
 from reasoner.types import Notify
 
 Array = NDArray[np.floating[Any]]
@@ -82,7 +83,7 @@ def save_head(head: Head, file: Path) -> None:
     """Write a head as a small safetensors file.
 
     Raises:
-        OSError: it cannot be written.
+        TraceError: it cannot be written.
     """
     from safetensors.numpy import save
 
@@ -90,8 +91,7 @@ def save_head(head: Head, file: Path) -> None:
     about = json.dumps({"layer": head.layer, "info": dataclasses.asdict(head.info)}, sort_keys=True)
     arrays = {name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()}
     # Not by `save_file`, which would replace even a device by a new file.
-    with replacing(file) as opened:
-        opened.write(save(arrays, metadata={"head": about}))
+    write_whole(file, [save(arrays, metadata={"head": about})])
 
 
 def load_head(file: Path) -> Head:
