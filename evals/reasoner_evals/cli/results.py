@@ -37,7 +37,7 @@ def compare(first: str, second: str, task: str, *, as_json: bool) -> int:
     A and B are runs, or arms written as RUN:ARM. A run is a folder that `reasoner eval` wrote. Two runs are compared
     arm by arm: those with the same strategy, verifier, budget and seed. Both must have the same questions.
     """
-    import dataclasses
+    from dataclasses import asdict
 
     from reasoner.cli.terminal import Terminal, columns, labelled
     from reasoner_evals.report.comparisons import compare_runs
@@ -45,7 +45,7 @@ def compare(first: str, second: str, task: str, *, as_json: bool) -> int:
     terminal = Terminal(sys.stdout, sys.stderr)
     results = compare_runs(_side(first), _side(second), task=task)
     if as_json:
-        terminal.give(json.dumps([dataclasses.asdict(result) for result in results]))
+        terminal.give(json.dumps([result._asdict() | {"delta": asdict(result.delta)} for result in results]))
         return ANSWERED
     for result in results:
         terminal.show(_heading(result), labelled(_compared_rows(result)), width=columns())
@@ -62,21 +62,22 @@ def _side(name: str) -> tuple[Path, str]:
 
 def _heading(result: "PairedResult") -> str:
     missing = f", {result.missing:,} more lack a result in A or B" if result.missing else ""
-    return f"{result.task}: {result.questions:,} questions{missing}"
+    return f"{result.task}: {result.delta.questions:,} questions{missing}"
 
 
 def _compared_rows(result: "PairedResult") -> Iterator[tuple[str, str]]:
     from reasoner_evals.report.narrative import percent, signed_points
 
-    holm = f", {result.p_holm:.3g} after Holm's adjustment over {result.family}" if result.family > 1 else ""
+    delta = result.delta
+    holm = f", {delta.p_holm:.3g} after Holm's adjustment over {delta.family}" if delta.family > 1 else ""
     yield "  A", f"{result.first}, {result.first_model}: {percent(result.first_accuracy)}"
-    yield "  B", f"{result.second}, {result.second_model}: {percent(result.second_accuracy)}"
-    yield "  A - B", signed_points(result.difference)
-    yield "  p", f"{result.p:.3g} ({result.test}){holm}"
-    yield "  better", f"A on {result.better:,} questions, B on {result.worse:,}"
-    if result.detectable:
-        verdict = "the difference is at least that" if result.resolvable else "the difference is smaller"
-        yield "  detectable", f"{100 * result.detectable:.1f} points: {verdict}"
+    yield "  B", f"{delta.baseline}, {result.second_model}: {percent(result.second_accuracy)}"
+    yield "  A - B", signed_points(delta.difference)
+    yield "  p", f"{delta.p:.3g} ({delta.test}){holm}"
+    yield "  better", f"A on {delta.better:,} questions, B on {delta.worse:,}"
+    if delta.detectable:
+        verdict = "the difference is at least that" if delta.resolvable else "the difference is smaller"
+        yield "  detectable", f"{100 * delta.detectable:.1f} points: {verdict}"
     if result.cost_ratio is not None:
         low, high = result.cost_ratio.low, result.cost_ratio.high
         bounds = "" if low is None or high is None else f" ({low:.3g} to {high:.3g})"
@@ -204,8 +205,8 @@ def report(runs: tuple[Path, ...], out: Path | None, html: Path | None, title: s
     """Report what RUNs measured, as a page and tables.
 
     RUNs are folders that `reasoner eval` wrote. Needs no model. Writes report.html, one page without scripts or
-    external resources, and beside it results.csv, results.md, questions.csv with one row per question, and figures/
-    with each figure as SVG and PNG. Prints the page's path. Several runs are reported together if they have the same
+    external resources, and beside it results.csv, results.md, and figures/ with each figure as SVG and PNG. Prints the
+    page's path. Several runs are reported together if they have the same
     questions for each task that they share.
     """
     from dataclasses import replace

@@ -4,14 +4,14 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
 from reasoner.errors import UnknownName, UsageError
 from reasoner.specs import Spec
-from reasoner_evals.report.content import LEVEL, Against, Bounded, Delta, Paired
-from reasoner_evals.runs.measures import ArmRead, Measured, as_run, mean
+from reasoner_evals.report.content import LEVEL, Against, Bounded, Delta
+from reasoner_evals.runs.measures import ArmRead, Measured, Values, as_run, mean
 from reasoner_evals.runs.reading import RunData, TaskItems, check_same, open_run, read_arm
 from reasoner_evals.runs.records import Arm
 from reasoner_evals.stats.intervals import Groups, Interval, PairedTest, compare, holm, interval, ratio_interval
@@ -113,31 +113,37 @@ def _add_family(
     by_point: dict[str, dict[Against, Delta]], against: Against, pairs: Iterable[_Pair | None], groups: Groups | None
 ) -> None:
     compared = [pair for pair in pairs if pair and _comparable(pair.point, pair.baseline)]
-    results = [compare(pair.point.values["right"], pair.baseline.values["right"], groups) for pair in compared]
-    adjusted = holm([result.p_value for result in results])
-    for pair, result, p_holm in zip(compared, results, adjusted, strict=True):
-        by_point[pair.point.key][against] = Delta(
-            baseline=pair.baseline.key,
-            backfired=mean(pair.baseline.values["right"] * (1 - pair.point.values["right"])),
-            mixed=pair.mixed,
-            **_paired(result, p_holm, len(compared)),
-        )
+    family = [
+        replace(_delta(pair.point.values, pair.baseline.values, groups, pair.baseline.key), mixed=pair.mixed)
+        for pair in compared
+    ]
+    for pair, delta in zip(compared, _adjusted(family), strict=True):
+        by_point[pair.point.key][against] = delta
 
 
-def _paired(result: PairedTest, p_holm: float, family: int) -> dict[str, Any]:
-    """The fields of `Paired`."""
-    return {
-        "p_holm": p_holm,
-        "family": family,
-        "questions": result.difference.n,
-        "difference": estimate(result.difference),
-        "p": result.p_value,
-        "test": result.test,
-        "better": result.better,
-        "worse": result.worse,
-        "detectable": known(result.detectable),
-        "resolvable": result.resolvable,
-    }
+def _delta(first: Values, second: Values, groups: Groups | None, baseline: str) -> Delta:
+    """The first minus the second, which is called `baseline`, as a comparison of its own."""
+    result = compare(first["right"], second["right"], groups)
+    return Delta(
+        baseline=baseline,
+        questions=result.difference.n,
+        difference=estimate(result.difference),
+        p=result.p_value,
+        p_holm=result.p_value,
+        family=1,
+        test=result.test,
+        better=result.better,
+        worse=result.worse,
+        detectable=known(result.detectable),
+        resolvable=result.resolvable,
+        backfired=mean(second["right"] * (1 - first["right"])),
+    )
+
+
+def _adjusted(family: Sequence[Delta]) -> list[Delta]:
+    """These differences as one family (Holm 1979)."""
+    adjusted = holm([delta.p for delta in family])
+    return [replace(delta, p_holm=p, family=len(family)) for delta, p in zip(family, adjusted, strict=True)]
 
 
 def _comparable(point: Measured, baseline: Measured) -> bool:
@@ -176,13 +182,11 @@ Side = tuple[Path, str]
 """A run's folder and the name of one of its arms; empty for all."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PairedResult(Paired):
+class PairedResult(NamedTuple):
     """One arm against another, over the questions of a task that both finished; the family is the whole comparison."""
 
     task: str
     first: str
-    second: str
     first_model: str
     """The model of the first; with its engine where both models have one name and their engines differ."""
     second_model: str
@@ -192,6 +196,7 @@ class PairedResult(Paired):
     second_accuracy: Bounded
     cost_ratio: Bounded | None
     """The first's tokens divided by the second's, on these questions; None where the second has none."""
+    delta: Delta
 
 
 def compare_runs(first: Side, second: Side, *, task: str = "") -> tuple[PairedResult, ...]:
@@ -217,8 +222,8 @@ def compare_runs(first: Side, second: Side, *, task: str = "") -> tuple[PairedRe
             "name an arm of each, as RUN:ARM"
         )
     results = [_paired_result(left, left_arm, right, right_arm) for left_arm, right_arm in pairs]
-    adjusted = holm([result.p for result in results])
-    return tuple(replace(result, p_holm=p, family=len(results)) for result, p in zip(results, adjusted, strict=True))
+    deltas = _adjusted([result.delta for result in results])
+    return tuple(result._replace(delta=delta) for result, delta in zip(results, deltas, strict=True))
 
 
 def _arms(run: RunData, name: str, task: str) -> list[Arm]:
@@ -251,17 +256,15 @@ def _paired_result(left: RunData, left_arm: Arm, right: RunData, right_arm: Arm)
         raise UsageError(
             f"no question of {left_arm.task} has been finished and graded in both {left_arm.name} and {right_arm.name}"
         )
-    result = compare(first["right"], second["right"], groups)
     tokens = [np.where(both, values["tokens"], np.nan) for values in (first, second)]
     return PairedResult(
         task=left_arm.task,
         first=f"{left.name}:{left_arm.name}",
-        second=f"{right.name}:{right_arm.name}",
         first_model=_model(left, right),
         second_model=_model(right, left),
-        missing=result.difference.missing,
+        missing=int((~both).sum()),
         first_accuracy=estimate(interval(np.where(both, first["right"], np.nan), groups)),
         second_accuracy=estimate(interval(np.where(both, second["right"], np.nan), groups)),
         cost_ratio=estimate(ratio_interval(tokens[0], tokens[1], groups)) if np.nansum(tokens[1]) > 0 else None,
-        **_paired(result, result.p_value, 1),
+        delta=_delta(first, second, groups, f"{right.name}:{right_arm.name}"),
     )

@@ -1,4 +1,4 @@
-"""What a report says in words: the verdict of a task, findings, methods and limits."""
+"""What a report says in words: the verdict of a task, warnings, methods and limits."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ DISCORDANT: Final = 0.2
 OFTEN_CUT: Final = 0.02
 """The share of samples cut at `max_tokens` from which a report says so."""
 MAX_NAMED: Final = 6
-"""Points of the frontier, or questions, that a sentence names."""
+"""Strategies that are warned of."""
 _BASELINES: Final[tuple[Against, ...]] = ("larger_model", "greedy", "cheapest")
 """The baselines of a verdict: the first that the task has."""
 
@@ -147,41 +147,7 @@ def _interval(low: str | None, high: str | None) -> str:
     return "" if low is None or high is None else f"95 % interval {low} to {high}"
 
 
-def findings(rows: Sequence[Any]) -> Iterator[str]:
-    """The result of a task: the most accurate point, its cost, its gains and its remaining gap.
-
-    Of equally accurate points it is the cheapest. If it is above half of its pool, the most accurate of the others is
-    named as well. Strategies with many cut samples come first.
-    """
-    yield from _cut(rows)
-    if len(rows) < 2:
-        return  # the verdict says it all
-    best = max(rows, key=_rank)
-    narrow = "; it is above half of its pool, so its interval is too narrow" if best.few_subsets else ""
-    yield f"The most accurate is {_accuracy(best)}, over {best.questions:,} questions{narrow}."
-    sound = [row for row in rows if not row.few_subsets]
-    if best.few_subsets and sound:
-        yield f"Of the points at up to half of their pool, the most accurate is {_accuracy(max(sound, key=_rank))}."
-    words = {row.key: row.words for row in rows}
-    for delta in best.deltas.values():
-        few = "" if delta.resolvable else f"; not resolvable with {delta.questions:,} questions"
-        holm = f"p = {delta.p_holm:.2g} after Holm's adjustment over {delta.family}"
-        yield f"Against {delta.against_label(words[delta.baseline])}: {signed_points(delta.difference)}, {holm}{few}."
-    if best.gap and best.coverage and best.gap > 0:
-        yield (
-            f"A right answer is among its samples for {best.coverage:.1%} of the questions: perfect selection would "
-            f"gain {100 * best.gap:.1f} points more."
-        )
-    cost = "flops" if any(row.flops_front for row in rows) else "tokens"
-    front = [row for row in rows if getattr(row, f"{cost}_front") == "front"]
-    front.sort(key=lambda row: getattr(row, cost))
-    if len(front) > 1:
-        more = f"; and {len(front) - MAX_NAMED} more" if len(front) > MAX_NAMED else ""
-        names = "; ".join(row.words for row in front[:MAX_NAMED])
-        yield f"On the frontier of {'FLOPs' if cost == 'flops' else cost} and accuracy, cheapest first: {names}{more}."
-
-
-def _cut(rows: Sequence[Any]) -> Iterator[str]:
+def cut_warnings(rows: Sequence[Any]) -> Iterator[str]:
     """The strategies with many samples cut at `max_tokens`, those with most first."""
     most = {row.series: row for row in sorted(rows, key=lambda row: row.samples_cut or 0.0)}
     often = [row for row in reversed(most.values()) if (row.samples_cut or 0.0) >= OFTEN_CUT]
@@ -189,10 +155,6 @@ def _cut(rows: Sequence[Any]) -> Iterator[str]:
         thinking = f" ({row.samples_cut_thinking:.0%} while thinking)" if row.samples_cut_thinking else ""
         share = f"{row.samples_cut:.0%} of the samples of {row.name}"
         yield f"{share} were cut at max_tokens{thinking}: raise --max-tokens."
-
-
-def _accuracy(row: Any) -> str:
-    return f"{row.words}: {percent(_known(row))} at {row.tokens:,.0f} tokens per question"
 
 
 def percent(share: Bounded) -> str:

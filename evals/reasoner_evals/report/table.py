@@ -62,7 +62,6 @@ COLUMNS: Final = (
     "tokens_front",
     "flops_front",
     "deltas",
-    "by_difficulty",
     "calibration",
 )
 """Also `key`, unique in the report; `series`, the curve of the point; `name` and `words`, what a page calls the series

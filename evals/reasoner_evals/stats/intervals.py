@@ -60,8 +60,6 @@ def interval(values: Floats, groups: Groups | None = None) -> Interval:
     Groups have their cluster-robust variance and Student's critical value.
     """
     present, keys, missing = _present(values, groups)
-    if np.any((present < 0) | (present > 1)):
-        raise UsageError("shares must be between 0 and 1: use ratio_interval for amounts, difference for gains")
     n, mean = len(present), _mean(present)
     if not n:
         return Interval(mean, math.nan, math.nan, "none", n, missing)
@@ -77,8 +75,6 @@ def difference(values: Floats, groups: Groups | None = None) -> DifferenceTest:
     If hardly any is not 1: Wilson's interval of (1 + difference) / 2. Otherwise Student's t.
     """
     present, keys, missing = _present(values, groups)
-    if np.any(np.abs(present) > 1):
-        raise UsageError("differences of shares must be between -1 and 1: use ratio_interval for amounts")
     present = np.where(np.abs(present) < NEAR, 0.0, present)
     n, mean = len(present), _mean(present)
 
@@ -113,15 +109,9 @@ def ratio_interval(tops: Floats, bottoms: Floats, groups: Groups | None = None) 
     Student's t with the jackknife's variance, on the log scale if all totals are positive. With bottoms of 1 this is
     the mean of amounts of any range: tokens, seconds.
     """
-    if tops.shape != bottoms.shape:
-        raise UsageError(f"a ratio needs one pair per question (got {tops.shape} and {bottoms.shape})")
     both = np.where(np.isnan(bottoms), np.nan, tops)
     present, keys, missing = _present(both, groups)
     below = bottoms[~np.isnan(both)]
-    if not np.all(np.isfinite(present) & np.isfinite(below)):
-        raise UsageError("the amounts of a ratio must be finite")
-    if np.any(below < 0) or (len(below) and not below.sum() > 0):
-        raise UsageError("the denominators of a ratio must be at least 0, and not all 0")
     n = len(present)
     if keys is not None and n:
         present, below = totals_by(keys, present, below)
@@ -143,8 +133,6 @@ def wilson(right: float, n: float, critical: float = Z) -> tuple[float, float]:
 
     `right` and `n` may be fractional, as a sum of shares varies less than outcomes do.
     """
-    if not 0 <= right <= n or n <= 0:
-        raise UsageError(f"a share needs 0 <= right <= n and n above 0 (got right={right:g}, n={n:g})")
     p, square = right / n, critical * critical
     centre = (p + square / (2 * n)) / (1 + square / n)
     half = critical / (1 + square / n) * math.sqrt(p * (1 - p) / n + square / (4 * n * n))
@@ -153,14 +141,10 @@ def wilson(right: float, n: float, critical: float = Z) -> tuple[float, float]:
 
 def _present(values: Floats, groups: Groups | None) -> tuple[Floats, Groups | None, int]:
     """The values that are not missing, their group keys, and how many are missing."""
-    if values.ndim != 1:
-        raise UsageError(f"an interval needs one value per question (got an array of shape {values.shape})")
     present = ~np.isnan(values)
     missing = int((~present).sum())
     if groups is None:
         return values[present], None, missing
-    if len(groups) != len(values):
-        raise UsageError(f"{len(values)} questions have {len(groups)} group keys: give one each")
     without_key = sum(not key for key in groups)
     if without_key:
         raise UsageError(
@@ -339,18 +323,8 @@ def compare(first: Floats, second: Floats, groups: Groups | None = None) -> Pair
     return PairedTest(estimate, p_value, test, better, worse, detectable)
 
 
-def mcnemar(better: int, worse: int) -> float:
-    """The two-sided p-value of McNemar's test on the questions where single outcomes differ; 1 if none does.
-
-    Without continuity correction, as Fagerland, Lydersen & Laake (2013) advise; its interval is Tango's.
-    """
-    return two_sided(score_test(better, worse), math.inf)
-
-
 def holm(p_values: Sequence[float]) -> list[float]:
     """The p-values of one family of comparisons, adjusted by Holm's step-down rule (1979), in the order given."""
-    if any(not 0 <= p <= 1 for p in p_values):
-        raise UsageError("p-values must be between 0 and 1")
     adjusted, minimum = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
         minimum = max(minimum, min((len(p_values) - rank) * p_values[index], 1.0))
@@ -360,8 +334,4 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def minimum_detectable(n: int, discordant: float) -> float:
     """The least paired difference that `n` questions detect (80 % power, 5 % level), given the share that differ."""
-    if n < 1 or not 0 <= discordant <= 1:
-        raise UsageError(
-            f"at least one question and a share between 0 and 1 are needed (got n={n}, discordant={discordant:g})"
-        )
     return POWER * math.sqrt(discordant / n)

@@ -23,7 +23,6 @@ def test_everything_goes_beside_the_page_and_the_same_run_gives_the_same_bytes(
     assert (shown.code, shown.out, shown.err) == (0, f"{tmp_path}/a/report.html\n", "")
     named = sorted(str(path.relative_to(tmp_path / "a")) for path in (tmp_path / "a").rglob("*") if path.is_file())
     assert [name for name in named if not name.startswith("figures/")] == [
-        "questions.csv",
         "report.html",
         "results.csv",
         "results.md",
