@@ -18,8 +18,8 @@ from reasoner.strategy import StopRule
 from reasoner.types import Answer, Vote, VoteState
 from reasoner.voting import MAX_STREAK
 from reasoner_evals.runs.measures import ArmRead, PoolArrays, as_run, expected_costs, pool_of, selected, spent, spread
-from reasoner_evals.runs.reading import COSTS, SILENT, records_in
-from reasoner_evals.runs.records import Arm
+from reasoner_evals.runs.reading import COSTS, SILENT
+from reasoner_evals.runs.records import Arm, counted_records
 from reasoner_evals.stats import Bools, Floats, Ints
 
 T = TypeVar("T", bound=np.generic)
@@ -289,7 +289,7 @@ def _own_tokens(read: ArmRead) -> Floats:
     """[Q, N]: the tokens of each reply without its prompt, its rating included."""
     rows = {question_id: row for row, question_id in enumerate(read.run.tasks[read.data.arm.task].ids)}
     tokens = np.zeros((len(rows), read.data.arm.pool))
-    for record in records_in(read.run, read.data.arm.name):
+    for record in counted_records(read.run.folder.arm(read.data.arm.name)):
         replies = record.pool[: tokens.shape[1]]
         tokens[rows[record.question_id], : len(replies)] = [
             reply.generated_tokens + reply.verifier_tokens for reply in replies

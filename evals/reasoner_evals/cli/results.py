@@ -3,7 +3,7 @@
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from reasoner.errors import UsageError
 if TYPE_CHECKING:
     from reasoner_evals.report.comparisons import PairedResult
     from reasoner_evals.runs.records import Manifest
-    from reasoner_evals.runs.verdicts import Changes
+    from reasoner_evals.runs.verdicts import Change
     from reasoner_evals.tasks.benchmark import TaskData
 
 MAX_CHANGES = 20
@@ -123,12 +123,12 @@ def grade(run: Path, *, unsandboxed: bool, as_json: bool) -> int:
     manifest = read_manifest(folder)
     with folder.writing():
         tasks = _unchanged(manifest, unsandboxed=unsandboxed)
-        changes = interrupts.run(lambda: grade_again(folder, manifest, tasks))
+        graded, changes = interrupts.run(lambda: grade_again(folder, manifest, tasks))
     terminal = Terminal(sys.stdout, sys.stderr)
     if as_json:
-        changed = [change._asdict() for change in changes.changed]
-        terminal.give(json.dumps({"graded": changes.graded, "changed": changed}))
+        terminal.give(json.dumps({"graded": graded, "changed": [change._asdict() for change in changes]}))
     else:
+        terminal.give(f"{graded:,} answers graded, {len(changes):,} grades changed")
         for line in _change_lines(changes):
             terminal.give(line)
     return ANSWERED
@@ -155,15 +155,13 @@ def _unchanged(manifest: "Manifest", *, unsandboxed: bool) -> "dict[str, TaskDat
     return tasks
 
 
-def _change_lines(changes: "Changes") -> Iterator[str]:
+def _change_lines(changes: "Sequence[Change]") -> Iterator[str]:
     """The number of changes of each kind, and the first of them."""
     from reasoner.cli.terminal import printable
 
-    yield f"{changes.graded:,} answers graded, {len(changes.changed):,} grades changed"
-    for (before, after), count in Counter((change.before, change.after) for change in changes.changed).most_common():
+    for (before, after), count in Counter((change.before, change.after) for change in changes).most_common():
         yield f"{before or 'no grade'} -> {after}: {count:,}"
-        of_kind = [change for change in changes.changed if (change.before, change.after) == (before, after)]
-        for change in of_kind[:MAX_CHANGES]:
+        for change in [each for each in changes if (each.before, each.after) == (before, after)][:MAX_CHANGES]:
             answer = printable(change.answer, limit=MAX_ANSWER_LENGTH)
             yield f"  {printable(change.task)} {printable(change.question_id)}: {answer}"
         if count > MAX_CHANGES:

@@ -9,8 +9,8 @@ import numpy as np
 from reasoner_evals.report.comparisons import estimate, known
 from reasoner_evals.report.content import ConfidenceQuality, Failure, FailureKind, VerifierQuality
 from reasoner_evals.runs.measures import ArmRead, Measured, spread
-from reasoner_evals.runs.reading import OUTCOMES, RIGHT, SILENT, questions_of, records_of
-from reasoner_evals.runs.records import AskedItem, ItemRecord
+from reasoner_evals.runs.reading import OUTCOMES, RIGHT, SILENT, questions_of
+from reasoner_evals.runs.records import AskedItem, ItemRecord, counted_records
 from reasoner_evals.stats import Bools, Floats
 from reasoner_evals.stats.calibration import auroc, auroc_within, calibration_error, reliability, risk_coverage
 from reasoner_evals.stats.estimators import best_of_k, coverage_at_k
@@ -107,7 +107,8 @@ def failures(measured: Sequence[Measured], task: str) -> tuple[Failure, ...]:
     # Each file is read once for all of its failures.
     for arm in {point.arms[0].name: point.arms[0] for _, point, _ in chosen}.values():
         own = {name for (_, point, _), name in zip(chosen, ids, strict=True) if point.arms[0].name == arm.name}
-        records[arm.name] = records_of(arm.run, arm.data.arm.name, own)
+        counted = counted_records(arm.run.folder.arm(arm.data.arm.name), own)
+        records[arm.name] = {record.question_id: record for record in counted}
     runs = [point.arms[0].run for _, point, _ in chosen]
     shown = all(run.tasks[task].source.shareable for run in runs)
     items = questions_of(runs[0], task, set(ids)) if runs and shown else {}

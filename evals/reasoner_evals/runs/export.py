@@ -14,8 +14,8 @@ from reasoner.system.files import replacing
 from reasoner.system.machine import install_command, missing
 from reasoner.system.printing import one_line
 from reasoner.system.tables import arrow_writer
-from reasoner_evals.runs.reading import OUTCOMES, RunData, open_run, records_in
-from reasoner_evals.runs.records import Arm, ItemRecord, PooledReply
+from reasoner_evals.runs.reading import OUTCOMES, RunData, open_run
+from reasoner_evals.runs.records import Arm, ItemRecord, PooledReply, counted_records
 
 Row = dict[str, Any]
 Write = Callable[[list[Row]], object]
@@ -79,7 +79,7 @@ def _rows(run: RunData) -> Iterator[Row]:
     for arm in run.manifest.arms:
         items = run.tasks[arm.task]
         groups = dict(zip(items.ids, items.groups, strict=True))
-        for record in records_in(run, arm.name):
+        for record in counted_records(run.folder.arm(arm.name)):
             yield from _of_record(run, arm, record, groups.get(record.question_id, ""))
 
 

@@ -113,7 +113,6 @@ def items_of(tasks: Mapping[str, TaskData]) -> Iterator[AskedItem]:
                 text=item.question.text,
                 gold=item.gold,
                 group=item.group,
-                level=item.level,
                 space=item.question.space.name,
             )
 

@@ -111,7 +111,7 @@ def test_machines_that_differ_are_noted(tmp_path: Path) -> None:
         for index in (1, 2)
     ]
     merge(parts, tmp_path / "merged")
-    assert read_manifest(RunFolder(tmp_path / "merged")).notes == ("the shards ran with different cores: 1, 2",)
+    assert read_manifest(RunFolder(tmp_path / "merged")).notes == ("the shards ran with different cores",)
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +179,6 @@ def test_only_shards_of_one_run_are_merged(three: Path, tmp_path: Path) -> None:
     assert "is not a shard" in other(sources=())
     nonsense = source.model_copy(update={"subset": "some"})
     assert "changed/manifest.json: 'some' is not a subset" in other(TraceError, sources=(nonsense,))
-    assert "has 2 of 7 questions of numbers: not its part" in other(sources=(source.model_copy(update={"items": 3}),))
 
 
 def changed_shard(three: Path, tmp_path: Path, change: Callable[[RunFolder], object]) -> list[Path]:
@@ -199,8 +198,8 @@ def cut_last_line(path: Path) -> None:
     ("change", "why"),
     [
         (lambda folder: cut_last_line(folder.arm("beam").journal), "beam lacks 1 of 1 questions"),
-        (lambda folder: folder.arm("beam").journal.unlink(), "beam has not started"),
-        (lambda folder: folder.arm("vote").grades.unlink(), "vote is not graded"),
+        (lambda folder: folder.arm("beam").journal.unlink(), "beam has no results or no grades"),
+        (lambda folder: folder.arm("vote").grades.unlink(), "vote has no results or no grades"),
         (lambda folder: cut_last_line(folder.items), "lacks questions of numbers"),
     ],
 )

@@ -214,9 +214,9 @@ def test_grading_again_finds_what_was_tampered_with_and_nothing_else(tmp_path: P
     folder = RunFolder(tmp_path)
 
     def again() -> list[tuple[str, str | None, str]]:
-        changes = asyncio.run(grade_again(folder, manifest(["vote", "best"], 6), {TASK: data(6)}))
-        assert changes.graded == len(list_of_verdicts(tmp_path))
-        return [(change.question_id, change.before, change.after) for change in changes.changed]
+        graded, changes = asyncio.run(grade_again(folder, manifest(["vote", "best"], 6), {TASK: data(6)}))
+        assert graded == len(list_of_verdicts(tmp_path))
+        return [(change.question_id, change.before, change.after) for change in changes]
 
     good = list_of_verdicts(tmp_path)
     assert again() == []

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from reasoner.answers.expressions import evaluate
 from reasoner.errors import UsageError
 from reasoner.registry import build
 from reasoner.types import Completion, Prompt
@@ -13,7 +12,7 @@ from reasoner_evals.tasks.benchmark import Shot, Template
 from tests.evals.tasks.samples import HUMANEVAL, SQUAD, jsonl, spec
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
-MAX_EXAMPLES = {"arc_challenge": 3, "arc_easy": 3, "game24": 3, "gsm8k": 4, "math500": 3, "strategyqa": 3}
+MAX_EXAMPLES = {"arc_challenge": 3, "arc_easy": 3, "gsm8k": 4, "math500": 3}
 
 
 @pytest.mark.parametrize(("name", "maximum"), MAX_EXAMPLES.items())
@@ -30,10 +29,6 @@ def test_examples_are_earlier_turns_that_read_as_replies_should(name: str, maxim
         read = item.question.space.read(reply.content)
         assert read is not None
         assert read.rule in ("form", "announced")
-        if name == "game24":
-            found = evaluate(read.text)
-            assert found is not None
-            assert found.value == 24
     with pytest.raises(UsageError, match=f"shots of {name} must be from 0 to {maximum}"):
         build("task", f"{line},shots={maximum + 1}").load()
 
