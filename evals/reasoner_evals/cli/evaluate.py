@@ -77,7 +77,7 @@ def command(out: Path | None, resume: Path | None, dry_run: bool, as_json: bool,
 def _predict(options: RunOptions, *, resume: Path | None, as_json: bool) -> int:
     """Show what a run would cost at most and on average; the exit code."""
     from reasoner.cli.terminal import Terminal, columns
-    from reasoner_evals.cli.prediction import document_of, layout, predict
+    from reasoner_evals.cli.prediction import layout, predict
     from reasoner_evals.cli.setup import set_up
 
     if resume is not None:
@@ -86,7 +86,7 @@ def _predict(options: RunOptions, *, resume: Path | None, as_json: bool) -> int:
     terminal = Terminal(sys.stdout, sys.stderr)
     prediction = predict(setup)
     if as_json:
-        terminal.give(json.dumps(document_of(prediction)))
+        terminal.give(json.dumps(prediction))
     else:
         terminal.show(*layout(prediction), width=columns())
     return ANSWERED

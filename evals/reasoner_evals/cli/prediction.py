@@ -2,8 +2,8 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from reasoner.budget import COUNTS, Budget, Cost
@@ -25,31 +25,8 @@ FOLLOWED: Final = 10
 """Questions of each arm whose plans are followed; the others are taken to cost the same."""
 
 
-@dataclass(frozen=True, slots=True)
-class ArmPrediction:
-    """The cost of an arm, or the `error`."""
-
-    arm: Arm
-    questions: int
-    cost: PredictedCost = PredictedCost()
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """The cost of a run, and in lines what it rests on."""
-
-    arms: tuple[ArmPrediction, ...]
-    basis: tuple[str, ...]
-
-    @property
-    def total(self) -> PredictedCost:
-        """The cost of all arms."""
-        return PredictedCost.total(arm.cost for arm in self.arms)
-
-
-def predict(setup: RunSetup) -> Prediction:
-    """Follow the plans of some questions of each arm on a simulated engine; starts no other engine."""
+def predict(setup: RunSetup) -> dict[str, Any]:
+    """The prediction for JSON: each arm, the sum, and what they rest on. Starts no engine but a simulated one."""
     engine = setup.engine if isinstance(setup.engine, SimulatedEngine) else SimulatedEngine(tokens=REPLY_TOKENS)
     basis = [
         f"the first {FOLLOWED} questions at most of each arm, followed on the simulated engine; the rest cost the same",
@@ -62,25 +39,24 @@ def predict(setup: RunSetup) -> Prediction:
             "a word of a prompt is one token and no prompt comes from the cache: the model's own counts differ"
         )
         basis.append("a model that thinks is taken for one that does not: give --max-tokens for its longest reply")
-    basis += left_out(setup.verifier)
-    arms = asyncio.run(_followed(setup, engine))
-    return Prediction(tuple(arms), (*basis, "seconds are not predicted: they depend on the machine and its load"))
+    basis += [*left_out(setup.verifier), "seconds are not predicted: they depend on the machine and its load"]
 
-
-async def _followed(setup: RunSetup, engine: SimulatedEngine) -> Sequence[ArmPrediction]:
     def made_up(tokens: float) -> Engine:
         same = replace(engine, tokens=tokens)
         same.model = engine.model
         return same
 
-    arms = []
+    arms, costs = [], []
     for arm in setup.arms:
-        questions = len(setup.tasks[arm.task].items)
+        predicted = {"name": arm.name, "task": arm.task, "strategy": arm.strategy, "budget": arm.limit}
+        error = None
         try:
-            arms.append(ArmPrediction(arm, questions, await _cost(arm, setup, made_up, engine.tokens)))
-        except ReasonerError as error:
-            arms.append(ArmPrediction(arm, questions, error=str(error)))
-    return arms
+            costs.append(asyncio.run(_cost(arm, setup, made_up, engine.tokens)))
+        except ReasonerError as failure:
+            error = str(failure)
+        questions = len(setup.tasks[arm.task].items)
+        arms.append({**predicted, "questions": questions, "error": error, **({} if error else costs[-1].document())})
+    return {"arms": arms, **PredictedCost.total(costs).document(), "basis": basis}
 
 
 async def _cost(arm: Arm, setup: RunSetup, made_up: Callable[[float], Engine], mean: float) -> PredictedCost:
@@ -120,39 +96,19 @@ def _within(total: Budget | None, cost: Cost) -> Cost:
     return cost if share == 1 else _scaled(cost, share, math.floor)
 
 
-def layout(prediction: Prediction) -> "Iterator[RenderableType]":
+def layout(prediction: dict[str, Any]) -> "Iterator[RenderableType]":
     """The prediction for a person: a row for each arm, the sum, and what it rests on."""
-    rows = [
-        (part.arm.name, f"{part.questions:,}", *(["unknown"] * 3 if part.error else _numbers(part.cost)))
-        for part in prediction.arms
-    ]
-    if len(prediction.arms) > 1:
-        rows.append(("all", "", *_numbers(prediction.total)))
+    arms = prediction["arms"]
+    rows = [(arm["name"], f"{arm['questions']:,}", *_numbers(arm)) for arm in arms]
+    if len(arms) > 1:
+        rows.append(("all", "", *_numbers(prediction)))
     yield table(("arm", "questions", "samples", "mean tokens", "longest"), rows)
     yield ""
-    unknown = [("unknown", f"{part.arm.name}: {part.error}") for part in prediction.arms if part.error]
-    yield labelled([*unknown, *(("basis", line) for line in prediction.basis)])
+    unknown = [("unknown", f"{arm['name']}: {arm['error']}") for arm in arms if arm["error"]]
+    yield labelled([*unknown, *(("basis", line) for line in prediction["basis"])])
 
 
-def _numbers(cost: PredictedCost) -> list[str]:
-    return [f"{cost.mean.samples:,}", f"{cost.mean.tokens:,}", f"{cost.longest.tokens:,}"]
-
-
-def document_of(prediction: Prediction) -> dict[str, Any]:
-    """The prediction for JSON."""
-    return {
-        "arms": [
-            {
-                "name": part.arm.name,
-                "task": part.arm.task,
-                "strategy": part.arm.strategy,
-                "budget": part.arm.limit,
-                "questions": part.questions,
-                "error": part.error or None,
-                **({} if part.error else part.cost.document()),
-            }
-            for part in prediction.arms
-        ],
-        **prediction.total.document(),
-        "basis": list(prediction.basis),
-    }
+def _numbers(cost: dict[str, Any]) -> tuple[str, str, str]:
+    if cost.get("error"):
+        return "unknown", "unknown", "unknown"
+    return f"{cost['mean']['samples']:,}", f"{cost['mean']['tokens']:,}", f"{cost['longest']['tokens']:,}"

@@ -195,11 +195,9 @@ def merge(runs: tuple[Path, ...], out: Path) -> int:
 @click.argument("runs", nargs=-1, type=PATH, metavar="RUN...")
 @click.option("--out", type=PATH, metavar="DIR",
               help="The folder for the report.  [default: RUN, if there is only one]")  # fmt: skip
-@click.option("--html", type=PATH, metavar="FILE",
-              help="The page's file, instead of DIR/report.html; all other files are written beside it.")  # fmt: skip
 @click.option("--title", metavar="TEXT", help="The title of the page.  [default: the tasks]")
 @guarded
-def report(runs: tuple[Path, ...], out: Path | None, html: Path | None, title: str | None) -> int:
+def report(runs: tuple[Path, ...], out: Path | None, title: str | None) -> int:
     """Report what RUNs measured, as a page and tables.
 
     RUNs are folders that `reasoner eval` wrote. Needs no model. Writes report.html, one page without scripts or
@@ -212,22 +210,14 @@ def report(runs: tuple[Path, ...], out: Path | None, html: Path | None, title: s
     from reasoner.cli.terminal import Terminal
     from reasoner_evals.report.build import make_report, write_report
 
-    page = _page(runs, out, html)
+    if not runs:
+        raise UsageError("no run is given: name one or more folders that `reasoner eval` wrote")
+    if out is None and len(runs) > 1:
+        raise UsageError(f"{len(runs)} runs are given: name the report's folder with --out DIR")
+    page = (out or runs[0]) / "report.html"
     report = make_report(runs)
     if title is not None:
         report = replace(report, title=title)
     write_report(report, page)
     Terminal(sys.stdout, sys.stderr).give(str(page))
     return ANSWERED
-
-
-def _page(runs: tuple[Path, ...], out: Path | None, html: Path | None) -> Path:
-    if not runs:
-        raise UsageError("no run is given: name one or more folders that `reasoner eval` wrote")
-    if out is not None and html is not None:
-        raise UsageError(f"--out {out} and --html {html} both name the page's folder: give one")
-    if html is not None:
-        return html
-    if out is None and len(runs) > 1:
-        raise UsageError(f"{len(runs)} runs are given: name the report's folder with --out DIR or --html FILE")
-    return (out or runs[0]) / "report.html"
