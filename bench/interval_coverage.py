@@ -16,7 +16,7 @@ import numpy as np
 
 from reasoner_evals.stats import Floats, Ints
 from reasoner_evals.stats.estimators import best_of_k, coverage_at_k, majority_at_k
-from reasoner_evals.stats.intervals import Interval, difference, interval, ratio_interval
+from reasoner_evals.stats.intervals import Interval, difference, interval
 
 Draw = Callable[[np.random.Generator], Interval]
 Case = tuple[str, int, float, float, Draw]
@@ -129,30 +129,10 @@ def opposite(n: int, p: float) -> Draw:
     )
 
 
-def amount_ratio(n: int, spread: float, correlation: float) -> Draw:
-    """Tokens of two arms on the same questions, with this correlation of their logs."""
-
-    def draw(source: np.random.Generator) -> Interval:
-        first, other = source.normal(0, spread, (2, n))
-        second = correlation * first + math.sqrt(1 - correlation**2) * other
-        return ratio_interval(np.exp(first), np.exp(second))
-
-    return draw
-
-
-def ratio(n: int) -> Draw:
-    def draw(source: np.random.Generator) -> Interval:
-        tokens = source.lognormal(6, 0.6, n)
-        return ratio_interval(tokens * source.uniform(0, 1, n), tokens)
-
-    return draw
-
-
 def cases() -> Iterator[Case]:
     yield from shares()
     yield from groups_of_questions()
     yield from differences()
-    yield from costs()
 
 
 def shares() -> Iterator[Case]:
@@ -207,16 +187,6 @@ def differences() -> Iterator[Case]:
         yield f"paired means of 8, to the power {power:g}", n, p, gain(p, power), paired_means(n, p, power)
     for n, p in ((30, 0.97), (100, 0.97)):
         yield "paired means of 8, opposite", n, p, 2 * p - 1, opposite(n, p)
-
-
-def costs() -> Iterator[Case]:
-    for n in (30, 100):
-        yield "ratio of total tokens, uniform", n, 0.5, 0.5, ratio(n)
-    for n in (30, 100, 400):
-        for spread in (0.6, 1, 1.5):
-            for correlation in (0, 0.8):
-                name = f"ratio of tokens, lognormal({spread:g}), correlation {correlation:g}"
-                yield name, n, spread, 1.0, amount_ratio(n, spread, correlation)
 
 
 def main() -> None:

@@ -279,9 +279,7 @@ def pooled_arm(read: ArmRead, rows: Ints) -> PooledArm:
     # Costs that belong to no sample, such as failed attempts, are shared equally: the total is what was spent.
     rest = tokens[:, -1] - first - further * (n - 1) - own.sum(axis=1)
     samples = Samples(pool.right[rows] == 1, pool.answers[rows], own + rest[:, None] / n, first, further)
-    chosen = PoolArrays(
-        pool.right[rows], pool.answers[rows], pool.stated[rows], pool.scores[rows], pool.truncated[rows]
-    )
+    chosen = PoolArrays(pool.right[rows], pool.answers[rows], pool.scores[rows], pool.truncated[rows])
     return PooledArm(read, rows, chosen, tokens, samples)
 
 

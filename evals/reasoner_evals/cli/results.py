@@ -79,9 +79,7 @@ def _compared_rows(result: "PairedResult") -> Iterator[tuple[str, str]]:
         verdict = "the difference is at least that" if delta.resolvable else "the difference is smaller"
         yield "  detectable", f"{100 * delta.detectable:.1f} points: {verdict}"
     if result.cost_ratio is not None:
-        low, high = result.cost_ratio.low, result.cost_ratio.high
-        bounds = "" if low is None or high is None else f" ({low:.3g} to {high:.3g})"
-        yield "  tokens", f"A costs {result.cost_ratio.value:.3g}{bounds} times as much as B"
+        yield "  tokens", f"A costs {result.cost_ratio:.3g} times as much as B"
 
 
 @click.command("export")

@@ -14,7 +14,7 @@ from reasoner_evals.report.content import LEVEL, Against, Bounded, Delta
 from reasoner_evals.runs.measures import ArmRead, Measured, Values, as_run, mean
 from reasoner_evals.runs.reading import RunData, TaskItems, check_same, open_run, read_arm
 from reasoner_evals.runs.records import Arm
-from reasoner_evals.stats.intervals import Groups, Interval, PairedTest, compare, holm, interval, ratio_interval
+from reasoner_evals.stats.intervals import Groups, Interval, PairedTest, compare, holm, interval
 
 
 def groups_of(items: TaskItems) -> Groups | None:
@@ -194,7 +194,7 @@ class PairedResult(NamedTuple):
     """Questions without a value in one of the two."""
     first_accuracy: Bounded
     second_accuracy: Bounded
-    cost_ratio: Bounded | None
+    cost_ratio: float | None
     """The first's tokens divided by the second's, on these questions; None where the second has none."""
     delta: Delta
 
@@ -256,7 +256,7 @@ def _paired_result(left: RunData, left_arm: Arm, right: RunData, right_arm: Arm)
         raise UsageError(
             f"no question of {left_arm.task} has been finished and graded in both {left_arm.name} and {right_arm.name}"
         )
-    tokens = [np.where(both, values["tokens"], np.nan) for values in (first, second)]
+    tokens = [float(values["tokens"][both].sum()) for values in (first, second)]
     return PairedResult(
         task=left_arm.task,
         first=f"{left.name}:{left_arm.name}",
@@ -265,6 +265,6 @@ def _paired_result(left: RunData, left_arm: Arm, right: RunData, right_arm: Arm)
         missing=int((~both).sum()),
         first_accuracy=estimate(interval(np.where(both, first["right"], np.nan), groups)),
         second_accuracy=estimate(interval(np.where(both, second["right"], np.nan), groups)),
-        cost_ratio=estimate(ratio_interval(tokens[0], tokens[1], groups)) if np.nansum(tokens[1]) > 0 else None,
+        cost_ratio=tokens[0] / tokens[1] if tokens[1] else None,
         delta=_delta(first, second, groups, f"{right.name}:{right_arm.name}"),
     )

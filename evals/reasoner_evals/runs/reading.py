@@ -52,7 +52,7 @@ COSTS: Final = ("prompt", "cached", "generated", "verifier", "cancelled", "sampl
 
 STATED: Final = frozenset({*RULES, "given", "likelihood"})
 """Rules that find a stated answer: a form in the reply, or an answer that was not read from a text. The answer of a
-probe is none: strict accuracy counts stated answers only."""
+probe is none."""
 
 
 class Ragged(NamedTuple):
@@ -98,8 +98,6 @@ class ArmData:
     arm: Arm
     outcome: NDArray[np.int8]
     """Indices into `OUTCOMES`, or `UNFINISHED`."""
-    stated: NDArray[np.int8]
-    """As in `ReplyArrays`, for the final answer."""
     share: Floats
     ended: NDArray[np.int8]
     """Indices into `ENDS`, or `UNFINISHED`."""
@@ -161,8 +159,8 @@ def stated_code(rule: str) -> int:
 
 
 _ITEM: Final = np.dtype([
-    ("outcome", np.int8), ("stated", np.int8), ("ended", np.int8), ("share", np.float64), ("confidence", np.float64),
-    ("flops", np.float64), ("seconds", np.float64),
+    ("outcome", np.int8), ("ended", np.int8), ("share", np.float64), ("confidence", np.float64), ("flops", np.float64),
+    ("seconds", np.float64),
 ])  # fmt: skip
 _REPLY: Final = np.dtype([
     ("classes", np.int32), ("outcome", np.int8), ("stated", np.int8), ("score", np.float32), ("prompt", np.int32),
@@ -296,7 +294,6 @@ def read_arm(run: RunData, name: str) -> ArmData:
         answered = record.status == "answered"
         items[row] = (
             verdicts[record.answer] if answered else OUTCOMES.index(record.status),
-            stated_code(record.rule) if answered else 0,
             ENDS.index(record.ended_by),
             record.share,
             np.nan if record.confidence is None else record.confidence,

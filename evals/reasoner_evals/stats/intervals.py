@@ -1,4 +1,4 @@
-"""95 % intervals of shares, paired differences and ratios of totals, and the tests that belong to them.
+"""95 % intervals of shares and paired differences, and the tests that belong to them.
 
 One value per question, NaN if missing; missing values are left out and counted. `groups` names what questions share (a
 template, a passage), one key per question; whole groups are then the independent units.
@@ -101,31 +101,6 @@ def difference(values: Floats, groups: Groups | None = None) -> DifferenceTest:
     spread = spread_of(totals, sizes)
     half = critical_value(spread.freedom) * spread.error
     return result(mean - half, mean + half, "t", two_sided(mean / spread.error, spread.freedom))
-
-
-def ratio_interval(tops: Floats, bottoms: Floats, groups: Groups | None = None) -> Interval:
-    """The total of `tops` over the total of `bottoms` (both [Q], bottoms 0 or more), never the mean of the ratios.
-
-    Student's t with the jackknife's variance, on the log scale if all totals are positive. With bottoms of 1 this is
-    the mean of amounts of any range: tokens, seconds.
-    """
-    both = np.where(np.isnan(bottoms), np.nan, tops)
-    present, keys, missing = _present(both, groups)
-    below = bottoms[~np.isnan(both)]
-    n = len(present)
-    if keys is not None and n:
-        present, below = totals_by(keys, present, below)
-    estimate = float(present.sum() / below.sum()) if n else math.nan
-    if np.count_nonzero(below) < 2:
-        return Interval(estimate, math.nan, math.nan, "none", n, missing)
-    spread = spread_of(present, below)
-    half = critical_value(spread.freedom) * spread.error
-    if np.all(present > 0):
-        factor = math.exp(min(half / estimate, 700.0))
-        low, high = estimate / factor, estimate * factor
-    else:
-        low, high = estimate - half, estimate + half
-    return Interval(estimate, low, high, _method("t", keys), n, missing)
 
 
 def wilson(right: float, n: float, critical: float = Z) -> tuple[float, float]:

@@ -1,8 +1,8 @@
-"""The benchmarks, by what their answers are: numbers and formulas, a choice, words, code.
+"""The benchmarks, by what their answers are: numbers and formulas, a choice, code.
 
 GSM8K (Cobbe 2021, 2110.14168), MATH-500 (Lightman 2023, 2305.20050), AIME and AMC; ARC (Clark 2018, 1803.05457), MMLU
-(Hendrycks 2020, 2009.03300), GPQA (Rein 2023, 2311.12022); SQuAD (Rajpurkar 2016, 1606.05250); HumanEval (Chen 2021,
-2107.03374), MBPP (Austin 2021, 2108.07732).
+(Hendrycks 2020, 2009.03300), GPQA (Rein 2023, 2311.12022); HumanEval (Chen 2021, 2107.03374), MBPP (Austin 2021,
+2108.07732).
 """
 
 import hashlib
@@ -11,25 +11,16 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import ClassVar
 
-from reasoner.answers import MathSpace, NumberSpace, TextSpace
+from reasoner.answers import MathSpace, NumberSpace
 from reasoner.answers.code import CodeSpace, functions_in
-from reasoner_evals.tasks.benchmark import (
-    BOXED,
-    CHOICE,
-    Benchmark,
-    FewShotBenchmark,
-    TaskData,
-    Template,
-    checked,
-    choice_question,
-)
+from reasoner_evals.tasks.benchmark import BOXED, CHOICE, Benchmark, TaskData, Template, checked, choice_question
 from reasoner_evals.tasks.data import DataRow
-from reasoner_evals.tasks.graders import ByReference, ByTests, GradedQuestion, require_sandbox
+from reasoner_evals.tasks.graders import ByTests, GradedQuestion, require_sandbox
 
 
 @dataclass(frozen=True, slots=True)
-class Gsm8k(FewShotBenchmark):
-    """GSM8K: 1,319 word problems with a number as their answer. Pinned; `shots` are self-written."""
+class Gsm8k(Benchmark):
+    """GSM8K: 1,319 word problems with a number as their answer. Pinned."""
 
     name: ClassVar = "gsm8k"
     reads: ClassVar = ("question", "answer")
@@ -43,13 +34,13 @@ class Gsm8k(FewShotBenchmark):
         if not hashes and " " in gold:
             raise row.error("answer", "it does not end in `#### NUMBER`")
         space = NumberSpace()
-        question = self.template.ask(row.text("question"), space, id=f"gsm8k/{row.index}")
+        question = self.prompt.ask(row.text("question"), space, id=f"gsm8k/{row.index}")
         return GradedQuestion(question, checked(row, "answer", space, gold.replace(",", "")))
 
 
 @dataclass(frozen=True, slots=True)
-class Math500(FewShotBenchmark):
-    """MATH-500: competition problems of levels 1 to 5, answered by a formula. Pinned; `shots` are self-written."""
+class Math500(Benchmark):
+    """MATH-500: competition problems of levels 1 to 5, answered by a formula. Pinned."""
 
     name: ClassVar = "math500"
     reads: ClassVar = ("problem", "answer", "unique_id")
@@ -59,7 +50,7 @@ class Math500(FewShotBenchmark):
         """The answer space wraps the bare LaTeX for Math-Verify, which misreads it otherwise."""
         space = MathSpace()
         name = row.optional("unique_id") or f"math500/{row.index}"
-        question = self.template.ask(row.text("problem"), space, id=name)
+        question = self.prompt.ask(row.text("problem"), space, id=name)
         return GradedQuestion(question, checked(row, "answer", space, row.text("answer")))
 
 
@@ -73,7 +64,7 @@ class Contest(Benchmark):
     def item(self, row: DataRow) -> GradedQuestion:
         """Column names vary between the published editions."""
         space = NumberSpace()
-        question = self.template.ask(row.text("problem", "question", "Problem"), space, id=f"{self.name}/{row.index}")
+        question = self.prompt.ask(row.text("problem", "question", "Problem"), space, id=f"{self.name}/{row.index}")
         gold = row.text("answer", "expected_answer", "Answer")
         return GradedQuestion(question, checked(row, "answer", space, gold))
 
@@ -100,12 +91,11 @@ class Amc23(Contest):
 
 
 @dataclass(frozen=True, slots=True)
-class Arc(FewShotBenchmark):
+class Arc(Benchmark):
     """Science questions with 3 to 5 options; the reference answer is the letter of the right one."""
 
     reads: ClassVar = ("id", "question", "choices", "answerKey")
     prompt: ClassVar = CHOICE
-    examples: ClassVar = "arc"
 
     def item(self, row: DataRow) -> GradedQuestion:
         """The labels become letters."""
@@ -121,19 +111,19 @@ class Arc(FewShotBenchmark):
         if labels.count(key) != 1:
             raise row.error("answerKey", f"{key!r:.20} is not one of the labels {', '.join(labels)}")
         name = f"{self.name}/{row.optional('id') or row.index}"
-        return choice_question(self.template, row.text("question"), options, labels.index(key), id=name)
+        return choice_question(self.prompt, row.text("question"), options, labels.index(key), id=name)
 
 
 @dataclass(frozen=True, slots=True)
 class ArcChallenge(Arc):
-    """ARC-Challenge: 1,172 science questions of 3 to 5 options. Pinned; `shots` are self-written."""
+    """ARC-Challenge: 1,172 science questions of 3 to 5 options. Pinned."""
 
     name: ClassVar = "arc_challenge"
 
 
 @dataclass(frozen=True, slots=True)
 class ArcEasy(Arc):
-    """ARC-Easy: 2,376 science questions of 3 to 5 options. Pinned; `shots` are self-written."""
+    """ARC-Easy: 2,376 science questions of 3 to 5 options. Pinned."""
 
     name: ClassVar = "arc_easy"
 
@@ -159,7 +149,7 @@ class Mmlu(Benchmark):
         indices = {str(index): index for index in range(len(options))} | {c: i for i, c in enumerate(letters)}
         if answer not in indices:
             raise row.error("answer", f"{answer!r:.20} is not an option: write 0 to {len(options) - 1}, or a letter")
-        return choice_question(self.template, row.text("question"), options, indices[answer], id=f"mmlu/{row.index}")
+        return choice_question(self.prompt, row.text("question"), options, indices[answer], id=f"mmlu/{row.index}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,35 +181,7 @@ class GpqaDiamond(Benchmark):
 
         order = sorted(range(len(options)), key=key)
         shuffled = [options[index] for index in order]
-        return choice_question(self.template, text, shuffled, order.index(0), id=f"gpqa/{name}")
-
-
-@dataclass(frozen=True, slots=True)
-class Squad(Benchmark):
-    """SQuAD: 10,570 questions on passages, answered in words of the passage; right is EM with any answer. Pinned.
-
-    The passage comes first, so that its questions share a prefix, and is their group.
-    """
-
-    name: ClassVar = "squad"
-    reads: ClassVar = ("id", "title", "context", "question", "answers")
-    prompt: ClassVar = Template(
-        "passage-answer", 1, "Answer in as few words of the passage as possible, after `Answer:`."
-    )
-
-    def item(self, row: DataRow) -> GradedQuestion:
-        """The first answer is the reference, the others are its aliases."""
-        space, context = TextSpace(), row.text("context")
-        match row.value("answers"):
-            case {"text": [str(), *_] as texts}:
-                answers = [checked(row, "answers", space, text) for text in texts if isinstance(text, str)]
-            case _:
-                raise row.error("answers", "it has no list `text` of answers")
-        group = f"{row.optional('title')}#{hashlib.sha256(context.encode()).hexdigest()[:12]}"
-        name = row.optional("id") or f"squad/{row.index}"
-        question = self.template.ask(row.text("question"), space, id=name, context=context)
-        gold, *aliases = answers
-        return GradedQuestion(question, gold, group=group, grader=ByReference(tuple(dict.fromkeys(aliases))))
+        return choice_question(self.prompt, text, shuffled, order.index(0), id=f"gpqa/{name}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +224,7 @@ class HumanEval(CodeBenchmark):
         if not starts:
             raise row.error("entry_point", f"{entry_point!r:.60} is not defined in the prompt")
         grader = self._grader((row.text("test"),), entry_point, head[: starts[-1]])
-        question = self.template.ask(
+        question = self.prompt.ask(
             head.strip(), CodeSpace((entry_point,)), id=row.optional("task_id") or f"humaneval/{row.index}"
         )
         return GradedQuestion(question, head + body, grader=grader)
@@ -283,7 +245,7 @@ class Mbpp(CodeBenchmark):
             raise row.error("test_list", "it has no test")
         setup = row.optional("test_setup_code")
         text = f"{row.text('text', 'prompt')}\n\nYour code shall pass these tests:\n\n" + "\n".join(tests)
-        question = self.template.ask(
+        question = self.prompt.ask(
             text, CodeSpace(functions_in("\n".join(tests))), id=f"mbpp/{row.optional('task_id') or row.index}"
         )
         grader = self._grader(tuple(f"{setup}\n{test}" if setup else test for test in tests))

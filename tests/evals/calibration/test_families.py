@@ -211,26 +211,6 @@ def test_bins_part_the_questions_and_the_rows(tmp_path: Path) -> None:
     assert [parted.standard(place).questions for place in range(parted.bins.count)] == np.bincount(places).tolist()
 
 
-def test_likelihood_is_that_of_the_first_sample_in_the_trace(tmp_path: Path) -> None:
-    path = fabricate(tmp_path / "run", [VOTE], questions=120)
-    mean_logprob = {number: -0.01 * (number * 7 % 120) for number in range(119)}
-    lines = [
-        {"event": "sampled", "question_id": question_id(number), "index": index, "logprobs": {"sampled": tokens}}
-        for number, value in mean_logprob.items()
-        for index, tokens in ((0, [value - 0.5, value + 0.5]), (1, [-9.0]))
-    ]
-    trace = path / "arms" / VOTE.folder / "trace.jsonl"
-    trace.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    made = family_of([open_run(path)], TASK, Binning("likelihood"))
-    assert made.notes == ("1 of 120 questions lack the signal likelihood and are left out",)
-    edges = np.quantile([-value for value in mean_logprob.values()], [1 / 3, 2 / 3])
-    assert made.family.bins.edges == pytest.approx(tuple(edges))
-    for place in range(3):
-        inside = [n for n, value in mean_logprob.items() if made.family.bins.index(-value) == place]
-        whole = [mean(voted_in(number, order) for order in itertools.permutations(range(5))) for number in inside]
-        assert made.family.standard(place).right == pytest.approx(sum(whole), abs=1e-5)
-
-
 def test_two_runs_of_the_same_questions_are_one_family(tmp_path: Path) -> None:
     first = fabricate(tmp_path / "first", [VOTE], questions=QUESTIONS)
     second = fabricate(tmp_path / "second", [GREEDY], questions=QUESTIONS)
@@ -256,9 +236,6 @@ def test_what_no_profile_can_be_made_of_is_reported(tmp_path: Path) -> None:
         runs_of_one_model([vote, tmp_path / "other" / ".." / "vote"])
     with pytest.raises(UsageError, match=r"of the model small-135m and another of other-1b"):
         runs_of_one_model([vote, fabricate(tmp_path / "another", [VOTE], model=ModelInfo("other-1b"))])
-    (vote / "arms" / VOTE.folder / "trace.jsonl").touch()
-    with pytest.raises(UsageError, match=r"run it with -s self_consistency:n=5,.*,logprobs=0"):
-        family_of([open_run(vote)], TASK, Binning("likelihood"))
 
 
 def test_a_profile_tells_no_answer_and_no_question(tmp_path: Path) -> None:

@@ -170,14 +170,6 @@ def test_questions_that_fail_leave_a_run_and_no_profile(data: Path, out: Path, r
     assert read_profile(out).families[0].questions < 5
 
 
-def test_log_probabilities_that_a_run_kept_are_read(data: Path, run: Run, out: Path, tmp_path: Path) -> None:
-    vote = ("-s", "self_consistency:n=4,logprobs=0", "--bins", "likelihood")
-    ended = run("calibrate", f"jsonl:{data}", *SIMULATED, *vote, "--out", str(out), "--runs", str(tmp_path / "run"))
-    assert ended.code == 0, ended.err
-    # The simulation's tokens are all alike, so that there is nothing to part.
-    assert read_profile(out).families[0].bins.count == 1
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -186,7 +178,6 @@ def test_log_probabilities_that_a_run_kept_are_read(data: Path, run: Run, out: P
         (("jsonl:FILE", "-s", "single"), "none of the strategies is a vote over a pool"),
         (("jsonl:FILE", "-s", "self_consistency:stop=lossless"), "none of the strategies is a vote over a pool"),
         (("jsonl:FILE", "--bins", "length"), "--bins must be one of"),
-        (("jsonl:FILE", "--bins", "likelihood"), "run it with -s self_consistency:n=16,logprobs=0"),
         (("jsonl:FILE", "-s", "self_consistency:n=3", "--bins", "split"), "looks at the first 4 samples of a vote"),
         (("--from",), "no run is given"),
         (("--from", "gone"), "cannot read the manifest gone/manifest.json"),

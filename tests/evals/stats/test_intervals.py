@@ -18,7 +18,6 @@ from reasoner_evals.stats.intervals import (
     holm,
     interval,
     minimum_detectable,
-    ratio_interval,
     score_test,
     spread_of,
     two_sided,
@@ -118,29 +117,6 @@ def test_95_percent_of_intervals_of_differences_near_0_hold_the_truth(questions:
     assert 0.93 <= coverage(0, one) <= 0.99
 
 
-@pytest.mark.parametrize("spread", [0.5, 1.0])
-def test_95_percent_of_intervals_of_ratios_of_paired_amounts_hold_the_truth(spread: float) -> None:
-    def one(source: np.random.Generator) -> Interval:
-        return ratio_interval(*source.lognormal(0, spread, (2, 30)))
-
-    assert 0.925 <= coverage(1, one) <= 0.975
-
-
-@given(
-    st.lists(st.tuples(st.floats(-5, 50), st.sampled_from([0.0, 1.0, 7.0, 4096.0])), min_size=2, max_size=30),
-    st.sampled_from([1e-6, 1.0, 1e6]),
-)
-@settings(deadline=None, max_examples=60)
-def test_any_amounts_have_an_interval_around_their_ratio(amounts: list[tuple[float, float]], unit: float) -> None:
-    tops, bottoms = np.array(amounts).T
-    if np.count_nonzero(bottoms) > 1:
-        found, scaled = ratio_interval(tops, bottoms), ratio_interval(tops * unit, bottoms)
-        assert found.low <= found.mean <= found.high
-        assert (scaled.low, scaled.high) == pytest.approx(
-            (found.low * unit, found.high * unit), rel=1e-5, abs=1e-9 * unit
-        )
-
-
 @given(st.integers(1, 400), st.data())
 @settings(deadline=None)
 def test_wilson_is_scipys(n: int, data: st.DataObject) -> None:
@@ -186,13 +162,6 @@ def test_nothing_to_measure_is_reported_as_nothing() -> None:
     found = interval(np.array([math.nan]))
     assert (found.method, found.n, found.missing) == ("none", 0, 1)
     assert math.isnan(found.mean)
-    assert ratio_interval(np.array([3.0]), np.ones(1)).method == "none"
-
-
-@pytest.mark.parametrize("cost", [0.0, -2.0, 57.0])
-def test_equal_costs_have_no_spread(cost: float) -> None:
-    found = ratio_interval(np.full(30, cost), np.ones(30))
-    assert (found.mean, found.low, found.high, found.method) == (cost, cost, cost, "t")
 
 
 @given(st.lists(st.tuples(st.floats(-3, 3), st.integers(1, 40)), min_size=2, max_size=12))

@@ -45,16 +45,6 @@ ARC: Rows = [
         "answerKey": "3",
     },
 ]
-SQUAD: Rows = [
-    {
-        "id": f"s{number}",
-        "title": "Tea",
-        "context": "Tea is a drink made of leaves in hot water.",
-        "question": question,
-        "answers": {"text": answers, "answer_start": [0] * len(answers)},
-    }
-    for number, (question, answers) in enumerate([("What is tea?", ["a drink", "drink made"]), ("Made how?", ["hot"])])
-]
 MMLU: Rows = [
     {"question": "What is 2 + 2?", "subject": "own_maths", "choices": ["3", "4", "5", "6"], "answer": 1},
     {"question": "What do bees make?", "subject": "own_life", "choices": ["milk", "wax"], "answer": "B"},
@@ -101,7 +91,6 @@ ROWS: Mapping[str, Rows] = {
     "mbpp": MBPP,
     "mmlu": MMLU,
     "pool": POOL,
-    "squad": SQUAD,
 }
 
 

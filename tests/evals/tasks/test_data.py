@@ -122,7 +122,6 @@ ODD: list[tuple[str, dict[str, Any], str]] = [
     ("arc_easy", {"choices": "a|b"}, "column 'choices': it has no lists `text` and `label`"),
     ("mmlu", {"answer": 4}, "column 'answer': '4' is not an option: write 0 to 3, or a letter"),
     ("mmlu", {"choices": "3456"}, "column 'choices': '3456' is not a list"),
-    ("squad", {"answers": {"text": []}}, "column 'answers': it has no list `text` of answers"),
     ("math500", {"answer": "\\left("}, "column 'answer': "),
     ("jsonl", {"kind": "poem"}, "column 'kind': 'poem' is not one of auto, number, math, choice, yes_no, text"),
     ("jsonl", {"choices": ["a", "b"], "answer": "c"}, "column 'answer': 'c' is neither a letter from A to B nor exactly one of"),
@@ -170,7 +169,7 @@ def test_a_gated_set_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None
 
     error = DatasetNotFoundError("Dataset 'Idavidrein/gpqa' is a gated dataset on the Hub. You must be authenticated")
     made = build("task", "gpqa_diamond")
-    told = data._explain(made.name, made.published, made.revision, error)
+    told = data._explain(made.name, made.published, error)
     assert told.startswith("Idavidrein/gpqa is gated: accept its terms and log in with `hf auth login`, or fetch")
 
 
@@ -183,14 +182,10 @@ def test_a_data_set_of_the_hub_is_read_as_the_file_is(tmp_path: Path, monkeypatc
     (tmp_path / "hub").mkdir()
     jsonl(tmp_path / "hub" / "test.jsonl", GSM8K)
     published = data.Published(str(tmp_path / "hub"), "test", "MIT")
-    rows, origin = data.from_hub("gsm8k", published, "", {})
+    rows, origin = data.from_hub("gsm8k", published, {})
     assert [row.values for row in rows] == GSM8K
     assert rows[1].location.endswith("hub, row 2")
     assert "fingerprint" in origin
-
-
-def test_a_revision_beside_a_file_is_refused(tmp_path: Path) -> None:
-    assert "keep one" in complaint(f"{spec('gsm8k', tmp_path)},revision=main")
 
 
 def test_gpqa_is_not_for_showing_and_its_options_are_shuffled_by_question_and_repeat(tmp_path: Path) -> None:
