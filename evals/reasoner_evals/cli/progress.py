@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from reasoner.cli.progress import Display, clock, is_milestone
 from reasoner.cli.terminal import printable
-from reasoner_evals.calibration.alarms import Watch
 from reasoner_evals.runs.records import Arm, ItemRecord, Outcome
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ class TaskTally:
     unrated: list[str] = field(default_factory=list)
     """Of each question without any rating, why."""
     tokens: int = 0
-    watch: Watch = field(default_factory=Watch)
     began: float | None = None
     ended: float | None = None
 
@@ -43,7 +41,6 @@ class TaskTally:
         self.unrated += [record.unrated] if record.unrated else []
         self.graded += outcome not in ("error", "ungraded")
         self.right += outcome == "right"
-        self.watch.add(record, outcome)
 
     @property
     def active(self) -> bool:

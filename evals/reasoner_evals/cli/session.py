@@ -1,7 +1,6 @@
 """One session of an evaluation: from the start of the engine to the results."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,8 +90,6 @@ class EvalRun(EngineRun):
             terminal.say(error_line(error))
             return OTHER
         finally:
-            for name, line in _alarms(tallies):
-                terminal.say(f"warning: {name}: {line}: calibrate again on questions like these")
             if not self.display.quiet:
                 terminal.say(self._next_step())
         if failed := _failed(tallies):
@@ -137,13 +134,6 @@ def _unrated(tallies: list[TaskTally]) -> str:
     return f"{names}: no question was rated, so the verifier had no effect; of the first, {arms[0].unrated[0]}"
 
 
-def _alarms(tallies: list[TaskTally]) -> Iterator[tuple[str, str]]:
-    """The arms whose calibration does not hold, and the evidence."""
-    for tally in tallies:
-        if tally.watch.seen:
-            yield from ((tally.arm.name, line) for line in tally.watch.alarms(build("strategy", tally.arm.strategy)))
-
-
 def _lines(tallies: list[TaskTally]) -> list[str]:
     """One line per arm: its name, how many answers are right, and the tokens per question."""
     width = max(len(tally.arm.name) for tally in tallies)
@@ -169,7 +159,6 @@ def _document(path: Path, tallies: list[TaskTally]) -> str:
                 "accuracy": share,
                 "low": low,
                 "high": high,
-                "alarms": [line for name, line in _alarms([tally])],
             }
         )
     return json.dumps({"run": str(path), "arms": arms})

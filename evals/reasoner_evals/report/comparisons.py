@@ -1,7 +1,7 @@
 """Points compared question by question: differences to baselines, the Pareto frontier, and arms of two runs."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -43,7 +43,6 @@ class _Pair:
 def deltas(measured: Sequence[Measured], groups: Groups | None) -> dict[str, dict[Against, Delta]]:
     """By point: its difference to greedy or else the cheapest point, then to self-consistency at matched compute.
 
-    Differences across models come last.
     The p-values of each baseline and model are one family, adjusted together (Holm 1979).
     """
     by_point: dict[str, dict[Against, Delta]] = {point.key: {} for point in measured}
@@ -55,7 +54,6 @@ def deltas(measured: Sequence[Measured], groups: Groups | None) -> dict[str, dic
         others = [_Pair(point, first) for point in own if point is not first and not point.is_greedy]
         _add_family(by_point, "greedy" if greedy else "cheapest", others, groups)
         _add_family(by_point, "self_consistency", votes, groups)
-    _add_family(by_point, "larger_model", _across_models(measured), groups)
     return by_point
 
 
@@ -85,28 +83,6 @@ def _matched_vote(own: Iterable[Measured], point: Measured) -> _Pair | None:
     share = (point.tokens - smaller.tokens) / (larger.tokens - smaller.tokens)
     right = (1 - share) * smaller.values["right"] + share * larger.values["right"]
     return _Pair(point, replace(smaller, values=smaller.values | {"right": right}), share)
-
-
-def _across_models(measured: Sequence[Measured]) -> Iterator[_Pair]:
-    """For each curve of a smaller model, its most expensive point within the FLOPs of a larger model's greedy one."""
-    for model in _models(measured):
-        large = _greedy(point for point in measured if point.model == model)
-        if large is None:
-            continue
-        limit = _flops(large)
-        best: dict[str, Measured] = {}
-        for point in measured:
-            if _parameters(point) < _parameters(large) and _flops(point) <= limit:
-                best[point.series] = max(best.get(point.series, point), point, key=_flops)
-        yield from (_Pair(point, large) for point in best.values())
-
-
-def _flops(point: Measured) -> float:
-    return mean(point.values["flops"])
-
-
-def _parameters(point: Measured) -> int:
-    return point.arms[0].run.manifest.model.parameters
 
 
 def _add_family(

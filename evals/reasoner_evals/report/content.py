@@ -32,9 +32,8 @@ def estimate_of(row: Any, name: str) -> Bounded | None:
     return None if value is None else Bounded(value, getattr(row, f"{name}_low"), getattr(row, f"{name}_high"))
 
 
-Against = Literal["greedy", "cheapest", "self_consistency", "larger_model"]
-"""One greedy sample; without one, the point that costs the fewest tokens; self-consistency for as many tokens; one
-greedy sample of a larger model that costs no fewer FLOPs."""
+Against = Literal["greedy", "cheapest", "self_consistency"]
+"""One greedy sample; without one, the point that costs the fewest tokens; self-consistency for as many tokens."""
 Claim = Literal["nothing", "alone", "gain", "leaning", "unresolved", "loss"]
 """No result; one point only; a strategy beats the baseline; one may, but too few questions show it; none is known to;
 all are behind it."""

@@ -21,8 +21,6 @@ WIDTH, HEIGHT = 400, 260
 TEXT: Final = 11
 LEFT, RIGHT, BOTTOM, TOP = 50, 10, 24, 10
 """Room for the numbers of the scales."""
-MAX_DESCRIBED: Final = 12
-"""Lines that a description in words includes."""
 PNG_SCALE: Final = 3
 MARGIN: Final = 0.03
 """Free space above and below what is drawn, as a share of the range."""
@@ -123,8 +121,7 @@ class Figure:
 
 def figure(
     name: str,
-    kind: str,
-    described: Sequence[str],
+    alt: str,
     caption: Iterable[str],
     axes: "Axes",
     *,
@@ -133,8 +130,6 @@ def figure(
     keys: Sequence[LegendKey] = (),
 ) -> Figure:
     """The figure with these axes and their titles. `name` is unique in the page."""
-    more = f" And {len(described) - MAX_DESCRIBED} more." if len(described) > MAX_DESCRIBED else ""
-    alt = f"{kind} {'; '.join(printable(line, limit=120) for line in described[:MAX_DESCRIBED])}.{more}"
     canvas: Any = axes.figure
     inline = _inline(_saved(canvas, "svg", f"{name}-page", None))
     axes.set(xlabel=x, ylabel=y)

@@ -38,6 +38,7 @@ BAR: Final = 0.3
 PARTS: Final = ("uncached prompt", "cached prompt (free)", "generated", "verifier", "cancelled")
 """Names of `FIELDS`."""
 _LARGEST: Final = "Each strategy at its largest size."
+_IN_TABLE: Final = "The numbers are in the table of this section."
 
 SeriesStyles = Mapping[str, SeriesStyle]
 Figures = dict[str, tuple[Figure | str, ...]]
@@ -152,13 +153,8 @@ def _accuracy(task: TaskReport, axis: Axis, styles: SeriesStyles) -> Figure | st
     if absent := [row.words for row in task.rows if not x_of(row)]:
         names = ", ".join(map(printable, absent[:4])) + (f" and {len(absent) - 4} more" if absent[4:] else "")
         caption.append(f"Not shown, because they have no value on this axis: {names}.")
-    described = [
-        f"{rows[0].name}: {' to '.join(f'{_height(row).value:.1%} at {short(x_of(row))}' for row in ends)}"
-        for rows in placed.values()
-        for ends in [rows[:1] + rows[1:][-1:]]
-    ]
-    name, kind = f"{task.id}-accuracy-{axis.key}", f"Lines: accuracy against {axis.title}."
-    return figure(name, kind, described, caption, axes, x=axis.title, y="questions answered right",
+    name, alt = f"{task.id}-accuracy-{axis.key}", f"Lines: accuracy against {axis.title}. {_IN_TABLE}"
+    return figure(name, alt, caption, axes, x=axis.title, y="questions answered right",
                   keys=list(keys.values()))  # fmt: skip
 
 
@@ -179,9 +175,8 @@ def _cost(task: TaskReport) -> Figure | str:
     axes.xaxis.set_major_formatter(lambda value, _: short(value))
     few_ticks(axes.xaxis)
     keys = [LegendKey("■", colour, part) for part, colour in zip(PARTS, KINDS, strict=True)]
-    described = [f"{row.words}: {short(row.tokens)} tokens" for row in points]
     free = "Tokens per question by kind; cached prompt tokens are not computed and not in the total."
-    return figure(f"{task.id}-cost", "Stacked bars: tokens by kind.", described, [free, _LARGEST, _counts(points)],
+    return figure(f"{task.id}-cost", f"Stacked bars: tokens by kind. {_IN_TABLE}", [free, _LARGEST, _counts(points)],
                   axes, x="tokens per question", keys=keys)  # fmt: skip
 
 
@@ -204,13 +199,12 @@ def _calibration(task: TaskReport, styles: SeriesStyles) -> Iterator[Figure | st
         areas = [max(8.0, 110 * part.n / largest) for part in bins]
         axes.plot(x, y, color=style.colour.light, linestyle=style.line, linewidth=1)
         axes.scatter(x, y, areas, color=style.colour.light, marker=style.marker, alpha=0.75, linewidths=0)
-    described = [f"{row.words}: calibration error {row.calibration.ece:.3f}" for row in shown]
     caption = [
         "Reliability: confidence is a strategy's share of the vote.",
         "A larger dot stands for more answers; on the dotted line, the share that is right equals the confidence.",
         _LARGEST, _counts(shown), "No band is drawn.",
     ]  # fmt: skip
-    yield figure(f"{task.id}-reliability", "Dots: share that is right by confidence.", described, caption, axes,
+    yield figure(f"{task.id}-reliability", f"Dots: share that is right by confidence. {_IN_TABLE}", caption, axes,
                  x="share of the vote", y="share that is right", keys=keys)  # fmt: skip
     axes = panel()
     for row in shown:
@@ -224,8 +218,7 @@ def _calibration(task: TaskReport, styles: SeriesStyles) -> Iterator[Figure | st
         "Risk: what is wrong among the answers, if only the surest questions are answered.",
         _LARGEST, _counts(shown), "No band is drawn.",
     ]  # fmt: skip
-    described = [f"{row.words}: {row.calibration.risks[-1][1]:.1%} wrong of all" for row in shown]
-    yield figure(f"{task.id}-risk", "Steps: risk against coverage.", described, caption, axes,
+    yield figure(f"{task.id}-risk", f"Steps: risk against coverage. {_IN_TABLE}", caption, axes,
                  x="questions answered", y="wrong among them", keys=keys)  # fmt: skip
 
 

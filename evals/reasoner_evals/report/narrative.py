@@ -15,7 +15,7 @@ OFTEN_CUT: Final = 0.02
 """The share of samples cut at `max_tokens` from which a report says so."""
 MAX_NAMED: Final = 6
 """Strategies that are warned of."""
-_BASELINES: Final[tuple[Against, ...]] = ("larger_model", "greedy", "cheapest")
+_BASELINES: Final[tuple[Against, ...]] = ("greedy", "cheapest")
 """The baselines of a verdict: the first that the task has."""
 
 METHODS: Final = tuple((Path(__file__).parent / "methods.txt").read_text(encoding="utf-8").splitlines())
@@ -35,23 +35,18 @@ def verdict(rows: Sequence[Any]) -> Headline:
     if not family:
         return _alone(max(rows, key=_rank))
     claim, point, delta = _claim(family)
-    baseline, smaller = by_key[delta.baseline], against == "larger_model"
+    baseline = by_key[delta.baseline]
     first = baseline.words.removeprefix(f"{point.model}: ")
-    unit, cost, base = "tokens", point.tokens, baseline.tokens
-    if smaller and point.flops and baseline.flops:
-        unit, cost, base = "FLOPs", point.flops, baseline.flops
-    ratio = "?" if not base else f"{cost / base:.0f}" if cost / base >= 10 else f"{cost / base:.2g}"
-    scale = ".2g" if unit == "FLOPs" else ",.0f"
+    ratio = point.tokens / baseline.tokens
+    times = f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.2g}"
     difference, *bounds = (_signed(part) for part in delta.difference)
     numbers = (
         _right(point),
         (f"{difference}", f"points against {first}", _interval(*bounds)),
-        (f"{ratio} ×", f"the {unit}", f"{cost:{scale}} against {base:{scale}} per question"),
+        (f"{times} ×", "the tokens", f"{point.tokens:,.0f} against {baseline.tokens:,.0f} per question"),
     )
-    times = f"as many {unit}" if ratio == "1" else f"{ratio} times the {unit}"
-    return Headline(
-        claim, _sentence(claim, point, first, times, family, smaller=smaller), point.key, baseline.key, numbers
-    )
+    paid = "as many tokens" if times == "1" else f"{times} times the tokens"
+    return Headline(claim, _sentence(claim, point, first, paid, family), point.key, baseline.key, numbers)
 
 
 def _alone(row: Any) -> Headline:
@@ -73,8 +68,6 @@ def _rank(row: Any) -> tuple[float, float]:
 def _family(rows: dict[str, Any], against: Against) -> list[tuple[Any, Delta]]:
     """The differences that the verdict is about: those of the model with the most accurate point, if it has several."""
     family = [(row, row.deltas[against]) for row in rows.values() if against in row.deltas]
-    if against == "larger_model":
-        return family
     best = max((row for point, delta in family for row in (point, rows[delta.baseline])), key=_rank)
     return [(row, delta) for row, delta in family if row.model == best.model]
 
@@ -91,9 +84,7 @@ def _claim(family: Sequence[tuple[Any, Delta]]) -> tuple[Claim, Any, Delta]:
     return "loss" if behind else "unresolved", *ranked[0]
 
 
-def _sentence(
-    claim: Claim, point: Any, first: str, times: str, family: Sequence[tuple[Any, Delta]], *, smaller: bool
-) -> str:
+def _sentence(claim: Claim, point: Any, first: str, times: str, family: Sequence[tuple[Any, Delta]]) -> str:
     [delta] = [delta for row, delta in family if row is point]
     name, asked = _start(point), f"{delta.questions:,} questions"
     value, low, high = delta.difference
@@ -105,13 +96,11 @@ def _sentence(
     if claim == "leaning":
         return f"{paid}, but that may be chance: {asked} are too few to be sure."
     if claim == "loss":
-        others = "smaller model" if smaller else "other strategy"
-        return f"Every {others} is behind {first}: the best of them, {point.words}, {gets}."
+        return f"Every other strategy is behind {first}: the best of them, {point.words}, {gets}."
     if len(family) == 1:
         return f"{asked} are too few to tell {point.words} from {first}: it {gets}{fits}."
     differs = any(other.excludes_zero for _, other in family)
-    which = "smaller model" if smaller else "strategy"
-    start = f"No {which} is shown to beat {first} with" if differs else f"No {which} differs clearly from {first} on"
+    start = f"No strategy is shown to beat {first} with" if differs else f"No strategy differs clearly from {first} on"
     return f"{start} {asked}: the most accurate, {point.words}, {gets}{fits}."
 
 

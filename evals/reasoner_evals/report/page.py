@@ -37,7 +37,6 @@ _AGAINST: Final = {
     "greedy": "Against one greedy sample",
     "cheapest": "Against the cheapest",
     "self_consistency": "Against self-consistency for as many tokens",
-    "larger_model": "A smaller model with more samples against one sample of a larger model",
 }
 _FAILURES: Final = {
     "backfired": "Backfired",

@@ -164,7 +164,7 @@ class Benchmark(ABC):
         """All questions; see `Task.load`."""
         renames = parse_renames(self.columns, self.reads)
         if self.data:
-            rows, origin = from_file(Path(self.data), renames, self.published)
+            rows, origin = from_file(Path(self.data), renames)
         else:
             rows, origin = from_hub(self.name, self.published, renames)
         items = with_answer_options(items_from(rows, self.item), self.answer_options)

@@ -159,10 +159,7 @@ REACH_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """Where a benchmark is published: its data set on the hub, and a public file that can be downloaded without it.
-
-    `digest` is the beginning of the file's sha256, or "" if unknown. `hub` is "" if the hub does not have it.
-    """
+    """Where a benchmark is published: its data set on the hub, and a public file that can be downloaded without it."""
 
     hub: str
     split: str
@@ -170,7 +167,6 @@ class Published:
     revision: str = "main"
     config: str = ""
     file: str = ""
-    digest: str = ""
 
     def alternative(self, task: str) -> str:
         """What to do if the hub does not provide it."""
@@ -185,20 +181,15 @@ def published(name: str) -> Published:
     return Published(**tables[name])
 
 
-def from_file(path: Path, renames: Mapping[str, str], source: Published | None = None) -> tuple[list[DataRow], str]:
-    """The rows of a local file; the origin says whether it is the published one. A UsageError names the line."""
+def from_file(path: Path, renames: Mapping[str, str]) -> tuple[list[DataRow], str]:
+    """The rows of a local file; the origin names its hash. A UsageError names the line."""
     rows = read_file(path, renames)
     with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    pinned = source is not None and source.digest and sha256.startswith(source.digest)
-    status = f"pinned, {source.file}" if source and pinned else "unknown file"
-    return rows, f"{path} (sha256 {sha256}; {status})"
+        return rows, f"{path} (sha256 {hashlib.file_digest(file, 'sha256').hexdigest()})"
 
 
 def from_hub(task: str, source: Published, renames: Mapping[str, str]) -> tuple[list[DataRow], str]:
     """The rows of a data set on the hub; the origin names the commit. A UsageError says what to do instead."""
-    if not source.hub:
-        raise UsageError(f"{task} needs its data: {source.alternative(task)}")
     name = f"{source.hub} ({source.config})" if source.config else source.hub
     try:
         records, commit = _load(source)

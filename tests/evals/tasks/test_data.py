@@ -138,14 +138,6 @@ def test_a_value_that_cannot_be_used_is_reported(name: str, changed: dict[str, A
     assert told in answer
 
 
-def test_a_known_file_is_reported_from_an_unknown_one(tmp_path: Path) -> None:
-    made = build("task", spec("gsm8k", tmp_path))
-    origin = made.load().source.origin
-    assert "unknown file" in origin
-    published = data.Published("", "", "MIT", file="own.jsonl", digest=origin.partition("sha256 ")[2][:12])
-    assert "pinned, own.jsonl" in data.from_file(Path(made.data), {}, published)[1]
-
-
 @pytest.mark.parametrize("name", [name for name in ROWS if name not in ("jsonl", "pool")])
 def test_where_the_hub_is_out_of_reach_it_says_what_to_do(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
