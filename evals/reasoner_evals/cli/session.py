@@ -15,12 +15,12 @@ from reasoner_evals.cli.setup import RunSetup
 from reasoner_evals.runs.arms import Subset
 from reasoner_evals.runs.manifest import (
     Drifted,
-    begin,
     differences,
     freeze,
     machine_differences,
     this_machine,
     write_items,
+    write_manifest,
 )
 from reasoner_evals.runs.records import Manifest, RunFolder
 from reasoner_evals.runs.run import evaluate
@@ -69,7 +69,8 @@ class EvalRun(EngineRun):
         setup = self.setup
         if self.frozen is None:
             manifest = freeze(setup.tasks, setup.arms, setup.engine, setup.prices, command=self.command)
-            begin(self.folder, manifest, setup.tasks)
+            write_manifest(self.folder, manifest)
+            write_items(self.folder, setup.tasks)
             return manifest
         if changed := differences(self.frozen, self.frozen.model_copy(update={"model": setup.engine.model})):
             raise Drifted(self.folder, changed)

@@ -10,13 +10,12 @@ import pytest
 from reasoner.answers import space_for
 from reasoner.errors import UsageError
 from reasoner.trace.replies import read_run
-from reasoner_evals.runs.manifest import begin
 from reasoner_evals.runs.records import ItemRecord, RunFolder, read_journal
 from reasoner_evals.runs.run import evaluate
 from reasoner_evals.runs.verdicts import read_verdicts
 from reasoner_evals.tasks.benchmark import TaskData
 from reasoner_evals.tasks.own_files import Jsonl
-from tests.evals.runs.sittings import TASK, Seen, data, manifest
+from tests.evals.runs.sittings import TASK, Seen, begin, data, manifest
 from tests.execution.asked_model import AskedModel, computed, replies
 from tests.helpers import Judge
 
