@@ -41,11 +41,6 @@ def test_what_cannot_be_asked_for(text: str, told: str) -> None:
         Binning.parse(text)
 
 
-def test_terciles_hold_a_third_each() -> None:
-    bins = Binning("prompt").bins(np.arange(120, dtype=np.float64))
-    assert np.bincount([bins.index(value) for value in range(120)]).tolist() == [40, 40, 40]
-
-
 def test_splits_have_edges_of_their_own_where_the_data_allow() -> None:
     values = np.repeat([0.25, 0.5, 0.75, 1.0], 30)
     assert Binning("split").bins(values) == Bins(signal="split", edges=(0.5, 0.75, 1.0))

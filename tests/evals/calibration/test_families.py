@@ -166,25 +166,6 @@ def test_what_was_run_is_reported_as_it_was_run(tmp_path: Path) -> None:
     assert found.samples == 3
 
 
-def test_a_best_of_n_pool_gives_its_smaller_sizes_with_its_verifier(tmp_path: Path) -> None:
-    best = Fake("best_of_n:n=4,max_tokens=77", pool=4, rule="best", verifier="orm", law=LAW)
-    found = [one for one in family(tmp_path / "run", VOTE, best).arms if one.verifier == "orm"]
-    assert [build("strategy", one.strategy).n for one in found] == [1, 3, 4]
-    assert all(build("strategy", one.strategy).params.max_tokens == 77 for one in found)
-    single = mean(right for number in range(QUESTIONS) for right in samples(number, best)[1])
-    assert found[0].right == pytest.approx(single * QUESTIONS, abs=1e-5)
-
-
-def test_seeds_of_one_way_are_one_row(tmp_path: Path) -> None:
-    both = family(tmp_path / "both", VOTE, Fake(SPEC, pool=5, rule="majority", law=LAW, seed=1))
-    each = [family(tmp_path / str(seed), Fake(SPEC, pool=5, rule="majority", law=LAW, seed=seed)) for seed in (0, 1)]
-    assert len(both.arms) == len(each[0].arms)
-    for one, first, second in zip(both.arms, each[0].arms, each[1].arms, strict=True):
-        assert one.right == pytest.approx((first.right + second.right) / 2, abs=1e-5)
-        assert one.tokens == pytest.approx((first.tokens + second.tokens) / 2, abs=1e-5)
-    assert (both.standard(0).harmed, both.standard(0).helped) == (0, 0)
-
-
 def test_a_question_counts_where_every_arm_has_a_result(tmp_path: Path) -> None:
     fake = Fake("single", law=LAW, errors=3)
     run = open_run(fabricate(tmp_path / "run", [VOTE, fake], questions=QUESTIONS))
@@ -209,16 +190,6 @@ def test_bins_part_the_questions_and_the_rows(tmp_path: Path) -> None:
         votes = [one for one in samples(number)[0][:4] if one >= 0]
         places.append(parted.bins.index(max(map(votes.count, votes)) / len(votes) if votes else 0.0))
     assert [parted.standard(place).questions for place in range(parted.bins.count)] == np.bincount(places).tolist()
-
-
-def test_two_runs_of_the_same_questions_are_one_family(tmp_path: Path) -> None:
-    first = fabricate(tmp_path / "first", [VOTE], questions=QUESTIONS)
-    second = fabricate(tmp_path / "second", [GREEDY], questions=QUESTIONS)
-    made = families_of(runs_of_one_model([first, second]), Binning())[TASK].family
-    alone = family(tmp_path / "both", VOTE, GREEDY)
-    assert made.arms == alone.arms
-    assert "first" in made.origin
-    assert "second" in made.origin
 
 
 def test_what_no_profile_can_be_made_of_is_reported(tmp_path: Path) -> None:

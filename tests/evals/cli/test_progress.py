@@ -109,21 +109,6 @@ def test_without_a_terminal_lines_come_at_doublings_tenths_and_the_end() -> None
     assert said(live)[-1] == "sums.single: 60 of 60 · accuracy 50.0 % (38-62) · 120 tokens per question"
 
 
-def test_what_was_finished_earlier_is_reported_once() -> None:
-    live, _ = watching(arms(), 4)
-    arm = arms()[0]
-    live.arm_started(arm, 4, 3)
-    finish(live, arm, ["right"] * 3)
-    assert said(live) == ["sums.single: 4 questions, 3 of them done earlier"]
-
-
-def test_before_the_first_arm_the_stage_is_shown() -> None:
-    live, clock = watching(arms(), 4)
-    live.begin("starting \x1b[31mvllm")
-    clock.now = 7.2
-    assert lines(live.picture(100, 20), 100) == ["starting [U+001B][31mvllm … 7 s"]
-
-
 def test_empty_columns_are_not_shown_and_a_narrow_terminal_cuts_the_name() -> None:
     live, _ = watching(arms(), 4)
     arm = arms()[0]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner_evals.report.content import Headline, TaskReport
-from reasoner_evals.report.drawing import COLOURS, PAPER, SERIES, Figure, log_ticks, series_styles, short, style_at
+from reasoner_evals.report.drawing import COLOURS, PAPER, SERIES, Figure, log_ticks, series_styles, style_at
 from reasoner_evals.report.figures import AXES, MAX_BANDS, oracles, placed_rows, report_figures
 from reasoner_evals.runs.measures import ALLOCATED
 from tests.evals.report.conftest import Made
@@ -123,11 +123,6 @@ def test_ticks_are_round_places_within_the_range_and_few(low: float, span: float
         assert all(low * (1 - 1e-6) <= one <= high * (1 + 1e-6) for one in ticks)
 
 
-def test_numbers_are_written_short() -> None:
-    written = {0: "0", 7: "7", 1500: "1.5k", 2e7: "20M", 3.2e15: "3.2e15", 4e-5: "4e-5", 0.25: "0.25", 999.7: "1k"}
-    assert {value: short(value) for value in written} == written
-
-
 def test_points_without_a_place_on_an_axis_are_named_in_its_caption(few: dict[str, Figure]) -> None:
     named = "Not shown, because they have no value on this axis: single."
     assert [axis.key for axis in AXES if named in few[f"accuracy-{axis.key}"].caption] == ["samples"]
@@ -137,7 +132,7 @@ def test_points_without_a_place_on_an_axis_are_named_in_its_caption(few: dict[st
 
 
 def crowd(count: int) -> TaskReport:
-    """Pools, one budget divided at several totals, and stop rules run once."""
+    """A pool, one budget divided at several totals, and so many stop rules."""
     totals = [a_point(f"{VOTE}{ALLOCATED}", key=f"total {n}") for n in SIZES]
     rules = [a_point(f"{VOTE}:stop=lock_in:delta=0.0{row}{row + 1}", accuracy=0.6) for row in range(count)]
     return a_task([*a_curve(VOTE), *totals, *rules])

@@ -182,17 +182,6 @@ def test_parts_that_are_missing_are_sentences() -> None:
     assert drawn == {*(f"accuracy-{axis}" for axis in ("tokens", "samples", "flops", "seconds", "usd")), "cost"}
 
 
-ONE_QUESTION: dict[str, Any] = {"questions": 1, "accuracy_low": None, "accuracy_high": None}
-
-
-@pytest.mark.parametrize("rows", [[], [a_point("single", **ONE_QUESTION)], a_curve("voting", **ONE_QUESTION)])
-def test_little_makes_a_page_all_the_same(rows: list[dict[str, Any]]) -> None:
-    shown = html(a_report(a_task(rows)))
-    assert_harmless(shown)
-    assert bool(parsed(shown).of("figure")) == bool(rows)
-    assert ("No question has been finished and graded yet." in shown) == (not rows)
-
-
 def test_runs_of_several_models_are_one_report_with_a_panel_at_matched_flops(tmp_path: Path) -> None:
     large = replace(SMALL, name="large-1b", parameters=9 * SMALL.parameters)
     paths = [

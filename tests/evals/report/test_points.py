@@ -134,16 +134,6 @@ def test_one_reply_without_a_verdict_leaves_its_question_out_of_every_size(tmp_p
         assert (row.questions, row.ungraded) == (9, 1)
 
 
-def test_seeds_are_averaged_by_question(tmp_path: Path) -> None:
-    arms = [Fake("beam_search:n=4", replies=4, seed=seed) for seed in (1, 2, 3)]
-    path = fabricate(tmp_path / "run", arms, questions=25)
-    (row,) = rows(path).values()
-    right = [[record(arm, number).answer == gold(number) for arm in arms] for number in range(25)]
-    assert (row.seeds, row.questions, row.accuracy) == (3, 25, pytest.approx(np.mean(right)))
-    [values], _ = measured(path)
-    assert values.values["right"] == pytest.approx(np.mean(right, axis=1))
-
-
 @pytest.mark.parametrize(("budget", "limit"), [("tokens=260", 260), ("tokens=1000,samples=4", 1000)])
 def test_a_budget_that_was_exceeded_is_seen(tmp_path: Path, budget: str, limit: int) -> None:
     arm = Fake("beam_search", replies=4, budget=budget)

@@ -13,15 +13,7 @@ from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import TraceError
 from reasoner.system.redaction import without_secrets
 from reasoner_evals.runs.arms import Grid
-from reasoner_evals.runs.manifest import (
-    Drift,
-    differences,
-    freeze,
-    machine_differences,
-    read_manifest,
-    this_machine,
-    write_items,
-)
+from reasoner_evals.runs.manifest import Drift, differences, freeze, machine_differences, read_manifest
 from reasoner_evals.runs.records import AskedItem, Manifest, RunFolder
 from tests.evals.runs.made import manifest, task
 from tests.evals.runs.sittings import begin
@@ -45,14 +37,6 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
         ("sums", item.question.id, item.question.text, item.gold, item.group) for item in data.items
     ]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["items.jsonl", "manifest.json"]
-
-
-def test_questions_that_an_interruption_left_out_are_written_later_and_never_again(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
-    write_items(folder, {"sums": task(questions=3)})
-    before = folder.items.read_bytes()
-    write_items(folder, {"sums": task(questions=4)})
-    assert folder.items.read_bytes() == before
 
 
 def test_a_disk_that_is_full_leaves_no_half_of_a_manifest(tmp_path: Path) -> None:
@@ -165,10 +149,3 @@ def test_keys_and_passwords_stay_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert made.command.endswith("-e 'openai:api_key=***,timeout=3'")
     assert "sk-secret" not in repr(engine)
     assert without_secrets("openai:base_url=https://me:word@host/v1") == "openai:base_url=https://***@host/v1"
-
-
-def test_the_machine_is_reported_with_what_is_installed() -> None:
-    machine = this_machine()
-    assert machine.cores >= 1
-    assert machine.memory_gib > 0
-    assert {"reasoner-kit", "numpy", "math-verify"} <= machine.packages.keys()

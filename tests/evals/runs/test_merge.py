@@ -1,7 +1,6 @@
 """The shards of a run merged: equal to the run of one process, or refused in one line."""
 
 import asyncio
-import errno
 import os
 import re
 import shutil
@@ -102,16 +101,6 @@ def test_a_shared_budget_is_kept_to_by_all_shards_together(tmp_path: Path) -> No
     assert read_manifest(RunFolder(tmp_path / "merged")).notes == (
         "a budget that all questions share was divided into 3 equal parts, one for each shard",
     )
-
-
-def test_machines_that_differ_are_noted(tmp_path: Path) -> None:
-    machine = manifest(NAMES, 2).machine
-    parts = [
-        run(tmp_path / f"{index}", 2, Shard(2, index), machine=machine.model_copy(update={"cores": index}))
-        for index in (1, 2)
-    ]
-    merge(parts, tmp_path / "merged")
-    assert read_manifest(RunFolder(tmp_path / "merged")).notes == ("the shards ran with different cores",)
 
 
 @pytest.fixture(scope="module")
@@ -276,24 +265,6 @@ def test_a_merge_that_is_killed_leaves_no_run_and_is_made_again(three: Path, tmp
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     whole = run(tmp_path / "whole", 5)
     assert results(tmp_path / "out", NAMES) == results(whole, NAMES)
-
-
-@pytest.mark.parametrize("failure", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
-def test_a_merge_that_is_interrupted_or_has_no_room_leaves_nothing(
-    three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
-) -> None:
-    left = iter(range(30))
-
-    def failing(content: bytes) -> bytes:
-        if next(left, None) is None:
-            raise failure
-        return sealed(content)
-
-    monkeypatch.setattr(merging, "sealed", failing)
-    kind = TraceError if isinstance(failure, OSError) else KeyboardInterrupt
-    with pytest.raises(kind, match="No space left on device" if kind is TraceError else ""):
-        merge(named(three, 1, 2, 3), tmp_path / "out")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_questions_that_ended_in_an_error_are_merged_and_counted(three: Path, tmp_path: Path) -> None:

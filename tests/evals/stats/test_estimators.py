@@ -108,14 +108,6 @@ def test_the_vote_on_a_question_is_its_own_whatever_is_beside_it(rows: list[list
         assert np.isnan(mine).tolist() == [k > len(row) for k in ks]
 
 
-@given(pools(missing=False))
-@settings(deadline=None)
-def test_a_vote_of_one_or_of_two_is_a_single_sample(pool: list[Sample]) -> None:
-    right, answers, _ = arrays(pool)
-    ks = [k for k in (1, 2) if k <= len(pool)]
-    assert majority_at_k(right, answers, ks).right[0] == pytest.approx([right.mean()] * len(ks))
-
-
 def large_pool(seed: int, questions: int = 30, samples: int = 24) -> tuple[Floats, Ints, Floats]:
     source = np.random.default_rng(seed)
     answers = np.minimum(source.integers(-1, 6, (questions, samples)), source.integers(0, 6, (questions, samples)))

@@ -44,9 +44,34 @@ def clustered(source: np.random.Generator, groups: int, size: int) -> tuple[Floa
     return source.binomial(1, chance).astype(float), [f"g{at // size}" for at in range(groups * size)]
 
 
-@pytest.mark.parametrize("questions", [30, 100])
-def test_95_percent_of_intervals_of_means_hold_the_truth(questions: int) -> None:
-    assert 0.93 <= coverage(2 / 3, lambda source: interval(shares(source, questions, 8))) <= 0.97
+def unequal(source: np.random.Generator) -> Interval:
+    """Single outcomes of 40 groups of very unequal sizes, whose chances are Beta(1.8, 1.2)."""
+    sizes = np.maximum(60 // np.arange(1, 41), 1)
+    outcomes = source.binomial(1, np.repeat(source.beta(1.8, 1.2, 40), sizes)).astype(float)
+    return interval(outcomes, [f"g{row}" for row in np.repeat(np.arange(40), sizes)])
+
+
+def rare(source: np.random.Generator) -> Interval:
+    """Differences of eight samples each, of questions that are nearly all alike."""
+    chance = source.beta(0.15, 2.85, 30)
+    return difference(np.subtract(*source.binomial(8, chance, (2, 30))) / 8).interval
+
+
+@pytest.mark.parametrize(
+    ("truth", "drawn", "highest"),
+    [
+        (2 / 3, lambda source: interval(shares(source, 30, 8)), 0.97),
+        (2 / 3, lambda source: interval(*clustered(source, 35, 6)), 0.975),
+        (0.6, unequal, 0.985),
+        (0.1, lambda source: difference(source.choice([-1.0, 0.0, 1.0], 100, p=[0.05, 0.8, 0.15])).interval, 0.975),
+        (0.0, rare, 0.99),
+    ],
+    ids=["means", "groups", "unequal groups", "differences", "rare differences"],
+)
+def test_95_percent_of_intervals_hold_the_truth(
+    truth: float, drawn: Callable[[np.random.Generator], Interval], highest: float
+) -> None:
+    assert 0.93 <= coverage(truth, drawn) <= highest
 
 
 def test_the_method_follows_from_the_values() -> None:
@@ -73,48 +98,6 @@ def test_any_shares_have_an_interval_around_their_mean_within_0_and_1(values: li
         assert 0 <= found.low <= found.mean + 1e-12
         assert found.mean - 1e-12 <= found.high <= 1
         assert found.high > found.low
-
-
-@given(st.lists(st.sampled_from([-1.0, -0.3, 0.0, 0.5, 1.0]), min_size=1, max_size=60), st.none() | st.integers(1, 30))
-@settings(deadline=None)
-def test_any_differences_have_an_interval_around_their_mean(values: list[float], groups: int | None) -> None:
-    keys = None if groups is None else [str(at % groups) for at in range(len(values))]
-    found = difference(np.array(values), keys).interval
-    assert -1 <= found.low <= found.mean <= found.high <= 1
-    assert found.high > found.low
-
-
-@pytest.mark.parametrize("groups", [20, 35, 85])
-def test_95_percent_of_clustered_intervals_hold_the_truth(groups: int) -> None:
-    assert 0.93 <= coverage(2 / 3, lambda source: interval(*clustered(source, groups, 6))) <= 0.975
-
-
-@pytest.mark.parametrize("p", [0.6, 0.9])
-def test_95_percent_of_intervals_of_groups_of_very_unequal_size_hold_the_truth(p: float) -> None:
-    sizes = np.maximum(60 // np.arange(1, 41), 1)
-    keys = [f"g{row}" for row in np.repeat(np.arange(40), sizes)]
-
-    def one(source: np.random.Generator) -> Interval:
-        return interval(source.binomial(1, np.repeat(source.beta(3 * p, 3 - 3 * p, 40), sizes)).astype(float), keys)
-
-    assert 0.93 <= coverage(p, one) <= 0.985
-
-
-def test_95_percent_of_intervals_of_paired_differences_hold_the_truth() -> None:
-    def one(source: np.random.Generator) -> Interval:
-        return difference(source.choice([-1.0, 0.0, 1.0], 100, p=[0.05, 0.8, 0.15])).interval
-
-    assert 0.93 <= coverage(0.1, one) <= 0.975
-
-
-@pytest.mark.parametrize("questions", [30, 100])
-@pytest.mark.parametrize("p", [0.05, 0.98])
-def test_95_percent_of_intervals_of_differences_near_0_hold_the_truth(questions: int, p: float) -> None:
-    def one(source: np.random.Generator) -> Interval:
-        chance = source.beta(3 * p, 3 - 3 * p, questions)
-        return difference(np.subtract(*source.binomial(8, chance, (2, questions))) / 8).interval
-
-    assert 0.93 <= coverage(0, one) <= 0.99
 
 
 @given(st.integers(1, 400), st.data())
@@ -146,16 +129,6 @@ def test_the_paired_interval_of_single_outcomes_is_tangos() -> None:
 def test_without_any_difference_the_bounds_are_those_of_no_success(n: int) -> None:
     found = difference(np.zeros(n)).interval
     assert (-found.low, found.high) == pytest.approx([wilson(0, n)[1]] * 2, abs=1e-9)
-
-
-def test_a_missing_value_is_left_out_and_counted() -> None:
-    values = np.array([0.2, math.nan, 0.9, 0.4, 0.8] * 10)
-    found = interval(values, [str(at) for at in range(50)])
-    assert (found.n, found.missing) == (40, 10)
-    assert found.mean == pytest.approx(0.575)
-    assert found == interval(values[~np.isnan(values)], [str(at) for at in range(40)]).__class__(
-        found.mean, found.low, found.high, found.method, 40, 10
-    )
 
 
 def test_nothing_to_measure_is_reported_as_nothing() -> None:
@@ -223,19 +196,6 @@ def test_without_a_difference_p_is_uniform() -> None:
     assert stats.kstest(p_values, "uniform").pvalue > 0.01
 
 
-def test_without_a_difference_clustered_arms_are_called_different_in_5_percent() -> None:
-    source = np.random.default_rng(4)
-    groups = [f"g{at // 5}" for at in range(60)]
-    clustered, single = [], []
-    for _ in range(600):
-        shift = np.repeat(source.normal(0, 0.2, 12), 5)
-        first, second = (np.clip(0.5 + shift, 0, 1)), (np.clip(source.normal(0.5, 0.05, 60), 0, 1))
-        clustered.append(compare(first, second, groups).p_value < 0.05)
-        single.append(compare(first, second).p_value < 0.05)
-    assert 0.02 <= np.mean(clustered) <= 0.08
-    assert np.mean(single) > 0.25
-
-
 def test_groups_widen_what_is_detectable() -> None:
     source = np.random.default_rng(5)
     first, second = (np.repeat(source.random(20), 5)), (np.repeat(source.random(20), 5))
@@ -245,14 +205,6 @@ def test_groups_widen_what_is_detectable() -> None:
     )
     assert grouped.detectable == pytest.approx(alone.detectable * math.sqrt(5))
     assert grouped.difference.method == "t, clustered"
-
-
-def test_a_difference_below_the_detectable_is_not_resolvable() -> None:
-    base = np.zeros(400)
-    small, large = base.copy(), base.copy()
-    small[:6], large[:60] = 1, 1
-    assert not compare((small), (base)).resolvable
-    assert compare((large), (base)).resolvable
 
 
 def test_holm_of_a_known_example() -> None:

@@ -66,12 +66,6 @@ def wrong(item: GradedQuestion) -> str:
     return "1 + 1 + 1 + 1" if isinstance(space, ExpressionSpace) else "7654321"
 
 
-def test_its_questions_have_ids_of_their_own_and_its_source_counts_them(data: TaskData) -> None:
-    assert len({item.question.id for item in data.items}) == len(data.items) == data.source.items > 0
-    assert data.source.subset == "all"
-    assert data.source.licence
-
-
 @pytest.mark.process
 def test_its_reference_answers_are_right_and_others_wrong(data: TaskData, equivalence: Equivalence) -> None:
     async def statuses(item: GradedQuestion) -> list[str]:
@@ -159,8 +153,3 @@ def test_what_a_task_loads_is_checked(data: object, complaint: str) -> None:
     with pytest.raises(UsageError, match=re.escape(complaint)) as refused:
         checked_data(Arithmetic(), data)
     assert str(refused.value).startswith("load() of the task arithmetic: ")
-
-
-def test_a_source_names_the_spec_that_loads_its_task_again() -> None:
-    other = replace(GOOD, source=GOOD.source.model_copy(update={"task": "../x"}))
-    assert checked_data(Arithmetic(), other) == GOOD

@@ -10,7 +10,7 @@ import pytest
 from reasoner.errors import UsageError
 from reasoner.registry import build
 from reasoner_evals.tasks import data
-from tests.evals.tasks.samples import ARC, GPQA, GSM8K, ROWS, as_csv, jsonl, spec
+from tests.evals.tasks.samples import ARC, GPQA, GSM8K, ROWS, jsonl, spec
 
 
 def complaint(line: str) -> str:
@@ -28,14 +28,9 @@ BAD = [
     ('{"question": "q", "answer": "#### many"}', "t.jsonl:2, column 'answer': 'many' cannot be read as an answer of kind number"),
     ('{"question": "q", "answer": "It is 5 or 6."}', "t.jsonl:2, column 'answer': it does not end in `#### NUMBER`"),
     ('{"question": "q", "answer": ""}', "t.jsonl:2, column 'answer': it is empty"),
-    ('{"question": "q", "answer": null}', "t.jsonl:2, column 'answer': it is empty"),
     ('{"question": ["q"], "answer": "1"}', "t.jsonl:2, column 'question': a list is not text"),
     ('{"question": true, "answer": "1"}', "t.jsonl:2, column 'question': True is not text"),
     ('{"question": "\\ud800", "answer": "1"}', "t.jsonl:2, column 'question': it is not valid text"),
-    ('{"question": "q", "answer": NaN}', "t.jsonl:2 is not readable JSON: NaN is not a number"),
-    ('{"question": "q"', "t.jsonl:2 is not JSON: expecting ',' delimiter, column 17"),
-    ("[1, 2]", "t.jsonl:2 is not a row: write an object with a value for each column"),
-    ("[" * 100_000, "t.jsonl:2 is not readable JSON: it is nested too deeply"),
     ('{"answer": ' + "9" * 5000 + "}", "t.jsonl:2 is not readable JSON: a number is too long"),
 ]  # fmt: skip
 
@@ -46,26 +41,20 @@ def test_a_bad_row_is_reported_with_its_file_line_and_column(line: str, told: st
     assert complaint(f"gsm8k:data={tmp_path}/t.jsonl").startswith(told)
 
 
-WHOLE = [
-    ("t.jsonl", b"", "t.jsonl has no rows"),
-    ("t.jsonl", GOOD.encode() + b"\n\xff\xfe\n", "t.jsonl:2 is not UTF-8: byte 0 is 0xff"),
-    ("t.json", b'{"question": 1}', "t.json is not a list: write a list of objects, or one object per line in a .jsonl"),
-    ("t.json", b'[{"question": "q"}]', "t.json, item 1 has no column 'answer'"),
-    ("t.json", b'[\n{"a": 1,}]', "t.json is not JSON: "),
-    ("t.csv", b"question,answer\nq,1,2\n", "t.csv:2 has more fields than the header has columns: quote commas"),
-    ("t.csv", b'question,answer\n"q,1\n', "t.csv:2 is not CSV: "),
-    ("t.csv", b"question,answer\nq\n", "t.csv:2, column 'answer': it is empty"),
-    ("t.parquet", b"PAR1 not", "t.parquet is not a readable parquet file: "),
-    ("t.jsonl.gz", b"no gzip", "cannot be read: Not a gzipped file"),
-    (
-        "t.xlsx",
-        b"",
-        "is not a file of rows: its name must end in .jsonl, .json, .csv, .parquet or .arrow, or one of these and .gz",
-    ),
-]
-
-
-@pytest.mark.parametrize(("name", "content", "told"), WHOLE, ids=[told[:30] for _, _, told in WHOLE])
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("t.jsonl", b"", "t.jsonl has no rows"),
+        (
+            "t.json",
+            b'{"question": 1}',
+            "t.json is not a list: write a list of objects, or one object per line in a .jsonl",
+        ),
+        ("t.json", b'[{"question": "q"}]', "t.json, item 1 has no column 'answer'"),
+        ("t.csv", b"question,answer\nq,1,2\n", "t.csv:2 has more fields than the header has columns: quote commas"),
+        ("t.jsonl.gz", b"no gzip", "cannot be read: Not a gzipped file"),
+    ],
+)
 def test_a_file_that_cannot_be_read_is_reported_in_a_line(name: str, content: bytes, told: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     assert told in complaint(f"gsm8k:data={tmp_path}/{name}")
@@ -83,21 +72,6 @@ def test_the_bounds_hold_for_what_is_unpacked(tmp_path: Path, monkeypatch: pytes
 
 def loaded(line: str) -> list[tuple[str, str]]:
     return [(item.question.text, item.gold) for item in build("task", line).load().items]
-
-
-def test_every_format_holds_the_same_questions(tmp_path: Path) -> None:
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    wanted = loaded(spec("gsm8k", tmp_path))
-    (tmp_path / "t.json").write_text(json.dumps(GSM8K))
-    (tmp_path / "t.json.gz").write_bytes(gzip.compress(json.dumps(GSM8K).encode()))
-    jsonl(tmp_path / "t.txt", GSM8K)
-    as_csv(tmp_path / "t.csv", GSM8K)
-    (tmp_path / "bom.csv").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "t.csv").read_bytes())
-    parquet.write_table(pa.Table.from_pylist(GSM8K), tmp_path / "t.parquet")
-    for name in ("t.json", "t.json.gz", "t.txt", "t.csv", "bom.csv", "t.parquet"):
-        assert loaded(f"gsm8k:data={tmp_path}/{name}") == wanted
 
 
 def test_columns_go_by_the_names_that_the_file_has(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from reasoner.errors import UsageError
 from reasoner.registry import build
 from reasoner.types import Completion, Prompt
 from reasoner_evals.tasks.benchmark import Template
-from tests.evals.tasks.samples import HUMANEVAL, jsonl, spec
+from tests.evals.tasks.samples import spec
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 
@@ -23,20 +23,6 @@ def test_all_that_a_template_says_is_in_its_hash() -> None:
     assert len({template.hash(spaces) for template in made}) == len(made)
     assert Template("t", 1).hash(spaces) == Template("u", 2).hash(spaces[:1])
     assert str(Template("t", 3)) == "t@3"
-
-
-def test_tests_are_part_of_what_the_data_are(tmp_path: Path) -> None:
-    changed = [
-        ("humaneval", HUMANEVAL[0] | {"test": HUMANEVAL[0]["test"] + "    assert candidate([3]) == [3, 3]\n"}),
-    ]
-    for name, row in changed:
-        hashes = {
-            build("task", f"{name}:data={jsonl(tmp_path / 't.jsonl', [one])},allow_unsandboxed=true")
-            .load()
-            .source.data_hash
-            for one in (HUMANEVAL[0], row)
-        }
-        assert len(hashes) == 2
 
 
 def test_a_subject_of_mmlu_is_kept_alone_under_the_same_ids(tmp_path: Path) -> None:
