@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from reasoner_evals.stats import Floats, Ints
-from reasoner_evals.stats.estimators import best_of_k, coverage_at_k, majority_at_k
+from reasoner_evals.stats.estimators import best_of_k, coverage_at_k, votes_at_k
 from reasoner_evals.stats.intervals import Interval, difference, interval
 
 Draw = Callable[[np.random.Generator], Interval]
@@ -58,7 +58,7 @@ def estimated(kind: str, source: np.random.Generator, n: int, p: float) -> Float
     right, scores, answers = drawn_pool(source, n, p)
     if kind == "coverage":
         return coverage_at_k(right, [4])[:, 0]
-    return (best_of_k(right, scores, [4]) if kind == "best" else majority_at_k(right, answers, [4]).right)[:, 0]
+    return (best_of_k(right, scores, [4]) if kind == "best" else votes_at_k(right, answers, [4]))[:, 0]
 
 
 def from_pool(kind: str, n: int, p: float) -> Draw:
@@ -94,14 +94,14 @@ def unequal_gain(groups: int, kind: str, p: float) -> Draw:
 
     def draw(source: np.random.Generator) -> Interval:
         first, second = (source.binomial(1, np.repeat(chances(source, groups, p), sizes)) for _ in range(2))
-        return difference((first - second).astype(float), keys).interval
+        return difference((first - second).astype(float), keys)[0]
 
     return draw
 
 
 def paired(n: int, better: float, worse: float) -> Draw:
     odds = [worse, 1 - better - worse, better]
-    return lambda source: difference(source.choice([-1.0, 0.0, 1.0], n, p=odds)).interval
+    return lambda source: difference(source.choice([-1.0, 0.0, 1.0], n, p=odds))[0]
 
 
 def paired_means(n: int, p: float, power: float = 1.2) -> Draw:
@@ -109,7 +109,7 @@ def paired_means(n: int, p: float, power: float = 1.2) -> Draw:
 
     def draw(source: np.random.Generator) -> Interval:
         chance = chances(source, n, p)
-        return difference((source.binomial(8, chance) - source.binomial(8, chance**power)) / 8).interval
+        return difference((source.binomial(8, chance) - source.binomial(8, chance**power)) / 8)[0]
 
     return draw
 
@@ -122,11 +122,9 @@ def gain(p: float, power: float) -> float:
 
 def opposite(n: int, p: float) -> Draw:
     """Two arms of which one is nearly always right and the other nearly always wrong."""
-    return lambda source: (
-        difference(
-            (source.binomial(8, chances(source, n, p)) - source.binomial(8, chances(source, n, 1 - p))) / 8
-        ).interval
-    )
+    return lambda source: difference(
+        (source.binomial(8, chances(source, n, p)) - source.binomial(8, chances(source, n, 1 - p))) / 8
+    )[0]
 
 
 def cases() -> Iterator[Case]:

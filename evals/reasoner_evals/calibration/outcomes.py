@@ -305,7 +305,7 @@ def from_pool(pooled: PooledArm) -> Iterator[Outcomes]:
     orders = random_orders(pooled.ids, arm.pool)
     replayed = replay(pooled.samples, orders)
     sizes = tuple(sizes_of(arm.pool))
-    right = np.clip(selected(arm.rule, pooled.pool, sizes)[0], 0.0, 1.0)
+    right = np.clip(selected(arm.rule, pooled.pool, sizes), 0.0, 1.0)
     for column, size in enumerate(sizes):
         if arm.rule == "majority" and size == arm.pool:
             # The baseline; where answers tie, the order decides.

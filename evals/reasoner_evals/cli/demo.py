@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from reasoner import Prices, Solution
+    from reasoner.cli.progress import Display
     from reasoner.engine import Engine
-    from reasoner.trace.events import Event
-    from reasoner_evals.cli.progress import TourProgress
     from reasoner_evals.tasks.graders import GradedQuestion
 
 QUESTIONS: Final = 24
@@ -52,16 +51,16 @@ def command(model: str | None, engine: str | None, base_url: str | None, prices:
     """
     from reasoner.cli import interrupts
     from reasoner.cli.options import choose_engine, read_prices
+    from reasoner.cli.progress import Display
     from reasoner.cli.terminal import OutputLost, engine_log, own_streams
     from reasoner.errors import ReasonerError
-    from reasoner_evals.cli.progress import TourProgress
     from reasoner_evals.tasks.arithmetic import reported
 
     runs_on = choose_engine(engine, model_id=model, base_url=base_url)
     rates = read_prices(prices, [])
     log = engine_log(runs_on)
     with own_streams(log) as terminal:
-        tour = _Tour(runs_on, reported()[:QUESTIONS], rates, TourProgress(terminal))
+        tour = _Tour(runs_on, reported()[:QUESTIONS], rates, Display(terminal))
         try:
             interrupts.run(tour.run)
         except KeyboardInterrupt as interrupt:
@@ -84,7 +83,7 @@ class _Tour:
     engine: "Engine"
     items: "Sequence[GradedQuestion]"
     prices: "Prices | None"
-    progress: "TourProgress"
+    progress: "Display"
     greedy: "list[Solution]" = field(default_factory=list)
     vote: "list[Solution]" = field(default_factory=list)
 
@@ -114,12 +113,8 @@ class _Tour:
     async def _ask(self, strategy: str, items: "Sequence[GradedQuestion]") -> "list[Solution]":
         """The solutions of all questions. Raises the first error of a question."""
         from reasoner import solve_many
-        from reasoner.trace.events import Sampled
 
-        def follow(event: "Event") -> None:
-            self.progress.samples += isinstance(event, Sampled)
-
-        solutions = await solve_many([item.question for item in items], strategy, self.engine, trace=follow)
+        solutions = await solve_many([item.question for item in items], strategy, self.engine)
         for solution in solutions:
             if solution.error:
                 raise solution.error

@@ -160,14 +160,3 @@ def _line(tally: TaskTally, now: float) -> str:
     parts += [f"{cells['ETA']} left"] if cells["ETA"] and tally.done < tally.total else []
     parts += [f"{tally.errors} error{'s' if tally.errors > 1 else ''}"] if tally.errors else []
     return " · ".join(parts)
-
-
-@dataclass(slots=True)
-class TourProgress(Display):
-    """The stage of a demo in one live line, with the samples that are there."""
-
-    samples: int = field(default=0, init=False)
-
-    def line(self) -> str:
-        """The stage and the samples."""
-        return Display.line(self) + (f" · {self.samples} samples" if self.samples else "")

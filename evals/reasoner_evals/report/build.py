@@ -77,14 +77,12 @@ def _task(report_id: str, name: str, runs: Sequence[RunData], arms: dict[str, li
         calibration=dict(calibrations(measured)),
     )
     rows = list(points.itertuples())
-    chances = [chance for chance in items.chances if chance is not None]
     return TaskReport(
         id=report_id,
         task=_FOLDERS.sub("", name),
         source=items.source,
         questions=len(items.ids),
         groups=len(set(items.groups) - {""}),
-        chance=sum(chances) / len(chances) if len(chances) == len(items.ids) else None,
         verdict=verdict(rows),
         shared=names_of(measured).shared,
         warnings=(*alarms(measured), *cut_warnings(rows)),

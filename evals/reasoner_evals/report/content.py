@@ -172,8 +172,6 @@ class TaskReport:
     questions: int
     groups: int
     """Groups that intervals are clustered by; 0 where questions are independent."""
-    chance: float | None
-    """The accuracy of a random guess, where the answers are a choice of a known number."""
     verdict: Headline
     shared: tuple[str, ...]
     """The options that all arms have in common."""

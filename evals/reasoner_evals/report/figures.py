@@ -30,7 +30,6 @@ from reasoner_evals.runs.measures import FIELDS
 MAX_BANDS: Final = 6
 """With more series, shaded intervals would hide each other and are left out."""
 _ORACLE: Final[dict[str, Any]] = {"color": QUIET.light, "linewidth": 0.8, "dashes": (5, 3), "alpha": 0.8}
-_CHANCE: Final[dict[str, Any]] = {"color": QUIET.light, "linewidth": 0.8, "dashes": (1, 3), "alpha": 0.8}
 MAX_ROWS: Final = 24
 """Rows of a figure in rows."""
 BAR: Final = 0.3
@@ -135,10 +134,6 @@ def _accuracy(task: TaskReport, axis: Axis, styles: SeriesStyles) -> Figure | st
             axes.plot(x_of(row), height.value, **style.options, markerfacecolor=fill.light,
                       alpha=0.45 if status == "behind" else 1, zorder=3)  # fmt: skip
         keys = {series: _key(style, rows[0].name), **keys}
-    if task.chance is not None:
-        axes.axhline(task.chance, **_CHANCE)
-        heights.append(Bounded(task.chance))
-        keys["chance"] = LegendKey("⋯", QUIET, "random guess")
     log_x(axes, [x_of(row) for rows in placed.values() for row in rows], axis.base)
     percent_y(axes, heights)
     caption = [

@@ -23,7 +23,7 @@ UNANSWERED: Final = tuple(OUTCOMES.index(status) for status in ("no_answer", "tr
 STOP_REASONS: Final[tuple[EndedBy, ...]] = ("rule", "price", "budget", "strategy")
 """Who ends a question that has a result, in the order of a report."""
 _DESCRIPTION: Final = ("task", "model", "label", "strategy", "verifier", "size", "budget", "pooled", "few_subsets")
-_RATES: Final = ("tied", "no_answer", "truncated", "timed_out", "grader_failed", "replies_read_by_form",
+_RATES: Final = ("no_answer", "truncated", "timed_out", "grader_failed", "replies_read_by_form",
                  "replies_read_by_probe", "replies_without_answer", "replies_truncated", "samples_cut",
                  "samples_cut_thinking")  # fmt: skip
 _COUNTS: Final = ("errors", "ungraded", "overshoots")
@@ -182,7 +182,7 @@ def _measured_row(point: Measured, groups: Groups | None) -> dict[str, Any]:
         # Rounding leaves a tiny difference where there is none.
         gap = np.clip(np.round(covered - right, 12) + 0.0, -1.0, 1.0)
         row |= _estimate("coverage", estimate(interval(covered, groups)))
-        value, low, high = estimate(difference(gap, groups).interval)
+        value, low, high = estimate(difference(gap, groups)[0])
         # A right choice is a right sample, so only the noise of subsets is below 0.
         row |= _estimate("gap", Bounded(value, None if low is None else max(low, min(value, 0.0)), high))
     tokens = values["tokens"][~np.isnan(values["tokens"])]

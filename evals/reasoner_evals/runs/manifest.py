@@ -116,7 +116,6 @@ def write_items(folder: RunFolder, tasks: Mapping[str, TaskData]) -> None:
             text=item.question.text,
             gold=item.gold,
             group=item.group,
-            space=item.question.space.name,
         )
         for task, data in tasks.items()
         for item in data.items

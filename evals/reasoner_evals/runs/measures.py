@@ -18,7 +18,7 @@ from reasoner.types import NO_THINKING
 from reasoner_evals.runs.reading import COSTS, ERROR, OUTCOMES, RIGHT, SILENT, UNGRADED, ArmData, ReplyArrays, RunData
 from reasoner_evals.runs.records import Arm
 from reasoner_evals.stats import Bools, Floats, Ints
-from reasoner_evals.stats.estimators import best_of_k, coverage_at_k, majority_at_k, weighted_at_k
+from reasoner_evals.stats.estimators import best_of_k, coverage_at_k, votes_at_k
 
 ALLOCATED: Final = ", allocated"
 """The end of the name of a series with points that divide one budget among all questions."""
@@ -170,7 +170,7 @@ class ArmRead(NamedTuple):
 Values = dict[str, Floats]
 """Every array is [Q]; nan where a question has no value. Of several seeds, the mean over those with a value.
 
-`right`; `covered`; shares `tied`, `no_answer`, `truncated`, `timed_out`, `grader_failed`; the shares of replies that
+`right`; `covered`; shares `no_answer`, `truncated`, `timed_out`, `grader_failed`; the shares of replies that
 were read by a form or by a probe, and that have no answer or were truncated; the shares of samples cut at `max_tokens`,
 `samples_cut`, and while thinking, `samples_cut_thinking`; the tokens of `TOKENS`, and `tokens`, all computed ones;
 `flops`, `seconds`, `usd`."""
@@ -272,7 +272,6 @@ def as_run(arm: ArmRead) -> Values:
     return {
         "right": right,
         "covered": np.where(several, share(_any_reply(data, RIGHT)), np.nan),
-        "tied": np.full(len(outcome), np.nan),
         **{name: share(outcome == OUTCOMES.index(name)) for name in ("no_answer", "truncated", "timed_out")},
         "grader_failed": share(np.isin(outcome, GRADER_FAILED)),
         **_reply_rates(data, known),
@@ -321,7 +320,7 @@ def pooled(arm: ArmRead, ks: Sequence[int]) -> list[Values]:
     """
     data, pool = arm.data, pool_of(arm.data)
     usable: Bools = ~np.all(np.isnan(pool.right), axis=1)
-    right, tied = selected(data.arm.rule, pool, ks)
+    right = selected(data.arm.rule, pool, ks)
     ran = (np.asarray(ks) == data.arm.pool) & ~np.isnan(right)
     right = np.where(ran, as_run(arm)["right"][:, None], right)
     # A subset without an answer is the complement of coverage, of any answer instead of a right one.
@@ -332,7 +331,6 @@ def pooled(arm: ArmRead, ks: Sequence[int]) -> list[Values]:
     by_size = {
         "right": np.clip(right, 0.0, 1.0),
         "covered": coverage_at_k(pool.right, ks),
-        "tied": tied,
         "no_answer": np.clip(whole - answered, 0.0, 1.0),
         "truncated": 1 - whole,
         **_with_totals(arm, expected_costs(arm.run.manifest.model, data, spent(data), ks)),
@@ -346,15 +344,11 @@ def pooled(arm: ArmRead, ks: Sequence[int]) -> list[Values]:
     return [{name: table[:, index] for name, table in by_size.items()} | fixed for index in range(len(ks))]
 
 
-def selected(rule: str, pool: PoolArrays, ks: Sequence[int]) -> tuple[Floats, Floats]:
-    """[Q, K] each: how often the pool's rule selects a right answer, and how often it finds a tie."""
+def selected(rule: str, pool: PoolArrays, ks: Sequence[int]) -> Floats:
+    """[Q, K]: how often the pool's rule selects a right answer."""
     if rule == "best":
-        return best_of_k(pool.right, pool.scores, ks), np.full((len(pool.right), len(ks)), np.nan)
-    if rule == "weighted":
-        votes = weighted_at_k(pool.right, pool.answers, pool.scores, ks)
-    else:
-        votes = majority_at_k(pool.right, pool.answers, ks)
-    return votes.right, votes.tied
+        return best_of_k(pool.right, pool.scores, ks)
+    return votes_at_k(pool.right, pool.answers, ks, pool.scores if rule == "weighted" else None)
 
 
 def measure(arms: Sequence[ArmRead], *, several_models: bool) -> Iterator[Measured]:

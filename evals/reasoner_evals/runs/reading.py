@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasoner.answers import RULES
-from reasoner.answers.choices import choice_in
 from reasoner.errors import TraceError, UnknownName, UsageError
 from reasoner.journal.lines import read_lines
 from reasoner.system.files import read_whole
@@ -194,8 +193,6 @@ class TaskItems:
     source: Source
     ids: tuple[str, ...]
     groups: tuple[str, ...]
-    chances: tuple[float | None, ...]
-    """The accuracy of a blind guess: known for multiple choice and yes or no."""
     digests: tuple[bytes, ...]
     """Of each question's text and reference answer."""
 
@@ -314,26 +311,19 @@ def questions_of(run: RunData, task: str, ids: Collection[str]) -> dict[str, Ask
     return {item.question_id: item for item in _items(run.folder) if item.task == task and item.question_id in ids}
 
 
-def _chance(item: AskedItem) -> float | None:
-    if item.space == "yes_no":
-        return 0.5
-    choice = choice_in(item.text) if item.space == "choice" else None
-    return 1 / len(choice.options) if choice else None
-
-
 def _items(folder: RunFolder) -> Iterator[AskedItem]:
     advice = f"delete this file, and `reasoner eval --resume {folder.path}` writes it again"
     return read_lines(folder.items, ITEM_LINES, advice=advice)
 
 
 def _tasks(folder: RunFolder, manifest: Manifest) -> dict[str, TaskItems]:
-    rows: dict[str, list[tuple[str, str, float | None, bytes]]] = {source.task: [] for source in manifest.sources}
+    rows: dict[str, list[tuple[str, str, bytes]]] = {source.task: [] for source in manifest.sources}
     for item in _items(folder):
         if item.task not in rows:
             raise TraceError(f"{folder.items} holds a question of {item.task!r}, a task that the manifest lacks")
         content = f"{len(item.text)}\0{item.text}{item.gold}".encode("utf-8", "surrogatepass")
         digest = hashlib.blake2b(content, digest_size=8).digest()
-        rows[item.task].append((item.question_id, item.group, _chance(item), digest))
+        rows[item.task].append((item.question_id, item.group, digest))
     tasks = {}
     for source in manifest.sources:
         if not source.items:
@@ -341,8 +331,8 @@ def _tasks(folder: RunFolder, manifest: Manifest) -> dict[str, TaskItems]:
             raise UsageError(f"{folder.path} asks no question of {source.task}: {shard}")
         if not rows[source.task]:
             raise TraceError(f"{folder.items} holds no question of {source.task}: start the run again")
-        ids, groups, chances, digests = zip(*sorted(rows[source.task], key=lambda row: row[0]), strict=True)
+        ids, groups, digests = zip(*sorted(rows[source.task], key=lambda row: row[0]), strict=True)
         if len(set(ids)) < len(ids):
             raise TraceError(f"{folder.items} holds two questions of {source.task} with the same id")
-        tasks[source.task] = TaskItems(source, ids, groups, chances, digests)
+        tasks[source.task] = TaskItems(source, ids, groups, digests)
     return tasks

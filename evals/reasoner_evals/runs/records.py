@@ -156,7 +156,6 @@ class AskedItem(_VersionedRecord):
     gold: str
     group: str = ""
     """What questions of one source share; statistics are clustered by it."""
-    space: str = ""
 
 
 class PooledReply(_Frozen):

@@ -7,7 +7,6 @@ question has fewer than k usable samples. No result depends on the order of the 
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -76,38 +75,20 @@ def _none_of(n: int, ks: tuple[int, ...]) -> Floats:
     return np.array([[math.comb(n - j, k) / math.comb(n, k) if k <= n else np.nan for j in range(n + 1)] for k in ks])
 
 
-@dataclass(frozen=True, slots=True)
-class Votes:
-    """The expected results of votes of k samples: both arrays are [Q, K]."""
+def votes_at_k(right: Floats, answers: Ints, ks: Sequence[int], scores: Floats | None = None) -> Floats:
+    """How often the vote of k samples is right, over all subsets or `DRAWS` random ones; ties average, no vote is 0.
 
-    right: Floats
-    """How often the winning class is right; a tie counts as the mean of the tied classes, no vote at all as 0."""
-    tied: Floats
-    """How often classes tie for the first place."""
-
-
-def majority_at_k(right: Floats, answers: Ints, ks: Sequence[int]) -> Votes:
-    """The vote of k samples (self-consistency: Wang 2022, 2203.11171) over all subsets, or `DRAWS` random ones."""
-    return _votes(right, answers, None, ks)
-
-
-def weighted_at_k(right: Floats, answers: Ints, scores: Floats, ks: Sequence[int]) -> Votes:
-    """The vote of k samples by total score (Li 2022, 2206.02336) over all subsets, or `DRAWS` random ones.
-
-    Scores are 0 or more. Samples without one do not vote; if all scores are 0 or missing, the majority decides, as
+    By number (self-consistency: Wang 2022, 2203.11171), or with scores by total score (Li 2022, 2206.02336). These are
+    0 or more. Samples without one do not vote; if all scores are 0 or missing, the majority decides, as
     `best_of_n:selector=weighted` does.
     """
-    return _votes(right, answers, scores, ks)
-
-
-def _votes(right: Floats, answers: Ints, scores: Floats | None, ks: Sequence[int]) -> Votes:
     lost = np.isnan(right)
     # Sorted first, so that random subsets do not depend on the order of the samples.
     order = np.lexsort((right, right if scores is None else scores, answers, lost), axis=1)
     correct, classes = np.take_along_axis(right, order, axis=1), np.take_along_axis(answers, order, axis=1)
     ranked = None if scores is None else np.take_along_axis(scores, order, axis=1)
     usable = (~lost).sum(axis=1)
-    value, tied = np.full((2, len(right), len(ks)), np.nan)
+    value = np.full((len(right), len(ks)), np.nan)
     for n in np.unique(usable).tolist():
         alike, at_once = np.flatnonzero(usable == n), max(_CELLS // (DRAWS * max(n, 1)), 1)
         for rows in np.split(alike, range(at_once, len(alike), at_once)):
@@ -119,8 +100,8 @@ def _votes(right: Floats, answers: Ints, scores: Floats | None, ks: Sequence[int
                     every = math.comb(n, k) <= max(DRAWS, n)
                     # The samples of the k lowest keys are a random subset.
                     subsets = _subsets(n, k) if every else (keys <= lowest[..., k - 1 : k]).astype(np.float64)
-                    value[rows, column], tied[rows, column] = _outcome(subsets, levels, marks)
-    return Votes(np.clip(value, 0.0, 1.0), tied)
+                    value[rows, column] = _outcome(subsets, levels, marks)
+    return np.clip(value, 0.0, 1.0)
 
 
 def _levels(right: Floats, classes: Ints, scores: Floats | None) -> tuple[list[Floats], Floats]:
@@ -145,8 +126,8 @@ def _subsets(n: int, k: int) -> Floats:
     return rows
 
 
-def _outcome(subsets: Floats, levels: Sequence[Floats], marks: Floats) -> tuple[Floats, Floats]:
-    """The mean correctness of the winner over subsets, [S, n] or [R, S, n], and the share of them with a tie: [R]."""
+def _outcome(subsets: Floats, levels: Sequence[Floats], marks: Floats) -> Floats:
+    """[R]: the mean correctness of the winner over subsets, [S, n] or [R, S, n]."""
     totals = subsets @ levels[0]
     for level in levels[1:]:
         undecided = totals.max(axis=-1, keepdims=True) <= 0
@@ -154,6 +135,6 @@ def _outcome(subsets: Floats, levels: Sequence[Floats], marks: Floats) -> tuple[
             totals = np.where(undecided, subsets @ level, totals)
     top = totals.max(axis=-1, keepdims=True)
     first = ((totals >= top * (1 - NEAR)) & (top > 0)).astype(np.float64)
-    winners = first.sum(axis=-1)
-    right = (first @ marks[..., None])[..., 0] / np.maximum(winners, 1)
-    return right.mean(axis=-1), (winners > 1).mean(axis=-1)
+    right = (first @ marks[..., None])[..., 0] / np.maximum(first.sum(axis=-1), 1)
+    mean: Floats = right.mean(axis=-1)
+    return mean

@@ -46,14 +46,6 @@ class Interval:
     """Questions that have none."""
 
 
-class DifferenceTest(NamedTuple):
-    """The mean of paired differences; interval and p-value are of one test, so p < 0.05 exactly if 0 is outside."""
-
-    interval: Interval
-    p_value: float
-    """Two-sided, for a mean of 0."""
-
-
 def interval(values: Floats, groups: Groups | None = None) -> Interval:
     """Wilson's interval of the mean of shares [Q] between 0 and 1, for as many outcomes as vary as much.
 
@@ -68,8 +60,10 @@ def interval(values: Floats, groups: Groups | None = None) -> Interval:
     return Interval(mean, min(low, mean), max(high, mean), _method("wilson", keys), n, missing)
 
 
-def difference(values: Floats, groups: Groups | None = None) -> DifferenceTest:
-    """The mean of differences [Q] between -1 and 1 of paired shares, and whether it is 0.
+def difference(values: Floats, groups: Groups | None = None) -> tuple[Interval, float]:
+    """The mean of differences [Q] between -1 and 1 of paired shares, and the p-value of a mean of 0.
+
+    Both are of one test: p < 0.05 exactly if the interval excludes 0.
 
     Single outcomes, and differences of which hardly any are not 0: Tango's score interval and McNemar's test.
     If hardly any is not 1: Wilson's interval of (1 + difference) / 2. Otherwise Student's t.
@@ -78,12 +72,12 @@ def difference(values: Floats, groups: Groups | None = None) -> DifferenceTest:
     present = np.where(np.abs(present) < NEAR, 0.0, present)
     n, mean = len(present), _mean(present)
 
-    def result(low: float, high: float, method: str, p_value: float) -> DifferenceTest:
+    def result(low: float, high: float, method: str, p_value: float) -> tuple[Interval, float]:
         bounds = max(min(low, mean), -1.0), min(max(high, mean), 1.0)
-        return DifferenceTest(Interval(mean, *bounds, _method(method, keys), n, missing), p_value)
+        return Interval(mean, *bounds, _method(method, keys), n, missing), p_value
 
     if not n:
-        return DifferenceTest(Interval(mean, math.nan, math.nan, "none", n, missing), 1.0)
+        return Interval(mean, math.nan, math.nan, "none", n, missing), 1.0
     sizes = np.ones_like(present)
     totals = present
     if keys is not None:

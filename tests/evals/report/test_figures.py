@@ -63,7 +63,7 @@ def test_a_file_is_alone_with_titles_and_legend_that_the_page_writes(made: Made)
 
 def test_every_measured_point_is_a_marker_that_no_edge_clips() -> None:
     extreme = [a_point(GREEDY, accuracy=0.0), a_point(VOTE, size=1, accuracy=1.0), a_point(VOTE, size=8, accuracy=0.5)]
-    root = ET.fromstring(drawn(a_task(extreme, chance=None))["accuracy-tokens"].inline)
+    root = ET.fromstring(drawn(a_task(extreme))["accuracy-tokens"].inline)
     [box] = [rect.attrib for one in root.iter("clipPath") if (rect := one.find("rect")) is not None]
     top, bottom = float(box["y"]), float(box["y"]) + float(box["height"])
     heights = [
@@ -143,9 +143,9 @@ def test_many_lines_are_drawn_without_what_would_hide_them_and_each_is_in_the_le
     assert len(placed_rows(some, AXES[0])) <= MAX_BANDS < len(placed_rows(many, AXES[0]))
     shown = [drawn(task)["accuracy-tokens"] for task in (some, many)]
     assert ["No band is drawn" in figure.caption for figure in shown] == [False, True]
-    *measured, oracle, chance = [key.text for key in shown[1].keys]
+    *measured, oracle = [key.text for key in shown[1].keys]
     assert sorted(measured) == sorted(set(many.points.name))
-    assert (oracle, chance) == ("oracle: any sample right", "random guess")
+    assert oracle == "oracle: any sample right"
 
 
 def test_an_oracle_is_drawn_for_the_series_of_the_verdict_else_the_highest(made: Made) -> None:

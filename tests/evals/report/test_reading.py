@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from reasoner.errors import TraceError, UnknownName
-from reasoner_evals.runs.reading import OUTCOMES, RIGHT, UNFINISHED, open_run, questions_of, read_arm
+from reasoner_evals.runs.reading import OUTCOMES, RIGHT, UNFINISHED, open_run, read_arm
 from reasoner_evals.runs.records import ArmFolder, GradedAnswer, ItemRecord, RunFolder, counted_records
 from tests.evals.fabricated import GREEDY, TASK, VOTE, Fake, fabricate, gold, question_id, record
 from tests.sweeps import widths
@@ -126,18 +126,6 @@ def test_the_last_verdict_on_an_answer_holds(tmp_path: Path) -> None:
     run = open_run(path)
     assert not (read_arm(run, GREEDY.folder).outcome == RIGHT).any()
     assert run.verdicts.graders == {"reference@1", "x@2"}
-
-
-@pytest.mark.parametrize(
-    ("space", "text", "chance"),
-    [("number", "", None), ("yes_no", "", 0.5), ("choice", "\nA) one\nB) two\nC) three\nD) four", 0.25)],
-)
-def test_the_chance_of_a_blind_guess_is_known_of_choices(
-    tmp_path: Path, space: str, text: str, chance: float | None
-) -> None:
-    run = open_run(fabricate(tmp_path / "run", [GREEDY], questions=2, space=space, edition=text))
-    assert run.tasks[TASK].chances == (chance, chance)
-    assert questions_of(run, TASK, {question_id(1)})[question_id(1)].gold == gold(1)
 
 
 def peak_of_reading(path: Path, questions: int) -> int:
