@@ -227,7 +227,7 @@ def test_on_a_terminal_a_table_shows_how_far_it_is(columns: int, data: Path, tmp
         assert shown.finish() == 0
     heading, row = (line.split() for line in lines[-3:-1])
     assert heading[:2] == ["arm", "done"]
-    assert row[0].startswith("jsonl.")
+    assert row[0].startswith("jsonl")
     assert row[1] == "3/5"
     assert lines[-1].startswith("0 of 1 arms · 3/5 questions · ")
     assert max(map(len, lines)) <= columns
