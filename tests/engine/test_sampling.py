@@ -41,8 +41,9 @@ def test_bad_words_and_biased_tokens_are_not_generated(engine: VllmEngine) -> No
 @pytest.mark.parametrize(
     ("params", "why"),
     [
-        (SamplingParams(max_tokens=4, logit_bias=((10**7, 1.0),)), "out-of-vocab"),
+        (SamplingParams(max_tokens=4, logit_bias=((10**7, 1.0),)), "vLLM refused the request: .*out-of-vocab"),
         (SamplingParams(max_tokens=4, bad_words=tuple(f"word{number}" for number in range(600))), "Too many bad words"),
+        (SamplingParams(max_tokens=4, lora="./mine"), "lora=./mine needs a server: start `vllm serve"),
     ],
 )
 def test_a_parameter_that_vllm_refuses_is_the_callers_error(
@@ -50,7 +51,7 @@ def test_a_parameter_that_vllm_refuses_is_the_callers_error(
 ) -> None:
     async def refused() -> Usage | None:
         request = SampleRequest("q", ESSAY, await engine.render(ESSAY), params, 0, 5)
-        with pytest.raises(UsageError, match=f"vLLM refused the request: .*{why}") as raised:
+        with pytest.raises(UsageError, match=why) as raised:
             await engine.sample(request)
         assert len(str(raised.value)) < 400
         return request.meter.usage

@@ -21,16 +21,14 @@ from reasoner.trace.events import Dropped, Event
 from reasoner.types import Completion, ThinkingLevel
 from reasoner_strategies import SelfConsistency
 from tests.engine.test_vllm import CancelHalf, check_watching_beside_alternatives
-from tests.engine.test_vllm_options import check_adapters
 from tests.engine.thinking_model import END, END_ID
 from tests.sweeps import widths
 
 
 @pytest.fixture(scope="module")
 def engine(thinking_folder: Path) -> Iterator[VllmEngine]:
-    """A model that thinks, which also takes adapters."""
-    args = {"enable_lora": True, "max_lora_rank": 8}
-    started = VllmEngine(str(thinking_folder), 1024, 0.5, dtype="float32", args=args, core="async")
+    """A model that thinks."""
+    started = VllmEngine(str(thinking_folder), 1024, 0.5, dtype="float32", core="async")
     asyncio.run(started.start())
     yield started
     asyncio.run(started.close())
@@ -99,10 +97,6 @@ def test_its_configuration_of_thinking_reaches_it_and_a_stream_ends_at_a_stop_st
     stopped = asyncio.run(drawn(7, stop=("\n",)))
     assert (stopped.stop, stopped.text) == ("\n", limited.text.partition("\n")[0])
     assert asyncio.run(drawn("none")).thinking == ""
-
-
-def test_a_request_has_an_adapter_of_its_own(engine: VllmEngine, adapter: str) -> None:
-    check_adapters(engine, adapter)
 
 
 def test_it_cuts_what_falls_below_the_floor(engine: VllmEngine) -> None:

@@ -8,15 +8,13 @@ from typing import Any
 
 import pytest
 
-from reasoner import Prompt, SamplingParams
-from reasoner.engine import SampleRequest
 from reasoner.engines.vllm import VllmEngine
 from reasoner.errors import EngineUnavailable
 from reasoner.registry import build, spec_of
 
 OPTIONS = (
     'max_num_seqs=3,max_num_batched_tokens=2k,seed=11,block_size=64,override_generation_config={"top_k": 5},'
-    "enable_prefix_caching=false,max_logprobs=7,kv_cache_memory_bytes=300M,enable_lora=true,max_lora_rank=8"
+    "enable_prefix_caching=false,max_logprobs=7,kv_cache_memory_bytes=300M"
 )
 
 
@@ -42,41 +40,10 @@ def test_every_option_is_in_the_config_of_vllm(started: tuple[VllmEngine, list[s
     assert config.parallel_config.worker_extension_cls.endswith("RepairableWorker")
 
 
-async def draw(engine: VllmEngine, lora: str = "") -> tuple[int, ...]:
-    """The token ids of a greedy reply."""
-    prompt = Prompt.chat("What is 3 + 4?")
-    params = SamplingParams(temperature=0, max_tokens=12, lora=lora)
-    request = SampleRequest("q", prompt, await engine.render(prompt), params, 0, 0)
-    return (await engine.sample(request)).token_ids
-
-
 def test_its_spec_has_every_option(started: tuple[VllmEngine, list[str]]) -> None:
     written = spec_of(started[0])
     assert all(option.partition("=")[0] in written for option in OPTIONS.split(","))
     assert spec_of(build("engine", written)) == written
-
-
-def test_a_request_has_an_adapter_of_its_own(started: tuple[VllmEngine, list[str]], adapter: str) -> None:
-    check_adapters(started[0], adapter)
-
-
-def check_adapters(engine: VllmEngine, adapter: str) -> None:
-    async def ask() -> None:
-        # One after the other, with the prompt in the cache: what else is in a batch may change the last digits.
-        _ = await draw(engine), await draw(engine, adapter)
-        plain, adapted = await draw(engine), await draw(engine, adapter)
-        assert plain != adapted
-        assert plain == await draw(engine)
-        assert adapted == await draw(engine, adapter)
-        for _ in range(4):
-            without, *others = await asyncio.gather(draw(engine), draw(engine, adapter), draw(engine, adapter))
-            assert without not in others
-        with pytest.raises(EngineUnavailable, match="vLLM could not load the adapter '/no/adapter': "):
-            await draw(engine, "/no/adapter")
-        assert await draw(engine, adapter) == adapted
-
-    asyncio.run(ask())
-    assert engine.restarts == 0
 
 
 def test_each_stage_is_reported_when_it_begins(started: tuple[VllmEngine, list[str]]) -> None:

@@ -5,22 +5,12 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from reasoner.engine import Rendered
-from reasoner.engines import RenderedHead, SharedHeads
+from reasoner.engines import RenderedHead, SharedHeads, named_profile
 from reasoner.engines.openai.http import Notes, ServerConnection
 from reasoner.engines.openai.requests import merged
 from reasoner.engines.openai.values import Detokenized, ServedModel, Tokenized
-from reasoner.errors import EngineUnavailable, UnknownName
-from reasoner.models.families import (
-    AUTO,
-    FAMILIES,
-    OFF,
-    on_request,
-    parsers,
-    profile_for_parser,
-    profile_of,
-    skip_text,
-    template_arguments,
-)
+from reasoner.errors import EngineUnavailable
+from reasoner.models.families import AUTO, FAMILIES, on_request, profile_of, skip_text, template_arguments
 from reasoner.models.parting import PartSplitter, still_thinking
 from reasoner.models.thinking import ThinkingProfile, find
 from reasoner.system.printing import valid_unicode
@@ -62,7 +52,7 @@ class Renderer:
         self.exact = True
         if rendered is None:
             self._without_ids()
-        profile = _named(parser) if parser != AUTO else profile_of(model.root or "") or profile_of(model.id)
+        profile = named_profile(parser) if parser != AUTO else profile_of(model.root or "") or profile_of(model.id)
         if parser == AUTO and rendered and (profile is None or not await self._may_think(profile)):
             profile = await self._seen(rendered)
         if profile and self.exact:
@@ -194,12 +184,3 @@ class Renderer:
         if tokens is None:
             raise EngineUnavailable(f"{reply.where}: /tokenize sent no token ids: restart the server")
         return tokens.tokens
-
-
-def _named(parser: str) -> ThinkingProfile | None:
-    if parser in OFF:
-        return None
-    profile = profile_for_parser(parser)
-    if profile is None:
-        raise UnknownName("reasoning parser", parser, (AUTO, "none", *parsers()))
-    return profile

@@ -62,7 +62,7 @@ class CoreJob:
 
     `cut` gets each output of a stream, the last one too, and returns True where the sequence must end. The core writes
     into the `meter` how often the sequence was preempted, where vLLM says so: in this process, and otherwise with
-    vLLM's statistics switched on. `adapter` is vLLM's `LoRARequest`, or None.
+    vLLM's statistics switched on.
     """
 
     request_id: str
@@ -71,7 +71,6 @@ class CoreJob:
     priority: int
     cut: Callable[[Any], bool] | None = None
     meter: UsageMeter = field(default_factory=UsageMeter)
-    adapter: Any = None
 
 
 def _new_future() -> "Future[Any]":
@@ -128,10 +127,6 @@ class InProcessCore:
     def reset_caches(self) -> "Future[Any]":
         """Empty the prefix cache; nothing may be in flight."""
         return self._between_steps(lambda: None if self._dead else self._engine.reset_prefix_cache())
-
-    def load_adapter(self, adapter: Any) -> "Future[Any]":
-        """Load the adapter of a `LoRARequest`; the future has vLLM's error if it cannot be loaded."""
-        return self._between_steps(lambda: self._engine.add_lora(adapter))
 
     def _between_steps(self, work: Callable[[], Any]) -> "Future[Any]":
         future = _new_future()
@@ -232,9 +227,7 @@ class InProcessCore:
             return
         try:
             prompt = {"prompt_token_ids": list(job.token_ids)}
-            internal = self._engine.add_request(
-                job.request_id, prompt, job.params, lora_request=job.adapter, priority=job.priority
-            )
+            internal = self._engine.add_request(job.request_id, prompt, job.params, priority=job.priority)
         except Exception as error:
             future.set_exception(error)
             return
@@ -335,7 +328,7 @@ class AsyncCore:
         """The output that ends the stream, by itself or because it is cut."""
         output, run = None, getattr(self._engine, self.method)
         prompt = {"prompt_token_ids": list(job.token_ids)}
-        stream = run(prompt, job.params, job.request_id, lora_request=job.adapter, priority=job.priority)
+        stream = run(prompt, job.params, job.request_id, priority=job.priority)
         async with aclosing(stream) as outputs:
             async for output in outputs:
                 if job.cut and job.cut(output) and not output.finished:
@@ -348,9 +341,6 @@ class AsyncCore:
 
     def abort(self, request_id: str) -> "Future[Usage | None]":
         return asyncio.run_coroutine_threadsafe(self._abort(request_id), self._loop)
-
-    def load_adapter(self, adapter: Any) -> "Future[Any]":
-        return asyncio.run_coroutine_threadsafe(self._engine.add_lora(adapter), self._loop)
 
     def reset_caches(self) -> "Future[Any]":
         return asyncio.run_coroutine_threadsafe(self._engine.reset_prefix_cache(), self._loop)

@@ -3,11 +3,10 @@
 import copy
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Final
 
-from reasoner.errors import UnknownName, UsageError
-from reasoner.models.families import AUTO, OFF, Arguments, profile_for_parser
+from reasoner.engines import named_profile
+from reasoner.models.families import AUTO, OFF, Arguments
 from reasoner.models.probing import ModelReader, Rendering, find_profile, with_markers
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.types import Message, TokenIds
@@ -137,14 +136,10 @@ def served_profile(name: str, parser: str, config: Any, reader: ModelReader) -> 
     """How a model thinks that is being served; None for one that does not. `config` is vLLM's `ModelConfig`.
 
     Raises:
-        UsageError: there is no such parser, or it has no markers that the tokenizer knows.
+        UnknownName: no family of models has this parser.
     """
-    if parser in OFF:
-        return None
-    from vllm.tokenizers import cached_tokenizer_from_config
-
-    given = None if parser == AUTO else given_profile(parser, cached_tokenizer_from_config(config))
-    return find_profile(name, _model_type(config), reader, given=given)
+    given = None if parser == AUTO else named_profile(parser)
+    return find_profile(name, _model_type(config), reader, given=given) if parser == AUTO or given else None
 
 
 def limit_thinking(arguments: Any, name: str, parser: str) -> None:
@@ -164,7 +159,7 @@ def limit_thinking(arguments: Any, name: str, parser: str) -> None:
     except Exception:
         return
     reader = ModelReader(lambda _, __: "", encoder.marked, encoder.added)
-    given = None if parser == AUTO else given_profile(parser, encoder.tokenizer)
+    given = None if parser == AUTO else named_profile(parser)
     profile = with_markers(name, _model_type(config), reader, given=given)
     if profile and profile.end:
         arguments.reasoning_config = reasoning_config(profile, encoder.marked(profile.closing))
@@ -209,30 +204,3 @@ def limits(config: Any, profile: ThinkingProfile) -> bool:
 
 def _model_type(config: Any) -> str:
     return str(getattr(config.hf_config, "model_type", "") or "")
-
-
-def given_profile(parser: str, tokenizer: Any) -> ThinkingProfile:
-    """The profile of a reasoning parser of vLLM, by the table of families or else by the parser's own markers.
-
-    Raises:
-        UnknownName: vLLM has no such parser.
-        UsageError: it has no markers in the tokenizer.
-    """
-    from vllm.reasoning import ReasoningParserManager
-
-    known = ReasoningParserManager.list_registered()
-    if parser not in known:
-        raise UnknownName("reasoning parser", parser, [AUTO, "none", *known])
-    if profile := profile_for_parser(parser):
-        return profile
-    try:
-        instance = ReasoningParserManager.get_reasoning_parser(parser)(tokenizer)
-        start, end = instance.reasoning_start_str or "", instance.reasoning_end_str or ""
-    except Exception:  # a parser raises what it likes where the tokenizer lacks its markers
-        start = end = ""
-    if not start or not end:
-        raise UsageError(f"reasoning_parser={parser} has no markers in this model's tokenizer: choose another, or none")
-    common = profile_for_parser("deepseek_r1")
-    assert common is not None
-    closing, skip = (text.replace("<think>", start).replace("</think>", end) for text in (common.closing, common.skip))
-    return replace(common, start_text=start, end_text=end, closing=closing, skip=skip, parser=parser)

@@ -48,7 +48,7 @@ CPU_WORKER = "reasoner.engines.vllm.cpu_worker.LazyWorker"
 """The value of vLLM's `worker_cls`: its KV cache takes memory as it is filled."""
 BATCHED_TOKENS = 8192
 POLL_SECONDS = 0.2
-"""Seconds between two looks at the stage of a start."""
+"""Seconds between two looks at what is downloaded."""
 SHOWN_BYTES = 10**8
 """How much more of a model is downloaded before that is shown again."""
 GIB = 2**30
@@ -224,7 +224,7 @@ class VllmModel:
             self._log = log = CoreLog()
             core = self._new_core(build, arguments, log)
             try:
-                facts = self._await_start(core, log, resolved)
+                facts = self._await_start(core, resolved)
                 self._renderer = PromptRenderer(facts.renderer)
                 self._model = self._served_model_info(resolved, facts)
                 self._note_window(build, facts.config.model_config)
@@ -246,14 +246,11 @@ class VllmModel:
     def _resolved(self) -> Resolved:
         return resolve(self.model_id, self.notify, str(self.args.get("revision") or ""))
 
-    def _await_start(self, core: Core, log: CoreLog, resolved: Resolved) -> CoreFacts:
-        """The facts of a core once it runs; until then reports each stage, and how much was downloaded."""
+    def _await_start(self, core: Core, resolved: Resolved) -> CoreFacts:
+        """The facts of a core once it runs; until then reports how much was downloaded."""
         fetched = None if resolved.folder else downloaded_bytes(resolved.source)
         while True:
             done = wait([core.started], timeout=POLL_SECONDS).done
-            for stage in log.new_stages():
-                self.stage(stage)
-                fetched = None
             if done:
                 return core.started.result()
             if fetched is not None and (now := downloaded_bytes(resolved.source)) - fetched >= SHOWN_BYTES:
