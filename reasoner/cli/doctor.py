@@ -170,7 +170,7 @@ def _thinking(profile: "ThinkingProfile | None") -> str:
 
 def _model(engine: "VllmEngine", say: "Notify", lengths: tuple[int, ...], kv_gib: float | None) -> dict[str, Any]:
     """What is known of the model, and how many sequences of these lengths fit. Raises EngineUnavailable."""
-    from reasoner.engines.vllm.arguments import changed
+    from reasoner.engines.vllm.arguments import converted
     from reasoner.engines.vllm.build import installed_build
     from reasoner.engines.vllm.served import CPU_CONTEXT
     from reasoner.models.dtype import BYTES, default_dtype
@@ -182,7 +182,7 @@ def _model(engine: "VllmEngine", say: "Notify", lengths: tuple[int, ...], kv_gib
     build = installed_build()
     settings = engine.settings(build, resolved) if build else {}
     if engine.args and settings:
-        settings = changed(settings)
+        converted(settings)  # vLLM's own parser refuses what does not fit
     settings.pop("model", None)
     passed = {"vllm_arguments": settings} if settings else {}
     if resolved.folder is None:

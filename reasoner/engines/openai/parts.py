@@ -1,4 +1,4 @@
-"""The two parts of a reply, thinking and final: by token ids, by the server's own fields, or by markers in the text."""
+"""The two parts of a reply, thinking and final, by markers in its text; stop strings that hold in the final part."""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -7,16 +7,14 @@ from reasoner.engine import SampleRequest
 from reasoner.engines import ReplyParts
 from reasoner.models.families import FAMILIES
 from reasoner.models.parting import PartSplitter, first_stop
-from reasoner.models.thinking import ThinkingProfile, split
-from reasoner.types import NO_THINKING, Prompt, TokenIds
+from reasoner.models.thinking import ThinkingProfile
+from reasoner.types import NO_THINKING, Prompt
 
 GENERIC: Final = ThinkingProfile(
     "on_request", (), (), "<think>", "</think>", "\n</think>\n\n", "<think>\n\n</think>\n\n"
 )
 """The markers of most models that think, for a model of unknown name."""
 _SHOWN: Final = tuple(family.profile for family in FAMILIES if family.profile.start_text)
-_CHANNEL_END: Final = "<|end|><|start|>assistant"
-"""What gpt-oss writes between its thinking and the header of its final channel."""
 
 
 def closed(prompt: Prompt, profile: ThinkingProfile | None) -> bool:
@@ -29,26 +27,6 @@ def may_think(beginning: str) -> bool:
     """Whether a reply of a model of unknown name may begin with thinking, by what it begins with."""
     starts = (row.start_text.strip() for row in _SHOWN)
     return beginning[:1] == "<" or any(start.startswith(beginning) or beginning.startswith(start) for start in starts)
-
-
-def by_ids(text: str, ids: TokenIds, profile: ThinkingProfile, *, before: TokenIds, opened: bool) -> ReplyParts | None:
-    """The parts of a text with known token ids; `before` are the ids of the reply that it continues.
-
-    `opened` says whether the rendered prompt, without `before`, opened thinking. The text shows special tokens. None
-    where text and ids disagree about the closing markers: a model can spell a marker in other tokens.
-    """
-    where, earlier = split(before + ids, profile, opened=opened), split(before, profile, opened=opened)
-    ends = _count(ids, profile.end)
-    # A marker of several tokens may start in the text before this one.
-    split_apart = _count(before + ids, profile.end) != _count(before, profile.end) + ends
-    if split_apart or text.count(profile.end_text) != ends:
-        return None
-    if earlier.thinking and not earlier.unclosed:
-        return ReplyParts("", text, tokens=0)
-    parts = by_text(text, profile, opened=earlier.unclosed, cut=False)
-    # A call, or a channel other than the usual one, ends thinking too.
-    agreed = parts.unclosed == where.unclosed
-    return parts._replace(tokens=max(where.thinking - len(before), 0)) if agreed else parts
 
 
 def by_text(text: str, profile: ThinkingProfile | None, *, opened: bool, cut: bool) -> ReplyParts:
@@ -73,26 +51,6 @@ def by_text(text: str, profile: ThinkingProfile | None, *, opened: bool, cut: bo
     for piece, thinking in pieces:
         texts[thought if thinking is None else thinking] += piece
     return ReplyParts(texts[True], texts[False], unclosed)
-
-
-def _count(ids: TokenIds, marker: TokenIds) -> int:
-    """How often a marker occurs in token ids, without overlaps."""
-    if len(marker) == 1:
-        return ids.count(marker[0])
-    number, position = 0, 0
-    while marker and position <= len(ids) - len(marker):
-        matches = ids[position] == marker[0] and ids[position : position + len(marker)] == marker
-        number += matches
-        position += len(marker) if matches else 1
-    return number
-
-
-def unmarked(thought: str, profile: ThinkingProfile | None) -> str:
-    """Thinking without its markers."""
-    start, end = (profile.start_text, profile.end_text) if profile else ("", "")
-    for marker in (_CHANNEL_END + end, end, start, start.strip()):
-        thought = thought.replace(marker, "") if marker else thought
-    return thought
 
 
 def holds_back(request: SampleRequest, profile: ThinkingProfile | None) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from reasoner.answers.tool_calls import ToolCall, call_text
 from reasoner.engine import SampleRequest, TextPiece
 from reasoner.engines import ReplyParts
-from reasoner.engines.openai.parts import StopWatch, by_ids, by_text, closed, holds_back, may_think, unmarked
+from reasoner.engines.openai.parts import StopWatch, by_text, closed, holds_back, may_think
 from reasoner.engines.openai.rendering import Renderer
 from reasoner.engines.openai.values import Reported, SentCall, SentChoice, SentReply, TokenLogprobs
 from reasoner.errors import RequestLost
@@ -36,12 +36,11 @@ class Malformed(ValueError):
 class Draft:
     """What has arrived of one sequence so far.
 
-    `profile` says how the model thinks, and `opened` whether the rendered head of the prompt opened its thinking.
+    `profile` says how the model thinks.
     """
 
     request: SampleRequest
     profile: ThinkingProfile | None = None
-    opened: bool = False
     text: list[str] = field(default_factory=list)
     thinking: list[str] = field(default_factory=list)
     calls: dict[int, dict[str, str]] = field(default_factory=dict)
@@ -211,31 +210,30 @@ class Draft:
         """Drop the last token, which stays counted."""
         del self.token_ids[-1:], self.sampled[len(self.token_ids) :], self.top[len(self.token_ids) :]
 
-    def split(self) -> Split:
+    @property
+    def thinking_ids(self) -> Split:
         """How many of the token ids are thinking, and whether it continues."""
-        before = self.request.prompt.token_ids
         assert self.profile is not None
-        where = split(before + tuple(self.token_ids), self.profile, opened=self.opened)
-        return Split(max(where.thinking - len(before), 0), where.unclosed)
+        return split(tuple(self.token_ids), self.profile, opened=self.request.rendered.in_thinking)
 
-    def parts(self) -> ReplyParts | None:
-        """Thinking and final part; None where ids and text disagree, so that the server must decode each part."""
-        text, thinking = self._reply, valid_unicode("".join(self.thinking))
-        if thinking and not text and closed(self.request.prompt, self.profile):
+    def parts(self) -> ReplyParts:
+        """Thinking and final part: by the server's own fields, else by the markers in the text."""
+        prompt, thinking, text = self.request.prompt, valid_unicode("".join(self.thinking)), self._reply
+        if thinking and not text and closed(prompt, self.profile):
             # A server that reads the reply alone takes it for thinking, though the prompt had ended that.
             return ReplyParts("", thinking, tokens=0)
         if thinking:
             return ReplyParts(thinking, text, unclosed=not text)
-        if self.profile and self.profile.end and self.token_ids:
-            before = self.request.prompt.token_ids
-            return by_ids(text, tuple(self.token_ids), self.profile, before=before, opened=self.opened)
-        return self.parts_by_text()
-
-    def parts_by_text(self) -> ReplyParts:
-        """Thinking and final part, by the markers in the text."""
         opened = self.request.rendered.in_thinking
-        cut = self.finish == "length" and not closed(self.request.prompt, self.profile)
-        return by_text(self._reply, self.profile, opened=opened, cut=cut)
+        if not opened and (prompt.text or prompt.thinking):
+            return ReplyParts("", text, tokens=0)
+        cut = self.finish == "length" and not closed(prompt, self.profile)
+        parts = by_text(text, self.profile, opened=opened, cut=cut)
+        if self.profile and self.profile.end and self.token_ids:
+            where = self.thinking_ids
+            # A model can spell a marker in other tokens, and a call ends thinking too.
+            return parts._replace(tokens=where.thinking) if parts.unclosed == where.unclosed else parts
+        return parts
 
     @property
     def _reply(self) -> str:
@@ -294,22 +292,16 @@ def _is_cut(text: str) -> bool:
 
 
 async def read_parts(draft: Draft, renderer: Renderer) -> ReplyParts:
-    """The parts of a reply; where ids and text disagree about its markers, the server decodes and counts them."""
-    parts, ids = draft.parts(), draft.continuation
+    """The parts of a reply, with what came after a stop string dropped; the server counts what ids do not show."""
+    ids = draft.continuation
     if draft.cut and isinstance(draft.stop, str):
         # The last event may have had tokens after the one that completed the stop string.
         for _ in range(draft.last_ids - 1):
-            shown = await renderer.decode(tuple(draft.token_ids[draft.split().thinking : -1]))
+            shown = await renderer.decode(tuple(draft.token_ids[draft.thinking_ids.thinking : -1]))
             if shown is None or draft.stop not in shown:
                 break
             draft.drop_last()
-    if parts is None:
-        where = draft.split()
-        thinking = await renderer.decode(ids[: where.thinking])
-        final = await renderer.decode(ids[where.thinking :])
-        if thinking is None or final is None:
-            return draft.parts_by_text()._replace(tokens=where.thinking)
-        return ReplyParts(unmarked(thinking, draft.profile), final, where.unclosed, where.thinking)
+    parts = draft.parts()
     if parts.tokens is None and parts.thinking and not parts.unclosed and ids:
         final_ids = await renderer.encode(parts.final)
         return parts if final_ids is None else parts._replace(tokens=max(len(ids) - len(final_ids), 1))
@@ -325,11 +317,9 @@ class GaveUp(RequestLost):
 
 
 def parse_reply(
-    body: bytes, requests: Sequence[SampleRequest], profile: ThinkingProfile | None = None, *, opened: bool = False
+    body: bytes, requests: Sequence[SampleRequest], profile: ThinkingProfile | None = None
 ) -> tuple[Reported | None, list[Draft]]:
     """The server's counts and the sequences of a reply that is not streamed; there may be fewer than requested.
-
-    `profile` and `opened` are those of `Draft`.
 
     Raises:
         Malformed: it is not a reply of a sampling route, or holds no sequence.
@@ -342,7 +332,7 @@ def parse_reply(
         choices = reply.choices or []
         if {choice.index for choice in choices} == set(range(len(choices))):
             choices.sort(key=lambda choice: choice.index or 0)
-        drafts = [Draft(request, profile, opened) for request, _ in zip(requests, choices, strict=False)]
+        drafts = [Draft(request, profile) for request, _ in zip(requests, choices, strict=False)]
         for draft, choice in zip(drafts, choices, strict=False):
             draft.take(choice)
     except ValueError as error:

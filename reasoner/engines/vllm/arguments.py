@@ -2,7 +2,6 @@
 
 import argparse
 import ast
-import dataclasses
 import json
 import re
 from collections.abc import Collection, Mapping
@@ -168,24 +167,6 @@ def _truth(value: Any) -> bool:
         return TypeAdapter(bool).validate_python(value)
     except ValidationError as error:
         raise ValueError("it must be true or false") from error
-
-
-def changed(args: Mapping[str, Any]) -> dict[str, Any]:
-    """Those arguments, as given, that differ from vLLM's defaults; vLLM is imported.
-
-    Raises:
-        UsageError: as `converted`.
-    """
-    from vllm.engine.arg_utils import AsyncEngineArgs
-
-    # Without an object: to make one, vLLM looks for its default model, which it cannot find offline.
-    fields = {field.name: field for field in dataclasses.fields(AsyncEngineArgs)}
-
-    def default(name: str) -> Any:
-        given = fields[name].default_factory
-        return fields[name].default if given is dataclasses.MISSING else given()
-
-    return {name: args[name] for name, value in converted(args).items() if value != default(name)}
 
 
 @lru_cache(maxsize=1)
