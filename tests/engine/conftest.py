@@ -26,7 +26,7 @@ def engine(embedded_model: Path) -> Iterator[VllmEngine]:
 @pytest.fixture(scope="session")
 def orm(engine: VllmEngine) -> Iterator[Orm]:
     """The head that comes along, served beside the engine."""
-    started = Orm()
+    started = Orm(dtype="float32")
     asyncio.run(started.start(engine))
     yield started
     asyncio.run(started.close())

@@ -168,7 +168,7 @@ def test_each_chunk_counts_as_a_token_at_least() -> None:
 @pytest.mark.parametrize(
     ("usages", "wanted", "note"),
     [
-        (['{"prompt_tokens": 9, "completion_tokens": 8}', '{"prompt_tokens": 2, "completion_tokens": 1}'], Usage(9, 0, 8), "counts contradict"),
+        (['{"prompt_tokens": 9, "completion_tokens": 8}', '{"prompt_tokens": 2, "completion_tokens": 1}'], Usage(9, 0, 8), "no cached tokens"),
         (['{"prompt_tokens": 9, "completion_tokens": 5000}'], Usage(9, 0, 5000), "counts contradict"),
         (['{"prompt_tokens": 9999, "completion_tokens": 1}'], Usage(9999, 0, 1), "counts contradict"),
         (

@@ -12,7 +12,6 @@ from reasoner.engine import Continuation, Rendered, SampleRequest
 from reasoner.engines.openai import wire
 from reasoner.engines.openai.groups import SHARED, Result, SharedRequests, shares, with_thinking
 from reasoner.engines.openai.http import GATEWAY_TIMEOUTS, Address, Notes, ServerConnection, ServerReply, Terms, backoff
-from reasoner.engines.openai.parts import holds_back
 from reasoner.engines.openai.rendering import Renderer
 from reasoner.engines.openai.requests import (
     ALTERNATIVE_BYTES,
@@ -220,7 +219,7 @@ class OpenAIEngine:
 
     async def _attempt(self, request: SampleRequest) -> Completion | None:
         unstreamed = self._dialect.unstreamed and not (request.interruptible or request.floor or request.on_text)
-        if not unstreamed or request.params.limit > WHOLE_TOKENS or holds_back(request, self._renderer.profile):
+        if not unstreamed or request.params.limit > WHOLE_TOKENS:
             return await self._streamed(request)
         if self._dialect.batches and not self._dialect.vllm and not request.watch:
             return await self._groups.join(request, self._draw)

@@ -8,12 +8,11 @@ from reasoner.engine import Rendered
 from reasoner.engines import RenderedHead, SharedHeads, named_profile
 from reasoner.engines.openai.http import Notes, ServerConnection
 from reasoner.engines.openai.requests import merged
-from reasoner.engines.openai.values import Detokenized, ServedModel, Tokenized
+from reasoner.engines.openai.values import ServedModel, Tokenized
 from reasoner.errors import EngineUnavailable
 from reasoner.models.families import AUTO, profile_of, skip_text, template_arguments
 from reasoner.models.parting import PartSplitter, still_thinking
 from reasoner.models.thinking import ThinkingProfile, find
-from reasoner.system.printing import valid_unicode
 from reasoner.types import NO_THINKING, Message, Prompt, ThinkingLevel, TokenIds
 
 SHORT: Final = (Message("user", "1"),)
@@ -111,15 +110,6 @@ class Renderer:
     async def encode(self, text: str) -> TokenIds | None:
         """The ids of a text by the server's tokenizer; None where it has no route for that."""
         return await self._tokenize({"prompt": text, "add_special_tokens": False}) if self.exact else None
-
-    async def decode(self, ids: TokenIds) -> str | None:
-        """The text of token ids; None where the server has no route for that."""
-        if not ids:
-            return ""
-        body = {"model": self.served, "tokens": list(ids)}
-        reply = await self.http.call("POST", "/detokenize", body)
-        read = Detokenized.known(reply.body) if reply.ok else None
-        return valid_unicode(read.prompt) if read else None
 
     async def head(self, prompt: Prompt) -> RenderedHead | None:
         """The rendered head; sequences that need it at the same time share one request and continue in their order."""

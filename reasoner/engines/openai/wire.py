@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 from reasoner.answers.tool_calls import ToolCall, call_text
 from reasoner.engine import SampleRequest, TextPiece
 from reasoner.engines import ReplyParts
-from reasoner.engines.openai.parts import StopWatch, by_text, closed, holds_back, may_think
+from reasoner.engines.openai.parts import by_text, closed, may_think
 from reasoner.engines.openai.rendering import Renderer
 from reasoner.engines.openai.values import Reported, SentCall, SentChoice, SentReply, TokenLogprobs
 from reasoner.errors import RequestLost
-from reasoner.models.parting import first_stop
 from reasoner.models.thinking import Split, ThinkingProfile, split
 from reasoner.stopping.confidence import Cut
 from reasoner.system.printing import valid_unicode
@@ -55,23 +54,16 @@ class Draft:
     unreported: int = 0
     received: int = 0
     """A lower bound on the tokens that arrived: one for each piece that is not empty."""
-    shrank: bool = False
     events: int = 0
     cut: bool = False
-    """Whether the sequence was cut here: it fell below its floor, or reached a stop string."""
-    last_ids: int = 0
-    """Token ids of the last piece."""
+    """Whether the sequence was cut here, as it fell below its floor."""
     _watch: Cut | None = None
-    _stops: StopWatch | None = None
     _passed: tuple[int, int] = (0, 0)
     """Pieces of the thinking and of the text that were passed on."""
 
     def __post_init__(self) -> None:
         if self.request.floor:
             self._watch = self.request.floor.watch()
-        if self.profile and holds_back(self.request, self.profile):
-            opened = self.request.rendered.in_thinking or None
-            self._stops = StopWatch(self.request.params.stop, self.profile, opened)
 
     def add(self, data: bytes) -> None:
         """Add one event of a stream.
@@ -115,7 +107,6 @@ class Draft:
         if thought:
             self.thinking.append(thought)
         self.token_ids += ids
-        self.last_ids = len(ids) or self.last_ids
         arrived = max(bool(piece or thought or calls), len(ids), len(rows))
         self.received += arrived
         self.unreported += arrived
@@ -124,9 +115,7 @@ class Draft:
         if choice.finish_reason:
             stop = choice.stop_reason
             self.finish, self.stop = choice.finish_reason, stop if type(stop) in (str, int) else None
-            self.names_stop = "stop_reason" in choice.model_fields_set or self._stops is not None
-        if self._stops and piece and (stop := self._stops.final(piece) if self.thinking else self._stops.feed(piece)):
-            self.finish, self.stop, self.names_stop, self.cut = "stop", stop, True, True
+            self.names_stop = "stop_reason" in choice.model_fields_set
 
     def _take_call(self, number: int, sent: SentCall) -> None:
         """Add a call of a tool, or a piece of it, which a server takes out of the text."""
@@ -154,7 +143,6 @@ class Draft:
         before = self.reported or Reported()
         prompt, counts = max(reported.prompt or 0, before.prompt or 0), (reported.generated, before.generated)
         generated = max((count for count in counts if count is not None), default=None)
-        self.shrank |= prompt > (reported.prompt or 0) or (generated or 0) > (reported.generated or 0)
         cached = before.cached if reported.cached is None else reported.cached
         thinking = before.thinking if reported.thinking is None else reported.thinking
         self.reported = Reported(prompt, generated, cached, thinking)
@@ -174,7 +162,7 @@ class Draft:
     def _pass_on(self, on_text: Callable[[TextPiece], None]) -> None:
         """Pass on what arrived and surely belongs to its part; the rest is left to the end."""
         ended = closed(self.request.prompt, self.profile)
-        if self._stops is not None or (ended and self.thinking):
+        if ended and self.thinking:
             return
         thoughts, texts = self._passed
         thought, text = "".join(self.thinking[thoughts:]), "".join(self.text[texts:])
@@ -195,8 +183,6 @@ class Draft:
         """Notes on what the server cannot do, as the finished sequence shows."""
         if self.request.rendered.token_ids is not None and self.text and not self.token_ids:
             yield NO_IDS
-        if self.shrank:
-            yield ODD
         if self.finish == "stop" and self.request.params.stop and not self.names_stop:
             yield NO_STOP
 
@@ -205,10 +191,6 @@ class Draft:
         """The token ids without the one that ended the sequence."""
         ended = self.finish == "stop" and not isinstance(self.stop, str)
         return tuple(self.token_ids[:-1] if ended else self.token_ids)
-
-    def drop_last(self) -> None:
-        """Drop the last token, which stays counted."""
-        del self.token_ids[-1:], self.sampled[len(self.token_ids) :], self.top[len(self.token_ids) :]
 
     @property
     def thinking_ids(self) -> Split:
@@ -265,15 +247,9 @@ class Draft:
         stop = self.stop if self.finish == "stop" else None
         if isinstance(stop, int) and stop not in params.stop_token_ids:
             stop = None  # one of the model's own end-of-sequence tokens: some models have several
-        text = parts.final
-        if self._stops and stop is None and not self.token_ids and self.finish == "stop":
-            # The server hid the thinking, so that its end was not seen.
-            stop = first_stop(text, params.stop) or None
-        if self._stops and isinstance(stop, str):
-            text = text.partition(stop)[0]
         return Completion(
             prompt=request.prompt,
-            text=text,
+            text=parts.final,
             token_ids=tuple(self.token_ids),
             finish_reason=_FINISHES.get(self.finish, "abort"),
             stop=valid_unicode(stop) if isinstance(stop, str) else stop,
@@ -292,16 +268,8 @@ def _is_cut(text: str) -> bool:
 
 
 async def read_parts(draft: Draft, renderer: Renderer) -> ReplyParts:
-    """The parts of a reply, with what came after a stop string dropped; the server counts what ids do not show."""
-    ids = draft.continuation
-    if draft.cut and isinstance(draft.stop, str):
-        # The last event may have had tokens after the one that completed the stop string.
-        for _ in range(draft.last_ids - 1):
-            shown = await renderer.decode(tuple(draft.token_ids[draft.thinking_ids.thinking : -1]))
-            if shown is None or draft.stop not in shown:
-                break
-            draft.drop_last()
-    parts = draft.parts()
+    """The parts of a reply; the server counts the thinking tokens that ids do not show."""
+    parts, ids = draft.parts(), draft.continuation
     if parts.tokens is None and parts.thinking and not parts.unclosed and ids:
         final_ids = await renderer.encode(parts.final)
         return parts if final_ids is None else parts._replace(tokens=max(len(ids) - len(final_ids), 1))
