@@ -72,31 +72,6 @@ def test_thinking_is_continued_exactly_and_split_by_its_ids(server: str) -> None
     asyncio.run(run(thinker(server)))
 
 
-def test_without_thinking_the_reply_is_the_final_part(server: str) -> None:
-    async def run(engine: OpenAIEngine) -> None:
-        prompt = ASKED.at_level("none")
-        one = await draw(engine, prompt)
-        rendered = await engine.render(prompt)
-        assert rendered.token_ids
-        assert END_ID in rendered.token_ids[-4:]
-        assert (one.thinking, one.unclosed, one.usage.thinking_tokens) == ("", False, 0)
-        assert one.text
-
-    asyncio.run(run(thinker(server)))
-
-
-def test_the_chat_route_splits_alike(server: str) -> None:
-    async def run(engine: OpenAIEngine) -> None:
-        by_ids = await draw(engine, max_tokens=40)
-        engine._renderer.exact = False
-        by_chat = await draw(engine, max_tokens=40)
-        assert (by_chat.thinking + by_chat.text).split() == (by_ids.thinking + by_ids.text).split()
-        assert by_chat.usage.generated_tokens == by_ids.usage.generated_tokens
-        assert by_chat.unclosed == by_ids.unclosed
-
-    asyncio.run(run(thinker(server)))
-
-
 def test_a_number_of_thinking_tokens_is_kept_and_booked_as_the_server_computes_it(server: str, tmp_path: Path) -> None:
     question = Question.of("What is 3 + 4?", space="number")
     question = replace(question, prompt=question.prompt.at_level(6))

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -26,16 +25,6 @@ def test_text_is_passed_on_while_it_is_generated(engine: VllmEngine) -> None:
         assert completion.text.startswith("".join(piece.text for piece in pieces))
         assert len(completion.text) - sum(len(piece.text) for piece in pieces) < 8
         assert not any(piece.thinking for piece in pieces)
-
-
-def test_bad_words_and_biased_tokens_are_not_generated(engine: VllmEngine) -> None:
-    greedy = SamplingParams(temperature=0, max_tokens=24)
-    [plain] = asyncio.run(draw(engine, ESSAY, greedy, [0]))
-    word = next(word for word in plain.text.split() if word.isalpha() and len(word) > 2)
-    [without] = asyncio.run(draw(engine, ESSAY, replace(greedy, bad_words=(word,)), [0]))
-    assert word not in without.text.split()
-    [biased] = asyncio.run(draw(engine, ESSAY, replace(greedy, logit_bias=((plain.token_ids[0], -100.0),)), [0]))
-    assert plain.token_ids[0] not in biased.token_ids
 
 
 @pytest.mark.parametrize(

@@ -87,13 +87,6 @@ def test_a_stop_string_may_not_reach_over_the_end_of_thinking(tokenizer: Any) ->
     assert (one.thinking, one.text, one.stop) == ("a\n", "\n7", "\n\n")
 
 
-def test_a_closing_token_belongs_to_no_part(tokenizer: Any) -> None:
-    one = streamed(tokenizer, "hm</think>7", LOGPROBS)
-    assert (one.thinking, one.text, one.ended, one.unclosed) == ("hm", "7", True, False)
-    assert one.continuation == one.token_ids[:-1]
-    assert one.usage == Usage(2, 0, 5, 3)
-
-
 def test_a_sequence_that_ends_in_thinking_is_unclosed_and_all_thinking(tokenizer: Any) -> None:
     for reply in ("", "hm"):
         ended = streamed(tokenizer, reply, LOGPROBS)
@@ -101,9 +94,3 @@ def test_a_sequence_that_ends_in_thinking_is_unclosed_and_all_thinking(tokenizer
         assert ended.usage.thinking_tokens == ended.usage.generated_tokens == len(reply) + 1
     cut = streamed(tokenizer, "hm", LOGPROBS, ends=False)
     assert (cut.thinking, cut.unclosed, cut.finish_reason) == ("hm", True, "length")
-
-
-def test_a_marker_is_a_stop_string_in_thinking(tokenizer: Any) -> None:
-    params = SamplingParams(max_tokens=64, logprobs=0, stop=("</think>",), stop_in_thinking=True)
-    one = streamed(tokenizer, "hm</think>7", params)
-    assert (one.thinking, one.text, one.unclosed, one.stop) == ("hm", "", False, "</think>")

@@ -130,17 +130,6 @@ def test_what_is_no_log_probability_is_malformed(value: str, chat: bool) -> None
         asyncio.run(draw(OpenAIEngine(base_url=server.url), logprobs=1))
 
 
-def test_a_log_probability_above_0_by_rounding_is_0() -> None:
-    body = (
-        'data: {"choices": [{"text": "x", "finish_reason": "stop", '
-        '"logprobs": {"token_logprobs": [1e-4], "top_logprobs": [{"a": 1e-4}]}}]}\n\n'
-    )
-    with FakeServer(faults=[Fault("send", body=body)]) as server:
-        drawn = asyncio.run(draw(OpenAIEngine(base_url=server.url), logprobs=1))
-        assert drawn.logprobs is not None
-        assert (drawn.logprobs.sampled, drawn.logprobs.top) == ((0.0,), ((0.0,),))
-
-
 def streamed(*events: str) -> FakeServer:
     body = "".join(f"data: {event}\n\n" for event in (*events, "[DONE]"))
     return FakeServer(vllm=False, owner="someone", faults=[Fault("send", body=body)])

@@ -11,13 +11,13 @@ from reasoner import Budget, Question, SamplingParams, solve
 from reasoner.engine import SampleRequest
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.replay import ReplayEngine
-from reasoner.errors import EngineUnavailable, UsageError
+from reasoner.errors import EngineUnavailable
 from reasoner.trace.events import Event, Sampled, Thought, TraceWriter
 from reasoner.types import ThinkingLevel
 from reasoner_strategies import Single
 from tests.engines.drawing import ALWAYS, ASKED, HEAD, THOUGHTS, draw, drawn, thinker
 from tests.engines.fake_server import FakeServer, Fault, text_only
-from tests.engines.fake_tokenizer import CLOSE, THINK, spell
+from tests.engines.fake_tokenizer import THINK, spell
 from tests.helpers import told
 
 CHAT, RAW = "/v1/chat/completions", "/v1/completions"
@@ -39,17 +39,6 @@ def test_a_level_is_an_argument_of_the_chat_template_where_prompts_are_rendered(
         assert [body["chat_template_kwargs"] for body in bodies] == [{"custom": 1, "enable_thinking": level != "none"}]
         assert server.sent(RAW)[0].get("thinking_token_budget") == (level if isinstance(level, int) else None)
     assert one.thinking == ("" if level == "none" else "Is it 12?")
-
-
-def test_heads_of_different_levels_are_different_prompts() -> None:
-    async def run(engine: OpenAIEngine) -> None:
-        await engine.start()
-        thinks, skips = [await engine.render(ASKED.at_level(level)) for level in ("high", "none")]
-        assert (thinks.token_ids, thinks.in_thinking) == ((*HEAD, THINK), True)
-        assert (skips.token_ids, skips.in_thinking) == ((*HEAD, THINK, CLOSE), False)
-
-    with thinker(root=HYBRID) as server:
-        asyncio.run(run(OpenAIEngine(base_url=server.url)))
 
 
 def test_a_model_that_always_thinks_is_given_a_thought_that_is_closed() -> None:
@@ -107,13 +96,6 @@ def test_what_a_server_refuses_of_a_level_is_learned() -> None:
     assert second["reasoning_effort"] == "low"
     assert third.keys().isdisjoint({"chat_template_kwargs", "reasoning_effort"})
     assert [note for note in engine.notes if "takes no thinking level" in note]
-
-
-def test_a_level_that_a_model_does_not_have_is_an_error() -> None:
-    said = "Unsupported value: 'reasoning_effort' does not support 'none' with this model."
-    refusing = text_only(models=("gpt-5.2",), faults=[Fault("status", 400, said)] * 2)
-    with refusing as server, pytest.raises(UsageError, match="does not support 'none'"):
-        drawn(server, ASKED.at_level("none"))
 
 
 # A number of thinking tokens

@@ -14,7 +14,7 @@ from reasoner.errors import RequestLost, UsageError
 from reasoner.models.families import profile_of
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.registry import build
-from reasoner.types import Completion, Prompt, Usage
+from reasoner.types import Prompt, Usage
 from tests.engines.drawing import ALWAYS, ASKED, HEAD, THOUGHTS, draw, drawn, thinker
 from tests.engines.fake_server import FakeServer, Fault, text_only
 from tests.engines.fake_tokenizer import CLOSE, EOS, THINK
@@ -43,13 +43,6 @@ def test_the_name_of_the_model_tells_how_it_thinks_and_the_tokenizer_the_ids_of_
     # Where the template knows no switch, the name alone says nothing of a model that can do without thinking.
     with FakeServer(root=root) as server:
         assert (profile(server) is None) == (when == "on_request")
-
-
-def test_a_server_without_ids_is_known_by_what_it_calls_the_model() -> None:
-    with text_only(models=("openai/gpt-oss-20b",)) as server:
-        found = profile(server)
-    assert found
-    assert (found.start, found.end, found.end_text) == ((), (), "<|channel|>final<|message|>")
 
 
 def test_a_model_of_unknown_name_does_not_think() -> None:
@@ -145,18 +138,6 @@ def test_without_a_count_it_is_a_lower_bound_and_a_note_says_so() -> None:
     # Of 44 tokens, the final part has at most one for its byte and one for its end.
     assert (one.usage.generated_tokens, one.usage.thinking_tokens) == (44, 42)
     assert [note for note in engine.notes if "does not count thinking tokens" in note]
-
-
-def test_several_sequences_of_one_request_share_its_count_of_thinking_tokens() -> None:
-    async def run(engine: OpenAIEngine) -> list[Completion]:
-        return await asyncio.gather(*(draw(engine, interruptible=False) for _ in range(3)))
-
-    with text_only(thinking=THOUGHTS, reports_thinking=True) as server:
-        engine = OpenAIEngine(base_url=server.url)
-        asyncio.run(engine.start())
-        many = asyncio.run(run(engine))
-        assert len(server.sent(CHAT)) == 1
-    assert [one.usage.thinking_tokens for one in many] == [6, 6, 6]
 
 
 def test_thinking_that_is_counted_beside_the_rest_is_generated_too() -> None:

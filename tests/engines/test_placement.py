@@ -1,20 +1,12 @@
 """Questions are spread over replicas, and each stays whole on one of them."""
 
-import asyncio
 from collections import Counter
 from contextlib import ExitStack
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-import reasoner.engines.ray.placement as module
-from reasoner import Question, solve_many
-from reasoner.engine import SampleRequest
 from reasoner.engines.ray.placement import Placement
-from reasoner_strategies import SelfConsistency
-from tests.execution.one_question import PARAMS, TOKENS
-from tests.helpers import number_question, says, turns
-from tests.scripted import ScriptedEngine
 
 
 @given(st.integers(1, 9), st.lists(st.tuples(st.sampled_from("orq"), st.integers(0, 20)), max_size=80))
@@ -56,44 +48,3 @@ def test_a_lost_replica_gets_no_question_and_gives_up_those_it_has(replicas: int
             lost.discard(number % replicas)
         assert placement.lost == lost
         assert sum(placement._loads) == len(placement._replicas)
-
-
-def test_memory_of_questions_that_nobody_releases_is_bounded() -> None:
-    placement = Placement(2)
-    for number in range(module.REMEMBERED + 10):
-        placement.of(f"q{number}")
-    assert len(placement._replicas) == module.REMEMBERED
-    assert sum(placement._loads) == module.REMEMBERED
-
-
-class Fleet(ScriptedEngine):
-    """Replicas with little room in their caches."""
-
-    def __init__(self, replicas: int) -> None:
-        super().__init__(says("7"), pause=self._watch, capacity=2 * (TOKENS + 40) * 10 // 9)
-        self.replicas = replicas
-        self.placement = Placement(replicas)
-        self.replica_of, self.release = self.placement.of, self.placement.release
-        self.served: dict[str, set[int]] = {}
-        self.in_flight, self.peak = Counter[int](), Counter[int]()
-
-    async def _watch(self, request: SampleRequest) -> None:
-        with self.placement.request(request.question_id) as place:
-            self.served.setdefault(request.question_id, set()).add(place)
-            self.in_flight[place] += 1
-            self.peak[place] = max(self.peak[place], self.in_flight[place])
-            await turns(3)
-            self.in_flight[place] -= 1
-
-
-def test_each_replica_has_a_cache_of_its_own_and_keeps_its_questions_whole() -> None:
-    questions: list[Question | str] = [number_question(f"q{number}") for number in range(9)]
-    alone, engine = Fleet(1), Fleet(3)
-    asyncio.run(solve_many(questions[:3], SelfConsistency(4, PARAMS), alone))
-    solutions = asyncio.run(solve_many(questions, SelfConsistency(4, PARAMS), engine))
-    assert all(one.error is None and one.cost.samples == 4 for one in solutions)
-    assert [len(places) for places in engine.served.values()] == [1] * 9
-    assert Counter(place for [place] in engine.served.values()) == {0: 3, 1: 3, 2: 3}
-    assert engine.peak == dict.fromkeys(range(3), alone.peak[0])
-    assert alone.peak[0] < 12
-    assert engine.placement._loads == [0, 0, 0]

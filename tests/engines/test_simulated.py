@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from reasoner import Answer, Question, solve_many_sync, solve_sync
+from reasoner import Question, solve_many_sync, solve_sync
 from reasoner.engines.simulated import Law, SimulatedEngine, arithmetic
 from reasoner.errors import UsageError
 from reasoner.trace.events import Event, Sampled
@@ -54,19 +54,6 @@ def test_lengths_average_as_the_law_says_and_the_cut_share_is_exponential(count:
     share = sum(isinstance(e, Sampled) and e.finish_reason == "length" for e in events) / count
     exact = math.exp(-50.5 / 50)
     assert abs(share - exact) < 3 * math.sqrt(exact * (1 - exact) / count)
-
-
-def samples(n: int, *, seed: int = 0, id: str = "q") -> dict[int, tuple[int, str, int]]:
-    events: list[Event] = []
-    solve_sync(number_question(id), SelfConsistency(n=n), SimulatedEngine(), trace=events.append, seed=seed)
-    drawn = [event for event in events if isinstance(event, Sampled)]
-    return {event.index: (event.seed, event.text, event.usage.generated_tokens) for event in drawn}
-
-
-def test_more_samples_extend_the_pool_and_replace_nothing() -> None:
-    small, large = samples(5), samples(20)
-    assert len(large) == 20
-    assert {index: large[index] for index in range(5)} == small
 
 
 @pytest.mark.parametrize(
@@ -123,11 +110,3 @@ def test_arithmetic_is_right_as_often_as_it_is_said(accuracy: float, count: int)
     right = sum(solution.answer is not None and solution.answer.text == "0.25" for solution in solutions) / count
     assert abs(right - accuracy) <= 3 * math.sqrt(accuracy * (1 - accuracy) / count)
     assert f"arithmetic is right in {accuracy:.0%} of samples" in engine.notes[0]
-
-
-def test_a_law_that_is_given_holds_for_arithmetic_too() -> None:
-    engine = SimulatedEngine(answers=("20",))
-    assert solve_sync(Question.of("What is 3 + 4?"), SelfConsistency(n=2), engine).answer == Answer(
-        "20", "20", "announced"
-    )
-    assert engine.notes == ("simulated, no model was run: answers are drawn from 20",)

@@ -1,9 +1,6 @@
 """Arguments of vLLM: read from specs and files, checked against the installed vLLM, written again, and passed on."""
 
-import asyncio
 import dataclasses
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,12 +8,10 @@ import pytest
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.arguments import OWNED, converted, known_arguments
 from reasoner.engines.vllm.build import Build, installed_build
-from reasoner.engines.vllm.pooling import PoolingEngine
 from reasoner.errors import UsageError
 from reasoner.models.resolve import Resolved
 from reasoner.registry import build, spec_of
 from reasoner_verifiers import Judge, Orm, Prm
-from reasoner_verifiers.reward import model as reward
 
 # Not `importorskip`: every worker would import vLLM while it collects.
 pytestmark = pytest.mark.skipif(installed_build() is None, reason="vLLM is not installed")
@@ -61,13 +56,6 @@ def test_a_spec_gives_every_argument_in_its_type_and_is_written_again(tail: str,
     assert converted(build("engine", spec_of(VllmEngine(args=values))).args) == values
 
 
-def test_an_object_becomes_vllms_own_and_its_names_are_checked() -> None:
-    made = converted({"compilation_config": {"cudagraph_capture_sizes": [1, 2]}})["compilation_config"]
-    assert (type(made).__name__, made.cudagraph_capture_sizes) == ("CompilationConfig", [1, 2])
-    with pytest.raises(UsageError, match=r"does not fit vLLM: .*[Uu]nexpected keyword"):
-        converted({"compilation_config": {"sizes": 1}})
-
-
 @pytest.mark.parametrize(
     ("tail", "complaint"),
     [
@@ -110,34 +98,6 @@ def test_what_cannot_be_recorded_is_refused() -> None:
             VllmEngine(args={"scheduler_cls": value})
     with pytest.raises(UsageError, match=r"args must be a mapping .* \(got 'seed'\)"):
         VllmEngine(args="seed")  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, VllmEngine | PoolingEngine]:
-    """The engines of a judge and of reward models, by the verifier's spec."""
-    monkeypatch.setattr(reward, "installed_build", lambda: GPU)
-    model = {"reasoner_head": 1, "model_type": "llama", "architectures": ["LlamaForCausalLM"]}
-    (tmp_path / "config.json").write_text(json.dumps(model), encoding="utf-8")
-    made: dict[str, VllmEngine | PoolingEngine] = {}
-    for kind in ("orm", "prm", "judge"):
-        verifier = build("verifier", f"{kind}:model={tmp_path},device_ids=[1],dtype=float16,seed=5")
-        asyncio.run(verifier.claim_memory(VllmEngine("m")))
-        own = verifier._own[0] if isinstance(verifier, Judge) else verifier.running.engine
-        assert isinstance(own, VllmEngine | PoolingEngine)
-        made[kind] = own
-    return made
-
-
-def test_verifiers_pass_arguments_to_their_own_engine(
-    engines: dict[str, VllmEngine | PoolingEngine], tmp_path: Path
-) -> None:
-    # A folder, as vLLM would ask a hub for a name.
-    here = Resolved("m", str(tmp_path), tmp_path)
-    for kind, engine in engines.items():
-        passed = engine._arguments(GPU, here)
-        assert (passed.device_ids, passed.seed, passed.dtype) == ([1], 5, "float16")
-        assert passed.runner == ("auto" if kind == "judge" else "pooling")
-        assert engine.gpu_memory_utilization == 0
 
 
 def test_verifiers_refuse_arguments_as_engines_do() -> None:

@@ -161,12 +161,9 @@ def _words(parser: Any, name: str, value: Any) -> list[str]:
 
 
 def _truth(value: Any) -> bool:
-    from pydantic import TypeAdapter, ValidationError
-
-    try:
-        return TypeAdapter(bool).validate_python(value)
-    except ValidationError as error:
-        raise ValueError("it must be true or false") from error
+    if str(value).lower() not in ("true", "false"):
+        raise ValueError("it must be true or false")
+    return str(value).lower() == "true"
 
 
 @lru_cache(maxsize=1)

@@ -110,7 +110,7 @@ class VllmEngine(VllmModel):
     def _served_model_info(self, resolved: Resolved, facts: CoreFacts) -> ModelInfo:
         info = VllmModel._served_model_info(self, resolved, facts)
         profile = served_profile(resolved.name, self.reasoning_parser, facts.config.model_config, self._prompts.reader)
-        tokenizer = self._prompts.text.tokenizer
+        tokenizer = self._prompts.tokenizer
         self._marks = Marks.of(profile, tokenizer) if profile else None
         self._limits_thinking = profile is not None and limits(facts.config.reasoning_config, profile)
         return replace(info, thinking=profile)
@@ -127,7 +127,7 @@ class VllmEngine(VllmModel):
         ids, marks = head.token_ids + prompt.token_ids, self._marks
         if marks and not marks.profile.end and prompt.token_ids:
             before = Before(ids, len(prompt.token_ids), head.opened)
-            thinking = PartReader(before, marks, self._prompts.text.tokenizer).reading.thinking
+            thinking = PartReader(before, marks, self._prompts.tokenizer).reading.thinking
         else:
             thinking = still_thinking(prompt, self._profile, opened=head.opened)
         return Rendered(ids, len(ids), thinking)
@@ -155,7 +155,7 @@ class VllmEngine(VllmModel):
         ids = self._chat(prompt.messages, arguments)
         opened = self._prompts.reader.opens(profile, prompt.messages, arguments)
         skip = skip_text(profile, prompt.thinking_level, opened=opened)
-        return RenderedHead(ids + self._prompts.text.marked(skip)) if skip else RenderedHead(ids, opened)
+        return RenderedHead(ids + self._prompts.marked(skip)) if skip else RenderedHead(ids, opened)
 
     @property
     def _profile(self) -> ThinkingProfile | None:
@@ -163,7 +163,7 @@ class VllmEngine(VllmModel):
 
     async def encode(self, text: str) -> TokenIds | None:
         """The ids of a piece of text that continues a reply."""
-        return self._prompts.text.marked(text) if self._marks else self._prompts.text.after(text)
+        return self._prompts.marked(text) if self._marks else self._prompts.after(text)
 
     async def sample(self, request: SampleRequest) -> Completion:
         """Draw one sequence.
@@ -200,9 +200,9 @@ class VllmEngine(VllmModel):
         completion = _completion(request, drawn, usage)
         if marks is None:
             return completion
-        completion = _in_parts(completion, before, marks, self._prompts.text.tokenizer)
+        completion = _in_parts(completion, before, marks, self._prompts.tokenizer)
         if request.prompt.tools and marks.profile.parser == HARMONY:
-            return with_calls(completion, before, marks, self._prompts.text.tokenizer)
+            return with_calls(completion, before, marks, self._prompts.tokenizer)
         return completion
 
     def _stream(self, request: SampleRequest, before: Before, marks: Marks | None) -> SequenceStream | None:
@@ -267,7 +267,7 @@ def _completion(request: SampleRequest, drawn: Drawn, usage: Usage) -> Completio
     ids, stop = drawn.token_ids, drawn.stop_reason
     if isinstance(stop, int) and stop not in request.params.stop_token_ids:
         stop = None  # an end-of-sequence token of the model
-    logprobs = read_logprobs(drawn.logprobs, request.params.logprobs, request.watch)
+    logprobs = read_logprobs(drawn.rows, request.params.logprobs, request.watch)
     finish = drawn.finish_reason
     return Completion(request.prompt, drawn.text, ids, finish, stop, usage, logprobs, request.index, request.seed)
 

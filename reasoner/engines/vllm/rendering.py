@@ -52,7 +52,7 @@ class TextEncoder:
         return ids
 
 
-class PromptRenderer:
+class PromptRenderer(TextEncoder):
     """Renders chats and text for one model, by vLLM's own renderer, so that ids equal those of a vLLM server.
 
     `renders_chats` is False where the model has no chat template. Some models render chats by code (DeepSeek-V3.2) or
@@ -62,10 +62,9 @@ class PromptRenderer:
     def __init__(self, renderer: Any) -> None:
         self._renderer = renderer
         # vLLM uses its own tokenizer in another thread, and a tokenizer is not thread-safe.
-        self._tokenizer: Any = copy.deepcopy(renderer.tokenizer)
+        super().__init__(copy.deepcopy(renderer.tokenizer))
         # Decoded text must match the ids exactly.
-        self._tokenizer.clean_up_tokenization_spaces = False
-        self.text = TextEncoder(self._tokenizer)
+        self.tokenizer.clean_up_tokenization_spaces = False
         self.renders_chats = self._probe()
 
     def _probe(self) -> bool:
@@ -89,7 +88,7 @@ class PromptRenderer:
 
         turns = [message.fields for message in messages]
         # The text of Mistral's own library is for people and must not be tokenized.
-        given = {**arguments, "add_generation_prompt": reply, "tokenize": self.text.mistral}
+        given = {**arguments, "add_generation_prompt": reply, "tokenize": self.mistral}
         _, rendered = self._renderer.render_messages(turns, ChatParams(chat_template_kwargs=given))
         return tuple(rendered["prompt_token_ids"]) if "prompt_token_ids" in rendered else str(rendered["prompt"])
 
@@ -111,25 +110,21 @@ class PromptRenderer:
     @property
     def reader(self) -> ModelReader:
         """What shows how the model thinks."""
-        return ModelReader(self.rendered, self.text.marked, self.text.added)
+        return ModelReader(self.rendered, self.marked, self.added)
 
     def raw(self, text: str) -> TokenIds:
         """The ids of a text that is a complete prompt, with the tokens that the tokenizer prepends."""
-        return tuple(self._tokenizer.encode(text))
-
-    def encode(self, text: str) -> TokenIds:
-        """The ids of a piece of text, without prepended tokens."""
-        return self.text.encode(text)
+        return tuple(self.tokenizer.encode(text))
 
     def decode(self, ids: TokenIds) -> str:
         """The text of token ids, special tokens included."""
-        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=False)
+        text: str = self.tokenizer.decode(list(ids), skip_special_tokens=False)
         return text
 
     @property
     def bos(self) -> str:
         """The text of the token that begins every sequence; "" where the model has none."""
-        return getattr(self._tokenizer, "bos_token", None) or ""
+        return getattr(self.tokenizer, "bos_token", None) or ""
 
 
 def served_profile(name: str, parser: str, config: Any, reader: ModelReader) -> ThinkingProfile | None:

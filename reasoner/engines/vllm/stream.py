@@ -29,50 +29,40 @@ def leave_alternatives_undecoded(processor: Any) -> None:
     processor.add_request = add_request
 
 
-class FlatRows:
-    """Positions of FlatLogprobs, collected from a stream, in lists of the same shape."""
-
-    __slots__ = ("end_indices", "logprobs", "start_indices", "token_ids")
-
-    def __init__(self) -> None:
-        self.start_indices: list[int] = []
-        self.end_indices: list[int] = []
-        self.token_ids: list[int] = []
-        self.logprobs: list[float] = []
-
-    def add(self, flat: Any, position: int) -> None:
-        """Add a position of FlatLogprobs at the end."""
-        span = slice(flat.start_indices[position], flat.end_indices[position])
-        self.start_indices.append(len(self.logprobs))
-        self.token_ids += flat.token_ids[span]
-        self.logprobs += flat.logprobs[span]
-        self.end_indices.append(len(self.logprobs))
+Row = tuple[list[int], list[float]]
+"""Token ids and their log-probabilities at one position: the sampled token's first, then the best or watched ones."""
 
 
-def read_logprobs(flat: Any, top_k: int | None, watch: TokenIds) -> Logprobs | None:
-    """The log-probabilities of a sequence, from vLLM's FlatLogprobs.
+def rows_of(flat: Any) -> list[Row] | None:
+    """The positions of vLLM's FlatLogprobs."""
+    if flat is None:
+        return None
+    spans = map(slice, flat.start_indices, flat.end_indices)
+    return [(flat.token_ids[span], flat.logprobs[span]) for span in spans]
+
+
+def read_logprobs(rows: list[Row] | None, top_k: int | None, watch: TokenIds) -> Logprobs | None:
+    """The log-probabilities of a sequence.
 
     Raises:
         EngineError: that of a sampled token or a best alternative is missing or minus infinity. A watched token may
             have it: a model can exclude tokens.
     """
-    if flat is None:
+    if rows is None:
         return None
-    values, spans = flat.logprobs, list(zip(flat.start_indices, flat.end_indices, strict=True))
-    sampled = tuple(values[start] for start, _ in spans)
-    top = tuple(best(flat, position, top_k) for position in range(len(spans))) if top_k and not watch else ()
+    sampled = tuple(values[0] for _, values in rows)
+    top = tuple(best(row, top_k) for row in rows) if top_k and not watch else ()
     if any(len(row) < (top_k or 0) for row in top) or not all(map(math.isfinite, chain(sampled, *top))):
         raise EngineError("vLLM reported no log-probability for a sampled token or one of its best alternatives")
     if not watch:
         return Logprobs(sampled, top)
-    rows = (dict(zip(flat.token_ids[start:end], values[start:end], strict=True)) for start, end in spans)
-    return Logprobs(sampled, (), tuple(tuple(max(row[token], NO_LOGPROB) for token in watch) for row in rows))
+    by_id = [dict(zip(ids, values, strict=True)) for ids, values in rows]
+    return Logprobs(sampled, (), tuple(tuple(max(row[token], NO_LOGPROB) for token in watch) for row in by_id))
 
 
-def best(flat: Any, position: int, top_k: int) -> tuple[float, ...]:
+def best(row: Row, top_k: int) -> tuple[float, ...]:
     """The best alternatives at a position, best first: they come after the sampled token."""
-    start = flat.start_indices[position] + 1
-    return tuple(flat.logprobs[start : min(start + top_k, flat.end_indices[position])])
+    return tuple(row[1][1 : 1 + top_k])
 
 
 class PartPieces:
@@ -116,7 +106,7 @@ class Drawn(NamedTuple):
 
     token_ids: TokenIds
     text: str
-    logprobs: Any
+    rows: list[Row] | None
     finish_reason: FinishReason
     stop_reason: int | str | None
     computed: int
@@ -125,7 +115,9 @@ class Drawn(NamedTuple):
     def whole(cls, sequence: Any) -> "Drawn":
         """A sequence that vLLM returned at once."""
         ids = tuple(sequence.token_ids)
-        return cls(ids, sequence.text, sequence.logprobs, sequence.finish_reason, sequence.stop_reason, len(ids))
+        return cls(
+            ids, sequence.text, rows_of(sequence.logprobs), sequence.finish_reason, sequence.stop_reason, len(ids)
+        )
 
 
 class Stops:
@@ -161,7 +153,7 @@ class SequenceStream:
         self._stops, self._pieces, self._top_k = stops, pieces, request.params.logprobs or 0
         self._below = request.floor.watch() if request.floor else None
         self._ids: list[int] = []
-        self._rows: FlatRows | None = None
+        self._rows: list[Row] | None = None
         self._texts: list[str] = []
         self._computed = 0
         self._end: tuple[FinishReason, int | str | None] | None = None
@@ -174,20 +166,20 @@ class SequenceStream:
             return True
         if self._pieces:
             self._pieces(delta)
-        flat = delta.logprobs
-        if flat is not None and self._rows is None:
-            self._rows = FlatRows()
+        rows = rows_of(delta.logprobs)
+        if rows is not None and self._rows is None:
+            self._rows = []
         closing = output.finished and delta.finish_reason == "stop" and not isinstance(delta.stop_reason, str)
         self._texts.append(delta.text)
         for at, token in enumerate(delta.token_ids):
             self._ids.append(token)
-            if self._rows is not None and flat is not None:
-                self._rows.add(flat, at)
+            if self._rows is not None and rows is not None:
+                self._rows.append(rows[at])
             is_text = not (closing and at + 1 == len(delta.token_ids))
             if self._stops and is_text and (stop := self._stops.completed_by(token)):
                 self._end = "stop", stop
                 return True
-            if self._below and flat and not output.finished and self._below(best(flat, at, self._top_k)):
+            if self._below and rows and not output.finished and self._below(best(rows[at], self._top_k)):
                 self._end = "abort", None
                 return True
         if output.finished:
