@@ -10,7 +10,6 @@ from typing import Any
 from reasoner_verifiers import Orm, Prm
 from reasoner_verifiers.reward.checkpoint import Array
 
-TAG = 7
 WIDTH = 128
 
 

@@ -10,7 +10,7 @@ from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines.vllm.engine import _completion, _in_parts, _vllm_params
 from reasoner.engines.vllm.parts import Before, Marks
 from reasoner.engines.vllm.rendering import TextEncoder
-from reasoner.engines.vllm.stream import SequenceStream, Stops
+from reasoner.engines.vllm.stream import SequenceStream
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.types import Completion, Usage
 from tests.engine.test_families import THINK
@@ -31,7 +31,7 @@ def streamed(tokenizer: Any, reply: str, params: SamplingParams, *, width: int =
     head, ids = encoder.encode(HEAD), list(encoder.encode(reply + "<eos>" * ends))
     request = SampleRequest("q", PROMPT, Rendered(head, len(head)), params, 0, 0)
     before, marks = Before(head, 0, opened=True), Marks.of(profile, tokenizer)
-    stream = SequenceStream(request, Stops(params, before, marks, tokenizer) if params.stop else None)
+    stream = SequenceStream(request, before, marks, tokenizer, None)
     processor = OutputProcessor(tokenizer, log_stats=False, stream_interval=1)
     added = EngineCoreRequest(
         request_id="0", external_req_id="0", prompt_token_ids=list(head), mm_features=None,

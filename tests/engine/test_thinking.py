@@ -267,7 +267,7 @@ def program():
 
     engine = VllmEngine(model_id=sys.argv[1], core="async", max_model_len=1024, kv_gib=0.1)
     strategy = SelfConsistency(n=64, params=SamplingParams(max_tokens=900))
-    solve_sync(Question.of("Write a long story."), strategy, thinker, trace=sampling)
+    solve_sync(Question.of("Write a long story."), strategy, engine, trace=sampling)
 
 if __name__ == "__main__":
     # vLLM is imported once for all of them.

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from reasoner.engines.vllm.cores import grouped
 from reasoner.models.geometry import read_model_info
 from reasoner.models.info import CachedLayers, ModelInfo
 
@@ -44,12 +43,6 @@ def test_the_cache_of_a_model_is_exact_or_unknown_before_it_runs(name: str, tmp_
     assert info.cached_layers == ((CachedLayers(*known[name]),) if name in known else ())
     assert info.kv_bytes_per_token == math.prod(known.get(name, (0,)))
     assert (info.flops(prompt=1, cached=0, generated=1) is None) or name in known
-
-
-def test_workers_divide_layers_and_heads() -> None:
-    shares = [("model.layers.0.attn", 100, 0), ("model.layers.1.attn", 50, 8), ("model.layers.1.index", 7, 8)]
-    later = [("model.layers.10.attn", 200, 0)]
-    assert grouped([shares, shares, later]) == (CachedLayers(1, 114, 8), CachedLayers(2, 200))
 
 
 def test_a_window_bounds_the_cache_and_the_attention_of_its_layers() -> None:

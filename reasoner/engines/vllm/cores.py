@@ -2,10 +2,8 @@
 
 import asyncio
 import queue
-import re
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -14,29 +12,10 @@ from typing import Any, Final, NamedTuple
 from reasoner.engine import UsageMeter
 from reasoner.engines.vllm.build import CoreLog
 from reasoner.engines.vllm.stream import leave_alternatives_undecoded
-from reasoner.models.info import CachedLayers
 from reasoner.types import TokenIds, Usage
 
 WORKER_EXTENSION = "reasoner.engines.vllm.worker.RepairableWorker"
-"""The value of vLLM's `worker_extension_cls`: it repairs the sampler where that is needed, and knows the KV cache."""
-
-
-_LAYER: Final = re.compile(r"\D*\d*")
-"""The part of a cache's name up to the number of its layer."""
-
-
-def grouped(workers: Iterable[Iterable[tuple[str, int, int]]]) -> tuple[CachedLayers, ...]:
-    """The layers with equal KV caches, by the (name, bytes per token, window) of every cache of each worker.
-
-    Workers divide layers, or the heads of a layer, among them; a layer may have several caches.
-    """
-    sizes: Counter[tuple[str, int]] = Counter()
-    for caches in workers:
-        for name, size, window in caches:
-            layer = _LAYER.match(name)
-            sizes[layer[0] if layer else name, window] += size
-    layers = Counter((size, window) for (_, window), size in sizes.items())
-    return tuple(CachedLayers(count, size, window) for (size, window), count in sorted(layers.items()))
+"""The value of vLLM's `worker_extension_cls`: it repairs the sampler where that is needed."""
 
 
 class CoreDied(Exception):
@@ -44,11 +23,10 @@ class CoreDied(Exception):
 
 
 class CoreFacts(NamedTuple):
-    """vLLM's own configuration and renderer, of a running core, and the KV caches of its layers; () if unknown."""
+    """vLLM's own configuration and renderer, of a running core."""
 
     config: Any
     renderer: Any
-    caches: tuple[CachedLayers, ...] = ()
 
 
 def _needs_repair(engine: Any, args: Any) -> bool:
@@ -155,13 +133,11 @@ class InProcessCore:
             leave_alternatives_undecoded(self._engine.output_processor)
             if _needs_repair(self._engine, self._args):
                 self._engine.collective_rpc("repair")
-            extended = self._args.worker_extension_cls == WORKER_EXTENSION
-            caches = grouped(self._engine.collective_rpc("caches")) if extended else ()
         except BaseException as error:
             self._shut_down()
             self.started.set_exception(error)
             return
-        self.started.set_result(CoreFacts(self._engine.vllm_config, self._engine.renderer, caches))
+        self.started.set_result(CoreFacts(self._engine.vllm_config, self._engine.renderer))
         try:
             while self._serve_inbox():
                 if self._dead is None and self._engine.has_unfinished_requests():
@@ -270,14 +246,14 @@ class AsyncCore:
     def _live(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
-            caches = self._loop.run_until_complete(self._start())
+            self._loop.run_until_complete(self._start())
         except BaseException as error:
             if self._engine is not None:
                 self._engine.shutdown(timeout=1)
                 self._engine = None
             self.started.set_exception(error)
             return
-        self.started.set_result(CoreFacts(self._engine.vllm_config, self._engine.renderer, caches))
+        self.started.set_result(CoreFacts(self._engine.vllm_config, self._engine.renderer))
         self._loop.run_forever()
         # Tasks that vLLM left running would warn when Python collects them.
         remaining = asyncio.all_tasks(self._loop)
@@ -286,7 +262,7 @@ class AsyncCore:
         self._loop.run_until_complete(asyncio.gather(*remaining, return_exceptions=True))
         self._loop.close()
 
-    async def _start(self) -> tuple[CachedLayers, ...]:
+    async def _start(self) -> None:
         from vllm.usage.usage_lib import UsageContext
         from vllm.v1.engine.async_llm import AsyncLLM
 
@@ -296,9 +272,6 @@ class AsyncCore:
         leave_alternatives_undecoded(self._engine.output_processor)
         if _needs_repair(self._engine, self._args):
             await self._engine.collective_rpc("repair")
-        if self._args.worker_extension_cls != WORKER_EXTENSION:
-            return ()
-        return grouped(await self._engine.collective_rpc("caches"))
 
     def submit(self, job: CoreJob) -> "Future[Any]":
         future = _new_future()

@@ -13,7 +13,7 @@ from reasoner.engines.vllm.cores import WORKER_EXTENSION, AsyncCore, CoreFacts, 
 from reasoner.engines.vllm.parts import Before, Marks, PartReader, split_parts, with_calls
 from reasoner.engines.vllm.rendering import limit_thinking, limits, served_profile
 from reasoner.engines.vllm.served import VllmModel
-from reasoner.engines.vllm.stream import Drawn, PartPieces, SequenceStream, Stops, read_logprobs
+from reasoner.engines.vllm.stream import Drawn, SequenceStream, read_logprobs
 from reasoner.errors import UsageError
 from reasoner.models.families import AUTO, skip_text, template_arguments
 from reasoner.models.info import ModelInfo
@@ -207,14 +207,11 @@ class VllmEngine(VllmModel):
 
     def _stream(self, request: SampleRequest, before: Before, marks: Marks | None) -> SequenceStream | None:
         """What ends the sequence where vLLM itself cannot, and passes its text on."""
+        if not (request.on_text or request.floor or (marks and request.params.stop)):
+            return None
+        on_text = _in_loop(request.on_text) if request.on_text else None
         # It runs in the thread in which vLLM uses its own tokenizer.
-        tokenizer = self._prompts.served_tokenizer if marks else None
-        stops = Stops(request.params, before, marks, tokenizer) if marks and request.params.stop else None
-        pieces: Callable[[Any], None] | None = None
-        if request.on_text:
-            on_text = _in_loop(request.on_text)
-            pieces = PartPieces(on_text, before, marks, tokenizer, request.params.stop) if marks else _plain(on_text)
-        return SequenceStream(request, stops, pieces) if stops or pieces or request.floor else None
+        return SequenceStream(request, before, marks, self._prompts.served_tokenizer, on_text)
 
 
 def _in_loop(on_text: Callable[[TextPiece], None]) -> Callable[[TextPiece], None]:
@@ -224,16 +221,6 @@ def _in_loop(on_text: Callable[[TextPiece], None]) -> Callable[[TextPiece], None
     def pass_on(piece: TextPiece) -> None:
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(on_text, piece)
-
-    return pass_on
-
-
-def _plain(on_text: Callable[[TextPiece], None]) -> Callable[[Any], None]:
-    """Passes on what vLLM decodes, for a model that does not think."""
-
-    def pass_on(output: Any) -> None:
-        if output.text:
-            on_text(TextPiece(output.text))
 
     return pass_on
 

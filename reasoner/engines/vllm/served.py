@@ -81,19 +81,17 @@ def split_gpu(claims: Sequence[Claim]) -> tuple[float, ...]:
     """
     if len(claims) == 1:
         return (claims[0].share or ALONE,)
+    free = [claim for claim in claims if not claim.share]
     fixed = sum(claim.share for claim in claims)
-    open_claims = [claim for claim in claims if not claim.share]
-    left = TOGETHER - fixed
-    if fixed > 1 or (open_claims and left < MIN_SHARE * len(open_claims) - 1e-9):
+    extra = TOGETHER - fixed - MIN_SHARE * len(free)
+    if fixed > 1 or (free and extra < -1e-9):
         requested = ", ".join(f"{claim.role} gpu_memory_utilization={claim.share:g}" for claim in claims if claim.share)
-        others = ", ".join(claim.role for claim in open_claims)
+        others = ", ".join(claim.role for claim in free)
         trouble = f"leaves too little for {others}" if others else "is more than one GPU"
         raise UsageError(f"{requested} {trouble}: lower one of them")
-    extra = max(0.0, left - MIN_SHARE * len(open_claims))
-    weights_known = all(claim.weights for claim in open_claims)
-    total = sum(claim.weights for claim in open_claims)
-    parts = (claim.weights / total if weights_known else 1 / len(open_claims) for claim in open_claims)
-    shares = iter([MIN_SHARE + extra * part for part in parts])
+    weights = [claim.weights for claim in free]
+    weights = weights if all(weights) else [1] * len(free)
+    shares = iter([MIN_SHARE + max(0.0, extra) * weight / sum(weights) for weight in weights])
     return tuple(claim.share or next(shares) for claim in claims)
 
 
@@ -309,7 +307,7 @@ class VllmModel:
             self.notes += (f"{note}: max_model_len changes it",)
 
     def _served_model_info(self, resolved: Resolved, facts: CoreFacts) -> ModelInfo:
-        """The model's facts with the window, the revision and the KV caches of vLLM's own."""
+        """The model's facts with the window and the revision of vLLM's own."""
         from vllm.utils.torch_utils import kv_cache_dtype_str_to_dtype
 
         model, kv_dtype = facts.config.model_config, facts.config.cache_config.cache_dtype
@@ -324,7 +322,6 @@ class VllmModel:
             info,
             context=model.max_model_len,
             revision=model.revision or info.revision,
-            caches=info.caches if facts.caches in ((), info.cached_layers) else facts.caches,
             sampling=sampling_of(own_sampling),
         )
 

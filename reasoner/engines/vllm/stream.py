@@ -9,7 +9,7 @@ from reasoner.engine import SampleRequest, TextPiece
 from reasoner.engines.vllm.parts import Before, Marks, PartReader
 from reasoner.errors import EngineError
 from reasoner.models.parting import first_stop
-from reasoner.types import NO_LOGPROB, FinishReason, Logprobs, SamplingParams, TokenIds
+from reasoner.types import NO_LOGPROB, FinishReason, Logprobs, TokenIds
 
 
 def leave_alternatives_undecoded(processor: Any) -> None:
@@ -65,42 +65,6 @@ def best(row: Row, top_k: int) -> tuple[float, ...]:
     return tuple(row[1][1 : 1 + top_k])
 
 
-class PartPieces:
-    """Decodes the tokens of a model that thinks, and passes on each part without its markers.
-
-    Text that may begin a marker, or a stop string, is held back until it is one or is not; at the end it is left.
-    """
-
-    def __init__(
-        self,
-        on_text: Callable[[TextPiece], None],
-        before: Before,
-        marks: Marks,
-        tokenizer: Any,
-        stop: tuple[str, ...] = (),
-    ) -> None:
-        self._on_text, self._stop, self._held = on_text, stop, ""
-        self._reader = PartReader(before, marks, tokenizer)
-
-    def __call__(self, output: Any) -> None:
-        """Pass on the new text of an output."""
-        for text, thinking in self._reader.add(output.token_ids):
-            new = text if thinking else self._unstopped(text)
-            if new:
-                self._on_text(TextPiece(new, bool(thinking)))
-
-    def _unstopped(self, text: str) -> str:
-        """What can be passed on of the final part: no beginning of a stop string."""
-        text = self._held + text
-        if first_stop(text, self._stop):
-            self._held = text
-            return ""
-        longest = max(map(len, self._stop), default=1)
-        keep = len(text) - longest + 1
-        self._held = text[max(keep, 0) :]
-        return text[: max(keep, 0)]
-
-
 class Drawn(NamedTuple):
     """A sequence that ended; `computed` counts the tokens that the engine reported, also those after its end."""
 
@@ -120,37 +84,29 @@ class Drawn(NamedTuple):
         )
 
 
-class Stops:
-    """The stop strings of a sequence of a model that thinks: they hold in its final part, and in thinking if asked."""
-
-    def __init__(self, params: SamplingParams, before: Before, marks: Marks, tokenizer: Any) -> None:
-        self._stop, self._in_thinking = params.stop, params.stop_in_thinking
-        self._reader = PartReader(before, marks, tokenizer)
-        self._longest = max(map(len, params.stop))
-        self._tail = ""
-
-    def completed_by(self, token: int) -> str:
-        """The stop string that the next token completes, or ""."""
-        reader = self._reader
-        pieces = reader.add((token,))
-        # Where stop strings hold in thinking, a marker may be one.
-        new = reader.new if self._in_thinking else "".join(text for text, thinking in pieces if not thinking)
-        held = "" if self._in_thinking or reader.reading.thinking else reader.reading.held
-        stop = first_stop(self._tail + new + held, self._stop)
-        self._tail = (self._tail + new)[1 - self._longest :] if self._longest > 1 else ""
-        return stop
-
-
 class SequenceStream:
     """Collects the outputs of one sequence; a call with each of them returns True where it must end.
 
-    It ends below the request's confidence floor, and with `stops` at a stop string. `pieces` passes its text on.
+    It ends below the request's confidence floor. That of a model that thinks, which is decoded here, also ends at a
+    stop string in its final part, and in its thinking if asked. `on_text` receives each part without its markers; text
+    that may begin a marker or a stop string is held back until it is one or is not, and at the end it is left.
     """
 
     def __init__(
-        self, request: SampleRequest, stops: Stops | None, pieces: Callable[[Any], None] | None = None
+        self,
+        request: SampleRequest,
+        before: Before,
+        marks: Marks | None,
+        tokenizer: Any,
+        on_text: Callable[[TextPiece], None] | None,
     ) -> None:
-        self._stops, self._pieces, self._top_k = stops, pieces, request.params.logprobs or 0
+        params = request.params
+        self._stop, self._in_thinking = params.stop if marks else (), params.stop_in_thinking
+        self._on_text, self._top_k = on_text, params.logprobs or 0
+        reads = marks is not None and (self._stop or on_text)
+        self._reader = PartReader(before, marks, tokenizer) if marks and reads else None
+        self._longest = max(map(len, self._stop), default=1)
+        self._tail = self._held = ""
         self._below = request.floor.watch() if request.floor else None
         self._ids: list[int] = []
         self._rows: list[Row] | None = None
@@ -158,14 +114,37 @@ class SequenceStream:
         self._computed = 0
         self._end: tuple[FinishReason, int | str | None] | None = None
 
+    def _completed_by(self, token: int, reader: PartReader) -> str:
+        """The stop string that the next token completes, or ""; the text of the token is passed on."""
+        pieces = reader.add((token,))
+        if self._on_text:
+            for text, thinking in pieces:
+                if new := text if thinking else self._unstopped(text):
+                    self._on_text(TextPiece(new, bool(thinking)))
+        if not self._stop:
+            return ""
+        # Where stop strings hold in thinking, a marker may be one.
+        new = reader.new if self._in_thinking else "".join(text for text, thinking in pieces if not thinking)
+        held = "" if self._in_thinking or reader.reading.thinking else reader.reading.held
+        stop = first_stop(self._tail + new + held, self._stop)
+        self._tail = (self._tail + new)[1 - self._longest :] if self._longest > 1 else ""
+        return stop
+
+    def _unstopped(self, text: str) -> str:
+        """What can be passed on of the final part: no beginning of a stop string."""
+        text = self._held + text
+        keep = 0 if first_stop(text, self._stop) else max(len(text) - self._longest + 1, 0)
+        self._held = text[keep:]
+        return text[:keep]
+
     def __call__(self, output: Any) -> bool:
         """Whether the sequence ends here."""
         delta = output.outputs[0]
         self._computed += len(delta.token_ids)
         if self._end:
             return True
-        if self._pieces:
-            self._pieces(delta)
+        if self._on_text and self._reader is None and delta.text:
+            self._on_text(TextPiece(delta.text))
         rows = rows_of(delta.logprobs)
         if rows is not None and self._rows is None:
             self._rows = []
@@ -176,7 +155,7 @@ class SequenceStream:
             if self._rows is not None and rows is not None:
                 self._rows.append(rows[at])
             is_text = not (closing and at + 1 == len(delta.token_ids))
-            if self._stops and is_text and (stop := self._stops.completed_by(token)):
+            if self._reader and is_text and (stop := self._completed_by(token, self._reader)):
                 self._end = "stop", stop
                 return True
             if self._below and rows and not output.finished and self._below(best(rows[at], self._top_k)):

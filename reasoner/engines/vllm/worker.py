@@ -1,16 +1,10 @@
-"""What vLLM's worker process loads by name: repairs of the V1 model runner (CPU builds), facts of the KV cache."""
+"""What vLLM's worker process loads by name: repairs of the V1 model runner (CPU builds)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch.nn.functional import pad
-from vllm.v1.kv_cache_interface import (
-    ChunkedLocalAttentionSpec,
-    MambaSpec,
-    UniformTypeKVCacheSpecs,
-    get_kv_cache_spec_sliding_window,
-)
 from vllm.v1.outputs import LogprobsTensors
 from vllm.v1.sample.sampler import Sampler
 from vllm.v1.sample.thinking_budget_state import ThinkingBudgetStateHolder
@@ -124,24 +118,3 @@ class RepairableWorker:
             batch.thinking_budget_state_holder = RepairedThinkingBudget(
                 runner.vllm_config.reasoning_config, batch.max_num_reqs, holder.num_spec_tokens, holder.device, False
             )
-
-    def caches(self) -> list[tuple[str, int, int]]:
-        """The KV caches of this worker's layers: name, bytes per token, window; see `CachedLayers`."""
-        worker: Any = self
-        own = worker.get_kv_cache_spec()  # without the layers that read the cache of another one
-        caches = []
-        for group in worker.model_runner.kv_cache_config.kv_cache_groups:
-            spec = group.kv_cache_spec
-            by_name = spec.kv_cache_specs if isinstance(spec, UniformTypeKVCacheSpecs) else {}
-            caches += [(name, *cache_of(by_name.get(name, spec))) for name in group.layer_names if name in own]
-        return caches
-
-
-def cache_of(spec: Any) -> tuple[int, int]:
-    """Bytes per token and window of a layer's KV cache, by vLLM's `KVCacheSpec`."""
-    if isinstance(spec, MambaSpec):
-        return spec.real_page_size_bytes, 1
-    size = getattr(spec, "real_page_size_bytes", spec.page_size_bytes) // spec.block_size
-    if isinstance(spec, ChunkedLocalAttentionSpec):
-        return size, spec.attention_chunk_size
-    return size, get_kv_cache_spec_sliding_window(spec) or 0
