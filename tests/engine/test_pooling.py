@@ -242,45 +242,6 @@ def test_a_qwen_process_reward_model_agrees_with_pytorch(
     assert longer.verifier_tokens + longer.cached_tokens == len(ids)
 
 
-LABELLED = ("<|endoftext|>", "+", "-")
-
-
-@pytest.mark.parametrize("family", ["rlhflow", "math_shepherd"])
-def test_label_tokens_of_a_language_model_agree_with_transformers(
-    family: str, engine: VllmEngine, embedded_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The policy judges here, so that no second language model is loaded; token ids are its tokenizer's."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    tag, plus, minus = ((run(engine.encode(text)) or ())[0] for text in LABELLED)
-    recipe = recipes.RECIPES[family]
-    tokens = {"+": plus, "-": minus} | ({LABELLED[0]: tag} if recipe.tag else {})
-    changed = replace(recipe, tag=recipe.tag and LABELLED[0], tokens=tokens)
-    monkeypatch.setattr(recipes, "RECIPES", {**recipes.RECIPES, family: changed})
-    prm = Prm(model=engine.model_id, recipe=family)  # type: ignore[arg-type]
-
-    async def go() -> tuple[tuple[float, ...], Any, Cost, Cost]:
-        one = await candidate(engine, "\n\n".join(STEPS))
-        bound = await prm.bound(QUESTION, one, engine)
-        rating = await prm.score(QUESTION, one, engine, CostMeter())
-        return rating.steps, await prm.running.started.lay(QUESTION, one, engine), rating.cost, bound
-
-    steps, laid, cost, bound = run(go())
-    run(prm.close())
-    model = AutoModelForCausalLM.from_pretrained(embedded_model, dtype=torch.float32)
-    with torch.no_grad():
-        logits = model(torch.tensor([laid.ids])).logits[0, list(laid.positions)][:, [plus, minus]].numpy()
-    assert steps == pytest.approx(softmax(logits)[:, 0], abs=1e-4)
-    assert prm.running.model is None
-    assert engine._core is not None, "the policy is not the verifier's to stop"
-    assert cost.requests == bound.requests == len(STEPS)
-    assert (
-        cost.verifier_tokens + cost.cached_tokens == sum(place + 2 for place in laid.positions) == bound.verifier_tokens
-    )
-    assert cost.cached_tokens > 0
-
-
 def test_a_sequence_classifier_agrees_with_transformers(
     engine: VllmEngine, embedded_model: Path, tmp_path: Path
 ) -> None:

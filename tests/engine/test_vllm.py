@@ -86,23 +86,6 @@ def test_a_continuation_is_the_same_tokens(engine: VllmEngine) -> None:
     assert rendered.token_ids == (head.token_ids or ()) + first.token_ids
 
 
-def test_finish_reasons_are_distinguished(engine: VllmEngine) -> None:
-    greedy = SamplingParams(temperature=0.0, max_tokens=120)
-
-    async def three() -> list[Completion]:
-        [ended] = await draw(engine, Prompt.chat(ADD), greedy, [0])
-        [stopped] = await draw(engine, Prompt.chat(ADD), replace(greedy, stop=("=",)), [0])
-        [cut] = await draw(engine, Prompt.chat(ADD), replace(greedy, max_tokens=2), [0])
-        return [ended, stopped, cut]
-
-    ended, stopped, cut = asyncio.run(three())
-    assert (ended.finish_reason, ended.stop, ended.ended) == ("stop", None, True)
-    assert ended.continuation == ended.token_ids[:-1]
-    assert (stopped.finish_reason, stopped.stop, stopped.ended) == ("stop", "=", False)
-    assert "=" not in stopped.text
-    assert (cut.finish_reason, cut.truncated, len(cut.token_ids)) == ("length", True, 2)
-
-
 def test_a_sequence_below_the_floor_is_cut_in_the_stream(engine: VllmEngine) -> None:
     params = SamplingParams(temperature=1.0, max_tokens=20, logprobs=5)
 
