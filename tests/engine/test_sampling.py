@@ -14,13 +14,13 @@ from tests.engine.test_vllm import ESSAY, draw
 
 
 def test_text_is_passed_on_while_it_is_generated(engine: VllmEngine) -> None:
-    async def heard(params: SamplingParams) -> tuple[Completion, list[TextPiece]]:
+    async def drawn_with_pieces(params: SamplingParams) -> tuple[Completion, list[TextPiece]]:
         pieces: list[TextPiece] = []
         request = SampleRequest("q", ESSAY, await engine.render(ESSAY), params, 0, 5, on_text=pieces.append)
         return await engine.sample(request), pieces
 
     for stop in ((), ("and",)):
-        completion, pieces = asyncio.run(heard(SamplingParams(temperature=0.7, max_tokens=32, stop=stop)))
+        completion, pieces = asyncio.run(drawn_with_pieces(SamplingParams(temperature=0.7, max_tokens=32, stop=stop)))
         assert len(pieces) > 2
         assert completion.text.startswith("".join(piece.text for piece in pieces))
         assert len(completion.text) - sum(len(piece.text) for piece in pieces) < 8

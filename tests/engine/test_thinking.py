@@ -1,4 +1,4 @@
-"""A model that thinks on real vLLM whose core is a process, as on a GPU: parts, levels, limits, stops, kills."""
+"""A model that thinks on real vLLM with its core in a process, as on a GPU: parts, levels, limits, stops, kills."""
 
 import asyncio
 import json

@@ -74,7 +74,7 @@ def test_what_an_error_says_is_one_line(error: Exception, line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cause", "cpu", "told"),
+    ("cause", "cpu", "said"),
     [
         ("To serve one request 0.18 GiB KV cache is needed", True, "kv_gib or max_model_len"),
         ("To serve one request 0.18 GiB KV cache is needed", False, "gpu_memory_utilization or max_model_len"),
@@ -86,5 +86,5 @@ def test_what_an_error_says_is_one_line(error: Exception, line: str) -> None:
         ("its process ended with code 1", False, "VLLM_LOGGING_LEVEL=INFO shows its log"),
     ],
 )
-def test_known_causes_have_an_advice(cause: str, cpu: bool, told: str) -> None:
-    assert told in advice(cause, cpu=cpu)
+def test_known_causes_have_an_advice(cause: str, cpu: bool, said: str) -> None:
+    assert said in advice(cause, cpu=cpu)

@@ -87,7 +87,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def utilization(policy: VllmEngine, folder: str) -> float:
-    """What vLLM is told by the policy, whose weights are in `folder` too."""
+    """What vLLM gets from a policy with its weights in `folder` too."""
     pytest.importorskip("vllm")
     arguments = policy._arguments(GPU, Resolved("m", folder, Path(folder)))
     share: float = arguments.gpu_memory_utilization

@@ -1,4 +1,4 @@
-"""A mixture of models: whose turn it is, who goes on with a chain, what is counted."""
+"""A mixture of models: which member draws, which continues a chain, what is counted."""
 
 import asyncio
 

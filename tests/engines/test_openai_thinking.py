@@ -177,7 +177,7 @@ def test_reasoning_that_is_no_text_is_a_malformed_event(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("begun", "thinking"),
+    ("opening", "thinking"),
     [
         ("<mm:think>", "</mm:think>"),
         ("<|plamo:begin_think:plamo|>", "<|plamo:end_think:plamo|>"),
@@ -186,12 +186,12 @@ def test_reasoning_that_is_no_text_is_a_malformed_event(value: object) -> None:
         ("[THINK]", "[/THINK]"),
     ],
 )
-def test_a_server_of_an_unknown_model_shows_how_it_thinks(begun: str, thinking: str) -> None:
-    assert by_text(f"{begun}hm{thinking}4", None, opened=False, cut=False)[:3] == ("hm", "4", False)
-    assert by_text(f"{begun}hm", None, opened=False, cut=True)[:3] == ("hm", "", True)
-    assert may_think(begun[:3])
+def test_a_server_of_an_unknown_model_shows_how_it_thinks(opening: str, thinking: str) -> None:
+    assert by_text(f"{opening}hm{thinking}4", None, opened=False, cut=False)[:3] == ("hm", "4", False)
+    assert by_text(f"{opening}hm", None, opened=False, cut=True)[:3] == ("hm", "", True)
+    assert may_think(opening[:3])
     assert not may_think("Here is the answer")
-    assert by_text(f"4, said {begun}", None, opened=False, cut=False).final == f"4, said {begun}"
+    assert by_text(f"4, said {opening}", None, opened=False, cut=False).final == f"4, said {opening}"
 
 
 def test_the_parts_of_a_text_of_gpt_oss_are_its_channels() -> None:
@@ -222,7 +222,7 @@ def test_what_surely_belongs_to_a_part_is_passed_on_as_it_comes(
         completion = asyncio.run(
             draw(OpenAIEngine(base_url=server.url), prompt, interruptible=False, on_text=pieces.append)
         )
-    heard = tuple("".join(piece.text for piece in pieces if piece.thinking == part) for part in (True, False))
-    assert heard == passed
+    joined = tuple("".join(piece.text for piece in pieces if piece.thinking == part) for part in (True, False))
+    assert joined == passed
     assert completion.text == "The answer is 4"
     assert len(pieces) > 2 or not any(passed)

@@ -128,9 +128,9 @@ async def test_the_pieces_of_a_reply_come_while_it_is_generated(tmp_path: Path) 
 
 @running
 async def test_a_killed_replica_loses_only_what_was_in_flight(tmp_path: Path) -> None:
-    inner, heard, events = Gated(folder=str(tmp_path), free=2, tokens=5), list[str](), list[Event]()
+    inner, notices, events = Gated(folder=str(tmp_path), free=2, tokens=5), list[str](), list[Event]()
     engine, arrived = RayEngine(inner, replicas=2), asyncio.Event()
-    engine.notify = heard.append
+    engine.notify = notices.append
 
     def note(event: Event) -> None:
         events.append(event)
@@ -151,21 +151,21 @@ async def test_a_killed_replica_loses_only_what_was_in_flight(tmp_path: Path) ->
         assert set(sampled.values()) == {1}
         assert len(sampled) == 24 == len(await until(inner, "drawn", 24))
         assert timeless(told(events)) == timeless(sum((one.cost for one in solutions), Cost()))
-        assert len(heard) == 1
-        assert re.fullmatch(r"replica 0 of 2 of the engine died \(.+\): it is restarted, .+ is repeated", heard[0])
+        assert len(notices) == 1
+        assert re.fullmatch(r"replica 0 of 2 of the engine died \(.+\): it is restarted, .+ is repeated", notices[0])
 
 
 @running
 async def test_a_question_of_which_replicas_die_ends_alone_and_the_engine_works_on(tmp_path: Path) -> None:
-    engine, heard = RayEngine(Gated(folder=str(tmp_path)), replicas=2), list[str]()
-    engine.notify = heard.append
+    engine, notices = RayEngine(Gated(folder=str(tmp_path)), replicas=2), list[str]()
+    engine.notify = notices.append
     async with closing(engine):
         await engine.start()
         [poisoned] = await solve_many([number_question(POISON)], SelfConsistency(1, PARAMS), engine)
         assert isinstance(poisoned.error, RequestLost | EngineDied)
         assert "\n" not in str(poisoned.error)
         of_course(await solve_many(asked(6), SelfConsistency(3, PARAMS), engine))
-        assert [line for line in heard if line.endswith("again after a restart, so it is given up")] == heard[2:]
+        assert [line for line in notices if line.endswith("again after a restart, so it is given up")] == notices[2:]
 
 
 @running

@@ -14,20 +14,15 @@ from reasoner.engines.openai.groups import SHARED, Result, SharedRequests, share
 from reasoner.engines.openai.http import GATEWAY_TIMEOUTS, Address, Notes, ServerConnection, ServerReply, Terms, backoff
 from reasoner.engines.openai.rendering import Renderer
 from reasoner.engines.openai.requests import (
-    ALTERNATIVE_BYTES,
-    BASE_BYTES,
-    NO_BUDGET,
-    PROMPT_BYTES,
     SECONDS_PER_TOKEN,
     STREAMS,
-    TOKEN_BYTES,
     WHOLE_TOKENS,
     Dialect,
     Learned,
     at_once,
     merged,
     read_extra,
-    refuses_budget,
+    reply_bytes,
     text_bound,
 )
 from reasoner.engines.openai.values import FromServer, Reported, ServedModel, ServedModels
@@ -182,12 +177,6 @@ class OpenAIEngine:
         """By its completions route or `continue_final_message`; a server that is not vLLM may have neither."""
         return "text" if self._renderer.exact or self._dialect.vllm else "never"
 
-    @property
-    def limits_thinking(self) -> bool:
-        """Whether the server itself ends thinking at a number of tokens; known after the first such request."""
-        profile = self._renderer.profile
-        return self._dialect.limits_thinking and profile is not None and bool(profile.end)
-
     async def render(self, prompt: Prompt) -> Rendered:
         """The prompt's token ids where the server takes ids, else None and a bound on their number.
 
@@ -245,7 +234,7 @@ class OpenAIEngine:
                     return None
                 accepted = True
                 async for data in events:
-                    self._take(draft, data, body)
+                    self._take(draft, data)
                     meter.usage = draft.usage
                     if draft.cut:
                         break
@@ -259,18 +248,13 @@ class OpenAIEngine:
             raise completion
         return completion
 
-    def _take(self, draft: wire.Draft, data: bytes, body: Mapping[str, object]) -> None:
+    def _take(self, draft: wire.Draft, data: bytes) -> None:
         try:
             draft.add(data)
         except wire.Malformed as error:
             shown = self._http.show(data[:4096].decode("utf-8", "replace"), 80)
             raise RequestLost(f"the server sent a malformed event: {shown}") from error
         except wire.GaveUp as error:
-            if not draft.received and refuses_budget(body, error.body.decode("utf-8", "replace")):
-                # vLLM accepts a stream before it looks at this.
-                draft.request.meter.usage = Usage()
-                self._adopt(Learned(replace(self._dialect, budget=False), NO_BUDGET))
-                raise RequestLost(NO_BUDGET) from error
             raise RequestLost(f"{error}: {self._http.message(error.body)}") from error
 
     async def _draw(self, requests: Sequence[SampleRequest]) -> list[Result]:
@@ -359,13 +343,11 @@ class OpenAIEngine:
         return replace(completion, text=text, thinking=thinking)
 
     def _terms(self, requests: Sequence[SampleRequest], sent: Callable[[bool], None]) -> Terms:
-        """Limits of one reply: time and bytes in proportion to the requested tokens and log-probabilities."""
+        """Limits of one reply: time and bytes."""
         first, tokens = requests[0], requests[0].params.limit
-        logprobs = 1 + max(first.params.logprobs or 0, len(first.watch))
-        each = tokens * (TOKEN_BYTES + logprobs * ALTERNATIVE_BYTES) + PROMPT_BYTES * first.rendered.tokens
         return Terms(
             seconds=self.deadline or self.timeout + tokens * SECONDS_PER_TOKEN,
-            size=BASE_BYTES + len(requests) * each,
+            size=reply_bytes(first, len(requests)),
             limit=f"max_tokens={tokens}",
             seed=first.seed,
             sent=sent,
@@ -379,19 +361,15 @@ class OpenAIEngine:
         Raises:
             UsageError: the request cannot work.
             EngineUnavailable: the refusal names nothing to adapt.
-            RequestLost: the server cannot limit thinking, and another request must.
         """
-        if self._dialect == used:
-            learned = None
-            if reply.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY):
-                learned = used.after(body, reply.body.decode("utf-8", "replace"))
-            if learned is None:
-                raise self._http.request_refusal(reply)
-            self._adopt(learned)
-        # Otherwise another request has adapted it meanwhile.
-        if "thinking_token_budget" in body and not self._dialect.budget:
-            # What is asked for must be cut differently now, which is not decided here.
-            raise RequestLost(NO_BUDGET)
+        if self._dialect != used:
+            return  # another request has adapted it meanwhile
+        learned = None
+        if reply.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY):
+            learned = used.after(body, reply.body.decode("utf-8", "replace"))
+        if learned is None:
+            raise self._http.request_refusal(reply)
+        self._adopt(learned)
 
     def _adopt(self, learned: Learned) -> None:
         self._dialect = learned.dialect

@@ -1,4 +1,4 @@
-"""An engine whose replicas are Ray actors, each with a model and a KV cache of its own."""
+"""An engine of replicas that are Ray actors, each with a model and a KV cache of its own."""
 
 import asyncio
 from contextlib import suppress

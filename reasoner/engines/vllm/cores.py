@@ -225,7 +225,7 @@ class InProcessCore:
 
 
 class AsyncCore:
-    """vLLM's AsyncLLM, whose engine core is a separate process, on an event loop in one thread. For GPUs.
+    """vLLM's AsyncLLM with its engine core in a separate process, on an event loop in one thread. For GPUs.
 
     Its methods are those of `InProcessCore`.
     """
