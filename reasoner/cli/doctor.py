@@ -8,8 +8,7 @@ import click
 
 from reasoner.cli import interrupts
 from reasoner.cli.exits import ANSWERED, ENGINE, guarded
-from reasoner.cli.look import NUMBER, whole
-from reasoner.cli.options import SPEC, json_option, names_of
+from reasoner.cli.options import SPEC, json_option
 
 if TYPE_CHECKING:
     from reasoner.engines.openai.engine import OpenAIEngine
@@ -26,14 +25,14 @@ LENGTHS: Final = (512, 2048, 8192)
 @click.option("-m", "--model", metavar="PATH_OR_ID",
               help="The model to inspect: a folder, a Hugging Face id, or the id that a server uses.  [default: "
                    "embedded]")  # fmt: skip
-@click.option("-e", "--engine", metavar=SPEC, shell_complete=names_of("engine"),
+@click.option("-e", "--engine", metavar=SPEC,
               help="The engine vllm with the options to check, as in vllm:kv_cache_dtype=fp8, or openai.  [default: "
                    "vllm, or openai with --base-url]")  # fmt: skip
 @click.option("--base-url", metavar="URL",
               help="An OpenAI-compatible server to check.")  # fmt: skip
-@click.option("--kv-gib", type=NUMBER, metavar="G",
+@click.option("--kv-gib", type=float, metavar="G",
               help="The size of the KV cache in GiB, as in 4.  [default: on a CPU, the engine's default]")  # fmt: skip
-@click.option("--tokens", type=whole(at_least=1), metavar="N",
+@click.option("--tokens", type=click.IntRange(min=1), metavar="N",
               help="The length of a sequence, prompt included.  [default: 512, 2,048 and 8,192]")  # fmt: skip
 @json_option("the findings")
 @guarded

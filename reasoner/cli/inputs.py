@@ -1,4 +1,4 @@
-"""What `reasoner solve` reads: the question, the document that it is about, earlier turns and worked examples."""
+"""What `reasoner solve` reads: the question, the document that it is about, and earlier turns."""
 
 import io
 import sys
@@ -38,16 +38,6 @@ def file_text(option: str, path: Path) -> str:
     if not text.strip():
         raise UsageError(f"{option} {path} is empty: omit it or give a file with text")
     return text
-
-
-def read_shots(path: Path) -> tuple[tuple[str, str], ...]:
-    """The worked examples of --few-shot: objects with `question` and `answer`, as JSON lines or as a JSON list.
-
-    Raises:
-        UsageError: as `file_text`, or it holds something else; the message names the line or the entry.
-    """
-    entries = _entries("--few-shot", path, '{"question": "...", "answer": "..."}')
-    return tuple((_text(entry, "question", where), _text(entry, "answer", where)) for where, entry in entries)
 
 
 def read_messages(path: Path) -> "tuple[str, tuple[Message, ...], str]":

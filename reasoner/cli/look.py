@@ -7,7 +7,6 @@ from typing import Any, Final, TypeVar
 import click
 
 from reasoner.cli.terminal import wrapped
-from reasoner.errors import MAX_SHOWN, UsageError, require, shown
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -17,41 +16,6 @@ STACKED: Final = 78
 """Columns below which the meaning of an option is below its name."""
 SECTIONS: Final = ("Question", "Data", "Server", "Strategy", "Model", "Output")
 """The sections of the long help, in their order."""
-
-
-class _Whole(click.types.IntParamType):
-    def __init__(self, at_least: float | None = None, at_most: float | None = None) -> None:
-        self.at_least, self.at_most = at_least, at_most
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        number = super().convert(_ascii(self, value, param, ctx), param, ctx)
-        try:
-            require(number, "it", at_least=self.at_least, at_most=self.at_most)
-        except UsageError as error:
-            self.fail(str(error), param, ctx)
-        return number
-
-
-class _Number(click.types.FloatParamType):
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return super().convert(_ascii(self, value, param, ctx), param, ctx)
-
-
-def _ascii(kind: "click.ParamType[Any]", value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-    """The value, unless it is too long, or has digits of another script, which Python reads and a person may not."""
-    if isinstance(value, str) and not (value.isascii() and len(value) <= MAX_SHOWN):
-        kind.fail(f"{shown(value)} is not a valid {kind.name}", param, ctx)
-    return value
-
-
-def whole(at_least: float, at_most: float | None = None) -> "click.ParamType[Any]":
-    """The type of an option that is a whole number in this range."""
-    return _Whole(at_least, at_most)
-
-
-WHOLE: Final = _Whole()
-NUMBER: Final = _Number()
-"""The types of options that are numbers."""
 
 
 class _Formatter(click.HelpFormatter):

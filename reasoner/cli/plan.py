@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from reasoner.cli.exits import ANSWERED, OTHER, error_line, guarded
-from reasoner.cli.look import NUMBER
 from reasoner.cli.options import PATH, json_option
 from reasoner.errors import UsageError
 
@@ -27,7 +26,7 @@ MAX_QUESTIONS: Final = 10**9
 @click.option("--profile", type=PATH, required=True, metavar="FILE",
               help="The profile to predict from, written by `reasoner calibrate`.")  # fmt: skip
 @click.option("--task", metavar="NAME", help="The task of the profile; needed where it holds several.")
-@click.option("--target-accuracy", type=NUMBER, metavar="P",
+@click.option("--target-accuracy", type=float, metavar="P",
               help="Predict the cost of answering this share of questions correctly, 0 to 1.")  # fmt: skip
 @click.option("-b", "--budget", metavar="tokens=AMOUNT",
               help="Predict the accuracy for this budget, as in tokens=200k, which all questions share.")  # fmt: skip

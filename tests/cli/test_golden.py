@@ -17,7 +17,7 @@ LINES = [
     *(f"{command} --help" for command in COMMANDS.split()),
     *(f"{command} --help-all" for command in ("solve", "batch", "serve", "calibrate", "eval")),
     *(f"verifier {command} --help" for command in ("fit", "calibrate")),
-    *(f"list {kind}" for kind in ("strategies", "verifiers", "engines", "tasks", "models", "rules", "answers")),
+    *(f"list {kind}" for kind in ("strategies", "verifiers", "engines", "tasks", "rules", "answers")),
     "list strategies best_of_n",
     "list engines ray",
 ]
