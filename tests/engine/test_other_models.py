@@ -1,8 +1,7 @@
-"""Models beside the embedded one: layers with windows, and those of verifiers, a sequence classifier and a judge."""
+"""Models of verifiers beside the embedded one: a sequence classifier, and a judge."""
 
 import asyncio
 import math
-import shutil
 from pathlib import Path
 
 import psutil
@@ -10,9 +9,6 @@ import pytest
 
 from reasoner import Cost, Question
 from reasoner.engines.vllm import VllmEngine
-from reasoner.engines.vllm.kv_caches import with_caches
-from reasoner.models.geometry import read_model_info
-from reasoner.models.info import CachedLayers
 from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter
 from reasoner_verifiers import Judge, Orm
@@ -79,31 +75,3 @@ def test_a_judge_of_its_own_says_what_the_same_model_says_as_the_policy(
     assert own.parts[0] == pytest.approx(policy.parts[0], abs=0.05)
     assert cost_meter.cost == own.cost
     assert own.cost.requests == 1
-
-
-def tiny_gemma(folder: Path, tokenizer: Path) -> Path:
-    """Six layers with random weights, the first five with a window of 64 tokens."""
-    import torch
-    from transformers import Gemma3ForCausalLM, Gemma3TextConfig
-
-    shape = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 2, "num_key_value_heads": 1}
-    config = Gemma3TextConfig(vocab_size=49152, num_hidden_layers=6, head_dim=32, sliding_window=64, **shape)
-    Gemma3ForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
-    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
-        shutil.copyfile(tokenizer / name, folder / name)
-    return folder
-
-
-def test_vllm_knows_which_layers_have_a_window(embedded_model: Path, tmp_path: Path) -> None:
-    folder = tiny_gemma(tmp_path / "tiny", embedded_model)
-    engine = VllmEngine(str(folder), max_model_len=512, kv_gib=0.1, dtype="float32")
-    asyncio.run(engine.start())
-    core = engine._core
-    assert core is not None
-    # Of each layer, one key and one value of 32 numbers of 4 bytes.
-    caches = (CachedLayers(1, 256), CachedLayers(5, 256, 64))
-    assert core.started.result().caches == engine.model.caches == caches
-    # The same as vLLM says of the config alone.
-    info = read_model_info(folder, name="m", kv_bytes_per_element=4)
-    assert with_caches(info, folder, lambda _: None, dtype="float32").caches == caches
-    asyncio.run(engine.close())

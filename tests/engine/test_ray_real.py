@@ -49,8 +49,7 @@ async def both(alone_engine: VllmEngine) -> None:
         await engine.reset_caches()
         run = asyncio.ensure_future(solve_many(QUESTIONS, GREEDY, engine, trace=after.append))
         # Each has a question and its request, so whichever process is killed had work in flight.
-        assert engine._fleet is not None
-        while min(engine._fleet.placement._loads) < 2:  # noqa: ASYNC110 - the engine sets no event
+        while min(engine._placement._loads) < 2:  # noqa: ASYNC110 - the engine sets no event
             await asyncio.sleep(0)
         os.kill(hosts[0].pid, signal.SIGKILL)
         again = await run

@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from hypothesis import given
 from hypothesis import strategies as st
 
-import reasoner.engines.ray.fleet as module
+import reasoner.engines.ray.placement as module
 from reasoner import Question, solve_many
 from reasoner.engine import SampleRequest
-from reasoner.engines.ray.fleet import Placement
+from reasoner.engines.ray.placement import Placement
 from reasoner_strategies import SelfConsistency
 from tests.execution.one_question import PARAMS, TOKENS
 from tests.helpers import number_question, says, turns
@@ -49,10 +49,10 @@ def test_a_lost_replica_gets_no_question_and_gives_up_those_it_has(replicas: int
             assert place not in lost or len(lost) == replicas
             assert placement.of(f"q{number}") == place
         elif step == "l":
-            placement.lose(number % replicas)
+            placement.mark(number % replicas, answers=False)
             lost.add(number % replicas)
         else:
-            placement.restore(number % replicas)
+            placement.mark(number % replicas, answers=True)
             lost.discard(number % replicas)
         assert placement.lost == lost
         assert sum(placement._loads) == len(placement._replicas)

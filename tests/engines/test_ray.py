@@ -15,18 +15,16 @@ import psutil
 import pytest
 
 from reasoner import Budget, Cost, Question, SamplingParams, Solution, solve_many
-from reasoner.engine import Engine, SampleRequest, TextPiece, UsageMeter
+from reasoner.engine import SampleRequest, TextPiece, UsageMeter
 from reasoner.engines.ray import RayEngine, cluster
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.errors import EngineDied, EngineError, EngineUnavailable, RequestLost, UsageError, VerifierError
+from reasoner.errors import EngineDied, EngineError, EngineUnavailable, RequestLost, UsageError
 from reasoner.registry import build
 from reasoner.trace.events import Event, Sampled
 from reasoner.types import Usage
-from reasoner.verifier import CostMeter
-from reasoner_strategies import BestOfN, SelfConsistency
-from reasoner_verifiers.ray import RayVerifier
-from tests.engines.ray_parts import BROKEN, DOOMED, POISON, Asking, Gated
-from tests.helpers import completion, course, number_question, timeless, told
+from reasoner_strategies import SelfConsistency
+from tests.engines.ray_parts import BROKEN, DOOMED, POISON, Gated
+from tests.helpers import course, number_question, timeless, told
 from tests.running import running
 
 PARAMS = SamplingParams(max_tokens=60)
@@ -45,7 +43,7 @@ def asked(count: int) -> list[Question | str]:
 
 
 @asynccontextmanager
-async def closing(opened: RayEngine | RayVerifier) -> AsyncIterator[None]:
+async def closing(opened: RayEngine) -> AsyncIterator[None]:
     try:
         yield
     finally:
@@ -64,8 +62,7 @@ async def until(engine: Gated, word: str, count: int) -> list[list[str]]:
 
 
 def pids(engine: RayEngine) -> list[int]:
-    assert engine._fleet
-    return [int(facts.name.split()[1]) for facts in engine._fleet.facts]
+    return [int(facts.name.split()[1]) for facts in engine._facts]
 
 
 def of_course(solutions: list[Solution]) -> list[tuple[object, ...]]:
@@ -82,8 +79,7 @@ async def test_replicas_answer_and_cost_what_one_engine_does() -> None:
             replicated = await solve_many(asked(40), strategy, engine, budget=budget)
             assert not budget or sum(one.cost.tokens for one in replicated) <= 4_000
             assert budget or of_course(alone) == of_course(replicated)
-        assert engine._fleet is not None
-        assert engine._fleet.placement._loads == [0, 0]
+        assert engine._placement._loads == [0, 0]
 
 
 def test_it_works_on_one_event_loop_after_another(tmp_path: Path) -> None:
@@ -246,32 +242,3 @@ async def test_what_cannot_start_is_refused_in_one_line(tmp_path: Path) -> None:
 def test_options_that_cannot_work(spec: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         build("engine", spec)
-
-
-@running
-async def test_a_verifier_on_replicas_rates_as_it_does_alone() -> None:
-    engine, verifier = SimulatedEngine(tokens=30), RayVerifier(Asking(), replicas=2)
-    strategy = BestOfN(4, params=PARAMS)
-    async with closing(verifier):
-        replicated = await solve_many(asked(12), strategy, engine, verifier=verifier)
-    alone = await solve_many(asked(12), strategy, engine, verifier=Alone())
-    assert of_course(replicated) == of_course(alone)
-
-
-class Alone(Asking):
-    """The same verifier beside the policy."""
-
-    async def claim_memory(self, policy: Engine) -> None:
-        pass
-
-
-@running
-async def test_a_verifier_that_needs_the_policy_is_refused() -> None:
-    for inner in ("certainty", "judge", "rules(pattern=7)"):
-        with pytest.raises(UsageError, match=r"model of its own|asks the policy"):
-            build("verifier", f"ray:verifier={inner}")
-    engine, verifier = SimulatedEngine(), RayVerifier(Asking(sampling=True), replicas=1)
-    async with closing(verifier):
-        await verifier.start(engine)
-        with pytest.raises(VerifierError, match="asks the policy"):
-            await verifier.score(number_question(), completion("7"), engine, CostMeter())

@@ -9,15 +9,7 @@ import pytest
 
 from reasoner.budget import Cost
 from reasoner.engine import ConfidenceFloor, Logprobs, Rendered, SampleRequest
-from reasoner.engines.ray.hosts import (
-    EngineHost,
-    RemoteCancel,
-    RemoteOutcome,
-    ToReplica,
-    copied,
-    packed_completion,
-    packed_request,
-)
+from reasoner.engines.ray.host import EngineHost, Outcome, ToReplica, packed_completion, packed_request
 from reasoner.types import Answer, Completion, Extraction, Prompt, SamplingParams, Usage
 from tests.engines.ray_parts import Gated
 from tests.running import running
@@ -47,11 +39,11 @@ async def test_a_call_and_its_cancellation_take_effect_in_the_order_of_their_num
     order: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # the host sets it
-    host = EngineHost(copied(Gated(folder=str(tmp_path), free=0)), 1)
+    host = EngineHost(Gated, {"folder": str(tmp_path), "free": 0}, 1)
     await host.exchange(1, [(1, "start", ())])
     request = replace(REQUEST, floor=None, watch=())
-    batches: dict[int, list[ToReplica]] = {2: [(2, "sample", (packed_request(request), False))], 3: [RemoteCancel(2)]}
+    batches: dict[int, list[ToReplica]] = {2: [(2, "sample", (packed_request(request), False))], 3: [2]}
     exchanges = {number: asyncio.ensure_future(host.exchange(number, batches[number])) for number in order}
     assert await exchanges[2] == []
     # It ran once before it was cancelled, so its meter is exact.
-    assert await exchanges[3] == [RemoteOutcome(2, None, None, (Usage(2, 0, 1), 0))]
+    assert await exchanges[3] == [Outcome(2, None, None, Usage(2, 0, 1))]

@@ -2,8 +2,10 @@
 
 import asyncio
 import queue
+import re
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -11,13 +13,30 @@ from typing import Any, Final, NamedTuple
 
 from reasoner.engine import UsageMeter
 from reasoner.engines.vllm.build import CoreLog
-from reasoner.engines.vllm.kv_caches import grouped
 from reasoner.engines.vllm.stream import leave_alternatives_undecoded
 from reasoner.models.info import CachedLayers
 from reasoner.types import TokenIds, Usage
 
 WORKER_EXTENSION = "reasoner.engines.vllm.worker.RepairableWorker"
 """The value of vLLM's `worker_extension_cls`: it repairs the sampler where that is needed, and knows the KV cache."""
+
+
+_LAYER: Final = re.compile(r"\D*\d*")
+"""The part of a cache's name up to the number of its layer."""
+
+
+def grouped(workers: Iterable[Iterable[tuple[str, int, int]]]) -> tuple[CachedLayers, ...]:
+    """The layers with equal KV caches, by the (name, bytes per token, window) of every cache of each worker.
+
+    Workers divide layers, or the heads of a layer, among them; a layer may have several caches.
+    """
+    sizes: Counter[tuple[str, int]] = Counter()
+    for caches in workers:
+        for name, size, window in caches:
+            layer = _LAYER.match(name)
+            sizes[layer[0] if layer else name, window] += size
+    layers = Counter((size, window) for (_, window), size in sizes.items())
+    return tuple(CachedLayers(count, size, window) for (size, window), count in sorted(layers.items()))
 
 
 class CoreDied(Exception):
