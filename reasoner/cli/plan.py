@@ -133,13 +133,9 @@ def _at_accuracy(ways: "Outlook", target: float) -> "tuple[bool, Forecast, str]"
         unsure = f"it may be missed: the interval begins at {low:.3f}, below the target {target:g}"
         return True, forecast, unsure if low < target else ""
     highest = f"{forecast.accuracy.mean:.3f} ({low:.3f} to {high:.3f})"
-    return (
-        False,
-        forecast,
-        f"no measured way is right on {target:g} of questions: the highest is {highest}, for "
-        f"{_number(forecast.tokens.mean)} tokens per question; ask for less, or calibrate with more samples or other "
-        "strategies",
-    )
+    cost = f"{_number(forecast.tokens.mean)} tokens per question"
+    problem = f"no measured way is right on {target:g} of questions: the highest is {highest}, for {cost}"
+    return False, forecast, f"{problem}; ask for less, or calibrate with more samples or other strategies"
 
 
 def _document(forecast: "Forecast", family: "Family", questions: int) -> dict[str, Any]:

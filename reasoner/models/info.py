@@ -17,10 +17,6 @@ class CachedLayers:
     bytes_per_token: int
     window: int = 0
 
-    def kv_bytes(self, tokens: int) -> int:
-        """Bytes of these caches for one sequence of `tokens` tokens."""
-        return self.layers * self.bytes_per_token * (min(tokens, self.window) if self.window else tokens)
-
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
@@ -50,15 +46,6 @@ class ModelInfo:
     served: bool = False
 
     @property
-    def attention(self) -> str:
-        """MHA, GQA or MQA, by how many query heads share a KV head, or MLA; "unknown" without geometry."""
-        if not self.kv_heads:
-            return "MLA" if self.caches else "unknown"
-        if self.kv_heads == 1:
-            return "MQA"
-        return "MHA" if self.kv_heads == self.heads else "GQA"
-
-    @property
     def cached_layers(self) -> tuple[CachedLayers, ...]:
         """The layers that have a KV cache, grouped."""
         size = 2 * self.kv_heads * self.head_dim * self.kv_bytes_per_element
@@ -72,10 +59,6 @@ class ModelInfo:
         """
         growing = [group for group in self.cached_layers if not group.window] or self.cached_layers
         return sum(group.layers * group.bytes_per_token for group in growing)
-
-    def kv_bytes(self, tokens: int) -> int:
-        """Bytes of KV cache for one sequence of `tokens` tokens."""
-        return sum(group.kv_bytes(tokens) for group in self.cached_layers)
 
     def flops(self, *, prompt: int, cached: int, generated: int) -> int | None:
         """Floating-point operations of one request, or None without geometry.
