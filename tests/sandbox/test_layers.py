@@ -9,7 +9,7 @@ import pytest
 
 from reasoner.errors import UsageError
 from reasoner.sandbox import check
-from reasoner.sandbox.check import Call, Program
+from reasoner.sandbox.check import Call
 from reasoner.sandbox.layers import NOBODY, Interpreter, Layers, SandboxLimits, detect
 from tests.sandbox.attacking import CONFINED, checked
 
@@ -35,12 +35,6 @@ def test_the_minimum_is_namespaces_with_landlock_or_bubblewrap() -> None:
         assert any(name.startswith("landlock-") for name in layers.names)
     assert layers.wrapper in layers.names
     assert layers.wrapper != "none"
-
-
-@CONFINED
-def test_a_verdict_names_the_layers_of_its_run() -> None:
-    for test in (Call((), None), Program("", "")):
-        assert checked(CODE, test).layers == detect().names
 
 
 @CONFINED
@@ -84,9 +78,7 @@ def test_without_the_minimum_nothing_runs_and_the_error_says_what_to_do(
         assert told in verdict.detail
 
 
-def test_without_the_minimum_code_is_run_when_told_so_and_the_verdict_shows_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_without_the_minimum_code_runs_where_that_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check, "detect", bare)
     for code, status in (
         ("def attack(): return 1", "pass"),
@@ -95,8 +87,6 @@ def test_without_the_minimum_code_is_run_when_told_so_and_the_verdict_shows_it(
     ):
         verdict = checked(code, Call((), 1), unsafe=True)
         assert verdict.status == status
-        assert "session" in verdict.layers
-        assert not {"namespaces", "bubblewrap"} & set(verdict.layers)
 
 
 def test_layers_that_fail_after_they_were_found_are_no_verdict_on_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
