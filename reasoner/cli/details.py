@@ -46,8 +46,8 @@ def rows_of(kind: Kind) -> list[dict[str, Any]]:
         except UsageError as error:
             rows.append({"name": name, "what": f"broken: {error}", "options": {}})
             continue
-        options = {option: _short(default) for option, _, default, _ in _options(cls)}
-        rows.append({"name": name, "what": _first_paragraph(cls), "options": options})
+        own = {option: _short(default) for option, _, default in _options(cls)}
+        rows.append({"name": name, "what": _first_paragraph(cls), "options": own | _sampling(cls)})
     return rows
 
 
@@ -66,15 +66,13 @@ def details(kind: Kind, name: str) -> dict[str, Any]:
         "what": _first_paragraph(cls),
         "more": [_joined(part) for part in (inspect.getdoc(cls) or "").split("\n\n")[1:]],
         "needs": ("a verifier, for some options" if isinstance(uses, property) else "a verifier") if uses else "",
-        # Sampling options are the same of many: last.
-        "options": [_row(cls, *option) for option in sorted(_options(cls), key=lambda option: bool(option[3]))],
+        "options": [
+            {"name": option, "type": _type(hint), "default": _text(default), "meaning": _meaning(cls, option)}
+            for option, hint, default in _options(cls)
+        ],
+        "sampling": _sampling(cls),
         "example": example(kind, name, cls),
     }
-
-
-def _row(cls: Any, name: str, hint: Any, default: object, sampled: str) -> dict[str, str]:
-    meaning = _meaning(SamplingParams, sampled) if sampled else _meaning(cls, name)
-    return {"name": name, "type": _type(hint), "default": _text(default), "meaning": meaning}
 
 
 def example(kind: Kind, name: str, cls: Any) -> str:
@@ -92,39 +90,32 @@ def example(kind: Kind, name: str, cls: Any) -> str:
     return f"reasoner solve {QUESTION} -s {name}{':n=4' if 'n' in options_of(cls) else ''}"
 
 
-def _options(cls: Any) -> Iterator[tuple[str, Any, Any, str]]:
-    """The name, type and default of each option, and its name in `SamplingParams` where it is one of these.
-
-    The default is `MISSING` where one is required.
-    """
+def _options(cls: Any) -> Iterator[tuple[str, Any, object]]:
+    """The name, type and default of each option that is not one of sampling; `MISSING` where one is required."""
     hints, opened = typing.get_type_hints(cls), getattr(cls, "open_options", None)
     for name, field in options_of(cls).items():
         default = _default(field)
         if opened and name == opened.field:
-            yield name, "any", Bare(""), ""
-        elif isinstance(default, SamplingParams):
-            hints_of = typing.get_type_hints(SamplingParams)
-            for written, option in sampling_options(cls).items():
-                # One that is not given cannot be written, but no log-probabilities can.
-                hint = hints_of[option] if option == "logprobs" else _given(hints_of[option])
-                yield written, hint, sampling_default(cls, default, option), option
-        elif (
+            yield name, "any", Bare("")
+        elif not isinstance(default, SamplingParams) and (
             field.default_factory is dataclasses.MISSING
             or isinstance(default, tuple)
             or dataclasses.is_dataclass(default)
         ):
-            yield name, hints[name], default, ""
+            yield name, hints[name], default
 
 
-def _given(hint: Any) -> Any:
-    """A type without None."""
-    parts = tuple(part for part in typing.get_args(hint) if part is not type(None))
-    return typing.Union[parts] if type(None) in typing.get_args(hint) else hint  # noqa: UP007 a tuple of types
+def _sampling(cls: Any) -> dict[str, str]:
+    """The sampling options of a class that draws, with what they are where neither user nor model says anything."""
+    for field in options_of(cls).values():
+        if isinstance(given := _default(field), SamplingParams):
+            names = sampling_options(cls).items()
+            return {written: _short(_sampling_default(cls, given, option)) for written, option in names}
+    return {}
 
 
-def sampling_default(cls: Any, base: SamplingParams, option: str) -> object:
-    """A sampling option where neither the user nor the model says anything."""
-    value = getattr(base.over(getattr(cls, "sampling", base), FALLBACK), option)
+def _sampling_default(cls: Any, given: SamplingParams, option: str) -> object:
+    value = getattr(given.over(getattr(cls, "sampling", given), FALLBACK), option)
     return Bare("that of the model") if option == "thinking" and value is None else value
 
 
@@ -176,7 +167,7 @@ def _joined(text: str) -> str:
 def list_lines(rows: list[dict[str, Any]]) -> Iterator[str]:
     """The list for a person: names beside what they do, and their options."""
     none = SamplingParams()
-    sampling = {each.name: _short(sampling_default(none, none, each.name)) for each in dataclasses.fields(none)}
+    sampling = {each.name: _short(_sampling_default(none, none, each.name)) for each in dataclasses.fields(none)}
     indent = INDENT if columns() >= NARROW else 4
     for row in rows:
         samples = sampling.keys() <= row["options"].keys()
@@ -213,3 +204,6 @@ def entry_lines(document: Mapping[str, Any]) -> Iterator[str]:
         yield wrapped(f"{option['name']}  {option['type']}; {default}")
         if option["meaning"]:
             yield wrapped(option["meaning"], 4 if columns() >= 60 else 2)
+    if document["sampling"]:
+        yield ""
+        yield wrapped(f"sampling options, which docs/strategies.md explains: {_pairs(document['sampling'])}")
