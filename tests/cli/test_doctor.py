@@ -59,17 +59,6 @@ def test_the_embedded_model(run: Run, install: Install, embedded_model: Path) ->
     assert found["dtype"] == "bfloat16: this processor supports it natively (avx512_bf16)"
 
 
-def test_a_processor_without_bfloat16_runs_in_float32_and_holds_half(
-    run: Run, install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    install(CPU)
-    monkeypatch.setenv(MACHINE, "flags=avx2")
-    found = findings(run, "-m", model(tmp_path))
-    assert found["dtype"].startswith("float32: this processor has no bfloat16 instructions")
-    assert (found["kv_bytes_per_token"], found["kv_cache_tokens"]) == (8192, 2**31 // 8192)
-    assert findings(run, "-m", "some-org/no-such-model")["dtype"].startswith("float32: ")
-
-
 def test_people_get_the_same_in_words(run: Run, install: Install, tmp_path: Path) -> None:
     install(CPU)
     ended = run("doctor", "-m", model(tmp_path, num_key_value_heads=2))

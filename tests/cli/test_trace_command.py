@@ -10,7 +10,7 @@ import pytest
 from reasoner.cli.terminal import Terminal
 from reasoner.cli.trace_view import full
 from reasoner.trace.events import Event
-from tests.cli.command import Run, finish, start
+from tests.cli.command import Run
 from tests.helpers import write_trace
 from tests.trace.tree.growing import Trace, beam
 
@@ -175,16 +175,3 @@ def test_what_cannot_be_shown_is_one_line(
     ended = run("trace", *(argument.format(trace=path) for argument in arguments))
     assert (ended.code, ended.out) == (2, "")
     assert said in ended.error
-
-
-@pytest.mark.process
-def test_a_reader_that_has_enough_of_the_lines_is_no_failure_and_costs_no_page(tmp_path: Path) -> None:
-    path, page = saved(tmp_path, *(named(f"q{place}") for place in range(2000))), tmp_path / "out.html"
-    process = start("trace", path, "--html", str(page))
-    assert process.stdout
-    assert process.stdout.readline()
-    process.stdout.close()
-    process.stdout = None
-    ended = finish(process)
-    assert (ended.code, ended.err) == (0, f"wrote {page}\n")
-    assert "more in the trace, not shown" in page.read_text(encoding="utf-8")
