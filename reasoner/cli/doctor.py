@@ -150,7 +150,7 @@ def _thinking(profile: "ThinkingProfile | None") -> str:
 
 def _model(engine: "VllmEngine", say: "Notify") -> dict[str, Any]:
     """What is known of the model, and the arguments of vLLM. Raises EngineUnavailable."""
-    from reasoner.engines.vllm.arguments import changed
+    from reasoner.engines.vllm.arguments import converted
     from reasoner.engines.vllm.build import installed_build
     from reasoner.models.dtype import BYTES, default_dtype
     from reasoner.models.families import profile_of
@@ -161,7 +161,7 @@ def _model(engine: "VllmEngine", say: "Notify") -> dict[str, Any]:
     build = installed_build()
     settings = engine.settings(build, resolved) if build else {}
     if engine.args and settings:
-        settings = changed(settings)
+        converted(settings)  # vLLM's own parser refuses what does not fit
     settings.pop("model", None)
     passed = {"vllm_arguments": settings} if settings else {}
     if resolved.folder is None:

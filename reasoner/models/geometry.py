@@ -47,10 +47,6 @@ class _Config(BaseModel):
     num_attention_heads: _Count | None = None
     num_key_value_heads: _Count | None = None
     head_dim: _Count | None = Field(None, validation_alias=AliasChoices("head_dim", "attention_head_dim"))
-    kv_lora_rank: _Count | None = None
-    qk_nope_head_dim: _Count | None = None
-    qk_rope_head_dim: _Count | None = None
-    v_head_dim: _Count | None = None
     layer_types: object = None
     sliding_window: object = None
     use_sliding_window: object = None
@@ -74,8 +70,7 @@ class _Config(BaseModel):
 def read_model_info(folder: Path, *, name: str, kv_bytes_per_element: int = 2) -> ModelInfo:
     """The model in `folder`: geometry from `config.json`, parameters counted in the safetensors headers.
 
-    Unknown fields are 0. The KV caches are unknown unless all layers attend to all tokens in the same way. The revision
-    is that of the snapshot in a hub cache.
+    Unknown fields are 0. The revision is that of the snapshot in a hub cache.
 
     Raises:
         EngineUnavailable: `config.json` is missing, or it or a safetensors header is malformed.
@@ -84,10 +79,6 @@ def read_model_info(folder: Path, *, name: str, kv_bytes_per_element: int = 2) -
     heads = config.num_attention_heads or 0
     kv_heads = heads if config.num_key_value_heads is None else config.num_key_value_heads
     head_dim = config.head_dim or ((config.hidden_size or 0) // heads if heads else 0)
-    if config.kv_lora_rank:
-        kv_heads = 0
-        key = (config.qk_nope_head_dim or 0) + (config.qk_rope_head_dim or 0)
-        head_dim = (key + config.v_head_dim) // 2 if config.v_head_dim else head_dim
     parameters = _count(folder, config)
     return ModelInfo(
         name=name,
@@ -100,7 +91,7 @@ def read_model_info(folder: Path, *, name: str, kv_bytes_per_element: int = 2) -
         kv_bytes_per_element=kv_bytes_per_element,
         revision=folder.name if folder.parent.name == "snapshots" else "",
         active_parameters=parameters.active if parameters.active != parameters.total else 0,
-        caches=None if _is_plain(config) else (),
+        plain=_is_plain(config),
     )
 
 

@@ -6,17 +6,15 @@ import math
 import pytest
 
 from reasoner import Answer, Prompt, Question, Solution, solve_sync
-from reasoner.engine import SampleRequest, reset_caches
+from reasoner.engine import SampleRequest
 from reasoner.engines.vllm import VllmEngine
 from reasoner.strategy import Plan, TextLikelihood, loglikelihood, prefill, sample
 from reasoner.trace.events import Event
 from reasoner.types import Completion, SamplingParams
 from tests.helpers import Planned, told
 
-BLOCK = 32
 GREEDY = SamplingParams(temperature=0.0, max_tokens=12, logprobs=0)
 QUESTION = Question.of("Which of these is a fish?\n\nA) cow\nB) trout\nC) bee\nD) oak")
-LONG = Prompt.chat("A line that no other test uses, for its blocks to be new here. " * 12 + "What is 3 + 4?")
 
 
 def weighed(engine: VllmEngine, prompt: Prompt, *texts: str) -> tuple[tuple[TextLikelihood | None, ...], Solution]:
@@ -31,10 +29,6 @@ def weighed(engine: VllmEngine, prompt: Prompt, *texts: str) -> tuple[tuple[Text
     assert solution.error is None
     assert told(events).taking(0) == solution.cost.taking(0)
     return kept[0], solution
-
-
-def tokens_of(engine: VllmEngine, prompt: Prompt) -> int:
-    return asyncio.run(engine.render(prompt)).tokens
 
 
 @pytest.mark.parametrize("text", ["Tell me about the sea.", "What is 12 * 12?", "Name a colour."])
@@ -66,7 +60,7 @@ async def chance(engine: VllmEngine, prompt: Prompt, watch: tuple[int, ...]) -> 
 
 def test_all_that_may_come_first_has_probability_one(engine: VllmEngine) -> None:
     """Texts of one token, and by their ids the tokens that no text is spelled by, as they are special or half a sign."""
-    tokenizer, prompt = engine._prompts._tokenizer, Prompt.chat("What is 3 + 4?")
+    tokenizer, prompt = engine._prompts.tokenizer, Prompt.chat("What is 3 + 4?")
 
     async def texts() -> dict[int, str]:
         decoded = {one: tokenizer.decode([one]) for one in range(len(tokenizer))}
@@ -84,18 +78,3 @@ def test_all_that_may_come_first_has_probability_one(engine: VllmEngine) -> None
     assert mass > 0.9
     left = asyncio.run(rest([one for one in range(len(tokenizer)) if one not in spelled]))
     assert mass + left == pytest.approx(1, abs=1e-3)
-
-
-def test_the_prompt_is_computed_once_and_another_text_costs_its_own_tokens(engine: VllmEngine) -> None:
-    asyncio.run(reset_caches(engine))
-    tokens = tokens_of(engine, LONG)
-    whole = (tokens - 1) // BLOCK * BLOCK
-    assert whole >= 5 * BLOCK
-    first = weighed(engine, LONG, " The sum is seven", " The sum is nine")[1].cost
-    assert first.prompt_tokens <= tokens + (first.requests - 1) * (tokens - whole + 8)
-    other = weighed(engine, LONG, " It is seven")[1].cost
-    assert (other.samples, other.generated_tokens) == (0, other.requests)
-    # The place before the first token, and one after each token but the last.
-    own = sum(tokens + place - (tokens + place - 1) // BLOCK * BLOCK for place in range(other.requests))
-    assert other.prompt_tokens <= own
-    assert other.prompt_tokens + other.cached_tokens == sum(tokens + place for place in range(other.requests))

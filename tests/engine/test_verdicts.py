@@ -97,12 +97,3 @@ def test_a_probe_continues_the_chain_s_own_tokens_and_changes_no_sample(engine: 
     plain: list[Event] = []
     run(Question.of(UNREAD.text, space="number:extract=rules", id="unread"), Counted(engine), plain)
     assert {e.index: e.seed for e in plain if isinstance(e, Sampled)} == {i: e.seed for i, e in drawn.items()}
-
-
-def test_one_of_the_labels_is_the_answer_of_a_probe(engine: VllmEngine) -> None:
-    question = Question.of("Which is a fruit? Reason first.\nA) an apple\nB) a stone", id="labels")
-    events: list[Event] = []
-    solution = solve_sync(question, VOTE, engine, trace=events.append)
-    probes = [event for event in events if isinstance(event, AnswerExtracted)]
-    assert solution.error is None
-    assert all(event.text in "AB" and event.confidence and event.confidence >= 0.5 for event in probes)

@@ -295,8 +295,6 @@ class _Handler(BaseHTTPRequestHandler):
         state = self.state
         if self.path == "/tokenize" and state.vllm and state.tokenizes:
             self._json(state.tokens(body))
-        elif self.path == "/detokenize" and state.vllm and state.tokenizes:
-            self._json({"prompt": state.text_of(body["tokens"])})
         elif self.path in ("/v1/completions", "/v1/chat/completions"):
             fault = state.faults.pop(0) if state.faults else None
             if fault and fault.kind in ("status", "close", "silent"):

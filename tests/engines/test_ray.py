@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from reasoner import Budget, Cost, Question, SamplingParams, Solution, solve_many
@@ -80,23 +79,6 @@ async def test_replicas_answer_and_cost_what_one_engine_does() -> None:
             assert not budget or sum(one.cost.tokens for one in replicated) <= 4_000
             assert budget or of_course(alone) == of_course(replicated)
         assert engine._placement._loads == [0, 0]
-
-
-def test_it_works_on_one_event_loop_after_another(tmp_path: Path) -> None:
-    engine = RayEngine(Gated(folder=str(tmp_path)), replicas=2)
-    asyncio.run(engine.start())
-    for _ in range(2):
-        of_course(asyncio.run(solve_many(asked(4), SelfConsistency(2, PARAMS), engine)))
-    asyncio.run(engine.close())
-    lines = [line.split() for line in (tmp_path / "log").read_text().splitlines()]
-    by_question = {name: {line[3] for line in lines if line[1] == name} for name in ("q0", "q1", "q2", "q3")}
-    assert all(len(processes) <= 2 for processes in by_question.values())
-    assert len({process for processes in by_question.values() for process in processes}) == 2
-    assert psutil.wait_procs([psutil.Process(pid) for pid in pids_of(lines) if psutil.pid_exists(pid)], 10)[1] == []
-
-
-def pids_of(lines: list[list[str]]) -> set[int]:
-    return {int(line[3]) for line in lines if line[0] == "drawn"}
 
 
 async def requested(engine: RayEngine, name: str = "q", **options: Any) -> SampleRequest:
@@ -184,17 +166,6 @@ async def test_a_question_of_which_replicas_die_ends_alone_and_the_engine_works_
         assert "\n" not in str(poisoned.error)
         of_course(await solve_many(asked(6), SelfConsistency(3, PARAMS), engine))
         assert [line for line in heard if line.endswith("again after a restart, so it is given up")] == heard[2:]
-
-
-@running
-async def test_when_every_replica_is_given_up_the_error_says_so(tmp_path: Path) -> None:
-    engine = RayEngine(Gated(folder=str(tmp_path)), replicas=1)
-    async with closing(engine):
-        await engine.start()
-        solutions = await solve_many([number_question(POISON)], SelfConsistency(1, PARAMS), engine)
-        solutions += await solve_many(asked(2), SelfConsistency(1, PARAMS), engine)
-        assert {type(one.error) for one in solutions} == {EngineDied}
-        assert re.fullmatch(r"replica 0 of 1 of the engine died again after a restart: [^\n]+", str(solutions[0].error))
 
 
 @running

@@ -62,7 +62,6 @@ def test_the_embedded_model(converted: Path) -> None:
         ({**SMOLLM, "head_dim": 128}, 2 * 23_040),
         ({"vision_config": {"num_hidden_layers": 5}, "text_config": SMOLLM}, 23_040),
         ({**SMOLLM, "text_config": None}, 23_040),
-        ({**SMOLLM, "kv_lora_rank": 512}, 0),
         ({**SMOLLM, "model_type": "qwen3", "sliding_window": 64, "use_sliding_window": False}, 23_040),
         ({**SMOLLM, "model_type": "mistral", "sliding_window": 64}, 0),
         ({**SMOLLM, "layer_types": ["full_attention"] * 29 + ["sliding_attention"]}, 0),

@@ -208,7 +208,7 @@ def test_a_policy_that_is_the_judge_is_asked_for_the_labels(folder: str) -> None
 
 def test_a_judge_that_the_policy_does_not_serve_is_an_engine_of_its_own() -> None:
     options = reward.Options("org/judge", "rlhflow", "steps", "\n\n", "final", 512, 0.1, 0.3, "float32", {"seed": 1})
-    engine = reward._language_model(options, None, None)
+    engine = VllmEngine(options.model, core="async", **options.of_engine)
     assert (engine.model_id, engine.core, engine.kv_gib, engine.gpu_memory_utilization) == (
         "org/judge",
         "async",

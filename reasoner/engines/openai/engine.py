@@ -12,7 +12,6 @@ from reasoner.engine import Continuation, Rendered, SampleRequest
 from reasoner.engines.openai import wire
 from reasoner.engines.openai.groups import SHARED, Result, SharedRequests, shares, with_thinking
 from reasoner.engines.openai.http import GATEWAY_TIMEOUTS, Address, Notes, ServerConnection, ServerReply, Terms, backoff
-from reasoner.engines.openai.parts import holds_back
 from reasoner.engines.openai.rendering import Renderer
 from reasoner.engines.openai.requests import (
     ALTERNATIVE_BYTES,
@@ -220,7 +219,7 @@ class OpenAIEngine:
 
     async def _attempt(self, request: SampleRequest) -> Completion | None:
         unstreamed = self._dialect.unstreamed and not (request.interruptible or request.floor or request.on_text)
-        if not unstreamed or request.params.limit > WHOLE_TOKENS or holds_back(request, self._renderer.profile):
+        if not unstreamed or request.params.limit > WHOLE_TOKENS:
             return await self._streamed(request)
         if self._dialect.batches and not self._dialect.vllm and not request.watch:
             return await self._groups.join(request, self._draw)
@@ -230,8 +229,8 @@ class OpenAIEngine:
         return completion
 
     async def _streamed(self, request: SampleRequest) -> Completion | None:
-        profile, opened = await self._reading(request)
-        dialect, draft, meter = self._dialect, wire.Draft(request, profile, opened), request.meter
+        profile = self._read_by(request)
+        dialect, draft, meter = self._dialect, wire.Draft(request, profile), request.meter
         path, body = dialect.body(self._served, request, profile, n=1, stream=True)
         accepted = False
 
@@ -277,8 +276,7 @@ class OpenAIEngine:
     async def _draw(self, requests: Sequence[SampleRequest]) -> list[Result]:
         """Sequences of one prompt by one request that is not streamed; a result of None must be requested again."""
         first = requests[0]
-        profile, opened = await self._reading(first)
-        dialect = self._dialect
+        profile, dialect = self._read_by(first), self._dialect
         path, body = dialect.body(self._served, first, profile, n=len(requests), stream=False)
 
         def sent(out: bool) -> None:
@@ -288,7 +286,7 @@ class OpenAIEngine:
         terms = self._terms(requests, sent)
         reply = await self._http.unstreamed(path, merged(body, self._extra), terms)
         if reply.ok:
-            return await self._read(requests, reply, profile, opened=opened)
+            return await self._read(requests, reply, profile)
         if reply.status in GATEWAY_TIMEOUTS:
             self._adopt(Learned(replace(self._dialect, unstreamed=False), STREAMS))
             raise RequestLost(f"a proxy at {reply.where} gave up waiting for a whole reply ({reply.status})")
@@ -301,11 +299,9 @@ class OpenAIEngine:
         requests: Sequence[SampleRequest],
         reply: ServerReply,
         profile: ThinkingProfile | None,
-        *,
-        opened: bool,
     ) -> list[Result]:
         try:
-            reported, drafts = wire.parse_reply(reply.body, requests, profile, opened=opened)
+            reported, drafts = wire.parse_reply(reply.body, requests, profile)
         except wire.Malformed as error:
             if reply.body.startswith(b"data:"):
                 self._adopt(Learned(replace(self._dialect, unstreamed=False), STREAMS))
@@ -330,12 +326,11 @@ class OpenAIEngine:
             request.meter.usage = Usage()
         return results + [None] * len(missing)
 
-    async def _reading(self, request: SampleRequest) -> tuple[ThinkingProfile | None, bool]:
-        """How the reply is read: the profile, and whether the rendered head opened thinking."""
+    def _read_by(self, request: SampleRequest) -> ThinkingProfile | None:
+        """How the model thinks; notes what a server does not heed of the request's thinking level."""
         profile, exact = self._renderer.profile, request.rendered.token_ids is not None
         self._notes.add(*self._dialect.unheeded(request.prompt, profile, exact=exact))
-        head = await self._renderer.head(request.prompt) if profile and exact else None
-        return profile, head is not None and head.opened
+        return profile
 
     async def _completed(
         self, drafts: Sequence[wire.Draft], usages: Sequence[Usage], reported: Reported | None

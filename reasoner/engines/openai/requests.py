@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from reasoner.engine import Rendered, SampleRequest
-from reasoner.engines.openai.parts import closed, holds_back
+from reasoner.engines.openai.parts import closed
 from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.models.families import skip_text, template_arguments
 from reasoner.models.thinking import ThinkingProfile
@@ -123,8 +123,6 @@ class Dialect:
         """
         body: dict[str, object] = {"model": request.params.lora or model, self.limit: request.params.limit}
         body |= _sampling(request.params, vllm=self.vllm)
-        if holds_back(request, profile):
-            del body["stop"]
         if self.seed:
             body["seed"] = request.seed
         if n > 1:

@@ -10,7 +10,7 @@ from reasoner.engine import Continuation, Engine, Rendered, Replicated, SampleRe
 from reasoner.engines import SharedHeads
 from reasoner.engines.mixture import MixtureEngine
 from reasoner.engines.ray import cluster
-from reasoner.engines.ray.host import Facts, Notice, Plain, packed_request
+from reasoner.engines.ray.host import Facts, Plain, packed_request
 from reasoner.engines.ray.placement import Placement
 from reasoner.engines.ray.replica import Pacer, Replica, Setup
 from reasoner.engines.vllm import VllmEngine
@@ -149,16 +149,8 @@ class RayEngine:
         self._placement = placement
 
         def replica(index: int) -> Replica:
-            # All start alike, and one reports its stages.
-            stage = say_nothing if index else self.stage
-
-            def on_notice(notice: Notice) -> None:
-                (stage if notice.stage else self.notify)(notice.line)
-
-            def mark(answers: bool) -> None:
-                placement.mark(index, answers=answers)
-
-            return Replica(f"replica {index} of {count} of the engine", setup, on_notice, mark)
+            name = f"replica {index} of {count} of the engine"
+            return Replica(name, setup, self.notify, lambda answers: placement.mark(index, answers=answers))
 
         return tuple(map(replica, range(count)))
 

@@ -85,14 +85,7 @@ class RemotePiece(NamedTuple):
     piece: TextPiece
 
 
-class Notice(NamedTuple):
-    """To the driver: a line for people; a `stage` of a start or a note."""
-
-    line: str
-    stage: bool
-
-
-ToDriver = RemotePiece | Notice | Plain
+ToDriver = RemotePiece | Plain
 
 
 class Facts(NamedTuple):
@@ -200,14 +193,6 @@ class EngineHost:
     async def _start(self) -> Facts:
         cls, options = self._made_of
         self._engine = engine = cls(**options)
-        loop = asyncio.get_running_loop()
-
-        def tell(line: str, *, stage: bool) -> None:
-            loop.call_soon_threadsafe(self._tell, Notice(line, stage))
-
-        for name in ("notify", "stage"):
-            if hasattr(engine, name):
-                setattr(engine, name, partial(tell, stage=name == "stage"))
         await engine.start()
         return Facts(
             engine.name, engine.model, engine.notes, engine.capacity, limits_thinking(engine), continuation(engine)

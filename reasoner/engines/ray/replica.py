@@ -8,10 +8,10 @@ from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from reasoner.engine import TextPiece, UsageMeter
-from reasoner.engines.ray.host import Call, EngineHost, Notice, Outcome, Plain, RemotePiece, ToDriver, versions
+from reasoner.engines.ray.host import Call, EngineHost, Outcome, Plain, RemotePiece, ToDriver, versions
 from reasoner.engines.vllm.build import first_line
 from reasoner.errors import EngineDied, EngineUnavailable, ReasonerError, RequestLost
-from reasoner.types import Usage
+from reasoner.types import Notify, Usage
 
 PLACE_SECONDS: Final = 300.0
 """How long Ray may take to find room for a replica."""
@@ -61,12 +61,10 @@ class Replica:
     It is used from one event loop at a time. While nothing is in flight, no task of it runs.
     """
 
-    def __init__(
-        self, name: str, setup: Setup, on_notice: Callable[[Notice], None], answers: Callable[[bool], None]
-    ) -> None:
+    def __init__(self, name: str, setup: Setup, notify: Notify, answers: Callable[[bool], None]) -> None:
         self.name = name
         self._setup = setup
-        self._on_notice = on_notice
+        self._notify = notify
         self._answers = answers
         self._actor: Any = None
         self._ready = False
@@ -255,8 +253,6 @@ class Replica:
             case RemotePiece():
                 if (call := self._pending.get(message.number)) and call.on_text:
                     call.on_text(message.piece)
-            case Notice():
-                self._on_notice(message)
             case _:
                 outcome = Outcome(*message)
                 if pending := self._pending.pop(outcome.number, None):
@@ -279,13 +275,13 @@ class Replica:
             else:
                 self._starting = asyncio.ensure_future(self._start())
                 self._starting.add_done_callback(self._restarted)
-            self._on_notice(Notice(f"{self.name} died ({cause}): {end}", stage=False))
+            self._notify(f"{self.name} died ({cause}): {end}")
         self._lose(lost)
         return lost
 
     def _restarted(self, task: "asyncio.Task[Any]") -> None:
         if not task.cancelled() and (error := task.exception()):
-            self._on_notice(Notice(f"{self.name} could not be restarted: {error}", stage=False))
+            self._notify(f"{self.name} could not be restarted: {error}")
 
     def _lose(self, error: ReasonerError) -> None:
         pending, self._pending = self._pending, {}

@@ -2,10 +2,8 @@
 
 import asyncio
 import queue
-import re
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -14,29 +12,10 @@ from typing import Any, Final, NamedTuple
 from reasoner.engine import UsageMeter
 from reasoner.engines.vllm.build import CoreLog
 from reasoner.engines.vllm.stream import leave_alternatives_undecoded
-from reasoner.models.info import CachedLayers
 from reasoner.types import TokenIds, Usage
 
 WORKER_EXTENSION = "reasoner.engines.vllm.worker.RepairableWorker"
-"""The value of vLLM's `worker_extension_cls`: it repairs the sampler where that is needed, and knows the KV cache."""
-
-
-_LAYER: Final = re.compile(r"\D*\d*")
-"""The part of a cache's name up to the number of its layer."""
-
-
-def grouped(workers: Iterable[Iterable[tuple[str, int, int]]]) -> tuple[CachedLayers, ...]:
-    """The layers with equal KV caches, by the (name, bytes per token, window) of every cache of each worker.
-
-    Workers divide layers, or the heads of a layer, among them; a layer may have several caches.
-    """
-    sizes: Counter[tuple[str, int]] = Counter()
-    for caches in workers:
-        for name, size, window in caches:
-            layer = _LAYER.match(name)
-            sizes[layer[0] if layer else name, window] += size
-    layers = Counter((size, window) for (_, window), size in sizes.items())
-    return tuple(CachedLayers(count, size, window) for (size, window), count in sorted(layers.items()))
+"""The value of vLLM's `worker_extension_cls`: it repairs the sampler where that is needed."""
 
 
 class CoreDied(Exception):
@@ -44,11 +23,10 @@ class CoreDied(Exception):
 
 
 class CoreFacts(NamedTuple):
-    """vLLM's own configuration and renderer, of a running core, and the KV caches of its layers; () if unknown."""
+    """vLLM's own configuration and renderer, of a running core."""
 
     config: Any
     renderer: Any
-    caches: tuple[CachedLayers, ...] = ()
 
 
 def _needs_repair(engine: Any, args: Any) -> bool:
@@ -62,7 +40,7 @@ class CoreJob:
 
     `cut` gets each output of a stream, the last one too, and returns True where the sequence must end. The core writes
     into the `meter` how often the sequence was preempted, where vLLM says so: in this process, and otherwise with
-    vLLM's statistics switched on. `adapter` is vLLM's `LoRARequest`, or None.
+    vLLM's statistics switched on.
     """
 
     request_id: str
@@ -71,7 +49,6 @@ class CoreJob:
     priority: int
     cut: Callable[[Any], bool] | None = None
     meter: UsageMeter = field(default_factory=UsageMeter)
-    adapter: Any = None
 
 
 def _new_future() -> "Future[Any]":
@@ -129,10 +106,6 @@ class InProcessCore:
         """Empty the prefix cache; nothing may be in flight."""
         return self._between_steps(lambda: None if self._dead else self._engine.reset_prefix_cache())
 
-    def load_adapter(self, adapter: Any) -> "Future[Any]":
-        """Load the adapter of a `LoRARequest`; the future has vLLM's error if it cannot be loaded."""
-        return self._between_steps(lambda: self._engine.add_lora(adapter))
-
     def _between_steps(self, work: Callable[[], Any]) -> "Future[Any]":
         future = _new_future()
 
@@ -160,13 +133,11 @@ class InProcessCore:
             leave_alternatives_undecoded(self._engine.output_processor)
             if _needs_repair(self._engine, self._args):
                 self._engine.collective_rpc("repair")
-            extended = self._args.worker_extension_cls == WORKER_EXTENSION
-            caches = grouped(self._engine.collective_rpc("caches")) if extended else ()
         except BaseException as error:
             self._shut_down()
             self.started.set_exception(error)
             return
-        self.started.set_result(CoreFacts(self._engine.vllm_config, self._engine.renderer, caches))
+        self.started.set_result(CoreFacts(self._engine.vllm_config, self._engine.renderer))
         try:
             while self._serve_inbox():
                 if self._dead is None and self._engine.has_unfinished_requests():
@@ -232,9 +203,7 @@ class InProcessCore:
             return
         try:
             prompt = {"prompt_token_ids": list(job.token_ids)}
-            internal = self._engine.add_request(
-                job.request_id, prompt, job.params, lora_request=job.adapter, priority=job.priority
-            )
+            internal = self._engine.add_request(job.request_id, prompt, job.params, priority=job.priority)
         except Exception as error:
             future.set_exception(error)
             return
@@ -277,14 +246,14 @@ class AsyncCore:
     def _live(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
-            caches = self._loop.run_until_complete(self._start())
+            self._loop.run_until_complete(self._start())
         except BaseException as error:
             if self._engine is not None:
                 self._engine.shutdown(timeout=1)
                 self._engine = None
             self.started.set_exception(error)
             return
-        self.started.set_result(CoreFacts(self._engine.vllm_config, self._engine.renderer, caches))
+        self.started.set_result(CoreFacts(self._engine.vllm_config, self._engine.renderer))
         self._loop.run_forever()
         # Tasks that vLLM left running would warn when Python collects them.
         remaining = asyncio.all_tasks(self._loop)
@@ -293,7 +262,7 @@ class AsyncCore:
         self._loop.run_until_complete(asyncio.gather(*remaining, return_exceptions=True))
         self._loop.close()
 
-    async def _start(self) -> tuple[CachedLayers, ...]:
+    async def _start(self) -> None:
         from vllm.usage.usage_lib import UsageContext
         from vllm.v1.engine.async_llm import AsyncLLM
 
@@ -303,9 +272,6 @@ class AsyncCore:
         leave_alternatives_undecoded(self._engine.output_processor)
         if _needs_repair(self._engine, self._args):
             await self._engine.collective_rpc("repair")
-        if self._args.worker_extension_cls != WORKER_EXTENSION:
-            return ()
-        return grouped(await self._engine.collective_rpc("caches"))
 
     def submit(self, job: CoreJob) -> "Future[Any]":
         future = _new_future()
@@ -335,7 +301,7 @@ class AsyncCore:
         """The output that ends the stream, by itself or because it is cut."""
         output, run = None, getattr(self._engine, self.method)
         prompt = {"prompt_token_ids": list(job.token_ids)}
-        stream = run(prompt, job.params, job.request_id, lora_request=job.adapter, priority=job.priority)
+        stream = run(prompt, job.params, job.request_id, priority=job.priority)
         async with aclosing(stream) as outputs:
             async for output in outputs:
                 if job.cut and job.cut(output) and not output.finished:
@@ -348,9 +314,6 @@ class AsyncCore:
 
     def abort(self, request_id: str) -> "Future[Usage | None]":
         return asyncio.run_coroutine_threadsafe(self._abort(request_id), self._loop)
-
-    def load_adapter(self, adapter: Any) -> "Future[Any]":
-        return asyncio.run_coroutine_threadsafe(self._engine.add_lora(adapter), self._loop)
 
     def reset_caches(self) -> "Future[Any]":
         return asyncio.run_coroutine_threadsafe(self._engine.reset_prefix_cache(), self._loop)

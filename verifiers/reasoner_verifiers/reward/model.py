@@ -19,8 +19,8 @@ from reasoner.budget import Cost
 from reasoner.engine import Engine, Rendered, SampleRequest, UsageMeter, reset_caches
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.arguments import OPEN, check_args
-from reasoner.engines.vllm.build import Build, in_daemon, installed_build, say_nothing
-from reasoner.engines.vllm.pooling import PoolingEngine, check_memory
+from reasoner.engines.vllm.build import in_daemon, installed_build, say_nothing
+from reasoner.engines.vllm.pooling import PoolingEngine
 from reasoner.errors import UsageError, VerifierError
 from reasoner.models.dtype import DType
 from reasoner.models.resolve import resolve
@@ -320,7 +320,7 @@ class Running:
                 if self.shared:
                     self.engine = policy
                     return
-                judge = _language_model(options, folder, installed_build())
+                judge = VllmEngine(options.model, core="async", **options.of_engine)
                 judge.share_gpu(policy)
                 self.engine = judge
                 return
@@ -334,13 +334,6 @@ class Running:
             engine.notify = notify
             engine.share_gpu(policy)
             self.engine = engine
-
-
-def _language_model(options: Options, folder: Path | None, build: Build | None) -> VllmEngine:
-    """A second engine for a language model that judges."""
-    if build is not None and build.cpu:
-        check_memory(folder, options.kv_gib, options.dtype)
-    return VllmEngine(options.model, core="async", **options.of_engine)
 
 
 async def _ready(engine: PoolingEngine | Engine, recipe: Recipe, options: Options, policy: Engine) -> RewardModel:
