@@ -21,7 +21,7 @@ _COMMANDS = {
     "doctor": "doctor",
 }  # fmt: skip
 _EPILOG: Final = """\b
-Defaults: a variable such as REASONER_SOLVE_MODEL is the default of an option, here --model of solve:
+Defaults: a variable is the default of an option, here --model of solve:
     export REASONER_SOLVE_MODEL=PATH_OR_ID
 
 \b

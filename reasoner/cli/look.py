@@ -6,8 +6,6 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from reasoner.cli.terminal import wrapped
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 MAX_WIDTH: Final = 100
@@ -19,49 +17,14 @@ SECTIONS: Final = ("Question", "Data", "Server", "Strategy", "Model", "Output")
 
 
 class _Formatter(click.HelpFormatter):
-    """Help in which no word is broken; where it is narrow, the meaning of an option is below its name."""
+    """Help down to 40 columns; where it is narrow, the meaning of an option is below its name."""
 
     def __init__(self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None) -> None:
         columns = min(shutil.get_terminal_size().columns, max_width or MAX_WIDTH)
         super().__init__(indent_increment, width or max(columns, MIN_WIDTH) - 2, max_width)
 
-    def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
-        line = f"{prefix or 'Usage: '}{prog}"
-        beside = len(line) + 1 if self.width > len(line) + 20 else 4
-        self._wrap(args, f"{line} ", beside)
-
-    def write_text(self, text: str) -> None:
-        for index, paragraph in enumerate(text.split("\n\n")):
-            self.write("\n" if index else "")
-            first, *rest = paragraph.splitlines() or [""]
-            for line in rest if first.strip() == "\b" else [" ".join(paragraph.split())]:
-                if line.startswith("    "):
-                    # Code is copied, so it stays on its line.
-                    self.write(f"{'':>{self.current_indent}}{line}\n")
-                    continue
-                indent = self.current_indent + len(line) - len(line.lstrip())
-                self._wrap(line.strip(), " " * indent, indent)
-
     def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
-        listed = list(rows)
-        longest = max((len(first) for first, _ in listed), default=0)
-        beside = min(longest, col_max if self.width >= STACKED else 10) + col_spacing
-        if longest > beside and self.width < STACKED:
-            beside = 4
-        indent = self.current_indent + beside
-        for first, second in listed:
-            lead = f"{'':>{self.current_indent}}{first:<{beside}}"
-            if len(first) > beside - col_spacing:
-                self._wrap(first, "", self.current_indent)
-                lead = " " * indent
-            if second:
-                self._wrap(second, lead, indent)
-            elif lead.strip():
-                self.write(f"{lead.rstrip()}\n")
-
-    def _wrap(self, text: str, lead: str, indent: int) -> None:
-        """Write a text after `lead`; its other lines are indented."""
-        self.write(f"{wrapped(text, indent, lead, self.width).rstrip()}\n")
+        super().write_dl(rows, col_max if self.width >= STACKED else 2, col_spacing)
 
 
 class _Context(click.Context):

@@ -98,6 +98,8 @@ def test_the_short_help_fits_a_screen_and_leads_to_the_long_one(
     assert len(short.splitlines()) <= 24
     assert "--help-all" in short
     assert run(command, "--help").out == short
+    monkeypatch.setenv("COLUMNS", "40")
+    assert max(map(len, run(command, "-h").out.splitlines())) <= 40
     for part in ("Exit codes:", "--prices", "--engine"):
         assert part in full
         assert part not in short
