@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @options.EFFORT
 @options.PROFILE
 @option("--abstain-below", type=float, metavar="P", section="Strategy",
-        help="Print `not sure` instead of an answer whose calibrated probability of being right is below P, 0 to "
+        help="Print `not sure` instead of an answer that is right with a calibrated probability below P, 0 to "
              "1; needs --profile.  [default: always answer]")  # fmt: skip
 @options.VERIFIER
 @options.UNSANDBOXED

@@ -217,7 +217,7 @@ class CodeUnderTest:
             self.dead = self.broken
         return Broken(why)
 
-    def hear(self) -> list[Any]:
+    def receive(self) -> list[Any]:
         """The next message from the code's process."""
         try:
             line = self._replies.readline(MAX_MESSAGE)
@@ -238,7 +238,7 @@ class CodeUnderTest:
             self._calls.flush()
         except OSError:
             raise self._break("crash", "its process ended", dead=True) from None
-        return self.hear()
+        return self.receive()
 
     def leave_alone(self) -> None:
         """Report that until the first call a failure is not the code's."""
@@ -378,7 +378,7 @@ def outcome(candidate: CodeUnderTest, test: Mapping[str, Any], entry_point: str)
 def loaded(candidate: CodeUnderTest) -> Outcome:
     """The result of loading the code."""
     try:
-        match candidate.hear():
+        match candidate.receive():
             case ["loaded"]:
                 return "pass", ""
             case ["compile_error", str(why)]:

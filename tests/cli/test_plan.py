@@ -45,8 +45,8 @@ def save(tmp_path: Path) -> Save:
 def planned(run: Run, *arguments: str, code: int = 0) -> dict[str, Any]:
     ended = run("plan", "--json", *arguments)
     assert (ended.code, ended.out.count("\n")) == (code, 1), ended.err
-    told: dict[str, Any] = json.loads(ended.out)
-    return told
+    predicted: dict[str, Any] = json.loads(ended.out)
+    return predicted
 
 
 # Budgets and accuracies
@@ -108,9 +108,9 @@ def test_a_target_that_the_interval_does_not_clear_is_remarked(run: Run, save: S
 
 
 def test_what_is_left_of_a_budget_is_not_turned_into_accuracy(run: Run, save: Save) -> None:
-    told = planned(run, "--profile", save(), "-b", "tokens=1000")
-    assert told["tokens"] == pytest.approx(8.8)
-    assert told["note"] == "991 tokens per question are not used: more of them did not raise the measured accuracy"
+    predicted = planned(run, "--profile", save(), "-b", "tokens=1000")
+    assert predicted["tokens"] == pytest.approx(8.8)
+    assert predicted["note"] == "991 tokens per question are not used: more of them did not raise the measured accuracy"
 
 
 # What cannot be done

@@ -47,7 +47,7 @@ HEAVY = {
     *("numpy", "scipy", "matplotlib", "datasets", "jinja2", "torch", "vllm", "transformers", "huggingface_hub"),
     *("sympy", "math_verify"),
 }
-"""What takes from 50 ms to seconds to import, and no question needs whose answer is compared at once."""
+"""What takes from 50 ms to seconds to import; a question with a plain number as its answer needs none of it."""
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def profile(tmp_path: Path) -> str:
     return calibrated(tmp_path / "profile.json", bin_of(0, 0.5, 0.8))
 
 
-def told(ended: Ended, label: str) -> str:
+def labelled(ended: Ended, label: str) -> str:
     [line] = [line for line in ended.err.splitlines() if line.startswith(label)]
     return line[9:]
 
@@ -139,10 +139,10 @@ def test_options_of_auto_choose_it(arguments: tuple[str, ...], spec: str, run: R
 def test_verbose_explains_what_ran_what_ended_it_and_how_reliable_it_is(profile: str, run: Run) -> None:
     ended = run("solve", "What is 3+4?", "-v", *SURE, "--profile", profile)
     assert (ended.code, ended.out) == (0, "7\n")
-    assert told(ended, "ran").startswith(f"chose {VOTE}: ")
-    assert "; 16 samples, " in told(ended, "ran")
-    assert told(ended, "stopped") == "strategy: the strategy finished"
-    assert told(ended, "trust") == "right with a probability of 0.90, calibrated on 400 questions"
+    assert labelled(ended, "ran").startswith(f"chose {VOTE}: ")
+    assert "; 16 samples, " in labelled(ended, "ran")
+    assert labelled(ended, "stopped") == "strategy: the strategy finished"
+    assert labelled(ended, "trust") == "right with a probability of 0.90, calibrated on 400 questions"
 
 
 def test_not_sure_is_said_and_is_no_answer(profile: str, run: Run) -> None:

@@ -1,4 +1,4 @@
-"""Code whose answers attack the tests: what they return stalls or breaks the asserting, and is wrong for it.
+"""Code that attacks the tests by what it returns: a value that stalls or breaks a test is wrong.
 
 A verdict that says nothing of the code is for tests that are themselves broken; the code must not be able to get one.
 """

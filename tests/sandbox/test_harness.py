@@ -109,7 +109,7 @@ def test_what_spells_no_value_raises_what_is_caught(spelled: object) -> None:
         (-0.0, 0.0, True),
     ],
 )
-def test_same_goes_by_type_and_value(a: object, b: object, equal: bool) -> None:
+def test_values_are_the_same_by_type_and_value(a: object, b: object, equal: bool) -> None:
     assert same(a, b) is same(b, a) is equal
 
 

@@ -49,7 +49,7 @@ def without(monkeypatch: pytest.MonkeyPatch, *tools: str) -> Layers:
     return detect.__wrapped__()
 
 
-def test_without_the_tools_the_minimum_is_missing_and_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_tools_the_minimum_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     layers = without(monkeypatch, "bwrap", "unshare")
     assert layers.wrapper == "none"
     assert layers.missing == "namespaces: unshare is not installed; bubblewrap: bwrap is not installed"
@@ -74,8 +74,8 @@ def test_without_the_minimum_nothing_runs_and_the_error_says_what_to_do(
     monkeypatch.setattr(check, "detect", bare)
     verdict = checked(f"open({str(outside / 'new')!r}, 'w')\n{CODE}", Call((), 0), Call((), 0))
     assert (verdict.status, verdict.passed, verdict.total, verdict.judged) == ("sandbox_unavailable", 0, 2, False)
-    for told in ("install bubblewrap", "--allow-unsandboxed-code", "allow_unsandboxed=True", "bwrap is not installed"):
-        assert told in verdict.detail
+    for part in ("install bubblewrap", "--allow-unsandboxed-code", "allow_unsandboxed=True", "bwrap is not installed"):
+        assert part in verdict.detail
 
 
 def test_without_the_minimum_code_runs_where_that_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
