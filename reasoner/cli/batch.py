@@ -23,8 +23,6 @@ from reasoner.errors import UsageError
 @option("--id-column", metavar="NAME", section="Question",
         help="The column of ids that no two questions share.  [default: id where there is one, else the number of the "
              "row and a hash of the question]")  # fmt: skip
-@option("--keep", metavar="NAME,...", section="Question",
-        help="The input's columns that the answers repeat, or none.  [default: all]")  # fmt: skip
 @option("-a", "--answer", metavar="KIND", section="Question", shell_complete=options.words(*options.ANSWERS),
         brief="auto, number, math, choice, yes_no, text or code.",
         help="The kind of the answers, as of `reasoner solve`; `reasoner list answers` shows all.  [default: "

@@ -5,7 +5,7 @@ import io
 import os
 import sys
 from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack, aclosing, contextmanager
+from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import chain
@@ -17,7 +17,6 @@ from reasoner.batch.rows import (
     FORMATS,
     QUESTION,
     AnswerLine,
-    Columns,
     Line,
     check_format,
     convert,
@@ -52,7 +51,7 @@ T = TypeVar("T")
 FAILURES: Final = 8
 """Questions in a row that fail because the engine is unavailable before the batch ends."""
 WITHOUT_EFFECT: Final = (
-    *("system", "few_shot", "question_column", "id_column", "keep", "n", "temperature", "max_tokens", "thinking"),
+    *("system", "few_shot", "question_column", "id_column", "n", "temperature", "max_tokens", "thinking"),
     *("effort", "profile", "abstain_below", "unsandboxed"),
 )
 """Options that have no effect on OpenAI's format."""
@@ -294,9 +293,10 @@ class BatchRun(EngineRun):
 
     def _questions(self, rows: Iterator[Located]) -> _Source:
         """Rows with a question each, answered by one strategy."""
-        strategy, ask, columns = self.given.to_strategy(), self.given.to_question(), self._columns()
-        verifier = self.given.to_verifier(strategy, self.engine)
-        items = read_rows(rows, partial(question_row, columns=columns, ask=ask), columns, strict=True)
+        strategy, ask, given = self.given.to_strategy(), self.given.to_question(), self.given
+        column, id_column = given.question_column or QUESTION, given.id_column or ""
+        verifier = given.to_verifier(strategy, self.engine)
+        items = read_rows(rows, partial(question_row, column=column, id_column=id_column, ask=ask), strict=True)
         # The first row is checked before the engine starts.
         items = chain(_up_to(items, lambda item: item.question is not None), items)
 
@@ -312,7 +312,7 @@ class BatchRun(EngineRun):
                 budget=self.budget if self._shared else None,
                 each=self.each if str(self.each) else None,
                 prices=self.prices,
-                seed=self.given.seed,
+                seed=given.seed,
                 concurrency=self.concurrency,
             )
 
@@ -322,46 +322,37 @@ class BatchRun(EngineRun):
             "--answer": ask.keywords["space"],
             "--system": ask.keywords["system"],
             "--few-shot": hashlib.blake2b(repr(shots).encode(), digest_size=8).hexdigest() if shots else "",
-            "the columns": f"{columns.question},{columns.id},{'all' if columns.keep is None else columns.keep}",
+            "the columns": f"{column},{id_column}",
         }
         return _Source(strategy, verifier, settings, answers, read_answer)
 
-    def _columns(self) -> Columns:
-        """The columns that are read and kept."""
-        keep = self.given.keep
-        kept = None if keep is None else tuple(name.strip() for name in keep.split(",") if name != "none")
-        return Columns(self.given.question_column or QUESTION, self.given.id_column or "", kept)
-
     def _requests(self, rows: Iterator[Located]) -> _Source:
         """Lines of OpenAI's format, answered as a server does."""
-        from reasoner.serving.choose import Offer
         from reasoner.serving.config import Settings as ServerSettings
-        from reasoner.serving.config import choose_default
+        from reasoner.serving.config import make_offer
 
-        given = self.given
         self._check_requests()
-        own = ServerSettings()
-        default, verifiers = choose_default(own, strategy=given.strategy, verifier=given.verifier, answer=given.answer)
-        offered = Offer(default, own.aliases, verifiers, self.prices, self.each)
-        offered.check()
-        lines = read_rows(rows, request_row, Columns(keep=()))
+        given = self.given
+        offered = make_offer(
+            ServerSettings(), self.prices, ceiling=self.each, strategy=given.strategy, verifier=given.verifier,
+            answer=given.answer,
+        )  # fmt: skip
+        lines, strategy = read_rows(rows, request_row), offered.default.strategy
 
         async def answers(done: Progressed) -> AsyncGenerator[AnswerLine, None]:
-            async with AsyncExitStack() as stack:
-                session = await stack.enter_async_context(
-                    Session(self.engine, verifiers=tuple(verifiers.values()), prices=self.prices)
-                )
+            verifiers = tuple(offered.verifiers.values())
+            async with Session(self.engine, verifiers=verifiers, prices=self.prices) as session:
                 spent = sum((history.spent for history in done.histories.values()), done.spent)
-                ledger = Ledger(self.budget, prices=self.prices, spent=spent)
-                offer = offered.serving(self.engine.model)
-                requests = Requests(session, offer, ledger, done, self._sink, given.seed, self.prices)
-                stream = requests.answer(lines, concurrency=self.concurrency)
+                ledger, offer = Ledger(self.budget, prices=self.prices, spent=spent), offered.serving(self.engine.model)
+                stream = Requests(session, offer, ledger, done, self._sink, given.seed).answer(
+                    lines, concurrency=self.concurrency
+                )
                 async with aclosing(stream):
                     async for answered in stream:
                         yield answered
 
-        settings = {**self._settings(spec_of(default.strategy), given.verifier or ""), "--answer": given.answer or ""}
-        return _Source(default.strategy, None, settings, answers, read_reply)
+        settings = {**self._settings(spec_of(strategy), given.verifier or ""), "--answer": given.answer or ""}
+        return _Source(strategy, None, settings, answers, read_reply)
 
     def _check_requests(self) -> None:
         """Refuse options that have no effect on OpenAI's format.

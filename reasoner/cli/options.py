@@ -176,7 +176,6 @@ class Given:
     few_shot: Path | None = None
     question_column: str | None = None
     id_column: str | None = None
-    keep: str | None = None
     model: str | None = None
     engine: str | None = None
     base_url: str | None = None

@@ -11,7 +11,7 @@ INVALID: Final = "invalid_request_error"
 MAX_MESSAGE: Final = 2000
 """Characters of an error's message."""
 Report = Callable[[str, BaseException], None]
-"""Receives a failure that no client is shown, with the number that its client is shown instead."""
+"""Receives a failure that is not described to a client, with the number that the client gets instead."""
 
 
 class ApiError(Exception):
@@ -60,10 +60,6 @@ def api_error(failure: BaseException) -> ApiError:
             message = "the engine is not available: try again later"
             return ApiError(503, message, type="server_error", code="engine_unavailable", headers={"Retry-After": "10"})
     return ApiError(500, "internal error", type="server_error", code="internal_error")
-
-
-def silent(_number: str, _failure: BaseException) -> None:
-    """Report nothing."""
 
 
 def opaque(failure: BaseException, report: Report) -> ApiError:

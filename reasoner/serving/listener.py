@@ -92,43 +92,29 @@ class Connection(H11Protocol):
         self._refuse(ApiError(400, "this is not a valid HTTP request, or its head is too large"))
 
     def _refuse(self, error: ApiError) -> None:
+        self._refused = True
         if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             body = json.dumps(error.document()).encode()
-            headers = [
-                ("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close")
-            ]  # fmt: skip
-            for event in (
-                h11.Response(status_code=error.status, headers=headers),
-                h11.Data(data=body),
-                h11.EndOfMessage(),
-            ):
+            length = ("content-length", str(len(body)))
+            headers = [("content-type", "application/json"), length, ("connection", "close")]
+            for event in (h11.Response(status_code=error.status, headers=headers), h11.Data(body), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")
-        self._refused = True
         self.transport.write_eof()
         if self._due:
             self._due.cancel()
         self._due = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
 
 
-class _Uvicorn(uvicorn.Server):
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Nothing: who started the server handles signals."""
-        yield
-
-
-class Listener:
-    """Serves an ASGI app at a socket until it is stopped.
+class Listener(uvicorn.Server):
+    """Serves an ASGI app until it is stopped.
 
     The first `stop` takes no more connections and lets requests end for `drain` seconds; then, or at the second
     `stop`, they are cut off.
     """
 
-    def __init__(self, app: Any, at: socket.socket, service: Service, *, drain: float = 30.0) -> None:
-        self._socket = at
+    def __init__(self, app: Any, service: Service, *, drain: float = 30.0) -> None:
         self._service = service
         self._drain = drain
-        self._stopped = False
         config = uvicorn.Config(
             app,
             http=Connection,
@@ -142,27 +128,27 @@ class Listener:
             timeout_keep_alive=IDLE_SECONDS,
             h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         )
-        self._server = _Uvicorn(config)
+        super().__init__(config)
 
-    async def serve(self) -> None:
-        """Serve until everything has ended after `stop`."""
-        await self._server.serve(sockets=[self._socket])
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Nothing: who started the server handles signals."""
+        yield
 
     @property
     def stopping(self) -> str:
         """What the next `stop` does, in a line."""
-        if self._stopped:
+        if self.should_exit:
             return "stopping at once"
         return f"stopping: requests in flight have {self._drain:g} s to end; another signal ends them at once"
 
     def stop(self) -> None:
         """Stop gracefully, or, when called again, at once."""
-        if self._stopped:
+        if self.should_exit:
             self._cut()
             return
-        self._stopped = True
+        self.should_exit = True
         self._service.drain()
-        self._server.should_exit = True
         asyncio.get_running_loop().call_later(self._drain, self._cut)
 
     def _cut(self) -> None:
@@ -170,5 +156,5 @@ class Listener:
         asyncio.get_running_loop().call_later(CUT_SECONDS, self._abort)
 
     def _abort(self) -> None:
-        for connection in list(self._server.server_state.connections):
+        for connection in list(self.server_state.connections):
             connection.transport.abort()

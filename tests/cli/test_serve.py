@@ -108,12 +108,12 @@ def curl(ready: str, upstream: GatedServer) -> list[str]:
     return ["curl", "-s", "--noproxy", "*", url, "-H", "Content-Type: application/json", "-d", body]
 
 
-def test_keys_of_a_file_and_a_variable_are_asked_for(tmp_path: Path) -> None:
-    file = tmp_path / "keys"
-    file.write_text(f"{KEY}\n")
+def test_keys_of_the_settings_and_a_variable_are_asked_for(tmp_path: Path) -> None:
+    file = tmp_path / "serve.toml"
+    file.write_text(f'[keys]\nalice = "{KEY}"\n')
     file.chmod(0o600)
     environment = {**os.environ, "REASONER_API_KEYS": "bob-0123456789, carol-0123456789"}
-    with served(*SERVE, "--api-key-file", str(file), "-v", env=environment) as (process, ready, example):
+    with served(*SERVE, "--settings", str(file), "-v", env=environment) as (process, ready, example):
         assert '-H "Authorization: Bearer $KEY"' in example
         models = f"{address(ready)}/v1/models"
         assert get(models)[0] == 401
@@ -160,7 +160,6 @@ def test_settings_and_options(tmp_path: Path) -> None:
         (("--verifier", "certainty"), "--verifier certainty has no effect"),
         (("-s", "self_consistency", "-a", "free"), "the default: this strategy counts equal answers"),
         (("--settings", "none.toml"), "cannot read --settings none.toml: No such file"),
-        (("--api-key-file", "none"), "cannot read --api-key-file none: No such file"),
         (("-q", "-v"), "--quiet and --verbose contradict each other"),
     ],
 )

@@ -2,20 +2,19 @@
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from reasoner.budget import Prices
 from reasoner.engine import Engine
-from reasoner.serving.app import make_app
+from reasoner.serving.app import App
 from reasoner.serving.choose import Alias, Offer, default_aliases
 from reasoner.serving.config import ServerLimits
-from reasoner.serving.limits import ApiKey, Keys
+from reasoner.serving.limits import Keys
 from reasoner.serving.listener import Listener, listen
 from reasoner.serving.service import Service
-from reasoner.serving.traces import RecentTraces
 from reasoner.verifier import Verifier
 from reasoner_verifiers import Certainty
 
@@ -66,7 +65,7 @@ def serving(
     engine: Engine,
     limits: ServerLimits | None = None,
     *,
-    keys: Sequence[ApiKey] = (),
+    keys: Mapping[str, str] | None = None,
     offer: Offer | None = None,
     drain: float = PATIENCE,
     wait: bool = True,
@@ -80,14 +79,13 @@ def serving(
             engine,
             offer or offered(),
             limits or ServerLimits(),
-            traces=RecentTraces(),
             report=lambda _number, failure: reports.append(failure),
         )
-        listener = Listener(make_app(service, Keys(keys)), at, service, drain=drain)
+        listener = Listener(App(service, Keys(keys)), service, drain=drain)
         url = f"http://127.0.0.1:{at.getsockname()[1]}"
         loop = asyncio.get_running_loop()
         servers.append(Server(url, service, listener, loop, reports))
-        listening = asyncio.ensure_future(listener.serve())
+        listening = asyncio.ensure_future(listener.serve([at]))
         if not wait:
             loop.call_soon(ready.set)
         async with service:

@@ -2,24 +2,24 @@
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reasoner.answers import ANY_KIND, KINDS, OPTIONS
 from reasoner.answers.reading import compiled
 from reasoner.budget import Budget, Prices
 from reasoner.registry import build, entries, load, options_of, spec_of
 from reasoner.serving.choose import Alias, choose, default_aliases
-from reasoner.serving.specs import MAX_COUNT, build_client, draws, public_spec
+from reasoner.serving.errors import ApiError
+from reasoner.serving.replies import public_spec
+from reasoner.serving.requests import MAX_COUNT, build_client, draws
 from reasoner.specs import Mark, Owners, marks_of
 from reasoner.types import Message, SamplingParams
-from tests.serving.asking import chat, completion, offer, refusal
-
-
-def only(**fields: Any) -> Any:
-    [job] = choose(chat(**fields), offer())
-    return job
+from tests.serving.asking import chat, offer, only, refusal
 
 
 def test_a_plain_request_passes_through() -> None:
@@ -123,17 +123,6 @@ def test_effort_is_the_models_thinking() -> None:
     assert job.strategy.params.thinking is None
     assert job.notes == ("reasoning_effort was not used: the model does not think",)
     assert only(reasoning_effort="none").notes == ()
-
-
-def test_the_effort_of_the_vendor_object_is_that_of_auto() -> None:
-    assert spec_of(only(reasoner={"effort": "low"}).strategy) == "auto:effort=low"
-    assert spec_of(only(reasoner={"effort": "high", "strategy": "auto:n=4"}).strategy) == "auto:effort=high,n=4"
-    own = offer(aliases={"auto-low": Alias.of("auto:n=5,effort=low")})
-    assert spec_of(choose(chat(reasoner={"effort": "low"}), own)[0].strategy) == "auto:effort=low,n=5"
-    error = refusal(lambda: only(reasoner={"strategy": "universal", "effort": "low"}))
-    assert error.param == "reasoner.effort"
-    assert refusal(lambda: only(reasoner={"strategy": "auto", "abstain_below": 0.5})).param == "reasoner.strategy"
-    assert refusal(lambda: only(reasoner={"abstain_below": 0.5})).param == "reasoner.abstain_below"
 
 
 # Verifiers and budgets
@@ -305,14 +294,6 @@ def test_the_samples_of_every_strategy_are_bounded(name: str) -> None:
         assert refusal(partial(only, reasoner={"strategy": spec})).status == 400
 
 
-def test_raw_prompts_are_continued() -> None:
-    jobs = choose(completion(prompt=["a", "b"], n=2, temperature=0.5), offer(default=Alias.of("universal")))
-    assert [job.question.prompt.raw for job in jobs] == ["a", "a", "b", "b"]
-    assert all(job.passes_through for job in jobs)
-    assert spec_of(choose(completion(model="m@universal8"), offer())[0].strategy) == "universal:max_tokens=4096"
-    assert refusal(lambda: choose(completion(prompt=["a"] * 100, n=2), offer())).param == "n"
-
-
 @pytest.mark.parametrize(
     ("spec", "told"),
     [
@@ -331,3 +312,28 @@ def test_a_spec_in_a_reply_is_whole_but_hides_what_the_owner_set(spec: str, told
 @pytest.mark.parametrize("name", sorted(entries("strategy")))
 def test_the_spec_in_a_reply_builds_the_same(name: str) -> None:
     assert build("strategy", public_spec(build("strategy", name))) == build("strategy", name)
+
+
+PIECES = [
+    *entries("strategy"), *entries("rule"), *entries("verifier"), "n=3", "n=99999999", "of=", "stop=", "rules=[", "]",
+    "(", ")", ",", ":", "=", '"', "{}", "profile=x", "lora=x", "temperature=0", "max_tokens=5", "none", "\\", "1e9", "-1",
+    "tokens=4k", "seconds=1", "number", "math:loose=[units]", "choice", "pattern=(a+)+", "free", "auto", "é", "\ud800",
+]  # fmt: skip
+SPECS = st.none() | st.text(max_size=40) | st.lists(st.sampled_from(PIECES), min_size=1, max_size=9).map("".join)
+VENDOR = st.fixed_dictionaries(
+    dict.fromkeys(("strategy", "answer", "stop", "budget"), SPECS) | {"verifier": st.just("judge") | SPECS}
+)
+
+
+@given(VENDOR)
+def test_any_vendor_object_is_chosen_or_refused(options: dict[str, Any]) -> None:
+    offered = offer(ceiling=Budget(samples=64))
+    try:
+        jobs = choose(chat(n=2, reasoner=options), offered)
+    except ApiError as error:
+        known = error.status in (400, 404) and "\n" not in error.message
+    else:
+        known = all(draws(job.strategy) <= MAX_COUNT for job in jobs)
+        assert all(job.budget and job.budget.samples and job.budget.samples <= 32 for job in jobs)
+        assert {*chain.from_iterable(job.notes for job in jobs)} == {*jobs[0].notes}
+    assert known

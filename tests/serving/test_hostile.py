@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.serving import listener
 from reasoner.serving.config import ServerLimits
-from reasoner.serving.limits import ApiKey
 from tests.serving.running import PATIENCE, Server, serving
 
 KEY = "alice-0123456789"
 JSON = {"Content-Type": "application/json"}
-ROUTES = ("chat/completions", "completions", "responses", "reasoner/estimate")
+ROUTES = ("chat/completions", "responses")
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +160,7 @@ def test_a_fault_of_ours_is_reported_once_and_not_described(monkeypatch: pytest.
 
     body = {"model": "simulated", "messages": MESSAGES}
     with serving(SimulatedEngine()) as running:
-        for name in ("choose", "model_list"):
+        for name in ("choose", "App._entry"):
             monkeypatch.setattr(f"reasoner.serving.app.{name}", fault)
         asked = httpx.post(f"{running.base_url}/chat/completions", json=body), httpx.get(f"{running.base_url}/models")
         monkeypatch.undo()
@@ -197,7 +196,7 @@ def test_a_server_without_keys_has_no_other_name(server: Server, host: str, stat
 
 
 def test_keys_are_in_no_reply(capfd: pytest.CaptureFixture[str]) -> None:
-    with serving(SimulatedEngine(), keys=[ApiKey.of(KEY, "alice")]) as server:
+    with serving(SimulatedEngine(), keys={"alice": KEY}) as server:
         seen = []
         known = {"Authorization": f"Bearer {KEY}"}
         assert httpx.get(f"{server.base_url}/models", headers={"Host": "reasoner.example", **known}).status_code == 200

@@ -14,9 +14,8 @@ from openai.types.chat import ChatCompletionMessageParam
 
 from reasoner.engine import SampleRequest
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.serving import wire
+from reasoner.serving import stream as streams
 from reasoner.serving.config import ServerLimits
-from reasoner.serving.limits import ApiKey
 from tests.helpers import says
 from tests.scripted import ScriptedEngine
 from tests.serving.running import PATIENCE, Server, serving
@@ -149,7 +148,7 @@ def test_progress_arrives_while_others_are_drawn() -> None:
 
 
 def test_silence_is_filled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "KEEP_ALIVE", 0.01)
+    monkeypatch.setattr(streams, "KEEP_ALIVE", 0.01)
     engine, gate = gated()
     with serving(engine) as server, post(server, {"stream": True}) as connection, connection.makefile("rb") as file:
         gate.wait(1)
@@ -160,13 +159,13 @@ def test_silence_is_filled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_client_that_reads_nothing_holds_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it is sent waits for it; the request itself has ended, and then its stream does."""
-    monkeypatch.setattr(wire, "SEND_SECONDS", 0.1)
+    monkeypatch.setattr(streams, "SEND_SECONDS", 0.1)
     engine = ScriptedEngine(lambda request: "word " * 2_000_000)
     with serving(engine) as server, post(server, {"stream": True, "max_tokens": 2_000_001}):
         server.run(until(lambda: server.service.ledger.settled.samples == 1))
         server.run(settled(server))
         assert idle(server)
-        server.run(until(lambda: not server.listener._server.server_state.tasks))
+        server.run(until(lambda: not server.listener.server_state.tasks))
 
 
 def test_a_server_that_stops_lets_requests_end() -> None:
@@ -231,7 +230,7 @@ def test_a_key_with_many_requests_does_not_hold_up_another() -> None:
         with openai.OpenAI(base_url=server.base_url, api_key=f"{who}-0123456789", max_retries=0) as asking:
             asking.chat.completions.create(model="scripted", messages=[{"role": "user", "content": who}])
 
-    keys = [ApiKey.of(f"{who}-0123456789", who) for who in ("alice", "bob")]
+    keys = {who: f"{who}-0123456789" for who in ("alice", "bob")}
     with serving(ScriptedEngine(name, pause=gate), ServerLimits(max_concurrent=1), keys=keys) as server:
         threads = []
         for count, who in enumerate(["alice", "alice", "alice", "bob"]):

@@ -10,13 +10,11 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from reasoner.engine import SampleRequest
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.registry import build, entries
-from reasoner.serving.choose import choose
 from reasoner.serving.errors import ApiError
 from reasoner.serving.replies import ChatReply
 from tests.running import running
 from tests.scripted import ScriptedEngine
-from tests.serving.asking import answered, chat, offer, refusal, streamed, whole
-from tests.serving.openai_types import read_as
+from tests.serving.asking import answered, chat, only, read_as, refusal, streamed
 
 WEATHER = {
     "type": "function",
@@ -25,11 +23,6 @@ WEATHER = {
 ADD = {"type": "function", "function": {"name": "add", "description": "Adds."}}
 SCHEMA = {"type": "object", "properties": {"sum": {"type": "integer"}}, "required": ["sum"]}
 FORM = {"type": "json_schema", "json_schema": {"name": "sum", "schema": SCHEMA}}
-
-
-def only(**fields: Any) -> Any:
-    [job] = choose(chat(**fields), offer())
-    return job
 
 
 def call(city: str) -> str:
@@ -45,7 +38,7 @@ def by_index(*replies: str) -> ScriptedEngine:
 
 async def reply(engine: ScriptedEngine, **fields: Any) -> ChatCompletion:
     request = chat(**fields)
-    completion: ChatCompletion = read_as(ChatCompletion, whole(ChatReply(request), await answered(engine, request)))
+    completion: ChatCompletion = read_as(ChatCompletion, ChatReply(request).whole(await answered(engine, request)))
     return completion
 
 
@@ -69,7 +62,7 @@ async def test_calls_are_voted_on_by_name_and_arguments_and_the_winner_is_return
 async def test_tools_pass_through_and_are_called_in_a_stream_at_its_end() -> None:
     request = chat(tools=[WEATHER], stream=True, n=2)
     results = await answered(by_index(call("Oslo"), call("Rome")), request)
-    assert all(job.question.prompt.tools for job, _ in results)
+    assert all(result.job.question.prompt.tools for result in results)
     chunks = [read_as(ChatCompletionChunk, chunk) for chunk in streamed(ChatReply(request), results)]
     calls = [piece for chunk in chunks for choice in chunk.choices for piece in choice.delta.tool_calls or []]
     assert [piece.function.name for piece in calls if piece.function] == ["weather", "weather"]
