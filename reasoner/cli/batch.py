@@ -69,7 +69,7 @@ def command(
     Exit codes: 0 all rows are done, 1 some rows cannot be asked, or output could not be written, 2 usage, 3 the budget
     left questions without an answer, 4 engine failure or questions that ended in an error, 130 interrupted.
     """
-    from reasoner.cli.batch_run import BatchRun, Files
+    from reasoner.cli.batch_run import BatchRun
     from reasoner.cli.progress import BatchProgress
     from reasoner.cli.terminal import Terminal
     from reasoner.execution.session import CONCURRENCY
@@ -82,7 +82,9 @@ def command(
     return BatchRun(
         engine=given.to_engine(),
         display=BatchProgress(Terminal(), total, prices, quiet=given.quiet),
-        files=Files(questions, output, overwrite=overwrite),
+        questions=questions,
+        answers=output,
+        overwrite=overwrite,
         given=given,
         budget=total,
         each=limit,

@@ -57,67 +57,44 @@ WITHOUT_EFFECT: Final = (
 """Options that have no effect on OpenAI's format."""
 
 
-@dataclass(frozen=True, slots=True)
-class Files:
-    """The input and the output, each a file or `-`."""
+def check_files(questions: Path, answers: Path) -> None:
+    """Refuse files that cannot be read or written before anything runs; each is a file or `-`.
 
-    questions: Path
-    answers: Path
-    overwrite: bool = field(kw_only=True)
+    Raises:
+        UsageError: the message names the file.
+    """
+    if questions != options.STANDARD:
+        reader_of(questions)
+        check_format(Path(questions.name.removesuffix(".gz")))
+        if not questions.is_file():
+            raise UsageError(f"cannot read {questions}: it does not exist or is not a file")
+    if answers == options.STANDARD:
+        return
+    if answers.suffix not in FORMATS:
+        raise UsageError(f"--output {answers} must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
+    check_format(answers)
+    if answers.exists() and questions != options.STANDARD and answers.samefile(questions):
+        raise UsageError(f"--output {answers} is the file of the questions: give another name")
+    try:
+        check_replaceable(answers)
+    except OSError as error:
+        raise UsageError(f"cannot write --output {answers}: {error.strerror}") from error
 
-    def check(self) -> None:
-        """Refuse files that cannot be read or written before anything runs.
 
-        Raises:
-            UsageError: the message names the file.
-        """
-        if self.questions != options.STANDARD:
-            reader_of(self.questions)
-            check_format(Path(self.questions.name.removesuffix(".gz")))
-            if not self.questions.is_file():
-                raise UsageError(f"cannot read {self.questions}: it does not exist or is not a file")
-        if self.answers == options.STANDARD:
-            return
-        if self.answers.suffix not in FORMATS:
-            raise UsageError(f"--output {self.answers} must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
-        check_format(self.answers)
-        if self.answers.exists() and self.questions != options.STANDARD and self.answers.samefile(self.questions):
-            raise UsageError(f"--output {self.answers} is the file of the questions: give another name")
-        try:
-            check_replaceable(self.answers)
-        except OSError as error:
-            raise UsageError(f"cannot write --output {self.answers}: {error.strerror}") from error
-
-    @contextmanager
-    def rows(self) -> Iterator[Iterator[Located]]:
-        """The rows of the input.
-
-        Raises:
-            UsageError: it cannot be read, or has no rows.
-        """
-        try:
-            with ExitStack() as stack:
-                reader: Reader = read_jsonl
-                if self.questions == options.STANDARD:
-                    name, file = "standard input", stack.enter_context(_standard_input())
-                else:
-                    name, reader, file = stack.enter_context(open_table(self.questions))
-                rows = _readable(name, reader(name, file, None))
-                first = next(rows, None)
-                if first is None:
-                    raise UsageError(f"{name} has no rows")
-                yield chain([first], rows)
-        except OSError as error:
-            raise UsageError(
-                f"cannot read {self.questions}: {error.strerror or printable(str(error), limit=200)}"
-            ) from error
-
-    def count(self) -> int | None:
-        """How many rows there are; None where only reading them tells."""
-        try:
-            return None if self.questions == options.STANDARD else count_rows(self.questions)
-        except (OSError, UsageError):
-            return None
+@contextmanager
+def open_rows(path: Path) -> Iterator[Iterator[Located]]:
+    """The rows of the input. Raises UsageError: it cannot be read, or has no rows."""
+    with ExitStack() as stack:
+        reader: Reader = read_jsonl
+        if path == options.STANDARD:
+            name, file = "standard input", stack.enter_context(_standard_input())
+        else:
+            name, reader, file = stack.enter_context(open_table(path))
+        rows = _readable(name, reader(name, file, None))
+        first = next(rows, None)
+        if first is None:
+            raise UsageError(f"{name} has no rows")
+        yield chain([first], rows)
 
 
 def _readable(name: str, rows: Iterator[Located]) -> Iterator[Located]:
@@ -126,6 +103,14 @@ def _readable(name: str, rows: Iterator[Located]) -> Iterator[Located]:
         yield from rows
     except (OSError, EOFError) as error:
         raise UsageError(f"{name} cannot be read further: {printable(str(error), limit=200)}") from None
+
+
+def _count(path: Path) -> int | None:
+    """How many rows there are; None where only reading them tells."""
+    try:
+        return None if path == options.STANDARD else count_rows(path)
+    except (OSError, UsageError):
+        return None
 
 
 @contextmanager
@@ -157,7 +142,9 @@ class BatchRun(EngineRun):
     """One session of a batch that the command line describes."""
 
     display: BatchProgress
-    files: Files
+    questions: Path
+    answers: Path
+    overwrite: bool
     given: options.Given
     budget: Budget
     each: Budget
@@ -187,20 +174,20 @@ class BatchRun(EngineRun):
         Raises:
             UsageError: a file or an option does not fit.
         """
-        self.files.check()
+        check_files(self.questions, self.answers)
         if isinstance(self.engine, ReplayEngine):
             raise UsageError("--engine replay cannot answer a batch, as it samples nothing new: choose another engine")
         with ExitStack() as stack:
-            rows = stack.enter_context(self.files.rows())
+            rows = stack.enter_context(open_rows(self.questions))
             # The first row that can be read tells the format.
             first = _up_to(rows, lambda row: not isinstance(row[1], LongRow))
             requests = is_request(first[-1][1])
+            if requests and self.answers != options.STANDARD and self.answers.suffix != ".jsonl":
+                raise UsageError(f"--output {self.answers} must end in .jsonl for OpenAI's batch format")
             self._source = (self._requests if requests else self._questions)(chain(first, rows))
-            if self.files.answers != options.STANDARD:
-                self._folder = BatchFolder(self.files.answers)
-                if requests and self.files.answers.suffix != ".jsonl":
-                    raise UsageError(f"--output {self.files.answers} must end in .jsonl for OpenAI's batch format")
-                self._resumes = stack.enter_context(self._folder.locked(overwrite=self.files.overwrite))
+            if self.answers != options.STANDARD:
+                self._folder = BatchFolder(self.answers)
+                self._resumes = stack.enter_context(self._folder.locked(overwrite=self.overwrite))
                 self._trace = WorkTrace(self._folder.path)
                 stack.callback(self._trace.close)
                 if self._resumes:
@@ -251,16 +238,16 @@ class BatchRun(EngineRun):
                 done = self._folder.progressed(self._trace, self._source.read, shared=self._shared)
             else:
                 self._folder.begin(settings)
-        self.display.resume(done, self.files.count())
+        self.display.resume(done, _count(self.questions))
         self.display.begin(f"answering with {self.engine.model.name}")
         return done
 
     def finish(self) -> int:
         """Write the table of answers if it is one, and say how it ended; the exit code."""
         progress, terminal = self.display, self.display.terminal
-        if self._folder and self._folder.lines != self.files.answers:
-            progress.begin(f"writing {self.files.answers}")
-            convert(self._folder.lines, self.files.answers)
+        if self._folder and self._folder.lines != self.answers:
+            progress.begin(f"writing {self.answers}")
+            convert(self._folder.lines, self.answers)
         if not self.given.quiet:
             terminal.say(progress.line())
         if self._folder and not self._to_retry:
@@ -371,7 +358,7 @@ class BatchRun(EngineRun):
     def _settings(self, strategy: str, verifier: str) -> dict[str, str]:
         """What decides the answers, apart from the questions. The budget of all is not part of it: it may be raised."""
         return {
-            "the questions": str(self.files.questions),
+            "the questions": str(self.questions),
             "--strategy": strategy,
             "--verifier": verifier,
             "--each": str(self.each),

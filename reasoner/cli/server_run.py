@@ -70,8 +70,9 @@ class ServerRun(EngineRun):
             await cancel_all([serving])
 
     def _stop(self, listener: Listener) -> None:
+        left = f"requests in flight have {self.drain:g} s to end; another signal ends them at once"
         if not self.display.quiet:
-            self.display.terminal.say(listener.stopping)
+            self.display.terminal.say("stopping at once" if listener.should_exit else f"stopping: {left}")
         listener.stop()
 
     def _show_ready(self, service: Service, address: str) -> None:

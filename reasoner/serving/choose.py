@@ -32,8 +32,6 @@ TEMPERATURE: Final = 1.0
 REPLY_TOKENS: Final = 4096
 """The most tokens of a reply of any form by a model that does not think, where nothing else says it."""
 SEEDS: Final = 2**63
-MAX_TOOLS: Final = 1_000_000
-"""Characters of all tools of a request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,7 +350,7 @@ def _budget(options: VendorOptions, alias: Alias, offer: Offer, choices: int) ->
 def _form(request: ChatRequest) -> ReplyForm:
     """The form that a chat asks for. Raises ApiError: the schema, the tools and the choice of one contradict."""
     given = request.response_format.schema_given if request.response_format else None
-    schema = "" if given is None else _written(given, "response_format", LONGEST_SCHEMA)
+    schema = "" if given is None else _schema(given, "response_format")
     choice = request.tool_choice
     if not request.tools and choice not in (None, "none", "auto"):
         raise ApiError(400, "tool_choice has no effect without tools: leave it out", param="tool_choice")
@@ -362,7 +360,7 @@ def _form(request: ChatRequest) -> ReplyForm:
         raise ApiError(400, "a reply cannot both satisfy a schema and call tools: leave one of them out",
                        param="response_format")  # fmt: skip
     parameters = {tool.function.name: tool.function.parameters or {"type": "object"} for tool in request.tools}
-    tools = _written([tool.model_dump(exclude_unset=True) for tool in request.tools], "tools", MAX_TOOLS)
+    tools = json.dumps([tool.model_dump(exclude_unset=True) for tool in request.tools], sort_keys=True)
     if choice in (None, "auto"):
         return ReplyForm("", tools, tuple(parameters))
     if isinstance(choice, Tool):
@@ -372,13 +370,14 @@ def _form(request: ChatRequest) -> ReplyForm:
             problem = f"tool_choice names {shown(name)}, which is none of the tools {known}"
             raise ApiError(400, problem, param="tool_choice")
         parameters = {name: parameters[name]}
-    return ReplyForm(_written(_call_schema(parameters), "tools", LONGEST_SCHEMA), tools, tuple(parameters))
+    return ReplyForm(_schema(_call_schema(parameters), "tools"), tools, tuple(parameters))
 
 
-def _written(value: Any, param: str, longest: int) -> str:
-    text = json.dumps(value, sort_keys=True)
-    if len(text) > longest:
-        raise ApiError(400, f"{param} must have at most {longest:,} characters (got {len(text):,})", param=param)
+def _schema(schema: dict[str, Any], param: str) -> str:
+    text = json.dumps(schema, sort_keys=True)
+    if len(text) > LONGEST_SCHEMA:
+        problem = f"{param} must have at most {LONGEST_SCHEMA:,} characters (got {len(text):,})"
+        raise ApiError(400, problem, param=param)
     return text
 
 

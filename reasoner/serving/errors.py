@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from reasoner.errors import BudgetExhausted, EngineDied, EngineUnavailable, PromptTooLong, UsageError
@@ -14,6 +15,7 @@ Report = Callable[[str, BaseException], None]
 """Receives a failure that is not described to a client, with the number that the client gets instead."""
 
 
+@dataclass(eq=False)
 class ApiError(Exception):
     """What a client gets instead of a reply: an HTTP `status`, 400 to 599, and OpenAI's error object.
 
@@ -21,24 +23,20 @@ class ApiError(Exception):
     the response, such as Retry-After.
     """
 
-    def __init__(
-        self,
-        status: int,
-        message: str,
-        *,
-        type: str = INVALID,
-        code: str | None = None,
-        param: str | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        self.status = status
+    status: int
+    message: str
+    type: str = field(default=INVALID, kw_only=True)
+    code: str | None = field(default=None, kw_only=True)
+    param: str | None = field(default=None, kw_only=True)
+    headers: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+
+    def __post_init__(self) -> None:
         # A message quotes the request, which may hold line breaks and text that is not valid UTF-8.
-        self.message = " ".join(valid_unicode(message).split())[:MAX_MESSAGE]
-        self.type = type
-        self.code = code
-        self.param = None if param is None else valid_unicode(param)
-        self.headers = dict(headers or {})
-        super().__init__(self.message)
+        self.message = " ".join(valid_unicode(self.message).split())[:MAX_MESSAGE]
+        self.param = None if self.param is None else valid_unicode(self.param)
+
+    def __str__(self) -> str:
+        return self.message
 
     def document(self) -> dict[str, Any]:
         """The body of the response."""

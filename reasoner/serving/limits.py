@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import hmac
-from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
@@ -79,12 +78,14 @@ class Turns:
         self.concurrent = concurrent
         self.queue = queue
         self.running = 0
-        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+        self._waiting: list[tuple[str, asyncio.Future[None]]] = []
+        self._served: dict[str, int] = {}
+        """When each client had its last turn, as a number that grows."""
 
     @property
     def queued(self) -> int:
         """How many requests wait."""
-        return sum(map(len, self._waiting.values()))
+        return sum(not ticket.done() for _, ticket in self._waiting)
 
     @asynccontextmanager
     async def turn(self, client: str) -> AsyncIterator[None]:
@@ -112,26 +113,22 @@ class Turns:
 
     async def _wait(self, client: str) -> None:
         ticket: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(client, deque()).append(ticket)
+        self._waiting.append((client, ticket))
         try:
             await ticket
         except asyncio.CancelledError:
-            if ticket.done() and not ticket.cancelled():
+            if not ticket.cancelled():
                 self._pass_on()
-            elif ticket in self._waiting.get(client, ()):
-                self._waiting[client].remove(ticket)
             raise
+        finally:
+            self._waiting.remove((client, ticket))
 
     def _pass_on(self) -> None:
         """Give a turn that ended to the client that has waited longest since its last one."""
-        for client in [*self._waiting]:
-            tickets = self._waiting.pop(client)
-            while tickets:
-                # One that was cancelled may not have run yet to leave.
-                if (ticket := tickets.popleft()).done():
-                    continue
-                if tickets:
-                    self._waiting[client] = tickets
-                ticket.set_result(None)
-                return
-        self.running -= 1
+        waiting = [each for each in self._waiting if not each[1].done()]
+        if not waiting:
+            self.running -= 1
+            return
+        client, ticket = min(waiting, key=lambda each: self._served.get(each[0], 0))
+        self._served[client] = max(self._served.values(), default=0) + 1
+        ticket.set_result(None)

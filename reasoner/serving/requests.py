@@ -177,13 +177,6 @@ class VendorOptions(Strict):
     stop: Annotated[StopRule | None, read_as(partial(build_client, "rule"))] = None
 
 
-class StreamOptions(Strict):
-    """What a stream holds beside its text."""
-
-    include_usage: bool | None = None
-    include_obfuscation: bool | None = None
-
-
 class ContentPart(Partial):
     """A part of a turn's content: a text, or what a model wrote instead of one."""
 
@@ -279,14 +272,11 @@ class ChatRequest(Strict):
 
     ignored: ClassVar[Sequence[str]] = (*IGNORED, "metadata", "store")
     refused: ClassVar[Mapping[str, str]] = {
-        "audio": "replies are text",
         "chat_template_kwargs": "use reasoning_effort to ask for more or less thinking",
         "function_call": "use tool_choice",
         "functions": "use tools",
         "logprobs": NO_LOGPROBS,
-        "prediction": "it does not speed up replies here",
         "top_logprobs": NO_LOGPROBS,
-        "web_search_options": "there is no search",
     }
 
     model: Named
@@ -294,7 +284,7 @@ class ChatRequest(Strict):
     n: int = Field(default=1, ge=1, le=MAX_CHOICES)
     seed: int | None = Field(default=None, ge=-(2**63), le=2**63 - 1)
     stream: bool = False
-    stream_options: StreamOptions | None = None
+    stream_options: dict[Literal["include_usage", "include_obfuscation"], bool | None] = {}
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
     top_k: int | None = Field(default=None, ge=-1, le=2**31 - 1)
@@ -324,7 +314,7 @@ class ChatRequest(Strict):
     @property
     def include_usage(self) -> bool:
         """Whether a stream ends with its usage."""
-        return bool(self.stream_options and self.stream_options.include_usage)
+        return bool(self.stream_options.get("include_usage"))
 
     @property
     def turns(self) -> tuple[Message, ...]:
@@ -389,11 +379,10 @@ class ResponseRequest(Strict):
         "stream_options", "tool_choice", "truncation",
     )  # fmt: skip
     refused: ClassVar[Mapping[str, str]] = {
-        "background": "replies are not kept",
+        "background": SEND_ALL,
         "conversation": SEND_ALL,
         "previous_response_id": SEND_ALL,
-        "prompt": "prompt templates are not kept",
-        "store": "replies are not kept",
+        "store": SEND_ALL,
         "tools": "send the request to /v1/chat/completions",
         "top_logprobs": NO_LOGPROBS,
     }

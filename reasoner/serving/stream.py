@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
@@ -69,7 +69,7 @@ def encoded(document: Document) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-def reply(document: Document, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def reply(document: Document, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A JSON response."""
     return Response(encoded(document), status, headers, JSON)
 

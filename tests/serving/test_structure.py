@@ -150,7 +150,7 @@ def test_every_strategy_keeps_a_form_or_refuses_it(name: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"tools": [{"type": "function", "function": {"name": "a", "description": "x" * 1_000_001}}]}, "tools"),
+        ({"tools": [{**ADD, "function": {"name": "a", "parameters": {"x": "x" * 70_000}}}], "tool_choice": "required"}, "tools"),
         ({"tools": [WEATHER], "response_format": FORM}, "response_format"),
         ({"tools": [WEATHER], "response_format": FORM, "tool_choice": "required"}, "response_format"),
         ({"tools": [WEATHER], "tool_choice": {"type": "function", "function": {"name": "add"}}}, "tool_choice"),
