@@ -16,7 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from reasoner.serving.bodies import read
 from reasoner.serving.choose import Job, choose
-from reasoner.serving.errors import ApiError, opaque
+from reasoner.serving.errors import ApiError, api_error
 from reasoner.serving.limits import Keys
 from reasoner.serving.listener import is_loopback
 from reasoner.serving.metrics import NO_STRATEGY
@@ -98,15 +98,13 @@ class App:
     def _error_of(self, failure: Exception, scope: Scope) -> ApiError:
         where = f"{scope['method']} {scope['path'][:200]}"
         match failure:
-            case ApiError():
-                return failure
             case HTTPException(status_code=404):
                 return ApiError(404, f"there is no {where}", code="not_found")
             case HTTPException(status_code=405):
                 allowed = dict(failure.headers or {})
                 what = f"{where} is not allowed: use {allowed['Allow']}"
                 return ApiError(405, what, code="method_not_allowed", headers=allowed)
-        return opaque(failure, self._service.report)
+        return api_error(failure, self._service.report)
 
     async def _health(self, _request: Request) -> Response:
         """200 if the server is ready, 503 while it starts or stops, or after its engine was lost."""

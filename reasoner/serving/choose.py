@@ -5,8 +5,10 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
-from functools import lru_cache
-from typing import Any, Final
+from functools import lru_cache, partial
+from typing import Annotated, Any, Final
+
+from pydantic import Field
 
 from reasoner.answers.kinds import AnswerKind
 from reasoner.answers.questions import Question, with_instruction
@@ -18,7 +20,7 @@ from reasoner.execution.session import Session
 from reasoner.models.info import ModelInfo
 from reasoner.registry import build, entries, load
 from reasoner.serving.errors import ApiError
-from reasoner.serving.requests import MAX_COUNT, PASSED, ChatRequest, Tool, Turn, VendorOptions, draws
+from reasoner.serving.requests import MAX_COUNT, PASSED, ChatRequest, Strict, Tool, Turn, VendorOptions, draws, read_as
 from reasoner.solution import Solution
 from reasoner.strategy import CalibratedStrategy, DrawsOnce, StopRule, Strategy
 from reasoner.trace.events import Event, Sink, tee
@@ -34,36 +36,27 @@ REPLY_TOKENS: Final = 4096
 SEEDS: Final = 2**63
 
 
-@dataclass(frozen=True, slots=True)
-class Alias:
+class Alias(Strict):
     """A way to answer, under a name of the server's configuration; None and an empty name leave the choice open.
 
-    `verifier` is a name of the `Offer`'s. `description` says in a line what it is for.
+    `verifier` is a name of the `Offer`'s. `description` says in a line what it is for. A request passes through where
+    there is no strategy.
     """
 
-    strategy: Strategy
+    strategy: Annotated[Strategy, read_as(partial(build, "strategy"))] = Field(
+        default_factory=partial(build, "strategy", PASSED)
+    )
     verifier: str = ""
-    answer: AnswerKind | None = None
-    budget: Budget | None = None
+    answer: Annotated[AnswerKind | None, read_as(AnswerKind.parse)] = None
+    budget: Annotated[Budget | None, read_as(Budget.parse)] = None
     description: str = ""
-
-    @classmethod
-    def of(
-        cls, strategy: str = PASSED, *, verifier: str = "", answer: str = "", budget: str = "", description: str = ""
-    ) -> "Alias":
-        """The alias of specs, as on the command line; a request passes through where there is none.
-
-        Raises:
-            UsageError: one of them cannot be read.
-        """
-        kind = AnswerKind.parse(answer) if answer else None
-        limits = Budget.parse(budget) if budget else None
-        return cls(build("strategy", strategy), verifier, kind, limits, description)
 
 
 def default_aliases() -> dict[str, Alias]:
     """The aliases that every server offers."""
-    return {name: Alias.of(spec, description=what) for name, (spec, what) in STRATEGIES.items()}
+    return {
+        name: Alias(strategy=build("strategy", spec), description=what) for name, (spec, what) in STRATEGIES.items()
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 import stat
 import tomllib
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -14,7 +13,7 @@ from reasoner.errors import UsageError
 from reasoner.registry import DEFAULT_VERIFIER, build
 from reasoner.serving.bodies import MAX_BODY, problem_of
 from reasoner.serving.choose import Alias, Offer, default_aliases
-from reasoner.serving.requests import PASSED, read_as
+from reasoner.serving.requests import read_as
 from reasoner.specs import Spec
 from reasoner.system.files import read_whole
 
@@ -44,21 +43,11 @@ class ServerLimits(_Table):
     body_seconds: float = Field(default=30.0, gt=0)
 
 
-class AliasSettings(_Table):
-    """The specs of an `Alias`."""
-
-    strategy: str
-    verifier: str = ""
-    answer: str = ""
-    budget: str = ""
-    description: str = ""
-
-
 class Settings(_Table):
     """What a file says of a server. `verifiers` are specs by the names that requests use."""
 
-    default: AliasSettings = AliasSettings(strategy=PASSED)
-    aliases: dict[Name, AliasSettings] = {}
+    default: Alias = Alias()
+    aliases: dict[Name, Alias] = {}
     verifiers: dict[Name, str] = {}
     limits: ServerLimits = ServerLimits()
     keys: dict[str, Any] = Field(default={}, repr=False)
@@ -100,16 +89,10 @@ def make_offer(
     Raises:
         UsageError: something in it is unknown, or its parts do not fit each other.
     """
-    aliases = default_aliases()
-    for name, given in settings.aliases.items():
-        try:
-            aliases[name] = Alias.of(**given.model_dump())
-        except UsageError as error:
-            raise UsageError(f"the alias {name}: {error}") from error
     # What the settings say of another strategy does not fit this one.
-    default = Alias.of(strategy) if strategy is not None else Alias.of(**settings.default.model_dump())
+    default = settings.default if strategy is None else Alias(strategy=build("strategy", strategy))
     if answer is not None:
-        default = replace(default, answer=AnswerKind.parse(answer))
+        default = default.model_copy(update={"answer": AnswerKind.parse(answer)})
     # Every server offers it: it needs no model, and no tokenizer.
     specs = {DEFAULT_VERIFIER: DEFAULT_VERIFIER, **settings.verifiers}
     if verifier is not None:
@@ -117,7 +100,8 @@ def make_offer(
             raise UsageError(f"--verifier {verifier} has no effect: the strategy would not use its scores; omit it")
         name = verifier if verifier in settings.verifiers else Spec.parse(verifier).name
         specs[name] = settings.verifiers.get(verifier, verifier)
-        default = replace(default, verifier=name)
-    offer = Offer(default, aliases, {name: build("verifier", spec) for name, spec in specs.items()}, prices, ceiling)
+        default = default.model_copy(update={"verifier": name})
+    verifiers = {name: build("verifier", spec) for name, spec in specs.items()}
+    offer = Offer(default, {**default_aliases(), **settings.aliases}, verifiers, prices, ceiling)
     offer.check()
     return offer

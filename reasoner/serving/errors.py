@@ -43,8 +43,8 @@ class ApiError(Exception):
         return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
 
 
-def api_error(failure: BaseException) -> ApiError:
-    """The error of a request that failed; a failure that is not the client's fault is not described."""
+def api_error(failure: BaseException, report: Report | None = None) -> ApiError:
+    """The error of a request that failed; a failure that is not the client's fault is not described, but reported."""
     match failure:
         case ApiError():
             return failure
@@ -55,14 +55,11 @@ def api_error(failure: BaseException) -> ApiError:
         case BudgetExhausted():
             return ApiError(429, str(failure), type="insufficient_quota", code="budget_exhausted")
         case EngineUnavailable() | EngineDied():
+            number, status, code = "-", 503, "engine_unavailable"
             message = "the engine is not available: try again later"
-            return ApiError(503, message, type="server_error", code="engine_unavailable", headers={"Retry-After": "10"})
-    return ApiError(500, "internal error", type="server_error", code="internal_error")
-
-
-def opaque(failure: BaseException, report: Report) -> ApiError:
-    """The error of a fault of the server: a number under which its cause is reported."""
-    number = secrets.token_hex(6)
-    report(number, failure)
-    message = f"internal error {number}: the server's log has its cause under this number, at --verbose"
-    return ApiError(500, message, type="server_error", code="internal_error")
+        case _:
+            number, status, code = secrets.token_hex(6), 500, "internal_error"
+            message = f"internal error {number}: the server's log has its cause under this number, at --verbose"
+    if report:
+        report(number, failure)
+    return ApiError(status, message, type="server_error", code=code)

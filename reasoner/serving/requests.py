@@ -121,10 +121,10 @@ def _client_kind(text: str) -> AnswerKind:
 
 
 def read_as(read: Callable[[str], object]) -> PlainValidator:
-    """Makes an object of a text where a request is checked; code may give a budget as it is."""
+    """Makes an object of a text where it is checked; code may give an object as it is."""
 
     def reading(text: object) -> object:
-        if text is None or isinstance(text, Budget):
+        if text is None or is_dataclass(text):
             return text
         if not isinstance(text, str) or not 0 < len(text) <= MAX_SPEC:
             raise ValueError(f"it must be a text of 1 to {MAX_SPEC:,} characters (got {shown(text)})")

@@ -16,7 +16,7 @@ from reasoner.execution.session import Session
 from reasoner.registry import entries, name_of
 from reasoner.serving.choose import Job, Offer
 from reasoner.serving.config import ServerLimits
-from reasoner.serving.errors import ApiError, Report, api_error, opaque
+from reasoner.serving.errors import ApiError, Report, api_error
 from reasoner.serving.limits import Turns
 from reasoner.serving.metrics import Metrics, Outcome
 from reasoner.serving.replies import Result, saved
@@ -126,14 +126,8 @@ class Service:
                 results = await _together(solved)
             outcome = _outcome(results[0].solution)
         except Exception as failure:
-            error = api_error(failure)
+            error = api_error(failure, self.report)
             outcome = "refused" if error.status < 500 else "error"
-            if error is failure:
-                raise
-            if error.status == 500:
-                raise opaque(failure, self.report) from failure
-            if error.status > 500:
-                self.report("-", failure)
             raise error from failure
         finally:
             self.metrics.spend(ledger.settled)

@@ -21,8 +21,12 @@ from tests.helpers import Judge
 BODY: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "How many?"}], "seed": 1}
 
 
+def alias(strategy: str = "single", **specs: str) -> Alias:
+    return Alias.model_validate({"strategy": strategy, **specs})
+
+
 def offer(**changes: Any) -> Offer:
-    made = Offer(Alias.of(), aliases=default_aliases(), verifiers={"judge": Judge()}, model="m")
+    made = Offer(alias(), aliases=default_aliases(), verifiers={"judge": Judge()}, model="m")
     return replace(made, **changes)
 
 

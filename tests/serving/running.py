@@ -28,7 +28,7 @@ def offered(
 ) -> Offer:
     """What a server offers: the aliases that it has by default, and the verifier certainty."""
     given = {"certainty": Certainty()} if verifiers is None else verifiers
-    return Offer(default or Alias.of(), default_aliases(), given, prices)
+    return Offer(default or Alias(), default_aliases(), given, prices)
 
 
 @dataclass(slots=True)

@@ -13,13 +13,13 @@ from reasoner.answers import ANY_KIND, KINDS, OPTIONS
 from reasoner.answers.reading import compiled
 from reasoner.budget import Budget, Prices
 from reasoner.registry import build, entries, load, options_of, spec_of
-from reasoner.serving.choose import Alias, choose, default_aliases
+from reasoner.serving.choose import choose, default_aliases
 from reasoner.serving.errors import ApiError
 from reasoner.serving.replies import public_spec
 from reasoner.serving.requests import MAX_COUNT, build_client, draws
 from reasoner.specs import Mark, Owners, marks_of
 from reasoner.types import Message, SamplingParams
-from tests.serving.asking import chat, offer, only, refusal
+from tests.serving.asking import alias, chat, offer, only, refusal
 
 
 def test_a_plain_request_passes_through() -> None:
@@ -54,7 +54,7 @@ def test_choices_are_jobs_with_seeds_of_their_own() -> None:
 
 
 def test_the_vendor_object_goes_before_the_alias_before_the_default() -> None:
-    offered = offer(default=Alias.of("universal:n=3"))
+    offered = offer(default=alias("universal:n=3"))
     assert [spec_of(job.strategy) for job in choose(chat(), offered)] == ["universal:n=3,max_tokens=4096"]
     assert spec_of(choose(chat(model="m@vote16"), offered)[0].strategy) == "self_consistency:n=16"
     body = chat(model="m@vote16", reasoner={"strategy": "self_consistency:n=2"})
@@ -150,9 +150,9 @@ def test_a_budget_is_the_least_of_all_limits_and_is_shared_by_the_choices() -> N
     assert job.budget == Budget(tokens=1000, samples=32, seconds=5, usd=1)
     jobs = choose(chat(n=4, reasoner={"budget": {"tokens": 100, "seconds": 5}}), offered)
     assert {job.budget for job in jobs} == {Budget(tokens=25, samples=8, seconds=5)}
-    alias = offer(aliases={"small": Alias.of("single", budget="tokens=9")})
-    assert choose(chat(model="m@small"), alias)[0].budget == Budget(tokens=9)
-    assert choose(chat(model="m@small", reasoner={"budget": "tokens=99"}), alias)[0].budget == Budget(tokens=99)
+    small = offer(aliases={"small": alias("single", budget="tokens=9")})
+    assert choose(chat(model="m@small"), small)[0].budget == Budget(tokens=9)
+    assert choose(chat(model="m@small", reasoner={"budget": "tokens=99"}), small)[0].budget == Budget(tokens=99)
     assert refusal(lambda: only(reasoner={"budget": {"usd": 1}})).param == "reasoner.budget"
 
 
@@ -210,7 +210,7 @@ def test_no_answer_kind_of_a_client_takes_the_servers_time(answer: str) -> None:
     assert compiled.cache_info() == known
     if answer in ("number:pattern=(a+)+$", "math:loose=[units],pattern=x", "math:seconds=1000"):
         assert "cannot be set by a request" in error.message
-        assert choose(chat(model="m@own"), offer(aliases={"own": Alias.of("self_consistency", answer=answer)}))
+        assert choose(chat(model="m@own"), offer(aliases={"own": alias("self_consistency", answer=answer)}))
 
 
 def test_every_option_of_an_answer_kind_is_harmless_or_marked() -> None:
@@ -230,7 +230,7 @@ def test_all_choices_of_a_request_draw_a_bounded_number(n: int, spec: str) -> No
     assert refusal(lambda: choose(chat(**fields), offer())).param == "n"
     fields["n"] = 1
     assert choose(chat(**fields), offer())
-    own = offer(aliases={"own": Alias.of(f"self_consistency:n={2 * MAX_COUNT}")})
+    own = offer(aliases={"own": alias(f"self_consistency:n={2 * MAX_COUNT}")})
     assert choose(chat(model="m@own"), own)
     assert refusal(lambda: choose(chat(model="m@own", n=2), own)).param == "n"
 

@@ -7,9 +7,10 @@ import pytest
 from reasoner.budget import Budget
 from reasoner.errors import UsageError
 from reasoner.registry import spec_of
-from reasoner.serving.choose import Alias, default_aliases
+from reasoner.serving.choose import default_aliases
 from reasoner.serving.config import ServerLimits, Settings, make_offer, read_settings
 from reasoner.serving.limits import Keys
+from tests.serving.asking import alias
 
 WHOLE = """
 [default]
@@ -53,9 +54,9 @@ def test_a_file_sets_everything(tmp_path: Path) -> None:
     assert [keys.client(f"Bearer {name}-0123456789") for name in ("alice", "bob")] == ["alice", "bob"]
     assert "0123456789" not in repr(settings)
     offer = make_offer(settings, strategy="best_of_n", verifier="strict", answer="number")
-    careful = Alias.of("self_consistency:n=32", answer="number", budget="tokens=20k", description="a vote of 32")
+    careful = alias("self_consistency:n=32", answer="number", budget="tokens=20k", description="a vote of 32")
     assert offer.aliases == {**default_aliases(), "careful": careful}
-    assert offer.default == Alias.of("best_of_n", verifier="strict", answer="number")
+    assert offer.default == alias("best_of_n", verifier="strict", answer="number")
     assert {name: spec_of(verifier) for name, verifier in offer.verifiers.items()} == {
         "certainty": "certainty", "strict": "certainty:measure=self_certainty"
     }  # fmt: skip
@@ -63,7 +64,7 @@ def test_a_file_sets_everything(tmp_path: Path) -> None:
 
 def test_an_empty_file_sets_nothing(tmp_path: Path) -> None:
     assert read_settings(written(tmp_path, "")) == Settings()
-    assert make_offer(Settings()).default == Alias.of()
+    assert make_offer(Settings()).default == alias()
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,9 @@ def test_an_empty_file_sets_nothing(tmp_path: Path) -> None:
         ("[limits]\nbody_seconds = 0", "limits.body_seconds: it must be greater than 0"),
         ("[aliases]\nfast = 'single'", "it must be a valid dictionary"),
         ("[aliases.fast]\nn = 3", "unknown field 'aliases.fast.n' .there are: answer, budget"),
-        ("[aliases.fast]\nanswer = 'number'", "aliases.fast.strategy is missing"),
+        ("[default]\nstrategy = 'nothing'", "default.strategy: no strategy named 'nothing'"),
+        ("[aliases.a]\nbudget = 'tokes=4'", "aliases.a.budget: no budget unit named 'tokes'"),
+        ("[aliases.a]\nanswer = 'nothing'", "aliases.a.answer: no answer kind named 'nothing'"),
         ("[aliases.'a b']\nstrategy = 'single'", r"should match pattern .* \(got 'a b'\)"),
         ("[verifiers]\nmine = 3", r"verifiers.mine: it must be a valid string \(got 3\)"),
     ],
@@ -97,10 +100,7 @@ def test_what_does_not_fit_is_named_in_a_line(text: str, why: str, tmp_path: Pat
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("[default]\nstrategy = 'nothing'", "no strategy named 'nothing'"),
         ("[default]\nstrategy = 'best_of_n'\nverifier = 'x'", "the default: no verifier of this server named 'x'"),
-        ("[aliases.a]\nstrategy = 'single'\nbudget = 'tokes=4'", "the alias a: no budget unit named 'tokes'"),
-        ("[aliases.a]\nstrategy = 'single'\nanswer = 'nothing'", "the alias a: no answer kind named 'nothing'"),
         ("[aliases.a]\nstrategy = 'self_consistency'\nanswer = 'free'", "the alias a: this strategy counts"),
         ("[aliases.a]\nstrategy = 'best_of_n'\nverifier = 'x'", "the alias a: no verifier of this server named 'x'"),
     ],
