@@ -155,7 +155,7 @@ class BatchState:
     """What is kept of a batch beside its answers and its trace."""
 
     settings: Settings
-    dropped: Cost = Cost()
+    dropped: Cost = NO_COST
     """What the lines cost that were taken out of the answers to be asked again."""
 
 
@@ -168,6 +168,7 @@ class BatchFolder:
         self.state = self.path / "state.json"
         self.lines = answers if answers.suffix == ".jsonl" else self.path / "answers.jsonl"
         """The lines of the answers, appended to as questions end."""
+        self.trace = WorkTrace(self.path)
 
     @contextmanager
     def locked(self, *, overwrite: bool) -> Iterator[bool]:
@@ -193,6 +194,7 @@ class BatchFolder:
             try:
                 yield resumes and not overwrite
             finally:
+                self.trace.close()
                 if not self.state.exists():
                     self.remove()
 
@@ -236,7 +238,7 @@ class BatchFolder:
                     f"{value or 'none'}): use those, or {RESTART}"
                 )
 
-    def progressed(self, trace: WorkTrace, read: Callable[[Line], AnswerLine], *, shared: bool) -> Progressed:
+    def progressed(self, read: Callable[[Line], AnswerLine], *, shared: bool) -> Progressed:
         """What earlier sessions finished; `read` says what a line of the answers says.
 
         Lines of questions that are asked again are taken out of the answers: those that failed, and those that a budget
@@ -262,7 +264,7 @@ class BatchFolder:
             if sum(read_lines(self.lines, Format("answers", again), advice=RESTART)):
                 self.begin(state.settings, done.dropped)
                 write_whole(self.lines, read_lines(self.lines, Format("answers", kept), advice=RESTART))
-        done.histories = trace.read(done.ids)
+        done.histories = self.trace.read(done.ids)
         return done
 
 

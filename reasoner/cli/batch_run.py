@@ -25,7 +25,7 @@ from reasoner.batch.rows import (
     read_answer,
     read_rows,
 )
-from reasoner.batch.state import BatchFolder, Progressed, Settings, WorkTrace
+from reasoner.batch.state import BatchFolder, Progressed, Settings
 from reasoner.budget import Budget, Ledger, Prices
 from reasoner.cli import interrupts, options
 from reasoner.cli.exits import ANSWERED, ENGINE, EXHAUSTED, OTHER, USAGE, error_line
@@ -152,7 +152,6 @@ class BatchRun(EngineRun):
     concurrency: int
     _source: _Source = field(init=False)
     _folder: BatchFolder | None = field(default=None, init=False)
-    _trace: WorkTrace | None = field(default=None, init=False)
     _resumes: bool = field(default=False, init=False)
     _to_retry: int = field(default=0, init=False)
     """Questions that the same command asks again."""
@@ -165,7 +164,10 @@ class BatchRun(EngineRun):
     @property
     def _sink(self) -> Sink | None:
         """What follows the events of the questions."""
-        sinks = [sink for sink in (None if self.given.quiet else self.display, self._trace) if sink]
+        sinks: list[Sink] = [
+            *([] if self.given.quiet else [self.display]),
+            *([self._folder.trace] if self._folder else []),
+        ]
         return tee(*sinks) if sinks else None
 
     def run(self) -> int:
@@ -188,8 +190,6 @@ class BatchRun(EngineRun):
             if self.answers != options.STANDARD:
                 self._folder = BatchFolder(self.answers)
                 self._resumes = stack.enter_context(self._folder.locked(overwrite=self.overwrite))
-                self._trace = WorkTrace(self._folder.path)
-                stack.callback(self._trace.close)
                 if self._resumes:
                     self._folder.check(self._source.settings)
             # `super()` does not work in a dataclass with slots.
@@ -217,8 +217,8 @@ class BatchRun(EngineRun):
                             writer.append(encoded(answered.line))
                         else:
                             self.display.terminal.give(encoded(answered.line).decode().rstrip("\n"))
-                        if self._trace and answered.outcome != "failed":
-                            self._trace.finish(answered.ids)
+                        if self._folder and answered.outcome != "failed":
+                            self._folder.trace.finish(answered.ids)
                         self._to_retry += answered.asked_again(shared=self._shared)
                         self.display.add(answered)
                         failures = failures + 1 if isinstance(error, EngineUnavailable) else 0
@@ -231,11 +231,11 @@ class BatchRun(EngineRun):
     def _begin(self) -> Progressed:
         """What earlier sessions finished; the settings of a new batch are written, those of an old one compared."""
         done = Progressed()
-        if self._folder and self._trace:
+        if self._folder:
             settings = {**self._source.settings, "the model": _fingerprint(self.engine.model)}
             if self._resumes:
                 self._folder.check(settings)
-                done = self._folder.progressed(self._trace, self._source.read, shared=self._shared)
+                done = self._folder.progressed(self._source.read, shared=self._shared)
             else:
                 self._folder.begin(settings)
         self.display.resume(done, _count(self.questions))
