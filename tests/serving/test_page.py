@@ -38,27 +38,6 @@ UNNAMED = """
 [...document.querySelectorAll('button, select, textarea, input')]
   .filter(each => !(each.labels?.length || each.textContent.trim())).map(each => each.id)
 """
-CONTRAST = """
-(() => {
-  const light = (colour) => {
-    const [r, g, b] = colour.match(/[\\d.]+/g).slice(0, 3).map(Number).map(part => part / 255)
-      .map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const behind = (each) => {
-    for (let at = each; at; at = at.parentElement) {
-      const colour = getComputedStyle(at).backgroundColor;
-      if (!colour.endsWith(', 0)')) return colour;
-    }
-    return 'rgb(255, 255, 255)';
-  };
-  return [...document.querySelectorAll('body *')].filter(each => each.checkVisibility()
-      && [...each.childNodes].some(node => node.nodeType === 3 && node.data.trim())).map(each => {
-    const [a, b] = [getComputedStyle(each).color, behind(each)].map(light);
-    return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), each.outerHTML.slice(0, 120)];
-  }).filter(([ratio]) => ratio < 4.5);
-})()
-"""
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +46,8 @@ def tab() -> Iterator[Page]:
         yield opened
 
 
-def opened(tab: Page, address: str, *, width: int = 1280, dark: bool = False) -> None:
-    tab.open(f"{address}/", width=width, dark=dark)
+def opened(tab: Page, address: str, *, width: int = 1280) -> None:
+    tab.open(f"{address}/", width=width)
     tab.wait("document.querySelectorAll('#strategy-0 option').length || !document.getElementById('problem').hidden")
 
 
@@ -95,9 +74,9 @@ def vote_stream(answer: str = "408", *, tokens: int = 800, **report: object) -> 
 
 
 def check_layout(tab: Page, width: int, address: str) -> None:
-    """Nothing sticks out or is too small, unnamed or too pale; nothing is logged, and no other host is asked."""
+    """Nothing sticks out or is too small or unnamed; nothing is logged, and no other host is asked."""
     assert tab.value("document.documentElement.scrollWidth") <= width
-    for script in (STICKING_OUT, SMALL_TARGETS, UNNAMED, CONTRAST):
+    for script in (STICKING_OUT, SMALL_TARGETS, UNNAMED):
         assert tab.value(script) == []
     assert tab.logged == []
     assert all(url.startswith(address) for url in tab.requested)
@@ -128,7 +107,7 @@ def test_the_page_names_no_other_host_and_holds_no_script_of_its_own() -> None:
 
 
 @in_browser
-@pytest.mark.parametrize(("width", "dark"), [(390, True), (1280, False)])
+@pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize(
     ("answers", "verdict"),
     [
@@ -138,12 +117,12 @@ def test_the_page_names_no_other_host_and_holds_no_script_of_its_own() -> None:
     ],
     ids=["same", "different", "long"],
 )
-def test_two_strategies_are_compared(tab: Page, answers: tuple[str, str], verdict: str, width: int, dark: bool) -> None:
+def test_two_strategies_are_compared(tab: Page, answers: tuple[str, str], verdict: str, width: int) -> None:
     canned = Canned()
     second = vote_stream(answers[1], tokens=1600, notes=["w" * 400], saved=2)
     canned.streams = {"m@vote8": vote_stream(answers[0]), "m@vote16": second}
     with canned.live() as address:
-        opened(tab, address, width=width, dark=dark)
+        opened(tab, address, width=width)
         tab.value("document.getElementById('compare').click()")
         tab.value("document.getElementById('strategy-1').selectedIndex = 2")
         asked(tab)
