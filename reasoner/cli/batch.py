@@ -41,7 +41,7 @@ from reasoner.errors import UsageError
 @options.EFFORT
 @options.PROFILE
 @option("--abstain-below", type=NUMBER, metavar="P", section="Strategy",
-        help="Give no answer whose calibrated probability of being right is below P, 0 to 1; needs "
+        help="Give no answer if its calibrated probability of being right is below P, 0 to 1; needs "
              "--profile.")  # fmt: skip
 @options.VERIFIER
 @options.UNSANDBOXED

@@ -14,7 +14,7 @@ R = TypeVar("R", bound=BaseModel)
 MAX_BODY: Final = 4 << 20
 """Bytes of a body."""
 MAX_PROBLEMS: Final = 2048
-"""Of a body, to be told the most telling one."""
+"""Problems of a body; of more, only the number is said."""
 
 
 def read(body: bytes, model: type[R]) -> R:
@@ -44,7 +44,7 @@ def read(body: bytes, model: type[R]) -> R:
 
 
 def problem_of(error: ValidationError, model: type[BaseModel]) -> ApiError:
-    """The most telling problem, in one line: of a union's problems, that of the form that fits best."""
+    """The most specific problem, in one line; of a union's problems, that of the form that fits best."""
     if error.error_count() > MAX_PROBLEMS:
         return ApiError(400, f"the body has {error.error_count():,} fields that are unknown or do not fit")
     problem = max(

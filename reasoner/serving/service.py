@@ -109,7 +109,7 @@ class Service:
     async def answer(self, jobs: Sequence[Job], client: str, follow: Follow | None = None) -> list[Result]:
         """The jobs of one request with their solutions and events, which `follow` receives as they happen.
 
-        By the first time that it waits, it has its turn, waits for it, or was refused. Cancelling it aborts all of it.
+        Before it first waits, it has its turn, is in the queue, or was refused. Cancelling it aborts all of it.
 
         Raises:
             ApiError: it is refused by a limit, does not fit the model, or failed before there was any text.

@@ -62,7 +62,7 @@ async def answered(engine: Engine, request: ChatRequest, offered: Offer | None =
 
 
 def streamed(reply: Reply, results: Sequence[Result], *news: tuple[int, Event | TextPiece]) -> list[dict[str, Any]]:
-    """The chunks of a reply whose choices have these news."""
+    """The chunks of a reply; its choices have these news."""
     chunks = [
         chunk
         for index, each in news

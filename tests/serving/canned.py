@@ -1,4 +1,4 @@
-"""The page on a server whose streams a test writes: what a broken or hostile server sends."""
+"""The page on a server that sends what a test writes, as a broken or hostile server does."""
 
 import json
 import socket

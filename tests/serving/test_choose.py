@@ -281,7 +281,7 @@ def test_the_samples_of_every_strategy_are_bounded(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "told"),
+    ("spec", "shown"),
     [
         (
             "self_consistency(n=2, of=auto(n=4))",
@@ -291,8 +291,8 @@ def test_the_samples_of_every_strategy_are_bounded(name: str) -> None:
         ("self_consistency", "self_consistency:n=8,window=4"),
     ],
 )
-def test_a_spec_in_a_reply_is_whole_but_hides_what_the_owner_set(spec: str, told: str) -> None:
-    assert public_spec(build("strategy", spec)) == told
+def test_a_spec_in_a_reply_is_whole_but_hides_what_the_owner_set(spec: str, shown: str) -> None:
+    assert public_spec(build("strategy", spec)) == shown
 
 
 @pytest.mark.parametrize("name", sorted(entries("strategy")))

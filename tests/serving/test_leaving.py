@@ -79,7 +79,7 @@ async def settled(server: Server) -> None:
 
 
 def post(server: Server, body: dict[str, object]) -> socket.socket:
-    """A connection on which a chat was asked for, and whose reply nobody has read."""
+    """A connection on which a chat was sent; nobody has read its reply."""
     sent = json.dumps({"model": "scripted", "messages": ASKED, **body}).encode()
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(sent)}\r\n\r\n"
     connection = socket.create_connection(("127.0.0.1", server.port))

@@ -61,7 +61,7 @@ def counted(service: Service) -> dict[tuple[str, ...], float]:
 
 @running
 async def test_the_counters_equal_the_ledger_after_a_load() -> None:
-    """Of requests that end, lose sequences, are cut by their budget, and whose clients leave."""
+    """Requests end, lose sequences, are cut by their budget, or lose their client."""
     source = random.Random(3)
     engine = ScriptedEngine(varied, pause=jumbled(1, lost=0.1), block_size=4)
     async with service(engine, ServerLimits(max_concurrent=5)) as serving:
