@@ -66,14 +66,12 @@ def check_files(questions: Path, answers: Path) -> None:
     if questions != options.STANDARD:
         reader_of(questions)
         check_format(Path(questions.name.removesuffix(".gz")))
-        if not questions.is_file():
-            raise UsageError(f"cannot read {questions}: it does not exist or is not a file")
     if answers == options.STANDARD:
         return
     if answers.suffix not in FORMATS:
         raise UsageError(f"--output {answers} must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
     check_format(answers)
-    if answers.exists() and questions != options.STANDARD and answers.samefile(questions):
+    if answers.exists() and questions.exists() and answers.samefile(questions):
         raise UsageError(f"--output {answers} is the file of the questions: give another name")
     try:
         check_replaceable(answers)
@@ -89,7 +87,10 @@ def open_rows(path: Path) -> Iterator[Iterator[Located]]:
         if path == options.STANDARD:
             name, file = "standard input", stack.enter_context(_standard_input())
         else:
-            name, reader, file = stack.enter_context(open_table(path))
+            try:
+                name, reader, file = stack.enter_context(open_table(path))
+            except OSError as error:
+                raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
         rows = _readable(name, reader(name, file, None))
         first = next(rows, None)
         if first is None:
@@ -318,8 +319,13 @@ class BatchRun(EngineRun):
         from reasoner.serving.config import Settings as ServerSettings
         from reasoner.serving.config import make_offer
 
-        self._check_requests()
         given = self.given
+        for name in WITHOUT_EFFECT:
+            if getattr(given, name) not in (None, False):
+                raise UsageError(
+                    f"{options.flag(name)} has no effect on OpenAI's batch format, where each line says what it asks: "
+                    "omit it"
+                )
         offered = make_offer(
             ServerSettings(), self.prices, ceiling=self.each, strategy=given.strategy, verifier=given.verifier,
             answer=given.answer,
@@ -340,20 +346,6 @@ class BatchRun(EngineRun):
 
         settings = {**self._settings(spec_of(strategy), given.verifier or ""), "--answer": given.answer or ""}
         return _Source(strategy, None, settings, answers, read_reply)
-
-    def _check_requests(self) -> None:
-        """Refuse options that have no effect on OpenAI's format.
-
-        Raises:
-            UsageError: the message names the option.
-        """
-        for name in WITHOUT_EFFECT:
-            value = getattr(self.given, name)
-            if value is not None and value is not False:
-                raise UsageError(
-                    f"{options.flag(name)} has no effect on OpenAI's batch format, where each line says what it asks: "
-                    "omit it"
-                )
 
     def _settings(self, strategy: str, verifier: str) -> dict[str, str]:
         """What decides the answers, apart from the questions. The budget of all is not part of it: it may be raised."""
