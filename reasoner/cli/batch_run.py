@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import ExitStack, aclosing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -336,7 +336,8 @@ class BatchRun(EngineRun):
             verifiers = tuple(offered.verifiers.values())
             async with Session(self.engine, verifiers=verifiers, prices=self.prices) as session:
                 spent = sum((history.spent for history in done.histories.values()), done.spent)
-                ledger, offer = Ledger(self.budget, prices=self.prices, spent=spent), offered.serving(self.engine.model)
+                ledger = Ledger(self.budget, prices=self.prices, spent=spent)
+                offer = replace(offered, model=self.engine.model)
                 stream = Requests(session, offer, ledger, done, self._sink, given.seed).answer(
                     lines, concurrency=self.concurrency
                 )

@@ -78,7 +78,7 @@ class ServerRun(EngineRun):
     def _show_ready(self, service: Service, address: str) -> None:
         if self.display.quiet:
             return
-        model, aliases = service.offer.model, len(service.offer.aliases)
+        model, aliases = service.offer.model.name, len(service.offer.aliases)
         self.display.terminal.say(f"ready    {address} serves {model} and {aliases} aliases of it; Ctrl-C stops it")
         body = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "What is 3 + 4?"}}]}}'
         key = '-H "Authorization: Bearer $KEY" ' if self.keys else ""

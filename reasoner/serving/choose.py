@@ -63,8 +63,7 @@ def default_aliases() -> dict[str, Alias]:
 class Offer:
     """What a server offers. `ceiling` limits each request, whatever its own budget is.
 
-    `thinks` says whether the model thinks. `sampling` are the model's own parameters, and the most tokens of a reply of
-    any form to a request without a limit.
+    `model` is known when the engine has started.
     """
 
     default: Alias
@@ -72,19 +71,14 @@ class Offer:
     verifiers: Mapping[str, Verifier] = field(default_factory=dict)
     prices: Prices | None = None
     ceiling: Budget = Budget()
-    model: str = "model"
-    thinks: bool = False
-    sampling: SamplingParams = SamplingParams()
-
-    def serving(self, model: ModelInfo) -> "Offer":
-        """The same with this model."""
-        return replace(self, model=model.name, thinks=model.thinking is not None, sampling=model.sampling)
+    model: ModelInfo = ModelInfo("model")
 
     @property
     def models(self) -> dict[str, str]:
         """The names that a request may give as its model, with their descriptions."""
-        described = {f"{self.model}@{name}": alias.description for name, alias in self.aliases.items()}
-        return {self.model: self.default.description, **described}
+        name = self.model.name
+        described = {f"{name}@{alias}": meaning.description for alias, meaning in self.aliases.items()}
+        return {name: self.default.description, **described}
 
     def check(self) -> None:
         """Choose by the default and each alias once, so that what does not fit is known before the engine starts.
@@ -93,7 +87,7 @@ class Offer:
             UsageError: the verifier of an alias is not offered, or the parts of an alias do not fit each other.
         """
         for name in ("", *self.aliases):
-            model = f"{self.model}@{name}" if name else self.model
+            model = f"{self.model.name}@{name}" if name else self.model.name
             try:
                 choose(ChatRequest(model=model, messages=[Turn(role="user", content="1 + 1?")]), self)
             except ApiError as error:
@@ -106,6 +100,7 @@ class Job:
     """One choice of a reply: a question and how it is to be answered.
 
     `rated_by` is the name of the verifier in the `Offer`. `notes` say what of the request is not done as it was sent.
+    `streams` says whether its text can be passed on as it comes.
     """
 
     question: Question
@@ -116,6 +111,7 @@ class Job:
     seed: int
     notes: tuple[str, ...] = ()
     rated_by: str = ""
+    streams: bool = False
 
     @property
     def passes_through(self) -> bool:
@@ -140,12 +136,6 @@ class Job:
             **options,
         )
         return replace(solution, events=tuple(events))
-
-    def streams(self, model: ModelInfo) -> bool:
-        """Whether its text can be passed on as it comes. Only at its end is it known whether a text calls a tool."""
-        if self.question.prompt.tools:
-            return False
-        return isinstance(self.strategy, DrawsOnce) and self.strategy.draws_once(model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +185,8 @@ def choose(request: ChatRequest, offer: Offer) -> list[Job]:
         seed % SEEDS,
         tuple(notes),
         rated_by,
+        # Only at its end is it known whether a text calls a tool.
+        not form.tools and isinstance(strategy, DrawsOnce) and strategy.draws_once(offer.model),
     )
     return [replace(job, seed=(seed + index) % SEEDS) for index in range(request.n)]
 
@@ -202,9 +194,9 @@ def choose(request: ChatRequest, offer: Offer) -> list[Job]:
 def _alias(model: str, offer: Offer) -> Alias:
     """The alias that a request's model names, or the default."""
     base, at, name = model.rpartition("@")
-    if model == offer.model:
+    if model == offer.model.name:
         return offer.default
-    if at and base in ("", offer.model) and name in offer.aliases:
+    if at and base in ("", offer.model.name) and name in offer.aliases:
         return offer.aliases[name]
     raise ApiError(404, str(UnknownName("model", model[:200], offer.models)), code="model_not_found", param="model")
 
@@ -244,16 +236,16 @@ def _sampled(strategy: Any, request: ChatRequest, offer: Offer, notes: list[str]
     if asked.temperature == 0 and draws(strategy) > 1:
         asked = replace(asked, temperature=None)
         notes.append("temperature=0 was not used: the strategy draws several samples, which must differ")
-    if request.thinking is not None and offer.thinks:
+    if request.thinking is not None and offer.model.thinking:
         asked = replace(asked, thinking=request.thinking)
     elif request.thinking not in (None, "none"):
         notes.append("reasoning_effort was not used: the model does not think")
     if kind == FREE:
         # A reply of any form may be long; that of a model that thinks has a longer limit of its own.
-        limit = None if offer.thinks else REPLY_TOKENS
+        limit = None if offer.model.thinking else REPLY_TOKENS
         once = isinstance(strategy, DrawsOnce)
         asked = asked.over(
-            SamplingParams(offer.sampling.temperature if once else None, offer.sampling.max_tokens),
+            SamplingParams(offer.model.sampling.temperature if once else None, offer.model.sampling.max_tokens),
             SamplingParams(TEMPERATURE if once else None, limit),
         )
     if isinstance(strategy, CalibratedStrategy) and strategy.measured_on:

@@ -67,7 +67,7 @@ class Service:
             await stack.enter_async_context(self._session)
             stack.push_async_callback(cancel_all, self._tasks)
             self._stack = stack.pop_all()
-        self._offer = self._offer.serving(self._engine.model)
+        self._offer = replace(self._offer, model=self._engine.model)
         if self.state == "starting":
             self.state = "ready"
         return self
@@ -138,9 +138,9 @@ class Service:
     async def _solve(
         self, job: Job, ledger: Ledger, client: str, follow: Callable[[Event | TextPiece], None] | None
     ) -> Result:
-        trace, streams = self.traces.open(client), job.streams(self._engine.model)
-        sinks = [trace] if follow is None or streams or job.passes_through else [trace, follow]
-        solution = await job.solve(self._session, *sinks, ledger=ledger, on_text=follow if streams else None)
+        trace = self.traces.open(client)
+        sinks = [trace] if follow is None or job.streams or job.passes_through else [trace, follow]
+        solution = await job.solve(self._session, *sinks, ledger=ledger, on_text=follow if job.streams else None)
         if solution.error:
             if isinstance(solution.error, EngineDied):
                 self.state = "failed"

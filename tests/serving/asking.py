@@ -9,6 +9,7 @@ import pytest
 
 from reasoner.engine import Engine, TextPiece
 from reasoner.execution.session import Session
+from reasoner.models.info import ModelInfo
 from reasoner.serving.bodies import read
 from reasoner.serving.choose import Alias, Offer, choose, default_aliases
 from reasoner.serving.errors import ApiError
@@ -26,7 +27,7 @@ def alias(strategy: str = "single", **specs: str) -> Alias:
 
 
 def offer(**changes: Any) -> Offer:
-    made = Offer(alias(), aliases=default_aliases(), verifiers={"judge": Judge()}, model="m")
+    made = Offer(alias(), aliases=default_aliases(), verifiers={"judge": Judge()}, model=ModelInfo("m"))
     return replace(made, **changes)
 
 

@@ -1,6 +1,7 @@
 """How a request is answered: vendor object, then alias, then default; and what a client may not ask for."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -19,6 +20,7 @@ from reasoner.serving.replies import public_spec
 from reasoner.serving.requests import MAX_COUNT, build_client, draws
 from reasoner.specs import Mark, Owners, marks_of
 from reasoner.types import Message, SamplingParams
+from tests.scripted import THINKER
 from tests.serving.asking import alias, chat, offer, only, refusal
 
 
@@ -40,7 +42,7 @@ def test_a_plain_request_passes_through() -> None:
 def test_a_reply_of_any_form_may_be_long() -> None:
     assert only().strategy.params.max_tokens == only(model="m@universal8").strategy.params.max_tokens == 4096
     assert only(model="m@vote8").strategy.params.max_tokens is None
-    [job] = choose(chat(), offer(thinks=True))
+    [job] = choose(chat(), offer(model=replace(THINKER, name="m")))
     assert job.strategy.params.max_tokens is None  # type: ignore[attr-defined]
 
 
@@ -117,7 +119,7 @@ def test_the_strategys_own_sampling_goes_before_the_requests() -> None:
 
 
 def test_effort_is_the_models_thinking() -> None:
-    [job] = choose(chat(model="m@vote8", reasoning_effort="minimal"), offer(thinks=True))
+    [job] = choose(chat(model="m@vote8", reasoning_effort="minimal"), offer(model=replace(THINKER, name="m")))
     assert job.strategy.params.thinking == "low"  # type: ignore[attr-defined]
     job = only(reasoning_effort="high")
     assert job.strategy.params.thinking is None

@@ -40,7 +40,7 @@ async def service(engine: Engine, limits: ServerLimits | None = None) -> AsyncIt
 
 def jobs(service: Service, model: str = "vote8", **fields: Any) -> list[Job]:
     messages = [{"role": "user", "content": "What is 3 + 4?"}]
-    name = f"{service.offer.model}@{model}" if model else service.offer.model
+    name = service.offer.model.name + (f"@{model}" if model else "")
     body = {"model": name, "messages": messages, "seed": 1, **fields}
     return choose(read(json.dumps(body).encode(), ChatRequest), service.offer)
 
