@@ -127,6 +127,22 @@ def test_effort_is_the_models_thinking() -> None:
     assert only(reasoning_effort="none").notes == ()
 
 
+@pytest.mark.parametrize(
+    ("strategy", "fields", "streams"),
+    [
+        ("single", {}, True),
+        ("single", {"tools": [{"type": "function", "function": {"name": "a"}}]}, False),
+        ("budget_forcing:max_thinking=40", {}, True),
+        ("budget_forcing:max_thinking=40,waits=1", {}, False),
+        ("self_consistency:n=2", {}, False),
+    ],
+)
+def test_the_text_of_a_strategy_that_draws_once_streams(strategy: str, fields: dict[str, Any], streams: bool) -> None:
+    request = chat(reasoner={"strategy": strategy, "answer": "number"}, **fields)
+    [job] = choose(request, offer(model=replace(THINKER, name="m")))
+    assert job.streams == streams
+
+
 # Verifiers and budgets
 
 
@@ -164,20 +180,13 @@ def test_a_budget_is_the_least_of_all_limits_and_is_shared_by_the_choices() -> N
 @pytest.mark.parametrize(
     "spec",
     [
-        "auto:profile=/etc/passwd",
-        "auto-low:profile=/etc/passwd",
-        "self_consistency(n=2, of=auto(profile=x))",
-        'self_consistency:n=2,of="auto:profile=x"',
-        'best_of_n:of="self_consistency:of=\\"auto:profile=x\\""',
-        "single:lora=/tmp/x",
-        'self_consistency:of="single(lora=x)"',
-        ' auto ( profile = "/etc/passwd" ) ',
-        "auto:\u2003profile=x",
-        "self_consistency:of=self_consistency:of=auto:profile=x",
-        "best_of_n(of=refine(critic=self,lora=[x]))",
-        'single:lora={"a":1}',
+        "auto:profile=/etc/passwd", "auto-low:profile=/etc/passwd", "self_consistency(n=2, of=auto(profile=x))",
+        'self_consistency:n=2,of="auto:profile=x"', 'best_of_n:of="self_consistency:of=\\"auto:profile=x\\""',
+        "single:lora=/tmp/x", 'self_consistency:of="single(lora=x)"', ' auto ( profile = "/etc/passwd" ) ',
+        "auto:\u2003profile=x", "self_consistency:of=self_consistency:of=auto:profile=x",
+        "best_of_n(of=refine(critic=self,lora=[x]))", 'single:lora={"a":1}',
     ],
-)
+)  # fmt: skip
 def test_no_spec_of_a_client_reads_files_or_loads_weights(spec: str) -> None:
     error = refusal(lambda: only(reasoner={"strategy": spec}))
     assert error.param == "reasoner.strategy"
@@ -188,23 +197,12 @@ def test_no_spec_of_a_client_reads_files_or_loads_weights(spec: str) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        "number:pattern=(a+)+$",
-        "math:loose=[units],pattern=x",
-        "math:seconds=1000",
-        "free:",
-        "tool_call",
-        "math:loose=[units] , pattern=x",
-        "math:loose=[units,rounding] seconds=9",
-        "auto: pattern =x",
-        "text:equal=exact,\u2003pattern\u00a0= x",
-        "yes_no:cut=probe,pattern=pattern=x",
-        "number:Pattern=x",
-        "number(pattern=x)",
-        'number:{"pattern":"x"}',
-        "free:pattern=x",
-        " number:pattern=x",
+        "number:pattern=(a+)+$", "math:loose=[units],pattern=x", "math:seconds=1000", "free:", "tool_call",
+        "math:loose=[units] , pattern=x", "math:loose=[units,rounding] seconds=9", "auto: pattern =x",
+        "text:equal=exact,\u2003pattern\u00a0= x", "yes_no:cut=probe,pattern=pattern=x", "number:Pattern=x",
+        "number(pattern=x)", 'number:{"pattern":"x"}', "free:pattern=x", " number:pattern=x",
     ],
-)
+)  # fmt: skip
 def test_no_answer_kind_of_a_client_takes_the_servers_time(answer: str) -> None:
     known = compiled.cache_info()
     error = refusal(lambda: only(reasoner={"strategy": "self_consistency", "answer": answer}))
@@ -240,17 +238,12 @@ def test_all_choices_of_a_request_draw_a_bounded_number(n: int, spec: str) -> No
 @pytest.mark.parametrize(
     "spec",
     [
-        f"self_consistency:n={MAX_COUNT + 1}",
-        "universal:repeats=1000000000",
-        "refine:critic=self,rounds=1000000000",
-        "self_consistency:n=4,stop=esc(window=99999)",
-        "tree_of_thoughts:b=1024,k=1024",
-        "knockout:n=1024,comparisons=1024",
-        "self_consistency:of=" * 190 + "single",
-        "(" * 5000,
+        f"self_consistency:n={MAX_COUNT + 1}", "universal:repeats=1000000000", "refine:critic=self,rounds=1000000000",
+        "self_consistency:n=4,stop=esc(window=99999)", "tree_of_thoughts:b=1024,k=1024",
+        "knockout:n=1024,comparisons=1024", "self_consistency:of=" * 190 + "single", "(" * 5000,
         "self_consistency:of=" + "self_consistency(of=" * 30,
     ],
-)
+)  # fmt: skip
 def test_no_spec_of_a_client_is_large(spec: str) -> None:
     assert refusal(lambda: only(reasoner={"strategy": spec})).status == 400
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from reasoner.cli.serve import command
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.serving.choose import default_aliases
 from reasoner.serving.config import read_settings
@@ -88,12 +87,3 @@ def test_the_codes_of_errors_are_those_of_the_server() -> None:
     assert len(codes) > 10
     assert {code for code in codes if f'"{code}"' not in source} == set()
     assert set(re.findall(r'code="(\w+)"', source)) - {"client_left"} <= codes
-
-
-def test_the_options_of_the_page_are_options_of_the_command() -> None:
-    known = {option for parameter in command.params for option in parameter.opts}
-    text = PAGE.read_text()
-    lines = [line for line in text.splitlines() if line.startswith("reasoner serve") or "`--" in line]
-    named = {option for line in lines for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", line)}
-    assert len(named) >= 6
-    assert named - {"--html", "--time"} <= known

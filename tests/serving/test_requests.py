@@ -1,15 +1,11 @@
 """What the server reads: OpenAI's requests, and errors in its form for everything else."""
 
-import json
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from reasoner.budget import Budget
 from reasoner.serving.bodies import MAX_BODY, read
-from reasoner.serving.errors import ApiError
 from reasoner.serving.requests import ChatRequest, ResponseRequest
 from reasoner.types import Message, SamplingParams
 from tests.serving.asking import BODY, chat, encoded, refusal
@@ -214,24 +210,3 @@ def test_the_input_of_a_response_may_be_items_with_earlier_replies() -> None:
 )
 def test_a_response_keeps_nothing_and_calls_nothing(fields: dict[str, Any], param: str) -> None:
     assert refusal(lambda: response(**fields)).param == param
-
-
-NAMES = sorted({name for model in MODELS for name in model.model_fields} | {"zzz"})
-VALUES: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()) | st.just("\ud800"),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(NAMES) | st.text(), inner, max_size=4),
-    max_leaves=12,
-)
-BODIES = st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=8).map(
-    lambda fields: {"model": "m", "messages": BODY["messages"], **fields}
-)
-
-
-@given(st.one_of(BODIES.map(lambda body: json.dumps(body).encode()), VALUES.map(encoded), st.binary()))
-def test_any_body_is_read_or_refused(body: bytes) -> None:
-    for model in MODELS:
-        try:
-            request = read(body, model)
-            assert (request.chat if isinstance(request, ResponseRequest) else request).params
-        except ApiError as error:
-            json.dumps(error.document(), ensure_ascii=False).encode()

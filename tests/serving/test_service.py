@@ -26,7 +26,7 @@ from reasoner.solution import Solution
 from reasoner.trace.events import Began, Ended, Event
 from tests.helpers import jumbled, says, varied
 from tests.running import running
-from tests.scripted import THINKER, ScriptedEngine
+from tests.scripted import ScriptedEngine
 from tests.serving.running import offered
 
 ALICE = "alice"
@@ -106,29 +106,6 @@ async def test_events_are_followed_and_kept_with_their_choice() -> None:
             assert kept
             assert kept.owner == ALICE
             assert len(kept.lines().splitlines()) == len(own)
-
-
-@running
-@pytest.mark.parametrize(
-    ("strategy", "streams"),
-    [
-        ("single", True),
-        ("budget_forcing:max_thinking=40", True),
-        ("budget_forcing:max_thinking=40,waits=1", False),
-        ("self_consistency:n=2", False),
-    ],
-)
-async def test_the_text_of_a_strategy_that_draws_once_is_followed_as_it_comes(strategy: str, streams: bool) -> None:
-    seen: list[Event | TextPiece] = []
-    async with service(ScriptedEngine(says("7"), model=THINKER)) as serving:
-        asked = jobs(serving, "vote8", reasoner={"strategy": strategy, "answer": "number"})
-        [result] = await serving.answer(asked, ALICE, lambda _, event: seen.append(event))
-    pieces = [piece for piece in seen if isinstance(piece, TextPiece)]
-    assert bool(pieces) == streams
-    assert len(pieces) == len(seen) or not streams
-    if streams:
-        assert "".join(piece.text for piece in pieces if not piece.thinking) == result.solution.text
-        assert any(piece.thinking for piece in pieces)
 
 
 @running
