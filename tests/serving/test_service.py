@@ -17,7 +17,7 @@ from reasoner.errors import EngineDied, EngineUnavailable
 from reasoner.execution.admission import STARTS, TOGETHER
 from reasoner.serving.bodies import read
 from reasoner.serving.choose import Job, choose
-from reasoner.serving.config import ServerLimits
+from reasoner.serving.config import ServerLimits, Settings, make_offer
 from reasoner.serving.errors import ApiError
 from reasoner.serving.metrics import KINDS, Metrics
 from reasoner.serving.requests import ChatRequest
@@ -27,14 +27,15 @@ from reasoner.trace.events import Began, Ended, Event
 from tests.helpers import jumbled, says, varied
 from tests.running import running
 from tests.scripted import ScriptedEngine
-from tests.serving.running import offered
 
 ALICE = "alice"
 
 
 @asynccontextmanager
 async def service(engine: Engine, limits: ServerLimits | None = None) -> AsyncIterator[Service]:
-    async with Service(engine, offered(), limits or ServerLimits(), report=lambda _number, _failure: None) as made:
+    async with Service(
+        engine, make_offer(Settings()), limits or ServerLimits(), report=lambda _number, _failure: None
+    ) as made:
         yield made
 
 
