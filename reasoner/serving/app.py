@@ -1,6 +1,5 @@
 """The app: its routes, who asks, and only errors of the API."""
 
-import asyncio
 import secrets
 import time
 from functools import partial
@@ -15,7 +14,7 @@ from starlette.routing import Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
 from reasoner.serving.bodies import read
-from reasoner.serving.choose import Job, choose
+from reasoner.serving.choose import choose
 from reasoner.serving.errors import ApiError, api_error
 from reasoner.serving.limits import Keys
 from reasoner.serving.listener import is_loopback
@@ -30,8 +29,6 @@ PUBLIC: Final = ("/", "/health")
 """Paths that need no key."""
 PUBLIC_FOLDERS: Final = ("/page/", TRACES)
 """Beginnings of such paths; traces ask for the key themselves."""
-LARGE: Final = 1 << 16
-"""Bytes of a body that is read in a thread."""
 FORM: Final = "application/x-www-form-urlencoded"
 MAX_FORM_BYTES: Final = 4096
 """Of the form that carries a key."""
@@ -135,14 +132,8 @@ class App:
         service = self._service
         try:
             offer = service.offer
-            body = await self._body(request)
-
-            def understood() -> tuple[Reply, list[Job]]:
-                made: Reply = kind(read(body, kind.reads), offer.prices)
-                return made, choose(made.asked, offer)
-
-            # A large body takes longer than other requests should wait.
-            made, jobs = await asyncio.to_thread(understood) if len(body) > LARGE else understood()
+            made: Reply = kind(read(await self._body(request), kind.reads), offer.prices)
+            jobs = choose(made.asked, offer)
         except ApiError as error:
             service.metrics.end(NO_STRATEGY, "refused" if error.status < 500 else "error", 0)
             raise

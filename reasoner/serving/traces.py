@@ -81,9 +81,6 @@ class RecentTraces:
         self.size = 0
         """Bytes of all traces."""
 
-    def __len__(self) -> int:
-        return len(self._traces)
-
     def open(self, owner: str) -> KeptTrace:
         """A new trace, to be given as `trace=` of a question. Questions that share it need ids of their own."""
         trace = KeptTrace(self, owner, self._limit // MAX_SHARE)

@@ -66,7 +66,7 @@ def test_number_and_bytes_stay_within_their_limits(course: list[tuple[int, int]]
     traces, opened = RecentTraces(number=3, size=4000), dict[int, KeptTrace]()
     for name, length in course:
         opened.setdefault(name, traces.open("anna"))(noted("x" * length))
-        assert len(traces) <= 3
+        assert len(traces._traces) <= 3
         assert traces.size == sum(trace.size for trace in opened.values()) <= 4000
         assert all(len(trace.lines()) == trace.size <= 4000 // MAX_SHARE for trace in opened.values())
 
