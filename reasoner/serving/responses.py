@@ -14,6 +14,8 @@ from reasoner.system.printing import valid_unicode
 from reasoner.trace.events import Event
 
 STATUS: Final = {"stop": "completed", "length": "incomplete"}
+REPEATED: Final = {"instructions", "max_output_tokens", "metadata", "model", "temperature", "top_p", "user"}
+"""Fields of a request that its reply repeats."""
 
 
 class ResponseReply:
@@ -89,7 +91,6 @@ class ResponseReply:
 
     def _frame(self, status: str) -> Document:
         """What is known of a reply from its request."""
-        request = self._request
         return {
             "id": self.id,
             "object": "response",
@@ -98,23 +99,17 @@ class ResponseReply:
             "background": False,
             "error": None,
             "incomplete_details": None,
-            "instructions": request.instructions,
-            "max_output_tokens": request.max_output_tokens,
-            "metadata": dict(request.metadata),
-            "model": request.model,
             "output": [],
             "parallel_tool_calls": False,
             "previous_response_id": None,
-            "reasoning": {"effort": request.reasoning.effort, "summary": None},
+            "reasoning": {"effort": self._request.reasoning.effort, "summary": None},
             "store": False,
-            "temperature": request.temperature,
             "text": {"format": {"type": "text"}},
             "tool_choice": "auto",
             "tools": [],
-            "top_p": request.top_p,
             "truncation": "disabled",
             "usage": None,
-            "user": request.user,
+            **self._request.model_dump(include=REPEATED),
         }
 
     def _delta(self, item: str, text: str) -> list[Document]:
