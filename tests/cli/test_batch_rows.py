@@ -62,13 +62,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("name", "content", "options", "error"), REFUSED, ids=[each[3][:40] for each in REFUSED])
 def test_what_cannot_work_is_refused_in_one_line_before_anything_runs(
-    name: str,
-    content: bytes,
-    options: tuple[str, ...],
-    error: str,
-    run: Run,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    name: str, content: bytes, options: tuple[str, ...], error: str, run: Run, tmp_path: Path, monkeypatch: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / name).write_bytes(content)
