@@ -83,7 +83,6 @@ class ProcessPool:
     _turns: "WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]" = field(
         default_factory=WeakKeyDictionary, init=False, repr=False
     )
-    _owner: int = field(default=0, init=False, repr=False)
     _closings: int = field(default=0, init=False, repr=False)
 
     async def call(
@@ -101,9 +100,6 @@ class ProcessPool:
         if function.__module__ == "__main__" or "<" in name:
             raise UsageError(f"{name} cannot run in another process: define it at the top of a module that is imported")
         request = _line(function, args, seconds, cpu_seconds)
-        if self._owner != os.getpid():
-            # A forked child must not use its parent's workers.
-            self._owner, self._idle, self._all, self._turns = os.getpid(), deque(), set(), WeakKeyDictionary()
         closings = self._closings
         async with self._turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self.workers)):
             if self._closings > closings:
@@ -122,8 +118,7 @@ class ProcessPool:
     async def close(self) -> None:
         """Kill the workers; a call that still runs is a crash. A later call starts new ones."""
         self._closings += 1
-        if self._owner == os.getpid():
-            await asyncio.to_thread(self._kill)
+        await asyncio.to_thread(self._kill)
 
     def _kill(self) -> None:
         for worker in tuple(self._all):

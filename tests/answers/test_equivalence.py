@@ -170,16 +170,6 @@ async def test_a_grade_is_done_once(tmp_path: Path) -> None:
     assert RunContext(tmp_path).log == ["a"]
 
 
-def test_verdicts_outlive_an_event_loop(tmp_path: Path) -> None:
-    a, ab, b = RunContext(tmp_path)("a", "ab", "b")
-    made = Equivalence(pool=ProcessPool())
-    pairs = [(a, ab), (a, b)]
-    assert [asyncio.run(same(made, SLOW, *pair)) for pair in pairs] == [True, False]
-    assert asyncio.run(made.same_many(SLOW, pairs, ComparisonMeter())) == (True, False)
-    asyncio.run(made.close())
-    assert len(RunContext(tmp_path).log) == 3
-
-
 # Classes
 
 

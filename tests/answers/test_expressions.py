@@ -11,17 +11,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from reasoner.answers.expressions import (
-    MAX_CONSTANT,
-    MAX_DEPTH,
-    MAX_LENGTH,
-    MAX_NODES,
-    ExpressionSpace,
-    evaluate,
-    solves,
-)
+from reasoner.answers.expressions import MAX_CONSTANT, MAX_LENGTH, ExpressionSpace, evaluate, solves
 from reasoner.answers.thinking import TAIL
-from reasoner.errors import UsageError
 from tests.sweeps import widths
 
 SPACE = ExpressionSpace((8, 3, 8, 3), 24, use_all=True)
@@ -58,16 +49,6 @@ HOSTILE = [
 
 def test_anything_else_has_no_value() -> None:
     assert [f"{text[:14]!a}*{len(text)}" for text in HOSTILE if evaluate(text) is not None] == []
-
-
-def test_the_limits_on_size_are_where_they_are_said_to_be() -> None:
-    assert evaluate("-" * (MAX_DEPTH - 1) + "1") is not None
-    assert evaluate("-" * MAX_DEPTH + "1") is None
-    half = "+".join("1" * (MAX_NODES // 4))
-    assert evaluate(f"-({half})+({half})") is not None
-    assert evaluate(f"-({half})+(-{half})") is None
-    assert evaluate("1" + " " * (MAX_LENGTH - 3) + "+1") is not None
-    assert evaluate("1" + " " * (MAX_LENGTH - 2) + "+1") is None
 
 
 @dataclass(frozen=True)
@@ -201,12 +182,6 @@ def test_the_rules_are_part_of_the_instruction() -> None:
         "with + - * / and brackets."
     )
     assert "at most once" in ExpressionSpace((1, 2), 3, use_all=False).instruction
-
-
-@pytest.mark.parametrize("numbers", [(), (-1, 2), (1, MAX_CONSTANT + 1)])
-def test_numbers_that_no_expression_can_hold_are_refused(numbers: tuple[int, ...]) -> None:
-    with pytest.raises(UsageError, match="give at least one, each 0 to 1000000"):
-        ExpressionSpace(numbers, 3, use_all=False)
 
 
 def puzzles(name: str, size: int) -> Iterator[dict[str, Any]]:
