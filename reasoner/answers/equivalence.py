@@ -36,7 +36,7 @@ def prepare() -> None:
 
 @runtime_checkable
 class SlowSpace(Protocol):
-    """An answer space some of whose comparisons are slow; its functions are importable by name and run in a worker."""
+    """An answer space with slow comparisons; their functions are importable by name and run in a worker."""
 
     @property
     def accepts(self) -> Callable[[str, str], bool]:

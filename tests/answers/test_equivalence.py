@@ -195,7 +195,7 @@ async def test_a_space_that_knows_at_once_starts_no_pool() -> None:
 
 
 @running
-async def test_in_a_vote_what_cannot_be_told_in_time_is_said_and_hurts_no_other(tmp_path: Path) -> None:
+async def test_a_late_comparison_in_a_vote_is_undecided_and_the_others_are_decided(tmp_path: Path) -> None:
     words = RunContext(tmp_path)("a", "ab", "car", "hang", "crash", "bomb")
     pairs = list(itertools.combinations(words, 2))
     async with equivalence(seconds=0.3, maths=False) as made:
@@ -208,7 +208,7 @@ async def test_in_a_vote_what_cannot_be_told_in_time_is_said_and_hurts_no_other(
 
 
 @running
-async def test_a_comparison_that_looks_at_no_signal_is_killed_and_the_others_are_done(tmp_path: Path) -> None:
+async def test_a_comparison_inside_c_is_killed_and_the_others_are_done(tmp_path: Path) -> None:
     a, ab, stuck = RunContext(tmp_path)("a", "ab", "stuck")
     async with equivalence(seconds=1, maths=False) as made:
         assert await made.same_many(SLOW, [(a, stuck), (a, ab)], ComparisonMeter()) == (None, True)
@@ -276,7 +276,7 @@ DEEP = "\\frac{1}{" * 400 + "1" + "}" * 400
 
 
 @running
-async def test_a_bomb_that_was_not_seen_is_killed_and_the_pool_serves_on() -> None:
+async def test_a_bomb_that_was_not_seen_is_killed_and_the_pool_serves_the_next() -> None:
     """The limits of `too_complex` stepped around: formulas straight to what the worker does with them."""
     pool = ProcessPool(prepare=prepare)
     try:

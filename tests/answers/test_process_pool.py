@@ -94,7 +94,7 @@ async def test_a_function_runs_elsewhere_and_returns() -> None:
 
 
 @running
-async def test_what_never_ends_is_killed_and_the_pool_serves_on(tmp_path: Path) -> None:
+async def test_what_never_ends_is_killed_and_the_pool_serves_the_next(tmp_path: Path) -> None:
     async with pool() as made:
         await made.warm()
         bombs = [made.call(endless, str(tmp_path), seconds=0.3), made.call(pow, 9, 9**9, seconds=0.3)]
