@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
-from reasoner.answers.process_pool import Failed, Outcome, ProcessPool
+from reasoner.system.process_pool import Failed, Outcome, ProcessPool
 from reasoner.types import Answer, AnswerSpace, Blocks
 from reasoner.voting import mutual
 

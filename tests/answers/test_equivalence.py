@@ -15,7 +15,7 @@ from reasoner.answers import math_worker
 from reasoner.answers.equivalence import ComparisonMeter, Equivalence, SlowSpace, Verdict, prepare
 from reasoner.answers.maths import MathSpace
 from reasoner.answers.numbers import NumberSpace
-from reasoner.answers.process_pool import Failed, JobResult, ProcessPool
+from reasoner.system.process_pool import Failed, JobResult, ProcessPool
 from reasoner.types import Answer, AnswerSpace, Blocks
 from tests.running import running
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from reasoner.answers import process_pool
-from reasoner.answers.process_pool import Failed, JobResult, ProcessPool
 from reasoner.errors import UsageError
+from reasoner.system import process_pool
+from reasoner.system.process_pool import Failed, JobResult, ProcessPool
 from tests.running import running
 
 ROOT = Path(__file__).parents[2]
@@ -201,7 +201,7 @@ async def test_a_function_that_no_worker_can_import_is_refused() -> None:
 
 SCRIPT = """
 import asyncio, math
-from reasoner.answers.process_pool import ProcessPool
+from reasoner.system.process_pool import ProcessPool
 
 print("main runs")
 print(asyncio.run(ProcessPool().call(math.factorial, 5, seconds=60)))
@@ -220,7 +220,7 @@ def test_a_script_needs_no_guard(how: str) -> None:
 
 INTERRUPTED = """
 import asyncio, sys, time
-from reasoner.answers.process_pool import ProcessPool
+from reasoner.system.process_pool import ProcessPool
 
 async def main():
     pool = ProcessPool()
@@ -259,8 +259,8 @@ def test_an_interrupt_prints_no_traceback_of_a_worker(when: str, tmp_path: Path)
 
 ORPHANED = """
 import asyncio, sys
-from reasoner.answers.process_pool import ProcessPool
-from tests.answers.test_process_pool import endless
+from reasoner.system.process_pool import ProcessPool
+from tests.system.test_process_pool import endless
 
 asyncio.run(ProcessPool().call(endless, sys.argv[1], seconds=1))
 """

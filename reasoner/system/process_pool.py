@@ -159,7 +159,7 @@ class _Worker:
         path = os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)
         with childs:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "reasoner.answers.process_pool"],
+                [sys.executable, "-P", "-m", "reasoner.system.process_pool"],
                 stdin=subprocess.PIPE,
                 stdout=childs.fileno(),
                 stderr=subprocess.DEVNULL,
