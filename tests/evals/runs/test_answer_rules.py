@@ -9,12 +9,12 @@ import reasoner_strategies.likelihood as by_likelihood
 from reasoner.answers.asking import COPIED, PROBED
 from reasoner.answers.choices import ChoiceSpace
 from reasoner.answers.code import CodeSpace
-from reasoner.answers.expressions import ExpressionSpace
 from reasoner.answers.maths import MathSpace
 from reasoner.answers.numbers import NumberSpace
 from reasoner.answers.reading import RULES
 from reasoner.answers.texts import TextSpace, YesNoSpace
 from reasoner_evals.runs.reading import STATED, UNKNOWN, stated_code
+from reasoner_evals.tasks.expressions import ExpressionSpace
 from reasoner_evals.tasks.gym import VerbatimSpace
 
 ANSWERS: list[tuple[Any, str]] = [

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from reasoner.answers.expressions import MAX_CONSTANT, MAX_LENGTH, ExpressionSpace, evaluate, solves
+from reasoner.answers.expressions import MAX_CONSTANT, MAX_LENGTH, evaluate
 from reasoner.answers.thinking import TAIL
+from reasoner_evals.tasks.expressions import ExpressionSpace, solves
 
 SPACE = ExpressionSpace((8, 3, 8, 3), 24, use_all=True)
 
