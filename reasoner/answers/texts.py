@@ -79,8 +79,9 @@ class TextSpace(ByKey):
         return Blocks(("",)) if self.compares_by_model else Blocks()
 
     def inside(self, text: str, reply: str) -> Answer | None:
-        """All of a text of one line."""
-        return None if "\n" in text.strip() else _text(_WRAPPED.sub(r"\1", text))
+        """All of a text of one paragraph, except one that names an answer and gives none, as in `your answer`."""
+        paragraphs = "\n\n" in text.strip() or "answer" in text.lower()
+        return None if paragraphs else _text(" ".join(_WRAPPED.sub(r"\1", text).split()))
 
     def begins(self, text: str, reply: str) -> Answer | None:
         """The rest of the sentence, where it is a few words without a clause of its own."""
