@@ -11,7 +11,7 @@ from reasoner.answers.equivalence import Comparer
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, NotRecorded, PlanError, ReasonerError, UsageError
 from reasoner.execution.executor import OperationExecutor
-from reasoner.execution.launching import Numbering, Passed, SequenceIds, Started, each, sample_all
+from reasoner.execution.launching import SequenceIds, Started, each, sample_all
 from reasoner.execution.probes import Probes
 from reasoner.execution.replies import CutCounter, RatingFailures, Replies
 from reasoner.execution.sampling import resolved, sample_sequence
@@ -24,7 +24,7 @@ from reasoner.solution import INTERRUPTED, Solution
 from reasoner.strategy import StopRule, Strategy
 from reasoner.system.foreign import ErrorsFrom, described, is_cancellation
 from reasoner.trace.events import Cancelled, Delivered, Ended, Noted, Proposed, Refused, RunFacts
-from reasoner.types import NOT_RATED, Answer, Completion, EndedBy, Proposal, Rating, Usage
+from reasoner.types import NOT_RATED, Answer, Completion, EndedBy, Prompt, Proposal, Rating, Usage
 from reasoner.verifier import Verifier
 
 STRATEGY_ERRORS = ErrorsFrom("the strategy")
@@ -55,9 +55,10 @@ class PlanRunner:
     _proposals: list[Proposal] = field(default_factory=list)
     _confidence: float | None = None
     """That of the last proposal, where it has a leader."""
-    _numbering: Numbering = field(default_factory=Numbering)
+    _next_index: dict[tuple[str, int], int] = field(default_factory=dict)
+    """The index of the next sequence, by the digest of its prompt and its branch."""
     _ops: int = 0
-    _started: Started = field(default_factory=Started)
+    _started: Started = field(init=False)
     _replies: Replies = field(default_factory=Replies)
     _seen: Cost = field(default_factory=Cost)
     """The cost of the results that the plan has received."""
@@ -70,6 +71,7 @@ class PlanRunner:
     _cut: CutCounter = field(init=False)
 
     def __post_init__(self) -> None:
+        self._started = Started(self.executor.history.delivered)
         self._verdicts = Verdicts(self.executor, self.comparer)
         self._probes = Probes(self.executor)
         self._cut = CutCounter(frozenset(limits_of(self.strategy)))
@@ -139,10 +141,6 @@ class PlanRunner:
     async def _run(self) -> _End:
         plan: ops.Plan[Answer | None] | None = None
         try:
-            if self.scheduled:
-                # Operations that wait for the scheduler are started one wave at a time.
-                self._started = Started(self.scheduled.scheduler.allocation.wave)
-            self._started.follow(self.executor.history.delivered)
             self.executor.recorder.began(self.facts)
             with STRATEGY_ERRORS:
                 plan = self.strategy.plan(self.executor.question)
@@ -212,7 +210,7 @@ class PlanRunner:
                 op = resolved(op, self.executor)
                 sequences = self._name(op)
                 with self.scheduled.blocking() if self.scheduled else nullcontext():
-                    return self._see_completions(await self._sample(sequences, op, lambda: None, interruptible=False))
+                    return self._see_completions(await self._sample(sequences, op, interruptible=False))
             case ops.Score() | ops.ComparePair():
                 self._ops += 1
                 return self._see_ratings(await self._score(self._ops, op))
@@ -296,12 +294,16 @@ class PlanRunner:
 
     def _name(self, op: ops.Sample, times: int = 1) -> SequenceIds:
         """The sequences of an operation. Where it is started several times, they are those of the first."""
+        heads: list[tuple[Prompt, str, int]] = []
+        for prompt in op.prompts:
+            digest = prompt.digest
+            first = self._next_index.get((digest, op.branch), op.branch * ops.BRANCH)
+            self._next_index[digest, op.branch] = first + op.n * times
+            heads.append((prompt, digest, first))
         self._ops += times
-        return self._numbering.name(op, self._ops - times + 1, times)
+        return SequenceIds(self._ops - times + 1, tuple(heads), op.n)
 
-    async def _sample(
-        self, sequences: SequenceIds, op: ops.Sample, passed: Passed, *, interruptible: bool
-    ) -> tuple[Completion, ...]:
+    async def _sample(self, sequences: SequenceIds, op: ops.Sample, *, interruptible: bool) -> tuple[Completion, ...]:
         """Generate the sequences when the scheduler starts them. Recorded ones do not wait."""
         needed = self.verifier.logprobs if self.verifier else None
         if needed is not None and (op.params.logprobs is None or op.params.logprobs < needed):
@@ -312,10 +314,10 @@ class PlanRunner:
         if probes:
             sample = partial(self._probes.reading, sample, op.params)
         history, scheduled = self.executor.history, self.scheduled
-        if scheduled and history.settles(sequences.op, ((each.digest, each.index) for each in sequences)):
+        if scheduled and history.settles(sequences.op, sequences.names()):
             scheduled = None
         async with scheduled.draw() if scheduled else nullcontext():
-            completions = await sample_all(sequences, sample, passed, history.extent)
+            completions = await sample_all(sequences, sample, history.extent)
             self._check_refusals(sequences.op, completions)
         drawn = tuple(completion for completion in completions if not isinstance(completion, BudgetExhausted))
         for completion in drawn:
@@ -355,8 +357,10 @@ class PlanRunner:
             interruptible = start.cancellable or self.stop is not None
             sequences = self._name(op, start.times)
             [(_, digest, first), *_] = sequences.heads
-            work = partial(self._sample_started, sequences, op, interruptible=interruptible)
-            self._started.launch(sequences.op, start.times, work, lambda: self.executor.history.extent(digest) - first)
+            work = partial(self._sample_started, sequences, op, interruptible)
+            self._started.launch(
+                sequences.op, start.times, work, lambda: sequences.op + self.executor.history.extent(digest) - first
+            )
             return ops.Handle(sequences.op)
         self._ops += 1
         handle = ops.Handle(self._ops)
@@ -364,18 +368,14 @@ class PlanRunner:
         return handle
 
     async def _sample_started(
-        self, first: SequenceIds, op: ops.Sample, repetition: int, passed: Passed, *, interruptible: bool
+        self, first: SequenceIds, op: ops.Sample, interruptible: bool, handle: ops.Handle
     ) -> ops.Finished:
-        heads = tuple((prompt, digest, index + repetition * op.n) for prompt, digest, index in first.heads)
-        sequences = SequenceIds(first.op + repetition, heads, op.n)
-        handle = ops.Handle(sequences.op)
+        before = (handle - first.op) * op.n
+        heads = tuple((prompt, digest, index + before) for prompt, digest, index in first.heads)
         try:
-            return ops.Finished(
-                handle, completions=await self._sample(sequences, op, passed, interruptible=interruptible)
-            )
+            sequences = SequenceIds(handle, heads, op.n)
+            return ops.Finished(handle, completions=await self._sample(sequences, op, interruptible=interruptible))
         except NotRecorded as missing:
-            # It was in flight in the recorded run, where others were launched meanwhile.
-            passed()
             return await self._started.stall(handle, missing)
 
     async def _score_started(self, handle: ops.Handle, op: ops.Score | ops.ComparePair) -> ops.Finished:

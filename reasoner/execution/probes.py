@@ -25,7 +25,7 @@ from reasoner.budget import NO_COST, Cost
 from reasoner.engine import Continuation, continuation, spellings
 from reasoner.errors import BudgetExhausted, EngineError, NotRecorded
 from reasoner.execution.executor import Inquiry, OperationExecutor
-from reasoner.execution.launching import Passed, each
+from reasoner.execution.launching import each
 from reasoner.strategy import NOT_ASKED, Prefill, Probe
 from reasoner.trace.events import AnswerExtracted
 from reasoner.trace.recorder import ANSWER_SPACE_ERRORS, SequenceId
@@ -79,13 +79,12 @@ class Probes:
 
     async def reading(
         self,
-        sample: Callable[[SequenceId, Passed], Awaitable[Completion]],
+        sample: Callable[[SequenceId], Awaitable[Completion]],
         params: SamplingParams,
         sequence: SequenceId,
-        passed: Passed,
     ) -> Completion:
         """A sequence from `sample`, with the answer of a probe where it ended, or may be cut, and no form has one."""
-        completion, question = await sample(sequence, passed), self.executor.question
+        completion, question = await sample(sequence), self.executor.question
         cut = completion.finish_reason == "length" and probes_cut(question.space)
         if not (completion.ended or cut) or not completion.chain_of("all").strip():
             return completion
