@@ -378,19 +378,6 @@ class Ledger:
             range(min_tokens + 1, max_tokens), True, key=lambda n: self.shortfall(price(n)) is not None
         )
 
-    def hold(self, worst: Cost) -> Reservation:
-        """Hold room for later work until `release`: a reservation with nothing in flight yet."""
-        reservation = self.reserve(worst)
-        for ledger in self.lineage():
-            ledger.in_flight -= 1
-        return reservation
-
-    def release(self, reservation: Reservation) -> None:
-        """Free the room that was held."""
-        for ledger in self.lineage():
-            ledger.in_flight += 1
-        self.settle(reservation, Cost())
-
     def keep(self, share: Budget, times: int) -> None:
         """Exclude `times` shares from reservations, replacing what was excluded before."""
         self._limits = self._within(share, times)
