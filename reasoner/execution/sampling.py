@@ -46,8 +46,11 @@ async def sample_sequence(
     sequence: SequenceId,
     *,
     interruptible: bool = True,
+    due: Callable[[], bool] | None = None,
 ) -> Completion:
     """One sequence of an operation; `interruptible` says whether it may be cancelled alone before it ends.
+
+    Once it is `due`, it ends as it is.
 
     Raises:
         BudgetExhausted: the ledger refused it, or the deadline passed.
@@ -59,7 +62,7 @@ async def sample_sequence(
     max_tokens = await _room(executor, rendered, op)
     if max_tokens < 1:
         return Completion(sequence.prompt, "", (), "length", index=sequence.index)
-    return await _SequenceRun(executor, op, sequence, rendered, max_tokens, interruptible).run()
+    return await _SequenceRun(executor, op, sequence, rendered, max_tokens, interruptible, due).run()
 
 
 async def _room(executor: OperationExecutor, rendered: Rendered, op: Sample) -> int:
@@ -95,6 +98,7 @@ class _SequenceRun:
     rendered: Rendered
     max_tokens: int
     interruptible: bool
+    due: Callable[[], bool] | None = None
     _requested: set[Prompt] = field(default_factory=set)
 
     async def run(self) -> Completion:
@@ -110,6 +114,8 @@ class _SequenceRun:
             return completion
         if thought:
             return await self._answer(thought.completion(sequence.prompt))
+        if self.due and self.due():
+            raise executor.admission.too_late()
         first, cut = await self._first()
         return await self._answer(first) if cut else first
 
@@ -233,6 +239,7 @@ class _SequenceRun:
             floor=self.op.floor,
             interruptible=self.interruptible or timed,
             on_text=self._on_text(prompt),
+            due=self.due,
         )
 
     def _on_text(self, prompt: Prompt) -> Callable[[TextPiece], None] | None:

@@ -219,7 +219,9 @@ class OpenAIEngine:
                 return completion
 
     async def _attempt(self, request: SampleRequest) -> Completion | None:
-        unstreamed = self._dialect.unstreamed and not (request.interruptible or request.floor or request.on_text)
+        unstreamed = self._dialect.unstreamed and not (
+            request.interruptible or request.floor or request.on_text or request.due
+        )
         if not unstreamed or request.params.limit > WHOLE_TOKENS or holds_back(request, self._renderer.profile):
             return await self._streamed(request)
         if self._dialect.batches and not self._dialect.vllm and not request.watch:

@@ -59,7 +59,7 @@ class Draft:
     shrank: bool = False
     events: int = 0
     cut: bool = False
-    """Whether the sequence was cut here: it fell below its floor, or reached a stop string."""
+    """Whether the sequence was cut here: it fell below its floor, reached a stop string, or is due."""
     last_ids: int = 0
     """Token ids of the last piece."""
     _watch: Cut | None = None
@@ -93,6 +93,8 @@ class Draft:
                 self._report(reported)
             if self.request.on_text:
                 self._pass_on(self.request.on_text)
+            if self.request.due and not self.finish and self.request.due():
+                self.cut = True
         except ValueError as error:
             raise Malformed(str(error)) from error
 

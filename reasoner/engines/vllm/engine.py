@@ -214,7 +214,7 @@ class VllmEngine(VllmModel):
         if request.on_text:
             on_text = _in_loop(request.on_text)
             pieces = PartPieces(on_text, before, marks, tokenizer, request.params.stop) if marks else _plain(on_text)
-        return SequenceStream(request, stops, pieces) if stops or pieces or request.floor else None
+        return SequenceStream(request, stops, pieces) if stops or pieces or request.floor or request.due else None
 
     async def _adapter(self, core: Core, request: SampleRequest) -> Any:
         """The `LoRARequest` of a request, loaded once.

@@ -152,7 +152,8 @@ class Stops:
 class SequenceStream:
     """Collects the outputs of one sequence; a call with each of them returns True where it must end.
 
-    It ends below the request's confidence floor, and with `stops` at a stop string. `pieces` passes its text on.
+    It ends below the request's confidence floor, when it is due, and with `stops` at a stop string. `pieces` passes
+    its text on.
     """
 
     def __init__(
@@ -160,6 +161,7 @@ class SequenceStream:
     ) -> None:
         self._stops, self._pieces, self._top_k = stops, pieces, request.params.logprobs or 0
         self._below = request.floor.watch() if request.floor else None
+        self._due = request.due
         self._ids: list[int] = []
         self._rows: FlatRows | None = None
         self._texts: list[str] = []
@@ -190,6 +192,8 @@ class SequenceStream:
             if self._below and flat and not output.finished and self._below(best(flat, at, self._top_k)):
                 self._end = "abort", None
                 return True
+        if self._due and not output.finished and self._due():
+            self._end = "abort", None
         if output.finished:
             self._end = delta.finish_reason, delta.stop_reason
         return self._end is not None
