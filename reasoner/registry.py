@@ -221,6 +221,9 @@ def _fits(value: object, hint: Any) -> bool:
     """Whether a value has a type; True for types that are not checked."""
     if _optional(hint):
         return any(value is None if part is _NONE else _fits(value, part) for part in typing.get_args(hint))
+    if typing.get_origin(hint) is tuple:
+        kind, *more = typing.get_args(hint)
+        return isinstance(value, tuple) and (more != [...] or all(_fits(item, kind) for item in value))
     if getattr(hint, "_is_protocol", False):
         members = [name for name in vars(hint) if not name.startswith("_")]
         return not isinstance(value, type) and all(
@@ -231,6 +234,8 @@ def _fits(value: object, hint: Any) -> bool:
 
 
 def _in_words(hint: Any) -> str:
+    if typing.get_origin(hint) is tuple:
+        return f"a tuple of {getattr(typing.get_args(hint)[0], '__name__', 'values')}"
     name = getattr(hint, "__name__", str(hint))
     return "text" if hint is str else f"{'an' if name[:1] in 'AEIOU' else 'a'} {name}"
 

@@ -13,7 +13,7 @@ from reasoner.errors import BudgetExhausted, NotRecorded, PlanError, ReasonerErr
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.launching import SequenceIds, Started, each, sample_all
 from reasoner.execution.probes import Probes
-from reasoner.execution.replies import CutCounter, RatingFailures, Replies
+from reasoner.execution.replies import RatingFailures, Replies
 from reasoner.execution.sampling import resolved, sample_sequence
 from reasoner.execution.scheduler import ScheduledQuestion
 from reasoner.execution.scoring import measure_likelihoods, rate
@@ -37,7 +37,6 @@ class _End(NamedTuple):
     by: EndedBy
     reason: str
     error: ReasonerError | None = None
-    confidence: float | None = None
 
 
 @dataclass(slots=True)
@@ -59,22 +58,21 @@ class PlanRunner:
     """The index of the next sequence, by the digest of its prompt and its branch."""
     _ops: int = 0
     _started: Started = field(init=False)
-    _replies: Replies = field(default_factory=Replies)
+    _failures: RatingFailures = field(default_factory=RatingFailures)
+    _replies: Replies = field(init=False)
     _seen: Cost = field(default_factory=Cost)
     """The cost of the results that the plan has received."""
     _refusal: BudgetExhausted | None = None
     """The refusal that was raised into the plan; a second one ends it."""
     _partial_refusal: BudgetExhausted | None = None
-    _failures: RatingFailures = field(default_factory=RatingFailures)
     _verdicts: Verdicts = field(init=False)
     _probes: Probes = field(init=False)
-    _cut: CutCounter = field(init=False)
 
     def __post_init__(self) -> None:
         self._started = Started(self.executor.history.delivered)
         self._verdicts = Verdicts(self.executor, self.comparer)
         self._probes = Probes(self.executor)
-        self._cut = CutCounter(frozenset(limits_of(self.strategy)))
+        self._replies = Replies(frozenset(limits_of(self.strategy)))
 
     async def solve(self) -> Solution:
         """The solution; a failure is in its `error`. On cancellation, work in flight is booked and the trace closed."""
@@ -89,35 +87,23 @@ class PlanRunner:
         if why := self._failures.unrated:
             self.executor.notes.append(f"{why}: the answer was chosen without ratings")
         end = self._record_end(end)
+        text = ""
+        with suppress(Exception):  # a foreign answer space may fail, after the question is answered
+            text = self._replies.text_of(end.answer, self.executor.question.space)
+        remarks = tuple(note.text for note in self._remarks)
         return Solution(
-            self.executor.question.id,
-            end.answer,
-            self.executor.admission.ledger.settled,
-            tuple(self._proposals),
-            end.by,
-            end.reason,
-            end.error,
-            self._notes,
-            tuple(note.text for note in self._remarks),
-            end.confidence,
-            self._text(end.answer),
-            self._cut.counts,
+            self.executor.question.id, end.answer, self.executor.admission.ledger.settled, tuple(self._proposals),
+            end.by, end.reason, end.error, self._notes, remarks, self._confidence, text, self._replies.cut,
             unrated=self._failures.unrated,
-        )
+        )  # fmt: skip
 
     @property
     def _notes(self) -> tuple[str, ...]:
         return (*self.executor.engine.notes, *self.executor.notes, *self._verdicts.notes, *self._probes.notes)
 
-    def _text(self, answer: Answer | None) -> str:
-        with suppress(Exception):  # a foreign answer space may fail, after the question is answered
-            return self._replies.text_of(answer, self.executor.question.space)
-        return ""
-
     def _record_end(self, end: _End) -> _End:
         """Record the end. If that fails, it is an error, recorded without the answer, which may be the cause."""
         try:
-            end = end._replace(confidence=self._confidence)
             self._ended(end)
         except Exception as failure:
             error = end.error or QUESTION_ERRORS.error(failure)
@@ -128,15 +114,9 @@ class PlanRunner:
 
     def _ended(self, end: _End) -> None:
         self.executor.recorder.write(
-            Ended,
-            answer=end.answer,
-            ended_by=end.by,
-            reason=end.reason,
-            cost=self.executor.admission.ledger.settled,
-            notes=self._notes,
-            confidence=end.confidence,
-            cut=self._cut.counts,
-        )
+            Ended, answer=end.answer, ended_by=end.by, reason=end.reason, cost=self.executor.admission.ledger.settled,
+            notes=self._notes, confidence=self._confidence, cut=self._replies.cut,
+        )  # fmt: skip
 
     async def _run(self) -> _End:
         try:
@@ -248,23 +228,9 @@ class PlanRunner:
                 return await self._verdicts.same(op.pairs, partial(self._ask_model, self._ops))
             case ops.Cancel():
                 await self._cancel(op.handle)
-                return None
-        return self._perform_at_once(op)
-
-    async def _ask_model(self, number: int, pairs: Pairs) -> tuple[bool | None, ...]:
-        """The verdicts of the model; None for each that failed or was refused, which does not end the plan."""
-        verdicts = self._unrefused(number, await self._verdicts.ask_model(number, pairs))
-        return tuple(verdict.same if verdict else None for verdict in verdicts)
-
-    def _unrefused(self, number: int, results: Sequence[Any]) -> tuple[Any, ...]:
-        """What the model was asked, with None for each that was refused; the plan sees what it cost."""
-        refusals = [result for result in results if isinstance(result, BudgetExhausted)]
-        if refusals and not self._partial_refusal:
-            self._partial_refusal = refusals[0]
-            self._record_refusal(number, refusals[0])
-        answered = tuple(None if isinstance(result, BudgetExhausted) else result for result in results)
-        self._seen += sum((outcome.cost.taking(0) for outcome in answered if outcome), Cost())
-        return answered
+            case _:
+                return self._perform_at_once(op)
+        return None
 
     def _perform_at_once(self, op: ops.Operation) -> ops.Handle | ModelInfo | None:
         match op:
@@ -287,6 +253,21 @@ class PlanRunner:
             case _:
                 raise PlanError(f"the strategy yielded {type(op).__name__}, which is not an operation")
         return None
+
+    async def _ask_model(self, number: int, pairs: Pairs) -> tuple[bool | None, ...]:
+        """The verdicts of the model; None for each that failed or was refused, which does not end the plan."""
+        verdicts = self._unrefused(number, await self._verdicts.ask_model(number, pairs))
+        return tuple(verdict.same if verdict else None for verdict in verdicts)
+
+    def _unrefused(self, number: int, results: Sequence[Any]) -> tuple[Any, ...]:
+        """What the model was asked, with None for each that was refused; the plan sees what it cost."""
+        refusals = [result for result in results if isinstance(result, BudgetExhausted)]
+        if refusals and not self._partial_refusal:
+            self._partial_refusal = refusals[0]
+            self._record_refusal(number, refusals[0])
+        answered = tuple(None if isinstance(result, BudgetExhausted) else result for result in results)
+        self._seen += sum((outcome.cost.taking(0) for outcome in answered if outcome), Cost())
+        return answered
 
     def _see_completions(self, completions: tuple[Completion, ...]) -> tuple[Completion, ...]:
         for completion in completions:
@@ -341,7 +322,7 @@ class PlanRunner:
             self._partial_refusal = refusal
             self._record_refusal(sequences.op, refusal)
         for completion in drawn:
-            self._cut.add(op.params.limit, completion, op.limited_by)
+            self._replies.count(op.params.limit, completion, op.limited_by)
         return drawn
 
     async def _score(self, number: int, op: ops.Score | ops.ComparePair) -> tuple[Rating, ...]:
