@@ -7,9 +7,10 @@ from typing import ClassVar, Literal
 from reasoner.answers.questions import Question
 from reasoner.errors import UsageError
 from reasoner.specs import Checked, Samples
-from reasoner.strategy import Outcome, Plan, Strategy, count_votes, gather, sample
+from reasoner.strategy import Plan, Strategy, count_votes, sample
 from reasoner.types import Answer, Completion, SamplingParams
 from reasoner.voting import Tally
+from reasoner_strategies._voting.gathering import Outcome, gather
 from reasoner_strategies._voting.pool import proposed, rated_choice, vote
 
 

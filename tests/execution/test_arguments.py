@@ -101,9 +101,9 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "swapped texts": (lambda: solve_sync("single", TEXT, ENGINE), "the order is question, strategy, engine"),
     "swapped objects": (lambda: solve_sync(TEXT, ENGINE, "single"), "that is an engine; the order is"),  # type: ignore[arg-type]
     "no strategy": (
-        lambda: solve_sync(TEXT, None, ENGINE),
+        lambda: solve_sync(TEXT, None, ENGINE),  # type: ignore[arg-type]
         "strategy must be a strategy or its spec, as in 'self_consistency:n=8' (got None)",
-    ),  # type: ignore[arg-type]
+    ),
     "a number as verifier": (lambda: solve_sync(TEXT, "best_of_n", ENGINE, verifier=5), "(got 5)"),  # type: ignore[arg-type]
     "a number as prices": (lambda: solve_sync(TEXT, "single", ENGINE, prices=5), "as in 'prompt=0.15"),  # type: ignore[arg-type]
     "text as seed": (lambda: solve_sync(TEXT, "single", ENGINE, seed="1"), "seed must be a whole number"),  # type: ignore[arg-type]
