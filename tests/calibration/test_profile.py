@@ -45,16 +45,6 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     assert list(file.parent.iterdir()) == [file]
 
 
-def test_a_folder_is_not_written_over(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot write the profile"):
-        profile().write(tmp_path)
-
-
-def test_a_file_that_is_not_there_says_what_makes_one(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"cannot read the profile .*none.json: No such file.*reasoner calibrate"):
-        read_profile(tmp_path / "none.json")
-
-
 def test_another_version_is_refused_before_its_content(tmp_path: Path) -> None:
     file = tmp_path / "profile.json"
     file.write_text(json.dumps({"v": 1, "planets": []}))

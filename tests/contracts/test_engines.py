@@ -167,13 +167,3 @@ def test_the_same_request_gets_the_same_reply(make: Make, tmp_path: Path) -> Non
         assert replies[0] == replies[1]
 
     asyncio.run(test())
-
-
-def test_many_requests_may_be_in_flight(make: Make, tmp_path: Path) -> None:
-    async def test() -> None:
-        engine = await make(tmp_path)
-        await engine.start()
-        drawn = await asyncio.gather(*(draw(engine, index) for index in reversed(range(8))))
-        assert [one.index for one in drawn] == [7, 6, 5, 4, 3, 2, 1, 0]
-
-    asyncio.run(test())

@@ -10,10 +10,10 @@ import pytest
 
 from reasoner import Budget, Solution, solve_many
 from reasoner.engines.replay import ReplayEngine
-from reasoner.trace.events import Began, Ended, Event, Sampled, Scored
+from reasoner.trace.events import Began, Ended, Event, Sampled
 from reasoner.trace.history import read_histories
 from tests.contracts.test_strategies import ASYNCHRONOUS, NAMES, QUESTION, judge_for, made
-from tests.helpers import Judge, course, jumbled, meter_of, told, turns, varied, write_trace
+from tests.helpers import course, jumbled, meter_of, told, turns, varied, write_trace
 from tests.scripted import ScriptedEngine
 from tests.sweeps import widths
 
@@ -76,26 +76,6 @@ def test_killed_at_any_event_it_resumes_to_the_same_result(name: str, orders: in
 
     for budget, order in itertools.product((None, Budget(tokens=300)), range(orders)):
         asyncio.run(test(budget, order))
-
-
-@widths("kills", 5, 100)
-def test_killed_repeatedly_it_finishes(name: str, kills: int) -> None:
-    async def test() -> None:
-        whole, events_of_whole = await going_on(name, [], engine=fresh(0))
-        step = max(4, len(events_of_whole) // kills)
-        events: list[Event] = []
-        for attempt in range(2 * kills):
-            solution, after = await going_on(name, events, engine=fresh(attempt))
-            if len(after) <= len(events) + step:
-                break
-            events = after[: len(events) + step]
-        assert solution.error is None
-        assert max(names_drawn(after).values()) == 1
-        assert solution.cost.taking(0) == told(after).taking(0)
-        assert name in ASYNCHRONOUS or (solution.answer, solution.vote_state) == (whole.answer, whole.vote_state)
-        assert read_histories(after)["q"].finished
-
-    asyncio.run(test())
 
 
 @widths("moments", range(1, 40, 16), range(1, 60))
@@ -167,29 +147,5 @@ def test_a_trace_in_two_parts_is_played_back_as_one(name: str, tmp_path: Path) -
         )
         assert again.error is None
         assert course(again)[:2] == course(solution)[:2]
-
-    asyncio.run(test())
-
-
-def test_ratings_are_not_asked_for_twice(name: str) -> None:
-    async def test() -> None:
-        strategy = made(name)
-        if not strategy.uses_verifier:
-            return
-        _, events = await going_on(name, [], engine=ScriptedEngine(varied))
-        rated = [place for place, event in enumerate(events) if isinstance(event, Scored)]
-        judge, kept = Judge(), events[: rated[len(rated) // 2] + 1]
-        known = sum(isinstance(event, Scored) for event in kept)
-        more = list(kept)
-        await solve_many(
-            [QUESTION],
-            strategy,
-            ScriptedEngine(varied),
-            verifier=judge,
-            trace=more.append,
-            seed=SEED,
-            history=read_histories(kept),
-        )
-        assert len(judge.spent) == sum(isinstance(event, Scored) for event in more) - known
 
     asyncio.run(test())

@@ -142,17 +142,6 @@ def test_it_survives_a_refusal_at_every_operation(name: str, refusals: int, monk
     assert free.ended_by in {"strategy", "rule"}
 
 
-def test_what_is_left_of_a_budget_never_costs_an_answer(name: str) -> None:
-    """Whatever is refused, an answer that a sample already gave is returned."""
-    engine = ScriptedEngine(says("7"))
-    one = run(name, engine, budget=Budget(samples=1))
-    assert (one.answer and one.answer.key) == "7"
-    for tokens in range(one.cost.tokens, 4 * one.cost.tokens, 7):
-        some = run(name, ScriptedEngine(says("7")), budget=Budget(tokens=tokens))
-        assert (some.answer is not None) == (some.vote_state.leader is not None)
-        assert some.vote_state.samples == 0 or (some.answer and some.answer.key) == "7"
-
-
 # Anytime
 
 
@@ -324,10 +313,3 @@ def test_a_strategy_that_uses_scores_gets_a_verifier_by_default_and_no_other_doe
     assert [event.verifier for event in events if isinstance(event, Began)] == [
         "certainty" if strategy.uses_verifier else ""
     ]
-
-
-def test_it_costs_what_its_samples_and_ratings_cost(name: str) -> None:
-    events: list[Event] = []
-    solution = run(name, ScriptedEngine(varied), trace=events.append)
-    assert told(events).taking(0) == solution.cost.taking(0)
-    assert not any(event.event == "dropped" and event.why != "cancelled" for event in events)

@@ -61,15 +61,6 @@ def test_cut_and_cancelled_sequences_count_up_to_where_they_were_seen() -> None:
     assert survival_at(table, 900) < 0.05
 
 
-def test_what_is_in_flight_is_counted_once_however_often_it_is_seen() -> None:
-    seen, once = LifeTable(), LifeTable()
-    for length in range(0, 900, 10):
-        seen.update(np.full(20, float(length)), NOTHING, NOTHING)
-    for table in (seen, once):
-        table.update(np.full(20, 900.0), np.full(20, 50.0), NOTHING)
-    assert seen.survival(40) == pytest.approx(once.survival(40), abs=0.02)
-
-
 def test_later_lengths_replace_earlier_ones() -> None:
     table = LifeTable()
     for length in (100.0, 3000.0):
@@ -148,20 +139,6 @@ def test_longer_sequences_than_expected_are_charged_more() -> None:
             limiter.leave(charge, 2000, ended=False)
         assert limiter.expected > 2 * expected > 100_000
         assert await in_flight(limiter, limit=8192) == []
-
-    asyncio.run(test())
-
-
-def test_a_sequence_that_waited_in_the_engine_does_not_turn_the_clock_back() -> None:
-    async def test() -> None:
-        limiter = KvCacheLimiter(100_000)
-        first = [await limiter.enter((), kind="", limit=512) for _ in range(40)]
-        for charge in first[:8]:
-            limiter.leave(charge, 400)
-        after = limiter.expected
-        for charge in first[8:16]:
-            limiter.leave(charge, 10)
-        assert limiter.expected == pytest.approx(after * 24 / 32, rel=0.05)
 
     asyncio.run(test())
 
@@ -284,25 +261,6 @@ def test_one_that_is_cancelled_while_it_waits_takes_nothing_with_it(called: bool
         door.enter("more", own=1)
         await turns()
         assert door.inside == ["a", "c", "whole"]
-
-    run(test)
-
-
-def test_leaving_before_a_cancelled_waiter_has_run_calls_the_one_behind_it() -> None:
-    async def test() -> None:
-        door = Door(50)
-        door.enter("a", own=48)
-        waiting = door.enter("b", own=48)
-        door.enter("c", own=48)
-        await turns()
-        waiting.cancel()
-        door.leave("a")
-        await turns()
-        assert door.inside == ["a", "c"]
-        door.leave("c")
-        door.enter("d", own=48)
-        await turns()
-        assert door.inside == ["a", "c", "d"]
 
     run(test)
 

@@ -27,12 +27,12 @@ from reasoner.strategy import (
     sample,
     start,
 )
-from reasoner.trace.events import Cancelled, Event, Sampled
+from reasoner.trace.events import Event, Sampled
 from reasoner.trace.history import read_histories
 from reasoner.types import Completion
 from reasoner.voting import Tally
 from reasoner_strategies import BestOfN, SelfConsistency
-from tests.execution.one_question import PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run, hang
+from tests.execution.one_question import PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run
 from tests.helpers import (
     Judge,
     Planned,
@@ -245,36 +245,6 @@ def test_a_run_of_many_samples_resumes_and_replays(budget: Budget | None, cut: i
     replay = ReplayEngine(str(write_trace(tmp_path / "trace.jsonl", kept)))
     replayed = solve_sync(QUESTION, strategy, replay)
     assert course(replayed)[:2] == course(resumed)[:2]
-
-
-def test_more_cancelled_samples_than_may_wait_do_not_block_a_resumed_run() -> None:
-    async def pause(request: SampleRequest) -> None:
-        if request.index < 199:
-            await hang(request)
-
-    def plan(question: Question) -> Plan[Answer | None]:
-        first = yield from start(Sample((question.prompt,), params=PARAMS), times=200)
-        finished = yield from next_finished()
-        assert finished.handle == first + 199
-        for handle in range(first, first + 199):
-            yield from cancel(Handle(handle))
-        [completion] = yield from sample(question.prompt, params=PARAMS)
-        return question.read(completion)
-
-    events = Run(plan, ScriptedEngine(says("7"), pause=pause)).events
-    cut = max(index for index, event in enumerate(events) if isinstance(event, Cancelled)) + 1
-
-    async def resume() -> Solution:
-        engine, history = ScriptedEngine(says("7")), read_histories(events[:cut])
-        work = solve_many([QUESTION], Planned(plan), engine, trace=drawn.append, history=history)
-        [solution] = await asyncio.wait_for(work, timeout=30)
-        return solution
-
-    drawn: list[Event] = []
-    resumed = asyncio.run(resume())
-    assert resumed.error is None
-    assert resumed.answer is not None
-    assert [event.index for event in drawn if isinstance(event, Sampled)] == [200]
 
 
 # Bounds

@@ -72,25 +72,6 @@ def test_a_yes_in_one_order_alone_is_a_no() -> None:
             assert [vote.count for vote in solution.vote_state.votes] == [1, 1, 1]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_strategy_books_each_token_and_asks_about_no_pair_twice(name: str, tmp_path: Path) -> None:
-    async def test() -> None:
-        strategy, model, events = made(name), by_seed(), list[Event]()
-        engine = model.engine(jumbled(1))
-        solution = await answered(QUESTION, strategy, engine, events)
-        assert solution.error is None
-        assert computed(engine) + judged(events) == solution.cost.tokens
-        assert told(events).taking(0) == solution.cost.taking(0)
-        assert max(model.pairs.values(), default=0) <= 2
-        assert len(set(model.compared)) == len(model.compared)
-        again = await replayed(QUESTION, strategy, tmp_path / "t.jsonl", events)
-        assert again.error is None
-        assert course(again) == course(solution)
-        assert again.notes[1:] == solution.notes
-
-    asyncio.run(test())
-
-
 def judged(events: list[Event]) -> int:
     """What the verifier of the tests, which is no engine, computed."""
     return sum(event.cost.verifier_tokens for event in events if event.event == "scored")

@@ -64,17 +64,6 @@ def test_no_more_questions_are_open_than_are_allowed_and_results_do_not_depend_o
     assert books(told(events)) == meter_of(engine)
 
 
-def test_questions_are_opened_in_the_order_of_their_places_and_have_those_priorities() -> None:
-    seen: dict[str, int] = {}
-
-    def script(request: SampleRequest) -> str:
-        seen.setdefault(request.question_id, request.priority)
-        return "The answer is 7"
-
-    solve_many_sync(questions(30), Single(), ScriptedEngine(script), concurrency=4)
-    assert seen == {f"q{place}": place for place in range(30)}
-
-
 def test_an_id_that_comes_again_in_a_stream_is_refused_when_it_comes() -> None:
     asked = iter([*questions(3), number_question("q1")])
     with pytest.raises(UsageError, match="two questions have the same id"):

@@ -6,15 +6,14 @@ from typing import Any
 
 import pytest
 
-from reasoner import Budget, Prices, Question, SamplingParams, Solution, solve, solve_many, solve_many_sync, solve_sync
+from reasoner import Budget, Prices, Question, SamplingParams, solve_many, solve_many_sync, solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.models.info import ModelInfo
 from reasoner.trace.events import Began, Ended, Event, Sampled
-from reasoner.types import Completion
 from reasoner_strategies import BestOfN, SelfConsistency, Single
 from reasoner_verifiers import Certainty
-from tests.helpers import books, jumbled, meter_of, number_question, says, told, turns, varied
+from tests.helpers import books, meter_of, number_question, says, told, turns
 from tests.scripted import MODEL, ScriptedEngine
 
 SHORT = SamplingParams(max_tokens=40)
@@ -31,20 +30,6 @@ def by_question(request: SampleRequest) -> str:
 
 
 # One question
-
-
-def test_the_four_ways_of_asking_agree() -> None:
-    async def both() -> list[Solution]:
-        alone = await solve(number_question("q3"), Single(), ScriptedEngine(by_question))
-        return [alone, *(await solve_many([number_question("q3")], Single(), ScriptedEngine(by_question)))]
-
-    solutions = [
-        *asyncio.run(both()),
-        solve_sync(number_question("q3"), Single(), ScriptedEngine(by_question)),
-        *solve_many_sync([number_question("q3")], Single(), ScriptedEngine(by_question)),
-    ]
-    assert len({(one.question_id, one.answer, one.cost.taking(0), one.ended_by) for one in solutions}) == 1
-    assert (solutions[0].answer and solutions[0].answer.key) == "3"
 
 
 def test_a_running_loop_is_an_error_that_names_what_to_await() -> None:
@@ -106,12 +91,6 @@ def test_two_questions_of_one_name_are_refused() -> None:
 # Budgets over many
 
 
-def test_a_budget_for_each_bounds_every_single_one() -> None:
-    engine = ScriptedEngine(varied, pause=jumbled(1))
-    solutions = solve_many_sync(questions(6), SelfConsistency(9, SHORT), engine, each=Budget(samples=4))
-    assert [solution.cost.samples for solution in solutions] == [4] * 6
-
-
 def test_a_budget_of_dollars_is_kept_with_prices_and_refused_without() -> None:
     prices = Prices(prompt=1, generated=10)
     budget = Budget(usd=3 * (TOKENS + REPLY * 10) / 1e6)
@@ -151,29 +130,6 @@ def test_an_engine_that_cannot_start_is_an_error_of_the_call() -> None:
     with pytest.raises(EngineUnavailable, match="no model"):
         solve_sync(number_question(), Single(), Unavailable(says("7")), trace=events.append)
     assert events == []
-
-
-class Watched(ScriptedEngine):
-    """An engine that notes how many sequences were in flight at once."""
-
-    gather = 0
-    inside = 0
-
-    async def sample(self, request: SampleRequest) -> Completion:
-        self.inside += 1
-        self.gather = max(self.gather, self.inside)
-        try:
-            return await ScriptedEngine.sample(self, request)
-        finally:
-            self.inside -= 1
-
-
-@pytest.mark.parametrize(("capacity", "gather"), [(20, 1), (100, 4), (600, 13), (10_000, 18), (None, 18)])
-def test_a_smaller_cache_has_fewer_sequences_in_flight(capacity: int | None, gather: int) -> None:
-    engine = Watched(varied, pause=jumbled(3, minimum=20, maximum=30), capacity=capacity)
-    solutions = solve_many_sync(questions(3), SelfConsistency(6, SHORT), engine)
-    assert [solution.cost.samples for solution in solutions] == [6] * 3
-    assert engine.gather == gather
 
 
 # Cancelling

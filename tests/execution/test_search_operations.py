@@ -71,20 +71,6 @@ def test_forced_text_is_in_the_trace_which_replays_and_can_be_put_together_again
     assert again.cost.taking(0) == run.solution.cost.taking(0)
 
 
-class Mute(ScriptedEngine):
-    """An engine without a tokenizer to ask."""
-
-    async def encode(self, text: str) -> None:
-        return None
-
-
-def test_without_a_tokenizer_forced_text_is_text_alone() -> None:
-    run = Run(forced, Mute(continuing))
-    assert run.error is None
-    assert [event.token_ids for event in run.seen(Prefilled)] == [None, None]
-    assert (run.solution.answer and run.solution.answer.key) == "7"
-
-
 # A floor
 
 
@@ -170,16 +156,6 @@ def test_reserved_tokens_are_left_for_the_answer(tokens: int) -> None:
     assert (kept.solution.answer and kept.solution.answer.key, spent.solution.answer) == ("7", None)
     assert kept.solution.cost.tokens <= tokens
     assert kept.error is spent.error is None
-
-
-def test_a_reserve_that_does_not_fit_refuses_the_sequence() -> None:
-    run = Run(lambda _: thinking(100), ScriptedEngine(thinks_long), budget=Budget(tokens=100))
-    assert (run.solution.ended_by, run.solution.cost.tokens) == ("budget", 0)
-    # A closing answer is a sample too, and is asked for when it is due.
-    run = Run(lambda _: thinking(20), ScriptedEngine(thinks_long), budget=Budget(samples=1))
-    assert (run.solution.cost.samples, run.solution.ended_by) == (1, "budget")
-    with pytest.raises(UsageError, match="reserve must be at least 0"):
-        Sample((PROMPT,), reserve=-1)
 
 
 def test_a_run_that_the_cache_limits_is_noted() -> None:

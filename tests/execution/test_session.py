@@ -13,7 +13,7 @@ from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.execution.session import Session
 from reasoner_strategies import BestOfN, SelfConsistency, Single
 from reasoner_verifiers import Certainty
-from tests.helpers import says, varied
+from tests.helpers import says
 from tests.running import running
 from tests.scripted import THINKER, ScriptedEngine
 
@@ -30,13 +30,6 @@ async def test_questions_of_a_session_are_answered_as_by_solve() -> None:
     for number, solution in enumerate(together):
         alone = await solve(asked(number), vote, SimulatedEngine(), seed=3)
         assert (solution.answer, solution.text, solution.cost.tokens) == (alone.answer, alone.text, alone.cost.tokens)
-
-
-@running
-async def test_two_callers_may_ask_the_same_question_at_once() -> None:
-    async with Session(ScriptedEngine(varied)) as session:
-        one, two = await asyncio.gather(*(session.solve(asked(3), SelfConsistency(n=4), seed=1) for _ in range(2)))
-    assert (one.answer, one.cost.tokens) == (two.answer, two.cost.tokens)
 
 
 @running
@@ -74,14 +67,6 @@ async def test_its_ledger_bounds_all_questions_together() -> None:
         solutions = await asyncio.gather(*(session.solve(asked(number), SelfConsistency(n=4)) for number in range(6)))
     assert sum(solution.cost.samples for solution in solutions) == ledger.settled.samples == 10
     assert {solution.ended_by for solution in solutions} == {"strategy", "budget"}
-
-
-@running
-async def test_a_call_may_be_booked_in_a_ledger_of_its_own() -> None:
-    day = Ledger(Budget(samples=3))
-    async with Session(SimulatedEngine()) as session:
-        solution = await session.solve(asked(1), SelfConsistency(n=8), ledger=day)
-    assert (solution.cost.samples, day.settled.samples, session.ledger.settled.samples) == (3, 3, 0)
 
 
 @running

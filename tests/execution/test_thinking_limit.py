@@ -16,7 +16,7 @@ from reasoner.errors import RequestLost
 from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import ThinkingProfile, split
 from reasoner.strategy import Plan, Sample, sample
-from reasoner.trace.events import Dropped, Event, Sampled, Thought, Work
+from reasoner.trace.events import Event, Sampled, Thought, Work
 from reasoner.trace.history import read_histories
 from reasoner.types import Completion, FinishReason, Logprobs, Prompt, TokenIds, Usage
 from tests.helpers import Planned, course, number_question, told, write_trace
@@ -205,14 +205,6 @@ def test_where_the_budget_has_no_room_for_an_answer_the_thinking_is_kept_and_sai
         assert course((await run(replay, Planned(plan)))[0]) == course(solution)
 
     asyncio.run(test())
-
-
-def test_an_engine_that_learns_that_it_cannot_limit_thinking_is_asked_again() -> None:
-    engine = Thinker(thinks=20, limits_thinking=True, learns=True)
-    solution, events = asyncio.run(run(engine, drawing(8)))
-    assert [request.params.max_tokens for request in engine.requests] == [60, 8, 50]
-    assert [event.cost.tokens for event in events if isinstance(event, Dropped)] == [0]
-    assert solution.answer is not None
 
 
 def test_thinking_that_nobody_shows_cannot_be_closed() -> None:

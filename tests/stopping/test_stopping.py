@@ -88,19 +88,6 @@ def test_a_rule_says_why_in_numbers(rule: BetaRule | DirichletRule) -> None:
     assert all(number in reason for number in ("4", "0.968", "0.95"))
 
 
-def test_more_contenders_make_the_dirichlet_wait_longer() -> None:
-    assert BetaRule().stop(vote_state(6, 1, 1, 1), Cost())
-    assert DirichletRule().stop(vote_state(6, 1, 1, 1), Cost()) is None
-    assert DirichletRule().stop(vote_state(6, 1), Cost())
-
-
-@pytest.mark.parametrize("rule", [BetaRule(), DirichletRule()])
-def test_members_count_and_not_their_weight(rule: BetaRule | DirichletRule) -> None:
-    """A leader by weight that has fewer votes is not ahead."""
-    assert rule.stop(vote_state(2, 9, weights=(5.0, 1.0)), Cost()) is None
-    assert rule.stop(vote_state(9, 2, weights=(0.2, 0.1)), Cost())
-
-
 # What is locked in
 
 
@@ -158,17 +145,7 @@ def test_the_answer_of_what_is_lossless_is_that_of_all_samples_in_every_order(ru
     assert bool(saved) == (pool in {"1111111", "11122-", "112--", "111122-"})
 
 
-def test_weights_that_may_still_come_are_no_certainty() -> None:
-    assert Lossless().stop(vote_state(9, 1, weights=(9.0, 0.5), max_samples=12), Cost()) is None
-    assert Lossless().stop(vote_state(9, 1, max_samples=12), Cost())
-
-
 # A certificate, and a window
-
-
-def test_a_leader_by_weight_alone_has_no_certificate() -> None:
-    assert Ppr().stop(vote_state(1, 30, weights=(9.0, 1.0)), Cost()) is None
-    assert Ppr().stop(vote_state(30, 1), Cost())
 
 
 def test_a_window_must_be_whole_and_of_one_mind() -> None:
@@ -260,13 +237,6 @@ def test_the_published_shares_of_wrong_certificates(law: tuple[float, ...], wron
     assert round(SearchTree(law, 200, stops(Ppr())).stopped_wrong, 4) == wrong
 
 
-def test_the_dirichlet_is_wrong_less_often_for_more_samples() -> None:
-    law = (0.4, 0.35, 0.25)
-    beta, dirichlet = SearchTree(law, 40, stops(BetaRule())), SearchTree(law, 40, stops(DirichletRule()))
-    assert dirichlet.stopped_wrong < 0.75 * beta.stopped_wrong
-    assert dirichlet.samples > beta.samples
-
-
 # What a vote state comes to
 
 
@@ -295,17 +265,6 @@ def test_one_sample_cannot_change_a_leader_and_several_can() -> None:
     """A rule that looked one sample ahead would stop here."""
     assert Price(0.03).stop(vote_state(1, max_samples=3), Cost()) is None
     assert Price(0.03).stop(vote_state(1, max_samples=2), Cost())
-
-
-def test_where_the_end_is_not_known_it_looks_twelve_samples_ahead() -> None:
-    assert Price(1e-9).stop(vote_state(11), Cost()) is None
-    assert Price(1e-9).stop(vote_state(12), Cost())
-    assert best_gain(12, 0, 13).rate > 1e-9
-
-
-def test_a_question_that_often_gets_no_answer_is_worth_less() -> None:
-    assert Price(0.01).stop(vote_state(2, 1, max_samples=40), Cost()) is None
-    assert Price(0.01).stop(vote_state(2, 1, silent=9, max_samples=40), Cost())
 
 
 # Confidence

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from reasoner.stopping.vote_posteriors import (
     DRAWS,
-    HORIZON,
     best_gain,
     beta_lead,
     certificate,
@@ -220,15 +219,3 @@ SHAPES = [(3, 2, 2), (1, 1, 1, 0), (5, 1), (2, 2), (4, 3, 3, 1), (0, 2, 2), (1,)
 def test_whether_the_first_stays_is_the_sum_over_all_that_may_come(counts: tuple[int, ...], rest: int) -> None:
     exact = sum(chance for after, chance in outcomes(counts, rest) if after[0] == max(after))
     assert stays(counts, rest) == pytest.approx(float(exact), abs=1e-12)
-
-
-@given(FEW, FEW, st.integers(0, HORIZON))
-def test_of_two_answers_to_stay_is_to_be_locked_in(a: int, b: int, rest: int) -> None:
-    assert stays((a, b), rest) == pytest.approx(lock_in(a, b, rest), abs=1e-11)
-
-
-@given(st.lists(st.integers(0, 30), min_size=2, max_size=6))
-def test_many_samples_on_it_is_the_likeliest_that_stays(counts: list[int]) -> None:
-    counts.sort(reverse=True)
-    assert stays(counts, HORIZON + 1) == dirichlet_lead(counts)
-    assert dirichlet_lead(counts) - 1e-9 <= stays(counts, HORIZON) <= 1

@@ -46,16 +46,6 @@ def test_the_path_ends_at_the_first_complete_reply_with_the_answer() -> None:
     assert stepped.end("9").tree.path == ()
 
 
-def test_replies_without_steps_are_never_pruned() -> None:
-    trace = Trace().begin()
-    trace.draw("head", "7", stop=None, answer="7")
-    trace.draw("head", "no idea", stop=None)
-    trace.draw("head", "and so on", stop=None, finish="length")
-    trace.draw("head", "7\n", stop="\n", answer="7")
-    trace.drop("head")
-    assert states(trace.end()) == ["answered", "no answer", "cut", "answered", "cancelled"]
-
-
 def test_steps_that_nothing_continued_are_open_and_in_a_killed_run_none_is_pruned() -> None:
     trace = Trace().begin()
     step = trace.draw("head")
