@@ -13,7 +13,6 @@ from reasoner import Cost
 from reasoner.answers import NumberSpace
 from reasoner.stopping.rules import (
     BetaRule,
-    Confidence,
     DirichletRule,
     Esc,
     FirstOf,
@@ -267,17 +266,6 @@ def test_one_sample_cannot_change_a_leader_and_several_can() -> None:
     assert Price(0.03).stop(vote_state(1, max_samples=2), Cost())
 
 
-# Confidence
-
-
-def test_it_stops_at_a_share_of_the_weight_after_enough_samples() -> None:
-    assert Confidence().stop(vote_state(3), Cost()) is None
-    assert Confidence().stop(vote_state(3, silent=1), Cost())
-    assert Confidence(0.6).stop(vote_state(2, 2, weights=(3.0, 2.0)), Cost())
-    assert Confidence(0.61).stop(vote_state(2, 2, weights=(3.0, 2.0)), Cost()) is None
-    assert Confidence(1.0, min_samples=1).stop(vote_state(1), Cost())
-
-
 # The first of several
 
 
@@ -286,7 +274,4 @@ def test_the_first_that_stops_says_so_by_name() -> None:
     assert both.stop(vote_state(3), Cost()) is None
     assert (both.stop(vote_state(4), Cost()) or "").startswith("BetaRule: 4 to 0 votes")
     assert (both.stop(vote_state(8), Cost()) or "").startswith("Ppr: 8 to 0 votes")
-    assert FirstOf((FirstOf((Confidence(),)), both)).stop(vote_state(4), Cost()) == f"Confidence: {CONFIDENT}"
-
-
-CONFIDENT = Confidence().stop(vote_state(4), Cost())
+    assert (FirstOf((FirstOf((both,)),)).stop(vote_state(4), Cost()) or "").startswith("BetaRule: 4 to 0 votes")
