@@ -70,7 +70,7 @@ def hostile() -> SearchTree:
 def test_a_page_shows_the_tree_with_scores_states_costs_and_the_path(tmp_path: Path) -> None:
     parsed = Parsed(written(tmp_path / "page.html", beam().tree))
     shown = [name for name in parsed.classes("li") if name]
-    assert shown == ["plain", "plain agrees", "plain", "on-path", "on-path agrees", "faint"]
+    assert shown == ["plain", "plain", "plain", "on-path", "on-path", "faint"]
     assert sum(tag == "details" and "open" in attrs for tag, attrs in parsed.tags) == 4
     for said in ("✂ pruned", "→ path", "→ answer", "• continued", "0.25", "= 7", "15 tokens", "So it is 7"):
         assert said in parsed.text
@@ -127,7 +127,7 @@ def test_a_page_of_ten_thousand_nodes_is_bounded_and_says_what_is_left_out(shape
     tree = huge(shape).tree
     parsed = Parsed(str(fragment(tree)))
     nodes = sum(
-        name in ("plain", "faint", "on-path", "on-path agrees", "plain agrees") for name in parsed.classes("li")
+        name in ("plain", "faint", "on-path") for name in parsed.classes("li")
     )
     assert nodes <= MAX_NODES
     assert len(parsed.markup) < 2_000_000
