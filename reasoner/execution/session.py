@@ -22,7 +22,7 @@ from reasoner.execution.launching import cancel_all
 from reasoner.execution.plan_runner import PlanRunner
 from reasoner.execution.scheduler import PRICE, Allocation, Scheduler, competing_unit
 from reasoner.models.defaults import resolve
-from reasoner.registry import build, spec_of
+from reasoner.registry import spec_of
 from reasoner.solution import Solution
 from reasoner.strategy import StopRule, Strategy
 from reasoner.trace.events import RunFacts, Sink
@@ -194,35 +194,31 @@ class RunContext:
         return None
 
 
-NOT_OPEN: Final = "the session is not open: use it as in `async with Session(engine) as session`"
-
-
 class Session:
     """Answers questions as they come, with one engine, one KV cache and one set of processes that compare answers.
 
-        async with Session("vllm") as session:
+        async with Session(build("engine", "vllm")) as session:
             print(await session.solve(Question.of("What is 3 + 4?"), build("strategy", "self_consistency")))
 
-    An engine that is given as text is closed at the end, as are the `verifiers`; an engine that is passed in stays
-    open. `verifiers` start with the session, since one with a model of its own claims its memory before the policy
-    does. `ledger` bounds all questions together.
+    The `verifiers` start with the session, since one with a model of its own claims its memory before the policy does,
+    and are closed with it; the engine stays open. `ledger` bounds all questions together. `comparer` compares slow
+    answers, also for a run beside the session that is to start no processes of its own.
     """
 
     def __init__(
         self,
-        engine: Engine | str,
+        engine: Engine,
         *,
         verifiers: Sequence[Verifier] = (),
         ledger: Ledger | None = None,
         prices: Prices | None = None,
     ) -> None:
-        self.engine: Engine = build("engine", engine) if isinstance(engine, str) else engine
+        self.engine = engine
         self.ledger = ledger or Ledger(prices=prices)
+        self.comparer: Comparer = Equivalence()
         self._verifiers = verifiers
-        self._owned = isinstance(engine, str)
         self._stack = AsyncExitStack()
         self._numbers = count()
-        self._comparer: Comparer | None = None
         self._limits: EngineLimits | None = None
 
     async def __aenter__(self) -> Self:
@@ -232,15 +228,12 @@ class Session:
             EngineUnavailable: one of them cannot be started.
         """
         try:
-            if self._owned:
-                self._stack.push_async_callback(self.engine.close)
+            self._stack.push_async_callback(self.comparer.close)
             await claim_memory(self.engine, *self._verifiers)
             await self.engine.start()
             for verifier in self._verifiers:
                 self._stack.push_async_callback(verifier.close)
                 await verifier.start(self.engine)
-            comparer = self._comparer = Equivalence()
-            self._stack.push_async_callback(comparer.close)
             self._limits = EngineLimits.of(self.engine)
         except BaseException:
             await self._stack.aclose()
@@ -253,17 +246,6 @@ class Session:
         """Close what the session started."""
         self._limits = None
         await self._stack.aclose()
-
-    @property
-    def comparer(self) -> Comparer:
-        """What compares slow answers, for a run beside the session that is to start no processes of its own.
-
-        Raises:
-            UsageError: the session is not open.
-        """
-        if self._comparer is None:
-            raise UsageError(NOT_OPEN)
-        return self._comparer
 
     @property
     def kv_use(self) -> float | None:
@@ -294,8 +276,8 @@ class Session:
             UsageError: the session is not open, the strategy needs a verifier and none is given, an option does not
                 fit the model, or the budget cannot be counted.
         """
-        if self._limits is None or self._comparer is None:
-            raise UsageError(NOT_OPEN)
+        if self._limits is None:
+            raise UsageError("the session is not open: use it as in `async with Session(engine) as session`")
         if verifier is None and strategy.uses_verifier:
             raise UsageError(f"{spec_of(strategy)} needs a verifier: give one")
         await self._limits.pace.begin(object())
@@ -304,7 +286,7 @@ class Session:
             engine=self.engine,
             verifier=verifier,
             stop=stop,
-            comparer=self._comparer,
+            comparer=self.comparer,
             trace=trace,
             seed=seed,
             budget=budget,

@@ -126,9 +126,7 @@ def test_a_reason_that_names_its_kind_does_not_get_it_twice() -> None:
 def test_a_page_of_ten_thousand_nodes_is_bounded_and_says_what_is_left_out(shape: str) -> None:
     tree = huge(shape).tree
     parsed = Parsed(str(fragment(tree)))
-    nodes = sum(
-        name in ("plain", "faint", "on-path") for name in parsed.classes("li")
-    )
+    nodes = sum(name in ("plain", "faint", "on-path") for name in parsed.classes("li"))
     assert nodes <= MAX_NODES
     assert len(parsed.markup) < 2_000_000
     assert parsed.deepest < 400
