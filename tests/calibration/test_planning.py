@@ -120,13 +120,6 @@ def test_the_published_division() -> None:
     assert easy.arms[1][0] == pytest.approx(0.444, abs=5e-4)
 
 
-def test_just_enough_buys_the_cheapest() -> None:
-    asked = outlook(family((100, [(0.1, 1)]), (200, [(0.3, 0.5), (2, 1)]), (700, [(0.7, 1)])))
-    assert [part.arms for part in asked.at(0.1 * 0.1 + 0.2 * 0.3 + 0.7 * 0.7).parts] == [
-        ((1, arms[0]),) for _, arms in asked.bins
-    ]
-
-
 @pytest.mark.parametrize("budget", [0.99, 0, -1, math.nan])
 def test_less_than_the_cheapest_is_refused(budget: float) -> None:
     with pytest.raises(UsageError, match="cost 1 on average"):

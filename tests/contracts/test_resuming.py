@@ -13,7 +13,7 @@ from reasoner.engines.replay import ReplayEngine
 from reasoner.trace.events import Began, Ended, Event, Sampled
 from reasoner.trace.history import read_histories
 from tests.contracts.test_strategies import ASYNCHRONOUS, NAMES, QUESTION, judge_for, made
-from tests.helpers import course, jumbled, meter_of, told, turns, varied, write_trace
+from tests.helpers import jumbled, meter_of, told, turns, varied, write_trace
 from tests.scripted import ScriptedEngine
 from tests.sweeps import widths
 
@@ -130,22 +130,5 @@ def test_what_is_finished_is_not_asked_again_and_a_failure_is(name: str) -> None
             assert engine.usage == []
             assert [event.event for event in after[len(failed) :]] == ["began", "ended"]
             assert solution.cost.taking(0) == ended.cost.taking(0)
-
-    asyncio.run(test())
-
-
-def test_a_trace_in_two_parts_is_played_back_as_one(name: str, tmp_path: Path) -> None:
-    async def test() -> None:
-        _, events = await going_on(name, [], engine=ScriptedEngine(varied))
-        solution, after = await going_on(name, events[: len(events) // 2], engine=ScriptedEngine(varied))
-        replay = ReplayEngine(str(write_trace(tmp_path / "trace.jsonl", after)))
-        await replay.start()
-        strategy = made(name)
-        judge = replay.verifier() if strategy.uses_verifier else None
-        [again] = await asyncio.wait_for(
-            solve_many([QUESTION], strategy, replay, verifier=judge, seed=SEED), timeout=30
-        )
-        assert again.error is None
-        assert course(again)[:2] == course(solution)[:2]
 
     asyncio.run(test())

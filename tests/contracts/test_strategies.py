@@ -167,14 +167,6 @@ def test_without_any_answer_it_abstains(name: str) -> None:
         assert solution.cost.samples >= 1
 
 
-def test_when_every_chain_is_cut_it_abstains(name: str) -> None:
-    if not has_params(name):
-        pytest.skip("it draws no samples itself")
-    strategy = made(name, "max_tokens=3")
-    solution = solve_sync(QUESTION, strategy, ScriptedEngine(says("7")), verifier=judge_for(strategy))
-    assert (solution.answer, solution.error) == (None, None)
-
-
 def test_when_all_answers_are_equal_that_is_the_answer(name: str) -> None:
     solution = run(name, ScriptedEngine(says("7")))
     assert solution.answer is not None
@@ -231,12 +223,6 @@ def test_the_order_of_completion_changes_neither_answer_nor_cost(name: str, orde
     # What was in flight when a strategy stopped had come more or less far, or had even ended.
     whole = [one for one in solutions if not one.cost.cancelled_tokens and one.ended_by != "rule"]
     assert len({course(solution)[:3] for solution in whole}) <= 1
-
-
-def test_a_prefix_cache_changes_the_cost_and_nothing_else(name: str) -> None:
-    plain, cached = (run(name, ScriptedEngine(varied, block_size=size)) for size in (0, 1))
-    assert (plain.answer, plain.vote_state) == (cached.answer, cached.vote_state)
-    assert plain.cost.prompt_tokens == cached.cost.prompt_tokens + cached.cost.cached_tokens
 
 
 def test_the_seed_decides_the_samples(name: str) -> None:

@@ -111,25 +111,6 @@ def test_two_questions_under_one_budget_take_turns() -> None:
     run(test)
 
 
-def test_a_waiter_that_still_does_not_fit_keeps_its_position() -> None:
-    async def test() -> None:
-        _, one, other, _ = two(Budget(tokens=100))
-        desk = Desk()
-        desk.ask(one, "a", 30)
-        desk.ask(one, "b", 30)
-        desk.ask(one, "large", 80)
-        await turns()
-        desk.ask(other, "small", 15)
-        await turns()
-        for name in "ab":
-            assert "large" not in desk.names
-            one.settle(desk.held[name], price(0))
-            await turns()
-        assert desk.names == ["a", "b", "large"]
-
-    run(test)
-
-
 def test_a_question_short_of_its_own_budget_does_not_hold_up_another() -> None:
     async def test() -> None:
         _, one, other, _ = two(Budget(tokens=1000), Budget(tokens=60))

@@ -131,25 +131,6 @@ def test_the_error_of_an_input_is_raised_when_the_questions_before_it_are_answer
     assert sorted(answered) == ["q0", "q1", "q2"]
 
 
-def test_an_input_that_is_left_early_is_taken_no_further() -> None:
-    closed = threading.Event()
-
-    def watched() -> Iterator[Question]:
-        try:
-            yield from asked(1000)
-        finally:
-            closed.set()
-
-    async def test() -> None:
-        stream = solve_each(watched(), Single(), ScriptedEngine(says("7")), concurrency=2)
-        async with aclosing(stream):
-            async for _ in stream:
-                return
-
-    within(20 * DEADLINE, test())
-    assert closed.wait(20 * DEADLINE)
-
-
 # How many are open
 
 

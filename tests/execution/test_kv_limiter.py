@@ -128,21 +128,6 @@ def test_more_are_in_flight_the_shorter_they_are_expected_to_be() -> None:
     assert 0.6 < admitted(300) * 300 / 100_000 < 1
 
 
-def test_longer_sequences_than_expected_are_charged_more() -> None:
-    async def test() -> None:
-        limiter = KvCacheLimiter(100_000)
-        await draw(limiter, 100, limit=8192, generated=300)
-        inside = await in_flight(limiter, limit=8192)
-        expected = limiter.expected
-        # One of them says that all have come this far.
-        for charge in inside[:20]:
-            limiter.leave(charge, 2000, ended=False)
-        assert limiter.expected > 2 * expected > 100_000
-        assert await in_flight(limiter, limit=8192) == []
-
-    asyncio.run(test())
-
-
 SEQUENCES = st.lists(
     st.tuples(
         st.integers(0, 4),  # the question

@@ -33,21 +33,8 @@ from reasoner.types import Completion
 from reasoner.voting import Tally
 from reasoner_strategies import BestOfN, SelfConsistency
 from tests.execution.one_question import PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run
-from tests.helpers import (
-    Judge,
-    Planned,
-    books,
-    course,
-    jumbled,
-    meter_of,
-    number_question,
-    says,
-    turns,
-    varied,
-    write_trace,
-)
+from tests.helpers import Judge, books, course, jumbled, meter_of, number_question, says, turns, varied, write_trace
 from tests.scripted import ScriptedEngine
-from tests.sweeps import cases
 
 SHORT = SamplingParams(max_tokens=40)
 
@@ -71,25 +58,6 @@ def solved(strategy: Any, engine: ScriptedEngine, **options: Any) -> tuple[Solut
         return await solve(QUESTION, strategy, engine, **options)
 
     return asyncio.run(test()), len(made)
-
-
-def one_by_one(n: int) -> Callable[[Question], Plan[Answer | None]]:
-    """Self-consistency that starts each of its samples by itself."""
-
-    def plan(question: Question) -> Plan[Answer | None]:
-        for _ in range(n):
-            yield Start(Sample((question.prompt,), params=SHORT))
-        tally, answer = Tally(question.space, max_samples=n), None
-        for _ in range(n):
-            finished = yield from next_finished()
-            for one in finished.completions:
-                tally.add(question.read(one), index=one.index)
-            vote_state = yield from count_votes(tally)
-            answer = vote_state.leader
-            yield from propose(answer, vote_state)
-        return answer
-
-    return plan
 
 
 # As many as the budget pays for
@@ -150,29 +118,6 @@ def test_without_a_budget_no_more_are_in_flight_than_an_engine_computes(strategy
 
 
 # The same as all at once
-
-
-@cases("tokens", [None, 0, 20, 500, 1500, 3000], thin=[None, 20, 1500])
-@cases("n", [1, 7, 64, 65, 300], thin=[1, 64, 65])
-def test_a_sample_that_is_started_so_many_times_is_as_many_samples(n: int, tokens: int | None) -> None:
-    runs = []
-    for strategy in (SelfConsistency(n, SHORT), Planned(one_by_one(n))):
-        events: list[Event] = []
-        engine = ScriptedEngine(varied, pause=jumbled(3))
-        solution = solve_sync(
-            QUESTION, strategy, engine, budget=None if tokens is None else Budget(tokens=tokens), trace=events.append
-        )
-        drawn = {(one.op, one.prompt, one.index, one.seed) for one in events if isinstance(one, Sampled)}
-        runs.append((solution, drawn))
-        assert [one.event for one in events].count("refused") == (solution.ended_by == "budget")
-    (one, its_draws), (other, other_draws) = runs
-    assert its_draws == other_draws
-    assert (one.answer, one.vote_state.votes, one.cost.taking(0)) == (
-        other.answer,
-        other.vote_state.votes,
-        other.cost.taking(0),
-    )
-    assert (one.ended_by, one.error) == (other.ended_by, None)
 
 
 def test_a_refused_prompt_does_not_block_another() -> None:

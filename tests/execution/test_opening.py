@@ -11,7 +11,7 @@ from reasoner import Budget, Question, solve_each, solve_many_sync
 from reasoner.engine import SampleRequest
 from reasoner.errors import UsageError
 from reasoner.execution.scheduler import Allocation
-from reasoner.trace.events import Began, Ended, Event, Sampled
+from reasoner.trace.events import Began, Ended, Event
 from reasoner.types import Completion
 from reasoner_strategies import SelfConsistency, Single
 from tests.helpers import DEADLINE, books, course, jumbled, meter_of, number_question, says, told, varied
@@ -82,27 +82,6 @@ def test_the_seconds_of_each_question_begin_when_it_is_opened() -> None:
 
 
 # One budget for all
-
-
-def test_with_one_budget_no_more_wait_for_their_first_draw_than_may_be_under_way() -> None:
-    begun, drawn, maximum = set[str](), set[str](), 0
-
-    def sink(event: Event) -> None:
-        nonlocal maximum
-        if isinstance(event, Began):
-            begun.add(event.question_id)
-        if isinstance(event, Sampled):
-            drawn.add(event.question_id)
-        maximum = max(maximum, len(begun - drawn))
-
-    allocation = Allocation(abreast=3)
-    engine = ScriptedEngine(varied, pause=jumbled(5))
-    found = solve_many_sync(
-        questions(40), VOTE, engine, budget=Budget(tokens=40 * 200), allocation=allocation, trace=sink
-    )
-    assert maximum <= 2 * 3
-    assert all(one.cost.samples for one in found)
-    assert {one.error for one in found} == {None}
 
 
 @pytest.mark.parametrize("tokens", [40 * 50, 40 * 60, 40 * 100])

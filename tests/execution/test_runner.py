@@ -32,16 +32,6 @@ def by_question(request: SampleRequest) -> str:
 # One question
 
 
-def test_a_running_loop_is_an_error_that_names_what_to_await() -> None:
-    async def notebook() -> None:
-        with pytest.raises(UsageError, match=r"use `await solve\(\.\.\.\)`$"):
-            solve_sync(number_question(), Single(), ScriptedEngine(by_question))
-        with pytest.raises(UsageError, match=r"use `await solve_many\(\.\.\.\)`$"):
-            solve_many_sync([number_question()], Single(), ScriptedEngine(by_question))
-
-    asyncio.run(notebook())
-
-
 def test_the_trace_begins_with_all_that_decides_the_run() -> None:
     events: list[Event] = []
     engine = ScriptedEngine(says("7"))

@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,12 @@ from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.stopping.confidence import ConfidenceFloor, group_confidences, token_confidence
-from reasoner.strategy import Plan, Sample, Score, note, prefill, sample
+from reasoner.strategy import Plan, Sample, note, prefill, sample
 from reasoner.trace.events import Noted, Prefilled, Prompted, Sampled
 from reasoner.trace.replies import completions_in
 from reasoner.types import Completion, Prompt
 from tests.execution.one_question import PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run
-from tests.helpers import Judge, Planned, books, meter_of, says, write_trace
+from tests.helpers import Planned, books, meter_of, says, write_trace
 from tests.scripted import ScriptedEngine
 
 
@@ -174,27 +173,6 @@ def test_a_run_that_the_cache_limits_is_noted() -> None:
     assert [note for note in narrow.solution.notes if "narrowed" in note] == list(narrow.solution.notes)
     assert "108 tokens" in narrow.solution.notes[0]
     assert narrow.events[-1].notes == narrow.solution.notes  # type: ignore[union-attr]
-
-
-@pytest.mark.parametrize("tokens", range(60, 130, 10))
-def test_ratings_leave_the_reserved_tokens(tokens: int) -> None:
-    """A rating that would take the tokens of the closing answer is refused, and the answer is drawn."""
-
-    def plan(question: Question) -> Plan[Answer | None]:
-        [thought] = yield Sample((PROMPT,), params=SamplingParams(max_tokens=20), reserve=10)
-        with suppress(BudgetExhausted):
-            yield Score(question, (thought,), reserve=10)
-        [closing] = yield from sample(PROMPT.then(thought), params=SamplingParams(max_tokens=10))
-        answer = QUESTION.read(closing)
-        return answer
-
-    judge = Judge(bound_tokens=30)
-    engine = ScriptedEngine(lambda request: "The answer is 7" if request.prompt.text else "hm " * 50)
-    run = Run(plan, engine, uses_verifier=True, verifier=judge, budget=Budget(tokens=tokens))
-    assert run.error is None
-    assert (run.solution.answer and run.solution.answer.key) == "7"
-    assert run.solution.cost.tokens <= tokens
-    assert bool(judge.spent) == (tokens >= 29 + 30 + 39)
 
 
 def test_preempted_sequences_are_noted() -> None:
