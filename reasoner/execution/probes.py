@@ -19,7 +19,7 @@ from reasoner.engine import Continuation, continuation, spellings
 from reasoner.errors import BudgetExhausted, EngineError, NotRecorded
 from reasoner.execution.executor import Inquiry, OperationExecutor
 from reasoner.execution.launching import each
-from reasoner.strategy import NOT_ASKED, Plan, Prefill, Probe, Sample, count_votes, note, propose
+from reasoner.strategy import NOT_ASKED, Plan, Prefill, Probe, Sample, count_votes, propose
 from reasoner.trace.events import AnswerExtracted
 from reasoner.trace.recorder import ANSWER_SPACE_ERRORS, SequenceId
 from reasoner.types import Answer, Completion, Extraction, Prompt, SamplingParams, TokenIds
@@ -55,6 +55,7 @@ class Probes:
     """Whether a reply has an answer."""
     _cut: dict[str, list[tuple[Completion, SamplingParams]]] = field(default_factory=dict)
     """The chains that a limit cut and nothing continued, by the digest of the prompt that would."""
+    _fell_back: bool = False
     _margin: float = 0.0
     _costs: list[Cost] = field(default_factory=list)
     _spellings: dict[tuple[str, ...], tuple[TokenIds, ...]] = field(default_factory=dict)
@@ -156,7 +157,7 @@ class Probes:
         self._cut.clear()
         if self._answered or not cut:
             return None
-        yield from note(f"no reply has an answer: {len(cut):,} that a limit cut were probed")
+        self._fell_back = True
         extractions = yield Probe(tuple(chain for chain, _ in cut), cut[0][1])
         tally = Tally(question.space)
         for index, extraction in enumerate(extractions):
@@ -279,7 +280,8 @@ class Probes:
             cost, count = sum(self._costs, NO_COST), len(self._costs)
             cached = f", {cost.cached_tokens:,} more from the cache" if cost.cached_tokens else ""
             replies = f"{count:,} {'reply' if count == 1 else 'replies'}"
-            notes.append(f"probed for the answer: {replies}: {cost.tokens:,} tokens{cached}")
+            why = ", cut by a limit, as no reply has an answer" if self._fell_back else ""
+            notes.append(f"probed for the answer: {replies}{why}: {cost.tokens:,} tokens{cached}")
         if self._refused:
             notes.append("the budget did not suffice to probe every reply without an answer")
         return tuple(notes)
