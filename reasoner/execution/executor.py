@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 from reasoner.answers.questions import Question
 from reasoner.budget import NO_COST, Cost, Reservation
@@ -250,15 +250,20 @@ class OperationExecutor:
 
 
 @dataclass(slots=True)
-class Inquiry:
+class Inquiry(Generic[W]):
     """The requests for one verdict, likelihood or probe: reserved and booked one by one, recorded as one event.
 
-    `refused` begins the error of an inquiry that the ledger refused, in whole or in part.
+    `name` is what the history finds the event by, and `values` are its other fields, which change while it is asked
+    for. `refused` begins the error of an inquiry that the ledger refused, in whole or in part.
     """
 
     executor: OperationExecutor
+    op: int
+    kind: type[W]
+    name: tuple[object, ...]
     counted_as: CountedAs
     refused: str
+    values: dict[str, Any]
     _cost: Cost = NO_COST
 
     async def request(
@@ -287,15 +292,34 @@ class Inquiry:
 
         return await executor.request(ask, price, record, max_tokens=params.limit, counted_as=self.counted_as)
 
-    async def settled(self, ask: Callable[[], Awaitable[T]], record: Callable[[T | None, str, Cost], W]) -> W:
+    async def reply(self, prompt: Prompt, params: SamplingParams, *, watch: TokenIds = ()) -> Completion:
+        """The reply to one prompt, within the context window. Raises as `request`."""
+        rendered, context = await self.executor.render(prompt), self.executor.engine.model.context
+        room = context - rendered.tokens if context else params.limit
+        if room < 1:
+            raise EngineError(f"the prompt of {rendered.tokens:,} tokens fills the context window of {context:,}")
+        return await self.request(prompt, rendered, replace(params, max_tokens=min(params.limit, room)), watch=watch)
+
+    def recorded(self, missing: str = "") -> W | None:
+        """The event of the history, None without one. Raises as `OperationExecutor.recorded`.
+
+        Raises:
+            NotRecorded: a replay does not have it; `missing` says what that is and how to replay.
+        """
+        event = self.executor.recorded(self.op, self.kind, *self.name)
+        if event is None and missing and (source := self.executor.history.source):
+            raise NotRecorded(f"the trace {source} does not say {missing}")
+        return event
+
+    async def outcome(self, ask: Callable[[], Awaitable[None]]) -> W:
         """Ask, and record the outcome with its cost: a failure is one, a cancellation is to be done again.
 
         Raises:
             BudgetExhausted: the ledger refused a part of it, or the deadline passed.
         """
-        began, outcome, error = time.monotonic(), None, CANCELLED
+        began, error = time.monotonic(), CANCELLED
         try:
-            outcome = await ask()
+            await ask()
             error = ""
         except BudgetExhausted as refusal:
             error = f"{self.refused}: {refusal}"
@@ -307,5 +331,6 @@ class Inquiry:
             if self.counted_as == "request":
                 raise
         finally:
-            event = record(outcome, error, self._cost.taking(time.monotonic() - began))
+            cost = self._cost.taking(time.monotonic() - began)
+            event = self.executor.recorder.work(self.kind, op=self.op, error=error, cost=cost, **self.values)
         return event
