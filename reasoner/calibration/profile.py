@@ -29,7 +29,7 @@ class _ProfilePart(BaseModel):
 
 
 class Bins(_ProfilePart):
-    """Bins of difficulty: a question is in the bin whose number is the number of `edges` that its signal reaches."""
+    """Bins of difficulty: the bin of a question is the number of `edges` that its signal reaches."""
 
     signal: Signal = "none"
     edges: tuple[float, ...] = ()

@@ -201,7 +201,7 @@ class Probes:
         *,
         exact: bool,
     ) -> None:
-        """Continue the chain, whose thinking is closed, with the opening of a form."""
+        """Close the thinking of the chain, and continue it with the opening of a form."""
         executor, space = self.executor, self.executor.question.space
         op = Prefill(chain.prompt.then(chain), opening.text, "close")
         prompt, _, ids = await executor.extended(op, await executor.render(op.prompt))

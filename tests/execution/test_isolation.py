@@ -1,4 +1,4 @@
-"""Whatever fails inside one question's course is that question's error; the others go on and the run can be resumed."""
+"""Whatever fails inside one question's course is that question's error; the others continue and the run can be resumed."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -123,7 +123,7 @@ def test_an_exception_of_an_engine_is_the_error_of_one_question(place: str, fail
     assert [event.ended_by for event in events if isinstance(event, Ended)].count("error") == 1
     for event in events:
         event.model_dump_json()
-    # It is paid for in full, and a run that goes on from the trace asks that question again and no other.
+    # It is paid for in full, and a run that is resumed from the trace asks that question again and no other.
     assert told(events).taking(0) == sum((one.cost for one in solutions), Cost()).taking(0)
     history = read_histories(events)
     assert [history[f"q{place}"].finished for place in range(3)] == [True, False, True]

@@ -80,7 +80,7 @@ def judged(events: list[Event]) -> int:
 @pytest.mark.parametrize("name", NAMES)
 @widths("cuts", 5, 60)
 def test_resumed_at_any_event_it_asks_only_what_is_missing(name: str, cuts: int) -> None:
-    async def going_on(before: list[Event]) -> tuple[object, AskedModel, list[Event]]:
+    async def resumed(before: list[Event]) -> tuple[object, AskedModel, list[Event]]:
         strategy, model, events = made(name), by_seed(), list(before)
         [solution] = await solve_many(
             [QUESTION],
@@ -95,12 +95,12 @@ def test_resumed_at_any_event_it_asks_only_what_is_missing(name: str, cuts: int)
         return (solution.answer, solution.vote_state), model, events
 
     async def test() -> None:
-        whole, _, events = await going_on([])
+        whole, _, events = await resumed([])
         compared = [at for at, event in enumerate(events, 1) if isinstance(event, AnswersCompared)]
         places = range(1, len(events))
         cut_at = {*compared[:2], *compared[-1:], *random.Random(1).sample(places, min(cuts, len(places)))}
         for cut in sorted(cut_at):
-            again, second, after = await going_on(events[:cut])
+            again, second, after = await resumed(events[:cut])
             known = [event.pair for event in events[:cut] if isinstance(event, AnswersCompared)]
             assert not {frozenset(pair) for pair in known} & set(second.pairs)
             asked = [event.pair for event in after if isinstance(event, AnswersCompared)]

@@ -22,9 +22,9 @@ from tests.scripted import ScriptedEngine
 
 def forced(question: Question) -> Plan[Answer | None]:
     """A reply that is made to begin with a word, and another one later."""
-    begun = yield from prefill(question.prompt, "Well, then:")
-    [first] = yield from sample(begun, params=SamplingParams(max_tokens=40, stop=(" is",)))
-    again = yield from prefill(begun.then(first), " surely")
+    opened = yield from prefill(question.prompt, "Well, then:")
+    [first] = yield from sample(opened, params=SamplingParams(max_tokens=40, stop=(" is",)))
+    again = yield from prefill(opened.then(first), " surely")
     [last] = yield from sample(again, params=PARAMS)
     yield from note("two words were forced")
     return question.read(last)

@@ -266,6 +266,6 @@ def test_a_run_cancelled_at_any_moment_books_what_the_engine_computed(runs: int)
 
         cut_short += asyncio.run(interrupted())
         assert books(told(events)) == meter_of(engine), seed
-        begun = {event.question_id for event in events if isinstance(event, Began)}
-        assert begun == {event.question_id for event in events if isinstance(event, Ended)}, seed
+        started = {event.question_id for event in events if isinstance(event, Began)}
+        assert started == {event.question_id for event in events if isinstance(event, Ended)}, seed
     assert cut_short > runs / 3

@@ -159,15 +159,15 @@ def test_a_window_must_be_whole_and_of_one_mind() -> None:
 def test_the_published_mean_samples_of_windows(law: tuple[float, ...], samples: float) -> None:
     rule, mean = Esc(5), 0.0
     # The probability of each streak: which answer came last, and how many times on end.
-    going_on = {(-1, 0): 1.0}
+    left = {(-1, 0): 1.0}
     for drawn in range(1, 41):
         after: dict[tuple[int, int], float] = defaultdict(float)
-        for (last, streak), chance in going_on.items():
+        for (last, streak), chance in left.items():
             for one, probability in enumerate(law):
                 after[one, streak + 1 if one == last else 1] += chance * probability
         ended = {at for at in after if drawn == 40 or rule.stop(vote_state(drawn, streak=at[1]), Cost())}
         mean += drawn * sum(after[at] for at in ended)
-        going_on = {at: chance for at, chance in after.items() if at not in ended}
+        left = {at: chance for at, chance in after.items() if at not in ended}
     assert round(mean, 4) == samples
 
 
@@ -194,17 +194,17 @@ class SearchTree:
             states = self._look(drawn, cap, stops, _drawn(states, law))
 
     def _look(self, drawn: int, cap: int, stops: Stops, states: States) -> States:
-        going_on = {}
+        left = {}
         for (counts, order), chance in states.items():
             stop = stops(tuple(sorted((count for count in counts if count), reverse=True)))
             if not stop and drawn < cap:
-                going_on[counts, order] = chance
+                left[counts, order] = chance
                 continue
             leader = max(order, key=lambda one: (counts[one], -order.index(one)))
             self.samples += drawn * chance
             self.right += chance * (leader == 0)
             self.stopped_wrong += chance * (stop and leader != 0)
-        return going_on
+        return left
 
 
 def _drawn(states: States, law: tuple[float, ...]) -> States:
