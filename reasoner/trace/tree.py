@@ -318,11 +318,10 @@ class _TreeBuilder:
             node.cost += event.cost
             return
         value = event.error if event.value is None else f"{event.value:.2f}"
-        first, second = (
-            "?" if found is None else f"#{found}" for found in (node_id, self.node_ids.get(event.against or ("", 0)))
-        )
-        rated = "a sequence that the trace does not hold was rated" if event.against is None else ""
-        self.tree.notes.append(f"{rated or f'{first} better than {second}'}: {value}")
+        pair = [node_id, self.node_ids.get(event.against)] if event.against else []
+        first, second = ("?" if node is None else f"#{node}" for node in pair or [None, None])
+        rated = f"{first} better than {second}" if pair else "a sequence that the trace does not hold was rated"
+        self.tree.notes.append(f"{rated}: {value}")
         self.other_cost += event.cost
 
     def finish(self) -> SearchTree:

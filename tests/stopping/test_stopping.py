@@ -188,7 +188,7 @@ class SearchTree:
     """
 
     def __init__(self, law: tuple[float, ...], cap: int, stops: Stops) -> None:
-        self.stopped_wrong = self.right = self.samples = 0.0
+        self.stopped_wrong = 0.0
         states: States = {((0,) * len(law), ()): 1.0}
         for drawn in range(1, cap + 1):
             states = self._look(drawn, cap, stops, _drawn(states, law))
@@ -201,8 +201,6 @@ class SearchTree:
                 left[counts, order] = chance
                 continue
             leader = max(order, key=lambda one: (counts[one], -order.index(one)))
-            self.samples += drawn * chance
-            self.right += chance * (leader == 0)
             self.stopped_wrong += chance * (stop and leader != 0)
         return left
 
