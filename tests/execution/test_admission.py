@@ -125,22 +125,6 @@ def test_a_question_short_of_its_own_budget_does_not_hold_up_another() -> None:
     run(test)
 
 
-def test_cancelling_a_waiter_leaves_no_reservation_and_lets_the_next_in() -> None:
-    async def test() -> None:
-        desk, admission = Desk(), alone(100)
-        desk.ask(admission, "a", 60)
-        large = desk.ask(admission, "large", 80)
-        desk.ask(admission, "small", 20)
-        await turns()
-        large.cancel()
-        await turns()
-        assert large.cancelled()
-        assert desk.names == ["a", "small"]
-        assert admission.ledger.reserved.tokens == 60 + 20 + 2 * PROMPT
-
-    run(test)
-
-
 def test_a_waiter_cancelled_after_it_was_called_passes_the_call_on() -> None:
     async def test() -> None:
         ledger, one, other, queues = two(Budget(tokens=100))

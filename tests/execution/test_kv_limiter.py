@@ -225,31 +225,6 @@ def test_a_sequence_too_long_for_the_cache_goes_alone() -> None:
     run(test)
 
 
-@pytest.mark.parametrize("called", [False, True])
-def test_one_that_is_cancelled_while_it_waits_takes_nothing_with_it(called: bool) -> None:
-    async def test() -> None:
-        door = Door(50)
-        door.enter("a", own=36)
-        waiting = door.enter("b", own=36)
-        door.enter("c", own=8)
-        await turns()
-        if called:
-            door.leave("a")
-        waiting.cancel()
-        await turns()
-        assert door.inside == ["a", "c"]
-        if not called:
-            door.leave("a")
-        door.leave("c")
-        assert door.kv_limiter.expected == 0
-        door.enter("whole", own=48)
-        door.enter("more", own=1)
-        await turns()
-        assert door.inside == ["a", "c", "whole"]
-
-    run(test)
-
-
 def test_an_earlier_question_goes_first_and_a_charge_says_that_it_waited() -> None:
     async def test() -> None:
         door = Door(50)

@@ -3,23 +3,22 @@
 import asyncio
 import itertools
 import random
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner import Answer, Budget, Question, solve_many
+from reasoner import Answer, Question, solve_many
 from reasoner.answers.asking import comparison_prompt, reads_yes
 from reasoner.engines.mixture import MixtureEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.registry import build, entries
 from reasoner.strategy import Strategy
-from reasoner.trace.events import AnswersCompared, Event, Refused
+from reasoner.trace.events import AnswersCompared, Event
 from reasoner.trace.history import read_histories
-from reasoner_strategies import BestOfN, SelfConsistency
-from tests.execution.asked_model import AskedModel, answered, computed, replayed, replies
-from tests.helpers import Judge, course, jumbled, told
+from reasoner_strategies import SelfConsistency
+from tests.execution.asked_model import AskedModel, answered, computed, replies
+from tests.helpers import Judge, told
 from tests.scripted import ScriptedEngine
 from tests.sweeps import widths
 
@@ -72,11 +71,6 @@ def test_a_yes_in_one_order_alone_is_a_no() -> None:
             assert [vote.count for vote in solution.vote_state.votes] == [1, 1, 1]
 
 
-def judged(events: list[Event]) -> int:
-    """What the verifier of the tests, which is no engine, computed."""
-    return sum(event.cost.verifier_tokens for event in events if event.event == "scored")
-
-
 @pytest.mark.parametrize("name", NAMES)
 @widths("cuts", 5, 60)
 def test_resumed_at_any_event_it_asks_only_what_is_missing(name: str, cuts: int) -> None:
@@ -106,36 +100,6 @@ def test_resumed_at_any_event_it_asks_only_what_is_missing(name: str, cuts: int)
             asked = [event.pair for event in after if isinstance(event, AnswersCompared)]
             assert len(set(asked)) == len(asked)
             assert name in ASYNCHRONOUS or again == whole, cut
-
-    asyncio.run(test())
-
-
-@pytest.mark.parametrize(
-    "strategy", [SelfConsistency(n=6), BestOfN(n=6), SelfConsistency(n=3, of=SelfConsistency(n=2))]
-)
-@widths("step", 23, 5)
-def test_within_any_budget_what_is_not_compared_counts_as_different(
-    strategy: Strategy, step: int, tmp_path: Path
-) -> None:
-    async def test() -> None:
-        free = await answered(QUESTION, strategy, by_seed().engine(), [])
-        cut_short = 0
-        for tokens in range(5, free.cost.tokens + step, step):
-            engine, events = by_seed().engine(jumbled(tokens)), list[Event]()
-            solution = await answered(QUESTION, strategy, engine, events, budget=Budget(tokens=tokens))
-            assert solution.error is None
-            assert solution.cost.tokens <= tokens
-            assert solution.cost.tokens == computed(engine) + judged(events)
-            refused = [event for event in events if isinstance(event, AnswersCompared) and event.error]
-            assert all(event.same is None and event.error.startswith("not asked: budget tokens") for event in refused)
-            if refused:
-                cut_short += 1
-                assert solution.ended_by == "budget"
-                assert any("not decided by the model: those answers count as different" in n for n in solution.notes)
-                assert [event for event in events if isinstance(event, Refused)]
-            again = await replayed(QUESTION, strategy, tmp_path / f"{tokens}.jsonl", events)
-            assert course(again) == course(solution)
-        assert cut_short
 
     asyncio.run(test())
 

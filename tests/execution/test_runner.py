@@ -1,32 +1,25 @@
 """Answering questions: many at once, under one budget, through one engine."""
 
-import asyncio
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from reasoner import Budget, Prices, Question, SamplingParams, solve_many, solve_many_sync, solve_sync
-from reasoner.engine import SampleRequest
+from reasoner import Budget, Prices, Question, SamplingParams, solve_many_sync, solve_sync
 from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.models.info import ModelInfo
-from reasoner.trace.events import Began, Ended, Event, Sampled
+from reasoner.trace.events import Began, Ended, Event
 from reasoner_strategies import BestOfN, SelfConsistency, Single
 from reasoner_verifiers import Certainty
-from tests.helpers import books, meter_of, number_question, says, told, turns
+from tests.helpers import number_question, says
 from tests.scripted import MODEL, ScriptedEngine
 
-SHORT = SamplingParams(max_tokens=40)
 REPLY = 5
 TOKENS = 9
 
 
 def questions(count: int) -> list[Question]:
     return [number_question(f"q{place}") for place in range(count)]
-
-
-def by_question(request: SampleRequest) -> str:
-    return f"The answer is {request.question_id[1:]}"
 
 
 # One question
@@ -62,13 +55,6 @@ def test_the_trace_begins_with_all_that_decides_the_run() -> None:
 
 
 # Many
-
-
-async def _only_the_first(request: SampleRequest) -> None:
-    if request.question_id != "q0":
-        await asyncio.get_running_loop().create_future()
-    for _ in range(30):
-        await asyncio.sleep(0)
 
 
 def test_two_questions_of_one_name_are_refused() -> None:
@@ -123,24 +109,3 @@ def test_an_engine_that_cannot_start_is_an_error_of_the_call() -> None:
 
 
 # Cancelling
-
-
-def test_a_cancelled_call_books_what_was_in_flight_and_ends_the_trace() -> None:
-    events, engine = list[Event](), ScriptedEngine(by_question, pause=_only_the_first)
-
-    async def test() -> None:
-        run = asyncio.ensure_future(solve_many(questions(3), Single(SHORT), engine, trace=events.append))
-        await turns()
-        run.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await run
-
-    asyncio.run(test())
-    ended = {event.question_id: event for event in events if isinstance(event, Ended)}
-    assert {name: event.reason for name, event in ended.items()} == {
-        "q0": "the strategy finished", "q1": "interrupted", "q2": "interrupted",
-    }  # fmt: skip
-    assert (ended["q0"].answer and ended["q0"].answer.key, ended["q1"].answer) == ("0", None)
-    assert ended["q1"].cost.prompt_tokens == TOKENS
-    assert books(told(events)) == meter_of(engine)
-    assert sum(isinstance(event, Sampled) for event in events) == 1
