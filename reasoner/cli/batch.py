@@ -7,7 +7,7 @@ import click
 
 from reasoner.cli import options
 from reasoner.cli.exits import guarded
-from reasoner.cli.look import NUMBER, Command, option, whole
+from reasoner.cli.look import Command, option
 from reasoner.errors import UsageError
 
 
@@ -25,13 +25,12 @@ from reasoner.errors import UsageError
              "row and a hash of the question]")  # fmt: skip
 @option("--keep", metavar="NAME,...", section="Question",
         help="The input's columns that the answers repeat, or none.  [default: all]")  # fmt: skip
-@option("-a", "--answer", metavar="KIND", section="Question", shell_complete=options.words(*options.ANSWERS),
+@option("-a", "--answer", metavar="KIND", section="Question",
         brief="auto, number, math, choice, yes_no, text or code.",
         help="The kind of the answers, as of `reasoner solve`; `reasoner list answers` shows all.  [default: "
              "auto]")  # fmt: skip
 @options.SYSTEM
-@options.FEW_SHOT
-@option("-s", "--strategy", metavar=options.SPEC, section="Strategy", shell_complete=options.names_of("strategy"),
+@option("-s", "--strategy", metavar=options.SPEC, section="Strategy",
         brief="How to spend compute, as in best_of_n:n=4.",
         help="How to spend the compute; `reasoner list strategies` shows all.  [default: self_consistency; for "
              "OpenAI's format, one completion where a line chooses nothing else]")  # fmt: skip
@@ -42,14 +41,14 @@ from reasoner.errors import UsageError
         help="The most that each question may spend, as in tokens=4k,seconds=30.  [default: no limit]")  # fmt: skip
 @options.EFFORT
 @options.PROFILE
-@option("--abstain-below", type=NUMBER, metavar="P", section="Strategy",
-        help="Give no answer whose calibrated probability of being right is below P, 0 to 1; needs "
+@option("--abstain-below", type=float, metavar="P", section="Strategy",
+        help="Give no answer that is right with a calibrated probability below P, 0 to 1; needs "
              "--profile.")  # fmt: skip
 @options.VERIFIER
 @options.UNSANDBOXED
 @options.engine_options
 @options.SEED
-@option("--concurrency", type=whole(at_least=1), metavar="N", section="Model",
+@option("--concurrency", type=click.IntRange(min=1), metavar="N", section="Model",
         help="The most questions that are open at once; fewer are where these fill the engine.  [default: "
              "1,024]")  # fmt: skip
 @options.QUIET

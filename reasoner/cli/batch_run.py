@@ -52,7 +52,7 @@ T = TypeVar("T")
 FAILURES: Final = 8
 """Questions in a row that fail because the engine is unavailable before the batch ends."""
 WITHOUT_EFFECT: Final = (
-    *("system", "few_shot", "question_column", "id_column", "keep", "n", "temperature", "max_tokens", "thinking"),
+    *("system", "question_column", "id_column", "keep", "n", "temperature", "max_tokens", "thinking"),
     *("effort", "profile", "abstain_below", "unsandboxed"),
 )
 """Options that have no effect on OpenAI's format."""
@@ -316,12 +316,10 @@ class BatchRun(EngineRun):
                 concurrency=self.concurrency,
             )
 
-        shots = ask.keywords["shots"]
         settings = {
             **self._settings(spec_of(strategy), spec_of(verifier) if verifier else ""),
             "--answer": ask.keywords["space"],
             "--system": ask.keywords["system"],
-            "--few-shot": hashlib.blake2b(repr(shots).encode(), digest_size=8).hexdigest() if shots else "",
             "the columns": f"{columns.question},{columns.id},{'all' if columns.keep is None else columns.keep}",
         }
         return _Source(strategy, verifier, settings, answers, read_answer)

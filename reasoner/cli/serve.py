@@ -8,7 +8,7 @@ import click
 
 from reasoner.cli import options
 from reasoner.cli.exits import guarded
-from reasoner.cli.look import NUMBER, Command, option, whole
+from reasoner.cli.look import Command, option
 from reasoner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ KEYS_VARIABLE: Final = "REASONER_API_KEYS"
 @option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", section="Server",
         brief="Where to listen: this machine only, by default.",
         help="The address to listen at. One that other machines reach needs a key.")  # fmt: skip
-@option("--port", type=whole(at_least=0, at_most=65_535), default=8000, show_default=True, metavar="N",
+@option("--port", type=click.IntRange(0, 65_535), default=8000, show_default=True, metavar="N",
         section="Server", brief="The port; 0 is any free one.", help="The port; 0 is any free one.")  # fmt: skip
 @option("--settings", type=options.PATH, metavar="FILE", section="Server",
         brief="Aliases, verifiers, limits and keys, as TOML.",
@@ -31,23 +31,23 @@ KEYS_VARIABLE: Final = "REASONER_API_KEYS"
 @option("--api-key-file", type=options.PATH, metavar="FILE", section="Server",
         help="A file of API keys, one on each line, that only you can read. Keys may also be in the variable "
              f"{KEYS_VARIABLE}, separated by commas.  [default: no key is needed]")  # fmt: skip
-@option("--max-concurrent", type=whole(at_least=1), metavar="N", section="Server",
+@option("--max-concurrent", type=click.IntRange(min=1), metavar="N", section="Server",
         help="Requests that are answered at once.  [default: 256]")  # fmt: skip
-@option("--queue", type=whole(at_least=0), metavar="N", section="Server",
+@option("--queue", type=click.IntRange(min=0), metavar="N", section="Server",
         help="Requests that wait for their turn; more are refused with 429.  [default: 1,024]")  # fmt: skip
 @option("--max-budget", metavar=options.UNITS, section="Server", brief="The most that a request may spend.",
         help="The most that a request may spend, whatever budget it asks for, as in tokens=50k,seconds=120.  "
              "[default: no limit]")  # fmt: skip
-@option("--drain", type=NUMBER, default=30.0, show_default=True, metavar="SECONDS", section="Server",
+@option("--drain", type=float, default=30.0, show_default=True, metavar="SECONDS", section="Server",
         help="How long requests in flight may take to end after Ctrl-C or SIGTERM; a second one ends them at "
              "once.")  # fmt: skip
-@option("-s", "--strategy", metavar=options.SPEC, section="Strategy", shell_complete=options.names_of("strategy"),
+@option("-s", "--strategy", metavar=options.SPEC, section="Strategy",
         brief="The strategy of requests that choose none.",
         help="The strategy of requests that choose none, as in self_consistency:n=8.  [default: requests pass "
              "through: one completion, the prompt unchanged]")  # fmt: skip
 @option("-b", "--budget", metavar=options.UNITS, section="Strategy",
         help="The budget of requests that choose neither a strategy nor a budget.")  # fmt: skip
-@option("-a", "--answer", metavar="KIND", section="Strategy", shell_complete=options.words("free", *options.ANSWERS),
+@option("-a", "--answer", metavar="KIND", section="Strategy",
         help="The kind of answer of requests that choose none; `reasoner list answers` shows all.  [default: free "
              "where the strategy serves it, else auto]")  # fmt: skip
 @options.VERIFIER

@@ -7,7 +7,7 @@ from typing import Final
 from reasoner.errors import require
 from reasoner.journal.lines import sealed_line
 from reasoner.trace.events import Event, event_adapter
-from reasoner.trace.page import fragment, page
+from reasoner.trace.page import page
 from reasoner.trace.tree import search_trees
 
 MAX_TRACES: Final = 200
@@ -70,7 +70,7 @@ class KeptTrace:
         validate = event_adapter().validate_json
         events = (validate(line[: line.rindex(b',"crc32"')] + b"}") for line in tuple(self._lines))
         note = "" if self.whole else f"The trace is shown up to its first {self.size:,} bytes: no more of it was kept."
-        return "\n".join(page(search_trees(events), fragment, source=f"trace {self.id}", note=note))
+        return "\n".join(page(search_trees(events), source=f"trace {self.id}", note=note))
 
 
 class RecentTraces:

@@ -81,9 +81,7 @@ def test_a_vote_asks_for_a_kind_of_answer_and_says_so_in_the_prompt() -> None:
     assert job.question.space.name == "yes_no"
 
 
-@pytest.mark.parametrize(
-    "spec", ["self_consistency", "auto", "best_of_n:selector=weighted", "refine:selector=majority", "mcts"]
-)
+@pytest.mark.parametrize("spec", ["self_consistency", "auto", "best_of_n:selector=weighted", "mcts"])
 def test_a_strategy_that_counts_answers_cannot_serve_free_form(spec: str) -> None:
     error = refusal(lambda: only(reasoner={"strategy": spec, "answer": "free"}))
     assert (error.status, error.param) == (400, "reasoner.answer")
@@ -287,7 +285,7 @@ def texts(cls: Any) -> Iterator[str]:
 
 def test_every_option_with_a_text_is_harmless_or_marked() -> None:
     """A new option that names a file or code has to be marked as `FilePath` or `Weights` are."""
-    harmless = {"instruction", "shots", "step", "task", "wait", "end", "closing"}
+    harmless = {"instruction", "shots", "step", "task", "wait"}
     for kind in ("strategy", "rule"):
         for name in entries(kind):
             assert {*texts(load(kind, name))} <= harmless, name
