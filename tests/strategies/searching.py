@@ -106,8 +106,8 @@ def search(
         requests.append(request)
         return engine.script(request)
 
-    told = replace(engine, script=script)
-    solution = solve_sync(number_question(id), strategy, told, verifier=judge, trace=events.append, **options)
+    watched = replace(engine, script=script)
+    solution = solve_sync(number_question(id), strategy, watched, verifier=judge, trace=events.append, **options)
     assert solution.error is None
     return SearchTree(solution, judge, requests, events)
 
