@@ -14,7 +14,6 @@ from reasoner.cli.options import SPEC, json_option, names_of
 if TYPE_CHECKING:
     from reasoner.engines.openai.engine import OpenAIEngine
     from reasoner.engines.vllm import VllmEngine
-    from reasoner.models.info import CachedLayers
     from reasoner.models.thinking import ThinkingProfile
     from reasoner.types import Notify
 
@@ -171,11 +170,9 @@ def _thinking(profile: "ThinkingProfile | None") -> str:
 
 def _model(engine: "VllmEngine", say: "Notify", lengths: tuple[int, ...], kv_gib: float | None) -> dict[str, Any]:
     """What is known of the model, and how many sequences of these lengths fit. Raises EngineUnavailable."""
-    from reasoner.engines.vllm.arguments import changed
+    from reasoner.engines.vllm.arguments import converted
     from reasoner.engines.vllm.build import installed_build
-    from reasoner.engines.vllm.kv_caches import with_caches
     from reasoner.engines.vllm.served import CPU_CONTEXT
-    from reasoner.errors import EngineUnavailable
     from reasoner.models.dtype import BYTES, default_dtype
     from reasoner.models.families import profile_of
     from reasoner.models.geometry import read_model_info, sequences_that_fit
@@ -185,7 +182,7 @@ def _model(engine: "VllmEngine", say: "Notify", lengths: tuple[int, ...], kv_gib
     build = installed_build()
     settings = engine.settings(build, resolved) if build else {}
     if engine.args and settings:
-        settings = changed(settings)
+        converted(settings)  # vLLM's own parser refuses what does not fit
     settings.pop("model", None)
     passed = {"vllm_arguments": settings} if settings else {}
     if resolved.folder is None:
@@ -193,11 +190,6 @@ def _model(engine: "VllmEngine", say: "Notify", lengths: tuple[int, ...], kv_gib
         return {"model": resolved.name, "folder": folder, **passed}
     dtype = default_dtype(resolved.folder) if build and build.cpu else None
     info = read_model_info(resolved.folder, name=resolved.name, kv_bytes_per_element=BYTES[dtype.dtype] if dtype else 2)
-    trouble = ""
-    try:
-        info = with_caches(info, resolved.folder, say, dtype=dtype.dtype if dtype else "bfloat16")
-    except EngineUnavailable as error:
-        trouble = f"unknown: {error}"
     findings: dict[str, Any] = {
         **({"dtype": ": ".join(dtype)} if dtype else {}),
         "model": info.name,
@@ -210,9 +202,7 @@ def _model(engine: "VllmEngine", say: "Notify", lengths: tuple[int, ...], kv_gib
         "query_heads": info.heads or None,
         "kv_heads": info.kv_heads or None,
         "head_dim": info.head_dim or None,
-        **({"kv_layers": [_cached(group) for group in info.caches]} if info.caches else {}),
         "kv_bytes_per_token": info.kv_bytes_per_token or None,
-        **({"kv_trouble": trouble} if trouble else {}),
         **passed,
         "thinking": f"{_thinking(profile_of(resolved.name))}, by its name",
     }
@@ -226,8 +216,3 @@ def _model(engine: "VllmEngine", say: "Notify", lengths: tuple[int, ...], kv_gib
         findings["kv_cache_tokens"] = size // info.kv_bytes_per_token
         findings["sequences_that_fit"] = {str(n): sequences_that_fit(info, kv_bytes=size, tokens=n) for n in fitting}
     return findings
-
-
-def _cached(group: "CachedLayers") -> str:
-    kept = f"the last {group.window:,} tokens" if group.window > 1 else "a state" if group.window else "all tokens"
-    return f"{group.layers} keep {kept}"

@@ -40,11 +40,11 @@ class Auto(Checked):
     """Chooses a strategy for each question by a calibrated profile; without one, votes until the lead is safe.
 
     With a `profile` (a file written by `reasoner calibrate`; `task` chooses one of its families, if it has several) the
-    difficulty of a question is measured as the family's bins do: by its length, its first sample or its first four. Of
-    the arms measured on such questions it chooses the cheapest that is known to lose at most 1, 0.5 or 0.2 points of
-    accuracy, with `effort` low, medium or high, against the vote of all samples. Only arms without a budget of their
-    own are considered. Sequences are drawn with the sampling options of the calibration. A vote continues from the
-    samples drawn so far.
+    difficulty of a question is measured as the family's bins do: by its length or its first four samples. Of the arms
+    measured on such questions it chooses the cheapest that is known to lose at most 1, 0.5 or 0.2 points of accuracy,
+    with `effort` low, medium or high, against the vote of all samples. Only arms without a budget of their own are
+    considered. Sequences are drawn with the sampling options of the calibration. A vote continues from the samples
+    drawn so far.
 
     Without a profile it is self-consistency of `n` with the rules `lossless` and `lock_in`; its delta is 0.1, 0.05 or
     0.01 with `effort` low, medium or high.
@@ -158,16 +158,9 @@ class Auto(Checked):
             return self._arms[0], ()
         if bins.signal == "prompt":
             return self._arms[bins.index(len(question.text))], ()
-        params = self._sampling
-        if bins.signal == "split":
-            drawn = yield from sample(question.prompt, n=SPLIT, params=params)
-            vote_state = yield from vote(question, drawn)
-            return self._arms[bins.index(vote_state.share)], drawn
-        drawn = yield from sample(question.prompt, params=replace(params, logprobs=params.logprobs or 0))
-        logprobs = drawn[0].logprobs.sampled if drawn[0].logprobs else ()
-        if not logprobs:
-            return self._voting("the first sample has no log-probabilities"), drawn
-        return self._arms[bins.index(-sum(logprobs) / len(logprobs))], drawn
+        drawn = yield from sample(question.prompt, n=SPLIT, params=self._sampling)
+        vote_state = yield from vote(question, drawn)
+        return self._arms[bins.index(vote_state.share)], drawn
 
 
 def _followed(plan: Plan[Answer | None], row: ArmRow | None) -> Plan[tuple[Answer | None, Propose]]:

@@ -23,7 +23,7 @@ from tests.helpers import Planned, books, completion, meter_of, number_question,
 from tests.scripted import ScriptedEngine
 
 QUESTION = number_question()
-NEEDS_A_MODEL = {"orm", "prm", "ray"}
+NEEDS_A_MODEL = {"orm", "prm"}
 """Held to the same in `tests/engine`, on real reward models."""
 SPECS = {
     "calibrated": "calibrated:verifier=certainty,file={map}",

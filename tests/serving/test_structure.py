@@ -119,9 +119,6 @@ async def test_the_simulated_model_gives_its_replies_the_form_that_is_asked_for(
         assert json.loads(given.choices[0].message.content or "") == {"sum": 7}
         given = await reply(engine, model=model, messages=ask, tools=[WEATHER, ADD], tool_choice="required")
         assert given.choices[0].finish_reason == "tool_calls"
-        told = [{"role": "system", "content": f"Reply in JSON: {json.dumps(SCHEMA)}"}, *ask]
-        given = await reply(engine, model=model, messages=told, response_format={"type": "json_object"})
-        assert json.loads(given.choices[0].message.content or "") == {"sum": 7}
     odd = {"type": "json_schema", "json_schema": {"schema": {"type": "string", "pattern": "x"}}}
     with pytest.raises(ApiError, match="the keyword pattern") as refused:
         await reply(engine, response_format=odd)

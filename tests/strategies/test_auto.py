@@ -8,7 +8,6 @@ import pytest
 from reasoner import Question, Solution, solve_sync
 from reasoner.budget import Budget
 from reasoner.calibration.profile import Bins, Trust
-from reasoner.engine import SampleRequest
 from reasoner.errors import UnknownName, UsageError
 from reasoner.registry import build
 from reasoner.strategy import CalibratedStrategy
@@ -92,7 +91,6 @@ def test_the_stop_rule_of_a_chosen_arm_ends_it(file: Path) -> None:
 
 HARD_IS_LONG = Bins(signal="prompt", edges=(40.0,))
 HARD_IS_SPLIT = Bins(signal="split", edges=(1.0,))
-HARD_IS_UNLIKELY = Bins(signal="likelihood", edges=(0.0,))
 
 
 def test_the_vote_continues_from_the_samples_that_were_looked_at(file: Path) -> None:
@@ -108,27 +106,6 @@ def test_the_vote_continues_from_the_samples_that_were_looked_at(file: Path) -> 
     assert len(split.remarks) == 1
     agreed = solved(auto, "7")
     assert (agreed.cost.samples, agreed.vote_state.samples) == (4, 1)
-
-
-def test_the_first_samples_likelihood_is_looked_at_and_it_has_its_vote(file: Path) -> None:
-    seen: list[SampleRequest] = []
-
-    def script(request: SampleRequest) -> str:
-        seen.append(request)
-        return says("7", "8", "8")(request)
-
-    auto = Auto(calibrated(file, (*bin_of(0, 0.7, 0.7), *bin_of(1, 0.5, 0.8)), HARD_IS_UNLIKELY))
-    solution = solve_sync(QUESTION, auto, ScriptedEngine(script))
-    assert (key(solution), solution.cost.samples) == ("8", 16)
-    assert [request.params.logprobs for request in seen] == [0] + [None] * 15
-
-
-def test_an_engine_without_log_probabilities_leaves_the_vote(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    auto = Auto(calibrated(file, (*bin_of(0, 0.7, 0.7), *bin_of(1, 0.5, 0.8)), HARD_IS_UNLIKELY), n=5)
-    monkeypatch.setattr("tests.scripted.Logprobs", lambda *_, **__: None)
-    solution = solved(auto, "7", "8")
-    assert (solution.vote_state.samples, solution.cost.samples) == (5, 5)
-    assert "no log-probabilities" in solution.remarks[0]
 
 
 def test_another_kind_of_arm_draws_again_and_says_so(file: Path) -> None:

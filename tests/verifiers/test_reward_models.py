@@ -12,10 +12,8 @@ from scipy import special
 
 from reasoner import Cost, Question
 from reasoner.engine import Engine
-from reasoner.engines.vllm import pooling
-from reasoner.engines.vllm.pooling import PoolingEngine, check_memory
+from reasoner.engines.vllm.pooling import PoolingEngine
 from reasoner.errors import EngineError, UsageError, VerifierError
-from reasoner.system.machine import MACHINE
 from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter
 from reasoner_verifiers import Orm, Prm
@@ -23,7 +21,6 @@ from reasoner_verifiers.reward import model as reward
 from reasoner_verifiers.reward import recipes
 from reasoner_verifiers.reward.model import StepCache, step_keys
 from tests.helpers import says
-from tests.models.test_geometry import write_safetensors
 from tests.scripted import ScriptedEngine
 from tests.verifiers.rewards import LetterModel, Letters, model_folder, scalar, spell, written
 
@@ -159,24 +156,6 @@ def test_closed_it_is_gone_and_starts_again(orm: Orm) -> None:
 def test_options_that_cannot_work_are_refused(kind: type[Orm | Prm], options: dict[str, Any], complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint):
         asyncio.run(kind(**options).start(POLICY))
-
-
-def test_memory_that_is_not_there_is_refused_before_anything_starts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = Path(model_folder(tmp_path / "m"))
-    write_safetensors(folder / "model.safetensors", {"weight": [1 << 19]})
-    monkeypatch.setattr(pooling, "available_memory", lambda: 3 << 19)
-    assert check_memory(folder, 0.0004, "bfloat16") == (
-        "the reward model takes 0.00 GiB for weights and 0.0004 GiB for its KV cache, of 0.0 GiB free"
-    )
-    with pytest.raises(UsageError, match="lower kv_gib, also the policy's, or choose a smaller model"):
-        check_memory(folder, 0.0004, "float32")
-    monkeypatch.setenv(MACHINE, "flags=avx2")
-    with pytest.raises(UsageError, match="lower kv_gib, also the policy's, or choose a smaller model"):
-        check_memory(folder, 0.0004, "auto")
-    with pytest.raises(UsageError, match=r"5 GiB for its KV cache, and 0.00 GiB are free"):
-        check_memory(None, 5, "auto")
 
 
 @pytest.mark.parametrize(
