@@ -34,13 +34,8 @@ def command() -> None:
 @command.command("fit")
 @_runs
 @click.option("--backbone", default="embedded", show_default=True, metavar="PATH_OR_ID",
-<<<<<<< HEAD
-              help="The model whose hidden states the head reads; it should be the model of the runs.")  # fmt: skip
-@click.option("--layer", type=int, default=0, show_default=True, metavar="N",
-=======
               help="The model with the hidden states that the head reads; it should be that of the runs.")  # fmt: skip
-@click.option("--layer", type=WHOLE, default=0, show_default=True, metavar="N",
->>>>>>> str
+@click.option("--layer", type=int, default=0, show_default=True, metavar="N",
               help="The layer to read; 0 chooses one by cross-validation.")  # fmt: skip
 @click.option("--steps", is_flag=True, help="Fit on the labels of single steps instead of whole answers.")
 @click.option("--held-out", type=float, default=0.25, show_default=True, metavar="SHARE",
