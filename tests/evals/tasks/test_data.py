@@ -119,17 +119,6 @@ def test_where_the_hub_is_out_of_reach_it_says_what_to_do(name: str, monkeypatch
     assert f"and give it as {name}:data=FILE" in told
 
 
-def test_offline_and_not_in_the_cache_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import datasets  # type: ignore[import-untyped]
-
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
-    told = complaint("gsm8k")
-    assert told.startswith("the hub cannot be reached for openai/gsm8k")
-    assert "fetch grade_school_math/data/test.jsonl" in told
-
-
 def test_a_gated_set_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     from datasets.exceptions import DatasetNotFoundError  # type: ignore[import-untyped]
 
