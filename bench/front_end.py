@@ -28,6 +28,7 @@ from vllm.v1.engine.output_processor import OutputProcessor  # noqa: E402
 from vllm.v1.outputs import LogprobsLists  # noqa: E402
 
 from reasoner.engines.vllm.engine import _completion, _vllm_params  # noqa: E402
+from reasoner.engines.vllm.parts import Before  # noqa: E402
 from reasoner.engines.vllm.stream import Drawn, SequenceStream, leave_alternatives_undecoded  # noqa: E402
 
 REQUESTS, TOKENS, VOCABULARY = 64, 256, 49_000
@@ -86,7 +87,11 @@ def measure(tokenizer: Any, params: SamplingParams, floor: ConfidenceFloor | Non
             data_parallel_rank=None,
         )
         processor.add_request(added, None)
-    streams = {name: SequenceStream(request, None) for name in names} if floor else {}
+    streams = (
+        {name: SequenceStream(request, Before(PROMPT, 0, opened=False), None, tokenizer, None) for name in names}
+        if floor
+        else {}
+    )
     made = list(outputs(params.logprobs, names))
     gc.collect()
     began = time.process_time()

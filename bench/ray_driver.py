@@ -30,7 +30,7 @@ from reasoner import Question, SamplingParams, solve_many
 from reasoner.cli import rarely_collect
 from reasoner.engine import Engine, SampleRequest
 from reasoner.engines.ray import RayEngine, cluster, replica
-from reasoner.engines.ray.hosts import EngineHost
+from reasoner.engines.ray.host import EngineHost
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.types import Completion
 from reasoner_strategies import SelfConsistency
@@ -96,7 +96,7 @@ class Sharing:
         self.actors = [ray.remote(Hosts).options(num_cpus=0, max_concurrency=1000).remote() for _ in range(processes)]
         self.count = 0
 
-    def make(self, host: type, options: dict[str, Any]) -> "Sharing":
+    def make(self, options: dict[str, Any]) -> "Sharing":
         """Instead of an actor class."""
         return self
 

@@ -182,14 +182,10 @@ def _built(kind: Kind, spec: str | Spec, common: Mapping[str, Any], checked: _Ch
 def _opened(
     opened: OpenOptions, beyond: Mapping[str, Value], fields: Collection[str], values: dict[str, Any]
 ) -> dict[str, Any]:
-    """What a class reads itself of a spec; those of its fields that nothing else sets are added to `values`."""
+    """What a class reads itself of a spec; those of its fields are added to `values`."""
     rest: dict[str, Any] = {}
-    for given, value in opened.read(beyond).items():
-        option = given if given in fields else opened.names.get(given, given)
-        if option not in fields:
-            rest[given] = value
-        elif option not in values or given in beyond:
-            values[option] = value
+    for option, value in opened.read(beyond).items():
+        (values if option in fields else rest)[option] = value
     return rest
 
 

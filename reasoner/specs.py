@@ -87,16 +87,14 @@ Value = str | Spec | tuple["Value", ...]
 class OpenOptions(NamedTuple):
     """Options of a plug-in beyond its fields, as an attribute `open_options` of its class.
 
-    The `field` holds them by name. `read` makes its value of what a spec gives: all options that are not fields, the
-    one with the name of the field itself, such as a file, and fields in `also`. It raises UsageError. What it returns
-    for a field sets that field, where nothing else does; `names` are fields by other names. The names are checked by
-    the class.
+    The `field` holds them by name. `read` makes its value of what a spec gives: all options that are not fields, and
+    fields in `also`; what it returns for a field sets that field. It raises UsageError. The names are checked by the
+    class.
     """
 
     field: str
     read: Callable[[Mapping[str, Value]], Mapping[str, Any]]
     also: Collection[str] = ()
-    names: Mapping[str, str] = {}
 
 
 def written(value: Value) -> str:

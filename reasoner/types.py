@@ -107,7 +107,7 @@ class SamplingParams:
     logit, as in [[50256,-100]], or a mapping. `bad_words` are texts that are never generated.
 
     `thinking` is how much a model that thinks is asked to think: a level, or at most so many tokens, as in 2k. `lora`
-    is an adapter of the model: a folder or a Hugging Face id; on a server the name that it has there. `json_schema` is
+    is an adapter of the model, by the name that a server gives it. `json_schema` is
     a JSON schema, as JSON, that the final part satisfies where it is not cut.
     """
 

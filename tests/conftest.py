@@ -63,13 +63,10 @@ MARKS = {
 OWN_ENGINES = {
     "test_batch_real.py",
     "test_command.py",
-    "test_demo.py",
     "test_examples.py",
     "test_gpu_bench.py",
     "test_openai_thinking_real.py",
-    "test_preemption.py",
     "test_thinking.py",
-    "test_vllm_async.py",
     "test_vllm_options.py",
 }
 """Files of tests/engine that start engines of their own. The others share one engine, so they run in one worker."""

@@ -5,6 +5,9 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
+from reasoner.errors import UnknownName
+from reasoner.models.families import AUTO, OFF, parsers, profile_for_parser
+from reasoner.models.thinking import ThinkingProfile
 from reasoner.types import TokenIds
 
 T = TypeVar("T")
@@ -37,6 +40,20 @@ class ReplyParts(NamedTuple):
     final: str
     unclosed: bool = False
     tokens: int | None = None
+
+
+def named_profile(parser: str) -> ThinkingProfile | None:
+    """How models think that have this reasoning parser of vLLM; None for "none".
+
+    Raises:
+        UnknownName: no family of models has it.
+    """
+    if parser in OFF:
+        return None
+    profile = profile_for_parser(parser)
+    if profile is None:
+        raise UnknownName("reasoning parser", parser, (AUTO, "none", *parsers()))
+    return profile
 
 
 class SharedHeads(Generic[T]):

@@ -1,19 +1,15 @@
 """Several models as one engine: they sample a prompt in turn."""
 
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Final
 
 from reasoner.engine import Continuation, Engine, Rendered, SampleRequest, continuation, release, reset_caches
 from reasoner.errors import UsageError
 from reasoner.models.info import ModelInfo
 from reasoner.types import Completion, Prompt, SamplingParams, TokenIds
 
-
-class Chain(NamedTuple):
-    """Who began a chain, and the open questions that have it."""
-
-    home: int
-    questions: set[str]
+REMEMBERED: Final = 1 << 18
+"""Chains with a remembered member: those that were drawn last."""
 
 
 @dataclass(slots=True)
@@ -30,10 +26,8 @@ class MixtureEngine:
 
     members: tuple[Engine, ...]
     capacity: int | None = field(default=None, init=False, repr=False)
-    _chains: dict[str, Chain] = field(default_factory=dict, init=False, repr=False)
-    """By the digest of the prompt that continues it."""
-    _open: dict[str, set[str]] = field(default_factory=dict, init=False, repr=False)
-    """The digests of each open question."""
+    _homes: dict[str, int] = field(default_factory=dict, init=False, repr=False)
+    """The member that began a chain, by the digest of the prompt that continues it."""
 
     def __post_init__(self) -> None:
         if len(self.members) < 2:
@@ -82,10 +76,10 @@ class MixtureEngine:
         return Rendered(None, max(prompt.tokens for prompt in rendered))
 
     def _home(self, prompt: Prompt) -> int:
-        chain = self._chains.get(prompt.digest)
-        if chain is None:
+        home = self._homes.get(prompt.digest)
+        if home is None:
             raise UsageError("no member of the mixture began this chain: its token ids mean nothing here")
-        return chain.home
+        return home
 
     async def encode(self, text: str) -> TokenIds | None:
         """Refused.
@@ -103,28 +97,24 @@ class MixtureEngine:
         home = self._turn(prompt, request.index)
         member = self.members[home]
         completion = await member.sample(replace(request, rendered=await member.render(prompt)))
-        self._remember(request.question_id, prompt.then(completion).digest, home)
+        self._remember(prompt.then(completion), home)
         return completion
 
     def resume(self, question_id: str, completion: Completion) -> None:
         """Know who drew a sequence before the run was interrupted."""
         prompt = completion.prompt
-        self._remember(question_id, prompt.then(completion).digest, self._turn(prompt, completion.index))
+        self._remember(prompt.then(completion), self._turn(prompt, completion.index))
 
     def _turn(self, prompt: Prompt, index: int) -> int:
         return self._home(prompt) if prompt.token_ids or prompt.text else index % len(self.members)
 
-    def _remember(self, question_id: str, digest: str, home: int) -> None:
-        self._chains.setdefault(digest, Chain(home, set())).questions.add(question_id)
-        self._open.setdefault(question_id, set()).add(digest)
+    def _remember(self, chain: Prompt, home: int) -> None:
+        self._homes.setdefault(chain.digest, home)
+        if len(self._homes) > REMEMBERED:
+            del self._homes[next(iter(self._homes))]
 
     def release(self, question_id: str) -> None:
-        """Free the chains of a question that has ended, and tell the members."""
-        for digest in self._open.pop(question_id, ()):
-            questions = self._chains[digest].questions
-            questions.discard(question_id)
-            if not questions:
-                del self._chains[digest]
+        """Tell the members that a question has ended."""
         release(question_id, *self.members)
 
     async def reset_caches(self) -> None:

@@ -1,12 +1,10 @@
 """An engine without a model: each question has a known distribution of answers and lengths, for statistics."""
 
 import asyncio
-import json
 import math
 import random
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import lru_cache
@@ -14,7 +12,7 @@ from functools import lru_cache
 from reasoner.answers.expressions import evaluate
 from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines import FreeEngine
-from reasoner.engines.made_json import made_json, schema_in
+from reasoner.engines.made_json import made_json
 from reasoner.errors import UsageError, require
 from reasoner.models.info import ModelInfo
 from reasoner.models.parting import still_thinking
@@ -83,7 +81,7 @@ class SimulatedEngine(FreeEngine):
     at most L tokens is right with probability guess + (accuracy - guess)(1 - exp(-L / d)). "low" is a quarter of
     `thinking`, "medium" all of it, "high" four times as much.
 
-    With a JSON schema, a reply is a value of it that holds the answer where it may; what cannot be made is refused.
+    With a plain JSON schema, a reply is a value of it that holds the answer where it may; other keywords are refused.
     A reply is a function of the request's seed. Lengths are exponential around their mean, at least one token, cut at
     `max_tokens`; a cut reply has no answer. Log-probabilities carry no information.
     """
@@ -158,7 +156,7 @@ class SimulatedEngine(FreeEngine):
         text = "" if source.random() < law.silent else f"The answer is {answer}"
         if request.params.json_schema:
             request.meter.usage = Usage()
-            text = _formed(request, answer, source.randrange(12))
+            text = made_json(request.params.json_schema, answer, source.randrange(12))
             request.meter.usage = Usage(request.rendered.tokens)
         full = thought + max(1, round(source.expovariate(1 / law.tokens)))
         length = min(full, request.params.limit)
@@ -178,16 +176,6 @@ class SimulatedEngine(FreeEngine):
             request.prompt, text, ids, finish, None, usage, logprobs, request.index, request.seed,
             unclosed=thinks and length < thought,
         )  # fmt: skip
-
-
-def _formed(request: SampleRequest, answer: str, turn: int) -> str:
-    """A reply in the form that is asked for; where that is any object, the schema in the prompt is followed."""
-    schema = request.params.json_schema
-    if json.loads(schema) == {"type": "object"}:
-        written = map(schema_in, (message.content for message in request.prompt.messages))
-        with suppress(UsageError):
-            return made_json(next(filter(None, written), schema), answer, turn)
-    return made_json(schema, answer, turn)
 
 
 def _text(prompt: Prompt) -> str:

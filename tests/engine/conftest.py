@@ -1,14 +1,11 @@
 """One real vLLM engine for all tests that can share it: starting one costs half a minute."""
 
 import asyncio
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 from reasoner.engines.vllm import VllmEngine
 from reasoner_verifiers import Orm, Prm
@@ -29,7 +26,7 @@ def engine(embedded_model: Path) -> Iterator[VllmEngine]:
 @pytest.fixture(scope="session")
 def orm(engine: VllmEngine) -> Iterator[Orm]:
     """The head that comes along, served beside the engine."""
-    started = Orm()
+    started = Orm(dtype="float32")
     asyncio.run(started.start(engine))
     yield started
     asyncio.run(started.close())
@@ -53,19 +50,6 @@ def first_server(embedded_model: Path, tmp_path_factory: pytest.TempPathFactory)
 def thinking_folder(embedded_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a model that thinks."""
     return thinking_model(tmp_path_factory.mktemp("models") / "thinker", embedded_model)
-
-
-@pytest.fixture(scope="session")
-def adapter(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A LoRA adapter that changes the first layer of the embedded model much."""
-    folder = tmp_path_factory.mktemp("adapter")
-    config = {"peft_type": "LORA", "r": 8, "lora_alpha": 64, "target_modules": ["q_proj"], "bias": "none"}
-    (folder / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
-    layer, source = "base_model.model.model.layers.0.self_attn.q_proj", np.random.default_rng(1)
-    shapes = {"lora_A": (8, 576), "lora_B": (576, 8)}
-    weights = {f"{layer}.{name}.weight": source.normal(size=shape).astype("f4") for name, shape in shapes.items()}
-    save_file(weights, folder / "adapter_model.safetensors")
-    return str(folder)
 
 
 @pytest.fixture(scope="session")

@@ -7,35 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from reasoner_verifiers import Orm, Prm
-from reasoner_verifiers.reward.checkpoint import Array, Head, HeadInfo, backbone_digest, write_checkpoint
+from reasoner_verifiers.reward.checkpoint import Array
 
-TAG = 7
 WIDTH = 128
-
-
-def random_head(backbone: Path, *, layer: int) -> Head:
-    source = np.random.default_rng(layer)
-    width = json.loads((backbone / "config.json").read_text(encoding="utf-8"))["hidden_size"]
-    info = HeadInfo(str(backbone), backbone_digest(backbone))
-    return Head(layer, source.normal(0, 0.05, width), 0.3, info)
 
 
 def beside(orm: Orm, **options: Any) -> Prm:
     """A process reward model that uses the running engine of `orm`, with an empty prefix cache."""
-    core: Any = orm.running.started.engine._core  # type: ignore[union-attr]
+    core: Any = orm.running.started.engine._core
     assert asyncio.run_coroutine_threadsafe(core._engine.reset_prefix_cache(), core._loop).result()
     prm = Prm(model=orm.model, **options)
     prm.running.engine, prm.running.recipe = orm.running.engine, orm.running.recipe
     return prm
-
-
-def served(head: Head, backbone: Path, folder: Path) -> Path:
-    folder.mkdir()
-    write_checkpoint(backbone, head, folder)
-    return folder
 
 
 def hidden_states(backbone: Path, ids: Sequence[int], *, layer: int) -> Array:

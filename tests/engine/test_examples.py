@@ -1,15 +1,43 @@
-"""The examples and the README's Python block, run as they stand, on the embedded model where they use one."""
+"""The examples, the README's Python block and the demo, run as they stand on the embedded model; cores are shared."""
 
 import re
 import runpy
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from reasoner.cli import main
+from reasoner.engines.vllm.build import Build, CoreLog
+from reasoner.engines.vllm.cores import InProcessCore
+from reasoner.engines.vllm.engine import VllmEngine
+from reasoner_evals.cli import demo
 
 ROOT = Path(__file__).parents[2]
 # The client of a server needs one: tests/serving/test_documentation.py runs it.
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py") if path.name != "serving.py")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _shared_cores() -> Iterator[None]:
+    """An engine with the arguments of one before gets the running core of that."""
+    cores: dict[str, Any] = {}
+    new_core, close = VllmEngine._new_core, InProcessCore.close
+
+    def shared(self: VllmEngine, build: Build, arguments: Any, log: CoreLog) -> Any:
+        key = str(arguments)
+        if key not in cores:
+            cores[key] = new_core(self, build, arguments, log)
+        return cores[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(VllmEngine, "_new_core", shared)
+        patch.setattr(InProcessCore, "close", lambda core: None)
+        yield
+    for core in cores.values():
+        close(core)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -40,3 +68,22 @@ def test_the_python_block_of_the_readme_runs(
     steps = [line.split() for line in lines if "Answer(" in line and line[0].isdigit()]
     assert [int(step[0]) for step in steps] == list(range(1, len(steps) + 1))
     assert 0 < int(steps[-1][1]) <= 2000
+
+
+def test_the_tour_agrees_with_itself(
+    embedded_model: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    # As on a machine where little time is enough for few questions.
+    monkeypatch.setattr(demo, "SECONDS", 1.0)
+    # It would end this process at once, as vLLM is imported.
+    monkeypatch.setattr("reasoner.cli._leave", sys.exit)
+    with pytest.raises(SystemExit) as left:
+        main(["demo"])
+    out, err = capfd.readouterr()
+    assert left.value.code == 0, err
+    shown = " ".join(out.split())
+    rates = dict(re.findall(r"(greedy|vote) (\d+) of \d+ right", shown))
+    gained = int((re.findall(r"Greedy wrong and vote right: (\d+)", shown) or ["0"])[0])
+    [lost] = re.findall(r"[Tt]he reverse[^:]*: (\d+)", shown)
+    # A question without a greedy answer counts as wrong, and is not one that the vote put right.
+    assert gained - int(lost) <= int(rates["vote"]) - int(rates["greedy"])

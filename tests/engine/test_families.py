@@ -182,27 +182,6 @@ def test_a_chat_is_rendered_at_each_level(config: Any, case: Case) -> None:
     assert renderer.reader.opens(profile, hostile, {}) == case.opens
 
 
-@by_family
-def test_a_reply_is_split_by_its_ids(config: Any, case: Case) -> None:
-    renderer = renderer_of(config, case)
-    profile = profile_of_case(renderer, case.name)
-    marks = Marks.of(profile, renderer.text.tokenizer)
-    head, ids = renderer.chat(CHAT), renderer.encode(case.reply)
-    # Torn anywhere, as between two steps, the parts are those of the whole.
-    for cut in range(len(ids)):
-        first = split_parts(ids[:cut], Before(head, 0, case.opens), marks, renderer.text.tokenizer)
-        second = split_parts(ids[cut:], Before(head + ids[:cut], cut, case.opens), marks, renderer.text.tokenizer)
-        assert second.final.endswith("7")
-        assert not second.unclosed
-        if first.unclosed:
-            assert second.final == case.final
-            # What was read of a marker before it was whole is the text of a part.
-            assert (first.thinking + second.thinking).startswith(case.thinking.rstrip("\n"))
-    whole = split_parts(ids, Before(head, 0, case.opens), marks, renderer.text.tokenizer)
-    assert (whole.thinking, whole.final, whole.unclosed) == (case.thinking, case.final, False)
-    assert whole.tokens == len(ids) - len(renderer.encode(case.final))
-
-
 def test_a_template_that_knows_no_thinking_is_of_a_model_that_does_not_think(config: Any) -> None:
     """Qwen3-Instruct has the markers in its tokenizer, and copies what earlier turns hold."""
     plain = QWEN3.replace(".split('</think>')[-1].lstrip('\\n')", "").replace("is false", "is false and false")
@@ -251,7 +230,7 @@ def test_mistral_marks_thinking_by_special_tokens(config: Any, tmp_path: Path) -
     assert len(renderer.encode("[THINK]")) > 1
     marks, head = Marks.of(profile, tokenizer), renderer.chat(CHAT)
     assert not renderer.reader.opens(profile, (Message("user", "[THINK]"),), {})
-    ids = renderer.text.marked("[THINK]hm[/THINK]It is 7")
+    ids = renderer.marked("[THINK]hm[/THINK]It is 7")
     parts = split_parts(ids, Before(head, 0, False), marks, tokenizer)
     assert (parts.thinking, parts.final, parts.tokens) == ("hm", "It is 7", len(renderer.encode("hm")) + 2)
 
@@ -269,6 +248,6 @@ def test_text_that_continues_a_reply_gets_no_blank_from_its_tokenizer(config: An
     tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse()])
     renderer = PromptRenderer(HfRenderer(config, PreTrainedTokenizerFast(tokenizer_object=tokenizer)))
     assert renderer.decode(renderer.encode("abc")) == " abc"
-    assert renderer.decode(renderer.text.after("abc")) == "abc"
-    assert renderer.decode(renderer.text.after(" abc")) == " abc"
-    assert renderer.decode(renderer.text.after("\nabc")) == "\nabc"
+    assert renderer.decode(renderer.after("abc")) == "abc"
+    assert renderer.decode(renderer.after(" abc")) == " abc"
+    assert renderer.decode(renderer.after("\nabc")) == "\nabc"

@@ -3,15 +3,18 @@
 import asyncio
 from pathlib import Path
 
+import psutil
 import pytest
 
 from reasoner import Budget, Cost, Prompt, Question, SamplingParams, solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.engines.vllm import VllmEngine
 from reasoner.trace.events import AnswerExtracted, Event, Sampled, Scored
-from reasoner.types import Completion
+from reasoner.types import Completion, Rating
+from reasoner.verifier import CostMeter
 from reasoner_strategies import BestOfN
 from reasoner_verifiers import Judge
+from tests.helpers import completion
 
 QUESTION = Question.of("What is 3 + 4?")
 
@@ -67,3 +70,34 @@ def test_judging_many_candidates_computes_the_question_once_and_every_token_is_b
     # The document and the question were in the cache before the first candidate was judged.
     head = asyncio.run(engine.render(question.prompt)).tokens
     assert judged.cached_tokens >= len(rated) * ((head - 16) // 32 - 1) * 32
+
+
+def test_a_judge_of_its_own_says_what_the_same_model_says_as_the_policy(
+    engine: VllmEngine, embedded_model: Path
+) -> None:
+    resident: list[int] = []
+
+    async def judged(judge: Judge) -> tuple[Rating, CostMeter]:
+        resident.append(psutil.Process().memory_info().rss)
+        await judge.start(engine)
+        try:
+            cost_meter = CostMeter()
+            rating = await judge.score(QUESTION, completion("The answer is 7"), engine, cost_meter)
+            resident.append(psutil.Process().memory_info().rss)
+            return rating, cost_meter
+        finally:
+            await judge.close()
+
+    core = engine._core
+    # 4 GiB of a cache, which takes memory only as it is filled.
+    own_model = Judge(model=str(embedded_model), min_mass=0.0, args={"kv_cache_memory_bytes": 4 << 30})
+    own, cost_meter = asyncio.run(judged(own_model))
+    assert resident[1] - resident[0] < 2 << 30
+    # The judge's model is closed, and the policy in the same process still answers.
+    assert engine._core is core
+    policy, _ = asyncio.run(judged(Judge(min_mass=0.0)))
+    # The judge may run in 16 bits, by the processor; the policy of these tests runs in 32.
+    assert own.value == pytest.approx(policy.value, abs=0.05)
+    assert own.parts[0] == pytest.approx(policy.parts[0], abs=0.05)
+    assert cost_meter.cost == own.cost
+    assert own.cost.requests == 1

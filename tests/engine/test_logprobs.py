@@ -1,10 +1,8 @@
 """Log-probabilities in vLLM's front-end: they change no text, and what was not measured is an error."""
 
 import asyncio
-import itertools
 import math
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -22,14 +20,6 @@ PROMPTS = (
 )
 
 
-def flat(row: dict[int, float]) -> Any:
-    from vllm.logprobs import FlatLogprobs
-
-    rows = FlatLogprobs()
-    rows.append_fast(list(row), list(row.values()), itertools.chain((1,), range(1, len(row))), itertools.repeat(None))
-    return rows
-
-
 @pytest.mark.parametrize(
     ("row", "kept"),
     [
@@ -41,12 +31,13 @@ def flat(row: dict[int, float]) -> Any:
 )
 def test_an_alternative_that_vllm_did_not_measure_is_an_error(row: dict[int, float], kept: int) -> None:
     with pytest.raises(EngineError, match="vLLM reported no log-probability"):
-        read_logprobs(flat(row), kept, ())
+        read_logprobs([([*row], [*row.values()])], kept, ())
 
 
 def test_a_watched_token_may_be_impossible() -> None:
-    rows = flat({7: -0.2, 3: -math.inf})
-    assert read_logprobs(rows, None, (3, 7)) == Logprobs((-0.2,), watched=((NO_LOGPROB, -0.2),))
+    assert read_logprobs([([7, 3], [-0.2, -math.inf])], None, (3, 7)) == Logprobs(
+        (-0.2,), watched=((NO_LOGPROB, -0.2),)
+    )
 
 
 @pytest.mark.parametrize("stop", [(), ("\n",), ("is",)])

@@ -117,25 +117,6 @@ def test_what_a_vote_is_booked_at_is_what_the_server_computed(server: str) -> No
     assert len({event.seed for event in events if event.event == "sampled"}) == 6
 
 
-def test_a_whole_reply_is_the_one_that_would_be_streamed(server: str) -> None:
-    async def run(engine: OpenAIEngine) -> None:
-        await engine.start()
-        prompt = count("even")
-        params = SamplingParams(temperature=0.0, max_tokens=12, logprobs=2, stop=("three",))
-        rendered = await engine.render(prompt)
-        streamed, whole = [
-            await engine.sample(SampleRequest("q", prompt, rendered, params, 0, 7, interruptible=interruptible))
-            for interruptible in (True, False)
-        ]
-        assert (whole.text, whole.token_ids, whole.stop) == (streamed.text, streamed.token_ids, streamed.stop)
-        assert whole.usage.generated_tokens == streamed.usage.generated_tokens
-        assert whole.logprobs is not None
-        assert streamed.logprobs is not None
-        assert whole.logprobs.sampled == pytest.approx(streamed.logprobs.sampled, abs=1e-3)
-
-    asyncio.run(run(OpenAIEngine(base_url=server)))
-
-
 def test_a_cancelled_sequence_is_aborted_and_the_server_serves_on(server: str) -> None:
     prompt = count("patient")
 

@@ -190,16 +190,6 @@ def test_a_reply_of_gpt_oss_is_split_by_its_channels(
     assert (parts.thinking, parts.final, parts.unclosed) == (thinking, final or "", final is None)
 
 
-def test_the_template_of_a_tokenizer_says_how_its_model_thinks() -> None:
-    from reasoner.engines.vllm.rendering import given_profile
-
-    tokenizer = small_tokenizer(("<t>", "</t>"), None)
-    fields = {"thinking": {"open": "<t>", "close": "</t>", "content": "text"}, "content": {"content": "text"}}
-    tokenizer.init_kwargs["response_template"] = {"start_anchor": "assistant", "fields": fields}
-    parts = split_reply("<t>hm</t>7", given_profile("hf", tokenizer), tokenizer)
-    assert (parts.thinking, parts.final) == ("hm", "7")
-
-
 TEMPLATE: Final = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n<think>\\n' }}{% endif %}"

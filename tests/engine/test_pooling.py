@@ -2,35 +2,41 @@
 
 import asyncio
 import math
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-import psutil
 import pytest
 
 from reasoner import Budget, Cost, Question, SamplingParams, solve_many_sync
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.pooling import PoolingEngine
-from reasoner.errors import RequestLost
-from reasoner.trace.events import Event, Scored
-from reasoner.types import Completion, TokenIds
+from reasoner.trace.events import AnswerExtracted, Event, Sampled, Scored
+from reasoner.types import Completion, Rating, TokenIds
 from reasoner.verifier import CostMeter
+from reasoner_evals.tasks import arithmetic
 from reasoner_strategies import BestOfN
+from reasoner_verifiers.fitting import auroc
 from reasoner_verifiers.orm import Orm
 from reasoner_verifiers.prm import Prm
 from reasoner_verifiers.reward import recipes
-from reasoner_verifiers.reward.checkpoint import Array, Head
-from tests.engine.rewarding import beside, hidden_states, random_head, served, tiny_prm, tiny_prm_logits
+from reasoner_verifiers.reward.checkpoint import Array, backbone_digest, load_head
+from reasoner_verifiers.reward.model import EMBEDDED_HEAD
+from tests.engine.rewarding import (
+    beside,
+    hidden_states,
+    tiny_classifier,
+    tiny_classifier_logit,
+    tiny_prm,
+    tiny_prm_logits,
+)
 
 T = TypeVar("T")
-LAYER = 4
 QUESTION = Question.of("What is 3 + 4?")
 STEPS = ("First take 3.", "Then add 4, which makes 7.", "Check: 7 - 4 = 3.", "The answer is 7")
 CHAIN = tuple(step + "\n\n" for step in STEPS)
-IDS = tuple(np.random.default_rng(0).integers(100, 40_000, 150).tolist())
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -48,28 +54,15 @@ def sigmoid(x: float) -> float:
 
 
 class Rig(NamedTuple):
-    """The policy, a reward model on four of its layers in a process of its own, and the head that it serves."""
+    """The policy, the head that comes along served beside it, and the outputs of vLLM for it."""
 
     policy: VllmEngine
     orm: Orm
-    head: Head
-    backbone: Path
     outputs: list[Any]
-    others: list[psutil.Process]
-    """Processes of reward models that other tests share."""
-
-    @property
-    def processes(self) -> list[psutil.Process]:
-        return [process for process in core_processes() if process not in self.others]
 
 
-@pytest.fixture(scope="module")
-def rig(engine: VllmEngine, embedded_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    others = core_processes()
-    head = random_head(embedded_model, layer=LAYER)
-    folder = served(head, embedded_model, tmp_path_factory.mktemp("reward") / "model")
-    orm = Orm(model=str(folder), dtype="float32", max_model_len=1024, kv_gib=0.25)
-    run(orm.start(engine))
+@pytest.fixture
+def rig(engine: VllmEngine, orm: Orm, monkeypatch: pytest.MonkeyPatch) -> Rig:
     outputs: list[Any] = []
     core = pooling(orm)._core
     assert core is not None
@@ -80,16 +73,8 @@ def rig(engine: VllmEngine, embedded_model: Path, tmp_path_factory: pytest.TempP
         future.add_done_callback(lambda done: None if done.exception() else outputs.append(done.result()))
         return future
 
-    core.submit = listened  # type: ignore[method-assign]
-    yield Rig(engine, orm, head, embedded_model, outputs, others)
-    run(orm.close())
-    assert core_processes() == others
-
-
-def core_processes() -> list[psutil.Process]:
-    # A killed one stays as a zombie until Python next starts a process.
-    children = [one for one in psutil.Process().children(recursive=True) if one.status() != psutil.STATUS_ZOMBIE]
-    return [child for child in children if "EngineCore" in " ".join((child.name(), *child.cmdline()))]
+    monkeypatch.setattr(core, "submit", listened)
+    return Rig(engine, orm, outputs)
 
 
 def pooling(verifier: Orm | Prm) -> PoolingEngine:
@@ -112,21 +97,44 @@ async def whole_ids(policy: VllmEngine, one: Completion) -> TokenIds:
     return rendered.token_ids
 
 
-def test_a_served_head_says_what_numpy_says_of_the_hidden_states(rig: Rig) -> None:
+def test_the_head_belongs_to_the_embedded_model_and_is_kilobytes(embedded_model: Path) -> None:
+    head = load_head(EMBEDDED_HEAD)
+    assert head.info.backbone_sha256 == backbone_digest(embedded_model)
+    assert (head.info.backbone, head.width) == ("embedded", 576)
+    assert EMBEDDED_HEAD.stat().st_size < 10_000
+    assert head.info.statistics["labels"] == "outcomes"
+
+
+def test_it_tells_right_samples_from_wrong_ones_on_questions_it_was_not_fitted_on(rig: Rig) -> None:
+    events: list[Event] = []
+    items = {item.question.id: item for item in arithmetic.reported()[:15]}
+    questions = [item.question for item in items.values()]
+    strategy = BestOfN(8, params=SamplingParams(temperature=0.7, max_tokens=64))
+    solve_many_sync(questions, strategy, rig.policy, verifier=rig.orm, trace=events.append)
+    read = [e for e in events if isinstance(e, Sampled | AnswerExtracted) and e.answer]
+    answers = {(e.question_id, e.index): e.answer.key for e in read if e.answer}
+    rated = [event for event in events if isinstance(event, Scored) and event.value is not None]
+    right = [answers.get((e.question_id, e.index)) == items[e.question_id].gold for e in rated]
+    found = auroc([(event.value or 0.0, label) for event, label in zip(rated, right, strict=True)])
+    assert found is not None
+    assert found > 0.7
+
+
+def test_a_served_head_says_what_numpy_says_of_the_hidden_states(rig: Rig, embedded_model: Path) -> None:
     async def go() -> tuple[float | None, Cost, TokenIds]:
         one = await candidate(rig.policy, "\n\n".join(STEPS))
         rating = await rig.orm.score(QUESTION, one, rig.policy, CostMeter())
         return rating.value, rating.cost, await whole_ids(rig.policy, one)
 
     value, cost, ids = run(go())
-    expected = rig.head.logit(hidden_states(rig.backbone, ids, layer=LAYER))
-    assert value == pytest.approx(sigmoid(expected[-1]), abs=1e-5)
+    head = load_head(EMBEDDED_HEAD)
+    expected = head.logit(hidden_states(embedded_model, ids, layer=head.layer))
+    assert value == pytest.approx(sigmoid(expected[-1]), abs=1e-4)
     assert cost.verifier_tokens + cost.cached_tokens == len(ids)
     assert cost.flops == pooling(rig.orm).model.flops(prompt=len(ids), cached=cost.cached_tokens, generated=0)
 
 
 def test_best_of_n_books_exactly_what_the_reward_model_counted(rig: Rig) -> None:
-    rig.outputs.clear()
     events: list[Event] = []
     questions = [Question.of(f"What is {a} + {a + 2}?", id=str(a)) for a in range(1, 4)]
     strategy = BestOfN(n=4, params=SamplingParams(max_tokens=48))
@@ -164,7 +172,7 @@ def test_a_growing_path_is_never_scored_twice(rig: Rig) -> None:
     ids = run(whole_ids(rig.policy, whole))
     # A request computes what is new, and at most one block of 32 that was not full before.
     assert sum(cost.verifier_tokens for _, cost in grown) <= len(ids) + 32 * len(STEPS)
-    assert prm.running.started.cache.computed == len(STEPS)
+    assert len(prm.running.started.cache._values) == len(STEPS)
     again = run(prm.score(QUESTION, whole, rig.policy, CostMeter()))
     assert (again.steps, again.cost) == (last, Cost())
 
@@ -193,30 +201,6 @@ def test_a_cancelled_rating_is_booked_at_no_less_than_it_cost_and_can_be_had_aga
     cost_meter, again, fresh = run(cancel())
     assert cost_meter.cost is None, "which the runner books at the bound"
     assert again == pytest.approx(fresh, abs=1e-6)
-
-
-def test_a_killed_reward_model_is_started_again_with_the_next_rating(rig: Rig) -> None:
-    """Last of those that share the reward model: its one restart is used up."""
-    [core] = rig.processes
-    told: list[str] = []
-    engine = pooling(rig.orm)
-    engine.notify = told.append
-
-    async def go() -> tuple[CostMeter, float | None]:
-        one, cost_meter = await candidate(rig.policy, "Killed " * 200), CostMeter()
-        rating = asyncio.create_task(rig.orm.score(QUESTION, one, rig.policy, cost_meter))
-        while cost_meter.cost is not None or not rig.orm.running.started.cache._flights:  # noqa: ASYNC110
-            await asyncio.sleep(0)
-        core.kill()
-        with pytest.raises(RequestLost, match="the reward model died"):
-            await rating
-        return cost_meter, (await rig.orm.score(QUESTION, one, rig.policy, CostMeter())).value
-
-    cost_meter, value = run(go())
-    assert cost_meter.cost is None
-    assert value is not None
-    assert engine.restarts == 1
-    assert "it is restarted" in told[0]
 
 
 @pytest.fixture(scope="module")
@@ -258,40 +242,25 @@ def test_a_qwen_process_reward_model_agrees_with_pytorch(
     assert longer.verifier_tokens + longer.cached_tokens == len(ids)
 
 
-LABELLED = ("<|endoftext|>", "+", "-")
-
-
-@pytest.mark.parametrize("family", ["rlhflow", "math_shepherd"])
-def test_label_tokens_of_a_language_model_agree_with_transformers(
-    family: str, engine: VllmEngine, embedded_model: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_sequence_classifier_agrees_with_transformers(
+    engine: VllmEngine, embedded_model: Path, tmp_path: Path
 ) -> None:
-    """The policy judges here, so that no second language model is loaded; token ids are its tokenizer's."""
-    import torch
-    from transformers import AutoModelForCausalLM
+    folder = tiny_classifier(tmp_path / "tiny", embedded_model)
+    orm = Orm(model=str(folder), dtype="float32", max_model_len=1024, kv_gib=0.1)
 
-    tag, plus, minus = ((run(engine.encode(text)) or ())[0] for text in LABELLED)
-    recipe = recipes.RECIPES[family]
-    tokens = {"+": plus, "-": minus} | ({LABELLED[0]: tag} if recipe.tag else {})
-    changed = replace(recipe, tag=recipe.tag and LABELLED[0], tokens=tokens)
-    monkeypatch.setattr(recipes, "RECIPES", {**recipes.RECIPES, family: changed})
-    prm = Prm(model=engine.model_id, recipe=family)  # type: ignore[arg-type]
+    async def go() -> list[tuple[Rating, tuple[int, ...], Cost]]:
+        found = []
+        for text in ("The answer is 7", "It is 8, as 3 + 5 = 8", "The answer is 7"):
+            one = await candidate(engine, text)
+            bound = await orm.bound(QUESTION, one, engine)
+            laid = await orm.running.started.lay(QUESTION, one, engine)
+            found.append((await orm.score(QUESTION, one, engine, CostMeter()), laid.ids, bound))
+        await orm.close()
+        return found
 
-    async def go() -> tuple[tuple[float, ...], Any, Cost, Cost]:
-        one = await candidate(engine, "\n\n".join(STEPS))
-        bound = await prm.bound(QUESTION, one, engine)
-        rating = await prm.score(QUESTION, one, engine, CostMeter())
-        return rating.steps, await prm.running.started.lay(QUESTION, one, engine), rating.cost, bound
-
-    steps, laid, cost, bound = run(go())
-    run(prm.close())
-    model = AutoModelForCausalLM.from_pretrained(embedded_model, dtype=torch.float32)
-    with torch.no_grad():
-        logits = model(torch.tensor([laid.ids])).logits[0, list(laid.positions)][:, [plus, minus]].numpy()
-    assert steps == pytest.approx(softmax(logits)[:, 0], abs=1e-4)
-    assert prm.running.model is None
-    assert engine._core is not None, "the policy is not the verifier's to stop"
-    assert cost.requests == bound.requests == len(STEPS)
-    assert (
-        cost.verifier_tokens + cost.cached_tokens == sum(place + 2 for place in laid.positions) == bound.verifier_tokens
-    )
-    assert cost.cached_tokens > 0
+    rated = asyncio.run(go())
+    for rating, ids, bound in rated:
+        assert rating.value == pytest.approx(1 / (1 + math.exp(-tiny_classifier_logit(folder, ids))), abs=1e-4)
+        assert rating.cost.verifier_tokens <= bound.verifier_tokens == len(ids)
+    assert rated[0][0].value != pytest.approx(rated[1][0].value, abs=1e-3)
+    assert (rated[2][0].cost.verifier_tokens, rated[2][0].cost.requests) == (0, 0)

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -15,34 +14,25 @@ from tests.engine.test_vllm import ESSAY, draw
 
 
 def test_text_is_passed_on_while_it_is_generated(engine: VllmEngine) -> None:
-    async def heard(params: SamplingParams) -> tuple[Completion, list[TextPiece]]:
+    async def drawn_with_pieces(params: SamplingParams) -> tuple[Completion, list[TextPiece]]:
         pieces: list[TextPiece] = []
         request = SampleRequest("q", ESSAY, await engine.render(ESSAY), params, 0, 5, on_text=pieces.append)
         return await engine.sample(request), pieces
 
     for stop in ((), ("and",)):
-        completion, pieces = asyncio.run(heard(SamplingParams(temperature=0.7, max_tokens=32, stop=stop)))
+        completion, pieces = asyncio.run(drawn_with_pieces(SamplingParams(temperature=0.7, max_tokens=32, stop=stop)))
         assert len(pieces) > 2
         assert completion.text.startswith("".join(piece.text for piece in pieces))
         assert len(completion.text) - sum(len(piece.text) for piece in pieces) < 8
         assert not any(piece.thinking for piece in pieces)
 
 
-def test_bad_words_and_biased_tokens_are_not_generated(engine: VllmEngine) -> None:
-    greedy = SamplingParams(temperature=0, max_tokens=24)
-    [plain] = asyncio.run(draw(engine, ESSAY, greedy, [0]))
-    word = next(word for word in plain.text.split() if word.isalpha() and len(word) > 2)
-    [without] = asyncio.run(draw(engine, ESSAY, replace(greedy, bad_words=(word,)), [0]))
-    assert word not in without.text.split()
-    [biased] = asyncio.run(draw(engine, ESSAY, replace(greedy, logit_bias=((plain.token_ids[0], -100.0),)), [0]))
-    assert plain.token_ids[0] not in biased.token_ids
-
-
 @pytest.mark.parametrize(
     ("params", "why"),
     [
-        (SamplingParams(max_tokens=4, logit_bias=((10**7, 1.0),)), "out-of-vocab"),
+        (SamplingParams(max_tokens=4, logit_bias=((10**7, 1.0),)), "vLLM refused the request: .*out-of-vocab"),
         (SamplingParams(max_tokens=4, bad_words=tuple(f"word{number}" for number in range(600))), "Too many bad words"),
+        (SamplingParams(max_tokens=4, lora="./mine"), "lora=./mine needs a server: start `vllm serve"),
     ],
 )
 def test_a_parameter_that_vllm_refuses_is_the_callers_error(
@@ -50,7 +40,7 @@ def test_a_parameter_that_vllm_refuses_is_the_callers_error(
 ) -> None:
     async def refused() -> Usage | None:
         request = SampleRequest("q", ESSAY, await engine.render(ESSAY), params, 0, 5)
-        with pytest.raises(UsageError, match=f"vLLM refused the request: .*{why}") as raised:
+        with pytest.raises(UsageError, match=why) as raised:
             await engine.sample(request)
         assert len(str(raised.value)) < 400
         return request.meter.usage

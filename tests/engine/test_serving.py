@@ -1,9 +1,6 @@
 """`reasoner serve` over real vLLM: OpenAI's client, tokens of the ledger, forms of replies, clients that leave."""
 
-import json
-from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any
 
 import openai
 import pytest
@@ -12,13 +9,6 @@ from reasoner.engines.vllm.cores import InProcessCore
 from reasoner.engines.vllm.engine import VllmEngine
 from tests.serving.running import Server, serving
 from tests.serving.test_leaving import until
-
-PLACE = {
-    "type": "object",
-    "properties": {"city": {"type": "string", "maxLength": 8}},
-    "required": ["city"],
-    "additionalProperties": False,
-}
 
 
 @pytest.fixture
@@ -70,25 +60,6 @@ def test_replies_and_counts(server: Server, client: openai.OpenAI) -> None:
     assert counted["generated"] == spent.generated_tokens
     assert counted["prompt"] == spent.prompt_tokens
     assert counted["cached"] == spent.cached_tokens
-
-
-def replies(client: openai.OpenAI, text: str, **fields: Any) -> dict[str, list[Any]]:
-    """The messages of four replies, by how they ended."""
-    model = client.models.list().data[0].id
-    messages: dict[str, list[Any]] = defaultdict(list)
-    for seed in range(4):
-        reply = client.chat.completions.create(model=model, messages=asked(text), max_tokens=120, seed=seed, **fields)
-        messages[reply.choices[0].finish_reason].append(reply.choices[0].message)
-    return messages
-
-
-def test_a_call_that_must_be_made_is_made(client: openai.OpenAI) -> None:
-    tools = [{"type": "function", "function": {"name": "weather", "parameters": PLACE}}]
-    called = replies(client, "How is the weather in Oslo?", tools=tools, tool_choice="required")["tool_calls"]
-    assert called
-    for message in called:
-        [call] = message.tool_calls
-        assert (call.function.name, json.loads(call.function.arguments).keys()) == ("weather", {"city"})
 
 
 @pytest.mark.parametrize("name", ["", "@vote8"])

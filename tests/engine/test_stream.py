@@ -10,7 +10,7 @@ from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines.vllm.engine import _completion, _in_parts, _vllm_params
 from reasoner.engines.vllm.parts import Before, Marks
 from reasoner.engines.vllm.rendering import TextEncoder
-from reasoner.engines.vllm.stream import SequenceStream, Stops
+from reasoner.engines.vllm.stream import SequenceStream
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.types import Completion, Usage
 from tests.engine.test_families import THINK
@@ -31,7 +31,7 @@ def streamed(tokenizer: Any, reply: str, params: SamplingParams, *, width: int =
     head, ids = encoder.encode(HEAD), list(encoder.encode(reply + "<eos>" * ends))
     request = SampleRequest("q", PROMPT, Rendered(head, len(head)), params, 0, 0)
     before, marks = Before(head, 0, opened=True), Marks.of(profile, tokenizer)
-    stream = SequenceStream(request, Stops(params, before, marks, tokenizer) if params.stop else None)
+    stream = SequenceStream(request, before, marks, tokenizer, None)
     processor = OutputProcessor(tokenizer, log_stats=False, stream_interval=1)
     added = EngineCoreRequest(
         request_id="0", external_req_id="0", prompt_token_ids=list(head), mm_features=None,
@@ -87,13 +87,6 @@ def test_a_stop_string_may_not_reach_over_the_end_of_thinking(tokenizer: Any) ->
     assert (one.thinking, one.text, one.stop) == ("a\n", "\n7", "\n\n")
 
 
-def test_a_closing_token_belongs_to_no_part(tokenizer: Any) -> None:
-    one = streamed(tokenizer, "hm</think>7", LOGPROBS)
-    assert (one.thinking, one.text, one.ended, one.unclosed) == ("hm", "7", True, False)
-    assert one.continuation == one.token_ids[:-1]
-    assert one.usage == Usage(2, 0, 5, 3)
-
-
 def test_a_sequence_that_ends_in_thinking_is_unclosed_and_all_thinking(tokenizer: Any) -> None:
     for reply in ("", "hm"):
         ended = streamed(tokenizer, reply, LOGPROBS)
@@ -101,9 +94,3 @@ def test_a_sequence_that_ends_in_thinking_is_unclosed_and_all_thinking(tokenizer
         assert ended.usage.thinking_tokens == ended.usage.generated_tokens == len(reply) + 1
     cut = streamed(tokenizer, "hm", LOGPROBS, ends=False)
     assert (cut.thinking, cut.unclosed, cut.finish_reason) == ("hm", True, "length")
-
-
-def test_a_marker_is_a_stop_string_in_thinking(tokenizer: Any) -> None:
-    params = SamplingParams(max_tokens=64, logprobs=0, stop=("</think>",), stop_in_thinking=True)
-    one = streamed(tokenizer, "hm</think>7", params)
-    assert (one.thinking, one.text, one.unclosed, one.stop) == ("hm", "", False, "</think>")

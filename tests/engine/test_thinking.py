@@ -1,10 +1,16 @@
-"""A model that thinks on real vLLM: parts by ids, levels, a limit on thinking, stop strings, ledger and replay."""
+"""A model that thinks on real vLLM with its core in a process, as on a GPU: parts, levels, limits, stops, kills."""
 
 import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from reasoner import Prompt, Question, SamplingParams, solve_many_sync, solve_sync
@@ -12,11 +18,14 @@ from reasoner.engine import SampleRequest, TextPiece
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.vllm import VllmEngine
 from reasoner.models.thinking import split
+from reasoner.stopping.confidence import ConfidenceFloor
 from reasoner.trace.events import Event, Sampled
 from reasoner.types import Completion, ThinkingLevel, TokenIds
 from reasoner_strategies import SelfConsistency
+from tests.engine.test_vllm import check_watching_beside_alternatives
 from tests.engine.thinking_model import END, END_ID, NEWLINE_ID, START, START_ID
 from tests.helpers import write_trace
+from tests.sweeps import widths
 
 STORY = Prompt.chat("Write a long story about a ship and a storm.")
 GREEDY = SamplingParams(temperature=0.0, max_tokens=48)
@@ -25,8 +34,8 @@ LIVELY = SamplingParams(temperature=1.0, max_tokens=48)
 
 @pytest.fixture(scope="module")
 def thinker(thinking_folder: Path) -> Iterator[VllmEngine]:
-    """The re-tokenised model, which begins inside thinking unless it is rendered without."""
-    started = VllmEngine(model_id=str(thinking_folder), max_model_len=1024, kv_gib=0.5, dtype="float32")
+    """The re-tokenised model, which begins inside thinking unless it is rendered without; its core is a process."""
+    started = VllmEngine(str(thinking_folder), 1024, 0.5, dtype="float32", core="async")
     asyncio.run(started.start())
     yield started
     asyncio.run(started.close())
@@ -74,7 +83,7 @@ def test_the_parts_of_a_completion_are_split_by_ids(thinker: VllmEngine) -> None
         assert START not in one.thinking
         assert END not in one.thinking
         final = one.final_token_ids[: len(one.continuation) - thinking]
-        assert one.text == thinker._prompts.text.tokenizer.decode(final, skip_special_tokens=True)
+        assert one.text == thinker._prompts.tokenizer.decode(final, skip_special_tokens=True)
 
 
 def test_a_level_without_thinking_is_rendered_closed(thinker: VllmEngine) -> None:
@@ -129,20 +138,6 @@ def test_a_stop_string_holds_outside_thinking(thinker: VllmEngine) -> None:
         assert len(one.logprobs.sampled) == len(one.logprobs.top) == len(one.token_ids) <= one.usage.generated_tokens
 
 
-def test_a_stop_string_holds_in_thinking_where_that_is_asked_for(thinker: VllmEngine) -> None:
-    params = replace(LIVELY, stop=(" a",))
-    whole = asyncio.run(draw(thinker, STORY, LIVELY, count=8))
-    stopped = asyncio.run(draw(thinker, STORY, replace(params, stop_in_thinking=True), count=8))
-    assert any(one.unclosed and one.stop == " a" for one in stopped)
-    for one, other in zip(stopped, whole, strict=True):
-        assert one.token_ids == other.token_ids[: len(one.token_ids)]
-        assert " a" not in one.thinking + one.text
-        if one.unclosed and one.stop:
-            assert one.truncated
-            assert one.thinking == other.thinking.partition(" a")[0]
-            assert one.prompt.then(one).thinking == one.thinking + " a"
-
-
 def test_every_token_of_thinking_is_in_ledger_trace_and_replay(thinker: VllmEngine, tmp_path: Path) -> None:
     events: list[Event] = []
     questions = [Question.of(f"What is {a} + {a + 1}?") for a in range(1, 4)]
@@ -192,3 +187,112 @@ def test_a_json_schema_holds_for_the_final_part(thinker: VllmEngine) -> None:
     assert final
     assert {completion.text.strip() for completion in final} <= {"true", "false"}
     assert any(completion.thinking.strip() not in ("", "true", "false") for completion in final)
+
+
+def _core_processes() -> list[psutil.Process]:
+    # Its own: the core of a server that other tests share is a child of that server.
+    children = psutil.Process().children()
+    return [child for child in children if "EngineCore" in " ".join(child.cmdline()) or "EngineCore" in child.name()]
+
+
+def test_a_request_that_watches_tokens_takes_nothing_from_those_beside_it(thinker: VllmEngine) -> None:
+    asyncio.run(check_watching_beside_alternatives(thinker))
+
+
+def test_what_is_cancelled_before_vllm_has_read_it_is_never_drawn(thinker: VllmEngine) -> None:
+    async def cancelled() -> list[SampleRequest]:
+        prompt = Prompt.chat("Write a long story about a ship and a storm.")
+        rendered = await thinker.render(prompt)
+        params = SamplingParams(max_tokens=900)
+        requests = [SampleRequest("q", prompt, rendered, params, index, index) for index in range(32)]
+        drawing = [asyncio.ensure_future(thinker.sample(request)) for request in requests]
+        await asyncio.sleep(0)  # Each has been handed to vLLM's thread, and to nothing behind it.
+        for task in drawing:
+            task.cancel()
+        await asyncio.gather(*drawing, return_exceptions=True)
+        assert all(task.cancelled() for task in drawing)
+        return requests
+
+    for request in asyncio.run(cancelled()):
+        assert request.meter.usage is not None
+        assert request.meter.usage.generated_tokens < 900
+    core = thinker._core
+    assert core is not None
+    # vLLM empties its cache only if no request holds a block.
+    assert core.reset_caches().result()
+
+
+def test_it_cuts_what_falls_below_the_floor(thinker: VllmEngine) -> None:
+    async def drawn() -> Completion:
+        prompt = Prompt.chat("Write a long story about a ship and a storm.")
+        params = SamplingParams(temperature=1.0, max_tokens=300, logprobs=5)
+        floor = ConfidenceFloor(8, 1e9, top_k=5)
+        return await thinker.sample(SampleRequest("q", prompt, await thinker.render(prompt), params, 0, 1, floor=floor))
+
+    one = asyncio.run(drawn())
+    assert (one.finish_reason, len(one.token_ids), one.usage.generated_tokens) == ("abort", 8, 8)
+
+
+def test_a_killed_core_is_started_again_and_its_work_drawn_again(thinker: VllmEngine) -> None:
+    [core] = _core_processes()
+    told: list[str] = []
+    thinker.notify = told.append
+    killed: list[int] = []
+
+    def kill_once(event: Event) -> None:
+        if event.event == "prompted" and not killed:
+            killed.append(core.pid)
+            os.kill(core.pid, signal.SIGKILL)
+
+    strategy = SelfConsistency(n=3, params=SamplingParams(max_tokens=48))
+    solution = solve_sync(Question.of("What is 4 + 4?"), strategy, thinker, trace=kill_once)
+    assert solution.error is None
+    assert solution.cost.samples >= 3
+    assert thinker.restarts == 1
+    assert "it is restarted" in told[0]
+
+
+PROGRAMS = """
+import json, os, sys
+import psutil
+from reasoner import Question, SamplingParams, solve_sync
+from reasoner.engines.vllm import VllmEngine
+from reasoner_strategies import SelfConsistency
+
+def program():
+    def sampling(event):
+        if event.event == "prompted":
+            children = [child.pid for child in psutil.Process().children(recursive=True)]
+            os.write(1, (json.dumps([os.getpid(), *children]) + "\\n").encode())
+
+    engine = VllmEngine(model_id=sys.argv[1], core="async", max_model_len=1024, kv_gib=0.1)
+    strategy = SelfConsistency(n=64, params=SamplingParams(max_tokens=900))
+    solve_sync(Question.of("Write a long story."), strategy, engine, trace=sampling)
+
+if __name__ == "__main__":
+    # vLLM is imported once for all of them.
+    os.environ["VLLM_LOGGING_LEVEL"] = "ERROR"
+    import vllm.v1.engine.async_llm
+    for _ in sys.argv[2:]:
+        if os.fork() == 0:
+            program()
+    for _ in sys.argv[2:]:
+        os.wait()
+"""
+
+
+@widths("signals", [signal.SIGKILL], [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_a_core_ends_with_its_program_whatever_ends_that(
+    embedded_model: Path, signals: list[signal.Signals], tmp_path: Path
+) -> None:
+    script = tmp_path / "programs.py"
+    script.write_text(PROGRAMS)
+    command = [sys.executable, str(script), str(embedded_model), *(signum.name for signum in signals)]
+    launcher = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    with launcher:
+        assert launcher.stdout
+        for signum in signals:
+            program, *children = [psutil.Process(pid) for pid in json.loads(launcher.stdout.readline())]
+            assert any(child.memory_info().rss > 2**28 for child in children)
+            program.send_signal(signum)
+            assert psutil.wait_procs(children, timeout=5)[1] == []

@@ -7,16 +7,16 @@ from typing import ClassVar
 
 import pytest
 
-from reasoner import Answer, Budget, Prompt, Question, SamplingParams, solve_many_sync, solve_sync
+from reasoner import Answer, Prompt, Question, SamplingParams, solve_many_sync, solve_sync
 from reasoner.budget import Cost
 from reasoner.engine import SampleRequest, reset_caches
 from reasoner.engines.vllm.engine import VllmEngine
-from reasoner.errors import EngineDied, PromptTooLong
+from reasoner.errors import EngineDied
 from reasoner.stopping.confidence import ConfidenceFloor, group_confidences, token_confidence
 from reasoner.strategy import Plan, Sample, cancel, next_finished, propose, sample, start
 from reasoner.trace.events import AnswerExtracted, Dropped, Event, Sampled
 from reasoner.types import Completion, VoteState
-from reasoner_strategies import SelfConsistency, Single
+from reasoner_strategies import SelfConsistency
 
 ADD = "What is 3 + 4?"
 ESSAY = Prompt.chat("Write a long story about a ship and a storm.")
@@ -84,23 +84,6 @@ def test_a_continuation_is_the_same_tokens(engine: VllmEngine) -> None:
     rendered = asyncio.run(engine.render(prompt.then(first)))
     head = asyncio.run(engine.render(prompt))
     assert rendered.token_ids == (head.token_ids or ()) + first.token_ids
-
-
-def test_finish_reasons_are_distinguished(engine: VllmEngine) -> None:
-    greedy = SamplingParams(temperature=0.0, max_tokens=120)
-
-    async def three() -> list[Completion]:
-        [ended] = await draw(engine, Prompt.chat(ADD), greedy, [0])
-        [stopped] = await draw(engine, Prompt.chat(ADD), replace(greedy, stop=("=",)), [0])
-        [cut] = await draw(engine, Prompt.chat(ADD), replace(greedy, max_tokens=2), [0])
-        return [ended, stopped, cut]
-
-    ended, stopped, cut = asyncio.run(three())
-    assert (ended.finish_reason, ended.stop, ended.ended) == ("stop", None, True)
-    assert ended.continuation == ended.token_ids[:-1]
-    assert (stopped.finish_reason, stopped.stop, stopped.ended) == ("stop", "=", False)
-    assert "=" not in stopped.text
-    assert (cut.finish_reason, cut.truncated, len(cut.token_ids)) == ("length", True, 2)
 
 
 def test_a_sequence_below_the_floor_is_cut_in_the_stream(engine: VllmEngine) -> None:
@@ -186,15 +169,6 @@ async def check_watching_beside_alternatives(engine: VllmEngine) -> None:
     assert [len(one.logprobs.watched[0]) for one in beside[3:] if one.logprobs] == [1, len(watch)]
 
 
-def test_the_same_seed_alone_draws_the_same_sequence(engine: VllmEngine) -> None:
-    params = SamplingParams(temperature=1.0, max_tokens=12)
-    [first] = asyncio.run(draw(engine, ESSAY, params, [11]))
-    [again] = asyncio.run(draw(engine, ESSAY, params, [11]))
-    [other] = asyncio.run(draw(engine, ESSAY, params, [12]))
-    assert first.token_ids == again.token_ids
-    assert first.token_ids != other.token_ids
-
-
 @dataclass(frozen=True, slots=True)
 class CancelHalf:
     """Starts eight long samples, and cancels all others when the first short one is there."""
@@ -226,25 +200,6 @@ def test_cancelled_work_is_freed_and_booked(engine: VllmEngine) -> None:
     assert solution.cost.cancelled_tokens == sum(e.usage.generated_tokens for e in dropped if e.usage)
     assert 8 <= solution.cost.cancelled_tokens < 8 * 400
     assert solution.cost.samples == 10
-
-
-def test_a_deadline_cuts_what_is_in_flight(engine: VllmEngine) -> None:
-    strategy = SelfConsistency(n=4, params=SamplingParams(temperature=1.5, max_tokens=1500))
-    solution = solve_sync(
-        Question("long", "", ESSAY, Question.of(ADD).space), strategy, engine, budget=Budget(seconds=1.0)
-    )
-    assert solution.ended_by == "budget"
-    assert solution.cost.cancelled_tokens > 0
-    assert solution.cost.generated_tokens + solution.cost.cancelled_tokens < 4 * 1500
-
-
-def test_a_prompt_beyond_the_window_says_by_how_much(engine: VllmEngine) -> None:
-    question = Question.of(ADD, context="word " * 4000)
-    solution = solve_sync(question, Single(), engine)
-    assert isinstance(solution.error, PromptTooLong)
-    over = solution.error.tokens + 1 - engine.model.context
-    assert f"{over:,} tokens" in str(solution.error)
-    assert solution.cost.tokens == 0
 
 
 def test_death_is_survived_once_and_told_the_second_time(engine: VllmEngine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Arguments of vLLM reach a running engine, and a start that fails tells its root cause, in this process and another."""
+"""Arguments of vLLM reach a running engine, whose small KV cache preempts; a start that fails tells its root cause."""
 
 import asyncio
 import shutil
@@ -8,23 +8,31 @@ from typing import Any
 
 import pytest
 
-from reasoner import Prompt, SamplingParams
+from reasoner import Prompt, Question, SamplingParams, solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.engines.vllm import VllmEngine
 from reasoner.errors import EngineUnavailable
 from reasoner.registry import build, spec_of
+from reasoner_strategies import SelfConsistency
+from tests.engine.tiny_model import BYTES_PER_TOKEN, tiny_llama
 
+ESSAY = "Write a long story about a ship and a storm."
+LONG = SamplingParams(temperature=1.0, max_tokens=300)
+SEQUENCES = 6
+ROOM = 1024 * BYTES_PER_TOKEN
+"""Of the KV cache: 1,024 tokens."""
 OPTIONS = (
-    'max_num_seqs=3,max_num_batched_tokens=2k,seed=11,block_size=64,override_generation_config={"top_k": 5},'
-    "enable_prefix_caching=false,max_logprobs=7,kv_cache_memory_bytes=300M,enable_lora=true,max_lora_rank=8"
+    'max_num_seqs=7,max_num_batched_tokens=2k,seed=11,block_size=64,override_generation_config={"top_k": 5},'
+    f"enable_prefix_caching=false,max_logprobs=7,kv_cache_memory_bytes={ROOM},dtype=float32"
 )
 
 
 @pytest.fixture(scope="module")
-def started(embedded_model: Path) -> Iterator[tuple[VllmEngine, list[str]]]:
-    """An engine with options that differ from all defaults, and the stages of its start."""
+def started(embedded_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[VllmEngine, list[str]]]:
+    """A tiny model with options that differ from all defaults, and the stages of its start."""
     stages: list[str] = []
-    engine: VllmEngine = build("engine", f"vllm:model_id={embedded_model},max_model_len=512,{OPTIONS}")
+    folder = tiny_llama(tmp_path_factory.mktemp("tiny") / "model", embedded_model)
+    engine: VllmEngine = build("engine", f"vllm:model_id={folder},max_model_len=512,{OPTIONS}")
     engine.stage = stages.append
     asyncio.run(engine.start())
     yield engine, stages
@@ -35,19 +43,11 @@ def test_every_option_is_in_the_config_of_vllm(started: tuple[VllmEngine, list[s
     core: Any = started[0]._core
     config = core._engine.vllm_config
     scheduler, cache, model = config.scheduler_config, config.cache_config, config.model_config
-    assert (scheduler.max_num_seqs, scheduler.max_num_batched_tokens, scheduler.policy) == (3, 2000, "priority")
-    assert (cache.block_size, cache.enable_prefix_caching, cache.kv_cache_memory_bytes) == (64, False, 300 * 2**20)
+    assert (scheduler.max_num_seqs, scheduler.max_num_batched_tokens, scheduler.policy) == (7, 2000, "priority")
+    assert (cache.block_size, cache.enable_prefix_caching, cache.kv_cache_memory_bytes) == (64, False, ROOM)
     assert (model.seed, model.max_model_len, model.max_logprobs) == (11, 512, 7)
     assert model.override_generation_config == {"top_k": 5}
     assert config.parallel_config.worker_extension_cls.endswith("RepairableWorker")
-
-
-async def draw(engine: VllmEngine, lora: str = "") -> tuple[int, ...]:
-    """The token ids of a greedy reply."""
-    prompt = Prompt.chat("What is 3 + 4?")
-    params = SamplingParams(temperature=0, max_tokens=12, lora=lora)
-    request = SampleRequest("q", prompt, await engine.render(prompt), params, 0, 0)
-    return (await engine.sample(request)).token_ids
 
 
 def test_its_spec_has_every_option(started: tuple[VllmEngine, list[str]]) -> None:
@@ -56,31 +56,31 @@ def test_its_spec_has_every_option(started: tuple[VllmEngine, list[str]]) -> Non
     assert spec_of(build("engine", written)) == written
 
 
-def test_a_request_has_an_adapter_of_its_own(started: tuple[VllmEngine, list[str]], adapter: str) -> None:
-    check_adapters(started[0], adapter)
-
-
-def check_adapters(engine: VllmEngine, adapter: str) -> None:
-    async def ask() -> None:
-        # One after the other, with the prompt in the cache: what else is in a batch may change the last digits.
-        _ = await draw(engine), await draw(engine, adapter)
-        plain, adapted = await draw(engine), await draw(engine, adapter)
-        assert plain != adapted
-        assert plain == await draw(engine)
-        assert adapted == await draw(engine, adapter)
-        for _ in range(4):
-            without, *others = await asyncio.gather(draw(engine), draw(engine, adapter), draw(engine, adapter))
-            assert without not in others
-        with pytest.raises(EngineUnavailable, match="vLLM could not load the adapter '/no/adapter': "):
-            await draw(engine, "/no/adapter")
-        assert await draw(engine, adapter) == adapted
-
-    asyncio.run(ask())
-    assert engine.restarts == 0
-
-
 def test_each_stage_is_reported_when_it_begins(started: tuple[VllmEngine, list[str]]) -> None:
     assert [stage.partition(" ")[0] for stage in started[1]] == ["importing", "loading"]
+
+
+def test_preempted_sequences_are_counted_and_the_limiter_avoids_them(started: tuple[VllmEngine, list[str]]) -> None:
+    small, _ = started
+
+    async def at_once() -> list[SampleRequest]:
+        await small.start()
+        prompt = Prompt.chat(ESSAY)
+        rendered = await small.render(prompt)
+        requests = [SampleRequest("q", prompt, rendered, LONG, index, index) for index in range(SEQUENCES)]
+        completions = await asyncio.gather(*(small.sample(request) for request in requests))
+        assert sum(completion.usage.generated_tokens for completion in completions) > 1.2 * small.capacity
+        return requests
+
+    meters = [request.meter for request in asyncio.run(at_once())]
+    assert any(meter.preemptions for meter in meters)
+    assert not meters[0].preemptions, "the first of the highest priority is preempted last"
+    for meter in meters:
+        assert meter.usage is not None
+        assert meter.usage.generated_tokens <= LONG.limit
+
+    solution = solve_sync(Question.of(ESSAY, space="text"), SelfConsistency(SEQUENCES, LONG), small)
+    assert [note.split(":")[0] for note in solution.notes] == ["narrowed"]
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def damaged(embedded_model: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     return folder
 
 
-ROOM = r"0\.01 GiB\).*; change the engine's options kv_gib or max_model_len$"
+SMALL = r"0\.01 GiB\).*; change the engine's options kv_gib or max_model_len$"
 DAMAGED = r"header.*; the file of the weights is damaged: fetch it again$"
 UNEVEN = r"\(9\) must be divisible.*; change .* tensor_parallel_size or device_ids$"
 
@@ -102,7 +102,7 @@ UNEVEN = r"\(9\) must be divisible.*; change .* tensor_parallel_size or device_i
 @pytest.mark.parametrize(
     ("core", "options", "cause"),
     [
-        ("in_process", "kv_gib=0.01", ROOM),
+        ("in_process", "kv_gib=0.01", SMALL),
         ("async", "model_id=DAMAGED", DAMAGED),
         # No core is started: vLLM refuses it in this process.
         ("in_process", "tensor_parallel_size=2", UNEVEN),

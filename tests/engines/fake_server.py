@@ -13,11 +13,6 @@ from tests.engines.fake_tokenizer import BOS, BYTE, CLOSE, EOS, MARKERS, THINK, 
 
 _PIECE, _THOUGHT = 500, 700
 _PATIENCE = 10.0
-NO_BUDGET = {
-    "error": {
-        "message": "thinking_token_budget is set but reasoning_config is not configured. Please set --reasoning-parser"
-    }
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +49,7 @@ class FakeServer:
 
     `thinking` comes before the reply, unless the prompt ended it. The chat route sends it in the field `thinks_in`, or
     in "both", as Mistral's "list", or as "text" between its markers. `opens` makes the chat template open thinking,
-    which `enable_thinking` turns off. `budgets` lets it take a `thinking_token_budget`.
+    which `enable_thinking` turns off.
     """
 
     vllm: bool = True
@@ -72,7 +67,6 @@ class FakeServer:
     thinking: tuple[str, ...] = ()
     thinks_in: str = "reasoning"
     opens: bool = False
-    budgets: bool = False
     reports_thinking: bool = False
     root: str = ""
     draws: int = 1000
@@ -141,16 +135,17 @@ class FakeServer:
         thoughts = [(_THOUGHT + at, piece, True) for at, piece in enumerate(self.thinking)]
         if chat:
             last = body["messages"][-1]
-            begun = last["content"] if last["role"] == "assistant" else ""
+            beginning = last["content"] if last["role"] == "assistant" else ""
             off = (body.get("chat_template_kwargs") or {}).get("enable_thinking") is False
-            closed, opened = off or (begun and ("</think>" in begun or "<think>" not in begun)), "<think>" in begun
+            closed, opened = (
+                off or (beginning and ("</think>" in beginning or "<think>" not in beginning)),
+                "<think>" in beginning,
+            )
         else:
             ids = body["prompt"] if isinstance(body["prompt"], list) else spell(body["prompt"])
             marks = [token for token in ids if token in (THINK, CLOSE)]
             closed, opened = marks[-1:] == [CLOSE], marks[-1:] == [THINK]
         if self.thinking and not closed:
-            budget = body.get("thinking_token_budget")
-            thoughts = thoughts if budget is None else thoughts[:budget]
             thoughts = [
                 *([] if opened or self.opens else [(THINK, "<think>", True)]),
                 *thoughts,
@@ -224,8 +219,8 @@ class FakeServer:
             choice["stop_reason"] = self.stop_reason
         if any("token_ids" in p for p in pieces):
             choice["token_ids"] = [number for p in pieces for number in p["token_ids"]]
-        if told := [p["logprobs"] for p in pieces if "logprobs" in p]:
-            choice["logprobs"] = {key: [one for each in told for one in each[key]] for key in told[0]}
+        if sent := [p["logprobs"] for p in pieces if "logprobs" in p]:
+            choice["logprobs"] = {key: [one for each in sent for one in each[key]] for key in sent[0]}
         n = min(int(body.get("n", 1)), self.draws)
         if usage:
             usage["completion_tokens"] *= n
@@ -295,17 +290,10 @@ class _Handler(BaseHTTPRequestHandler):
         state = self.state
         if self.path == "/tokenize" and state.vllm and state.tokenizes:
             self._json(state.tokens(body))
-        elif self.path == "/detokenize" and state.vllm and state.tokenizes:
-            self._json({"prompt": state.text_of(body["tokens"])})
         elif self.path in ("/v1/completions", "/v1/chat/completions"):
             fault = state.faults.pop(0) if state.faults else None
             if fault and fault.kind in ("status", "close", "silent"):
                 self._fail(fault)
-            elif "thinking_token_budget" in body and not state.budgets and body.get("stream"):
-                # vLLM accepts a stream before it looks at this.
-                self._stream([NO_BUDGET], None)
-            elif "thinking_token_budget" in body and not state.budgets:
-                self._json(NO_BUDGET, 400)
             elif body.get("stream"):
                 self._stream(list(state.events(body, chat="chat" in self.path)), fault)
             else:

@@ -1,4 +1,4 @@
-"""A server in the test's own event loop whose sampling replies are bytes that the test writes itself."""
+"""A server in the test's own event loop that replies to sampling requests with the bytes that a test writes."""
 
 import asyncio
 import json

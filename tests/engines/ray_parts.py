@@ -1,17 +1,14 @@
-"""An engine and a verifier that tests run in Ray actors: they wait for a file, die of a question, and write a log."""
+"""An engine that tests run in Ray actors: it waits for a file, dies of a question, and writes a log."""
 
 import asyncio
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from reasoner.answers.questions import Question
-from reasoner.budget import Cost
-from reasoner.engine import Engine, SampleRequest, TextPiece
+from reasoner.engine import SampleRequest, TextPiece
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import EngineDied
-from reasoner.types import ONE_TOKEN, Completion, Rating, Usage
-from reasoner.verifier import CostMeter
+from reasoner.types import Completion, Usage
 
 POISON, BROKEN, DOOMED = "poison", "broken", "doomed"
 """Questions of which the process dies, the engine raises a foreign exception, or gives up."""
@@ -59,33 +56,3 @@ class Gated(SimulatedEngine):
         completion = await SimulatedEngine.sample(self, request)
         self.log("drawn", request.question_id, request.index, os.getpid())
         return completion
-
-
-@dataclass(frozen=True, slots=True)
-class Asking:
-    """Rates by how the policy renders and encodes; it claims to have a model of its own."""
-
-    sampling: bool = False
-
-    logprobs = None
-
-    async def claim_memory(self, policy: Engine) -> None:
-        raise AssertionError("replicas have GPUs of their own")
-
-    async def start(self, policy: Engine) -> None:
-        await policy.start()
-
-    async def bound(self, question: Question, candidate: Completion, policy: Engine) -> Cost:
-        return Cost(verifier_tokens=(await policy.render(candidate.prompt)).tokens, requests=1)
-
-    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
-        rendered = await policy.render(candidate.prompt)
-        if self.sampling:
-            await policy.sample(SampleRequest(question.id, candidate.prompt, rendered, ONE_TOKEN, 0, 0))
-        assert await policy.encode("a text") is None
-        assert policy.model.name == "simulated"
-        cost_meter.cost = Cost(verifier_tokens=rendered.tokens, requests=1)
-        return Rating(1 / (1 + len(candidate.token_ids)), cost_meter.cost)
-
-    async def close(self) -> None:
-        pass

@@ -13,7 +13,7 @@ from reasoner.engines.vllm.served import ALONE, MIN_SHARE, TOGETHER, Claim, GpuM
 from reasoner.errors import UsageError
 from reasoner.models.resolve import Resolved
 from reasoner.verifier import claim_memory
-from reasoner_verifiers import Ensemble, Judge, Orm, Prm
+from reasoner_verifiers import Orm, Prm
 from reasoner_verifiers.reward import model as reward
 from tests.models.test_geometry import write_safetensors
 from tests.verifiers.rewards import model_folder
@@ -27,11 +27,6 @@ def shares(*claims: tuple[int, float]) -> list[float]:
     found = split_gpu([Claim(f"model {place}", share, weights) for place, (weights, share) in enumerate(claims)])
     assert sum(found) <= 1
     return [round(one, 3) for one in found]
-
-
-def test_a_model_alone_takes_what_it_asks_for_or_the_default() -> None:
-    assert shares((16 * GB, 0)) == [ALONE]
-    assert shares((16 * GB, 0.5)) == [0.5]
 
 
 def test_several_divide_the_gpu_by_their_weights() -> None:
@@ -92,7 +87,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def utilization(policy: VllmEngine, folder: str) -> float:
-    """What vLLM is told by the policy, whose weights are in `folder` too."""
+    """What vLLM gets from a policy with its weights in `folder` too."""
     pytest.importorskip("vllm")
     arguments = policy._arguments(GPU, Resolved("m", folder, Path(folder)))
     share: float = arguments.gpu_memory_utilization
@@ -108,16 +103,6 @@ def test_a_default_reward_model_and_a_default_policy_fit_one_gpu(kind: Any, fold
     taken = utilization(policy, folder), own._gpu_share(Resolved("m", folder, None))
     assert taken == pytest.approx((TOGETHER / 2, TOGETHER / 2))
     assert own._arguments(GPU, Resolved("m", folder, Path(folder))).gpu_memory_utilization == taken[1]
-    asyncio.run(verifier.close())
-    assert len(policy.gpu.claims) == 1
-
-
-def test_every_model_of_an_ensemble_has_its_part(folder: str) -> None:
-    policy = VllmEngine(folder)
-    verifier = Ensemble((Orm(model=folder), Judge(model=folder)))
-    asyncio.run(claim_memory(policy, verifier))
-    assert [one.role for one in policy.gpu.claims] == ["the reward model's", "the verifier's"]
-    assert utilization(policy, folder) == pytest.approx(TOGETHER / 3)
     asyncio.run(verifier.close())
     assert len(policy.gpu.claims) == 1
 

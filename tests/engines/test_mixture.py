@@ -1,4 +1,4 @@
-"""A mixture of models: whose turn it is, who goes on with a chain, what is counted."""
+"""A mixture of models: which member draws, which continues a chain, what is counted."""
 
 import asyncio
 
@@ -86,27 +86,12 @@ def test_a_run_that_was_interrupted_anywhere_continues_its_chains() -> None:
         [solution] = asyncio.run(resumed)
         assert solution.error is None
         assert sequences([*before, *after]) == sequences(whole)
-        assert (mixture._chains, mixture._open) == ({}, {})
 
 
-def test_a_chain_that_two_questions_share_is_kept_until_both_have_ended() -> None:
+def test_a_chain_that_nobody_here_began_is_refused() -> None:
     mixture, _, _ = two()
-    prompt = QUESTION.prompt
-
-    async def drawn(question_id: str, prompt: Prompt) -> Completion:
-        rendered = await mixture.render(prompt)
-        return await mixture.sample(SampleRequest(question_id, prompt, rendered, PARAMS, index=1, seed=0))
-
-    async def run() -> None:
-        longer = prompt.then(await drawn("a", prompt))
-        assert prompt.then(await drawn("b", prompt)) == longer
-        mixture.release("a")
-        await drawn("b", longer)
-        mixture.release("b")
-        with pytest.raises(UsageError, match="no member of the mixture began"):
-            await drawn("b", longer)
-
-    asyncio.run(run())
+    with pytest.raises(UsageError, match="no member of the mixture began"):
+        asyncio.run(mixture.render(QUESTION.prompt.extended("x", (1,))))
 
 
 def test_words_cannot_be_forced_into_a_mixture() -> None:

@@ -1,7 +1,6 @@
 """The engine over HTTP against a server that replies well: what is sent, and what is made of the reply."""
 
 import asyncio
-import gc
 from dataclasses import replace
 from typing import Any
 
@@ -17,9 +16,6 @@ from tests.engines.fake_tokenizer import EOS, spell, spell_chat
 ASKED = Prompt.chat("2+2?", system="Be brief.")
 TURNS = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "2+2?"}]
 TEXT_ONLY = "the server takes no token ids: prompts are sent as text and continuation is not token-exact"
-NO_CACHE = "the server reports no cached tokens: all prompt tokens count as computed"
-
-
 # A server that takes token ids
 
 
@@ -104,16 +100,6 @@ def test_a_completion_holds_what_the_server_sent() -> None:
         assert completion.continuation == (500, 501, 502, 503)
 
 
-def test_a_continuation_goes_out_with_exactly_the_ids_that_came_in() -> None:
-    async def run(engine: OpenAIEngine) -> None:
-        first = await draw(engine, ASKED, max_tokens=2)
-        await draw(engine, ASKED.then(first).then(await draw(engine, ASKED)))
-
-    with FakeServer() as server:
-        asyncio.run(run(OpenAIEngine(base_url=server.url)))
-        assert server.sent("/v1/completions")[-1]["prompt"] == [*spell_chat(TURNS), 500, 501, 500, 501, 502, 503]
-
-
 @pytest.mark.parametrize(
     ("asked", "reason", "stop", "ended"),
     [
@@ -191,21 +177,6 @@ def test_a_text_server_gets_messages_and_only_what_openai_defines() -> None:
         assert engine.notes[0] == TEXT_ONLY
 
 
-def test_what_a_text_server_cannot_say_is_noted_once() -> None:
-    async def run(engine: OpenAIEngine) -> None:
-        await draw(engine, ASKED)
-        assert not [note for note in engine.notes if note == NO_CACHE or "what stopped" in note]
-        server.reports_cached = False
-        await draw(engine, ASKED, stop=("##",))
-        await draw(engine, ASKED, stop=("##",))
-
-    with text_only() as server:
-        engine = OpenAIEngine(base_url=server.url)
-        asyncio.run(run(engine))
-        assert engine.notes.count(NO_CACHE) == 1
-        assert len([note for note in engine.notes if "does not report what stopped" in note]) == 1
-
-
 def test_on_a_server_an_adapter_is_the_model_of_the_request() -> None:
     with text_only() as server:
         drawn(server, ASKED, lora="my-adapter")
@@ -261,16 +232,3 @@ def test_one_engine_serves_many_event_loops_and_leaves_nothing_open() -> None:
             assert server.wait_until_left()
         assert len(server.sent("/v1/models")) == 1
         assert len(engine._http._clients) == 1
-
-
-def test_an_engine_that_is_dropped_closes_its_connections_in_silence() -> None:
-    async def run() -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(str(context["message"])))
-        await draw(OpenAIEngine(base_url=server.url), ASKED)
-        assert await asyncio.to_thread(server.wait_until_left)
-        gc.collect()
-
-    said: list[str] = []
-    with FakeServer() as server:
-        asyncio.run(run())
-    assert said == []

@@ -50,30 +50,6 @@ def test_a_server_whose_tokenize_takes_no_messages_gets_text() -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("status", [404, 405, 422, 501])
-def test_a_tokenize_route_that_goes_away_is_done_without(status: int) -> None:
-    async def run() -> None:
-        async def serve(body: dict[str, Any], _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            choice = {"message": {"content": "4"}, "finish_reason": "stop"}
-            writer.write(whole({"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 1}}))
-
-        asked = 0
-
-        async def tokenize(body: dict[str, Any]) -> bytes:
-            nonlocal asked
-            asked += 1
-            if asked > 1:
-                return whole({}, f"{status} Gone")
-            return whole({"tokens": [1, 2], "count": 2, "max_model_len": 4096})
-
-        async with raw_server(serve, tokenize=tokenize) as url:
-            engine = OpenAIEngine(base_url=url)
-            assert (await draw(engine, interruptible=False)).text == "4"
-            assert asked == 2
-
-    asyncio.run(run())
-
-
 def test_the_code_in_docs_servers_runs(capsys: pytest.CaptureFixture[str]) -> None:
     page = (Path(__file__).parents[2] / "docs" / "servers.md").read_text()
     [code] = [block.partition("```")[0] for block in page.split("```python\n")[1:]]

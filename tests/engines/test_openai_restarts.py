@@ -49,22 +49,6 @@ def test_a_restart_changes_no_answer_and_costs_what_was_in_flight(deaths: dict[i
     asyncio.run(run())
 
 
-def test_what_was_finished_before_a_server_stays_down_is_kept() -> None:
-    async def run() -> None:
-        server = Replica(deaths={18: "before"})
-        async with fleet(server) as (url,):
-            run = await ended(engine_at(url, patience=2))
-        errors = [str(solution.error) for solution in run.solutions if solution.error]
-        assert errors
-        assert all(f"no answer from {url} in" in error and "\n" not in error for error in errors)
-        assert sum(solution.cost.samples for solution in run.solutions) >= 16
-        computed = counted(server)
-        assert run.ledger[0] + run.ledger[1] >= computed[0] + computed[1]
-        assert run.ledger[2] >= computed[2]
-
-    asyncio.run(run())
-
-
 @pytest.mark.parametrize(
     ("server", "status", "late", "lost"),
     [

@@ -25,21 +25,6 @@ def test_the_only_model_is_taken_and_asked_about_once() -> None:
         assert engine.capacity is None
 
 
-@pytest.mark.parametrize(
-    ("server", "context"),
-    [
-        (FakeServer(tokenizes=False), 512),
-        (FakeServer(context=None), 512),
-        (FakeServer(vllm=False, context=None), 4096),
-    ],
-)
-def test_the_given_context_serves_where_the_server_reports_none(server: FakeServer, context: int) -> None:
-    with server:
-        engine = OpenAIEngine(base_url=server.url, context=4096)
-        asyncio.run(engine.start())
-        assert engine.model.context == context
-
-
 def test_several_models_need_a_choice_and_the_error_names_them() -> None:
     with FakeServer(models=("small", "large")) as server:
         with pytest.raises(UsageError, match="serves several models: set model_id to one of small, large"):

@@ -1,20 +1,23 @@
-"""Questions are spread over replicas, and each stays whole on one of them."""
+"""Replicas without Ray: where questions go, and what driver and replica say to each other."""
 
 import asyncio
+import pickle
 from collections import Counter
 from contextlib import ExitStack
+from dataclasses import fields, replace
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import reasoner.engines.ray.fleet as module
-from reasoner import Question, solve_many
-from reasoner.engine import SampleRequest
-from reasoner.engines.ray.fleet import Placement
-from reasoner_strategies import SelfConsistency
-from tests.execution.one_question import PARAMS, TOKENS
-from tests.helpers import number_question, says, turns
-from tests.scripted import ScriptedEngine
+from reasoner.budget import Cost
+from reasoner.engine import ConfidenceFloor, Logprobs, Rendered, SampleRequest
+from reasoner.engines.ray.host import EngineHost, Outcome, ToReplica, packed_completion, packed_request
+from reasoner.engines.ray.placement import Placement
+from reasoner.types import Answer, Completion, Extraction, Prompt, SamplingParams, Usage
+from tests.engines.ray_parts import Gated
+from tests.running import running
 
 
 @given(st.integers(1, 9), st.lists(st.tuples(st.sampled_from("orq"), st.integers(0, 20)), max_size=80))
@@ -49,51 +52,45 @@ def test_a_lost_replica_gets_no_question_and_gives_up_those_it_has(replicas: int
             assert place not in lost or len(lost) == replicas
             assert placement.of(f"q{number}") == place
         elif step == "l":
-            placement.lose(number % replicas)
+            placement.mark(number % replicas, answers=False)
             lost.add(number % replicas)
         else:
-            placement.restore(number % replicas)
+            placement.mark(number % replicas, answers=True)
             lost.discard(number % replicas)
         assert placement.lost == lost
         assert sum(placement._loads) == len(placement._replicas)
 
 
-def test_memory_of_questions_that_nobody_releases_is_bounded() -> None:
-    placement = Placement(2)
-    for number in range(module.REMEMBERED + 10):
-        placement.of(f"q{number}")
-    assert len(placement._replicas) == module.REMEMBERED
-    assert sum(placement._loads) == module.REMEMBERED
+PROMPT = Prompt.chat("What is 3 + 4?")
+REQUEST = SampleRequest(
+    "q", PROMPT, Rendered((1, 2), 2, in_thinking=True), SamplingParams(temperature=0.5, max_tokens=9), 3, 4,
+    priority=5, watch=(6, 7), floor=ConfidenceFloor(8, 0.5), interruptible=False,
+)  # fmt: skip
+COMPLETION = Completion(
+    PROMPT, "7", (1, 2), "abort", 2, Usage(1, 1, 2, 1), Logprobs((-0.5,)), 3, 4, "hm", unclosed=True,
+    extraction=Extraction(Answer("7", "7"), Cost(1)),
+)  # fmt: skip
 
 
-class Fleet(ScriptedEngine):
-    """Replicas with little room in their caches."""
-
-    def __init__(self, replicas: int) -> None:
-        super().__init__(says("7"), pause=self._watch, capacity=2 * (TOKENS + 40) * 10 // 9)
-        self.replicas = replicas
-        self.placement = Placement(replicas)
-        self.replica_of, self.release = self.placement.of, self.placement.release
-        self.served: dict[str, set[int]] = {}
-        self.in_flight, self.peak = Counter[int](), Counter[int]()
-
-    async def _watch(self, request: SampleRequest) -> None:
-        with self.placement.request(request.question_id) as place:
-            self.served.setdefault(request.question_id, set()).add(place)
-            self.in_flight[place] += 1
-            self.peak[place] = max(self.peak[place], self.in_flight[place])
-            await turns(3)
-            self.in_flight[place] -= 1
+def test_a_request_and_a_completion_arrive_whole() -> None:
+    own = {"question_id", "prompt", "rendered", "params", "index", "seed", "meter", "on_text"}
+    plain = SampleRequest("q", PROMPT, REQUEST.rendered, REQUEST.params, 3, 4)
+    assert {each.name for each in fields(REQUEST) if getattr(REQUEST, each.name) == getattr(plain, each.name)} == own
+    assert SampleRequest(*pickle.loads(pickle.dumps(packed_request(REQUEST)))) == REQUEST
+    assert Completion(PROMPT, *pickle.loads(pickle.dumps(packed_completion(COMPLETION)))) == COMPLETION
 
 
-def test_each_replica_has_a_cache_of_its_own_and_keeps_its_questions_whole() -> None:
-    questions: list[Question | str] = [number_question(f"q{number}") for number in range(9)]
-    alone, engine = Fleet(1), Fleet(3)
-    asyncio.run(solve_many(questions[:3], SelfConsistency(4, PARAMS), alone))
-    solutions = asyncio.run(solve_many(questions, SelfConsistency(4, PARAMS), engine))
-    assert all(one.error is None and one.cost.samples == 4 for one in solutions)
-    assert [len(places) for places in engine.served.values()] == [1] * 9
-    assert Counter(place for [place] in engine.served.values()) == {0: 3, 1: 3, 2: 3}
-    assert engine.peak == dict.fromkeys(range(3), alone.peak[0])
-    assert alone.peak[0] < 12
-    assert engine.placement._loads == [0, 0, 0]
+@pytest.mark.parametrize("order", [(2, 3), (3, 2)])
+@running
+async def test_a_call_and_its_cancellation_take_effect_in_the_order_of_their_numbers(
+    order: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # the host sets it
+    host = EngineHost(Gated, {"folder": str(tmp_path), "free": 0}, 1)
+    await host.exchange(1, [(1, "start", ())])
+    request = replace(REQUEST, floor=None, watch=())
+    batches: dict[int, list[ToReplica]] = {2: [(2, "sample", (packed_request(request), False))], 3: [2]}
+    exchanges = {number: asyncio.ensure_future(host.exchange(number, batches[number])) for number in order}
+    assert await exchanges[2] == []
+    # It ran once before it was cancelled, so its meter is exact.
+    assert await exchanges[3] == [Outcome(2, None, None, Usage(2, 0, 1))]

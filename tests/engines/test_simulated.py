@@ -2,16 +2,18 @@
 
 import itertools
 import math
+import random
 
 import pytest
 
-from reasoner import Answer, Question, solve_many_sync, solve_sync
+from reasoner import Question, solve_many_sync, solve_sync
 from reasoner.engines.simulated import Law, SimulatedEngine, arithmetic
 from reasoner.errors import UsageError
+from reasoner.strategy import Plan, Sample
 from reasoner.trace.events import Event, Sampled
-from reasoner.types import SamplingParams
+from reasoner.types import Answer, Completion, Prompt, SamplingParams, ThinkingLevel
 from reasoner_strategies import SelfConsistency
-from tests.helpers import number_question
+from tests.helpers import Planned, number_question
 from tests.sweeps import widths
 
 questions = widths("count", 300, 4000)
@@ -54,19 +56,6 @@ def test_lengths_average_as_the_law_says_and_the_cut_share_is_exponential(count:
     share = sum(isinstance(e, Sampled) and e.finish_reason == "length" for e in events) / count
     exact = math.exp(-50.5 / 50)
     assert abs(share - exact) < 3 * math.sqrt(exact * (1 - exact) / count)
-
-
-def samples(n: int, *, seed: int = 0, id: str = "q") -> dict[int, tuple[int, str, int]]:
-    events: list[Event] = []
-    solve_sync(number_question(id), SelfConsistency(n=n), SimulatedEngine(), trace=events.append, seed=seed)
-    drawn = [event for event in events if isinstance(event, Sampled)]
-    return {event.index: (event.seed, event.text, event.usage.generated_tokens) for event in drawn}
-
-
-def test_more_samples_extend_the_pool_and_replace_nothing() -> None:
-    small, large = samples(5), samples(20)
-    assert len(large) == 20
-    assert {index: large[index] for index in range(5)} == small
 
 
 @pytest.mark.parametrize(
@@ -125,9 +114,49 @@ def test_arithmetic_is_right_as_often_as_it_is_said(accuracy: float, count: int)
     assert f"arithmetic is right in {accuracy:.0%} of samples" in engine.notes[0]
 
 
-def test_a_law_that_is_given_holds_for_arithmetic_too() -> None:
-    engine = SimulatedEngine(answers=("20",))
-    assert solve_sync(Question.of("What is 3 + 4?"), SelfConsistency(n=2), engine).answer == Answer(
-        "20", "20", "announced"
-    )
-    assert engine.notes == ("simulated, no model was run: answers are drawn from 20",)
+MEAN, ACCURACY, GUESS = 100.0, 0.9, 0.3
+
+
+def drawn(level: ThinkingLevel | None, count: int, max_tokens: int = 100_000) -> list[Completion]:
+    """As many samples of one question at a level."""
+    completions = list[Completion]()
+
+    def plan(question: Question) -> Plan[Answer | None]:
+        prompt: Prompt = question.prompt.at_level(level)
+        reply: tuple[Completion, ...] = yield Sample((prompt,), count, SamplingParams(max_tokens=max_tokens))
+        completions.extend(reply)
+        return None
+
+    engine = SimulatedEngine(thinking=MEAN, accuracy=ACCURACY, guess=GUESS, tokens=5)
+    solve_many_sync([Question.of("What is 3 + 4?", space="number")], Planned(plan), engine)
+    return completions
+
+
+def difficulty() -> float:
+    prompt = Question.of("What is 3 + 4?", space="number").prompt
+    return MEAN * random.Random(prompt.messages[-1].content).lognormvariate(0, 1)
+
+
+@widths("count", 600, 6000)
+@pytest.mark.parametrize("level", [20, 100, 400, "none", "low", "high", None])
+def test_accuracy_and_length_follow_the_stated_law(level: ThinkingLevel | None, count: int) -> None:
+    samples, mean = drawn(level, count), difficulty()
+    shares = {"none": 0.0, "low": 0.25 * MEAN, "high": 4 * MEAN, None: math.inf}
+    limit = level if isinstance(level, int) else shares[level]
+    exact = GUESS + (ACCURACY - GUESS) * (1 - math.exp(-limit / mean))
+    right = sum(completion.text.endswith(" 7") for completion in samples) / count
+    assert abs(right - exact) < 3.5 * math.sqrt(exact * (1 - exact) / count)
+    thought = [completion.usage.thinking_tokens for completion in samples]
+    if level == "none":
+        assert set(thought) == {0}
+    else:
+        assert max(thought) <= limit
+        expected = mean * (1 - math.exp(-limit / mean))
+        assert abs(sum(thought) / count - expected) < 4 * mean / math.sqrt(count) + 1
+
+
+def test_thinking_that_is_cut_has_no_answer_and_is_unclosed() -> None:
+    for completion in drawn(None, 50, max_tokens=10):
+        assert completion.unclosed == (completion.usage.thinking_tokens == 10 and completion.token_ids[-1] != -3)
+        assert completion.truncated == (completion.finish_reason == "length")
+        assert (completion.text == "") == completion.truncated

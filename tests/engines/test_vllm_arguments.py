@@ -1,22 +1,17 @@
 """Arguments of vLLM: read from specs and files, checked against the installed vLLM, written again, and passed on."""
 
-import asyncio
 import dataclasses
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reasoner.engines.vllm import VllmEngine
-from reasoner.engines.vllm.arguments import OWNED, converted, known_arguments, server_arguments
+from reasoner.engines.vllm.arguments import OWNED, converted, known_arguments
 from reasoner.engines.vllm.build import Build, installed_build
-from reasoner.engines.vllm.pooling import PoolingEngine
 from reasoner.errors import UsageError
 from reasoner.models.resolve import Resolved
 from reasoner.registry import build, spec_of
 from reasoner_verifiers import Judge, Orm, Prm
-from reasoner_verifiers.reward import model as reward
 
 # Not `importorskip`: every worker would import vLLM while it collects.
 pytestmark = pytest.mark.skipif(installed_build() is None, reason="vLLM is not installed")
@@ -30,7 +25,6 @@ def test_the_names_read_without_an_import_are_the_fields_of_vllms_own_class() ->
 
     fields = {field.name for field in dataclasses.fields(AsyncEngineArgs)}
     assert known_arguments() == {name for name in fields if not name.startswith("_")}
-    assert {"host", "port", "api_key", "chat_template"} <= server_arguments()
     assert OWNED.keys() <= fields
     assert {"max_model_len", "gpu_memory_utilization", "dtype"} <= fields
 
@@ -62,13 +56,6 @@ def test_a_spec_gives_every_argument_in_its_type_and_is_written_again(tail: str,
     assert converted(build("engine", spec_of(VllmEngine(args=values))).args) == values
 
 
-def test_an_object_becomes_vllms_own_and_its_names_are_checked() -> None:
-    made = converted({"compilation_config": {"cudagraph_capture_sizes": [1, 2]}})["compilation_config"]
-    assert (type(made).__name__, made.cudagraph_capture_sizes) == ("CompilationConfig", [1, 2])
-    with pytest.raises(UsageError, match=r"does not fit vLLM: .*[Uu]nexpected keyword"):
-        converted({"compilation_config": {"sizes": 1}})
-
-
 @pytest.mark.parametrize(
     ("tail", "complaint"),
     [
@@ -78,7 +65,8 @@ def test_an_object_becomes_vllms_own_and_its_names_are_checked() -> None:
         ("runner=pooling", "runner of vLLM cannot be set: a model generates or rates by the class of its engine"),
         ("hf_token=x", "hf_token of vLLM cannot be set: arguments are recorded, and this is a secret: set the variable HF_TOKEN"),
         ("_api_process_count=2", "no option of vllm 0.32.0 named '_api_process_count'"),
-        ("args=[a]", "args=[a] does not fit: write the path"),
+        ("model=m", "model of vLLM cannot be set: it is the option model of the command or model_id of the engine"),
+        ("logging_config={}", "set the variable VLLM_LOGGING_LEVEL=INFO"),
     ],
 )  # fmt: skip
 def test_what_cannot_work_is_refused_before_vllm_is_imported(tail: str, complaint: str) -> None:
@@ -110,96 +98,6 @@ def test_what_cannot_be_recorded_is_refused() -> None:
             VllmEngine(args={"scheduler_cls": value})
     with pytest.raises(UsageError, match=r"args must be a mapping .* \(got 'seed'\)"):
         VllmEngine(args="seed")  # type: ignore[arg-type]
-
-
-SERVED = """
-model: org/model
-max-model-len: 8k
-dtype: half
-gpu-memory-utilization: 0.5
-reasoning-parser: qwen3
-host: 0.0.0.0
-port: 8000
-api-key: secret
-attention-backend: FLASH_ATTN
-no-enable-prefix-caching: true
-compilation-config.mode: 0
-speculative-config: {method: ngram, num_speculative_tokens: 2}
-allowed-media-domains: [a.org, b.org]
-enforce-eager: false
-"""
-
-
-def test_a_file_of_vllm_serve_is_taken_as_it_is(tmp_path: Path) -> None:
-    file = tmp_path / "serve.yaml"
-    file.write_text(SERVED, encoding="utf-8")
-    engine = build("engine", f"vllm:args={file}")
-    assert (engine.model_id, engine.max_model_len, engine.dtype) == ("org/model", 8000, "float16")
-    assert (engine.gpu_memory_utilization, engine.reasoning_parser) == (0.5, "qwen3")
-    assert "secret" not in spec_of(engine)
-    found = converted(engine.args)
-    again = build("engine", spec_of(engine))
-    assert (spec_of(again), converted(again.args)) == (spec_of(engine), found)
-    assert int(found.pop("compilation_config").mode) == 0
-    assert found == {
-        "attention_backend": "FLASH_ATTN",
-        "speculative_config": {"method": "ngram", "num_speculative_tokens": 2},
-        "enable_prefix_caching": False,
-        "allowed_media_domains": ["a.org", "b.org"],
-        "enforce_eager": False,
-    }
-    # What is given beside the file goes first, and a command's --model.
-    mine = build("engine", f"vllm:args={file},max_model_len=auto,dtype=bfloat16", model_id="other")
-    assert (mine.model_id, mine.max_model_len, mine.dtype) == ("other", -1, "bfloat16")
-    assert build("verifier", f"orm:args={file}").model == "org/model"
-
-
-@pytest.mark.parametrize(
-    ("content", "complaint"),
-    [
-        (b"- 1\n", "malformed .*: it must hold pairs of a name and a value .got a list."),
-        (b"a: [", "malformed .*: while parsing"),
-        (b"\xff", "cannot read .*: it is not UTF-8 text"),
-        (b"a: " + b"[" * 5000, "malformed "),
-        (b"!!python/object/apply:os.system ['true']", "malformed .*could not determine a constructor"),
-        (b"log-level: DEBUG", "log_level of vLLM cannot be set: .*VLLM_LOGGING_LEVEL=INFO"),
-        (b"seed: !!set {1}", "seed of vLLM must be text, a number"),
-    ],
-)
-def test_a_file_that_cannot_work_is_refused_in_one_line(content: bytes, complaint: str, tmp_path: Path) -> None:
-    file = tmp_path / "a.yaml"
-    file.write_bytes(content)
-    with pytest.raises(UsageError, match=complaint) as caught:
-        build("engine", f"vllm:args={file}")
-    assert "\n" not in str(caught.value)
-
-
-@pytest.fixture
-def engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, VllmEngine | PoolingEngine]:
-    """The engines of a judge and of reward models, by the verifier's spec."""
-    monkeypatch.setattr(reward, "installed_build", lambda: GPU)
-    model = {"reasoner_head": 1, "model_type": "llama", "architectures": ["LlamaForCausalLM"]}
-    (tmp_path / "config.json").write_text(json.dumps(model), encoding="utf-8")
-    made: dict[str, VllmEngine | PoolingEngine] = {}
-    for kind in ("orm", "prm", "judge"):
-        verifier = build("verifier", f"{kind}:model={tmp_path},device_ids=[1],dtype=float16,seed=5")
-        asyncio.run(verifier.claim_memory(VllmEngine("m")))
-        own = verifier._own[0] if isinstance(verifier, Judge) else verifier.running.engine
-        assert isinstance(own, VllmEngine | PoolingEngine)
-        made[kind] = own
-    return made
-
-
-def test_verifiers_pass_arguments_to_their_own_engine(
-    engines: dict[str, VllmEngine | PoolingEngine], tmp_path: Path
-) -> None:
-    # A folder, as vLLM would ask a hub for a name.
-    here = Resolved("m", str(tmp_path), tmp_path)
-    for kind, engine in engines.items():
-        passed = engine._arguments(GPU, here)
-        assert (passed.device_ids, passed.seed, passed.dtype) == ([1], 5, "float16")
-        assert passed.runner == ("auto" if kind == "judge" else "pooling")
-        assert engine.gpu_memory_utilization == 0
 
 
 def test_verifiers_refuse_arguments_as_engines_do() -> None:

@@ -12,23 +12,17 @@ from reasoner.engine import Continuation, Rendered, SampleRequest
 from reasoner.engines.openai import wire
 from reasoner.engines.openai.groups import SHARED, Result, SharedRequests, shares, with_thinking
 from reasoner.engines.openai.http import GATEWAY_TIMEOUTS, Address, Notes, ServerConnection, ServerReply, Terms, backoff
-from reasoner.engines.openai.parts import holds_back
 from reasoner.engines.openai.rendering import Renderer
 from reasoner.engines.openai.requests import (
-    ALTERNATIVE_BYTES,
-    BASE_BYTES,
-    NO_BUDGET,
-    PROMPT_BYTES,
     SECONDS_PER_TOKEN,
     STREAMS,
-    TOKEN_BYTES,
     WHOLE_TOKENS,
     Dialect,
     Learned,
     at_once,
     merged,
     read_extra,
-    refuses_budget,
+    reply_bytes,
     text_bound,
 )
 from reasoner.engines.openai.values import FromServer, Reported, ServedModel, ServedModels
@@ -183,12 +177,6 @@ class OpenAIEngine:
         """By its completions route or `continue_final_message`; a server that is not vLLM may have neither."""
         return "text" if self._renderer.exact or self._dialect.vllm else "never"
 
-    @property
-    def limits_thinking(self) -> bool:
-        """Whether the server itself ends thinking at a number of tokens; known after the first such request."""
-        profile = self._renderer.profile
-        return self._dialect.limits_thinking and profile is not None and bool(profile.end)
-
     async def render(self, prompt: Prompt) -> Rendered:
         """The prompt's token ids where the server takes ids, else None and a bound on their number.
 
@@ -219,8 +207,8 @@ class OpenAIEngine:
                 return completion
 
     async def _attempt(self, request: SampleRequest) -> Completion | None:
-        unstreamed = self._dialect.unstreamed and not (request.interruptible or request.floor or request.on_text)
-        if not unstreamed or request.params.limit > WHOLE_TOKENS or holds_back(request, self._renderer.profile):
+        watched = request.interruptible or request.floor or request.due or request.on_text
+        if watched or not self._dialect.unstreamed or request.params.limit > WHOLE_TOKENS:
             return await self._streamed(request)
         if self._dialect.batches and not self._dialect.vllm and not request.watch:
             return await self._groups.join(request, self._draw)
@@ -230,8 +218,8 @@ class OpenAIEngine:
         return completion
 
     async def _streamed(self, request: SampleRequest) -> Completion | None:
-        profile, opened = await self._reading(request)
-        dialect, draft, meter = self._dialect, wire.Draft(request, profile, opened), request.meter
+        profile = self._read_by(request)
+        dialect, draft, meter = self._dialect, wire.Draft(request, profile), request.meter
         path, body = dialect.body(self._served, request, profile, n=1, stream=True)
         accepted = False
 
@@ -246,7 +234,7 @@ class OpenAIEngine:
                     return None
                 accepted = True
                 async for data in events:
-                    self._take(draft, data, body)
+                    self._take(draft, data)
                     meter.usage = draft.usage
                     if draft.cut:
                         break
@@ -260,25 +248,19 @@ class OpenAIEngine:
             raise completion
         return completion
 
-    def _take(self, draft: wire.Draft, data: bytes, body: Mapping[str, object]) -> None:
+    def _take(self, draft: wire.Draft, data: bytes) -> None:
         try:
             draft.add(data)
         except wire.Malformed as error:
             shown = self._http.show(data[:4096].decode("utf-8", "replace"), 80)
             raise RequestLost(f"the server sent a malformed event: {shown}") from error
         except wire.GaveUp as error:
-            if not draft.received and refuses_budget(body, error.body.decode("utf-8", "replace")):
-                # vLLM accepts a stream before it looks at this.
-                draft.request.meter.usage = Usage()
-                self._adopt(Learned(replace(self._dialect, budget=False), NO_BUDGET))
-                raise RequestLost(NO_BUDGET) from error
             raise RequestLost(f"{error}: {self._http.message(error.body)}") from error
 
     async def _draw(self, requests: Sequence[SampleRequest]) -> list[Result]:
         """Sequences of one prompt by one request that is not streamed; a result of None must be requested again."""
         first = requests[0]
-        profile, opened = await self._reading(first)
-        dialect = self._dialect
+        profile, dialect = self._read_by(first), self._dialect
         path, body = dialect.body(self._served, first, profile, n=len(requests), stream=False)
 
         def sent(out: bool) -> None:
@@ -288,7 +270,7 @@ class OpenAIEngine:
         terms = self._terms(requests, sent)
         reply = await self._http.unstreamed(path, merged(body, self._extra), terms)
         if reply.ok:
-            return await self._read(requests, reply, profile, opened=opened)
+            return await self._read(requests, reply, profile)
         if reply.status in GATEWAY_TIMEOUTS:
             self._adopt(Learned(replace(self._dialect, unstreamed=False), STREAMS))
             raise RequestLost(f"a proxy at {reply.where} gave up waiting for a whole reply ({reply.status})")
@@ -301,11 +283,9 @@ class OpenAIEngine:
         requests: Sequence[SampleRequest],
         reply: ServerReply,
         profile: ThinkingProfile | None,
-        *,
-        opened: bool,
     ) -> list[Result]:
         try:
-            reported, drafts = wire.parse_reply(reply.body, requests, profile, opened=opened)
+            reported, drafts = wire.parse_reply(reply.body, requests, profile)
         except wire.Malformed as error:
             if reply.body.startswith(b"data:"):
                 self._adopt(Learned(replace(self._dialect, unstreamed=False), STREAMS))
@@ -330,12 +310,11 @@ class OpenAIEngine:
             request.meter.usage = Usage()
         return results + [None] * len(missing)
 
-    async def _reading(self, request: SampleRequest) -> tuple[ThinkingProfile | None, bool]:
-        """How the reply is read: the profile, and whether the rendered head opened thinking."""
+    def _read_by(self, request: SampleRequest) -> ThinkingProfile | None:
+        """How the model thinks; notes what a server does not heed of the request's thinking level."""
         profile, exact = self._renderer.profile, request.rendered.token_ids is not None
         self._notes.add(*self._dialect.unheeded(request.prompt, profile, exact=exact))
-        head = await self._renderer.head(request.prompt) if profile and exact else None
-        return profile, head is not None and head.opened
+        return profile
 
     async def _completed(
         self, drafts: Sequence[wire.Draft], usages: Sequence[Usage], reported: Reported | None
@@ -364,13 +343,11 @@ class OpenAIEngine:
         return replace(completion, text=text, thinking=thinking)
 
     def _terms(self, requests: Sequence[SampleRequest], sent: Callable[[bool], None]) -> Terms:
-        """Limits of one reply: time and bytes in proportion to the requested tokens and log-probabilities."""
+        """Limits of one reply: time and bytes."""
         first, tokens = requests[0], requests[0].params.limit
-        logprobs = 1 + max(first.params.logprobs or 0, len(first.watch))
-        each = tokens * (TOKEN_BYTES + logprobs * ALTERNATIVE_BYTES) + PROMPT_BYTES * first.rendered.tokens
         return Terms(
             seconds=self.deadline or self.timeout + tokens * SECONDS_PER_TOKEN,
-            size=BASE_BYTES + len(requests) * each,
+            size=reply_bytes(first, len(requests)),
             limit=f"max_tokens={tokens}",
             seed=first.seed,
             sent=sent,
@@ -384,19 +361,15 @@ class OpenAIEngine:
         Raises:
             UsageError: the request cannot work.
             EngineUnavailable: the refusal names nothing to adapt.
-            RequestLost: the server cannot limit thinking, and another request must.
         """
-        if self._dialect == used:
-            learned = None
-            if reply.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY):
-                learned = used.after(body, reply.body.decode("utf-8", "replace"))
-            if learned is None:
-                raise self._http.request_refusal(reply)
-            self._adopt(learned)
-        # Otherwise another request has adapted it meanwhile.
-        if "thinking_token_budget" in body and not self._dialect.budget:
-            # What is asked for must be cut differently now, which is not decided here.
-            raise RequestLost(NO_BUDGET)
+        if self._dialect != used:
+            return  # another request has adapted it meanwhile
+        learned = None
+        if reply.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY):
+            learned = used.after(body, reply.body.decode("utf-8", "replace"))
+        if learned is None:
+            raise self._http.request_refusal(reply)
+        self._adopt(learned)
 
     def _adopt(self, learned: Learned) -> None:
         self._dialect = learned.dialect

@@ -144,17 +144,12 @@ def with_thinking(
 
 def divided(total: int, weights: Sequence[int], max_tokens: Sequence[int]) -> list[int]:
     """A total in whole parts, proportional to positive weights; a part exceeds its maximum only if all are full."""
-    parts, left = [0] * len(weights), total
-    room = [index for index, limit in enumerate(max_tokens) if limit > 0]
-    while left and room:
-        total_weight = sum(weights[index] for index in room)
-        parts_wanted = [left * weights[index] // total_weight for index in room]
-        for index in range(left - sum(parts_wanted)):
-            parts_wanted[index] += 1
-        for index, part in zip(room, parts_wanted, strict=True):
-            more = min(part, max_tokens[index] - parts[index])
-            parts[index] += more
-            left -= more
-        room = [index for index in room if parts[index] < max_tokens[index]]
+    parts, left, weight = list[int](), total, sum(weights)
+    for own, limit in zip(weights, max_tokens, strict=True):
+        parts.append(min(-(-left * own // weight), limit))
+        left, weight = left - parts[-1], weight - own
+    for index, limit in enumerate(max_tokens):
+        more = min(left, limit - parts[index])
+        parts[index], left = parts[index] + more, left - more
     parts[0] += left
     return parts

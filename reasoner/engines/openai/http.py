@@ -1,7 +1,6 @@
 """The connection to a server: its address, a session per event loop, retries, bounds, one-line errors."""
 
 import asyncio
-import base64
 import hashlib
 import json
 import math
@@ -56,7 +55,7 @@ class Notes(list[str]):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Address:
-    """Where a server is, without user name and password, and how it is reached; `secrets` must not be shown."""
+    """Where a server is and how it is reached; `secrets` must not be shown."""
 
     base_url: str
     headers: Mapping[str, str]
@@ -65,32 +64,28 @@ class Address:
 
     @classmethod
     def of(cls, base_url: str, api_key: str) -> "Address":
-        """The address with a key, which is OPENAI_API_KEY where there is none and the address has no password.
+        """The address with a key, which is OPENAI_API_KEY where there is none.
 
         Raises:
-            UsageError: `base_url` is not an HTTP address, or the key cannot be sent.
+            UsageError: `base_url` is not an HTTP address or holds a password, or the key cannot be sent.
         """
         url = _split(base_url)
         if url is None:
             shown = shown_address(base_url)
-            raise UsageError(f"base_url={shown!r} is not an HTTP address: write it as in http://localhost:8000/v1")
-        name, _, password = url.netloc.rpartition("@")[0].partition(":")
-        key = api_key.strip()
-        if not key and not name and not password:
-            key = os.environ.get("OPENAI_API_KEY", "").strip()
+            raise UsageError(
+                f"base_url={shown!r} is not an HTTP address without a password: write it as in "
+                "http://localhost:8000/v1, and a key as api_key"
+            )
+        key = api_key.strip() or os.environ.get("OPENAI_API_KEY", "").strip()
         if not (key.isascii() and key.isprintable()):
             raise UsageError("the api_key has characters that an HTTP header cannot hold: copy it again")
-        basic = f"{unquote(name)}:{unquote(password)}" if name or password else ""
-        host, proxies = url.netloc.rpartition("@")[2], getproxies()
-        proxy = None if proxy_bypass(host) else proxies.get(url.scheme) or proxies.get("all")
+        proxies = getproxies()
+        proxy = None if proxy_bypass(url.netloc) else proxies.get(url.scheme) or proxies.get("all")
         proxied = urlsplit(proxy or "").password or ""
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         if key:
             headers["Authorization"] = f"Bearer {key}"
-        elif basic:
-            headers["Authorization"] = f"Basic {base64.b64encode(basic.encode()).decode()}"
-        secrets = (key, password, unquote(password), basic, proxied, unquote(proxied))
-        return cls(url._replace(netloc=host).geturl(), headers, proxy, secrets)
+        return cls(url.geturl(), headers, proxy, (key, proxied, unquote(proxied)))
 
     def url(self, path: str) -> str:
         """Where a path is: those that OpenAI does not define are beside /v1 on a vLLM server."""
@@ -105,7 +100,8 @@ def _split(address: str) -> SplitResult | None:
         url = urlsplit(address.strip().rstrip("/"))
         # A part of a name that is too long is found by its encoding, a UnicodeError.
         host = (url.hostname or "").encode("idna")
-        valid = url.scheme in ("http", "https") and host and url.port != 0 and not (url.query or url.fragment)
+        valid = url.scheme in ("http", "https") and host and url.port != 0
+        valid = valid and not (url.query or url.fragment or url.username or url.password)
     except ValueError:
         return None
     return url if valid else None

@@ -1,22 +1,18 @@
-"""The two parts of a reply, thinking and final: by token ids, by the server's own fields, or by markers in the text."""
+"""The two parts of a reply, thinking and final, by the markers in its text."""
 
-from dataclasses import dataclass, field
 from typing import Final
 
-from reasoner.engine import SampleRequest
 from reasoner.engines import ReplyParts
 from reasoner.models.families import FAMILIES
-from reasoner.models.parting import PartSplitter, first_stop
-from reasoner.models.thinking import ThinkingProfile, split
-from reasoner.types import NO_THINKING, Prompt, TokenIds
+from reasoner.models.parting import PartSplitter
+from reasoner.models.thinking import ThinkingProfile
+from reasoner.types import NO_THINKING, Prompt
 
 GENERIC: Final = ThinkingProfile(
     "on_request", (), (), "<think>", "</think>", "\n</think>\n\n", "<think>\n\n</think>\n\n"
 )
 """The markers of most models that think, for a model of unknown name."""
 _SHOWN: Final = tuple(family.profile for family in FAMILIES if family.profile.start_text)
-_CHANNEL_END: Final = "<|end|><|start|>assistant"
-"""What gpt-oss writes between its thinking and the header of its final channel."""
 
 
 def closed(prompt: Prompt, profile: ThinkingProfile | None) -> bool:
@@ -29,26 +25,6 @@ def may_think(beginning: str) -> bool:
     """Whether a reply of a model of unknown name may begin with thinking, by what it begins with."""
     starts = (row.start_text.strip() for row in _SHOWN)
     return beginning[:1] == "<" or any(start.startswith(beginning) or beginning.startswith(start) for start in starts)
-
-
-def by_ids(text: str, ids: TokenIds, profile: ThinkingProfile, *, before: TokenIds, opened: bool) -> ReplyParts | None:
-    """The parts of a text with known token ids; `before` are the ids of the reply that it continues.
-
-    `opened` says whether the rendered prompt, without `before`, opened thinking. The text shows special tokens. None
-    where text and ids disagree about the closing markers: a model can spell a marker in other tokens.
-    """
-    where, earlier = split(before + ids, profile, opened=opened), split(before, profile, opened=opened)
-    ends = _count(ids, profile.end)
-    # A marker of several tokens may start in the text before this one.
-    split_apart = _count(before + ids, profile.end) != _count(before, profile.end) + ends
-    if split_apart or text.count(profile.end_text) != ends:
-        return None
-    if earlier.thinking and not earlier.unclosed:
-        return ReplyParts("", text, tokens=0)
-    parts = by_text(text, profile, opened=earlier.unclosed, cut=False)
-    # A call, or a channel other than the usual one, ends thinking too.
-    agreed = parts.unclosed == where.unclosed
-    return parts._replace(tokens=max(where.thinking - len(before), 0)) if agreed else parts
 
 
 def by_text(text: str, profile: ThinkingProfile | None, *, opened: bool, cut: bool) -> ReplyParts:
@@ -73,61 +49,3 @@ def by_text(text: str, profile: ThinkingProfile | None, *, opened: bool, cut: bo
     for piece, thinking in pieces:
         texts[thought if thinking is None else thinking] += piece
     return ReplyParts(texts[True], texts[False], unclosed)
-
-
-def _count(ids: TokenIds, marker: TokenIds) -> int:
-    """How often a marker occurs in token ids, without overlaps."""
-    if len(marker) == 1:
-        return ids.count(marker[0])
-    number, position = 0, 0
-    while marker and position <= len(ids) - len(marker):
-        matches = ids[position] == marker[0] and ids[position : position + len(marker)] == marker
-        number += matches
-        position += len(marker) if matches else 1
-    return number
-
-
-def unmarked(thought: str, profile: ThinkingProfile | None) -> str:
-    """Thinking without its markers."""
-    start, end = (profile.start_text, profile.end_text) if profile else ("", "")
-    for marker in (_CHANNEL_END + end, end, start, start.strip()):
-        thought = thought.replace(marker, "") if marker else thought
-    return thought
-
-
-def holds_back(request: SampleRequest, profile: ThinkingProfile | None) -> bool:
-    """Whether the stop strings of a request are not sent: they must not end thinking, and thinking may come."""
-    if profile is None or not profile.end_text or not request.params.stop or request.params.stop_in_thinking:
-        return False
-    return not closed(request.prompt, profile)
-
-
-@dataclass(slots=True, eq=False)
-class StopWatch:
-    """Finds the first stop string in the final part of a reply that arrives in pieces.
-
-    `thinking` says whether the reply begins in its thinking; None where that is not known.
-    """
-
-    stops: tuple[str, ...]
-    profile: ThinkingProfile
-    thinking: bool | None
-    _held: str = field(default="", init=False)
-    """The end of what arrived, where a stop string may start."""
-    _reading: PartSplitter = field(init=False)
-
-    def __post_init__(self) -> None:
-        opened = self.profile.when == "always" if self.thinking is None else self.thinking
-        self._reading = PartSplitter(self.profile, opened=opened)
-
-    def feed(self, piece: str) -> str:
-        """Add a piece in which markers may be; the stop string that ends the reply, or ""."""
-        text = "".join(text for text, thinking in self._reading.add(piece) if not thinking)
-        return self.final(text) if text else ""
-
-    def final(self, piece: str) -> str:
-        """Add a piece of the final part; the stop string that ends the reply, or ""."""
-        text = self._held + piece
-        longest = max(map(len, self.stops))
-        self._held = text[1 - longest :] if longest > 1 else ""
-        return first_stop(text, self.stops)

@@ -5,33 +5,18 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from reasoner.engine import Rendered
-from reasoner.engines import RenderedHead, SharedHeads
+from reasoner.engines import RenderedHead, SharedHeads, named_profile
 from reasoner.engines.openai.http import Notes, ServerConnection
 from reasoner.engines.openai.requests import merged
-from reasoner.engines.openai.values import Detokenized, ServedModel, Tokenized
-from reasoner.errors import EngineUnavailable, UnknownName
-from reasoner.models.families import (
-    AUTO,
-    FAMILIES,
-    OFF,
-    on_request,
-    parsers,
-    profile_for_parser,
-    profile_of,
-    skip_text,
-    template_arguments,
-)
+from reasoner.engines.openai.values import ServedModel, Tokenized
+from reasoner.errors import EngineUnavailable
+from reasoner.models.families import AUTO, profile_of, skip_text, template_arguments
 from reasoner.models.parting import PartSplitter, still_thinking
 from reasoner.models.thinking import ThinkingProfile, find
-from reasoner.system.printing import valid_unicode
 from reasoner.types import NO_THINKING, Message, Prompt, ThinkingLevel, TokenIds
 
 SHORT: Final = (Message("user", "1"),)
 """A chat that is rendered to see what the template does."""
-TAIL: Final = 16
-"""Tokens at the end of a rendered chat where a marker is looked for."""
-SWITCHES: Final = ("enable_thinking", "thinking")
-"""What chat templates call the switch that turns thinking off."""
 _SPELLED: Final = str.maketrans("ĠĊ▁", " \n ")
 """The signs for blanks and line breaks in the texts of tokens."""
 _UNKNOWN_ROUTE = {404, 405, 422, 501}
@@ -62,9 +47,9 @@ class Renderer:
         self.exact = True
         if rendered is None:
             self._without_ids()
-        profile = _named(parser) if parser != AUTO else profile_of(model.root or "") or profile_of(model.id)
-        if parser == AUTO and rendered and (profile is None or not await self._may_think(profile)):
-            profile = await self._seen(rendered)
+        profile = named_profile(parser) if parser != AUTO else profile_of(model.root or "") or profile_of(model.id)
+        if parser == AUTO and rendered and profile and not await self._may_think(profile):
+            profile = None
         if profile and self.exact:
             profile = replace(
                 profile, start=await self._marker(profile.start_text), end=await self._marker(profile.end_text)
@@ -75,7 +60,7 @@ class Renderer:
     async def _short(self, model: ServedModel) -> Tokenized | None:
         """A short chat as the server renders it; None where it takes no token ids."""
         # A route of that name that takes no messages is not vLLM's, and its token ids mean nothing here.
-        rendered = await self._probe({**self._chat(SHORT), "return_token_strs": True})
+        rendered = await self._probe(self._chat(SHORT))
         if rendered is None and model.owned_by == "vllm":
             # A model without a chat template.
             rendered = await self._probe({"prompt": "1"})
@@ -92,19 +77,6 @@ class Renderer:
         asked = [self._chat(SHORT, named.levels[level]) for level in (NO_THINKING, "high")]
         without, thinking = [await self._probe(chat) for chat in asked]
         return without is None or thinking is None or without.tokens != thinking.tokens
-
-    async def _seen(self, rendered: Tokenized) -> ThinkingProfile | None:
-        """The profile of a model of unknown name, where the end of a rendered chat shows that it thinks."""
-        shown = "".join((rendered.token_strs or [])[-TAIL:])
-        rows = (family.profile for family in FAMILIES if family.profile.start_text)
-        always = next((row for row in rows if row.when == "always" and row.start_text.strip() in shown), None)
-        if always is None:
-            return None
-        for switch in SWITCHES:
-            off = await self._probe({**self._chat(SHORT, {switch: False}), "return_token_strs": True})
-            if off and off.tokens != rendered.tokens:
-                return on_request(always, switch)
-        return replace(always, levels={})
 
     async def _marker(self, text: str) -> TokenIds:
         """The ids of a marker; none where it is not one and the same ids everywhere."""
@@ -138,15 +110,6 @@ class Renderer:
     async def encode(self, text: str) -> TokenIds | None:
         """The ids of a text by the server's tokenizer; None where it has no route for that."""
         return await self._tokenize({"prompt": text, "add_special_tokens": False}) if self.exact else None
-
-    async def decode(self, ids: TokenIds) -> str | None:
-        """The text of token ids; None where the server has no route for that."""
-        if not ids:
-            return ""
-        body = {"model": self.served, "tokens": list(ids)}
-        reply = await self.http.call("POST", "/detokenize", body)
-        read = Detokenized.known(reply.body) if reply.ok else None
-        return valid_unicode(read.prompt) if read else None
 
     async def head(self, prompt: Prompt) -> RenderedHead | None:
         """The rendered head; sequences that need it at the same time share one request and continue in their order."""
@@ -194,12 +157,3 @@ class Renderer:
         if tokens is None:
             raise EngineUnavailable(f"{reply.where}: /tokenize sent no token ids: restart the server")
         return tokens.tokens
-
-
-def _named(parser: str) -> ThinkingProfile | None:
-    if parser in OFF:
-        return None
-    profile = profile_for_parser(parser)
-    if profile is None:
-        raise UnknownName("reasoning parser", parser, (AUTO, "none", *parsers()))
-    return profile

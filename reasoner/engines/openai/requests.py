@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from reasoner.engine import Rendered, SampleRequest
-from reasoner.engines.openai.parts import closed, holds_back
+from reasoner.engines.openai.parts import closed
 from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.models.families import skip_text, template_arguments
 from reasoner.models.thinking import ThinkingProfile
@@ -40,7 +40,6 @@ ONE_EACH = "the server draws one sequence per request: several samples of a prom
 STREAMS = "the server sends no unstreamed replies, or not in time: all replies are streamed"
 NO_TEMPLATE = "the server takes no chat_template_kwargs: thinking levels are sent as reasoning_effort"
 NO_EFFORT = "the server takes no thinking level: the model thinks as much as it does by itself"
-NO_BUDGET = "the server does not limit thinking to a number of tokens: a second request closes thinking that reaches it"
 NOT_SKIPPED = "thinking=none: the model always thinks, and the server takes nothing in its place"
 NO_PROFILE = "how the model thinks is unknown: set reasoning_parser, or its thinking level changes nothing"
 OWN = frozenset({
@@ -85,7 +84,7 @@ class Dialect:
     """What a server accepts.
 
     `batches` are several sequences per request, `unstreamed` are replies in one piece. `template` are arguments of the
-    chat template, `effort` is `reasoning_effort`, and `budget` a number of thinking tokens.
+    chat template, and `effort` is `reasoning_effort`.
     """
 
     vllm: bool = False
@@ -96,12 +95,9 @@ class Dialect:
     unstreamed: bool = True
     template: bool = True
     effort: bool = True
-    budget: bool = True
 
     def after(self, body: Mapping[str, object], message: str) -> Learned | None:
         """The dialect in which a refused request may be accepted; None where the message names no known field."""
-        if refuses_budget(body, message):
-            return Learned(replace(self, budget=False), NO_BUDGET)
         if "reasoning_effort" in body and _refuses(message, "reasoning_effort") and re.search(r"\bvalue", message):
             return None  # a value that this model does not have is the user's to change
         for field, change, note in _REFUSALS:
@@ -123,8 +119,6 @@ class Dialect:
         """
         body: dict[str, object] = {"model": request.params.lora or model, self.limit: request.params.limit}
         body |= _sampling(request.params, vllm=self.vllm)
-        if holds_back(request, profile):
-            del body["stop"]
         if self.seed:
             body["seed"] = request.seed
         if n > 1:
@@ -134,18 +128,11 @@ class Dialect:
             if self.stream_options:
                 extra = {"continuous_usage_stats": True} if self.vllm else {}
                 body["stream_options"] = {"include_usage": True, **extra}
-        if self.limits_thinking and profile and profile.end and isinstance(request.prompt.thinking_level, int):
-            body["thinking_token_budget"] = request.prompt.thinking_level
         if request.watch:
             return "/v1/chat/completions", body | self._watching(request, profile)
         if request.rendered.token_ids is None and request.prompt.messages:
             return "/v1/chat/completions", body | self._chat(request, profile)
         return "/v1/completions", body | self._raw(request, profile)
-
-    @property
-    def limits_thinking(self) -> bool:
-        """Whether the server itself ends thinking at a number of tokens."""
-        return self.vllm and self.budget
 
     def skips(self, prompt: Prompt, profile: ThinkingProfile | None) -> str:
         """The thought that a chat begins with, so that a model that always thinks does not."""
@@ -223,12 +210,6 @@ class Dialect:
         return body | self._turns(prompt, profile) | {"logprob_token_ids": list(request.watch)}
 
 
-def refuses_budget(body: Mapping[str, object], message: str) -> bool:
-    """Whether a server says that it cannot limit the thinking of a request."""
-    limits = re.search(r"thinking_token_budget|reasoning.(config|parser)", message)
-    return "thinking_token_budget" in body and limits is not None
-
-
 def _refuses(message: str, name: str) -> bool:
     return re.search(rf"\b{name}\b", message) is not None and _REFUSED.search(message) is not None
 
@@ -296,6 +277,13 @@ def text_bound(prompt: Prompt, profile: ThinkingProfile | None, dialect: Dialect
     size += len(profile.start_text) if profile and prompt.thinking else 0
     in_thinking = bool(prompt.thinking and profile) and not closed(prompt, profile)
     return Rendered(None, size + MESSAGE_TOKENS * (len(spoken) + bool(earlier)) + TEMPLATE_TOKENS, in_thinking)
+
+
+def reply_bytes(request: SampleRequest, n: int) -> int:
+    """A limit on the bytes of `n` sequences, in proportion to the requested tokens and log-probabilities."""
+    logprobs = 1 + max(request.params.logprobs or 0, len(request.watch))
+    each = request.params.limit * (TOKEN_BYTES + logprobs * ALTERNATIVE_BYTES) + PROMPT_BYTES * request.rendered.tokens
+    return BASE_BYTES + n * each
 
 
 def at_once() -> int:

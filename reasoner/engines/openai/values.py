@@ -238,12 +238,6 @@ class Tokenized(FromServer):
     token_strs: Items[Text] | None = None
 
 
-class Detokenized(FromServer):
-    """The reply of vLLM's /detokenize."""
-
-    prompt: Text
-
-
 def message_of(body: bytes) -> str:
     """The message of a server's error reply; the whole body where its form is unknown."""
     text = body.decode("utf-8", "replace")

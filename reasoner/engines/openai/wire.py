@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 from reasoner.answers.tool_calls import ToolCall, call_text
 from reasoner.engine import SampleRequest, TextPiece
 from reasoner.engines import ReplyParts
-from reasoner.engines.openai.parts import StopWatch, by_ids, by_text, closed, holds_back, may_think, unmarked
+from reasoner.engines.openai.parts import by_text, closed, may_think
 from reasoner.engines.openai.rendering import Renderer
 from reasoner.engines.openai.values import Reported, SentCall, SentChoice, SentReply, TokenLogprobs
 from reasoner.errors import RequestLost
-from reasoner.models.parting import first_stop
 from reasoner.models.thinking import Split, ThinkingProfile, split
 from reasoner.stopping.confidence import Cut
 from reasoner.system.printing import valid_unicode
@@ -36,12 +35,11 @@ class Malformed(ValueError):
 class Draft:
     """What has arrived of one sequence so far.
 
-    `profile` says how the model thinks, and `opened` whether the rendered head of the prompt opened its thinking.
+    `profile` says how the model thinks.
     """
 
     request: SampleRequest
     profile: ThinkingProfile | None = None
-    opened: bool = False
     text: list[str] = field(default_factory=list)
     thinking: list[str] = field(default_factory=list)
     calls: dict[int, dict[str, str]] = field(default_factory=dict)
@@ -56,23 +54,16 @@ class Draft:
     unreported: int = 0
     received: int = 0
     """A lower bound on the tokens that arrived: one for each piece that is not empty."""
-    shrank: bool = False
     events: int = 0
     cut: bool = False
-    """Whether the sequence was cut here: it fell below its floor, or reached a stop string."""
-    last_ids: int = 0
-    """Token ids of the last piece."""
+    """Whether the sequence was cut here, as it fell below its floor or is due."""
     _watch: Cut | None = None
-    _stops: StopWatch | None = None
     _passed: tuple[int, int] = (0, 0)
     """Pieces of the thinking and of the text that were passed on."""
 
     def __post_init__(self) -> None:
         if self.request.floor:
             self._watch = self.request.floor.watch()
-        if self.profile and holds_back(self.request, self.profile):
-            opened = self.request.rendered.in_thinking or None
-            self._stops = StopWatch(self.request.params.stop, self.profile, opened)
 
     def add(self, data: bytes) -> None:
         """Add one event of a stream.
@@ -93,6 +84,8 @@ class Draft:
                 self._report(reported)
             if self.request.on_text:
                 self._pass_on(self.request.on_text)
+            if self.request.due and not self.finish and self.request.due():
+                self.cut = True
         except ValueError as error:
             raise Malformed(str(error)) from error
 
@@ -116,7 +109,6 @@ class Draft:
         if thought:
             self.thinking.append(thought)
         self.token_ids += ids
-        self.last_ids = len(ids) or self.last_ids
         arrived = max(bool(piece or thought or calls), len(ids), len(rows))
         self.received += arrived
         self.unreported += arrived
@@ -125,9 +117,7 @@ class Draft:
         if choice.finish_reason:
             stop = choice.stop_reason
             self.finish, self.stop = choice.finish_reason, stop if type(stop) in (str, int) else None
-            self.names_stop = "stop_reason" in choice.model_fields_set or self._stops is not None
-        if self._stops and piece and (stop := self._stops.final(piece) if self.thinking else self._stops.feed(piece)):
-            self.finish, self.stop, self.names_stop, self.cut = "stop", stop, True, True
+            self.names_stop = "stop_reason" in choice.model_fields_set
 
     def _take_call(self, number: int, sent: SentCall) -> None:
         """Add a call of a tool, or a piece of it, which a server takes out of the text."""
@@ -155,7 +145,6 @@ class Draft:
         before = self.reported or Reported()
         prompt, counts = max(reported.prompt or 0, before.prompt or 0), (reported.generated, before.generated)
         generated = max((count for count in counts if count is not None), default=None)
-        self.shrank |= prompt > (reported.prompt or 0) or (generated or 0) > (reported.generated or 0)
         cached = before.cached if reported.cached is None else reported.cached
         thinking = before.thinking if reported.thinking is None else reported.thinking
         self.reported = Reported(prompt, generated, cached, thinking)
@@ -175,7 +164,7 @@ class Draft:
     def _pass_on(self, on_text: Callable[[TextPiece], None]) -> None:
         """Pass on what arrived and surely belongs to its part; the rest is left to the end."""
         ended = closed(self.request.prompt, self.profile)
-        if self._stops is not None or (ended and self.thinking):
+        if ended and self.thinking:
             return
         thoughts, texts = self._passed
         thought, text = "".join(self.thinking[thoughts:]), "".join(self.text[texts:])
@@ -196,8 +185,6 @@ class Draft:
         """Notes on what the server cannot do, as the finished sequence shows."""
         if self.request.rendered.token_ids is not None and self.text and not self.token_ids:
             yield NO_IDS
-        if self.shrank:
-            yield ODD
         if self.finish == "stop" and self.request.params.stop and not self.names_stop:
             yield NO_STOP
 
@@ -207,35 +194,30 @@ class Draft:
         ended = self.finish == "stop" and not isinstance(self.stop, str)
         return tuple(self.token_ids[:-1] if ended else self.token_ids)
 
-    def drop_last(self) -> None:
-        """Drop the last token, which stays counted."""
-        del self.token_ids[-1:], self.sampled[len(self.token_ids) :], self.top[len(self.token_ids) :]
-
-    def split(self) -> Split:
+    @property
+    def thinking_ids(self) -> Split:
         """How many of the token ids are thinking, and whether it continues."""
-        before = self.request.prompt.token_ids
         assert self.profile is not None
-        where = split(before + tuple(self.token_ids), self.profile, opened=self.opened)
-        return Split(max(where.thinking - len(before), 0), where.unclosed)
+        return split(tuple(self.token_ids), self.profile, opened=self.request.rendered.in_thinking)
 
-    def parts(self) -> ReplyParts | None:
-        """Thinking and final part; None where ids and text disagree, so that the server must decode each part."""
-        text, thinking = self._reply, valid_unicode("".join(self.thinking))
-        if thinking and not text and closed(self.request.prompt, self.profile):
+    def parts(self) -> ReplyParts:
+        """Thinking and final part: by the server's own fields, else by the markers in the text."""
+        prompt, thinking, text = self.request.prompt, valid_unicode("".join(self.thinking)), self._reply
+        if thinking and not text and closed(prompt, self.profile):
             # A server that reads the reply alone takes it for thinking, though the prompt had ended that.
             return ReplyParts("", thinking, tokens=0)
         if thinking:
             return ReplyParts(thinking, text, unclosed=not text)
-        if self.profile and self.profile.end and self.token_ids:
-            before = self.request.prompt.token_ids
-            return by_ids(text, tuple(self.token_ids), self.profile, before=before, opened=self.opened)
-        return self.parts_by_text()
-
-    def parts_by_text(self) -> ReplyParts:
-        """Thinking and final part, by the markers in the text."""
         opened = self.request.rendered.in_thinking
-        cut = self.finish == "length" and not closed(self.request.prompt, self.profile)
-        return by_text(self._reply, self.profile, opened=opened, cut=cut)
+        if not opened and (prompt.text or prompt.thinking):
+            return ReplyParts("", text, tokens=0)
+        cut = self.finish == "length" and not closed(prompt, self.profile)
+        parts = by_text(text, self.profile, opened=opened, cut=cut)
+        if self.profile and self.profile.end and self.token_ids:
+            where = self.thinking_ids
+            # A model can spell a marker in other tokens, and a call ends thinking too.
+            return parts._replace(tokens=where.thinking) if parts.unclosed == where.unclosed else parts
+        return parts
 
     @property
     def _reply(self) -> str:
@@ -267,15 +249,9 @@ class Draft:
         stop = self.stop if self.finish == "stop" else None
         if isinstance(stop, int) and stop not in params.stop_token_ids:
             stop = None  # one of the model's own end-of-sequence tokens: some models have several
-        text = parts.final
-        if self._stops and stop is None and not self.token_ids and self.finish == "stop":
-            # The server hid the thinking, so that its end was not seen.
-            stop = first_stop(text, params.stop) or None
-        if self._stops and isinstance(stop, str):
-            text = text.partition(stop)[0]
         return Completion(
             prompt=request.prompt,
-            text=text,
+            text=parts.final,
             token_ids=tuple(self.token_ids),
             finish_reason=_FINISHES.get(self.finish, "abort"),
             stop=valid_unicode(stop) if isinstance(stop, str) else stop,
@@ -294,22 +270,8 @@ def _is_cut(text: str) -> bool:
 
 
 async def read_parts(draft: Draft, renderer: Renderer) -> ReplyParts:
-    """The parts of a reply; where ids and text disagree about its markers, the server decodes and counts them."""
+    """The parts of a reply; the server counts the thinking tokens that ids do not show."""
     parts, ids = draft.parts(), draft.continuation
-    if draft.cut and isinstance(draft.stop, str):
-        # The last event may have had tokens after the one that completed the stop string.
-        for _ in range(draft.last_ids - 1):
-            shown = await renderer.decode(tuple(draft.token_ids[draft.split().thinking : -1]))
-            if shown is None or draft.stop not in shown:
-                break
-            draft.drop_last()
-    if parts is None:
-        where = draft.split()
-        thinking = await renderer.decode(ids[: where.thinking])
-        final = await renderer.decode(ids[where.thinking :])
-        if thinking is None or final is None:
-            return draft.parts_by_text()._replace(tokens=where.thinking)
-        return ReplyParts(unmarked(thinking, draft.profile), final, where.unclosed, where.thinking)
     if parts.tokens is None and parts.thinking and not parts.unclosed and ids:
         final_ids = await renderer.encode(parts.final)
         return parts if final_ids is None else parts._replace(tokens=max(len(ids) - len(final_ids), 1))
@@ -325,11 +287,9 @@ class GaveUp(RequestLost):
 
 
 def parse_reply(
-    body: bytes, requests: Sequence[SampleRequest], profile: ThinkingProfile | None = None, *, opened: bool = False
+    body: bytes, requests: Sequence[SampleRequest], profile: ThinkingProfile | None = None
 ) -> tuple[Reported | None, list[Draft]]:
     """The server's counts and the sequences of a reply that is not streamed; there may be fewer than requested.
-
-    `profile` and `opened` are those of `Draft`.
 
     Raises:
         Malformed: it is not a reply of a sampling route, or holds no sequence.
@@ -342,7 +302,7 @@ def parse_reply(
         choices = reply.choices or []
         if {choice.index for choice in choices} == set(range(len(choices))):
             choices.sort(key=lambda choice: choice.index or 0)
-        drafts = [Draft(request, profile, opened) for request, _ in zip(requests, choices, strict=False)]
+        drafts = [Draft(request, profile) for request, _ in zip(requests, choices, strict=False)]
         for draft, choice in zip(drafts, choices, strict=False):
             draft.take(choice)
     except ValueError as error:

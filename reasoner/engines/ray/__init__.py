@@ -1,4 +1,4 @@
-"""Replicas of an engine or a verifier as Ray actors, on one machine or on a cluster."""
+"""Replicas of an engine as Ray actors, on one machine or on a cluster."""
 
 from reasoner.engines.ray.engine import RayEngine
 

@@ -54,8 +54,8 @@ _SHARED: Final = _Shared()
 _LOCK: Final = threading.Lock()
 
 
-def join(address: str) -> bool:
-    """Connect to a cluster, or start one on this machine where `address` is empty; whether it is our own. Blocks.
+def join(address: str) -> None:
+    """Connect to a cluster, or start one on this machine where `address` is empty. Blocks.
 
     If this process is connected already, that cluster is used.
 
@@ -88,7 +88,11 @@ def join(address: str) -> bool:
                     "`ray start --head`, set RAY_AUTH_MODE=token if it has a token, or omit address to use this machine"
                 ) from error
         _SHARED.users += 1
-        return _SHARED.end is not None
+
+
+def is_own() -> bool:
+    """Whether the cluster was started by this process."""
+    return _SHARED.end is not None
 
 
 def _reach(address: str) -> None:

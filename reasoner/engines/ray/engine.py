@@ -1,21 +1,30 @@
-"""An engine whose replicas are Ray actors, each with a model and a KV cache of its own."""
+"""An engine of replicas that are Ray actors, each with a model and a KV cache of its own."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any, ClassVar, Final
 
 from reasoner.engine import Continuation, Engine, Rendered, Replicated, SampleRequest
 from reasoner.engines import SharedHeads
 from reasoner.engines.mixture import MixtureEngine
-from reasoner.engines.ray.fleet import Fleet, Wanted
-from reasoner.engines.ray.hosts import EngineHost, Plain, packed_request
+from reasoner.engines.ray import cluster
+from reasoner.engines.ray.host import Facts, Plain, packed_request
+from reasoner.engines.ray.placement import Placement
+from reasoner.engines.ray.replica import Pacer, Replica, Setup
 from reasoner.engines.vllm import VllmEngine
-from reasoner.engines.vllm.build import say_nothing
-from reasoner.errors import EngineError, EngineUnavailable, UsageError
+from reasoner.engines.vllm.build import in_daemon, installed_build, say_nothing
+from reasoner.engines.vllm.served import devices_of
+from reasoner.errors import EngineError, EngineUnavailable, UsageError, require
 from reasoner.models.info import ModelInfo
 from reasoner.models.parting import still_thinking
+from reasoner.registry import options_of
+from reasoner.system.machine import usable_cores
 from reasoner.trace.history import RecordedEngine
 from reasoner.types import Completion, Notify, Prompt, TokenIds
+
+MAX_REPLICAS: Final = 1024
 
 
 @dataclass(slots=True)
@@ -47,12 +56,18 @@ class RayEngine:
     notify: Notify = field(default=say_nothing, init=False, repr=False)
     stage: Notify = field(default=say_nothing, init=False, repr=False)
     """Receives the name of each stage of the start as it begins."""
-    _model: ModelInfo | None = field(default=None, init=False, repr=False, compare=False)
-    _fleet: Fleet | None = field(default=None, init=False, repr=False, compare=False)
+    _facts: tuple[Facts, ...] = field(default=(), init=False, repr=False, compare=False)
+    """What each start of a replica returned; empty before the start."""
+    _replicas: tuple[Replica, ...] = field(default=(), init=False, repr=False, compare=False)
+    _placement: Placement = field(default_factory=lambda: Placement(0), init=False, repr=False, compare=False)
     _heads: SharedHeads[Rendered] = field(default_factory=SharedHeads, init=False, repr=False, compare=False)
+    _joined: bool = field(default=False, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        self._wanted.check()
+        require(self.replicas, "replicas", at_least=0, at_most=MAX_REPLICAS)
+        require(self.gpus, "gpus", at_least=0)
+        require(self.cpus, "cpus", at_least=0)
+        cluster.check_address(self.address)
         if isinstance(self.engine, MixtureEngine):
             raise UsageError(
                 "ray cannot run a mixture: its members continue their own chains: "
@@ -62,71 +77,114 @@ class RayEngine:
             raise UsageError(f"ray cannot run the engine {type(self.engine).__name__}: give one that serves one model")
 
     @property
-    def _wanted(self) -> Wanted:
-        return Wanted(self.replicas, self.address, self.gpus, self.cpus)
-
-    @property
     def name(self) -> str:
         """The name of the engine in the replicas, and their number."""
-        inner = self._fleet.facts[0].name if self._fleet else self.engine.name
+        inner = self._facts[0].name if self._facts else self.engine.name
         return f"{inner}, {self.replicas} replicas" if self.replicas > 1 else inner
 
     @property
     def model(self) -> ModelInfo:
         """The model that the replicas serve."""
-        if self._model is None:
+        if not self._facts:
             raise EngineError("the engine is not started")
-        return self._model
+        return self._facts[0].model
 
     @property
     def notes(self) -> tuple[str, ...]:
         """The notes of the engine in the replicas."""
-        return self._fleet.facts[0].notes if self._fleet else ()
+        return self._facts[0].notes if self._facts else ()
 
     @property
     def capacity(self) -> int | None:
         """Tokens in the KV cache of the replica with the smallest one."""
-        known = [facts.capacity for facts in self._fleet.facts if facts.capacity is not None] if self._fleet else []
-        return min(known, default=None)
+        return min((facts.capacity for facts in self._facts if facts.capacity is not None), default=None)
 
     @property
     def continues(self) -> Continuation | None:
         """As the engine in the replicas does."""
-        return self._fleet.facts[0].continues if self._fleet else None
+        return self._facts[0].continues if self._facts else None
 
     @property
     def limits_thinking(self) -> bool:
         """Whether the engine in the replicas ends thinking itself at a number of tokens."""
-        return self._fleet is not None and self._fleet.facts[0].limits_thinking
+        return bool(self._facts) and self._facts[0].limits_thinking
 
     async def start(self) -> None:
-        """Join or start a cluster, and start a replica for each place."""
-        if self._fleet is not None:
+        """Join or start a cluster, and start all replicas at once.
+
+        Raises:
+            MissingExtra: Ray is not installed.
+            EngineUnavailable: there is no cluster, it has too few GPUs, or a replica cannot be started.
+        """
+        if self._facts:
             return
-        role = "the engine"
-        fleet = await Fleet.start(
-            EngineHost, self.engine, self._wanted, role=role, notify=self.notify, stage=self.stage, ask=_nothing
-        )
-        first, *others = fleet.facts
+        self.stage("joining the Ray cluster" if self.address else "starting Ray")
+        await in_daemon(partial(cluster.join, self.address))
+        self._joined = True
+        try:
+            self._replicas = self._new_replicas()
+            count = len(self._replicas)
+            self.stage(f"starting {count} replica{'s' * (count > 1)}")
+            self._facts = await self._started()
+            self.replicas = count
+        except BaseException:
+            await self.close()
+            raise
+
+    def _new_replicas(self) -> tuple[Replica, ...]:
+        gpus = _gpus_of(self.engine) if self.gpus is None else self.gpus
+        available = cluster.gpus()
+        count = self.replicas or (int(available // gpus) if gpus else 1)
+        if gpus * count > available or not count:
+            raise EngineUnavailable(
+                f"{max(count, 1)} replicas of the engine need {gpus * max(count, 1)} GPUs and the cluster has "
+                f"{available:g}: lower replicas or gpus"
+            )
+        own = cluster.is_own()
+        threads = self.cpus or (max(1, usable_cores() // count) if own and not gpus else 1)
+        # The cores of a machine that is ours are not reserved: Ray keeps an idle process for each.
+        reserved = {"num_gpus": gpus, "num_cpus": 0 if own else threads}
+        made_of = type(self.engine), {name: getattr(self.engine, name) for name in options_of(self.engine)}, threads
+        setup, placement = Setup(made_of, reserved, Pacer()), Placement(count)
+        self._placement = placement
+
+        def replica(index: int) -> Replica:
+            name = f"replica {index} of {count} of the engine"
+            return Replica(name, setup, self.notify, lambda answers: placement.mark(index, answers=answers))
+
+        return tuple(map(replica, range(count)))
+
+    async def _started(self) -> tuple[Facts, ...]:
+        starts = [asyncio.ensure_future(replica.start()) for replica in self._replicas]
+        try:
+            first, *others = await asyncio.gather(*starts)
+        finally:
+            for task in starts:
+                task.cancel()
+            await asyncio.gather(*starts, return_exceptions=True)
         if differing := next((facts for facts in others if facts.model != first.model), None):
-            await fleet.close()
             raise EngineUnavailable(
                 f"the replicas serve different models ({first.model.name} {first.model.revision}, "
                 f"{differing.model.name} {differing.model.revision}): give every node the same one"
             )
-        self._model = first.model
-        self._fleet, self.replicas = fleet, len(fleet.replicas)
+        return first, *others
 
     def replica_of(self, question_id: str) -> int:
         """The replica of a question."""
-        if self._fleet is None:
+        if not self._facts:
             raise EngineError("the engine is not started")
-        return self._fleet.placement.of(question_id)
+        return self._placement.of(question_id)
 
     def release(self, question_id: str) -> None:
         """The question has ended."""
-        if self._fleet is not None:
-            self._fleet.placement.release(question_id)
+        self._placement.release(question_id)
+
+    def _answering(self, index: int) -> Replica:
+        """The replica of this number; if it does not answer, the next one that does, or will."""
+        numbers, lost = [*range(index, self.replicas), *range(index)], self._placement.lost
+        if lost:
+            index = min(numbers, key=lambda number: (self._replicas[number].given_up, number in lost))
+        return self._replicas[index]
 
     async def render(self, prompt: Prompt) -> Rendered:
         """The head as a replica renders it, once; then the generated ids."""
@@ -150,38 +208,39 @@ class RayEngine:
     async def _call(self, prompt: Prompt, method: str, *arguments: Any) -> Any:
         """What a method returns that any replica can run: the prompt decides which one does."""
         await self.start()
-        assert self._fleet is not None
-        replica = self._fleet.replica(int(prompt.head_digest[:8], 16) % self.replicas)
+        replica = self._answering(int(prompt.head_digest[:8], 16) % self.replicas)
         return await replica.call(method, *arguments)
 
     async def sample(self, request: SampleRequest) -> Completion:
         """Draw one sequence in the replica of the question."""
         await self.start()
-        assert self._fleet is not None
-        with self._fleet.placement.request(request.question_id) as index:
+        with self._placement.request(request.question_id) as index:
             streams = request.on_text is not None
-            values: Plain = await self._fleet.replica(index).call(
+            values: Plain = await self._answering(index).call(
                 "sample", packed_request(request), streams, meter=request.meter, on_text=request.on_text
             )
         return Completion(request.prompt, *values)
 
     async def reset_caches(self) -> None:
         """Empty the prefix caches of all replicas."""
-        if self._fleet is not None:
-            await asyncio.gather(*(replica.call("reset_caches") for replica in self._fleet.replicas))
+        await asyncio.gather(*(replica.call("reset_caches") for replica in self._replicas))
 
     async def close(self) -> None:
-        """End the replicas, and Ray if it was started here."""
-        fleet, self._fleet = self._fleet, None
+        """End the replicas, and Ray if it was started here and nothing else uses it."""
+        replicas, self._replicas, self._facts = self._replicas, (), ()
         self._heads = SharedHeads()
-        if fleet is not None:
-            await fleet.close()
+        if self._joined:
+            self._joined = False
+            with suppress(Exception):
+                await asyncio.gather(*(replica.stop() for replica in replicas))
+            await in_daemon(cluster.leave)
 
 
 def _grown(prompt: Prompt) -> bool:
     return bool(prompt.token_ids or prompt.text or prompt.thinking)
 
 
-async def _nothing(method: str, arguments: tuple[Any, ...]) -> Any:
-    """Engines ask for nothing."""
-    raise EngineError(f"an engine asked for {method} with {len(arguments)} arguments")
+def _gpus_of(engine: Engine) -> int:
+    """The GPUs that an engine takes: as many as its arguments of vLLM say."""
+    build = installed_build()
+    return len(devices_of(engine.args)) if isinstance(engine, VllmEngine) and build and not build.cpu else 0

@@ -3,30 +3,15 @@
 import asyncio
 import itertools
 import re
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
-from reasoner.engine import TextPiece
-from reasoner.engines.ray.hosts import (
-    Host,
-    Meter,
-    Notice,
-    PolicyAnswer,
-    PolicyRequest,
-    RemoteCall,
-    RemoteCancel,
-    RemoteError,
-    RemoteOutcome,
-    RemotePiece,
-    ToDriver,
-    ToReplica,
-    unspent,
-    versions,
-    write_meter,
-)
+from reasoner.engine import TextPiece, UsageMeter
+from reasoner.engines.ray.host import Call, EngineHost, Outcome, Plain, RemotePiece, ToDriver, versions
 from reasoner.engines.vllm.build import first_line
 from reasoner.errors import EngineDied, EngineUnavailable, ReasonerError, RequestLost
+from reasoner.types import Notify, Usage
 
 PLACE_SECONDS: Final = 300.0
 """How long Ray may take to find room for a replica."""
@@ -37,8 +22,6 @@ EXCHANGES_PER_SECOND: Final = 500.0
 OPEN: Final = 2
 """Exchanges with one replica at once: a busy replica then gets fewer and larger batches."""
 _DETAIL = re.compile(r"(?:Worker exit detail|The actor died because of): *(.+?)(?:\.\s|\.?$)", re.MULTILINE)
-
-Ask = Callable[[str, tuple[Any, ...]], Awaitable[Any]]
 
 
 class Pacer:
@@ -56,24 +39,18 @@ class Pacer:
 
 
 class Setup(NamedTuple):
-    """How the replicas of one engine or verifier are made."""
+    """How the replicas of an engine are made: the arguments of the host, and Ray's options of the actor."""
 
-    host: type[Host]
-    plug_in: Any
+    arguments: Plain
     options: dict[str, Any]
-    """Ray's options of the actor."""
-    threads: int
-    ask: Ask
-    start: tuple[Any, ...]
-    """The arguments of the host's start."""
     pacer: Pacer
 
 
 class _Pending(NamedTuple):
     """A call that waits for its outcome."""
 
-    outcome: "asyncio.Future[RemoteOutcome]"
-    on_text: Callable[[TextPiece], None] | None = None
+    outcome: "asyncio.Future[Outcome]"
+    on_text: Callable[[TextPiece], None] | None
 
 
 class Replica:
@@ -84,32 +61,26 @@ class Replica:
     It is used from one event loop at a time. While nothing is in flight, no task of it runs.
     """
 
-    def __init__(
-        self,
-        name: str,
-        setup: Setup,
-        on_notice: Callable[[Notice], None],
-        answers: Callable[[bool], None],
-    ) -> None:
+    def __init__(self, name: str, setup: Setup, notify: Notify, answers: Callable[[bool], None]) -> None:
         self.name = name
         self._setup = setup
-        self._on_notice = on_notice
+        self._notify = notify
         self._answers = answers
         self._actor: Any = None
         self._ready = False
         self._deaths = 0
         self._final: ReasonerError | None = None
         self._starting: asyncio.Task[Any] | None = None
-        self._due: asyncio.Task[None] | None = None
-        """The exchange that waits for its turn."""
+        self._due = False
+        """Whether an exchange waits for its turn."""
         self._exchanges = 0
         """With this actor, so far."""
         self._open = 0
         """Exchanges that wait for an answer: one that waits for news, and one that takes its place."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count(1)
-        self._calls: dict[int, RemoteCall] = {}
-        self._others: list[ToReplica] = []
+        self._calls: dict[int, Call] = {}
+        self._cancels: list[int] = []
         self._pending: dict[int, _Pending] = {}
 
     @property
@@ -118,7 +89,7 @@ class Replica:
         return self._final is not None
 
     async def start(self) -> Any:
-        """Make the actor and start what it hosts; what its start returned. A second call waits for the first.
+        """Make the actor and start its engine; what its start returned. A second call waits for the first.
 
         Raises:
             EngineUnavailable: it cannot be placed or started, or has other versions than the driver.
@@ -131,7 +102,7 @@ class Replica:
         self,
         method: str,
         *arguments: Any,
-        meter: Meter | None = None,
+        meter: UsageMeter | None = None,
         on_text: Callable[[TextPiece], None] | None = None,
     ) -> Any:
         """What a method returns. A cancelled call is cancelled in the replica, and the meter is what it has cost.
@@ -148,7 +119,7 @@ class Replica:
         return await self._send(method, *arguments, meter=meter, on_text=on_text)
 
     async def stop(self) -> None:
-        """Close what is hosted and end the actor. A second call does nothing."""
+        """Close the engine and end the actor. A second call does nothing."""
         if self._starting and not self._starting.done():
             self._starting.cancel()
         actor, self._actor, self._ready = self._actor, None, False
@@ -161,18 +132,15 @@ class Replica:
     async def _start(self) -> Any:
         setup = self._setup
         options = {"num_cpus": 0, "num_gpus": 0, "max_restarts": 0, "max_concurrency": 1000} | setup.options
-        actor = self._actor = new_actor(setup.host, options).remote(setup.plug_in, setup.threads)
+        actor = self._actor = new_actor(options).remote(*setup.arguments)
         self._ready, self._exchanges = False, 0
         try:
             theirs = await asyncio.wait_for(actor.versions.remote(), PLACE_SECONDS)
             if theirs != (ours := versions()):
-                differing = ", ".join(
-                    f"{name} {theirs.get(name, 'missing')} instead of {ours.get(name, 'none')}"
-                    for name in sorted(theirs.keys() | ours.keys())
-                    if theirs.get(name) != ours.get(name)
+                raise EngineUnavailable(
+                    f"{self.name} has {theirs}, not {ours}: install the same versions on every node"
                 )
-                raise EngineUnavailable(f"{self.name} has {differing}: install the same versions on every node")
-            facts = await self._send("start", *setup.start)
+            facts = await self._send("start")
         except BaseException as error:
             self._actor = None
             _kill(actor)
@@ -198,71 +166,65 @@ class Replica:
         self,
         method: str,
         *arguments: Any,
-        meter: Meter | None = None,
+        meter: UsageMeter | None = None,
         on_text: Callable[[TextPiece], None] | None = None,
     ) -> Any:
-        number = next(self._numbers)
-        pending = _Pending(asyncio.get_running_loop().create_future(), on_text)
-        self._pending[number] = pending
-        self._calls[number] = RemoteCall(number, method, arguments)
+        number, ended = next(self._numbers), asyncio.get_running_loop().create_future()
+        self._pending[number] = _Pending(ended, on_text)
+        self._calls[number] = number, method, arguments
         self._wake()
         try:
-            outcome = await pending.outcome
+            outcome = await asyncio.shield(ended)
         except asyncio.CancelledError:
-            await self._cancelled(number, pending, meter)
+            await self._cancel(number, ended, meter)
             raise
-        if meter and outcome.meter:
-            write_meter(meter, outcome.meter)
+        if meter:
+            meter.usage, meter.preemptions = outcome.usage, outcome.preemptions
         if outcome.failure:
-            error = outcome.failure.error
+            error = outcome.failure.kind(outcome.failure.text)
             if isinstance(error, EngineDied):
                 # The engine in it gave up; the replica as a whole is made again.
                 raise self._died(self._actor, str(error)) from None
             raise error
-        if meter is not None:
+        if meter:
             # A replica that dies of its work still renders prompts in between.
             self._deaths = 0
         return outcome.value
 
-    async def _cancelled(self, number: int, pending: _Pending, meter: Meter | None) -> None:
-        """RemoteCancel a call in the replica and write what it has cost, unless that stays unknown."""
-        outcome = pending.outcome
-        if outcome.cancelled():
-            if number not in self._pending:
-                return
-            if self._calls.pop(number, None):
-                del self._pending[number]
-                if meter:
-                    write_meter(meter, unspent(meter))
-                return
-            outcome = asyncio.get_running_loop().create_future()
-            self._pending[number] = _Pending(outcome)
-            self._others.append(RemoteCancel(number))
+    async def _cancel(self, number: int, ended: "asyncio.Future[Outcome]", meter: UsageMeter | None) -> None:
+        """Cancel a call in the replica and write what it has cost, unless that stays unknown."""
+        meter = meter or UsageMeter()
+        if self._calls.pop(number, None):
+            del self._pending[number]
+            meter.usage = Usage()
+            return
+        if number in self._pending:
+            self._cancels.append(number)
             self._wake()
         # Else it ended before the cancellation arrived here.
         with suppress(ReasonerError):
-            ended = await asyncio.shield(outcome)
-            if meter and ended.meter:
-                write_meter(meter, ended.meter)
+            outcome = await asyncio.shield(ended)
+            meter.usage, meter.preemptions = outcome.usage, outcome.preemptions
 
     def _wake(self) -> None:
         """Make an exchange as soon as it is this replica's turn, and has answered all but one."""
-        if self._open < OPEN and (self._due is None or self._due.done()):
-            self._due = self._keep(self._exchange())
+        if self._open < OPEN and not self._due:
+            self._due = True
+            self._keep(self._exchange())
 
-    def _keep(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return task
 
     async def _exchange(self) -> None:
         """Send what there is to send, and receive what there is once something has ended in the replica."""
-        await self._setup.pacer.turn()
-        self._due, actor = None, self._actor
-        # Plain tuples: see `Plain`.
-        batch: list[ToReplica] = [*map(tuple, self._calls.values()), *self._others]
-        self._calls, self._others = {}, []
+        try:
+            await self._setup.pacer.turn()
+        finally:
+            self._due = False
+        actor, batch = self._actor, [*self._calls.values(), *self._cancels]
+        self._calls, self._cancels = {}, []
         if not batch and not self._pending:
             return
         self._exchanges = number = self._exchanges + 1
@@ -283,7 +245,7 @@ class Replica:
         for message in received:
             self._receive(message)
         newest = actor is self._actor and number == self._exchanges
-        if self._calls or self._others or (self._pending and newest):
+        if self._calls or self._cancels or (self._pending and newest):
             self._wake()
 
     def _receive(self, message: ToDriver) -> None:
@@ -291,31 +253,18 @@ class Replica:
             case RemotePiece():
                 if (call := self._pending.get(message.number)) and call.on_text:
                     call.on_text(message.piece)
-            case Notice():
-                self._on_notice(message)
-            case PolicyRequest():
-                self._keep(self._answer(message))
             case _:
-                outcome = RemoteOutcome(*message)
-                pending = self._pending.pop(outcome.number, None)
-                if pending and not pending.outcome.done():
+                outcome = Outcome(*message)
+                if pending := self._pending.pop(outcome.number, None):
                     pending.outcome.set_result(outcome)
-
-    async def _answer(self, asked: PolicyRequest) -> None:
-        try:
-            answer = PolicyAnswer(asked.number, await self._setup.ask(asked.method, asked.arguments))
-        except Exception as error:
-            answer = PolicyAnswer(asked.number, None, RemoteError.of(error))
-        self._others.append(answer)
-        self._wake()
 
     def _died(self, actor: Any, cause: str) -> ReasonerError:
         """Note the death of an actor, once; the error of what was in flight."""
+        lost = RequestLost(f"{self.name} died: {cause}")
         if actor is None or actor is not self._actor:
-            return self._final or RequestLost(f"{self.name} died: {cause}")
+            return self._final or lost
         self._actor, ready, self._ready = None, self._ready, False
         _kill(actor)
-        lost = RequestLost(f"{self.name} died: {cause}")
         if ready:
             self._deaths += 1
             self._answers(False)
@@ -326,27 +275,27 @@ class Replica:
             else:
                 self._starting = asyncio.ensure_future(self._start())
                 self._starting.add_done_callback(self._restarted)
-            self._on_notice(Notice(f"{self.name} died ({cause}): {end}", stage=False))
+            self._notify(f"{self.name} died ({cause}): {end}")
         self._lose(lost)
         return lost
 
     def _restarted(self, task: "asyncio.Task[Any]") -> None:
         if not task.cancelled() and (error := task.exception()):
-            self._on_notice(Notice(f"{self.name} could not be restarted: {error}", stage=False))
+            self._notify(f"{self.name} could not be restarted: {error}")
 
     def _lose(self, error: ReasonerError) -> None:
         pending, self._pending = self._pending, {}
-        self._calls, self._others = {}, []
+        self._calls, self._cancels = {}, []
         for lost in pending.values():
             if not lost.outcome.done():
                 lost.outcome.set_exception(error)
 
 
-def new_actor(host: type[Host], options: dict[str, Any]) -> Any:
-    """What makes an actor of a class, by its `remote`."""
+def new_actor(options: dict[str, Any]) -> Any:
+    """What makes an actor with a host, by its `remote`."""
     import ray
 
-    return ray.remote(host).options(**options)
+    return ray.remote(EngineHost).options(**options)
 
 
 def _kill(actor: Any) -> None:

@@ -1,4 +1,4 @@
-"""The installed vLLM build, the environment that it needs, and what its processes log of a start and of a failure.
+"""The installed vLLM build, the environment that it needs, and what its processes log of a failure.
 
 vLLM raises "See root cause above" where another process failed, and that process only logs the cause.
 """
@@ -98,12 +98,6 @@ def first_line(error: BaseException) -> str:
     return f"{name}: {text}" if text and " " not in text else text or name
 
 
-_STAGES: Final = {
-    "Model loading took": "measuring memory",
-    "Available KV cache memory": "warming up vLLM",
-    "Warming up model for the compilation": "compiling for this machine",
-}
-"""How a line of vLLM's log begins, and the stage that begins then."""
 _SURVIVED: Final = re.compile(r"Invocation of \w+ method failed")
 """Errors of one call, which end nothing."""
 _POINTER: Final = re.compile(r"root cause|stack trace (above|for)|error log", re.IGNORECASE)
@@ -112,37 +106,27 @@ _EXIT: Final = re.compile(r"'\w+': (-?\d+)")
 
 
 class LogRecorder(logging.Handler):
-    """Appends stages and errors of one process to a file, one JSON object a line.
+    """Appends the errors of one process to a file, a line for each.
 
     vLLM's logging configuration names it, so it is made in each of vLLM's processes.
     """
 
     def __init__(self, path: str) -> None:
-        super().__init__(logging.INFO)
+        super().__init__(logging.ERROR)
         self.path = path
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Append the record if it is of a stage or an error. Never raises: the file may be gone."""
+        """Append the record's exception, if it ends the process. Never raises: the file may be gone."""
         try:
-            if (entry := self._entry(record)) is not None:
-                line = json.dumps(entry).encode() + b"\n"
+            error = record.exc_info[1] if record.exc_info else None
+            if error is not None and not _SURVIVED.match(record.getMessage()):
                 descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND)
                 try:
-                    os.write(descriptor, line)
+                    os.write(descriptor, first_line(error).encode() + b"\n")
                 finally:
                     os.close(descriptor)
         except Exception:  # noqa: S110 a log must not end what it reports on
             pass
-
-    def _entry(self, record: logging.LogRecord) -> dict[str, str] | None:
-        if record.levelno >= logging.ERROR:
-            error = record.exc_info[1] if record.exc_info else None
-            if error is None or _SURVIVED.match(record.getMessage()):
-                return None
-            return {"error": first_line(error)}
-        message = record.getMessage()
-        stage = next((stage for begin, stage in _STAGES.items() if message.startswith(begin)), None)
-        return {"stage": stage} if stage else None
 
 
 class CoreLog:
@@ -150,10 +134,8 @@ class CoreLog:
 
     def __init__(self) -> None:
         self._folder = TemporaryDirectory(prefix="reasoner-vllm-", ignore_cleanup_errors=True)
-        self._records = Path(self._folder.name) / "records.jsonl"
+        self._records = Path(self._folder.name) / "errors.txt"
         self._records.touch()
-        self._read = 0
-        self._causes: list[str] = []
 
     @contextmanager
     def recording(self, args: Any) -> Iterator[None]:
@@ -185,45 +167,18 @@ class CoreLog:
         config = deepcopy(DEFAULT_LOGGING_CONFIG)
         recorder = f"{LogRecorder.__module__}.{LogRecorder.__qualname__}"
         config["handlers"]["recorder"] = {"()": recorder, "path": str(self._records)}
-        vllm = config["loggers"]["vllm"]
-        # What is shown stays as it is: the recorder alone reads more.
-        shown = logging.getLogger("vllm").level or vllm["level"]
-        for handler in vllm["handlers"]:
-            config["handlers"][handler]["level"] = shown
-        vllm["handlers"] = [*vllm["handlers"], "recorder"]
-        if logging.getLevelName(vllm["level"]) > logging.INFO:
-            vllm["level"] = "INFO"
+        config["loggers"]["vllm"]["handlers"] = [*config["loggers"]["vllm"]["handlers"], "recorder"]
         file = Path(self._folder.name) / "logging.json"
         file.write_text(json.dumps(config), encoding="utf-8")
         return file
-
-    def new_stages(self) -> list[str]:
-        """The stages that began since the last call."""
-        stages: list[str] = []
-        try:
-            with self._records.open("rb") as file:
-                file.seek(self._read)
-                lines = file.read().splitlines(keepends=True)
-        except OSError:
-            return stages
-        for line in lines:
-            if not line.endswith(b"\n"):
-                break
-            self._read += len(line)
-            entry = json.loads(line)
-            if "stage" in entry:
-                stages.append(entry["stage"])
-            else:
-                self._causes.append(entry["error"])
-        return stages
 
     def cause(self, error: BaseException) -> str:
         """The root cause of an error in one line: the first that a process logged, if the error only points to it."""
         line = first_line(error)
         if not _POINTER.search(line):
             return line
-        self.new_stages()
-        if causes := [cause for cause in self._causes if not _POINTER.search(cause)]:
+        logged = self._records.read_text("utf-8", "replace").splitlines()
+        if causes := [cause for cause in logged if not _POINTER.search(cause)]:
             return causes[0]
         exit_code = _EXIT.search(str(error))
         if exit_code is None:

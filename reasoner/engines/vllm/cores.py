@@ -11,13 +11,11 @@ from typing import Any, Final, NamedTuple
 
 from reasoner.engine import UsageMeter
 from reasoner.engines.vllm.build import CoreLog
-from reasoner.engines.vllm.kv_caches import grouped
 from reasoner.engines.vllm.stream import leave_alternatives_undecoded
-from reasoner.models.info import CachedLayers
 from reasoner.types import TokenIds, Usage
 
 WORKER_EXTENSION = "reasoner.engines.vllm.worker.RepairableWorker"
-"""The value of vLLM's `worker_extension_cls`: it repairs the sampler where that is needed, and knows the KV cache."""
+"""The value of vLLM's `worker_extension_cls`: it repairs the sampler where that is needed."""
 
 
 class CoreDied(Exception):
@@ -25,11 +23,10 @@ class CoreDied(Exception):
 
 
 class CoreFacts(NamedTuple):
-    """vLLM's own configuration and renderer, of a running core, and the KV caches of its layers; () if unknown."""
+    """vLLM's own configuration and renderer, of a running core."""
 
     config: Any
     renderer: Any
-    caches: tuple[CachedLayers, ...] = ()
 
 
 def _needs_repair(engine: Any, args: Any) -> bool:
@@ -43,7 +40,7 @@ class CoreJob:
 
     `cut` gets each output of a stream, the last one too, and returns True where the sequence must end. The core writes
     into the `meter` how often the sequence was preempted, where vLLM says so: in this process, and otherwise with
-    vLLM's statistics switched on. `adapter` is vLLM's `LoRARequest`, or None.
+    vLLM's statistics switched on.
     """
 
     request_id: str
@@ -52,7 +49,6 @@ class CoreJob:
     priority: int
     cut: Callable[[Any], bool] | None = None
     meter: UsageMeter = field(default_factory=UsageMeter)
-    adapter: Any = None
 
 
 def _new_future() -> "Future[Any]":
@@ -110,10 +106,6 @@ class InProcessCore:
         """Empty the prefix cache; nothing may be in flight."""
         return self._between_steps(lambda: None if self._dead else self._engine.reset_prefix_cache())
 
-    def load_adapter(self, adapter: Any) -> "Future[Any]":
-        """Load the adapter of a `LoRARequest`; the future has vLLM's error if it cannot be loaded."""
-        return self._between_steps(lambda: self._engine.add_lora(adapter))
-
     def _between_steps(self, work: Callable[[], Any]) -> "Future[Any]":
         future = _new_future()
 
@@ -141,13 +133,11 @@ class InProcessCore:
             leave_alternatives_undecoded(self._engine.output_processor)
             if _needs_repair(self._engine, self._args):
                 self._engine.collective_rpc("repair")
-            extended = self._args.worker_extension_cls == WORKER_EXTENSION
-            caches = grouped(self._engine.collective_rpc("caches")) if extended else ()
         except BaseException as error:
             self._shut_down()
             self.started.set_exception(error)
             return
-        self.started.set_result(CoreFacts(self._engine.vllm_config, self._engine.renderer, caches))
+        self.started.set_result(CoreFacts(self._engine.vllm_config, self._engine.renderer))
         try:
             while self._serve_inbox():
                 if self._dead is None and self._engine.has_unfinished_requests():
@@ -213,9 +203,7 @@ class InProcessCore:
             return
         try:
             prompt = {"prompt_token_ids": list(job.token_ids)}
-            internal = self._engine.add_request(
-                job.request_id, prompt, job.params, lora_request=job.adapter, priority=job.priority
-            )
+            internal = self._engine.add_request(job.request_id, prompt, job.params, priority=job.priority)
         except Exception as error:
             future.set_exception(error)
             return
@@ -237,7 +225,7 @@ class InProcessCore:
 
 
 class AsyncCore:
-    """vLLM's AsyncLLM, whose engine core is a separate process, on an event loop in one thread. For GPUs.
+    """vLLM's AsyncLLM with its engine core in a separate process, on an event loop in one thread. For GPUs.
 
     Its methods are those of `InProcessCore`.
     """
@@ -258,14 +246,14 @@ class AsyncCore:
     def _live(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
-            caches = self._loop.run_until_complete(self._start())
+            self._loop.run_until_complete(self._start())
         except BaseException as error:
             if self._engine is not None:
                 self._engine.shutdown(timeout=1)
                 self._engine = None
             self.started.set_exception(error)
             return
-        self.started.set_result(CoreFacts(self._engine.vllm_config, self._engine.renderer, caches))
+        self.started.set_result(CoreFacts(self._engine.vllm_config, self._engine.renderer))
         self._loop.run_forever()
         # Tasks that vLLM left running would warn when Python collects them.
         remaining = asyncio.all_tasks(self._loop)
@@ -274,7 +262,7 @@ class AsyncCore:
         self._loop.run_until_complete(asyncio.gather(*remaining, return_exceptions=True))
         self._loop.close()
 
-    async def _start(self) -> tuple[CachedLayers, ...]:
+    async def _start(self) -> None:
         from vllm.usage.usage_lib import UsageContext
         from vllm.v1.engine.async_llm import AsyncLLM
 
@@ -284,9 +272,6 @@ class AsyncCore:
         leave_alternatives_undecoded(self._engine.output_processor)
         if _needs_repair(self._engine, self._args):
             await self._engine.collective_rpc("repair")
-        if self._args.worker_extension_cls != WORKER_EXTENSION:
-            return ()
-        return grouped(await self._engine.collective_rpc("caches"))
 
     def submit(self, job: CoreJob) -> "Future[Any]":
         future = _new_future()
@@ -316,7 +301,7 @@ class AsyncCore:
         """The output that ends the stream, by itself or because it is cut."""
         output, run = None, getattr(self._engine, self.method)
         prompt = {"prompt_token_ids": list(job.token_ids)}
-        stream = run(prompt, job.params, job.request_id, lora_request=job.adapter, priority=job.priority)
+        stream = run(prompt, job.params, job.request_id, priority=job.priority)
         async with aclosing(stream) as outputs:
             async for output in outputs:
                 if job.cut and job.cut(output) and not output.finished:
@@ -329,9 +314,6 @@ class AsyncCore:
 
     def abort(self, request_id: str) -> "Future[Usage | None]":
         return asyncio.run_coroutine_threadsafe(self._abort(request_id), self._loop)
-
-    def load_adapter(self, adapter: Any) -> "Future[Any]":
-        return asyncio.run_coroutine_threadsafe(self._engine.add_lora(adapter), self._loop)
 
     def reset_caches(self) -> "Future[Any]":
         return asyncio.run_coroutine_threadsafe(self._engine.reset_prefix_cache(), self._loop)

@@ -1,27 +1,25 @@
 """vLLM inside this program, with automatic prefix caching: the default engine."""
 
 import asyncio
-import itertools
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from reasoner.engine import Continuation, Rendered, SampleRequest, TextPiece
 from reasoner.engines import HEADS_CACHED, RenderedHead
-from reasoner.engines.vllm.build import Build, CoreLog, first_line, in_daemon, installed_build
-from reasoner.engines.vllm.cores import WORKER_EXTENSION, AsyncCore, Core, CoreFacts, CoreJob, InProcessCore
-from reasoner.engines.vllm.parts import Before, CallReader, Marks, PartReader, split_parts
+from reasoner.engines.vllm.build import Build, CoreLog, in_daemon, installed_build
+from reasoner.engines.vllm.cores import WORKER_EXTENSION, AsyncCore, CoreFacts, CoreJob, InProcessCore
+from reasoner.engines.vllm.parts import Before, Marks, PartReader, split_parts, with_calls
 from reasoner.engines.vllm.rendering import limit_thinking, limits, served_profile
 from reasoner.engines.vllm.served import VllmModel
-from reasoner.engines.vllm.stream import Drawn, PartPieces, SequenceStream, Stops, read_logprobs
-from reasoner.errors import EngineUnavailable, UsageError
+from reasoner.engines.vllm.stream import Drawn, SequenceStream, read_logprobs
+from reasoner.errors import UsageError
 from reasoner.models.families import AUTO, skip_text, template_arguments
 from reasoner.models.info import ModelInfo
 from reasoner.models.parting import still_thinking
 from reasoner.models.resolve import Resolved
-from reasoner.models.thinking import ThinkingProfile
+from reasoner.models.thinking import HARMONY, ThinkingProfile
 from reasoner.types import Completion, Prompt, TokenIds, Usage
 
 CPU_SEQUENCES = 256
@@ -46,8 +44,7 @@ class VllmEngine(VllmModel):
     and `enforce_eager` true; on a GPU vLLM decides.
 
     `reasoning_parser` is the name of the one of vLLM's that knows the markers of thinking; "auto" finds it from the
-    model, "none" takes all that is generated for the answer. `tool_call_parser` is that of vLLM's that reads the
-    model's calls of tools; "auto" reads the forms of Hermes and Qwen, Llama 3 and gpt-oss.
+    model, "none" takes all that is generated for the answer.
 
     A core that dies is restarted once and what was in flight is drawn again; the second death is `EngineDied`. A seed
     repeats a run exactly only where batches repeat: vLLM's numerics depend on what else is in the batch, so the same
@@ -59,12 +56,8 @@ class VllmEngine(VllmModel):
     model_id: str = "embedded"
     core: Literal["auto", "in_process", "async"] = "auto"
     reasoning_parser: str = AUTO
-    tool_call_parser: str = AUTO
-    _adapter_ids: Iterator[int] = field(default_factory=lambda: itertools.count(1), init=False, repr=False)
-    _adapters: dict[str, tuple[Any, "Future[Any]"]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _heads: dict[str, RenderedHead] = field(default_factory=dict, init=False, repr=False)
     _marks: Marks | None = field(default=None, init=False, repr=False)
-    _calls: CallReader | None = field(default=None, init=False, repr=False)
     _limits_thinking: bool = field(default=False, init=False, repr=False)
 
     @property
@@ -117,9 +110,8 @@ class VllmEngine(VllmModel):
     def _served_model_info(self, resolved: Resolved, facts: CoreFacts) -> ModelInfo:
         info = VllmModel._served_model_info(self, resolved, facts)
         profile = served_profile(resolved.name, self.reasoning_parser, facts.config.model_config, self._prompts.reader)
-        tokenizer = self._prompts.text.tokenizer
+        tokenizer = self._prompts.tokenizer
         self._marks = Marks.of(profile, tokenizer) if profile else None
-        self._calls = CallReader.of(self.tool_call_parser, tokenizer, self._marks)
         self._limits_thinking = profile is not None and limits(facts.config.reasoning_config, profile)
         return replace(info, thinking=profile)
 
@@ -135,7 +127,7 @@ class VllmEngine(VllmModel):
         ids, marks = head.token_ids + prompt.token_ids, self._marks
         if marks and not marks.profile.end and prompt.token_ids:
             before = Before(ids, len(prompt.token_ids), head.opened)
-            thinking = PartReader(before, marks, self._prompts.text.tokenizer).reading.thinking
+            thinking = PartReader(before, marks, self._prompts.tokenizer).reading.thinking
         else:
             thinking = still_thinking(prompt, self._profile, opened=head.opened)
         return Rendered(ids, len(ids), thinking)
@@ -163,7 +155,7 @@ class VllmEngine(VllmModel):
         ids = self._chat(prompt.messages, arguments)
         opened = self._prompts.reader.opens(profile, prompt.messages, arguments)
         skip = skip_text(profile, prompt.thinking_level, opened=opened)
-        return RenderedHead(ids + self._prompts.text.marked(skip)) if skip else RenderedHead(ids, opened)
+        return RenderedHead(ids + self._prompts.marked(skip)) if skip else RenderedHead(ids, opened)
 
     @property
     def _profile(self) -> ThinkingProfile | None:
@@ -171,14 +163,21 @@ class VllmEngine(VllmModel):
 
     async def encode(self, text: str) -> TokenIds | None:
         """The ids of a piece of text that continues a reply."""
-        return self._prompts.text.marked(text) if self._marks else self._prompts.text.after(text)
+        return self._prompts.marked(text) if self._marks else self._prompts.after(text)
 
     async def sample(self, request: SampleRequest) -> Completion:
         """Draw one sequence.
 
         Raises:
-            UsageError: vLLM refuses a parameter, such as a token id of `logit_bias` that is not in the vocabulary.
+            UsageError: vLLM refuses a parameter, such as a token id of `logit_bias` that is not in the vocabulary; or
+                the request names an adapter.
         """
+        if request.params.lora:
+            request.meter.usage = Usage()
+            raise UsageError(
+                f"lora={request.params.lora} needs a server: start `vllm serve MODEL --enable-lora --lora-modules "
+                "NAME=PATH`, and use it with --base-url and lora=NAME"
+            )
         await self.start()
         core = self._core
         assert core is not None
@@ -194,52 +193,25 @@ class VllmEngine(VllmModel):
         job = CoreJob(
             f"{request.question_id}-{next(self._names)}", ids, params, request.priority, stream, request.meter
         )
-        if request.params.lora:
-            job = replace(job, adapter=await self._adapter(core, request))
         output = await self._output(core, job, request.meter)
         drawn = stream.drawn if stream else Drawn.whole(output.outputs[0])
         usage = Usage(len(output.prompt_token_ids), output.num_cached_tokens or 0, drawn.computed)
         request.meter.usage = usage
         completion = _completion(request, drawn, usage)
-        if marks is not None:
-            completion = _in_parts(completion, before, marks, self._prompts.text.tokenizer)
-        return self._calls.rewritten(completion, before) if self._calls and request.prompt.tools else completion
+        if marks is None:
+            return completion
+        completion = _in_parts(completion, before, marks, self._prompts.tokenizer)
+        if request.prompt.tools and marks.profile.parser == HARMONY:
+            return with_calls(completion, before, marks, self._prompts.tokenizer)
+        return completion
 
     def _stream(self, request: SampleRequest, before: Before, marks: Marks | None) -> SequenceStream | None:
         """What ends the sequence where vLLM itself cannot, and passes its text on."""
+        if not (request.on_text or request.floor or request.due or (marks and request.params.stop)):
+            return None
+        on_text = _in_loop(request.on_text) if request.on_text else None
         # It runs in the thread in which vLLM uses its own tokenizer.
-        tokenizer = self._prompts.served_tokenizer if marks else None
-        stops = Stops(request.params, before, marks, tokenizer) if marks and request.params.stop else None
-        pieces: Callable[[Any], None] | None = None
-        if request.on_text:
-            on_text = _in_loop(request.on_text)
-            pieces = PartPieces(on_text, before, marks, tokenizer, request.params.stop) if marks else _plain(on_text)
-        return SequenceStream(request, stops, pieces) if stops or pieces or request.floor else None
-
-    async def _adapter(self, core: Core, request: SampleRequest) -> Any:
-        """The `LoRARequest` of a request, loaded once.
-
-        Raises:
-            EngineUnavailable: the engine takes no adapters, or this one cannot be loaded.
-        """
-        from vllm.lora.request import LoRARequest
-
-        name = request.params.lora
-        if core.started.result().config.lora_config is None:
-            request.meter.usage = Usage()
-            raise EngineUnavailable(f"lora={name} needs an engine that takes adapters: give it enable_lora=true")
-        if name not in self._adapters:
-            adapter = LoRARequest(name, next(self._adapter_ids), name)
-            self._adapters[name] = adapter, core.load_adapter(adapter)
-        adapter, loaded = self._adapters[name]
-        try:
-            await asyncio.shield(asyncio.wrap_future(loaded))
-        except Exception as error:
-            self._adapters.pop(name, None)
-            request.meter.usage = Usage()
-            cause = self._log.cause(error) if self._log else first_line(error)
-            raise EngineUnavailable(f"vLLM could not load the adapter {name!r}: {cause}") from error
-        return adapter
+        return SequenceStream(request, before, marks, self._prompts.served_tokenizer, on_text)
 
 
 def _in_loop(on_text: Callable[[TextPiece], None]) -> Callable[[TextPiece], None]:
@@ -249,16 +221,6 @@ def _in_loop(on_text: Callable[[TextPiece], None]) -> Callable[[TextPiece], None
     def pass_on(piece: TextPiece) -> None:
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(on_text, piece)
-
-    return pass_on
-
-
-def _plain(on_text: Callable[[TextPiece], None]) -> Callable[[Any], None]:
-    """Passes on what vLLM decodes, for a model that does not think."""
-
-    def pass_on(output: Any) -> None:
-        if output.text:
-            on_text(TextPiece(output.text))
 
     return pass_on
 
@@ -292,7 +254,7 @@ def _completion(request: SampleRequest, drawn: Drawn, usage: Usage) -> Completio
     ids, stop = drawn.token_ids, drawn.stop_reason
     if isinstance(stop, int) and stop not in request.params.stop_token_ids:
         stop = None  # an end-of-sequence token of the model
-    logprobs = read_logprobs(drawn.logprobs, request.params.logprobs, request.watch)
+    logprobs = read_logprobs(drawn.rows, request.params.logprobs, request.watch)
     finish = drawn.finish_reason
     return Completion(request.prompt, drawn.text, ids, finish, stop, usage, logprobs, request.index, request.seed)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -12,10 +11,8 @@ from reasoner.engine import Engine, UsageMeter
 from reasoner.engines.vllm.arguments import OWNED
 from reasoner.engines.vllm.build import Build, CoreLog, in_daemon
 from reasoner.engines.vllm.cores import CoreJob, PoolingCore
-from reasoner.engines.vllm.served import GIB, VllmModel, stored_weights
+from reasoner.engines.vllm.served import VllmModel
 from reasoner.errors import EngineError, UsageError
-from reasoner.models.dtype import BYTES, DType, resolve_dtype
-from reasoner.models.geometry import is_quantized, stored_parameters
 from reasoner.models.resolve import Resolved
 from reasoner.types import Prompt, TokenIds, Usage
 
@@ -37,7 +34,7 @@ class PoolingEngine(VllmModel):
 
     `task` "token_classify" rates every token, "classify" the last one. `pooling` are further settings of vLLM's
     `PoolerConfig`. The other options are those of `VllmEngine`; `gpu_memory_utilization` 0 takes what the weights need
-    next to the policy's. What does not fit the machine is refused before anything starts.
+    next to the policy's.
     """
 
     role: ClassVar[str] = "the reward model"
@@ -67,17 +64,6 @@ class PoolingEngine(VllmModel):
 
     def _new_core(self, build: Build, arguments: Any, log: CoreLog) -> PoolingCore:
         return PoolingCore(arguments, log)
-
-    def settings(self, build: Build, resolved: Resolved) -> dict[str, Any]:
-        """As `VllmModel.settings`; how the memory is split is a note."""
-        settings = VllmModel.settings(self, build, resolved)
-        if build.cpu:
-            split = check_memory(resolved.folder, self.kv_gib, self.dtype)
-        else:
-            split = f"the reward model takes {settings['gpu_memory_utilization']:.0%} of the GPU's memory"
-        self.notes += (split,)
-        self.notify(split)
-        return settings
 
     def _own_settings(self, build: Build) -> dict[str, Any]:
         return {
@@ -140,32 +126,3 @@ class PoolingEngine(VllmModel):
 
         # The recipe reads the raw outputs, so no activation is applied here.
         return PoolingParams(task=self.task, use_activation=False, skip_reading_prefix_cache=not read_cache)
-
-
-def check_memory(folder: Path | None, kv_gib: float, dtype: DType) -> str:
-    """How a reward model's memory is split, as a line for people.
-
-    Raises:
-        UsageError: it does not fit the free memory of this machine.
-    """
-    weights = _weight_bytes(folder, dtype) / GIB if folder else 0.0
-    free = available_memory() / GIB
-    split = f"the reward model takes {weights:.2f} GiB for weights and {kv_gib:g} GiB for its KV cache"
-    if weights + kv_gib > free:
-        raise UsageError(
-            f"{split}, and {free:.2f} GiB are free: lower kv_gib, also the policy's, or choose a smaller model"
-        )
-    return f"{split}, of {free:.1f} GiB free"
-
-
-def _weight_bytes(folder: Path, dtype: DType) -> int:
-    """The memory of a model's weights; quantized ones take as much as on disk."""
-    parameters = 0 if is_quantized(folder) else stored_parameters(folder).total
-    return parameters * BYTES[resolve_dtype(dtype, folder)] if parameters else stored_weights(folder)
-
-
-def available_memory() -> int:
-    """Bytes that a new process may use without swapping."""
-    import psutil  # vLLM brings it.
-
-    return int(psutil.virtual_memory().available)

@@ -3,11 +3,10 @@
 import copy
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Final
 
-from reasoner.errors import UnknownName, UsageError
-from reasoner.models.families import AUTO, OFF, Arguments, profile_for_parser
+from reasoner.engines import named_profile
+from reasoner.models.families import AUTO, OFF, Arguments
 from reasoner.models.probing import ModelReader, Rendering, find_profile, with_markers
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.types import Message, TokenIds
@@ -53,7 +52,7 @@ class TextEncoder:
         return ids
 
 
-class PromptRenderer:
+class PromptRenderer(TextEncoder):
     """Renders chats and text for one model, by vLLM's own renderer, so that ids equal those of a vLLM server.
 
     `renders_chats` is False where the model has no chat template. Some models render chats by code (DeepSeek-V3.2) or
@@ -63,10 +62,9 @@ class PromptRenderer:
     def __init__(self, renderer: Any) -> None:
         self._renderer = renderer
         # vLLM uses its own tokenizer in another thread, and a tokenizer is not thread-safe.
-        self._tokenizer: Any = copy.deepcopy(renderer.tokenizer)
+        super().__init__(copy.deepcopy(renderer.tokenizer))
         # Decoded text must match the ids exactly.
-        self._tokenizer.clean_up_tokenization_spaces = False
-        self.text = TextEncoder(self._tokenizer)
+        self.tokenizer.clean_up_tokenization_spaces = False
         self.renders_chats = self._probe()
 
     def _probe(self) -> bool:
@@ -90,7 +88,7 @@ class PromptRenderer:
 
         turns = [message.fields for message in messages]
         # The text of Mistral's own library is for people and must not be tokenized.
-        given = {**arguments, "add_generation_prompt": reply, "tokenize": self.text.mistral}
+        given = {**arguments, "add_generation_prompt": reply, "tokenize": self.mistral}
         _, rendered = self._renderer.render_messages(turns, ChatParams(chat_template_kwargs=given))
         return tuple(rendered["prompt_token_ids"]) if "prompt_token_ids" in rendered else str(rendered["prompt"])
 
@@ -112,39 +110,31 @@ class PromptRenderer:
     @property
     def reader(self) -> ModelReader:
         """What shows how the model thinks."""
-        return ModelReader(self.rendered, self.text.marked, self.text.added)
+        return ModelReader(self.rendered, self.marked, self.added)
 
     def raw(self, text: str) -> TokenIds:
         """The ids of a text that is a complete prompt, with the tokens that the tokenizer prepends."""
-        return tuple(self._tokenizer.encode(text))
-
-    def encode(self, text: str) -> TokenIds:
-        """The ids of a piece of text, without prepended tokens."""
-        return self.text.encode(text)
+        return tuple(self.tokenizer.encode(text))
 
     def decode(self, ids: TokenIds) -> str:
         """The text of token ids, special tokens included."""
-        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=False)
+        text: str = self.tokenizer.decode(list(ids), skip_special_tokens=False)
         return text
 
     @property
     def bos(self) -> str:
         """The text of the token that begins every sequence; "" where the model has none."""
-        return getattr(self._tokenizer, "bos_token", None) or ""
+        return getattr(self.tokenizer, "bos_token", None) or ""
 
 
 def served_profile(name: str, parser: str, config: Any, reader: ModelReader) -> ThinkingProfile | None:
     """How a model thinks that is being served; None for one that does not. `config` is vLLM's `ModelConfig`.
 
     Raises:
-        UsageError: there is no such parser, or it has no markers that the tokenizer knows.
+        UnknownName: no family of models has this parser.
     """
-    if parser in OFF:
-        return None
-    from vllm.tokenizers import cached_tokenizer_from_config
-
-    given = None if parser == AUTO else given_profile(parser, cached_tokenizer_from_config(config))
-    return find_profile(name, _model_type(config), reader, given=given)
+    given = None if parser == AUTO else named_profile(parser)
+    return find_profile(name, _model_type(config), reader, given=given) if parser == AUTO or given else None
 
 
 def limit_thinking(arguments: Any, name: str, parser: str) -> None:
@@ -164,7 +154,7 @@ def limit_thinking(arguments: Any, name: str, parser: str) -> None:
     except Exception:
         return
     reader = ModelReader(lambda _, __: "", encoder.marked, encoder.added)
-    given = None if parser == AUTO else given_profile(parser, encoder.tokenizer)
+    given = None if parser == AUTO else named_profile(parser)
     profile = with_markers(name, _model_type(config), reader, given=given)
     if profile and profile.end:
         arguments.reasoning_config = reasoning_config(profile, encoder.marked(profile.closing))
@@ -209,30 +199,3 @@ def limits(config: Any, profile: ThinkingProfile) -> bool:
 
 def _model_type(config: Any) -> str:
     return str(getattr(config.hf_config, "model_type", "") or "")
-
-
-def given_profile(parser: str, tokenizer: Any) -> ThinkingProfile:
-    """The profile of a reasoning parser of vLLM, by the table of families or else by the parser's own markers.
-
-    Raises:
-        UnknownName: vLLM has no such parser.
-        UsageError: it has no markers in the tokenizer.
-    """
-    from vllm.reasoning import ReasoningParserManager
-
-    known = ReasoningParserManager.list_registered()
-    if parser not in known:
-        raise UnknownName("reasoning parser", parser, [AUTO, "none", *known])
-    if profile := profile_for_parser(parser):
-        return profile
-    try:
-        instance = ReasoningParserManager.get_reasoning_parser(parser)(tokenizer)
-        start, end = instance.reasoning_start_str or "", instance.reasoning_end_str or ""
-    except Exception:  # a parser raises what it likes where the tokenizer lacks its markers
-        start = end = ""
-    if not start or not end:
-        raise UsageError(f"reasoning_parser={parser} has no markers in this model's tokenizer: choose another, or none")
-    common = profile_for_parser("deepseek_r1")
-    assert common is not None
-    closing, skip = (text.replace("<think>", start).replace("</think>", end) for text in (common.closing, common.skip))
-    return replace(common, start_text=start, end_text=end, closing=closing, skip=skip, parser=parser)

@@ -48,7 +48,7 @@ CPU_WORKER = "reasoner.engines.vllm.cpu_worker.LazyWorker"
 """The value of vLLM's `worker_cls`: its KV cache takes memory as it is filled."""
 BATCHED_TOKENS = 8192
 POLL_SECONDS = 0.2
-"""Seconds between two looks at the stage of a start."""
+"""Seconds between two looks at what is downloaded."""
 SHOWN_BYTES = 10**8
 """How much more of a model is downloaded before that is shown again."""
 GIB = 2**30
@@ -81,19 +81,17 @@ def split_gpu(claims: Sequence[Claim]) -> tuple[float, ...]:
     """
     if len(claims) == 1:
         return (claims[0].share or ALONE,)
+    free = [claim for claim in claims if not claim.share]
     fixed = sum(claim.share for claim in claims)
-    open_claims = [claim for claim in claims if not claim.share]
-    left = TOGETHER - fixed
-    if fixed > 1 or (open_claims and left < MIN_SHARE * len(open_claims) - 1e-9):
+    extra = TOGETHER - fixed - MIN_SHARE * len(free)
+    if fixed > 1 or (free and extra < -1e-9):
         requested = ", ".join(f"{claim.role} gpu_memory_utilization={claim.share:g}" for claim in claims if claim.share)
-        others = ", ".join(claim.role for claim in open_claims)
+        others = ", ".join(claim.role for claim in free)
         trouble = f"leaves too little for {others}" if others else "is more than one GPU"
         raise UsageError(f"{requested} {trouble}: lower one of them")
-    extra = max(0.0, left - MIN_SHARE * len(open_claims))
-    weights_known = all(claim.weights for claim in open_claims)
-    total = sum(claim.weights for claim in open_claims)
-    parts = (claim.weights / total if weights_known else 1 / len(open_claims) for claim in open_claims)
-    shares = iter([MIN_SHARE + extra * part for part in parts])
+    weights = [claim.weights for claim in free]
+    weights = weights if all(weights) else [1] * len(free)
+    shares = iter([MIN_SHARE + max(0.0, extra) * weight / sum(weights) for weight in weights])
     return tuple(claim.share or next(shares) for claim in claims)
 
 
@@ -224,7 +222,7 @@ class VllmModel:
             self._log = log = CoreLog()
             core = self._new_core(build, arguments, log)
             try:
-                facts = self._await_start(core, log, resolved)
+                facts = self._await_start(core, resolved)
                 self._renderer = PromptRenderer(facts.renderer)
                 self._model = self._served_model_info(resolved, facts)
                 self._note_window(build, facts.config.model_config)
@@ -246,14 +244,11 @@ class VllmModel:
     def _resolved(self) -> Resolved:
         return resolve(self.model_id, self.notify, str(self.args.get("revision") or ""))
 
-    def _await_start(self, core: Core, log: CoreLog, resolved: Resolved) -> CoreFacts:
-        """The facts of a core once it runs; until then reports each stage, and how much was downloaded."""
+    def _await_start(self, core: Core, resolved: Resolved) -> CoreFacts:
+        """The facts of a core once it runs; until then reports how much was downloaded."""
         fetched = None if resolved.folder else downloaded_bytes(resolved.source)
         while True:
             done = wait([core.started], timeout=POLL_SECONDS).done
-            for stage in log.new_stages():
-                self.stage(stage)
-                fetched = None
             if done:
                 return core.started.result()
             if fetched is not None and (now := downloaded_bytes(resolved.source)) - fetched >= SHOWN_BYTES:
@@ -312,7 +307,7 @@ class VllmModel:
             self.notes += (f"{note}: max_model_len changes it",)
 
     def _served_model_info(self, resolved: Resolved, facts: CoreFacts) -> ModelInfo:
-        """The model's facts with the window, the revision and the KV caches of vLLM's own."""
+        """The model's facts with the window and the revision of vLLM's own."""
         from vllm.utils.torch_utils import kv_cache_dtype_str_to_dtype
 
         model, kv_dtype = facts.config.model_config, facts.config.cache_config.cache_dtype
@@ -320,14 +315,13 @@ class VllmModel:
         folder = resolved.folder or self._resolved().folder
         # `max_tokens` is how long a reply may be, not how it is sampled.
         own_sampling = {name: value for name, value in model.get_diff_sampling_param().items() if name != "max_tokens"}
-        info = ModelInfo(resolved.name, kv_bytes_per_element=size, caches=())
+        info = ModelInfo(resolved.name, kv_bytes_per_element=size, plain=False)
         if folder:
             info = read_model_info(folder, name=resolved.name, kv_bytes_per_element=size)
         return replace(
             info,
             context=model.max_model_len,
             revision=model.revision or info.revision,
-            caches=info.caches if facts.caches in ((), info.cached_layers) else facts.caches,
             sampling=sampling_of(own_sampling),
         )
 

@@ -9,7 +9,7 @@ from reasoner.engine import SampleRequest, TextPiece
 from reasoner.engines.vllm.parts import Before, Marks, PartReader
 from reasoner.errors import EngineError
 from reasoner.models.parting import first_stop
-from reasoner.types import NO_LOGPROB, FinishReason, Logprobs, SamplingParams, TokenIds
+from reasoner.types import NO_LOGPROB, FinishReason, Logprobs, TokenIds
 
 
 def leave_alternatives_undecoded(processor: Any) -> None:
@@ -29,86 +29,40 @@ def leave_alternatives_undecoded(processor: Any) -> None:
     processor.add_request = add_request
 
 
-class FlatRows:
-    """Positions of FlatLogprobs, collected from a stream, in lists of the same shape."""
-
-    __slots__ = ("end_indices", "logprobs", "start_indices", "token_ids")
-
-    def __init__(self) -> None:
-        self.start_indices: list[int] = []
-        self.end_indices: list[int] = []
-        self.token_ids: list[int] = []
-        self.logprobs: list[float] = []
-
-    def add(self, flat: Any, position: int) -> None:
-        """Add a position of FlatLogprobs at the end."""
-        span = slice(flat.start_indices[position], flat.end_indices[position])
-        self.start_indices.append(len(self.logprobs))
-        self.token_ids += flat.token_ids[span]
-        self.logprobs += flat.logprobs[span]
-        self.end_indices.append(len(self.logprobs))
+Row = tuple[list[int], list[float]]
+"""Token ids and their log-probabilities at one position: the sampled token's first, then the best or watched ones."""
 
 
-def read_logprobs(flat: Any, top_k: int | None, watch: TokenIds) -> Logprobs | None:
-    """The log-probabilities of a sequence, from vLLM's FlatLogprobs.
+def rows_of(flat: Any) -> list[Row] | None:
+    """The positions of vLLM's FlatLogprobs."""
+    if flat is None:
+        return None
+    spans = map(slice, flat.start_indices, flat.end_indices)
+    return [(flat.token_ids[span], flat.logprobs[span]) for span in spans]
+
+
+def read_logprobs(rows: list[Row] | None, top_k: int | None, watch: TokenIds) -> Logprobs | None:
+    """The log-probabilities of a sequence.
 
     Raises:
         EngineError: that of a sampled token or a best alternative is missing or minus infinity. A watched token may
             have it: a model can exclude tokens.
     """
-    if flat is None:
+    if rows is None:
         return None
-    values, spans = flat.logprobs, list(zip(flat.start_indices, flat.end_indices, strict=True))
-    sampled = tuple(values[start] for start, _ in spans)
-    top = tuple(best(flat, position, top_k) for position in range(len(spans))) if top_k and not watch else ()
+    sampled = tuple(values[0] for _, values in rows)
+    top = tuple(best(row, top_k) for row in rows) if top_k and not watch else ()
     if any(len(row) < (top_k or 0) for row in top) or not all(map(math.isfinite, chain(sampled, *top))):
         raise EngineError("vLLM reported no log-probability for a sampled token or one of its best alternatives")
     if not watch:
         return Logprobs(sampled, top)
-    rows = (dict(zip(flat.token_ids[start:end], values[start:end], strict=True)) for start, end in spans)
-    return Logprobs(sampled, (), tuple(tuple(max(row[token], NO_LOGPROB) for token in watch) for row in rows))
+    by_id = [dict(zip(ids, values, strict=True)) for ids, values in rows]
+    return Logprobs(sampled, (), tuple(tuple(max(row[token], NO_LOGPROB) for token in watch) for row in by_id))
 
 
-def best(flat: Any, position: int, top_k: int) -> tuple[float, ...]:
+def best(row: Row, top_k: int) -> tuple[float, ...]:
     """The best alternatives at a position, best first: they come after the sampled token."""
-    start = flat.start_indices[position] + 1
-    return tuple(flat.logprobs[start : min(start + top_k, flat.end_indices[position])])
-
-
-class PartPieces:
-    """Decodes the tokens of a model that thinks, and passes on each part without its markers.
-
-    Text that may begin a marker, or a stop string, is held back until it is one or is not; at the end it is left.
-    """
-
-    def __init__(
-        self,
-        on_text: Callable[[TextPiece], None],
-        before: Before,
-        marks: Marks,
-        tokenizer: Any,
-        stop: tuple[str, ...] = (),
-    ) -> None:
-        self._on_text, self._stop, self._held = on_text, stop, ""
-        self._reader = PartReader(before, marks, tokenizer)
-
-    def __call__(self, output: Any) -> None:
-        """Pass on the new text of an output."""
-        for text, thinking in self._reader.add(output.token_ids):
-            new = text if thinking else self._unstopped(text)
-            if new:
-                self._on_text(TextPiece(new, bool(thinking)))
-
-    def _unstopped(self, text: str) -> str:
-        """What can be passed on of the final part: no beginning of a stop string."""
-        text = self._held + text
-        if first_stop(text, self._stop):
-            self._held = text
-            return ""
-        longest = max(map(len, self._stop), default=1)
-        keep = len(text) - longest + 1
-        self._held = text[max(keep, 0) :]
-        return text[: max(keep, 0)]
+    return tuple(row[1][1 : 1 + top_k])
 
 
 class Drawn(NamedTuple):
@@ -116,7 +70,7 @@ class Drawn(NamedTuple):
 
     token_ids: TokenIds
     text: str
-    logprobs: Any
+    rows: list[Row] | None
     finish_reason: FinishReason
     stop_reason: int | str | None
     computed: int
@@ -125,22 +79,52 @@ class Drawn(NamedTuple):
     def whole(cls, sequence: Any) -> "Drawn":
         """A sequence that vLLM returned at once."""
         ids = tuple(sequence.token_ids)
-        return cls(ids, sequence.text, sequence.logprobs, sequence.finish_reason, sequence.stop_reason, len(ids))
+        return cls(
+            ids, sequence.text, rows_of(sequence.logprobs), sequence.finish_reason, sequence.stop_reason, len(ids)
+        )
 
 
-class Stops:
-    """The stop strings of a sequence of a model that thinks: they hold in its final part, and in thinking if asked."""
+class SequenceStream:
+    """Collects the outputs of one sequence; a call with each of them returns True where it must end.
 
-    def __init__(self, params: SamplingParams, before: Before, marks: Marks, tokenizer: Any) -> None:
-        self._stop, self._in_thinking = params.stop, params.stop_in_thinking
-        self._reader = PartReader(before, marks, tokenizer)
-        self._longest = max(map(len, params.stop))
-        self._tail = ""
+    It ends below the request's confidence floor, or when it is due. That of a model that thinks, which is decoded here,
+    also ends at a stop string in its final part, and in its thinking if asked. `on_text` receives each part without its
+    markers; text that may begin a marker or a stop string is held back until it is one or is not, and at the end it is
+    left.
+    """
 
-    def completed_by(self, token: int) -> str:
-        """The stop string that the next token completes, or ""."""
-        reader = self._reader
+    def __init__(
+        self,
+        request: SampleRequest,
+        before: Before,
+        marks: Marks | None,
+        tokenizer: Any,
+        on_text: Callable[[TextPiece], None] | None,
+    ) -> None:
+        params = request.params
+        self._stop, self._in_thinking = params.stop if marks else (), params.stop_in_thinking
+        self._on_text, self._top_k = on_text, params.logprobs or 0
+        reads = marks is not None and (self._stop or on_text)
+        self._reader = PartReader(before, marks, tokenizer) if marks and reads else None
+        self._longest = max(map(len, self._stop), default=1)
+        self._tail = self._held = ""
+        self._below = request.floor.watch() if request.floor else None
+        self._due = request.due
+        self._ids: list[int] = []
+        self._rows: list[Row] | None = None
+        self._texts: list[str] = []
+        self._computed = 0
+        self._end: tuple[FinishReason, int | str | None] | None = None
+
+    def _completed_by(self, token: int, reader: PartReader) -> str:
+        """The stop string that the next token completes, or ""; the text of the token is passed on."""
         pieces = reader.add((token,))
+        if self._on_text:
+            for text, thinking in pieces:
+                if new := text if thinking else self._unstopped(text):
+                    self._on_text(TextPiece(new, bool(thinking)))
+        if not self._stop:
+            return ""
         # Where stop strings hold in thinking, a marker may be one.
         new = reader.new if self._in_thinking else "".join(text for text, thinking in pieces if not thinking)
         held = "" if self._in_thinking or reader.reading.thinking else reader.reading.held
@@ -148,23 +132,12 @@ class Stops:
         self._tail = (self._tail + new)[1 - self._longest :] if self._longest > 1 else ""
         return stop
 
-
-class SequenceStream:
-    """Collects the outputs of one sequence; a call with each of them returns True where it must end.
-
-    It ends below the request's confidence floor, and with `stops` at a stop string. `pieces` passes its text on.
-    """
-
-    def __init__(
-        self, request: SampleRequest, stops: Stops | None, pieces: Callable[[Any], None] | None = None
-    ) -> None:
-        self._stops, self._pieces, self._top_k = stops, pieces, request.params.logprobs or 0
-        self._below = request.floor.watch() if request.floor else None
-        self._ids: list[int] = []
-        self._rows: FlatRows | None = None
-        self._texts: list[str] = []
-        self._computed = 0
-        self._end: tuple[FinishReason, int | str | None] | None = None
+    def _unstopped(self, text: str) -> str:
+        """What can be passed on of the final part: no beginning of a stop string."""
+        text = self._held + text
+        keep = 0 if first_stop(text, self._stop) else max(len(text) - self._longest + 1, 0)
+        self._held = text[keep:]
+        return text[:keep]
 
     def __call__(self, output: Any) -> bool:
         """Whether the sequence ends here."""
@@ -172,24 +145,26 @@ class SequenceStream:
         self._computed += len(delta.token_ids)
         if self._end:
             return True
-        if self._pieces:
-            self._pieces(delta)
-        flat = delta.logprobs
-        if flat is not None and self._rows is None:
-            self._rows = FlatRows()
+        if self._on_text and self._reader is None and delta.text:
+            self._on_text(TextPiece(delta.text))
+        rows = rows_of(delta.logprobs)
+        if rows is not None and self._rows is None:
+            self._rows = []
         closing = output.finished and delta.finish_reason == "stop" and not isinstance(delta.stop_reason, str)
         self._texts.append(delta.text)
         for at, token in enumerate(delta.token_ids):
             self._ids.append(token)
-            if self._rows is not None and flat is not None:
-                self._rows.add(flat, at)
+            if self._rows is not None and rows is not None:
+                self._rows.append(rows[at])
             is_text = not (closing and at + 1 == len(delta.token_ids))
-            if self._stops and is_text and (stop := self._stops.completed_by(token)):
+            if self._reader and is_text and (stop := self._completed_by(token, self._reader)):
                 self._end = "stop", stop
                 return True
-            if self._below and flat and not output.finished and self._below(best(flat, at, self._top_k)):
+            if self._below and rows and not output.finished and self._below(best(rows[at], self._top_k)):
                 self._end = "abort", None
                 return True
+        if self._due and not output.finished and self._due():
+            self._end = "abort", None
         if output.finished:
             self._end = delta.finish_reason, delta.stop_reason
         return self._end is not None

@@ -1,17 +1,10 @@
-"""What vLLM's worker process loads by name: repairs of the V1 model runner (CPU builds), facts of the KV cache."""
+"""What vLLM's worker process loads by name: repairs of the V1 model runner (CPU builds)."""
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch.nn.functional import pad
-from vllm.v1.kv_cache_interface import (
-    ChunkedLocalAttentionSpec,
-    MambaSpec,
-    UniformTypeKVCacheSpecs,
-    get_kv_cache_spec_sliding_window,
-)
 from vllm.v1.outputs import LogprobsTensors
 from vllm.v1.sample.sampler import Sampler
 from vllm.v1.sample.thinking_budget_state import ThinkingBudgetStateHolder
@@ -112,64 +105,16 @@ class RepairedThinkingBudget(ThinkingBudgetStateHolder):  # type: ignore[misc] #
         return next((n for n in range(len(end) - 1, 0, -1) if tail[-n:] == end[:n]), 0)
 
 
-def repair_adapters() -> None:
-    """Replace, once, operations for LoRA adapters on a CPU: a request without an adapter gets none.
-
-    vLLM marks the rows of such requests by the index -1, which these operations read as the last adapter
-    (vllm-project/vllm#48421).
-    """
-    from vllm.lora.ops.torch_ops import lora_ops
-    from vllm.lora.punica_wrapper import punica_cpu
-
-    for name in ("bgmv_expand", "bgmv_expand_slice"):
-        own = getattr(lora_ops, name)
-        if not hasattr(own, "__wrapped__"):
-            for module in (lora_ops, punica_cpu):
-                setattr(module, name, _for_adapted_rows(own))
-
-
-def _for_adapted_rows(expand: Callable[..., None]) -> Callable[..., None]:
-    @wraps(expand)
-    def repaired(inputs: Any, weights: Any, outputs: Any, adapters: Any, *args: Any, **options: Any) -> None:
-        adapted = inputs.masked_fill((adapters < 0)[:, None], 0)
-        expand(adapted, weights, outputs, adapters, *args, **options)
-
-    return repaired
-
-
 class RepairableWorker:
     """A base class that vLLM's worker gets by `worker_extension_cls`."""
 
     def repair(self) -> None:
-        """Replace V1's own sampler, and its limit on thinking, by the repaired ones; on a CPU adapters as well."""
+        """Replace V1's own sampler, and its limit on thinking, by the repaired ones."""
         runner: Any = self.model_runner  # type: ignore[attr-defined] # the worker's
         own = runner.sampler
         runner.sampler = RepairedSampler(logprobs_mode=own.logprobs_mode, use_fp64_gumbel=own.use_fp64_gumbel)
-        if runner.device.type == "cpu" and runner.lora_config is not None:
-            repair_adapters()
         batch = runner.input_batch
         if (holder := batch.thinking_budget_state_holder) is not None:
             batch.thinking_budget_state_holder = RepairedThinkingBudget(
                 runner.vllm_config.reasoning_config, batch.max_num_reqs, holder.num_spec_tokens, holder.device, False
             )
-
-    def caches(self) -> list[tuple[str, int, int]]:
-        """The KV caches of this worker's layers: name, bytes per token, window; see `CachedLayers`."""
-        worker: Any = self
-        own = worker.get_kv_cache_spec()  # without the layers that read the cache of another one
-        caches = []
-        for group in worker.model_runner.kv_cache_config.kv_cache_groups:
-            spec = group.kv_cache_spec
-            by_name = spec.kv_cache_specs if isinstance(spec, UniformTypeKVCacheSpecs) else {}
-            caches += [(name, *cache_of(by_name.get(name, spec))) for name in group.layer_names if name in own]
-        return caches
-
-
-def cache_of(spec: Any) -> tuple[int, int]:
-    """Bytes per token and window of a layer's KV cache, by vLLM's `KVCacheSpec`."""
-    if isinstance(spec, MambaSpec):
-        return spec.real_page_size_bytes, 1
-    size = getattr(spec, "real_page_size_bytes", spec.page_size_bytes) // spec.block_size
-    if isinstance(spec, ChunkedLocalAttentionSpec):
-        return size, spec.attention_chunk_size
-    return size, get_kv_cache_spec_sliding_window(spec) or 0

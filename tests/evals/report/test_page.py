@@ -197,7 +197,7 @@ def test_runs_of_several_models_are_one_report_with_a_panel_at_matched_flops(tmp
 
 
 def test_a_page_allows_its_own_style_and_nothing_else(made: Made, tmp_path: Path) -> None:
-    tree_page.write_page(tmp_path / "tree.html", tree_page.page([], tree_page.fragment, source="trace"))
+    tree_page.write_page(tmp_path / "tree.html", tree_page.page([], source="trace"))
     allowed = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
     assert policy() == f'<meta http-equiv="Content-Security-Policy" content="{allowed}">'
     for text in (made.html, (tmp_path / "tree.html").read_text()):
