@@ -130,7 +130,7 @@ def test_a_gated_set_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_data_set_of_the_hub_is_read_as_the_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A local folder stands for the hub: `datasets` reads both alike."""
-    import datasets
+    import datasets  # type: ignore[import-untyped]
 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
