@@ -10,7 +10,7 @@ from reasoner import Question, SamplingParams, Solution, solve, solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.vllm import VllmEngine
-from reasoner.trace.events import AnswerExtracted, AnswersCompared, Event, Sampled
+from reasoner.trace.events import AnswerExtracted, AnswersCompared, Event
 from reasoner.types import Completion, Usage
 from reasoner_strategies import SelfConsistency
 from tests.helpers import course, told, write_trace
@@ -74,26 +74,3 @@ def test_every_token_of_a_verdict_is_in_the_ledger_and_a_replay_repeats_it(
     repeated = asyncio.run(again())
     assert repeated.error is None
     assert course(repeated) == course(solution)
-
-
-def test_a_probe_continues_the_chain_s_own_tokens_and_changes_no_sample(engine: VllmEngine) -> None:
-    requests: list[SampleRequest] = []
-
-    class Watched(Counted):
-        async def sample(self, request: SampleRequest) -> Completion:
-            requests.append(request)
-            return await super().sample(request)
-
-    events: list[Event] = []
-    run(UNREAD, Watched(engine), events)
-    drawn = {event.index: event for event in events if isinstance(event, Sampled)}
-    probes = [request for request in requests if request.prompt.token_ids]
-    chains = [event.token_ids[:-1] for event in drawn.values() if event.finish_reason == "stop"]
-    assert probes
-    for request in probes:
-        assert any(request.prompt.token_ids[: len(chain)] == chain for chain in chains)
-        assert request.prompt.text.endswith("\n\nThe final answer is")
-        assert request.params.temperature == 0
-    plain: list[Event] = []
-    run(Question.of(UNREAD.text, space="number:extract=rules", id="unread"), Counted(engine), plain)
-    assert {e.index: e.seed for e in plain if isinstance(e, Sampled)} == {i: e.seed for i, e in drawn.items()}
