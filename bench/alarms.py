@@ -12,7 +12,7 @@ import sys
 
 import numpy as np
 
-from reasoner.calibration.risk import ALARM, drift
+from reasoner.calibration.risk import ALARM
 from reasoner.strategy import CalibrationSummary
 from reasoner_evals.calibration.alarms import fewer_right
 from reasoner_evals.stats import Bools, Floats, Ints
@@ -20,8 +20,6 @@ from reasoner_evals.stats import Bools, Floats, Ints
 LEVELS = np.array([0.45, 0.75, 0.92, 0.99])
 """The true chance of a right answer at each level of confidence."""
 WEIGHTS = (0.1, 0.15, 0.25, 0.5)
-SHARES = np.array([0.3, 0.5, 0.7, 0.9])
-"""The leader's share of the vote at each level."""
 SIZES = ((60, 30), (150, 30), (150, 100), (600, 100))
 """Calibrated and new questions."""
 
@@ -35,12 +33,10 @@ def rate(sizes: tuple[int, int], runs: int, *, lost: float = 0.0, newly_lost: fl
         kept, answered = source.random(calibrated) >= lost, source.random(asked) >= lost + newly_lost
         outcome = (source.random(calibrated) < LEVELS[old]) & kept
         right = (source.random(asked) < LEVELS[new]) & (source.random(asked) >= wrong)
-        shares = SHARES[old] * kept
-        summary = CalibrationSummary("", calibrated, float(shares.mean()), float(shares.std()), float(outcome.mean()))
+        summary = CalibrationSummary("", calibrated, 0.0, 0.0, float(outcome.mean()))
         confidences = _measured(old[kept], outcome[kept], calibrated)[new[answered]].tolist()
-        lines = fewer_right(summary, confidences, right[answered].tolist(), int((~answered).sum()), 3 * ALARM / 4)
-        agreement = (SHARES[new] * answered).tolist()
-        raised += bool(drift(summary.agreement, summary.spread, calibrated, agreement, ALARM / 4) or list(lines))
+        lines = fewer_right(summary, confidences, right[answered].tolist(), int((~answered).sum()), ALARM)
+        raised += bool(list(lines))
     return 100 * raised / runs
 
 

@@ -97,7 +97,7 @@ def pool_in(run: Path) -> Pool:
     [arm] = [arm for arm in opened.manifest.arms if arm.pool]
     read = ArmRead(opened, read_arm(opened, arm.name))
     pooled = pooled_arm(read, np.flatnonzero(usable(read)))
-    right, _ = selected("majority", pooled.pool, tuple(range(1, arm.pool + 1)))
+    right = selected("majority", pooled.pool, tuple(range(1, arm.pool + 1)))
     mean = pooled.samples.further_prompt + pooled.samples.own.mean(axis=1)
     ways = {outcomes.way: outcomes for outcomes in from_pool(pooled)}
     # A profile has the expected outcome of one sample; its confidence is judged by single outcomes.

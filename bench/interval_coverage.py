@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from reasoner_evals.stats import Floats, Ints
-from reasoner_evals.stats.estimators import best_of_k, coverage_at_k, majority_at_k
-from reasoner_evals.stats.intervals import Interval, difference, interval, ratio_interval
+from reasoner_evals.stats.estimators import best_of_k, coverage_at_k, votes_at_k
+from reasoner_evals.stats.intervals import Interval, difference, interval
 
 Draw = Callable[[np.random.Generator], Interval]
 Case = tuple[str, int, float, float, Draw]
@@ -58,7 +58,7 @@ def estimated(kind: str, source: np.random.Generator, n: int, p: float) -> Float
     right, scores, answers = drawn_pool(source, n, p)
     if kind == "coverage":
         return coverage_at_k(right, [4])[:, 0]
-    return (best_of_k(right, scores, [4]) if kind == "best" else majority_at_k(right, answers, [4]).right)[:, 0]
+    return (best_of_k(right, scores, [4]) if kind == "best" else votes_at_k(right, answers, [4]))[:, 0]
 
 
 def from_pool(kind: str, n: int, p: float) -> Draw:
@@ -94,14 +94,14 @@ def unequal_gain(groups: int, kind: str, p: float) -> Draw:
 
     def draw(source: np.random.Generator) -> Interval:
         first, second = (source.binomial(1, np.repeat(chances(source, groups, p), sizes)) for _ in range(2))
-        return difference((first - second).astype(float), keys).interval
+        return difference((first - second).astype(float), keys)[0]
 
     return draw
 
 
 def paired(n: int, better: float, worse: float) -> Draw:
     odds = [worse, 1 - better - worse, better]
-    return lambda source: difference(source.choice([-1.0, 0.0, 1.0], n, p=odds)).interval
+    return lambda source: difference(source.choice([-1.0, 0.0, 1.0], n, p=odds))[0]
 
 
 def paired_means(n: int, p: float, power: float = 1.2) -> Draw:
@@ -109,7 +109,7 @@ def paired_means(n: int, p: float, power: float = 1.2) -> Draw:
 
     def draw(source: np.random.Generator) -> Interval:
         chance = chances(source, n, p)
-        return difference((source.binomial(8, chance) - source.binomial(8, chance**power)) / 8).interval
+        return difference((source.binomial(8, chance) - source.binomial(8, chance**power)) / 8)[0]
 
     return draw
 
@@ -122,37 +122,15 @@ def gain(p: float, power: float) -> float:
 
 def opposite(n: int, p: float) -> Draw:
     """Two arms of which one is nearly always right and the other nearly always wrong."""
-    return lambda source: (
-        difference(
-            (source.binomial(8, chances(source, n, p)) - source.binomial(8, chances(source, n, 1 - p))) / 8
-        ).interval
-    )
-
-
-def amount_ratio(n: int, spread: float, correlation: float) -> Draw:
-    """Tokens of two arms on the same questions, with this correlation of their logs."""
-
-    def draw(source: np.random.Generator) -> Interval:
-        first, other = source.normal(0, spread, (2, n))
-        second = correlation * first + math.sqrt(1 - correlation**2) * other
-        return ratio_interval(np.exp(first), np.exp(second))
-
-    return draw
-
-
-def ratio(n: int) -> Draw:
-    def draw(source: np.random.Generator) -> Interval:
-        tokens = source.lognormal(6, 0.6, n)
-        return ratio_interval(tokens * source.uniform(0, 1, n), tokens)
-
-    return draw
+    return lambda source: difference(
+        (source.binomial(8, chances(source, n, p)) - source.binomial(8, chances(source, n, 1 - p))) / 8
+    )[0]
 
 
 def cases() -> Iterator[Case]:
     yield from shares()
     yield from groups_of_questions()
     yield from differences()
-    yield from costs()
 
 
 def shares() -> Iterator[Case]:
@@ -207,16 +185,6 @@ def differences() -> Iterator[Case]:
         yield f"paired means of 8, to the power {power:g}", n, p, gain(p, power), paired_means(n, p, power)
     for n, p in ((30, 0.97), (100, 0.97)):
         yield "paired means of 8, opposite", n, p, 2 * p - 1, opposite(n, p)
-
-
-def costs() -> Iterator[Case]:
-    for n in (30, 100):
-        yield "ratio of total tokens, uniform", n, 0.5, 0.5, ratio(n)
-    for n in (30, 100, 400):
-        for spread in (0.6, 1, 1.5):
-            for correlation in (0, 0.8):
-                name = f"ratio of tokens, lognormal({spread:g}), correlation {correlation:g}"
-                yield name, n, spread, 1.0, amount_ratio(n, spread, correlation)
 
 
 def main() -> None:

@@ -124,18 +124,29 @@ def show(path: Path) -> None:
         print(f"  a probe: {generated / len(rows):.1f} generated, {prompt / len(rows):.1f} computed prompt tokens; "
               f"{cached / max(1, prompt + cached):.1%} of its prompt cached; a reply: "
               f"{sum(x.tokens for x in rows) / len(rows):.1f} tokens")  # fmt: skip
-        ways: dict[str, Callable[[Line], tuple[str | None, int]]] = {
-            "forms": lambda x: (x.form, 0),
-            "forms, probes": lambda x: (
-                (x.form, 0) if x.form or not x.ended else (x.probe, x.probe_tokens + x.probe_prompt)
-            ),
-            "forms, probes, cut too": lambda x: (x.form, 0) if x.form else (x.probe, x.probe_tokens + x.probe_prompt),
-        }
-        for name, way in ways.items():
+        for name, way in WAYS.items():
             print(f"  vote, {name}: " + ", ".join(voted(rows, way, n) for n in (4, 6, 7, N)))
 
 
-def voted(rows: list[Line], way: Callable[[Line], tuple[str | None, int]], n: int) -> str:
+def by_forms(_: Line) -> bool:
+    """No reply is probed."""
+    return False
+
+
+def by_probes(reply: Line) -> bool:
+    """Replies that ended without a form are probed."""
+    return reply.form is None and reply.ended
+
+
+def by_all_probes(reply: Line) -> bool:
+    """Cut replies are probed too."""
+    return reply.form is None
+
+
+WAYS = {"forms": by_forms, "forms, probes": by_probes, "forms, probes, cut too": by_all_probes}
+
+
+def voted(rows: list[Line], probed: Callable[[Line], bool], n: int) -> str:
     """Accuracy and tokens a question of the vote over `n` replies, averaged over 20 subsets."""
     questions, source = defaultdict(list), random.Random(n)
     for row in rows:
@@ -144,10 +155,15 @@ def voted(rows: list[Line], way: Callable[[Line], tuple[str | None, int]], n: in
     for replies in questions.values():
         for _ in range(20 if n < N else 1):
             chosen = source.sample(replies, min(n, len(replies)))
-            readings = [way(reply) for reply in chosen]
-            votes = Counter(answer for answer, _ in readings if answer is not None)
+            asked = [reply for reply in chosen if probed(reply)]
+            votes = Counter(reply.probe if probed(reply) else reply.form for reply in chosen)
+            del votes[None]
+            if not votes and probed is by_probes:
+                # The fallback: where no reply has an answer, those that were cut are probed.
+                asked += [reply for reply in chosen if not reply.ended]
+                votes = Counter(reply.probe for reply in chosen if not reply.ended and reply.probe is not None)
             right += bool(votes) and votes.most_common(1)[0][0] == chosen[0].gold
-            tokens += sum(reply.tokens for reply in chosen) + sum(cost for _, cost in readings)
+            tokens += sum(x.tokens for x in chosen) + sum(x.probe_tokens + x.probe_prompt for x in asked)
             total += 1
     return f"n={n} {right / total:.3f} at {tokens / total:.0f} tokens"
 

@@ -54,8 +54,8 @@ def begin(folder: RunFolder, questions: int) -> None:
                         sources=(source,), arms=ARMS, prices=None, machine=this_machine())  # fmt: skip
     folder.path.mkdir()
     write_manifest(folder, manifest)
-    items = (AskedItem(task=TASK, question_id=name(number), text=f"What is {number} + 7?", gold=str(number + 7),
-                  space="number") for number in range(questions))  # fmt: skip
+    items = (AskedItem(task=TASK, question_id=name(number), text=f"What is {number} + 7?", gold=str(number + 7))
+             for number in range(questions))  # fmt: skip
     write_whole(folder.items, map(sealed_line, items))
     write_whole(folder.verdicts, (sealed_line(verdict) for number in range(questions) for verdict in verdicts(number)))
 

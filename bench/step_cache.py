@@ -85,7 +85,6 @@ async def main() -> None:
     prm = Prm(model=sys.argv[1]) if len(sys.argv) > 1 else Prm()
     await prm.start(policy)
     engine = prm.running.started.engine
-    assert isinstance(engine, PoolingEngine)
     totals: dict[str, list[int]] = {}
 
     def book(way: str, tokens: int, requests: int) -> None:
@@ -106,8 +105,6 @@ async def main() -> None:
     whole = totals["no cache"][0]
     for way, (tokens, requests) in totals.items():
         print(f"{way:36}{tokens:>16,}{requests:>10}{tokens / whole:>13.3f}")
-    cache = prm.running.started.cache
-    print(f"step scores computed {cache.computed:,}, found {cache.hits:,}")
     await prm.close()
     await policy.close()
 

@@ -80,7 +80,8 @@ class SampleRequest:
     the `floor`. `interruptible` says whether the runner may cancel this sequence alone before it ends. If it is False,
     an engine may wait for the whole reply and may generate it in one request with others of the same question, prompt
     and parameters. `on_text` receives the parts of the reply piece by piece, where an engine has them before the end;
-    the pieces are a beginning of what the completion has, and may be all of it.
+    the pieces are a beginning of what the completion has, and may be all of it. An engine that sees tokens as they come
+    aborts the sequence once `due` returns True; others may ignore it.
     """
 
     question_id: str
@@ -95,6 +96,7 @@ class SampleRequest:
     interruptible: bool = True
     meter: UsageMeter = field(default_factory=UsageMeter)
     on_text: Callable[[TextPiece], None] | None = field(default=None, compare=False)
+    due: Callable[[], bool] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.watch and self.params.logprobs:

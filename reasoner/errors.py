@@ -285,27 +285,26 @@ ALIASES: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
 """For each kind of object, the names in other tools of a name here."""
 
 _STRATEGY: Final = "--strategy self_consistency:"
-COMMAND_OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
-    **dict.fromkeys(("-N", "-k", "--k", "--n", "--num-return-sequences", "--num-samples", "--samples"), ("-n ", "8")),
-    **dict.fromkeys(("-t", "-T", "--t", "--temp"), ("--temperature ", "0.7")),
-    **dict.fromkeys(("--max-length", "--max-new-tokens"), ("--max-tokens ", "512")),
-    "--api-key": ("--engine openai:api_key=", "KEY"),
-    "--dtype": ("--engine vllm:dtype=", "float32"),
-    **dict.fromkeys(("--examples", "--shots"), ("--few-shot ", "FILE")),
-    "--gpu-memory-utilization": ("--engine vllm:gpu_memory_utilization=", "0.9"),
-    **dict.fromkeys(("--host", "--server", "--url"), ("--base-url ", "http://localhost:8000/v1")),
-    "--max-model-len": ("--engine vllm:max_model_len=", "4096"),
-    "--min-p": (f"{_STRATEGY}min_p=", "0.05"),
-    **dict.fromkeys(("--model-id", "--model-name", "--model-path"), ("--model ", "PATH_OR_ID")),
-    **dict.fromkeys(("--out", "--output-file"), ("--output ", "FILE")),
-    "--silent": ("--quiet", ""),
-    "--system-prompt": ("--system ", "TEXT"),
-    "--timeout": ("--budget seconds=", "30"),
-    "--tokens": ("--budget tokens=", "2000"),
-    "--top-k": (f"{_STRATEGY}top_k=", "40"),
-    "--top-p": (f"{_STRATEGY}top_p=", "0.95"),
+COMMAND_OPTIONS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("-N", "-k", "--k", "--n", "--num-return-sequences", "--num-samples", "--samples"), "-n 8"),
+    **dict.fromkeys(("-t", "-T", "--t", "--temp"), "--temperature 0.7"),
+    **dict.fromkeys(("--max-length", "--max-new-tokens"), "--max-tokens 512"),
+    "--api-key": "--engine openai:api_key=KEY",
+    "--dtype": "--engine vllm:dtype=float32",
+    **dict.fromkeys(("--examples", "--few-shot", "--shots"), "--messages FILE"),
+    "--gpu-memory-utilization": "--engine vllm:gpu_memory_utilization=0.9",
+    **dict.fromkeys(("--host", "--server", "--url"), "--base-url http://localhost:8000/v1"),
+    "--max-model-len": "--engine vllm:max_model_len=4096",
+    "--min-p": f"{_STRATEGY}min_p=0.05",
+    **dict.fromkeys(("--model-id", "--model-name", "--model-path"), "--model PATH_OR_ID"),
+    "--silent": "--quiet",
+    "--system-prompt": "--system TEXT",
+    "--timeout": "--budget seconds=30",
+    "--tokens": "--budget tokens=2000",
+    "--top-k": f"{_STRATEGY}top_k=40",
+    "--top-p": f"{_STRATEGY}top_p=0.95",
 }
-"""Options of other commands: the same option here, up to its value, and an example value."""
+"""Options of other commands, and an example of the same option here."""
 
 
 def known_as(kind: str, name: str) -> str:

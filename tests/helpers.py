@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from reasoner import Answer, Cost, Prompt, Question, Solution
-from reasoner.answers.choices import choice_in
 from reasoner.engine import Engine, SampleRequest
 from reasoner.errors import RequestLost
 from reasoner.models.defaults import resolve
@@ -33,11 +32,6 @@ DEADLINE = 2
 
 def number_question(id: str = "q") -> Question:
     return Question.of("How many?", space=LAST_NUMBER, id=id)
-
-
-def options_in(question: str) -> tuple[str, ...]:
-    choice = choice_in(question)
-    return choice.options if choice else ()
 
 
 def answer(key: str) -> Answer:

@@ -126,6 +126,12 @@ class ScriptedEngine(FreeEngine):
         if request.floor and logprobs and (end := request.floor.tokens(logprobs.top)) < len(ids):
             ids, stop, finish = ids[:end], None, "abort"
             logprobs = Logprobs(logprobs.sampled[:end], logprobs.top[:end])
+        if request.due:
+            for end in range(len(ids)):
+                await asyncio.sleep(0)
+                if request.due():
+                    ids, stop, finish, logprobs = ids[: end + 1], None, "abort", None
+                    break
         profile, opened = self.model.thinking, request.rendered.in_thinking
         parts = split(ids, profile, opened=opened) if profile else Split(0, unclosed=False)
         usage = Usage(prompt_tokens, cached, len(ids), parts.thinking)

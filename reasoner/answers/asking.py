@@ -8,6 +8,7 @@ import re
 
 from reasoner.answers.forms import Opening
 from reasoner.answers.questions import Question
+from reasoner.answers.reading import Cut
 from reasoner.answers.thinking import final_segment
 from reasoner.types import NO_THINKING, Answer, AnswerSpace, Prompt
 
@@ -31,9 +32,10 @@ def probed(space: AnswerSpace) -> bool:
     return getattr(space, "extract", "rules") == "probe"
 
 
-def probes_cut(space: AnswerSpace) -> bool:
-    """Whether replies that a limit cut are probed: its option `cut`."""
-    return getattr(space, "cut", "drop") == "probe"
+def cut_of(space: AnswerSpace) -> Cut:
+    """What becomes of replies that a limit cut: its option `cut`."""
+    cut: Cut = getattr(space, "cut", "drop")
+    return cut
 
 
 def opening_of(space: AnswerSpace) -> Opening | None:

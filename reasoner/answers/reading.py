@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 Extract = Literal["probe", "rules"]
 """How the answer of a reply without a form is found: the model is asked to end its reply, or not at all."""
-Cut = Literal["drop", "probe"]
-"""What becomes of a reply that a limit cut: it has no answer, or the model is asked to end it."""
+Cut = Literal["drop", "fallback", "probe"]
+"""What becomes of a reply that a limit cut: it has no answer; or the model is asked to end it, where no other reply to
+the question has an answer, or always."""
 
 READ: Final = 8_000
 """Characters at the end of a reply in which most kinds look for a form."""
@@ -64,13 +65,13 @@ class ReadsForms:
 
     A kind says what an answer is: in a text that holds nothing else (`inside`), and at the start of a clause
     (`begins`). `pattern` is a regular expression of the task's own, tried first. With `extract` "probe", the run asks
-    its model to end a reply in which no form is read; with `cut` "probe" also a reply that a limit cut. See
+    its model to end a reply in which no form is read; `cut` says what becomes of one that a limit cut. See
     `docs/answers.md`.
     """
 
     pattern: Pattern = ""
     extract: Extract = "probe"
-    cut: Cut = "drop"
+    cut: Cut = "fallback"
     opening: ClassVar[Opening | None] = BOX
     """How a probe opens the form."""
     tail: ClassVar[int] = READ

@@ -14,7 +14,7 @@ VERSION: Final = 3
 MIN_QUESTIONS = 30
 """An arm measured on fewer is never chosen: its accuracy is a guess."""
 
-Signal = Literal["none", "prompt", "likelihood", "split"]
+Signal = Literal["none", "prompt", "split"]
 """A free signal of difficulty: none, the characters of the question, minus the mean log-probability of the first
 sample's tokens, or the leader's share of the first four samples."""
 _Share = Annotated[float, Field(ge=0, le=1)]

@@ -14,39 +14,6 @@ EXACT = 500
 """Up to so many answers the distribution is exact; the time grows with their square."""
 NODES = 21
 """Points of the quadrature over the error of a calibration."""
-MIN_SEEN = 10
-"""Fewer questions raise no alarm of drift."""
-
-
-def drift(mean: float, sd: float, n: int, shares: Sequence[float], alpha: float = ALARM) -> str | None:
-    """The alarm that votes agree less than in calibration, where smoothed shares on `n` questions had `mean` and `sd`.
-
-    A one-sided t test on `shares`, with the greater of the two spreads for both, as a few questions may miss
-    the rare ones that split; None without an alarm, or with fewer than `MIN_SEEN`. `alpha` is for one look: divide it
-    by the number of windows that are looked at.
-    """
-    import numpy as np
-    from scipy import special
-
-    if n < 2 or not 0 < alpha < 1:
-        raise ValueError(f"n must be at least 2, alpha above 0 and below 1 (got {n}, {alpha})")
-    if len(shares) < MIN_SEEN:
-        return None
-    recent = math.fsum(shares) / len(shares)
-    if recent > mean - 1e-9:
-        return None
-    square = max(sd**2, float(np.var(shares, ddof=1)))
-    calibrated, new = square / n, square / len(shares)
-    chance = 0.0
-    if spread := calibrated + new:
-        freedom = spread**2 / (calibrated**2 / (n - 1) + new**2 / (len(shares) - 1))
-        chance = float(special.stdtr(freedom, (recent - mean) / math.sqrt(spread)))
-    if chance > alpha:
-        return None
-    return (
-        f"votes agree less than in calibration: a mean share of {recent:.3f} on {len(shares)} questions, {mean:.3f} on "
-        f"{n} in calibration (p = {chance:.2g})"
-    )
 
 
 def broken_promise(

@@ -24,7 +24,7 @@ from reasoner.solution import INTERRUPTED, Solution
 from reasoner.strategy import StopRule, Strategy
 from reasoner.system.foreign import ErrorsFrom, described, is_cancellation
 from reasoner.trace.events import Cancelled, Delivered, Ended, Noted, Proposed, Refused, RunFacts
-from reasoner.types import NOT_RATED, Answer, Completion, EndedBy, Proposal, Rating, Usage
+from reasoner.types import NOT_RATED, Answer, Completion, EndedBy, Extraction, Proposal, Rating, Usage
 from reasoner.verifier import Verifier
 
 STRATEGY_ERRORS = ErrorsFrom("the strategy")
@@ -137,7 +137,6 @@ class PlanRunner:
         )
 
     async def _run(self) -> _End:
-        plan: ops.Plan[Answer | None] | None = None
         try:
             if self.scheduled:
                 # Operations that wait for the scheduler are started one wave at a time.
@@ -146,20 +145,32 @@ class PlanRunner:
             self.executor.recorder.began(self.facts)
             with STRATEGY_ERRORS:
                 plan = self.strategy.plan(self.executor.question)
-            return await self._follow(plan)
-        except BudgetExhausted as refusal:
-            return self._refused_end(self._best(), refusal)
-        finally:
             try:
-                with STRATEGY_ERRORS:
-                    if plan is not None:
-                        plan.close()
+                end = await self._follow(plan)
+            except BudgetExhausted as refusal:
+                end = self._refused_end(self._best(), refusal)
             finally:
-                await self._settle_replay()
-                await self._started.close()
-                self.executor.done()
-                if self.scheduled:
-                    self.scheduled.close()
+                await self._close(plan)
+            return end if end.answer else await self._fall_back(end)
+        finally:
+            self.executor.done()
+            if self.scheduled:
+                self.scheduled.close()
+
+    async def _close(self, plan: ops.Plan[Answer | None]) -> None:
+        """Close the plan, and cancel what it left running."""
+        try:
+            with STRATEGY_ERRORS:
+                plan.close()
+        finally:
+            await self._settle_replay()
+            await self._started.close()
+
+    async def _fall_back(self, end: _End) -> _End:
+        """The end with the answer of the chains that a limit cut, where no other reply has one."""
+        with suppress(BudgetExhausted):
+            return end._replace(answer=(await self._follow(self._probes.fallback())).answer)
+        return end
 
     async def _follow(self, plan: ops.Plan[Answer | None]) -> _End:
         reply: object = None
@@ -231,7 +242,7 @@ class PlanRunner:
                 return await self.executor.prefill(op)
             case ops.Probe():
                 self._ops += 1
-                return self._unrefused(self._ops, await self._probes.probe_all(self._ops, op))
+                return self._see_extractions(op, await self._probes.probe_all(self._ops, op))
             case ops.FindBlocks():
                 return await self._verdicts.blocks(op.answers)
             case ops.CheckEquivalent():
@@ -288,6 +299,12 @@ class PlanRunner:
                 self._seen += completion.extraction.cost
         return completions
 
+    def _see_extractions(self, op: ops.Probe, results: Sequence[object]) -> tuple[Extraction | None, ...]:
+        extractions: tuple[Extraction | None, ...] = self._unrefused(self._ops, results)
+        for chain, extraction in zip(op.chains, extractions, strict=True):
+            self._replies.add(replace(chain, extraction=extraction))
+        return extractions
+
     def _see_ratings(self, ratings: tuple[Rating, ...]) -> tuple[Rating, ...]:
         for rating in ratings:
             self._seen += rating.cost
@@ -310,7 +327,7 @@ class PlanRunner:
             op = replace(op, reserve=max(op.reserve, self._probes.reserve))
         sample = partial(sample_sequence, self.executor, op, interruptible=interruptible)
         if probes:
-            sample = partial(self._probes.reading, sample, op.params)
+            sample = partial(self._probes.reading, sample, op)
         history, scheduled = self.executor.history, self.scheduled
         if scheduled and history.settles(sequences.op, ((each.digest, each.index) for each in sequences)):
             scheduled = None
@@ -318,6 +335,9 @@ class PlanRunner:
             completions = await sample_all(sequences, sample, passed, history.extent)
             self._check_refusals(sequences.op, completions)
         drawn = tuple(completion for completion in completions if not isinstance(completion, BudgetExhausted))
+        if not self._partial_refusal and (refusal := self._probes.ended_early(sequences.op, op, drawn)):
+            self._partial_refusal = refusal
+            self._record_refusal(sequences.op, refusal)
         for completion in drawn:
             self._cut.add(op.params.limit, completion, op.limited_by)
         return drawn

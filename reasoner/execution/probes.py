@@ -5,20 +5,13 @@ greedy and not one of the plan's sequences: no chain, answer or seed of anything
 """
 
 import math
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
-from reasoner.answers.asking import (
-    EXTRACTED_TOKENS,
-    copied,
-    extraction_prompt,
-    opening_of,
-    probed,
-    probes_cut,
-    read_probe,
-)
+from reasoner.answers.asking import EXTRACTED_TOKENS, copied, cut_of, extraction_prompt, opening_of, probed, read_probe
 from reasoner.answers.forms import Opening
 from reasoner.answers.thinking import final_segment
 from reasoner.budget import NO_COST, Cost
@@ -26,15 +19,20 @@ from reasoner.engine import Continuation, continuation, spellings
 from reasoner.errors import BudgetExhausted, EngineError, NotRecorded
 from reasoner.execution.executor import Inquiry, OperationExecutor
 from reasoner.execution.launching import Passed, each
-from reasoner.strategy import NOT_ASKED, Prefill, Probe
+from reasoner.strategy import NOT_ASKED, Plan, Prefill, Probe, Sample, count_votes, propose
 from reasoner.trace.events import AnswerExtracted
 from reasoner.trace.recorder import ANSWER_SPACE_ERRORS, SequenceId
 from reasoner.types import Answer, Completion, Extraction, Prompt, SamplingParams, TokenIds
+from reasoner.voting import Tally
 
 FORCED_TOKENS: Final = 40
 """Tokens of the text that a probe forces, in most tokenizers: what closes thinking and opens a form."""
 MAX_WATCHED: Final = 128
 """The most tokens that an engine watches at once."""
+TIME_SHARE: Final = 0.1
+"""The part of a deadline's time that is kept for probes, or more where tokens take longer."""
+MAX_MARGIN: Final = 10.0
+"""The most seconds that this part is."""
 
 
 @dataclass(slots=True)
@@ -53,6 +51,12 @@ class Probes:
     executor: OperationExecutor
     _wanted: bool | None = None
     _refused: bool = False
+    _answered: bool = False
+    """Whether a reply has an answer."""
+    _cut: dict[str, list[tuple[Completion, SamplingParams]]] = field(default_factory=dict)
+    """The chains that a limit cut and nothing continued, by the digest of the prompt that would."""
+    _fell_back: bool = False
+    _margin: float = 0.0
     _costs: list[Cost] = field(default_factory=list)
     _spellings: dict[tuple[str, ...], tuple[TokenIds, ...]] = field(default_factory=dict)
 
@@ -68,7 +72,36 @@ class Probes:
     def reserve(self) -> int:
         """Tokens that a sequence leaves in the budget for its probe, in case that a limit cuts it."""
         opening = opening_of(self.executor.question.space)
-        return FORCED_TOKENS + opening.tokens if opening and probes_cut(self.executor.question.space) else 0
+        return FORCED_TOKENS + opening.tokens if opening and cut_of(self.executor.question.space) == "probe" else 0
+
+    def _watch(self) -> Callable[[], bool] | None:
+        """Whether a sequence must end now, so that it can be probed before the deadline; None without a deadline.
+
+        It is asked at each token, and so learns how long the tokens of a probe take.
+        """
+        space, left = self.executor.question.space, self.executor.admission.ledger.remaining_seconds()
+        opening, tokens, first = opening_of(space), 0, 0.0
+        if left == math.inf or opening is None or cut_of(space) == "drop":
+            return None
+        self._margin = self._margin or min(left * TIME_SHARE, MAX_MARGIN)
+        probe = opening.tokens
+
+        def due() -> bool:
+            nonlocal tokens, first
+            now = time.monotonic()
+            tokens, first = tokens + 1, first or now
+            pace = (now - first) / max(tokens - 1, 1)
+            needed = min(probe * pace, left / 2)
+            if ends := self._ends(needed):
+                self._margin = max(self._margin, needed)
+            return ends
+
+        return due
+
+    def _ends(self, seconds: float = 0.0) -> bool:
+        """Whether so much time is needed for probes, and no reply has an answer."""
+        left = self.executor.admission.ledger.remaining_seconds()
+        return left < max(self._margin, seconds) and not self._answered
 
     @property
     def _way(self) -> Continuation | None:
@@ -79,26 +112,61 @@ class Probes:
 
     async def reading(
         self,
-        sample: Callable[[SequenceId, Passed], Awaitable[Completion]],
-        params: SamplingParams,
+        sample: Callable[..., Awaitable[Completion]],
+        op: Sample,
         sequence: SequenceId,
         passed: Passed,
     ) -> Completion:
         """A sequence from `sample`, with the answer of a probe where it ended, or may be cut, and no form has one."""
-        completion, question = await sample(sequence, passed), self.executor.question
-        cut = completion.finish_reason == "length" and probes_cut(question.space)
+        completion, question = await sample(sequence, passed, due=self._watch()), self.executor.question
+        finish, kind = completion.finish_reason, cut_of(question.space)
+        cut = finish == "length" or (finish == "abort" and op.floor is None)
+        self._cut.pop(sequence.digest, None)
         if not (completion.ended or cut) or not completion.chain_of("all").strip():
             return completion
         with ANSWER_SPACE_ERRORS:
             if question.read(completion):
+                self._answered = True
                 return completion
+        if cut and kind != "probe":
+            if kind == "fallback":
+                child = completion.prompt.then(completion).digest
+                self._cut.setdefault(child, []).append((completion, op.params))
+            return completion
         if completion.unclosed and not cut:
             return completion
         try:
-            return replace(completion, extraction=await self.probe(sequence.op, completion, params))
+            extraction = await self.probe(sequence.op, completion, op.params)
         except BudgetExhausted:
             self._refused = True
             return completion
+        self._answered = self._answered or bool(extraction and extraction.answer)
+        return replace(completion, extraction=extraction)
+
+    def ended_early(self, number: int, op: Sample, completions: Iterable[Completion]) -> BudgetExhausted | None:
+        """The refusal by the deadline where sequences of an operation were ended before it, to be probed."""
+        if op.floor or all(completion.finish_reason != "abort" for completion in completions):
+            return None
+        if recorded := self.executor.history.refusal(number):
+            return recorded
+        return self.executor.admission.too_late() if self._ends() else None
+
+    def fallback(self) -> Plan[Answer | None]:
+        """The vote of the chains that a limit cut, for a question to which no reply has an answer."""
+        question, cut = self.executor.question, [chain for chains in self._cut.values() for chain in chains]
+        cut.sort(key=lambda entry: (entry[0].index, entry[0].prompt.digest))
+        self._cut.clear()
+        if self._answered or not cut:
+            return None
+        self._fell_back = True
+        extractions = yield Probe(tuple(chain for chain, _ in cut), cut[0][1])
+        tally = Tally(question.space)
+        for index, extraction in enumerate(extractions):
+            tally.add(extraction and extraction.answer, index=index)
+        state = yield from count_votes(tally)
+        answer = state.leader
+        yield from propose(answer, state)
+        return answer
 
     async def probe_all(self, number: int, op: Probe) -> list[Extraction | BudgetExhausted | None]:
         """What `probe` says of each chain of an operation, or the refusal by the budget."""
@@ -213,7 +281,8 @@ class Probes:
             cost, count = sum(self._costs, NO_COST), len(self._costs)
             cached = f", {cost.cached_tokens:,} more from the cache" if cost.cached_tokens else ""
             replies = f"{count:,} {'reply' if count == 1 else 'replies'}"
-            notes.append(f"probed for the answer: {replies}: {cost.tokens:,} tokens{cached}")
+            why = ", cut by a limit, as no reply has an answer" if self._fell_back else ""
+            notes.append(f"probed for the answer: {replies}{why}: {cost.tokens:,} tokens{cached}")
         if self._refused:
             notes.append("the budget did not suffice to probe every reply without an answer")
         return tuple(notes)

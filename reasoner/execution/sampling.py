@@ -47,10 +47,11 @@ async def sample_sequence(
     passed: Callable[[], None],
     *,
     interruptible: bool = True,
+    due: Callable[[], bool] | None = None,
 ) -> Completion:
     """One sequence of an operation; `passed` is called when it is about to reach the engine.
 
-    `interruptible` says whether it may be cancelled alone before it ends.
+    `interruptible` says whether it may be cancelled alone before it ends. Once it is `due`, it ends as it is.
 
     Raises:
         BudgetExhausted: the ledger refused it, or the deadline passed.
@@ -62,7 +63,7 @@ async def sample_sequence(
     max_tokens = await _room(executor, rendered, op)
     if max_tokens < 1:
         return Completion(sequence.prompt, "", (), "length", index=sequence.index)
-    return await _SequenceRun(executor, op, sequence, rendered, max_tokens, interruptible).run(passed)
+    return await _SequenceRun(executor, op, sequence, rendered, max_tokens, interruptible, due).run(passed)
 
 
 async def _room(executor: OperationExecutor, rendered: Rendered, op: Sample) -> int:
@@ -98,6 +99,7 @@ class _SequenceRun:
     rendered: Rendered
     max_tokens: int
     interruptible: bool
+    due: Callable[[], bool] | None = None
     _requested: set[Prompt] = field(default_factory=set)
 
     async def run(self, passed: Callable[[], None]) -> Completion:
@@ -113,6 +115,8 @@ class _SequenceRun:
             return completion
         if thought:
             return await self._answer(thought.completion(sequence.prompt))
+        if self.due and self.due():
+            raise executor.admission.too_late()
         first, cut = await self._first(passed)
         return await self._answer(first) if cut else first
 
@@ -232,6 +236,7 @@ class _SequenceRun:
             floor=self.op.floor,
             interruptible=self.interruptible or timed,
             on_text=self._on_text(prompt),
+            due=self.due,
         )
 
     def _on_text(self, prompt: Prompt) -> Callable[[TextPiece], None] | None:

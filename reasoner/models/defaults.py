@@ -4,7 +4,7 @@ import copy
 import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Any, Final, Protocol, TypeVar, runtime_checkable
+from typing import Any, Final, TypeVar
 
 from reasoner.errors import UsageError
 from reasoner.models.info import ModelInfo
@@ -18,18 +18,6 @@ _SAMPLED: Final = frozenset({
     "temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty",
 })  # fmt: skip
 """The sampling parameters that a generation config may set."""
-
-
-@runtime_checkable
-class ChecksSampling(Protocol):
-    """A strategy with options that fit only some sampling parameters."""
-
-    def check_sampling(self) -> None:
-        """Check the options against the resolved sampling parameters.
-
-        Raises:
-            UsageError: they do not fit.
-        """
 
 
 def sampling_of(config: Mapping[str, float]) -> SamplingParams:
@@ -50,7 +38,7 @@ def resolve(strategy: T, model: ModelInfo, notify: Notify) -> T:
     a user may expect.
 
     Raises:
-        UsageError: the model does not think and a thinking level is given, or an option does not fit.
+        UsageError: the model does not think and a thinking level is given.
     """
     resolved: T = _resolved(strategy, model, notify, NOTHING)
     return resolved
@@ -79,8 +67,6 @@ def _resolved(thing: Any, model: ModelInfo, notify: Notify, preference: Sampling
         thing = copy.copy(thing)
         for name, value in changed.items():
             object.__setattr__(thing, name, value)
-    if isinstance(thing, ChecksSampling):
-        thing.check_sampling()
     return thing
 
 

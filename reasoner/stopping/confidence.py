@@ -5,10 +5,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Literal
 
 from reasoner.errors import require
 from reasoner.types import NO_LOGPROB
 
+GroupMeasure = Literal["lowest", "bottom_10", "tail", "mean"]
+"""What the confidences of the tokens of a sequence are reduced to."""
 Cut = Callable[[Sequence[float]], bool]
 """Gets the log-probabilities of a token's best alternatives, token by token; True where the sequence must end."""
 
@@ -34,10 +37,18 @@ def group_confidences(tokens: Sequence[float], window: int) -> list[float]:
     return [(sums[end] - sums[end - window]) / window for end in range(window, len(sums))]
 
 
-def lowest_tenth(groups: Sequence[float]) -> float:
-    """The mean of the least confident tenth of the groups, rounded down as in DeepConf's code, at least one."""
-    lowest = sorted(groups)[: max(1, len(groups) // 10)]
-    return math.fsum(lowest) / len(lowest)
+def sequence_confidence(tokens: Sequence[float], measure: GroupMeasure, window: int) -> float:
+    """The confidence of a sequence of at least one token.
+
+    It is that of its "lowest" group, the mean of the lowest tenth of its groups ("bottom_10", rounded down as in
+    DeepConf's code, at least one), of its last `window` tokens ("tail"), or of all ("mean").
+    """
+    if measure in ("tail", "mean"):
+        chosen = tokens[-window:] if measure == "tail" else tokens
+    else:
+        groups = sorted(group_confidences(tokens, window))
+        chosen = groups[: 1 if measure == "lowest" else max(1, len(groups) // 10)]
+    return math.fsum(chosen) / len(chosen)
 
 
 @dataclass(frozen=True, slots=True)

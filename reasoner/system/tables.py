@@ -21,7 +21,7 @@ Values = dict[str, Any]
 Located = tuple[str, Values | UsageError]
 """Where a row is, and its values by column or what is wrong with it."""
 Reader = Callable[[str, BinaryIO, int | None], Iterator[Located]]
-"""Reads an open file of this name, of at most so many bytes, unpacked. Raises UsageError where it cannot go on."""
+"""Reads an open file of this name, of at most so many bytes, unpacked. Raises UsageError: the rest cannot be read."""
 MAX_ROW: Final = 1 << 26
 """Bytes of one row."""
 BATCH: Final = 256

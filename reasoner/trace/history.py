@@ -189,6 +189,10 @@ class QuestionHistory:
             raise self._refusal(op, "tokens")
         return None
 
+    def refusal(self, op: int) -> BudgetExhausted | None:
+        """The refusal that was recorded for an operation."""
+        return self._refusal(op, "tokens") if self._refused(op) else None
+
     def _refused(self, op: int) -> Refused | None:
         return next((event for event in self.of(Refused) if event.op == op), None)
 

@@ -212,16 +212,3 @@ def settings_of(tree: SearchTree) -> dict[str, str]:
         "seed": str(began.seed),
     }
     return settings | ({"attempts": str(tree.attempts)} if tree.attempts > 1 else {})
-
-
-def names_apart(first: SearchTree, second: SearchTree) -> tuple[str, str]:
-    """What two searches are called side by side: their strategies, and what else tells them apart."""
-    left, right = first.began, second.began
-    facts = [
-        (left.strategy, right.strategy),
-        (left.verifier or "no verifier", right.verifier or "no verifier"),
-        (left.model.name, right.model.name),
-        (f"seed {left.seed}", f"seed {right.seed}"),
-    ]
-    both = [names for number, names in enumerate(facts) if number == 0 or names[0] != names[1]]
-    return " · ".join(name for name, _ in both), " · ".join(name for _, name in both)

@@ -1,13 +1,13 @@
 """Search trees as HTML without scripts or external resources; what a model wrote is shown as text only, and bounded."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from hashlib import blake2b
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from reasoner.budget import Cost, cost_line
 from reasoner.errors import TraceError, UsageError
@@ -15,7 +15,7 @@ from reasoner.system.files import replacing
 from reasoner.system.printing import visible
 from reasoner.trace import outline as views
 from reasoner.trace.events import Event
-from reasoner.trace.outline import Outline, OutlineRow, answer_of, names_apart, score_of, state_of
+from reasoner.trace.outline import Outline, OutlineRow, answer_of, score_of, state_of
 from reasoner.trace.tree import SearchTree, TreeNode, search_trees
 from reasoner.types import VoteState
 from reasoner.voting import MAX_ANSWERS, VoteSummary
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-T = TypeVar("T")
 TEMPLATES: Final = Path(__file__).parent / "templates"
 MAX_NODES: Final = 1000
 """Sequences of one tree that are shown."""
@@ -172,7 +171,7 @@ def votes_of(tree: SearchTree) -> list[AnswerGroup]:
     return [*groups, AnswerGroup(None, silent)] if silent else groups
 
 
-def fragment(tree: SearchTree, *, heading: str = "", anchor: str = "", level: int = 2, fold: bool = False) -> "Markup":
+def fragment(tree: SearchTree) -> "Markup":
     """A tree as an `<article class="course">`: its drawing, path, texts and costs. Bounded in size, without scripts.
 
     It needs `style()` in its page. Of more than `MAX_NODES` sequences, those nearest to the prompt and the path to the
@@ -184,16 +183,12 @@ def fragment(tree: SearchTree, *, heading: str = "", anchor: str = "", level: in
     return _render(
         "fragment.html",
         tree=tree,
-        heading=heading or tree.began.text,
-        level=f"h{level}",
-        sub=f"h{level + 1}",
-        anchor=anchor or anchor_of(tree),
+        anchor=anchor_of(tree),
         outline=outline,
         heads=heads,
         longest=min(MAX_TEXT_LENGTH, MAX_CHARACTERS // max(texts, 1)),
         most_lines=MAX_LINES,
         all_open=len(outline.shown) <= MAX_OPEN,
-        unfolded=len(outline.shown) <= MAX_OPEN and not fold,
         drawing=steps_of(tree),
         votes=votes_of(tree),
         rated=any(node.score is not None for node in tree.nodes),
@@ -207,16 +202,6 @@ def anchor_of(tree: SearchTree) -> str:
     """A prefix of element ids that is the same each time, and another one for another search."""
     short = repr((tree.began, tree.ended, len(tree.nodes))).encode("utf-8", "replace")
     return f"t{blake2b(short, digest_size=5).hexdigest()}"
-
-
-def pair(first: SearchTree, second: SearchTree) -> "Markup":
-    """Two searches for one answer as a `<section class="pair">`: a table that compares them, then both side by side."""
-    names, trees, anchor = names_apart(first, second), (first, second), anchor_of(first)
-    sides = [
-        fragment(tree, heading=name, anchor=f"{anchor}-{side}", level=3, fold=True)
-        for tree, name, side in zip(trees, names, "ab", strict=True)
-    ]
-    return _render("pair.html", question=first.began.text, names=names, trees=trees, anchor=anchor, sides=sides)
 
 
 def notebook_html(headline: str, state: VoteState, cost: Cost, reply: str, events: Sequence[Event]) -> str:
@@ -271,18 +256,16 @@ def policy() -> "Markup":
     return Markup('<meta http-equiv="Content-Security-Policy" content="{}">').format(Markup(content))  # noqa: S704 ours
 
 
-def page(
-    items: Iterable[T], show: "Callable[[T], Markup]", *, title: str = "Search trees", source: str, note: str = ""
-) -> Iterator[str]:
-    """A page about the trace named `source`, part by part: what `show` makes of each item, and a `note` after them.
+def page(trees: Iterable[SearchTree], *, source: str, note: str = "") -> Iterator[str]:
+    """A page about the trace named `source`, part by part: the `fragment` of each tree, and a `note` after them.
 
-    After `MAX_TREES` items the others are only counted.
+    After `MAX_TREES` trees the others are only counted.
     """
-    yield _render("page_top.html", title=title, source=visible(source), policy=policy(), style=style())
+    yield _render("page_top.html", source=visible(source), policy=policy(), style=style())
     count = 0
-    for count, item in enumerate(items, 1):
+    for count, tree in enumerate(trees, 1):
         if count <= MAX_TREES:
-            yield show(item)
+            yield fragment(tree)
     notes = [note, f"{count - MAX_TREES:,} more in the trace, not shown." if count > MAX_TREES else ""]
     yield from (f'<p class="note">{escape(each)}</p>' for each in notes if each)
     yield _render("page_end.html", version=version("reasoner-kit"))

@@ -3,9 +3,8 @@
 import bisect
 import math
 import random
-from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted
@@ -15,11 +14,12 @@ from reasoner.types import Answer, Completion, Prompt, SamplingParams
 from reasoner_strategies._prompts import with_request, without_reply
 from reasoner_strategies._voting.pool import RunningVote
 
-Prior = Literal["normal", "beta"]
 IMPROVE = (
     "Your answer was rated {rating} on a scale from 0 to 1. Find out what is wrong or missing in it, then answer the "
     "question again in full. {form}"
 )
+Generation = tuple[int, Completion | None, Answer | None]
+"""The number of a running generation and, while it is rated, its completion and answer."""
 UNIT = 1 << 40
 """Ratings are summed as multiples of 1 / UNIT, so that no order of arrival changes a sum."""
 
@@ -32,43 +32,38 @@ class AbMcts(Checked):
     existing child (CONT), each from its posterior, and follows the higher one (Thompson sampling); to continue, it
     follows the child that draws the highest score. GEN at the root samples the question again, elsewhere it asks to
     improve the node's answer and shows its rating. A rating updates GEN of the parent and the node, and CONT and the
-    node at every ancestor. `prior` is the belief before the first rating: "normal" with unknown mean and variance
-    (normal-inverse-chi-squared, m 0, kappa 1, nu 1, tau^2 0.1) or "beta" (1/2, 1/2).
+    node at every ancestor. The belief before the first rating is normal with unknown mean and variance
+    (normal-inverse-chi-squared, m 0, kappa 1, nu 1, tau^2 0.1).
 
     Draws depend on the question, the number of the generation and the ratings reported before it, not on their order.
     `concurrency` generations run at a time; above 1, the order of replies decides which ratings are known by then.
 
-    `selector` "argmax" answers with the best rated, "weighted" with the class of answers of the highest total rating.
-    A generation without an answer or a rating is not a node. Unrated answers vote only if nothing could be rated.
+    The best rated answer is chosen. A generation without an answer or a rating is not a node. Unrated answers vote only
+    if nothing could be rated.
     """
 
     uses_verifier: ClassVar[bool] = True
     sampling: ClassVar[SamplingParams] = SamplingParams(temperature=0.8)
 
     n: Samples = 16
-    prior: Prior = "normal"
     concurrency: Count = 4
-    selector: Literal["argmax", "weighted"] = "argmax"
     params: SamplingParams = SamplingParams()
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Ask the tree what to generate and report the ratings to it, as replies arrive."""
-        tree = AnswerTree(question.id, self.prior)
-        votes = RunningVote(question.space, by="max" if self.selector == "argmax" else "sum")
-        with suppress(BudgetExhausted):
-            yield from self._search(question, tree, votes)
-        return (yield from votes.publish()).leader
-
-    def _search(self, question: Question, tree: "AnswerTree", votes: RunningVote) -> Plan[None]:
-        running: dict[Handle, _Generation] = {}
+        tree, votes = AnswerTree(question.id), RunningVote(question.space, by="max")
+        running: dict[Handle, Generation] = {}
         launched = 0
         while launched < self.n or running:
             while launched < self.n and len(running) < self.concurrency:
                 prompt = refinement(question, tree.ask(launched))
                 handle = yield from start(Sample((prompt,), params=self.params))
-                running[handle] = _Generation(launched)
+                running[handle] = launched, None, None
                 launched += 1
-            finished = yield from next_finished()
+            try:
+                finished = yield from next_finished()
+            except BudgetExhausted:
+                break
             number, drawn, answer = running.pop(finished.handle)
             if drawn and answer:
                 value = finished.ratings[0].value
@@ -80,16 +75,9 @@ class AbMcts(Checked):
                 answer = question.read(drawn)
                 votes.count(answer, order=number)
                 if answer is not None:
-                    running[(yield from start(Score(question, (drawn,))))] = _Generation(number, drawn, answer)
-            yield from votes.publish_sometimes()
-
-
-class _Generation(NamedTuple):
-    """The number of a running generation and, while it is rated, its completion and answer."""
-
-    number: int
-    drawn: Completion | None = None
-    answer: Answer | None = None
+                    running[(yield from start(Score(question, (drawn,))))] = number, drawn, answer
+            yield from votes.publish()
+        return (yield from votes.publish()).leader
 
 
 @dataclass(slots=True)
@@ -107,7 +95,7 @@ class TreeArm:
         self.total += parts
         self.squares += parts * parts
 
-    def normal(self) -> tuple[float, float, float, float]:
+    def posterior(self) -> tuple[float, float, float, float]:
         """The posterior (m, kappa, nu, tau^2) of a normal-inverse-chi-squared prior (0, 1, 1, 0.1)."""
         n, total = self.count, self.total / UNIT
         # n times the sum of squared deviations, in whole numbers: the difference of floats would cancel.
@@ -115,16 +103,9 @@ class TreeArm:
         shift = total * total / (n * (n + 1)) if n else 0.0
         return total / (1 + n), 1.0 + n, 1.0 + n, (0.1 + spread + shift) / (1 + n)
 
-    def beta(self) -> tuple[float, float]:
-        """The posterior (a, b) of a beta prior (1/2, 1/2)."""
-        total = self.total / UNIT
-        return 0.5 + total, 0.5 + self.count - total
-
-    def draw(self, prior: Prior, source: random.Random) -> float:
+    def draw(self, source: random.Random) -> float:
         """A mean score drawn from the posterior."""
-        if prior == "beta":
-            return source.betavariate(*self.beta())
-        m, kappa, nu, tau2 = self.normal()
+        m, kappa, nu, tau2 = self.posterior()
         variance = nu * tau2 / source.gammavariate(nu / 2, 2.0)
         return source.gauss(m, math.sqrt(variance / kappa))
 
@@ -149,7 +130,6 @@ class AnswerTree:
     """Decides what to generate next (`ask`) and learns from the ratings (`report`), in any order."""
 
     question_id: str
-    prior: Prior
     root: AnswerNode = field(default_factory=AnswerNode)
     _refined: dict[int, AnswerNode] = field(default_factory=dict)
 
@@ -158,10 +138,10 @@ class AnswerTree:
         source = random.Random(f"{self.question_id}\0{number}")
         node = self.root
         while node.children:
-            generated = node.generate.draw(self.prior, source)
-            if node.continue_.draw(self.prior, source) <= generated:
+            generated = node.generate.draw(source)
+            if node.continue_.draw(source) <= generated:
                 break
-            node = max(node.children, key=lambda child: child.value.draw(self.prior, source))
+            node = max(node.children, key=lambda child: child.value.draw(source))
         self._refined[number] = node
         return node
 

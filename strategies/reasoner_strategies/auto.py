@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeGuard
+from typing import Literal, NamedTuple
 
 from reasoner.answers.questions import Question
 from reasoner.calibration.arm_selection import LOSSES, choose
@@ -40,11 +40,11 @@ class Auto(Checked):
     """Chooses a strategy for each question by a calibrated profile; without one, votes until the lead is safe.
 
     With a `profile` (a file written by `reasoner calibrate`; `task` chooses one of its families, if it has several) the
-    difficulty of a question is measured as the family's bins do: by its length, its first sample or its first four. Of
-    the arms measured on such questions it chooses the cheapest that is known to lose at most 1, 0.5 or 0.2 points of
-    accuracy, with `effort` low, medium or high, against the vote of all samples. Only arms without a budget of their
-    own are considered. Sequences are drawn with the sampling options of the calibration. A vote continues from the
-    samples drawn so far.
+    difficulty of a question is measured as the family's bins do: by its length or its first four samples. Of the arms
+    measured on such questions it chooses the cheapest that is known to lose at most 1, 0.5 or 0.2 points of accuracy,
+    with `effort` low, medium or high, against the vote of all samples. Only arms without a budget of their own are
+    considered. Sequences are drawn with the sampling options of the calibration. A vote continues from the samples
+    drawn so far.
 
     Without a profile it is self-consistency of `n` with the rules `lossless` and `lock_in`, whose delta is 0.1, 0.05 or
     0.01 with `effort` low, medium or high.
@@ -85,14 +85,10 @@ class Auto(Checked):
             rows = [row for row in rows if row.samples > 1 or row.strategy in (family.baseline, family.safe)]
         servable = family.model_copy(update={"arms": tuple(rows)})
         choices = (choose(servable, index, loss=LOSSES[self.effort]) for index in range(family.bins.count))
-        return tuple(
-            _Arm(build("strategy", choice.row.strategy), choice.row.strategy, choice.why, choice.row)
-            for choice in choices
-        )
+        return tuple(_Arm(build("strategy", c.row.strategy), c.row.strategy, c.why, c.row) for c in choices)
 
     def _voting(self, why: str) -> _Arm:
-        stop = FirstOf((Lossless(), LockIn(delta=DELTAS[self.effort])))
-        voting = SelfConsistency(self.n, self._sampling, stop=stop)
+        voting = SelfConsistency(self.n, self._sampling, stop=FirstOf((Lossless(), LockIn(DELTAS[self.effort]))))
         return _Arm(voting, f"a vote of up to {self.n} until its lead is safe", why)
 
     def _as_measured(self, family: Family) -> SamplingParams:
@@ -145,12 +141,15 @@ class Auto(Checked):
 
     def _continued(self, arm: _Arm, question: Question, drawn: Sequence[Completion]) -> Plan[Answer | None]:
         """The plan of an arm, which votes over the samples drawn so far if it can."""
-        if drawn and _can_continue(arm.strategy, self._sampling):
-            return (yield from arm.strategy.continued(question, drawn))
+        strategy = arm.strategy
+        voting = strategy if isinstance(strategy, SelfConsistency) and strategy.of is None else None
+        # Keeping log-probabilities changes no sample.
+        if drawn and voting and replace(voting.params, logprobs=None) == replace(self._sampling, logprobs=None):
+            return (yield from voting.continued(question, drawn))
         if drawn:
             yield from note(f"the {len(drawn)} samples drawn to measure difficulty are not used by this strategy")
             yield from proposed(vote(question, drawn))
-        return (yield from arm.strategy.plan(question))
+        return (yield from strategy.plan(question))
 
     def _chosen(self, question: Question) -> Plan[tuple[_Arm, Sequence[Completion]]]:
         """The arm of the question's bin, and the samples that were drawn to find the bin."""
@@ -159,23 +158,9 @@ class Auto(Checked):
             return self._arms[0], ()
         if bins.signal == "prompt":
             return self._arms[bins.index(len(question.text))], ()
-        params = self._sampling
-        if bins.signal == "split":
-            drawn = yield from sample(question.prompt, n=SPLIT, params=params)
-            vote_state = yield from vote(question, drawn)
-            return self._arms[bins.index(vote_state.share)], drawn
-        drawn = yield from sample(question.prompt, params=replace(params, logprobs=params.logprobs or 0))
-        logprobs = drawn[0].logprobs.sampled if drawn[0].logprobs else ()
-        if not logprobs:
-            return self._voting("the first sample has no log-probabilities"), drawn
-        return self._arms[bins.index(-sum(logprobs) / len(logprobs))], drawn
-
-
-def _can_continue(strategy: Strategy, sampling: SamplingParams) -> TypeGuard[SelfConsistency]:
-    """Whether samples drawn with these options may vote in it; keeping log-probabilities changes no sample."""
-    if not isinstance(strategy, SelfConsistency) or strategy.of is not None:
-        return False
-    return replace(strategy.params, logprobs=None) == replace(sampling, logprobs=None)
+        drawn = yield from sample(question.prompt, n=SPLIT, params=self._sampling)
+        vote_state = yield from vote(question, drawn)
+        return self._arms[bins.index(vote_state.share)], drawn
 
 
 def _followed(plan: Plan[Answer | None], row: ArmRow | None) -> Plan[tuple[Answer | None, Propose]]:

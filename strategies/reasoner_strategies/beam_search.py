@@ -1,19 +1,13 @@
 """Beam search over steps that a verifier rates."""
 
+import math
 from dataclasses import dataclass
 
 from reasoner.answers.questions import Question
 from reasoner.specs import Count
 from reasoner.strategy import Plan
 from reasoner.types import Answer
-from reasoner_strategies._search.step_search import (
-    Level,
-    Parents,
-    SearchOptions,
-    StepSearch,
-    parent_count,
-    split_evenly,
-)
+from reasoner_strategies._search.step_search import Level, Parents, SearchOptions, StepSearch, split_evenly
 from reasoner_strategies._search.steps import Path
 
 
@@ -23,13 +17,11 @@ class BeamSearch(SearchOptions):
 
     A level is `n` children, at most `width` of each kept path: n / width paths are kept, rounded up, and the best of
     them get the remainder. Identical prefixes are kept once. Chains that ended keep their rating and leave the beam.
-    With `refill` each level has `n` children, also if fewer paths are left, and the search ends with `n` finished
-    chains; without, each chain that ended reduces the beam by one. The finished vote with their ratings. What could not
-    be rated is kept last, in launch order.
+    Each level has `n` children, also if fewer paths are left, until `n` chains have finished; they vote with their
+    ratings. What could not be rated is kept last, in launch order.
     """
 
     width: Count = 4
-    refill: bool = True
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, rate and prune, level by level; then vote."""
@@ -44,12 +36,11 @@ def beam(options: BeamSearch, search: StepSearch) -> Plan[Answer | None]:
 
 def _parents(options: BeamSearch, search: StepSearch, level: Level) -> Parents:
     """The parents of the next level, and how many children each has."""
-    children = options.n if options.refill else options.n - len(search.ended)
-    if search.finished >= options.n or children < 1:
+    if sum(path.finished for path in search.ended.values()) >= options.n:
         return []
     best: dict[object, Path] = {}
     for path in level.ranked():
         if path.open:
             best.setdefault((path.prompt.token_ids, path.prompt.text), path)
-    kept = list(best.values())[: parent_count(children, options.width)]
-    return list(zip(kept, split_evenly(children, len(kept)), strict=True)) if kept else []
+    kept = list(best.values())[: math.ceil(options.n / options.width)]
+    return list(zip(kept, split_evenly(options.n, len(kept)), strict=True)) if kept else []

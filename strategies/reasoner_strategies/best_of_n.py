@@ -1,16 +1,14 @@
 """Best-of-N: draw many chains, let a verifier choose."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from reasoner.answers.questions import Question
 from reasoner.errors import UsageError
 from reasoner.specs import Checked, Samples
-from reasoner.strategy import Outcome, Plan, Strategy, count_votes, gather, sample
-from reasoner.types import Answer, Completion, SamplingParams
-from reasoner.voting import Tally
-from reasoner_strategies._voting.pool import proposed, rated_choice, vote
+from reasoner.strategy import Plan, Strategy, sample
+from reasoner.types import Answer, SamplingParams
+from reasoner_strategies._voting.pool import BY, Pool, Selector, nested_vote, proposed, rated_choice, vote
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +27,7 @@ class BestOfN(Checked):
     sampling: ClassVar[SamplingParams] = SamplingParams(temperature=0.8)
 
     n: Samples = 16
-    selector: Literal["argmax", "weighted"] = "argmax"
+    selector: Selector = "argmax"
     params: SamplingParams = SamplingParams()
     of: Strategy | None = None
 
@@ -46,23 +44,8 @@ class BestOfN(Checked):
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, propose the majority, rate those that hold an answer, select."""
         if self.of is None:
-            drawn: Sequence[Completion | None] = yield from sample(question.prompt, n=self.n, params=self.params)
+            pool: Pool = yield from sample(question.prompt, n=self.n, params=self.params)
+            majority = yield from proposed(vote(question, pool))
         else:
-            drawn = yield from outcomes(self.of, self.n, question)
-        majority = yield from proposed(vote(question, drawn))
-        by: Literal["max", "sum"] = "max" if self.selector == "argmax" else "sum"
-        return (yield from rated_choice(question, drawn, majority, by=by))
-
-
-def outcomes(of: Strategy, n: int, question: Question) -> Plan[list[Completion | None]]:
-    """The sequence behind the answer of each of `n` runs of a strategy; the majority is proposed as they end."""
-    evidence: dict[int, Completion | None] = {}
-    tally = Tally(question.space)
-
-    def ended(index: int, outcome: Outcome) -> Plan[None]:
-        evidence[index] = outcome.evidence
-        tally.add(question.read(outcome.evidence) if outcome.evidence else None, index=index)
-        yield from proposed(count_votes(tally))
-
-    yield from gather((of.plan(question) for _ in range(n)), question, ended, among=n)
-    return [evidence[index] for index in sorted(evidence)]
+            majority, pool = yield from nested_vote(question, self.of, self.n)
+        return (yield from rated_choice(question, pool, majority, by=BY[self.selector]))

@@ -1,6 +1,5 @@
 """CISC: a vote weighted by confidence."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +9,7 @@ from reasoner.answers.questions import Question
 from reasoner.specs import Checked, Range, Samples
 from reasoner.strategy import Plan, sample
 from reasoner.types import Answer, SamplingParams
-from reasoner_strategies._voting.pool import proposed, rated_choice, vote
+from reasoner_strategies._voting.pool import proposed, rated_choice, softmax, vote
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +32,11 @@ class Cisc(Checked):
         """Draw, propose the majority, rate the samples with an answer, vote by softmax."""
         drawn = yield from sample(question.prompt, n=self.n, params=self.params)
         majority = yield from proposed(vote(question, drawn))
-        weights = partial(softmax, temperature=self.softmax_temperature)
+        weights = partial(confidence_weights, temperature=self.softmax_temperature)
         return (yield from rated_choice(question, drawn, majority, weights_of=weights))
 
 
-def softmax(ratings: Sequence[float | None], temperature: float) -> list[float | None]:
-    """Weights proportional to exp(rating / temperature) that sum to 1; None stays None."""
-    highest = max(rating for rating in ratings if rating is not None)
-    raised = [None if rating is None else math.exp((rating - highest) / temperature) for rating in ratings]
-    total = math.fsum(weight for weight in raised if weight is not None)
-    return [None if weight is None else weight / total for weight in raised]
+def confidence_weights(ratings: Sequence[float | None], temperature: float) -> list[float | None]:
+    """The softmax of the ratings; None stays None."""
+    shares = softmax(ratings, temperature)
+    return [None if rating is None else share for rating, share in zip(ratings, shares, strict=True)]

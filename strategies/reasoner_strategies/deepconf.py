@@ -3,19 +3,17 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
 from typing import Annotated, ClassVar, Literal
 
 from reasoner.answers.questions import Question
 from reasoner.errors import UsageError
 from reasoner.specs import Checked, Count, Range, Samples
-from reasoner.stopping.confidence import ConfidenceFloor, group_confidences, lowest_tenth, measured, token_confidence
+from reasoner.stopping.confidence import ConfidenceFloor, GroupMeasure, measured, sequence_confidence, token_confidence
 from reasoner.strategy import Plan, Sample, sample
 from reasoner.types import Answer, Completion, SamplingParams
 from reasoner_strategies._voting.pool import RunningVote, proposed, rated_vote, vote
 from reasoner_strategies._voting.stopping_vote import OrderedSampling
 
-Measure = Literal["lowest", "bottom_10", "tail", "mean"]
 WARMUP, CONSENSUS, CONCURRENCY = 16, 0.95, 8
 MAX_WINDOW, WINDOWS = 2048, 8
 """The paper's window, and the least number of windows in the longest trace if no window is given."""
@@ -32,7 +30,7 @@ class DeepConf(Checked):
     group, the mean of the lowest tenth of its groups ("bottom_10"), of its last `window` tokens ("tail"), or of all
     ("mean").
 
-    "offline" draws `n` traces and lets the best `keep` percent of those with an answer vote.
+    `mode` "offline" draws `n` traces and lets the best `keep` percent of those with an answer vote.
 
     "online" draws `warmup` whole traces. The lowest group that the best `keep` percent of them reach is the threshold.
     Every later trace is cut when a group falls below it, and a trace whose lowest group is below it never votes, be it
@@ -45,8 +43,6 @@ class DeepConf(Checked):
     the paper.
 
     If the engine reports no log-probabilities, or no trace above the threshold has an answer, the majority decides.
-
-    `mode` "online" stops chains of low confidence while they are drawn, "offline" draws all of them.
     """
 
     uses_verifier: ClassVar[bool] = False
@@ -55,7 +51,7 @@ class DeepConf(Checked):
     n: Samples = 64
     keep: Annotated[float, Range(above=0, at_most=100)] = 90.0
     window: Count | None = None
-    measure: Measure = "lowest"
+    measure: GroupMeasure = "lowest"
     warmup: Count = WARMUP
     consensus: Annotated[float, Range(above=0, at_most=1)] = CONSENSUS
     concurrency: Count = CONCURRENCY
@@ -67,26 +63,9 @@ class DeepConf(Checked):
             raise UsageError(
                 f"logprobs must be from 1 to 20, as confidence is made of them (got {self.params.logprobs})"
             )
-        if self.params.max_tokens is not None:
-            self.check_sampling()
-        if self.mode == "offline" and self.measure == "mean" and self.window is not None:
-            raise UsageError(f"window={self.window} has no effect offline with measure=mean: leave one of them out")
         online = (self.warmup, self.consensus, self.concurrency)
         if self.mode == "offline" and online != (WARMUP, CONSENSUS, CONCURRENCY):
             raise UsageError("warmup, consensus and concurrency have no effect offline: leave them out, or mode=online")
-
-    def check_sampling(self) -> None:
-        """Check that the window fits into a trace.
-
-        Raises:
-            UsageError: it does not.
-        """
-        longest = self.params.limit
-        if self.window is not None and self.window > longest:
-            raise UsageError(
-                f"window={self.window} never fills, so nothing is cut: max_tokens is {longest}; "
-                f"set window to {max(1, longest // 2)} or less, or raise max_tokens"
-            )
 
     @property
     def _window(self) -> int:
@@ -100,18 +79,15 @@ class DeepConf(Checked):
         drawn = yield from sample(question.prompt, n=self.n, params=self.params)
         majority = yield from proposed(vote(question, drawn))
         scores = [self._score(trace, self.measure) if question.read(trace) else None for trace in drawn]
-        known = [score for score in scores if score is not None]
-        if not known:
+        threshold = self._threshold(scores)
+        if threshold is None:
             return majority.leader
-        threshold = percentile(known, 100 - self.keep)
         weights = [score if score is not None and score >= threshold else None for score in scores]
         return (yield from proposed(rated_vote(question, drawn, weights))).leader
 
     def _online(self, question: Question) -> Plan[Answer | None]:
         first = yield from sample(question.prompt, n=min(self.warmup, self.n), params=self.params)
-        lowest = [self._score(trace, "lowest") for trace in first]
-        known = [score for score in lowest if score is not None]
-        threshold = percentile(known, 100 - self.keep) * (1 - SLACK) if known else None
+        threshold = self._threshold([self._score(trace, "lowest") for trace in first])
         votes = RunningVote(question.space)
         for trace in first:
             self._count(votes, question, trace, threshold)
@@ -134,24 +110,18 @@ class DeepConf(Checked):
         if answer and threshold is not None and lowest is not None and lowest >= threshold:
             votes.rate(answer, self._score(trace, self.measure), order=index)
 
-    def _score(self, completion: Completion, measure: Measure) -> float | None:
+    def _score(self, completion: Completion, measure: GroupMeasure) -> float | None:
         """The confidence of a trace, 0 or more; None without usable log-probabilities."""
         top = completion.logprobs.top if completion.logprobs else ()
         if not top or not all(top) or not measured(top):
             return None
         tokens = [token_confidence(row[: self.params.logprobs]) for row in top]
-        if measure == "tail":
-            score = fmean(tokens[-self._window :])
-        elif measure == "mean":
-            score = fmean(tokens)
-        else:
-            groups = group_confidences(tokens, self._window)
-            score = min(groups) if measure == "lowest" else lowest_tenth(groups)
+        score = sequence_confidence(tokens, measure, self._window)
         return max(0.0, score) if math.isfinite(score) else None
 
+    def _threshold(self, scores: Sequence[float | None]) -> float | None:
+        """What the best `keep` percent of the scores reach, interpolated linearly; None without any."""
+        import numpy as np
 
-def percentile(values: Sequence[float], percent: float) -> float:
-    """The value that `percent` of these are below, interpolated linearly."""
-    import numpy as np
-
-    return float(np.percentile(values, percent))
+        known = [score for score in scores if score is not None]
+        return float(np.percentile(known, 100 - self.keep)) * (1 - SLACK) if known else None

@@ -1,13 +1,13 @@
 """Diverse verifier tree search: independent subtrees, each of which keeps its best step."""
 
+import math
 from dataclasses import dataclass
-from typing import Annotated
 
 from reasoner.answers.questions import Question
-from reasoner.specs import Count, Range, Samples
-from reasoner.strategy import MAX_CHAINS, Plan
+from reasoner.specs import Count
+from reasoner.strategy import Plan
 from reasoner.types import Answer
-from reasoner_strategies._search.step_search import Level, SearchOptions, StepSearch, parent_count, split_evenly
+from reasoner_strategies._search.step_search import Level, SearchOptions, StepSearch, split_evenly
 from reasoner_strategies._search.steps import Path
 
 
@@ -23,14 +23,13 @@ class Dvts(SearchOptions):
     No subtree waits for another, and what it draws does not depend on the others.
     """
 
-    n: Annotated[Samples, Range(at_least=1, at_most=MAX_CHAINS)] = 16
     width: Count = 4
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Start all subtrees, extend each by a level as soon as its children are there; then vote."""
         chosen: set[int] = set()
         search = StepSearch(question, self, weight_of=lambda path: path.value if path.order in chosen else None)
-        widths = split_evenly(self.n, parent_count(self.n, self.width))
+        widths = split_evenly(self.n, math.ceil(self.n / self.width))
         subtrees: dict[Level, int] = {}
 
         def expand(number: int, path: Path) -> Plan[None]:
@@ -41,7 +40,7 @@ class Dvts(SearchOptions):
             subtrees[level] = number
 
         for number in range(len(widths)):
-            yield from expand(number, search.root)
+            yield from expand(number, Path(question.prompt))
         while level := (yield from search.next_level()):
             number = subtrees.pop(level)
             best = next((path for path in level.ranked() if path.open or path.answer(question)), None)

@@ -2,7 +2,6 @@
 
 import math
 import random
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -12,15 +11,7 @@ from reasoner.specs import Checked, Range, Samples
 from reasoner.strategy import Plan
 from reasoner.types import Answer, Completion, Prompt, SamplingParams
 from reasoner_strategies._prompts import verdict, with_text, without_reply
-from reasoner_strategies._voting.self_comparison import (
-    Ballot,
-    Candidate,
-    best,
-    draw_candidates,
-    listed,
-    polled,
-    tournament,
-)
+from reasoner_strategies._voting.self_comparison import Candidate, best, draw_candidates, listed, polled, tournament
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +42,19 @@ class GenSelect(Checked):
         def play(left: Sequence[Candidate]) -> Plan[Sequence[Candidate]]:
             count = math.ceil(len(left) / self.group)
             groups = [left[first::count] for first in range(count)]
-            ballots = [
-                ballot
-                for race, group in enumerate(groups)
-                if len(group) > 1
-                for ballot in self._ballots(question, race, group)
-            ]
-            chosen = yield from polled(ballots, chosen_number, self.params)
-            return tuple(best(group, chosen.get(race, Counter())) for race, group in enumerate(groups))
+            orders = [order for group in groups if len(group) > 1 for order in self._orders(question, group)]
+            chosen = yield from polled(
+                [(choice_prompt(question, shown), shown) for shown in orders], number, self.params
+            )
+            return tuple(best(group, chosen) for group in groups)
 
         return (yield from tournament(question, entered, play))
 
-    def _ballots(self, question: Question, race: int, group: Sequence[Candidate]) -> list[Ballot]:
-        ballots, indices = [], [candidate.index for candidate in group]
-        for repeat in range(self.repeats):
-            order = random.Random(f"{question.id}/{indices}/{repeat}").sample(group, len(group))
-            ballots.append(Ballot(race, tuple(order), choice_prompt(question, order)))
-        return ballots
+    def _orders(self, question: Question, group: Sequence[Candidate]) -> list[list[Candidate]]:
+        """The orders in which a group is shown."""
+        indices = [candidate.index for candidate in group]
+        sources = (random.Random(f"{question.id}/{indices}/{repeat}") for repeat in range(self.repeats))
+        return [source.sample(group, len(group)) for source in sources]
 
 
 def choice_prompt(question: Question, shown: Sequence[Candidate]) -> Prompt:
@@ -80,7 +67,7 @@ def choice_prompt(question: Question, shown: Sequence[Candidate]) -> Prompt:
     )
 
 
-def chosen_number(reply: Completion, size: int) -> int | None:
+def number(reply: Completion, size: int) -> int | None:
     """Which of so many answers a reply chooses, from 0."""
-    number = verdict(reply, "best", [str(number) for number in range(1, size + 1)])
-    return None if number is None else int(number) - 1
+    named = verdict(reply, "best", [str(index) for index in range(1, size + 1)])
+    return None if named is None else int(named) - 1

@@ -7,10 +7,9 @@ from typing import ClassVar, Literal, NamedTuple
 from reasoner.answers import ChoiceSpace, YesNoSpace
 from reasoner.answers.questions import Question
 from reasoner.specs import Checked, Samples
-from reasoner.strategy import Plan, TextLikelihood, loglikelihood, note, prefill, propose, sample
-from reasoner.types import NO_THINKING, Answer, Prompt, SamplingParams, Vote, VoteState
-from reasoner_strategies._voting.pool import proposed, vote
-from reasoner_strategies.cisc import softmax
+from reasoner.strategy import Plan, loglikelihood, note, prefill, propose, sample
+from reasoner.types import NO_THINKING, Answer, SamplingParams, Vote, VoteState
+from reasoner_strategies._voting.pool import proposed, softmax, vote
 
 OPENING = "The answer is"
 RULE = "likelihood"
@@ -30,15 +29,12 @@ class Likelihood(Checked):
 
     Each option is rated by the log-probability of its text after the prompt; nothing is drawn, and the model does not
     reason first. `score` rates an option's "label" or its "text"; for yes or no both are the word. `normalize` divides
-    by the number of its "tokens" or "characters", as long texts are less likely. `style` "chat" asks the question as
-    any strategy does and begins the reply with `The answer is`; "plain" is raw text for base models,
-    `Context: ... Question: ... Answer:`, where the context is the text of the prompt before the question. Earlier
-    turns, such as worked examples, are in "chat" only.
+    by the number of its "tokens" or "characters", as long texts are less likely. In a chat the reply begins with
+    `The answer is`; a raw prompt, for a base model, is continued as it is.
 
-    With "plain" and "none" this is `acc` of lm-evaluation-harness, with "characters" `acc_norm`; "tokens" is GPT-3's.
-    It differs from the harness: options are tokenised apart from the prompt, with a blank before them; "text" does not
-    remove the options from a question that lists them; the prompt is not the harness's own for any task; and a tie goes
-    to the first option.
+    With a raw prompt and "none" this is `acc` of lm-evaluation-harness, with "characters" `acc_norm`; "tokens" is
+    GPT-3's. It differs from the harness: options are tokenised apart from the prompt, with a blank before them; "text"
+    does not remove the options from a question that lists them; and a tie goes to the first option.
 
     For a question without options, the answers of `n` samples, drawn with `params`, are the candidates: the first text
     of each class. With fewer than two of them nothing is rated. The weights of the vote state are the softmax of their
@@ -50,7 +46,6 @@ class Likelihood(Checked):
 
     score: Literal["label", "text"] = "label"
     normalize: Literal["none", "tokens", "characters"] = "none"
-    style: Literal["chat", "plain"] = "chat"
     n: Samples = 8
     params: SamplingParams = SamplingParams()
 
@@ -63,12 +58,15 @@ class Likelihood(Checked):
             options = [Option(each, each.answer.text) for each in vote_state.votes]
             if len(options) < 2:
                 return vote_state.leader
-        if self.style == "plain":
-            prompt = plain(question)
-        else:
-            prompt = yield from prefill(question.prompt.at_level(NO_THINKING), OPENING)
+        opening = "" if question.prompt.raw else OPENING
+        prompt = yield from prefill(question.prompt.at_level(NO_THINKING), opening)
         likelihoods = yield from loglikelihood(prompt, [f" {option.written}" for option in options])
-        values = [self._value(option, text) for option, text in zip(options, likelihoods, strict=True)]
+        values = [
+            text.logprob / {"none": 1, "tokens": text.tokens, "characters": max(1, len(written))}[self.normalize]
+            if text
+            else None
+            for (_, written), text in zip(options, likelihoods, strict=True)
+        ]
         if left_out := values.count(None):
             yield from note(f"{left_out} of {len(values)} answers do not fit the context window and were left out")
         if left_out == len(values):
@@ -86,25 +84,9 @@ class Likelihood(Checked):
             texts = {"yes": "yes", "no": "no"}
         return [Option(Vote(Answer(label, label, RULE), 0.0, 0), text) for label, text in texts.items()]
 
-    def _value(self, option: Option, likelihood: TextLikelihood | None) -> float | None:
-        if likelihood is None:
-            return None
-        size = {"none": 1, "tokens": likelihood.tokens, "characters": max(1, len(option.written))}[self.normalize]
-        return likelihood.logprob / size
-
-
-def plain(question: Question) -> Prompt:
-    """The question as raw text for a base model; the text of the prompt before it is the context."""
-    prompt = question.prompt
-    question_text = prompt.raw or prompt.messages[-1].content
-    before, _, _ = question_text.rpartition(question.text)
-    context = f"Context: {before.strip()}\n" if before.strip() else ""
-    return Prompt(raw=f"{context}Question: {question.text.strip()}\nAnswer:")
-
 
 def ranked(options: Sequence[Option], values: Sequence[float | None], *, samples: int) -> VoteState:
     """The likeliest first, weighted by the softmax; ties in the order of the options."""
-    weights = softmax(values, 1.0)
-    votes = [replace(option.vote, weight=weight or 0.0) for option, weight in zip(options, weights, strict=True)]
+    votes = [replace(option.vote, weight=weight) for option, weight in zip(options, softmax(values), strict=True)]
     votes.sort(key=lambda each: -each.weight)
     return VoteState(tuple(votes), samples, tied=len(votes) > 1 and votes[0].weight == votes[1].weight)

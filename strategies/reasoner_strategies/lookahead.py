@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from reasoner.answers.questions import Question
-from reasoner.errors import UsageError
 from reasoner.specs import Range, Samples
 from reasoner.strategy import Plan
 from reasoner.types import Answer
@@ -22,11 +21,6 @@ class Lookahead(BeamSearch):
     """
 
     k: Annotated[Samples, Range(at_least=0)] = 1
-
-    def __post_init__(self) -> None:
-        BeamSearch.__post_init__(self)
-        if self.width == 1 and self.k:
-            raise UsageError(f"k={self.k} has no effect with width=1, which drops no step: set k=0, or raise width")
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, look ahead, rate and prune, level by level; then vote."""

@@ -1,7 +1,7 @@
 """Monte-Carlo tree search with PUCT over reasoning steps."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar
 
@@ -10,11 +10,11 @@ from reasoner.errors import BudgetExhausted
 from reasoner.specs import Count, Range, Samples
 from reasoner.strategy import Finished, Handle, Plan, Sample, Score, next_finished, start
 from reasoner.types import Answer, Completion
-from reasoner_strategies._search.puct import FirstPlay, Node, Puct, Tree
-from reasoner_strategies._search.resampling import softmax
 from reasoner_strategies._search.steps import Path, StepOptions
-from reasoner_strategies._voting.pool import RunningVote
+from reasoner_strategies._voting.pool import RunningVote, softmax
 
+C_BASE = 19652.0
+"""AlphaZero's constant, which makes exploration grow with the visits."""
 UNKNOWN = 0.5
 """The value of a step while nothing has been rated."""
 
@@ -26,8 +26,7 @@ class Mcts(StepOptions):
     A simulation descends to a leaf by PUCT, draws `k` steps there, rates them all at once, visits the best of them and
     backs its rating up as a running mean. The prior of a step is the softmax of its tokens' mean log-probability, so
     that long steps are not at a disadvantage; uniform if the engine reports none. The weight of the prior below a
-    node with N visits is ln((N + 19653) / 19652) + c_init. `fpu` is the value of a step before its first visit: its own
-    rating ("verifier"), the mean of its parent, or "zero".
+    node with N visits is ln((N + 19653) / 19652) + c_init. Before its first visit a step has the value of its rating.
 
     At most `simulations` leaves are expanded, `concurrency` of them at a time: the search continues while stragglers
     run, and each counts as a visit of value 0 that keeps others off its path (virtual loss). So the tree depends on the
@@ -43,38 +42,146 @@ class Mcts(StepOptions):
     simulations: Samples = 40
     k: Samples = 4
     c_init: Annotated[float, Range(at_least=0, below=math.inf)] = 1.25
-    fpu: FirstPlay = "verifier"
     concurrency: Count = 4
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Search until the tree, the simulations or the budget are used up; then vote."""
         # The prior is made of log-probabilities.
         options = replace(self, params=replace(self.params, logprobs=self.params.logprobs or 0))
-        root = Node(None, UNKNOWN, above=Path(question.prompt))
-        search = _Search(options, question, Tree(Puct(self.c_init, self.fpu), root), RunningVote(question.space))
+        tree = Tree(self.c_init, Node(None, UNKNOWN, path=Path(question.prompt)))
+        search = _Search(options, question, tree, RunningVote(question.space))
         try:
             yield from search.run()
         except BudgetExhausted:
             search.abandon()
         votes = search.votes
-        if not votes.answered and (node := search.tree.best_open()):
-            path = yield from options.closing(search.path(node))
+        if not votes.answered and (node := tree.best_open()) and node.path:
+            path = yield from options.closing(node.path)
             votes.count(path.answer(question), order=path.order)
         return (yield from votes.publish()).leader
 
 
 @dataclass(slots=True, eq=False)
+class Node:
+    """One step of a chain. `value` is its own rating, or the expected one if it could not be rated."""
+
+    parent: "Node | None"
+    value: float
+    prior: float = 1.0
+    order: int = 0
+    path: Path | None = None
+    """The chain up to its step while it can be continued, else None."""
+    terminal: bool = False
+    ready: int = 1
+    """How many of its children may be selected now; of a leaf, whether it may be itself."""
+    visits: int = 0
+    total: float = 0.0
+    pending: int = 0
+    """Running simulations below it, each of which counts as a visit of value 0."""
+    children: tuple["Node", ...] = ()
+
+    @property
+    def mean(self) -> float:
+        """The mean value of its visits; its own value before the first."""
+        return self.total / self.visits if self.visits else self.value
+
+    def path_up(self) -> "Iterator[Node]":
+        """The node and those above it, up to the root."""
+        node: Node | None = self
+        while node is not None:
+            yield node
+            node = node.parent
+
+
+@dataclass(slots=True)
+class Tree:
+    """A tree that grows at its leaves, several at a time, by upper confidence bounds with a prior, as in AlphaZero.
+
+    A leaf is taken while a simulation runs at it. It cannot be selected then, nor can a node if all its leaves are
+    taken or exhausted; with no simulation running, a root that cannot be selected is exhausted.
+    """
+
+    c_init: float
+    root: Node
+
+    def exploration(self, visits: int) -> float:
+        """The weight of the prior below a node with so many visits."""
+        return math.log((1 + visits + C_BASE) / C_BASE) + self.c_init
+
+    def best(self, parent: Node) -> Node:
+        """The child to visit next, of those that may be selected; ties go to the earliest."""
+        scale = self.exploration(parent.visits) * math.sqrt(parent.visits + parent.pending)
+        chosen, highest = parent, -math.inf
+        for child in parent.children:
+            if not child.ready:
+                continue
+            seen = child.visits + child.pending
+            score = (child.total / seen if seen else child.value) + scale * child.prior / (1 + seen)
+            if score > highest:
+                chosen, highest = child, score
+        return chosen
+
+    def select(self) -> Node:
+        """The leaf that the next simulation reaches; the root must be ready."""
+        node = self.root
+        while node.children:
+            node = self.best(node)
+        return node
+
+    def take(self, leaf: Node) -> None:
+        """Begin a simulation: close the leaf to others, and count a virtual loss on the path to it."""
+        self._ready(leaf, 0)
+        for node in leaf.path_up():
+            node.pending += 1
+
+    def leave(self, leaf: Node, children: tuple[Node, ...]) -> None:
+        """End a simulation: the leaf has these children, or leads nowhere. The best of them is visited."""
+        for node in leaf.path_up():
+            node.pending -= 1
+        leaf.children, leaf.path = children, None
+        if children:
+            self._ready(leaf, len(children))
+            self.visit(self.best(leaf))
+
+    def visit(self, node: Node) -> None:
+        """Add the value of a node on the path to the root. A chain that ended is not visited again."""
+        if node.terminal:
+            self._ready(node, 0)
+        for above in node.path_up():
+            above.visits += 1
+            above.total += node.value
+
+    def best_open(self) -> Node | None:
+        """The leaf of the highest value from which a chain may continue, or the earliest; visits all nodes."""
+        best, left = None, [self.root]
+        while left:
+            node = left.pop()
+            left += node.children
+            if node.path and (best is None or (-node.value, node.order) < (-best.value, best.order)):
+                best = node
+        return best
+
+    def _ready(self, node: Node, ready: int) -> None:
+        while True:
+            was, node.ready = node.ready, ready
+            parent = node.parent
+            if parent is None or bool(was) == bool(ready):
+                return
+            node, ready = parent, parent.ready + (1 if ready else -1)
+
+
+@dataclass(slots=True, eq=False)
 class _Expansion:
-    """A leaf that is being expanded, and each step drawn there: its chain, and the answer of one that ends it."""
+    """A leaf that is being expanded, the chain up to it, and the chains up to the steps that were drawn there."""
 
     leaf: Node
     path: Path
     number: int
-    steps: list[tuple[Completion, Path, Answer | None]] = field(default_factory=list)
+    steps: list[Path] = field(default_factory=list)
 
     @property
     def drawn(self) -> tuple[Completion, ...]:
-        return tuple(completion for completion, _, _ in self.steps)
+        return tuple(step.last for step in self.steps if step.last)
 
 
 @dataclass(slots=True, eq=False)
@@ -101,13 +208,16 @@ class _Search:
                 return
             finished = yield from next_finished()
             yield from self._arrived(self.running.pop(finished.handle), finished)
-            yield from self.votes.publish_sometimes()
+            if self.votes.answered:
+                yield from self.votes.publish()
 
     def _expand(self, leaf: Node) -> Plan[None]:
-        path = self.path(leaf)
+        assert leaf.path is not None
+        expansion = _Expansion(leaf, leaf.path, self.expansions)
         self.tree.take(leaf)
-        op = Sample((path.prompt,), self.options.k, self.options.draws(path), reserve=self.options.reserve)
-        self.running[(yield from start(op))] = _Expansion(leaf, path, self.expansions)
+        params = self.options.draws(expansion.path)
+        op = Sample((expansion.path.prompt,), self.options.k, params, reserve=self.options.reserve)
+        self.running[(yield from start(op))] = expansion
         self.expansions += 1
 
     def _arrived(self, expansion: _Expansion, finished: Finished) -> Plan[None]:
@@ -134,19 +244,17 @@ class _Search:
             if not path.open:
                 self.votes.count(answer, order=path.order)
             if path.open or answer is not None:
-                expansion.steps.append((completion, path, answer))
+                expansion.steps.append(path)
 
     def _grow(self, expansion: _Expansion, values: Sequence[float | None]) -> None:
         leaf, children = expansion.leaf, list[Node]()
-        weights = prior(expansion.drawn)
-        for (last, path, answer), weight, value in zip(expansion.steps, weights, values, strict=True):
-            child = Node(leaf, leaf.mean if value is None else value, weight, path.order)
+        for step, weight, value in zip(expansion.steps, prior(expansion.drawn), values, strict=True):
+            answer = step.answer(self.question)
             if answer is not None:
-                child.terminal = True
-                self.votes.rate(answer, value, order=path.order)
-            else:
-                child.above, child.last = expansion.path, replace(last, logprobs=None)
-            children.append(child)
+                self.votes.rate(answer, value, order=step.order)
+            known = leaf.mean if value is None else value
+            path = replace(step, last=None) if step.open else None
+            children.append(Node(leaf, known, weight, step.order, path, terminal=not step.open))
         self.tree.leave(leaf, tuple(children))
 
     def abandon(self) -> None:
@@ -154,11 +262,6 @@ class _Search:
         for expansion in self.running.values():
             if expansion.steps:
                 self._grow(expansion, [None] * len(expansion.steps))
-
-    def path(self, node: Node) -> Path:
-        """The chain up to an open node."""
-        assert node.above is not None
-        return self.options.grown(node.above, node.last, order=node.order) if node.last else node.above
 
 
 def prior(steps: Sequence[Completion]) -> list[float]:

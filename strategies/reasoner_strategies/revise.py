@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Annotated, Literal
 
 from reasoner.answers.questions import Question
@@ -11,7 +12,7 @@ from reasoner.strategy import MAX_CHAINS, Handle, Plan, Sample, count_votes, nex
 from reasoner.types import Answer, Completion, Prompt, SamplingParams, VoteState
 from reasoner.voting import Tally
 from reasoner_strategies._prompts import with_request, without_reply
-from reasoner_strategies._voting.pool import By, proposed, rated_choice
+from reasoner_strategies._voting.pool import BY, proposed, rated_choice
 
 SEEN = 4
 """The maximum of earlier attempts that a revision sees, as in the paper."""
@@ -44,10 +45,10 @@ class Revise(Checked):
         """Draw all chains, propose the majority as it grows, rate the attempts with an answer, select."""
         attempts: list[list[Completion]] = [[] for _ in range(self.chains)]
         majority = yield from self._draw(question, attempts)
-        if not self.uses_verifier:
+        if self.selector == "majority":
             return majority.leader
-        by: By = "max" if self.selector == "argmax" else "sum"
-        return (yield from rated_choice(question, in_order(attempts), majority, by=by))
+        pool = [attempt for turn in zip_longest(*attempts) for attempt in turn if attempt]
+        return (yield from rated_choice(question, pool, majority, by=BY[self.selector]))
 
     def _draw(self, question: Question, attempts: list[list[Completion]]) -> Plan[VoteState]:
         """All attempts that the budget allows, the majority proposed after each."""
@@ -65,11 +66,9 @@ class Revise(Checked):
             earlier = attempts[chain]
             earlier += finished.completions
             if len(earlier) <= self.revisions:
-                prompt = revision(question, earlier)
-                again = Sample((prompt,), params=self.params, branch=chain)
+                again = Sample((revision(question, earlier),), params=self.params, branch=chain)
                 running[(yield from start(again, cancellable=False))] = chain
-            for turn, attempt in enumerate(finished.completions, len(earlier) - len(finished.completions)):
-                tally.add(question.read(attempt), index=turn * self.chains + chain)
+            tally.add(question.read(earlier[-1]), index=(len(earlier) - 1) * self.chains + chain)
             majority = yield from proposed(count_votes(tally))
         return majority
 
@@ -84,9 +83,3 @@ def revision(question: Question, earlier: Sequence[Completion]) -> Prompt:
         )
         prompt = with_request(prompt, attempt.chain, request)
     return prompt
-
-
-def in_order(attempts: Sequence[Sequence[Completion]]) -> list[Completion]:
-    """The attempts of all chains, first attempts first, in an order that does not depend on completion."""
-    turns = max(map(len, attempts), default=0)
-    return [chain[turn] for turn in range(turns) for chain in attempts if len(chain) > turn]

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.specs import Checked, Count, Samples
-from reasoner.strategy import Outcome, Plan, Sample, StopRule, Strategy, count_votes, gather, next_finished, start
+from reasoner.strategy import Plan, Sample, StopRule, Strategy, count_votes, next_finished, start
 from reasoner.types import Answer, Completion, SamplingParams, VoteState
 from reasoner.voting import Tally
-from reasoner_strategies._voting.pool import proposed
+from reasoner_strategies._voting.pool import nested_vote, proposed
 from reasoner_strategies._voting.stopping_vote import stopping_vote
 
 WINDOW = 4
@@ -55,7 +55,8 @@ class SelfConsistency(Checked):
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Start all samples and count each as it arrives; with a rule, in launch order."""
         if self.of is not None:
-            return (yield from self._over(self.of, question))
+            vote_state, _ = yield from nested_vote(question, self.of, self.n, max_samples=self.n)
+            return vote_state.leader
         if self.stop is not None:
             return (yield from self.continued(question, ()))
         yield from start(Sample((question.prompt,), params=self.params), self.n, cancellable=False)
@@ -74,14 +75,3 @@ class SelfConsistency(Checked):
         """The same vote after these samples, which were drawn with its `params`."""
         window = self.n if self.stop is None else self.window
         return (yield from stopping_vote(question, self.params, n=self.n, window=window, rule=self.stop, drawn=drawn))
-
-    def _over(self, of: Strategy, question: Question) -> Plan[Answer | None]:
-        tally, vote_state = Tally(question.space, max_samples=self.n), VoteState()
-
-        def ended(index: int, outcome: Outcome) -> Plan[None]:
-            nonlocal vote_state
-            tally.add(outcome.answer, index=index)
-            vote_state = yield from proposed(count_votes(tally))
-
-        yield from gather((of.plan(question) for _ in range(self.n)), question, ended, among=self.n)
-        return vote_state.leader

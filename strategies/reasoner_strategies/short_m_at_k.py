@@ -8,7 +8,7 @@ from reasoner.errors import BudgetExhausted, require
 from reasoner.specs import Checked, Count, Length, Range, Samples
 from reasoner.strategy import MAX_CHAINS, Plan
 from reasoner.types import Answer, SamplingParams, VoteState
-from reasoner_strategies._search.steps import Path, advance, lockstep
+from reasoner_strategies._search.steps import Path, StepOptions, advance
 from reasoner_strategies._voting.pool import proposed, vote
 
 
@@ -36,7 +36,8 @@ class ShortMAtK(Checked):
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Advance all chains until `m` have finished."""
-        stepping = lockstep(self.params, self.every or max(64, self.params.limit // 64))
+        every, limit = self.every or max(64, self.params.limit // 64), self.params.limit
+        stepping = StepOptions(step="", step_tokens=every, max_steps=limit + 1, params=self.params)
         chains, vote_state, ended = [Path(question.prompt)] * self.k, VoteState(), 0
         while any(chain.open for chain in chains):
             try:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted
@@ -11,8 +11,8 @@ from reasoner.specs import Checked, Length, Range, Samples
 from reasoner.strategy import MAX_CHAINS, Plan, score
 from reasoner.types import Answer, SamplingParams, VoteState
 from reasoner_strategies._search.step_search import rank
-from reasoner_strategies._search.steps import Path, advance, lockstep
-from reasoner_strategies._voting.pool import By, proposed, rated_vote
+from reasoner_strategies._search.steps import Path, StepOptions, advance
+from reasoner_strategies._voting.pool import BY, Selector, proposed, rated_vote
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,13 @@ class SpeculativeRejection(Checked):
     n: Annotated[Samples, Range(at_least=1, at_most=MAX_CHAINS)] = 16
     alpha: Annotated[float, Range(at_least=0, below=1)] = 0.5
     every: Annotated[Length, Range(at_least=1)] = 128
-    selector: Literal["argmax", "weighted"] = "argmax"
+    selector: Selector = "argmax"
     params: SamplingParams = SamplingParams()
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Advance, propose, reject; at the end choose among the finished."""
-        stepping = lockstep(self.params, self.every)
+        limit = self.params.limit
+        stepping = StepOptions(step="", step_tokens=self.every, max_steps=limit + 1, params=self.params)
         chains, keep, ended = [Path(question.prompt, order=index) for index in range(self.n)], self.n, 0
         vote_state = VoteState()
         while any(chain.open for chain in chains):
@@ -54,18 +55,16 @@ class SpeculativeRejection(Checked):
             if any(chain.open and not _thinks(chain) for chain in chains):
                 keep = max(1, math.ceil((1 - self.alpha) * keep - 1e-9))
                 chains = yield from _without_the_worst(question, chains, keep)
-        contenders = _contenders(question, chains)
-        if len(contenders) < 2:
+        if len(_contenders(question, chains)) < 2:
             return vote_state.leader
-        chains = yield from _rated(question, chains, contenders)
+        chains = yield from _rated(question, chains)
         return (yield from proposed(self._vote_state(question, chains))).leader
 
     def _vote_state(self, question: Question, chains: Sequence[Path]) -> Plan[VoteState]:
         """The vote of the finished chains; those that were cut or rejected abstain."""
         ended = _ended(chains)
         ratings = [chain.value if chain.finished else None for chain in ended]
-        by: By = "max" if self.selector == "argmax" else "sum"
-        return (yield from rated_vote(question, [chain.last for chain in ended], ratings, by=by))
+        return (yield from rated_vote(question, [chain.last for chain in ended], ratings, by=BY[self.selector]))
 
 
 def _ended(chains: Sequence[Path]) -> list[Path]:
@@ -87,16 +86,16 @@ def _without_the_worst(question: Question, chains: Sequence[Path], keep: int) ->
     """The chains after a checkpoint: the open ones that are not among the best are cut."""
     if len(_contenders(question, chains)) <= keep:
         return list(chains)
-    chains = yield from _rated(question, chains, _contenders(question, chains))
+    chains = yield from _rated(question, chains)
     best = {chain.order for chain in sorted(_contenders(question, chains), key=rank)[:keep]}
     kept = best | {chain.order for chain in chains if _thinks(chain)}
     return [replace(chain, cut=True) if chain.open and chain.order not in kept else chain for chain in chains]
 
 
-def _rated(question: Question, chains: Sequence[Path], chosen: Sequence[Path]) -> Plan[list[Path]]:
-    """All chains; of the chosen ones those without a rating are rated, if the verifier can."""
-    last = {chain.order: chain.last for chain in chosen if chain.value is None and not _thinks(chain)}
-    candidates = {order: completion for order, completion in last.items() if completion}
+def _rated(question: Question, chains: Sequence[Path]) -> Plan[list[Path]]:
+    """All chains; of the contenders those without a rating are rated, if the verifier can."""
+    unrated = [chain for chain in _contenders(question, chains) if chain.value is None and not _thinks(chain)]
+    candidates = {chain.order: chain.last for chain in unrated if chain.last}
     if not candidates:
         return list(chains)
     try:
@@ -104,4 +103,4 @@ def _rated(question: Question, chains: Sequence[Path], chosen: Sequence[Path]) -
     except BudgetExhausted:
         return list(chains)
     values = dict(zip(candidates, (rating.value for rating in ratings), strict=True))
-    return [chain.rated(values[chain.order]) if chain.order in values else chain for chain in chains]
+    return [replace(chain, value=values[chain.order]) if chain.order in values else chain for chain in chains]

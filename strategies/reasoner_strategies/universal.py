@@ -4,18 +4,20 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 from reasoner.answers.questions import Question
-from reasoner.specs import Checked, Length, Range, Samples
+from reasoner.specs import Checked, Samples
 from reasoner.strategy import Plan, sample
 from reasoner.types import NO_THINKING, Answer, Completion, Prompt, SamplingParams
 from reasoner_strategies._prompts import with_text, without_reply
 from reasoner_strategies._voting.pool import proposed, vote
-from reasoner_strategies._voting.self_comparison import Ballot, Candidate, by_points, listed, polled
+from reasoner_strategies._voting.self_comparison import Candidate, by_points, listed, polled
 
 CHOOSING = SamplingParams(temperature=0.0, max_tokens=64)
-"""The choices are greedy and short, as the number is asked for first."""
+"""The choice is greedy and short, as the number is asked for first."""
+MAX_SHOWN = 24_000
+"""The maximum of characters of all responses that are shown."""
 _CUED = re.compile(r"(?i)most consistent response is[^\w-]{0,6}(?:response[^\w-]{0,4})?(\d{1,4})\b")
 _ALONE = re.compile(r"(?i)[^\w-]{0,6}(?:response[^\w-]{0,4})?(\d{1,4})\b(?=\W*$)")
 
@@ -25,54 +27,44 @@ class Universal(Checked):
     """The response that the model finds most consistent with the others (USC: Chen 2023, 2311.17311).
 
     For answers that differ in wording, where counting equal ones says little. `n` responses are drawn; those with an
-    answer are shown in full, shuffled for each of `repeats` requests in an order that depends on the question's id. A
-    response that does not fit into `max_characters` in all is left out, never cut; the prompt costs about n times a
-    response. Choices count as votes for a response's class of answers, and ties go to the majority. The majority
-    decides alone if no reply names a response, or if all answers are of one class, which costs no request. `params`
-    draw the responses; the choices are greedy, without thinking, and at most 64 tokens long.
+    answer are shown in full, in an order that depends on the question's id. A response that does not fit into 24,000
+    characters in all is left out, never cut; the prompt costs about n times a response. The majority decides if the
+    reply names no response, or if all answers are of one class, which costs no request. `params` draw the responses;
+    the choice is greedy, without thinking, and at most 64 tokens long.
 
-    In the vote state, the weight of a class is the choices it got plus, below 1, its share of the votes.
+    In the vote state, the weight of a class is 1 if it was chosen plus, below 1, its share of the votes.
     """
 
     uses_verifier: ClassVar[bool] = False
     free_form: ClassVar[bool] = True
 
     n: Samples = 8
-    repeats: Samples = 1
-    max_characters: Annotated[Length, Range(at_least=1)] = 24_000
     params: SamplingParams = SamplingParams()
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Draw, propose the majority, ask which response is the most consistent."""
         drawn = yield from sample(question.prompt, n=self.n, params=self.params)
         majority = yield from proposed(vote(question, drawn))
-        ballots = list(self._ballots(question, drawn)) if len(majority.votes) > 1 else []
-        if not ballots:
+        shown = fitting(question, drawn) if len(majority.votes) > 1 else ()
+        if len(shown) < 2:
             return majority.leader
-        chosen = yield from polled(ballots, named, CHOOSING)
-        return (yield from by_points(question, drawn, chosen[0])).leader
+        [chosen] = yield from polled([(choice_prompt(question, shown), shown)], named, CHOOSING)
+        return (yield from by_points(question, drawn, {chosen.index: 1} if chosen else {})).leader
 
-    def _ballots(self, question: Question, drawn: Sequence[Completion]) -> list[Ballot]:
-        entered = [
-            Candidate(index, index, completion.chain.strip())
-            for index, completion in enumerate(drawn)
-            if question.read(completion)
-        ]
-        ballots = []
-        for repeat in range(self.repeats):
-            order = random.Random(f"{question.id}/{repeat}").sample(entered, len(entered))
-            fitting = tuple(self._fitting(order))
-            if len(fitting) > 1:
-                ballots.append(Ballot(0, fitting, choice_prompt(question, fitting)))
-        return ballots
 
-    def _fitting(self, order: Sequence[Candidate]) -> list[Candidate]:
-        left, fitting = self.max_characters, []
-        for candidate in order:
-            if len(candidate.text) <= left:
-                left -= len(candidate.text)
-                fitting.append(candidate)
-        return fitting
+def fitting(question: Question, drawn: Sequence[Completion]) -> tuple[Candidate, ...]:
+    """The responses with an answer that fit, in random order."""
+    entered = [
+        Candidate(index, index, completion.chain.strip())
+        for index, completion in enumerate(drawn)
+        if question.read(completion)
+    ]
+    left, shown = MAX_SHOWN, []
+    for candidate in random.Random(question.id).sample(entered, len(entered)):
+        if len(candidate.text) <= left:
+            left -= len(candidate.text)
+            shown.append(candidate)
+    return tuple(shown)
 
 
 def choice_prompt(question: Question, shown: Sequence[Candidate]) -> Prompt:

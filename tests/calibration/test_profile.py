@@ -154,7 +154,7 @@ def test_a_task_that_was_not_calibrated_names_those_that_were() -> None:
 
 @given(st.lists(st.floats(-5, 5), max_size=4, unique=True).map(sorted), st.floats(-6, 6))
 def test_a_question_is_in_the_bin_whose_edges_enclose_it(edges: list[float], value: float) -> None:
-    bins = Bins(signal="likelihood", edges=tuple(edges))
+    bins = Bins(signal="prompt", edges=tuple(edges))
     place = bins.index(value)
     assert 0 <= place < bins.count
     assert all(edge <= value for edge in edges[:place])

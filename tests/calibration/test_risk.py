@@ -7,61 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reasoner.calibration.risk import EXACT, broken_promise, drift, lost_accuracy, predicted_at_most
+from reasoner.calibration.risk import EXACT, broken_promise, lost_accuracy, predicted_at_most
 from tests.sweeps import cases
-
-# Drift
-
-
-def shares(source: np.random.Generator, accuracy: float, n: int) -> np.ndarray:
-    """Smoothed shares as votes have them: most agree, some are split."""
-    return np.where(source.random(n) < accuracy, source.beta(30, 2, n), source.uniform(0.2, 0.7, n))
-
-
-def alarms(new: float, n: int, seen: int, times: int = 2000) -> float:
-    source, rung = np.random.default_rng(seen), 0
-    for _ in range(times):
-        old = shares(source, 0.8, n)
-        rung += drift(old.mean(), old.std(ddof=1), n, shares(source, new, seen).tolist()) is not None
-    return rung / times
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("n", [40, 300])
-@pytest.mark.parametrize("seen", [10, 25, 200])
-def test_the_same_questions_raise_an_alarm_in_alpha_of_cases_at_most(n: int, seen: int) -> None:
-    assert alarms(0.8, n, seen) <= 0.01 + 3 * math.sqrt(0.01 * 0.99 / 2000)
-
-
-@pytest.mark.parametrize(("new", "seen", "power"), [(0.4, 50, 0.95), (0.6, 150, 0.9), (0.2, 25, 0.95)])
-def test_harder_questions_raise_it(new: float, seen: int, power: float) -> None:
-    assert alarms(new, 200, seen, times=500) >= power
-
-
-def test_few_questions_raise_none() -> None:
-    assert drift(0.95, 0.01, 300, [0.1] * 9) is None
-    assert drift(0.95, 0.01, 300, []) is None
-
-
-def test_without_any_spread_a_lower_share_is_an_alarm() -> None:
-    assert drift(0.95, 0.0, 300, [0.95] * 10) is None
-    assert drift(0.95, 0.0, 300, [0.5] * 10) is not None
-
-
-def test_a_drift_is_reported_with_its_numbers() -> None:
-    told = drift(0.9, 0.1, 300, [0.5, 0.6] * 10)
-    assert told is not None
-    assert "0.550 on 20 questions, 0.900 on 300 in calibration" in told
-    assert "\n" not in told
-
-
-def test_a_calibration_on_one_question_has_no_spread() -> None:
-    with pytest.raises(ValueError, match="n must be at least 2"):
-        drift(0.9, 0.1, 1, [0.5] * 10)
-
-
-# Broken promises
-
 
 MANY = 10**12
 """So many calibrated questions leave no calibration error."""

@@ -54,7 +54,6 @@ RULE = "stop=beta"
 CALIBRATED = f"profile={Path(__file__).with_name('profile.json')}"
 COMPANY = {
     ("self_consistency", "window"): RULE,
-    ("budget_forcing", "wait"): "waits=1",
     ("auto", "task"): CALIBRATED,
     ("auto", "abstain_below"): CALIBRATED,
 }

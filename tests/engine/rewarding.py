@@ -15,7 +15,7 @@ WIDTH = 128
 
 def beside(orm: Orm, **options: Any) -> Prm:
     """A process reward model that uses the running engine of `orm`, with an empty prefix cache."""
-    core: Any = orm.running.started.engine._core  # type: ignore[union-attr]
+    core: Any = orm.running.started.engine._core
     assert asyncio.run_coroutine_threadsafe(core._engine.reset_prefix_cache(), core._loop).result()
     prm = Prm(model=orm.model, **options)
     prm.running.engine, prm.running.recipe = orm.running.engine, orm.running.recipe

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from reasoner import Question, SamplingParams, Solution, solve, solve_sync
+from reasoner import Budget, Question, SamplingParams, Solution, solve, solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.vllm import VllmEngine
-from reasoner.trace.events import AnswerExtracted, AnswersCompared, Event
+from reasoner.trace.events import AnswerExtracted, AnswersCompared, Event, Sampled
 from reasoner.types import Completion, Usage
 from reasoner_strategies import SelfConsistency
 from tests.helpers import course, told, write_trace
@@ -18,6 +18,9 @@ from tests.helpers import course, told, write_trace
 FRUIT = Question.of("Name a fruit that grows on trees.", space="text:equal=model", id="fruit")
 UNREAD = Question.of("Name a fruit that grows on trees.", space="number", id="unread")
 VOTE = SelfConsistency(n=8, params=SamplingParams(temperature=1.0, max_tokens=64))
+
+END_OF_TURN = 2
+"""The token that ends a reply of the embedded model."""
 
 
 class Counted:
@@ -74,3 +77,17 @@ def test_every_token_of_a_verdict_is_in_the_ledger_and_a_replay_repeats_it(
     repeated = asyncio.run(again())
     assert repeated.error is None
     assert course(repeated) == course(solution)
+
+
+def test_shortly_before_a_deadline_running_chains_end_and_are_probed(engine: VllmEngine) -> None:
+    events: list[Event] = []
+    endless = SelfConsistency(2, SamplingParams(max_tokens=1800, logit_bias=((END_OF_TURN, -100.0),)))
+    question, counted = Question.of("What is 7 + 8?", space="number", id="timed"), Counted(engine)
+    plain: Any = counted
+    solution = solve_sync(question, endless, plain, trace=events.append, budget=Budget(seconds=8))
+    drawn = [event for event in events if isinstance(event, Sampled)]
+    assert [event.finish_reason for event in drawn] == ["abort"] * 2
+    assert solution.cost.cancelled_tokens >= sum(event.usage.generated_tokens for event in drawn) > 0
+    assert sum(isinstance(event, AnswerExtracted) for event in events) == 2
+    assert told(events).taking(0) == solution.cost.taking(0)
+    assert solution.ended_by == "budget"

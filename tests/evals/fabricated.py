@@ -1,6 +1,5 @@
 """Run folders written from simulated laws: what is right how often is known, and no model is asked."""
 
-import json
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -95,7 +94,6 @@ def fabricate(
     questions: int = 60,
     seed: int = 0,
     groups: int = 0,
-    space: str = "number",
     shareable: bool = True,
     graded: bool = True,
     model: ModelInfo = SMALL,
@@ -119,7 +117,7 @@ def fabricate(
         ),
     )
     folder.manifest.write_text(manifest.model_dump_json(), encoding="utf-8")
-    items = [_item(task, number, groups, space, edition) for task in tasks for number in range(questions)]
+    items = [_item(task, number, groups, edition) for task in tasks for number in range(questions)]
     _write(folder.items, (item.model_dump_json() for item in items))
     if graded:
         _write(folder.verdicts, (one.model_dump_json() for item in items for one in _verdicts(item)))
@@ -238,14 +236,13 @@ def _verdicts(item: AskedItem) -> Iterator[GradedAnswer]:
         )
 
 
-def _item(task: str, number: int, groups: int, space: str, edition: str) -> AskedItem:
+def _item(task: str, number: int, groups: int, edition: str) -> AskedItem:
     return AskedItem(
         task=task,
         question_id=question_id(number),
         text=f"What is {number} + 7000?{edition}",
         gold=gold(number),
         group=f"family {number % groups}" if groups else "",
-        space=space,
     )
 
 
@@ -264,21 +261,8 @@ def _source(task: str, items: int, edition: str, shareable: bool) -> Source:
 
 
 def _arm(fake: Fake) -> Arm:
-    return Arm.model_validate_json(
-        json.dumps(
-            {
-                "name": fake.folder,
-                "task": fake.task,
-                "strategy": fake.strategy,
-                "verifier": fake.verifier,
-                "budget": fake.budget,
-                "total": fake.total,
-                "seed": fake.seed,
-                "pool": fake.pool,
-                "rule": fake.rule,
-            }
-        )
-    )
+    names = ("task", "strategy", "verifier", "budget", "total", "seed", "pool", "rule")
+    return Arm.model_validate({"name": fake.folder, **{name: getattr(fake, name) for name in names}})
 
 
 def _write(path: Path, lines: Iterator[str]) -> None:

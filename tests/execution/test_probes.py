@@ -21,7 +21,7 @@ from reasoner.types import Completion, Extraction, SamplingParams
 from reasoner.voting import Tally
 from reasoner_strategies import BeamSearch, Refine, SelfConsistency, Single
 from tests.execution.asked_model import AskedModel, answered, computed, replayed, replies
-from tests.helpers import Judge, Planned, course, jumbled, told
+from tests.helpers import DEADLINE, Judge, Planned, course, jumbled, told
 from tests.scripted import THINKER
 from tests.sweeps import widths
 
@@ -101,9 +101,10 @@ def test_a_step_and_a_review_are_not_probed() -> None:
     assert model.probes == ["Surely a heptad."] * 2
 
 
-@pytest.mark.parametrize(("cut", "answer"), [("drop", None), ("probe", Answer("7", "7", "probe"))])
+@pytest.mark.parametrize("cut", ["drop", "fallback", "probe"])
 @pytest.mark.parametrize("thinks", [False, True])
-def test_a_cut_chain_is_probed_on_request_and_votes(cut: str, answer: Answer | None, thinks: bool) -> None:
+def test_cut_chains_vote_by_their_probes(cut: str, thinks: bool) -> None:
+    answer = None if cut == "drop" else Answer("7", "7", "probe")
     model = AskedModel(lambda request: "It is a heptad, since one and six make seven", extract=lambda reply: "7")
     if thinks:
         model.model = THINKER
@@ -115,6 +116,8 @@ def test_a_cut_chain_is_probed_on_request_and_votes(cut: str, answer: Answer | N
         solution = asyncio.run(answered(question, vote, engine, events))
         assert solution.answer == answer
         assert len(model.probes) == (2 if answer else 0)
+        assert solution.vote_state.cast == len(model.probes)
+        assert bool(solution.text) or thinks
         assert solution.cost.tokens == computed(engine)
         assert all(event.finish_reason == "length" for event in events if isinstance(event, Sampled))
 
@@ -128,6 +131,54 @@ def test_the_end_of_the_tokens_leaves_room_for_a_probe_of_a_cut_chain() -> None:
     )
     assert solution.answer == Answer("7", "7", "probe")
     assert solution.cost.tokens == computed(engine) <= 300
+
+
+def test_by_default_a_cut_chain_is_not_probed_where_another_reply_has_an_answer() -> None:
+    model = AskedModel(replies("It is a heptad, since one and six make seven", "Answer: 8"), extract=lambda reply: "7")
+    vote = SelfConsistency(n=3, params=SamplingParams(max_tokens=4))
+    solution = asyncio.run(answered(QUESTION, vote, model.engine(), []))
+    assert (solution.answer, model.probes) == (Answer("8", "8", "announced"), [])
+
+
+def test_of_a_chain_of_steps_only_the_longest_is_probed() -> None:
+    def plan(question: Question) -> Plan[Answer | None]:
+        [first] = yield from sample(question.prompt, params=SamplingParams(max_tokens=2))
+        [second] = yield from sample(question.prompt.then(first), params=SamplingParams(max_tokens=3))
+        return question.read(second)
+
+    model = AskedModel(lambda request: "one two three four" + request.prompt.text, extract=lambda reply: "7")
+    solution = asyncio.run(answered(QUESTION, Planned(plan), model.engine(), []))
+    assert (solution.answer, model.probes) == (Answer("7", "7", "probe"), ["one twoone two three"])
+
+
+async def until_due(request: SampleRequest) -> None:
+    while request.due and not request.due():  # noqa: ASYNC110 - nothing tells when the clock is there
+        await asyncio.sleep(0)
+
+
+def test_shortly_before_the_deadline_what_is_running_ends_and_is_probed(tmp_path: Path) -> None:
+    model = AskedModel(lambda request: "It is a heptad, since one and six make seven", extract=lambda reply: "7")
+    engine, events = model.engine(until_due), list[Event]()
+    budget = Budget(seconds=DEADLINE)
+    solution = asyncio.run(answered(QUESTION, SelfConsistency(n=3), engine, events, budget=budget))
+    assert (solution.answer, solution.ended_by) == (Answer("7", "7", "probe"), "budget")
+    assert solution.reason.startswith("budget seconds=")
+    assert model.probes == ["It"] * 3
+    assert solution.cost.tokens == computed(engine) == told(events).tokens
+    assert solution.cost.cancelled_tokens == 3
+    again = asyncio.run(replayed(QUESTION, SelfConsistency(n=3), tmp_path / "t.jsonl", events))
+    assert course(again) == course(solution)
+
+
+def test_with_an_answer_what_is_running_has_all_the_time() -> None:
+    async def second_hangs(request: SampleRequest) -> None:
+        if request.index:
+            await asyncio.Event().wait()
+
+    model = AskedModel(replies("Answer: 8", "never"), extract=lambda reply: "7")
+    budget = Budget(seconds=DEADLINE)
+    solution = asyncio.run(answered(QUESTION, SelfConsistency(n=2), model.engine(second_hangs), [], budget=budget))
+    assert (solution.answer, model.probes) == (Answer("8", "8", "announced"), [])
 
 
 def test_one_of_the_labels_is_chosen_and_its_probability_is_the_confidence() -> None:

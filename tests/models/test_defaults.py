@@ -14,7 +14,7 @@ from reasoner.models.thinking import ThinkingProfile
 from reasoner.registry import build, entries, spec_of
 from reasoner.stopping.rules import LockIn
 from reasoner.types import FALLBACK, SamplingParams, ThinkingLevel, thinking_level
-from reasoner_strategies import BestOfN, DeepConf, Refine, SelfConsistency, Single
+from reasoner_strategies import BestOfN, Refine, SelfConsistency, Single
 
 LEVELS = {level: {"reasoning_effort": level} for level in ("low", "medium", "high")}
 PROFILE = ThinkingProfile("on_request", (1,), (2,), "<think>", "</think>", "</think>\n", levels=LEVELS)
@@ -126,17 +126,6 @@ def test_what_a_strategy_made_of_its_parameters_is_resolved_too() -> None:
         assert resolved._sampling.top_k == 20
 
 
-def test_options_that_need_the_limit_are_checked_against_the_resolved_one() -> None:
-    long = DeepConf(window=2048)
-    assert resolve(long, THINKS, quiet).window == 2048
-    with pytest.raises(
-        UsageError, match="window=2048 never fills, so nothing is cut: max_tokens is 512; set window to"
-    ):
-        resolve(long, PLAIN, quiet)
-    with pytest.raises(UsageError, match="max_tokens is 99"):
-        DeepConf(window=100, params=SamplingParams(logprobs=5, max_tokens=99))
-
-
 def test_a_foreign_generation_config_sets_what_it_may() -> None:
     config = {
         "temperature": 0.6,
@@ -160,25 +149,6 @@ def test_a_level_is_read_as_it_is_written(text: str, level: ThinkingLevel) -> No
 def test_a_level_that_means_nothing_says_what_does(text: str) -> None:
     with pytest.raises(UsageError, match="thinking must be none, low, medium, high, or a number of tokens, as in 512"):
         thinking_level(text)
-
-
-@pytest.mark.parametrize(
-    ("options", "complaint"),
-    [
-        ({"presence_penalty": 3}, "presence_penalty must be from -2 to 2"),
-        ({"repetition_penalty": 0}, "repetition_penalty must be above 0"),
-        ({"logit_bias": {7: 200}}, "logit_bias of token 7 must be from -100 to 100"),
-        ({"logit_bias": {-1: 2}}, "a token id of logit_bias must be at least 0"),
-        ({"logit_bias": (7,)}, "logit_bias must hold pairs of a token id and a bias"),
-        ({"bad_words": "no"}, r"bad_words must be a tuple of strings \(got 'no'\): write bad_words="),
-        ({"bad_words": ("",)}, "bad_words='' is empty: a bad word must have"),
-        ({"thinking": 0}, "thinking must be at least 1"),
-        ({"thinking": True}, "thinking must be a whole number"),
-    ],
-)
-def test_a_parameter_out_of_range_is_refused(options: dict[str, object], complaint: str) -> None:
-    with pytest.raises(UsageError, match=complaint):
-        SamplingParams(**options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("level", "noted"), [("low", True), ("medium", False), ("high", False), (99, False)])

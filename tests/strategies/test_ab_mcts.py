@@ -6,15 +6,10 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from reasoner import solve_many_sync
-from reasoner.answers.questions import Question
-from reasoner.engine import SampleRequest
 from reasoner.strategy import Sample, Score
-from reasoner.trace.events import Event, Sampled
 from reasoner.types import Completion, Message, Prompt
-from reasoner_strategies.ab_mcts import AbMcts, AnswerNode, AnswerTree, Prior, TreeArm, refinement
-from tests.helpers import Judge, completion, number_question
-from tests.scripted import ScriptedEngine
+from reasoner_strategies.ab_mcts import AbMcts, AnswerNode, AnswerTree, TreeArm, refinement
+from tests.helpers import completion, number_question
 from tests.strategies.driving import Course, follow
 from tests.strategies.test_mcts import rating
 
@@ -32,34 +27,29 @@ def arm(*ratings: float) -> TreeArm:
 
 
 def test_the_published_posterior() -> None:
-    assert arm().normal() == pytest.approx((0, 1, 1, 0.1))
-    assert arm(0.8, 0.6).normal() == pytest.approx((0.46667, 3, 3, 0.14889), abs=1e-5)
-    assert arm().beta() == pytest.approx((0.5, 0.5))
-    assert arm(0.8, 0.6, 0.0).beta() == pytest.approx((1.9, 2.1))
+    assert arm().posterior() == pytest.approx((0, 1, 1, 0.1))
+    assert arm(0.8, 0.6).posterior() == pytest.approx((0.46667, 3, 3, 0.14889), abs=1e-5)
 
 
 def test_the_posterior_of_many_equal_ratings_keeps_its_precision() -> None:
-    m, kappa, _, tau2 = arm(*[0.9] * 10_000).normal()
+    m, kappa, _, tau2 = arm(*[0.9] * 10_000).posterior()
     assert m == pytest.approx(0.9, abs=1e-3)
     assert kappa == 10_001
     assert tau2 == pytest.approx((0.1 + 0.81 * 10_000 / 10_001) / 10_001, rel=1e-6)
 
 
-@pytest.mark.parametrize("prior", ["normal", "beta"])
-def test_draws_have_the_posteriors_mean(prior: Prior) -> None:
-    told = arm(*[0.2, 0.5, 0.8] * 10)
-    source = random.Random(5)
-    drawn = [told.draw(prior, source) for _ in range(4000)]
-    mean, spread = (15 / 31, 0.05) if prior == "normal" else (15.5 / 31, 0.09)
-    assert sum(drawn) / len(drawn) == pytest.approx(mean, abs=3 * spread / 4000**0.5)
+def test_draws_have_the_posteriors_mean() -> None:
+    rated, source = arm(*[0.2, 0.5, 0.8] * 10), random.Random(5)
+    drawn = [rated.draw(source) for _ in range(4000)]
+    assert sum(drawn) / len(drawn) == pytest.approx(15 / 31, abs=3 * 0.05 / 4000**0.5)
 
 
 # The tree
 
 
-def tree_of(told: Sequence[tuple[int, int | None, float]], order: Sequence[int], prior: Prior = "normal") -> AnswerTree:
-    """A tree whose generation `number` refined that of `under` (None the root), told in some order."""
-    tree = AnswerTree("q", prior)
+def tree_of(told: Sequence[tuple[int, int | None, float]], order: Sequence[int]) -> AnswerTree:
+    """A tree whose generation `number` refined that of `under` (None the root), reported in some order."""
+    tree = AnswerTree("q")
     nodes: dict[int | None, AnswerNode] = {None: tree.root}
     left = [told[at] for at in order]
     while left:
@@ -94,15 +84,14 @@ def test_a_rating_counts_where_it_should() -> None:
     assert repr(last.value) == repr(arm(0.2))
 
 
-@pytest.mark.parametrize("prior", ["normal", "beta"])
-def test_the_order_of_ratings_does_not_change_what_is_generated(prior: Prior) -> None:
+def test_the_order_of_ratings_does_not_change_what_is_generated() -> None:
     def asks(tree: AnswerTree) -> list[int]:
         return [tree.ask(number).number for number in range(10, 200)]
 
-    plain = asks(tree_of(FAMILY, range(5), prior))
+    plain = asks(tree_of(FAMILY, range(5)))
     assert len(set(plain)) >= 4
     for order in itertools.permutations(range(5)):
-        assert asks(tree_of(FAMILY, order, prior)) == plain
+        assert asks(tree_of(FAMILY, order)) == plain
 
 
 # What the model is asked
@@ -152,13 +141,9 @@ def test_it_generates_n_answers_so_many_at_a_time(concurrency: int) -> None:
     assert (len(course.samples), course.most, course.vote_states[-1].samples) == (12, concurrency, 12)
 
 
-def test_the_best_rated_or_the_class_of_the_highest_total() -> None:
+def test_the_best_rated_is_the_answer() -> None:
     values, keys = [0.9, 0.5, 0.5, 0.1], ["7", "8", "8", None]
-    chosen = [
-        drive(AbMcts(n=4, concurrency=4, selector=selector), keys, lambda one: values[number_of(one)]).key
-        for selector in ("argmax", "weighted")
-    ]
-    assert chosen == ["7", "8"]
+    assert drive(AbMcts(n=4, concurrency=4), keys, lambda one: values[number_of(one)]).key == "7"
 
 
 def test_an_unrated_generation_is_no_node_and_votes_only_if_nothing_is_rated() -> None:
@@ -167,41 +152,3 @@ def test_an_unrated_generation_is_no_node_and_votes_only_if_nothing_is_rated() -
     none = drive(AbMcts(n=9), "788", lambda _: None)
     assert (none.key, none.vote_states[-1].samples) == ("8", 9)
     assert {sample.prompts for sample in none.samples} == {(QUESTION.prompt,)}
-
-
-# A world in which refining pays, or does not
-
-
-def improving(step: float) -> Callable[[SampleRequest], str]:
-    """Fresh answers are worth 0.3 in the mean, and refinements that much more than the answer before."""
-
-    def say(request: SampleRequest) -> str:
-        noise = random.Random(request.seed).gauss(0, 0.05)
-        base = 0.3 - step
-        if len(request.prompt.messages) > 2:
-            base = float(request.prompt.messages[-2].content.split()[0])
-        return f"{min(1.0, max(0.0, base + step + noise)):.4f} is how good it is. The answer is 7"
-
-    return say
-
-
-def worth(one: Completion) -> float:
-    return float(one.text.split()[0])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("prior", ["normal", "beta"])
-def test_it_goes_deep_where_refining_pays_and_wide_where_it_harms(prior: Prior) -> None:
-    fresh: dict[float, float] = {}
-    best: dict[float, float] = {}
-    for step in (0.15, -0.15):
-        events: list[Event] = []
-        questions = [Question.of("How many?", space="number", id=str(at)) for at in range(40)]
-        strategy, engine = AbMcts(n=24, concurrency=2, prior=prior), ScriptedEngine(improving(step))
-        solutions = solve_many_sync(questions, strategy, engine, verifier=Judge(worth), trace=events.append)
-        roots = {question.prompt.digest for question in questions}
-        sampled = [event.prompt in roots for event in events if isinstance(event, Sampled)]
-        fresh[step] = sum(sampled) / len(sampled)
-        best[step] = sum(one.vote_state.votes[0].weight for one in solutions) / len(solutions)
-    assert fresh[0.15] + 0.1 < fresh[-0.15]
-    assert best[0.15] > best[-0.15] + 0.2

@@ -1,17 +1,11 @@
 """Beam search over rated steps, in worlds with closed forms."""
 
-from typing import Any
-
 import pytest
 
-from reasoner.budget import Cost
-from reasoner.errors import BudgetExhausted
-from reasoner.strategy import Finished, Handle, Next, Operation, Plan, Propose, Sample, Score, Start
-from reasoner.types import Answer, Completion, Rating
-from reasoner_strategies._search.step_search import parent_count, split_evenly
+from reasoner_strategies._search.step_search import split_evenly
 from reasoner_strategies.beam_search import BeamSearch
 from reasoner_strategies.dvts import Dvts
-from tests.helpers import completion, finish, number_question
+from tests.helpers import number_question
 from tests.stepping import SEPARATOR, StepWorld, noisy
 from tests.strategies.searching import Distinct, Rater, SearchTree, Uneven, search
 
@@ -32,9 +26,7 @@ def test_each_level_has_n_children_of_the_best_paths() -> None:
 
 
 def test_a_width_that_does_not_divide_is_dealt_out_evenly_and_the_best_have_more() -> None:
-    assert (parent_count(16, 4), split_evenly(16, 4)) == (4, [4, 4, 4, 4])
-    assert (parent_count(16, 3), split_evenly(16, 6)) == (6, [3, 3, 3, 3, 2, 2])
-    assert (parent_count(2, 4), split_evenly(2, 1)) == (1, [2])
+    assert [split_evenly(16, 4), split_evenly(16, 6), split_evenly(2, 1)] == [[4] * 4, [3, 3, 3, 3, 2, 2], [2]]
     run = search(BeamSearch(5, 2), Distinct().engine(), Rater(noisy(0.1)))
     assert sorted(run.parents(1).values()) == [1, 2, 2]
     assert set(run.parents(1)) == best(run, 1, 3)
@@ -59,7 +51,7 @@ def test_one_kept_path_is_one_subtree(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_with_refill_levels_stay_full_until_n_chains_have_ended(seed: int) -> None:
+def test_levels_stay_full_until_n_chains_have_ended(seed: int) -> None:
     run = search(BeamSearch(6, 2), Uneven().engine(), Rater(noisy(0.2)), seed=seed)
     assert set(run.levels.values()) == {6}
     ended = [proposal.vote_state.samples for proposal in run.solution.proposals]
@@ -67,64 +59,4 @@ def test_with_refill_levels_stay_full_until_n_chains_have_ended(seed: int) -> No
     assert 6 <= ended[-1] < 12
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_without_refill_what_ended_takes_its_place_along(seed: int) -> None:
-    run = search(BeamSearch(6, 2, refill=False), Uneven().engine(), Rater(noisy(0.2)), seed=seed)
-    places, ended = 6, 0
-    for level, children in run.levels.items():
-        assert children == places
-        ended += sum("answer" in chain for chain in run.judge.seen if chain.count(SEPARATOR) == level)
-        places = 6 - ended
-    assert (places, run.solution.vote_state.samples) == (0, 6)
-
-
-def test_what_holds_no_answer_is_not_rated_and_counts() -> None:
-    def mute(request: Any) -> str:
-        return "no idea" if request.index % 2 else Distinct.say(Distinct(), request)
-
-    engine = Distinct().engine()
-    engine.script = mute
-    run = search(BeamSearch(4, 2, refill=False), engine)
-    assert not any("no idea" in chain for chain in run.judge.seen)
-    assert run.solution.vote_state.samples == 4
-
-
 # Where ratings or the budget fail
-
-
-@pytest.mark.parametrize("arrived", [False, True])
-def test_the_best_open_path_is_the_one_that_is_brought_to_its_end(arrived: bool) -> None:
-    plan = BeamSearch(2, 2, max_steps=9).plan(QUESTION)
-    started = next(plan)
-    assert isinstance(started, Start)
-    assert started.times == 2
-    plan.send(Handle(1))
-    first, second = (
-        completion(text, stop=SEPARATOR, index=at, prompt=QUESTION.prompt) for at, text in enumerate(("good", "better"))
-    )
-    rated(plan, Handle(2), second, 0.9)
-    op = rated(plan, Handle(1), first, 0.4)
-    assert isinstance(op, Start)
-    assert op.op == Sample((second.prompt.then(second),), params=op.op.params, reserve=128)  # type: ignore[union-attr]
-    assert op.times == 2
-    op = plan.send(Handle(5))
-    assert op == Next()
-    if arrived:
-        # One child of the next level has come, worse than its parent, but further on.
-        last = completion("worst", stop=SEPARATOR, prompt=second.prompt.then(second))
-        assert rated(plan, Handle(5), last, 0.1) == Next()
-    op = plan.throw(BudgetExhausted("tokens", needed=9, free=0, limit=5))
-    assert isinstance(op, Sample)
-    assert [prompt.text for prompt in op.prompts] == [f"better{SEPARATOR}" + f"worst{SEPARATOR}" * arrived]
-    op = plan.send((completion("The answer is 7", prompt=op.prompts[0]),))
-    assert isinstance(op, Propose)
-    assert (op.answer and op.answer.key) == "7"
-    assert finish(plan) == op.answer
-
-
-def rated(plan: Plan[Answer | None], handle: Handle, step: Completion, value: float) -> Operation:
-    """What the plan asks for after a step has come and was rated at once."""
-    op = plan.send(Finished(handle, (step,)))
-    assert op == Start(Score(QUESTION, (step,), reserve=128))
-    assert plan.send(Handle(handle + 100)) == Next()
-    return plan.send(Finished(Handle(handle + 100), ratings=(Rating(value, Cost()),)))

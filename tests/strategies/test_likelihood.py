@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -15,7 +16,6 @@ from tests.helpers import completion, number_question, says
 from tests.strategies.driving import REFUSED, Course, follow
 
 CHOICE = Question.of("Which is a fish?\n\nA) a cow\nB) a trout\nC) a bee")
-DOCUMENT = Question.of("Do trout swim? Yes or no?", context="Trout are fish.\nFish swim.", id="d")
 
 
 Scales = Callable[[str], TextLikelihood | None]
@@ -38,8 +38,8 @@ def followed(plan: Plan[Answer | None], scales: Scales | ReasonerError, samples:
 
 
 def chances(**of: float) -> Scales:
-    """Scales on which each text, named without blanks, is one token of this probability."""
-    return lambda text: TextLikelihood(math.log(of[text.replace(" ", "").replace(".", "_")]), 1)
+    """Scales on which each text, named without blanks, is one token of this probability; any other does not fit."""
+    return listed(**{name: TextLikelihood(math.log(chance), 1) for name, chance in of.items()})
 
 
 def listed(**of: TextLikelihood) -> Scales:
@@ -73,11 +73,6 @@ def test_the_text_of_an_option_may_be_weighed_and_the_label_is_still_the_answer(
     assert course.answer == Answer("A", "A", "likelihood")
 
 
-def test_a_tie_goes_to_the_first_option_and_is_noted() -> None:
-    course = followed(Likelihood().plan(CHOICE), chances(A=0.1, B=0.3, C=0.3))
-    assert (course.answer and course.answer.key, course.vote_states[-1].tied) == ("B", True)
-
-
 @pytest.mark.parametrize(
     ("normalize", "best"),
     [("none", "A"), ("tokens", "B"), ("characters", "C")],
@@ -93,8 +88,9 @@ def test_each_normalisation_has_its_own_winner(normalize: str, best: str) -> Non
 
 
 def test_an_option_that_does_not_fit_weighs_nothing_and_is_noted() -> None:
-    course = followed(Likelihood().plan(CHOICE), listed(A=TextLikelihood(-3.0, 1), C=TextLikelihood(-2.0, 1)))
-    assert (course.answer and course.answer.key, weights(course)["B"]) == ("C", 0.0)
+    course = followed(Likelihood().plan(CHOICE), chances(A=0.1, C=0.1))
+    # A tie goes to the first option.
+    assert (course.key, weights(course)["B"], course.vote_states[-1].tied) == ("A", 0.0, True)
     assert course.notes == ["1 of 3 answers do not fit the context window and were left out"]
     nothing = followed(Likelihood().plan(CHOICE), listed())
     assert (nothing.answer, nothing.vote_states) == (None, [])
@@ -103,11 +99,11 @@ def test_an_option_that_does_not_fit_weighs_nothing_and_is_noted() -> None:
 # The prompt of base models
 
 
-def test_plain_text_holds_the_context_the_question_and_the_opening_of_the_answer() -> None:
-    course = followed(Likelihood(style="plain").plan(DOCUMENT), chances(yes=0.5, no=0.25))
-    assert course.weighed[0].prompt == Prompt(
-        raw="Context: Trout are fish.\nFish swim.\nQuestion: Do trout swim? Yes or no?\nAnswer:"
-    )
+def test_a_raw_prompt_is_continued_as_it_is() -> None:
+    raw = Prompt(raw="Question: Do trout swim?\nAnswer:")
+    question = replace(Question.of("Do trout swim? Yes or no?"), prompt=raw)
+    course = followed(Likelihood().plan(question), chances(yes=0.5, no=0.25))
+    assert course.weighed == [LogLikelihood(raw.at_level("none"), (" yes", " no"))]
 
 
 # Questions without options
@@ -143,10 +139,11 @@ def test_where_no_candidate_fits_and_where_the_budget_ends_the_majority_stands()
 # With an engine
 
 
-def test_the_standing_holds_the_probabilities_of_the_engine() -> None:
+def test_the_vote_state_holds_the_probabilities_of_the_engine() -> None:
     engine = Known(says("7"))
-    question = Question.of("Which?", space=ChoiceSpace(("ab", "abc", "d")))
-    solution = solve_sync(question, Likelihood(score="text", style="plain"), engine)
+    prompt = Prompt(raw="Which?")
+    question = replace(Question.of("Which?", space=ChoiceSpace(("ab", "abc", "d"))), prompt=prompt)
+    solution = solve_sync(question, Likelihood(score="text"), engine)
     before = tuple(engine.asked[0].rendered.token_ids or ())
     raw = {key: math.exp(by_hand((*before, 32), text)) for key, text in zip("ABC", ("ab", "abc", "d"), strict=True)}
     shares = {vote.answer.key: vote.weight for vote in solution.vote_state.votes}

@@ -12,12 +12,11 @@ from tests.strategies.searching import Distinct, Rater, Uneven, depth, search
 LONG = SamplingParams(temperature=0.8, max_tokens=2000)
 
 
-@pytest.mark.parametrize("refill", [True, False])
 @pytest.mark.parametrize("seed", range(4))
-def test_without_looking_ahead_it_is_beam_search(seed: int, refill: bool) -> None:
+def test_without_looking_ahead_it_is_beam_search(seed: int) -> None:
     runs = [
         search(strategy, Uneven().engine(), Rater(noisy(0.2)), seed=seed)
-        for strategy in (BeamSearch(6, 2, refill), Lookahead(6, 2, refill, k=0))
+        for strategy in (BeamSearch(6, 2), Lookahead(6, 2, k=0))
     ]
     assert course(runs[0].solution) == course(runs[1].solution)
     assert runs[0].seeds == runs[1].seeds

@@ -1,23 +1,17 @@
-"""Monte-Carlo tree search, as a plan and on the step world: the textbook, priors, ratings, budgets."""
+"""Monte-Carlo tree search as a plan: the textbook, priors, ratings, budgets."""
 
 import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
 
 import pytest
 
-from reasoner import Question, solve_many_sync
 from reasoner.budget import Cost
-from reasoner.strategy import Finished, Handle, Next, Plan, Propose, Sample, Score, Start
-from reasoner.types import Answer, Completion, Logprobs, Rating, VoteState
-from reasoner_strategies._search.puct import C_BASE, FirstPlay
-from reasoner_strategies._voting.pool import RunningVote
-from reasoner_strategies.mcts import Mcts, prior
+from reasoner.strategy import Sample, Score
+from reasoner.types import Completion, Logprobs, Rating, VoteState
+from reasoner_strategies.mcts import C_BASE, Mcts, Node, Tree, prior
 from tests.helpers import completion, number_question
-from tests.stepping import StepJudge, StepWorld
 from tests.strategies.driving import REFUSED, Course, Running, follow
 from tests.sweeps import widths
 
@@ -32,7 +26,7 @@ def chance(what: str, place: Place) -> float:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """A tree of steps whose values, log-probabilities and ends are functions of where they are."""
+    """A tree of steps; values, log-probabilities and ends are functions of the place."""
 
     k: int = 3
     ends: float = 0.3
@@ -111,8 +105,8 @@ def rating(value: float | None) -> Rating:
 # The textbook
 
 
-def textbook(options: Mcts, world: World) -> tuple[list[Place], dict[Place, tuple[int, float]], dict[str, float]]:
-    """The serial search, each figure counted again: what is expanded in turn, visits and means, votes."""
+def textbook(options: Mcts, world: World) -> tuple[list[Place], dict[str, float]]:
+    """The serial search, each figure counted again: what is expanded in turn, and the votes."""
     kids: dict[Place, list[Place]] = {}
     visits: dict[Place, list[float]] = {(): []}
     done: set[Place] = set()
@@ -125,12 +119,10 @@ def textbook(options: Mcts, world: World) -> tuple[list[Place], dict[Place, tupl
         count = len(visits[above])
         weight = math.log((1 + count + C_BASE) / C_BASE) + options.c_init
         odds = [math.exp(world.logprob(place)) for place in kids[above]]
-        mean = sum(visits[above]) / count if count else world.value(above) if above else 0.5
 
         def score(place: Place) -> float:
             seen = visits[place]
-            first = {"verifier": world.value(place), "parent": mean, "zero": 0.0}[options.fpu]
-            q = sum(seen) / len(seen) if seen else first
+            q = sum(seen) / len(seen) if seen else world.value(place)
             return q + weight * odds[kids[above].index(place)] / sum(odds) * math.sqrt(count) / (1 + len(seen))
 
         return max((place for place in kids[above] if not exhausted(place)), key=score)
@@ -152,17 +144,16 @@ def textbook(options: Mcts, world: World) -> tuple[list[Place], dict[Place, tupl
     for place in visits:
         if place and world.ended(place):
             votes[world.answer(place)] = votes.get(world.answer(place), 0.0) + world.value(place)
-    return expanded, {p: (len(v), sum(v) / len(v)) for p, v in visits.items() if v}, votes
+    return expanded, votes
 
 
-@pytest.mark.parametrize("fpu", ["verifier", "parent", "zero"])
-@widths("seeds", 8, 100)
-def test_with_one_simulation_at_a_time_it_is_the_textbooks_sequence(fpu: FirstPlay, seeds: int) -> None:
+@widths("seeds", 16, 300)
+def test_with_one_simulation_at_a_time_it_is_the_textbooks_sequence(seeds: int) -> None:
     for seed in range(seeds):
         world = World(k=2 + seed % 3, ends=0.1 + 0.1 * (seed % 4), name=str(seed))
-        options = Mcts(simulations=60, k=world.k, fpu=fpu, concurrency=1, c_init=0.5 + seed % 2)
+        options = Mcts(simulations=60, k=world.k, concurrency=1, c_init=0.5 + seed % 2)
         course = drive(options, world)
-        expanded, _, votes = textbook(options, world)
+        expanded, votes = textbook(options, world)
         assert course.expanded[: len(expanded)] == expanded
         if votes:
             assert course.expanded == expanded
@@ -171,12 +162,52 @@ def test_with_one_simulation_at_a_time_it_is_the_textbooks_sequence(fpu: FirstPl
             assert course.answer == course.vote_state.leader
 
 
-def test_expansions_stay_within_the_cap_and_one_score_rates_all_steps_of_each() -> None:
-    course = drive(Mcts(simulations=9, k=4, concurrency=3), World(k=4, ends=0.2))
-    assert len(course.samples) == len(course.scores) == 9
-    assert all(sample.n == 4 and len(sample.prompts) == 1 for sample in course.samples)
-    assert all(len(score.candidates) == 4 for score in course.scores)
-    assert course.most == 3
+# The rules of the tree
+
+
+def published() -> Tree:
+    """Ten visits, and three children: (visits, mean, prior)."""
+    root = Node(None, 0.5, visits=10, total=5.5)
+    rows = ((5, 0.6, 0.5), (4, 0.5, 0.3), (0, 0.0, 0.2))
+    root.children = tuple(Node(root, 0.55, prior, visits=n, total=n * mean) for n, mean, prior in rows)
+    return Tree(1.25, root)
+
+
+def score_of(tree: Tree, child: Node) -> float:
+    """What the rules give a child: the mean at which a rival without a prior ties with it."""
+    low, high = 0.0, 4.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        rival = Node(tree.root, 0, 0.0, visits=1, total=middle)
+        tree.root.children = (rival, child)
+        low, high = (middle, high) if tree.best(tree.root) is child else (low, middle)
+    return low
+
+
+def test_the_published_scores_and_the_pick() -> None:
+    tree = published()
+    children = tree.root.children
+    assert tree.exploration(10) == pytest.approx(1.250560, abs=1e-6)
+    assert tree.select() is children[2]
+    assert [score_of(tree, child) for child in children] == pytest.approx([0.92955, 0.73728, 1.34092], abs=1e-5)
+    children[2].value = 0.0
+    assert score_of(tree, children[2]) == pytest.approx(0.79092, abs=1e-5)
+
+
+def test_a_pending_visit_counts_as_one_of_value_0() -> None:
+    tree = published()
+    first = tree.root.children[0]
+    first.pending = tree.root.pending = 1
+    assert score_of(tree, first) == pytest.approx(0.79626, abs=1e-5)
+
+
+def test_equal_children_are_visited_in_launch_order() -> None:
+    tree = published()
+    tree.root.children = tuple(Node(tree.root, 0.5, 0.25) for _ in range(4))
+    tree.root.visits = 0
+    assert tree.select() is tree.root.children[0]
+    tree.root.children[0].ready = 0
+    assert tree.select() is tree.root.children[1]
 
 
 # In flight
@@ -197,7 +228,7 @@ def test_no_leaf_is_expanded_twice_and_the_whole_tree_once_in_any_order() -> Non
 
 
 def test_the_tree_grows_while_a_straggler_runs() -> None:
-    """The second expansion is told last of all."""
+    """The second expansion arrives last of all."""
 
     def which(running: Running) -> int:
         slow = [at for at, (_, op) in enumerate(running) if isinstance(op, Sample) and stuck(op)]
@@ -238,34 +269,22 @@ def test_the_prior_is_the_softmax_of_mean_logprobs_so_that_length_does_not_count
     assert prior([]) == []
 
 
-def after_expansion(strategy: Mcts, drawn: Sequence[Completion]) -> tuple[Plan[Answer | None], Any]:
-    """A plan whose first expansion drew these, and what it does next."""
-    plan = strategy.plan(QUESTION)
-    assert isinstance(next(plan), Start)
-    assert isinstance(plan.send(Handle(1)), Next)
-    return plan, plan.send(Finished(Handle(1), completions=tuple(drawn)))
-
-
-def open_step(text: str, index: int, *ids: int) -> Completion:
-    return completion(text, index=index, stop="\n\n", token_ids=ids)
-
-
 def test_equal_siblings_are_one_step_and_dead_ends_are_not_rated() -> None:
     drawn = [
-        open_step("a", 0, 1, 2),
-        open_step("a", 1, 1, 2),
+        completion("a", index=0, stop="\n\n", token_ids=(1, 2)),
+        completion("a", index=1, stop="\n\n", token_ids=(1, 2)),
         completion("no idea", index=2, token_ids=(3, -1)),
         completion("The answer is 9", index=3, token_ids=(4,) * 600, finish="length"),
         completion("The answer is 7", index=4, token_ids=(5, -1)),
         completion("The answer is 7", index=5, token_ids=(5, -1)),
     ]
-    plan, op = after_expansion(Mcts(k=6), drawn)
-    assert isinstance(op, Start)
-    assert isinstance(op.op, Score)
-    assert [one.index for one in op.op.candidates] == [0, 4]
-    proposal = plan.send(Handle(2))
-    assert isinstance(proposal, Propose)
-    assert (proposal.vote_state.samples, proposal.vote_state.votes[0].count) == (3, 1)
+
+    def reply(op: Sample | Score) -> object:
+        return tuple(drawn) if isinstance(op, Sample) else [rating(0.5)] * len(op.candidates)
+
+    course = follow(Mcts(simulations=1, k=6).plan(QUESTION), reply, Search())
+    assert [one.index for one in course.scores[0].candidates] == [0, 4]
+    assert (course.vote_state.samples, course.vote_state.votes[0].count) == (3, 1)
 
 
 def test_a_step_that_could_not_be_rated_counts_as_its_parent() -> None:
@@ -274,23 +293,6 @@ def test_a_step_that_could_not_be_rated_counts_as_its_parent() -> None:
     same = drive(options, world, rate=lambda _: 0.6)
     some = drive(options, world, rate=lambda place: 0.6 if len(place) < 3 else None)
     assert some.expanded == same.expanded
-
-
-def test_a_verifier_that_always_fails_leaves_launch_order_and_the_majority() -> None:
-    """All steps count the same; the first was visited when it was drawn, so it is the others' turn before it."""
-
-    @dataclass(frozen=True, slots=True)
-    class Flat(World):
-        def logprob(self, place: Place) -> float:
-            return -1.0
-
-    world = Flat(k=3, ends=0.0, depth=2)
-    course = drive(Mcts(simulations=4, k=3, concurrency=1), world, rate=lambda _: None)
-    assert course.expanded == [(), (1,), (2,), (0,)]
-    counts = {vote.answer.key: vote.weight for vote in course.vote_state.votes}
-    assert sum(counts.values()) == 9
-    assert course.answer is not None
-    assert counts[course.answer.key] == max(counts.values())
 
 
 # Budgets and the reserve
@@ -305,47 +307,3 @@ def test_every_step_holds_the_reserve_back_and_the_closing_spends_it() -> None:
     opened = {place for place in course.expanded[:5] for place in [(*place, 0), (*place, 1), (*place, 2)]}
     best = max(opened - set(course.expanded[:5]), key=world.value)
     assert place_of(last.prompts[0].text) == best
-
-
-# The step world
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("simulations", "rate"), [(40, (1 - 0.5**4) ** 3), (3, (1 - 0.5**4) ** 3), (2, (1 - 0.5**4) ** 2 * 0.5)]
-)
-@widths("count", 75, 1200)
-def test_success_in_the_step_world(simulations: int, rate: float, count: int) -> None:
-    """With equal steps being one, a right chain is found where each of its steps was drawn; more never hurts.
-
-    With two expansions the last step is the closing's single draw.
-    """
-    questions = [Question.of("How many?", space="number", id=str(at)) for at in range(count)]
-    strategy = Mcts(simulations=simulations, concurrency=1)
-    solutions = solve_many_sync(questions, strategy, StepWorld().engine(), verifier=StepJudge())
-    right = sum(one.answer is not None and one.answer.key == "7" for one in solutions) / count
-    assert right == pytest.approx(rate, abs=3 * math.sqrt(rate * (1 - rate) / count))
-
-
-# Votes that are counted as they come
-
-
-def test_proposals_are_few_where_chains_are_many_and_the_last_tells_all() -> None:
-    votes = RunningVote(QUESTION.space)
-    told: list[VoteState] = []
-
-    def run(plan: Plan[Any]) -> None:
-        told.extend(op.vote_state for op in plan if isinstance(op, Propose))
-
-    for at in range(5000):
-        answer = Answer(str(at % 3), str(at % 3))
-        votes.count(answer, order=at)
-        votes.rate(answer, 0.5, order=at)
-        run(votes.publish_sometimes())
-    run(votes.publish())
-    assert 20 < len(told) < 200
-    assert [one.samples for one in told[:9]] == list(range(1, 10))
-    assert all(a.samples < b.samples <= a.samples + 2 + a.samples // 8 for a, b in pairwise(told))
-    assert (told[-1].samples, sum(vote.count for vote in told[-1].votes)) == (5000, 5000)
-    run(votes.publish())
-    assert told[-1].samples == 5000

@@ -1,6 +1,7 @@
 """Prompts made from a question's own, and verdicts read from replies."""
 
 import time
+from collections.abc import Sequence
 
 import pytest
 
@@ -13,34 +14,28 @@ RAW = Prompt(raw="Q: How many?\nA:")
 SYSTEM, USER = CHAT.messages
 
 
-def test_a_text_joins_the_user_turn_and_what_was_generated_stays() -> None:
-    begun = CHAT.extended("So", (4,))
-    assert with_text(begun, "Think.") == Prompt((SYSTEM, Message("user", "How many?\n\nThink.")), "", (4,), "So")
-    assert with_text(RAW.extended("So", (4,)), "Think.") == Prompt((), "Q: How many?\nA:\n\nThink.", (4,), "So")
-    assert with_text(begun, "") is begun
+TURNS = (Message("user", "1+1?"), Message("assistant", "2"))
 
 
-def test_after_a_turn_of_the_model_the_text_is_a_turn_of_its_own() -> None:
-    chat = Prompt((USER, Message("assistant", "7")))
-    assert with_text(chat, "Sure?").messages == (*chat.messages, Message("user", "Sure?"))
-
-
-def test_examples_come_after_the_system_turn_and_before_the_rest() -> None:
-    turns = (Message("user", "1+1?"), Message("assistant", "2"))
-    assert with_shots(CHAT, ("1+1?", "2")).messages == (SYSTEM, *turns, USER)
-    assert with_shots(Prompt((USER,)), ("1+1?", "2")).messages == (*turns, USER)
-    assert with_shots(RAW, ("Q: 1+1?\nA:", " 2")).raw == "Q: 1+1?\nA: 2\n\nQ: How many?\nA:"
-    assert with_shots(CHAT, ()) == CHAT
-
-
-def test_a_conversation_continues_with_what_was_generated_in_the_turn() -> None:
-    prompt = with_request(CHAT.extended("So", (4,)), "So 7", "Sure?")
-    assert prompt == Prompt((*CHAT.messages, Message("assistant", "So 7"), Message("user", "Sure?")))
-    assert with_request(RAW, "7", "Sure?") == Prompt(raw="Q: How many?\nA:7\n\nSure?\n\n")
-
-
-def test_bare_is_the_head() -> None:
-    assert without_reply(CHAT.extended("So", (4,))) == CHAT
+@pytest.mark.parametrize(
+    ("made", "expected"),
+    [
+        (with_text(CHAT.extended("So", (4,)), "Think."),
+         Prompt((SYSTEM, Message("user", "How many?\n\nThink.")), "", (4,), "So")),
+        (with_text(RAW.extended("So", (4,)), "Think."), Prompt((), "Q: How many?\nA:\n\nThink.", (4,), "So")),
+        (with_text(CHAT, ""), CHAT),
+        (with_text(Prompt((*TURNS,)), "Sure?"), Prompt((*TURNS, Message("user", "Sure?")))),
+        (with_shots(CHAT, ("1+1?", "2")), Prompt((SYSTEM, *TURNS, USER))),
+        (with_shots(Prompt((USER,)), ("1+1?", "2")), Prompt((*TURNS, USER))),
+        (with_shots(RAW, ("Q: 1+1?\nA:", " 2")), Prompt(raw="Q: 1+1?\nA: 2\n\nQ: How many?\nA:")),
+        (with_request(CHAT.extended("So", (4,)), "So 7", "Sure?"),
+         Prompt((*CHAT.messages, Message("assistant", "So 7"), Message("user", "Sure?")))),
+        (with_request(RAW, "7", "Sure?"), Prompt(raw="Q: How many?\nA:7\n\nSure?\n\n")),
+        (without_reply(CHAT.extended("So", (4,))), CHAT),
+    ],
+)  # fmt: skip
+def test_prompts_are_made_of_the_questions_own(made: Prompt, expected: Prompt) -> None:
+    assert made == expected
 
 
 def test_quotes_are_bounded_keep_the_end_and_are_never_empty() -> None:
@@ -51,37 +46,32 @@ def test_quotes_are_bounded_keep_the_end_and_are_never_empty() -> None:
     assert with_request(CHAT, "x" * 9000, "Sure?").messages[2].content == "[...] " + "x" * 4000
 
 
+NUMBERS = [str(number) for number in range(1, 13)]
+
+
 @pytest.mark.parametrize(
-    ("text", "read"),
+    ("text", "allowed", "read"),
     [
-        ("Better: A", "A"),
-        ("B counts twice.\n**Better: B**", "B"),
-        ("Better: **Answer A**.\n", "A"),
-        ("better : b", "B"),
-        ("Better: A\nNo, wait.\nBetter: B", "B"),
-        ("Better: A or B", None),
-        ("Better: A lot of work", None),
-        ("Better: C", None),
-        ("A is better", None),
-        ("", None),
+        ("Better: A", "AB", "A"),
+        ("B counts twice.\n**Better: B**", "AB", "B"),
+        ("Better: **Answer A**.\n", "AB", "A"),
+        ("better : b", "AB", "B"),
+        ("Better: A\nNo, wait.\nBetter: B", "AB", "B"),
+        ("Better: A or B", "AB", None),
+        ("Better: A lot of work", "AB", None),
+        ("Better: C", "AB", None),
+        ("A is better", "AB", None),
+        ("", "AB", None),
+        ("Better: 12", NUMBERS, "12"),
+        ("Better: answer 3", NUMBERS, "3"),
+        ("Better: 13", NUMBERS, None),
+        ("Better: Correct.", ["correct", "wrong"], "correct"),
+        ("Better: not correct", ["correct", "wrong"], None),
     ],
 )
-def test_the_last_verdict_of_the_right_form_counts(text: str, read: str | None) -> None:
-    assert verdict(completion(text), "better", "AB") == read
-
-
-def test_a_cut_reply_has_no_verdict() -> None:
-    assert verdict(completion("Better: A", finish="length"), "better", "AB") is None
-    assert verdict(completion("Better: A", finish="abort"), "better", "AB") is None
-
-
-def test_numbers_and_words_are_verdicts_too() -> None:
-    numbers = [str(number) for number in range(1, 13)]
-    assert verdict(completion("Best: 12"), "best", numbers) == "12"
-    assert verdict(completion("Best: answer 3"), "best", numbers) == "3"
-    assert verdict(completion("Best: 13"), "best", numbers) is None
-    assert verdict(completion("Verdict: Correct."), "verdict", ("correct", "wrong")) == "correct"
-    assert verdict(completion("Verdict: not correct"), "verdict", ("correct", "wrong")) is None
+def test_the_last_verdict_of_the_right_form_counts(text: str, allowed: Sequence[str], read: str | None) -> None:
+    assert verdict(completion(text), "better", allowed) == read
+    assert verdict(completion(text, finish="length"), "better", allowed) is None
 
 
 @pytest.mark.parametrize(

@@ -92,15 +92,3 @@ def test_each_chain_that_ended_takes_its_place_along(seed: int) -> None:
         places = 6 - ended
     assert (places, run.solution.vote_state.samples) == (0, 6)
     assert len(run.judge.seen) == len(set(run.judge.seen))
-
-
-def test_what_could_not_be_rated_is_dropped_where_something_is_rated() -> None:
-    def fails(chain: str) -> bool:
-        return "wrong" not in chain
-
-    run = search(Rebase(8, 1000.0), Distinct().engine(), Rater(lambda _: 0.0, fails=lambda one: fails(one.chain)))
-    assert run.parents(1)
-    assert not any(fails(chain) for chain in run.parents(1))
-    run = search(Rebase(8), Distinct().engine(), Rater(fails=lambda _: True))
-    assert list(run.parents(1).values()) == [1] * 8
-    assert run.key in ("7", "8")

@@ -9,10 +9,9 @@ from reasoner.budget import Cost
 from reasoner.strategy import Sample, Score
 from reasoner.types import Completion, Message, Rating
 from reasoner_strategies import Single
-from reasoner_strategies.refine import Refine, Selector
+from reasoner_strategies.refine import Refine
 from tests.helpers import completion, number_question
 from tests.strategies.driving import Course, follow
-from tests.strategies.judging import cut
 
 QUESTION = number_question()
 PARAMS = SamplingParams(temperature=0.4, max_tokens=99)
@@ -68,7 +67,7 @@ def test_a_review_without_a_verdict_finds_fault(review: str) -> None:
 
 
 @pytest.mark.parametrize("critic", ["self", "verifier"])
-@pytest.mark.parametrize("version", ["-", cut(completion("The answer is 7"))])
+@pytest.mark.parametrize("version", ["-", completion("The answer is 7", finish="length")])
 def test_a_version_without_an_answer_is_neither_rated_nor_final(critic: str, version: str | Completion) -> None:
     strategy = Refine(1, critic, params=PARAMS)  # type: ignore[arg-type]
     course = refined(strategy, [version, "8"], review="Verdict: correct", ratings=[0.5])
@@ -82,42 +81,26 @@ def test_a_rating_that_satisfies_ends_it(rating: float | None, versions: int) ->
     assert [len(score.candidates) for score in course.scores] == [1] * versions
 
 
-@pytest.mark.parametrize(
-    ("selector", "versions", "answer"),
-    [
-        (None, "78", "8"),
-        (None, "778", "8"),
-        (None, "78-", "8"),
-        (None, "787", "7"),
-        ("last", "778", "8"),
-        ("majority", "78", "7"),
-        ("majority", "7889", "8"),
-    ],
-)
-def test_a_self_review_answers_with_its_last_version_or_the_majority(
-    selector: Selector | None, versions: str, answer: str
-) -> None:
-    course = refined(Refine(len(versions) - 1, "self", params=PARAMS, selector=selector), versions)
+@pytest.mark.parametrize(("versions", "answer"), [("78", "8"), ("778", "8"), ("78-", "8"), ("787", "7")])
+def test_a_self_review_answers_with_its_last_version(versions: str, answer: str) -> None:
+    course = refined(Refine(len(versions) - 1, "self", params=PARAMS), versions)
     assert course.key == answer
     assert [state.samples for state in course.vote_states] == [*range(1, len(versions) + 1)]
 
 
 @pytest.mark.parametrize(
-    ("selector", "versions", "ratings", "answer"),
+    ("versions", "ratings", "answer"),
     [
-        (None, "789", (0.6, 0.9, 0.1), "8"),
-        (None, "787", (0.5, 0.9, 0.5), "7"),
-        (None, "877", (0.9, 0.1, 0.1), "8"),
-        (None, "787", (None, 0.1, None), "8"),
-        (None, "788", (None, None, None), "8"),
-        ("last", "78", (0.8, 0.1), "8"),
-        ("majority", "78", (0.8, 0.1), "7"),
+        ("787", (0.5, 0.9, 0.5), "7"),
+        ("877", (0.9, 0.1, 0.1), "8"),
+        ("787", (None, 0.1, None), "8"),
+        ("788", (None, None, None), "8"),
     ],
 )
-def test_a_verifier_chooses_the_class_of_the_highest_total_by_default(
-    selector: Selector | None, versions: str, ratings: Sequence[float | None], answer: str
+def test_a_verifier_chooses_the_class_of_the_highest_total(
+    versions: str, ratings: Sequence[float | None], answer: str
 ) -> None:
-    strategy = Refine(len(versions) - 1, "verifier", 1.0, PARAMS, selector)
+    strategy = Refine(len(versions) - 1, "verifier", 1.0, PARAMS)
     course = refined(strategy, versions, ratings=ratings)
     assert (course.key, course.vote_states[-1].samples) == (answer, len(versions))
 

@@ -1,17 +1,14 @@
 """Revise, as a pure plan and on its engine."""
 
-import itertools
-from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
-from reasoner import Cost, solve_sync
-from reasoner.engine import SampleRequest
-from reasoner.strategy import Finished, Handle, Next, Propose, Sample, Score, Start
+from reasoner import Cost
+from reasoner.strategy import Sample, Score
 from reasoner.types import Completion, Rating, SamplingParams
-from reasoner_strategies.revise import Revise, in_order, revision
-from tests.helpers import completion, finish, number_question
-from tests.scripted import ScriptedEngine
+from reasoner_strategies.revise import Revise, revision
+from tests.helpers import completion, number_question
 from tests.strategies.driving import REFUSED, Course, follow
 
 QUESTION = number_question()
@@ -40,36 +37,21 @@ def test_a_revision_sees_the_last_four_attempts_of_its_chain_in_order() -> None:
 
 
 def test_a_chain_continues_as_soon_as_its_last_attempt_is_there() -> None:
-    plan = Revise(2, 2, "majority", PARAMS).plan(QUESTION)
-    assert next(plan) == Start(Sample((QUESTION.prompt,), 1, PARAMS), cancellable=False)
-    assert plan.send(Handle(1)) == Start(Sample((QUESTION.prompt,), 1, PARAMS, branch=1), cancellable=False)
-    assert plan.send(Handle(2)) == Next()
-    second = says("8", 1)
-    # Chain 2 goes all its way while chain 1 has not moved.
-    op = plan.send(Finished(Handle(2), (second,)))
-    assert op == Start(Sample((revision(QUESTION, [second]),), 1, PARAMS, branch=1), cancellable=False)
-    told = plan.send(Handle(3))
-    assert isinstance(told, Propose)
-    assert (told.answer and told.answer.key, told.vote_state.samples) == ("8", 1)
-    assert plan.send(None) == Next()
-    third = completion("The answer is 9", prompt=revision(QUESTION, [second]))
-    op = plan.send(Finished(Handle(3), (third,)))
-    assert op == Start(Sample((revision(QUESTION, [second, third]),), 1, PARAMS, branch=1), cancellable=False)
-    plan.send(Handle(4))
-    plan.send(None)
-    # That was its last; what follows is the wait for chain 1.
-    told = plan.send(Finished(Handle(4), (completion("The answer is 9", prompt=revision(QUESTION, [second, third])),)))
-    assert isinstance(told, Propose)
-    assert (told.answer and told.answer.key, told.vote_state.samples) == ("9", 3)
-    assert plan.send(None) == Next()
-    assert finish(plan, REFUSED) == told.answer
+    """Chain 2 ends while chain 1 has not moved, and what is refused then loses nothing."""
+    drawn = iter("89")
 
+    def reply(op: Sample) -> object:
+        return REFUSED if op.branch == 0 else (replace(says(next(drawn)), prompt=op.prompts[0]),)
 
-def test_attempts_are_ordered_by_turn_and_then_by_chain() -> None:
-    a, b, c, d = (says("7", index) for index in range(4))
-    assert in_order([[a, c], [b], []]) == [a, b, c]
-    assert in_order([[], [a, b], [c, d]]) == [a, c, b, d]
-    assert in_order([]) == []
+    course = follow(Revise(2, 1, "majority", PARAMS).plan(QUESTION), reply, Course(), which=lambda running: -1)
+    second = (revision(QUESTION, [says("8")]),)
+    assert [(op.prompts, op.branch) for op in course.samples] == [
+        ((QUESTION.prompt,), 0),
+        ((QUESTION.prompt,), 1),
+        (second, 1),
+    ]
+    assert [(state.leader and state.leader.key, state.samples) for state in course.vote_states] == [("8", 1), ("8", 2)]
+    assert course.key == "8"
 
 
 @pytest.mark.parametrize(
@@ -93,44 +75,3 @@ def test_the_verifier_selects_among_all_attempts(selector: str, values: tuple[fl
     course = follow(Revise(3, 0, selector, PARAMS).plan(QUESTION), reply, Course())  # type: ignore[arg-type]
     assert [len(score.candidates) for score in course.scores] == [3]
     assert (course.key, course.vote_states[-1].samples) == (chosen, 3)
-
-
-def chance(seen: tuple[bool, ...]) -> float:
-    """How likely an attempt is right, given those that it sees."""
-    return 0.9 if any(seen) else 0.5 if seen else 0.1
-
-
-def exact(chains: int, revisions: int) -> float:
-    """How likely the majority is right, by enumeration; at a tie the first attempt decides."""
-    attempts, total = chains * (revisions + 1), 0.0
-    for right in itertools.product((True, False), repeat=attempts):
-        likely = 1.0
-        for at, one in enumerate(right):
-            turn = at % (revisions + 1)
-            p = chance(right[at - min(turn, 4) : at])
-            likely *= p if one else 1 - p
-        votes = sum(right) * 2
-        total += likely * (votes > attempts or (votes == attempts and right[0]))
-    return total
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("chains", "revisions"), [(1, 7), (1, 3), (8, 0), (2, 0), (2, 2)])
-def test_it_is_exactly_as_accurate_as_the_law_of_its_chains(chains: int, revisions: int) -> None:
-    """A model that mends a wrong answer half of the time once it sees one, and keeps a right one nine times in ten.
-
-    Every outcome is played and weighed by what the prompts really showed, so there is no seed and no tolerance.
-    """
-    total = 0.0
-    for right in itertools.product((True, False), repeat=chains * (revisions + 1)):
-        coins, likely = iter(right), [1.0]
-
-        def script(request: SampleRequest, coins: Iterator[bool] = coins, likely: list[float] = likely) -> str:
-            seen = tuple("is 7" in each.content for each in request.prompt.messages if each.role == "assistant")
-            one = next(coins)
-            likely[0] *= chance(seen) if one else 1 - chance(seen)
-            return f"The answer is {7 if one else 8}"
-
-        solution = solve_sync(QUESTION, Revise(chains, revisions, "majority", PARAMS), ScriptedEngine(script))
-        total += likely[0] * bool(solution.answer and solution.answer.key == "7")
-    assert total == pytest.approx(exact(chains, revisions), abs=1e-12)

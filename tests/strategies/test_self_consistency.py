@@ -2,7 +2,7 @@
 
 import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -11,27 +11,13 @@ from reasoner import Budget, SamplingParams, Solution, solve_sync
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.stopping.rules import BetaRule, FirstOf, LockIn, Lossless, Price
-from reasoner.strategy import (
-    Cancel,
-    Finished,
-    Handle,
-    Next,
-    Note,
-    Operation,
-    Plan,
-    Propose,
-    Sample,
-    Start,
-    StopRule,
-    Strategy,
-    sample,
-)
+from reasoner.strategy import Finished, Handle, Next, Plan, Propose, Sample, Start, StopRule, Strategy, sample
 from reasoner.trace.events import Event, Noted
 from reasoner.types import Answer, Completion, VoteState
 from reasoner_strategies import AdaptiveConsistency, EarlyStopping, SelfConsistency
 from tests.helpers import Planned, books, completion, finish, jumbled, meter_of, number_question, says, told, varied
 from tests.scripted import ScriptedEngine
-from tests.strategies.driving import REFUSED, Course, follow
+from tests.strategies.driving import REFUSED, Course, Running, follow
 
 QUESTION = number_question()
 PARAMS = SamplingParams(max_tokens=30)
@@ -54,37 +40,20 @@ def key(solution: Solution) -> str | None:
 # All samples
 
 
-def proposals(replies: Sequence[tuple[int, str | None]]) -> tuple[list[VoteState], Answer | None]:
-    """What a plan proposes when samples (index, answer) arrive in this order, and its answer."""
-    n = len(replies)
-    plan, vote_states = SelfConsistency(n, PARAMS).plan(QUESTION), []
-    assert next(plan) == Start(Sample((QUESTION.prompt,), 1, PARAMS), n, cancellable=False)
-    op: Operation = plan.send(Handle(0))
-    for index, answer in replies:
-        assert op == Next()
-        text = "no idea" if answer is None else f"The answer is {answer}"
+def test_it_starts_all_and_proposes_after_each() -> None:
+    plan, vote_states = SelfConsistency(4, PARAMS).plan(QUESTION), []
+    op = next(plan)
+    assert op == Start(Sample((QUESTION.prompt,), 1, PARAMS), 4, cancellable=False)
+    reply: object = Handle(0)
+    for index, text in ((1, "The answer is 8"), (0, "The answer is 7"), (3, "no idea"), (2, "The answer is 8")):
+        assert plan.send(reply) == Next()
         op = plan.send(Finished(Handle(index), (completion(text, index=index),)))
         assert isinstance(op, Propose)
-        assert op.answer == op.vote_state.leader
         vote_states.append(op.vote_state)
-        if len(vote_states) < n:
-            op = plan.send(None)
-    return vote_states, finish(plan)
-
-
-def test_it_starts_all_and_proposes_after_each() -> None:
-    vote_states, answer = proposals([(0, "7"), (1, "8"), (2, "8")])
-    assert [state.leader and state.leader.key for state in vote_states] == ["7", "7", "8"]
-    assert [(state.samples, state.tied) for state in vote_states] == [(1, False), (2, True), (3, False)]
-    assert answer == vote_states[-1].leader
-    assert proposals([(0, None), (1, None)])[0] == [VoteState((), count, max_samples=2) for count in (1, 2)]
-
-
-def test_the_order_of_arrival_does_not_change_the_outcome() -> None:
-    replies = [(0, "7"), (1, "8"), (2, None), (3, "8"), (4, "7")]
-    outcomes = {(states[-1], answer) for states, answer in map(proposals, itertools.permutations(replies))}
-    [(vote_state, answer)] = outcomes
-    assert (vote_state.tied, answer and answer.key) == (True, "7")
+        reply = None
+    assert [state.leader and state.leader.key for state in vote_states] == ["8", "7", "7", "8"]
+    assert [(state.samples, state.tied) for state in vote_states] == [(1, False), (2, True), (3, True), (4, False)]
+    assert finish(plan) == vote_states[-1].leader
 
 
 # With a stop rule
@@ -186,82 +155,47 @@ def test_a_vote_continued_from_samples_is_the_vote_from_the_start(stop: StopRule
 # Adaptive-Consistency: which samples are launched, and when they count
 
 
-class Arrivals:
-    """A plan whose samples arrive in an order of the test's choosing."""
+def arriving(
+    strategy: AdaptiveConsistency, keys: str, which: Callable[[Running], int] = lambda _: 0, refused: Sequence[int] = ()
+) -> Course:
+    """The course on samples with these answers; `which` of those in flight arrives next."""
+    arrived: list[int] = []
 
-    def __init__(self, strategy: AdaptiveConsistency, keys: Sequence[str | None]) -> None:
-        self.plan, self.keys = strategy.plan(QUESTION), keys
-        self.launched, self.over = 0, False
-        self.proposed: list[tuple[str | None, int]] = []
-        self.ends: list[Operation] = []
-        self.answer: str | None = None
-        self._send(None)
+    def choose(running: Running) -> int:
+        place = which(running)
+        arrived.append(running[place][0] - 1)
+        return place
 
-    def _send(self, reply: object) -> None:
-        try:
-            op = self.plan.throw(reply) if isinstance(reply, Exception) else self.plan.send(reply)
-            while op != Next():
-                reply = None
-                match op:
-                    case Start():
-                        assert op.op == Sample((QUESTION.prompt,), 1, PARAMS)
-                        reply = Handle(self.launched)
-                        self.launched += 1
-                    case Propose():
-                        self.proposed.append((op.answer.key if op.answer else None, op.vote_state.samples))
-                    case Cancel() | Note():
-                        self.ends.append(op)
-                op = self.plan.send(reply)
-        except StopIteration as end:
-            self.answer, self.over = end.value.key if end.value else None, True
+    def reply(op: Sample) -> object:
+        assert op == Sample((QUESTION.prompt,), 1, PARAMS)
+        text = keys[arrived[-1]].replace("-", "unknown")
+        return REFUSED if arrived[-1] in refused else (completion(f"The answer is {text}", index=arrived[-1]),)
 
-    def arrive(self, *indices: int) -> None:
-        for index in indices:
-            text = "no idea" if self.keys[index] is None else f"The answer is {self.keys[index]}"
-            self._send(Finished(Handle(index), (completion(text, index=index),)))
+    return follow(strategy.plan(QUESTION), reply, Course(), which=choose)
 
 
 def test_it_launches_only_as_many_as_the_rule_needs_before_it_may_stop() -> None:
-    plan = Arrivals(AdaptiveConsistency(window=9, params=PARAMS), ["7", "7", "7", "8", *["7"] * 9])
-    assert plan.launched == 4
-    plan.arrive(0, 1, 2)
-    assert (plan.launched, plan.over) == (4, False)
-    # At theta 0.95, 6 to 1 is the least that stops.
-    plan.arrive(3)
-    assert (plan.launched, plan.over) == (7, False)
-    plan.arrive(4, 5, 6)
-    assert (plan.over, plan.answer, plan.launched) == (True, "7", 7)
-    assert plan.proposed == [("7", number) for number in range(1, 8)]
-    assert [type(op) for op in plan.ends] == [Note]
+    """At theta 0.95, 4 to 0 may stop, and after an 8 among four, 6 to 1."""
+    course = arriving(AdaptiveConsistency(window=9, params=PARAMS), "7778777777")
+    assert (len(course.samples), course.most, course.key) == (7, 4, "7")
+    assert [state.samples for state in course.vote_states] == [*range(1, 8)]
 
 
 def test_samples_count_in_launch_order() -> None:
-    """Three short replies that agree arrive first; another one was launched before them."""
-    plan = Arrivals(AdaptiveConsistency(params=PARAMS), ["8", "7", "7", "7", "7", "7", "7"])
-    plan.arrive(1, 2, 3)
-    assert (plan.proposed, plan.launched) == ([], 4)
-    plan.arrive(0)
-    assert (plan.proposed[-1], plan.over, plan.launched) == (("7", 4), False, 7)
-    plan.arrive(6, 5, 4)
-    assert (plan.over, plan.answer, plan.proposed[-1]) == (True, "7", ("7", 7))
-    source, courses = random.Random(1), []
-    keys = [source.choice(["7", "8", None]) for _ in range(12)]
-    for _ in range(20):
-        plan, left = Arrivals(AdaptiveConsistency(n=12, window=12, theta=0.99, params=PARAMS), keys), set(range(12))
-        while left and not plan.over:
-            plan.arrive(index := source.choice(sorted(left & set(range(plan.launched)))))
-            left.remove(index)
-        courses.append((plan.proposed, plan.answer))
-    assert all(course == courses[0] for course in courses)
+    """Replies that agree arrive first; another one was launched before them."""
+    strategy = AdaptiveConsistency(n=12, window=4, theta=0.9, params=PARAMS)
+    first = arriving(strategy, "87-777877777")
+    for seed in range(20):
+        source = random.Random(seed)
+        course = arriving(strategy, "87-777877777", lambda running, source=source: source.randrange(len(running)))  # type: ignore[misc]
+        assert (course.vote_states, course.answer) == (first.vote_states, first.answer)
 
 
-@pytest.mark.parametrize(("refused", "answer"), [({1}, "7"), ({0, 2}, "8"), ({3}, "8"), ({0, 1, 2, 3}, None)], ids=str)
-def test_refused_samples_are_skipped(refused: set[int], answer: str | None) -> None:
-    plan = Arrivals(AdaptiveConsistency(n=4, params=PARAMS), ["7", "8", "8", "9"])
-    plan.arrive(*reversed([index for index in range(4) if index not in refused]))
-    plan._send(REFUSED)
-    assert (plan.over, plan.launched, plan.answer) == (True, 4, answer)
-    assert [samples for _, samples in plan.proposed] == list(range(1, 5 - len(refused)))
+@pytest.mark.parametrize(("refused", "answer"), [((1,), "7"), ((0, 2), "8"), ((3,), "8"), ((0, 1, 2, 3), None)])
+def test_refused_samples_are_skipped(refused: Sequence[int], answer: str | None) -> None:
+    course = arriving(AdaptiveConsistency(n=4, params=PARAMS), "7889", lambda _: -1, refused)
+    assert (len(course.samples), course.key) == (4, answer)
+    assert [state.samples for state in course.vote_states] == list(range(1, 5 - len(refused)))
 
 
 # Early stopping by windows

@@ -8,7 +8,7 @@ import pytest
 from reasoner import Solution, solve_sync
 from reasoner.strategy import Sample
 from reasoner.types import SamplingParams
-from reasoner_strategies._search.steps import Path, advance, lockstep
+from reasoner_strategies._search.steps import Path, StepOptions, advance
 from reasoner_strategies.short_m_at_k import ShortMAtK
 from tests.helpers import completion, number_question
 from tests.scripted import ScriptedEngine
@@ -78,7 +78,7 @@ def test_a_cut_chain_never_finishes() -> None:
 
 
 def test_a_round_tells_which_chains_the_budget_refused_or_clamped() -> None:
-    stepping = lockstep(SamplingParams(max_tokens=100), 4)
+    stepping = StepOptions(step="", step_tokens=4, max_steps=101, params=SamplingParams(max_tokens=100))
     plan = advance(stepping, [Path(QUESTION.prompt)] * 4)
     next(plan)
     texts = ("one two three four", "The answer is 7", "a b c d", "e f g h")

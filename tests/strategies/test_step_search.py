@@ -6,7 +6,6 @@ import pytest
 
 from reasoner import Budget, SamplingParams
 from reasoner_strategies import BeamSearch, Dvts, Lookahead, ParticleFilter, Rebase
-from tests.helpers import jumbled
 from tests.scripted import ScriptedEngine
 from tests.stepping import SEPARATOR, StepJudge, StepWorld, noisy
 from tests.strategies.searching import (
@@ -60,15 +59,6 @@ def test_constant_ratings_leave_the_accuracy_of_samples(kind: Kind, questions: i
     assert {solution.cost.samples for solution in solutions} == {8 * 3}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", [BeamSearch, ParticleFilter, Rebase])
-@widths("questions", 37, 600)
-def test_accuracy_rises_with_n(kind: Kind, questions: int) -> None:
-    rates = [accuracy(many(kind(n=n), Distinct().engine(), questions=questions)) for n in (1, 2, 4, 8)]
-    assert rates == sorted(rates)
-    assert rates[-1] > 0.9
-
-
 @kinds
 def test_one_chain_needs_no_ratings(kind: Kind) -> None:
     options: dict[str, Any] = {"k": 0} if kind is Lookahead else {}
@@ -86,15 +76,6 @@ def test_unrated_steps_are_not_zeros(kind: Kind) -> None:
     assert run.parents(1)
     if kind is not Lookahead:
         assert all("wrong" in chain for chain in run.parents(1))
-
-
-@kinds
-def test_without_ratings_the_majority_decides(kind: Kind) -> None:
-    run = search(kind(n=4), Distinct().engine(), Rater(fails=lambda _: True))
-    votes = run.solution.vote_state.votes
-    assert sum(run.parents(1).values()) >= 4
-    assert [vote.weight for vote in votes] == [vote.count for vote in votes]
-    assert run.key == votes[0].answer.key
 
 
 @kinds
@@ -116,18 +97,6 @@ def test_the_reserve_completes_the_best_path_when_the_budget_ends(kind: Kind, to
     assert kept.solution.cost.tokens <= tokens
     assert kept.solution.vote_state.samples == 1
     assert SEPARATOR not in kept.requests[-1].params.stop
-
-
-@kinds
-@pytest.mark.parametrize("seed", range(3))
-def test_chains_of_many_steps_do_not_depend_on_the_order_of_completion(kind: Kind, seed: int) -> None:
-    first, other = (
-        search(kind(n=6), Uneven().engine(pause=jumbled(order)), Rater(noisy(0.2)), seed=seed)
-        for order in (0, seed + 1)
-    )
-    assert (first.seeds, first.notes) == (other.seeds, other.notes)
-    assert (first.solution.answer, first.solution.vote_state) == (other.solution.answer, other.solution.vote_state)
-    assert len(set(first.seeds)) == len(first.seeds)
 
 
 def test_the_last_step_runs_to_the_end_of_the_chain() -> None:

@@ -1,19 +1,17 @@
-"""Tree of thoughts, driven without an engine and on the step world."""
+"""Tree of thoughts as a plan: which states are kept, and what judgements are worth."""
 
 import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 
-from reasoner.engine import SampleRequest
 from reasoner.strategy import Sample
 from reasoner.types import Completion, SamplingParams
 from reasoner_strategies.tree_of_thoughts import JUDGEMENT_TOKENS, TreeOfThoughts
 from tests.helpers import completion, number_question
-from tests.scripted import ScriptedEngine
-from tests.stepping import StepWorld
 from tests.strategies.driving import REFUSED, Course, follow
 
 QUESTION = number_question()
@@ -21,9 +19,9 @@ _SHOWN = re.compile(r"not be finished yet:\n\n(.*)\n\nDo not continue (?:it|them
 _ATTEMPT = re.compile(r"Attempt \d+:\n(.*?)(?=\n\nAttempt \d+:\n|\Z)", re.DOTALL)
 
 Grow = Callable[[str, int], str]
-"""The thought of so much a place in a state: an answer ends its chain."""
+"""The thought at a place in a state: an answer ends its chain."""
 Judge = Callable[[str, int], str]
-"""What the model says of a state when it is asked for the so-manieth time."""
+"""What the model says of a state, or of several, when it is asked for the nth time."""
 
 
 def letters(depth: int, answers: Callable[[str], str] = lambda state: "7", width: int = 9) -> Grow:
@@ -43,10 +41,9 @@ def path_of(shown: str) -> str:
 
 @dataclass(slots=True)
 class Thoughts(Course):
-    """A course, and what the model was asked to judge."""
+    """A course, and the states that the model was asked about: one by one, or listed together."""
 
     judged: list[str] = field(default_factory=list)
-    """The states asked about, one entry a judgement."""
     polls: list[list[str]] = field(default_factory=list)
 
     @property
@@ -54,213 +51,124 @@ class Thoughts(Course):
         return [op for op in self.samples if op.answers]
 
     @property
-    def asked(self) -> list[Sample]:
-        return [op for op in self.samples if not op.answers]
-
-    @property
     def visited(self) -> list[str]:
         return [path_of(op.prompts[0].text) for op in self.grown]
 
+    @property
+    def weights(self) -> dict[str, float]:
+        return {vote.answer.key: vote.weight for vote in self.vote_states[-1].votes}
 
-def drive(
-    strategy: TreeOfThoughts,
-    grow: Grow,
-    judge: Judge = lambda state, _: "Verdict: likely",
-    *,
-    refuse_after: int | None = None,
-) -> Thoughts:
+
+def drive(grow: Grow, judge: Judge, *, refuse_after: int = 99, **options: Any) -> Thoughts:
     """Run a plan; after some expansions all but the closing sample are refused. The last of a level comes first."""
-    course, expanded = Thoughts(), 0
+    course = Thoughts()
+
+    def judgements(op: Sample) -> list[Completion]:
+        made = []
+        for prompt in op.prompts:
+            [shown] = _SHOWN.findall(prompt.messages[-1].content)
+            for time in range(op.n):
+                if listed := [path_of(attempt) for attempt in _ATTEMPT.findall(shown)]:
+                    course.polls.append(listed)
+                    said = judge("|".join(listed), len(course.polls) - 1)
+                else:
+                    course.judged.append(path_of(shown))
+                    said = judge(path_of(shown), time)
+                made.append(completion(said, index=time, prompt=prompt))
+        return made
 
     def reply(op: Sample) -> object:
-        nonlocal expanded
         if not op.answers:
-            return judgements(op, judge, course)
-        if refuse_after is not None and expanded >= refuse_after and op.reserve:
+            return tuple(judgements(op))
+        if len(course.grown) > refuse_after and op.reserve:
             return REFUSED
-        expanded += 1
-        return thoughts(op, grow)
+        [prompt], made = op.prompts, []
+        for place in range(op.n):
+            text = grow(prompt.text, place)
+            stop = None if "answer" in text else "\n\n"
+            made.append(completion(text, index=place, prompt=prompt, token_ids=tuple(map(ord, text)), stop=stop))
+        return tuple(made)
 
-    return follow(strategy.plan(QUESTION), reply, course, which=lambda running: len(running) - 1)
-
-
-def thoughts(op: Sample, grow: Grow) -> tuple[Completion, ...]:
-    [prompt] = op.prompts
-    made = []
-    for place in range(op.n):
-        text = grow(prompt.text, place)
-        ids = tuple(map(ord, text))
-        ended = "answer" in text or "nothing" in text
-        made.append(completion(text, index=place, prompt=prompt, token_ids=ids, stop=None if ended else "\n\n"))
-    return tuple(made)
+    plan = TreeOfThoughts(**options).plan(QUESTION)
+    return follow(plan, reply, course, which=lambda running: len(running) - 1)
 
 
-def judgements(op: Sample, judge: Judge, course: Thoughts) -> tuple[Completion, ...]:
-    made = []
-    for prompt in op.prompts:
-        [shown] = _SHOWN.findall(prompt.messages[-1].content)
-        listed = _ATTEMPT.findall(shown)
-        for time in range(op.n):
-            if listed:
-                course.polls.append(listed)
-                said = judge("|".join(map(path_of, listed)), len(course.polls) - 1)
-            else:
-                course.judged.append(path_of(shown))
-                said = judge(path_of(shown), time)
-            made.append(completion(said, index=time, prompt=prompt))
-    return tuple(made)
+def verdicts(default: str = "likely", **of: str) -> Judge:
+    """The verdicts on states; several words are for the first judgement, the second and so on."""
+    return lambda state, time: f"Verdict: {(of.get(state, default).split() * 9)[time]}"
 
 
-def by_worth(worth: Callable[[str], float]) -> Judge:
-    """The verdict whose value is nearest."""
-    named = {"sure": 1.0, "likely": 0.5, "impossible": 0.0}
-    return lambda state, _: f"Verdict: {min(named, key=lambda one: abs(named[one] - worth(state)))}"
+def keyed(path: str) -> str:
+    return {"a": "7", "b": "8", "c": "9"}[path]
 
 
-# Breadth
-
-
-def test_the_best_b_of_a_level_go_on_whoever_their_parent_is() -> None:
-    worth = {"a": 1.0, "c": 0.5, "ca": 1.0, "cb": 1.0}
-    course = drive(TreeOfThoughts(b=2, k=3), letters(3), by_worth(lambda state: worth.get(state, 0.0)))
+def test_the_best_b_of_a_level_are_kept_whatever_their_parent_is() -> None:
+    course = drive(letters(3), verdicts("impossible", a="sure", c="likely", ca="sure", cb="sure"), b=2, k=3)
     assert course.visited == ["", "a", "c", "ca", "cb"]
 
 
 def ends_early(state: str, place: int) -> str:
-    """The first thought is an answer, the others go on to others."""
+    """The first thought is an answer, the others lead to others."""
     if not state:
         return "a The answer is 7" if place == 0 else "bc"[place - 1]
     return f"d{place} The answer is 8"
 
 
 def test_a_shallow_finished_state_stays_in_the_choice() -> None:
-    judge = by_worth(lambda state: 1.0 if state == "a" else 0.5)
     for b in (1, 2):
-        course = drive(TreeOfThoughts(b=b, k=3), ends_early, judge)
-        assert course.key == "7"
-        assert course.visited == ["", "b"][:b]
+        course = drive(ends_early, verdicts(a="sure"), b=b, k=3)
+        assert (course.key, course.visited) == ("7", ["", "b"][:b])
     # And one that is no longer among the best still votes.
-    low = by_worth(lambda state: 0.0 if state == "a" else 0.5)
-    course = drive(TreeOfThoughts(b=2, k=3), ends_early, low)
-    assert (course.key, course.vote_states[-1].samples) == ("8", 7)
-    assert {vote.answer.key for vote in course.vote_states[-1].votes} == {"7", "8"}
-
-
-# Depth
-
-
-def test_dfs_without_a_threshold_visits_the_whole_tree_once() -> None:
-    course = drive(TreeOfThoughts(mode="dfs", k=3), letters(3))
-    paths = [a + b for a in ("", *"abc") for b in ("", *"abc") if a or not b]
-    assert sorted(course.visited) == sorted(paths)
-    assert course.visited == ["", "a", "aa", "ab", "ac", "b", "ba", "bb", "bc", "c", "ca", "cb", "cc"]
-    assert course.vote_states[-1].samples == 27
-
-
-def test_dfs_leaves_what_is_below_the_threshold_and_ends_at_the_first_it_accepts() -> None:
-    judge = by_worth(lambda state: 0.0 if state in ("a", "ba") else 1.0 if "b" in state else 0.5)
-    course = drive(TreeOfThoughts(mode="dfs", k=2, v_th=2.0), letters(3), judge)
-    assert course.visited == ["", "b", "bb"]
-    course = drive(
-        TreeOfThoughts(mode="dfs", k=2, v_th=0.5), letters(3, lambda path: "8" if "b" in path else "7"), judge
-    )
-    assert course.visited == ["", "b", "bb"]
-    assert course.key == "8"
-
-
-def test_a_threshold_holds_in_bfs_too() -> None:
-    judge = by_worth(lambda state: 0.0 if state.endswith("a") else 0.5)
-    assert drive(TreeOfThoughts(b=5, k=2, v_th=1.0), letters(3), judge).visited == ["", "b", "bb"]
-    assert len(drive(TreeOfThoughts(b=5, k=2), letters(3), judge).visited) == 7
-
-
-def test_where_the_threshold_leaves_nothing_the_best_open_state_is_brought_to_its_end() -> None:
-    course = drive(
-        TreeOfThoughts(k=2, v_th=50.0),
-        letters(2),
-        by_worth(lambda state: float(state == "b")),
-    )
-    assert course.visited == ["", "b"]
-    none = drive(TreeOfThoughts(k=2, v_th=70.0), letters(2), by_worth(lambda state: float(state == "b")))
-    assert none.visited == ["", "b"]
-    assert (none.grown[-1].n, none.grown[-1].reserve, none.grown[-1].params.stop) == (1, 0, ())
-    assert none.key == "7"
-
-
-# Values
+    course = drive(ends_early, verdicts(a="impossible"), b=2, k=3)
+    assert (course.key, course.vote_states[-1].samples, set(course.weights)) == ("8", 7, {"7", "8"})
 
 
 def test_values_are_asked_once_for_each_distinct_state() -> None:
     """Every second thought repeats the one before."""
-    for mode in ("bfs", "dfs"):
-        course = drive(TreeOfThoughts(mode=mode, k=4, n_eval=3), letters(3, width=2))
-        counts = Counter(course.judged)
-        assert set(counts.values()) == {3}
-        assert len(counts) == 2 + 4 + 8
-        assert len(course.visited) == len(set(course.visited)) == 7
-        assert course.vote_states[-1].samples == 8
+    course = drive(letters(3, width=2), verdicts(), k=4, n_eval=3)
+    counts = Counter(course.judged)
+    assert (set(counts.values()), len(counts)) == ({3}, 2 + 4 + 8)
+    assert len(course.visited) == len(set(course.visited)) == 7
+    assert course.vote_states[-1].samples == 8
 
 
-def test_a_state_is_worth_the_sum_of_its_verdicts() -> None:
-    said = {"a": ["sure", "impossible", "likely"], "b": ["likely"] * 3, "c": ["impossible"] * 3}
-    strategy = TreeOfThoughts(k=3, b=1, selector="weighted")
-    course = drive(
-        strategy,
-        letters(1, lambda path: path.replace("a", "7").replace("b", "8").replace("c", "9")),
-        lambda s, t: f"Verdict: {said[s][t]}",
-    )
-    weights = {vote.answer.key: vote.weight for vote in course.vote_states[-1].votes}
-    assert weights == pytest.approx({"7": 21.001, "8": 3.0, "9": 0.003})
+@pytest.mark.parametrize(
+    ("of", "weights"),
+    [
+        ({"a": "sure impossible likely", "b": "likely", "c": "impossible"}, {"7": 21.001, "8": 3.0, "9": 0.003}),
+        # A judgement that cannot be read abstains, and is no 0.
+        ({"a": "likely hm maybe", "b": "impossible", "c": "no"}, {"7": 3, "8": 0.003}),
+        ({"a": "?", "b": "?", "c": "?"}, {"7": 1, "8": 1, "9": 1}),
+    ],
+)
+def test_a_state_is_worth_the_sum_of_its_verdicts(of: dict[str, str], weights: dict[str, float]) -> None:
+    course = drive(letters(1, keyed), verdicts(**of), k=3, n_eval=3)
+    assert course.weights == pytest.approx(weights)
+    valued = drive(letters(2), verdicts("?", **of), k=3, b=3)
+    # Of the others nothing is known: they are dropped, unless nothing is known of any.
+    assert valued.visited == ["", *sorted("abc"[: len(weights)], key=lambda state: -weights[keyed(state)])]
 
 
-def test_a_judgement_that_cannot_be_read_abstains_and_is_no_0() -> None:
-    said = {"a": ["Verdict: likely", "hm", "Verdict: maybe"], "b": ["Verdict: impossible"] * 3, "c": ["no"] * 3}
-    keys = {"a": "7", "b": "8", "c": "9"}
-    level = drive(
-        TreeOfThoughts(k=3, selector="weighted"),
-        letters(1, lambda path: keys[path]),
-        lambda state, time: said[state][time],
-    )
-    assert {vote.answer.key: vote.weight for vote in level.vote_states[-1].votes} == pytest.approx({"7": 3, "8": 0.003})
-    strategy = TreeOfThoughts(k=3, b=3, selector="weighted")
-    course = drive(strategy, letters(2), lambda state, time: said.get(state, ["?"] * 3)[time])
-    # `a` is worth 3 by its one verdict, of `c` nothing is known.
+@pytest.mark.parametrize("evaluate", ["value", "vote"])
+def test_if_nothing_can_be_read_launch_order_and_the_majority_decide(evaluate: str) -> None:
+    grow = letters(2, lambda path: "7" if path == "aa" else "8")
+    course = drive(grow, lambda state, _: "who knows", b=2, k=3, evaluate=evaluate)
     assert course.visited == ["", "a", "b"]
-    assert course.vote_states[-1].votes[0].weight == 6
-
-
-def test_where_nothing_can_be_read_launch_order_and_the_majority_decide() -> None:
-    for evaluate in ("value", "vote"):
-        grow = letters(2, lambda path: "7" if path == "aa" else "8")
-        course = drive(TreeOfThoughts(b=2, k=3, evaluate=evaluate), grow, lambda state, _: "who knows")
-        assert course.visited == ["", "a", "b"]
-        assert (course.key, course.vote_states[-1].votes[0].weight) == ("8", 5)
-
-
-# Votes
-
-
-def favour(*liked: str) -> Judge:
-    """Votes for the first of these that is shown, in turn with the next."""
-
-    def judge(shown: str, poll: int) -> str:
-        listed = shown.split("|")
-        at = next((listed.index(one) for one in liked if one in listed), None)
-        return "none" if at is None else f"They differ.\nBest: {at + 1}"
-
-    return judge
+    assert (course.key, course.weights["8"]) == ("8", 5)
 
 
 def test_a_vote_shows_all_candidates_each_time_in_another_order() -> None:
-    course = drive(TreeOfThoughts(k=4, b=2, n_eval=6, evaluate="vote"), letters(2), favour("c", "cb", "ca"))
+    def favour(shown: str, poll: int) -> str:
+        listed = shown.split("|")
+        liked = next((state for state in ("c", "cb", "ca") if state in listed), None)
+        return f"They differ.\nBest: {listed.index(liked) + 1}" if liked else "none"
+
+    course = drive(letters(2), favour, k=4, b=2, n_eval=6, evaluate="vote")
     assert course.visited == ["", "c", "a"]
-    first = [tuple(map(path_of, poll)) for poll in course.polls[:6]]
+    first = {tuple(poll) for poll in course.polls[:6]}
     assert {tuple(sorted(poll)) for poll in first} == {("a", "b", "c", "d")}
-    assert len(set(first)) > 2
-    assert len(course.polls[6]) == 8
-    assert course.judged == []
-    again = drive(TreeOfThoughts(k=4, b=2, n_eval=6, evaluate="vote"), letters(2), favour("c", "cb", "ca"))
-    assert again.polls == course.polls
+    assert len(first) > 2
+    assert (len(course.polls[6]), course.judged) == (8, [])
 
 
 def test_a_state_is_worth_its_votes_and_a_number_out_of_range_is_none() -> None:
@@ -268,65 +176,32 @@ def test_a_state_is_worth_its_votes_and_a_number_out_of_range_is_none() -> None:
         wanted = ["b", "b", "a", "x"][poll]
         return f"Best: {1 + shown.split('|').index(wanted)}" if wanted in shown else "Best: 9"
 
-    course = drive(
-        TreeOfThoughts(k=3, n_eval=4, evaluate="vote", selector="weighted"),
-        letters(1, lambda path: {"a": "7", "b": "8", "c": "9"}[path]),
-        judge,
-    )
-    assert {vote.answer.key: vote.weight for vote in course.vote_states[-1].votes} == {"7": 1, "8": 2, "9": 0}
-
-
-# The choice, limits and the step world
-
-
-def test_the_best_finished_state_or_the_class_of_the_highest_total() -> None:
-    grow = letters(1, lambda path: "7" if path == "a" else "8")
-    judge = by_worth(lambda state: 0.5)
-
-    def once(state: str, time: int) -> str:
-        return "Verdict: likely" if state == "a" or time == 0 else "Verdict: impossible"
-
-    chosen = [drive(TreeOfThoughts(k=5, selector=selector), grow, once).key for selector in ("argmax", "weighted")]
-    assert chosen == ["7", "8"]
-    assert drive(TreeOfThoughts(k=5), grow, judge).key == "7"
+    course = drive(letters(1, keyed), judge, k=3, n_eval=4, evaluate="vote")
+    assert course.weights == {"7": 1, "8": 2, "9": 0}
 
 
 def test_a_judgement_keeps_the_question_in_front_and_is_bounded() -> None:
     params = SamplingParams(temperature=0.4, top_p=0.9, stop=("@",), max_tokens=9000)
-    strategy = TreeOfThoughts(k=2, b=1, n_eval=2, params=params)
-    course = drive(strategy, lambda state, place: "ab"[place] * 5000 if not state else "The answer is 7")
-    asked = course.asked[0]
-    assert (asked.n, asked.params) == (2, replace(params, max_tokens=JUDGEMENT_TOKENS))
-    for prompt in asked.prompts:
-        assert prompt.messages[0].content.startswith(QUESTION.prompt.messages[0].content)
-        assert len(prompt.messages) == 1
-        assert 4000 < len(prompt.messages[0].content) < 5000
-    assert {one.reserve for one in (*course.grown, *course.asked)} == {128}
-    assert {one.params.temperature for one in course.grown} == {0.4}
+    course = drive(
+        lambda state, place: "ab"[place] * 5000 if not state else "The answer is 7",
+        verdicts(), k=2, b=1, n_eval=2, params=params,
+    )  # fmt: skip
+    asked = [op for op in course.samples if not op.answers]
+    assert (asked[0].n, asked[0].params) == (2, replace(params, max_tokens=JUDGEMENT_TOKENS))
+    for prompt in asked[0].prompts:
+        [message] = prompt.messages
+        assert message.content.startswith(QUESTION.prompt.messages[0].content)
+        assert 4000 < len(message.content) < 5000
+    assert {op.reserve for op in course.samples} == {128}
+    assert {op.params.temperature for op in course.grown} == {0.4}
 
 
-def test_at_most_so_many_states_are_gone_on_from() -> None:
-    for mode in ("bfs", "dfs"):
-        course = drive(TreeOfThoughts(mode=mode, k=3, expansions=3), letters(9))
-        *searched, closed = course.grown
-        assert [one.n for one in searched] == [3, 3, 3]
-        assert closed.n == 1
-
-
-def test_when_the_budget_ends_the_reserve_brings_the_best_open_state_to_its_end() -> None:
-    judge = by_worth(lambda state: float(state == "b"))
-    course = drive(TreeOfThoughts(k=3, b=2), letters(9), judge, refuse_after=1)
+def test_when_the_budget_ends_the_reserve_completes_the_best_open_state() -> None:
+    course = drive(letters(9), verdicts("impossible", b="sure"), k=3, b=2, refuse_after=1)
     assert course.visited == ["", "b", "a", "b"]
     assert course.grown[-1].n == 1
 
 
-def judging(world: StepWorld) -> ScriptedEngine:
-    """The step world, in which the model knows a wrong step when it sees one."""
-
-    def say(request: SampleRequest) -> str:
-        shown = _SHOWN.findall(request.prompt.messages[-1].content)
-        if not shown:
-            return world.say(request)
-        return f"Verdict: {'impossible' if 'wrong' in shown[0] else 'sure'}"
-
-    return ScriptedEngine(say)
+def test_max_steps_ends_every_chain() -> None:
+    course = drive(letters(2), verdicts(), k=2, b=2, max_steps=2)
+    assert [op.params.stop for op in course.grown] == [("\n\n",), (), ()]

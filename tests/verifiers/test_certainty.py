@@ -4,11 +4,8 @@ import asyncio
 import math
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from reasoner.errors import VerifierError
-from reasoner.stopping.confidence import group_confidences
 from reasoner.types import NO_LOGPROB, Logprobs, Rating
 from reasoner.verifier import CostMeter
 from reasoner_verifiers import Certainty
@@ -36,10 +33,46 @@ def peaked(*laws: tuple[float, ...]) -> Logprobs:
     return Logprobs(tuple(top[0] for top in tops), tops)
 
 
-def test_likelihood_is_the_geometric_mean_of_the_probabilities() -> None:
-    assert value(LIKELIHOOD, Logprobs((math.log(0.5), math.log(0.125)))) == pytest.approx(0.25)
-    assert value(LIKELIHOOD, Logprobs((-0.0,) * 5)) == 1.0
-    assert value(LIKELIHOOD, Logprobs((1e-9,))) == 1.0
+def confident(*tokens: float) -> Logprobs:
+    """Tokens of these confidences: both alternatives have the log-probability -C."""
+    return Logprobs((-0.1,) * len(tokens), tuple((-c, -c) for c in tokens))
+
+
+TOKENS = (4, 1, 1, 4, 4, 4, 7, 9, 1, 5)
+
+
+def logs(*probabilities: float) -> Logprobs:
+    """Sampled tokens of these probabilities."""
+    return Logprobs(tuple(math.log(p) for p in probabilities))
+
+
+DIVERGENCE = 0.5108256
+"""Of (0.9, 0.1) from uniform."""
+
+
+@pytest.mark.parametrize(
+    ("verifier", "logprobs", "expected"),
+    [
+        (LIKELIHOOD, logs(0.5, 0.125), 0.25),
+        (LIKELIHOOD, Logprobs((-0.0,) * 5), 1),
+        (LIKELIHOOD, Logprobs((1e-9,)), 1),
+        (Certainty("tail_likelihood", window=2), logs(0.1, 0.1, 0.5, 0.125), 0.25),
+        (Certainty("tail_likelihood", window=9), logs(0.5, 0.125), 0.25),
+        (Certainty("self_certainty", 2), peaked((0.9, 0.1)), 1 - math.exp(-DIVERGENCE)),
+        (Certainty("self_certainty", 2), peaked((0.9, 0.1), (0.5, 0.5)), 1 - math.exp(-DIVERGENCE / 2)),
+        # Renormalised: what the alternatives left out hold together does not matter, nor those beyond `top_k`.
+        (Certainty("self_certainty", 5), peaked((0.1 / 5,) * 5), 0),
+        (Certainty("self_certainty", 2), peaked((0.4, 0.4, 0.1, 0.05, 0.05)), 0),
+        # Groups of three: 2, 2, 3, 4, 5, ...; of eight groups, a tenth is one of them.
+        (Certainty("lowest_group", 2, 3), confident(*TOKENS), 1 - math.log(2) / 2),
+        (Certainty("tail_group", 2, 3), confident(*TOKENS), 1 - math.log(2) / 5),
+        (Certainty("bottom_10", 2, 3), confident(*TOKENS), 1 - math.log(2) / 2),
+        (Certainty("mean", 2, 3), confident(*TOKENS), 1 - math.log(2) / 4),
+        (Certainty("bottom_10", 2, 1), confident(*range(1, 21)), 1 - math.log(2) / 1.5),
+    ],
+)
+def test_each_measure_has_its_closed_form(verifier: Certainty, logprobs: Logprobs, expected: float) -> None:
+    assert value(verifier, logprobs) == pytest.approx(expected, abs=1e-7)
 
 
 @pytest.mark.parametrize("measure", ["self_certainty", "lowest_group", "bottom_10", "tail_group"])
@@ -57,27 +90,6 @@ def test_a_sampled_token_that_was_not_measured_is_an_error(missing: float) -> No
         rating(LIKELIHOOD, Logprobs((-0.1, missing)))
 
 
-def test_self_certainty_is_the_mean_divergence_from_uniform() -> None:
-    assert value(Certainty("self_certainty", 2), peaked((0.9, 0.1))) == pytest.approx(
-        1 - math.exp(-0.5108256), abs=1e-7
-    )
-    both = value(Certainty("self_certainty", 2), peaked((0.9, 0.1), (0.5, 0.5)))
-    assert both == pytest.approx(1 - math.exp(-0.5108256 / 2), abs=1e-7)
-
-
-@pytest.mark.parametrize("k", [2, 5, 20])
-def test_self_certainty_of_a_uniform_law_is_zero(k: int) -> None:
-    assert value(Certainty("self_certainty", k), peaked((1 / k,) * k)) == pytest.approx(0, abs=1e-12)
-    # Renormalised: what the alternatives left out hold together does not matter.
-    assert value(Certainty("self_certainty", k), peaked((0.1 / k,) * k)) == pytest.approx(0, abs=1e-12)
-
-
-def test_self_certainty_reads_the_alternatives_of_its_option() -> None:
-    law = peaked((0.4, 0.4, 0.1, 0.05, 0.05))
-    assert value(Certainty("self_certainty", 2), law) == pytest.approx(0, abs=1e-12)
-    assert value(Certainty("self_certainty", 5), law) > 0.1
-
-
 @pytest.mark.parametrize("verifier", [LIKELIHOOD, SELF])
 @pytest.mark.parametrize("logprobs", [None, Logprobs()])
 def test_without_log_probabilities_it_says_so(verifier: Certainty, logprobs: Logprobs | None) -> None:
@@ -88,50 +100,3 @@ def test_without_log_probabilities_it_says_so(verifier: Certainty, logprobs: Log
 def test_without_alternatives_self_certainty_says_so() -> None:
     with pytest.raises(VerifierError, match="no alternatives"):
         rating(SELF, Logprobs((-0.5,)))
-
-
-def test_tail_likelihood_looks_at_the_last_tokens_alone() -> None:
-    logprobs = Logprobs(tuple(math.log(p) for p in (0.1, 0.1, 0.5, 0.125)))
-    assert value(Certainty("tail_likelihood", window=2), logprobs) == pytest.approx(0.25)
-    assert value(Certainty("tail_likelihood", window=9), logprobs) == pytest.approx(value(LIKELIHOOD, logprobs))
-
-
-def confident(*tokens: float) -> Logprobs:
-    """Tokens of these confidences: both alternatives have the log-probability -C."""
-    return Logprobs((-0.1,) * len(tokens), tuple((-c, -c) for c in tokens))
-
-
-@pytest.mark.parametrize(
-    ("measure", "confidence"),
-    [
-        ("lowest_group", (1 + 1 + 4) / 3),  # groups of three: 2, 2, 3, 4, 5, ...
-        ("tail_group", (9 + 1 + 5) / 3),
-        ("bottom_10", (1 + 1 + 4) / 3),  # eight groups: a tenth is one of them
-        ("mean", 4.0),
-    ],
-)
-def test_group_confidence_slides_a_window_over_the_tokens(measure: Measure, confidence: float) -> None:
-    logprobs = confident(4, 1, 1, 4, 4, 4, 7, 9, 1, 5)
-    found = value(Certainty(measure, top_k=2, window=3), logprobs)
-    assert found == pytest.approx(1 - math.log(2) / confidence)
-
-
-def test_bottom_10_averages_the_lowest_tenth_of_the_groups() -> None:
-    tokens = [float(c) for c in range(1, 21)]
-    found = value(Certainty("bottom_10", top_k=2, window=1), confident(*tokens))
-    assert found == pytest.approx(1 - math.log(2) / 1.5)
-
-
-@given(st.lists(st.floats(1, 50), min_size=1, max_size=40), st.integers(1, 12))
-def test_the_lowest_group_is_no_higher_than_the_others_and_groups_are_plain_means(
-    tokens: list[float], window: int
-) -> None:
-    groups = group_confidences(tokens, window)
-    plain = [math.fsum(tokens[i : i + window]) / window for i in range(len(tokens) - window + 1)]
-    assert groups == pytest.approx(plain or [math.fsum(tokens) / len(tokens)])
-    low, bottom, tail = (
-        value(Certainty(measure, top_k=2, window=window), confident(*tokens))
-        for measure in ("lowest_group", "bottom_10", "tail_group")
-    )
-    assert low <= bottom + 1e-12
-    assert low <= tail + 1e-12

@@ -1,7 +1,6 @@
 """The head's file, and the folder in which vLLM serves it: what they hold, and what they refuse."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -66,13 +65,6 @@ def backbone(tmp_path: Path) -> Path:
     return write_backbone(tmp_path / "backbone")
 
 
-def test_the_served_layers_compute_the_fitted_head() -> None:
-    w1, b1, w2, b2 = HEAD.layers()
-    served = np.maximum(STATES @ w1.T + b1, 0) @ w2[0] + b2[0]
-    assert served == pytest.approx(HEAD.logit(STATES), abs=1e-5)
-    assert HEAD.logit(STATES).shape == (5, 7)
-
-
 def test_a_head_is_read_as_it_was_written(tmp_path: Path) -> None:
     save_head(HEAD, tmp_path / "head.safetensors")
     read = load_head(tmp_path / "head.safetensors")
@@ -83,34 +75,31 @@ def test_a_head_is_read_as_it_was_written(tmp_path: Path) -> None:
             replace(HEAD, **change)
 
 
-def other_metadata(file: Path) -> None:
-    safetensors.save_file({"w2": torch.ones(3)}, file, metadata={"head": '{"layer": 1, "info": {"backbone": 5}}'})
-
-
-def deep_metadata(file: Path) -> None:
-    about = '{"layer": 1, "info": ' + '{"backbone": ' * 10**5 + "1" + "}" * (10**5 + 1)
-    safetensors.save_file({"w2": torch.ones(3), "b2": torch.ones(1)}, file, metadata={"head": about})
-
-
-def metadata_of_another_type(file: Path) -> None:
-    about = '{"layer": "one", "info": {"backbone": "m", "backbone_sha256": ""}}'
-    safetensors.save_file({"w2": torch.ones(3), "b2": torch.ones(1)}, file, metadata={"head": about})
+W2, B2 = {"w2": torch.ones(3)}, {"b2": torch.ones(1)}
+DEEP = '{"backbone": ' * 10**5 + "1" + "}" * 10**5
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    ("tensors", "about"),
     [
-        lambda file: file.write_bytes(b"nothing of the kind"),
-        lambda file: safetensors.save_file({"w2": torch.ones(3)}, file),
-        other_metadata,
-        deep_metadata,
-        metadata_of_another_type,
+        (None, ""),
+        (W2, None),
+        (W2 | B2, '{"layer": 1, "info": {"backbone": 5}}'),
+        (W2 | B2, f'{{"layer": 1, "info": {DEEP}}}'),
+        (W2 | B2, '{"layer": "one", "info": {"backbone": "m", "backbone_sha256": ""}}'),
+        (W2, '{"layer": 1, "info": {"backbone": "m", "backbone_sha256": ""}}'),
     ],
 )
-def test_a_file_that_holds_no_head_is_refused(spoil: Callable[[Path], object], tmp_path: Path) -> None:
-    spoil(tmp_path / "head.safetensors")
+def test_a_file_that_holds_no_head_is_refused(
+    tensors: dict[str, Any] | None, about: str | None, tmp_path: Path
+) -> None:
+    file = tmp_path / "head.safetensors"
+    if tensors is None:
+        file.write_bytes(b"nothing of the kind")
+    else:
+        safetensors.save_file(tensors, file, metadata={"head": about} if about else None)
     with pytest.raises(UsageError, match="is not the file of a head"):
-        load_head(tmp_path / "head.safetensors")
+        load_head(file)
     with pytest.raises(UsageError, match="there is no file"):
         load_head(tmp_path / "missing.safetensors")
 
@@ -175,9 +164,6 @@ def test_the_folder_is_built_once_in_the_cache(backbone: Path, tmp_path: Path, c
     assert serving_folder(tmp_path / "mine.safetensors", told.append) == folder
     [line] = told
     assert line.startswith("building the reward model, once")
-    (folder / "config.json").write_text("{}", encoding="utf-8")
-    serving_folder(tmp_path / "mine.safetensors", told.append)
-    assert "damaged" in told[-1]
     save_head(replace(head, bias=9.0), tmp_path / "mine.safetensors")
     assert serving_folder(tmp_path / "mine.safetensors", told.append) != folder
 
@@ -189,14 +175,6 @@ def test_a_head_of_another_model_is_refused(backbone: Path, tmp_path: Path, cach
     save_head(replace(HEAD, info=HeadInfo("no/such-model-here", "f" * 64)), tmp_path / "mine.safetensors")
     with pytest.raises(EngineUnavailable, match=r"no/such-model-here.* is not on this machine"):
         serving_folder(tmp_path / "mine.safetensors", print)
-
-
-def test_the_digest_of_a_converted_model_is_that_of_its_source(backbone: Path) -> None:
-    before = backbone_digest(backbone)
-    assert before == backbone_digest(backbone)
-    sums = {"gguf_sha256": "abc", "files": {"config.json": {"size": 1, "sha256": "d"}}}
-    (backbone / "checksums.json").write_text(json.dumps(sums), encoding="utf-8")
-    assert backbone_digest(backbone) == "abc"
 
 
 def test_a_value_head_becomes_a_head_on_the_whole_model(tmp_path: Path, cached: Path) -> None:

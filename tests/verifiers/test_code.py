@@ -50,20 +50,17 @@ def rating(verifier: CodeTests, candidate: str | Completion, question: str = "q"
         ("import os; os._exit(0)", 0),
         ("raise MemoryError", 0),
         ("def double(x):\n    if x == 1: return 2\n    while True: pass", 1 / 3),
+        (completion("I have no idea"), 0),
+        (completion("```bash\nls\n```"), 0),
     ],
 )
-def test_the_value_is_the_share_of_tests_passed(code: str, value: float) -> None:
+def test_the_value_is_the_share_of_tests_passed(code: str | Completion, value: float) -> None:
     assert rating(CodeTests(TESTS, "double", timeout=1), code).value == pytest.approx(value)
 
 
 def test_programs_are_run_with_their_input() -> None:
     tests = ('{"stdin": "2\\n", "expected": "4"}', '{"stdin": "3\\n", "expected": "9"}')
     assert rating(CodeTests(tests), "print(2 * int(input()))").value == 0.5
-
-
-@pytest.mark.parametrize("text", ["I have no idea", "", "```bash\nls\n```"])
-def test_an_answer_without_code_passes_nothing(text: str) -> None:
-    assert rating(VERIFIER, completion(text)).value == 0
 
 
 def test_tests_of_many_questions_come_from_a_file(tmp_path: Path) -> None:

@@ -70,17 +70,11 @@ def fitted(folder: Path, **recipe: Any) -> Fitted:
     return fit([folder], FitOptions(**recipe), lambda line: None)
 
 
-def test_a_head_learns_what_tells_right_from_wrong(backbone: Path, run_folder: Path) -> None:
-    made = fitted(run_folder, backbone=str(backbone))
-    assert made.questions == QUESTIONS // 4
-    assert made.auroc is not None
-    assert made.auroc.value > 0.99
-    assert 1 <= made.head.layer <= 3
-    assert made.head.info.statistics["questions"] == QUESTIONS * 3 // 4
-
-
 def test_the_questions_held_out_decide_nothing(backbone: Path, run_folder: Path, tmp_path: Path) -> None:
     plain = fitted(run_folder, backbone=str(backbone), layer=2)
+    assert plain.auroc is not None
+    assert plain.auroc.value > 0.99
+    assert (plain.questions, plain.head.info.statistics["questions"]) == (QUESTIONS // 4, QUESTIONS * 3 // 4)
     names = sorted(f"q{place}" for place in range(QUESTIONS))
     random.Random(0).shuffle(names)
     held = set(names[: QUESTIONS // 4])
@@ -110,23 +104,22 @@ def test_the_command_writes_the_head_and_tells_what_it_is_worth(
     backbone: Path, run_folder: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "head.safetensors"
-    options = ("--out", str(out), "--backbone", str(backbone), "--layer", "3")
+    options = ("--out", str(out), "--backbone", str(backbone))
     ended = finish(start("verifier", "fit", str(run_folder), *options))
     assert ended.code == 0, ended.err
     assert "held out: 10 questions" in ended.out
     assert "AUROC within a question" in ended.out
     head = load_head(out)
-    assert (head.layer, head.width) == (3, 64)
+    assert (1 <= head.layer <= 3, head.width) == (True, 64)
     assert out.stat().st_size < 5000
 
 
-def test_too_few_questions_or_a_layer_that_is_not_there_are_refused(backbone: Path, tmp_path: Path) -> None:
+def test_too_few_questions_or_a_layer_that_is_not_there_are_refused(
+    backbone: Path, run_folder: Path, tmp_path: Path
+) -> None:
     items = [GradedQuestion(number_question(f"q{place}"), "7") for place in range(5)]
     asyncio.run(label(items, SelfConsistency(2), ScriptedEngine(lambda _: "It is 7"), tmp_path))
     with pytest.raises(UsageError, match=r"give at least 20 questions with graded answers \(got 5\)"):
         fitted(tmp_path, backbone=str(backbone))
-
-
-def test_a_layer_that_is_not_there_is_refused(backbone: Path, run_folder: Path) -> None:
     with pytest.raises(UsageError, match=r"layer must be at most 3, the layers of the backbone \(got 9\)"):
         fitted(run_folder, backbone=str(backbone), layer=9)

@@ -13,6 +13,7 @@ from reasoner.types import Rating
 from reasoner.verifier import CostMeter
 from reasoner_strategies import BestOfN
 from reasoner_verifiers import Judge
+from reasoner_verifiers.judge import Ask
 from tests.helpers import books, completion, meter_of, number_question
 from tests.scripted import ScriptedEngine
 
@@ -25,34 +26,30 @@ def judging(word: str | Callable[[SampleRequest], str], sure: float) -> Scripted
     return ScriptedEngine(word if callable(word) else lambda _: word, certainty=lambda _: sure)
 
 
-def rated(judge: Judge, engine: ScriptedEngine, text: str = "The answer is 7") -> tuple[Rating, Cost | None]:
-    async def go() -> tuple[Rating, Cost | None]:
-        tab = CostMeter()
+def rated(judge: Judge, engine: ScriptedEngine, text: str = "It is 7", *, question: Question = QUESTION) -> Rating:
+    async def go() -> Rating:
+        meter = CostMeter()
         await judge.start(engine)
-        bound = await judge.bound(QUESTION, completion(text), engine)
-        rating = await judge.score(QUESTION, completion(text), engine, tab)
-        assert rating.cost == bound
-        return rating, tab.cost
+        bound = await judge.bound(question, completion(text), engine)
+        rating = await judge.score(question, completion(text), engine, meter)
+        assert rating.cost == bound == meter.cost
+        return rating
 
     return asyncio.run(go())
 
 
-@pytest.mark.parametrize("ask_for", ["yes", "true"])
-@pytest.mark.parametrize("sure", [0.6, 0.9, 0.999])
-def test_the_value_is_the_share_of_yes_over_all_spellings(ask_for: str, sure: float) -> None:
-    right, wrong = {"yes": ("Yes", "No"), "true": ("True", "False")}[ask_for]
+@pytest.mark.parametrize(("ask", "right", "wrong"), [("yes", "Yes", "No"), ("true", "True", "False")])
+@pytest.mark.parametrize("sure", [0.6, 0.999])
+def test_the_value_is_the_share_of_yes_over_all_spellings(ask: Ask, right: str, wrong: str, sure: float) -> None:
     other = (1 - sure) / (2 * SPELLINGS - 1)
-    judge = Judge(ask_for)  # type: ignore[arg-type]
-    rating, _ = rated(judge, judging(right, sure))
-    assert rating.value == pytest.approx(sure + (SPELLINGS - 1) * other, abs=1e-6)
-    rating, _ = rated(judge, judging(wrong, sure))
-    assert rating.value == pytest.approx(SPELLINGS * other, abs=1e-6)
+    assert rated(Judge(ask), judging(right, sure)).value == pytest.approx(sure + (SPELLINGS - 1) * other, abs=1e-6)
+    assert rated(Judge(ask), judging(wrong, sure)).value == pytest.approx(SPELLINGS * other, abs=1e-6)
 
 
 def test_a_rubric_gives_the_expected_grade() -> None:
     # A digit has one spelling twice over, with a blank and without: ten tokens, of which one is nearly sure.
     for place, grade in enumerate("12345"):
-        rating, _ = rated(Judge("rubric", rubric="is it polite"), judging(grade, 1 - 1e-9))
+        rating = rated(Judge("rubric", rubric="is it polite"), judging(grade, 1 - 1e-9))
         assert rating.value == pytest.approx(place / 4, abs=1e-6)
 
 
@@ -64,25 +61,14 @@ def test_the_question_comes_first_and_as_the_policy_was_asked_so_that_its_prefix
         seen.append(request.prompt.messages[-1].content)
         return "Yes"
 
-    async def go() -> None:
-        engine = judging(script, 0.9)
-        await Judge().start(engine)
-        judge = Judge()
-        await judge.start(engine)
-        await judge.score(question, completion("It is 7"), engine, CostMeter())
-
-    asyncio.run(go())
+    rated(Judge(), judging(script, 0.9), question=question)
     [prompt] = seen
     assert prompt.startswith(question.prompt.messages[-1].content)
     assert prompt.index("It is 7") < prompt.index("Yes or No")
 
 
 def test_a_model_that_answers_something_else_is_an_error_with_its_mass_and_its_cost() -> None:
-    def script(_: SampleRequest) -> str:
-        return "Perhaps"
-
-    engine = judging(script, 0.99)
-    tab = CostMeter()
+    engine, tab = judging("Perhaps", 0.99), CostMeter()
 
     async def go(judge: Judge) -> Rating:
         await judge.start(engine)

@@ -1,7 +1,6 @@
 """Recipes as data: the tokens that each family reads, where it reads them, and the candidates that it rejects."""
 
 import asyncio
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,13 +8,10 @@ import pytest
 
 from reasoner import Prompt, Question
 from reasoner.errors import UsageError, VerifierError
-from reasoner.types import Completion, TokenIds
+from reasoner.types import Completion
 from reasoner_verifiers.reward.recipes import (
     HEAD,
-    MATH_SHEPHERD,
     QWEN_MATH_PRM,
-    RECIPES,
-    RLHFLOW,
     SEQUENCE_CLASSIFICATION,
     SKYWORK_PRM,
     Case,
@@ -24,94 +20,53 @@ from reasoner_verifiers.reward.recipes import (
     choose,
     lay,
 )
-from tests.verifiers.rewards import LetterModel, Letters, model_folder, read, spell, written
+from tests.verifiers.rewards import LetterModel, Letters, model_folder, read, written
 
 QUESTION = Question.of("How many?", space="number")
 TEXT = "One.\n\nTwo.\n\nThree"
-SHEPHERD = replace(MATH_SHEPHERD, tag="<extra_0>", tokens={"<extra_0>": 151651})
 
 
-def laid(
-    recipe: Recipe, candidate: Completion, *, separator: str = "\n\n", question: Question = QUESTION, own: bool = False
-) -> RewardInput:
+def laid(recipe: Recipe, candidate: Completion, *, question: Question = QUESTION, own: bool = False) -> RewardInput:
+    separator = "" if recipe is SEQUENCE_CLASSIFICATION else "\n\n"
     case = Case(question, candidate, separator, Letters() if own else None)
     return asyncio.run(lay(recipe, LetterModel("m"), case))
 
 
-def cut(found: RewardInput) -> list[str]:
-    """The text up to each place where a score is read."""
-    return [read(found.ids[: place + 1]) for place in found.positions]
+SYSTEM = "[system]Please reason step by step, and put your final answer within \\boxed{}.<end>"
+CHAT = Prompt.chat("Sum?", system="Be brief.")
+GROWN = written("One.\n\n", finish="length")
 
 
-def test_qwen_reads_a_tag_after_every_step_the_last_one_too() -> None:
-    system = "[system]Please reason step by step, and put your final answer within \\boxed{}.<end>"
-    start = f"{system}[user]How many?<end>[assistant]One.<extra_0>"
-    assert cut(laid(QWEN_MATH_PRM, written(TEXT))) == [
-        start,
-        f"{start}Two.<extra_0>",
-        f"{start}Two.<extra_0>Three<extra_0>",
-    ]
+@pytest.mark.parametrize(
+    ("recipe", "own", "candidate", "start", "steps"),
+    [
+        (QWEN_MATH_PRM, False, written(TEXT), f"{SYSTEM}[user]How many?<end>[assistant]",
+         ["One.<extra_0>", "Two.<extra_0>", "Three<extra_0>"]),
+        (SKYWORK_PRM, False, written(TEXT), "^How many?\n", ["One.\n", "Two.\n", "Three\n"]),
+        (SEQUENCE_CLASSIFICATION, False, written("It is 7", prompt=CHAT), "[system]Be brief.<end>[user]Sum?<end>",
+         ["[assistant]It is 7<end>"]),
+        # A head reads where a separator is complete, and at the last token.
+        (HEAD, True, written("One.\n\n\n\nTwo.\n\nThr", finish="length"), "user How many?",
+         ["One.\n\n", "\n\nTwo.\n\n", "Thr"]),
+        (HEAD, True, written("Two.", prompt=GROWN.prompt.then(GROWN)), "user How many?", ["One.\n\n", "Two."]),
+        # The policy has other tokens.
+        (HEAD, False, written("One.\n\nTwo."), "[user]How many?<end>[assistant]", ["One.\n\n", "Two."]),
+    ],
+)  # fmt: skip
+def test_a_recipe_reads_each_step_at_its_end(
+    recipe: Recipe, own: bool, candidate: Completion, start: str, steps: list[str]
+) -> None:
+    found = laid(recipe, candidate, own=own)
+    read_at = [read(found.ids[: place + 1]) for place in found.positions]
+    assert read_at == [start + "".join(steps[: count + 1]) for count, _ in enumerate(steps)]
 
 
-def test_math_shepherd_reads_a_tag_after_every_numbered_line() -> None:
-    start = "How many? Step 1: One. <extra_0>"
-    assert cut(laid(SHEPHERD, written(TEXT))) == [
-        start,
-        f"{start}\nStep 2: Two. <extra_0>",
-        f"{start}\nStep 2: Two. <extra_0>\nStep 3: Three <extra_0>",
-    ]
-    assert cut(laid(SHEPHERD, written("Step 1: One."))) == [start]
-
-
-def test_rlhflow_reads_before_the_answer_to_every_step() -> None:
-    start = "[user]How many? One.<end>[assistant]"
-    assert cut(laid(RLHFLOW, written(TEXT))) == [
-        start,
-        f"{start}+<end>[user]Two.<end>[assistant]",
-        f"{start}+<end>[user]Two.<end>[assistant]+<end>[user]Three<end>[assistant]",
-    ]
-
-
-def test_skywork_reads_a_newline_after_every_step() -> None:
-    start = "^How many?\nOne.\n"
-    assert cut(laid(SKYWORK_PRM, written(TEXT))) == [start, f"{start}Two.\n", f"{start}Two.\nThree\n"]
-
-
-def test_sequence_classification_reads_the_end_of_the_chat() -> None:
-    prompt = Prompt.chat("Sum?", system="Be brief.")
-    found = laid(SEQUENCE_CLASSIFICATION, written("It is 7", prompt=prompt), separator="")
-    assert cut(found) == ["[system]Be brief.<end>[user]Sum?<end>[assistant]It is 7<end>"]
-
-
-def test_a_head_reads_where_a_separator_is_complete_and_at_the_last_token() -> None:
-    assert cut(laid(HEAD, written("One.\n\n\n\nTwo.\n\nThr", finish="length"), own=True)) == [
-        "user How many?One.\n\n",
-        "user How many?One.\n\n\n\nTwo.\n\n",
-        "user How many?One.\n\n\n\nTwo.\n\nThr",
-    ]
-
-
-def test_a_head_reads_a_path_that_grew_over_several_samples() -> None:
-    first = written("One.\n\n", finish="length")
-    second = written("Two.", prompt=first.prompt.then(first))
-    assert cut(laid(HEAD, second, own=True)) == ["user How many?One.\n\n", "user How many?One.\n\nTwo."]
-    assert laid(HEAD, first, own=True).positions == laid(HEAD, second, own=True).positions[:1]
-
-
-def test_a_head_reads_text_where_the_policy_has_other_tokens() -> None:
-    assert cut(laid(HEAD, written("One.\n\nTwo."))) == [
-        "[user]How many?<end>[assistant]One.\n\n",
-        "[user]How many?<end>[assistant]One.\n\nTwo.",
-    ]
-
-
-@pytest.mark.parametrize("recipe", [QWEN_MATH_PRM, SHEPHERD])
 @pytest.mark.parametrize(
     ("question", "text"), [("How many <extra_0>?", "One."), ("How many?", "One.\n\nTwo <extra_0> or three")]
 )
-def test_the_tag_in_the_question_or_in_a_step_is_rejected(recipe: Recipe, question: str, text: str) -> None:
+def test_the_tag_in_the_question_or_in_a_step_is_rejected(question: str, text: str) -> None:
     with pytest.raises(VerifierError, match=r"'<extra_0>', the tag of .*, occurs in the question or in a step"):
-        laid(recipe, written(text), question=Question.of(question, space="number"))
+        laid(QWEN_MATH_PRM, written(text), question=Question.of(question, space="number"))
 
 
 def test_the_tags_token_from_other_text_is_a_count_that_differs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,27 +76,18 @@ def test_the_tags_token_from_other_text_is_a_count_that_differs(monkeypatch: pyt
         laid(QWEN_MATH_PRM, written("One qq.\n\nTwo."))
 
 
-@pytest.mark.parametrize("recipe", [HEAD, QWEN_MATH_PRM, SHEPHERD, RLHFLOW, SKYWORK_PRM, SEQUENCE_CLASSIFICATION])
+@pytest.mark.parametrize("recipe", [HEAD, QWEN_MATH_PRM, SKYWORK_PRM, SEQUENCE_CLASSIFICATION])
 def test_a_candidate_without_steps_is_rejected(recipe: Recipe) -> None:
     with pytest.raises(VerifierError, match="no steps"):
         laid(recipe, written("  \n\n "), own=recipe is HEAD)
 
 
-@pytest.mark.parametrize("recipe", [QWEN_MATH_PRM, SHEPHERD, RLHFLOW, SKYWORK_PRM, HEAD])
+@pytest.mark.parametrize("recipe", [QWEN_MATH_PRM, SKYWORK_PRM, HEAD])
 def test_a_longer_path_begins_with_the_tokens_of_the_shorter_one(recipe: Recipe) -> None:
     paths = [laid(recipe, written("".join(f"Step {n}: so.\n\n" for n in range(1, count)))) for count in range(2, 6)]
     for short, longer in pairwise(paths):
         assert longer.ids[: len(short.ids)] == short.ids
         assert longer.positions[:-1] == short.positions
-
-
-def test_a_template_that_changes_earlier_turns_is_refused() -> None:
-    class Fickle(LetterModel):
-        async def render(self, prompt: Prompt, *, reply: bool = False) -> TokenIds:
-            return spell(f"{len(prompt.messages)} turns")
-
-    with pytest.raises(VerifierError, match="changes earlier turns"):
-        asyncio.run(lay(RLHFLOW, Fickle("m"), Case(QUESTION, written(TEXT), "\n\n", None)))
 
 
 @pytest.mark.parametrize(
@@ -154,8 +100,6 @@ def test_a_template_that_changes_earlier_turns_is_refused() -> None:
         ("folder", {"architectures": ["Qwen2ForPrmModel"]}, "skywork_prm"),
         ("Qwen/Qwen2.5-Math-PRM-7B", None, "qwen_math_prm"),
         ("Skywork/Skywork-o1-Open-PRM-Qwen-2.5-1.5B", None, "skywork_prm"),
-        ("RLHFlow/Llama3.1-8B-PRM-Deepseek-Data", None, "rlhflow"),
-        ("peiyi9979/math-shepherd-mistral-7b-prm", {"architectures": ["MistralForCausalLM"]}, "math_shepherd"),
     ],
 )
 def test_the_recipe_of_a_model_is_found(
@@ -171,7 +115,7 @@ def test_a_sequence_classifier_rates_outcomes(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="rates outcome: use the verifier `orm`"):
         choose("auto", "folder", folder, "steps")
     with pytest.raises(UsageError, match="rates steps: use the verifier `prm`"):
-        choose("rlhflow", "folder", None, "outcome")
+        choose("skywork_prm", "folder", None, "outcome")
 
 
 @pytest.mark.parametrize(
@@ -193,10 +137,3 @@ def test_a_folder_whose_config_is_malformed_is_refused(config: str, complaint: s
 def test_a_model_of_no_known_family_asks_for_a_recipe() -> None:
     with pytest.raises(UsageError, match="no recipe is known for 'org/model': choose recipe=head, qwen_math_prm, sky"):
         choose("auto", "org/model", None, "steps")
-
-
-def test_every_recipe_names_its_tags_and_labels_as_single_tokens() -> None:
-    for recipe in RECIPES.values():
-        assert set(recipe.tokens) == {text for text in (recipe.tag, *recipe.labels) if text}
-    assert RECIPES["rlhflow"].tokens == {"+": 10, "-": 12}
-    assert RECIPES["math_shepherd"].tokens == {"ки": 12902, "+": 648, "-": 387}

@@ -1,26 +1,68 @@
-"""Calibrated: turns a verifier's values into probabilities that the answer is right."""
+"""Calibrated: turns a verifier's values into probabilities that the answer is right, by a map in a JSON file."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from pydantic import BaseModel, Field, ValidationError, model_validator
+from scipy import optimize
 
 from reasoner.answers.questions import Question
 from reasoner.engine import Engine
 from reasoner.errors import UsageError
 from reasoner.registry import spec_of
+from reasoner.system.files import complaint_of, read_whole
 from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter, Verifier
 from reasoner_verifiers.ensemble import Composite
-from reasoner_verifiers.maps import Calibration, read_map
+
+MIN_RATINGS = 30
+"""Right and wrong ratings together that a fit needs."""
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class FittedOn(BaseModel, frozen=True, extra="forbid"):
+    """The data of a fit: the SHA-256 of the runs' files, and the numbers of questions, ratings and right ones."""
+
+    data_sha256: str
+    questions: int
+    ratings: int
+    right: int
+
+
+class Calibration(BaseModel, frozen=True, extra="forbid"):
+    """A map of one verifier's values to probabilities, linear between the knots (x, y)."""
+
+    v: Literal[1] = 1
+    kind: Literal["calibration"] = "calibration"
+    verifier: str
+    fitted_on: FittedOn
+    x: tuple[Probability, ...]
+    y: tuple[Probability, ...]
+
+    @model_validator(mode="after")
+    def _monotone(self) -> "Calibration":
+        rising = all(a <= b for knots in (self.x, self.y) for a, b in pairwise(knots))
+        if not self.x or len(self.x) != len(self.y) or not rising:
+            raise ValueError("the knots are not in rising order")
+        return self
+
+    def apply(self, value: float) -> float:
+        """The probability that a candidate of this value is right."""
+        return float(np.interp(value, self.x, self.y))
 
 
 @dataclass(frozen=True, slots=True)
 class Calibrated(Composite):
     """Rates by `verifier` and maps its value to the probability that a candidate with this value is right.
 
-    `file` is a map that `reasoner verifier calibrate` fitted on a labelled run with the same verifier: isotonic
-    regression (Zadrozny 2002) or logistic in the log-odds (Platt 1999). It never reverses an order; an isotonic map may
-    make values equal. `parts` of a rating holds the verifier's own value.
+    `file` is a map that `reasoner verifier calibrate` fitted on a labelled run with the same verifier, by isotonic
+    regression (Zadrozny 2002). It never reverses an order, but may make values equal. `parts` of a rating holds the
+    verifier's own value.
     """
 
     example: ClassVar[str] = "-s best_of_n:n=4 --verifier calibrated:verifier=certainty,file=FILE"
@@ -46,3 +88,41 @@ class Calibrated(Composite):
             return rating
         apply = self._fitted[0].apply
         return replace(rating, value=apply(rating.value), steps=tuple(map(apply, rating.steps)), parts=(rating.value,))
+
+
+def read_map(path: Path) -> Calibration:
+    """The map in a file.
+
+    Raises:
+        UsageError: it cannot be read, or is not a map.
+    """
+    try:
+        return Calibration.model_validate_json(read_whole(path))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    except ValidationError as error:
+        raise UsageError(f"{path} is not a calibration file: {complaint_of(error)}") from error
+
+
+def fit_calibration(
+    values: Sequence[float], right: Sequence[bool], *, verifier: str, fitted_on: FittedOn
+) -> Calibration:
+    """The map of one verifier, by isotonic regression.
+
+    Raises:
+        UsageError: there are too few ratings.
+    """
+    y = np.asarray(right, dtype=np.float64)
+    if len(y) < MIN_RATINGS or not 0 < y.sum() < len(y):
+        raise UsageError(
+            f"{len(y)} ratings, {int(y.sum())} of them right, are too few: give {MIN_RATINGS} or more, some right "
+            "and some wrong"
+        )
+    distinct, indices, counts = np.unique(np.asarray(values, dtype=np.float64), return_inverse=True, return_counts=True)
+    shares = np.bincount(indices, weights=y) / counts
+    fitted = np.clip(optimize.isotonic_regression(shares, weights=counts).x, 0, 1)
+    # Only the ends of each level part: the map is linear between them.
+    ends = [
+        i for i in range(len(fitted)) if i in (0, len(fitted) - 1) or not fitted[i - 1] == fitted[i] == fitted[i + 1]
+    ]
+    return Calibration(verifier=verifier, fitted_on=fitted_on, x=distinct[ends].tolist(), y=fitted[ends].tolist())

@@ -1,7 +1,7 @@
 """Certainty: the confidence of the model in its own text, from the log-probabilities of its tokens."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -10,12 +10,15 @@ from reasoner.budget import Cost
 from reasoner.engine import Engine
 from reasoner.errors import VerifierError
 from reasoner.specs import Checked, Count, Range
-from reasoner.stopping.confidence import group_confidences, lowest_tenth, measured, token_confidence
+from reasoner.stopping.confidence import GroupMeasure, measured, sequence_confidence, token_confidence
 from reasoner.types import Completion, Logprobs, Part, Rating
 from reasoner.verifier import CostMeter, FreeVerifier
 
 Measure = Literal["likelihood", "tail_likelihood", "self_certainty", "lowest_group", "bottom_10", "tail_group", "mean"]
 _OF_SAMPLED: tuple[Measure, ...] = ("likelihood", "tail_likelihood")
+_GROUPED: Mapping[Measure, GroupMeasure] = {
+    "lowest_group": "lowest", "bottom_10": "bottom_10", "tail_group": "tail", "mean": "mean",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +78,8 @@ class Certainty(Checked, FreeVerifier):
             raise VerifierError("the engine reported no log-probability for some of the best alternatives")
         if self.measure == "self_certainty":
             return -math.expm1(-_mean([_divergence_from_uniform(row) for row in best]))
-        confidence = self._confidence([token_confidence(row) for row in best])
+        confidence = sequence_confidence([token_confidence(row) for row in best], _GROUPED[self.measure], self.window)
         return 1 - math.log(self.top_k) / confidence if confidence > 0 else 0.0
-
-    def _confidence(self, tokens: Sequence[float]) -> float:
-        if self.measure == "tail_group":
-            return _mean(tokens[-self.window :])
-        if self.measure == "mean":
-            return _mean(tokens)
-        groups = group_confidences(tokens, self.window)
-        return min(groups) if self.measure == "lowest_group" else lowest_tenth(groups)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -2,17 +2,16 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from reasoner.cli.exits import ANSWERED, guarded
-from reasoner.cli.look import NUMBER, WHOLE
 from reasoner.cli.options import PATH
 from reasoner.errors import UsageError
-from reasoner.system.files import check_replaceable, replacing
+from reasoner.journal.folder import write_whole
+from reasoner.system.files import check_replaceable
 
 if TYPE_CHECKING:
     from reasoner_verifiers.fitting import Fitted
@@ -36,12 +35,12 @@ def command() -> None:
 @_runs
 @click.option("--backbone", default="embedded", show_default=True, metavar="PATH_OR_ID",
               help="The model whose hidden states the head reads; it should be the model of the runs.")  # fmt: skip
-@click.option("--layer", type=WHOLE, default=0, show_default=True, metavar="N",
+@click.option("--layer", type=int, default=0, show_default=True, metavar="N",
               help="The layer to read; 0 chooses one by cross-validation.")  # fmt: skip
 @click.option("--steps", is_flag=True, help="Fit on the labels of single steps instead of whole answers.")
-@click.option("--held-out", type=NUMBER, default=0.25, show_default=True, metavar="SHARE",
+@click.option("--held-out", type=float, default=0.25, show_default=True, metavar="SHARE",
               help="The share of questions used to measure the result, not to fit it.")  # fmt: skip
-@click.option("--seed", type=WHOLE, default=0, show_default=True, metavar="N",
+@click.option("--seed", type=int, default=0, show_default=True, metavar="N",
               help="The seed that selects the held-out questions.")  # fmt: skip
 @guarded
 def fit_command(runs: tuple[Path, ...], out: Path, **options: Any) -> int:
@@ -56,8 +55,7 @@ def fit_command(runs: tuple[Path, ...], out: Path, **options: Any) -> int:
     _check_writable(out)
     terminal = Terminal(sys.stdout, sys.stderr)
     fitted = fit(runs, FitOptions(**options), terminal.say)
-    with _writing(out):
-        save_head(fitted.head, out)
+    save_head(fitted.head, out)
     for line in _report(fitted):
         terminal.give(line)
     return ANSWERED
@@ -65,16 +63,14 @@ def fit_command(runs: tuple[Path, ...], out: Path, **options: Any) -> int:
 
 @command.command("calibrate")
 @_runs
-@click.option("--method", default="isotonic", show_default=True, metavar="isotonic|platt",
-              help="The kind of map: isotonic regression, or Platt's logistic map, which needs less data.")  # fmt: skip
 @guarded
-def calibrate_command(runs: tuple[Path, ...], out: Path, method: str) -> int:
+def calibrate_command(runs: tuple[Path, ...], out: Path) -> int:
     """Fit a map from a verifier's scores to probabilities, for the verifier `calibrated`.
 
     The runs must hold scores by one verifier, as those of best_of_n do.
     """
+    from reasoner_verifiers.calibrated import fit_calibration
     from reasoner_verifiers.labelled import fitted_on, rated_by, read_labelled
-    from reasoner_verifiers.maps import fit_calibration
 
     _check_writable(out)
     rated = [(sample, sample.rating.value) for sample in read_labelled(runs) if sample.judged and sample.rating]
@@ -83,12 +79,10 @@ def calibrate_command(runs: tuple[Path, ...], out: Path, method: str) -> int:
     fitted = fit_calibration(
         [value for _, value in scored],
         [sample.right for sample in samples],
-        method=method,
         verifier=rated_by(samples),
         fitted_on=fitted_on(runs, samples),
     )
-    with _writing(out), replacing(out) as file:
-        file.write(fitted.model_dump_json(indent=1).encode() + b"\n")
+    write_whole(out, [fitted.model_dump_json(indent=1).encode(), b"\n"])
     return ANSWERED
 
 
@@ -96,14 +90,8 @@ def _check_writable(out: Path) -> None:
     """Refuse a file that cannot be written before the work, not after it."""
     if not out.parent.is_dir():
         raise UsageError(f"cannot write {out}: there is no folder {out.parent}")
-    with _writing(out):
-        check_replaceable(out)
-
-
-@contextmanager
-def _writing(out: Path) -> Iterator[None]:
     try:
-        yield
+        check_replaceable(out)
     except OSError as error:
         raise UsageError(f"cannot write {out}: {error.strerror or error}") from error
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import optimize, special, stats
 
 from reasoner.errors import UsageError
 from reasoner.models.dtype import default_dtype
@@ -21,7 +21,6 @@ from reasoner.specs import Checked, Range
 from reasoner.system.machine import install_vllm
 from reasoner.types import Completion, Notify, Prompt, TokenIds
 from reasoner_verifiers.labelled import Labelled, fitted_on, read_labelled
-from reasoner_verifiers.maps import logistic
 from reasoner_verifiers.reward.checkpoint import Head, HeadInfo, backbone_digest
 from reasoner_verifiers.reward.recipes import step_ends
 
@@ -190,6 +189,26 @@ def _left_out(rows: _Rows, out: NDArray[np.bool_], index: int, ridge: float) -> 
     w, b = logistic(fitting.states[:, index], fitting.right, weight=fitting.weight, ridge=ridge)
     logits = left.states[:, index] @ w + b
     return float(np.average(np.logaddexp(0, logits) - left.right * logits, weights=left.weight))
+
+
+def logistic(x: NDArray[np.float32], y: Floats, *, weight: Floats, ridge: float) -> tuple[Floats, float]:
+    """The slopes [d] and the intercept of a logistic regression of labels y [n] on x [n, d].
+
+    `weight` [n] counts rows. `ridge` is the penalty on squared slopes of standardised columns.
+    """
+    mean, scale = x.mean(axis=0), np.maximum(x.std(axis=0), np.float32(1e-6))
+    z, share = (x - mean) / scale, weight / weight.sum()
+
+    def loss(w: Floats) -> tuple[float, Floats]:
+        logits = z @ w[:-1].astype(z.dtype) + w[-1]
+        value = share @ (np.logaddexp(0, logits) - y * logits) + ridge / 2 * w[:-1] @ w[:-1]
+        slope = share * (special.expit(logits) - y)
+        return float(value), np.append(slope.astype(z.dtype) @ z + ridge * w[:-1], slope.sum())
+
+    start = np.zeros(z.shape[1] + 1)
+    solution = optimize.minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 100}).x
+    slopes = solution[:-1] / scale
+    return slopes, float(solution[-1] - slopes @ mean)
 
 
 Rated = tuple[float, bool]

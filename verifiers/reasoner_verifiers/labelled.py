@@ -9,7 +9,7 @@ from reasoner.errors import UsageError
 from reasoner.trace.events import Began, Sampled, Scored
 from reasoner.trace.replies import GRADES, TRACE, Grade, completions_in, labelled_folders, read_run
 from reasoner.types import Completion
-from reasoner_verifiers.maps import FittedOn
+from reasoner_verifiers.calibrated import FittedOn
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ class Prm(RewardVerifier):
 
     Steps end at `separator` in the generated text. The rating's value is the `aggregate` of its steps. `model` is
     "embedded" (the head that comes with the embedded model), a head's file, the folder of a model or a Hugging Face id;
-    a model that the policy serves too is not loaded again. `recipe` says how the model is read; "auto" recognises it.
+    `recipe` says how the model is read; "auto" recognises it.
     Of a candidate whose model thinks, its "final" part is read, its "thinking", or "all", by `part`.
     `max_model_len`, `kv_gib`, `gpu_memory_utilization` and `dtype` are options of its engine, as is any other argument
     of vLLM, such as `device_ids`. `args` is a YAML or JSON file of vLLM's arguments.
@@ -37,7 +37,7 @@ class Prm(RewardVerifier):
     rates: ClassVar[Literal["steps"]] = "steps"
 
     model: str = "embedded"
-    recipe: Literal["auto", "head", "qwen_math_prm", "skywork_prm", "rlhflow", "math_shepherd"] = "auto"
+    recipe: Literal["auto", "head", "qwen_math_prm", "skywork_prm"] = "auto"
     aggregate: Literal["last", "min", "mean", "product"] = "last"
     separator: str = "\n\n"
     part: Part = "final"

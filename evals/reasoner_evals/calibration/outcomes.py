@@ -18,8 +18,8 @@ from reasoner.strategy import StopRule
 from reasoner.types import Answer, Vote, VoteState
 from reasoner.voting import MAX_STREAK
 from reasoner_evals.runs.measures import ArmRead, PoolArrays, as_run, expected_costs, pool_of, selected, spent, spread
-from reasoner_evals.runs.reading import COSTS, SILENT, records_in
-from reasoner_evals.runs.records import Arm
+from reasoner_evals.runs.reading import COSTS, SILENT
+from reasoner_evals.runs.records import Arm, counted_records
 from reasoner_evals.stats import Bools, Floats, Ints
 
 T = TypeVar("T", bound=np.generic)
@@ -279,9 +279,7 @@ def pooled_arm(read: ArmRead, rows: Ints) -> PooledArm:
     # Costs that belong to no sample, such as failed attempts, are shared equally: the total is what was spent.
     rest = tokens[:, -1] - first - further * (n - 1) - own.sum(axis=1)
     samples = Samples(pool.right[rows] == 1, pool.answers[rows], own + rest[:, None] / n, first, further)
-    chosen = PoolArrays(
-        pool.right[rows], pool.answers[rows], pool.stated[rows], pool.scores[rows], pool.truncated[rows]
-    )
+    chosen = PoolArrays(pool.right[rows], pool.answers[rows], pool.scores[rows], pool.truncated[rows])
     return PooledArm(read, rows, chosen, tokens, samples)
 
 
@@ -289,7 +287,7 @@ def _own_tokens(read: ArmRead) -> Floats:
     """[Q, N]: the tokens of each reply without its prompt, its rating included."""
     rows = {question_id: row for row, question_id in enumerate(read.run.tasks[read.data.arm.task].ids)}
     tokens = np.zeros((len(rows), read.data.arm.pool))
-    for record in records_in(read.run, read.data.arm.name):
+    for record in counted_records(read.run.folder.arm(read.data.arm.name)):
         replies = record.pool[: tokens.shape[1]]
         tokens[rows[record.question_id], : len(replies)] = [
             reply.generated_tokens + reply.verifier_tokens for reply in replies
@@ -307,7 +305,7 @@ def from_pool(pooled: PooledArm) -> Iterator[Outcomes]:
     orders = random_orders(pooled.ids, arm.pool)
     replayed = replay(pooled.samples, orders)
     sizes = tuple(sizes_of(arm.pool))
-    right = np.clip(selected(arm.rule, pooled.pool, sizes)[0], 0.0, 1.0)
+    right = np.clip(selected(arm.rule, pooled.pool, sizes), 0.0, 1.0)
     for column, size in enumerate(sizes):
         if arm.rule == "majority" and size == arm.pool:
             # The baseline; where answers tie, the order decides.

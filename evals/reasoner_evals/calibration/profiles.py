@@ -9,13 +9,9 @@ from pathlib import Path
 from typing import Final, NamedTuple, cast, get_args
 
 import numpy as np
-from pydantic import BaseModel
 
 from reasoner.calibration.profile import MIN_QUESTIONS, ArmRow, Bins, Family, Profile, Signal, Trust, read_profile
 from reasoner.errors import UsageError
-from reasoner.journal.lines import read_lines
-from reasoner.registry import build
-from reasoner.trace.events import EVENT_LINES
 from reasoner_evals.calibration.outcomes import (
     SAFE,
     Outcomes,
@@ -93,12 +89,8 @@ class Binning:
 
 def check_signal(binning: Binning, arms: Sequence[Arm]) -> None:
     """Raise UsageError if these arms cannot provide the signal, before anything is sampled."""
-    votes = [arm for arm in arms if arm.rule == "majority"]
-    if binning.signal == "split" and votes:
-        _check_split(max(arm.pool for arm in votes))
-    with_logprobs = (build("strategy", arm.strategy).params.logprobs is not None for arm in votes)
-    if binning.signal == "likelihood" and votes and not any(with_logprobs):
-        raise _without_logprobs(votes[0])
+    if binning.signal == "split" and (pools := [arm.pool for arm in arms if arm.rule == "majority"]):
+        _check_split(max(pools))
 
 
 def _check_split(pool: int) -> None:
@@ -109,24 +101,11 @@ def _check_split(pool: int) -> None:
         )
 
 
-def _without_logprobs(arm: Arm) -> UsageError:
-    extra = f"{arm.strategy}{',' if ':' in arm.strategy else ':'}logprobs=0"
-    return UsageError(
-        f"--bins likelihood needs the log-probabilities of the samples, which {arm.strategy} does not keep: run it "
-        f"with -s {extra}, or choose other bins"
-    )
-
-
 def signals(signal: Signal, pooled: PooledArm) -> Floats:
     """[q]: the signal of each question of a pool, nan if unknown. Raises UsageError as `check_signal`."""
     if signal == "prompt":
         questions = questions_of(pooled.read.run, pooled.arm.task, set(pooled.ids))
         return np.array([float(len(questions[question_id].text)) for question_id in pooled.ids])
-    if signal == "likelihood":
-        likelihoods = _likelihoods(pooled.read)
-        if not likelihoods:
-            raise _without_logprobs(pooled.arm)
-        return np.array([likelihoods.get(question_id, math.nan) for question_id in pooled.ids])
     if signal == "split":
         _check_split(pooled.arm.pool)
         return np.array([_split(classes) for classes in pooled.samples.classes[:, :FIRST]])
@@ -137,28 +116,6 @@ def _split(classes: Ints) -> float:
     """The leader's share of the votes of the first samples; 0 without an answer."""
     votes = Counter(number for number in classes.tolist() if number != SILENT)
     return max(votes.values()) / votes.total() if votes else 0.0
-
-
-class _Logprobs(BaseModel):
-    sampled: tuple[float, ...] = ()
-
-
-class _Sample(BaseModel):
-    """The part of a trace line that says how likely a question's first sample was."""
-
-    event: str
-    question_id: str
-    index: int = -1
-    logprobs: _Logprobs | None = None
-
-
-def _likelihoods(read: ArmRead) -> dict[str, float]:
-    """Minus the mean log-probability of each question's first sample, by id."""
-    path, likelihoods = read.run.folder.arm(read.data.arm.name).trace, dict[str, float]()
-    for event in read_lines(path, EVENT_LINES.reading(_Sample.model_validate_json)):
-        if event.event == "sampled" and event.index == 0 and event.logprobs and event.logprobs.sampled:
-            likelihoods.setdefault(event.question_id, -float(np.mean(event.logprobs.sampled)))
-    return likelihoods
 
 
 class Made(NamedTuple):

@@ -37,8 +37,7 @@ MAX_SPEC_LENGTH: Final = 80
                    "runs/calibrate-DATE-TIME-TASK]")  # fmt: skip
 @option("--bins", default="none", metavar="SIGNAL[:COUNT]",
               help="Measure bins of easy and hard questions separately, as in split:3. The signal is prompt (its "
-                   "length), likelihood (of the first sample) or split (of the first four samples' votes).  "
-                   "[default: none]")  # fmt: skip
+                   "length) or split (of the first four samples' votes).  [default: none]")  # fmt: skip
 @json_option("the profile's path and rows")
 @guarded
 def command(out: Path, from_runs: bool, runs: Path | None, bins: str, as_json: bool, **given: Any) -> int:

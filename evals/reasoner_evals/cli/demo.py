@@ -16,16 +16,15 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from reasoner import Prices, Solution
+    from reasoner.cli.progress import Display
     from reasoner.engine import Engine
-    from reasoner.trace.events import Event
-    from reasoner_evals.cli.progress import TourProgress
     from reasoner_evals.tasks.graders import GradedQuestion
 
 QUESTIONS: Final = 24
 """At most the first questions of the task `arithmetic`, in its own order: none is chosen for its answer."""
-FIRST: Final = 2
-"""Questions that are asked first, to measure the speed of this machine."""
-SECONDS: Final = 22.0
+AT_ONCE: Final = 6
+"""Questions that are asked at the same time."""
+SECONDS: Final = 15.0
 """After this time no more questions are asked, so that the tour is short on a slow machine too."""
 N: Final = 8
 """Samples of a vote."""
@@ -52,16 +51,16 @@ def command(model: str | None, engine: str | None, base_url: str | None, prices:
     """
     from reasoner.cli import interrupts
     from reasoner.cli.options import choose_engine, read_prices
+    from reasoner.cli.progress import Display
     from reasoner.cli.terminal import OutputLost, engine_log, own_streams
     from reasoner.errors import ReasonerError
-    from reasoner_evals.cli.progress import TourProgress
     from reasoner_evals.tasks.arithmetic import reported
 
     runs_on = choose_engine(engine, model_id=model, base_url=base_url)
     rates = read_prices(prices, [])
     log = engine_log(runs_on)
     with own_streams(log) as terminal:
-        tour = _Tour(runs_on, reported()[:QUESTIONS], rates, TourProgress(terminal))
+        tour = _Tour(runs_on, reported()[:QUESTIONS], rates, Display(terminal))
         try:
             interrupts.run(tour.run)
         except KeyboardInterrupt as interrupt:
@@ -84,7 +83,7 @@ class _Tour:
     engine: "Engine"
     items: "Sequence[GradedQuestion]"
     prices: "Prices | None"
-    progress: "TourProgress"
+    progress: "Display"
     greedy: "list[Solution]" = field(default_factory=list)
     vote: "list[Solution]" = field(default_factory=list)
 
@@ -101,26 +100,21 @@ class _Tour:
 
     async def _ask_all(self) -> None:
         """Ask as many questions as there is time for, once greedily and once for a vote."""
-        began, room = time.monotonic(), FIRST
-        while room > 0 and (chosen := self.items[len(self.vote) :][:room]):
-            upto = len(self.vote) + len(chosen)
-            self.progress.begin(f"asking {upto} of {len(self.items)} questions, once and {N} times")
-            since = time.monotonic()
+        began = time.monotonic()
+        for start in range(0, len(self.items), AT_ONCE):
+            chosen = self.items[start : start + AT_ONCE]
+            self.progress.begin(f"asking {start + len(chosen)} of {len(self.items)} questions, once and {N} times")
             greedy, vote = await asyncio.gather(self._ask(GREEDY, chosen), self._ask(VOTE, chosen))
             self.greedy += greedy
             self.vote += vote
-            now = time.monotonic()
-            room = int((began + SECONDS - now) * len(chosen) / max(now - since, 1e-3))
+            if time.monotonic() - began > SECONDS:
+                break
 
     async def _ask(self, strategy: str, items: "Sequence[GradedQuestion]") -> "list[Solution]":
         """The solutions of all questions. Raises the first error of a question."""
         from reasoner import solve_many
-        from reasoner.trace.events import Sampled
 
-        def follow(event: "Event") -> None:
-            self.progress.samples += isinstance(event, Sampled)
-
-        solutions = await solve_many([item.question for item in items], strategy, self.engine, trace=follow)
+        solutions = await solve_many([item.question for item in items], strategy, self.engine)
         for solution in solutions:
             if solution.error:
                 raise solution.error
@@ -146,45 +140,23 @@ class _Tour:
         )
         if left := len(self.items) - asked:
             yield Text(f"{left} more questions were left out, as this machine is slow or busy.")
-        yield from self._example()
+        pairs = list(zip(self._right(self.greedy), self._right(self.vote), strict=True))
+        gained = [index for index, (before, after) in enumerate(pairs) if after and not before]
+        if gained:
+            # A wrong answer shows more than a missing one.
+            shown = next((index for index in gained if self.greedy[index].answer), gained[0])
+            yield _heading(f"A question that the vote puts right: {self.items[shown].question.text}")
+            yield labelled([("greedy", _answer(self.greedy[shown])), ("vote", _answer(self.vote[shown]))])
         yield _heading(f"All {asked} questions, and what they cost")
         yield labelled([("greedy", self._totals(self.greedy)), ("vote", self._totals(self.vote))])
+        lost = sum(before and not after for before, after in pairs)
         yield Text(
-            "In brackets is the 95 % interval. A vote helps where the most likely answer is wrong and the right one is "
-            "frequent. Elsewhere it only costs: measure before you pay."
+            f"Greedy wrong and vote right: {len(gained)}. The reverse: {lost}. In brackets is the 95 % interval. "
+            "A vote helps where the most likely answer is wrong and the right one is frequent. Elsewhere it only costs "
+            "more: measure before you pay."
         )
         yield _heading("What to type next")
         yield from (Text(line.format(self.items[0].question.text)) for line in NEXT)
-
-    def _example(self) -> "Iterator[RenderableType]":
-        """A question that only the vote answers rightly, if there is one; and how many went either way."""
-        from rich.text import Text
-
-        from reasoner.cli.terminal import labelled
-        from reasoner.voting import VoteSummary
-
-        pairs = list(zip(self._right(self.greedy), self._right(self.vote), strict=True))
-        gained = [index for index, (before, after) in enumerate(pairs) if after and not before]
-        lost = sum(before and not after for before, after in pairs)
-        if not gained:
-            yield _heading("A wrong answer that a vote puts right")
-            yield Text(
-                f"There is none among these {len(pairs)} questions. The reverse, right by greedy and not by vote: "
-                f"{lost}."
-            )
-            return
-        # A wrong answer shows more than a missing one.
-        shown = next((index for index in gained if self.greedy[index].answer), gained[0])
-        first, voted = self.greedy[shown], self.vote[shown]
-        yield _heading(self.items[shown].question.text)
-        yield labelled([
-            ("greedy", f"{_answer(first, 'wrong')}; {first.cost.tokens:,} tokens"),
-            ("vote", f"{_answer(voted, 'right')}; {voted.cost.tokens:,} tokens"),
-            ("votes", VoteSummary(voted.vote_state).line),
-        ])  # fmt: skip
-        yield Text(
-            f"This question was chosen after the run. Greedy wrong and vote right: {len(gained)}. The reverse: {lost}."
-        )
 
     def _totals(self, solutions: "Sequence[Solution]") -> str:
         from reasoner import Cost
@@ -197,10 +169,13 @@ class _Tour:
         return f"{share}, {cost.tokens:,} tokens{price}"
 
 
-def _answer(solution: "Solution", verdict: str) -> str:
+def _answer(solution: "Solution") -> str:
     from reasoner.cli.terminal import printable
+    from reasoner.voting import VoteSummary
 
-    return f"{printable(solution.answer.text, limit=20)}, {verdict}" if solution.answer else "no answer"
+    answer = printable(solution.answer.text, limit=20) if solution.answer else "no answer"
+    votes = f"; {VoteSummary(solution.vote_state).line}" if solution.vote_state.samples > 1 else ""
+    return f"{answer}; {solution.cost.tokens:,} tokens{votes}"
 
 
 def _heading(text: str) -> "RenderableType":

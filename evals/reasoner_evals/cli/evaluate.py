@@ -1,13 +1,11 @@
 """`reasoner eval`: tasks x strategies x budgets x seeds, into a folder that can be resumed and reported."""
 
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from reasoner.cli.exits import ANSWERED, guarded
+from reasoner.cli.exits import guarded
 from reasoner.cli.look import Command, option
 from reasoner.cli.options import PATH, QUIET, json_option
 from reasoner.errors import UsageError
@@ -25,8 +23,6 @@ from reasoner_evals.cli.options import RunOptions, command_line, default_folder,
 @option("--shard", metavar="I/N", section="Data", brief="Only part I of N, as in 2/8.",
         help="Only part I of N, from 1, as in 2/8: every N-th question from number I. Several processes share a run in "
              "this way; `reasoner merge` makes one run of theirs.")  # fmt: skip
-@option("--dry-run", is_flag=True, brief="Predict the cost and stop.",
-        help="Predict the requests and tokens of the run, and stop before an engine starts.")  # fmt: skip
 @option("--out", type=PATH, metavar="DIR", brief="The run's folder  [runs/DATE-TIME-TASK].",
         help="The run's folder, new or empty.  [default: runs/DATE-TIME-TASK]")  # fmt: skip
 @option("--resume", type=PATH, metavar="RUN", brief="Continue an interrupted run.",
@@ -34,7 +30,7 @@ from reasoner_evals.cli.options import RunOptions, command_line, default_folder,
 @json_option("the results")
 @QUIET
 @guarded
-def command(out: Path | None, resume: Path | None, dry_run: bool, as_json: bool, quiet: bool, **given: Any) -> int:
+def command(out: Path | None, resume: Path | None, as_json: bool, quiet: bool, **given: Any) -> int:
     """Measure strategies on TASKs, as in `reasoner eval arithmetic`.
 
     Runs every task with every strategy, budget and seed. Strategies that select from independent samples
@@ -59,8 +55,6 @@ def command(out: Path | None, resume: Path | None, dry_run: bool, as_json: bool,
         raise UsageError(f"--out {out} has no effect with --resume: a run continues in its own folder; omit it")
     if resume is None and not options.tasks:
         raise UsageError("no task is given: name one or more, as in `reasoner eval arithmetic`, or --resume a run")
-    if dry_run:
-        return _predict(options, resume=resume, as_json=as_json)
     folder = RunFolder(resume or out or default_folder("", options.tasks[0], options.shard))
     with locked_run(options, folder, resume=resume is not None) as (setup, manifest):
         return EvalRun(
@@ -72,21 +66,3 @@ def command(out: Path | None, resume: Path | None, dry_run: bool, as_json: bool,
             command=command_line(),
             as_json=as_json,
         ).run()
-
-
-def _predict(options: RunOptions, *, resume: Path | None, as_json: bool) -> int:
-    """Show what a run would cost at most and on average; the exit code."""
-    from reasoner.cli.terminal import Terminal, columns
-    from reasoner_evals.cli.prediction import document_of, layout, predict
-    from reasoner_evals.cli.setup import set_up
-
-    if resume is not None:
-        raise UsageError(f"--dry-run predicts a new run, and --resume {resume} continues one: keep one")
-    setup = set_up(options)
-    terminal = Terminal(sys.stdout, sys.stderr)
-    prediction = predict(setup)
-    if as_json:
-        terminal.give(json.dumps(document_of(prediction)))
-    else:
-        terminal.show(*layout(prediction), width=columns())
-    return ANSWERED

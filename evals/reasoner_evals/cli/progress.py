@@ -1,28 +1,19 @@
 """What a person sees of a running evaluation: a table on a terminal, plain lines elsewhere."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reasoner.cli.progress import Display, clock, is_milestone
 from reasoner.cli.terminal import printable
-from reasoner.specs import Spec
-from reasoner_evals.calibration.alarms import Watch
 from reasoner_evals.runs.records import Arm, ItemRecord, Outcome
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-MIN_WIDTH = 14
-"""Columns that a strategy needs at least; with less room, another column is left out."""
-MAX_SPEC_LENGTH = 48
-"""Characters of a spec that are shown."""
-GAP = 2
-LEFT = ("task", "strategy", "budget")
-"""Columns of text; all others are numbers, aligned to the right."""
-OPTIONAL = ("q/s", "tok/q", "ETA", "errors", "seed", "budget", "task")
-"""Columns that a narrow terminal leaves out, in this order."""
+MAX_NAME_LENGTH = 80
+"""Characters of the name of an arm that are shown."""
 
 
 @dataclass(slots=True)
@@ -39,7 +30,6 @@ class TaskTally:
     unrated: list[str] = field(default_factory=list)
     """Of each question without any rating, why."""
     tokens: int = 0
-    watch: Watch = field(default_factory=Watch)
     began: float | None = None
     ended: float | None = None
 
@@ -51,7 +41,6 @@ class TaskTally:
         self.unrated += [record.unrated] if record.unrated else []
         self.graded += outcome not in ("error", "ungraded")
         self.right += outcome == "right"
-        self.watch.add(record, outcome)
 
     @property
     def active(self) -> bool:
@@ -75,14 +64,10 @@ class TaskTally:
         """Its row by column; empty where there is no value yet."""
         rate = self.rate(now)
         return {
-            "task": printable(self.arm.task, limit=MAX_SPEC_LENGTH),
-            "strategy": printable(self.arm.strategy, limit=MAX_SPEC_LENGTH),
-            "budget": printable(self.arm.limit, limit=MAX_SPEC_LENGTH),
-            "seed": str(self.arm.seed),
+            "arm": printable(self.arm.name, limit=MAX_NAME_LENGTH),
             "done": f"{self.done}/{self.total}",
             "accuracy": shown_accuracy(self.accuracy),
             "tok/q": f"{self.tokens / self.done:,.0f}" if self.done else "",
-            "q/s": "" if rate is None else f"{rate:.3g}",
             "ETA": clock((self.total - self.done) / rate) if rate and self.ended is None else "",
             "errors": str(self.errors) if self.errors else "",
         }
@@ -131,13 +116,8 @@ class EvalProgress(Display):
         latest = sorted(started, key=lambda tally: (not tally.active, -(tally.ended or 0)))[: max(rows - 2, 1)]
         names = {tally.arm.name for tally in latest}
         shown = [tally.cells(now) for name, tally in self.tallies.items() if name in names]
-        arms = [tally.arm for tally in self.tallies.values()]
-        tasks = {arm.task for arm in arms}
-        if len({Spec.parse(task).name for task in tasks}) == len(tasks):
-            shown = [{**row, "task": Spec.parse(row["task"]).name} for row in shown]
-        hidden = {name for name, same in (("task", tasks), ("seed", {arm.seed for arm in arms})) if len(same) == 1}
         total = Text(self._total(now, len(started) - len(shown)), no_wrap=True, overflow="ellipsis")
-        return Group(table(shown, hidden, columns), total)
+        return Group(table(shown), total)
 
     def _total(self, now: float, left_out: int) -> str:
         tallies = self.tallies.values()
@@ -149,24 +129,18 @@ class EvalProgress(Display):
         return " · ".join([*parts, clock(now - self._since)])
 
 
-def table(rows: Sequence[dict[str, str]], hidden: Collection[str], columns: int) -> "Table":
-    """The rows for a terminal of `columns`: where there is no room, optional columns go and the strategy is cut."""
-    from rich.cells import cell_len
+def table(rows: Sequence[dict[str, str]]) -> "Table":
+    """The rows for a terminal, without empty columns; a narrow one cuts cells."""
     from rich.table import Table
     from rich.text import Text
 
-    names = [name for name in rows[0] if name == "strategy" or any(row[name] for row in rows)]
-    widths = {name: max(cell_len(name), *(cell_len(row[name]) for row in rows)) for name in names if name not in hidden}
-    for name in OPTIONAL:
-        if columns - sum(widths.values()) - GAP * (len(widths) - 1) >= min(MIN_WIDTH - widths["strategy"], 0):
-            break
-        widths.pop(name, None)
-    shown = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="")
-    for name in widths:
+    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
+    names = [name for name in rows[0] if any(row[name] for row in rows)]
+    for name in names:
         # Rich narrows columns that may wrap before it narrows others.
-        shown.add_column(name, no_wrap=name != "strategy", justify="left" if name in LEFT else "right")
+        shown.add_column(name, no_wrap=name != "arm", justify="left" if name == "arm" else "right")
     for row in rows:
-        shown.add_row(*(Text(row[name], no_wrap=True, overflow="ellipsis") for name in widths))
+        shown.add_row(*(Text(row[name], no_wrap=True, overflow="ellipsis") for name in names))
     return shown
 
 
@@ -183,18 +157,6 @@ def _line(tally: TaskTally, now: float) -> str:
     parts = [f"{tally.done} of {tally.total}"]
     parts += [f"accuracy {cells['accuracy']}"] if cells["accuracy"] else []
     parts += [f"{cells['tok/q']} tokens per question"] if tally.done else []
-    parts += [f"{cells['q/s']} questions/s"] if cells["q/s"] else []
     parts += [f"{cells['ETA']} left"] if cells["ETA"] and tally.done < tally.total else []
     parts += [f"{tally.errors} error{'s' if tally.errors > 1 else ''}"] if tally.errors else []
     return " · ".join(parts)
-
-
-@dataclass(slots=True)
-class TourProgress(Display):
-    """The stage of a demo in one live line, with the samples that are there."""
-
-    samples: int = field(default=0, init=False)
-
-    def line(self) -> str:
-        """The stage and the samples."""
-        return Display.line(self) + (f" · {self.samples} samples" if self.samples else "")

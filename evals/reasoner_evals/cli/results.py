@@ -3,7 +3,7 @@
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from reasoner.errors import UsageError
 if TYPE_CHECKING:
     from reasoner_evals.report.comparisons import PairedResult
     from reasoner_evals.runs.records import Manifest
-    from reasoner_evals.runs.verdicts import Changes
+    from reasoner_evals.runs.verdicts import Change
     from reasoner_evals.tasks.benchmark import TaskData
 
 MAX_CHANGES = 20
@@ -37,7 +37,7 @@ def compare(first: str, second: str, task: str, *, as_json: bool) -> int:
     A and B are runs, or arms written as RUN:ARM. A run is a folder that `reasoner eval` wrote. Two runs are compared
     arm by arm: those with the same strategy, verifier, budget and seed. Both must have the same questions.
     """
-    import dataclasses
+    from dataclasses import asdict
 
     from reasoner.cli.terminal import Terminal, columns, labelled
     from reasoner_evals.report.comparisons import compare_runs
@@ -45,7 +45,7 @@ def compare(first: str, second: str, task: str, *, as_json: bool) -> int:
     terminal = Terminal(sys.stdout, sys.stderr)
     results = compare_runs(_side(first), _side(second), task=task)
     if as_json:
-        terminal.give(json.dumps([dataclasses.asdict(result) for result in results]))
+        terminal.give(json.dumps([result._asdict() | {"delta": asdict(result.delta)} for result in results]))
         return ANSWERED
     for result in results:
         terminal.show(_heading(result), labelled(_compared_rows(result)), width=columns())
@@ -62,25 +62,24 @@ def _side(name: str) -> tuple[Path, str]:
 
 def _heading(result: "PairedResult") -> str:
     missing = f", {result.missing:,} more lack a result in A or B" if result.missing else ""
-    return f"{result.task}: {result.questions:,} questions{missing}"
+    return f"{result.task}: {result.delta.questions:,} questions{missing}"
 
 
 def _compared_rows(result: "PairedResult") -> Iterator[tuple[str, str]]:
     from reasoner_evals.report.narrative import percent, signed_points
 
-    holm = f", {result.p_holm:.3g} after Holm's adjustment over {result.family}" if result.family > 1 else ""
+    delta = result.delta
+    holm = f", {delta.p_holm:.3g} after Holm's adjustment over {delta.family}" if delta.family > 1 else ""
     yield "  A", f"{result.first}, {result.first_model}: {percent(result.first_accuracy)}"
-    yield "  B", f"{result.second}, {result.second_model}: {percent(result.second_accuracy)}"
-    yield "  A - B", signed_points(result.difference)
-    yield "  p", f"{result.p:.3g} ({result.test}){holm}"
-    yield "  better", f"A on {result.better:,} questions, B on {result.worse:,}"
-    if result.detectable:
-        verdict = "the difference is at least that" if result.resolvable else "the difference is smaller"
-        yield "  detectable", f"{100 * result.detectable:.1f} points: {verdict}"
+    yield "  B", f"{delta.baseline}, {result.second_model}: {percent(result.second_accuracy)}"
+    yield "  A - B", signed_points(delta.difference)
+    yield "  p", f"{delta.p:.3g} ({delta.test}){holm}"
+    yield "  better", f"A on {delta.better:,} questions, B on {delta.worse:,}"
+    if delta.detectable:
+        verdict = "the difference is at least that" if delta.resolvable else "the difference is smaller"
+        yield "  detectable", f"{100 * delta.detectable:.1f} points: {verdict}"
     if result.cost_ratio is not None:
-        low, high = result.cost_ratio.low, result.cost_ratio.high
-        bounds = "" if low is None or high is None else f" ({low:.3g} to {high:.3g})"
-        yield "  tokens", f"A costs {result.cost_ratio.value:.3g}{bounds} times as much as B"
+        yield "  tokens", f"A costs {result.cost_ratio:.3g} times as much as B"
 
 
 @click.command("export")
@@ -122,12 +121,12 @@ def grade(run: Path, *, unsandboxed: bool, as_json: bool) -> int:
     manifest = read_manifest(folder)
     with folder.writing():
         tasks = _unchanged(manifest, unsandboxed=unsandboxed)
-        changes = interrupts.run(lambda: grade_again(folder, manifest, tasks))
+        graded, changes = interrupts.run(lambda: grade_again(folder, manifest, tasks))
     terminal = Terminal(sys.stdout, sys.stderr)
     if as_json:
-        changed = [change._asdict() for change in changes.changed]
-        terminal.give(json.dumps({"graded": changes.graded, "changed": changed}))
+        terminal.give(json.dumps({"graded": graded, "changed": [change._asdict() for change in changes]}))
     else:
+        terminal.give(f"{graded:,} answers graded, {len(changes):,} grades changed")
         for line in _change_lines(changes):
             terminal.give(line)
     return ANSWERED
@@ -154,15 +153,13 @@ def _unchanged(manifest: "Manifest", *, unsandboxed: bool) -> "dict[str, TaskDat
     return tasks
 
 
-def _change_lines(changes: "Changes") -> Iterator[str]:
+def _change_lines(changes: "Sequence[Change]") -> Iterator[str]:
     """The number of changes of each kind, and the first of them."""
     from reasoner.cli.terminal import printable
 
-    yield f"{changes.graded:,} answers graded, {len(changes.changed):,} grades changed"
-    for (before, after), count in Counter((change.before, change.after) for change in changes.changed).most_common():
+    for (before, after), count in Counter((change.before, change.after) for change in changes).most_common():
         yield f"{before or 'no grade'} -> {after}: {count:,}"
-        of_kind = [change for change in changes.changed if (change.before, change.after) == (before, after)]
-        for change in of_kind[:MAX_CHANGES]:
+        for change in [each for each in changes if (each.before, each.after) == (before, after)][:MAX_CHANGES]:
             answer = printable(change.answer, limit=MAX_ANSWER_LENGTH)
             yield f"  {printable(change.task)} {printable(change.question_id)}: {answer}"
         if count > MAX_CHANGES:
@@ -196,16 +193,14 @@ def merge(runs: tuple[Path, ...], out: Path) -> int:
 @click.argument("runs", nargs=-1, type=PATH, metavar="RUN...")
 @click.option("--out", type=PATH, metavar="DIR",
               help="The folder for the report.  [default: RUN, if there is only one]")  # fmt: skip
-@click.option("--html", type=PATH, metavar="FILE",
-              help="The page's file, instead of DIR/report.html; all other files are written beside it.")  # fmt: skip
 @click.option("--title", metavar="TEXT", help="The title of the page.  [default: the tasks]")
 @guarded
-def report(runs: tuple[Path, ...], out: Path | None, html: Path | None, title: str | None) -> int:
+def report(runs: tuple[Path, ...], out: Path | None, title: str | None) -> int:
     """Report what RUNs measured, as a page and tables.
 
     RUNs are folders that `reasoner eval` wrote. Needs no model. Writes report.html, one page without scripts or
-    external resources, and beside it results.csv, results.md, questions.csv with one row per question, and figures/
-    with each figure as SVG and PNG. Prints the page's path. Several runs are reported together if they have the same
+    external resources, and beside it results.csv, results.md, and figures/ with each figure as SVG and PNG. Prints the
+    page's path. Several runs are reported together if they have the same
     questions for each task that they share.
     """
     from dataclasses import replace
@@ -213,22 +208,14 @@ def report(runs: tuple[Path, ...], out: Path | None, html: Path | None, title: s
     from reasoner.cli.terminal import Terminal
     from reasoner_evals.report.build import make_report, write_report
 
-    page = _page(runs, out, html)
+    if not runs:
+        raise UsageError("no run is given: name one or more folders that `reasoner eval` wrote")
+    if out is None and len(runs) > 1:
+        raise UsageError(f"{len(runs)} runs are given: name the report's folder with --out DIR")
+    page = (out or runs[0]) / "report.html"
     report = make_report(runs)
     if title is not None:
         report = replace(report, title=title)
     write_report(report, page)
     Terminal(sys.stdout, sys.stderr).give(str(page))
     return ANSWERED
-
-
-def _page(runs: tuple[Path, ...], out: Path | None, html: Path | None) -> Path:
-    if not runs:
-        raise UsageError("no run is given: name one or more folders that `reasoner eval` wrote")
-    if out is not None and html is not None:
-        raise UsageError(f"--out {out} and --html {html} both name the page's folder: give one")
-    if html is not None:
-        return html
-    if out is None and len(runs) > 1:
-        raise UsageError(f"{len(runs)} runs are given: name the report's folder with --out DIR or --html FILE")
-    return (out or runs[0]) / "report.html"

@@ -1,7 +1,6 @@
 """One session of an evaluation: from the start of the engine to the results."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +15,12 @@ from reasoner_evals.cli.setup import RunSetup
 from reasoner_evals.runs.arms import Subset
 from reasoner_evals.runs.manifest import (
     Drifted,
-    begin,
     differences,
     freeze,
     machine_differences,
     this_machine,
     write_items,
+    write_manifest,
 )
 from reasoner_evals.runs.records import Manifest, RunFolder
 from reasoner_evals.runs.run import evaluate
@@ -70,7 +69,8 @@ class EvalRun(EngineRun):
         setup = self.setup
         if self.frozen is None:
             manifest = freeze(setup.tasks, setup.arms, setup.engine, setup.prices, command=self.command)
-            begin(self.folder, manifest, setup.tasks)
+            write_manifest(self.folder, manifest)
+            write_items(self.folder, setup.tasks)
             return manifest
         if changed := differences(self.frozen, self.frozen.model_copy(update={"model": setup.engine.model})):
             raise Drifted(self.folder, changed)
@@ -91,8 +91,6 @@ class EvalRun(EngineRun):
             terminal.say(error_line(error))
             return OTHER
         finally:
-            for name, line in _alarms(tallies):
-                terminal.say(f"warning: {name}: {line}: calibrate again on questions like these")
             if not self.display.quiet:
                 terminal.say(self._next_step())
         if failed := _failed(tallies):
@@ -137,13 +135,6 @@ def _unrated(tallies: list[TaskTally]) -> str:
     return f"{names}: no question was rated, so the verifier had no effect; of the first, {arms[0].unrated[0]}"
 
 
-def _alarms(tallies: list[TaskTally]) -> Iterator[tuple[str, str]]:
-    """The arms whose calibration does not hold, and the evidence."""
-    for tally in tallies:
-        if tally.watch.seen:
-            yield from ((tally.arm.name, line) for line in tally.watch.alarms(build("strategy", tally.arm.strategy)))
-
-
 def _lines(tallies: list[TaskTally]) -> list[str]:
     """One line per arm: its name, how many answers are right, and the tokens per question."""
     width = max(len(tally.arm.name) for tally in tallies)
@@ -169,7 +160,6 @@ def _document(path: Path, tallies: list[TaskTally]) -> str:
                 "accuracy": share,
                 "low": low,
                 "high": high,
-                "alarms": [line for name, line in _alarms([tally])],
             }
         )
     return json.dumps({"run": str(path), "arms": arms})

@@ -1,23 +1,26 @@
 """Build a report from run folders, and write its files."""
 
-import csv
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, get_args
 
+import pandas as pd
+
 from reasoner.errors import UsageError
 from reasoner.system.files import check_replaceable, replacing
 from reasoner_evals.report.comparisons import deltas, front, groups_of
-from reasoner_evals.report.content import Against, Delta, EvalReport, Provenance, TaskReport
-from reasoner_evals.report.diagnostics import calibrations, difficulties, failures, verifiers
-from reasoner_evals.report.narrative import METHODS, findings, limits, verdict
-from reasoner_evals.report.page import page, to_markdown, views
+from reasoner_evals.report.content import Against, EvalReport, Provenance, TaskReport
+from reasoner_evals.report.diagnostics import calibrations, failures, verifiers
+from reasoner_evals.report.drawing import Figure
+from reasoner_evals.report.figures import report_figures
+from reasoner_evals.report.narrative import METHODS, cut_warnings, limits, verdict
+from reasoner_evals.report.page import page, to_markdown
 from reasoner_evals.report.table import CSV_COLUMNS, alarms, names_of, points_table
 from reasoner_evals.runs.export import plain_cell
 from reasoner_evals.runs.measures import ArmRead, measure, ungraded_rows
-from reasoner_evals.runs.reading import ERROR, OUTCOMES, RunData, TaskItems, check_same, open_runs, read_arm, records_in
+from reasoner_evals.runs.reading import ERROR, RunData, check_same, open_runs, read_arm
 
 _DELTA_COLUMNS: Final = ("p", "p_holm", "family", "better", "worse", "detectable", "resolvable", "backfired")
 _FOLDERS = re.compile(r"(?<==)[^,=]*/(?=[^,/]+)")
@@ -34,7 +37,10 @@ def make_report(paths: Sequence[Path]) -> EvalReport:
     runs = _open_runs(paths)
     arms = {run.name: [ArmRead(run, read_arm(run, arm.name)) for arm in run.manifest.arms] for run in runs}
     names = list(dict.fromkeys(source.task for run in runs for source in run.manifest.sources))
-    tasks = tuple(_task(name, [run for run in runs if name in run.tasks], arms) for name in names)
+    tasks = tuple(
+        _task(f"t{number}", name, [run for run in runs if name in run.tasks], arms)
+        for number, name in enumerate(names, start=1)
+    )
     provenance = tuple(_provenance(run, arms[run.name]) for run in runs)
     title = f"{', '.join(names)}: accuracy against compute"
     return EvalReport(title, tasks, provenance, METHODS, tuple(limits(tasks, provenance)))
@@ -52,7 +58,7 @@ def _open_runs(paths: Sequence[Path]) -> list[RunData]:
     return runs
 
 
-def _task(name: str, runs: Sequence[RunData], arms: dict[str, list[ArmRead]]) -> TaskReport:
+def _task(report_id: str, name: str, runs: Sequence[RunData], arms: dict[str, list[ArmRead]]) -> TaskReport:
     items = runs[0].tasks[name]
     models = list(dict.fromkeys(run.manifest.model.name for run in runs))
     several = len(models) > 1
@@ -62,37 +68,28 @@ def _task(name: str, runs: Sequence[RunData], arms: dict[str, list[ArmRead]]) ->
     by_tokens: dict[str, str] = {}
     for model in models:
         by_tokens |= front([point for point in measured if point.model == model], groups)
-    difficulty, by_difficulty = difficulties(measured, groups)
     points = points_table(
         measured,
         groups,
         tokens_front=by_tokens,
         flops_front=front(measured, groups, cost="flops") if several else {},
         deltas=deltas(measured, groups),
-        by_difficulty=by_difficulty,
         calibration=dict(calibrations(measured)),
     )
     rows = list(points.itertuples())
     return TaskReport(
+        id=report_id,
         task=_FOLDERS.sub("", name),
         source=items.source,
         questions=len(items.ids),
         groups=len(set(items.groups) - {""}),
-        chance=_chance(items),
         verdict=verdict(rows),
-        findings=tuple(findings(rows)),
         shared=names_of(measured).shared,
-        warnings=tuple(alarms(measured)),
+        warnings=(*alarms(measured), *cut_warnings(rows)),
         points=points,
-        difficulty=tuple(difficulty),
         verifiers=verifiers(measured, groups),
         failures=failures(measured, name),
     )
-
-
-def _chance(items: TaskItems) -> float | None:
-    chances = [chance for chance in items.chances if chance is not None]
-    return sum(chances) / len(chances) if chances and len(chances) == len(items.ids) else None
 
 
 def _provenance(run: RunData, arms: Sequence[ArmRead]) -> Provenance:
@@ -121,13 +118,12 @@ def _said(value: Any) -> Any:
 
 
 def write_report(report: EvalReport, html: Path) -> None:
-    """Write the page, and beside it `results.csv`, `results.md`, `questions.csv` and each figure as SVG and PNG.
+    """Write the page, and beside it `results.csv`, `results.md` and each figure as SVG and PNG.
 
     Each file is replaced as a whole.
 
     Raises:
         UsageError: a file cannot be written; those before it are.
-        TraceError: a journal can no longer be read.
     """
     path = html
     try:
@@ -136,89 +132,39 @@ def write_report(report: EvalReport, html: Path) -> None:
         for path, content in _files(report, html):
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as file:
-                file.writelines(content)
+                file.write(content)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
 
 
-def _files(report: EvalReport, html: Path) -> Iterator[tuple[Path, Iterable[bytes]]]:
+def _files(report: EvalReport, html: Path) -> Iterator[tuple[Path, bytes]]:
     """All files with their contents. The page comes last: if it is there, so are the files beside it."""
-    shown = views(report)
-    for figure in (figure for view in shown for figure in view.drawn):
-        yield html.parent / "figures" / f"{figure.name}.svg", [figure.svg]
-        yield html.parent / "figures" / f"{figure.name}.png", [figure.png]
-    yield html.parent / "results.csv", _encoded(points_csv(report))
-    yield html.parent / "results.md", _encoded([to_markdown(report)])
-    yield html.parent / "questions.csv", _encoded(questions_csv(report))
-    yield html, _encoded([page(report, shown)])
+    drawn = report_figures(report.tasks)
+    for figure in (figure for sections in drawn.values() for shown in sections.values() for figure in shown):
+        if isinstance(figure, Figure):
+            yield html.parent / "figures" / f"{figure.name}.svg", figure.svg
+            yield html.parent / "figures" / f"{figure.name}.png", figure.png
+    texts = {"results.csv": points_csv(report), "results.md": to_markdown(report), html.name: page(report, drawn)}
+    for name, text in texts.items():
+        yield html.parent / name, text.encode("utf-8", "replace")
 
 
-def _encoded(texts: Iterable[str]) -> Iterator[bytes]:
-    return (part.encode("utf-8", "replace") for part in texts)
-
-
-def points_csv(report: EvalReport) -> Iterator[str]:
-    """The lines of the table of results, its header first; an unknown number is an empty cell. Lines end in LF."""
-    return _csv_lines(
-        {name: getattr(row, name) for name in CSV_COLUMNS} | _delta_cells(task, row)
-        for task in report.tasks
-        for row in task.rows
-    )
+def points_csv(report: EvalReport) -> str:
+    """The table of results; an unknown number is an empty cell. Lines end in LF."""
+    every = ((task, row) for task in report.tasks for row in task.rows)
+    rows = [{name: getattr(row, name) for name in CSV_COLUMNS} | _delta_cells(task, row) for task, row in every]
+    cells = [{name: plain_cell(value) for name, value in row.items()} for row in rows]
+    return str(pd.DataFrame(cells, dtype=object).to_csv(index=False, lineterminator="\n"))
 
 
 def _delta_cells(task: TaskReport, row: Any) -> dict[str, object]:
     """The differences of a point, each by the name of its kind of baseline."""
     cells: dict[str, object] = {}
     for against in get_args(Against):
-        delta: Delta | None = row.deltas.get(against)
-        baseline = task.by_key.get(delta.baseline) if delta else None
-        cells[f"{against}_baseline"] = (
-            delta.against_label(baseline.label if baseline else delta.baseline) if delta else None
-        )
+        delta = row.deltas.get(against)
+        baseline = delta and delta.against_label(task.by_key[delta.baseline].label)
         bounds = delta.difference if delta else (None, None, None)
+        cells |= {f"{against}_baseline": baseline}
         cells |= dict(zip((f"{against}_delta", f"{against}_delta_low", f"{against}_delta_high"), bounds, strict=True))
         cells |= {f"{against}_{name}": getattr(delta, name, None) for name in _DELTA_COLUMNS}
     return cells
-
-
-def questions_csv(report: EvalReport) -> Iterator[str]:
-    """The lines of a table with a row for each finished question of each arm, streamed from the runs' folders.
-
-    Raises:
-        TraceError: a journal can no longer be read.
-    """
-    return _csv_lines(row for run in report.runs for row in _questions(run.run))
-
-
-def _questions(run: RunData) -> Iterator[dict[str, object]]:
-    for arm in run.manifest.arms:
-        for record in records_in(run, arm.name):
-            [code] = run.verdicts.of(arm.task, record.question_id, [record.answer])
-            yield {
-                "run": run.name,
-                "arm": arm.name,
-                "question_id": record.question_id,
-                "outcome": OUTCOMES[code] if record.status == "answered" else record.status,
-                "samples": record.cost.samples,
-                "tokens": record.cost.tokens,
-                "ended_by": record.ended_by,
-                "reason": record.reason,
-                "share": record.share,
-                "confidence": record.confidence,
-            }
-
-
-class _Echo:
-    """A file whose `write` returns the text, so that `writerow` does."""
-
-    def write(self, text: str) -> str:
-        return text
-
-
-def _csv_lines(rows: Iterable[Mapping[str, object]]) -> Iterator[str]:
-    writer: csv.DictWriter[str] | None = None
-    for row in rows:
-        if writer is None:
-            writer = csv.DictWriter(_Echo(), list(row), lineterminator="\n")
-            yield str(writer.writeheader())
-        yield str(writer.writerow({name: plain_cell(value) for name, value in row.items()}))

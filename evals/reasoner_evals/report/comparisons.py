@@ -1,20 +1,20 @@
 """Points compared question by question: differences to baselines, the Pareto frontier, and arms of two runs."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
 from reasoner.errors import UnknownName, UsageError
 from reasoner.specs import Spec
-from reasoner_evals.report.content import LEVEL, Against, Bounded, Delta, Paired
-from reasoner_evals.runs.measures import ArmRead, Measured, as_run, mean
+from reasoner_evals.report.content import LEVEL, Against, Bounded, Delta
+from reasoner_evals.runs.measures import ArmRead, Measured, Values, as_run, mean
 from reasoner_evals.runs.reading import RunData, TaskItems, check_same, open_run, read_arm
 from reasoner_evals.runs.records import Arm
-from reasoner_evals.stats.intervals import Groups, Interval, PairedTest, compare, holm, interval, ratio_interval
+from reasoner_evals.stats.intervals import Groups, Interval, PairedTest, compare, holm, interval
 
 
 def groups_of(items: TaskItems) -> Groups | None:
@@ -43,7 +43,6 @@ class _Pair:
 def deltas(measured: Sequence[Measured], groups: Groups | None) -> dict[str, dict[Against, Delta]]:
     """By point: its difference to greedy or else the cheapest point, then to self-consistency at matched compute.
 
-    Differences across models come last.
     The p-values of each baseline and model are one family, adjusted together (Holm 1979).
     """
     by_point: dict[str, dict[Against, Delta]] = {point.key: {} for point in measured}
@@ -55,7 +54,6 @@ def deltas(measured: Sequence[Measured], groups: Groups | None) -> dict[str, dic
         others = [_Pair(point, first) for point in own if point is not first and not point.is_greedy]
         _add_family(by_point, "greedy" if greedy else "cheapest", others, groups)
         _add_family(by_point, "self_consistency", votes, groups)
-    _add_family(by_point, "larger_model", _across_models(measured), groups)
     return by_point
 
 
@@ -87,57 +85,41 @@ def _matched_vote(own: Iterable[Measured], point: Measured) -> _Pair | None:
     return _Pair(point, replace(smaller, values=smaller.values | {"right": right}), share)
 
 
-def _across_models(measured: Sequence[Measured]) -> Iterator[_Pair]:
-    """For each curve of a smaller model, its most expensive point within the FLOPs of a larger model's greedy one."""
-    for model in _models(measured):
-        large = _greedy(point for point in measured if point.model == model)
-        if large is None:
-            continue
-        limit = _flops(large)
-        best: dict[str, Measured] = {}
-        for point in measured:
-            if _parameters(point) < _parameters(large) and _flops(point) <= limit:
-                best[point.series] = max(best.get(point.series, point), point, key=_flops)
-        yield from (_Pair(point, large) for point in best.values())
-
-
-def _flops(point: Measured) -> float:
-    return mean(point.values["flops"])
-
-
-def _parameters(point: Measured) -> int:
-    return point.arms[0].run.manifest.model.parameters
-
-
 def _add_family(
     by_point: dict[str, dict[Against, Delta]], against: Against, pairs: Iterable[_Pair | None], groups: Groups | None
 ) -> None:
     compared = [pair for pair in pairs if pair and _comparable(pair.point, pair.baseline)]
-    results = [compare(pair.point.values["right"], pair.baseline.values["right"], groups) for pair in compared]
-    adjusted = holm([result.p_value for result in results])
-    for pair, result, p_holm in zip(compared, results, adjusted, strict=True):
-        by_point[pair.point.key][against] = Delta(
-            baseline=pair.baseline.key,
-            backfired=mean(pair.baseline.values["right"] * (1 - pair.point.values["right"])),
-            mixed=pair.mixed,
-            **_paired(result, p_holm, len(compared)),
-        )
+    family = [
+        replace(_delta(pair.point.values, pair.baseline.values, groups, pair.baseline.key), mixed=pair.mixed)
+        for pair in compared
+    ]
+    for pair, delta in zip(compared, _adjusted(family), strict=True):
+        by_point[pair.point.key][against] = delta
 
 
-def _paired(result: PairedTest, p_holm: float, family: int) -> dict[str, Any]:
-    """The fields of `Paired`."""
-    return {
-        "p_holm": p_holm,
-        "family": family,
-        "questions": result.difference.n,
-        "difference": estimate(result.difference),
-        "p": result.p_value,
-        "test": result.test,
-        "better": result.better,
-        "worse": result.worse,
-        "detectable": known(result.detectable),
-        "resolvable": result.resolvable,
-    }
+def _delta(first: Values, second: Values, groups: Groups | None, baseline: str) -> Delta:
+    """The first minus the second, which is called `baseline`, as a comparison of its own."""
+    result = compare(first["right"], second["right"], groups)
+    return Delta(
+        baseline=baseline,
+        questions=result.difference.n,
+        difference=estimate(result.difference),
+        p=result.p_value,
+        p_holm=result.p_value,
+        family=1,
+        test=result.test,
+        better=result.better,
+        worse=result.worse,
+        detectable=known(result.detectable),
+        resolvable=result.resolvable,
+        backfired=mean(second["right"] * (1 - first["right"])),
+    )
+
+
+def _adjusted(family: Sequence[Delta]) -> list[Delta]:
+    """These differences as one family (Holm 1979)."""
+    adjusted = holm([delta.p for delta in family])
+    return [replace(delta, p_holm=p, family=len(family)) for delta, p in zip(family, adjusted, strict=True)]
 
 
 def _comparable(point: Measured, baseline: Measured) -> bool:
@@ -176,13 +158,11 @@ Side = tuple[Path, str]
 """A run's folder and the name of one of its arms; empty for all."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PairedResult(Paired):
+class PairedResult(NamedTuple):
     """One arm against another, over the questions of a task that both finished; the family is the whole comparison."""
 
     task: str
     first: str
-    second: str
     first_model: str
     """The model of the first; with its engine where both models have one name and their engines differ."""
     second_model: str
@@ -190,8 +170,9 @@ class PairedResult(Paired):
     """Questions without a value in one of the two."""
     first_accuracy: Bounded
     second_accuracy: Bounded
-    cost_ratio: Bounded | None
+    cost_ratio: float | None
     """The first's tokens divided by the second's, on these questions; None where the second has none."""
+    delta: Delta
 
 
 def compare_runs(first: Side, second: Side, *, task: str = "") -> tuple[PairedResult, ...]:
@@ -217,8 +198,8 @@ def compare_runs(first: Side, second: Side, *, task: str = "") -> tuple[PairedRe
             "name an arm of each, as RUN:ARM"
         )
     results = [_paired_result(left, left_arm, right, right_arm) for left_arm, right_arm in pairs]
-    adjusted = holm([result.p for result in results])
-    return tuple(replace(result, p_holm=p, family=len(results)) for result, p in zip(results, adjusted, strict=True))
+    deltas = _adjusted([result.delta for result in results])
+    return tuple(result._replace(delta=delta) for result, delta in zip(results, deltas, strict=True))
 
 
 def _arms(run: RunData, name: str, task: str) -> list[Arm]:
@@ -251,17 +232,15 @@ def _paired_result(left: RunData, left_arm: Arm, right: RunData, right_arm: Arm)
         raise UsageError(
             f"no question of {left_arm.task} has been finished and graded in both {left_arm.name} and {right_arm.name}"
         )
-    result = compare(first["right"], second["right"], groups)
-    tokens = [np.where(both, values["tokens"], np.nan) for values in (first, second)]
+    tokens = [float(values["tokens"][both].sum()) for values in (first, second)]
     return PairedResult(
         task=left_arm.task,
         first=f"{left.name}:{left_arm.name}",
-        second=f"{right.name}:{right_arm.name}",
         first_model=_model(left, right),
         second_model=_model(right, left),
-        missing=result.difference.missing,
+        missing=int((~both).sum()),
         first_accuracy=estimate(interval(np.where(both, first["right"], np.nan), groups)),
         second_accuracy=estimate(interval(np.where(both, second["right"], np.nan), groups)),
-        cost_ratio=estimate(ratio_interval(tokens[0], tokens[1], groups)) if np.nansum(tokens[1]) > 0 else None,
-        **_paired(result, result.p_value, 1),
+        cost_ratio=tokens[0] / tokens[1] if tokens[1] else None,
+        delta=_delta(first, second, groups, f"{right.name}:{right_arm.name}"),
     )

@@ -32,9 +32,8 @@ def estimate_of(row: Any, name: str) -> Bounded | None:
     return None if value is None else Bounded(value, getattr(row, f"{name}_low"), getattr(row, f"{name}_high"))
 
 
-Against = Literal["greedy", "cheapest", "self_consistency", "larger_model"]
-"""One greedy sample; without one, the point that costs the fewest tokens; self-consistency for as many tokens; one
-greedy sample of a larger model that costs no fewer FLOPs."""
+Against = Literal["greedy", "cheapest", "self_consistency"]
+"""One greedy sample; without one, the point that costs the fewest tokens; self-consistency for as many tokens."""
 Claim = Literal["nothing", "alone", "gain", "leaning", "unresolved", "loss"]
 """No result; one point only; a strategy beats the baseline; one may, but too few questions show it; none is known to;
 all are behind it."""
@@ -53,35 +52,29 @@ class Headline(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Paired:
-    """Two arms compared question by question: the first minus the second."""
+class Delta:
+    """A point or an arm minus a baseline, compared question by question."""
 
+    baseline: str
+    """The key of the baseline's point, or the name of an arm."""
     questions: int
     difference: Bounded
     p: float
     p_holm: float
-    """Adjusted for the `family` of comparisons that it belongs to."""
+    """Adjusted for the `family` of comparisons that it belongs to: all against one kind of baseline in a task."""
     family: int
     test: str
     """mcnemar for single outcomes, otherwise the method of the interval, such as `t` or `score, clustered`."""
     better: int
     """Questions on which the first is ahead."""
     worse: int
-    """Questions on which the second is ahead."""
+    """Questions on which the baseline is ahead."""
     detectable: float | None
     """The smallest difference that this many questions can show: 80 % power at the 5 % level."""
     resolvable: bool
     """Whether the difference is as large as that."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delta(Paired):
-    """A point minus a baseline; the family is all differences against the same baseline in this task."""
-
-    baseline: str
-    """The key of the baseline's point."""
     backfired: float
-    """The share of the questions that the baseline answers right and the point wrong."""
+    """The share of the questions that the baseline answers right and the first wrong."""
     mixed: float = 0.0
     """The share of the questions that the next size of the baseline answers, so that both cost the same."""
 
@@ -99,20 +92,6 @@ class Delta(Paired):
     def against_label(self, label: str) -> str:
         """The baseline in words, by the label of its point."""
         return f"{label} (for {self.mixed:.0%} of the questions the next size)" if self.mixed else label
-
-
-class Difficulty(NamedTuple):
-    """Bins of difficulty, hardest first; `by_difficulty` of a row is the accuracy in each.
-
-    No pool is read with the half of the samples that made the bins.
-    """
-
-    key: str
-    """The point with the pool that made the bins."""
-    held_out: int
-    """Samples per question that made the bins."""
-    bins: tuple[tuple[float, float, int], ...]
-    """The range of the share of held-out samples that were right, and the number of questions."""
 
 
 class ConfidenceQuality(NamedTuple):
@@ -148,7 +127,6 @@ class VerifierQuality(NamedTuple):
     """The share of questions with a right best-rated reply; ties are shared."""
     chance: Bounded
     """The share of questions with a right reply if it is chosen at random among the rated ones."""
-    deciles: tuple[ReliabilityBin, ...]
 
 
 FailureKind = Literal["backfired", "missed", "no_answer", "truncated", "overconfident"]
@@ -187,23 +165,20 @@ class Provenance(NamedTuple):
 class TaskReport:
     """What is reported about one task, over the models and strategies that were run on it."""
 
+    id: str
+    """Unique in the report, such as `t1`."""
     task: str
     source: Source
     questions: int
     groups: int
     """Groups that intervals are clustered by; 0 where questions are independent."""
-    chance: float | None
-    """The accuracy of a random guess, where the answers are a choice of a known number."""
     verdict: Headline
-    findings: tuple[str, ...]
-    """More about the result, in a few sentences."""
     shared: tuple[str, ...]
     """The options that all arms have in common."""
     warnings: tuple[str, ...]
-    """Reasons not to trust a confidence, a sentence each."""
+    """Reasons not to trust a result, a sentence each."""
     points: "pd.DataFrame"
     """The table of results: a row for each strategy at each size or budget, with the columns of `table`."""
-    difficulty: tuple[Difficulty, ...]
     verifiers: tuple[VerifierQuality, ...]
     failures: tuple[Failure, ...]
 
@@ -217,23 +192,11 @@ class TaskReport:
         """The rows of `points` by their keys."""
         return {row.key: row for row in self.rows}
 
-    @cached_property
-    def by_series(self) -> dict[str, list[Any]]:
-        """The rows of each series, ascending in tokens."""
-        rows: dict[str, list[Any]] = {row.series: [] for row in self.rows}
-        for row in sorted(self.rows, key=lambda row: row.tokens):
-            rows[row.series].append(row)
-        return rows
-
     @property
-    def names(self) -> dict[str, str]:
-        """The name of each series in words."""
-        return {row.series: row.name for row in self.rows}
-
-    @property
-    def chosen_series(self) -> str:
-        """The series that the verdict is about; empty where there is none."""
-        return self.by_key[self.verdict.key].series if self.verdict.key in self.by_key else ""
+    def largest(self) -> list[Any]:
+        """The point of each series with the most tokens."""
+        by_series = {row.series: row for row in sorted(self.rows, key=lambda row: row.tokens)}
+        return [row for row in self.rows if row is by_series[row.series]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,103 +1,31 @@
-"""Why the numbers are as they are: difficulty, calibration, verifiers, failures."""
+"""Why the numbers are as they are: calibration, verifiers, failures."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any, Final, get_args
 
 import numpy as np
 
 from reasoner_evals.report.comparisons import estimate, known
-from reasoner_evals.report.content import Bounded, ConfidenceQuality, Difficulty, Failure, FailureKind, VerifierQuality
-from reasoner_evals.runs.measures import ArmRead, Measured, PoolArrays, pool_of, selected, sizes_of, spread
-from reasoner_evals.runs.reading import OUTCOMES, RIGHT, SILENT, questions_of, records_of
-from reasoner_evals.runs.records import AskedItem, ItemRecord
+from reasoner_evals.report.content import ConfidenceQuality, Failure, FailureKind, VerifierQuality
+from reasoner_evals.runs.measures import ArmRead, Measured, spread
+from reasoner_evals.runs.reading import OUTCOMES, RIGHT, SILENT, questions_of
+from reasoner_evals.runs.records import AskedItem, ItemRecord, counted_records
 from reasoner_evals.stats import Bools, Floats
 from reasoner_evals.stats.calibration import auroc, auroc_within, calibration_error, reliability, risk_coverage
-from reasoner_evals.stats.estimators import BINS, best_of_k, coverage_at_k, difficulty
+from reasoner_evals.stats.estimators import best_of_k, coverage_at_k
 from reasoner_evals.stats.intervals import Groups, interval
 
 MIN_ANSWERS: Final = 10
 """With fewer answers, no confidence is judged."""
 RISK_POINTS: Final = 101
 """Points of a risk-coverage curve."""
-MIN_POOL: Final = 4
-"""With fewer samples per question, half of them do not show its difficulty."""
 WRONG: Final = OUTCOMES.index("wrong")
 MAX_FAILURES: Final = 12
 SURE: Final = 0.8
 """A wrong answer with at least this share of the vote counts as overconfident."""
 MAX_VOTES: Final = 6
 KINDS: Final[tuple[FailureKind, ...]] = get_args(FailureKind)
-
-
-def whole_pools(measured: Sequence[Measured]) -> Iterator[tuple[Measured, ArmRead]]:
-    """Each pooled strategy at its whole size, with the arm of its first seed."""
-    return ((point, point.arms[0]) for point in measured if point.pooled and point.is_whole)
-
-
-ByDifficulty = dict[str, tuple[Bounded | None, ...]]
-"""By the key of a point: its accuracy in each bin, None in an empty one."""
-
-
-def difficulties(measured: Sequence[Measured], groups: Groups | None) -> tuple[list[Difficulty], ByDifficulty]:
-    """For each model, the accuracy of all its points by difficulty, measured by the largest of its pools."""
-    largest: dict[str, Measured] = {}
-    for point, _ in whole_pools(measured):
-        if point.model not in largest or (point.size or 0) > (largest[point.model].size or 0):
-            largest[point.model] = point
-    bins: list[Difficulty] = []
-    accuracies: ByDifficulty = {}
-    for model, whole in largest.items():
-        if result := _difficulty([point for point in measured if point.model == model], whole, groups):
-            bins.append(result[0])
-            accuracies |= result[1]
-    return bins, accuracies
-
-
-def _difficulty(
-    measured: Sequence[Measured], whole: Measured, groups: Groups | None
-) -> tuple[Difficulty, ByDifficulty] | None:
-    data = whole.arms[0].data
-    pool, size = pool_of(data), data.arm.pool
-    usable = (~np.isnan(pool.right)).sum(axis=1)
-    if size < MIN_POOL or (usable > 1).sum() < 2 * BINS:
-        return None
-    split = difficulty(pool.right)
-    members = [split.bins == number for number in range(BINS)]
-    halves = {other.name: _other_half(other, pool, split.measured) for _, other in whole_pools(measured)}
-    accuracies: ByDifficulty = {}
-    for point in measured:
-        half = halves.get(point.arms[0].name)
-        values = point.values["right"] if half is None else half.get(point.size or 0)
-        if values is not None:
-            chosen = [np.where(inside, values, np.nan) for inside in members]
-            accuracies[point.key] = tuple(
-                None if np.all(np.isnan(part)) else estimate(interval(part, groups)) for part in chosen
-            )
-    shares = [split.estimate[inside] for inside in members]
-    bins = tuple(
-        (float(share.min()), float(share.max()), len(share)) if len(share) else (0.0, 0.0, 0) for share in shares
-    )
-    return Difficulty(whole.key, size // 2, bins), accuracies
-
-
-def _other_half(arm: ArmRead, decided: PoolArrays, measured: Floats) -> dict[int, Floats] | None:
-    """By size, how often a pool is right without the samples that made the bins; None if it has none of them.
-
-    Arms that select from the same samples share their pool.
-    """
-    pool, size = pool_of(arm.data), arm.data.arm.pool
-    width = decided.right.shape[1]
-    ours, theirs = pool.right, decided.right[:, :size]
-    both = ~np.isnan(ours) & ~np.isnan(theirs)
-    if not np.array_equal(ours[both], theirs[both]):
-        return None
-    if size < width:
-        return {}  # so few may be left of a question that nothing can be read
-    ks = [k for k in sizes_of(size) if k <= size - size // 2]
-    without = replace(pool, right=np.where(np.isnan(measured), np.nan, pool.right))
-    return dict(zip(ks, np.clip(selected(arm.data.arm.rule, without, ks)[0], 0, 1).T, strict=True))
 
 
 def calibrations(measured: Sequence[Measured]) -> Iterator[tuple[str, ConfidenceQuality]]:
@@ -158,7 +86,6 @@ def _quality(series: str, arm: ArmRead, groups: Groups | None) -> VerifierQualit
         mixed=mixed,
         top=estimate(interval(_best_rated(right, scores), groups)),
         chance=estimate(interval(coverage_at_k(right, [1])[:, 0], groups)),
-        deciles=reliability(scores[known_right], right[known_right]),
     )
 
 
@@ -180,7 +107,8 @@ def failures(measured: Sequence[Measured], task: str) -> tuple[Failure, ...]:
     # Each file is read once for all of its failures.
     for arm in {point.arms[0].name: point.arms[0] for _, point, _ in chosen}.values():
         own = {name for (_, point, _), name in zip(chosen, ids, strict=True) if point.arms[0].name == arm.name}
-        records[arm.name] = records_of(arm.run, arm.data.arm.name, own)
+        counted = counted_records(arm.run.folder.arm(arm.data.arm.name), own)
+        records[arm.name] = {record.question_id: record for record in counted}
     runs = [point.arms[0].run for _, point, _ in chosen]
     shown = all(run.tasks[task].source.shareable for run in runs)
     items = questions_of(runs[0], task, set(ids)) if runs and shown else {}

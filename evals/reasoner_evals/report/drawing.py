@@ -1,4 +1,4 @@
-"""How figures are drawn: colours, scales, and one drawing as panels of a page and as files; the same byte for byte."""
+"""How figures are drawn: colours, scales, and one drawing for the page and for files; the same byte for byte."""
 
 import io
 import math
@@ -21,10 +21,6 @@ WIDTH, HEIGHT = 400, 260
 TEXT: Final = 11
 LEFT, RIGHT, BOTTOM, TOP = 50, 10, 24, 10
 """Room for the numbers of the scales."""
-BETWEEN: Final = 40
-"""Between the panels of a file, for their titles."""
-MAX_DESCRIBED: Final = 12
-"""Lines that a description in words includes."""
 PNG_SCALE: Final = 3
 MARGIN: Final = 0.03
 """Free space above and below what is drawn, as a share of the range."""
@@ -104,79 +100,53 @@ class LegendKey(NamedTuple):
     glyph: str
     colour: Colour
     text: str
-    alpha: float = 1.0
-
-
-class Panel(NamedTuple):
-    """A part of a figure with scales of its own. The page writes its titles as text, a file draws them."""
-
-    axes: Any
-    """Of matplotlib; None once the figure is drawn."""
-    box: tuple[float, float, float, float]
-    """Its part of the canvas with the numbers of its scales, in inches."""
-    title: str = ""
-    y: str = ""
-    x: str = ""
-    svg: str = ""
-    """An `<svg>` element for a page, without namespaces and titles, with unique ids and the page's colours."""
-
-    @property
-    def width(self) -> int:
-        """In units of the drawing."""
-        return round(72 * (self.box[2] - self.box[0]))
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A figure to be shown."""
+    """A figure to be shown. The page writes its titles and legend as text, a file draws them."""
 
     name: str
     """Of its files; its ids depend on it."""
     alt: str
     caption: str
-    panels: Sequence[Panel]
+    x: str
+    y: str
     keys: Sequence[LegendKey]
+    inline: str
+    """An `<svg>` element for a page, without namespaces and titles, with unique ids and the page's colours."""
     svg: bytes
     png: bytes
 
 
 def figure(
     name: str,
-    kind: str,
-    described: Sequence[str],
+    alt: str,
     caption: Iterable[str],
-    panels: Sequence[Panel],
+    axes: "Axes",
+    *,
+    x: str,
+    y: str = "",
     keys: Sequence[LegendKey] = (),
 ) -> Figure:
-    """The figure on the canvas of these panels. `name` is unique in the page."""
-    more = f" And {len(described) - MAX_DESCRIBED} more." if len(described) > MAX_DESCRIBED else ""
-    alt = f"{kind} {'; '.join(printable(line, limit=120) for line in described[:MAX_DESCRIBED])}.{more}"
-    canvas: Any = panels[0].axes.figure
-    parts = []
-    for index, panel in enumerate(panels):
-        for other in panels:
-            other.axes.set_visible(other is panel)
-        parts.append(panel._replace(svg=_inline(_saved(canvas, "svg", f"{name}-{index}", panel.box))))
-    for panel in panels:
-        panel.axes.set_visible(True)
-        panel.axes.set(title=panel.title, xlabel=panel.x, ylabel=panel.y)
+    """The figure with these axes and their titles. `name` is unique in the page."""
+    canvas: Any = axes.figure
+    inline = _inline(_saved(canvas, "svg", f"{name}-page", None))
+    axes.set(xlabel=x, ylabel=y)
     width, height = 72 * canvas.get_size_inches()
-    for row, key in enumerate(keys, start=1):
-        y = -row * 1.4 * TEXT / height
-        canvas.text(4 / width, y, key.glyph, color=key.colour.light, alpha=key.alpha)
-        canvas.text(20 / width, y, printable(key.text))
+    for row, key in enumerate(keys, start=2):
+        down = -row * 1.4 * TEXT / height
+        canvas.text(4 / width, down, key.glyph, color=key.colour.light)
+        canvas.text(20 / width, down, printable(key.text))
     svg, png = (_saved(canvas, file, name, "tight") for file in ("svg", "png"))
-    drawn = [part._replace(axes=None) for part in parts]
-    return Figure(name, alt, " ".join(filter(None, caption)), drawn, keys, svg, png)
+    return Figure(name, alt, " ".join(filter(None, caption)), x, y, keys, inline, svg, png)
 
 
-def _saved(canvas: Any, file: str, salt: str, box: Any) -> bytes:
+def _saved(canvas: Any, file: str, salt: str, box: str | None) -> bytes:
     import matplotlib as mpl
-    from matplotlib.transforms import Bbox
 
     written = io.BytesIO()
     metadata = ("Date", "Creator", "Format", "Type") if file == "svg" else ("Software",)
-    box = box if isinstance(box, str) else Bbox.from_extents(*box)
     with mpl.rc_context({"svg.hashsalt": salt}):
         canvas.savefig(written, format=file, bbox_inches=box, dpi=72 * PNG_SCALE, metadata=dict.fromkeys(metadata))
     return written.getvalue()
@@ -235,39 +205,30 @@ def settings() -> Iterator[None]:
         yield
 
 
-def panels(count: int = 1, width: int = WIDTH, height: float = HEIGHT, left: float = LEFT) -> list[Panel]:
-    """Empty panels on a canvas, at most three side by side."""
+def panel(height: float = HEIGHT, left: float = LEFT) -> "Axes":
+    """Empty axes on a canvas of their own."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
 
-    columns = min(count, 3)
-    across, down = width + BETWEEN, height + BETWEEN
-    size = across * columns, down * math.ceil(count / columns)
     # 72 dots per inch make a point of matplotlib a unit of the drawing.
-    canvas = Canvas(figsize=(size[0] / 72, size[1] / 72), dpi=72, facecolor=PAPER.light)
+    canvas = Canvas(figsize=(WIDTH / 72, height / 72), dpi=72, facecolor=PAPER.light)
     FigureCanvasAgg(canvas)
-    made = []
-    for index in range(count):
-        x, y = across * (index % columns), size[1] - down * (index // columns) - height
-        inside = width - left - RIGHT, height - BOTTOM - TOP
-        axes = canvas.add_axes(((x + left) / size[0], (y + BOTTOM) / size[1], inside[0] / size[0], inside[1] / size[1]))
-        made.append(Panel(axes, (x / 72, y / 72, (x + width) / 72, (y + height) / 72)))
-    return made
+    inside = (WIDTH - left - RIGHT) / WIDTH, (height - BOTTOM - TOP) / height
+    return canvas.add_axes((left / WIDTH, BOTTOM / height, *inside))
 
 
-def rows_panel(labels: Sequence[str]) -> Panel:
-    """A panel with a row for each label, which is above the row's place for a bar."""
+def rows_panel(labels: Sequence[str]) -> "Axes":
+    """Axes with a row for each label, which is above the row's place for a bar."""
     folded = [textwrap.fill(printable(text, limit=100), 50, max_lines=2, placeholder="…") for text in labels]
     pitch = 60 if any("\n" in text for text in folded) else 45
-    [panel] = panels(1, WIDTH, pitch * (len(labels) + 0.1) + BOTTOM + TOP, left=RIGHT)
-    axes = panel.axes
+    axes = panel(pitch * (len(labels) + 0.1) + BOTTOM + TOP, left=RIGHT)
     axes.set_ylim(len(labels) - 0.72, -0.85)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.grid(visible=False, axis="y")
     for row, text in enumerate(folded):
         axes.text(0, row - 0.22, text, transform=axes.get_yaxis_transform(), va="bottom", linespacing=1.3)
-    return panel
+    return axes
 
 
 def short(value: float) -> str:

@@ -1,4 +1,4 @@
-"""What a report says in words: the verdict of a task, findings, methods and limits."""
+"""What a report says in words: the verdict of a task, warnings, methods and limits."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,8 +14,8 @@ DISCORDANT: Final = 0.2
 OFTEN_CUT: Final = 0.02
 """The share of samples cut at `max_tokens` from which a report says so."""
 MAX_NAMED: Final = 6
-"""Points of the frontier, or questions, that a sentence names."""
-_BASELINES: Final[tuple[Against, ...]] = ("larger_model", "greedy", "cheapest")
+"""Strategies that are warned of."""
+_BASELINES: Final[tuple[Against, ...]] = ("greedy", "cheapest")
 """The baselines of a verdict: the first that the task has."""
 
 METHODS: Final = tuple((Path(__file__).parent / "methods.txt").read_text(encoding="utf-8").splitlines())
@@ -35,23 +35,18 @@ def verdict(rows: Sequence[Any]) -> Headline:
     if not family:
         return _alone(max(rows, key=_rank))
     claim, point, delta = _claim(family)
-    baseline, smaller = by_key[delta.baseline], against == "larger_model"
+    baseline = by_key[delta.baseline]
     first = baseline.words.removeprefix(f"{point.model}: ")
-    unit, cost, base = "tokens", point.tokens, baseline.tokens
-    if smaller and point.flops and baseline.flops:
-        unit, cost, base = "FLOPs", point.flops, baseline.flops
-    ratio = "?" if not base else f"{cost / base:.0f}" if cost / base >= 10 else f"{cost / base:.2g}"
-    scale = ".2g" if unit == "FLOPs" else ",.0f"
+    ratio = point.tokens / baseline.tokens
+    times = f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.2g}"
     difference, *bounds = (_signed(part) for part in delta.difference)
     numbers = (
         _right(point),
         (f"{difference}", f"points against {first}", _interval(*bounds)),
-        (f"{ratio} ×", f"the {unit}", f"{cost:{scale}} against {base:{scale}} per question"),
+        (f"{times} ×", "the tokens", f"{point.tokens:,.0f} against {baseline.tokens:,.0f} per question"),
     )
-    times = f"as many {unit}" if ratio == "1" else f"{ratio} times the {unit}"
-    return Headline(
-        claim, _sentence(claim, point, first, times, family, smaller=smaller), point.key, baseline.key, numbers
-    )
+    paid = "as many tokens" if times == "1" else f"{times} times the tokens"
+    return Headline(claim, _sentence(claim, point, first, paid, family), point.key, baseline.key, numbers)
 
 
 def _alone(row: Any) -> Headline:
@@ -73,8 +68,6 @@ def _rank(row: Any) -> tuple[float, float]:
 def _family(rows: dict[str, Any], against: Against) -> list[tuple[Any, Delta]]:
     """The differences that the verdict is about: those of the model with the most accurate point, if it has several."""
     family = [(row, row.deltas[against]) for row in rows.values() if against in row.deltas]
-    if against == "larger_model":
-        return family
     best = max((row for point, delta in family for row in (point, rows[delta.baseline])), key=_rank)
     return [(row, delta) for row, delta in family if row.model == best.model]
 
@@ -91,9 +84,7 @@ def _claim(family: Sequence[tuple[Any, Delta]]) -> tuple[Claim, Any, Delta]:
     return "loss" if behind else "unresolved", *ranked[0]
 
 
-def _sentence(
-    claim: Claim, point: Any, first: str, times: str, family: Sequence[tuple[Any, Delta]], *, smaller: bool
-) -> str:
+def _sentence(claim: Claim, point: Any, first: str, times: str, family: Sequence[tuple[Any, Delta]]) -> str:
     [delta] = [delta for row, delta in family if row is point]
     name, asked = _start(point), f"{delta.questions:,} questions"
     value, low, high = delta.difference
@@ -105,13 +96,11 @@ def _sentence(
     if claim == "leaning":
         return f"{paid}, but that may be chance: {asked} are too few to be sure."
     if claim == "loss":
-        others = "smaller model" if smaller else "other strategy"
-        return f"Every {others} is behind {first}: the best of them, {point.words}, {gets}."
+        return f"Every other strategy is behind {first}: the best of them, {point.words}, {gets}."
     if len(family) == 1:
         return f"{asked} are too few to tell {point.words} from {first}: it {gets}{fits}."
     differs = any(other.excludes_zero for _, other in family)
-    which = "smaller model" if smaller else "strategy"
-    start = f"No {which} is shown to beat {first} with" if differs else f"No {which} differs clearly from {first} on"
+    start = f"No strategy is shown to beat {first} with" if differs else f"No strategy differs clearly from {first} on"
     return f"{start} {asked}: the most accurate, {point.words}, {gets}{fits}."
 
 
@@ -147,41 +136,7 @@ def _interval(low: str | None, high: str | None) -> str:
     return "" if low is None or high is None else f"95 % interval {low} to {high}"
 
 
-def findings(rows: Sequence[Any]) -> Iterator[str]:
-    """The result of a task: the most accurate point, its cost, its gains and its remaining gap.
-
-    Of equally accurate points it is the cheapest. If it is above half of its pool, the most accurate of the others is
-    named as well. Strategies with many cut samples come first.
-    """
-    yield from _cut(rows)
-    if len(rows) < 2:
-        return  # the verdict says it all
-    best = max(rows, key=_rank)
-    narrow = "; it is above half of its pool, so its interval is too narrow" if best.few_subsets else ""
-    yield f"The most accurate is {_accuracy(best)}, over {best.questions:,} questions{narrow}."
-    sound = [row for row in rows if not row.few_subsets]
-    if best.few_subsets and sound:
-        yield f"Of the points at up to half of their pool, the most accurate is {_accuracy(max(sound, key=_rank))}."
-    words = {row.key: row.words for row in rows}
-    for delta in best.deltas.values():
-        few = "" if delta.resolvable else f"; not resolvable with {delta.questions:,} questions"
-        holm = f"p = {delta.p_holm:.2g} after Holm's adjustment over {delta.family}"
-        yield f"Against {delta.against_label(words[delta.baseline])}: {signed_points(delta.difference)}, {holm}{few}."
-    if best.gap and best.coverage and best.gap > 0:
-        yield (
-            f"A right answer is among its samples for {best.coverage:.1%} of the questions: perfect selection would "
-            f"gain {100 * best.gap:.1f} points more."
-        )
-    cost = "flops" if any(row.flops_front for row in rows) else "tokens"
-    front = [row for row in rows if getattr(row, f"{cost}_front") == "front"]
-    front.sort(key=lambda row: getattr(row, cost))
-    if len(front) > 1:
-        more = f"; and {len(front) - MAX_NAMED} more" if len(front) > MAX_NAMED else ""
-        names = "; ".join(row.words for row in front[:MAX_NAMED])
-        yield f"On the frontier of {'FLOPs' if cost == 'flops' else cost} and accuracy, cheapest first: {names}{more}."
-
-
-def _cut(rows: Sequence[Any]) -> Iterator[str]:
+def cut_warnings(rows: Sequence[Any]) -> Iterator[str]:
     """The strategies with many samples cut at `max_tokens`, those with most first."""
     most = {row.series: row for row in sorted(rows, key=lambda row: row.samples_cut or 0.0)}
     often = [row for row in reversed(most.values()) if (row.samples_cut or 0.0) >= OFTEN_CUT]
@@ -189,10 +144,6 @@ def _cut(rows: Sequence[Any]) -> Iterator[str]:
         thinking = f" ({row.samples_cut_thinking:.0%} while thinking)" if row.samples_cut_thinking else ""
         share = f"{row.samples_cut:.0%} of the samples of {row.name}"
         yield f"{share} were cut at max_tokens{thinking}: raise --max-tokens."
-
-
-def _accuracy(row: Any) -> str:
-    return f"{row.words}: {percent(_known(row))} at {row.tokens:,.0f} tokens per question"
 
 
 def percent(share: Bounded) -> str:

@@ -1,8 +1,7 @@
 """A report as one HTML page without scripts or network access, and as Markdown: texts of runs are escaped."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,7 +12,7 @@ from reasoner.trace.page import policy
 from reasoner.trace.page import style as tree_style
 from reasoner_evals.report.content import Bounded, Delta, EvalReport, TaskReport, estimate_of
 from reasoner_evals.report.drawing import COLOURS, KINDS, SERIES, Figure, series_styles, short
-from reasoner_evals.report.figures import AXES, figures, largest_points
+from reasoner_evals.report.figures import AXES, Figures
 from reasoner_evals.report.table import STOP_REASONS
 
 if TYPE_CHECKING:
@@ -28,9 +27,7 @@ _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>|#~])")
 SECTIONS: Final[tuple[tuple[str, str], ...]] = (
     ("accuracy", "Does more compute help?"),
     ("differences", "Are the differences real?"),
-    ("models", "Can a smaller model do it with more compute?"),
     ("cost", "Where does the compute go?"),
-    ("difficulty", "Does it help with hard questions?"),
     ("calibration", "Can the confidence be trusted?"),
     ("verifiers", "Can the verifier be trusted?"),
     ("failures", "What went wrong?"),
@@ -40,7 +37,6 @@ _AGAINST: Final = {
     "greedy": "Against one greedy sample",
     "cheapest": "Against the cheapest",
     "self_consistency": "Against self-consistency for as many tokens",
-    "larger_model": "A smaller model with more samples against one sample of a larger model",
 }
 _FAILURES: Final = {
     "backfired": "Backfired",
@@ -51,59 +47,33 @@ _FAILURES: Final = {
 }
 
 
-@dataclass(frozen=True)
-class View:
-    """A task as the template shows it."""
+def _sections(task: TaskReport, figures: Figures) -> list[tuple[str, str]]:
+    """The anchors and titles of a task's sections."""
+    present = {name for name, shown in figures.items() if any(isinstance(figure, Figure) for figure in shown)}
+    present |= {"accuracy", "failures"} if task.rows else set()
+    tables = {"differences": any(row.deltas for row in task.rows), "verifiers": task.verifiers,
+              "endings": any(row.ended for row in task.rows)}  # fmt: skip
+    present |= {name for name, table in tables.items() if table}
+    return [section for section in SECTIONS if section[0] in present]
 
-    id: str
-    task: TaskReport
-    figures: dict[str, tuple[Figure | str, ...]]
-    """By section; a text says why there is none."""
 
-    @property
-    def drawn(self) -> list[Figure]:
-        """All figures that there are."""
-        return [figure for shown in self.figures.values() for figure in shown if isinstance(figure, Figure)]
+def _missing(task: TaskReport, figures: Figures) -> list[str]:
+    """Why parts of a report are not there, a sentence each."""
+    reasons = [why for shown in figures.values() for why in shown if isinstance(why, str)]
+    if task.rows and not any(row.deltas for row in task.rows):
+        reasons.append("No differences: there is nothing to compare with.")
+    if not task.verifiers:
+        reasons.append("No verifier rated replies.")
+    if not task.failures:
+        reasons.append("No failure worth reading was found.")
+    return list(dict.fromkeys(reasons))
 
-    @property
-    def missing(self) -> list[str]:
-        """Why parts of a report are not there, a sentence each."""
-        reasons = [why for shown in self.figures.values() for why in shown if isinstance(why, str)]
-        if self.task.rows and not self.against:
-            reasons.append("No differences: there is nothing to compare with.")
-        if not self.task.failures:
-            reasons.append("No failure worth reading was found.")
-        return list(dict.fromkeys(reasons))
 
-    @property
-    def sections(self) -> list[tuple[str, str]]:
-        """The anchors and titles of its sections."""
-        rows = self.task.rows
-        tables = {"differences": self.against, "endings": [row for row in rows if row.ended]}
-        tables |= dict.fromkeys(("accuracy", "cost", "failures"), rows)
-        figures = {name: any(isinstance(figure, Figure) for figure in shown) for name, shown in self.figures.items()}
-        return [(name, title) for name, title in SECTIONS if tables.get(name, figures.get(name))]
-
-    @property
-    def compact(self) -> list[tuple[Any, Delta | None]]:
-        """Each series at its largest size, and its difference to one greedy sample or else to the cheapest point."""
-        keys = {*largest_points(self.task.rows), self.task.verdict.key}
-        rows = [row for row in self.task.rows if row.key in keys]
-        return [(row, row.deltas.get("greedy") or row.deltas.get("cheapest")) for row in rows]
-
-    @property
-    def compared(self) -> str:
-        """What the differences of `compact` are against, in words; empty where there are none."""
-        names = {self.task.by_key[delta.baseline].words for _, delta in self.compact if delta}
-        return next(iter(names)) if len(names) == 1 else "one sample" if names else ""
-
-    @property
-    def against(self) -> list[tuple[str, str, list[Any]]]:
-        """The rows with a difference, by their kind of baseline, with its title."""
-        tables = (
-            (name, title, [row for row in self.task.rows if name in row.deltas]) for name, title in _AGAINST.items()
-        )
-        return [table for table in tables if table[2]]
+def _compact(task: TaskReport) -> list[tuple[Any, Delta | None]]:
+    """Each series at its largest size, and its difference to one greedy sample or else to the cheapest point."""
+    keys = {*(row.key for row in task.largest), task.verdict.key}
+    rows = [row for row in task.rows if row.key in keys]
+    return [(row, row.deltas.get("greedy") or row.deltas.get("cheapest")) for row in rows]
 
 
 def _grouped(rows: Iterable[Any]) -> list[list[Any]]:
@@ -121,33 +91,20 @@ def _forest(delta: Delta, deltas: Sequence[Delta]) -> tuple[float, float, float]
     return round(low, 2), round(high - low, 2), round(value, 2)
 
 
-def views(report: EvalReport) -> tuple[View, ...]:
-    """The tasks with their figures drawn."""
-    styles = series_styles(report.tasks)
-    return tuple(
-        View(f"t{number}", task, figures(task, f"t{number}", styles))
-        for number, task in enumerate(report.tasks, start=1)
-    )
-
-
-def page(report: EvalReport, shown: Sequence[View]) -> str:
-    """The page. The same report gives the same page, byte for byte."""
-    return (
-        _environment(_safe)
-        .get_template("report.html.j2")
-        .render(
-            report=report,
-            views=shown,
-            several=len(shown) > 1,
-            level=3 if len(shown) > 1 else 2,
-            models=list(dict.fromkeys(row.model for view in shown for row in view.task.rows)),
-            styles=series_styles(report.tasks),
-            axes=AXES,
-            shown_failures=SHOWN_FAILURES,
-            policy=policy(),
-            style=_style(),
-            version=version("reasoner-kit"),
-        )
+def page(report: EvalReport, figures: Mapping[str, Figures]) -> str:
+    """The page with these figures, by the id of a task. The same report gives the same page, byte for byte."""
+    template = _environment(_safe).get_template("report.html.j2")
+    several = len(report.tasks) > 1
+    return template.render(
+        report=report,
+        figures=figures,
+        several=several,
+        level=3 if several else 2,
+        models=list(dict.fromkeys(row.model for task in report.tasks for row in task.rows)),
+        styles=series_styles(report.tasks),
+        policy=policy(),
+        style=_style(),
+        version=version("reasoner-kit"),
     )
 
 
@@ -223,6 +180,12 @@ def _environment(finalize: Callable[[object], object], *, trim: bool = False) ->
             "forest": _forest,
             "grouped": _grouped,
             "stop_reasons": STOP_REASONS,
+            "axes": AXES,
+            "baselines": _AGAINST,
+            "shown_failures": SHOWN_FAILURES,
+            "sections": _sections,
+            "missing": _missing,
+            "compact": _compact,
         }
     )
     return environment

@@ -23,8 +23,9 @@ UNANSWERED: Final = tuple(OUTCOMES.index(status) for status in ("no_answer", "tr
 STOP_REASONS: Final[tuple[EndedBy, ...]] = ("rule", "price", "budget", "strategy")
 """Who ends a question that has a result, in the order of a report."""
 _DESCRIPTION: Final = ("task", "model", "label", "strategy", "verifier", "size", "budget", "pooled", "few_subsets")
-_RATES: Final = ("tied", "no_answer", "truncated", "timed_out", "grader_failed", "replies_without_answer",
-                 "replies_truncated", "samples_cut", "samples_cut_thinking")  # fmt: skip
+_RATES: Final = ("no_answer", "truncated", "timed_out", "grader_failed", "replies_read_by_form",
+                 "replies_read_by_probe", "replies_without_answer", "replies_truncated", "samples_cut",
+                 "samples_cut_thinking")  # fmt: skip
 _COUNTS: Final = ("errors", "ungraded", "overshoots")
 
 
@@ -35,7 +36,7 @@ def _with_bounds(name: str) -> tuple[str, str, str]:
 CSV_COLUMNS: Final = (
     *_DESCRIPTION,
     "questions", "seeds",
-    *(column for name in ("accuracy", "strict_accuracy", "coverage", "gap") for column in _with_bounds(name)),
+    *(column for name in ("accuracy", "coverage", "gap") for column in _with_bounds(name)),
     "tokens", "tokens_p50", "tokens_p95", "tokens_max",
     *(f"{name}_tokens" for name in TOKENS),
     "flops", "seconds", "usd",
@@ -47,11 +48,10 @@ CSV_COLUMNS: Final = (
     "samples", "samples_p95", "confidence", "confidence_accuracy", "confidence_questions",
 )  # fmt: skip
 """The columns of results.csv without those of differences. `questions` are those behind the accuracy, without errors
-and ungraded ones. `strict_accuracy` is the accuracy if only answers in a stated form counted; `coverage` the chance
-that any sample is right, an oracle; `gap` coverage minus accuracy. `tokens` are computed tokens per question, without
-`cached_tokens`; `thinking_tokens` are a part of the generated and cancelled ones. `seconds` are at the run's
-concurrency; of a part of a pool, in proportion to its tokens. Rates are shares of the questions, or of single replies.
-`overshoots` are questions over their budget: it has to be 0."""
+and ungraded ones. `coverage` is the chance that any sample is right, an oracle; `gap` coverage minus accuracy. `tokens`
+are computed tokens per question, without `cached_tokens`; `thinking_tokens` are a part of the generated and cancelled
+ones. `seconds` are at the run's concurrency; of a part of a pool, in proportion to its tokens. Rates are shares of the
+questions, or of single replies. `overshoots` are questions over their budget: it has to be 0."""
 COLUMNS: Final = (
     *CSV_COLUMNS,
     "key",
@@ -62,7 +62,6 @@ COLUMNS: Final = (
     "tokens_front",
     "flops_front",
     "deltas",
-    "by_difficulty",
     "calibration",
 )
 """Also `key`, unique in the report; `series`, the curve of the point; `name` and `words`, what a page calls the series
@@ -179,14 +178,11 @@ def _measured_row(point: Measured, groups: Groups | None) -> dict[str, Any]:
         "overshoots": sum(overshoots(read.data, read.run.manifest.prices) for read in point.arms),
     }
     row |= _estimate("accuracy", estimate(interval(right, groups)))
-    # Where a question's strict accuracy is unknown, the mean would be over other questions.
-    if not np.any(np.isnan(values["strict"]) & ~np.isnan(right)):
-        row |= _estimate("strict_accuracy", estimate(interval(values["strict"], groups)))
     if np.any(~np.isnan(covered)):
         # Rounding leaves a tiny difference where there is none.
         gap = np.clip(np.round(covered - right, 12) + 0.0, -1.0, 1.0)
         row |= _estimate("coverage", estimate(interval(covered, groups)))
-        value, low, high = estimate(difference(gap, groups).interval)
+        value, low, high = estimate(difference(gap, groups)[0])
         # A right choice is a right sample, so only the noise of subsets is below 0.
         row |= _estimate("gap", Bounded(value, None if low is None else max(low, min(value, 0.0)), high))
     tokens = values["tokens"][~np.isnan(values["tokens"])]

@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, cast
 
 from reasoner.budget import Budget
 from reasoner.errors import UsageError, shown
@@ -42,16 +42,6 @@ class Grid:
     """The gain that a sample must reach where a total is divided."""
 
 
-class _Plan(NamedTuple):
-    """A strategy and which runs of it are needed: `pool`, `rule` and `verifier` as in `Arm`."""
-
-    spec: str
-    verifier: str
-    pool: int = 0
-    rule: Rule = ""
-    greedy: bool = False
-
-
 def arms_of(grid: Grid) -> tuple[Arm, ...]:
     """All arms, task by task.
 
@@ -62,32 +52,28 @@ def arms_of(grid: Grid) -> tuple[Arm, ...]:
     Raises:
         UsageError: a task, strategy, budget or seed is given twice, or budgets or seeds have no effect.
     """
-    built: list[Strategy] = [build("strategy", spec) for spec in grid.strategies]
-    plans = [_plan(strategy, grid.verifier) for strategy in built]
-    _check_distinct("strategy", [plan.spec for plan in plans])
+    plans = [_plan(build("strategy", spec), grid.verifier) for spec in grid.strategies]
+    _check_distinct("strategy", [arm.strategy for arm, _ in plans])
     _check_distinct("task", grid.tasks)
     _check_distinct("budget", [str(budget) for budget in grid.budgets])
     _check_distinct("total", [str(total) for total in grid.totals])
     _check_distinct("seed", [str(seed) for seed in grid.seeds])
-    all_greedy = all(plan.greedy for plan in plans)
-    if grid.budgets and all(plan.pool or plan.greedy for plan in plans):
+    all_greedy = all(greedy for _, greedy in plans)
+    if grid.budgets and all(arm.pool or greedy for arm, greedy in plans):
         raise UsageError(
             "--budgets has no effect: each of these strategies runs once, and smaller numbers of samples are estimated "
             "from that run; leave it out, or add a strategy that searches"
         )
     if grid.price and not grid.totals:
         raise UsageError("--effort has no effect without --totals: add them, or leave it out")
-    if grid.totals and all_greedy:
-        raise UsageError(
-            "--totals has no effect: one greedy sample per question leaves nothing to divide; leave it out"
-        )
-    if len(grid.seeds) > 1 and all_greedy:
-        raise UsageError("--seeds has no effect: greedy sampling is the same for every seed; leave it out")
+    if all_greedy and (grid.totals or len(grid.seeds) > 1):
+        option = "--totals" if grid.totals else "--seeds"
+        raise UsageError(f"{option} has no effect: one greedy sample per question is all there is; leave it out")
     limits = max(1, len(grid.budgets)) + len(grid.totals)
     combinations = len(grid.tasks) * len(plans) * limits * max(1, len(grid.seeds))
     if combinations > MAX_ARMS:
         raise UsageError(f"{combinations:,} combinations are more than the {MAX_ARMS:,} of one run: ask for fewer")
-    arms = [arm for task in grid.tasks for plan in plans for arm in _arms(task, plan, grid)]
+    arms = [arm for task in grid.tasks for plan in plans for arm in _arms(task, *plan, grid)]
     return tuple(_with_names(arms, several_seeds=len(grid.seeds) > 1))
 
 
@@ -111,18 +97,21 @@ def read_seeds(text: str) -> tuple[int, ...]:
     return tuple(range(numbers[0]))
 
 
-def _plan(strategy: Strategy, verifier: str) -> _Plan:
-    """Strategies with pools are known by name here, not by class; any other has to run at every budget."""
+def _plan(strategy: Strategy, verifier: str) -> tuple[Arm, bool]:
+    """The arm of a strategy, without a task, a budget and a seed; and whether it is one greedy sample.
+
+    Strategies with pools are known by name here, not by class; any other has to run at every budget.
+    """
     options, spec = cast("Any", strategy), spec_of(strategy)
-    name = Spec.parse(spec).name
-    plan = _Plan(spec, verifier if strategy.uses_verifier else "")
-    if getattr(options, "stop", None) is not None:
-        return plan
-    if name == "self_consistency" and options.of is None:
-        return plan._replace(pool=options.n, rule="majority")
-    if name == "best_of_n" and options.of is None:
-        return plan._replace(pool=options.n, rule="best" if options.selector == "argmax" else "weighted")
-    return plan._replace(greedy=name == "single" and prefers_greedy(options.params))
+    name, stopped = Spec.parse(spec).name, getattr(options, "stop", None) is not None
+    pool, rule = 0, ""
+    if name in ("self_consistency", "best_of_n") and options.of is None and not stopped:
+        pool, rule = options.n, "majority"
+        if name == "best_of_n":
+            rule = "best" if options.selector == "argmax" else "weighted"
+    asked = verifier if strategy.uses_verifier else ""
+    arm = Arm(name="", task="", strategy=spec, verifier=asked, budget="", seed=0, pool=pool, rule=cast("Rule", rule))
+    return arm, name == "single" and not stopped and prefers_greedy(options.params)
 
 
 def prefers_greedy(params: SamplingParams) -> bool:
@@ -136,19 +125,19 @@ def _check_distinct(kind: str, given: Sequence[str]) -> None:
             raise UsageError(f"{kind} {value} is given twice: keep one")
 
 
-def _arms(task: str, plan: _Plan, grid: Grid) -> Iterator[Arm]:
-    common: dict[str, Any] = {"name": "", "task": task, "strategy": plan.spec, "verifier": plan.verifier}
+def _arms(task: str, plan: Arm, greedy: bool, grid: Grid) -> Iterator[Arm]:
     seeds = grid.seeds or (0,)
-    budgets = () if plan.pool or plan.greedy else tuple(map(str, grid.budgets))
-    totals = () if plan.greedy else tuple(map(str, grid.totals))
+    budgets = () if plan.pool or greedy else tuple(map(str, grid.budgets))
+    totals = () if greedy else tuple(map(str, grid.totals))
     # A strategy that needs budgets and has only totals is not run without them.
-    unbounded = not budgets and (plan.pool or plan.greedy or not totals)
+    unbounded = not budgets and (plan.pool or greedy or not totals)
     for budget in ("",) if unbounded else budgets:
-        for seed in seeds[:1] if plan.greedy else seeds:
-            yield Arm(**common, seed=seed, budget=budget, pool=plan.pool, rule=plan.rule)
+        for seed in seeds[:1] if greedy else seeds:
+            yield plan.model_copy(update={"task": task, "seed": seed, "budget": budget})
     for total in totals:
         for seed in seeds:
-            yield Arm(**common, seed=seed, budget="", total=total, price=grid.price)
+            divided = {"task": task, "seed": seed, "total": total, "price": grid.price, "pool": 0, "rule": ""}
+            yield plan.model_copy(update=divided)
 
 
 def _with_names(arms: Sequence[Arm], *, several_seeds: bool) -> Iterator[Arm]:

@@ -14,19 +14,19 @@ from reasoner.system.files import replacing
 from reasoner.system.machine import install_command, missing
 from reasoner.system.printing import one_line
 from reasoner.system.tables import arrow_writer
-from reasoner_evals.runs.reading import OUTCOMES, RunData, open_run, records_in
-from reasoner_evals.runs.records import Arm, ItemRecord, PooledReply
+from reasoner_evals.runs.reading import OUTCOMES, RunData, open_run
+from reasoner_evals.runs.records import Arm, ItemRecord, PooledReply, counted_records
 
 Row = dict[str, Any]
 Write = Callable[[list[Row]], object]
 
 TEXTS: Final = (
     "run", "model", "task", "arm", "strategy", "verifier", "budget", "rule", "question_id", "group", "kind", "outcome",
-    "answer", "key", "answer_rule",
+    "answer", "key", "answer_rule", "ended_by", "reason",
 )  # fmt: skip
 INTEGERS: Final = ("seed", "sample", "attempt", "prompt_tokens", "cached_tokens", "generated_tokens", "verifier_tokens",
                    "cancelled_tokens", "thinking_tokens", "samples", "flops")  # fmt: skip
-FLOATS: Final = ("score", "share", "seconds")
+FLOATS: Final = ("score", "share", "confidence", "seconds")
 COLUMNS: Final = (*TEXTS, *INTEGERS, *FLOATS)
 BATCH: Final = 20_000
 """Rows in memory at once, and in one row group."""
@@ -50,8 +50,8 @@ def export(path: Path, out: Path) -> int:
     """Write the run in `path` to `out`, as .parquet or .csv by its name, completely or not at all.
 
     A row of `kind` "reply" is one sample and its own tokens, one of kind "final" a question's answer and whole cost.
-    `sample` counts replies from 0. `rule` is how a pool selects, `answer_rule` how an answer was read. `answer` and
-    `key` are empty if a source may not be shown.
+    `sample` counts replies from 0. `rule` is how a pool selects, `answer_rule` how an answer was read, `reason` why the
+    question ended. `answer` and `key` are empty if a source may not be shown.
 
     Returns:
         The number of rows.
@@ -79,7 +79,7 @@ def _rows(run: RunData) -> Iterator[Row]:
     for arm in run.manifest.arms:
         items = run.tasks[arm.task]
         groups = dict(zip(items.ids, items.groups, strict=True))
-        for record in records_in(run, arm.name):
+        for record in counted_records(run.folder.arm(arm.name)):
             yield from _of_record(run, arm, record, groups.get(record.question_id, ""))
 
 
@@ -107,7 +107,8 @@ def _of_record(run: RunData, arm: Arm, record: ItemRecord, group: str) -> Iterat
 
     for index, (reply, verdict) in enumerate(zip(record.pool, verdicts[1:], strict=True)):
         yield row("reply", reply, verdict, reply, sample=index, score=reply.score)
-    yield row("final", record, verdicts[0], record.cost, share=record.share, seconds=record.cost.seconds)
+    final = {name: getattr(record, name) for name in ("ended_by", "reason", "share", "confidence")}
+    yield row("final", record, verdicts[0], record.cost, seconds=record.cost.seconds, **final)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """What decides a run: frozen in its folder before the first question, and compared on every resume."""
 
 import platform
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -81,14 +81,9 @@ def _decisions(
         "engine": without_secrets(spec_of(engine)),
         "sources": tuple(data.source for data in tasks.values()),
         "arms": arms,
-        "prices": priced(prices),
+        "prices": prices and {kind: usd for kind, usd in asdict(prices).items() if usd is not None},
         "answer_rules": dict(sorted(versions.items())),
     }
-
-
-def priced(prices: Prices | None) -> dict[str, float] | None:
-    """The given prices, by name."""
-    return None if prices is None else {kind: usd for kind, usd in asdict(prices).items() if usd is not None}
 
 
 def this_machine() -> Machine:
@@ -103,36 +98,30 @@ def this_machine() -> Machine:
     )
 
 
-def items_of(tasks: Mapping[str, TaskData]) -> Iterator[AskedItem]:
-    """The questions of all tasks with their reference answers, as records."""
-    for task, data in tasks.items():
-        for item in data.items:
-            yield AskedItem(
-                task=task,
-                question_id=item.question.id,
-                text=item.question.text,
-                gold=item.gold,
-                group=item.group,
-                level=item.level,
-                space=item.question.space.name,
-            )
-
-
-def begin(folder: RunFolder, manifest: Manifest, tasks: Mapping[str, TaskData]) -> None:
-    """Write the manifest, then the questions. Raises TraceError if one cannot be written."""
-    write_manifest(folder, manifest)
-    write_items(folder, tasks)
-
-
 def write_manifest(folder: RunFolder, manifest: Manifest) -> None:
     """Write the manifest. Raises TraceError if it cannot be written."""
     write_whole(folder.manifest, [manifest.model_dump_json(indent=1).encode(), b"\n"])
 
 
 def write_items(folder: RunFolder, tasks: Mapping[str, TaskData]) -> None:
-    """Write the questions if an interruption left the manifest without them. Raises as `begin`."""
+    """Write the questions of all tasks with their reference answers, unless they are there already.
+
+    Raises:
+        TraceError: they cannot be written.
+    """
+    items = (
+        AskedItem(
+            task=task,
+            question_id=item.question.id,
+            text=item.question.text,
+            gold=item.gold,
+            group=item.group,
+        )
+        for task, data in tasks.items()
+        for item in data.items
+    )
     if not folder.items.exists():
-        write_whole(folder.items, map(sealed_line, items_of(tasks)))
+        write_whole(folder.items, map(sealed_line, items))
 
 
 def read_manifest(folder: RunFolder) -> Manifest:

@@ -4,7 +4,7 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -15,21 +15,10 @@ from reasoner.errors import UsageError
 from reasoner.models.info import ModelInfo
 from reasoner.specs import Spec
 from reasoner.types import NO_THINKING
-from reasoner_evals.runs.reading import (
-    COSTS,
-    ERROR,
-    OUTCOMES,
-    RIGHT,
-    SILENT,
-    UNGRADED,
-    UNKNOWN,
-    ArmData,
-    ReplyArrays,
-    RunData,
-)
+from reasoner_evals.runs.reading import COSTS, ERROR, OUTCOMES, RIGHT, SILENT, UNGRADED, ArmData, ReplyArrays, RunData
 from reasoner_evals.runs.records import Arm
 from reasoner_evals.stats import Bools, Floats, Ints
-from reasoner_evals.stats.estimators import best_of_k, coverage_at_k, majority_at_k, weighted_at_k
+from reasoner_evals.stats.estimators import best_of_k, coverage_at_k, votes_at_k
 
 ALLOCATED: Final = ", allocated"
 """The end of the name of a series with points that divide one budget among all questions."""
@@ -50,8 +39,6 @@ class PoolArrays:
 
     right: Floats
     answers: Ints
-    stated: NDArray[np.int8]
-    """As in `ReplyArrays`."""
     scores: Floats
     truncated: NDArray[np.bool_]
 
@@ -69,7 +56,6 @@ def pool_of(data: ArmData) -> PoolArrays:
     return PoolArrays(
         right,
         spread(replies, replies.classes, SILENT, width).astype(np.int64),
-        spread(replies, replies.stated, 0, width).astype(np.int8),
         spread(replies, replies.score, np.nan, width),
         spread(replies, replies.outcome == OUTCOMES.index("truncated"), 0, width).astype(bool),
     )
@@ -184,10 +170,10 @@ class ArmRead(NamedTuple):
 Values = dict[str, Floats]
 """Every array is [Q]; nan where a question has no value. Of several seeds, the mean over those with a value.
 
-`right`, and `strict`: right if only answers in a stated form counted; `covered`; shares `tied`, `no_answer`,
-`truncated`, `timed_out`, `grader_failed`, `replies_without_answer` and `replies_truncated`; the shares of samples cut
-at `max_tokens`, `samples_cut`, and while thinking, `samples_cut_thinking`; the tokens of `TOKENS`, and `tokens`, all
-computed ones; `flops`, `seconds`, `usd`."""
+`right`; `covered`; shares `no_answer`, `truncated`, `timed_out`, `grader_failed`; the shares of replies that
+were read by a form or by a probe, and that have no answer or were truncated; the shares of samples cut at `max_tokens`,
+`samples_cut`, and while thinking, `samples_cut_thinking`; the tokens of `TOKENS`, and `tokens`, all computed ones;
+`flops`, `seconds`, `usd`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,16 +271,12 @@ def as_run(arm: ArmRead) -> Values:
     cut = _cut_rates(data, known)
     return {
         "right": right,
-        "strict": np.where(data.stated == UNKNOWN, np.nan, right * (data.stated == 1)),
         "covered": np.where(several, share(_any_reply(data, RIGHT)), np.nan),
-        "tied": np.full(len(outcome), np.nan),
         **{name: share(outcome == OUTCOMES.index(name)) for name in ("no_answer", "truncated", "timed_out")},
         "grader_failed": share(np.isin(outcome, GRADER_FAILED)),
-        "replies_without_answer": _reply_rate(data, known & (drawn > 0), OUTCOMES.index("no_answer")),
+        **_reply_rates(data, known),
         # Only a pool keeps its truncated replies.
-        "replies_truncated": (
-            _reply_rate(data, known & (drawn > 0), OUTCOMES.index("truncated")) if data.arm.pool else cut["samples_cut"]
-        ),
+        **({} if data.arm.pool else {"replies_truncated": cut["samples_cut"]}),
         **cut,
         **_with_totals(arm, costs),
     }
@@ -306,10 +288,21 @@ def _with_totals(arm: ArmRead, costs: Values) -> Values:
     return costs | {"tokens": tokens, "usd": usd(arm.run.manifest.prices, costs)}
 
 
-def _reply_rate(data: ArmData, known: Bools, *codes: int) -> Floats:
-    """[Q]: the share of a question's replies with one of these outcomes."""
-    hits = data.replies.per_question(np.isin(data.replies.outcome, codes))
-    return np.where(known, hits / np.maximum(data.replies.rows.length, 1), np.nan)
+def _reply_rates(data: ArmData, known: Bools) -> Values:
+    """[Q]: the shares of a question's replies that were read by a form or by a probe, have no answer, were cut."""
+    replies = data.replies
+    hits = {
+        "replies_read_by_form": replies.stated == 1,
+        "replies_read_by_probe": (replies.classes != SILENT) & (replies.stated == 0),
+        "replies_without_answer": replies.outcome == OUTCOMES.index("no_answer"),
+        "replies_truncated": replies.outcome == OUTCOMES.index("truncated"),
+    }
+    return {name: _share_of_replies(data, known, hit) for name, hit in hits.items()}
+
+
+def _share_of_replies(data: ArmData, known: Bools, hit: Bools) -> Floats:
+    length = data.replies.rows.length
+    return np.where(known & (length > 0), data.replies.per_question(hit) / np.maximum(length, 1), np.nan)
 
 
 def _cut_rates(data: ArmData, known: Bools) -> Values:
@@ -327,7 +320,7 @@ def pooled(arm: ArmRead, ks: Sequence[int]) -> list[Values]:
     """
     data, pool = arm.data, pool_of(arm.data)
     usable: Bools = ~np.all(np.isnan(pool.right), axis=1)
-    right, tied = selected(data.arm.rule, pool, ks)
+    right = selected(data.arm.rule, pool, ks)
     ran = (np.asarray(ks) == data.arm.pool) & ~np.isnan(right)
     right = np.where(ran, as_run(arm)["right"][:, None], right)
     # A subset without an answer is the complement of coverage, of any answer instead of a right one.
@@ -337,47 +330,25 @@ def pooled(arm: ArmRead, ks: Sequence[int]) -> list[Values]:
     )
     by_size = {
         "right": np.clip(right, 0.0, 1.0),
-        "strict": np.clip(_strict(data.arm.rule, pool, right, ks), 0.0, 1.0),
         "covered": coverage_at_k(pool.right, ks),
-        "tied": tied,
         "no_answer": np.clip(whole - answered, 0.0, 1.0),
         "truncated": 1 - whole,
         **_with_totals(arm, expected_costs(arm.run.manifest.model, data, spent(data), ks)),
     }
     fixed = {
         "timed_out": np.where(usable, (data.outcome == OUTCOMES.index("timed_out")).astype(np.float64), np.nan),
-        "grader_failed": _reply_rate(data, usable, *GRADER_FAILED),
-        "replies_without_answer": _reply_rate(data, usable, OUTCOMES.index("no_answer")),
-        "replies_truncated": _reply_rate(data, usable, OUTCOMES.index("truncated")),
+        "grader_failed": _share_of_replies(data, usable, np.isin(data.replies.outcome, GRADER_FAILED)),
+        **_reply_rates(data, usable),
         **_cut_rates(data, usable),
     }
     return [{name: table[:, index] for name, table in by_size.items()} | fixed for index in range(len(ks))]
 
 
-def _strict(rule: str, pool: PoolArrays, right: Floats, ks: Sequence[int]) -> Floats:
-    """[Q, K]: `right`, selected again where a question has fallbacks, which neither vote nor are the best."""
-    fallback = (pool.answers != SILENT) & (pool.stated == 0)
-    changed = fallback.any(axis=1)
-    masked = replace(
-        pool,
-        # Unchanged questions keep their rows, because subsets are drawn by row; as nan they cost nothing.
-        right=np.where(changed[:, None], np.where(fallback & ~np.isnan(pool.right), 0.0, pool.right), np.nan),
-        answers=np.where(fallback, SILENT, pool.answers),
-        scores=np.where(fallback, np.nan, pool.scores),
-    )
-    strict = np.where(changed[:, None], selected(rule, masked, ks)[0], right)
-    return np.where((pool.stated == UNKNOWN).any(axis=1)[:, None], np.nan, strict)
-
-
-def selected(rule: str, pool: PoolArrays, ks: Sequence[int]) -> tuple[Floats, Floats]:
-    """[Q, K] each: how often the pool's rule selects a right answer, and how often it finds a tie."""
+def selected(rule: str, pool: PoolArrays, ks: Sequence[int]) -> Floats:
+    """[Q, K]: how often the pool's rule selects a right answer."""
     if rule == "best":
-        return best_of_k(pool.right, pool.scores, ks), np.full((len(pool.right), len(ks)), np.nan)
-    if rule == "weighted":
-        votes = weighted_at_k(pool.right, pool.answers, pool.scores, ks)
-    else:
-        votes = majority_at_k(pool.right, pool.answers, ks)
-    return votes.right, votes.tied
+        return best_of_k(pool.right, pool.scores, ks)
+    return votes_at_k(pool.right, pool.answers, ks, pool.scores if rule == "weighted" else None)
 
 
 def measure(arms: Sequence[ArmRead], *, several_models: bool) -> Iterator[Measured]:
@@ -453,5 +424,4 @@ def _averaged(seeds: Sequence[Values]) -> Values:
         means = {name: np.nanmean(table, axis=0) for name, table in stacked.items()}
     # A value that one seed does not know is not known of the mean either.
     means["flops"][np.isnan(stacked["flops"]).any(axis=0)] = np.nan
-    means["strict"][np.any(np.isnan(stacked["strict"]) & ~np.isnan(stacked["right"]), axis=0)] = np.nan
     return means

@@ -19,7 +19,7 @@ from reasoner_evals.tasks.data import Source
 
 SAME: Final = "run all shards with the same options"
 MAX_NAMED: Final = 5
-"""Missing shards, or values of a machine's part, that a message names."""
+"""Missing shards that a message names."""
 
 
 class Merged(NamedTuple):
@@ -80,24 +80,25 @@ class _ShardRun:
         Raises UsageError if a question, a result or the grades of an arm are missing, or TraceError.
         """
         self.ids = {source.task: set() for source in self.manifest.sources}
-        failed = set[tuple[str, str]]()
         _append(folder.items, self._items())
-        _append(folder.verdicts, self._lines(self.folder.verdicts, "verdicts"))
+        _append(folder.verdicts, (content for _, content in self._read(self.folder.verdicts, "verdicts")))
+        errors = 0
         for arm in self.manifest.arms:
             ours, theirs = self.folder.arm(arm.name), folder.arm(arm.name)
-            for file, why in ((ours.journal, "has not started"), (ours.grades, "is not graded")):
-                if not file.exists():
-                    raise self._unfinished(f"{arm.name} {why}")
+            if not (ours.journal.exists() and ours.grades.exists()):
+                raise self._unfinished(f"{arm.name} has no results or no grades")
             make_folder(theirs.path)
-            _append(theirs.trace, self._lines(ours.trace, "trace", arm.task))
+            failed: dict[str, bool] = {}
+            _append(theirs.trace, (content for _, content in self._read(ours.trace, "trace", arm.task)))
             _append(theirs.journal, self._journal(arm, failed))
-            _append(theirs.grades, self._lines(ours.grades, "grades", arm.task))
+            _append(theirs.grades, (content for _, content in self._read(ours.grades, "grades", arm.task)))
+            errors += sum(failed.values())
         self.ids = {}
-        return len(failed)
+        return errors
 
     def _items(self) -> Iterator[bytes]:
         """The lines of the questions; their ids are kept."""
-        for line, content in self._read(self.folder.items, "questions"):
+        for line, content in self._read(self.folder.items, "questions", new=True):
             if line.task not in self.ids:
                 raise TraceError(f"{self.folder.items} holds a question of {line.task!r:.80}, not a task of this run")
             self.ids[line.task].add(line.question_id)
@@ -106,31 +107,23 @@ class _ShardRun:
             if len(self.ids[source.task]) != source.items:
                 raise self._unfinished(f"{self.folder.items} lacks questions of {source.task}")
 
-    def _journal(self, arm: Arm, failed: set[tuple[str, str]]) -> Iterator[bytes]:
-        """The lines of an arm's journal; `failed` gets the questions that ended in an error only."""
-        seen, asked = set[str](), self.ids.get(arm.task, set())
+    def _journal(self, arm: Arm, failed: dict[str, bool]) -> Iterator[bytes]:
+        """The lines of an arm's journal; `failed` gets for each question whether it ended in an error only."""
         for line, content in self._read(self.folder.arm(arm.name).journal, "journal", arm.task):
-            if line.status != "error":
-                failed.discard((arm.name, line.question_id))
-            elif line.question_id not in seen:
-                failed.add((arm.name, line.question_id))
-            seen.add(line.question_id)
+            failed[line.question_id] = failed.get(line.question_id, True) and line.status == "error"
             yield content
-        if missing := len(asked) - len(seen):
+        asked = self.ids[arm.task]
+        if missing := len(asked) - len(failed):
             raise self._unfinished(f"{arm.name} lacks {missing:,} of {len(asked):,} questions")
 
-    def _lines(self, path: Path, file: str, task: str = "") -> Iterator[bytes]:
-        """The lines of a file about questions of `task`, or of the one that a line names."""
-        return (content for _, content in self._read(path, file, task))
-
-    def _read(self, path: Path, file: str, task: str | None = None) -> Iterator[tuple[_About, bytes]]:
-        """Each line of a file with its content; with a task, empty for that of the line, its question is checked."""
+    def _read(self, path: Path, file: str, task: str = "", *, new: bool = False) -> Iterator[tuple[_About, bytes]]:
+        """Each line of a file with its content; unless it is `new`, its question must be one of `task` or its own."""
 
         def read(content: bytes) -> tuple[_About, bytes]:
             return _About.model_validate_json(content), content
 
         for line, content in read_lines(path, Format(file, read, VERSION), advice=self._resume):
-            if task is not None and line.question_id not in self.ids.get(task or line.task, ()):
+            if not new and line.question_id not in self.ids.get(task or line.task, ()):
                 raise TraceError(f"{path} holds question {line.question_id!r:.80}, which {self} does not ask")
             yield line, content
 
@@ -189,37 +182,34 @@ def _check_complete(shards: Sequence[_ShardRun]) -> None:
 def _whole_manifest(shards: Sequence[_ShardRun]) -> Manifest:
     """The manifest of the unsharded run. Raises UsageError if the shards are not of one run."""
     first = shards[0]
+    # A shard knows the kinds of its own questions only.
     rules = {name: version for shard in shards for name, version in shard.manifest.answer_rules.items()}
-    settings = {"sources": first.manifest.sources, "answer_rules": dict(sorted(rules.items()))}
-    whole = first.manifest.model_copy(update=settings)
-    for shard in shards:
-        # A shard knows the kinds of its own questions only.
-        sources = tuple(_unsharded(source, items=0) for source in shard.manifest.sources)
-        expected = tuple(_unsharded(source, items=0) for source in first.manifest.sources)
-        own = shard.manifest.model_copy(
-            update={"sources": sources, "answer_rules": rules | shard.manifest.answer_rules}
+    wholes = [
+        shard.manifest.model_copy(
+            update={
+                "sources": tuple(_unsharded(source) for source in shard.manifest.sources),
+                "answer_rules": dict(sorted((rules | shard.manifest.answer_rules).items())),
+            }
         )
-        changed = differences(whole.model_copy(update={"sources": expected}), own)
-        if changed:
+        for shard in shards
+    ]
+    for shard, whole in zip(shards, wholes, strict=True):
+        if changed := differences(wholes[0], whole):
             what, was, now = changed[0]
             raise UsageError(f"{first} and {shard} are not of one run: {what} differ, {was} and {now}; {SAME}")
-        if own.arms != whole.arms or sources != expected:
+        if (whole.arms, whole.sources) != (wholes[0].arms, wholes[0].sources):
             raise UsageError(f"{first} and {shard} are not of one run: their arms or their sources differ; {SAME}")
-    totals = [sum(shard.manifest.sources[at].items for shard in shards) for at in range(len(whole.sources))]
-    for shard in shards:
-        for source, total in zip(shard.manifest.sources, totals, strict=True):
-            if source.items != len(range(shard.part.index - 1, total, shard.part.count)):
-                raise UsageError(
-                    f"{shard} has {source.items:,} of {total:,} questions of {source.task}: not its part; {SAME}"
-                )
-    sources = tuple(_unsharded(source, items=total) for source, total in zip(whole.sources, totals, strict=True))
+    totals = [sum(shard.manifest.sources[at].items for shard in shards) for at in range(len(wholes[0].sources))]
+    sources = tuple(
+        source.model_copy(update={"items": total}) for source, total in zip(wholes[0].sources, totals, strict=True)
+    )
     created = min(shard.manifest.created for shard in shards)
-    return whole.model_copy(update={"sources": sources, "created": created, "notes": tuple(_notes(shards))})
+    return wholes[0].model_copy(update={"sources": sources, "created": created, "notes": tuple(_notes(shards))})
 
 
-def _unsharded(source: Source, *, items: int) -> Source:
+def _unsharded(source: Source) -> Source:
     subset = Subset.parse(source.subset)
-    return source.model_copy(update={"subset": str(Subset(subset.limit, subset.seed)), "items": items})
+    return source.model_copy(update={"subset": str(Subset(subset.limit, subset.seed)), "items": 0})
 
 
 def _notes(shards: Sequence[_ShardRun]) -> Iterator[str]:
@@ -228,10 +218,6 @@ def _notes(shards: Sequence[_ShardRun]) -> Iterator[str]:
     yield from dict.fromkeys(note for shard in shards for note in shard.manifest.notes)
     if any(arm.total for arm in first.arms):
         yield f"a budget that all questions share was divided into {len(shards)} equal parts, one for each shard"
-    values: dict[str, dict[str, None]] = {}
-    for shard in shards:
-        for what, was, now in machine_differences(first.machine, shard.manifest.machine):
-            values.setdefault(what, {was: None})[now] = None
-    for what, seen in values.items():
-        more = f" and {len(seen) - MAX_NAMED:,} more" if len(seen) > MAX_NAMED else ""
-        yield f"the shards ran with different {what}: {', '.join(list(seen)[:MAX_NAMED])}{more}"
+    machines = [machine_differences(first.machine, shard.manifest.machine) for shard in shards]
+    if differing := dict.fromkeys(drift.what for drifts in machines for drift in drifts):
+        yield f"the shards ran with different {', '.join(differing)}"

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasoner.answers import RULES
-from reasoner.answers.choices import choice_in
 from reasoner.errors import TraceError, UnknownName, UsageError
 from reasoner.journal.lines import read_lines
 from reasoner.system.files import read_whole
@@ -27,7 +26,6 @@ from reasoner_evals.runs.records import (
     Manifest,
     Outcome,
     RunFolder,
-    counted_records,
     read_journal,
 )
 from reasoner_evals.runs.verdicts import read_verdicts
@@ -53,7 +51,7 @@ COSTS: Final = ("prompt", "cached", "generated", "verifier", "cancelled", "sampl
 
 STATED: Final = frozenset({*RULES, "given", "likelihood"})
 """Rules that find a stated answer: a form in the reply, or an answer that was not read from a text. The answer of a
-probe is none: strict accuracy counts stated answers only."""
+probe is none."""
 
 
 class Ragged(NamedTuple):
@@ -99,8 +97,6 @@ class ArmData:
     arm: Arm
     outcome: NDArray[np.int8]
     """Indices into `OUTCOMES`, or `UNFINISHED`."""
-    stated: NDArray[np.int8]
-    """As in `ReplyArrays`, for the final answer."""
     share: Floats
     ended: NDArray[np.int8]
     """Indices into `ENDS`, or `UNFINISHED`."""
@@ -162,8 +158,8 @@ def stated_code(rule: str) -> int:
 
 
 _ITEM: Final = np.dtype([
-    ("outcome", np.int8), ("stated", np.int8), ("ended", np.int8), ("share", np.float64), ("confidence", np.float64),
-    ("flops", np.float64), ("seconds", np.float64),
+    ("outcome", np.int8), ("ended", np.int8), ("share", np.float64), ("confidence", np.float64), ("flops", np.float64),
+    ("seconds", np.float64),
 ])  # fmt: skip
 _REPLY: Final = np.dtype([
     ("classes", np.int32), ("outcome", np.int8), ("stated", np.int8), ("score", np.float32), ("prompt", np.int32),
@@ -171,98 +167,23 @@ _REPLY: Final = np.dtype([
 ])  # fmt: skip
 
 
-class _Parts:
-    """Flat arrays of replies, made of a part per question."""
-
-    def __init__(self, questions: int) -> None:
-        self.rows = Ragged(np.zeros(questions, np.int64), np.zeros(questions, np.int64))
-        self.content = bytearray()
-
-    def add(self, row: int, values: Sequence[tuple[float, ...]]) -> None:
-        self.rows.start[row], self.rows.length[row] = len(self.content) // _REPLY.itemsize, len(values)
-        self.content += np.array(values, dtype=_REPLY).tobytes()
-
-    @property
-    def columns(self) -> dict[str, NDArray[Any]]:
-        return _columns(np.frombuffer(self.content, dtype=_REPLY))
-
-
 def _columns(table: NDArray[Any]) -> dict[str, NDArray[Any]]:
     return {name: table[name].copy() for name in table.dtype.names or ()}
 
 
-class ArmArrays:
-    """The arrays of an arm while its journal is read."""
-
-    def __init__(self, run: str, arm: Arm, ids: Sequence[str], verdicts: VerdictIndex) -> None:
-        self.run, self.arm, self.verdicts = run, arm, verdicts
-        self.rows = {question_id: row for row, question_id in enumerate(ids)}
-        self.items = np.zeros(len(ids), dtype=_ITEM)
-        self.items["outcome"] = self.items["ended"] = UNFINISHED
-        self.items["flops"] = self.items["confidence"] = np.nan
-        self.costs = np.zeros((len(ids), len(COSTS)), dtype=np.int64)
-        self.replies = _Parts(len(ids))
-        self.retried = self.duplicates = 0
-
-    def add(self, record: ItemRecord, journal: Path) -> None:
-        """Add a line of `journal`. Raises TraceError for an unknown question or contradictory counts."""
-        row = self.rows.get(record.question_id)
-        if row is None:
-            raise TraceError(f"{journal} holds question {record.question_id!r}, which the run does not ask")
-        if self.items["outcome"][row] not in (UNFINISHED, ERROR):
-            self.duplicates += 1
-            return
-        self.retried += int(self.items["outcome"][row] == ERROR)
-        cost = record.cost
-        # The cost of a subset is the sum of its replies' costs, so no token may be in two fields.
-        if self.arm.pool and sum(reply.prompt_tokens for reply in record.pool) > cost.prompt_tokens:
-            raise TraceError(
-                f"{journal}: the replies to {record.question_id!r} computed more prompt tokens than the question cost"
-            )
-        answers = sorted({source.answer for source in record.candidates})
-        verdicts = dict(zip(answers, self.verdicts.of(self.arm.task, record.question_id, answers), strict=True))
-        answered = record.status == "answered"
-        self.items[row] = (
-            verdicts[record.answer] if answered else OUTCOMES.index(record.status),
-            stated_code(record.rule) if answered else 0,
-            ENDS.index(record.ended_by),
-            record.share,
-            np.nan if record.confidence is None else record.confidence,
-            np.nan if cost.flops is None else cost.flops,
-            cost.seconds,
-        )
-        self.costs[row] = (cost.prompt_tokens, cost.cached_tokens, cost.generated_tokens, cost.verifier_tokens,
-                           cost.cancelled_tokens, cost.samples, cost.thinking_tokens, record.cut.samples,
-                           record.cut.cut, record.cut.thinking)  # fmt: skip
-        self.replies.add(row, _reply_rows(record, verdicts))
-
-    def done(self) -> ArmData:
-        """The arrays so far."""
-        return ArmData(
-            self.run,
-            self.arm,
-            **_columns(self.items),
-            costs=self.costs,
-            replies=ReplyArrays(self.replies.rows, **self.replies.columns),
-            retried=self.retried,
-            duplicates=self.duplicates,
-        )
-
-
 def _reply_rows(record: ItemRecord, verdicts: Mapping[str, int]) -> list[tuple[float, ...]]:
     classes: dict[str, int] = {}
-    rows: list[tuple[float, ...]] = []
-    for reply in record.pool:
-        read = reply.status == "read"
-        rows.append((
-            classes.setdefault(reply.key or reply.answer, len(classes)) if read else SILENT,
-            verdicts[reply.answer] if read else OUTCOMES.index(reply.status),
-            stated_code(reply.rule) if read else 0,
+    return [
+        (
+            classes.setdefault(reply.key or reply.answer, len(classes)) if reply.status == "read" else SILENT,
+            verdicts[reply.answer] if reply.status == "read" else OUTCOMES.index(reply.status),
+            stated_code(reply.rule) if reply.status == "read" else 0,
             np.nan if reply.score is None else reply.score,
             reply.prompt_tokens,
             reply.cached_tokens,
-        ))  # fmt: skip
-    return rows
+        )
+        for reply in record.pool
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,8 +193,6 @@ class TaskItems:
     source: Source
     ids: tuple[str, ...]
     groups: tuple[str, ...]
-    chances: tuple[float | None, ...]
-    """The accuracy of a blind guess: known for multiple choice and yes or no."""
     digests: tuple[bytes, ...]
     """Of each question's text and reference answer."""
 
@@ -339,38 +258,57 @@ def read_arm(run: RunData, name: str) -> ArmData:
 
     Raises:
         UnknownName: the run has no such arm.
-        TraceError: a line is not a record, or is about a question that the run does not have.
+        TraceError: a line is not a record, is about a question that the run does not have, or its counts contradict
+            each other.
     """
     arms = {arm.name: arm for arm in run.manifest.arms}
     if name not in arms:
         raise UnknownName("arm", name, arms, of=f"run {run.name}")
-    files = run.folder.arm(name)
-    arrays = ArmArrays(run.name, arms[name], run.tasks[arms[name].task].ids, run.verdicts)
+    arm, files = arms[name], run.folder.arm(name)
+    rows = {question_id: row for row, question_id in enumerate(run.tasks[arm.task].ids)}
+    items, costs = np.zeros(len(rows), dtype=_ITEM), np.zeros((len(rows), len(COSTS)), dtype=np.int64)
+    items["outcome"] = items["ended"] = UNFINISHED
+    items["flops"] = items["confidence"] = np.nan
+    slices, replies = Ragged(np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)), bytearray()
+    retried = duplicates = 0
     for record in read_journal(files):
-        arrays.add(record, files.journal)
-    return arrays.done()
-
-
-def records_in(run: RunData, name: str, ids: Collection[str] | None = None) -> Iterator[ItemRecord]:
-    """The records of an arm that `read_arm` counts; see `counted_records`."""
-    return counted_records(run.folder.arm(name), ids)
-
-
-def records_of(run: RunData, name: str, ids: Collection[str]) -> dict[str, ItemRecord]:
-    """The records of a few questions of an arm, by id; see `records_in`."""
-    return {record.question_id: record for record in records_in(run, name, ids)}
+        row = rows.get(record.question_id)
+        if row is None:
+            raise TraceError(f"{files.journal} holds question {record.question_id!r}, which the run does not ask")
+        if items["outcome"][row] not in (UNFINISHED, ERROR):
+            duplicates += 1
+            continue
+        retried += int(items["outcome"][row] == ERROR)
+        cost = record.cost
+        # The cost of a subset is the sum of its replies' costs, so no token may be in two fields.
+        if arm.pool and sum(reply.prompt_tokens for reply in record.pool) > cost.prompt_tokens:
+            raise TraceError(
+                f"{files.journal}: the replies to {record.question_id!r} computed more prompt tokens than the question "
+                "cost"
+            )
+        answers = sorted({source.answer for source in record.candidates})
+        verdicts = dict(zip(answers, run.verdicts.of(arm.task, record.question_id, answers), strict=True))
+        answered = record.status == "answered"
+        items[row] = (
+            verdicts[record.answer] if answered else OUTCOMES.index(record.status),
+            ENDS.index(record.ended_by),
+            record.share,
+            np.nan if record.confidence is None else record.confidence,
+            np.nan if cost.flops is None else cost.flops,
+            cost.seconds,
+        )
+        costs[row] = (cost.prompt_tokens, cost.cached_tokens, cost.generated_tokens, cost.verifier_tokens,
+                      cost.cancelled_tokens, cost.samples, cost.thinking_tokens, record.cut.samples, record.cut.cut,
+                      record.cut.thinking)  # fmt: skip
+        slices.start[row], slices.length[row] = len(replies) // _REPLY.itemsize, len(record.pool)
+        replies += np.array(_reply_rows(record, verdicts), dtype=_REPLY).tobytes()
+    pool = ReplyArrays(slices, **_columns(np.frombuffer(replies, dtype=_REPLY)))
+    return ArmData(run.name, arm, **_columns(items), costs=costs, replies=pool, retried=retried, duplicates=duplicates)
 
 
 def questions_of(run: RunData, task: str, ids: Collection[str]) -> dict[str, AskedItem]:
     """A few questions of a task with their texts, by id."""
     return {item.question_id: item for item in _items(run.folder) if item.task == task and item.question_id in ids}
-
-
-def _chance(item: AskedItem) -> float | None:
-    if item.space == "yes_no":
-        return 0.5
-    choice = choice_in(item.text) if item.space == "choice" else None
-    return 1 / len(choice.options) if choice else None
 
 
 def _items(folder: RunFolder) -> Iterator[AskedItem]:
@@ -379,13 +317,13 @@ def _items(folder: RunFolder) -> Iterator[AskedItem]:
 
 
 def _tasks(folder: RunFolder, manifest: Manifest) -> dict[str, TaskItems]:
-    rows: dict[str, list[tuple[str, str, float | None, bytes]]] = {source.task: [] for source in manifest.sources}
+    rows: dict[str, list[tuple[str, str, bytes]]] = {source.task: [] for source in manifest.sources}
     for item in _items(folder):
         if item.task not in rows:
             raise TraceError(f"{folder.items} holds a question of {item.task!r}, a task that the manifest lacks")
         content = f"{len(item.text)}\0{item.text}{item.gold}".encode("utf-8", "surrogatepass")
         digest = hashlib.blake2b(content, digest_size=8).digest()
-        rows[item.task].append((item.question_id, item.group, _chance(item), digest))
+        rows[item.task].append((item.question_id, item.group, digest))
     tasks = {}
     for source in manifest.sources:
         if not source.items:
@@ -393,8 +331,8 @@ def _tasks(folder: RunFolder, manifest: Manifest) -> dict[str, TaskItems]:
             raise UsageError(f"{folder.path} asks no question of {source.task}: {shard}")
         if not rows[source.task]:
             raise TraceError(f"{folder.items} holds no question of {source.task}: start the run again")
-        ids, groups, chances, digests = zip(*sorted(rows[source.task], key=lambda row: row[0]), strict=True)
+        ids, groups, digests = zip(*sorted(rows[source.task], key=lambda row: row[0]), strict=True)
         if len(set(ids)) < len(ids):
             raise TraceError(f"{folder.items} holds two questions of {source.task} with the same id")
-        tasks[source.task] = TaskItems(source, ids, groups, chances, digests)
+        tasks[source.task] = TaskItems(source, ids, groups, digests)
     return tasks

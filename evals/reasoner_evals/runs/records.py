@@ -1,11 +1,10 @@
 """The files of a run, their records, all of one version, and how an arm's journal is made and read."""
 
-import itertools
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -41,7 +40,6 @@ Outcome = GradeStatus | Literal["timed_out", "error", "ungraded"]
 Rule = Literal["", "majority", "best", "weighted"]
 """How a subset of a pool selects its answer."""
 Count = Annotated[int, Field(ge=0, le=MAX_PER_REQUEST)]
-T = TypeVar("T")
 
 
 class ArmFolder:
@@ -158,9 +156,6 @@ class AskedItem(_VersionedRecord):
     gold: str
     group: str = ""
     """What questions of one source share; statistics are clustered by it."""
-    level: str = ""
-    """The difficulty that the benchmark states."""
-    space: str = ""
 
 
 class PooledReply(_Frozen):
@@ -244,38 +239,28 @@ VERDICT_LINES: Final = Format("verdicts", GradedAnswer.model_validate_json, VERS
 
 def read_journal(files: ArmFolder) -> Iterator[ItemRecord]:
     """The records of an arm's journal, one by one; none without a journal. A TraceError names the line."""
-    return _read(files, RECORD_LINES)
-
-
-def _read(files: ArmFolder, form: Format[T]) -> Iterator[T]:
     if files.journal.exists():
         run = files.path.parents[1]
         advice = f"`reasoner eval --resume {run}` makes the journal again from the trace, without asking the model"
-        yield from read_lines(files.journal, form, advice=advice)
-
-
-class _Key(BaseModel):
-    """The part of a journal line that says which question it is about and whether it is an error."""
-
-    question_id: str
-    status: str
+        yield from read_lines(files.journal, RECORD_LINES, advice=advice)
 
 
 def counted_records(files: ArmFolder, ids: Collection[str] | None = None) -> Iterator[ItemRecord]:
-    """The records of an arm that count, of all questions or of `ids`, in the order of the journal.
+    """The records of an arm that count, of all questions or of `ids`; those of errors come last.
 
     Of several on a question the first counts, unless it is an error: then the next one does.
     """
-    counted: dict[str, tuple[int, bool]] = {}
-    for index, key in enumerate(_read(files, RECORD_LINES.reading(_Key.model_validate_json))):
-        if (ids is None or key.question_id in ids) and counted.get(key.question_id, (0, True))[1]:
-            counted[key.question_id] = index, key.status == "error"
-    wanted, numbers = {index for index, _ in counted.values()}, itertools.count()
-
-    def record(line: bytes) -> ItemRecord | None:
-        return ItemRecord.model_validate_json(line) if next(numbers) in wanted else None
-
-    yield from filter(None, _read(files, RECORD_LINES.reading(record)))
+    done, errors = set[str](), dict[str, ItemRecord]()
+    for record in read_journal(files):
+        if record.question_id in done or (ids is not None and record.question_id not in ids):
+            continue
+        if record.status == "error":
+            errors[record.question_id] = record
+        else:
+            errors.pop(record.question_id, None)
+            done.add(record.question_id)
+            yield record
+    yield from errors.values()
 
 
 @dataclass(slots=True)

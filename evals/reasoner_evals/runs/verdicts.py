@@ -157,16 +157,12 @@ class Change(NamedTuple):
     after: GradeStatus
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """How many answers were graded again, and which grades changed."""
+async def grade_again(folder: RunFolder, manifest: Manifest, tasks: Mapping[str, TaskData]) -> tuple[int, list[Change]]:
+    """Grade all answers of a run without a model, and replace its verdicts: how many, and which grades changed.
 
-    graded: int
-    changed: tuple[Change, ...]
-
-
-async def grade_again(folder: RunFolder, manifest: Manifest, tasks: Mapping[str, TaskData]) -> Changes:
-    """Grade all answers of a run without a model, and replace its verdicts. Raises TraceError if a file fails."""
+    Raises:
+        TraceError: a file cannot be read or written.
+    """
     before: dict[tuple[str, str, str], GradeStatus] = {}
     # After a damaged line the former grades are unknown; all are made again.
     with suppress(DamagedLine):
@@ -181,8 +177,8 @@ async def grade_again(folder: RunFolder, manifest: Manifest, tasks: Mapping[str,
     for arm in manifest.arms:
         if folder.arm(arm.name).trace.exists():
             write_grades(folder.arm(arm.name), arm.task, after)
-    changed = (Change(*key, before.get(key), status) for key, status in after.items() if before.get(key) != status)
-    return Changes(len(verdicts), tuple(changed))
+    changed = [Change(*key, before.get(key), status) for key, status in after.items() if before.get(key) != status]
+    return len(verdicts), changed
 
 
 async def _all_verdicts(

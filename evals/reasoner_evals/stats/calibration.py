@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reasoner.errors import UsageError
 from reasoner_evals.stats import Floats
 from reasoner_evals.stats.estimators import ranks
 
@@ -43,27 +42,21 @@ class RiskCoverage:
         return float(self.risk.mean())
 
 
-def reliability(confidence: Floats, right: Floats, *, bins: int = BINS) -> tuple[Bin, ...]:
+def reliability(confidence: Floats, right: Floats) -> tuple[Bin, ...]:
     """Bins of equal mass, least sure first; at most one per question. Confidence is in [0, 1]."""
-    _check(confidence, right)
-    if np.any((confidence < 0) | (confidence > 1)):
-        raise UsageError("a confidence that is read as a probability must be between 0 and 1")
-    if bins < 1:
-        raise UsageError(f"bins must be at least 1 (got {bins})")
     sure, correct = _ranked(confidence, right)
-    parts = zip(*(np.array_split(column, min(bins, len(sure))) for column in (sure, correct)), strict=True)
+    parts = zip(*(np.array_split(column, min(BINS, len(sure))) for column in (sure, correct)), strict=True)
     return tuple(Bin(float(s[0]), float(s[-1]), float(s.mean()), float(c.mean()), len(s)) for s, c in parts)
 
 
-def calibration_error(confidence: Floats, right: Floats, *, bins: int = BINS) -> float:
+def calibration_error(confidence: Floats, right: Floats) -> float:
     """ECE over bins of equal mass: the mean distance of confidence and accuracy (Naeini 2015; Nguyen 2015)."""
-    parts = reliability(confidence, right, bins=bins)
+    parts = reliability(confidence, right)
     return sum(part.n * abs(part.confidence - part.accuracy) for part in parts) / len(right)
 
 
 def auroc(scores: Floats, right: Floats) -> float:
     """The chance that a right one scores above a wrong one, ties counting half; NaN unless there are both."""
-    _check(scores, right)
     good = right == 1
     positive, negative = int(good.sum()), int((~good).sum())
     if not positive or not negative:
@@ -74,10 +67,6 @@ def auroc(scores: Floats, right: Floats) -> float:
 
 def auroc_within(right: Floats, scores: Floats) -> Floats:
     """AUROC of each question of a pool [Q, N] over its rated samples, which selection depends on; NaN without both."""
-    if right.shape != scores.shape or right.ndim != 2:
-        raise UsageError(
-            f"a pool needs two arrays of one shape [questions, samples] (got {right.shape} and {scores.shape})"
-        )
     rated = ~np.isnan(right) & ~np.isnan(scores)
     rows = zip(right, scores, rated, strict=True)
     return np.array([auroc(score[row], correct[row]) if row.any() else math.nan for correct, score, row in rows])
@@ -85,7 +74,6 @@ def auroc_within(right: Floats, scores: Floats) -> Floats:
 
 def risk_coverage(confidence: Floats, right: Floats) -> RiskCoverage:
     """The risk at each coverage when the surest questions are answered first."""
-    _check(confidence, right)
     _, correct = _ranked(confidence, right)
     answered = np.arange(1, len(correct) + 1)
     return RiskCoverage(answered / len(correct), 1 - np.cumsum(correct[::-1]) / answered)
@@ -96,12 +84,3 @@ def _ranked(confidence: Floats, right: Floats) -> tuple[Floats, Floats]:
     levels, inverse, size = np.unique(confidence, return_inverse=True, return_counts=True)
     means = np.bincount(inverse, weights=right) / size
     return np.repeat(levels, size), np.repeat(means, size)
-
-
-def _check(confidence: Floats, right: Floats) -> None:
-    if confidence.ndim != 1 or confidence.shape != right.shape or not len(right):
-        raise UsageError(
-            f"one confidence and one outcome per question are needed (got {confidence.shape} and {right.shape})"
-        )
-    if np.isnan(confidence).any() or not np.all((right == 0) | (right == 1)):
-        raise UsageError("every confidence must be a number and every outcome 0 or 1: leave out missing values")

@@ -1,4 +1,4 @@
-"""The expected results of k samples of a pool of N, over which k are drawn; and bins of difficulty.
+"""The expected results of k samples of a pool of N, over which k are drawn.
 
 Estimators take a pool and sample counts `ks` and return one value per question and count, of shape [Q, K]; NaN if a
 question has fewer than k usable samples. No result depends on the order of the samples.
@@ -7,41 +7,20 @@ question has fewer than k usable samples. No result depends on the order of the 
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
-from reasoner.errors import UsageError
 from reasoner_evals.stats import Floats, Ints
 
 DRAWS = 200
 """Random subsets per question and count if there are too many to enumerate."""
 NEAR = 1e-9
 """Sums of weights are tied if they differ by less than this share: the order of addition makes such differences."""
-BINS = 5
-"""Of difficulty."""
 SEED = 0
 """Of the random subsets, so that a report is the same each time."""
 _CELLS = 1 << 18
 """Samples of subsets that are counted at once, to bound memory."""
-
-
-def check_pool(right: Floats, *others: Floats | Ints) -> None:
-    """Refuse invalid pools: `right` is [Q, N] of 0, 1 and NaN, and the other arrays have its shape."""
-    if right.ndim != 2 or right.size == 0:
-        raise UsageError(f"a pool must have the shape [questions, samples] and not be empty (got {right.shape})")
-    if not np.all(np.isnan(right) | (right == 0) | (right == 1)):
-        raise UsageError("each sample of a pool must be right (1), not right (0) or missing (NaN)")
-    for other in others:
-        if other.shape != right.shape:
-            raise UsageError(f"the arrays of a pool must have one shape (got {right.shape} and {other.shape})")
-
-
-def check_sizes(ks: Sequence[int]) -> None:
-    """Refuse sample counts below 1, and an empty list."""
-    if not ks or min(ks) < 1:
-        raise UsageError(f"sample counts must be at least 1, and at least one is needed (got {list(ks)})")
 
 
 def counts(right: Floats) -> tuple[Ints, Ints]:
@@ -61,15 +40,11 @@ def ranks(values: Floats) -> Floats:
 
 def pass_at_k(n: int, c: int, k: int) -> float:
     """The chance that `k` of `n` samples, `c` of them right, hold a right one (Chen 2021, 2107.03374); NaN if k > n."""
-    if not 0 <= c <= n or k < 1:
-        raise UsageError(f"pass@k needs 0 <= c <= n and k >= 1 (got n={n}, c={c}, k={k})")
     return 1 - math.comb(n - c, k) / math.comb(n, k) if k <= n else math.nan
 
 
 def coverage_at_k(right: Floats, ks: Sequence[int]) -> Floats:
     """pass@k of each question: the accuracy of a selection that is never wrong."""
-    check_pool(right)
-    check_sizes(ks)
     pairs, inverse = np.unique(np.stack(counts(right), axis=1), axis=0, return_inverse=True)
     table = np.array([[pass_at_k(int(n), int(c), k) for k in ks] for n, c in pairs])
     return table[inverse.ravel()]
@@ -77,8 +52,6 @@ def coverage_at_k(right: Floats, ks: Sequence[int]) -> Floats:
 
 def best_of_k(right: Floats, scores: Floats, ks: Sequence[int]) -> Floats:
     """How often the highest scored of k samples is right, exactly; ties average, samples without a score come last."""
-    check_pool(right, scores)
-    check_sizes(ks)
     expected = np.full((len(right), len(ks)), np.nan)
     for row, (correct, score) in enumerate(zip(right, scores, strict=True)):
         usable = ~np.isnan(correct)
@@ -102,58 +75,33 @@ def _none_of(n: int, ks: tuple[int, ...]) -> Floats:
     return np.array([[math.comb(n - j, k) / math.comb(n, k) if k <= n else np.nan for j in range(n + 1)] for k in ks])
 
 
-@dataclass(frozen=True, slots=True)
-class Votes:
-    """The expected results of votes of k samples: both arrays are [Q, K]."""
+def votes_at_k(right: Floats, answers: Ints, ks: Sequence[int], scores: Floats | None = None) -> Floats:
+    """How often the vote of k samples is right, over all subsets or `DRAWS` random ones; ties average, no vote is 0.
 
-    right: Floats
-    """How often the winning class is right; a tie counts as the mean of the tied classes, no vote at all as 0."""
-    tied: Floats
-    """How often classes tie for the first place."""
-
-
-def majority_at_k(right: Floats, answers: Ints, ks: Sequence[int], *, draws: int = DRAWS) -> Votes:
-    """The vote of k samples (self-consistency: Wang 2022, 2203.11171) over all subsets, or `draws` random ones."""
-    check_pool(right, answers)
-    return _votes(right, answers, None, ks, draws=draws)
-
-
-def weighted_at_k(right: Floats, answers: Ints, scores: Floats, ks: Sequence[int], *, draws: int = DRAWS) -> Votes:
-    """The vote of k samples by total score (Li 2022, 2206.02336) over all subsets, or `draws` random ones.
-
-    Scores are 0 or more. Samples without one do not vote; if all scores are 0 or missing, the majority decides, as
+    By number (self-consistency: Wang 2022, 2203.11171), or with scores by total score (Li 2022, 2206.02336). These are
+    0 or more. Samples without one do not vote; if all scores are 0 or missing, the majority decides, as
     `best_of_n:selector=weighted` does.
     """
-    check_pool(right, answers, scores)
-    if np.any(scores < 0) or np.any(np.isinf(scores)):
-        raise UsageError("the scores of a weighted vote must be finite and at least 0")
-    return _votes(right, answers, scores, ks, draws=draws)
-
-
-def _votes(right: Floats, answers: Ints, scores: Floats | None, ks: Sequence[int], *, draws: int) -> Votes:
-    check_sizes(ks)
-    if draws < DRAWS:
-        raise UsageError(f"draws must be at least {DRAWS} (got {draws})")
     lost = np.isnan(right)
     # Sorted first, so that random subsets do not depend on the order of the samples.
     order = np.lexsort((right, right if scores is None else scores, answers, lost), axis=1)
     correct, classes = np.take_along_axis(right, order, axis=1), np.take_along_axis(answers, order, axis=1)
     ranked = None if scores is None else np.take_along_axis(scores, order, axis=1)
     usable = (~lost).sum(axis=1)
-    value, tied = np.full((2, len(right), len(ks)), np.nan)
+    value = np.full((len(right), len(ks)), np.nan)
     for n in np.unique(usable).tolist():
-        alike, at_once = np.flatnonzero(usable == n), max(_CELLS // (draws * max(n, 1)), 1)
+        alike, at_once = np.flatnonzero(usable == n), max(_CELLS // (DRAWS * max(n, 1)), 1)
         for rows in np.split(alike, range(at_once, len(alike), at_once)):
             levels, marks = _levels(correct[rows, :n], classes[rows, :n], None if ranked is None else ranked[rows, :n])
-            keys = np.stack([np.random.default_rng((SEED, row)).random((draws, n)) for row in rows.tolist()])
+            keys = np.stack([np.random.default_rng((SEED, row)).random((DRAWS, n)) for row in rows.tolist()])
             lowest = np.sort(keys, axis=-1)
             for column, k in enumerate(ks):
                 if k <= n:
-                    every = math.comb(n, k) <= max(draws, n)
+                    every = math.comb(n, k) <= max(DRAWS, n)
                     # The samples of the k lowest keys are a random subset.
                     subsets = _subsets(n, k) if every else (keys <= lowest[..., k - 1 : k]).astype(np.float64)
-                    value[rows, column], tied[rows, column] = _outcome(subsets, levels, marks)
-    return Votes(np.clip(value, 0.0, 1.0), tied)
+                    value[rows, column] = _outcome(subsets, levels, marks)
+    return np.clip(value, 0.0, 1.0)
 
 
 def _levels(right: Floats, classes: Ints, scores: Floats | None) -> tuple[list[Floats], Floats]:
@@ -178,8 +126,8 @@ def _subsets(n: int, k: int) -> Floats:
     return rows
 
 
-def _outcome(subsets: Floats, levels: Sequence[Floats], marks: Floats) -> tuple[Floats, Floats]:
-    """The mean correctness of the winner over subsets, [S, n] or [R, S, n], and the share of them with a tie: [R]."""
+def _outcome(subsets: Floats, levels: Sequence[Floats], marks: Floats) -> Floats:
+    """[R]: the mean correctness of the winner over subsets, [S, n] or [R, S, n]."""
     totals = subsets @ levels[0]
     for level in levels[1:]:
         undecided = totals.max(axis=-1, keepdims=True) <= 0
@@ -187,38 +135,6 @@ def _outcome(subsets: Floats, levels: Sequence[Floats], marks: Floats) -> tuple[
             totals = np.where(undecided, subsets @ level, totals)
     top = totals.max(axis=-1, keepdims=True)
     first = ((totals >= top * (1 - NEAR)) & (top > 0)).astype(np.float64)
-    winners = first.sum(axis=-1)
-    right = (first @ marks[..., None])[..., 0] / np.maximum(winners, 1)
-    return right.mean(axis=-1), (winners > 1).mean(axis=-1)
-
-
-@dataclass(frozen=True, slots=True)
-class DifficultySplit:
-    """Bins of difficulty from half of the samples, and the other half to measure on, so that luck has no effect."""
-
-    bins: Ints
-    """[Q], 0 the hardest; -1 for questions with fewer than two usable samples."""
-    estimate: Floats
-    """[Q], pass@1 over the half that decided."""
-    measured: Floats
-    """[Q, N], the pool without the half that decided (NaN): take all results by bin from this."""
-
-
-def difficulty(right: Floats, *, bins: int = BINS) -> DifficultySplit:
-    """Sort the questions of a pool [Q, N] into bins of about equal size; questions of equal estimate share a bin."""
-    check_pool(right)
-    if bins < 1:
-        raise UsageError(f"bins must be at least 1 (got bins={bins})")
-    measured, estimate = right.copy(), np.full(len(right), math.nan)
-    for row, samples in enumerate(right):
-        usable = np.flatnonzero(~np.isnan(samples))
-        if len(usable) > 1:
-            half = np.random.default_rng((SEED, row)).permutation(usable)[: len(usable) // 2]
-            estimate[row] = samples[half].mean()
-            measured[row, half] = np.nan
-    index = np.full(len(right), -1, dtype=np.int64)
-    known = ~np.isnan(estimate)
-    if known.any():
-        share = (ranks(estimate[known]) - 0.5) / known.sum()
-        index[known] = np.floor(share * bins).astype(np.int64)
-    return DifficultySplit(index, estimate, measured)
+    right = (first @ marks[..., None])[..., 0] / np.maximum(first.sum(axis=-1), 1)
+    mean: Floats = right.mean(axis=-1)
+    return mean

@@ -1,4 +1,4 @@
-"""95 % intervals of shares, paired differences and ratios of totals, and the tests that belong to them.
+"""95 % intervals of shares and paired differences, and the tests that belong to them.
 
 One value per question, NaN if missing; missing values are left out and counted. `groups` names what questions share (a
 template, a passage), one key per question; whole groups are then the independent units.
@@ -46,22 +46,12 @@ class Interval:
     """Questions that have none."""
 
 
-class DifferenceTest(NamedTuple):
-    """The mean of paired differences; interval and p-value are of one test, so p < 0.05 exactly if 0 is outside."""
-
-    interval: Interval
-    p_value: float
-    """Two-sided, for a mean of 0."""
-
-
 def interval(values: Floats, groups: Groups | None = None) -> Interval:
     """Wilson's interval of the mean of shares [Q] between 0 and 1, for as many outcomes as vary as much.
 
     Groups have their cluster-robust variance and Student's critical value.
     """
     present, keys, missing = _present(values, groups)
-    if np.any((present < 0) | (present > 1)):
-        raise UsageError("shares must be between 0 and 1: use ratio_interval for amounts, difference for gains")
     n, mean = len(present), _mean(present)
     if not n:
         return Interval(mean, math.nan, math.nan, "none", n, missing)
@@ -70,24 +60,24 @@ def interval(values: Floats, groups: Groups | None = None) -> Interval:
     return Interval(mean, min(low, mean), max(high, mean), _method("wilson", keys), n, missing)
 
 
-def difference(values: Floats, groups: Groups | None = None) -> DifferenceTest:
-    """The mean of differences [Q] between -1 and 1 of paired shares, and whether it is 0.
+def difference(values: Floats, groups: Groups | None = None) -> tuple[Interval, float]:
+    """The mean of differences [Q] between -1 and 1 of paired shares, and the p-value of a mean of 0.
+
+    Both are of one test: p < 0.05 exactly if the interval excludes 0.
 
     Single outcomes, and differences of which hardly any are not 0: Tango's score interval and McNemar's test.
     If hardly any is not 1: Wilson's interval of (1 + difference) / 2. Otherwise Student's t.
     """
     present, keys, missing = _present(values, groups)
-    if np.any(np.abs(present) > 1):
-        raise UsageError("differences of shares must be between -1 and 1: use ratio_interval for amounts")
     present = np.where(np.abs(present) < NEAR, 0.0, present)
     n, mean = len(present), _mean(present)
 
-    def result(low: float, high: float, method: str, p_value: float) -> DifferenceTest:
+    def result(low: float, high: float, method: str, p_value: float) -> tuple[Interval, float]:
         bounds = max(min(low, mean), -1.0), min(max(high, mean), 1.0)
-        return DifferenceTest(Interval(mean, *bounds, _method(method, keys), n, missing), p_value)
+        return Interval(mean, *bounds, _method(method, keys), n, missing), p_value
 
     if not n:
-        return DifferenceTest(Interval(mean, math.nan, math.nan, "none", n, missing), 1.0)
+        return Interval(mean, math.nan, math.nan, "none", n, missing), 1.0
     sizes = np.ones_like(present)
     totals = present
     if keys is not None:
@@ -107,44 +97,11 @@ def difference(values: Floats, groups: Groups | None = None) -> DifferenceTest:
     return result(mean - half, mean + half, "t", two_sided(mean / spread.error, spread.freedom))
 
 
-def ratio_interval(tops: Floats, bottoms: Floats, groups: Groups | None = None) -> Interval:
-    """The total of `tops` over the total of `bottoms` (both [Q], bottoms 0 or more), never the mean of the ratios.
-
-    Student's t with the jackknife's variance, on the log scale if all totals are positive. With bottoms of 1 this is
-    the mean of amounts of any range: tokens, seconds.
-    """
-    if tops.shape != bottoms.shape:
-        raise UsageError(f"a ratio needs one pair per question (got {tops.shape} and {bottoms.shape})")
-    both = np.where(np.isnan(bottoms), np.nan, tops)
-    present, keys, missing = _present(both, groups)
-    below = bottoms[~np.isnan(both)]
-    if not np.all(np.isfinite(present) & np.isfinite(below)):
-        raise UsageError("the amounts of a ratio must be finite")
-    if np.any(below < 0) or (len(below) and not below.sum() > 0):
-        raise UsageError("the denominators of a ratio must be at least 0, and not all 0")
-    n = len(present)
-    if keys is not None and n:
-        present, below = totals_by(keys, present, below)
-    estimate = float(present.sum() / below.sum()) if n else math.nan
-    if np.count_nonzero(below) < 2:
-        return Interval(estimate, math.nan, math.nan, "none", n, missing)
-    spread = spread_of(present, below)
-    half = critical_value(spread.freedom) * spread.error
-    if np.all(present > 0):
-        factor = math.exp(min(half / estimate, 700.0))
-        low, high = estimate / factor, estimate * factor
-    else:
-        low, high = estimate - half, estimate + half
-    return Interval(estimate, low, high, _method("t", keys), n, missing)
-
-
 def wilson(right: float, n: float, critical: float = Z) -> tuple[float, float]:
     """Wilson's interval of a share, at 95 % by default.
 
     `right` and `n` may be fractional, as a sum of shares varies less than outcomes do.
     """
-    if not 0 <= right <= n or n <= 0:
-        raise UsageError(f"a share needs 0 <= right <= n and n above 0 (got right={right:g}, n={n:g})")
     p, square = right / n, critical * critical
     centre = (p + square / (2 * n)) / (1 + square / n)
     half = critical / (1 + square / n) * math.sqrt(p * (1 - p) / n + square / (4 * n * n))
@@ -153,14 +110,10 @@ def wilson(right: float, n: float, critical: float = Z) -> tuple[float, float]:
 
 def _present(values: Floats, groups: Groups | None) -> tuple[Floats, Groups | None, int]:
     """The values that are not missing, their group keys, and how many are missing."""
-    if values.ndim != 1:
-        raise UsageError(f"an interval needs one value per question (got an array of shape {values.shape})")
     present = ~np.isnan(values)
     missing = int((~present).sum())
     if groups is None:
         return values[present], None, missing
-    if len(groups) != len(values):
-        raise UsageError(f"{len(values)} questions have {len(groups)} group keys: give one each")
     without_key = sum(not key for key in groups)
     if without_key:
         raise UsageError(
@@ -339,18 +292,8 @@ def compare(first: Floats, second: Floats, groups: Groups | None = None) -> Pair
     return PairedTest(estimate, p_value, test, better, worse, detectable)
 
 
-def mcnemar(better: int, worse: int) -> float:
-    """The two-sided p-value of McNemar's test on the questions where single outcomes differ; 1 if none does.
-
-    Without continuity correction, as Fagerland, Lydersen & Laake (2013) advise; its interval is Tango's.
-    """
-    return two_sided(score_test(better, worse), math.inf)
-
-
 def holm(p_values: Sequence[float]) -> list[float]:
     """The p-values of one family of comparisons, adjusted by Holm's step-down rule (1979), in the order given."""
-    if any(not 0 <= p <= 1 for p in p_values):
-        raise UsageError("p-values must be between 0 and 1")
     adjusted, minimum = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
         minimum = max(minimum, min((len(p_values) - rank) * p_values[index], 1.0))
@@ -360,8 +303,4 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def minimum_detectable(n: int, discordant: float) -> float:
     """The least paired difference that `n` questions detect (80 % power, 5 % level), given the share that differ."""
-    if n < 1 or not 0 <= discordant <= 1:
-        raise UsageError(
-            f"at least one question and a share between 0 and 1 are needed (got n={n}, discordant={discordant:g})"
-        )
     return POWER * math.sqrt(discordant / n)

@@ -1,39 +1,26 @@
-"""The benchmarks, by what their answers are: numbers and formulas, a choice, words, code, an expression.
+"""The benchmarks, by what their answers are: numbers and formulas, a choice, code.
 
 GSM8K (Cobbe 2021, 2110.14168), MATH-500 (Lightman 2023, 2305.20050), AIME and AMC; ARC (Clark 2018, 1803.05457), MMLU
-(Hendrycks 2020, 2009.03300), GPQA (Rein 2023, 2311.12022); HotpotQA (Yang 2018, 1809.09600), SQuAD (Rajpurkar 2016,
-1606.05250), StrategyQA (2101.02235); HumanEval (Chen 2021, 2107.03374), MBPP (Austin 2021, 2108.07732); the game of 24
-(Yao 2023, 2305.10601).
+(Hendrycks 2020, 2009.03300), GPQA (Rein 2023, 2311.12022); HumanEval (Chen 2021, 2107.03374), MBPP (Austin 2021,
+2108.07732).
 """
 
 import hashlib
 import re
 from dataclasses import dataclass
-from fractions import Fraction
-from itertools import permutations
 from string import ascii_uppercase
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from reasoner.answers import MathSpace, NumberSpace, TextSpace, YesNoSpace
+from reasoner.answers import MathSpace, NumberSpace
 from reasoner.answers.code import CodeSpace, functions_in
-from reasoner.answers.expressions import ExpressionSpace
-from reasoner_evals.tasks.benchmark import (
-    BOXED,
-    CHOICE,
-    Benchmark,
-    FewShotBenchmark,
-    TaskData,
-    Template,
-    checked,
-    choice_question,
-)
+from reasoner_evals.tasks.benchmark import BOXED, CHOICE, Benchmark, TaskData, Template, checked, choice_question
 from reasoner_evals.tasks.data import DataRow
-from reasoner_evals.tasks.graders import ByReference, ByRules, ByTests, GradedQuestion, require_sandbox
+from reasoner_evals.tasks.graders import ByTests, GradedQuestion, require_sandbox
 
 
 @dataclass(frozen=True, slots=True)
-class Gsm8k(FewShotBenchmark):
-    """GSM8K: 1,319 word problems with a number as their answer. Pinned; `shots` are self-written."""
+class Gsm8k(Benchmark):
+    """GSM8K: 1,319 word problems with a number as their answer. Pinned."""
 
     name: ClassVar = "gsm8k"
     reads: ClassVar = ("question", "answer")
@@ -47,25 +34,24 @@ class Gsm8k(FewShotBenchmark):
         if not hashes and " " in gold:
             raise row.error("answer", "it does not end in `#### NUMBER`")
         space = NumberSpace()
-        question = self.template.ask(row.text("question"), space, id=f"gsm8k/{row.index}")
+        question = self.prompt.ask(row.text("question"), space, id=f"gsm8k/{row.index}")
         return GradedQuestion(question, checked(row, "answer", space, gold.replace(",", "")))
 
 
 @dataclass(frozen=True, slots=True)
-class Math500(FewShotBenchmark):
-    """MATH-500: competition problems of levels 1 to 5, answered by a formula. Pinned; `shots` are self-written."""
+class Math500(Benchmark):
+    """MATH-500: competition problems of levels 1 to 5, answered by a formula. Pinned."""
 
     name: ClassVar = "math500"
-    reads: ClassVar = ("problem", "answer", "level", "unique_id")
+    reads: ClassVar = ("problem", "answer", "unique_id")
     prompt: ClassVar = BOXED
 
     def item(self, row: DataRow) -> GradedQuestion:
         """The answer space wraps the bare LaTeX for Math-Verify, which misreads it otherwise."""
         space = MathSpace()
         name = row.optional("unique_id") or f"math500/{row.index}"
-        question = self.template.ask(row.text("problem"), space, id=name)
-        gold = checked(row, "answer", space, row.text("answer"))
-        return GradedQuestion(question, gold, level=row.optional("level"))
+        question = self.prompt.ask(row.text("problem"), space, id=name)
+        return GradedQuestion(question, checked(row, "answer", space, row.text("answer")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +64,7 @@ class Contest(Benchmark):
     def item(self, row: DataRow) -> GradedQuestion:
         """Column names vary between the published editions."""
         space = NumberSpace()
-        question = self.template.ask(row.text("problem", "question", "Problem"), space, id=f"{self.name}/{row.index}")
+        question = self.prompt.ask(row.text("problem", "question", "Problem"), space, id=f"{self.name}/{row.index}")
         gold = row.text("answer", "expected_answer", "Answer")
         return GradedQuestion(question, checked(row, "answer", space, gold))
 
@@ -105,12 +91,11 @@ class Amc23(Contest):
 
 
 @dataclass(frozen=True, slots=True)
-class Arc(FewShotBenchmark):
+class Arc(Benchmark):
     """Science questions with 3 to 5 options; the reference answer is the letter of the right one."""
 
     reads: ClassVar = ("id", "question", "choices", "answerKey")
     prompt: ClassVar = CHOICE
-    examples: ClassVar = "arc"
 
     def item(self, row: DataRow) -> GradedQuestion:
         """The labels become letters."""
@@ -126,19 +111,19 @@ class Arc(FewShotBenchmark):
         if labels.count(key) != 1:
             raise row.error("answerKey", f"{key!r:.20} is not one of the labels {', '.join(labels)}")
         name = f"{self.name}/{row.optional('id') or row.index}"
-        return choice_question(self.template, row.text("question"), options, labels.index(key), id=name)
+        return choice_question(self.prompt, row.text("question"), options, labels.index(key), id=name)
 
 
 @dataclass(frozen=True, slots=True)
 class ArcChallenge(Arc):
-    """ARC-Challenge: 1,172 science questions of 3 to 5 options. Pinned; `shots` are self-written."""
+    """ARC-Challenge: 1,172 science questions of 3 to 5 options. Pinned."""
 
     name: ClassVar = "arc_challenge"
 
 
 @dataclass(frozen=True, slots=True)
 class ArcEasy(Arc):
-    """ARC-Easy: 2,376 science questions of 3 to 5 options. Pinned; `shots` are self-written."""
+    """ARC-Easy: 2,376 science questions of 3 to 5 options. Pinned."""
 
     name: ClassVar = "arc_easy"
 
@@ -164,7 +149,7 @@ class Mmlu(Benchmark):
         indices = {str(index): index for index in range(len(options))} | {c: i for i, c in enumerate(letters)}
         if answer not in indices:
             raise row.error("answer", f"{answer!r:.20} is not an option: write 0 to {len(options) - 1}, or a letter")
-        return choice_question(self.template, row.text("question"), options, indices[answer], id=f"mmlu/{row.index}")
+        return choice_question(self.prompt, row.text("question"), options, indices[answer], id=f"mmlu/{row.index}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,111 +181,7 @@ class GpqaDiamond(Benchmark):
 
         order = sorted(range(len(options)), key=key)
         shuffled = [options[index] for index in order]
-        return choice_question(self.template, text, shuffled, order.index(0), id=f"gpqa/{name}")
-
-
-@dataclass(frozen=True, slots=True)
-class HotpotQa(Benchmark):
-    """HotpotQA: 7,405 questions with ten paragraphs each, answered in a few words; right is EM. Pinned.
-
-    The paragraphs come first, so that all samples of a question share them as a prefix. A question's group is the first
-    title among its supporting facts. Without a column of paragraphs, only the question is asked.
-    """
-
-    name: ClassVar = "hotpotqa"
-    reads: ClassVar = ("id", "question", "answer", "context", "level", "supporting_facts")
-    prompt: ClassVar = Template(
-        "text-steps", 1, "Reason step by step, and end with `Answer:` and the answer in a few words."
-    )
-
-    def item(self, row: DataRow) -> GradedQuestion:
-        """The hub has columns of titles and sentences; the authors' file has pairs of them."""
-        space = TextSpace()
-        context = "\n\n".join(f"{title}\n{text}" for title, text in _paragraphs(row)) if row.has("context") else ""
-        name = row.optional("id") or f"hotpotqa/{row.index}"
-        question = self.template.ask(row.text("question"), space, id=name, context=context)
-        gold = checked(row, "answer", space, row.text("answer"))
-        return GradedQuestion(question, gold, group=_group(row), level=row.optional("level"))
-
-
-def _paragraphs(row: DataRow) -> list[tuple[str, str]]:
-    pairs: list[Any] = [None]
-    match row.value("context"):
-        case {"title": [*titles], "sentences": [*sentences]} if len(titles) == len(sentences):
-            pairs = list(zip(titles, sentences, strict=True))
-        case [*pairs]:
-            pass
-    paragraphs = []
-    for pair in pairs:
-        match pair:
-            case [str(title), [*parts]] if all(isinstance(part, str) for part in parts):
-                paragraphs.append((title.strip(), "".join(parts).strip()))
-            case _:
-                raise row.error("context", "it is not a list of titles, each with a list of sentences")
-    return paragraphs
-
-
-def _group(row: DataRow) -> str:
-    facts = row.value("supporting_facts") if row.has("supporting_facts") else []
-    match facts:
-        case {"title": [*titles]}:
-            pass
-        case _:
-            titles = [fact[0] for fact in facts if isinstance(fact, list | tuple) and fact]
-    return min((str(title) for title in titles), default="")
-
-
-@dataclass(frozen=True, slots=True)
-class Squad(Benchmark):
-    """SQuAD: 10,570 questions on passages, answered in words of the passage; right is EM with any answer. Pinned.
-
-    The passage comes first, so that its questions share a prefix, and is their group.
-    """
-
-    name: ClassVar = "squad"
-    reads: ClassVar = ("id", "title", "context", "question", "answers")
-    prompt: ClassVar = Template(
-        "passage-answer", 1, "Answer in as few words of the passage as possible, after `Answer:`."
-    )
-
-    def item(self, row: DataRow) -> GradedQuestion:
-        """The first answer is the reference, the others are its aliases."""
-        space, context = TextSpace(), row.text("context")
-        match row.value("answers"):
-            case {"text": [str(), *_] as texts}:
-                answers = [checked(row, "answers", space, text) for text in texts if isinstance(text, str)]
-            case _:
-                raise row.error("answers", "it has no list `text` of answers")
-        group = f"{row.optional('title')}#{hashlib.sha256(context.encode()).hexdigest()[:12]}"
-        name = row.optional("id") or f"squad/{row.index}"
-        question = self.template.ask(row.text("question"), space, id=name, context=context)
-        gold, *aliases = answers
-        return GradedQuestion(question, gold, group=group, grader=ByReference(tuple(dict.fromkeys(aliases))))
-
-
-_TRUTH_VALUES = {"true": "yes", "yes": "yes", "1": "yes", "false": "no", "no": "no", "0": "no"}
-
-
-@dataclass(frozen=True, slots=True)
-class StrategyQa(FewShotBenchmark):
-    """StrategyQA: questions of several hidden steps, answered by yes or no. Not pinned; `shots` are self-written.
-
-    The hub's commit is recorded. A blind guess is right half of the time, so coverage says little.
-    """
-
-    name: ClassVar = "strategyqa"
-    reads: ClassVar = ("qid", "question", "answer")
-    prompt: ClassVar = Template(
-        "yes-no-steps", 1, "Reason step by step, and end with `The answer is`, followed by yes or no."
-    )
-
-    def item(self, row: DataRow) -> GradedQuestion:
-        """Files write the truth value in many ways."""
-        answer = str(row.value("answer")).strip().lower()
-        if answer not in _TRUTH_VALUES:
-            raise row.error("answer", f"{answer!r:.40} is neither true nor false")
-        name = row.optional("qid") or f"strategyqa/{row.index}"
-        return GradedQuestion(self.template.ask(row.text("question"), YesNoSpace(), id=name), _TRUTH_VALUES[answer])
+        return choice_question(self.prompt, text, shuffled, order.index(0), id=f"gpqa/{name}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,7 +224,7 @@ class HumanEval(CodeBenchmark):
         if not starts:
             raise row.error("entry_point", f"{entry_point!r:.60} is not defined in the prompt")
         grader = self._grader((row.text("test"),), entry_point, head[: starts[-1]])
-        question = self.template.ask(
+        question = self.prompt.ask(
             head.strip(), CodeSpace((entry_point,)), id=row.optional("task_id") or f"humaneval/{row.index}"
         )
         return GradedQuestion(question, head + body, grader=grader)
@@ -364,69 +245,8 @@ class Mbpp(CodeBenchmark):
             raise row.error("test_list", "it has no test")
         setup = row.optional("test_setup_code")
         text = f"{row.text('text', 'prompt')}\n\nYour code shall pass these tests:\n\n" + "\n".join(tests)
-        question = self.template.ask(
+        question = self.prompt.ask(
             text, CodeSpace(functions_in("\n".join(tests))), id=f"mbpp/{row.optional('task_id') or row.index}"
         )
         grader = self._grader(tuple(f"{setup}\n{test}" if setup else test for test in tests))
         return GradedQuestion(question, row.text("code"), grader=grader)
-
-
-_ASK = "Make 24 of the numbers {}."
-
-
-@dataclass(frozen=True, slots=True)
-class Game24(FewShotBenchmark):
-    """The game of 24: four numbers to make 24 of, graded by its rules; `shots` are self-written.
-
-    `ranks` are the first and the last puzzle by difficulty: papers report 901 to 1000. The hub has no such data set, so
-    `data` is required.
-    """
-
-    ranks: tuple[int, int] = (901, 1000)
-
-    name: ClassVar = "game24"
-    reads: ClassVar = ("Rank", "Puzzles")
-    prompt: ClassVar = Template(
-        "expression-steps", 1, "Reason step by step, and end with `The answer is`, followed by the expression. {kind}"
-    )
-
-    def item(self, row: DataRow) -> GradedQuestion | None:
-        """The reference answer is a solution computed here, only to be shown: any solution is right."""
-        rank, puzzle = row.text("Rank"), row.text("Puzzles")
-        if not re.fullmatch(r"\d{1,7}", rank):
-            raise row.error("Rank", f"{rank!r:.20} is not a number")
-        if not self.ranks[0] <= int(rank) <= self.ranks[1]:
-            return None
-        if not re.fullmatch(r"\d{1,3}(?: \d{1,3}){3}", puzzle):
-            raise row.error("Puzzles", f"{puzzle!r:.40} is not four numbers")
-        numbers = tuple(map(int, puzzle.split()))
-        gold = solution(numbers, 24)
-        if gold is None:
-            raise row.error("Puzzles", f"no expression of {puzzle} equals 24")
-        space = ExpressionSpace(numbers, 24, use_all=True)
-        question = self.template.ask(_ASK.format(puzzle), space, id=f"game24/{rank}")
-        return GradedQuestion(question, gold, level=rank, grader=ByRules())
-
-
-def solution(numbers: tuple[int, ...], target: int) -> str | None:
-    """An expression that uses each of up to six numbers once and equals the target; None if there is none."""
-    return _solve([(Fraction(number), str(number)) for number in numbers], Fraction(target))
-
-
-def _solve(terms: list[tuple[Fraction, str]], target: Fraction) -> str | None:
-    """Try all ways to combine two terms into one, down to a single term."""
-    if len(terms) == 1:
-        value, text = terms[0]
-        return text if value == target else None
-    for i, j in permutations(range(len(terms)), 2):
-        remaining = [term for index, term in enumerate(terms) if index not in (i, j)]
-        (a, x), (b, y) = terms[i], terms[j]
-        combined = [(a - b, f"({x} - {y})")]
-        if i < j:
-            combined += [(a + b, f"({x} + {y})"), (a * b, f"{x} * {y}")]
-        if b:
-            combined.append((a / b, f"{x} / ({y})" if "*" in y or "/" in y else f"{x} / {y}"))
-        for term in combined:
-            if (answer := _solve([*remaining, term], target)) is not None:
-                return answer
-    return None

@@ -159,10 +159,7 @@ REACH_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """Where a benchmark is published: its data set on the hub, and a public file that can be downloaded without it.
-
-    `digest` is the beginning of the file's sha256, or "" if unknown. `hub` is "" if the hub does not have it.
-    """
+    """Where a benchmark is published: its data set on the hub, and a public file that can be downloaded without it."""
 
     hub: str
     split: str
@@ -170,7 +167,6 @@ class Published:
     revision: str = "main"
     config: str = ""
     file: str = ""
-    digest: str = ""
 
     def alternative(self, task: str) -> str:
         """What to do if the hub does not provide it."""
@@ -185,37 +181,32 @@ def published(name: str) -> Published:
     return Published(**tables[name])
 
 
-def from_file(path: Path, renames: Mapping[str, str], source: Published | None = None) -> tuple[list[DataRow], str]:
-    """The rows of a local file; the origin says whether it is the published one. A UsageError names the line."""
+def from_file(path: Path, renames: Mapping[str, str]) -> tuple[list[DataRow], str]:
+    """The rows of a local file; the origin names its hash. A UsageError names the line."""
     rows = read_file(path, renames)
     with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    pinned = source is not None and source.digest and sha256.startswith(source.digest)
-    status = f"pinned, {source.file}" if source and pinned else "unknown file"
-    return rows, f"{path} (sha256 {sha256}; {status})"
+        return rows, f"{path} (sha256 {hashlib.file_digest(file, 'sha256').hexdigest()})"
 
 
-def from_hub(task: str, source: Published, revision: str, renames: Mapping[str, str]) -> tuple[list[DataRow], str]:
+def from_hub(task: str, source: Published, renames: Mapping[str, str]) -> tuple[list[DataRow], str]:
     """The rows of a data set on the hub; the origin names the commit. A UsageError says what to do instead."""
-    if not source.hub:
-        raise UsageError(f"{task} needs its data: {source.alternative(task)}")
     name = f"{source.hub} ({source.config})" if source.config else source.hub
     try:
-        records, commit = _load(source, revision)
+        records, commit = _load(source)
     except ImportError as error:
         raise UsageError(
             f"the package datasets cannot be imported ({error}): run `{install_command('eval')}`, or "
             f"{source.alternative(task)}"
         ) from None
     except Exception as error:
-        raise UsageError(_explain(task, source, revision, error)) from None
+        raise UsageError(_explain(task, source, error)) from None
     rows = [DataRow(f"{name}, row {number}", number - 1, values, renames) for number, values in enumerate(records, 1)]
     if not rows:
-        raise UsageError(f"{name} has no rows at revision {revision}: {source.alternative(task)}")
+        raise UsageError(f"{name} has no rows at revision {source.revision}: {source.alternative(task)}")
     return rows, f"hub {name} {source.split} @ {commit}"
 
 
-def _load(source: Published, revision: str) -> tuple[Any, str]:
+def _load(source: Published) -> tuple[Any, str]:
     import datasets  # type: ignore[import-untyped]
     import httpx
     import huggingface_hub as hub
@@ -226,15 +217,15 @@ def _load(source: Published, revision: str) -> tuple[Any, str]:
             httpx.head(hub.constants.ENDPOINT, timeout=REACH_SECONDS)
         except httpx.HTTPError as error:
             raise ConnectionError(str(error)) from None
-    records = datasets.load_dataset(source.hub, source.config or None, split=source.split, revision=revision or None)
-    if _COMMIT.fullmatch(revision):
-        return records, revision
+    records = datasets.load_dataset(source.hub, source.config or None, split=source.split, revision=source.revision)
+    if _COMMIT.fullmatch(source.revision):
+        return records, source.revision
     if offline:
-        return records, f"{revision or 'main'}, fingerprint {records._fingerprint}"
-    return records, str(hub.HfApi().dataset_info(source.hub, revision=revision or None).sha)
+        return records, f"{source.revision}, fingerprint {records._fingerprint}"
+    return records, str(hub.HfApi().dataset_info(source.hub, revision=source.revision).sha)
 
 
-def _explain(task: str, source: Published, revision: str, error: Exception) -> str:
+def _explain(task: str, source: Published, error: Exception) -> str:
     """One line about what failed and what to do."""
     reason, alternative = printable(str(error), limit=200), source.alternative(task)
     if "gated" in str(error).lower():
@@ -244,4 +235,4 @@ def _explain(task: str, source: Published, revision: str, error: Exception) -> s
             f"the hub cannot be reached for {source.hub} ({reason}): {alternative}; if it was loaded before, set "
             "HF_HUB_OFFLINE=1"
         )
-    return f"{source.hub} cannot be loaded at revision {revision or 'main'} ({reason}): {alternative}"
+    return f"{source.hub} cannot be loaded at revision {source.revision} ({reason}): {alternative}"

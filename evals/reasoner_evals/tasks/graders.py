@@ -96,14 +96,12 @@ class ByReference:
 class GradedQuestion:
     """A question and its reference answer. Strategies and verifiers receive the question alone.
 
-    `group` is what questions of one source share, such as a passage: statistics are clustered by it. `level` is the
-    difficulty that the benchmark states. Both may be empty.
+    `group` is what questions of one source share, such as a passage: statistics are clustered by it. It may be empty.
     """
 
     question: Question
     gold: str = field(repr=False)
     group: str = ""
-    level: str = ""
     grader: Grader = field(default=ByReference(), repr=False)
 
 

@@ -20,7 +20,7 @@ from reasoner_evals.tasks.benchmark import (
 from reasoner_evals.tasks.data import DataRow, from_file, parse_renames
 from reasoner_evals.tasks.graders import GradedQuestion
 
-_COLUMNS = ("question", "answer", "id", "context", "kind", "choices", "group", "level")
+_COLUMNS = ("question", "answer", "id", "context", "kind", "choices", "group")
 _KINDS = tuple(kind for kind in SPACES if kind not in ("code", "json", "free"))
 
 
@@ -29,7 +29,7 @@ class Jsonl:
     """Your own questions: JSONL, JSON, CSV or parquet with `question` and `answer`.
 
     `path` is the file. Optional columns: `id`, `context` (a document, shown first), `kind` (of answer, as in `reasoner
-    solve --answer`), `choices` (a list; the answer is then a letter or one of them), `group` and `level`. `columns`
+    solve --answer`), `choices` (a list; the answer is then a letter or one of them) and `group`. `columns`
     maps column names to those in the file, as in `columns=[question:prompt,answer:target]`. With `several`, an answer
     may be several letters, as in `A,C`. `answer_options` are options of the kind of answer, such as `extract=rules` or
     `pattern=REGEX`; see `docs/answers.md`.
@@ -69,7 +69,7 @@ class Jsonl:
         name = row.optional("id") or f"{Path(self.path).name}/{row.index}"
         question = PLAIN.ask(text, space, id=name, context=row.optional("context"))
         checked(row, "answer", space, gold)
-        return GradedQuestion(question, gold, row.optional("group"), row.optional("level"))
+        return GradedQuestion(question, gold, row.optional("group"))
 
 
 def _space(row: DataRow, text: str) -> AnswerSpace:

@@ -206,8 +206,8 @@ class OpenAIEngine:
                 return completion
 
     async def _attempt(self, request: SampleRequest) -> Completion | None:
-        unstreamed = self._dialect.unstreamed and not (request.interruptible or request.floor or request.on_text)
-        if not unstreamed or request.params.limit > WHOLE_TOKENS:
+        watched = request.interruptible or request.floor or request.due or request.on_text
+        if watched or not self._dialect.unstreamed or request.params.limit > WHOLE_TOKENS:
             return await self._streamed(request)
         if self._dialect.batches and not self._dialect.vllm and not request.watch:
             return await self._groups.join(request, self._draw)

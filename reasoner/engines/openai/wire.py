@@ -56,7 +56,7 @@ class Draft:
     """A lower bound on the tokens that arrived: one for each piece that is not empty."""
     events: int = 0
     cut: bool = False
-    """Whether the sequence was cut here, as it fell below its floor."""
+    """Whether the sequence was cut here, as it fell below its floor or is due."""
     _watch: Cut | None = None
     _passed: tuple[int, int] = (0, 0)
     """Pieces of the thinking and of the text that were passed on."""
@@ -84,6 +84,8 @@ class Draft:
                 self._report(reported)
             if self.request.on_text:
                 self._pass_on(self.request.on_text)
+            if self.request.due and not self.finish and self.request.due():
+                self.cut = True
         except ValueError as error:
             raise Malformed(str(error)) from error
 

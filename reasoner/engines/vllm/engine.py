@@ -207,7 +207,7 @@ class VllmEngine(VllmModel):
 
     def _stream(self, request: SampleRequest, before: Before, marks: Marks | None) -> SequenceStream | None:
         """What ends the sequence where vLLM itself cannot, and passes its text on."""
-        if not (request.on_text or request.floor or (marks and request.params.stop)):
+        if not (request.on_text or request.floor or request.due or (marks and request.params.stop)):
             return None
         on_text = _in_loop(request.on_text) if request.on_text else None
         # It runs in the thread in which vLLM uses its own tokenizer.

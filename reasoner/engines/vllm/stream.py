@@ -87,9 +87,10 @@ class Drawn(NamedTuple):
 class SequenceStream:
     """Collects the outputs of one sequence; a call with each of them returns True where it must end.
 
-    It ends below the request's confidence floor. That of a model that thinks, which is decoded here, also ends at a
-    stop string in its final part, and in its thinking if asked. `on_text` receives each part without its markers; text
-    that may begin a marker or a stop string is held back until it is one or is not, and at the end it is left.
+    It ends below the request's confidence floor, or when it is due. That of a model that thinks, which is decoded here,
+    also ends at a stop string in its final part, and in its thinking if asked. `on_text` receives each part without its
+    markers; text that may begin a marker or a stop string is held back until it is one or is not, and at the end it is
+    left.
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class SequenceStream:
         self._longest = max(map(len, self._stop), default=1)
         self._tail = self._held = ""
         self._below = request.floor.watch() if request.floor else None
+        self._due = request.due
         self._ids: list[int] = []
         self._rows: list[Row] | None = None
         self._texts: list[str] = []
@@ -161,6 +163,8 @@ class SequenceStream:
             if self._below and rows and not output.finished and self._below(best(rows[at], self._top_k)):
                 self._end = "abort", None
                 return True
+        if self._due and not output.finished and self._due():
+            self._end = "abort", None
         if output.finished:
             self._end = delta.finish_reason, delta.stop_reason
         return self._end is not None

@@ -1,1 +1,1 @@
-"""Machinery of the searches: steps, trees, resampling, and chains drawn in lockstep."""
+"""Machinery of the searches: chains of steps, levels of rated steps, and chains that grow in rounds."""

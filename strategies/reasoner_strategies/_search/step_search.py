@@ -1,15 +1,13 @@
 """A search over rated steps, level by level: children are rated as they arrive, and chains that ended vote."""
 
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
-from typing import ClassVar, NamedTuple
+from typing import Annotated, ClassVar
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted
-from reasoner.specs import Samples
-from reasoner.strategy import Finished, Handle, Plan, Sample, Score, next_finished, start
+from reasoner.specs import Range, Samples
+from reasoner.strategy import MAX_CHAINS, Finished, Handle, Plan, Sample, Score, next_finished, start
 from reasoner.types import Answer, VoteState
 from reasoner_strategies._search.steps import Path, StepOptions
 from reasoner_strategies._voting.pool import By, RunningVote
@@ -21,16 +19,11 @@ class SearchOptions(StepOptions):
 
     uses_verifier: ClassVar[bool] = True
 
-    n: Samples = 16
+    n: Annotated[Samples, Range(at_least=1, at_most=MAX_CHAINS)] = 16
 
 
 Parents = Sequence[tuple[Path, int]]
 """The parents of a level, and how many children each has."""
-
-
-def parent_count(n: int, width: int) -> int:
-    """How many parents `n` children have if none has more than `width`."""
-    return -(-n // width)
 
 
 def split_evenly(n: int, among: int) -> list[int]:
@@ -73,15 +66,6 @@ class _Child:
     """What is rated: the child itself, or its greedy continuation."""
 
 
-class _Siblings(NamedTuple):
-    """Children of one parent that were started together; `first` and `order` belong to the first, the others follow."""
-
-    first: Handle
-    level: Level
-    parent: Path
-    order: int
-
-
 @dataclass(slots=True, eq=False)
 class StepSearch:
     """The state of one search. `ended` are the chains that ended, by their position in launch order.
@@ -99,31 +83,20 @@ class StepSearch:
     ended: dict[int, Path] = field(default_factory=dict)
     _greedy: StepOptions = field(init=False)
     _running: dict[Handle, _Child] = field(default_factory=dict)
-    _siblings: list[_Siblings] = field(default_factory=list)
     _levels: list[Level] = field(default_factory=list)
     """The levels that are not complete."""
     _launched: int = 0
     _votes: RunningVote = field(init=False)
-    _uncounted: dict[int, bool] = field(default_factory=dict)
-    """The chains that ended and do not vote yet, and whether they were counted as samples."""
+    _unrated: set[int] = field(default_factory=set)
+    """The chains that ended with an answer and do not vote yet."""
 
     def __post_init__(self) -> None:
         self._votes = RunningVote(self.question.space, self.by)
         self._greedy = replace(self.options, params=replace(self.options.params, temperature=0.0))
 
-    @property
-    def root(self) -> Path:
-        """The chain of no steps."""
-        return Path(self.question.prompt)
-
-    @property
-    def finished(self) -> int:
-        """How many chains the model ended."""
-        return sum(path.finished for path in self.ended.values())
-
     def by_levels(self, n: int, parents_of: Callable[[Level], Parents], *, choose: bool = True) -> Plan[Answer | None]:
         """Search level by level, from `n` children of the root on; `parents_of` a level are those of the next one."""
-        parents: Parents = [(self.root, n)]
+        parents: Parents = [(Path(self.question.prompt), n)]
         while parents:
             yield from self.launch(parents, choose=choose)
             level = yield from self.next_level()
@@ -138,13 +111,11 @@ class StepSearch:
         order = self._launched if first is None else first
         level = Level(tuple(parent for parent, _ in parents), order, choose, sum(count for _, count in parents), branch)
         self._levels.append(level)
-        # Children of one parent are one start, so that a million of them take no memory until they arrive.
-        for _, group in groupby(parents, key=lambda pair: id(pair[0])):
-            same = list(group)
-            parent, times = same[0][0], sum(count for _, count in same)
-            handle = yield from start(self._sample(parent, self.options, branch), times=times)
-            self._siblings.append(_Siblings(handle, level, parent, order))
-            order += times
+        for parent, count in parents:
+            handle = yield from start(self._sample(parent, self.options, branch), times=count)
+            for index in range(count):
+                self._running[Handle(handle + index)] = _Child(level, parent, order + index)
+            order += count
         self._launched = max(self._launched, order)
         return level
 
@@ -155,7 +126,7 @@ class StepSearch:
                 finished = yield from next_finished()
             except BudgetExhausted:
                 return None
-            child = self._running.pop(finished.handle, None) or self._child_of(finished.handle)
+            child = self._running.pop(finished.handle)
             level = child.level
             if not (yield from self._continues(child, finished)):
                 level.missing -= 1
@@ -167,15 +138,11 @@ class StepSearch:
     def _sample(self, path: Path, stepping: StepOptions, branch: int) -> Sample:
         return Sample((path.prompt,), params=stepping.draws(path), reserve=self.options.reserve, branch=branch)
 
-    def _child_of(self, handle: Handle) -> _Child:
-        group = self._siblings[bisect_right(self._siblings, handle, key=lambda siblings: siblings.first) - 1]
-        return _Child(group.level, group.parent, group.order + handle - group.first)
-
     def _continues(self, child: _Child, finished: Finished) -> Plan[bool]:
         """Keep what arrived of a child; whether more of it is awaited."""
         level, children = child.level, child.level.children
         if finished.ratings:
-            self._keep(level, children[child.order].rated(finished.ratings[0].value))
+            self._keep(level, replace(children[child.order], value=finished.ratings[0].value))
             return False
         [completion] = finished.completions
         if child.probe is None:
@@ -200,29 +167,33 @@ class StepSearch:
             self._end(path)
 
     def _end(self, path: Path) -> None:
-        self._uncounted.setdefault(path.order, False)
+        if path.order not in self.ended:
+            self._count(path)
         self.ended[path.order] = path
+
+    def _count(self, path: Path) -> None:
+        answer = self._answer(path)
+        self._votes.count(answer, order=path.order)
+        if answer is not None:
+            self._unrated.add(path.order)
+
+    def _answer(self, path: Path) -> Answer | None:
+        """The answer of a chain that ended, also of a cut one if the question probes those."""
+        return self.question.read(path.last) if path.last else None
 
     def recount(self) -> None:
         """Count all chains again: their weights have changed."""
         self._votes.restart()
-        self._uncounted = dict.fromkeys(self.ended, False)
+        for path in self.ended.values():
+            self._count(path)
 
     def publish(self) -> Plan[VoteState]:
         """Propose the vote of the chains that ended, unless it was already proposed."""
-        for order, counted in list(self._uncounted.items()):
-            path, weight = self.ended[order], self.weight_of(self.ended[order])
-            if counted and weight is None:
-                continue
-            answer = self.question.read(path.last) if path.last else None
-            if not counted:
-                self._votes.count(answer, order=order)
-                self._uncounted[order] = True
-            if answer is None:
-                del self._uncounted[order]
-            elif weight is not None:
-                self._votes.rate(answer, weight, order=order)
-                del self._uncounted[order]
+        for path in [self.ended[order] for order in self._unrated]:
+            answer, weight = self._answer(path), self.weight_of(path)
+            if answer is not None and weight is not None:
+                self._votes.rate(answer, weight, order=path.order)
+                self._unrated.remove(path.order)
         return (yield from self._votes.publish() if self.ended else self._votes.vote_state())
 
     def finish(self) -> Plan[Answer | None]:

@@ -36,10 +36,6 @@ class Path:
         """Whether it can continue."""
         return not (self.finished or self.cut)
 
-    def rated(self, value: float | None) -> "Path":
-        """The same with a rating."""
-        return replace(self, value=value)
-
     def answer(self, question: Question) -> Answer | None:
         """The answer of a finished chain; None of any other."""
         return question.read(self.last) if self.finished and self.last else None
@@ -91,13 +87,8 @@ class StepOptions(Checked):
         return self.grown(replace(path, steps=self.max_steps - 1), completion, order=path.order)
 
 
-def lockstep(params: SamplingParams, every: int) -> StepOptions:
-    """Chains that grow by `every` tokens at a time until the model ends them."""
-    return StepOptions(params=params, step="", step_tokens=every, max_steps=params.limit + 1)
-
-
 def advance(stepping: StepOptions, chains: Sequence[Path]) -> Plan[list[Path]]:
-    """The same chains, each open one a round further; all open ones have the same number of tokens, before and after.
+    """The same chains, each open one a round of `step_tokens` further; all open ones have equally many tokens.
 
     A chain is cut if the budget refused it, or gave it fewer tokens than the others.
     """
@@ -108,7 +99,7 @@ def advance(stepping: StepOptions, chains: Sequence[Path]) -> Plan[list[Path]]:
     for chain in chains:
         if not chain.open:
             after.append(chain)
-        elif drawn and drawn[0].prompt == chain.prompt:
+        elif drawn and drawn[0].prompt == chain.prompt.at_level(params.thinking):
             grown = stepping.grown(chain, drawn.popleft(), order=chain.order)
             behind = grown.tokens < chain.tokens + params.limit
             after.append(replace(grown, cut=True) if grown.open and behind else grown)

@@ -1,18 +1,23 @@
 """Votes over finished sequences: a pool of them, or as they arrive; with or without ratings."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted
-from reasoner.strategy import Plan, count_votes, propose, score
+from reasoner.strategy import Outcome, Plan, Strategy, count_votes, gather, propose, score
 from reasoner.types import Answer, AnswerSpace, Completion, VoteState
 from reasoner.voting import Tally
 
 Pool = Sequence[Completion | None]
 Weights = Sequence[float | None]
 By = Literal["sum", "max"]
+Selector = Literal["argmax", "weighted"]
+"""Which answer ratings select: that of the best rated sequence, or the class of the highest total rating."""
+BY: dict[Selector, By] = {"argmax": "max", "weighted": "sum"}
+"""How the ratings of a class become its weight, by selector."""
 
 
 def vote(question: Question, pool: Pool, weights: Weights | None = None, *, by: By = "sum") -> Plan[VoteState]:
@@ -69,6 +74,35 @@ def rated_choice(
     return (yield from proposed(rated_vote(question, pool, weights_of(ratings), by=by))).leader
 
 
+def nested_vote(
+    question: Question, of: Strategy, n: int, *, max_samples: int = 0
+) -> Plan[tuple[VoteState, list[Completion | None]]]:
+    """Run a strategy `n` times side by side, and propose the vote of the answers after each run.
+
+    Returns the vote state, and for each run, in order, the sequence that its answer was read from. `max_samples` is
+    for stop rules that look ahead: `n` if the vote decides.
+    """
+    evidence: dict[int, Completion | None] = {}
+    tally, vote_state = Tally(question.space, max_samples=max_samples), VoteState()
+
+    def ended(index: int, outcome: Outcome) -> Plan[None]:
+        nonlocal vote_state
+        evidence[index] = outcome.evidence
+        tally.add(outcome.answer, index=index)
+        vote_state = yield from proposed(count_votes(tally))
+
+    yield from gather((of.plan(question) for _ in range(n)), question, ended, among=n)
+    return vote_state, [evidence[index] for index in sorted(evidence)]
+
+
+def softmax(values: Sequence[float | None], temperature: float = 1.0) -> list[float]:
+    """Shares proportional to exp(value / temperature) that sum to 1; 0 for None."""
+    highest = max((value for value in values if value is not None), default=0.0)
+    weights = [0.0 if value is None else math.exp((value - highest) / temperature) for value in values]
+    total = math.fsum(weights)
+    return [weight / total for weight in weights] if total else weights
+
+
 @dataclass(slots=True)
 class RunningVote:
     """The vote of one question, weighted by ratings as `rated_vote` is; without any rating, the plain majority."""
@@ -78,48 +112,37 @@ class RunningVote:
     seen: int = 0
     """How many chains were counted, those without an answer included."""
     answered: bool = False
-    _tally: Tally = field(init=False)
-    _rated: bool = False
-    """Whether the tally holds the rated answers alone."""
+    _plain: Tally = field(init=False)
+    _rated: Tally | None = None
+    """The votes of the rated answers, once there is one."""
     _published: VoteState | None = None
-    _changes: int = 0
-    _publish_at: int = 1
 
     def __post_init__(self) -> None:
         self.restart()
 
     def restart(self) -> None:
-        """Forget all chains, but not what was published."""
-        self.seen, self.answered, self._rated, self._tally = 0, False, False, Tally(self.space)
+        """Drop all chains, but not what was published."""
+        self.seen, self.answered, self._plain, self._rated = 0, False, Tally(self.space), None
 
     def count(self, answer: Answer | None, *, order: int) -> None:
         """Count a chain that ended, before it is rated; `order` is its position in launch order."""
         self.seen += 1
-        self._changes += 1
         if answer is not None:
             self.answered = True
-            if not self._rated:
-                self._tally.add(answer, index=order)
+            if self._rated is None:
+                self._plain.add(answer, index=order)
 
     def rate(self, answer: Answer, value: float | None, *, order: int) -> None:
         """Let a counted chain vote with its rating; without one it votes only if no chain has one."""
         if value is None:
             return
-        self._changes += 1
-        if not self._rated:
-            self._rated, self._tally = True, Tally(self.space, by=self.by)
-        self._tally.add(answer, index=order, weight=value)
+        self._rated = self._rated or Tally(self.space, by=self.by)
+        self._rated.add(answer, index=order, weight=value)
 
     def vote_state(self) -> Plan[VoteState]:
         """The vote state of the votes."""
-        counted = yield from count_votes(self._tally)
+        counted = yield from count_votes(self._rated or self._plain)
         return replace(counted, samples=self.seen)
-
-    def publish_sometimes(self) -> Plan[None]:
-        """Publish after each further sixteenth of changes: a few hundred times for many thousand chains."""
-        if self.answered and self._changes >= self._publish_at:
-            self._publish_at = self._changes + 1 + self._changes // 16
-            yield from self.publish()
 
     def publish(self) -> Plan[VoteState]:
         """Propose the leader, unless this vote state was already proposed."""

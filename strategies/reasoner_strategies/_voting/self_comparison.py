@@ -1,4 +1,4 @@
-"""Comparisons of answers by the model itself or a verifier: candidates, ballots, pairs, tournaments."""
+"""Comparisons of answers by the model itself or a verifier: candidates, choices, pairs, tournaments."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from reasoner.answers.questions import Question
-from reasoner.errors import UsageError
 from reasoner.specs import Checked, Samples
 from reasoner.strategy import Plan, compare_pair, sample
 from reasoner.types import Answer, Completion, Prompt, SamplingParams, VoteState
@@ -28,15 +27,6 @@ Pair = tuple[Candidate, Candidate]
 
 
 @dataclass(frozen=True, slots=True)
-class Ballot:
-    """One request to the model to choose among the shown candidates; `race` numbers the choice that it counts for."""
-
-    race: int
-    shown: tuple[Candidate, ...]
-    prompt: Prompt
-
-
-@dataclass(frozen=True, slots=True)
 class Candidates:
     """The drawn sequences, their majority, and one candidate per class of answers, the most votes first."""
 
@@ -45,6 +35,8 @@ class Candidates:
     ranked: tuple[Candidate, ...]
 
 
+Ballot = tuple[Prompt, Sequence[Candidate]]
+"""One request to the model to choose, and the candidates that it shows."""
 Choice = Callable[[Completion, int], int | None]
 """Which of so many shown candidates a reply chooses, from 0; None if it names none."""
 
@@ -68,27 +60,23 @@ def by_points(question: Question, drawn: Sequence[Completion], points: Mapping[i
     return (yield from proposed(vote(question, drawn, weights)))
 
 
-def polled(ballots: Sequence[Ballot], choice: Choice, params: SamplingParams) -> Plan[dict[int, Counter[int]]]:
-    """How often each candidate was chosen in each race, all asked at once; a reply that names none abstains."""
-    chosen: dict[int, Counter[int]] = {ballot.race: Counter() for ballot in ballots}
-    drawn = yield from sample([ballot.prompt for ballot in ballots], params=params, answers=False)
+def polled(ballots: Sequence[Ballot], choice: Choice, params: SamplingParams) -> Plan[list[Candidate | None]]:
+    """The candidate that each ballot chooses, all asked at once; None for a reply that names none or was refused."""
+    prompts = [prompt.at_level(params.thinking) for prompt, _ in ballots]
+    drawn = yield from sample(prompts, params=params, answers=False)
     replies: defaultdict[Prompt, list[Completion]] = defaultdict(list)
     for completion in drawn:
         replies[completion.prompt].append(completion)
-    for ballot in ballots:
-        if replies[ballot.prompt]:
-            number = choice(replies[ballot.prompt].pop(0), len(ballot.shown))
-            if number is not None:
-                chosen[ballot.race][ballot.shown[number].index] += 1
+    chosen: list[Candidate | None] = []
+    for prompt, (_, shown) in zip(prompts, ballots, strict=True):
+        number = choice(replies[prompt].pop(0), len(shown)) if replies[prompt] else None
+        chosen.append(None if number is None else shown[number])
     return chosen
 
 
-def best(candidates: Sequence[Candidate], chosen: Counter[int]) -> Candidate:
+def best(candidates: Sequence[Candidate], chosen: Sequence[Candidate | None]) -> Candidate:
     """The most often chosen; at a tie, the one whose answer has more votes."""
-    return min(candidates, key=lambda candidate: (-chosen[candidate.index], candidate.rank))
-
-
-COMPARISONS = 2
+    return min(candidates, key=lambda candidate: (-chosen.count(candidate), candidate.rank))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +92,9 @@ class PairOptions(Checked):
     free_form: ClassVar[bool] = True
 
     n: Samples = 8
-    comparisons: Samples = COMPARISONS
+    comparisons: Samples = 2
     params: SamplingParams = SamplingParams()
     by: Literal["policy", "verifier"] = "policy"
-
-    def __post_init__(self) -> None:
-        Checked.__post_init__(self)
-        if self.by == "verifier" and self.comparisons != COMPARISONS:
-            raise UsageError(
-                f"comparisons={self.comparisons} has no effect with by=verifier, which compares once: leave it out"
-            )
 
     @property
     def uses_verifier(self) -> bool:
@@ -127,14 +108,12 @@ class PairOptions(Checked):
             values = [rating.value for rating in (yield from compare_pair(question, drawn))]
             # Of a pair, the first has more votes.
             return tuple(pair[value is not None and value < 0.5] for pair, value in zip(pairs, values, strict=True))
-        ballots = [
-            Ballot(race, order, pair_prompt(question, order))
-            for race, (a, b) in enumerate(pairs)
-            for turn in range(self.comparisons)
-            for order in [(b, a) if turn % 2 else (a, b)]
-        ]
-        chosen = yield from polled(ballots, better, self.params)
-        return tuple(best(pair, chosen[race]) for race, pair in enumerate(pairs))
+        orders = [(b, a) if turn % 2 else (a, b) for a, b in pairs for turn in range(self.comparisons)]
+        chosen = yield from polled([(pair_prompt(question, order), order) for order in orders], better, self.params)
+        starts = range(0, len(orders), self.comparisons)
+        return tuple(
+            best(pair, chosen[start : start + self.comparisons]) for pair, start in zip(pairs, starts, strict=True)
+        )
 
 
 def pair_prompt(question: Question, pair: Pair) -> Prompt:

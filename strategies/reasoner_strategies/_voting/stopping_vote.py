@@ -91,7 +91,9 @@ def stopping_vote(
         if completion is None:
             break
         tally.add(question.read(completion), index=index)
-        cost += _cost_of(completion)
+        used = completion.usage
+        prompt_tokens = used.prompt_tokens - used.cached_tokens
+        cost += Cost(prompt_tokens, used.cached_tokens, used.generated_tokens, requests=1, samples=1, flops=None)
         vote_state = (yield from count_votes(tally)).listed()
         answer = vote_state.leader
         yield from propose(answer, vote_state)
@@ -113,16 +115,3 @@ def _samples_to_stop(rule: StopRule | None, vote_state: VoteState, window: int) 
         if rule and rule.stop(agreed, Cost()):
             return more
     return max(1, window)
-
-
-def _cost_of(completion: Completion) -> Cost:
-    """The cost of one sample as far as a plan knows it; its flops are unknown."""
-    used = completion.usage
-    return Cost(
-        prompt_tokens=used.prompt_tokens - used.cached_tokens,
-        cached_tokens=used.cached_tokens,
-        generated_tokens=used.generated_tokens,
-        requests=1,
-        samples=1,
-        flops=None,
-    )

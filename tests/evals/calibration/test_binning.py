@@ -15,7 +15,7 @@ from reasoner_evals.calibration.profiles import Binning
     [
         ("none", Binning()),
         ("prompt", Binning("prompt")),
-        ("likelihood:2", Binning("likelihood", 2)),
+        ("prompt:2", Binning("prompt", 2)),
         ("split:20", Binning("split", 20)),
     ],
 )
@@ -26,8 +26,8 @@ def test_what_can_be_asked_for(text: str, binning: Binning) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("", "none, prompt, likelihood, split"),
-        ("length", "none, prompt, likelihood, split"),
+        ("", "none, prompt, split"),
+        ("length", "none, prompt, split"),
         ("none:2", "none makes one bin and takes no number"),
         ("prompt:", "must have 2 to 20 bins, as in prompt:3"),
         ("prompt:1", "must have 2 to 20 bins"),
@@ -39,11 +39,6 @@ def test_what_can_be_asked_for(text: str, binning: Binning) -> None:
 def test_what_cannot_be_asked_for(text: str, told: str) -> None:
     with pytest.raises(UsageError, match=told):
         Binning.parse(text)
-
-
-def test_terciles_hold_a_third_each() -> None:
-    bins = Binning("prompt").bins(np.arange(120, dtype=np.float64))
-    assert np.bincount([bins.index(value) for value in range(120)]).tolist() == [40, 40, 40]
 
 
 def test_splits_have_edges_of_their_own_where_the_data_allow() -> None:
@@ -64,7 +59,7 @@ def test_the_smallest_bin_goes_with_its_smaller_neighbour() -> None:
 
 @given(st.lists(st.floats(-50, 50), min_size=1, max_size=200), st.integers(2, 20))
 def test_no_bin_is_too_small_but_the_only_one(values: list[float], parts: int) -> None:
-    bins = Binning("likelihood", parts).bins(np.array(values))
+    bins = Binning("prompt", parts).bins(np.array(values))
     sizes = np.bincount([bins.index(value) for value in values], minlength=bins.count)
     assert len(sizes) == bins.count <= parts
     assert bins.count == 1 or sizes.min() >= 30

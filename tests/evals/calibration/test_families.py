@@ -166,25 +166,6 @@ def test_what_was_run_is_reported_as_it_was_run(tmp_path: Path) -> None:
     assert found.samples == 3
 
 
-def test_a_best_of_n_pool_gives_its_smaller_sizes_with_its_verifier(tmp_path: Path) -> None:
-    best = Fake("best_of_n:n=4,max_tokens=77", pool=4, rule="best", verifier="orm", law=LAW)
-    found = [one for one in family(tmp_path / "run", VOTE, best).arms if one.verifier == "orm"]
-    assert [build("strategy", one.strategy).n for one in found] == [1, 3, 4]
-    assert all(build("strategy", one.strategy).params.max_tokens == 77 for one in found)
-    single = mean(right for number in range(QUESTIONS) for right in samples(number, best)[1])
-    assert found[0].right == pytest.approx(single * QUESTIONS, abs=1e-5)
-
-
-def test_seeds_of_one_way_are_one_row(tmp_path: Path) -> None:
-    both = family(tmp_path / "both", VOTE, Fake(SPEC, pool=5, rule="majority", law=LAW, seed=1))
-    each = [family(tmp_path / str(seed), Fake(SPEC, pool=5, rule="majority", law=LAW, seed=seed)) for seed in (0, 1)]
-    assert len(both.arms) == len(each[0].arms)
-    for one, first, second in zip(both.arms, each[0].arms, each[1].arms, strict=True):
-        assert one.right == pytest.approx((first.right + second.right) / 2, abs=1e-5)
-        assert one.tokens == pytest.approx((first.tokens + second.tokens) / 2, abs=1e-5)
-    assert (both.standard(0).harmed, both.standard(0).helped) == (0, 0)
-
-
 def test_a_question_counts_where_every_arm_has_a_result(tmp_path: Path) -> None:
     fake = Fake("single", law=LAW, errors=3)
     run = open_run(fabricate(tmp_path / "run", [VOTE, fake], questions=QUESTIONS))
@@ -211,36 +192,6 @@ def test_bins_part_the_questions_and_the_rows(tmp_path: Path) -> None:
     assert [parted.standard(place).questions for place in range(parted.bins.count)] == np.bincount(places).tolist()
 
 
-def test_likelihood_is_that_of_the_first_sample_in_the_trace(tmp_path: Path) -> None:
-    path = fabricate(tmp_path / "run", [VOTE], questions=120)
-    mean_logprob = {number: -0.01 * (number * 7 % 120) for number in range(119)}
-    lines = [
-        {"event": "sampled", "question_id": question_id(number), "index": index, "logprobs": {"sampled": tokens}}
-        for number, value in mean_logprob.items()
-        for index, tokens in ((0, [value - 0.5, value + 0.5]), (1, [-9.0]))
-    ]
-    trace = path / "arms" / VOTE.folder / "trace.jsonl"
-    trace.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    made = family_of([open_run(path)], TASK, Binning("likelihood"))
-    assert made.notes == ("1 of 120 questions lack the signal likelihood and are left out",)
-    edges = np.quantile([-value for value in mean_logprob.values()], [1 / 3, 2 / 3])
-    assert made.family.bins.edges == pytest.approx(tuple(edges))
-    for place in range(3):
-        inside = [n for n, value in mean_logprob.items() if made.family.bins.index(-value) == place]
-        whole = [mean(voted_in(number, order) for order in itertools.permutations(range(5))) for number in inside]
-        assert made.family.standard(place).right == pytest.approx(sum(whole), abs=1e-5)
-
-
-def test_two_runs_of_the_same_questions_are_one_family(tmp_path: Path) -> None:
-    first = fabricate(tmp_path / "first", [VOTE], questions=QUESTIONS)
-    second = fabricate(tmp_path / "second", [GREEDY], questions=QUESTIONS)
-    made = families_of(runs_of_one_model([first, second]), Binning())[TASK].family
-    alone = family(tmp_path / "both", VOTE, GREEDY)
-    assert made.arms == alone.arms
-    assert "first" in made.origin
-    assert "second" in made.origin
-
-
 def test_what_no_profile_can_be_made_of_is_reported(tmp_path: Path) -> None:
     vote = fabricate(tmp_path / "vote", [VOTE], questions=QUESTIONS)
     with pytest.raises(UsageError, match="none of the strategies is a vote over a pool"):
@@ -256,9 +207,6 @@ def test_what_no_profile_can_be_made_of_is_reported(tmp_path: Path) -> None:
         runs_of_one_model([vote, tmp_path / "other" / ".." / "vote"])
     with pytest.raises(UsageError, match=r"of the model small-135m and another of other-1b"):
         runs_of_one_model([vote, fabricate(tmp_path / "another", [VOTE], model=ModelInfo("other-1b"))])
-    (vote / "arms" / VOTE.folder / "trace.jsonl").touch()
-    with pytest.raises(UsageError, match=r"run it with -s self_consistency:n=5,.*,logprobs=0"):
-        family_of([open_run(vote)], TASK, Binning("likelihood"))
 
 
 def test_a_profile_tells_no_answer_and_no_question(tmp_path: Path) -> None:

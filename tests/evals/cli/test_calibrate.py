@@ -10,16 +10,13 @@ import pytest
 
 from reasoner.calibration.profile import read_profile
 from reasoner.cli.terminal import printable
-from reasoner_evals.cli.calibrate import accuracy
 from reasoner_evals.runs.manifest import read_manifest
 from reasoner_evals.runs.records import RunFolder
-from reasoner_evals.stats.intervals import wilson
 from tests.cli.command import Run
 from tests.engines.fake_server import FakeServer, Fault
 
 SIMULATED = ("-e", "simulated:answers=[4,6,6,8],silent=0.1,tokens=20")
 VOTE = ("-s", "self_consistency:n=4")
-POOL = Path(__file__).parents[4] / "shared" / "data" / "pools" / "gsm8k-gpt4omini.jsonl"
 
 
 def sums(path: Path, count: int) -> Path:
@@ -170,14 +167,6 @@ def test_questions_that_fail_leave_a_run_and_no_profile(data: Path, out: Path, r
     assert read_profile(out).families[0].questions < 5
 
 
-def test_log_probabilities_that_a_run_kept_are_read(data: Path, run: Run, out: Path, tmp_path: Path) -> None:
-    vote = ("-s", "self_consistency:n=4,logprobs=0", "--bins", "likelihood")
-    ended = run("calibrate", f"jsonl:{data}", *SIMULATED, *vote, "--out", str(out), "--runs", str(tmp_path / "run"))
-    assert ended.code == 0, ended.err
-    # The simulation's tokens are all alike, so that there is nothing to part.
-    assert read_profile(out).families[0].bins.count == 1
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -186,7 +175,6 @@ def test_log_probabilities_that_a_run_kept_are_read(data: Path, run: Run, out: P
         (("jsonl:FILE", "-s", "single"), "none of the strategies is a vote over a pool"),
         (("jsonl:FILE", "-s", "self_consistency:stop=lossless"), "none of the strategies is a vote over a pool"),
         (("jsonl:FILE", "--bins", "length"), "--bins must be one of"),
-        (("jsonl:FILE", "--bins", "likelihood"), "run it with -s self_consistency:n=16,logprobs=0"),
         (("jsonl:FILE", "-s", "self_consistency:n=3", "--bins", "split"), "looks at the first 4 samples of a vote"),
         (("--from",), "no run is given"),
         (("--from", "gone"), "cannot read the manifest gone/manifest.json"),
@@ -204,42 +192,6 @@ def test_what_cannot_work_is_refused_before_anything_is_made(
     assert (ended.code, ended.out) == (2, "")
     assert message in ended.error
     assert [path.name for path in tmp_path.iterdir()] == ["sums.jsonl"]
-
-
-def test_intervals_of_single_outcomes_are_wilsons(asked: tuple[str, ...], run: Run, out: Path) -> None:
-    run(*asked, "-s", "single")
-    once = next(row for row in read_profile(out).families[0].arms if row.strategy == "single")
-    _, low, high = accuracy(once)
-    exact = wilson(once.right, once.questions)
-    assert (low, high) == pytest.approx(exact, abs=0.01)
-    single = next(row for row in read_profile(out).families[0].arms if row.strategy == "self_consistency:n=1")
-    _, low, high = accuracy(single)
-    widest = wilson(single.right, single.questions)
-    assert widest[0] < low < single.right / single.questions < high < widest[1]
-
-
-def test_recorded_answers_make_a_profile_whose_stops_save_and_lose_little(run: Run, out: Path, tmp_path: Path) -> None:
-    if not POOL.is_file():
-        pytest.skip(f"{POOL} is not there: recorded pools are no part of the product")
-    part = tmp_path / "part.jsonl"
-    part.write_text("\n".join(POOL.read_text(encoding="utf-8").splitlines()[:60]), encoding="utf-8")
-    spec = f"pool:{part}"
-    ended = run("calibrate", spec, "-e", spec, "-s", "self_consistency:n=40,max_tokens=100000", "--out", str(out),
-                "--runs", str(tmp_path / "run"), "--json")  # fmt: skip
-    assert ended.code == 0, ended.err
-    rows = {row["strategy"].removeprefix("self_consistency:n=40,max_tokens=100000"): row
-            for row in json.loads(ended.out)["rows"]}  # fmt: skip
-    whole = rows[""]
-    lines = [json.loads(line) for line in part.read_text(encoding="utf-8").splitlines()]
-    assert whole["right"] == sum(
-        max(dict.fromkeys(line["answers"]), key=line["answers"].count) == line["gold"] for line in lines
-    )
-    assert whole["tokens"] == pytest.approx(sum(sum(line["tokens"]) for line in lines) / 60)
-    assert rows[",stop=lossless"]["right"] == whole["right"]
-    assert rows[",stop=lossless"]["tokens"] < whole["tokens"] / 1.5
-    # Algorithms, section 4: lock-in at 0.05 saves 8 times with no loss, without what is in flight.
-    assert rows[",stop=lock_in"]["tokens"] < whole["tokens"] / 5
-    assert rows[",stop=lock_in"]["harmed"] < 1
 
 
 def test_a_profile_is_neither_read_from_nor_written_over_what_is_not_a_file(run: Run, tmp_path: Path) -> None:

@@ -48,8 +48,6 @@ def test_calibrated_on_easy_questions_and_used_on_hard_ones_it_raises_the_alarm(
         out = tmp_path / name
         ended = run("eval", f"pool:{pool}", "-e", f"pool:{pool}", "-s", f"auto:profile={profile}", "--out", str(out))
         assert ended.code == 0, ended.err
-        assert ("warning: " in ended.err and "votes agree less than in calibration" in ended.err) == alarmed
-        assert ("are right" in ended.err) == alarmed
         assert run("report", str(out)).code == 0
         assert ("Warning" in (out / "results.md").read_text()) == alarmed
 

@@ -23,7 +23,6 @@ def test_everything_goes_beside_the_page_and_the_same_run_gives_the_same_bytes(
     assert (shown.code, shown.out, shown.err) == (0, f"{tmp_path}/a/report.html\n", "")
     named = sorted(str(path.relative_to(tmp_path / "a")) for path in (tmp_path / "a").rglob("*") if path.is_file())
     assert [name for name in named if not name.startswith("figures/")] == [
-        "questions.csv",
         "report.html",
         "results.csv",
         "results.md",
@@ -31,11 +30,9 @@ def test_everything_goes_beside_the_page_and_the_same_run_gives_the_same_bytes(
     figures = [name for name in named if name.startswith("figures/")]
     assert {Path(name).suffix for name in figures} == {".svg", ".png"}
     assert len({Path(name).stem for name in figures}) * 2 == len(figures) >= 12
-    again = run("report", str(folder), "--html", str(tmp_path / "b" / "page.html"))
-    assert (again.code, again.out) == (0, f"{tmp_path}/b/page.html\n")
+    assert run("report", str(folder), "--out", str(tmp_path / "b")).code == 0
     for name in named:
-        other = "page.html" if name == "report.html" else name
-        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / other).read_bytes()
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
 def test_the_page_of_one_run_goes_into_its_folder_under_a_title_of_ones_own(run: Run, tmp_path: Path) -> None:
@@ -50,11 +47,10 @@ def test_the_page_of_one_run_goes_into_its_folder_under_a_title_of_ones_own(run:
     ("arguments", "error"),
     [
         ([], "no run is given"),
-        (["{run}", "{run}"], "2 runs are given: name the report's folder with --out DIR or --html FILE"),
+        (["{run}", "{run}"], "2 runs are given: name the report's folder with --out DIR"),
         (["{run}", "{run}", "--out", "{new}"], "is given twice: keep one"),
-        (["{run}", "--out", "{new}", "--html", "{new}/x.html"], "both name the page's folder: give one"),
         (["{new}/none"], "none"),
-        (["{run}", "--html", "{run}/manifest.json/x.html"], "cannot write"),
+        (["{run}", "--out", "{run}/manifest.json/x"], "cannot write"),
     ],
 )
 def test_what_cannot_be_reported_is_reported_in_a_line(
@@ -70,14 +66,15 @@ def test_a_page_is_written_through_a_link_and_never_over_a_device_or_a_pipe(
     run: Run, folder: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "real").mkdir()
-    (tmp_path / "page.html").symlink_to(Path("real") / "page.html")
-    assert run("report", str(folder), "--html", str(tmp_path / "page.html")).code == 0
-    assert (tmp_path / "page.html").is_symlink()
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "report.html").symlink_to(tmp_path / "real" / "page.html")
+    assert run("report", str(folder), "--out", str(tmp_path / "linked")).code == 0
+    assert (tmp_path / "linked" / "report.html").is_symlink()
     assert (tmp_path / "real" / "page.html").read_text().startswith("<!DOCTYPE html>")
     (tmp_path / "other").mkdir()
-    pipe = tmp_path / "other" / "pipe.html"
+    pipe = tmp_path / "other" / "report.html"
     os.mkfifo(pipe)
-    ended = run("report", str(folder), "--html", str(pipe))
+    ended = run("report", str(folder), "--out", str(pipe.parent))
     assert (ended.code, ended.out) == (2, "")
     assert ended.error == f"error: cannot write {pipe}: it is not a regular file"
     # Nothing is written beside it.

@@ -6,7 +6,9 @@ import pytest
 
 from reasoner_evals.report.build import make_report
 from reasoner_evals.report.content import EvalReport, TaskReport
-from reasoner_evals.report.page import View, page, views
+from reasoner_evals.report.drawing import Figure
+from reasoner_evals.report.figures import report_figures
+from reasoner_evals.report.page import page
 from tests.evals.fabricated import BEST, GREEDY, VOTE, Fake, Law, fabricate
 from tests.evals.report.pages import Parsed, parsed
 
@@ -22,7 +24,7 @@ class Made(NamedTuple):
 
     report: EvalReport
     task: TaskReport
-    views: tuple[View, ...]
+    figures: list[Figure]
     html: str
     page: Parsed
 
@@ -31,6 +33,7 @@ class Made(NamedTuple):
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     prices = {"prompt": 1.0, "generated": 3.0}
     report = make_report([fabricate(tmp_path_factory.mktemp("made") / "run", ARMS, questions=60, prices=prices)])
-    shown = views(report)
-    html = page(report, shown)
-    return Made(report, report.tasks[0], shown, html, parsed(html))
+    drawn = report_figures(report.tasks)
+    html = page(report, drawn)
+    figures = [figure for shown in drawn["t1"].values() for figure in shown if isinstance(figure, Figure)]
+    return Made(report, report.tasks[0], figures, html, parsed(html))

@@ -96,9 +96,8 @@ def a_task(rows: Iterable[Row], **changes: Any) -> TaskReport:
                     licence="CC0", items=120, subset="all")  # fmt: skip
     points = table(rows)
     task = TaskReport(
-        task="arithmetic", source=source, questions=120, groups=0, chance=0.25,
-        verdict=verdict(list(points.itertuples())), findings=(), shared=(), warnings=(), points=points, difficulty=(),
-        verifiers=(), failures=(),
+        id="t1", task="arithmetic", source=source, questions=120, groups=0,
+        verdict=verdict(list(points.itertuples())), shared=(), warnings=(), points=points, verifiers=(), failures=(),
     )  # fmt: skip
     return replace(task, **changes)
 

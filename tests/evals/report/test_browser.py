@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from reasoner_evals.report.page import page, views
+from reasoner_evals.report.figures import report_figures
+from reasoner_evals.report.page import page
 from tests.browser import CHROMIUM, Page, browser
 from tests.evals.report.conftest import Made
 from tests.evals.report.contents import a_failure
@@ -43,7 +44,7 @@ def file(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
     task = replace(made.task, failures=(made.task.failures[0], long))
     report = replace(made.report, title="arithmetic: accuracy against compute " + "w" * 80, tasks=(task,))
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(page(report, views(report)), encoding="utf-8")
+    path.write_text(page(report, report_figures(report.tasks)), encoding="utf-8")
     return path
 
 
@@ -62,7 +63,7 @@ def test_the_page_shows_well_and_asks_for_nothing(tab: Page, file: Path, width: 
     assert tab.value("document.documentElement.scrollWidth") <= width
     assert tab.value(STICKING_OUT) == []
     figures = tab.value(VISIBLE_FIGURES)
-    assert len(figures) == 5 + 4 + 1  # of the five axes one is chosen; difficulty and calibration have panels
+    assert len(figures) == 4  # of the five axes one is chosen
     chart = "document.querySelector('#t1-accuracy-tokens-figure svg')"
     if width == 1280:
         tab.value("scrollTo(0, 0)")

@@ -9,48 +9,12 @@ import pytest
 
 from reasoner.errors import UsageError
 from reasoner_evals.report.build import make_report, points_csv
-from reasoner_evals.report.diagnostics import difficulties, verifiers
-from reasoner_evals.report.figures import TOKENS, lines
-from reasoner_evals.report.narrative import findings
+from reasoner_evals.report.diagnostics import verifiers
 from reasoner_evals.report.page import to_markdown
 from reasoner_evals.report.table import CSV_COLUMNS
-from reasoner_evals.runs.records import RunFolder
 from tests.evals.fabricated import BEST, GREEDY, SMALL, VOTE, Fake, Law, fabricate, gold, question_id, record
 from tests.evals.report.conftest import ARMS, SEARCH, SURE, Made
-from tests.evals.report.contents import SIZES, a_point, measured, table
-
-
-def test_difficulty_orders_questions_and_spares_the_samples_that_made_it(made: Made) -> None:
-    [found] = made.task.difficulty
-    assert found.held_out == 4
-    assert sum(questions for *_, questions in found.bins) == 60
-    assert [high for _, high, _ in found.bins] == sorted(high for _, high, _ in found.bins)
-    rows = {row.label: row.by_difficulty for row in made.task.rows if row.by_difficulty}
-    # Half of the pool that made the bins is 4: its larger size cannot be read by bin.
-    assert "self_consistency, n=8" not in rows
-    assert "best_of_n with orm, n=8" in rows
-    hardest, *_, easiest = rows["self_consistency, n=1"]
-    assert hardest.value < easiest.value
-
-
-def test_by_chance_alone_no_bin_of_difficulty_is_easier(tmp_path: Path) -> None:
-    flat = Fake(pool=8, rule="majority", law=Law(a=4000.0, b=4000.0))  # every question is a fair coin
-    _, found = difficulties(*measured(fabricate(tmp_path / "run", [flat], questions=400)))
-    row = next(accuracies for key, accuracies in found.items() if key.endswith("n=1"))
-    inside = [one for one in row if one is not None]
-    assert len(inside) >= 3
-    assert all((one.low or 0) < 0.5 < (one.high or 1) for one in inside)
-
-
-def test_pools_of_the_same_samples_spare_those_that_made_the_bins_too(tmp_path: Path) -> None:
-    run = RunFolder(fabricate(tmp_path / "run", [VOTE, BEST], questions=100))
-    run.arm(VOTE.folder).journal.write_bytes(run.arm(BEST.folder).journal.read_bytes())
-    _, found = difficulties(*measured(run.path))
-    rows = {key.rpartition("|")[2]: accuracies for key, accuracies in found.items()}
-    # One of them selects nothing, so both are right as often.
-    assert rows["best_of_n with orm, n=1"] == rows["self_consistency, n=1"]
-    assert rows["best_of_n with orm, n=4"] != rows["self_consistency, n=4"]
-    assert "best_of_n with orm, n=8" not in rows
+from tests.evals.report.contents import measured
 
 
 def test_confidence_is_judged_where_it_varies(made: Made) -> None:
@@ -74,16 +38,6 @@ def test_a_verifier_that_rates_right_replies_higher_is_seen(tmp_path: Path) -> N
         assert found.within.low is not None
         assert (found.within.low > 0.8) == better
         assert (found.top.value > found.chance.value + 0.1) == better
-        assert sum(one.n for one in found.deciles) == found.replies
-
-
-def test_an_oracle_is_labelled_as_such(made: Made) -> None:
-    shown = lines(made.task, TOKENS)
-    assert {line.series for line in shown if line.kind == "measured"} == set(made.task.points.series)
-    # One is enough: that of the series that the verdict is about, or the highest.
-    [oracle] = [line for line in shown if line.kind == "oracle"]
-    [marks] = [line.marks for line in shown if line[:3:2] == (oracle.series, "measured")]
-    assert all(top.accuracy.value >= mark.accuracy.value - 1e-9 for top, mark in zip(oracle.marks, marks, strict=True))
 
 
 def test_cases_are_failures_of_their_kind_and_no_question_comes_twice(made: Made) -> None:
@@ -113,7 +67,7 @@ def test_what_may_not_be_shown_is_in_no_report(tmp_path: Path) -> None:
     report = make_report([fabricate(tmp_path / "run", arms, questions=40, shareable=False)])
     assert report.tasks[0].failures
     assert not any(one.item for one in report.tasks[0].failures)
-    for written in (repr(report), to_markdown(report), "".join(points_csv(report))):
+    for written in (repr(report), to_markdown(report), points_csv(report)):
         assert "What is" not in written
         assert not re.search(r"(?<![\d.])70[0-3]\d\d?(?!\d)", written)  # a reference answer, or a wrong one
     assert any("may not be shown" in one for one in report.limits)
@@ -175,18 +129,3 @@ def test_a_report_does_not_depend_on_the_order_of_the_journal(tmp_path: Path, ma
         journal.write_text("".join(reversed(journal.read_text().splitlines(keepends=True))))
     known = [name for name in CSV_COLUMNS if name != "deltas"]
     assert make_report([path]).tasks[0].points[known].equals(made.task.points[known])
-
-
-def test_the_headline_names_the_best_row_of_the_table_also_where_its_interval_is_too_narrow() -> None:
-    below, above = (a_point("vote", size=size, accuracy=share) for size, share in ((4, 0.86), (SIZES[-1], 0.88)))
-
-    def rows(*cells: dict[str, Any]) -> list[Any]:
-        return list(table(row | {"tokens_front": None} for row in cells).itertuples())
-
-    first, second = findings(rows(below, above | {"gap": None}))
-    assert first.startswith(f"The most accurate is {above['label']}: 88.0% (82.0% to 94.0%) at ")
-    assert first.endswith("; it is above half of its pool, so its interval is too narrow.")
-    assert f"half of their pool, the most accurate is {below['label']}: 86.0% (80.0% to 92.0%) at " in second
-    # Of equally accurate rows it is the cheapest, and there is nothing to add.
-    [only] = findings(rows(below | {"gap": None}, above | {"accuracy": below["accuracy"]}))
-    assert only.startswith(f"The most accurate is {below['label']}: ")

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner_evals.report.content import TaskReport
-from reasoner_evals.report.drawing import COLOURS, PAPER, SERIES, Figure, log_ticks, series_styles, short, style_at
-from reasoner_evals.report.figures import AXES, TOKENS, banded_series, figures, lines
+from reasoner_evals.report.content import Headline, TaskReport
+from reasoner_evals.report.drawing import COLOURS, PAPER, SERIES, Figure, log_ticks, series_styles, style_at
+from reasoner_evals.report.figures import AXES, MAX_BANDS, oracles, placed_rows, report_figures
 from reasoner_evals.runs.measures import ALLOCATED
 from tests.evals.report.conftest import Made
 from tests.evals.report.contents import BEST, GREEDY, SIZES, VOTE, a_curve, a_point, a_task
@@ -19,11 +19,10 @@ TASK = a_task([a_point(GREEDY, accuracy=0.45), *a_curve(VOTE), *a_curve(BEST, st
 STYLES = series_styles([TASK])
 
 
-def drawn(task: TaskReport, prefix: str = "f") -> dict[str, Figure]:
+def drawn(task: TaskReport) -> dict[str, Figure]:
     """The figures of a task, by the ends of their names."""
-    found = figures(task, prefix, series_styles([task]))
-    shown = [figure for part in found.values() for figure in part if isinstance(figure, Figure)]
-    return {figure.name.removeprefix(f"{prefix}-"): figure for figure in shown}
+    shown = [figure for part in report_figures([task])["t1"].values() for figure in part if isinstance(figure, Figure)]
+    return {figure.name.removeprefix("t1-"): figure for figure in shown}
 
 
 def texts(svg: str | bytes) -> list[str]:
@@ -36,31 +35,27 @@ def few() -> dict[str, Figure]:
 
 
 def test_the_page_takes_every_colour_and_size_of_text_from_its_style_sheet(made: Made) -> None:
-    shown = "".join(panel.svg for figure in made.views[0].drawn for panel in figure.panels)
+    shown = "".join(figure.inline for figure in made.figures)
     used = set(re.findall(r"var\(--([a-z0-9]+)\)", shown))
     assert {"ink", "quiet", "rule", "paper", "s1", "s2", "s3", "k1"} <= used <= {colour.name for colour in COLOURS}
     assert not re.search(r"#[0-9a-f]{6}|font-", shown)
 
 
 def test_everything_that_is_drawn_lies_inside_its_panel(made: Made) -> None:
-    for figure in made.views[0].drawn:
-        for panel in figure.panels:
-            root = ET.fromstring(panel.svg)
-            _, _, width, height = map(float, root.attrib["viewBox"].split())
-            assert width == panel.width
-            uses = [one.attrib for one in root.iter() if one.tag in {"use", "text"} and "x" in one.attrib]
-            assert uses
-            assert all(0 <= float(one["x"]) <= width and 0 <= float(one["y"]) <= height for one in uses), figure.name
+    for figure in made.figures:
+        root = ET.fromstring(figure.inline)
+        _, _, width, height = map(float, root.attrib["viewBox"].split())
+        uses = [one.attrib for one in root.iter() if one.tag in {"use", "text"} and "x" in one.attrib]
+        assert uses
+        assert all(0 <= float(one["x"]) <= width and 0 <= float(one["y"]) <= height for one in uses), figure.name
 
 
 def test_a_file_is_alone_with_titles_and_legend_that_the_page_writes(made: Made) -> None:
-    for figure in made.views[0].drawn:
-        written = texts(figure.svg)
-        for panel in figure.panels:
-            inside = texts(panel.svg)
-            for title in filter(None, (panel.title, panel.x, panel.y)):
-                assert title in written, figure.name
-                assert title not in inside
+    for figure in made.figures:
+        written, inside = texts(figure.svg), texts(figure.inline)
+        for title in filter(None, (figure.x, figure.y)):
+            assert title in written, figure.name
+            assert title not in inside
         assert {key.text for key in figure.keys} <= set(written)
         assert figure.png.startswith(b"\x89PNG")
         assert b"<script" not in figure.svg
@@ -68,7 +63,7 @@ def test_a_file_is_alone_with_titles_and_legend_that_the_page_writes(made: Made)
 
 def test_every_measured_point_is_a_marker_that_no_edge_clips() -> None:
     extreme = [a_point(GREEDY, accuracy=0.0), a_point(VOTE, size=1, accuracy=1.0), a_point(VOTE, size=8, accuracy=0.5)]
-    root = ET.fromstring(drawn(a_task(extreme, chance=None))["accuracy-tokens"].panels[0].svg)
+    root = ET.fromstring(drawn(a_task(extreme))["accuracy-tokens"].inline)
     [box] = [rect.attrib for one in root.iter("clipPath") if (rect := one.find("rect")) is not None]
     top, bottom = float(box["y"]), float(box["y"]) + float(box["height"])
     heights = [
@@ -85,7 +80,7 @@ def test_every_measured_point_is_a_marker_that_no_edge_clips() -> None:
 def test_a_text_of_a_run_stays_a_text() -> None:
     hostile = '</text></svg><script>alert("$x^2$")</script> url(#a) \x00\u202e'
     figure = drawn(a_task(a_curve(VOTE, words=hostile, name=hostile)))["cost"]
-    for svg in (figure.panels[0].svg, figure.svg):
+    for svg in (figure.inline, figure.svg):
         assert not [one for one in ET.fromstring(svg).iter() if one.tag.endswith("script")]
         whole = '</text></svg><script>alert("$x^2$")</script> url(#a) [U+0000][U+202E]'
         assert whole.replace(" ", "") in "".join(texts(svg)).replace(" ", "")  # folded at its blanks
@@ -128,21 +123,16 @@ def test_ticks_are_round_places_within_the_range_and_few(low: float, span: float
         assert all(low * (1 - 1e-6) <= one <= high * (1 + 1e-6) for one in ticks)
 
 
-def test_numbers_are_written_short() -> None:
-    written = {0: "0", 7: "7", 1500: "1.5k", 2e7: "20M", 3.2e15: "3.2e15", 4e-5: "4e-5", 0.25: "0.25", 999.7: "1k"}
-    assert {value: short(value) for value in written} == written
-
-
 def test_points_without_a_place_on_an_axis_are_named_in_its_caption(few: dict[str, Figure]) -> None:
     named = "Not shown, because they have no value on this axis: single."
     assert [axis.key for axis in AXES if named in few[f"accuracy-{axis.key}"].caption] == ["samples"]
     bare = a_task(a_curve(VOTE, usd=None))
-    *_, money = figures(bare, "f", series_styles([bare]))["accuracy"]
+    *_, money = report_figures([bare])["t1"]["accuracy"]
     assert "--prices" in str(money)
 
 
 def crowd(count: int) -> TaskReport:
-    """Pools, one budget divided at several totals, and stop rules run once."""
+    """A pool, one budget divided at several totals, and so many stop rules."""
     totals = [a_point(f"{VOTE}{ALLOCATED}", key=f"total {n}") for n in SIZES]
     rules = [a_point(f"{VOTE}:stop=lock_in:delta=0.0{row}{row + 1}", accuracy=0.6) for row in range(count)]
     return a_task([*a_curve(VOTE), *totals, *rules])
@@ -150,11 +140,17 @@ def crowd(count: int) -> TaskReport:
 
 def test_many_lines_are_drawn_without_what_would_hide_them_and_each_is_in_the_legend() -> None:
     some, many = (crowd(count) for count in (2, 12))
-    assert banded_series(lines(some, TOKENS))
-    assert not banded_series(lines(many, TOKENS))
-    kinds = [{line.kind for line in lines(task, TOKENS)} for task in (some, many)]
-    assert kinds == [{"measured", "oracle"}, {"measured", "oracle"}]
-    shown = drawn(many)["accuracy-tokens"]
-    assert "No band is drawn" in shown.caption
-    measured = [key.text for key in shown.keys if not key.glyph.startswith(tuple("┄┈─╌⋯"))]
-    assert sorted(measured) == sorted(many.names.values())
+    assert len(placed_rows(some, AXES[0])) <= MAX_BANDS < len(placed_rows(many, AXES[0]))
+    shown = [drawn(task)["accuracy-tokens"] for task in (some, many)]
+    assert ["No band is drawn" in figure.caption for figure in shown] == [False, True]
+    *measured, oracle = [key.text for key in shown[1].keys]
+    assert sorted(measured) == sorted(set(many.points.name))
+    assert oracle == "oracle: any sample right"
+
+
+def test_an_oracle_is_drawn_for_the_series_of_the_verdict_else_the_highest(made: Made) -> None:
+    [chosen] = oracles(made.task, placed_rows(made.task, AXES[0]))
+    assert chosen == made.task.by_key[made.task.verdict.key].series
+    rows = [*a_curve(VOTE), *a_curve(BEST, step=0.08), *a_curve("other", model="large")]
+    task = a_task(rows)
+    assert oracles(replace(task, verdict=Headline("nothing", "")), placed_rows(task, AXES[0])) == [BEST, "other"]

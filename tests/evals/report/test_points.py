@@ -1,4 +1,4 @@
-"""The rows of a report: their accuracies, also strict ones, what they cost, and how often nothing could be read."""
+"""The rows of a report: their accuracies, what they cost, and how replies were read."""
 
 import itertools
 from collections.abc import Sequence
@@ -13,8 +13,6 @@ from reasoner_evals.report.table import points_table
 from reasoner_evals.runs.records import PooledReply
 from tests.evals.fabricated import BEST, GREEDY, PROMPT, VOTE, Fake, Law, fabricate, gold, record
 from tests.evals.report.contents import measured
-
-STATED, FALLBACKS = Law(no_answer=0.1), Law(fallback=0.5, no_answer=0.1)
 
 
 def rows(path: Path) -> dict[str, Any]:
@@ -40,23 +38,20 @@ def selected(rule: str, answer: str, drawn: Sequence[PooledReply]) -> float:
     return (answer in best) / len(best) if best else 0.0
 
 
-@pytest.mark.parametrize("law", [STATED, FALLBACKS], ids=["stated", "fallbacks"])
+def read(drawn: Sequence[PooledReply]) -> list[PooledReply]:
+    return [reply for reply in drawn if reply.status == "read"]
+
+
 @pytest.mark.parametrize(("strategy", "rule"), [("self_consistency", "majority"), ("best_of_n", "best"),
                                                 ("best_of_n:selector=weighted", "weighted")])  # fmt: skip
-def test_a_part_of_a_pool_is_as_accurate_as_all_subsets_and_strictly_as_those_without_fallbacks(
-    tmp_path: Path, strategy: str, rule: str, law: Law
-) -> None:
-    arm = Fake(strategy, pool=5, rule=rule, verifier="" if rule == "majority" else "orm", law=law)
+def test_a_part_of_a_pool_is_as_accurate_as_all_subsets(tmp_path: Path, strategy: str, rule: str) -> None:
+    arm = Fake(strategy, pool=5, rule=rule, verifier="" if rule == "majority" else "orm", law=Law(no_answer=0.1))
     pools = [record(arm, row).pool for row in range(25)]
     *parts, _ = rows(fabricate(tmp_path / "run", [arm], questions=25)).values()
     for point in parts:
         subsets = [list(itertools.combinations(pool, point.size or 0)) for pool in pools]
-        for accuracy, rules in ((point.accuracy, {"form", "last"}), (point.strict_accuracy, {"form"})):
-            right = [
-                np.mean([selected(rule, gold(row), [one for one in drawn if one.rule in rules]) for drawn in own])
-                for row, own in enumerate(subsets)
-            ]
-            assert accuracy == pytest.approx(np.mean(right))
+        right = [np.mean([selected(rule, gold(row), read(drawn)) for drawn in own]) for row, own in enumerate(subsets)]
+        assert point.accuracy == pytest.approx(np.mean(right))
         covered = [
             np.mean([gold(row) in {one.answer for one in drawn} for drawn in own]) for row, own in enumerate(subsets)
         ]
@@ -65,29 +60,6 @@ def test_a_part_of_a_pool_is_as_accurate_as_all_subsets_and_strictly_as_those_wi
         assert point.gap_low <= point.gap <= point.gap_high
         assert point.gap_low >= min(point.gap, 0) - 1e-9
         assert point.questions == 25
-
-
-def test_of_an_arm_that_was_run_an_answer_counts_if_it_is_right_and_stated(tmp_path: Path) -> None:
-    arm = Fake("single", law=FALLBACKS)
-    (point,) = rows(fabricate(tmp_path / "run", [arm], questions=80)).values()
-    answers = [record(arm, row) for row in range(80)]
-    right = [one.answer == gold(row) for row, one in enumerate(answers)]
-    stated = [hit and one.rule == "form" for hit, one in zip(right, answers, strict=True)]
-    assert (point.accuracy, point.strict_accuracy) == (pytest.approx(np.mean(right)), pytest.approx(np.mean(stated)))
-
-
-def forget(path: Path, *, lines: int) -> None:
-    """Leave the first lines of each journal without rules, as they were before rules were kept."""
-    for journal in path.glob("arms/*/journal.jsonl"):
-        old = journal.read_text().splitlines(keepends=True)
-        journal.write_text("".join([line.replace('"rule":"form",', "") for line in old[:lines]] + old[lines:]))
-
-
-@pytest.mark.parametrize("lines", [1, 12], ids=["in part", "throughout"])
-def test_without_rules_strict_accuracy_is_not_known(tmp_path: Path, lines: int) -> None:
-    path = fabricate(tmp_path / "run", [GREEDY, VOTE], questions=12)
-    forget(path, lines=lines)
-    assert [row.strict_accuracy for row in rows(path).values()] == [None] * 5
 
 
 def test_the_whole_pool_costs_what_was_recorded(tmp_path: Path) -> None:
@@ -126,7 +98,7 @@ def test_an_unknown_geometry_and_unknown_prices_stay_unknown(tmp_path: Path) -> 
 
 
 def test_what_cannot_be_read_has_a_rate_of_its_own(tmp_path: Path) -> None:
-    arm = Fake(pool=4, rule="majority", law=Law(no_answer=0.3, truncated=0.3))
+    arm = Fake(pool=4, rule="majority", law=Law(no_answer=0.3, truncated=0.3, fallback=0.5))
     found = rows(fabricate(tmp_path / "run", [arm], questions=40))
     pools = [[one.status for one in record(arm, row).pool] for row in range(40)]
     whole, one = found["self_consistency, n=4"], found["self_consistency, n=1"]
@@ -136,6 +108,11 @@ def test_what_cannot_be_read_has_a_rate_of_its_own(tmp_path: Path) -> None:
     for rate, status in ((one.truncated, "truncated"), (one.no_answer, "no_answer")):
         assert rate == pytest.approx(np.mean([reply == status for pool in pools for reply in pool]))
     assert one.replies_truncated == whole.replies_truncated == pytest.approx(one.truncated)
+    rules = [reply.rule for row in range(40) for reply in record(arm, row).pool]
+    assert whole.replies_read_by_form == pytest.approx(rules.count("form") / len(rules))
+    assert whole.replies_read_by_probe == pytest.approx(rules.count("last") / len(rules))
+    total = whole.replies_read_by_form + whole.replies_read_by_probe + whole.replies_without_answer
+    assert total + whole.replies_truncated == pytest.approx(1)
     # What is not read is wrong, and stays in the denominator.
     assert whole.questions == 40
 
@@ -144,7 +121,6 @@ def test_errors_and_ungraded_answers_are_counted_and_in_no_accuracy(tmp_path: Pa
     found = rows(fabricate(tmp_path / "run", [Fake(pool=4, rule="majority", errors=3)], questions=10))
     for row in found.values():
         assert (row.questions, row.errors, row.ungraded) == (7, 3, 0)
-        assert row.strict_accuracy == row.accuracy
     assert not rows(fabricate(tmp_path / "ungraded", [VOTE], questions=10, graded=False))
 
 
@@ -156,16 +132,6 @@ def test_one_reply_without_a_verdict_leaves_its_question_out_of_every_size(tmp_p
     (path / "verdicts.jsonl").write_text("\n".join(line for line in lines if f'"{lost}"' not in line) + "\n")
     for row in rows(path).values():
         assert (row.questions, row.ungraded) == (9, 1)
-
-
-def test_seeds_are_averaged_by_question(tmp_path: Path) -> None:
-    arms = [Fake("beam_search:n=4", replies=4, seed=seed) for seed in (1, 2, 3)]
-    path = fabricate(tmp_path / "run", arms, questions=25)
-    (row,) = rows(path).values()
-    right = [[record(arm, number).answer == gold(number) for arm in arms] for number in range(25)]
-    assert (row.seeds, row.questions, row.accuracy) == (3, 25, pytest.approx(np.mean(right)))
-    [values], _ = measured(path)
-    assert values.values["right"] == pytest.approx(np.mean(right, axis=1))
 
 
 @pytest.mark.parametrize(("budget", "limit"), [("tokens=260", 260), ("tokens=1000,samples=4", 1000)])

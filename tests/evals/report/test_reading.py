@@ -9,25 +9,20 @@ import numpy as np
 import pytest
 
 from reasoner.errors import TraceError, UnknownName
-from reasoner_evals.runs.reading import (
-    OUTCOMES,
-    RIGHT,
-    UNFINISHED,
-    open_run,
-    questions_of,
-    read_arm,
-    records_in,
-    records_of,
-)
-from reasoner_evals.runs.records import GradedAnswer, ItemRecord, RunFolder
+from reasoner_evals.runs.reading import OUTCOMES, RIGHT, UNFINISHED, open_run, read_arm
+from reasoner_evals.runs.records import ArmFolder, GradedAnswer, ItemRecord, RunFolder, counted_records
 from tests.evals.fabricated import GREEDY, TASK, VOTE, Fake, fabricate, gold, question_id, record
 from tests.sweeps import widths
 
 ARM = VOTE.folder
 
 
+def arm_of(run: Path) -> ArmFolder:
+    return RunFolder(run).arm(ARM)
+
+
 def journal(run: Path) -> Path:
-    return RunFolder(run).arm(ARM).journal
+    return arm_of(run).journal
 
 
 def append(run: Path, *lines: str) -> None:
@@ -57,7 +52,7 @@ def test_an_arm_that_is_not_done_leaves_its_questions_open_and_a_incomplete_last
     assert read_arm(open_run(path), ARM).finished.tolist() == [True, True, False, False]
     journal(path).unlink()
     assert read_arm(open_run(path), ARM).outcome.tolist() == [UNFINISHED] * 4
-    assert list(records_in(open_run(path), ARM)) == []
+    assert list(counted_records(arm_of(path))) == []
     with pytest.raises(UnknownName, match=ARM.partition(".")[0]):
         read_arm(open_run(path), "nothing")
     with pytest.raises(TraceError, match="give the folder of a run"):
@@ -99,8 +94,8 @@ def test_the_first_line_on_a_question_holds_and_later_ones_are_counted(tmp_path:
     assert after.duplicates == 1
     assert np.array_equal(after.costs, before.costs)
     assert np.array_equal(after.share, before.share)
-    assert len(list(records_in(open_run(path), ARM))) == 3
-    assert records_of(open_run(path), ARM, {question_id(1)})[question_id(1)] == record(VOTE, 1)
+    assert len(list(counted_records(arm_of(path)))) == 3
+    assert list(counted_records(arm_of(path), {question_id(1)})) == [record(VOTE, 1)]
 
 
 def test_an_error_is_replaced_by_the_next_line_on_its_question(tmp_path: Path) -> None:
@@ -112,10 +107,10 @@ def test_an_error_is_replaced_by_the_next_line_on_its_question(tmp_path: Path) -
     assert OUTCOMES[data.outcome[0]] in ("right", "wrong")
     assert OUTCOMES[data.outcome[1]] == "error"
     assert data.tokens[0] == record(VOTE, 0).cost.tokens
-    assert sorted(one.status for one in records_in(run, ARM)) == sorted(
+    assert sorted(one.status for one in counted_records(arm_of(path))) == sorted(
         [record(VOTE, 0).status, "error", record(VOTE, 2).status]
     )
-    assert records_of(run, ARM, {question_id(0)})[question_id(0)] == record(VOTE, 0)
+    assert list(counted_records(arm_of(path), {question_id(0)})) == [record(VOTE, 0)]
 
 
 def test_the_last_verdict_on_an_answer_holds(tmp_path: Path) -> None:
@@ -131,18 +126,6 @@ def test_the_last_verdict_on_an_answer_holds(tmp_path: Path) -> None:
     run = open_run(path)
     assert not (read_arm(run, GREEDY.folder).outcome == RIGHT).any()
     assert run.verdicts.graders == {"reference@1", "x@2"}
-
-
-@pytest.mark.parametrize(
-    ("space", "text", "chance"),
-    [("number", "", None), ("yes_no", "", 0.5), ("choice", "\nA) one\nB) two\nC) three\nD) four", 0.25)],
-)
-def test_the_chance_of_a_blind_guess_is_known_of_choices(
-    tmp_path: Path, space: str, text: str, chance: float | None
-) -> None:
-    run = open_run(fabricate(tmp_path / "run", [GREEDY], questions=2, space=space, edition=text))
-    assert run.tasks[TASK].chances == (chance, chance)
-    assert questions_of(run, TASK, {question_id(1)})[question_id(1)].gold == gold(1)
 
 
 def peak_of_reading(path: Path, questions: int) -> int:

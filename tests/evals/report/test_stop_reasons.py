@@ -1,21 +1,17 @@
 """What ended questions, by strategy and by question; and the warning that confidences do not hold."""
 
-import csv
 import dataclasses
-import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from reasoner_evals.report.build import make_report, questions_csv
+from reasoner_evals.report.build import make_report
 from reasoner_evals.report.content import EvalReport
 from reasoner_evals.report.page import to_markdown
 from reasoner_evals.report.table import STOP_REASONS
-from reasoner_evals.runs.records import RunFolder
 from tests.evals.fabricated import GREEDY, VOTE, Fake, Law, fabricate, gold, record
-from tests.sweeps import widths
 
 STOPS = Fake("stopping:n=7", replies=7, ends=("rule", "price", "budget", "strategy"))
 EASY, HARD = Law(a=8.0, b=2.0), Law(a=3.0, b=3.0)
@@ -30,10 +26,6 @@ def reported(path: Path, *arms: Fake, questions: int = 60) -> EvalReport:
 def ended(report: EvalReport) -> list[Any]:
     """The points of the first task with what ended their questions."""
     return [row for row in report.tasks[0].points.itertuples() if row.ended]
-
-
-def rows_of(report: EvalReport) -> list[dict[str, str]]:
-    return list(csv.DictReader(questions_csv(report)))
 
 
 def test_what_ended_the_questions_of_a_strategy_is_counted_over_its_records(tmp_path: Path) -> None:
@@ -86,49 +78,3 @@ def test_calibrated_confidences_raise_none_however_often_they_are_looked_at(tmp_
     report = reported(tmp_path, *arms)
     assert report.tasks[0].warnings == ()
     assert ended(report)[0].confidence_questions == 40 * 60
-
-
-def test_every_finished_question_of_every_arm_has_a_row(tmp_path: Path) -> None:
-    arms = [GREEDY, VOTE, dataclasses.replace(STOPS, law=Law(truncated=0.3, no_answer=0.2)), TRUE]
-    rows = rows_of(reported(tmp_path, *arms))
-    assert [row["arm"] for row in rows] == [arm.folder for arm in arms for _ in range(60)]
-    for row, (arm, number) in zip(rows, [(arm, number) for arm in arms for number in range(60)], strict=True):
-        one = record(arm, number)
-        outcome = ("right" if one.answer == gold(number) else "wrong") if one.answer else one.status
-        confidence = "" if one.confidence is None else one.confidence
-        written = (one.question_id, outcome, one.cost.samples, one.cost.tokens, one.ended_by, one.reason, one.share)
-        assert list(row.values()) == ["run", arm.folder, *map(str, (*written, confidence))]
-
-
-def test_an_error_that_was_tried_again_has_one_row_and_no_reason_is_a_formula(tmp_path: Path) -> None:
-    path = fabricate(tmp_path / "run", [dataclasses.replace(GREEDY, errors=2)], questions=4)
-    with RunFolder(path).arm(GREEDY.folder).journal.open("a", encoding="utf-8") as file:
-        for number, reason in ((0, '=HYPERLINK(1),\n"x"'), (3, "not the first")):
-            file.write(record(GREEDY, number).model_copy(update={"reason": reason}).model_dump_json() + "\n")
-    other = fabricate(tmp_path / "other", [dataclasses.replace(GREEDY, seed=1)], questions=4)
-    first, second = rows_of(make_report([path]))[:4], rows_of(make_report([path, other]))
-    assert [row["run"] for row in second] == ["run"] * 4 + ["other"] * 4
-    assert sorted((row["question_id"][-1], row["ended_by"], row["reason"]) for row in first) == [
-        ("0", "strategy", '\'=HYPERLINK(1), "x"'),
-        ("1", "error", "done"),
-        ("2", "strategy", "by strategy"),
-        ("3", "strategy", "by strategy"),
-    ]
-
-
-def peak_of_rows(path: Path, questions: int) -> int:
-    fabricate(path, [Fake()], questions=questions)
-    report = make_report([path])
-    tracemalloc.start()
-    try:
-        assert sum(1 for _ in questions_csv(report)) == questions + 1
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-
-
-@widths("more", 1_000, 20_000)
-def test_rows_are_not_held_in_memory(more: int, tmp_path: Path) -> None:
-    grown = peak_of_rows(tmp_path / "large", 500 + more) - peak_of_rows(tmp_path / "small", 500)
-    # The ids of the questions, their digests and those of ten verdicts each, and which lines count; not the lines.
-    assert grown / more < 1_000

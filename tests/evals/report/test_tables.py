@@ -30,7 +30,7 @@ def run(command: object, *given: object) -> Result:
 
 
 def test_the_csv_holds_every_number_of_every_point(made: Made) -> None:
-    rows = list(csv.DictReader(points_csv(made.report)))
+    rows = list(csv.DictReader(points_csv(made.report).splitlines()))
     for row, point in zip(rows, made.task.rows, strict=True):
         known = {name: getattr(point, name) for name in CSV_COLUMNS}
         for against, delta in point.deltas.items():
@@ -41,7 +41,7 @@ def test_the_csv_holds_every_number_of_every_point(made: Made) -> None:
         assert {name: row[name] for name in known} == {
             name: "" if value is None else str(value) for name, value in known.items()
         }
-    assert {len(row) for row in rows} == {len(CSV_COLUMNS) + 4 * 12}
+    assert {len(row) for row in rows} == {len(CSV_COLUMNS) + 3 * 12}
 
 
 HOSTILE = {
@@ -102,21 +102,22 @@ def test_two_arms_are_compared_question_by_question(tmp_path: Path) -> None:
     sides = (f"{path}:{BEST.folder}", f"{path}:{GREEDY.folder}")
     (one,) = json.loads(run(compare, *sides, "--json").output)
     right = [[record(arm, row).answer == gold(row) for arm in (BEST, GREEDY)] for row in range(40)]
-    assert one["better"] == sum(a and not b for a, b in right)
-    assert one["worse"] == sum(b and not a for a, b in right)
-    assert one["difference"][0] == pytest.approx((one["better"] - one["worse"]) / 40)
+    delta = one["delta"]
+    assert delta["better"] == sum(a and not b for a, b in right)
+    assert delta["worse"] == sum(b and not a for a, b in right)
+    assert delta["difference"][0] == pytest.approx((delta["better"] - delta["worse"]) / 40)
     tokens = [sum(record(arm, row).cost.tokens for row in range(40)) for arm in (BEST, GREEDY)]
-    assert one["cost_ratio"][0] == pytest.approx(tokens[0] / tokens[1])
+    assert one["cost_ratio"] == pytest.approx(tokens[0] / tokens[1])
     text = run(compare, *sides).output
     assert "detectable" in text
-    assert f"{one['cost_ratio'][0]:.3g}" in text
+    assert f"{one['cost_ratio']:.3g}" in text
 
 
 def test_runs_share_one_family_of_comparisons(tmp_path: Path) -> None:
     one = fabricate(tmp_path / "one", [GREEDY, VOTE], questions=20)
     other = fabricate(tmp_path / "other", [GREEDY, VOTE], questions=20, seed=0)
     found = json.loads(run(compare, one, other, "--json").output)
-    assert [pair["family"] for pair in found] == [2, 2]
+    assert [pair["delta"]["family"] for pair in found] == [2, 2]
     model = open_run(one).manifest.model.name
     assert {pair["first_model"] for pair in found} == {pair["second_model"] for pair in found} == {model}
     manifest = other / "manifest.json"
@@ -164,6 +165,7 @@ def test_an_export_has_a_row_a_reply_and_one_a_final_answer(tmp_path: Path, suff
     assert {row["outcome"] for row in finals} == {"right", "wrong"}
     rules = [(one.rule, [reply.rule for reply in one.pool]) for one in (record(MIXED, row) for row in range(10))]
     assert [row["answer_rule"] for row in finals] == [rule for rule, _ in rules]
+    assert {(row["ended_by"], row["reason"]) for row in finals} == {("strategy", "by strategy")}
     replies = [row for row in rows if row["kind"] == "reply" and row["arm"] == MIXED.folder]
     assert [float(row["score"]) for row in replies] == [
         pytest.approx(one.score) for row in range(10) for one in record(MIXED, row).pool

@@ -4,7 +4,7 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from reasoner.engine import Engine
 from reasoner.journal.lines import JournalWriter
 from reasoner.models.info import ModelInfo
 from reasoner.trace.events import Event, read_trace
+from reasoner_evals.runs.manifest import write_items, write_manifest
 from reasoner_evals.runs.records import Arm, ItemRecord, Machine, Manifest, Outcome, RunFolder, read_journal
 from reasoner_evals.runs.run import evaluate
 from reasoner_evals.tasks.benchmark import TaskData
@@ -78,6 +79,12 @@ def manifest(names: list[str], count: int, budget: str = "", total: str = "", pr
         prices=None,
         machine=machine,
     )
+
+
+def begin(folder: RunFolder, frozen: Manifest, tasks: Mapping[str, TaskData]) -> None:
+    """Write what is written before the first question."""
+    write_manifest(folder, frozen)
+    write_items(folder, tasks)
 
 
 @dataclass

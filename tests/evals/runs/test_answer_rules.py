@@ -1,4 +1,4 @@
-"""Rules by which answers are found: every kind reads by the same ones, and strict accuracy counts forms."""
+"""Rules by which answers are found: every kind reads by the same ones, and forms are told from probes."""
 
 from dataclasses import replace
 from typing import Any
@@ -45,7 +45,7 @@ def test_a_block_of_code_is_a_form() -> None:
     assert (closed.rule, opened.rule) == ("form", "alone")
 
 
-def test_strict_accuracy_counts_what_a_form_states() -> None:
+def test_a_stated_answer_is_told_from_one_of_a_probe() -> None:
     assert {*RULES, "given", by_likelihood.RULE} == STATED
     for rule, code in {"form": 1, PROBED: 0, COPIED: 0, "my_plugins_rule": 0, "": UNKNOWN}.items():
         assert stated_code(rule) == code

@@ -65,7 +65,7 @@ def test_the_default_is_greedy_and_a_pool_of_sixteen() -> None:
         (grid(TREE, seeds=(4, 4)), "seed 4 is given twice"),
         (grid(TREE, tasks=("a", "a")), "task a is given twice"),
         (grid(GREEDY, "self_consistency", budgets="1k"), "--budgets has no effect"),
-        (grid(GREEDY, seeds=(0, 1)), "--seeds has no effect"),
+        (grid(GREEDY, seeds=(0, 1)), "--seeds has no effect: one greedy sample per question is all there is"),
         (Grid(("t",), (GREEDY,), totals=(Budget(tokens=1),)), "--totals has no effect"),
         (Grid(("t",), (TREE,), price=0.01), "--effort has no effect"),
         (Grid(("t",), (TREE,), totals=(Budget(tokens=1), Budget(tokens=1))), "total tokens=1 is given twice"),

@@ -1,22 +1,16 @@
 """Evaluations in which the model compares answers, or ends its own replies in which no form gives one."""
 
 import asyncio
-import json
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from reasoner.answers import space_for
-from reasoner.errors import UsageError
 from reasoner.trace.replies import read_run
-from reasoner_evals.runs.manifest import begin
 from reasoner_evals.runs.records import ItemRecord, RunFolder, read_journal
 from reasoner_evals.runs.run import evaluate
 from reasoner_evals.runs.verdicts import read_verdicts
 from reasoner_evals.tasks.benchmark import TaskData
-from reasoner_evals.tasks.own_files import Jsonl
-from tests.evals.runs.sittings import TASK, Seen, data, manifest
+from tests.evals.runs.sittings import TASK, Seen, begin, data, manifest
 from tests.execution.asked_model import AskedModel, computed, replies
 from tests.helpers import Judge
 
@@ -90,19 +84,3 @@ def test_compared_answers_are_one_class_in_the_records(tmp_path: Path) -> None:
         assert [reply.key for reply in record.pool] == ["apple", "plum", "apple", "plum", "apple", "plum"]
         assert (record.key, record.share) == ("apple", 0.5)
         assert record.cost.verifier_tokens > 0
-
-
-def test_a_task_takes_the_options_of_its_kind_of_answer(tmp_path: Path) -> None:
-    path = tmp_path / "fruit.jsonl"
-    path.write_text(json.dumps({"question": "Which fruit?", "answer": "apple", "kind": "text"}) + "\n")
-    [item] = Jsonl(str(path), answer_options="equal=model,extract=rules").load().items
-    assert (getattr(item.question.space, "equal", ""), getattr(item.question.space, "extract", "")) == (
-        "model",
-        "rules",
-    )
-    for options, problem in (
-        ("equal=sometimes", "equal must be exact or model (got 'sometimes')"),
-        ("loose=yes", "no option of answer kind text named 'loose'"),
-    ):
-        with pytest.raises(UsageError, match=problem.replace("(", r"\(").replace(")", r"\)")):
-            Jsonl(str(path), answer_options=options).load()

@@ -12,9 +12,8 @@ from reasoner.engine import SampleRequest
 from reasoner.trace.events import Ended, Sampled, TraceWriter, read_trace
 from reasoner.types import Completion
 from reasoner_evals.report.build import make_report
-from reasoner_evals.runs.manifest import begin
 from reasoner_evals.runs.records import ItemRecord, RunFolder, read_journal
-from tests.evals.runs.sittings import TASK, data, manifest, plain_engine, sit
+from tests.evals.runs.sittings import TASK, begin, data, manifest, plain_engine, sit
 from tests.helpers import varied
 from tests.scripted import ScriptedEngine
 

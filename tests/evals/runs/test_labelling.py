@@ -10,8 +10,6 @@ import pytest
 
 from reasoner import Question
 from reasoner.answers.equivalence import Equivalence
-from reasoner.answers.expressions import ExpressionSpace
-from reasoner.engine import SampleRequest
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import TraceError
 from reasoner.trace.events import read_trace
@@ -19,10 +17,8 @@ from reasoner.trace.replies import GRADES, STATUSES, TRACE, Grade, read_grades, 
 from reasoner.types import Completion, FinishReason
 from reasoner_evals.tasks.graders import GradedQuestion
 from reasoner_strategies import BestOfN, SelfConsistency
-from reasoner_verifiers.labelled import read_labelled
 from tests.helpers import Judge, completion, number_question
-from tests.labelling import grade, grade_run, label
-from tests.scripted import ScriptedEngine
+from tests.labelling import grade, label
 
 
 def graded(item: GradedQuestion, drawn: Completion) -> str:
@@ -60,15 +56,6 @@ def test_what_only_slow_work_can_tell_is_graded_in_the_pool(answer: str, status:
     assert asyncio.run(go()) == status
 
 
-@pytest.mark.parametrize(
-    ("text", "status"), [("8/(3-8/3)", "right"), ("8*(3-8/3)+3", "wrong"), ("3*8", "wrong"), ("24", "no_answer")]
-)
-def test_a_puzzle_is_graded_by_its_rules_and_not_by_the_stored_solution(text: str, status: str) -> None:
-    space = ExpressionSpace(numbers=(3, 3, 8, 8), target=24, use_all=True)
-    item = GradedQuestion(Question.of("Make 24.", space=space), "8 / (3 - 8/3)")
-    assert graded(item, completion(rf"\boxed{{{text}}}")) == status
-
-
 def items(*golds: str) -> list[GradedQuestion]:
     return [GradedQuestion(number_question(f"q{place}"), gold) for place, gold in enumerate(golds)]
 
@@ -91,39 +78,6 @@ def test_reference_answers_change_grades_and_nothing_else(tmp_path: Path) -> Non
         search_trees.append(events)
     assert search_trees[0] == search_trees[1] == search_trees[2]
     assert [len({g.status for g in read_grades(tmp_path / n / GRADES)}) for n in "abc"] == [2, 2, 1]
-
-
-def test_labelled_sequences_carry_prompt_grade_and_rating(tmp_path: Path) -> None:
-    drawn_into(tmp_path, ["7"], BestOfN(6))
-    labelled = read_labelled([tmp_path])
-    assert len(labelled) == 6
-    for one in labelled:
-        assert one.completion.prompt == number_question().prompt
-        assert one.right == one.sampled.text.endswith("7")
-        assert one.rating is not None
-        assert one.verifier.endswith("Judge")
-
-
-def test_a_chain_of_continuations_is_put_together_again(tmp_path: Path) -> None:
-    from reasoner import solve
-    from reasoner.strategy import sample
-    from reasoner.trace.events import TraceWriter
-    from tests.helpers import Planned
-
-    def script(request: SampleRequest) -> str:
-        return "The answer is 7" if request.prompt.text else "First.\n\n"
-
-    def plan(question: Any) -> Any:
-        [first] = yield from sample(question.prompt, params=SelfConsistency().params)
-        [second] = yield from sample(question.prompt.then(first), params=SelfConsistency().params)
-        return question.read(second)
-
-    writer = TraceWriter(tmp_path / TRACE)
-    asyncio.run(solve(number_question("q0"), Planned(plan), ScriptedEngine(script), trace=writer))
-    writer.close()
-    asyncio.run(grade_run(items("7"), tmp_path))
-    chains = [one.completion.chain for one in read_labelled([tmp_path])]
-    assert chains == ["First.\n\n", "First.\n\nThe answer is 7"]
 
 
 @pytest.mark.parametrize(

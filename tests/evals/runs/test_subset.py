@@ -56,11 +56,6 @@ def test_a_larger_limit_adds_questions_and_takes_none_away(limit: int, seed: int
     assert len(set(larger)) == limit + 1
 
 
-def test_the_source_says_which_and_how_many_and_keeps_the_hash_of_all() -> None:
-    cut = Subset(100, 7).cut(task(questions=5))
-    assert (cut.source.items, cut.source.subset, cut.source.data_hash) == (5, "first 100 in the order of seed 7", "d1")
-
-
 @pytest.mark.parametrize(
     "text", ["", "1", "0/2", "3/2", "1/0", "-1/2", "1/2/3", "1.0/2", "1/2 ", "1/100001", "1/" + "9" * 99]
 )

@@ -10,16 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reasoner.errors import UsageError
-from reasoner_evals.stats import Floats, Ints
-from reasoner_evals.stats.estimators import (
-    best_of_k,
-    coverage_at_k,
-    difficulty,
-    majority_at_k,
-    pass_at_k,
-    weighted_at_k,
-)
+from reasoner_evals.stats import Floats, Ints, estimators
+from reasoner_evals.stats.estimators import best_of_k, coverage_at_k, pass_at_k, votes_at_k
 
 NAN = math.nan
 Sample = tuple[float, int, float]
@@ -92,11 +84,9 @@ def test_best_of_k_is_the_mean_over_all_subsets_with_ties_averaged(pool: list[Sa
 def test_votes_are_the_mean_over_all_subsets_where_these_are_few(pool: list[Sample], weighted: bool) -> None:
     right, answers, scores = arrays(pool)
     ks = range(1, len(pool) + 1)
-    votes = weighted_at_k(right, answers, scores, ks) if weighted else majority_at_k(right, answers, ks)
+    votes = votes_at_k(right, answers, ks, scores if weighted else None)
     value = [over_subsets(pool, k, lambda s: elected(s, weighted=weighted)) for k in ks]
-    tied = [over_subsets(pool, k, lambda s: len(winners(s, weighted=weighted)) > 1) for k in ks]
-    assert votes.right[0] == pytest.approx(value)
-    assert votes.tied[0] == pytest.approx(tied)
+    assert votes[0] == pytest.approx(value)
 
 
 @given(st.lists(pools(), min_size=1, max_size=5), st.booleans())
@@ -107,21 +97,12 @@ def test_the_vote_on_a_question_is_its_own_whatever_is_beside_it(rows: list[list
     gather = [arrays([*row, *[lost] * (width - len(row))]) for row in rows]
     right, answers, scores = (np.concatenate(column) for column in zip(*gather, strict=True))
     ks = range(1, width + 1)
-    votes = weighted_at_k(right, answers, scores, ks) if weighted else majority_at_k(right, answers, ks)
+    votes = votes_at_k(right, answers, ks, scores if weighted else None)
     for place, row in enumerate(rows):
-        alone, mine, theirs = arrays(row), votes.right[place], votes.tied[place]
-        single = weighted_at_k(*alone, ks) if weighted else majority_at_k(alone[0], alone[1], ks)
-        assert mine == pytest.approx(single.right[0], nan_ok=True)
-        assert theirs == pytest.approx(single.tied[0], nan_ok=True)
-        assert np.isnan(mine).tolist() == [k > len(row) for k in ks]
-
-
-@given(pools(missing=False))
-@settings(deadline=None)
-def test_a_vote_of_one_or_of_two_is_a_single_sample(pool: list[Sample]) -> None:
-    right, answers, _ = arrays(pool)
-    ks = [k for k in (1, 2) if k <= len(pool)]
-    assert majority_at_k(right, answers, ks).right[0] == pytest.approx([right.mean()] * len(ks))
+        own_right, own_answers, own_scores = arrays(row)
+        single = votes_at_k(own_right, own_answers, ks, own_scores if weighted else None)
+        assert votes[place] == pytest.approx(single[0], nan_ok=True)
+        assert np.isnan(votes[place]).tolist() == [k > len(row) for k in ks]
 
 
 def large_pool(seed: int, questions: int = 30, samples: int = 24) -> tuple[Floats, Ints, Floats]:
@@ -131,14 +112,11 @@ def large_pool(seed: int, questions: int = 30, samples: int = 24) -> tuple[Float
     return right, answers, np.round(source.random((questions, samples)) / 2 + right / 4, 2)
 
 
-def test_random_subsets_are_near_the_mean_over_all() -> None:
+def test_random_subsets_are_near_the_mean_over_all(monkeypatch: pytest.MonkeyPatch) -> None:
     right, answers, scores = large_pool(1, samples=14)
-    few = [weighted_at_k(right, answers, scores, [3, 5]).right, majority_at_k(right, answers, [3, 5]).right]
-    every = math.comb(14, 5)
-    exact = [
-        weighted_at_k(right, answers, scores, [3, 5], draws=every).right,
-        majority_at_k(right, answers, [3, 5], draws=every).right,
-    ]
+    few = [votes_at_k(right, answers, [3, 5], rated) for rated in (scores, None)]
+    monkeypatch.setattr(estimators, "DRAWS", math.comb(14, 5))
+    exact = [votes_at_k(right, answers, [3, 5], rated) for rated in (scores, None)]
     for near, true in zip(few, exact, strict=True):
         assert np.abs(near - true).max() < 5 * 0.5 / math.sqrt(200)
         assert np.abs((near - true).mean(axis=0)).max() < 5 * 0.5 / math.sqrt(200 * 30)
@@ -152,12 +130,8 @@ def test_the_order_of_the_samples_changes_nothing() -> None:
     ks = [1, 2, 5, 12, 23, 24]
     assert np.array_equal(coverage_at_k(right, ks), coverage_at_k(other_right, ks))
     assert np.array_equal(best_of_k(right, scores, ks), best_of_k(other_right, other_scores, ks))
-    for ours, theirs in (
-        (majority_at_k(right, answers, ks), majority_at_k(other_right, other_answers, ks)),
-        (weighted_at_k(right, answers, scores, ks), weighted_at_k(other_right, other_answers, other_scores, ks)),
-    ):
-        assert np.array_equal(ours.right, theirs.right)
-        assert np.array_equal(ours.tied, theirs.tied)
+    for ours, theirs in ((None, None), (scores, other_scores)):
+        assert np.array_equal(votes_at_k(right, answers, ks, ours), votes_at_k(other_right, other_answers, ks, theirs))
 
 
 def test_a_lost_sample_is_no_sample_and_too_few_give_no_value() -> None:
@@ -167,7 +141,7 @@ def test_a_lost_sample_is_no_sample_and_too_few_give_no_value() -> None:
     for found, small in (
         (coverage_at_k(right, ks), coverage_at_k(right[:, kept], ks)),
         (best_of_k(right, scores, ks), best_of_k(right[:, kept], scores[:, kept], ks)),
-        (majority_at_k(right, answers, ks).right, majority_at_k(right[:, kept], answers[:, kept], ks).right),
+        (votes_at_k(right, answers, ks), votes_at_k(right[:, kept], answers[:, kept], ks)),
     ):
         assert np.array_equal(found, small, equal_nan=True)
         assert np.isnan(found[0]).tolist() == [False, False, False, True]
@@ -175,55 +149,10 @@ def test_a_lost_sample_is_no_sample_and_too_few_give_no_value() -> None:
 
 def test_sums_that_differ_by_rounding_are_tied() -> None:
     right, answers, scores = arrays([(1.0, 0, 0.1), (1.0, 0, 0.2), (0.0, 1, 0.3)])
-    votes = weighted_at_k(right, answers, scores, [3])
-    assert (votes.right[0, 0], votes.tied[0, 0]) == (0.5, 1.0)
+    assert votes_at_k(right, answers, [3], scores)[0, 0] == 0.5
 
 
 def test_no_answer_never_wins_a_vote() -> None:
     right, answers, _ = arrays([(0.0, -1, 0.0)] * 5 + [(1.0, 0, 0.0)])
-    assert majority_at_k(right, answers, [6]).right[0, 0] == 1.0
-    assert majority_at_k(right[:, :5], answers[:, :5], [1, 5]).right.tolist() == [[0.0, 0.0]]
-
-
-def test_questions_of_one_difficulty_show_no_trend() -> None:
-    right = (np.random.default_rng(1).random((2000, 8)) < 0.5).astype(float)
-    found = difficulty(right)
-    measured = [float(np.nanmean(found.measured[found.bins == place])) for place in (0, 4)]
-    assert measured == pytest.approx([0.5, 0.5], abs=0.05)
-    # By the same samples the hardest would seem far harder than the easiest.
-    assert found.estimate[found.bins == 4].mean() - found.estimate[found.bins == 0].mean() > 0.4
-
-
-def test_half_of_the_usable_samples_decide_and_the_others_measure() -> None:
-    nan = math.nan
-    right = np.array([[1.0, 0.0, nan, 1.0, 1.0], [0.0, nan, nan, nan, nan], [nan] * 5])
-    found = difficulty(right)
-    assert (~np.isnan(found.measured)).sum(axis=1).tolist() == [2, 1, 0]
-    assert found.bins.tolist()[1:] == [-1, -1]
-    kept = found.measured[0][~np.isnan(found.measured[0])]
-    assert kept.sum() + 2 * found.estimate[0] == 3
-    assert np.isnan(right[0]).sum() == 1
-
-
-def test_equal_estimates_share_a_bin() -> None:
-    found = difficulty(np.vstack([np.ones((30, 4)), np.zeros((10, 4))]))
-    assert len(set(found.bins[:30].tolist())) == 1
-    assert found.bins[0] > found.bins[-1]
-
-
-@pytest.mark.parametrize(
-    ("call", "told"),
-    [
-        (lambda: pass_at_k(3, 4, 1), "c=4"),
-        (lambda: coverage_at_k(np.array([[0.5]]), [1]), "each sample"),
-        (lambda: coverage_at_k(np.zeros((0, 3)), [1]), "shape"),
-        (lambda: coverage_at_k(np.zeros((2, 3)), [0]), "at least 1"),
-        (lambda: best_of_k(np.zeros((2, 3)), np.zeros((2, 2)), [1]), "one shape"),
-        (lambda: weighted_at_k(np.zeros((1, 2)), np.zeros((1, 2), int), np.array([[1, -1.0]]), [1]), "at least 0"),
-        (lambda: majority_at_k(np.zeros((1, 2)), np.zeros((1, 2), int), [1], draws=20), "got 20"),
-        (lambda: difficulty(np.ones((2, 2)), bins=0), "bins must be at least 1"),
-    ],
-)
-def test_what_is_no_pool_is_refused(call: Callable[[], object], told: str) -> None:
-    with pytest.raises(UsageError, match=told):
-        call()
+    assert votes_at_k(right, answers, [6])[0, 0] == 1.0
+    assert votes_at_k(right[:, :5], answers[:, :5], [1, 5]).tolist() == [[0.0, 0.0]]

@@ -13,8 +13,8 @@ GSM8K: Rows = [
     {"question": "It was 5 degrees and fell by 8. What is it now?", "answer": "5 - 8\n#### -3"},
 ]
 MATH: Rows = [
-    {"problem": "Halve $\\sqrt{12}$.", "answer": "\\sqrt{3}", "level": 2, "unique_id": "test/own/1.json"},
-    {"problem": "Where is $x<1$ and $x\\ge 0$?", "answer": "[0,1)", "level": 5, "unique_id": "test/own/2.json"},
+    {"problem": "Halve $\\sqrt{12}$.", "answer": "\\sqrt{3}", "unique_id": "test/own/1.json"},
+    {"problem": "Where is $x<1$ and $x\\ge 0$?", "answer": "[0,1)", "unique_id": "test/own/2.json"},
 ]
 CONTEST: Rows = [
     {"problem": "How many subsets have 6 elements?", "answer": "064"},
@@ -45,40 +45,6 @@ ARC: Rows = [
         "answerKey": "3",
     },
 ]
-STRATEGYQA: Rows = [
-    {"qid": "a1", "question": "Can a cat read?", "answer": False},
-    {"qid": "a2", "question": "Is a whale heavier than a mouse?", "answer": True},
-]
-HOTPOTQA: Rows = [
-    {
-        "id": "h1",
-        "question": "Where was the author of Red Hill born?",
-        "answer": "the city of Lund",
-        "level": "hard",
-        "supporting_facts": {"title": ["Red Hill", "Ada Nord"], "sent_id": [0, 0]},
-        "context": {
-            "title": ["Red Hill", "Ada Nord"],
-            "sentences": [["Red Hill is a novel", " by Ada Nord."], ["Ada Nord was born there."]],
-        },
-    },
-    {
-        "_id": "h2",
-        "question": "Are both rivers in Asia?",
-        "answer": "yes",
-        "context": [["Own River", ["It flows."]], ["Other River", ["It flows, too."]]],
-        "supporting_facts": [["Own River", 0], ["Other River", 0]],
-    },
-]
-SQUAD: Rows = [
-    {
-        "id": f"s{number}",
-        "title": "Tea",
-        "context": "Tea is a drink made of leaves in hot water.",
-        "question": question,
-        "answers": {"text": answers, "answer_start": [0] * len(answers)},
-    }
-    for number, (question, answers) in enumerate([("What is tea?", ["a drink", "drink made"]), ("Made how?", ["hot"])])
-]
 MMLU: Rows = [
     {"question": "What is 2 + 2?", "subject": "own_maths", "choices": ["3", "4", "5", "6"], "answer": 1},
     {"question": "What do bees make?", "subject": "own_life", "choices": ["milk", "wax"], "answer": "B"},
@@ -101,13 +67,8 @@ MBPP: Rows = [
         "test_setup_code": "",
     }
 ]
-GAME24: Rows = [
-    {"Rank": "1", "Puzzles": "1 2 3 4"},
-    {"Rank": "902", "Puzzles": "3 3 8 8"},
-    {"Rank": "903", "Puzzles": "5 5 5 1"},
-]
 OWN: Rows = [
-    {"question": "What is 6 x 7?", "answer": "42", "group": "g", "level": "easy"},
+    {"question": "What is 6 x 7?", "answer": "42", "group": "g"},
     {"question": "What is the largest of them?", "answer": "the Sun", "choices": ["the Sun", "the Moon"]},
     {"id": "mine", "question": "Who wrote it?", "answer": "Ada", "kind": "text", "context": "It is by a lady."},
 ]
@@ -122,18 +83,14 @@ ROWS: Mapping[str, Rows] = {
     "amc23": CONTEST,
     "arc_challenge": ARC,
     "arc_easy": ARC,
-    "game24": GAME24,
     "gpqa_diamond": GPQA,
     "gsm8k": GSM8K,
-    "hotpotqa": HOTPOTQA,
     "humaneval": HUMANEVAL,
     "jsonl": OWN,
     "math500": MATH,
     "mbpp": MBPP,
     "mmlu": MMLU,
     "pool": POOL,
-    "squad": SQUAD,
-    "strategyqa": STRATEGYQA,
 }
 
 

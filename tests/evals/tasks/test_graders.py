@@ -37,11 +37,6 @@ def test_free_text_is_right_where_it_is_one_of_the_answers_as_squad_compares_the
     assert graded(item, f"Answer: {said}") == status
 
 
-def test_aliases_are_as_good_as_the_reference_in_every_kind() -> None:
-    number = GradedQuestion(Question.of("What?", space="number"), "1", grader=ByReference(("2",)))
-    assert [graded(number, f"The answer is {n}") for n in (1, 2, 3)] == ["right", "right", "wrong"]
-
-
 def test_rules_need_an_expression() -> None:
     item = GradedQuestion(Question.of("What?", space="number"), "1", grader=ByRules())
     with pytest.raises(UsageError, match="cannot be graded by rules"):
@@ -109,12 +104,6 @@ def _fields(layers: Any) -> dict[str, Any]:
     import dataclasses
 
     return {field.name: getattr(layers, field.name) for field in dataclasses.fields(layers)}
-
-
-def test_neither_a_reference_answer_nor_a_test_is_shown() -> None:
-    shown = repr(function())
-    assert "x + 1" not in shown
-    assert "assert" not in shown
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 4000])

@@ -109,19 +109,6 @@ def _endless(dataset: str, config: str, entry: object, answer: str) -> float:
         pass
 
 
-def test_word_problems_of_one_template_are_a_group() -> None:
-    items = build("task", "gym:gsm_symbolic,size=200").load().items
-    groups = Counter(item.group for item in items)
-    assert len(groups) <= 85 < len(items)
-    assert max(groups.values()) > 1
-
-
-def test_questions_that_repeat_are_asked_once() -> None:
-    data = build("task", "gym:coin_flip,size=100").load()
-    texts = {item.question.text for item in data.items}
-    assert len(texts) == len(data.items) == data.source.items < 100
-
-
 REFUSED = [
     ("codeio", UsageError, "gym:codeio is refused: it executes code"),
     ("simple_integration", UsageError, "its scorer executes the answer"),

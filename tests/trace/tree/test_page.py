@@ -11,7 +11,7 @@ import pytest
 from reasoner.errors import UsageError
 from reasoner.system.printing import visible
 from reasoner.trace.outline import ending, unrated
-from reasoner.trace.page import MAX_CHARACTERS, MAX_NODES, MAX_TREES, fragment, page, pair, style, write_page
+from reasoner.trace.page import MAX_CHARACTERS, MAX_NODES, MAX_TREES, fragment, page, style, write_page
 from reasoner.trace.tree import SearchTree
 from tests.trace.tree.growing import Trace, beam, huge, wide
 
@@ -54,7 +54,7 @@ class Parsed(HTMLParser):
 
 
 def written(path: Path, *search_trees: SearchTree) -> str:
-    write_page(path, page(search_trees, fragment, source="t.jsonl"))
+    write_page(path, page(search_trees, source="t.jsonl"))
     return path.read_text(encoding="utf-8")
 
 
@@ -172,7 +172,7 @@ def test_a_page_that_cannot_be_written_leaves_the_file_as_it_was(tmp_path: Path)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_page(path, page(interrupted(), fragment, source="t"))
+        write_page(path, page(interrupted(), source="t"))
     assert path.read_text(encoding="utf-8") == "before"
     assert list(tmp_path.iterdir()) == [path]
     written(path, beam().tree)
@@ -184,15 +184,3 @@ def test_a_tree_without_sequences_has_a_page() -> None:
     parsed = Parsed(str(fragment(Trace().begin().end(None, "budget").tree)))
     assert "No answer" in parsed.text
     assert "0 sequences, depth 0" in parsed.text
-
-
-def test_two_searches_are_compared_and_have_anchors_of_their_own(tmp_path: Path) -> None:
-    tree = beam().tree
-    parsed = Parsed(str(pair(tree, tree)))
-    ids = [attrs["id"] for _, attrs in parsed.tags if attrs.get("id")]
-    assert len(ids) == len(set(ids))
-    assert parsed.classes("article") == ["course", "course"]
-    assert [tag for tag, _ in parsed.tags if tag in ("h2", "h3")] == ["h2", "h3", "h3"]
-    whole = Parsed("".join(page([(tree, hostile())], lambda both: pair(*both), source="a", note="3 more <b>")))
-    assert "3 more <b>" in whole.text
-    assert "script" not in {tag for tag, _ in whole.tags}

@@ -16,8 +16,7 @@ from scipy import special
 
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
-from reasoner.engine import Engine, Rendered, SampleRequest, UsageMeter, reset_caches
-from reasoner.engines.vllm import VllmEngine
+from reasoner.engine import Engine, UsageMeter, reset_caches
 from reasoner.engines.vllm.arguments import OPEN, check_args
 from reasoner.engines.vllm.build import in_daemon, installed_build, say_nothing
 from reasoner.engines.vllm.pooling import PoolingEngine
@@ -26,40 +25,28 @@ from reasoner.models.dtype import DType
 from reasoner.models.resolve import resolve
 from reasoner.registry import options_of
 from reasoner.specs import Checked, OpenOptions
-from reasoner.types import ONE_TOKEN, Completion, Notify, Part, Prompt, TokenIds, Usage
+from reasoner.types import Completion, Notify, Part, TokenIds, Usage
 from reasoner.verifier import CostMeter, verifier_cost
 from reasoner_verifiers.reward.checkpoint import serving_folder, serving_folder_of_value_head
-from reasoner_verifiers.reward.recipes import HEAD, SKYWORK_PRM, Case, Reader, Recipe, RewardInput, choose, lay
+from reasoner_verifiers.reward.recipes import HEAD, SKYWORK_PRM, Case, Recipe, RewardInput, choose, lay
 
 HEADS = Path(__file__).parent / "heads"
 EMBEDDED_HEAD = HEADS / "smollm2-135m-instruct.safetensors"
 """The head that comes with this package, for the embedded model."""
 _MIN_CACHED = 100_000
 # Tokenizers that encode this text equally count as the same: digits, spaces, capitals, accents, other scripts, LaTeX.
-_PROBE = "Then  12,345 + 0.5 = \\frac{a}{b}\n\n\tНаïve 数学 <|im_end|> I'll re-check."
-
-Request = tuple[Question, Completion]
+_PROBE = "Then  12,345 + 0.5 = \\frac{a}{b}\n\n\tNaïve 数学 <|im_end|> I'll re-check."
 
 
 class Options(NamedTuple):
-    """The options of a reward model; from `max_model_len` on they are those of `PoolingEngine`."""
+    """The options of a reward model; `engine` are the keyword arguments of its `PoolingEngine`."""
 
     model: str
     recipe: str
     rates: Literal["steps", "outcome"]
     separator: str
     part: Part
-    max_model_len: int
-    kv_gib: float
-    gpu_memory_utilization: float
-    dtype: DType
-    args: Mapping[str, Any]
-
-    @property
-    def of_engine(self) -> dict[str, Any]:
-        """The keyword arguments of its engine."""
-        names = ("max_model_len", "kv_gib", "gpu_memory_utilization", "dtype", "args")
-        return {name: getattr(self, name) for name in names}
+    engine: Mapping[str, Any]
 
 
 Compute = Callable[[Sequence[int], bool], Awaitable[Sequence[float]]]
@@ -83,8 +70,6 @@ class StepCache:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.hits = 0
-        self.computed = 0
         # None marks a score whose computation did not complete.
         self._values: OrderedDict[bytes, float | None] = OrderedDict()
         self._flights: dict[bytes, asyncio.Future[None]] = {}
@@ -93,15 +78,8 @@ class StepCache:
         """Drop all scores; no computation may be running."""
         self._values.clear()
 
-    def __len__(self) -> int:
-        return len(self._values)
-
     async def fill(self, keys: Sequence[bytes], compute: Compute) -> tuple[float, ...]:
-        """The scores of `keys`; missing ones come from `compute`.
-
-        Raises:
-            VerifierError: `compute` returned the wrong number of scores.
-        """
+        """The scores of `keys`; missing ones come from `compute`."""
         scores: dict[int, float] = {}
         while missing := self._look(keys, scores):
             flight = next((self._flights[keys[index]] for index in missing if keys[index] in self._flights), None)
@@ -111,7 +89,6 @@ class StepCache:
                 break
             # Not awaited directly: cancelling this rating must not cancel it for the others.
             await asyncio.wait([flight])
-        self.hits += len(keys) - len(missing)
         return tuple(scores[index] for index in range(len(keys)))
 
     def _look(self, keys: Sequence[bytes], scores: dict[int, float]) -> list[int]:
@@ -128,11 +105,7 @@ class StepCache:
         self._flights |= dict.fromkeys(keys, flight)
         outcome: Sequence[float | None] = [None] * len(keys)
         try:
-            scores = await compute(missing, any(key in self._values for key in keys))
-            if len(scores) != len(keys):
-                raise VerifierError(f"the reward model gave {len(scores)} scores for {len(keys)} steps")
-            outcome = scores
-            self.computed += len(scores)
+            outcome = scores = await compute(missing, any(key in self._values for key in keys))
         finally:
             for key, value in zip(keys, outcome, strict=True):
                 self._flights.pop(key, None)
@@ -143,46 +116,38 @@ class StepCache:
         return scores
 
 
-class LanguageModel:
-    """A language model as a reward model: it reports the probability of two next tokens."""
-
-    bos = ""
-
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-
-    async def render(self, prompt: Prompt, *, reply: bool = False) -> TokenIds:
-        """The prompt as the engine renders it, which opens the next turn of a chat."""
-        ids = (await self.engine.render(prompt)).token_ids
-        if ids is None:
-            raise VerifierError(f"{self.engine.name} does not report token ids, which this recipe needs")
-        return ids
-
-    async def encode(self, text: str) -> TokenIds:
-        """The token ids of a text; none if the engine does not report them."""
-        return await self.engine.encode(text) or ()
-
-    def decode(self, ids: TokenIds) -> str:
-        """Not used: no recipe for language models reads the policy's token ids."""
-        raise NotImplementedError
-
-
 @dataclass(slots=True)
 class RewardModel:
     """A reward model and its recipe, with a cache of its scores; `policy_ids`: it reads the policy's token ids."""
 
     recipe: Recipe
-    engine: PoolingEngine | Engine
+    engine: PoolingEngine
     separator: str
     part: Part
     identity: str
     policy_ids: bool
     cache: StepCache
 
-    @property
-    def reader(self) -> Reader:
-        """Its tokenizer and chat template."""
-        return self.engine if isinstance(self.engine, PoolingEngine) else LanguageModel(self.engine)
+    @classmethod
+    async def ready(cls, engine: PoolingEngine, recipe: Recipe, options: Options, policy: Engine) -> "RewardModel":
+        """The model of a started engine.
+
+        Raises:
+            UsageError: its tokenizer is not the one that the recipe expects.
+        """
+        for text, expected in recipe.tokens.items():
+            ids = await engine.encode(text)
+            if ids != (expected,):
+                raise UsageError(
+                    f"{options.model!r} is not a {recipe.name} model: {text!r} should be token {expected} but is "
+                    f"{list(ids)}; choose another recipe"
+                )
+        own_ids = recipe.layout == "own_ids" and await policy.encode(_PROBE) == await engine.encode(_PROBE)
+        info = engine.model
+        identity = f"{info.name} {info.revision} {engine.dtype} {recipe.name} {recipe.version}"
+        # As many scores as the engine caches tokens: a score that is dropped here has then been evicted there too.
+        cache = StepCache(max(_MIN_CACHED, engine.capacity))
+        return cls(recipe, engine, options.separator, options.part, identity, own_ids, cache)
 
     async def lay(self, question: Question, candidate: Completion, policy: Engine) -> RewardInput:
         """The candidate in the form that this model reads.
@@ -191,8 +156,7 @@ class RewardModel:
             VerifierError: it does not fit the recipe, or is longer than the model's context.
         """
         case = Case(question, candidate, self.separator, policy if self.policy_ids else None, self.part)
-        laid = await lay(self.recipe, self.reader, case)
-        room = self.engine.model.context - (0 if isinstance(self.engine, PoolingEngine) else 1)
+        laid, room = await lay(self.recipe, self.engine, case), self.engine.model.context
         if len(laid.ids) > room > 0:
             raise VerifierError(f"the candidate is {len(laid.ids):,} tokens and the reward model's context is {room:,}")
         return laid
@@ -202,20 +166,16 @@ class RewardModel:
 
         The tokens also count as cached ones, because a budget in dollars pays for those too.
         """
-        pooling = isinstance(self.engine, PoolingEngine)
-        reads = [Usage(len(laid.ids))] if pooling else [Usage(end + 1, 0, 1) for end in laid.positions]
-        cost = sum((verifier_cost(self.engine.model, usage) for usage in reads), Cost())
+        cost = verifier_cost(self.engine.model, Usage(len(laid.ids)))
         return dataclasses.replace(cost, cached_tokens=cost.verifier_tokens)
 
-    async def scores(self, laid: RewardInput, request: Request, tab: CostMeter) -> tuple[float, ...]:
+    async def scores(self, laid: RewardInput, tab: CostMeter) -> tuple[float, ...]:
         """A score for each position; the meter gets the cost, which is 0 for cached scores."""
         tab.cost = Cost()
-        compute = self._pooled if isinstance(self.engine, PoolingEngine) else partial(self._generated, request)
         keys = tuple(step_keys(self.identity, laid.ids, laid.positions))
-        return await self.cache.fill(keys, partial(compute, laid, tab))
+        return await self.cache.fill(keys, partial(self._compute, laid, tab))
 
-    async def _pooled(self, laid: RewardInput, tab: CostMeter, missing: Sequence[int], lost: bool) -> list[float]:
-        assert isinstance(self.engine, PoolingEngine)
+    async def _compute(self, laid: RewardInput, tab: CostMeter, missing: Sequence[int], lost: bool) -> list[float]:
         meter = UsageMeter()
         tab.cost = None
         try:
@@ -232,37 +192,12 @@ class RewardModel:
             )
         return [self._read(pooled.rows[laid.positions[at] - pooled.first].tolist()) for at in missing]
 
-    async def _generated(
-        self, request: Request, laid: RewardInput, tab: CostMeter, missing: Sequence[int], lost: bool
-    ) -> list[float]:
-        assert not isinstance(self.engine, PoolingEngine)
-        question, candidate = request
-        watch = tuple(self.recipe.tokens[label] for label in self.recipe.labels)
-        spent, values = Cost(), []
-        for at in missing:
-            ids, meter = laid.ids[: laid.positions[at] + 1], UsageMeter()
-            tab.cost = None
-            sample = SampleRequest(
-                question.id, candidate.prompt, Rendered(ids, len(ids)), ONE_TOKEN, 0, 0, watch=watch, meter=meter
-            )
-            try:
-                answered = await self.engine.sample(sample)
-                meter.usage = answered.usage
-            finally:
-                spent = spent + verifier_cost(self.engine.model, meter.usage) if meter.usage else spent
-                tab.cost = spent if meter.usage else None
-            if answered.logprobs is None or not answered.logprobs.watched:
-                raise VerifierError(f"{self.engine.name} does not report the log-probabilities of chosen tokens")
-            values.append(self._read(answered.logprobs.watched[0]))
-        return values
-
     def _read(self, row: Sequence[float]) -> float:
         """A score in [0, 1] from the model's output at one position."""
         wanted = 1 if self.recipe.reading == "sigmoid" else 2
         if len(row) != wanted:
             raise VerifierError(f"{self.recipe.name} reads {wanted} labels and the model gives {len(row)}")
-        difference = {"sigmoid": row[0], "softmax": row[-1] - row[0], "labels": row[0] - row[-1]}[self.recipe.reading]
-        return float(special.expit(difference))
+        return float(special.expit(row[0] if wanted == 1 else row[1] - row[0]))
 
 
 @dataclass(slots=True)
@@ -271,9 +206,8 @@ class Running:
 
     model: RewardModel | None = None
     notify: Notify | None = None
-    engine: PoolingEngine | Engine | None = None
+    engine: PoolingEngine | None = None
     recipe: Recipe | None = None
-    shared: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -296,13 +230,8 @@ class Running:
         engine, recipe = self.engine, self.recipe
         assert engine is not None
         assert recipe is not None
-        if isinstance(engine, PoolingEngine):
-            await engine.start(policy)
-        else:
-            if not self.shared:
-                await policy.start()
-            await engine.start()
-        model = await _ready(engine, recipe, options, policy)
+        await engine.start(policy)
+        model = await RewardModel.ready(engine, recipe, options, policy)
         # If several start it concurrently, all use the first one's model and cache.
         self.model = self.model or model
 
@@ -312,57 +241,25 @@ class Running:
             if self.engine is not None:
                 return
             notify = self.notify or getattr(policy, "notify", None) or say_nothing
-            special = options.model == "embedded" or options.model.endswith(".safetensors")
-            folder = None if special else resolve(options.model, notify).folder
-            self.recipe = choose(options.recipe, options.model, folder, options.rates)
-            if self.recipe.reading == "labels":
-                self.shared = isinstance(policy, VllmEngine) and policy.model_id == options.model
-                if self.shared:
-                    self.engine = policy
-                    return
-                judge = VllmEngine(options.model, core="async", **options.of_engine)
-                judge.share_gpu(policy)
-                self.engine = judge
-                return
-            source = options.model
-            if self.recipe is HEAD and special:
+            is_head = options.model == "embedded" or options.model.endswith(".safetensors")
+            folder = None if is_head else resolve(options.model, notify).folder
+            recipe, source = choose(options.recipe, options.model, folder, options.rates), options.model
+            if recipe is HEAD and is_head:
                 file = EMBEDDED_HEAD if options.model == "embedded" else Path(options.model).expanduser()
                 source = str(serving_folder(file, notify))
-            elif self.recipe is SKYWORK_PRM:
+            elif recipe is SKYWORK_PRM:
                 source = str(serving_folder_of_value_head(options.model, folder, notify))
-            engine = PoolingEngine(source, task=self.recipe.task, pooling=self.recipe.pooling, **options.of_engine)
+            engine = PoolingEngine(source, task=recipe.task, pooling=recipe.pooling, **options.engine)
             engine.notify = notify
             engine.share_gpu(policy)
-            self.engine = engine
-
-
-async def _ready(engine: PoolingEngine | Engine, recipe: Recipe, options: Options, policy: Engine) -> RewardModel:
-    """The started model, after a check that its tokenizer is the one that the recipe expects."""
-    model = RewardModel(
-        recipe, engine, options.separator, options.part, "", policy_ids=False, cache=StepCache(_MIN_CACHED)
-    )
-    for text, expected in recipe.tokens.items():
-        ids = await model.reader.encode(text)
-        if ids != (expected,):
-            raise UsageError(
-                f"{options.model!r} is not a {recipe.name} model: {text!r} should be token {expected} but is "
-                f"{list(ids)}; choose another recipe"
-            )
-    if isinstance(engine, PoolingEngine):
-        # As many scores as the engine caches tokens: a score that is dropped here has then been evicted there too.
-        model.cache.size = max(_MIN_CACHED, engine.capacity)
-        if recipe.layout == "own_ids":
-            model.policy_ids = await policy.encode(_PROBE) == await engine.encode(_PROBE)
-    info = engine.model
-    model.identity = f"{info.name} {info.revision} {options.dtype} {recipe.name} {recipe.version}"
-    return model
+            self.engine, self.recipe = engine, recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RewardVerifier(Checked):
     """A verifier that rates by a reward model beside the policy; without a call of `start` it starts the model itself.
 
-    Subclasses have the other names of `Options` as attributes.
+    Subclasses have the first five names of `Options` as attributes.
     """
 
     open_options: ClassVar[OpenOptions] = OPEN
@@ -380,7 +277,9 @@ class RewardVerifier(Checked):
 
     @property
     def _options(self) -> Options:
-        return Options(*(getattr(self, name) for name in Options._fields))
+        names = ("max_model_len", "kv_gib", "gpu_memory_utilization", "dtype", "args")
+        chosen = (getattr(self, name) for name in Options._fields[:-1])
+        return Options._make((*chosen, {name: getattr(self, name) for name in names}))
 
     @property
     def logprobs(self) -> None:
@@ -407,18 +306,18 @@ class RewardVerifier(Checked):
     ) -> tuple[float, ...]:
         await self.start(policy)
         model = self.running.started
-        return await model.scores(await model.lay(question, candidate, policy), (question, candidate), tab)
+        return await model.scores(await model.lay(question, candidate, policy), tab)
 
     async def reset_caches(self) -> None:
         """Drop all scores, and the reward model's prefix cache."""
         running = self.running
         if running.model is not None:
             running.model.cache.clear()
-            await reset_caches(*(() if running.shared else (running.engine,)))
+            await reset_caches(running.engine)
 
     async def close(self) -> None:
-        """Stop the reward model, unless it is the policy itself."""
+        """Stop the reward model."""
         running = self.running
         engine, running.engine, running.model = running.engine, None, None
-        if engine is not None and not running.shared:
+        if engine is not None:
             await engine.close()

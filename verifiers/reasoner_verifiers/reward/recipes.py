@@ -1,20 +1,21 @@
 """The supported families of reward models, one recipe each: the tokens that they read, and where a step is rated."""
 
 from bisect import bisect_left
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 from reasoner.answers.questions import Question
 from reasoner.engine import Engine
+from reasoner.engines.vllm.pooling import PoolingEngine
 from reasoner.errors import UsageError, VerifierError
 from reasoner.models.thinking import split
 from reasoner.system.files import read_object
 from reasoner.types import Completion, Message, Part, Prompt, TokenIds
 
-Layout = Literal["own_ids", "tagged_chat", "newlines", "turns", "tagged_text", "whole_chat"]
-Reading = Literal["sigmoid", "softmax", "labels"]
+Layout = Literal["own_ids", "tagged_chat", "newlines", "whole_chat"]
+Reading = Literal["sigmoid", "softmax"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +23,8 @@ class Recipe:
     """One family of reward models. If a score changes its meaning, `version` changes, and cached scores are not used.
 
     `layout` says how a candidate becomes tokens and where they are read (see `lay`). `reading` says how a score is
-    computed: the "sigmoid" of one scalar, the "softmax" of two labels, for the second one, or the probability of the
-    first of two "labels" that are tokens of a language model. `tokens` maps texts to the token ids that they must have.
+    computed: the "sigmoid" of one scalar, or the "softmax" of two labels, for the second one. `tokens` maps texts to
+    the token ids that they must have.
     """
 
     name: str
@@ -33,7 +34,6 @@ class Recipe:
     rates: Literal["steps", "outcome", "both"]
     task: Literal["token_classify", "classify"] = "token_classify"
     tag: str = ""
-    labels: tuple[str, str] = ("", "")
     system: str = ""
     tokens: Mapping[str, int] = field(default_factory=dict)
 
@@ -61,21 +61,6 @@ QWEN_MATH_PRM = Recipe(
 SKYWORK_PRM = Recipe("skywork_prm", 1, "newlines", "sigmoid", "steps")
 """Skywork-o1-Open-PRM-Qwen-2.5: a value head, converted to a `head` and read at the newline after each step."""
 
-RLHFLOW = Recipe("rlhflow", 1, "turns", "labels", "steps", labels=("+", "-"), tokens={"+": 10, "-": 12})
-"""RLHFlow's Llama3.1-8B-PRM-Mistral-Data and -Deepseek-Data: one turn per step, read where the model judges it."""
-
-MATH_SHEPHERD = Recipe(
-    "math_shepherd",
-    1,
-    "tagged_text",
-    "labels",
-    "steps",
-    tag="ки",
-    labels=("+", "-"),
-    tokens={"ки": 12902, "+": 648, "-": 387},
-)
-"""Math-Shepherd-Mistral-7B-PRM (Wang 2024, 2312.08935): plain text with a tag after each step, read there."""
-
 SEQUENCE_CLASSIFICATION = Recipe("sequence_classification", 1, "whole_chat", "sigmoid", "outcome", task="classify")
 """Any `...ForSequenceClassification` with one label: the scalar at the end of the chat.
 
@@ -83,17 +68,10 @@ The scalar is an unbounded preference (Bradley-Terry); its sigmoid has the same 
 """
 
 RECIPES: Mapping[str, Recipe] = {
-    recipe.name: recipe
-    for recipe in (HEAD, QWEN_MATH_PRM, SKYWORK_PRM, RLHFLOW, MATH_SHEPHERD, SEQUENCE_CLASSIFICATION)
+    recipe.name: recipe for recipe in (HEAD, QWEN_MATH_PRM, SKYWORK_PRM, SEQUENCE_CLASSIFICATION)
 }
-
 _BY_ARCHITECTURE = {"Qwen2ForProcessRewardModel": QWEN_MATH_PRM, "Qwen2ForPrmModel": SKYWORK_PRM}
-_BY_NAME = {
-    "qwen2.5-math-prm": QWEN_MATH_PRM,
-    "skywork-o1-open-prm": SKYWORK_PRM,
-    "rlhflow": RLHFLOW,
-    "math-shepherd": MATH_SHEPHERD,
-}
+_BY_NAME = {"qwen2.5-math-prm": QWEN_MATH_PRM, "skywork-o1-open-prm": SKYWORK_PRM}
 
 
 def choose(recipe: str, model: str, folder: Path | None, rates: Literal["steps", "outcome"]) -> Recipe:
@@ -138,23 +116,6 @@ class RewardInput(NamedTuple):
     positions: tuple[int, ...]
 
 
-class Reader(Protocol):
-    """The tokenizer and the chat template of a reward model."""
-
-    @property
-    def bos(self) -> str:
-        """The text of its beginning-of-sequence token; "" if it has none."""
-
-    async def render(self, prompt: Prompt, *, reply: bool = False) -> TokenIds:
-        """The ids of a chat or a raw text; with `reply`, the next turn is opened."""
-
-    async def encode(self, text: str) -> TokenIds:
-        """The ids of a text, without added special tokens."""
-
-    def decode(self, ids: TokenIds) -> str:
-        """The text of token ids, special tokens included."""
-
-
 class Case(NamedTuple):
     """A candidate, its question, and the separator of its steps; "" if the whole candidate is one step.
 
@@ -175,38 +136,35 @@ def steps_of(text: str, separator: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in parts if part.strip())
 
 
-class _Sheet(NamedTuple):
-    """The input of a layout of text."""
-
-    recipe: Recipe
-    reader: Reader
-    candidate: Completion
-    text: str
-    question: str
-    steps: tuple[str, ...]
-
-
-async def lay(recipe: Recipe, reader: Reader, case: Case) -> RewardInput:
+async def lay(recipe: Recipe, engine: PoolingEngine, case: Case) -> RewardInput:
     """The input of the reward model for a candidate, by the layout of the recipe.
 
     Raises:
         VerifierError: it has no steps, holds the recipe's tag, or has not one position per step.
     """
-    text = case.candidate.chain_of(case.part)
+    text, question = case.candidate.chain_of(case.part), case.question.text
     steps = steps_of(text, case.separator)
-    if recipe.tag and any(recipe.tag in text for text in (case.question.text, *steps)):
+    if recipe.tag and any(recipe.tag in text for text in (question, *steps)):
         raise VerifierError(f"{recipe.tag!r}, the tag of {recipe.name}, occurs in the question or in a step")
     if recipe.layout == "own_ids":
-        return await _own_ids(reader, case)
+        return await _own_ids(engine, case)
     if not steps:
         raise VerifierError("the candidate has no steps: nothing was generated")
-    laid = await _LAYOUTS[recipe.layout](_Sheet(recipe, reader, case.candidate, text, case.question.text, steps))
+    if recipe.layout == "tagged_chat":
+        laid = await _tagged_chat(recipe, engine, question, steps)
+    elif recipe.layout == "newlines":
+        laid = await _newlines(engine, question, steps)
+    else:
+        # The chat that the policy saw and the whole reply, read at its end.
+        messages = case.candidate.prompt.messages or (Message("user", question),)
+        ids = await engine.render(Prompt((*messages, Message("assistant", text))))
+        laid = RewardInput(ids, (len(ids) - 1,))
     if len(laid.positions) != len(steps):
         raise VerifierError(f"{recipe.name} found {len(laid.positions)} positions for {len(steps)} steps")
     return laid
 
 
-async def _own_ids(reader: Reader, case: Case) -> RewardInput:
+async def _own_ids(engine: PoolingEngine, case: Case) -> RewardInput:
     """The policy's own token ids, without end-of-sequence; a step is read at the token that ends its separator."""
     prompt, separator = case.candidate.prompt, case.separator
     bare = replace(prompt, token_ids=(), text="", thinking="")
@@ -220,12 +178,12 @@ async def _own_ids(reader: Reader, case: Case) -> RewardInput:
                 thought = split(prompt.token_ids, profile, opened=rendered.in_thinking).thinking
             generated = {"final": generated[thought:], "thinking": generated[:thought], "all": generated}[case.part]
     else:
-        head = await reader.render(bare, reply=True)
-        generated = await reader.encode(case.candidate.chain_of(case.part))
+        head = await engine.render(bare, reply=True)
+        generated = await engine.encode(case.candidate.chain_of(case.part))
     ids = head + generated
     if not separator:
         return RewardInput(ids, (len(ids) - 1,))
-    positions = [len(head) + end for end in step_ends(generated, reader.decode, separator)]
+    positions = [len(head) + end for end in step_ends(generated, engine.decode, separator)]
     if not positions:
         raise VerifierError("the candidate has no steps: nothing was generated")
     return RewardInput(ids[: positions[-1] + 1], tuple(positions))
@@ -244,68 +202,21 @@ def step_ends(generated: TokenIds, decode: Callable[[TokenIds], str], separator:
     return tuple(bisect_left(tokens, end, key=lambda at: len(decode(generated[: at + 1]))) for end in ends)
 
 
-async def _tagged_chat(sheet: _Sheet) -> RewardInput:
-    """A chat whose reply is the steps, each followed by the tag; read at the tags."""
-    reply = "".join(step + sheet.recipe.tag for step in sheet.steps)
-    system, user = Message("system", sheet.recipe.system), Message("user", sheet.question)
-    ids = await sheet.reader.render(Prompt((system, user, Message("assistant", reply))))
-    return _at_tags(ids, sheet.recipe)
-
-
-def _at_tags(ids: TokenIds, recipe: Recipe) -> RewardInput:
+async def _tagged_chat(recipe: Recipe, engine: PoolingEngine, question: str, steps: Sequence[str]) -> RewardInput:
+    """A chat with the steps as its reply, each followed by the tag; read at the tags."""
+    reply = "".join(step + recipe.tag for step in steps)
+    turns = (Message("system", recipe.system), Message("user", question), Message("assistant", reply))
+    ids = await engine.render(Prompt(turns))
     positions = tuple(at for at, token in enumerate(ids) if token == recipe.tokens[recipe.tag])
     return RewardInput(ids[: positions[-1] + 1] if positions else ids, positions)
 
 
-async def _newlines(sheet: _Sheet) -> RewardInput:
+async def _newlines(engine: PoolingEngine, question: str, steps: Sequence[str]) -> RewardInput:
     """The question, then the steps, each tokenized alone and followed by a newline token; read at these."""
-    ids = await sheet.reader.encode(f"{sheet.reader.bos}{sheet.question}\n")
-    newline = (await sheet.reader.encode("\n"))[-1:]
+    ids = await engine.encode(f"{engine.bos}{question}\n")
+    newline = (await engine.encode("\n"))[-1:]
     positions = []
-    for step in sheet.steps:
-        ids += await sheet.reader.encode(step) + newline
+    for step in steps:
+        ids += await engine.encode(step) + newline
         positions.append(len(ids) - 1)
     return RewardInput(ids, tuple(positions))
-
-
-async def _turns(sheet: _Sheet) -> RewardInput:
-    """A chat in which each step is a turn whose answer is the first label; read at the position before the answer."""
-    turns: tuple[Message, ...] = ()
-    ids: TokenIds = ()
-    positions = []
-    for number, step in enumerate(sheet.steps):
-        turns += (Message("user", step if number else f"{sheet.question} {step}"),)
-        longer = await sheet.reader.render(Prompt(turns), reply=True)
-        if longer[: len(ids)] != ids:
-            name = sheet.recipe.name
-            raise VerifierError(f"the chat template of this model changes earlier turns: {name} cannot use it")
-        ids = longer
-        positions.append(len(ids) - 1)
-        turns += (Message("assistant", sheet.recipe.labels[0]),)
-    return RewardInput(ids, tuple(positions))
-
-
-async def _tagged_text(sheet: _Sheet) -> RewardInput:
-    """Numbered lines of plain text, each followed by the tag; read at the tags."""
-    lines = [
-        f"{step if step.startswith('Step ') else f'Step {number}: {step}'} {sheet.recipe.tag}"
-        for number, step in enumerate(sheet.steps, 1)
-    ]
-    ids = await sheet.reader.render(Prompt(raw=f"{sheet.question} " + "\n".join(lines)))
-    return _at_tags(ids, sheet.recipe)
-
-
-async def _whole_chat(sheet: _Sheet) -> RewardInput:
-    """The chat that the policy saw and the whole reply; read at its end."""
-    messages = sheet.candidate.prompt.messages or (Message("user", sheet.question),)
-    ids = await sheet.reader.render(Prompt((*messages, Message("assistant", sheet.text))))
-    return RewardInput(ids, (len(ids) - 1,))
-
-
-_LAYOUTS: Mapping[Layout, Callable[[_Sheet], Awaitable[RewardInput]]] = {
-    "tagged_chat": _tagged_chat,
-    "newlines": _newlines,
-    "turns": _turns,
-    "tagged_text": _tagged_text,
-    "whole_chat": _whole_chat,
-}

@@ -1,11 +1,14 @@
-"""Calibration and learned weights: monotone, proper, kept in files that say what they were fitted on."""
+"""Verifiers made of others, maps to probabilities and how they are fitted, and the AUROC of a verifier."""
 
 import asyncio
+import itertools
 import json
 import math
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +19,8 @@ from reasoner.registry import build, spec_of
 from reasoner.types import Completion, Logprobs, Rating
 from reasoner.verifier import CostMeter, Verifier
 from reasoner_verifiers import Calibrated, Certainty, Ensemble
-from reasoner_verifiers.maps import FittedOn, fit_calibration, read_map
+from reasoner_verifiers.calibrated import Calibration, FittedOn, fit_calibration, read_map
+from reasoner_verifiers.fitting import auroc, pooled_auroc, within_auroc
 from tests.helpers import Judge, completion, number_question, says
 from tests.scripted import ScriptedEngine
 
@@ -29,6 +33,10 @@ def rated(verifier: Verifier, candidate: Completion = SURE) -> Rating:
     return asyncio.run(verifier.score(number_question(), candidate, ENGINE, CostMeter()))
 
 
+def fit(values: Sequence[float], right: Sequence[bool]) -> Calibration:
+    return fit_calibration(values, right, verifier="certainty", fitted_on=FITTED)
+
+
 def sample(law: float, count: int, *, seed: int = 0) -> tuple[list[float], list[bool]]:
     """Values in [0, 1], and labels that are right with the probability value ** law."""
     source = random.Random(seed)
@@ -36,20 +44,19 @@ def sample(law: float, count: int, *, seed: int = 0) -> tuple[list[float], list[
     return values, [source.random() < value**law for value in values]
 
 
-@pytest.mark.parametrize(("method", "off"), [("isotonic", 0.05), ("platt", 0.08)])
-def test_a_map_recovers_the_law_it_was_fitted_on(method: str, off: float) -> None:
+def test_a_map_recovers_the_law_it_was_fitted_on() -> None:
     values, right = sample(2.0, 20_000)
-    made = fit_calibration(values, right, method=method, verifier="certainty", fitted_on=FITTED)
+    made = fit(values, right)
     for value in (0.2, 0.4, 0.6, 0.8):
-        assert made.apply(value) == pytest.approx(value**2, abs=off)
+        assert made.apply(value) == pytest.approx(value**2, abs=0.05)
 
 
-@given(st.integers(0, 500), st.sampled_from(["isotonic", "platt"]), st.booleans())
-def test_a_map_stays_in_range_and_never_reverses_an_order(seed: int, method: str, reversed_: bool) -> None:
+@given(st.integers(0, 500), st.booleans())
+def test_a_map_stays_in_range_and_never_reverses_an_order(seed: int, reversed_: bool) -> None:
     values, right = sample(1.0, 60, seed=seed)
     if reversed_:
         right = [not one for one in right]
-    made = fit_calibration(values, right, method=method, verifier="certainty", fitted_on=FITTED)
+    made = fit(values, right)
     mapped = [made.apply(value / 50) for value in range(51)]
     assert all(0 <= value <= 1 for value in mapped)
     assert mapped == sorted(mapped)
@@ -58,29 +65,24 @@ def test_a_map_stays_in_range_and_never_reverses_an_order(seed: int, method: str
 def test_isotonic_gives_equal_values_the_share_that_is_right_whatever_their_order() -> None:
     values = [0.2] * 20 + [0.7] * 20
     right = [True] * 5 + [False] * 15 + [False] * 4 + [True] * 16
-    for _ in range(2):
-        made = fit_calibration(values, right, method="isotonic", verifier="certainty", fitted_on=FITTED)
-        assert (made.apply(0.2), made.apply(0.7)) == (0.25, 0.8)
-        assert made.apply(0.45) == pytest.approx(0.525)
-        assert (made.apply(0.0), made.apply(1.0)) == (0.25, 0.8)
-        values, right = values[::-1], right[::-1]
+    made = fit(values, right)
+    assert made == fit(values[::-1], right[::-1])
+    assert [made.apply(value) for value in (0.0, 0.2, 0.45, 0.7, 1.0)] == pytest.approx([0.25, 0.25, 0.525, 0.8, 0.8])
 
 
 @pytest.mark.parametrize("right", [[True] * 40, [False] * 40, [True, False] * 10])
 def test_too_little_to_fit_on_is_refused(right: list[bool]) -> None:
     with pytest.raises(UsageError, match="are too few: give 30 or more, some right and some wrong"):
-        fit_calibration([0.5] * len(right), right, method="platt", verifier="certainty", fitted_on=FITTED)
+        fit([0.5] * len(right), right)
 
 
-def calibration(folder: Path, verifier: str = "certainty") -> Path:
-    values, right = sample(2.0, 400)
-    made = fit_calibration(values, right, method="isotonic", verifier=verifier, fitted_on=FITTED)
+def calibration(folder: Path) -> Path:
     path = folder / "map.json"
-    path.write_text(made.model_dump_json())
+    path.write_text(fit(*sample(2.0, 400)).model_dump_json())
     return path
 
 
-def test_calibrated_maps_the_value_and_keeps_the_one_before(tmp_path: Path) -> None:
+def test_calibrated_maps_the_values_of_its_verifier_and_keeps_them(tmp_path: Path) -> None:
     path = calibration(tmp_path)
     verifier = Calibrated(Certainty(), str(path))
     rating = rated(verifier)
@@ -88,10 +90,6 @@ def test_calibrated_maps_the_value_and_keeps_the_one_before(tmp_path: Path) -> N
     assert list(rating.parts) == pytest.approx([0.8])
     assert verifier.logprobs == 0
     assert build("verifier", spec_of(verifier)) == verifier
-
-
-def test_a_map_of_another_verifier_is_refused(tmp_path: Path) -> None:
-    path = calibration(tmp_path)
     with pytest.raises(UsageError, match=r"was fitted for the verifier certainty: use that verifier"):
         Calibrated(Certainty("tail_likelihood"), str(path))
 
@@ -102,7 +100,6 @@ def test_a_map_of_another_verifier_is_refused(tmp_path: Path) -> None:
         ({"y": [0.9, 0.1]}, "not in rising order"),
         ({"x": [], "y": []}, "not in rising order"),
         ({"kind": "weights"}, "kind"),
-        ({"method": "platt", "slope": -1.0}, "reverses the order"),
         ({"x": [0.1, float("nan")]}, "x"),
     ],
 )
@@ -114,12 +111,12 @@ def test_a_damaged_map_is_refused(tmp_path: Path, change: dict[str, object], err
         read_map(path)
 
 
-HALF, MAX_WATCHED = Judge(lambda _: 0.5), Judge(lambda _: 0.8)
+HALF, MORE = Judge(lambda _: 0.5), Judge(lambda _: 0.8)
 
 
 @pytest.mark.parametrize(("how", "value"), [("mean", 0.65), ("product", 0.4)])
 def test_an_ensemble_combines_its_members_and_keeps_their_values(how: str, value: float) -> None:
-    rating = rated(Ensemble((HALF, MAX_WATCHED), how))  # type: ignore[arg-type]
+    rating = rated(Ensemble((HALF, MORE), how))  # type: ignore[arg-type]
     assert rating.value == pytest.approx(value)
     assert rating.parts == (0.5, 0.8)
     assert rating.cost.verifier_tokens == 2 * (3 + len(SURE.text) % 8)
@@ -148,15 +145,29 @@ def test_a_member_that_gives_an_error_for_a_rating_is_no_zero() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "error"),
-    [
-        ("ensemble", "ensemble needs members"),
-        ("ensemble:members=", "members must not be empty"),
-        ("ensemble:members=certainty,how=vote", "how"),
-        ("ensemble:members=certianty", "did you mean 'certainty'"),
-        ("calibrated:verifier=certainty", "needs file"),
-    ],
+    ("options", "error"), [("members=", "members must not be empty"), ("members=certainty,how=vote", "how")]
 )
-def test_what_cannot_work_is_refused(options: str, error: str) -> None:
+def test_an_ensemble_that_cannot_work_is_refused(options: str, error: str) -> None:
     with pytest.raises(UsageError, match=error):
-        build("verifier", options)
+        build("verifier", f"ensemble:{options}")
+
+
+# How well a verifier separates right from wrong
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.1, 0.2, 0.3, 0.9]), st.booleans()), max_size=12))
+def test_auroc_is_the_share_of_pairs_in_order_ties_half(rated: list[tuple[float, bool]]) -> None:
+    right, wrong = ([value for value, label in rated if label is kind] for kind in (True, False))
+    pairs = [(r > w) + (r == w) / 2 for r, w in itertools.product(right, wrong)]
+    assert auroc(rated) == (pytest.approx(np.mean(pairs)) if pairs else None)
+
+
+def test_a_verifier_that_knows_only_which_questions_are_hard_discriminates_over_all_and_not_within() -> None:
+    easy, hard = [(0.9, True)] * 9 + [(0.9, False)], [(0.1, True)] + [(0.1, False)] * 9
+    pooled, within = pooled_auroc([easy, hard]), within_auroc([easy, hard])
+    assert pooled is not None
+    assert within is not None
+    assert pooled.value == pytest.approx(0.9)
+    assert (within.value, within.low, within.high) == (0.5, 0.5, 0.5)
+    assert pooled.low <= 0.9 <= pooled.high
+    assert (pooled_auroc([[(0.5, True)]]), within_auroc([[(0.5, True)]])) == (None, None)

@@ -1,0 +1,77 @@
+"""What the vote of chains gains by probes of those that a limit cut, on recordings of a model that thinks.
+
+    python bench/cut_chains.py recordings.jsonl
+
+A line of a file is a question: `{"gold", "every": 500, "chains": [{"probes": [[answer or null, times], ...], "tokens",
+"answer"}]}`, where a probe is the answer that the chain would give at every 500th token. Prints how often the votes of
+4, 16 and 64 chains are right, for limits on their tokens: cut chains have no answer (drop), are probed where no other
+chain has an answer (fallback), or are always probed (probe). Subsets of chains are drawn with seed 0; the intervals are
+over the questions.
+"""
+
+import json
+import random
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import bootstrap
+
+WAYS = ("drop", "fallback", "probe")
+WIDTHS = (4, 16, 64)
+LIMITS = (2_000, 4_000, 8_000, 12_000, 16_000, 24_000, 32_000)
+REPEATS = 20
+
+
+def probed(chain: dict[str, Any], every: int, limit: int) -> str | None:
+    """The answer of the last probe at or before a limit."""
+    last, seen = None, 0
+    for answer, times in chain["probes"]:
+        if seen >= limit // every:
+            break
+        last, seen = answer, seen + times
+    return None if last == "ERR" else last
+
+
+def winner(answers: list[str | None], source: random.Random) -> str | None:
+    """The answer that most chains have; a tie is broken at random."""
+    votes = Counter(answer for answer in answers if answer is not None)
+    best = [answer for answer, count in votes.items() if count == max(votes.values())]
+    return source.choice(sorted(best)) if best else None
+
+
+def row(questions: list[dict[str, Any]], n: int, limit: int) -> str:
+    """The line of one width and one limit."""
+    source, finished, right = random.Random(0), 0, {name: [0.0] * len(questions) for name in WAYS}
+    for number, question in enumerate(questions):
+        for _ in range(REPEATS):
+            chains = source.sample(question["chains"], n)
+            whole = [chain["answer"] for chain in chains if chain["tokens"] <= limit]
+            cut = [probed(chain, question["every"], limit) for chain in chains if chain["tokens"] > limit]
+            drop, finished = winner(whole, source), finished + len(whole)
+            votes = {"drop": drop, "fallback": drop or winner(cut, source), "probe": winner(whole + cut, source)}
+            for name in WAYS:
+                right[name][number] += (votes[name] == question["gold"]) / REPEATS
+    shares = ", ".join(f"{name} {np.mean(right[name]):5.1%}" for name in WAYS)
+    gains = ", ".join(f"over {name} {gain(right['fallback'], right[name])}" for name in ("drop", "probe"))
+    share = finished / (len(questions) * REPEATS * n)
+    return f"n={n:<3} max_tokens={limit:<6,} finished {share:4.0%}: {shares}; points of the fallback {gains}"
+
+
+def gain(ours: list[float], theirs: list[float]) -> str:
+    """The mean paired difference in points, with a 95 % bootstrap interval over the questions."""
+    differences = 100 * (np.array(ours) - np.array(theirs))
+    if not differences.any():
+        return "0"
+    low, high = bootstrap((differences,), np.mean, method="percentile", rng=0).confidence_interval
+    return f"{differences.mean():+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+if __name__ == "__main__":
+    for path in map(Path, sys.argv[1:]):
+        questions = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        print(f"{path.name}: {len(questions)} questions, the mean of {REPEATS} subsets")
+        for n in WIDTHS:
+            print("\n".join(row(questions, n, limit) for limit in LIMITS))

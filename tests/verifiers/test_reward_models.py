@@ -1,0 +1,340 @@
+"""Reward models: what a step and a whole answer are rated, what that costs, what is free, how they start and stop."""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scipy import special
+
+from reasoner import Cost, Question
+from reasoner.engine import Engine
+from reasoner.engines.vllm.pooling import PoolingEngine
+from reasoner.errors import EngineError, UsageError, VerifierError
+from reasoner.types import Completion, Rating
+from reasoner.verifier import CostMeter
+from reasoner_verifiers import Orm, Prm
+from reasoner_verifiers.reward import model as reward
+from reasoner_verifiers.reward import recipes
+from reasoner_verifiers.reward.model import StepCache, step_keys
+from tests.helpers import says
+from tests.scripted import ScriptedEngine
+from tests.verifiers.rewards import LetterModel, Letters, model_folder, scalar, spell, written
+
+QUESTION = Question.of("How many?", space="number")
+POLICY = Letters()
+HEAD = "user How many?"
+PATH = ("One.\n\n", "Two, and more.\n\n", "Three.\n\n", "Seven")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(reward, "PoolingEngine", LetterModel)
+    return model_folder(tmp_path / "m", reasoner_head=True)
+
+
+@pytest.fixture
+def orm(folder: str) -> Orm:
+    return Orm(model=folder)
+
+
+def model(verifier: Orm | Prm) -> LetterModel:
+    engine = verifier.running.started.engine
+    assert isinstance(engine, LetterModel)
+    return engine
+
+
+def rate(verifier: Orm | Prm, candidate: Completion | str, policy: Engine = POLICY) -> Rating:
+    """A rating within its bound; a text is a chain that was cut."""
+    rated = written(candidate, finish="length") if isinstance(candidate, str) else candidate
+
+    async def go() -> Rating:
+        bound = await verifier.bound(QUESTION, rated, policy)
+        rating = await verifier.score(QUESTION, rated, policy, CostMeter())
+        assert rating.cost.verifier_tokens <= bound.verifier_tokens
+        assert rating.cost.requests <= bound.requests
+        assert rating.cost.cached_tokens <= bound.cached_tokens
+        assert (rating.cost.flops or 0) <= (bound.flops or 0)
+        return rating
+
+    return asyncio.run(go())
+
+
+def expected(text: str, *ends: int) -> tuple[float, ...]:
+    return tuple(special.expit(scalar(spell(HEAD + text[:end]))) for end in ends)
+
+
+# Whole answers
+
+
+def test_its_value_is_the_sigmoid_at_the_last_token_and_its_cost_the_engines_count(orm: Orm) -> None:
+    ids = spell("user How many?It is 7")
+    rating = rate(orm, written("It is 7"))
+    assert rating.value == pytest.approx(special.expit(scalar(ids)))
+    assert rating.steps == ()
+    [usage] = model(orm).calls
+    assert rating.cost == Cost(
+        verifier_tokens=len(ids), requests=1, flops=model(orm).model.flops(prompt=len(ids), cached=0, generated=0)
+    )
+    assert usage.prompt_tokens == len(ids)
+
+
+def test_a_candidate_that_shares_a_prefix_pays_for_the_rest(orm: Orm) -> None:
+    first, second = rate(orm, written("It is 7")), rate(orm, written("It is 8"))
+    assert second.cost.cached_tokens == len("user How many?It is ") // 4 * 4
+    assert second.cost.verifier_tokens + second.cost.cached_tokens == first.cost.verifier_tokens
+
+
+def test_a_failure_is_an_error_whose_cost_is_known(orm: Orm) -> None:
+    async def go() -> CostMeter:
+        await orm.start(POLICY)
+        model(orm).failing = True
+        tab = CostMeter()
+        with pytest.raises(EngineError, match="fell over"):
+            await orm.score(QUESTION, written("It is 7"), POLICY, tab)
+        return tab
+
+    cost = asyncio.run(go()).cost
+    assert cost is not None
+    assert cost.verifier_tokens == len("user How many?It is 7")
+
+
+def test_a_candidate_beyond_the_models_window_is_an_error(orm: Orm) -> None:
+    rate(orm, written("1"))
+    model(orm).window = 20
+    with pytest.raises(VerifierError, match="24 tokens and the reward model's context is 20"):
+        rate(orm, written("It is 1234"))
+
+
+def test_another_number_of_labels_is_an_error(orm: Orm) -> None:
+    rate(orm, written("1"))
+    model(orm).labels = 3
+    with pytest.raises(VerifierError, match="head reads 1 labels and the model gives 3"):
+        rate(orm, written("2"))
+
+
+def test_a_policy_with_other_tokens_is_read_as_text(orm: Orm) -> None:
+    rating = rate(orm, written("It is 7"), ScriptedEngine(says("7")))
+    assert rating.value == pytest.approx(special.expit(scalar(spell("[user]How many?<end>[assistant]It is 7"))))
+
+
+def test_many_that_start_it_at_once_start_one(orm: Orm) -> None:
+    async def go() -> list[int]:
+        async def start() -> int:
+            await orm.start(POLICY)
+            return id(orm.running.started)
+
+        return await asyncio.gather(*(start() for _ in range(5)))
+
+    assert len(set(asyncio.run(go()))) == 1
+
+
+def test_closed_it_is_gone_and_starts_again(orm: Orm) -> None:
+    rate(orm, written("1"))
+    first = model(orm)
+    asyncio.run(orm.close())
+    asyncio.run(orm.close())
+    assert orm.running.model is None
+    rate(orm, written("1"))
+    assert model(orm) is not first
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "complaint"),
+    [
+        (Orm, {"recipe": "prm"}, "recipe must be auto, head or sequence_classification .got"),
+        (Orm, {"model": "no/such/model"}, "no model named"),
+        (Orm, {"model": "/nowhere/head.safetensors"}, "there is no file /nowhere/head.safetensors"),
+        (Prm, {"aggregate": "max"}, "aggregate must be last, min, mean or product .got"),
+        (Prm, {"recipe": "sequence_classification"}, "recipe must be auto, head"),
+        (Prm, {"separator": ""}, "separator must not be empty"),
+    ],
+)
+def test_options_that_cannot_work_are_refused(kind: type[Orm | Prm], options: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        asyncio.run(kind(**options).start(POLICY))
+
+
+@pytest.mark.parametrize(
+    "options", [{"kv_gib": 0}, {"gpu_memory_utilization": 1}, {"gpu_memory_utilization": -0.1}, {"max_model_len": -2}]
+)
+def test_an_engine_without_memory_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=r"kv_gib must be above 0|from 0 to 1|at least -1|give less than 1"):
+        PoolingEngine("m", **options)
+
+
+# Steps
+
+
+def test_every_step_is_scored_where_it_ends(folder: str) -> None:
+    text = "".join(PATH)
+    rating = rate(Prm(folder), text)
+    assert rating.steps == pytest.approx(expected(text, 6, 22, 30, 35), abs=1e-6)
+    assert rating.value == rating.steps[-1]
+
+
+@pytest.mark.parametrize(
+    ("aggregate", "value"),
+    [("last", 0.4), ("min", 0.2), ("mean", 0.4), ("product", 0.6 * 0.2 * 0.4)],
+)
+def test_the_aggregate_of_the_steps_is_the_value(aggregate: Any, value: float, folder: str) -> None:
+    prm = Prm(folder, aggregate=aggregate)
+    rate(prm, "a\n\nb\n\nc")
+    cache = prm.running.started.cache
+    for key, step in zip(list(cache._values), (0.6, 0.2, 0.4), strict=True):
+        cache._values[key] = step
+    rating = rate(prm, "a\n\nb\n\nc")
+    assert rating.steps == (0.6, 0.2, 0.4)
+    assert rating.value == pytest.approx(value)
+
+
+def test_a_growing_path_is_never_scored_twice(folder: str) -> None:
+    prm = Prm(folder)
+    grown = [rate(prm, "".join(PATH[:count])) for count in range(1, 5)]
+    assert [len(rating.steps) for rating in grown] == [1, 2, 3, 4]
+    for rating in grown:
+        assert rating.steps == grown[-1].steps[: len(rating.steps)]
+    whole = len(HEAD + "".join(PATH))
+    assert sum(rating.cost.verifier_tokens for rating in grown) < whole + 4 * 4
+    assert sum(rating.cost.requests for rating in grown) == 4
+    again = rate(prm, "".join(PATH))
+    assert (again.cost, again.steps) == (Cost(), grown[-1].steps)
+
+
+def test_scores_lost_with_a_cancelled_rating_are_computed_past_the_engines_cache(folder: str) -> None:
+    prm = Prm(folder)
+    text = "".join(PATH)
+
+    async def go() -> tuple[CostMeter, Rating]:
+        await prm.start(POLICY)
+        gate = model(prm).gate = asyncio.Event()
+        tab = CostMeter()
+        rating = asyncio.create_task(prm.score(QUESTION, written(text, finish="length"), POLICY, tab))
+        await asyncio.sleep(0)
+        rating.cancel()
+        await asyncio.gather(rating, return_exceptions=True)
+        gate.set()
+        return tab, await prm.score(QUESTION, written(text, finish="length"), POLICY, CostMeter())
+
+    tab, rating = asyncio.run(go())
+    assert tab.cost is None
+    assert rating.cost.cached_tokens == 0
+    assert rating.steps == pytest.approx(expected(text, 6, 22, 30, 35), abs=1e-6)
+
+
+def test_positions_that_the_engine_does_not_tell_are_an_error_once(folder: str) -> None:
+    """Another user of the same engine left a prefix there of which no score is known."""
+    prm = Prm(folder)
+    rate(prm, "x")
+    ids = spell(HEAD + "".join(PATH))
+    model(prm)._seen.update(ids[:end] for end in range(4, len(ids), 4))
+    with pytest.raises(VerifierError, match="reported nothing before token 48, and a step ends at token 19"):
+        rate(prm, "".join(PATH))
+    assert len(rate(prm, "".join(PATH)).steps) == 4
+
+
+def test_two_labels_are_read_as_the_share_of_the_second(tmp_path: Path, folder: str) -> None:
+    prm = Prm(model_folder(tmp_path / "qwen", architectures=["Qwen2ForProcessRewardModel"]))
+    asyncio.run(prm.start(POLICY))
+    model(prm).labels = 2
+    rating = rate(prm, "One.\n\nTwo.")
+    assert rating.steps == (0.5, 0.5)
+    assert prm.running.started._read((math.log(0.1), math.log(0.9))) == pytest.approx(0.9)
+
+
+def test_a_tag_that_is_not_one_token_of_the_expected_id_is_refused(
+    tmp_path: Path, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for tokens in ({"<extra_0>": 5}, {"ab": 97}):
+        qwen = replace(recipes.QWEN_MATH_PRM, tokens=tokens)
+        monkeypatch.setitem(recipes._BY_ARCHITECTURE, "Qwen2ForProcessRewardModel", qwen)
+        prm = Prm(model_folder(tmp_path / "qwen", architectures=["Qwen2ForProcessRewardModel"]))
+        with pytest.raises(UsageError, match=r"is not a qwen_math_prm model: .* should be token \d+ but is \[.*\]"):
+            asyncio.run(prm.start(POLICY))
+
+
+# The cache of step scores
+
+
+IDS = (5, 6, 7, 8, 9, 10)
+A, B, C, D = (bytes([letter]) for letter in b"ABCD")
+
+
+class Computer:
+    """Says 0.5 of everything and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[tuple[bytes, ...], bool]] = []
+        self.gate: asyncio.Event | None = None
+
+    def of(self, keys: Sequence[bytes]) -> Callable[[Sequence[int], bool], Awaitable[list[float]]]:
+        async def compute(missing: Sequence[int], lost: bool) -> list[float]:
+            self.asked.append((tuple(keys[at] for at in missing), lost))
+            if self.gate is not None:
+                await self.gate.wait()
+            return [0.5 for _ in missing]
+
+        return compute
+
+    async def fill(self, cache: StepCache, *keys: bytes) -> tuple[float, ...]:
+        return await cache.fill(keys, self.of(keys))
+
+
+def keys(ids: Sequence[int], *places: int, identity: str = "model") -> list[bytes]:
+    return list(step_keys(identity, tuple(ids), places))
+
+
+def test_a_key_is_the_model_and_all_tokens_up_to_its_place() -> None:
+    assert keys(IDS, 1, 3, 5) == keys(IDS[:2], 1) + keys(IDS[:4], 3) + keys(IDS, 5)
+    assert len(set(keys(IDS, 1, 3, 5))) == 3
+    assert keys(IDS, 1, 1)[0] == keys(IDS, 1, 1)[1]
+    assert not set(keys(IDS, 1, 3)) & set(keys(IDS, 1, 3, identity="other"))
+
+
+def test_what_several_ask_for_at_once_is_computed_once() -> None:
+    cache, computer = StepCache(10), Computer()
+
+    async def go() -> list[tuple[float, ...]]:
+        computer.gate = asyncio.Event()
+        asking = [asyncio.create_task(computer.fill(cache, A, key)) for key in (B, B, C)]
+        await asyncio.sleep(0)
+        computer.gate.set()
+        return await asyncio.gather(*asking)
+
+    assert asyncio.run(go()) == [(0.5, 0.5)] * 3
+    assert computer.asked == [((A, B), False), ((C,), False)]
+
+
+def test_another_computes_what_a_cancelled_one_began() -> None:
+    cache, computer = StepCache(10), Computer()
+
+    async def go() -> tuple[float, ...]:
+        computer.gate = asyncio.Event()
+        first, second = (asyncio.create_task(computer.fill(cache, A)) for _ in range(2))
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        computer.gate.set()
+        return await second
+
+    assert asyncio.run(go()) == (0.5,)
+    assert computer.asked == [((A,), False), ((A,), True)]
+
+
+def test_the_least_recently_used_goes_first() -> None:
+    cache, computer = StepCache(3), Computer()
+
+    async def go() -> None:
+        await computer.fill(cache, A, B, C)
+        await computer.fill(cache, A)
+        await computer.fill(cache, D)
+        computer.asked.clear()
+        await computer.fill(cache, A, C, D)
+        assert computer.asked == []
+        await computer.fill(cache, B)
+
+    asyncio.run(go())
+    assert computer.asked == [((B,), False)]
