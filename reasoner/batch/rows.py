@@ -23,7 +23,7 @@ from reasoner.execution.inputs import IdSet
 from reasoner.solution import Solution
 from reasoner.system.files import parse_json, replacing
 from reasoner.system.machine import require_extra
-from reasoner.system.printing import printable
+from reasoner.system.printing import no_formula, printable
 from reasoner.system.tables import Located, LongRow, arrow_writer
 
 MAX_ID: Final = 512
@@ -288,7 +288,9 @@ def _table(suffix: str, file: BinaryIO, kinds: Mapping[str, str]) -> Iterator[Ca
     text = io.TextIOWrapper(file, "utf-8", newline="", write_through=True)
     writer = csv.DictWriter(text, kinds)
     writer.writeheader()
-    yield lambda rows: writer.writerows(
-        {name: json.dumps(cell) if isinstance(cell, bool) else cell for name, cell in row.items()} for row in rows
-    )
+    yield lambda rows: writer.writerows({name: _plain(cell) for name, cell in row.items()} for row in rows)
     text.detach()
+
+
+def _plain(cell: Any) -> Any:
+    return json.dumps(cell) if isinstance(cell, bool) else no_formula(cell) if isinstance(cell, str) else cell

@@ -136,6 +136,13 @@ def test_values_of_several_types_are_json_in_a_table(run: Run, tmp_path: Path) -
     assert [row["late"] for row in found] == [None, 1, 2, 3, 4, 5]
 
 
+def test_no_spreadsheet_runs_what_a_cell_holds(run: Run, tmp_path: Path) -> None:
+    source = write(tmp_path / "q.jsonl", [{**questions(1)[0], "a": "=1+1", "b": "-5", "c": True}])
+    assert batch(run, source, "-o", tmp_path / "a.csv", "-s", "single").code == 0
+    [row] = read(tmp_path / "a.csv")
+    assert (row["a"], row["b"], row["c"]) == ("'=1+1", "-5", "true")
+
+
 @pytest.mark.parametrize("content", ["\ufeffquestion\r\nWhat is 3 + 4?\r\n", "question\nWhat is 3 + 4?"])
 def test_a_byte_order_mark_and_line_ends_of_windows_are_not_part_of_the_text(
     content: str, run: Run, tmp_path: Path

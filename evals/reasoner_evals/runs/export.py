@@ -2,7 +2,6 @@
 
 import csv
 import io
-import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
@@ -12,7 +11,7 @@ from typing import Any, BinaryIO, Final
 from reasoner.errors import UsageError
 from reasoner.system.files import replacing
 from reasoner.system.machine import install_command, missing
-from reasoner.system.printing import one_line
+from reasoner.system.printing import no_formula, one_line
 from reasoner.system.tables import arrow_writer
 from reasoner_evals.runs.reading import OUTCOMES, RunData, open_run
 from reasoner_evals.runs.records import Arm, ItemRecord, PooledReply, counted_records
@@ -30,20 +29,11 @@ FLOATS: Final = ("score", "share", "confidence", "seconds")
 COLUMNS: Final = (*TEXTS, *INTEGERS, *FLOATS)
 BATCH: Final = 20_000
 """Rows in memory at once, and in one row group."""
-_FORMULA: Final = ("=", "+", "-", "@", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}",
-                   "\N{FULLWIDTH HYPHEN-MINUS}", "\N{FULLWIDTH COMMERCIAL AT}")  # fmt: skip
-_NUMBER: Final = re.compile(r"[+-]?\d[\d,]*(\.\d+)?([eE][+-]?\d+)?")
 
 
 def plain_cell(value: Any) -> Any:
-    """A value for a cell; text becomes one line, with control and direction characters as code points, `[U+001B]`.
-
-    Text that a spreadsheet would run as a formula gets a leading apostrophe; a signed number, such as -5, does not.
-    """
-    if not isinstance(value, str):
-        return value
-    text = one_line(value)
-    return f"'{text}" if text.lstrip().startswith(_FORMULA) and not _NUMBER.fullmatch(text.strip()) else text
+    """A value for a cell; text becomes one line without a formula, control characters as code points, `[U+001B]`."""
+    return no_formula(one_line(value)) if isinstance(value, str) else value
 
 
 def export(path: Path, out: Path) -> int:
