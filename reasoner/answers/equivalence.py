@@ -1,7 +1,6 @@
 """Slow comparisons of answers, in processes that are killed at their time limits."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
@@ -15,8 +14,8 @@ MIN_SECONDS = 0.05
 """Minimum processor time of a comparison, in seconds; with less left, none starts."""
 PATIENCE = 10.0
 """Wall-clock seconds that a second of processor time may take on a busy machine."""
-MAX_LATE = 2
-"""Late comparisons of an answer in one round after which its others wait for the next round."""
+SHARE = 0.1
+"""The share of the time left to a question that one of its comparisons may take."""
 MAX_REMEMBERED = 100_000
 """Verdicts that are cached."""
 
@@ -104,8 +103,8 @@ class Equivalence:
     """Compares answers in a pool, which starts with the first slow comparison, and caches the verdicts.
 
     `seconds` of processor time limit one comparison, so that no verdict depends on the load of the machine. In a vote
-    all comparisons of one question share the processor time that its answer space allows: each gets an equal share,
-    unused time goes to the others, and one call may use half of the time left.
+    all comparisons of one question share the processor time that its answer space allows: each may take a tenth of what
+    is left, and an answer that was late is not compared again.
     """
 
     seconds: float = 5.0
@@ -175,24 +174,19 @@ class Equivalence:
 
     async def _shared(self, jobs: Sequence[_Job], allowed: float, meter: ComparisonMeter) -> list[object]:
         """The values of the jobs of one question; None for each that failed or for which its time was too short."""
-        end, late = (allowed + meter.seconds) / 2, Counter[object]()
         # Not all at once, so that other questions get a turn between those of this one.
-        turns = asyncio.Semaphore(self.pool.workers)
+        turns, late = asyncio.Semaphore(self.pool.workers), set[object]()
 
-        async def run(job: _Job, share: float) -> None:
+        async def run(job: _Job) -> None:
             async with turns:
-                if meter.seconds < end and job not in self._cache and max(late[text] for text in job) < MAX_LATE:
-                    outcome = await self._outcome(job, share)
+                left = allowed - meter.seconds
+                if left >= MIN_SECONDS and late.isdisjoint(job) and job not in self._cache:
+                    outcome = await self._outcome(job, min(self.seconds, max(MIN_SECONDS, left * SHARE)))
                     meter.seconds += outcome.seconds
                     if isinstance(outcome, Failed):
                         late.update(text for text in job if isinstance(text, str))
 
-        while (pending := dict.fromkeys(job for job in jobs if job not in self._cache)) and (
-            left := end - meter.seconds
-        ) >= MIN_SECONDS:
-            share = min(self.seconds, max(MIN_SECONDS, left / len(pending)))
-            late.clear()
-            await asyncio.gather(*(run(job, share) for job in pending))
+        await asyncio.gather(*(run(job) for job in dict.fromkeys(jobs)))
         return [getattr(self._cache.get(job), "value", None) for job in jobs]
 
     async def _outcome(self, job: _Job, seconds: float) -> Outcome:

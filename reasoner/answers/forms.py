@@ -86,10 +86,8 @@ def machine_forms(text: str) -> list[Form]:
 
 
 def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
-    last = None
-    for match in pattern.finditer(text):
-        last = match
-    return last
+    matches = list(pattern.finditer(text))
+    return matches[-1] if matches else None
 
 
 def _tag(text: str) -> Form | None:

@@ -37,7 +37,6 @@ MAX_TASKS = 500
 """Tasks after which a worker is replaced, so that what foreign code leaks stays bounded."""
 START_SECONDS = 60.0
 """Time for a worker to start and run `prepare`, and to import the function of a task."""
-START_ATTEMPTS = 2
 READY = "{}"
 """Sent when the worker has started, and when it has imported the function of a task."""
 GRACE = 2.0
@@ -107,17 +106,14 @@ class ProcessPool:
             self._owner, self._idle, self._all, self._turns = os.getpid(), deque(), set(), WeakKeyDictionary()
         closings = self._closings
         async with self._turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self.workers)):
-            for _ in range(START_ATTEMPTS):
-                if self._closings > closings:
-                    return CLOSED
-                worker = self._take()
-                try:
-                    outcome = await worker.run(request, seconds, cpu_seconds)
-                finally:
-                    self._give_back(worker, closed=self._closings > closings)
-                if outcome:
-                    return CLOSED if self._closings > closings else outcome
-        return CLOSED if self._closings > closings else Failed("crash", "its worker could not be started")
+            if self._closings > closings:
+                return CLOSED
+            worker = self._take()
+            try:
+                outcome = await worker.run(request, seconds, cpu_seconds)
+            finally:
+                self._give_back(worker, closed=self._closings > closings)
+            return CLOSED if self._closings > closings else outcome
 
     async def warm(self) -> None:
         """Start the workers and wait until they can serve."""
@@ -186,17 +182,13 @@ class _Worker:
         """Whether it may run another task."""
         return self._tasks_left > 0 and self.process.poll() is None
 
-    async def run(self, request: bytes, seconds: float, cpu_seconds: float) -> Outcome | None:
-        """The outcome of a request; None if the worker does not start. Only a valid reply leaves it usable."""
-        try:
-            if not self._ready:
-                await self._receive(START_SECONDS)
-                self._ready = True
-        except OSError:
-            self._tasks_left = 0
-            return None
+    async def run(self, request: bytes, seconds: float, cpu_seconds: float) -> Outcome:
+        """The outcome of a request. Only a valid reply leaves the worker usable."""
         limit, left, self._tasks_left = START_SECONDS, self._tasks_left - 1, 0
         try:
+            if not self._ready:
+                await self._receive(limit)
+                self._ready = True
             async with asyncio.timeout(limit):
                 await asyncio.get_running_loop().sock_sendall(self._socket, request)
             # An empty reply says that the function is imported and starts.
@@ -210,6 +202,8 @@ class _Worker:
             outcome = Failed("timeout", f"it was killed after {limit:g} s", cpu_seconds + HANG)
         except OSError:
             self.process.kill()
+            if not self._ready:
+                return Failed("crash", "its worker could not be started")
             code = await asyncio.to_thread(self.process.wait)
             outcome = Failed("crash", f"its worker ended with exit code {code}", cpu_seconds + HANG)
             if code == -signal.SIGVTALRM:
