@@ -17,8 +17,8 @@ import sys
 import time
 from pathlib import Path
 
-from reasoner.answers.equivalence import ComparisonMeter, Equivalence
-from reasoner.answers.math_worker import equal, prepare
+from reasoner.answers.equivalence import ComparisonMeter, Equivalence, prepare
+from reasoner.answers.math_worker import equal
 from reasoner.answers.maths import MathSpace
 from reasoner.answers.process_pool import ProcessPool
 from reasoner.types import Answer

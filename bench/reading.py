@@ -15,7 +15,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from reasoner.answers import ChoiceSpace, MathSpace, NumberSpace
+from reasoner.answers.choices import ChoiceSpace
+from reasoner.answers.maths import MathSpace
+from reasoner.answers.numbers import NumberSpace
 from reasoner.types import AnswerSpace
 from tests.answers.test_corpus import ROWS, read, space_of
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 from reasoner.answers.questions import Question
 from reasoner.budget import NO_COST, Cost, Reservation
@@ -17,7 +17,7 @@ from reasoner.strategy import Prefill
 from reasoner.system.foreign import ErrorsFrom, described, fault_in, is_cancellation
 from reasoner.trace.events import ATTEMPTS, Prefilled, Work
 from reasoner.trace.history import EMPTY, QuestionHistory
-from reasoner.trace.recorder import Recorder, Why
+from reasoner.trace.recorder import Drop, Recorder, Why
 from reasoner.types import CANCELLED, Completion, Prompt, SamplingParams, TokenIds, Usage
 from reasoner.verifier import verifier_cost
 
@@ -33,15 +33,6 @@ COMPARER_ERRORS = ErrorsFrom("comparing answers")
 CountedAs = Literal["sample", "request", "probe", "verdict"]
 """How a request is booked: a sequence for the strategy, policy tokens without a sample (a part of a sequence or of a
 likelihood, or a probe, which may fail), or verifier tokens."""
-
-
-class Bookkeeping(NamedTuple):
-    """What to call when a request completes, is dropped, or is about to reach the engine."""
-
-    done: Callable[[Completion, Cost], None]
-    dropped: Callable[[Why, Usage | None, Cost], None]
-    passed: Callable[[], None] = lambda: None
-    counted_as: CountedAs = "sample"
 
 
 def derive_seed(seed: int, question_id: str, prompt: str, index: int) -> int:
@@ -110,57 +101,55 @@ class OperationExecutor:
         self,
         ask: Callable[[int], SampleRequest],
         price: Callable[[int], Cost],
-        books: Bookkeeping,
+        record: Callable[[Completion | Drop, Cost], None],
         *,
         max_tokens: int,
+        counted_as: CountedAs = "sample",
     ) -> Completion:
-        """Reserve, run and book one request for up to `max_tokens` tokens; a lost one is reserved and tried again.
+        """Reserve, run, book and record one request for up to `max_tokens` tokens; a lost one is tried again.
 
-        `ask` makes the request for the granted number of tokens.
+        `ask` makes the request for the granted number of tokens. Each try is recorded.
 
         Raises:
             BudgetExhausted: the ledger refused it, or the deadline passed.
+            EngineError: the engine failed, or lost it as often as it is tried.
         """
         for attempt in range(1, ATTEMPTS + 1):
             await self.pace.begin(self)
             reservation, granted = await self.admission.admit(price, max_tokens=max_tokens)
+            request, began, deadline = ask(granted), time.monotonic(), self.admission.deadline()
             try:
-                return await self._attempt(ask(granted), reservation, books)
-            except RequestLost as lost:
+                async with deadline:
+                    completion = await self._within_cache(request)
+                    if fault := completion.usage.fault:
+                        request.meter.usage = None
+                        raise EngineError(f"the engine counted wrongly: {fault}")
+            except NotRecorded:
+                self.admission.settle(reservation, NO_COST)
+                raise
+            except BaseException as failure:
+                why: Why = "deadline" if deadline.expired() else "cancelled" if is_cancellation(failure) else "lost"
+                usage = None if request.meter.usage and request.meter.usage.fault else request.meter.usage
+                spent = usage or Usage(request.rendered.tokens, 0, request.params.limit)
+                cost = self.cost(spent, seconds=time.monotonic() - began, cancelled=True, counted_as=counted_as)
+                self.settle(reservation, cost, partial(record, Drop(why, usage), cost))
+                if is_cancellation(failure):
+                    raise
+                if why == "deadline":
+                    raise self.admission.too_late() from None
+                if not isinstance(failure, RequestLost):
+                    raise ENGINE_ERRORS.error(failure) from failure
                 if attempt == ATTEMPTS:
-                    raise RequestLost(f"{lost} (tried {ATTEMPTS} times)") from lost
+                    raise RequestLost(f"{failure} (tried {ATTEMPTS} times)") from failure
+            else:
+                cost = self.cost_of(completion, counted_as=counted_as).taking(time.monotonic() - began)
+                self.settle(reservation, cost, partial(record, completion, cost))
+                return completion
         raise AssertionError
 
-    async def _attempt(self, request: SampleRequest, reservation: Reservation, books: Bookkeeping) -> Completion:
-        began = time.monotonic()
-        deadline = self.admission.deadline()
-        try:
-            async with deadline:
-                completion = await self._within_cache(request, books.passed)
-                if fault := completion.usage.fault:
-                    request.meter.usage = None
-                    raise EngineError(f"the engine counted wrongly: {fault}")
-        except NotRecorded:
-            self.admission.settle(reservation, Cost())
-            raise
-        except BaseException as failure:
-            why: Why = "deadline" if deadline.expired() else "cancelled" if is_cancellation(failure) else "lost"
-            usage = None if request.meter.usage and request.meter.usage.fault else request.meter.usage
-            spent = usage or Usage(request.rendered.tokens, 0, request.params.limit)
-            cost = self.cost(spent, seconds=time.monotonic() - began, cancelled=True, counted_as=books.counted_as)
-            self.settle(reservation, cost, partial(books.dropped, why, usage, cost))
-            if is_cancellation(failure):
-                raise
-            if deadline.expired():
-                raise self.admission.too_late() from None
-            raise ENGINE_ERRORS.error(failure) from failure
-        cost = self.cost_of(completion, counted_as=books.counted_as).taking(time.monotonic() - began)
-        self.settle(reservation, cost, partial(books.done, completion, cost))
-        return completion
-
-    async def _within_cache(self, request: SampleRequest, passed: Callable[[], None]) -> Completion:
+    async def _within_cache(self, request: SampleRequest) -> Completion:
+        """What the engine generates, once there is room in its KV cache."""
         if self.kv_limiter is None:
-            passed()
             return await self.engine.sample(request)
         request.meter.usage = Usage()
         grown = len(request.prompt.token_ids)
@@ -174,7 +163,6 @@ class OperationExecutor:
             self.kv_limiter.keep(*head)
             self.kept.add(head[0])
         request.meter.usage = None
-        passed()
         completion: Completion | None = None
         try:
             completion = await self.engine.sample(request)
@@ -262,15 +250,20 @@ class OperationExecutor:
 
 
 @dataclass(slots=True)
-class Inquiry:
+class Inquiry(Generic[W]):
     """The requests for one verdict, likelihood or probe: reserved and booked one by one, recorded as one event.
 
-    `refused` begins the error of an inquiry that the ledger refused, in whole or in part.
+    `name` is what the history finds the event by, and `values` are its other fields, which change while it is asked
+    for. `refused` begins the error of an inquiry that the ledger refused, in whole or in part.
     """
 
     executor: OperationExecutor
+    op: int
+    kind: type[W]
+    name: tuple[object, ...]
     counted_as: CountedAs
     refused: str
+    values: dict[str, Any]
     _cost: Cost = NO_COST
 
     async def request(
@@ -294,23 +287,39 @@ class Inquiry:
         def price(tokens: int) -> Cost:
             return executor.cost(Usage(rendered.tokens, 0, tokens), counted_as=self.counted_as)
 
-        books = Bookkeeping(
-            lambda _, cost: self._book(cost), lambda _, __, cost: self._book(cost), counted_as=self.counted_as
-        )
-        return await executor.request(ask, price, books, max_tokens=params.limit)
+        def record(_: Completion | Drop, cost: Cost) -> None:
+            self._cost += cost
 
-    def _book(self, cost: Cost) -> None:
-        self._cost += cost
+        return await executor.request(ask, price, record, max_tokens=params.limit, counted_as=self.counted_as)
 
-    async def settled(self, ask: Callable[[], Awaitable[T]], record: Callable[[T | None, str, Cost], W]) -> W:
+    async def reply(self, prompt: Prompt, params: SamplingParams, *, watch: TokenIds = ()) -> Completion:
+        """The reply to one prompt, within the context window. Raises as `request`."""
+        rendered, context = await self.executor.render(prompt), self.executor.engine.model.context
+        room = context - rendered.tokens if context else params.limit
+        if room < 1:
+            raise EngineError(f"the prompt of {rendered.tokens:,} tokens fills the context window of {context:,}")
+        return await self.request(prompt, rendered, replace(params, max_tokens=min(params.limit, room)), watch=watch)
+
+    def recorded(self, missing: str = "") -> W | None:
+        """The event of the history, None without one. Raises as `OperationExecutor.recorded`.
+
+        Raises:
+            NotRecorded: a replay does not have it; `missing` says what that is and how to replay.
+        """
+        event = self.executor.recorded(self.op, self.kind, *self.name)
+        if event is None and missing and (source := self.executor.history.source):
+            raise NotRecorded(f"the trace {source} does not say {missing}")
+        return event
+
+    async def outcome(self, ask: Callable[[], Awaitable[None]]) -> W:
         """Ask, and record the outcome with its cost: a failure is one, a cancellation is to be done again.
 
         Raises:
             BudgetExhausted: the ledger refused a part of it, or the deadline passed.
         """
-        began, outcome, error = time.monotonic(), None, CANCELLED
+        began, error = time.monotonic(), CANCELLED
         try:
-            outcome = await ask()
+            await ask()
             error = ""
         except BudgetExhausted as refusal:
             error = f"{self.refused}: {refusal}"
@@ -322,5 +331,6 @@ class Inquiry:
             if self.counted_as == "request":
                 raise
         finally:
-            event = record(outcome, error, self._cost.taking(time.monotonic() - began))
+            cost = self._cost.taking(time.monotonic() - began)
+            event = self.executor.recorder.work(self.kind, op=self.op, error=error, cost=cost, **self.values)
         return event

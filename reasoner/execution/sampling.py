@@ -9,12 +9,12 @@ from typing import Final
 from reasoner.budget import Cost
 from reasoner.engine import KeepsChains, Rendered, SampleRequest, TextPiece, limits_thinking
 from reasoner.errors import BudgetExhausted, EngineError, PromptTooLong, UsageError
-from reasoner.execution.executor import Bookkeeping, OperationExecutor, derive_seed
+from reasoner.execution.executor import OperationExecutor, derive_seed
 from reasoner.models.defaults import resolved_params
 from reasoner.models.thinking import split
 from reasoner.strategy import Sample
 from reasoner.trace.events import Sampled, Thought
-from reasoner.trace.recorder import SequenceId
+from reasoner.trace.recorder import Drop, SequenceId
 from reasoner.types import Completion, Logprobs, Prompt, TokenIds, Usage
 
 NO_ROOM: Final = "cut: after thinking, the budget had no room left for an answer"
@@ -44,14 +44,13 @@ async def sample_sequence(
     executor: OperationExecutor,
     op: Sample,
     sequence: SequenceId,
-    passed: Callable[[], None],
     *,
     interruptible: bool = True,
     due: Callable[[], bool] | None = None,
 ) -> Completion:
-    """One sequence of an operation; `passed` is called when it is about to reach the engine.
+    """One sequence of an operation; `interruptible` says whether it may be cancelled alone before it ends.
 
-    `interruptible` says whether it may be cancelled alone before it ends. Once it is `due`, it ends as it is.
+    Once it is `due`, it ends as it is.
 
     Raises:
         BudgetExhausted: the ledger refused it, or the deadline passed.
@@ -63,7 +62,7 @@ async def sample_sequence(
     max_tokens = await _room(executor, rendered, op)
     if max_tokens < 1:
         return Completion(sequence.prompt, "", (), "length", index=sequence.index)
-    return await _SequenceRun(executor, op, sequence, rendered, max_tokens, interruptible, due).run(passed)
+    return await _SequenceRun(executor, op, sequence, rendered, max_tokens, interruptible, due).run()
 
 
 async def _room(executor: OperationExecutor, rendered: Rendered, op: Sample) -> int:
@@ -102,8 +101,8 @@ class _SequenceRun:
     due: Callable[[], bool] | None = None
     _requested: set[Prompt] = field(default_factory=set)
 
-    async def run(self, passed: Callable[[], None]) -> Completion:
-        """Draw it; `passed` is called when it is about to reach the engine. Raises as `sample_sequence`."""
+    async def run(self) -> Completion:
+        """Draw it. Raises as `sample_sequence`."""
         executor, sequence = self.executor, self.sequence
         name = sequence.digest, sequence.index
         history = executor.history
@@ -117,7 +116,7 @@ class _SequenceRun:
             return await self._answer(thought.completion(sequence.prompt))
         if self.due and self.due():
             raise executor.admission.too_late()
-        first, cut = await self._first(passed)
+        first, cut = await self._first()
         return await self._answer(first) if cut else first
 
     @property
@@ -142,7 +141,7 @@ class _SequenceRun:
         limit = max(level - len(prompt.token_ids), 1)
         return limit if limit < self.max_tokens else None
 
-    async def _first(self, passed: Callable[[], None]) -> tuple[Completion, bool]:
+    async def _first(self) -> tuple[Completion, bool]:
         """The first request, and whether it ended at the limit of thinking, so that a second one follows."""
         executor, sequence, tokens = self.executor, self.sequence, self.rendered.tokens
         limited = False
@@ -160,13 +159,15 @@ class _SequenceRun:
             limited = limit is not None and limit < granted
             return self._request(sequence.prompt, self.rendered, min(granted, limit or granted))
 
-        def book(completion: Completion, cost: Cost) -> None:
-            cut = limited and completion.finish_reason == "length"
-            record = executor.recorder.thought if cut else executor.recorder.sampled
-            record(sequence, completion, cost)
+        def record(outcome: Completion | Drop, cost: Cost) -> None:
+            if isinstance(outcome, Drop):
+                executor.recorder.dropped(sequence, outcome, cost)
+            elif limited and outcome.finish_reason == "length":
+                executor.recorder.thought(sequence, outcome, cost)
+            else:
+                executor.recorder.sampled(sequence, outcome, cost)
 
-        books = Bookkeeping(book, partial(executor.recorder.dropped, sequence), passed)
-        first = await executor.request(ask, price, books, max_tokens=self.max_tokens)
+        first = await executor.request(ask, price, record, max_tokens=self.max_tokens)
         return first, limited and first.finish_reason == "length"
 
     async def _answer(self, first: Completion) -> Completion:
@@ -185,13 +186,15 @@ class _SequenceRun:
             cost = executor.cost(Usage(rendered.tokens, 0, granted), counted_as="request")
             return cost + self._reserved_cost(rendered.tokens + granted)
 
-        def book(second: Completion, cost: Cost) -> None:
-            executor.recorder.sampled(sequence, self._joined(first, closing, second), cost)
+        def record(outcome: Completion | Drop, cost: Cost) -> None:
+            if isinstance(outcome, Drop):
+                executor.recorder.dropped(sequence, outcome, cost)
+            else:
+                executor.recorder.sampled(sequence, self._joined(first, closing, outcome), cost)
 
-        books = Bookkeeping(book, partial(executor.recorder.dropped, sequence), counted_as="request")
         ask = partial(self._request, prompt, rendered)
         try:
-            second = await executor.request(ask, price, books, max_tokens=room)
+            second = await executor.request(ask, price, record, max_tokens=room, counted_as="request")
         except BudgetExhausted as refusal:
             if refusal.unit == "seconds":
                 raise

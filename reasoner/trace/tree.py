@@ -87,8 +87,6 @@ class TreeNode:
     children: list[int] = field(default_factory=list)
     repeats: int | None = None
     on_path: bool = False
-    agrees: bool = False
-    """Whether it answered, and with the final answer's key."""
 
     @property
     def rating(self) -> Scored | None:
@@ -101,22 +99,13 @@ class TreeNode:
         return self.rating.value if self.rating else None
 
 
-@dataclass(frozen=True, slots=True)
-class NodePair:
-    """Two sequences compared: the probability that the first is better. None where the trace holds no such node."""
-
-    first: int | None
-    second: int | None
-    rated: Scored
-
-
 @dataclass(slots=True, eq=False)
 class SearchTree:
     """Everything that happened to one question.
 
-    `attempts` is more than 1 where a run was resumed. `heads` are its prompts. `unmatched` are ratings of sequences
-    that the trace does not hold. `notes` are what the plan wrote down and what the budget refused, in order. Of a run
-    that was killed `ended` is None, `answer` is the last proposal, and `cost` is the sum over the recorded events.
+    `attempts` is more than 1 where a run was resumed. `heads` are its prompts. `notes` are what the plan wrote down,
+    what the budget refused, and what was compared, in order. Of a run that was killed `ended` is None, `answer` is the
+    last proposal, and `cost` is the sum over the recorded events.
     """
 
     began: Began
@@ -124,8 +113,6 @@ class SearchTree:
     heads: list[TreePrompt] = field(default_factory=list)
     nodes: list[TreeNode] = field(default_factory=list)
     path: tuple[int, ...] = ()
-    comparisons: list[NodePair] = field(default_factory=list)
-    unmatched: list[Scored] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     proposals: list[Proposal] = field(default_factory=list)
     ended: Ended | None = None
@@ -182,7 +169,7 @@ class SearchTree:
 
     def document(self) -> dict[str, Any]:
         """The whole tree, for JSON."""
-        parts = ("heads", "nodes", "path", "comparisons", "unmatched", "proposals", "notes", "remarks")
+        parts = ("heads", "nodes", "path", "proposals", "notes", "remarks")
         return {**self.row(), **{name: _plain(getattr(self, name)) for name in parts}}
 
 
@@ -325,14 +312,17 @@ class _TreeBuilder:
 
     def _rate(self, event: Scored) -> None:
         node_id = self.node_ids.get((event.prompt, event.index))
-        if event.against is not None:
-            self.tree.comparisons.append(NodePair(node_id, self.node_ids.get(event.against), event))
-        elif node_id is None:
-            self.tree.unmatched.append(event)
-        else:
+        if node_id is not None and event.against is None:
             node = self.tree.nodes[node_id]
             node.ratings.append(event)
             node.cost += event.cost
+            return
+        value = event.error if event.value is None else f"{event.value:.2f}"
+        pair = [node_id, self.node_ids.get(event.against)] if event.against else []
+        first, second = ("?" if node is None else f"#{node}" for node in pair or [None, None])
+        rated = f"{first} better than {second}" if pair else "a sequence that the trace does not hold was rated"
+        self.tree.notes.append(f"{rated}: {value}")
+        self.other_cost += event.cost
 
     def finish(self) -> SearchTree:
         """The tree, with what only the whole of it decides."""
@@ -347,15 +337,13 @@ class _TreeBuilder:
             if node.finish is not None:
                 node.state = _state(node, pruned=pruned, stepwise=node.head in stepwise)
             node.on_path = node.id in on_path
-            node.agrees = node.state == "answered" and _gives_answer(node, tree)
             if node.parent is not None:
                 tree.nodes[node.parent].tokens_below += node.tokens_below + node.cost.tokens
         if tree.ended:
             tree.cost = tree.ended.cost
         else:
-            costs = [node.cost for node in tree.nodes]
-            costs += [rated.cost for rated in (*tree.unmatched, *(each.rated for each in tree.comparisons))]
-            tree.cost = sum([*costs, *self.thoughts.values()], self.other_cost).taking(self.seconds)
+            costs = [*(node.cost for node in tree.nodes), *self.thoughts.values()]
+            tree.cost = sum(costs, self.other_cost).taking(self.seconds)
         return tree
 
 

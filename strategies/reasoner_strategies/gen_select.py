@@ -68,6 +68,6 @@ def choice_prompt(question: Question, shown: Sequence[Candidate]) -> Prompt:
 
 
 def number(reply: Completion, size: int) -> int | None:
-    """Which of so many answers a reply chooses, from 0."""
+    """Which of `size` answers a reply chooses, from 0; None if it names none."""
     named = verdict(reply, "best", [str(index) for index in range(1, size + 1)])
     return None if named is None else int(named) - 1

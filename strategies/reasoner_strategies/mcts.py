@@ -105,7 +105,7 @@ class Tree:
     root: Node
 
     def exploration(self, visits: int) -> float:
-        """The weight of the prior below a node with so many visits."""
+        """The weight of the prior below a node with this number of visits."""
         return math.log((1 + visits + C_BASE) / C_BASE) + self.c_init
 
     def best(self, parent: Node) -> Node:

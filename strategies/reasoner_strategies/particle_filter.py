@@ -88,7 +88,7 @@ class ParticleFilter(SearchOptions):
 
 
 def moved(particles: Sequence[Path], level: Level) -> list[Path]:
-    """The particles, each open one with its step; one whose step was refused is unchanged."""
+    """The particles, each open one with its step; one without a step, as the budget refused it, is unchanged."""
     after, order = list(particles), level.first
     for index, path in enumerate(particles):
         if path.open:

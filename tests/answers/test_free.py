@@ -5,9 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner import Question, build, solve_sync
-from reasoner.answers import space_for
+from reasoner.answers.kinds import space_for
 from reasoner.engine import SampleRequest
-from reasoner.errors import UsageError
 from reasoner.registry import entries
 from reasoner.types import Message
 from tests.helpers import Judge
@@ -27,22 +26,10 @@ def test_all_of_a_text_is_the_answer(text: str) -> None:
         assert FREE.same(answer, answer)
 
 
-@given(st.text(min_size=1), st.text(min_size=1))
-def test_answers_are_equal_if_their_texts_are(one_text: str, other_text: str) -> None:
-    first, second = FREE.read(one_text), FREE.read(other_text)
-    if first and second:
-        assert FREE.same(first, second) == (first.key == second.key) == (one_text.strip() == other_text.strip())
-
-
 def test_the_prompt_is_as_it_was_asked() -> None:
     question = Question.of(ASKED, space="free", system="S", shots=[("a", "b")], history=[Message("user", "c")])
     assert [message.content for message in question.prompt.messages] == ["S", "a", "b", "c", ASKED]
     assert question.text == ASKED
-
-
-def test_there_are_no_options() -> None:
-    with pytest.raises(UsageError, match="no option of answer kind free named 'pattern'"):
-        space_for("free:pattern=x", "")
 
 
 def poem(request: SampleRequest) -> str:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from reasoner import Question, Solution, solve_each, solve_many, solve_many_sync
+from reasoner import Question, Solution, solve_each, solve_many
 from reasoner.engine import SampleRequest
 from reasoner.errors import UsageError
 from reasoner.system.machine import COLLECT_EVERY
-from tests.helpers import number_question, says
+from tests.helpers import number_question
 from tests.scripted import ScriptedEngine
 
 SEEN: list[int] = []
@@ -85,15 +85,3 @@ def test_the_search_is_rare_during_a_run_and_as_before_at_its_end(use: Callable[
     asyncio.run(use())
     assert set(SEEN) == {COLLECT_EVERY}
     assert gc.get_threshold() == (700, 10, 10)
-
-
-@pytest.mark.parametrize("own", [0, COLLECT_EVERY + 1])
-def test_a_search_that_is_rarer_or_off_stays_so(own: int) -> None:
-    gc.set_threshold(own)
-    solve_many_sync(QUESTIONS, "single", ScriptedEngine(look))
-    assert {*SEEN, gc.get_threshold()[0]} == {own}
-
-
-def test_what_another_sets_meanwhile_stays() -> None:
-    solve_many_sync(QUESTIONS, "single", ScriptedEngine(says("7")), trace=lambda _: gc.set_threshold(900))
-    assert gc.get_threshold()[0] == 900

@@ -15,7 +15,7 @@ from reasoner import Answer, Budget, Question, Solution, VoteState, solve, solve
 from reasoner.answers.equivalence import Comparer, ComparisonMeter
 from reasoner.engine import Engine
 from reasoner.engines.replay import ReplayEngine
-from reasoner.errors import BudgetExhausted, TraceError
+from reasoner.errors import TraceError
 from reasoner.strategy import CheckEquivalent, Plan, Strategy, count_votes
 from reasoner.trace.events import Ended, EquivalenceChecked, Event
 from reasoner.trace.history import read_histories
@@ -97,11 +97,6 @@ def decided(keys: Sequence[str | None], *, each: bool) -> VoteState:
 votes = st.lists(st.sampled_from([None, *map(str, range(9))]), max_size=9)
 
 
-@given(votes)
-def test_when_the_comparing_is_done_does_not_matter(keys: list[str | None]) -> None:
-    assert decided(keys, each=True) == decided(keys, each=False)
-
-
 @given(votes, st.randoms(use_true_random=False))
 def test_classes_are_those_of_the_remainders_in_every_order(keys: list[str | None], source: random.Random) -> None:
     shuffled = source.sample(keys, len(keys))
@@ -136,51 +131,9 @@ def test_counting_asks_until_all_pairs_are_decided() -> None:
     assert finish(plan, (True,)) == answer("2")
 
 
-def test_after_the_deadline_undecided_answers_stay_apart() -> None:
-    tally = Tally(Slow())
-    for index, key in enumerate(("2", "5", "1", "1")):
-        tally.add(answer(key), index=index)
-    plan = counting(tally)
-    next(plan)
-    assert finish(plan, BudgetExhausted("seconds", needed=0, free=0, limit=1)) == answer("1")
-
-
-STRATEGIES = (SelfConsistency(n=5), BestOfN(n=5), BestOfN(n=5, selector="weighted"), Single())
-
-
 def run(strategy: SelfConsistency | BestOfN | Single, comparer: Comparer, events: list[Event]) -> Solution:
     engine = ScriptedEngine(says("4", "1", "2", "7", "8"))
     return asyncio.run(solve(QUESTION, strategy, engine, verifier=Judge(), comparer=comparer, trace=events.append))
-
-
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_every_strategy_counts_the_classes_of_slow_comparisons(
-    strategy: SelfConsistency | BestOfN | Single,
-) -> None:
-    events: list[Event] = []
-    solution = run(strategy, Remainders(), events)
-    assert solution.error is None
-    assert solution.answer is not None
-    first = solution.proposals[0 if isinstance(strategy, BestOfN) else -1].vote_state
-    if not isinstance(strategy, Single):
-        assert [vote.count for vote in first.votes] == [3, 2]
-    assert solution.cost.tokens == sum(e.cost.tokens for e in events if e.event in ("sampled", "scored"))
-
-
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_replay_takes_the_recorded_verdicts_and_starts_no_process(
-    strategy: SelfConsistency | BestOfN | Single, tmp_path: Path
-) -> None:
-    events: list[Event] = []
-    recorded = run(strategy, Remainders(), events)
-    path = write_trace(tmp_path / "t.jsonl", events)
-
-    async def again() -> Solution:
-        engine = ReplayEngine(str(path))
-        await engine.start()
-        return await solve(QUESTION, strategy, engine, verifier=engine.verifier())
-
-    assert course(asyncio.run(again())) == course(recorded)
 
 
 def test_a_replay_without_the_comparisons_is_an_error(tmp_path: Path) -> None:

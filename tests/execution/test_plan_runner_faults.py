@@ -14,7 +14,7 @@ from reasoner.strategy import Next, Operation, Plan, Propose, Sample, Start
 from reasoner.trace.events import Dropped, Ended
 from reasoner.types import Completion, Usage
 from reasoner_strategies import SelfConsistency
-from tests.execution.one_question import ONE, PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run, Script, hang
+from tests.execution.one_question import ONE, PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run, Script
 from tests.helpers import answer, books, meter_of, says, turns
 from tests.scripted import MODEL, ScriptedEngine
 
@@ -76,29 +76,6 @@ def test_a_strategy_at_fault_ends_the_run_with_its_best(plan: Script, complaint:
     assert (run.solution.answer, run.solution.ended_by, run.solution.reason) == (kept, "error", str(run.error))
     [ended] = run.seen(Ended)
     assert (ended.answer, ended.ended_by) == (kept, "error")
-
-
-class Never:
-    """A stop rule that stops at once, so that the plan is closed while it waits."""
-
-    def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
-        return "at once"
-
-
-def test_a_plan_that_will_not_be_closed_still_leaves_nothing_running() -> None:
-    def plan(question: Question) -> Plan[Answer | None]:
-        yield Start(ONE)
-        try:
-            yield Propose(answer("1"), VoteState())
-        finally:
-            yield Next()
-        return None
-
-    run = Run(plan, ScriptedEngine(says("7"), pause=hang), stop=Never())
-    assert isinstance(run.error, PlanError)
-    assert "ignored GeneratorExit" in str(run.error)
-    assert run.solution.answer == answer("1")
-    assert books(run.solution.cost) == meter_of(run.engine)
 
 
 def test_an_error_of_the_plan_is_raised_where_it_was_made() -> None:

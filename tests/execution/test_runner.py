@@ -1,23 +1,19 @@
 """Answering questions: many at once, under one budget, through one engine."""
 
-import asyncio
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from reasoner import Budget, Prices, Question, SamplingParams, Solution, solve, solve_many, solve_many_sync, solve_sync
-from reasoner.engine import SampleRequest
+from reasoner import Budget, Prices, Question, SamplingParams, solve_many_sync, solve_sync
 from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.models.info import ModelInfo
-from reasoner.trace.events import Began, Ended, Event, Sampled
-from reasoner.types import Completion
+from reasoner.trace.events import Began, Ended, Event
 from reasoner_strategies import BestOfN, SelfConsistency, Single
 from reasoner_verifiers import Certainty
-from tests.helpers import books, jumbled, meter_of, number_question, says, told, turns, varied
+from tests.helpers import number_question, says
 from tests.scripted import MODEL, ScriptedEngine
 
-SHORT = SamplingParams(max_tokens=40)
 REPLY = 5
 TOKENS = 9
 
@@ -26,35 +22,7 @@ def questions(count: int) -> list[Question]:
     return [number_question(f"q{place}") for place in range(count)]
 
 
-def by_question(request: SampleRequest) -> str:
-    return f"The answer is {request.question_id[1:]}"
-
-
 # One question
-
-
-def test_the_four_ways_of_asking_agree() -> None:
-    async def both() -> list[Solution]:
-        alone = await solve(number_question("q3"), Single(), ScriptedEngine(by_question))
-        return [alone, *(await solve_many([number_question("q3")], Single(), ScriptedEngine(by_question)))]
-
-    solutions = [
-        *asyncio.run(both()),
-        solve_sync(number_question("q3"), Single(), ScriptedEngine(by_question)),
-        *solve_many_sync([number_question("q3")], Single(), ScriptedEngine(by_question)),
-    ]
-    assert len({(one.question_id, one.answer, one.cost.taking(0), one.ended_by) for one in solutions}) == 1
-    assert (solutions[0].answer and solutions[0].answer.key) == "3"
-
-
-def test_a_running_loop_is_an_error_that_names_what_to_await() -> None:
-    async def notebook() -> None:
-        with pytest.raises(UsageError, match=r"use `await solve\(\.\.\.\)`$"):
-            solve_sync(number_question(), Single(), ScriptedEngine(by_question))
-        with pytest.raises(UsageError, match=r"use `await solve_many\(\.\.\.\)`$"):
-            solve_many_sync([number_question()], Single(), ScriptedEngine(by_question))
-
-    asyncio.run(notebook())
 
 
 def test_the_trace_begins_with_all_that_decides_the_run() -> None:
@@ -89,13 +57,6 @@ def test_the_trace_begins_with_all_that_decides_the_run() -> None:
 # Many
 
 
-async def _only_the_first(request: SampleRequest) -> None:
-    if request.question_id != "q0":
-        await asyncio.get_running_loop().create_future()
-    for _ in range(30):
-        await asyncio.sleep(0)
-
-
 def test_two_questions_of_one_name_are_refused() -> None:
     engine = ScriptedEngine(says("7"))
     with pytest.raises(UsageError, match="two questions have the same id"):
@@ -104,12 +65,6 @@ def test_two_questions_of_one_name_are_refused() -> None:
 
 
 # Budgets over many
-
-
-def test_a_budget_for_each_bounds_every_single_one() -> None:
-    engine = ScriptedEngine(varied, pause=jumbled(1))
-    solutions = solve_many_sync(questions(6), SelfConsistency(9, SHORT), engine, each=Budget(samples=4))
-    assert [solution.cost.samples for solution in solutions] == [4] * 6
 
 
 def test_a_budget_of_dollars_is_kept_with_prices_and_refused_without() -> None:
@@ -153,48 +108,4 @@ def test_an_engine_that_cannot_start_is_an_error_of_the_call() -> None:
     assert events == []
 
 
-class Watched(ScriptedEngine):
-    """An engine that notes how many sequences were in flight at once."""
-
-    gather = 0
-    inside = 0
-
-    async def sample(self, request: SampleRequest) -> Completion:
-        self.inside += 1
-        self.gather = max(self.gather, self.inside)
-        try:
-            return await ScriptedEngine.sample(self, request)
-        finally:
-            self.inside -= 1
-
-
-@pytest.mark.parametrize(("capacity", "gather"), [(20, 1), (100, 4), (600, 13), (10_000, 18), (None, 18)])
-def test_a_smaller_cache_has_fewer_sequences_in_flight(capacity: int | None, gather: int) -> None:
-    engine = Watched(varied, pause=jumbled(3, minimum=20, maximum=30), capacity=capacity)
-    solutions = solve_many_sync(questions(3), SelfConsistency(6, SHORT), engine)
-    assert [solution.cost.samples for solution in solutions] == [6] * 3
-    assert engine.gather == gather
-
-
 # Cancelling
-
-
-def test_a_cancelled_call_books_what_was_in_flight_and_ends_the_trace() -> None:
-    events, engine = list[Event](), ScriptedEngine(by_question, pause=_only_the_first)
-
-    async def test() -> None:
-        run = asyncio.ensure_future(solve_many(questions(3), Single(SHORT), engine, trace=events.append))
-        await turns()
-        run.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await run
-
-    asyncio.run(test())
-    ended = {event.question_id: event for event in events if isinstance(event, Ended)}
-    assert {name: event.reason for name, event in ended.items()} == {
-        "q0": "the strategy finished", "q1": "interrupted", "q2": "interrupted",
-    }  # fmt: skip
-    assert (ended["q0"].answer and ended["q0"].answer.key, ended["q1"].answer) == ("0", None)
-    assert ended["q1"].cost.prompt_tokens == TOKENS
-    assert books(told(events)) == meter_of(engine)
-    assert sum(isinstance(event, Sampled) for event in events) == 1

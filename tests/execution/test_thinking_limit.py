@@ -12,11 +12,10 @@ from reasoner import Answer, Budget, Cost, Question, SamplingParams, Solution, s
 from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines import FreeEngine
 from reasoner.engines.replay import ReplayEngine
-from reasoner.errors import RequestLost
 from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import ThinkingProfile, split
 from reasoner.strategy import Plan, Sample, sample
-from reasoner.trace.events import Dropped, Event, Sampled, Thought, Work
+from reasoner.trace.events import Event, Sampled, Thought, Work
 from reasoner.trace.history import read_histories
 from reasoner.types import Completion, FinishReason, Logprobs, Prompt, TokenIds, Usage
 from tests.helpers import Planned, course, number_question, told, write_trace
@@ -33,13 +32,11 @@ QUESTION = number_question()
 class Thinker(FreeEngine):
     """Thinks for `thinks` tokens and answers; it ends thinking itself where it `limits_thinking`.
 
-    `learns` makes it lose the first request, as it learns then that it cannot limit thinking. A `silent` one keeps its
-    thinking to itself, as a hosted model does.
+    A `silent` one keeps its thinking to itself, as a hosted model does.
     """
 
     thinks: int
     limits_thinking: bool = False
-    learns: bool = False
     silent: bool = False
     context: int = 0
     name: str = "thinker"
@@ -66,9 +63,6 @@ class Thinker(FreeEngine):
         self.requests.append(request)
         request.meter.usage = Usage()
         await asyncio.sleep(0)
-        if self.learns:
-            self.learns = self.limits_thinking = False
-            raise RequestLost("it cannot limit thinking")
         whole = (*(THINK,) * self.thinks, CLOSE, *ANSWER, END)
         level, before = request.prompt.thinking_level, request.prompt.token_ids
         if self.limits_thinking and isinstance(level, int) and level <= self.thinks:
@@ -88,18 +82,9 @@ class Thinker(FreeEngine):
             return Completion(request.prompt, final, (), finish, usage=usage, index=request.index)
         thinking = "".join(WORDS[token] for token in ids[:tokens])
         return Completion(
-            request.prompt,
-            final,
-            ids,
-            finish,
-            None,
-            usage,
-            logprobs,
-            request.index,
-            request.seed,
-            thinking,
+            request.prompt, final, ids, finish, None, usage, logprobs, request.index, request.seed, thinking,
             where.unclosed,
-        )
+        )  # fmt: skip
 
 
 def drawing(level: int, max_tokens: int = 60, n: int = 1, reserve: int = 0) -> Planned:
@@ -205,14 +190,6 @@ def test_where_the_budget_has_no_room_for_an_answer_the_thinking_is_kept_and_sai
         assert course((await run(replay, Planned(plan)))[0]) == course(solution)
 
     asyncio.run(test())
-
-
-def test_an_engine_that_learns_that_it_cannot_limit_thinking_is_asked_again() -> None:
-    engine = Thinker(thinks=20, limits_thinking=True, learns=True)
-    solution, events = asyncio.run(run(engine, drawing(8)))
-    assert [request.params.max_tokens for request in engine.requests] == [60, 8, 50]
-    assert [event.cost.tokens for event in events if isinstance(event, Dropped)] == [0]
-    assert solution.answer is not None
 
 
 def test_thinking_that_nobody_shows_cannot_be_closed() -> None:

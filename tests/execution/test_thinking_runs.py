@@ -111,13 +111,6 @@ def test_samples_cut_at_the_limit_are_counted_and_reported(max_tokens: int, thou
     )
 
 
-@pytest.mark.parametrize("spec", ["beam_search:step_tokens=12,max_tokens=60", "short_m_at_k:every=12,max_tokens=60"])
-def test_the_end_of_a_step_is_no_cut(spec: str) -> None:
-    solution, _, _ = run(build("strategy", spec))
-    assert "length" in {each.completion.finish_reason for each in solution.samples}
-    assert not solution.cut.cut
-
-
 SCHEMA = SamplingParams(json_schema='{"type": "integer"}', max_tokens=40)
 
 

@@ -47,11 +47,11 @@ def test_draws_have_the_posteriors_mean() -> None:
 # The tree
 
 
-def tree_of(told: Sequence[tuple[int, int | None, float]], order: Sequence[int]) -> AnswerTree:
+def tree_of(ratings: Sequence[tuple[int, int | None, float]], order: Sequence[int]) -> AnswerTree:
     """A tree whose generation `number` refined that of `under` (None the root), reported in some order."""
     tree = AnswerTree("q")
     nodes: dict[int | None, AnswerNode] = {None: tree.root}
-    left = [told[at] for at in order]
+    left = [ratings[at] for at in order]
     while left:
         for number, under, value in list(left):
             if under in nodes:

@@ -1,4 +1,4 @@
-"""Auto: what it chooses by a profile, how it goes on from what it looked at, and when it says nothing."""
+"""Auto: what it chooses by a profile, how it continues from the samples it has drawn, and when it abstains."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -37,7 +37,7 @@ def test_the_verifier_is_shown_the_step_and_what_follows_it() -> None:
     # Open children after 1, 2 and 3 steps are seen two steps on, after 4 at the end, and finished ones as they are.
     assert sorted(chain.count(SEPARATOR) for chain in run.judge.seen) == [2] * 4 + [3] * 4 + [4] * 12
     assert len(rollouts) == 4 * (2 + 2 + 2 + 1)
-    # A rollout goes on from a child that was drawn, and is thrown away: children grow from children.
+    # A rollout continues a child that was drawn, and is dropped: children grow from children.
     drawn = {request.prompt.text for request in steps}
     for request in steps:
         if depth(request):

@@ -26,7 +26,6 @@ from reasoner.trace.events import (
     Thought,
     TraceWriter,
     read_trace,
-    tee,
 )
 from reasoner.types import Blocks, Logprobs, Message, Usage, Vote, VoteState
 from reasoner_strategies import SelfConsistency
@@ -244,9 +243,3 @@ def test_text_that_is_not_unicode_cannot_be_traced(tmp_path: Path) -> None:
     writer(BEGAN)
     writer.close()
     assert list(read_trace(writer.path)) == [BEGAN]
-
-
-def test_a_tee_hands_each_event_to_all_in_order() -> None:
-    seen: list[tuple[str, Event]] = []
-    tee(lambda event: seen.append(("one", event)), lambda event: seen.append(("two", event)))(BEGAN)
-    assert seen == [("one", BEGAN), ("two", BEGAN)]

@@ -121,5 +121,5 @@ def test_without_a_sandbox_there_is_no_rating_unless_told(monkeypatch: pytest.Mo
     monkeypatch.setattr(check, "detect", lambda: bare)
     with pytest.raises(VerifierError, match=r"sandbox_unavailable: .*--allow-unsandboxed-code"):
         rating(VERIFIER, "def double(x): return 2 * x")
-    told = CodeTests(TESTS, "double", allow_unsandboxed=True)
-    assert rating(told, "def double(x): return 2 * x").value == 1
+    allowed = CodeTests(TESTS, "double", allow_unsandboxed=True)
+    assert rating(allowed, "def double(x): return 2 * x").value == 1

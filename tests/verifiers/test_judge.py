@@ -105,7 +105,7 @@ def test_a_pair_is_judged_in_both_orders_and_place_does_not_count() -> None:
     assert better.value > 0.9
     assert better.value + worse.value == pytest.approx(1)
     assert better.parts[0] == pytest.approx(better.parts[1])
-    # A judge that always likes the first place is told by the two orders, and prefers nothing.
+    # A judge that always prefers the first place prefers nothing in the mean of both orders.
     biased = asyncio.run(compare_pair(judging("A", 0.9), "good", "bad"))
     assert biased.value == pytest.approx(0.5)
     assert biased.parts[0] > 0.9 > 0.1 > biased.parts[1]

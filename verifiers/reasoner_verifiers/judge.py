@@ -210,7 +210,7 @@ class Judge(Checked):
 
 
 def _chat(question: Question, task: str) -> Prompt:
-    """The prompt of the policy, whose prefix is cached, followed by the task of the judge, to do without thinking."""
+    """The prompt of the policy, which is in its prefix cache, and the task of the judge, to do without thinking."""
     prompt = question.prompt
     text = prompt.raw or prompt.messages[-1].content
     system = next((message.content for message in prompt.messages if message.role == "system"), "")

@@ -17,7 +17,7 @@ from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter, FreeVerifier
 
 SECONDS = 1.0
-"""Time limit of a pattern on one candidate, whose text a model wrote."""
+"""Time limit of a pattern on one candidate, as a model wrote its text."""
 
 Rule = Callable[[Question, Completion], float]
 """Rates one candidate from 0 to 1; True and False are 1 and 0."""

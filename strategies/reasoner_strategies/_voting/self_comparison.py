@@ -38,7 +38,7 @@ class Candidates:
 Ballot = tuple[Prompt, Sequence[Candidate]]
 """One request to the model to choose, and the candidates that it shows."""
 Choice = Callable[[Completion, int], int | None]
-"""Which of so many shown candidates a reply chooses, from 0; None if it names none."""
+"""Which of the shown candidates, given their number, a reply chooses, from 0; None if it names none."""
 
 
 def draw_candidates(question: Question, n: int, params: SamplingParams) -> Plan[Candidates]:
@@ -75,7 +75,7 @@ def polled(ballots: Sequence[Ballot], choice: Choice, params: SamplingParams) ->
 
 
 def best(candidates: Sequence[Candidate], chosen: Sequence[Candidate | None]) -> Candidate:
-    """The most often chosen; at a tie, the one whose answer has more votes."""
+    """The most often chosen; at a tie, the one with more votes."""
     return min(candidates, key=lambda candidate: (-chosen.count(candidate), candidate.rank))
 
 
