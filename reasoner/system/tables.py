@@ -1,4 +1,4 @@
-"""Reads rows of JSONL, JSON, CSV, parquet and Arrow files, each with its location, such as `q.jsonl:17`; writes Arrow.
+"""Reads rows of JSONL, JSON, CSV, parquet and Arrow files, each with its location, such as `q.jsonl:17`; writes tables.
 
 A line that is not a row is reported in its place: the reader of the rows decides whether to continue.
 """
@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Final, cast
 
 from reasoner.errors import UsageError
 from reasoner.system.files import parse_json
-from reasoner.system.printing import printable
+from reasoner.system.printing import no_formula, printable
 
 Values = dict[str, Any]
 Located = tuple[str, Values | UsageError]
@@ -225,8 +225,18 @@ def _too_large(name: str, limit: int) -> UsageError:
 
 
 @contextmanager
-def arrow_writer(file: BinaryIO, suffix: str, kinds: Mapping[str, str]) -> Iterator[Callable[[list[Values]], object]]:
-    """Writes batches of rows to a `.parquet` or an Arrow file; each column is "int", "float", "bool" or text."""
+def table_writer(file: BinaryIO, suffix: str, kinds: Mapping[str, str]) -> Iterator[Callable[[list[Values]], object]]:
+    """Writes batches of rows to a `.csv`, `.parquet` or an Arrow file; a column is "int", "float", "bool" or text.
+
+    A text that a spreadsheet would run as a formula gets a leading apostrophe in a CSV.
+    """
+    if suffix == ".csv":
+        text = io.TextIOWrapper(file, "utf-8", "backslashreplace", newline="", write_through=True)
+        writer = csv.DictWriter(text, kinds, restval="", lineterminator="\n")
+        writer.writeheader()
+        yield lambda rows: writer.writerows({name: _plain(value) for name, value in row.items()} for row in rows)
+        text.detach()
+        return
     import pyarrow as pa
     from pyarrow import ipc, parquet
 
@@ -234,3 +244,7 @@ def arrow_writer(file: BinaryIO, suffix: str, kinds: Mapping[str, str]) -> Itera
     schema = pa.schema([(name, types.get(kind, pa.string())) for name, kind in kinds.items()])
     with parquet.ParquetWriter(file, schema) if suffix == ".parquet" else ipc.new_file(file, schema) as table:
         yield lambda rows: table.write_table(pa.Table.from_pylist(rows, schema=schema))
+
+
+def _plain(value: Any) -> Any:
+    return no_formula(value) if isinstance(value, str) else json.dumps(value) if isinstance(value, bool) else value
