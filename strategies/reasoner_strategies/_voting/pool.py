@@ -21,9 +21,9 @@ BY: dict[Selector, By] = {"argmax": "max", "weighted": "sum"}
 
 
 def vote(question: Question, pool: Pool, weights: Weights | None = None, *, by: By = "sum") -> Plan[VoteState]:
-    """The vote state of a pool in launch order; without `weights` each answer counts once, one of weight None never.
+    """The vote state of a pool in launch order; without `weights` each answer counts once.
 
-    A sequence without an answer, or without a weight, abstains, as None does. Weights are 0 or more.
+    What has no answer or no weight abstains. Weights are 0 or more.
     """
     tally = Tally(question.space, by=by)
     for index, completion in enumerate(pool):
@@ -140,7 +140,7 @@ class RunningVote:
         self._rated.add(answer, index=order, weight=value)
 
     def vote_state(self) -> Plan[VoteState]:
-        """The vote state of the votes."""
+        """The vote state so far."""
         counted = yield from count_votes(self._rated or self._plain)
         return replace(counted, samples=self.seen)
 
