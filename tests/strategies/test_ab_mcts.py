@@ -10,8 +10,7 @@ from reasoner.strategy import Sample, Score
 from reasoner.types import Completion, Message, Prompt
 from reasoner_strategies.ab_mcts import AbMcts, AnswerNode, AnswerTree, TreeArm, refinement
 from tests.helpers import completion, number_question
-from tests.strategies.driving import Course, follow
-from tests.strategies.test_mcts import rating
+from tests.strategies.driving import Course, follow, rating
 
 QUESTION = number_question()
 

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from reasoner.budget import Cost
 from reasoner.strategy import Sample, Score
-from reasoner.types import Completion, Logprobs, Rating, VoteState
+from reasoner.types import Completion, Logprobs, VoteState
 from reasoner_strategies.mcts import C_BASE, Mcts, Node, Tree, prior
 from tests.helpers import completion, number_question
-from tests.strategies.driving import REFUSED, Course, Running, follow
+from tests.strategies.driving import REFUSED, Course, Running, follow, rating
 from tests.sweeps import widths
 
 QUESTION = number_question()
@@ -96,10 +95,6 @@ def drive(
         return tuple(world.step(op, at) for at in range(op.n))
 
     return follow(strategy.plan(QUESTION), reply, Search(), which=which)
-
-
-def rating(value: float | None) -> Rating:
-    return Rating(value, Cost(), error="" if value is not None else "broken")
 
 
 # The textbook
