@@ -76,7 +76,8 @@ class AbMcts(Checked):
                 votes.count(answer, order=number)
                 if answer is not None:
                     running[(yield from start(Score(question, (drawn,))))] = number, drawn, answer
-            yield from votes.publish()
+            if votes.answered:
+                yield from votes.publish()
         return (yield from votes.publish()).leader
 
 
