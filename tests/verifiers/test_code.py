@@ -27,11 +27,11 @@ def rating(verifier: CodeTests, candidate: str | Completion, question: str = "q"
     drawn = completion(f"So:\n```python\n{candidate}\n```") if isinstance(candidate, str) else candidate
 
     async def go() -> Rating:
-        tab = CostMeter()
+        cost_meter = CostMeter()
         await verifier.start(ENGINE)
-        found = await verifier.score(number_question(question), drawn, ENGINE, tab)
+        found = await verifier.score(number_question(question), drawn, ENGINE, cost_meter)
         await verifier.close()
-        assert tab.cost == found.cost == Cost()
+        assert cost_meter.cost == found.cost == Cost()
         return found
 
     return asyncio.run(go())

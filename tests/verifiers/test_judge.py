@@ -68,30 +68,30 @@ def test_the_question_comes_first_and_as_the_policy_was_asked_so_that_its_prefix
 
 
 def test_a_model_that_answers_something_else_is_an_error_with_its_mass_and_its_cost() -> None:
-    engine, tab = judging("Perhaps", 0.99), CostMeter()
+    engine, cost_meter = judging("Perhaps", 0.99), CostMeter()
 
     async def go(judge: Judge) -> Rating:
         await judge.start(engine)
-        return await judge.score(QUESTION, completion("7"), engine, tab)
+        return await judge.score(QUESTION, completion("7"), engine, cost_meter)
 
     # No watched word was drawn: each of the twelve is given an eleventh of the rest.
     mass = 0.01 * 12 / 11
     with pytest.raises(VerifierError, match=f"Yes, No together have probability {mass:.3f}, below min_mass=0.5"):
         asyncio.run(go(Judge()))
-    assert tab.cost is not None
-    assert tab.cost.verifier_tokens > 1
-    tab.cost = None
+    assert cost_meter.cost is not None
+    assert cost_meter.cost.verifier_tokens > 1
+    cost_meter.cost = None
     assert list(asyncio.run(go(Judge(min_mass=0.0))).parts) == pytest.approx([mass], abs=1e-6)
 
 
 def test_a_pair_is_judged_in_both_orders_and_place_does_not_count() -> None:
     async def compare_pair(engine: ScriptedEngine, a: str, b: str) -> Rating:
-        judge, tab = Judge(), CostMeter()
+        judge, cost_meter = Judge(), CostMeter()
         await judge.start(engine)
         first, second = completion(a, index=0), completion(b, index=1)
         bound = await judge.bound_pair(QUESTION, first, second, engine)
-        rating = await judge.compare_pair(QUESTION, first, second, engine, tab)
-        assert rating.cost == tab.cost == bound
+        rating = await judge.compare_pair(QUESTION, first, second, engine, cost_meter)
+        assert rating.cost == cost_meter.cost == bound
         return rating
 
     def by_content(request: SampleRequest) -> str:
@@ -136,17 +136,17 @@ def test_a_judge_that_is_cut_off_is_booked_at_what_it_had_computed() -> None:
                 await asyncio.get_running_loop().create_future()
 
         engine = ScriptedEngine(lambda _: "Yes", pause=never)
-        judge, tab = Judge(), CostMeter()
+        judge, cost_meter = Judge(), CostMeter()
         await judge.start(engine)
-        task = asyncio.ensure_future(judge.score(QUESTION, completion("7"), engine, tab))
+        task = asyncio.ensure_future(judge.score(QUESTION, completion("7"), engine, cost_meter))
         await waiting.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         [usage] = engine.usage
-        assert tab.cost is not None
-        assert tab.cost.verifier_tokens == usage.prompt_tokens
-        return tab.cost
+        assert cost_meter.cost is not None
+        assert cost_meter.cost.verifier_tokens == usage.prompt_tokens
+        return cost_meter.cost
 
     assert asyncio.run(go())
 

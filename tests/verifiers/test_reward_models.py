@@ -104,10 +104,10 @@ def test_a_failure_is_an_error_whose_cost_is_known(orm: Orm) -> None:
     async def go() -> CostMeter:
         await orm.start(POLICY)
         model(orm).failing = True
-        tab = CostMeter()
+        cost_meter = CostMeter()
         with pytest.raises(EngineError, match="fell over"):
-            await orm.score(QUESTION, written("It is 7"), POLICY, tab)
-        return tab
+            await orm.score(QUESTION, written("It is 7"), POLICY, cost_meter)
+        return cost_meter
 
     cost = asyncio.run(go()).cost
     assert cost is not None
@@ -223,16 +223,16 @@ def test_scores_lost_with_a_cancelled_rating_are_computed_past_the_engines_cache
     async def go() -> tuple[CostMeter, Rating]:
         await prm.start(POLICY)
         gate = model(prm).gate = asyncio.Event()
-        tab = CostMeter()
-        rating = asyncio.create_task(prm.score(QUESTION, written(text, finish="length"), POLICY, tab))
+        cost_meter = CostMeter()
+        rating = asyncio.create_task(prm.score(QUESTION, written(text, finish="length"), POLICY, cost_meter))
         await asyncio.sleep(0)
         rating.cancel()
         await asyncio.gather(rating, return_exceptions=True)
         gate.set()
-        return tab, await prm.score(QUESTION, written(text, finish="length"), POLICY, CostMeter())
+        return cost_meter, await prm.score(QUESTION, written(text, finish="length"), POLICY, CostMeter())
 
-    tab, rating = asyncio.run(go())
-    assert tab.cost is None
+    cost_meter, rating = asyncio.run(go())
+    assert cost_meter.cost is None
     assert rating.cost.cached_tokens == 0
     assert rating.steps == pytest.approx(expected(text, 6, 22, 30, 35), abs=1e-6)
 
