@@ -144,6 +144,12 @@ class RunningVote:
         counted = yield from count_votes(self._rated or self._plain)
         return replace(counted, samples=self.seen)
 
+    def publish_sometimes(self) -> Plan[None]:
+        """Publish once there is an answer, then after each further sixteenth of chains."""
+        last = self._published.samples if self._published else 0
+        if self.answered and self.seen >= last + last // 16:
+            yield from self.publish()
+
     def publish(self) -> Plan[VoteState]:
         """Propose the leader, unless this vote state was already proposed."""
         vote_state = yield from self.vote_state()
