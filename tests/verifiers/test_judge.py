@@ -5,16 +5,15 @@ from collections.abc import Callable
 
 import pytest
 
-from reasoner import Budget, Cost, Question, solve_sync
+from reasoner import Cost, Question
 from reasoner.engine import SampleRequest
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import VerifierError
 from reasoner.types import Rating
 from reasoner.verifier import CostMeter
-from reasoner_strategies import BestOfN
 from reasoner_verifiers import Judge
 from reasoner_verifiers.judge import Ask
-from tests.helpers import books, completion, meter_of, number_question
+from tests.helpers import completion, number_question
 from tests.scripted import ScriptedEngine
 
 QUESTION = number_question()
@@ -109,21 +108,6 @@ def test_a_pair_is_judged_in_both_orders_and_place_does_not_count() -> None:
     biased = asyncio.run(compare_pair(judging("A", 0.9), "good", "bad"))
     assert biased.value == pytest.approx(0.5)
     assert biased.parts[0] > 0.9 > 0.1 > biased.parts[1]
-
-
-def test_its_tokens_are_in_the_ledger_and_nothing_else_is() -> None:
-    def script(request: SampleRequest) -> str:
-        return "Yes" if request.watch else f"The answer is {request.index % 2}"
-
-    engine = ScriptedEngine(script, certainty=lambda _: 0.9, block_size=4)
-    solution = solve_sync(QUESTION, BestOfN(n=4), engine, verifier=Judge(), budget=Budget(tokens=10_000))
-    assert solution.error is None
-    prompt, cached, generated = meter_of(engine)
-    assert solution.cost.verifier_tokens > 0
-    assert solution.cost.tokens == prompt + generated
-    assert solution.cost.cached_tokens == cached > 0
-    assert books(solution.cost)[2] == generated - 4
-    assert (solution.cost.requests, solution.cost.samples) == (8, 4)
 
 
 def test_a_judge_that_is_cut_off_is_booked_at_what_it_had_computed() -> None:

@@ -94,12 +94,6 @@ def test_its_value_is_the_sigmoid_at_the_last_token_and_its_cost_the_engines_cou
     assert usage.prompt_tokens == len(ids)
 
 
-def test_a_candidate_that_shares_a_prefix_pays_for_the_rest(orm: Orm) -> None:
-    first, second = rate(orm, written("It is 7")), rate(orm, written("It is 8"))
-    assert second.cost.cached_tokens == len("user How many?It is ") // 4 * 4
-    assert second.cost.verifier_tokens + second.cost.cached_tokens == first.cost.verifier_tokens
-
-
 def test_a_failure_is_an_error_whose_cost_is_known(orm: Orm) -> None:
     async def go() -> CostMeter:
         await orm.start(POLICY)
