@@ -106,7 +106,7 @@ def test_tests_that_cannot_be_run_are_an_error_and_no_rating(
         (tmp_path / "tests.jsonl").write_text(tests)
     given = {"tests_file": str(tmp_path / "tests.jsonl")} if isinstance(tests, str) else {"tests": tests}
     with pytest.raises(VerifierError, match=complaint):
-        rating(CodeTests(**given), "def f(): return 1")  # type: ignore[arg-type]
+        rating(CodeTests(**given), "def f(): return 1")
 
 
 def test_a_test_that_begins_with_a_brace_may_be_python() -> None:
