@@ -1,6 +1,6 @@
 """The rows of a batch: each is a question, or says what is wrong with it, and becomes a line of the answers.
 
-The lines become a CSV, parquet or Arrow file, a bounded number at a time.
+The lines become a CSV or parquet file, a bounded number at a time.
 """
 
 import csv
@@ -24,7 +24,7 @@ from reasoner.solution import Solution
 from reasoner.system.files import parse_json, replacing
 from reasoner.system.machine import require_extra
 from reasoner.system.printing import printable
-from reasoner.system.tables import Located, LongRow, arrow_writer
+from reasoner.system.tables import Located, LongRow, parquet_writer
 
 MAX_ID: Final = 512
 """Characters of an id."""
@@ -40,7 +40,7 @@ Outcome = Literal["answered", "unanswered", "failed"]
 """How a question ended: with an answer, without one, or with an error."""
 ROWS: Final = 1 << 14
 """Rows of a row group."""
-FORMATS: Final = (".jsonl", ".csv", ".parquet", ".arrow")
+FORMATS: Final = (".jsonl", ".csv", ".parquet")
 """The suffixes of files of answers."""
 _MEASURED: Final = frozenset({"confidence", "share", "seconds"})
 _COUNTED: Final = frozenset({"row", "tokens", *COST} - _MEASURED)
@@ -225,8 +225,8 @@ def check_format(path: Path) -> None:
     Raises:
         MissingExtra: the message names the command to run.
     """
-    if path.suffix in (".parquet", ".arrow", ".feather"):
-        require_extra("parquet", f"{path.suffix} files")
+    if path.suffix == ".parquet":
+        require_extra("parquet", "a .parquet file")
 
 
 def convert(lines: Path, path: Path) -> None:
@@ -282,7 +282,7 @@ def _cell(kind: str, value: Any) -> Any:
 def _table(suffix: str, file: BinaryIO, kinds: Mapping[str, str]) -> Iterator[Callable[[list[Line]], object]]:
     """Writes rows to a file of this format."""
     if suffix != ".csv":
-        with arrow_writer(file, suffix, kinds) as write:
+        with parquet_writer(file, kinds) as write:
             yield write
         return
     text = io.TextIOWrapper(file, "utf-8", newline="", write_through=True)

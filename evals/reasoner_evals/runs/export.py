@@ -13,7 +13,7 @@ from reasoner.errors import UsageError
 from reasoner.system.files import replacing
 from reasoner.system.machine import install_command, missing
 from reasoner.system.printing import one_line
-from reasoner.system.tables import arrow_writer
+from reasoner.system.tables import parquet_writer
 from reasoner_evals.runs.reading import OUTCOMES, RunData, open_run
 from reasoner_evals.runs.records import Arm, ItemRecord, PooledReply, counted_records
 
@@ -118,7 +118,7 @@ def _parquet(file: BinaryIO) -> Iterator[Write]:
     kinds: dict[str, Any] = (
         dict.fromkeys(TEXTS, "str") | dict.fromkeys(INTEGERS, "int") | dict.fromkeys(FLOATS, "float")
     )
-    with arrow_writer(file, ".parquet", kinds) as write:
+    with parquet_writer(file, kinds) as write:
         yield write
 
 
