@@ -171,8 +171,8 @@ def _parquet(name: str, file: BinaryIO, limit: int | None) -> Iterator[Located]:
         if limit is not None and size > limit:
             raise _too_large(name, limit)
         rows = max(1, min(BATCH, MAX_ROW * table.metadata.num_rows // max(1, size)))
-        found = (values for batch in table.iter_batches(batch_size=rows) for values in batch.to_pylist())
-        yield from (_row(f"{name}, row {number}", values) for number, values in enumerate(found, 1))
+        rows_read = (values for batch in table.iter_batches(batch_size=rows) for values in batch.to_pylist())
+        yield from (_row(f"{name}, row {number}", values) for number, values in enumerate(rows_read, 1))
     except (ArrowException, ValueError, OSError) as error:
         raise UsageError(f"{name} is not a readable parquet file: {printable(str(error), limit=200)}") from None
 
