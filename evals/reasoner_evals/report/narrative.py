@@ -39,7 +39,7 @@ def verdict(rows: Sequence[Any]) -> Headline:
     first = baseline.words.removeprefix(f"{point.model}: ")
     ratio = point.tokens / baseline.tokens
     times = f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.2g}"
-    difference, *bounds = (_signed(part) for part in delta.difference)
+    difference, *bounds = (signed(part) for part in delta.difference)
     numbers = (
         _right(point),
         (f"{difference}", f"points against {first}", _interval(*bounds)),
@@ -128,8 +128,9 @@ def _right(row: Any) -> tuple[str, str, str]:
     return f"{value} %", f"right: {row.words}", _interval(*bounds)
 
 
-def _signed(difference: float | None) -> str | None:
-    return None if difference is None else f"{100 * difference:+.1f}".replace("-", "−")
+def signed(difference: float | None) -> str | None:
+    """A difference of shares in points, with its sign; never a negative zero."""
+    return None if difference is None else f"{round(100 * difference, 1) + 0.0:+.1f}".replace("-", "−")
 
 
 def _interval(low: str | None, high: str | None) -> str:

@@ -139,7 +139,7 @@ def test_nothing_that_a_run_holds_comes_through_unescaped(made: Made) -> None:
 
 FIXED = {"greedy", "cheapest", "self_consistency", "missed", "backfired", "overconfident", "wrong", "rule",
          "price", "budget", "strategy", "front", "level", "behind", "gain", "leaning", "unresolved", "loss", "answered",
-         "error", "no_answer", "truncated", "asked", "finished", "errors", "ungraded", "retried", "duplicates"}  # fmt: skip
+         "error", "no_answer", "truncated", "asked", "finished", "errors", "ungraded", "duplicates"}  # fmt: skip
 
 
 def poisoned(value: Any, texts: tuple[str, ...]) -> Any:
