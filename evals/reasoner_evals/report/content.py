@@ -129,8 +129,8 @@ class VerifierQuality(NamedTuple):
     """The share of questions with a right reply if it is chosen at random among the rated ones."""
 
 
-FailureKind = Literal["backfired", "missed", "no_answer", "truncated", "overconfident"]
-"""Baseline right and strategy wrong; covered but not chosen; no answer; all truncated; wrong with a high confidence."""
+FailureKind = Literal["backfired", "missed", "overconfident"]
+"""Baseline right and strategy wrong; covered but not chosen; wrong with a high confidence."""
 
 
 class Failure(NamedTuple):

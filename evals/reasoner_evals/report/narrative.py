@@ -13,8 +13,6 @@ DISCORDANT: Final = 0.2
 """The share of questions on which two strategies differ, to state what a number of questions can show in general."""
 OFTEN_CUT: Final = 0.02
 """The share of samples cut at `max_tokens` from which a report says so."""
-MAX_NAMED: Final = 6
-"""Strategies that are warned of."""
 _BASELINES: Final[tuple[Against, ...]] = ("greedy", "cheapest")
 """The baselines of a verdict: the first that the task has."""
 
@@ -141,7 +139,7 @@ def cut_warnings(rows: Sequence[Any]) -> Iterator[str]:
     """The strategies with many samples cut at `max_tokens`, those with most first."""
     most = {row.series: row for row in sorted(rows, key=lambda row: row.samples_cut or 0.0)}
     often = [row for row in reversed(most.values()) if (row.samples_cut or 0.0) >= OFTEN_CUT]
-    for row in often[:MAX_NAMED]:
+    for row in often:
         thinking = f" ({row.samples_cut_thinking:.0%} while thinking)" if row.samples_cut_thinking else ""
         share = f"{row.samples_cut:.0%} of the samples of {row.name}"
         yield f"{share} were cut at max_tokens{thinking}: raise --max-tokens."

@@ -42,8 +42,6 @@ _AGAINST: Final = {
 _FAILURES: Final = {
     "backfired": "Backfired",
     "missed": "Right among the samples, not chosen",
-    "no_answer": "No answer",
-    "truncated": "Truncated",
     "overconfident": "Confident and wrong",
 }
 
