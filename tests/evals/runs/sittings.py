@@ -1,4 +1,4 @@
-"""Evaluations run in this process, on questions whose answers are known, with an engine that is told what to say."""
+"""Evaluations run in this process, on questions with known answers, with scripted replies."""
 
 import asyncio
 import os
@@ -146,7 +146,7 @@ def events(folder: Path, name: str) -> list[Event]:
     return list(read_trace(RunFolder(folder).arm(name).trace))
 
 
-def killed_in_a_child(work: Callable[[], object], *, lines: int, torn: int) -> bool:
+def killed_in_a_child(work: Callable[[], object], *, lines: int, part: int) -> bool:
     """Do the work in a process that kills itself after so many lines, in the middle of the next one."""
     child = os.fork()
     if not child:
@@ -157,7 +157,7 @@ def killed_in_a_child(work: Callable[[], object], *, lines: int, torn: int) -> b
             nonlocal written
             written += 1
             if written > lines:
-                self._file.write(record.model_dump_json().encode()[:torn])
+                self._file.write(record.model_dump_json().encode()[:part])
                 self._file.flush()
                 os.kill(os.getpid(), signal.SIGKILL)
             write(self, record)
@@ -172,6 +172,6 @@ def killed_in_a_child(work: Callable[[], object], *, lines: int, torn: int) -> b
 
 
 def some_moments(maximum: int, count: int, seed: int = 0) -> list[tuple[int, int]]:
-    """Numbers of whole lines, and of bytes of the line that is torn."""
+    """Numbers of whole lines, and of bytes of the next line, which is cut."""
     source = random.Random(seed)
     return [(source.randrange(maximum), source.choice([0, 1, 20, 10**6])) for _ in range(count)]

@@ -1,4 +1,4 @@
-"""What decides a run: frozen as a whole, compared when it goes on, without secrets."""
+"""What decides a run: frozen as a whole, compared when it is resumed, without secrets."""
 
 import dataclasses
 from collections.abc import Callable

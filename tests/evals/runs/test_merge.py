@@ -68,16 +68,8 @@ def test_the_merged_run_is_the_unsharded_one(questions: int, count: int) -> None
         for name in NAMES:
             assert courses(merged, name) == courses(whole, name)
         # What a later session of the merged run asks: nothing.
-        asyncio.run(
-            evaluate(
-                RunFolder(merged),
-                read_manifest(RunFolder(merged)),
-                {TASK: data(questions)},
-                plain_engine(),
-                Judge(),
-                Seen(),
-            )
-        )
+        folder, tasks = RunFolder(merged), {TASK: data(questions)}
+        asyncio.run(evaluate(folder, read_manifest(folder), tasks, plain_engine(), Judge(), Seen()))
         assert results(merged, NAMES) == results(whole, NAMES)
 
 

@@ -34,7 +34,7 @@ def coverage(truth: float, drawn: Callable[[np.random.Generator], Interval]) -> 
 
 
 def shares(source: np.random.Generator, questions: int, samples: int) -> Floats:
-    """Accuracies over some samples of questions whose chances are Beta(2, 1): their mean is 2/3."""
+    """Accuracies over some samples of questions with chances from Beta(2, 1): their mean is 2/3."""
     return source.binomial(samples, source.beta(2, 1, questions)) / samples
 
 
@@ -45,7 +45,7 @@ def clustered(source: np.random.Generator, groups: int, size: int) -> tuple[Floa
 
 
 def unequal(source: np.random.Generator) -> Interval:
-    """Single outcomes of 40 groups of very unequal sizes, whose chances are Beta(1.8, 1.2)."""
+    """Single outcomes of 40 groups of very unequal sizes, with chances from Beta(1.8, 1.2)."""
     sizes = np.maximum(60 // np.arange(1, 41), 1)
     outcomes = source.binomial(1, np.repeat(source.beta(1.8, 1.2, 40), sizes)).astype(float)
     return interval(outcomes, [f"g{row}" for row in np.repeat(np.arange(40), sizes)])
