@@ -35,7 +35,7 @@ def verdict(rows: Sequence[Any]) -> Headline:
     claim, point, delta = _claim(family)
     baseline = by_key[delta.baseline]
     first = baseline.words.removeprefix(f"{point.model}: ")
-    ratio = point.tokens / baseline.tokens
+    ratio = point.tokens / (baseline.tokens or 1.0)
     times = f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.2g}"
     difference, *bounds = (signed(part) for part in delta.difference)
     numbers = (
