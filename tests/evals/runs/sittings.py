@@ -33,22 +33,16 @@ STRATEGIES = {
 }
 
 
-def data(count: int) -> TaskData:
+def task(name: str = "sums", questions: int = 5, *, data_hash: str = "d1", prompt: str = "plain@1") -> TaskData:
     """So many questions, to each of which 7 is the answer."""
-    items = tuple(
-        GradedQuestion(Question.of(f"How many are {n}?", space="number", id=f"q{n}"), "7") for n in range(count)
-    )
-    source = Source(
-        task=TASK,
-        origin="here",
-        data_hash="d",
-        prompt="plain@1",
-        prompt_hash="p",
-        licence="",
-        items=count,
-        subset="all",
-    )
-    return TaskData(items, source)
+    asked = [Question.of(f"How many are {n}?", space="number", id=f"q{n}") for n in range(questions)]
+    source = Source(task=name, origin="here", data_hash=data_hash, prompt=prompt, prompt_hash="p", licence="",
+                    items=questions, subset="all")  # fmt: skip
+    return TaskData(tuple(GradedQuestion(question, "7") for question in asked), source)
+
+
+def data(count: int) -> TaskData:
+    return task(TASK, count)
 
 
 def manifest(names: list[str], count: int, budget: str = "", total: str = "", price: float = 0.0) -> Manifest:

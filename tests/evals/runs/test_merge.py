@@ -153,7 +153,7 @@ def test_only_shards_of_one_run_are_merged(three: Path, tmp_path: Path) -> None:
     assert "their arms or their sources differ" in other(arms=frozen.arms[::-1])
     assert "the engine differ" in other(engine="simulated")
     [source] = frozen.sources
-    assert "the data of numbers differ, d and e" in other(sources=(source.model_copy(update={"data_hash": "e"}),))
+    assert "the data of numbers differ, d1 and e" in other(sources=(source.model_copy(update={"data_hash": "e"}),))
     assert "the subset of numbers differ" in other(
         sources=(source.model_copy(update={"subset": "first 5, shard 3/3"}),)
     )

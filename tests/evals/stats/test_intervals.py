@@ -86,8 +86,7 @@ def test_the_method_follows_from_the_values() -> None:
 
 
 @given(
-    st.lists(st.sampled_from([0.0, 0.25, 0.3, 1.0, math.nan]), min_size=1, max_size=60),
-    st.none() | st.integers(1, 30),
+    st.lists(st.sampled_from([0.0, 0.25, 0.3, 1.0, math.nan]), min_size=1, max_size=60), st.none() | st.integers(1, 30)
 )
 @settings(deadline=None)
 def test_any_shares_have_an_interval_around_their_mean_within_0_and_1(values: list[float], groups: int | None) -> None:
@@ -199,10 +198,7 @@ def test_without_a_difference_p_is_uniform() -> None:
 def test_groups_widen_what_is_detectable() -> None:
     source = np.random.default_rng(5)
     first, second = (np.repeat(source.random(20), 5)), (np.repeat(source.random(20), 5))
-    alone, grouped = (
-        compare(first, second),
-        compare(first, second, [f"g{at // 5}" for at in range(100)]),
-    )
+    alone, grouped = (compare(first, second), compare(first, second, [f"g{at // 5}" for at in range(100)]))
     assert grouped.detectable == pytest.approx(alone.detectable * math.sqrt(5))
     assert grouped.difference.method == "t, clustered"
 
