@@ -1,6 +1,5 @@
 """Search trees as HTML without scripts or external resources; what a model wrote is shown as text only, and bounded."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from hashlib import blake2b
@@ -15,7 +14,7 @@ from reasoner.system.files import replacing
 from reasoner.system.printing import visible
 from reasoner.trace import outline as views
 from reasoner.trace.events import Event
-from reasoner.trace.outline import Outline, OutlineRow, answer_of
+from reasoner.trace.outline import Outline, OutlineRow
 from reasoner.trace.tree import SearchTree, search_trees
 from reasoner.types import VoteState
 from reasoner.voting import MAX_ANSWERS, VoteSummary
@@ -38,8 +37,6 @@ MAX_LINES: Final = 100
 """Lines of the path, from its end, and of each list."""
 MAX_TREES: Final = 50
 """Questions on one page."""
-MAX_GROUPS: Final = 12
-"""Answers of one vote that are listed; the others are one group."""
 
 
 class Shortened(NamedTuple):
@@ -47,30 +44,6 @@ class Shortened(NamedTuple):
 
     text: str
     left_out: int
-
-
-class AnswerGroup(NamedTuple):
-    """The samples with one answer; `name` is None for those without, or with any other answer where `others` > 0."""
-
-    name: str | None
-    samples: int
-    chosen: bool = False
-    others: int = 0
-
-
-def votes_of(tree: SearchTree) -> list[AnswerGroup]:
-    """The samples of a search without steps, by answer: the most frequent first, those without an answer last."""
-    if tree.depth > 1 or len(tree.nodes) < 2:
-        return []
-    counts = Counter(node.answer.key if node.answer and answer_of(node, tree) else None for node in tree.nodes)
-    names = {node.answer.key: node.answer.text for node in reversed(tree.nodes) if node.answer}
-    silent, final = counts.pop(None, 0), tree.answer.key if tree.answer else None
-    ordered = counts.most_common()
-    kept = [each for offset, each in enumerate(ordered) if offset < MAX_GROUPS or each[0] == final]
-    groups = [AnswerGroup(names[key or ""], count, chosen=key == final) for key, count in kept]
-    if rest := len(ordered) - len(kept):
-        groups.append(AnswerGroup(None, counts.total() - sum(count for _, count in kept), others=rest))
-    return [*groups, AnswerGroup(None, silent)] if silent else groups
 
 
 def fragment(tree: SearchTree) -> "Markup":
@@ -91,7 +64,8 @@ def fragment(tree: SearchTree) -> "Markup":
         longest=min(MAX_TEXT_LENGTH, MAX_CHARACTERS // max(texts, 1)),
         most_lines=MAX_LINES,
         all_open=len(outline.shown) <= MAX_OPEN,
-        votes=votes_of(tree),
+        vote=tree.proposals[-1].vote_state if tree.proposals and tree.depth == 1 else VoteState(),
+        most_answers=MAX_ANSWERS,
         views=views,
     )
 

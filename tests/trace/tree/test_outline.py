@@ -1,30 +1,10 @@
-"""The outline and the votes: bounded, and every sequence is shown or counted."""
+"""The outline: bounded, and every sequence is shown or counted."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoner.trace.outline import MAX_HEADS, Outline
-from reasoner.trace.page import MAX_GROUPS, votes_of
 from tests.trace.tree.growing import Trace, beam, deep
-
-
-@given(answers=st.lists(st.integers(0, 40), min_size=2, max_size=300), final=st.integers(0, 40))
-@settings(max_examples=50, deadline=None)
-def test_samples_without_steps_are_grouped_by_answer_and_each_is_counted_once(answers: list[int], final: int) -> None:
-    trace = Trace().begin()
-    for answer in answers:
-        trace.draw("head", stop=None, answer=str(answer) if answer else None)
-    groups = votes_of(trace.end(str(final) if final else None).tree)
-    assert sum(group.samples for group in groups) == len(answers)
-    assert len(groups) <= MAX_GROUPS + 3
-    chosen = [group.samples for group in groups if group.chosen]
-    assert chosen == ([answers.count(final)] if final and final in answers else [])
-    counts = [group.samples for group in groups if group.name and not group.chosen]
-    assert counts == sorted(counts, reverse=True)
-
-
-def test_votes_are_shown_where_there_are_no_steps() -> None:
-    assert votes_of(deep(1).tree) == votes_of(beam().tree) == []
 
 
 def test_the_path_is_shown_first_then_what_is_nearest_to_the_prompt_and_the_rest_is_counted() -> None:

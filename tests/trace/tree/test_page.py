@@ -8,11 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from reasoner import solve_sync
 from reasoner.errors import UsageError
 from reasoner.system.printing import visible
+from reasoner.trace.events import Event
 from reasoner.trace.outline import ending, unrated
 from reasoner.trace.page import MAX_CHARACTERS, MAX_NODES, fragment, page, style, write_page
-from reasoner.trace.tree import SearchTree
+from reasoner.trace.tree import SearchTree, search_trees
+from reasoner_strategies import SelfConsistency
+from tests.helpers import number_question, says
+from tests.scripted import ScriptedEngine
 from tests.trace.tree.growing import Trace, beam, huge
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
@@ -76,6 +81,14 @@ def test_a_page_shows_the_tree_with_scores_states_costs_and_the_path(tmp_path: P
         assert said in parsed.text
     bars = [attrs["style"] for tag, attrs in parsed.tags if tag == "i"]
     assert bars == [f"width:{share}%" for share in (50.0, 90.0, 75.0, 50.0, 95.0, 50.0, 90.0, 25.0)]
+
+
+def test_a_vote_is_shown_by_answer() -> None:
+    events: list[Event] = []
+    solve_sync(number_question(), SelfConsistency(n=3), ScriptedEngine(says("7", "8", "7")), trace=events.append)
+    parsed = Parsed(str(fragment(next(search_trees(events)))))
+    assert "2 of 3, 67 %" in parsed.text
+    assert [name for name in parsed.classes("li") if name == "chosen"] == ["chosen"]
 
 
 def test_a_page_needs_no_script_and_nothing_from_elsewhere(tmp_path: Path) -> None:
