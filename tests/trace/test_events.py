@@ -227,16 +227,6 @@ def test_a_disk_that_fills_up_during_a_run_costs_the_trace_and_not_the_answer(tm
     assert sum(isinstance(event, Proposed) for event in read_trace(writer.path)) == 2
 
 
-@full_disk
-def test_a_disk_that_is_full_at_once_ends_the_run_before_anything_is_spent() -> None:
-    writer, engine = TraceWriter(FULL), ScriptedEngine(says("7"))
-    solution = solve_sync(number_question(), SelfConsistency(n=6), engine, trace=writer)
-    assert isinstance(solution.error, TraceError)
-    assert (solution.answer, solution.cost.tokens, engine.usage) == (None, 0, [])
-    with pytest.raises(TraceError, match="cannot write the trace /dev/full: No space left on device"):
-        writer.close()
-
-
 def test_text_that_is_not_unicode_cannot_be_traced(tmp_path: Path) -> None:
     writer = TraceWriter(tmp_path / "t.jsonl")
     with pytest.raises(TraceError, match=r"cannot write the trace .*surrogates not allowed"):

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reasoner.trace.outline import MAX_HEADS, Outline
+from reasoner.trace.outline import Outline
 from tests.trace.tree.growing import Trace, beam, deep
 
 
@@ -34,15 +34,3 @@ def test_each_node_is_drawn_or_counted_once(parents: list[int], maximum: int, de
     assert len(drawn) <= maximum
     assert sum(row.left_out for row in rows) == outline.left_out == len(parents) - len(drawn)
     assert all(row.node.depth == row.level + 1 <= deepest for row in rows if row.node)
-
-
-def test_of_many_prompts_the_first_are_drawn_and_that_of_the_path() -> None:
-    trace = Trace().begin()
-    for place in range(MAX_HEADS + 50):
-        trace.head(f"prompt {place}", f"Which one? {place}")
-        trace.draw(f"prompt {place}", stop=None, answer="7" if place == MAX_HEADS + 20 else "8")
-    tree = trace.end().tree
-    outline = Outline.of(tree, maximum=1000)
-    assert outline.heads == (*range(MAX_HEADS), MAX_HEADS + 21)
-    assert outline.left_out == 50
-    assert tree.path[0] in outline.shown
