@@ -1,6 +1,5 @@
 """Answering questions: many at once, under one budget, through one engine."""
 
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -9,10 +8,9 @@ from reasoner import Budget, Question, SamplingParams, solve_many_sync, solve_sy
 from reasoner.engine import SampleRequest
 from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.models.info import ModelInfo
-from reasoner.trace.events import Began, Ended, Event
+from reasoner.trace.events import Event
 from reasoner.types import Completion
-from reasoner_strategies import BestOfN, SelfConsistency, Single
-from reasoner_verifiers import Certainty
+from reasoner_strategies import SelfConsistency, Single
 from tests.helpers import jumbled, number_question, says, varied
 from tests.scripted import MODEL, ScriptedEngine
 
@@ -26,35 +24,6 @@ def questions(count: int) -> list[Question]:
 
 
 # One question
-
-
-def test_the_trace_begins_with_all_that_decides_the_run() -> None:
-    events: list[Event] = []
-    engine = ScriptedEngine(says("7"))
-    engine.notes = ("careful",)
-    solve_many_sync(
-        questions(1),
-        BestOfN(n=3, selector="weighted"),
-        engine,
-        verifier=Certainty(),
-        budget=Budget(tokens=4000),
-        each=Budget(tokens=500, samples=9),
-        seed=42,
-        trace=events.append,
-    )
-    began, ended = events[0], events[-1]
-    assert isinstance(began, Began)
-    assert (began.strategy, began.verifier) == ("best_of_n:n=3,selector=weighted", "certainty")
-    assert (began.engine, began.model, began.notes, began.seed) == ("scripted", MODEL, ("careful",), 42)
-    assert (
-        began.engine_spec
-        == f"{ScriptedEngine.__module__}:ScriptedEngine:script={says.__module__}:says.<locals>.<lambda>"
-    )
-    assert began.budget == "all tokens=4000; each tokens=500,samples=9"
-    assert (began.question_id, began.text, began.answer_space) == ("q0", "How many?", "number")
-    assert isinstance(ended, Ended)
-    assert ended.notes == ("careful",)
-    assert all(earlier.t <= later.t for earlier, later in pairwise(events))
 
 
 # Many
