@@ -186,7 +186,7 @@ EXTRAS = {
     "gym": ({"reasoning-gym"}, VLLM | {"datasets"}),
     "parquet": ({"pyarrow"}, VLLM | {"datasets", "pandas"}),
     "ray": ({"ray"}, EVAL | VLLM),
-    "serve": ({"fastapi", "uvicorn", "prometheus-client"}, EVAL | VLLM | {"openai"}),
+    "serve": ({"starlette", "uvicorn", "prometheus-client"}, EVAL | VLLM | {"openai"}),
 }
 """By extra: what it brings, and what it does not bring."""
 

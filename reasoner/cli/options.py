@@ -151,7 +151,6 @@ class Given:
     system: str | None = None
     question_column: str | None = None
     id_column: str | None = None
-    keep: str | None = None
     model: str | None = None
     engine: str | None = None
     base_url: str | None = None

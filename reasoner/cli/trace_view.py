@@ -45,19 +45,19 @@ def show(file: Path, question: str | None, html: Path | None, *, as_json: bool) 
     def trees() -> Iterator[SearchTree]:
         return search_trees(read_trace(file)) if question is None else iter([_tree_of(question, file)])
 
-    found = trees()
-    first = next(found, None)
+    shown = trees()
+    first = next(shown, None)
     if first is None:
         raise TraceError(f"the trace {file} holds no question: it is empty")
     if html is not None:
         # The page is written in full even if standard output cannot be.
         write_page(html, page(trees(), source=file.name))
     try:
-        second = next(found, None)
+        second = next(shown, None)
         if second is None:
             terminal.show(*([json.dumps(first.document())] if as_json else full(first, columns())))
         else:
-            _show_rows(terminal, chain((first, second), found), as_json=as_json)
+            _show_rows(terminal, chain((first, second), shown), as_json=as_json)
     finally:
         if html is not None:
             terminal.say(f"wrote {html}")

@@ -30,7 +30,7 @@ BRINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "gym": ("reasoning_gym",),
     "parquet": ("pyarrow",),
     "ray": ("ray",),
-    "serve": ("fastapi", "prometheus_client", "uvicorn"),
+    "serve": ("prometheus_client", "starlette", "uvicorn"),
 }
 """The modules that an extra brings."""
 

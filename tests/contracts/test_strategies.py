@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 from reasoner import Answer, Budget, Solution, solve, solve_sync
-from reasoner.answers import NumberSpace
+from reasoner.answers.numbers import NumberSpace
 from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import BudgetExhausted, VerifierError

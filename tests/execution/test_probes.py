@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner import Answer, Budget, Question, Solution, solve_many
-from reasoner.answers import space_for
 from reasoner.answers.asking import MAX_REPLY, copied, extraction_prompt
+from reasoner.answers.kinds import space_for
 from reasoner.engine import Continuation, SampleRequest
 from reasoner.registry import build, entries
 from reasoner.strategy import Plan, Probe, Strategy, probe, propose, sample

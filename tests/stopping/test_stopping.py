@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner import Cost
-from reasoner.answers import NumberSpace
+from reasoner.answers.numbers import NumberSpace
 from reasoner.stopping.rules import (
     BetaRule,
     DirichletRule,

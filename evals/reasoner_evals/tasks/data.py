@@ -5,7 +5,6 @@ Every row knows its location, so that errors name file, line and column.
 
 import difflib
 import hashlib
-import re
 import tomllib
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -152,7 +151,6 @@ def _rows(located: Iterator[Located], name: str, renames: Mapping[str, str]) -> 
         raise UsageError(f"{name} has no rows")
 
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 REACH_SECONDS = 5.0
 """The hub is unreachable if it does not answer within this time; `datasets` alone would try for half a minute."""
 
@@ -189,10 +187,10 @@ def from_file(path: Path, renames: Mapping[str, str]) -> tuple[list[DataRow], st
 
 
 def from_hub(task: str, source: Published, renames: Mapping[str, str]) -> tuple[list[DataRow], str]:
-    """The rows of a data set on the hub; the origin names the commit. A UsageError says what to do instead."""
+    """The rows of a data set on the hub; the origin names the revision. A UsageError says what to do instead."""
     name = f"{source.hub} ({source.config})" if source.config else source.hub
     try:
-        records, commit = _load(source)
+        records = _load(source)
     except ImportError as error:
         raise UsageError(
             f"the package datasets cannot be imported ({error}): run `{install_command('eval')}`, or "
@@ -203,26 +201,20 @@ def from_hub(task: str, source: Published, renames: Mapping[str, str]) -> tuple[
     rows = [DataRow(f"{name}, row {number}", number - 1, values, renames) for number, values in enumerate(records, 1)]
     if not rows:
         raise UsageError(f"{name} has no rows at revision {source.revision}: {source.alternative(task)}")
-    return rows, f"hub {name} {source.split} @ {commit}"
+    return rows, f"hub {name} {source.split} @ {source.revision}"
 
 
-def _load(source: Published) -> tuple[Any, str]:
+def _load(source: Published) -> Any:
     import datasets  # type: ignore[import-untyped]
     import httpx
     import huggingface_hub as hub
 
-    offline = bool(hub.constants.HF_HUB_OFFLINE)
-    if not offline:
+    if not hub.constants.HF_HUB_OFFLINE:
         try:
             httpx.head(hub.constants.ENDPOINT, timeout=REACH_SECONDS)
         except httpx.HTTPError as error:
             raise ConnectionError(str(error)) from None
-    records = datasets.load_dataset(source.hub, source.config or None, split=source.split, revision=source.revision)
-    if _COMMIT.fullmatch(source.revision):
-        return records, source.revision
-    if offline:
-        return records, f"{source.revision}, fingerprint {records._fingerprint}"
-    return records, str(hub.HfApi().dataset_info(source.hub, revision=source.revision).sha)
+    return datasets.load_dataset(source.hub, source.config or None, split=source.split, revision=source.revision)
 
 
 def _explain(task: str, source: Published, error: Exception) -> str:

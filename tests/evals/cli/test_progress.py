@@ -61,17 +61,7 @@ def finish(live: EvalProgress, arm: Arm, outcomes: Sequence[Outcome]) -> None:
 
 def test_errors_and_what_is_not_graded_count_neither_as_right_nor_as_wrong() -> None:
     tally = TaskTally(arms()[0], 8)
-    outcomes: tuple[Outcome, ...] = (
-        "right",
-        "wrong",
-        "no_answer",
-        "truncated",
-        "timed_out",
-        "grader_timeout",
-        "error",
-        "ungraded",
-    )
-    for outcome in outcomes:
+    for outcome in ("right", "wrong", "no_answer", "truncated", "timed_out", "grader_timeout", "error", "ungraded"):
         tally.add(record(), outcome)
     assert (tally.done, tally.graded, tally.right, tally.errors, tally.tokens) == (8, 6, 1, 1, 8 * 120)
     assert tally.accuracy

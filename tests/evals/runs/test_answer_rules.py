@@ -6,9 +6,14 @@ from typing import Any
 import pytest
 
 import reasoner_strategies.likelihood as by_likelihood
-from reasoner.answers import RULES, ChoiceSpace, CodeSpace, MathSpace, NumberSpace, TextSpace, YesNoSpace
 from reasoner.answers.asking import COPIED, PROBED
+from reasoner.answers.choices import ChoiceSpace
+from reasoner.answers.code import CodeSpace
 from reasoner.answers.expressions import ExpressionSpace
+from reasoner.answers.maths import MathSpace
+from reasoner.answers.numbers import NumberSpace
+from reasoner.answers.reading import RULES
+from reasoner.answers.texts import TextSpace, YesNoSpace
 from reasoner_evals.runs.reading import STATED, UNKNOWN, stated_code
 from reasoner_evals.tasks.gym import VerbatimSpace
 

@@ -13,7 +13,7 @@ from reasoner.answers.equivalence import Equivalence
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import TraceError
 from reasoner.trace.events import read_trace
-from reasoner.trace.replies import GRADES, STATUSES, TRACE, Grade, read_grades, read_run
+from reasoner.trace.replies import GRADES, STATUSES, TRACE, read_grades, read_run
 from reasoner.types import Completion, FinishReason
 from reasoner_evals.tasks.graders import GradedQuestion
 from reasoner_strategies import BestOfN, SelfConsistency
@@ -97,12 +97,3 @@ def test_a_damaged_file_is_reported_with_its_line(tmp_path: Path, text: str, err
     (tmp_path / GRADES).write_text(text)
     with pytest.raises(TraceError, match=error):
         read_run(tmp_path)
-
-
-def test_a_incomplete_last_line_is_passed_over_and_a_missing_file_reported(tmp_path: Path) -> None:
-    whole = Grade(question_id="q", prompt="p", index=0, status="right", steps=(True, None)).model_dump_json()
-    (tmp_path / GRADES).write_text(f"{whole}\n{whole[:30]}")
-    [read] = read_grades(tmp_path / GRADES)
-    assert read.steps == (True, None)
-    with pytest.raises(TraceError, match="cannot read the grades"):
-        read_run(tmp_path / "nowhere")

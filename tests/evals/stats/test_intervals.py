@@ -213,14 +213,6 @@ def test_holm_of_a_known_example() -> None:
     assert holm([]) == []
 
 
-@pytest.mark.parametrize(
-    ("n", "discordant", "points"),
-    [(30, 0.1, 16), (30, 0.2, 23), (40, 0.1, 14), (198, 0.2, 8.9), (500, 0.1, 4.0), (1319, 0.2, 3.5)],
-)
-def test_what_known_benchmarks_can_show(n: int, discordant: float, points: float) -> None:
-    assert 100 * minimum_detectable(n, discordant) == pytest.approx(points, abs=0.5 if points >= 10 else 0.06)
-
-
 def test_a_question_without_a_group_among_others_is_refused() -> None:
     with pytest.raises(UsageError, match="1 of 2 questions have no group key"):
         interval(np.array([0.5, 0.5]), ["a", None])
