@@ -196,7 +196,7 @@ def test_no_spec_of_a_client_reads_files_or_loads_weights(spec: str) -> None:
     "answer",
     [
         "number:pattern=(a+)+$", "math:extract=rules,pattern=x", "math:seconds=1000", "free:", "tool_call",
-        "auto: pattern =x",
+        "math:extract=rules , pattern=x", "math:extract=rules seconds=9", "auto: pattern =x",
         "text:equal=exact,\u2003pattern\u00a0= x", "yes_no:cut=probe,pattern=pattern=x", "number:Pattern=x",
         "number(pattern=x)", 'number:{"pattern":"x"}', "free:pattern=x", " number:pattern=x",
     ],
