@@ -1,15 +1,12 @@
 """Recorded answers: the task and the engine of a pool file, alone and together."""
 
 import asyncio
-import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reasoner import solve_many
-from reasoner.answers.equivalence import Equivalence
 from reasoner.answers.questions import Question
 from reasoner.engine import SampleRequest
 from reasoner.engines.pool import PoolEngine
@@ -18,9 +15,6 @@ from reasoner.registry import build
 from reasoner.types import Completion, Prompt, SamplingParams, Usage
 from reasoner_strategies import SelfConsistency
 from tests.evals.tasks.samples import POOL, jsonl
-from tests.labelling import grade
-
-DATA = Path(__file__).parents[4] / "shared" / "data" / "pools"
 
 
 def questions(file: Path) -> list[Question]:
@@ -110,20 +104,3 @@ def test_a_vote_over_a_pool_costs_its_tokens_and_finds_its_majority(tmp_path: Pa
     assert [solution.cost.tokens for solution in solutions] == [30, 10]
     assert [solution.cost.samples for solution in solutions] == [4, 4]
     assert [solution.proposals[-1].cost.tokens for solution in solutions] == [30, 10]
-
-
-@pytest.mark.parametrize("name", ["aime24-o3minilow", "gsm8k-gpt4omini"])
-def test_real_pools_are_replayed_as_they_were_recorded(name: str) -> None:
-    file = DATA / f"{name}.jsonl"
-    if not file.is_file():
-        pytest.skip(f"{file} is not there: recorded pools are no part of the product")
-    lines = [json.loads(line) for line in file.read_text().splitlines()][:30]
-    items = build("task", f"pool:{file}").load().items[:30]
-    engine = PoolEngine(str(file))
-
-    async def statuses(index: int) -> Counter[str]:
-        return Counter([await grade(i, draws[i.question.id][index], Equivalence()) for i in items])
-
-    draws = {i.question.id: [draw(engine, i.question, index, max_tokens=10**6) for index in (0, 39)] for i in items}
-    for place, index in enumerate((0, 39)):
-        assert asyncio.run(statuses(place))["right"] == sum(line["answers"][index] == line["gold"] for line in lines)
