@@ -55,7 +55,7 @@ class ChoiceSpace(ByKey):
     """
 
     name: ClassVar[str] = "choice"
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
 
     options: tuple[str, ...]
     labels: Labels = "letters"

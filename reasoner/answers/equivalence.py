@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
-from reasoner.answers.process_pool import HANG, Failed, Outcome, ProcessPool
+from reasoner.answers.process_pool import Failed, Outcome, ProcessPool
 from reasoner.types import Answer, AnswerSpace, Blocks
 from reasoner.voting import mutual
 
@@ -193,10 +193,10 @@ class Equivalence:
         """What a job gives in this much processor time; cached, unless it may get more time later."""
         if job in self._cache:
             return self._cache[job]
-        limit = PATIENCE * (HANG + seconds)
+        limit = PATIENCE * (1 + seconds)
         outcome = await self.pool.call(job[0], *job[1:], seconds=limit, cpu_seconds=seconds)
         late = isinstance(outcome, Failed) and outcome.kind == "timeout"
-        if not late or seconds >= self.seconds or outcome.seconds >= seconds + HANG:
+        if not late or seconds >= self.seconds:
             self._cache[job] = outcome
             if len(self._cache) > MAX_REMEMBERED:
                 del self._cache[next(iter(self._cache))]

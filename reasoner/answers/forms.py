@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 MAX_CLAUSE = 600
 """Characters after an announcement that are read."""
-MAX_OCCURRENCES = 12
+MAX_OCCURRENCES = 6
 """Boxes, and occurrences of nouns, from the end, that are looked at."""
 PROBE_TOKENS = 24
 """The most tokens of a probe, except for kinds with long answers."""

@@ -91,7 +91,7 @@ class NumberSpace(ByKey):
     """
 
     name: ClassVar[str] = "number"
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
     instruction: ClassVar[str] = "Give the answer as a number."
     opening: ClassVar[Opening | None] = SENTENCE
 

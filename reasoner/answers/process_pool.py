@@ -41,8 +41,6 @@ READY = "{}"
 """Sent when the worker has started, and when it has imported the function of a task."""
 GRACE = 2.0
 """Seconds past its time limit after which a worker ends itself, in case its parent is gone."""
-HANG = 1.0
-"""Seconds of processor time past its limit after which the kernel ends a worker that looks at no signal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +81,6 @@ class ProcessPool:
     _turns: "WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]" = field(
         default_factory=WeakKeyDictionary, init=False, repr=False
     )
-    _owner: int = field(default=0, init=False, repr=False)
     _closings: int = field(default=0, init=False, repr=False)
 
     async def call(
@@ -101,9 +98,6 @@ class ProcessPool:
         if function.__module__ == "__main__" or "<" in name:
             raise UsageError(f"{name} cannot run in another process: define it at the top of a module that is imported")
         request = _line(function, args, seconds, cpu_seconds)
-        if self._owner != os.getpid():
-            # A forked child must not use its parent's workers.
-            self._owner, self._idle, self._all, self._turns = os.getpid(), deque(), set(), WeakKeyDictionary()
         closings = self._closings
         async with self._turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self.workers)):
             if self._closings > closings:
@@ -122,8 +116,7 @@ class ProcessPool:
     async def close(self) -> None:
         """Kill the workers; a call that still runs is a crash. A later call starts new ones."""
         self._closings += 1
-        if self._owner == os.getpid():
-            await asyncio.to_thread(self._kill)
+        await asyncio.to_thread(self._kill)
 
     def _kill(self) -> None:
         for worker in tuple(self._all):
@@ -195,21 +188,22 @@ class _Worker:
             if not (reply := parse_json(await self._receive(limit))):
                 limit = seconds
                 reply = parse_json(await self._receive(limit))
-            kind, value, used = reply["kind"], reply["value"], float(reply["seconds"])
-            outcome = Failed(kind, str(value), used) if kind else JobResult(value, used)
+            used = float(reply["seconds"])
+            failed = "error" in reply
+            outcome = Failed("crash", str(reply["error"]), used) if failed else JobResult(reply["value"], used)
             self._tasks_left = left
         except TimeoutError:
-            outcome = Failed("timeout", f"it was killed after {limit:g} s", cpu_seconds + HANG)
+            outcome = Failed("timeout", f"it was killed after {limit:g} s", cpu_seconds)
         except OSError:
             self.process.kill()
             if not self._ready:
                 return Failed("crash", "its worker could not be started")
             code = await asyncio.to_thread(self.process.wait)
-            outcome = Failed("crash", f"its worker ended with exit code {code}", cpu_seconds + HANG)
-            if code == -signal.SIGVTALRM:
-                outcome = Failed("timeout", late(cpu_seconds), cpu_seconds + HANG)
+            outcome = Failed("crash", f"its worker ended with exit code {code}", cpu_seconds)
+            if code == -signal.SIGPROF:
+                outcome = Failed("timeout", f"it took over {cpu_seconds:.3g} s of processor time", cpu_seconds)
         except (ValueError, TypeError, KeyError):
-            outcome = Failed("crash", "its worker sent no valid reply", cpu_seconds + HANG)
+            outcome = Failed("crash", "its worker sent no valid reply", cpu_seconds)
         return outcome
 
     async def _receive(self, seconds: float) -> bytes:
@@ -252,9 +246,8 @@ def main() -> None:
     for descriptor in (0, 1, 2):
         os.dup2(nowhere, descriptor)
     end_when_closed(parent)
-    for number in (signal.SIGTERM, signal.SIGALRM, signal.SIGVTALRM):
+    for number in (signal.SIGTERM, signal.SIGALRM, signal.SIGPROF):
         signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGPROF, _stop)
     logging.disable()
     with os.fdopen(channel, "rb") as requests, os.fdopen(os.dup(channel), "wb") as replies:
 
@@ -277,56 +270,26 @@ def _limit(kind: int, wanted: int) -> None:
     resource.setrlimit(kind, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
 
 
-class _LateError(BaseException):
-    """Ends a function whose processor time is used up; not an Exception, which foreign code might catch."""
-
-
-def _stop(_number: int, _frame: Any) -> None:
-    raise _LateError
-
-
-def late(cpu_seconds: float) -> str:
-    """Why a function was ended that used up its processor time."""
-    return f"it took over {cpu_seconds:.3g} s of processor time"
-
-
 def _reply(request: bytes, send: Callable[[str], None]) -> str:
-    began, cpu_seconds = time.process_time(), 0.0
+    began = time.process_time()
 
-    def message(kind: str, value: object) -> str:
-        return json.dumps({"kind": kind, "value": value, "seconds": time.process_time() - began})
+    def message(**fields: object) -> str:
+        return json.dumps({**fields, "seconds": time.process_time() - began})
 
     try:
         # Imports the function, which counts towards no limit.
         function, args, seconds, cpu_seconds = _unpickled(request)
         send(READY)
-        # SIGALRM ends a worker whose parent is gone, even inside a C function that never checks signals.
+        # The kernel ends a worker at its limit, or whose parent is gone, even inside a C function.
         signal.setitimer(signal.ITIMER_REAL, seconds + GRACE)
+        signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
         began = time.process_time()
-        try:
-            signal.setitimer(signal.ITIMER_VIRTUAL, cpu_seconds and cpu_seconds + HANG)
-            # Repeats, as foreign code may catch everything.
-            signal.setitimer(signal.ITIMER_PROF, cpu_seconds, 0.1)
-            return message("", function(*args))
-        finally:
-            _disarm()
-    except _LateError:
-        _disarm()
-        return message("timeout", late(cpu_seconds))
+        return message(value=function(*args))
     except BaseException as error:
-        return message("crash", described(error))
+        return message(error=described(error))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-
-
-def _disarm() -> None:
-    while True:
-        try:
-            signal.setitimer(signal.ITIMER_PROF, 0)
-            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        except _LateError:
-            continue
-        return
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def _unpickled(line: bytes) -> Any:

@@ -54,7 +54,7 @@ class TextSpace(ByKey):
     """
 
     name: ClassVar[str] = "text"
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
     instruction: ClassVar[str] = "Give the answer in a few words."
 
     equal: Equal = field(default="exact", kw_only=True)

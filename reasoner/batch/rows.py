@@ -1,6 +1,6 @@
 """The rows of a batch: each is a question, or says what is wrong with it, and becomes a line of the answers.
 
-The lines become a CSV, parquet or Arrow file, a bounded number at a time.
+The lines become a CSV or parquet file, a bounded number at a time.
 """
 
 import difflib
@@ -37,7 +37,7 @@ Outcome = Literal["answered", "unanswered", "failed"]
 """How a question ended: with an answer, without one, or with an error."""
 ROWS: Final = 1 << 14
 """Rows of a row group."""
-FORMATS: Final = (".jsonl", ".csv", ".parquet", ".arrow")
+FORMATS: Final = (".jsonl", ".csv", ".parquet")
 """The suffixes of files of answers."""
 _MEASURED: Final = frozenset({"confidence", "share", "seconds"})
 _COUNTED: Final = frozenset({"row", "tokens", *COST} - _MEASURED)
@@ -222,8 +222,8 @@ def check_format(path: Path) -> None:
     Raises:
         MissingExtra: the message names the command to run.
     """
-    if path.suffix in (".parquet", ".arrow", ".feather"):
-        require_extra("parquet", f"{path.suffix} files")
+    if path.suffix == ".parquet":
+        require_extra("parquet", "a .parquet file")
 
 
 def convert(lines: Path, path: Path) -> None:

@@ -76,7 +76,7 @@ class AbMcts(Checked):
                 votes.count(answer, order=number)
                 if answer is not None:
                     running[(yield from start(Score(question, (drawn,))))] = number, drawn, answer
-            yield from votes.publish()
+            yield from votes.publish_sometimes()
         return (yield from votes.publish()).leader
 
 

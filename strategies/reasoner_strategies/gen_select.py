@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -46,7 +47,8 @@ class GenSelect(Checked):
             chosen = yield from polled(
                 [(choice_prompt(question, shown), shown) for shown in orders], number, self.params
             )
-            return tuple(best(group, chosen) for group in groups)
+            counts = Counter(chosen)
+            return tuple(best(group, counts) for group in groups)
 
         return (yield from tournament(question, entered, play))
 

@@ -59,8 +59,9 @@ class Likelihood(Checked):
             options = [Option(each, each.answer.text) for each in vote_state.votes]
             if len(options) < 2:
                 return vote_state.leader
-        opening = "" if question.prompt.raw else OPENING
-        prompt = yield from prefill(question.prompt.at_level(NO_THINKING), opening)
+        prompt = question.prompt
+        if not prompt.raw:
+            prompt = yield from prefill(prompt.at_level(NO_THINKING), OPENING)
         likelihoods = yield from loglikelihood(prompt, [f" {option.written}" for option in options])
         values = [
             text.logprob / {"none": 1, "tokens": text.tokens, "characters": max(1, len(written))}[self.normalize]

@@ -208,8 +208,7 @@ class _Search:
                 return
             finished = yield from next_finished()
             yield from self._arrived(self.running.pop(finished.handle), finished)
-            if self.votes.answered:
-                yield from self.votes.publish()
+            yield from self.votes.publish_sometimes()
 
     def _expand(self, leaf: Node) -> Plan[None]:
         assert leaf.path is not None

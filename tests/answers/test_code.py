@@ -12,24 +12,19 @@ SPACE = CodeSpace()
 
 READ: list[tuple[str, str | None, str]] = [
     ("So:\n```python\nx = 1\n```\nDone.", "x = 1\n", "form"),
-    ("```Python3 title=a.py\nx = 1\n```", "x = 1\n", "form"),
-    ("```\nx = 1\n```", "x = 1\n", "form"),
+    ("```Python3 title=a.py\nx = 1\n```", "x = 1\n", "form"), ("```\nx = 1\n```", "x = 1\n", "form"),
     ("```python\nx = 1\n```\nor\n```python\nx = 2\n```\n", "x = 2\n", "form"),
-    ("```python\nx = 1\n```\nIt prints:\n```text\n1\n```", "x = 1\n", "form"),
-    ("```bash\nls\n```", None, ""),
+    ("```python\nx = 1\n```\nIt prints:\n```text\n1\n```", "x = 1\n", "form"), ("```bash\nls\n```", None, ""),
     ("````python\ns = '''\n```\n'''\n````", "s = '''\n```\n'''\n", "form"),
     ("1. So:\n   ```python\n   def f():\n       return 1\n   ```", "def f():\n    return 1\n", "form"),
     ('```python\ndef f():\n    """\n    ```\n    """\n```', 'def f():\n    """\n    ```\n    """\n', "form"),
-    ("```python\nx = 1\n", "x = 1\n", "alone"),
-    ("```python\ndef f(", None, ""),
-    ("```python\nx = 1\n```\n```python\nx = 2\n", "x = 1\n", "form"),
-    ("```python\n\n```", None, ""),
-    ("x = 1", None, ""),
-    ("<think>```python\nx = 1\n```", None, ""),
+    ("```python\nx = 1\n", "x = 1\n", "alone"), ("```python\ndef f(", None, ""),
+    ("```python\nx = 1\n```\n```python\nx = 2\n", "x = 1\n", "form"), ("```python\n\n```", None, ""),
+    ("x = 1", None, ""), ("<think>```python\nx = 1\n```", None, ""),
     ("<think>\n```python\nx = 1\n```\n</think>\n```python\nx = 2\n```", "x = 2\n", "form"),
     ("y = 1\n```\nSo:\n```python\nx = 1\n```", "x = 1\n", "form"),
     ("```python\r\nx = 1\r\n```", "x = 1\r\n", "form"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("text", "code", "rule"), READ)
@@ -106,18 +101,14 @@ def one(a: str, b: str) -> bool:
 @pytest.mark.parametrize(
     ("a", "b", "same"),
     [
-        ("x = 1", "x=1  # one\n\n", True),
-        ("def f(a):\n    return a", "def f( a ):\n  return (a)", True),
-        ("x = 'a'", 'x = "a"', True),
-        ("x = 1", "x = 2", False),
-        ("x = 1", "y = 1", False),
-        ("if a:\n    b()\n    c()", "if a:\n    b()\nc()", False),
-        ("no code here", "no  code here", False),
+        ("x = 1", "x=1  # one\n\n", True), ("def f(a):\n    return a", "def f( a ):\n  return (a)", True),
+        ("x = 'a'", 'x = "a"', True), ("x = 1", "x = 2", False), ("x = 1", "y = 1", False),
+        ("if a:\n    b()\n    c()", "if a:\n    b()\nc()", False), ("no code here", "no  code here", False),
         ("no code here", "no code here   \n\n", True),
         (f"x = 1\n#{'y' * MAX_PARSED}", f"x=1\n#{'y' * MAX_PARSED}", False),
         ("x = " + "(" * 99 + "1" + ")" * 99, "x = " + "(" * 99 + "1" + ")" * 99, True),
     ],
-)
+)  # fmt: skip
 def test_two_codes_are_one_when_only_layout_differs(a: str, b: str, same: bool) -> None:
     assert one(a, b) is same
 

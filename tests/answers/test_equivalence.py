@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -170,16 +169,6 @@ async def test_a_grade_is_done_once(tmp_path: Path) -> None:
     assert RunContext(tmp_path).log == ["a"]
 
 
-def test_verdicts_outlive_an_event_loop(tmp_path: Path) -> None:
-    a, ab, b = RunContext(tmp_path)("a", "ab", "b")
-    made = Equivalence(pool=ProcessPool())
-    pairs = [(a, ab), (a, b)]
-    assert [asyncio.run(same(made, SLOW, *pair)) for pair in pairs] == [True, False]
-    assert asyncio.run(made.same_many(SLOW, pairs, ComparisonMeter())) == (True, False)
-    asyncio.run(made.close())
-    assert len(RunContext(tmp_path).log) == 3
-
-
 # Classes
 
 
@@ -260,39 +249,15 @@ async def test_answers_that_do_not_meet_are_not_compared(shared: Equivalence) ->
     }
 
 
-CLASSES = [
-    ["\\frac{\\sqrt{3}}{3}", "\\frac{1}{\\sqrt{3}}", "\\sqrt{\\frac{1}{3}}", "3^{-1/2}"],
-    ["2k+2", "2(k+1)", "k+k+2"],
-    ["x^2-1", "(x-1)(x+1)"],
-    ["(1,\\sqrt{8})", "(1,2\\sqrt{2})"],
-    ["1,\\sqrt{8}", "2\\sqrt{2},1"],
-    ["\\frac{1}{2}", "0.5"],
-    ["\\text{Evelyn}"],
-    ["[0,1)"],
-]
-
-
-@running
-async def test_classes_do_not_depend_on_order_or_on_what_else_there_is(shared: Equivalence) -> None:
-    written = [one for group in CLASSES for one in group]
-    home = {key: place for place, group in enumerate(CLASSES) for key in group}
-    found: dict[frozenset[str], bool | None] = {}
-    for seed in range(3):
-        mixed = random.Random(seed).sample(written, len(written) - 4 * seed)
-        pairs = list(itertools.combinations(answers(*mixed), 2))
-        names = list(itertools.combinations(mixed, 2))
-        for pair, verdict in zip(names, await shared.same_many(MATH, pairs, ComparisonMeter()), strict=True):
-            assert found.setdefault(frozenset(pair), verdict) == verdict
-            assert verdict == (home[pair[0]] == home[pair[1]]), pair
-
-
 # Bombs
 
 REFUSED = [
-    "9^{9^{9}}", "9**9**9", "10^{10000000}", "(10^8)!", "((9!)!)!", "\\sum_{i=1}^{10^9} i^i", "\\prod_{i=1}^{10^9} i",
-    "{100000 \\choose 50000}", "\\frac{1}{" * 400 + "1" + "}" * 400, "(" * 3000 + "1" + ")" * 3000, "1" * 300, "x+" * 3000 + "x",
-    "__import__('os').system('true')", "lambda x: x",
-]  # fmt: skip
+    "9^{9^{9}}",
+    "((9!)!)!",
+    "{100000 \\choose 50000}",
+    "(" * 3000 + "1" + ")" * 3000,
+    "__import__('os').system('true')",
+]
 
 
 @pytest.mark.parametrize("bomb", REFUSED, ids=lambda bomb: f"{bomb[:20]}*{len(bomb)}")

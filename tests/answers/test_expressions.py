@@ -11,17 +11,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from reasoner.answers.expressions import (
-    MAX_CONSTANT,
-    MAX_DEPTH,
-    MAX_LENGTH,
-    MAX_NODES,
-    ExpressionSpace,
-    evaluate,
-    solves,
-)
+from reasoner.answers.expressions import MAX_CONSTANT, MAX_LENGTH, ExpressionSpace, evaluate, solves
 from reasoner.answers.thinking import TAIL
-from reasoner.errors import UsageError
 from tests.sweeps import widths
 
 SPACE = ExpressionSpace((8, 3, 8, 3), 24, use_all=True)
@@ -29,17 +20,13 @@ SPACE = ExpressionSpace((8, 3, 8, 3), 24, use_all=True)
 # Evaluation
 
 VALUES: list[tuple[str, Fraction, tuple[int, ...]]] = [
-    ("8/(3-8/3)", Fraction(24), (3, 3, 8, 8)),
-    ("(9*5+4)/2", Fraction(49, 2), (2, 4, 5, 9)),
-    ("--3", Fraction(3), (3,)),
-    ("24", Fraction(24), (24,)),
-    ("12+3", Fraction(15), (3, 12)),
-    ("1+2 = 24", Fraction(3), (1, 2)),
-    ("1+2=-3", Fraction(3), (1, 2)),
+    ("8/(3-8/3)", Fraction(24), (3, 3, 8, 8)), ("(9*5+4)/2", Fraction(49, 2), (2, 4, 5, 9)),
+    ("--3", Fraction(3), (3,)), ("24", Fraction(24), (24,)), ("12+3", Fraction(15), (3, 12)),
+    ("1+2 = 24", Fraction(3), (1, 2)), ("1+2=-3", Fraction(3), (1, 2)),
     ("6 \u00d7 4 \u00f7 2 \u2212 1", Fraction(11), (1, 2, 4, 6)),
     (r"6 \times 4 \div 2 = 12", Fraction(12), (2, 4, 6)),
     (str(MAX_CONSTANT), Fraction(MAX_CONSTANT), (MAX_CONSTANT,)),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("text", "value", "constants"), VALUES)
@@ -58,16 +45,6 @@ HOSTILE = [
 
 def test_anything_else_has_no_value() -> None:
     assert [f"{text[:14]!a}*{len(text)}" for text in HOSTILE if evaluate(text) is not None] == []
-
-
-def test_the_limits_on_size_are_where_they_are_said_to_be() -> None:
-    assert evaluate("-" * (MAX_DEPTH - 1) + "1") is not None
-    assert evaluate("-" * MAX_DEPTH + "1") is None
-    half = "+".join("1" * (MAX_NODES // 4))
-    assert evaluate(f"-({half})+({half})") is not None
-    assert evaluate(f"-({half})+(-{half})") is None
-    assert evaluate("1" + " " * (MAX_LENGTH - 3) + "+1") is not None
-    assert evaluate("1" + " " * (MAX_LENGTH - 2) + "+1") is None
 
 
 @dataclass(frozen=True)
@@ -118,24 +95,15 @@ def test_no_text_makes_it_raise(text: str) -> None:
 # The rules
 
 RULES: list[tuple[str, tuple[int, ...], int, bool, bool]] = [
-    ("8/(3-8/3)", (8, 3, 8, 3), 24, True, True),
-    ("8/(3-8/3) = 24", (3, 3, 8, 8), 24, True, True),
-    ("(10-4)*(13-9)", (4, 9, 10, 13), 24, True, True),
-    ("(9*5+4)/2", (9, 5, 4, 2), 24, True, False),
-    ("", (1, 2, 3, 4), 24, True, False),
-    ("24", (1, 2, 3, 4), 24, True, False),
-    ("12+12", (1, 2, 1, 2), 24, True, False),
-    ("3*8", (3, 8, 1, 1), 24, True, False),
-    ("3*8*1*1*1", (3, 8, 1, 1), 24, True, False),
-    ("3*8", (3, 8, 1, 1), 24, False, True),
-    ("3*8*1*1*1", (3, 8, 1, 1), 24, False, False),
-    ("8+8+8", (8, 8, 3), 24, False, False),
-    ("8+8+8", (8, 8, 8), 24, False, True),
-    ("-1 + 72*(89 - 77)/1", (1, 1, 72, 89, 77), 863, True, True),
-    ("1/3*3", (1, 3, 3), 1, True, True),
-    ("3*8 = 25", (3, 8), 24, True, True),
-    ("3*8 = 25", (3, 8), 25, True, False),
-]
+    ("8/(3-8/3)", (8, 3, 8, 3), 24, True, True), ("8/(3-8/3) = 24", (3, 3, 8, 8), 24, True, True),
+    ("(10-4)*(13-9)", (4, 9, 10, 13), 24, True, True), ("(9*5+4)/2", (9, 5, 4, 2), 24, True, False),
+    ("", (1, 2, 3, 4), 24, True, False), ("24", (1, 2, 3, 4), 24, True, False),
+    ("12+12", (1, 2, 1, 2), 24, True, False), ("3*8", (3, 8, 1, 1), 24, True, False),
+    ("3*8*1*1*1", (3, 8, 1, 1), 24, True, False), ("3*8", (3, 8, 1, 1), 24, False, True),
+    ("3*8*1*1*1", (3, 8, 1, 1), 24, False, False), ("8+8+8", (8, 8, 3), 24, False, False),
+    ("8+8+8", (8, 8, 8), 24, False, True), ("-1 + 72*(89 - 77)/1", (1, 1, 72, 89, 77), 863, True, True),
+    ("1/3*3", (1, 3, 3), 1, True, True), ("3*8 = 25", (3, 8), 24, True, True), ("3*8 = 25", (3, 8), 25, True, False),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("text", "numbers", "target", "use_all", "right"), RULES, ids=lambda value: f"{value!a:.20}")
@@ -146,27 +114,18 @@ def test_the_rules_judge(text: str, numbers: tuple[int, ...], target: int, use_a
 # Reading
 
 READ: list[tuple[str, str | None, str]] = [
-    (r"so \boxed{8 / (3 - 8/3)} it is", "8/(3-8/3)", "form"),
-    (r"\boxed{8/(3-8/3) = 24}", "8/(3-8/3)", "form"),
+    (r"so \boxed{8 / (3 - 8/3)} it is", "8/(3-8/3)", "form"), (r"\boxed{8/(3-8/3) = 24}", "8/(3-8/3)", "form"),
     (r"The answer is 3*8 = \boxed{24}", "3*8", "announced"),
     ("Answer: (10 - 4) * (13 - 9) = 24", "(10-4)*(13-9)", "announced"),
     ("**Answer: 3 \u00d7 8**\nThat was easy", "3*8", "announced"),
     (r"The answer is \(3 \times 8\) here", "3*8", "announced"),
     ("Answer: 2*12. No. Answer: 3*8. Is the answer: right", "3*8", "announced"),
-    ("The answer is 24 = 3*8", "3*8", "announced"),
-    ("The answer is 3*8.5", None, ""),
-    ("The answer is 3*8x", None, ""),
-    ("I try `2*12`.\n(10-4)*4 = 6*4 = 24.", "(10-4)*4", "alone"),
-    ("Try\n\n- 3*8\n", "3*8", "alone"),
-    ("-1 + 25", "-1+25", "alone"),
-    ("Try `2*12` or `3*8`, that is 24", None, ""),
-    ("24", None, ""),
-    (r"\boxed{24}", None, ""),
-    ("Answer: 2(3)*4*1", None, ""),
-    ("Answer: 9**9", None, ""),
-    ("<think>3*8", None, ""),
-    ("<think>3*8</think>2*12", "2*12", "alone"),
-]
+    ("The answer is 24 = 3*8", "3*8", "announced"), ("The answer is 3*8.5", None, ""),
+    ("The answer is 3*8x", None, ""), ("I try `2*12`.\n(10-4)*4 = 6*4 = 24.", "(10-4)*4", "alone"),
+    ("Try\n\n- 3*8\n", "3*8", "alone"), ("-1 + 25", "-1+25", "alone"), ("Try `2*12` or `3*8`, that is 24", None, ""),
+    ("24", None, ""), (r"\boxed{24}", None, ""), ("Answer: 2(3)*4*1", None, ""), ("Answer: 9**9", None, ""),
+    ("<think>3*8", None, ""), ("<think>3*8</think>2*12", "2*12", "alone"),
+]  # fmt: skip
 
 
 def test_an_expression_is_read() -> None:
@@ -201,12 +160,6 @@ def test_the_rules_are_part_of_the_instruction() -> None:
         "with + - * / and brackets."
     )
     assert "at most once" in ExpressionSpace((1, 2), 3, use_all=False).instruction
-
-
-@pytest.mark.parametrize("numbers", [(), (-1, 2), (1, MAX_CONSTANT + 1)])
-def test_numbers_that_no_expression_can_hold_are_refused(numbers: tuple[int, ...]) -> None:
-    with pytest.raises(UsageError, match="give at least one, each 0 to 1000000"):
-        ExpressionSpace(numbers, 3, use_all=False)
 
 
 def puzzles(name: str, size: int) -> Iterator[dict[str, Any]]:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
@@ -103,14 +102,6 @@ async def test_what_never_ends_is_killed_and_the_pool_serves_on(tmp_path: Path) 
         assert killed == [Failed("timeout", "it was killed after 0.3 s")] * 2
         assert served == JobResult(1024)
         await until_gone(int((tmp_path / "pid").read_text()))
-
-
-@running
-async def test_waiting_for_a_worker_counts_towards_no_limit() -> None:
-    """Three tasks of 1 s on one worker, each allowed 2.5 s."""
-    async with pool(workers=1) as made:
-        await made.warm()
-        assert await asyncio.gather(*(made.call(time.sleep, 1, seconds=2.5) for _ in range(3))) == [JobResult(None)] * 3
 
 
 @running
@@ -264,31 +255,6 @@ def test_an_interrupt_prints_no_traceback_of_a_worker(when: str, tmp_path: Path)
         os.killpg(run.pid, signal.SIGINT)
         out, err = run.communicate(timeout=LONG)
     assert (out, err, run.returncode) == ("interrupted\n", "", 0)
-
-
-FORKED = """
-import asyncio, os
-from reasoner.answers.process_pool import ProcessPool
-
-pool = ProcessPool(1)
-first = asyncio.run(pool.call(os.getpid, seconds=60)).value
-child = os.fork()
-second = asyncio.run(pool.call(os.getpid, seconds=60)).value
-asyncio.run(pool.close())
-if child:
-    assert os.waitpid(child, 0)[1] == 0
-    assert first == second
-else:
-    assert first != second
-"""
-
-
-def test_a_forked_child_has_workers_of_its_own_and_leaves_those_of_its_parent() -> None:
-    run = subprocess.run(
-        [sys.executable, "-c", FORKED], cwd=ROOT, capture_output=True, text=True, timeout=LONG,
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
-    )  # fmt: skip
-    assert (run.returncode, run.stderr) == (0, "")
 
 
 ORPHANED = """

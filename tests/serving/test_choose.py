@@ -296,7 +296,7 @@ def test_the_spec_in_a_reply_builds_the_same(name: str) -> None:
 PIECES = [
     *entries("strategy"), *entries("rule"), *entries("verifier"), "n=3", "n=99999999", "of=", "stop=", "rules=[", "]",
     "(", ")", ",", ":", "=", '"', "{}", "profile=x", "lora=x", "temperature=0", "max_tokens=5", "none", "\\", "1e9", "-1",
-    "tokens=4k", "seconds=1", "number", "math:loose=[units]", "choice", "pattern=(a+)+", "free", "auto", "é", "\ud800",
+    "tokens=4k", "seconds=1", "number", "math:seconds=1", "choice", "pattern=(a+)+", "free", "auto", "é", "\ud800",
 ]  # fmt: skip
 SPECS = st.none() | st.text(max_size=40) | st.lists(st.sampled_from(PIECES), min_size=1, max_size=9).map("".join)
 VENDOR = st.fixed_dictionaries(

@@ -80,12 +80,6 @@ def test_an_arm_that_was_measured_within_a_budget_is_not_chosen(file: Path) -> N
     assert solved(Auto(calibrated(file, within)), "7").cost.samples == 16
 
 
-def test_the_stop_rule_of_a_chosen_arm_ends_it(file: Path) -> None:
-    spec = "self_consistency:n=16,stop=lossless"
-    solution = solved(Auto(calibrated(file, bin_of(0, 0.5, 0.8, **{spec: (0.8, 9)}))), "7")
-    assert (solution.ended_by, solution.vote_state.samples) == ("rule", 9)
-
-
 # Difficulty
 
 

@@ -49,12 +49,12 @@ class Prm(RewardVerifier):
                 r'separator must not be empty: give one, as in separator="\n\n", or use the verifier `orm`'
             )
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
         """The scores of all steps and their aggregate; only steps that were not scored before cost anything.
 
         Raises:
             VerifierError: this model cannot read it, or the numbers of scores and steps differ.
             EngineError: the reward model failed.
         """
-        steps = await self._scores(question, candidate, policy, tab)
-        return Rating(AGGREGATES[self.aggregate](steps), tab.cost or Cost(), steps)
+        steps = await self._scores(question, candidate, policy, cost_meter)
+        return Rating(AGGREGATES[self.aggregate](steps), cost_meter.cost or Cost(), steps)

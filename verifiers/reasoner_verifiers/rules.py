@@ -61,7 +61,7 @@ class Rules(FreeVerifier):
             raise UsageError(f"call={self.call!r} is not a function but {type(rule).__name__}")
         return rule  # type: ignore[no-any-return]
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
         """The rule's rating of one candidate.
 
         Raises:

@@ -32,9 +32,9 @@ class Jsonl:
     """Your own questions: JSONL, JSON, CSV or parquet with `question` and `answer`.
 
     `path` is the file. Optional columns: `id`, `context` (a document, shown first), `kind` (of answer, as in `reasoner
-    solve --answer`), `choices` (a list; the answer is then a letter or one of them) and `group`. `columns`
-    maps column names to those in the file, as in `columns=[question:prompt,answer:target]`. `answer_options` are
-    options of the kind of answer, such as `extract=rules` or `pattern=REGEX`; see `docs/answers.md`.
+    solve --answer`), `choices` (a list; the answer is then a letter or one of them) and `group`. `columns` maps column
+    names to those in the file, as in `columns=[question:prompt,answer:target]`. `answer_options` are options of the
+    kind of answer, such as `extract=rules` or `pattern=REGEX`; see `docs/answers.md`.
     """
 
     example: ClassVar[str] = "jsonl:FILE"
