@@ -233,8 +233,8 @@ def abstention(pool: Pool) -> Iterator[str]:
         for each, held in families:
             several = each.model_copy(update={"arms": tuple(row for row in each.arms if row.samples > 1)})
             row = choose(several, 0, loss=loss).row
-            curve = risk_coverage(*confidences(row, pool.ways[Way(*row.arm)], held))
-            risks.append(np.interp(COVERAGES, curve.coverage, curve.risk))
+            risk = risk_coverage(*confidences(row, pool.ways[Way(*row.arm)], held))
+            risks.append(np.interp(COVERAGES, np.arange(1, len(risk) + 1) / len(risk), risk))
         yield f"| auto, effort {effort} | " + " | ".join(f"{100 * risk:.1f}" for risk in np.mean(risks, axis=0)) + " |"
 
 

@@ -4,8 +4,7 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, cast
 
 from reasoner.answers.questions import Question
 from reasoner.budget import NO_COST, Cost, Reservation
@@ -33,6 +32,28 @@ COMPARER_ERRORS = ErrorsFrom("comparing answers")
 CountedAs = Literal["sample", "request", "probe", "verdict"]
 """How a request is booked: a sequence for the strategy, policy tokens without a sample (a part of a sequence or of a
 likelihood, or a probe, which may fail), or verifier tokens."""
+
+
+class Attempt(NamedTuple):
+    """One try of a request: its completion, or why there is none; what it cost; and what it raised."""
+
+    outcome: Completion | Drop
+    cost: Cost
+    failure: BaseException | None
+
+    @property
+    def lost(self) -> bool:
+        """Whether the engine lost it, so that it is tried again."""
+        return isinstance(self.failure, RequestLost)
+
+    def result(self) -> Completion:
+        """The completion; raises what the request raised, after the last try."""
+        if self.lost:
+            raise RequestLost(f"{self.failure} (tried {ATTEMPTS} times)") from self.failure
+        if self.failure or isinstance(self.outcome, Drop):
+            assert self.failure
+            raise self.failure
+        return self.outcome
 
 
 def derive_seed(seed: int, question_id: str, prompt: str, index: int) -> int:
@@ -97,55 +118,50 @@ class OperationExecutor:
         if line not in self.notes:
             self.notes.append(line)
 
-    async def request(
-        self,
-        ask: Callable[[int], SampleRequest],
-        price: Callable[[int], Cost],
-        record: Callable[[Completion | Drop, Cost], None],
-        *,
-        max_tokens: int,
-        counted_as: CountedAs = "sample",
-    ) -> Completion:
-        """Reserve, run, book and record one request for up to `max_tokens` tokens; a lost one is tried again.
-
-        `ask` makes the request for the granted number of tokens. Each try is recorded.
+    async def admit(self, price: Callable[[int], Cost], *, max_tokens: int) -> tuple[Reservation, int]:
+        """A reservation for a request of up to `max_tokens` tokens, and how many were granted, once it may begin.
 
         Raises:
-            BudgetExhausted: the ledger refused it, or the deadline passed.
-            EngineError: the engine failed, or lost it as often as it is tried.
+            BudgetExhausted: the ledger refused it.
         """
-        for attempt in range(1, ATTEMPTS + 1):
-            await self.pace.begin(self)
-            reservation, granted = await self.admission.admit(price, max_tokens=max_tokens)
-            request, began, deadline = ask(granted), time.monotonic(), self.admission.deadline()
-            try:
-                async with deadline:
-                    completion = await self._within_cache(request)
-                    if fault := completion.usage.fault:
-                        request.meter.usage = None
-                        raise EngineError(f"the engine counted wrongly: {fault}")
-            except NotRecorded:
-                self.admission.settle(reservation, NO_COST)
-                raise
-            except BaseException as failure:
-                why: Why = "deadline" if deadline.expired() else "cancelled" if is_cancellation(failure) else "lost"
-                usage = None if request.meter.usage and request.meter.usage.fault else request.meter.usage
-                spent = usage or Usage(request.rendered.tokens, 0, request.params.limit)
-                cost = self.cost(spent, seconds=time.monotonic() - began, cancelled=True, counted_as=counted_as)
-                self.settle(reservation, cost, partial(record, Drop(why, usage), cost))
-                if is_cancellation(failure):
-                    raise
-                if why == "deadline":
-                    raise self.admission.too_late() from None
-                if not isinstance(failure, RequestLost):
-                    raise ENGINE_ERRORS.error(failure) from failure
-                if attempt == ATTEMPTS:
-                    raise RequestLost(f"{failure} (tried {ATTEMPTS} times)") from failure
-            else:
-                cost = self.cost_of(completion, counted_as=counted_as).taking(time.monotonic() - began)
-                self.settle(reservation, cost, partial(record, completion, cost))
-                return completion
-        raise AssertionError
+        await self.pace.begin(self)
+        return await self.admission.admit(price, max_tokens=max_tokens)
+
+    async def attempt(
+        self, request: SampleRequest, reservation: Reservation, *, counted_as: CountedAs = "sample"
+    ) -> Attempt:
+        """Run and book one request. It must be recorded before its `result` is taken.
+
+        Raises:
+            NotRecorded: a replay does not have it.
+        """
+        began, deadline, failure = time.monotonic(), self.admission.deadline(), None
+        outcome: Completion | Drop
+        try:
+            async with deadline:
+                outcome = completion = await self._within_cache(request)
+                if fault := completion.usage.fault:
+                    request.meter.usage = None
+                    raise EngineError(f"the engine counted wrongly: {fault}")
+            cost = self.cost_of(completion, counted_as=counted_as).taking(time.monotonic() - began)
+        except NotRecorded:
+            self.admission.settle(reservation, NO_COST)
+            raise
+        except BaseException as error:
+            failure = error
+            why: Why = "deadline" if deadline.expired() else "cancelled" if is_cancellation(error) else "lost"
+            usage = None if request.meter.usage and request.meter.usage.fault else request.meter.usage
+            spent, outcome = usage or Usage(request.rendered.tokens, 0, request.params.limit), Drop(why, usage)
+            cost = self.cost(spent, seconds=time.monotonic() - began, cancelled=True, counted_as=counted_as)
+            if why == "deadline" and not is_cancellation(error):
+                failure = self.admission.too_late()
+            elif why == "lost" and not isinstance(error, RequestLost):
+                failure = ENGINE_ERRORS.error(error)
+        try:
+            self.admission.settle(reservation, cost)
+        except LedgerViolation as violation:
+            failure = violation
+        return Attempt(outcome, cost, failure)
 
     async def _within_cache(self, request: SampleRequest) -> Completion:
         """What the engine generates, once there is room in its KV cache."""
@@ -174,13 +190,6 @@ class OperationExecutor:
             self.kv_limiter.leave(charge, generated, ended=ended)
             if request.meter.preemptions:
                 self.note("preempted: the KV cache was full, so tokens were computed twice; they are counted once")
-
-    def settle(self, reservation: Reservation, cost: Cost, record: Callable[[], None]) -> None:
-        """Book an operation and record it, even if it exceeded its reservation."""
-        try:
-            self.admission.settle(reservation, cost)
-        finally:
-            record()
 
     def cost(
         self, usage: Usage, *, seconds: float = 0.0, cancelled: bool = False, counted_as: CountedAs = "sample"
@@ -278,19 +287,18 @@ class Inquiry(Generic[W]):
         executor = self.executor
         seed = derive_seed(executor.seed, executor.question.id, prompt.digest, 0)
 
-        def ask(tokens: int) -> SampleRequest:
-            granted = replace(params, max_tokens=tokens)
-            return SampleRequest(
-                executor.question.id, prompt, rendered, granted, 0, seed, executor.priority, watch=watch
-            )
-
         def price(tokens: int) -> Cost:
             return executor.cost(Usage(rendered.tokens, 0, tokens), counted_as=self.counted_as)
 
-        def record(_: Completion | Drop, cost: Cost) -> None:
-            self._cost += cost
-
-        return await executor.request(ask, price, record, max_tokens=params.limit, counted_as=self.counted_as)
+        for _ in range(ATTEMPTS):
+            reservation, granted = await executor.admit(price, max_tokens=params.limit)
+            limited, question = replace(params, max_tokens=granted), executor.question.id
+            request = SampleRequest(question, prompt, rendered, limited, 0, seed, executor.priority, watch=watch)
+            attempt = await executor.attempt(request, reservation, counted_as=self.counted_as)
+            self._cost += attempt.cost
+            if not attempt.lost:
+                break
+        return attempt.result()
 
     async def reply(self, prompt: Prompt, params: SamplingParams, *, watch: TokenIds = ()) -> Completion:
         """The reply to one prompt, within the context window. Raises as `request`."""

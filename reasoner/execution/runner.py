@@ -154,7 +154,7 @@ async def solve(
 
         print(await solve("What is 3 + 4?", "self_consistency:n=8", budget="tokens=2000"))
 
-    The arguments are as in `solve_each`. The solution keeps its events, so it has `samples` and can draw its search.
+    The arguments are as in `solve_each`. The solution keeps its events, so it has `samples` and shows its search.
 
     Raises:
         EngineUnavailable: the engine, or what the verifier runs on, cannot be started.

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Final
 
 from reasoner.budget import Cost
@@ -13,7 +12,7 @@ from reasoner.execution.executor import OperationExecutor, derive_seed
 from reasoner.models.defaults import resolved_params
 from reasoner.models.thinking import split
 from reasoner.strategy import Sample
-from reasoner.trace.events import Sampled, Thought
+from reasoner.trace.events import ATTEMPTS, Sampled, Thought
 from reasoner.trace.recorder import Drop, SequenceId
 from reasoner.types import Completion, Logprobs, Prompt, TokenIds, Usage
 
@@ -144,7 +143,6 @@ class _SequenceRun:
     async def _first(self) -> tuple[Completion, bool]:
         """The first request, and whether it ended at the limit of thinking, so that a second one follows."""
         executor, sequence, tokens = self.executor, self.sequence, self.rendered.tokens
-        limited = False
 
         def price(granted: int) -> Cost:
             cost, limit = executor.cost(Usage(tokens, 0, granted)), self._limit
@@ -153,22 +151,22 @@ class _SequenceRun:
                 cost = executor.cost(Usage(tokens, 0, limit)) + executor.cost(again, counted_as="request")
             return cost + self._reserved_cost(tokens + granted)
 
-        def ask(granted: int) -> SampleRequest:
-            nonlocal limited
+        for _ in range(ATTEMPTS):
+            reservation, granted = await executor.admit(price, max_tokens=self.max_tokens)
             limit = self._limit
-            limited = limit is not None and limit < granted
-            return self._request(sequence.prompt, self.rendered, min(granted, limit or granted))
-
-        def record(outcome: Completion | Drop, cost: Cost) -> None:
+            request = self._request(sequence.prompt, self.rendered, min(granted, limit or granted))
+            attempt = await executor.attempt(request, reservation)
+            outcome, limited = attempt.outcome, limit is not None and limit < granted
+            cut = limited and isinstance(outcome, Completion) and outcome.finish_reason == "length"
             if isinstance(outcome, Drop):
-                executor.recorder.dropped(sequence, outcome, cost)
-            elif limited and outcome.finish_reason == "length":
-                executor.recorder.thought(sequence, outcome, cost)
+                executor.recorder.dropped(sequence, outcome, attempt.cost)
+            elif cut:
+                executor.recorder.thought(sequence, outcome, attempt.cost)
             else:
-                executor.recorder.sampled(sequence, outcome, cost)
-
-        first = await executor.request(ask, price, record, max_tokens=self.max_tokens)
-        return first, limited and first.finish_reason == "length"
+                executor.recorder.sampled(sequence, outcome, attempt.cost)
+            if not attempt.lost:
+                break
+        return attempt.result(), cut
 
     async def _answer(self, first: Completion) -> Completion:
         """The whole sequence after its `first` part, which ended at the limit of thinking."""
@@ -186,20 +184,25 @@ class _SequenceRun:
             cost = executor.cost(Usage(rendered.tokens, 0, granted), counted_as="request")
             return cost + self._reserved_cost(rendered.tokens + granted)
 
-        def record(outcome: Completion | Drop, cost: Cost) -> None:
-            if isinstance(outcome, Drop):
-                executor.recorder.dropped(sequence, outcome, cost)
-            else:
-                executor.recorder.sampled(sequence, self._joined(first, closing, outcome), cost)
-
-        ask = partial(self._request, prompt, rendered)
         try:
-            second = await executor.request(ask, price, record, max_tokens=room, counted_as="request")
+            for _ in range(ATTEMPTS):
+                reservation, granted = await executor.admit(price, max_tokens=room)
+                attempt = await executor.attempt(
+                    self._request(prompt, rendered, granted), reservation, counted_as="request"
+                )
+                if isinstance(attempt.outcome, Drop):
+                    executor.recorder.dropped(sequence, attempt.outcome, attempt.cost)
+                else:
+                    whole = self._joined(first, closing, attempt.outcome)
+                    executor.recorder.sampled(sequence, whole, attempt.cost)
+                if not attempt.lost:
+                    break
+            attempt.result()
         except BudgetExhausted as refusal:
             if refusal.unit == "seconds":
                 raise
             return self._unanswered(first)
-        return self._joined(first, closing, second)
+        return whole
 
     async def _closed(self, first: Completion) -> tuple[Prompt, TokenIds]:
         """The prompt of the second request, and the token ids that close the thinking; none where it ended itself."""

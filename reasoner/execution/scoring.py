@@ -107,7 +107,10 @@ async def _rate(
             raise refusal from None
         rating = Rating(None, cost, error=_failure(failure))
     finally:
-        executor.settle(reservation, cost, lambda: record(rating, cost))
+        try:
+            executor.admission.settle(reservation, cost)
+        finally:
+            record(rating, cost)
     return rating
 
 

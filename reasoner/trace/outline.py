@@ -14,7 +14,6 @@ _STATES: Final[dict[State, tuple[str, str]]] = {
     "continued": ("•", "other sequences were sampled from it"),
     "answered": ("=", "a complete reply with an answer"),
     "no answer": ("∅", "a complete reply without an answer"),
-    "repeat": ("≡", "the same text as the sequence that it names"),
     "pruned": ("✂", "incomplete, while others of its depth were continued"),
     "open": ("…", "incomplete when the search ended"),
     "cut": ("!", "ended by a token limit"),
@@ -23,7 +22,7 @@ _STATES: Final[dict[State, tuple[str, str]]] = {
     "lost": ("×", "lost by the engine before it was complete"),
 }
 """Mark and meaning."""
-FAINT: Final[frozenset[State]] = frozenset({"pruned", "repeat", "cut", "cancelled", "deadline", "lost"})
+FAINT: Final[frozenset[State]] = frozenset({"pruned", "cut", "cancelled", "deadline", "lost"})
 """States that are shown faintly, as they led to nothing."""
 
 

@@ -27,14 +27,12 @@ from reasoner.trace.events import (
 )
 from reasoner.types import Answer, EndedBy, FinishReason, Message, Proposal
 
-State = Literal[
-    "continued", "answered", "no answer", "repeat", "pruned", "open", "cut", "cancelled", "deadline", "lost"
-]
+State = Literal["continued", "answered", "no answer", "pruned", "open", "cut", "cancelled", "deadline", "lost"]
 """What became of a sequence.
 
-"continued": others were sampled from it. "answered" or "no answer": a complete reply. "repeat": the same text as an
-earlier sequence. "pruned": it was incomplete and others of its depth were continued. "open": it was incomplete when the
-search ended. "cut": a token limit ended it. "cancelled", "deadline" and "lost" (by the engine): it did not complete.
+"continued": others were sampled from it. "answered" or "no answer": a complete reply. "pruned": it was incomplete and
+others of its depth were continued. "open": it was incomplete when the search ended. "cut": a token limit ended it.
+"cancelled", "deadline" and "lost" (by the engine): it did not complete.
 """
 MAX_TEXTS: Final = 8
 """Texts of one log-likelihood request that a note lists."""
@@ -49,8 +47,6 @@ class TreePrompt:
     messages: tuple[Message, ...]
     raw: str
     tokens: int
-    after: int
-    """The number of sequences that existed when it was first used."""
     children: list[int] = field(default_factory=list)
 
     @property
@@ -65,7 +61,7 @@ class TreeNode:
 
     `parent` is the node that it continues, None where it was sampled from the prompt itself. `index` counts the
     sequences of one prompt in launch order, within their `branch` of the search. `prefill` is text that was put at the
-    beginning of the reply. `cost` includes its ratings; `tokens_below` are the tokens of all of its descendants.
+    beginning of the reply. `cost` includes its ratings.
     """
 
     id: int
@@ -82,10 +78,8 @@ class TreeNode:
     answer: Answer | None
     cost: Cost
     state: State
-    tokens_below: int = 0
     ratings: list[Scored] = field(default_factory=list)
     children: list[int] = field(default_factory=list)
-    repeats: int | None = None
     on_path: bool = False
 
     @property
@@ -263,7 +257,7 @@ class _TreeBuilder:
             self.positions.setdefault(event.child, at._replace(prefill=at.prefill + event.text))
         elif event.prompt not in self.positions:
             self.positions[event.prompt] = _Position(len(self.tree.heads))
-            self.tree.heads.append(TreePrompt(event.messages, event.raw, event.tokens, len(self.tree.nodes)))
+            self.tree.heads.append(TreePrompt(event.messages, event.raw, event.tokens))
 
     def _position(self, prompt: str) -> _Position:
         if prompt not in self.positions:
@@ -295,9 +289,7 @@ class _TreeBuilder:
         (parent or self.tree.heads[at.head]).children.append(node.id)
         if sampled:
             # Equal siblings lead to the same prompt. A trace cannot tell which of them was continued: the first counts.
-            child = self.positions.setdefault(sampled.child, _Position(at.head, node.id))
-            if child.node not in {node.id, at.node}:
-                node.repeats = child.node
+            self.positions.setdefault(sampled.child, _Position(at.head, node.id))
 
     def _extract(self, event: AnswerExtracted) -> None:
         node_id = self.node_ids.get((event.prompt, event.index))
@@ -331,14 +323,12 @@ class _TreeBuilder:
         on_path = frozenset(tree.path)
         continued = {(node.head, node.depth) for node in tree.nodes if node.children}
         stepwise = {head for head, _ in continued}
-        for node in reversed(tree.nodes):
+        for node in tree.nodes:
             # In a run that was killed, nobody knows which sequences would have been continued.
             pruned = tree.ended is not None and (node.head, node.depth) in continued
             if node.finish is not None:
                 node.state = _state(node, pruned=pruned, stepwise=node.head in stepwise)
             node.on_path = node.id in on_path
-            if node.parent is not None:
-                tree.nodes[node.parent].tokens_below += node.tokens_below + node.cost.tokens
         if tree.ended:
             tree.cost = tree.ended.cost
         else:
@@ -376,8 +366,6 @@ def _state(node: TreeNode, *, pruned: bool, stepwise: bool) -> State:
     if node.children:
         return "continued"
     if not node.complete:
-        if node.repeats is not None:
-            return "repeat"
         if node.finish == "abort":
             return "cut"
         if pruned:

@@ -280,18 +280,6 @@ def test_cancelled_at_any_moment_it_loses_no_cost(name: str, moments: range) -> 
     assert any(cut_short)
 
 
-def test_it_holds_no_state(name: str) -> None:
-    strategy = made(name)
-    assert dataclasses.is_dataclass(strategy)
-    before = hash(strategy)
-    engine = ScriptedEngine(varied)
-    first, second = (solve_sync(QUESTION, strategy, engine, verifier=judge_for(strategy)) for _ in range(2))
-    assert (first.answer, first.vote_state) == (second.answer, second.vote_state)
-    assert hash(strategy) == before
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        setattr(strategy, dataclasses.fields(strategy)[0].name, None)
-
-
 def test_a_strategy_that_uses_scores_gets_a_verifier_by_default_and_no_other_does(name: str) -> None:
     events: list[Event] = []
     strategy = made(name)

@@ -111,20 +111,6 @@ def test_two_questions_under_one_budget_take_turns() -> None:
     run(test)
 
 
-def test_a_question_short_of_its_own_budget_does_not_hold_up_another() -> None:
-    async def test() -> None:
-        _, one, other, _ = two(Budget(tokens=1000), Budget(tokens=60))
-        desk = Desk()
-        desk.ask(one, "one", 50)
-        desk.ask(one, "one again", 50)
-        await turns()
-        desk.ask(other, "other", 50)
-        await turns()
-        assert desk.names == ["one", "other"]
-
-    run(test)
-
-
 def test_a_waiter_cancelled_after_it_was_called_passes_the_call_on() -> None:
     async def test() -> None:
         ledger, one, other, queues = two(Budget(tokens=100))

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,14 +15,14 @@ from reasoner.answers.equivalence import Comparer, ComparisonMeter
 from reasoner.engine import Engine
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import TraceError
-from reasoner.strategy import CheckEquivalent, Plan, Strategy, count_votes
+from reasoner.strategy import Strategy
 from reasoner.trace.events import Ended, EquivalenceChecked, Event
 from reasoner.trace.history import read_histories
 from reasoner.types import AnswerSpace, Blocks
 from reasoner.verifier import Verifier
 from reasoner.voting import Tally
 from reasoner_strategies import BestOfN, SelfConsistency, Single
-from tests.helpers import DEADLINE, PROMPT, Judge, answer, course, finish, says, write_trace
+from tests.helpers import DEADLINE, PROMPT, Judge, answer, course, says, write_trace
 from tests.scripted import ScriptedEngine
 
 
@@ -107,28 +106,6 @@ def test_classes_are_those_of_the_remainders_in_every_order(keys: list[str | Non
         vote_state = decided(order, each=False)
         assert sorted(vote.count for vote in vote_state.votes) == sorted(expected.values())
         assert vote_state.samples == len(keys)
-
-
-def counting(tally: Tally) -> Plan[Answer | None]:
-    vote_state = yield from count_votes(tally)
-    return vote_state.leader
-
-
-def test_counting_asks_until_all_pairs_are_decided() -> None:
-    tally = Tally(Slow())
-    tally.add(answer("1"), index=0)
-    with pytest.raises(StopIteration):
-        next(counting(tally))
-    for index, key in enumerate(("2", "5"), start=1):
-        tally.add(answer(key), index=index)
-    plan = counting(tally)
-    op = next(plan)
-    assert isinstance(op, CheckEquivalent)
-    assert [{a.key, b.key} for a, b in op.pairs] == [{"1", "2"}, {"1", "5"}]
-    op = plan.send((False, False))
-    assert isinstance(op, CheckEquivalent)
-    assert [{a.key, b.key} for a, b in op.pairs] == [{"2", "5"}]
-    assert finish(plan, (True,)) == answer("2")
 
 
 def run(strategy: SelfConsistency | BestOfN | Single, comparer: Comparer, events: list[Event]) -> Solution:

@@ -195,24 +195,6 @@ def test_at_any_moment_what_is_kept_for_questions_to_come_is_not_spent(
     assert sum(solution.cost.tokens for solution in solutions) <= share * count
 
 
-@given(st.integers(0, 40), st.integers(1, 8), st.integers(0, 3000), st.one_of(st.none(), st.integers(0, 60)))
-def test_a_budget_over_a_stream_is_never_exceeded_whatever_is_said_of_its_length(
-    count: int, window: int, tokens: int, length: int | None
-) -> None:
-    engine = ScriptedEngine(mixed, pause=jumbled(tokens, lost=0.05, losses=2))
-    solutions, _ = run(asked(count), engine=engine, budget=Budget(tokens=tokens), length=length, concurrency=window)
-    assert len(solutions) == count
-    assert {solution.error for solution in solutions} <= {None}
-    assert sum(solution.cost.tokens for solution in solutions) <= tokens
-
-
-def test_a_stream_that_is_shorter_than_its_length_leaves_nothing_kept() -> None:
-    """Its last questions may spend what was kept for those that never came."""
-    short, _ = run(asked(10), budget=Budget(samples=100), length=1000, concurrency=4)
-    assert all(solution.answer for solution in short)
-    assert sum(solution.cost.samples for solution in short) > 20
-
-
 def test_without_a_length_the_first_questions_may_spend_it_all_and_the_others_say_why_they_have_no_answer() -> None:
     solutions, _ = run(asked(60), budget=Budget(samples=40), concurrency=4)
     assert all(solution.answer for solution in solutions[:4])

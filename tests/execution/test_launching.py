@@ -3,14 +3,12 @@
 import asyncio
 import tracemalloc
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reasoner import Answer, Budget, Question, SamplingParams, Solution, solve, solve_many, solve_sync
+from reasoner import Answer, Budget, Question, SamplingParams, Solution, solve
 from reasoner.engine import SampleRequest
-from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import PlanError, UsageError
 from reasoner.execution.launching import MAX_IN_FLIGHT
 from reasoner.strategy import (
@@ -27,13 +25,11 @@ from reasoner.strategy import (
     sample,
     start,
 )
-from reasoner.trace.events import Event, Sampled
-from reasoner.trace.history import read_histories
 from reasoner.types import Completion
 from reasoner.voting import Tally
 from reasoner_strategies import BestOfN, SelfConsistency
 from tests.execution.one_question import PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run
-from tests.helpers import Judge, books, course, jumbled, meter_of, number_question, says, turns, varied, write_trace
+from tests.helpers import Judge, books, meter_of, number_question, says, turns, varied
 from tests.scripted import ScriptedEngine
 
 SHORT = SamplingParams(max_tokens=40)
@@ -161,35 +157,6 @@ def test_samples_cancelled_before_their_launch_are_not_drawn() -> None:
 
 
 # Cut off, gone on with, played back
-
-
-@pytest.mark.parametrize("budget", [None, Budget(tokens=3000)], ids=str)
-@pytest.mark.parametrize("cut", [1, 50, 300])
-def test_a_run_of_many_samples_resumes_and_replays(budget: Budget | None, cut: int, tmp_path: Path) -> None:
-    strategy, events = SelfConsistency(200, SHORT), list[Event]()
-    whole = solve_sync(QUESTION, strategy, ScriptedEngine(varied, pause=jumbled(1)), budget=budget, trace=events.append)
-    kept = events[:cut]
-
-    async def go_on() -> Solution:
-        [solution] = await solve_many(
-            [QUESTION],
-            strategy,
-            ScriptedEngine(varied, pause=jumbled(2)),
-            each=budget,
-            trace=kept.append,
-            history=read_histories(list(kept)),
-        )
-        return solution
-
-    resumed = asyncio.run(go_on())
-    assert resumed.error is None
-    names = [(one.prompt, one.index) for one in kept if isinstance(one, Sampled)]
-    assert len(names) == len(set(names))
-    if budget is None:
-        assert (resumed.answer, resumed.vote_state) == (whole.answer, whole.vote_state)
-    replay = ReplayEngine(str(write_trace(tmp_path / "trace.jsonl", kept)))
-    replayed = solve_sync(QUESTION, strategy, replay)
-    assert course(replayed)[:2] == course(resumed)[:2]
 
 
 # Bounds

@@ -6,7 +6,7 @@ import pytest
 from reasoner import Answer, Budget, Cost, Question, VoteState
 from reasoner.engine import SampleRequest
 from reasoner.errors import BudgetExhausted, PlanError
-from reasoner.strategy import Cancel, Finished, Handle, Next, Plan, Propose, Sample, Score, Start
+from reasoner.strategy import Cancel, Handle, Next, Plan, Propose, Sample, Score, Start
 from reasoner.trace.events import Dropped, Prompted, Proposed, Refused, Sampled, Scored
 from reasoner.types import Completion, Prompt, Usage
 from reasoner_strategies import BestOfN, SelfConsistency
@@ -85,24 +85,6 @@ def test_a_proposal_costs_what_was_seen_by_then() -> None:
 
 
 # Starting, waiting, cancelling
-
-
-def test_what_was_started_arrives_in_order_of_completion() -> None:
-    arrived: list[int] = []
-
-    def plan(question: Question) -> Plan[Answer | None]:
-        handles = []
-        for _ in range(3):
-            handle = yield Start(ONE)
-            handles.append(handle)
-        for _ in range(3):
-            finished: Finished = yield Next()
-            arrived.append(handles.index(finished.handle))
-            assert finished.completions[0].index == arrived[-1]
-        return None
-
-    Run(plan, ScriptedEngine(says("7"), pause=waits_for(2, 0, 1)))
-    assert arrived == [2, 0, 1]
 
 
 def test_refusals_of_started_operations_come_last_and_once() -> None:

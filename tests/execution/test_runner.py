@@ -1,20 +1,21 @@
 """Answering questions: many at once, under one budget, through one engine."""
 
-from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from reasoner import Budget, Prices, Question, SamplingParams, solve_many_sync, solve_sync
+from reasoner import Budget, Question, SamplingParams, solve_many_sync, solve_sync
+from reasoner.engine import SampleRequest
 from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.models.info import ModelInfo
-from reasoner.trace.events import Began, Ended, Event
-from reasoner_strategies import BestOfN, SelfConsistency, Single
-from reasoner_verifiers import Certainty
-from tests.helpers import number_question, says
+from reasoner.trace.events import Event
+from reasoner.types import Completion
+from reasoner_strategies import SelfConsistency, Single
+from tests.helpers import jumbled, number_question, says, varied
 from tests.scripted import MODEL, ScriptedEngine
 
 REPLY = 5
+SHORT = SamplingParams(max_tokens=40)
 TOKENS = 9
 
 
@@ -23,35 +24,6 @@ def questions(count: int) -> list[Question]:
 
 
 # One question
-
-
-def test_the_trace_begins_with_all_that_decides_the_run() -> None:
-    events: list[Event] = []
-    engine = ScriptedEngine(says("7"))
-    engine.notes = ("careful",)
-    solve_many_sync(
-        questions(1),
-        BestOfN(n=3, selector="weighted"),
-        engine,
-        verifier=Certainty(),
-        budget=Budget(tokens=4000),
-        each=Budget(tokens=500, samples=9),
-        seed=42,
-        trace=events.append,
-    )
-    began, ended = events[0], events[-1]
-    assert isinstance(began, Began)
-    assert (began.strategy, began.verifier) == ("best_of_n:n=3,selector=weighted", "certainty")
-    assert (began.engine, began.model, began.notes, began.seed) == ("scripted", MODEL, ("careful",), 42)
-    assert (
-        began.engine_spec
-        == f"{ScriptedEngine.__module__}:ScriptedEngine:script={says.__module__}:says.<locals>.<lambda>"
-    )
-    assert began.budget == "all tokens=4000; each tokens=500,samples=9"
-    assert (began.question_id, began.text, began.answer_space) == ("q0", "How many?", "number")
-    assert isinstance(ended, Ended)
-    assert ended.notes == ("careful",)
-    assert all(earlier.t <= later.t for earlier, later in pairwise(events))
 
 
 # Many
@@ -65,18 +37,6 @@ def test_two_questions_of_one_name_are_refused() -> None:
 
 
 # Budgets over many
-
-
-def test_a_budget_of_dollars_is_kept_with_prices_and_refused_without() -> None:
-    prices = Prices(prompt=1, generated=10)
-    budget = Budget(usd=3 * (TOKENS + REPLY * 10) / 1e6)
-    params = SamplingParams(max_tokens=REPLY)
-    engine = ScriptedEngine(says("7"))
-    solution = solve_sync(number_question(), SelfConsistency(5, params), engine, budget=budget, prices=prices)
-    assert (solution.cost.samples, solution.ended_by) == (3, "budget")
-    assert prices.usd(solution.cost) <= 3 * (TOKENS + REPLY * 10) / 1e6
-    with pytest.raises(UsageError, match="usd budget needs prices"):
-        solve_sync(number_question(), Single(), engine, budget=budget)
 
 
 def test_a_budget_of_flops_is_kept_with_a_geometry_and_refused_without() -> None:
@@ -109,3 +69,26 @@ def test_an_engine_that_cannot_start_is_an_error_of_the_call() -> None:
 
 
 # Cancelling
+
+
+class Watched(ScriptedEngine):
+    """An engine that notes how many sequences were in flight at once."""
+
+    most = 0
+    inside = 0
+
+    async def sample(self, request: SampleRequest) -> Completion:
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        try:
+            return await ScriptedEngine.sample(self, request)
+        finally:
+            self.inside -= 1
+
+
+@pytest.mark.parametrize(("capacity", "most"), [(20, 1), (100, 4), (600, 13), (10_000, 18), (None, 18)])
+def test_a_smaller_cache_has_fewer_sequences_in_flight(capacity: int | None, most: int) -> None:
+    engine = Watched(varied, pause=jumbled(3, minimum=20, maximum=30), capacity=capacity)
+    solutions = solve_many_sync(questions(3), SelfConsistency(6, SHORT), engine)
+    assert [solution.cost.samples for solution in solutions] == [6] * 3
+    assert engine.most == most

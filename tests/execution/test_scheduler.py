@@ -14,12 +14,11 @@ from reasoner.engine import SampleRequest
 from reasoner.errors import UsageError
 from reasoner.execution.scheduler import DRIFT, Allocation, BidQueue, QuestionState
 from reasoner.stopping.vote_posteriors import best_gain
-from reasoner.strategy import Sample, next_finished, propose, sample, start
 from reasoner.trace.events import Event
 from reasoner.trace.history import read_histories
-from reasoner.types import Answer, SamplingParams, VoteState
+from reasoner.types import Answer, SamplingParams
 from reasoner_strategies import SelfConsistency
-from tests.helpers import Planned, books, jumbled, meter_of, number_question, says
+from tests.helpers import books, jumbled, meter_of, number_question, says
 from tests.scripted import ScriptedEngine
 from tests.sweeps import widths
 
@@ -80,15 +79,6 @@ def test_of_a_budget_of_samples_each_question_gets_one_before_any_gets_two(budge
         assert sum(one > 0 for one in drawn) == min(many, budget)
 
 
-def test_without_bounds_every_vote_is_that_of_all_samples() -> None:
-    free = solved()
-    for options in ({"budget": Budget(tokens=10**9)}, {"allocation": Allocation()}):
-        divided = solved(**options)
-        assert [one.answer for one in divided] == [one.answer for one in free]
-        assert sum(samples(divided)) < sum(samples(free))
-        assert {one.ended_by for one in divided} <= {"price", "strategy"}
-
-
 def test_a_budget_is_divided_at_a_price_and_a_limit_of_time_is_not() -> None:
     """A limit of seconds is no amount to divide: only a safe lead ends a vote."""
     divided = samples(solved(budget=Budget(tokens=10**6)))
@@ -112,21 +102,6 @@ def test_samples_below_their_price_are_not_drawn() -> None:
 
 
 # Any strategy
-
-
-def test_a_plan_that_waits_for_one_thing_while_another_comes_back_gets_its_turn() -> None:
-    def busy(question: Question) -> Any:
-        yield from start(Sample((question.prompt,), params=SHORT))
-        drawn = yield from sample(question.prompt, n=2, params=SHORT)
-        yield from next_finished()
-        answer = question.read(drawn[0])
-        yield from propose(answer, VoteState())
-        return answer
-
-    for seed in range(10):
-        engine = ScriptedEngine(mixed, pause=jumbled(seed))
-        solutions = solved(engine, Planned(busy), 4, budget=Budget(samples=40), seed=seed)
-        assert samples(solutions) == [3] * 4
 
 
 # Again
@@ -202,16 +177,6 @@ def test_at_mean_cost_with_two_answers_it_is_the_best_rate(lead: int, second: in
     bid = queue.pop()
     assert bid is not None
     assert bid.value == pytest.approx(value, abs=1e-7)
-
-
-@given(st.integers(0, 30), st.integers(0, 30), st.integers(1, 40), st.integers(1, 8))
-def test_a_wave_is_one_draw_or_more_and_within_its_limits(a: int, b: int, remaining: int, wave: int) -> None:
-    queue = BidQueue(Allocation(wave=wave))
-    queue.update(0, state(max(a, b), min(a, b), remaining=remaining))
-    bid = queue.peek()
-    assert bid is not None
-    assert 1 <= bid.draws <= min(wave, remaining)
-    assert bid.draws <= max(1, best_gain(a, b, remaining).draws / 2)
 
 
 # Which bid is best

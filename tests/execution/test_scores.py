@@ -9,12 +9,12 @@ import pytest
 from reasoner import Answer, Budget, Cost, Question, SamplingParams
 from reasoner.engine import Engine, SampleRequest
 from reasoner.errors import BudgetExhausted, LedgerViolation, PlanError, UsageError, VerifierError
-from reasoner.strategy import Cancel, Next, Plan, Sample, Score, Start, compare_pair, sample
+from reasoner.strategy import Next, Plan, Sample, Score, Start, compare_pair, sample
 from reasoner.trace.events import Scored
 from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter
-from tests.execution.one_question import ONE, PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run, Script
-from tests.helpers import Judge, Sleepy, answer, says
+from tests.execution.one_question import PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run, Script
+from tests.helpers import Judge, says
 from tests.scripted import ScriptedEngine
 
 
@@ -89,21 +89,6 @@ def test_a_verifier_that_costs_more_than_its_bound_breaks_the_run() -> None:
     run, _ = judged(Judge(bound_tokens=1), budget=Budget(tokens=500))
     assert isinstance(run.error, LedgerViolation)
     assert run.solution.cost.verifier_tokens > 0
-
-
-def test_a_rating_that_nobody_waits_for_is_booked_and_recorded() -> None:
-    def plan(question: Question) -> Plan[Answer | None]:
-        drawn = yield ONE
-        handle = yield Start(Score(question, drawn))
-        yield Start(ONE)
-        yield Next()
-        yield Cancel(handle)
-        return answer("1")
-
-    run = Run(plan, uses_verifier=True, verifier=Sleepy())
-    assert (run.error, run.solution.cost.verifier_tokens) == (None, 10)
-    [scored] = run.seen(Scored)
-    assert (scored.value, scored.error) == (None, "cancelled")
 
 
 def test_a_plan_that_scores_though_it_said_otherwise_is_at_fault() -> None:

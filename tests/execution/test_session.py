@@ -5,8 +5,7 @@ from contextlib import suppress
 
 import pytest
 
-from reasoner import Budget, Question, build, solve
-from reasoner.budget import Ledger
+from reasoner import Question, build, solve
 from reasoner.engine import RequestLost, SampleRequest, TextPiece
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import UsageError
@@ -58,15 +57,6 @@ async def test_a_caller_that_leaves_takes_its_sequences_along_and_no_others() ->
         solution = await session.solve(asked(2), SelfConsistency(n=3))
         assert solution.answer is not None
         assert session.ledger.reserved.tokens == 0
-
-
-@running
-async def test_its_ledger_bounds_all_questions_together() -> None:
-    ledger = Ledger(Budget(samples=10))
-    async with Session(SimulatedEngine(), ledger=ledger) as session:
-        solutions = await asyncio.gather(*(session.solve(asked(number), SelfConsistency(n=4)) for number in range(6)))
-    assert sum(solution.cost.samples for solution in solutions) == ledger.settled.samples == 10
-    assert {solution.ended_by for solution in solutions} == {"strategy", "budget"}
 
 
 @running

@@ -12,10 +12,11 @@ from reasoner import Answer, Budget, Cost, Question, SamplingParams, Solution, s
 from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines import FreeEngine
 from reasoner.engines.replay import ReplayEngine
+from reasoner.errors import RequestLost
 from reasoner.models.info import ModelInfo
 from reasoner.models.thinking import ThinkingProfile, split
 from reasoner.strategy import Plan, Sample, sample
-from reasoner.trace.events import Event, Sampled, Thought, Work
+from reasoner.trace.events import Dropped, Event, Sampled, Thought, Work
 from reasoner.trace.history import read_histories
 from reasoner.types import Completion, FinishReason, Logprobs, Prompt, TokenIds, Usage
 from tests.helpers import Planned, course, number_question, told, write_trace
@@ -32,11 +33,13 @@ QUESTION = number_question()
 class Thinker(FreeEngine):
     """Thinks for `thinks` tokens and answers; it ends thinking itself where it `limits_thinking`.
 
-    A `silent` one keeps its thinking to itself, as a hosted model does.
+    `learns` makes it lose the first request, as it learns then that it cannot limit thinking. A `silent` one keeps its
+    thinking to itself, as a hosted model does.
     """
 
     thinks: int
     limits_thinking: bool = False
+    learns: bool = False
     silent: bool = False
     context: int = 0
     name: str = "thinker"
@@ -63,6 +66,9 @@ class Thinker(FreeEngine):
         self.requests.append(request)
         request.meter.usage = Usage()
         await asyncio.sleep(0)
+        if self.learns:
+            self.learns = self.limits_thinking = False
+            raise RequestLost("it cannot limit thinking")
         whole = (*(THINK,) * self.thinks, CLOSE, *ANSWER, END)
         level, before = request.prompt.thinking_level, request.prompt.token_ids
         if self.limits_thinking and isinstance(level, int) and level <= self.thinks:
@@ -143,16 +149,6 @@ def test_a_sequence_of_two_requests_is_the_one_that_an_engine_with_a_limit_draws
         assert (ours.text, ours.answer, ours.child) == (theirs.text, theirs.answer, theirs.child)
 
 
-@given(st.integers(0, 30), st.integers(1, 24), st.integers(20, 200), st.integers(1, 4), st.integers(0, 9))
-def test_the_books_are_exact_and_within_the_budget(thinks: int, level: int, tokens: int, n: int, reserve: int) -> None:
-    engine = Thinker(thinks)
-    solution, events = asyncio.run(run(engine, drawing(level, 40, n, reserve), budget=Budget(tokens=tokens)))
-    computed = sum(usage.prompt_tokens + usage.generated_tokens for usage in engine.usages)
-    assert solution.cost.tokens == computed <= tokens
-    assert told(events).taking(0) == solution.cost.taking(0)
-    assert solution.cost.samples == sum(isinstance(event, Sampled) for event in events)
-
-
 @pytest.mark.parametrize("thinks", [4, 20])
 def test_a_run_killed_between_the_two_requests_draws_only_the_second(thinks: int, tmp_path: Path) -> None:
     async def test() -> None:
@@ -190,6 +186,14 @@ def test_where_the_budget_has_no_room_for_an_answer_the_thinking_is_kept_and_sai
         assert course((await run(replay, Planned(plan)))[0]) == course(solution)
 
     asyncio.run(test())
+
+
+def test_an_engine_that_learns_that_it_cannot_limit_thinking_is_asked_again() -> None:
+    engine = Thinker(thinks=20, limits_thinking=True, learns=True)
+    solution, events = asyncio.run(run(engine, drawing(8)))
+    assert [request.params.max_tokens for request in engine.requests] == [60, 8, 50]
+    assert [event.cost.tokens for event in events if isinstance(event, Dropped)] == [0]
+    assert solution.answer is not None
 
 
 def test_thinking_that_nobody_shows_cannot_be_closed() -> None:

@@ -59,15 +59,3 @@ def test_the_verdict_is_a_function_of_the_numbers_alone(spec: str, here: VoteSta
     assert rule.stop(renamed, Cost(generated_tokens=10**9, samples=7)) == reason
     again: StopRule = build("rule", spec_of(rule))
     assert again.stop(here, Cost()) == reason
-
-
-@specs
-def test_some_standing_stops_it_and_some_does_not(spec: str) -> None:
-    rule: StopRule = build("rule", spec)
-
-    def lead(first: int, second: int) -> VoteState:
-        votes = tuple(Vote(Answer(str(at), str(at)), count, count) for at, count in enumerate((first, second)) if count)
-        return VoteState(votes, first + second, first == second, 0 if second else first, 60)
-
-    found = {rule.stop(lead(a, b), Cost()) is not None for a, b in ((60, 0), (1, 0), (12, 12), (3, 2), (30, 30))}
-    assert found == {True, False}

@@ -90,11 +90,6 @@ def test_a_rule_says_why_in_numbers(rule: BetaRule | DirichletRule) -> None:
 # What is locked in
 
 
-def test_two_samples_are_the_least_to_be_locked_in() -> None:
-    assert LockIn(0.4).stop(vote_state(1, max_samples=2), Cost()) is None
-    assert LockIn(0.4).stop(vote_state(2, max_samples=3), Cost())
-
-
 @pytest.mark.parametrize("rule", [LockIn(), Lossless()])
 def test_without_an_end_nothing_is_locked_in(rule: StopRule) -> None:
     assert rule.stop(vote_state(50), Cost()) is None
@@ -256,12 +251,6 @@ def test_it_stops_where_no_number_of_samples_is_worth_the_price(
     here = vote_state(a, b, silent=silent, max_samples=a + b + silent + left)
     worth = best_gain(a, b, left).rate * (a + b + 1) / (a + b + silent + 1)
     assert bool(Price(price).stop(here, Cost())) == (worth < price)
-
-
-def test_one_sample_cannot_change_a_leader_and_several_can() -> None:
-    """A rule that looked one sample ahead would stop here."""
-    assert Price(0.03).stop(vote_state(1, max_samples=3), Cost()) is None
-    assert Price(0.03).stop(vote_state(1, max_samples=2), Cost())
 
 
 # The first of several

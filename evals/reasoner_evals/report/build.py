@@ -102,7 +102,6 @@ def _provenance(run: RunData, arms: Sequence[ArmRead]) -> Provenance:
             "finished": int(data.finished.sum()),
             "errors": int((data.outcome == ERROR).sum()),
             "ungraded": int(ungraded_rows(data).sum()),
-            "retried": data.retried,
             "duplicates": data.duplicates,
         }
         for _, data in arms

@@ -110,7 +110,9 @@ def names_of(measured: Sequence[Measured]) -> Names:
         samples = [f"n={size}"] if "n" in spec.options and spec.name not in _WORDS else []
         more = [] if point.pooled else [*samples, *filter(None, [limit])]
         series.setdefault(point.series, prefix + ", ".join([word, *own]) + "".join(ends))
-        points[point.key] = prefix + ", ".join([counted.format(size) if size else word, *own, *more]) + "".join(ends)
+        points[point.key] = (
+            prefix + ", ".join([counted.replace("{}", size) if size else word, *own, *more]) + "".join(ends)
+        )
     series = {key: name if list(series.values()).count(name) == 1 else key for key, name in series.items()}
     taken = Counter(points.values())
     for point in measured:

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from reasoner.errors import UnknownName, UsageError
+from reasoner.errors import UnknownName, UsageError, shown
 from reasoner.system.machine import install_command
 from reasoner.system.printing import printable
 from reasoner.system.tables import Located, open_table
@@ -86,7 +86,7 @@ class DataRow:
         """The values of a column that holds a list. Raises UsageError as `text`."""
         value = self.value(column)
         if isinstance(value, str) or not isinstance(value, Sequence):
-            raise self.error(column, f"{_shown(value)} is not a list")
+            raise self.error(column, f"{shown(value)} is not a list")
         return tuple(self._text(column, element) for element in value)
 
     def error(self, column: str, reason: str) -> UsageError:
@@ -95,7 +95,7 @@ class DataRow:
 
     def _text(self, column: str, value: object) -> str:
         if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise self.error(column, f"{_shown(value)} is not text")
+            raise self.error(column, f"{shown(value)} is not text")
         try:
             text = str(value).strip()
             text.encode()
@@ -104,10 +104,6 @@ class DataRow:
         if not text:
             raise self.error(column, "it is empty")
         return text
-
-
-def _shown(value: object) -> str:
-    return f"{value!r:.40}" if isinstance(value, bool | int | float | str) else f"a {type(value).__name__}"
 
 
 def parse_renames(columns: Sequence[str], known: Sequence[str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""`reasoner eval`: what it writes, what it refuses, and how it goes on."""
+"""`reasoner eval`: what it writes, what it refuses, and how it continues."""
 
 import json
 import re

@@ -68,18 +68,6 @@ def test_the_report_of_the_merge_is_that_of_the_unsharded_run_byte_for_byte(
     assert [name for name in whole if whole[name] != merged[name]] == []
 
 
-def test_shards_that_start_together_have_a_folder_each(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    for shard in ("1/2", "2/2"):
-        ended = run("eval", "arithmetic", "-e", "simulated", "--limit", "3", "-s", "single", "--shard", shard)
-        assert ended.code == 0, ended.err
-    folders = sorted(path.name.rpartition("-arithmetic")[2] for path in (tmp_path / "runs").iterdir())
-    assert folders == ["-1of2", "-2of2"]
-    assert run("merge", *map(str, (tmp_path / "runs").iterdir()), "--out", "whole").code == 0
-
-
 def test_the_array_job_of_the_page_runs_and_is_merged(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,7 +92,7 @@ def test_the_array_job_of_the_page_runs_and_is_merged(
                 task.kill()
 
     assert array() == [0, 0, 0]
-    # Slurm starts a task again whose machine failed: it continues its run.
+    # Slurm starts the task of a failed machine again: it continues its run.
     assert array() == [0, 0, 0]
     [folder] = (tmp_path / "runs").iterdir()
     assert run("merge", *map(str, folder.iterdir()), "--out", "merged").code == 0

@@ -1,7 +1,7 @@
-"""What decides a run: frozen as a whole, compared when it goes on, without secrets."""
+"""What decides a run: frozen as a whole, compared when it is resumed, without secrets."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,14 +12,21 @@ from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import TraceError
 from reasoner.system.redaction import without_secrets
-from reasoner_evals.runs.arms import Grid
+from reasoner_evals.runs.arms import Grid, arms_of
 from reasoner_evals.runs.manifest import Drift, differences, freeze, read_manifest
 from reasoner_evals.runs.records import AskedItem, Manifest, RunFolder
-from tests.evals.runs.made import manifest, task
-from tests.evals.runs.sittings import begin
+from reasoner_evals.tasks.benchmark import TaskData
+from tests.evals.runs.sittings import begin, task
 from tests.helpers import largest_file, without_checksums
 
 Change = Callable[[Manifest], Manifest]
+
+
+def manifest(tasks: Sequence[TaskData], *, engine: SimulatedEngine | None = None, grid: Grid | None = None) -> Manifest:
+    """What a run of these tasks would freeze."""
+    named = {data.source.task: data for data in tasks}
+    arms = arms_of(grid or Grid(tuple(named)))
+    return freeze(named, arms, engine or SimulatedEngine(), None, command="reasoner eval sums")
 
 
 def changed(**fields: object) -> Change:
@@ -89,10 +96,7 @@ def test_an_arm_that_would_write_elsewhere_is_refused(name: str, tmp_path: Path)
             manifest([task()], grid=Grid(("sums",), ("self_consistency:n=16", "refine"))),
             Drift("the strategies", "self_consistency:n=16, single", "refine, self_consistency:n=16"),
         ),
-        (
-            manifest([task()], grid=Grid(("sums",), seeds=(0, 3))),
-            Drift("the seeds", "0", "0, 3"),
-        ),
+        (manifest([task()], grid=Grid(("sums",), seeds=(0, 3))), Drift("the seeds", "0", "0, 3")),
     ],
 )
 def test_what_has_changed_is_named_as_it_was_and_as_it_is(now: Manifest, found: Drift) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from reasoner import Budget
 from reasoner.errors import UsageError
 from reasoner_evals.runs.arms import Shard, Subset
-from tests.evals.runs.made import task
+from tests.evals.runs.sittings import task
 
 LIMITS = st.integers(1, 10**6)
 SEEDS = st.none() | st.integers(0, 10**9)

@@ -12,10 +12,7 @@ from tests.evals.tasks.samples import spec
 
 def test_all_that_a_template_says_is_in_its_hash() -> None:
     spaces = [item.question.space for item in build("task", "arithmetic").load().items]
-    made = [
-        Template("t", 1),
-        Template("t", 1, "Think. {kind}"),
-    ]
+    made = [Template("t", 1), Template("t", 1, "Think. {kind}")]
     assert len({template.hash(spaces) for template in made}) == len(made)
     assert Template("t", 1).hash(spaces) == Template("u", 2).hash(spaces[:1])
     assert str(Template("t", 3)) == "t@3"

@@ -1,18 +1,21 @@
 """The page: whole or absent, bounded, well-formed, and it executes nothing that a model wrote."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from reasoner.errors import UsageError
+from reasoner import solve_sync
 from reasoner.system.printing import visible
+from reasoner.trace.events import Event
 from reasoner.trace.outline import ending, unrated
 from reasoner.trace.page import MAX_CHARACTERS, MAX_NODES, fragment, page, style, write_page
-from reasoner.trace.tree import SearchTree
+from reasoner.trace.tree import SearchTree, search_trees
+from reasoner_strategies import SelfConsistency
+from tests.helpers import number_question, says
+from tests.scripted import ScriptedEngine
 from tests.trace.tree.growing import Trace, beam, huge
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
@@ -76,6 +79,14 @@ def test_a_page_shows_the_tree_with_scores_states_costs_and_the_path(tmp_path: P
         assert said in parsed.text
     bars = [attrs["style"] for tag, attrs in parsed.tags if tag == "i"]
     assert bars == [f"width:{share}%" for share in (50.0, 90.0, 75.0, 50.0, 95.0, 50.0, 90.0, 25.0)]
+
+
+def test_a_vote_is_shown_by_answer() -> None:
+    events: list[Event] = []
+    solve_sync(number_question(), SelfConsistency(n=3), ScriptedEngine(says("7", "8", "7")), trace=events.append)
+    parsed = Parsed(str(fragment(next(search_trees(events)))))
+    assert "2 of 3, 67 %" in parsed.text
+    assert [name for name in parsed.classes("li") if name == "chosen"] == ["chosen"]
 
 
 def test_a_page_needs_no_script_and_nothing_from_elsewhere(tmp_path: Path) -> None:
@@ -143,29 +154,3 @@ def test_long_texts_share_the_page_and_say_how_much_is_cut() -> None:
     parsed = Parsed(str(fragment(trace.end(None).tree)))
     assert 0.9 * MAX_CHARACTERS < parsed.text.count("x") < 1.2 * MAX_CHARACTERS
     assert parsed.text.count("more characters, not shown.") == 300
-
-
-def test_a_page_that_cannot_be_written_leaves_the_file_as_it_was(tmp_path: Path) -> None:
-    for place, why in (("missing/page.html", "No such file"), ("", "Is a directory")):
-        with pytest.raises(UsageError, match=f"cannot write the page .*{why}"):
-            written(tmp_path / place)
-    path = tmp_path / "page.html"
-    path.write_text("before", encoding="utf-8")
-
-    def interrupted() -> Iterator[SearchTree]:
-        yield beam().tree
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_page(path, page(interrupted(), source="t"))
-    assert path.read_text(encoding="utf-8") == "before"
-    assert list(tmp_path.iterdir()) == [path]
-    written(path, beam().tree)
-    assert path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_tree_without_sequences_has_a_page() -> None:
-    parsed = Parsed(str(fragment(Trace().begin().end(None, "budget").tree)))
-    assert "No answer" in parsed.text
-    assert "0 sequences, depth 0" in parsed.text
