@@ -17,7 +17,7 @@ from reasoner.errors import COMMAND_OPTIONS, UnknownName, shown
 from reasoner.system.machine import plug_ins
 
 _COMMANDS = {
-    "solve": "solve", "batch": "batch", "serve": "serve", "trace": "trace", "list": "listing",
+    "solve": "solve", "batch": "batch", "serve": "serve", "plan": "plan", "trace": "trace", "list": "listing",
     "doctor": "doctor",
 }  # fmt: skip
 _EPILOG: Final = """\b

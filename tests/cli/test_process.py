@@ -29,7 +29,9 @@ def imported(*arguments: str, depth: int = 1) -> set[str]:
     return {".".join(each) for each in parts if each[0] not in sys.stdlib_module_names}
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("serve", "--help-all"), ("list", "--help"), ("trace", "--help")])
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("serve", "--help-all"), ("list", "--help"), ("trace", "--help"), ("plan", "--help")]
+)
 def test_help_imports_nothing_that_takes_time(arguments: tuple[str, ...]) -> None:
     found = imported(*arguments, depth=2)
     assert {name.partition(".")[0] for name in found} - {"reasoner_verifiers", "reasoner_evals"} == {
