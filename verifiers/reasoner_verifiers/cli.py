@@ -10,7 +10,6 @@ import click
 from reasoner.cli.exits import ANSWERED, guarded
 from reasoner.cli.options import PATH
 from reasoner.errors import UsageError
-from reasoner.journal.folder import write_whole
 from reasoner.system.files import check_replaceable
 
 if TYPE_CHECKING:
@@ -69,6 +68,7 @@ def calibrate_command(runs: tuple[Path, ...], out: Path) -> int:
 
     The runs must hold scores by one verifier, as those of best_of_n do.
     """
+    from reasoner.journal.folder import write_whole
     from reasoner_verifiers.calibrated import fit_calibration
     from reasoner_verifiers.labelled import fitted_on, rated_by, read_labelled
 
