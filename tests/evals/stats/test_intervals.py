@@ -61,12 +61,13 @@ def rare(source: np.random.Generator) -> Interval:
     ("truth", "drawn", "highest"),
     [
         (2 / 3, lambda source: interval(shares(source, 30, 8)), 0.97),
+        (2 / 3, lambda source: interval(shares(source, 100, 8)), 0.97),
         (2 / 3, lambda source: interval(*clustered(source, 35, 6)), 0.975),
         (0.6, unequal, 0.985),
         (0.1, lambda source: difference(source.choice([-1.0, 0.0, 1.0], 100, p=[0.05, 0.8, 0.15]))[0], 0.975),
         (0.0, rare, 0.99),
     ],
-    ids=["means", "groups", "unequal groups", "differences", "rare differences"],
+    ids=["few means", "means", "groups", "unequal groups", "differences", "rare differences"],
 )
 def test_95_percent_of_intervals_hold_the_truth(
     truth: float, drawn: Callable[[np.random.Generator], Interval], highest: float
