@@ -50,7 +50,7 @@ from reasoner_evals.runs.reading import open_run, read_arm
 from reasoner_evals.stats import Bools, Floats, Ints
 from reasoner_evals.stats.calibration import calibration_error, risk_coverage
 
-EXTRA = ("dirichlet:theta=0.95", "esc:window=3", "esc:window=5", "ppr:delta=0.05", "confidence:threshold=0.9")
+EXTRA = ("dirichlet:theta=0.95", "esc:window=3", "esc:window=5", "ppr:delta=0.05")
 """Rules that no profile measures."""
 MEANS = (1.5, 2, 3, 4, 6, 8, 12, 16)
 """Samples a question whose cost the budgets over all questions are."""

@@ -1,4 +1,4 @@
-"""What the tests of the core share: questions, engines that are told what to say, plans, and the books of a run."""
+"""What the tests of the core share: questions, scripts of engines, plans, and the books of a run."""
 
 import asyncio
 import random
@@ -62,7 +62,7 @@ def varied(request: SampleRequest) -> str:
     source = random.Random(request.seed)
     thoughts = "so it goes " * source.randint(0, 4)
     closing = source.choice(["The answer is 7", "The answer is 7", "The answer is 8", "The answer is 9", "No idea"])
-    # A chain that was begun is brought to its end.
+    # A chain that has started is completed.
     return closing if request.prompt.text else f"Let us see. {thoughts}\n\n{closing}"
 
 
@@ -148,7 +148,7 @@ def finish(plan: Plan[Answer | None], reply: object = None) -> Answer | None:
     except StopIteration as finished:
         answer: Answer | None = finished.value
         return answer
-    raise AssertionError(f"the plan went on with {op}")
+    raise AssertionError(f"the plan continued with {op}")
 
 
 def timeless(cost: Cost) -> Cost:

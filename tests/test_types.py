@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from reasoner.answers import NumberSpace
+from reasoner.answers.numbers import NumberSpace
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.errors import UsageError

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner import Answer, VoteState
-from reasoner.answers import NumberSpace
+from reasoner.answers.numbers import NumberSpace
 from reasoner.types import AnswerSpace, Blocks
 from reasoner.voting import Tally
 from tests.helpers import answer
@@ -89,18 +89,6 @@ def test_equal_keys_are_one_class_without_asking_the_space() -> None:
     vote_state = tally([Sample(one, 1.0, index) for index, one in enumerate(written)])
     assert (vote_state.leader, vote_state.votes[0].count, vote_state.samples) == (half, 2, 3)
     assert vote_state.share == pytest.approx(2 / 3)
-
-
-def test_a_missing_answer_counts_as_a_sample_without_a_vote() -> None:
-    vote_state = tally(votes("4", None, None))
-    assert vote_state.leader == answer("4")
-    assert (vote_state.samples, vote_state.share, vote_state.tied) == (3, 1.0, False)
-
-
-def test_a_tie_goes_to_the_earliest_launch_and_says_so() -> None:
-    vote_state = tally([Sample(answer("8"), 1, 2), Sample(answer("7"), 1, 1), Sample(None, 1, 0)])
-    assert (vote_state.leader, vote_state.tied) == (answer("7"), True)
-    assert not tally(votes("7", "7", "8")).tied
 
 
 A, B, C = answer("1"), answer("2"), answer("3")

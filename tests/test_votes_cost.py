@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner import Answer, VoteState
-from reasoner.answers import MathSpace
+from reasoner.answers.maths import MathSpace
 from reasoner.types import AnswerSpace, Blocks, Vote
 from reasoner.voting import MAX_COMPARISONS, Tally
 from tests.helpers import answer
@@ -79,7 +79,7 @@ def test_a_tally_equals_the_naive_definition(
 
 
 def find_out(counted: Tally, *, rounds: int) -> int:
-    """Tell it what it asks for, so many times at most; how many pairs that were."""
+    """Give it what it asks for, at most `rounds` times; returns the number of pairs."""
     placed = counted.unplaced()
     counted.set_blocks(placed, [Near().blocks(one) for one in placed])
     asked = 0

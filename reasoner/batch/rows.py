@@ -1,20 +1,17 @@
 """The rows of a batch: each is a question, or says what is wrong with it, and becomes a line of the answers.
 
-The lines become a CSV, parquet or Arrow file, a bounded number at a time.
+The lines become a CSV or parquet file, a bounded number at a time.
 """
 
-import csv
 import difflib
 import hashlib
-import io
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal
+from typing import Any, Final, Literal
 
 from reasoner.answers.questions import Question
 from reasoner.budget import COUNTS, Cost
@@ -24,7 +21,7 @@ from reasoner.solution import Solution
 from reasoner.system.files import parse_json, replacing
 from reasoner.system.machine import require_extra
 from reasoner.system.printing import printable
-from reasoner.system.tables import Located, LongRow, arrow_writer
+from reasoner.system.tables import Located, LongRow, table_writer
 
 MAX_ID: Final = 512
 """Characters of an id."""
@@ -40,7 +37,7 @@ Outcome = Literal["answered", "unanswered", "failed"]
 """How a question ended: with an answer, without one, or with an error."""
 ROWS: Final = 1 << 14
 """Rows of a row group."""
-FORMATS: Final = (".jsonl", ".csv", ".parquet", ".arrow")
+FORMATS: Final = (".jsonl", ".csv", ".parquet")
 """The suffixes of files of answers."""
 _MEASURED: Final = frozenset({"confidence", "share", "seconds"})
 _COUNTED: Final = frozenset({"row", "tokens", *COST} - _MEASURED)
@@ -225,8 +222,8 @@ def check_format(path: Path) -> None:
     Raises:
         MissingExtra: the message names the command to run.
     """
-    if path.suffix in (".parquet", ".arrow", ".feather"):
-        require_extra("parquet", f"{path.suffix} files")
+    if path.suffix == ".parquet":
+        require_extra("parquet", "a .parquet file")
 
 
 def convert(lines: Path, path: Path) -> None:
@@ -241,7 +238,7 @@ def convert(lines: Path, path: Path) -> None:
     try:
         kinds = _kinds(lines)
         rows = ({name: _cell(kind, line.get(name)) for name, kind in kinds.items()} for line in _read(lines))
-        with replacing(path) as file, _table(path.suffix, file, kinds) as write:
+        with replacing(path) as file, table_writer(file, path.suffix, kinds) as write:
             while batch := list(islice(rows, ROWS)):
                 write(batch)
     except Exception as error:
@@ -276,19 +273,3 @@ def _cell(kind: str, value: Any) -> Any:
     if value is None or (kind == "json" and isinstance(value, str)):
         return value
     return json.dumps(value, ensure_ascii=False) if kind == "json" else float(value) if kind == "float" else value
-
-
-@contextmanager
-def _table(suffix: str, file: BinaryIO, kinds: Mapping[str, str]) -> Iterator[Callable[[list[Line]], object]]:
-    """Writes rows to a file of this format."""
-    if suffix != ".csv":
-        with arrow_writer(file, suffix, kinds) as write:
-            yield write
-        return
-    text = io.TextIOWrapper(file, "utf-8", newline="", write_through=True)
-    writer = csv.DictWriter(text, kinds)
-    writer.writeheader()
-    yield lambda rows: writer.writerows(
-        {name: json.dumps(cell) if isinstance(cell, bool) else cell for name, cell in row.items()} for row in rows
-    )
-    text.detach()

@@ -14,8 +14,8 @@ from reasoner.errors import UsageError
 @click.command("batch", cls=Command)
 @click.argument("questions", type=options.PATH)
 @option("-o", "--output", type=options.PATH, default=options.STANDARD, metavar="FILE",
-        brief="The answers: .jsonl, .csv, .parquet or .arrow.",
-        help="The answers: a .jsonl, to which they are written as they come, or a .csv, .parquet or .arrow, which is "
+        brief="The answers: .jsonl, .csv or .parquet.",
+        help="The answers: a .jsonl, to which they are written as they come, or a .csv or .parquet, which is "
              "made at the end; - is JSON lines on standard output.  [default: -]")  # fmt: skip
 @option("--overwrite", is_flag=True, help="Begin again, and replace the answers if they exist.")
 @option("--question-column", metavar="NAME", section="Question", brief="The column of the questions.",
@@ -59,7 +59,7 @@ def command(
     concurrency: int | None,
     **typed: Any,
 ) -> int:
-    """Answer the questions of a file: JSON lines, CSV, parquet, Arrow, OpenAI's batch format, or - for standard input.
+    """Answer the questions of a file: JSON lines, CSV, parquet, OpenAI's batch format, or - for standard input.
 
     Answers are written as they come, with confidence, cost and what ended each, beside the columns of the question. The
     same command continues a batch that was interrupted at any moment: nothing is answered twice, and one budget holds

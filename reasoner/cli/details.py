@@ -8,7 +8,7 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal
 
-from reasoner.answers import ANY_KIND, KINDS, OPTIONS
+from reasoner.answers.kinds import ANY_KIND, KINDS, OPTIONS, class_of
 from reasoner.cli.terminal import columns, labelled, wrapped
 from reasoner.errors import STRATEGIES, UsageError
 from reasoner.registry import Kind, as_written, entries, load, options_of, sampling_options
@@ -26,7 +26,8 @@ def answers() -> list[dict[str, Any]]:
     """The kinds of answers."""
     auto = "Chooses one of the others by the question: listed options, a final yes or no, formulas, words."
     rows: list[dict[str, Any]] = [{"name": "auto", "what": auto, "options": {}}]
-    for name, cls in KINDS.items():
+    for name in KINDS:
+        cls = class_of(name)
         fields = {field.name: _short(field.default) for field in dataclasses.fields(cls)}
         options = {option: fields[option] for option in OPTIONS.get(name, ANY_KIND)}
         rows.append({"name": name, "what": _first_paragraph(cls), "options": options})

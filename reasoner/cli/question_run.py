@@ -48,8 +48,6 @@ class QuestionRun(EngineRun):
     seed: int
     as_json: bool
     verbose: bool
-    reasoning: bool
-    """Whether the reply that the answer was read from is shown."""
     trace: TraceWriter | None
     code: int | None = field(default=None, init=False)
     """Set once the solution is shown, while the engine may still be closing."""
@@ -136,7 +134,7 @@ class QuestionRun(EngineRun):
             raise
         finally:
             for label, line in [
-                *(_reasoning(solution) if self.reasoning else ()),
+                *(_reasoning(solution) if self.verbose else ()),
                 *(() if self.display.quiet else self._summary(solution, elapsed)),
                 *(self._explanation(solution) if self.verbose else ()),
             ]:

@@ -25,12 +25,10 @@ KEYS_VARIABLE: Final = "REASONER_API_KEYS"
         help="Aliases, verifiers, limits and keys, as TOML: docs/serving.md shows one. An option goes before the "
              f"file. Keys may also be in the variable {KEYS_VARIABLE}, separated by commas.  [default: no key is "
              "needed]")  # fmt: skip
-@option("--max-concurrent", type=click.IntRange(min=1), metavar="N", section="Server",
-        help="Requests that are answered at once.  [default: 256]")  # fmt: skip
 @option("--max-budget", metavar=options.UNITS, section="Server", brief="The most that a request may spend.",
         help="The most that a request may spend, whatever budget it asks for, as in tokens=50k,seconds=120.  "
              "[default: no limit]")  # fmt: skip
-@option("--drain", type=float, default=30.0, show_default=True, metavar="SECONDS", section="Server",
+@option("--drain", type=click.IntRange(0, 86_400), default=30, show_default=True, metavar="SECONDS", section="Server",
         help="How long requests in flight may take to end after Ctrl-C or SIGTERM; a second one ends them at "
              "once.")  # fmt: skip
 @option("-s", "--strategy", metavar=options.SPEC, section="Strategy",
@@ -51,9 +49,8 @@ def command(
     host: str,
     port: int,
     settings: Path | None,
-    max_concurrent: int | None,
     max_budget: str | None,
-    drain: float,
+    drain: int,
     verbose: bool,
     **typed: Any,
 ) -> int:
@@ -76,14 +73,10 @@ def command(
     from reasoner.serving.listener import is_loopback
 
     given = options.Given(**typed)
-    if given.quiet and verbose:
-        raise UsageError("--quiet and --verbose contradict each other: keep one")
-    if not 0 <= drain <= 86_400:
-        raise UsageError(f"--drain must be from 0 to 86,400 seconds (got {drain:g})")
     own = read_settings(settings) if settings else Settings()
-    most = None if max_budget is None else options.budget_of(max_budget)
-    bounds = {"max_concurrent": max_concurrent, "max_budget": most}
-    limits = own.limits.model_copy(update={name: value for name, value in bounds.items() if value is not None})
+    limits = own.limits
+    if max_budget is not None:
+        limits = limits.model_copy(update={"max_budget": options.budget_of(max_budget)})
     variable = os.environ.get(KEYS_VARIABLE, "").replace(",", " ").split()
     keys = Keys({**own.keys, **{f"{number} of {KEYS_VARIABLE}": key for number, key in enumerate(variable, 1)}})
     if not keys and not is_loopback(host):

@@ -35,7 +35,7 @@ class ServerRun(EngineRun):
     verbose: bool
     host: str
     port: int
-    drain: float
+    drain: int
     _socket: socket = field(init=False)
 
     def run(self) -> int:
@@ -70,7 +70,7 @@ class ServerRun(EngineRun):
             await cancel_all([serving])
 
     def _stop(self, listener: Listener) -> None:
-        left = f"requests in flight have {self.drain:g} s to end; another signal ends them at once"
+        left = f"requests in flight have {self.drain} s to end; another signal ends them at once"
         if not self.display.quiet:
             self.display.terminal.say("stopping at once" if listener.should_exit else f"stopping: {left}")
         listener.stop()

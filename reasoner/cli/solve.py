@@ -51,17 +51,14 @@ if TYPE_CHECKING:
 @options.engine_options
 @options.SEED
 @options.json_option("the whole solution")
-@option("--show-reasoning", "reasoning", is_flag=True, brief="Show the reply behind the answer.",
-        help="Show the reply that the answer was read from, and its thinking where the model returned it, on standard "
-             "error; --json includes it.")  # fmt: skip
 @option("--trace", type=options.PATH, metavar="FILE",
         help="Write all events to a JSONL file for `reasoner trace FILE` and --engine replay:FILE; gzipped if "
              "its name ends in .gz.")  # fmt: skip
 @option("--overwrite", is_flag=True, help="Replace the file of --trace if it exists.")
 @options.QUIET
-@option("-v", "--verbose", is_flag=True, brief="Explain what was run, why it ended, and how sure.",
-        help="Explain what was run and why, what ended it and how reliable the answer is; show the traceback of "
-             "an error.")  # fmt: skip
+@option("-v", "--verbose", is_flag=True, brief="Explain what was run, and show the reply.",
+        help="Explain what was run and why, what ended it and how reliable the answer is; show the reply behind it, "
+             "with its thinking where the model returned it, or the traceback of an error.")  # fmt: skip
 @guarded
 def command(
     question: str | None,
@@ -71,7 +68,6 @@ def command(
     overwrite: bool,
     as_json: bool,
     verbose: bool,
-    reasoning: bool,
     **typed: Any,
 ) -> int:
     """Answer QUESTION: one quoted argument, or - for standard input.
@@ -105,7 +101,6 @@ def command(
         seed=given.seed,
         as_json=as_json,
         verbose=verbose,
-        reasoning=reasoning,
         trace=_writer(trace, engine, overwrite=overwrite) if trace else None,
     ).run()
 

@@ -45,19 +45,19 @@ def show(file: Path, question: str | None, html: Path | None, *, as_json: bool) 
     def trees() -> Iterator[SearchTree]:
         return search_trees(read_trace(file)) if question is None else iter([_tree_of(question, file)])
 
-    found = trees()
-    first = next(found, None)
+    shown = trees()
+    first = next(shown, None)
     if first is None:
         raise TraceError(f"the trace {file} holds no question: it is empty")
     if html is not None:
         # The page is written in full even if standard output cannot be.
         write_page(html, page(trees(), source=file.name))
     try:
-        second = next(found, None)
+        second = next(shown, None)
         if second is None:
             terminal.show(*([json.dumps(first.document())] if as_json else full(first, columns())))
         else:
-            _show_rows(terminal, chain((first, second), found), as_json=as_json)
+            _show_rows(terminal, chain((first, second), shown), as_json=as_json)
     finally:
         if html is not None:
             terminal.say(f"wrote {html}")
@@ -160,7 +160,7 @@ def _drawn(outline: Outline, head: int, *, wide: bool) -> Tree:
 
 def _heading(search_tree: SearchTree, index: int, *, wide: bool) -> RenderableType:
     head, several = search_tree.heads[index], len(search_tree.heads) > 1
-    which = f"prompt {index + 1} of {len(search_tree.heads)}, after {head.after} sequences" if several else "prompt"
+    which = f"prompt {index + 1} of {len(search_tree.heads)}" if several else "prompt"
     title = f"{which}, {head.tokens:,} tokens: {printable(head.text, limit=140)}"
     return _line(title, "", "state", "score", "tokens", style="bold") if wide else _line(title, style="bold")
 
@@ -169,7 +169,7 @@ def _label(node: TreeNode, search_tree: SearchTree, *, wide: bool) -> Renderable
     """A node's text, answer, state, score and tokens, in one line or two."""
     text = printable(node.text, limit=140) or "(no text)"
     text = f"[{printable(node.prefill)}] {text}" if node.prefill else text
-    text = f"#{node.id} like #{node.repeats}: {text}" if node.state == "repeat" else f"#{node.id} {text}"
+    text = f"#{node.id} {text}"
     style = "bold green" if node.on_path else "dim" if node.state in views.FAINT else ""
     answer = printable(views.answer_of(node, search_tree), limit=16)
     answer = f"= {answer}" if answer else ""

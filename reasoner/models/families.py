@@ -80,7 +80,7 @@ GUESSED: Final = _family(
         "when": "always",
     }
 )
-"""Names that say it, of a family that is not known: the common markers are most likely."""
+"""Names that say that a model thinks, of no known family: the common markers are most likely."""
 
 
 def profile_of(name: str) -> ThinkingProfile | None:

@@ -27,7 +27,7 @@ _Count = Annotated[int, BeforeValidator(lambda value: 0 if isinstance(value, lis
 
 
 PLAIN: Final = ("llama", "mistral", "mixtral", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe")
-"""Models that cache keys and values of all heads in all layers, unless they have a window; vLLM knows the others."""
+"""Models that cache all heads in all layers, unless they have a window; the cost of others is unknown."""
 
 
 class Parameters(NamedTuple):

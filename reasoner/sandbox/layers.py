@@ -32,7 +32,7 @@ _READABLE = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/dev/null", 
 
 @dataclass(frozen=True, slots=True)
 class SandboxLimits:
-    """SandboxLimits of a run; `memory_mib` applies to each process, and to all together if memory is watched."""
+    """The limits of a run; `memory_mib` applies to each process, and to all together if memory is watched."""
 
     seconds: float = 10.0
     cpu_seconds: int = 5

@@ -31,7 +31,7 @@ PUBLIC_FOLDERS: Final = ("/page/", TRACES)
 """Beginnings of such paths; traces ask for the key themselves."""
 FORM: Final = "application/x-www-form-urlencoded"
 MAX_FORM_BYTES: Final = 4096
-"""Of the form that carries a key."""
+"""Bytes of a form that holds a key."""
 METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 

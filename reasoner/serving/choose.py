@@ -30,9 +30,9 @@ from reasoner.verifier import Verifier
 FREE: Final = "free"
 TOOL_CALL: Final = ToolCallSpace.name
 TEMPERATURE: Final = 1.0
-"""The default of a request that passes through, where the model has none, as in OpenAI's own service."""
+"""The default of a request that passes through, if the model has none; OpenAI's own."""
 REPLY_TOKENS: Final = 4096
-"""The most tokens of a reply of any form by a model that does not think, where nothing else says it."""
+"""The default `max_tokens` of a reply of any form, for a model that does not think."""
 SEEDS: Final = 2**63
 
 
@@ -317,7 +317,7 @@ def _verifier_name(options: VendorOptions, alias: Alias, strategy: Strategy, off
 
 
 def _budget(options: VendorOptions, alias: Alias, offer: Offer, choices: int) -> Budget | None:
-    """The least of all limits, an equal share of it for each choice; a deadline is that of all."""
+    """The smallest of all limits, divided equally among the choices; a deadline is not divided."""
     asked = options.budget
     if asked and asked.usd is not None and offer.prices is None:
         problem = "a budget in usd needs prices, which this server does not have: use tokens"

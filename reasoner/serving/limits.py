@@ -13,7 +13,7 @@ from reasoner.serving.errors import ApiError
 MIN_KEY: Final = 8
 """Characters that a key has at least: a shorter one is guessed."""
 RETRY_SECONDS: Final = 5
-"""Seconds after which a client that was refused is to ask again."""
+"""The value of `Retry-After` for a client that is refused."""
 ANYONE: Final = "anyone"
 """The name of the client of a server without keys."""
 

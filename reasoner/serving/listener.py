@@ -98,7 +98,7 @@ class Listener(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Nothing: who started the server handles signals."""
+        """Handle no signals: the caller does."""
         yield
 
     def stop(self) -> None:

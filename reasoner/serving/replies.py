@@ -291,7 +291,7 @@ def public_spec(strategy: object) -> str:
 
 
 def saved(solution: Solution) -> int | None:
-    """How many samples of the full vote were not drawn, as it was decided without them; None without such a vote."""
+    """How many samples of the full vote were not needed; None without such a vote."""
     whole = solution.vote_state.max_samples
     if not whole or solution.ended_by in ("budget", "error"):
         return None

@@ -178,7 +178,7 @@ class VendorOptions(Strict):
 
 
 class ContentPart(Partial):
-    """A part of a turn's content: a text, or what a model wrote instead of one."""
+    """A part of a turn's content: a text, or a refusal."""
 
     type: Literal["text", "input_text", "output_text", "refusal"]
     text: str = Field(validation_alias=AliasChoices("text", "refusal"))
@@ -357,7 +357,7 @@ class InputItem(Turn):
 
 
 class TextOptions(Partial):
-    """What is asked of the text of /v1/responses; how many words it has is left to the model."""
+    """The form of the text of /v1/responses; its `verbosity` has no effect."""
 
     format: ResponseFormat = ResponseFormat(type="text")
 

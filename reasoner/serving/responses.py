@@ -174,7 +174,7 @@ def _item(id: str, type: str, text: str, status: str = "completed") -> Document:
 
 
 def _usage(cost: Cost) -> Document:
-    """The usage under the names of /v1/responses; nothing is paid for writing to the prefix cache."""
+    """The usage under the names of /v1/responses; writes to the prefix cache are free."""
     counted = usage(cost)
     return {
         "input_tokens": counted["prompt_tokens"],

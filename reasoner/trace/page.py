@@ -1,6 +1,5 @@
 """Search trees as HTML without scripts or external resources; what a model wrote is shown as text only, and bounded."""
 
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from hashlib import blake2b
@@ -15,8 +14,8 @@ from reasoner.system.files import replacing
 from reasoner.system.printing import visible
 from reasoner.trace import outline as views
 from reasoner.trace.events import Event
-from reasoner.trace.outline import Outline, OutlineRow, answer_of, score_of, state_of
-from reasoner.trace.tree import SearchTree, TreeNode, search_trees
+from reasoner.trace.outline import Outline, OutlineRow
+from reasoner.trace.tree import SearchTree, search_trees
 from reasoner.types import VoteState
 from reasoner.voting import MAX_ANSWERS, VoteSummary
 
@@ -38,18 +37,6 @@ MAX_LINES: Final = 100
 """Lines of the path, from its end, and of each list."""
 MAX_TREES: Final = 50
 """Questions on one page."""
-MAX_DRAWN: Final = 200
-"""Sequences in one drawing."""
-MAX_DRAWN_DEPTH: Final = 40
-"""Levels in one drawing: more cannot be distinguished on a telephone."""
-MAX_GROUPS: Final = 12
-"""Answers in one drawing; the others are one group."""
-HEIGHT: Final = 760
-"""Pixels that a drawing takes at most, where its rows need not be closer than `CLOSEST`."""
-CLOSEST, WIDEST, LABELLED = 7, 26, 13
-"""Pixels between rows: at least, at most, and from where each node has its score beside it."""
-BINS: Final = 5
-"""Colours of scores, each for an equal part of 0 to 1."""
 
 
 class Shortened(NamedTuple):
@@ -59,120 +46,8 @@ class Shortened(NamedTuple):
     left_out: int
 
 
-class TreeMark(NamedTuple):
-    """A sequence, or a prompt, as one mark of a drawing. `x` is a percentage, `y` pixels."""
-
-    x: float
-    y: float
-    radius: float
-    look: str
-    """The classes of its style."""
-    node: TreeNode | None
-    tip: str
-    """The text that a pointer resting on it shows."""
-    label: str
-    parent: "tuple[float, float] | None" = None
-    """Where the line to it begins."""
-
-
-class StepDrawing(NamedTuple):
-    """The tree of steps, from the prompts on the left to the replies on the right."""
-
-    marks: list[TreeMark]
-    height: float
-    levels: int
-    left_out: int
-    """Sequences that are not drawn."""
-    labelled: bool
-    """Whether there is room for the score of every node."""
-
-
-class AnswerGroup(NamedTuple):
-    """The samples with one answer; `name` is None for those without, or with any other answer where `others` > 0."""
-
-    name: str | None
-    samples: int
-    chosen: bool = False
-    others: int = 0
-
-
-def layout(levels: Sequence[int]) -> list[float]:
-    """The row of each item, from 0: each leaf has a row of its own, a parent is in the middle of its children.
-
-    `levels` lists the items parents first, each followed by its descendants; the roots have level 0.
-    """
-    rows, below = [0.0] * len(levels), defaultdict[int, list[float]](list)
-    leaves = sum(following <= level for level, following in zip(levels, [*levels[1:], 0], strict=True))
-    for item in reversed(range(len(levels))):
-        children = below.pop(levels[item] + 1, None)
-        if not children:
-            leaves -= 1
-        rows[item] = (children[0] + children[-1]) / 2 if children else leaves
-        below[levels[item]].append(rows[item])
-    return rows
-
-
-def steps_of(tree: SearchTree) -> StepDrawing | None:
-    """The drawing of at most `MAX_DRAWN` sequences of a search by steps; None of another one."""
-    if tree.depth < 2:
-        return None
-    outline = Outline.of(tree, maximum=MAX_DRAWN, deepest=MAX_DRAWN_DEPTH)
-    rows: list[tuple[int, TreeNode | int]] = []
-    for head in outline.heads:
-        nodes = [(row.level + 1, row.node) for row in outline.rows(head) if row.node]
-        rows += [(0, head), *nodes] if nodes else []
-    levels = [level for level, _ in rows]
-    offsets, deepest = layout(levels), max(levels)
-    step = min(max(HEIGHT / (max(offsets) + 1), CLOSEST), WIDEST)
-    marks: list[TreeMark] = []
-    branch: list[tuple[float, float]] = []
-    for (level, item), offset in zip(rows, offsets, strict=True):
-        at = (round(100 * level / deepest, 2), round((offset + 0.5) * step, 1))
-        del branch[level:]
-        parent = branch[-1] if branch else None
-        branch.append(at)
-        if isinstance(item, int):
-            name = "prompt" if len(tree.heads) == 1 else f"prompt {item + 1:,}"
-            marks.append(TreeMark(*at, min(step / 2, 4), "prompt", None, name, name if step >= LABELLED else ""))
-        else:
-            marks.append(_mark(item, tree, at, parent, largest=step * 0.48))
-    return StepDrawing(marks, round((max(offsets) + 1) * step, 1), deepest, outline.left_out, step >= LABELLED)
-
-
-def _mark(
-    node: TreeNode, tree: SearchTree, at: tuple[float, float], parent: tuple[float, float] | None, *, largest: float
-) -> TreeMark:
-    """The higher its score, the larger and stronger in colour."""
-    final = node.id in tree.path[-1:]
-    look = "unrated" if node.score is None else f"s{min(int(node.score * BINS), BINS - 1)}"
-    look += " on-path" if node.on_path else " faint" if node.state in views.FAINT else ""
-    answer, rated = answer_of(node, tree), score_of(node)
-    facts = [f"#{node.id} {state_of(node, tree)}", f"= {answer[:60]}" if answer else "",
-             f"score {rated}" if node.rating else "no score", f"{node.cost.tokens:,} tokens"]  # fmt: skip
-    tip = f"{', '.join(filter(None, facts))}\n{' '.join(node.text[:300].split())[:90]}"
-    short = f"{'→ ' if final else ''}{answer[:12]}{'…' if len(answer) > 12 else ''}" if answer else ""
-    label = " · ".join(filter(None, [short, rated if node.rating else ""]))
-    radius = round(min(largest, 4 if node.score is None else 3.5 + 3 * node.score), 1)
-    return TreeMark(*at, radius, look + (" final" if final else ""), node, tip, label, parent)
-
-
-def votes_of(tree: SearchTree) -> list[AnswerGroup]:
-    """The samples of a search without steps, by answer: the most frequent first, those without an answer last."""
-    if tree.depth > 1 or len(tree.nodes) < 2:
-        return []
-    counts = Counter(node.answer.key if node.answer and answer_of(node, tree) else None for node in tree.nodes)
-    names = {node.answer.key: node.answer.text for node in reversed(tree.nodes) if node.answer}
-    silent, final = counts.pop(None, 0), tree.answer.key if tree.answer else None
-    ordered = counts.most_common()
-    kept = [each for offset, each in enumerate(ordered) if offset < MAX_GROUPS or each[0] == final]
-    groups = [AnswerGroup(names[key or ""], count, chosen=key == final) for key, count in kept]
-    if rest := len(ordered) - len(kept):
-        groups.append(AnswerGroup(None, counts.total() - sum(count for _, count in kept), others=rest))
-    return [*groups, AnswerGroup(None, silent)] if silent else groups
-
-
 def fragment(tree: SearchTree) -> "Markup":
-    """A tree as an `<article class="course">`: its drawing, path, texts and costs. Bounded in size, without scripts.
+    """A tree as an `<article class="course">`: its votes, path, texts and costs. Bounded in size, without scripts.
 
     It needs `style()` in its page. Of more than `MAX_NODES` sequences, those nearest to the prompt and the path to the
     answer are shown, with the number of those left out where they would be.
@@ -189,11 +64,8 @@ def fragment(tree: SearchTree) -> "Markup":
         longest=min(MAX_TEXT_LENGTH, MAX_CHARACTERS // max(texts, 1)),
         most_lines=MAX_LINES,
         all_open=len(outline.shown) <= MAX_OPEN,
-        drawing=steps_of(tree),
-        votes=votes_of(tree),
-        rated=any(node.score is not None for node in tree.nodes),
-        unrated=any(node.score is None for node in tree.nodes),
-        faint=", ".join(dict.fromkeys(node.state for node in tree.nodes if node.state in views.FAINT)),
+        vote=tree.proposals[-1].vote_state if tree.proposals and tree.depth == 1 else VoteState(),
+        most_answers=MAX_ANSWERS,
         views=views,
     )
 

@@ -76,7 +76,7 @@ class AbMcts(Checked):
                 votes.count(answer, order=number)
                 if answer is not None:
                     running[(yield from start(Score(question, (drawn,))))] = number, drawn, answer
-            yield from votes.publish()
+            yield from votes.publish_sometimes()
         return (yield from votes.publish()).leader
 
 
@@ -134,7 +134,7 @@ class AnswerTree:
     _refined: dict[int, AnswerNode] = field(default_factory=dict)
 
     def ask(self, number: int) -> AnswerNode:
-        """The node whose answer this generation refines; the root for a new sample of the question."""
+        """The node that this generation refines; the root for a new sample of the question."""
         source = random.Random(f"{self.question_id}\0{number}")
         node = self.root
         while node.children:

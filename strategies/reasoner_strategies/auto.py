@@ -23,7 +23,7 @@ Effort = Literal["low", "medium", "high"]
 DELTAS: Mapping[Effort, float] = {"low": 0.1, "medium": 0.05, "high": 0.01}
 """Without a profile: the vote stops when all `n` samples would give another answer with at most this probability."""
 SPLIT = 4
-"""The number of samples whose agreement measures difficulty, if the profile's bins use it."""
+"""The number of samples that are drawn to measure difficulty by their agreement, if the profile's bins use it."""
 
 
 class _Arm(NamedTuple):
@@ -46,7 +46,7 @@ class Auto(Checked):
     considered. Sequences are drawn with the sampling options of the calibration. A vote continues from the samples
     drawn so far.
 
-    Without a profile it is self-consistency of `n` with the rules `lossless` and `lock_in`, whose delta is 0.1, 0.05 or
+    Without a profile it is self-consistency of `n` with the rules `lossless` and `lock_in`; its delta is 0.1, 0.05 or
     0.01 with `effort` low, medium or high.
 
     It abstains if the calibrated probability that the answer is right is below `abstain_below`. Arms that draw only one

@@ -30,7 +30,7 @@ class Thought(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BudgetForcing(Checked):
-    """One chain whose thinking has a minimum and a maximum length (s1: Muennighoff 2025, 2501.19393).
+    """One chain with a minimum and a maximum length of thinking (s1: Muennighoff 2025, 2501.19393).
 
     Thinking lasts up to `max_thinking` tokens, forced words included and the end marker not. If the model ends it
     before `min_thinking` tokens, or fewer than `waits` times so far, `wait` is appended and thinking continues; each
@@ -98,7 +98,7 @@ class BudgetForcing(Checked):
         return (yield from propose_answer(question, question.read(reply)))
 
     def _answering(self, prompt: Prompt, tokens: int, reserve: int) -> Plan[tuple[Completion, ...]]:
-        """The reply that gives the answer, which has the last `reserve` of so many tokens."""
+        """The reply that gives the answer, of at most `tokens`; the last `reserve` of them are for the answer."""
         option = "answer_tokens" if reserve == self.answer_tokens else "max_tokens"
         params = replace(self.params, max_tokens=tokens)
         reply: tuple[Completion, ...] = yield Sample((prompt,), params=params, limited_by=option)

@@ -33,10 +33,10 @@ class DeepConf(Checked):
     `mode` "offline" draws `n` traces and lets the best `keep` percent of those with an answer vote.
 
     "online" draws `warmup` whole traces. The lowest group that the best `keep` percent of them reach is the threshold.
-    Every later trace is cut when a group falls below it, and a trace whose lowest group is below it never votes, be it
-    a warm-up trace or one too short to be cut. `concurrency` traces are in flight at a time and are counted in launch
-    order. It stops when the leader has the share `consensus` of the weight (after the warm-up, too), or after `n`
-    traces. With `n` at most `warmup` nothing is cut.
+    Every later trace is cut when a group falls below it. No trace with a group below it votes, also no warm-up trace
+    and none that is too short to be cut. `concurrency` traces are in flight at a time and are counted in launch order.
+    It stops when the leader has the share `consensus` of the weight (after the warm-up, too), or after `n` traces. With
+    `n` at most `warmup` nothing is cut.
 
     A trace is all that the model generated, its thinking included. One shorter than `window` is not cut while it is
     drawn: set `window` to half the median length or less. The default is an eighth of `max_tokens`, at most 2,048 as in

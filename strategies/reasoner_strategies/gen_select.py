@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -46,7 +47,8 @@ class GenSelect(Checked):
             chosen = yield from polled(
                 [(choice_prompt(question, shown), shown) for shown in orders], number, self.params
             )
-            return tuple(best(group, chosen) for group in groups)
+            counts = Counter(chosen)
+            return tuple(best(group, counts) for group in groups)
 
         return (yield from tournament(question, entered, play))
 
@@ -68,6 +70,6 @@ def choice_prompt(question: Question, shown: Sequence[Candidate]) -> Prompt:
 
 
 def number(reply: Completion, size: int) -> int | None:
-    """Which of so many answers a reply chooses, from 0."""
+    """Which of `size` answers a reply chooses, from 0; None if it names none."""
     named = verdict(reply, "best", [str(index) for index in range(1, size + 1)])
     return None if named is None else int(named) - 1

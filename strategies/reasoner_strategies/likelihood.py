@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, NamedTuple
 
-from reasoner.answers import ChoiceSpace, YesNoSpace
+from reasoner.answers.choices import ChoiceSpace
 from reasoner.answers.questions import Question
+from reasoner.answers.texts import YesNoSpace
 from reasoner.specs import Checked, Samples
 from reasoner.strategy import Plan, loglikelihood, note, prefill, propose, sample
 from reasoner.types import NO_THINKING, Answer, SamplingParams, Vote, VoteState
@@ -58,8 +59,9 @@ class Likelihood(Checked):
             options = [Option(each, each.answer.text) for each in vote_state.votes]
             if len(options) < 2:
                 return vote_state.leader
-        opening = "" if question.prompt.raw else OPENING
-        prompt = yield from prefill(question.prompt.at_level(NO_THINKING), opening)
+        prompt = question.prompt
+        if not prompt.raw:
+            prompt = yield from prefill(prompt.at_level(NO_THINKING), OPENING)
         likelihoods = yield from loglikelihood(prompt, [f" {option.written}" for option in options])
         values = [
             text.logprob / {"none": 1, "tokens": text.tokens, "characters": max(1, len(written))}[self.normalize]

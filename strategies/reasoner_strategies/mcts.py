@@ -105,7 +105,7 @@ class Tree:
     root: Node
 
     def exploration(self, visits: int) -> float:
-        """The weight of the prior below a node with so many visits."""
+        """The weight of the prior below a node with this number of visits."""
         return math.log((1 + visits + C_BASE) / C_BASE) + self.c_init
 
     def best(self, parent: Node) -> Node:
@@ -208,8 +208,7 @@ class _Search:
                 return
             finished = yield from next_finished()
             yield from self._arrived(self.running.pop(finished.handle), finished)
-            if self.votes.answered:
-                yield from self.votes.publish()
+            yield from self.votes.publish_sometimes()
 
     def _expand(self, leaf: Node) -> Plan[None]:
         assert leaf.path is not None

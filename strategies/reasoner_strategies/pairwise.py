@@ -14,9 +14,9 @@ from reasoner_strategies._voting.self_comparison import PairOptions, by_points, 
 class Pairwise(PairOptions):
     """The answer that wins most of its comparisons with the others (GenRM: Zhang 2024, 2408.15240; V1: 2603.04304).
 
-    `n` candidates are drawn; the first of each class of answers is compared with every other. An even number of
-    `comparisons` leaves no advantage to an order. A tie of pairs won goes to the answer with more votes. With one class
-    nothing is compared.
+    `n` candidates are drawn; the first of each class of answers is compared with every other. With an even
+    number of `comparisons` no order has an advantage. A tie of pairs won goes to the answer with more votes. With one
+    class nothing is compared.
 
     In the vote state, the weight of a class is the pairs it won plus, below 1, its share of the votes.
     """

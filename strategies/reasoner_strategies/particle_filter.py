@@ -25,7 +25,7 @@ class ParticleFilter(SearchOptions):
     """`n` chains; after each step they are resampled in proportion to their odds (Puri 2025, 2502.01618).
 
     A particle rated r has the weight of its odds, (r / (1 - r)) ^ (1 / `weight_temperature`). Each resampling uses the
-    current weights, so that a prefix that lasts counts again at each step, which sharpens. It is systematic.
+    current weights, so that a prefix that lasts counts again at each step, which sharpens. Resampling is systematic.
 
     Particles that finished may be copied and dropped too. Those that were cut, finished without an answer, or could not
     be rated have no weight. The finished particles vote with their weights, or the best rated of them is the answer,
@@ -88,7 +88,7 @@ class ParticleFilter(SearchOptions):
 
 
 def moved(particles: Sequence[Path], level: Level) -> list[Path]:
-    """The particles, each open one with its step; one whose step was refused is unchanged."""
+    """The particles, each open one with its step; one without a step, as the budget refused it, is unchanged."""
     after, order = list(particles), level.first
     for index, path in enumerate(particles):
         if path.open:

@@ -20,8 +20,8 @@ WINDOW = 4
 class SelfConsistency(Checked):
     """Majority vote over `n` samples (Wang 2022, 2203.11171).
 
-    Answers vote by equivalence class; no answer and truncated answers cost compute and never vote; ties go to the
-    earliest launched. It proposes after every sample, so one run holds the result for every smaller number of samples.
+    Answers vote by equivalence class. Samples without an answer, and truncated ones, cost compute and never vote. Ties
+    go to the earliest launched. It proposes after every sample, so one run holds the result for every smaller `n`.
 
     With `stop`, at most `n` are drawn: they are counted in launch order, `window` in flight at a time, until the rule
     stops the vote; those still running are then cancelled and paid. The answer depends neither on what finishes first

@@ -19,7 +19,7 @@ class ShortMAtK(Checked):
     The order is by length in tokens, earliest launched first, and does not depend on time. All chains therefore advance
     in rounds of `every` tokens, and each round continues them token by token. The search stops after the round in which
     `m` have finished, so each chain still running costs up to `every` - 1 tokens more than necessary; a small `every`
-    costs more requests, whose prompts a prefix cache serves; 0 is a 64th of `max_tokens`, and at least 64. Cut chains
+    costs more requests, with prompts in the prefix cache; 0 is a 64th of `max_tokens`, and at least 64. Cut chains
     never finish. Ties go to the answer of the shortest chain. The paper tested it on reasoning models with m=1 and m=3.
     """
 

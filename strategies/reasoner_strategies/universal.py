@@ -79,7 +79,7 @@ def choice_prompt(question: Question, shown: Sequence[Candidate]) -> Prompt:
 
 
 def named(reply: Completion, size: int) -> int | None:
-    """Which of so many responses a reply names; a number at the very end of a cut reply may be half of one."""
+    """Which of `size` responses a reply names, from 0; a number at the very end of a cut reply may be half of one."""
     match = _CUED.search(reply.text) or _ALONE.match(reply.text)
     if match is None or (reply.truncated and match.end() == len(reply.text)):
         return None

@@ -42,8 +42,8 @@ ROWS = [
     ("SOLVE --verifier certainty", "--verifier certainty has no effect", "self_consistency", "omit it"),
     ("SOLVE -s best_of_n --allow-unsandboxed-code", "the verifier certainty runs no code; omit it"),
     # budgets, prices, seeds
-    ("SOLVE -b 600", "'600' has no unit", "tokens=600"),
-    ("SOLVE -b tokens=lots", "tokens='lots' is not a number", "tokens=4k"),
+    ("SOLVE -b 600", "'600' has no unit", "tokens=4000"),
+    ("SOLVE -b tokens=lots", "tokens='lots' is not a number", "tokens=4000"),
     ("SOLVE -b usd=1", "usd needs prices", "--prices prompt=USD,generated=USD"),
     ("SOLVE --seed -1", "invalid value for '--seed': -1 is not in the range x>=0"),
     ("SOLVE -b", "'-b' requires an argument"),

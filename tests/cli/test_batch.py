@@ -46,10 +46,9 @@ def write(path: Path, rows: Rows) -> Path:
             writer.writerows(rows)
     else:
         import pyarrow as pa
-        from pyarrow import feather, parquet
+        from pyarrow import parquet
 
-        table = pa.Table.from_pylist(rows)
-        parquet.write_table(table, path) if kind == "parquet" else feather.write_feather(table, str(path))
+        parquet.write_table(pa.Table.from_pylist(rows), path)
     return path
 
 
@@ -59,12 +58,9 @@ def read(path: Path) -> Any:
     if path.suffix == ".csv":
         with path.open(newline="") as file:
             return list(csv.DictReader(file))
-    from pyarrow import ipc, parquet
+    from pyarrow import parquet
 
-    if path.suffix == ".parquet":
-        return parquet.read_table(path).to_pylist()
-    with ipc.open_file(path) as file:
-        return file.read_all().to_pylist()
+    return parquet.read_table(path).to_pylist()
 
 
 def batch(run: Run, *arguments: object, stdin: bytes = b"") -> Ended:
@@ -88,8 +84,7 @@ NOTES = ['a "quote", and\na line', "\ufeffmark", "nul \0 byte", "x" * 100_000, "
         ("jsonl", "csv"),
         ("csv", "csv"),
         ("csv", "parquet"),
-        ("parquet", "arrow"),
-        ("arrow", "jsonl"),
+        ("parquet", "jsonl"),
         ("jsonl.gz", "jsonl"),
     ],
 )
@@ -134,6 +129,13 @@ def test_values_of_several_types_are_json_in_a_table(run: Run, tmp_path: Path) -
     found = sorted(read(tmp_path / "a.parquet"), key=lambda row: int(row["row"]))
     assert [row["mixed"] for row in found] == ["1", "one", "2.5", None, '{"a": [true]}', str(2**70)]
     assert [row["late"] for row in found] == [None, 1, 2, 3, 4, 5]
+
+
+def test_no_spreadsheet_runs_what_a_cell_holds(run: Run, tmp_path: Path) -> None:
+    source = write(tmp_path / "q.jsonl", [{**questions(1)[0], "a": "=1+1", "b": "-5", "c": True}])
+    assert batch(run, source, "-o", tmp_path / "a.csv", "-s", "single").code == 0
+    [row] = read(tmp_path / "a.csv")
+    assert (row["a"], row["b"], row["c"]) == ("'=1+1", "-5", "true")
 
 
 @pytest.mark.parametrize("content", ["\ufeffquestion\r\nWhat is 3 + 4?\r\n", "question\nWhat is 3 + 4?"])
@@ -231,9 +233,7 @@ def test_rows_may_be_added_at_the_end_of_the_input_and_nowhere_else(run: Run, tm
     assert sorted(row["row"] for row in read(answers)) == list(range(1, 10))
 
 
-@pytest.mark.parametrize(
-    ("kind", "column"), [("jsonl", "question"), ("csv", "note"), ("parquet", "note"), ("arrow", "question")]
-)
+@pytest.mark.parametrize(("kind", "column"), [("jsonl", "question"), ("csv", "note"), ("parquet", "note")])
 def test_a_row_that_changed_after_its_answer_is_named_and_nothing_is_answered_twice(
     kind: str, column: str, run: Run, tmp_path: Path
 ) -> None:

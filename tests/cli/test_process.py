@@ -110,4 +110,4 @@ def completed(*words: str) -> list[str]:
 
 def test_a_shell_completes_commands_and_options() -> None:
     assert "plain,solve" in completed("so")
-    assert "plain,--show-reasoning" in completed("solve", "--show")
+    assert "plain,--messages" in completed("solve", "--mess")

@@ -138,16 +138,14 @@ def test_settings_and_options(tmp_path: Path) -> None:
     [
         (("--host", "0.0.0.0"), "--host 0.0.0.0 is reached by other machines, and no key is set"),
         (("--host", "::"), "--host :: is reached by other machines, and no key is set"),
-        (("--port", "70000"), "'--port': it must be from 0 to 65,535 (got 70,000)"),
-        (("--drain", "-1"), "--drain must be from 0 to 86,400 seconds"),
-        (("--max-concurrent", "0"), "'--max-concurrent': it must be at least 1 (got 0)"),
+        (("--port", "70000"), "'--port': 70000 is not in the range 0<=x<=65535"),
+        (("--drain", "-1"), "-1 is not in the range 0<=x<=86400"),
         (("--max-budget", "tokes=4"), "no budget unit named 'tokes'"),
         (("-s", "nothing"), "no strategy named 'nothing'"),
         (("-s", "best_of_n", "--verifier", "nothing"), "no verifier named 'nothing'"),
         (("--verifier", "certainty"), "--verifier certainty has no effect"),
         (("-s", "self_consistency", "-a", "free"), "the default: this strategy counts equal answers"),
         (("--settings", "none.toml"), "cannot read --settings none.toml: No such file"),
-        (("-q", "-v"), "--quiet and --verbose contradict each other"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_starts(arguments: tuple[str, ...], why: str, run: Run) -> None:

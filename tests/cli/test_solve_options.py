@@ -67,7 +67,7 @@ def test_a_file_of_turns_that_cannot_be_used(content: str, problem: str, run: Ru
 
 
 def test_the_reply_behind_the_answer_is_shown_apart_from_it(run: Run) -> None:
-    ended = run(*ASKED, "--show-reasoning")
+    ended = run(*ASKED, "-v")
     assert ended.out == "7\n"
     assert "reply    The answer is 7" in ended.err.splitlines()
     assert document(run, *ASKED)["text"] == "The answer is 7"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner.answers import ANY_KIND, KINDS, OPTIONS
+from reasoner.answers.kinds import ANY_KIND, KINDS, OPTIONS, class_of
 from reasoner.answers.reading import compiled
 from reasoner.budget import Budget, Prices
 from reasoner.registry import build, entries, load, options_of, spec_of
@@ -195,8 +195,8 @@ def test_no_spec_of_a_client_reads_files_or_loads_weights(spec: str) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        "number:pattern=(a+)+$", "math:loose=[units],pattern=x", "math:seconds=1000", "free:", "tool_call",
-        "math:loose=[units] , pattern=x", "math:loose=[units,rounding] seconds=9", "auto: pattern =x",
+        "number:pattern=(a+)+$", "math:extract=rules,pattern=x", "math:seconds=1000", "free:", "tool_call",
+        "math:extract=rules , pattern=x", "math:extract=rules seconds=9", "auto: pattern =x",
         "text:equal=exact,\u2003pattern\u00a0= x", "yes_no:cut=probe,pattern=pattern=x", "number:Pattern=x",
         "number(pattern=x)", 'number:{"pattern":"x"}', "free:pattern=x", " number:pattern=x",
     ],
@@ -206,16 +206,16 @@ def test_no_answer_kind_of_a_client_takes_the_servers_time(answer: str) -> None:
     error = refusal(lambda: only(reasoner={"strategy": "self_consistency", "answer": answer}))
     assert (error.status, error.param) == (400, "reasoner.answer")
     assert compiled.cache_info() == known
-    if answer in ("number:pattern=(a+)+$", "math:loose=[units],pattern=x", "math:seconds=1000"):
+    if answer in ("number:pattern=(a+)+$", "math:extract=rules,pattern=x", "math:seconds=1000"):
         assert "cannot be set by a request" in error.message
         assert choose(chat(model="m@own"), offer(aliases={"own": alias("self_consistency", answer=answer)}))
 
 
 def test_every_option_of_an_answer_kind_is_harmless_or_marked() -> None:
     """A new option that holds code or takes time has to be marked as `Pattern` or `Seconds` are."""
-    harmless = {"extract", "cut", "loose", "several", "equal"}
+    harmless = {"extract", "cut", "equal"}
     for name in KINDS:
-        cls: type = KINDS[name]
+        cls: type = class_of(name)
         owned = {option for option, mark in marks_of(cls).items() if isinstance(mark, Owners)}
         assert {*OPTIONS.get(name, ANY_KIND)} - owned <= harmless, name
 
@@ -296,7 +296,7 @@ def test_the_spec_in_a_reply_builds_the_same(name: str) -> None:
 PIECES = [
     *entries("strategy"), *entries("rule"), *entries("verifier"), "n=3", "n=99999999", "of=", "stop=", "rules=[", "]",
     "(", ")", ",", ":", "=", '"', "{}", "profile=x", "lora=x", "temperature=0", "max_tokens=5", "none", "\\", "1e9", "-1",
-    "tokens=4k", "seconds=1", "number", "math:loose=[units]", "choice", "pattern=(a+)+", "free", "auto", "é", "\ud800",
+    "tokens=4k", "seconds=1", "number", "math:seconds=1", "choice", "pattern=(a+)+", "free", "auto", "é", "\ud800",
 ]  # fmt: skip
 SPECS = st.none() | st.text(max_size=40) | st.lists(st.sampled_from(PIECES), min_size=1, max_size=9).map("".join)
 VENDOR = st.fixed_dictionaries(

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from reasoner.answers import SPACES
+from reasoner.answers.kinds import SPACES
 from reasoner.engine import SampleRequest
 from reasoner.serving.page import FOLDER
 from tests.browser import CHROMIUM, Page, browser

@@ -7,7 +7,6 @@ import jsonschema
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from reasoner.engines.simulated import SimulatedEngine
 from reasoner.registry import entries
 from reasoner.serving.errors import ApiError
 from reasoner.serving.replies import ChatReply
@@ -97,21 +96,6 @@ def test_references_in_the_parameters_of_a_tool_lead_to_the_same() -> None:
     assert check.is_valid({"name": "moon", "arguments": {"day": "moon", "next": {"day": "moon"}}})
     assert not check.is_valid({"name": "moon", "arguments": {"day": "sun"}})
     assert not check.is_valid({"name": "sun", "arguments": {"day": "sun", "next": {"day": "moon"}}})
-
-
-@running
-async def test_the_simulated_model_gives_its_replies_the_form_that_is_asked_for() -> None:
-    engine: Any = SimulatedEngine(accuracy=1.0)
-    ask = [{"role": "user", "content": "What is 3 + 4?"}]
-    for model in ("m", "m@vote8"):
-        given = await reply(engine, model=model, messages=ask, response_format=FORM)
-        assert json.loads(given.choices[0].message.content or "") == {"sum": 7}
-        given = await reply(engine, model=model, messages=ask, tools=[WEATHER, ADD], tool_choice="required")
-        assert given.choices[0].finish_reason == "tool_calls"
-    odd = {"type": "json_schema", "json_schema": {"schema": {"type": "string", "pattern": "x"}}}
-    with pytest.raises(ApiError, match="the keyword pattern") as refused:
-        await reply(engine, response_format=odd)
-    assert refused.value.status == 400
 
 
 @running

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from reasoner.budget import Cost
 from reasoner.engine import SampleRequest
 from reasoner.errors import BudgetExhausted
 from reasoner.strategy import (
@@ -20,7 +21,7 @@ from reasoner.strategy import (
     Score,
     Start,
 )
-from reasoner.types import Answer, VoteState
+from reasoner.types import Answer, Rating, VoteState
 
 REFUSED = BudgetExhausted("tokens", needed=9, free=0, limit=5)
 Running = list[tuple[Handle, Any]]
@@ -126,3 +127,7 @@ def chains(lengths: Sequence[int], keys: str = "") -> Callable[[SampleRequest], 
         return "".join(f" {word}" if at or before else word for at, word in enumerate(words[len(before) :]))
 
     return say
+
+
+def rating(value: float | None) -> Rating:
+    return Rating(value, Cost(), error="" if value is not None else "broken")

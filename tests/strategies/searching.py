@@ -1,9 +1,8 @@
 """What the tests of step searches share: worlds, and what a search did in them."""
 
-import math
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -107,8 +106,8 @@ def search(
         requests.append(request)
         return engine.script(request)
 
-    told = replace(engine, script=script)
-    solution = solve_sync(number_question(id), strategy, told, verifier=judge, trace=events.append, **options)
+    watched = replace(engine, script=script)
+    solution = solve_sync(number_question(id), strategy, watched, verifier=judge, trace=events.append, **options)
     assert solution.error is None
     return SearchTree(solution, judge, requests, events)
 
@@ -121,24 +120,3 @@ def many(
     solutions = solve_many_sync(asked, strategy, engine, verifier=judge or StepJudge())
     assert all(solution.error is None for solution in solutions)
     return solutions
-
-
-def accuracy(solutions: Sequence[Solution]) -> float:
-    return sum(bool(one.answer and one.answer.key == "7") for one in solutions) / len(solutions)
-
-
-def sure(chance: float, number: int) -> float:
-    """Three standard errors of a frequency; of a rare event, those of a count of 1."""
-    return 3 * math.sqrt(max(chance * (1 - chance), 1 / number) / number)
-
-
-def right_share(solution: Solution) -> float:
-    """Which share of the finished chains is right."""
-    votes = {vote.answer.key: vote.count for vote in solution.vote_state.votes}
-    return votes.get("7", 0) / sum(votes.values())
-
-
-def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
-    """The mean, and three standard errors of it."""
-    mean = sum(values) / len(values)
-    return mean, 3 * math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1) / len(values))

@@ -1,4 +1,4 @@
-"""Auto: what it chooses by a profile, how it goes on from what it looked at, and when it says nothing."""
+"""Auto: what it chooses by a profile, how it continues from the samples it has drawn, and when it abstains."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -78,12 +78,6 @@ def test_an_arm_that_was_measured_within_a_budget_is_not_chosen(file: Path) -> N
     assert solved(Auto(calibrated(file, rows)), "7").cost.samples == 4
     within = tuple(one.model_copy(update={"budget": "tokens=100"}) if one.samples == 4 else one for one in rows)
     assert solved(Auto(calibrated(file, within)), "7").cost.samples == 16
-
-
-def test_the_stop_rule_of_a_chosen_arm_ends_it(file: Path) -> None:
-    spec = "self_consistency:n=16,stop=lossless"
-    solution = solved(Auto(calibrated(file, bin_of(0, 0.5, 0.8, **{spec: (0.8, 9)}))), "7")
-    assert (solution.ended_by, solution.vote_state.samples) == ("rule", 9)
 
 
 # Difficulty

@@ -1,15 +1,18 @@
-"""Beam search over rated steps, in worlds with closed forms."""
+"""Searches that keep the best steps: beam search, with lookahead, and diverse subtrees that never compete."""
+
+import asyncio
 
 import pytest
 
+from reasoner import SamplingParams
+from reasoner.engine import SampleRequest
+from reasoner_strategies import BeamSearch, Dvts, Lookahead
 from reasoner_strategies._search.step_search import split_evenly
-from reasoner_strategies.beam_search import BeamSearch
-from reasoner_strategies.dvts import Dvts
-from tests.helpers import number_question
+from tests.helpers import course
 from tests.stepping import SEPARATOR, StepWorld, noisy
-from tests.strategies.searching import Distinct, Rater, SearchTree, Uneven, search
+from tests.strategies.searching import Distinct, Rater, SearchTree, Uneven, depth, search
 
-QUESTION = number_question()
+LONG = SamplingParams(temperature=0.8, max_tokens=2000)
 
 
 def best(run: SearchTree, level: int, kept: int) -> set[str]:
@@ -59,4 +62,92 @@ def test_levels_stay_full_until_n_chains_have_ended(seed: int) -> None:
     assert 6 <= ended[-1] < 12
 
 
-# Where ratings or the budget fail
+# Lookahead
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_without_looking_ahead_it_is_beam_search(seed: int) -> None:
+    runs = [
+        search(strategy, Uneven().engine(), Rater(noisy(0.2)), seed=seed)
+        for strategy in (BeamSearch(6, 2), Lookahead(6, 2, k=0))
+    ]
+    assert course(runs[0].solution) == course(runs[1].solution)
+    assert runs[0].seeds == runs[1].seeds
+
+
+def test_two_steps_ahead_cost_three_times_as_much() -> None:
+    world = Distinct(depth=30)
+    spent = [search(Lookahead(4, 2, k=k, params=LONG), world.engine()).solution.cost for k in (0, 1, 2)]
+    # The last steps of a chain leave less to look ahead to: 30 + 29 (+ 28) steps a chain.
+    assert [cost.samples for cost in spent] == [4 * 30, 4 * (30 + 29), 4 * (30 + 29 + 28)]
+    assert spent[2].generated_tokens / spent[0].generated_tokens == pytest.approx(3, abs=0.15)
+
+
+def test_the_verifier_is_shown_the_step_and_what_follows_it() -> None:
+    run = search(Lookahead(4, 2, k=2), Distinct(depth=5).engine(), Rater(noisy(0.2)))
+    steps, rollouts = ([one for one in run.requests if (one.params.temperature == 0) == greedy] for greedy in (0, 1))
+    assert {request.params.temperature for request in steps} == {0.8}
+    # Open children after 1, 2 and 3 steps are seen two steps on, after 4 at the end, and finished ones as they are.
+    assert sorted(chain.count(SEPARATOR) for chain in run.judge.seen) == [2] * 4 + [3] * 4 + [4] * 12
+    assert len(rollouts) == 4 * (2 + 2 + 2 + 1)
+    # A rollout continues a child that was drawn, and is dropped: children grow from children.
+    drawn = {request.prompt.text for request in steps}
+    for request in steps:
+        if depth(request):
+            assert any(chain.startswith(request.prompt.text) for chain in run.judge.seen)
+            assert request.prompt.text.rsplit(SEPARATOR, 2)[0] + SEPARATOR in drawn or depth(request) == 1
+
+
+# Diverse verifier tree search
+
+
+def test_each_subtree_continues_from_its_own_best() -> None:
+    run = search(Dvts(8, 4), Distinct(depth=5).engine(), Rater(noisy(0.1)))
+    assert run.levels == dict.fromkeys(range(5), 8)
+    first, rated = [chain for chain in run.judge.seen if SEPARATOR not in chain], run.judge.rated
+    kept = {max(first[:4], key=rated.__getitem__) + SEPARATOR, max(first[4:], key=rated.__getitem__) + SEPARATOR}
+    for level in range(1, 5):
+        # The two kept ones stem from different parents, also where one parent has the two best children.
+        assert {SEPARATOR.join(chain.split(SEPARATOR)[: level - 1]) for chain in run.parents(level)} == (
+            {chain.removesuffix(SEPARATOR) for chain in run.parents(level - 1)} if level > 1 else {""}
+        )
+        assert list(run.parents(level).values()) == [4, 4]
+    assert set(run.parents(1)) == kept
+
+
+def drawn(run: SearchTree) -> set[tuple[str, int]]:
+    return {(request.prompt.text, request.seed) for request in run.requests}
+
+
+def test_without_one_subtree_the_others_do_the_same() -> None:
+    judge = noisy(0.2)
+    whole, fewer = (search(Dvts(n, 4), Distinct(depth=4).engine(), Rater(judge)) for n in (12, 8))
+    assert drawn(fewer) < drawn(whole)
+    assert len(drawn(whole)) - len(drawn(fewer)) == 4 * 4
+
+
+def test_a_slow_subtree_holds_up_no_other() -> None:
+    times: list[tuple[int, int]] = []
+
+    async def pause(request: SampleRequest) -> None:
+        # The first child of all takes longer than the whole of the other subtrees.
+        for _ in range(200 if depth(request) == 0 and request.index == 0 else 1):
+            await asyncio.sleep(0)
+        times.append((depth(request), request.index))
+
+    run = search(Dvts(6, 2), Distinct().engine(pause=pause), Rater(noisy(0.2)))
+    late = times.index((0, 0))
+    assert sum(level == 2 for level, _ in times[:late]) == 4
+    assert run.solution.vote_state.samples == 6
+
+
+def test_until_a_subtree_has_ended_a_sibling_counts() -> None:
+    def say(request: SampleRequest) -> str:
+        return "The answer is 3" if request.index == 0 and depth(request) == 0 else Distinct.say(Distinct(), request)
+
+    engine = Distinct().engine()
+    engine.script = say
+    run = search(Dvts(2, 2), engine, Rater(lambda one: 0.1 if "3" in one.text[-1] else 0.9))
+    keys = [proposal.answer.key for proposal in run.solution.proposals if proposal.answer]
+    assert keys[0] == "3"
+    assert keys[-1] == run.key != "3"

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from reasoner import Answer, Prompt, Question, solve_sync
-from reasoner.answers import ChoiceSpace
+from reasoner.answers.choices import ChoiceSpace
 from reasoner.errors import ReasonerError
 from reasoner.strategy import LogLikelihood, Operation, Plan, Prefill, Sample, TextLikelihood
 from reasoner_strategies import Likelihood
@@ -96,14 +96,11 @@ def test_an_option_that_does_not_fit_weighs_nothing_and_is_noted() -> None:
     assert (nothing.answer, nothing.vote_states) == (None, [])
 
 
-# The prompt of base models
-
-
 def test_a_raw_prompt_is_continued_as_it_is() -> None:
     raw = Prompt(raw="Question: Do trout swim?\nAnswer:")
     question = replace(Question.of("Do trout swim? Yes or no?"), prompt=raw)
     course = followed(Likelihood().plan(question), chances(yes=0.5, no=0.25))
-    assert course.weighed == [LogLikelihood(raw.at_level("none"), (" yes", " no"))]
+    assert course.weighed == [LogLikelihood(raw, (" yes", " no"))]
 
 
 # Questions without options

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import pytest
 
-from reasoner.budget import Cost
-from reasoner.strategy import Sample, Score
-from reasoner.types import Completion, Logprobs, Rating, VoteState
+from reasoner.strategy import Propose, Sample, Score
+from reasoner.types import Answer, Completion, Logprobs, VoteState
+from reasoner_strategies._voting.pool import RunningVote
 from reasoner_strategies.mcts import C_BASE, Mcts, Node, Tree, prior
 from tests.helpers import completion, number_question
-from tests.strategies.driving import REFUSED, Course, Running, follow
+from tests.strategies.driving import REFUSED, Course, Running, follow, rating
 from tests.sweeps import widths
 
 QUESTION = number_question()
@@ -96,10 +96,6 @@ def drive(
         return tuple(world.step(op, at) for at in range(op.n))
 
     return follow(strategy.plan(QUESTION), reply, Search(), which=which)
-
-
-def rating(value: float | None) -> Rating:
-    return Rating(value, Cost(), error="" if value is not None else "broken")
 
 
 # The textbook
@@ -245,13 +241,6 @@ def test_the_tree_grows_while_a_straggler_runs() -> None:
     assert place_of(course.scores[-1].candidates[0].prompt.text) == first
 
 
-def test_a_tree_that_ends_at_once_spends_nothing_more() -> None:
-    for concurrency in (1, 4):
-        course = drive(Mcts(simulations=50, concurrency=concurrency), World(k=4, ends=1.1))
-        assert len(course.samples) == len(course.scores) == 1
-        assert course.vote_state.samples == 4
-
-
 # Priors, siblings, ratings
 
 
@@ -307,3 +296,14 @@ def test_every_step_holds_the_reserve_back_and_the_closing_spends_it() -> None:
     opened = {place for place in course.expanded[:5] for place in [(*place, 0), (*place, 1), (*place, 2)]}
     best = max(opened - set(course.expanded[:5]), key=world.value)
     assert place_of(last.prompts[0].text) == best
+
+
+def test_proposals_are_few_where_chains_are_many_and_the_last_holds_all() -> None:
+    votes, proposed = RunningVote(QUESTION.space), list[Propose]()
+    for at in range(5000):
+        votes.count(Answer(str(at % 3), str(at % 3)), order=at)
+        proposed += [op for op in votes.publish_sometimes() if isinstance(op, Propose)]
+    proposed += [op for op in votes.publish() if isinstance(op, Propose)]
+    samples = [op.vote_state.samples for op in proposed]
+    assert samples[:17] == list(range(1, 18))
+    assert (samples[-1], len(samples) < 200) == (5000, True)

@@ -44,7 +44,7 @@ def key_of(text: str) -> str:
 
 
 def pool(*keys: str | None) -> tuple[Completion, ...]:
-    """Candidates whose answers are these, each worded in its own way."""
+    """Candidates with these answers, each in other words."""
     return tuple(
         completion("no idea" if key is None else f"Thought {index}. The answer is {key}", index=index)
         for index, key in enumerate(keys)
@@ -215,7 +215,7 @@ def test_a_verifier_compares_each_pair_once(kind: Callable[..., Strategy], compa
 
 
 def by_votes(classes: int) -> list[str]:
-    """A pool with so many classes, whose votes fall: 1 has the most."""
+    """A pool with this number of classes; 1 has the most votes, and the last one."""
     return [str(seed) for seed in range(1, classes + 1) for _ in range(classes + 1 - seed)]
 
 

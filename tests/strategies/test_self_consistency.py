@@ -61,7 +61,7 @@ def test_it_starts_all_and_proposes_after_each() -> None:
 
 @pytest.mark.parametrize(("keys", "sooner"), [("77788", 4), ("777-89", 60), ("778-9", 0), ("788-7", 0)])
 def test_lossless_answers_as_all_samples_do_in_every_order(keys: str, sooner: int) -> None:
-    """In so many of the orders with fewer samples."""
+    """`sooner` is the number of orders in which fewer samples are drawn."""
     for permuted in set(itertools.permutations(keys)):
         every = solved(SelfConsistency(len(keys)), "".join(permuted))
         some = solved(SelfConsistency(len(keys), stop=Lossless(), window=1), "".join(permuted))
@@ -145,11 +145,11 @@ def test_a_vote_continued_from_samples_is_the_vote_from_the_start(stop: StopRule
         return (yield from strategy.continued(question, first))
 
     for seed in range(3):
-        begun, whole = (
+        continued, whole = (
             solve_sync(QUESTION, one, ScriptedEngine(varied), seed=seed) for one in (Planned(plan), strategy)
         )
-        assert (begun.answer, begun.vote_state) == (whole.answer, whole.vote_state)
-        assert begun.cost.samples <= max(whole.cost.samples, drawn)
+        assert (continued.answer, continued.vote_state) == (whole.answer, whole.vote_state)
+        assert continued.cost.samples <= max(whole.cost.samples, drawn)
 
 
 # Adaptive-Consistency: which samples are launched, and when they count

@@ -1,13 +1,14 @@
 """short-m@k: the order is that of length, the price that of the rounds."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from reasoner import Solution, solve_sync
-from reasoner.strategy import Sample
-from reasoner.types import SamplingParams
+from reasoner.strategy import Plan, Sample
+from reasoner.types import Completion, SamplingParams
 from reasoner_strategies._search.steps import Path, StepOptions, advance
 from reasoner_strategies.short_m_at_k import ShortMAtK
 from tests.helpers import completion, number_question
@@ -77,30 +78,30 @@ def test_a_cut_chain_never_finishes() -> None:
 # A round
 
 
-def test_a_round_tells_which_chains_the_budget_refused_or_clamped() -> None:
+def test_a_round_shows_which_chains_the_budget_refused_or_clamped() -> None:
+    """Of four chains of four tokens, the first is refused, the second clamped, the third ends, the fourth continues."""
     stepping = StepOptions(step="", step_tokens=4, max_steps=101, params=SamplingParams(max_tokens=100))
+    starts = [completion(f"{at}", finish="length", token_ids=(at, 2, 3, 4), prompt=QUESTION.prompt) for at in range(4)]
     plan = advance(stepping, [Path(QUESTION.prompt)] * 4)
     next(plan)
-    texts = ("one two three four", "The answer is 7", "a b c d", "e f g h")
-    starts = [
-        completion(text, finish="length", token_ids=(at, 2, 3, 4), prompt=QUESTION.prompt)
-        for at, text in enumerate(texts)
-    ]
-    with pytest.raises(StopIteration) as first:
-        plan.send(tuple(starts))
-    grown = first.value.value
+    grown = returned(plan, starts)
     assert [(path.tokens, path.open) for path in grown] == [(4, True)] * 4
     plan = advance(stepping, grown)
-    assert next(plan) == Sample(tuple(QUESTION.prompt.then(one) for one in starts), 1, SamplingParams(max_tokens=4))
+    assert next(plan) == Sample(tuple(QUESTION.prompt.then(each) for each in starts), 1, SamplingParams(max_tokens=4))
     clamped = completion("so", finish="length", token_ids=(9,), prompt=grown[1].prompt)
-    whole = completion("i j k l", finish="length", token_ids=(1, 2, 3, 4), prompt=grown[3].prompt)
     ended = completion("", finish="stop", token_ids=(-1,), prompt=grown[2].prompt)
-    with pytest.raises(StopIteration) as second:
-        plan.send((clamped, ended, whole))
-    after = second.value.value
-    assert [(path.open, path.finished, path.cut) for path in after] == [
-        (False, False, True),
-        (False, False, True),
-        (False, True, False),
-        (True, False, False),
+    whole = completion("i j k l", finish="length", token_ids=(1, 2, 3, 4), prompt=grown[3].prompt)
+    after = returned(plan, [clamped, ended, whole])
+    assert [(path.finished, path.cut) for path in after] == [
+        (False, True),
+        (False, True),
+        (True, False),
+        (False, False),
     ]
+
+
+def returned(plan: Plan[list[Path]], drawn: Sequence[Completion]) -> list[Path]:
+    with pytest.raises(StopIteration) as end:
+        plan.send(tuple(drawn))
+    paths: list[Path] = end.value.value
+    return paths

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from reasoner import Budget, Solution, solve_sync
+from reasoner import Solution, solve_sync
 from reasoner.errors import VerifierError
 from reasoner.types import Completion, SamplingParams
 from reasoner_strategies.best_of_n import BestOfN
@@ -45,15 +45,13 @@ def solved(
     lengths: Sequence[int],
     values: Sequence[float | None],
     keys: str = "",
-    *,
-    budget: Budget | None = None,
     **options: Any,
 ) -> tuple[Solution, Ladder]:
     ladder = Ladder(values)
     defaults: dict[str, Any] = {"n": len(lengths), "params": PARAMS}
     strategy = SpeculativeRejection(**(defaults | options))
     engine = ScriptedEngine(chains(lengths, keys))
-    solution = solve_sync(QUESTION, strategy, engine, verifier=ladder.judge(), budget=budget)
+    solution = solve_sync(QUESTION, strategy, engine, verifier=ladder.judge())
     assert solution.error is None
     return solution, ladder
 

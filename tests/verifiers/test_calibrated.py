@@ -123,21 +123,21 @@ def test_an_ensemble_combines_its_members_and_keeps_their_values(how: str, value
 
 
 def test_one_member_that_fails_is_an_error_and_the_others_are_paid() -> None:
-    tab = CostMeter()
+    cost_meter = CostMeter()
 
     def broken(_: Completion) -> float:
         raise ValueError("out of order")
 
     ensemble = Ensemble((HALF, Judge(broken)))
     with pytest.raises(ValueError, match="out of order"):
-        asyncio.run(ensemble.score(number_question(), SURE, ENGINE, tab))
+        asyncio.run(ensemble.score(number_question(), SURE, ENGINE, cost_meter))
     # The one that failed is booked at its bound of 10, as what it spent is not known.
-    assert tab.cost == Cost(verifier_tokens=3 + len(SURE.text) % 8 + 10, requests=2)
+    assert cost_meter.cost == Cost(verifier_tokens=3 + len(SURE.text) % 8 + 10, requests=2)
 
 
 def test_a_member_that_gives_an_error_for_a_rating_is_no_zero() -> None:
     class Mute(Judge):
-        async def score(self, question: object, candidate: object, policy: object, tab: object) -> Rating:
+        async def score(self, question: object, candidate: object, policy: object, cost_meter: object) -> Rating:
             return Rating(None, Cost(verifier_tokens=1), error="no idea")
 
     with pytest.raises(VerifierError, match="no idea"):

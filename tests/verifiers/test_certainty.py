@@ -75,28 +75,25 @@ def test_each_measure_has_its_closed_form(verifier: Certainty, logprobs: Logprob
     assert value(verifier, logprobs) == pytest.approx(expected, abs=1e-7)
 
 
-@pytest.mark.parametrize("measure", ["self_certainty", "lowest_group", "bottom_10", "tail_group"])
-def test_an_alternative_that_was_not_measured_is_an_error_and_no_certainty(measure: Measure) -> None:
-    """What vLLM's servers report for an alternative that they lack, which would make the model seem certain."""
-    lacking = Logprobs((-0.19, -0.2), ((-0.19, -2.31), (-0.2, NO_LOGPROB)))
-    with pytest.raises(VerifierError, match="no log-probability for some of the best alternatives"):
-        rating(Certainty(measure, top_k=2), lacking)
-    assert value(LIKELIHOOD, lacking) > 0.8
+LACKING = Logprobs((-0.19, -0.2), ((-0.19, -2.31), (-0.2, NO_LOGPROB)))
+"""What vLLM's servers report for an alternative that they lack, which would make the model seem certain."""
+MEASURES: tuple[Measure, ...] = ("self_certainty", "lowest_group", "bottom_10", "tail_group")
 
 
-@pytest.mark.parametrize("missing", [NO_LOGPROB, -math.inf])
-def test_a_sampled_token_that_was_not_measured_is_an_error(missing: float) -> None:
-    with pytest.raises(VerifierError, match="no log-probability for some of the sampled tokens"):
-        rating(LIKELIHOOD, Logprobs((-0.1, missing)))
-
-
-@pytest.mark.parametrize("verifier", [LIKELIHOOD, SELF])
-@pytest.mark.parametrize("logprobs", [None, Logprobs()])
-def test_without_log_probabilities_it_says_so(verifier: Certainty, logprobs: Logprobs | None) -> None:
-    with pytest.raises(VerifierError, match="no log-probabilities"):
+@pytest.mark.parametrize(
+    ("verifier", "logprobs", "error"),
+    [
+        *((Certainty(measure, top_k=2), LACKING, "for some of the best alternatives") for measure in MEASURES),
+        (LIKELIHOOD, Logprobs((-0.1, NO_LOGPROB)), "for some of the sampled tokens"),
+        (LIKELIHOOD, Logprobs((-0.1, -math.inf)), "for some of the sampled tokens"),
+        (LIKELIHOOD, None, "no log-probabilities"),
+        (SELF, Logprobs(), "no log-probabilities"),
+        (SELF, Logprobs((-0.5,)), "no alternatives"),
+    ],
+)
+def test_what_was_not_measured_is_an_error_and_no_certainty(
+    verifier: Certainty, logprobs: Logprobs | None, error: str
+) -> None:
+    with pytest.raises(VerifierError, match=error):
         rating(verifier, logprobs)
-
-
-def test_without_alternatives_self_certainty_says_so() -> None:
-    with pytest.raises(VerifierError, match="no alternatives"):
-        rating(SELF, Logprobs((-0.5,)))
+    assert value(LIKELIHOOD, LACKING) > 0.8

@@ -157,15 +157,15 @@ def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_folder_is_built_once_in_the_cache(backbone: Path, tmp_path: Path, cached: Path) -> None:
     head = replace(HEAD, info=HeadInfo(str(backbone), backbone_digest(backbone)))
     save_head(head, tmp_path / "mine.safetensors")
-    told: list[str] = []
-    folder = serving_folder(tmp_path / "mine.safetensors", told.append)
+    lines: list[str] = []
+    folder = serving_folder(tmp_path / "mine.safetensors", lines.append)
     assert folder.parent == cached
     assert folder.name.startswith("mine-reward-")
-    assert serving_folder(tmp_path / "mine.safetensors", told.append) == folder
-    [line] = told
+    assert serving_folder(tmp_path / "mine.safetensors", lines.append) == folder
+    [line] = lines
     assert line.startswith("building the reward model, once")
     save_head(replace(head, bias=9.0), tmp_path / "mine.safetensors")
-    assert serving_folder(tmp_path / "mine.safetensors", told.append) != folder
+    assert serving_folder(tmp_path / "mine.safetensors", lines.append) != folder
 
 
 def test_a_head_of_another_model_is_refused(backbone: Path, tmp_path: Path, cached: Path) -> None:

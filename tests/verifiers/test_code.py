@@ -27,11 +27,11 @@ def rating(verifier: CodeTests, candidate: str | Completion, question: str = "q"
     drawn = completion(f"So:\n```python\n{candidate}\n```") if isinstance(candidate, str) else candidate
 
     async def go() -> Rating:
-        tab = CostMeter()
+        cost_meter = CostMeter()
         await verifier.start(ENGINE)
-        found = await verifier.score(number_question(question), drawn, ENGINE, tab)
+        found = await verifier.score(number_question(question), drawn, ENGINE, cost_meter)
         await verifier.close()
-        assert tab.cost == found.cost == Cost()
+        assert cost_meter.cost == found.cost == Cost()
         return found
 
     return asyncio.run(go())
@@ -78,21 +78,7 @@ def test_tests_of_many_questions_come_from_a_file(tmp_path: Path) -> None:
         rating(verifier, code, "d")
 
 
-@pytest.mark.parametrize(
-    ("content", "complaint"),
-    [
-        ("{", "line 1: write"),
-        ('{"id": "a"}', "line 1: write"),
-        ('{"id": "a", "tests": [], "more": 1}', "line 1: write"),
-        ('{"id": "a", "tests": []}\n{"id": "a", "tests": []}', "line 2: question 'a' has a line already"),
-        ("[]", "line 1: write"),
-    ],
-)
-def test_a_file_that_makes_no_sense_is_an_error(content: str, complaint: str, tmp_path: Path) -> None:
-    file = tmp_path / "tests.jsonl"
-    file.write_text(content)
-    with pytest.raises(VerifierError, match=complaint):
-        rating(CodeTests(tests_file=str(file)), "x = 1")
+CALL = '{"args": [1], "expected": 2}'
 
 
 @pytest.mark.parametrize(
@@ -101,15 +87,26 @@ def test_a_file_that_makes_no_sense_is_an_error(content: str, complaint: str, tm
         ((), "question 'q' has no tests: give `tests`"),
         (("assert (",), "test_error: .*SyntaxError"),
         (("assert True",), "test_error: .*calls nothing"),
-        (('{"args": 1, "expected": 2}',), "is not a test"),
-        (('{"args": [1], "expect": 2}',), "is not a test"),
-        (('{"args": [1], "expected": 2, "more": 3}',), "is not a test"),
-        (('{"args": [1], "expected": 2}',), "no entry point"),
+        ((CALL.replace("[1]", "1"),), "is not a test"),
+        ((CALL.replace("expected", "expect"),), "is not a test"),
+        ((CALL.replace("2", '2, "more": 3'),), "is not a test"),
+        ((CALL,), "no entry point"),
+        ("{", "line 1: write"),
+        ('{"id": "a"}', "line 1: write"),
+        ('{"id": "a", "tests": [], "more": 1}', "line 1: write"),
+        ('{"id": "a", "tests": []}\n' * 2, "line 2: question 'a' has a line already"),
+        ("[]", "line 1: write"),
     ],
 )
-def test_tests_that_cannot_be_run_are_an_error_and_no_rating(tests: tuple[str, ...], complaint: str) -> None:
+def test_tests_that_cannot_be_run_are_an_error_and_no_rating(
+    tests: tuple[str, ...] | str, complaint: str, tmp_path: Path
+) -> None:
+    """A text is the content of a file."""
+    if isinstance(tests, str):
+        (tmp_path / "tests.jsonl").write_text(tests)
+    given = {"tests_file": str(tmp_path / "tests.jsonl")} if isinstance(tests, str) else {"tests": tests}
     with pytest.raises(VerifierError, match=complaint):
-        rating(CodeTests(tests), "def f(): return 1")
+        rating(CodeTests(**given), "def f(): return 1")
 
 
 def test_a_test_that_begins_with_a_brace_may_be_python() -> None:
@@ -121,5 +118,5 @@ def test_without_a_sandbox_there_is_no_rating_unless_told(monkeypatch: pytest.Mo
     monkeypatch.setattr(check, "detect", lambda: bare)
     with pytest.raises(VerifierError, match=r"sandbox_unavailable: .*--allow-unsandboxed-code"):
         rating(VERIFIER, "def double(x): return 2 * x")
-    told = CodeTests(TESTS, "double", allow_unsandboxed=True)
-    assert rating(told, "def double(x): return 2 * x").value == 1
+    allowed = CodeTests(TESTS, "double", allow_unsandboxed=True)
+    assert rating(allowed, "def double(x): return 2 * x").value == 1

@@ -81,9 +81,9 @@ class Calibrated(Composite):
     def _verifiers(self) -> tuple[Verifier]:
         return (self.verifier,)
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
         """The probability that one candidate is right; the values of its steps are mapped too."""
-        rating = await self.verifier.score(question, candidate, policy, tab)
+        rating = await self.verifier.score(question, candidate, policy, cost_meter)
         if rating.value is None:
             return rating
         apply = self._fitted[0].apply

@@ -50,7 +50,7 @@ class Certainty(Checked, FreeVerifier):
         """Alternatives needed per token."""
         return 0 if self.measure in _OF_SAMPLED else self.top_k
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
         """The certainty of one sequence.
 
         Raises:

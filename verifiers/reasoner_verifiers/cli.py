@@ -34,7 +34,7 @@ def command() -> None:
 @command.command("fit")
 @_runs
 @click.option("--backbone", default="embedded", show_default=True, metavar="PATH_OR_ID",
-              help="The model whose hidden states the head reads; it should be the model of the runs.")  # fmt: skip
+              help="The model with the hidden states that the head reads; it should be that of the runs.")  # fmt: skip
 @click.option("--layer", type=int, default=0, show_default=True, metavar="N",
               help="The layer to read; 0 chooses one by cross-validation.")  # fmt: skip
 @click.option("--steps", is_flag=True, help="Fit on the labels of single steps instead of whole answers.")

@@ -43,13 +43,13 @@ class CodeTests(Checked, FreeVerifier):
     timeout: Annotated[float, Range(above=0, at_most=3600)] = 5.0
     allow_unsandboxed: bool = False
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
         """The share of tests passed.
 
         Raises:
             VerifierError: the question has no tests, they cannot run, or this machine lacks the sandbox's minimum.
         """
-        tab.cost = Cost()
+        cost_meter.cost = Cost()
         limits = SandboxLimits(seconds=2 * self.timeout, cpu_seconds=math.ceil(self.timeout))
         sandbox = Sandbox(limits, self.allow_unsandboxed)
         try:

@@ -74,16 +74,16 @@ class Ensemble(Checked, Composite):
     def _verifiers(self) -> tuple[Verifier, ...]:
         return self.members
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
         """The combined rating of one candidate.
 
         Raises:
             VerifierError: a member cannot rate it; the other members are cancelled.
         """
-        tabs = [CostMeter() for _ in self.members]
+        cost_meters = [CostMeter() for _ in self.members]
         tasks = [
             asyncio.ensure_future(_rated(member, question, candidate, policy, own))
-            for member, own in zip(self.members, tabs, strict=True)
+            for member, own in zip(self.members, cost_meters, strict=True)
         ]
         try:
             values = await asyncio.gather(*tasks)
@@ -91,22 +91,24 @@ class Ensemble(Checked, Composite):
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            costs = [own.cost for own in tabs]
-            tab.cost = None if None in costs else sum((cost for cost in costs if cost), Cost())
-        assert tab.cost is not None
+            costs = [own.cost for own in cost_meters]
+            cost_meter.cost = None if None in costs else sum((cost for cost in costs if cost), Cost())
+        assert cost_meter.cost is not None
         value = math.prod(values) if self.how == "product" else math.fsum(values) / len(values)
-        return Rating(value, tab.cost, parts=tuple(values))
+        return Rating(value, cost_meter.cost, parts=tuple(values))
 
 
-async def _rated(member: Verifier, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> float:
-    """A member's value. Its tab holds its whole cost, also after an error."""
+async def _rated(
+    member: Verifier, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter
+) -> float:
+    """A member's value. The meter holds its whole cost, also after an error."""
     try:
-        rating = await member.score(question, candidate, policy, tab)
+        rating = await member.score(question, candidate, policy, cost_meter)
     except BaseException:
-        if tab.cost is None:
-            tab.cost = await member.bound(question, candidate, policy)
+        if cost_meter.cost is None:
+            cost_meter.cost = await member.bound(question, candidate, policy)
         raise
-    tab.cost = rating.cost
+    cost_meter.cost = rating.cost
     if rating.value is None:
         raise VerifierError(rating.error)
     return rating.value

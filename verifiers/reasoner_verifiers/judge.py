@@ -129,16 +129,16 @@ class Judge(Checked):
         tokens = (await engine.render(self._prompt(question, candidate))).tokens
         return verifier_cost(engine.model, Usage(tokens, 0, 1))
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
         """The model's rating of one candidate.
 
         Raises:
             VerifierError: it did not answer the question, or the prompt does not fit its context.
         """
         prompt, form = self._prompt(question, candidate), FORMS[self.ask]
-        value, mass = await self._read(prompt, form, question, candidate.index, policy, tab)
-        assert tab.cost is not None
-        return Rating(value, tab.cost, parts=(mass,))
+        value, mass = await self._read(prompt, form, question, candidate.index, policy, cost_meter)
+        assert cost_meter.cost is not None
+        return Rating(value, cost_meter.cost, parts=(mass,))
 
     async def bound_pair(self, question: Question, a: Completion, b: Completion, policy: Engine) -> Cost:
         """The cost of both orders, with nothing cached."""
@@ -147,7 +147,7 @@ class Judge(Checked):
         return sum((verifier_cost(engine.model, Usage(prompt.tokens, 0, 1)) for prompt in prompts), Cost())
 
     async def compare_pair(
-        self, question: Question, a: Completion, b: Completion, policy: Engine, tab: CostMeter
+        self, question: Question, a: Completion, b: Completion, policy: Engine, cost_meter: CostMeter
     ) -> Rating:
         """The probability that `a` is better than `b`: the mean over both orders, so that the order does not matter.
 
@@ -157,17 +157,17 @@ class Judge(Checked):
         Raises:
             VerifierError: as `score`.
         """
-        first, _ = await self._read(_pair_prompt(question, a, b), PAIR, question, a.index, policy, tab)
-        second, _ = await self._read(_pair_prompt(question, b, a), PAIR, question, b.index, policy, tab)
-        assert tab.cost is not None
-        return Rating((first + 1 - second) / 2, tab.cost, parts=(first, 1 - second))
+        first, _ = await self._read(_pair_prompt(question, a, b), PAIR, question, a.index, policy, cost_meter)
+        second, _ = await self._read(_pair_prompt(question, b, a), PAIR, question, b.index, policy, cost_meter)
+        assert cost_meter.cost is not None
+        return Rating((first + 1 - second) / 2, cost_meter.cost, parts=(first, 1 - second))
 
     def _prompt(self, question: Question, candidate: Completion) -> Prompt:
         closing = FORMS[self.ask].closing.replace("{rubric}", self.rubric)
         return _chat(question, f"Proposed answer:\n{candidate.chain.strip()}\n\n{closing}")
 
     async def _read(
-        self, prompt: Prompt, form: JudgeForm, question: Question, index: int, policy: Engine, tab: CostMeter
+        self, prompt: Prompt, form: JudgeForm, question: Question, index: int, policy: Engine, cost_meter: CostMeter
     ) -> tuple[float, float]:
         """The expected value of the first token among the form's words, and the probability of all these words."""
         engine = self._engine(policy)
@@ -180,15 +180,15 @@ class Judge(Checked):
             raise VerifierError(
                 f"the judge's prompt is {rendered.tokens:,} tokens and its context window {engine.model.context:,}"
             )
-        before = tab.cost or Cost()
+        before = cost_meter.cost or Cost()
         meter = UsageMeter(Usage())
         request = SampleRequest(question.id, prompt, rendered, ONE_TOKEN, index, 0, watch=watch, meter=meter)
         try:
             completion = await engine.sample(request)
         except BaseException:
-            tab.cost = None if meter.usage is None else before + verifier_cost(engine.model, meter.usage)
+            cost_meter.cost = None if meter.usage is None else before + verifier_cost(engine.model, meter.usage)
             raise
-        tab.cost = before + verifier_cost(engine.model, completion.usage)
+        cost_meter.cost = before + verifier_cost(engine.model, completion.usage)
         if completion.logprobs is None or not completion.logprobs.watched:
             raise VerifierError(f"{engine.name} does not report the log-probabilities of chosen tokens")
         return self._expected(form, spelled, watch, completion.logprobs.watched[0])
@@ -210,7 +210,7 @@ class Judge(Checked):
 
 
 def _chat(question: Question, task: str) -> Prompt:
-    """The prompt of the policy, whose prefix is cached, followed by the task of the judge, to do without thinking."""
+    """The prompt of the policy, which is in its prefix cache, and the task of the judge, to do without thinking."""
     prompt = question.prompt
     text = prompt.raw or prompt.messages[-1].content
     system = next((message.content for message in prompt.messages if message.role == "system"), "")

@@ -29,12 +29,12 @@ class Orm(RewardVerifier):
     model: str = "embedded"
     recipe: Literal["auto", "head", "sequence_classification"] = "auto"
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
         """The score of one candidate; free if it was scored before.
 
         Raises:
             VerifierError: this model cannot read it.
             EngineError: the reward model failed.
         """
-        [value] = await self._scores(question, candidate, policy, tab)
-        return Rating(value, tab.cost or Cost())
+        [value] = await self._scores(question, candidate, policy, cost_meter)
+        return Rating(value, cost_meter.cost or Cost())

@@ -29,7 +29,7 @@ class Prm(RewardVerifier):
     Steps end at `separator` in the generated text. The rating's value is the `aggregate` of its steps. `model` is
     "embedded" (the head that comes with the embedded model), a head's file, the folder of a model or a Hugging Face id;
     `recipe` says how the model is read; "auto" recognises it.
-    Of a candidate whose model thinks, its "final" part is read, its "thinking", or "all", by `part`.
+    If the model of a candidate thinks, `part` says what is read: its "final" part, its "thinking", or "all".
     `max_model_len`, `kv_gib`, `gpu_memory_utilization` and `dtype` are options of its engine, as is any other argument
     of vLLM, such as `device_ids`. `args` is a YAML or JSON file of vLLM's arguments.
     """
@@ -49,12 +49,12 @@ class Prm(RewardVerifier):
                 r'separator must not be empty: give one, as in separator="\n\n", or use the verifier `orm`'
             )
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
         """The scores of all steps and their aggregate; only steps that were not scored before cost anything.
 
         Raises:
             VerifierError: this model cannot read it, or the numbers of scores and steps differ.
             EngineError: the reward model failed.
         """
-        steps = await self._scores(question, candidate, policy, tab)
-        return Rating(AGGREGATES[self.aggregate](steps), tab.cost or Cost(), steps)
+        steps = await self._scores(question, candidate, policy, cost_meter)
+        return Rating(AGGREGATES[self.aggregate](steps), cost_meter.cost or Cost(), steps)

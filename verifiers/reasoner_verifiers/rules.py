@@ -17,7 +17,7 @@ from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter, FreeVerifier
 
 SECONDS = 1.0
-"""Time limit of a pattern on one candidate, whose text a model wrote."""
+"""Time limit of a pattern on one candidate, as a model wrote its text."""
 
 Rule = Callable[[Question, Completion], float]
 """Rates one candidate from 0 to 1; True and False are 1 and 0."""
@@ -61,7 +61,7 @@ class Rules(FreeVerifier):
             raise UsageError(f"call={self.call!r} is not a function but {type(rule).__name__}")
         return rule  # type: ignore[no-any-return]
 
-    async def score(self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter) -> Rating:
+    async def score(self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter) -> Rating:
         """The rule's rating of one candidate.
 
         Raises:

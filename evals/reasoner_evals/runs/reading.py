@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from reasoner.answers import RULES
+from reasoner.answers.reading import RULES
 from reasoner.errors import TraceError, UnknownName, UsageError
 from reasoner.journal.lines import read_lines
 from reasoner.system.files import read_whole

@@ -71,8 +71,8 @@ class StepSearch:
     """The state of one search. `ended` are the chains that ended, by their position in launch order.
 
     `weight_of` is the weight of such a chain's vote, None for no vote yet; a weight that was counted stays, unless
-    `recount` is called. `by` is how the tally combines weights. With `lookahead`, an open child is rated after so many
-    greedy steps that follow it.
+    `recount` is called. `by` is how the tally combines weights. With `lookahead`, an open child is rated after this
+    number of greedy steps that follow it.
     """
 
     question: Question
@@ -107,7 +107,7 @@ class StepSearch:
     def launch(
         self, parents: Parents, *, choose: bool = True, first: int | None = None, branch: int = 0
     ) -> Plan[Level]:
-        """Start drawing so many children of each parent; `first` is the position of the first in launch order."""
+        """Start drawing the children of each parent; `first` is the position of the first in launch order."""
         order = self._launched if first is None else first
         level = Level(tuple(parent for parent, _ in parents), order, choose, sum(count for _, count in parents), branch)
         self._levels.append(level)

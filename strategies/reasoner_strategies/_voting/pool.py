@@ -7,9 +7,10 @@ from typing import Literal
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted
-from reasoner.strategy import Outcome, Plan, Strategy, count_votes, gather, propose, score
+from reasoner.strategy import Plan, Strategy, count_votes, propose, score
 from reasoner.types import Answer, AnswerSpace, Completion, VoteState
 from reasoner.voting import Tally
+from reasoner_strategies._voting.gathering import Outcome, gather
 
 Pool = Sequence[Completion | None]
 Weights = Sequence[float | None]
@@ -21,9 +22,9 @@ BY: dict[Selector, By] = {"argmax": "max", "weighted": "sum"}
 
 
 def vote(question: Question, pool: Pool, weights: Weights | None = None, *, by: By = "sum") -> Plan[VoteState]:
-    """The vote state of a pool in launch order; without `weights` each answer counts once, one of weight None never.
+    """The vote state of a pool in launch order; without `weights` each answer counts once.
 
-    A sequence without an answer, or without a weight, abstains, as None does. Weights are 0 or more.
+    What has no answer or no weight abstains. Weights are 0 or more.
     """
     tally = Tally(question.space, by=by)
     for index, completion in enumerate(pool):
@@ -140,9 +141,15 @@ class RunningVote:
         self._rated.add(answer, index=order, weight=value)
 
     def vote_state(self) -> Plan[VoteState]:
-        """The vote state of the votes."""
+        """The vote state so far."""
         counted = yield from count_votes(self._rated or self._plain)
         return replace(counted, samples=self.seen)
+
+    def publish_sometimes(self) -> Plan[None]:
+        """Publish once there is an answer, then after each further sixteenth of chains."""
+        last = self._published.samples if self._published else 0
+        if self.answered and self.seen >= last + last // 16:
+            yield from self.publish()
 
     def publish(self) -> Plan[VoteState]:
         """Propose the leader, unless this vote state was already proposed."""

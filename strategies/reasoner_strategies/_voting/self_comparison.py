@@ -38,7 +38,7 @@ class Candidates:
 Ballot = tuple[Prompt, Sequence[Candidate]]
 """One request to the model to choose, and the candidates that it shows."""
 Choice = Callable[[Completion, int], int | None]
-"""Which of so many shown candidates a reply chooses, from 0; None if it names none."""
+"""Which of the shown candidates, given their number, a reply chooses, from 0; None if it names none."""
 
 
 def draw_candidates(question: Question, n: int, params: SamplingParams) -> Plan[Candidates]:
@@ -74,9 +74,9 @@ def polled(ballots: Sequence[Ballot], choice: Choice, params: SamplingParams) ->
     return chosen
 
 
-def best(candidates: Sequence[Candidate], chosen: Sequence[Candidate | None]) -> Candidate:
-    """The most often chosen; at a tie, the one whose answer has more votes."""
-    return min(candidates, key=lambda candidate: (-chosen.count(candidate), candidate.rank))
+def best(candidates: Sequence[Candidate], chosen: Counter[Candidate | None]) -> Candidate:
+    """The most often chosen; at a tie, the one with more votes."""
+    return min(candidates, key=lambda candidate: (-chosen[candidate], candidate.rank))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,8 @@ class PairOptions(Checked):
         chosen = yield from polled([(pair_prompt(question, order), order) for order in orders], better, self.params)
         starts = range(0, len(orders), self.comparisons)
         return tuple(
-            best(pair, chosen[start : start + self.comparisons]) for pair, start in zip(pairs, starts, strict=True)
+            best(pair, Counter(chosen[start : start + self.comparisons]))
+            for pair, start in zip(pairs, starts, strict=True)
         )
 
 

@@ -106,7 +106,7 @@ def stopping_vote(
 
 
 def _samples_to_stop(rule: StopRule | None, vote_state: VoteState, window: int) -> int:
-    """How many more samples the rule needs at least before it may stop, up to `window`: all may be for the leader."""
+    """How many more samples, up to `window`, the rule needs before it may stop, if all of them are for the leader."""
     leader, *others = vote_state.votes or (Vote(_NO_ANSWER, 0.0, 0),)
     for more in range(1, window if rule else 0):
         votes = (replace(leader, weight=leader.weight + more, count=leader.count + more), *others)

@@ -1,8 +1,8 @@
 """Rules by which answers are found: forms are told from probes."""
 
 import reasoner_strategies.likelihood as by_likelihood
-from reasoner.answers import RULES
 from reasoner.answers.asking import COPIED, PROBED
+from reasoner.answers.reading import RULES
 from reasoner_evals.runs.reading import STATED, UNKNOWN, stated_code
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reasoner.answers import NumberSpace
+from reasoner.answers.numbers import NumberSpace
 from reasoner.budget import Budget
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.simulated import SimulatedEngine

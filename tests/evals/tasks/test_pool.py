@@ -58,28 +58,6 @@ def test_a_limit_below_the_recorded_length_cuts_the_reply_and_its_answer(tmp_pat
     assert draw(PoolEngine(str(file)), question, 3, max_tokens=12).finish_reason == "stop"
 
 
-def test_another_order_is_a_permutation_of_answers_with_their_tokens(tmp_path: Path) -> None:
-    answers = [str(number) for number in range(30)]
-    lines = [{"question_id": f"q{n}", "gold": "1", "answers": answers, "tokens": list(range(1, 31))} for n in (0, 1)]
-    file = jsonl(tmp_path / "p.jsonl", lines)
-
-    def order(line: str) -> list[list[int]]:
-        engine = build("engine", line)
-        return [
-            [draw(engine, question, index).usage.generated_tokens for index in range(30)]
-            for question in questions(file)
-        ]
-
-    plain, one, two = order(f"pool:{file}"), order(f"pool:{file},order=1"), order(f"pool:{file},order=2")
-    assert plain == [list(range(1, 31))] * 2
-    assert one == order(f"pool:{file},order=1")
-    assert one[0] != one[1] != two[1] != plain[1]
-    assert all(sorted(numbers) == plain[0] for numbers in (*one, *two))
-    [question, _] = questions(file)
-    reply = draw(build("engine", f"pool:{file},order=1"), question, 4)
-    assert reply.text == rf"The answer is \boxed{{{reply.usage.generated_tokens - 1}}}"
-
-
 def test_what_a_pool_cannot_give_is_reported(tmp_path: Path) -> None:
     file = jsonl(tmp_path / "p.jsonl", POOL)
     [question, _] = questions(file)

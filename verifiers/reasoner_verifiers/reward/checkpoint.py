@@ -1,6 +1,6 @@
 """A reward model as a small head on a model's hidden states: its file, and the folder from which vLLM serves it.
 
-One native architecture of vLLM serves all such heads: `Qwen2ForRewardModel`, whose head is `w2 . relu(W1 x + b1) + b2`
+One native architecture of vLLM serves all such heads: `Qwen2ForRewardModel`. Its head is `w2 . relu(W1 x + b1) + b2`
 in float32 on each hidden state: a linear head is exactly `relu(w.x + b) - relu(-(w.x + b))`. A Llama model is a Qwen2
 model with q, k and v biases of zero. A head on an inner layer is served on the model cut off after that layer,
 which is also cheaper to compute.

@@ -169,22 +169,24 @@ class RewardModel:
         cost = verifier_cost(self.engine.model, Usage(len(laid.ids)))
         return dataclasses.replace(cost, cached_tokens=cost.verifier_tokens)
 
-    async def scores(self, laid: RewardInput, tab: CostMeter) -> tuple[float, ...]:
+    async def scores(self, laid: RewardInput, cost_meter: CostMeter) -> tuple[float, ...]:
         """A score for each position; the meter gets the cost, which is 0 for cached scores."""
-        tab.cost = Cost()
+        cost_meter.cost = Cost()
         keys = tuple(step_keys(self.identity, laid.ids, laid.positions))
-        return await self.cache.fill(keys, partial(self._compute, laid, tab))
+        return await self.cache.fill(keys, partial(self._compute, laid, cost_meter))
 
-    async def _compute(self, laid: RewardInput, tab: CostMeter, missing: Sequence[int], lost: bool) -> list[float]:
+    async def _compute(
+        self, laid: RewardInput, cost_meter: CostMeter, missing: Sequence[int], lost: bool
+    ) -> list[float]:
         meter = UsageMeter()
-        tab.cost = None
+        cost_meter.cost = None
         try:
             # The engine reports nothing for positions in its prefix cache. Cached scores are not requested; scores
             # that were computed and lost are computed again without the prefix cache.
             ids = laid.ids[: laid.positions[missing[-1]] + 1]
             pooled = await self.engine.rows(ids, read_cache=not lost, meter=meter)
         finally:
-            tab.cost = None if meter.usage is None else verifier_cost(self.engine.model, meter.usage)
+            cost_meter.cost = None if meter.usage is None else verifier_cost(self.engine.model, meter.usage)
         if laid.positions[missing[0]] < pooled.first:
             raise VerifierError(
                 f"the reward model reported nothing before token {pooled.first}, and a step ends at token "
@@ -302,11 +304,11 @@ class RewardVerifier(Checked):
         return model.bound(await model.lay(question, candidate, policy))
 
     async def _scores(
-        self, question: Question, candidate: Completion, policy: Engine, tab: CostMeter
+        self, question: Question, candidate: Completion, policy: Engine, cost_meter: CostMeter
     ) -> tuple[float, ...]:
         await self.start(policy)
         model = self.running.started
-        return await model.scores(await model.lay(question, candidate, policy), tab)
+        return await model.scores(await model.lay(question, candidate, policy), cost_meter)
 
     async def reset_caches(self) -> None:
         """Drop all scores, and the reward model's prefix cache."""

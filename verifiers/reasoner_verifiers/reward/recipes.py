@@ -119,8 +119,8 @@ class RewardInput(NamedTuple):
 class Case(NamedTuple):
     """A candidate, its question, and the separator of its steps; "" if the whole candidate is one step.
 
-    `policy` is the engine whose token ids the reward model reads; None if it tokenizes text itself. `part` is what it
-    reads of a candidate whose model thinks.
+    `policy` is the engine that gave the token ids to read; None if the reward model tokenizes text itself. `part` is
+    what is read of a candidate if the model thinks.
     """
 
     question: Question
