@@ -52,9 +52,3 @@ def test_the_reference_answers_are_right() -> None:
 )
 def test_a_step_is_right_when_all_its_equations_hold(text: str, steps: tuple[bool | None, ...]) -> None:
     assert arithmetic_steps(text) == steps
-
-
-def test_a_reference_answer_is_not_shown() -> None:
-    [item] = arithmetic.practice(1)
-    assert "gold" not in repr(item)
-    assert not hasattr(item.question, "gold")

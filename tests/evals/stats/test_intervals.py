@@ -115,12 +115,6 @@ def test_the_paired_interval_of_single_outcomes_is_tangos() -> None:
     assert found.mean == pytest.approx(-6 / 21)
 
 
-@pytest.mark.parametrize("n", [1, 30, 500])
-def test_without_any_difference_the_bounds_are_those_of_no_success(n: int) -> None:
-    found = difference(np.zeros(n))[0]
-    assert (-found.low, found.high) == pytest.approx([wilson(0, n)[1]] * 2, abs=1e-9)
-
-
 def test_nothing_to_measure_is_reported_as_nothing() -> None:
     found = interval(np.array([math.nan]))
     assert (found.method, found.n) == ("none", 0)
