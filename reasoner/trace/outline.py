@@ -115,6 +115,15 @@ def answer_of(node: TreeNode, tree: SearchTree) -> str:
     return node.answer.text if node.answer and final else ""
 
 
+def facts_of(node: TreeNode) -> str:
+    """Its index and branch, how it finished, and its tokens by kind."""
+    branch = f", branch {node.branch}" if node.branch else ""
+    kinds = ("prompt", "cached", "generated", "verifier", "cancelled")
+    amounts = [(getattr(node.cost, f"{kind}_tokens"), kind) for kind in kinds]
+    tokens = ", ".join(f"{amount:,} {kind}" for amount, kind in amounts if amount)
+    return f"sequence {node.index}{branch}; finish: {node.finish or node.state}; tokens: {tokens or 'none'}"
+
+
 def counts_of(tree: SearchTree) -> str:
     """The number of sequences, the depth of the tree, and the number of sequences in each state."""
     number = f"{len(tree.nodes):,} sequence{'s' if len(tree.nodes) != 1 else ''}, depth {tree.depth}"
