@@ -50,7 +50,7 @@ from reasoner_evals.runs.reading import open_run, read_arm
 from reasoner_evals.stats import Bools, Floats, Ints
 from reasoner_evals.stats.calibration import calibration_error, risk_coverage
 
-EXTRA = ("dirichlet:theta=0.95", "esc:window=3", "esc:window=5", "ppr:delta=0.05", "confidence:threshold=0.9")
+EXTRA = ("dirichlet:theta=0.95", "esc:window=3", "esc:window=5", "ppr:delta=0.05")
 """Rules that no profile measures."""
 MEANS = (1.5, 2, 3, 4, 6, 8, 12, 16)
 """Samples a question whose cost the budgets over all questions are."""
@@ -233,8 +233,8 @@ def abstention(pool: Pool) -> Iterator[str]:
         for each, held in families:
             several = each.model_copy(update={"arms": tuple(row for row in each.arms if row.samples > 1)})
             row = choose(several, 0, loss=loss).row
-            curve = risk_coverage(*confidences(row, pool.ways[Way(*row.arm)], held))
-            risks.append(np.interp(COVERAGES, curve.coverage, curve.risk))
+            risk = risk_coverage(*confidences(row, pool.ways[Way(*row.arm)], held))
+            risks.append(np.interp(COVERAGES, np.arange(1, len(risk) + 1) / len(risk), risk))
         yield f"| auto, effort {effort} | " + " | ".join(f"{100 * risk:.1f}" for risk in np.mean(risks, axis=0)) + " |"
 
 

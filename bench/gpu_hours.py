@@ -23,9 +23,7 @@ QUESTION_BYTES, SAMPLE_BYTES, TOKEN_BYTES = 1790 + 620, 1330 + 420, 8.1
 def lines(planned: dict[str, Any], gpus: int, rates: list[float], usd_per_gpu_hour: float | None) -> list[str]:
     """What the run takes."""
     questions, tokens = planned["questions"], planned["total_tokens"]
-    samples = questions * sum(
-        part["share"] * arm["share"] * arm["samples"] for part in planned["bins"] for arm in part["arms"]
-    )
+    samples = questions * sum(arm["share"] * arm["samples"] for arm in planned["arms"])
     hours = tokens / (gpus * statistics.median(rates)) / 3600
     longest = planned["total_tokens_p95"] / (gpus * min(rates)) / 3600
     cores = samples / (hours * 3600) * SAMPLE_SECONDS

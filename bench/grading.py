@@ -3,7 +3,7 @@
     python bench/grading.py FILE
 
 FILE is JSONL whose lines have an `answer` in LaTeX without delimiters. Prints the share of the answers that are read
-and graded right in four forms; the false matches among 1,500 random pairs of different answers (seed 0); gradings
+and graded right in three forms; the false matches among 1,500 random pairs of different answers (seed 0); gradings
 per second on two workers over three rounds, by default and with all forced through Math-Verify; and the time to compare
 64 different formulas for a vote (of 2,016 pairs, those that need it), in three rounds.
 """
@@ -17,8 +17,8 @@ import sys
 import time
 from pathlib import Path
 
-from reasoner.answers.equivalence import ComparisonMeter, Equivalence
-from reasoner.answers.math_worker import equal, prepare
+from reasoner.answers.equivalence import ComparisonMeter, Equivalence, prepare
+from reasoner.answers.math_worker import equal
 from reasoner.answers.maths import MathSpace
 from reasoner.answers.process_pool import ProcessPool
 from reasoner.types import Answer
@@ -26,7 +26,6 @@ from reasoner.types import Answer
 FORMS = {
     "bare": "{}",
     "boxed": "So we are done: $\\boxed{{{}}}$.",
-    "dollar": "Thus ${}$ is what we find.",
     "prose": "Adding up, the answer is {}. I hope it is correct.",
 }
 PAIRS = 1_500

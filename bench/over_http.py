@@ -82,7 +82,8 @@ class Mock(asyncio.Protocol):
             await self.sample(json.loads(body), chat="chat" in path)
 
     async def sample(self, body: dict[str, Any], *, chat: bool) -> None:
-        n, words = body.get("n", 1), [" so"] * (TOKENS - 1) + [" 4"]
+        # A reply without a form of an answer would be probed, by one more request.
+        n, words = body.get("n", 1), [" so"] * (TOKENS - 4) + [" The", " answer", " is", " 4"]
         self.served["requests"] += 1
         self.served["prompt"] += PROMPT
         usage = {

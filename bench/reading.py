@@ -1,12 +1,11 @@
 """How well and how fast replies are read: precision and recall on the corpora of the tests, and time per reading.
 
     python bench/reading.py
-    python bench/reading.py 1000000 POOL...     only times that many readings, by kind, of corpora and recorded pools
+    python bench/reading.py forms     the time per reading of a reply of 500 tokens, by kind and form
 
 Precision is the share of readings that are right, recall the share of answers, in a form or not, that are read rightly.
 """
 
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -15,12 +14,23 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from reasoner.answers import ChoiceSpace, MathSpace, NumberSpace
+from reasoner.answers.choices import ChoiceSpace
+from reasoner.answers.maths import MathSpace
+from reasoner.answers.numbers import NumberSpace
+from reasoner.answers.texts import TextSpace, YesNoSpace
 from reasoner.types import AnswerSpace
 from tests.answers.test_corpus import ROWS, read, space_of
 
 ROUNDS = 20
-FIVE = ChoiceSpace(("first", "second", "third", "fourth", "fifth"), "numbers")
+ENDINGS = (r"So \boxed{X}.", "<answer>X</answer>", "The answer is X.", "X")
+SPACES: dict[str, AnswerSpace] = {
+    "number": NumberSpace(),
+    "math": MathSpace(),
+    "choice": ChoiceSpace(("iron", "tin", "zinc", "lead")),
+    "yes_no": YesNoSpace(),
+    "text": TextSpace(),
+}
+ANSWERS = {"number": "42", "math": r"$\frac{3\sqrt{2}}{4}$", "choice": "B", "yes_no": "Yes", "text": "Paris"}
 Reading = tuple[AnswerSpace, str]
 
 
@@ -57,25 +67,19 @@ def qualities() -> None:
             print(f"{group:20}{len(chosen):8}{right / max(1, given):11.3f}{right / max(1, stated):8.3f}{spent:8.1f}")
 
 
-def times(total: int, pools: list[Path]) -> None:
-    """Print the time per reading of `total` readings, the same number for each kind of the corpora and each pool."""
-    sets: dict[str, list[Reading]] = {}
-    for row in ROWS:
-        sets.setdefault(row["kind"], []).append((space_of(row), row["text"]))
-    for pool in pools:
-        lines = [json.loads(line) for line in pool.read_text(encoding="utf-8").splitlines()]
-        space = FIVE if "medqa" in pool.name else MathSpace() if "aime" in pool.name else NumberSpace()
-        answers = [answer for line in lines for answer in line["answers"] if answer is not None]
-        sets[pool.name] = [(space, rf"The answer is \boxed{{{answer}}}") for answer in answers]
-    spent = {}
-    for name, readings in sets.items():
-        spent[name] = microseconds(readings, max(1, total // len(sets) // len(readings)))
-        print(f"{name:28}{spent[name]:8.1f} us")
-    print(f"{'mean':28}{sum(spent.values()) / len(spent):8.1f} us")
+def forms() -> None:
+    """Print the time per reading of a reply of some 500 tokens by the form of its answer, the least of some rounds."""
+    body = (
+        "Each of the 12 boxes holds 8 apples, so there are $12 \\times 8 = 96$ apples. That is used in the next part.\n"
+        * 19
+    )
+    for ending in ENDINGS:
+        for name, space in SPACES.items():
+            text = body + ending.replace("X", ANSWERS[name])
+            answer = space.read(text)
+            spent = min(microseconds([(space, text)], 500) for _ in range(ROUNDS))
+            print(f"{ending.strip()!r:32}{name:8}{answer.key if answer else '-':22}{spent:6.1f} us")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        times(int(sys.argv[1]), [Path(name) for name in sys.argv[2:]])
-    else:
-        qualities()
+    forms() if sys.argv[1:] == ["forms"] else qualities()

@@ -70,7 +70,7 @@ def leaving(tries: int) -> list[float]:
     engine = VllmEngine(max_model_len=1024)
     delays = []
     with serving(engine) as server:
-        model = server.service.offer.model
+        model = server.service.offer.model.name
         for number in range(tries):
             client, stream = stream_of(server, model + ("@vote8" if number % 2 else ""), "Write a very long story.")
             next(iter(stream))

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reasoner import Answer, Cost, Question
-from reasoner.answers import TextSpace
+from reasoner.answers.texts import TextSpace
 from reasoner.engine import Engine
 from reasoner.engines.vllm import VllmEngine
 from reasoner.registry import build

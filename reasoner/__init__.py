@@ -27,29 +27,10 @@ _NAMES = {
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
-    "Allocation",
-    "Answer",
-    "Budget",
-    "Completion",
-    "Cost",
-    "Ledger",
-    "Prices",
-    "Prompt",
-    "Proposal",
-    "Question",
-    "Rating",
-    "Reply",
-    "SamplingParams",
-    "Solution",
-    "Vote",
-    "VoteState",
-    "build",
-    "solve",
-    "solve_each",
-    "solve_many",
-    "solve_many_sync",
-    "solve_sync",
-]
+    "Allocation", "Answer", "Budget", "Completion", "Cost", "Ledger", "Prices", "Prompt", "Proposal", "Question",
+    "Rating", "Reply", "SamplingParams", "Solution", "Vote", "VoteState", "build", "solve", "solve_each",
+    "solve_many", "solve_many_sync", "solve_sync",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> "Any":

@@ -93,17 +93,10 @@ class Prices:
             UsageError: a kind is unknown, given twice or missing, or an amount is not a number.
         """
         kinds = [kind.name for kind in fields(cls)]
-        pairs = _amounts_in(text, "price", "kind", kinds, lambda _: "prompt=0.15,generated=0.60")
-        if missing := {"prompt", "generated"} - pairs.keys():
+        amounts = _amounts_in(text, "price", "kind", kinds, "prompt=0.15,generated=0.60")
+        if missing := {"prompt", "generated"} - amounts.keys():
             raise UsageError(f"prices need {' and '.join(sorted(missing))} too, in US dollars per million tokens")
-        given: dict[str, float] = {}
-        for kind, amount in pairs.items():
-            try:
-                given[kind] = float(amount.encode("ascii"))
-            except ValueError:
-                line = f"price {kind}={shown(amount)} is not a number: give US dollars per million tokens"
-                raise UsageError(line) from None
-        return cls(**given)
+        return cls(**amounts)
 
     def usd(self, cost: Cost) -> float:
         """The price of `cost` in US dollars."""
@@ -130,27 +123,28 @@ def cost_line(cost: Cost, prices: Prices | None = None) -> str:
     return text + (f", ${prices.usd(cost):.6f}" if prices else "")
 
 
-def _amounts_in(text: str, what: str, word: str, known: Sequence[str], example: Callable[[str], str]) -> dict[str, str]:
-    """The amounts of `NAME=AMOUNT,...` by name, as in a budget; `word` is what a name is called.
-
-    `example` is how an amount without a name is written.
+def _amounts_in(text: str, what: str, word: str, known: Sequence[str], example: str) -> dict[str, float]:
+    """The amounts of `NAME=AMOUNT,...` by name, which may end in k, m, g, t or p; `word` is what a name is called.
 
     Raises:
-        UsageError: a name is unknown or given twice, or has no amount.
+        UsageError: a name is unknown or given twice, or its amount is not a number.
     """
-    pairs: dict[str, str] = {}
+    amounts: dict[str, float] = {}
     for part in text.split(","):
         name, equals, amount = (piece.strip() for piece in part.partition("="))
         if not equals:
-            raise UsageError(
-                f"{what} {shown(part.strip())} has no {word}: write {word.upper()}=AMOUNT, as in {example(part)}"
-            )
+            line = f"{what} {shown(part.strip())} has no {word}: write {word.upper()}=AMOUNT, as in {example}"
+            raise UsageError(line)
         if name not in known:
             raise UnknownName("price" if what == "price" else f"{what} {word}", name, known)
-        if name in pairs:
+        if name in amounts:
             raise UsageError(f"{what} {name} is given twice: keep one")
-        pairs[name] = amount
-    return pairs
+        match = _AMOUNT.fullmatch(amount)
+        if not match:
+            raise UsageError(f"{what} {name}={shown(amount)} is not a number: write one, as in {example}")
+        # An own context: another library may have lowered the process's precision.
+        amounts[name] = float(Context(prec=60).multiply(Decimal(match[1]), _SUFFIX[match[2].lower()]))
+    return amounts
 
 
 NO_COST = Cost()
@@ -186,9 +180,15 @@ class Budget:
         Raises:
             UsageError: an unknown unit, an amount that is not a positive number, or a unit given twice.
         """
-        pairs = _amounts_in(text, "budget", "unit", UNITS, _meant)
-        limits = {unit: _amount(unit, amount) for unit, amount in pairs.items()}
-        counts = {unit: int(limits[unit]) for unit in ("tokens", "generated", "samples") if unit in limits}
+        limits = _amounts_in(text, "budget", "unit", UNITS, "tokens=4000,seconds=30")
+        counts: dict[str, int] = {}
+        for unit, amount in limits.items():
+            if not 0 < amount < math.inf:
+                raise UsageError(f"budget {unit}={amount:g} must be a positive number: raise it, or leave {unit} out")
+            if unit in ("tokens", "generated", "samples"):
+                counts[unit] = int(amount)
+                if amount != counts[unit]:
+                    raise UsageError(f"budget {unit}={amount:g} must be a whole number")
         return cls(**counts, seconds=limits.get("seconds"), flops=limits.get("flops"), usd=limits.get("usd"))
 
     def divided(self, parts: int) -> "Budget":
@@ -203,27 +203,6 @@ class Budget:
 
     def __str__(self) -> str:
         return ",".join(f"{unit}={limit:.15g}" for unit in UNITS if (limit := getattr(self, unit)) is not None)
-
-
-def _meant(part: str) -> str:
-    """How a limit without an equals sign is written, such as 500, tokens:500 or 500tokens; otherwise an example."""
-    words = re.findall(r"\d[\d.]*(?:[kmgtp]\b)?|[a-z]+", part.lower())
-    units = [word for word in words if word in UNITS] or ["tokens"]
-    amounts = [word for word in words if word[0].isdigit() and _AMOUNT.fullmatch(word)]
-    return f"{units[0]}={amounts[0]}" if len(amounts) == 1 else "tokens=4000,seconds=30"
-
-
-def _amount(unit: str, text: str) -> float:
-    match = _AMOUNT.fullmatch(text)
-    if not match:
-        raise UsageError(f"budget {unit}={shown(text)} is not a number: write {unit}=4000 or {unit}=4k")
-    # An own context: another library may have lowered the process's precision.
-    amount = float(Context(prec=60).multiply(Decimal(match[1]), _SUFFIX[match[2].lower()]))
-    if not 0 < amount < math.inf:
-        raise UsageError(f"budget {unit}={text} must be a positive number: raise it, or leave {unit} out")
-    if unit in ("tokens", "generated", "samples") and amount != int(amount):
-        raise UsageError(f"budget {unit}={text} must be a whole number")
-    return amount
 
 
 @dataclass(slots=True, eq=False)
@@ -377,19 +356,6 @@ class Ledger:
         return min_tokens + bisect_left(
             range(min_tokens + 1, max_tokens), True, key=lambda n: self.shortfall(price(n)) is not None
         )
-
-    def hold(self, worst: Cost) -> Reservation:
-        """Hold room for later work until `release`: a reservation with nothing in flight yet."""
-        reservation = self.reserve(worst)
-        for ledger in self.lineage():
-            ledger.in_flight -= 1
-        return reservation
-
-    def release(self, reservation: Reservation) -> None:
-        """Free the room that was held."""
-        for ledger in self.lineage():
-            ledger.in_flight += 1
-        self.settle(reservation, Cost())
 
     def keep(self, share: Budget, times: int) -> None:
         """Exclude `times` shares from reservations, replacing what was excluded before."""

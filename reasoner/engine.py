@@ -10,32 +10,11 @@ from reasoner.stopping.confidence import ConfidenceFloor
 from reasoner.types import NO_LOGPROB, Completion, FinishReason, Logprobs, Prompt, SamplingParams, TokenIds, Usage
 
 __all__ = [
-    "NO_LOGPROB",
-    "CacheResettable",
-    "ConfidenceFloor",
-    "ContinuesReplies",
-    "Engine",
-    "EngineError",
-    "EngineUnavailable",
-    "FinishReason",
-    "HoldsQuestions",
-    "KeepsChains",
-    "LimitsThinking",
-    "Logprobs",
-    "ModelInfo",
-    "Rendered",
-    "Replicated",
-    "RequestLost",
-    "SampleRequest",
-    "TextPiece",
-    "TokenIds",
-    "Usage",
-    "UsageMeter",
-    "continuation",
-    "limits_thinking",
-    "release",
-    "reset_caches",
-]
+    "NO_LOGPROB", "CacheResettable", "ConfidenceFloor", "ContinuesReplies", "Engine", "EngineError",
+    "EngineUnavailable", "FinishReason", "HoldsQuestions", "KeepsChains", "LimitsThinking", "Logprobs", "ModelInfo",
+    "Rendered", "Replicated", "RequestLost", "SampleRequest", "TextPiece", "TokenIds", "Usage", "UsageMeter",
+    "continuation", "limits_thinking", "release", "reset_caches",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

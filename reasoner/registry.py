@@ -3,7 +3,6 @@
 import dataclasses
 import inspect
 import json
-import numbers
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping
@@ -190,74 +189,60 @@ def _opened(
 
 
 def check_types(thing: object) -> None:
-    """Check the options of a plug-in, and of the plug-ins in it, against their declared types.
-
-    Only plain types, choices, tuples and plug-ins are checked; foreign classes may declare anything.
+    """Check that the options of a plug-in that are text, plug-ins or values of ours are so, and check these too.
 
     Raises:
-        UsageError: an option has another type, as in "SelfConsistency: n must be a whole number (got '8')".
+        UsageError: as in "SelfConsistency: stop must be a StopRule (got 'beta'): pass build('rule', 'beta')".
     """
     if not dataclasses.is_dataclass(thing):
         return
     cls: Any = type(thing)
-    try:
-        hints = _hints_of(cls)
-    except Exception:  # names that a foreign module imports for type checkers only
-        return
-    for option in options_of(thing):
-        value = getattr(thing, option)
-        if not _fits(value, hints[option]):
-            problem = f"{type(thing).__name__}: {option} must be {_in_words(hints[option])} (got {shown(value)})"
-            kind = _nested(hints[option])
-            if kind and isinstance(value, str):
-                problem += f": pass build({kind!r}, {value!r})"
-            raise UsageError(f"{problem}: pass {value.__name__}()" if isinstance(value, type) else problem)
+    for option, hint in _hints_of(cls).items():
+        value = getattr(thing, option, None)
+        if not _fits(value, hint):
+            kind = _nested(hint) if isinstance(value, str) else None
+            meant = f"{value.__name__}()" if isinstance(value, type) else kind and f"build({kind!r}, {value!r})"
+            parts = typing.get_args(hint) if _optional(hint) else (hint,)
+            wanted = " or ".join(_in_words(part) for part in parts if part is not _NONE)
+            advice = f": pass {meant}" if meant else ""
+            raise UsageError(f"{cls.__name__}: {option} must be {wanted} (got {shown(value)}){advice}")
         if not isinstance(value, type):
             check_types(value)
 
 
-@lru_cache(maxsize=512)
-def _hints_of(cls: type) -> Mapping[str, Any]:
-    """The types of a class's fields: reading them takes longer than a server has for a request."""
-    return typing.get_type_hints(cls)
-
-
-_WORDS: Mapping[Any, str] = {
-    bool: "True or False", int: "a whole number", float: "a number", str: "text", tuple: "a tuple",
-    types.NoneType: "None",
-}  # fmt: skip
-_ABSTRACT: Mapping[Any, type] = {int: numbers.Integral, float: numbers.Real}
+_NONE = type(None)
 
 
 def _fits(value: object, hint: Any) -> bool:
     """Whether a value has a type; True for types that are not checked."""
-    origin, parts = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, part) for part in parts)
-    if origin is Literal:
-        return value in parts
-    if origin is tuple:
-        return isinstance(value, tuple) and (parts[-1] is not ... or all(_fits(item, parts[0]) for item in value))
+    if _optional(hint):
+        return any(value is None if part is _NONE else _fits(value, part) for part in typing.get_args(hint))
+    if typing.get_origin(hint) is tuple:
+        kind, *more = typing.get_args(hint)
+        return isinstance(value, tuple) and (more != [...] or all(_fits(item, kind) for item in value))
     if getattr(hint, "_is_protocol", False):
         members = [name for name in vars(hint) if not name.startswith("_")]
         return not isinstance(value, type) and all(
             inspect.getattr_static(value, name, hint) is not hint for name in members
         )
-    if hint in _ABSTRACT:
-        return isinstance(value, _ABSTRACT[hint]) and not isinstance(value, bool)
-    return isinstance(value, hint) if hint in _WORDS or dataclasses.is_dataclass(hint) else True
+    checked: Any = hint
+    return not (hint is str or dataclasses.is_dataclass(hint)) or isinstance(value, checked)
 
 
 def _in_words(hint: Any) -> str:
-    origin, parts = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(map(_in_words, parts))
-    if origin is Literal:
-        return " or ".join(map(str, parts))
-    if origin is tuple and parts[-1] is ...:
-        return f"a tuple of {getattr(parts[0], '__name__', parts[0])}"
+    if typing.get_origin(hint) is tuple:
+        return f"a tuple of {getattr(typing.get_args(hint)[0], '__name__', 'values')}"
     name = getattr(hint, "__name__", str(hint))
-    return _WORDS.get(origin or hint) or f"{'an' if name[:1] in 'AEIOU' else 'a'} {name}"
+    return "text" if hint is str else f"{'an' if name[:1] in 'AEIOU' else 'a'} {name}"
+
+
+@lru_cache(maxsize=512)
+def _hints_of(cls: type) -> Mapping[str, Any]:
+    """The types of a class's fields: reading them takes longer than a server has for a request."""
+    try:
+        return typing.get_type_hints(cls)
+    except NameError:  # names that a foreign module imports for type checkers only
+        return {}
 
 
 def options_of(cls: Any) -> dict[str, "dataclasses.Field[Any]"]:
@@ -303,7 +288,9 @@ def _nested(hint: Any) -> Kind | None:
 
 def _converted(owner: str, values: Mapping[str, Any], cls: Any, checked: _Checked) -> dict[str, Any]:
     hints = _hints_of(cls)
-    return {option: _value(f"{owner}: {option}", value, hints[option], checked) for option, value in values.items()}
+    return {
+        option: _value(f"{owner}: {option}", value, hints.get(option, str), checked) for option, value in values.items()
+    }
 
 
 def _value(where: str, value: Any, hint: Any, checked: _Checked) -> Any:

@@ -58,7 +58,7 @@ class _AnswerClass:
 
 @dataclass(slots=True)
 class _Block:
-    """The keys at home in one block and its guests; `slow_...` are keys whose blocks a worker had to find."""
+    """The keys at home in one block and its guests; `slow_...` are keys with blocks that a worker had to find."""
 
     home: list[str] = field(default_factory=list)
     guests: list[str] = field(default_factory=list)
@@ -88,7 +88,7 @@ class _Leaders:
     _order: list[tuple[int, str]] = field(default_factory=list)
     _leaders: list[str] = field(default_factory=list)
     _pending: dict[str, int] = field(default_factory=dict)
-    """In launch order, the answers whose class is open, and how many leaders they differ from."""
+    """In launch order, the answers without a class yet, and how many leaders they differ from."""
 
     def add(self, key: str, index: int) -> bool:
         """Add an answer; whether the classes have to be formed again, because it precedes others."""
@@ -108,7 +108,7 @@ class _Leaders:
         return True
 
     def advance(self) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-        """Go on as far as the verdicts reach: the pairs that are equal, and those to ask about, leader first."""
+        """Continue as far as the verdicts reach: the pairs that are equal, and those to ask about, leader first."""
         equal: list[tuple[str, str]] = []
         unknown: list[tuple[str, str]] = []
         for key in [*self._pending]:
@@ -150,7 +150,7 @@ class Tally:
     for. Where a model compares, an answer is compared with the first of each class, and joins the first that it equals.
     Abstentions count as samples but not as votes. Ties go to the earliest launch index. Weights are 0 or more; if all
     are 0 the majority decides. A class is represented by its heaviest member, the earliest of equals. Its weight is the
-    sum of its members' weights; with `by` "max" it is the largest, whose launch index breaks ties.
+    sum of its members' weights; with `by` "max" it is the largest, and its launch index breaks ties.
     """
 
     space: AnswerSpace
@@ -280,7 +280,7 @@ class Tally:
             self._open[key] = chain.from_iterable(lists)
 
     def unplaced(self) -> tuple[Answer, ...]:
-        """The answers whose blocks only a worker can find."""
+        """The answers with blocks that only a worker can find."""
         return tuple(map(_named, self._unplaced))
 
     def set_blocks(self, answers: Sequence[Answer], blocks: Sequence[Blocks | None]) -> None:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from reasoner.answers import NumberSpace
+from reasoner.answers.numbers import NumberSpace
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
 from reasoner.errors import UsageError
@@ -76,6 +76,15 @@ def test_a_digest_is_the_same_in_every_process() -> None:
         ("logprobs", 21, "from 0 to 20"),
         ("logprobs", -1, "from 0 to 20"),
         ("stop", ("a", ""), "at least one character"),
+        ("presence_penalty", 3, "from -2 to 2"),
+        ("repetition_penalty", 0, "above 0"),
+        ("logit_bias", {7: 200}, "from -100 to 100"),
+        ("logit_bias", {-1: 2}, "at least 0"),
+        ("logit_bias", (7,), "pairs of a token id and a bias"),
+        ("bad_words", "no", "a tuple of strings"),
+        ("bad_words", ("",), "a bad word must have"),
+        ("thinking", 0, "at least 1"),
+        ("thinking", True, "a whole number"),
     ],
 )
 def test_sampling_parameters_out_of_range_are_refused(option: str, value: object, allowed: str) -> None:

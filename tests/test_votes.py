@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner import Answer, VoteState
-from reasoner.answers import NumberSpace
+from reasoner.answers.numbers import NumberSpace
 from reasoner.types import AnswerSpace, Blocks
 from reasoner.voting import Tally
 from tests.helpers import answer

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner import VoteState, voting
-from reasoner.answers import TextSpace
+from reasoner.answers.texts import TextSpace
 from reasoner.voting import Tally
 from tests.helpers import answer
 

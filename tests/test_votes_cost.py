@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner import Answer, VoteState
-from reasoner.answers import MathSpace
+from reasoner.answers.maths import MathSpace
 from reasoner.types import AnswerSpace, Blocks, Vote
 from reasoner.voting import MAX_COMPARISONS, Tally
 from tests.helpers import answer

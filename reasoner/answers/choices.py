@@ -4,9 +4,9 @@ import re
 import string
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
 
-from reasoner.answers.forms import BOX, Opening
+from reasoner.answers.forms import Opening
 from reasoner.answers.reading import ByKey, ReadsForms
 from reasoner.answers.thinking import TAIL
 from reasoner.errors import UsageError
@@ -16,32 +16,6 @@ Labels = Literal["letters", "numbers"]
 _LETTERED = re.compile(r"(?:^|[\s(])\(?([A-Z])[).:]\s+(\S[^\n]*?)(?=\n|\Z|[\s(]\(?[A-Z][).:]\s)")
 _NUMBERED = re.compile(r"\s*+\(?([1-9]\d?)(?:\)|(?<=\n\d)\.|(?<=\n\d\d)\.)\s++(\S[^\n]*?)(?=\n|\Z|\s\(?[1-9]\d?\)\s)")
 _QUESTION_END = re.compile(r"\?(?=\s)|:[^\S\n]*\n")
-
-
-class Listed(NamedTuple):
-    """The texts of 2 to 26 options, and how they are labelled."""
-
-    options: tuple[str, ...]
-    labels: Labels = "letters"
-
-
-def options_in(text: str) -> Listed | None:
-    """The options of a question: `A) ... B) ...` from A on, or `1) ... 2) ...` right after the question."""
-    lettered: list[str] = []
-    for match in _LETTERED.finditer(text[:TAIL]):
-        if match[1] == string.ascii_uppercase[len(lettered) : len(lettered) + 1]:
-            lettered.append(match[2].strip())
-    if len(lettered) >= 2:
-        return Listed(tuple(lettered))
-    numbered: list[str] = []
-    ends = list(_QUESTION_END.finditer(text[:TAIL].rstrip()))
-    position = ends[-1].end() - ends[-1][0].endswith("\n") if ends else len(text)
-    while (option := _NUMBERED.match(text[:TAIL], position)) and option[1] == str(len(numbered) + 1):
-        numbered.append(option[2].strip())
-        position = option.end()
-    if 2 <= len(numbered) <= 26 and not text[position:].strip():
-        return Listed(tuple(numbered), "numbers")
-    return None
 
 
 _SIGNS = str.maketrans(
@@ -55,7 +29,6 @@ _OPEN = (
 _CLOSE = r"[*_$`)\]}\"'\u201d\u300d\u300f\u3011]"
 _LABEL = {"letters": r"[A-Za-z]", "numbers": r"\d{1,2}"}
 _BEFORE_OPTION = rf"(?={_CLOSE}*[).:])(?:{_CLOSE}|[.:])++(?:\s+|(?<=[)\]]))(?!(?:and|or|und|oder|y|o|et|ou)\b|[&/+,])"
-_JOINT = r"(?:\s*,\s*(?:and\s|&\s)?|\s*&\s*|\s+and\s+|\s*\+\s*|\s+)"
 # After a label in a sentence: a bracket or a stop, the end, or a word that gives a reason, but no other label.
 _AFTER = (
     rf"(?:{_CLOSE}++[.,:;]?|[.,:;](?!\d)|(?=\s*\Z)|(?=\s*\n)|(?=\s(?:because|since|as|for)\b)|(?=[\u3002\uff0c]))"
@@ -65,12 +38,11 @@ _MARKUP = re.compile(r"\\(?:text\w*|math[a-z]+|boxed)\{([^{}]*+)\}|\\left|\\righ
 
 
 @lru_cache(maxsize=256)
-def _patterns(labels: Labels) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
-    """A label and what follows it, several labels alone, and a label at the start of a clause."""
+def _patterns(labels: Labels) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """A label alone or before its option, and a label at the start of a clause."""
     label = _LABEL[labels]
     return (
         re.compile(rf"{_OPEN}({label})(?:{_CLOSE}*+[).:,]?{_CLOSE}*+\s*\Z|{_BEFORE_OPTION}(\S.*))", re.DOTALL),
-        re.compile(rf"{_OPEN}(({label}{_CLOSE}*+)(?:{_JOINT}{_OPEN}{label}{_CLOSE}*+)++)[.\s]*"),
         re.compile(rf"{_OPEN}({label}){_AFTER}"),
     )
 
@@ -79,16 +51,14 @@ def _patterns(labels: Labels) -> tuple[re.Pattern[str], re.Pattern[str], re.Patt
 class ChoiceSpace(ByKey):
     """One of 2 to 26 options, labelled A, B, C ... or 1, 2, 3 ...; its key is the label, also of an option's text.
 
-    With `several`, an answer may name several options, and its key is their labels in order, as in `A,C`; without it,
-    a form that names two is no answer.
+    A form that names two is no answer.
     """
 
     name: ClassVar[str] = "choice"
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
 
     options: tuple[str, ...]
     labels: Labels = "letters"
-    several: bool = False
 
     def __post_init__(self) -> None:
         ReadsForms.__post_init__(self)
@@ -97,18 +67,13 @@ class ChoiceSpace(ByKey):
 
     @property
     def instruction(self) -> str:
-        """Asks for a label, or for several."""
-        known = self.known
-        number = "one or more" if self.several else "one"
-        noun = self.labels if self.several else self.labels.removesuffix("s")
-        return f"Give the answer as {number} {noun} from {known[0]} to {known[-1]}."
+        """Asks for a label."""
+        return f"Give the answer as one {self.labels.removesuffix('s')} from {self.known[0]} to {self.known[-1]}."
 
     @property
     def opening(self) -> Opening | None:  # type: ignore[override]
         """A label in brackets, which is one of those that there are."""
-        return (
-            BOX if self.several else Opening("\n\nThe answer is (", "<answer>", "</answer>", (")", "\n"), self.known, 4)
-        )
+        return Opening("\n\nThe answer is (", "<answer>", "</answer>", (")", "\n"), self.known, 4)
 
     @property
     def known(self) -> tuple[str, ...]:
@@ -120,15 +85,12 @@ class ChoiceSpace(ByKey):
     def inside(self, text: str, reply: str) -> Answer | None:
         """A label, alone or before its option, or the text of an option."""
         text = text.translate(_SIGNS).strip()[:400]
-        single, many, _ = _patterns(self.labels)
         if named := self._named(text):
             return named
-        if self.several and (labels := many.fullmatch(text)):
-            return self._chosen(re.findall(rf"(?<!\w){_LABEL[self.labels]}(?!\w)", labels[1]))
-        match = single.fullmatch(text)
+        match = _patterns(self.labels)[0].fullmatch(text)
         if match is None or (match[2] and (other := self._named(match[2])) and other.key != match[1].upper()):
             return None
-        return self._chosen([match[1]])
+        return self._chosen(match[1])
 
     def begins(self, text: str, reply: str) -> Answer | None:
         """The label with which it begins, or all of its first line where that names an option."""
@@ -136,10 +98,8 @@ class ChoiceSpace(ByKey):
         line = text.partition("\n")[0].rstrip()
         if answer := self.inside(line, reply):
             return answer
-        match = _patterns(self.labels)[2].match(text)
-        if match is None or (self.several and _patterns(self.labels)[1].match(text)):
-            return None
-        return self._chosen([match[1]])
+        match = _patterns(self.labels)[1].match(text)
+        return self._chosen(match[1]) if match else None
 
     def alone(self, text: str, reply: str) -> Answer | None:
         """A label, with nothing or the text of its option after it; a small letter alone is a word."""
@@ -156,14 +116,10 @@ class ChoiceSpace(ByKey):
             f"{clause}\n{text}",
             re.MULTILINE,
         )
-        return any((other := match[1] or match[2]) in self.known and other not in answer.key for match in marked)
+        return any((other := match[1] or match[2]) in self.known and other != answer.key for match in marked)
 
-    def _chosen(self, labels: list[str]) -> Answer | None:
-        upper = {label.upper() for label in labels}
-        if not upper <= {*self.known} or (len(upper) > 1 and not self.several):
-            return None
-        key = ",".join(label for label in self.known if label in upper)
-        return Answer(key, key)
+    def _chosen(self, label: str) -> Answer | None:
+        return Answer(label.upper(), label.upper()) if label.upper() in self.known else None
 
     def _named(self, text: str) -> Answer | None:
         """The option whose text it is."""
@@ -180,6 +136,19 @@ def _bare(text: str) -> str:
 
 
 def choice_in(text: str) -> ChoiceSpace | None:
-    """The choice that a question lists; see `options_in`."""
-    listed = options_in(text)
-    return ChoiceSpace(*listed) if listed else None
+    """The choice that a question lists: `A) ... B) ...` from A on, or `1) ... 2) ...` right after the question."""
+    text = text[:TAIL]
+    lettered: list[str] = []
+    for match in _LETTERED.finditer(text):
+        if match[1] == string.ascii_uppercase[len(lettered) : len(lettered) + 1]:
+            lettered.append(match[2].strip())
+    if len(lettered) >= 2:
+        return ChoiceSpace(tuple(lettered))
+    numbered: list[str] = []
+    ends = list(_QUESTION_END.finditer(text.rstrip()))
+    position = ends[-1].end() - ends[-1][0].endswith("\n") if ends else len(text)
+    while (option := _NUMBERED.match(text, position)) and option[1] == str(len(numbered) + 1):
+        numbered.append(option[2].strip())
+        position = option.end()
+    whole = 2 <= len(numbered) <= 26 and not text[position:].strip()
+    return ChoiceSpace(tuple(numbered), "numbers") if whole else None

@@ -8,6 +8,7 @@ import re
 import textwrap
 import warnings
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import ClassVar, NamedTuple
 
 from reasoner.answers.forms import Form, Opening, machine_forms
@@ -29,11 +30,10 @@ _DEFINITION = re.compile(
     r"^(?:(?:async def|def|class) +(?P<name>\w+)(?P<tests>[^\n:]*\bTestCase\b)?|(?P<short>\w+) *= *lambda\b)",
     re.MULTILINE,
 )
+_CALL = re.compile(r"^[\w.]+\(", re.MULTILINE)
 _TRIAL = re.compile(r"main\Z|test", re.IGNORECASE)
 """Names of functions and classes that try a solution."""
 _NAMED = re.compile(r"(?:\b(?:def|class|function|method|called|named)\s+`?|`)([^\W\d]\w*)|\b([^\W\d]\w*)(?=\()")
-_SILENT = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign)
-"""Statements that show nothing when a module is run."""
 
 
 class _CodeBlock(NamedTuple):
@@ -51,7 +51,7 @@ class CodeSpace(ByKey):
     """
 
     name: ClassVar[str] = "code"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     instruction: ClassVar[str] = "Give the answer as one Python code block."
     opening: ClassVar[Opening | None] = None
     tail: ClassVar[int] = TAIL
@@ -92,38 +92,24 @@ def functions_in(question: str) -> tuple[str, ...]:
 
 
 def _solution(blocks: list[_CodeBlock], asked: frozenset[str]) -> str:
-    """The last block that defines what was asked for, else the last that defines more than trials of other blocks."""
-    if len(blocks) == 1:
-        return blocks[0].code
-    defined = [_defined(block.code) for block in blocks]
-    every = frozenset[str]().union(*defined)
+    """The last block that defines what was asked for, else the last that defines something and is no trial."""
+    every = frozenset(name for block in blocks for name in _defined(block.code))
 
     def rank(index: int) -> tuple[bool, bool, bool, bool, int]:
-        block, names = blocks[index], defined[index]
-        solves = any(names.values()) and not _tries(block.code, every - names.keys(), not all(names.values()))
-        return not asked.isdisjoint(names), solves, bool(names), block.python, index
+        block, names = blocks[index], _defined(blocks[index].code)
+        uses = not (every - names.keys()).isdisjoint(re.findall(r"\w+", block.code))
+        tries = all(names.values()) or (uses and (any(names.values()) or _CALL.search(block.code) is not None))
+        return not asked.isdisjoint(names), not tries, bool(names), block.python, index
 
     return blocks[max(range(len(blocks)), key=rank)].code
 
 
 def _defined(block: str) -> dict[str, bool]:
-    """The names that code defines, and whether each may be a solution, and not a test or the main function."""
+    """The names that code defines, and whether each is a test or the main function."""
     return {
-        match["name"] or match["short"]: not (match["tests"] or (match["name"] and _TRIAL.match(match["name"])))
+        match["name"] or match["short"]: bool(match["tests"] or (match["name"] and _TRIAL.match(match["name"])))
         for match in _DEFINITION.finditer(block)
     }
-
-
-def _tries(block: str, others: frozenset[str], tests: bool) -> bool:
-    """Whether code uses the names of other blocks in tests or in statements that are run at once."""
-    if others.isdisjoint(re.findall(r"\w+", block)):
-        return False
-    if (tree := _tree(block)) is None:
-        return True
-    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    used |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
-    runs = any(not isinstance(statement, _SILENT) for statement in tree.body[1 if ast.get_docstring(tree) else 0 :])
-    return (runs or tests) and not others.isdisjoint(used)
 
 
 def _defines(text: str) -> bool:
@@ -170,11 +156,8 @@ def _tree(code: str) -> ast.Module | None:
 
 def _brackets(code: str) -> int:
     """An upper bound of the levels of brackets; those in strings and comments count too."""
-    deepest = level = 0
-    for sign in code:
-        level = max(0, level + (sign in "([{") - (sign in ")]}"))
-        deepest = max(deepest, level)
-    return deepest
+    steps = ((sign in "([{") - (sign in ")]}") for sign in code)
+    return max(accumulate(steps, lambda level, step: max(0, level + step), initial=0))
 
 
 def _key(code: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from operator import add, mul, sub, truediv
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from reasoner.answers.forms import LONG_BOX, Form, Opening, machine_forms
 from reasoner.answers.reading import ByKey, ReadsForms
@@ -37,8 +37,7 @@ _OPERATIONS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] 
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluated:
+class Evaluated(NamedTuple):
     """The exact value of an expression, and its constants: sorted, repeated ones as often as they occur."""
 
     value: Fraction
@@ -160,14 +159,9 @@ class ExpressionSpace(ByKey):
 
 
 def _answer(text: str) -> Answer | None:
-    expression = _expression(text)
-    return Answer(expression, _plain(expression).replace(" ", "")) if expression else None
-
-
-def _expression(text: str) -> str | None:
     """The first side of an equation that holds at least two numbers: `(10 - 4) * 4` of `(10 - 4) * 4 = 6 * 4 = 24`."""
     for side in text.strip(_MARKS).rstrip(f".{_MARKS}").split("="):
         evaluated = evaluate(side)
         if evaluated and len(evaluated.constants) > 1:
-            return side.strip()
+            return Answer(side.strip(), _plain(side).replace(" ", ""))
     return None

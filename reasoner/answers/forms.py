@@ -17,7 +17,7 @@ from typing import NamedTuple
 MAX_CLAUSE = 600
 """Characters after an announcement that are read."""
 MAX_OCCURRENCES = 6
-"""Occurrences of a noun, from the end, that are looked at."""
+"""Boxes, and occurrences of nouns, from the end, that are looked at."""
 PROBE_TOKENS = 24
 """The most tokens of a probe, except for kinds with long answers."""
 
@@ -27,7 +27,6 @@ class Opening:
     """How a probe opens a form: the `text` that is forced, and the `stop` strings after at most `tokens` tokens.
 
     What the model says is read between `before` and `after`. It must be one of the `words`, where there are any.
-    `schema` is a JSON schema that it satisfies.
     """
 
     text: str
@@ -36,7 +35,6 @@ class Opening:
     stop: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
     tokens: int = PROBE_TOKENS
-    schema: str = ""
 
 
 BOX = Opening("\n\nThe final answer is \\boxed{", "\\boxed{", "}", ("}", "\n"))
@@ -82,16 +80,14 @@ def machine_forms(text: str) -> list[Form]:
         content = line[1].strip() if line else ""
         if line and content and not (content[0].isalpha() and text[line.end() :].strip()):
             forms.append(Form(content, line.start(), line.end()))
-    if "nswer" in text and ":" in text and (field := _last(_JSON, text)):
+    if ('nswer"' in text or "nswer'" in text) and (field := _last(_JSON, text)):
         forms.append(Form(_json_value(field[1]), field.start(), field.end()))
     return sorted((form for form in forms if form), key=lambda form: -form.end)
 
 
 def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
-    last = None
-    for match in pattern.finditer(text):
-        last = match
-    return last
+    matches = list(pattern.finditer(text))
+    return matches[-1] if matches else None
 
 
 def _tag(text: str) -> Form | None:
@@ -186,11 +182,11 @@ def table() -> dict[str, dict[str, list[str]]]:
 
 
 @cache
-def _nouns() -> tuple[tuple[str, bool, _Language], ...]:
-    """Each noun, whether it is in ASCII, and its language."""
-    rows: list[tuple[str, bool, _Language]] = []
+def _nouns() -> dict[str, _Language]:
+    """Each noun and its language."""
+    rows: dict[str, _Language] = {}
     for name, words in table().items():
-        nouns = tuple(sorted(words["nouns"], key=len, reverse=True))
+        nouns = words["nouns"]
         around = rf"(?:\s*(?:{_words(words['around'])}))" + "{0,3}"
         to = r"(?:\s(?:to|of|for)\s[^.\n:=?]{1,60}?)?" if name == "english" else ""
         then = r"(?:,?\s(?:then|therefore|thus|hence))?"
@@ -201,30 +197,30 @@ def _nouns() -> tuple[tuple[str, bool, _Language], ...]:
         )
         language = _Language(head, _LEAD if name == "english" else _OTHER_LEAD)
         # Of a noun within another one, all occurrences are those of the shorter one.
-        rows += [(noun, noun.isascii(), language) for noun in nouns if not any(o in noun for o in nouns if o != noun)]
-    return tuple(rows)
+        rows |= {noun: language for noun in nouns if not any(o in noun for o in nouns if o != noun)}
+    return rows
 
 
 def announcements(text: str, start: int = 0) -> Iterator[Form]:
     """The sentences and headings after an offset that announce an answer, the last first."""
-    rest = text[start:]
-    lowered = rest.lower()
-    if len(lowered) != len(rest):
-        lowered = rest
+    lowered = text.lower()
+    if len(lowered) != len(text):
+        lowered = text
     ascii_only = lowered.isascii()
-    heads: dict[int, tuple[int, _Language]] = {}
-    for noun, in_ascii, language in _nouns():
-        at = -1 if ascii_only and not in_ascii else lowered.rfind(noun)
-        for _ in range(MAX_OCCURRENCES):
-            if at < 0:
-                break
-            if start + at not in heads and (match := language.head.match(text, start + at)):
-                heads[start + at] = match.end(), language
-            at = lowered.rfind(noun, 0, at)
-    for noun_at, (end, language) in sorted(heads.items(), reverse=True):
-        before = text[max(0, noun_at - 80) : noun_at]
+    places = {noun: lowered.rfind(noun, start) for noun in _nouns() if not ascii_only or noun.isascii()}
+    for _ in range(MAX_OCCURRENCES):
+        noun = max(places, key=places.__getitem__)
+        at = places[noun]
+        if at < 0:
+            return
+        places[noun] = lowered.rfind(noun, start, at)
+        language = _nouns()[noun]
+        head = language.head.match(text, at)
+        if head is None:
+            continue
+        before = text[max(start, at - 80) : at]
         breaks = [mark.end() for mark in _SENTENCE_START.finditer(before)]
+        clause = text[head.end() : head.end() + MAX_CLAUSE]
         lead = before[breaks[-1] :] if breaks else before
-        clause = text[end : end + MAX_CLAUSE]
         if clause.strip() and language.lead.match(lead) and not _QUESTION.match(clause) and not _LIST.match(clause):
-            yield Form(clause, noun_at, end)
+            yield Form(clause, at, head.end())

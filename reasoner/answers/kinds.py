@@ -1,12 +1,12 @@
 """The kinds of answer by name, and the choice of one for a question."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
 from typing import Any, Final, NamedTuple, TypeVar
 
-from reasoner.answers.choices import options_in
+from reasoner.answers.choices import choice_in
 from reasoner.answers.thinking import TAIL
 from reasoner.errors import UnknownName, UsageError
 from reasoner.types import AnswerSpace
@@ -42,32 +42,29 @@ _CLASSES: Final[Mapping[str, tuple[str, str]]] = {
     "json": ("whole", "JsonSpace"),
     "free": ("whole", "FreeSpace"),
 }
-"""Where the class of each kind is."""
-SPACES = ("auto", *_CLASSES)
+"""The module and the class of each kind. A class is imported when it is needed: its patterns take long to compile."""
+KINDS = tuple(_CLASSES)
+SPACES = ("auto", *KINDS)
+ANY_KIND = ("extract", "cut", "pattern")
+"""The options of every answer kind but `json` and `free`."""
+OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "math": ("seconds", *ANY_KIND),
+    "text": ("equal", *ANY_KIND),
+    "json": ("extract", "cut"),
+    "free": (),
+}
 
 
-class _Kinds(Mapping[str, type[Any]]):
-    """Imports a class when it is asked for: compiling the patterns of all kinds takes longer than a question."""
-
-    def __getitem__(self, kind: str) -> type[Any]:
-        module, name = _CLASSES[kind]
-        cls: type[Any] = getattr(import_module(f"reasoner.answers.{module}"), name)
-        return cls
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(_CLASSES)
-
-    def __len__(self) -> int:
-        return len(_CLASSES)
-
-
-KINDS: Final[Mapping[str, type[Any]]] = _Kinds()
-"""The class of each kind of answer, but for `auto`, which chooses one of them."""
+def class_of(kind: str) -> type[Any]:
+    """The class of a kind but `auto`, which chooses one of them."""
+    module, name = _CLASSES[kind]
+    cls: type[Any] = getattr(import_module(f"reasoner.answers.{module}"), name)
+    return cls
 
 
 def _kind_of(question: str) -> str:
     """The kind that `auto` chooses."""
-    if options_in(question):
+    if choice_in(question):
         return "choice"
     if _YES_NO_QUESTION.search(question[-TAIL:]):
         return "yes_no"
@@ -85,10 +82,8 @@ def _space(kind: str, question: str) -> AnswerSpace:
 
         return CodeSpace(functions_in(question))
     if kind != "choice":
-        space: AnswerSpace = KINDS[kind]()
+        space: AnswerSpace = class_of(kind)()
         return space
-    from reasoner.answers.choices import choice_in
-
     choice = choice_in(question)
     if choice is None:
         raise UsageError("the question lists no options: write them as `A) ... B) ...`, or choose another answer kind")
@@ -103,7 +98,7 @@ class AnswerKind(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> "AnswerKind":
-        """Read a kind; options may follow its name, as in `math:loose=[units,rounding],seconds=30`.
+        """Read a kind; options may follow its name, as in `math:seconds=30`.
 
         `pattern` is a regular expression by which answers are read first, and the last option: it may hold commas.
         `extract=rules` asks no model to end a reply without a form, `cut=probe` also asks it to end one that a limit
@@ -120,7 +115,7 @@ class AnswerKind(NamedTuple):
     @property
     def classes(self) -> list[type[Any]]:
         """The classes of the spaces that it may be: `auto` may be any."""
-        return [*KINDS.values()] if self.name == "auto" else [KINDS[self.name]]
+        return [class_of(kind) for kind in (KINDS if self.name == "auto" else (self.name,))]
 
     def space(self, question: str) -> AnswerSpace:
         """The space for a question.
@@ -148,17 +143,6 @@ def with_options(space: A, options: str) -> A:
     return replace(space, **_read_options(space.name, options)) if options else space  # type: ignore[type-var]
 
 
-ANY_KIND = ("extract", "cut", "pattern")
-"""The options of every answer kind but `json` and `free`."""
-OPTIONS: Mapping[str, tuple[str, ...]] = {
-    "math": ("seconds", "loose", *ANY_KIND),
-    "choice": ("several", *ANY_KIND),
-    "text": ("equal", *ANY_KIND),
-    "json": ("extract", "cut"),
-    "free": (),
-}
-
-
 def _read_options(kind: str, text: str) -> dict[str, Any]:
     """The options of an answer kind, as the fields of its space."""
     known, values = OPTIONS.get(kind, ANY_KIND), dict[str, Any]()
@@ -169,14 +153,9 @@ def _read_options(kind: str, text: str) -> dict[str, Any]:
         if option in values:
             raise UsageError(f"answer kind {kind}: {option} is given twice: keep one")
         text = ""
-        if value.startswith("[") and option == "loose":
-            value, _, text = value[1:].partition("]")
-            comma, text = text[:1], text[1:].lstrip()
-            if comma not in ("", ","):
-                raise UsageError(f"answer kind {kind}: expected a comma after {option}=[{value}] (got {comma!r})")
-        elif option != "pattern":
+        if option != "pattern":
             value, _, text = value.partition(",")
-        values[option] = _READ[option](value)
+        values[option] = _seconds(value) if option == "seconds" else value
     return values
 
 
@@ -185,24 +164,3 @@ def _seconds(value: str) -> float:
         return float(value.encode("ascii"))
     except ValueError:
         raise UsageError(f"answer kind math: seconds must be a number, as in math:seconds=30 (got {value!r})") from None
-
-
-def _several(value: str) -> bool:
-    if value not in ("true", "false"):
-        raise UsageError(f"answer kind choice: several must be true or false (got {value!r})")
-    return value == "true"
-
-
-def _names(value: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in value.split(",") if name.strip())
-
-
-_READ: dict[str, Callable[[str], object]] = {
-    "seconds": _seconds,
-    "loose": _names,
-    "several": _several,
-    "equal": str,
-    "extract": str,
-    "cut": str,
-    "pattern": str,
-}

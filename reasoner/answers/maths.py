@@ -2,18 +2,16 @@ r"""Mathematical answers: numbers, formulas, tuples, intervals, sets; `docs/answ
 
 import math
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import ClassVar
 
 from reasoner.answers import math_worker
-from reasoner.answers.acceptance import POLICIES, Policy, accepts, blocks, exact
 from reasoner.answers.forms import LONG_BOX, Opening
-from reasoner.answers.latex import bare, too_complex
+from reasoner.answers.latex import balanced, bare, canonical, too_complex
 from reasoner.answers.numbers import decimal_comma, other_number
 from reasoner.answers.reading import ReadsForms
-from reasoner.answers.shapes import key, shape
-from reasoner.errors import UnknownName, require
+from reasoner.errors import require
 from reasoner.specs import Seconds
 from reasoner.types import Answer, Blocks
 
@@ -29,8 +27,9 @@ _MATH = re.compile(
 )
 _INLINE = re.compile(r"(?<!\\)\\[()]")
 _AND = re.compile(
-    r"\s*+(?:,\s*+(?:and|or)\b|,|(?:and|or|y|und|et|e|o|ou|oder|\u0438)\b|[\u548c\u6216\u3001\uff0c])\s*+"
+    r"\s*+(?:,\s*+(?:and|or)\b|,|(?:and|or|y|und|et|e|o|ou|oder|\u0438(?:\u043b\u0438)?)\b|[\u548c\u6216\u3001\uff0c])\s*+"
 )
+_OR = ("or", "o", "ou", "oder", "\u0438\u043b\u0438", "\u6216")
 _END = re.compile(
     r"[.!](?=\s|\*|\Z)|[;\u3002\uff1b\uff01\u0964]|\*\*|\s\((?=[a-zA-Z]{3}|or\b|\u2248|\\approx)|,\s(?=[a-zA-Z]{3})"
 )
@@ -53,36 +52,32 @@ class MathSpace(ReadsForms):
     """A mathematical answer; `docs/answers.md` says when two are equal.
 
     `seconds`, above 0, limits the processor time for comparing all answers of one question. Answers that are not
-    compared in time count as different, and the solution has a note that says so. `loose` names the policies of
-    `docs/answers.md` that are loosened; all answers of a vote are then compared with each other.
+    compared in time count as different, and the solution has a note that says so.
     """
 
     name: ClassVar[str] = "math"
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
     instruction: ClassVar[str] = "Put the final answer in \\boxed{}."
     opening: ClassVar[Opening | None] = LONG_BOX
 
-    # Functions of `SlowSpace`; the first one and `accepts` run in a worker.
+    # Functions of `SlowSpace`; the first two run in a worker.
+    accepts = staticmethod(math_worker.accepts)
     find_blocks = staticmethod(math_worker.find_blocks)
     refusal = staticmethod(too_complex)
 
     seconds: Seconds = 10.0
-    loose: tuple[Policy, ...] = ()
 
     def __post_init__(self) -> None:
         ReadsForms.__post_init__(self)
-        for policy in self.loose:
-            if policy not in POLICIES:
-                raise UnknownName("loose policy", policy, POLICIES, of="answer kind math")
         require(self.seconds, "seconds", above=0, below=math.inf)
 
     def inside(self, text: str, reply: str) -> Answer | None:
         """All of the text if it is a formula, or a number with its unit; a sentence is none."""
         text = text.strip().strip("`")
-        if not 0 < len(text) <= MAX_FORMULA:
+        # A placeholder, as in `your answer`, names an answer and gives none.
+        if not 0 < len(text) <= MAX_FORMULA or "answer" in text.lower():
             return None
-        formula = _MATH.fullmatch(text.rstrip("., "))
-        written = next(filter(None, formula.groups()), "") if formula else text
+        written = _bare_formulas(text.rstrip("., "))
         return self._answer(written, reply) if len(_words(written)) <= MAX_WORDS else None
 
     def begins(self, text: str, reply: str) -> Answer | None:
@@ -90,27 +85,25 @@ class MathSpace(ReadsForms):
         text = text[:MAX_FORMULA].lstrip("\"'\u201c` ")
         formulas, end = _formulas_at(text)
         if formulas:
-            return None if _CONTINUED.match(text, end) else self._answer(", ".join(formulas), reply)
+            return None if _CONTINUED.match(text, end) else self._answer("".join(formulas), reply)
         line = text.partition("\n")[0]
         clause = line[: stop.start()] if (stop := _END.search(line)) else line
-        clause = clause.strip(" .*`")
+        clause = clause.lstrip(" *`").rstrip(" .*`")
         if "$" in clause.lstrip("$") or not clause:
             return None
-        words = len(_words(clause))
-        return self._answer(clause, reply) if words == 0 or (words <= MAX_WORDS and _AMOUNT.fullmatch(clause)) else None
+        return self._answer(clause, reply) if _is_answer(clause) else None
 
     def alone(self, text: str, reply: str) -> Answer | None:
         """A formula without words around it, or a number with its unit."""
-        text = text.strip(" .*")
-        formula = _MATH.fullmatch(text)
-        written = next(filter(None, formula.groups()), "") if formula else text
-        if not _words(written) or (_AMOUNT.fullmatch(written) and len(_words(written)) <= MAX_WORDS):
-            return self._answer(written, reply)
-        return None
+        written = _bare_formulas(text.lstrip(" *").rstrip(" .*"))
+        return self._answer(written, reply) if "$" not in written.lstrip("-$") and _is_answer(written) else None
 
     def _answer(self, written: str, reply: str) -> Answer | None:
-        """The answer of a formula in a reply, which may write 3,5 for three and a half; None for rows of formulas."""
-        if _ROWS.search(written):
+        """The answer of a formula in a reply, which may write 3,5 for three and a half.
+
+        None for rows of formulas, and for a formula that was cut.
+        """
+        if _ROWS.search(written) or not balanced(written) or written.count("\\begin") != written.count("\\end"):
             return None
         if _DECIMAL_COMMA.search(written) and decimal_comma(reply):
             written = _DECIMAL_COMMA.sub(r"\1.\2", written)
@@ -119,42 +112,61 @@ class MathSpace(ReadsForms):
     def rival(self, text: str, answer: Answer, clause: str = "") -> bool:
         """Whether another formula or number follows."""
         formulas = [next(filter(None, formula.groups()), "") for formula in _MATH.finditer(text)]
-        if any(key(shape(other)) != answer.key for other in formulas if len(other) <= MAX_FORMULA):
+        if any(canonical(other).key != answer.key for other in formulas if len(other) <= MAX_FORMULA):
             return True
         return not formulas and other_number(text, answer)
 
-    def answer(self, written: str, rule: str = "given") -> Answer | None:
+    def answer(self, text: str) -> Answer | None:
         """An answer as written, such as a reference answer; None if it holds no letter or digit."""
-        written = _INLINE.sub("$", written)
-        name = key(shape(written))
-        return Answer(bare(written), name, rule) if _SAYS.search(name) else None
-
-    @property
-    def accepts(self) -> Callable[[str, str], bool]:
-        """Whether a reference answer accepts another one; runs in a worker."""
-        return math_worker.LooselyAccepts(self.loose) if self.loose else math_worker.accepts
+        text = _INLINE.sub("$", text)
+        name = canonical(text).key
+        return Answer(bare(text), name, "given") if _SAYS.search(name) else None
 
     def same(self, a: Answer, b: Answer) -> bool | None:
         """Whether `a`, taken as the reference, accepts `b`; None if only a slow comparison can decide."""
-        return a.key == b.key or accepts(shape(a.text), shape(b.text), lambda _gold, _answer: None, self.loose)
+        if a.key == b.key:
+            return True
+        first, second = canonical(a.text), canonical(b.text)
+        if "words" in (first.kind, second.kind) or (first.unit and second.unit and first.unit != second.unit):
+            return False
+        return first.text == second.text if first.kind == second.kind == "number" else None
 
     def blocks(self, answer: Answer) -> Blocks | None:
-        """By size and structure; None if that needs the value of a formula."""
-        if self.loose:
-            return Blocks(("loose",))
-        answer_shape = shape(answer.text)
-        return blocks(answer_shape, lambda _: None) if exact(answer_shape) else None
+        """By value and structure; None if that needs the value of a formula."""
+        given = canonical(answer.text)
+        if given.kind != "number":
+            return Blocks() if given.kind == "words" else None
+        try:
+            cells = math_worker.cells(abs(float(Fraction(given.text))))
+        except OverflowError:
+            return Blocks()
+        # Without a unit, numbers are equal only if their keys are.
+        return Blocks(cells) if given.unit else Blocks(guest=cells)
 
 
 def _formulas_at(text: str) -> tuple[list[str], int]:
-    """The formulas with which a text begins, joined by `and` or commas, and where they end."""
+    """The formulas with which a text begins and what joins them, `or` or commas, and where they end."""
     formulas, position, end = list[str](), 0, 0
     while formula := _MATH.match(text, position):
+        if formulas:
+            formulas.append(" or " if text[end:position].strip(" ,") in _OR else ", ")
         formulas.append(next(filter(None, formula.groups()), ""))
         end = formula.end()
         joint = _AND.match(text, end)
         position = joint.end() if joint else len(text)
     return formulas, end
+
+
+def _bare_formulas(text: str) -> str:
+    """The formulas that a text is, without dollars; any other text as it is."""
+    formulas, end = _formulas_at(text)
+    return "".join(formulas) if formulas and end == len(text) else text
+
+
+def _is_answer(text: str) -> bool:
+    """Whether a text has no words but those of a unit."""
+    words = len(_words(text))
+    return words == 0 or (words <= MAX_WORDS and _AMOUNT.fullmatch(text) is not None)
 
 
 def _words(text: str) -> list[str]:

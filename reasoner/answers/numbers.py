@@ -47,6 +47,7 @@ _ASIDE = re.compile(r",\s|\s?[(\uff08]|\s[\u2013\u2014]\s|[\uff0c\u3001\u060c]|\
 _ITEM = re.compile(r"\s*\d{1,2}[.)]\s+[^\W\d_]")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _FRAC = re.compile(r"\\[dt]?frac\s?(?:\{\s?([-\d.]++)\s?\}|(\d))\s?(?:\{\s?([\d.]++)\s?\}|(\d))")
+_DEGREE = re.compile(r"\s?\^\s?(?:\\circ|\{\s?\\circ\s?\})")
 _GROUPING = re.compile(
     r"(?<=\d)(?:\{,\}|,?\\[,!;:]|[\u00a0\u2009\u202f'\u2019]|\s(?=\d{3}(?:\s\d{3})*+(?![\d/]|\s?/)))(?=\d{3}(?!\d))"
 )
@@ -55,17 +56,10 @@ _POWER_OF_TEN = re.compile(
 )
 _SIGNS = str.maketrans(
     {chr(0xFF01 + index): chr(0x21 + index) for index in range(94)}
-    | {
-        "\u3000": " ",
-        "\u066b": ".",
-        "\u066c": ",",
-        "\u066a": "%",
-        "\u2044": "/",
-        "\u00bd": " 1/2",
-        "\u00bc": " 1/4",
-        "\u00be": " 3/4",
-    }
+    | {"\u3000": " ", "\u066b": ".", "\u066c": ",", "\u066a": "%", "\u2044": "/"}
+    | {"\u00bd": " 1/2", "\u00bc": " 1/4", "\u00be": " 3/4"}
 )
+_UNMARKED = str.maketrans(dict.fromkeys(f"{_CURRENCY}+", "") | {"\u2212": "-"})
 # One separator before exactly three digits: its language tells which sign it is.
 _AMBIGUOUS = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
 MAX_UNIT_WORDS: Final = 3
@@ -76,8 +70,8 @@ def plain(text: str) -> str:
     if not text.isascii():
         text = text.translate(_SIGNS)
     if "\\" in text or "{" in text:
-        text = _FRAC.sub(_flat, text).replace("\\$", "$")
-    text = _GROUPING.sub("", text)
+        text = _DEGREE.sub("\u00b0", _FRAC.sub(_flat, text)).replace("\\$", "$")
+    text = _GROUPING.sub("", text).replace("{,}", ",")
     if "10" in text:
         text = _POWER_OF_TEN.sub(lambda match: f"{match[1]}e{match[2].replace(chr(0x2212), '-')}", text)
     return text
@@ -97,7 +91,7 @@ class NumberSpace(ByKey):
     """
 
     name: ClassVar[str] = "number"
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
     instruction: ClassVar[str] = "Give the answer as a number."
     opening: ClassVar[Opening | None] = SENTENCE
 
@@ -150,19 +144,15 @@ def other_number(text: str, answer: Answer) -> bool:
 def _answer(written: str, reply: str) -> Answer | None:
     if written.isascii() and written.isdigit() and len(written) <= MAX_DIGITS:
         return Answer(written, str(int(written)))
-    value = _fraction(written, reply)
+    value = fraction(written, reply)
     return None if value is None else Answer(written.strip(), str(value))
 
 
-def _fraction(written: str, reply: str) -> Fraction | None:
+def fraction(written: str, reply: str) -> Fraction | None:
+    """The value of a number, a fraction or a mixed number as written in a reply; None if it has none."""
     if sum(map(str.isdigit, written)) > MAX_DIGITS:
         return None
-    bare = re.sub(
-        rf"[{_CURRENCY}+\s]*([-]?)[{_CURRENCY}+\s]*(.*)",
-        r"\1\2",
-        written.replace("\u2212", "-").strip(),
-        flags=re.DOTALL,
-    )
+    bare = written.translate(_UNMARKED).strip()
     sign = -1 if bare.startswith("-") else 1
     *whole, part = re.sub(r"\s*/\s*", "/", bare.lstrip("- ")).split()
     over, _, under = part.partition("/")

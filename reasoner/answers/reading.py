@@ -35,9 +35,6 @@ RULES: Final = ("pattern", "form", "announced", "alone")
 that announces it, and a reply or a last line that is nothing else."""
 _ANOTHER = re.compile(r"\n[ \t]{0,20}\n[*#> ]{0,4}(?:Question|Problem|Human|User|Q)(?:\s\d{1,3})?\s?:\s")
 """Where a model that did not end its reply begins another question."""
-_ASKING = ("Question", "Problem", "Human", "User", "Q:", "Q ")
-MIN_REPLY: Final = 40
-"""Characters before that; after less, it states its own question again."""
 
 
 def digest(text: str) -> str:
@@ -88,8 +85,7 @@ class ReadsForms:
         segment = final_segment(text)
         if segment is None:
             return None
-        asked = "\n" in segment and any(word in segment for word in _ASKING)
-        another = _ANOTHER.search(segment, MIN_REPLY) if asked else None
+        another = _ANOTHER.search(segment)
         if another and (answer := self._read(segment[: another.start()])):
             return answer
         return self._read(segment)
@@ -98,26 +94,25 @@ class ReadsForms:
         if self.pattern and (match := last_matched(self.pattern, segment)) and (own := self.inside(match, segment)):
             return _named(own, "pattern")
         text = segment[-self.tail :]
-        forms = self.forms(text)
-        if forms:
+        if forms := self.forms(text):
             stated, end = self.inside(forms[0].text, text), forms[0].end
             if stated is None:
                 return None
-            later = next((answer for _, answer in self._announced(text, end)), None)
+            _, later = self._announced(text, end)
             contradicted = later is not None and later.key != stated.key
             return None if contradicted or self.rival(_edges(_after(text, end)), stated) else _named(stated, "form")
-        for form, answer in self._announced(text, 0):
-            rest = _after(text, form.end)
-            clause = text[form.end : len(text) - len(rest)]
-            return None if self.rival(rest, answer, clause) else _named(answer, "announced")
-        return self._alone(text.strip())
+        start, answer = self._announced(text, 0)
+        if answer is None:
+            return self._alone(text.strip())
+        rest = _after(text, start)
+        return None if self.rival(rest, answer, text[start : len(text) - len(rest)]) else _named(answer, "announced")
 
-    def _announced(self, text: str, start: int) -> "list[tuple[Form, Answer]]":
-        """The last announcement of an answer that begins after an offset; none if that has no answer."""
+    def _announced(self, text: str, start: int) -> tuple[int, Answer | None]:
+        """The last announced answer after an offset, and where it begins; None if there is none."""
         for form in announcements(text, start):
             if answer := self.begins(form.text, text):
-                return [(form, answer)]
-        return []
+                return form.end, answer
+        return 0, None
 
     def _alone(self, text: str) -> Answer | None:
         """The answer that is the whole reply, or its last line."""
@@ -188,12 +183,8 @@ def compiled(pattern: str) -> "regex.Pattern[str]":
 
 def last_matched(pattern: str, text: str) -> str | None:
     """The first group of the last match, or all of it; None if nothing matches in time."""
-    last = None
     try:
-        for match in compiled(pattern).finditer(text, timeout=MAX_SECONDS):
-            last = match
-    except TimeoutError:
-        return None
-    if last is None:
+        *_, last = compiled(pattern).finditer(text, timeout=MAX_SECONDS)
+    except (TimeoutError, ValueError):
         return None
     return str(last[1]) if last.re.groups and last[1] is not None else str(last[0])

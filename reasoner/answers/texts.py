@@ -54,7 +54,7 @@ class TextSpace(ByKey):
     """
 
     name: ClassVar[str] = "text"
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
     instruction: ClassVar[str] = "Give the answer in a few words."
 
     equal: Equal = field(default="exact", kw_only=True)
@@ -79,8 +79,9 @@ class TextSpace(ByKey):
         return Blocks(("",)) if self.compares_by_model else Blocks()
 
     def inside(self, text: str, reply: str) -> Answer | None:
-        """All of a text of one line."""
-        return None if "\n" in text.strip() else _text(_WRAPPED.sub(r"\1", text))
+        """All of a text of one paragraph, except one that names an answer and gives none, as in `your answer`."""
+        no_answer = "\n\n" in text.strip() or "answer" in text.lower()
+        return None if no_answer else _text(" ".join(_WRAPPED.sub(r"\1", text).split()))
 
     def begins(self, text: str, reply: str) -> Answer | None:
         """The rest of the sentence, where it is a few words without a clause of its own."""
@@ -154,9 +155,7 @@ class YesNoSpace(ByKey):
 
     def rival(self, text: str, answer: Answer, clause: str = "") -> bool:
         """Whether a later sentence begins with the other word, or is short and ends with it."""
-        for sentence in re.split(r"(?<=[.!?\u3002])\s*|\n+", f"{clause}\n{text}")[-20:]:
-            ending = sentence.split()[-1:] if len(sentence) < 60 else []
-            for part in (sentence, *ending):
-                if (other := self.inside(part, text)) and other.key != answer.key:
-                    return True
-        return False
+        sentences = re.split(r"(?<=[.!?\u3002])\s*|\n+", f"{clause}\n{text}")[-20:]
+        endings = [word for sentence in sentences if len(sentence) < 60 for word in sentence.split()[-1:]]
+        others = (self.inside(part, text) for part in (*sentences, *endings))
+        return any(other is not None and other.key != answer.key for other in others)

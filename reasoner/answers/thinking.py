@@ -86,11 +86,8 @@ def _unthought(text: str) -> str | None:
 
 def _final_channel(text: str) -> str | None:
     """The last message on the channel `final`."""
-    final = None
-    for channel in _CHANNEL.finditer(text):
-        if channel[1] == "final":
-            final = channel
-    if final is None:
+    finals = [channel.end() for channel in _CHANNEL.finditer(text) if channel[1] == "final"]
+    if not finals:
         return None
-    end = _CHANNEL_END.search(text, final.end())
-    return text[final.end() : end.start() if end else len(text)][-TAIL:]
+    end = _CHANNEL_END.search(text, finals[-1])
+    return text[finals[-1] : end.start() if end else len(text)][-TAIL:]

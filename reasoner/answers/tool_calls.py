@@ -42,33 +42,27 @@ def read_calls(reply: str) -> Calls | None:
     if len(reply) > LONGEST:
         return None
     if match := _TAGGED.search(reply):
-        calls = [_tagged(body) for body in _TAGGED.findall(reply)]
-        if any(call is None for call in calls):
-            return None
-        return Calls(reply[: match.start()].strip(), tuple(call for call in calls if call))
-    if reply.lstrip()[:1] in ("{", "["):
-        try:
-            value = parse_json(reply)
-        except ValueError:
-            return Calls(reply.strip())
-        values = value if isinstance(value, list) else [value]
-        calls = [_from_json(each) for each in values]
-        if calls and all(calls):
-            return Calls("", tuple(call for call in calls if call))
-    return Calls(reply.strip())
+        tagged = _all(map(_tagged, _TAGGED.findall(reply)))
+        return Calls(reply[: match.start()].strip(), tagged) if tagged else None
+    value = _value(reply) if reply.lstrip()[:1] in ("{", "[") else None
+    calls = _all(map(_from_json, value if isinstance(value, list) else [value]))
+    return Calls("", calls) if calls else Calls(reply.strip())
+
+
+def _all(calls: Iterable[ToolCall | None]) -> tuple[ToolCall, ...]:
+    """The calls; empty if one of them could not be read."""
+    read = tuple(calls)
+    return () if None in read else tuple(call for call in read if call)
 
 
 def _tagged(body: str) -> ToolCall | None:
     if function := _FUNCTION.fullmatch(body):
         return ToolCall(function[1], json.dumps({name: _value(text) for name, text in _PARAMETER.findall(function[2])}))
-    try:
-        return _from_json(parse_json(body))
-    except ValueError:
-        return None
+    return _from_json(_value(body))
 
 
 def _value(text: str) -> Any:
-    """The value of a parameter that is written as text: JSON where it is, else the text."""
+    """The value of a text that is JSON, else the text."""
     try:
         return parse_json(text)
     except ValueError:
@@ -79,11 +73,7 @@ def _from_json(value: Any) -> ToolCall | None:
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
         return None
     arguments = value.get("arguments", value.get("parameters", {}))
-    if isinstance(arguments, str):
-        try:
-            arguments = parse_json(arguments)
-        except ValueError:
-            return None
+    arguments = _value(arguments) if isinstance(arguments, str) else arguments
     return ToolCall(value["name"], json.dumps(arguments)) if isinstance(arguments, dict) else None
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from reasoner.answers.questions import Question
 from reasoner.batch.rows import COST, AnswerLine, InputRow, Line, Outcome, answer_line, digest_of, error_line
 from reasoner.batch.state import Progressed
-from reasoner.budget import Cost, Ledger, Prices
+from reasoner.budget import Cost, Ledger
 from reasoner.errors import EngineError, UsageError
 from reasoner.execution.executor import derive_seed
 from reasoner.execution.inputs import open_input
@@ -22,8 +22,9 @@ from reasoner.execution.session import Session
 from reasoner.serving.bodies import read
 from reasoner.serving.choose import Job, Offer, choose
 from reasoner.serving.errors import ApiError, api_error
-from reasoner.serving.replies import AnsweredRequest, Result, vendor_object
+from reasoner.serving.replies import Result, vendor_object
 from reasoner.serving.responses import REPLIES, Reply
+from reasoner.solution import Solution
 from reasoner.system.printing import valid_unicode
 from reasoner.trace.events import Began, Sink
 from reasoner.trace.history import EMPTY
@@ -107,7 +108,6 @@ class Requests:
     done: Progressed
     trace: Sink | None
     seed: int
-    prices: Prices | None = None
 
     async def answer(self, rows: Iterator[InputRow], *, concurrency: int) -> AsyncGenerator[AnswerLine, None]:
         """The lines of the output, as the requests end, at most `concurrency` at once. Raises what the input raises."""
@@ -141,32 +141,46 @@ class Requests:
         try:
             if row.error:
                 raise ApiError(400, row.error)
-            reply = _reply(row, self.prices)
+            kind = REPLIES[row.url]
+            reply: Reply = kind(read(row.body, kind.reads), self.offer.prices, id=f"batch-{_digest(row.id)}")
             request = reply.asked
+            if request.stream:
+                raise ApiError(400, "stream has no effect in a batch: leave it out", param="stream")
             seed = derive_seed(self.seed, row.id, "", 0) if request.seed is None else request.seed
             jobs = choose(request.model_copy(update={"seed": seed}), self.offer)
             names = _ids(row.id, row.digest, len(jobs))
-            jobs = [
-                replace(job, question=replace(job.question, id=name)) for job, name in zip(jobs, names, strict=True)
-            ]
-            results.extend(await asyncio.gather(*map(self._solve, jobs)))
-            _check_texts(results)
-            body = reply.whole(AnsweredRequest(results, [None] * len(results)))
-            return _line(row, 200, body, results)
+            results.extend(await asyncio.gather(*map(self._solve, jobs, names)))
+            for result in results:
+                _check_text(result.solution)
+            return _line(row, 200, reply.whole(results), results)
         except (ApiError, UsageError) as failure:
             error = api_error(failure)
             body = error.document()
             if results:
-                job, first = results[0]
-                total = sum((solution.cost for _, solution in results), Cost())
-                body["reasoner"] = vendor_object(job, replace(first, cost=total), prices=self.prices)
-            cause = next((solution.error for _, solution in results if solution.error), UsageError(error.message))
-            return replace(_line(row, error.status, body, results), error=cause)
+                total = sum((result.solution.cost for result in results), Cost())
+                body["reasoner"] = vendor_object(
+                    replace(results[0], solution=replace(results[0].solution, cost=total)), self.offer.prices
+                )
+            causes = (result.solution.error for result in results if result.solution.error)
+            return replace(
+                _line(row, error.status, body, results), error=next(causes, None) or UsageError(error.message)
+            )
 
-    async def _solve(self, job: Job) -> Result:
-        history = self.done.histories.get(job.question.id, EMPTY)
+    async def _solve(self, job: Job, name: str) -> Result:
+        job = replace(job, question=replace(job.question, id=name))
         sinks = [self.trace] if self.trace else []
-        return job, await job.solve(self.session, *sinks, ledger=self.ledger, history=history)
+        history = self.done.histories.get(name, EMPTY)
+        return Result(job, await job.solve(self.session, *sinks, ledger=self.ledger, history=history))
+
+
+def _check_text(solution: Solution) -> None:
+    """Raise an ApiError where the budget or the engine ended a question before it had a text."""
+    if solution.text:
+        return
+    if solution.ended_by == "budget" and not solution.error:
+        raise ApiError(EXHAUSTED, solution.reason, type="insufficient_quota", code="budget_exhausted")
+    if isinstance(solution.error, EngineError):
+        raise ApiError(503, str(solution.error), type="server_error", code="engine_error")
 
 
 def _line(row: InputRow, status: int, body: Line, results: list[Result]) -> AnswerLine:
@@ -177,7 +191,7 @@ def _line(row: InputRow, status: int, body: Line, results: list[Result]) -> Answ
         "response": {"status_code": status, "request_id": f"{REQUEST}{row.digest or digest}", "body": body},
         "error": None,
     }
-    return replace(read_reply(written), ids=tuple(job.question.id for job, _ in results))
+    return replace(read_reply(written), ids=tuple(result.job.question.id for result in results))
 
 
 def _ids(custom_id: str, digest: str, choices: int) -> tuple[str, ...]:
@@ -201,21 +215,3 @@ def read_reply(line: Line) -> AnswerLine:
     outcome: Outcome = "answered" if status == 200 else "unanswered" if status == EXHAUSTED else "failed"
     ended_by = {"answered": "", "unanswered": "budget", "failed": "error"}[outcome]
     return AnswerLine(line, ids, 0, sum((Cost(**cost) for cost in costs), Cost()), outcome, ended_by, digest)
-
-
-def _reply(row: InputRow, prices: Prices | None) -> Reply:
-    """The reply to be made of a line. Raises ApiError: its body is not a request, or asks for a stream."""
-    kind = REPLIES[row.url]
-    reply: Reply = kind(read(row.body, kind.reads), prices, id=f"batch-{_digest(row.id)}")
-    if reply.asked.stream:
-        raise ApiError(400, "stream has no effect in a batch: leave it out", param="stream")
-    return reply
-
-
-def _check_texts(results: list[Result]) -> None:
-    """Check that each result has a text. Raises ApiError: the budget or the engine ended one before it had any."""
-    for _, solution in results:
-        if solution.ended_by == "budget" and not solution.text and not solution.error:
-            raise ApiError(EXHAUSTED, solution.reason, type="insufficient_quota", code="budget_exhausted")
-        if isinstance(solution.error, EngineError) and not solution.text:
-            raise ApiError(503, str(solution.error), type="server_error", code="engine_error")

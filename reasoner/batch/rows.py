@@ -1,20 +1,17 @@
 """The rows of a batch: each is a question, or says what is wrong with it, and becomes a line of the answers.
 
-The lines become a CSV, parquet or Arrow file, a bounded number at a time.
+The lines become a CSV or parquet file, a bounded number at a time.
 """
 
-import csv
 import difflib
 import hashlib
-import io
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal
+from typing import Any, Final, Literal
 
 from reasoner.answers.questions import Question
 from reasoner.budget import COUNTS, Cost
@@ -24,7 +21,7 @@ from reasoner.solution import Solution
 from reasoner.system.files import parse_json, replacing
 from reasoner.system.machine import require_extra
 from reasoner.system.printing import printable
-from reasoner.system.tables import Located, LongRow, arrow_writer
+from reasoner.system.tables import Located, LongRow, table_writer
 
 MAX_ID: Final = 512
 """Characters of an id."""
@@ -40,28 +37,12 @@ Outcome = Literal["answered", "unanswered", "failed"]
 """How a question ended: with an answer, without one, or with an error."""
 ROWS: Final = 1 << 14
 """Rows of a row group."""
-FORMATS: Final = (".jsonl", ".csv", ".parquet", ".arrow")
+FORMATS: Final = (".jsonl", ".csv", ".parquet")
 """The suffixes of files of answers."""
 _MEASURED: Final = frozenset({"confidence", "share", "seconds"})
 _COUNTED: Final = frozenset({"row", "tokens", *COST} - _MEASURED)
 _MAX_INT: Final = 1 << 63
 Line = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """Which columns of the input are read: the `question`, and its `id`, empty for a column `id` if there is one.
-
-    Of the others, those in `keep` are repeated in the output, all if it is None.
-    """
-
-    question: str = QUESTION
-    id: str = ""
-    keep: tuple[str, ...] | None = None
-
-    def own(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The columns of a row that are repeated."""
-        return {name: value for name, value in values.items() if self.keep is None or name in self.keep}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +97,7 @@ def digest_of(*parts: object) -> str:
 
 
 def read_rows(
-    rows: Iterator[Located],
-    read: Callable[[int, str, Mapping[str, Any]], InputRow],
-    columns: Columns,
-    *,
-    strict: bool = False,
+    rows: Iterator[Located], read: Callable[[int, str, Mapping[str, Any]], InputRow], *, strict: bool = False
 ) -> Iterator[InputRow]:
     """The rows of the input as `read` makes them of their number, place and values. An error is one of its row.
 
@@ -140,31 +117,31 @@ def read_rows(
         except UsageError as error:
             if strict and not isinstance(error, LongRow):
                 raise
-            own = {} if isinstance(values, UsageError) else columns.own(values)
+            own = {} if isinstance(values, UsageError) else values
             yield InputRow(number, f"row {number}", own, error=str(error))
 
 
 def question_row(
-    number: int, where: str, values: Mapping[str, Any], *, columns: Columns, ask: Callable[[str], Question]
+    number: int, where: str, values: Mapping[str, Any], *, column: str, id_column: str, ask: Callable[[str], Question]
 ) -> InputRow:
-    """A row with a question; `ask` makes it of its text. Raises UsageError: it has none.
+    """A row with a question in `column`; `ask` makes it of its text. Raises UsageError: it has none.
 
-    Without an id of its own, it has the number of its row and a hash of its content as its id.
+    Its id is in `id_column`, or in a column `id` if that is empty. Without one, the id is the number of the row and a
+    hash of the question.
     """
-    text = _text(where, values, columns.question, "--question-column")
+    text = _text(where, values, column, "--question-column")
     try:
         question = ask(text)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
-    if columns.id or values.get(ID) is not None:
-        name = _text(where, values, columns.id or ID, "--id-column").strip()
+    if id_column or values.get(ID) is not None:
+        name = _text(where, values, id_column or ID, "--id-column").strip()
         if len(name) > MAX_ID:
             raise UsageError(f"{where}: the id has {len(name):,} characters: at most {MAX_ID} are allowed")
     else:
         name = f"q{number}-{question.id.removeprefix('q-')}"
-    own = columns.own(values)
-    digest = digest_of(name, question.prompt.digest, question.space.name, own)
-    return InputRow(number, name, own, replace(question, id=name), digest=digest)
+    digest = digest_of(name, question.prompt.digest, question.space.name, values)
+    return InputRow(number, name, values, replace(question, id=name), digest=digest)
 
 
 def _text(where: str, values: Mapping[str, Any], column: str, option: str) -> str:
@@ -195,16 +172,15 @@ def answer_line(row: InputRow, solution: Solution) -> AnswerLine:
         **asdict(solution.cost),
         "digest": row.digest,
     }
-    return replace(read_answer(_with_own(row, results)), error=solution.error)
+    return _with_own(row, results, solution.error)
 
 
 def error_line(row: InputRow) -> AnswerLine:
     """The line of a row that is no question."""
-    line = _with_own(row, {"ended_by": "error", "error": row.error})
-    return replace(read_answer(line), error=UsageError(row.error))
+    return _with_own(row, {"ended_by": "error", "error": row.error}, UsageError(row.error))
 
 
-def _with_own(row: InputRow, results: Mapping[str, Any]) -> Line:
+def _with_own(row: InputRow, results: Mapping[str, Any], error: BaseException | None) -> AnswerLine:
     """All columns; one of the input that has the name of a result is `input_NAME`."""
     line: Line = {**dict.fromkeys(RESULTS), "row": row.number, "id": row.id, **results}
     for name, value in row.own.items():
@@ -213,7 +189,7 @@ def _with_own(row: InputRow, results: Mapping[str, Any]) -> Line:
         while name in line:
             name = f"input_{name}"  # noqa: PLW2901
         line[name] = value
-    return line
+    return replace(read_answer(line), error=error)
 
 
 def read_answer(line: Line) -> AnswerLine:
@@ -246,8 +222,8 @@ def check_format(path: Path) -> None:
     Raises:
         MissingExtra: the message names the command to run.
     """
-    if path.suffix in (".parquet", ".arrow", ".feather"):
-        require_extra("parquet", f"{path.suffix} files")
+    if path.suffix == ".parquet":
+        require_extra("parquet", "a .parquet file")
 
 
 def convert(lines: Path, path: Path) -> None:
@@ -262,7 +238,7 @@ def convert(lines: Path, path: Path) -> None:
     try:
         kinds = _kinds(lines)
         rows = ({name: _cell(kind, line.get(name)) for name, kind in kinds.items()} for line in _read(lines))
-        with replacing(path) as file, _table(path.suffix, file, kinds) as write:
+        with replacing(path) as file, table_writer(file, path.suffix, kinds) as write:
             while batch := list(islice(rows, ROWS)):
                 write(batch)
     except Exception as error:
@@ -277,44 +253,23 @@ def _read(lines: Path) -> Iterator[Line]:
 
 def _kinds(lines: Path) -> dict[str, str]:
     """Each column and what its values are: int, float, bool, str, or json where they differ."""
-    kinds = {name: "int" if name in _COUNTED else "float" if name in _MEASURED else "str" for name in RESULTS}
+    types: dict[str, set[str]] = {}
     for line in _read(lines):
-        for name in [name for name in line if name not in RESULTS]:
-            kinds[name] = _joined(kinds.get(name, ""), line[name])
-    return {name: kind or "str" for name, kind in kinds.items()}
+        for name, value in line.items():
+            long = isinstance(value, int) and not -_MAX_INT <= value < _MAX_INT
+            types.setdefault(name, set()).add("json" if long else type(value).__name__)
+    own = {name: _kind(found - {"NoneType"}) for name, found in types.items()}
+    return own | {name: "int" if name in _COUNTED else "float" if name in _MEASURED else "str" for name in RESULTS}
 
 
-def _joined(kind: str, value: Any) -> str:
-    """The kind of a column of this kind with one more value."""
-    if value is None:
-        return kind
-    own = type(value).__name__
-    if own == "int" and not -_MAX_INT <= value < _MAX_INT:
-        own = "json"
-    if kind in ("", own):
-        return own if own in ("int", "float", "bool", "str") else "json"
-    return "float" if {kind, own} == {"int", "float"} else "json"
+def _kind(types: set[str]) -> str:
+    if types == {"int", "float"}:
+        return "float"
+    kind = types.pop() if len(types) == 1 else "json" if types else "str"
+    return kind if kind in ("int", "float", "bool", "str") else "json"
 
 
 def _cell(kind: str, value: Any) -> Any:
     if value is None or (kind == "json" and isinstance(value, str)):
         return value
     return json.dumps(value, ensure_ascii=False) if kind == "json" else float(value) if kind == "float" else value
-
-
-@contextmanager
-def _table(suffix: str, file: BinaryIO, kinds: Mapping[str, str]) -> Iterator[Callable[[list[Line]], object]]:
-    """Writes rows to a file of this format."""
-    if suffix == ".csv":
-        text = io.TextIOWrapper(file, "utf-8", newline="", write_through=True)
-        writer = csv.DictWriter(text, kinds)
-        writer.writeheader()
-        yield lambda rows: writer.writerows({name: _plain(cell) for name, cell in row.items()} for row in rows)
-        text.detach()
-        return
-    with arrow_writer(file, suffix, kinds) as write:
-        yield write
-
-
-def _plain(cell: Any) -> Any:
-    return json.dumps(cell) if isinstance(cell, bool) else cell

@@ -1,7 +1,6 @@
 """What an interrupted batch continues from: the answers that were written, and the trace of unfinished questions."""
 
 import json
-from array import array
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -20,8 +19,6 @@ from reasoner.trace.history import QuestionHistory, read_histories, sound
 
 SEGMENT: Final = 1 << 26
 """Bytes of one file of the trace; a file is deleted when all of its questions have their lines."""
-MAX_AHEAD: Final = 1 << 26
-"""How far the row of a line may be beyond the last row so far."""
 RESTART: Final = "start again with --overwrite"
 Settings = Mapping[str, str]
 """What decides the answers, by name."""
@@ -104,8 +101,7 @@ class Progressed:
     """What earlier sessions of a batch finished."""
 
     ids: IdSet = field(default_factory=IdSet)
-    rows: "array[int]" = field(default_factory=lambda: array("Q"))
-    """The fingerprint of what each row held, by the row's number less one; 0 where it is not finished."""
+    """The ids of the lines, the questions behind them, and the numbers and contents of the rows."""
     count: int = 0
     answered: int = 0
     spent: Cost = field(default_factory=Cost)
@@ -114,19 +110,12 @@ class Progressed:
     histories: dict[str, QuestionHistory] = field(default_factory=dict)
 
     def add(self, answer: AnswerLine) -> None:
-        """Count a line. Raises ValueError: the number of its row cannot be right."""
-        for name in answer.ids:
+        """Count a line."""
+        for name in (*answer.ids, _row(answer.row), _row(answer.row, answer.ids[0], answer.digest)):
             self.ids.add(name)
         self.spent += answer.cost
         self.count += 1
         self.answered += answer.outcome == "answered"
-        if not answer.row:
-            self.ids.add(_content(answer.ids[0], answer.digest))
-            return
-        if answer.row > len(self.rows) + MAX_AHEAD:
-            raise ValueError(f"its row is {answer.row}")
-        self.rows.extend([0] * (answer.row - len(self.rows)))
-        self.rows[answer.row - 1] = IdSet.key(answer.digest)
 
     def drop(self, answer: AnswerLine) -> None:
         """Count only what a line cost, as its questions are asked again; of a failed one, the trace has the cost."""
@@ -140,8 +129,7 @@ class Progressed:
         Raises:
             UsageError: the row was answered as another question.
         """
-        key = self.rows[row - 1] if 0 < row <= len(self.rows) else 0
-        if key == IdSet.key(digest) if row else _content(id, digest) in self.ids:
+        if _row(row, id, digest) in self.ids:
             return True
         if id in self.ids:
             where = f"row {row} ({id!r:.80})" if row else f"the line {id!r:.80}"
@@ -149,7 +137,7 @@ class Progressed:
                 f"{where} has changed since it was answered: restore it, delete its line from the answers to ask it "
                 "again, or start again with --overwrite"
             )
-        if key:
+        if row and _row(row) in self.ids:
             raise UsageError(
                 f"row {row} is not the one that was answered: the input has changed; new rows may only be added at its "
                 "end, or start again with --overwrite"
@@ -157,9 +145,9 @@ class Progressed:
         return False
 
 
-def _content(id: str, digest: str) -> str:
-    """The name of a line with this content in a set of ids."""
-    return f"{digest} {id}"
+def _row(number: int, *content: str) -> str:
+    """The name of a row, or of a row with this content, in a set of ids."""
+    return "\0".join((f"\0{number}", *content))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +155,7 @@ class BatchState:
     """What is kept of a batch beside its answers and its trace."""
 
     settings: Settings
-    dropped: Cost = Cost()
+    dropped: Cost = NO_COST
     """What the lines cost that were taken out of the answers to be asked again."""
 
 
@@ -180,6 +168,7 @@ class BatchFolder:
         self.state = self.path / "state.json"
         self.lines = answers if answers.suffix == ".jsonl" else self.path / "answers.jsonl"
         """The lines of the answers, appended to as questions end."""
+        self.trace = WorkTrace(self.path)
 
     @contextmanager
     def locked(self, *, overwrite: bool) -> Iterator[bool]:
@@ -205,6 +194,7 @@ class BatchFolder:
             try:
                 yield resumes and not overwrite
             finally:
+                self.trace.close()
                 if not self.state.exists():
                     self.remove()
 
@@ -248,7 +238,7 @@ class BatchFolder:
                     f"{value or 'none'}): use those, or {RESTART}"
                 )
 
-    def progressed(self, trace: WorkTrace, read: Callable[[Line], AnswerLine], *, shared: bool) -> Progressed:
+    def progressed(self, read: Callable[[Line], AnswerLine], *, shared: bool) -> Progressed:
         """What earlier sessions finished; `read` says what a line of the answers says.
 
         Lines of questions that are asked again are taken out of the answers: those that failed, and those that a budget
@@ -274,7 +264,7 @@ class BatchFolder:
             if sum(read_lines(self.lines, Format("answers", again), advice=RESTART)):
                 self.begin(state.settings, done.dropped)
                 write_whole(self.lines, read_lines(self.lines, Format("answers", kept), advice=RESTART))
-        done.histories = trace.read(done.ids)
+        done.histories = self.trace.read(done.ids)
         return done
 
 

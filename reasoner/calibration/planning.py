@@ -193,7 +193,7 @@ class Outlook:
         return Forecast(tuple(parts), self.measured)
 
     def tokens_for(self, accuracy: float) -> float | None:
-        """The smallest mean budget whose expected accuracy reaches this one; None where none does."""
+        """The smallest mean budget with at least this expected accuracy; None where there is none."""
         tokens, value = self.minimum, math.fsum(share * arms[0].accuracy.mean for share, arms in self.bins)
         if accuracy <= value:
             return tokens
@@ -208,7 +208,7 @@ def outlook(family: Family, levels: Collection[ThinkingLevel] = ()) -> Outlook:
     """The outlook on one kind of task; bins are as common as among the baseline's questions.
 
     Accuracies are shrunk toward the arm's mean over bins, as `arm_selection.shrunk` does. With `levels`, only arms
-    whose strategy states one of these thinking levels are used.
+    with a strategy that states one of these thinking levels are used.
 
     Raises:
         UsageError: a bin has no arm that was measured on enough questions, or no arm has one of the levels.

@@ -20,8 +20,6 @@ sample's tokens, or the leader's share of the first four samples."""
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Amount = Annotated[float, Field(ge=0, le=1e15)]
 _Count = Annotated[int, Field(ge=1, le=10**12)]
-_SLACK = 1e-6
-"""The rounding error that sums may have."""
 _WEIGHT_SLACK = 1e-3
 """The rounding error that the sum of weights may have."""
 
@@ -31,7 +29,7 @@ class _ProfilePart(BaseModel):
 
 
 class Bins(_ProfilePart):
-    """Bins of difficulty: a question is in the bin whose number is the number of `edges` that its signal reaches."""
+    """Bins of difficulty: the bin of a question is the number of `edges` that its signal reaches."""
 
     signal: Signal = "none"
     edges: tuple[float, ...] = ()
@@ -128,18 +126,6 @@ class ArmRow(_ProfilePart):
     """The mean of the leader's smoothed share of the vote at the end: the agreement."""
     share_sd: _Amount
     trust: Trust
-
-    @model_validator(mode="after")
-    def _possible(self) -> Self:
-        maximum = self.questions + _SLACK
-        if self.right > maximum or self.squares > self.right + _SLACK:
-            raise ValueError("right must be at most the questions, and squares at most right")
-        if self.harmed + self.helped > maximum:
-            raise ValueError("a question is harmed or helped, not both: their sum must be at most the questions")
-        loss = self.harmed - self.helped
-        if self.loss_squares > maximum or loss**2 > self.questions * self.loss_squares + _SLACK:
-            raise ValueError("loss_squares must be a sum of squares of differences whose sum is harmed - helped")
-        return self
 
     @property
     def arm(self) -> tuple[str, str, str]:

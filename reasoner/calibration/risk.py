@@ -64,9 +64,9 @@ def predicted_at_most(count: int, chances: Sequence[float], questions: int) -> f
     """The chance that `count` answers or fewer are right, if their `chances` were measured on so many `questions`.
 
     It is the mid-p: `count` itself counts half, so that false alarms are as frequent as they should be, and not only
-    at most (Lancaster 1961). The calibration has an error of its own: all log odds are shifted by one normal amount
-    whose effect on the mean chance has the variance of a mean over `questions` answers. Given the shift, the count is a
-    sum of unequal coins: exact up to `EXACT` answers, beyond by the normal approximation.
+    at most (Lancaster 1961). The calibration has an error of its own: all log odds are shifted by one normal amount,
+    and its effect on the mean chance has the variance of a mean over `questions` answers. Given the shift, the count is
+    a sum of unequal coins: exact up to `EXACT` answers, beyond by the normal approximation.
     """
     import numpy as np
     from scipy import special

@@ -7,15 +7,15 @@ import click
 
 from reasoner.cli import options
 from reasoner.cli.exits import guarded
-from reasoner.cli.look import NUMBER, Command, option, whole
+from reasoner.cli.look import Command, option
 from reasoner.errors import UsageError
 
 
 @click.command("batch", cls=Command)
 @click.argument("questions", type=options.PATH)
 @option("-o", "--output", type=options.PATH, default=options.STANDARD, metavar="FILE",
-        brief="The answers: .jsonl, .csv, .parquet or .arrow.",
-        help="The answers: a .jsonl, to which they are written as they come, or a .csv, .parquet or .arrow, which is "
+        brief="The answers: .jsonl, .csv or .parquet.",
+        help="The answers: a .jsonl, to which they are written as they come, or a .csv or .parquet, which is "
              "made at the end; - is JSON lines on standard output.  [default: -]")  # fmt: skip
 @option("--overwrite", is_flag=True, help="Begin again, and replace the answers if they exist.")
 @option("--question-column", metavar="NAME", section="Question", brief="The column of the questions.",
@@ -23,15 +23,12 @@ from reasoner.errors import UsageError
 @option("--id-column", metavar="NAME", section="Question",
         help="The column of ids that no two questions share.  [default: id where there is one, else the number of the "
              "row and a hash of the question]")  # fmt: skip
-@option("--keep", metavar="NAME,...", section="Question",
-        help="The input's columns that the answers repeat, or none.  [default: all]")  # fmt: skip
-@option("-a", "--answer", metavar="KIND", section="Question", shell_complete=options.words(*options.ANSWERS),
+@option("-a", "--answer", metavar="KIND", section="Question",
         brief="auto, number, math, choice, yes_no, text or code.",
         help="The kind of the answers, as of `reasoner solve`; `reasoner list answers` shows all.  [default: "
              "auto]")  # fmt: skip
 @options.SYSTEM
-@options.FEW_SHOT
-@option("-s", "--strategy", metavar=options.SPEC, section="Strategy", shell_complete=options.names_of("strategy"),
+@option("-s", "--strategy", metavar=options.SPEC, section="Strategy",
         brief="How to spend compute, as in best_of_n:n=4.",
         help="How to spend the compute; `reasoner list strategies` shows all.  [default: self_consistency; for "
              "OpenAI's format, one completion where a line chooses nothing else]")  # fmt: skip
@@ -42,14 +39,14 @@ from reasoner.errors import UsageError
         help="The most that each question may spend, as in tokens=4k,seconds=30.  [default: no limit]")  # fmt: skip
 @options.EFFORT
 @options.PROFILE
-@option("--abstain-below", type=NUMBER, metavar="P", section="Strategy",
-        help="Give no answer whose calibrated probability of being right is below P, 0 to 1; needs "
+@option("--abstain-below", type=float, metavar="P", section="Strategy",
+        help="Give no answer if its calibrated probability of being right is below P, 0 to 1; needs "
              "--profile.")  # fmt: skip
 @options.VERIFIER
 @options.UNSANDBOXED
 @options.engine_options
 @options.SEED
-@option("--concurrency", type=whole(at_least=1), metavar="N", section="Model",
+@option("--concurrency", type=click.IntRange(min=1), metavar="N", section="Model",
         help="The most questions that are open at once; fewer are where these fill the engine.  [default: "
              "1,024]")  # fmt: skip
 @options.QUIET
@@ -62,7 +59,7 @@ def command(
     concurrency: int | None,
     **typed: Any,
 ) -> int:
-    """Answer the questions of a file: JSON lines, CSV, parquet, Arrow, OpenAI's batch format, or - for standard input.
+    """Answer the questions of a file: JSON lines, CSV, parquet, OpenAI's batch format, or - for standard input.
 
     Answers are written as they come, with confidence, cost and what ended each, beside the columns of the question. The
     same command continues a batch that was interrupted at any moment: nothing is answered twice, and one budget holds
@@ -71,7 +68,7 @@ def command(
     Exit codes: 0 all rows are done, 1 some rows cannot be asked, or output could not be written, 2 usage, 3 the budget
     left questions without an answer, 4 engine failure or questions that ended in an error, 130 interrupted.
     """
-    from reasoner.cli.batch_run import BatchRun, Files
+    from reasoner.cli.batch_run import BatchRun
     from reasoner.cli.progress import BatchProgress
     from reasoner.cli.terminal import Terminal
     from reasoner.execution.session import CONCURRENCY
@@ -84,7 +81,9 @@ def command(
     return BatchRun(
         engine=given.to_engine(),
         display=BatchProgress(Terminal(), total, prices, quiet=given.quiet),
-        files=Files(questions, output, overwrite=overwrite),
+        questions=questions,
+        answers=output,
+        overwrite=overwrite,
         given=given,
         budget=total,
         each=limit,

@@ -5,8 +5,8 @@ import io
 import os
 import sys
 from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack, aclosing, contextmanager
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack, aclosing, contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -17,7 +17,6 @@ from reasoner.batch.rows import (
     FORMATS,
     QUESTION,
     AnswerLine,
-    Columns,
     Line,
     check_format,
     convert,
@@ -26,7 +25,7 @@ from reasoner.batch.rows import (
     read_answer,
     read_rows,
 )
-from reasoner.batch.state import BatchFolder, Progressed, Settings, WorkTrace
+from reasoner.batch.state import BatchFolder, Progressed, Settings
 from reasoner.budget import Budget, Ledger, Prices
 from reasoner.cli import interrupts, options
 from reasoner.cli.exits import ANSWERED, ENGINE, EXHAUSTED, OTHER, USAGE, error_line
@@ -52,73 +51,51 @@ T = TypeVar("T")
 FAILURES: Final = 8
 """Questions in a row that fail because the engine is unavailable before the batch ends."""
 WITHOUT_EFFECT: Final = (
-    *("system", "few_shot", "question_column", "id_column", "keep", "n", "temperature", "max_tokens", "thinking"),
+    *("system", "question_column", "id_column", "n", "temperature", "max_tokens", "thinking"),
     *("effort", "profile", "abstain_below", "unsandboxed"),
 )
 """Options that have no effect on OpenAI's format."""
 
 
-@dataclass(frozen=True, slots=True)
-class Files:
-    """The input and the output, each a file or `-`."""
+def check_files(questions: Path, answers: Path) -> None:
+    """Refuse files that cannot be read or written before anything runs; each is a file or `-`.
 
-    questions: Path
-    answers: Path
-    overwrite: bool = field(kw_only=True)
+    Raises:
+        UsageError: the message names the file.
+    """
+    if questions != options.STANDARD:
+        reader_of(questions)
+        check_format(Path(questions.name.removesuffix(".gz")))
+    if answers == options.STANDARD:
+        return
+    if answers.suffix not in FORMATS:
+        raise UsageError(f"--output {answers} must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
+    check_format(answers)
+    if answers.exists() and questions.exists() and answers.samefile(questions):
+        raise UsageError(f"--output {answers} is the file of the questions: give another name")
+    try:
+        check_replaceable(answers)
+    except OSError as error:
+        raise UsageError(f"cannot write --output {answers}: {error.strerror}") from error
 
-    def check(self) -> None:
-        """Refuse files that cannot be read or written before anything runs.
 
-        Raises:
-            UsageError: the message names the file.
-        """
-        if self.questions != options.STANDARD:
-            reader_of(self.questions)
-            check_format(Path(self.questions.name.removesuffix(".gz")))
-            if not self.questions.is_file():
-                raise UsageError(f"cannot read {self.questions}: it does not exist or is not a file")
-        if self.answers == options.STANDARD:
-            return
-        if self.answers.suffix not in FORMATS:
-            raise UsageError(f"--output {self.answers} must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
-        check_format(self.answers)
-        if self.answers.exists() and self.questions != options.STANDARD and self.answers.samefile(self.questions):
-            raise UsageError(f"--output {self.answers} is the file of the questions: give another name")
-        try:
-            check_replaceable(self.answers)
-        except OSError as error:
-            raise UsageError(f"cannot write --output {self.answers}: {error.strerror}") from error
-
-    @contextmanager
-    def rows(self) -> Iterator[Iterator[Located]]:
-        """The rows of the input.
-
-        Raises:
-            UsageError: it cannot be read, or has no rows.
-        """
-        try:
-            with ExitStack() as stack:
-                reader: Reader = read_jsonl
-                if self.questions == options.STANDARD:
-                    name, file = "standard input", stack.enter_context(_standard_input())
-                else:
-                    name, reader, file = stack.enter_context(open_table(self.questions))
-                rows = _readable(name, reader(name, file, None))
-                first = next(rows, None)
-                if first is None:
-                    raise UsageError(f"{name} has no rows")
-                yield chain([first], rows)
-        except OSError as error:
-            raise UsageError(
-                f"cannot read {self.questions}: {error.strerror or printable(str(error), limit=200)}"
-            ) from error
-
-    def count(self) -> int | None:
-        """How many rows there are; None where only reading them tells."""
-        try:
-            return None if self.questions == options.STANDARD else count_rows(self.questions)
-        except (OSError, UsageError):
-            return None
+@contextmanager
+def open_rows(path: Path) -> Iterator[Iterator[Located]]:
+    """The rows of the input. Raises UsageError: it cannot be read, or has no rows."""
+    with ExitStack() as stack:
+        reader: Reader = read_jsonl
+        if path == options.STANDARD:
+            name, file = "standard input", stack.enter_context(_standard_input())
+        else:
+            try:
+                name, reader, file = stack.enter_context(open_table(path))
+            except OSError as error:
+                raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
+        rows = _readable(name, reader(name, file, None))
+        first = next(rows, None)
+        if first is None:
+            raise UsageError(f"{name} has no rows")
+        yield chain([first], rows)
 
 
 def _readable(name: str, rows: Iterator[Located]) -> Iterator[Located]:
@@ -127,6 +104,14 @@ def _readable(name: str, rows: Iterator[Located]) -> Iterator[Located]:
         yield from rows
     except (OSError, EOFError) as error:
         raise UsageError(f"{name} cannot be read further: {printable(str(error), limit=200)}") from None
+
+
+def _count(path: Path) -> int | None:
+    """How many rows there are; None where only reading them tells."""
+    try:
+        return None if path == options.STANDARD else count_rows(path)
+    except (OSError, UsageError):
+        return None
 
 
 @contextmanager
@@ -158,7 +143,9 @@ class BatchRun(EngineRun):
     """One session of a batch that the command line describes."""
 
     display: BatchProgress
-    files: Files
+    questions: Path
+    answers: Path
+    overwrite: bool
     given: options.Given
     budget: Budget
     each: Budget
@@ -166,7 +153,6 @@ class BatchRun(EngineRun):
     concurrency: int
     _source: _Source = field(init=False)
     _folder: BatchFolder | None = field(default=None, init=False)
-    _trace: WorkTrace | None = field(default=None, init=False)
     _resumes: bool = field(default=False, init=False)
     _to_retry: int = field(default=0, init=False)
     """Questions that the same command asks again."""
@@ -179,7 +165,10 @@ class BatchRun(EngineRun):
     @property
     def _sink(self) -> Sink | None:
         """What follows the events of the questions."""
-        sinks = [sink for sink in (None if self.given.quiet else self.display, self._trace) if sink]
+        sinks: list[Sink] = [
+            *([] if self.given.quiet else [self.display]),
+            *([self._folder.trace] if self._folder else []),
+        ]
         return tee(*sinks) if sinks else None
 
     def run(self) -> int:
@@ -188,22 +177,20 @@ class BatchRun(EngineRun):
         Raises:
             UsageError: a file or an option does not fit.
         """
-        self.files.check()
+        check_files(self.questions, self.answers)
         if isinstance(self.engine, ReplayEngine):
             raise UsageError("--engine replay cannot answer a batch, as it samples nothing new: choose another engine")
         with ExitStack() as stack:
-            rows = stack.enter_context(self.files.rows())
+            rows = stack.enter_context(open_rows(self.questions))
             # The first row that can be read tells the format.
             first = _up_to(rows, lambda row: not isinstance(row[1], LongRow))
             requests = is_request(first[-1][1])
+            if requests and self.answers != options.STANDARD and self.answers.suffix != ".jsonl":
+                raise UsageError(f"--output {self.answers} must end in .jsonl for OpenAI's batch format")
             self._source = (self._requests if requests else self._questions)(chain(first, rows))
-            if self.files.answers != options.STANDARD:
-                self._folder = BatchFolder(self.files.answers)
-                if requests and self.files.answers.suffix != ".jsonl":
-                    raise UsageError(f"--output {self.files.answers} must end in .jsonl for OpenAI's batch format")
-                self._resumes = stack.enter_context(self._folder.locked(overwrite=self.files.overwrite))
-                self._trace = WorkTrace(self._folder.path)
-                stack.callback(self._trace.close)
+            if self.answers != options.STANDARD:
+                self._folder = BatchFolder(self.answers)
+                self._resumes = stack.enter_context(self._folder.locked(overwrite=self.overwrite))
                 if self._resumes:
                     self._folder.check(self._source.settings)
             # `super()` does not work in a dataclass with slots.
@@ -231,8 +218,8 @@ class BatchRun(EngineRun):
                             writer.append(encoded(answered.line))
                         else:
                             self.display.terminal.give(encoded(answered.line).decode().rstrip("\n"))
-                        if self._trace and answered.outcome != "failed":
-                            self._trace.finish(answered.ids)
+                        if self._folder and answered.outcome != "failed":
+                            self._folder.trace.finish(answered.ids)
                         self._to_retry += answered.asked_again(shared=self._shared)
                         self.display.add(answered)
                         failures = failures + 1 if isinstance(error, EngineUnavailable) else 0
@@ -245,23 +232,23 @@ class BatchRun(EngineRun):
     def _begin(self) -> Progressed:
         """What earlier sessions finished; the settings of a new batch are written, those of an old one compared."""
         done = Progressed()
-        if self._folder and self._trace:
+        if self._folder:
             settings = {**self._source.settings, "the model": _fingerprint(self.engine.model)}
             if self._resumes:
                 self._folder.check(settings)
-                done = self._folder.progressed(self._trace, self._source.read, shared=self._shared)
+                done = self._folder.progressed(self._source.read, shared=self._shared)
             else:
                 self._folder.begin(settings)
-        self.display.resume(done, self.files.count())
+        self.display.resume(done, _count(self.questions))
         self.display.begin(f"answering with {self.engine.model.name}")
         return done
 
     def finish(self) -> int:
         """Write the table of answers if it is one, and say how it ended; the exit code."""
         progress, terminal = self.display, self.display.terminal
-        if self._folder and self._folder.lines != self.files.answers:
-            progress.begin(f"writing {self.files.answers}")
-            convert(self._folder.lines, self.files.answers)
+        if self._folder and self._folder.lines != self.answers:
+            progress.begin(f"writing {self.answers}")
+            convert(self._folder.lines, self.answers)
         if not self.given.quiet:
             terminal.say(progress.line())
         if self._folder and not self._to_retry:
@@ -294,9 +281,10 @@ class BatchRun(EngineRun):
 
     def _questions(self, rows: Iterator[Located]) -> _Source:
         """Rows with a question each, answered by one strategy."""
-        strategy, ask, columns = self.given.to_strategy(), self.given.to_question(), self._columns()
-        verifier = self.given.to_verifier(strategy, self.engine)
-        items = read_rows(rows, partial(question_row, columns=columns, ask=ask), columns, strict=True)
+        strategy, ask, given = self.given.to_strategy(), self.given.to_question(), self.given
+        column, id_column = given.question_column or QUESTION, given.id_column or ""
+        verifier = given.to_verifier(strategy, self.engine)
+        items = read_rows(rows, partial(question_row, column=column, id_column=id_column, ask=ask), strict=True)
         # The first row is checked before the engine starts.
         items = chain(_up_to(items, lambda item: item.question is not None), items)
 
@@ -312,75 +300,56 @@ class BatchRun(EngineRun):
                 budget=self.budget if self._shared else None,
                 each=self.each if str(self.each) else None,
                 prices=self.prices,
-                seed=self.given.seed,
+                seed=given.seed,
                 concurrency=self.concurrency,
             )
 
-        shots = ask.keywords["shots"]
         settings = {
             **self._settings(spec_of(strategy), spec_of(verifier) if verifier else ""),
             "--answer": ask.keywords["space"],
             "--system": ask.keywords["system"],
-            "--few-shot": hashlib.blake2b(repr(shots).encode(), digest_size=8).hexdigest() if shots else "",
-            "the columns": f"{columns.question},{columns.id},{'all' if columns.keep is None else columns.keep}",
+            "the columns": f"{column},{id_column}",
         }
         return _Source(strategy, verifier, settings, answers, read_answer)
 
-    def _columns(self) -> Columns:
-        """The columns that are read and kept."""
-        keep = self.given.keep
-        kept = None if keep is None else tuple(name.strip() for name in keep.split(",") if name != "none")
-        return Columns(self.given.question_column or QUESTION, self.given.id_column or "", kept)
-
     def _requests(self, rows: Iterator[Located]) -> _Source:
         """Lines of OpenAI's format, answered as a server does."""
-        from reasoner.serving.choose import Offer
         from reasoner.serving.config import Settings as ServerSettings
-        from reasoner.serving.config import choose_default
+        from reasoner.serving.config import make_offer
 
         given = self.given
-        self._check_requests()
-        own = ServerSettings()
-        default, verifiers = choose_default(own, strategy=given.strategy, verifier=given.verifier, answer=given.answer)
-        offered = Offer(default, own.aliases, verifiers, self.prices, self.each)
-        offered.check()
-        lines = read_rows(rows, request_row, Columns(keep=()))
-
-        async def answers(done: Progressed) -> AsyncGenerator[AnswerLine, None]:
-            async with AsyncExitStack() as stack:
-                session = await stack.enter_async_context(
-                    Session(self.engine, verifiers=tuple(verifiers.values()), prices=self.prices)
-                )
-                spent = sum((history.spent for history in done.histories.values()), done.spent)
-                ledger = Ledger(self.budget, prices=self.prices, spent=spent)
-                offer = offered.serving(self.engine.model)
-                requests = Requests(session, offer, ledger, done, self._sink, given.seed, self.prices)
-                stream = requests.answer(lines, concurrency=self.concurrency)
-                async with aclosing(stream):
-                    async for answered in stream:
-                        yield answered
-
-        settings = {**self._settings(spec_of(default.strategy), given.verifier or ""), "--answer": given.answer or ""}
-        return _Source(default.strategy, None, settings, answers, read_reply)
-
-    def _check_requests(self) -> None:
-        """Refuse options that have no effect on OpenAI's format.
-
-        Raises:
-            UsageError: the message names the option.
-        """
         for name in WITHOUT_EFFECT:
-            value = getattr(self.given, name)
-            if value is not None and value is not False:
+            if getattr(given, name) not in (None, False):
                 raise UsageError(
                     f"{options.flag(name)} has no effect on OpenAI's batch format, where each line says what it asks: "
                     "omit it"
                 )
+        offered = make_offer(
+            ServerSettings(), self.prices, ceiling=self.each, strategy=given.strategy, verifier=given.verifier,
+            answer=given.answer,
+        )  # fmt: skip
+        lines, strategy = read_rows(rows, request_row), offered.default.strategy
+
+        async def answers(done: Progressed) -> AsyncGenerator[AnswerLine, None]:
+            verifiers = tuple(offered.verifiers.values())
+            async with Session(self.engine, verifiers=verifiers, prices=self.prices) as session:
+                spent = sum((history.spent for history in done.histories.values()), done.spent)
+                ledger = Ledger(self.budget, prices=self.prices, spent=spent)
+                offer = replace(offered, model=self.engine.model)
+                stream = Requests(session, offer, ledger, done, self._sink, given.seed).answer(
+                    lines, concurrency=self.concurrency
+                )
+                async with aclosing(stream):
+                    async for answered in stream:
+                        yield answered
+
+        settings = {**self._settings(spec_of(strategy), given.verifier or ""), "--answer": given.answer or ""}
+        return _Source(strategy, None, settings, answers, read_reply)
 
     def _settings(self, strategy: str, verifier: str) -> dict[str, str]:
         """What decides the answers, apart from the questions. The budget of all is not part of it: it may be raised."""
         return {
-            "the questions": str(self.files.questions),
+            "the questions": str(self.questions),
             "--strategy": strategy,
             "--verifier": verifier,
             "--each": str(self.each),

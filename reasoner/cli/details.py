@@ -8,10 +8,9 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal
 
-from reasoner.answers import ANY_KIND, KINDS, OPTIONS
+from reasoner.answers.kinds import ANY_KIND, KINDS, OPTIONS, class_of
 from reasoner.cli.terminal import columns, labelled, wrapped
-from reasoner.errors import STRATEGIES, ReasonerError, UsageError
-from reasoner.models.embedded import EMBEDDED, EMBEDDED_NAME
+from reasoner.errors import STRATEGIES, UsageError
 from reasoner.registry import Kind, as_written, entries, load, options_of, sampling_options
 from reasoner.specs import Bare, written
 from reasoner.types import FALLBACK, SamplingParams
@@ -21,27 +20,14 @@ INDENT = 19
 NARROW = 70
 """Below this width all names have a line of their own."""
 QUESTION: Final = '"What is 3 + 4?"'
-_EXTREME: Final = 10**15
-
-
-def models() -> list[dict[str, Any]]:
-    """The ways to name a model."""
-    return [
-        {
-            "name": EMBEDDED,
-            "what": f"{EMBEDDED_NAME}, fetched at its first use (93 MB); needs the extra `vllm` or `cpu`",
-            "options": {},
-        },
-        {"name": "PATH", "what": "a folder with a model in Hugging Face format", "options": {}},
-        {"name": "ORG/NAME", "what": "a Hugging Face id; vLLM downloads it", "options": {}},
-    ]
 
 
 def answers() -> list[dict[str, Any]]:
     """The kinds of answers."""
     auto = "Chooses one of the others by the question: listed options, a final yes or no, formulas, words."
     rows: list[dict[str, Any]] = [{"name": "auto", "what": auto, "options": {}}]
-    for name, cls in KINDS.items():
+    for name in KINDS:
+        cls = class_of(name)
         fields = {field.name: _short(field.default) for field in dataclasses.fields(cls)}
         options = {option: fields[option] for option in OPTIONS.get(name, ANY_KIND)}
         rows.append({"name": name, "what": _first_paragraph(cls), "options": options})
@@ -61,39 +47,33 @@ def rows_of(kind: Kind) -> list[dict[str, Any]]:
         except UsageError as error:
             rows.append({"name": name, "what": f"broken: {error}", "options": {}})
             continue
-        options = {option: _short(default) for option, _, default, _ in _options(cls)}
-        rows.append({"name": name, "what": _first_paragraph(cls), "options": options})
+        own = {option: _short(default) for option, _, default in _options(cls)}
+        rows.append({"name": name, "what": _first_paragraph(cls), "options": own | _sampling(cls)})
     return rows
 
 
 def details(kind: Kind, name: str) -> dict[str, Any]:
-    """One entry in full: what it does, its papers, needs and options, and an example.
+    """One entry in full: what it does, whether it needs a verifier, its options, and an example.
 
     Raises:
         UnknownName: there is none of that name.
         UsageError: it cannot be imported.
     """
     cls: Any = load(kind, name)
-    text = inspect.getdoc(cls) or ""
+    uses = getattr(cls, "uses_verifier", False)
     return {
         "kind": kind,
         "name": name,
         "what": _first_paragraph(cls),
-        "paper": sorted(set(re.findall(r"\b\d{4}\.\d{4,5}\b", text))),
-        "more": [_joined(part) for part in text.partition("\n\n")[2].split("\n\n") if part.strip()],
-        "needs": _needs(kind, cls),
-        # Sampling options are the same of many: last.
-        "options": [_row(cls, *option) for option in sorted(_options(cls), key=lambda option: bool(option[3]))],
+        "more": [_joined(part) for part in (inspect.getdoc(cls) or "").split("\n\n")[1:]],
+        "needs": ("a verifier, for some options" if isinstance(uses, property) else "a verifier") if uses else "",
+        "options": [
+            {"name": option, "type": _type(hint), "default": _text(default), "meaning": _meaning(cls, option)}
+            for option, hint, default in _options(cls)
+        ],
+        "sampling": _sampling(cls),
         "example": example(kind, name, cls),
     }
-
-
-def _row(cls: Any, name: str, hint: Any, default: object, sampled: str) -> dict[str, str]:
-    if hint is None:
-        return {"name": name, "type": "file", "default": "none", "range": "", "meaning": _meaning(cls, name)}
-    of, option = (SamplingParams, sampled) if sampled else (cls, name)
-    allowed, meaning = _range(of, option, hint), _meaning(of, option)
-    return {"name": name, "type": _type(hint), "default": _text(default), "range": allowed, "meaning": meaning}
 
 
 def example(kind: Kind, name: str, cls: Any) -> str:
@@ -111,52 +91,32 @@ def example(kind: Kind, name: str, cls: Any) -> str:
     return f"reasoner solve {QUESTION} -s {name}{':n=4' if 'n' in options_of(cls) else ''}"
 
 
-def _needs(kind: Kind, cls: Any) -> list[str]:
-    needs = []
-    if kind == "strategy":
-        uses = getattr(cls, "uses_verifier", False)
-        depends = isinstance(uses, property) and "Always" not in (uses.__doc__ or "")
-        needs += ["a verifier, for some options"] if depends else ["a verifier"] if uses else []
-    return needs + [f"the option {name}" for name in _required(cls)]
-
-
-def _required(cls: Any) -> list[str]:
-    return [name for name, field in options_of(cls).items() if _default(field) is dataclasses.MISSING]
-
-
-def _options(cls: Any) -> Iterator[tuple[str, Any, Any, str]]:
-    """The name, type and default of each option, and its name in `SamplingParams` where it is one of these.
-
-    The type of options that are passed on is None; the default is `MISSING` where one is required.
-    """
+def _options(cls: Any) -> Iterator[tuple[str, Any, object]]:
+    """The name, type and default of each option that is not one of sampling; `MISSING` where one is required."""
     hints, opened = typing.get_type_hints(cls), getattr(cls, "open_options", None)
     for name, field in options_of(cls).items():
         default = _default(field)
         if opened and name == opened.field:
-            yield name, None, Bare(""), ""
-        elif isinstance(default, SamplingParams):
-            hints_of = typing.get_type_hints(SamplingParams)
-            for written, option in sampling_options(cls).items():
-                # One that is not given cannot be written, but no log-probabilities can.
-                hint = hints_of[option] if option == "logprobs" else _given(hints_of[option])
-                yield written, hint, sampling_default(cls, default, option), option
-        elif (
+            yield name, "any", Bare("")
+        elif not isinstance(default, SamplingParams) and (
             field.default_factory is dataclasses.MISSING
             or isinstance(default, tuple)
             or dataclasses.is_dataclass(default)
         ):
-            yield name, hints[name], default, ""
+            yield name, hints[name], default
 
 
-def _given(hint: Any) -> Any:
-    """A type without None."""
-    parts = tuple(part for part in typing.get_args(hint) if part is not type(None))
-    return typing.Union[parts] if type(None) in typing.get_args(hint) else hint  # noqa: UP007 a tuple of types
+def _sampling(cls: Any) -> dict[str, str]:
+    """The sampling options of a class that draws, with what they are where neither user nor model says anything."""
+    for field in options_of(cls).values():
+        if isinstance(given := _default(field), SamplingParams):
+            names = sampling_options(cls).items()
+            return {written: _short(_sampling_default(cls, given, option)) for written, option in names}
+    return {}
 
 
-def sampling_default(cls: Any, base: SamplingParams, option: str) -> object:
-    """A sampling option where neither the user nor the model says anything."""
-    value = getattr(base.over(getattr(cls, "sampling", base), FALLBACK), option)
+def _sampling_default(cls: Any, given: SamplingParams, option: str) -> object:
+    value = getattr(given.over(getattr(cls, "sampling", given), FALLBACK), option)
     return Bare("that of the model") if option == "thinking" and value is None else value
 
 
@@ -176,6 +136,8 @@ def _default(field: "dataclasses.Field[Any]") -> object:
 
 def _type(hint: Any) -> str:
     """A type as a user writes values of it."""
+    if isinstance(hint, str):
+        return hint
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         return " or ".join(map(str, parts))
@@ -186,24 +148,6 @@ def _type(hint: Any) -> str:
     names = {int: "integer", float: "number", str: "text", bool: "true or false"}
     kind = re.sub("(?<!^)(?=[A-Z])", " ", getattr(hint, "__name__", str(hint))).lower()
     return names.get(hint, f"spec of {'an' if kind[0] in 'aeiou' else 'a'} {kind}")
-
-
-def _range(cls: Any, option: str, hint: Any) -> str:
-    """The range that the class itself states where a number is out of it; empty where it accepts any."""
-    if int not in (hint, *typing.get_args(hint)) and float not in (hint, *typing.get_args(hint)):
-        return ""
-    if _required(cls):
-        return ""
-    limits: list[str] = []
-    for extreme in (-_EXTREME, _EXTREME):
-        try:
-            cls(**{option: extreme})
-        except ReasonerError as error:
-            stated = re.search(r"must be (.+?) \(got", str(error))
-            limits += [stated[1]] if stated and stated[1] not in limits and option in str(error).split() else []
-        except Exception:  # noqa: S112 a class that fails in another way states no range
-            continue
-    return " and ".join(limits)
 
 
 def _meaning(cls: Any, option: str) -> str:
@@ -224,7 +168,7 @@ def _joined(text: str) -> str:
 def list_lines(rows: list[dict[str, Any]]) -> Iterator[str]:
     """The list for a person: names beside what they do, and their options."""
     none = SamplingParams()
-    sampling = {each.name: _short(sampling_default(none, none, each.name)) for each in dataclasses.fields(none)}
+    sampling = {each.name: _short(_sampling_default(none, none, each.name)) for each in dataclasses.fields(none)}
     indent = INDENT if columns() >= NARROW else 4
     for row in rows:
         samples = sampling.keys() <= row["options"].keys()
@@ -254,13 +198,13 @@ def entry_lines(document: Mapping[str, Any]) -> Iterator[str]:
         yield ""
         yield wrapped(part)
     yield ""
-    papers = ", ".join(f"https://arxiv.org/abs/{number}" for number in document["paper"])
-    rows = [("paper", papers), ("needs", ", ".join(document["needs"])), ("example", document["example"])]
-    yield labelled([row for row in rows if row[1]])
+    yield labelled((label, document[label]) for label in ("needs", "example") if document[label])
     for option in document["options"]:
         yield ""
-        allowed = f", {option['range']}" if option["range"] else ""
         default = option["default"] if option["default"] == "(required)" else f"default {option['default']}"
-        yield wrapped(f"{option['name']}  {option['type']}{allowed}; {default}")
+        yield wrapped(f"{option['name']}  {option['type']}; {default}")
         if option["meaning"]:
             yield wrapped(option["meaning"], 4 if columns() >= 60 else 2)
+    if document["sampling"]:
+        yield ""
+        yield wrapped(f"sampling options, which docs/strategies.md explains: {_pairs(document['sampling'])}")

@@ -1,15 +1,14 @@
-"""`reasoner doctor`: what is installed, whether a server answers, and how many sequences fit."""
+"""`reasoner doctor`: what is installed, whether a server answers, and what vLLM would run with."""
 
 import json
 import platform
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from reasoner.cli import interrupts
 from reasoner.cli.exits import ANSWERED, ENGINE, guarded
-from reasoner.cli.look import NUMBER, whole
-from reasoner.cli.options import SPEC, json_option, names_of
+from reasoner.cli.options import SPEC, json_option
 
 if TYPE_CHECKING:
     from reasoner.engines.openai.engine import OpenAIEngine
@@ -17,33 +16,23 @@ if TYPE_CHECKING:
     from reasoner.models.thinking import ThinkingProfile
     from reasoner.types import Notify
 
-LENGTHS: Final = (512, 2048, 8192)
-"""Sequence lengths in tokens for which the number that fits is shown."""
-
 
 @click.command("doctor")
 @click.option("-m", "--model", metavar="PATH_OR_ID",
               help="The model to inspect: a folder, a Hugging Face id, or the id that a server uses.  [default: "
                    "embedded]")  # fmt: skip
-@click.option("-e", "--engine", metavar=SPEC, shell_complete=names_of("engine"),
+@click.option("-e", "--engine", metavar=SPEC,
               help="The engine vllm with the options to check, as in vllm:kv_cache_dtype=fp8, or openai.  [default: "
                    "vllm, or openai with --base-url]")  # fmt: skip
 @click.option("--base-url", metavar="URL",
               help="An OpenAI-compatible server to check.")  # fmt: skip
-@click.option("--kv-gib", type=NUMBER, metavar="G",
-              help="The size of the KV cache in GiB, as in 4.  [default: on a CPU, the engine's default]")  # fmt: skip
-@click.option("--tokens", type=whole(at_least=1), metavar="N",
-              help="The length of a sequence, prompt included.  [default: 512, 2,048 and 8,192]")  # fmt: skip
 @json_option("the findings")
 @guarded
-def command(
-    model: str | None, engine: str | None, base_url: str | None, kv_gib: float | None, tokens: int | None, as_json: bool
-) -> int:
-    """Show what is installed, whether a server answers, and what fits.
+def command(model: str | None, engine: str | None, base_url: str | None, as_json: bool) -> int:
+    """Show what is installed, whether a server answers, and what a model needs.
 
     Lists the extras with the commands that install them. With vLLM it names the device that would be used, the model's
-    geometry, how many sequences fit the KV cache, and the arguments that vLLM would get besides its own defaults, and
-    starts no engine. The number of sequences that fit holds for sequences without a shared prefix.
+    size, its KV cache, and the arguments that vLLM would get besides its own defaults, and starts no engine.
 
     Exit codes: 0 a model can be asked, here or on a server; 2 usage; 4 the server does not answer, or what --model or
     --engine asks for is missing.
@@ -54,8 +43,6 @@ def command(
     from reasoner.engines.vllm import VllmEngine
     from reasoner.errors import EngineError, UsageError
 
-    if kv_gib is not None and not 0 < kv_gib <= 2**30:
-        raise UsageError(f"--kv-gib must be above 0, in GiB (got {kv_gib:g})")
     terminal = Terminal()
     chosen = choose_engine(engine, model_id=model, base_url=base_url)
     if not isinstance(chosen, VllmEngine | OpenAIEngine):
@@ -68,11 +55,11 @@ def command(
         if isinstance(chosen, OpenAIEngine):
             findings |= interrupts.run(lambda: _server(chosen))
         else:
-            findings |= _engine()
+            findings |= _device()
             # A server needs no vLLM, so its absence is an error only for what needs it.
             code = ENGINE if findings["vllm"] is None and (model or engine) else ANSWERED
             if findings["vllm"] or model:
-                findings |= _model(chosen, terminal.say, (tokens,) if tokens else LENGTHS, kv_gib)
+                findings |= _model(chosen, terminal.say)
     except EngineError as error:
         findings |= {"model": model, "trouble": str(error)}
         code = ENGINE
@@ -94,19 +81,15 @@ def _shown(name: str, value: Any) -> str:
             return f"{value:,}"
         case list():
             return ", ".join(value) or "none"
-        case dict() if name == "vllm_arguments":
-            return ", ".join(f"{argument}={written(as_written(given))}" for argument, given in value.items())
         case dict():
-            return ", ".join(f"{number:,} of {tokens} tokens" for tokens, number in value.items())
+            return ", ".join(f"{argument}={written(as_written(given))}" for argument, given in value.items())
         case None if name == "vllm":
             return "not installed: a server (--base-url URL) and --engine simulated need none"
-        case _:
-            return "unknown" if value is None else str(value)
+    return "unknown" if value is None else str(value)
 
 
 def _software() -> dict[str, Any]:
     from reasoner.models.cache import cache_home
-    from reasoner.registry import entries
     from reasoner.sandbox.layers import detect
     from reasoner.system.machine import extras, installed
 
@@ -114,8 +97,6 @@ def _software() -> dict[str, Any]:
     return {
         "reasoner": installed("reasoner-kit"),
         "python": platform.python_version(),
-        "strategies": sorted(entries("strategy")),
-        "verifiers": sorted(entries("verifier")),
         "cache": str(cache_home()),
         "code_sandbox": list(sandbox.names),
         **({"sandbox_lacks": sandbox.missing} if sandbox.missing else {}),
@@ -139,7 +120,7 @@ async def _server(engine: "OpenAIEngine") -> dict[str, Any]:
         await engine.close()
 
 
-def _engine() -> dict[str, Any]:
+def _device() -> dict[str, Any]:
     from reasoner.engines.vllm.build import installed_build
     from reasoner.models.dtype import default_dtype
     from reasoner.system.machine import cpu_name, gpus, installed, usable_cores
@@ -154,7 +135,6 @@ def _engine() -> dict[str, Any]:
         "torch": installed("torch"),
         "device": f"CPU, {cpu_name()}, {usable_cores()} cores usable" if build.cpu else device,
         "dtype": ": ".join(default_dtype(None)) if build.cpu else "the model's own",
-        "core": "in process" if build.cpu else "a separate process",
     }
 
 
@@ -168,14 +148,13 @@ def _thinking(profile: "ThinkingProfile | None") -> str:
     return f"{when}, from {markers}, parser {profile.parser or 'none'}, {levels}"
 
 
-def _model(engine: "VllmEngine", say: "Notify", lengths: tuple[int, ...], kv_gib: float | None) -> dict[str, Any]:
-    """What is known of the model, and how many sequences of these lengths fit. Raises EngineUnavailable."""
+def _model(engine: "VllmEngine", say: "Notify") -> dict[str, Any]:
+    """What is known of the model, and the arguments of vLLM. Raises EngineUnavailable."""
     from reasoner.engines.vllm.arguments import converted
     from reasoner.engines.vllm.build import installed_build
-    from reasoner.engines.vllm.served import CPU_CONTEXT
     from reasoner.models.dtype import BYTES, default_dtype
     from reasoner.models.families import profile_of
-    from reasoner.models.geometry import read_model_info, sequences_that_fit
+    from reasoner.models.geometry import read_model_info
     from reasoner.models.resolve import resolve
 
     resolved = resolve(engine.model_id, say)
@@ -190,7 +169,8 @@ def _model(engine: "VllmEngine", say: "Notify", lengths: tuple[int, ...], kv_gib
         return {"model": resolved.name, "folder": folder, **passed}
     dtype = default_dtype(resolved.folder) if build and build.cpu else None
     info = read_model_info(resolved.folder, name=resolved.name, kv_bytes_per_element=BYTES[dtype.dtype] if dtype else 2)
-    findings: dict[str, Any] = {
+    kv_bytes = info.kv_bytes_per_token
+    return {
         **({"dtype": ": ".join(dtype)} if dtype else {}),
         "model": info.name,
         "folder": str(resolved.folder),
@@ -198,21 +178,10 @@ def _model(engine: "VllmEngine", say: "Notify", lengths: tuple[int, ...], kv_gib
         **({"active_parameters": info.active_parameters} if info.active_parameters else {}),
         "context_tokens": info.context or None,
         "layers": info.layers or None,
-        "attention": info.attention,
         "query_heads": info.heads or None,
         "kv_heads": info.kv_heads or None,
-        "head_dim": info.head_dim or None,
-        "kv_bytes_per_token": info.kv_bytes_per_token or None,
+        "kv_bytes_per_token": kv_bytes or None,
+        **({"kv_cache_tokens": int(engine.kv_gib * 2**30) // kv_bytes} if dtype and kv_bytes else {}),
         **passed,
         "thinking": f"{_thinking(profile_of(resolved.name))}, by its name",
     }
-    if kv_gib is None and dtype:
-        kv_gib = engine.kv_gib
-    if kv_gib and info.kv_bytes_per_token:
-        size = int(kv_gib * 2**30)
-        window = max(engine.max_model_len, 0) or min(info.context or CPU_CONTEXT, CPU_CONTEXT)
-        fitting = [tokens for tokens in lengths if tokens <= window] or [window]
-        findings["kv_cache_bytes"] = size
-        findings["kv_cache_tokens"] = size // info.kv_bytes_per_token
-        findings["sequences_that_fit"] = {str(n): sequences_that_fit(info, kv_bytes=size, tokens=n) for n in fitting}
-    return findings

@@ -21,7 +21,7 @@ _COMMANDS = {
     "doctor": "doctor",
 }  # fmt: skip
 _EPILOG: Final = """\b
-Defaults: a variable such as REASONER_SOLVE_MODEL is the default of an option, here --model of solve:
+Defaults: a variable is the default of an option, here --model of solve:
     export REASONER_SOLVE_MODEL=PATH_OR_ID
 
 \b
@@ -91,8 +91,7 @@ def run(arguments: list[str] | None) -> int:
         error.show()
         return error.exit_code
     except click.ClickException as error:
-        arguments = sys.argv[1:] if arguments is None else arguments
-        click.echo(error_line(_message(error, arguments)), err=True)
+        click.echo(error_line(_message(error)), err=True)
         return error.exit_code
     except click.Abort as abort:
         raise abort.__cause__ if isinstance(abort.__cause__, KeyboardInterrupt) else KeyboardInterrupt() from None
@@ -105,7 +104,7 @@ def run(arguments: list[str] | None) -> int:
     return code or 0
 
 
-def _message(error: click.ClickException, arguments: Sequence[str]) -> str:
+def _message(error: click.ClickException) -> str:
     """The error in one line, with a suggestion where there is one."""
     message = error.format_message().rstrip(".")
     message = message[:1].lower() + message[1:]
@@ -113,42 +112,24 @@ def _message(error: click.ClickException, arguments: Sequence[str]) -> str:
     if context is None:
         return message
     if isinstance(error, click.NoSuchOption):
-        return _unknown_option(error.option_name, context, arguments)
+        return _unknown_option(error.option_name, context)
     if context.command.name == "solve" and message.startswith("got unexpected extra"):
         return 'the question must be one argument: put it in quotes, as in `reasoner solve "What is 3 + 4?"`'
     see = "" if "did you mean" in message or "named" in message else f" (see `{context.command_path} --help`)"
     return f"{message}{see}{origins(context)}"
 
 
-def _unknown_option(name: str, context: click.Context, arguments: Sequence[str]) -> str:
+def _unknown_option(name: str, context: click.Context) -> str:
     """What is wrong with an unknown option: what was meant, or which options there are."""
     known = [option for parameter in context.command.get_params(context) for option in parameter.opts]
     problem = f"no option of {context.command_path} named {shown(name)}"
-    suggestion = _suggestion(name, arguments)
-    if suggestion and suggestion.split()[0] in known:
-        return f"{problem}; did you mean {suggestion}?"
-    words = [option[2:] for option in known if option.startswith("--")]
-    near = difflib.get_close_matches(name[2:].replace("_", "-"), words, n=1) if name.startswith("--") else []
-    if near:
-        return f"{problem}; did you mean '--{near[0]}'?"
-    if isinstance(context.command, click.Group):
-        names = set(context.command.list_commands(context))
-        command = next((part for part in arguments if part in names), "")
-        if command:
-            path = f"{context.command_path} {command}"
-            return f"{problem}: the options of a command follow its name, as in `{path} ... {name}`"
+    plain = name.replace("_", "-")
+    meant = COMMAND_OPTIONS.get(plain, "")
+    if meant.partition(" ")[0] not in known:
+        words = [option[2:] for option in known if option.startswith("--")] if plain.startswith("--") else []
+        meant = "".join(f"--{word}" for word in difflib.get_close_matches(plain[2:], words, n=1))
+    if meant:
+        return f"{problem}; did you mean {meant}?"
+    after = ": the options of a command follow its name" if isinstance(context.command, click.Group) else ""
     listed = ", ".join(sorted(option for option in known if option.startswith("--")))
-    return f"{problem} (there are: {listed})"
-
-
-def _suggestion(option: str, arguments: Sequence[str]) -> str:
-    """How an option of another tool is written here, with its value in `arguments`; empty if it is unknown."""
-    plain = option.replace("_", "-")
-    if plain not in COMMAND_OPTIONS:
-        return ""
-    start, example = COMMAND_OPTIONS[plain]
-    index = next((index for index, part in enumerate(arguments) if part.partition("=")[0] == option), None)
-    if index is None or not example:
-        return start + example
-    following = arguments[index + 1] if index + 1 < len(arguments) and not arguments[index + 1].startswith("-") else ""
-    return start + (arguments[index].partition("=")[2] or following or example)
+    return f"{problem}{after} (there are: {listed})"

@@ -1,4 +1,4 @@
-"""What `reasoner solve` reads: the question, the document that it is about, earlier turns and worked examples."""
+"""What `reasoner solve` reads: the question, the document that it is about, and earlier turns."""
 
 import io
 import sys
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 MAX_LENGTH = 10_000_000
 """Bytes of a question or a file; more would not fit the context window of any model."""
-ROLES = ("system", "user", "assistant")
 
 
 def question_text(argument: str) -> str:
@@ -40,16 +39,6 @@ def file_text(option: str, path: Path) -> str:
     return text
 
 
-def read_shots(path: Path) -> tuple[tuple[str, str], ...]:
-    """The worked examples of --few-shot: objects with `question` and `answer`, as JSON lines or as a JSON list.
-
-    Raises:
-        UsageError: as `file_text`, or it holds something else; the message names the line or the entry.
-    """
-    entries = _entries("--few-shot", path, '{"question": "...", "answer": "..."}')
-    return tuple((_text(entry, "question", where), _text(entry, "answer", where)) for where, entry in entries)
-
-
 def read_messages(path: Path) -> "tuple[str, tuple[Message, ...], str]":
     """The system text, the earlier turns and the question of --messages, which is the last turn.
 
@@ -61,50 +50,41 @@ def read_messages(path: Path) -> "tuple[str, tuple[Message, ...], str]":
     from reasoner.types import Message
 
     turns: list[Message] = []
-    for where, entry in _entries("--messages", path, '{"role": "user", "content": "..."}'):
-        role: Any = _text(entry, "role", where)
-        if role not in ROLES:
-            raise UsageError(f"{where}: role must be system, user or assistant (got {role!r:.40})")
-        if role == "system" and turns:
+    for where, entry in _turns(path):
+        match entry:
+            case {"role": "system" | "user" | "assistant" as role, "content": str(content)} if content.strip():
+                turns.append(Message(role, content))
+            case _:
+                raise UsageError(
+                    f'{where} is not a turn: write {{"role": "user", "content": "..."}} (got {entry!r:.60})'
+                )
+        if role == "system" and len(turns) > 1:
             raise UsageError(f"{where}: a system turn must be the first")
-        turns.append(Message(role, _text(entry, "content", where)))
+    if not turns:
+        raise UsageError(f"--messages {path} is an empty list: give at least one turn")
     if turns[-1].role != "user":
         raise UsageError(f"--messages {path} ends with a turn of the {turns[-1].role}: the last must be the user's")
     system = turns.pop(0).content if turns[0].role == "system" else ""
     return system, tuple(turns[:-1]), turns[-1].content
 
 
-def _entries(option: str, path: Path, example: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each object of a file with where it is; at least one."""
-    text = file_text(option, path)
-    try:
-        whole = parse_json(text)
-    except ValueError:
-        lines = [(f"{option} {path}, line {number}", line) for number, line in enumerate(text.splitlines(), 1)]
-        parsed = [(where, _parsed(where, line)) for where, line in lines if line.strip()]
-    else:
-        listed = whole if isinstance(whole, list) else [whole]
-        parsed = [(f"{option} {path}, entry {number}", entry) for number, entry in enumerate(listed, 1)]
-    if not parsed:
-        raise UsageError(f"{option} {path} is an empty list: give at least one entry, as in {example}")
-    for where, entry in parsed:
-        if not isinstance(entry, dict):
-            raise UsageError(f"{where} is not an object: write {example}")
-        yield where, entry
-
-
-def _parsed(where: str, line: str) -> object:
-    try:
-        return parse_json(line)
-    except ValueError as error:
-        raise UsageError(f"{where} is not JSON: {error}") from error
-
-
-def _text(entry: dict[str, Any], key: str, where: str) -> str:
-    value = entry.get(key)
-    if not isinstance(value, str) or not value.strip():
-        raise UsageError(f"{where}: {key} must be a text that is not empty (got {value!r:.40})")
-    return value
+def _turns(path: Path) -> Iterator[tuple[str, Any]]:
+    """Each turn of a file of JSON lines or a JSON list, with where it is."""
+    name = f"--messages {path}"
+    text = file_text("--messages", path)
+    if text.lstrip().startswith("["):
+        try:
+            listed = parse_json(text)
+        except ValueError as error:
+            raise UsageError(f"{name} is not JSON: {error}") from error
+        yield from ((f"{name}, entry {number}", entry) for number, entry in enumerate(listed, 1))
+        return
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            try:
+                yield f"{name}, line {number}", parse_json(line)
+            except ValueError as error:
+                raise UsageError(f"{name}, line {number} is not JSON: {error}") from error
 
 
 def _decoded(file: IO[bytes], name: str) -> str:

@@ -6,9 +6,6 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from reasoner.cli.terminal import wrapped
-from reasoner.errors import MAX_SHOWN, UsageError, require, shown
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 MAX_WIDTH: Final = 100
@@ -19,85 +16,15 @@ SECTIONS: Final = ("Question", "Data", "Server", "Strategy", "Model", "Output")
 """The sections of the long help, in their order."""
 
 
-class _Whole(click.types.IntParamType):
-    def __init__(self, at_least: float | None = None, at_most: float | None = None) -> None:
-        self.at_least, self.at_most = at_least, at_most
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        number = super().convert(_ascii(self, value, param, ctx), param, ctx)
-        try:
-            require(number, "it", at_least=self.at_least, at_most=self.at_most)
-        except UsageError as error:
-            self.fail(str(error), param, ctx)
-        return number
-
-
-class _Number(click.types.FloatParamType):
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return super().convert(_ascii(self, value, param, ctx), param, ctx)
-
-
-def _ascii(kind: "click.ParamType[Any]", value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-    """The value, unless it is too long, or has digits of another script, which Python reads and a person may not."""
-    if isinstance(value, str) and not (value.isascii() and len(value) <= MAX_SHOWN):
-        kind.fail(f"{shown(value)} is not a valid {kind.name}", param, ctx)
-    return value
-
-
-def whole(at_least: float, at_most: float | None = None) -> "click.ParamType[Any]":
-    """The type of an option that is a whole number in this range."""
-    return _Whole(at_least, at_most)
-
-
-WHOLE: Final = _Whole()
-NUMBER: Final = _Number()
-"""The types of options that are numbers."""
-
-
 class _Formatter(click.HelpFormatter):
-    """Help in which no word is broken; where it is narrow, the meaning of an option is below its name."""
+    """Help down to 40 columns; where it is narrow, the meaning of an option is below its name."""
 
     def __init__(self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None) -> None:
         columns = min(shutil.get_terminal_size().columns, max_width or MAX_WIDTH)
         super().__init__(indent_increment, width or max(columns, MIN_WIDTH) - 2, max_width)
 
-    def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
-        line = f"{prefix or 'Usage: '}{prog}"
-        beside = len(line) + 1 if self.width > len(line) + 20 else 4
-        self._wrap(args, f"{line} ", beside)
-
-    def write_text(self, text: str) -> None:
-        for index, paragraph in enumerate(text.split("\n\n")):
-            self.write("\n" if index else "")
-            first, *rest = paragraph.splitlines() or [""]
-            for line in rest if first.strip() == "\b" else [" ".join(paragraph.split())]:
-                if line.startswith("    "):
-                    # Code is copied, so it stays on its line.
-                    self.write(f"{'':>{self.current_indent}}{line}\n")
-                    continue
-                indent = self.current_indent + len(line) - len(line.lstrip())
-                self._wrap(line.strip(), " " * indent, indent)
-
     def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
-        listed = list(rows)
-        longest = max((len(first) for first, _ in listed), default=0)
-        beside = min(longest, col_max if self.width >= STACKED else 10) + col_spacing
-        if longest > beside and self.width < STACKED:
-            beside = 4
-        indent = self.current_indent + beside
-        for first, second in listed:
-            lead = f"{'':>{self.current_indent}}{first:<{beside}}"
-            if len(first) > beside - col_spacing:
-                self._wrap(first, "", self.current_indent)
-                lead = " " * indent
-            if second:
-                self._wrap(second, lead, indent)
-            elif lead.strip():
-                self.write(f"{lead.rstrip()}\n")
-
-    def _wrap(self, text: str, lead: str, indent: int) -> None:
-        """Write a text after `lead`; its other lines are indented."""
-        self.write(f"{wrapped(text, indent, lead, self.width).rstrip()}\n")
+        super().write_dl(rows, col_max if self.width >= STACKED else 2, col_spacing)
 
 
 class _Context(click.Context):
@@ -105,7 +32,7 @@ class _Context(click.Context):
 
 
 def laid_out(command: click.Command) -> click.Command:
-    """The command, whose help and that of its commands is laid out as here."""
+    """The command; its help, and that of its commands, is laid out as here."""
     command.context_class = _Context
     for inner in getattr(command, "commands", {}).values():
         laid_out(inner)

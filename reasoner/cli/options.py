@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from reasoner.cli.look import NUMBER, WHOLE, option, whole
+from reasoner.cli.look import option
 from reasoner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,13 +21,9 @@ if TYPE_CHECKING:
     from reasoner.verifier import Verifier
 
 F = TypeVar("F", bound=Callable[..., Any])
-Completer = Callable[[click.Context, click.Parameter, str], list[Any]]
 
-LISTS: Final = ("strategies", "verifiers", "engines", "tasks", "rules", "answers", "models")
+LISTS: Final = ("strategies", "verifiers", "engines", "tasks", "rules", "answers")
 """What `reasoner list` lists."""
-ANSWERS: Final = ("auto", "number", "math", "choice", "yes_no", "text", "code")
-THINKING: Final = ("none", "low", "medium", "high")
-EFFORTS: Final = ("low", "medium", "high")
 SPEC: Final = "NAME[:OPTION=VALUE,...]"
 UNITS: Final = "UNIT=AMOUNT,..."
 PATH: Final = click.Path(path_type=Path)
@@ -35,32 +31,12 @@ STANDARD: Final = Path("-")
 """Standard input, or standard output."""
 
 
-def names_of(kind: "Kind") -> Completer:
-    """Completes the names of the objects of this kind, after a comma or not."""
-
-    def complete(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-        from reasoner.registry import names
-
-        return [name for name in names(kind) if name.startswith(incomplete)]
-
-    return complete
-
-
-def words(*allowed: str) -> Completer:
-    """Completes one of these words."""
-    return lambda _context, _parameter, incomplete: [word for word in allowed if word.startswith(incomplete)]
-
-
 SYSTEM = option(
     "--system", metavar="TEXT", section="Question", brief="Instructions before the question.",
     help="The system turn: instructions before the question.",
 )  # fmt: skip
-FEW_SHOT = option(
-    "--few-shot", type=PATH, metavar="FILE", section="Question",
-    help='Worked examples, shown as earlier turns: JSON lines or a JSON list of {"question": "...", "answer": "..."}.',
-)  # fmt: skip
 VERIFIER = option(
-    "--verifier", metavar=SPEC, section="Strategy", shell_complete=names_of("verifier"),
+    "--verifier", metavar=SPEC, section="Strategy",
     help="The verifier that scores samples, for strategies that use one; `reasoner list verifiers` shows all.  "
          "[default: certainty]",
 )  # fmt: skip
@@ -69,7 +45,7 @@ UNSANDBOXED = option(
     help="Run code that the model wrote without a sandbox, where the machine offers none.",
 )  # fmt: skip
 EFFORT = option(
-    "--effort", metavar="low|medium|high", section="Strategy", shell_complete=words(*EFFORTS),
+    "--effort", metavar="low|medium|high", section="Strategy",
     help="How close to the vote of all samples: with a profile at most 1, 0.5 or 0.2 points of accuracy are lost; "
          "selects the strategy auto.  [default: medium, for auto]",
 )  # fmt: skip
@@ -78,7 +54,7 @@ PROFILE = option(
     help="The profile by which auto chooses, written by `reasoner calibrate`; selects auto.",
 )  # fmt: skip
 SEED = option(
-    "--seed", type=whole(at_least=0), default=0, show_default=True, metavar="N", section="Model",
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", section="Model",
     help="The random seed, 0 or more: the same seed gives the same run, where the engine can.",
 )  # fmt: skip
 QUIET = option(
@@ -99,12 +75,12 @@ def together(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 
 sampling_options = together(
-    option("-n", "n", type=WHOLE, metavar="N", section="Strategy", brief="The number of samples, as in 8.",
+    option("-n", "n", type=int, metavar="N", section="Strategy", brief="The number of samples, as in 8.",
            help="The number of samples; replaces n of the strategy, which must have one."),
-    option("--temperature", type=NUMBER, metavar="T", section="Strategy",
+    option("--temperature", type=float, metavar="T", section="Strategy",
            brief="How random samples are: 0 is greedy.",
            help="How random samples are, 0 to 10, where 0 is greedy; replaces temperature of the strategy."),
-    option("--max-tokens", type=WHOLE, metavar="N", section="Strategy", brief="The most tokens of a sample.",
+    option("--max-tokens", type=int, metavar="N", section="Strategy", brief="The most tokens of a sample.",
            help="The most tokens of a sample, thinking included; replaces max_tokens of the strategy.  [default: "
                 "512, or 32,768 where the model thinks]"),
 )  # fmt: skip
@@ -113,7 +89,7 @@ engine_options = together(
     option("-m", "--model", metavar="PATH_OR_ID", section="Model",
            brief="The model: a folder or a Hugging Face id.",
            help="The model: a folder, a Hugging Face id, or the id that a server uses.  [default: embedded]"),
-    option("-e", "--engine", metavar=SPEC, section="Model", shell_complete=names_of("engine"),
+    option("-e", "--engine", metavar=SPEC, section="Model",
            help="The engine that runs the model, as in vllm, openai or simulated; `reasoner list engines` "
                 "shows all.  [default: vllm, or openai with --base-url]"),
     option("--base-url", metavar="URL", section="Model", brief="An OpenAI-compatible server to use.",
@@ -131,7 +107,7 @@ def thinking_option(*, several: bool = False) -> Callable[[F], F]:
         return option("--thinking", metavar="LEVEL,...", section="Strategy", brief="How much to think: 512,2k,8k.",
                       help=f"How much a model that thinks does so: {levels}. Several levels, as in 512,2k,8k, are as "
                            "many of each strategy.  [default: as the model does by itself]")  # fmt: skip
-    return option("--thinking", metavar="LEVEL", section="Strategy", shell_complete=words(*THINKING),
+    return option("--thinking", metavar="LEVEL", section="Strategy",
                   help=f"How much a model that thinks does so: {levels}; replaces thinking of the strategy.  [default: "
                        "as the model does by itself]")  # fmt: skip
 
@@ -173,10 +149,8 @@ class Given:
     budget: str | None = None
     answer: str | None = None
     system: str | None = None
-    few_shot: Path | None = None
     question_column: str | None = None
     id_column: str | None = None
-    keep: str | None = None
     model: str | None = None
     engine: str | None = None
     base_url: str | None = None
@@ -199,18 +173,16 @@ class Given:
         return choose_verifier(self.verifier, [strategy], engine, unsandboxed=self.unsandboxed)
 
     def to_question(self) -> "partial[Question]":
-        """What makes a question of its text, with its kind of answer, the system turn and the worked examples.
+        """What makes a question of its text, with its kind of answer and the system turn.
 
         Raises:
-            UsageError: the system turn is empty, or as `read_shots`.
+            UsageError: the system turn is empty.
         """
         from reasoner.answers.questions import Question
-        from reasoner.cli.inputs import read_shots
 
         if self.system is not None and not self.system.strip():
             raise UsageError("--system is empty: omit it or give a text")
-        shots = read_shots(self.few_shot) if self.few_shot else ()
-        return partial(Question.of, space=self.answer or "auto", system=self.system or "", shots=shots)
+        return partial(Question.of, space=self.answer or "auto", system=self.system or "")
 
 
 def budget_of(text: str | None) -> "Budget":

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from reasoner.cli.exits import ANSWERED, OTHER, error_line, guarded
-from reasoner.cli.look import NUMBER
 from reasoner.cli.options import PATH, json_option
 from reasoner.errors import UsageError
 
@@ -27,7 +26,7 @@ MAX_QUESTIONS: Final = 10**9
 @click.option("--profile", type=PATH, required=True, metavar="FILE",
               help="The profile to predict from, written by `reasoner calibrate`.")  # fmt: skip
 @click.option("--task", metavar="NAME", help="The task of the profile; needed where it holds several.")
-@click.option("--target-accuracy", type=NUMBER, metavar="P",
+@click.option("--target-accuracy", type=float, metavar="P",
               help="Predict the cost of answering this share of questions correctly, 0 to 1.")  # fmt: skip
 @click.option("-b", "--budget", metavar="tokens=AMOUNT",
               help="Predict the accuracy for this budget, as in tokens=200k, which all questions share.")  # fmt: skip
@@ -48,8 +47,7 @@ def command(
     """Predict the accuracy for a budget, or the cost of an accuracy.
 
     Reads a profile and spends nothing. The budget is divided between easy and hard questions so that the most are
-    answered correctly. Nothing beyond the measured range is predicted. `reasoner doctor` shows how many sequences
-    fit at once.
+    answered correctly. Nothing beyond the measured range is predicted.
 
     Exit codes: 0 predicted, 1 the accuracy is above all that was measured, 2 usage.
     """
@@ -59,44 +57,28 @@ def command(
     from reasoner.types import thinking_level
 
     count, tokens = _questions(questions), _token_budget(budget, target_accuracy)
-    terminal, remarks, failure = Terminal(), [], ""
+    levels = [] if thinking is None else [thinking_level(level) for level in thinking.split(",")]
     try:
         read = read_profile(profile)
         family = read.family(task or "")
-        ways = outlook(family, [] if thinking is None else [thinking_level(level) for level in thinking.split(",")])
+        ways = outlook(family, levels)
         if tokens is not None:
-            per_question = _affordable(tokens, count, ways)
-            forecast = ways.at(per_question)
-            if (unused := per_question - forecast.tokens.mean) > 1e-9 * per_question:
-                more = "more of them did not raise the measured accuracy"
-                remarks.append(f"{_number(unused)} tokens per question are not used: {more}")
+            reached, (forecast, note) = True, _at_budget(ways, tokens, count)
         else:
             assert target_accuracy is not None
-            needed = ways.tokens_for(target_accuracy)
-            forecast = ways.maximum if needed is None else ways.at(needed)
-            low, high = forecast.interval
-            if needed is None:
-                highest = f"{forecast.accuracy.mean:.3f} ({low:.3f} to {high:.3f})"
-                failure = (
-                    f"no measured way is right on {target_accuracy:g} of questions: the highest is {highest}, for "
-                    f"{_number(forecast.tokens.mean)} tokens per question; ask for less, or calibrate with more "
-                    "samples or other strategies"
-                )
-            elif low < target_accuracy:
-                remarks.append(
-                    f"it may be missed: the interval begins at {low:.3f}, below the target {target_accuracy:g}"
-                )
+            reached, forecast, note = _at_accuracy(ways, target_accuracy)
         predicted = _document(forecast, family, count)
         if not math.isfinite(predicted["total_tokens_p95"]):
             raise OverflowError
     except ArithmeticError as error:
         raise UsageError(f"{profile} holds numbers too large to compute with: calibrate again") from error
     asked = {"questions": count, "budget_tokens": tokens, "target_accuracy": target_accuracy}
-    document = {"model": read.model, **asked, "reached": not failure, **predicted, "remarks": remarks}
+    document = {"model": read.model, **asked, "reached": reached, **predicted, "note": note}
+    terminal = Terminal()
     terminal.show(*([json.dumps(document)] if as_json else _layout(document)))
-    if failure:
-        terminal.say(error_line(failure))
-    return OTHER if failure else ANSWERED
+    if not reached:
+        terminal.say(error_line(note))
+    return ANSWERED if reached else OTHER
 
 
 def _questions(text: str) -> int:
@@ -126,43 +108,55 @@ def _token_budget(budget: str | None, accuracy: float | None) -> int | None:
     return limit.tokens
 
 
-def _affordable(budget: int, questions: int, outlook: "Outlook") -> float:
-    """The tokens for each question. Raises UsageError: no measured way is as cheap."""
+def _at_budget(ways: "Outlook", budget: int, questions: int) -> "tuple[Forecast, str]":
+    """What a budget gives, and a note if a part of it is not used. Raises UsageError: no measured way is as cheap."""
     tokens = budget / questions
     # Rounding, as in `frontier.fill`.
-    if tokens < outlook.minimum * (1 - 1e-12):
-        minimum = f"{_number(outlook.minimum)} tokens per question"
-        total = math.ceil(outlook.minimum * questions)
+    if tokens < ways.minimum * (1 - 1e-12):
+        minimum = f"{_number(ways.minimum)} tokens per question"
+        total = math.ceil(ways.minimum * questions)
         raise UsageError(f"the budget is too small: the cheapest measured way takes {minimum}, so give tokens={total}")
-    return tokens
+    forecast = ways.at(tokens)
+    unused = tokens - forecast.tokens.mean
+    if unused <= 1e-9 * tokens:
+        return forecast, ""
+    more = "more of them did not raise the measured accuracy"
+    return forecast, f"{_number(unused)} tokens per question are not used: {more}"
+
+
+def _at_accuracy(ways: "Outlook", target: float) -> "tuple[bool, Forecast, str]":
+    """Whether an accuracy can be reached, what it costs or the highest one, and a note where it is not certain."""
+    needed = ways.tokens_for(target)
+    forecast = ways.maximum if needed is None else ways.at(needed)
+    low, high = forecast.interval
+    if needed is not None:
+        unsure = f"it may be missed: the interval begins at {low:.3f}, below the target {target:g}"
+        return True, forecast, unsure if low < target else ""
+    highest = f"{forecast.accuracy.mean:.3f} ({low:.3f} to {high:.3f})"
+    cost = f"{_number(forecast.tokens.mean)} tokens per question"
+    problem = f"no measured way is right on {target:g} of questions: the highest is {highest}, for {cost}"
+    return False, forecast, f"{problem}; ask for less, or calibrate with more samples or other strategies"
 
 
 def _document(forecast: "Forecast", family: "Family", questions: int) -> dict[str, Any]:
     low, high = forecast.interval
-    tokens = forecast.tokens.mean
-    bins = []
-    for index, part in enumerate(forecast.parts):
-        arms = [
-            {
-                **{name: getattr(way.row, name) for name in ("strategy", "verifier", "budget")},
-                "share": share,
-                "accuracy": way.accuracy.mean,
-                **{name: getattr(way.row, name) for name in ("tokens", "tokens_p95", "samples")},
-            }
-            for share, way in part.arms
-        ]
-        bins.append({"bin": index, "where": family.bins.words(index) or "all", "share": part.share, "arms": arms})
+    fields = ("strategy", "verifier", "budget", "tokens", "tokens_p95", "samples")
     return {
         "task": family.task,
         "calibrated_on": family.questions,
         "accuracy": forecast.accuracy.mean,
         "low": low,
         "high": high,
-        "tokens": tokens,
+        "tokens": forecast.tokens.mean,
         "tokens_p95": forecast.tokens_p95,
-        "total_tokens": questions * tokens,
+        "total_tokens": questions * forecast.tokens.mean,
         "total_tokens_p95": forecast.tokens_p95 if questions == 1 else forecast.total_p95(questions),
-        "bins": bins,
+        "arms": [
+            {"where": family.bins.words(index) or "all", "share": part.share * share, "accuracy": way.accuracy.mean}
+            | {name: getattr(way.row, name) for name in fields}
+            for index, part in enumerate(forecast.parts)
+            for share, way in part.arms
+        ],
     }
 
 
@@ -181,19 +175,19 @@ def _layout(document: Mapping[str, Any]) -> "Iterator[RenderableType]":
     if questions > 1:
         total, maximum = _number(document["total_tokens"]), _number(document["total_tokens_p95"])
         lines.append(("total", f"{total} for {questions:,} questions; at most {maximum} with 95 % probability"))
-    lines += [("note", remark) for remark in document["remarks"]]
+    if document["note"] and document["reached"]:
+        lines.append(("note", document["note"]))
     yield labelled(lines)
     yield ""
     rows = [
         (
-            part["where"],
-            f"{part['share'] * arm['share']:.1%}",
+            arm["where"],
+            f"{arm['share']:.1%}",
             f"{arm['accuracy']:.3f}",
             _number(arm["tokens"]),
             ", ".join([arm["strategy"], *(f"{kind} {arm[kind]}" for kind in ("verifier", "budget") if arm[kind])]),
         )
-        for part in document["bins"]
-        for arm in part["arms"]
+        for arm in document["arms"]
     ]
     yield table(("questions", "share", "accuracy", "tokens", "arm"), rows)
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from reasoner.batch.rows import AnswerLine
     from reasoner.batch.state import Progressed
 
-LONG_START: Final = 5.0
-"""Seconds after which a stage's line says when the stage began."""
 STEADY_ROWS: Final = 8
 """The fewest rows of a batch from which the rest is estimated."""
 
@@ -36,12 +34,11 @@ class Display:
     quiet: bool = field(default=False, kw_only=True)
     """Whether nothing is shown at all."""
     stage: str = field(default="", init=False)
-    _began: float = field(init=False)
     _since: float = field(init=False)
     _shown: "Live | None" = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self._began = self._since = self.clock()
+        self._since = self.clock()
 
     @property
     def live(self) -> bool:
@@ -58,8 +55,7 @@ class Display:
     def begin(self, stage: str) -> None:
         """Show that a stage begins. May be called from any thread."""
         self.stage, self._since = stage, self.clock()
-        elapsed = self._since - self._began
-        self.tell(stage + (f", {elapsed:.0f} s after the start" if elapsed >= LONG_START else ""))
+        self.tell(stage)
 
     def tell(self, line: str) -> None:
         """Write a plain line; nothing where the display is live or quiet."""
@@ -123,7 +119,6 @@ class QuestionProgress(Display):
     samples: int = field(default=0, init=False)
     cost: Cost = field(default_factory=Cost, init=False)
     proposals: list[Proposal] = field(default_factory=list, init=False)
-    first_sample: float | None = field(default=None, init=False)
     _said: str = field(default="", init=False)
 
     @property
@@ -136,7 +131,6 @@ class QuestionProgress(Display):
             self.cost += event.cost
         if isinstance(event, Sampled):
             self.samples += 1
-            self.first_sample = event.t if self.first_sample is None else self.first_sample
         if isinstance(event, Proposed):
             self.proposals.append(Proposal(event.answer, event.vote_state, event.cost))
             line = self._line(event.vote_state.samples, event.cost)

@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from traceback import format_exception
 from typing import Final
 
@@ -20,7 +19,6 @@ from reasoner.execution.runner import solve
 from reasoner.registry import spec_of
 from reasoner.solution import Solution
 from reasoner.strategy import Strategy
-from reasoner.system.files import replacing
 from reasoner.trace.events import Event, TraceWriter
 from reasoner.types import samples_of
 from reasoner.verifier import Verifier
@@ -35,20 +33,6 @@ MAX_LINES: Final = 200
 MAX_LINE: Final = 2000
 """Characters of such a line that are shown."""
 MAX_TOKENS_OPTION: Final = "--max-tokens"
-SHOWN_SECONDS: Final = 0.1
-"""The start of a verifier is shown if it took at least this long; most take no time."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Style:
-    """What is shown of a solution, and where."""
-
-    output: Path | None
-    """The file that gets the answer in place of standard output."""
-    as_json: bool
-    verbose: bool
-    quiet: bool
-    reasoning: bool
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,7 +46,8 @@ class QuestionRun(EngineRun):
     budget: Budget
     prices: Prices | None
     seed: int
-    style: Style
+    as_json: bool
+    verbose: bool
     trace: TraceWriter | None
     code: int | None = field(default=None, init=False)
     """Set once the solution is shown, while the engine may still be closing."""
@@ -79,7 +64,7 @@ class QuestionRun(EngineRun):
 
     async def work(self) -> None:
         """Solve the question, and show the solution before the engine closes."""
-        async with started(self.engine, self.verifier, [self.strategy], self.display) as verifier_start:
+        async with started(self.engine, self.verifier, [self.strategy], self.display):
             self.display.begin(f"solving with {self.engine.model.name}")
             solution = await solve(
                 self.question,
@@ -92,7 +77,7 @@ class QuestionRun(EngineRun):
                 seed=self.seed,
             )
             self.display.hide()
-            self.code = self._show(solution, verifier_start)
+            self.code = self._show(solution)
 
     def finish(self) -> int:
         """The exit code of the solution."""
@@ -117,7 +102,7 @@ class QuestionRun(EngineRun):
     def failed(self, error: ReasonerError) -> int:
         """Show the error in one line, with --verbose after the traceback of its cause; the exit code."""
         terminal = self.display.terminal
-        if self.style.verbose and error.__cause__ and not isinstance(error.__cause__, ReasonerError):
+        if self.verbose and error.__cause__ and not isinstance(error.__cause__, ReasonerError):
             for line in "".join(format_exception(error.__cause__)).splitlines():
                 terminal.say(line)
         terminal.say(error_line(error))
@@ -135,10 +120,10 @@ class QuestionRun(EngineRun):
             return code or OTHER
         return code
 
-    def _show(self, solution: Solution, verifier_start: float) -> int:
+    def _show(self, solution: Solution) -> int:
         """Show the answer, the summary and why there is no answer; the exit code."""
         elapsed = time.perf_counter() - STARTED
-        terminal, style = self.display.terminal, self.style
+        terminal = self.display.terminal
         answer = printable(solution.answer.text, limit=MAX_ANSWER_LENGTH) if solution.answer else ""
         try:
             if solution.error is None:
@@ -149,9 +134,9 @@ class QuestionRun(EngineRun):
             raise
         finally:
             for label, line in [
-                *(_reasoning(solution) if style.reasoning else ()),
-                *(() if style.quiet else self._summary(solution, verifier_start, elapsed)),
-                *(self._explanation(solution) if style.verbose else ()),
+                *(_reasoning(solution) if self.verbose else ()),
+                *(() if self.display.quiet else self._summary(solution, elapsed)),
+                *(self._explanation(solution) if self.verbose else ()),
             ]:
                 terminal.say_labelled(label, line)
         if solution.error:
@@ -167,12 +152,8 @@ class QuestionRun(EngineRun):
         return code
 
     def _give(self, solution: Solution) -> None:
-        """Write the answer to standard output or to the file of --output; nothing where there is none.
-
-        Raises:
-            OutputLost: it cannot be written.
-        """
-        if self.style.as_json:
+        """Write the answer to standard output; nothing where there is none. Raises OutputLost: it cannot be written."""
+        if self.as_json:
             # In ASCII, which no terminal interprets.
             line = json.dumps(self._document(solution))
         elif solution.answer:
@@ -181,14 +162,7 @@ class QuestionRun(EngineRun):
             line = "not sure"
         else:
             return
-        if self.style.output is None:
-            self.display.terminal.give(line)
-            return
-        try:
-            with replacing(self.style.output) as file:
-                file.write(f"{line}\n".encode("utf-8", "replace"))
-        except OSError as error:
-            raise OutputLost(f"cannot write --output {self.style.output}: {error.strerror}") from error
+        self.display.terminal.give(line)
 
     def _document(self, solution: Solution) -> dict[str, object]:
         """The whole solution for a program."""
@@ -203,7 +177,7 @@ class QuestionRun(EngineRun):
             "seed": self.seed,
         }
 
-    def _summary(self, solution: Solution, verifier_start: float, elapsed: float) -> Iterator[tuple[str, str]]:
+    def _summary(self, solution: Solution, elapsed: float) -> Iterator[tuple[str, str]]:
         """The vote, the cost, the budget, the time and the engine's notes, with a label each."""
         vote_state, cost = solution.vote_state, solution.cost
         if vote_state.samples or vote_state.votes:
@@ -213,14 +187,7 @@ class QuestionRun(EngineRun):
         yield "cost", cost_line(cost, self.prices)
         if str(self.budget):
             yield "budget", f"{spent_of(self.budget, cost, self.prices)}; {solution.reason}"
-        parts: list[tuple[str, float]] = []
-        if timing := getattr(self.engine, "timing", None):
-            parts += [("model files", timing.model), ("import vLLM", timing.imports), ("start engine", timing.engine)]
-        parts += [("start verifier", verifier_start)] if verifier_start >= SHOWN_SECONDS else []
-        if (first := self.display.first_sample) is not None:
-            parts += [("first sample", first), ("other samples", cost.seconds - first)]
-        parts.append(("other", elapsed - sum(seconds for _, seconds in parts)))
-        yield "time", f"{elapsed:.1f} s: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in parts)
+        yield "time", f"{elapsed:.1f} s, of which {cost.seconds:.1f} s for the question"
         yield from (("note", note) for note in solution.notes)
 
     def _explanation(self, solution: Solution) -> Iterator[tuple[str, str]]:

@@ -1,19 +1,15 @@
 """`reasoner serve`: an OpenAI-compatible server over one engine."""
 
-from dataclasses import replace
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 
 from reasoner.cli import options
 from reasoner.cli.exits import guarded
-from reasoner.cli.look import NUMBER, Command, option, whole
+from reasoner.cli.look import Command, option
 from reasoner.errors import UsageError
-
-if TYPE_CHECKING:
-    from reasoner.serving.config import Settings
-    from reasoner.serving.limits import Keys
 
 KEYS_VARIABLE: Final = "REASONER_API_KEYS"
 
@@ -22,32 +18,24 @@ KEYS_VARIABLE: Final = "REASONER_API_KEYS"
 @option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", section="Server",
         brief="Where to listen: this machine only, by default.",
         help="The address to listen at. One that other machines reach needs a key.")  # fmt: skip
-@option("--port", type=whole(at_least=0, at_most=65_535), default=8000, show_default=True, metavar="N",
+@option("--port", type=click.IntRange(0, 65_535), default=8000, show_default=True, metavar="N",
         section="Server", brief="The port; 0 is any free one.", help="The port; 0 is any free one.")  # fmt: skip
 @option("--settings", type=options.PATH, metavar="FILE", section="Server",
         brief="Aliases, verifiers, limits and keys, as TOML.",
         help="Aliases, verifiers, limits and keys, as TOML: docs/serving.md shows one. An option goes before the "
-             "file.")  # fmt: skip
-@option("--api-key-file", type=options.PATH, metavar="FILE", section="Server",
-        help="A file of API keys, one on each line, that only you can read. Keys may also be in the variable "
-             f"{KEYS_VARIABLE}, separated by commas.  [default: no key is needed]")  # fmt: skip
-@option("--max-concurrent", type=whole(at_least=1), metavar="N", section="Server",
-        help="Requests that are answered at once.  [default: 256]")  # fmt: skip
-@option("--queue", type=whole(at_least=0), metavar="N", section="Server",
-        help="Requests that wait for their turn; more are refused with 429.  [default: 1,024]")  # fmt: skip
+             f"file. Keys may also be in the variable {KEYS_VARIABLE}, separated by commas.  [default: no key is "
+             "needed]")  # fmt: skip
 @option("--max-budget", metavar=options.UNITS, section="Server", brief="The most that a request may spend.",
         help="The most that a request may spend, whatever budget it asks for, as in tokens=50k,seconds=120.  "
              "[default: no limit]")  # fmt: skip
-@option("--drain", type=NUMBER, default=30.0, show_default=True, metavar="SECONDS", section="Server",
+@option("--drain", type=click.IntRange(0, 86_400), default=30, show_default=True, metavar="SECONDS", section="Server",
         help="How long requests in flight may take to end after Ctrl-C or SIGTERM; a second one ends them at "
              "once.")  # fmt: skip
-@option("-s", "--strategy", metavar=options.SPEC, section="Strategy", shell_complete=options.names_of("strategy"),
+@option("-s", "--strategy", metavar=options.SPEC, section="Strategy",
         brief="The strategy of requests that choose none.",
         help="The strategy of requests that choose none, as in self_consistency:n=8.  [default: requests pass "
              "through: one completion, the prompt unchanged]")  # fmt: skip
-@option("-b", "--budget", metavar=options.UNITS, section="Strategy",
-        help="The budget of requests that choose neither a strategy nor a budget.")  # fmt: skip
-@option("-a", "--answer", metavar="KIND", section="Strategy", shell_complete=options.words("free", *options.ANSWERS),
+@option("-a", "--answer", metavar="KIND", section="Strategy",
         help="The kind of answer of requests that choose none; `reasoner list answers` shows all.  [default: free "
              "where the strategy serves it, else auto]")  # fmt: skip
 @options.VERIFIER
@@ -61,11 +49,8 @@ def command(
     host: str,
     port: int,
     settings: Path | None,
-    api_key_file: Path | None,
-    max_concurrent: int | None,
-    queue: int | None,
     max_budget: str | None,
-    drain: float,
+    drain: int,
     verbose: bool,
     **typed: Any,
 ) -> int:
@@ -83,28 +68,27 @@ def command(
     from reasoner.cli.progress import Display
     from reasoner.cli.server_run import ServerRun
     from reasoner.cli.terminal import Terminal
-    from reasoner.serving.choose import Offer
-    from reasoner.serving.config import Settings, choose_default, read_settings
+    from reasoner.serving.config import Settings, make_offer, read_settings
+    from reasoner.serving.limits import Keys
+    from reasoner.serving.listener import is_loopback
 
     given = options.Given(**typed)
-    if given.quiet and verbose:
-        raise UsageError("--quiet and --verbose contradict each other: keep one")
-    if not 0 <= drain <= 86_400:
-        raise UsageError(f"--drain must be from 0 to 86,400 seconds (got {drain:g})")
     own = read_settings(settings) if settings else Settings()
-    most = None if max_budget is None else options.budget_of(max_budget)
-    bounds: dict[str, Any] = {"max_concurrent": max_concurrent, "queue": queue, "max_budget": most}
-    limits = replace(own.limits, **{name: value for name, value in bounds.items() if value is not None})
-    default, verifiers = choose_default(
-        own, strategy=given.strategy, verifier=given.verifier, budget=given.budget, answer=given.answer
-    )
-    keys = _keys(own, api_key_file)
-    _check_bind(host, keys)
+    limits = own.limits
+    if max_budget is not None:
+        limits = limits.model_copy(update={"max_budget": options.budget_of(max_budget)})
+    variable = os.environ.get(KEYS_VARIABLE, "").replace(",", " ").split()
+    keys = Keys({**own.keys, **{f"{number} of {KEYS_VARIABLE}": key for number, key in enumerate(variable, 1)}})
+    if not keys and not is_loopback(host):
+        raise UsageError(
+            f"--host {host} is reached by other machines, and no key is set: set the variable {KEYS_VARIABLE}, or "
+            "[keys] in --settings FILE, or listen at 127.0.0.1"
+        )
     prices = options.read_prices(given.prices, [limits.max_budget])
     return ServerRun(
         engine=given.to_engine(),
         display=Display(Terminal(), quiet=given.quiet),
-        offer=Offer(default, own.aliases, verifiers, prices),
+        offer=make_offer(own, prices, strategy=given.strategy, verifier=given.verifier, answer=given.answer),
         limits=limits,
         keys=keys,
         verbose=verbose,
@@ -112,26 +96,3 @@ def command(
         port=port,
         drain=drain,
     ).run()
-
-
-def _keys(settings: "Settings", file: Path | None) -> "Keys":
-    """The keys of the settings, of the file and of the variable."""
-    import os
-
-    from reasoner.serving.config import keys_in, read_keys
-    from reasoner.serving.limits import Keys
-
-    from_file = read_keys(file) if file else ()
-    from_variable = keys_in(KEYS_VARIABLE, os.environ.get(KEYS_VARIABLE, ""))
-    return Keys([*settings.keys, *from_file, *from_variable])
-
-
-def _check_bind(host: str, keys: "Keys") -> None:
-    """Refuse an address that others reach, where anybody could ask."""
-    from reasoner.serving.listener import is_loopback
-
-    if not keys and not is_loopback(host):
-        raise UsageError(
-            f"--host {host} is reached by other machines, and no key is set: give --api-key-file FILE or the variable "
-            f"{KEYS_VARIABLE}, or listen at 127.0.0.1"
-        )

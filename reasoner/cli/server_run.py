@@ -12,13 +12,12 @@ from typing import Any, Final
 from reasoner.cli import interrupts
 from reasoner.cli.session import EngineRun
 from reasoner.execution.launching import cancel_all
-from reasoner.serving.app import make_app
+from reasoner.serving.app import App
 from reasoner.serving.choose import Offer
 from reasoner.serving.config import ServerLimits
 from reasoner.serving.limits import Keys
 from reasoner.serving.listener import Listener, listen
 from reasoner.serving.service import Service
-from reasoner.serving.traces import RecentTraces
 
 THRESHOLDS: Final = (20_000, 20, 100)
 """When garbage is collected: Python's own thresholds have a server walk its objects for a sixth of its time."""
@@ -36,7 +35,7 @@ class ServerRun(EngineRun):
     verbose: bool
     host: str
     port: int
-    drain: float
+    drain: int
     _socket: socket = field(init=False)
 
     def run(self) -> int:
@@ -54,9 +53,9 @@ class ServerRun(EngineRun):
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._unhandled)
         _raise_open_files()
-        service = Service(self.engine, self.offer, self.limits, traces=RecentTraces(), report=self._report)
-        listener = Listener(make_app(service, self.keys), self._socket, service, drain=self.drain)
-        serving = asyncio.ensure_future(listener.serve())
+        service = Service(self.engine, self.offer, self.limits, report=self._report)
+        listener = Listener(App(service, self.keys), service, drain=self.drain)
+        serving = asyncio.ensure_future(listener.serve([self._socket]))
         try:
             self.display.follow(self.engine)
             self.display.begin(f"starting {self.engine.name}")
@@ -71,14 +70,15 @@ class ServerRun(EngineRun):
             await cancel_all([serving])
 
     def _stop(self, listener: Listener) -> None:
+        left = f"requests in flight have {self.drain} s to end; another signal ends them at once"
         if not self.display.quiet:
-            self.display.terminal.say(listener.stopping)
+            self.display.terminal.say("stopping at once" if listener.should_exit else f"stopping: {left}")
         listener.stop()
 
     def _show_ready(self, service: Service, address: str) -> None:
         if self.display.quiet:
             return
-        model, aliases = service.offer.model, len(service.offer.aliases)
+        model, aliases = service.offer.model.name, len(service.offer.aliases)
         self.display.terminal.say(f"ready    {address} serves {model} and {aliases} aliases of it; Ctrl-C stops it")
         body = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "What is 3 + 4?"}}]}}'
         key = '-H "Authorization: Bearer $KEY" ' if self.keys else ""

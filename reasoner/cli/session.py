@@ -1,6 +1,5 @@
 """A command that runs an engine, from its streams to its exit code."""
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -68,8 +67,8 @@ class EngineRun(ABC):
 @asynccontextmanager
 async def started(
     engine: Engine, verifier: Verifier | None, strategies: Iterable[Strategy], display: Display
-) -> AsyncIterator[float]:
-    """Start both, yield the seconds that the verifier took, and close both at the end.
+) -> AsyncIterator[None]:
+    """Start both, and close both at the end.
 
     Warns of a strategy that was calibrated for another model. Raises as `Engine.start`.
     """
@@ -86,10 +85,9 @@ async def started(
                 display.note(
                     f"warning: the profile was measured on {measured.model}, and this is {model}: it may not apply"
                 )
-        began = time.perf_counter()
         if verifier:
             await verifier.start(engine)
-        yield time.perf_counter() - began
+        yield
     finally:
         if verifier:
             await verifier.close()

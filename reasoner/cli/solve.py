@@ -7,7 +7,7 @@ import click
 
 from reasoner.cli import options
 from reasoner.cli.exits import guarded
-from reasoner.cli.look import NUMBER, Command, option
+from reasoner.cli.look import Command, option
 from reasoner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command("solve", cls=Command)
 @click.argument("question", required=False)
-@option("-s", "--strategy", metavar=options.SPEC, section="Strategy", shell_complete=options.names_of("strategy"),
+@option("-s", "--strategy", metavar=options.SPEC, section="Strategy",
         brief="How to spend compute, as in best_of_n:n=4.",
         help="How to spend the compute, as in self_consistency:n=16,temperature=0.9 or, with another strategy "
              "inside, best_of_n(n=4,of=refine(rounds=1)); `reasoner list strategies` shows all.  [default: "
@@ -28,20 +28,19 @@ if TYPE_CHECKING:
 @options.budget_option()
 @options.EFFORT
 @options.PROFILE
-@option("--abstain-below", type=NUMBER, metavar="P", section="Strategy",
-        help="Print `not sure` instead of an answer whose calibrated probability of being right is below P, 0 to "
+@option("--abstain-below", type=float, metavar="P", section="Strategy",
+        help="Print `not sure` instead of an answer that is right with a calibrated probability below P, 0 to "
              "1; needs --profile.  [default: always answer]")  # fmt: skip
 @options.VERIFIER
 @options.UNSANDBOXED
 @option("-a", "--answer", default="auto", show_default=True, metavar="KIND", section="Question",
-        shell_complete=options.words(*options.ANSWERS), brief="auto, number, math, choice, yes_no, text or code.",
+        brief="auto, number, math, choice, yes_no, text or code.",
         help="The kind of the answer: auto, number, math, choice, yes_no, text or code. math:seconds=30 lets a "
              "comparison of formulas take 30 s instead of 10 s. text:equal=model asks the model which texts mean the "
              "same. For any kind, number:extract=rules asks no model to end a reply without a form, number:cut=probe "
              "asks it to end one that a limit cut, and number:pattern=REGEX reads by a regular expression first; "
              "`reasoner list answers` shows all.")  # fmt: skip
 @options.SYSTEM
-@options.FEW_SHOT
 @option("--messages", type=options.PATH, metavar="FILE", section="Question",
         brief="A conversation that ends with the question.",
         help='A conversation in place of QUESTION, which is its last turn: JSON lines or a JSON list of '
@@ -51,21 +50,15 @@ if TYPE_CHECKING:
         help="A text file that the question is about; all samples share it in the prefix cache.")  # fmt: skip
 @options.engine_options
 @options.SEED
-@option("-o", "--output", type=options.PATH, metavar="FILE", brief="Write the answer to a file.",
-        help="Write the answer, or the JSON of --json, to a file instead of standard output; an existing file is "
-             "replaced as a whole.")  # fmt: skip
 @options.json_option("the whole solution")
-@option("--show-reasoning", "reasoning", is_flag=True, brief="Show the reply behind the answer.",
-        help="Show the reply that the answer was read from, and its thinking where the model returned it, on standard "
-             "error; --json includes it.")  # fmt: skip
 @option("--trace", type=options.PATH, metavar="FILE",
         help="Write all events to a JSONL file for `reasoner trace FILE` and --engine replay:FILE; gzipped if "
              "its name ends in .gz.")  # fmt: skip
 @option("--overwrite", is_flag=True, help="Replace the file of --trace if it exists.")
 @options.QUIET
-@option("-v", "--verbose", is_flag=True, brief="Explain what was run, why it ended, and how sure.",
-        help="Explain what was run and why, what ended it and how reliable the answer is; show the traceback of "
-             "an error.")  # fmt: skip
+@option("-v", "--verbose", is_flag=True, brief="Explain what was run, and show the reply.",
+        help="Explain what was run and why, what ended it and how reliable the answer is; show the reply behind it, "
+             "with its thinking where the model returned it, or the traceback of an error.")  # fmt: skip
 @guarded
 def command(
     question: str | None,
@@ -73,10 +66,8 @@ def command(
     context: Path | None,
     trace: Path | None,
     overwrite: bool,
-    output: Path | None,
     as_json: bool,
     verbose: bool,
-    reasoning: bool,
     **typed: Any,
 ) -> int:
     """Answer QUESTION: one quoted argument, or - for standard input.
@@ -89,7 +80,7 @@ def command(
     any answer, 4 engine or model failure, 130 interrupted.
     """
     from reasoner.cli.progress import QuestionProgress
-    from reasoner.cli.question_run import QuestionRun, Style
+    from reasoner.cli.question_run import QuestionRun
     from reasoner.cli.terminal import Terminal
 
     given = options.Given(**typed)
@@ -97,7 +88,6 @@ def command(
         raise UsageError("--overwrite has no effect without --trace: omit it")
     if given.quiet and verbose:
         raise UsageError("--quiet and --verbose contradict each other: keep one")
-    _check_output(output, trace)
     asked = _question(question, messages, context, given)
     strategy, engine, budget = given.to_strategy(), given.to_engine(), options.budget_of(given.budget)
     return QuestionRun(
@@ -109,7 +99,8 @@ def command(
         budget=budget,
         prices=options.read_prices(given.prices, [budget]),
         seed=given.seed,
-        style=Style(output=output, as_json=as_json, verbose=verbose, quiet=given.quiet, reasoning=reasoning),
+        as_json=as_json,
+        verbose=verbose,
         trace=_writer(trace, engine, overwrite=overwrite) if trace else None,
     ).run()
 
@@ -134,20 +125,6 @@ def _question(argument: str | None, messages: Path | None, context: Path | None,
     if system and given.system is not None:
         raise UsageError(f"--system and the system turn of {messages} set the same thing: keep one")
     return ask(text, context=document, history=history, system=system or given.system or "")
-
-
-def _check_output(output: Path | None, trace: Path | None) -> None:
-    """Refuse, before anything runs, a file that the answer cannot be written to."""
-    from reasoner.system.files import check_replaceable
-
-    if output is None:
-        return
-    if trace is not None and output.absolute() == trace.absolute():
-        raise UsageError(f"--output and --trace both name {output}: give two names")
-    try:
-        check_replaceable(output)
-    except OSError as error:
-        raise UsageError(f"cannot write --output {output}: {error.strerror}") from error
 
 
 def _writer(path: Path, engine: "Engine", *, overwrite: bool) -> "TraceWriter":

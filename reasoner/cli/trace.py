@@ -11,33 +11,24 @@ from reasoner.cli.options import PATH, json_option
 
 @click.command("trace")
 @click.argument("file", type=PATH)
-@click.argument("other", type=PATH, required=False)
 @click.option("--question", metavar="ID",
               help="The id of the question to show, or its first characters.  [default: all questions]")  # fmt: skip
 @click.option("--html", type=PATH, metavar="OUT",
               help="Also draw the trees in this HTML file, which is replaced if it exists.")  # fmt: skip
 @json_option("each question, one per line,")
 @guarded
-def command(file: Path, other: Path | None, question: str | None, html: Path | None, *, as_json: bool) -> int:
+def command(file: Path, question: str | None, html: Path | None, *, as_json: bool) -> int:
     """Show how an answer was searched for, from a trace.
 
     FILE is what `reasoner solve --trace FILE` wrote, or a trace in a run's folder. For one question: the tree of
     sampled sequences with their scores, states and costs, and the path to the answer. For several questions: one line
     each; choose one with --question.
-
-    OTHER is a second trace of the same questions, such as that of another strategy: the two are compared question by
-    question. With --html they are side by side.
     """
     from reasoner.cli import trace_view
     from reasoner.errors import UsageError
 
-    for trace in filter(None, (file, other)):
-        trace_view.check_file(trace)
-        with suppress(OSError):
-            if html is not None and html.samefile(trace):
-                raise UsageError(f"--html {html} is the trace itself: name another file")
-    if other is not None:
-        trace_view.show_pairs((file, other), question, html, as_json=as_json)
-    else:
-        trace_view.show(file, question, html, as_json=as_json)
+    with suppress(OSError):
+        if html is not None and html.samefile(file):
+            raise UsageError(f"--html {html} is the trace itself: name another file")
+    trace_view.show(file, question, html, as_json=as_json)
     return ANSWERED

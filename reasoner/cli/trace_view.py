@@ -1,8 +1,7 @@
-"""What `reasoner trace` shows: a tree in full, several questions in a line each, or the pairs of two traces."""
+"""What `reasoner trace` shows: a tree in full, or several questions in a line each."""
 
 import json
-import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -17,16 +16,13 @@ from reasoner.errors import TraceError, UnknownName, UsageError
 from reasoner.trace import outline as views
 from reasoner.trace.events import read_trace
 from reasoner.trace.outline import Outline
-from reasoner.trace.page import fragment, page, pair, write_page
-from reasoner.trace.replies import TRACE
+from reasoner.trace.page import page, write_page
 from reasoner.trace.tree import SearchTree, TreeNode, search_trees
 
 MAX_NAMED: Final = 5
 """Questions that an error names."""
 WIDE: Final = 76
 """Columns from which a node takes one line; below, its state and cost are on a second one."""
-MAX_PAIRS: Final = 25
-"""Questions of two traces that are compared; their trees are in memory at once."""
 MAX_NODES: Final = 500
 MAX_LINES: Final = 12
 """Notes, proposals and comparisons that are shown of each."""
@@ -34,25 +30,7 @@ MAX_STEPS: Final = 100
 MAX_STEP_LENGTH: Final = 1000
 """Characters of a step on the path."""
 LEVEL: Final = 6
-"""Columns that a terminal needs for each level of a tree; deeper levels continue in another tree."""
-
-
-def check_file(path: Path) -> None:
-    """Refuse a folder, and say which traces are in it. Raises UsageError."""
-    if not path.is_dir():
-        return
-    traces = sorted([*path.glob(TRACE), *path.glob(f"*/{TRACE}"), *path.glob(f"arms/*/{TRACE}")])
-    if not traces:
-        raise UsageError(
-            f"{path} is a folder without a trace: name a file that `--trace FILE` or `reasoner eval` wrote"
-        )
-    others = f"; it has {len(traces):,} traces: {_listed(traces)}" if traces[1:] else ""
-    raise UsageError(f"{path} is a folder: type `reasoner trace {shlex.quote(str(traces[0]))}`{others}")
-
-
-def _listed(things: Iterable[object]) -> str:
-    names = list(map(str, things))
-    return ", ".join(names[:MAX_NAMED]) + (", ..." if len(names) > MAX_NAMED else "")
+"""Columns that a terminal needs for each level of a tree; deeper levels are left out."""
 
 
 def show(file: Path, question: str | None, html: Path | None, *, as_json: bool) -> None:
@@ -65,90 +43,57 @@ def show(file: Path, question: str | None, html: Path | None, *, as_json: bool) 
     terminal = Terminal()
 
     def trees() -> Iterator[SearchTree]:
-        drawn = iter([_tree_of(question, file)]) if question is not None else search_trees(read_trace(file))
-        first = next(drawn, None)
-        if first is None:
-            raise TraceError(f"the trace {file} holds no question: it is empty")
-        return chain((first,), drawn)
+        return search_trees(read_trace(file)) if question is None else iter([_tree_of(question, file)])
 
+    shown = trees()
+    first = next(shown, None)
+    if first is None:
+        raise TraceError(f"the trace {file} holds no question: it is empty")
     if html is not None:
         # The page is written in full even if standard output cannot be.
-        write_page(html, page(trees(), fragment, source=file.name))
+        write_page(html, page(trees(), source=file.name))
     try:
-        _show(terminal, trees(), as_json=as_json)
+        second = next(shown, None)
+        if second is None:
+            terminal.show(*([json.dumps(first.document())] if as_json else full(first, columns())))
+        else:
+            _show_rows(terminal, chain((first, second), shown), as_json=as_json)
     finally:
         if html is not None:
             terminal.say(f"wrote {html}")
 
 
-def show_pairs(files: tuple[Path, Path], question: str | None, html: Path | None, *, as_json: bool) -> None:
-    """Show the questions that two traces share, two rows each: at most `MAX_PAIRS` of them. Raises as `show`."""
-    terminal = Terminal()
-    left, right = (_trees(file, question or "") for file in files)
-    shared = [known for known in left if known in right]
-    if not shared:
-        raise UsageError(f"{files[0]} and {files[1]} hold no question in common: compare two traces of one question")
-    pairs = [(left[known], right[known]) for known in shared[:MAX_PAIRS]]
-    left_out = f"{len(shared) - len(pairs):,} more questions in common; choose one with --question ID"
-    note = left_out if len(shared) > len(pairs) else ""
-    if html is not None:
-        title, source = "Two searches side by side", f"{files[0]} and {files[1]}"
-        write_page(html, page(pairs, lambda both: pair(*both), title=title, source=source, note=note))
-        terminal.say(f"wrote {html}")
-    if as_json:
-        for tree in chain.from_iterable(pairs):
-            terminal.give(json.dumps(tree.row()))
-    else:
-        headings = ("question", "strategy", "answer", "samples", "tokens", "depth", "seconds")
-        named = ((name, tree) for both in pairs for name, tree in zip(views.names_apart(*both), both, strict=True))
-        rows = [(_question(tree), printable(name), *_cells(tree), f"{tree.cost.seconds:,.1f}") for name, tree in named]
-        terminal.show(table(headings, rows))
-    if note:
-        terminal.say(note)
-
-
-def _trees(file: Path, prefix: str) -> dict[str, SearchTree]:
-    """The tree of each question with an id that starts so; the last one where a question was asked several times."""
-    events = (event for event in read_trace(file) if event.question_id.startswith(prefix))
-    return {tree.id: tree for tree in search_trees(events)}
-
-
 def _tree_of(prefix: str, file: Path) -> SearchTree:
-    """The tree of the question that is named by its id or by the first characters of it."""
-    trees = _trees(file, prefix)
+    """The tree of the question with this id or with the only id that begins so; the last one of several attempts."""
+    events = (event for event in read_trace(file) if event.question_id.startswith(prefix))
+    trees = {tree.id: tree for tree in search_trees(events)}
     if prefix in trees:
         return trees[prefix]
     if not trees:
         raise UnknownName("question", prefix, {event.question_id for event in read_trace(file)}, of="the trace")
     if len(trees) > 1:
-        raise UsageError(f"--question {prefix} matches {len(trees):,} questions: {_listed(trees)}; give more of the id")
+        some = ", ".join([*trees][:MAX_NAMED]) + (", ..." if len(trees) > MAX_NAMED else "")
+        raise UsageError(f"--question {prefix} matches {len(trees):,} questions: {some}; give more of the id")
     return next(iter(trees.values()))
 
 
-def _show(terminal: Terminal, trees: Iterator[SearchTree], *, as_json: bool) -> None:
-    """Show a single tree in full, several in a line each."""
-    first, second = next(trees), next(trees, None)
-    if second is None:
-        terminal.show(*([json.dumps(first.document())] if as_json else full(first, columns())))
-        return
-    several = chain((first, second), trees)
+def _show_rows(terminal: Terminal, trees: Iterator[SearchTree], *, as_json: bool) -> None:
+    """Show each tree in a line."""
     if as_json:
-        for tree in several:
+        for tree in trees:
             terminal.give(json.dumps(tree.row()))
         return
-    headings = ("question", "ended by", "answer", "samples", "tokens", "depth")
-    terminal.show(table(headings, [(_question(tree), tree.ended_by or "killed", *_cells(tree)) for tree in several]))
+    rows = [
+        (
+            f"{printable(tree.id)}  {printable(tree.began.text, limit=40)}",
+            tree.ended_by or "killed",
+            printable(tree.answer.text, limit=12) if tree.answer else "no answer",
+            *(f"{count:,}" for count in (tree.cost.samples, tree.cost.tokens, tree.depth)),
+        )
+        for tree in trees
+    ]
+    terminal.show(table(("question", "ended by", "answer", "samples", "tokens", "depth"), rows))
     terminal.say("choose one with --question ID")
-
-
-def _question(tree: SearchTree) -> str:
-    return f"{printable(tree.id)}  {printable(tree.began.text, limit=40)}"
-
-
-def _cells(tree: SearchTree) -> tuple[str, str, str, str]:
-    """Its answer, samples, tokens and depth."""
-    answer = printable(tree.answer.text, limit=12) if tree.answer else "no answer"
-    return answer, f"{tree.cost.samples:,}", f"{tree.cost.tokens:,}", str(tree.depth)
 
 
 def full(search_tree: SearchTree, width: int) -> Iterator[RenderableType]:
@@ -167,10 +112,10 @@ def full(search_tree: SearchTree, width: int) -> Iterator[RenderableType]:
             *(() if search_tree.path else [("path", f"none: {views.why_no_path(search_tree)}")]),
         ]
     )
-    outline = Outline.of(search_tree, maximum=MAX_NODES)
+    outline = Outline.of(search_tree, maximum=MAX_NODES, deepest=width // LEVEL)
     for head in outline.heads:
         yield ""
-        yield from _drawn(outline, head, width)
+        yield _drawn(outline, head, wide=width >= WIDE)
     if outline.left_out:
         yield f"{outline.left_out:,} sequences are not shown; --json gives all"
     if len(search_tree.heads) > len(outline.heads):
@@ -198,37 +143,24 @@ def _last(lines: list[str]) -> list[str]:
     return [f"({left_out:,} earlier ones)", *lines[-MAX_LINES:]] if left_out > 0 else lines
 
 
-def _drawn(outline: Outline, head: int, width: int) -> Iterator[Tree]:
-    """The tree under one head; where it is too deep for the terminal, its lower parts are trees of their own."""
-    search_tree = outline.tree
-    tree = _tree(_heading(search_tree, head, wide=width >= WIDE))
-    yield tree
-    parents = [tree]
-    continued: list[Tree] = []
-    for line in outline.rows(head):
-        if line.node is None:
-            parents[line.level].add(Text(f"{line.left_out:,} more, not shown", "dim"))
-            continue
-        branch = parents[line.level].add(_label(line.node, search_tree, wide=width >= WIDE))
-        if line.node.children and (line.level + 1) % (width // LEVEL) == 0:
-            branch.add(Text("continued below", "dim"))
-            branch = _tree(Text(f"below #{line.node.id}", "bold"))
-            continued.append(branch)
-        parents[line.level + 1 :] = [branch]
-    yield from continued
-
-
-def _tree(label: RenderableType) -> Tree:
-    """An empty tree with two columns of guides per level; rich's own have four."""
-    tree = Tree(label, guide_style="dim")
+def _drawn(outline: Outline, head: int, *, wide: bool) -> Tree:
+    """The tree under one head, with two columns of guides per level; rich's own have four."""
+    tree = Tree(_heading(outline.tree, head, wide=wide), guide_style="dim")
     tree.TREE_GUIDES = [("  ", "│ ", "├ ", "└ ")] * 3
     tree.ASCII_GUIDES = ("  ", "| ", "+ ", "` ")
+    parents = [tree]
+    for line in outline.rows(head):
+        parent = parents[line.level]
+        if line.node is None:
+            parent.add(Text(f"{line.left_out:,} more, not shown", "dim"))
+        else:
+            parents[line.level + 1 :] = [parent.add(_label(line.node, outline.tree, wide=wide))]
     return tree
 
 
 def _heading(search_tree: SearchTree, index: int, *, wide: bool) -> RenderableType:
     head, several = search_tree.heads[index], len(search_tree.heads) > 1
-    which = f"prompt {index + 1} of {len(search_tree.heads)}, after {head.after} sequences" if several else "prompt"
+    which = f"prompt {index + 1} of {len(search_tree.heads)}" if several else "prompt"
     title = f"{which}, {head.tokens:,} tokens: {printable(head.text, limit=140)}"
     return _line(title, "", "state", "score", "tokens", style="bold") if wide else _line(title, style="bold")
 
@@ -237,7 +169,7 @@ def _label(node: TreeNode, search_tree: SearchTree, *, wide: bool) -> Renderable
     """A node's text, answer, state, score and tokens, in one line or two."""
     text = printable(node.text, limit=140) or "(no text)"
     text = f"[{printable(node.prefill)}] {text}" if node.prefill else text
-    text = f"#{node.id} like #{node.repeats}: {text}" if node.state == "repeat" else f"#{node.id} {text}"
+    text = f"#{node.id} {text}"
     style = "bold green" if node.on_path else "dim" if node.state in views.FAINT else ""
     answer = printable(views.answer_of(node, search_tree), limit=16)
     answer = f"= {answer}" if answer else ""

@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-import random
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -34,15 +33,13 @@ class _Line(BaseModel):
 class PoolEngine(FreeEngine):
     """Replays a pool of answers: sample `i` of a question is its answer number `i`, with its tokens.
 
-    `path` is the file with the recorded answers. `order` permutes the answers of each question: 0 is as recorded, any
-    other number is the seed of a permutation. A reply has only the answer; null is a reply without one. There are no
+    `path` is the file with the recorded answers. A reply has only the answer; null is a reply without one. There are no
     log-probabilities, and only complete replies to the questions themselves.
     """
 
     example: ClassVar[str] = "-e pool:FILE"
 
     path: str
-    order: int = 0
     model: ModelInfo = field(init=False, repr=False)
     name: str = field(default="pool", init=False, repr=False)
     notes: tuple[str, ...] = field(default=NOTES, init=False, repr=False)
@@ -58,7 +55,7 @@ class PoolEngine(FreeEngine):
         Raises:
             UsageError: it is not a pool; the message names the line.
         """
-        self._lines = self._lines or _read(Path(self.path), self.order)
+        self._lines = self._lines or _read(Path(self.path))
 
     async def render(self, prompt: Prompt) -> Rendered:
         """One token and the generated ones: the length of the question is unknown."""
@@ -102,7 +99,7 @@ class PoolEngine(FreeEngine):
         return line
 
 
-def _read(path: Path, order: int) -> dict[str, _Line]:
+def _read(path: Path) -> dict[str, _Line]:
     lines: dict[str, _Line] = {}
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -113,7 +110,7 @@ def _read(path: Path, order: int) -> dict[str, _Line]:
                     line = _line(text, f"{path}:{number}")
                     if line.question_id in lines:
                         raise UsageError(f"{path}:{number} repeats the question {line.question_id!r:.80}")
-                    lines[line.question_id] = _ordered(line, order)
+                    lines[line.question_id] = line
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"{path} cannot be read as a pool: {why}") from None
@@ -132,12 +129,3 @@ def _line(text: str, where: str) -> _Line:
             f"{where} has {len(line.answers)} answers and {len(line.tokens)} token counts: give one count per answer"
         )
     return line
-
-
-def _ordered(line: _Line, order: int) -> _Line:
-    if not order:
-        return line
-    pairs = list(zip(line.answers, line.tokens, strict=True))
-    random.Random(f"{order}\0{line.question_id}").shuffle(pairs)
-    answers, tokens = zip(*pairs, strict=True)
-    return line.model_copy(update={"answers": answers, "tokens": tokens})

@@ -12,7 +12,6 @@ from functools import lru_cache
 from reasoner.answers.expressions import evaluate
 from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines import FreeEngine
-from reasoner.engines.made_json import made_json
 from reasoner.errors import UsageError, require
 from reasoner.models.info import ModelInfo
 from reasoner.models.parting import still_thinking
@@ -81,7 +80,6 @@ class SimulatedEngine(FreeEngine):
     at most L tokens is right with probability guess + (accuracy - guess)(1 - exp(-L / d)). "low" is a quarter of
     `thinking`, "medium" all of it, "high" four times as much.
 
-    With a plain JSON schema, a reply is a value of it that holds the answer where it may; other keywords are refused.
     A reply is a function of the request's seed. Lengths are exponential around their mean, at least one token, cut at
     `max_tokens`; a cut reply has no answer. Log-probabilities carry no information.
     """
@@ -146,7 +144,14 @@ class SimulatedEngine(FreeEngine):
         return max(1, math.ceil(min(needed, allowed))), needed <= allowed
 
     async def sample(self, request: SampleRequest) -> Completion:
-        """One sample from the question's distribution."""
+        """One sample from the question's distribution.
+
+        Raises:
+            UsageError: it would be JSON of a schema.
+        """
+        request.meter.usage = Usage()
+        if request.params.json_schema:
+            raise UsageError("the simulated engine writes no JSON: ask a model, such as the embedded one")
         thought, enough = self._thought(request)
         law = self.laws.get(request.question_id) or self._law(request.prompt, self.accuracy if enough else self.guess)
         request.meter.usage = Usage(request.rendered.tokens)
@@ -154,10 +159,6 @@ class SimulatedEngine(FreeEngine):
         source = random.Random(request.seed)
         answer = source.choices(law.answers, law.weights or None)[0]
         text = "" if source.random() < law.silent else f"The answer is {answer}"
-        if request.params.json_schema:
-            request.meter.usage = Usage()
-            text = made_json(request.params.json_schema, answer, source.randrange(12))
-            request.meter.usage = Usage(request.rendered.tokens)
         full = thought + max(1, round(source.expovariate(1 / law.tokens)))
         length = min(full, request.params.limit)
         cut = full > length

@@ -5,10 +5,10 @@ import math
 from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from reasoner.answers.questions import Question
-from reasoner.budget import MIN_USEFUL_TOKENS, Cost, Ledger, Reservation, Shortfall
+from reasoner.budget import MIN_USEFUL_TOKENS, UNITS, Budget, Cost, Ledger, Reservation, Shortfall
 from reasoner.engine import Engine, Replicated
 from reasoner.errors import BudgetExhausted
 
@@ -22,6 +22,42 @@ KV_SHARE: Final = 0.9
 """The part of the KV cache that may be in flight; beyond it the engine preempts and recomputes."""
 
 
+class Shares:
+    """Room in the run's budget for the `questions` that have drawn nothing yet, so that none is starved.
+
+    Of what is left, each has an equal share. Half of it is kept until its first operation, as most samples are shorter
+    than they may be; the other half until it is one of the next `window`. What is kept for all is one number. Where the
+    budget is too small for all, the first questions have theirs.
+    """
+
+    def __init__(self, run: Ledger, questions: int, window: int) -> None:
+        self._run, self._questions, self._window = run, questions, window
+        bounded = [unit for unit in UNITS if getattr(run.budget, unit) is not None and unit != "seconds"]
+        amounts: dict[str, Any] = {unit: max(0, run.free(unit)) for unit in bounded}
+        self._half = Budget(**amounts).divided(2 * questions)
+        parts = [(getattr(self._half, unit), amount) for unit, amount in amounts.items()]
+        self._kept = min((int(amount // half) for half, amount in parts if half), default=0)
+        """How many halves are kept."""
+        self._keep()
+
+    def _keep(self, fewer: int = 0) -> None:
+        wanted = self._questions + max(0, self._questions - self._window)
+        self._kept = max(0, min(self._kept - fewer, wanted))
+        self._run.keep(self._half, self._kept)
+
+    def take(self, least: Cost | None = None) -> None:
+        """Free the share of a question that draws for the first time, and more where its `least` does not fit."""
+        self._questions = max(0, self._questions - 1)
+        self._keep()
+        while least and self._kept and self._run.shortfall(least):
+            self._keep(fewer=1)
+
+    def end_of_input(self) -> None:
+        """No more questions will draw: nothing is kept."""
+        self._questions = 0
+        self._keep()
+
+
 class Admission:
     """Turns a question's operations into reservations, first come, first served.
 
@@ -29,10 +65,9 @@ class Admission:
     Then it is clamped to what is free, or refused where too little is left to be useful.
     """
 
-    def __init__(self, ledger: Ledger, queues: LedgerQueues) -> None:
+    def __init__(self, ledger: Ledger, queues: LedgerQueues, shares: Shares | None = None) -> None:
         self.ledger = ledger
-        self._floor: tuple[Ledger, Cost, Reservation] | None = None
-        self._queues = queues
+        self._queues, self._shares = queues, shares
         self._lock = asyncio.Lock()
 
     async def admit(self, price: Callable[[int], Cost], *, max_tokens: int) -> tuple[Reservation, int]:
@@ -47,7 +82,6 @@ class Admission:
                 while (ledger := self._obstacle(price, max_tokens, waited)) is not None:
                     await self._wait(ledger, front=waited)
                     waited = True
-                self._free_floor()
                 granted = self.ledger.fit(price, max_tokens=max_tokens)
                 return self.ledger.reserve(price(granted)), granted
             finally:
@@ -71,42 +105,25 @@ class Admission:
         limit = round(self.ledger.remaining_seconds() + self.ledger.elapsed, 3)
         return BudgetExhausted("seconds", needed=0, free=0, limit=limit)
 
-    def hold(self, ledger: Ledger, worst: Cost) -> None:
-        """Hold room in a ledger for the first operation, so that no question is starved.
-
-        Raises:
-            BudgetExhausted: it does not fit.
-        """
-        self._floor = ledger, worst, ledger.hold(worst)
-
-    def _free_floor(self) -> tuple[Ledger, Cost] | None:
-        """Free the room for the first operation; returns what was held."""
-        if self._floor is None:
-            return None
-        (ledger, worst, held), self._floor = self._floor, None
-        ledger.release(held)
-        return ledger, worst
-
     def close(self) -> None:
-        """No more operations follow: nothing is held for them."""
-        if self._free_floor():
+        """No more operations follow: the question needs no share."""
+        if self._shares:
+            self._shares.take()
             self._wake()
 
     def _obstacle(self, price: Callable[[int], Cost], max_tokens: int, waited: bool) -> Ledger | None:
         """The ledger with the queue in which an operation must wait; None if it can be decided now."""
-        floor = self._free_floor()
-        try:
-            if not waited and self._queues:
-                for ledger in self.ledger.lineage():
-                    if self._queues.get(ledger):
-                        return ledger
-            short: Shortfall | None = self.ledger.shortfall(price(max_tokens))
-            if short and not short.may_ease:
-                short = self.ledger.shortfall(price(min(max_tokens, MIN_USEFUL_TOKENS)))
-            return short.ledger if short and short.may_ease else None
-        finally:
-            if floor:
-                self.hold(*floor)
+        if not waited and self._queues:
+            for ledger in self.ledger.lineage():
+                if self._queues.get(ledger):
+                    return ledger
+        if self._shares:
+            self._shares.take(price(min(max_tokens, MIN_USEFUL_TOKENS)))
+            self._shares = None
+        short: Shortfall | None = self.ledger.shortfall(price(max_tokens))
+        if short and not short.may_ease:
+            short = self.ledger.shortfall(price(min(max_tokens, MIN_USEFUL_TOKENS)))
+        return short.ledger if short and short.may_ease else None
 
     async def _wait(self, ledger: Ledger, *, front: bool) -> None:
         queue = self._queues[ledger]

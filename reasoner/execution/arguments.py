@@ -16,15 +16,15 @@ from reasoner.trace.history import RecordedEngine
 from reasoner.verifier import Verifier
 
 T = TypeVar("T")
+L = TypeVar("L", Budget, Prices)
 ORDER: Final = "the order is question, strategy, engine"
-_METHODS: Mapping[Kind, str] = {"strategy": "plan", "engine": "sample", "verifier": "score", "rule": "stop"}
-"""The method by which an object of each kind is recognised."""
-_WANTED: Mapping[Kind, str] = {
-    "strategy": "a strategy or its spec, as in 'self_consistency:n=8'",
-    "engine": "an engine or its spec, as in 'vllm'",
-    "verifier": "a verifier or its spec, as in 'certainty'",
-    "rule": "a stop rule or its spec, as in 'beta'",
+_WANTED: Mapping[Kind, tuple[str, str]] = {
+    "strategy": ("plan", "a strategy or its spec, as in 'self_consistency:n=8'"),
+    "engine": ("sample", "an engine or its spec, as in 'vllm'"),
+    "verifier": ("score", "a verifier or its spec, as in 'certainty'"),
+    "rule": ("stop", "a stop rule or its spec, as in 'beta'"),
 }
+"""The method by which an object of each kind is recognised, and what may be given."""
 
 
 class Plugins(NamedTuple):
@@ -82,23 +82,20 @@ def default_verifier(strategies: Iterable[Strategy]) -> str:
 def _plugin(kind: Kind, given: object, *, name: str = "") -> Any:
     if isinstance(given, str):
         return build(kind, given)
-    if isinstance(given, type) or not callable(getattr(given, _METHODS[kind], None)):
-        raise _wrong(name or kind, _WANTED[kind], given)
+    method, wanted = _WANTED[kind]
+    if isinstance(given, type) or not callable(getattr(given, method, None)):
+        raise _wrong(name or kind, wanted, given)
     check_types(given)
     return given
 
 
 def _wrong(name: str, wanted: str, given: object, hint: str = "") -> UsageError:
     """The error of an argument of the wrong type, with a hint where the mistake is a common one."""
-    if not hint and isinstance(given, type):
+    if isinstance(given, type):
         hint = f"pass {given.__name__}()"
-    if not hint and given is None and name in ("strategy", "engine"):
-        hint = "leave it out for the default"
-    if not hint and not isinstance(given, type):
-        kinds: list[str] = [kind for kind, method in _METHODS.items() if callable(getattr(given, method, None))]
-        kinds += ["question"] if isinstance(given, Question) else []
-        if kinds and kinds[0] != name:
-            hint = f"that is {'an' if kinds[0] == 'engine' else 'a'} {kinds[0]}; {ORDER}"
+    elif not hint:
+        kinds = [kind for kind, (method, _) in _WANTED.items() if callable(getattr(given, method, None))]
+        hint = f"that is {'an' if kinds[0] == 'engine' else 'a'} {kinds[0]}; {ORDER}" if kinds else ""
     return UsageError(f"{name} must be {wanted} (got {shown(given)}){f': {hint}' if hint else ''}")
 
 
@@ -124,14 +121,11 @@ def as_questions(given: object) -> Iterable[Question] | AsyncIterable[Question]:
     Raises:
         UsageError: it is a single question, not an iterable, has an element that is no question, or two with one id.
     """
-    if isinstance(given, str | Question):
-        written = shown(given) if isinstance(given, str) else "question"
-        what = "questions must be an iterable of questions, such as a list"
-        raise UsageError(f"{what} (got {shown(given)}): write [{written}], or use solve for one question")
-    if isinstance(given, AsyncIterable) and not isinstance(given, type):
+    if isinstance(given, str | bytes | Question | type) or not isinstance(given, Iterable | AsyncIterable):
+        hint = "use solve for one question" if isinstance(given, str | Question) else ""
+        raise _wrong("questions", "an iterable of questions, such as a list", given, hint)
+    if isinstance(given, AsyncIterable):
         return _each_question(given)
-    if not isinstance(given, Iterable) or isinstance(given, type | bytes):
-        raise _wrong("questions", "an iterable of questions, such as a list", given)
     if not isinstance(given, Collection):
         return map(as_question, given)
     if not (isinstance(given, Sequence) and all(isinstance(question, Question) for question in given)):
@@ -145,24 +139,18 @@ async def _each_question(given: AsyncIterable[object]) -> AsyncIterator[Question
         yield as_question(question)
 
 
-def as_budget(given: object, name: str) -> Budget | None:
-    """A budget, or the budget that a text describes.
+def as_limits(given: object, cls: type[L], name: str, wanted: str) -> L | None:
+    """A budget or prices, or those that a text describes; None passes.
 
     Raises:
         UsageError: it is neither, or a wrong text.
     """
-    if isinstance(given, str):
-        return Budget.parse(given)
-    number = isinstance(given, int | float) and not isinstance(given, bool)
-    hint = f"write {name}='tokens={given}'" if number else ""
-    return as_instance(given, Budget, name, "a Budget or text with units, as in 'tokens=2000,seconds=30'", hint)
+    return cls.parse(given) if isinstance(given, str) else as_instance(given, cls, name, wanted)
 
 
-def as_prices(given: object) -> Prices | None:
-    """Prices, or the prices that a text describes. Raises as `as_budget`."""
-    if isinstance(given, str):
-        return Prices.parse(given)
-    return as_instance(given, Prices, "prices", "Prices or text, as in 'prompt=0.15,generated=0.60' per million tokens")
+def as_budget(given: object, name: str) -> Budget | None:
+    """A budget, or the budget that a text describes. Raises as `as_limits`."""
+    return as_limits(given, Budget, name, "a Budget or text with units, as in 'tokens=2000,seconds=30'")
 
 
 def as_sink(given: object) -> Sink | None:
@@ -172,17 +160,16 @@ def as_sink(given: object) -> Sink | None:
         UsageError: it cannot be called.
     """
     if given is not None and (not callable(given) or isinstance(given, type)):
-        hint = "write it with reasoner.trace.events.TraceWriter" if isinstance(given, str) else ""
-        raise _wrong("trace", "a function that receives events, such as print", given, hint)
+        raise _wrong("trace", "a function that receives events, such as print or a TraceWriter", given)
     return given
 
 
-def as_instance(given: object, cls: type[T], name: str, wanted: str, hint: str = "") -> T | None:
+def as_instance(given: object, cls: type[T], name: str, wanted: str) -> T | None:
     """An argument of one type; None passes.
 
     Raises:
         UsageError: it is of another type.
     """
-    if given is None or (isinstance(given, cls) and not isinstance(given, bool | type)):
+    if given is None or isinstance(given, cls):
         return given
-    raise _wrong(name, wanted, given, hint)
+    raise _wrong(name, wanted, given)

@@ -4,8 +4,7 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, cast
 
 from reasoner.answers.questions import Question
 from reasoner.budget import NO_COST, Cost, Reservation
@@ -17,7 +16,7 @@ from reasoner.strategy import Prefill
 from reasoner.system.foreign import ErrorsFrom, described, fault_in, is_cancellation
 from reasoner.trace.events import ATTEMPTS, Prefilled, Work
 from reasoner.trace.history import EMPTY, QuestionHistory
-from reasoner.trace.recorder import Recorder, Why
+from reasoner.trace.recorder import Drop, Recorder, Why
 from reasoner.types import CANCELLED, Completion, Prompt, SamplingParams, TokenIds, Usage
 from reasoner.verifier import verifier_cost
 
@@ -35,13 +34,26 @@ CountedAs = Literal["sample", "request", "probe", "verdict"]
 likelihood, or a probe, which may fail), or verifier tokens."""
 
 
-class Bookkeeping(NamedTuple):
-    """What to call when a request completes, is dropped, or is about to reach the engine."""
+class Attempt(NamedTuple):
+    """One try of a request: its completion, or why there is none; what it cost; and what it raised."""
 
-    done: Callable[[Completion, Cost], None]
-    dropped: Callable[[Why, Usage | None, Cost], None]
-    passed: Callable[[], None] = lambda: None
-    counted_as: CountedAs = "sample"
+    outcome: Completion | Drop
+    cost: Cost
+    failure: BaseException | None
+
+    @property
+    def lost(self) -> bool:
+        """Whether the engine lost it, so that it is tried again."""
+        return isinstance(self.failure, RequestLost)
+
+    def result(self) -> Completion:
+        """The completion; raises what the request raised, after the last try."""
+        if self.lost:
+            raise RequestLost(f"{self.failure} (tried {ATTEMPTS} times)") from self.failure
+        if self.failure or isinstance(self.outcome, Drop):
+            assert self.failure
+            raise self.failure
+        return self.outcome
 
 
 def derive_seed(seed: int, question_id: str, prompt: str, index: int) -> int:
@@ -106,61 +118,54 @@ class OperationExecutor:
         if line not in self.notes:
             self.notes.append(line)
 
-    async def request(
-        self,
-        ask: Callable[[int], SampleRequest],
-        price: Callable[[int], Cost],
-        books: Bookkeeping,
-        *,
-        max_tokens: int,
-    ) -> Completion:
-        """Reserve, run and book one request for up to `max_tokens` tokens; a lost one is reserved and tried again.
-
-        `ask` makes the request for the granted number of tokens.
+    async def admit(self, price: Callable[[int], Cost], *, max_tokens: int) -> tuple[Reservation, int]:
+        """A reservation for a request of up to `max_tokens` tokens, and how many were granted, once it may begin.
 
         Raises:
-            BudgetExhausted: the ledger refused it, or the deadline passed.
+            BudgetExhausted: the ledger refused it.
         """
-        for attempt in range(1, ATTEMPTS + 1):
-            await self.pace.begin(self)
-            reservation, granted = await self.admission.admit(price, max_tokens=max_tokens)
-            try:
-                return await self._attempt(ask(granted), reservation, books)
-            except RequestLost as lost:
-                if attempt == ATTEMPTS:
-                    raise RequestLost(f"{lost} (tried {ATTEMPTS} times)") from lost
-        raise AssertionError
+        await self.pace.begin(self)
+        return await self.admission.admit(price, max_tokens=max_tokens)
 
-    async def _attempt(self, request: SampleRequest, reservation: Reservation, books: Bookkeeping) -> Completion:
-        began = time.monotonic()
-        deadline = self.admission.deadline()
+    async def attempt(
+        self, request: SampleRequest, reservation: Reservation, *, counted_as: CountedAs = "sample"
+    ) -> Attempt:
+        """Run and book one request. It must be recorded before its `result` is taken.
+
+        Raises:
+            NotRecorded: a replay does not have it.
+        """
+        began, deadline, failure = time.monotonic(), self.admission.deadline(), None
+        outcome: Completion | Drop
         try:
             async with deadline:
-                completion = await self._within_cache(request, books.passed)
+                outcome = completion = await self._within_cache(request)
                 if fault := completion.usage.fault:
                     request.meter.usage = None
                     raise EngineError(f"the engine counted wrongly: {fault}")
+            cost = self.cost_of(completion, counted_as=counted_as).taking(time.monotonic() - began)
         except NotRecorded:
-            self.admission.settle(reservation, Cost())
+            self.admission.settle(reservation, NO_COST)
             raise
-        except BaseException as failure:
-            why: Why = "deadline" if deadline.expired() else "cancelled" if is_cancellation(failure) else "lost"
+        except BaseException as error:
+            failure = error
+            why: Why = "deadline" if deadline.expired() else "cancelled" if is_cancellation(error) else "lost"
             usage = None if request.meter.usage and request.meter.usage.fault else request.meter.usage
-            spent = usage or Usage(request.rendered.tokens, 0, request.params.limit)
-            cost = self.cost(spent, seconds=time.monotonic() - began, cancelled=True, counted_as=books.counted_as)
-            self.settle(reservation, cost, partial(books.dropped, why, usage, cost))
-            if is_cancellation(failure):
-                raise
-            if deadline.expired():
-                raise self.admission.too_late() from None
-            raise ENGINE_ERRORS.error(failure) from failure
-        cost = self.cost_of(completion, counted_as=books.counted_as).taking(time.monotonic() - began)
-        self.settle(reservation, cost, partial(books.done, completion, cost))
-        return completion
+            spent, outcome = usage or Usage(request.rendered.tokens, 0, request.params.limit), Drop(why, usage)
+            cost = self.cost(spent, seconds=time.monotonic() - began, cancelled=True, counted_as=counted_as)
+            if why == "deadline" and not is_cancellation(error):
+                failure = self.admission.too_late()
+            elif why == "lost" and not isinstance(error, RequestLost):
+                failure = ENGINE_ERRORS.error(error)
+        try:
+            self.admission.settle(reservation, cost)
+        except LedgerViolation as violation:
+            failure = violation
+        return Attempt(outcome, cost, failure)
 
-    async def _within_cache(self, request: SampleRequest, passed: Callable[[], None]) -> Completion:
+    async def _within_cache(self, request: SampleRequest) -> Completion:
+        """What the engine generates, once there is room in its KV cache."""
         if self.kv_limiter is None:
-            passed()
             return await self.engine.sample(request)
         request.meter.usage = Usage()
         grown = len(request.prompt.token_ids)
@@ -174,7 +179,6 @@ class OperationExecutor:
             self.kv_limiter.keep(*head)
             self.kept.add(head[0])
         request.meter.usage = None
-        passed()
         completion: Completion | None = None
         try:
             completion = await self.engine.sample(request)
@@ -186,13 +190,6 @@ class OperationExecutor:
             self.kv_limiter.leave(charge, generated, ended=ended)
             if request.meter.preemptions:
                 self.note("preempted: the KV cache was full, so tokens were computed twice; they are counted once")
-
-    def settle(self, reservation: Reservation, cost: Cost, record: Callable[[], None]) -> None:
-        """Book an operation and record it, even if it exceeded its reservation."""
-        try:
-            self.admission.settle(reservation, cost)
-        finally:
-            record()
 
     def cost(
         self, usage: Usage, *, seconds: float = 0.0, cancelled: bool = False, counted_as: CountedAs = "sample"
@@ -262,15 +259,20 @@ class OperationExecutor:
 
 
 @dataclass(slots=True)
-class Inquiry:
+class Inquiry(Generic[W]):
     """The requests for one verdict, likelihood or probe: reserved and booked one by one, recorded as one event.
 
-    `refused` begins the error of an inquiry that the ledger refused, in whole or in part.
+    `name` is what the history finds the event by, and `values` are its other fields, which change while it is asked
+    for. `refused` begins the error of an inquiry that the ledger refused, in whole or in part.
     """
 
     executor: OperationExecutor
+    op: int
+    kind: type[W]
+    name: tuple[object, ...]
     counted_as: CountedAs
     refused: str
+    values: dict[str, Any]
     _cost: Cost = NO_COST
 
     async def request(
@@ -285,32 +287,47 @@ class Inquiry:
         executor = self.executor
         seed = derive_seed(executor.seed, executor.question.id, prompt.digest, 0)
 
-        def ask(tokens: int) -> SampleRequest:
-            granted = replace(params, max_tokens=tokens)
-            return SampleRequest(
-                executor.question.id, prompt, rendered, granted, 0, seed, executor.priority, watch=watch
-            )
-
         def price(tokens: int) -> Cost:
             return executor.cost(Usage(rendered.tokens, 0, tokens), counted_as=self.counted_as)
 
-        books = Bookkeeping(
-            lambda _, cost: self._book(cost), lambda _, __, cost: self._book(cost), counted_as=self.counted_as
-        )
-        return await executor.request(ask, price, books, max_tokens=params.limit)
+        for _ in range(ATTEMPTS):
+            reservation, granted = await executor.admit(price, max_tokens=params.limit)
+            limited, question = replace(params, max_tokens=granted), executor.question.id
+            request = SampleRequest(question, prompt, rendered, limited, 0, seed, executor.priority, watch=watch)
+            attempt = await executor.attempt(request, reservation, counted_as=self.counted_as)
+            self._cost += attempt.cost
+            if not attempt.lost:
+                break
+        return attempt.result()
 
-    def _book(self, cost: Cost) -> None:
-        self._cost += cost
+    async def reply(self, prompt: Prompt, params: SamplingParams, *, watch: TokenIds = ()) -> Completion:
+        """The reply to one prompt, within the context window. Raises as `request`."""
+        rendered, context = await self.executor.render(prompt), self.executor.engine.model.context
+        room = context - rendered.tokens if context else params.limit
+        if room < 1:
+            raise EngineError(f"the prompt of {rendered.tokens:,} tokens fills the context window of {context:,}")
+        return await self.request(prompt, rendered, replace(params, max_tokens=min(params.limit, room)), watch=watch)
 
-    async def settled(self, ask: Callable[[], Awaitable[T]], record: Callable[[T | None, str, Cost], W]) -> W:
+    def recorded(self, missing: str = "") -> W | None:
+        """The event of the history, None without one. Raises as `OperationExecutor.recorded`.
+
+        Raises:
+            NotRecorded: a replay does not have it; `missing` says what that is and how to replay.
+        """
+        event = self.executor.recorded(self.op, self.kind, *self.name)
+        if event is None and missing and (source := self.executor.history.source):
+            raise NotRecorded(f"the trace {source} does not say {missing}")
+        return event
+
+    async def outcome(self, ask: Callable[[], Awaitable[None]]) -> W:
         """Ask, and record the outcome with its cost: a failure is one, a cancellation is to be done again.
 
         Raises:
             BudgetExhausted: the ledger refused a part of it, or the deadline passed.
         """
-        began, outcome, error = time.monotonic(), None, CANCELLED
+        began, error = time.monotonic(), CANCELLED
         try:
-            outcome = await ask()
+            await ask()
             error = ""
         except BudgetExhausted as refusal:
             error = f"{self.refused}: {refusal}"
@@ -322,5 +339,6 @@ class Inquiry:
             if self.counted_as == "request":
                 raise
         finally:
-            event = record(outcome, error, self._cost.taking(time.monotonic() - began))
+            cost = self._cost.taking(time.monotonic() - began)
+            event = self.executor.recorder.work(self.kind, op=self.op, error=error, cost=cost, **self.values)
         return event

@@ -112,11 +112,16 @@ def open_input(source: Iterable[T] | AsyncIterable[T], arrived: Callable[[], Non
 
 
 class _Awaited(Input[T]):
-    """An input that is advanced beside the run."""
+    """An input that is advanced beside the run, once for each permit."""
 
-    def __init__(self, arrived: Callable[[], None]) -> None:
+    def __init__(self, arrived: Callable[[], None], permits: asyncio.Semaphore | threading.Semaphore) -> None:
         super().__init__(ended=False)
-        self._arrived = arrived
+        self._arrived, self._allowed, self._permits = arrived, 0, permits
+
+    def allow(self, count: int) -> None:
+        for _ in range(count - self._allowed):
+            self._permits.release()
+        self._allowed = max(count, self._allowed)
 
     def _put(self, taken: T) -> None:
         self._ready.append(taken)
@@ -129,32 +134,20 @@ class _Awaited(Input[T]):
 
 class _InTask(_Awaited[T]):
     def __init__(self, source: AsyncIterable[T], arrived: Callable[[], None]) -> None:
-        super().__init__(arrived)
-        self._allowed = 0
-        self._more = asyncio.Event()
-        self._task = asyncio.ensure_future(self._run(source))
+        permits = asyncio.Semaphore(0)
+        super().__init__(arrived, permits)
+        self._task = asyncio.ensure_future(self._run(source, permits))
 
-    async def _run(self, source: AsyncIterable[T]) -> None:
-        failure: BaseException | None = None
-        count = 0
+    async def _run(self, source: AsyncIterable[T], permits: asyncio.Semaphore) -> None:
         try:
-            await self._until_allowed(count)
+            await permits.acquire()
             async for taken in source:
                 self._put(taken)
-                count += 1
-                await self._until_allowed(count)
+                await permits.acquire()
         except Exception as error:
-            failure = error
-        self._end(failure)
-
-    async def _until_allowed(self, count: int) -> None:
-        while count >= self._allowed:
-            self._more.clear()
-            await self._more.wait()
-
-    def allow(self, count: int) -> None:
-        self._allowed = count
-        self._more.set()
+            self._end(error)
+        else:
+            self._end(None)
 
     def close(self) -> None:
         self._task.cancel()
@@ -162,47 +155,33 @@ class _InTask(_Awaited[T]):
 
 class _InThread(_Awaited[T]):
     def __init__(self, source: Iterable[T], arrived: Callable[[], None]) -> None:
-        super().__init__(arrived)
-        self._allowed = 0
+        permits = threading.Semaphore(0)
+        super().__init__(arrived, permits)
         self._closed = False
-        self._changed = threading.Condition()
         self._loop = asyncio.get_running_loop()
         # What the input waits for may never come: the thread does not keep the process.
-        threading.Thread(target=copy_context().run, args=(self._run, source), name="input", daemon=True).start()
+        arguments = (self._run, source, permits)
+        threading.Thread(target=copy_context().run, args=arguments, name="input", daemon=True).start()
 
-    def _run(self, source: Iterable[T]) -> None:
+    def _run(self, source: Iterable[T], permits: threading.Semaphore) -> None:
         failure: BaseException | None = None
-        count = 0
         try:
             iterator = iter(source)
-            while self._may_take(count):
+            while permits.acquire() and not self._closed:
                 try:
                     taken = next(iterator)
                 except StopIteration:
                     break
-                count += 1
                 self._tell(self._put, taken)
         except BaseException as error:
             failure = error
         self._tell(self._end, failure)
-
-    def _may_take(self, count: int) -> bool:
-        with self._changed:
-            self._changed.wait_for(lambda: count < self._allowed or self._closed)
-        return not self._closed
 
     def _tell(self, call: Callable[..., None], value: object) -> None:
         # The loop may end at any moment.
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(call, value)
 
-    def allow(self, count: int) -> None:
-        if count > self._allowed:
-            with self._changed:
-                self._allowed = count
-                self._changed.notify()
-
     def close(self) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
+        self._closed = True
+        self._permits.release()

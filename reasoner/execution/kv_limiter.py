@@ -109,42 +109,27 @@ MIN_BACKLOG: Final = 8
 """Sequences that may wait before the cache counts as crowded."""
 
 
-class _Group:
-    """The sequences in flight of one kind and one limit."""
-
-    def __init__(self, kind: "_Kind", intervals: int) -> None:
-        self.kind = kind
-        self.intervals = intervals
-        self.in_flight: dict[Charge, None] = {}
-        self.forecast = KvForecast(kind.table, intervals)
-
-
 class _Kind:
-    """What is known of one kind of request: its life table, and the lengths since it was updated."""
+    """The requests of one kind and limit: those in flight, their life table, and the lengths since it was updated."""
 
-    def __init__(self) -> None:
+    def __init__(self, intervals: int) -> None:
+        self.intervals = intervals
         self.table = LifeTable()
+        self.forecast = KvForecast(self.table, intervals)
+        self.in_flight: dict[Charge, None] = {}
         self.ended: list[float] = []
         self.cut: list[float] = []
-        self.groups: dict[int, _Group] = {}
 
-    @property
-    def idle(self) -> bool:
-        return not any(group.in_flight for group in self.groups.values())
-
-    def update(self, step: float) -> None:
-        """Learn from the sequences that left and from those in flight, and forecast the latter again."""
-        entered = {
-            group: np.fromiter((charge.entered for charge in group.in_flight), float, len(group.in_flight))
-            for group in self.groups.values()
-        }
-        lengths = step - np.concatenate([*entered.values()])
+    def update(self, step: float) -> NDArray[np.intp]:
+        """Learn from the sequences that left and from those in flight; the row of the forecast for each of these."""
+        lengths = step - np.fromiter((charge.entered for charge in self.in_flight), float, len(self.in_flight))
         self.table.update(lengths, np.array(self.ended), np.array(self.cut))
         self.ended, self.cut = [], []
-        for group, since in entered.items():
-            group.forecast = KvForecast(self.table, group.intervals)
-            for charge, row in zip(group.in_flight, group.forecast.rows(step - since).tolist(), strict=True):
-                charge.forecast, charge.row = group.forecast, row
+        self.forecast = KvForecast(self.table, self.intervals)
+        rows = self.forecast.rows(lengths)
+        for charge, row in zip(self.in_flight, rows.tolist(), strict=True):
+            charge.forecast, charge.row = self.forecast, row
+        return rows
 
 
 @dataclass(slots=True, eq=False)
@@ -155,7 +140,7 @@ class Charge:
     limit: int
     waited: bool
     """Whether it had to wait."""
-    group: _Group = field(repr=False)
+    kind: _Kind = field(repr=False)
     forecast: KvForecast = field(repr=False)
     row: int = 0
     entered: float = 0.0
@@ -183,7 +168,7 @@ class KvCacheLimiter:
         self._left = 0
         self._mean = np.zeros(len(EDGES))
         self._variance = np.zeros(len(EDGES))
-        self._kinds: dict[Hashable, _Kind] = {}
+        self._kinds: dict[tuple[Hashable, int], _Kind] = {}
         self._shared = 0
         self._kept: dict[str, int] = {}
         self._sharing: dict[str, int] = {}
@@ -206,11 +191,11 @@ class KvCacheLimiter:
     async def enter(self, shared: Shared, *, kind: Hashable, limit: int, priority: int = 0) -> Charge:
         """Wait until a sequence of up to `limit` tokens fits, and the `shared` pieces that are not in the cache yet.
 
-        `kind` is what its length depends on, apart from the limit. Lower `priority`, the index of the question, goes
-        first. Give the charge back with `leave`.
+        `kind` is what its length depends on, apart from the limit; limits that differ much are kinds of their own.
+        Lower `priority`, the index of the question, goes first. Give the charge back with `leave`.
         """
-        group = self._group(kind, limit)
-        charge = Charge(shared, limit, False, group, group.forecast)
+        known = self._known(kind, limit)
+        charge = Charge(shared, limit, False, known, known.forecast)
         if not self._queue and self._fits(charge):
             self._take(charge)
             return charge
@@ -234,17 +219,16 @@ class KvCacheLimiter:
 
         `ended` says whether it ended by itself, and was neither cut nor cancelled.
         """
-        group = charge.group
-        del group.in_flight[charge]
+        del charge.kind.in_flight[charge]
         self._in_flight -= 1
         self._limits -= charge.limit
         self._left += 1
         if generated is None:
-            group.kind.cut.append(self._step - charge.entered)
+            charge.kind.cut.append(self._step - charge.entered)
         else:
             # Where it waited within the engine there were more steps; others will say so.
             self._step = max(self._step, charge.entered + generated)
-            (group.kind.ended if ended and generated else group.kind.cut).append(float(generated))
+            (charge.kind.ended if ended and generated else charge.kind.cut).append(float(generated))
         self._unshare(charge.shared)
         if self._left >= max(REFRESH, self._in_flight // 16):
             self._refresh()
@@ -267,17 +251,14 @@ class KvCacheLimiter:
             self._unshare(((name, self._kept.pop(name)),))
             self._advance()
 
-    def _group(self, kind: Hashable, limit: int) -> _Group:
-        known = self._kinds.get(kind)
+    def _known(self, kind: Hashable, limit: int) -> _Kind:
+        name = kind, intervals_below(limit)
+        known = self._kinds.get(name)
         if known is None:
             if len(self._kinds) >= MAX_KINDS:
-                self._kinds = {name: other for name, other in self._kinds.items() if not other.idle}
-            known = self._kinds[kind] = _Kind()
-        intervals = intervals_below(limit)
-        group = known.groups.get(intervals)
-        if group is None:
-            group = known.groups[intervals] = _Group(known, intervals)
-        return group
+                self._kinds = {other: known for other, known in self._kinds.items() if known.in_flight}
+            known = self._kinds[name] = _Kind(name[1])
+        return known
 
     def _unshare(self, shared: Shared) -> None:
         for name, tokens in shared:
@@ -298,7 +279,7 @@ class KvCacheLimiter:
         shared = self._shared + sum(tokens for name, tokens in charge.shared if name not in self._sharing)
         if shared + self._limits + charge.limit <= self.capacity:
             return True
-        forecast = charge.group.forecast
+        forecast = charge.kind.forecast
         mean = self._mean + forecast.mean[0]
         variance = self._variance + forecast.variance[0] + (MODEL_ERROR * mean) ** 2
         # Rounding may leave a variance that is below zero.
@@ -306,8 +287,8 @@ class KvCacheLimiter:
         return bool(shared + needed.max() <= self.capacity)
 
     def _take(self, charge: Charge) -> None:
-        charge.entered, charge.forecast = self._step, charge.group.forecast
-        charge.group.in_flight[charge] = None
+        charge.entered, charge.forecast = self._step, charge.kind.forecast
+        charge.kind.in_flight[charge] = None
         self._in_flight += 1
         self._limits += charge.limit
         self._mean += charge.forecast.mean[charge.row]
@@ -319,15 +300,10 @@ class KvCacheLimiter:
         self._left = 0
         self._mean, self._variance = np.zeros(len(EDGES)), np.zeros(len(EDGES))
         for kind in self._kinds.values():
-            if kind.idle and not kind.ended and not kind.cut:
-                continue
-            kind.update(self._step)
-            for group in kind.groups.values():
-                forecast = group.forecast
-                rows = np.fromiter((charge.row for charge in group.in_flight), int, len(group.in_flight))
-                count = np.bincount(rows, minlength=group.intervals)
-                self._mean += count @ forecast.mean
-                self._variance += count @ forecast.variance
+            if kind.in_flight or kind.ended or kind.cut:
+                count = np.bincount(kind.update(self._step), minlength=kind.intervals)
+                self._mean += count @ kind.forecast.mean
+                self._variance += count @ kind.forecast.variance
 
     def _advance(self) -> None:
         while self._queue:

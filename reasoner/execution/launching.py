@@ -3,169 +3,106 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NamedTuple, NoReturn, TypeVar
 
 from reasoner.errors import BudgetExhausted, NotRecorded, PlanError
 from reasoner.execution.admission import STARTS
-from reasoner.strategy import BRANCH, Finished, Handle, Sample
+from reasoner.strategy import Finished, Handle
 from reasoner.trace.recorder import SequenceId
 from reasoner.types import Completion, Prompt
 
 T = TypeVar("T")
-MAX_WAITING: Final = 64
-"""Sequences of one question that wait for the budget or the cache at once: more would only wait behind them."""
 MAX_IN_FLIGHT: Final = 1024
-"""Sequences of one question in flight at once: as many as engines compute at once."""
-Passed = Callable[[], None]
-"""Called when work has its reservation and its room in the cache, just before it reaches the engine."""
+"""Sequences of one question that are launched at once: as many as engines compute at once."""
 Extent = Callable[[str], int]
 """One more than the highest recorded index for a prompt, by its digest; 0 without a record."""
 
 
-@dataclass(frozen=True, slots=True)
-class SequenceIds:
-    """The sequences of one operation, in launch order, created one by one.
+class SequenceIds(NamedTuple):
+    """The sequences of one operation, in launch order.
 
-    `heads` are the prompts, each with its digest and the index of its first sequence; `n` are drawn from each.
+    `heads` are the prompts, each with its digest and the index of its first sequence; `n` are sampled from each.
     """
 
     op: int
     heads: tuple[tuple[Prompt, str, int], ...]
     n: int
 
-    def __iter__(self) -> Iterator[SequenceId]:
-        for prompt, digest, first in self.heads:
-            for index in range(first, first + self.n):
-                yield SequenceId(self.op, prompt, digest, index)
-
-
-@dataclass(slots=True)
-class Numbering:
-    """Numbers the sequences of a question, by prompt digest and branch."""
-
-    _next_index: dict[tuple[str, int], int] = field(default_factory=dict)
-
-    def name(self, op: Sample, first_op: int, times: int) -> SequenceIds:
-        """The sequences of an operation that is the plan's number `first_op`; of the first where there are several."""
-        heads: list[tuple[Prompt, str, int]] = []
-        for prompt in op.prompts:
-            digest = prompt.digest
-            first = self._next_index.get((digest, op.branch), op.branch * BRANCH)
-            self._next_index[digest, op.branch] = first + op.n * times
-            heads.append((prompt, digest, first))
-        return SequenceIds(first_op, tuple(heads), op.n)
+    def names(self) -> Iterator[tuple[str, int]]:
+        """The digest of the prompt and the index of each."""
+        return ((digest, index) for _, digest, first in self.heads for index in range(first, first + self.n))
 
 
 @dataclass(slots=True, eq=False)
 class _Launch:
-    """An operation to start `times` times, with handles from `first` on; `next` is the index of the next one."""
+    """Operations to start in order: those with the handles from `next` up to `end`."""
 
-    first: int
-    times: int
-    work: Callable[[int, Passed], Coroutine[Any, Any, Finished]]
+    next: int
+    end: int
+    work: Callable[[Handle], Coroutine[Any, Any, Finished]]
     recorded: Callable[[], int]
-    """How many of them are recorded, from the first on."""
-    next: int = 0
-    skipped: set[int] = field(default_factory=set)
-
-    @property
-    def over(self) -> bool:
-        return self.next >= self.times
-
-    def holds(self, handle: int) -> bool:
-        return self.first + self.next <= handle < self.first + self.times and handle not in self.skipped
+    """The handle after the last recorded one."""
 
 
 class Started:
-    """The operations that a plan started: launched in order, delivered as they end, or in a recorded order.
+    """The operations that a plan started: launched in order, delivered as they end, or in a recorded order."""
 
-    At most `maximum` wait for the budget or the cache at once, and no more are in flight than an engine computes.
-    """
-
-    def __init__(self, maximum: int = MAX_WAITING) -> None:
+    def __init__(self, script: Iterable[int] = ()) -> None:
         self.late = 0
         """The operation of the refusal that was raised last."""
         self.running: dict[Handle, asyncio.Task[Finished]] = {}
-        self._maximum, self._waiting, self._in_flight, self._delivered = maximum, 0, 0, 0
+        self._in_flight, self._delivered = 0, 0
         self._queue: deque[_Launch] = deque()
-        self._by_first_handle: dict[int, _Launch] = {}
-        """The launches in the queue."""
-        self._repeated: list[_Launch] = []
-        """The launches of several operations."""
+        self._skipped: set[int] = set()
         self._arrived: deque[Handle] = deque()
-        self._script: deque[int] = deque()
+        self._script = deque(script)
+        """The recorded order of results; others follow as they arrive."""
         self._changed = asyncio.Event()
         self._first_refusal: tuple[Handle, BudgetExhausted] | None = None
         self._stalled: dict[Handle, NotRecorded] = {}
-
-    def follow(self, script: Iterable[int]) -> None:
-        """Deliver results in this recorded order; others follow as they arrive."""
-        self._script += script
 
     def launch(
         self,
         first: int,
         times: int,
-        work: Callable[[int, Passed], Coroutine[Any, Any, Finished]],
+        work: Callable[[Handle], Coroutine[Any, Any, Finished]],
         recorded: Callable[[], int],
     ) -> None:
         """Start `work` `times` times, with handles from `first` on, as there is room."""
-        launch = self._by_first_handle[first] = _Launch(first, times, work, recorded)
-        self._queue.append(launch)
-        if times > 1:
-            self._repeated = [*(other for other in self._repeated if not other.over), launch]
+        self._queue.append(_Launch(first, first + times, work, recorded))
         self._pump()
 
     def at_once(self, handle: Handle, work: Coroutine[Any, Any, Finished]) -> None:
         """Start one without waiting for room."""
+        self._in_flight += 1
         task = self.running[handle] = asyncio.ensure_future(work)
         task.add_done_callback(partial(self._arrive, handle, None))
 
     def _pump(self) -> None:
         """Launch what is next in the queue while there is room."""
-        while self._queue and self._waiting < self._maximum and self._waiting + self._in_flight < MAX_IN_FLIGHT:
+        while self._queue and self._in_flight < MAX_IN_FLIGHT:
             launch = self._queue[0]
-            if launch.over:
+            if launch.next >= launch.end:
                 self._queue.popleft()
-                del self._by_first_handle[launch.first]
                 continue
-            index, handle = launch.next, Handle(launch.first + launch.next)
+            handle = Handle(launch.next)
             launch.next += 1
-            if handle not in launch.skipped:
-                self._begin(launch, index, handle)
-
-    def _begin(self, launch: _Launch, index: int, handle: Handle) -> None:
-        waits = True
-
-        def passed() -> None:
-            nonlocal waits
-            if waits:
-                waits = False
-                self._waiting -= 1
+            if handle not in self._skipped:
                 self._in_flight += 1
-                self._pump()
-
-        def ended(task: asyncio.Task[Finished]) -> None:
-            self._arrive(handle, launch, task)
-            if waits:
-                self._waiting -= 1
-            else:
-                self._in_flight -= 1
-            self._pump()
-
-        self._waiting += 1
-        task = self.running[handle] = asyncio.ensure_future(launch.work(index, passed))
-        task.add_done_callback(ended)
+                task = self.running[handle] = asyncio.ensure_future(launch.work(handle))
+                task.add_done_callback(partial(self._arrive, handle, launch))
 
     def _arrive(self, handle: Handle, launch: _Launch | None, task: "asyncio.Task[Finished]") -> None:
+        self._in_flight -= 1
         # Reading the exception keeps asyncio from warning about results that the plan never waits for.
-        if not task.cancelled() and isinstance(task.exception(), BudgetExhausted) and launch and not launch.over:
+        if not task.cancelled() and isinstance(task.exception(), BudgetExhausted) and launch:
             # The budget is too small for the later ones too.
-            launch.times = min(launch.times, max(launch.next, launch.recorded()))
+            launch.end = min(launch.end, max(launch.next, launch.recorded()))
         self._arrived.append(handle)
         self._changed.set()
+        self._pump()
 
     async def next(self, idle: Callable[[], None]) -> Finished:
         """The next result; `idle` is called before waiting for it.
@@ -175,7 +112,7 @@ class Started:
             NotRecorded: the history has no outcome for anything that is left.
             PlanError: nothing was started.
         """
-        while self.running or any(not launch.over for launch in self._queue):
+        while self.running or any(launch.next < launch.end for launch in self._queue):
             handle = self._due()
             if handle is None:
                 if self._stalled and len(self._stalled) == len(self.running):
@@ -226,75 +163,52 @@ class Started:
                 return handle
         return None
 
-    def _launching(self, handle: int) -> _Launch | None:
-        """The launch of an operation that is still in the queue."""
-        launch = self._by_first_handle.get(handle) or next(
-            (other for other in self._repeated if other.holds(handle)), None
-        )
-        return launch if launch and launch.holds(handle) else None
-
     def holds(self, handle: int) -> bool:
         """Whether it was started and is not delivered yet."""
-        return handle in self.running or self._launching(handle) is not None
+        if handle in self.running:
+            return True
+        return handle not in self._skipped and any(launch.next <= handle < launch.end for launch in self._queue)
 
     async def cancel(self, handle: Handle) -> None:
         """Abort an operation and wait until its cost is booked; one still in the queue is never launched."""
-        if launch := self._launching(handle):
-            launch.skipped.add(handle)
         self._stalled.pop(handle, None)
         if handle in self.running:
             await cancel_all([self.running.pop(handle)])
+        else:
+            self._skipped.add(handle)
 
     async def close(self) -> None:
         """Abort all and wait until their costs are booked."""
         self._queue.clear()
-        self._by_first_handle.clear()
-        self._repeated.clear()
         running, self.running = self.running, {}
         await cancel_all(running.values())
 
 
 async def sample_all(
-    sequences: SequenceIds,
-    sample: Callable[[SequenceId, Passed], Awaitable[Completion]],
-    passed: Passed,
-    extent: Extent,
+    sequences: SequenceIds, sample: Callable[[SequenceId], Awaitable[Completion]], extent: Extent
 ) -> list[Completion | BudgetExhausted]:
-    """Generate all of them, refusals as values; the first other failure cancels the rest.
+    """Generate all of them in launch order, refusals as values; the first other failure cancels the rest.
 
-    After a refusal, only recorded sequences of the same prompt are still generated: the budget is too small for the
-    others, and the refusal is the last of the results.
+    After a refusal, only recorded sequences of the same prompt are launched: the budget is too small for the others.
     """
-    total = sequences.n * len(sequences.heads)
-    if total <= MAX_WAITING:
-        return await each([partial(sample, sequence, passed) for sequence in sequences])
+    ends: dict[str, int] = {}
 
-    async def draw(handle: int, prompt: Prompt, digest: str, first: int, offset: int, started: Passed) -> Finished:
-        def both() -> None:
-            started()
-            passed()
+    def launched() -> Iterator[SequenceId]:
+        for prompt, digest, first in sequences.heads:
+            for index in range(first, first + sequences.n):
+                if index >= ends.get(digest, index + 1):
+                    break
+                yield SequenceId(sequences.op, prompt, digest, index)
 
-        completion = await sample(SequenceId(sequences.op, prompt, digest, first + offset), both)
-        return Finished(Handle(handle + offset), (completion,))
+    async def work() -> None:
+        for position, sequence in left:
+            results[position] = result = await _refusal_as_value(partial(sample, sequence))
+            if isinstance(result, BudgetExhausted) and sequence.digest not in ends:
+                ends[sequence.digest] = extent(sequence.digest)
 
-    def recorded(digest: str, first: int) -> int:
-        return extent(digest) - first
-
-    started, finished, refusals = Started(), dict[Handle, Completion](), list[BudgetExhausted]()
-    try:
-        for number, (prompt, digest, first) in enumerate(sequences.heads):
-            handle = number * sequences.n
-            work = partial(draw, handle, prompt, digest, first)
-            started.launch(handle, sequences.n, work, partial(recorded, digest, first))
-        while len(finished) < total and not refusals:
-            try:
-                result = await started.next(lambda: None)
-                finished[result.handle] = result.completions[0]
-            except BudgetExhausted as refusal:
-                refusals.append(refusal)
-        return [*(finished[handle] for handle in sorted(finished)), *refusals]
-    finally:
-        await started.close()
+    left, results = enumerate(launched()), dict[int, Completion | BudgetExhausted]()
+    await each([work] * min(MAX_IN_FLIGHT, sequences.n * len(sequences.heads)))
+    return [results[position] for position in sorted(results)]
 
 
 async def each(work: Sequence[Callable[[], Awaitable[T]]]) -> list[T | BudgetExhausted]:

@@ -11,9 +11,9 @@ from reasoner.answers.equivalence import Comparer
 from reasoner.budget import Cost
 from reasoner.errors import BudgetExhausted, NotRecorded, PlanError, ReasonerError, UsageError
 from reasoner.execution.executor import OperationExecutor
-from reasoner.execution.launching import Numbering, Passed, SequenceIds, Started, each, sample_all
+from reasoner.execution.launching import SequenceIds, Started, each, sample_all
 from reasoner.execution.probes import Probes
-from reasoner.execution.replies import CutCounter, RatingFailures, Replies
+from reasoner.execution.replies import RatingFailures, Replies
 from reasoner.execution.sampling import resolved, sample_sequence
 from reasoner.execution.scheduler import ScheduledQuestion
 from reasoner.execution.scoring import measure_likelihoods, rate
@@ -24,7 +24,7 @@ from reasoner.solution import INTERRUPTED, Solution
 from reasoner.strategy import StopRule, Strategy
 from reasoner.system.foreign import ErrorsFrom, described, is_cancellation
 from reasoner.trace.events import Cancelled, Delivered, Ended, Noted, Proposed, Refused, RunFacts
-from reasoner.types import NOT_RATED, Answer, Completion, EndedBy, Extraction, Proposal, Rating, Usage
+from reasoner.types import NOT_RATED, Answer, Completion, EndedBy, Extraction, Prompt, Proposal, Rating, Usage
 from reasoner.verifier import Verifier
 
 STRATEGY_ERRORS = ErrorsFrom("the strategy")
@@ -37,7 +37,6 @@ class _End(NamedTuple):
     by: EndedBy
     reason: str
     error: ReasonerError | None = None
-    confidence: float | None = None
 
 
 @dataclass(slots=True)
@@ -55,24 +54,25 @@ class PlanRunner:
     _proposals: list[Proposal] = field(default_factory=list)
     _confidence: float | None = None
     """That of the last proposal, where it has a leader."""
-    _numbering: Numbering = field(default_factory=Numbering)
+    _next_index: dict[tuple[str, int], int] = field(default_factory=dict)
+    """The index of the next sequence, by the digest of its prompt and its branch."""
     _ops: int = 0
-    _started: Started = field(default_factory=Started)
-    _replies: Replies = field(default_factory=Replies)
+    _started: Started = field(init=False)
+    _failures: RatingFailures = field(default_factory=RatingFailures)
+    _replies: Replies = field(init=False)
     _seen: Cost = field(default_factory=Cost)
     """The cost of the results that the plan has received."""
     _refusal: BudgetExhausted | None = None
     """The refusal that was raised into the plan; a second one ends it."""
     _partial_refusal: BudgetExhausted | None = None
-    _failures: RatingFailures = field(default_factory=RatingFailures)
     _verdicts: Verdicts = field(init=False)
     _probes: Probes = field(init=False)
-    _cut: CutCounter = field(init=False)
 
     def __post_init__(self) -> None:
+        self._started = Started(self.executor.history.delivered)
         self._verdicts = Verdicts(self.executor, self.comparer)
         self._probes = Probes(self.executor)
-        self._cut = CutCounter(frozenset(limits_of(self.strategy)))
+        self._replies = Replies(frozenset(limits_of(self.strategy)))
 
     async def solve(self) -> Solution:
         """The solution; a failure is in its `error`. On cancellation, work in flight is booked and the trace closed."""
@@ -87,35 +87,23 @@ class PlanRunner:
         if why := self._failures.unrated:
             self.executor.notes.append(f"{why}: the answer was chosen without ratings")
         end = self._record_end(end)
+        text = ""
+        with suppress(Exception):  # a foreign answer space may fail, after the question is answered
+            text = self._replies.text_of(end.answer, self.executor.question.space)
+        remarks = tuple(note.text for note in self._remarks)
         return Solution(
-            self.executor.question.id,
-            end.answer,
-            self.executor.admission.ledger.settled,
-            tuple(self._proposals),
-            end.by,
-            end.reason,
-            end.error,
-            self._notes,
-            tuple(note.text for note in self._remarks),
-            end.confidence,
-            self._text(end.answer),
-            self._cut.counts,
+            self.executor.question.id, end.answer, self.executor.admission.ledger.settled, tuple(self._proposals),
+            end.by, end.reason, end.error, self._notes, remarks, self._confidence, text, self._replies.cut,
             unrated=self._failures.unrated,
-        )
+        )  # fmt: skip
 
     @property
     def _notes(self) -> tuple[str, ...]:
         return (*self.executor.engine.notes, *self.executor.notes, *self._verdicts.notes, *self._probes.notes)
 
-    def _text(self, answer: Answer | None) -> str:
-        with suppress(Exception):  # a foreign answer space may fail, after the question is answered
-            return self._replies.text_of(answer, self.executor.question.space)
-        return ""
-
     def _record_end(self, end: _End) -> _End:
         """Record the end. If that fails, it is an error, recorded without the answer, which may be the cause."""
         try:
-            end = end._replace(confidence=self._confidence)
             self._ended(end)
         except Exception as failure:
             error = end.error or QUESTION_ERRORS.error(failure)
@@ -126,22 +114,12 @@ class PlanRunner:
 
     def _ended(self, end: _End) -> None:
         self.executor.recorder.write(
-            Ended,
-            answer=end.answer,
-            ended_by=end.by,
-            reason=end.reason,
-            cost=self.executor.admission.ledger.settled,
-            notes=self._notes,
-            confidence=end.confidence,
-            cut=self._cut.counts,
-        )
+            Ended, answer=end.answer, ended_by=end.by, reason=end.reason, cost=self.executor.admission.ledger.settled,
+            notes=self._notes, confidence=self._confidence, cut=self._replies.cut,
+        )  # fmt: skip
 
     async def _run(self) -> _End:
         try:
-            if self.scheduled:
-                # Operations that wait for the scheduler are started one wave at a time.
-                self._started = Started(self.scheduled.scheduler.allocation.wave)
-            self._started.follow(self.executor.history.delivered)
             self.executor.recorder.began(self.facts)
             with STRATEGY_ERRORS:
                 plan = self.strategy.plan(self.executor.question)
@@ -223,7 +201,7 @@ class PlanRunner:
                 op = resolved(op, self.executor)
                 sequences = self._name(op)
                 with self.scheduled.blocking() if self.scheduled else nullcontext():
-                    return self._see_completions(await self._sample(sequences, op, lambda: None, interruptible=False))
+                    return self._see_completions(await self._sample(sequences, op, interruptible=False))
             case ops.Score() | ops.ComparePair():
                 self._ops += 1
                 return self._see_ratings(await self._score(self._ops, op))
@@ -250,23 +228,9 @@ class PlanRunner:
                 return await self._verdicts.same(op.pairs, partial(self._ask_model, self._ops))
             case ops.Cancel():
                 await self._cancel(op.handle)
-                return None
-        return self._perform_at_once(op)
-
-    async def _ask_model(self, number: int, pairs: Pairs) -> tuple[bool | None, ...]:
-        """The verdicts of the model; None for each that failed or was refused, which does not end the plan."""
-        verdicts = self._unrefused(number, await self._verdicts.ask_model(number, pairs))
-        return tuple(verdict.same if verdict else None for verdict in verdicts)
-
-    def _unrefused(self, number: int, results: Sequence[Any]) -> tuple[Any, ...]:
-        """What the model was asked, with None for each that was refused; the plan sees what it cost."""
-        refusals = [result for result in results if isinstance(result, BudgetExhausted)]
-        if refusals and not self._partial_refusal:
-            self._partial_refusal = refusals[0]
-            self._record_refusal(number, refusals[0])
-        answered = tuple(None if isinstance(result, BudgetExhausted) else result for result in results)
-        self._seen += sum((outcome.cost.taking(0) for outcome in answered if outcome), Cost())
-        return answered
+            case _:
+                return self._perform_at_once(op)
+        return None
 
     def _perform_at_once(self, op: ops.Operation) -> ops.Handle | ModelInfo | None:
         match op:
@@ -289,6 +253,21 @@ class PlanRunner:
             case _:
                 raise PlanError(f"the strategy yielded {type(op).__name__}, which is not an operation")
         return None
+
+    async def _ask_model(self, number: int, pairs: Pairs) -> tuple[bool | None, ...]:
+        """The verdicts of the model; None for each that failed or was refused, which does not end the plan."""
+        verdicts = self._unrefused(number, await self._verdicts.ask_model(number, pairs))
+        return tuple(verdict.same if verdict else None for verdict in verdicts)
+
+    def _unrefused(self, number: int, results: Sequence[Any]) -> tuple[Any, ...]:
+        """What the model was asked, with None for each that was refused; the plan sees what it cost."""
+        refusals = [result for result in results if isinstance(result, BudgetExhausted)]
+        if refusals and not self._partial_refusal:
+            self._partial_refusal = refusals[0]
+            self._record_refusal(number, refusals[0])
+        answered = tuple(None if isinstance(result, BudgetExhausted) else result for result in results)
+        self._seen += sum((outcome.cost.taking(0) for outcome in answered if outcome), Cost())
+        return answered
 
     def _see_completions(self, completions: tuple[Completion, ...]) -> tuple[Completion, ...]:
         for completion in completions:
@@ -313,12 +292,16 @@ class PlanRunner:
 
     def _name(self, op: ops.Sample, times: int = 1) -> SequenceIds:
         """The sequences of an operation. Where it is started several times, they are those of the first."""
+        heads: list[tuple[Prompt, str, int]] = []
+        for prompt in op.prompts:
+            digest = prompt.digest
+            first = self._next_index.get((digest, op.branch), op.branch * ops.BRANCH)
+            self._next_index[digest, op.branch] = first + op.n * times
+            heads.append((prompt, digest, first))
         self._ops += times
-        return self._numbering.name(op, self._ops - times + 1, times)
+        return SequenceIds(self._ops - times + 1, tuple(heads), op.n)
 
-    async def _sample(
-        self, sequences: SequenceIds, op: ops.Sample, passed: Passed, *, interruptible: bool
-    ) -> tuple[Completion, ...]:
+    async def _sample(self, sequences: SequenceIds, op: ops.Sample, *, interruptible: bool) -> tuple[Completion, ...]:
         """Generate the sequences when the scheduler starts them. Recorded ones do not wait."""
         needed = self.verifier.logprobs if self.verifier else None
         if needed is not None and (op.params.logprobs is None or op.params.logprobs < needed):
@@ -329,17 +312,17 @@ class PlanRunner:
         if probes:
             sample = partial(self._probes.reading, sample, op)
         history, scheduled = self.executor.history, self.scheduled
-        if scheduled and history.settles(sequences.op, ((each.digest, each.index) for each in sequences)):
+        if scheduled and history.settles(sequences.op, sequences.names()):
             scheduled = None
         async with scheduled.draw() if scheduled else nullcontext():
-            completions = await sample_all(sequences, sample, passed, history.extent)
+            completions = await sample_all(sequences, sample, history.extent)
             self._check_refusals(sequences.op, completions)
         drawn = tuple(completion for completion in completions if not isinstance(completion, BudgetExhausted))
         if not self._partial_refusal and (refusal := self._probes.ended_early(sequences.op, op, drawn)):
             self._partial_refusal = refusal
             self._record_refusal(sequences.op, refusal)
         for completion in drawn:
-            self._cut.add(op.params.limit, completion, op.limited_by)
+            self._replies.count(op.params.limit, completion, op.limited_by)
         return drawn
 
     async def _score(self, number: int, op: ops.Score | ops.ComparePair) -> tuple[Rating, ...]:
@@ -375,8 +358,10 @@ class PlanRunner:
             interruptible = start.cancellable or self.stop is not None
             sequences = self._name(op, start.times)
             [(_, digest, first), *_] = sequences.heads
-            work = partial(self._sample_started, sequences, op, interruptible=interruptible)
-            self._started.launch(sequences.op, start.times, work, lambda: self.executor.history.extent(digest) - first)
+            work = partial(self._sample_started, sequences, op, interruptible)
+            self._started.launch(
+                sequences.op, start.times, work, lambda: sequences.op + self.executor.history.extent(digest) - first
+            )
             return ops.Handle(sequences.op)
         self._ops += 1
         handle = ops.Handle(self._ops)
@@ -384,18 +369,14 @@ class PlanRunner:
         return handle
 
     async def _sample_started(
-        self, first: SequenceIds, op: ops.Sample, repetition: int, passed: Passed, *, interruptible: bool
+        self, first: SequenceIds, op: ops.Sample, interruptible: bool, handle: ops.Handle
     ) -> ops.Finished:
-        heads = tuple((prompt, digest, index + repetition * op.n) for prompt, digest, index in first.heads)
-        sequences = SequenceIds(first.op + repetition, heads, op.n)
-        handle = ops.Handle(sequences.op)
+        before = (handle - first.op) * op.n
+        heads = tuple((prompt, digest, index + before) for prompt, digest, index in first.heads)
         try:
-            return ops.Finished(
-                handle, completions=await self._sample(sequences, op, passed, interruptible=interruptible)
-            )
+            sequences = SequenceIds(handle, heads, op.n)
+            return ops.Finished(handle, completions=await self._sample(sequences, op, interruptible=interruptible))
         except NotRecorded as missing:
-            # It was in flight in the recorded run, where others were launched meanwhile.
-            passed()
             return await self._started.stall(handle, missing)
 
     async def _score_started(self, handle: ops.Handle, op: ops.Score | ops.ComparePair) -> ops.Finished:

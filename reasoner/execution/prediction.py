@@ -5,7 +5,6 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from reasoner.answers.questions import Question
@@ -94,12 +93,6 @@ def left_out(verifier: Verifier | None) -> list[str]:
     return [f"the tokens of the verifier {spec_of(verifier)} are not included"]
 
 
-@lru_cache(maxsize=16)
-def _repeated(value: Any, length: int) -> tuple[Any, ...]:
-    """A tuple of equal values, which many replies share."""
-    return (value,) * length
-
-
 @dataclass(slots=True)
 class MadeUpEngine(FreeEngine):
     """Renders prompts as a started engine does, and makes up replies of a mean length with a short answer."""
@@ -135,11 +128,9 @@ class MadeUpEngine(FreeEngine):
         kept = min(length, MAX_IDS)
         logprobs = None
         if top_k is not None:
-            top = _repeated(_repeated(LOGPROB, top_k), kept) if top_k else ()
-            logprobs = Logprobs(_repeated(LOGPROB, kept), top)
+            logprobs = Logprobs((LOGPROB,) * kept, ((LOGPROB,) * top_k,) * kept if top_k else ())
         request.meter.usage = usage = Usage(request.rendered.tokens, 0, length)
-        ids = _repeated(0, kept)
-        return Completion(request.prompt, text, ids, finish, None, usage, logprobs, request.index, request.seed)
+        return Completion(request.prompt, text, (0,) * kept, finish, None, usage, logprobs, request.index, request.seed)
 
 
 class _MadeUpRating(FreeVerifier):

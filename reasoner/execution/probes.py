@@ -9,20 +9,20 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from reasoner.answers.asking import EXTRACTED_TOKENS, copied, cut_of, extraction_prompt, opening_of, probed, read_probe
 from reasoner.answers.forms import Opening
 from reasoner.answers.thinking import final_segment
 from reasoner.budget import NO_COST, Cost
 from reasoner.engine import Continuation, continuation, spellings
-from reasoner.errors import BudgetExhausted, EngineError, NotRecorded
+from reasoner.errors import BudgetExhausted, EngineError
 from reasoner.execution.executor import Inquiry, OperationExecutor
-from reasoner.execution.launching import Passed, each
+from reasoner.execution.launching import each
 from reasoner.strategy import NOT_ASKED, Plan, Prefill, Probe, Sample, count_votes, propose
 from reasoner.trace.events import AnswerExtracted
 from reasoner.trace.recorder import ANSWER_SPACE_ERRORS, SequenceId
-from reasoner.types import Answer, Completion, Extraction, Prompt, SamplingParams, TokenIds
+from reasoner.types import Answer, Completion, Extraction, SamplingParams, TokenIds
 from reasoner.voting import Tally
 
 FORCED_TOKENS: Final = 40
@@ -33,15 +33,6 @@ TIME_SHARE: Final = 0.1
 """The part of a deadline's time that is kept for probes, or more where tokens take longer."""
 MAX_MARGIN: Final = 10.0
 """The most seconds that this part is."""
-
-
-@dataclass(slots=True)
-class _Outcome:
-    """What the model said, its answer, and how sure it is where it could say only a few words."""
-
-    text: str = ""
-    answer: Answer | None = None
-    confidence: float | None = None
 
 
 @dataclass(slots=True)
@@ -115,10 +106,9 @@ class Probes:
         sample: Callable[..., Awaitable[Completion]],
         op: Sample,
         sequence: SequenceId,
-        passed: Passed,
     ) -> Completion:
         """A sequence from `sample`, with the answer of a probe where it ended, or may be cut, and no form has one."""
-        completion, question = await sample(sequence, passed, due=self._watch()), self.executor.question
+        completion, question = await sample(sequence, due=self._watch()), self.executor.question
         finish, kind = completion.finish_reason, cut_of(question.space)
         cut = finish == "length" or (finish == "abort" and op.floor is None)
         self._cut.pop(sequence.digest, None)
@@ -185,43 +175,33 @@ class Probes:
         opening, way = opening_of(executor.question.space), self._way
         if opening is None or way is None:
             return None
-        event = executor.recorded(op, AnswerExtracted, digest, chain.index)
-        if event is None:
-            if source := executor.history.source:
-                raise NotRecorded(
-                    f"the trace {source} does not say the answer in sample {chain.index} of question "
-                    f"{executor.question.id}: replay with the same kind of answer, strategy and budget"
-                )
-            inquiry, outcome = Inquiry(executor, "probe", NOT_ASKED), _Outcome()
+        values: dict[str, Any] = {
+            "prompt": digest, "index": chain.index, "text": "", "answer": None, "confidence": None
+        }  # fmt: skip
+        inquiry = Inquiry(executor, op, AnswerExtracted, (digest, chain.index), "probe", NOT_ASKED, values)
 
-            async def ask() -> Answer | None:
-                if way == "never":
-                    await self._quote(inquiry, chain, params, outcome)
-                else:
-                    await self._continue(inquiry, chain, opening, params, outcome, exact=way == "exact")
-                return outcome.answer
+        async def ask() -> None:
+            if way == "never":
+                await self._quote(inquiry, chain, params)
+            else:
+                await self._continue(inquiry, chain, opening, params, exact=way == "exact")
 
-            def record(answer: Answer | None, error: str, cost: Cost) -> AnswerExtracted:
-                return executor.recorder.work(
-                    AnswerExtracted, op=op, prompt=digest, index=chain.index, text=outcome.text, answer=answer,
-                    error=error, confidence=outcome.confidence, cost=cost,
-                )  # fmt: skip
-
-            event = await inquiry.settled(ask, record)
+        sample = f"the answer in sample {chain.index} of question {executor.question.id}"
+        missing = f"{sample}: replay with the same kind of answer, strategy and budget"
+        event = inquiry.recorded(missing) or await inquiry.outcome(ask)
         self._costs.append(event.cost)
         return Extraction(event.answer, event.cost.taking(0), event.confidence)
 
     async def _continue(
         self,
-        inquiry: Inquiry,
+        inquiry: Inquiry[AnswerExtracted],
         chain: Completion,
         opening: Opening,
         params: SamplingParams,
-        outcome: _Outcome,
         *,
         exact: bool,
     ) -> None:
-        """Continue the chain, whose thinking is closed, with the opening of a form."""
+        """Close the thinking of the chain, and continue it with the opening of a form."""
         executor, space = self.executor, self.executor.question.space
         op = Prefill(chain.prompt.then(chain), opening.text, "close")
         prompt, _, ids = await executor.extended(op, await executor.render(op.prompt))
@@ -229,21 +209,22 @@ class Probes:
         cut = False
         if spelled := await self._spelled(opening.words) if ids and exact else ():
             watch = tuple(token for tokens in spelled for token in tokens)
-            completion = await self._sample(inquiry, prompt, replace(greedy, max_tokens=1), watch=watch)
+            completion = await inquiry.reply(prompt, replace(greedy, max_tokens=1), watch=watch)
             rows = completion.logprobs.watched if completion.logprobs else ()
             if not rows:
                 raise EngineError("the engine reports no log-probabilities of chosen tokens")
             chances = iter([math.exp(logprob) for logprob in rows[0]])
             masses = [math.fsum(next(chances) for _ in tokens) for tokens in spelled]
             likeliest = max(range(len(masses)), key=masses.__getitem__)
-            outcome.text = opening.words[likeliest]
-            outcome.confidence = masses[likeliest] / math.fsum(masses) if masses[likeliest] else None
+            text = opening.words[likeliest]
+            inquiry.values["confidence"] = masses[likeliest] / math.fsum(masses) if masses[likeliest] else None
         else:
             schema = params.json_schema if exact else ""
-            completion = await self._sample(inquiry, prompt, replace(greedy, json_schema=schema))
-            outcome.text, cut = completion.text, completion.truncated
+            completion = await inquiry.reply(prompt, replace(greedy, json_schema=schema))
+            text, cut = completion.text, completion.truncated
+        inquiry.values["text"] = text
         with ANSWER_SPACE_ERRORS:
-            outcome.answer = read_probe(space, outcome.text, opening, cut=cut)
+            inquiry.values["answer"] = read_probe(space, text, opening, cut=cut)
 
     async def _spelled(self, words: tuple[str, ...]) -> tuple[TokenIds, ...]:
         """The tokens of each word; none where one has no token of its own."""
@@ -253,25 +234,16 @@ class Probes:
         known = self._spellings.get(words, ())
         return known if all(known) and sum(map(len, known)) <= MAX_WATCHED else ()
 
-    async def _quote(self, inquiry: Inquiry, chain: Completion, params: SamplingParams, outcome: _Outcome) -> None:
+    async def _quote(self, inquiry: Inquiry[AnswerExtracted], chain: Completion, params: SamplingParams) -> None:
         """Ask by a second prompt, which quotes the end of the reply."""
         question = self.executor.question
         prompt = extraction_prompt(question, (final_segment(chain.chain) or chain.thinking).strip())
         greedy = SamplingParams(temperature=0.0, max_tokens=EXTRACTED_TOKENS, lora=params.lora)
-        completion = await self._sample(inquiry, prompt, greedy)
-        outcome.text = completion.text
+        completion = await inquiry.reply(prompt, greedy)
+        inquiry.values["text"] = completion.text
         if not completion.truncated:
             with ANSWER_SPACE_ERRORS:
-                outcome.answer = copied(question.space, completion.text)
-
-    async def _sample(
-        self, inquiry: Inquiry, prompt: Prompt, params: SamplingParams, *, watch: TokenIds = ()
-    ) -> Completion:
-        rendered, context = await self.executor.render(prompt), self.executor.engine.model.context
-        room = context - rendered.tokens if context else params.limit
-        if room < 1:
-            raise EngineError(f"the prompt of {rendered.tokens:,} tokens fills the context window of {context:,}")
-        return await inquiry.request(prompt, rendered, replace(params, max_tokens=min(params.limit, room)), watch=watch)
+                inquiry.values["answer"] = copied(question.space, completion.text)
 
     @property
     def notes(self) -> tuple[str, ...]:

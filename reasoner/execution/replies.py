@@ -7,24 +7,16 @@ from reasoner.types import CANCELLED, NOT_RATED, Answer, AnswerSpace, Completion
 
 
 @dataclass(slots=True)
-class CutCounter:
-    """How many samples of one question were cut; `limits` are the most tokens of a chain of its strategy."""
+class _Text:
+    """A text that a plan received, and what decides between it and others; equal texts count once."""
 
-    limits: frozenset[int]
-    counts: CutSamples = CutSamples()
-
-    def add(self, granted: int, completion: Completion, limited_by: str = "") -> None:
-        """Count a sequence, as cut if its chain reached its own limit, not that of a step or a budget.
-
-        `limited_by` is the option that limits it, where its operation says so.
-        """
-        cut, limit = self.counts, granted + len(completion.prompt.token_ids)
-        at_limit = completion.finish_reason == "length" and completion.usage.generated_tokens >= granted
-        if at_limit and (limited_by or limit in self.limits):
-            thinking, option = cut.thinking + completion.unclosed, limited_by or cut.option
-            self.counts = CutSamples(cut.cut + 1, cut.samples + 1, thinking, max(cut.max_tokens, limit), option)
-        else:
-            self.counts = replace(cut, samples=cut.samples + 1)
+    ended: bool
+    index: int
+    reading: Reading
+    rating: float = -1.0
+    cut: bool = False
+    extracted: Answer | None = None
+    """The answer of its probe."""
 
 
 @dataclass(slots=True)
@@ -52,22 +44,11 @@ class RatingFailures:
 
 
 @dataclass(slots=True)
-class _Text:
-    """A text that a plan received, and what decides between it and others; equal texts count once."""
-
-    ended: bool
-    index: int
-    reading: Reading
-    rating: float = -1.0
-    cut: bool = False
-    extracted: Answer | None = None
-    """The answer of its probe."""
-
-
-@dataclass(slots=True)
 class Replies:
-    """The texts that a plan received, without their tokens."""
+    """What the plan of one question received, without its tokens; `limits` are the most tokens of its chains."""
 
+    limits: frozenset[int]
+    cut: CutSamples = CutSamples()
     _texts: dict[tuple[str, str], _Text] = field(default_factory=dict)
     """By the earlier steps of a chain and its last one, which are joined only when they are read."""
 
@@ -78,6 +59,19 @@ class Replies:
         probed = completion.extraction.answer if completion.extraction else None
         text.extracted = text.extracted or probed
         text.cut = text.cut or (completion.truncated and probed is None)
+
+    def count(self, granted: int, completion: Completion, limited_by: str) -> None:
+        """Count a sequence, as cut if its chain reached its own limit, not that of a step or a budget.
+
+        `limited_by` is the option that limits it, where its operation says so.
+        """
+        cut, limit = self.cut, granted + len(completion.prompt.token_ids)
+        at_limit = completion.finish_reason == "length" and completion.usage.generated_tokens >= granted
+        if at_limit and (limited_by or limit in self.limits):
+            thinking, option = cut.thinking + completion.unclosed, limited_by or cut.option
+            self.cut = CutSamples(cut.cut + 1, cut.samples + 1, thinking, max(cut.max_tokens, limit), option)
+        else:
+            self.cut = replace(cut, samples=cut.samples + 1)
 
     def rate(self, candidates: Iterable[Completion], ratings: Iterable[object]) -> None:
         """Add the ratings of candidates; what is not a rating with a value is ignored."""

@@ -14,7 +14,7 @@ from reasoner.budget import NO_COST, Budget, Cost, Ledger, Prices
 from reasoner.engine import Engine
 from reasoner.errors import UsageError, require
 from reasoner.execution.admission import EngineLimits
-from reasoner.execution.arguments import as_budget, as_instance, as_prices, as_question, as_questions, as_sink, plugins
+from reasoner.execution.arguments import as_budget, as_instance, as_limits, as_question, as_questions, as_sink, plugins
 from reasoner.execution.scheduler import Allocation
 from reasoner.execution.session import CONCURRENCY, RunContext
 from reasoner.registry import DEFAULT_ENGINE, DEFAULT_STRATEGY
@@ -78,7 +78,7 @@ async def solve_each(
     """
     asked = as_questions(questions)
     budget, each, sink = as_budget(budget, "budget"), as_budget(each, "each"), as_sink(trace)
-    prices = as_prices(prices)
+    prices = as_limits(prices, Prices, "prices", "Prices or text, as in 'prompt=0.15,generated=0.60'")
     for name, number, least in (("seed", seed, 0), ("concurrency", concurrency, 1), ("length", length, 0)):
         require(number, name, at_least=least, whole=True)
     as_instance(allocation, Allocation, "allocation", "an Allocation, as in Allocation(price=0.002)")
@@ -154,7 +154,7 @@ async def solve(
 
         print(await solve("What is 3 + 4?", "self_consistency:n=8", budget="tokens=2000"))
 
-    The arguments are as in `solve_each`. The solution keeps its events, so it has `samples` and can draw its search.
+    The arguments are as in `solve_each`. The solution keeps its events, so it has `samples` and shows its search.
 
     Raises:
         EngineUnavailable: the engine, or what the verifier runs on, cannot be started.

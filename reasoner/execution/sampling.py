@@ -3,18 +3,17 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Final
 
 from reasoner.budget import Cost
 from reasoner.engine import KeepsChains, Rendered, SampleRequest, TextPiece, limits_thinking
 from reasoner.errors import BudgetExhausted, EngineError, PromptTooLong, UsageError
-from reasoner.execution.executor import Bookkeeping, OperationExecutor, derive_seed
+from reasoner.execution.executor import OperationExecutor, derive_seed
 from reasoner.models.defaults import resolved_params
 from reasoner.models.thinking import split
 from reasoner.strategy import Sample
-from reasoner.trace.events import Sampled, Thought
-from reasoner.trace.recorder import SequenceId
+from reasoner.trace.events import ATTEMPTS, Sampled, Thought
+from reasoner.trace.recorder import Drop, SequenceId
 from reasoner.types import Completion, Logprobs, Prompt, TokenIds, Usage
 
 NO_ROOM: Final = "cut: after thinking, the budget had no room left for an answer"
@@ -44,14 +43,13 @@ async def sample_sequence(
     executor: OperationExecutor,
     op: Sample,
     sequence: SequenceId,
-    passed: Callable[[], None],
     *,
     interruptible: bool = True,
     due: Callable[[], bool] | None = None,
 ) -> Completion:
-    """One sequence of an operation; `passed` is called when it is about to reach the engine.
+    """One sequence of an operation; `interruptible` says whether it may be cancelled alone before it ends.
 
-    `interruptible` says whether it may be cancelled alone before it ends. Once it is `due`, it ends as it is.
+    Once it is `due`, it ends as it is.
 
     Raises:
         BudgetExhausted: the ledger refused it, or the deadline passed.
@@ -63,7 +61,7 @@ async def sample_sequence(
     max_tokens = await _room(executor, rendered, op)
     if max_tokens < 1:
         return Completion(sequence.prompt, "", (), "length", index=sequence.index)
-    return await _SequenceRun(executor, op, sequence, rendered, max_tokens, interruptible, due).run(passed)
+    return await _SequenceRun(executor, op, sequence, rendered, max_tokens, interruptible, due).run()
 
 
 async def _room(executor: OperationExecutor, rendered: Rendered, op: Sample) -> int:
@@ -102,8 +100,8 @@ class _SequenceRun:
     due: Callable[[], bool] | None = None
     _requested: set[Prompt] = field(default_factory=set)
 
-    async def run(self, passed: Callable[[], None]) -> Completion:
-        """Draw it; `passed` is called when it is about to reach the engine. Raises as `sample_sequence`."""
+    async def run(self) -> Completion:
+        """Draw it. Raises as `sample_sequence`."""
         executor, sequence = self.executor, self.sequence
         name = sequence.digest, sequence.index
         history = executor.history
@@ -117,7 +115,7 @@ class _SequenceRun:
             return await self._answer(thought.completion(sequence.prompt))
         if self.due and self.due():
             raise executor.admission.too_late()
-        first, cut = await self._first(passed)
+        first, cut = await self._first()
         return await self._answer(first) if cut else first
 
     @property
@@ -142,10 +140,9 @@ class _SequenceRun:
         limit = max(level - len(prompt.token_ids), 1)
         return limit if limit < self.max_tokens else None
 
-    async def _first(self, passed: Callable[[], None]) -> tuple[Completion, bool]:
+    async def _first(self) -> tuple[Completion, bool]:
         """The first request, and whether it ended at the limit of thinking, so that a second one follows."""
         executor, sequence, tokens = self.executor, self.sequence, self.rendered.tokens
-        limited = False
 
         def price(granted: int) -> Cost:
             cost, limit = executor.cost(Usage(tokens, 0, granted)), self._limit
@@ -154,20 +151,22 @@ class _SequenceRun:
                 cost = executor.cost(Usage(tokens, 0, limit)) + executor.cost(again, counted_as="request")
             return cost + self._reserved_cost(tokens + granted)
 
-        def ask(granted: int) -> SampleRequest:
-            nonlocal limited
+        for _ in range(ATTEMPTS):
+            reservation, granted = await executor.admit(price, max_tokens=self.max_tokens)
             limit = self._limit
-            limited = limit is not None and limit < granted
-            return self._request(sequence.prompt, self.rendered, min(granted, limit or granted))
-
-        def book(completion: Completion, cost: Cost) -> None:
-            cut = limited and completion.finish_reason == "length"
-            record = executor.recorder.thought if cut else executor.recorder.sampled
-            record(sequence, completion, cost)
-
-        books = Bookkeeping(book, partial(executor.recorder.dropped, sequence), passed)
-        first = await executor.request(ask, price, books, max_tokens=self.max_tokens)
-        return first, limited and first.finish_reason == "length"
+            request = self._request(sequence.prompt, self.rendered, min(granted, limit or granted))
+            attempt = await executor.attempt(request, reservation)
+            outcome, limited = attempt.outcome, limit is not None and limit < granted
+            cut = limited and isinstance(outcome, Completion) and outcome.finish_reason == "length"
+            if isinstance(outcome, Drop):
+                executor.recorder.dropped(sequence, outcome, attempt.cost)
+            elif cut:
+                executor.recorder.thought(sequence, outcome, attempt.cost)
+            else:
+                executor.recorder.sampled(sequence, outcome, attempt.cost)
+            if not attempt.lost:
+                break
+        return attempt.result(), cut
 
     async def _answer(self, first: Completion) -> Completion:
         """The whole sequence after its `first` part, which ended at the limit of thinking."""
@@ -185,18 +184,25 @@ class _SequenceRun:
             cost = executor.cost(Usage(rendered.tokens, 0, granted), counted_as="request")
             return cost + self._reserved_cost(rendered.tokens + granted)
 
-        def book(second: Completion, cost: Cost) -> None:
-            executor.recorder.sampled(sequence, self._joined(first, closing, second), cost)
-
-        books = Bookkeeping(book, partial(executor.recorder.dropped, sequence), counted_as="request")
-        ask = partial(self._request, prompt, rendered)
         try:
-            second = await executor.request(ask, price, books, max_tokens=room)
+            for _ in range(ATTEMPTS):
+                reservation, granted = await executor.admit(price, max_tokens=room)
+                attempt = await executor.attempt(
+                    self._request(prompt, rendered, granted), reservation, counted_as="request"
+                )
+                if isinstance(attempt.outcome, Drop):
+                    executor.recorder.dropped(sequence, attempt.outcome, attempt.cost)
+                else:
+                    whole = self._joined(first, closing, attempt.outcome)
+                    executor.recorder.sampled(sequence, whole, attempt.cost)
+                if not attempt.lost:
+                    break
+            attempt.result()
         except BudgetExhausted as refusal:
             if refusal.unit == "seconds":
                 raise
             return self._unanswered(first)
-        return self._joined(first, closing, second)
+        return whole
 
     async def _closed(self, first: Completion) -> tuple[Prompt, TokenIds]:
         """The prompt of the second request, and the token ids that close the thinking; none where it ended itself."""

@@ -55,15 +55,16 @@ class QuestionState(NamedTuple):
 
 
 class Bid(NamedTuple):
-    """The next wave of the question with this index; `value` is its gain in the chance of a right answer per draw."""
+    """The next wave of the question with this index; bids are sorted by minus their value, best first."""
 
+    loss: float
     question: int
-    value: float
     draws: int
 
-
-_Entry = tuple[float, int, int]
-"""A bid as the heap sorts it: minus its value, the question's index, its draws."""
+    @property
+    def value(self) -> float:
+        """The gain in the chance of a right answer per draw."""
+        return -self.loss
 
 
 class BidQueue:
@@ -83,8 +84,8 @@ class BidQueue:
     def __init__(self, allocation: Allocation) -> None:
         self._allocation = allocation
         self._states: dict[int, QuestionState] = {}
-        self._bids: dict[int, _Entry] = {}
-        self._heap: list[_Entry] = []
+        self._bids: dict[int, Bid] = {}
+        self._heap: list[Bid] = []
         self._closed = bytearray()
         """1 at the index of each question that is closed: there may be millions."""
         self._spent, self._draws = 0.0, 0
@@ -108,22 +109,21 @@ class BidQueue:
         self._spent += state.spent - (before.spent if before else 0.0)
         if not self._unit <= self.mean * DRIFT <= self._unit * DRIFT**2:
             self._unit = self.mean
-            self._bids = {other: self._entry(other) for other in self._bids}
+            self._bids = {other: self._bid(other) for other in self._bids}
             self._rebuild()
         if state.remaining < 1:
             self._bids.pop(index, None)
             return
-        self._bids[index] = entry = self._entry(index)
-        heapq.heappush(self._heap, entry)
+        self._bids[index] = bid = self._bid(index)
+        heapq.heappush(self._heap, bid)
         if len(self._heap) > 2 * len(self._bids) + SLACK:
             self._rebuild()
 
     def peek(self) -> Bid | None:
         """The best bid, which may be below the price; None where there is none."""
-        heap = self._heap
-        while heap and self._bids.get(heap[0][1]) is not heap[0]:
-            heapq.heappop(heap)
-        return Bid(heap[0][1], -heap[0][0], heap[0][2]) if heap else None
+        while self._heap and self._bids.get(self._heap[0].question) is not self._heap[0]:
+            heapq.heappop(self._heap)
+        return self._heap[0] if self._heap else None
 
     def pop(self) -> Bid | None:
         """Remove and return the best bid; None where there is none."""
@@ -134,9 +134,9 @@ class BidQueue:
 
     def pop_worst(self) -> Bid:
         """Remove and return the worst bid; of equal ones that of the last question. There must be one."""
-        value, index, draws = max(self._bids.values())
-        del self._bids[index]
-        return Bid(index, -value, draws)
+        worst = max(self._bids.values())
+        del self._bids[worst.question]
+        return worst
 
     def close(self, index: int) -> None:
         """Drop the bid of a finished question; what it cost stays in the mean."""
@@ -149,14 +149,14 @@ class BidQueue:
         self._heap = list(self._bids.values())
         heapq.heapify(self._heap)
 
-    def _entry(self, index: int) -> _Entry:
+    def _bid(self, index: int) -> Bid:
         state = self._states[index]
         gain = best_gain(state.lead, state.second, state.remaining)
         # A sample for another answer, or without one, costs as much and says nothing about the two.
         useful = (state.lead + state.second + 1) / (state.samples + 1)
         relative = (state.spent + 2 * self._unit) / (state.draws + 2) / self._unit if self._unit else 1.0
         value = useful**2 * gain.rate / relative
-        return -value, index, max(1, min(gain.draws // 2, self._allocation.wave, state.remaining))
+        return Bid(-value, index, max(1, min(gain.draws // 2, self._allocation.wave, state.remaining)))
 
 
 UNKNOWN_REMAINING = 64

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from reasoner.budget import Cost, Reservation
 from reasoner.engine import Rendered
@@ -107,7 +107,10 @@ async def _rate(
             raise refusal from None
         rating = Rating(None, cost, error=_failure(failure))
     finally:
-        executor.settle(reservation, cost, lambda: record(rating, cost))
+        try:
+            executor.admission.settle(reservation, cost)
+        finally:
+            record(rating, cost)
     return rating
 
 
@@ -170,25 +173,19 @@ async def measure_likelihoods(executor: OperationExecutor, op: int, operation: L
     """
     rendered, digest = await executor.render(operation.prompt), operation.prompt.digest
     executor.recorder.head(operation.prompt, digest, rendered)
-    event = executor.recorded(op, LikelihoodsMeasured, digest, operation.texts)
+    values: dict[str, Any] = {"prompt": digest, "texts": operation.texts, "likelihoods": ()}
+    name = digest, operation.texts
+    inquiry = Inquiry(executor, op, LikelihoodsMeasured, name, "request", NOT_MEASURED, values)
+    event = inquiry.recorded()
     if event is None:
         encoded = [await _encoded(executor, rendered, text) for text in operation.texts]
-        inquiry = Inquiry(executor, "request", NOT_MEASURED)
 
-        async def ask() -> tuple[TextLikelihood | None, ...]:
+        async def ask() -> None:
             nodes = branch_nodes(ids for ids in encoded if ids is not None)
             logprobs = await _ask_all(inquiry, operation.prompt, rendered, nodes)
-            return tuple(None if ids is None else joint_logprob(ids, logprobs) for ids in encoded)
+            values["likelihoods"] = tuple(None if ids is None else joint_logprob(ids, logprobs) for ids in encoded)
 
-        def record(
-            likelihoods: tuple[TextLikelihood | None, ...] | None, error: str, cost: Cost
-        ) -> LikelihoodsMeasured:
-            return executor.recorder.work(
-                LikelihoodsMeasured, op=op, prompt=digest, texts=operation.texts, likelihoods=likelihoods or (),
-                error=error, cost=cost,
-            )  # fmt: skip
-
-        event = await inquiry.settled(ask, record)
+        event = await inquiry.outcome(ask)
     return LikelihoodReply(event.likelihoods, event.cost.taking(0))
 
 
@@ -206,7 +203,7 @@ async def _encoded(executor: OperationExecutor, prompt: Rendered, text: str) -> 
     return ids if not context or prompt.tokens + len(ids) <= context else None
 
 
-async def _ask_all(inquiry: Inquiry, prompt: Prompt, head: Rendered, nodes: Iterable[BranchNode]) -> Logprobs:
+async def _ask_all(inquiry: Inquiry[Any], prompt: Prompt, head: Rendered, nodes: Iterable[BranchNode]) -> Logprobs:
     """The log-probabilities at all nodes. The first failure cancels the others, as all are needed."""
 
     async def ask(node: BranchNode) -> Logprobs:

@@ -8,99 +8,30 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from itertools import count
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from reasoner.answers.equivalence import Comparer, Equivalence, SlowSpace
 from reasoner.answers.questions import Question
-from reasoner.budget import MIN_USEFUL_TOKENS, UNITS, Budget, Cost, Ledger, Prices
+from reasoner.budget import Budget, Ledger, Prices
 from reasoner.engine import Engine, TextPiece
-from reasoner.errors import BudgetExhausted, EngineError, UsageError
-from reasoner.execution.admission import Admission, EngineLimits
+from reasoner.errors import UsageError
+from reasoner.execution.admission import Admission, EngineLimits, Shares
 from reasoner.execution.executor import OperationExecutor
 from reasoner.execution.inputs import IdSet, check_ids, open_input
 from reasoner.execution.launching import cancel_all
 from reasoner.execution.plan_runner import PlanRunner
 from reasoner.execution.scheduler import PRICE, Allocation, Scheduler, competing_unit
 from reasoner.models.defaults import resolve
-from reasoner.registry import build, spec_of
+from reasoner.registry import spec_of
 from reasoner.solution import Solution
 from reasoner.strategy import StopRule, Strategy
 from reasoner.trace.events import RunFacts, Sink
 from reasoner.trace.history import EMPTY, QuestionHistory
 from reasoner.trace.recorder import Recorder
-from reasoner.types import Usage
 from reasoner.verifier import Verifier, claim_memory
 
 CONCURRENCY: Final = 1024
 """The most questions open at once: as many as the sequences that engines compute at once, if each draws only one."""
-NO_BUDGET: Final = Budget(tokens=0)
-MAX_FLOOR_TOKENS = 4096
-"""The most tokens that are held for a first sample before it is asked for."""
-
-
-@dataclass(slots=True)
-class _Floors:
-    """Room in the run's budget for the `questions` that are not open yet, so that none is starved.
-
-    Of what is left, each has an equal share. It is kept until the question is one of the next `window`, and half of it
-    until the question is opened: the other half is free for samples, as most are shorter than they may be. Of that
-    half, a question that is opened holds what its first sample needs, at least the useful minimum. What is kept for all
-    is one number. Where the budget is too small for all, the first questions have theirs. If it is not known how many
-    follow, `questions` is 0: nothing is kept, and a question that is opened holds the useful minimum.
-    """
-
-    run: Ledger
-    questions: int
-    window: int
-    _half: Budget = field(default=NO_BUDGET, init=False)
-    _kept: int = field(default=0, init=False)
-    """How many halves are kept."""
-    _short: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.questions:
-            return
-        bounded = [unit for unit in UNITS if getattr(self.run.budget, unit) is not None and unit != "seconds"]
-        amounts: dict[str, Any] = {unit: max(0, self.run.free(unit)) for unit in bounded}
-        self._half = Budget(**amounts).divided(2 * self.questions)
-        limits = [(getattr(self._half, unit), amount) for unit, amount in amounts.items()]
-        self._keep(min((int(limit // half) for half, limit in limits if half), default=0))
-
-    def _keep(self, halves: int) -> None:
-        self._kept = max(0, min(halves, self.questions + max(0, self.questions - self.window)))
-        self.run.keep(self._half, self._kept)
-
-    def end_of_input(self) -> None:
-        """No more questions will be opened: what is kept is free."""
-        self.questions = 0
-        self._keep(0)
-
-    async def hold(self, executor: OperationExecutor) -> None:
-        """Hold room for the next question until its first operation, instead of the share that was held for it."""
-        known, self.questions = self.questions > 0, max(0, self.questions - 1)
-        if self._short:
-            return
-        try:
-            rendered = await executor.render(executor.question.prompt)
-        except EngineError:
-            # The question meets the same error, and there it is reported.
-            self._keep(self._kept)
-            return
-
-        def price(tokens: int) -> Cost:
-            return executor.cost(Usage(rendered.tokens, 0, tokens))
-
-        try:
-            tokens = Ledger(self._half, prices=self.run.prices).fit(price, max_tokens=MAX_FLOOR_TOKENS)
-        except BudgetExhausted:
-            tokens = MIN_USEFUL_TOKENS
-        self._keep(self._kept)
-        while self._kept and self.run.shortfall(price(tokens)):
-            self._keep(self._kept - 1)
-        try:
-            executor.admission.hold(self.run, price(tokens))
-        except BudgetExhausted:
-            self._short = known
 
 
 @dataclass(slots=True, kw_only=True)
@@ -133,7 +64,7 @@ class RunContext:
     """What holds for all questions and is not as the user may expect."""
     facts: RunFacts = field(init=False)
     scheduler: Scheduler | None = field(default=None, init=False)
-    _floors: _Floors | None = field(default=None, init=False)
+    _shares: Shares | None = field(default=None, init=False)
     _progress: "asyncio.Queue[asyncio.Task[Solution] | None]" = field(default_factory=asyncio.Queue, init=False)
     """Questions that ended, and None where another one may be opened."""
     _awake: bool = field(default=False, init=False)
@@ -167,8 +98,8 @@ class RunContext:
             allocation = Allocation(price=PRICE if math.isfinite(competing_unit(self.ledger.budget)[1]) else 0.0)
         self.scheduler = Scheduler(allocation, self.ledger, length or 0, self.wake, window=self.window)
         new = max(0, (length or 0) - sum(history.attempts > 0 for history in self.history.values()))
-        if str(self.ledger.budget):
-            self._floors = _Floors(self.ledger, new, self.window)
+        if new and str(self.ledger.budget):
+            self._shares = Shares(self.ledger, new, self.window)
 
     def wake(self) -> None:
         """Have `solutions` look whether another question may be opened."""
@@ -192,7 +123,7 @@ class RunContext:
         executor = OperationExecutor(
             question,
             self.engine,
-            Admission(ledger, self.limits.queues),
+            Admission(ledger, self.limits.queues, None if history.attempts else self._shares),
             self.limits.kv_limiter(self.engine, question),
             self.limits.pace,
             Recorder(question, self.trace, self._started, history),
@@ -202,8 +133,6 @@ class RunContext:
             list(self.notes),
             on_text=self.on_text,
         )
-        if self._floors and not history.attempts:
-            await self._floors.hold(executor)
         scheduled = self.scheduler.add(index, ledger) if self.scheduler else None
         return PlanRunner(self.strategy, self.verifier, self.stop, self.comparer, executor, self.facts, scheduled)
 
@@ -252,8 +181,8 @@ class RunContext:
             raise source.failure
 
     def _end_of_input(self) -> None:
-        if self._floors:
-            self._floors.end_of_input()
+        if self._shares:
+            self._shares.end_of_input()
         if self.scheduler:
             self.scheduler.end_of_input()
 
@@ -265,35 +194,31 @@ class RunContext:
         return None
 
 
-NOT_OPEN: Final = "the session is not open: use it as in `async with Session(engine) as session`"
-
-
 class Session:
     """Answers questions as they come, with one engine, one KV cache and one set of processes that compare answers.
 
-        async with Session("vllm") as session:
+        async with Session(build("engine", "vllm")) as session:
             print(await session.solve(Question.of("What is 3 + 4?"), build("strategy", "self_consistency")))
 
-    An engine that is given as text is closed at the end, as are the `verifiers`; an engine that is passed in stays
-    open. `verifiers` start with the session, since one with a model of its own claims its memory before the policy
-    does. `ledger` bounds all questions together.
+    The `verifiers` start with the session, since one with a model of its own claims its memory before the policy does,
+    and are closed with it; the engine stays open. `ledger` bounds all questions together. `comparer` compares slow
+    answers, also for a run beside the session that is to start no processes of its own.
     """
 
     def __init__(
         self,
-        engine: Engine | str,
+        engine: Engine,
         *,
         verifiers: Sequence[Verifier] = (),
         ledger: Ledger | None = None,
         prices: Prices | None = None,
     ) -> None:
-        self.engine: Engine = build("engine", engine) if isinstance(engine, str) else engine
+        self.engine = engine
         self.ledger = ledger or Ledger(prices=prices)
+        self.comparer: Comparer = Equivalence()
         self._verifiers = verifiers
-        self._owned = isinstance(engine, str)
         self._stack = AsyncExitStack()
         self._numbers = count()
-        self._comparer: Comparer | None = None
         self._limits: EngineLimits | None = None
 
     async def __aenter__(self) -> Self:
@@ -303,15 +228,12 @@ class Session:
             EngineUnavailable: one of them cannot be started.
         """
         try:
-            if self._owned:
-                self._stack.push_async_callback(self.engine.close)
+            self._stack.push_async_callback(self.comparer.close)
             await claim_memory(self.engine, *self._verifiers)
             await self.engine.start()
             for verifier in self._verifiers:
                 self._stack.push_async_callback(verifier.close)
                 await verifier.start(self.engine)
-            comparer = self._comparer = Equivalence()
-            self._stack.push_async_callback(comparer.close)
             self._limits = EngineLimits.of(self.engine)
         except BaseException:
             await self._stack.aclose()
@@ -324,17 +246,6 @@ class Session:
         """Close what the session started."""
         self._limits = None
         await self._stack.aclose()
-
-    @property
-    def comparer(self) -> Comparer:
-        """What compares slow answers, for a run beside the session that is to start no processes of its own.
-
-        Raises:
-            UsageError: the session is not open.
-        """
-        if self._comparer is None:
-            raise UsageError(NOT_OPEN)
-        return self._comparer
 
     @property
     def kv_use(self) -> float | None:
@@ -365,8 +276,8 @@ class Session:
             UsageError: the session is not open, the strategy needs a verifier and none is given, an option does not
                 fit the model, or the budget cannot be counted.
         """
-        if self._limits is None or self._comparer is None:
-            raise UsageError(NOT_OPEN)
+        if self._limits is None:
+            raise UsageError("the session is not open: use it as in `async with Session(engine) as session`")
         if verifier is None and strategy.uses_verifier:
             raise UsageError(f"{spec_of(strategy)} needs a verifier: give one")
         await self._limits.pace.begin(object())
@@ -375,7 +286,7 @@ class Session:
             engine=self.engine,
             verifier=verifier,
             stop=stop,
-            comparer=self._comparer,
+            comparer=self.comparer,
             trace=trace,
             seed=seed,
             budget=budget,

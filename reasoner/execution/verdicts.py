@@ -18,13 +18,14 @@ from reasoner.execution.executor import Inquiry, OperationExecutor
 from reasoner.execution.launching import each
 from reasoner.strategy import NOT_ASKED
 from reasoner.trace.events import AnswersCompared, BlocksFound, EquivalenceChecked
-from reasoner.types import Answer, AnswerSpace, Blocks, Completion, Prompt, SamplingParams, TokenIds
+from reasoner.types import Answer, AnswerSpace, Blocks, Prompt, SamplingParams, TokenIds
 from reasoner.voting import compares_by_model
 
 K = TypeVar("K", bound=Hashable)
 A = TypeVar("A")
 V = TypeVar("V")
 Pairs = Sequence[tuple[Answer, Answer]]
+MISSING: Final = "which answers are equal: replay with the same kind of answer, strategy and budget"
 MIN_MASS: Final = 0.5
 """The least probability of yes and no together; with less, the model did not answer."""
 SPOKEN_TOKENS: Final = 16
@@ -90,13 +91,9 @@ class Verdicts:
     ) -> tuple[V, ...]:
         if self._history.source:
             if not recorded.keys() >= new.keys():
-                raise self._not_recorded("which answers are equal", "strategy")
+                raise NotRecorded(f"the trace {self._history.source} does not say {MISSING}")
             return tuple(recorded[key] for key in new)
         return await self._executor.before_deadline(ask(self._space, tuple(new.values()), self._meter))
-
-    def _not_recorded(self, what: str, same: str) -> NotRecorded:
-        source = self._history.source
-        return NotRecorded(f"the trace {source} does not say {what}: replay with the same {same} and budget")
 
     async def ask_model(self, op: int, pairs: Pairs) -> list[AnswersCompared | BudgetExhausted]:
         """The verdict of the model on each pair, or the refusal by the budget. Raises as `same`."""
@@ -104,31 +101,23 @@ class Verdicts:
 
     async def _ask_pair(self, op: int, first: Answer, second: Answer) -> AnswersCompared:
         """Whether the model says in both orders that two answers are the same. The second is asked after a yes."""
-        executor, pair, yes = self._executor, (first.key, second.key), list[float]()
-        event = executor.recorded(op, AnswersCompared, pair)
-        if event is None:
-            if self._history.source:
-                raise self._not_recorded("which answers are equal", "kind of answer, strategy")
-            inquiry = Inquiry(executor, "verdict", NOT_ASKED)
+        executor, pair = self._executor, (first.key, second.key)
+        values: dict[str, Any] = {"prompt": executor.question.prompt.digest, "pair": pair, "same": None, "yes": ()}
+        inquiry = Inquiry(executor, op, AnswersCompared, (pair,), "verdict", NOT_ASKED, values)
 
-            async def ask() -> bool:
-                for a, b in ((first, second), (second, first)):
-                    yes.append(await self._yes(inquiry, comparison_prompt(executor.question, a, b)))
-                    if yes[-1] <= 0.5:
-                        return False
-                return True
+        async def ask() -> None:
+            for a, b in ((first, second), (second, first)):
+                chance = await self._yes(inquiry, comparison_prompt(executor.question, a, b))
+                values["yes"] += (chance,)
+                if chance <= 0.5:
+                    break
+            values["same"] = chance > 0.5
 
-            def record(same: bool | None, error: str, cost: Cost) -> AnswersCompared:
-                return executor.recorder.work(
-                    AnswersCompared, op=op, prompt=executor.question.prompt.digest, pair=pair, same=same,
-                    yes=tuple(yes), error=error, cost=cost,
-                )  # fmt: skip
-
-            event = await inquiry.settled(ask, record)
+        event = inquiry.recorded(MISSING) or await inquiry.outcome(ask)
         self._compared.append(event.cost)
         return event
 
-    async def _yes(self, inquiry: Inquiry, prompt: Prompt) -> float:
+    async def _yes(self, inquiry: Inquiry[AnswersCompared], prompt: Prompt) -> float:
         """The probability of yes, among yes and no; 0 or 1 where it is read from text.
 
         Raises:
@@ -138,7 +127,8 @@ class Verdicts:
             self._words = await self._spelled()
         yes, no = self._words
         watch = yes + no
-        completion = await self._greedy(inquiry, prompt, max_tokens=1 if watch else SPOKEN_TOKENS, watch=watch)
+        params = SamplingParams(temperature=0.0, max_tokens=1 if watch else SPOKEN_TOKENS)
+        completion = await inquiry.reply(prompt, params, watch=watch)
         if watch and completion.logprobs and completion.logprobs.watched:
             chances = [math.exp(logprob) for logprob in completion.logprobs.watched[0]]
             mass = math.fsum(chances)
@@ -157,15 +147,6 @@ class Verdicts:
             # Several models with different tokenizers.
             yes = no = None
         return (yes, no) if yes and no else ((), ())
-
-    async def _greedy(self, inquiry: Inquiry, prompt: Prompt, *, max_tokens: int, watch: TokenIds = ()) -> Completion:
-        rendered, context = await self._executor.render(prompt), self._executor.engine.model.context
-        max_tokens = min(max_tokens, context - rendered.tokens) if context else max_tokens
-        if max_tokens < 1:
-            raise EngineError(f"the prompt of {rendered.tokens:,} tokens fills the context window of {context:,}")
-        return await inquiry.request(
-            prompt, rendered, SamplingParams(temperature=0.0, max_tokens=max_tokens), watch=watch
-        )
 
     @property
     def notes(self) -> tuple[str, ...]:

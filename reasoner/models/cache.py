@@ -1,39 +1,22 @@
-"""A model folder in the user's cache: built once, verified where a file has changed, and built again if damaged."""
+"""Models in the user's cache: each a folder that is built once and visible only when it is complete."""
 
 import errno
 import hashlib
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
-
-from pydantic import BaseModel, Field, ValidationError
+from typing import Final
 
 from reasoner.errors import EngineUnavailable
-from reasoner.system.files import sync
+from reasoner.system.files import read_object, sync
 from reasoner.types import Notify
 
-CHECKSUMS = "checksums.json"
-
-
-class FileChecksum(BaseModel):
-    """One file: its size in bytes, its SHA-256, and when it was last modified."""
-
-    size: int
-    sha256: str
-    mtime_ns: int = 0
-
-
-class Checksums(BaseModel):
-    """The content of `checksums.json`: the file that the folder was built from, and every file in it."""
-
-    version: Literal[1] = 1
-    gguf_sha256: str
-    files: Annotated[dict[str, FileChecksum], Field(min_length=1)]
+MANIFEST: Final = "checksums.json"
+"""The file that says what a folder was built from (`gguf_sha256`), and the size of each of its `files`."""
 
 
 def cache_home() -> Path:
@@ -58,11 +41,6 @@ def sha256_of(file: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def _checksum(file: Path) -> FileChecksum:
-    status = file.stat()
-    return FileChecksum(size=status.st_size, sha256=sha256_of(file), mtime_ns=status.st_mtime_ns)
-
-
 @contextmanager
 def locked(path: Path, notify: Notify, waiting: str) -> Iterator[None]:
     """Let one process at a time make `path`, in a folder that exists; `waiting` tells the others to wait."""
@@ -78,105 +56,79 @@ def locked(path: Path, notify: Notify, waiting: str) -> Iterator[None]:
         yield
 
 
-@dataclass(frozen=True, slots=True)
-class CachedModel:
-    """A model's folder at `path`, which `fill` builds from a source, such as a GGUF file, of SHA-256 `gguf_sha256`.
+def source_of(folder: Path) -> str | None:
+    """The SHA-256 of the file that a folder was built from; None where it was not built here.
 
-    `fill` gets an empty folder next to `path`. `megabytes` is the disk space that it needs. `what` is the model's name
-    in messages.
+    Raises:
+        EngineUnavailable: its manifest cannot be read.
     """
-
-    path: Path
-    gguf_sha256: str
-    megabytes: int
-    fill: Callable[[Path], None]
-    what: str = "the embedded model"
-
-    def ready(self, notify: Notify) -> Path:
-        """The folder, complete and verified; it is built first if it is missing or damaged.
-
-        Of several processes one builds it and the others wait. A folder is never visible before it is complete.
-
-        Raises:
-            EngineUnavailable: it cannot be built; the message says why and what to do.
-        """
-        try:
-            if self.path.exists() and self.damage() is None:
-                return self.path
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with locked(self.path, notify, f"another process is building {self.what}: waiting for it"):
-                self._build(notify)
-        except OSError as error:
-            raise self._unusable(error) from error
-        return self.path
-
-    def damage(self) -> str | None:
-        """The first problem of the folder, as "file: problem"; None if every file is as it was written.
-
-        A file is read only if its time has changed.
-        """
-        name = CHECKSUMS
-        try:
-            sums = Checksums.model_validate_json((self.path / name).read_bytes())
-            if sums.gguf_sha256 != self.gguf_sha256:
-                return f"{name}: built for another model"
-            for name, expected in sums.files.items():
-                status = (self.path / name).stat()
-                if status.st_size != expected.size:
-                    return f"{name}: size differs"
-                if status.st_mtime_ns != expected.mtime_ns and sha256_of(self.path / name) != expected.sha256:
-                    return f"{name}: checksum differs"
-        except FileNotFoundError:
-            return f"{name}: missing"
-        except ValidationError:
-            return f"{name}: not readable"
-        except OSError as error:
-            return f"{name}: {error.strerror}"
+    try:
+        return str(read_object(folder / MANIFEST)["gguf_sha256"])
+    except FileNotFoundError:
         return None
+    except (OSError, ValueError, KeyError) as error:
+        raise EngineUnavailable(f"malformed {folder / MANIFEST}: delete the folder, and it is built again") from error
 
-    def _build(self, notify: Notify) -> None:
-        """Build the folder unless another process has built it. The lock is held."""
-        if self.path.exists():
-            damage = self.damage()
-            if damage is None:
-                return
-            notify(f"the cached model is damaged ({damage}): building it again")
-            shutil.rmtree(self.path)
-        else:
-            notify(f"building {self.what}, once ({self.megabytes} MB in {self.path.parent})")
-        prefix = f".{self.path.name}.tmp-"
-        for leftover in self.path.parent.glob(f"{prefix}*"):
-            shutil.rmtree(leftover, ignore_errors=True)
-        if shutil.disk_usage(self.path.parent).free < self.megabytes * 10**6:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        with tempfile.TemporaryDirectory(prefix=prefix, dir=self.path.parent, ignore_cleanup_errors=True) as scratch:
-            staged = Path(scratch) / "model"
-            staged.mkdir()
-            self.fill(staged)
-            self._seal(staged)
-            staged.rename(self.path)
-        sync(self.path.parent)
 
-    def _seal(self, folder: Path) -> None:
-        """Force every file to disk and record its checksum, `checksums.json` last."""
-        files = sorted(folder.iterdir())
-        checksums = Checksums(gguf_sha256=self.gguf_sha256, files={file.name: _checksum(file) for file in files})
-        (folder / CHECKSUMS).write_text(checksums.model_dump_json(indent=2), encoding="utf-8")
+def built_folder(
+    path: Path, *, source: str, megabytes: int, fill: Callable[[Path], None], notify: Notify, what: str
+) -> Path:
+    """The folder `path`, which `fill` builds first if it is missing, incomplete or of another `source`, a SHA-256.
+
+    `fill` gets an empty folder beside it. `megabytes` is the disk space that it needs. Of several processes one builds
+    and the others wait. `what` is the model's name in messages.
+
+    Raises:
+        EngineUnavailable: it cannot be built; the message says why and what to do.
+    """
+    try:
+        if not _is_complete(path, source):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with locked(path, notify, f"another process is building {what}: waiting for it"):
+                if not _is_complete(path, source):
+                    _build(path, source, megabytes, fill, notify, what)
+    except OSError as error:
+        raise EngineUnavailable(
+            f"cannot build {what} in {path.parent}: {error.strerror or error}; it needs {megabytes} MB: free some, or "
+            "set REASONER_CACHE to a folder that can be written"
+        ) from error
+    return path
+
+
+def _is_complete(folder: Path, source: str) -> bool:
+    """Whether a folder was built from this source and each file has the size that it had then."""
+    try:
+        manifest = read_object(folder / MANIFEST)
+        files = manifest["files"].items()
+        sizes_fit = all((folder / name).stat().st_size == about["size"] for name, about in files)
+        return bool(files) and sizes_fit and manifest["gguf_sha256"] == source
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _build(path: Path, source: str, megabytes: int, fill: Callable[[Path], None], notify: Notify, what: str) -> None:
+    """Build the folder. The lock is held."""
+    if path.exists():
+        notify(f"the folder of {what} is damaged or of another version: building it again")
+        shutil.rmtree(path)
+    else:
+        notify(f"building {what}, once ({megabytes} MB in {path.parent})")
+    prefix = f".{path.name}.tmp-"
+    for leftover in path.parent.glob(f"{prefix}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    if shutil.disk_usage(path.parent).free < megabytes * 10**6:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=path.parent, ignore_cleanup_errors=True) as scratch:
+        staged = Path(scratch) / "model"
+        staged.mkdir()
+        fill(staged)
+        files = sorted(staged.iterdir())
+        manifest = {"gguf_sha256": source, "files": {file.name: {"size": file.stat().st_size} for file in files}}
+        (staged / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
         for file in files:
             # Safetensors are readable only by their owner; the mode by umask lets a cache be shared.
-            shutil.copymode(folder / CHECKSUMS, file)
+            shutil.copymode(staged / MANIFEST, file)
+        for file in [*files, staged / MANIFEST, staged]:
             sync(file)
-        sync(folder / CHECKSUMS)
-        sync(folder)
-
-    def _unusable(self, error: OSError) -> EngineUnavailable:
-        folder = self.path.parent
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return EngineUnavailable(
-                f"no space left for {self.what} in {folder}: it needs {self.megabytes} MB; free some, or set "
-                "REASONER_CACHE to a folder on another disk"
-            )
-        return EngineUnavailable(
-            f"cannot build {self.what} in {folder}: {error.strerror or error}; set REASONER_CACHE to a folder "
-            "that can be written"
-        )
+        staged.rename(path)
+    sync(path.parent)

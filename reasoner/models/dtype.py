@@ -1,6 +1,6 @@
 """The number type of a model on a CPU: bfloat16 if the processor supports it natively, else float32."""
 
-from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -23,33 +23,24 @@ class DTypeChoice(NamedTuple):
     why: str
 
 
-def choose_dtype(flags: AbstractSet[str], *, parameters: int = 0, quantized: bool = False, gib: float) -> DTypeChoice:
-    """The fastest type for a model on a processor with these flags and `gib` GiB of memory.
+def default_dtype(folder: Path | None) -> DTypeChoice:
+    """The fastest type for the model in `folder` on this machine; None is a model without local files.
 
     A processor without bfloat16 instructions converts every operand, which takes 3 to 5 times as long as float32. The
     model stays in bfloat16 if its weights do not fit the memory in 32 bits, or are quantized, as vLLM's kernels for
-    those need 16 bits. `parameters` 0 means unknown.
+    those need 16 bits.
     """
-    native = next((flag for flag in NATIVE_BFLOAT16 if flag in flags), None)
-    if native:
+    flags, gib = cpu_flags(), memory_gib()
+    if native := next((flag for flag in NATIVE_BFLOAT16 if flag in flags), None):
         return DTypeChoice("bfloat16", f"this processor supports it natively ({native})")
-    if quantized:
+    if folder and is_quantized(folder):
         return DTypeChoice("bfloat16", "the model is quantized, which needs 16 bits")
-    needed = parameters * BYTES["float32"] / 2**30
+    needed = 0.0
+    with suppress(EngineUnavailable):  # the start reports it
+        needed = stored_parameters(folder).total * BYTES["float32"] / 2**30 if folder else 0.0
     if needed > gib:
         return DTypeChoice("bfloat16", f"slow on this processor, but float32 needs {needed:.1f} GiB of {gib:.1f}")
     return DTypeChoice("float32", "this processor has no bfloat16 instructions (avx512_bf16, amx_bf16 or Arm's bf16)")
-
-
-def default_dtype(folder: Path | None) -> DTypeChoice:
-    """The choice for the model in `folder` on this machine; None is a model without local files."""
-    if folder is None:
-        return choose_dtype(cpu_flags(), gib=memory_gib())
-    try:
-        parameters = stored_parameters(folder).total
-    except EngineUnavailable:  # the start reports it
-        parameters = 0
-    return choose_dtype(cpu_flags(), parameters=parameters, quantized=is_quantized(folder), gib=memory_gib())
 
 
 def resolve_dtype(dtype: DType, folder: Path | None) -> Literal["bfloat16", "float16", "float32"]:

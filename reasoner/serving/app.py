@@ -1,221 +1,67 @@
-"""The routes of the server, and the outermost layer of the app: who asks, and only errors of the API."""
+"""The app: its routes, who asks, and only errors of the API."""
 
-import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from typing import Any, Final
+from urllib.parse import parse_qs
 
-from fastapi import FastAPI, Request
-from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.routing import Route, Router
+from starlette.types import Message, Receive, Scope, Send
 
 from reasoner.serving.bodies import read
-from reasoner.serving.choose import Job, choose
-from reasoner.serving.errors import ApiError, Report, opaque
-from reasoner.serving.limits import Client, Keys
+from reasoner.serving.choose import choose
+from reasoner.serving.errors import ApiError, api_error
+from reasoner.serving.limits import Keys
 from reasoner.serving.listener import is_loopback
 from reasoner.serving.metrics import NO_STRATEGY
-from reasoner.serving.page import page_routes, trace_routes
-from reasoner.serving.replies import ChatReply, model_entry, model_list
-from reasoner.serving.requests import ChatRequest, CompareRequest
+from reasoner.serving.page import page_routes, trace_response
 from reasoner.serving.responses import REPLIES, Reply
 from reasoner.serving.service import Service
-from reasoner.serving.wire import EventStream, read_body, refused, reply, unless_left
+from reasoner.serving.stream import EventStream, read_body, refused, reply, unless_left
 
-PUBLIC: Final = ("/", "/health", "/page/", "/v1/reasoner/traces/")
-"""Paths that need no key, and beginnings of such paths; traces ask for it themselves."""
-LARGE: Final = 1 << 16
-"""Bytes of a body that is read in a thread."""
-REPORTED: Final = "reported"
-"""Set in the state of a request with a failure that the app has answered and reported; it raises it all the same."""
-ESTIMATE: Final = "/v1/reasoner/estimate"
-COMPARE: Final = "/v1/reasoner/compare"
-BODIES: Final[dict[str, type[BaseModel]]] = {
-    **{path: made.reads for path, made in REPLIES.items()},
-    ESTIMATE: ChatRequest,
-    COMPARE: CompareRequest,
-}
-"""What each route reads."""
-_REF: Final = "#/components/schemas/{model}"
+TRACES: Final = "/v1/reasoner/traces/"
+PUBLIC: Final = ("/", "/health")
+"""Paths that need no key."""
+PUBLIC_FOLDERS: Final = ("/page/", TRACES)
+"""Beginnings of such paths; traces ask for the key themselves."""
+FORM: Final = "application/x-www-form-urlencoded"
+MAX_FORM_BYTES: Final = 4096
+"""Bytes of a form that holds a key."""
+METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class ErrorObject(BaseModel):
-    """What is wrong, in a line, and the field of the request that it is about."""
+class App:
+    """The app of a service, which may still be starting.
 
-    message: str
-    type: str
-    param: str | None
-    code: str | None
-
-
-class ErrorDocument(BaseModel):
-    """The body of every response that is not a reply."""
-
-    error: ErrorObject
-
-
-def make_app(service: Service, keys: Keys) -> ASGIApp:
-    """The app of a service, which may still be starting."""
-    app = FastAPI(
-        title="reasoner",
-        docs_url=None,
-        redoc_url=None,
-        responses={"default": {"model": ErrorDocument, "description": "What is wrong, in a line."}},
-    )
-    routes = _Routes(service)
-    app.get("/health", response_model=None)(routes.health)
-    app.get("/metrics", response_model=None, responses={200: {"content": {"text/plain": {}}}})(routes.metrics)
-    app.get("/v1/models", response_model=None)(routes.models)
-    app.get("/v1/models/{name:path}", response_model=None)(routes.model)
-    streamed: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
-    for path, kind in REPLIES.items():
-        app.post(path, response_model=None, responses=streamed, openapi_extra=_body(path))(routes.answering(kind))
-    app.post(ESTIMATE, response_model=None, openapi_extra=_body(ESTIMATE))(routes.estimate)
-    app.post(COMPARE, response_model=None, openapi_extra=_body(COMPARE))(routes.compare)
-    app.include_router(page_routes())
-    app.include_router(
-        trace_routes(service.traces, lambda header: keys.client(header).name, seconds=service.limits.body_seconds)
-    )
-    app.openapi = partial(_described, app)  # type: ignore[method-assign]
-    app.add_exception_handler(ApiError, _api_error)
-    app.add_exception_handler(HTTPException, _http_error)
-
-    async def unexpected(request: Request, failure: Exception) -> Response:
-        request.scope["state"][REPORTED] = True
-        return refused(opaque(failure, service.report))
-
-    app.add_exception_handler(Exception, unexpected)
-    return Front(app, keys, public=PUBLIC, report=service.report)
-
-
-class _Routes:
-    """What each route does."""
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        self._created = int(time.time())
-
-    async def health(self) -> Response:
-        """200 if the server is ready, 503 while it starts or stops, or after its engine was lost."""
-        state = self._service.state
-        return reply({"status": state}, 200 if state == "ready" else 503)
-
-    async def metrics(self) -> Response:
-        """The counters, for Prometheus."""
-        return Response(self._service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-    async def models(self) -> Response:
-        """The model, and one entry for each alias."""
-        return reply(model_list(self._service.offer, created=self._created))
-
-    async def model(self, name: str) -> Response:
-        """One entry of the models."""
-        models = self._service.offer.models
-        if name not in models:
-            raise ApiError(404, f"no model {name[:200]!r}: see GET /v1/models", code="model_not_found", param="model")
-        return reply(model_entry(name, models[name], created=self._created))
-
-    def answering(self, kind: Any) -> Callable[[Request], Awaitable[Response]]:
-        """The route of a kind of reply."""
-        service = self._service
-
-        async def answer(request: Request) -> Response:
-            """A question, answered by the strategy that the request chooses; streamed or not."""
-            made, jobs = await self._asked(request, kind)
-            work = partial(service.answer, jobs, request.state.client)
-            if made.asked.stream:
-                return EventStream(lambda follow: service.start(work(follow)), made, len(jobs))
-            return reply(made.whole(await unless_left(service.start(work()), request.receive)))
-
-        return answer
-
-    async def estimate(self, request: Request) -> Response:
-        """What a chat would cost."""
-        _, jobs = await self._asked(request, ChatReply)
-        task = self._service.start(self._service.estimate(jobs, request.state.client))
-        return reply(await unless_left(task, request.receive))
-
-    async def compare(self, request: Request) -> Response:
-        """Whether two replies to a question give the same answer."""
-        compared = read(await self._body(request), CompareRequest)
-        task = self._service.start(self._service.compare(compared, request.state.client))
-        return reply(await unless_left(task, request.receive))
-
-    async def _asked(self, request: Request, kind: Any) -> tuple[Reply, list[Job]]:
-        """The reply to be made, and the jobs behind it."""
-        try:
-            offer = self._service.offer
-            body = await self._body(request)
-
-            def understood() -> tuple[Reply, list[Job]]:
-                made: Reply = kind(read(body, kind.reads), offer.prices)
-                return made, choose(made.asked, offer)
-
-            # A large body takes longer than other requests should wait.
-            return await asyncio.to_thread(understood) if len(body) > LARGE else understood()
-        except ApiError as error:
-            self._service.metrics.end(NO_STRATEGY, "refused" if error.status < 500 else "error", 0)
-            raise
-
-    async def _body(self, request: Request) -> bytes:
-        limits = self._service.limits
-        return await read_body(request, limit=limits.body_bytes, seconds=limits.body_seconds)
-
-
-def _body(path: str) -> dict[str, Any]:
-    """The description of what a route reads itself."""
-    schema = {"$ref": _REF.format(model=BODIES[path].__name__)}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
-
-
-def _described(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI description, with the bodies that the routes read themselves; made when it is first asked for."""
-    if app.openapi_schema is None:
-        app.openapi_schema = FastAPI.openapi(app)
-        _, bodies = models_json_schema([(model, "validation") for model in set(BODIES.values())], ref_template=_REF)
-        app.openapi_schema["components"]["schemas"] |= bodies["$defs"]
-    return app.openapi_schema
-
-
-async def _api_error(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, ApiError)
-    return refused(error)
-
-
-async def _http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    where = f"{request.method} {request.url.path[:200]}"
-    if error.status_code == 404:
-        return refused(ApiError(404, f"there is no {where} (see GET /openapi.json)", code="not_found"))
-    if error.status_code == 405:
-        allowed = dict(error.headers or {})
-        what = f"{where} is not allowed: use {allowed.get('Allow', 'another method')}"
-        return refused(ApiError(405, what, code="method_not_allowed", headers=allowed))
-    return refused(ApiError(error.status_code, str(error.detail)))
-
-
-class Front:
-    """Wraps the app: finds the client of each request by its key, unless its path is `public` or in a public folder.
-
-    Without keys, it serves only requests that name this machine as Host: a web page elsewhere cannot reach it by
-    another name.
+    It finds the client of each request by its key, unless its path is public. Without keys, it serves only requests
+    that name this machine as Host: a web page elsewhere cannot reach it by another name.
     """
 
-    def __init__(self, app: ASGIApp, keys: Keys, *, public: Collection[str], report: Report) -> None:
-        self._app = app
+    def __init__(self, service: Service, keys: Keys) -> None:
+        self._service = service
         self._keys = keys
-        self._public = frozenset(public)
-        self._public_folders = tuple(path for path in public if path.endswith("/") and path != "/")
-        self._report = report
+        self._created = int(time.time())
+        self._router = Router(
+            [
+                Route("/health", self._health),
+                Route("/metrics", self._metrics),
+                Route("/v1/models", self._models),
+                Route("/v1/models/{name:path}", self._model),
+                *(Route(path, partial(self._answer, kind), methods=["POST"]) for path, kind in REPLIES.items()),
+                Route(TRACES + "{id}.jsonl", self._trace),
+                Route(TRACES + "{id}", self._trace, methods=["GET", "POST"]),
+                *page_routes(),
+            ],
+            redirect_slashes=False,
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request."""
+        """Serve a request; whatever fails is an error of the API."""
         if scope["type"] != "http":
             return
         started = False
@@ -229,22 +75,90 @@ class Front:
             await send(message)
 
         try:
-            scope.setdefault("state", {})["client"] = self._client(scope)
-            await self._app(scope, receive, tagged)
-        except ApiError as error:
-            await refused(error)(scope, receive, tagged)
+            scope.update(app=self, state={"client": self._client(scope)})
+            await self._router(scope, receive, tagged)
         except Exception as failure:
-            if scope["state"].get(REPORTED):
-                return
-            unexpected = opaque(failure, self._report)
+            error = self._error_of(failure, scope)
             if not started:
-                await refused(unexpected)(scope, receive, tagged)
+                await refused(error)(scope, receive, tagged)
 
-    def _client(self, scope: Scope) -> Client | None:
+    def _client(self, scope: Scope) -> str | None:
+        """Who asks; None where the path is public."""
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if not self._keys and not is_loopback(host.rpartition(":")[0] if host[-1:].isdigit() and ":" in host else host):
             raise ApiError(403, "a server without keys serves its own machine only: the Host must be localhost")
-        if scope["path"] in self._public or scope["path"].startswith(self._public_folders):
+        if scope["path"] in PUBLIC or scope["path"].startswith(PUBLIC_FOLDERS):
             return None
         return self._keys.client(headers.get("authorization"))
+
+    def _error_of(self, failure: Exception, scope: Scope) -> ApiError:
+        where = f"{scope['method']} {scope['path'][:200]}"
+        match failure:
+            case HTTPException(status_code=404):
+                return ApiError(404, f"there is no {where}", code="not_found")
+            case HTTPException(status_code=405):
+                allowed = dict(failure.headers or {})
+                what = f"{where} is not allowed: use {allowed['Allow']}"
+                return ApiError(405, what, code="method_not_allowed", headers=allowed)
+        return api_error(failure, self._service.report)
+
+    async def _health(self, _request: Request) -> Response:
+        """200 if the server is ready, 503 while it starts or stops, or after its engine was lost."""
+        state = self._service.state
+        return reply({"status": state}, 200 if state == "ready" else 503)
+
+    async def _metrics(self, _request: Request) -> Response:
+        """The counters, for Prometheus."""
+        return Response(self._service.metrics.text(), media_type=METRICS)
+
+    async def _models(self, _request: Request) -> Response:
+        """The model, and one entry for each alias."""
+        return reply({"object": "list", "data": [self._entry(name) for name in self._service.offer.models]})
+
+    async def _model(self, request: Request) -> Response:
+        """One entry of the models."""
+        name = request.path_params["name"]
+        if name not in self._service.offer.models:
+            raise ApiError(404, f"no model {name[:200]!r}: see GET /v1/models", code="model_not_found", param="model")
+        return reply(self._entry(name))
+
+    def _entry(self, name: str) -> dict[str, Any]:
+        about = self._service.offer.models[name]
+        return {"id": name, "object": "model", "created": self._created, "owned_by": "reasoner", "description": about}
+
+    async def _answer(self, kind: Any, request: Request) -> Response:
+        """A question, answered by the strategy that the request chooses; streamed or not."""
+        service = self._service
+        try:
+            offer = service.offer
+            made: Reply = kind(read(await self._body(request), kind.reads), offer.prices)
+            jobs = choose(made.asked, offer)
+        except ApiError as error:
+            service.metrics.end(NO_STRATEGY, "refused" if error.status < 500 else "error", 0)
+            raise
+        work = partial(service.answer, jobs, request.state.client)
+        if made.asked.stream:
+            return EventStream(lambda follow: service.start(work(follow)), made, len(jobs))
+        return reply(made.whole(await unless_left(service.start(work()), request.receive)))
+
+    async def _body(self, request: Request, **kind: Any) -> bytes:
+        limits = self._service.limits
+        return await read_body(request, **{"limit": limits.body_bytes, "seconds": limits.body_seconds, **kind})
+
+    async def _trace(self, request: Request) -> Response:
+        """The trace of a request, or its search tree as a page. Only who made the request sees it.
+
+        A browser that follows a link sends no key, so the page of the server posts it as the field `key` of a form. It
+        is read only where there is a trace of this id, which cannot be guessed.
+        """
+        name = request.path_params["id"]
+        trace, authorization = self._service.traces.get(name), request.headers.get("authorization")
+        if request.method == "POST" and trace:
+            form = await self._body(request, limit=MAX_FORM_BYTES, kind=FORM)
+            authorization = f"Bearer {parse_qs(form.decode('utf-8', 'replace')).get('key', [''])[0]}"
+        client = None if request.method == "POST" and not trace else self._keys.client(authorization)
+        if trace is None or trace.owner != client:
+            what = f"no trace {name[:40]!r} of yours: the server keeps the last ones only"
+            raise ApiError(404, what, code="trace_not_found")
+        return await trace_response(trace, as_page=not request.url.path.endswith(".jsonl"))

@@ -1,25 +1,20 @@
 """Reads the body of a request: JSON from a stranger becomes a checked model, or an `ApiError` with status 400."""
 
 import difflib
-import json
-import re
-from collections import Counter
-from collections.abc import Iterable
 from typing import Any, Final, TypeVar, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 
 from reasoner.errors import shown
 from reasoner.serving.errors import ApiError
-from reasoner.system.files import parse_json
 from reasoner.system.printing import valid_unicode
 
 R = TypeVar("R", bound=BaseModel)
 MAX_BODY: Final = 4 << 20
 """Bytes of a body."""
-MAX_FIELDS: Final = 2048
-"""Fields of one object in a body."""
-_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+MAX_PROBLEMS: Final = 2048
+"""Problems of a body; of more, only the number is said."""
 
 
 def read(body: bytes, model: type[R]) -> R:
@@ -28,7 +23,15 @@ def read(body: bytes, model: type[R]) -> R:
     Raises:
         ApiError: 413 for a body that is too long, 400 for one that is not JSON or does not fit the model.
     """
-    fields = {name: value for name, value in _object(body).items() if value is not None}
+    if len(body) > MAX_BODY:
+        raise ApiError(413, f"the body has {len(body):,} bytes: at most {MAX_BODY:,} are allowed")
+    try:
+        document = from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise ApiError(400, f"the body is not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise ApiError(400, f"the body must be a JSON object (got {shown(document)})")
+    fields = {name: value for name, value in document.items() if value is not None}
     for name in getattr(model, "ignored", ()):
         fields.pop(name, None)
     for name, why in getattr(model, "refused", {}).items():
@@ -40,40 +43,10 @@ def read(body: bytes, model: type[R]) -> R:
         raise problem_of(error, model) from None
 
 
-def _object(body: bytes) -> dict[str, Any]:
-    if len(body) > MAX_BODY:
-        raise ApiError(413, f"the body has {len(body):,} bytes: at most {MAX_BODY:,} are allowed")
-    try:
-        text = body.decode()
-    except UnicodeDecodeError as error:
-        raise ApiError(400, f"the body is not UTF-8: byte {error.start} cannot be decoded") from None
-    try:
-        document = parse_json(text, pairs=_unique)
-        if _SURROGATE.search(text):
-            json.dumps(document, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        raise ApiError(400, "the body holds half of a surrogate pair, which is not text: leave it out") from None
-    except json.JSONDecodeError as error:
-        raise ApiError(400, f"the body is not JSON: {error.msg} at character {error.pos + 1}") from None
-    except ValueError as error:
-        raise ApiError(400, f"the body is not JSON that can be read: {error}") from None
-    if not isinstance(document, dict):
-        raise ApiError(400, f"the body must be a JSON object (got {shown(document)})")
-    return document
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(pairs) > MAX_FIELDS:
-        raise ApiError(400, f"an object must have at most {MAX_FIELDS:,} fields (got {len(pairs):,})")
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-        raise ApiError(400, f"{shown(twice)} is given twice: keep one", param=_param([twice]))
-    return fields
-
-
 def problem_of(error: ValidationError, model: type[BaseModel]) -> ApiError:
-    """The most telling problem, in one line: of a union's problems, that of the form that fits best."""
+    """The most specific problem, in one line; of a union's problems, that of the form that fits best."""
+    if error.error_count() > MAX_PROBLEMS:
+        return ApiError(400, f"the body has {error.error_count():,} fields that are unknown or do not fit")
     problem = max(
         error.errors(include_url=False, include_context=False),
         key=lambda each: (len(each["loc"]), each["type"] in ("extra_forbidden", "value_error")),
@@ -114,7 +87,7 @@ def _model_in(annotation: Any) -> Any:
     return next(filter(None, map(_model_in, getattr(annotation, "__args__", ()))), None)
 
 
-def _param(where: Iterable[int | str]) -> str:
+def _param(where: list[int | str]) -> str:
     """A position as in `messages[0].content`, at most 200 characters of it."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where)
     return valid_unicode(text.removeprefix("."))[:200]

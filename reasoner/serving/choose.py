@@ -5,21 +5,22 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
-from functools import lru_cache
-from typing import Any, Final
+from functools import lru_cache, partial
+from typing import Annotated, Any, Final
+
+from pydantic import Field
 
 from reasoner.answers.kinds import AnswerKind
 from reasoner.answers.questions import Question, with_instruction
 from reasoner.answers.tool_calls import ToolCallSpace
 from reasoner.budget import UNITS, Budget, Prices
-from reasoner.errors import STRATEGIES, ReasonerError, UnknownName, UsageError, shown
+from reasoner.errors import STRATEGIES, UnknownName, UsageError, shown
 from reasoner.execution.arguments import default_verifier
 from reasoner.execution.session import Session
 from reasoner.models.info import ModelInfo
-from reasoner.registry import build, entries, load, name_of
-from reasoner.serving.errors import ApiError, api_error
-from reasoner.serving.requests import MAX_CHOICES, ChatRequest, CompletionRequest, ToolChoice, Turn, VendorOptions
-from reasoner.serving.specs import MAX_COUNT, PASSED, build_client, draws
+from reasoner.registry import build, entries, load
+from reasoner.serving.errors import ApiError
+from reasoner.serving.requests import MAX_COUNT, PASSED, ChatRequest, Strict, Tool, Turn, VendorOptions, draws, read_as
 from reasoner.solution import Solution
 from reasoner.strategy import CalibratedStrategy, DrawsOnce, StopRule, Strategy
 from reasoner.trace.events import Event, Sink, tee
@@ -29,54 +30,40 @@ from reasoner.verifier import Verifier
 FREE: Final = "free"
 TOOL_CALL: Final = ToolCallSpace.name
 TEMPERATURE: Final = 1.0
-"""The default of a request that passes through, where the model has none, as in OpenAI's own service."""
+"""The default of a request that passes through, if the model has none; OpenAI's own."""
 REPLY_TOKENS: Final = 4096
-"""The most tokens of a reply of any form by a model that does not think, where nothing else says it."""
+"""The default `max_tokens` of a reply of any form, for a model that does not think."""
 SEEDS: Final = 2**63
-MAX_TOOLS: Final = 1_000_000
-"""Characters of all tools of a request."""
-ChosenRequest = ChatRequest | CompletionRequest
-"""A request by which a way to answer is chosen."""
 
 
-@dataclass(frozen=True, slots=True)
-class Alias:
+class Alias(Strict):
     """A way to answer, under a name of the server's configuration; None and an empty name leave the choice open.
 
-    `verifier` is a name of the `Offer`'s. `description` says in a line what it is for.
+    `verifier` is a name of the `Offer`'s. `description` says in a line what it is for. A request passes through where
+    there is no strategy.
     """
 
-    strategy: Strategy
+    strategy: Annotated[Strategy, read_as(partial(build, "strategy"))] = Field(
+        default_factory=partial(build, "strategy", PASSED)
+    )
     verifier: str = ""
-    answer: AnswerKind | None = None
-    budget: Budget | None = None
+    answer: Annotated[AnswerKind | None, read_as(AnswerKind.parse)] = None
+    budget: Annotated[Budget | None, read_as(Budget.parse)] = None
     description: str = ""
-
-    @classmethod
-    def of(
-        cls, strategy: str = PASSED, *, verifier: str = "", answer: str = "", budget: str = "", description: str = ""
-    ) -> "Alias":
-        """The alias of specs, as on the command line; a request passes through where there is none.
-
-        Raises:
-            UsageError: one of them cannot be read.
-        """
-        kind = AnswerKind.parse(answer) if answer else None
-        limits = Budget.parse(budget) if budget else None
-        return cls(build("strategy", strategy), verifier, kind, limits, description)
 
 
 def default_aliases() -> dict[str, Alias]:
     """The aliases that every server offers."""
-    return {name: Alias.of(spec, description=what) for name, (spec, what) in STRATEGIES.items()}
+    return {
+        name: Alias(strategy=build("strategy", spec), description=what) for name, (spec, what) in STRATEGIES.items()
+    }
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
     """What a server offers. `ceiling` limits each request, whatever its own budget is.
 
-    `thinks` says whether the model thinks. `sampling` are the model's own parameters, and the most tokens of a reply of
-    any form to a request without a limit.
+    `model` is known when the engine has started.
     """
 
     default: Alias
@@ -84,19 +71,14 @@ class Offer:
     verifiers: Mapping[str, Verifier] = field(default_factory=dict)
     prices: Prices | None = None
     ceiling: Budget = Budget()
-    model: str = "model"
-    thinks: bool = False
-    sampling: SamplingParams = SamplingParams()
-
-    def serving(self, model: ModelInfo) -> "Offer":
-        """The same with this model."""
-        return replace(self, model=model.name, thinks=model.thinking is not None, sampling=model.sampling)
+    model: ModelInfo = ModelInfo("model")
 
     @property
     def models(self) -> dict[str, str]:
         """The names that a request may give as its model, with their descriptions."""
-        described = {f"{self.model}@{name}": alias.description for name, alias in self.aliases.items()}
-        return {self.model: self.default.description, **described}
+        name = self.model.name
+        described = {f"{name}@{alias}": meaning.description for alias, meaning in self.aliases.items()}
+        return {name: self.default.description, **described}
 
     def check(self) -> None:
         """Choose by the default and each alias once, so that what does not fit is known before the engine starts.
@@ -104,22 +86,21 @@ class Offer:
         Raises:
             UsageError: the verifier of an alias is not offered, or the parts of an alias do not fit each other.
         """
-        for name, alias in {"": self.default, **self.aliases}.items():
-            where = f"the alias {name}" if name else "the default"
-            if alias.verifier and alias.verifier not in self.verifiers:
-                raise UsageError(f"{where}: {UnknownName('verifier', alias.verifier, self.verifiers)}")
-            model = f"{self.model}@{name}" if name else self.model
+        for name in ("", *self.aliases):
+            model = f"{self.model.name}@{name}" if name else self.model.name
             try:
                 choose(ChatRequest(model=model, messages=[Turn(role="user", content="1 + 1?")]), self)
             except ApiError as error:
+                where = f"the alias {name}" if name else "the default"
                 raise UsageError(f"{where}: {error.message}") from error
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One choice of a reply: a question and how it is to be answered. `model` is the name that the request gave.
+    """One choice of a reply: a question and how it is to be answered.
 
     `rated_by` is the name of the verifier in the `Offer`. `notes` say what of the request is not done as it was sent.
+    `streams` says whether its text can be passed on as it comes.
     """
 
     question: Question
@@ -128,9 +109,9 @@ class Job:
     budget: Budget | None
     stop: StopRule | None
     seed: int
-    model: str
     notes: tuple[str, ...] = ()
     rated_by: str = ""
+    streams: bool = False
 
     @property
     def passes_through(self) -> bool:
@@ -156,12 +137,6 @@ class Job:
         )
         return replace(solution, events=tuple(events))
 
-    def streams(self, model: ModelInfo) -> bool:
-        """Whether its text can be passed on as it comes. Only at its end is it known whether a text calls a tool."""
-        if self.question.prompt.tools:
-            return False
-        return isinstance(self.strategy, DrawsOnce) and self.strategy.draws_once(model)
-
 
 @dataclass(frozen=True, slots=True)
 class ReplyForm:
@@ -175,75 +150,55 @@ class ReplyForm:
     names: tuple[str, ...] = ()
 
 
-def choose(request: ChosenRequest, offer: Offer) -> list[Job]:
+@contextmanager
+def _in_field(param: str | None) -> Iterator[None]:
+    """An error in what a field holds names the field."""
+    try:
+        yield
+    except UsageError as error:
+        raise ApiError(400, str(error), param=param) from None
+
+
+@_in_field(None)
+def choose(request: ChatRequest, offer: Offer) -> list[Job]:
     """The jobs that make a reply, in the order of its choices.
 
     Raises:
         ApiError: 404 for an unknown model, 400 for what the server cannot do.
     """
-    try:
-        return _jobs(request, offer)
-    except ReasonerError as error:
-        raise api_error(error) from None
-
-
-def _jobs(request: ChosenRequest, offer: Offer) -> list[Job]:
-    raw = request.prompt if isinstance(request, CompletionRequest) else [""]
-    choices = len(raw) * request.n
-    if choices > MAX_CHOICES:
-        raise ApiError(400, f"n: at most {MAX_CHOICES} choices in one reply (got {choices})", param="n")
-    form = _form(request) if isinstance(request, ChatRequest) else ReplyForm()
-    options, notes = request.reasoner, list[str]()
-    alias, strategy = _strategy(request, options, offer)
+    form, options, notes = _form(request), request.reasoner, list[str]()
+    alias = _alias(request.model, offer)
+    strategy = options.strategy or alias.strategy
     kind = _answer_kind(options, alias, strategy, form)
     strategy = _formed(_sampled(strategy, request, offer, notes, kind=kind.name), form)
     rated_by = _verifier_name(options, alias, strategy, offer, notes)
-    if choices > 1 and (samples := choices * draws(strategy)) > MAX_COUNT:
+    if request.n > 1 and (samples := request.n * draws(strategy)) > MAX_COUNT:
         problem = f"a request may draw at most {MAX_COUNT:,} samples in all its choices (got {samples:,}): lower n"
         raise ApiError(400, problem, param="n")
-    budget = _budget(options, alias, offer, choices)
     seed = secrets.randbelow(SEEDS) if request.seed is None else request.seed
-    questions = [_question(request, prompt, kind, form) for prompt in raw]
-    return [
-        Job(
-            questions[index // request.n],
-            strategy,
-            offer.verifiers[rated_by] if rated_by else None,
-            budget,
-            options.stop,
-            (seed + index) % SEEDS,
-            request.model,
-            tuple(notes),
-            rated_by,
-        )
-        for index in range(choices)
-    ]
+    job = Job(
+        _question(request.turns, kind, form),
+        strategy,
+        offer.verifiers[rated_by] if rated_by else None,
+        _budget(options, alias, offer, request.n),
+        options.stop,
+        seed % SEEDS,
+        tuple(notes),
+        rated_by,
+        # Only at its end is it known whether a text calls a tool.
+        not form.tools and isinstance(strategy, DrawsOnce) and strategy.draws_once(offer.model),
+    )
+    return [replace(job, seed=(seed + index) % SEEDS) for index in range(request.n)]
 
 
-def _strategy(request: ChosenRequest, options: VendorOptions, offer: Offer) -> tuple[Alias, Any]:
-    """The alias that the request's model names, or the default, and the strategy that the request asks for.
-
-    An effort alone asks for the alias `auto-EFFORT`, as its owner may have given it a profile.
-    """
-    base, at, name = request.model.rpartition("@")
-    if request.model == offer.model:
-        # A raw prompt is continued, whatever chats are answered by.
-        alias = offer.default if isinstance(request, ChatRequest) else Alias.of()
-    elif at and base in ("", offer.model) and name in offer.aliases:
-        alias = offer.aliases[name]
-    else:
-        unknown = UnknownName("model", request.model[:200], offer.models)
-        raise ApiError(404, str(unknown), code="model_not_found", param="model")
-    added = {name: value for name in ("effort", "abstain_below") if (value := getattr(options, name)) is not None}
-    if options.effort and not options.strategy and name_of(type(alias.strategy)) != "auto":
-        alias = offer.aliases.get(f"auto-{options.effort}") or Alias(build_client("strategy", "auto"))
-    strategy: Any = options.strategy or alias.strategy
-    if added and (own := name_of(type(strategy))) != "auto":
-        name = next(iter(added))
-        problem = f"reasoner.{name} is an option of the strategy auto, not of {shown(own)}: leave it out"
-        raise ApiError(400, problem, param=f"reasoner.{name}")
-    with _in_field("reasoner.strategy"):
-        return alias, replace(strategy, **added) if added else strategy
+def _alias(model: str, offer: Offer) -> Alias:
+    """The alias that a request's model names, or the default."""
+    base, at, name = model.rpartition("@")
+    if model == offer.model.name:
+        return offer.default
+    if at and base in ("", offer.model.name) and name in offer.aliases:
+        return offer.aliases[name]
+    raise ApiError(404, str(UnknownName("model", model[:200], offer.models)), code="model_not_found", param="model")
 
 
 def _answer_kind(options: VendorOptions, alias: Alias, strategy: Strategy, form: ReplyForm) -> AnswerKind:
@@ -261,40 +216,36 @@ def _answer_kind(options: VendorOptions, alias: Alias, strategy: Strategy, form:
     return kind
 
 
-def _question(request: ChosenRequest, raw: str, kind: AnswerKind, form: ReplyForm) -> Question:
+def _question(turns: tuple[Message, ...], kind: AnswerKind, form: ReplyForm) -> Question:
     """The question of a request. The prompt is as it was sent; a kind of answer may add an instruction at its end."""
-    turns = () if isinstance(request, CompletionRequest) else request.turns
-    text = raw or turns[-1].content
+    *earlier, last = turns
     with _in_field("reasoner.answer"):
-        space: AnswerSpace = ToolCallSpace(form.names) if kind.name == TOOL_CALL else kind.space(text)
-    if not space.instruction:
-        prompt = Prompt(turns, raw, tools=form.tools)
-    elif raw:
-        prompt = Prompt(raw=with_instruction(raw, space))
-    elif turns[-1].role == "user" and text.strip():
-        prompt = Prompt((*turns[:-1], Message("user", with_instruction(text, space))), tools=form.tools)
-    else:
-        problem = f"with the answer kind {space.name}, the last message must be a question of the user"
-        raise ApiError(400, f"{problem} (got {turns[-1].role})", param="messages")
-    return Question(f"q-{prompt.digest[:12]}", text, prompt, space)
+        space: AnswerSpace = ToolCallSpace(form.names) if kind.name == TOOL_CALL else kind.space(last.content)
+    if space.instruction:
+        if last.role != "user" or not last.content.strip():
+            problem = f"with the answer kind {space.name}, the last message must be a question of the user"
+            raise ApiError(400, f"{problem} (got {last.role})", param="messages")
+        turns = (*earlier, Message("user", with_instruction(last.content, space)))
+    prompt = Prompt(turns, tools=form.tools)
+    return Question(f"q-{prompt.digest[:12]}", last.content, prompt, space)
 
 
-def _sampled(strategy: Any, request: ChosenRequest, offer: Offer, notes: list[str], *, kind: str) -> Any:
+def _sampled(strategy: Any, request: ChatRequest, offer: Offer, notes: list[str], *, kind: str) -> Any:
     """The strategy with the request's sampling parameters where its own spec sets none."""
     asked = request.params
     if asked.temperature == 0 and draws(strategy) > 1:
         asked = replace(asked, temperature=None)
         notes.append("temperature=0 was not used: the strategy draws several samples, which must differ")
-    if request.thinking is not None and offer.thinks:
+    if request.thinking is not None and offer.model.thinking:
         asked = replace(asked, thinking=request.thinking)
     elif request.thinking not in (None, "none"):
         notes.append("reasoning_effort was not used: the model does not think")
     if kind == FREE:
         # A reply of any form may be long; that of a model that thinks has a longer limit of its own.
-        limit = None if offer.thinks else REPLY_TOKENS
+        limit = None if offer.model.thinking else REPLY_TOKENS
         once = isinstance(strategy, DrawsOnce)
         asked = asked.over(
-            SamplingParams(offer.sampling.temperature if once else None, offer.sampling.max_tokens),
+            SamplingParams(offer.model.sampling.temperature if once else None, offer.model.sampling.max_tokens),
             SamplingParams(TEMPERATURE if once else None, limit),
         )
     if isinstance(strategy, CalibratedStrategy) and strategy.measured_on:
@@ -347,16 +298,17 @@ def _with_params(strategy: Any, asked: SamplingParams) -> Any:
 
 def _verifier_name(options: VendorOptions, alias: Alias, strategy: Strategy, offer: Offer, notes: list[str]) -> str:
     """The name of the verifier that rates; empty where the strategy asks none."""
-    if options.verifier and options.verifier not in offer.verifiers:
-        unknown = UnknownName("verifier", options.verifier, offer.verifiers, of="this server")
+    name = options.verifier or alias.verifier
+    if name and name not in offer.verifiers:
+        unknown = UnknownName("verifier", name, offer.verifiers, of="this server")
         raise ApiError(400, str(unknown), param="reasoner.verifier")
     if not strategy.uses_verifier:
         if options.verifier:
             notes.append(f"the verifier {options.verifier} was not asked: the strategy uses none")
         return ""
-    name = options.verifier or alias.verifier or default_verifier([strategy])
+    name = name or default_verifier([strategy])
     if name not in offer.verifiers and len(offer.verifiers) == 1:
-        name = next(iter(offer.verifiers))
+        [name] = offer.verifiers
     if name not in offer.verifiers:
         known = ", ".join(sorted(offer.verifiers)) or "none"
         problem = f"the strategy needs a verifier: name it as reasoner.verifier (there are: {known})"
@@ -365,8 +317,8 @@ def _verifier_name(options: VendorOptions, alias: Alias, strategy: Strategy, off
 
 
 def _budget(options: VendorOptions, alias: Alias, offer: Offer, choices: int) -> Budget | None:
-    """The least of all limits, an equal share of it for each choice; a deadline is that of all."""
-    asked = options.limits
+    """The smallest of all limits, divided equally among the choices; a deadline is not divided."""
+    asked = options.budget
     if asked and asked.usd is not None and offer.prices is None:
         problem = "a budget in usd needs prices, which this server does not have: use tokens"
         raise ApiError(400, problem, param="reasoner.budget")
@@ -383,7 +335,7 @@ def _budget(options: VendorOptions, alias: Alias, offer: Offer, choices: int) ->
 def _form(request: ChatRequest) -> ReplyForm:
     """The form that a chat asks for. Raises ApiError: the schema, the tools and the choice of one contradict."""
     given = request.response_format.schema_given if request.response_format else None
-    schema = "" if given is None else _written(given, "response_format", LONGEST_SCHEMA)
+    schema = "" if given is None else _schema(given, "response_format")
     choice = request.tool_choice
     if not request.tools and choice not in (None, "none", "auto"):
         raise ApiError(400, "tool_choice has no effect without tools: leave it out", param="tool_choice")
@@ -393,23 +345,24 @@ def _form(request: ChatRequest) -> ReplyForm:
         raise ApiError(400, "a reply cannot both satisfy a schema and call tools: leave one of them out",
                        param="response_format")  # fmt: skip
     parameters = {tool.function.name: tool.function.parameters or {"type": "object"} for tool in request.tools}
-    tools = _written([tool.model_dump(exclude_unset=True) for tool in request.tools], "tools", MAX_TOOLS)
+    tools = json.dumps([tool.model_dump(exclude_unset=True) for tool in request.tools], sort_keys=True)
     if choice in (None, "auto"):
         return ReplyForm("", tools, tuple(parameters))
-    if isinstance(choice, ToolChoice):
+    if isinstance(choice, Tool):
         name = choice.function.name
         if name not in parameters:
             known = ", ".join(parameters)
             problem = f"tool_choice names {shown(name)}, which is none of the tools {known}"
             raise ApiError(400, problem, param="tool_choice")
         parameters = {name: parameters[name]}
-    return ReplyForm(_written(_call_schema(parameters), "tools", LONGEST_SCHEMA), tools, tuple(parameters))
+    return ReplyForm(_schema(_call_schema(parameters), "tools"), tools, tuple(parameters))
 
 
-def _written(value: Any, param: str, longest: int) -> str:
-    text = json.dumps(value, sort_keys=True)
-    if len(text) > longest:
-        raise ApiError(400, f"{param} must have at most {longest:,} characters (got {len(text):,})", param=param)
+def _schema(schema: dict[str, Any], param: str) -> str:
+    text = json.dumps(schema, sort_keys=True)
+    if len(text) > LONGEST_SCHEMA:
+        problem = f"{param} must have at most {LONGEST_SCHEMA:,} characters (got {len(text):,})"
+        raise ApiError(400, problem, param=param)
     return text
 
 
@@ -437,12 +390,3 @@ def _moved(schema: dict[str, Any], to: str) -> dict[str, Any]:
 
     moved: dict[str, Any] = json.loads(json.dumps(schema), object_hook=pointed)
     return moved
-
-
-@contextmanager
-def _in_field(param: str) -> Iterator[None]:
-    """An error in what a field holds names the field."""
-    try:
-        yield
-    except UsageError as error:
-        raise ApiError(400, str(error), param=param) from None

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from reasoner.errors import BudgetExhausted, EngineDied, EngineUnavailable, PromptTooLong, UsageError
@@ -11,9 +12,10 @@ INVALID: Final = "invalid_request_error"
 MAX_MESSAGE: Final = 2000
 """Characters of an error's message."""
 Report = Callable[[str, BaseException], None]
-"""Receives a failure that no client is shown, with the number that its client is shown instead."""
+"""Receives a failure that is not described to a client, with the number that the client gets instead."""
 
 
+@dataclass(eq=False)
 class ApiError(Exception):
     """What a client gets instead of a reply: an HTTP `status`, 400 to 599, and OpenAI's error object.
 
@@ -21,32 +23,28 @@ class ApiError(Exception):
     the response, such as Retry-After.
     """
 
-    def __init__(
-        self,
-        status: int,
-        message: str,
-        *,
-        type: str = INVALID,
-        code: str | None = None,
-        param: str | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        self.status = status
+    status: int
+    message: str
+    type: str = field(default=INVALID, kw_only=True)
+    code: str | None = field(default=None, kw_only=True)
+    param: str | None = field(default=None, kw_only=True)
+    headers: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+
+    def __post_init__(self) -> None:
         # A message quotes the request, which may hold line breaks and text that is not valid UTF-8.
-        self.message = " ".join(valid_unicode(message).split())[:MAX_MESSAGE]
-        self.type = type
-        self.code = code
-        self.param = None if param is None else valid_unicode(param)
-        self.headers = dict(headers or {})
-        super().__init__(self.message)
+        self.message = " ".join(valid_unicode(self.message).split())[:MAX_MESSAGE]
+        self.param = None if self.param is None else valid_unicode(self.param)
+
+    def __str__(self) -> str:
+        return self.message
 
     def document(self) -> dict[str, Any]:
         """The body of the response."""
         return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
 
 
-def api_error(failure: BaseException) -> ApiError:
-    """The error of a request that failed; a failure that is not the client's fault is not described."""
+def api_error(failure: BaseException, report: Report | None = None) -> ApiError:
+    """The error of a request that failed; a failure that is not the client's fault is not described, but reported."""
     match failure:
         case ApiError():
             return failure
@@ -57,18 +55,11 @@ def api_error(failure: BaseException) -> ApiError:
         case BudgetExhausted():
             return ApiError(429, str(failure), type="insufficient_quota", code="budget_exhausted")
         case EngineUnavailable() | EngineDied():
+            number, status, code = "-", 503, "engine_unavailable"
             message = "the engine is not available: try again later"
-            return ApiError(503, message, type="server_error", code="engine_unavailable", headers={"Retry-After": "10"})
-    return ApiError(500, "internal error", type="server_error", code="internal_error")
-
-
-def silent(_number: str, _failure: BaseException) -> None:
-    """Report nothing."""
-
-
-def opaque(failure: BaseException, report: Report) -> ApiError:
-    """The error of a fault of the server: a number under which its cause is reported."""
-    number = secrets.token_hex(6)
-    report(number, failure)
-    message = f"internal error {number}: the server's log has its cause under this number, at --verbose"
-    return ApiError(500, message, type="server_error", code="internal_error")
+        case _:
+            number, status, code = secrets.token_hex(6), 500, "internal_error"
+            message = f"internal error {number}: the server's log has its cause under this number, at --verbose"
+    if report:
+        report(number, failure)
+    return ApiError(status, message, type="server_error", code=code)

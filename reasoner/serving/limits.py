@@ -3,10 +3,8 @@
 import asyncio
 import hashlib
 import hmac
-from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Final
 
 from reasoner.errors import UsageError
@@ -15,39 +13,9 @@ from reasoner.serving.errors import ApiError
 MIN_KEY: Final = 8
 """Characters that a key has at least: a shorter one is guessed."""
 RETRY_SECONDS: Final = 5
-"""Seconds after which a client that was refused is to ask again."""
+"""The value of `Retry-After` for a client that is refused."""
 ANYONE: Final = "anyone"
 """The name of the client of a server without keys."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Client:
-    """Who asks: the name of a key."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class ApiKey:
-    """A key as it is checked: only its digest is kept."""
-
-    digest: bytes
-    client: Client
-
-    @classmethod
-    def of(cls, text: object, name: str) -> "ApiKey":
-        """The key that clients send as `text`.
-
-        Raises:
-            UsageError: it is too short, or cannot be sent in a header. The message names the key, and does not hold it.
-        """
-        if not isinstance(text, str):
-            raise UsageError(f"the key {name} must be a text")
-        if not (text.isascii() and text.isprintable()) or " " in text:
-            raise UsageError(f"the key {name} must be printable ASCII without blanks, to be sent in a header")
-        if len(text) < MIN_KEY:
-            raise UsageError(f"the key {name} has {len(text)} characters: it must have at least {MIN_KEY}")
-        return cls(_digest(text), Client(name))
 
 
 def _digest(text: str) -> bytes:
@@ -55,28 +23,40 @@ def _digest(text: str) -> bytes:
 
 
 class Keys:
-    """The keys of a server; without any, everybody is one client."""
+    """The keys of a server by the names of their clients; without any, everybody is one client.
 
-    def __init__(self, keys: Iterable[ApiKey] = ()) -> None:
-        self._keys = tuple(keys)
-        self._anyone = Client(ANYONE)
-        if len({key.digest for key in self._keys}) < len(self._keys):
-            raise UsageError("two keys are the same: give each client its own")
+    Raises:
+        UsageError: a key is too short, cannot be sent in a header, or is given twice. The message names the key, and
+            does not hold it.
+    """
+
+    def __init__(self, keys: Mapping[str, object] | None = None) -> None:
+        self._digests: dict[str, bytes] = {}
+        for name, text in (keys or {}).items():
+            if not isinstance(text, str):
+                raise UsageError(f"the key {name} must be a text")
+            if not (text.isascii() and text.isprintable()) or " " in text:
+                raise UsageError(f"the key {name} must be printable ASCII without blanks, to be sent in a header")
+            if len(text) < MIN_KEY:
+                raise UsageError(f"the key {name} has {len(text)} characters: it must have at least {MIN_KEY}")
+            if _digest(text) in self._digests.values():
+                raise UsageError("two keys are the same: give each client its own")
+            self._digests[name] = _digest(text)
 
     def __bool__(self) -> bool:
-        return bool(self._keys)
+        return bool(self._digests)
 
-    def client(self, authorization: str | None) -> Client:
-        """The client of a header `Authorization: Bearer KEY`. All keys are compared, each in constant time.
+    def client(self, authorization: str | None) -> str:
+        """The name of the client of a header `Authorization: Bearer KEY`. All keys are compared, in constant time.
 
         Raises:
             ApiError: 401, there is no key or it is not known.
         """
-        if not self._keys:
-            return self._anyone
+        if not self._digests:
+            return ANYONE
         scheme, _, text = (authorization or "").partition(" ")
         given = _digest(text.strip() if scheme.lower() == "bearer" else "")
-        known = [key.client for key in self._keys if hmac.compare_digest(key.digest, given)]
+        known = [name for name, digest in self._digests.items() if hmac.compare_digest(digest, given)]
         if known:
             return known[0]
         what = "the API key is not known to this server" if text else "no API key is given"
@@ -98,15 +78,17 @@ class Turns:
         self.concurrent = concurrent
         self.queue = queue
         self.running = 0
-        self._waiting: dict[Client, deque[asyncio.Future[None]]] = {}
+        self._waiting: list[tuple[str, asyncio.Future[None]]] = []
+        self._served: dict[str, int] = {}
+        """When each client had its last turn, as a number that grows."""
 
     @property
     def queued(self) -> int:
         """How many requests wait."""
-        return sum(map(len, self._waiting.values()))
+        return sum(not ticket.done() for _, ticket in self._waiting)
 
     @asynccontextmanager
-    async def turn(self, client: Client) -> AsyncIterator[None]:
+    async def turn(self, client: str) -> AsyncIterator[None]:
         """Wait for the client's turn and hold it in the body.
 
         Raises:
@@ -129,28 +111,24 @@ class Turns:
         finally:
             self._pass_on()
 
-    async def _wait(self, client: Client) -> None:
+    async def _wait(self, client: str) -> None:
         ticket: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(client, deque()).append(ticket)
+        self._waiting.append((client, ticket))
         try:
             await ticket
         except asyncio.CancelledError:
-            if ticket.done() and not ticket.cancelled():
+            if not ticket.cancelled():
                 self._pass_on()
-            elif ticket in self._waiting.get(client, ()):
-                self._waiting[client].remove(ticket)
             raise
+        finally:
+            self._waiting.remove((client, ticket))
 
     def _pass_on(self) -> None:
         """Give a turn that ended to the client that has waited longest since its last one."""
-        for client in [*self._waiting]:
-            tickets = self._waiting.pop(client)
-            while tickets:
-                # One that was cancelled may not have run yet to leave.
-                if (ticket := tickets.popleft()).done():
-                    continue
-                if tickets:
-                    self._waiting[client] = tickets
-                ticket.set_result(None)
-                return
-        self.running -= 1
+        waiting = [each for each in self._waiting if not each[1].done()]
+        if not waiting:
+            self.running -= 1
+            return
+        client, ticket = min(waiting, key=lambda each: self._served.get(each[0], 0))
+        self._served[client] = max(self._served.values(), default=0) + 1
+        ticket.set_result(None)

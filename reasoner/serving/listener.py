@@ -2,19 +2,16 @@
 
 import asyncio
 import ipaddress
-import json
 import logging
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from reasoner.errors import UsageError
-from reasoner.serving.errors import ApiError
 from reasoner.serving.service import Service
 
 MAX_HEADER_BYTES: Final = 1 << 16
@@ -23,8 +20,6 @@ HEADER_SECONDS: Final = 30.0
 """Seconds in which the head of a request arrives, from the connection or its first byte."""
 IDLE_SECONDS: Final = 75
 """Seconds that a connection is kept between two requests."""
-LINGER_SECONDS: Final = 2.0
-"""Seconds in which what still arrives on a refused connection is dropped, so that its client gets to read why."""
 CUT_SECONDS: Final = 1.0
 """Seconds in which requests that are cut off may send their error, before their connections are closed."""
 
@@ -54,81 +49,38 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class Connection(H11Protocol):
-    """A connection with a time limit for the head of each request, and with errors in the form of the API."""
+    """A connection that is closed where the head of its next request does not arrive in time."""
 
     _due: asyncio.TimerHandle | None = None
-    _refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._watch()
 
     def data_received(self, data: bytes) -> None:
-        if not self._refused:
-            super().data_received(data)
-            self._watch()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        if self._due:
-            self._due.cancel()
+        super().data_received(data)
+        self._watch()
 
     def _watch(self) -> None:
         """Start a timer while the head of a request is expected, and stop it when the head has arrived."""
         awaited = self.cycle is None or self.cycle.response_complete
-        if self._refused:
-            return
         if awaited and self._due is None:
-            self._due = self.loop.call_later(HEADER_SECONDS, self._late)
+            self._due = self.loop.call_later(HEADER_SECONDS, self.transport.close)
         elif not awaited and self._due:
             self._due.cancel()
             self._due = None
 
-    def _late(self) -> None:
-        self._refuse(ApiError(408, f"the head of the request did not arrive within {HEADER_SECONDS:.0f} s"))
 
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what is not HTTP, and a head that is too large."""
-        self._refuse(ApiError(400, "this is not a valid HTTP request, or its head is too large"))
-
-    def _refuse(self, error: ApiError) -> None:
-        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-            body = json.dumps(error.document()).encode()
-            headers = [
-                ("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close")
-            ]  # fmt: skip
-            for event in (
-                h11.Response(status_code=error.status, headers=headers),
-                h11.Data(data=body),
-                h11.EndOfMessage(),
-            ):
-                self.transport.write(self.conn.send(event) or b"")
-        self._refused = True
-        self.transport.write_eof()
-        if self._due:
-            self._due.cancel()
-        self._due = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
-
-
-class _Uvicorn(uvicorn.Server):
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Nothing: who started the server handles signals."""
-        yield
-
-
-class Listener:
-    """Serves an ASGI app at a socket until it is stopped.
+class Listener(uvicorn.Server):
+    """Serves an ASGI app until it is stopped.
 
     The first `stop` takes no more connections and lets requests end for `drain` seconds; then, or at the second
     `stop`, they are cut off.
     """
 
-    def __init__(self, app: Any, at: socket.socket, service: Service, *, drain: float = 30.0) -> None:
-        self._socket = at
-        self._service = service
+    def __init__(self, app: Any, service: Service, *, drain: float = 30.0) -> None:
         self._drain = drain
-        self._stopped = False
+        self._service = service
         config = uvicorn.Config(
             app,
             http=Connection,
@@ -142,27 +94,20 @@ class Listener:
             timeout_keep_alive=IDLE_SECONDS,
             h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         )
-        self._server = _Uvicorn(config)
+        super().__init__(config)
 
-    async def serve(self) -> None:
-        """Serve until everything has ended after `stop`."""
-        await self._server.serve(sockets=[self._socket])
-
-    @property
-    def stopping(self) -> str:
-        """What the next `stop` does, in a line."""
-        if self._stopped:
-            return "stopping at once"
-        return f"stopping: requests in flight have {self._drain:g} s to end; another signal ends them at once"
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle no signals: the caller does."""
+        yield
 
     def stop(self) -> None:
         """Stop gracefully, or, when called again, at once."""
-        if self._stopped:
+        if self.should_exit:
             self._cut()
             return
-        self._stopped = True
+        self.should_exit = True
         self._service.drain()
-        self._server.should_exit = True
         asyncio.get_running_loop().call_later(self._drain, self._cut)
 
     def _cut(self) -> None:
@@ -170,5 +115,5 @@ class Listener:
         asyncio.get_running_loop().call_later(CUT_SECONDS, self._abort)
 
     def _abort(self) -> None:
-        for connection in list(self._server.server_state.connections):
+        for connection in list(self.server_state.connections):
             connection.transport.abort()

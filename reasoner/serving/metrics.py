@@ -24,32 +24,25 @@ class Metrics:
 
     def __init__(self, strategies: Collection[str]) -> None:
         self._names = frozenset([*strategies, NO_STRATEGY])
-        self.registry = CollectorRegistry()
+        self._registry = registry = CollectorRegistry()
         self._requests = Counter(
-            "reasoner_requests", "Requests, by strategy and how they ended.", ["strategy", "outcome"],
-            registry=self.registry,
-        )  # fmt: skip
-        self._tokens = Counter("reasoner_tokens", "Tokens, by kind.", ["kind"], registry=self.registry)
-        self._samples = Counter("reasoner_samples", "Samples drawn.", registry=self.registry)
+            "reasoner_requests", "Requests, by strategy and how they ended.", ["strategy", "outcome"], registry=registry
+        )
+        self._tokens = Counter("reasoner_tokens", "Tokens, by kind.", ["kind"], registry=registry)
+        self._samples = Counter("reasoner_samples", "Samples drawn.", registry=registry)
         self._saved = Counter(
-            "reasoner_samples_saved", "Samples not drawn because a vote ended early.", registry=self.registry
+            "reasoner_samples_saved", "Samples not drawn because a vote ended early.", registry=registry
         )
         self._seconds = Histogram(
             "reasoner_request_seconds", "From the whole request to the end of its reply, the queue included.",
-            buckets=SECONDS, registry=self.registry,
+            buckets=SECONDS, registry=registry,
         )  # fmt: skip
         for kind in KINDS:
             self._tokens.labels(kind)
-        self._drawn, self._generated = 0, 0
-
-    @property
-    def mean_reply(self) -> float:
-        """The mean number of tokens of a sample so far; 0 before the first."""
-        return self._generated / self._drawn if self._drawn else 0.0
 
     def gauge(self, name: str, what: str, read: Callable[[], float]) -> None:
         """A value that is read whenever the metrics are."""
-        Gauge(name, what, registry=self.registry).set_function(read)
+        Gauge(name, what, registry=self._registry).set_function(read)
 
     def spend(self, cost: Cost) -> None:
         """Count what a request computed."""
@@ -57,19 +50,13 @@ class Metrics:
             if tokens := getattr(cost, f"{kind}_tokens"):
                 self._tokens.labels(kind).inc(tokens)
         self._samples.inc(cost.samples)
-        self._drawn += cost.samples
-        self._generated += cost.generated_tokens
 
-    def save(self, samples: int) -> None:
-        """Count samples that were not drawn."""
-        self._saved.inc(samples)
-
-    def end(self, strategy: str, outcome: Outcome, seconds: float) -> None:
-        """Count a request that ended."""
-        name = strategy if strategy in self._names else "other"
-        self._requests.labels(name, outcome).inc()
+    def end(self, strategy: str, outcome: Outcome, seconds: float, *, saved: int = 0) -> None:
+        """Count a request that ended, and the samples that a vote did without."""
+        self._requests.labels(strategy if strategy in self._names else "other", outcome).inc()
         self._seconds.observe(seconds)
+        self._saved.inc(saved)
 
     def text(self) -> bytes:
         """All of them in the format that Prometheus reads."""
-        return generate_latest(self.registry)
+        return generate_latest(self._registry)

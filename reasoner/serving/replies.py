@@ -1,4 +1,4 @@
-"""Replies in OpenAI's forms, made of solutions: chats and raw completions, whole and as chunks of a stream."""
+"""Replies of chats in OpenAI's form, made of solutions: whole, and as chunks of a stream."""
 
 import secrets
 import time
@@ -9,18 +9,17 @@ from typing import Any, ClassVar, Final, Literal
 from reasoner.answers.tool_calls import ToolCall, read_calls
 from reasoner.budget import Cost, Prices
 from reasoner.engine import TextPiece
-from reasoner.serving.choose import ChosenRequest, Job, Offer
+from reasoner.registry import spec_of
+from reasoner.serving.choose import Job
 from reasoner.serving.errors import ApiError, api_error
-from reasoner.serving.requests import ChatRequest, CompletionRequest
-from reasoner.serving.specs import public_spec
+from reasoner.serving.requests import ChatRequest
 from reasoner.solution import Solution
+from reasoner.specs import Owners, marks_of
 from reasoner.system.printing import clipped, printable, valid_unicode
 from reasoner.trace.events import Event, Proposed, Sampled, Scored, Work
 from reasoner.types import Completion, Vote, VoteState
 
 Document = dict[str, Any]
-Result = tuple[Job, Solution]
-"""A job and how it ended."""
 NOT_SURE: Final = "not sure"
 """The reply where the strategy abstains."""
 MAX_ANSWER: Final = 500
@@ -29,15 +28,21 @@ MAX_SHOWN: Final = 32
 """Characters of an answer in a line of progress."""
 MAX_VOTES: Final = 8
 """Answers in a chunk of progress; the last chunk has all of them."""
+COUNTED: Final = (
+    "tokens", "prompt_tokens", "cached_tokens", "generated_tokens", "verifier_tokens", "cancelled_tokens",
+    "thinking_tokens", "requests", "samples", "seconds",
+)  # fmt: skip
+"""What the vendor object says of a cost."""
 LOST: Final = "lost: the sequence was drawn again after its text was streamed, so the text is not whole: ask again"
 
 
 @dataclass(frozen=True, slots=True)
-class AnsweredRequest:
-    """The jobs of a request with their solutions, and the ids of their traces where these are kept."""
+class Result:
+    """A choice of a reply: its job, how it ended, and the id of its trace where that is kept."""
 
-    results: Sequence[Result]
-    traces: Sequence[str | None]
+    job: Job
+    solution: Solution
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ class ReplyText:
     calls: tuple[ToolCall, ...] = ()
 
     @classmethod
-    def of(cls, job: Job, solution: Solution) -> "ReplyText":
+    def of(cls, result: Result) -> "ReplyText":
         """The text of the winning completion; without an answer, that of the best there is.
 
         Thinking needs the solution's events. Where the job offers tools, the calls in the text are read.
@@ -58,6 +63,7 @@ class ReplyText:
         Raises:
             ApiError: the question failed before it had any text.
         """
+        solution = result.solution
         if solution.error and not solution.text:
             raise api_error(solution.error)
         if solution.abstained:
@@ -68,7 +74,7 @@ class ReplyText:
         ended = solution.ended_by == "budget" and solution.answer is None
         answer = solution.answer.text if solution.answer else ""
         content, thinking = valid_unicode(solution.text or answer), valid_unicode(thinking)
-        if job.question.prompt.tools and not cut and (read := read_calls(content)) and read.calls:
+        if result.job.question.prompt.tools and not cut and (read := read_calls(content)) and read.calls:
             return cls(read.text, thinking, "tool_calls", read.calls)
         return cls(content, thinking, "length" if cut or ended else "stop")
 
@@ -124,40 +130,38 @@ class ChatReply:
     `end` is last, or `fail`. `id` is random unless it is given. `asked` is what is chosen by.
     """
 
-    reads: ClassVar[type[ChosenRequest]] = ChatRequest
-    prefix: ClassVar[str] = "chatcmpl-"
-    kind: ClassVar[str] = "chat.completion"
-    chunk_kind: ClassVar[str] = "chat.completion.chunk"
+    reads: ClassVar[type[ChatRequest]] = ChatRequest
     last: ClassVar[bytes] = b"data: [DONE]\n\n"
 
-    def __init__(self, asked: ChosenRequest, prices: Prices | None = None, *, id: str = "") -> None:
+    def __init__(self, asked: ChatRequest, prices: Prices | None = None, *, id: str = "") -> None:
         self.asked = asked
-        self.id = id or f"{self.prefix}{secrets.token_hex(12)}"
+        self.id = id or f"chatcmpl-{secrets.token_hex(12)}"
         self.created = int(time.time())
         self._prices = prices
-        self._begun: set[int] = set()
+        self._started: set[int] = set()
         self._progress: dict[int, ReplyProgress] = {}
         self._sent: dict[tuple[int, bool], list[str]] = {}
         """What was streamed of each choice: of its thinking, and of its content."""
 
-    def whole(self, answered: AnsweredRequest) -> Document:
+    def whole(self, results: Sequence[Result]) -> Document:
         """The reply with all its choices, and the usage of all. Of several choices, each has its vendor object.
 
         Raises:
             ApiError: a question failed before it had any text.
         """
-        texts = [ReplyText.of(*result) for result in answered.results]
-        vendors = [
-            vendor_object(*result, prices=self._prices, trace=trace)
-            for result, trace in zip(answered.results, answered.traces, strict=True)
-        ]
-        choices = [
-            {"index": index, **self._body(index, text), "logprobs": None, "finish_reason": text.finish_reason}
-            | ({"reasoner": vendors[index]} if len(texts) > 1 else {})
-            for index, text in enumerate(texts)
-        ]
-        costs = [solution.cost for _, solution in answered.results]
-        return self._frame(self.kind, choices) | {"usage": usage(costs), "reasoner": vendors[0]}
+        choices = []
+        for index, result in enumerate(results):
+            text = ReplyText.of(result)
+            message: Document = {"role": "assistant", "content": text.content, "refusal": None}
+            message |= _thinking(text.thinking)
+            if text.calls:
+                message |= {"content": text.content or None, "tool_calls": self._calls(index, text)}
+            choice = {"index": index, "message": message, "logprobs": None, "finish_reason": text.finish_reason}
+            choices.append(choice | {"reasoner": vendor_object(result, self._prices)})
+        vendor = choices[0]["reasoner"]
+        if len(choices) == 1:
+            del choices[0]["reasoner"]
+        return self._frame("chat.completion", choices) | {"usage": _usage_of(results), "reasoner": vendor}
 
     def begin(self, choices: int) -> Iterable[Document]:
         """A first chunk of each choice, without text."""
@@ -165,11 +169,9 @@ class ChatReply:
 
     def progress(self, index: int, event: Event) -> Iterable[Document]:
         """A line about what happened, as thinking, with the vendor object so far; nothing if there is no news."""
-        line = self._progress.setdefault(index, ReplyProgress()).line(event)
-        if not line:
-            return ()
-        chunk = self._chunk(index, thinking_fields(f"{line}\n"))
-        return ({**chunk, "reasoner": self._progress[index].report},)
+        progress = self._progress.setdefault(index, ReplyProgress())
+        if line := progress.line(event):
+            yield self._chunk(index, _thinking(f"{line}\n")) | {"reasoner": progress.report}
 
     def text(self, index: int, piece: TextPiece) -> Iterable[Document]:
         """The next text of a choice, or of its thinking."""
@@ -177,29 +179,28 @@ class ChatReply:
         self._sent.setdefault((index, piece.thinking), []).append(text)
         return self._pieces(index, text, thinking=piece.thinking)
 
-    def end(self, answered: AnsweredRequest) -> Iterable[Document]:
+    def end(self, results: Sequence[Result]) -> Iterable[Document]:
         """What was not streamed yet of each choice, how it ended, and the usage of all.
 
         Raises:
             ApiError: a question failed before it had any text.
         """
         chunks: list[Document] = []
-        for index, ((job, solution), trace) in enumerate(zip(answered.results, answered.traces, strict=True)):
-            text = ReplyText.of(job, solution)
+        for index, result in enumerate(results):
+            text, vendor = ReplyText.of(result), vendor_object(result, self._prices)
+            thought, said = ("".join(self._sent.get((index, thinking), ())) for thinking in (True, False))
             # Thinking that follows lines of progress would read as if it were one of them.
             if index not in self._progress:
-                chunks += self._pieces(index, self._rest(index, text.thinking, thinking=True), thinking=True)
-            chunks += self._pieces(index, self._rest(index, text.content, thinking=False), thinking=False)
+                chunks += self._pieces(index, _rest(text.thinking, thought), thinking=True)
+            chunks += self._pieces(index, _rest(text.content, said), thinking=False)
             if text.calls:
                 calls = [{"index": number, **call} for number, call in enumerate(self._calls(index, text))]
                 chunks.append(self._chunk(index, {"tool_calls": calls}))
-            vendor = vendor_object(job, solution, prices=self._prices, trace=trace)
-            if not text.content.startswith(self._streamed(index, thinking=False)):
+            if not text.content.startswith(said):
                 vendor["notes"].append(LOST)
-            chunks.append({**self._chunk(index, {}, text.finish_reason), "reasoner": vendor})
+            chunks.append(self._chunk(index, {}, text.finish_reason) | {"reasoner": vendor})
         if self.asked.include_usage:
-            costs = [solution.cost for _, solution in answered.results]
-            chunks.append({**self._frame(self.chunk_kind, []), "usage": usage(costs)})
+            chunks.append(self._frame("chat.completion.chunk", []) | {"usage": _usage_of(results)})
         return chunks
 
     def fail(self, error: ApiError) -> Iterable[Document]:
@@ -211,38 +212,19 @@ class ChatReply:
             "id": self.id, "object": kind, "created": self.created, "model": self.asked.model, "choices": choices
         }  # fmt: skip
 
-    def _streamed(self, index: int, *, thinking: bool) -> str:
-        return "".join(self._sent.get((index, thinking), ()))
-
-    def _rest(self, index: int, text: str, *, thinking: bool) -> str:
-        """What of a text was not streamed yet; nothing if something else was."""
-        sent = self._streamed(index, thinking=thinking)
-        return text[len(sent) :] if text.startswith(sent) else ""
-
     def _chunk(self, index: int, delta: Document, finish_reason: str | None = None) -> Document:
-        choice = {"index": index, **self._change(index, delta), "logprobs": None, "finish_reason": finish_reason}
-        chunk = self._frame(self.chunk_kind, [choice])
+        # The first chunk of a choice names its role.
+        if index not in self._started:
+            self._started.add(index)
+            delta = {"role": "assistant", **delta}
+        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        chunk = self._frame("chat.completion.chunk", [choice])
         # As in OpenAI's service: null in every chunk but the last.
         return {**chunk, "usage": None} if self.asked.include_usage else chunk
 
     def _pieces(self, index: int, text: str, *, thinking: bool) -> list[Document]:
         """The chunks of a text."""
-        return [self._chunk(index, thinking_fields(text) if thinking else {"content": text})] if text else []
-
-    def _body(self, index: int, text: ReplyText) -> Document:
-        """What a choice of a whole reply holds."""
-        message: Document = {"role": "assistant", "content": text.content, "refusal": None}
-        message |= thinking_fields(text.thinking)
-        if text.calls:
-            message |= {"content": text.content or None, "tool_calls": self._calls(index, text)}
-        return {"message": message}
-
-    def _change(self, index: int, delta: Document) -> Document:
-        """What a choice of a chunk holds; the first one names its role."""
-        if index not in self._begun:
-            self._begun.add(index)
-            delta = {"role": "assistant", **delta}
-        return {"delta": delta}
+        return [self._chunk(index, _thinking(text) if thinking else {"content": text})] if text else []
 
     def _calls(self, index: int, text: ReplyText) -> list[Document]:
         return [
@@ -255,37 +237,22 @@ class ChatReply:
         ]
 
 
-class CompletionReply(ChatReply):
-    """The reply to a request of /v1/completions, which has no field for thinking and progress."""
-
-    reads = CompletionRequest
-    prefix = "cmpl-"
-    kind = chunk_kind = "text_completion"
-
-    def begin(self, choices: int) -> Iterable[Document]:
-        return ()
-
-    def progress(self, index: int, event: Event) -> Iterable[Document]:
-        return ()
-
-    def _pieces(self, index: int, text: str, *, thinking: bool) -> list[Document]:
-        return [] if thinking else super()._pieces(index, text, thinking=thinking)
-
-    def _body(self, index: int, text: ReplyText) -> Document:
-        return {"text": text.content}
-
-    def _change(self, index: int, delta: Document) -> Document:
-        return {"text": delta.get("content", "")}
+def _rest(text: str, sent: str) -> str:
+    """What of a text was not streamed yet; nothing if something else was."""
+    return text[len(sent) :] if text.startswith(sent) else ""
 
 
-def thinking_fields(thinking: str) -> dict[str, str]:
+def _thinking(text: str) -> dict[str, str]:
     """Thinking under both names that clients read; nothing without it."""
-    return {"reasoning": thinking, "reasoning_content": thinking} if thinking else {}
+    return {"reasoning": text, "reasoning_content": text} if text else {}
 
 
-def usage(costs: Sequence[Cost]) -> Document:
+def _usage_of(results: Sequence[Result]) -> Document:
+    return usage(sum((result.solution.cost for result in results), Cost()))
+
+
+def usage(cost: Cost) -> Document:
     """The tokens of all requests to all models, samples that were not chosen and cancelled ones included."""
-    cost = sum(costs, Cost())
     prompt = cost.prompt_tokens + cost.cached_tokens
     completion = cost.generated_tokens + cost.verifier_tokens + cost.cancelled_tokens
     return {
@@ -297,35 +264,34 @@ def usage(costs: Sequence[Cost]) -> Document:
     }
 
 
-COUNTED: Final = (
-    "tokens", "prompt_tokens", "cached_tokens", "generated_tokens", "verifier_tokens", "cancelled_tokens",
-    "thinking_tokens", "requests", "samples", "seconds",
-)  # fmt: skip
-"""What the vendor object says of a cost."""
-
-
-def vendor_object(job: Job, solution: Solution, *, prices: Prices | None = None, trace: str | None = None) -> Document:
+def vendor_object(result: Result, prices: Prices | None = None) -> Document:
     """How an answer was reached: the field `reasoner` of a reply."""
+    job, solution = result.job, result.solution
     votes, cost = solution.vote_state, solution.cost
     notes = [*job.notes, *solution.notes, solution.unrated, solution.cut.line()]
     return {
         "strategy": public_spec(job.strategy),
         "verifier": job.rated_by or None,
-        "answer": bounded(solution.answer.text) if solution.answer else None,
+        "answer": _bounded(solution.answer.text) if solution.answer else None,
         "votes": _vote_rows(votes.votes),
         "samples": votes.samples,
         "confidence": solution.confidence,
         "ended_by": solution.ended_by,
-        "reason": bounded(api_error(solution.error).message if solution.error else solution.reason),
+        "reason": _bounded(api_error(solution.error).message if solution.error else solution.reason),
         "cost": {name: getattr(cost, name) for name in COUNTED} | ({"usd": prices.usd(cost)} if prices else {}),
         "saved": saved(solution),
-        "notes": list(dict.fromkeys(bounded(note) for note in notes if note)),
-        "trace": trace,
+        "notes": list(dict.fromkeys(_bounded(note) for note in notes if note)),
+        "trace": result.trace,
     }
 
 
+def public_spec(strategy: object) -> str:
+    """The spec of a strategy with all options that say something, but those of the owner, which may name files."""
+    return spec_of(strategy, lambda cls, option: not isinstance(marks_of(cls).get(option), Owners))
+
+
 def saved(solution: Solution) -> int | None:
-    """How many samples of the full vote were not drawn, as it was decided without them; None without such a vote."""
+    """How many samples of the full vote were not needed; None without such a vote."""
     whole = solution.vote_state.max_samples
     if not whole or solution.ended_by in ("budget", "error"):
         return None
@@ -333,22 +299,9 @@ def saved(solution: Solution) -> int | None:
 
 
 def _vote_rows(votes: Sequence[Vote]) -> list[Document]:
-    return [{"answer": bounded(vote.answer.text), "count": vote.count, "weight": vote.weight} for vote in votes]
+    return [{"answer": _bounded(vote.answer.text), "count": vote.count, "weight": vote.weight} for vote in votes]
 
 
-def bounded(text: str) -> str:
+def _bounded(text: str) -> str:
     """A text that a model may have written, at most `MAX_ANSWER` characters of it."""
     return clipped(valid_unicode(text), MAX_ANSWER)
-
-
-def model_list(offer: Offer, *, created: int) -> Document:
-    """The reply of /v1/models: the model, and one entry for each alias."""
-    return {
-        "object": "list",
-        "data": [model_entry(name, text, created=created) for name, text in offer.models.items()],
-    }
-
-
-def model_entry(name: str, description: str, *, created: int) -> Document:
-    """One model of /v1/models."""
-    return {"id": name, "object": "model", "created": created, "owned_by": "reasoner", "description": description}

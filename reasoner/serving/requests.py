@@ -1,8 +1,13 @@
-"""The requests that the server accepts, as checked values."""
+"""The requests that the server accepts, as checked values; specs in them become objects where they are read.
+
+What a client writes as a spec sets nothing of the owner's, and stays small.
+"""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from functools import lru_cache, partial
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import (
@@ -14,7 +19,6 @@ from pydantic import (
     Field,
     JsonValue,
     PlainValidator,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -22,7 +26,8 @@ from pydantic import (
 from reasoner.answers.kinds import AnswerKind
 from reasoner.budget import Budget
 from reasoner.errors import UsageError, shown
-from reasoner.serving.specs import build_client, client_kind
+from reasoner.registry import build_checked
+from reasoner.specs import Mark, Owners, marks_of
 from reasoner.strategy import StopRule, Strategy
 from reasoner.system.files import parse_json
 from reasoner.types import Message, Role, SamplingParams, ThinkingLevel
@@ -32,8 +37,10 @@ MAX_CHOICES: Final = 128
 MAX_TOKENS: Final = 10_000_000
 MAX_SPEC: Final = 4000
 """Characters of a spec, of a budget and of a kind of answer."""
-MAX_COMPARED: Final = 100_000
-"""Characters of a question and of a reply that are compared."""
+MAX_COUNT: Final = 1024
+"""The most samples, rounds or branches of an option of a request; those of nested strategies are multiplied."""
+PASSED: Final = "single"
+"""The strategy of a request that passes through; `none` is another name of it in a request."""
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 LEVELS: Final[Mapping[str, ThinkingLevel]] = {
     "none": "none", "minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high",
@@ -48,18 +55,77 @@ SEND_ALL: Final = "replies are not kept: send all messages as input"
 
 Short = Annotated[str, Field(max_length=512)]
 Named = Annotated[str, Field(min_length=1, max_length=512)]
-Stop = Annotated[str, Field(min_length=1, max_length=512)]
 TokenId = Annotated[str, Field(pattern="^[0-9]{1,9}$")]
 Bias = Annotated[float, Field(ge=-100, le=100)]
 Limit = Annotated[int | None, Field(ge=1, le=MAX_TOKENS)]
 
 
-def _spec(read: Callable[[str], object]) -> PlainValidator:
-    """Reads a text once, where the request is checked."""
+def draws(strategy: Any) -> int:
+    """About how many samples a strategy draws: the product of what its options count, and of the strategy in it."""
+    cls: type = type(strategy)
+    samples = [name for name, mark in marks_of(cls).items() if mark is Mark.SAMPLES]
+    inner = getattr(strategy, "of", None)
+    own: int = math.prod(max(1, getattr(strategy, name)) for name in samples)
+    return own * (draws(inner) if inner is not None else 1)
+
+
+@lru_cache(maxsize=256)
+def build_client(kind: Literal["strategy", "rule"], spec: str) -> Any:
+    """The object of a client's spec; cached, as many requests ask for the same.
+
+    Raises:
+        UsageError: it cannot be built, it is too large, or it sets an option that only the owner may set.
+    """
+    built = build_checked(kind, PASSED if kind == "strategy" and spec == "none" else spec, _refuse_owners)
+    for name, value in _counts(built):
+        if value > MAX_COUNT:
+            raise UsageError(f"{name} must be at most {MAX_COUNT:,} in a request (got {value:,})")
+    if (samples := draws(built)) > MAX_COUNT:
+        raise UsageError(f"a request may draw at most {MAX_COUNT:,} samples (got {samples:,}): lower n")
+    return built
+
+
+def _refuse_owners(cls: type, option: str) -> None:
+    mark = marks_of(cls).get(option)
+    if isinstance(mark, Owners):
+        raise UsageError(
+            f"the option {option} cannot be set by a request, as {mark.why}: the server's owner sets it in an alias of "
+            "the configuration"
+        )
+
+
+def _counts(thing: object) -> Iterator[tuple[str, int]]:
+    """The counts among the options of an object and of those in it."""
+    if isinstance(thing, tuple):
+        for part in thing:
+            yield from _counts(part)
+    if not is_dataclass(thing) or isinstance(thing, type):
+        return
+    marks = marks_of(type(thing))
+    for field in fields(thing):
+        value = getattr(thing, field.name, None)
+        if not field.init or field.name == "params":
+            continue
+        if isinstance(value, int) and not isinstance(value, bool) and marks.get(field.name) is not Mark.LENGTH:
+            yield field.name, value
+        yield from _counts(value)
+
+
+def _client_kind(text: str) -> AnswerKind:
+    """The kind of answer that a client sent. Raises UsageError: it is unknown, or sets an option of the owner's."""
+    kind = AnswerKind.parse(text)
+    for option in kind.options:
+        for cls in kind.classes:
+            _refuse_owners(cls, option)
+    return kind
+
+
+def read_as(read: Callable[[str], object]) -> PlainValidator:
+    """Makes an object of a text where it is checked; code may give an object as it is."""
 
     def reading(text: object) -> object:
-        if text is None:
-            return None
+        if text is None or is_dataclass(text):
+            return text
         if not isinstance(text, str) or not 0 < len(text) <= MAX_SPEC:
             raise ValueError(f"it must be a text of 1 to {MAX_SPEC:,} characters (got {shown(text)})")
         try:
@@ -70,7 +136,13 @@ def _spec(read: Callable[[str], object]) -> PlainValidator:
     return PlainValidator(reading)
 
 
-TEXT: Final = WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_SPEC})
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _amounts(budget: object) -> object:
+    """A budget that is an object, as in {"tokens": 4000}, as text."""
+    return ",".join(f"{unit}={amount}" for unit, amount in budget.items()) if isinstance(budget, dict) else budget
 
 
 class Strict(BaseModel):
@@ -91,117 +163,22 @@ class Partial(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class Amounts(Strict):
-    """A budget as an object, in the units of `Budget`."""
-
-    tokens: int | None = Field(default=None, ge=1, le=10**12)
-    generated: int | None = Field(default=None, ge=1, le=10**12)
-    samples: int | None = Field(default=None, ge=1, le=10**6)
-    seconds: float | None = Field(default=None, gt=0, le=10**6)
-    flops: float | None = Field(default=None, gt=0, le=10**24)
-    usd: float | None = Field(default=None, gt=0, le=10**6)
-
-
 class VendorOptions(Strict):
     """The vendor object of a request, its field `reasoner`: how the question is to be answered.
 
     `strategy` and `stop` are specs, as on the command line; `verifier` is a name that the server offers; `answer` is a
-    kind of answer; `effort` is that of the strategy `auto`; `abstain_below` a probability, 0 to 1.
+    kind of answer; `budget` is a text or an object.
     """
 
-    strategy: Annotated[Strategy | None, _spec(partial(build_client, "strategy")), TEXT] = None
+    strategy: Annotated[Strategy | None, read_as(partial(build_client, "strategy"))] = None
     verifier: Annotated[str | None, Field(min_length=1, max_length=MAX_SPEC)] = None
-    budget: Amounts | Annotated[Budget | None, _spec(Budget.parse), TEXT] = None
-    answer: Annotated[AnswerKind | None, _spec(client_kind), TEXT] = None
-    effort: Literal["low", "medium", "high"] | None = None
-    abstain_below: float | None = Field(default=None, ge=0, le=1)
-    stop: Annotated[StopRule | None, _spec(partial(build_client, "rule")), TEXT] = None
-
-    @property
-    def limits(self) -> Budget | None:
-        """The budget."""
-        return Budget(**self.budget.model_dump()) if isinstance(self.budget, Amounts) else self.budget
-
-
-class StreamOptions(Strict):
-    """What a stream holds beside its text."""
-
-    include_usage: bool | None = None
-    include_obfuscation: bool | None = None
-
-
-class Sampling(Strict):
-    """What all forms of request have in common: the model, sampling parameters, the number of choices.
-
-    Sampling parameters are those of `SamplingParams`; `max_tokens` is the limit of each sequence, thinking included.
-    Fields in `ignored` have no effect; those in `refused` cannot be honoured: the value says why.
-    """
-
-    ignored: ClassVar[Sequence[str]] = ()
-    refused: ClassVar[Mapping[str, str]] = {}
-
-    model: Named
-    n: int = Field(default=1, ge=1, le=MAX_CHOICES)
-    seed: int | None = Field(default=None, ge=-(2**63), le=2**63 - 1)
-    stream: bool = False
-    stream_options: StreamOptions | None = None
-    temperature: float | None = Field(default=None, ge=0, le=2)
-    top_p: float | None = Field(default=None, gt=0, le=1)
-    top_k: int | None = Field(default=None, ge=-1, le=2**31 - 1)
-    min_p: float | None = Field(default=None, ge=0, le=1)
-    max_tokens: Limit = None
-    presence_penalty: float | None = Field(default=None, ge=-2, le=2)
-    frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
-    repetition_penalty: float | None = Field(default=None, gt=0, le=10)
-    stop: Annotated[
-        list[Stop], Field(max_length=16), BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
-    ] = []
-    bad_words: Annotated[list[Stop], Field(max_length=256)] = []
-    logit_bias: Annotated[dict[TokenId, Bias], Field(max_length=1024)] = {}
-    user: Short | None = None
-    reasoner: VendorOptions = VendorOptions()
-
-    @model_validator(mode="after")
-    def _streamed(self) -> "Sampling":
-        if self.stream_options and not self.stream:
-            raise ValueError("stream_options has no effect without stream: set stream to true")
-        return self
-
-    @property
-    def include_usage(self) -> bool:
-        """Whether a stream ends with its usage."""
-        return bool(self.stream_options and self.stream_options.include_usage)
-
-    @property
-    def limit(self) -> int | None:
-        """The most tokens of a sequence."""
-        return self.max_tokens
-
-    @property
-    def thinking(self) -> ThinkingLevel | None:
-        """How much the model is asked to think; None where the request does not say it."""
-        return None
-
-    @property
-    def params(self) -> SamplingParams:
-        """The sampling parameters that the request gives, without thinking."""
-        return SamplingParams(
-            temperature=self.temperature,
-            max_tokens=self.limit,
-            top_p=self.top_p,
-            top_k=0 if self.top_k == -1 else self.top_k,
-            min_p=self.min_p,
-            stop=tuple(self.stop),
-            presence_penalty=self.presence_penalty,
-            frequency_penalty=self.frequency_penalty,
-            repetition_penalty=self.repetition_penalty,
-            logit_bias=tuple(sorted((int(token), bias) for token, bias in self.logit_bias.items())),
-            bad_words=tuple(self.bad_words),
-        )
+    budget: Annotated[Budget | None, read_as(Budget.parse), BeforeValidator(_amounts)] = None
+    answer: Annotated[AnswerKind | None, read_as(_client_kind)] = None
+    stop: Annotated[StopRule | None, read_as(partial(build_client, "rule"))] = None
 
 
 class ContentPart(Partial):
-    """A part of a turn's content: a text, or what a model wrote instead of one."""
+    """A part of a turn's content: a text, or a refusal."""
 
     type: Literal["text", "input_text", "output_text", "refusal"]
     text: str = Field(validation_alias=AliasChoices("text", "refusal"))
@@ -241,9 +218,9 @@ class Turn(Partial):
         """The turn as the model sees it; a developer's is the system's."""
         content = self.content or ""
         text = content if isinstance(content, str) else "\n".join(part.text for part in content)
-        fields = self.model_dump(include={"tool_calls", "tool_call_id"}, exclude_none=True)
+        called = self.model_dump(include={"tool_calls", "tool_call_id"}, exclude_none=True)
         roles: dict[str, Role] = {"user": "user", "assistant": "assistant", "tool": "tool"}
-        return Message(roles.get(self.role, "system"), text, json.dumps(fields) if any(fields.values()) else "")
+        return Message(roles.get(self.role, "system"), text, json.dumps(called) if any(called.values()) else "")
 
 
 class Function(Open):
@@ -254,23 +231,10 @@ class Function(Open):
 
 
 class Tool(Open):
-    """A tool that the model may call."""
+    """A tool that the model may call, or must call as the choice of one."""
 
     type: Literal["function"]
     function: Function
-
-
-class FunctionName(Open):
-    """The name of a function."""
-
-    name: str
-
-
-class ToolChoice(Open):
-    """The tool that the model must call."""
-
-    type: Literal["function"]
-    function: FunctionName
 
 
 class JsonSchema(Open):
@@ -299,60 +263,85 @@ class ResponseFormat(Strict):
         return self.json_schema.given if self.type == "json_schema" and self.json_schema else None
 
 
-class ChatRequest(Sampling):
-    """A request of /v1/chat/completions."""
+class ChatRequest(Strict):
+    """A request of /v1/chat/completions.
+
+    Sampling parameters are those of `SamplingParams`; `max_tokens` is the limit of each sequence, thinking included.
+    Fields in `ignored` have no effect; those in `refused` cannot be honoured: the value says why.
+    """
 
     ignored: ClassVar[Sequence[str]] = (*IGNORED, "metadata", "store")
     refused: ClassVar[Mapping[str, str]] = {
-        "audio": "replies are text",
         "chat_template_kwargs": "use reasoning_effort to ask for more or less thinking",
         "function_call": "use tool_choice",
         "functions": "use tools",
         "logprobs": NO_LOGPROBS,
-        "prediction": "it does not speed up replies here",
         "top_logprobs": NO_LOGPROBS,
-        "web_search_options": "there is no search",
     }
 
+    model: Named
     messages: Annotated[list[Turn], Field(min_length=1, max_length=MAX_TURNS, fail_fast=True)]
+    n: int = Field(default=1, ge=1, le=MAX_CHOICES)
+    seed: int | None = Field(default=None, ge=-(2**63), le=2**63 - 1)
+    stream: bool = False
+    stream_options: dict[Literal["include_usage", "include_obfuscation"], bool | None] = {}
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    top_k: int | None = Field(default=None, ge=-1, le=2**31 - 1)
+    min_p: float | None = Field(default=None, ge=0, le=1)
+    max_tokens: Limit = None
     max_completion_tokens: Limit = None
+    presence_penalty: float | None = Field(default=None, ge=-2, le=2)
+    frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
+    repetition_penalty: float | None = Field(default=None, gt=0, le=10)
+    stop: Annotated[list[Named], Field(max_length=16), BeforeValidator(_as_list)] = []
+    bad_words: Annotated[list[Named], Field(max_length=256)] = []
+    logit_bias: Annotated[dict[TokenId, Bias], Field(max_length=1024)] = {}
     modalities: list[Literal["text"]] = []
     reasoning_effort: Effort | None = None
     response_format: ResponseFormat | None = None
     tools: Annotated[list[Tool], Field(max_length=256)] = []
-    tool_choice: Literal["none", "auto", "required"] | ToolChoice | None = None
+    tool_choice: Literal["none", "auto", "required"] | Tool | None = None
+    user: Short | None = None
+    reasoner: VendorOptions = VendorOptions()
+
+    @model_validator(mode="after")
+    def _streamed(self) -> "ChatRequest":
+        if self.stream_options and not self.stream:
+            raise ValueError("stream_options has no effect without stream: set stream to true")
+        return self
 
     @property
-    def limit(self) -> int | None:
-        """The most tokens of a sequence, by either of its names."""
-        return self.max_completion_tokens or self.max_tokens
-
-    @property
-    def thinking(self) -> ThinkingLevel | None:
-        """How much the model is asked to think."""
-        return LEVELS[self.reasoning_effort] if self.reasoning_effort else None
+    def include_usage(self) -> bool:
+        """Whether a stream ends with its usage."""
+        return bool(self.stream_options.get("include_usage"))
 
     @property
     def turns(self) -> tuple[Message, ...]:
         """The messages as the model sees them."""
         return tuple(turn.message for turn in self.messages)
 
+    @property
+    def thinking(self) -> ThinkingLevel | None:
+        """How much the model is asked to think; None where the request does not say it."""
+        return LEVELS[self.reasoning_effort] if self.reasoning_effort else None
 
-class CompletionRequest(Sampling):
-    """A request of /v1/completions: a raw prompt, or several."""
-
-    refused: ClassVar[Mapping[str, str]] = {
-        "echo": "the reply does not repeat the prompt",
-        "logprobs": NO_LOGPROBS,
-        "suffix": "a prompt is only continued",
-    }
-
-    prompt: Annotated[
-        list[Annotated[str, Field(min_length=1)]],
-        Field(min_length=1, max_length=MAX_CHOICES),
-        BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
-    ]
-    best_of: Literal[1] = 1
+    @property
+    def params(self) -> SamplingParams:
+        """The sampling parameters that the request gives, without thinking."""
+        return SamplingParams(
+            temperature=self.temperature,
+            max_tokens=self.max_completion_tokens or self.max_tokens,
+            top_p=self.top_p,
+            top_k=0 if self.top_k == -1 else self.top_k,
+            min_p=self.min_p,
+            stop=tuple(self.stop),
+            presence_penalty=self.presence_penalty,
+            frequency_penalty=self.frequency_penalty,
+            repetition_penalty=self.repetition_penalty,
+            logit_bias=tuple(sorted((int(token), bias) for token, bias in self.logit_bias.items())),
+            bad_words=tuple(self.bad_words),
+        )
 
 
 class Reasoning(Partial):
@@ -368,7 +357,7 @@ class InputItem(Turn):
 
 
 class TextOptions(Partial):
-    """What is asked of the text of /v1/responses; how many words it has is left to the model."""
+    """The form of the text of /v1/responses; its `verbosity` has no effect."""
 
     format: ResponseFormat = ResponseFormat(type="text")
 
@@ -390,11 +379,10 @@ class ResponseRequest(Strict):
         "stream_options", "tool_choice", "truncation",
     )  # fmt: skip
     refused: ClassVar[Mapping[str, str]] = {
-        "background": "replies are not kept",
+        "background": SEND_ALL,
         "conversation": SEND_ALL,
         "previous_response_id": SEND_ALL,
-        "prompt": "prompt templates are not kept",
-        "store": "replies are not kept",
+        "store": SEND_ALL,
         "tools": "send the request to /v1/chat/completions",
         "top_logprobs": NO_LOGPROBS,
     }
@@ -437,11 +425,3 @@ class ResponseRequest(Strict):
             response_format=self.text.format,
             reasoner=self.reasoner,
         )
-
-
-class CompareRequest(Strict):
-    """A request of /v1/reasoner/compare: two replies to one question. `answer` is their kind of answer."""
-
-    question: Annotated[str, Field(max_length=MAX_COMPARED)]
-    replies: Annotated[list[Annotated[str, Field(max_length=MAX_COMPARED)]], Field(min_length=2, max_length=2)]
-    answer: Annotated[AnswerKind, _spec(client_kind), TEXT] = AnswerKind("auto", {})

@@ -2,28 +2,20 @@
 
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from reasoner.budget import Cost, Prices
 from reasoner.engine import TextPiece
-from reasoner.serving.choose import ChosenRequest
 from reasoner.serving.errors import ApiError
-from reasoner.serving.replies import (
-    AnsweredRequest,
-    ChatReply,
-    CompletionReply,
-    Document,
-    ReplyProgress,
-    ReplyText,
-    usage,
-    vendor_object,
-)
+from reasoner.serving.replies import ChatReply, Document, ReplyProgress, ReplyText, Result, usage, vendor_object
 from reasoner.serving.requests import ResponseRequest
 from reasoner.system.printing import valid_unicode
 from reasoner.trace.events import Event
 
 STATUS: Final = {"stop": "completed", "length": "incomplete"}
+REPEATED: Final = {"instructions", "max_output_tokens", "metadata", "model", "temperature", "top_p", "user"}
+"""Fields of a request that its reply repeats."""
 
 
 class ResponseReply:
@@ -36,7 +28,7 @@ class ResponseReply:
     last: ClassVar[bytes] = b""
 
     def __init__(self, request: ResponseRequest, prices: Prices | None = None, *, id: str = "") -> None:
-        self.asked: ChosenRequest = request.chat
+        self.asked = request.chat
         self.id = id or f"resp_{secrets.token_hex(12)}"
         self.created = int(time.time())
         self._request = request
@@ -47,18 +39,18 @@ class ResponseReply:
         self._open = ""
         """The item that is being streamed: "", "reasoning" or "message"."""
 
-    def whole(self, answered: AnsweredRequest) -> Document:
+    def whole(self, results: Sequence[Result]) -> Document:
         """The reply. Raises ApiError: the question failed before it had any text."""
-        [(job, solution)], [trace] = answered.results, answered.traces
-        text = ReplyText.of(job, solution)
+        [result] = results
+        text = ReplyText.of(result)
         status = STATUS[text.finish_reason]
         thought = [_item(self.id, "reasoning", text.thinking)] if text.thinking else []
         return {
             **self._frame(status),
             "incomplete_details": {"reason": "max_output_tokens"} if text.finish_reason == "length" else None,
             "output": [*thought, _item(self.id, "message", text.content, status)],
-            "usage": _usage(solution.cost),
-            "reasoner": vendor_object(job, solution, prices=self._prices, trace=trace),
+            "usage": _usage(result.solution.cost),
+            "reasoner": vendor_object(result, self._prices),
         }
 
     def begin(self, _choices: int) -> Iterable[Document]:
@@ -75,9 +67,9 @@ class ResponseReply:
         """The next text of the reply, or of its thinking."""
         return self._delta("reasoning" if piece.thinking else "message", valid_unicode(piece.text))
 
-    def end(self, answered: AnsweredRequest) -> Iterable[Document]:
+    def end(self, results: Sequence[Result]) -> Iterable[Document]:
         """What was not streamed yet, and the whole reply. Raises as `whole`."""
-        whole, text = self.whole(answered), ReplyText.of(*answered.results[0])
+        whole, text = self.whole(results), ReplyText.of(results[0])
         events: list[Document] = []
         if not self._sent["reasoning"] and text.thinking:
             events += self._delta("reasoning", text.thinking)
@@ -99,7 +91,6 @@ class ResponseReply:
 
     def _frame(self, status: str) -> Document:
         """What is known of a reply from its request."""
-        request = self._request
         return {
             "id": self.id,
             "object": "response",
@@ -108,23 +99,17 @@ class ResponseReply:
             "background": False,
             "error": None,
             "incomplete_details": None,
-            "instructions": request.instructions,
-            "max_output_tokens": request.max_output_tokens,
-            "metadata": dict(request.metadata),
-            "model": request.model,
             "output": [],
             "parallel_tool_calls": False,
             "previous_response_id": None,
-            "reasoning": {"effort": request.reasoning.effort, "summary": None},
+            "reasoning": {"effort": self._request.reasoning.effort, "summary": None},
             "store": False,
-            "temperature": request.temperature,
             "text": {"format": {"type": "text"}},
             "tool_choice": "auto",
             "tools": [],
-            "top_p": request.top_p,
             "truncation": "disabled",
             "usage": None,
-            "user": request.user,
+            **self._request.model_dump(include=REPEATED),
         }
 
     def _delta(self, item: str, text: str) -> list[Document]:
@@ -189,8 +174,8 @@ def _item(id: str, type: str, text: str, status: str = "completed") -> Document:
 
 
 def _usage(cost: Cost) -> Document:
-    """The usage under the names of /v1/responses; nothing is paid for writing to the prefix cache."""
-    counted = usage([cost])
+    """The usage under the names of /v1/responses; writes to the prefix cache are free."""
+    counted = usage(cost)
     return {
         "input_tokens": counted["prompt_tokens"],
         "input_tokens_details": {"cached_tokens": cost.cached_tokens, "cache_write_tokens": 0},
@@ -203,7 +188,6 @@ def _usage(cost: Cost) -> Document:
 Reply = ChatReply | ResponseReply
 REPLIES: Final[Mapping[str, Any]] = {
     "/v1/chat/completions": ChatReply,
-    "/v1/completions": CompletionReply,
     "/v1/responses": ResponseReply,
 }
 """The class of the replies of each route; it `reads` the route's requests."""

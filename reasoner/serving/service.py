@@ -2,63 +2,49 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Literal, Self, TypeVar
 
-from reasoner.answers.equivalence import ComparisonMeter
 from reasoner.budget import Ledger
 from reasoner.engine import Engine, TextPiece
 from reasoner.errors import EngineDied
 from reasoner.execution.launching import cancel_all
-from reasoner.execution.prediction import REPLY_TOKENS, MadeUpEngine, PredictedCost, left_out, predict
 from reasoner.execution.session import Session
 from reasoner.registry import entries, name_of
 from reasoner.serving.choose import Job, Offer
 from reasoner.serving.config import ServerLimits
-from reasoner.serving.errors import ApiError, Report, api_error, opaque, silent
-from reasoner.serving.limits import Client, Turns
+from reasoner.serving.errors import ApiError, Report, api_error
+from reasoner.serving.limits import Turns
 from reasoner.serving.metrics import Metrics, Outcome
-from reasoner.serving.replies import AnsweredRequest, bounded, saved
-from reasoner.serving.requests import CompareRequest
+from reasoner.serving.replies import Result, saved
 from reasoner.serving.traces import RecentTraces
 from reasoner.solution import Solution
-from reasoner.trace.events import Event, Sink
+from reasoner.trace.events import Event
 
 T = TypeVar("T")
 State = Literal["starting", "ready", "draining", "failed"]
+REFUSES: Final = {"starting": "is starting", "draining": "is stopping", "failed": "has lost its engine"}
 Follow = Callable[[int, Event | TextPiece], None]
 """Receives what happens in a request with the index of its job: its events, or its text if it passes through."""
-ESTIMATE_SECONDS: Final = 10.0
-"""Seconds that an estimate may take."""
-RETRY: Final = {"Retry-After": "5"}
 
 
 class Service:
     """Answers the requests of many clients with one session, within the limits of the server.
 
-        async with Service(engine, offer, limits) as service:
-            answered = await service.answer(choose(request, service.offer), client)
+        async with Service(engine, offer, limits, report=report) as service:
+            results = await service.answer(choose(request, service.offer), client)
 
     Entering it starts the engine and the verifiers; leaving it cuts off what is in flight and closes them.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        offer: Offer,
-        limits: ServerLimits,
-        *,
-        traces: RecentTraces | None = None,
-        report: Report = silent,
-    ) -> None:
+    def __init__(self, engine: Engine, offer: Offer, limits: ServerLimits, *, report: Report) -> None:
         self._offer = replace(offer, ceiling=limits.max_budget)
-        self._offer.check()
         self.state: State = "starting"
         self.limits = limits
-        self.traces = RecentTraces(number=0) if traces is None else traces
+        self.traces = RecentTraces()
         self.report = report
         self.turns = Turns(limits.max_concurrent, limits.queue)
         self.ledger = Ledger(prices=offer.prices)
@@ -67,18 +53,21 @@ class Service:
         self._session = Session(engine, verifiers=tuple(offer.verifiers.values()), prices=offer.prices)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._stack = AsyncExitStack()
-        self.metrics.gauge("reasoner_in_flight", "Requests that are answered now.", lambda: self.turns.running)
-        self.metrics.gauge("reasoner_queued", "Requests that wait for their turn.", lambda: self.turns.queued)
-        self.metrics.gauge("reasoner_kv_use", "Expected part of the KV cache in use; 0 if unknown.", self._kv_use)
+        gauge = self.metrics.gauge
+        gauge("reasoner_in_flight", "Requests that are answered now.", lambda: self.turns.running)
+        gauge("reasoner_queued", "Requests that wait for their turn.", lambda: self.turns.queued)
+        gauge(
+            "reasoner_kv_use", "Expected part of the KV cache in use; 0 if unknown.", lambda: self._session.kv_use or 0
+        )
 
     async def __aenter__(self) -> Self:
         """Start the engine and the verifiers. Raises as `Session.__aenter__`."""
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._engine.close)
             await stack.enter_async_context(self._session)
-            stack.push_async_callback(self._cut_off)
+            stack.push_async_callback(cancel_all, self._tasks)
             self._stack = stack.pop_all()
-        self._offer = self._offer.serving(self._engine.model)
+        self._offer = replace(self._offer, model=self._engine.model)
         if self.state == "starting":
             self.state = "ready"
         return self
@@ -88,9 +77,6 @@ class Service:
         self.drain()
         await self._stack.aclose()
 
-    async def _cut_off(self) -> None:
-        await cancel_all(self._tasks)
-
     @property
     def offer(self) -> Offer:
         """What requests may choose.
@@ -98,20 +84,10 @@ class Service:
         Raises:
             ApiError: 503, the server is not ready.
         """
-        self.check()
-        return self._offer
-
-    def check(self) -> None:
-        """Refuse requests while the server is not ready.
-
-        Raises:
-            ApiError: 503.
-        """
         if self.state != "ready":
-            what = {"starting": "is starting", "draining": "is stopping", "failed": "has lost its engine"}[self.state]
-            raise ApiError(
-                503, f"the server {what}: try again later", type="server_error", code=self.state, headers=RETRY
-            )
+            problem = f"the server {REFUSES[self.state]}: try again later"
+            raise ApiError(503, problem, type="server_error", code=self.state, headers={"Retry-After": "5"})
+        return self._offer
 
     def drain(self) -> None:
         """Take no more requests; those that were taken continue."""
@@ -130,124 +106,55 @@ class Service:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def answer(
-        self,
-        jobs: Sequence[Job],
-        client: Client,
-        follow: Follow | None = None,
-    ) -> AnsweredRequest:
-        """The solutions of the jobs of one request, with their events, which `follow` receives as they happen.
+    async def answer(self, jobs: Sequence[Job], client: str, follow: Follow | None = None) -> list[Result]:
+        """The jobs of one request with their solutions and events, which `follow` receives as they happen.
 
-        By the first time that it waits, it has its turn, waits for it, or was refused. Cancelling it aborts all of it.
+        Before it first waits, it has its turn, is in the queue, or was refused. Cancelling it aborts all of it.
 
         Raises:
             ApiError: it is refused by a limit, does not fit the model, or failed before there was any text.
         """
-        began = time.monotonic()
+        started, ledger = time.monotonic(), self.ledger.child()
         outcome: Outcome = "cancelled"
-        try:
-            async with self._turn(client) as ledger:
-                traces = [self.traces.open(client.name) for _ in jobs]
-                solved = [
-                    partial(self._solve, job, ledger, trace, partial(follow, index) if follow else None)
-                    for index, (job, trace) in enumerate(zip(jobs, traces, strict=True))
-                ]
-                solutions = await _together(solved)
-            outcome = _outcome(solutions[0])
-        except ApiError as error:
-            outcome = "refused" if error.status < 500 else "error"
-            raise
-        finally:
-            self.metrics.end(name_of(type(jobs[0].strategy)), outcome, time.monotonic() - began)
-        self.metrics.save(sum(saved(each) or 0 for each in solutions))
-        ids = [trace.id if trace.whole else None for trace in traces]
-        return AnsweredRequest(list(zip(jobs, solutions, strict=True)), ids)
-
-    async def estimate(self, jobs: Sequence[Job], client: Client) -> dict[str, Any]:
-        """What the jobs of a request would cost; no model is run. Raises as `answer`."""
-        mean, prices = max(1.0, self.metrics.mean_reply or REPLY_TOKENS), self._offer.prices
-        async with self._turn(client):
-            try:
-                async with asyncio.timeout(ESTIMATE_SECONDS):
-                    costs = [
-                        await predict(
-                            [job.question], job.strategy, partial(MadeUpEngine, self._engine), mean,
-                            verifier=job.verifier, each=job.budget, prices=prices, stop=job.stop, seed=job.seed,
-                            comparer=self._session.comparer,
-                        )
-                        for job in jobs
-                    ]  # fmt: skip
-            except TimeoutError:
-                problem = f"this cannot be estimated within {ESTIMATE_SECONDS:.0f} s: ask for less at once"
-                raise ApiError(400, problem) from None
-        basis = [
-            "the plan was followed with made-up replies, none of which came from the model or the cache",
-            f"mean: replies of {mean:.0f} tokens on average; longest: every reply as long as limits allow",
-            *left_out(jobs[0].verifier),
-        ]
-        total = PredictedCost.total(costs).document(prices)
-        return {"object": "reasoner.estimate", "model": jobs[0].model, **total, "basis": basis}
-
-    async def compare(self, asked: CompareRequest, client: Client) -> dict[str, Any]:
-        """Whether two replies give the same answer, and the answers; no model is run. Raises as `answer`."""
-        same: bool | None = None
-        async with self._turn(client):
-            space = asked.answer.space(asked.question)
-            answers = [space.read(reply) for reply in asked.replies]
-            both = [answer for answer in answers if answer]
-            if len(both) == 2:
-                [same] = await self._session.comparer.same_many(space, [(both[0], both[1])], ComparisonMeter())
-        texts = [bounded(answer.text) if answer else None for answer in answers]
-        return {"object": "reasoner.comparison", "same": same, "answers": texts, "kind": space.name}
-
-    @asynccontextmanager
-    async def _turn(self, client: Client) -> AsyncIterator[Ledger]:
-        """The client's turn, with the ledger of its request; its cost is counted, however it ends.
-
-        Raises:
-            ApiError: the server is not ready, the queue is full, or the body of the context failed.
-        """
-        self.check()
-        ledger = self.ledger.child()
+        results: list[Result] = []
         try:
             async with self.turns.turn(client):
-                yield ledger
-        except ApiError:
-            raise
+                solved = [
+                    self._solve(job, ledger, client, partial(follow, index) if follow else None)
+                    for index, job in enumerate(jobs)
+                ]
+                results = await _together(solved)
+            outcome = _outcome(results[0].solution)
         except Exception as failure:
-            error = api_error(failure)
-            if error.status == 500:
-                raise opaque(failure, self.report) from failure
-            if error.status > 500:
-                self.report("-", failure)
+            error = api_error(failure, self.report)
+            outcome = "refused" if error.status < 500 else "error"
             raise error from failure
         finally:
             self.metrics.spend(ledger.settled)
+            spared = sum(saved(result.solution) or 0 for result in results)
+            self.metrics.end(name_of(type(jobs[0].strategy)), outcome, time.monotonic() - started, saved=spared)
+        return results
 
     async def _solve(
-        self, job: Job, ledger: Ledger, trace: Sink, follow: Callable[[Event | TextPiece], None] | None
-    ) -> Solution:
-        streams = job.streams(self._engine.model)
-        sinks = [trace] if follow is None or streams or job.passes_through else [trace, follow]
-        on_text = follow if streams else None
-        solution = await job.solve(self._session, *sinks, ledger=ledger, on_text=on_text)
+        self, job: Job, ledger: Ledger, client: str, follow: Callable[[Event | TextPiece], None] | None
+    ) -> Result:
+        trace = self.traces.open(client)
+        sinks = [trace] if follow is None or job.streams or job.passes_through else [trace, follow]
+        solution = await job.solve(self._session, *sinks, ledger=ledger, on_text=follow if job.streams else None)
         if solution.error:
             if isinstance(solution.error, EngineDied):
                 self.state = "failed"
             if not solution.text:
                 raise solution.error
             self.report("-", solution.error)
-        return solution
-
-    def _kv_use(self) -> float:
-        return self._session.kv_use or 0.0
+        return Result(job, solution, trace.id if trace.whole else None)
 
 
-async def _together(work: Sequence[Callable[[], Coroutine[Any, Any, Solution]]]) -> list[Solution]:
+async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     """The results of all; where any fails, the others are cancelled."""
     if len(work) == 1:
-        return [await work[0]()]
-    tasks = [asyncio.ensure_future(each()) for each in work]
+        return [await work[0]]
+    tasks = [asyncio.ensure_future(each) for each in work]
     try:
         return await asyncio.gather(*tasks)
     finally:

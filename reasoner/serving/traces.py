@@ -4,10 +4,9 @@ import secrets
 from collections import OrderedDict
 from typing import Final
 
-from reasoner.errors import require
 from reasoner.journal.lines import sealed_line
 from reasoner.trace.events import Event, event_adapter
-from reasoner.trace.page import fragment, page
+from reasoner.trace.page import page
 from reasoner.trace.tree import search_trees
 
 MAX_TRACES: Final = 200
@@ -22,8 +21,8 @@ ID_BYTES: Final = 18
 class KeptTrace:
     """The trace of one request, as it grows. It is the sink of its events; each is kept as a line of JSON.
 
-    `id` is in the reply. `owner` is the key, or its name, that made the request, "" on a server without keys. `whole`
-    is False once an event was left out because the trace had `limit` bytes, or was dropped for newer ones.
+    `id` is in the reply. `owner` is the client that made the request. `whole` is False once an event was left out
+    because the trace had `limit` bytes, or was dropped for newer ones.
     """
 
     def __init__(self, traces: "RecentTraces", owner: str, limit: int) -> None:
@@ -43,14 +42,13 @@ class KeptTrace:
             line = sealed_line(event)
         except ValueError:
             # Text that is not valid Unicode. What comes after it may refer to it.
-            self.whole = False
-            return
-        if self.size + len(line) > self._limit:
+            line = b""
+        if not line or self.size + len(line) > self._limit:
             self.whole = False
             return
         self._lines.append(line)
         self.size += len(line)
-        self._traces._grow(len(line))
+        self._traces.grow(len(line))
 
     def drop(self) -> None:
         """Forget all of it, and keep no more."""
@@ -70,45 +68,32 @@ class KeptTrace:
         validate = event_adapter().validate_json
         events = (validate(line[: line.rindex(b',"crc32"')] + b"}") for line in tuple(self._lines))
         note = "" if self.whole else f"The trace is shown up to its first {self.size:,} bytes: no more of it was kept."
-        return "\n".join(page(search_trees(events), fragment, source=f"trace {self.id}", note=note))
+        return "\n".join(page(search_trees(events), source=f"trace {self.id}", note=note))
 
 
 class RecentTraces:
-    """The traces of the last requests; the oldest are dropped for newer ones.
-
-    At most `number` traces, of at most `size` bytes together; 0 traces keeps none.
-    """
+    """The traces of the last requests, at most `number`, of at most `size` bytes together; the oldest are dropped."""
 
     def __init__(self, *, number: int = MAX_TRACES, size: int = MAX_BYTES) -> None:
-        require(number, "number", at_least=0, whole=True)
-        require(size, "size", at_least=1, whole=True)
         self._number = number
         self._limit = size
         self._traces: OrderedDict[str, KeptTrace] = OrderedDict()
         self.size = 0
         """Bytes of all traces."""
 
-    def __len__(self) -> int:
-        return len(self._traces)
-
-    def open(self, owner: str = "") -> KeptTrace:
+    def open(self, owner: str) -> KeptTrace:
         """A new trace, to be given as `trace=` of a question. Questions that share it need ids of their own."""
         trace = KeptTrace(self, owner, self._limit // MAX_SHARE)
         self._traces[trace.id] = trace
-        self._grow(0)
+        self.grow(0)
         return trace
 
-    def any(self, trace_id: str) -> KeptTrace | None:
+    def get(self, trace_id: str) -> KeptTrace | None:
         """The trace of this id, whoever made it; None if there is none or it was dropped."""
         return self._traces.get(trace_id)
 
-    def get(self, trace_id: str, owner: str = "") -> KeptTrace | None:
-        """The trace of this id; None if there is none, it was dropped, or another owner made it."""
-        trace = self.any(trace_id)
-        return trace if trace is not None and trace.owner == owner else None
-
-    def _grow(self, size: int) -> None:
-        """Count bytes that were kept, and drop the oldest traces above a limit."""
+    def grow(self, size: int) -> None:
+        """Count bytes that a trace keeps, and drop the oldest traces above a limit."""
         self.size += size
         while len(self._traces) > self._number or self.size > self._limit:
             _, oldest = self._traces.popitem(last=False)

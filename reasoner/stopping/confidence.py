@@ -53,7 +53,7 @@ def sequence_confidence(tokens: Sequence[float], measure: GroupMeasure, window: 
 
 @dataclass(frozen=True, slots=True)
 class ConfidenceFloor:
-    """Cuts a sequence at the first token whose group of `window` tokens is less confident than `minimum`.
+    """Cuts a sequence at the first token at which the last `window` tokens are less confident than `minimum`.
 
     Nothing is cut before a window is full. The sequence needs the log-probabilities of `top_k` alternatives.
     """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, TypeVar
 
 from reasoner.budget import Cost
 from reasoner.errors import UnknownName, UsageError
-from reasoner.specs import Chance, Checked, Count, Range, Share
+from reasoner.specs import Chance, Checked, Range, Share
 from reasoner.stopping.vote_posteriors import best_gain, beta_lead, certificate, dirichlet_lead, lock_in, stays
 from reasoner.types import VoteState
 
@@ -225,23 +225,6 @@ class Price(Checked):
         if gain >= self.price:
             return None
         return f"{leader} to {second} votes: one more sample gains at most {gain:.3g}, the price is {self.price:g}"
-
-
-@dataclass(frozen=True, slots=True)
-class Confidence(Checked):
-    """Stops when the leader has `threshold` of all the weight cast, after at least `min_samples` samples.
-
-    It uses the share alone, without the evidence behind it, as votes of confidences do (DeepConf: Fu 2025, 2508.15260).
-    """
-
-    threshold: Annotated[float, Range(above=0, at_most=1)] = 0.9
-    min_samples: Count = 4
-
-    def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
-        """The share, where it is large enough."""
-        if not vote_state.votes or vote_state.samples < self.min_samples or not vote_state.share >= self.threshold:
-            return None
-        return f"the leader has {vote_state.share:.4g} of the weight after {vote_state.samples} samples"
 
 
 @dataclass(frozen=True, slots=True)

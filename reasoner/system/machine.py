@@ -7,7 +7,6 @@ import platform
 import re
 import shlex
 import subprocess
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, lru_cache
@@ -31,15 +30,12 @@ BRINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "gym": ("reasoning_gym",),
     "parquet": ("pyarrow",),
     "ray": ("ray",),
-    "serve": ("fastapi", "prometheus_client", "uvicorn"),
+    "serve": ("prometheus_client", "starlette", "uvicorn"),
 }
 """The modules that an extra brings."""
 
 COLLECT_EVERY: Final = 200_000
 """New objects between two searches; with Python's own 700, a run spends as long on searches as on its questions."""
-_changing: Final = threading.RLock()
-_before: Final[list[int]] = []
-"""The threshold that the first of the blocks found, once for each block: the collector belongs to the whole process."""
 
 
 def _described(what: str) -> str | None:
@@ -172,19 +168,15 @@ def require_extra(extra: Literal["eval", "gym", "parquet", "ray", "serve"], what
 
 @contextmanager
 def rarely_collected() -> Iterator[None]:
-    """A block in which the search is rare. At the end of the last such block of the process it is as it was before.
-
-    A search that is rarer already or switched off stays so, and so does a threshold that somebody else sets meanwhile.
-    """
-    with _changing:
-        now = gc.get_threshold()[0]
-        _before.append(_before[0] if _before else now)
-        if 0 < now < COLLECT_EVERY and len(_before) == 1:
-            gc.set_threshold(COLLECT_EVERY)
+    """A block in which the search is rare, unless it is rarer already or switched off; then it is as it was before."""
+    now = gc.get_threshold()[0]
+    if not 0 < now < COLLECT_EVERY:
+        yield
+        return
+    gc.set_threshold(COLLECT_EVERY)
     try:
         yield
     finally:
-        with _changing:
-            before = _before.pop()
-            if not _before and gc.get_threshold()[0] == COLLECT_EVERY:
-                gc.set_threshold(before)
+        # A threshold that somebody else set meanwhile stays.
+        if gc.get_threshold()[0] == COLLECT_EVERY:
+            gc.set_threshold(now)

@@ -6,6 +6,9 @@ from typing import Final
 
 _BLANK: Final = re.compile(r"\r\n|[^\S \x1c-\x1f\x85\u2028\u2029]")
 """Line ends, tabs and blanks other than a space; those that only a terminal knows are shown."""
+_FORMULA: Final = ("=", "+", "-", "@", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}",
+                   "\N{FULLWIDTH HYPHEN-MINUS}", "\N{FULLWIDTH COMMERCIAL AT}")  # fmt: skip
+_NUMBER: Final = re.compile(r"[+-]?\d[\d,]*(\.\d+)?([eE][+-]?\d+)?")
 
 
 def visible(text: str) -> str:
@@ -29,6 +32,11 @@ def printable(text: str, *, limit: int = 60) -> str:
     """The same on one line of at most `limit` characters, with single blanks."""
     line = " ".join(one_line(text[: 4 * limit]).split())
     return clipped(line, limit)
+
+
+def no_formula(text: str) -> str:
+    """Text with a leading apostrophe if a spreadsheet would run it as a formula; a signed number, as -5, stays."""
+    return f"'{text}" if text.lstrip().startswith(_FORMULA) and not _NUMBER.fullmatch(text.strip()) else text
 
 
 def clipped(text: str, limit: int) -> str:

@@ -1,4 +1,4 @@
-"""Reads rows of JSONL, JSON, CSV, parquet and Arrow files, each with its location, such as `q.jsonl:17`; writes Arrow.
+"""Reads rows of JSONL, JSON, CSV and parquet files, each with its location, such as `q.jsonl:17`; writes tables.
 
 A line that is not a row is reported in its place: the reader of the rows decides whether to continue.
 """
@@ -15,13 +15,13 @@ from typing import Any, BinaryIO, Final, cast
 
 from reasoner.errors import UsageError
 from reasoner.system.files import parse_json
-from reasoner.system.printing import printable
+from reasoner.system.printing import no_formula, printable
 
 Values = dict[str, Any]
 Located = tuple[str, Values | UsageError]
 """Where a row is, and its values by column or what is wrong with it."""
 Reader = Callable[[str, BinaryIO, int | None], Iterator[Located]]
-"""Reads an open file of this name, of at most so many bytes, unpacked. Raises UsageError where it cannot go on."""
+"""Reads an open file of this name, of at most so many bytes, unpacked. Raises UsageError: the rest cannot be read."""
 MAX_ROW: Final = 1 << 26
 """Bytes of one row."""
 BATCH: Final = 256
@@ -44,7 +44,7 @@ def reader_of(path: Path) -> Reader:
     """
     kind = Path(path.name.lower().removesuffix(".gz")).suffix
     if kind not in _READERS:
-        listed = ".jsonl, .json, .csv, .parquet or .arrow"
+        listed = ".jsonl, .json, .csv or .parquet"
         raise UsageError(f"{path} is not a file of rows: its name must end in {listed}, or one of these and .gz")
     return _READERS[kind]
 
@@ -171,32 +171,10 @@ def _parquet(name: str, file: BinaryIO, limit: int | None) -> Iterator[Located]:
         if limit is not None and size > limit:
             raise _too_large(name, limit)
         rows = max(1, min(BATCH, MAX_ROW * table.metadata.num_rows // max(1, size)))
-        yield from _batches(name, table.iter_batches(batch_size=rows))
+        rows_read = (values for batch in table.iter_batches(batch_size=rows) for values in batch.to_pylist())
+        yield from (_row(f"{name}, row {number}", values) for number, values in enumerate(rows_read, 1))
     except (ArrowException, ValueError, OSError) as error:
         raise UsageError(f"{name} is not a readable parquet file: {printable(str(error), limit=200)}") from None
-
-
-def _arrow(name: str, file: BinaryIO, _limit: int | None) -> Iterator[Located]:
-    from pyarrow import ArrowException, ipc
-
-    try:
-        if file.read(6) == b"ARROW1":
-            table = ipc.open_file(file)
-            batches = (table.get_batch(index) for index in range(table.num_record_batches))
-        else:
-            file.seek(0)
-            batches = iter(ipc.open_stream(file))
-        yield from _batches(name, batches)
-    except (ArrowException, ValueError, OSError) as error:
-        raise UsageError(f"{name} is not a readable Arrow file: {printable(str(error), limit=200)}") from None
-
-
-def _batches(name: str, batches: Iterator[Any]) -> Iterator[Located]:
-    number = 0
-    for batch in batches:
-        for values in batch.to_pylist():
-            number += 1
-            yield _row(f"{name}, row {number}", values)
 
 
 _READERS: Final[Mapping[str, Reader]] = {
@@ -205,8 +183,6 @@ _READERS: Final[Mapping[str, Reader]] = {
     ".json": _json,
     ".csv": _csv,
     ".parquet": _parquet,
-    ".arrow": _arrow,
-    ".feather": _arrow,
 }
 
 
@@ -225,12 +201,26 @@ def _too_large(name: str, limit: int) -> UsageError:
 
 
 @contextmanager
-def arrow_writer(file: BinaryIO, suffix: str, kinds: Mapping[str, str]) -> Iterator[Callable[[list[Values]], object]]:
-    """Writes batches of rows to a `.parquet` or an Arrow file; each column is "int", "float", "bool" or text."""
+def table_writer(file: BinaryIO, suffix: str, kinds: Mapping[str, str]) -> Iterator[Callable[[list[Values]], object]]:
+    """Writes batches of rows to a `.csv` or `.parquet` file; a column is "int", "float", "bool" or text.
+
+    A text that a spreadsheet would run as a formula gets a leading apostrophe in a CSV.
+    """
+    if suffix == ".csv":
+        text = io.TextIOWrapper(file, "utf-8", "backslashreplace", newline="", write_through=True)
+        writer = csv.DictWriter(text, kinds, restval="", lineterminator="\n")
+        writer.writeheader()
+        yield lambda rows: writer.writerows({name: _plain(value) for name, value in row.items()} for row in rows)
+        text.detach()
+        return
     import pyarrow as pa
-    from pyarrow import ipc, parquet
+    from pyarrow import parquet
 
     types = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
     schema = pa.schema([(name, types.get(kind, pa.string())) for name, kind in kinds.items()])
-    with parquet.ParquetWriter(file, schema) if suffix == ".parquet" else ipc.new_file(file, schema) as table:
+    with parquet.ParquetWriter(file, schema) as table:
         yield lambda rows: table.write_table(pa.Table.from_pylist(rows, schema=schema))
+
+
+def _plain(value: Any) -> Any:
+    return no_formula(value) if isinstance(value, str) else json.dumps(value) if isinstance(value, bool) else value

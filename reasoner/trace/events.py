@@ -280,7 +280,7 @@ class AnswerExtracted(Work):
 
 
 class Prefilled(TraceRecord):
-    """A text was appended to a reply: it extends `prompt` to the prompt whose digest is `child`."""
+    """A text was appended to a reply: it extends `prompt` to the prompt with the digest `child`."""
 
     event: Literal["prefilled"] = "prefilled"
     prompt: str

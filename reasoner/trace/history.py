@@ -116,7 +116,7 @@ class QuestionHistory:
 
     @property
     def delivered(self) -> list[int]:
-        """The started operations whose results the plan received, in that order."""
+        """The started operations in the order in which the plan received their results."""
         return [event.op for event in self.of(Delivered)]
 
     @property
@@ -171,7 +171,7 @@ class QuestionHistory:
             if unit := _refused_unit(last):
                 raise self._refusal(op, unit)
             return last
-        # Of an operation that was refused in part, a sequence may be there whose answer is still to be extracted.
+        # Of an operation that was refused in part, a sequence may be there and the answer of its probe still missing.
         if name[0] is not AnswerExtracted and self._refused(op):
             raise self._refusal(op, "tokens")
         if self.of(Cancelled, op):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from reasoner.trace.tree import NodePair, SearchTree, State, TreeNode
+from reasoner.trace.tree import SearchTree, State, TreeNode
 from reasoner.types import NOT_RATED, Proposal
 
 MAX_HEADS: Final = 100
@@ -14,7 +14,6 @@ _STATES: Final[dict[State, tuple[str, str]]] = {
     "continued": ("•", "other sequences were sampled from it"),
     "answered": ("=", "a complete reply with an answer"),
     "no answer": ("∅", "a complete reply without an answer"),
-    "repeat": ("≡", "the same text as the sequence that it names"),
     "pruned": ("✂", "incomplete, while others of its depth were continued"),
     "open": ("…", "incomplete when the search ended"),
     "cut": ("!", "ended by a token limit"),
@@ -23,7 +22,7 @@ _STATES: Final[dict[State, tuple[str, str]]] = {
     "lost": ("×", "lost by the engine before it was complete"),
 }
 """Mark and meaning."""
-FAINT: Final[frozenset[State]] = frozenset({"pruned", "repeat", "cut", "cancelled", "deadline", "lost"})
+FAINT: Final[frozenset[State]] = frozenset({"pruned", "cut", "cancelled", "deadline", "lost"})
 """States that are shown faintly, as they led to nothing."""
 
 
@@ -173,14 +172,9 @@ def costs_of(tree: SearchTree) -> list[tuple[str, str]]:
 def events_of(tree: SearchTree) -> list[tuple[str, list[str]]]:
     """What happened beside the sampling, under a title each."""
     failures = [f"#{node.id} {unrated(rated.error)}" for node in tree.nodes for rated in node.ratings if rated.error]
-    unmatched = [
-        f"a sequence that the trace does not hold was rated: {each.error or each.value}" for each in tree.unmatched
-    ]
     return [
         ("proposals", [_proposal(proposal) for proposal in tree.proposals]),
-        ("comparisons", [_comparison(pair) for pair in tree.comparisons]),
         ("failures", failures),
-        ("unmatched", unmatched),
         ("notes", tree.notes),
         ("remarks", list(tree.remarks)),
     ]
@@ -190,12 +184,6 @@ def _proposal(proposal: Proposal) -> str:
     answer, samples = proposal.answer.text if proposal.answer else "no answer", proposal.vote_state.samples
     so_far = f"{samples:,} sample{'s' if samples != 1 else ''} and {proposal.cost.tokens:,} tokens"
     return f"{answer} with {proposal.vote_state.share:.0%} of the vote after {so_far}"
-
-
-def _comparison(pair: NodePair) -> str:
-    first, second = ("?" if node is None else f"#{node}" for node in (pair.first, pair.second))
-    rated = pair.rated
-    return f"{first} better than {second}: {rated.error if rated.value is None else f'{rated.value:.2f}'}"
 
 
 def settings_of(tree: SearchTree) -> dict[str, str]:
@@ -212,16 +200,3 @@ def settings_of(tree: SearchTree) -> dict[str, str]:
         "seed": str(began.seed),
     }
     return settings | ({"attempts": str(tree.attempts)} if tree.attempts > 1 else {})
-
-
-def names_apart(first: SearchTree, second: SearchTree) -> tuple[str, str]:
-    """What two searches are called side by side: their strategies, and what else tells them apart."""
-    left, right = first.began, second.began
-    facts = [
-        (left.strategy, right.strategy),
-        (left.verifier or "no verifier", right.verifier or "no verifier"),
-        (left.model.name, right.model.name),
-        (f"seed {left.seed}", f"seed {right.seed}"),
-    ]
-    both = [names for number, names in enumerate(facts) if number == 0 or names[0] != names[1]]
-    return " · ".join(name for name, _ in both), " · ".join(name for _, name in both)

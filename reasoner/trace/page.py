@@ -1,13 +1,12 @@
 """Search trees as HTML without scripts or external resources; what a model wrote is shown as text only, and bounded."""
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from hashlib import blake2b
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from reasoner.budget import Cost, cost_line
 from reasoner.errors import TraceError, UsageError
@@ -15,8 +14,8 @@ from reasoner.system.files import replacing
 from reasoner.system.printing import visible
 from reasoner.trace import outline as views
 from reasoner.trace.events import Event
-from reasoner.trace.outline import Outline, OutlineRow, answer_of, names_apart, score_of, state_of
-from reasoner.trace.tree import SearchTree, TreeNode, search_trees
+from reasoner.trace.outline import Outline, OutlineRow
+from reasoner.trace.tree import SearchTree, search_trees
 from reasoner.types import VoteState
 from reasoner.voting import MAX_ANSWERS, VoteSummary
 
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-T = TypeVar("T")
 TEMPLATES: Final = Path(__file__).parent / "templates"
 MAX_NODES: Final = 1000
 """Sequences of one tree that are shown."""
@@ -39,18 +37,6 @@ MAX_LINES: Final = 100
 """Lines of the path, from its end, and of each list."""
 MAX_TREES: Final = 50
 """Questions on one page."""
-MAX_DRAWN: Final = 200
-"""Sequences in one drawing."""
-MAX_DRAWN_DEPTH: Final = 40
-"""Levels in one drawing: more cannot be distinguished on a telephone."""
-MAX_GROUPS: Final = 12
-"""Answers in one drawing; the others are one group."""
-HEIGHT: Final = 760
-"""Pixels that a drawing takes at most, where its rows need not be closer than `CLOSEST`."""
-CLOSEST, WIDEST, LABELLED = 7, 26, 13
-"""Pixels between rows: at least, at most, and from where each node has its score beside it."""
-BINS: Final = 5
-"""Colours of scores, each for an equal part of 0 to 1."""
 
 
 class Shortened(NamedTuple):
@@ -60,120 +46,8 @@ class Shortened(NamedTuple):
     left_out: int
 
 
-class TreeMark(NamedTuple):
-    """A sequence, or a prompt, as one mark of a drawing. `x` is a percentage, `y` pixels."""
-
-    x: float
-    y: float
-    radius: float
-    look: str
-    """The classes of its style."""
-    node: TreeNode | None
-    tip: str
-    """The text that a pointer resting on it shows."""
-    label: str
-    parent: "tuple[float, float] | None" = None
-    """Where the line to it begins."""
-
-
-class StepDrawing(NamedTuple):
-    """The tree of steps, from the prompts on the left to the replies on the right."""
-
-    marks: list[TreeMark]
-    height: float
-    levels: int
-    left_out: int
-    """Sequences that are not drawn."""
-    labelled: bool
-    """Whether there is room for the score of every node."""
-
-
-class AnswerGroup(NamedTuple):
-    """The samples with one answer; `name` is None for those without, or with any other answer where `others` > 0."""
-
-    name: str | None
-    samples: int
-    chosen: bool = False
-    others: int = 0
-
-
-def layout(levels: Sequence[int]) -> list[float]:
-    """The row of each item, from 0: each leaf has a row of its own, a parent is in the middle of its children.
-
-    `levels` lists the items parents first, each followed by its descendants; the roots have level 0.
-    """
-    rows, below = [0.0] * len(levels), defaultdict[int, list[float]](list)
-    leaves = sum(following <= level for level, following in zip(levels, [*levels[1:], 0], strict=True))
-    for item in reversed(range(len(levels))):
-        children = below.pop(levels[item] + 1, None)
-        if not children:
-            leaves -= 1
-        rows[item] = (children[0] + children[-1]) / 2 if children else leaves
-        below[levels[item]].append(rows[item])
-    return rows
-
-
-def steps_of(tree: SearchTree) -> StepDrawing | None:
-    """The drawing of at most `MAX_DRAWN` sequences of a search by steps; None of another one."""
-    if tree.depth < 2:
-        return None
-    outline = Outline.of(tree, maximum=MAX_DRAWN, deepest=MAX_DRAWN_DEPTH)
-    rows: list[tuple[int, TreeNode | int]] = []
-    for head in outline.heads:
-        nodes = [(row.level + 1, row.node) for row in outline.rows(head) if row.node]
-        rows += [(0, head), *nodes] if nodes else []
-    levels = [level for level, _ in rows]
-    offsets, deepest = layout(levels), max(levels)
-    step = min(max(HEIGHT / (max(offsets) + 1), CLOSEST), WIDEST)
-    marks: list[TreeMark] = []
-    branch: list[tuple[float, float]] = []
-    for (level, item), offset in zip(rows, offsets, strict=True):
-        at = (round(100 * level / deepest, 2), round((offset + 0.5) * step, 1))
-        del branch[level:]
-        parent = branch[-1] if branch else None
-        branch.append(at)
-        if isinstance(item, int):
-            name = "prompt" if len(tree.heads) == 1 else f"prompt {item + 1:,}"
-            marks.append(TreeMark(*at, min(step / 2, 4), "prompt", None, name, name if step >= LABELLED else ""))
-        else:
-            marks.append(_mark(item, tree, at, parent, largest=step * 0.48))
-    return StepDrawing(marks, round((max(offsets) + 1) * step, 1), deepest, outline.left_out, step >= LABELLED)
-
-
-def _mark(
-    node: TreeNode, tree: SearchTree, at: tuple[float, float], parent: tuple[float, float] | None, *, largest: float
-) -> TreeMark:
-    """The higher its score, the larger and stronger in colour."""
-    final = node.id in tree.path[-1:]
-    look = "unrated" if node.score is None else f"s{min(int(node.score * BINS), BINS - 1)}"
-    look += " on-path" if node.on_path else " faint" if node.state in views.FAINT else ""
-    answer, rated = answer_of(node, tree), score_of(node)
-    facts = [f"#{node.id} {state_of(node, tree)}", f"= {answer[:60]}" if answer else "",
-             f"score {rated}" if node.rating else "no score", f"{node.cost.tokens:,} tokens"]  # fmt: skip
-    tip = f"{', '.join(filter(None, facts))}\n{' '.join(node.text[:300].split())[:90]}"
-    short = f"{'→ ' if final else ''}{answer[:12]}{'…' if len(answer) > 12 else ''}" if answer else ""
-    label = " · ".join(filter(None, [short, rated if node.rating else ""]))
-    radius = round(min(largest, 4 if node.score is None else 3.5 + 3 * node.score), 1)
-    return TreeMark(*at, radius, look + (" final" if final else ""), node, tip, label, parent)
-
-
-def votes_of(tree: SearchTree) -> list[AnswerGroup]:
-    """The samples of a search without steps, by answer: the most frequent first, those without an answer last."""
-    if tree.depth > 1 or len(tree.nodes) < 2:
-        return []
-    counts = Counter(node.answer.key if node.answer and answer_of(node, tree) else None for node in tree.nodes)
-    names = {node.answer.key: node.answer.text for node in reversed(tree.nodes) if node.answer}
-    silent, final = counts.pop(None, 0), tree.answer.key if tree.answer else None
-    ordered = counts.most_common()
-    kept = [each for offset, each in enumerate(ordered) if offset < MAX_GROUPS or each[0] == final]
-    groups = [AnswerGroup(names[key or ""], count, chosen=key == final) for key, count in kept]
-    if rest := len(ordered) - len(kept):
-        groups.append(AnswerGroup(None, counts.total() - sum(count for _, count in kept), others=rest))
-    return [*groups, AnswerGroup(None, silent)] if silent else groups
-
-
-def fragment(tree: SearchTree, *, heading: str = "", anchor: str = "", level: int = 2, fold: bool = False) -> "Markup":
-    """A tree as an `<article class="course">`: its drawing, path, texts and costs. Bounded in size, without scripts.
+def fragment(tree: SearchTree) -> "Markup":
+    """A tree as an `<article class="course">`: its votes, path, texts and costs. Bounded in size, without scripts.
 
     It needs `style()` in its page. Of more than `MAX_NODES` sequences, those nearest to the prompt and the path to the
     answer are shown, with the number of those left out where they would be.
@@ -184,21 +58,14 @@ def fragment(tree: SearchTree, *, heading: str = "", anchor: str = "", level: in
     return _render(
         "fragment.html",
         tree=tree,
-        heading=heading or tree.began.text,
-        level=f"h{level}",
-        sub=f"h{level + 1}",
-        anchor=anchor or anchor_of(tree),
+        anchor=anchor_of(tree),
         outline=outline,
         heads=heads,
         longest=min(MAX_TEXT_LENGTH, MAX_CHARACTERS // max(texts, 1)),
         most_lines=MAX_LINES,
         all_open=len(outline.shown) <= MAX_OPEN,
-        unfolded=len(outline.shown) <= MAX_OPEN and not fold,
-        drawing=steps_of(tree),
-        votes=votes_of(tree),
-        rated=any(node.score is not None for node in tree.nodes),
-        unrated=any(node.score is None for node in tree.nodes),
-        faint=", ".join(dict.fromkeys(node.state for node in tree.nodes if node.state in views.FAINT)),
+        vote=tree.proposals[-1].vote_state if tree.proposals and tree.depth == 1 else VoteState(),
+        most_answers=MAX_ANSWERS,
         views=views,
     )
 
@@ -207,16 +74,6 @@ def anchor_of(tree: SearchTree) -> str:
     """A prefix of element ids that is the same each time, and another one for another search."""
     short = repr((tree.began, tree.ended, len(tree.nodes))).encode("utf-8", "replace")
     return f"t{blake2b(short, digest_size=5).hexdigest()}"
-
-
-def pair(first: SearchTree, second: SearchTree) -> "Markup":
-    """Two searches for one answer as a `<section class="pair">`: a table that compares them, then both side by side."""
-    names, trees, anchor = names_apart(first, second), (first, second), anchor_of(first)
-    sides = [
-        fragment(tree, heading=name, anchor=f"{anchor}-{side}", level=3, fold=True)
-        for tree, name, side in zip(trees, names, "ab", strict=True)
-    ]
-    return _render("pair.html", question=first.began.text, names=names, trees=trees, anchor=anchor, sides=sides)
 
 
 def notebook_html(headline: str, state: VoteState, cost: Cost, reply: str, events: Sequence[Event]) -> str:
@@ -271,18 +128,16 @@ def policy() -> "Markup":
     return Markup('<meta http-equiv="Content-Security-Policy" content="{}">').format(Markup(content))  # noqa: S704 ours
 
 
-def page(
-    items: Iterable[T], show: "Callable[[T], Markup]", *, title: str = "Search trees", source: str, note: str = ""
-) -> Iterator[str]:
-    """A page about the trace named `source`, part by part: what `show` makes of each item, and a `note` after them.
+def page(trees: Iterable[SearchTree], *, source: str, note: str = "") -> Iterator[str]:
+    """A page about the trace named `source`, part by part: the `fragment` of each tree, and a `note` after them.
 
-    After `MAX_TREES` items the others are only counted.
+    After `MAX_TREES` trees the others are only counted.
     """
-    yield _render("page_top.html", title=title, source=visible(source), policy=policy(), style=style())
+    yield _render("page_top.html", source=visible(source), policy=policy(), style=style())
     count = 0
-    for count, item in enumerate(items, 1):
+    for count, tree in enumerate(trees, 1):
         if count <= MAX_TREES:
-            yield show(item)
+            yield fragment(tree)
     notes = [note, f"{count - MAX_TREES:,} more in the trace, not shown." if count > MAX_TREES else ""]
     yield from (f'<p class="note">{escape(each)}</p>' for each in notes if each)
     yield _render("page_end.html", version=version("reasoner-kit"))

@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass, field, fields
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
@@ -29,6 +29,13 @@ W = TypeVar("W", bound=Work)
 ANSWER_SPACE_ERRORS: Final = ErrorsFrom("reading the answer")
 Why = Literal["cancelled", "deadline", "lost"]
 """What cut a request short."""
+
+
+class Drop(NamedTuple):
+    """Why a request did not complete, and what the engine had computed; None where that is unknown."""
+
+    why: Why
+    usage: Usage | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +134,9 @@ class Recorder:
         """The first request of a sequence ended at the limit of its thinking."""
         self.write(Thought, cost=cost, **_generated(sequence, completion))
 
-    def dropped(self, sequence: SequenceId, why: Why, usage: Usage | None, cost: Cost) -> None:
+    def dropped(self, sequence: SequenceId, drop: Drop, cost: Cost) -> None:
         """A sequence did not complete."""
-        self.write(Dropped, why=why, usage=usage, cost=cost, **sequence.named)
+        self.write(Dropped, cost=cost, **drop._asdict(), **sequence.named)
 
     def scored(
         self, op: int, candidate: Completion, digest: str, against: tuple[str, int] | None, rating: Rating, cost: Cost

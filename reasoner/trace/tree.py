@@ -27,14 +27,12 @@ from reasoner.trace.events import (
 )
 from reasoner.types import Answer, EndedBy, FinishReason, Message, Proposal
 
-State = Literal[
-    "continued", "answered", "no answer", "repeat", "pruned", "open", "cut", "cancelled", "deadline", "lost"
-]
+State = Literal["continued", "answered", "no answer", "pruned", "open", "cut", "cancelled", "deadline", "lost"]
 """What became of a sequence.
 
-"continued": others were sampled from it. "answered" or "no answer": a complete reply. "repeat": the same text as an
-earlier sequence. "pruned": it was incomplete and others of its depth were continued. "open": it was incomplete when the
-search ended. "cut": a token limit ended it. "cancelled", "deadline" and "lost" (by the engine): it did not complete.
+"continued": others were sampled from it. "answered" or "no answer": a complete reply. "pruned": it was incomplete and
+others of its depth were continued. "open": it was incomplete when the search ended. "cut": a token limit ended it.
+"cancelled", "deadline" and "lost" (by the engine): it did not complete.
 """
 MAX_TEXTS: Final = 8
 """Texts of one log-likelihood request that a note lists."""
@@ -49,8 +47,6 @@ class TreePrompt:
     messages: tuple[Message, ...]
     raw: str
     tokens: int
-    after: int
-    """The number of sequences that existed when it was first used."""
     children: list[int] = field(default_factory=list)
 
     @property
@@ -65,7 +61,7 @@ class TreeNode:
 
     `parent` is the node that it continues, None where it was sampled from the prompt itself. `index` counts the
     sequences of one prompt in launch order, within their `branch` of the search. `prefill` is text that was put at the
-    beginning of the reply. `cost` includes its ratings; `tokens_below` are the tokens of all of its descendants.
+    beginning of the reply. `cost` includes its ratings.
     """
 
     id: int
@@ -82,13 +78,9 @@ class TreeNode:
     answer: Answer | None
     cost: Cost
     state: State
-    tokens_below: int = 0
     ratings: list[Scored] = field(default_factory=list)
     children: list[int] = field(default_factory=list)
-    repeats: int | None = None
     on_path: bool = False
-    agrees: bool = False
-    """Whether it answered, and with the final answer's key."""
 
     @property
     def rating(self) -> Scored | None:
@@ -101,22 +93,13 @@ class TreeNode:
         return self.rating.value if self.rating else None
 
 
-@dataclass(frozen=True, slots=True)
-class NodePair:
-    """Two sequences compared: the probability that the first is better. None where the trace holds no such node."""
-
-    first: int | None
-    second: int | None
-    rated: Scored
-
-
 @dataclass(slots=True, eq=False)
 class SearchTree:
     """Everything that happened to one question.
 
-    `attempts` is more than 1 where a run was resumed. `heads` are its prompts. `unmatched` are ratings of sequences
-    that the trace does not hold. `notes` are what the plan wrote down and what the budget refused, in order. Of a run
-    that was killed `ended` is None, `answer` is the last proposal, and `cost` is the sum over the recorded events.
+    `attempts` is more than 1 where a run was resumed. `heads` are its prompts. `notes` are what the plan wrote down,
+    what the budget refused, and what was compared, in order. Of a run that was killed `ended` is None, `answer` is the
+    last proposal, and `cost` is the sum over the recorded events.
     """
 
     began: Began
@@ -124,8 +107,6 @@ class SearchTree:
     heads: list[TreePrompt] = field(default_factory=list)
     nodes: list[TreeNode] = field(default_factory=list)
     path: tuple[int, ...] = ()
-    comparisons: list[NodePair] = field(default_factory=list)
-    unmatched: list[Scored] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     proposals: list[Proposal] = field(default_factory=list)
     ended: Ended | None = None
@@ -182,7 +163,7 @@ class SearchTree:
 
     def document(self) -> dict[str, Any]:
         """The whole tree, for JSON."""
-        parts = ("heads", "nodes", "path", "comparisons", "unmatched", "proposals", "notes", "remarks")
+        parts = ("heads", "nodes", "path", "proposals", "notes", "remarks")
         return {**self.row(), **{name: _plain(getattr(self, name)) for name in parts}}
 
 
@@ -276,7 +257,7 @@ class _TreeBuilder:
             self.positions.setdefault(event.child, at._replace(prefill=at.prefill + event.text))
         elif event.prompt not in self.positions:
             self.positions[event.prompt] = _Position(len(self.tree.heads))
-            self.tree.heads.append(TreePrompt(event.messages, event.raw, event.tokens, len(self.tree.nodes)))
+            self.tree.heads.append(TreePrompt(event.messages, event.raw, event.tokens))
 
     def _position(self, prompt: str) -> _Position:
         if prompt not in self.positions:
@@ -308,9 +289,7 @@ class _TreeBuilder:
         (parent or self.tree.heads[at.head]).children.append(node.id)
         if sampled:
             # Equal siblings lead to the same prompt. A trace cannot tell which of them was continued: the first counts.
-            child = self.positions.setdefault(sampled.child, _Position(at.head, node.id))
-            if child.node not in {node.id, at.node}:
-                node.repeats = child.node
+            self.positions.setdefault(sampled.child, _Position(at.head, node.id))
 
     def _extract(self, event: AnswerExtracted) -> None:
         node_id = self.node_ids.get((event.prompt, event.index))
@@ -325,14 +304,17 @@ class _TreeBuilder:
 
     def _rate(self, event: Scored) -> None:
         node_id = self.node_ids.get((event.prompt, event.index))
-        if event.against is not None:
-            self.tree.comparisons.append(NodePair(node_id, self.node_ids.get(event.against), event))
-        elif node_id is None:
-            self.tree.unmatched.append(event)
-        else:
+        if node_id is not None and event.against is None:
             node = self.tree.nodes[node_id]
             node.ratings.append(event)
             node.cost += event.cost
+            return
+        value = event.error if event.value is None else f"{event.value:.2f}"
+        pair = [node_id, self.node_ids.get(event.against)] if event.against else []
+        first, second = ("?" if node is None else f"#{node}" for node in pair or [None, None])
+        rated = f"{first} better than {second}" if pair else "a sequence that the trace does not hold was rated"
+        self.tree.notes.append(f"{rated}: {value}")
+        self.other_cost += event.cost
 
     def finish(self) -> SearchTree:
         """The tree, with what only the whole of it decides."""
@@ -341,21 +323,17 @@ class _TreeBuilder:
         on_path = frozenset(tree.path)
         continued = {(node.head, node.depth) for node in tree.nodes if node.children}
         stepwise = {head for head, _ in continued}
-        for node in reversed(tree.nodes):
+        for node in tree.nodes:
             # In a run that was killed, nobody knows which sequences would have been continued.
             pruned = tree.ended is not None and (node.head, node.depth) in continued
             if node.finish is not None:
                 node.state = _state(node, pruned=pruned, stepwise=node.head in stepwise)
             node.on_path = node.id in on_path
-            node.agrees = node.state == "answered" and _gives_answer(node, tree)
-            if node.parent is not None:
-                tree.nodes[node.parent].tokens_below += node.tokens_below + node.cost.tokens
         if tree.ended:
             tree.cost = tree.ended.cost
         else:
-            costs = [node.cost for node in tree.nodes]
-            costs += [rated.cost for rated in (*tree.unmatched, *(each.rated for each in tree.comparisons))]
-            tree.cost = sum([*costs, *self.thoughts.values()], self.other_cost).taking(self.seconds)
+            costs = [*(node.cost for node in tree.nodes), *self.thoughts.values()]
+            tree.cost = sum(costs, self.other_cost).taking(self.seconds)
         return tree
 
 
@@ -388,8 +366,6 @@ def _state(node: TreeNode, *, pruned: bool, stepwise: bool) -> State:
     if node.children:
         return "continued"
     if not node.complete:
-        if node.repeats is not None:
-            return "repeat"
         if node.finish == "abort":
             return "cut"
         if pruned:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, NamedTuple
 
-from reasoner.answers import ChoiceSpace, YesNoSpace
+from reasoner.answers.choices import ChoiceSpace
 from reasoner.answers.questions import Question
+from reasoner.answers.texts import YesNoSpace
 from reasoner.specs import Checked, Samples
 from reasoner.strategy import Plan, loglikelihood, note, prefill, propose, sample
 from reasoner.types import NO_THINKING, Answer, SamplingParams, Vote, VoteState

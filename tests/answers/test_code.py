@@ -4,36 +4,27 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from reasoner.answers import TAIL, space_for
 from reasoner.answers.code import MAX_PARSED, CodeSpace
+from reasoner.answers.kinds import space_for
+from reasoner.answers.thinking import TAIL
 
 SPACE = CodeSpace()
 
 READ: list[tuple[str, str | None, str]] = [
     ("So:\n```python\nx = 1\n```\nDone.", "x = 1\n", "form"),
-    ("```py\nx = 1\n```", "x = 1\n", "form"),
-    ("```Python3 title=a.py\nx = 1\n```", "x = 1\n", "form"),
-    ("```\nx = 1\n```", "x = 1\n", "form"),
-    ("~~~python\nx = 1\n~~~", "x = 1\n", "form"),
+    ("```Python3 title=a.py\nx = 1\n```", "x = 1\n", "form"), ("```\nx = 1\n```", "x = 1\n", "form"),
     ("```python\nx = 1\n```\nor\n```python\nx = 2\n```\n", "x = 2\n", "form"),
-    ("```python\nx = 1\n```\nIt prints:\n```text\n1\n```", "x = 1\n", "form"),
-    ("```bash\nls\n```", None, ""),
+    ("```python\nx = 1\n```\nIt prints:\n```text\n1\n```", "x = 1\n", "form"), ("```bash\nls\n```", None, ""),
     ("````python\ns = '''\n```\n'''\n````", "s = '''\n```\n'''\n", "form"),
     ("1. So:\n   ```python\n   def f():\n       return 1\n   ```", "def f():\n    return 1\n", "form"),
     ('```python\ndef f():\n    """\n    ```\n    """\n```', 'def f():\n    """\n    ```\n    """\n', "form"),
-    ("```python\nx = 1\n", "x = 1\n", "alone"),
-    ("```python\ndef f(", None, ""),
-    ("```python\nx = 1\n```\n```python\nx = 2\n", "x = 1\n", "form"),
-    ("```python\n\n```", None, ""),
-    ("x = 1", None, ""),
-    ("", None, ""),
-    ("`x = 1`", None, ""),
-    ("<think>```python\nx = 1\n```", None, ""),
+    ("```python\nx = 1\n", "x = 1\n", "alone"), ("```python\ndef f(", None, ""),
+    ("```python\nx = 1\n```\n```python\nx = 2\n", "x = 1\n", "form"), ("```python\n\n```", None, ""),
+    ("x = 1", None, ""), ("<think>```python\nx = 1\n```", None, ""),
     ("<think>\n```python\nx = 1\n```\n</think>\n```python\nx = 2\n```", "x = 2\n", "form"),
     ("y = 1\n```\nSo:\n```python\nx = 1\n```", "x = 1\n", "form"),
     ("```python\r\nx = 1\r\n```", "x = 1\r\n", "form"),
-    ("```python\nnot python at all\n```", "not python at all\n", "form"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("text", "code", "rule"), READ)
@@ -51,7 +42,6 @@ TRIALS = {
     "main": "def main():\n    print(add(1, 2))\n\nif __name__ == '__main__':\n    main()\n",
     "demo": "from adding import add\ndef demo():\n    print(add(1, 2))\n\ndemo()\n",
     "use": "result = add(1, 2)\nprint(result)\n",
-    "cut": "def demo():\n    add(1,\n",
 }
 
 
@@ -111,41 +101,21 @@ def one(a: str, b: str) -> bool:
 @pytest.mark.parametrize(
     ("a", "b", "same"),
     [
-        ("x = 1", "x=1  # one\n\n", True),
-        ("def f(a):\n    return a", "def f( a ):\n  return (a)", True),
-        ("x = 'a'", 'x = "a"', True),
-        ("x = 1", "x = 2", False),
-        ("x = 1", "y = 1", False),
-        ("if a:\n    b()\n    c()", "if a:\n    b()\nc()", False),
-        ("no code here", "no  code here", False),
+        ("x = 1", "x=1  # one\n\n", True), ("def f(a):\n    return a", "def f( a ):\n  return (a)", True),
+        ("x = 'a'", 'x = "a"', True), ("x = 1", "x = 2", False), ("x = 1", "y = 1", False),
+        ("if a:\n    b()\n    c()", "if a:\n    b()\nc()", False), ("no code here", "no  code here", False),
         ("no code here", "no code here   \n\n", True),
         (f"x = 1\n#{'y' * MAX_PARSED}", f"x=1\n#{'y' * MAX_PARSED}", False),
         ("x = " + "(" * 99 + "1" + ")" * 99, "x = " + "(" * 99 + "1" + ")" * 99, True),
     ],
-)
+)  # fmt: skip
 def test_two_codes_are_one_when_only_layout_differs(a: str, b: str, same: bool) -> None:
     assert one(a, b) is same
 
 
 MARKS = [
-    "```",
-    "```python\n",
-    "~~~",
-    "\n",
-    "    ",
-    "x = 1",
-    "(",
-    ")",
-    "'",
-    '"""',
-    "\\d",
-    "#",
-    "\x00",
-    "\ud800",
-    "\r",
-    "\x0c",
-    "é",
-]
+    "```", "```python\n", "~~~", "\n", "    ", "x = 1", "(", ")", "'", '"""', "\\d", "#", "\x00", "\ud800", "\r", "\x0c", "\u00e9",
+]  # fmt: skip
 
 
 @given(st.one_of(st.text(), st.lists(st.sampled_from(MARKS), max_size=40).map("".join)))
@@ -156,32 +126,15 @@ def test_no_text_makes_it_raise(text: str) -> None:
     assert found is None or SPACE.same(found, found)
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        "(" * TAIL,
-        "-" * (MAX_PARSED - 1) + "1",
-        "not " * (MAX_PARSED // 4 - 1) + "1",
-        "1" + "+1" * (MAX_PARSED // 2 - 1),
-        "a" + ".a" * (MAX_PARSED // 2 - 1),
-        "f" + "()" * (MAX_PARSED // 2 - 1),
-        "lambda:" * (MAX_PARSED // 7 - 1) + "1",
-        "1 if 1 else " * (MAX_PARSED // 12 - 1) + "1",
-        "if 1:\n 1\n" + "elif 1:\n 1\n" * (MAX_PARSED // 11 - 1),
-        "[" * 59 + "]" * 59,
-        "{" * 59 + "}" * 59,
-        "9" * MAX_PARSED,
-        "```\n" * (TAIL // 4),
-        "```python\n" * (TAIL // 10),
-        " " * TAIL,
-        "\n" * TAIL,
-        "`" * TAIL,
-        "~" * TAIL,
-        "```" + "x" * TAIL,
-        " \t" * (TAIL // 2) + "```",
-    ],
-    ids=lambda body: f"{body[:14]!a}*{len(body)}",
-)
+HOSTILE = [
+    "(" * TAIL, "-" * (MAX_PARSED - 1) + "1", "not " * (MAX_PARSED // 4 - 1) + "1", "1" + "+1" * (MAX_PARSED // 2 - 1),
+    "a" + ".a" * (MAX_PARSED // 2 - 1), "f" + "()" * (MAX_PARSED // 2 - 1), "lambda:" * (MAX_PARSED // 7 - 1) + "1",
+    "1 if 1 else " * (MAX_PARSED // 12 - 1) + "1", "if 1:\n 1\n" + "elif 1:\n 1\n" * (MAX_PARSED // 11 - 1), "[" * 59 + "]" * 59,
+    "9" * MAX_PARSED, "```\n" * (TAIL // 4), "```python\n" * (TAIL // 10), " " * TAIL, "\n" * TAIL, "~" * TAIL, "```" + "x" * TAIL,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("body", HOSTILE, ids=lambda body: f"{body[:14]!a}*{len(body)}")
 def test_hostile_text_ends_soon(body: str) -> None:
     SPACE.read(f"```python\n{body}\n```")
     SPACE.read(f"{body}\n```python\nx = 1\n```")
@@ -198,8 +151,3 @@ def test_the_key_does_not_depend_on_how_deep_the_caller_is() -> None:
         return found.key
 
     assert deeper(0) == deeper(200)
-
-
-def test_it_says_how_to_answer() -> None:
-    assert SPACE.name == "code"
-    assert SPACE.instruction == "Give the answer as one Python code block."

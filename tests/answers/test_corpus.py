@@ -6,16 +6,13 @@ from typing import Any
 
 import pytest
 
-from reasoner.answers import (
-    ChoiceSpace,
-    CodeSpace,
-    MathSpace,
-    NumberSpace,
-    TextSpace,
-    YesNoSpace,
-    final_segment,
-    math_worker,
-)
+from reasoner.answers import math_worker
+from reasoner.answers.choices import ChoiceSpace
+from reasoner.answers.code import CodeSpace
+from reasoner.answers.maths import MathSpace
+from reasoner.answers.numbers import NumberSpace
+from reasoner.answers.texts import TextSpace, YesNoSpace
+from reasoner.answers.thinking import final_segment
 from reasoner.types import AnswerSpace
 
 CORPUS = Path(__file__).with_name("corpus")
@@ -46,7 +43,7 @@ def read(row: dict[str, Any]) -> str | None:
         expected = space.read(f"<answer>{row['expected']}</answer>")
         return str(row["expected"]) if expected and expected.key == answer.key else answer.key
     expected = SPACES["math"].answer(row["expected"])  # type: ignore[attr-defined]
-    same = SPACES["math"].same(expected, answer) or math_worker.equal(row["expected"], answer.text)
+    same = SPACES["math"].same(expected, answer) or math_worker.accepts(row["expected"], answer.text)
     return str(row["expected"]) if same else answer.key
 
 

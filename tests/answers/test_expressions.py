@@ -1,45 +1,32 @@
 """Expressions evaluated exactly, judged by the rules of countdown and 24, and read out of what models write."""
 
 import operator
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from reasoner.answers import TAIL
-from reasoner.answers.expressions import (
-    MAX_CONSTANT,
-    MAX_DEPTH,
-    MAX_LENGTH,
-    MAX_NODES,
-    ExpressionSpace,
-    evaluate,
-    solves,
-)
-from reasoner.errors import UsageError
-from reasoner.types import Answer
+from reasoner.answers.expressions import MAX_CONSTANT, MAX_LENGTH, ExpressionSpace, evaluate, solves
+from reasoner.answers.thinking import TAIL
+from tests.sweeps import widths
 
 SPACE = ExpressionSpace((8, 3, 8, 3), 24, use_all=True)
 
 # Evaluation
 
 VALUES: list[tuple[str, Fraction, tuple[int, ...]]] = [
-    ("8/(3-8/3)", Fraction(24), (3, 3, 8, 8)),
-    ("-1 + 72*(89 - 77)/1", Fraction(863), (1, 1, 72, 77, 89)),
-    ("(9*5+4)/2", Fraction(49, 2), (2, 4, 5, 9)),
-    (" 1 + 2 ", Fraction(3), (1, 2)),
-    ("--3", Fraction(3), (3,)),
-    ("24", Fraction(24), (24,)),
-    ("1/3", Fraction(1, 3), (1, 3)),
-    ("12+3", Fraction(15), (3, 12)),
-    ("1+2 = 24", Fraction(3), (1, 2)),
-    ("1+2=-3", Fraction(3), (1, 2)),
+    ("8/(3-8/3)", Fraction(24), (3, 3, 8, 8)), ("(9*5+4)/2", Fraction(49, 2), (2, 4, 5, 9)),
+    ("--3", Fraction(3), (3,)), ("24", Fraction(24), (24,)), ("12+3", Fraction(15), (3, 12)),
+    ("1+2 = 24", Fraction(3), (1, 2)), ("1+2=-3", Fraction(3), (1, 2)),
     ("6 \u00d7 4 \u00f7 2 \u2212 1", Fraction(11), (1, 2, 4, 6)),
     (r"6 \times 4 \div 2 = 12", Fraction(12), (2, 4, 6)),
     (str(MAX_CONSTANT), Fraction(MAX_CONSTANT), (MAX_CONSTANT,)),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("text", "value", "constants"), VALUES)
@@ -50,61 +37,14 @@ def test_an_expression_has_an_exact_value(text: str, value: Fraction, constants:
 
 
 HOSTILE = [
-    "9**9**9",
-    '__import__("os")',
-    "(((" * 5000,
-    "(" * MAX_LENGTH,
-    "2(3)*4*1",
-    "1/0",
-    "1/(2-2)",
-    "",
-    "   ",
-    "=",
-    "=24",
-    "1+",
-    "()",
-    "1 2",
-    "1, 2",
-    "(1, 2)",
-    "+1",
-    "7//2",
-    "~1",
-    "1.5",
-    "1e3",
-    "1_0",
-    "0x1",
-    "007",
-    "1j",
-    "True",
-    "x+1",
-    "3!",
-    "2^3",
-    "1 if 1 else 2",
-    "1<2",
-    "1+2=3=3",
-    "1+2=x",
-    "1\n+2",
-    "1+2#",
-    "\u0661+1",
-    "\x00",
-    "\ud800",
-    str(MAX_CONSTANT + 1),
-    "9" * MAX_LENGTH,
-]
+    "9**9**9", '__import__("os")', "(((" * 5000, "(" * MAX_LENGTH, "2(3)*4*1", "1/0", "1/(2-2)", "", "   ", "=", "=24", "1+", "()", "1 2",
+    "(1, 2)", "+1", "7//2", "~1", "1.5", "1e3", "1_0", "0x1", "007", "1j", "True", "x+1", "3!", "2^3", "1 if 1 else 2", "1<2", "1+2=3=3",
+    "1+2=x", "1\n+2", "1+2#", "\u0661+1", "\x00", "\ud800", str(MAX_CONSTANT + 1), "9" * MAX_LENGTH,
+]  # fmt: skip
 
 
 def test_anything_else_has_no_value() -> None:
     assert [f"{text[:14]!a}*{len(text)}" for text in HOSTILE if evaluate(text) is not None] == []
-
-
-def test_the_limits_on_size_are_where_they_are_said_to_be() -> None:
-    assert evaluate("-" * (MAX_DEPTH - 1) + "1") is not None
-    assert evaluate("-" * MAX_DEPTH + "1") is None
-    half = "+".join("1" * (MAX_NODES // 4))
-    assert evaluate(f"-({half})+({half})") is not None
-    assert evaluate(f"-({half})+(-{half})") is None
-    assert evaluate("1" + " " * (MAX_LENGTH - 3) + "+1") is not None
-    assert evaluate("1" + " " * (MAX_LENGTH - 2) + "+1") is None
 
 
 @dataclass(frozen=True)
@@ -137,18 +77,8 @@ def test_a_tree_comes_to_what_fractions_say(tree: Tree) -> None:
 
 
 SIGNS = [
-    *"0123456789+-*/()= .\n`$",
-    "**",
-    "//",
-    "\\times",
-    "\\div",
-    "\u00d7",
-    "\u00f7",
-    "\u2212",
-    "\\boxed{",
-    "}",
-    "answer is ",
-]
+    *"0123456789+-*/()= .\n`$", "**", "//", "\\times", "\\div", "\u00d7", "\u00f7", "\u2212", "\\boxed{", "}", "answer is ",
+]  # fmt: skip
 
 
 @given(st.one_of(st.text(), st.lists(st.sampled_from(SIGNS), max_size=60).map("".join)))
@@ -165,33 +95,15 @@ def test_no_text_makes_it_raise(text: str) -> None:
 # The rules
 
 RULES: list[tuple[str, tuple[int, ...], int, bool, bool]] = [
-    ("8/(3-8/3)", (8, 3, 8, 3), 24, True, True),
-    ("8/(3-8/3) = 24", (3, 3, 8, 8), 24, True, True),
-    ("(10-4)*(13-9)", (4, 9, 10, 13), 24, True, True),
-    ("1*1*3*8", (8, 5, 10, 6), 24, True, False),
-    ("(9*5+4)/2", (9, 5, 4, 2), 24, True, False),
-    ("9**9**9", (9, 9, 9, 9), 24, True, False),
-    ('__import__("os")', (1, 2, 3, 4), 24, True, False),
-    ("(((" * 5000, (1, 2, 3, 4), 24, True, False),
-    ("2(3)*4*1", (2, 3, 4, 1), 24, True, False),
-    ("1/0", (1, 0, 3, 4), 24, True, False),
-    ("", (1, 2, 3, 4), 24, True, False),
-    ("24", (1, 2, 3, 4), 24, True, False),
-    ("12+12", (1, 2, 1, 2), 24, True, False),
-    ("12*2*1", (1, 2, 2, 1), 24, True, False),
-    ("3*8", (3, 8, 1, 1), 24, True, False),
-    ("3*8*1*1*1", (3, 8, 1, 1), 24, True, False),
-    ("3*8", (3, 8, 1, 1), 24, False, True),
-    ("3*8*1*1*1", (3, 8, 1, 1), 24, False, False),
-    ("8+8+8", (8, 8, 3), 24, False, False),
-    ("8+8+8", (8, 8, 8), 24, False, True),
-    ("-1 + 72*(89 - 77)/1", (1, 1, 72, 89, 77), 863, True, True),
-    ("-1 + 72*(89 - 77)/1", (1, 72, 89, 77), 863, False, False),
-    ("-1 + 72*(89 - 77)", (1, 72, 89, 77, 5), 863, False, True),
-    ("1/3*3", (1, 3, 3), 1, True, True),
-    ("3*8 = 25", (3, 8), 24, True, True),
-    ("3*8 = 25", (3, 8), 25, True, False),
-]
+    ("8/(3-8/3)", (8, 3, 8, 3), 24, True, True), ("8/(3-8/3) = 24", (3, 3, 8, 8), 24, True, True),
+    ("(10-4)*(13-9)", (4, 9, 10, 13), 24, True, True), ("(9*5+4)/2", (9, 5, 4, 2), 24, True, False),
+    ("", (1, 2, 3, 4), 24, True, False), ("24", (1, 2, 3, 4), 24, True, False),
+    ("12+12", (1, 2, 1, 2), 24, True, False), ("3*8", (3, 8, 1, 1), 24, True, False),
+    ("3*8*1*1*1", (3, 8, 1, 1), 24, True, False), ("3*8", (3, 8, 1, 1), 24, False, True),
+    ("3*8*1*1*1", (3, 8, 1, 1), 24, False, False), ("8+8+8", (8, 8, 3), 24, False, False),
+    ("8+8+8", (8, 8, 8), 24, False, True), ("-1 + 72*(89 - 77)/1", (1, 1, 72, 89, 77), 863, True, True),
+    ("1/3*3", (1, 3, 3), 1, True, True), ("3*8 = 25", (3, 8), 24, True, True), ("3*8 = 25", (3, 8), 25, True, False),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("text", "numbers", "target", "use_all", "right"), RULES, ids=lambda value: f"{value!a:.20}")
@@ -202,36 +114,23 @@ def test_the_rules_judge(text: str, numbers: tuple[int, ...], target: int, use_a
 # Reading
 
 READ: list[tuple[str, str | None, str]] = [
-    (r"so \boxed{8 / (3 - 8/3)} it is", "8/(3-8/3)", "form"),
-    (r"\boxed{8/(3-8/3) = 24}", "8/(3-8/3)", "form"),
+    (r"so \boxed{8 / (3 - 8/3)} it is", "8/(3-8/3)", "form"), (r"\boxed{8/(3-8/3) = 24}", "8/(3-8/3)", "form"),
     (r"The answer is 3*8 = \boxed{24}", "3*8", "announced"),
     ("Answer: (10 - 4) * (13 - 9) = 24", "(10-4)*(13-9)", "announced"),
     ("**Answer: 3 \u00d7 8**\nThat was easy", "3*8", "announced"),
     (r"The answer is \(3 \times 8\) here", "3*8", "announced"),
     ("Answer: 2*12. No. Answer: 3*8. Is the answer: right", "3*8", "announced"),
-    ("The answer is 24 = 3*8", "3*8", "announced"),
-    ("The answer is 3*8.5", None, ""),
-    ("The answer is 3*8x", None, ""),
-    ("I try `2*12`.\n(10-4)*4 = 6*4 = 24.", "(10-4)*4", "alone"),
-    ("Try\n\n- 3*8\n", "3*8", "alone"),
-    ("-1 + 25", "-1+25", "alone"),
-    ("Try `2*12` or `3*8`, that is 24", None, ""),
-    ("24", None, ""),
-    (r"\boxed{24}", None, ""),
-    ("Answer: 2(3)*4*1", None, ""),
-    ("Answer: 9**9", None, ""),
-    ("<think>3*8", None, ""),
-    ("<think>3*8</think>2*12", "2*12", "alone"),
-]
+    ("The answer is 24 = 3*8", "3*8", "announced"), ("The answer is 3*8.5", None, ""),
+    ("The answer is 3*8x", None, ""), ("I try `2*12`.\n(10-4)*4 = 6*4 = 24.", "(10-4)*4", "alone"),
+    ("Try\n\n- 3*8\n", "3*8", "alone"), ("-1 + 25", "-1+25", "alone"), ("Try `2*12` or `3*8`, that is 24", None, ""),
+    ("24", None, ""), (r"\boxed{24}", None, ""), ("Answer: 2(3)*4*1", None, ""), ("Answer: 9**9", None, ""),
+    ("<think>3*8", None, ""), ("<think>3*8</think>2*12", "2*12", "alone"),
+]  # fmt: skip
 
 
 def test_an_expression_is_read() -> None:
     answers = [(text, SPACE.read(text)) for text, _, _ in READ]
     assert [(text, answer and answer.key, answer.rule if answer else "") for text, answer in answers] == READ
-
-
-def test_what_was_read_is_as_written_and_reading_does_not_judge() -> None:
-    assert SPACE.read("Answer: 1 \u00d7 2 = 24") == Answer("1 \u00d7 2", "1*2", "announced")
 
 
 def test_two_expressions_are_one_when_written_alike() -> None:
@@ -243,24 +142,13 @@ def test_two_expressions_are_one_when_written_alike() -> None:
     assert not SPACE.same(one, third)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "answer is 1" + "+1" * (TAIL // 2),
-        "answer is 1+1x " * (TAIL // 15),
-        "answer is" + " " * TAIL,
-        "answer is 1" + " " * (TAIL - 20) + "x",
-        "$" * TAIL,
-        "`" + "$" * TAIL,
-        "$1+1" * (TAIL // 4),
-        "1=" * (TAIL // 2),
-        "\\boxed{" + "=" * TAIL + "}",
-        "(" * TAIL,
-        "1+1" * 10**6,
-        "\\times" * 10**5,
-    ],
-    ids=lambda text: f"{text[:14]!a}*{len(text)}",
-)
+LONG = [
+    "answer is 1" + "+1" * (TAIL // 2), "answer is 1+1x " * (TAIL // 15), "answer is" + " " * TAIL, "answer is 1" + " " * (TAIL - 20) + "x",
+    "$" * TAIL, "`" + "$" * TAIL, "$1+1" * (TAIL // 4), "1=" * (TAIL // 2), "\\boxed{" + "=" * TAIL + "}", "(" * TAIL, "1+1" * 10**6,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", LONG, ids=lambda text: f"{text[:14]!a}*{len(text)}")
 def test_hostile_text_ends_soon(text: str) -> None:
     SPACE.read(text)
     evaluate(text)
@@ -274,7 +162,27 @@ def test_the_rules_are_part_of_the_instruction() -> None:
     assert "at most once" in ExpressionSpace((1, 2), 3, use_all=False).instruction
 
 
-@pytest.mark.parametrize("numbers", [(), (-1, 2), (1, MAX_CONSTANT + 1)])
-def test_numbers_that_no_expression_can_hold_are_refused(numbers: tuple[int, ...]) -> None:
-    with pytest.raises(UsageError, match="give at least one, each 0 to 1000000"):
-        ExpressionSpace(numbers, 3, use_all=False)
+def puzzles(name: str, size: int) -> Iterator[dict[str, Any]]:
+    with warnings.catch_warnings():
+        # A dependency of reasoning-gym compares with `is`, which Python points out as it compiles.
+        warnings.simplefilter("ignore", SyntaxWarning)
+        import reasoning_gym  # type: ignore[import-untyped]
+
+        yield from reasoning_gym.create_dataset(name, size=size, seed=20_261)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["countdown", "puzzle24"])
+@widths("size", 25, 1000)
+def test_every_known_solution_is_read_and_accepted_and_no_other_target_is(name: str, size: int) -> None:
+    refused = []
+    for puzzle in puzzles(name, size):
+        facts, solution = puzzle["metadata"], puzzle["answer"]
+        numbers, target = tuple(facts["numbers"]), facts.get("target", 24)
+        space = ExpressionSpace(numbers, target, use_all=True)
+        read = space.read(f"We try a few.\nThe answer is {solution} = {target}.")
+        fine = read is not None and solves(read.text, numbers=numbers, target=target, use_all=True)
+        if not fine or solves(solution, numbers=numbers, target=target + 1, use_all=True):
+            refused.append(solution)
+        assert not solves(solution, numbers=(*numbers, 1), target=target, use_all=True)
+    assert refused == []

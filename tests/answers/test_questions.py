@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from reasoner import Question
-from reasoner.answers import ChoiceSpace, NumberSpace, TextSpace
+from reasoner.answers.choices import ChoiceSpace
+from reasoner.answers.numbers import NumberSpace
+from reasoner.answers.texts import TextSpace
 from reasoner.errors import UnknownName, UsageError
 
 

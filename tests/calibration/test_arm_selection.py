@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner.calibration.arm_selection import LEVEL, LOSSES, PRIOR, Choice, Estimate, choose, shrink, shrunk
+from reasoner.calibration.arm_selection import LEVEL, LOSSES, PRIOR, Choice, choose, shrunk
 from reasoner.calibration.profile import ArmRow, Bins, Family
 from tests.calibration import profiles
 from tests.calibration.profiles import plain_row
@@ -169,12 +169,6 @@ def test_another_strategy_that_is_right_more_often_is_the_measure(right: int, be
     assert ("against best, which is right more often" in choice.why) == (best == "best")
 
 
-def test_arms_measured_on_few_questions_are_no_candidates() -> None:
-    arms = {ONE: (1.0, coins(200, 100)), FULL: (40.0, coins(200, 102))}
-    few = measured({ONE: (1.0, coins(29, 0)), "miracle": (2.0, coins(29, 29)), FULL: (40.0, coins(29, 0))})[1]
-    assert choose(family(*measured(arms), few), 0, loss=0.05).row.strategy == ONE
-
-
 def test_equal_bins_add_up_and_unequal_ones_do_not() -> None:
     """80 questions alone show too little; 240 more like them show enough."""
     alike = [measured({spec: (samples, coins(80, 40)) for spec, samples in SAMPLES.items()}, at) for at in range(4)]
@@ -187,23 +181,6 @@ def test_equal_bins_add_up_and_unequal_ones_do_not() -> None:
 
 
 # Shrinking
-
-
-estimates = st.lists(st.builds(Estimate, st.floats(-1, 1), st.floats(1e-6, 0.1)), min_size=1, max_size=5)
-
-
-@given(estimates)
-def test_shrinking_stays_between_the_estimates_and_is_no_less_sure(raw: list[Estimate]) -> None:
-    low, high = min(one.mean for one in raw), max(one.mean for one in raw)
-    for before, after in zip(raw, shrink(raw), strict=True):
-        assert low - 1e-9 <= after.mean <= high + 1e-9
-        assert after.variance <= before.variance * (1 + 1e-9)
-
-
-def test_equal_bins_are_pooled() -> None:
-    for pooled in shrink([Estimate(0.5, 0.02)] * 4):
-        assert pooled.mean == pytest.approx(0.5)
-        assert pooled.variance == pytest.approx(0.005)
 
 
 def test_accuracies_are_shrunk_over_the_bins_of_an_arm() -> None:

@@ -120,13 +120,6 @@ def test_the_published_division() -> None:
     assert easy.arms[1][0] == pytest.approx(0.444, abs=5e-4)
 
 
-def test_just_enough_buys_the_cheapest() -> None:
-    asked = outlook(family((100, [(0.1, 1)]), (200, [(0.3, 0.5), (2, 1)]), (700, [(0.7, 1)])))
-    assert [part.arms for part in asked.at(0.1 * 0.1 + 0.2 * 0.3 + 0.7 * 0.7).parts] == [
-        ((1, arms[0]),) for _, arms in asked.bins
-    ]
-
-
 @pytest.mark.parametrize("budget", [0.99, 0, -1, math.nan])
 def test_less_than_the_cheapest_is_refused(budget: float) -> None:
     with pytest.raises(UsageError, match="cost 1 on average"):
@@ -139,12 +132,6 @@ def test_the_interval_of_one_arm_is_that_of_its_mean() -> None:
     error = math.sqrt(0.3 * 0.7 / 400)
     assert told.accuracy.mean == pytest.approx(0.3)
     assert (low, high) == pytest.approx((0.3 - 1.96 * error, 0.3 + 1.96 * error), abs=1e-3)
-
-
-def test_bins_that_get_the_same_are_as_sure_as_all_questions_in_one() -> None:
-    # The law of total variance; the bins are so far apart that nothing is drawn together.
-    split = outlook(family((4000, [(1, 0.1)]), (6000, [(1, 0.9)]))).at(1)
-    assert split.accuracy.variance == pytest.approx(0.58 * 0.42 / 10_000, rel=0.01)
 
 
 def test_arms_of_one_bin_may_err_together() -> None:
@@ -169,13 +156,6 @@ def test_intervals_hold_the_truth_whether_bins_differ_or_not(chances: tuple[floa
         held += low <= 0.4 * chances[0] + 0.6 * chances[1] <= high
     # Three standard deviations of 1,000 rounds below 95 %.
     assert held / rounds >= 0.93
-
-
-def test_what_was_measured_on_few_questions_is_not_used() -> None:
-    better = row(0, (2, 1.0), 29)
-    assert outlook(family((400, [(1, 0.3)]), extra=(better,))).maximum.accuracy.mean == pytest.approx(0.3)
-    with pytest.raises(UsageError, match="bin 0 of a has no arm with 30 questions: calibrate"):
-        outlook(family((29, [(1, 0.3)])))
 
 
 # What an accuracy costs
@@ -213,10 +193,3 @@ def test_the_total_varies_with_its_questions_and_with_the_calibration() -> None:
     told = spread_out(100 + 10 * TAIL)
     assert told.tokens_p95 == pytest.approx(100 + 10 * TAIL)
     assert told.total_p95(100) == pytest.approx(10_000 + TAIL * math.sqrt(100 * 10**2 + 100**2 * 10**2 / 100))
-
-
-def test_a_mix_varies_as_its_arms_differ() -> None:
-    told = outlook(family((MANY, EASY))).at(2.5)
-    # Half of the questions cost 1, half 4.
-    assert told.total_p95(100) == pytest.approx(250 + TAIL * 10 * 1.5, rel=1e-3)
-    assert told.tokens_p95 == 4

@@ -69,17 +69,6 @@ def test_lost_answers_raise_the_alarm_that_the_others_do_not() -> None:
     assert "21 of 30, and 90.0% of 300 in calibration" in told
 
 
-def test_nothing_seen_is_nothing_broken() -> None:
-    assert broken_promise([], [], 100) is None
-    assert lost_accuracy(1.0, 100, 0, 0) is None
-
-
-def test_a_calibration_without_a_failure_is_not_certain() -> None:
-    assert lost_accuracy(1.0, 100, 29, 30) is None
-    assert lost_accuracy(1.0, 100, 20, 30) is not None
-    assert broken_promise([1.0] * 30, [False] + [True] * 29, 100) is not None
-
-
 @pytest.mark.parametrize(("confidences", "right"), [([0.5], []), ([1.1], [True]), ([math.nan], [True])])
 def test_what_is_no_confidence_is_refused(confidences: list[float], right: list[bool]) -> None:
     with pytest.raises(ValueError, match="confidence"):

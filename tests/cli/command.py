@@ -129,7 +129,7 @@ class Screen:
 
     @property
     def lines(self) -> list[str]:
-        """What stands there, without empty lines at the end."""
+        """The lines on the screen, without empty ones at the end."""
         return "\n".join("".join(row).rstrip() for row in self.rows).rstrip().split("\n")
 
     def _down(self) -> None:
@@ -156,7 +156,7 @@ class Screen:
 
 
 class Pty:
-    """A command whose standard error is a terminal; its standard output is a pipe."""
+    """A command with a terminal as its standard error; its standard output is a pipe."""
 
     def __init__(self, *arguments: str, columns: int, environment: Mapping[str, str]) -> None:
         self._master, slave = os.openpty()

@@ -32,7 +32,6 @@ ROWS = [
     (f"SOLVE -s {LONG}", f"named '{'x' * 78}…"),
     ("SOLVE -s mcts -n 4", "mcts has simulations, k, "),
     ("SOLVE -n 0", "n must be from 1", "got 0"),
-    ("SOLVE -n ١٠", "'١٠' is not a valid integer"),
     ("SOLVE -s single --effort low", "--effort is an option of the strategy auto, not of single", "use -s auto"),
     ("SOLVE -s auto:effort=low --effort low", "--effort and effort of --strategy set the same thing"),
     ("SOLVE --effort huge", "effort='huge' does not fit: input should be 'low', 'medium' or 'high'"),
@@ -43,10 +42,10 @@ ROWS = [
     ("SOLVE --verifier certainty", "--verifier certainty has no effect", "self_consistency", "omit it"),
     ("SOLVE -s best_of_n --allow-unsandboxed-code", "the verifier certainty runs no code; omit it"),
     # budgets, prices, seeds
-    ("SOLVE -b 600", "'600' has no unit", "tokens=600"),
-    ("SOLVE -b tokens=lots", "tokens='lots' is not a number", "tokens=4k"),
+    ("SOLVE -b 600", "'600' has no unit", "tokens=4000"),
+    ("SOLVE -b tokens=lots", "tokens='lots' is not a number", "tokens=4000"),
     ("SOLVE -b usd=1", "usd needs prices", "--prices prompt=USD,generated=USD"),
-    ("SOLVE --seed -1", "invalid value for '--seed': it must be at least 0 (got -1)"),
+    ("SOLVE --seed -1", "invalid value for '--seed': -1 is not in the range x>=0"),
     ("SOLVE -b", "'-b' requires an argument"),
     # answers and engines
     ("SOLVE -a numbr", "'numbr'", "did you mean 'number'?"),
@@ -60,16 +59,15 @@ ROWS = [
     ("SOLVE --trace missing/t.jsonl", "cannot write the trace missing/t.jsonl"),
     # options of commands
     ("SOLVE --nope", "'--nope'", "--strategy"),
-    ("SOLVE --stratgy single", "did you mean '--strategy'?"),
-    ("SOLVE --few_shot x", "did you mean '--few-shot'?"),
+    ("SOLVE --stratgy single", "did you mean --strategy?"),
+    ("SOLVE --max_tokens 8", "did you mean --max-tokens?"),
     ("SOLVE -N 8", "did you mean -n 8?"),
     ("SOLVE --samples=8", "did you mean -n 8?"),
-    ("SOLVE -t 0.5", "did you mean --temperature 0.5?"),
-    ("SOLVE --top-p 0.9", "did you mean --strategy self_consistency:top_p=0.9?"),
+    ("SOLVE --top_p 0.9", "did you mean --strategy self_consistency:top_p=0.95?"),
     ("SOLVE --max-model-len", "did you mean --engine vllm:max_model_len=4096?"),
     (f"SOLVE --{LONG} 1", f"named '--{'x' * 76}…"),
     ("list -n 8", "no option of reasoner list named '-n'", "(there are: "),
-    ("-n 8 solve q", "the options of a command follow its name, as in `reasoner solve ... -n`"),
+    ("-n 8 solve q", "the options of a command follow its name"),
     # commands
     ("slove q", "no command named 'slove'", "did you mean 'solve'?"),
     ("ask q", "did you mean 'solve'?"),
@@ -127,30 +125,6 @@ def test_a_text_that_cannot_be_used(name: str, content: bytes | None, said: str,
     assert "\x1b" not in ended.error
 
 
-@pytest.mark.parametrize("by_context", [False, True])
-def test_a_prompt_beyond_the_context_window_says_by_how_much(by_context: bool, run: Run, tmp_path: Path) -> None:
-    document = tmp_path / "document.txt"
-
-    def ask(characters: int) -> tuple[int, str]:
-        document.write_text("x" * (characters if by_context else 1), encoding="utf-8")
-        question = "q" if by_context else "x" * characters
-        about = ("--context", str(document), "-e", "openai", "--base-url", server.url)
-        ended = run("solve", question, "-s", "single", "-a", "text", *about)
-        return ended.code, ended.error
-
-    with FakeServer(context=512) as server:
-        code, error = ask(600)
-        assert code == 2
-        assert "the model's context window is 512" in error
-        over = int(error.partition("shorten it by at least ")[2].partition(" ")[0])
-        code, error = ask(600 - over + 1)
-        assert code == 2
-        assert "the prompt is 512 tokens" in error
-        assert "shorten it by at least 1 token or" in error
-        # One token fits, which is no answer: the window is no longer what is wrong.
-        assert ask(600 - over)[0] == 1
-
-
 def test_samples_without_any_answer(run: Run) -> None:
     ended = run("solve", "q", "-e", "simulated:silent=1")
     assert (ended.code, ended.out) == (1, "")
@@ -162,46 +136,44 @@ def test_samples_without_any_answer(run: Run) -> None:
 
 @pytest.mark.process
 def test_vllm_that_is_not_installed(tmp_path: Path) -> None:
-    script = """
-import importlib.metadata as metadata
-installed = metadata.version
-def version(package):
-    if package.startswith("vllm"):
-        raise metadata.PackageNotFoundError(package)
-    return installed(package)
-metadata.version = version
-from reasoner.cli import main
-main()
-"""
+    script = (
+        "import reasoner.engines.vllm.served as served; served.installed_build = lambda: None; "
+        "from reasoner.cli import main; main()"
+    )
     ended = finish(
-        start("solve", "q", command=(MAIN[0], "-c", script), env={**os.environ, "REASONER_CACHE": str(tmp_path)})
+        start("solve", "q", command=(*MAIN[:2], script), env={**os.environ, "REASONER_CACHE": str(tmp_path)})
     )
     assert (ended.code, ended.out) == (4, "")
     assert "vLLM, which is not installed: run `" in ended.error
     assert all(part in ended.error for part in ("pip install 'reasoner-kit[", "--base-url", "--engine simulated"))
 
 
-def test_a_trace_is_not_overwritten_while_it_is_played_back(run: Run, tmp_path: Path) -> None:
-    trace = tmp_path / "trace.jsonl"
-    assert run("solve", "q", *SIMULATED, "--trace", str(trace)).code == 0
-    before = trace.read_bytes()
-    ended = run("solve", "q", "-e", f"replay:{trace}", "--trace", str(trace))
-    assert (ended.code, ended.out) == (2, "")
-    assert "give it another name" in ended.error
-    assert trace.read_bytes() == before
-    overwriting = run("solve", "q", "-e", f"replay:{trace}", "--trace", str(trace), "--overwrite")
-    assert (overwriting.code, trace.read_bytes()) == (2, before)
-    assert run("solve", "q", "-e", f"replay:{trace}", "--trace", str(tmp_path / "again.jsonl")).code == 0
+def test_a_prompt_beyond_the_context_window_says_by_how_much(run: Run) -> None:
+    def ask(characters: int) -> tuple[int, str]:
+        ended = run("solve", "x" * characters, "-s", "single", "-a", "text", "-e", "openai", "--base-url", server.url)
+        return ended.code, ended.error
+
+    with FakeServer(context=512) as server:
+        code, error = ask(600)
+        assert code == 2
+        assert "the model's context window is 512" in error
+        over = int(error.partition("shorten it by at least ")[2].partition(" ")[0])
+        assert "the prompt is 512 tokens" in ask(600 - over + 1)[1]
+        # One token fits, which is no answer: the window is no longer what is wrong.
+        assert ask(600 - over)[0] == 1
 
 
-def test_a_trace_that_exists_is_overwritten_only_where_that_is_asked_for(run: Run, tmp_path: Path) -> None:
+def test_a_trace_is_overwritten_only_where_that_is_asked_for(run: Run, tmp_path: Path) -> None:
     trace = tmp_path / "trace.jsonl"
-    assert run("solve", "q", *SIMULATED, "--trace", str(trace)).code == 0
+    traced = (*SIMULATED, "--trace", str(trace))
+    assert run("solve", "q", *traced).code == 0
     before = trace.read_bytes()
-    again = run("solve", "q", *SIMULATED, "--trace", str(trace), "--seed", "1")
+    again = run("solve", "q", *traced, "--seed", "1")
     assert (again.code, again.out, trace.read_bytes()) == (2, "", before)
     assert again.error == f"error: the trace {trace} exists: name another file, or overwrite it with --overwrite"
-    assert run("solve", "q", *SIMULATED, "--trace", str(trace), "--seed", "1", "--overwrite").code == 0
+    played = ("solve", "q", "-e", f"replay:{trace}", "--trace", str(trace), "--overwrite")
+    assert "give it another name" in run(*played).error
+    assert trace.read_bytes() == before
+    assert run("solve", "q", *traced, "--seed", "1", "--overwrite").code == 0
     assert trace.read_bytes() != before
-    useless = run("solve", "q", *SIMULATED, "--overwrite")
-    assert (useless.code, "has no effect without --trace" in useless.error) == (2, True)
+    assert "has no effect without --trace" in run("solve", "q", *SIMULATED, "--overwrite").error

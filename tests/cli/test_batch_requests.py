@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from openai.types import Completion
 from openai.types.chat import ChatCompletion
 from openai.types.responses import Response
 
 from reasoner.serving.errors import INVALID
 from tests.cli.command import Ended, Run
-from tests.serving.openai_types import read_as
+from tests.serving.asking import read_as
 
 CHAT = "/v1/chat/completions"
 
@@ -39,7 +38,6 @@ def test_each_line_is_answered_as_it_asks_in_the_form_of_openais_batches(run: Ru
         line("vote", reasoner={"strategy": "self_consistency:n=5", "answer": "number"}),
         line("alias", model="simulated@vote8"),
         line("several", n=3),
-        line("raw", "/v1/completions", prompt=["one", "two"], max_tokens=4),
         line("response", "/v1/responses", input="What is 3 + 4?"),
     ]
     ended = batch(run, tmp_path, given)
@@ -53,9 +51,8 @@ def test_each_line_is_answered_as_it_asks_in_the_form_of_openais_batches(run: Ru
     bodies = {name: reply["response"]["body"] for name, reply in found.items()}
     for name in ("plain", "vote", "alias", "several"):
         read_as(ChatCompletion, bodies[name])
-    read_as(Completion, bodies["raw"])
     read_as(Response, bodies["response"])
-    assert [len(bodies[name]["choices"]) for name in ("plain", "vote", "several", "raw")] == [1, 1, 3, 2]
+    assert [len(bodies[name]["choices"]) for name in ("plain", "vote", "several")] == [1, 1, 3]
     assert bodies["vote"]["reasoner"]["cost"]["samples"] == 5
     assert bodies["vote"]["reasoner"]["answer"] == "7"
     assert bodies["alias"]["reasoner"]["cost"]["samples"] == 8

@@ -17,7 +17,7 @@ LINES = [
     *(f"{command} --help" for command in COMMANDS.split()),
     *(f"{command} --help-all" for command in ("solve", "batch", "serve", "calibrate", "eval")),
     *(f"verifier {command} --help" for command in ("fit", "calibrate")),
-    *(f"list {kind}" for kind in ("strategies", "verifiers", "engines", "tasks", "models", "rules", "answers")),
+    *(f"list {kind}" for kind in ("strategies", "verifiers", "engines", "tasks", "rules", "answers")),
     "list strategies best_of_n",
     "list engines ray",
 ]
@@ -32,12 +32,3 @@ def test_text(line: str, run: Run) -> None:
     if os.environ.get("REASONER_GOLDEN") == "update":
         file.write_text(shown.out, encoding="utf-8")
     assert shown.out == file.read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize("line", LINES)
-def test_no_word_is_broken_on_a_narrow_terminal(line: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = {}
-    for columns in ("40", "140"):
-        monkeypatch.setenv("COLUMNS", columns)
-        words[columns] = {word for word in run(*line.split()).out.split() if not word.endswith("...")}
-    assert words["40"] - words["140"] == set()

@@ -45,8 +45,8 @@ def save(tmp_path: Path) -> Save:
 def planned(run: Run, *arguments: str, code: int = 0) -> dict[str, Any]:
     ended = run("plan", "--json", *arguments)
     assert (ended.code, ended.out.count("\n")) == (code, 1), ended.err
-    told: dict[str, Any] = json.loads(ended.out)
-    return told
+    predicted: dict[str, Any] = json.loads(ended.out)
+    return predicted
 
 
 # Budgets and accuracies
@@ -101,16 +101,16 @@ def test_an_accuracy_above_all_that_was_measured(run: Run, save: Save) -> None:
 def test_a_target_that_the_interval_does_not_clear_is_remarked(run: Run, save: Save) -> None:
     few = planned(run, "--profile", save(family(questions=200)), "--target-accuracy", "0.7")
     assert few["reached"] is True
-    assert "below the target 0.7" in few["remarks"][0]
+    assert "below the target 0.7" in few["note"]
     assert few["low"] < 0.7
     # The cheapest way is right on 0.66.
-    assert planned(run, "--profile", save(), "--target-accuracy", "0.5")["remarks"] == []
+    assert planned(run, "--profile", save(), "--target-accuracy", "0.5")["note"] == ""
 
 
 def test_what_is_left_of_a_budget_is_not_turned_into_accuracy(run: Run, save: Save) -> None:
-    told = planned(run, "--profile", save(), "-b", "tokens=1000")
-    assert told["tokens"] == pytest.approx(8.8)
-    assert told["remarks"] == ["991 tokens per question are not used: more of them did not raise the measured accuracy"]
+    predicted = planned(run, "--profile", save(), "-b", "tokens=1000")
+    assert predicted["tokens"] == pytest.approx(8.8)
+    assert predicted["note"] == "991 tokens per question are not used: more of them did not raise the measured accuracy"
 
 
 # What cannot be done

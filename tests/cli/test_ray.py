@@ -19,7 +19,7 @@ from tests.cli.command import finish, read_until, start
 
 @pytest.fixture
 def short_folder() -> Iterator[Path]:
-    """A folder whose path leaves room for the names of Ray's sockets."""
+    """A folder with a path so short that there is room for the names of Ray's sockets."""
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 

@@ -6,13 +6,12 @@ import re
 import signal
 import socket
 import subprocess
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
@@ -41,14 +40,6 @@ def address(ready: str) -> str:
     found = re.search(r"http://\S+", ready)
     assert found
     return found[0]
-
-
-def get(url: str, **headers: str) -> tuple[int, bytes]:
-    try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60) as response:
-            return response.status, response.read()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read()
 
 
 def test_it_shows_its_address_and_a_request_that_works() -> None:
@@ -108,17 +99,17 @@ def curl(ready: str, upstream: GatedServer) -> list[str]:
     return ["curl", "-s", "--noproxy", "*", url, "-H", "Content-Type: application/json", "-d", body]
 
 
-def test_keys_of_a_file_and_a_variable_are_asked_for(tmp_path: Path) -> None:
-    file = tmp_path / "keys"
-    file.write_text(f"{KEY}\n")
+def test_keys_of_the_settings_and_a_variable_are_asked_for(tmp_path: Path) -> None:
+    file = tmp_path / "serve.toml"
+    file.write_text(f'[keys]\nalice = "{KEY}"\n')
     file.chmod(0o600)
     environment = {**os.environ, "REASONER_API_KEYS": "bob-0123456789, carol-0123456789"}
-    with served(*SERVE, "--api-key-file", str(file), "-v", env=environment) as (process, ready, example):
+    with served(*SERVE, "--settings", str(file), "-v", env=environment) as (process, ready, example):
         assert '-H "Authorization: Bearer $KEY"' in example
         models = f"{address(ready)}/v1/models"
-        assert get(models)[0] == 401
+        assert httpx.get(models).status_code == 401
         for key in (KEY, "bob-0123456789", "carol-0123456789"):
-            assert get(models, Authorization=f"Bearer {key}")[0] == 200
+            assert httpx.get(models, headers={"Authorization": f"Bearer {key}"}).status_code == 200
         process.send_signal(signal.SIGTERM)
         ended = finish(process)
     assert "0123456789" not in ended.err + ready + example
@@ -131,15 +122,11 @@ def test_settings_and_options(tmp_path: Path) -> None:
         '[verifiers]\nsure = "certainty:measure=self_certainty"\n[default]\nstrategy = "best_of_n:n=2"\nverifier = "sure"\n'
     )
     with served(*SERVE, "--settings", str(settings), "--max-budget", "samples=2") as (process, ready, _):
-        models = json.loads(get(f"{address(ready)}/v1/models")[1])["data"]
+        models = httpx.get(f"{address(ready)}/v1/models").json()["data"]
         assert {"simulated@mine": "a vote of three"}.items() <= {m["id"]: m["description"] for m in models}.items()
         for model, strategy in (("simulated", "best_of_n:n=2"), ("simulated@mine", "self_consistency:n=3")):
-            body = json.dumps({"model": model, "messages": [{"role": "user", "content": "What is 3 + 4?"}]})
-            asked = urllib.request.Request(
-                f"{address(ready)}/v1/chat/completions", body.encode(), {"Content-Type": "application/json"}
-            )
-            with urllib.request.urlopen(asked, timeout=60) as response:
-                report = json.load(response)["reasoner"]
+            asked = {"model": model, "messages": [{"role": "user", "content": "What is 3 + 4?"}]}
+            report = httpx.post(f"{address(ready)}/v1/chat/completions", json=asked).json()["reasoner"]
             assert report["strategy"].startswith(strategy)
             assert report["cost"]["samples"] == 2
         process.send_signal(signal.SIGTERM)
@@ -151,17 +138,14 @@ def test_settings_and_options(tmp_path: Path) -> None:
     [
         (("--host", "0.0.0.0"), "--host 0.0.0.0 is reached by other machines, and no key is set"),
         (("--host", "::"), "--host :: is reached by other machines, and no key is set"),
-        (("--port", "70000"), "'--port': it must be from 0 to 65,535 (got 70,000)"),
-        (("--drain", "-1"), "--drain must be from 0 to 86,400 seconds"),
-        (("--max-concurrent", "0"), "'--max-concurrent': it must be at least 1 (got 0)"),
+        (("--port", "70000"), "'--port': 70000 is not in the range 0<=x<=65535"),
+        (("--drain", "-1"), "-1 is not in the range 0<=x<=86400"),
         (("--max-budget", "tokes=4"), "no budget unit named 'tokes'"),
         (("-s", "nothing"), "no strategy named 'nothing'"),
         (("-s", "best_of_n", "--verifier", "nothing"), "no verifier named 'nothing'"),
         (("--verifier", "certainty"), "--verifier certainty has no effect"),
         (("-s", "self_consistency", "-a", "free"), "the default: this strategy counts equal answers"),
         (("--settings", "none.toml"), "cannot read --settings none.toml: No such file"),
-        (("--api-key-file", "none"), "cannot read --api-key-file none: No such file"),
-        (("-q", "-v"), "--quiet and --verbose contradict each other"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_starts(arguments: tuple[str, ...], why: str, run: Run) -> None:
@@ -181,7 +165,6 @@ def test_a_port_that_is_taken_is_named_before_the_engine_starts(run: Run) -> Non
 def test_an_engine_that_does_not_start_ends_it(run: Run) -> None:
     ended = run("serve", "--port", "0", "--base-url", "http://127.0.0.1:9/v1")
     assert ended.code == 4
-    assert ended.error
     assert ended.err.startswith("starting openai")
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.calibration.profiles import VOTE, bin_of, calibrated, row
 from tests.cli.command import Ended, Run
-from tests.engines.fake_server import FakeServer, Fault
+from tests.engines.fake_server import FakeServer
 
 SIMULATED = ("-e", "simulated")
 JSON_KEYS = {
@@ -50,22 +50,6 @@ def test_json_is_one_object_that_holds_the_whole_solution(run: Run) -> None:
     assert cost["tokens"] == cost["prompt_tokens"] + cost["generated_tokens"] <= 600
     assert found["budget"] == {"tokens": 600}
     assert (found["ended_by"], found["seed"], found["error"]) == ("budget", 3, None)
-
-
-def test_all_lines_count_the_same_votes(run: Run) -> None:
-    asked = ("solve", "What is it?", "-a", "number", "-s", "self_consistency:n=16", "-v")
-    ended = run(*asked, "-e", "simulated:answers=[7,8],weights=[3,1],silent=0.4")
-    progress, vote, trust = (
-        next(line for line in reversed(ended.err.splitlines()) if mark in line)
-        for mark in (" · leading ", "×", "trust")
-    )
-    found = json.loads(run(*asked, "-e", "simulated:answers=[7,8],weights=[3,1],silent=0.4", "--json").out)
-    lead, votes = found["votes"][0]["count"], found["answered"]
-    assert 0 < lead < votes < found["samples"] == 16
-    assert found["share"] == lead / votes
-    assert progress.endswith(f" · leading 7 ({lead} of {votes} votes)")
-    assert vote.startswith(f"vote     7 ×{lead} · 8 ×{votes - lead} (16 samples, {16 - votes} without an answer)")
-    assert trust == f"trust    not calibrated: {lead} of {votes} votes"
 
 
 def test_a_tie_is_said_with_what_decided_it(run: Run) -> None:
@@ -130,7 +114,7 @@ def profile(tmp_path: Path) -> str:
     return calibrated(tmp_path / "profile.json", bin_of(0, 0.5, 0.8))
 
 
-def told(ended: Ended, label: str) -> str:
+def labelled(ended: Ended, label: str) -> str:
     [line] = [line for line in ended.err.splitlines() if line.startswith(label)]
     return line[9:]
 
@@ -155,10 +139,10 @@ def test_options_of_auto_choose_it(arguments: tuple[str, ...], spec: str, run: R
 def test_verbose_explains_what_ran_what_ended_it_and_how_reliable_it_is(profile: str, run: Run) -> None:
     ended = run("solve", "What is 3+4?", "-v", *SURE, "--profile", profile)
     assert (ended.code, ended.out) == (0, "7\n")
-    assert told(ended, "ran").startswith(f"chose {VOTE}: ")
-    assert "; 16 samples, " in told(ended, "ran")
-    assert told(ended, "stopped") == "strategy: the strategy finished"
-    assert told(ended, "trust") == "right with a probability of 0.90, calibrated on 400 questions"
+    assert labelled(ended, "ran").startswith(f"chose {VOTE}: ")
+    assert "; 16 samples, " in labelled(ended, "ran")
+    assert labelled(ended, "stopped") == "strategy: the strategy finished"
+    assert labelled(ended, "trust") == "right with a probability of 0.90, calibrated on 400 questions"
 
 
 def test_not_sure_is_said_and_is_no_answer(profile: str, run: Run) -> None:
@@ -180,20 +164,6 @@ def test_what_rates_is_what_was_measured_with(tmp_path: Path, run: Run) -> None:
 
 
 # A server
-
-
-def test_a_failure_after_some_samples_keeps_the_best_answer(run: Run) -> None:
-    with FakeServer(faults=[Fault("status", 400, "too hot")]) as server:
-        reply = {
-            "choices": [{"index": 0, "text": "The answer is 4", "finish_reason": "stop", "token_ids": [1]}],
-            "usage": {"prompt_tokens": 42, "completion_tokens": 1},
-        }
-        server.faults.insert(0, Fault("send", body=json.dumps(reply)))
-        asked = ("solve", "How many?", "-s", "self_consistency:n=2", "-b", "tokens=580")
-        ended = run(*asked, "-e", "openai", "--base-url", server.url)
-    assert (ended.code, ended.out) == (2, "")
-    assert "400 (too hot)" in ended.error
-    assert ended.err.splitlines()[-2] == "so far   4 (1 of 1 vote); not the final answer, as the run failed"
 
 
 def test_a_base_url_alone_means_a_server(run: Run, tmp_path: Path) -> None:
@@ -233,23 +203,6 @@ def test_a_replay_repeats_the_solution(strategy: str, budget: tuple[str, ...], r
     assert same(played.out) == same(drawn.out)
     assert json.loads(played.out)["notes"] == ["replayed: no model was run"]
     assert json.loads(played.out)["cost"]["samples"] > 0
-
-
-def test_a_replay_needs_no_server_and_prints_the_same_answer(run: Run, tmp_path: Path) -> None:
-    trace, document = tmp_path / "out.jsonl", tmp_path / "document.txt"
-    document.write_text("Two and two.", encoding="utf-8")
-    asked = ("solve", "How many?", "-s", "self_consistency:n=3", "--context", str(document))
-    with FakeServer(cached=16) as server:
-        drawn = run(*asked, "-e", "openai", "--base-url", server.url, "--trace", str(trace))
-        requests = len(server.seen)
-    played = run(*asked, "-e", f"replay:{trace}")
-    assert (drawn.out, played.out) == ("4\n", "4\n")
-    assert requests == len(server.seen)
-    lines = [
-        [line for line in ended.err.splitlines() if line.startswith(("vote", "cost"))] for ended in (drawn, played)
-    ]
-    assert lines[0] == lines[1]
-    assert "48 prompt tokens from cache" in lines[0][1]
 
 
 @pytest.mark.parametrize(

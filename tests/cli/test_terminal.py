@@ -2,18 +2,14 @@
 
 import os
 import signal
-import sys
 import termios
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from reasoner.budget import Budget, Cost
+from reasoner.budget import Budget
 from reasoner.cli.progress import QuestionProgress
 from reasoner.cli.terminal import Terminal, labelled
-from reasoner.trace.events import Dropped, Sampled, Scored
-from reasoner.types import Usage
 from tests.cli.command import GatedServer, Pty, Screen
 
 ASK = ("solve", "How many?", "-s", "self_consistency:n=2", "-b", "tokens=100k")
@@ -61,24 +57,6 @@ def test_a_terminal_that_cannot_go_back_gets_plain_lines(server: GatedServer) ->
         "solving with tiny",
         "1 sample · 47 of 100,000 tokens · leading 4 (1 of 1 vote)",
     ]
-
-
-def test_what_verifiers_spend_counts_as_spent() -> None:
-    progress = QuestionProgress(Terminal(sys.stdout, sys.stderr), Budget())
-    cost, rated, lost = Cost(generated_tokens=12, samples=1), Cost(verifier_tokens=11), Cost(cancelled_tokens=100)
-    work: dict[str, Any] = {"question_id": "q", "t": 0.0, "op": 1, "prompt": "p", "index": 0}
-    drawn: dict[str, Any] = {
-        "child": "c",
-        "seed": 0,
-        "text": "",
-        "token_ids": (),
-        "finish_reason": "stop",
-        "stop": None,
-    }
-    progress(Sampled(**work, **drawn, usage=Usage(1, 0, 1), logprobs=None, cost=cost))
-    progress(Scored(**work, value=1.0, steps=(), error="", cost=rated))
-    progress(Dropped(**work, why="lost", usage=Usage(1, 0, 1), cost=lost))
-    assert progress.line() == "1 sample · 123 tokens · no answer yet"
 
 
 def test_a_note_stays_above_the_live_line() -> None:

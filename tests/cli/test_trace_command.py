@@ -1,9 +1,7 @@
 """`reasoner trace`: a tree for a person, for a program and as a page, and one line for what cannot be shown."""
 
 import io
-import json
 import re
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import pytest
 from reasoner.cli.terminal import Terminal
 from reasoner.cli.trace_view import full
 from reasoner.trace.events import Event
-from tests.cli.command import Run, finish, start
+from tests.cli.command import Run
 from tests.helpers import write_trace
 from tests.trace.tree.growing import Trace, beam
 
@@ -147,25 +145,6 @@ def test_a_page_is_written_beside_what_is_shown(run: Run, tmp_path: Path) -> Non
     assert page.read_text(encoding="utf-8").count('<article class="course"') == 1
 
 
-def test_two_traces_are_compared_by_the_questions_that_they_share(run: Run, tmp_path: Path) -> None:
-    first = str(write_trace(tmp_path / "a.jsonl", interleaved(named("q1"), named("q2"))))
-    second = str(write_trace(tmp_path / "b.jsonl", interleaved(named("q2"), named("q3"))))
-    page = tmp_path / "out.html"
-    shown = run("trace", first, second, "--html", str(page))
-    assert (shown.code, shown.err) == (0, f"wrote {page}\n")
-    assert [row.split() for row in shown.out.splitlines()[1:]] == [
-        ["q2", "How", "many?", "beam_search", "7", "1", "8", "2", "0.0"],
-        ["beam_search", "7", "1", "8", "2", "0.0"],
-    ]
-    assert page.read_text(encoding="utf-8").count('<article class="course"') == 2
-    ids = [json.loads(line)["question_id"] for line in run("trace", first, second, "--json").out.splitlines()]
-    assert ids == ["q2", "q2"]
-    refused = run("trace", first, second, "--question", "q1", "--html", str(page))
-    assert (refused.code, refused.out) == (2, "")
-    assert refused.error.endswith("hold no question in common: compare two traces of one question")
-    assert run("trace", first, second, "--html", second).code == 2
-
-
 def test_the_trace_itself_is_not_overwritten(run: Run, tmp_path: Path) -> None:
     path, link = Path(saved(tmp_path, beam())), tmp_path / "link"
     link.symlink_to(path)
@@ -185,9 +164,7 @@ def test_the_trace_itself_is_not_overwritten(run: Run, tmp_path: Path) -> None:
         (("{trace}", "--html", "missing/page.html"), "cannot write the page missing/page.html: No such file"),
         (("{trace}", "--html", "."), "cannot write the page .: Is a directory"),
         ((), "missing argument 'FILE'"),
-        (("run",), "run is a folder: type `reasoner trace run/arms/a/trace.jsonl`; it has 2 traces: run/arms/a"),
-        (("{trace}", "run/arms/b"), "run/arms/b is a folder: type `reasoner trace run/arms/b/trace.jsonl`"),
-        (("run/empty",), "run/empty is a folder without a trace"),
+        ((".",), "cannot read the trace .: Is a directory"),
     ],
 )
 def test_what_cannot_be_shown_is_one_line(
@@ -195,23 +172,6 @@ def test_what_cannot_be_shown_is_one_line(
 ) -> None:
     path = saved(tmp_path, named("q-1"), named("q-2"))
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "run/empty").mkdir(parents=True)
-    for arm in ("a", "b"):
-        (tmp_path / "run/arms" / arm).mkdir(parents=True)
-        shutil.copy(path, tmp_path / "run/arms" / arm / "trace.jsonl")
     ended = run("trace", *(argument.format(trace=path) for argument in arguments))
     assert (ended.code, ended.out) == (2, "")
     assert said in ended.error
-
-
-@pytest.mark.process
-def test_a_reader_that_has_enough_of_the_lines_is_no_failure_and_costs_no_page(tmp_path: Path) -> None:
-    path, page = saved(tmp_path, *(named(f"q{place}") for place in range(2000))), tmp_path / "out.html"
-    process = start("trace", path, "--html", str(page))
-    assert process.stdout
-    assert process.stdout.readline()
-    process.stdout.close()
-    process.stdout = None
-    ended = finish(process)
-    assert (ended.code, ended.err) == (0, f"wrote {page}\n")
-    assert "more in the trace, not shown" in page.read_text(encoding="utf-8")

@@ -67,20 +67,6 @@ async def draw(engine: Engine, index: int = 0, *, prompt: Prompt = QUESTION.prom
     return await engine.sample(SampleRequest("q", prompt, rendered, PARAMS, index, seed))
 
 
-def test_it_starts_and_closes_as_often_as_one_likes(make: Make, tmp_path: Path) -> None:
-    async def test() -> None:
-        engine = await make(tmp_path)
-        await engine.start()
-        await engine.start()
-        assert engine.name
-        assert engine.model.name
-        assert isinstance(engine.notes, tuple)
-        await engine.close()
-        await engine.close()
-
-    asyncio.run(test())
-
-
 def test_usage_is_the_rendered_prompt_and_what_was_generated_within_the_limit(make: Make, tmp_path: Path) -> None:
     async def test() -> None:
         engine = await make(tmp_path)
@@ -152,28 +138,5 @@ def test_the_meter_says_what_a_cancelled_request_cost(make: Make, tmp_path: Path
         # Nothing was computed where it had not left this process.
         assert usage == Usage() or usage.prompt_tokens == rendered.tokens
         assert usage.generated_tokens <= PARAMS.limit
-
-    asyncio.run(test())
-
-
-def test_the_same_request_gets_the_same_reply(make: Make, tmp_path: Path) -> None:
-    async def test() -> None:
-        replies = []
-        for attempt in ("one", "two"):
-            (tmp_path / attempt).mkdir()
-            engine = await make(tmp_path / attempt)
-            await engine.start()
-            replies.append([await draw(engine, index, seed=index) for index in range(4)])
-        assert replies[0] == replies[1]
-
-    asyncio.run(test())
-
-
-def test_many_requests_may_be_in_flight(make: Make, tmp_path: Path) -> None:
-    async def test() -> None:
-        engine = await make(tmp_path)
-        await engine.start()
-        drawn = await asyncio.gather(*(draw(engine, index) for index in reversed(range(8))))
-        assert [one.index for one in drawn] == [7, 6, 5, 4, 3, 2, 1, 0]
 
     asyncio.run(test())

@@ -57,7 +57,6 @@ RANGES: dict[Kind, dict[str, tuple[str, str]]] = {
     },
     "rule": {
         "beta": ("theta=0.001 theta=0.999", "theta=0 theta=1 theta=-0.1"),
-        "confidence": ("threshold=0.001 threshold=1 min_samples=1", "threshold=0 threshold=1.1 min_samples=0"),
         "dirichlet": ("theta=0.001 theta=0.999", "theta=0 theta=1"),
         "esc": ("window=1 window=64", "window=0 window=65"),
         "first_of": ("", ""),

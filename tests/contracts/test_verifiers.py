@@ -19,7 +19,7 @@ from reasoner.verifier import CostMeter, Verifier
 from reasoner_verifiers.calibrated import Calibration, FittedOn
 from reasoner_verifiers.certainty import Measure
 from reasoner_verifiers.judge import Ask
-from tests.helpers import Planned, books, completion, meter_of, number_question, says
+from tests.helpers import Planned, books, completion, meter_of, number_question
 from tests.scripted import ScriptedEngine
 
 QUESTION = number_question()
@@ -167,15 +167,3 @@ def test_its_options_are_taken_kept_and_written_again(name: str) -> None:
             assert build("verifier", spec_of(changed)) == changed
             unset = getattr(plain, option) == getattr(changed, option)
             assert (changed == plain) == unset
-
-
-def test_it_starts_and_closes_as_often_as_one_likes(name: str) -> None:
-    async def go() -> None:
-        verifier, policy = made(name), ScriptedEngine(says("7"))
-        for _ in range(2):
-            await verifier.start(policy)
-            await verifier.start(policy)
-            await verifier.close()
-            await verifier.close()
-
-    asyncio.run(go())

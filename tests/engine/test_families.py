@@ -1,4 +1,4 @@
-"""Seven families of models that think: their profile, what their templates render, and how their replies are split.
+"""Six families of models that think: their profile, what their templates render, and how their replies are split.
 
 The tokenizers are built here: bytes and the published marker strings. The templates are the published ones, shortened
 to the turns of user and assistant; DeepSeek-V3.2 and Mistral render by code.
@@ -53,13 +53,6 @@ GEMMA4 = (
     "{%- if add_generation_prompt %}{{- '<|turn>model\\n' }}"
     "{%- if not enable_thinking | default(false) %}{{- '<|channel>thought\\n<channel|>' }}{%- endif %}{%- endif %}"
 )
-GLM = (
-    "[gMASK]<sop>{% for m in messages %}{%- if m.role == 'user' -%}<|user|>\n{{ m.content }}"
-    "{{- '/nothink' if (enable_thinking is defined and not enable_thinking and not m.content.endswith('/nothink')) }}"
-    "{%- elif m.role == 'assistant' -%}<|assistant|>\n<think></think>\n{{ m.content.split('</think>')[-1].strip() }}"
-    "{%- endif -%}{%- endfor -%}{%- if add_generation_prompt -%}<|assistant|>"
-    "{{- '\\n<think></think>' if (enable_thinking is defined and not enable_thinking) else '' -}}{%- endif -%}"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +96,6 @@ CASES: Final = (
           "none": "<bos><|turn>user\nHi<turn|>\n<|turn>model\n<|channel>thought\n<channel|>",
           "high": "<bos><|turn>system\n<|think|>\n<turn|>\n<|turn>user\nHi<turn|>\n<|turn>model\n"},
          False, "<|channel>thought\nhm<channel|>7", "hm", "7"),
-    Case("zai-org/GLM-4.6", GLM, ("[gMASK]", "<sop>", "<|user|>", "<|assistant|>", *THINK), "on_request", "glm45",
-         {"": "[gMASK]<sop><|user|>\nHi<|assistant|>", "high": "[gMASK]<sop><|user|>\nHi<|assistant|>",
-          "none": "[gMASK]<sop><|user|>\nHi/nothink<|assistant|>\n<think></think>"},
-         False, "\n<think>hm</think>\n7", "\nhm", "\n7"),
 )  # fmt: skip
 by_family = pytest.mark.parametrize("case", CASES, ids=lambda case: case.parser)
 

@@ -36,7 +36,6 @@ from tests.engine.rewarding import (
 T = TypeVar("T")
 QUESTION = Question.of("What is 3 + 4?")
 STEPS = ("First take 3.", "Then add 4, which makes 7.", "Check: 7 - 4 = 3.", "The answer is 7")
-CHAIN = tuple(step + "\n\n" for step in STEPS)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -150,31 +149,6 @@ def test_best_of_n_books_exactly_what_the_reward_model_counted(rig: Rig) -> None
     assert sum(solution.cost.verifier_tokens for solution in solutions) == computed > 0
     assert sum(event.cost.cached_tokens for event in scored) == cached
     assert sum(event.cost.requests for event in scored) == len(rig.outputs)
-
-
-def test_a_growing_path_is_never_scored_twice(rig: Rig) -> None:
-    prm = beside(rig.orm)
-
-    async def grow() -> list[tuple[tuple[float, ...], Cost]]:
-        await prm.start(rig.policy)
-        seen = []
-        for count in range(1, len(STEPS) + 1):
-            one = await candidate(rig.policy, *CHAIN[:count])
-            rating = await prm.score(QUESTION, one, rig.policy, CostMeter())
-            seen.append((rating.steps, rating.cost))
-        return seen
-
-    grown = run(grow())
-    last = grown[-1][0]
-    assert [len(steps) for steps, _ in grown] == [1, 2, 3, 4]
-    assert all(steps == last[: len(steps)] for steps, _ in grown)
-    whole = run(candidate(rig.policy, *CHAIN))
-    ids = run(whole_ids(rig.policy, whole))
-    # A request computes what is new, and at most one block of 32 that was not full before.
-    assert sum(cost.verifier_tokens for _, cost in grown) <= len(ids) + 32 * len(STEPS)
-    assert len(prm.running.started.cache._values) == len(STEPS)
-    again = run(prm.score(QUESTION, whole, rig.policy, CostMeter()))
-    assert (again.steps, again.cost) == (last, Cost())
 
 
 def test_a_cancelled_rating_is_booked_at_no_less_than_it_cost_and_can_be_had_again(rig: Rig) -> None:

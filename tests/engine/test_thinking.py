@@ -18,7 +18,6 @@ from reasoner.engine import SampleRequest, TextPiece
 from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.vllm import VllmEngine
 from reasoner.models.thinking import split
-from reasoner.stopping.confidence import ConfidenceFloor
 from reasoner.trace.events import Event, Sampled
 from reasoner.types import Completion, ThinkingLevel, TokenIds
 from reasoner_strategies import SelfConsistency
@@ -220,17 +219,6 @@ def test_what_is_cancelled_before_vllm_has_read_it_is_never_drawn(thinker: VllmE
     assert core is not None
     # vLLM empties its cache only if no request holds a block.
     assert core.reset_caches().result()
-
-
-def test_it_cuts_what_falls_below_the_floor(thinker: VllmEngine) -> None:
-    async def drawn() -> Completion:
-        prompt = Prompt.chat("Write a long story about a ship and a storm.")
-        params = SamplingParams(temperature=1.0, max_tokens=300, logprobs=5)
-        floor = ConfidenceFloor(8, 1e9, top_k=5)
-        return await thinker.sample(SampleRequest("q", prompt, await thinker.render(prompt), params, 0, 1, floor=floor))
-
-    one = asyncio.run(drawn())
-    assert (one.finish_reason, len(one.token_ids), one.usage.generated_tokens) == ("abort", 8, 8)
 
 
 def test_a_killed_core_is_started_again_and_its_work_drawn_again(thinker: VllmEngine) -> None:

@@ -79,38 +79,6 @@ def test_every_token_of_a_verdict_is_in_the_ledger_and_a_replay_repeats_it(
     assert course(repeated) == course(solution)
 
 
-def test_a_probe_continues_the_chain_s_own_tokens_and_changes_no_sample(engine: VllmEngine) -> None:
-    requests: list[SampleRequest] = []
-
-    class Watched(Counted):
-        async def sample(self, request: SampleRequest) -> Completion:
-            requests.append(request)
-            return await super().sample(request)
-
-    events: list[Event] = []
-    run(UNREAD, Watched(engine), events)
-    drawn = {event.index: event for event in events if isinstance(event, Sampled)}
-    probes = [request for request in requests if request.prompt.token_ids]
-    chains = [event.token_ids[:-1] for event in drawn.values() if event.finish_reason == "stop"]
-    assert probes
-    for request in probes:
-        assert any(request.prompt.token_ids[: len(chain)] == chain for chain in chains)
-        assert request.prompt.text.endswith("\n\nThe final answer is")
-        assert request.params.temperature == 0
-    plain: list[Event] = []
-    run(Question.of(UNREAD.text, space="number:extract=rules", id="unread"), Counted(engine), plain)
-    assert {e.index: e.seed for e in plain if isinstance(e, Sampled)} == {i: e.seed for i, e in drawn.items()}
-
-
-def test_one_of_the_labels_is_the_answer_of_a_probe(engine: VllmEngine) -> None:
-    question = Question.of("Which is a fruit? Reason first.\nA) an apple\nB) a stone", id="labels")
-    events: list[Event] = []
-    solution = solve_sync(question, VOTE, engine, trace=events.append)
-    probes = [event for event in events if isinstance(event, AnswerExtracted)]
-    assert solution.error is None
-    assert all(event.text in "AB" and event.confidence and event.confidence >= 0.5 for event in probes)
-
-
 def test_shortly_before_a_deadline_running_chains_end_and_are_probed(engine: VllmEngine) -> None:
     events: list[Event] = []
     endless = SelfConsistency(2, SamplingParams(max_tokens=1800, logit_bias=((END_OF_TURN, -100.0),)))

@@ -56,7 +56,6 @@ class FakeServer:
     tokenizes: bool = True
     returns_ids: bool = True
     reports_usage: bool = True
-    reports_cached: bool = True
     owner: str = "vllm"
     models: tuple[str, ...] = ("tiny",)
     context: int | None = 512
@@ -194,8 +193,7 @@ class FakeServer:
             yield event
         if self.reports_usage and body.get("stream_options", {}).get("include_usage"):
             usage: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": len(drawn)}
-            if self.reports_cached:
-                usage["prompt_tokens_details"] = {"cached_tokens": self.cached}
+            usage["prompt_tokens_details"] = {"cached_tokens": self.cached}
             if self.reports_thinking:
                 usage["completion_tokens_details"] = {"reasoning_tokens": sum(thought for *_, thought in drawn)}
             yield {"choices": [], "usage": usage}

@@ -8,14 +8,14 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from reasoner import Budget, Question, Solution, solve_many
+from reasoner import Question, Solution, solve_many
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.trace.events import Event, Sampled
 from reasoner.types import SamplingParams
 from reasoner_strategies import SelfConsistency
 from tests.engines.fake_server import FakeServer
 from tests.engines.fake_tokenizer import EOS
-from tests.engines.raw_server import STREAM, whole
+from tests.engines.raw_server import whole
 from tests.helpers import books
 
 BLOCK = 16
@@ -120,11 +120,11 @@ class Replica:
         self._seen.update(blocks)
         self.counted["prompt_tokens"] += len(ids)
         self.counted["prompt_tokens_cached"] += self.brain.cached
-        reply, generated = self._streamed(body, moment) if body.get("stream") else self._at_once(body, moment)
+        reply, generated = self._at_once(body, moment)
         self.counted["generation_tokens"] += generated
         writer.write(reply)
         await writer.drain()
-        if moment or body.get("stream"):
+        if moment:
             # What was sent arrives.
             self._writers.discard(writer)
             writer.close()
@@ -137,12 +137,6 @@ class Replica:
         content = self.brain.whole(body, chat=False)
         reply, generated = whole(content), content["usage"]["completion_tokens"]
         return (reply[: len(reply) // 2] if moment == "during" else reply), generated
-
-    def _streamed(self, body: dict[str, Any], moment: Moment | None) -> tuple[bytes, int]:
-        events = list(self.brain.events(body, chat=False))
-        events = events[:2] if moment == "during" else events
-        lines = "".join(f"data: {json.dumps(event)}\n\n" for event in events) + ("" if moment else "data: [DONE]\n\n")
-        return STREAM + lines.encode(), sum(bool(event["choices"]) for event in events)
 
 
 @asynccontextmanager
@@ -179,12 +173,10 @@ def engine_at(url: str, **options: Any) -> OpenAIEngine:
     return engine
 
 
-async def ended(engine: OpenAIEngine, count: int = 6, *, streamed: bool = False) -> Ended:
+async def ended(engine: OpenAIEngine, count: int = 6) -> Ended:
     events: list[Event] = []
     asked: list[Question | str] = [Question.of(f"How many are {chr(97 + n)}?", id=f"q{n}") for n in range(count)]
-    # A deadline may cut each sample, so that all are streamed.
-    each = Budget(seconds=3600) if streamed else None
-    solutions = await solve_many(asked, VOTE, engine, each=each, trace=events.append)
+    solutions = await solve_many(asked, VOTE, engine, trace=events.append)
     await engine.close()
     samples = [books(event.cost) for event in events if isinstance(event, Sampled)]
     ledgers = [books(solution.cost) for solution in solutions]
@@ -206,7 +198,7 @@ def votes(run: Ended) -> list[object]:
     return [(solution.error, solution.answer, solution.vote_state) for solution in run.solutions]
 
 
-async def alone(count: int = 6, *, streamed: bool = False) -> Ended:
+async def alone(count: int = 6) -> Ended:
     """The same run on one replica that lives."""
     async with fleet(Replica()) as (url,):
-        return await ended(engine_at(url), count, streamed=streamed)
+        return await ended(engine_at(url), count)

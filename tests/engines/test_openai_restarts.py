@@ -24,16 +24,13 @@ def test_any_id_makes_a_short_header_that_is_its_own(first: str, second: str) ->
     assert (value == session_id(second)) == (first == second)
 
 
-@given(
-    st.dictionaries(st.integers(1, 24), st.sampled_from(["before", "during", "after"]), max_size=1),
-    st.booleans(),
-)
-def test_a_restart_changes_no_answer_and_costs_what_was_in_flight(deaths: dict[int, Moment], streamed: bool) -> None:
+@given(st.dictionaries(st.integers(1, 24), st.sampled_from(["before", "during", "after"]), max_size=1))
+def test_a_restart_changes_no_answer_and_costs_what_was_in_flight(deaths: dict[int, Moment]) -> None:
     async def run() -> None:
         server = Replica(deaths=dict(deaths), revives=True)
         async with fleet(server) as (url,):
-            run = await ended(engine_at(url), streamed=streamed)
-        single = await alone(streamed=streamed)
+            run = await ended(engine_at(url))
+        single = await alone()
         assert votes(run) == votes(single)
         assert (run.sampled[0] + run.sampled[1], run.sampled[2]) == (
             single.sampled[0] + single.sampled[1],

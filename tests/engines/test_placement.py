@@ -73,7 +73,7 @@ COMPLETION = Completion(
 
 
 def test_a_request_and_a_completion_arrive_whole() -> None:
-    own = {"question_id", "prompt", "rendered", "params", "index", "seed", "meter", "on_text"}
+    own = {"question_id", "prompt", "rendered", "params", "index", "seed", "meter", "on_text", "due"}
     plain = SampleRequest("q", PROMPT, REQUEST.rendered, REQUEST.params, 3, 4)
     assert {each.name for each in fields(REQUEST) if getattr(REQUEST, each.name) == getattr(plain, each.name)} == own
     assert SampleRequest(*pickle.loads(pickle.dumps(packed_request(REQUEST)))) == REQUEST

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from reasoner import Budget, Cost, Question, SamplingParams, Solution, solve_many
-from reasoner.engine import SampleRequest, TextPiece, UsageMeter
+from reasoner.engine import SampleRequest, UsageMeter
 from reasoner.engines.ray import RayEngine, cluster
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import EngineDied, EngineError, EngineUnavailable, RequestLost, UsageError
@@ -109,21 +109,6 @@ async def test_a_cancelled_request_is_aborted_in_its_replica_and_the_meter_is_ex
         assert {request.question_id: request.meter.usage for request in requests} == computed
         assert all(usage.generated_tokens for usage in computed.values())
         assert unsent.meter.usage == Usage()
-
-
-@running
-async def test_the_pieces_of_a_reply_come_while_it_is_generated(tmp_path: Path) -> None:
-    engine, pieces = RayEngine(Gated(folder=str(tmp_path), free=0)), list[TextPiece]()
-    async with closing(engine):
-        await engine.start()
-
-        def hear(piece: TextPiece) -> None:
-            pieces.append(piece)
-            if len(pieces) == 3:
-                (tmp_path / "gate").touch()
-
-        await engine.sample(await requested(engine, on_text=hear))
-        assert [piece.text for piece in pieces[:3]] == ["1 ", "2 ", "3 "]
 
 
 @running

@@ -29,14 +29,6 @@ def test_arithmetic_is_enough_to_report_on_and_keeps_what_is_for_development_apa
     assert not groups[0] & groups[1]
 
 
-def test_the_reference_answers_are_right() -> None:
-    for item in (*arithmetic.reported(), *arithmetic.practice(800)):
-        found = re.search(r"(\d+) ([+x-]) (\d+)", item.question.text)
-        assert found
-        a, b = int(found[1]), int(found[3])
-        assert int(item.gold) == {"+": a + b, "x": a * b, "-": a - b}[found[2]]
-
-
 @pytest.mark.parametrize(
     ("text", "steps"),
     [

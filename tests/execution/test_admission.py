@@ -81,19 +81,6 @@ def test_it_is_clamped_when_nothing_in_flight_can_give_room() -> None:
     run(test)
 
 
-@pytest.mark.parametrize(("free", "granted"), [(25, None), (26, 16), (90, 80)])
-def test_it_is_refused_below_the_useful_minimum(free: int, granted: int | None) -> None:
-    async def test() -> None:
-        desk, admission = Desk(), alone(free)
-        desk.ask(admission, "a", 400)
-        await turns()
-        assert desk.admitted == ([] if granted is None else [("a", granted)])
-        assert desk.refused == (["a"] if granted is None else [])
-        assert admission.ledger.in_flight == len(desk.admitted)
-
-    run(test)
-
-
 def two(run_budget: Budget, each: Budget | None = None) -> tuple[Ledger, Admission, Admission, LedgerQueues]:
     ledger = Ledger(run_budget)
     queues: LedgerQueues = defaultdict(deque)
@@ -120,73 +107,6 @@ def test_two_questions_under_one_budget_take_turns() -> None:
         for name, held in desk.held.items():
             (one if name.startswith("one") else other).settle(held, price(2))
         assert (ledger.in_flight, dict(queues)) == (0, {})
-
-    run(test)
-
-
-def test_a_waiter_that_still_does_not_fit_keeps_its_position() -> None:
-    async def test() -> None:
-        _, one, other, _ = two(Budget(tokens=100))
-        desk = Desk()
-        desk.ask(one, "a", 30)
-        desk.ask(one, "b", 30)
-        desk.ask(one, "large", 80)
-        await turns()
-        desk.ask(other, "small", 15)
-        await turns()
-        for name in "ab":
-            assert "large" not in desk.names
-            one.settle(desk.held[name], price(0))
-            await turns()
-        assert desk.names == ["a", "b", "large"]
-
-    run(test)
-
-
-def test_two_questions_that_exhaust_a_budget_together_both_end() -> None:
-    async def test() -> None:
-        ledger, one, other, queues = two(Budget(tokens=200), Budget(tokens=150))
-        desk = Desk()
-        tasks = [desk.ask(who, f"{name} {place}", 80) for place in range(5) for name, who in (("a", one), ("b", other))]
-        await turns()
-        while desk.held:
-            name, held = desk.held.popitem()
-            (one if name.startswith("a") else other).settle(held, price(30))
-            await turns()
-        assert all(task.done() for task in tasks)
-        assert len(desk.admitted) + len(desk.refused) == 10
-        assert ledger.settled.tokens <= 200
-        assert (ledger.in_flight, dict(queues)) == (0, {})
-
-    run(test)
-
-
-def test_a_question_short_of_its_own_budget_does_not_hold_up_another() -> None:
-    async def test() -> None:
-        _, one, other, _ = two(Budget(tokens=1000), Budget(tokens=60))
-        desk = Desk()
-        desk.ask(one, "one", 50)
-        desk.ask(one, "one again", 50)
-        await turns()
-        desk.ask(other, "other", 50)
-        await turns()
-        assert desk.names == ["one", "other"]
-
-    run(test)
-
-
-def test_cancelling_a_waiter_leaves_no_reservation_and_lets_the_next_in() -> None:
-    async def test() -> None:
-        desk, admission = Desk(), alone(100)
-        desk.ask(admission, "a", 60)
-        large = desk.ask(admission, "large", 80)
-        desk.ask(admission, "small", 20)
-        await turns()
-        large.cancel()
-        await turns()
-        assert large.cancelled()
-        assert desk.names == ["a", "small"]
-        assert admission.ledger.reserved.tokens == 60 + 20 + 2 * PROMPT
 
     run(test)
 

@@ -91,16 +91,19 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "a class as engine": (lambda: solve_sync(TEXT, "single", SimulatedEngine), "pass SimulatedEngine()"),  # type: ignore[arg-type]
     "text as number": (lambda: SelfConsistency(n="8"), "n must be a whole number (got '8')"),  # type: ignore[arg-type]
     "text as rule": (lambda: solve_sync(TEXT, SelfConsistency(stop="beta"), ENGINE), "pass build('rule', 'beta')"),  # type: ignore[arg-type]
-    "a bare budget": (lambda: solve_sync(TEXT, "single", ENGINE, budget=2000), "write budget='tokens=2000'"),  # type: ignore[arg-type]
+    "a bare budget": (lambda: solve_sync(TEXT, "single", ENGINE, budget=2000), "text with units, as in 'tokens=2000"),  # type: ignore[arg-type]
     "a budget without a unit": (lambda: solve_sync(TEXT, "single", ENGINE, budget="2000"), "has no unit"),
     "a list as question": (lambda: solve_sync([TEXT], "single", ENGINE), "use solve_many"),  # type: ignore[arg-type]
-    "a question as list": (lambda: solve_many_sync(Question.of(TEXT), "single", ENGINE), "write [question]"),  # type: ignore[arg-type]
-    "text as list": (lambda: solve_many_sync(TEXT, "single", ENGINE), f"write ['{TEXT}']"),
+    "a question as list": (lambda: solve_many_sync(Question.of(TEXT), "single", ENGINE), "use solve for one question"),  # type: ignore[arg-type]
+    "text as list": (lambda: solve_many_sync(TEXT, "single", ENGINE), "use solve for one question"),
     "a number as list": (lambda: solve_many_sync(5, "single", ENGINE), "(got 5)"),  # type: ignore[arg-type]
     "a number in a list": (lambda: solve_many_sync([TEXT, 5], "single", ENGINE), "(got 5)"),  # type: ignore[list-item]
     "swapped texts": (lambda: solve_sync("single", TEXT, ENGINE), "the order is question, strategy, engine"),
     "swapped objects": (lambda: solve_sync(TEXT, ENGINE, "single"), "that is an engine; the order is"),  # type: ignore[arg-type]
-    "no strategy": (lambda: solve_sync(TEXT, None, ENGINE), "(got None): leave it out for the default"),  # type: ignore[arg-type]
+    "no strategy": (
+        lambda: solve_sync(TEXT, None, ENGINE),  # type: ignore[arg-type]
+        "strategy must be a strategy or its spec, as in 'self_consistency:n=8' (got None)",
+    ),
     "a number as verifier": (lambda: solve_sync(TEXT, "best_of_n", ENGINE, verifier=5), "(got 5)"),  # type: ignore[arg-type]
     "a number as prices": (lambda: solve_sync(TEXT, "single", ENGINE, prices=5), "as in 'prompt=0.15"),  # type: ignore[arg-type]
     "text as seed": (lambda: solve_sync(TEXT, "single", ENGINE, seed="1"), "seed must be a whole number"),  # type: ignore[arg-type]

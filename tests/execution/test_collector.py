@@ -3,16 +3,15 @@
 import asyncio
 import gc
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
-from contextlib import aclosing
 from typing import Any
 
 import pytest
 
-from reasoner import Question, Solution, solve_each, solve_many, solve_many_sync
+from reasoner import Question, Solution, solve_each, solve_many
 from reasoner.engine import SampleRequest
 from reasoner.errors import UsageError
 from reasoner.system.machine import COLLECT_EVERY
-from tests.helpers import number_question, says
+from tests.helpers import number_question
 from tests.scripted import ScriptedEngine
 
 SEEN: list[int] = []
@@ -68,32 +67,14 @@ async def cancelled() -> None:
         await task
 
 
-async def left() -> None:
-    async with aclosing(run()) as stream:
-        async for _ in stream:
-            break
-
-
 async def nested() -> None:
     async for _ in run():
         await whole()
         SEEN.append(gc.get_threshold()[0])
 
 
-@pytest.mark.parametrize("use", [whole, failed, cancelled, left, nested])
+@pytest.mark.parametrize("use", [whole, failed, cancelled, nested])
 def test_the_search_is_rare_during_a_run_and_as_before_at_its_end(use: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(use())
     assert set(SEEN) == {COLLECT_EVERY}
     assert gc.get_threshold() == (700, 10, 10)
-
-
-@pytest.mark.parametrize("own", [0, COLLECT_EVERY + 1])
-def test_a_search_that_is_rarer_or_off_stays_so(own: int) -> None:
-    gc.set_threshold(own)
-    solve_many_sync(QUESTIONS, "single", ScriptedEngine(look))
-    assert {*SEEN, gc.get_threshold()[0]} == {own}
-
-
-def test_what_another_sets_meanwhile_stays() -> None:
-    solve_many_sync(QUESTIONS, "single", ScriptedEngine(says("7")), trace=lambda _: gc.set_threshold(900))
-    assert gc.get_threshold()[0] == 900

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,15 +14,15 @@ from reasoner import Answer, Budget, Question, Solution, VoteState, solve, solve
 from reasoner.answers.equivalence import Comparer, ComparisonMeter
 from reasoner.engine import Engine
 from reasoner.engines.replay import ReplayEngine
-from reasoner.errors import BudgetExhausted, TraceError
-from reasoner.strategy import CheckEquivalent, Plan, Strategy, count_votes
+from reasoner.errors import TraceError
+from reasoner.strategy import Strategy
 from reasoner.trace.events import Ended, EquivalenceChecked, Event
 from reasoner.trace.history import read_histories
 from reasoner.types import AnswerSpace, Blocks
 from reasoner.verifier import Verifier
 from reasoner.voting import Tally
 from reasoner_strategies import BestOfN, SelfConsistency, Single
-from tests.helpers import DEADLINE, PROMPT, Judge, answer, course, finish, says, write_trace
+from tests.helpers import DEADLINE, PROMPT, Judge, answer, course, says, write_trace
 from tests.scripted import ScriptedEngine
 
 
@@ -97,11 +96,6 @@ def decided(keys: Sequence[str | None], *, each: bool) -> VoteState:
 votes = st.lists(st.sampled_from([None, *map(str, range(9))]), max_size=9)
 
 
-@given(votes)
-def test_when_the_comparing_is_done_does_not_matter(keys: list[str | None]) -> None:
-    assert decided(keys, each=True) == decided(keys, each=False)
-
-
 @given(votes, st.randoms(use_true_random=False))
 def test_classes_are_those_of_the_remainders_in_every_order(keys: list[str | None], source: random.Random) -> None:
     shuffled = source.sample(keys, len(keys))
@@ -114,73 +108,9 @@ def test_classes_are_those_of_the_remainders_in_every_order(keys: list[str | Non
         assert vote_state.samples == len(keys)
 
 
-def counting(tally: Tally) -> Plan[Answer | None]:
-    vote_state = yield from count_votes(tally)
-    return vote_state.leader
-
-
-def test_counting_asks_until_all_pairs_are_decided() -> None:
-    tally = Tally(Slow())
-    tally.add(answer("1"), index=0)
-    with pytest.raises(StopIteration):
-        next(counting(tally))
-    for index, key in enumerate(("2", "5"), start=1):
-        tally.add(answer(key), index=index)
-    plan = counting(tally)
-    op = next(plan)
-    assert isinstance(op, CheckEquivalent)
-    assert [{a.key, b.key} for a, b in op.pairs] == [{"1", "2"}, {"1", "5"}]
-    op = plan.send((False, False))
-    assert isinstance(op, CheckEquivalent)
-    assert [{a.key, b.key} for a, b in op.pairs] == [{"2", "5"}]
-    assert finish(plan, (True,)) == answer("2")
-
-
-def test_after_the_deadline_undecided_answers_stay_apart() -> None:
-    tally = Tally(Slow())
-    for index, key in enumerate(("2", "5", "1", "1")):
-        tally.add(answer(key), index=index)
-    plan = counting(tally)
-    next(plan)
-    assert finish(plan, BudgetExhausted("seconds", needed=0, free=0, limit=1)) == answer("1")
-
-
-STRATEGIES = (SelfConsistency(n=5), BestOfN(n=5), BestOfN(n=5, selector="weighted"), Single())
-
-
 def run(strategy: SelfConsistency | BestOfN | Single, comparer: Comparer, events: list[Event]) -> Solution:
     engine = ScriptedEngine(says("4", "1", "2", "7", "8"))
     return asyncio.run(solve(QUESTION, strategy, engine, verifier=Judge(), comparer=comparer, trace=events.append))
-
-
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_every_strategy_counts_the_classes_of_slow_comparisons(
-    strategy: SelfConsistency | BestOfN | Single,
-) -> None:
-    events: list[Event] = []
-    solution = run(strategy, Remainders(), events)
-    assert solution.error is None
-    assert solution.answer is not None
-    first = solution.proposals[0 if isinstance(strategy, BestOfN) else -1].vote_state
-    if not isinstance(strategy, Single):
-        assert [vote.count for vote in first.votes] == [3, 2]
-    assert solution.cost.tokens == sum(e.cost.tokens for e in events if e.event in ("sampled", "scored"))
-
-
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_replay_takes_the_recorded_verdicts_and_starts_no_process(
-    strategy: SelfConsistency | BestOfN | Single, tmp_path: Path
-) -> None:
-    events: list[Event] = []
-    recorded = run(strategy, Remainders(), events)
-    path = write_trace(tmp_path / "t.jsonl", events)
-
-    async def again() -> Solution:
-        engine = ReplayEngine(str(path))
-        await engine.start()
-        return await solve(QUESTION, strategy, engine, verifier=engine.verifier())
-
-    assert course(asyncio.run(again())) == course(recorded)
 
 
 def test_a_replay_without_the_comparisons_is_an_error(tmp_path: Path) -> None:

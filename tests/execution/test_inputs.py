@@ -131,29 +131,6 @@ def test_the_error_of_an_input_is_raised_when_the_questions_before_it_are_answer
     assert sorted(answered) == ["q0", "q1", "q2"]
 
 
-def test_an_input_that_is_left_early_is_taken_no_further() -> None:
-    closed = threading.Event()
-
-    def watched() -> Iterator[Question]:
-        try:
-            yield from asked(1000)
-        finally:
-            closed.set()
-
-    async def test() -> None:
-        stream = solve_each(watched(), Single(), ScriptedEngine(says("7")), concurrency=2)
-        async with aclosing(stream):
-            async for _ in stream:
-                return
-
-    within(20 * DEADLINE, test())
-    assert closed.wait(20 * DEADLINE)
-
-
-def test_an_empty_input_has_no_solutions() -> None:
-    assert solve_many_sync(iter(()), Single(), ScriptedEngine(says("7")), budget="tokens=100") == []
-
-
 # How many are open
 
 
@@ -216,47 +193,6 @@ def test_at_any_moment_what_is_kept_for_questions_to_come_is_not_spent(
         assert spent <= share * count - share // 2 * (unopened + max(0, unopened - window))
     assert all(solution.answer and solution.error is None for solution in solutions)
     assert sum(solution.cost.tokens for solution in solutions) <= share * count
-
-
-@given(st.integers(0, 40), st.integers(1, 8), st.integers(0, 3000), st.one_of(st.none(), st.integers(0, 60)))
-def test_a_budget_over_a_stream_is_never_exceeded_whatever_is_said_of_its_length(
-    count: int, window: int, tokens: int, length: int | None
-) -> None:
-    engine = ScriptedEngine(mixed, pause=jumbled(tokens, lost=0.05, losses=2))
-    solutions, _ = run(asked(count), engine=engine, budget=Budget(tokens=tokens), length=length, concurrency=window)
-    assert len(solutions) == count
-    assert {solution.error for solution in solutions} <= {None}
-    assert sum(solution.cost.tokens for solution in solutions) <= tokens
-
-
-@pytest.mark.parametrize("samples", [0, 1, 9, 39, 40, 41, 79])
-def test_of_a_budget_of_samples_over_a_stream_of_known_length_each_question_has_one_first(samples: int) -> None:
-    solutions, _ = run(asked(40), budget=Budget(samples=samples), length=40, concurrency=6)
-    drawn = [solution.cost.samples for solution in solutions]
-    assert sum(drawn) <= samples
-    assert sum(count > 0 for count in drawn) == min(samples, 40)
-
-
-@pytest.mark.parametrize("window", [8, 32])
-def test_a_window_divides_a_budget_about_as_well_as_all_questions_at_once(window: int) -> None:
-    """Half of the questions are decided by few samples: what they leave goes to the others."""
-    count, options = 120, {"budget": Budget(tokens=14 * 6 * 120)}
-
-    def hard(solutions: list[Solution]) -> int:
-        return sum(solution.cost.samples for solution in solutions[::2])
-
-    windowed, _ = run(asked(count), length=count, concurrency=window, **options)
-    together, _ = run([*asked(count)], **options)
-    assert hard(together) > 1.5 * hard(together[1:])
-    assert hard(windowed) > 0.85 * hard(together)
-    assert sum(solution.cost.tokens for solution in windowed) > 0.95 * 14 * 6 * count
-
-
-def test_a_stream_that_is_shorter_than_its_length_leaves_nothing_kept() -> None:
-    """Its last questions may spend what was kept for those that never came."""
-    short, _ = run(asked(10), budget=Budget(samples=100), length=1000, concurrency=4)
-    assert all(solution.answer for solution in short)
-    assert sum(solution.cost.samples for solution in short) > 20
 
 
 def test_without_a_length_the_first_questions_may_spend_it_all_and_the_others_say_why_they_have_no_answer() -> None:

@@ -61,15 +61,6 @@ def test_cut_and_cancelled_sequences_count_up_to_where_they_were_seen() -> None:
     assert survival_at(table, 900) < 0.05
 
 
-def test_what_is_in_flight_is_counted_once_however_often_it_is_seen() -> None:
-    seen, once = LifeTable(), LifeTable()
-    for length in range(0, 900, 10):
-        seen.update(np.full(20, float(length)), NOTHING, NOTHING)
-    for table in (seen, once):
-        table.update(np.full(20, 900.0), np.full(20, 50.0), NOTHING)
-    assert seen.survival(40) == pytest.approx(once.survival(40), abs=0.02)
-
-
 def test_later_lengths_replace_earlier_ones() -> None:
     table = LifeTable()
     for length in (100.0, 3000.0):
@@ -135,35 +126,6 @@ def test_more_are_in_flight_the_shorter_they_are_expected_to_be() -> None:
     assert 100_000 // 8192 <= at_first < 2 * 100_000 / 8192
     assert admitted(8192) <= at_first < admitted(3000) < admitted(300)
     assert 0.6 < admitted(300) * 300 / 100_000 < 1
-
-
-def test_longer_sequences_than_expected_are_charged_more() -> None:
-    async def test() -> None:
-        limiter = KvCacheLimiter(100_000)
-        await draw(limiter, 100, limit=8192, generated=300)
-        inside = await in_flight(limiter, limit=8192)
-        expected = limiter.expected
-        # One of them says that all have come this far.
-        for charge in inside[:20]:
-            limiter.leave(charge, 2000, ended=False)
-        assert limiter.expected > 2 * expected > 100_000
-        assert await in_flight(limiter, limit=8192) == []
-
-    asyncio.run(test())
-
-
-def test_a_sequence_that_waited_in_the_engine_does_not_turn_the_clock_back() -> None:
-    async def test() -> None:
-        limiter = KvCacheLimiter(100_000)
-        first = [await limiter.enter((), kind="", limit=512) for _ in range(40)]
-        for charge in first[:8]:
-            limiter.leave(charge, 400)
-        after = limiter.expected
-        for charge in first[8:16]:
-            limiter.leave(charge, 10)
-        assert limiter.expected == pytest.approx(after * 24 / 32, rel=0.05)
-
-    asyncio.run(test())
 
 
 SEQUENCES = st.lists(
@@ -259,50 +221,6 @@ def test_a_sequence_too_long_for_the_cache_goes_alone() -> None:
             await turns()
             assert door.inside == ["short", "long", "next"][:count]
             door.leave(name)
-
-    run(test)
-
-
-@pytest.mark.parametrize("called", [False, True])
-def test_one_that_is_cancelled_while_it_waits_takes_nothing_with_it(called: bool) -> None:
-    async def test() -> None:
-        door = Door(50)
-        door.enter("a", own=36)
-        waiting = door.enter("b", own=36)
-        door.enter("c", own=8)
-        await turns()
-        if called:
-            door.leave("a")
-        waiting.cancel()
-        await turns()
-        assert door.inside == ["a", "c"]
-        if not called:
-            door.leave("a")
-        door.leave("c")
-        assert door.kv_limiter.expected == 0
-        door.enter("whole", own=48)
-        door.enter("more", own=1)
-        await turns()
-        assert door.inside == ["a", "c", "whole"]
-
-    run(test)
-
-
-def test_leaving_before_a_cancelled_waiter_has_run_calls_the_one_behind_it() -> None:
-    async def test() -> None:
-        door = Door(50)
-        door.enter("a", own=48)
-        waiting = door.enter("b", own=48)
-        door.enter("c", own=48)
-        await turns()
-        waiting.cancel()
-        door.leave("a")
-        await turns()
-        assert door.inside == ["a", "c"]
-        door.leave("c")
-        door.enter("d", own=48)
-        await turns()
-        assert door.inside == ["a", "c", "d"]
 
     run(test)
 

@@ -3,14 +3,12 @@
 import asyncio
 import tracemalloc
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reasoner import Answer, Budget, Question, SamplingParams, Solution, solve, solve_many, solve_sync
+from reasoner import Answer, Budget, Question, SamplingParams, Solution, solve
 from reasoner.engine import SampleRequest
-from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import PlanError, UsageError
 from reasoner.execution.launching import MAX_IN_FLIGHT
 from reasoner.strategy import (
@@ -27,27 +25,12 @@ from reasoner.strategy import (
     sample,
     start,
 )
-from reasoner.trace.events import Cancelled, Event, Sampled
-from reasoner.trace.history import read_histories
 from reasoner.types import Completion
 from reasoner.voting import Tally
 from reasoner_strategies import BestOfN, SelfConsistency
-from tests.execution.one_question import PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run, hang
-from tests.helpers import (
-    Judge,
-    Planned,
-    books,
-    course,
-    jumbled,
-    meter_of,
-    number_question,
-    says,
-    turns,
-    varied,
-    write_trace,
-)
+from tests.execution.one_question import PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run
+from tests.helpers import Judge, books, meter_of, number_question, says, turns, varied
 from tests.scripted import ScriptedEngine
-from tests.sweeps import cases
 
 SHORT = SamplingParams(max_tokens=40)
 
@@ -71,25 +54,6 @@ def solved(strategy: Any, engine: ScriptedEngine, **options: Any) -> tuple[Solut
         return await solve(QUESTION, strategy, engine, **options)
 
     return asyncio.run(test()), len(made)
-
-
-def one_by_one(n: int) -> Callable[[Question], Plan[Answer | None]]:
-    """Self-consistency that starts each of its samples by itself."""
-
-    def plan(question: Question) -> Plan[Answer | None]:
-        for _ in range(n):
-            yield Start(Sample((question.prompt,), params=SHORT))
-        tally, answer = Tally(question.space, max_samples=n), None
-        for _ in range(n):
-            finished = yield from next_finished()
-            for one in finished.completions:
-                tally.add(question.read(one), index=one.index)
-            vote_state = yield from count_votes(tally)
-            answer = vote_state.leader
-            yield from propose(answer, vote_state)
-        return answer
-
-    return plan
 
 
 # As many as the budget pays for
@@ -152,29 +116,6 @@ def test_without_a_budget_no_more_are_in_flight_than_an_engine_computes(strategy
 # The same as all at once
 
 
-@cases("tokens", [None, 0, 20, 500, 1500, 3000], thin=[None, 20, 1500])
-@cases("n", [1, 7, 64, 65, 300], thin=[1, 64, 65])
-def test_a_sample_that_is_started_so_many_times_is_as_many_samples(n: int, tokens: int | None) -> None:
-    runs = []
-    for strategy in (SelfConsistency(n, SHORT), Planned(one_by_one(n))):
-        events: list[Event] = []
-        engine = ScriptedEngine(varied, pause=jumbled(3))
-        solution = solve_sync(
-            QUESTION, strategy, engine, budget=None if tokens is None else Budget(tokens=tokens), trace=events.append
-        )
-        drawn = {(one.op, one.prompt, one.index, one.seed) for one in events if isinstance(one, Sampled)}
-        runs.append((solution, drawn))
-        assert [one.event for one in events].count("refused") == (solution.ended_by == "budget")
-    (one, its_draws), (other, other_draws) = runs
-    assert its_draws == other_draws
-    assert (one.answer, one.vote_state.votes, one.cost.taking(0)) == (
-        other.answer,
-        other.vote_state.votes,
-        other.cost.taking(0),
-    )
-    assert (one.ended_by, one.error) == (other.ended_by, None)
-
-
 def test_a_refused_prompt_does_not_block_another() -> None:
     drawn: list[Completion] = []
 
@@ -216,65 +157,6 @@ def test_samples_cancelled_before_their_launch_are_not_drawn() -> None:
 
 
 # Cut off, gone on with, played back
-
-
-@pytest.mark.parametrize("budget", [None, Budget(tokens=3000)], ids=str)
-@pytest.mark.parametrize("cut", [1, 50, 300])
-def test_a_run_of_many_samples_resumes_and_replays(budget: Budget | None, cut: int, tmp_path: Path) -> None:
-    strategy, events = SelfConsistency(200, SHORT), list[Event]()
-    whole = solve_sync(QUESTION, strategy, ScriptedEngine(varied, pause=jumbled(1)), budget=budget, trace=events.append)
-    kept = events[:cut]
-
-    async def go_on() -> Solution:
-        [solution] = await solve_many(
-            [QUESTION],
-            strategy,
-            ScriptedEngine(varied, pause=jumbled(2)),
-            each=budget,
-            trace=kept.append,
-            history=read_histories(list(kept)),
-        )
-        return solution
-
-    resumed = asyncio.run(go_on())
-    assert resumed.error is None
-    names = [(one.prompt, one.index) for one in kept if isinstance(one, Sampled)]
-    assert len(names) == len(set(names))
-    if budget is None:
-        assert (resumed.answer, resumed.vote_state) == (whole.answer, whole.vote_state)
-    replay = ReplayEngine(str(write_trace(tmp_path / "trace.jsonl", kept)))
-    replayed = solve_sync(QUESTION, strategy, replay)
-    assert course(replayed)[:2] == course(resumed)[:2]
-
-
-def test_more_cancelled_samples_than_may_wait_do_not_block_a_resumed_run() -> None:
-    async def pause(request: SampleRequest) -> None:
-        if request.index < 199:
-            await hang(request)
-
-    def plan(question: Question) -> Plan[Answer | None]:
-        first = yield from start(Sample((question.prompt,), params=PARAMS), times=200)
-        finished = yield from next_finished()
-        assert finished.handle == first + 199
-        for handle in range(first, first + 199):
-            yield from cancel(Handle(handle))
-        [completion] = yield from sample(question.prompt, params=PARAMS)
-        return question.read(completion)
-
-    events = Run(plan, ScriptedEngine(says("7"), pause=pause)).events
-    cut = max(index for index, event in enumerate(events) if isinstance(event, Cancelled)) + 1
-
-    async def resume() -> Solution:
-        engine, history = ScriptedEngine(says("7")), read_histories(events[:cut])
-        work = solve_many([QUESTION], Planned(plan), engine, trace=drawn.append, history=history)
-        [solution] = await asyncio.wait_for(work, timeout=30)
-        return solution
-
-    drawn: list[Event] = []
-    resumed = asyncio.run(resume())
-    assert resumed.error is None
-    assert resumed.answer is not None
-    assert [event.index for event in drawn if isinstance(event, Sampled)] == [200]
 
 
 # Bounds

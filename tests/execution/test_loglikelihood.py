@@ -1,7 +1,6 @@
 """Weighing texts: the chain rule over a tree of token ids, within the budget and in the trace."""
 
 import asyncio
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,17 +12,16 @@ from reasoner import Budget, Solution, solve, solve_many
 from reasoner.answers.questions import Question
 from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
-from reasoner.errors import BudgetExhausted, EngineError, RequestLost, UsageError
+from reasoner.errors import EngineError, RequestLost, UsageError
 from reasoner.execution.scoring import branch_nodes, joint_logprob
 from reasoner.strategy import NOT_MEASURED, LogLikelihood, Plan, TextLikelihood, loglikelihood, propose
-from reasoner.trace.events import LikelihoodsMeasured, Refused, Sampled
+from reasoner.trace.events import LikelihoodsMeasured, Sampled
 from reasoner.trace.history import read_histories
 from reasoner.types import Answer, Completion, TokenIds, VoteState
 from tests.execution.known_likelihoods import LETTERS, Asking, Known, by_hand
 from tests.execution.one_question import PROMPT, QUESTION, TOKENS, Run, hang
 from tests.helpers import DEADLINE, Planned, books, course, jumbled, meter_of, says, told, turns, write_trace
 from tests.scripted import MODEL
-from tests.sweeps import cases
 
 WORDS = st.lists(st.text(LETTERS, min_size=1, max_size=5), min_size=1, max_size=8)
 
@@ -68,14 +66,6 @@ def test_the_tree_watches_each_token_once_within_the_limit_of_a_request(
     assert all(1 <= len(place.watch) <= max_samples for place in places)
     told = dict.fromkeys(steps, -0.5)
     assert all(joint_logprob(ids, told) == TextLikelihood(-0.5 * len(ids), len(ids)) for ids in spelled)
-
-
-def test_more_texts_than_one_request_may_watch_take_several() -> None:
-    texts = [chr(place) for place in range(1000, 1300)]
-    engine, asking = known(), Asking(*texts)
-    assert Run(asking, engine).error is None
-    assert [len(request.watch) for request in engine.asked] == [128, 128, 44]
-    assert asking.reply == (TextLikelihood(math.log(1e-9), 1),) * 300
 
 
 def test_an_empty_text_is_refused() -> None:
@@ -138,27 +128,6 @@ def test_an_engine_that_watches_nothing_says_so_and_what_it_did_is_paid_for() ->
 
 
 # Costs and refusals
-
-
-@cases("tokens", range(1, 120), thin=range(1, 120, 13))
-def test_a_partial_likelihood_is_a_refusal_within_any_budget(tokens: int) -> None:
-    refusals: list[BudgetExhausted] = []
-
-    def plan(question: Question) -> Plan[Answer | None]:
-        try:
-            yield from loglikelihood(question.prompt, ["abcd", "bcda", "ca"])
-        except BudgetExhausted as refusal:
-            refusals.append(refusal)
-        return None
-
-    run = Run(plan, known(pause=jumbled(tokens)), budget=Budget(tokens=tokens))
-    whole = Run(Asking("abcd", "bcda", "ca"), known()).solution.cost.tokens
-    assert run.error is None
-    assert run.solution.cost.tokens <= tokens
-    assert books(run.solution.cost) == meter_of(run.engine)
-    [event] = run.seen(LikelihoodsMeasured)
-    assert bool(refusals) == (tokens < whole) == event.error.startswith(NOT_MEASURED) == (event.likelihoods == ())
-    assert len(run.seen(Refused)) == len(refusals)
 
 
 def test_at_the_deadline_it_is_cut_and_paid_for() -> None:

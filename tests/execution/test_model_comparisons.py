@@ -3,23 +3,22 @@
 import asyncio
 import itertools
 import random
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner import Answer, Budget, Question, solve_many
+from reasoner import Answer, Question, solve_many
 from reasoner.answers.asking import comparison_prompt, reads_yes
 from reasoner.engines.mixture import MixtureEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.registry import build, entries
 from reasoner.strategy import Strategy
-from reasoner.trace.events import AnswersCompared, Event, Refused
+from reasoner.trace.events import AnswersCompared, Event
 from reasoner.trace.history import read_histories
-from reasoner_strategies import BestOfN, SelfConsistency
-from tests.execution.asked_model import AskedModel, answered, computed, replayed, replies
-from tests.helpers import Judge, course, jumbled, told
+from reasoner_strategies import SelfConsistency
+from tests.execution.asked_model import AskedModel, answered, computed, replies
+from tests.helpers import Judge, told
 from tests.scripted import ScriptedEngine
 from tests.sweeps import widths
 
@@ -73,33 +72,9 @@ def test_a_yes_in_one_order_alone_is_a_no() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_strategy_books_each_token_and_asks_about_no_pair_twice(name: str, tmp_path: Path) -> None:
-    async def test() -> None:
-        strategy, model, events = made(name), by_seed(), list[Event]()
-        engine = model.engine(jumbled(1))
-        solution = await answered(QUESTION, strategy, engine, events)
-        assert solution.error is None
-        assert computed(engine) + judged(events) == solution.cost.tokens
-        assert told(events).taking(0) == solution.cost.taking(0)
-        assert max(model.pairs.values(), default=0) <= 2
-        assert len(set(model.compared)) == len(model.compared)
-        again = await replayed(QUESTION, strategy, tmp_path / "t.jsonl", events)
-        assert again.error is None
-        assert course(again) == course(solution)
-        assert again.notes[1:] == solution.notes
-
-    asyncio.run(test())
-
-
-def judged(events: list[Event]) -> int:
-    """What the verifier of the tests, which is no engine, computed."""
-    return sum(event.cost.verifier_tokens for event in events if event.event == "scored")
-
-
-@pytest.mark.parametrize("name", NAMES)
 @widths("cuts", 5, 60)
 def test_resumed_at_any_event_it_asks_only_what_is_missing(name: str, cuts: int) -> None:
-    async def going_on(before: list[Event]) -> tuple[object, AskedModel, list[Event]]:
+    async def resumed(before: list[Event]) -> tuple[object, AskedModel, list[Event]]:
         strategy, model, events = made(name), by_seed(), list(before)
         [solution] = await solve_many(
             [QUESTION],
@@ -114,47 +89,17 @@ def test_resumed_at_any_event_it_asks_only_what_is_missing(name: str, cuts: int)
         return (solution.answer, solution.vote_state), model, events
 
     async def test() -> None:
-        whole, _, events = await going_on([])
+        whole, _, events = await resumed([])
         compared = [at for at, event in enumerate(events, 1) if isinstance(event, AnswersCompared)]
         places = range(1, len(events))
         cut_at = {*compared[:2], *compared[-1:], *random.Random(1).sample(places, min(cuts, len(places)))}
         for cut in sorted(cut_at):
-            again, second, after = await going_on(events[:cut])
+            again, second, after = await resumed(events[:cut])
             known = [event.pair for event in events[:cut] if isinstance(event, AnswersCompared)]
             assert not {frozenset(pair) for pair in known} & set(second.pairs)
             asked = [event.pair for event in after if isinstance(event, AnswersCompared)]
             assert len(set(asked)) == len(asked)
             assert name in ASYNCHRONOUS or again == whole, cut
-
-    asyncio.run(test())
-
-
-@pytest.mark.parametrize(
-    "strategy", [SelfConsistency(n=6), BestOfN(n=6), SelfConsistency(n=3, of=SelfConsistency(n=2))]
-)
-@widths("step", 23, 5)
-def test_within_any_budget_what_is_not_compared_counts_as_different(
-    strategy: Strategy, step: int, tmp_path: Path
-) -> None:
-    async def test() -> None:
-        free = await answered(QUESTION, strategy, by_seed().engine(), [])
-        cut_short = 0
-        for tokens in range(5, free.cost.tokens + step, step):
-            engine, events = by_seed().engine(jumbled(tokens)), list[Event]()
-            solution = await answered(QUESTION, strategy, engine, events, budget=Budget(tokens=tokens))
-            assert solution.error is None
-            assert solution.cost.tokens <= tokens
-            assert solution.cost.tokens == computed(engine) + judged(events)
-            refused = [event for event in events if isinstance(event, AnswersCompared) and event.error]
-            assert all(event.same is None and event.error.startswith("not asked: budget tokens") for event in refused)
-            if refused:
-                cut_short += 1
-                assert solution.ended_by == "budget"
-                assert any("not decided by the model: those answers count as different" in n for n in solution.notes)
-                assert [event for event in events if isinstance(event, Refused)]
-            again = await replayed(QUESTION, strategy, tmp_path / f"{tokens}.jsonl", events)
-            assert course(again) == course(solution)
-        assert cut_short
 
     asyncio.run(test())
 

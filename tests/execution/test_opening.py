@@ -11,7 +11,7 @@ from reasoner import Budget, Question, solve_each, solve_many_sync
 from reasoner.engine import SampleRequest
 from reasoner.errors import UsageError
 from reasoner.execution.scheduler import Allocation
-from reasoner.trace.events import Began, Ended, Event, Sampled
+from reasoner.trace.events import Began, Ended, Event
 from reasoner.types import Completion
 from reasoner_strategies import SelfConsistency, Single
 from tests.helpers import DEADLINE, books, course, jumbled, meter_of, number_question, says, told, varied
@@ -64,17 +64,6 @@ def test_no_more_questions_are_open_than_are_allowed_and_results_do_not_depend_o
     assert books(told(events)) == meter_of(engine)
 
 
-def test_questions_are_opened_in_the_order_of_their_places_and_have_those_priorities() -> None:
-    seen: dict[str, int] = {}
-
-    def script(request: SampleRequest) -> str:
-        seen.setdefault(request.question_id, request.priority)
-        return "The answer is 7"
-
-    solve_many_sync(questions(30), Single(), ScriptedEngine(script), concurrency=4)
-    assert seen == {f"q{place}": place for place in range(30)}
-
-
 def test_an_id_that_comes_again_in_a_stream_is_refused_when_it_comes() -> None:
     asked = iter([*questions(3), number_question("q1")])
     with pytest.raises(UsageError, match="two questions have the same id"):
@@ -93,27 +82,6 @@ def test_the_seconds_of_each_question_begin_when_it_is_opened() -> None:
 
 
 # One budget for all
-
-
-def test_with_one_budget_no_more_wait_for_their_first_draw_than_may_be_under_way() -> None:
-    begun, drawn, maximum = set[str](), set[str](), 0
-
-    def sink(event: Event) -> None:
-        nonlocal maximum
-        if isinstance(event, Began):
-            begun.add(event.question_id)
-        if isinstance(event, Sampled):
-            drawn.add(event.question_id)
-        maximum = max(maximum, len(begun - drawn))
-
-    allocation = Allocation(abreast=3)
-    engine = ScriptedEngine(varied, pause=jumbled(5))
-    found = solve_many_sync(
-        questions(40), VOTE, engine, budget=Budget(tokens=40 * 200), allocation=allocation, trace=sink
-    )
-    assert maximum <= 2 * 3
-    assert all(one.cost.samples for one in found)
-    assert {one.error for one in found} == {None}
 
 
 @pytest.mark.parametrize("tokens", [40 * 50, 40 * 60, 40 * 100])

@@ -6,7 +6,7 @@ import pytest
 from reasoner import Answer, Budget, Cost, Question, VoteState
 from reasoner.engine import SampleRequest
 from reasoner.errors import BudgetExhausted, PlanError
-from reasoner.strategy import Cancel, Finished, Handle, Next, Plan, Propose, Sample, Score, Start, sample
+from reasoner.strategy import Cancel, Handle, Next, Plan, Propose, Sample, Score, Start
 from reasoner.trace.events import Dropped, Prompted, Proposed, Refused, Sampled, Scored
 from reasoner.types import Completion, Prompt, Usage
 from reasoner_strategies import BestOfN, SelfConsistency
@@ -85,24 +85,6 @@ def test_a_proposal_costs_what_was_seen_by_then() -> None:
 
 
 # Starting, waiting, cancelling
-
-
-def test_what_was_started_arrives_in_order_of_completion() -> None:
-    arrived: list[int] = []
-
-    def plan(question: Question) -> Plan[Answer | None]:
-        handles = []
-        for _ in range(3):
-            handle = yield Start(ONE)
-            handles.append(handle)
-        for _ in range(3):
-            finished: Finished = yield Next()
-            arrived.append(handles.index(finished.handle))
-            assert finished.completions[0].index == arrived[-1]
-        return None
-
-    Run(plan, ScriptedEngine(says("7"), pause=waits_for(2, 0, 1)))
-    assert arrived == [2, 0, 1]
 
 
 def test_refusals_of_started_operations_come_last_and_once() -> None:
@@ -185,13 +167,6 @@ def test_at_the_deadline_what_runs_is_cut_and_the_best_so_far_is_the_answer() ->
     assert (refused.unit, refused.limit) == ("seconds", pytest.approx(DEADLINE, abs=0.5))
 
 
-def test_the_deadline_also_cuts_those_who_wait_for_the_cache() -> None:
-    engine = ScriptedEngine(says("7"), pause=hang, capacity=TOKENS + 45)
-    run = Run(lambda question: SelfConsistency(3, PARAMS).plan(question), engine, budget=Budget(seconds=DEADLINE))
-    assert [event.why for event in run.seen(Dropped)] == ["deadline"] * 3
-    assert len(engine.usage) == run.solution.cost.samples == 1
-
-
 def test_the_deadline_also_cuts_a_verifier() -> None:
     run = Run(
         lambda question: BestOfN(2, params=PARAMS).plan(question),
@@ -242,19 +217,3 @@ def test_a_rule_that_fails_is_an_error_beside_the_answer() -> None:
         "the stop rule failed with ZeroDivisionError: no rule (tests/execution/test_plan_runner.py:"
     )
     assert run.solution.answer is not None
-
-
-def test_a_sample_that_is_admitted_in_part_says_that_the_budget_ended_it() -> None:
-    class Four:
-        uses_verifier = False
-
-        def plan(self, question: Question) -> Plan[Answer | None]:
-            drawn = yield from sample(question.prompt, n=4, params=PARAMS)
-            return question.read(drawn[0])
-
-    run = Run(Four().plan, ScriptedEngine(says("7")), budget=Budget(samples=2))
-    assert run.solution.cost.samples == 2
-    assert run.solution.answer is not None
-    assert run.solution.ended_by == "budget"
-    [refused] = run.seen(Refused)
-    assert (refused.unit, refused.limit) == ("samples", 2)

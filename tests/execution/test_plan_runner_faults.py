@@ -10,11 +10,11 @@ import pytest
 from reasoner import Answer, Budget, Cost, Question, Solution, VoteState, solve
 from reasoner.engine import SampleRequest
 from reasoner.errors import EngineDied, EngineError, LedgerViolation, PlanError, PromptTooLong, RequestLost
-from reasoner.strategy import Next, Operation, Plan, Propose, Sample, Start
+from reasoner.strategy import Next, Operation, Plan, Propose, Start
 from reasoner.trace.events import Dropped, Ended
 from reasoner.types import Completion, Usage
 from reasoner_strategies import SelfConsistency
-from tests.execution.one_question import ONE, PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run, Script, hang
+from tests.execution.one_question import ONE, PARAMS, QUESTION, REPLY, TOKENS, Run, Script
 from tests.helpers import answer, books, meter_of, says, turns
 from tests.scripted import MODEL, ScriptedEngine
 
@@ -78,29 +78,6 @@ def test_a_strategy_at_fault_ends_the_run_with_its_best(plan: Script, complaint:
     assert (ended.answer, ended.ended_by) == (kept, "error")
 
 
-class Never:
-    """A stop rule that stops at once, so that the plan is closed while it waits."""
-
-    def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
-        return "at once"
-
-
-def test_a_plan_that_will_not_be_closed_still_leaves_nothing_running() -> None:
-    def plan(question: Question) -> Plan[Answer | None]:
-        yield Start(ONE)
-        try:
-            yield Propose(answer("1"), VoteState())
-        finally:
-            yield Next()
-        return None
-
-    run = Run(plan, ScriptedEngine(says("7"), pause=hang), stop=Never())
-    assert isinstance(run.error, PlanError)
-    assert "ignored GeneratorExit" in str(run.error)
-    assert run.solution.answer == answer("1")
-    assert books(run.solution.cost) == meter_of(run.engine)
-
-
 def test_an_error_of_the_plan_is_raised_where_it_was_made() -> None:
     caught: list[Exception] = []
 
@@ -129,24 +106,6 @@ def test_a_prompt_that_is_too_long_says_by_how_much() -> None:
     )
     assert (run.solution.cost.taking(0), run.engine.usage) == (Cost(), [])
     assert "at least 1 token or" in str(PromptTooLong(5, 5))
-
-
-def test_a_reply_is_cut_where_the_window_ends() -> None:
-    drawn: list[Completion] = []
-
-    def plan(question: Question) -> Plan[Answer | None]:
-        [first] = yield ONE
-        [second] = yield Sample((PROMPT.then(first),), 1, PARAMS)
-        drawn.extend((first, second))
-        return None
-
-    engine = ScriptedEngine(says("7"), model=replace(MODEL, context=TOKENS + 3))
-    run = Run(plan, engine, budget=Budget(tokens=TOKENS + 3))
-    first, second = drawn
-    assert (first.text, first.finish_reason) == ("The answer is", "length")
-    # The chain fills the window now: it is cut, which costs nothing.
-    assert (second.text, second.finish_reason, second.usage) == ("", "length", Usage())
-    assert (run.error, run.solution.cost.tokens, len(engine.usage)) == (None, TOKENS + 3, 1)
 
 
 def test_a_lost_request_is_drawn_again_with_the_same_seed_and_each_attempt_is_booked() -> None:

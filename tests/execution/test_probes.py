@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner import Answer, Budget, Question, Solution, solve_many
-from reasoner.answers import space_for
 from reasoner.answers.asking import MAX_REPLY, copied, extraction_prompt
+from reasoner.answers.kinds import space_for
 from reasoner.engine import Continuation, SampleRequest
 from reasoner.registry import build, entries
 from reasoner.strategy import Plan, Probe, Strategy, probe, propose, sample
-from reasoner.trace.events import AnswerExtracted, Ended, Event, Sampled
+from reasoner.trace.events import AnswerExtracted, Event, Sampled
 from reasoner.trace.history import read_histories
 from reasoner.types import Completion, Extraction, SamplingParams
 from reasoner.voting import Tally
@@ -324,27 +324,6 @@ def test_within_any_budget_a_reply_that_is_not_probed_has_no_answer(step: int, t
             assert course(again) == course(solution)
             assert (note in again.notes) == bool(refused)
         assert refusals
-
-    asyncio.run(test())
-
-
-@pytest.mark.parametrize("moment", range(3, 60, 8))
-def test_interrupted_a_probe_is_paid_for_and_made_again(moment: int) -> None:
-    async def test() -> None:
-        first, events = in_words().engine(jumbled(moment, minimum=2)), list[Event]()
-        work = asyncio.ensure_future(answered(QUESTION, SelfConsistency(n=6), first, events))
-        for _ in range(moment):
-            await asyncio.sleep(0)
-        work.cancel()
-        await asyncio.wait([work])
-        if not work.cancelled() or not any(isinstance(event, Ended) for event in events):
-            return
-        assert told(events).tokens == computed(first)
-        second, after = in_words().engine(), list(events)
-        [solution] = await solve_many(
-            [QUESTION], SelfConsistency(n=6), second, trace=after.append, history=read_histories(events)
-        )
-        assert solution.cost.tokens == computed(first, second) == told(after).tokens
 
     asyncio.run(test())
 

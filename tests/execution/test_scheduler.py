@@ -3,24 +3,22 @@
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner import Budget, Cost, Ledger, Question, Solution, solve_many_sync
+from reasoner import Budget, Ledger, Question, Solution, solve_many_sync
 from reasoner.engine import SampleRequest
 from reasoner.errors import UsageError
-from reasoner.execution.scheduler import DRIFT, Allocation, Bid, BidQueue, QuestionState
+from reasoner.execution.scheduler import DRIFT, Allocation, BidQueue, QuestionState
 from reasoner.stopping.vote_posteriors import best_gain
-from reasoner.strategy import Sample, next_finished, propose, sample, start
-from reasoner.trace.events import Event, Sampled
+from reasoner.trace.events import Event
 from reasoner.trace.history import read_histories
-from reasoner.types import Answer, SamplingParams, VoteState
+from reasoner.types import Answer, SamplingParams
 from reasoner_strategies import SelfConsistency
-from tests.helpers import Planned, books, jumbled, meter_of, number_question, says
+from tests.helpers import books, jumbled, meter_of, number_question, says
 from tests.scripted import ScriptedEngine
 from tests.sweeps import widths
 
@@ -81,21 +79,6 @@ def test_of_a_budget_of_samples_each_question_gets_one_before_any_gets_two(budge
         assert sum(one > 0 for one in drawn) == min(many, budget)
 
 
-def test_without_bounds_every_vote_is_that_of_all_samples() -> None:
-    free = solved()
-    for options in ({"budget": Budget(tokens=10**9)}, {"allocation": Allocation()}):
-        divided = solved(**options)
-        assert [one.answer for one in divided] == [one.answer for one in free]
-        assert sum(samples(divided)) < sum(samples(free))
-        assert {one.ended_by for one in divided} <= {"price", "strategy"}
-
-
-def test_a_decided_question_leaves_its_budget_to_others() -> None:
-    solutions = solved(budget=Budget(tokens=20 * 14 * 6))
-    easy, hard = samples(solutions)[:EASY], samples(solutions)[EASY:]
-    assert sum(hard) > 2 * sum(easy)
-
-
 def test_a_budget_is_divided_at_a_price_and_a_limit_of_time_is_not() -> None:
     """A limit of seconds is no amount to divide: only a safe lead ends a vote."""
     divided = samples(solved(budget=Budget(tokens=10**6)))
@@ -118,43 +101,7 @@ def test_samples_below_their_price_are_not_drawn() -> None:
     assert all(one.answer for one in dear)
 
 
-def test_a_question_without_any_answer_does_not_take_it_all() -> None:
-    def silent(request: SampleRequest) -> str:
-        return "no idea" if request.question_id == "q0" else mixed(request)
-
-    solutions = solved(ScriptedEngine(silent), budget=Budget(samples=100))
-    assert 1 <= samples(solutions)[0] < 10
-
-
 # Any strategy
-
-
-def test_a_plan_that_ends_early_frees_its_turn() -> None:
-    def hasty(question: Question) -> Any:
-        for _ in range(3):
-            yield from start(Sample((question.prompt,), params=SHORT))
-        first = yield from next_finished()
-        answer = question.read(first.completions[0])
-        yield from propose(answer, VoteState())
-        return answer
-
-    solutions = solved(strategy=Planned(hasty), count=5, budget=Budget(tokens=500), allocation=Allocation(abreast=1))
-    assert [one.answer is not None for one in solutions] == [True] * 5
-
-
-def test_a_plan_that_waits_for_one_thing_while_another_comes_back_gets_its_turn() -> None:
-    def busy(question: Question) -> Any:
-        yield from start(Sample((question.prompt,), params=SHORT))
-        drawn = yield from sample(question.prompt, n=2, params=SHORT)
-        yield from next_finished()
-        answer = question.read(drawn[0])
-        yield from propose(answer, VoteState())
-        return answer
-
-    for seed in range(10):
-        engine = ScriptedEngine(mixed, pause=jumbled(seed))
-        solutions = solved(engine, Planned(busy), 4, budget=Budget(samples=40), seed=seed)
-        assert samples(solutions) == [3] * 4
 
 
 # Again
@@ -173,38 +120,6 @@ def test_an_interrupted_run_resumes_within_the_same_budget(cut: int) -> None:
     assert before > 0
     assert drawn[0] + drawn[2] <= 1500 - before
     assert all(isinstance(one.answer, Answer) for one in solutions)
-
-
-def test_a_question_over_its_budget_does_not_stop_a_resumed_run() -> None:
-    events: list[Event] = []
-    solved(count=3, each=Budget(tokens=300), trace=events.append)
-    cut = next(place for place, event in enumerate(events) if isinstance(event, Sampled))
-    first = events[cut]
-    assert isinstance(first, Sampled)
-    # What a server counted beyond all bounds.
-    dear = first.model_copy(update={"cost": replace(first.cost, generated_tokens=5000)})
-    history = read_histories([*events[:cut], dear])
-    for budget in (None, Budget(tokens=2000), Budget(tokens=6000)):
-        solutions = solved(count=3, each=Budget(tokens=300), budget=budget, history=history)
-        by_id = {one.question_id: one for one in solutions}
-        over = by_id.pop(first.question_id)
-        assert (over.ended_by, over.cost.tokens - dear.cost.tokens) == ("budget", 0)
-        assert all(one.error is None for one in solutions)
-        served = budget is None or (budget.tokens or 0) > 5014
-        assert [one.answer is not None for one in by_id.values()] == [served] * 2
-
-
-def test_a_run_that_spent_more_than_its_budget_ends_each_question_by_it() -> None:
-    solutions = solved(count=3, budget=Budget(tokens=2000), spent=Cost(generated_tokens=5005, samples=1))
-    assert [(one.ended_by, one.answer, one.error) for one in solutions] == [("budget", None, None)] * 3
-
-
-@pytest.mark.parametrize("unit", [{"seconds": 0}, {"seconds": 1e-9}, {"seconds": 1e-5}, {"tokens": 0}, {"samples": 0}])
-@pytest.mark.parametrize("bound", ["budget", "each"])
-def test_without_time_or_budget_every_question_has_a_solution(unit: Any, bound: str) -> None:
-    options: dict[str, Any] = {bound: Budget(**unit)}
-    solutions = solved(count=9, **options)
-    assert [(one.ended_by, one.error) for one in solutions] == [("budget", None)] * 9
 
 
 def test_a_deadline_that_passes_at_any_moment_ends_questions_and_not_the_call() -> None:
@@ -262,38 +177,6 @@ def test_at_mean_cost_with_two_answers_it_is_the_best_rate(lead: int, second: in
     bid = queue.pop()
     assert bid is not None
     assert bid.value == pytest.approx(value, abs=1e-7)
-
-
-def alone_in_a_crowd(told: QuestionState) -> float:
-    """The worth of one question among so many that its cost does not move the mean, which is 100."""
-    queue = BidQueue(Allocation())
-    queue.update(1, QuestionState(9, 0, 10**6, 0, 1e8, 10**6))
-    queue.update(0, told)
-    bid = queue.pop()
-    assert bid is not None
-    return bid.value
-
-
-def test_what_costs_twice_as_much_is_worth_half() -> None:
-    dear, cheap = state(3, 2)._replace(spent=1200.0), state(3, 2)._replace(spent=500.0)
-    # Two draws at the mean of 100 stand beside its own five: 1400 / 7 is twice 700 / 7.
-    assert alone_in_a_crowd(dear) == pytest.approx(alone_in_a_crowd(cheap) / 2, rel=1e-3)
-
-
-def test_a_lead_that_nothing_can_overtake_is_worth_nothing() -> None:
-    queue = BidQueue(Allocation())
-    queue.update(0, state(9, 2, remaining=7))
-    assert queue.pop() == Bid(0, 0.0, 1)
-
-
-@given(st.integers(0, 30), st.integers(0, 30), st.integers(1, 40), st.integers(1, 8))
-def test_a_wave_is_one_draw_or_more_and_within_its_limits(a: int, b: int, remaining: int, wave: int) -> None:
-    queue = BidQueue(Allocation(wave=wave))
-    queue.update(0, state(max(a, b), min(a, b), remaining=remaining))
-    bid = queue.peek()
-    assert bid is not None
-    assert 1 <= bid.draws <= min(wave, remaining)
-    assert bid.draws <= max(1, best_gain(a, b, remaining).draws / 2)
 
 
 # Which bid is best
@@ -361,14 +244,6 @@ def test_the_best_bid_is_taken(steps: list[tuple[str, int, QuestionState]], even
                 assert bid.value <= values[bid.question] * DRIFT + 1e-12
                 assert bid.value * DRIFT + 1e-12 >= values[bid.question]
                 assert values[bid.question] * DRIFT**2 + 1e-12 >= max(values.values())
-
-
-def test_a_closed_question_bids_no_more() -> None:
-    queue = BidQueue(Allocation())
-    queue.update(0, state(1, 1))
-    queue.close(0)
-    queue.update(0, state(1, 1))
-    assert queue.peek() is None
 
 
 def test_repeated_updates_keep_the_heap_small() -> None:

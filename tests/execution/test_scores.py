@@ -2,34 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reasoner import Answer, Budget, Cost, Question, SamplingParams, solve_sync
+from reasoner import Answer, Budget, Cost, Question, SamplingParams
 from reasoner.engine import Engine, SampleRequest
-from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import BudgetExhausted, LedgerViolation, PlanError, UsageError, VerifierError
-from reasoner.strategy import (
-    Cancel,
-    ComparePair,
-    Finished,
-    Next,
-    Plan,
-    Sample,
-    Score,
-    Start,
-    compare_pair,
-    next_finished,
-    sample,
-    start,
-)
+from reasoner.strategy import Next, Plan, Sample, Score, Start, compare_pair, sample
 from reasoner.trace.events import Scored
 from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter
-from tests.execution.one_question import ONE, PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run, Script
-from tests.helpers import Judge, Planned, Sleepy, answer, says, write_trace
+from tests.execution.one_question import PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run, Script
+from tests.helpers import Judge, says
 from tests.scripted import ScriptedEngine
 
 
@@ -106,21 +91,6 @@ def test_a_verifier_that_costs_more_than_its_bound_breaks_the_run() -> None:
     assert run.solution.cost.verifier_tokens > 0
 
 
-def test_a_rating_that_nobody_waits_for_is_booked_and_recorded() -> None:
-    def plan(question: Question) -> Plan[Answer | None]:
-        drawn = yield ONE
-        handle = yield Start(Score(question, drawn))
-        yield Start(ONE)
-        yield Next()
-        yield Cancel(handle)
-        return answer("1")
-
-    run = Run(plan, uses_verifier=True, verifier=Sleepy())
-    assert (run.error, run.solution.cost.verifier_tokens) == (None, 10)
-    [scored] = run.seen(Scored)
-    assert (scored.value, scored.error) == (None, "cancelled")
-
-
 def test_a_plan_that_scores_though_it_said_otherwise_is_at_fault() -> None:
     run = Run(scoring())
     assert isinstance(run.error, PlanError)
@@ -183,30 +153,6 @@ def test_each_pair_has_a_probability_or_an_error_and_all_is_paid() -> None:
     assert run.solution.cost.verifier_tokens == 14 + 14 + 7
     told = [(event.index, event.against and event.against[1], event.value) for event in run.seen(Scored)]
     assert sorted(told, key=str) == [(0, 1, 0.8), (0, 2, None), (1, 0, 0.2)]
-
-
-def test_comparisons_are_replayed(tmp_path: Path) -> None:
-    live: list[float | None] = []
-    run = Run(lambda _: all_pairs(live), ScriptedEngine(says("7", "8", "9")), uses_verifier=True, verifier=Comparing())
-    replay = ReplayEngine(str(write_trace(tmp_path / "t.jsonl", run.events)))
-    again: list[float | None] = []
-    strategy = Planned(lambda _: all_pairs(again), uses_verifier=True)
-    solution = solve_sync(QUESTION, strategy, replay, verifier=replay.verifier())
-    assert (solution.error, again) == (None, live)
-    assert solution.cost.taking(0) == run.solution.cost.taking(0)
-
-
-def test_they_may_run_behind() -> None:
-    def plan(question: Question) -> Plan[Answer | None]:
-        drawn = yield from sample(PROMPT, n=2, params=PARAMS)
-        handle = yield from start(ComparePair(question, ((drawn[1], drawn[0]),)))
-        finished: Finished = yield from next_finished()
-        assert finished.handle == handle
-        assert [rating.value for rating in finished.ratings] == [0.2]
-        return question.read(drawn[0])
-
-    run = Run(plan, ScriptedEngine(says("7", "8")), uses_verifier=True, verifier=Comparing())
-    assert (run.error, run.solution.answer and run.solution.answer.key) == (None, "7")
 
 
 def test_a_verifier_that_compares_nothing_is_named() -> None:

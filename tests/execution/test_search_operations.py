@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,20 +11,20 @@ from reasoner.engine import SampleRequest
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import BudgetExhausted, UsageError
 from reasoner.stopping.confidence import ConfidenceFloor, group_confidences, token_confidence
-from reasoner.strategy import Plan, Sample, Score, note, prefill, sample
+from reasoner.strategy import Plan, Sample, note, prefill, sample
 from reasoner.trace.events import Noted, Prefilled, Prompted, Sampled
 from reasoner.trace.replies import completions_in
 from reasoner.types import Completion, Prompt
 from tests.execution.one_question import PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run
-from tests.helpers import Judge, Planned, books, meter_of, says, write_trace
+from tests.helpers import Planned, books, meter_of, says, write_trace
 from tests.scripted import ScriptedEngine
 
 
 def forced(question: Question) -> Plan[Answer | None]:
     """A reply that is made to begin with a word, and another one later."""
-    begun = yield from prefill(question.prompt, "Well, then:")
-    [first] = yield from sample(begun, params=SamplingParams(max_tokens=40, stop=(" is",)))
-    again = yield from prefill(begun.then(first), " surely")
+    opened = yield from prefill(question.prompt, "Well, then:")
+    [first] = yield from sample(opened, params=SamplingParams(max_tokens=40, stop=(" is",)))
+    again = yield from prefill(opened.then(first), " surely")
     [last] = yield from sample(again, params=PARAMS)
     yield from note("two words were forced")
     return question.read(last)
@@ -69,20 +68,6 @@ def test_forced_text_is_in_the_trace_which_replays_and_can_be_put_together_again
     assert again.error is None
     assert again.answer == run.solution.answer
     assert again.cost.taking(0) == run.solution.cost.taking(0)
-
-
-class Mute(ScriptedEngine):
-    """An engine without a tokenizer to ask."""
-
-    async def encode(self, text: str) -> None:
-        return None
-
-
-def test_without_a_tokenizer_forced_text_is_text_alone() -> None:
-    run = Run(forced, Mute(continuing))
-    assert run.error is None
-    assert [event.token_ids for event in run.seen(Prefilled)] == [None, None]
-    assert (run.solution.answer and run.solution.answer.key) == "7"
 
 
 # A floor
@@ -172,16 +157,6 @@ def test_reserved_tokens_are_left_for_the_answer(tokens: int) -> None:
     assert kept.error is spent.error is None
 
 
-def test_a_reserve_that_does_not_fit_refuses_the_sequence() -> None:
-    run = Run(lambda _: thinking(100), ScriptedEngine(thinks_long), budget=Budget(tokens=100))
-    assert (run.solution.ended_by, run.solution.cost.tokens) == ("budget", 0)
-    # A closing answer is a sample too, and is asked for when it is due.
-    run = Run(lambda _: thinking(20), ScriptedEngine(thinks_long), budget=Budget(samples=1))
-    assert (run.solution.cost.samples, run.solution.ended_by) == (1, "budget")
-    with pytest.raises(UsageError, match="reserve must be at least 0"):
-        Sample((PROMPT,), reserve=-1)
-
-
 def test_a_run_that_the_cache_limits_is_noted() -> None:
     async def slowly(request: SampleRequest) -> None:
         for _ in range(5):
@@ -198,27 +173,6 @@ def test_a_run_that_the_cache_limits_is_noted() -> None:
     assert [note for note in narrow.solution.notes if "narrowed" in note] == list(narrow.solution.notes)
     assert "108 tokens" in narrow.solution.notes[0]
     assert narrow.events[-1].notes == narrow.solution.notes  # type: ignore[union-attr]
-
-
-@pytest.mark.parametrize("tokens", range(60, 130, 10))
-def test_ratings_leave_the_reserved_tokens(tokens: int) -> None:
-    """A rating that would take the tokens of the closing answer is refused, and the answer is drawn."""
-
-    def plan(question: Question) -> Plan[Answer | None]:
-        [thought] = yield Sample((PROMPT,), params=SamplingParams(max_tokens=20), reserve=10)
-        with suppress(BudgetExhausted):
-            yield Score(question, (thought,), reserve=10)
-        [closing] = yield from sample(PROMPT.then(thought), params=SamplingParams(max_tokens=10))
-        answer = QUESTION.read(closing)
-        return answer
-
-    judge = Judge(bound_tokens=30)
-    engine = ScriptedEngine(lambda request: "The answer is 7" if request.prompt.text else "hm " * 50)
-    run = Run(plan, engine, uses_verifier=True, verifier=judge, budget=Budget(tokens=tokens))
-    assert run.error is None
-    assert (run.solution.answer and run.solution.answer.key) == "7"
-    assert run.solution.cost.tokens <= tokens
-    assert bool(judge.spent) == (tokens >= 29 + 30 + 39)
 
 
 def test_preempted_sequences_are_noted() -> None:

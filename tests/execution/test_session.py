@@ -5,15 +5,14 @@ from contextlib import suppress
 
 import pytest
 
-from reasoner import Budget, Question, build, solve
-from reasoner.budget import Ledger
+from reasoner import Question, build, solve
 from reasoner.engine import RequestLost, SampleRequest, TextPiece
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.errors import EngineUnavailable, UsageError
+from reasoner.errors import UsageError
 from reasoner.execution.session import Session
 from reasoner_strategies import BestOfN, SelfConsistency, Single
 from reasoner_verifiers import Certainty
-from tests.helpers import says, varied
+from tests.helpers import says
 from tests.running import running
 from tests.scripted import THINKER, ScriptedEngine
 
@@ -25,18 +24,11 @@ def asked(number: int) -> Question:
 @running
 async def test_questions_of_a_session_are_answered_as_by_solve() -> None:
     vote = SelfConsistency(n=6)
-    async with Session("simulated") as session:
+    async with Session(SimulatedEngine()) as session:
         together = await asyncio.gather(*(session.solve(asked(number), vote, seed=3) for number in range(20)))
     for number, solution in enumerate(together):
         alone = await solve(asked(number), vote, SimulatedEngine(), seed=3)
         assert (solution.answer, solution.text, solution.cost.tokens) == (alone.answer, alone.text, alone.cost.tokens)
-
-
-@running
-async def test_two_callers_may_ask_the_same_question_at_once() -> None:
-    async with Session(ScriptedEngine(varied)) as session:
-        one, two = await asyncio.gather(*(session.solve(asked(3), SelfConsistency(n=4), seed=1) for _ in range(2)))
-    assert (one.answer, one.cost.tokens) == (two.answer, two.cost.tokens)
 
 
 @running
@@ -65,23 +57,6 @@ async def test_a_caller_that_leaves_takes_its_sequences_along_and_no_others() ->
         solution = await session.solve(asked(2), SelfConsistency(n=3))
         assert solution.answer is not None
         assert session.ledger.reserved.tokens == 0
-
-
-@running
-async def test_its_ledger_bounds_all_questions_together() -> None:
-    ledger = Ledger(Budget(samples=10))
-    async with Session(SimulatedEngine(), ledger=ledger) as session:
-        solutions = await asyncio.gather(*(session.solve(asked(number), SelfConsistency(n=4)) for number in range(6)))
-    assert sum(solution.cost.samples for solution in solutions) == ledger.settled.samples == 10
-    assert {solution.ended_by for solution in solutions} == {"strategy", "budget"}
-
-
-@running
-async def test_a_call_may_be_booked_in_a_ledger_of_its_own() -> None:
-    day = Ledger(Budget(samples=3))
-    async with Session(SimulatedEngine()) as session:
-        solution = await session.solve(asked(1), SelfConsistency(n=8), ledger=day)
-    assert (solution.cost.samples, day.settled.samples, session.ledger.settled.samples) == (3, 3, 0)
 
 
 @running
@@ -124,26 +99,8 @@ async def test_a_sequence_that_is_drawn_again_is_passed_on_once() -> None:
     assert (solution.text, tries, pieces) == ("The answer is 7", [0, 0], [TextPiece("It")])
 
 
-class Failing(ScriptedEngine):
-    async def start(self) -> None:
-        raise EngineUnavailable("no")
-
-    async def close(self) -> None:
-        self.closed = True
-
-
-@running
-async def test_an_engine_that_does_not_start_is_closed_if_the_session_made_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = Failing(says("7"))
-    monkeypatch.setattr("reasoner.execution.session.build", lambda *_: made)
-    with pytest.raises(EngineUnavailable):
-        async with Session("scripted"):
-            pass
-    assert made.closed
-
-
 @running
 async def test_a_session_that_is_not_open_refuses() -> None:
-    session = Session("simulated")
+    session = Session(SimulatedEngine())
     with pytest.raises(UsageError, match="use it as in `async with"):
         await session.solve(asked(1), Single())

@@ -15,7 +15,7 @@ from reasoner.registry import build, entries
 from reasoner.strategy import Strategy
 from reasoner.trace.events import Began, Ended, Event, Prompted, Sampled
 from reasoner.types import Completion, SamplingParams
-from reasoner_strategies import BeamSearch, Refine, SelfConsistency, Single
+from reasoner_strategies import BeamSearch, Refine, SelfConsistency
 from tests.helpers import Judge, course, number_question, timeless, told, varied, write_trace
 from tests.scripted import MODEL, ScriptedEngine
 
@@ -83,16 +83,6 @@ def test_a_level_is_part_of_the_prompt_and_of_the_trace_and_a_replay_repeats_it(
     assert levels[0].isdisjoint(levels[1])
 
 
-def test_a_greedy_sample_of_a_model_that_thinks_is_not_greedy_and_says_so() -> None:
-    solution, events, (request,) = run(Single())
-    assert (request.params.temperature, request.params.max_tokens) == (0.6, THINKING_MAX_TOKENS)
-    why = "scripted thinks, so it samples with its own parameters instead of greedily"
-    assert why in solution.notes
-    assert [why in event.notes for event in events if isinstance(event, Began | Ended)] == [True, True]
-    _, _, (request,) = run(Single(SamplingParams(thinking="none")))
-    assert (request.params.temperature, request.params.max_tokens) == (0.0, 512)
-
-
 def test_a_level_without_a_model_that_thinks_is_an_error_before_anything_is_drawn() -> None:
     with pytest.raises(UsageError, match="thinking=low has no effect: scripted does not think"):
         solve_sync(QUESTION, "single:thinking=low", ScriptedEngine(varied))
@@ -109,13 +99,6 @@ def test_samples_cut_at_the_limit_are_counted_and_reported(max_tokens: int, thou
     assert lines == (
         [f"cut      8 of 8 samples were cut at max_tokens=3{thinking}: raise max_tokens"] if cut[0] else []
     )
-
-
-@pytest.mark.parametrize("spec", ["beam_search:step_tokens=12,max_tokens=60", "short_m_at_k:every=12,max_tokens=60"])
-def test_the_end_of_a_step_is_no_cut(spec: str) -> None:
-    solution, _, _ = run(build("strategy", spec))
-    assert "length" in {each.completion.finish_reason for each in solution.samples}
-    assert not solution.cut.cut
 
 
 SCHEMA = SamplingParams(json_schema='{"type": "integer"}', max_tokens=40)

@@ -1,30 +1,28 @@
-"""A model's folder in the cache: built once, verified, and built again when damaged."""
+"""A model's folder in the cache: built once, and built again when it is not complete."""
 
-import errno
-import json
 import os
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 import reasoner
 from reasoner.errors import EngineUnavailable
-from reasoner.models import cache
-from reasoner.models.cache import CHECKSUMS, CachedModel, cache_home, sha256_of
+from reasoner.models.cache import MANIFEST, built_folder, cache_home, source_of
 
 FILES = {"config.json": b"{}", "model.safetensors": bytes(range(256)) * 512}
 
 
 @dataclass
 class Builder:
-    """Fills a folder with small files and counts how often."""
+    """Builds the folder `path` with small files, and counts how often."""
 
+    path: Path
     times: int = 0
     notices: list[str] = field(default_factory=list)
 
@@ -33,192 +31,110 @@ class Builder:
         for name, content in FILES.items():
             (folder / name).write_bytes(content)
 
+    def build(self, fill: Callable[[Path], None] | None = None, source: str = "abc", megabytes: int = 1) -> Path:
+        fill, said = fill or self.fill, self.notices.append
+        return built_folder(self.path, source=source, megabytes=megabytes, fill=fill, notify=said, what="the model")
+
+    def visible(self) -> list[str]:
+        return [file.name for file in self.path.parent.iterdir() if not file.name.endswith(".lock")]
+
+    def complete(self) -> bool:
+        return all((self.path / name).read_bytes() == content for name, content in FILES.items())
+
 
 @pytest.fixture
-def builder() -> Builder:
-    return Builder()
+def builder(tmp_path: Path) -> Builder:
+    return Builder(tmp_path / "models" / "tiny")
 
 
-@pytest.fixture
-def model(tmp_path: Path, builder: Builder) -> CachedModel:
-    return CachedModel(tmp_path / "models" / "tiny", gguf_sha256="abc", megabytes=1, fill=builder.fill)
-
-
-def visible(model: CachedModel) -> list[str]:
-    return [file.name for file in model.path.parent.iterdir() if not file.name.endswith(".lock")]
-
-
-def complete(model: CachedModel) -> bool:
-    return all((model.path / name).read_bytes() == content for name, content in FILES.items())
-
-
-def test_built_once(model: CachedModel, builder: Builder) -> None:
-    assert model.ready(builder.notices.append) == model.path
-    assert model.ready(builder.notices.append) == model.path
-    assert builder.times == 1
-    assert len(builder.notices) == 1
-    assert str(model.path.parent) in builder.notices[0]
-    assert complete(model)
-    assert visible(model) == ["tiny"]
-
-
-def test_only_what_was_touched_is_read_again(
-    model: CachedModel, builder: Builder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model.ready(builder.notices.append)
-    read: list[str] = []
-
-    def noted(file: Path) -> str:
-        read.append(file.name)
-        return sha256_of(file)
-
-    monkeypatch.setattr(cache, "sha256_of", noted)
-    model.ready(builder.notices.append)
-    assert read == []
-    os.utime(model.path / "model.safetensors", (0, 0))
-    assert model.ready(builder.notices.append) == model.path
-    assert read == ["model.safetensors"]
-    assert builder.times == 1
-
-
-def flip_a_byte(folder: Path) -> None:
-    content = bytearray(FILES["model.safetensors"])
-    content[70_000] ^= 1
-    (folder / "model.safetensors").write_bytes(content)
-    # A file system's clock may stand still for milliseconds.
-    os.utime(folder / "model.safetensors", (0, 0))
-
-
-def truncate(folder: Path) -> None:
-    os.truncate(folder / "model.safetensors", 1000)
-
-
-def halve_the_checksums(folder: Path) -> None:
-    os.truncate(folder / CHECKSUMS, 50)
-
-
-def empty_the_checksums(folder: Path) -> None:
-    record = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
-    (folder / CHECKSUMS).write_text(json.dumps({**record, "files": {}}), encoding="utf-8")
-
-
-def replace_by_a_folder(folder: Path) -> None:
-    (folder / CHECKSUMS).unlink()
-    (folder / CHECKSUMS).mkdir()
+def test_it_is_built_once(builder: Builder) -> None:
+    before = os.umask(0o022)
+    try:
+        assert builder.build() == builder.build() == builder.path
+    finally:
+        os.umask(before)
+    assert (builder.times, builder.notices) == (1, [f"building the model, once (1 MB in {builder.path.parent})"])
+    assert builder.complete()
+    assert builder.visible() == ["tiny"]
+    assert source_of(builder.path) == "abc"
+    assert builder.path.stat().st_mode & 0o777 == 0o755
 
 
 @pytest.mark.parametrize(
-    ("spoil", "damage"),
+    "spoil",
     [
-        (flip_a_byte, "model.safetensors: checksum differs"),
-        (truncate, "model.safetensors: size differs"),
-        (lambda folder: (folder / "config.json").unlink(), "config.json: missing"),
-        (lambda folder: (folder / CHECKSUMS).unlink(), "checksums.json: missing"),
-        (halve_the_checksums, "checksums.json: not readable"),
-        (empty_the_checksums, "checksums.json: not readable"),
-        (replace_by_a_folder, "checksums.json: Is a directory"),
+        lambda folder: os.truncate(folder / "model.safetensors", 1000),
+        lambda folder: (folder / "config.json").unlink(),
+        lambda folder: (folder / MANIFEST).unlink(),
+        lambda folder: os.truncate(folder / MANIFEST, 50),
+        lambda folder: (folder / MANIFEST).write_text('{"gguf_sha256": "abc", "files": {}}'),
+        lambda folder: (folder / MANIFEST).write_text('{"gguf_sha256": "abc", "files": 3}'),
     ],
 )
-def test_damage_is_named_and_repaired(
-    spoil: Callable[[Path], object], damage: str, model: CachedModel, builder: Builder
-) -> None:
-    model.ready(lambda line: None)
-    spoil(model.path)
-    model.ready(builder.notices.append)
-    assert builder.notices == [f"the cached model is damaged ({damage}): building it again"]
+def test_what_is_incomplete_is_built_again(spoil: Callable[[Path], object], builder: Builder) -> None:
+    spoil(builder.build())
+    builder.build()
+    assert builder.notices[1:] == ["the folder of the model is damaged or of another version: building it again"]
     assert builder.times == 2
-    assert complete(model)
-    model.ready(builder.notices.append)
+    assert builder.complete()
+
+
+def test_a_folder_made_from_other_weights_is_built_again(builder: Builder) -> None:
+    builder.build()
+    assert source_of(builder.build(source="def")) == "def"
     assert builder.times == 2
+    assert source_of(builder.path.parent) is None
 
 
-def test_a_folder_made_from_other_weights_is_built_again(model: CachedModel, builder: Builder) -> None:
-    model.ready(lambda line: None)
-    replace(model, gguf_sha256="def").ready(builder.notices.append)
-    assert builder.notices == [
-        "the cached model is damaged (checksums.json: built for another model): building it again"
-    ]
-    assert builder.times == 2
-
-
-def test_a_run_killed_half_way_leaves_nothing_behind_for_long(model: CachedModel, builder: Builder) -> None:
+def test_a_run_killed_half_way_leaves_nothing_behind_for_long(builder: Builder) -> None:
     program = (
-        "import os, signal, sys; from pathlib import Path; from reasoner.models.cache import CachedModel\n"
+        "import os, signal, sys; from pathlib import Path; from reasoner.models.cache import built_folder\n"
         "def fill(folder):\n"
         "    (folder / 'config.json').write_bytes(b'{')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
-        "CachedModel(Path(sys.argv[1]), gguf_sha256='abc', megabytes=1, fill=fill).ready(print)"
+        "built_folder(Path(sys.argv[1]), source='abc', megabytes=1, fill=fill, notify=print, what='it')"
     )
     root = Path(reasoner.__file__).parents[1]
     killed = subprocess.run(
-        [sys.executable, "-c", program, str(model.path)], cwd=root, capture_output=True, check=False
+        [sys.executable, "-c", program, str(builder.path)], cwd=root, capture_output=True, check=False
     )
     assert killed.returncode == -signal.SIGKILL
-    assert len(visible(model)) == 1
-    assert not model.path.exists()
-    model.ready(builder.notices.append)
-    assert visible(model) == ["tiny"]
-    assert complete(model)
+    assert len(builder.visible()) == 1
+    assert not builder.path.exists()
+    builder.build()
+    assert builder.visible() == ["tiny"]
+    assert builder.complete()
 
 
-def test_two_at_once_build_it_once(model: CachedModel, builder: Builder) -> None:
+def test_two_at_once_build_it_once(builder: Builder) -> None:
     building, waiting = threading.Event(), threading.Event()
+    first = Builder(builder.path)
 
     def slow(folder: Path) -> None:
         building.set()
         assert waiting.wait(60)
-        builder.fill(folder)
+        first.fill(folder)
 
     def notify(line: str) -> None:
         builder.notices.append(line)
         waiting.set()
 
-    first = threading.Thread(target=replace(model, fill=slow).ready, args=(lambda line: None,))
-    first.start()
+    thread = threading.Thread(target=first.build, args=(slow,))
+    thread.start()
     assert building.wait(60)
-    assert model.ready(notify) == model.path
-    first.join()
-    assert builder.times == 1
-    assert builder.notices == ["another process is building the embedded model: waiting for it"]
-    assert complete(model)
+    built_folder(builder.path, source="abc", megabytes=1, fill=builder.fill, notify=notify, what="the model")
+    thread.join()
+    assert (first.times, builder.times) == (1, 0)
+    assert builder.notices == ["another process is building the model: waiting for it"]
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk_is_named_with_what_to_do(number: int, model: CachedModel) -> None:
-    def fill(folder: Path) -> None:
-        (folder / "config.json").write_bytes(b"{")
-        raise OSError(number, os.strerror(number))
-
-    with pytest.raises(EngineUnavailable, match=r"no space left .* needs 1 MB.*REASONER_CACHE") as caught:
-        replace(model, fill=fill).ready(lambda line: None)
-    assert str(model.path.parent) in str(caught.value)
-    assert visible(model) == []
-
-
-def test_too_little_space_is_known_before_building(model: CachedModel, builder: Builder) -> None:
-    with pytest.raises(EngineUnavailable, match="needs 1000000000 MB"):
-        replace(model, megabytes=10**9).ready(builder.notices.append)
-    assert builder.times == 0
-
-
-def test_a_cache_that_cannot_be_written(tmp_path: Path, model: CachedModel) -> None:
+def test_a_cache_that_cannot_be_written_is_named_with_what_to_do(builder: Builder, tmp_path: Path) -> None:
+    with pytest.raises(EngineUnavailable, match=r"No space left on device; it needs 1000000000 MB.*REASONER_CACHE"):
+        builder.build(megabytes=10**9)
+    assert (builder.times, builder.visible()) == (0, [])
     (tmp_path / "file").touch()
-    with pytest.raises(EngineUnavailable, match=r"cannot build .*: Not a directory; set REASONER_CACHE"):
-        replace(model, path=tmp_path / "file" / "models" / "tiny").ready(lambda line: None)
-
-
-def test_files_are_as_readable_as_the_umask_allows(model: CachedModel, builder: Builder) -> None:
-    def private(folder: Path) -> None:
-        builder.fill(folder)
-        (folder / "model.safetensors").chmod(0o600)
-
-    before = os.umask(0o022)
-    try:
-        replace(model, fill=private).ready(lambda line: None)
-    finally:
-        os.umask(before)
-    assert model.path.stat().st_mode & 0o777 == 0o755
-    assert (model.path / "model.safetensors").stat().st_mode & 0o777 == 0o644
+    with pytest.raises(EngineUnavailable, match=r"cannot build .*: Not a directory; .*REASONER_CACHE"):
+        Builder(tmp_path / "file" / "models" / "tiny").build()
 
 
 def test_where_the_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

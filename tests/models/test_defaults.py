@@ -151,25 +151,6 @@ def test_a_level_that_means_nothing_says_what_does(text: str) -> None:
         thinking_level(text)
 
 
-@pytest.mark.parametrize(
-    ("options", "complaint"),
-    [
-        ({"presence_penalty": 3}, "presence_penalty must be from -2 to 2"),
-        ({"repetition_penalty": 0}, "repetition_penalty must be above 0"),
-        ({"logit_bias": {7: 200}}, "logit_bias of token 7 must be from -100 to 100"),
-        ({"logit_bias": {-1: 2}}, "a token id of logit_bias must be at least 0"),
-        ({"logit_bias": (7,)}, "logit_bias must hold pairs of a token id and a bias"),
-        ({"bad_words": "no"}, r"bad_words must be a tuple of strings \(got 'no'\): write bad_words="),
-        ({"bad_words": ("",)}, "bad_words='' is empty: a bad word must have"),
-        ({"thinking": 0}, "thinking must be at least 1"),
-        ({"thinking": True}, "thinking must be a whole number"),
-    ],
-)
-def test_a_parameter_out_of_range_is_refused(options: dict[str, object], complaint: str) -> None:
-    with pytest.raises(UsageError, match=complaint):
-        SamplingParams(**options)  # type: ignore[arg-type]
-
-
 @pytest.mark.parametrize(("level", "noted"), [("low", True), ("medium", False), ("high", False), (99, False)])
 def test_a_level_that_the_template_renders_as_the_highest_is_noted(level: ThinkingLevel, noted: bool) -> None:
     alike = replace(PROFILE, levels=LEVELS | {"low": LEVELS["high"]})

@@ -88,8 +88,6 @@ def test_without_a_package_that_converts_it_nothing_is_fetched(monkeypatch: pyte
         ("raise RuntimeError('first\\nsecond ' + 100_000 * 'x')", "RuntimeError: first second xxx"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "killed (signal 9)"),
         ("import os; os._exit(7)", "exit status 7"),
-        # What safetensors says: its error is no OSError.
-        ("raise Exception('I/O error: No space left on device (os error 28)')", "no space left"),
     ],
 )
 def test_the_child_fails(source: str, said: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

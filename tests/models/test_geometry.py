@@ -1,15 +1,18 @@
-"""Cards read from config.json and safetensors headers, and what follows from them."""
+"""The cost of a model, from its `config.json` and the shapes of its weights; some are published ones."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reasoner.errors import EngineUnavailable, UsageError
-from reasoner.models.geometry import read_model_info, sequences_that_fit
+from reasoner.errors import EngineUnavailable
+from reasoner.models.geometry import read_model_info
 from reasoner.models.info import ModelInfo
 
+PUBLISHED: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "published.json").read_text())
+"""Fields of `config.json` of published models."""
 SMOLLM = {
     "model_type": "llama",
     "max_position_embeddings": 8192,
@@ -28,8 +31,10 @@ def write_config(folder: Path, config: Any) -> Path:
     return folder
 
 
-def write_safetensors(file: Path, shapes: dict[str, list[int]], dtype: str = "BF16") -> None:
-    entries = {name: {"dtype": dtype, "shape": shape, "data_offsets": [0, 0]} for name, shape in shapes.items()}
+def write_safetensors(file: Path, tensors: Mapping[str, list[int] | tuple[str, list[int]]]) -> None:
+    """A file with these tensors: the shape of each, and its number type where that is not bfloat16."""
+    typed = {name: entry if isinstance(entry, tuple) else ("BF16", entry) for name, entry in tensors.items()}
+    entries = {name: {"dtype": dtype, "shape": shape, "data_offsets": [0, 0]} for name, (dtype, shape) in typed.items()}
     header = json.dumps({"__metadata__": {"format": "pt"}, **entries}).encode()
     file.write_bytes(len(header).to_bytes(8, "little") + header)
 
@@ -52,28 +57,26 @@ def test_the_embedded_model(converted: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "attention", "kv_bytes"),
+    ("config", "kv_bytes"),
     [
-        (SMOLLM, "GQA", 23_040),
-        (without("num_key_value_heads"), "MHA", 3 * 23_040),
-        ({**SMOLLM, "num_key_value_heads": None}, "MHA", 3 * 23_040),
-        ({**SMOLLM, "num_key_value_heads": 1}, "MQA", 23_040 // 3),
-        (without("head_dim"), "GQA", 23_040),
-        ({**SMOLLM, "head_dim": 128}, "GQA", 2 * 23_040),
-        ({"vision_config": {"num_hidden_layers": 5}, "text_config": SMOLLM}, "GQA", 23_040),
-        ({**SMOLLM, "text_config": None}, "GQA", 23_040),
-        ({**SMOLLM, "kv_lora_rank": 512}, "unknown", 0),
-        ({**SMOLLM, "model_type": "qwen3", "sliding_window": 64, "use_sliding_window": False}, "GQA", 23_040),
-        ({**SMOLLM, "model_type": "mistral", "sliding_window": 64}, "GQA", 0),
-        ({**SMOLLM, "layer_types": ["full_attention"] * 29 + ["sliding_attention"]}, "GQA", 0),
-        (without("model_type"), "GQA", 0),
-        ({**SMOLLM, "num_key_value_heads": [3, 1, 3]}, "unknown", 0),
-        ({}, "unknown", 0),
+        (SMOLLM, 23_040),
+        (without("num_key_value_heads"), 3 * 23_040),
+        ({**SMOLLM, "num_key_value_heads": None}, 3 * 23_040),
+        ({**SMOLLM, "num_key_value_heads": 1}, 23_040 // 3),
+        (without("head_dim"), 23_040),
+        ({**SMOLLM, "head_dim": 128}, 2 * 23_040),
+        ({"vision_config": {"num_hidden_layers": 5}, "text_config": SMOLLM}, 23_040),
+        ({**SMOLLM, "text_config": None}, 23_040),
+        ({**SMOLLM, "model_type": "qwen3", "sliding_window": 64, "use_sliding_window": False}, 23_040),
+        ({**SMOLLM, "model_type": "mistral", "sliding_window": 64}, 0),
+        ({**SMOLLM, "layer_types": ["full_attention"] * 29 + ["sliding_attention"]}, 0),
+        (without("model_type"), 0),
+        ({**SMOLLM, "num_key_value_heads": [3, 1, 3]}, 0),
+        ({}, 0),
     ],
 )
-def test_kv_bytes_per_token(config: dict[str, Any], attention: str, kv_bytes: int, tmp_path: Path) -> None:
+def test_kv_bytes_per_token(config: dict[str, Any], kv_bytes: int, tmp_path: Path) -> None:
     info = read_model_info(write_config(tmp_path, config), name="m")
-    assert info.attention == attention
     assert info.kv_bytes_per_token == kv_bytes
 
 
@@ -155,11 +158,70 @@ def test_a_malformed_index_is_named(text: str, tmp_path: Path) -> None:
         read_model_info(tmp_path, name="m")
 
 
-def test_sequences_that_fit(tmp_path: Path) -> None:
-    info = read_model_info(write_config(tmp_path, SMOLLM), name="m")
-    assert sequences_that_fit(info, kv_bytes=4 * 2**30, tokens=1024) == 182
-    assert sequences_that_fit(info, kv_bytes=23_040 * 100, tokens=100) == 1
-    assert sequences_that_fit(info, kv_bytes=23_040 * 100 - 1, tokens=100) == 0
-    assert sequences_that_fit(ModelInfo("unknown"), kv_bytes=4 * 2**30, tokens=1024) == 0
-    with pytest.raises(UsageError, match="tokens must be at least 1"):
-        sequences_that_fit(info, kv_bytes=1, tokens=0)
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_kv_cache_of_a_model_is_exact_or_unknown(name: str, tmp_path: Path) -> None:
+    # 2 x KV heads x 128 numbers x 2 bytes in each layer.
+    plain = {
+        "Qwen3-8B": 36 * 4096,
+        "Qwen3-30B-A3B": 48 * 2048,
+        "Llama-3.1-8B": 32 * 4096,
+        "Mixtral-8x7B-v0.1": 32 * 4096,
+    }
+    info = read_model_info(write_config(tmp_path, PUBLISHED[name]), name="m")
+    assert info.kv_bytes_per_token == plain.get(name, 0)
+    assert (info.flops(prompt=1, cached=0, generated=1) is None) or name in plain
+
+
+def qwen3_moe() -> dict[str, list[int]]:
+    hidden, width, tensors = 2048, 768, {"model.embed_tokens.weight": [151936, 2048], "lm_head.weight": [151936, 2048]}
+    for layer in range(48):
+        head = f"model.layers.{layer}"
+        tensors[f"{head}.self_attn.q_proj.weight"] = [4096, hidden]
+        tensors[f"{head}.self_attn.k_proj.weight"] = tensors[f"{head}.self_attn.v_proj.weight"] = [512, hidden]
+        tensors[f"{head}.self_attn.o_proj.weight"] = [hidden, 4096]
+        tensors[f"{head}.mlp.gate.weight"] = [128, hidden]
+        for expert in range(128):
+            for name in ("gate_proj", "up_proj", "down_proj"):
+                tensors[f"{head}.mlp.experts.{expert}.{name}.weight"] = [width, hidden]
+    return tensors
+
+
+def test_a_token_of_a_mixture_of_experts_passes_through_few_of_them(tmp_path: Path) -> None:
+    write_safetensors(tmp_path / "model.safetensors", qwen3_moe())
+    info = read_model_info(write_config(tmp_path, PUBLISHED["Qwen3-30B-A3B"]), name="m")
+    outside = 2 * 151936 * 2048 + 48 * (2 * 4096 + 2 * 512 + 128) * 2048
+    experts = 48 * 128 * 3 * 768 * 2048
+    assert (info.parameters, info.active_parameters) == (outside + experts, outside + experts * 8 // 128)
+    assert info.parameters == pytest.approx(30.5e9, rel=0.01)
+    flops = info.flops(prompt=1, cached=0, generated=0)
+    assert flops == pytest.approx(6.7e9, rel=0.01)
+
+
+def test_shared_experts_serve_every_token_and_extra_layers_none(tmp_path: Path) -> None:
+    tensors = {
+        "model.layers.3.mlp.experts.0.up_proj.weight": ("F8_E4M3", [256, 4]),
+        "model.layers.3.mlp.experts.0.up_proj.weight_scale_inv": ("F32", [2, 1]),
+        "model.layers.3.mlp.shared_experts.up_proj.weight": ("F8_E4M3", [8, 4]),
+        "model.layers.61.mlp.experts.0.up_proj.weight": ("F8_E4M3", [256, 4]),
+        "model.layers.61.eh_proj.weight": ("BF16", [8, 4]),
+    }
+    write_safetensors(tmp_path / "model.safetensors", tensors)
+    info = read_model_info(write_config(tmp_path, PUBLISHED["DeepSeek-V3"]), name="m")
+    assert (info.parameters, info.active_parameters) == (1024 + 32, 1024 * 8 // 256 + 32)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "count"),
+    [
+        ({"weight": ("F8_E4M3", [512, 256]), "weight_scale": ("F32", [])}, 131_072 + 512),
+        ({"qweight": ("I32", [256, 64]), "scales": ("F16", [2, 512])}, 0),
+        ({"blocks": ("U8", [512, 8, 16]), "scales": ("U8", [512, 8])}, 0),
+    ],
+)
+def test_quantized_weights_are_counted_or_unknown(
+    tensors: dict[str, tuple[str, list[int]]], count: int, tmp_path: Path
+) -> None:
+    named = {f"model.layers.0.mlp.up_proj.{name}": entry for name, entry in tensors.items()}
+    write_safetensors(tmp_path / "model.safetensors", {**named, "model.norm.weight": [512]})
+    write_config(tmp_path, {"num_hidden_layers": 1, "quantization_config": {}})
+    assert read_model_info(tmp_path, name="m").parameters == count

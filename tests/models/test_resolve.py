@@ -1,6 +1,5 @@
 """What the name given as a model stands for."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -46,10 +45,9 @@ def test_a_hub_id_is_left_to_the_engine() -> None:
 
 
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
-INDEX = {"weight_map": {"a": SHARDS[0], "b": SHARDS[1]}}
 
 
-def cached(home: Path, monkeypatch: pytest.MonkeyPatch, *files: str, index: object = None) -> Path:
+def cached(home: Path, monkeypatch: pytest.MonkeyPatch, *files: str) -> Path:
     """A snapshot of org/tiny in a hub's cache at `home`."""
     constants = pytest.importorskip("huggingface_hub.constants")
     repository = home / "models--org--tiny"
@@ -57,8 +55,6 @@ def cached(home: Path, monkeypatch: pytest.MonkeyPatch, *files: str, index: obje
     snapshot.mkdir(parents=True)
     for file in files:
         (snapshot / file).write_text("{}", encoding="utf-8")
-    if index is not None:
-        (snapshot / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("0a1b", encoding="utf-8")
     (repository / "blobs").mkdir()
@@ -67,48 +63,27 @@ def cached(home: Path, monkeypatch: pytest.MonkeyPatch, *files: str, index: obje
 
 
 @pytest.mark.parametrize(
-    ("files", "index"),
+    ("complete", "files"),
     [
-        (("config.json", "tokenizer.json", "model.safetensors"), None),
-        (("config.json", "vocab.json", "merges.txt", "pytorch_model.bin"), None),
-        (("config.json", "tokenizer.model", *SHARDS), INDEX),
-        (("config.json", "tokenizer.json", *SHARDS), None),
-        (("params.json", "tekken.json", "consolidated.safetensors"), None),
+        (True, ("config.json", "tokenizer.json", "model.safetensors")),
+        (True, ("config.json", "vocab.json", "merges.txt", "pytorch_model.bin")),
+        (True, ("config.json", "tokenizer.model", *SHARDS)),
+        (True, ("params.json", "tekken.json", "consolidated.safetensors")),
+        (False, ("config.json",)),
+        (False, ("config.json", "tokenizer.json")),
+        (False, ("config.json", "tokenizer.json", "training_args.bin")),
+        (False, ("config.json", "model.safetensors")),
+        (False, ("tokenizer.json", "model.safetensors")),
+        (False, ("config.json", "tokenizer.json", SHARDS[0])),
     ],
 )
 def test_a_hub_id_whose_files_are_all_in_the_cache_has_a_folder(
-    files: tuple[str, ...], index: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    complete: bool, files: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    snapshot = cached(tmp_path, monkeypatch, *files, index=index)
-    assert resolve("org/tiny", quiet) == Resolved("org/tiny", str(snapshot), snapshot)
-
-
-@pytest.mark.parametrize(
-    ("files", "index"),
-    [
-        (("config.json",), None),
-        (("config.json", "tokenizer.json"), None),
-        (("config.json", "tokenizer.json", "training_args.bin"), None),
-        (("config.json", "model.safetensors"), None),
-        (("tokenizer.json", "model.safetensors"), None),
-        (("config.json", "tokenizer.json", SHARDS[0]), INDEX),
-        (("config.json", "tokenizer.json", SHARDS[0]), None),
-        (("config.json", "tokenizer.json", *SHARDS), {"weight_map": []}),
-    ],
-)
-def test_a_download_that_stopped_part_way_is_left_to_the_engine(
-    files: tuple[str, ...], index: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cached(tmp_path, monkeypatch, *files, index=index)
-    assert resolve("org/tiny", quiet) == Resolved("org/tiny", "org/tiny", None)
-
-
-@pytest.mark.parametrize("text", ["", "[" * 100_000, '{"weight_map": ' * 100_000])
-def test_a_damaged_index_is_an_incomplete_download(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    snapshot = cached(tmp_path, monkeypatch, "config.json", "tokenizer.json", *SHARDS, index=INDEX)
-    assert resolve("org/tiny", quiet).folder == snapshot
-    (snapshot / "model.safetensors.index.json").write_text(text, encoding="utf-8")
-    assert resolve("org/tiny", quiet).folder is None
+    snapshot = cached(tmp_path, monkeypatch, *files)
+    # Another download is left to the engine.
+    source, folder = (str(snapshot), snapshot) if complete else ("org/tiny", None)
+    assert resolve("org/tiny", quiet) == Resolved("org/tiny", source, folder)
 
 
 def test_a_download_under_way_or_a_lost_blob_makes_it_incomplete(

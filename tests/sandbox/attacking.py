@@ -36,14 +36,14 @@ def checked(
 
 
 def returned(code: str, *args: object, limits: SandboxLimits = BRISK) -> str:
-    """What `attack(*args)`, a text, comes to inside: told by the verdict on a test that never passes."""
+    """The text that `attack(*args)` returns inside, read from the verdict on a test that never passes."""
     verdict = checked(code, Call(args, None), limits=limits)
     assert verdict.status == "fail", verdict
     return verdict.detail.removeprefix("test 1 of 1: AssertionError: '").removesuffix("' is not None")
 
 
 def alive(place: Path) -> Sequence[psutil.Process]:
-    """The processes whose home is, or was, below a directory: those of the sandboxes that were made there."""
+    """The processes with a home, now or before, below a directory: those of the sandboxes that were made there."""
     found = []
     for process in psutil.process_iter():
         try:

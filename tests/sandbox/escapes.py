@@ -68,7 +68,7 @@ def file_system(place: str) -> None:
 
 
 def names(place: str) -> None:
-    """Be told of each file that is made."""
+    """Get a notice of each file that is made."""
     watch = checked(LIBC.inotify_init())
     checked(LIBC.inotify_add_watch(watch, place.encode(), 0xFFF))
 

@@ -1,6 +1,5 @@
 """Values that cross between the code and its tests, and what the tests see of the code."""
 
-import ast
 import asyncio
 import json
 import math
@@ -13,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner.sandbox import check
-from reasoner.sandbox.inner import Uncrossable, decode, encode, names_in, same
+from reasoner.sandbox.inner import Uncrossable, decode, encode, same
 from tests.sandbox.attacking import CONFINED, checked
 
 scalars = st.one_of(
@@ -110,25 +109,8 @@ def test_what_spells_no_value_raises_what_is_caught(spelled: object) -> None:
         (-0.0, 0.0, True),
     ],
 )
-def test_same_goes_by_type_and_value(a: object, b: object, equal: bool) -> None:
+def test_values_are_the_same_by_type_and_value(a: object, b: object, equal: bool) -> None:
     assert same(a, b) is same(b, a) is equal
-
-
-@pytest.mark.parametrize(
-    ("test", "names"),
-    [
-        ("assert f(1) == 2", {"f"}),
-        ("import math\nassert math.isclose(f(1), g(x=2))", {"f", "g"}),
-        ("def check(candidate):\n    for n in range(3):\n        assert candidate(n) == n", set()),
-        ("def helper(a, *b, c=1, **d):\n    return a, b, c, d\nassert helper(f())", {"f"}),
-        ("from os import path as p\nassert p.join(*f())", {"f"}),
-        ("assert sorted(len(x) for x in f()) == [abs(-1)]", {"f"}),
-        ("try:\n    f()\nexcept ValueError as e:\n    assert str(e)\nelse:\n    assert False", {"f"}),
-        ("class A: pass\nassert f(lambda q: q, A)", {"f"}),
-    ],
-)
-def test_a_test_asks_for_the_names_that_only_the_code_can_bring(test: str, names: set[str]) -> None:
-    assert names_in(ast.parse(test)) == names
 
 
 SEEN = [
@@ -171,8 +153,7 @@ def test_the_tests_see_what_a_caller_would_see(code: str, test: str) -> None:
 UNSEEN = [
     ("def f(x): x.append(1)", "x = [0]\nf(x)\nassert x == [0]"),
     ("def f(): return 1", "assert f() == 1.5 or f() is None"),
-    ("f = 7", "assert f"),
-    ("def g(): return 1", "assert callable(f)"),
+    ("f = 7", "f()"),
     ("def f(): raise SystemExit", "f()"),
     ("def f(): raise KeyboardInterrupt", "f()"),
     ("def f(x): x.append(object())", "x = []\nf(x)"),
@@ -196,6 +177,6 @@ def test_a_record_without_the_nonce_is_no_verdict(nonce: str, status: str) -> No
         records.feed_eof()
         findings = check._Findings(1)
         await check._listen(records, "right", findings)
-        return findings.verdict(0.0).status
+        return findings.verdict().status
 
     assert asyncio.run(verdict()) == status

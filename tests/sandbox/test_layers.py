@@ -9,7 +9,7 @@ import pytest
 
 from reasoner.errors import UsageError
 from reasoner.sandbox import check
-from reasoner.sandbox.check import Call, Program
+from reasoner.sandbox.check import Call
 from reasoner.sandbox.layers import NOBODY, Interpreter, Layers, SandboxLimits, detect
 from tests.sandbox.attacking import CONFINED, checked
 
@@ -38,12 +38,6 @@ def test_the_minimum_is_namespaces_with_landlock_or_bubblewrap() -> None:
 
 
 @CONFINED
-def test_a_verdict_names_the_layers_of_its_run() -> None:
-    for test in (Call((), None), Program("", "")):
-        assert checked(CODE, test).layers == detect().names
-
-
-@CONFINED
 def test_code_runs_as_nobody_where_the_caller_is_root() -> None:
     assert checked(CODE, Call((), NOBODY if os.geteuid() == 0 else os.geteuid())).status == "pass"
 
@@ -55,7 +49,7 @@ def without(monkeypatch: pytest.MonkeyPatch, *tools: str) -> Layers:
     return detect.__wrapped__()
 
 
-def test_without_the_tools_the_minimum_is_missing_and_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_tools_the_minimum_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     layers = without(monkeypatch, "bwrap", "unshare")
     assert layers.wrapper == "none"
     assert layers.missing == "namespaces: unshare is not installed; bubblewrap: bwrap is not installed"
@@ -80,13 +74,11 @@ def test_without_the_minimum_nothing_runs_and_the_error_says_what_to_do(
     monkeypatch.setattr(check, "detect", bare)
     verdict = checked(f"open({str(outside / 'new')!r}, 'w')\n{CODE}", Call((), 0), Call((), 0))
     assert (verdict.status, verdict.passed, verdict.total, verdict.judged) == ("sandbox_unavailable", 0, 2, False)
-    for told in ("install bubblewrap", "--allow-unsandboxed-code", "allow_unsandboxed=True", "bwrap is not installed"):
-        assert told in verdict.detail
+    for part in ("install bubblewrap", "--allow-unsandboxed-code", "allow_unsandboxed=True", "bwrap is not installed"):
+        assert part in verdict.detail
 
 
-def test_without_the_minimum_code_is_run_when_told_so_and_the_verdict_shows_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_without_the_minimum_code_runs_where_that_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check, "detect", bare)
     for code, status in (
         ("def attack(): return 1", "pass"),
@@ -95,8 +87,6 @@ def test_without_the_minimum_code_is_run_when_told_so_and_the_verdict_shows_it(
     ):
         verdict = checked(code, Call((), 1), unsafe=True)
         assert verdict.status == status
-        assert "session" in verdict.layers
-        assert not {"namespaces", "bubblewrap"} & set(verdict.layers)
 
 
 def test_layers_that_fail_after_they_were_found_are_no_verdict_on_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,25 +104,3 @@ def test_limits_are_above_zero() -> None:
     for field in dataclasses.fields(SandboxLimits):
         with pytest.raises(UsageError, match=f"{field.name} must be above 0"):
             SandboxLimits(**{field.name: 0})
-
-
-@CONFINED
-@pytest.mark.parametrize(
-    ("code", "limits"),
-    [
-        ("def attack(): return len(b'x' * (300 * 2**20))", SandboxLimits(memory_mib=256)),
-        ("def attack():\n    with open('f', 'wb') as f: f.write(bytes(2**21 + 1))", SandboxLimits(file_mib=2)),
-        ("def attack():\n    for n in range(5): open(f'f{n}', 'wb').write(bytes(2**20))", SandboxLimits(disk_mib=4)),
-        ("def attack(): return [open('/dev/null') for _ in range(30)]", SandboxLimits(open_files=20)),
-        (
-            "import os\ndef attack():\n    for _ in range(9):\n        if not os.fork(): os.read(os.pipe()[0], 1)",
-            SandboxLimits(processes=8),
-        ),
-    ],
-)
-def test_every_limit_has_an_effect(code: str, limits: SandboxLimits) -> None:
-    tight = checked(code, "attack()", limits=limits)
-    assert tight.status in {"fail", "memory"}
-    assert any(error in tight.detail for error in ("MemoryError", "OSError", "BlockingIOError", "cannot be passed"))
-    roomy = dataclasses.replace(SandboxLimits(), file_mib=4, disk_mib=32)
-    assert checked(code.replace("return [", "len(["), "attack()", limits=roomy).status in {"pass", "compile_error"}

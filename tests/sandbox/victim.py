@@ -59,8 +59,8 @@ def main() -> None:
         harm = victim.harm()
         if (child := os.fork()) == 0:
             became = escapes.attack(made)
-            told = [[verdict.status, verdict.detail, harm], [became, victim.harm()]]
-            os.write(1, json.dumps(told).encode())
+            results = [[verdict.status, verdict.detail, harm], [became, victim.harm()]]
+            os.write(1, json.dumps(results).encode())
             os._exit(0)
         os.waitpid(child, 0)
 

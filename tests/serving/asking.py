@@ -9,11 +9,12 @@ import pytest
 
 from reasoner.engine import Engine, TextPiece
 from reasoner.execution.session import Session
+from reasoner.models.info import ModelInfo
 from reasoner.serving.bodies import read
-from reasoner.serving.choose import Alias, ChosenRequest, Offer, choose, default_aliases
+from reasoner.serving.choose import Alias, Offer, choose, default_aliases
 from reasoner.serving.errors import ApiError
-from reasoner.serving.replies import AnsweredRequest, Result
-from reasoner.serving.requests import ChatRequest, CompletionRequest
+from reasoner.serving.replies import Result
+from reasoner.serving.requests import ChatRequest
 from reasoner.serving.responses import Reply
 from reasoner.trace.events import Event
 from tests.helpers import Judge
@@ -21,8 +22,12 @@ from tests.helpers import Judge
 BODY: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "How many?"}], "seed": 1}
 
 
+def alias(strategy: str = "single", **specs: str) -> Alias:
+    return Alias.model_validate({"strategy": strategy, **specs})
+
+
 def offer(**changes: Any) -> Offer:
-    made = Offer(Alias.of(), aliases=default_aliases(), verifiers={"judge": Judge()}, model="m")
+    made = Offer(alias(), aliases=default_aliases(), verifiers={"judge": Judge()}, model=ModelInfo("m"))
     return replace(made, **changes)
 
 
@@ -34,8 +39,10 @@ def chat(**fields: Any) -> ChatRequest:
     return read(encoded({**BODY, **fields}), ChatRequest)
 
 
-def completion(**fields: Any) -> CompletionRequest:
-    return read(encoded({"model": "m", "prompt": "Once", "seed": 1, **fields}), CompletionRequest)
+def only(**fields: Any) -> Any:
+    """The one job of a chat."""
+    [job] = choose(chat(**fields), offer())
+    return job
 
 
 def refusal(call: Callable[[], object]) -> ApiError:
@@ -48,32 +55,38 @@ def refusal(call: Callable[[], object]) -> ApiError:
     return error
 
 
-async def answered(engine: Engine, request: ChosenRequest, offered: Offer | None = None) -> list[Result]:
+async def answered(engine: Engine, request: ChatRequest, offered: Offer | None = None) -> list[Result]:
     """The request's jobs with their solutions, as the server solves them."""
     offered = offered or offer()
     async with Session(engine, verifiers=[*offered.verifiers.values()], prices=offered.prices) as session:
-        return [(job, await job.solve(session)) for job in choose(request, offered)]
-
-
-def whole(reply: Reply, results: Sequence[Result], *, traces: Sequence[str | None] = ()) -> dict[str, Any]:
-    return reply.whole(AnsweredRequest(results, traces or [None] * len(results)))
+        return [Result(job, await job.solve(session)) for job in choose(request, offered)]
 
 
 def streamed(reply: Reply, results: Sequence[Result], *news: tuple[int, Event | TextPiece]) -> list[dict[str, Any]]:
-    """The chunks of a reply whose choices have these news."""
+    """The chunks of a reply; its choices have these news."""
     chunks = [
         chunk
         for index, each in news
         for chunk in (reply.text(index, each) if isinstance(each, TextPiece) else reply.progress(index, each))
     ]
-    return [*chunks, *reply.end(AnsweredRequest(results, [None] * len(results)))]
+    return [*chunks, *reply.end(results)]
 
 
 def followed(results: Sequence[Result]) -> list[tuple[int, Event | TextPiece]]:
     """The events of the choices."""
-    return [(index, event) for index, (_, solution) in enumerate(results) for event in solution.events]
+    return [(index, event) for index, result in enumerate(results) for event in result.solution.events]
 
 
 def said(text: str, *, thinking: bool = False, index: int = 0) -> tuple[int, TextPiece]:
     """A text of a choice as it comes."""
     return index, TextPiece(text, thinking)
+
+
+def read_as(cls: Any, document: dict[str, Any]) -> Any:
+    """The reply in the type of OpenAI's client, which holds exactly what was sent.
+
+    The client's models accept unknown fields; equality shows that every field has the type that the client expects.
+    """
+    read = cls.model_validate(document)
+    assert read.model_dump(exclude_unset=True) == document
+    return read

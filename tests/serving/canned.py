@@ -1,18 +1,20 @@
-"""A server of the page whose replies a test writes: what a broken or hostile server sends."""
+"""The page on a server that sends what a test writes, as a broken or hostile server does."""
 
 import json
+import socket
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import Thread
 from typing import Any
 
-from fastapi import FastAPI, Header, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
 
-from reasoner.answers import space_for
-from reasoner.serving.errors import ApiError
-from reasoner.serving.page import page_routes, trace_routes
-from reasoner.serving.traces import RecentTraces
+from reasoner.serving.page import page_routes
 
-KEY = "secret-key-of-the-test"
 MODELS = ["m", "m@vote8", "m@vote16"]
 
 
@@ -23,46 +25,32 @@ def chunk(content: str = "", *, finish: str | None = None, **more: Any) -> str:
 
 
 class Canned:
-    """The app, and the requests that it got. `streams` are the replies by model, `keys` whether it asks for `KEY`."""
+    """The app. `streams` are the replies by model, `failure` one for all, and `asked` the models that were asked."""
 
-    def __init__(self, *, keys: bool = False) -> None:
+    def __init__(self) -> None:
         self.streams: dict[str, Sequence[str]] = {}
         self.failure: Response | None = None
-        self.asked: list[dict[str, Any]] = []
-        self.traces = RecentTraces()
-        self.app = FastAPI()
-        self._keys = keys
-        self.app.include_router(page_routes())
-        self.app.include_router(trace_routes(self.traces, self._owner, seconds=30))
-        self.app.get("/v1/models", response_model=None)(self._models)
-        self.app.post("/v1/chat/completions", response_model=None)(self._chat)
-        self.app.post("/v1/reasoner/compare", response_model=None)(self._compare)
-        self.app.exception_handler(ApiError)(self._refuse)
+        self.asked: list[str] = []
+        chat = Route("/v1/chat/completions", self._chat, methods=["POST"])
+        self._app = Starlette(routes=[*page_routes(), Route("/v1/models", self._models), chat])
 
-    def _owner(self, authorization: str | None) -> str:
-        if self._keys and authorization != f"Bearer {KEY}":
-            raise ApiError(401, "no API key is given", code="invalid_api_key")
-        return "owner" if self._keys else ""
+    async def _models(self, _request: Request) -> Response:
+        return JSONResponse({"data": [{"id": name, "description": f"about {name}"} for name in MODELS]})
 
-    async def _refuse(self, request: Request, error: ApiError) -> Response:
-        return JSONResponse(error.document(), error.status)
+    async def _chat(self, request: Request) -> Response:
+        model = (await request.json())["model"]
+        self.asked.append(model)
+        return self.failure or StreamingResponse(iter(self.streams[model]), media_type="text/event-stream")
 
-    async def _models(self, authorization: str | None = Header(None)) -> dict[str, Any]:
-        self._owner(authorization)
-        return {"object": "list", "data": [{"id": name, "description": f"about {name}"} for name in MODELS]}
-
-    async def _chat(self, request: Request, authorization: str | None = Header(None)) -> Response:
-        self._owner(authorization)
-        body = await request.json()
-        self.asked.append(body)
-        return self.failure or StreamingResponse(self._stream(body["model"]), media_type="text/event-stream")
-
-    async def _compare(self, request: Request) -> dict[str, Any]:
-        body = await request.json()
-        space = space_for(body.get("answer", "auto"), body["question"])
-        first, second = map(space.read, body["replies"])
-        same = first.key == second.key if first and second else None
-        return {"same": same, "answers": [answer.text if answer else None for answer in (first, second)]}
-
-    def _stream(self, model: str) -> Iterator[str]:
-        yield from self.streams[model]
+    @contextmanager
+    def live(self) -> Iterator[str]:
+        """The address of the app, served in a thread of its own until the block ends."""
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            server = uvicorn.Server(uvicorn.Config(self._app, log_config=None, timeout_graceful_shutdown=1))
+            thread = Thread(target=server.run, kwargs={"sockets": [listening]})
+            thread.start()
+            try:
+                yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+            finally:
+                server.should_exit = True
+                thread.join()

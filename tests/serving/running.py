@@ -2,34 +2,21 @@
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from reasoner.budget import Prices
 from reasoner.engine import Engine
-from reasoner.serving.app import make_app
-from reasoner.serving.choose import Alias, Offer, default_aliases
-from reasoner.serving.config import ServerLimits
-from reasoner.serving.limits import ApiKey, Keys
+from reasoner.serving.app import App
+from reasoner.serving.config import ServerLimits, Settings, make_offer
+from reasoner.serving.limits import Keys
 from reasoner.serving.listener import Listener, listen
 from reasoner.serving.service import Service
-from reasoner.serving.traces import RecentTraces
-from reasoner.verifier import Verifier
-from reasoner_verifiers import Certainty
 
 T = TypeVar("T")
 PATIENCE = 60
 """Seconds after which a test that waits for a server gives up; none is ever waited for in full."""
-
-
-def offered(
-    *, default: Alias | None = None, verifiers: Mapping[str, Verifier] | None = None, prices: Prices | None = None
-) -> Offer:
-    """What a server offers: the aliases that it has by default, and the verifier certainty."""
-    given = {"certainty": Certainty()} if verifiers is None else verifiers
-    return Offer(default or Alias.of(), default_aliases(), given, prices)
 
 
 @dataclass(slots=True)
@@ -66,9 +53,7 @@ def serving(
     engine: Engine,
     limits: ServerLimits | None = None,
     *,
-    keys: Sequence[ApiKey] = (),
-    offer: Offer | None = None,
-    drain: float = PATIENCE,
+    keys: Mapping[str, str] | None = None,
     wait: bool = True,
 ) -> Iterator[Server]:
     """A server over the engine until the block ends; without `wait`, the engine may still be starting."""
@@ -76,18 +61,15 @@ def serving(
     ready, servers, reports = threading.Event(), list[Server](), list[BaseException]()
 
     async def serve() -> None:
-        service = Service(
-            engine,
-            offer or offered(),
-            limits or ServerLimits(),
-            traces=RecentTraces(),
-            report=lambda _number, failure: reports.append(failure),
-        )
-        listener = Listener(make_app(service, Keys(keys)), at, service, drain=drain)
+        def report(_number: str, failure: BaseException) -> None:
+            reports.append(failure)
+
+        service = Service(engine, make_offer(Settings()), limits or ServerLimits(), report=report)
+        listener = Listener(App(service, Keys(keys)), service, drain=PATIENCE)
         url = f"http://127.0.0.1:{at.getsockname()[1]}"
         loop = asyncio.get_running_loop()
         servers.append(Server(url, service, listener, loop, reports))
-        listening = asyncio.ensure_future(listener.serve())
+        listening = asyncio.ensure_future(listener.serve([at]))
         if not wait:
             loop.call_soon(ready.set)
         async with service:

@@ -17,7 +17,7 @@ from reasoner.errors import (
     VerifierError,
 )
 from reasoner.serving.errors import MAX_MESSAGE, ApiError, api_error
-from tests.serving.openai_types import read_as
+from tests.serving.asking import read_as
 
 SECRET = "/home/owner/key sk-123"
 

@@ -1,25 +1,27 @@
 """How a request is answered: vendor object, then alias, then default; and what a client may not ask for."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from reasoner.answers import ANY_KIND, KINDS, OPTIONS
+from reasoner.answers.kinds import ANY_KIND, KINDS, OPTIONS, class_of
 from reasoner.answers.reading import compiled
 from reasoner.budget import Budget, Prices
 from reasoner.registry import build, entries, load, options_of, spec_of
-from reasoner.serving.choose import Alias, choose, default_aliases
-from reasoner.serving.specs import MAX_COUNT, build_client, draws, public_spec
+from reasoner.serving.choose import choose, default_aliases
+from reasoner.serving.errors import ApiError
+from reasoner.serving.replies import public_spec
+from reasoner.serving.requests import MAX_COUNT, build_client, draws
 from reasoner.specs import Mark, Owners, marks_of
 from reasoner.types import Message, SamplingParams
-from tests.serving.asking import chat, completion, offer, refusal
-
-
-def only(**fields: Any) -> Any:
-    [job] = choose(chat(**fields), offer())
-    return job
+from tests.scripted import THINKER
+from tests.serving.asking import alias, chat, offer, only, refusal
 
 
 def test_a_plain_request_passes_through() -> None:
@@ -40,7 +42,7 @@ def test_a_plain_request_passes_through() -> None:
 def test_a_reply_of_any_form_may_be_long() -> None:
     assert only().strategy.params.max_tokens == only(model="m@universal8").strategy.params.max_tokens == 4096
     assert only(model="m@vote8").strategy.params.max_tokens is None
-    [job] = choose(chat(), offer(thinks=True))
+    [job] = choose(chat(), offer(model=replace(THINKER, name="m")))
     assert job.strategy.params.max_tokens is None  # type: ignore[attr-defined]
 
 
@@ -54,7 +56,7 @@ def test_choices_are_jobs_with_seeds_of_their_own() -> None:
 
 
 def test_the_vendor_object_goes_before_the_alias_before_the_default() -> None:
-    offered = offer(default=Alias.of("universal:n=3"))
+    offered = offer(default=alias("universal:n=3"))
     assert [spec_of(job.strategy) for job in choose(chat(), offered)] == ["universal:n=3,max_tokens=4096"]
     assert spec_of(choose(chat(model="m@vote16"), offered)[0].strategy) == "self_consistency:n=16"
     body = chat(model="m@vote16", reasoner={"strategy": "self_consistency:n=2"})
@@ -115,7 +117,7 @@ def test_the_strategys_own_sampling_goes_before_the_requests() -> None:
 
 
 def test_effort_is_the_models_thinking() -> None:
-    [job] = choose(chat(model="m@vote8", reasoning_effort="minimal"), offer(thinks=True))
+    [job] = choose(chat(model="m@vote8", reasoning_effort="minimal"), offer(model=replace(THINKER, name="m")))
     assert job.strategy.params.thinking == "low"  # type: ignore[attr-defined]
     job = only(reasoning_effort="high")
     assert job.strategy.params.thinking is None
@@ -123,15 +125,20 @@ def test_effort_is_the_models_thinking() -> None:
     assert only(reasoning_effort="none").notes == ()
 
 
-def test_the_effort_of_the_vendor_object_is_that_of_auto() -> None:
-    assert spec_of(only(reasoner={"effort": "low"}).strategy) == "auto:effort=low"
-    assert spec_of(only(reasoner={"effort": "high", "strategy": "auto:n=4"}).strategy) == "auto:effort=high,n=4"
-    own = offer(aliases={"auto-low": Alias.of("auto:n=5,effort=low")})
-    assert spec_of(choose(chat(reasoner={"effort": "low"}), own)[0].strategy) == "auto:effort=low,n=5"
-    error = refusal(lambda: only(reasoner={"strategy": "universal", "effort": "low"}))
-    assert error.param == "reasoner.effort"
-    assert refusal(lambda: only(reasoner={"strategy": "auto", "abstain_below": 0.5})).param == "reasoner.strategy"
-    assert refusal(lambda: only(reasoner={"abstain_below": 0.5})).param == "reasoner.abstain_below"
+@pytest.mark.parametrize(
+    ("strategy", "fields", "streams"),
+    [
+        ("single", {}, True),
+        ("single", {"tools": [{"type": "function", "function": {"name": "a"}}]}, False),
+        ("budget_forcing:max_thinking=40", {}, True),
+        ("budget_forcing:max_thinking=40,waits=1", {}, False),
+        ("self_consistency:n=2", {}, False),
+    ],
+)
+def test_the_text_of_a_strategy_that_draws_once_streams(strategy: str, fields: dict[str, Any], streams: bool) -> None:
+    request = chat(reasoner={"strategy": strategy, "answer": "number"}, **fields)
+    [job] = choose(request, offer(model=replace(THINKER, name="m")))
+    assert job.streams == streams
 
 
 # Verifiers and budgets
@@ -159,9 +166,9 @@ def test_a_budget_is_the_least_of_all_limits_and_is_shared_by_the_choices() -> N
     assert job.budget == Budget(tokens=1000, samples=32, seconds=5, usd=1)
     jobs = choose(chat(n=4, reasoner={"budget": {"tokens": 100, "seconds": 5}}), offered)
     assert {job.budget for job in jobs} == {Budget(tokens=25, samples=8, seconds=5)}
-    alias = offer(aliases={"small": Alias.of("single", budget="tokens=9")})
-    assert choose(chat(model="m@small"), alias)[0].budget == Budget(tokens=9)
-    assert choose(chat(model="m@small", reasoner={"budget": "tokens=99"}), alias)[0].budget == Budget(tokens=99)
+    small = offer(aliases={"small": alias("single", budget="tokens=9")})
+    assert choose(chat(model="m@small"), small)[0].budget == Budget(tokens=9)
+    assert choose(chat(model="m@small", reasoner={"budget": "tokens=99"}), small)[0].budget == Budget(tokens=99)
     assert refusal(lambda: only(reasoner={"budget": {"usd": 1}})).param == "reasoner.budget"
 
 
@@ -171,26 +178,13 @@ def test_a_budget_is_the_least_of_all_limits_and_is_shared_by_the_choices() -> N
 @pytest.mark.parametrize(
     "spec",
     [
-        "auto:profile=/etc/passwd",
-        "auto(profile=/etc/passwd)",
-        "auto-low:profile=/etc/passwd",
-        "self_consistency(n=2, of=auto-low(profile=x))",
-        "self_consistency(n=2, of=auto(profile=x))",
-        'self_consistency:n=2,of="auto:profile=x"',
-        "self_consistency:n=2,of=auto:profile=x",
-        'best_of_n:of="self_consistency:of=\\"auto:profile=x\\""',
-        "single:lora=/tmp/x",
-        "self_consistency(of=single(lora=x))",
-        'self_consistency:of="single(lora=x)"',
-        ' auto ( profile = "/etc/passwd" ) ',
-        'auto:n=2,profile="\\u002fetc\\u002fpasswd"',
-        "auto:\u2003profile=x",
-        "self_consistency:of=self_consistency:of=auto:profile=x",
-        "best_of_n(of=refine(critic=self,lora=[x]))",
-        "borda:n=2,lora=x",
-        'single:lora={"a":1}',
+        "auto:profile=/etc/passwd", "auto-low:profile=/etc/passwd", "self_consistency(n=2, of=auto(profile=x))",
+        'self_consistency:n=2,of="auto:profile=x"', 'best_of_n:of="self_consistency:of=\\"auto:profile=x\\""',
+        "single:lora=/tmp/x", 'self_consistency:of="single(lora=x)"', ' auto ( profile = "/etc/passwd" ) ',
+        "auto:\u2003profile=x", "self_consistency:of=self_consistency:of=auto:profile=x",
+        "best_of_n(of=refine(critic=self,lora=[x]))", 'single:lora={"a":1}',
     ],
-)
+)  # fmt: skip
 def test_no_spec_of_a_client_reads_files_or_loads_weights(spec: str) -> None:
     error = refusal(lambda: only(reasoner={"strategy": spec}))
     assert error.param == "reasoner.strategy"
@@ -201,44 +195,27 @@ def test_no_spec_of_a_client_reads_files_or_loads_weights(spec: str) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        "number:pattern=(a+)+$",
-        "math:loose=[units],pattern=x",
-        "math:seconds=1000",
-        "free:",
-        "tool_call",
-        "math:loose=[units]pattern=x",
-        "math:loose=[units] , pattern=x",
-        "math:loose=[],pattern=x",
-        "math:loose=[units,rounding] seconds=9",
-        "auto: pattern =x",
-        "text:equal=exact,\u2003pattern\u00a0= x",
-        "choice:several=true,extract=rules,pattern=(?:x,)*",
-        "yes_no:cut=probe,pattern=pattern=x",
-        "number:extract=rules,extract=rules,pattern=x",
-        "number:Pattern=x",
-        "number(pattern=x)",
-        'number:{"pattern":"x"}',
-        "number:'pattern'=x",
-        "free:pattern=x",
-        "json:pattern=x",
-        " number:pattern=x",
+        "number:pattern=(a+)+$", "math:extract=rules,pattern=x", "math:seconds=1000", "free:", "tool_call",
+        "math:extract=rules , pattern=x", "math:extract=rules seconds=9", "auto: pattern =x",
+        "text:equal=exact,\u2003pattern\u00a0= x", "yes_no:cut=probe,pattern=pattern=x", "number:Pattern=x",
+        "number(pattern=x)", 'number:{"pattern":"x"}', "free:pattern=x", " number:pattern=x",
     ],
-)
+)  # fmt: skip
 def test_no_answer_kind_of_a_client_takes_the_servers_time(answer: str) -> None:
     known = compiled.cache_info()
     error = refusal(lambda: only(reasoner={"strategy": "self_consistency", "answer": answer}))
     assert (error.status, error.param) == (400, "reasoner.answer")
     assert compiled.cache_info() == known
-    if answer in ("number:pattern=(a+)+$", "math:loose=[units],pattern=x", "math:seconds=1000"):
+    if answer in ("number:pattern=(a+)+$", "math:extract=rules,pattern=x", "math:seconds=1000"):
         assert "cannot be set by a request" in error.message
-        assert choose(chat(model="m@own"), offer(aliases={"own": Alias.of("self_consistency", answer=answer)}))
+        assert choose(chat(model="m@own"), offer(aliases={"own": alias("self_consistency", answer=answer)}))
 
 
 def test_every_option_of_an_answer_kind_is_harmless_or_marked() -> None:
     """A new option that holds code or takes time has to be marked as `Pattern` or `Seconds` are."""
-    harmless = {"extract", "cut", "loose", "several", "equal"}
+    harmless = {"extract", "cut", "equal"}
     for name in KINDS:
-        cls: type = KINDS[name]
+        cls: type = class_of(name)
         owned = {option for option, mark in marks_of(cls).items() if isinstance(mark, Owners)}
         assert {*OPTIONS.get(name, ANY_KIND)} - owned <= harmless, name
 
@@ -251,7 +228,7 @@ def test_all_choices_of_a_request_draw_a_bounded_number(n: int, spec: str) -> No
     assert refusal(lambda: choose(chat(**fields), offer())).param == "n"
     fields["n"] = 1
     assert choose(chat(**fields), offer())
-    own = offer(aliases={"own": Alias.of(f"self_consistency:n={2 * MAX_COUNT}")})
+    own = offer(aliases={"own": alias(f"self_consistency:n={2 * MAX_COUNT}")})
     assert choose(chat(model="m@own"), own)
     assert refusal(lambda: choose(chat(model="m@own", n=2), own)).param == "n"
 
@@ -259,19 +236,12 @@ def test_all_choices_of_a_request_draw_a_bounded_number(n: int, spec: str) -> No
 @pytest.mark.parametrize(
     "spec",
     [
-        f"self_consistency:n={MAX_COUNT + 1}",
-        "universal:repeats=1000000000",
-        "refine:critic=self,rounds=1000000000",
-        "self_consistency(n=100, of=self_consistency(n=100))",
-        "self_consistency:n=4,stop=esc(window=99999)",
-        "tree_of_thoughts:k=99999",
-        "tree_of_thoughts:b=1024,k=1024",
-        "knockout:n=1024,comparisons=1024",
-        "self_consistency:of=" * 190 + "single",
-        "(" * 5000,
+        f"self_consistency:n={MAX_COUNT + 1}", "universal:repeats=1000000000", "refine:critic=self,rounds=1000000000",
+        "self_consistency:n=4,stop=esc(window=99999)", "tree_of_thoughts:b=1024,k=1024",
+        "knockout:n=1024,comparisons=1024", "self_consistency:of=" * 190 + "single", "(" * 5000,
         "self_consistency:of=" + "self_consistency(of=" * 30,
     ],
-)
+)  # fmt: skip
 def test_no_spec_of_a_client_is_large(spec: str) -> None:
     assert refusal(lambda: only(reasoner={"strategy": spec})).status == 400
 
@@ -303,16 +273,8 @@ def test_the_samples_of_every_strategy_are_bounded(name: str) -> None:
         assert refusal(partial(only, reasoner={"strategy": spec})).status == 400
 
 
-def test_raw_prompts_are_continued() -> None:
-    jobs = choose(completion(prompt=["a", "b"], n=2, temperature=0.5), offer(default=Alias.of("universal")))
-    assert [job.question.prompt.raw for job in jobs] == ["a", "a", "b", "b"]
-    assert all(job.passes_through for job in jobs)
-    assert spec_of(choose(completion(model="m@universal8"), offer())[0].strategy) == "universal:max_tokens=4096"
-    assert refusal(lambda: choose(completion(prompt=["a"] * 100, n=2), offer())).param == "n"
-
-
 @pytest.mark.parametrize(
-    ("spec", "told"),
+    ("spec", "shown"),
     [
         (
             "self_consistency(n=2, of=auto(n=4))",
@@ -322,10 +284,35 @@ def test_raw_prompts_are_continued() -> None:
         ("self_consistency", "self_consistency:n=8,window=4"),
     ],
 )
-def test_a_spec_in_a_reply_is_whole_but_hides_what_the_owner_set(spec: str, told: str) -> None:
-    assert public_spec(build("strategy", spec)) == told
+def test_a_spec_in_a_reply_is_whole_but_hides_what_the_owner_set(spec: str, shown: str) -> None:
+    assert public_spec(build("strategy", spec)) == shown
 
 
 @pytest.mark.parametrize("name", sorted(entries("strategy")))
 def test_the_spec_in_a_reply_builds_the_same(name: str) -> None:
     assert build("strategy", public_spec(build("strategy", name))) == build("strategy", name)
+
+
+PIECES = [
+    *entries("strategy"), *entries("rule"), *entries("verifier"), "n=3", "n=99999999", "of=", "stop=", "rules=[", "]",
+    "(", ")", ",", ":", "=", '"', "{}", "profile=x", "lora=x", "temperature=0", "max_tokens=5", "none", "\\", "1e9", "-1",
+    "tokens=4k", "seconds=1", "number", "math:seconds=1", "choice", "pattern=(a+)+", "free", "auto", "é", "\ud800",
+]  # fmt: skip
+SPECS = st.none() | st.text(max_size=40) | st.lists(st.sampled_from(PIECES), min_size=1, max_size=9).map("".join)
+VENDOR = st.fixed_dictionaries(
+    dict.fromkeys(("strategy", "answer", "stop", "budget"), SPECS) | {"verifier": st.just("judge") | SPECS}
+)
+
+
+@given(VENDOR)
+def test_any_vendor_object_is_chosen_or_refused(options: dict[str, Any]) -> None:
+    offered = offer(ceiling=Budget(samples=64))
+    try:
+        jobs = choose(chat(n=2, reasoner=options), offered)
+    except ApiError as error:
+        known = error.status in (400, 404) and "\n" not in error.message
+    else:
+        known = all(draws(job.strategy) <= MAX_COUNT for job in jobs)
+        assert all(job.budget and job.budget.samples and job.budget.samples <= 32 for job in jobs)
+        assert {*chain.from_iterable(job.notes for job in jobs)} == {*jobs[0].notes}
+    assert known

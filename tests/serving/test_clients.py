@@ -9,10 +9,12 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
-from reasoner.engine import SampleRequest
+from reasoner import solve_sync
+from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.serving.limits import ApiKey
-from tests.scripted import ScriptedEngine
+from reasoner.errors import UnknownName
+from tests.helpers import says
+from tests.scripted import THINKER, ScriptedEngine
 from tests.serving.running import Server, serving
 
 KEY = "alice-0123456789"
@@ -29,17 +31,6 @@ def simulated() -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture(scope="module")
-def echo() -> Iterator[Server]:
-    """A server whose model repeats the prompt as it was rendered."""
-
-    def repeat(request: SampleRequest) -> str:
-        return " | ".join(f"{message.role}: {message.content}" for message in request.prompt.messages)
-
-    with serving(ScriptedEngine(repeat)) as server:
-        yield server
-
-
 def test_the_model_and_its_aliases_are_listed(simulated: Server) -> None:
     with client(simulated) as asking:
         ids = [model.id for model in asking.models.list()]
@@ -53,7 +44,7 @@ def test_the_model_and_its_aliases_are_listed(simulated: Server) -> None:
 def test_replies_are_sent_at_once(simulated: Server) -> None:
     with client(simulated) as asking:
         asking.models.list()
-        connections = [*simulated.listener._server.server_state.connections]
+        connections = [*simulated.listener.server_state.connections]
         sockets = [connection.transport.get_extra_info("socket") for connection in connections]
         assert sockets
         assert all(each.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for each in sockets)
@@ -101,16 +92,8 @@ def test_responses(simulated: Server) -> None:
     assert final.output_text == "The answer is 7"
 
 
-def test_completions(echo: Server, simulated: Server) -> None:
-    with client(simulated) as asking:
-        reply = asking.completions.create(model="simulated", prompt=["What is 1 + 1?", "What is 3 + 4?"], n=2, seed=5)
-        assert len(reply.choices) == 4
-        chunks = list(asking.completions.create(model="simulated", prompt="What is 3 + 4?", stream=True))
-        assert "".join(chunk.choices[0].text for chunk in chunks).startswith("The answer is")
-
-
 def test_keys() -> None:
-    with serving(SimulatedEngine(), keys=[ApiKey.of(KEY, "alice")]) as server:
+    with serving(SimulatedEngine(), keys={"alice": KEY}) as server:
         for wrong in ("none", "alice-012345678", KEY + "9"):
             with client(server, key=wrong) as asking, pytest.raises(openai.AuthenticationError) as refused:
                 asking.models.list()
@@ -120,7 +103,7 @@ def test_keys() -> None:
             assert asking.chat.completions.create(model="simulated", messages=ASKED).choices
         assert httpx.get(f"{server.url}/health").status_code == 200
         assert httpx.get(f"{server.url}/").status_code == 200
-        for path in ("/metrics", "/openapi.json", "/nothing"):
+        for path in ("/metrics", "/nothing"):
             assert httpx.get(server.url + path).status_code == 401
 
 
@@ -138,7 +121,7 @@ def test_many_at_once_through_the_asynchronous_client(simulated: Server) -> None
 
 
 def test_a_trace_is_read_by_the_key_that_made_it() -> None:
-    keys = [ApiKey.of(KEY, "alice"), ApiKey.of("bob-0123456789", "bob")]
+    keys = {"alice": KEY, "bob": "bob-0123456789"}
     with serving(SimulatedEngine(), keys=keys) as server, client(server, key=KEY) as asking:
         reply = asking.chat.completions.create(model="simulated@vote8", messages=ASKED)
         trace = f"{server.base_url}/reasoner/traces/{(reply.model_extra or {})['reasoner']['trace']}"
@@ -146,6 +129,41 @@ def test_a_trace_is_read_by_the_key_that_made_it() -> None:
         page = httpx.get(trace, headers=own)
         assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
         assert httpx.post(trace, data={"key": KEY}).status_code == 200
-        assert len(httpx.get(f"{trace}.jsonl", headers=own).text.splitlines()) > 8
-        assert httpx.get(trace, headers=other).status_code == 404
-        assert httpx.get(trace).status_code == httpx.post(trace, data={"key": "no"}).status_code == 401
+        assert page.headers["content-security-policy"].startswith("default-src 'none'; style-src 'unsafe-inline';")
+        file = httpx.get(f"{trace}.jsonl", headers=own)
+        assert file.headers["content-type"] == "application/jsonl"
+        assert len(file.text.splitlines()) > 8
+        for path in (trace, f"{trace}.jsonl"):
+            assert httpx.get(path, headers=other).status_code == 404
+            assert httpx.get(path).status_code == 401
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        for content, status in ((b"key=bob-0123456789", 404), (b"key=no", 401), (b"\xff%zz", 401), (b"x" * 5000, 413)):
+            assert httpx.post(trace, content=content, headers=form).status_code == status
+        assert httpx.post(trace, json={"key": KEY}).status_code == 415
+
+
+def test_reasoner_is_a_client_of_its_own_server(simulated: Server) -> None:
+    engines = [
+        OpenAIEngine(base_url=simulated.base_url, model_id=f"simulated{name}") for name in ("", "@vote8", "@vote9")
+    ]
+    solution = solve_sync("What is 3 + 4?", "self_consistency:n=8", engines[0])
+    assert solution.answer
+    assert (solution.answer.text, solution.cost.samples) == ("7", 8)
+    assert solve_sync("What is 3 + 4?", "single", engines[1]).text
+    with pytest.raises(UnknownName, match="did you mean 'simulated@vote8'"):
+        solve_sync("What is 3 + 4?", "single", engines[2])
+
+
+def test_text_that_passes_through_is_streamed_as_it_comes() -> None:
+    with serving(ScriptedEngine(says("7"), model=THINKER)) as server, client(server) as asking:
+        model = "scripted thinker"
+        chunks = asking.chat.completions.create(model=model, messages=ASKED, stream=True, n=2)
+        deltas = [chunk.choices[0].delta for chunk in chunks]
+        assert [delta.content for delta in deltas].count(" answer") == 2
+        assert [(delta.model_extra or {}).get("reasoning") for delta in deltas].count(" think") == 2
+        response = asking.responses.create(model=model, input="What is 3 + 4?", stream=True)
+        pieces = [event.delta for event in response if event.type == "response.output_text.delta"]
+        assert pieces == ["The", " answer", " is", " 7"]
+        chunks = asking.chat.completions.create(model=f"{model}@vote8", messages=ASKED, stream=True)
+        said = [chunk.choices[0].delta.content for chunk in chunks]
+        assert [piece for piece in said if piece] == ["The answer is 7"]

@@ -1,12 +1,12 @@
 """Replies of chats and completions: valid in the types of OpenAI's client, and true to the solutions behind them."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from openai.types import Completion as OpenAICompletion
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from reasoner.budget import Budget, Cost, Prices
@@ -14,34 +14,29 @@ from reasoner.engine import SampleRequest
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import EngineError, PromptTooLong
 from reasoner.registry import entries
-from reasoner.serving.choose import Job, choose
-from reasoner.serving.replies import MAX_ANSWER, MAX_VOTES, ChatReply, CompletionReply, Result, usage
+from reasoner.serving.replies import MAX_ANSWER, MAX_VOTES, ChatReply, Result, usage
 from reasoner.solution import Solution
 from reasoner.trace.events import Proposed
 from reasoner.types import Answer, Proposal, Vote, VoteState
 from tests.helpers import meter_of, says, varied
 from tests.running import running
 from tests.scripted import THINKER, ScriptedEngine
-from tests.serving.asking import answered, chat, completion, followed, offer, refusal, said, streamed, whole
-from tests.serving.openai_types import read_as
+from tests.serving.asking import answered, chat, followed, offer, only, read_as, refusal, said, streamed
 
 NAMES = sorted(entries("strategy"))
 
 
-def reply(results: list[Result], *, prices: Prices | None = None, **options: Any) -> dict[str, Any]:
-    document = whole(ChatReply(chat(), prices), results, **options)
+def reply(results: list[Result], *, prices: Prices | None = None) -> dict[str, Any]:
+    document = ChatReply(chat(), prices).whole(results)
     read_as(ChatCompletion, document)
     json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
     return document
 
 
-def job(**fields: Any) -> Job:
-    return choose(chat(**fields), offer())[0]
-
-
-def solved(text: str = "", **fields: Any) -> Solution:
+def solved(text: str = "", **fields: Any) -> list[Result]:
+    """The one choice of a reply that ended like this."""
     known = {"answer": None, "cost": Cost(), "proposals": (), "ended_by": "strategy", "reason": "done", **fields}
-    return Solution("q", text=text, **known)
+    return [Result(only(), Solution("q", text=text, **known))]
 
 
 # Whole replies
@@ -55,17 +50,18 @@ async def test_every_strategy_gives_a_reply_that_openais_client_reads(name: str)
     [result] = await answered(engine, request)
     document = reply([result])
     [choice] = document["choices"]
-    assert result[1].answer
-    assert result[1].answer.text in choice["message"]["content"]
+    solution = result.solution
+    assert solution.answer
+    assert solution.answer.text in choice["message"]["content"]
     assert choice["finish_reason"] == "stop"
-    assert document["reasoner"]["answer"] == result[1].answer.text
+    assert document["reasoner"]["answer"] == solution.answer.text
     computed, cached, generated = meter_of(engine)
-    judged = result[1].cost.verifier_tokens
+    judged = solution.cost.verifier_tokens
     assert document["usage"]["prompt_tokens"] == computed + cached
     assert document["usage"]["completion_tokens"] == generated + judged
     assert document["usage"]["total_tokens"] == computed + cached + generated + judged
-    [(_, bounded)] = await answered(ScriptedEngine(varied), request, offer(ceiling=Budget(samples=2)))
-    assert bounded.cost.samples <= 2
+    [bounded] = await answered(ScriptedEngine(varied), request, offer(ceiling=Budget(samples=2)))
+    assert bounded.solution.cost.samples <= 2
 
 
 @running
@@ -108,12 +104,12 @@ async def test_the_text_is_that_of_the_winner_and_so_is_its_thinking() -> None:
 @running
 async def test_several_choices_have_their_own_solutions_and_one_usage() -> None:
     results = await answered(ScriptedEngine(varied), chat(n=3))
-    document = reply(results, traces=["a", None, "c"])
+    document = reply([replace(result, trace=trace) for result, trace in zip(results, ["a", None, "c"], strict=True)])
     assert [choice["index"] for choice in document["choices"]] == [0, 1, 2]
     assert len({choice["message"]["content"] for choice in document["choices"]}) > 1
     assert [choice["reasoner"]["trace"] for choice in document["choices"]] == ["a", None, "c"]
     assert document["reasoner"] == document["choices"][0]["reasoner"]
-    assert document["usage"] == usage([solution.cost for _, solution in results])
+    assert document["usage"] == usage(sum((result.solution.cost for result in results), Cost()))
 
 
 @running
@@ -125,7 +121,7 @@ async def test_a_vote_that_stops_early_says_what_it_saved_and_what_it_cost() -> 
     assert vendor["cost"]["samples"] + vendor["saved"] == 16
     assert vendor["saved"] > 0
     assert "usd" not in vendor["cost"]
-    assert reply([result], prices=prices)["reasoner"]["cost"]["usd"] == prices.usd(result[1].cost)
+    assert reply([result], prices=prices)["reasoner"]["cost"]["usd"] == prices.usd(result.solution.cost)
 
 
 @running
@@ -144,19 +140,17 @@ async def test_a_budget_that_ends_gives_the_best_so_far() -> None:
 
 def test_an_abstention_is_no_answer_and_an_answer_without_a_text_is_the_text() -> None:
     vote_state = VoteState((Vote(Answer("7", "7"), 1, 1),), 1)
-    solution = solved("It is 7", confidence=0.3, proposals=(Proposal(Answer("7", "7"), vote_state, Cost()),))
-    document = reply([(job(), solution)])
+    document = reply(solved("It is 7", confidence=0.3, proposals=(Proposal(Answer("7", "7"), vote_state, Cost()),)))
     assert document["choices"][0]["message"]["content"] == "not sure"
     assert (document["reasoner"]["confidence"], document["reasoner"]["answer"]) == (0.3, None)
-    document = reply([(job(), solved(answer=Answer("B", "B")))])
+    document = reply(solved(answer=Answer("B", "B")))
     assert document["choices"][0]["message"]["content"] == "B"
 
 
 def test_hostile_text_is_valid_and_bounded() -> None:
     bad = "\ud800\0" * 9999
     vote_state = VoteState((Vote(Answer(bad, "k"), 1, 1),), 1)
-    solution = solved(bad, answer=Answer(bad, "k"), reason=bad, proposals=(Proposal(None, vote_state, Cost()),))
-    document = reply([(job(), solution)])
+    document = reply(solved(bad, answer=Answer(bad, "k"), reason=bad, proposals=(Proposal(None, vote_state, Cost()),)))
     assert document["choices"][0]["message"]["content"] == "\ufffd\0" * 9999
     vendor = document["reasoner"]
     assert {len(vendor["answer"]), len(vendor["reason"]), len(vendor["votes"][0]["answer"])} == {MAX_ANSWER}
@@ -172,11 +166,11 @@ def test_hostile_text_is_valid_and_bounded() -> None:
 def test_a_question_that_failed_is_an_error_unless_there_was_a_text(
     error: Any, status: int, code: str, says: str
 ) -> None:
-    for call in (whole, streamed):
-        failed = refusal(lambda call=call: call(ChatReply(chat()), [(job(), solved(error=error, ended_by="error"))]))  # type: ignore[misc]
+    for call in (ChatReply.whole, ChatReply.end):
+        failed = refusal(lambda call=call: call(ChatReply(chat()), solved(error=error, ended_by="error")))  # type: ignore[misc]
         assert (failed.status, failed.code) == (status, code)
         assert says in failed.message
-    document = reply([(job(), solved("It is 7", answer=Answer("7", "7"), error=error, ended_by="error"))])
+    document = reply(solved("It is 7", answer=Answer("7", "7"), error=error, ended_by="error"))
     assert document["choices"][0]["message"]["content"] == "It is 7"
     assert document["reasoner"]["ended_by"] == "error"
     assert "sk-123" not in json.dumps(document)
@@ -207,7 +201,7 @@ async def test_a_vote_shows_its_progress_and_then_the_whole_reply() -> None:
     request = chat(reasoner={"strategy": "self_consistency:n=4", "answer": "number"})
     results = await answered(ScriptedEngine(says("7", "8", "8", "9")), request)
     chunks = checked(streamed(with_usage(), results, *followed(results)))
-    document = whole(ChatReply(chat()), results)
+    document = ChatReply(chat()).whole(results)
     assert joined(chunks, "content") == document["choices"][0]["message"]["content"]
     lines = joined(chunks, "reasoning").splitlines()
     assert lines[-1] == "4 samples, leading 8 (50 %)"
@@ -239,11 +233,11 @@ async def test_progress_is_bounded_however_many_answers_there_are() -> None:
 @running
 async def test_several_choices_stream_side_by_side() -> None:
     results = await answered(ScriptedEngine(varied), chat(n=3))
-    news = [said(solution.text[:3], index=index) for index, (_, solution) in enumerate(results)]
+    news = [said(result.solution.text[:3], index=index) for index, result in enumerate(results)]
     chunks = checked(streamed(with_usage(), results, *news))
-    for index, (_, solution) in enumerate(results):
-        assert joined(chunks, "content", index) == solution.text
-    assert chunks[-1]["usage"] == usage([solution.cost for _, solution in results])
+    for index, result in enumerate(results):
+        assert joined(chunks, "content", index) == result.solution.text
+    assert chunks[-1]["usage"] == usage(sum((result.solution.cost for result in results), Cost()))
 
 
 @running
@@ -259,13 +253,13 @@ async def test_a_request_that_passes_through_streams_what_it_thinks_and_says() -
 
 @given(st.text(), st.integers(0, 20))
 def test_what_was_streamed_is_not_sent_again(text: str, cut: int) -> None:
-    chunks = checked(streamed(ChatReply(chat()), [(job(), solved(text))], said(text[:cut])))
+    chunks = checked(streamed(ChatReply(chat()), solved(text), said(text[:cut])))
     assert joined(chunks, "content") == text
     assert chunks[-1]["reasoner"]["notes"] == []
 
 
 def test_another_text_than_was_streamed_is_not_added_to_it_but_noted() -> None:
-    chunks = streamed(ChatReply(chat()), [(job(), solved("No idea"))], said("It was"))
+    chunks = streamed(ChatReply(chat()), solved("No idea"), said("It was"))
     assert joined(chunks, "content") == "It was"
     assert [note.partition(":")[0] for note in chunks[-1]["reasoner"]["notes"]] == ["lost"]
 
@@ -278,24 +272,3 @@ def test_hostile_answers_are_short_lines_of_progress() -> None:
     assert line.count("\n") == 1
     assert len(line) < 80
     assert line.removesuffix("\n").isprintable()
-
-
-@running
-async def test_raw_prompts_are_continued_whole_and_streamed() -> None:
-    request = completion(prompt=["a", "b"], stream=True, stream_options={"include_usage": True})
-    results = await answered(ScriptedEngine(lambda request: f"{request.prompt.raw} was here"), request)
-    document = whole(CompletionReply(request), results)
-    read_as(OpenAICompletion, document)
-    assert [choice["text"] for choice in document["choices"]] == ["a was here", "b was here"]
-    stream = CompletionReply(request)
-    chunks = [
-        *stream.begin(2),
-        *streamed(stream, results, said("hm", thinking=True), said("a was"), *followed(results)),
-    ]
-    for chunk in chunks:
-        assert (chunk["id"], chunk["object"]) == (stream.id, "text_completion")
-    texts = [choice["text"] for chunk in chunks for choice in chunk["choices"] if choice["index"] == 0]
-    assert "".join(texts) == "a was here"
-    assert chunks[-2]["choices"][0]["finish_reason"] == "stop"
-    assert chunks[-1]["usage"] == usage([solution.cost for _, solution in results])
-    read_as(OpenAICompletion, chunks[-2])

@@ -13,9 +13,8 @@ from reasoner.serving.responses import ResponseReply
 from tests.helpers import says
 from tests.running import running
 from tests.scripted import THINKER, ScriptedEngine
-from tests.serving.asking import answered, encoded, followed, refusal, said, streamed, whole
-from tests.serving.openai_types import read_as
-from tests.serving.test_replies import job, solved
+from tests.serving.asking import answered, encoded, followed, read_as, refusal, said, streamed
+from tests.serving.test_replies import solved
 
 EVENTS = {
     "response.created": responses.ResponseCreatedEvent,
@@ -57,12 +56,12 @@ def items(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
 async def test_a_whole_reply() -> None:
     made = asked(instructions="Be brief.", metadata={"a": "b"}, reasoning={"effort": "low"})
     results = await answered(ScriptedEngine(lambda _: "It is 7", model=THINKER), made.asked)
-    reply = read_as(Response, whole(made, results))
+    reply = read_as(Response, made.whole(results))
     assert reply.output_text == "It is 7"
     assert [item.type for item in reply.output] == ["reasoning", "message"]
     assert reply.output[0].content[0].text == "hm, let me think"
     assert (reply.status, reply.metadata, reply.instructions) == ("completed", {"a": "b"}, "Be brief.")
-    cost = results[0][1].cost
+    cost = results[0].solution.cost
     assert reply.usage.total_tokens == cost.prompt_tokens + cost.generated_tokens
     assert reply.usage.output_tokens_details.reasoning_tokens == cost.thinking_tokens > 0
     assert reply.reasoner["strategy"].startswith("single")
@@ -72,7 +71,7 @@ async def test_a_whole_reply() -> None:
 async def test_a_reply_that_is_cut_is_incomplete() -> None:
     made = asked(max_output_tokens=2)
     results = await answered(ScriptedEngine(lambda _: "one two three"), made.asked)
-    reply = read_as(Response, whole(made, results))
+    reply = read_as(Response, made.whole(results))
     assert (reply.status, reply.incomplete_details.reason) == ("incomplete", "max_output_tokens")
     events = checked([*made.begin(1), *streamed(made, results)])
     assert events[-1]["type"] == "response.incomplete"
@@ -104,14 +103,14 @@ async def test_text_streams_as_it_comes() -> None:
 
 def test_a_reply_without_text_has_a_message_all_the_same() -> None:
     made = asked()
-    events = checked([*made.begin(1), *streamed(made, [(job(), solved())])])
+    events = checked([*made.begin(1), *streamed(made, solved())])
     assert events[-1]["response"]["output"][0]["content"][0]["text"] == ""
 
 
 def test_a_failure_ends_the_stream_with_an_event() -> None:
     made = asked()
     events = [*made.begin(1)]
-    error = refusal(lambda: streamed(made, [(job(), solved(error=PromptTooLong(9, 5), ended_by="error"))]))
+    error = refusal(lambda: streamed(made, solved(error=PromptTooLong(9, 5), ended_by="error")))
     events = checked([*events, *made.fail(error)])
     assert events[-1]["response"]["status"] == "failed"
     assert "shorten it" in events[-1]["response"]["error"]["message"]

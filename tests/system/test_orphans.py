@@ -1,4 +1,4 @@
-"""Processes whose parent is gone: they end, at whatever point they are."""
+"""Processes without a parent: they end, at whatever point they are."""
 
 import os
 import signal

@@ -26,7 +26,6 @@ from reasoner.trace.events import (
     Thought,
     TraceWriter,
     read_trace,
-    tee,
 )
 from reasoner.types import Blocks, Logprobs, Message, Usage, Vote, VoteState
 from reasoner_strategies import SelfConsistency
@@ -128,7 +127,8 @@ def test_a_gzip_file_is_read_up_to_its_last_flush_and_damage_is_an_error(tmp_pat
         assert found == EVENTS[: len(found)]
         assert len(found) >= len(EVENTS) - 2
     damaged = bytearray(whole)
-    damaged[len(whole) // 2] ^= 0x10
+    # Eight bytes, as a flipped bit of the padding between two flushes changes nothing.
+    damaged[len(whole) // 2 : len(whole) // 2 + 8] = bytes(8)
     path.write_bytes(damaged)
     with pytest.raises(TraceError):
         list(read_trace(path))
@@ -227,16 +227,6 @@ def test_a_disk_that_fills_up_during_a_run_costs_the_trace_and_not_the_answer(tm
     assert sum(isinstance(event, Proposed) for event in read_trace(writer.path)) == 2
 
 
-@full_disk
-def test_a_disk_that_is_full_at_once_ends_the_run_before_anything_is_spent() -> None:
-    writer, engine = TraceWriter(FULL), ScriptedEngine(says("7"))
-    solution = solve_sync(number_question(), SelfConsistency(n=6), engine, trace=writer)
-    assert isinstance(solution.error, TraceError)
-    assert (solution.answer, solution.cost.tokens, engine.usage) == (None, 0, [])
-    with pytest.raises(TraceError, match="cannot write the trace /dev/full: No space left on device"):
-        writer.close()
-
-
 def test_text_that_is_not_unicode_cannot_be_traced(tmp_path: Path) -> None:
     writer = TraceWriter(tmp_path / "t.jsonl")
     with pytest.raises(TraceError, match=r"cannot write the trace .*surrogates not allowed"):
@@ -244,9 +234,3 @@ def test_text_that_is_not_unicode_cannot_be_traced(tmp_path: Path) -> None:
     writer(BEGAN)
     writer.close()
     assert list(read_trace(writer.path)) == [BEGAN]
-
-
-def test_a_tee_hands_each_event_to_all_in_order() -> None:
-    seen: list[tuple[str, Event]] = []
-    tee(lambda event: seen.append(("one", event)), lambda event: seen.append(("two", event)))(BEGAN)
-    assert seen == [("one", BEGAN), ("two", BEGAN)]

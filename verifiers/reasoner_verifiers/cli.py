@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from reasoner.cli.exits import ANSWERED, guarded
-from reasoner.cli.look import NUMBER, WHOLE
 from reasoner.cli.options import PATH
 from reasoner.errors import UsageError
 from reasoner.journal.folder import write_whole
@@ -36,12 +35,12 @@ def command() -> None:
 @_runs
 @click.option("--backbone", default="embedded", show_default=True, metavar="PATH_OR_ID",
               help="The model with the hidden states that the head reads; it should be that of the runs.")  # fmt: skip
-@click.option("--layer", type=WHOLE, default=0, show_default=True, metavar="N",
+@click.option("--layer", type=int, default=0, show_default=True, metavar="N",
               help="The layer to read; 0 chooses one by cross-validation.")  # fmt: skip
 @click.option("--steps", is_flag=True, help="Fit on the labels of single steps instead of whole answers.")
-@click.option("--held-out", type=NUMBER, default=0.25, show_default=True, metavar="SHARE",
+@click.option("--held-out", type=float, default=0.25, show_default=True, metavar="SHARE",
               help="The share of questions used to measure the result, not to fit it.")  # fmt: skip
-@click.option("--seed", type=WHOLE, default=0, show_default=True, metavar="N",
+@click.option("--seed", type=int, default=0, show_default=True, metavar="N",
               help="The seed that selects the held-out questions.")  # fmt: skip
 @guarded
 def fit_command(runs: tuple[Path, ...], out: Path, **options: Any) -> int:

@@ -111,7 +111,7 @@ def _block(samples: Samples, orders: Ints, rows: slice, known: dict[bytes, int])
     member = classes[..., None] == np.arange(max(int(classes.max()), 0) + 1)
     votes = member.cumsum(axis=2, dtype=np.int16)
     first = member.argmax(axis=2)
-    # Ties go to the class whose first member was launched first; that member represents the class.
+    # Ties go to the class of the member that was launched first; it represents the class.
     leader = (votes.astype(np.int64) * (n + 1) - first[:, :, None, :]).argmax(axis=-1)
     top = votes.max(axis=-1)
     representative = np.take_along_axis(first, leader, axis=-1)

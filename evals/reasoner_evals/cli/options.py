@@ -10,14 +10,13 @@ from typing import Any, TypeVar
 
 import click
 
-from reasoner.cli.look import WHOLE, option
+from reasoner.cli.look import option
 from reasoner.cli.options import (
     SPEC,
     UNSANDBOXED,
     VERIFIER,
     check_sampling,
     engine_options,
-    names_of,
     sampling_options,
     thinking_option,
     with_sampling,
@@ -81,9 +80,9 @@ def run_options(*, strategies: str) -> Callable[[F], F]:
     def add(command: F) -> F:
         command = engine_options(command)
         for add_option in (
-            option("--subset-seed", type=WHOLE, metavar="SEED", section="Data",
+            option("--subset-seed", type=int, metavar="SEED", section="Data",
                    help="Shuffle each task by this seed before --limit is applied.  [default: the benchmark's order]"),
-            option("--limit", type=WHOLE, metavar="N", section="Data", brief="The first N questions of each task.",
+            option("--limit", type=int, metavar="N", section="Data", brief="The first N questions of each task.",
                    help="The first N questions of each task.  [default: all]"),
             UNSANDBOXED,
             option("--seeds", metavar="COUNT|SEED,...", section="Strategy", brief="How often each is run, as in 3.",
@@ -96,13 +95,11 @@ def run_options(*, strategies: str) -> Callable[[F], F]:
             thinking_option(several=True),
             sampling_options,
             option("-s", "--strategy", "strategies", multiple=True, metavar=SPEC, section="Strategy",
-                   shell_complete=names_of("strategy"), brief="A strategy; repeat for several.",
+                   brief="A strategy; repeat for several.",
                    help=f"A strategy; repeat the option for several.  [default: {strategies}]"),
         ):  # fmt: skip
             command = add_option(command)
-        argument = click.argument(
-            "tasks", nargs=-1, metavar="TASK[:OPTION=VALUE,...]...", shell_complete=names_of("task")
-        )
+        argument = click.argument("tasks", nargs=-1, metavar="TASK[:OPTION=VALUE,...]...")
         return argument(command)
 
     return add

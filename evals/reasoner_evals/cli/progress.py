@@ -5,15 +5,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reasoner.cli.progress import Display, clock, is_milestone
-from reasoner.cli.terminal import printable
 from reasoner_evals.runs.records import Arm, ItemRecord, Outcome
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
-
-MAX_NAME_LENGTH = 80
-"""Characters of the name of an arm that are shown."""
 
 
 @dataclass(slots=True)
@@ -64,7 +60,7 @@ class TaskTally:
         """Its row by column; empty where there is no value yet."""
         rate = self.rate(now)
         return {
-            "arm": printable(self.arm.name, limit=MAX_NAME_LENGTH),
+            "arm": self.arm.name,
             "done": f"{self.done}/{self.total}",
             "accuracy": shown_accuracy(self.accuracy),
             "tok/q": f"{self.tokens / self.done:,.0f}" if self.done else "",

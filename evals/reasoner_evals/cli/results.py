@@ -48,7 +48,9 @@ def compare(first: str, second: str, task: str, *, as_json: bool) -> int:
         terminal.give(json.dumps([result._asdict() | {"delta": asdict(result.delta)} for result in results]))
         return ANSWERED
     for result in results:
-        terminal.show(_heading(result), labelled(_compared_rows(result)), width=columns())
+        missing = f", {result.missing:,} more lack a result in A or B" if result.missing else ""
+        heading = f"{result.task}: {result.delta.questions:,} questions{missing}"
+        terminal.show(heading, labelled(_compared_rows(result)), width=columns())
     return ANSWERED
 
 
@@ -58,11 +60,6 @@ def _side(name: str) -> tuple[Path, str]:
         return Path(name), ""
     run, _, arm = name.rpartition(":")
     return (Path(run), arm) if run else (Path(name), "")
-
-
-def _heading(result: "PairedResult") -> str:
-    missing = f", {result.missing:,} more lack a result in A or B" if result.missing else ""
-    return f"{result.task}: {result.delta.questions:,} questions{missing}"
 
 
 def _compared_rows(result: "PairedResult") -> Iterator[tuple[str, str]]:

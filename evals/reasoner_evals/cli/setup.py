@@ -20,7 +20,7 @@ from reasoner.system.machine import require_extra
 from reasoner.verifier import Verifier
 from reasoner_evals.cli.options import RunOptions
 from reasoner_evals.runs.arms import DEFAULT_STRATEGIES, Grid, Shard, Subset, arms_of, read_budgets, read_seeds
-from reasoner_evals.runs.manifest import Drift, Drifted, current_manifest, differences, read_manifest
+from reasoner_evals.runs.manifest import Drift, Drifted, decisions, differences, read_manifest
 from reasoner_evals.runs.records import Arm, Manifest, RunFolder
 from reasoner_evals.tasks.benchmark import TaskData, checked_data
 
@@ -115,8 +115,8 @@ def set_up_again(options: RunOptions, frozen: Manifest, folder: RunFolder) -> Ru
         before = replace(before, engine=None)
     typed = {each.name: value for each in fields(options) if (value := getattr(options, each.name)) not in (None, ())}
     setup = set_up(replace(before, **{**typed, "strategies": before.strategies}))
-    current = current_manifest(frozen, setup.tasks, setup.arms, setup.engine, setup.prices)
-    if changed := differences(frozen, current):
+    current = decisions(setup.tasks, setup.arms, setup.engine, setup.prices)
+    if changed := differences(frozen, frozen.model_copy(update=current)):
         raise Drifted(folder, changed)
     return setup
 

@@ -93,8 +93,8 @@ def _task(report_id: str, name: str, runs: Sequence[RunData], arms: dict[str, li
 
 
 def _provenance(run: RunData, arms: Sequence[ArmRead]) -> Provenance:
-    info = ((name, _said(value)) for name, value in asdict(run.manifest.model).items())
-    facts = [(f"model {name.replace('_', ' ')}", str(value)) for name, value in info if value]
+    info = asdict(run.manifest.model).items()
+    facts = [(f"model {name.replace('_', ' ')}", str(value)) for name, value in info if isinstance(value, str | int)]
     facts += [("grader", name) for name in sorted(run.verdicts.graders)]
     states = (
         {
@@ -102,19 +102,11 @@ def _provenance(run: RunData, arms: Sequence[ArmRead]) -> Provenance:
             "finished": int(data.finished.sum()),
             "errors": int((data.outcome == ERROR).sum()),
             "ungraded": int(ungraded_rows(data).sum()),
-            "retried": data.retried,
             "duplicates": data.duplicates,
         }
         for _, data in arms
     )
     return Provenance(run, tuple(facts), tuple(zip(run.manifest.arms, states, strict=True)))
-
-
-def _said(value: Any) -> Any:
-    """A fact about a model; of several in one, those that say something."""
-    if not isinstance(value, dict):
-        return value
-    return ", ".join(f"{name}={part}" for name, part in value.items() if part or (part == 0 and part is not False))
 
 
 def write_report(report: EvalReport, html: Path) -> None:

@@ -154,10 +154,6 @@ def front(measured: Sequence[Measured], groups: Groups | None, *, cost: str = "t
     return statuses
 
 
-Side = tuple[Path, str]
-"""A run's folder and the name of one of its arms; empty for all."""
-
-
 class PairedResult(NamedTuple):
     """One arm against another, over the questions of a task that both finished; the family is the whole comparison."""
 
@@ -175,8 +171,8 @@ class PairedResult(NamedTuple):
     delta: Delta
 
 
-def compare_runs(first: Side, second: Side, *, task: str = "") -> tuple[PairedResult, ...]:
-    """Every pair of arms that the two sides name, as they were run: of a pool, at its whole size.
+def compare_runs(first: tuple[Path, str], second: tuple[Path, str], *, task: str = "") -> tuple[PairedResult, ...]:
+    """Every pair of arms of two runs, or of the named arm of each, as they were run: of a pool, at its whole size.
 
     Raises:
         TraceError: a run cannot be read.

@@ -129,8 +129,8 @@ class VerifierQuality(NamedTuple):
     """The share of questions with a right reply if it is chosen at random among the rated ones."""
 
 
-FailureKind = Literal["backfired", "missed", "no_answer", "truncated", "overconfident"]
-"""Baseline right and strategy wrong; covered but not chosen; no answer; all truncated; wrong with a high confidence."""
+FailureKind = Literal["backfired", "missed", "overconfident"]
+"""Baseline right and strategy wrong; covered but not chosen; wrong with a high confidence."""
 
 
 class Failure(NamedTuple):
@@ -158,7 +158,7 @@ class Provenance(NamedTuple):
     facts: tuple[tuple[str, str], ...]
     """Names and values: the model's geometry and the graders."""
     arms: tuple[tuple[Arm, dict[str, int]], ...]
-    """Each arm with numbers of questions: asked, finished, errors, ungraded, retried, and duplicates (not counted)."""
+    """Each arm with numbers of questions: asked, finished, errors, ungraded, and duplicates (not counted)."""
 
 
 @dataclass(frozen=True)

@@ -37,16 +37,16 @@ def calibrations(measured: Sequence[Measured]) -> Iterator[tuple[str, Confidence
         if len(right) < MIN_ANSWERS or np.ptp(share) == 0:
             continue
         risks = risk_coverage(share, right)
-        shown = np.unique(np.linspace(0, len(right) - 1, RISK_POINTS).round().astype(int))
+        shown = np.unique(np.linspace(0, len(right) - 1, RISK_POINTS).round().astype(int)).tolist()
         yield (
             point.key,
             ConfidenceQuality(
                 questions=len(right),
                 ece=calibration_error(share, right),
                 auroc=known(auroc(share, right)),
-                aurc=risks.area,
+                aurc=float(risks.mean()),
                 bins=reliability(share, right),
-                risks=tuple(zip(risks.coverage[shown].tolist(), risks.risk[shown].tolist(), strict=True)),
+                risks=tuple(((at + 1) / len(right), float(risks[at])) for at in shown),
             ),
         )
 
@@ -152,10 +152,7 @@ def _failed(kind: FailureKind, point: Measured, measured: Sequence[Measured]) ->
         return wrong & (greedy.values["right"] == 1) if greedy else np.zeros_like(wrong)
     if kind == "missed":
         return wrong & (data.replies.per_question(data.replies.outcome == RIGHT) > 0)
-    if kind == "overconfident":
-        return wrong & (data.share >= SURE)
-    failed: Bools = data.outcome == OUTCOMES.index(kind)
-    return failed
+    return wrong & (data.share >= SURE)
 
 
 def _failure(kind: FailureKind, point: Measured, row: int, record: ItemRecord, item: AskedItem | None) -> Failure:
@@ -167,8 +164,6 @@ def _failure(kind: FailureKind, point: Measured, row: int, record: ItemRecord, i
     why = {
         "backfired": "one greedy sample is right, this answer is wrong",
         "missed": f"{right} of {len(record.pool)} replies {verb} right, another answer was chosen",
-        "no_answer": f"none of {len(record.pool)} replies has an answer",
-        "truncated": "every reply was truncated by a token limit",
         "overconfident": f"wrong with {record.share:.0%} of the vote",
     }
     left_out: dict[str, Any] = {"pool": ()} | ({} if item else {"answer": "", "key": ""})

@@ -1,6 +1,6 @@
 """The figures of a task, each with a caption and a description in words; a reason in words where there is none."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
@@ -221,18 +221,12 @@ def _key(style: SeriesStyle, text: str) -> LegendKey:
     return LegendKey(style.glyph, style.colour, text)
 
 
-def _counts(rows: Iterable[Any]) -> str:
+def _counts(rows: Sequence[Any]) -> str:
     """How many questions and seeds are behind some points."""
-    counts = [(row.questions, row.seeds) for row in rows]
-    if not counts:
-        return ""
-    questions, seeds = zip(*counts, strict=True)
-    return f"n = {_range(questions)} questions, {_range(seeds)} {'seeds' if max(seeds) > 1 else 'seed'}."
-
-
-def _range(values: Sequence[int]) -> str:
-    low, high = min(values), max(values)
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    questions, seeds = ([getattr(row, name) for row in rows] for name in ("questions", "seeds"))
+    least, most = min(questions), max(questions)
+    several = f"{max(seeds):,} seeds" if max(seeds) > 1 else "1 seed"
+    return f"n = {least:,}{f' to {most:,}' if most > least else ''} questions, {several}."
 
 
 def _band(task: TaskReport) -> str:

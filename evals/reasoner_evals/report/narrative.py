@@ -13,8 +13,6 @@ DISCORDANT: Final = 0.2
 """The share of questions on which two strategies differ, to state what a number of questions can show in general."""
 OFTEN_CUT: Final = 0.02
 """The share of samples cut at `max_tokens` from which a report says so."""
-MAX_NAMED: Final = 6
-"""Strategies that are warned of."""
 _BASELINES: Final[tuple[Against, ...]] = ("greedy", "cheapest")
 """The baselines of a verdict: the first that the task has."""
 
@@ -37,9 +35,9 @@ def verdict(rows: Sequence[Any]) -> Headline:
     claim, point, delta = _claim(family)
     baseline = by_key[delta.baseline]
     first = baseline.words.removeprefix(f"{point.model}: ")
-    ratio = point.tokens / baseline.tokens
+    ratio = point.tokens / (baseline.tokens or 1.0)
     times = f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.2g}"
-    difference, *bounds = (_signed(part) for part in delta.difference)
+    difference, *bounds = (signed(part) for part in delta.difference)
     numbers = (
         _right(point),
         (f"{difference}", f"points against {first}", _interval(*bounds)),
@@ -128,8 +126,9 @@ def _right(row: Any) -> tuple[str, str, str]:
     return f"{value} %", f"right: {row.words}", _interval(*bounds)
 
 
-def _signed(difference: float | None) -> str | None:
-    return None if difference is None else f"{100 * difference:+.1f}".replace("-", "−")
+def signed(difference: float | None) -> str | None:
+    """A difference of shares in points, with its sign; never a negative zero."""
+    return None if difference is None else f"{round(100 * difference, 1) + 0.0:+.1f}".replace("-", "−")
 
 
 def _interval(low: str | None, high: str | None) -> str:
@@ -140,7 +139,7 @@ def cut_warnings(rows: Sequence[Any]) -> Iterator[str]:
     """The strategies with many samples cut at `max_tokens`, those with most first."""
     most = {row.series: row for row in sorted(rows, key=lambda row: row.samples_cut or 0.0)}
     often = [row for row in reversed(most.values()) if (row.samples_cut or 0.0) >= OFTEN_CUT]
-    for row in often[:MAX_NAMED]:
+    for row in often:
         thinking = f" ({row.samples_cut_thinking:.0%} while thinking)" if row.samples_cut_thinking else ""
         share = f"{row.samples_cut:.0%} of the samples of {row.name}"
         yield f"{share} were cut at max_tokens{thinking}: raise --max-tokens."

@@ -13,6 +13,7 @@ from reasoner.trace.page import style as tree_style
 from reasoner_evals.report.content import Bounded, Delta, EvalReport, TaskReport, estimate_of
 from reasoner_evals.report.drawing import COLOURS, KINDS, SERIES, Figure, series_styles, short
 from reasoner_evals.report.figures import AXES, Figures
+from reasoner_evals.report.narrative import signed
 from reasoner_evals.report.table import STOP_REASONS
 
 if TYPE_CHECKING:
@@ -41,8 +42,6 @@ _AGAINST: Final = {
 _FAILURES: Final = {
     "backfired": "Backfired",
     "missed": "Right among the samples, not chosen",
-    "no_answer": "No answer",
-    "truncated": "Truncated",
     "overconfident": "Confident and wrong",
 }
 
@@ -207,16 +206,10 @@ def _breakable(text: str) -> "Markup":
 def _signed(difference: Bounded) -> "Markup":
     from markupsafe import Markup
 
-    value, low, high = difference
-    bounds = "" if low is None or high is None else f"{_points(low)} to {_points(high)}"
-    return Markup('{} <span class="ci">{}</span>').format(_points(value), bounds)
+    value, low, high = map(signed, difference)
+    return Markup('{} <span class="ci">{}</span>').format(value, f"{low} to {high}" if low and high else "")
 
 
 def _certainty(delta: Delta) -> str:
     """How sure a difference is, in the terms of the verdict."""
     return "sure" if delta.sure else "may be chance" if delta.excludes_zero else "unclear"
-
-
-def _points(difference: float) -> str:
-    """A difference of shares in points, with its sign; never a negative zero."""
-    return f"{round(100 * difference, 1) + 0.0:+.1f}".replace("-", "−")

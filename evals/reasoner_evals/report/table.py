@@ -95,12 +95,25 @@ def names_of(measured: Sequence[Measured]) -> Names:
     verifiers = list(dict.fromkeys(point.arm.verifier for point in measured if point.arm.verifier))
     series, points = dict[str, str](), dict[str, str]()
     for point in measured:
+        spec, limit = Spec.parse(point.arm.strategy), point.arm.limit
         own = [option for option in options[point.arm.strategy] if option not in shared and not point.is_greedy]
         own += [f"rated by {point.arm.verifier}"] if point.arm.verifier and len(verifiers) > 1 else []
-        series.setdefault(point.series, _joined(point, _words(point)[0], own))
-        points[point.key] = _joined(point, _words(point)[1], [*own, *_settings(point)])
-    taken = Counter(series.values())
-    series = {key: name if taken[name] == 1 else key for key, name in series.items()}
+        word, counted = _WORDS.get(spec.name, (spec.name.replace("_", " "),) * 2)
+        size = str(point.size or spec.options.get("n", ""))
+        if point.is_greedy:
+            word = counted = "one greedy sample"
+        elif size == "1" and spec.name in _WORDS:
+            counted = _WORDS["single"][0]
+        prefix = f"{point.model}: " if point.series.startswith(f"{point.model}: ") else ""
+        # The size of its pool, or that it divides a budget, where this is part of the name of its series.
+        ends = [end for end in (ALLOCATED, f" of {point.arm.pool}") if point.series.endswith(end)]
+        samples = [f"n={size}"] if "n" in spec.options and spec.name not in _WORDS else []
+        more = [] if point.pooled else [*samples, *filter(None, [limit])]
+        series.setdefault(point.series, prefix + ", ".join([word, *own]) + "".join(ends))
+        points[point.key] = (
+            prefix + ", ".join([counted.replace("{}", size) if size else word, *own, *more]) + "".join(ends)
+        )
+    series = {key: name if list(series.values()).count(name) == 1 else key for key, name in series.items()}
     taken = Counter(points.values())
     for point in measured:
         if taken[points[point.key]] > 1:
@@ -114,31 +127,6 @@ def _options(strategy: str) -> list[str]:
     """The options of a strategy but its number of samples, as written; one without a name is left as it is."""
     options = Spec.parse(strategy).without("n").options
     return [f"{name}={written(value)}" if name else written(value) for name, value in options.items()]
-
-
-def _words(point: Measured) -> tuple[str, str]:
-    """A strategy in words; and with the number of its samples, where it is known."""
-    if point.is_greedy:
-        return "one greedy sample", "one greedy sample"
-    spec = Spec.parse(point.arm.strategy)
-    word, counted = _WORDS.get(spec.name, (spec.name.replace("_", " "),) * 2)
-    size = str(point.size or spec.options.get("n", ""))
-    return word, _WORDS["single"][0] if size == "1" and word != counted else counted.format(size) if size else word
-
-
-def _joined(point: Measured, word: str, parts: Sequence[str]) -> str:
-    prefix = f"{point.model}: "
-    # The size of its pool, or that it divides a budget, where this is part of the name of its series.
-    ends = (ALLOCATED, f" of {point.arm.pool}") if point.pooled else (ALLOCATED,)
-    rest = next((end for end in ends if point.series.endswith(end)), "")
-    return f"{prefix if point.series.startswith(prefix) else ''}{', '.join((word, *parts))}{rest}"
-
-
-def _settings(point: Measured) -> list[str]:
-    """The number of samples and the budget of a point that was run."""
-    spec = Spec.parse(point.arm.strategy)
-    samples = [f"n={spec.options['n']}"] if "n" in spec.options and spec.name not in _WORDS else []
-    return [] if point.pooled else [*samples, *filter(None, [point.arm.limit])]
 
 
 def points_table(measured: Sequence[Measured], groups: Groups | None, /, **more: Mapping[str, Any]) -> pd.DataFrame:

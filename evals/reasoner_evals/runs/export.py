@@ -1,24 +1,19 @@
 """A run as one flat table: streamed, with a row for each reply and each final answer."""
 
-import csv
-import io
-import re
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from reasoner.errors import UsageError
 from reasoner.system.files import replacing
 from reasoner.system.machine import install_command, missing
-from reasoner.system.printing import one_line
-from reasoner.system.tables import arrow_writer
+from reasoner.system.printing import no_formula, one_line
+from reasoner.system.tables import table_writer
 from reasoner_evals.runs.reading import OUTCOMES, RunData, open_run
 from reasoner_evals.runs.records import Arm, ItemRecord, PooledReply, counted_records
 
 Row = dict[str, Any]
-Write = Callable[[list[Row]], object]
 
 TEXTS: Final = (
     "run", "model", "task", "arm", "strategy", "verifier", "budget", "rule", "question_id", "group", "kind", "outcome",
@@ -27,23 +22,16 @@ TEXTS: Final = (
 INTEGERS: Final = ("seed", "sample", "attempt", "prompt_tokens", "cached_tokens", "generated_tokens", "verifier_tokens",
                    "cancelled_tokens", "thinking_tokens", "samples", "flops")  # fmt: skip
 FLOATS: Final = ("score", "share", "confidence", "seconds")
-COLUMNS: Final = (*TEXTS, *INTEGERS, *FLOATS)
+KINDS: Final = dict.fromkeys(TEXTS, "str") | dict.fromkeys(INTEGERS, "int") | dict.fromkeys(FLOATS, "float")
+"""The columns, and what each holds."""
+FORMATS: Final = (".parquet", ".csv")
 BATCH: Final = 20_000
 """Rows in memory at once, and in one row group."""
-_FORMULA: Final = ("=", "+", "-", "@", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}",
-                   "\N{FULLWIDTH HYPHEN-MINUS}", "\N{FULLWIDTH COMMERCIAL AT}")  # fmt: skip
-_NUMBER: Final = re.compile(r"[+-]?\d[\d,]*(\.\d+)?([eE][+-]?\d+)?")
 
 
 def plain_cell(value: Any) -> Any:
-    """A value for a cell; text becomes one line, with control and direction characters as code points, `[U+001B]`.
-
-    Text that a spreadsheet would run as a formula gets a leading apostrophe; a signed number, such as -5, does not.
-    """
-    if not isinstance(value, str):
-        return value
-    text = one_line(value)
-    return f"'{text}" if text.lstrip().startswith(_FORMULA) and not _NUMBER.fullmatch(text.strip()) else text
+    """A value for a cell; text becomes one line without a formula, control characters as code points, `[U+001B]`."""
+    return no_formula(one_line(value)) if isinstance(value, str) else value
 
 
 def export(path: Path, out: Path) -> int:
@@ -60,13 +48,15 @@ def export(path: Path, out: Path) -> int:
         TraceError: the run cannot be read.
         UsageError: the format is unknown, the file cannot be written, or pyarrow is not installed.
     """
-    opener = _FORMATS.get(out.suffix)
-    if opener is None:
-        raise UsageError(f"cannot write {out}: its name must end in {' or '.join(_FORMATS)}")
-    run = open_run(path)
-    rows, count = _rows(run), 0
+    if out.suffix not in FORMATS:
+        raise UsageError(f"cannot write {out}: its name must end in {' or '.join(FORMATS)}")
+    if out.suffix == ".parquet" and missing("pyarrow"):
+        raise UsageError(f"parquet needs pyarrow: run `{install_command('eval')}`, or give a name that ends in .csv")
+    rows, count = _rows(open_run(path)), 0
+    if out.suffix == ".csv":
+        rows = ({name: plain_cell(value) for name, value in row.items()} for row in rows)
     try:
-        with replacing(out) as file, opener(file) as write:
+        with replacing(out) as file, table_writer(file, out.suffix, KINDS) as write:
             while batch := list(islice(rows, BATCH)):
                 write(batch)
                 count += len(batch)
@@ -109,26 +99,3 @@ def _of_record(run: RunData, arm: Arm, record: ItemRecord, group: str) -> Iterat
         yield row("reply", reply, verdict, reply, sample=index, score=reply.score)
     final = {name: getattr(record, name) for name in ("ended_by", "reason", "share", "confidence")}
     yield row("final", record, verdicts[0], record.cost, seconds=record.cost.seconds, **final)
-
-
-@contextmanager
-def _parquet(file: BinaryIO) -> Iterator[Write]:
-    if missing("pyarrow"):
-        raise UsageError(f"parquet needs pyarrow: run `{install_command('eval')}`, or give a name that ends in .csv")
-    kinds: dict[str, Any] = (
-        dict.fromkeys(TEXTS, "str") | dict.fromkeys(INTEGERS, "int") | dict.fromkeys(FLOATS, "float")
-    )
-    with arrow_writer(file, ".parquet", kinds) as write:
-        yield write
-
-
-@contextmanager
-def _csv(file: BinaryIO) -> Iterator[Write]:
-    text = io.TextIOWrapper(file, "utf-8", "backslashreplace", newline="", write_through=True)
-    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
-    writer.writeheader()
-    yield lambda rows: writer.writerows({name: plain_cell(value) for name, value in row.items()} for row in rows)
-    text.detach()
-
-
-_FORMATS: Final[dict[str, Callable[[BinaryIO], AbstractContextManager[Write]]]] = {".parquet": _parquet, ".csv": _csv}

@@ -62,20 +62,14 @@ def freeze(
         model=engine.model,
         machine=this_machine(),
         notes=engine.notes,
-        **_decisions(tasks, arms, engine, prices),
+        **decisions(tasks, arms, engine, prices),
     )
 
 
-def current_manifest(
-    was: Manifest, tasks: Mapping[str, TaskData], arms: tuple[Arm, ...], engine: Engine, prices: Prices | None
-) -> Manifest:
-    """A run's manifest with what decides it now; the model is the former one, as the engine has not been started."""
-    return was.model_copy(update=_decisions(tasks, arms, engine, prices))
-
-
-def _decisions(
+def decisions(
     tasks: Mapping[str, TaskData], arms: tuple[Arm, ...], engine: Engine, prices: Prices | None
 ) -> dict[str, Any]:
+    """What decides a run, by the fields of its manifest; not the model, which is known once the engine has started."""
     versions = {item.question.space.name: item.question.space.version for data in tasks.values() for item in data.items}
     return {
         "engine": without_secrets(spec_of(engine)),

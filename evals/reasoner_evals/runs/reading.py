@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from reasoner.answers import RULES
+from reasoner.answers.reading import RULES
 from reasoner.errors import TraceError, UnknownName, UsageError
 from reasoner.journal.lines import read_lines
 from reasoner.system.files import read_whole
@@ -108,7 +108,6 @@ class ArmData:
     """nan if unknown."""
     seconds: Floats
     replies: ReplyArrays
-    retried: int
     duplicates: int
 
     @property
@@ -270,7 +269,7 @@ def read_arm(run: RunData, name: str) -> ArmData:
     items["outcome"] = items["ended"] = UNFINISHED
     items["flops"] = items["confidence"] = np.nan
     slices, replies = Ragged(np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)), bytearray()
-    retried = duplicates = 0
+    duplicates = 0
     for record in read_journal(files):
         row = rows.get(record.question_id)
         if row is None:
@@ -278,7 +277,6 @@ def read_arm(run: RunData, name: str) -> ArmData:
         if items["outcome"][row] not in (UNFINISHED, ERROR):
             duplicates += 1
             continue
-        retried += int(items["outcome"][row] == ERROR)
         cost = record.cost
         # The cost of a subset is the sum of its replies' costs, so no token may be in two fields.
         if arm.pool and sum(reply.prompt_tokens for reply in record.pool) > cost.prompt_tokens:
@@ -303,7 +301,7 @@ def read_arm(run: RunData, name: str) -> ArmData:
         slices.start[row], slices.length[row] = len(replies) // _REPLY.itemsize, len(record.pool)
         replies += np.array(_reply_rows(record, verdicts), dtype=_REPLY).tobytes()
     pool = ReplyArrays(slices, **_columns(np.frombuffer(replies, dtype=_REPLY)))
-    return ArmData(run.name, arm, **_columns(items), costs=costs, replies=pool, retried=retried, duplicates=duplicates)
+    return ArmData(run.name, arm, **_columns(items), costs=costs, replies=pool, duplicates=duplicates)
 
 
 def questions_of(run: RunData, task: str, ids: Collection[str]) -> dict[str, AskedItem]:

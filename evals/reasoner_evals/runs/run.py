@@ -75,7 +75,6 @@ async def evaluate(
     """
     equivalence, prices = Equivalence(), Prices(**manifest.prices) if manifest.prices else None
     verdicts = VerdictFile(folder.verdicts, equivalence)
-    verdicts.open()
     try:
         for index, arm in enumerate(manifest.arms):
             files = folder.arm(arm.name)

@@ -41,7 +41,7 @@ def read_verdicts(path: Path) -> Iterator[GradedAnswer]:
 
 @dataclass(slots=True)
 class VerdictFile:
-    """The verdicts of a run, read from its file and extended with every new answer."""
+    """The verdicts of a run, read from its file up to the last whole line, and extended with every new answer."""
 
     path: Path
     equivalence: Equivalence
@@ -49,8 +49,7 @@ class VerdictFile:
     _known: dict[tuple[str, str, str], tuple[GradeStatus, str]] = field(default_factory=dict)
     """The grade of each (task, question id, answer) and its grader; a million verdicts take some 400 MB."""
 
-    def open(self) -> None:
-        """Read the file up to its last whole line, and append from there."""
+    def __post_init__(self) -> None:
         self._lines = JournalWriter(self.path, "verdicts", resume=True)
         for verdict in read_verdicts(self.path):
             self._known.setdefault(verdict.key, (verdict.status, sys.intern(verdict.grader)))

@@ -27,21 +27,6 @@ class Bin:
     n: int
 
 
-@dataclass(frozen=True, slots=True)
-class RiskCoverage:
-    """The share of wrong answers among the 1 to n surest questions."""
-
-    coverage: Floats
-    """[n], ascending to 1."""
-    risk: Floats
-    """[n], in [0, 1]."""
-
-    @property
-    def area(self) -> float:
-        """AURC, the mean risk over all coverages (Geifman & El-Yaniv 2017, 1705.08500); lower is better."""
-        return float(self.risk.mean())
-
-
 def reliability(confidence: Floats, right: Floats) -> tuple[Bin, ...]:
     """Bins of equal mass, least sure first; at most one per question. Confidence is in [0, 1]."""
     sure, correct = _ranked(confidence, right)
@@ -72,11 +57,14 @@ def auroc_within(right: Floats, scores: Floats) -> Floats:
     return np.array([auroc(score[row], correct[row]) if row.any() else math.nan for correct, score, row in rows])
 
 
-def risk_coverage(confidence: Floats, right: Floats) -> RiskCoverage:
-    """The risk at each coverage when the surest questions are answered first."""
+def risk_coverage(confidence: Floats, right: Floats) -> Floats:
+    """[n]: the share of wrong answers among the 1 to n surest questions.
+
+    Its mean is AURC, the mean risk over all coverages (Geifman & El-Yaniv 2017, 1705.08500); lower is better.
+    """
     _, correct = _ranked(confidence, right)
-    answered = np.arange(1, len(correct) + 1)
-    return RiskCoverage(answered / len(correct), 1 - np.cumsum(correct[::-1]) / answered)
+    risk: Floats = 1 - np.cumsum(correct[::-1]) / np.arange(1, len(correct) + 1)
+    return risk
 
 
 def _ranked(confidence: Floats, right: Floats) -> tuple[Floats, Floats]:

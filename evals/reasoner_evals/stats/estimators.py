@@ -23,12 +23,6 @@ _CELLS = 1 << 18
 """Samples of subsets that are counted at once, to bound memory."""
 
 
-def counts(right: Floats) -> tuple[Ints, Ints]:
-    """The number of usable and of right samples of each question of a pool."""
-    usable = ~np.isnan(right)
-    return usable.sum(axis=1).astype(np.int64), np.nansum(right, axis=1).astype(np.int64)
-
-
 def ranks(values: Floats) -> Floats:
     """The ranks of [n] values in ascending order, from 1; equal values share their mean rank.
 
@@ -45,7 +39,8 @@ def pass_at_k(n: int, c: int, k: int) -> float:
 
 def coverage_at_k(right: Floats, ks: Sequence[int]) -> Floats:
     """pass@k of each question: the accuracy of a selection that is never wrong."""
-    pairs, inverse = np.unique(np.stack(counts(right), axis=1), axis=0, return_inverse=True)
+    counts = np.stack([(~np.isnan(right)).sum(axis=1), np.nansum(right, axis=1).astype(np.int64)], axis=1)
+    pairs, inverse = np.unique(counts, axis=0, return_inverse=True)
     table = np.array([[pass_at_k(int(n), int(c), k) for k in ks] for n, c in pairs])
     return table[inverse.ravel()]
 

@@ -1,6 +1,6 @@
 """95 % intervals of shares and paired differences, and the tests that belong to them.
 
-One value per question, NaN if missing; missing values are left out and counted. `groups` names what questions share (a
+One value per question, NaN if missing; missing values are left out. `groups` names what questions share (a
 template, a passage), one key per question; whole groups are then the independent units.
 """
 
@@ -42,8 +42,6 @@ class Interval:
     """wilson, score, t, bootstrap, their clustered forms, or none."""
     n: int
     """Questions that have a value."""
-    missing: int = 0
-    """Questions that have none."""
 
 
 def interval(values: Floats, groups: Groups | None = None) -> Interval:
@@ -51,13 +49,13 @@ def interval(values: Floats, groups: Groups | None = None) -> Interval:
 
     Groups have their cluster-robust variance and Student's critical value.
     """
-    present, keys, missing = _present(values, groups)
+    present, keys = _present(values, groups)
     n, mean = len(present), _mean(present)
     if not n:
-        return Interval(mean, math.nan, math.nan, "none", n, missing)
+        return Interval(mean, math.nan, math.nan, "none", n)
     size, freedom = _outcomes(present, keys)
     low, high = wilson(min(mean, 1.0) * size, size, critical_value(freedom))
-    return Interval(mean, min(low, mean), max(high, mean), _method("wilson", keys), n, missing)
+    return Interval(mean, min(low, mean), max(high, mean), _method("wilson", keys), n)
 
 
 def difference(values: Floats, groups: Groups | None = None) -> tuple[Interval, float]:
@@ -68,16 +66,16 @@ def difference(values: Floats, groups: Groups | None = None) -> tuple[Interval, 
     Single outcomes, and differences of which hardly any are not 0: Tango's score interval and McNemar's test.
     If hardly any is not 1: Wilson's interval of (1 + difference) / 2. Otherwise Student's t.
     """
-    present, keys, missing = _present(values, groups)
+    present, keys = _present(values, groups)
     present = np.where(np.abs(present) < NEAR, 0.0, present)
     n, mean = len(present), _mean(present)
 
     def result(low: float, high: float, method: str, p_value: float) -> tuple[Interval, float]:
         bounds = max(min(low, mean), -1.0), min(max(high, mean), 1.0)
-        return Interval(mean, *bounds, _method(method, keys), n, missing), p_value
+        return Interval(mean, *bounds, _method(method, keys), n), p_value
 
     if not n:
-        return Interval(mean, math.nan, math.nan, "none", n, missing), 1.0
+        return Interval(mean, math.nan, math.nan, "none", n), 1.0
     sizes = np.ones_like(present)
     totals = present
     if keys is not None:
@@ -108,18 +106,17 @@ def wilson(right: float, n: float, critical: float = Z) -> tuple[float, float]:
     return (0.0 if p == 0 else max(centre - half, 0.0)), (1.0 if p == 1 else min(centre + half, 1.0))
 
 
-def _present(values: Floats, groups: Groups | None) -> tuple[Floats, Groups | None, int]:
-    """The values that are not missing, their group keys, and how many are missing."""
+def _present(values: Floats, groups: Groups | None) -> tuple[Floats, Groups | None]:
+    """The values that are not missing, and their group keys."""
     present = ~np.isnan(values)
-    missing = int((~present).sum())
     if groups is None:
-        return values[present], None, missing
+        return values[present], None
     without_key = sum(not key for key in groups)
     if without_key:
         raise UsageError(
             f"{without_key} of {len(groups)} questions have no group key: give one each, or no groups at all"
         )
-    return values[present], [key for key, is_present in zip(groups, present, strict=True) if is_present], missing
+    return values[present], [key for key, is_present in zip(groups, present, strict=True) if is_present]
 
 
 def totals_by(keys: Groups, *columns: Floats) -> list[Floats]:

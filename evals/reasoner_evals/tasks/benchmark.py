@@ -9,8 +9,11 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import ClassVar, Final, Protocol
 
-from reasoner.answers import ChoiceSpace, MathSpace, TextSpace, squad_normal, with_options
+from reasoner.answers.choices import ChoiceSpace
+from reasoner.answers.kinds import with_options
+from reasoner.answers.maths import MathSpace
 from reasoner.answers.questions import Question
+from reasoner.answers.texts import TextSpace, squad_normal
 from reasoner.errors import UsageError, shown
 from reasoner.registry import check_types, spec_of
 from reasoner.types import AnswerSpace, Message, Prompt

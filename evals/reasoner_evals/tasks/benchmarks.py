@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import ClassVar
 
-from reasoner.answers import MathSpace, NumberSpace
 from reasoner.answers.code import CodeSpace, functions_in
+from reasoner.answers.maths import MathSpace
+from reasoner.answers.numbers import NumberSpace
 from reasoner_evals.tasks.benchmark import BOXED, CHOICE, Benchmark, TaskData, Template, checked, choice_question
 from reasoner_evals.tasks.data import DataRow
 from reasoner_evals.tasks.graders import ByTests, GradedQuestion, require_sandbox

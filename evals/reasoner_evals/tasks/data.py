@@ -5,7 +5,6 @@ Every row knows its location, so that errors name file, line and column.
 
 import difflib
 import hashlib
-import re
 import tomllib
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from reasoner.errors import UnknownName, UsageError
+from reasoner.errors import UnknownName, UsageError, shown
 from reasoner.system.machine import install_command
 from reasoner.system.printing import printable
 from reasoner.system.tables import Located, open_table
@@ -87,7 +86,7 @@ class DataRow:
         """The values of a column that holds a list. Raises UsageError as `text`."""
         value = self.value(column)
         if isinstance(value, str) or not isinstance(value, Sequence):
-            raise self.error(column, f"{_shown(value)} is not a list")
+            raise self.error(column, f"{shown(value)} is not a list")
         return tuple(self._text(column, element) for element in value)
 
     def error(self, column: str, reason: str) -> UsageError:
@@ -96,7 +95,7 @@ class DataRow:
 
     def _text(self, column: str, value: object) -> str:
         if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise self.error(column, f"{_shown(value)} is not text")
+            raise self.error(column, f"{shown(value)} is not text")
         try:
             text = str(value).strip()
             text.encode()
@@ -105,10 +104,6 @@ class DataRow:
         if not text:
             raise self.error(column, "it is empty")
         return text
-
-
-def _shown(value: object) -> str:
-    return f"{value!r:.40}" if isinstance(value, bool | int | float | str) else f"a {type(value).__name__}"
 
 
 def parse_renames(columns: Sequence[str], known: Sequence[str]) -> dict[str, str]:
@@ -152,7 +147,6 @@ def _rows(located: Iterator[Located], name: str, renames: Mapping[str, str]) -> 
         raise UsageError(f"{name} has no rows")
 
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 REACH_SECONDS = 5.0
 """The hub is unreachable if it does not answer within this time; `datasets` alone would try for half a minute."""
 
@@ -189,10 +183,10 @@ def from_file(path: Path, renames: Mapping[str, str]) -> tuple[list[DataRow], st
 
 
 def from_hub(task: str, source: Published, renames: Mapping[str, str]) -> tuple[list[DataRow], str]:
-    """The rows of a data set on the hub; the origin names the commit. A UsageError says what to do instead."""
+    """The rows of a data set on the hub; the origin names the revision. A UsageError says what to do instead."""
     name = f"{source.hub} ({source.config})" if source.config else source.hub
     try:
-        records, commit = _load(source)
+        records = _load(source)
     except ImportError as error:
         raise UsageError(
             f"the package datasets cannot be imported ({error}): run `{install_command('eval')}`, or "
@@ -203,26 +197,20 @@ def from_hub(task: str, source: Published, renames: Mapping[str, str]) -> tuple[
     rows = [DataRow(f"{name}, row {number}", number - 1, values, renames) for number, values in enumerate(records, 1)]
     if not rows:
         raise UsageError(f"{name} has no rows at revision {source.revision}: {source.alternative(task)}")
-    return rows, f"hub {name} {source.split} @ {commit}"
+    return rows, f"hub {name} {source.split} @ {source.revision}"
 
 
-def _load(source: Published) -> tuple[Any, str]:
+def _load(source: Published) -> Any:
     import datasets  # type: ignore[import-untyped]
     import httpx
     import huggingface_hub as hub
 
-    offline = bool(hub.constants.HF_HUB_OFFLINE)
-    if not offline:
+    if not hub.constants.HF_HUB_OFFLINE:
         try:
             httpx.head(hub.constants.ENDPOINT, timeout=REACH_SECONDS)
         except httpx.HTTPError as error:
             raise ConnectionError(str(error)) from None
-    records = datasets.load_dataset(source.hub, source.config or None, split=source.split, revision=source.revision)
-    if _COMMIT.fullmatch(source.revision):
-        return records, source.revision
-    if offline:
-        return records, f"{source.revision}, fingerprint {records._fingerprint}"
-    return records, str(hub.HfApi().dataset_info(source.hub, revision=source.revision).sha)
+    return datasets.load_dataset(source.hub, source.config or None, split=source.split, revision=source.revision)
 
 
 def _explain(task: str, source: Published, error: Exception) -> str:

@@ -9,11 +9,12 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, ClassVar, Protocol
 
-from reasoner.answers import CodeSpace, TextSpace, squad_em
+from reasoner.answers.code import CodeSpace
 from reasoner.answers.equivalence import Equivalence, SlowSpace
 from reasoner.answers.expressions import ExpressionSpace, evaluate, solves
 from reasoner.answers.process_pool import Failed
 from reasoner.answers.questions import Question
+from reasoner.answers.texts import TextSpace, squad_em
 from reasoner.errors import UsageError, require
 from reasoner.sandbox.check import Sandbox
 from reasoner.sandbox.layers import SandboxLimits, detect

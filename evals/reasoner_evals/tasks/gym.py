@@ -11,9 +11,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from reasoner.answers import TAIL, ByKey, NumberSpace, TextSpace, YesNoSpace
 from reasoner.answers.expressions import ExpressionSpace
 from reasoner.answers.forms import Form, Opening, machine_forms
+from reasoner.answers.numbers import NumberSpace
+from reasoner.answers.reading import ByKey
+from reasoner.answers.texts import TextSpace, YesNoSpace
+from reasoner.answers.thinking import TAIL
 from reasoner.errors import UnknownName, UsageError, require
 from reasoner.system.files import parse_json
 from reasoner.system.machine import install_command

@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from reasoner.answers import SPACES, ChoiceSpace, MathSpace, NumberSpace, space_for
+from reasoner.answers.choices import ChoiceSpace
+from reasoner.answers.kinds import SPACES, space_for
+from reasoner.answers.maths import MathSpace
+from reasoner.answers.numbers import NumberSpace
 from reasoner.errors import UsageError
 from reasoner.types import AnswerSpace
 from reasoner_evals.tasks.benchmark import (
@@ -29,17 +32,15 @@ class Jsonl:
     """Your own questions: JSONL, JSON, CSV or parquet with `question` and `answer`.
 
     `path` is the file. Optional columns: `id`, `context` (a document, shown first), `kind` (of answer, as in `reasoner
-    solve --answer`), `choices` (a list; the answer is then a letter or one of them) and `group`. `columns`
-    maps column names to those in the file, as in `columns=[question:prompt,answer:target]`. With `several`, an answer
-    may be several letters, as in `A,C`. `answer_options` are options of the kind of answer, such as `extract=rules` or
-    `pattern=REGEX`; see `docs/answers.md`.
+    solve --answer`), `choices` (a list; the answer is then a letter or one of them) and `group`. `columns` maps column
+    names to those in the file, as in `columns=[question:prompt,answer:target]`. `answer_options` are options of the
+    kind of answer, such as `extract=rules` or `pattern=REGEX`; see `docs/answers.md`.
     """
 
     example: ClassVar[str] = "jsonl:FILE"
 
     path: str
     columns: tuple[str, ...] = ()
-    several: bool = False
     answer_options: str = ""
 
     def load(self) -> TaskData:
@@ -55,11 +56,8 @@ class Jsonl:
             options = row.texts("choices")
             if not 2 <= len(options) <= 26:
                 raise row.error("choices", f"{len(options)} options: give 2 to 26")
-            text, space = listed_options(text, options), ChoiceSpace(options, several=self.several)
-            letters = [letter.strip() for letter in gold.split(",")]
-            if self.several and set(letters) <= set(space.known):
-                gold = ",".join(sorted(letters))
-            elif gold not in space.known:
+            text, space = listed_options(text, options), ChoiceSpace(options)
+            if gold not in space.known:
                 if options.count(gold) != 1:
                     allowed = f"a letter from A to {space.known[-1]}"
                     raise row.error("answer", f"{gold!r:.40} is neither {allowed} nor exactly one of the choices")

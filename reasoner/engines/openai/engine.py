@@ -18,7 +18,6 @@ from reasoner.engines.openai.requests import (
     STREAMS,
     WHOLE_TOKENS,
     Dialect,
-    Learned,
     at_once,
     merged,
     read_extra,
@@ -272,7 +271,7 @@ class OpenAIEngine:
         if reply.ok:
             return await self._read(requests, reply, profile)
         if reply.status in GATEWAY_TIMEOUTS:
-            self._adopt(Learned(replace(self._dialect, unstreamed=False), STREAMS))
+            self._adopt(replace(self._dialect, unstreamed=False), STREAMS)
             raise RequestLost(f"a proxy at {reply.where} gave up waiting for a whole reply ({reply.status})")
         sent(False)
         self._refused(reply, body, dialect)
@@ -288,7 +287,7 @@ class OpenAIEngine:
             reported, drafts = wire.parse_reply(reply.body, requests, profile)
         except wire.Malformed as error:
             if reply.body.startswith(b"data:"):
-                self._adopt(Learned(replace(self._dialect, unstreamed=False), STREAMS))
+                self._adopt(replace(self._dialect, unstreamed=False), STREAMS)
             shown = self._http.show(reply.body[:4096].decode("utf-8", "replace"), 80)
             raise RequestLost(f"the server sent a malformed reply: {shown}") from error
         except wire.GaveUp as error:
@@ -305,7 +304,7 @@ class OpenAIEngine:
             self._notes.add(SHARED)
         missing = requests[len(drafts) :]
         if missing:
-            self._adopt(Learned(replace(self._dialect, batches=False), _FEWER_CHOICES))
+            self._adopt(replace(self._dialect, batches=False), _FEWER_CHOICES)
         for request in missing:
             request.meter.usage = Usage()
         return results + [None] * len(missing)
@@ -369,11 +368,11 @@ class OpenAIEngine:
             learned = used.after(body, reply.body.decode("utf-8", "replace"))
         if learned is None:
             raise self._http.request_refusal(reply)
-        self._adopt(learned)
+        self._adopt(*learned)
 
-    def _adopt(self, learned: Learned) -> None:
-        self._dialect = learned.dialect
-        self._notes.add(learned.note)
+    def _adopt(self, dialect: Dialect, note: str) -> None:
+        self._dialect = dialect
+        self._notes.add(note)
 
     async def reset_caches(self) -> None:
         """Empty the prefix cache of a vLLM server; a note says where that is not possible."""

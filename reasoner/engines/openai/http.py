@@ -8,7 +8,7 @@ import os
 import time
 import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -238,11 +238,11 @@ class ServerConnection:
         terms = Terms(seconds=self.timeout, size=REPLY_BYTES, limit="a reply")
         waits = Waits(self.patience if patience is None else patience, 0, START_SECONDS if starting else math.inf)
         try:
-            async with self._answer(method, path, body, terms, waits, idle=self.timeout, free=True) as response:
-                size = REPLY_BYTES if response.status == HTTPStatus.OK else ERROR_BYTES
-                return ServerReply(response.status, await self._read(response, size), self.where)
-        except (aiohttp.ClientError, RequestLost) as error:
-            raise EngineUnavailable(f"the reply from {self.where} was cut: {self._reason(error)}") from error
+            return await self._whole(
+                self._answer(method, path, body, terms, waits, idle=self.timeout, free=True), terms
+            )
+        except RequestLost as error:
+            raise EngineUnavailable(str(error)) from error
 
     async def unstreamed(self, path: str, body: Mapping[str, object], terms: Terms) -> ServerReply:
         """The reply to a sampling request that is not streamed.
@@ -251,9 +251,12 @@ class ServerConnection:
             EngineUnavailable: the server cannot be reached, or is busy, for longer than the patience.
             RequestLost: it accepted the request, and its cost is unknown.
         """
+        waits = Waits(self.patience, terms.seed)
+        return await self._whole(self._answer("POST", path, body, terms, waits, idle=None), terms)
+
+    async def _whole(self, answer: AbstractAsyncContextManager[aiohttp.ClientResponse], terms: Terms) -> ServerReply:
         try:
-            waits = Waits(self.patience, terms.seed)
-            async with self._answer("POST", path, body, terms, waits, idle=None) as response:
+            async with answer as response:
                 ok = response.status == HTTPStatus.OK
                 read = await self._read(response, terms.size if ok else ERROR_BYTES)
                 if ok and len(read) >= terms.size:

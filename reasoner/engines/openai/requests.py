@@ -5,7 +5,7 @@ import resource
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines.openai.parts import closed
@@ -72,11 +72,8 @@ _REFUSALS: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
 """A field that a server may refuse, what the dialect then is, and a note about it."""
 
 
-class Learned(NamedTuple):
-    """The dialect to use after a refusal, and a note about it."""
-
-    dialect: "Dialect"
-    note: str
+Learned = tuple["Dialect", str]
+"""The dialect to use after a refusal, and a note about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +99,12 @@ class Dialect:
             return None  # a value that this model does not have is the user's to change
         for field, change, note in _REFUSALS:
             if field in body and _refuses(message, field):
-                return Learned(replace(self, **change), note)
+                return replace(self, **change), note
         if "max_tokens" in body and _WANTED.search(message):
-            return Learned(replace(self, limit="max_completion_tokens"), LIMIT)
+            return replace(self, limit="max_completion_tokens"), LIMIT
         if not body.get("stream") and re.search(r"\bstream", message):
-            return Learned(replace(self, unstreamed=False), STREAMS)
-        return Learned(replace(self, batches=False), ONE_EACH) if "n" in body else None
+            return replace(self, unstreamed=False), STREAMS
+        return (replace(self, batches=False), ONE_EACH) if "n" in body else None
 
     def body(
         self, model: str, request: SampleRequest, profile: ThinkingProfile | None, *, n: int, stream: bool

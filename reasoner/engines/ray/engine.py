@@ -181,8 +181,8 @@ class RayEngine:
 
     def _answering(self, index: int) -> Replica:
         """The replica of this number; if it does not answer, the next one that does, or will."""
-        numbers, lost = [*range(index, self.replicas), *range(index)], self._placement.lost
-        if lost:
+        if lost := self._placement.lost:
+            numbers = [*range(index, self.replicas), *range(index)]
             index = min(numbers, key=lambda number: (self._replicas[number].given_up, number in lost))
         return self._replicas[index]
 

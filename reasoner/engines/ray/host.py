@@ -106,7 +106,7 @@ def _one(params: SamplingParams) -> SamplingParams:
 
 
 def packed_request(request: SampleRequest) -> Plain:
-    """The fields of a request but its meter and `on_text`, which stay here."""
+    """The fields of a request but its meter, `on_text` and `due`, which stay here."""
     return (
         request.question_id, request.prompt, request.rendered, _one(request.params), request.index, request.seed,
         request.priority, request.watch, request.floor, request.interruptible,

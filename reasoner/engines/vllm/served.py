@@ -315,7 +315,7 @@ class VllmModel:
         folder = resolved.folder or self._resolved().folder
         # `max_tokens` is how long a reply may be, not how it is sampled.
         own_sampling = {name: value for name, value in model.get_diff_sampling_param().items() if name != "max_tokens"}
-        info = ModelInfo(resolved.name, kv_bytes_per_element=size, caches=())
+        info = ModelInfo(resolved.name, kv_bytes_per_element=size, plain=False)
         if folder:
             info = read_model_info(folder, name=resolved.name, kv_bytes_per_element=size)
         return replace(

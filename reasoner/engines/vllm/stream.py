@@ -87,9 +87,10 @@ class Drawn(NamedTuple):
 class SequenceStream:
     """Collects the outputs of one sequence; a call with each of them returns True where it must end.
 
-    It ends below the request's confidence floor, or when it is due. That of a model that thinks, which is decoded here, also ends at a
-    stop string in its final part, and in its thinking if asked. `on_text` receives each part without its markers; text
-    that may begin a marker or a stop string is held back until it is one or is not, and at the end it is left.
+    It ends below the request's confidence floor, or when it is due. That of a model that thinks, which is decoded here,
+    also ends at a stop string in its final part, and in its thinking if asked. `on_text` receives each part without its
+    markers; text that may begin a marker or a stop string is held back until it is one or is not, and at the end it is
+    left.
     """
 
     def __init__(

@@ -281,7 +281,7 @@ async function submit(event) {
   busy(true);
   say("asked");
   await Promise.all(sides.map((side, index) => ask(side, results[index], running.signal)));
-  if (results.length > 1) await compare(results);
+  if (results.length > 1) compare(results);
   running = null;
   busy(false);
   say(results.map((result) => result.line).join(". "));
@@ -294,31 +294,13 @@ function busy(is) {
 
 const say = (text) => { byId("spoken").textContent = text; };
 
-/** Whether two results give the same answer, as the server's kinds of answers tell it, and their answers. */
-async function compared(results) {
-  const kind = byId("kind").value;
-  const body = {
-    question: byId("question").value,
-    replies: results.map((result) => String(result.report.answer ?? result.content.head)),
-    ...(kind && kind !== "free" ? { answer: kind } : {}),
-  };
-  try {
-    return await (await request("v1/reasoner/compare", {
-      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
-    })).json();
-  } catch {
-    return { same: null, answers: [null, null] };
-  }
-}
-
 /** The answers and the costs of two strategies, in a line. */
-async function compare(results) {
+function compare(results) {
   const tokens = results.map((result) => result.report.cost?.tokens);
   if (results.some((result) => result.failure) || !tokens[0] || !tokens[1]) return;
-  const verdict = await compared(results);
-  const answers = verdict.answers.map((answer) => short(answer ?? ""));
-  const said = verdict.same ? "The same answer" : answers.every((answer) => answer && answer.length <= MAX_NAMED)
-    ? `${answers[0]} and ${answers[1]}` : "Tokens";
+  const answers = results.map((result) => short(result.answer));
+  const named = answers.every((answer) => answer && answer.length <= MAX_NAMED);
+  const said = !named ? "Tokens" : answers[0] === answers[1] ? "The same answer" : `${answers[0]} and ${answers[1]}`;
   const ratio = (Math.max(...tokens) / Math.min(...tokens)).toFixed(1);
   const [more, less] = (tokens[0] >= tokens[1] ? results : [...results].reverse()).map((result) => short(result.name));
   const cost = ratio === "1.0" ? "as many tokens each" : `${more} computed ${ratio} times the tokens of ${less}`;

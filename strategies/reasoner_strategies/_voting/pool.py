@@ -7,9 +7,10 @@ from typing import Literal
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted
-from reasoner.strategy import Outcome, Plan, Strategy, count_votes, gather, propose, score
+from reasoner.strategy import Plan, Strategy, count_votes, propose, score
 from reasoner.types import Answer, AnswerSpace, Completion, VoteState
 from reasoner.voting import Tally
+from reasoner_strategies._voting.gathering import Outcome, gather
 
 Pool = Sequence[Completion | None]
 Weights = Sequence[float | None]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from reasoner import Cost
-from reasoner.answers import NumberSpace
+from reasoner.answers.numbers import NumberSpace
 from reasoner.strategy import StopRule
 from reasoner.types import Answer, VoteState
 from reasoner.voting import Tally

@@ -124,9 +124,8 @@ def test_a_stopped_vote_is_the_mean_over_all_orders(spec: str, tmp_path: Path) -
         helped.append(mean(ended.right and not whole for whole, (_, ended) in zip(wholes, ends, strict=True)))
         losses.append(mean(wholes) - mean(ended.right for _, ended in ends))
         for order, ended in ends:
-            begun = ended.looked
-            launched.append(begun)
-            tokens.append(tokens_of(number, order[:begun]))
+            launched.append(ended.looked)
+            tokens.append(tokens_of(number, order[: ended.looked]))
             leader = ended.vote_state.votes[0].count if ended.vote_state.votes else 0
             shares.append((leader + 1) / (ended.looked + 2))
     assert found.right == pytest.approx(sum(outcomes), abs=1e-5)

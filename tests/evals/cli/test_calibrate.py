@@ -73,29 +73,6 @@ def test_a_profile_is_written_and_a_line_a_row_goes_out(
     ]
 
 
-def test_the_defaults_are_a_vote_of_16_and_a_greedy_sample(
-    data: Path, out: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert run("calibrate", f"jsonl:{data}", *SIMULATED, "--limit", "3", "--out", str(out)).code == 0
-    (folder,) = (tmp_path / "runs").iterdir()
-    assert re.fullmatch(r"calibrate-\d{8}-\d{6}-jsonl", folder.name)
-    arms = [arm.strategy for arm in read_manifest(RunFolder(folder)).arms]
-    assert arms == ["self_consistency:n=16", "single"]
-
-
-def test_json_holds_every_row_with_its_interval(asked: tuple[str, ...], run: Run, out: Path) -> None:
-    document = json.loads(run(*asked, "--bins", "split:2", "--json").out)
-    assert document["profile"] == str(out)
-    (family,) = read_profile(out).families
-    assert len(document["rows"]) == len(family.arms)
-    for row in document["rows"]:
-        assert row["task"] == family.task
-        assert row["low"] <= row["accuracy"] <= row["high"]
-        assert row["accuracy"] == pytest.approx(row["right"] / row["questions"])
-        assert row["eligible"] is (row["why"] == "") is (row["questions"] >= 30)
-
-
 def test_finished_runs_are_read_without_a_model(asked: tuple[str, ...], run: Run, out: Path, tmp_path: Path) -> None:
     run(*asked)
     drawn = undated(out)

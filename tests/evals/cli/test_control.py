@@ -55,7 +55,7 @@ def test_calibrated_on_easy_questions_and_used_on_hard_ones_it_raises_the_alarm(
 def test_what_a_rule_was_measured_to_do_is_what_it_does(tmp_path: Path, run: Run) -> None:
     """The replay that profiles are made of, and the runner: the same samples looked at, the same answer."""
     pool = write_pool(tmp_path / "pool.jsonl", questions=40, right=0.5)
-    rules = (*RULES, "esc:window=3", "ppr", "dirichlet", "confidence")
+    rules = (*RULES, "esc:window=3", "ppr", "dirichlet")
     words = [word for rule in rules for word in ("-s", f"{VOTE},stop={rule}")]
     out = tmp_path / "run"
     assert run("eval", f"pool:{pool}", "-e", f"pool:{pool}", "-s", VOTE, *words, "--out", str(out)).code == 0

@@ -1,4 +1,4 @@
-"""Files of a run that were damaged: the error names the line, and what it says to do mends the run."""
+"""Files of a run that were damaged: the error names the line and the remedy, which repairs the run."""
 
 import random
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""`reasoner eval`: what it writes, what it refuses, and how it goes on."""
+"""`reasoner eval`: what it writes, what it refuses, and how it continues."""
 
 import json
 import re
@@ -47,21 +47,8 @@ def test_one_line_an_arm_goes_out_and_the_way_to_the_report_to_the_person(
 
 def test_command_report_and_comparison_name_one_accuracy(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    asked = (
-        "eval",
-        "arithmetic",
-        "--limit",
-        "30",
-        "-e",
-        "simulated:accuracy=0.6",
-        "-s",
-        "single",
-        "-s",
-        "vote8",
-        "-n",
-        "2",
-    )
-    ended = run(*asked, "--out", str(folder), "--json")
+    asked = ("eval", "arithmetic", "--limit", "30", "-e", "simulated:accuracy=0.6", "-s", "single", "-s", "vote8")
+    ended = run(*asked, "-n", "2", "--out", str(folder), "--json")
     told = {arm["name"]: arm["accuracy"] for arm in json.loads(ended.out)["arms"]}
     [task] = make_report([folder]).tasks
     points = {point.strategy: point for point in task.points.itertuples() if point.size in (None, 2)}

@@ -61,17 +61,7 @@ def finish(live: EvalProgress, arm: Arm, outcomes: Sequence[Outcome]) -> None:
 
 def test_errors_and_what_is_not_graded_count_neither_as_right_nor_as_wrong() -> None:
     tally = TaskTally(arms()[0], 8)
-    outcomes: tuple[Outcome, ...] = (
-        "right",
-        "wrong",
-        "no_answer",
-        "truncated",
-        "timed_out",
-        "grader_timeout",
-        "error",
-        "ungraded",
-    )
-    for outcome in outcomes:
+    for outcome in ("right", "wrong", "no_answer", "truncated", "timed_out", "grader_timeout", "error", "ungraded"):
         tally.add(record(), outcome)
     assert (tally.done, tally.graded, tally.right, tally.errors, tally.tokens) == (8, 6, 1, 1, 8 * 120)
     assert tally.accuracy
@@ -79,22 +69,6 @@ def test_errors_and_what_is_not_graded_count_neither_as_right_nor_as_wrong() -> 
     assert share == 1 / 6
     # Wilson's interval of 1 of 6, as scipy's `binomtest(1, 6).proportion_ci(method="wilson")` gives it.
     assert (low, high) == pytest.approx((0.03005, 0.56350), abs=1e-5)
-
-
-def test_a_rate_counts_this_session_only() -> None:
-    live, clock = watching(arms(), 10)
-    arm = arms()[0]
-    live.arm_started(arm, 10, 4)
-    finish(live, arm, ["right"] * 4)
-    tally = live.tallies[arm.name]
-    clock.now = 2.0
-    assert (tally.rate(clock.now), tally.cells(clock.now)["ETA"]) == (None, "")
-    finish(live, arm, ["right"])
-    assert tally.rate(clock.now) == 0.5
-    assert tally.cells(clock.now)["ETA"] == "0:10"
-    live.arm_finished(arm)
-    clock.now = 1000.0
-    assert (tally.rate(clock.now), tally.cells(clock.now)["ETA"]) == (0.5, "")
 
 
 def test_without_a_terminal_lines_come_at_doublings_tenths_and_the_end() -> None:

@@ -22,11 +22,7 @@ def test_everything_goes_beside_the_page_and_the_same_run_gives_the_same_bytes(
     shown = run("report", str(folder), "--out", str(tmp_path / "a"))
     assert (shown.code, shown.out, shown.err) == (0, f"{tmp_path}/a/report.html\n", "")
     named = sorted(str(path.relative_to(tmp_path / "a")) for path in (tmp_path / "a").rglob("*") if path.is_file())
-    assert [name for name in named if not name.startswith("figures/")] == [
-        "report.html",
-        "results.csv",
-        "results.md",
-    ]
+    assert [name for name in named if not name.startswith("figures/")] == ["report.html", "results.csv", "results.md"]
     figures = [name for name in named if name.startswith("figures/")]
     assert {Path(name).suffix for name in figures} == {".svg", ".png"}
     assert len({Path(name).stem for name in figures}) * 2 == len(figures) >= 12

@@ -1,6 +1,5 @@
 """`reasoner eval --shard` and `reasoner merge`: as one process, and as the processes of a Slurm array."""
 
-import json
 import os
 import subprocess
 import sys
@@ -69,39 +68,6 @@ def test_the_report_of_the_merge_is_that_of_the_unsharded_run_byte_for_byte(
     assert [name for name in whole if whole[name] != merged[name]] == []
 
 
-def test_a_merged_run_is_one_for_all_other_commands(run: Run, tmp_path: Path) -> None:
-    shards = [str(tmp_path / f"shard{index}") for index in (1, 2)]
-    for index, shard in enumerate(shards, start=1):
-        ended = run(*EVAL[:-6], "--shard", f"{index}/2", "--out", shard)
-        assert ended.code == 0, ended.err
-        resumed = run("eval", "--resume", shard)
-        assert (resumed.code, resumed.out) == (0, ended.out)
-        assert resumed.err.endswith("when all 2 shards have ended: reasoner merge RUN... --out DIR\n")
-    merged = str(tmp_path / "merged")
-    assert run("merge", *shards, "--out", merged).code == 0
-    assert json.loads(run("eval", "--resume", merged, "--json").out)["arms"][0]["questions"] == 7
-    assert "0 grades changed" in run("grade", merged).out
-    assert run("compare", merged, merged).code == 0
-    assert "rows in" in run("export", merged, "--out", str(tmp_path / "table.csv")).err
-    for arm in RunFolder(Path(merged)).path.glob("arms/*/trace.jsonl"):
-        assert run("trace", str(arm)).code == 0
-    refused = run("eval", "--resume", shards[0], "--shard", "2/2")
-    assert "the subset of arithmetic" in refused.err
-    assert refused.code == 2
-
-
-def test_shards_that_start_together_have_a_folder_each(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    for shard in ("1/2", "2/2"):
-        ended = run("eval", "arithmetic", "-e", "simulated", "--limit", "3", "-s", "single", "--shard", shard)
-        assert ended.code == 0, ended.err
-    folders = sorted(path.name.rpartition("-arithmetic")[2] for path in (tmp_path / "runs").iterdir())
-    assert folders == ["-1of2", "-2of2"]
-    assert run("merge", *map(str, (tmp_path / "runs").iterdir()), "--out", "whole").code == 0
-
-
 def test_the_array_job_of_the_page_runs_and_is_merged(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,7 +92,7 @@ def test_the_array_job_of_the_page_runs_and_is_merged(
                 task.kill()
 
     assert array() == [0, 0, 0]
-    # Slurm starts a task again whose machine failed: it continues its run.
+    # Slurm starts the task of a failed machine again: it continues its run.
     assert array() == [0, 0, 0]
     [folder] = (tmp_path / "runs").iterdir()
     assert run("merge", *map(str, folder.iterdir()), "--out", "merged").code == 0

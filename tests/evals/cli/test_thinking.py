@@ -85,26 +85,6 @@ def test_levels_are_an_axis_of_an_evaluation_and_its_report(run: Run, tmp_path: 
 
 
 @pytest.mark.usefixtures("thinks")
-def test_levels_are_arms_of_a_profile_and_choices_of_auto(run: Run, tmp_path: Path) -> None:
-    profile = tmp_path / "profile.json"
-    asked = ("calibrate", "arithmetic", "-e", "simulated", "-s", "self_consistency:n=4", "--limit", "30")
-    ended = run(*asked, "--thinking", "64,2k", "--out", str(profile), "--runs", str(tmp_path / "run"))
-    assert ended.code == 0, ended.err
-    specs = [row["strategy"] for row in json.loads(profile.read_text())["families"][0]["arms"]]
-    assert {spec.partition("thinking=")[2].partition(",")[0] for spec in specs} == {"64", "2000"}
-    planned = json.loads(run("plan", "--profile", str(profile), "-b", "tokens=900", "--thinking", "2k", "--json").out)
-    used = [arm["strategy"] for part in planned["bins"] for arm in part["arms"]]
-    assert used
-    assert all("thinking=2000" in spec for spec in used)
-    refused = run("plan", "--profile", str(profile), "-b", "tokens=900", "--thinking", "high")
-    assert refused.code == 2
-    assert "no arm of arithmetic was measured at thinking=high (measured: 64, 2000): calibrate it" in refused.error
-    solved = run("solve", "What is 3 + 4?", "-e", "simulated", "--profile", str(profile), "-v")
-    assert solved.code == 0, solved.err
-    assert "thinking=" in solved.err
-
-
-@pytest.mark.usefixtures("thinks")
 def test_a_report_says_which_samples_were_cut(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     asked = ("eval", "arithmetic", "-e", "simulated:tokens=1e6", "-s", "self_consistency:n=2", "-s", "single", "-q")

@@ -43,10 +43,7 @@ def with_bounds(name: str, estimate: Bounded) -> Row:
 def a_point(series: str, *, size: int | None = None, accuracy: float = 0.5, model: str = "small", flops: float = 1e6,
             usd: float | None = 1e-5, **cells: Any) -> Row:  # fmt: skip
     name, times = f"{series}, n={size}" if size else series, size or 1
-    pooled = {
-        **with_bounds("coverage", near(min(1.0, accuracy + 0.1))),
-        **with_bounds("gap", Bounded(0.1, 0.05, 0.15)),
-    }
+    pooled = {**with_bounds("coverage", near(min(1.0, accuracy + 0.1))), **with_bounds("gap", Bounded(0.1, 0.05, 0.15))}
     counts = dict.fromkeys(("errors", "ungraded", "overshoots", "no_answer", "prompt_tokens", "cached_tokens",
                             "generated_tokens", "verifier_tokens", "cancelled_tokens"), 0)  # fmt: skip
     return {

@@ -84,7 +84,7 @@ def test_what_may_not_be_shown_is_in_no_report(tmp_path: Path) -> None:
         ([VOTE], True, ("no greedy sample to compare with", "the largest size of voting")),
         ([Fake("a", budget="tokens=50", replies=3)], True, ("10 questions spent more than their budget",)),
     ],
-    ids=["not done", "not graded", "not begun", "pools only", "over its budget"],
+    ids=["not done", "not graded", "not started", "pools only", "over its budget"],
 )  # fmt: skip
 def test_limits_say_what_the_numbers_do_not_show(
     tmp_path: Path, arms: list[Fake], graded: bool, said: tuple[str, ...]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner_evals.report.content import Headline, TaskReport
-from reasoner_evals.report.drawing import COLOURS, PAPER, SERIES, Figure, log_ticks, series_styles, style_at
+from reasoner_evals.report.drawing import COLOURS, Figure, log_ticks, series_styles
 from reasoner_evals.report.figures import AXES, MAX_BANDS, oracles, placed_rows, report_figures
 from reasoner_evals.runs.measures import ALLOCATED
 from tests.evals.report.conftest import Made
@@ -84,33 +84,6 @@ def test_a_text_of_a_run_stays_a_text() -> None:
         assert not [one for one in ET.fromstring(svg).iter() if one.tag.endswith("script")]
         whole = '</text></svg><script>alert("$x^2$")</script> url(#a) [U+0000][U+202E]'
         assert whole.replace(" ", "") in "".join(texts(svg)).replace(" ", "")  # folded at its blanks
-
-
-def test_series_look_different_in_more_than_their_colour_and_the_same_wherever_they_are_shown() -> None:
-    assert len({(style.marker, style.line) for style in map(style_at, range(32))}) == 32
-    # A legend has colours and markers only.
-    assert len({(style.colour, style.glyph) for style in map(style_at, range(64))}) == 64
-    assert style_at(64) == style_at(0)
-    assert list(STYLES) == [GREEDY, VOTE, BEST]
-    assert series_styles([TASK, replace(TASK, points=TASK.points[::-1])]) == STYLES
-
-
-def _luminance(colour: str) -> float:
-    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def _contrast(one: str, other: str) -> float:
-    low, high = sorted((_luminance(one), _luminance(other)))
-    return (high + 0.05) / (low + 0.05)
-
-
-def test_colours_stand_out_from_the_paper_by_day_and_by_night() -> None:
-    for colour in COLOURS:
-        minimum = {"ink": 7.0, "quiet": 4.5}.get(colour.name, 4.5 if colour in SERIES else 0.0)
-        assert _contrast(colour.light, PAPER.light) >= minimum, colour
-        assert _contrast(colour.dark, PAPER.dark) >= minimum, colour
 
 
 @given(st.floats(1e-6, 1e17), st.floats(1.0, 1e6), st.integers(2, 12))

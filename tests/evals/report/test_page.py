@@ -2,12 +2,10 @@
 
 import re
 from dataclasses import fields, is_dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pytest
 
 from reasoner.trace import page as tree_page
 from reasoner.trace.page import policy
@@ -71,23 +69,6 @@ def test_sections_stand_in_the_order_in_which_a_reader_needs_them_the_result_fir
     assert sorted(parts, key=made.html.index) == parts
 
 
-@pytest.mark.parametrize("several", [False, True], ids=["one task", "two tasks"])
-def test_headings_leave_out_no_level_and_the_page_has_its_landmarks(made: Made, several: bool) -> None:
-    small = a_task([a_point("single")])
-    found = parsed(html(a_report(small, replace(small, id="t2", task="other")))) if several else made.page
-    levels = [int(one.tag[1]) for one in found.of("h1", "h2", "h3", "h4", "h5") if "details" not in one.inside]
-    assert levels[0] == 1
-    assert levels.count(1) == 1
-    assert all(later <= former + 1 for former, later in pairwise(levels))
-    assert len(found.of("main")) == len(found.of("footer")) == 1
-    assert [one.attributes["id"] for one in found.of("article") if "id" in one.attributes] == ["t1", "t2"][
-        : 1 + several
-    ]
-    [skip] = [one for one in found.of("a") if one.attributes.get("class") == "skip"]
-    assert skip.attributes["href"] == "#main"
-    assert all(one.attributes["aria-label"] for one in found.of("nav"))
-
-
 def test_a_failure_shows_question_answer_and_reference_without_a_click(made: Made) -> None:
     first = made.task.failures[0]
     asked = made.page.of("blockquote")[0]
@@ -139,7 +120,7 @@ def test_nothing_that_a_run_holds_comes_through_unescaped(made: Made) -> None:
 
 FIXED = {"greedy", "cheapest", "self_consistency", "missed", "backfired", "overconfident", "wrong", "rule",
          "price", "budget", "strategy", "front", "level", "behind", "gain", "leaning", "unresolved", "loss", "answered",
-         "error", "no_answer", "truncated", "asked", "finished", "errors", "ungraded", "retried", "duplicates"}  # fmt: skip
+         "error", "no_answer", "truncated", "asked", "finished", "errors", "ungraded", "duplicates"}  # fmt: skip
 
 
 def poisoned(value: Any, texts: tuple[str, ...]) -> Any:
@@ -197,7 +178,7 @@ def test_runs_of_several_models_are_one_report_with_a_panel_at_matched_flops(tmp
 
 
 def test_a_page_allows_its_own_style_and_nothing_else(made: Made, tmp_path: Path) -> None:
-    tree_page.write_page(tmp_path / "tree.html", tree_page.page([], tree_page.fragment, source="trace"))
+    tree_page.write_page(tmp_path / "tree.html", tree_page.page([], source="trace"))
     allowed = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
     assert policy() == f'<meta http-equiv="Content-Security-Policy" content="{allowed}">'
     for text in (made.html, (tmp_path / "tree.html").read_text()):

@@ -103,7 +103,7 @@ def test_an_error_is_replaced_by_the_next_line_on_its_question(tmp_path: Path) -
     append(path, record(VOTE, 0).model_dump_json() + "\n")
     run = open_run(path)
     data = read_arm(run, ARM)
-    assert (data.retried, data.duplicates) == (1, 0)
+    assert data.duplicates == 0
     assert OUTCOMES[data.outcome[0]] in ("right", "wrong")
     assert OUTCOMES[data.outcome[1]] == "error"
     assert data.tokens[0] == record(VOTE, 0).cost.tokens

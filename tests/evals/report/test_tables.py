@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -186,15 +185,3 @@ def test_an_export_of_what_may_not_be_shown_holds_no_answers(tmp_path: Path) -> 
     out = tmp_path / "table.csv"
     assert run(export, path, "--out", out).return_value == 0
     assert {row["answer"] + row["key"] for row in read(out)} == {""}
-
-
-def test_an_export_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
-    path = fabricate(tmp_path / "run", [VOTE], questions=5)
-    out = tmp_path / "table.csv"
-    out.write_text("former")
-    with next(path.glob("arms/*/journal.jsonl")).open("a") as file:
-        file.write('{"v":2,"status":"odd"}\n{}\n')
-    assert run(export, path, "--out", out).return_value == 2
-    assert out.read_text() == "former"
-    shutil.rmtree(path)
-    assert [one.name for one in tmp_path.iterdir()] == ["table.csv"]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reasoner_evals.report.build import make_report
 from reasoner_evals.report.content import Bounded, Delta, TaskReport
 from reasoner_evals.report.narrative import verdict
-from tests.evals.fabricated import BEST, GREEDY, VOTE, Fake, Law, fabricate
+from tests.evals.fabricated import BEST, GREEDY, VOTE, Fake, fabricate
 from tests.evals.report.contents import a_delta, a_point, table
 
 SEARCH = Fake("beam_search:n=4", replies=4, budget="tokens=1000")
@@ -77,18 +77,6 @@ def test_a_sentence_claims_no_more_than_intervals_and_tests_show(
     stated = float(amount[1]) * (1 if amount[2] == "more" else -1) if amount[1] else 0.0
     assert stated == pytest.approx(100 * delta.difference.value, abs=0.51)
     assert result.sentence.count("\n") == 0
-
-
-@pytest.mark.process
-@pytest.mark.parametrize("questions", [12, 60])
-@pytest.mark.parametrize("lift", [-0.4, 0.0, 0.3])
-def test_the_sentence_of_a_whole_run_agrees_with_its_table(tmp_path: Path, questions: int, lift: float) -> None:
-    arms = [GREEDY, dataclasses.replace(VOTE, law=Law(lift=lift)), dataclasses.replace(SEARCH, law=Law(lift=lift))]
-    [task] = make_report([fabricate(tmp_path / "run", arms, questions=questions)]).tasks
-    family = [row.deltas["greedy"] for row in task.rows if "greedy" in row.deltas]
-    assert_true_of(task.verdict.sentence, task.verdict.claim, family)
-    row = task.by_key[task.verdict.key]
-    assert task.verdict.numbers[0][0] == f"{100 * row.accuracy:.1f} %"
 
 
 def names(task: TaskReport) -> list[str]:

@@ -1,4 +1,4 @@
-"""Evaluations run in this process, on questions whose answers are known, with an engine that is told what to say."""
+"""Evaluations run in this process, on questions with known answers, with scripted replies."""
 
 import asyncio
 import os
@@ -33,22 +33,16 @@ STRATEGIES = {
 }
 
 
-def data(count: int) -> TaskData:
+def task(name: str = "sums", questions: int = 5, *, data_hash: str = "d1", prompt: str = "plain@1") -> TaskData:
     """So many questions, to each of which 7 is the answer."""
-    items = tuple(
-        GradedQuestion(Question.of(f"How many are {n}?", space="number", id=f"q{n}"), "7") for n in range(count)
-    )
-    source = Source(
-        task=TASK,
-        origin="here",
-        data_hash="d",
-        prompt="plain@1",
-        prompt_hash="p",
-        licence="",
-        items=count,
-        subset="all",
-    )
-    return TaskData(items, source)
+    asked = [Question.of(f"How many are {n}?", space="number", id=f"q{n}") for n in range(questions)]
+    source = Source(task=name, origin="here", data_hash=data_hash, prompt=prompt, prompt_hash="p", licence="",
+                    items=questions, subset="all")  # fmt: skip
+    return TaskData(tuple(GradedQuestion(question, "7") for question in asked), source)
+
+
+def data(count: int) -> TaskData:
+    return task(TASK, count)
 
 
 def manifest(names: list[str], count: int, budget: str = "", total: str = "", price: float = 0.0) -> Manifest:
@@ -146,7 +140,7 @@ def events(folder: Path, name: str) -> list[Event]:
     return list(read_trace(RunFolder(folder).arm(name).trace))
 
 
-def killed_in_a_child(work: Callable[[], object], *, lines: int, torn: int) -> bool:
+def killed_in_a_child(work: Callable[[], object], *, lines: int, part: int) -> bool:
     """Do the work in a process that kills itself after so many lines, in the middle of the next one."""
     child = os.fork()
     if not child:
@@ -157,7 +151,7 @@ def killed_in_a_child(work: Callable[[], object], *, lines: int, torn: int) -> b
             nonlocal written
             written += 1
             if written > lines:
-                self._file.write(record.model_dump_json().encode()[:torn])
+                self._file.write(record.model_dump_json().encode()[:part])
                 self._file.flush()
                 os.kill(os.getpid(), signal.SIGKILL)
             write(self, record)
@@ -172,6 +166,6 @@ def killed_in_a_child(work: Callable[[], object], *, lines: int, torn: int) -> b
 
 
 def some_moments(maximum: int, count: int, seed: int = 0) -> list[tuple[int, int]]:
-    """Numbers of whole lines, and of bytes of the line that is torn."""
+    """Numbers of whole lines, and of bytes of the next line, which is cut."""
     source = random.Random(seed)
     return [(source.randrange(maximum), source.choice([0, 1, 20, 10**6])) for _ in range(count)]

@@ -77,35 +77,15 @@ def test_what_is_given_twice_or_changes_nothing_is_refused(wrong: Grid, message:
         arms_of(wrong)
 
 
-@pytest.mark.parametrize(
-    ("text", "budgets"),
-    [
-        ("1k", (Budget(tokens=1000),)),
-        ("1k, samples=8 ,500", (Budget(tokens=1000), Budget(samples=8), Budget(tokens=500))),
-        ("seconds=1.5", (Budget(seconds=1.5),)),
-    ],
-)
-def test_an_amount_without_a_unit_is_tokens(text: str, budgets: tuple[Budget, ...]) -> None:
-    assert read_budgets(text) == budgets
-
-
-@pytest.mark.parametrize("text", ["", "1k,", "many", "0", "-1", "words=3", "1.5", "nan"])
-def test_budgets_that_are_none_are_refused(text: str) -> None:
-    with pytest.raises(UsageError):
-        read_budgets(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "seeds"), [("3", (0, 1, 2)), ("1", (0,)), ("4,7", (4, 7)), ("4,", (4,)), (" 9 , 0 ", (9, 0))]
-)
-def test_a_number_of_seeds_or_the_seeds_themselves(text: str, seeds: tuple[int, ...]) -> None:
-    assert read_seeds(text) == seeds
-
-
-@pytest.mark.parametrize("text", ["", ",", "0", "1001", "-1", "1.5", "a,b", "³", "9" * 19 + ","])
-def test_seeds_that_are_none_are_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="--seeds"):
-        read_seeds(text)
+def test_an_amount_without_a_unit_is_tokens_and_a_single_number_of_seeds_a_count() -> None:
+    assert read_budgets("1k, samples=8 ,500") == (Budget(tokens=1000), Budget(samples=8), Budget(tokens=500))
+    assert [read_seeds(text) for text in ("3", "4,7", "4,", " 9 , 0 ")] == [(0, 1, 2), (4, 7), (4,), (9, 0)]
+    for text in ("", "1k,", "many", "0", "-1", "words=3", "1.5", "nan"):
+        with pytest.raises(UsageError):
+            read_budgets(text)
+    for text in ("", ",", "0", "1001", "-1", "1.5", "a,b", "³", "9" * 19 + ","):
+        with pytest.raises(UsageError, match="--seeds"):
+            read_seeds(text)
 
 
 @given(st.lists(st.text(max_size=60), min_size=1, max_size=8, unique=True))

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
-from reasoner.answers import space_for
+from reasoner.answers.kinds import space_for
 from reasoner.trace.replies import read_run
 from reasoner_evals.runs.records import ItemRecord, RunFolder, read_journal
 from reasoner_evals.runs.run import evaluate

@@ -11,9 +11,8 @@ import pytest
 from reasoner import Question
 from reasoner.answers.equivalence import Equivalence
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.errors import TraceError
 from reasoner.trace.events import read_trace
-from reasoner.trace.replies import GRADES, STATUSES, TRACE, Grade, read_grades, read_run
+from reasoner.trace.replies import GRADES, STATUSES, TRACE, read_grades
 from reasoner.types import Completion, FinishReason
 from reasoner_evals.tasks.graders import GradedQuestion
 from reasoner_strategies import BestOfN, SelfConsistency
@@ -42,20 +41,6 @@ def test_each_outcome_has_a_status_of_its_own(text: str, finish: FinishReason, s
     assert status in STATUSES
 
 
-@pytest.mark.process
-@pytest.mark.parametrize(("answer", "status"), [(r"\frac{\sqrt{2}}{2}", "right"), (r"\sqrt{2}", "wrong")])
-def test_what_only_slow_work_can_tell_is_graded_in_the_pool(answer: str, status: str) -> None:
-    async def go() -> str:
-        equivalence = Equivalence()
-        try:
-            item = GradedQuestion(Question.of("Which one?", space="math"), r"\frac{1}{\sqrt2}")
-            return await grade(item, completion(rf"It is \boxed{{{answer}}}."), equivalence)
-        finally:
-            await equivalence.close()
-
-    assert asyncio.run(go()) == status
-
-
 def items(*golds: str) -> list[GradedQuestion]:
     return [GradedQuestion(number_question(f"q{place}"), gold) for place, gold in enumerate(golds)]
 
@@ -78,31 +63,3 @@ def test_reference_answers_change_grades_and_nothing_else(tmp_path: Path) -> Non
         search_trees.append(events)
     assert search_trees[0] == search_trees[1] == search_trees[2]
     assert [len({g.status for g in read_grades(tmp_path / n / GRADES)}) for n in "abc"] == [2, 2, 1]
-
-
-@pytest.mark.parametrize(
-    ("text", "error"),
-    [
-        ('{"v":1,"index":0}\n', r"grades\.jsonl:1 is not a line of the grades: question_id: field required"),
-        ("", "holds no grade: grade the run first"),
-        (
-            '{"v":2,"question_id":"q","prompt":"p","index":0,"status":"right"}\n',
-            ":1 was written by another version: this one reads version 1",
-        ),
-        ('{"v":1,"question_id":"q","prompt":"p","index":0,"status":"fine"}\n', "is not a line of the grades: status"),
-    ],
-)
-def test_a_damaged_file_is_reported_with_its_line(tmp_path: Path, text: str, error: str) -> None:
-    drawn_into(tmp_path, ["7"])
-    (tmp_path / GRADES).write_text(text)
-    with pytest.raises(TraceError, match=error):
-        read_run(tmp_path)
-
-
-def test_a_incomplete_last_line_is_passed_over_and_a_missing_file_reported(tmp_path: Path) -> None:
-    whole = Grade(question_id="q", prompt="p", index=0, status="right", steps=(True, None)).model_dump_json()
-    (tmp_path / GRADES).write_text(f"{whole}\n{whole[:30]}")
-    [read] = read_grades(tmp_path / GRADES)
-    assert read.steps == (True, None)
-    with pytest.raises(TraceError, match="cannot read the grades"):
-        read_run(tmp_path / "nowhere")

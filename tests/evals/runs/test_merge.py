@@ -68,16 +68,8 @@ def test_the_merged_run_is_the_unsharded_one(questions: int, count: int) -> None
         for name in NAMES:
             assert courses(merged, name) == courses(whole, name)
         # What a later session of the merged run asks: nothing.
-        asyncio.run(
-            evaluate(
-                RunFolder(merged),
-                read_manifest(RunFolder(merged)),
-                {TASK: data(questions)},
-                plain_engine(),
-                Judge(),
-                Seen(),
-            )
-        )
+        folder, tasks = RunFolder(merged), {TASK: data(questions)}
+        asyncio.run(evaluate(folder, read_manifest(folder), tasks, plain_engine(), Judge(), Seen()))
         assert results(merged, NAMES) == results(whole, NAMES)
 
 
@@ -161,7 +153,7 @@ def test_only_shards_of_one_run_are_merged(three: Path, tmp_path: Path) -> None:
     assert "their arms or their sources differ" in other(arms=frozen.arms[::-1])
     assert "the engine differ" in other(engine="simulated")
     [source] = frozen.sources
-    assert "the data of numbers differ, d and e" in other(sources=(source.model_copy(update={"data_hash": "e"}),))
+    assert "the data of numbers differ, d1 and e" in other(sources=(source.model_copy(update={"data_hash": "e"}),))
     assert "the subset of numbers differ" in other(
         sources=(source.model_copy(update={"subset": "first 5, shard 3/3"}),)
     )

@@ -1,4 +1,4 @@
-"""Evaluations that are run, killed, gone on with: nothing is lost, run twice or made up."""
+"""Evaluations that are run, killed and resumed: nothing is lost, run twice or made up."""
 
 import asyncio
 import errno
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reasoner.engine import SampleRequest
-from reasoner.errors import EngineUnavailable, RequestLost, TraceError
+from reasoner.errors import RequestLost, TraceError
 from reasoner.journal.lines import JournalWriter
 from reasoner.trace.events import Sampled
 from reasoner_evals.runs.records import RunFolder, read_journal
@@ -43,7 +43,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def same_answers(folder: Path, whole: Path, names: list[str]) -> bool:
-    """Whether each question has the same answer, however much was drawn in vain."""
+    """Whether each question has the same answer, however many samples were wasted."""
     kept = ("answer", "key", "share", "status")
     one, other = (
         {place: [record[name] for name in kept] for place, record in results(path, names).items()}
@@ -93,8 +93,8 @@ def test_killed_at_any_line_it_continues_as_if_it_had_not_been(
     moment: tuple[int, int], whole: Path, tmp_path: Path
 ) -> None:
     cut = tmp_path / "cut"
-    assert killed_in_a_child(lambda: sit(cut, ALL), lines=moment[0], torn=moment[1])
-    killed_in_a_child(lambda: sit(cut, ALL), lines=moment[0] // 3, torn=moment[1])
+    assert killed_in_a_child(lambda: sit(cut, ALL), lines=moment[0], part=moment[1])
+    killed_in_a_child(lambda: sit(cut, ALL), lines=moment[0] // 3, part=moment[1])
     sit(cut, ALL)
     assert results(cut, ALL) == results(whole, ALL)
     assert list_of_verdicts(cut) == list_of_verdicts(whole)
@@ -147,22 +147,6 @@ def test_a_full_disk_ends_the_run_and_with_room_it_continues(
             sit(tmp_path, ALL)
     sit(tmp_path, ALL)
     assert same_answers(tmp_path, whole, ALL)
-
-
-def test_a_dead_engine_ends_the_run_and_a_living_one_continues(whole: Path, tmp_path: Path) -> None:
-    asked = 0
-
-    async def dying(request: SampleRequest) -> None:
-        nonlocal asked
-        asked += 1
-        if asked > 30:
-            raise EngineUnavailable("the engine is gone: start it again")
-
-    with pytest.raises(EngineUnavailable, match="the engine is gone"):
-        sit(tmp_path, ["vote", "beam"], engine=ScriptedEngine(varied, pause=dying))
-    seen = sit(tmp_path, ["vote", "beam"])
-    assert sorted(seen.finished) == ["beam", "vote"]
-    assert same_answers(tmp_path, whole, ["vote", "beam"])
 
 
 def test_one_question_that_fails_is_tried_again_and_never_counts_as_wrong(tmp_path: Path) -> None:

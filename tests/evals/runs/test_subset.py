@@ -1,6 +1,7 @@
 """Which questions a run asks."""
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from reasoner import Budget
 from reasoner.errors import UsageError
 from reasoner_evals.runs.arms import Shard, Subset
-from tests.evals.runs.made import task
+from tests.evals.runs.sittings import task
 
 LIMITS = st.integers(1, 10**6)
 SEEDS = st.none() | st.integers(0, 10**9)
@@ -24,25 +25,19 @@ def test_a_subset_reads_what_it_writes(subset: Subset) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["", "some", "first", "first -1", "first 3 in the order of seed x", "first 0", "all, shard", "all, shard 3/2"],
-)
-def test_what_names_no_subset_is_refused(text: str) -> None:
-    with pytest.raises(UsageError):
-        Subset.parse(text)
-
-
-@pytest.mark.parametrize(
-    ("limit", "seed", "message"),
+    ("make", "message"),
     [
-        (0, None, "--limit must be at least 1"),
-        (5, -1, "--subset-seed must be at least 0"),
-        (None, 3, "without --limit"),
+        *((lambda text=text: Subset.parse(text), "is not a subset") for text in ("", "some", "first -1", "all, shard")),
+        *((lambda text=text: Shard.parse(text), "--shard must be I/N with I from 1 to N")
+          for text in ("", "1", "0/2", "3/2", "1/0", "-1/2", "1/2/3", "1/2 ", "1/100001", "1/" + "9" * 99)),
+        (lambda: Subset(0, None), "--limit must be at least 1"),
+        (lambda: Subset(5, -1), "--subset-seed must be at least 0"),
+        (lambda: Subset(None, 3), "without --limit"),
     ],
-)
-def test_limits_and_seeds_that_make_no_subset_are_refused(limit: int | None, seed: int | None, message: str) -> None:
+)  # fmt: skip
+def test_what_is_no_subset_is_refused(make: Callable[[], object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        Subset(limit, seed)
+        make()
 
 
 def ids(subset: Subset) -> list[str]:
@@ -54,14 +49,6 @@ def test_a_larger_limit_adds_questions_and_takes_none_away(limit: int, seed: int
     smaller, larger = ids(Subset(limit, seed)), ids(Subset(limit + 1, seed))
     assert larger[:limit] == smaller
     assert len(set(larger)) == limit + 1
-
-
-@pytest.mark.parametrize(
-    "text", ["", "1", "0/2", "3/2", "1/0", "-1/2", "1/2/3", "1.0/2", "1/2 ", "1/100001", "1/" + "9" * 99]
-)
-def test_what_names_no_shard_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match=r"--shard must be I/N with I from 1 to N"):
-        Shard.parse(text)
 
 
 @given(st.integers(0, 40), LIMITS | st.none(), COUNTS)

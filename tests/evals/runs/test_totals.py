@@ -38,8 +38,8 @@ def test_what_buys_too_little_is_given_back(tmp_path: Path) -> None:
 
 @pytest.mark.process
 def test_it_is_kept_to_however_often_the_run_is_killed(tmp_path: Path) -> None:
-    for lines, torn in some_moments(120, 8, seed=1):
-        killed_in_a_child(lambda: sit(tmp_path, ALL, total=f"tokens={TOTAL}"), lines=lines, torn=torn)
+    for lines, part in some_moments(120, 8, seed=1):
+        killed_in_a_child(lambda: sit(tmp_path, ALL, total=f"tokens={TOTAL}"), lines=lines, part=part)
     sit(tmp_path, ALL, total=f"tokens={TOTAL}")
     for name in ALL:
         records = list(read_journal(RunFolder(tmp_path).arm(name)))
@@ -51,7 +51,7 @@ def test_each_strategy_but_one_greedy_sample_runs_at_every_total() -> None:
     totals = (Budget(tokens=1000), Budget(samples=40))
     grid = Grid(("t",), ("single:temperature=0", "self_consistency:n=8", "beam_search"), totals=totals, seeds=(0, 1))
     arms = arms_of(grid)
-    # The greedy one once; the vote as a pool of its own, whose sizes are the uniform curve beside it.
+    # The greedy one once; the vote as a pool of its own: its sizes are the uniform curve beside it.
     assert [(arm.strategy.partition(":")[0], arm.limit, arm.pool) for arm in arms if arm.seed == 0] == [
         ("single", "", 0),
         ("self_consistency", "", 8),

@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from reasoner.answers import ChoiceSpace, CodeSpace, NumberSpace, TextSpace, YesNoSpace
+from reasoner.answers.choices import ChoiceSpace
+from reasoner.answers.code import CodeSpace
 from reasoner.answers.equivalence import Equivalence
 from reasoner.answers.expressions import ExpressionSpace
+from reasoner.answers.numbers import NumberSpace
+from reasoner.answers.texts import TextSpace, YesNoSpace
 from reasoner.errors import UsageError
 from reasoner.registry import build, entries, spec_of
 from reasoner.sandbox.layers import detect

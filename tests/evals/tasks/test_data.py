@@ -119,17 +119,6 @@ def test_where_the_hub_is_out_of_reach_it_says_what_to_do(name: str, monkeypatch
     assert f"and give it as {name}:data=FILE" in told
 
 
-def test_offline_and_not_in_the_cache_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import datasets  # type: ignore[import-untyped]
-
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
-    told = complaint("gsm8k")
-    assert told.startswith("the hub cannot be reached for openai/gsm8k")
-    assert "fetch grade_school_math/data/test.jsonl" in told
-
-
 def test_a_gated_set_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     from datasets.exceptions import DatasetNotFoundError  # type: ignore[import-untyped]
 
@@ -141,7 +130,7 @@ def test_a_gated_set_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_data_set_of_the_hub_is_read_as_the_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A local folder stands for the hub: `datasets` reads both alike."""
-    import datasets
+    import datasets  # type: ignore[import-untyped]
 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
@@ -151,7 +140,7 @@ def test_a_data_set_of_the_hub_is_read_as_the_file_is(tmp_path: Path, monkeypatc
     rows, origin = data.from_hub("gsm8k", published, {})
     assert [row.values for row in rows] == GSM8K
     assert rows[1].location.endswith("hub, row 2")
-    assert "fingerprint" in origin
+    assert origin.endswith("hub test @ main")
 
 
 def test_gpqa_is_not_for_showing_and_its_options_are_shuffled_by_question_and_repeat(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from reasoner.answers import TextSpace
 from reasoner.answers.equivalence import Equivalence
 from reasoner.answers.process_pool import ProcessPool
+from reasoner.answers.texts import TextSpace
 from reasoner.errors import UnknownName, UsageError
 from reasoner.registry import build
 from reasoner_evals.tasks import gym

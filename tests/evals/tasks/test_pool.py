@@ -1,15 +1,12 @@
 """Recorded answers: the task and the engine of a pool file, alone and together."""
 
 import asyncio
-import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reasoner import solve_many
-from reasoner.answers.equivalence import Equivalence
 from reasoner.answers.questions import Question
 from reasoner.engine import SampleRequest
 from reasoner.engines.pool import PoolEngine
@@ -18,9 +15,6 @@ from reasoner.registry import build
 from reasoner.types import Completion, Prompt, SamplingParams, Usage
 from reasoner_strategies import SelfConsistency
 from tests.evals.tasks.samples import POOL, jsonl
-from tests.labelling import grade
-
-DATA = Path(__file__).parents[4] / "shared" / "data" / "pools"
 
 
 def questions(file: Path) -> list[Question]:
@@ -62,28 +56,6 @@ def test_a_limit_below_the_recorded_length_cuts_the_reply_and_its_answer(tmp_pat
     reply = draw(PoolEngine(str(file)), question, 3, max_tokens=11)
     assert (reply.text, reply.finish_reason, reply.usage.generated_tokens) == ("", "length", 11)
     assert draw(PoolEngine(str(file)), question, 3, max_tokens=12).finish_reason == "stop"
-
-
-def test_another_order_is_a_permutation_of_answers_with_their_tokens(tmp_path: Path) -> None:
-    answers = [str(number) for number in range(30)]
-    lines = [{"question_id": f"q{n}", "gold": "1", "answers": answers, "tokens": list(range(1, 31))} for n in (0, 1)]
-    file = jsonl(tmp_path / "p.jsonl", lines)
-
-    def order(line: str) -> list[list[int]]:
-        engine = build("engine", line)
-        return [
-            [draw(engine, question, index).usage.generated_tokens for index in range(30)]
-            for question in questions(file)
-        ]
-
-    plain, one, two = order(f"pool:{file}"), order(f"pool:{file},order=1"), order(f"pool:{file},order=2")
-    assert plain == [list(range(1, 31))] * 2
-    assert one == order(f"pool:{file},order=1")
-    assert one[0] != one[1] != two[1] != plain[1]
-    assert all(sorted(numbers) == plain[0] for numbers in (*one, *two))
-    [question, _] = questions(file)
-    reply = draw(build("engine", f"pool:{file},order=1"), question, 4)
-    assert reply.text == rf"The answer is \boxed{{{reply.usage.generated_tokens - 1}}}"
 
 
 def test_what_a_pool_cannot_give_is_reported(tmp_path: Path) -> None:
@@ -132,20 +104,3 @@ def test_a_vote_over_a_pool_costs_its_tokens_and_finds_its_majority(tmp_path: Pa
     assert [solution.cost.tokens for solution in solutions] == [30, 10]
     assert [solution.cost.samples for solution in solutions] == [4, 4]
     assert [solution.proposals[-1].cost.tokens for solution in solutions] == [30, 10]
-
-
-@pytest.mark.parametrize("name", ["aime24-o3minilow", "gsm8k-gpt4omini"])
-def test_real_pools_are_replayed_as_they_were_recorded(name: str) -> None:
-    file = DATA / f"{name}.jsonl"
-    if not file.is_file():
-        pytest.skip(f"{file} is not there: recorded pools are no part of the product")
-    lines = [json.loads(line) for line in file.read_text().splitlines()][:30]
-    items = build("task", f"pool:{file}").load().items[:30]
-    engine = PoolEngine(str(file))
-
-    async def statuses(index: int) -> Counter[str]:
-        return Counter([await grade(i, draws[i.question.id][index], Equivalence()) for i in items])
-
-    draws = {i.question.id: [draw(engine, i.question, index, max_tokens=10**6) for index in (0, 39)] for i in items}
-    for place, index in enumerate((0, 39)):
-        assert asyncio.run(statuses(place))["right"] == sum(line["answers"][index] == line["gold"] for line in lines)

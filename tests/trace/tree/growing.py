@@ -95,7 +95,7 @@ class Trace:
 
 
 def beam() -> Trace:
-    """Two levels: #0 and #1 go on, #2 is pruned, #3 to #5 end, the last of them with the answer 7 and the best rating."""
+    """Two levels: #0 and #1 are continued, #2 is pruned, #3 to #5 end, the last of them with the answer 7 and the best rating."""
     trace = Trace().begin()
     first = trace.draw("head", "First.", value=0.75)
     second = trace.draw("head", "Second.", value=0.5)

@@ -1,19 +1,22 @@
 """The page: whole or absent, bounded, well-formed, and it executes nothing that a model wrote."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from reasoner.errors import UsageError
+from reasoner import solve_sync
 from reasoner.system.printing import visible
+from reasoner.trace.events import Event
 from reasoner.trace.outline import ending, unrated
-from reasoner.trace.page import MAX_CHARACTERS, MAX_NODES, MAX_TREES, fragment, page, pair, style, write_page
-from reasoner.trace.tree import SearchTree
-from tests.trace.tree.growing import Trace, beam, huge, wide
+from reasoner.trace.page import MAX_CHARACTERS, MAX_NODES, fragment, page, style, write_page
+from reasoner.trace.tree import SearchTree, search_trees
+from reasoner_strategies import SelfConsistency
+from tests.helpers import number_question, says
+from tests.scripted import ScriptedEngine
+from tests.trace.tree.growing import Trace, beam, huge
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 HOSTILE = (
@@ -54,7 +57,7 @@ class Parsed(HTMLParser):
 
 
 def written(path: Path, *search_trees: SearchTree) -> str:
-    write_page(path, page(search_trees, fragment, source="t.jsonl"))
+    write_page(path, page(search_trees, source="t.jsonl"))
     return path.read_text(encoding="utf-8")
 
 
@@ -70,7 +73,7 @@ def hostile() -> SearchTree:
 def test_a_page_shows_the_tree_with_scores_states_costs_and_the_path(tmp_path: Path) -> None:
     parsed = Parsed(written(tmp_path / "page.html", beam().tree))
     shown = [name for name in parsed.classes("li") if name]
-    assert shown == ["plain", "plain agrees", "plain", "on-path", "on-path agrees", "faint"]
+    assert shown == ["plain", "plain", "plain", "on-path", "on-path", "faint"]
     assert sum(tag == "details" and "open" in attrs for tag, attrs in parsed.tags) == 4
     for said in ("✂ pruned", "→ path", "→ answer", "• continued", "0.25", "= 7", "15 tokens", "So it is 7"):
         assert said in parsed.text
@@ -78,11 +81,12 @@ def test_a_page_shows_the_tree_with_scores_states_costs_and_the_path(tmp_path: P
     assert bars == [f"width:{share}%" for share in (50.0, 90.0, 75.0, 50.0, 95.0, 50.0, 90.0, 25.0)]
 
 
-def test_a_large_tree_is_folded_but_for_the_path() -> None:
-    parsed = Parsed(str(fragment(wide(40, levels=3).tree)))
-    folded = [attrs for tag, attrs in parsed.tags if tag == "details" and "open" not in attrs]
-    assert len(parsed.tags) > 120
-    assert sum(tag == "details" for tag, _ in parsed.tags) - len(folded) == 4
+def test_a_vote_is_shown_by_answer() -> None:
+    events: list[Event] = []
+    solve_sync(number_question(), SelfConsistency(n=3), ScriptedEngine(says("7", "8", "7")), trace=events.append)
+    parsed = Parsed(str(fragment(next(search_trees(events)))))
+    assert "2 of 3, 67 %" in parsed.text
+    assert [name for name in parsed.classes("li") if name == "chosen"] == ["chosen"]
 
 
 def test_a_page_needs_no_script_and_nothing_from_elsewhere(tmp_path: Path) -> None:
@@ -133,9 +137,7 @@ def test_a_reason_that_names_its_kind_does_not_get_it_twice() -> None:
 def test_a_page_of_ten_thousand_nodes_is_bounded_and_says_what_is_left_out(shape: str) -> None:
     tree = huge(shape).tree
     parsed = Parsed(str(fragment(tree)))
-    nodes = sum(
-        name in ("plain", "faint", "on-path", "on-path agrees", "plain agrees") for name in parsed.classes("li")
-    )
+    nodes = sum(name in ("plain", "faint", "on-path") for name in parsed.classes("li"))
     assert nodes <= MAX_NODES
     assert len(parsed.markup) < 2_000_000
     assert parsed.deepest < 400
@@ -152,47 +154,3 @@ def test_long_texts_share_the_page_and_say_how_much_is_cut() -> None:
     parsed = Parsed(str(fragment(trace.end(None).tree)))
     assert 0.9 * MAX_CHARACTERS < parsed.text.count("x") < 1.2 * MAX_CHARACTERS
     assert parsed.text.count("more characters, not shown.") == 300
-
-
-def test_questions_beyond_the_limit_are_counted(tmp_path: Path) -> None:
-    parsed = Parsed(written(tmp_path / "page.html", *[beam().tree] * (MAX_TREES + 2)))
-    assert parsed.classes("article") == ["course"] * MAX_TREES
-    assert "2 more in the trace, not shown" in parsed.text
-
-
-def test_a_page_that_cannot_be_written_leaves_the_file_as_it_was(tmp_path: Path) -> None:
-    for place, why in (("missing/page.html", "No such file"), ("", "Is a directory")):
-        with pytest.raises(UsageError, match=f"cannot write the page .*{why}"):
-            written(tmp_path / place)
-    path = tmp_path / "page.html"
-    path.write_text("before", encoding="utf-8")
-
-    def interrupted() -> Iterator[SearchTree]:
-        yield beam().tree
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_page(path, page(interrupted(), fragment, source="t"))
-    assert path.read_text(encoding="utf-8") == "before"
-    assert list(tmp_path.iterdir()) == [path]
-    written(path, beam().tree)
-    assert path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_tree_without_sequences_has_a_page() -> None:
-    parsed = Parsed(str(fragment(Trace().begin().end(None, "budget").tree)))
-    assert "No answer" in parsed.text
-    assert "0 sequences, depth 0" in parsed.text
-
-
-def test_two_searches_are_compared_and_have_anchors_of_their_own(tmp_path: Path) -> None:
-    tree = beam().tree
-    parsed = Parsed(str(pair(tree, tree)))
-    ids = [attrs["id"] for _, attrs in parsed.tags if attrs.get("id")]
-    assert len(ids) == len(set(ids))
-    assert parsed.classes("article") == ["course", "course"]
-    assert [tag for tag, _ in parsed.tags if tag in ("h2", "h3")] == ["h2", "h3", "h3"]
-    whole = Parsed("".join(page([(tree, hostile())], lambda both: pair(*both), source="a", note="3 more <b>")))
-    assert "3 more <b>" in whole.text
-    assert "script" not in {tag for tag, _ in whole.tags}

@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from reasoner.errors import EngineUnavailable, UsageError, require
 from reasoner.journal.folder import write_whole
-from reasoner.models.cache import CHECKSUMS, CachedModel, Checksums, cache_home, sha256_of
+from reasoner.models.cache import built_folder, cache_home, sha256_of, source_of
 from reasoner.models.resolve import resolve
 from reasoner.system.files import open_regular, parse_json, read_object
 from reasoner.types import Notify
@@ -118,9 +118,8 @@ def load_head(file: Path) -> Head:
 
 def backbone_digest(folder: Path) -> str:
     """A hex digest of a model's weights; for a converted model, the SHA-256 of its source file."""
-    sums = folder / CHECKSUMS
-    if sums.exists():
-        return Checksums.model_validate_json(sums.read_bytes()).gguf_sha256
+    if source := source_of(folder):
+        return source
     whole = hashlib.sha256()
     for file in sorted(folder.glob("*.safetensors")):
         whole.update(bytes.fromhex(sha256_of(file)))
@@ -169,13 +168,14 @@ def serving_folder_of_value_head(model: str, folder: Path | None, notify: Notify
 
 def _served(name: str, backbone: Path, head: Head, made_from: str, notify: Notify) -> Path:
     identity = hashlib.sha256(f"{_VERSION} {head.info.backbone_sha256} {made_from}".encode()).hexdigest()
-    return CachedModel(
+    return built_folder(
         cache_home() / "models" / f"{name}-reward-{identity[:12]}",
-        gguf_sha256=identity,
+        source=identity,
         megabytes=sum(shard.stat().st_size for shard in backbone.glob("*.safetensors")) // 10**6 + 10,
         fill=lambda folder: write_checkpoint(backbone, head, folder),
+        notify=notify,
         what="the reward model",
-    ).ready(notify)
+    )
 
 
 def _config(folder: Path) -> dict[str, Any]:

@@ -1,13 +1,16 @@
-"""Free-form replies: the whole reply is the answer, the prompt is untouched, and strategies choose among them."""
+"""Answers that are whole replies: free text, among which strategies choose, and JSON values."""
+
+import json
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner import Question, build, solve_sync
-from reasoner.answers import space_for
+from reasoner.answers.kinds import space_for
+from reasoner.answers.whole import JsonSpace
 from reasoner.engine import SampleRequest
-from reasoner.errors import UsageError
 from reasoner.registry import entries
 from reasoner.types import Message
 from tests.helpers import Judge
@@ -27,22 +30,10 @@ def test_all_of_a_text_is_the_answer(text: str) -> None:
         assert FREE.same(answer, answer)
 
 
-@given(st.text(min_size=1), st.text(min_size=1))
-def test_answers_are_equal_if_their_texts_are(one_text: str, other_text: str) -> None:
-    first, second = FREE.read(one_text), FREE.read(other_text)
-    if first and second:
-        assert FREE.same(first, second) == (first.key == second.key) == (one_text.strip() == other_text.strip())
-
-
 def test_the_prompt_is_as_it_was_asked() -> None:
     question = Question.of(ASKED, space="free", system="S", shots=[("a", "b")], history=[Message("user", "c")])
     assert [message.content for message in question.prompt.messages] == ["S", "a", "b", "c", ASKED]
     assert question.text == ASKED
-
-
-def test_there_are_no_options() -> None:
-    with pytest.raises(UsageError, match="no option of answer kind free named 'pattern'"):
-        space_for("free:pattern=x", "")
 
 
 def poem(request: SampleRequest) -> str:
@@ -93,3 +84,68 @@ def test_strategies_that_count_equal_answers_do_not_claim_free_form() -> None:
     for spec in ("best_of_n:selector=weighted", "best_of_n:of=self_consistency"):
         assert not build("strategy", spec).free_form
     assert build("strategy", "best_of_n:of=refine(critic=self)").free_form
+
+
+# JSON values
+
+JSON = JsonSpace()
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**20), 10**20)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def backwards(value: Any) -> Any:
+    """The same value with all names in the other order."""
+    if isinstance(value, dict):
+        return {name: backwards(item) for name, item in reversed(value.items())}
+    return [backwards(item) for item in value] if isinstance(value, list) else value
+
+
+@given(VALUES, st.sampled_from([None, 2]), st.booleans())
+def test_layout_and_order_do_not_count(value: Any, indent: int | None, ascii_only: bool) -> None:
+    plain = JSON.read(json.dumps(value))
+    other = JSON.read(f"\n{json.dumps(backwards(value), indent=indent, ensure_ascii=ascii_only)}  ")
+    assert plain is not None
+    assert other is not None
+    assert JSON.same(plain, other)
+
+
+@given(VALUES, VALUES)
+def test_two_answers_are_the_same_if_and_only_if_the_values_are(first: Any, second: Any) -> None:
+    def kinds(value: Any) -> Any:
+        """The value with booleans apart from numbers, which Python holds to be equal."""
+        if isinstance(value, dict):
+            return {name: kinds(item) for name, item in value.items()}
+        if isinstance(value, list):
+            return [kinds(item) for item in value]
+        return ("bool", value) if isinstance(value, bool) else value
+
+    a, b = JSON.read(json.dumps(first)), JSON.read(json.dumps(second))
+    assert a is not None
+    assert b is not None
+    assert JSON.same(a, b) == (kinds(first) == kinds(second))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('Here it is:\n```json\n{"a": 1}\n```\nDone.', {"a": 1}),
+        ("```\n[1]\n```\nor rather\n```json\n[2]\n```", [2]),
+        ('```json\n{"a": \n```\n', None),
+        ('{"a": 1} and more', None),
+        ("[" * 100_000, None),
+        ("NaN", None),
+        ("9" * 5000, None),
+        ("", None),
+        ("1e400", None),
+    ],
+)  # fmt: skip
+def test_a_reply_is_read_as_a_whole_or_by_its_last_fenced_block(text: str, value: Any) -> None:
+    answer = JSON.read(text)
+    assert (answer and json.loads(answer.text)) == value

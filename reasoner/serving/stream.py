@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
@@ -13,12 +13,13 @@ from starlette.types import Receive, Scope, Send
 from reasoner.engine import TextPiece
 from reasoner.execution.launching import cancel_all
 from reasoner.serving.errors import ApiError, api_error
-from reasoner.serving.replies import AnsweredRequest, Document
+from reasoner.serving.replies import Document, Result
 from reasoner.serving.responses import Reply
 from reasoner.serving.service import Follow
 from reasoner.trace.events import Event
 
 T = TypeVar("T")
+JSON: Final = "application/json"
 LINGER: Final = 4
 """How many times its limit a body is read, and dropped, so that its client gets to read the refusal."""
 KEEP_ALIVE: Final = 10.0
@@ -28,7 +29,7 @@ SEND_SECONDS: Final = 60.0
 CLOSE: Final = {"Connection": "close"}
 
 
-async def read_body(request: Request, *, limit: int, seconds: float, kind: str = "application/json") -> bytes:
+async def read_body(request: Request, *, limit: int, seconds: float, kind: str = JSON) -> bytes:
     """The body of a request, which has the media type `kind`.
 
     Raises:
@@ -40,14 +41,13 @@ async def read_body(request: Request, *, limit: int, seconds: float, kind: str =
         # A page of a browser may send other types than JSON to this machine without asking it first.
         raise ApiError(415, f"the body has another media type: send it with the header `Content-Type: {kind}`")
     too_large = ApiError(413, f"the body is too large: at most {limit:,} bytes are allowed", headers=CLOSE)
-    declared = request.headers.get("content-length", "0")
-    size = int(declared) if declared.isascii() and declared.isdecimal() and len(declared) < 20 else 0
-    if size > LINGER * limit or (size > limit and "expect" in request.headers):
+    # The parser of requests lets no other text than digits pass.
+    declared = int(request.headers.get("content-length", "0"))
+    if declared > LINGER * limit or (declared > limit and "expect" in request.headers):
         raise too_large
-    body = bytearray()
+    body, received = bytearray(), 0
     try:
         async with asyncio.timeout(seconds):
-            received = 0
             async for part in request.stream():
                 received += len(part)
                 if received > LINGER * limit:
@@ -69,9 +69,9 @@ def encoded(document: Document) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-def reply(document: Document, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def reply(document: Document, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A JSON response."""
-    return Response(encoded(document), status, headers, "application/json")
+    return Response(encoded(document), status, headers, JSON)
 
 
 def refused(error: ApiError) -> Response:
@@ -81,10 +81,6 @@ def refused(error: ApiError) -> Response:
 
 def _left() -> ApiError:
     return ApiError(499, "the client left", code="client_left")
-
-
-def _stopping() -> ApiError:
-    return ApiError(503, "the server is stopping: try again later", type="server_error", code="draining")
 
 
 async def _gone(receive: Receive) -> None:
@@ -97,15 +93,15 @@ async def unless_left(task: "asyncio.Task[T]", receive: Receive) -> T:
     """The result of a task, which is cancelled when the client leaves.
 
     Raises:
-        ApiError: the client left, or the server stops.
+        ApiError: the client left, or the task failed, or was cancelled as the server stops.
     """
     gone = asyncio.ensure_future(_gone(receive))
     try:
         await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
             raise _left()
-        if task.cancelled():
-            raise _stopping()
+        if failure := _failure(task):
+            raise failure
         return task.result()
     finally:
         await cancel_all((task, gone))
@@ -118,7 +114,7 @@ class EventStream(Response):
     or does not read any more, the request is cancelled.
     """
 
-    def __init__(self, start: "Callable[[Follow], asyncio.Task[AnsweredRequest]]", chunks: Reply, choices: int) -> None:
+    def __init__(self, start: "Callable[[Follow], asyncio.Task[list[Result]]]", chunks: Reply, choices: int) -> None:
         super().__init__(media_type="text/event-stream", headers={"Cache-Control": "no-store"})
         del self.headers["content-length"]
         self._start = start
@@ -154,7 +150,7 @@ class EventStream(Response):
             self._pending += documents
             self._changed.set()
 
-    async def _send(self, task: "asyncio.Task[AnsweredRequest]", gone: "asyncio.Task[None]", send: Send) -> None:
+    async def _send(self, task: "asyncio.Task[list[Result]]", gone: "asyncio.Task[None]", send: Send) -> None:
         async def write(body: bytes, *, more: bool = True) -> None:
             async with asyncio.timeout(SEND_SECONDS):
                 await send({"type": "http.response.body", "body": body, "more_body": more})
@@ -175,11 +171,11 @@ class EventStream(Response):
         if not gone.done():
             await write(_events(self._rest(task)) + self._chunks.last, more=False)
 
-    def _rest(self, task: "asyncio.Task[AnsweredRequest]") -> Iterable[Document]:
+    def _rest(self, task: "asyncio.Task[list[Result]]") -> Iterable[Document]:
         """The end of the reply of a task that has ended, or its failure."""
-        if failure := _failure(task):
-            return self._chunks.fail(failure)
         try:
+            if failure := _failure(task):
+                raise failure
             return self._chunks.end(task.result())
         except ApiError as error:
             return self._chunks.fail(error)
@@ -188,7 +184,7 @@ class EventStream(Response):
 def _failure(task: "asyncio.Task[Any]") -> ApiError | None:
     """The error of a task that ended; None where it has a result."""
     if task.cancelled():
-        return _stopping()
+        return ApiError(503, "the server is stopping: try again later", type="server_error", code="draining")
     failure = task.exception()
     return api_error(failure) if failure else None
 

@@ -12,11 +12,9 @@ from reasoner.strategy import (
     BRANCH,
     Finished,
     Handle,
-    Outcome,
     Plan,
     Sample,
     cancel,
-    gather,
     next_finished,
     propose,
     sample,
@@ -24,6 +22,7 @@ from reasoner.strategy import (
     start,
 )
 from reasoner.trace.events import Dropped
+from reasoner_strategies._voting.gathering import Outcome, gather
 from tests.execution.one_question import PARAMS, PROMPT, QUESTION, Run
 from tests.helpers import Judge, books, jumbled, meter_of, says, varied
 from tests.scripted import ScriptedEngine

@@ -1,0 +1,177 @@
+"""Plans side by side: several plans for one question, each of which receives its own replies only."""
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Final, NamedTuple
+
+from reasoner.answers.questions import Question
+from reasoner.errors import BudgetExhausted
+from reasoner.strategy import (
+    Cancel,
+    ComparePair,
+    Finished,
+    Handle,
+    Next,
+    Note,
+    Operation,
+    Plan,
+    Propose,
+    Sample,
+    Score,
+    Start,
+)
+from reasoner.types import Answer, Completion, VoteState
+
+
+class Outcome(NamedTuple):
+    """How one of several plans ended.
+
+    `evidence` is the last sequence it received that reads as its answer; None without one.
+    """
+
+    answer: Answer | None
+    vote_state: VoteState
+    evidence: Completion | None
+
+
+Report = Callable[[int, Outcome], Plan[None]]
+"""What `gather` runs when a plan ends, with the plan's number, from 0, and its outcome."""
+
+ABREAST: Final = 256
+"""How many plans are active at once: each generates at least one sequence, and engines compute that many at once."""
+
+
+def gather(plans: Iterable[Plan[Answer | None]], question: Question, report: Report, *, among: int) -> Plan[None]:
+    """Run up to `among` plans for one question side by side; `report(number, outcome)` is run as each of them ends.
+
+    What a plan generates does not depend on the others. Their proposals are not passed on: `report` proposes for all.
+    A refusal by the budget is raised into each plan that waits, and no further plan is started. At most `ABREAST` plans
+    are active at once; the next one starts when one ends.
+    """
+    return _Gathering(enumerate(plans), question, report, among).run()
+
+
+@dataclass(slots=True)
+class _Part:
+    """One active plan."""
+
+    plan: Plan[Answer | None]
+    started: list[range] = field(default_factory=list)
+    """The handles of what the plan itself started and receives by `Next`."""
+    gone: set[Handle] = field(default_factory=set)
+    """Those of them that have come back or were cancelled."""
+    arrived: deque[Finished] = field(default_factory=deque)
+    blocked_on: Handle | None = None
+    """The operation that the plan waits for and that was started in its place."""
+    proposal: Propose | None = None
+    completions: list[Completion] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Gathering:
+    source: Iterator[tuple[int, Plan[Answer | None]]]
+    question: Question
+    report: Report
+    among: int
+    parts: dict[int, _Part] = field(default_factory=dict)
+    first_handles: list[int] = field(default_factory=list)
+    owners: list[int] = field(default_factory=list)
+    """The plan of each first handle. Handles count up, and several in a row may belong to one plan."""
+
+    def run(self) -> Plan[None]:
+        while True:
+            while len(self.parts) < ABREAST and (following := next(self.source, None)):
+                number, plan = following
+                self.parts[number] = _Part(plan)
+                yield from self._advance(number, None)
+            if not self.parts:
+                return
+            try:
+                finished: Finished = yield Next()
+            except BudgetExhausted as refusal:
+                self.source = iter(())
+                for number, part in list(self.parts.items()):
+                    # By now everything that was started has come back.
+                    part.blocked_on, part.started = None, []
+                    yield from self._advance(number, refusal)
+                continue
+            number = self.owners[bisect_right(self.first_handles, finished.handle) - 1]
+            part = self.parts[number]
+            part.completions += finished.completions
+            if finished.handle == part.blocked_on:
+                part.blocked_on = None
+                yield from self._advance(number, finished.completions or finished.ratings)
+            else:
+                part.gone.add(finished.handle)
+                part.arrived.append(finished)
+                if part.blocked_on is None:
+                    yield from self._advance(number, part.arrived.popleft())
+
+    def _advance(self, number: int, reply: object) -> Plan[None]:
+        """Run one plan until it has to wait or ends."""
+        part = self.parts[number]
+        while True:
+            try:
+                op = part.plan.throw(reply) if isinstance(reply, BudgetExhausted) else part.plan.send(reply)
+            except (StopIteration, BudgetExhausted) as end:
+                yield from self._end(number, end.value if isinstance(end, StopIteration) else None)
+                return
+            if isinstance(op, Start) and isinstance(op.op, Sample):
+                op = replace(op, op=self._branched(op.op, number))
+            if isinstance(op, Sample):
+                op = self._branched(op, number)
+            if isinstance(op, Sample | Score | ComparePair):
+                part.blocked_on = yield Start(op, cancellable=False)
+                self._own(part.blocked_on, number)
+                return
+            if isinstance(op, Next) and not part.arrived:
+                return
+            reply = part.arrived.popleft() if isinstance(op, Next) else (yield from self._perform(number, op))
+
+    def _branched(self, op: Sample, number: int) -> Sample:
+        """The operation in branches of its own, apart from those of the other plans."""
+        return replace(op, branch=op.branch * self.among + number)
+
+    def _own(self, handle: int, number: int) -> None:
+        self.first_handles.append(handle)
+        self.owners.append(number)
+
+    def _perform(self, number: int, op: Operation) -> Plan[object]:
+        """An operation that does not wait; a refusal is returned, for the plan that asked."""
+        part = self.parts[number]
+        if isinstance(op, Propose):
+            part.proposal = op
+            return None
+        if isinstance(op, Note):
+            # The reason why one plan ends is not a reason for all to end.
+            op = replace(op, ends=False)
+        try:
+            reply: object = yield op
+        except BudgetExhausted as refusal:
+            return refusal
+        if isinstance(op, Start):
+            assert isinstance(reply, int)
+            part.started.append(range(reply, reply + op.times))
+            self._own(reply, number)
+        if isinstance(op, Cancel):
+            part.gone.add(op.handle)
+            part.arrived = deque(finished for finished in part.arrived if finished.handle != op.handle)
+        return reply
+
+    def _end(self, number: int, answer: Answer | None) -> Plan[None]:
+        """Cancel what the plan still has in flight, and report its outcome."""
+        part = self.parts.pop(number)
+        for handles in part.started:
+            for handle in map(Handle, handles):
+                if handle not in part.gone:
+                    yield Cancel(handle)
+        vote_state = part.proposal.vote_state if part.proposal else VoteState()
+        if answer is None and part.proposal:
+            answer = part.proposal.answer
+        evidence = None
+        if answer is not None:
+            readings = ((completion, self.question.read(completion)) for completion in reversed(part.completions))
+            evidence = next((completion for completion, read in readings if read and read.key == answer.key), None)
+        yield from self.report(number, Outcome(answer, vote_state, evidence))
