@@ -136,12 +136,6 @@ def _closing(text: str, start: int) -> int:
     return -1
 
 
-def boxed(text: str) -> str | None:
-    r"""The content of the last `\boxed{...}` whose braces close; None if there is none."""
-    form = boxes(text)
-    return form.text if form else None
-
-
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]")
 _MARKS = r"[*_\s\"'`\u201c\u300c\u300d\u300e\u300f\u3011)]*+"
 _SIGNS = r"[:\uff1a=]"

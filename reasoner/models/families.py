@@ -10,7 +10,6 @@ chat template of a family does: an engine that sees the template itself trusts t
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -103,12 +102,6 @@ def profile_for_parser(parser: str) -> ThinkingProfile | None:
     parser = parser.removesuffix("_append_think")
     rows = [family.profile for family in FAMILIES if parser and family.profile.parser == parser]
     return next((profile for profile in rows if profile.when == "on_request"), rows[0] if rows else None)
-
-
-def on_request(profile: ThinkingProfile, switch: str) -> ThinkingProfile:
-    """The profile of a model with a switch of this name in its chat template, which turns thinking off."""
-    skip = f"{profile.start_text}\n\n{profile.end_text}\n\n"
-    return replace(profile, when="on_request", skip=skip, levels=_switch(switch))
 
 
 def parsers() -> tuple[str, ...]:

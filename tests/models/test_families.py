@@ -9,7 +9,6 @@ from reasoner.engines.openai.parts import by_text
 from reasoner.models.families import (
     FAMILIES,
     ModelFamily,
-    on_request,
     parsers,
     profile_for_parser,
     profile_of,
@@ -89,4 +88,3 @@ def test_a_parser_names_the_family_with_a_choice() -> None:
     assert all(profile_for_parser(parser) for parser in parsers())
     r1 = profile_of("DeepSeek-R1")
     assert r1
-    assert on_request(r1, "thinking").levels["none"] == {"thinking": False}
