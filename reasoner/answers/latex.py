@@ -324,6 +324,8 @@ def _result(part: str) -> str:
     if rounded:
         part = f"{exact}={rounded[-1]}" if re.fullmatch(NAME, exact) else exact
     first, *sides = split(part, "=")
+    if any(side.endswith(first) for side in sides[:-1]):
+        return part  # Several solutions, as in `x=1 oder x=5`.
     if len(sides) > 1 and re.fullmatch(NAME, first):
         return f"{first}={sides[-1]}"
     computed = sides and not re.search(r"(?<![\\a-z])[a-zA-Z]", first)

@@ -43,6 +43,7 @@ _CONTINUED = re.compile(
     r"\s*(?:[-+*/=<>^\u00d7\u00f7\u2248]|\\(?:times|cdot|approx)|(?:or|to|and|plus|minus|times|if|when|where|for|over|mod)\b)"
 )
 _DECIMAL_COMMA = re.compile(r"(?<![\d,(\[{])(-?\d+),(\d+)(?![\d,])")
+_CUT = re.compile(r"(?<!\A)(?<!\A-)\$|\$(?!\s?[\d.])")
 _ROWS = re.compile(r"\\(?:begin|end)\{(?:align|gather|equation|eqnarray|multline|split)")
 _SAYS = re.compile(r"[^\W_]|\\[a-z]")
 
@@ -96,7 +97,8 @@ class MathSpace(ReadsForms):
     def alone(self, text: str, reply: str) -> Answer | None:
         """A formula without words around it, or a number with its unit."""
         written = _bare_formulas(text.lstrip(" *").rstrip(" .*"))
-        return self._answer(written, reply) if "$" not in written.lstrip("-$") and _is_answer(written) else None
+        # A dollar that is left is a currency, or opens a formula that was cut.
+        return self._answer(written, reply) if _CUT.search(written) is None and _is_answer(written) else None
 
     def _answer(self, written: str, reply: str) -> Answer | None:
         """The answer of a formula in a reply, which may write 3,5 for three and a half.
