@@ -143,6 +143,22 @@ class Schedule:
             assert (ledger.reserved, ledger.in_flight) == (Cost(), 0)
 
 
+@widths("schedules", 2000, 100_000)
+def test_random_schedules_never_overshoot_and_lose_nothing(schedules: int) -> None:
+    clamped = refused = settled = 0
+    for seed in range(schedules):
+        source = random.Random(seed)
+        schedule = Schedule(source)
+        deep = seed % 50 == 0
+        schedule.run(source.randint(80, 160) if deep else source.randint(2, 14), 64 if deep else source.randint(1, 8))
+        clamped, refused = clamped + schedule.clamped, refused + schedule.refused
+        settled += schedule.ledgers[0].settled.samples
+    # What the schedules are worth: budgets did bite, and work was done all the same.
+    assert clamped > schedules / 10
+    assert refused > schedules
+    assert settled > schedules
+
+
 @given(st.randoms(use_true_random=False), st.integers(1, 64), st.integers(1, 120))
 def test_no_schedule_that_hypothesis_finds_overshoots(source: random.Random, concurrency: int, steps: int) -> None:
     Schedule(source).run(steps, concurrency)
