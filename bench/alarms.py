@@ -33,7 +33,7 @@ def rate(sizes: tuple[int, int], runs: int, *, lost: float = 0.0, newly_lost: fl
         kept, answered = source.random(calibrated) >= lost, source.random(asked) >= lost + newly_lost
         outcome = (source.random(calibrated) < LEVELS[old]) & kept
         right = (source.random(asked) < LEVELS[new]) & (source.random(asked) >= wrong)
-        summary = CalibrationSummary("", calibrated, 0.0, 0.0, float(outcome.mean()))
+        summary = CalibrationSummary("", calibrated, float(outcome.mean()))
         confidences = _measured(old[kept], outcome[kept], calibrated)[new[answered]].tolist()
         lines = fewer_right(summary, confidences, right[answered].tolist(), int((~answered).sum()), ALARM)
         raised += bool(list(lines))

@@ -1,8 +1,6 @@
 """The picture in README: accuracy against tokens per question, from the table of a report.
 
-reasoner eval arithmetic --limit 50 -s single:max_tokens=96 -s self_consistency:n=16,max_tokens=96 --out first
-reasoner report first
-python bench/curve.py first/results.csv docs/curve.svg
+The commands of docs/report/README.md make the table; then: python bench/curve.py first/results.csv docs/curve.svg
 """
 
 import sys

@@ -20,7 +20,7 @@ from pathlib import Path
 from reasoner.answers.equivalence import ComparisonMeter, Equivalence, prepare
 from reasoner.answers.math_worker import equal
 from reasoner.answers.maths import MathSpace
-from reasoner.answers.process_pool import ProcessPool
+from reasoner.system.process_pool import ProcessPool
 from reasoner.types import Answer
 
 FORMS = {

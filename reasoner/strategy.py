@@ -321,16 +321,10 @@ class DrawsOnce(Protocol):
 
 
 class CalibrationSummary(NamedTuple):
-    """The data of a calibration: the model, and the number of questions.
-
-    `agreement` is the mean share of the leader, smoothed as by `stopping.rules.smoothed`, 0 to 1; `spread` is its
-    standard deviation. `accuracy` is the share of the questions that were answered rightly.
-    """
+    """The data of a calibration: the model, the number of questions, and the share that was answered rightly."""
 
     model: str
     questions: int
-    agreement: float
-    spread: float
     accuracy: float
 
 

@@ -30,7 +30,7 @@ FIXED_MACHINE = GIVEN_MACHINE or "flags=avx2,avx512f,avx512_bf16 cores=2 gib=16"
 MARKS = {
     "engine": ("tests/engine/", "tests/engines/test_gpu_memory.py", "tests/engines/test_vllm_arguments.py"),
     "process": (
-        "tests/answers/test_process_pool.py",
+        "tests/system/test_process_pool.py",
         "tests/cli/test_batch_process.py",
         "tests/engines/test_fleet_router.py",
         "tests/cli/test_interrupt.py",

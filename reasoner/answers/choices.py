@@ -122,7 +122,7 @@ class ChoiceSpace(ByKey):
         return Answer(label.upper(), label.upper()) if label.upper() in self.known else None
 
     def _named(self, text: str) -> Answer | None:
-        """The option whose text it is."""
+        """The option that has this text."""
         bare = _bare(text)
         matching = [label for label, option in zip(self.known, map(_bare, self.options), strict=True) if option == bare]
         return Answer(matching[0], matching[0]) if len(matching) == 1 else None

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
-from reasoner.answers.process_pool import Failed, Outcome, ProcessPool
+from reasoner.system.process_pool import Failed, Outcome, ProcessPool
 from reasoner.types import Answer, AnswerSpace, Blocks
 from reasoner.voting import mutual
 
@@ -16,6 +16,8 @@ PATIENCE = 10.0
 """Wall-clock seconds that a second of processor time may take on a busy machine."""
 SHARE = 0.1
 """The share of the time left to a question that one of its comparisons may take."""
+RESTART = 0.5
+"""Seconds that a question is charged for the new worker after a comparison that was late."""
 MAX_REMEMBERED = 100_000
 """Verdicts that are cached."""
 
@@ -36,7 +38,7 @@ def prepare() -> None:
 
 @runtime_checkable
 class SlowSpace(Protocol):
-    """An answer space some of whose comparisons are slow; its functions are importable by name and run in a worker."""
+    """An answer space with slow comparisons; their functions are importable by name and run in a worker."""
 
     @property
     def accepts(self) -> Callable[[str, str], bool]:
@@ -184,6 +186,7 @@ class Equivalence:
                     outcome = await self._outcome(job, min(self.seconds, max(MIN_SECONDS, left * SHARE)))
                     meter.seconds += outcome.seconds
                     if isinstance(outcome, Failed):
+                        meter.seconds += RESTART if outcome.kind == "timeout" else 0.0
                         late.update(text for text in job if isinstance(text, str))
 
         await asyncio.gather(*(run(job) for job in dict.fromkeys(jobs)))

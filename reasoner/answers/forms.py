@@ -102,7 +102,7 @@ def _tag(text: str) -> Form | None:
 def _json_value(literal: str) -> str:
     if literal[0] == '"':
         try:
-            # LaTeX whose backslash is not escaped: JSON reads one as a control character.
+            # LaTeX with a backslash that is not escaped: JSON reads one as a control character.
             return str(json.loads(re.sub(r"(?<!\\)\\(?=[a-zA-Z]{2})", r"\\\\", literal), strict=False))
         except ValueError:
             return literal[1:-1]
@@ -110,7 +110,7 @@ def _json_value(literal: str) -> str:
 
 
 def boxes(text: str) -> Form | None:
-    r"""The last `\boxed{...}` whose braces close, and those joined to it, as in `\boxed{1} and \boxed{2}`."""
+    r"""The last `\boxed{...}` that is closed, and those joined to it, as in `\boxed{1} and \boxed{2}`."""
     joined: Form | None = None
     for opening in reversed(list(_BOX.finditer(text))[-MAX_OCCURRENCES:]):
         end = _closing(text, opening.end())

@@ -50,7 +50,7 @@ def squad_em(prediction: str, golds: Sequence[str]) -> bool:
 class TextSpace(ByKey):
     """A short free text; two are equal if their SQuAD normal forms are.
 
-    With `equal` "model", the run asks its model about two answers whose normal forms differ, unless both are numbers.
+    With `equal` "model", the run asks its model about two answers with different normal forms, unless both are numbers.
     """
 
     name: ClassVar[str] = "text"
@@ -65,7 +65,7 @@ class TextSpace(ByKey):
 
     @property
     def compares_by_model(self) -> bool:
-        """Whether a model is asked about answers whose normal forms differ."""
+        """Whether a model is asked about answers with different normal forms."""
         return self.equal == "model"
 
     def same(self, a: Answer, b: Answer) -> bool | None:

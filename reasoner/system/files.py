@@ -8,7 +8,7 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NoReturn
@@ -48,10 +48,8 @@ def read_whole(path: Path, *, limit: int = MAX_BYTES) -> bytes:
     return content
 
 
-def parse_json(
-    text: str | bytes, *, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None, finite: bool = True
-) -> Any:
-    """The value of a text; `pairs` makes each object from its fields. NaN and Infinity pass only with `finite=False`.
+def parse_json(text: str | bytes, *, finite: bool = True) -> Any:
+    """The value of a text; NaN and Infinity pass only with `finite=False`.
 
     Raises:
         ValueError: it is not JSON, is nested too deeply, or holds NaN, Infinity or a number of too many digits.
@@ -59,10 +57,7 @@ def parse_json(
     try:
         if isinstance(text, bytes):
             text = text.decode(json.detect_encoding(text))
-        decoder = _DECODER
-        if pairs or not finite:
-            decoder = json.JSONDecoder(object_pairs_hook=pairs, parse_constant=_not_a_number if finite else None)
-        return decoder.decode(text)
+        return _DECODER.decode(text) if finite else json.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except json.JSONDecodeError:

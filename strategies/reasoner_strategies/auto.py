@@ -1,6 +1,5 @@
 """Auto: the strategy that a calibrated profile chooses for the question; without one, a vote with a safe stop."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -116,10 +115,8 @@ class Auto(Checked):
         if not rows:
             return None
         total = sum(row.questions for row in rows)
-        mean = sum(row.share * row.questions for row in rows) / total
-        square = sum((row.share_sd**2 + (row.share - mean) ** 2) * row.questions for row in rows) / total
         accuracy = min(sum(row.right for row in rows) / total, 1.0)
-        return CalibrationSummary(self._model, total, mean, math.sqrt(square), accuracy)
+        return CalibrationSummary(self._model, total, accuracy)
 
     @property
     def calibrated_on(self) -> int:

@@ -8,7 +8,8 @@ from reasoner.errors import UsageError
 from reasoner.specs import Checked, Samples
 from reasoner.strategy import Plan, Strategy, sample
 from reasoner.types import Answer, SamplingParams
-from reasoner_strategies._voting.pool import BY, Pool, Selector, nested_vote, proposed, rated_choice, vote
+from reasoner_strategies._voting.gathering import nested_vote
+from reasoner_strategies._voting.pool import BY, Pool, Selector, proposed, rated_choice, vote
 
 
 @dataclass(frozen=True, slots=True)

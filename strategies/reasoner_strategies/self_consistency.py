@@ -9,7 +9,8 @@ from reasoner.specs import Checked, Count, Samples
 from reasoner.strategy import Plan, Sample, StopRule, Strategy, count_votes, next_finished, start
 from reasoner.types import Answer, Completion, SamplingParams, VoteState
 from reasoner.voting import Tally
-from reasoner_strategies._voting.pool import nested_vote, proposed
+from reasoner_strategies._voting.gathering import nested_vote
+from reasoner_strategies._voting.pool import proposed
 from reasoner_strategies._voting.stopping_vote import stopping_vote
 
 WINDOW = 4

@@ -51,7 +51,7 @@ def test_replies_without_a_call_are_one_class() -> None:
         f"{HERMES}<tool_call>half of",
     ],
 )
-def test_what_is_no_call_of_a_tool_that_there_is_is_no_answer(text: str) -> None:
+def test_a_malformed_call_or_one_of_an_unknown_tool_is_no_answer(text: str) -> None:
     assert SPACE.read(text) is None
 
 

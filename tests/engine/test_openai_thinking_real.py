@@ -72,8 +72,8 @@ def test_a_number_of_thinking_tokens_is_kept_and_booked_as_the_server_computes_i
     question = Question.of("What is 3 + 4?", space="number")
     question = replace(question, prompt=question.prompt.at_level(6))
     before, events = counted(server), list[Event]()
-    strategy = SelfConsistency(n=4, params=SamplingParams(max_tokens=32))
-    solution = solve_sync(question, strategy, thinker(server), trace=events.append)
+    engine, strategy = thinker(server), SelfConsistency(n=4, params=SamplingParams(max_tokens=80))
+    solution = solve_sync(question, strategy, engine, trace=events.append)
     after = counted(server)
     assert solution.error is None
     assert solution.cost.prompt_tokens == after[0] - before[0]
@@ -85,7 +85,9 @@ def test_a_number_of_thinking_tokens_is_kept_and_booked_as_the_server_computes_i
     assert all(event.token_ids[event.usage.thinking_tokens - 1] == END_ID for event in closed)
     # A model may end a sequence while it thinks, but no limit leaves thinking open.
     assert all(event.finish_reason == "stop" for event in drawn if event.unclosed)
-    assert max(event.usage.thinking_tokens for event in drawn) <= 6 + 3
+    assert engine.model.thinking
+    closing = asyncio.run(engine.encode(engine.model.thinking.closing)) or ()
+    assert max(event.usage.thinking_tokens for event in drawn) <= 6 + len(closing)
     assert [event for event in events if isinstance(event, Thought)]
     trace = str(write_trace(tmp_path / "trace.jsonl", events))
     assert course(solve_sync(question, strategy, ReplayEngine(trace))) == course(solution)

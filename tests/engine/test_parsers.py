@@ -10,14 +10,16 @@ from typing import Any, Final
 import pytest
 
 from reasoner import Prompt, Question, SamplingParams, solve_sync
+from reasoner.answers.tool_calls import Calls, ToolCall, read_calls
 from reasoner.engines import ReplyParts
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.build import installed_build, prepare_environment
-from reasoner.engines.vllm.parts import Before, Marks, split_parts
+from reasoner.engines.vllm.engine import _in_parts
+from reasoner.engines.vllm.parts import Before, Marks, split_parts, with_calls
 from reasoner.models.families import parsers, profile_for_parser
 from reasoner.models.thinking import HARMONY, ThinkingProfile
 from reasoner.trace.events import Event, Sampled
-from reasoner.types import Completion
+from reasoner.types import Completion, Message, Usage
 from reasoner_strategies import BudgetForcing, SelfConsistency
 from tests.engine.test_families import small_tokenizer
 from tests.engine.test_vllm import draw
@@ -161,6 +163,9 @@ def test_a_mark_in_an_answer_opens_no_thinking(parser: str) -> None:
     assert never == ReplyParts("", "It is 7.", unclosed=False, tokens=0)
 
 
+CHANNEL_MARKS: Final = tuple(
+    f"<|{name}|>" for name in ("start", "end", "message", "channel", "return", "constrain", "call")
+)
 HEAD: Final = "<|channel|>analysis<|message|>hm"
 NEXT: Final = "<|end|><|start|>assistant"
 CALL: Final = "<|channel|>commentary to=functions.f <|constrain|>json<|message|>{}"
@@ -184,10 +189,59 @@ def test_a_reply_of_gpt_oss_is_split_by_its_channels(
     text: str, thinking: str, final: str | None, special: bool
 ) -> None:
     """As vLLM's HarmonyParser reads them, which downloads a vocabulary."""
-    names = ("start", "end", "message", "channel", "return", "constrain", "call")
-    tokenizer = small_tokenizer(tuple(f"<|{name}|>" for name in names), None) if special else joining_tokenizer()
+    tokenizer = small_tokenizer(CHANNEL_MARKS, None) if special else joining_tokenizer()
     parts = split_reply(text, profile_for(HARMONY), tokenizer)
     assert (parts.thinking, parts.final, parts.unclosed) == (thinking, final or "", final is None)
+
+
+TOOLS = json.dumps([{"type": "function", "function": {"name": "weather"}}])
+PROMPT = Prompt((Message("user", "How warm is it in Oslo?"),), tools=TOOLS)
+OSLO = ToolCall("weather", '{"city": "Oslo"}')
+THOUGHT = "<|channel|>analysis<|message|>Oslo, then.<|end|>"
+
+
+@pytest.fixture(scope="module")
+def gpt_oss() -> tuple[Any, Marks]:
+    tokenizer = small_tokenizer(CHANNEL_MARKS, None)
+    profile = profile_for(HARMONY)
+    start, end = (ids_of(tokenizer, text) for text in (profile.start_text, profile.end_text))
+    return tokenizer, Marks.of(replace(profile, start=start, end=end), tokenizer)
+
+
+def ids_of(tokenizer: Any, text: str) -> tuple[int, ...]:
+    return tuple(tokenizer.encode(text, add_special_tokens=False))
+
+
+def read(gpt_oss: tuple[Any, Marks], text: str) -> tuple[Completion, Completion]:
+    """A reply as the engine has it before its calls are read, and after."""
+    tokenizer, marks = gpt_oss
+    ids, before = ids_of(tokenizer, text), Before(ids_of(tokenizer, "Hi"), 0, opened=False)
+    whole = _in_parts(Completion(PROMPT, "", ids, "length", None, Usage(2, 0, len(ids))), before, marks, tokenizer)
+    return whole, with_calls(whole, before, marks, tokenizer)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        '<|channel|>commentary to=functions.weather <|constrain|>json<|message|>{"city": "Oslo"}',
+        '<|channel|>commentary to=functions.weather<|message|>{"city": "Oslo"}<|call|>',
+    ],
+)
+def test_a_message_to_a_function_is_a_call_of_gpt_oss(gpt_oss: tuple[Any, Marks], call: str) -> None:
+    whole, changed = read(gpt_oss, f"{THOUGHT}<|start|>assistant{call}")
+    assert (whole.text, whole.unclosed) == ("", False)
+    assert read_calls(changed.text) == Calls("", (OSLO,))
+    assert (changed.thinking, changed.unclosed) == ("Oslo, then.", False)
+    assert changed.usage == whole.usage
+    assert changed.usage.thinking_tokens == len(ids_of(gpt_oss[0], THOUGHT))
+    _, two = read(gpt_oss, f"{THOUGHT}<|start|>assistant{call}<|start|>assistant{call}")
+    assert read_calls(two.text) == Calls("", (OSLO, OSLO))
+
+
+@pytest.mark.parametrize("text", [f"{THOUGHT}<|start|>assistant<|channel|>final<|message|>Warm.", THOUGHT[:40]])
+def test_a_reply_without_a_call_stays_as_it_is(gpt_oss: tuple[Any, Marks], text: str) -> None:
+    whole, changed = read(gpt_oss, text)
+    assert changed == whole
 
 
 TEMPLATE: Final = (

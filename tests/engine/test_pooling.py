@@ -24,14 +24,7 @@ from reasoner_verifiers.prm import Prm
 from reasoner_verifiers.reward import recipes
 from reasoner_verifiers.reward.checkpoint import Array, backbone_digest, load_head
 from reasoner_verifiers.reward.model import EMBEDDED_HEAD
-from tests.engine.rewarding import (
-    beside,
-    hidden_states,
-    tiny_classifier,
-    tiny_classifier_logit,
-    tiny_prm,
-    tiny_prm_logits,
-)
+from tests.engine.rewarding import hidden_states, tiny_classifier, tiny_classifier_logit, tiny_prm, tiny_prm_logits
 
 T = TypeVar("T")
 QUESTION = Question.of("What is 3 + 4?")
@@ -149,32 +142,6 @@ def test_best_of_n_books_exactly_what_the_reward_model_counted(rig: Rig) -> None
     assert sum(solution.cost.verifier_tokens for solution in solutions) == computed > 0
     assert sum(event.cost.cached_tokens for event in scored) == cached
     assert sum(event.cost.requests for event in scored) == len(rig.outputs)
-
-
-def test_a_cancelled_rating_is_booked_at_no_less_than_it_cost_and_can_be_had_again(rig: Rig) -> None:
-    prm = beside(rig.orm)
-
-    async def cancel() -> tuple[CostMeter, float | None, float | None]:
-        await prm.start(rig.policy)
-        one = await candidate(rig.policy, "A step of its own kind.\n\n" * 40)
-        cost_meter = CostMeter()
-        rating = asyncio.create_task(prm.score(QUESTION, one, rig.policy, cost_meter))
-        while cost_meter.cost is not None:  # noqa: ASYNC110 # until the request is on its way
-            await asyncio.sleep(0)
-        rating.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await rating
-        core: Any = pooling(rig.orm)._core
-        assert not core._engine.output_processor.request_states
-        again = await prm.score(QUESTION, one, rig.policy, CostMeter())
-        fresh = beside(rig.orm)
-        await fresh.start(rig.policy)
-        fresh.running.started.cache._values.update(dict.fromkeys(prm.running.started.cache._values))
-        return cost_meter, again.value, (await fresh.score(QUESTION, one, rig.policy, CostMeter())).value
-
-    cost_meter, again, fresh = run(cancel())
-    assert cost_meter.cost is None, "which the runner books at the bound"
-    assert again == pytest.approx(fresh, abs=1e-6)
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,10 @@
 """A small HTTP server on this machine that speaks OpenAI's routes as vLLM or a text-only server does, with faults."""
 
+import itertools
 import json
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -45,7 +46,8 @@ class FakeServer:
 
     `reply` is the text of each token. `vllm` switches on /tokenize, token ids and all else that only vLLM has; the
     other flags take single parts of it away. `draws` is the most sequences of one request. `faults` are used up by the
-    sampling requests, one each.
+    sampling requests, one each; `at` is called before the reply to the sampling request of a number, from 1. `resets`
+    are replies to the request to empty the prefix cache.
 
     `thinking` comes before the reply, unless the prompt ended it. The chat route sends it in the field `thinks_in`, or
     in "both", as Mistral's "list", or as "text" between its markers. `opens` makes the chat template open thinking,
@@ -70,10 +72,14 @@ class FakeServer:
     root: str = ""
     draws: int = 1000
     bytes_per_write: int = 1 << 20
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[Fault] | list[Fault | None] = field(default_factory=list)
+    at: dict[int, Callable[[], None]] = field(default_factory=dict)
+    resets: list[str] = field(default_factory=list)
+    dead: bool = False
     start_fault: Fault | None = None
     seen: list[Seen] = field(default_factory=list)
     disconnected: threading.Event = field(default_factory=threading.Event)
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _open: int = 0
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _server: "_Server" = field(init=False)
@@ -87,6 +93,12 @@ class FakeServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if not self.dead:
+            self.die()
+
+    def die(self) -> None:
+        """Serve no more; what is connected is dropped at its next request."""
+        self.dead = True
         self._server.shutdown()
         self._server.server_close()
 
@@ -272,6 +284,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._note({})
         state = self.state
+        if state.dead:
+            self.close_connection = True
+            return
         if state.start_fault:
             self._fail(state.start_fault)
         elif self.path == "/v1/models":
@@ -288,7 +303,13 @@ class _Handler(BaseHTTPRequestHandler):
         state = self.state
         if self.path == "/tokenize" and state.vllm and state.tokenizes:
             self._json(state.tokens(body))
+        elif self.path == "/reset_prefix_cache" and state.resets:
+            self._whole(200, state.resets.pop(0) if len(state.resets) > 1 else state.resets[0], ())
         elif self.path in ("/v1/completions", "/v1/chat/completions"):
+            state.at.pop(next(state._numbers), lambda: None)()
+            if state.dead:
+                self.close_connection = True
+                return
             fault = state.faults.pop(0) if state.faults else None
             if fault and fault.kind in ("status", "close", "silent"):
                 self._fail(fault)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -17,7 +17,8 @@ import pytest
 
 from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.openai.http import session_id
-from tests.engines.replicas import SAMPLES, Replica, alone, counted, ended, fleet, votes
+from tests.engines.fake_server import Seen
+from tests.engines.replicas import SAMPLES, Replica, alone, counted, ended, votes
 
 ROUTER = shutil.which("vllm-router", path=str(Path(sys.executable).parent))
 pytestmark = pytest.mark.skipif(ROUTER is None, reason="vllm-router has no wheel for this machine")
@@ -68,10 +69,10 @@ class Router:
 
 @asynccontextmanager
 async def routed(*replicas: Replica) -> AsyncGenerator[tuple[Router, OpenAIEngine], None]:
-    async with fleet(*replicas) as urls, aiohttp.ClientSession() as client:
-        router = Router(urls)
+    with ExitStack() as serving:
+        router = Router([serving.enter_context(replica).url for replica in replicas])
         try:
-            async with asyncio.timeout(START_SECONDS):
+            async with asyncio.timeout(START_SECONDS), aiohttp.ClientSession() as client:
                 while not await _answers(client, router.url):
                     assert router.process.poll() is None
                     await asyncio.sleep(0.1)
@@ -88,6 +89,10 @@ async def _answers(client: aiohttp.ClientSession, url: str) -> bool:
         return False
 
 
+def _sampling(replica: Replica) -> list[Seen]:
+    return [seen for seen in replica.seen if "completions" in seen.path]
+
+
 def test_a_router_keeps_questions_whole() -> None:
     async def run() -> None:
         replicas = Replica(), Replica()
@@ -95,7 +100,7 @@ def test_a_router_keeps_questions_whole() -> None:
             run = await ended(engine, 8)
         assert votes(run) == votes(await alone(8))
         assert run.ledger == run.sampled == counted(*replicas)
-        served = [Counter(replica.sessions) for replica in replicas]
+        served = [Counter(seen.headers["x-session-id"] for seen in _sampling(each)) for each in replicas]
         assert [*map(len, served)] == [4, 4]
         assert served[0] + served[1] == {session_id(f"q{n}"): SAMPLES for n in range(8)}
 
@@ -105,9 +110,9 @@ def test_a_router_keeps_questions_whole() -> None:
 @pytest.mark.parametrize("dead", ["router", "replica"])
 def test_a_killed_router_or_replica_costs_what_was_in_flight(dead: str) -> None:
     async def run() -> None:
-        replicas = Replica(), Replica(deaths={5: "before"} if dead == "replica" else {})
+        replicas = Replica(), Replica()
         async with routed(*replicas) as (router, engine):
-            replicas[0].on_sample = {5: router.restart} if dead == "router" else {}
+            replicas[0].at[5] = router.restart if dead == "router" else replicas[0].die
             run = await ended(engine, 8)
         assert votes(run) == votes(await alone(8))
         computed = counted(*replicas)

@@ -10,7 +10,7 @@ from reasoner.engine import reset_caches
 from reasoner.engines.openai import http
 from reasoner.engines.openai.http import session_id
 from tests.engines.fake_server import FakeServer, Fault, text_only
-from tests.engines.replicas import LIMIT, SAMPLES, Moment, Replica, alone, counted, ended, engine_at, fleet, votes
+from tests.engines.replicas import LIMIT, SAMPLES, Replica, alone, counted, ended, engine_at, votes
 
 HOSTILE = ["q", "a\r\nHost: evil", "\u00e9\u4e2d", "\ud800", "x" * 100_000, ""]
 
@@ -24,23 +24,18 @@ def test_any_id_makes_a_short_header_that_is_its_own(first: str, second: str) ->
     assert (value == session_id(second)) == (first == second)
 
 
-@given(st.dictionaries(st.integers(1, 24), st.sampled_from(["before", "during", "after"]), max_size=1))
-def test_a_restart_changes_no_answer_and_costs_what_was_in_flight(deaths: dict[int, Moment]) -> None:
+@given(st.none() | st.tuples(st.integers(0, 23), st.sampled_from([Fault("close"), Fault("cut")])))
+def test_a_death_changes_no_answer_and_costs_what_was_in_flight(death: tuple[int, Fault] | None) -> None:
     async def run() -> None:
-        server = Replica(deaths=dict(deaths), revives=True)
-        async with fleet(server) as (url,):
-            run = await ended(engine_at(url))
+        with Replica(faults=[*([None] * death[0]), death[1]] if death else []) as server:
+            run = await ended(engine_at(server.url))
         single = await alone()
         assert votes(run) == votes(single)
-        assert (run.sampled[0] + run.sampled[1], run.sampled[2]) == (
-            single.sampled[0] + single.sampled[1],
-            single.sampled[2],
-        )
+        assert run.sampled == single.sampled
         computed = counted(server)
-        assert run.ledger[0] >= computed[0]
+        assert all(booked >= own for booked, own in zip(run.ledger[::2], computed[::2], strict=True))
         assert run.ledger[0] + run.ledger[1] >= computed[0] + computed[1]
-        assert run.ledger[2] >= computed[2]
-        if not deaths:
+        if not death:
             assert run.ledger == computed
 
     asyncio.run(run())
@@ -73,25 +68,24 @@ def test_a_router_that_lost_its_server_late_costs_the_worst_case(
 @pytest.mark.parametrize(
     ("replies", "tries", "note"),
     [
-        ([b'{"success": true}'], 1, ""),
-        ([b'{"success": false}', b"", b"{}"], 2, ""),
-        ([b'{"success": false}'], 6, "did not empty its prefix cache, as it is in use"),
+        (['{"success": true}'], 1, ""),
+        (['{"success": false}', "", "{}"], 2, ""),
+        (['{"success": false}'], 6, "did not empty its prefix cache, as it is in use"),
         ([], 1, "does not empty its prefix cache (404): start vLLM with VLLM_SERVER_DEV_MODE=1"),
     ],
 )
-def test_the_cache_is_emptied_or_a_note_says_why_not(replies: list[bytes], tries: int, note: str) -> None:
+def test_the_cache_is_emptied_or_a_note_says_why_not(replies: list[str], tries: int, note: str) -> None:
     async def run() -> None:
-        server = Replica(resets=list(replies))
-        async with fleet(server) as (url,):
-            engine = engine_at(url)
-            await reset_caches(engine)
-            assert not server.paths
-            await engine.start()
-            await reset_caches(engine)
-            await engine.close()
-        assert server.paths.count("/reset_prefix_cache") == tries
+        engine = engine_at(server.url)
+        await reset_caches(engine)
+        assert not server.seen
+        await engine.start()
+        await reset_caches(engine)
+        await engine.close()
+        assert len(server.sent("/reset_prefix_cache")) == tries
         notes = [line for line in engine.notes if "prefix cache" in line]
         assert bool(notes) == bool(note)
-        assert all(line.startswith(f"{url} {note}") for line in notes)
+        assert all(line.startswith(f"{server.url} {note}") for line in notes)
 
-    asyncio.run(run())
+    with FakeServer(resets=list(replies)) as server:
+        asyncio.run(run())

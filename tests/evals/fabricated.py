@@ -170,19 +170,11 @@ def record(arm: Fake, number: int, seed: int = 0) -> ItemRecord:
 
 def _ended(number: int, status: ItemStatus, replies: tuple[PooledReply, ...], arm: Fake, cost: Cost) -> ItemRecord:
     answer, share = _chosen(replies, arm.rule)
-    return ItemRecord(
-        question_id=question_id(number),
-        status=status,
-        answer=answer,
-        key=answer,
-        rule=next((one.rule for one in replies if answer and one.answer == answer), ""),
-        share=share,
-        ended_by="error" if status == "error" else "strategy",
-        reason="done",
-        error="the engine died" if status == "error" else "",
-        cost=cost,
-        pool=replies,
-    )
+    rule = next((one.rule for one in replies if answer and one.answer == answer), "")
+    error = "the engine died" if status == "error" else ""
+    return ItemRecord(question_id=question_id(number), status=status, answer=answer, key=answer, rule=rule, share=share,
+                      ended_by="error" if error else "strategy", reason="done", error=error, cost=cost,
+                      pool=replies)  # fmt: skip
 
 
 def _chosen(replies: Sequence[PooledReply], rule: str) -> tuple[str, float]:
@@ -247,17 +239,8 @@ def _item(task: str, number: int, groups: int, edition: str) -> AskedItem:
 
 
 def _source(task: str, items: int, edition: str, shareable: bool) -> Source:
-    return Source(
-        task=task,
-        origin="made on the spot",
-        data_hash=f"{items}{edition}",
-        prompt="plain@1",
-        prompt_hash="00",
-        licence="CC0",
-        items=items,
-        subset="all",
-        shareable=shareable,
-    )
+    return Source(task=task, origin="made on the spot", data_hash=f"{items}{edition}", prompt="plain@1", prompt_hash="00",
+                  licence="CC0", items=items, subset="all", shareable=shareable)  # fmt: skip
 
 
 def _arm(fake: Fake) -> Arm:

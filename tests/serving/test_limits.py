@@ -11,7 +11,6 @@ from reasoner.errors import UsageError
 from reasoner.serving.errors import ApiError
 from reasoner.serving.limits import ANYONE, Keys, Turns
 from tests.helpers import turns
-from tests.running import running
 
 ALICE, BOB = "alice-0123456789", "bob-0123456789"
 
@@ -90,20 +89,6 @@ def test_no_client_is_served_twice_before_another_that_waits(arrivals: list[str]
         following = order.index(name, at + 1) if name in order[at + 1 :] else None
         if following is not None:
             assert set(order[following:]) - {name} <= set(order[at + 1 : following])
-
-
-@running
-async def test_a_full_queue_refuses_and_says_when_to_ask_again() -> None:
-    queue, client = Turns(1, 1), "alice"
-    async with queue.turn(client):
-        waiting = asyncio.ensure_future(served(queue, client, []))
-        await turns(2)
-        with pytest.raises(ApiError, match="the queue is full, with 1 waiting: try again in") as refused:
-            await served(queue, client, [])
-        assert refused.value.status == 429
-        assert int(refused.value.headers["Retry-After"]) >= 1
-    await waiting
-    await served(queue, client, [])
 
 
 @given(st.lists(st.sampled_from(["leave", "end"]), max_size=12), st.data())

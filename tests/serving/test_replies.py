@@ -109,7 +109,11 @@ async def test_several_choices_have_their_own_solutions_and_one_usage() -> None:
     assert len({choice["message"]["content"] for choice in document["choices"]}) > 1
     assert [choice["reasoner"]["trace"] for choice in document["choices"]] == ["a", None, "c"]
     assert document["reasoner"] == document["choices"][0]["reasoner"]
-    assert document["usage"] == usage(sum((result.solution.cost for result in results), Cost()))
+    news = [said(result.solution.text[:3], index=index) for index, result in enumerate(results)]
+    chunks = checked(streamed(with_usage(), results, *news))
+    for index, result in enumerate(results):
+        assert joined(chunks, "content", index) == result.solution.text
+    assert document["usage"] == chunks[-1]["usage"] == usage(sum((each.solution.cost for each in results), Cost()))
 
 
 @running
@@ -228,16 +232,6 @@ async def test_progress_is_bounded_however_many_answers_there_are() -> None:
     reports = [chunk["reasoner"] for chunk in chunks if "reasoner" in chunk]
     assert len(reports[-1]["votes"]) > MAX_VOTES
     assert max(len(report["votes"]) for report in reports[:-1]) == MAX_VOTES
-
-
-@running
-async def test_several_choices_stream_side_by_side() -> None:
-    results = await answered(ScriptedEngine(varied), chat(n=3))
-    news = [said(result.solution.text[:3], index=index) for index, result in enumerate(results)]
-    chunks = checked(streamed(with_usage(), results, *news))
-    for index, result in enumerate(results):
-        assert joined(chunks, "content", index) == result.solution.text
-    assert chunks[-1]["usage"] == usage(sum((result.solution.cost for result in results), Cost()))
 
 
 @running

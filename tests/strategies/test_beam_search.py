@@ -40,6 +40,9 @@ def test_identical_prefixes_are_kept_once() -> None:
     # All right steps read the same here, and all wrong ones: eight children are two prefixes.
     run = search(BeamSearch(8, 2), StepWorld().engine(), Rater(noisy(0.01)))
     assert sorted(run.parents(1).values()) == [4, 4]
+    # With one child per path none is chosen, so only chains that ended are rated.
+    run = search(BeamSearch(4, 1), Distinct().engine())
+    assert [chain.count(SEPARATOR) for chain in run.judge.seen] == [2] * 4
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -1,28 +1,17 @@
 """Plans side by side: each gets its own replies, whatever finishes first, and refusals reach all that wait."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import pytest
 
-from reasoner import Answer, Budget
+from reasoner import Answer, Budget, Question
 from reasoner.engine import SampleRequest
 from reasoner.errors import BudgetExhausted
-from reasoner.strategy import (
-    BRANCH,
-    Finished,
-    Handle,
-    Plan,
-    Sample,
-    cancel,
-    next_finished,
-    propose,
-    sample,
-    score,
-    start,
-)
+from reasoner.strategy import BRANCH, Finished, Handle, Plan, Sample, cancel, next_finished, sample, score, start
 from reasoner.trace.events import Dropped
-from reasoner_strategies._voting.gathering import Outcome, gather
+from reasoner.voting import Tally
+from reasoner_strategies._voting.gathering import Gathering
 from tests.execution.one_question import PARAMS, PROMPT, QUESTION, Run
 from tests.helpers import Judge, books, jumbled, meter_of, says, varied
 from tests.scripted import ScriptedEngine
@@ -37,23 +26,24 @@ def chain(length: int) -> Plan[Answer | None]:
     return QUESTION.read(drawn)
 
 
-def side_by_side(plans: Sequence[Plan[Answer | None]], ended: list[tuple[int, Outcome]]) -> Plan[Answer | None]:
-    def told(place: int, outcome: Outcome) -> Plan[None]:
-        ended.append((place, outcome))
-        yield from propose(outcome.answer, outcome.vote_state)
+def side_by_side(*plans: Plan[Answer | None]) -> tuple[Gathering, Callable[[Question], Plan[Answer | None]]]:
+    gathering = Gathering(iter(enumerate(plans)), QUESTION, len(plans), Tally(QUESTION.space))
 
-    yield from gather(plans, QUESTION, told, among=len(plans))
-    return ended[0][1].answer if ended else None
+    def plan(question: Question) -> Plan[Answer | None]:
+        yield from gathering.run()
+        return gathering.vote_state.leader
+
+    return gathering, plan
 
 
 def test_a_short_plan_does_not_wait_for_a_long_one() -> None:
-    ended: list[tuple[int, Outcome]] = []
-    run = Run(lambda _: side_by_side([chain(4), chain(1), chain(2)], ended), ScriptedEngine(says("7")))
+    gathering, plan = side_by_side(chain(4), chain(1), chain(2))
+    run = Run(plan, ScriptedEngine(says("7")))
     assert run.error is None
-    assert [place for place, _ in ended] == [1, 2, 0]
+    assert list(gathering.evidence) == [1, 2, 0]
     assert run.solution.cost.samples == 7
-    assert all(outcome.answer and outcome.answer.key == "7" for _, outcome in ended)
-    assert all(outcome.evidence and QUESTION.read(outcome.evidence) == outcome.answer for _, outcome in ended)
+    read = [each and QUESTION.read(each) for each in gathering.evidence.values()]
+    assert read == [run.solution.answer] * 3
 
 
 def starting(n: int, wanted: int) -> Plan[Answer | None]:
@@ -72,11 +62,11 @@ def starting(n: int, wanted: int) -> Plan[Answer | None]:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_each_is_sent_what_it_started_itself(seed: int) -> None:
-    ended: list[tuple[int, Outcome]] = []
     engine = ScriptedEngine(says("7"), pause=jumbled(seed))
-    run = Run(lambda _: side_by_side([starting(4, 2), chain(3), starting(3, 3), starting(2, 1)], ended), engine)
+    gathering, plan = side_by_side(starting(4, 2), chain(3), starting(3, 3), starting(2, 1))
+    run = Run(plan, engine)
     assert run.error is None
-    assert sorted(place for place, _ in ended) == [0, 1, 2, 3]
+    assert sorted(gathering.evidence) == [0, 1, 2, 3]
     assert books(run.solution.cost) == meter_of(engine)
 
 
@@ -92,15 +82,15 @@ def test_what_a_plan_leaves_behind_is_cancelled_and_not_taken_for_another_s() ->
         for _ in range(50 if request.index % BRANCH == 0 else 1):
             await asyncio.sleep(0)
 
-    ended: list[tuple[int, Outcome]] = []
-    run = Run(lambda _: side_by_side([forgetful(), forgetful()], ended), ScriptedEngine(says("7"), pause=pause))
+    gathering, plan = side_by_side(forgetful(), forgetful())
+    run = Run(plan, ScriptedEngine(says("7"), pause=pause))
     assert run.error is None
     assert len(run.seen(Dropped)) == 2
-    assert [place for place, _ in ended] == [0, 1]
+    assert list(gathering.evidence) == [0, 1]
 
 
 def bounded(kept: list[str]) -> Plan[Answer | None]:
-    """Goes on until it is refused, and then returns what it has."""
+    """Continues until it is refused, and then returns what it has."""
     found: Answer | None = None
     prompt = PROMPT
     while True:
@@ -114,15 +104,14 @@ def bounded(kept: list[str]) -> Plan[Answer | None]:
 
 @pytest.mark.parametrize("samples", [0, 1, 2, 3, 7])
 def test_a_refusal_reaches_every_plan_that_waits(samples: int) -> None:
-    ended: list[tuple[int, Outcome]] = []
     kept: list[str] = []
-    plans = [bounded(kept), bounded(kept), bounded(kept)]
-    run = Run(lambda _: side_by_side(plans, ended), budget=Budget(samples=samples))
+    gathering, plan = side_by_side(bounded(kept), bounded(kept), bounded(kept))
+    run = Run(plan, budget=Budget(samples=samples))
     assert run.error is None
-    assert len(kept) == len(ended) == 3
+    assert len(kept) == len(gathering.evidence) == 3
     assert run.solution.cost.samples == samples
     assert run.solution.ended_by == "budget"
-    assert sum(outcome.answer is not None for _, outcome in ended) == min(samples, 3)
+    assert sum(each is not None for each in gathering.evidence.values()) == min(samples, 3)
 
 
 def test_scores_go_to_who_asked() -> None:
@@ -132,15 +121,7 @@ def test_scores_go_to_who_asked() -> None:
         assert len(ratings) == n
         return QUESTION.read(drawn[0])
 
-    ended: list[tuple[int, Outcome]] = []
-    run = Run(
-        lambda _: side_by_side([rated(1), rated(3), rated(2)], ended),
-        ScriptedEngine(varied, pause=jumbled(1)),
-        uses_verifier=True,
-        verifier=Judge(),
-    )
+    gathering, plan = side_by_side(rated(1), rated(3), rated(2))
+    run = Run(plan, ScriptedEngine(varied, pause=jumbled(1)), uses_verifier=True, verifier=Judge())
     assert run.error is None
-    assert len(ended) == 3
-
-
-# Strategies that hold another
+    assert len(gathering.evidence) == 3

@@ -18,8 +18,6 @@ from tests.scripted import ScriptedEngine
 from tests.stepping import SEPARATOR, noisy
 from tests.strategies.searching import Distinct, Rater, Uneven, depth, search
 
-# Step by step
-
 
 def test_the_effective_sample_size_and_the_ancestors_of_each_step_are_noted() -> None:
     run = search(ParticleFilter(8), Distinct(depth=4).engine(), Rater(noisy(0.1)))
@@ -32,9 +30,6 @@ def test_the_effective_sample_size_and_the_ancestors_of_each_step_are_noted() ->
             assert float(found[1]) == pytest.approx(1 / sum(share * share for share in theta), abs=0.005)
         assert int(found[2]) == len(run.parents(step))
         assert sum(run.parents(step).values()) == 8
-
-
-# What has ended
 
 
 def test_particles_that_ended_are_dropped_and_copied_where_they_may() -> None:

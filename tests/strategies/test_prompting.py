@@ -1,7 +1,7 @@
 """Prompts made from a question's own, and verdicts read from replies."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -22,25 +22,29 @@ SYSTEM, USER = CHAT.messages
 TURNS = (Message("user", "1+1?"), Message("assistant", "2"))
 
 
+CONTINUED, RAW_CONTINUED = CHAT.extended("So", (4,)), RAW.extended("So", (4,))
+
+
 @pytest.mark.parametrize(
-    ("made", "expected"),
+    ("make", "given", "expected"),
     [
-        (with_text(CHAT.extended("So", (4,)), "Think."),
-         Prompt((SYSTEM, Message("user", "How many?\n\nThink.")), "", (4,), "So")),
-        (with_text(RAW.extended("So", (4,)), "Think."), Prompt((), "Q: How many?\nA:\n\nThink.", (4,), "So")),
-        (with_text(CHAT, ""), CHAT),
-        (with_text(Prompt((*TURNS,)), "Sure?"), Prompt((*TURNS, Message("user", "Sure?")))),
-        (with_shots(CHAT, ("1+1?", "2")), Prompt((SYSTEM, *TURNS, USER))),
-        (with_shots(Prompt((USER,)), ("1+1?", "2")), Prompt((*TURNS, USER))),
-        (with_shots(RAW, ("Q: 1+1?\nA:", " 2")), Prompt(raw="Q: 1+1?\nA: 2\n\nQ: How many?\nA:")),
-        (with_request(CHAT.extended("So", (4,)), "So 7", "Sure?"),
+        (with_text, (CONTINUED, "Think."), Prompt((SYSTEM, Message("user", "How many?\n\nThink.")), "", (4,), "So")),
+        (with_text, (RAW_CONTINUED, "Think."), Prompt((), "Q: How many?\nA:\n\nThink.", (4,), "So")),
+        (with_text, (CHAT, ""), CHAT),
+        (with_text, (Prompt(TURNS), "Sure?"), Prompt((*TURNS, Message("user", "Sure?")))),
+        (with_shots, (CHAT, ("1+1?", "2")), Prompt((SYSTEM, *TURNS, USER))),
+        (with_shots, (Prompt((USER,)), ("1+1?", "2")), Prompt((*TURNS, USER))),
+        (with_shots, (RAW, ("Q: 1+1?\nA:", " 2")), Prompt(raw="Q: 1+1?\nA: 2\n\nQ: How many?\nA:")),
+        (with_request, (CONTINUED, "So 7", "Sure?"),
          Prompt((*CHAT.messages, Message("assistant", "So 7"), Message("user", "Sure?")))),
-        (with_request(RAW, "7", "Sure?"), Prompt(raw="Q: How many?\nA:7\n\nSure?\n\n")),
-        (without_reply(CHAT.extended("So", (4,))), CHAT),
+        (with_request, (RAW, "7", "Sure?"), Prompt(raw="Q: How many?\nA:7\n\nSure?\n\n")),
+        (without_reply, (CONTINUED,), CHAT),
     ],
 )  # fmt: skip
-def test_prompts_are_made_of_the_questions_own(made: Prompt, expected: Prompt) -> None:
-    assert made == expected
+def test_prompts_are_made_of_the_questions_own(
+    make: Callable[..., Prompt], given: tuple[object, ...], expected: Prompt
+) -> None:
+    assert make(*given) == expected
 
 
 def test_quotes_are_bounded_keep_the_end_and_are_never_empty() -> None:

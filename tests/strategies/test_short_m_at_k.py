@@ -75,9 +75,6 @@ def test_a_cut_chain_never_finishes() -> None:
     assert (cut.answer, cut.vote_state.samples, len(cut.proposals)) == (None, 0, 1)
 
 
-# A round
-
-
 def test_a_round_shows_which_chains_the_budget_refused_or_clamped() -> None:
     """Of four chains of four tokens, the first is refused, the second clamped, the third ends, the fourth continues."""
     stepping = StepOptions(step="", step_tokens=4, max_steps=101, params=SamplingParams(max_tokens=100))

@@ -44,7 +44,7 @@ if __name__ == "__main__":
 """
 STUCK = """
 import asyncio, os, sys
-from reasoner.answers.process_pool import ProcessPool
+from reasoner.system.process_pool import ProcessPool
 import stuck
 
 asyncio.run(ProcessPool(1).call(stuck.inside_c, seconds=600))

@@ -102,7 +102,7 @@ def _check_split(pool: int) -> None:
 
 
 def signals(signal: Signal, pooled: PooledArm) -> Floats:
-    """[q]: the signal of each question of a pool, nan if unknown. Raises UsageError as `check_signal`."""
+    """[q]: the signal of each question of a pool. Raises UsageError as `check_signal`."""
     if signal == "prompt":
         questions = questions_of(pooled.read.run, pooled.arm.task, set(pooled.ids))
         return np.array([float(len(questions[question_id].text)) for question_id in pooled.ids])
@@ -200,21 +200,17 @@ def family_of(runs: Sequence[RunData], task: str, binning: Binning) -> Made:
     # Several seeds of one way are concatenated.
     ways = {way: concatenated(parts) for way, parts in by_way.items()}
     values = signals(binning.signal, reference)
-    known = ~np.isnan(values)
-    if not known.any():
-        raise UsageError(f"no question of {task} has the signal {binning.signal}: choose other --bins")
-    notes += _note_missing(f"the signal {binning.signal}", known)
-    bins = binning.bins(values[known])
-    indices = np.where(known, np.searchsorted(bins.edges, values, side="right"), -1)
+    bins = binning.bins(values)
+    indices = np.searchsorted(bins.edges, values, side="right")
     baseline, samples = reference.way(), reference.samples
     family = Family(
         task=task,
-        questions=int(known.sum()),
+        questions=len(values),
         bins=bins,
         arms=tuple(row for index in range(bins.count) for row in bin_rows(ways, baseline, indices == index, index)),
         baseline=baseline.strategy,
         safe=reference.way(stop=rule(SAFE)).strategy,
-        sample_tokens=_rounded((samples.further_prompt + samples.own.mean(axis=1))[known].mean()),
+        sample_tokens=_rounded((samples.further_prompt + samples.own.mean(axis=1)).mean()),
         origin=", ".join(f"{run.name} of {run.manifest.created}" for run in runs),
     )
     return Made(family, tuple(notes))

@@ -11,7 +11,7 @@ from reasoner_evals.stats.intervals import minimum_detectable
 
 DISCORDANT: Final = 0.2
 """The share of questions on which two strategies differ, to state what a number of questions can show in general."""
-OFTEN_CUT: Final = 0.02
+OFTEN_CUT: Final = 0.05
 """The share of samples cut at `max_tokens` from which a report says so."""
 _BASELINES: Final[tuple[Against, ...]] = ("greedy", "cheapest")
 """The baselines of a verdict: the first that the task has."""

@@ -11,15 +11,16 @@ from typing import Any, ClassVar, Protocol
 
 from reasoner.answers.code import CodeSpace
 from reasoner.answers.equivalence import Equivalence, SlowSpace
-from reasoner.answers.expressions import ExpressionSpace, evaluate, solves
-from reasoner.answers.process_pool import Failed
+from reasoner.answers.expressions import evaluate
 from reasoner.answers.questions import Question
 from reasoner.answers.texts import TextSpace, squad_em
 from reasoner.errors import UsageError, require
 from reasoner.sandbox.check import Sandbox
 from reasoner.sandbox.layers import SandboxLimits, detect
+from reasoner.system.process_pool import Failed
 from reasoner.trace.replies import GradeStatus
 from reasoner.types import Answer
+from reasoner_evals.tasks.expressions import ExpressionSpace, solves
 
 GYM_RIGHT = 0.999
 """The least score of reasoning-gym that is right; partial credit below it is wrong."""

@@ -11,7 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from reasoner.answers.expressions import ExpressionSpace
 from reasoner.answers.forms import Form, Opening, machine_forms
 from reasoner.answers.numbers import NumberSpace
 from reasoner.answers.reading import ByKey
@@ -22,6 +21,7 @@ from reasoner.system.files import parse_json
 from reasoner.system.machine import install_command
 from reasoner.types import Answer, AnswerSpace
 from reasoner_evals.tasks.benchmark import PLAIN, TaskData, task_data, with_answer_options
+from reasoner_evals.tasks.expressions import ExpressionSpace
 from reasoner_evals.tasks.graders import ByGym, ByReference, ByRules, GradedQuestion, Grader, gym_dataset
 
 KINDS: Final[dict[str, Any]] = tomllib.loads(Path(__file__).with_name("gym.toml").read_text(encoding="utf-8"))

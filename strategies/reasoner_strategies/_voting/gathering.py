@@ -2,9 +2,9 @@
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Final, NamedTuple
+from typing import Final
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted
@@ -21,36 +21,29 @@ from reasoner.strategy import (
     Sample,
     Score,
     Start,
+    Strategy,
+    count_votes,
+    propose,
 )
 from reasoner.types import Answer, Completion, VoteState
-
-
-class Outcome(NamedTuple):
-    """How one of several plans ended.
-
-    `evidence` is the last sequence it received that reads as its answer; None without one.
-    """
-
-    answer: Answer | None
-    vote_state: VoteState
-    evidence: Completion | None
-
-
-Report = Callable[[int, Outcome], Plan[None]]
-"""What `gather` runs when a plan ends, with the plan's number, from 0, and its outcome."""
+from reasoner.voting import Tally
 
 ABREAST: Final = 256
 """How many plans are active at once: each generates at least one sequence, and engines compute that many at once."""
 
 
-def gather(plans: Iterable[Plan[Answer | None]], question: Question, report: Report, *, among: int) -> Plan[None]:
-    """Run up to `among` plans for one question side by side; `report(number, outcome)` is run as each of them ends.
+def nested_vote(
+    question: Question, of: Strategy, n: int, *, max_samples: int = 0
+) -> Plan[tuple[VoteState, list[Completion | None]]]:
+    """Run a strategy `n` times side by side, and propose the vote of the answers after each run.
 
-    What a plan generates does not depend on the others. Their proposals are not passed on: `report` proposes for all.
-    A refusal by the budget is raised into each plan that waits, and no further plan is started. At most `ABREAST` plans
-    are active at once; the next one starts when one ends.
+    Returns the vote state, and for each run, in order, the last sequence that reads as its answer. `max_samples` is for
+    stop rules that look ahead: `n` if the vote decides.
     """
-    return _Gathering(enumerate(plans), question, report, among).run()
+    plans = enumerate(of.plan(question) for _ in range(n))
+    gathering = Gathering(plans, question, n, Tally(question.space, max_samples=max_samples))
+    yield from gathering.run()
+    return gathering.vote_state, [gathering.evidence[number] for number in sorted(gathering.evidence)]
 
 
 @dataclass(slots=True)
@@ -70,17 +63,26 @@ class _Part:
 
 
 @dataclass(slots=True)
-class _Gathering:
+class Gathering:
+    """Numbered plans for one question, `among` in all; at most `ABREAST` are active, and the next starts when one ends.
+
+    What a plan generates does not depend on the others. A refusal by the budget is raised into each plan that waits,
+    and no further plan is started. `evidence` holds the plans that ended, in this order.
+    """
+
     source: Iterator[tuple[int, Plan[Answer | None]]]
     question: Question
-    report: Report
     among: int
+    tally: Tally
+    vote_state: VoteState = field(default_factory=VoteState)
+    evidence: dict[int, Completion | None] = field(default_factory=dict)
     parts: dict[int, _Part] = field(default_factory=dict)
     first_handles: list[int] = field(default_factory=list)
     owners: list[int] = field(default_factory=list)
     """The plan of each first handle. Handles count up, and several in a row may belong to one plan."""
 
     def run(self) -> Plan[None]:
+        """Run all plans, and propose the vote of their answers as each of them ends."""
         while True:
             while len(self.parts) < ABREAST and (following := next(self.source, None)):
                 number, plan = following
@@ -161,17 +163,17 @@ class _Gathering:
         return reply
 
     def _end(self, number: int, answer: Answer | None) -> Plan[None]:
-        """Cancel what the plan still has in flight, and report its outcome."""
+        """Cancel what the plan still has in flight, and count its answer, or else its last proposal."""
         part = self.parts.pop(number)
         for handles in part.started:
             for handle in map(Handle, handles):
                 if handle not in part.gone:
                     yield Cancel(handle)
-        vote_state = part.proposal.vote_state if part.proposal else VoteState()
         if answer is None and part.proposal:
             answer = part.proposal.answer
-        evidence = None
-        if answer is not None:
-            readings = ((completion, self.question.read(completion)) for completion in reversed(part.completions))
-            evidence = next((completion for completion, read in readings if read and read.key == answer.key), None)
-        yield from self.report(number, Outcome(answer, vote_state, evidence))
+        readings = ((completion, self.question.read(completion)) for completion in reversed(part.completions))
+        matching = (completion for completion, read in readings if answer and read and read.key == answer.key)
+        self.evidence[number] = next(matching, None)
+        self.tally.add(answer, index=number)
+        self.vote_state = yield from count_votes(self.tally)
+        yield from propose(self.vote_state.leader, self.vote_state)

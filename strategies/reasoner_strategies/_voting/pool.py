@@ -7,10 +7,9 @@ from typing import Literal
 
 from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted
-from reasoner.strategy import Plan, Strategy, count_votes, propose, score
+from reasoner.strategy import Plan, count_votes, propose, score
 from reasoner.types import Answer, AnswerSpace, Completion, VoteState
 from reasoner.voting import Tally
-from reasoner_strategies._voting.gathering import Outcome, gather
 
 Pool = Sequence[Completion | None]
 Weights = Sequence[float | None]
@@ -73,27 +72,6 @@ def rated_choice(
     if all(rating is None for rating in ratings):
         return majority.leader
     return (yield from proposed(rated_vote(question, pool, weights_of(ratings), by=by))).leader
-
-
-def nested_vote(
-    question: Question, of: Strategy, n: int, *, max_samples: int = 0
-) -> Plan[tuple[VoteState, list[Completion | None]]]:
-    """Run a strategy `n` times side by side, and propose the vote of the answers after each run.
-
-    Returns the vote state, and for each run, in order, the sequence that its answer was read from. `max_samples` is
-    for stop rules that look ahead: `n` if the vote decides.
-    """
-    evidence: dict[int, Completion | None] = {}
-    tally, vote_state = Tally(question.space, max_samples=max_samples), VoteState()
-
-    def ended(index: int, outcome: Outcome) -> Plan[None]:
-        nonlocal vote_state
-        evidence[index] = outcome.evidence
-        tally.add(outcome.answer, index=index)
-        vote_state = yield from proposed(count_votes(tally))
-
-    yield from gather((of.plan(question) for _ in range(n)), question, ended, among=n)
-    return vote_state, [evidence[index] for index in sorted(evidence)]
 
 
 def softmax(values: Sequence[float | None], temperature: float = 1.0) -> list[float]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from reasoner.strategy import CalibrationSummary
 from reasoner_evals.calibration.alarms import calibration_of, fewer_right
 
-MEASURED = CalibrationSummary("model", 300, 0.9, 0.05, 0.9)
+MEASURED = CalibrationSummary("model", 300, 0.9)
 
 
 def alarms(right: int, wrong: int, unanswered: int = 0) -> list[str]:

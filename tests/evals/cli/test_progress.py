@@ -1,12 +1,9 @@
 """The table of a running evaluation, and the lines in its place where there is no terminal."""
 
 import io
-import itertools
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from rich.console import Console, Group, RenderableType
 
 from reasoner.budget import Cost
@@ -111,23 +108,3 @@ def test_many_arms_stay_within_the_rows_and_those_that_run_come_first() -> None:
     expected = sorted([many[7], *many[43:50]], key=many.index)
     assert [line.split()[0] for line in shown_lines[1:-1]] == [arm.name for arm in expected]
     assert shown_lines[-1] == "49 of 60 arms · 196/240 questions · 42 more rows · 0:50"
-
-
-@given(st.lists(st.sampled_from(["start", "item", "end"]), max_size=30), st.integers(1, 100), st.integers(1, 20))
-def test_whatever_happens_the_table_fits(steps: list[str], columns: int, rows: int) -> None:
-    chosen = arms("a", "b")
-    live, clock = watching(chosen, 50)
-    waiting = itertools.cycle(chosen)
-    running: list[Arm] = []
-    for step in steps:
-        clock.now += 0.5
-        if step == "start" and live.tallies[(arm := next(waiting)).name].began is None:
-            live.arm_started(arm, 50, 0)
-            running.append(arm)
-        elif step == "item" and running:
-            live.item_done(running[-1], record(), "right")
-        elif step == "end" and running:
-            live.arm_finished(running.pop())
-    shown = lines(live.picture(columns, rows), columns)
-    assert len(shown) <= max(rows, 3)
-    assert max(map(len, shown)) <= columns

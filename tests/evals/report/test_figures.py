@@ -9,14 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner_evals.report.content import Headline, TaskReport
-from reasoner_evals.report.drawing import COLOURS, Figure, log_ticks, series_styles
+from reasoner_evals.report.drawing import COLOURS, Figure, log_ticks
 from reasoner_evals.report.figures import AXES, MAX_BANDS, oracles, placed_rows, report_figures
 from reasoner_evals.runs.measures import ALLOCATED
 from tests.evals.report.conftest import Made
 from tests.evals.report.contents import BEST, GREEDY, SIZES, VOTE, a_curve, a_point, a_task
 
 TASK = a_task([a_point(GREEDY, accuracy=0.45), *a_curve(VOTE), *a_curve(BEST, step=0.08)])
-STYLES = series_styles([TASK])
 
 
 def drawn(task: TaskReport) -> dict[str, Figure]:

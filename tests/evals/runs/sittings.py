@@ -48,31 +48,13 @@ def data(count: int) -> TaskData:
 def manifest(names: list[str], count: int, budget: str = "", total: str = "", price: float = 0.0) -> Manifest:
     pools = {} if total else {"vote": (6, "majority"), "best": (6, "best")}
     arms = [
-        Arm(
-            name=name,
-            task=TASK,
-            strategy=STRATEGIES[name],
-            verifier="judge",
-            budget=budget,
-            total=total,
-            price=price,
-            seed=0,
-            pool=pools.get(name, (0, ""))[0],
-            rule=pools.get(name, (0, ""))[1],  # type: ignore[arg-type]
-        )
+        Arm(name=name, task=TASK, strategy=STRATEGIES[name], verifier="judge", budget=budget, total=total, price=price,
+            seed=0, pool=pools.get(name, (0, ""))[0], rule=pools.get(name, (0, ""))[1])  # type: ignore[arg-type]
         for name in names
-    ]
+    ]  # fmt: skip
     machine = Machine(python="3", system="here", cores=1, memory_gib=1, accelerators=(), packages={})
-    return Manifest(
-        created="2026-01-01T00:00:00+00:00",
-        command="",
-        engine="scripted",
-        model=ModelInfo("scripted"),
-        sources=(data(count).source,),
-        arms=tuple(arms),
-        prices=None,
-        machine=machine,
-    )
+    return Manifest(created="2026-01-01T00:00:00+00:00", command="", engine="scripted", model=ModelInfo("scripted"),
+                    sources=(data(count).source,), arms=tuple(arms), prices=None, machine=machine)  # fmt: skip
 
 
 def begin(folder: RunFolder, frozen: Manifest, tasks: Mapping[str, TaskData]) -> None:

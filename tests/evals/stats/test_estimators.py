@@ -134,19 +134,6 @@ def test_the_order_of_the_samples_changes_nothing() -> None:
         assert np.array_equal(votes_at_k(right, answers, ks, ours), votes_at_k(other_right, other_answers, ks, theirs))
 
 
-def test_a_lost_sample_is_no_sample_and_too_few_give_no_value() -> None:
-    right, answers, scores = arrays([(1.0, 0, 0.9), (NAN, 1, 0.99), (0.0, 1, 0.1), (1.0, 0, 0.5)])
-    kept = [0, 2, 3]
-    ks = [1, 2, 3, 4]
-    for found, small in (
-        (coverage_at_k(right, ks), coverage_at_k(right[:, kept], ks)),
-        (best_of_k(right, scores, ks), best_of_k(right[:, kept], scores[:, kept], ks)),
-        (votes_at_k(right, answers, ks), votes_at_k(right[:, kept], answers[:, kept], ks)),
-    ):
-        assert np.array_equal(found, small, equal_nan=True)
-        assert np.isnan(found[0]).tolist() == [False, False, False, True]
-
-
 def test_sums_that_differ_by_rounding_are_tied() -> None:
     right, answers, scores = arrays([(1.0, 0, 0.1), (1.0, 0, 0.2), (0.0, 1, 0.3)])
     assert votes_at_k(right, answers, [3], scores)[0, 0] == 0.5

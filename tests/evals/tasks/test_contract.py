@@ -14,7 +14,6 @@ import pytest
 from reasoner.answers.choices import ChoiceSpace
 from reasoner.answers.code import CodeSpace
 from reasoner.answers.equivalence import Equivalence
-from reasoner.answers.expressions import ExpressionSpace
 from reasoner.answers.numbers import NumberSpace
 from reasoner.answers.texts import TextSpace, YesNoSpace
 from reasoner.errors import UsageError
@@ -22,6 +21,7 @@ from reasoner.registry import build, entries, spec_of
 from reasoner.sandbox.layers import detect
 from reasoner_evals.tasks.arithmetic import Arithmetic
 from reasoner_evals.tasks.benchmark import TaskData, checked_data, document_of
+from reasoner_evals.tasks.expressions import ExpressionSpace
 from reasoner_evals.tasks.graders import GradedQuestion
 from tests.evals.tasks.samples import spec
 from tests.helpers import completion

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from reasoner.answers.equivalence import Equivalence
-from reasoner.answers.process_pool import ProcessPool
 from reasoner.answers.texts import TextSpace
 from reasoner.errors import UnknownName, UsageError
 from reasoner.registry import build
+from reasoner.system.process_pool import ProcessPool
 from reasoner_evals.tasks import gym
 from reasoner_evals.tasks.graders import ByGym, GradedQuestion
 from reasoner_evals.tasks.gym import VerbatimSpace

@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from reasoner.answers import process_pool
-from reasoner.answers.process_pool import Failed, JobResult, ProcessPool
 from reasoner.errors import UsageError
+from reasoner.system import process_pool
+from reasoner.system.process_pool import Failed, JobResult, ProcessPool
 from tests.running import running
 
 ROOT = Path(__file__).parents[2]
@@ -94,7 +94,7 @@ async def test_a_function_runs_elsewhere_and_returns() -> None:
 
 
 @running
-async def test_what_never_ends_is_killed_and_the_pool_serves_on(tmp_path: Path) -> None:
+async def test_what_never_ends_is_killed_and_the_pool_serves_the_next(tmp_path: Path) -> None:
     async with pool() as made:
         await made.warm()
         bombs = [made.call(endless, str(tmp_path), seconds=0.3), made.call(pow, 9, 9**9, seconds=0.3)]
@@ -201,7 +201,7 @@ async def test_a_function_that_no_worker_can_import_is_refused() -> None:
 
 SCRIPT = """
 import asyncio, math
-from reasoner.answers.process_pool import ProcessPool
+from reasoner.system.process_pool import ProcessPool
 
 print("main runs")
 print(asyncio.run(ProcessPool().call(math.factorial, 5, seconds=60)))
@@ -220,7 +220,7 @@ def test_a_script_needs_no_guard(how: str) -> None:
 
 INTERRUPTED = """
 import asyncio, sys, time
-from reasoner.answers.process_pool import ProcessPool
+from reasoner.system.process_pool import ProcessPool
 
 async def main():
     pool = ProcessPool()
@@ -259,8 +259,8 @@ def test_an_interrupt_prints_no_traceback_of_a_worker(when: str, tmp_path: Path)
 
 ORPHANED = """
 import asyncio, sys
-from reasoner.answers.process_pool import ProcessPool
-from tests.answers.test_process_pool import endless
+from reasoner.system.process_pool import ProcessPool
+from tests.system.test_process_pool import endless
 
 asyncio.run(ProcessPool().call(endless, sys.argv[1], seconds=1))
 """

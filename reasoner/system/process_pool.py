@@ -159,7 +159,7 @@ class _Worker:
         path = os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)
         with childs:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "reasoner.answers.process_pool"],
+                [sys.executable, "-P", "-m", "reasoner.system.process_pool"],
                 stdin=subprocess.PIPE,
                 stdout=childs.fileno(),
                 stderr=subprocess.DEVNULL,
@@ -280,7 +280,7 @@ def _reply(request: bytes, send: Callable[[str], None]) -> str:
         # Imports the function, which counts towards no limit.
         function, args, seconds, cpu_seconds = _unpickled(request)
         send(READY)
-        # The kernel ends a worker at its limit, or whose parent is gone, even inside a C function.
+        # The kernel ends a worker at its limits, even inside a C function and if its parent is gone.
         signal.setitimer(signal.ITIMER_REAL, seconds + GRACE)
         signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
         began = time.process_time()

@@ -1,0 +1,93 @@
+"""Answers to countdown and the game of 24: arithmetic expressions, read from text and judged by the puzzle's rules.
+
+Numbers and target are part of the question, not a reference answer.
+"""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import ClassVar
+
+from reasoner.answers.expressions import MAX_CONSTANT, evaluate, in_ascii
+from reasoner.answers.forms import LONG_BOX, Form, Opening, machine_forms
+from reasoner.answers.reading import ByKey, ReadsForms
+from reasoner.errors import UsageError
+from reasoner.types import Answer
+
+
+def solves(text: str, *, numbers: tuple[int, ...], target: int, use_all: bool) -> bool:
+    """Whether an expression equals `target` and uses each of `numbers` at most as often as it is listed.
+
+    With `use_all` (the game of 24) each number must be used exactly as often as it is listed.
+    """
+    evaluated = evaluate(text)
+    if evaluated is None or evaluated.value != target:
+        return False
+    used, given = Counter(evaluated.constants), Counter(numbers)
+    return used == given if use_all else used <= given
+
+
+_SIGN = r"(?:[-+*/()=0-9\u00d7\u00f7\u2212]|\\times|\\div)"
+# `3*8.5`, `3*8x` and `3*8^2` do not hold 3*8.
+_BEGINS = re.compile(rf"(?:[*$`\s\"']|\\[(\[])*+((?:{_SIGN}|\x20++(?={_SIGN}))++)(?![\w^]|\.\d)")
+_MATH = re.compile(r"\\[()\[\]]")
+_BULLET = re.compile(r"^\s*[-\u2212]\s")
+_MARKS = " \t\r\n*$`"
+
+
+@dataclass(frozen=True, slots=True)
+class ExpressionSpace(ByKey):
+    """An expression over given numbers; two are equal if written alike, apart from spaces and operator signs.
+
+    Reading an expression does not judge it; `solves` does.
+    """
+
+    name: ClassVar[str] = "expression"
+    version: ClassVar[int] = 4
+    opening: ClassVar[Opening | None] = LONG_BOX
+
+    numbers: tuple[int, ...]
+    target: int
+    use_all: bool
+
+    def __post_init__(self) -> None:
+        ReadsForms.__post_init__(self)
+        if not self.numbers or not all(0 <= number <= MAX_CONSTANT for number in self.numbers):
+            raise UsageError(f"numbers={self.numbers} cannot be used: give at least one, each 0 to {MAX_CONSTANT}")
+
+    @property
+    def instruction(self) -> str:
+        """Asks for an expression, and states the rules."""
+        often = "exactly once" if self.use_all else "at most once"
+        numbers = ", ".join(map(str, self.numbers))
+        return (
+            f"Give the answer as an expression that equals {self.target}, made of the numbers {numbers}, "
+            f"each used {often}, with + - * / and brackets."
+        )
+
+    def forms(self, text: str) -> list[Form]:
+        """Machine-readable forms that hold an expression: many a box holds its value."""
+        return [form for form in machine_forms(text) if self.inside(form.text, text)]
+
+    def inside(self, text: str, reply: str) -> Answer | None:
+        """All of the text, or the expression with which it begins."""
+        text = _MATH.sub("$", text)
+        return _answer(text) or self.begins(text, reply)
+
+    def begins(self, text: str, reply: str) -> Answer | None:
+        """The expression with which it begins. A single number is not an expression, so a result is skipped."""
+        match = _BEGINS.match(_MATH.sub("$", text))
+        return _answer(match[1]) if match else None
+
+    def alone(self, text: str, reply: str) -> Answer | None:
+        """All of the text."""
+        return _answer(_BULLET.sub("", _MATH.sub("$", text)))
+
+
+def _answer(text: str) -> Answer | None:
+    """The first side of an equation that holds at least two numbers: `(10 - 4) * 4` of `(10 - 4) * 4 = 6 * 4 = 24`."""
+    for side in text.strip(_MARKS).rstrip(f".{_MARKS}").split("="):
+        evaluated = evaluate(side)
+        if evaluated and len(evaluated.constants) > 1:
+            return Answer(side.strip(), in_ascii(side).replace(" ", ""))
+    return None
