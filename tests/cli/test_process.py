@@ -30,7 +30,8 @@ def imported(*arguments: str, depth: int = 1) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--help",), ("serve", "--help-all"), ("list", "--help"), ("trace", "--help"), ("plan", "--help")]
+    "arguments",
+    [("--help",), ("serve", "--help-all"), *((name, "--help") for name in ("list", "trace", "plan", "eval", "grade"))],
 )
 def test_help_imports_nothing_that_takes_time(arguments: tuple[str, ...]) -> None:
     found = imported(*arguments, depth=2)

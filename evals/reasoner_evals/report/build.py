@@ -94,7 +94,11 @@ def _task(report_id: str, name: str, runs: Sequence[RunData], arms: dict[str, li
 
 def _provenance(run: RunData, arms: Sequence[ArmRead]) -> Provenance:
     info = asdict(run.manifest.model).items()
-    facts = [(f"model {name.replace('_', ' ')}", str(value)) for name, value in info if isinstance(value, str | int)]
+    facts = [
+        (f"model {name.replace('_', ' ')}", str(value))
+        for name, value in info
+        if value and isinstance(value, str | int)
+    ]
     facts += [("grader", name) for name in sorted(run.verdicts.graders)]
     states = (
         {

@@ -79,17 +79,22 @@ def shuffled(lines: list[bytes], _: list[bytes]) -> list[bytes]:
     return random.Random(0).sample(lines, len(lines))
 
 
+def first_sample(lines: list[bytes]) -> int:
+    return next(index for index, line in enumerate(lines) if b'"event":"sampled"' in line)
+
+
 def repeated(lines: list[bytes], _: list[bytes]) -> list[bytes]:
-    return [*lines[:5], lines[4], *lines[5:]]
+    at = first_sample(lines)
+    return [*lines[:at], lines[at], *lines[at:]]
 
 
 def repeated_later(lines: list[bytes], _: list[bytes]) -> list[bytes]:
-    return [*lines, lines[4]]
+    return [*lines, lines[first_sample(lines)]]
 
 
 def holed(lines: list[bytes], _: list[bytes]) -> list[bytes]:
-    place = next(place for place, line in enumerate(lines) if b'"event":"sampled"' in line)
-    return [*lines[:place], *lines[place + 1 :]]
+    at = first_sample(lines)
+    return [*lines[:at], *lines[at + 1 :]]
 
 
 def interleaved(lines: list[bytes], others: list[bytes]) -> list[bytes]:

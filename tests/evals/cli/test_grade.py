@@ -8,7 +8,6 @@ import pytest
 from reasoner_evals.runs.records import RunFolder
 from reasoner_evals.runs.verdicts import read_verdicts
 from tests.cli.command import Run
-from tests.cli.test_process import imported
 from tests.helpers import without_checksums
 
 QUESTIONS = [{"id": f"q{i}", "question": f"What is {i} + {i}?", "answer": str(2 * i)} for i in range(4)]
@@ -84,8 +83,3 @@ def test_data_that_is_gone_or_has_changed_is_named(folder: RunFolder, run: Run, 
     assert gone.code == 2
     assert f"the questions of jsonl:path={data}" in gone.error
     assert folder.verdicts.read_bytes() == before
-
-
-@pytest.mark.parametrize("command", ["eval", "grade"])
-def test_help_imports_nothing_that_takes_time(command: str) -> None:
-    assert imported(command, "--help") - {"reasoner_evals"} == {"click", "reasoner"}

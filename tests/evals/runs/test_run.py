@@ -11,6 +11,7 @@ from reasoner.engine import SampleRequest
 from reasoner.errors import RequestLost, TraceError
 from reasoner.journal.lines import JournalWriter
 from reasoner.trace.events import Sampled
+from reasoner.trace.history import in_order
 from reasoner_evals.runs.records import RunFolder, read_journal
 from reasoner_evals.runs.run import evaluate
 from reasoner_evals.runs.verdicts import grade_again, read_verdicts
@@ -104,6 +105,13 @@ def test_killed_at_any_line_it_continues_as_if_it_had_not_been(
         assert drawn == Counter(
             (e.question_id, e.prompt, e.index) for e in events(whole, name) if isinstance(e, Sampled)
         )
+
+
+def test_two_sessions_may_start_a_question_in_the_same_microsecond(whole: Path) -> None:
+    written = [event for event in events(whole, "vote") if event.question_id == "q0"]
+    assert len(list(in_order([written[0], *written], "trace", advice=""))) == len(written) + 1
+    with pytest.raises(TraceError, match="a line is there twice"):
+        list(in_order([written[0], written[1], *written[1:]], "trace", advice=""))
 
 
 def list_of_verdicts(folder: Path) -> list[tuple[str, str, str]]:
