@@ -258,7 +258,7 @@ def _kinds(lines: Path) -> dict[str, str]:
         for name, value in line.items():
             long = isinstance(value, int) and not -_MAX_INT <= value < _MAX_INT
             types.setdefault(name, set()).add("json" if long else type(value).__name__)
-    own = {name: _kind(found - {"NoneType"}) for name, found in types.items()}
+    own = {name: _kind(kinds_seen - {"NoneType"}) for name, kinds_seen in types.items()}
     return own | {name: "int" if name in _COUNTED else "float" if name in _MEASURED else "str" for name in RESULTS}
 
 

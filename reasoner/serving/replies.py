@@ -188,15 +188,15 @@ class ChatReply:
         chunks: list[Document] = []
         for index, result in enumerate(results):
             text, vendor = ReplyText.of(result), vendor_object(result, self._prices)
-            thought, said = ("".join(self._sent.get((index, thinking), ())) for thinking in (True, False))
+            thought, spoken = ("".join(self._sent.get((index, thinking), ())) for thinking in (True, False))
             # Thinking that follows lines of progress would read as if it were one of them.
             if index not in self._progress:
                 chunks += self._pieces(index, _rest(text.thinking, thought), thinking=True)
-            chunks += self._pieces(index, _rest(text.content, said), thinking=False)
+            chunks += self._pieces(index, _rest(text.content, spoken), thinking=False)
             if text.calls:
                 calls = [{"index": number, **call} for number, call in enumerate(self._calls(index, text))]
                 chunks.append(self._chunk(index, {"tool_calls": calls}))
-            if not text.content.startswith(said):
+            if not text.content.startswith(spoken):
                 vendor["notes"].append(LOST)
             chunks.append(self._chunk(index, {}, text.finish_reason) | {"reasoner": vendor})
         if self.asked.include_usage:
