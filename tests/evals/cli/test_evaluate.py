@@ -200,24 +200,19 @@ def test_questions_that_fail_are_reported_and_tried_again(data: Path, run: Run, 
 
 
 @pytest.mark.parametrize("columns", [40, 120])
-def test_on_a_terminal_a_table_shows_how_far_it_is(columns: int, data: Path, tmp_path: Path) -> None:
+def test_on_a_terminal_one_line_shows_how_far_it_is(columns: int, data: Path, tmp_path: Path) -> None:
     with GatedServer(free=3) as server:
         engine = ("-e", "openai", "--base-url", server.url)
         arguments = ("eval", f"jsonl:{data}", *engine, "-s", "single", "--out", str(tmp_path / "run"))
         shown = Pty(*arguments, columns=columns, environment={})
-        shown.read_until("3/5  ")
-        shown.read_until("3/5 questions")
+        shown.read_until("jsonl.single: 3 of 5")
         lines = shown.screen.lines
         server.let(100)
         assert shown.finish() == 0
-    heading, row = (line.split() for line in lines[-3:-1])
-    assert heading[:2] == ["arm", "done"]
-    assert row[0].startswith("jsonl")
-    assert row[1] == "3/5"
-    assert lines[-1].startswith("0 of 1 arms · 3/5 questions · ")
+    assert lines[-1].startswith("0 of 1 arms · jsonl.single: 3 of 5 · ")
     assert max(map(len, lines)) <= columns
     assert any(line.startswith("report: reasoner report ") for line in shown.screen.lines)
-    assert "3/5" not in "\n".join(shown.screen.lines)
+    assert "3 of 5 ·" not in "\n".join(shown.screen.lines)
     assert re.match(r"jsonl\.single  \d of 5 right", shown.out)
 
 
