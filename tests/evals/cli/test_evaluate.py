@@ -93,22 +93,17 @@ def test_the_manifest_holds_what_was_asked_for(asked: tuple[str, ...], run: Run,
         (("jsonl:FILE", "--resume", "gone"), "cannot read the manifest gone/manifest.json"),
         (("jsonl:FILE", "--resume", "gone", "--out", "there"), "--out there has no effect"),
         (("jsonl:no-such-file.jsonl",), "no-such-file.jsonl"),
+        (("jsonl:FILE", "-e", "replay:trace.jsonl"), "--engine replay cannot be evaluated"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_made(
     arguments: tuple[str, ...], message: str, data: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    ended = run("eval", *(one.replace("FILE", str(data)) for one in arguments), "-e", "simulated")
+    ended = run("eval", "-e", "simulated", *(one.replace("FILE", str(data)) for one in arguments))
     assert (ended.code, ended.out) == (2, "")
     assert message in ended.error
     assert [path.name for path in tmp_path.iterdir()] == ["sums.jsonl"]
-
-
-def test_a_recording_is_no_engine_to_evaluate(data: Path, run: Run) -> None:
-    ended = run("eval", f"jsonl:{data}", "-e", "replay:trace.jsonl")
-    assert ended.code == 2
-    assert "--engine replay cannot be evaluated" in ended.error
 
 
 def test_the_whole_command_line_may_be_given_again(asked: tuple[str, ...], run: Run, tmp_path: Path) -> None:

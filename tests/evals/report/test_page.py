@@ -17,7 +17,7 @@ from reasoner_evals.runs.reading import VerdictIndex
 from reasoner_evals.runs.records import RunFolder
 from tests.evals.fabricated import GREEDY, SMALL, VOTE, fabricate
 from tests.evals.report.conftest import Made
-from tests.evals.report.contents import a_curve, a_failure, a_point, a_report, a_task, table
+from tests.evals.report.contents import a_failure, a_point, a_report, a_task, table
 from tests.evals.report.pages import parsed
 
 HOSTILE = (
@@ -52,12 +52,6 @@ def assert_harmless(page: str) -> None:
     [style] = found.of("style")
     assert not re.search(r"@import|url\(|//", style.text)
     assert all(char.isprintable() or char == "\n" for char in page)
-
-
-def test_the_same_report_makes_the_same_page_byte_for_byte(made: Made) -> None:
-    assert html(made.report) == made.html
-    small = a_report(a_task([a_point("single"), *a_curve("vote")]))
-    assert html(small) == html(small)
 
 
 def test_sections_stand_in_the_order_in_which_a_reader_needs_them_the_result_first(made: Made) -> None:
