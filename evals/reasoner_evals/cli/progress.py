@@ -89,10 +89,8 @@ class EvalProgress(Display):
         return one_line(f"{ended} of {len(tallies)} arms · {running.arm.name}: {_line(running, self.clock())}")
 
 
-def shown_accuracy(accuracy: tuple[float, float, float] | None) -> str:
+def shown_accuracy(accuracy: tuple[float, float, float]) -> str:
     """A share with its interval, in percent."""
-    if accuracy is None:
-        return ""
     share, low, high = (100 * value for value in accuracy)
     return f"{share:.1f} % ({low:.0f}-{high:.0f})"
 
