@@ -270,7 +270,7 @@ COMMAND_OPTIONS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("--max-length", "--max-new-tokens"), "--max-tokens 512"),
     "--api-key": "--engine openai:api_key=KEY",
     "--dtype": "--engine vllm:dtype=float32",
-    **dict.fromkeys(("--examples", "--few-shot", "--shots"), "--messages FILE"),
+    **dict.fromkeys(("--examples", "--few-shot", "--shots"), "--strategy single:shots=[QUESTION,ANSWER]"),
     "--gpu-memory-utilization": "--engine vllm:gpu_memory_utilization=0.9",
     **dict.fromkeys(("--host", "--server", "--url"), "--base-url http://localhost:8000/v1"),
     "--max-model-len": "--engine vllm:max_model_len=4096",

@@ -113,7 +113,7 @@ def test_links_lead_somewhere(page: str) -> None:
 
 
 def test_help_names_every_exit_code_of_the_readme(run: Run) -> None:
-    ended = run("solve", "--help-all")
+    ended = run("solve", "--help")
     for code in ("0 answered", "2 usage", "3 budget exhausted", "4 engine", "130 interrupted"):
         assert code in " ".join(ended.out.split())
 

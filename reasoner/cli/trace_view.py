@@ -6,8 +6,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.console import RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
@@ -21,8 +20,6 @@ from reasoner.trace.tree import SearchTree, TreeNode, search_trees
 
 MAX_NAMED: Final = 5
 """Questions that an error names."""
-WIDE: Final = 76
-"""Columns from which a node takes one line; below, its state and cost are on a second one."""
 MAX_NODES: Final = 500
 MAX_LINES: Final = 12
 """Notes, proposals and comparisons that are shown of each."""
@@ -115,7 +112,7 @@ def full(search_tree: SearchTree, width: int) -> Iterator[RenderableType]:
     outline = Outline.of(search_tree, maximum=MAX_NODES, deepest=width // LEVEL)
     for head in outline.heads:
         yield ""
-        yield _drawn(outline, head, wide=width >= WIDE)
+        yield _drawn(outline, head)
     if outline.left_out:
         yield f"{outline.left_out:,} sequences are not shown; --json gives all"
     if len(search_tree.heads) > len(outline.heads):
@@ -143,9 +140,9 @@ def _last(lines: list[str]) -> list[str]:
     return [f"({left_out:,} earlier ones)", *lines[-MAX_LINES:]] if left_out > 0 else lines
 
 
-def _drawn(outline: Outline, head: int, *, wide: bool) -> Tree:
+def _drawn(outline: Outline, head: int) -> Tree:
     """The tree under one head, with two columns of guides per level; rich's own have four."""
-    tree = Tree(_heading(outline.tree, head, wide=wide), guide_style="dim")
+    tree = Tree(_heading(outline.tree, head), guide_style="dim")
     tree.TREE_GUIDES = [("  ", "│ ", "├ ", "└ ")] * 3
     tree.ASCII_GUIDES = ("  ", "| ", "+ ", "` ")
     parents = [tree]
@@ -154,36 +151,26 @@ def _drawn(outline: Outline, head: int, *, wide: bool) -> Tree:
         if line.node is None:
             parent.add(Text(f"{line.left_out:,} more, not shown", "dim"))
         else:
-            parents[line.level + 1 :] = [parent.add(_label(line.node, outline.tree, wide=wide))]
+            parents[line.level + 1 :] = [parent.add(_label(line.node, outline.tree))]
     return tree
 
 
-def _heading(search_tree: SearchTree, index: int, *, wide: bool) -> RenderableType:
+def _heading(search_tree: SearchTree, index: int) -> Text:
     head, several = search_tree.heads[index], len(search_tree.heads) > 1
     which = f"prompt {index + 1} of {len(search_tree.heads)}" if several else "prompt"
-    title = f"{which}, {head.tokens:,} tokens: {printable(head.text, limit=140)}"
-    return _line(title, "", "state", "score", "tokens", style="bold") if wide else _line(title, style="bold")
+    return _line(f"{which}, {head.tokens:,} tokens: {printable(head.text, limit=140)}", "bold")
 
 
-def _label(node: TreeNode, search_tree: SearchTree, *, wide: bool) -> RenderableType:
-    """A node's text, answer, state, score and tokens, in one line or two."""
+def _label(node: TreeNode, search_tree: SearchTree) -> Text:
+    """A node's state, score, tokens, answer and text in one line."""
     text = printable(node.text, limit=140) or "(no text)"
     text = f"[{printable(node.prefill)}] {text}" if node.prefill else text
-    text = f"#{node.id} {text}"
-    style = "bold green" if node.on_path else "dim" if node.state in views.FAINT else ""
     answer = printable(views.answer_of(node, search_tree), limit=16)
-    answer = f"= {answer}" if answer else ""
-    state, score, tokens = views.state_of(node, search_tree), views.score_of(node), f"{node.cost.tokens:,}"
-    if wide:
-        return _line(text, answer, state, score, tokens, style=style)
-    return Group(_line(text, style=style), _line(f"  {state} {score} {tokens} tok  {answer}", style=style))
+    facts = f"#{node.id} {views.state_of(node, search_tree)} {views.score_of(node)} {node.cost.tokens:,} tok"
+    style = "bold green" if node.on_path else "dim" if node.state in views.FAINT else ""
+    return _line(f"{facts}{f' = {answer}' if answer else ''}  {text}", style)
 
 
-def _line(text: str, *cells: str, style: str) -> Table:
-    """A text cut to the room that is left by the cells after it; the last three are columns."""
-    line = Table.grid(padding=(0, 2, 0, 0), expand=True)
-    line.add_column(ratio=1)
-    for width in (None, 11, 5, 7)[: len(cells)]:
-        line.add_column(width=width, no_wrap=True, justify="left" if width in (None, 11) else "right")
-    line.add_row(Text(text, no_wrap=True, overflow="ellipsis"), *map(Text, cells), style=style)
-    return line
+def _line(text: str, style: str) -> Text:
+    """A text cut to the room that there is."""
+    return Text(text, style, no_wrap=True, overflow="ellipsis")

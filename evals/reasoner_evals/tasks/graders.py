@@ -142,8 +142,9 @@ def require_sandbox(task: str, *, allow_unsandboxed: bool) -> None:
     """Raise UsageError if this machine cannot confine code and that is not allowed; blocks for a moment."""
     if not allow_unsandboxed and (missing := detect().missing):
         raise UsageError(
-            f"{task} runs code that a model writes, and this machine's sandbox lacks its minimum ({missing}): install "
-            f"bubblewrap, or run the code unprotected with {task}:allow_unsandboxed=true"
+            f"{task} runs code that a model writes, and this machine's sandbox lacks its minimum ({missing}): "
+            f"install unshare (util-linux) and allow user namespaces, or run the code unprotected with "
+            f"{task}:allow_unsandboxed=true"
         )
 
 
