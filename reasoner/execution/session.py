@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from itertools import count
@@ -136,7 +136,9 @@ class RunContext:
         scheduled = self.scheduler.add(index, ledger) if self.scheduler else None
         return PlanRunner(self.strategy, self.verifier, self.stop, self.comparer, executor, self.facts, scheduled)
 
-    async def solutions(self, questions: Iterable[Question]) -> AsyncGenerator[tuple[int, Solution], None]:
+    async def solutions(
+        self, questions: Iterable[Question] | AsyncIterable[Question]
+    ) -> AsyncGenerator[tuple[int, Solution], None]:
         """Open questions while there is room, and yield each solution with its question's index.
 
         A few begin in each turn of the event loop, after the requests of those that are open, so that the first ones
