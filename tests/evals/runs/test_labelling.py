@@ -12,7 +12,7 @@ from reasoner import Question
 from reasoner.answers.equivalence import Equivalence
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.trace.events import read_trace
-from reasoner.trace.replies import GRADES, STATUSES, TRACE, read_grades
+from reasoner.trace.replies import STATUSES, TRACE, read_run
 from reasoner.types import Completion, FinishReason
 from reasoner_evals.tasks.graders import GradedQuestion
 from reasoner_strategies import BestOfN, SelfConsistency
@@ -62,4 +62,4 @@ def test_reference_answers_change_grades_and_nothing_else(tmp_path: Path) -> Non
                 event["cost"].pop("seconds", None)
         search_trees.append(events)
     assert search_trees[0] == search_trees[1] == search_trees[2]
-    assert [len({g.status for g in read_grades(tmp_path / n / GRADES)}) for n in "abc"] == [2, 2, 1]
+    assert [len({g.status for g in read_run(tmp_path / n).grades.values()}) for n in "abc"] == [2, 2, 1]
