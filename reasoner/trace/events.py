@@ -43,7 +43,7 @@ __all__ = [
 ]  # fmt: skip
 
 T = TypeVar("T")
-VERSION: Final = 2
+VERSION: Final = 3
 ATTEMPTS: Final = 3
 """How often a request is tried when the engine loses it."""
 COMPLETION_FIELDS: Final = tuple(
@@ -52,7 +52,8 @@ COMPLETION_FIELDS: Final = tuple(
 
 
 @cache
-def _adapter(cls: type[T]) -> "TypeAdapter[T]":
+def adapter_of(cls: type[T]) -> "TypeAdapter[T]":
+    """Reads and writes a class as JSON."""
     from pydantic import TypeAdapter
 
     return TypeAdapter(cls)
@@ -63,7 +64,7 @@ def _adapter(cls: type[T]) -> "TypeAdapter[T]":
 class TraceRecord:
     """What all events have: a frozen dataclass with the two methods of pydantic's models that are used here."""
 
-    v: Literal[2] = VERSION
+    v: Literal[3] = VERSION
     question_id: str
     t: float
     """Seconds since the run began."""
@@ -83,7 +84,7 @@ class TraceRecord:
     def model_dump_json(self) -> str:
         """The event as JSON."""
         cls: Any = type(self)
-        return _adapter(cls).dump_json(self).decode()
+        return adapter_of(cls).dump_json(self).decode()
 
     def model_copy(self, *, update: Mapping[str, Any]) -> Self:
         """The event with some fields changed."""
@@ -213,16 +214,15 @@ class Dropped(Work):
 
 
 class Scored(Work):
-    """A candidate was rated, or could not be; `against` names the other candidate of a comparison."""
+    """A candidate was rated, or could not be."""
 
     event: Literal["scored"] = "scored"
     index: int
-    against: tuple[str, int] | None = None
     value: float | None
     steps: tuple[float, ...]
     parts: tuple[float, ...] = ()
     error: str
-    indexed_by: ClassVar[tuple[str, ...]] = ("prompt", "index", "against")
+    indexed_by: ClassVar[tuple[str, ...]] = ("prompt", "index")
 
     @property
     def rating(self) -> Rating:
