@@ -195,15 +195,11 @@ class OpenAIEngine:
         """
         request.meter.usage = Usage()
         while True:
+            watched = request.interruptible or request.floor or request.due or request.on_text
+            whole = self._dialect.unstreamed and not watched and request.params.limit <= WHOLE_TOKENS
             # None: the refusal changed the dialect.
-            if completion := await self._attempt(request):
+            if completion := await (self._whole(request) if whole else self._streamed(request)):
                 return completion
-
-    async def _attempt(self, request: SampleRequest) -> Completion | None:
-        watched = request.interruptible or request.floor or request.due or request.on_text
-        if watched or not self._dialect.unstreamed or request.params.limit > WHOLE_TOKENS:
-            return await self._streamed(request)
-        return await self._whole(request)
 
     async def _streamed(self, request: SampleRequest) -> Completion | None:
         profile = self._read_by(request)
