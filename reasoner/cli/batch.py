@@ -30,8 +30,8 @@ from reasoner.errors import UsageError
 @options.SYSTEM
 @option("-s", "--strategy", metavar=options.SPEC, section="Strategy",
         brief="How to spend compute, as in best_of_n:n=4.",
-        help="How to spend the compute; `reasoner list strategies` shows all.  [default: self_consistency; for "
-             "OpenAI's format, one completion where a line chooses nothing else]")  # fmt: skip
+        help="How to spend the compute; `reasoner list strategies` shows all.  [default: "
+             "self_consistency]")  # fmt: skip
 @options.sampling_options
 @options.thinking_option()
 @options.budget_option(together=True)
@@ -59,7 +59,7 @@ def command(
     concurrency: int | None,
     **typed: Any,
 ) -> int:
-    """Answer the questions of a file: JSON lines, CSV, parquet, OpenAI's batch format, or - for standard input.
+    """Answer the questions of a file: JSON lines, CSV, parquet, or - for standard input.
 
     Answers are written as they come, with confidence, cost and what ended each, beside the columns of the question. The
     same command continues a batch that was interrupted at any moment: nothing is answered twice, and one budget holds
