@@ -264,13 +264,11 @@ class Session:
         seed: int = 0,
         ledger: Ledger | None = None,
         on_text: Callable[[TextPiece], None] | None = None,
-        history: QuestionHistory = EMPTY,
     ) -> Solution:
         """The solution of one question; many may run at once. Cancelling it aborts its sequences in the engine.
 
         `ledger`, within which its cost is booked, replaces that of the session. Earlier questions go first. `on_text`
-        receives the first sequence piece by piece, where the engine can tell them; see `SampleRequest`. What is in the
-        `history` of an interrupted attempt is not generated again; the ledger has booked its cost.
+        receives the first sequence piece by piece, where the engine can tell them; see `SampleRequest`.
 
         Raises:
             UsageError: the session is not open, the strategy needs a verifier and none is given, an option does not
@@ -293,7 +291,7 @@ class Session:
             ledger=ledger or self.ledger,
             stated=f"each {budget}" if budget else "",
             limits=self._limits,
-            history={question.id: history},
+            history={},
             on_text=on_text,
         )
         return await (await context.open(next(self._numbers), question)).solve()
