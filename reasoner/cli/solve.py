@@ -33,11 +33,8 @@ if TYPE_CHECKING:
 @options.VERIFIER
 @options.UNSANDBOXED
 @option("-a", "--answer", default="auto", show_default=True, metavar="KIND", section="Question",
-        help="The kind of the answer: auto, number, math, choice, yes_no, text or code. math:seconds=30 lets a "
-             "comparison of formulas take 30 s instead of 10 s. text:equal=model asks the model which texts mean the "
-             "same. For any kind, number:extract=rules asks no model to end a reply without a form, number:cut=probe "
-             "asks it to end one that a limit cut, and number:pattern=REGEX reads by a regular expression first; "
-             "`reasoner list answers` shows all.")  # fmt: skip
+        help="The kind of the answer: auto, number, math, choice, yes_no, text or code, with options as in "
+             "text:equal=model; `reasoner list answers` shows all, and docs/answers.md explains them.")  # fmt: skip
 @options.SYSTEM
 @option("--context", type=options.PATH, metavar="FILE", section="Question",
         help="A text file that the question is about; all samples share it in the prefix cache.")  # fmt: skip

@@ -12,7 +12,7 @@ from reasoner.cli.options import PATH
 @click.command("trace")
 @click.argument("file", type=PATH)
 @click.option("--question", metavar="ID",
-              help="The id of the question to show, or its first characters.  [default: all questions]")  # fmt: skip
+              help="The id of the question to show.  [default: all questions]")  # fmt: skip
 @click.option("--html", type=PATH, metavar="OUT",
               help="Also draw the trees in this HTML file, which is replaced if it exists.")  # fmt: skip
 @guarded

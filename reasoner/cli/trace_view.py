@@ -11,15 +11,13 @@ from rich.tree import Tree
 
 from reasoner.budget import cost_line
 from reasoner.cli.terminal import Terminal, columns, labelled, printable, table
-from reasoner.errors import TraceError, UnknownName, UsageError
+from reasoner.errors import TraceError, UnknownName
 from reasoner.trace import outline as views
 from reasoner.trace.events import read_trace
 from reasoner.trace.outline import Outline
 from reasoner.trace.page import page, write_page
 from reasoner.trace.tree import SearchTree, TreeNode, search_trees
 
-MAX_NAMED: Final = 5
-"""Questions that an error names."""
 MAX_NODES: Final = 500
 MAX_LINES: Final = 12
 """Notes, proposals and comparisons that are shown of each."""
@@ -35,7 +33,7 @@ def show(file: Path, question: str | None, html: Path | None) -> None:
 
     Raises:
         TraceError: the trace cannot be read or is empty, or the page cannot be written.
-        UsageError: no question, or more than one, is named by `question`.
+        UnknownName: there is no question with the id `question`.
     """
     terminal = Terminal()
 
@@ -60,18 +58,12 @@ def show(file: Path, question: str | None, html: Path | None) -> None:
             terminal.say(f"wrote {html}")
 
 
-def _tree_of(prefix: str, file: Path) -> SearchTree:
-    """The tree of the question with this id or with the only id that begins so; the last one of several attempts."""
-    events = (event for event in read_trace(file) if event.question_id.startswith(prefix))
-    trees = {tree.id: tree for tree in search_trees(events)}
-    if prefix in trees:
-        return trees[prefix]
+def _tree_of(question: str, file: Path) -> SearchTree:
+    """The tree of the question with this id; the last one of several attempts."""
+    trees = [*search_trees(event for event in read_trace(file) if event.question_id == question)]
     if not trees:
-        raise UnknownName("question", prefix, {event.question_id for event in read_trace(file)}, of="the trace")
-    if len(trees) > 1:
-        some = ", ".join([*trees][:MAX_NAMED]) + (", ..." if len(trees) > MAX_NAMED else "")
-        raise UsageError(f"--question {prefix} matches {len(trees):,} questions: {some}; give more of the id")
-    return next(iter(trees.values()))
+        raise UnknownName("question", question, {event.question_id for event in read_trace(file)}, of="the trace")
+    return trees[-1]
 
 
 def _show_rows(terminal: Terminal, trees: Iterator[SearchTree]) -> None:

@@ -110,16 +110,6 @@ def test_several_questions_are_a_line_each(run: Run, tmp_path: Path, monkeypatch
     assert "question q2: How many?\n" in chosen.out
 
 
-def test_the_beginning_of_an_id_names_a_question_if_it_is_the_only_one(run: Run, tmp_path: Path) -> None:
-    path = saved(tmp_path, *map(named, ("q-1", "q-12", "q-23", "q-24")))
-    assert "question q-12: How many?\n" in run("trace", path, "--question", "q-12").out
-    # The whole id of one question may be the beginning of another.
-    assert "question q-1: How many?\n" in run("trace", path, "--question", "q-1").out
-    ended = run("trace", path, "--question", "q-2")
-    assert (ended.code, ended.out) == (2, "")
-    assert ended.error == "error: --question q-2 matches 2 questions: q-23, q-24; give more of the id"
-
-
 def test_a_page_is_written_beside_what_is_shown(run: Run, tmp_path: Path) -> None:
     path, page = saved(tmp_path, named("q1"), named("q2")), tmp_path / "out.html"
     shown = run("trace", path, "--html", str(page))
