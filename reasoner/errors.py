@@ -40,17 +40,16 @@ MAX_LISTED = 200
 
 
 class UnknownName(UsageError):
-    """An unknown name, with the known ones; `meant` is the suggestion, if the caller knows a better one."""
+    """An unknown name, with the known ones and the nearest of them."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], *, of: str = "", meant: str = "") -> None:
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, of: str = "") -> None:
         self.kind = kind
         self.name = name
         self.known = tuple(sorted(known))
         near = [each for each in self.known if each.startswith(name)] if len(name) > 1 else []
         if not 0 < len(near) <= MAX_SUGGESTED:
             near = difflib.get_close_matches(name, self.known, n=1, cutoff=0.5)
-        meant = meant or " or ".join(map(repr, near))
-        guess = f"; did you mean {meant}?" if meant else ""
+        guess = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
         owner = f" of {of}" if of else ""
         listed = ", ".join(self.known) if self.known else "none"
         if len(self.known) > MAX_LISTED:

@@ -60,7 +60,7 @@ def load(kind: Kind, name: str) -> type:
     if name not in known:
         known = entries(kind)
     if name not in known:
-        raise UnknownName(kind, name, names(kind), meant=_meant(name, known))
+        raise UnknownName(kind, name, names(kind))
     try:
         loaded = known[name].load()
     except Exception as error:
@@ -93,13 +93,6 @@ def expanded(kind: Kind, spec: str | Spec) -> Spec:
         return spec
     meant = Spec.parse(STRATEGIES[spec.name][0])
     return Spec(meant.name, {**meant.options, **spec.options})
-
-
-def _meant(name: str, known: Collection[str]) -> str:
-    """A name with its options after a blank, as a spec; empty where it is nothing of that kind."""
-    first, *options = name.replace(",", " ").split() or [""]
-    first = first.lower().replace("-", "_")
-    return f"'{first}:{','.join(options)}'" if first in known and options and "=" in name else ""
 
 
 def build(kind: Kind, spec: str | Spec, /, **common: Any) -> Any:

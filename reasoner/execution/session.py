@@ -247,11 +247,6 @@ class Session:
         self._limits = None
         await self._stack.aclose()
 
-    @property
-    def kv_use(self) -> float | None:
-        """The share of the KV cache that what is in flight is expected to need; None where the engine limits itself."""
-        return self._limits.kv_use if self._limits else None
-
     async def solve(
         self,
         question: Question,

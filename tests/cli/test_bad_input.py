@@ -23,7 +23,6 @@ ROWS = [
     # strategies and their options
     ("SOLVE -s singel", "no strategy named 'singel'", "did you mean 'single'?"),
     ("SOLVE -s best-of-n", "did you mean 'best_of_n'?"),
-    ("SOLVE -s 'self_consistency n=8'", "did you mean 'self_consistency:n=8'?"),
     ("SOLVE -s self_consistency:8", "as in self_consistency:n=8"),
     ("SOLVE -s single:n=3", "of strategy single named 'n'", "there are"),
     ("SOLVE -s a\u202eb\x07", r"named 'a\u202eb\x07'"),
