@@ -5,7 +5,7 @@ import inspect
 import json
 import types
 import typing
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 from importlib.metadata import EntryPoint
 from typing import Any, Literal, NamedTuple
