@@ -162,7 +162,7 @@ def _document(forecast: "Forecast", family: "Family", questions: int) -> dict[st
 
 def _layout(document: Mapping[str, Any]) -> "Iterator[RenderableType]":
     """The document for a person: the forecast, and what is run in each bin."""
-    from reasoner.cli.terminal import labelled, printable, table
+    from reasoner.cli.terminal import labelled, printable
 
     questions, p95 = document["questions"], _number(document["tokens_p95"])
     low, high = document["low"], document["high"]
@@ -179,17 +179,12 @@ def _layout(document: Mapping[str, Any]) -> "Iterator[RenderableType]":
         lines.append(("note", document["note"]))
     yield labelled(lines)
     yield ""
-    rows = [
-        (
-            arm["where"],
-            f"{arm['share']:.1%}",
-            f"{arm['accuracy']:.3f}",
-            _number(arm["tokens"]),
-            ", ".join([arm["strategy"], *(f"{kind} {arm[kind]}" for kind in ("verifier", "budget") if arm[kind])]),
-        )
-        for arm in document["arms"]
-    ]
-    yield table(("questions", "share", "accuracy", "tokens", "arm"), rows)
+    arms: list[tuple[str, str]] = []
+    for arm in document["arms"]:
+        spec = ", ".join([arm["strategy"], *(f"{kind} {arm[kind]}" for kind in ("verifier", "budget") if arm[kind])])
+        share, tokens = f"{arm['share']:.1%} of questions", f"tokens {_number(arm['tokens'])}"
+        arms.append((arm["where"], f"{share}, accuracy {arm['accuracy']:.3f}, {tokens}: {spec}"))
+    yield labelled(arms)
 
 
 def _number(amount: float) -> str:

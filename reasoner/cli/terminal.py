@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LABEL", "OutputLost", "ReaderLeft", "Terminal", "abandon", "columns", "engine_log", "labelled", "one_line",
-    "own_streams", "printable", "table", "wrapped",
+    "own_streams", "printable", "wrapped",
 ]  # fmt: skip
 
 LABEL = 8
@@ -30,8 +30,6 @@ MIN_WIDTH = 40
 """The least width; a narrower terminal breaks the lines itself."""
 MAX_WIDTH = 140
 """The greatest width: longer lines are hard to read."""
-WIDE = 90
-"""The width from which rows are a table."""
 
 
 class OutputLost(ReasonerError):
@@ -135,26 +133,6 @@ def labelled(rows: Iterable[tuple[str, str]]) -> str:
         lines += [shown] if above and shown else []
         lines.append(wrapped(text, 2) if above else wrapped(text, indent, shown))
     return "\n".join(lines)
-
-
-def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> "RenderableType":
-    """Rows under headings; where it is narrow, a line each after its first cell. The same cell is shown once."""
-    listed = [[one_line(cell) for cell in row] for row in rows]
-    if columns() < WIDE:
-        cells = [(row[0], zip(headings[1:], row[1:], strict=True)) for row in listed]
-        return labelled((first, ", ".join(f"{name} {cell}" for name, cell in others)) for first, others in cells)
-    from rich.table import Table
-    from rich.text import Text
-
-    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
-    for heading, *column in zip(headings, *listed, strict=True):
-        numbers = all(cell[:1].isdigit() or cell in ("", "unknown") for cell in column)
-        shown.add_column(heading, justify="right" if numbers else "left", no_wrap=numbers, overflow="fold")
-    previous = None
-    for first, *others in listed:
-        shown.add_row(*map(Text, ("" if first == previous else first, *others)))
-        previous = first
-    return shown
 
 
 def _write(stream: TextIO, line: str) -> None:

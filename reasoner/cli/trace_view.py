@@ -10,13 +10,14 @@ from rich.text import Text
 from rich.tree import Tree
 
 from reasoner.budget import cost_line
-from reasoner.cli.terminal import Terminal, columns, labelled, printable, table
+from reasoner.cli.terminal import Terminal, columns, labelled, printable
 from reasoner.errors import TraceError, UnknownName
 from reasoner.trace import outline as views
 from reasoner.trace.events import read_trace
 from reasoner.trace.outline import Outline
 from reasoner.trace.page import page, write_page
 from reasoner.trace.tree import SearchTree, TreeNode, search_trees
+from reasoner.types import samples_of
 
 MAX_NODES: Final = 500
 MAX_LINES: Final = 12
@@ -68,16 +69,11 @@ def _tree_of(question: str, file: Path) -> SearchTree:
 
 def _show_rows(terminal: Terminal, trees: Iterator[SearchTree]) -> None:
     """Show each tree in a line."""
-    rows = [
-        (
-            f"{printable(tree.id)}  {printable(tree.began.text, limit=40)}",
-            tree.ended_by or "killed",
-            printable(tree.answer.text, limit=12) if tree.answer else "no answer",
-            *(f"{count:,}" for count in (tree.cost.samples, tree.cost.tokens, tree.depth)),
-        )
-        for tree in trees
-    ]
-    terminal.show(table(("question", "ended by", "answer", "samples", "tokens", "depth"), rows))
+    for tree in trees:
+        answer = printable(tree.answer.text, limit=12) if tree.answer else "no answer"
+        cost = f"{samples_of(tree.cost.samples)}, tokens {tree.cost.tokens:,}, depth {tree.depth:,}"
+        asked = printable(tree.began.text, limit=40)
+        terminal.show(labelled([(printable(tree.id), f"{asked} · {tree.ended_by or 'killed'}: {answer}, {cost}")]))
     terminal.say("choose one with --question ID")
 
 

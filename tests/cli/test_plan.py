@@ -60,10 +60,9 @@ def test_people_get_the_same_in_words(run: Run, save: Save) -> None:
         "accuracy 0.745, with 95 % confidence 0.745 to 0.746",
         "tokens   3 per question; at most 8 for 95 % of questions",
         "",
-        "questions     share  accuracy  tokens  arm",
-        "split < 0.5   40.0%     0.500       4  self_consistency:n=4",
-        "0.5 <= split  33.3%     0.900       1  self_consistency:n=1",
-        "              26.7%     0.920       4  self_consistency:n=4",
+        "split < 0.5  40.0% of questions, accuracy 0.500, tokens 4: self_consistency:n=4",
+        "0.5 <= split 33.3% of questions, accuracy 0.900, tokens 1: self_consistency:n=1",
+        "             26.7% of questions, accuracy 0.920, tokens 4: self_consistency:n=4",
     ]
 
 
