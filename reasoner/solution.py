@@ -1,6 +1,7 @@
 """The result of a run for one question."""
 
 from dataclasses import asdict, dataclass, field
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from reasoner.budget import Cost, cost_line
@@ -126,3 +127,7 @@ class Solution:
         counts = f"samples={self.cost.samples}, tokens={self.cost.tokens}"
         error = f", error={printable(repr(self.error))}" if self.error else ""
         return f"<Solution of {self.question_id}: answer={answer!r}, {counts}, ended_by={self.ended_by!r}{error}>"
+
+    def _repr_html_(self) -> str:
+        """What `print` shows, for a notebook."""
+        return f"<pre>{escape(str(self))}</pre>"

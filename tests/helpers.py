@@ -26,7 +26,7 @@ S = TypeVar("S")
 PROMPT = Prompt.chat("How many?")
 LAST_NUMBER = r"number:pattern=(?<![\w.])-?\d+(?:\.\d+)?\b"
 """A kind of answer of scripted replies: their last number, whatever is around it."""
-DEADLINE = 2
+DEADLINE = 1
 """Seconds to a deadline before which something must have happened: a busy machine may stall for several tenths."""
 
 

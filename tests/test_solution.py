@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from reasoner import solve_many_sync, solve_sync
+from reasoner import Cost, Solution, solve_many_sync, solve_sync
 from reasoner.answers.questions import Question
 from reasoner.strategy import Plan
 from reasoner.types import Answer
@@ -61,3 +61,10 @@ def test_its_data_is_json_and_holds_the_replies() -> None:
     assert all(0 <= reply["score"] <= 1 for reply in data["completions"])
     assert (data["text"], data["answer"]["text"], data["samples"]) == ("The answer is 7", "7", 3)
     assert data["cost"]["tokens"] == solution.cost.tokens
+
+
+def test_a_notebook_shows_what_is_printed_and_runs_nothing() -> None:
+    answer = Answer("<script>alert(1)</script>", "x")
+    shown = Solution("q", answer, Cost(), (), "strategy", "the strategy finished")._repr_html_()
+    assert "&lt;script&gt;alert(1)" in shown
+    assert "<script" not in shown

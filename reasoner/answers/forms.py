@@ -201,13 +201,13 @@ def announcements(text: str, start: int = 0) -> Iterator[Form]:
     if len(lowered) != len(text):
         lowered = text
     ascii_only = lowered.isascii()
-    places = {noun: lowered.rfind(noun, start) for noun in _nouns() if not ascii_only or noun.isascii()}
+    offsets = {noun: lowered.rfind(noun, start) for noun in _nouns() if not ascii_only or noun.isascii()}
     for _ in range(MAX_OCCURRENCES):
-        noun = max(places, key=places.__getitem__)
-        at = places[noun]
+        noun = max(offsets, key=offsets.__getitem__)
+        at = offsets[noun]
         if at < 0:
             return
-        places[noun] = lowered.rfind(noun, start, at)
+        offsets[noun] = lowered.rfind(noun, start, at)
         language = _nouns()[noun]
         head = language.head.match(text, at)
         if head is None:

@@ -1,7 +1,7 @@
 r"""The text of mathematical answers: limits on what is parsed, a normal spelling, and what is exact without parsing.
 
-Nothing is evaluated. A number, a word and a unit are told apart here; what a formula means is Math-Verify's business,
-in another process.
+Nothing is evaluated. A number, a word and a unit are distinguished here; what a formula means is decided by
+Math-Verify, in another process.
 """
 
 import re

@@ -14,28 +14,29 @@ from reasoner.errors import UsageError
 @click.command("batch", cls=Command)
 @click.argument("questions", type=options.PATH)
 @option("-o", "--output", type=options.PATH, default=options.STANDARD, metavar="FILE",
-        brief="The answers: .jsonl, .csv or .parquet.",
         help="The answers: a .jsonl, to which they are written as they come, or a .csv or .parquet, which is "
              "made at the end; - is JSON lines on standard output.  [default: -]")  # fmt: skip
 @option("--overwrite", is_flag=True, help="Begin again, and replace the answers if they exist.")
-@option("--question-column", metavar="NAME", section="Question", brief="The column of the questions.",
+@option("--question-column", metavar="NAME", section="Question",
         help="The column of the questions.  [default: question]")  # fmt: skip
 @option("--id-column", metavar="NAME", section="Question",
         help="The column of ids that no two questions share.  [default: id where there is one, else the number of the "
              "row and a hash of the question]")  # fmt: skip
 @option("-a", "--answer", metavar="KIND", section="Question",
-        brief="auto, number, math, choice, yes_no, text or code.",
         help="The kind of the answers, as of `reasoner solve`; `reasoner list answers` shows all.  [default: "
              "auto]")  # fmt: skip
 @options.SYSTEM
-@option("-s", "--strategy", metavar=options.SPEC, section="Strategy",
-        brief="How to spend compute, as in best_of_n:n=4.",
-        help="How to spend the compute; `reasoner list strategies` shows all.  [default: self_consistency; for "
-             "OpenAI's format, one completion where a line chooses nothing else]")  # fmt: skip
+@option(
+    "-s",
+    "--strategy",
+    metavar=options.SPEC,
+    section="Strategy",
+    help="How to spend the compute; `reasoner list strategies` shows all.  [default: self_consistency]",
+)
 @options.sampling_options
 @options.thinking_option()
 @options.budget_option(together=True)
-@option("--each", metavar=options.UNITS, section="Strategy", brief="The most to spend on each question.",
+@option("--each", metavar=options.UNITS, section="Strategy",
         help="The most that each question may spend, as in tokens=4k,seconds=30.  [default: no limit]")  # fmt: skip
 @options.EFFORT
 @options.PROFILE
@@ -59,7 +60,7 @@ def command(
     concurrency: int | None,
     **typed: Any,
 ) -> int:
-    """Answer the questions of a file: JSON lines, CSV, parquet, OpenAI's batch format, or - for standard input.
+    """Answer the questions of a file: JSON lines, CSV, parquet, or - for standard input.
 
     Answers are written as they come, with confidence, cost and what ended each, beside the columns of the question. The
     same command continues a batch that was interrupted at any moment: nothing is answered twice, and one budget holds

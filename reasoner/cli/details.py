@@ -2,11 +2,8 @@
 
 import dataclasses
 import inspect
-import re
-import types
-import typing
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from reasoner.answers.kinds import ANY_KIND, KINDS, OPTIONS, class_of
 from reasoner.cli.terminal import columns, labelled, wrapped
@@ -47,7 +44,7 @@ def rows_of(kind: Kind) -> list[dict[str, Any]]:
         except UsageError as error:
             rows.append({"name": name, "what": f"broken: {error}", "options": {}})
             continue
-        own = {option: _short(default) for option, _, default in _options(cls)}
+        own = {option: _short(default) for option, default in _options(cls)}
         rows.append({"name": name, "what": _first_paragraph(cls), "options": own | _sampling(cls)})
     return rows
 
@@ -67,10 +64,7 @@ def details(kind: Kind, name: str) -> dict[str, Any]:
         "what": _first_paragraph(cls),
         "more": [_joined(part) for part in (inspect.getdoc(cls) or "").split("\n\n")[1:]],
         "needs": ("a verifier, for some options" if isinstance(uses, property) else "a verifier") if uses else "",
-        "options": [
-            {"name": option, "type": _type(hint), "default": _text(default), "meaning": _meaning(cls, option)}
-            for option, hint, default in _options(cls)
-        ],
+        "options": {option: _text(default) for option, default in _options(cls)},
         "sampling": _sampling(cls),
         "example": example(kind, name, cls),
     }
@@ -91,19 +85,19 @@ def example(kind: Kind, name: str, cls: Any) -> str:
     return f"reasoner solve {QUESTION} -s {name}{':n=4' if 'n' in options_of(cls) else ''}"
 
 
-def _options(cls: Any) -> Iterator[tuple[str, Any, object]]:
-    """The name, type and default of each option that is not one of sampling; `MISSING` where one is required."""
-    hints, opened = typing.get_type_hints(cls), getattr(cls, "open_options", None)
+def _options(cls: Any) -> Iterator[tuple[str, object]]:
+    """The name and default of each option that is not one of sampling; `MISSING` where one is required."""
+    opened = getattr(cls, "open_options", None)
     for name, field in options_of(cls).items():
         default = _default(field)
         if opened and name == opened.field:
-            yield name, "any", Bare("")
+            yield name, Bare("")
         elif not isinstance(default, SamplingParams) and (
             field.default_factory is dataclasses.MISSING
             or isinstance(default, tuple)
             or dataclasses.is_dataclass(default)
         ):
-            yield name, hints[name], default
+            yield name, default
 
 
 def _sampling(cls: Any) -> dict[str, str]:
@@ -132,33 +126,6 @@ def _short(value: object) -> str:
 
 def _default(field: "dataclasses.Field[Any]") -> object:
     return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-
-
-def _type(hint: Any) -> str:
-    """A type as a user writes values of it."""
-    if isinstance(hint, str):
-        return hint
-    origin, parts = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Literal:
-        return " or ".join(map(str, parts))
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join("none" if part is type(None) else _type(part) for part in parts)
-    if origin is tuple:
-        return f"list of {_type(parts[0])}" if parts[-1] is ... else f"[{', '.join(map(_type, parts))}]"
-    names = {int: "integer", float: "number", str: "text", bool: "true or false"}
-    kind = re.sub("(?<!^)(?=[A-Z])", " ", getattr(hint, "__name__", str(hint))).lower()
-    return names.get(hint, f"spec of {'an' if kind[0] in 'aeiou' else 'a'} {kind}")
-
-
-def _meaning(cls: Any, option: str) -> str:
-    """The sentence about an option in the docstrings of the class and its bases; empty if there is none."""
-    for pattern in (rf"`{re.escape(option)}\b", rf"\b{re.escape(option)}\b"):
-        for base in cls.__mro__[:-1]:
-            text = _joined((inspect.getdoc(base) or "") if "__doc__" in vars(base) else "")
-            for sentence in re.split(r"(?<=[.:;])\s+(?=[A-Z`])", text):
-                if re.search(pattern, sentence):
-                    return sentence
-    return ""
 
 
 def _joined(text: str) -> str:
@@ -198,13 +165,5 @@ def entry_lines(document: Mapping[str, Any]) -> Iterator[str]:
         yield ""
         yield wrapped(part)
     yield ""
-    yield labelled((label, document[label]) for label in ("needs", "example") if document[label])
-    for option in document["options"]:
-        yield ""
-        default = option["default"] if option["default"] == "(required)" else f"default {option['default']}"
-        yield wrapped(f"{option['name']}  {option['type']}; {default}")
-        if option["meaning"]:
-            yield wrapped(option["meaning"], 4 if columns() >= 60 else 2)
-    if document["sampling"]:
-        yield ""
-        yield wrapped(f"sampling options, which docs/strategies.md explains: {_pairs(document['sampling'])}")
+    facts = {**document, "options": _pairs(document["options"]), "sampling": _pairs(document["sampling"])}
+    yield labelled((label, facts[label]) for label in ("needs", "options", "sampling", "example") if facts[label])

@@ -30,8 +30,7 @@ _KINDS: Final[Mapping[str, "Kind"]] = {
 def command(kind: str, name: str | None, *, as_json: bool) -> int:
     """Show all strategies, verifiers, engines, tasks, rules or answers, or one of them.
 
-    With NAME, shows one in full: what it does, each option with its type, default and meaning, and an example, as in
-    `reasoner list strategies best_of_n`.
+    With NAME, shows one in full: what it does, its options and an example, as in `reasoner list strategies best_of_n`.
 
     Each option is shown with its default, or without one if it has none. The sampling options belong to every strategy
     that samples; their defaults are shown once, at the end.

@@ -1,4 +1,4 @@
-"""What help looks like: `-h` shows the options that most people use on one screen, `--help-all` shows all in groups."""
+"""What help looks like: the options in sections, within the width of the terminal."""
 
 import shutil
 from collections.abc import Callable, Iterable
@@ -13,7 +13,7 @@ MIN_WIDTH: Final = 40
 STACKED: Final = 78
 """Columns below which the meaning of an option is below its name."""
 SECTIONS: Final = ("Question", "Data", "Server", "Strategy", "Model", "Output")
-"""The sections of the long help, in their order."""
+"""The sections of the options, in their order."""
 
 
 class _Formatter(click.HelpFormatter):
@@ -40,15 +40,11 @@ def laid_out(command: click.Command) -> click.Command:
 
 
 class CommandOption(click.Option):
-    """An option with a `section` of the help.
+    """An option with a `section` of the help."""
 
-    `brief` is its line in the short help, without which only --help-all shows it.
-    """
-
-    def __init__(self, *args: Any, section: str = "Output", brief: str = "", **kwargs: Any) -> None:
+    def __init__(self, *args: Any, section: str = "Output", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.section = section
-        self.brief = brief
 
 
 def option(*declarations: str, **attributes: Any) -> Callable[[F], F]:
@@ -57,33 +53,7 @@ def option(*declarations: str, **attributes: Any) -> Callable[[F], F]:
 
 
 class Command(click.Command):
-    """A command with a short and a long help; its docstring up to the first blank line belongs to both."""
-
-    def get_help_option(self, ctx: click.Context) -> click.Option | None:
-        """The option of the short help."""
-        known = super().get_help_option(ctx)
-        if known is not None:
-            known.help = "Show the most used options and exit."
-        return known
-
-    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """Its parameters, and --help-all."""
-        return [*super().get_params(ctx), _HELP_ALL]
-
-    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The short help, or after --help-all the long one."""
-        if ctx.meta.get(_LONG):
-            super().format_help(ctx, formatter)
-            return
-        self.format_usage(ctx, formatter)
-        with formatter.indentation():
-            formatter.write_paragraph()
-            formatter.write_text((self.help or "").partition("\n\n")[0])
-        briefs = [(*_names(each), each.brief) for each in self.params if isinstance(each, CommandOption) and each.brief]
-        rows = [(names, text) for names, _, text in briefs]
-        rows.append(("-h, --help-all", "Show this message; with --help-all, every option and the exit codes."))
-        with formatter.section("Most used options"):
-            formatter.write_dl(rows)
+    """A command whose help lists its options by their sections."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """All options by their sections."""
@@ -94,26 +64,3 @@ class Command(click.Command):
         for section, records in ((name, records) for name, records in sections.items() if records):
             with formatter.section(section):
                 formatter.write_dl(records)
-
-
-_LONG: Final = "reasoner.cli.look.long"
-
-
-def _show_all(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
-    if wanted and not ctx.resilient_parsing:
-        ctx.meta[_LONG] = True
-        click.echo(ctx.get_help(), color=ctx.color)
-        ctx.exit()
-
-
-_HELP_ALL: Final = CommandOption(
-    ["--help-all"], is_flag=True, is_eager=True, expose_value=False, callback=_show_all, allow_from_autoenv=False,
-    help="Show every option and exit.",
-)  # fmt: skip
-
-
-def _names(option: click.Option) -> tuple[str, str]:
-    """An option as the short help writes it, and its value."""
-    value = option.metavar if not option.is_flag and option.metavar else ""
-    value = value.partition("[")[0].partition(",")[0] if len(value) > 12 else value
-    return f"{', '.join(option.opts)}{f' {value}' if value else ''}", value

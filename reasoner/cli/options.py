@@ -32,7 +32,7 @@ STANDARD: Final = Path("-")
 
 
 SYSTEM = option(
-    "--system", metavar="TEXT", section="Question", brief="Instructions before the question.",
+    "--system", metavar="TEXT", section="Question",
     help="The system turn: instructions before the question.",
 )  # fmt: skip
 VERIFIER = option(
@@ -58,7 +58,7 @@ SEED = option(
     help="The random seed, 0 or more: the same seed gives the same run, where the engine can.",
 )  # fmt: skip
 QUIET = option(
-    "-q", "--quiet", is_flag=True, brief="Print errors only, besides the result.",
+    "-q", "--quiet", is_flag=True,
     help="Print no progress and no summary on standard error, only errors.",
 )  # fmt: skip
 
@@ -75,24 +75,22 @@ def together(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 
 sampling_options = together(
-    option("-n", "n", type=int, metavar="N", section="Strategy", brief="The number of samples, as in 8.",
+    option("-n", "n", type=int, metavar="N", section="Strategy",
            help="The number of samples; replaces n of the strategy, which must have one."),
     option("--temperature", type=float, metavar="T", section="Strategy",
-           brief="How random samples are: 0 is greedy.",
            help="How random samples are, 0 to 10, where 0 is greedy; replaces temperature of the strategy."),
-    option("--max-tokens", type=int, metavar="N", section="Strategy", brief="The most tokens of a sample.",
+    option("--max-tokens", type=int, metavar="N", section="Strategy",
            help="The most tokens of a sample, thinking included; replaces max_tokens of the strategy.  [default: "
                 "512, or 32,768 where the model thinks]"),
 )  # fmt: skip
 """The options that replace those of the same meaning in the strategy."""
 engine_options = together(
     option("-m", "--model", metavar="PATH_OR_ID", section="Model",
-           brief="The model: a folder or a Hugging Face id.",
            help="The model: a folder, a Hugging Face id, or the id that a server uses.  [default: embedded]"),
     option("-e", "--engine", metavar=SPEC, section="Model",
            help="The engine that runs the model, as in vllm, openai or simulated; `reasoner list engines` "
                 "shows all.  [default: vllm, or openai with --base-url]"),
-    option("--base-url", metavar="URL", section="Model", brief="An OpenAI-compatible server to use.",
+    option("--base-url", metavar="URL", section="Model",
            help="An OpenAI-compatible server, as in http://localhost:8000/v1. Implies --engine openai."),
     option("--prices", metavar="KIND=USD,...", section="Model",
            help="US dollars per million tokens, as in prompt=0.15,cached=0.08,generated=0.60."),
@@ -104,7 +102,7 @@ def thinking_option(*, several: bool = False) -> Callable[[F], F]:
     """The option of how much the model thinks; `several` levels are an axis."""
     levels = "none, low, medium or high, or at most so many tokens, as in 512 or 2k"
     if several:
-        return option("--thinking", metavar="LEVEL,...", section="Strategy", brief="How much to think: 512,2k,8k.",
+        return option("--thinking", metavar="LEVEL,...", section="Strategy",
                       help=f"How much a model that thinks does so: {levels}. Several levels, as in 512,2k,8k, are as "
                            "many of each strategy.  [default: as the model does by itself]")  # fmt: skip
     return option("--thinking", metavar="LEVEL", section="Strategy",
@@ -114,21 +112,20 @@ def thinking_option(*, several: bool = False) -> Callable[[F], F]:
 
 def budget_option(*, together: bool = False) -> Callable[[F], F]:
     """The option of the most that one question may spend, or all questions `together`."""
-    brief, most = "The most to spend, as in tokens=4k,seconds=30.", "may be spent, as in tokens=4k,seconds=30."
+    most = "may be spent, as in tokens=4k,seconds=30."
     if together:
-        brief = "The most to spend on all questions together."
         most = (
             "all questions together may spend, as in tokens=2m. What easy ones leave goes to hard ones. A budget may "
             "be raised when an interrupted batch continues."
         )
-    return option("-b", "--budget", metavar=UNITS, section="Strategy", brief=brief,
+    return option("-b", "--budget", metavar=UNITS, section="Strategy",
                   help=f"The most that {most} Units: tokens, generated, samples, seconds, flops, usd.  [default: no "
                        "limit]")  # fmt: skip
 
 
 def json_option(result: str) -> Callable[[F], F]:
     """The option that prints `result` as JSON."""
-    return option("--json", "as_json", is_flag=True, brief=f"Print {result} as JSON.",
+    return option("--json", "as_json", is_flag=True,
                   help=f"Print {result} as JSON.")  # fmt: skip
 
 

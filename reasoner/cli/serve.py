@@ -16,23 +16,20 @@ KEYS_VARIABLE: Final = "REASONER_API_KEYS"
 
 @click.command("serve", cls=Command)
 @option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", section="Server",
-        brief="Where to listen: this machine only, by default.",
         help="The address to listen at. One that other machines reach needs a key.")  # fmt: skip
 @option("--port", type=click.IntRange(0, 65_535), default=8000, show_default=True, metavar="N",
-        section="Server", brief="The port; 0 is any free one.", help="The port; 0 is any free one.")  # fmt: skip
+        section="Server", help="The port; 0 is any free one.")  # fmt: skip
 @option("--settings", type=options.PATH, metavar="FILE", section="Server",
-        brief="Aliases, verifiers, limits and keys, as TOML.",
         help="Aliases, verifiers, limits and keys, as TOML: docs/serving.md shows one. An option goes before the "
              f"file. Keys may also be in the variable {KEYS_VARIABLE}, separated by commas.  [default: no key is "
              "needed]")  # fmt: skip
-@option("--max-budget", metavar=options.UNITS, section="Server", brief="The most that a request may spend.",
+@option("--max-budget", metavar=options.UNITS, section="Server",
         help="The most that a request may spend, whatever budget it asks for, as in tokens=50k,seconds=120.  "
              "[default: no limit]")  # fmt: skip
 @option("--drain", type=click.IntRange(0, 86_400), default=30, show_default=True, metavar="SECONDS", section="Server",
         help="How long requests in flight may take to end after Ctrl-C or SIGTERM; a second one ends them at "
              "once.")  # fmt: skip
 @option("-s", "--strategy", metavar=options.SPEC, section="Strategy",
-        brief="The strategy of requests that choose none.",
         help="The strategy of requests that choose none, as in self_consistency:n=8.  [default: requests pass "
              "through: one completion, the prompt unchanged]")  # fmt: skip
 @option("-a", "--answer", metavar="KIND", section="Strategy",
@@ -41,7 +38,7 @@ KEYS_VARIABLE: Final = "REASONER_API_KEYS"
 @options.VERIFIER
 @options.engine_options
 @options.QUIET
-@option("-v", "--verbose", is_flag=True, brief="Show what failed within the server.",
+@option("-v", "--verbose", is_flag=True,
         help="Show each failure that clients see as an internal error, with its traceback, on standard "
              "error.")  # fmt: skip
 @guarded

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 @click.command("solve", cls=Command)
 @click.argument("question", required=False)
 @option("-s", "--strategy", metavar=options.SPEC, section="Strategy",
-        brief="How to spend compute, as in best_of_n:n=4.",
         help="How to spend the compute, as in self_consistency:n=16,temperature=0.9 or, with another strategy "
              "inside, best_of_n(n=4,of=refine(rounds=1)); `reasoner list strategies` shows all.  [default: "
              "self_consistency]")  # fmt: skip
@@ -34,19 +33,10 @@ if TYPE_CHECKING:
 @options.VERIFIER
 @options.UNSANDBOXED
 @option("-a", "--answer", default="auto", show_default=True, metavar="KIND", section="Question",
-        brief="auto, number, math, choice, yes_no, text or code.",
-        help="The kind of the answer: auto, number, math, choice, yes_no, text or code. math:seconds=30 lets a "
-             "comparison of formulas take 30 s instead of 10 s. text:equal=model asks the model which texts mean the "
-             "same. For any kind, number:extract=rules asks no model to end a reply without a form, number:cut=probe "
-             "asks it to end one that a limit cut, and number:pattern=REGEX reads by a regular expression first; "
-             "`reasoner list answers` shows all.")  # fmt: skip
+        help="The kind of the answer: auto, number, math, choice, yes_no, text or code, with options as in "
+             "text:equal=model; `reasoner list answers` shows all, and docs/answers.md explains them.")  # fmt: skip
 @options.SYSTEM
-@option("--messages", type=options.PATH, metavar="FILE", section="Question",
-        brief="A conversation that ends with the question.",
-        help='A conversation in place of QUESTION, which is its last turn: JSON lines or a JSON list of '
-             '{"role": "user", "content": "..."}; roles are system, user and assistant.')  # fmt: skip
 @option("--context", type=options.PATH, metavar="FILE", section="Question",
-        brief="A text that the question is about.",
         help="A text file that the question is about; all samples share it in the prefix cache.")  # fmt: skip
 @options.engine_options
 @options.SEED
@@ -56,13 +46,12 @@ if TYPE_CHECKING:
              "its name ends in .gz.")  # fmt: skip
 @option("--overwrite", is_flag=True, help="Replace the file of --trace if it exists.")
 @options.QUIET
-@option("-v", "--verbose", is_flag=True, brief="Explain what was run, and show the reply.",
+@option("-v", "--verbose", is_flag=True,
         help="Explain what was run and why, what ended it and how reliable the answer is; show the reply behind it, "
              "with its thinking where the model returned it, or the traceback of an error.")  # fmt: skip
 @guarded
 def command(
     question: str | None,
-    messages: Path | None,
     context: Path | None,
     trace: Path | None,
     overwrite: bool,
@@ -88,7 +77,7 @@ def command(
         raise UsageError("--overwrite has no effect without --trace: omit it")
     if given.quiet and verbose:
         raise UsageError("--quiet and --verbose contradict each other: keep one")
-    asked = _question(question, messages, context, given)
+    asked = _question(question, context, given)
     strategy, engine, budget = given.to_strategy(), given.to_engine(), options.budget_of(given.budget)
     return QuestionRun(
         engine=engine,
@@ -105,26 +94,17 @@ def command(
     ).run()
 
 
-def _question(argument: str | None, messages: Path | None, context: Path | None, given: options.Given) -> "Question":
-    """The question of the argument or of --messages, with what comes before it."""
-    from reasoner.cli.inputs import file_text, question_text, read_messages
+def _question(argument: str | None, context: Path | None, given: options.Given) -> "Question":
+    """The question of the argument, with the document that it is about."""
+    from reasoner.cli.inputs import file_text, question_text
 
-    if argument is not None and messages is not None:
-        raise UsageError("QUESTION and --messages are both given: keep one, as the last message is the question")
-    if argument is None and messages is None:
+    if argument is None:
         raise UsageError(
-            'no question is given: write it in quotes, as in `reasoner solve "What is 3 + 4?"`, or - for standard '
-            "input, or --messages FILE"
+            'no question is given: write it in quotes, as in `reasoner solve "What is 3 + 4?"`, or - for standard input'
         )
     ask = given.to_question()
     document = file_text("--context", context) if context else ""
-    if argument is not None:
-        return ask(question_text(argument), context=document)
-    assert messages is not None
-    system, history, text = read_messages(messages)
-    if system and given.system is not None:
-        raise UsageError(f"--system and the system turn of {messages} set the same thing: keep one")
-    return ask(text, context=document, history=history, system=system or given.system or "")
+    return ask(question_text(argument), context=document)
 
 
 def _writer(path: Path, engine: "Engine", *, overwrite: bool) -> "TraceWriter":

@@ -1,28 +1,23 @@
 """What `reasoner trace` shows: a tree in full, or several questions in a line each."""
 
-import json
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.console import RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
+from reasoner.budget import cost_line
 from reasoner.cli.terminal import Terminal, columns, labelled, printable, table
-from reasoner.errors import TraceError, UnknownName, UsageError
+from reasoner.errors import TraceError, UnknownName
 from reasoner.trace import outline as views
 from reasoner.trace.events import read_trace
 from reasoner.trace.outline import Outline
 from reasoner.trace.page import page, write_page
 from reasoner.trace.tree import SearchTree, TreeNode, search_trees
 
-MAX_NAMED: Final = 5
-"""Questions that an error names."""
-WIDE: Final = 76
-"""Columns from which a node takes one line; below, its state and cost are on a second one."""
 MAX_NODES: Final = 500
 MAX_LINES: Final = 12
 """Notes, proposals and comparisons that are shown of each."""
@@ -33,12 +28,12 @@ LEVEL: Final = 6
 """Columns that a terminal needs for each level of a tree; deeper levels are left out."""
 
 
-def show(file: Path, question: str | None, html: Path | None, *, as_json: bool) -> None:
+def show(file: Path, question: str | None, html: Path | None) -> None:
     """Show a single tree in full, several in a line each; draw them in `html` too if it is given.
 
     Raises:
         TraceError: the trace cannot be read or is empty, or the page cannot be written.
-        UsageError: no question, or more than one, is named by `question`.
+        UnknownName: there is no question with the id `question`.
     """
     terminal = Terminal()
 
@@ -55,34 +50,24 @@ def show(file: Path, question: str | None, html: Path | None, *, as_json: bool) 
     try:
         second = next(shown, None)
         if second is None:
-            terminal.show(*([json.dumps(first.document())] if as_json else full(first, columns())))
+            terminal.show(*full(first, columns()))
         else:
-            _show_rows(terminal, chain((first, second), shown), as_json=as_json)
+            _show_rows(terminal, chain((first, second), shown))
     finally:
         if html is not None:
             terminal.say(f"wrote {html}")
 
 
-def _tree_of(prefix: str, file: Path) -> SearchTree:
-    """The tree of the question with this id or with the only id that begins so; the last one of several attempts."""
-    events = (event for event in read_trace(file) if event.question_id.startswith(prefix))
-    trees = {tree.id: tree for tree in search_trees(events)}
-    if prefix in trees:
-        return trees[prefix]
+def _tree_of(question: str, file: Path) -> SearchTree:
+    """The tree of the question with this id; the last one of several attempts."""
+    trees = [*search_trees(event for event in read_trace(file) if event.question_id == question)]
     if not trees:
-        raise UnknownName("question", prefix, {event.question_id for event in read_trace(file)}, of="the trace")
-    if len(trees) > 1:
-        some = ", ".join([*trees][:MAX_NAMED]) + (", ..." if len(trees) > MAX_NAMED else "")
-        raise UsageError(f"--question {prefix} matches {len(trees):,} questions: {some}; give more of the id")
-    return next(iter(trees.values()))
+        raise UnknownName("question", question, {event.question_id for event in read_trace(file)}, of="the trace")
+    return trees[-1]
 
 
-def _show_rows(terminal: Terminal, trees: Iterator[SearchTree], *, as_json: bool) -> None:
+def _show_rows(terminal: Terminal, trees: Iterator[SearchTree]) -> None:
     """Show each tree in a line."""
-    if as_json:
-        for tree in trees:
-            terminal.give(json.dumps(tree.row()))
-        return
     rows = [
         (
             f"{printable(tree.id)}  {printable(tree.began.text, limit=40)}",
@@ -100,24 +85,23 @@ def full(search_tree: SearchTree, width: int) -> Iterator[RenderableType]:
     """Everything about a tree: its settings and result, the trees, the path to the answer, and other events."""
     facts = views.settings_of(search_tree)
     answer = printable(search_tree.answer.text, limit=200) if search_tree.answer else "none"
-    cost = ", ".join(f"{amount} {kind}" for kind, amount in views.costs_of(search_tree))
     yield labelled(
         [
             ("question", f"{facts['question']}: {printable(search_tree.began.text, limit=300)}"),
             ("run", " · ".join(facts[name] for name in ("strategy", "verifier", "model", "engine"))),
             ("answer", answer),
             ("end", views.end_of(search_tree)),
-            ("cost", cost),
+            ("cost", cost_line(search_tree.cost)),
             ("tree", views.counts_of(search_tree)),
-            *(() if search_tree.path else [("path", f"none: {views.why_no_path(search_tree)}")]),
+            *(() if search_tree.path else [("path", "none: no sequence states the final answer")]),
         ]
     )
     outline = Outline.of(search_tree, maximum=MAX_NODES, deepest=width // LEVEL)
     for head in outline.heads:
         yield ""
-        yield _drawn(outline, head, wide=width >= WIDE)
+        yield _drawn(outline, head)
     if outline.left_out:
-        yield f"{outline.left_out:,} sequences are not shown; --json gives all"
+        yield f"{outline.left_out:,} sequences are not shown"
     if len(search_tree.heads) > len(outline.heads):
         yield f"{len(search_tree.heads) - len(outline.heads):,} more prompts are not shown"
     if search_tree.path:
@@ -143,9 +127,9 @@ def _last(lines: list[str]) -> list[str]:
     return [f"({left_out:,} earlier ones)", *lines[-MAX_LINES:]] if left_out > 0 else lines
 
 
-def _drawn(outline: Outline, head: int, *, wide: bool) -> Tree:
+def _drawn(outline: Outline, head: int) -> Tree:
     """The tree under one head, with two columns of guides per level; rich's own have four."""
-    tree = Tree(_heading(outline.tree, head, wide=wide), guide_style="dim")
+    tree = Tree(_heading(outline.tree, head), guide_style="dim")
     tree.TREE_GUIDES = [("  ", "│ ", "├ ", "└ ")] * 3
     tree.ASCII_GUIDES = ("  ", "| ", "+ ", "` ")
     parents = [tree]
@@ -154,36 +138,26 @@ def _drawn(outline: Outline, head: int, *, wide: bool) -> Tree:
         if line.node is None:
             parent.add(Text(f"{line.left_out:,} more, not shown", "dim"))
         else:
-            parents[line.level + 1 :] = [parent.add(_label(line.node, outline.tree, wide=wide))]
+            parents[line.level + 1 :] = [parent.add(_label(line.node, outline.tree))]
     return tree
 
 
-def _heading(search_tree: SearchTree, index: int, *, wide: bool) -> RenderableType:
+def _heading(search_tree: SearchTree, index: int) -> Text:
     head, several = search_tree.heads[index], len(search_tree.heads) > 1
     which = f"prompt {index + 1} of {len(search_tree.heads)}" if several else "prompt"
-    title = f"{which}, {head.tokens:,} tokens: {printable(head.text, limit=140)}"
-    return _line(title, "", "state", "score", "tokens", style="bold") if wide else _line(title, style="bold")
+    return _line(f"{which}, {head.tokens:,} tokens: {printable(head.text, limit=140)}", "bold")
 
 
-def _label(node: TreeNode, search_tree: SearchTree, *, wide: bool) -> RenderableType:
-    """A node's text, answer, state, score and tokens, in one line or two."""
+def _label(node: TreeNode, search_tree: SearchTree) -> Text:
+    """A node's state, score, tokens, answer and text in one line."""
     text = printable(node.text, limit=140) or "(no text)"
     text = f"[{printable(node.prefill)}] {text}" if node.prefill else text
-    text = f"#{node.id} {text}"
-    style = "bold green" if node.on_path else "dim" if node.state in views.FAINT else ""
     answer = printable(views.answer_of(node, search_tree), limit=16)
-    answer = f"= {answer}" if answer else ""
-    state, score, tokens = views.state_of(node, search_tree), views.score_of(node), f"{node.cost.tokens:,}"
-    if wide:
-        return _line(text, answer, state, score, tokens, style=style)
-    return Group(_line(text, style=style), _line(f"  {state} {score} {tokens} tok  {answer}", style=style))
+    facts = f"#{node.id} {views.state_of(node, search_tree)} {views.score_of(node)} {node.cost.tokens:,} tok"
+    style = "bold green" if node.on_path else "dim" if node.state in views.FAINT else ""
+    return _line(f"{facts}{f' = {answer}' if answer else ''}  {text}", style)
 
 
-def _line(text: str, *cells: str, style: str) -> Table:
-    """A text cut to the room that is left by the cells after it; the last three are columns."""
-    line = Table.grid(padding=(0, 2, 0, 0), expand=True)
-    line.add_column(ratio=1)
-    for width in (None, 11, 5, 7)[: len(cells)]:
-        line.add_column(width=width, no_wrap=True, justify="left" if width in (None, 11) else "right")
-    line.add_row(Text(text, no_wrap=True, overflow="ellipsis"), *map(Text, cells), style=style)
-    return line
+def _line(text: str, style: str) -> Text:
+    """A text cut to the room that there is."""
+    return Text(text, style, no_wrap=True, overflow="ellipsis")

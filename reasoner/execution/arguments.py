@@ -1,6 +1,6 @@
 """Reads the arguments of `solve`: text becomes objects, and a wrong type an error of one line."""
 
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -111,21 +111,28 @@ def as_question(given: object) -> Question:
     raise _wrong("question", "text or a Question", given, "use solve_many for several questions" if several else "")
 
 
-def as_questions(given: object) -> Iterable[Question]:
+def as_questions(given: object) -> Iterable[Question] | AsyncIterable[Question]:
     """The questions of an iterable of questions and texts: all of a collection at once, others when they are asked for.
 
     Raises:
         UsageError: it is a single question, not an iterable, has an element that is no question, or two with one id.
     """
-    if isinstance(given, str | bytes | Question | type) or not isinstance(given, Iterable):
+    if isinstance(given, str | bytes | Question | type) or not isinstance(given, Iterable | AsyncIterable):
         hint = "use solve for one question" if isinstance(given, str | Question) else ""
         raise _wrong("questions", "an iterable of questions, such as a list", given, hint)
+    if isinstance(given, AsyncIterable):
+        return _each_question(given)
     if not isinstance(given, Collection):
         return map(as_question, given)
     if not (isinstance(given, Sequence) and all(isinstance(question, Question) for question in given)):
         given = [*map(as_question, given)]
     check_ids(given)
     return given
+
+
+async def _each_question(given: AsyncIterable[object]) -> AsyncIterator[Question]:
+    async for question in given:
+        yield as_question(question)
 
 
 def as_limits(given: object, cls: type[L], name: str, wanted: str) -> L | None:

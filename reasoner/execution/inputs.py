@@ -4,7 +4,7 @@ import asyncio
 import threading
 from array import array
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import AsyncIterable, Callable, Collection, Iterable
 from contextlib import suppress
 from contextvars import copy_context
 from hashlib import blake2b
@@ -100,40 +100,74 @@ class Input(Generic[T]):
         """Take no more."""
 
 
-def open_input(source: Iterable[T], arrived: Callable[[], None]) -> Input[T]:
+def open_input(source: Iterable[T] | AsyncIterable[T], arrived: Callable[[], None]) -> Input[T]:
     """The input of a running event loop; `arrived` is called there when `take` may return something new.
 
     A collection is there already. Another iterable is advanced in a thread of its own, as it may wait: for a network,
-    for a person who types.
+    for a person who types. An async iterable is advanced on the event loop.
     """
-    return Input(source) if isinstance(source, Collection) else _InThread(source, arrived)
+    if isinstance(source, Collection):
+        return Input(source)
+    return _InTask(source, arrived) if isinstance(source, AsyncIterable) else _InThread(source, arrived)
 
 
-class _InThread(Input[T]):
+class _Awaited(Input[T]):
     """An input that is advanced beside the run, once for each permit."""
 
-    def __init__(self, source: Iterable[T], arrived: Callable[[], None]) -> None:
+    def __init__(self, arrived: Callable[[], None], permits: asyncio.Semaphore | threading.Semaphore) -> None:
         super().__init__(ended=False)
-        self._arrived, self._allowed, self._permits = arrived, 0, threading.Semaphore(0)
-        self._closed = False
-        self._loop = asyncio.get_running_loop()
-        # What the input waits for may never come: the thread does not keep the process.
-        threading.Thread(target=copy_context().run, args=(self._run, source), name="input", daemon=True).start()
+        self._arrived, self._allowed, self._permits = arrived, 0, permits
 
     def allow(self, count: int) -> None:
         for _ in range(count - self._allowed):
             self._permits.release()
         self._allowed = max(count, self._allowed)
 
-    def close(self) -> None:
-        self._closed = True
-        self._permits.release()
+    def _put(self, taken: T) -> None:
+        self._ready.append(taken)
+        self._arrived()
 
-    def _run(self, source: Iterable[T]) -> None:
+    def _end(self, failure: BaseException | None) -> None:
+        self._ended, self.failure = True, failure
+        self._arrived()
+
+
+class _InTask(_Awaited[T]):
+    def __init__(self, source: AsyncIterable[T], arrived: Callable[[], None]) -> None:
+        permits = asyncio.Semaphore(0)
+        super().__init__(arrived, permits)
+        self._task = asyncio.ensure_future(self._run(source, permits))
+
+    async def _run(self, source: AsyncIterable[T], permits: asyncio.Semaphore) -> None:
+        try:
+            await permits.acquire()
+            async for taken in source:
+                self._put(taken)
+                await permits.acquire()
+        except Exception as error:
+            self._end(error)
+        else:
+            self._end(None)
+
+    def close(self) -> None:
+        self._task.cancel()
+
+
+class _InThread(_Awaited[T]):
+    def __init__(self, source: Iterable[T], arrived: Callable[[], None]) -> None:
+        permits = threading.Semaphore(0)
+        super().__init__(arrived, permits)
+        self._closed = False
+        self._loop = asyncio.get_running_loop()
+        # What the input waits for may never come: the thread does not keep the process.
+        arguments = (self._run, source, permits)
+        threading.Thread(target=copy_context().run, args=arguments, name="input", daemon=True).start()
+
+    def _run(self, source: Iterable[T], permits: threading.Semaphore) -> None:
         failure: BaseException | None = None
         try:
             iterator = iter(source)
-            while self._permits.acquire() and not self._closed:
+            while permits.acquire() and not self._closed:
                 try:
                     taken = next(iterator)
                 except StopIteration:
@@ -148,10 +182,6 @@ class _InThread(Input[T]):
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(call, value)
 
-    def _put(self, taken: T) -> None:
-        self._ready.append(taken)
-        self._arrived()
-
-    def _end(self, failure: BaseException | None) -> None:
-        self._ended, self.failure = True, failure
-        self._arrived()
+    def close(self) -> None:
+        self._closed = True
+        self._permits.release()

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ from reasoner.verifier import Verifier, claim_memory
 
 
 async def solve_each(
-    questions: Iterable[Question | str],
+    questions: Iterable[Question | str] | AsyncIterable[Question | str],
     strategy: Strategy | str = DEFAULT_STRATEGY,
     engine: Engine | str = DEFAULT_ENGINE,
     *,
@@ -50,7 +50,8 @@ async def solve_each(
     Up to `concurrency` questions are open at once, fewer where these fill the engine, and the next one opens when there
     is room; the seconds of a budget for `each` begin then. Results do not depend on it. One question's failure does not
     affect the others. An iterator is taken from as far as there is room, so it may be infinite. It is advanced in a
-    thread of its own, as it may wait. Its error is raised when the questions that came before it have ended.
+    thread of its own, as it may wait; an async iterator is advanced on the event loop. Its error is raised
+    when the questions that came before it have ended.
 
     Text stands for an object: a question, a spec such as "self_consistency:n=8" for the strategy, the engine, the
     verifier and the stop rule, "tokens=2000,seconds=30" for a budget. Without an engine, vLLM serves the embedded
@@ -173,7 +174,7 @@ async def solve(
 
 
 async def solve_many(
-    questions: Iterable[Question | str],
+    questions: Iterable[Question | str] | AsyncIterable[Question | str],
     strategy: Strategy | str = DEFAULT_STRATEGY,
     engine: Engine | str = DEFAULT_ENGINE,
     *,
@@ -227,7 +228,7 @@ def solve_sync(
 
 
 def solve_many_sync(
-    questions: Iterable[Question | str],
+    questions: Iterable[Question | str] | AsyncIterable[Question | str],
     strategy: Strategy | str = DEFAULT_STRATEGY,
     engine: Engine | str = DEFAULT_ENGINE,
     *,

@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from itertools import count
@@ -136,7 +136,9 @@ class RunContext:
         scheduled = self.scheduler.add(index, ledger) if self.scheduler else None
         return PlanRunner(self.strategy, self.verifier, self.stop, self.comparer, executor, self.facts, scheduled)
 
-    async def solutions(self, questions: Iterable[Question]) -> AsyncGenerator[tuple[int, Solution], None]:
+    async def solutions(
+        self, questions: Iterable[Question] | AsyncIterable[Question]
+    ) -> AsyncGenerator[tuple[int, Solution], None]:
         """Open questions while there is room, and yield each solution with its question's index.
 
         A few begin in each turn of the event loop, after the requests of those that are open, so that the first ones
@@ -257,13 +259,11 @@ class Session:
         seed: int = 0,
         ledger: Ledger | None = None,
         on_text: Callable[[TextPiece], None] | None = None,
-        history: QuestionHistory = EMPTY,
     ) -> Solution:
         """The solution of one question; many may run at once. Cancelling it aborts its sequences in the engine.
 
         `ledger`, within which its cost is booked, replaces that of the session. Earlier questions go first. `on_text`
-        receives the first sequence piece by piece, where the engine can tell them; see `SampleRequest`. What is in the
-        `history` of an interrupted attempt is not generated again; the ledger has booked its cost.
+        receives the first sequence piece by piece, where the engine can tell them; see `SampleRequest`.
 
         Raises:
             UsageError: the session is not open, the strategy needs a verifier and none is given, an option does not
@@ -286,7 +286,7 @@ class Session:
             ledger=ledger or self.ledger,
             stated=f"each {budget}" if budget else "",
             limits=self._limits,
-            history={question.id: history},
+            history={},
             on_text=on_text,
         )
         return await (await context.open(next(self._numbers), question)).solve()

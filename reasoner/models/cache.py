@@ -16,7 +16,7 @@ from reasoner.system.files import read_object, sync
 from reasoner.types import Notify
 
 MANIFEST: Final = "checksums.json"
-"""The file that says what a folder was built from (`gguf_sha256`), and the size of each of its `files`."""
+"""The file that says what a folder was built from (`gguf_sha256`)."""
 
 
 def cache_home() -> Path:
@@ -64,7 +64,7 @@ def source_of(folder: Path) -> str | None:
     """
     try:
         return str(read_object(folder / MANIFEST)["gguf_sha256"])
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError) as error:
         raise EngineUnavailable(f"malformed {folder / MANIFEST}: delete the folder, and it is built again") from error
@@ -73,7 +73,7 @@ def source_of(folder: Path) -> str | None:
 def built_folder(
     path: Path, *, source: str, megabytes: int, fill: Callable[[Path], None], notify: Notify, what: str
 ) -> Path:
-    """The folder `path`, which `fill` builds first if it is missing, incomplete or of another `source`, a SHA-256.
+    """The folder `path`, which `fill` builds first if it is missing or of another `source`, a SHA-256.
 
     `fill` gets an empty folder beside it. `megabytes` is the disk space that it needs. Of several processes one builds
     and the others wait. `what` is the model's name in messages.
@@ -82,10 +82,10 @@ def built_folder(
         EngineUnavailable: it cannot be built; the message says why and what to do.
     """
     try:
-        if not _is_complete(path, source):
+        if source_of(path) != source:
             path.parent.mkdir(parents=True, exist_ok=True)
             with locked(path, notify, f"another process is building {what}: waiting for it"):
-                if not _is_complete(path, source):
+                if source_of(path) != source:
                     _build(path, source, megabytes, fill, notify, what)
     except OSError as error:
         raise EngineUnavailable(
@@ -95,21 +95,10 @@ def built_folder(
     return path
 
 
-def _is_complete(folder: Path, source: str) -> bool:
-    """Whether a folder was built from this source and each file has the size that it had then."""
-    try:
-        manifest = read_object(folder / MANIFEST)
-        files = manifest["files"].items()
-        sizes_fit = all((folder / name).stat().st_size == about["size"] for name, about in files)
-        return bool(files) and sizes_fit and manifest["gguf_sha256"] == source
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
-
-
 def _build(path: Path, source: str, megabytes: int, fill: Callable[[Path], None], notify: Notify, what: str) -> None:
     """Build the folder. The lock is held."""
     if path.exists():
-        notify(f"the folder of {what} is damaged or of another version: building it again")
+        notify(f"the folder of {what} is incomplete or of another version: building it again")
         shutil.rmtree(path)
     else:
         notify(f"building {what}, once ({megabytes} MB in {path.parent})")
@@ -123,8 +112,7 @@ def _build(path: Path, source: str, megabytes: int, fill: Callable[[Path], None]
         staged.mkdir()
         fill(staged)
         files = sorted(staged.iterdir())
-        manifest = {"gguf_sha256": source, "files": {file.name: {"size": file.stat().st_size} for file in files}}
-        (staged / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+        (staged / MANIFEST).write_text(json.dumps({"gguf_sha256": source}), encoding="utf-8")
         for file in files:
             # Safetensors are readable only by their owner; the mode by umask lets a cache be shared.
             shutil.copymode(staged / MANIFEST, file)

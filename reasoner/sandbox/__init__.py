@@ -2,9 +2,9 @@
 
 Layers, each detected by a trial run: a separate session with a process group that is killed; an unprivileged user if
 the caller is root; rlimits; a supervisor: when it or its caller ends, all processes below it end; user, network,
-IPC, PID and mount namespaces with a separate root, or bubblewrap; Landlock; a separate session keyring; a seccomp
+IPC, PID and mount namespaces with a separate root; Landlock; a separate session keyring; a seccomp
 filter that allows what CPython needs (`syscalls`); a watch on the memory of all processes together. The minimum is the
-session and rlimits with namespaces or bubblewrap. Code runs without this minimum only with `allow_unsandboxed`.
+session, rlimits and namespaces. Code runs without this minimum only with `allow_unsandboxed`.
 
 The code and its tests never share a process, see `reasoner.sandbox.inner`.
 
@@ -16,7 +16,7 @@ NOT covered:
 - Memory beyond `memory_mib` between two checks, of which there are some twenty per second; without the watch, up to
   `processes` times `memory_mib`. Not counted: the kernel's memory for pipes, mappings and descriptors, bounded by
   `processes` times `open_files` and the kernel's limits for a user, and the files of the scratch directory, bounded by
-  `disk_mib`. With bubblewrap the number of files may exceed `files` between two checks.
+  `disk_mib`.
 - Without seccomp (on a processor other than x86-64 and ARM64): memory that belongs to no process, such as shared memory
   segments, and the settings of the supervisor, such as its limits.
 - A wrong answer that passes: tests prove only what they check, and code may recognise them by their arguments.

@@ -129,9 +129,9 @@ class Sandbox:
                 if others:
                     await self._functions(layers, code, {"tests": jobs, "entry_point": entry_point}, findings)
                 for index, test in enumerate(programs):
-                    ending = await self._program(layers, code, test, findings)
+                    ending = await self._program(layers, code, test)
                     findings.record(*ending, index)
-                    if ending[0] in ("timeout", "compile_error"):
+                    if ending[0] == "timeout":
                         break
             except SandboxFailed as error:
                 return CodeVerdict("sandbox_unavailable", 0, len(tests), printable(str(error), limit=MAX_DETAIL))
@@ -163,12 +163,11 @@ class Sandbox:
                 # A failure of the code even if a test runs alone: the code's processes may have used up the time.
                 findings.record("timeout", f"not finished after {self.limits.seconds:g} s", findings.seen)
 
-    async def _program(self, layers: Layers, code: str, test: Program, findings: _Findings) -> tuple[Status, str]:
+    async def _program(self, layers: Layers, code: str, test: Program) -> tuple[Status, str]:
         async with AsyncExitStack() as stack:
-            reported, reporting = pipe(stack)
             written, writing = pipe(stack)
-            report, output = await _stream(stack, reported), await _stream(stack, written)
-            ends, stdin = [_file(stack, code), reporting], _file(stack, test.stdin)
+            output = await _stream(stack, written)
+            ends, stdin = [_file(stack, code)], _file(stack, test.stdin)
             process = await stack.enter_async_context(
                 _running(layers, "program", limits=self.limits, ends=ends, stdin=stdin, stdout=writing)
             )
@@ -178,11 +177,8 @@ class Sandbox:
                     if written_out is None:
                         return "fail", f"it wrote more than {self.limits.output_kib} KiB"
                     ending = await _ending(process)
-                    first, *why = json.loads(await report.read() or '["killed"]')
             except TimeoutError:
                 return "timeout", f"not finished after {self.limits.seconds:g} s"
-        if first == "compile_error":
-            return first, *why
         if ending != "exit 0":
             return self._reason(ending)
         if _lines(written_out.decode("utf-8", "replace")) != _lines(test.expected):
@@ -203,8 +199,6 @@ class Sandbox:
                 return "timeout", f"it took more than {self.limits.cpu_seconds} s of processor time"
             case "memory":
                 return "memory", f"it held more than {self.limits.memory_mib} MiB"
-            case "files":
-                return "crash", f"it made more than {self.limits.files} files"
         return "crash", f"it ended by {ending or 'being killed'}"
 
 
@@ -222,8 +216,8 @@ def _job(test: str | Call | Program, entry_point: str) -> dict[str, object]:
 
 def _refusal(layers: Layers) -> str:
     return (
-        "this machine lacks the minimum of the sandbox: install bubblewrap, or run the code unprotected with "
-        f"--allow-unsandboxed-code (in Python allow_unsandboxed=True); tried {layers.missing}"
+        "this machine lacks the minimum of the sandbox: install unshare (util-linux) and allow user namespaces, or run "
+        f"the code unprotected with --allow-unsandboxed-code (in Python allow_unsandboxed=True); tried {layers.missing}"
     )
 
 
@@ -288,7 +282,7 @@ async def _stream(stack: AsyncExitStack, end: FileIO) -> asyncio.StreamReader:
 
 
 async def _ending(status: asyncio.StreamReader) -> str:
-    """The end of a process: `exit CODE`, `signal NUMBER`, `cpu`, `memory` or `files`; empty if it was killed."""
+    """The end of a process: `exit CODE`, `signal NUMBER`, `cpu` or `memory`; empty if it was killed."""
     return (await status.readline()).decode(errors="replace").strip()
 
 

@@ -6,7 +6,7 @@ kernel ends all processes that remain. It ends with the target, when the memory 
 caller closes its end of the pipe `life`.
 
 It writes lines to `status`, which the target cannot access: `ready LAYER...` or `failed WHY`, then `exit CODE`,
-`signal NUMBER`, `cpu`, `memory` or `files`.
+`signal NUMBER`, `cpu` or `memory`.
 """
 
 import ctypes
@@ -162,8 +162,6 @@ def supervise(target: int, handle: int, spec: Mapping[str, Any]) -> str:
             return "ended"
         if spec["watch"] and memory_exceeds(spec["watch"] * 2**20):
             return "memory"
-        if spec["files"] and files_exceed(spec["files"]):
-            return "files"
 
 
 def _ending(status: int, cpu: float, limit: float) -> str:
@@ -183,12 +181,6 @@ def memory_exceeds(limit: int) -> bool:
         return False
     # Shared memory was counted once per process. The exact sum takes longer.
     return sum(map(_proportional, others)) > limit
-
-
-def files_exceed(limit: int) -> bool:
-    """Whether the scratch directory, which is a separate file system, holds more than `limit` files."""
-    usage = os.statvfs(".")
-    return usage.f_files - usage.f_ffree > limit
 
 
 def _sockets() -> int:

@@ -181,15 +181,12 @@ def serve(calls: TextIO, replies: TextIO) -> None:
     return None
 
 
-def program(source: TextIO, report: TextIO) -> None:
-    """Run a program with its own standard input and output; `report` is closed before the program starts."""
-    code = _compiled(source.read())
-    report.write(json.dumps(["compile_error", code] if isinstance(code, str) else ["loaded"]))
-    report.close()
-    if not isinstance(code, str):
-        sys.modules["__main__"] = module = types.ModuleType("__main__")
-        sys.argv = ["answer"]
-        exec(code, module.__dict__)  # noqa: S102
+def program(source: TextIO) -> None:
+    """Run a program with its own standard input and output."""
+    code = compile(source.read(), "<answer>", "exec", dont_inherit=True)
+    sys.modules["__main__"] = module = types.ModuleType("__main__")
+    sys.argv = ["answer"]
+    exec(code, module.__dict__)  # noqa: S102
 
 
 # The side of the tests
@@ -411,7 +408,7 @@ def judge(calls: TextIO, replies: TextIO, verdict: TextIO) -> None:
 
 ROLES: dict[str, tuple[Callable[..., None], str]] = {
     "serve": (serve, "rw"),
-    "program": (program, "rw"),
+    "program": (program, "r"),
     "judge": (judge, "wrw"),
 }
 

@@ -14,18 +14,14 @@ from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from reasoner.errors import require
 from reasoner.sandbox.syscalls import seccomp_filter
 
-Wrapper = Literal["bubblewrap", "namespaces", "none"]
-
 NOBODY = 65534
 """The user and group of sandboxes that root starts: rlimits bind this user, and it owns nothing."""
 PROBE_SECONDS = 20
-_TOOLS: dict[Wrapper, str] = {"namespaces": "unshare", "bubblewrap": "bwrap"}
-"""The program behind each wrapper, best first."""
 _READABLE = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/dev/null", "/dev/urandom", "/dev/random")
 """The system files that are visible inside, besides the interpreter; others are missing or refused."""
 
@@ -74,7 +70,7 @@ class Interpreter(NamedTuple):
 class Layers:
     """How processes are confined here: by the layers `names`; `missing` says what the minimum lacks, if anything."""
 
-    wrapper: Wrapper
+    namespaces: bool
     private_proc: bool
     python: Interpreter
     names: tuple[str, ...] = ()
@@ -88,47 +84,30 @@ class Layers:
     def named(self, inner: Sequence[str]) -> tuple[str, ...]:
         """The layers of a run: those set up from outside, and those that its child reported."""
         user = (f"user-{NOBODY}",) if os.geteuid() == 0 else ()
-        wrapper = () if self.wrapper == "none" else (self.wrapper,)
-        return ("session", "rlimits", *user, *wrapper, *inner)
+        return ("session", "rlimits", *user, *(("namespaces",) if self.namespaces else ()), *inner)
 
     def command(self, program: Sequence[str], *, work: str, limits: SandboxLimits, status: int, life: int) -> list[str]:
         """The command that runs Python with these arguments inside, through `child`."""
-        wrapped = self.wrapper != "none"
         spec = {
             "argv": [self.python.path, *program],
             "work": work,
             "readable": self.readable,
             # Options of the scratch directory's file system, which has a separate root.
-            "scratch": f"size={limits.disk_mib}m,nr_inodes={limits.files},mode=700"
-            if self.wrapper == "namespaces"
-            else "",
+            "scratch": f"size={limits.disk_mib}m,nr_inodes={limits.files},mode=700" if self.namespaces else "",
             "proc": self.private_proc,
             "limits": limits.rlimits,
             "watch": limits.memory_mib if self.private_proc else 0,
-            "files": limits.files if wrapped else 0,
-            "filter": seccomp_filter(platform.machine(), own_files_only=wrapped).hex(),
+            "filter": seccomp_filter(platform.machine(), own_files_only=self.namespaces).hex(),
             "status": status,
             "life": life,
         }
         child = [self.python.path, "-I", "-S", "-c", source("child.py"), json.dumps(spec)]
-        return [*self._wrapping(work, limits), *child]
-
-    def _wrapping(self, work: str, limits: SandboxLimits) -> list[str]:
-        if self.wrapper == "none":
-            return []
-        # Looked up here, because the sandbox has another PATH.
-        tool = shutil.which(_TOOLS[self.wrapper]) or _TOOLS[self.wrapper]
-        if self.wrapper == "namespaces":
-            # Capabilities hold in the new namespace only; the child drops them.
-            spaces = ["--user", "--map-current-user", "--keep-caps", "--net", "--ipc", "--pid", "--mount"]
-            return [tool, *spaces, "--fork", "--kill-child", "--"]
-        binds = (("--dev-bind-try" if path.startswith("/dev/") else "--ro-bind-try", path) for path in self.readable)
-        return [
-            *(tool, "--unshare-all", "--die-with-parent", "--new-session", "--as-pid-1"),
-            *itertools.chain.from_iterable((option, path, path) for option, path in binds),
-            *(("--proc", "/proc") if self.private_proc else ()),
-            *("--size", str(limits.disk_mib * 2**20), "--tmpfs", work, "--remount-ro", "/", "--"),
-        ]
+        if not self.namespaces:
+            return child
+        # Looked up here, because the sandbox has another PATH. Capabilities hold in the new namespace only; the child
+        # drops them.
+        spaces = ["--user", "--map-current-user", "--keep-caps", "--net", "--ipc", "--pid", "--mount"]
+        return [shutil.which("unshare") or "unshare", *spaces, "--fork", "--kill-child", "--", *child]
 
 
 @functools.cache
@@ -189,20 +168,19 @@ def detect() -> Layers:
 
     It blocks for some tenths of a second.
     """
-    missing: list[str] = []
-    wrappers: tuple[Wrapper, ...] = ("namespaces", "bubblewrap", "none")
-    for wrapper in wrappers:
-        tool, why = _TOOLS.get(wrapper), ""
-        if tool and not shutil.which(tool):
-            missing.append(f"{wrapper}: {tool} is not installed")
+    missing = ""
+    for namespaces in (True, False):
+        if namespaces and not shutil.which("unshare"):
+            missing = "namespaces: unshare is not installed"
             continue
-        for private_proc, python in itertools.product((True, False) if tool else (False,), _interpreters()):
-            layers = Layers(wrapper, private_proc, python, missing="" if tool else "; ".join(missing))
+        why = ""
+        for private_proc, python in itertools.product((True, False) if namespaces else (False,), _interpreters()):
+            layers = Layers(namespaces, private_proc, python, missing=missing)
             names, why = _names(layers)
             if names:
                 return replace(layers, names=names)
-        missing.append(f"{wrapper if tool else 'python'}: {why}")
-    return Layers("none", private_proc=False, python=next(_interpreters()), missing="; ".join(missing))
+        missing = f"namespaces: {why}" if namespaces else f"{missing}; python: {why}"
+    return Layers(namespaces=False, private_proc=False, python=next(_interpreters()), missing=missing)
 
 
 def _names(layers: Layers) -> tuple[tuple[str, ...], str]:

@@ -127,15 +127,15 @@ class ChatReply:
     """The reply to a request of /v1/chat/completions: `whole`, or as chunks that the server sends one by one.
 
     Of a stream, `begin` is first; then `progress` receives the events of each choice, or `text` its text as it comes;
-    `end` is last, or `fail`. `id` is random unless it is given. `asked` is what is chosen by.
+    `end` is last, or `fail`. `id` is random. `asked` is what is chosen by.
     """
 
     reads: ClassVar[type[ChatRequest]] = ChatRequest
     last: ClassVar[bytes] = b"data: [DONE]\n\n"
 
-    def __init__(self, asked: ChatRequest, prices: Prices | None = None, *, id: str = "") -> None:
+    def __init__(self, asked: ChatRequest, prices: Prices | None = None) -> None:
         self.asked = asked
-        self.id = id or f"chatcmpl-{secrets.token_hex(12)}"
+        self.id = f"chatcmpl-{secrets.token_hex(12)}"
         self.created = int(time.time())
         self._prices = prices
         self._started: set[int] = set()
@@ -188,15 +188,15 @@ class ChatReply:
         chunks: list[Document] = []
         for index, result in enumerate(results):
             text, vendor = ReplyText.of(result), vendor_object(result, self._prices)
-            thought, said = ("".join(self._sent.get((index, thinking), ())) for thinking in (True, False))
+            thought, spoken = ("".join(self._sent.get((index, thinking), ())) for thinking in (True, False))
             # Thinking that follows lines of progress would read as if it were one of them.
             if index not in self._progress:
                 chunks += self._pieces(index, _rest(text.thinking, thought), thinking=True)
-            chunks += self._pieces(index, _rest(text.content, said), thinking=False)
+            chunks += self._pieces(index, _rest(text.content, spoken), thinking=False)
             if text.calls:
                 calls = [{"index": number, **call} for number, call in enumerate(self._calls(index, text))]
                 chunks.append(self._chunk(index, {"tool_calls": calls}))
-            if not text.content.startswith(said):
+            if not text.content.startswith(spoken):
                 vendor["notes"].append(LOST)
             chunks.append(self._chunk(index, {}, text.finish_reason) | {"reasoner": vendor})
         if self.asked.include_usage:

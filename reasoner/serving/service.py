@@ -115,7 +115,7 @@ class Service:
         outcome: Outcome = "cancelled"
         results: list[Result] = []
         try:
-            async with self.turns.turn(client):
+            async with self.turns.turn():
                 solved = [
                     self._solve(job, ledger, client, partial(follow, index) if follow else None)
                     for index, job in enumerate(jobs)

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from reasoner.budget import cost_line
 from reasoner.errors import UsageError
 from reasoner.system.files import replacing
 from reasoner.system.printing import visible
@@ -65,6 +66,7 @@ def fragment(tree: SearchTree) -> "Markup":
         vote=tree.proposals[-1].vote_state if tree.proposals and tree.depth == 1 else VoteState(),
         most_answers=MAX_ANSWERS,
         views=views,
+        cost=cost_line(tree.cost),
     )
 
 

@@ -73,13 +73,6 @@ def test_people_get_the_same_in_words(run: Run, install: Install, tmp_path: Path
         assert row in words
 
 
-def test_the_kv_cache_is_unknown_for_layers_with_a_window(run: Run, install: Install, tmp_path: Path) -> None:
-    install(CPU)
-    found = findings(run, "-m", model(tmp_path, sliding_window=1024, model_type="gemma3_text"))
-    assert found["kv_bytes_per_token"] is None
-    assert "kv_cache_tokens" not in found
-
-
 @pytest.mark.parametrize(("asked", "code"), [((), 0), (("-e", "vllm:seed=7"), 4), (("-m", "MODEL"), 4)])
 def test_without_vllm_a_server_suffices_unless_a_model_is_to_run_here(
     asked: tuple[str, ...], code: int, run: Run, install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -15,7 +15,6 @@ COMMANDS = "solve batch serve plan trace list doctor demo calibrate eval grade r
 LINES = [
     "--help",
     *(f"{command} --help" for command in COMMANDS.split()),
-    *(f"{command} --help-all" for command in ("solve", "batch", "serve", "calibrate", "eval")),
     *(f"verifier {command} --help" for command in ("fit", "calibrate")),
     *(f"list {kind}" for kind in ("strategies", "verifiers", "engines", "tasks", "rules", "answers")),
     "list strategies best_of_n",

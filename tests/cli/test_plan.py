@@ -78,15 +78,6 @@ def test_a_budget_is_for_all_questions(run: Run, save: Save) -> None:
     assert "total    300 for 100 questions" in shown
 
 
-@pytest.mark.parametrize("budget", [1, 3, 8])
-def test_an_accuracy_costs_the_budget_that_gives_it(budget: int, run: Run, save: Save) -> None:
-    file = save()
-    brings = planned(run, "--profile", file, "-b", f"tokens={budget}")
-    costs = planned(run, "--profile", file, "--target-accuracy", str(brings["accuracy"]))
-    assert costs["tokens"] == pytest.approx(budget, rel=1e-6)
-    assert costs["accuracy"] == pytest.approx(brings["accuracy"])
-
-
 def test_an_accuracy_above_all_that_was_measured(run: Run, save: Save) -> None:
     ended = run("plan", "--profile", save(), "--target-accuracy", "0.9")
     assert ended.code == 1

@@ -31,7 +31,7 @@ def imported(*arguments: str, depth: int = 1) -> set[str]:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--help",), ("serve", "--help-all"), *((name, "--help") for name in ("list", "trace", "plan", "eval", "grade"))],
+    [("--help",), *((name, "--help") for name in ("serve", "list", "trace", "plan", "eval", "grade"))],
 )
 def test_help_imports_nothing_that_takes_time(arguments: tuple[str, ...]) -> None:
     found = imported(*arguments, depth=2)
@@ -111,4 +111,4 @@ def completed(*words: str) -> list[str]:
 
 def test_a_shell_completes_commands_and_options() -> None:
     assert "plain,solve" in completed("so")
-    assert "plain,--messages" in completed("solve", "--mess")
+    assert "plain,--context" in completed("solve", "--cont")

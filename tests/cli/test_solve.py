@@ -34,7 +34,7 @@ def test_progress_and_summary_are_lines_on_standard_error(run: Run) -> None:
     summary = lines[6:]
     assert [line[:9].strip() for line in summary] == ["vote", "cost", "budget", "time", "note"]
     assert summary[0].endswith("(8 samples, 0 without an answer)")
-    assert " of 2,000; the strategy finished" in summary[2]
+    assert summary[2].startswith(f"budget   tokens {summary[1].split()[1]} of 2,000; the strategy finished")
     assert summary[4].startswith("note     simulated, no model was run: arithmetic is right in 80% of samples, ")
 
 

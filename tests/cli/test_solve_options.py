@@ -25,45 +25,15 @@ def test_sampling_options_replace_those_of_the_strategy(run: Run) -> None:
     assert "n must be from 1" in run(*ASKED, "-n", "0").error
 
 
-def test_the_prompt_has_the_system_text_and_the_earlier_turns(run: Run, tmp_path: Path) -> None:
-    talk, trace = tmp_path / "talk.json", tmp_path / "t.jsonl"
-    turns = [("system", "Be brief."), ("user", "Hello"), ("assistant", "Hi"), ("user", "What is 3+4?")]
-    messages = [{"role": role, "content": text} for role, text in turns]
-    talk.write_text(json.dumps(messages))
-    asked = ("solve", "-e", "simulated", "-s", "single", "--messages", str(talk))
-    found = document(run, *asked, "--trace", str(trace))
-    assert found["question_id"] != document(run, *ASKED, "-s", "single")["question_id"]
+def test_the_prompt_has_the_system_text(run: Run, tmp_path: Path) -> None:
+    trace = tmp_path / "t.jsonl"
+    document(run, *ASKED, "-s", "single", "--system", "Be brief.", "--trace", str(trace))
     [prompted] = [
         event for line in trace.read_text().splitlines() if (event := json.loads(line))["event"] == "prompted"
     ]
-    assert [(turn["role"], turn["content"].partition("\n")[0]) for turn in prompted["messages"]] == turns
-    assert "keep one" in run(*asked, "--system", "Be long.").error
-    assert "keep one" in run(*ASKED, "--messages", str(talk)).error
-    talk.write_text("\n\n".join(map(json.dumps, messages)))
-    assert document(run, *asked)["question_id"] == found["question_id"]
-
-
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        ("[]", "is an empty list"),
-        ('{"role": "user"}', "line 1 is not a turn: write"),
-        ('{"role": "user", "content": "a"}\nnot json\n', "line 2 is not JSON"),
-        ('["q"]', "entry 1 is not a turn: write"),
-        ("[" * 100_000, "is not JSON"),
-        ('[{"role": "bot", "content": "q"}]', "entry 1 is not a turn: write"),
-        ('[{"role": "assistant", "content": "q"}]', "the last must be the user's"),
-        ('[{"role": "user", "content": "q"}, {"role": "system", "content": "s"}]', "must be the first"),
-        ('[{"role": "system", "content": "s"}]', "the last must be the user's"),
-    ],
-)
-def test_a_file_of_turns_that_cannot_be_used(content: str, problem: str, run: Run, tmp_path: Path) -> None:
-    file = tmp_path / "turns.json"
-    file.write_text(content)
-    ended = run("solve", "-e", "simulated", "--messages", str(file))
-    assert (ended.code, ended.out) == (2, "")
-    assert problem in ended.error
-    assert str(file) in ended.error
+    turns = [(turn["role"], turn["content"].partition("\n")[0]) for turn in prompted["messages"]]
+    assert turns == [("system", "Be brief."), ("user", "What is 3+4?")]
+    assert "--system is empty" in run(*ASKED, "--system", " ").error
 
 
 def test_the_reply_behind_the_answer_is_shown_apart_from_it(run: Run) -> None:
@@ -87,19 +57,3 @@ def test_an_option_goes_before_its_variable(run: Run, monkeypatch: pytest.Monkey
     assert document(run, *ASKED[:2], "-n", "4")["samples"] == 4
     monkeypatch.setenv("REASONER_SOLVE_N", "0")
     assert run(*ASKED[:2]).error.endswith("; set by variables: REASONER_SOLVE_N, REASONER_SOLVE_ENGINE")
-
-
-@pytest.mark.parametrize("command", ["solve", "eval"])
-def test_the_short_help_fits_a_screen_and_leads_to_the_long_one(
-    command: str, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    short, full = run(command, "-h").out, run(command, "--help-all").out
-    assert len(short.splitlines()) <= 24
-    assert "--help-all" in short
-    assert run(command, "--help").out == short
-    monkeypatch.setenv("COLUMNS", "40")
-    assert max(map(len, run(command, "-h").out.splitlines())) <= 40
-    for part in ("Exit codes:", "--prices", "--engine"):
-        assert part in full
-        assert part not in short

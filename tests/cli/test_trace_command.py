@@ -16,32 +16,17 @@ from tests.trace.tree.growing import Trace, beam
 
 HOSTILE = "\x1b]0;owned\x07\x1b[31mred\u202e\u2066\r\n\0 [bold]markup[/bold] <script>"
 TREE = """\
-prompt, 5 tokens: How many?                                              state        score   tokens
-├ #0 First.                                                              • continued   0.75       15
-│ ├ #3 The answer is 7                                              = 7  = answered    0.50       15
-│ └ #4 The answer is 8                                              = 8  = answered    0.95       15
-├ #1 Second.                                                             → path        0.50       15
-│ └ #5 So it is 7                                                   = 7  → answer      0.90       15
-└ #2 Third.                                                              ✂ pruned      0.25       15
+prompt, 5 tokens: How many?
+├ #0 • continued 0.75 15 tok  First.
+│ ├ #3 = answered 0.50 15 tok = 7  The answer is 7
+│ └ #4 = answered 0.95 15 tok = 8  The answer is 8
+├ #1 → path 0.50 15 tok  Second.
+│ └ #5 → answer 0.90 15 tok = 7  So it is 7
+└ #2 ✂ pruned 0.25 15 tok  Third.
 
 → the path to the answer
 #1       0.50  Second.
 #5       0.90  So it is 7
-"""
-NARROW = """\
-prompt, 5 tokens: How many?
-├ #0 First.
-│   • continued 0.75 15 tok
-│ ├ #3 The answer is 7
-│ │   = answered 0.50 15 tok  = 7
-│ └ #4 The answer is 8
-│     = answered 0.95 15 tok  = 8
-├ #1 Second.
-│   → path 0.50 15 tok
-│ └ #5 So it is 7
-│     → answer 0.90 15 tok  = 7
-└ #2 Third.
-    ✂ pruned 0.25 15 tok
 """
 
 
@@ -60,8 +45,9 @@ def named(name: str) -> Trace:
     return trace
 
 
-def test_the_tree_of_one_question_is_drawn(run: Run, tmp_path: Path) -> None:
-    shown = run("trace", saved(tmp_path, beam()))
+def test_the_tree_of_one_question_is_drawn(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = saved(tmp_path, beam())
+    shown = run("trace", path)
     assert (shown.code, shown.err) == (0, "")
     assert TREE in shown.out
     assert "answer   7\n" in shown.out
@@ -69,13 +55,11 @@ def test_the_tree_of_one_question_is_drawn(run: Run, tmp_path: Path) -> None:
     assert "proposals 7 with 100% of the vote" in shown.out
     assert "✂ pruned: incomplete, while others of its depth were continued\n" in shown.out
     assert "repeat" not in shown.out
-
-
-def test_on_forty_columns_a_node_takes_two_lines(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
-    shown = run("trace", saved(tmp_path, beam()))
-    assert NARROW in shown.out
-    assert max(map(len, shown.out.splitlines())) <= 40
+    narrow = run("trace", path).out.splitlines()
+    assert "├ #1 → path 0.50 15 tok  Second." in narrow
+    assert "│ └ #5 → answer 0.90 15 tok = 7  So it …" in narrow
+    assert max(map(len, narrow)) <= 40
 
 
 def test_what_a_model_wrote_cannot_command_the_terminal(run: Run, tmp_path: Path) -> None:
@@ -124,16 +108,6 @@ def test_several_questions_are_a_line_each(run: Run, tmp_path: Path, monkeypatch
     assert narrow[:2] == ["q1  How many?", "  ended by strategy, answer 7, samples"]
     chosen = run("trace", path, "--question", "q2")
     assert "question q2: How many?\n" in chosen.out
-
-
-def test_the_beginning_of_an_id_names_a_question_if_it_is_the_only_one(run: Run, tmp_path: Path) -> None:
-    path = saved(tmp_path, *map(named, ("q-1", "q-12", "q-23", "q-24")))
-    assert "question q-12: How many?\n" in run("trace", path, "--question", "q-12").out
-    # The whole id of one question may be the beginning of another.
-    assert "question q-1: How many?\n" in run("trace", path, "--question", "q-1").out
-    ended = run("trace", path, "--question", "q-2")
-    assert (ended.code, ended.out) == (2, "")
-    assert ended.error == "error: --question q-2 matches 2 questions: q-23, q-24; give more of the id"
 
 
 def test_a_page_is_written_beside_what_is_shown(run: Run, tmp_path: Path) -> None:

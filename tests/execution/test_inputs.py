@@ -5,7 +5,7 @@ import gc
 import random
 import threading
 import tracemalloc
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import aclosing
 from typing import Any
 
@@ -21,7 +21,7 @@ from reasoner.execution.inputs import IdSet
 from reasoner.execution.scheduler import Allocation
 from reasoner.trace.events import Began, Ended, Event, Work
 from reasoner.types import SamplingParams
-from reasoner_strategies import SelfConsistency
+from reasoner_strategies import SelfConsistency, Single
 from tests.helpers import DEADLINE, course, jumbled, number_question, says, varied
 from tests.scripted import ScriptedEngine
 from tests.sweeps import widths
@@ -34,6 +34,12 @@ USEFUL = 5 + 16
 
 def asked(count: int) -> Iterator[Question]:
     return (number_question(f"q{index}") for index in range(count))
+
+
+async def asked_later(count: int) -> AsyncIterator[Question]:
+    for question in asked(count):
+        await asyncio.sleep(0)
+        yield question
 
 
 def mixed(request: SampleRequest) -> str:
@@ -52,10 +58,33 @@ def within(seconds: float, work: Any) -> Any:
 # What is taken, and when
 
 
-def test_an_iterator_gives_the_same_results_as_a_list() -> None:
+@pytest.mark.parametrize("source", [asked, asked_later])
+def test_an_iterator_gives_the_same_results_as_a_list(source: Any) -> None:
     expected = solve_many_sync([*asked(40)], VOTE, ScriptedEngine(varied), seed=3)
-    streamed = solve_many_sync(asked(40), VOTE, ScriptedEngine(varied, pause=jumbled(4)), concurrency=7, seed=3)
+    streamed = solve_many_sync(source(40), VOTE, ScriptedEngine(varied, pause=jumbled(4)), concurrency=7, seed=3)
     assert [course(solution)[:3] for solution in streamed] == [course(solution)[:3] for solution in expected]
+
+
+def test_an_async_input_without_end_is_taken_as_far_as_there_is_room() -> None:
+    taken = 0
+
+    async def endless() -> AsyncIterator[Question]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield number_question(f"q{taken}")
+
+    async def test() -> None:
+        stream = solve_each(endless(), Single(), ScriptedEngine(says("7")), concurrency=5)
+        async with aclosing(stream):
+            ended = 0
+            async for _ in stream:
+                ended += 1
+                if ended == 20:
+                    return
+
+    within(20 * DEADLINE, test())
+    assert taken <= 20 + 5
 
 
 @pytest.mark.parametrize("budget", [None, Budget(tokens=10_000)])
@@ -80,13 +109,18 @@ def test_open_questions_are_answered_while_the_input_waits(budget: Budget | None
     assert within(20 * DEADLINE, test()) == ["q0", "q1"]
 
 
-def test_the_error_of_an_input_is_raised_when_the_questions_before_it_are_answered() -> None:
+@pytest.mark.parametrize("later", [False, True])
+def test_the_error_of_an_input_is_raised_when_the_questions_before_it_are_answered(later: bool) -> None:
     def broken() -> Iterator[Question]:
         yield from asked(3)
         raise UsageError("line 4 is damaged")
 
+    async def broken_later() -> AsyncIterator[Question]:
+        for question in broken():
+            yield question
+
     async def test() -> None:
-        stream = solve_each(broken(), VOTE, ScriptedEngine(varied))
+        stream = solve_each(broken_later() if later else broken(), VOTE, ScriptedEngine(varied))
         async with aclosing(stream):
             async for _, solution in stream:
                 answered.append(solution.question_id)
@@ -134,7 +168,7 @@ def test_no_more_are_open_than_fill_the_engine_which_stays_full() -> None:
 # One budget
 
 
-def run(questions: Iterable[Question], **options: Any) -> tuple[list[Solution], list[Event]]:
+def run(questions: Iterable[Question] | AsyncIterator[Question], **options: Any) -> tuple[list[Solution], list[Event]]:
     events: list[Event] = []
     engine = options.pop("engine", None) or ScriptedEngine(mixed)
     return solve_many_sync(questions, VOTE, engine, trace=events.append, **options), events

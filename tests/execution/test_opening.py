@@ -104,11 +104,15 @@ def test_room_is_kept_for_questions_that_are_not_open_yet(tokens: int) -> None:
 def test_questions_that_were_opened_first_end_first_where_the_engine_answers_at_once(
     arrive: Callable[[list[Question]], Iterable[Question]],
 ) -> None:
-    events: list[Event] = []
+    began: list[Event] = []
+
+    def follow(event: Event) -> None:
+        if isinstance(event, Began):
+            began.append(event)
 
     async def begun_ahead() -> list[int]:
-        stream = solve_each(arrive(questions(400)), SelfConsistency(8), ScriptedEngine(says("7")), trace=events.append)
+        stream = solve_each(arrive(questions(400)), SelfConsistency(8), ScriptedEngine(says("7")), trace=follow)
         async with aclosing(stream) as found:
-            return [sum(isinstance(event, Began) for event in events) - index async for index, _ in found]
+            return [len(began) - index async for index, _ in found]
 
     assert max(map(abs, asyncio.run(begun_ahead()))) < 100

@@ -60,30 +60,17 @@ def test_it_is_built_once(builder: Builder) -> None:
     assert builder.path.stat().st_mode & 0o777 == 0o755
 
 
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda folder: os.truncate(folder / "model.safetensors", 1000),
-        lambda folder: (folder / "config.json").unlink(),
-        lambda folder: (folder / MANIFEST).unlink(),
-        lambda folder: os.truncate(folder / MANIFEST, 50),
-        lambda folder: (folder / MANIFEST).write_text('{"gguf_sha256": "abc", "files": {}}'),
-        lambda folder: (folder / MANIFEST).write_text('{"gguf_sha256": "abc", "files": 3}'),
-    ],
-)
-def test_what_is_incomplete_is_built_again(spoil: Callable[[Path], object], builder: Builder) -> None:
-    spoil(builder.build())
+def test_a_folder_without_a_manifest_or_of_other_weights_is_built_again(builder: Builder) -> None:
+    (builder.build() / MANIFEST).unlink()
     builder.build()
-    assert builder.notices[1:] == ["the folder of the model is damaged or of another version: building it again"]
-    assert builder.times == 2
+    assert builder.notices[1:] == ["the folder of the model is incomplete or of another version: building it again"]
     assert builder.complete()
-
-
-def test_a_folder_made_from_other_weights_is_built_again(builder: Builder) -> None:
-    builder.build()
     assert source_of(builder.build(source="def")) == "def"
-    assert builder.times == 2
+    assert builder.times == 3
     assert source_of(builder.path.parent) is None
+    os.truncate(builder.path / MANIFEST, 5)
+    with pytest.raises(EngineUnavailable, match="delete the folder, and it is built again"):
+        builder.build(source="def")
 
 
 def test_a_run_killed_half_way_leaves_nothing_behind_for_long(builder: Builder) -> None:

@@ -47,13 +47,10 @@ def test_it_is_converted_once(converted: Path, monkeypatch: pytest.MonkeyPatch) 
     assert contents(converted.parents[1]) == [converted.name]
 
 
-def test_it_comes_out_in_16_bits_and_not_quantized(converted: Path) -> None:
+def test_it_has_16_bits_and_splits_digits_off_before_white_space(converted: Path) -> None:
     config = json.loads((converted / "config.json").read_text(encoding="utf-8"))
     assert config["dtype"] == "bfloat16"
     assert not [key for key in config if "quant" in key]
-
-
-def test_digits_are_split_off_before_white_space_is(converted: Path) -> None:
     tokenizers = pytest.importorskip("tokenizers")
     tokenizer = tokenizers.Tokenizer.from_file(str(converted / "tokenizer.json"))
     assert tokenizer.encode("\n\n12").ids == [1116, 33, 34]

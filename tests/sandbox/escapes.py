@@ -156,29 +156,10 @@ def a_namespace(place: str) -> None:
         raise OSError(failed, "unshare")
 
 
-ALL: tuple[Callable[[str], None], ...] = (
-    mode,
-    mode_by_descriptor,
-    dates,
-    attributes,
-    owner,
-    existence,
-    file_system,
-    names,
-    names_of_all,
-    changes_of_a_directory,
-    datagram,
-    datagram_connected,
-    descriptor,
-    descriptor_to_itself,
-    urgent,
-    packets,
-    keys,
-    messages,
-    semaphores,
-    limits_of_another,
-    a_namespace,
-)
+ATTACK: dict[str, object] = {"place": str, "return": None}
+ALL: list[Callable[[str], None]] = [
+    item for item in globals().values() if getattr(item, "__annotations__", None) == ATTACK
+]
 
 
 def attack(place: str) -> dict[str, str]:

@@ -53,18 +53,13 @@ def test_nothing_outside_can_be_read(body: str, outside: Path, away: Path) -> No
     assert returned(code, str(outside)) in REFUSED
 
 
-@pytest.mark.parametrize("path", ["/etc/passwd", "/etc/hostname", "/proc/1/environ", "/proc/1/root/etc/passwd"])
-def test_files_of_the_system_cannot_be_read(path: str) -> None:
-    code = attack("open(path).read()", "path")
-    if path == "/etc/passwd":
+@pytest.mark.parametrize("path", ["/etc/passwd", "/etc/hostname", "/proc/1/environ", "/proc/1/root/etc/passwd", "HOME"])
+def test_files_of_the_system_and_of_the_user_cannot_be_read(path: str) -> None:
+    code = attack("os.listdir(path) if os.path.isdir(path) else open(path).read()", "path")
+    path = str(Path.home()) if path == "HOME" else path
+    if not path.startswith("/proc/1") and path != "/etc/hostname":
         works_unconfined(code, path)
     assert returned(code, path) in REFUSED
-
-
-def test_the_home_of_the_user_cannot_be_read() -> None:
-    code = attack("os.listdir(path)", "path")
-    works_unconfined(code, str(Path.home()))
-    assert returned(code, str(Path.home())) in REFUSED
 
 
 WRITES = {
@@ -104,6 +99,7 @@ def test_no_file_is_left_for_the_next_run() -> None:
 FLOODS = {
     "one large file": "with open('f', 'wb') as f:\n    for _ in range(3): f.write(bytes(2**20)); f.flush()",
     "many files": "for n in range(64): open(f'f{n}', 'wb').write(bytes(2**20 - 1))",
+    "empty files": "for n in range(2000): open(f'f{n}', 'w').close()",
     "open files": "kept = [open('/dev/null') for _ in range(100)]",
 }
 
@@ -112,12 +108,6 @@ FLOODS = {
 def test_a_flood_of_files_ends_at_the_limit(body: str, outside: Path, away: Path) -> None:
     works_unconfined(attack(body))
     assert returned(attack(body)) == "OSError"
-
-
-def test_a_flood_of_empty_files_ends_at_the_limit() -> None:
-    # With bubblewrap by a watch, which comes around after some thousands.
-    verdict = checked(attack("for n in range(10**6): open(f'f{n}', 'w').close()"), Call((), None))
-    assert "OSError" in verdict.detail or "it made more than 1024 files" in verdict.detail
 
 
 # Network
@@ -207,10 +197,6 @@ def test_leaving_before_the_asserts_is_no_pass(statement: str) -> None:
         verdict = checked(code, *tests)
         assert verdict.status in {"crash", "fail"}
         assert verdict.passed == 0
-
-
-@pytest.mark.parametrize("statement", EXITS)
-def test_leaving_a_program_before_its_output_is_no_pass(statement: str) -> None:
     assert checked(f"{statement}\nprint(1)", Program("", "1")).status in {"crash", "fail"}
 
 
@@ -285,13 +271,6 @@ def test_a_flood_of_output_ends_at_the_limit() -> None:
 def test_a_flood_of_output_beside_a_right_answer_does_no_harm() -> None:
     code = "import sys\ndef attack():\n    for _ in range(10**4): print('x' * 1000); sys.stderr.write('x' * 1000)\n    return 1"
     assert checked(code, Call((), 1)).status == "pass"
-
-
-def test_output_that_is_not_text_is_another() -> None:
-    code = "import sys\nsys.stdout.buffer.write(bytes(range(128, 256)))"
-    verdict = checked(code, Program("", "\ufffd"))
-    assert verdict.status == "fail"
-    assert verdict.detail.isprintable()
 
 
 def test_a_detail_is_short_and_clean() -> None:

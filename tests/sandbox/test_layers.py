@@ -16,9 +16,9 @@ from tests.sandbox.attacking import CONFINED, checked
 CODE = "import os\ndef attack(): return os.getuid()"
 
 
-def bare(because: str = "bubblewrap: bwrap is not installed") -> Layers:
+def bare(because: str = "namespaces: unshare is not installed") -> Layers:
     """What detection finds where nothing wraps processes."""
-    return Layers("none", private_proc=False, python=detect().python, missing=because)
+    return Layers(namespaces=False, private_proc=False, python=detect().python, missing=because)
 
 
 def test_detection_names_what_it_found_and_looks_once() -> None:
@@ -29,12 +29,10 @@ def test_detection_names_what_it_found_and_looks_once() -> None:
 
 
 @CONFINED
-def test_the_minimum_is_namespaces_with_landlock_or_bubblewrap() -> None:
+def test_the_minimum_is_namespaces_with_landlock() -> None:
     layers = detect()
-    if layers.wrapper == "namespaces":
-        assert any(name.startswith("landlock-") for name in layers.names)
-    assert layers.wrapper in layers.names
-    assert layers.wrapper != "none"
+    assert layers.namespaces
+    assert {"namespaces", "landlock"} <= {name.partition("-")[0] for name in layers.names}
 
 
 @CONFINED
@@ -42,30 +40,26 @@ def test_code_runs_as_nobody_where_the_caller_is_root() -> None:
     assert checked(CODE, Call((), NOBODY if os.geteuid() == 0 else os.geteuid())).status == "pass"
 
 
-def without(monkeypatch: pytest.MonkeyPatch, *tools: str) -> Layers:
-    """What a fresh detection finds where some tools aren't installed."""
-    found = {tool: shutil.which(tool) for tool in ("bwrap", "unshare")}
-    monkeypatch.setattr(shutil, "which", lambda tool: None if tool in tools else found[tool])
-    return detect.__wrapped__()
-
-
-def test_without_the_tools_the_minimum_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    layers = without(monkeypatch, "bwrap", "unshare")
-    assert layers.wrapper == "none"
-    assert layers.missing == "namespaces: unshare is not installed; bubblewrap: bwrap is not installed"
+def test_without_the_tool_the_minimum_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda tool: None)
+    layers = detect.__wrapped__()
+    assert not layers.namespaces
+    assert layers.missing == "namespaces: unshare is not installed"
     assert {"session", "rlimits"} <= set(layers.names)
-    assert not {"namespaces", "bubblewrap", "memory-watch"} & set(layers.names)
+    assert not {"namespaces", "memory-watch"} & set(layers.names)
 
 
 def test_a_tool_that_fails_is_not_taken_for_a_layer(monkeypatch: pytest.MonkeyPatch, away: Path) -> None:
-    for tool, script in (("bwrap", "echo no permissions to create a namespace >&2; exit 1"), ("unshare", "exit 0")):
-        (away / tool).write_text(f"#!/bin/sh\n{script}\n")
-        (away / tool).chmod(0o755)
     monkeypatch.setattr("reasoner.sandbox.layers.environment", lambda work: {"PATH": f"{away}:/usr/bin:/bin"})
     monkeypatch.setenv("PATH", str(away), prepend=":")
-    layers = detect.__wrapped__()
-    assert layers.wrapper == "none"
-    assert layers.missing == "namespaces: it printed nothing; bubblewrap: no permissions to create a namespace"
+    for script, why in (
+        ("echo no permissions to create a namespace >&2; exit 1", "no permissions to create a namespace"),
+        ("exit 0", "it printed nothing"),
+    ):
+        (away / "unshare").write_text(f"#!/bin/sh\n{script}\n")
+        (away / "unshare").chmod(0o755)
+        layers = detect.__wrapped__()
+        assert (layers.namespaces, layers.missing) == (False, f"namespaces: {why}")
 
 
 def test_without_the_minimum_nothing_runs_and_the_error_says_what_to_do(
@@ -74,7 +68,12 @@ def test_without_the_minimum_nothing_runs_and_the_error_says_what_to_do(
     monkeypatch.setattr(check, "detect", bare)
     verdict = checked(f"open({str(outside / 'new')!r}, 'w')\n{CODE}", Call((), 0), Call((), 0))
     assert (verdict.status, verdict.passed, verdict.total, verdict.judged) == ("sandbox_unavailable", 0, 2, False)
-    for part in ("install bubblewrap", "--allow-unsandboxed-code", "allow_unsandboxed=True", "bwrap is not installed"):
+    for part in (
+        "allow user namespaces",
+        "--allow-unsandboxed-code",
+        "allow_unsandboxed=True",
+        "unshare is not installed",
+    ):
         assert part in verdict.detail
 
 

@@ -177,15 +177,9 @@ async def test_closing_ends_what_runs_and_what_waits(tmp_path: Path) -> None:
     await made.close()
 
 
-def test_a_pool_outlives_its_event_loop() -> None:
-    made = ProcessPool(1)
-    results = [asyncio.run(one) for one in (made.call(abs, -1, seconds=LONG), made.call(abs, -2, seconds=LONG))]
-    asyncio.run(made.close())
-    assert results == [JobResult(1), JobResult(2)]
-
-
-def test_threads_with_event_loops_of_their_own_share_a_pool() -> None:
+def test_event_loops_one_after_another_and_in_threads_share_a_pool() -> None:
     made = ProcessPool(2)
+    assert asyncio.run(made.call(abs, -1, seconds=LONG)) == JobResult(1)
     with ThreadPoolExecutor(4) as threads:
         found = list(threads.map(lambda n: asyncio.run(made.call(abs, -n, seconds=LONG)), range(20)))
     asyncio.run(made.close())

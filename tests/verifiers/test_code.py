@@ -114,7 +114,9 @@ def test_a_test_that_begins_with_a_brace_may_be_python() -> None:
 
 
 def test_without_a_sandbox_there_is_no_rating_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    bare = Layers("none", private_proc=False, python=detect().python, missing="bubblewrap: bwrap is not installed")
+    bare = Layers(
+        namespaces=False, private_proc=False, python=detect().python, missing="namespaces: unshare is not installed"
+    )
     monkeypatch.setattr(check, "detect", lambda: bare)
     with pytest.raises(VerifierError, match=r"sandbox_unavailable: .*--allow-unsandboxed-code"):
         rating(VERIFIER, "def double(x): return 2 * x")

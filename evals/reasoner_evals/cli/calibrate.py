@@ -28,9 +28,9 @@ MAX_SPEC_LENGTH: Final = 80
 
 @click.command("calibrate", cls=Command)
 @run_options(strategies=" and ".join(DEFAULT_STRATEGIES))
-@option("--out", type=PATH, required=True, metavar="FILE", brief="The profile to write (required).",
+@option("--out", type=PATH, required=True, metavar="FILE",
               help="The profile to write; other tasks in an existing profile are kept.")  # fmt: skip
-@option("--from", "from_runs", is_flag=True, brief="Use finished runs instead of a model.",
+@option("--from", "from_runs", is_flag=True,
               help="Use finished runs instead of a model: give the folders of RUNs in place of TASKs.")  # fmt: skip
 @option("--runs", type=PATH, metavar="DIR",
               help="The run's folder; an interrupted run in it continues.  [default: "

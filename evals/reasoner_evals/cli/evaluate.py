@@ -20,12 +20,12 @@ from reasoner_evals.cli.options import RunOptions, command_line, default_folder,
 @option("--effort", metavar="low|medium|high", section="Strategy",
         help="Leave the part of --totals unspent that raises the accuracy too little.  [default: between medium and "
              "high]")  # fmt: skip
-@option("--shard", metavar="I/N", section="Data", brief="Only part I of N, as in 2/8.",
+@option("--shard", metavar="I/N", section="Data",
         help="Only part I of N, from 1, as in 2/8: every N-th question from number I. Several processes share a run in "
              "this way; `reasoner merge` makes one run of theirs.")  # fmt: skip
-@option("--out", type=PATH, metavar="DIR", brief="The run's folder  [runs/DATE-TIME-TASK].",
+@option("--out", type=PATH, metavar="DIR",
         help="The run's folder, new or empty.  [default: runs/DATE-TIME-TASK]")  # fmt: skip
-@option("--resume", type=PATH, metavar="RUN", brief="Continue an interrupted run.",
+@option("--resume", type=PATH, metavar="RUN",
         help="Continue the run in this folder: keep finished questions, try failed ones again.")  # fmt: skip
 @json_option("the results")
 @QUIET

@@ -82,20 +82,18 @@ def run_options(*, strategies: str) -> Callable[[F], F]:
         for add_option in (
             option("--subset-seed", type=int, metavar="SEED", section="Data",
                    help="Shuffle each task by this seed before --limit is applied.  [default: the benchmark's order]"),
-            option("--limit", type=int, metavar="N", section="Data", brief="The first N questions of each task.",
+            option("--limit", type=int, metavar="N", section="Data",
                    help="The first N questions of each task.  [default: all]"),
             UNSANDBOXED,
-            option("--seeds", metavar="COUNT|SEED,...", section="Strategy", brief="How often each is run, as in 3.",
+            option("--seeds", metavar="COUNT|SEED,...", section="Strategy",
                    help="The number of seeds, as in 3 for 0, 1 and 2, or a list of seeds, as in 4,7.  [default: 1]"),
             option("--budgets", metavar="AMOUNT,...", section="Strategy",
-                   brief="Tokens per question, one run each: 1k,2k.",
                    help="Budgets per question, one run each: 1k,2k are tokens, samples=8 names the unit. For "
                         "strategies that are not run as a pool of samples.  [default: no limit]"),
             VERIFIER,
             thinking_option(several=True),
             sampling_options,
             option("-s", "--strategy", "strategies", multiple=True, metavar=SPEC, section="Strategy",
-                   brief="A strategy; repeat for several.",
                    help=f"A strategy; repeat the option for several.  [default: {strategies}]"),
         ):  # fmt: skip
             command = add_option(command)

@@ -43,7 +43,7 @@ class Placement:
     def mark(self, replica: int, *, answers: bool) -> None:
         """Note whether a replica answers. Questions of those that do not are placed again, elsewhere if they can be."""
         (self.lost.discard if answers else self.lost.add)(replica)
-        for question_id in [name for name, place in self._replicas.items() if place in self.lost]:
+        for question_id in [name for name, at in self._replicas.items() if at in self.lost]:
             self.release(question_id)
 
     @property
