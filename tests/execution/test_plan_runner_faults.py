@@ -136,18 +136,6 @@ def test_a_request_that_is_lost_repeatedly_ends_the_run() -> None:
     assert run.solution.cost.requests == 3
 
 
-def test_an_unknown_cost_is_booked_at_its_worst_case() -> None:
-    async def pause(request: SampleRequest) -> None:
-        request.meter.usage = None
-        raise EngineDied("gone")
-
-    run = Run(lambda question: SelfConsistency(1, PARAMS).plan(question), ScriptedEngine(says("7"), pause=pause))
-    assert isinstance(run.error, EngineDied)
-    assert (run.solution.cost.prompt_tokens, run.solution.cost.cancelled_tokens) == (TOKENS, PARAMS.max_tokens)
-    [dropped] = run.seen(Dropped)
-    assert dropped.usage is None
-
-
 @pytest.mark.parametrize(
     ("failure", "kind", "reason"),
     [

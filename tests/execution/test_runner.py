@@ -5,17 +5,14 @@ from typing import Any
 import pytest
 
 from reasoner import Budget, Question, SamplingParams, solve_many_sync, solve_sync
-from reasoner.engine import SampleRequest
 from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.models.info import ModelInfo
 from reasoner.trace.events import Event
-from reasoner.types import Completion
 from reasoner_strategies import SelfConsistency, Single
-from tests.helpers import jumbled, number_question, says, varied
+from tests.helpers import number_question, says
 from tests.scripted import MODEL, ScriptedEngine
 
 REPLY = 5
-SHORT = SamplingParams(max_tokens=40)
 TOKENS = 9
 
 
@@ -47,26 +44,3 @@ def test_an_engine_that_cannot_start_is_an_error_of_the_call() -> None:
     with pytest.raises(EngineUnavailable, match="no model"):
         solve_sync(number_question(), Single(), Unavailable(says("7")), trace=events.append)
     assert events == []
-
-
-class Watched(ScriptedEngine):
-    """An engine that notes how many sequences were in flight at once."""
-
-    most = 0
-    inside = 0
-
-    async def sample(self, request: SampleRequest) -> Completion:
-        self.inside += 1
-        self.most = max(self.most, self.inside)
-        try:
-            return await ScriptedEngine.sample(self, request)
-        finally:
-            self.inside -= 1
-
-
-@pytest.mark.parametrize(("capacity", "most"), [(20, 1), (100, 4), (600, 13), (10_000, 18), (None, 18)])
-def test_a_smaller_cache_has_fewer_sequences_in_flight(capacity: int | None, most: int) -> None:
-    engine = Watched(varied, pause=jumbled(3, minimum=20, maximum=30), capacity=capacity)
-    solutions = solve_many_sync(questions(3), SelfConsistency(6, SHORT), engine)
-    assert [solution.cost.samples for solution in solutions] == [6] * 3
-    assert engine.most == most

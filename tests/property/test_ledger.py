@@ -5,9 +5,6 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from reasoner import Answer, Budget, Cost, Ledger, Prices, Question, SamplingParams, solve_many
 from reasoner.budget import Reservation
 from reasoner.errors import BudgetExhausted, RequestLost
@@ -157,11 +154,6 @@ def test_random_schedules_never_overshoot_and_lose_nothing(schedules: int) -> No
     assert clamped > schedules / 10
     assert refused > schedules
     assert settled > schedules
-
-
-@given(st.randoms(use_true_random=False), st.integers(1, 64), st.integers(1, 120))
-def test_no_schedule_that_hypothesis_finds_overshoots(source: random.Random, concurrency: int, steps: int) -> None:
-    Schedule(source).run(steps, concurrency)
 
 
 # The same through the runner
