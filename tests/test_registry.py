@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner import registry
@@ -183,30 +182,6 @@ def test_an_object_is_written_with_what_is_not_default(thing: object, spec: str)
 
 
 texts = st.text(min_size=1, max_size=6)
-
-
-@given(
-    st.builds(
-        Toy,
-        count=st.integers(0, 10**9),
-        share=st.floats(allow_nan=False),
-        loud=st.booleans(),
-        limit=st.none() | st.integers(),
-        word=st.text(),
-        name=st.none() | st.text() | st.sampled_from(("none", "None", "{}", '{"a":1}', "a(b)")),
-        words=st.lists(texts, max_size=3).map(tuple),
-        numbers=st.lists(st.integers(), max_size=3).map(tuple),
-        params=st.builds(
-            SamplingParams,
-            temperature=st.floats(0, 10),
-            max_tokens=st.integers(1, 10**6),
-            stop=st.lists(texts, max_size=3).map(tuple),
-            logprobs=st.none() | st.integers(0, 20),
-        ),
-    )
-)
-def test_a_written_spec_builds_the_same_object(toy: Toy) -> None:
-    assert build("strategy", spec_of(toy)) == toy
 
 
 @pytest.mark.parametrize(

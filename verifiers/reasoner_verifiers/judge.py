@@ -106,8 +106,7 @@ class Judge(Checked):
         await engine.start()
         if any(known is engine for known, _ in self._known):
             return
-        words = {word for form in FORMS.values() for word, _ in form.values}
-        self._known.append((engine, {word: await _spellings(engine, word) for word in sorted(words)}))
+        self._known.append((engine, {word: await _spellings(engine, word) for word, _ in FORMS[self.ask].values}))
 
     async def reset_caches(self) -> None:
         """Empty the cache of the judge's own model."""
@@ -155,7 +154,9 @@ class Judge(Checked):
         cost_meter.cost = verifier_cost(engine.model, completion.usage)
         if completion.logprobs is None or not completion.logprobs.watched:
             raise VerifierError(f"{engine.name} does not report the log-probabilities of chosen tokens")
-        value, mass = self._expected(form, spelled, watch, completion.logprobs.watched[0])
+        chance = dict(zip(watch, map(math.exp, completion.logprobs.watched[0]), strict=True))
+        masses = [(math.fsum(chance[token] for token in spelled[word]), value) for word, value in form.values]
+        value, mass = self._expected(masses)
         return Rating(value, cost_meter.cost, parts=(mass,))
 
     def _prompt(self, question: Question, candidate: Completion) -> Prompt:
@@ -166,16 +167,12 @@ class Judge(Checked):
         task = f"Proposed answer:\n{candidate.chain.strip()}\n\n{closing}"
         return Prompt.chat(f"{text}\n\n{task}", system=system).at_level(NO_THINKING)
 
-    def _expected(
-        self, form: JudgeForm, spelled: dict[str, TokenIds], watch: TokenIds, logprobs: Sequence[float]
-    ) -> tuple[float, float]:
-        """The expected value of the first token among the form's words, and the probability of all these words."""
-        chance = dict(zip(watch, map(math.exp, logprobs), strict=True))
-        masses = [(math.fsum(chance[token] for token in spelled[word]), value) for word, value in form.values]
+    def _expected(self, masses: Sequence[tuple[float, float]]) -> tuple[float, float]:
+        """The expected value of words with these probabilities and values, and the probability of all of them."""
         total = math.fsum(part for part, _ in masses)
         mass = min(1.0, total)
         if mass <= 0 or mass < self.min_mass:
-            words = ", ".join(word for word, _ in form.values)
+            words = ", ".join(word for word, _ in FORMS[self.ask].values)
             raise VerifierError(
                 f"the judge did not answer: {words} together have probability {mass:.3f}, below "
                 f"min_mass={self.min_mass:g}"
