@@ -1,6 +1,5 @@
 """A headless Chromium, driven through its DevTools protocol: what a page looks like, logs and asks the network for."""
 
-import base64
 import json
 import shutil
 import subprocess
@@ -101,10 +100,6 @@ class Page:
         typed = {"key": key, "code": key, "windowsVirtualKeyCode": code, "modifiers": 2 if control else 0}
         for kind in ("rawKeyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, **typed)
-
-    def screenshot(self, *, whole: bool = False) -> bytes:
-        """A PNG of what is shown, or of the whole page."""
-        return base64.b64decode(self.call("Page.captureScreenshot", captureBeyondViewport=whole)["data"])
 
 
 @contextmanager

@@ -5,11 +5,10 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner import VoteState, voting
+from reasoner import VoteState
 from reasoner.answers.texts import TextSpace
 from reasoner.voting import Tally
 from tests.helpers import answer
@@ -97,15 +96,3 @@ def test_numbers_are_compared_without_a_model() -> None:
     assert same(answer("07"), answer("7")) is None
     assert same(answer("twelve"), answer("12")) is None
     assert TextSpace().same(answer("twelve"), answer("12")) is False
-
-
-def test_the_number_of_comparisons_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(voting, "MAX_COMPARISONS", 20)
-    tally, asked = Tally(SPACE), 0
-    for index in range(30):
-        tally.add(answer(f"k{index}"), index=index)
-    while pairs := tally.undecided():
-        asked += len(pairs)
-        tally.decide(pairs, [False] * len(pairs))
-    assert asked == 20
-    assert len(tally.vote_state().votes) == 30

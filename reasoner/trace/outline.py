@@ -157,15 +157,7 @@ def _proposal(proposal: Proposal) -> str:
 
 def settings_of(tree: SearchTree) -> dict[str, str]:
     """The settings that decided the tree."""
-    began = tree.began
-    settings = {
-        "question": began.question_id,
-        "answer space": f"{began.answer_space}, rules {began.answer_rules}",
-        "strategy": began.strategy,
-        "verifier": began.verifier or "none",
-        "model": f"{began.model.name} {began.model.revision}".strip(),
-        "engine": began.engine,
-        "budget": began.budget.strip() if began.budget.strip() != "each" else "none",
-        "seed": str(began.seed),
-    }
-    return settings | ({"attempts": str(tree.attempts)} if tree.attempts > 1 else {})
+    began, names = tree.began, ("strategy", "verifier", "engine", "budget", "seed")
+    settings = {name: str(getattr(began, name)).removeprefix("each ").strip() or "none" for name in names}
+    model = f"{began.model.name} {began.model.revision}".strip()
+    return {"question": began.question_id, "model": model, **settings}

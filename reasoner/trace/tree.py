@@ -91,13 +91,12 @@ class TreeNode:
 class SearchTree:
     """Everything that happened to one question.
 
-    `attempts` is more than 1 where a run was resumed. `heads` are its prompts. `notes` are what the plan wrote down,
-    what the budget refused, and what was compared, in order. Of a run that was killed `ended` is None, `answer` is the
-    last proposal, and `cost` is the sum over the recorded events.
+    `heads` are its prompts. `notes` are what the plan wrote down, what the budget refused, and what was compared, in
+    order. Of a run that was killed `ended` is None, `answer` is the last proposal, and `cost` is the sum over the
+    recorded events.
     """
 
     began: Began
-    attempts: int = 0
     heads: list[TreePrompt] = field(default_factory=list)
     nodes: list[TreeNode] = field(default_factory=list)
     path: tuple[int, ...] = ()
@@ -189,7 +188,6 @@ class _TreeBuilder:
         tree = self.tree
         match event:
             case Began():
-                tree.attempts += 1
                 tree.ended = None
             case Prompted() | Prefilled():
                 self._add_position(event)

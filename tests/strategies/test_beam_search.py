@@ -8,7 +8,6 @@ from reasoner import SamplingParams
 from reasoner.engine import SampleRequest
 from reasoner_strategies import BeamSearch, Dvts, Lookahead
 from reasoner_strategies._search.step_search import split_evenly
-from tests.helpers import course
 from tests.stepping import SEPARATOR, StepWorld, noisy
 from tests.strategies.searching import Distinct, Rater, SearchTree, Uneven, depth, search
 
@@ -45,14 +44,6 @@ def test_identical_prefixes_are_kept_once() -> None:
     assert [chain.count(SEPARATOR) for chain in run.judge.seen] == [2] * 4
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_one_kept_path_is_one_subtree(seed: int) -> None:
-    engine, judge = Distinct(depth=4).engine(), noisy(0.2)
-    beam = search(BeamSearch(4, 4), engine, Rater(judge), seed=seed)
-    tree = search(Dvts(4, 4), engine, Rater(judge), seed=seed)
-    assert beam.seeds == tree.seeds
-
-
 # Chains that ended
 
 
@@ -66,16 +57,6 @@ def test_levels_stay_full_until_n_chains_have_ended(seed: int) -> None:
 
 
 # Lookahead
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_without_looking_ahead_it_is_beam_search(seed: int) -> None:
-    runs = [
-        search(strategy, Uneven().engine(), Rater(noisy(0.2)), seed=seed)
-        for strategy in (BeamSearch(6, 2), Lookahead(6, 2, k=0))
-    ]
-    assert course(runs[0].solution) == course(runs[1].solution)
-    assert runs[0].seeds == runs[1].seeds
 
 
 def test_two_steps_ahead_cost_three_times_as_much() -> None:

@@ -107,9 +107,3 @@ def test_systematic_resampling_rounds_the_expected_number_of_copies(weights: lis
 
 def test_a_position_beyond_a_sum_that_falls_short_belongs_to_the_last_with_a_share() -> None:
     assert systematic((0.5, 0.5 - 1e-12, 0.0), 1 - 1e-13) == [0, 1, 1]
-
-
-def test_logarithms_of_extreme_ratings_are_finite() -> None:
-    assert logit(1.0) == pytest.approx(-logit(0.0))
-    assert logit(1.0) == pytest.approx(13.8155, abs=1e-4)
-    assert logit(0.5) == 0

@@ -2,16 +2,14 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import pytest
 
 from reasoner.registry import build
-from reasoner.strategy import Propose, Sample
-from reasoner.types import FALLBACK, Message, Prompt
-from reasoner_strategies import Single
+from reasoner.strategy import Sample
+from reasoner.types import Message, Prompt
 from reasoner_strategies._prompts import shortened, verdict, with_request, with_shots, with_text, without_reply
-from tests.helpers import as_run, completion, finish, number_question
+from tests.helpers import completion, number_question
 
 QUESTION = number_question()
 CHAT = Prompt.chat("How many?", system="Be brief.")
@@ -94,16 +92,6 @@ def test_hostile_text_costs_little_time(piece: str) -> None:
 
 
 # One sample
-
-
-def test_it_draws_one_greedy_sample_and_proposes_its_answer() -> None:
-    plan = as_run(Single()).plan(QUESTION)
-    assert next(plan) == Sample((QUESTION.prompt,), 1, replace(FALLBACK, temperature=0))
-    proposed = plan.send((completion("The answer is 7"),))
-    assert isinstance(proposed, Propose)
-    assert proposed.answer is not None
-    assert (proposed.answer.key, proposed.vote_state.samples, proposed.vote_state.share) == ("7", 1, 1.0)
-    assert finish(plan) == proposed.answer
 
 
 def test_examples_are_earlier_turns_and_an_instruction_ends_the_user_turn() -> None:

@@ -56,13 +56,6 @@ def test_only_differences_of_scores_count(scores: list[float], width: int, tempe
     assert allocate(shifted, width, temperature) == allocate(scores, width, temperature)
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), WIDTHS, TEMPERATURES)
-def test_no_share_is_rounded_down_while_there_is_any_left(scores: list[float], width: int, temperature: float) -> None:
-    counts = allocate(scores, width, temperature)
-    best = max(range(len(scores)), key=lambda place: scores[place])
-    assert counts[best] >= width / len(scores) - 1e-6
-
-
 def test_a_level_is_what_was_allocated() -> None:
     run = search(Rebase(16), Distinct(depth=4).engine(), Rater(noisy(0.2)))
     assert run.levels == dict.fromkeys(range(4), 16)

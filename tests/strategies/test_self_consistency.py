@@ -1,7 +1,6 @@
 """Votes by counts: self-consistency, alone and with a stop rule, Adaptive-Consistency and ESC."""
 
 import itertools
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -179,16 +178,6 @@ def test_it_launches_only_as_many_as_the_rule_needs_before_it_may_stop() -> None
     course = arriving(AdaptiveConsistency(window=9, params=PARAMS), "7778777777")
     assert (len(course.samples), course.most, course.key) == (7, 4, "7")
     assert [state.samples for state in course.vote_states] == [*range(1, 8)]
-
-
-def test_samples_count_in_launch_order() -> None:
-    """Replies that agree arrive first; another one was launched before them."""
-    strategy = AdaptiveConsistency(n=12, window=4, theta=0.9, params=PARAMS)
-    first = arriving(strategy, "87-777877777")
-    for seed in range(20):
-        source = random.Random(seed)
-        course = arriving(strategy, "87-777877777", lambda running, source=source: source.randrange(len(running)))  # type: ignore[misc]
-        assert (course.vote_states, course.answer) == (first.vote_states, first.answer)
 
 
 @pytest.mark.parametrize(("refused", "answer"), [((1,), "7"), ((0, 2), "8"), ((3,), "8"), ((0, 1, 2, 3), None)])

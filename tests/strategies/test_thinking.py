@@ -68,14 +68,6 @@ def sampled(events: list[Event]) -> list[Sampled]:
     return [event for event in events if isinstance(event, Sampled)]
 
 
-def test_a_mere_maximum_of_thinking_is_left_to_the_engine() -> None:
-    solution, events = forced(BudgetForcing(max_thinking=20), thinker())
-    [only] = sampled(events)
-    # The closing marker is thinking, too; the blank lines around it are not in the count of 20.
-    assert 20 < only.usage.thinking_tokens <= 23
-    assert (solution.answer and solution.answer.key, only.unclosed) == ("7", False)
-
-
 @pytest.mark.parametrize(("answer_tokens", "answer", "cut"), [(8, "7", 0), (2, None, 1)])
 def test_the_sentence_that_closes_thinking_is_no_part_of_the_answer(
     answer_tokens: int, answer: str | None, cut: int

@@ -106,17 +106,6 @@ def test_every_event_is_on_disk_before_the_next_and_comes_back_as_it_was(tmp_pat
     assert list(read_trace(writer.path.rename(tmp_path / "renamed"))) == EVENTS
 
 
-def test_a_trace_replaces_another_only_with_overwrite(tmp_path: Path) -> None:
-    path = write_trace(tmp_path / "t.jsonl", EVENTS)
-    with pytest.raises(UsageError, match=r"the trace .* exists: name another file, or overwrite it with --overwrite"):
-        TraceWriter(path)
-    assert list(read_trace(path)) == EVENTS
-    writer = TraceWriter(path, overwrite=True)
-    writer(BEGAN)
-    writer.close()
-    assert list(read_trace(path)) == [BEGAN]
-
-
 def test_a_gzip_file_is_read_up_to_its_last_flush_and_damage_is_an_error(tmp_path: Path) -> None:
     path = write_trace(tmp_path / "t.jsonl.gz", EVENTS)
     whole = path.read_bytes()

@@ -43,24 +43,6 @@ def sample(law: float, count: int, *, seed: int = 0) -> tuple[list[float], list[
     return values, [source.random() < value**law for value in values]
 
 
-def test_a_map_recovers_the_law_it_was_fitted_on() -> None:
-    values, right = sample(2.0, 20_000)
-    made = fit(values, right)
-    for value in (0.2, 0.4, 0.6, 0.8):
-        assert made.apply(value) == pytest.approx(value**2, abs=0.05)
-
-
-@given(st.integers(0, 500), st.booleans())
-def test_a_map_stays_in_range_and_never_reverses_an_order(seed: int, reversed_: bool) -> None:
-    values, right = sample(1.0, 60, seed=seed)
-    if reversed_:
-        right = [not one for one in right]
-    made = fit(values, right)
-    mapped = [made.apply(value / 50) for value in range(51)]
-    assert all(0 <= value <= 1 for value in mapped)
-    assert mapped == sorted(mapped)
-
-
 def test_isotonic_gives_equal_values_the_share_that_is_right_whatever_their_order() -> None:
     values = [0.2] * 20 + [0.7] * 20
     right = [True] * 5 + [False] * 15 + [False] * 4 + [True] * 16

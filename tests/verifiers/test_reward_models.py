@@ -31,8 +31,6 @@ from reasoner_verifiers.reward.recipes import (
     choose,
     lay,
 )
-from tests.helpers import says
-from tests.scripted import ScriptedEngine
 from tests.verifiers.rewards import LetterModel, Letters, model_folder, read, scalar, spell, written
 
 QUESTION = Question.of("How many?", space="number")
@@ -119,11 +117,6 @@ def test_another_number_of_labels_is_an_error(orm: Orm) -> None:
     model(orm).labels = 3
     with pytest.raises(VerifierError, match="head reads 1 labels and the model gives 3"):
         rate(orm, written("2"))
-
-
-def test_a_policy_with_other_tokens_is_read_as_text(orm: Orm) -> None:
-    rating = rate(orm, written("It is 7"), ScriptedEngine(says("7")))
-    assert rating.value == pytest.approx(special.expit(scalar(spell("[user]How many?<end>[assistant]It is 7"))))
 
 
 def test_many_that_start_it_at_once_start_one(orm: Orm) -> None:
@@ -288,15 +281,14 @@ class Computer:
         return await cache.fill(keys, self.of(keys))
 
 
-def keys(ids: Sequence[int], *places: int, identity: str = "model") -> list[bytes]:
-    return list(step_keys(identity, tuple(ids), places))
+def keys(ids: Sequence[int], *places: int) -> list[bytes]:
+    return list(step_keys(tuple(ids), places))
 
 
-def test_a_key_is_the_model_and_all_tokens_up_to_its_place() -> None:
+def test_a_key_is_all_tokens_up_to_its_place() -> None:
     assert keys(IDS, 1, 3, 5) == keys(IDS[:2], 1) + keys(IDS[:4], 3) + keys(IDS, 5)
     assert len(set(keys(IDS, 1, 3, 5))) == 3
     assert keys(IDS, 1, 1)[0] == keys(IDS, 1, 1)[1]
-    assert not set(keys(IDS, 1, 3)) & set(keys(IDS, 1, 3, identity="other"))
 
 
 def test_what_several_ask_for_at_once_is_computed_once() -> None:

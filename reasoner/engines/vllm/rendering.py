@@ -121,11 +121,6 @@ class PromptRenderer(TextEncoder):
         text: str = self.tokenizer.decode(list(ids), skip_special_tokens=False)
         return text
 
-    @property
-    def bos(self) -> str:
-        """The text of the token that begins every sequence; "" where the model has none."""
-        return getattr(self.tokenizer, "bos_token", None) or ""
-
 
 def served_profile(name: str, parser: str, config: Any, reader: ModelReader) -> ThinkingProfile | None:
     """How a model thinks that is being served; None for one that does not. `config` is vLLM's `ModelConfig`.

@@ -53,9 +53,9 @@ Compute = Callable[[Sequence[int], bool], Awaitable[Sequence[float]]]
 """The values of the keys at these indices; the flag says that some were computed before and lost."""
 
 
-def step_keys(identity: str, ids: TokenIds, positions: Sequence[int]) -> Iterator[bytes]:
-    """A key per position, in rising order: the SHA-256 of `identity` and of all token ids up to the position."""
-    hashed, done = hashlib.sha256(identity.encode() + b"\0"), 0
+def step_keys(ids: TokenIds, positions: Sequence[int]) -> Iterator[bytes]:
+    """A key per position, in rising order: the SHA-256 of all token ids up to the position."""
+    hashed, done = hashlib.sha256(), 0
     for position in positions:
         hashed.update(np.asarray(ids[done : position + 1], dtype="<i8").tobytes())
         done = position + 1
@@ -124,7 +124,6 @@ class RewardModel:
     engine: PoolingEngine
     separator: str
     part: Part
-    identity: str
     policy_ids: bool
     cache: StepCache
 
@@ -143,11 +142,9 @@ class RewardModel:
                     f"{list(ids)}; choose another recipe"
                 )
         own_ids = recipe.layout == "own_ids" and await policy.encode(_PROBE) == await engine.encode(_PROBE)
-        info = engine.model
-        identity = f"{info.name} {info.revision} {engine.dtype} {recipe.name} {recipe.version}"
         # As many scores as the engine caches tokens: a score that is dropped here has then been evicted there too.
         cache = StepCache(max(_MIN_CACHED, engine.capacity))
-        return cls(recipe, engine, options.separator, options.part, identity, own_ids, cache)
+        return cls(recipe, engine, options.separator, options.part, own_ids, cache)
 
     async def lay(self, question: Question, candidate: Completion, policy: Engine) -> RewardInput:
         """The candidate in the form that this model reads.
@@ -172,7 +169,7 @@ class RewardModel:
     async def scores(self, laid: RewardInput, cost_meter: CostMeter) -> tuple[float, ...]:
         """A score for each position; the meter gets the cost, which is 0 for cached scores."""
         cost_meter.cost = Cost()
-        keys = tuple(step_keys(self.identity, laid.ids, laid.positions))
+        keys = tuple(step_keys(laid.ids, laid.positions))
         return await self.cache.fill(keys, partial(self._compute, laid, cost_meter))
 
     async def _compute(

@@ -20,7 +20,7 @@ Reading = Literal["sigmoid", "softmax"]
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One family of reward models. If a score changes its meaning, `version` changes, and cached scores are not used.
+    """One family of reward models.
 
     `layout` says how a candidate becomes tokens and where they are read (see `lay`). `reading` says how a score is
     computed: the "sigmoid" of one scalar, or the "softmax" of two labels, for the second one. `tokens` maps texts to
@@ -28,7 +28,6 @@ class Recipe:
     """
 
     name: str
-    version: int
     layout: Layout
     reading: Reading
     rates: Literal["steps", "outcome", "both"]
@@ -43,12 +42,11 @@ class Recipe:
         return {"tok_pooling_type": "ALL"} if self.task == "token_classify" else {}
 
 
-HEAD = Recipe("head", 1, "own_ids", "sigmoid", "both")
+HEAD = Recipe("head", "own_ids", "sigmoid", "both")
 """A small head on the policy's hidden states, written by `checkpoint`; it reads the policy's own token ids."""
 
 QWEN_MATH_PRM = Recipe(
     "qwen_math_prm",
-    1,
     "tagged_chat",
     "softmax",
     "steps",
@@ -58,7 +56,7 @@ QWEN_MATH_PRM = Recipe(
 )
 """Qwen2.5-Math-PRM-7B and -72B (Zhang 2025, 2501.07301): a tag after each step, with two labels read there."""
 
-SEQUENCE_CLASSIFICATION = Recipe("sequence_classification", 1, "whole_chat", "sigmoid", "outcome", task="classify")
+SEQUENCE_CLASSIFICATION = Recipe("sequence_classification", "whole_chat", "sigmoid", "outcome", task="classify")
 """Any `...ForSequenceClassification` with one label: the scalar at the end of the chat.
 
 The scalar is an unbounded preference (Bradley-Terry); its sigmoid has the same order but is not a probability.
