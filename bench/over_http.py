@@ -3,10 +3,9 @@
     python bench/over_http.py [ROUNDS] [ITS_HUB_PYTHON]
 
 The mock is a process of its own: 30 ms to the first token, 10 ms a token, 32 tokens a sequence. The ways take turns:
-ours with a server that draws several sequences a request, ours with a vLLM-like server (a request for each sequence;
-also with its_hub's bound of 100 connections), ours streamed (a budget in seconds, so that each sequence can be cut),
-and its_hub, where ITS_HUB_PYTHON names the Python of an environment that has it, as made by
-`uv venv E && uv pip install --python E/bin/python "its-hub[lm]==1.2.0"`.
+ours with a vLLM-like server (also with its_hub's bound of 100 connections), ours streamed (a budget in seconds, so
+that each sequence can be cut), and its_hub, where ITS_HUB_PYTHON names the Python of an environment that has it, as
+made by `uv venv E && uv pip install --python E/bin/python "its-hub[lm]==1.2.0"`.
 """
 
 import asyncio
@@ -23,7 +22,7 @@ from urllib.request import urlopen
 
 FIRST, EACH, TOKENS, PROMPT = 0.03, 0.01, 32, 50
 SIZES = ((64, 8), (512, 8))
-WAYS = ("n=8", "one each", "one each, 100 at once", "streamed", "its_hub")
+WAYS = ("one each", "one each, 100 at once", "streamed", "its_hub")
 ITS_HUB = """
 import asyncio, json, sys, time, warnings
 warnings.simplefilter("ignore")
@@ -83,21 +82,20 @@ class Mock(asyncio.Protocol):
 
     async def sample(self, body: dict[str, Any], *, chat: bool) -> None:
         # A reply without a form of an answer would be probed, by one more request.
-        n, words = body.get("n", 1), [" so"] * (TOKENS - 4) + [" The", " answer", " is", " 4"]
+        words = [" so"] * (TOKENS - 4) + [" The", " answer", " is", " 4"]
         self.served["requests"] += 1
         self.served["prompt"] += PROMPT
         usage = {
             "prompt_tokens": PROMPT,
-            "completion_tokens": n * TOKENS,
+            "completion_tokens": TOKENS,
             "prompt_tokens_details": {"cached_tokens": 0},
         }
         ids = {} if chat else {"token_ids": list(range(TOKENS))}
         if not body.get("stream"):
             await asyncio.sleep(FIRST + EACH * (TOKENS - 1))
             text = {"message": {"content": "".join(words)}} if chat else {"text": "".join(words)}
-            choices = [{"index": index, **text, **ids, "finish_reason": "stop"} for index in range(n)]
-            self.served["generated"] += n * TOKENS
-            self.reply({"choices": choices, "usage": usage})
+            self.served["generated"] += TOKENS
+            self.reply({"choices": [{"index": 0, **text, **ids, "finish_reason": "stop"}], "usage": usage})
             return
         self.transport.write(
             b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -221,7 +219,7 @@ def main(rounds: int, python: str) -> None:
             for way, measured in taken.items():
                 if measured:
                     show(f"{questions} x {samples} {way}", measured)
-        for way, seconds in (("n=8", None), ("streamed", 60.0)):
+        for way, seconds in (("whole", None), ("streamed", 60.0)):
             took = [asyncio.run(cancelled(f"{url}/v1", seconds=seconds)) for _ in range(5)]
             print(f"cancelled {way}: the server learns it after {max(took) * 1000:.0f} ms at most of 5")
 

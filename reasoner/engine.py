@@ -57,10 +57,9 @@ class SampleRequest:
     `priority`, the index of the question, goes first. `watch` are up to 128 token ids: the completion has their exact
     log-probabilities at every position, and then no best alternatives. The engine aborts a sequence that falls below
     the `floor`. `interruptible` says whether the runner may cancel this sequence alone before it ends. If it is False,
-    an engine may wait for the whole reply and may generate it in one request with others of the same question, prompt
-    and parameters. `on_text` receives the parts of the reply piece by piece, where an engine has them before the end;
-    the pieces are a beginning of what the completion has, and may be all of it. An engine that sees tokens as they come
-    aborts the sequence once `due` returns True; others may ignore it.
+    an engine may wait for the whole reply. `on_text` receives the parts of the reply piece by piece, where an engine
+    has them before the end; the pieces are a beginning of what the completion has, and may be all of it. An engine that
+    sees tokens as they come aborts the sequence once `due` returns True; others may ignore it.
     """
 
     question_id: str

@@ -40,19 +40,16 @@ MAX_LISTED = 200
 
 
 class UnknownName(UsageError):
-    """An unknown name, with the known ones; `meant` is the suggestion, if the caller knows a better one."""
+    """An unknown name, with the known ones and the nearest of them."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], *, of: str = "", meant: str = "") -> None:
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, of: str = "") -> None:
         self.kind = kind
         self.name = name
         self.known = tuple(sorted(known))
-        other = name.lower().replace("-", "_")
-        near = [own for own, others in KNOWN_AS.items() if own in self.known and other in others.split()]
-        near = near or [each for each in self.known if each.startswith(name)] if len(name) > 1 else near
+        near = [each for each in self.known if each.startswith(name)] if len(name) > 1 else []
         if not 0 < len(near) <= MAX_SUGGESTED:
             near = difflib.get_close_matches(name, self.known, n=1, cutoff=0.5)
-        meant = meant or " or ".join(map(repr, near))
-        guess = f"; did you mean {meant}?" if meant else ""
+        guess = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
         owner = f" of {of}" if of else ""
         listed = ", ".join(self.known) if self.known else "none"
         if len(self.known) > MAX_LISTED:
@@ -224,63 +221,3 @@ STRATEGIES: Final[Mapping[str, tuple[str, str]]] = {
 }
 """Aliases of strategies: the spec and what it is for. A server offers them all as models, `MODEL@NAME`; in a spec they
 are written like a strategy, which goes first where it has the same name."""
-
-KNOWN_AS: Final[Mapping[str, str]] = {
-    "adaptive_consistency": "asc",
-    "beam_search": "beam",
-    "best_of_n": "bon",
-    "budget_forcing": "s1",
-    "early_stopping": "esc",
-    "particle_filter": "pf smc",
-    "refine": "self_refine",
-    "self_consistency": "cot_sc maj majority majority_vote sc voting",
-    "single": "cot greedy",
-    "tree_of_thoughts": "tot",
-    "universal": "usc",
-    "certainty": "self_certainty",
-    "judge": "llm_judge",
-    "orm": "reward reward_model rm",
-    "openai": "api http llama.cpp ollama server sglang",
-    "simulated": "fake mock",
-    "vllm": "hf transformers",
-    "choice": "mc mcq multiple_choice",
-    "math": "expression formula latex",
-    "number": "float int integer numeric",
-    "text": "str string",
-    "yes_no": "bool boolean",
-    "doctor": "check info status",
-    "eval": "bench benchmark evaluate evaluation test",
-    "list": "ls show",
-    "solve": "answer ask chat generate prompt query run",
-    "context": "max_model_len",
-    "max_model_len": "context",
-    "max_tokens": "max_length max_new_tokens",
-    "model_id": "model",
-    "n": "k num_return_sequences num_samples samples",
-    "temperature": "t temp",
-    "seconds": "time",
-    "usd": "cost dollars money",
-}
-"""For names of plug-ins, options, commands and units, those of the same thing in other tools."""
-
-_STRATEGY: Final = "--strategy self_consistency:"
-COMMAND_OPTIONS: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("-N", "-k", "--k", "--n", "--num-return-sequences", "--num-samples", "--samples"), "-n 8"),
-    **dict.fromkeys(("-t", "-T", "--t", "--temp"), "--temperature 0.7"),
-    **dict.fromkeys(("--max-length", "--max-new-tokens"), "--max-tokens 512"),
-    "--api-key": "--engine openai:api_key=KEY",
-    "--dtype": "--engine vllm:dtype=float32",
-    **dict.fromkeys(("--examples", "--few-shot", "--shots"), "--strategy single:shots=[QUESTION,ANSWER]"),
-    "--gpu-memory-utilization": "--engine vllm:gpu_memory_utilization=0.9",
-    **dict.fromkeys(("--host", "--server", "--url"), "--base-url http://localhost:8000/v1"),
-    "--max-model-len": "--engine vllm:max_model_len=4096",
-    "--min-p": f"{_STRATEGY}min_p=0.05",
-    **dict.fromkeys(("--model-id", "--model-name", "--model-path"), "--model PATH_OR_ID"),
-    "--silent": "--quiet",
-    "--system-prompt": "--system TEXT",
-    "--timeout": "--budget seconds=30",
-    "--tokens": "--budget tokens=2000",
-    "--top-k": f"{_STRATEGY}top_k=40",
-    "--top-p": f"{_STRATEGY}top_p=0.95",
-}
-"""Options of other commands, and an example of the same option here."""

@@ -5,7 +5,7 @@ import inspect
 import json
 import types
 import typing
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 from importlib.metadata import EntryPoint
 from typing import Any, Literal, NamedTuple
@@ -60,7 +60,7 @@ def load(kind: Kind, name: str) -> type:
     if name not in known:
         known = entries(kind)
     if name not in known:
-        raise UnknownName(kind, name, names(kind), meant=_meant(name, known))
+        raise UnknownName(kind, name, names(kind))
     try:
         loaded = known[name].load()
     except Exception as error:
@@ -93,13 +93,6 @@ def expanded(kind: Kind, spec: str | Spec) -> Spec:
         return spec
     meant = Spec.parse(STRATEGIES[spec.name][0])
     return Spec(meant.name, {**meant.options, **spec.options})
-
-
-def _meant(name: str, known: Collection[str]) -> str:
-    """A name with its options after a blank, as a spec; empty where it is nothing of that kind."""
-    first, *options = name.replace(",", " ").split() or [""]
-    first = first.lower().replace("-", "_")
-    return f"'{first}:{','.join(options)}'" if first in known and options and "=" in name else ""
 
 
 def build(kind: Kind, spec: str | Spec, /, **common: Any) -> Any:
@@ -151,8 +144,8 @@ def _built(kind: Kind, spec: str | Spec, common: Mapping[str, Any], checked: _Ch
     beyond: dict[str, Value] = {}
     for written_option, value in spec.options.items():
         option = written_option or _first_required(owner, name, fields, value)
-        if opened and (option not in allowed or option == opened.field or option in opened.also):
-            checked.check(cls, option if option in fields else opened.field)
+        if opened and option not in allowed:
+            checked.check(cls, opened.field)
             beyond[option] = value
             continue
         if option not in allowed:
@@ -165,27 +158,16 @@ def _built(kind: Kind, spec: str | Spec, common: Mapping[str, Any], checked: _Ch
             params[sampling[option]] = value
     if unknown := values.keys() - fields.keys():
         raise UnknownName("option", min(unknown), allowed, of=owner)
-    rest = _opened(opened, beyond, fields, values) if opened and beyond else {}
     options = _converted(owner, values, cls, checked)
     if params and isinstance(base, SamplingParams):
         options["params"] = dataclasses.replace(base, **_converted(owner, params, SamplingParams, checked))
-    if opened and rest:
-        options[opened.field] = {**options.get(opened.field, {}), **rest}
+    if opened and beyond:
+        options[opened.field] = {**options.get(opened.field, {}), **opened.read(beyond)}
     if missing := [option for option, field in fields.items() if _required(field) and option not in options]:
         example = f"{name}:FILE" if missing == ["path"] else f"{name}:{missing[0]}=VALUE"
         raise UsageError(f"{owner} needs {' and '.join(missing)}: write {example}")
     with ErrorsFrom(f"the {owner}", UsageError):
         return cls(**options)
-
-
-def _opened(
-    opened: OpenOptions, beyond: Mapping[str, Value], fields: Collection[str], values: dict[str, Any]
-) -> dict[str, Any]:
-    """What a class reads itself of a spec; those of its fields are added to `values`."""
-    rest: dict[str, Any] = {}
-    for option, value in opened.read(beyond).items():
-        (values if option in fields else rest)[option] = value
-    return rest
 
 
 def check_types(thing: object) -> None:

@@ -1,6 +1,7 @@
 """The result of a run for one question."""
 
 from dataclasses import asdict, dataclass, field
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from reasoner.budget import Cost, cost_line
@@ -21,7 +22,7 @@ MAX_LINE = 500
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Solution:
-    """The answer to one question and its cost. `print` shows it in at most four lines, a notebook with its search.
+    """The answer to one question and its cost. `print` shows it in at most four lines.
 
     `answer` is None if no sample had one. `proposals` are the answers along the way, so one run gives the whole
     compute-accuracy curve. `ended_by` says what ended it and `reason` describes it; "rule" is a stop rule, "price"
@@ -128,6 +129,5 @@ class Solution:
         return f"<Solution of {self.question_id}: answer={answer!r}, {counts}, ended_by={self.ended_by!r}{error}>"
 
     def _repr_html_(self) -> str:
-        from reasoner.trace.page import notebook_html
-
-        return notebook_html(self.headline, self.vote_state, self.cost, self.text, self.events)
+        """What `print` shows, for a notebook."""
+        return f"<pre>{escape(str(self))}</pre>"

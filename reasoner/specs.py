@@ -17,7 +17,7 @@ import dataclasses
 import json
 import re
 import typing
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
@@ -87,14 +87,12 @@ Value = str | Spec | tuple["Value", ...]
 class OpenOptions(NamedTuple):
     """Options of a plug-in beyond its fields, as an attribute `open_options` of its class.
 
-    The `field` holds them by name. `read` makes its value of what a spec gives: all options that are not fields, and
-    fields in `also`; what it returns for a field sets that field. It raises UsageError. The names are checked by the
-    class.
+    The `field` holds them by name. `read` makes its value of what a spec gives: all options that are not fields. It
+    raises UsageError. The names are checked by the class.
     """
 
     field: str
     read: Callable[[Mapping[str, Value]], Mapping[str, Any]]
-    also: Collection[str] = ()
 
 
 def written(value: Value) -> str:

@@ -144,8 +144,8 @@ class Start:
     With `times`, a sample of one prompt is started that many times, in order, as there is room. The handles of the
     others follow the first, one by one. After one of them is refused by the budget, the rest is not tried.
 
-    With `cancellable=False` the plan promises to wait for its end, so that an engine may generate it in one request
-    with others. If it is cancelled nevertheless, it is booked at its worst case.
+    With `cancellable=False` the plan promises to wait for its end, so that an engine may wait for the whole reply. If
+    it is cancelled nevertheless, it is booked at its worst case.
     """
 
     op: Sample | Score | ComparePair

@@ -38,7 +38,6 @@ class Usage:
     """Tokens of one sequence as the engine counted them; `cached_tokens` of the prompt were not computed.
 
     `thinking_tokens` are those of the generated ones that belong to thinking, its markers included.
-    If one request that counts the prompt once generated several sequences, only the first has prompt tokens.
     """
 
     prompt_tokens: int = 0

@@ -62,8 +62,6 @@ OWN_ENGINES = {
     "test_batch_real.py",
     "test_command.py",
     "test_examples.py",
-    "test_gpu_bench.py",
-    "test_openai_thinking_real.py",
     "test_thinking.py",
     "test_vllm_options.py",
 }

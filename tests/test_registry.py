@@ -209,26 +209,6 @@ def test_a_written_spec_builds_the_same_object(toy: Toy) -> None:
     assert build("strategy", spec_of(toy)) == toy
 
 
-@pytest.mark.parametrize(
-    ("kind", "spec", "meant"),
-    [
-        ("strategy", "sc", "self_consistency"),
-        ("strategy", "SC", "self_consistency"),
-        ("strategy", "bon:n=4", "best_of_n"),
-        ("strategy", "self-refine", "refine"),
-        ("strategy", "self_consistency:samples=4", "n"),
-        ("strategy", "single:max_new_tokens=4", "max_tokens"),
-        ("engine", "hf", "vllm"),
-        ("engine", "openai:max_model_len=4096", "context"),
-        ("engine", "vllm:context=4096", "max_model_len"),
-        ("verifier", "reward_model", "orm"),
-    ],
-)
-def test_a_name_from_elsewhere_leads_to_ours(kind: Kind, spec: str, meant: str) -> None:
-    with pytest.raises(UnknownName, match=f"did you mean '{meant}'"):
-        build(kind, spec)
-
-
 @pytest.mark.parametrize(("spec", "meant"), [
     ("vote8", "self_consistency"),
     ("vote8:n=3,temperature=0.9", "self_consistency:n=3,temperature=0.9"),

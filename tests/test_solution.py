@@ -2,13 +2,11 @@
 
 import json
 import re
-from html.parser import HTMLParser
 
 import pytest
 
-from reasoner import Solution, solve_many_sync, solve_sync
+from reasoner import Cost, Solution, solve_many_sync, solve_sync
 from reasoner.answers.questions import Question
-from reasoner.engine import SampleRequest
 from reasoner.strategy import Plan
 from reasoner.types import Answer
 from tests.helpers import Planned, number_question, says, varied
@@ -65,44 +63,8 @@ def test_its_data_is_json_and_holds_the_replies() -> None:
     assert data["cost"]["tokens"] == solution.cost.tokens
 
 
-class Tags(HTMLParser):
-    """The tags of a page, and the page inside its frame."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: set[str] = set()
-        self.handlers: set[str] = set()
-        self.inner = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.handlers |= {name for name, _ in attrs if name.startswith("on")}
-        self.inner += next((value or "" for name, value in attrs if name == "srcdoc"), "")
-
-
-def shown(solution: Solution) -> Tags:
-    tags = Tags()
-    tags.feed(solution._repr_html_())
-    return tags
-
-
-def test_a_notebook_shows_what_a_model_wrote_as_text_only() -> None:
-    def hostile(request: SampleRequest) -> str:
-        return f"The answer is {HOSTILE}<img src=x onerror=alert(2)>"
-
-    solution = solve_sync(Question.of(f"Say {HOSTILE}"), "self_consistency:n=2", ScriptedEngine(hostile))
-    outer = shown(solution)
-    frame = Tags()
-    frame.feed(outer.inner)
-    assert "alert(1)" in outer.inner
-    assert (outer.tags | frame.tags) & {"script", "img", "link"} == set()
-    assert outer.handlers | frame.handlers == set()
-
-
-def test_a_notebook_shows_the_search_in_bounded_size() -> None:
-    solution = solve_sync(number_question(), "self_consistency:n=4", ScriptedEngine(lambda _: "word " * 200_000))
-    assert "0 answered" not in shown(solution).inner
-    assert len(solution._repr_html_()) < 2_000_000
-    assert shown(solution).inner.count('class="state"') == 4
-    [many] = solve_many_sync([number_question()], "single", ScriptedEngine(says("7")))
-    assert shown(many).inner == ""
+def test_a_notebook_shows_what_is_printed_and_runs_nothing() -> None:
+    answer = Answer("<script>alert(1)</script>", "x")
+    shown = Solution("q", answer, Cost(), (), "strategy", "the strategy finished")._repr_html_()
+    assert "&lt;script&gt;alert(1)" in shown
+    assert "<script" not in shown

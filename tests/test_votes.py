@@ -144,20 +144,6 @@ def test_a_streak_is_the_samples_at_the_end_that_agree_whatever_came_first(
     assert tally(shuffled, Near() if alike else NumberSpace()).streak == streak(drawn, alike)
 
 
-@given(samples, st.randoms(use_true_random=False))
-def test_a_streak_knows_what_was_decided_to_be_one(drawn: list[Sample], source: random.Random) -> None:
-    """Verdicts come at any time, before and after the samples that they are about."""
-    counted = Tally(Slow())
-    for one in source.sample(drawn, len(drawn)):
-        counted.add(one.answer, index=one.index)
-        if source.random() < 0.3:
-            pairs = counted.undecided()
-            counted.decide(pairs, [abs(int(a.key) - int(b.key)) <= 1 for a, b in pairs])
-    while pairs := counted.undecided():
-        counted.decide(pairs, [abs(int(a.key) - int(b.key)) <= 1 for a, b in pairs])
-    assert counted.vote_state().streak == streak(drawn, 1)
-
-
 def test_a_streak_is_counted_to_sixty_four() -> None:
     assert [tally(votes(*["7"] * n)).streak for n in (63, 64, 65, 500)] == [63, 64, 64, 64]
     assert tally(votes("8", *["7"] * 63)).streak == 63

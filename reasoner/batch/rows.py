@@ -19,7 +19,6 @@ from reasoner.errors import TraceError, UsageError
 from reasoner.execution.inputs import IdSet
 from reasoner.solution import Solution
 from reasoner.system.files import parse_json, replacing
-from reasoner.system.machine import require_extra
 from reasoner.system.printing import printable
 from reasoner.system.tables import Located, LongRow, table_writer
 
@@ -49,30 +48,27 @@ Line = dict[str, Any]
 class InputRow:
     """One row: its `number` from 1, its id, its own columns, and its question or what is wrong with it.
 
-    A row of OpenAI's batch format has a `url` and a `body` instead of a question. The `digest` is a fingerprint of what
-    is asked and of the columns.
+    The `digest` is a fingerprint of what is asked and of the columns, whatever their order.
     """
 
     number: int
     id: str
     own: Mapping[str, Any] = field(default_factory=dict, repr=False)
     question: Question | None = None
-    url: str = ""
-    body: bytes = field(default=b"", repr=False)
     error: str = ""
     digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerLine:
-    """A line of the answers: of which row and questions it is, what they cost, and how they ended.
+    """A line of the answers: of which row and question it is, what it cost, and how it ended.
 
-    `ids` are that of the line, and of further questions behind it. `row` is the number of the row, 0 where a line does
-    not say it. `digest` is that of what was asked. `error` is not known of a line that was read back.
+    `row` is the number of the row, and `digest` that of what was asked. `error` is not known of a line that was read
+    back.
     """
 
     line: Line = field(repr=False)
-    ids: tuple[str, ...]
+    id: str
     row: int
     cost: Cost
     outcome: Outcome
@@ -90,45 +86,36 @@ class AnswerLine:
         return shared and self.outcome == "unanswered" and self.ended_by == "budget"
 
 
-def digest_of(*parts: object) -> str:
-    """A fingerprint of 64 bits of what a row holds, in whatever order its columns are."""
-    text = json.dumps(parts, sort_keys=True, default=str)
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
 def read_rows(
-    rows: Iterator[Located], read: Callable[[int, str, Mapping[str, Any]], InputRow], *, strict: bool = False
+    rows: Iterator[Located], column: str, id_column: str, ask: Callable[[str], Question]
 ) -> Iterator[InputRow]:
-    """The rows of the input as `read` makes them of their number, place and values. An error is one of its row.
+    """The rows of the input, with a question in `column` that `ask` makes of its text. An error is one of its row.
+
+    The id of a row is in `id_column`, or in a column `id` if that is empty. Without one, it is the number of the row
+    and a hash of the question.
 
     Raises:
-        UsageError: the input cannot be read further, or with `strict` its first row is wrong.
+        UsageError: the input cannot be read further, or its first row is wrong.
     """
     seen = IdSet()
     for number, (where, values) in enumerate(rows, 1):
         try:
             if isinstance(values, UsageError):
                 raise values
-            row = read(number, where, values)
+            row = _question_row(number, where, values, column, id_column, ask)
             if not seen.add(row.id):
                 raise UsageError(f"{where}: the id {row.id!r:.80} is also that of an earlier row: give each its own")
-            strict = False
             yield row
         except UsageError as error:
-            if strict and not isinstance(error, LongRow):
+            if number == 1 and not isinstance(error, LongRow):
                 raise
             own = {} if isinstance(values, UsageError) else values
             yield InputRow(number, f"row {number}", own, error=str(error))
 
 
-def question_row(
-    number: int, where: str, values: Mapping[str, Any], *, column: str, id_column: str, ask: Callable[[str], Question]
+def _question_row(
+    number: int, where: str, values: Mapping[str, Any], column: str, id_column: str, ask: Callable[[str], Question]
 ) -> InputRow:
-    """A row with a question in `column`; `ask` makes it of its text. Raises UsageError: it has none.
-
-    Its id is in `id_column`, or in a column `id` if that is empty. Without one, the id is the number of the row and a
-    hash of the question.
-    """
     text = _text(where, values, column, "--question-column")
     try:
         question = ask(text)
@@ -140,8 +127,9 @@ def question_row(
             raise UsageError(f"{where}: the id has {len(name):,} characters: at most {MAX_ID} are allowed")
     else:
         name = f"q{number}-{question.id.removeprefix('q-')}"
-    digest = digest_of(name, question.prompt.digest, question.space.name, values)
-    return InputRow(number, name, values, replace(question, id=name), digest=digest)
+    content = (name, question.prompt.digest, question.space.name, values)
+    digest = hashlib.blake2b(json.dumps(content, sort_keys=True, default=str).encode(), digest_size=8)
+    return InputRow(number, name, values, replace(question, id=name), digest=digest.hexdigest())
 
 
 def _text(where: str, values: Mapping[str, Any], column: str, option: str) -> str:
@@ -196,7 +184,7 @@ def read_answer(line: Line) -> AnswerLine:
     """What a line of the answers says. Raises KeyError, TypeError or ValueError: it is none."""
     cost = Cost(**{name: line[name] for name in COST if line[name] is not None})
     outcome: Outcome = "failed" if line["error"] else "unanswered" if line["answer"] is None else "answered"
-    return AnswerLine(line, (str(line["id"]),), int(line["row"]), cost, outcome, line["ended_by"], line["digest"])
+    return AnswerLine(line, str(line["id"]), int(line["row"]), cost, outcome, line["ended_by"], line["digest"])
 
 
 def encoded(line: Line) -> bytes:
@@ -214,16 +202,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(name): _finite(part) for name, part in value.items()}
     return [_finite(part) for part in value] if isinstance(value, list) else value
-
-
-def check_format(path: Path) -> None:
-    """Refuse a file that needs a package that is not installed.
-
-    Raises:
-        MissingExtra: the message names the command to run.
-    """
-    if path.suffix == ".parquet":
-        require_extra("parquet", "a .parquet file")
 
 
 def convert(lines: Path, path: Path) -> None:

@@ -1,13 +1,13 @@
 """What an interrupted batch continues from: the answers that were written, and the trace of unfinished questions."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
-from reasoner.batch.rows import AnswerLine, Line
+from reasoner.batch.rows import AnswerLine, read_answer
 from reasoner.budget import NO_COST, Cost
 from reasoner.errors import TraceError, UsageError
 from reasoner.execution.inputs import IdSet
@@ -21,7 +21,7 @@ SEGMENT: Final = 1 << 26
 """Bytes of one file of the trace; a file is deleted when all of its questions have their lines."""
 RESTART: Final = "start again with --overwrite"
 Settings = Mapping[str, str]
-"""What decides the answers, by name."""
+"""What decides the answers apart from the questions, by name. The budget of all may be raised: it is not part of it."""
 
 
 class WorkTrace:
@@ -72,10 +72,10 @@ class WorkTrace:
         if self._writer.size >= self._segment:
             self._close()
 
-    def finish(self, ids: tuple[str, ...]) -> None:
-        """These questions have their lines."""
+    def finish(self, id: str) -> None:
+        """This question has its line."""
         for known in self._open.values():
-            known.difference_update(ids)
+            known.discard(id)
         if len(self._open) > 1:
             self._drop_finished()
 
@@ -101,7 +101,7 @@ class Progressed:
     """What earlier sessions of a batch finished."""
 
     ids: IdSet = field(default_factory=IdSet)
-    """The ids of the lines, the questions behind them, and the numbers and contents of the rows."""
+    """The ids of the lines, and the numbers and contents of the rows."""
     count: int = 0
     answered: int = 0
     spent: Cost = field(default_factory=Cost)
@@ -111,7 +111,7 @@ class Progressed:
 
     def add(self, answer: AnswerLine) -> None:
         """Count a line."""
-        for name in (*answer.ids, _row(answer.row), _row(answer.row, answer.ids[0], answer.digest)):
+        for name in (answer.id, _row(answer.row), _row(answer.row, answer.id, answer.digest)):
             self.ids.add(name)
         self.spent += answer.cost
         self.count += 1
@@ -124,7 +124,7 @@ class Progressed:
             self.dropped += answer.cost
 
     def has(self, id: str, row: int, digest: str) -> bool:
-        """Whether the question of this id is finished; `row` is 0 where the order of the rows does not matter.
+        """Whether the question of this id is finished.
 
         Raises:
             UsageError: the row was answered as another question.
@@ -132,12 +132,11 @@ class Progressed:
         if _row(row, id, digest) in self.ids:
             return True
         if id in self.ids:
-            where = f"row {row} ({id!r:.80})" if row else f"the line {id!r:.80}"
             raise UsageError(
-                f"{where} has changed since it was answered: restore it, delete its line from the answers to ask it "
-                "again, or start again with --overwrite"
+                f"row {row} ({id!r:.80}) has changed since it was answered: restore it, delete its line from the "
+                "answers to ask it again, or start again with --overwrite"
             )
-        if row and _row(row) in self.ids:
+        if _row(row) in self.ids:
             raise UsageError(
                 f"row {row} is not the one that was answered: the input has changed; new rows may only be added at its "
                 "end, or start again with --overwrite"
@@ -238,8 +237,8 @@ class BatchFolder:
                     f"{value or 'none'}): use those, or {RESTART}"
                 )
 
-    def progressed(self, read: Callable[[Line], AnswerLine], *, shared: bool) -> Progressed:
-        """What earlier sessions finished; `read` says what a line of the answers says.
+    def progressed(self, *, shared: bool) -> Progressed:
+        """What earlier sessions finished.
 
         Lines of questions that are asked again are taken out of the answers: those that failed, and those that a budget
         left without an answer, if it is `shared` by all.
@@ -251,13 +250,13 @@ class BatchFolder:
         done = Progressed(dropped=state.dropped, spent=state.dropped)
 
         def again(content: bytes) -> bool:
-            answer = _answer(content, read)
+            answer = _answer(content)
             dropped = answer.asked_again(shared=shared)
             done.drop(answer) if dropped else done.add(answer)
             return dropped
 
         def kept(content: bytes) -> bytes:
-            return b"" if _answer(content, read).asked_again(shared=shared) else content
+            return b"" if _answer(content).asked_again(shared=shared) else content
 
         if self.lines.exists():
             JournalWriter(self.lines, "answers", resume=True).close()
@@ -268,9 +267,9 @@ class BatchFolder:
         return done
 
 
-def _answer(content: bytes, read: Callable[[Line], AnswerLine]) -> AnswerLine:
+def _answer(content: bytes) -> AnswerLine:
     """What a line of the answers says. Raises ValueError: it is none."""
     try:
-        return read(parse_json(content))
+        return read_answer(parse_json(content))
     except (KeyError, TypeError, AttributeError):
         raise ValueError("it has other columns") from None

@@ -26,9 +26,13 @@ from reasoner.errors import UsageError
         help="The kind of the answers, as of `reasoner solve`; `reasoner list answers` shows all.  [default: "
              "auto]")  # fmt: skip
 @options.SYSTEM
-@option("-s", "--strategy", metavar=options.SPEC, section="Strategy",
-        help="How to spend the compute; `reasoner list strategies` shows all.  [default: self_consistency; for "
-             "OpenAI's format, one completion where a line chooses nothing else]")  # fmt: skip
+@option(
+    "-s",
+    "--strategy",
+    metavar=options.SPEC,
+    section="Strategy",
+    help="How to spend the compute; `reasoner list strategies` shows all.  [default: self_consistency]",
+)
 @options.sampling_options
 @options.thinking_option()
 @options.budget_option(together=True)
@@ -56,7 +60,7 @@ def command(
     concurrency: int | None,
     **typed: Any,
 ) -> int:
-    """Answer the questions of a file: JSON lines, CSV, parquet, OpenAI's batch format, or - for standard input.
+    """Answer the questions of a file: JSON lines, CSV, parquet, or - for standard input.
 
     Answers are written as they come, with confidence, cost and what ended each, beside the columns of the question. The
     same command continues a batch that was interrupted at any moment: nothing is answered twice, and one budget holds

@@ -4,29 +4,17 @@ import hashlib
 import io
 import os
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import ExitStack, aclosing, contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple, TypeVar
+from typing import BinaryIO, Final
 
-from reasoner.batch.answering import Requests, answer_rows, is_request, read_reply, request_row
-from reasoner.batch.rows import (
-    FORMATS,
-    QUESTION,
-    AnswerLine,
-    Line,
-    check_format,
-    convert,
-    encoded,
-    question_row,
-    read_answer,
-    read_rows,
-)
+from reasoner.batch.answering import answer_rows
+from reasoner.batch.rows import FORMATS, QUESTION, AnswerLine, InputRow, convert, encoded, read_rows
 from reasoner.batch.state import BatchFolder, Progressed, Settings
-from reasoner.budget import Budget, Ledger, Prices
+from reasoner.budget import Budget, Prices
 from reasoner.cli import interrupts, options
 from reasoner.cli.exits import ANSWERED, ENGINE, EXHAUSTED, OTHER, USAGE, error_line
 from reasoner.cli.progress import BatchProgress
@@ -34,27 +22,21 @@ from reasoner.cli.session import EngineRun, started
 from reasoner.engines import PACE
 from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import EngineDied, EngineUnavailable, ReasonerError, RecordError, TraceError, UsageError
-from reasoner.execution.session import Session
 from reasoner.journal.lines import JournalWriter
 from reasoner.models.info import ModelInfo
 from reasoner.registry import spec_of
 from reasoner.specs import Spec
 from reasoner.strategy import Strategy
 from reasoner.system.files import check_replaceable
+from reasoner.system.machine import require_extra
 from reasoner.system.printing import printable
 from reasoner.system.redaction import without_secrets
-from reasoner.system.tables import Located, LongRow, Reader, count_rows, open_table, read_jsonl, reader_of
+from reasoner.system.tables import Located, Reader, count_rows, open_table, read_jsonl, reader_of
 from reasoner.trace.events import Sink, tee
 from reasoner.verifier import Verifier
 
-T = TypeVar("T")
 FAILURES: Final = 8
 """Questions in a row that fail because the engine is unavailable before the batch ends."""
-WITHOUT_EFFECT: Final = (
-    *("system", "question_column", "id_column", "n", "temperature", "max_tokens", "thinking"),
-    *("effort", "profile", "abstain_below", "unsandboxed"),
-)
-"""Options that have no effect on OpenAI's format."""
 
 
 def check_files(questions: Path, answers: Path) -> None:
@@ -65,12 +47,12 @@ def check_files(questions: Path, answers: Path) -> None:
     """
     if questions != options.STANDARD:
         reader_of(questions)
-        check_format(Path(questions.name.removesuffix(".gz")))
+    if ".parquet" in (answers.suffix, Path(questions.name.removesuffix(".gz")).suffix):
+        require_extra("parquet", "a .parquet file")
     if answers == options.STANDARD:
         return
     if answers.suffix not in FORMATS:
         raise UsageError(f"--output {answers} must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
-    check_format(answers)
     if answers.exists() and questions.exists() and answers.samefile(questions):
         raise UsageError(f"--output {answers} is the file of the questions: give another name")
     try:
@@ -126,18 +108,6 @@ def _standard_input() -> Iterator[BinaryIO]:
     yield os.fdopen(descriptor, "rb", closefd=False)
 
 
-class _Source(NamedTuple):
-    """How the rows of a batch are answered."""
-
-    strategy: Strategy
-    verifier: Verifier | None
-    settings: Settings
-    """What decides the answers, apart from the questions."""
-    answers: Callable[[Progressed], AsyncGenerator[AnswerLine, None]]
-    read: Callable[[Line], AnswerLine]
-    """Reads a line that an earlier session wrote."""
-
-
 @dataclass(slots=True, kw_only=True)
 class BatchRun(EngineRun):
     """One session of a batch that the command line describes."""
@@ -151,7 +121,10 @@ class BatchRun(EngineRun):
     each: Budget
     prices: Prices | None
     concurrency: int
-    _source: _Source = field(init=False)
+    _rows: Iterator[InputRow] = field(init=False)
+    _strategy: Strategy = field(init=False)
+    _verifier: Verifier | None = field(init=False)
+    _settings: Settings = field(init=False)
     _folder: BatchFolder | None = field(default=None, init=False)
     _resumes: bool = field(default=False, init=False)
     _to_retry: int = field(default=0, init=False)
@@ -182,17 +155,12 @@ class BatchRun(EngineRun):
             raise UsageError("--engine replay cannot answer a batch, as it samples nothing new: choose another engine")
         with ExitStack() as stack:
             rows = stack.enter_context(open_rows(self.questions))
-            # The first row that can be read tells the format.
-            first = _up_to(rows, lambda row: not isinstance(row[1], LongRow))
-            requests = is_request(first[-1][1])
-            if requests and self.answers != options.STANDARD and self.answers.suffix != ".jsonl":
-                raise UsageError(f"--output {self.answers} must end in .jsonl for OpenAI's batch format")
-            self._source = (self._requests if requests else self._questions)(chain(first, rows))
+            self._prepare(rows)
             if self.answers != options.STANDARD:
                 self._folder = BatchFolder(self.answers)
                 self._resumes = stack.enter_context(self._folder.locked(overwrite=self.overwrite))
                 if self._resumes:
-                    self._folder.check(self._source.settings)
+                    self._folder.check(self._settings)
             # `super()` does not work in a dataclass with slots.
             return EngineRun.run(self)
 
@@ -203,13 +171,12 @@ class BatchRun(EngineRun):
             TraceError: a file cannot be written.
             EngineError: the engine answers no more.
         """
-        source = self._source
-        async with started(self.engine, source.verifier, [source.strategy], self.display):
+        async with started(self.engine, self._verifier, [self._strategy], self.display):
             done = self._begin()
             failures = 0
             writer = JournalWriter(self._folder.lines, "answers", resume=True) if self._folder else None
             try:
-                async with aclosing(source.answers(done)) as answers:
+                async with aclosing(self._answers(done)) as answers:
                     async for answered in answers:
                         error = answered.error
                         if isinstance(error, TraceError) and not isinstance(error, RecordError):
@@ -219,7 +186,7 @@ class BatchRun(EngineRun):
                         else:
                             self.display.terminal.give(encoded(answered.line).decode().rstrip("\n"))
                         if self._folder and answered.outcome != "failed":
-                            self._folder.trace.finish(answered.ids)
+                            self._folder.trace.finish(answered.id)
                         self._to_retry += answered.asked_again(shared=self._shared)
                         self.display.add(answered)
                         failures = failures + 1 if isinstance(error, EngineUnavailable) else 0
@@ -233,10 +200,10 @@ class BatchRun(EngineRun):
         """What earlier sessions finished; the settings of a new batch are written, those of an old one compared."""
         done = Progressed()
         if self._folder:
-            settings = {**self._source.settings, "the model": _fingerprint(self.engine.model)}
+            settings = {**self._settings, "the model": _fingerprint(self.engine.model)}
             if self._resumes:
                 self._folder.check(settings)
-                done = self._folder.progressed(self._source.read, shared=self._shared)
+                done = self._folder.progressed(shared=self._shared)
             else:
                 self._folder.begin(settings)
         self.display.resume(done, _count(self.questions))
@@ -255,10 +222,10 @@ class BatchRun(EngineRun):
             self._folder.remove()
         again = "; the same command asks them again" if self._folder and self._to_retry else ""
         if progress.failed:
-            terminal.say(error_line(f"{_rows(progress.failed)} ended in an error, which the answers name{again}"))
+            terminal.say(error_line(f"{_counted(progress.failed)} ended in an error, which the answers name{again}"))
             return ENGINE if self._to_retry else OTHER
         if self._to_retry:
-            left = f"the budget left {_rows(self._to_retry)} without an answer"
+            left = f"the budget left {_counted(self._to_retry)} without an answer"
             terminal.say(error_line(f"{left}{again}, and the budget may be raised"))
             return EXHAUSTED
         return ANSWERED
@@ -279,97 +246,45 @@ class BatchRun(EngineRun):
             self.display.terminal.say(f"{so_far}the same command continues")
         return code
 
-    def _questions(self, rows: Iterator[Located]) -> _Source:
-        """Rows with a question each, answered by one strategy."""
-        strategy, ask, given = self.given.to_strategy(), self.given.to_question(), self.given
-        column, id_column = given.question_column or QUESTION, given.id_column or ""
+    def _prepare(self, rows: Iterator[Located]) -> None:
+        """Make the questions of the rows, the strategy and the settings; the first row is checked."""
+        given = self.given
+        strategy, ask = given.to_strategy(), given.to_question()
         verifier = given.to_verifier(strategy, self.engine)
-        items = read_rows(rows, partial(question_row, column=column, id_column=id_column, ask=ask), strict=True)
-        # The first row is checked before the engine starts.
-        items = chain(_up_to(items, lambda item: item.question is not None), items)
-
-        def answers(done: Progressed) -> AsyncGenerator[AnswerLine, None]:
-            return answer_rows(
-                items,
-                done,
-                self._sink,
-                length=self.display.total,
-                strategy=strategy,
-                engine=self.engine,
-                verifier=verifier,
-                budget=self.budget if self._shared else None,
-                each=self.each if str(self.each) else None,
-                prices=self.prices,
-                seed=given.seed,
-                concurrency=self.concurrency,
-            )
-
-        settings = {
-            **self._settings(spec_of(strategy), spec_of(verifier) if verifier else ""),
+        column, id_column = given.question_column or QUESTION, given.id_column or ""
+        items = read_rows(rows, column, id_column, ask)
+        self._rows, self._strategy, self._verifier = chain([next(items)], items), strategy, verifier
+        self._settings = {
+            "the questions": str(self.questions),
+            "--strategy": spec_of(strategy),
+            "--verifier": spec_of(verifier) if verifier else "",
+            "--each": str(self.each),
+            "--seed": str(given.seed),
+            "--engine": without_secrets(str(Spec.parse(spec_of(self.engine)).without(*PACE))),
             "--answer": ask.keywords["space"],
             "--system": ask.keywords["system"],
             "the columns": f"{column},{id_column}",
         }
-        return _Source(strategy, verifier, settings, answers, read_answer)
 
-    def _requests(self, rows: Iterator[Located]) -> _Source:
-        """Lines of OpenAI's format, answered as a server does."""
-        from reasoner.serving.config import Settings as ServerSettings
-        from reasoner.serving.config import make_offer
-
-        given = self.given
-        for name in WITHOUT_EFFECT:
-            if getattr(given, name) not in (None, False):
-                raise UsageError(
-                    f"{options.flag(name)} has no effect on OpenAI's batch format, where each line says what it asks: "
-                    "omit it"
-                )
-        offered = make_offer(
-            ServerSettings(), self.prices, ceiling=self.each, strategy=given.strategy, verifier=given.verifier,
-            answer=given.answer,
-        )  # fmt: skip
-        lines, strategy = read_rows(rows, request_row), offered.default.strategy
-
-        async def answers(done: Progressed) -> AsyncGenerator[AnswerLine, None]:
-            verifiers = tuple(offered.verifiers.values())
-            async with Session(self.engine, verifiers=verifiers, prices=self.prices) as session:
-                spent = sum((history.spent for history in done.histories.values()), done.spent)
-                ledger = Ledger(self.budget, prices=self.prices, spent=spent)
-                offer = replace(offered, model=self.engine.model)
-                stream = Requests(session, offer, ledger, done, self._sink, given.seed).answer(
-                    lines, concurrency=self.concurrency
-                )
-                async with aclosing(stream):
-                    async for answered in stream:
-                        yield answered
-
-        settings = {**self._settings(spec_of(strategy), given.verifier or ""), "--answer": given.answer or ""}
-        return _Source(strategy, None, settings, answers, read_reply)
-
-    def _settings(self, strategy: str, verifier: str) -> dict[str, str]:
-        """What decides the answers, apart from the questions. The budget of all is not part of it: it may be raised."""
-        return {
-            "the questions": str(self.questions),
-            "--strategy": strategy,
-            "--verifier": verifier,
-            "--each": str(self.each),
-            "--seed": str(self.given.seed),
-            "--engine": without_secrets(str(Spec.parse(spec_of(self.engine)).without(*PACE))),
-        }
+    def _answers(self, done: Progressed) -> AsyncGenerator[AnswerLine, None]:
+        return answer_rows(
+            self._rows,
+            done,
+            self._sink,
+            length=self.display.total,
+            strategy=self._strategy,
+            engine=self.engine,
+            verifier=self._verifier,
+            budget=self.budget if self._shared else None,
+            each=self.each if str(self.each) else None,
+            prices=self.prices,
+            seed=self.given.seed,
+            concurrency=self.concurrency,
+        )
 
 
-def _rows(count: int) -> str:
+def _counted(count: int) -> str:
     return f"{count:,} row{'s' if count != 1 else ''}"
-
-
-def _up_to(items: Iterator[T], wanted: Callable[[T], bool]) -> list[T]:
-    """The first items, up to one that is wanted."""
-    taken: list[T] = []
-    for item in items:
-        taken.append(item)
-        if wanted(item):
-            break
-    return taken
 
 
 def _fingerprint(model: ModelInfo) -> str:

@@ -13,7 +13,7 @@ from reasoner.cli.exits import OTHER, error_line, origins
 from reasoner.cli.look import MAX_WIDTH, laid_out
 from reasoner.cli.options import LISTS
 from reasoner.cli.terminal import abandon
-from reasoner.errors import COMMAND_OPTIONS, UnknownName, shown
+from reasoner.errors import UnknownName, shown
 from reasoner.system.machine import plug_ins
 
 _COMMANDS = {
@@ -124,12 +124,9 @@ def _unknown_option(name: str, context: click.Context) -> str:
     known = [option for parameter in context.command.get_params(context) for option in parameter.opts]
     problem = f"no option of {context.command_path} named {shown(name)}"
     plain = name.replace("_", "-")
-    meant = COMMAND_OPTIONS.get(plain, "")
-    if meant.partition(" ")[0] not in known:
-        words = [option[2:] for option in known if option.startswith("--")] if plain.startswith("--") else []
-        meant = "".join(f"--{word}" for word in difflib.get_close_matches(plain[2:], words, n=1))
-    if meant:
-        return f"{problem}; did you mean {meant}?"
+    words = [option[2:] for option in known if option.startswith("--")] if plain.startswith("--") else []
+    if near := difflib.get_close_matches(plain[2:], words, n=1):
+        return f"{problem}; did you mean --{near[0]}?"
     after = ": the options of a command follow its name" if isinstance(context.command, click.Group) else ""
     listed = ", ".join(sorted(option for option in known if option.startswith("--")))
     return f"{problem}{after} (there are: {listed})"

@@ -15,7 +15,6 @@ from reasoner.types import Answer, Proposal, samples_of
 from reasoner.voting import VoteSummary
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
     from rich.live import Live
 
     from reasoner.batch.rows import AnswerLine
@@ -73,12 +72,6 @@ class Display:
         """The progress in one line; by default the stage and how long it has taken."""
         return one_line(f"{self.stage} … {self.clock() - self._since:.0f} s")
 
-    def picture(self, columns: int, rows: int) -> "RenderableType":
-        """What the live display shows within `columns` and `rows`: by default the line, cut to the width."""
-        from rich.text import Text
-
-        return Text(self.line(), overflow="ellipsis", no_wrap=True)
-
     @contextmanager
     def shown(self) -> Iterator[None]:
         """Update the live display while the body runs, until `hide` at the latest."""
@@ -87,14 +80,15 @@ class Display:
             return
         from rich.console import Console
         from rich.live import Live
+        from rich.text import Text
 
         console = Console(file=self.terminal.err, force_terminal=True)
 
-        def render() -> "RenderableType":
+        def render() -> Text:
             # Rich would measure standard output and error, which may be redirected to a log by now.
             size = os.get_terminal_size(self.terminal.err.fileno())
             console.size = (size.columns or 80, size.lines or 24)
-            return self.picture(console.width, max(console.height - 1, 3))
+            return Text(self.line(), overflow="ellipsis", no_wrap=True)
 
         self._shown = Live(get_renderable=render, console=console, refresh_per_second=8, transient=True,
                            redirect_stdout=False, redirect_stderr=False)  # fmt: skip

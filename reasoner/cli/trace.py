@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from reasoner.cli.exits import ANSWERED, guarded
-from reasoner.cli.options import PATH, json_option
+from reasoner.cli.options import PATH
 
 
 @click.command("trace")
@@ -15,9 +15,8 @@ from reasoner.cli.options import PATH, json_option
               help="The id of the question to show.  [default: all questions]")  # fmt: skip
 @click.option("--html", type=PATH, metavar="OUT",
               help="Also draw the trees in this HTML file, which is replaced if it exists.")  # fmt: skip
-@json_option("each question, one per line,")
 @guarded
-def command(file: Path, question: str | None, html: Path | None, *, as_json: bool) -> int:
+def command(file: Path, question: str | None, html: Path | None) -> int:
     """Show how an answer was searched for, from a trace.
 
     FILE is what `reasoner solve --trace FILE` wrote, or a trace in a run's folder. For one question: the tree of
@@ -30,5 +29,5 @@ def command(file: Path, question: str | None, html: Path | None, *, as_json: boo
     with suppress(OSError):
         if html is not None and html.samefile(file):
             raise UsageError(f"--html {html} is the trace itself: name another file")
-    trace_view.show(file, question, html, as_json=as_json)
+    trace_view.show(file, question, html)
     return ANSWERED

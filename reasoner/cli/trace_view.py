@@ -1,6 +1,5 @@
 """What `reasoner trace` shows: a tree in full, or several questions in a line each."""
 
-import json
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -10,6 +9,7 @@ from rich.console import RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
+from reasoner.budget import cost_line
 from reasoner.cli.terminal import Terminal, columns, labelled, printable
 from reasoner.errors import TraceError, UnknownName
 from reasoner.trace import outline as views
@@ -29,7 +29,7 @@ LEVEL: Final = 6
 """Columns that a terminal needs for each level of a tree; deeper levels are left out."""
 
 
-def show(file: Path, question: str | None, html: Path | None, *, as_json: bool) -> None:
+def show(file: Path, question: str | None, html: Path | None) -> None:
     """Show a single tree in full, several in a line each; draw them in `html` too if it is given.
 
     Raises:
@@ -51,9 +51,9 @@ def show(file: Path, question: str | None, html: Path | None, *, as_json: bool) 
     try:
         second = next(shown, None)
         if second is None:
-            terminal.show(*([json.dumps(first.document())] if as_json else full(first, columns())))
+            terminal.show(*full(first, columns()))
         else:
-            _show_rows(terminal, chain((first, second), shown), as_json=as_json)
+            _show_rows(terminal, chain((first, second), shown))
     finally:
         if html is not None:
             terminal.say(f"wrote {html}")
@@ -67,12 +67,8 @@ def _tree_of(question: str, file: Path) -> SearchTree:
     return trees[-1]
 
 
-def _show_rows(terminal: Terminal, trees: Iterator[SearchTree], *, as_json: bool) -> None:
+def _show_rows(terminal: Terminal, trees: Iterator[SearchTree]) -> None:
     """Show each tree in a line."""
-    if as_json:
-        for tree in trees:
-            terminal.give(json.dumps(tree.row()))
-        return
     for tree in trees:
         answer = printable(tree.answer.text, limit=12) if tree.answer else "no answer"
         cost = f"{samples_of(tree.cost.samples)}, tokens {tree.cost.tokens:,}, depth {tree.depth:,}"
@@ -85,16 +81,15 @@ def full(search_tree: SearchTree, width: int) -> Iterator[RenderableType]:
     """Everything about a tree: its settings and result, the trees, the path to the answer, and other events."""
     facts = views.settings_of(search_tree)
     answer = printable(search_tree.answer.text, limit=200) if search_tree.answer else "none"
-    cost = ", ".join(f"{amount} {kind}" for kind, amount in views.costs_of(search_tree))
     yield labelled(
         [
             ("question", f"{facts['question']}: {printable(search_tree.began.text, limit=300)}"),
             ("run", " · ".join(facts[name] for name in ("strategy", "verifier", "model", "engine"))),
             ("answer", answer),
             ("end", views.end_of(search_tree)),
-            ("cost", cost),
+            ("cost", cost_line(search_tree.cost)),
             ("tree", views.counts_of(search_tree)),
-            *(() if search_tree.path else [("path", f"none: {views.why_no_path(search_tree)}")]),
+            *(() if search_tree.path else [("path", "none: no sequence states the final answer")]),
         ]
     )
     outline = Outline.of(search_tree, maximum=MAX_NODES, deepest=width // LEVEL)
@@ -102,7 +97,7 @@ def full(search_tree: SearchTree, width: int) -> Iterator[RenderableType]:
         yield ""
         yield _drawn(outline, head)
     if outline.left_out:
-        yield f"{outline.left_out:,} sequences are not shown; --json gives all"
+        yield f"{outline.left_out:,} sequences are not shown"
     if len(search_tree.heads) > len(outline.heads):
         yield f"{len(search_tree.heads) - len(outline.heads):,} more prompts are not shown"
     if search_tree.path:

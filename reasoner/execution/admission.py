@@ -240,9 +240,3 @@ class EngineLimits:
     def crowded(self) -> bool:
         """Whether enough sequences wait before every KV cache to keep it full for a while."""
         return bool(self.kv_limiters) and all(limiter.crowded for limiter in self.kv_limiters)
-
-    @property
-    def kv_use(self) -> float | None:
-        """The share of the KV cache that what is in flight is expected to need; None where the engine limits itself."""
-        capacity = sum(limiter.capacity for limiter in self.kv_limiters)
-        return sum(limiter.expected for limiter in self.kv_limiters) / capacity if capacity else None

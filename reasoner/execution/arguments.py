@@ -91,11 +91,7 @@ def _plugin(kind: Kind, given: object, *, name: str = "") -> Any:
 
 def _wrong(name: str, wanted: str, given: object, hint: str = "") -> UsageError:
     """The error of an argument of the wrong type, with a hint where the mistake is a common one."""
-    if isinstance(given, type):
-        hint = f"pass {given.__name__}()"
-    elif not hint:
-        kinds = [kind for kind, (method, _) in _WANTED.items() if callable(getattr(given, method, None))]
-        hint = f"that is {'an' if kinds[0] == 'engine' else 'a'} {kinds[0]}; {ORDER}" if kinds else ""
+    hint = f"pass {given.__name__}()" if isinstance(given, type) else hint
     return UsageError(f"{name} must be {wanted} (got {shown(given)}){f': {hint}' if hint else ''}")
 
 

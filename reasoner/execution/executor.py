@@ -194,10 +194,7 @@ class OperationExecutor:
     def cost(
         self, usage: Usage, *, seconds: float = 0.0, cancelled: bool = False, counted_as: CountedAs = "sample"
     ) -> Cost:
-        """What one request with this usage costs; nothing if it never reached the engine.
-
-        Of several sequences from one request, the first carries the cost of the prompt and of the request.
-        """
+        """What one request with this usage costs; nothing if it never reached the engine."""
         if counted_as == "verdict":
             return verifier_cost(self.engine.model, usage).taking(seconds)
         prompt, cached, generated = usage.prompt_tokens, usage.cached_tokens, usage.generated_tokens

@@ -247,11 +247,6 @@ class Session:
         self._limits = None
         await self._stack.aclose()
 
-    @property
-    def kv_use(self) -> float | None:
-        """The share of the KV cache that what is in flight is expected to need; None where the engine limits itself."""
-        return self._limits.kv_use if self._limits else None
-
     async def solve(
         self,
         question: Question,
@@ -264,13 +259,11 @@ class Session:
         seed: int = 0,
         ledger: Ledger | None = None,
         on_text: Callable[[TextPiece], None] | None = None,
-        history: QuestionHistory = EMPTY,
     ) -> Solution:
         """The solution of one question; many may run at once. Cancelling it aborts its sequences in the engine.
 
         `ledger`, within which its cost is booked, replaces that of the session. Earlier questions go first. `on_text`
-        receives the first sequence piece by piece, where the engine can tell them; see `SampleRequest`. What is in the
-        `history` of an interrupted attempt is not generated again; the ledger has booked its cost.
+        receives the first sequence piece by piece, where the engine can tell them; see `SampleRequest`.
 
         Raises:
             UsageError: the session is not open, the strategy needs a verifier and none is given, an option does not
@@ -293,7 +286,7 @@ class Session:
             ledger=ledger or self.ledger,
             stated=f"each {budget}" if budget else "",
             limits=self._limits,
-            history={question.id: history},
+            history={},
             on_text=on_text,
         )
         return await (await context.open(next(self._numbers), question)).solve()

@@ -22,7 +22,6 @@ from reasoner.system.files import NOT_REGULAR, check_replaceable, complaint_of, 
 from reasoner.system.foreign import described
 
 T = TypeVar("T")
-S = TypeVar("S")
 SYNC_SECONDS: Final = 1.0
 """How much a power loss may destroy; a killed process only loses the line that it was writing."""
 MAX_LINE_BYTES: Final = 1 << 28
@@ -51,10 +50,6 @@ class Format(Generic[T]):
     name: str
     read: Callable[[bytes], T]
     version: int = 0
-
-    def reading(self, read: Callable[[bytes], S]) -> "Format[S]":
-        """The same lines, read in another way."""
-        return Format(self.name, read, self.version)
 
 
 def sealed(content: bytes) -> bytes:

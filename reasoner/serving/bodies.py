@@ -21,10 +21,8 @@ def read(body: bytes, model: type[R]) -> R:
     """The request in a body of JSON; a field that is null counts as left out.
 
     Raises:
-        ApiError: 413 for a body that is too long, 400 for one that is not JSON or does not fit the model.
+        ApiError: 400, it is not JSON or does not fit the model.
     """
-    if len(body) > MAX_BODY:
-        raise ApiError(413, f"the body has {len(body):,} bytes: at most {MAX_BODY:,} are allowed")
     try:
         document = from_json(body, allow_inf_nan=False)
     except ValueError as error:

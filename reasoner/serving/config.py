@@ -79,7 +79,6 @@ def make_offer(
     settings: Settings,
     prices: Prices | None = None,
     *,
-    ceiling: Budget = Budget(),  # noqa: B008 a frozen value
     strategy: str | None = None,
     verifier: str | None = None,
     answer: str | None = None,
@@ -102,6 +101,6 @@ def make_offer(
         specs[name] = settings.verifiers.get(verifier, verifier)
         default = default.model_copy(update={"verifier": name})
     verifiers = {name: build("verifier", spec) for name, spec in specs.items()}
-    offer = Offer(default, {**default_aliases(), **settings.aliases}, verifiers, prices, ceiling)
+    offer = Offer(default, {**default_aliases(), **settings.aliases}, verifiers, prices)
     offer.check()
     return offer

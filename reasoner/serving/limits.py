@@ -69,36 +69,23 @@ class Keys:
 
 
 class Turns:
-    """Who is answered next: `concurrent` requests at once, `queue` more wait, in turns between their clients.
-
-    A client that has just been served is served again only after each other client that waits.
-    """
+    """Who is answered next: `concurrent` requests at once, `queue` more wait in the order in which they came."""
 
     def __init__(self, concurrent: int, queue: int) -> None:
-        self.concurrent = concurrent
         self.queue = queue
         self.running = 0
-        self._waiting: list[tuple[str, asyncio.Future[None]]] = []
-        self._served: dict[str, int] = {}
-        """When each client had its last turn, as a number that grows."""
-
-    @property
-    def queued(self) -> int:
+        self.queued = 0
         """How many requests wait."""
-        return sum(not ticket.done() for _, ticket in self._waiting)
+        self._free = asyncio.Semaphore(concurrent)
 
     @asynccontextmanager
-    async def turn(self, client: str) -> AsyncIterator[None]:
-        """Wait for the client's turn and hold it in the body.
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for a turn and hold it in the body.
 
         Raises:
             ApiError: 429 at once, where the queue is full.
         """
-        if self.running < self.concurrent:
-            self.running += 1
-        elif self.queued < self.queue:
-            await self._wait(client)
-        else:
+        if self._free.locked() and self.queued >= self.queue:
             raise ApiError(
                 429,
                 f"the queue is full, with {self.queued} waiting: try again in {RETRY_SECONDS} s",
@@ -106,29 +93,14 @@ class Turns:
                 code="rate_limit_exceeded",
                 headers={"Retry-After": str(RETRY_SECONDS)},
             )
+        self.queued += 1
+        try:
+            await self._free.acquire()
+        finally:
+            self.queued -= 1
+        self.running += 1
         try:
             yield
         finally:
-            self._pass_on()
-
-    async def _wait(self, client: str) -> None:
-        ticket: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((client, ticket))
-        try:
-            await ticket
-        except asyncio.CancelledError:
-            if not ticket.cancelled():
-                self._pass_on()
-            raise
-        finally:
-            self._waiting.remove((client, ticket))
-
-    def _pass_on(self) -> None:
-        """Give a turn that ended to the client that has waited longest since its last one."""
-        waiting = [each for each in self._waiting if not each[1].done()]
-        if not waiting:
             self.running -= 1
-            return
-        client, ticket = min(waiting, key=lambda each: self._served.get(each[0], 0))
-        self._served[client] = max(self._served.values(), default=0) + 1
-        ticket.set_result(None)
+            self._free.release()

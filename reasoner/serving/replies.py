@@ -127,15 +127,15 @@ class ChatReply:
     """The reply to a request of /v1/chat/completions: `whole`, or as chunks that the server sends one by one.
 
     Of a stream, `begin` is first; then `progress` receives the events of each choice, or `text` its text as it comes;
-    `end` is last, or `fail`. `id` is random unless it is given. `asked` is what is chosen by.
+    `end` is last, or `fail`. `id` is random. `asked` is what is chosen by.
     """
 
     reads: ClassVar[type[ChatRequest]] = ChatRequest
     last: ClassVar[bytes] = b"data: [DONE]\n\n"
 
-    def __init__(self, asked: ChatRequest, prices: Prices | None = None, *, id: str = "") -> None:
+    def __init__(self, asked: ChatRequest, prices: Prices | None = None) -> None:
         self.asked = asked
-        self.id = id or f"chatcmpl-{secrets.token_hex(12)}"
+        self.id = f"chatcmpl-{secrets.token_hex(12)}"
         self.created = int(time.time())
         self._prices = prices
         self._started: set[int] = set()

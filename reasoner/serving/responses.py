@@ -27,9 +27,9 @@ class ResponseReply:
     reads: ClassVar[type[ResponseRequest]] = ResponseRequest
     last: ClassVar[bytes] = b""
 
-    def __init__(self, request: ResponseRequest, prices: Prices | None = None, *, id: str = "") -> None:
+    def __init__(self, request: ResponseRequest, prices: Prices | None = None) -> None:
         self.asked = request.chat
-        self.id = id or f"resp_{secrets.token_hex(12)}"
+        self.id = f"resp_{secrets.token_hex(12)}"
         self.created = int(time.time())
         self._request = request
         self._prices = prices

@@ -56,9 +56,6 @@ class Service:
         gauge = self.metrics.gauge
         gauge("reasoner_in_flight", "Requests that are answered now.", lambda: self.turns.running)
         gauge("reasoner_queued", "Requests that wait for their turn.", lambda: self.turns.queued)
-        gauge(
-            "reasoner_kv_use", "Expected part of the KV cache in use; 0 if unknown.", lambda: self._session.kv_use or 0
-        )
 
     async def __aenter__(self) -> Self:
         """Start the engine and the verifiers. Raises as `Session.__aenter__`."""
@@ -118,7 +115,7 @@ class Service:
         outcome: Outcome = "cancelled"
         results: list[Result] = []
         try:
-            async with self.turns.turn(client):
+            async with self.turns.turn():
                 solved = [
                     self._solve(job, ledger, client, partial(follow, index) if follow else None)
                     for index, job in enumerate(jobs)

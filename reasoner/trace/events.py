@@ -52,7 +52,8 @@ COMPLETION_FIELDS: Final = tuple(
 
 
 @cache
-def _adapter(cls: type[T]) -> "TypeAdapter[T]":
+def adapter_of(cls: type[T]) -> "TypeAdapter[T]":
+    """Reads and writes a class as JSON."""
     from pydantic import TypeAdapter
 
     return TypeAdapter(cls)
@@ -83,7 +84,7 @@ class TraceRecord:
     def model_dump_json(self) -> str:
         """The event as JSON."""
         cls: Any = type(self)
-        return _adapter(cls).dump_json(self).decode()
+        return adapter_of(cls).dump_json(self).decode()
 
     def model_copy(self, *, update: Mapping[str, Any]) -> Self:
         """The event with some fields changed."""

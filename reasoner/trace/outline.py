@@ -115,15 +115,6 @@ def answer_of(node: TreeNode, tree: SearchTree) -> str:
     return node.answer.text if node.answer and final else ""
 
 
-def facts_of(node: TreeNode) -> str:
-    """Its index and branch, how it finished, and its tokens by kind."""
-    branch = f", branch {node.branch}" if node.branch else ""
-    kinds = ("prompt", "cached", "generated", "verifier", "cancelled")
-    amounts = [(getattr(node.cost, f"{kind}_tokens"), kind) for kind in kinds]
-    tokens = ", ".join(f"{amount:,} {kind}" for amount, kind in amounts if amount)
-    return f"sequence {node.index}{branch}; finish: {node.finish or node.state}; tokens: {tokens or 'none'}"
-
-
 def counts_of(tree: SearchTree) -> str:
     """The number of sequences, the depth of the tree, and the number of sequences in each state."""
     number = f"{len(tree.nodes):,} sequence{'s' if len(tree.nodes) != 1 else ''}, depth {tree.depth}"
@@ -145,28 +136,6 @@ def end_of(tree: SearchTree) -> str:
 def unrated(error: str) -> str:
     """Why there is no rating; the error of one that was refused says that it is none."""
     return error if error.startswith(NOT_RATED) else f"{NOT_RATED}: {error}"
-
-
-def why_no_path(tree: SearchTree) -> str:
-    """Why no sequence is known to be the source of the answer."""
-    return "no sequence states the final answer" if tree.answer else "there is no answer"
-
-
-def costs_of(tree: SearchTree) -> list[tuple[str, str]]:
-    """The cost by kind; the first is the sum of the next four."""
-    cost = tree.cost
-    return [
-        ("tokens computed", f"{cost.tokens:,}"),
-        ("prompt", f"{cost.prompt_tokens:,}"),
-        ("generated", f"{cost.generated_tokens:,}"),
-        ("verifier", f"{cost.verifier_tokens:,}"),
-        ("cancelled", f"{cost.cancelled_tokens:,}"),
-        *([("of them thinking", f"{cost.thinking_tokens:,}")] if cost.thinking_tokens else []),
-        ("prompt from cache", f"{cost.cached_tokens:,}"),
-        ("requests", f"{cost.requests:,}"),
-        ("TFLOP", "unknown" if cost.flops is None else f"{cost.flops / 1e12:.3g}"),
-        ("seconds", f"{cost.seconds:,.1f}"),
-    ]
 
 
 def events_of(tree: SearchTree) -> list[tuple[str, list[str]]]:

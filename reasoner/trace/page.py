@@ -1,6 +1,6 @@
 """Search trees as HTML without scripts or external resources; what a model wrote is shown as text only, and bounded."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import cache
 from hashlib import blake2b
 from html import escape
@@ -8,16 +8,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from reasoner.budget import Cost, cost_line
-from reasoner.errors import TraceError, UsageError
+from reasoner.budget import cost_line
+from reasoner.errors import UsageError
 from reasoner.system.files import replacing
 from reasoner.system.printing import visible
 from reasoner.trace import outline as views
-from reasoner.trace.events import Event
 from reasoner.trace.outline import Outline, OutlineRow
-from reasoner.trace.tree import SearchTree, search_trees
+from reasoner.trace.tree import SearchTree
 from reasoner.types import VoteState
-from reasoner.voting import MAX_ANSWERS, VoteSummary
+from reasoner.voting import MAX_ANSWERS
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -67,6 +66,7 @@ def fragment(tree: SearchTree) -> "Markup":
         vote=tree.proposals[-1].vote_state if tree.proposals and tree.depth == 1 else VoteState(),
         most_answers=MAX_ANSWERS,
         views=views,
+        cost=cost_line(tree.cost),
     )
 
 
@@ -74,31 +74,6 @@ def anchor_of(tree: SearchTree) -> str:
     """A prefix of element ids that is the same each time, and another one for another search."""
     short = repr((tree.began, tree.ended, len(tree.nodes))).encode("utf-8", "replace")
     return f"t{blake2b(short, digest_size=5).hexdigest()}"
-
-
-def notebook_html(headline: str, state: VoteState, cost: Cost, reply: str, events: Sequence[Event]) -> str:
-    """A solution in a `<div>` without scripts: the answer, the votes, the cost, the reply and the search behind them.
-
-    The search is in a frame of its own, so that its styles and those of the notebook do not meet.
-    """
-    votes = [(shortened(vote.answer.text, 200).text, vote) for vote in state.votes[:MAX_ANSWERS]]
-    try:
-        tree = next(search_trees(events), None)
-    except TraceError:
-        # The events begin after the question did.
-        tree = None
-    page = "<!doctype html><html><head>{}<style>{}</style></head><body>{}</body></html>"
-    return _render(
-        "notebook.html",
-        headline=shortened(headline, 600).text,
-        votes=votes,
-        heaviest=max((vote.weight for _, vote in votes), default=0) or 1,
-        summary=VoteSummary(state),
-        others=len(state.votes) + state.tail.classes - len(votes),
-        cost=cost_line(cost),
-        reply=shortened(reply, 4000),
-        search=page.format(policy(), style(), fragment(tree)) if tree and tree.nodes else "",
-    )
 
 
 def style() -> "Markup":

@@ -2,20 +2,15 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Final, Literal, NamedTuple, get_args
+from typing import ClassVar, Final, Literal, NamedTuple, get_args
 
 from reasoner.errors import TraceError
 from reasoner.journal.lines import Format, read_lines
-from reasoner.trace.events import AnswerExtracted, Event, Prefilled, Prompted, Sampled, Scored, read_trace
+from reasoner.trace.events import AnswerExtracted, Event, Prefilled, Prompted, Sampled, Scored, adapter_of, read_trace
 from reasoner.types import Answer, Completion, Prompt
 
-if TYPE_CHECKING:
-    # Imported only where grades are read or written: importing pydantic takes longer than a question to a server.
-    from pydantic import TypeAdapter
-
-VERSION: Final = 1
+VERSION: Final = 2
 TRACE: Final = "trace.jsonl"
 GRADES: Final = "grades.jsonl"
 GradeStatus = Literal["right", "wrong", "no_answer", "truncated", "too_complex", "grader_timeout", "grader_crash"]
@@ -93,31 +88,22 @@ def completions_in(events: Iterable[Event]) -> Iterator[tuple[Sampled, Completio
 class Grade:
     """The grade of the sequence that (`question_id`, `prompt`, `index`) names in the trace.
 
-    `steps` says for each step whether it is right; None if that cannot be checked. A sequence that the grader could not
-    judge has a status of its own and is neither right nor wrong.
+    A sequence that the grader could not judge has a status of its own and is neither right nor wrong.
     """
 
-    v: Literal[1] = VERSION
+    v: Literal[2] = VERSION
     question_id: str
     prompt: str
     index: int
     status: GradeStatus
-    steps: tuple[bool | None, ...] = ()
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     def model_dump_json(self) -> str:
         """The grade as JSON."""
-        return _grade_adapter().dump_json(self).decode()
+        return adapter_of(Grade).dump_json(self).decode()
 
 
-@cache
-def _grade_adapter() -> "TypeAdapter[Grade]":
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Grade)
-
-
-GRADE_LINES: Final[Format[Grade]] = Format("grades", lambda line: _grade_adapter().validate_json(line), VERSION)
+GRADE_LINES: Final[Format[Grade]] = Format("grades", lambda line: adapter_of(Grade).validate_json(line), VERSION)
 """The lines of a file of grades."""
 
 
@@ -126,15 +112,6 @@ class LabelledRun(NamedTuple):
 
     events: list[Event]
     grades: dict[tuple[str, str, int], Grade]
-
-
-def read_grades(path: Path) -> Iterator[Grade]:
-    """The grades of a file, one by one. An incomplete last line, left by a killed run, is skipped.
-
-    Raises:
-        TraceError: the file cannot be read, or a line is not a grade.
-    """
-    return read_lines(path, GRADE_LINES, advice="make the grades again with `reasoner grade RUN`")
 
 
 def labelled_folders(run: Path) -> list[Path]:
@@ -157,7 +134,8 @@ def read_run(folder: Path) -> LabelledRun:
     Raises:
         TraceError: one of the two cannot be read, or there are no grades.
     """
-    grades = {(g.question_id, g.prompt, g.index): g for g in read_grades(folder / GRADES)}
+    lines = read_lines(folder / GRADES, GRADE_LINES, advice="make the grades again with `reasoner grade RUN`")
+    grades = {(grade.question_id, grade.prompt, grade.index): grade for grade in lines}
     if not grades:
         raise TraceError(f"{folder / GRADES} holds no grade: grade the run first")
     return LabelledRun(list(read_trace(folder / TRACE)), grades)

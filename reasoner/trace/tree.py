@@ -1,12 +1,11 @@
 """What a trace says about one question, as a tree: the sequences, their ratings, and the path to the answer."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, Final, Literal, NamedTuple
+from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple
 
 from reasoner.budget import Cost
 from reasoner.errors import TraceError
-from reasoner.strategy import BRANCH
 from reasoner.trace.events import (
     AnswerExtracted,
     AnswersCompared,
@@ -34,8 +33,6 @@ State = Literal["continued", "answered", "no answer", "pruned", "open", "cut", "
 others of its depth were continued. "open": it was incomplete when the search ended. "cut": a token limit ended it.
 "cancelled", "deadline" and "lost" (by the engine): it did not complete.
 """
-MAX_TEXTS: Final = 8
-"""Texts of one log-likelihood request that a note lists."""
 MAX_KEY: Final = 60
 """Characters of an answer that a note shows."""
 
@@ -59,17 +56,14 @@ class TreePrompt:
 class TreeNode:
     """One sequence, complete or not; `id` is its index in the tree's `nodes`.
 
-    `parent` is the node that it continues, None where it was sampled from the prompt itself. `index` counts the
-    sequences of one prompt in launch order, within their `branch` of the search. `prefill` is text that was put at the
-    beginning of the reply. `cost` includes its ratings.
+    `parent` is the node that it continues, None where it was sampled from the prompt itself. `prefill` is text that was
+    put at the beginning of the reply. `cost` includes its ratings.
     """
 
     id: int
     head: int
     parent: int | None
     depth: int
-    index: int
-    branch: int
     prefill: str
     text: str
     finish: FinishReason | None
@@ -143,40 +137,6 @@ class SearchTree:
     def remarks(self) -> tuple[str, ...]:
         """What the engine could not do exactly, and where the run was narrowed."""
         return (self.ended or self.began).notes
-
-    def row(self) -> dict[str, Any]:
-        """The tree without its nodes, for JSON: the question, how it ended and what it cost."""
-        began = self.began
-        return {
-            "question_id": self.id,
-            "question": began.text,
-            **{name: getattr(began, name) for name in ("strategy", "verifier", "engine", "budget", "seed")},
-            "model": began.model.name,
-            "attempts": self.attempts,
-            "answer": _plain(self.answer),
-            "ended_by": self.ended_by,
-            "reason": self.reason,
-            "cost": _plain(self.cost),
-            "sequences": len(self.nodes),
-            "depth": self.depth,
-        }
-
-    def document(self) -> dict[str, Any]:
-        """The whole tree, for JSON."""
-        parts = ("heads", "nodes", "path", "proposals", "notes", "remarks")
-        return {**self.row(), **{name: _plain(getattr(self, name)) for name in parts}}
-
-
-def _plain(value: Any) -> Any:
-    """Dataclasses as dictionaries: a rating without its place in the trace, a cost with the sum of its tokens."""
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    if isinstance(value, Scored):
-        return {name: _plain(getattr(value, name)) for name in ("value", "steps", "parts", "error", "cost")}
-    if not is_dataclass(value):
-        return value
-    plain = {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
-    return {**plain, "tokens": value.tokens} if isinstance(value, Cost) else plain
 
 
 def search_trees(events: Iterable[Event]) -> Iterator[SearchTree]:
@@ -267,15 +227,12 @@ class _TreeBuilder:
     def _add_node(self, event: Sampled | Dropped) -> None:
         nodes, at = self.tree.nodes, self._position(event.prompt)
         parent = None if at.node is None else nodes[at.node]
-        branch, index = divmod(event.index, BRANCH)
         sampled = event if isinstance(event, Sampled) else None
         node = TreeNode(
             id=len(nodes),
             head=at.head,
             parent=at.node,
             depth=parent.depth + 1 if parent else 1,
-            index=index,
-            branch=branch,
             prefill=at.prefill,
             text=sampled.text if sampled else "",
             finish=sampled.finish_reason if sampled else None,
@@ -337,13 +294,10 @@ class _TreeBuilder:
         return tree
 
 
-def _gives_answer(node: TreeNode, tree: SearchTree) -> bool:
-    return node.answer is not None and tree.answer is not None and node.answer.key == tree.answer.key
-
-
 def _path(tree: SearchTree) -> tuple[int, ...]:
     """The chain to the likeliest source of the answer: the end of a chain, complete, rated high, sampled early."""
-    sources = [node for node in tree.nodes if _gives_answer(node, tree)]
+    key = tree.answer.key if tree.answer else None
+    sources = [node for node in tree.nodes if node.answer and node.answer.key == key]
     if not sources:
         return ()
 
@@ -378,7 +332,7 @@ def _state(node: TreeNode, *, pruned: bool, stepwise: bool) -> State:
 
 
 def _note(event: Noted | Refused | LikelihoodsMeasured | AnswersCompared) -> str:
-    """What the event says in one line; of log-likelihoods only the first."""
+    """What the event says in one line."""
     if isinstance(event, Noted):
         return event.text
     if isinstance(event, Refused):
@@ -386,12 +340,6 @@ def _note(event: Noted | Refused | LikelihoodsMeasured | AnswersCompared) -> str
     spent = f"{event.cost.tokens:,} tokens"
     if isinstance(event, AnswersCompared):
         first, second = (key[:MAX_KEY] for key in event.pair)
-        chances = ", ".join(f"{chance:.2f}" for chance in event.yes)
-        verdict = event.error or f"{'the same' if event.same else 'different'}, yes {chances}"
+        verdict = event.error or ("the same" if event.same else "different")
         return f"{first!r} and {second!r} compared by the model for {spent}: {verdict}"
-    pairs = list(zip(event.texts, event.likelihoods, strict=False))[:MAX_TEXTS]
-    likelihoods = ", ".join(
-        f"{text[:40]!r} {weight.logprob:.2f}" if weight else f"{text[:40]!r} too long" for text, weight in pairs
-    )
-    more = f" and {len(event.texts) - MAX_TEXTS} more" if len(event.texts) > MAX_TEXTS else ""
-    return f"log-likelihoods for {spent}: {event.error or likelihoods}{more}"
+    return f"{len(event.texts)} log-likelihoods for {spent}" + (f": {event.error}" if event.error else "")

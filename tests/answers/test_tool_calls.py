@@ -80,7 +80,7 @@ def test_calls_that_a_server_takes_out_of_a_reply_are_put_back() -> None:
     draft.add(b'{"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]}')
     parts = draft.parts()
     assert parts is not None
-    completion = draft.completion(draft.usage, parts, 0)
+    completion = draft.completion(draft.usage, parts)
     assert (completion.finish_reason, completion.ended) == ("stop", True)
     found = read_calls(completion.text)
     assert found is not None

@@ -40,7 +40,7 @@ def test_what_is_not_finished_is_read_back_and_files_go_with_their_questions(
     for event in EVENTS[:cut]:
         trace(event)
         if finished and isinstance(event, Ended):
-            trace.finish((event.question_id,))
+            trace.finish(event.question_id)
             done.add(event.question_id)
     trace.close()
     expected = read_histories(
@@ -59,7 +59,7 @@ def test_a_trace_takes_no_more_room_than_the_questions_that_are_open(tmp_path: P
         for event in EVENTS:
             trace(event.model_copy(update={"question_id": f"{round_}-{event.question_id}"}))
             if isinstance(event, Ended):
-                trace.finish((f"{round_}-{event.question_id}",))
+                trace.finish(f"{round_}-{event.question_id}")
         largest = max(largest, sum(path.stat().st_size for path in tmp_path.iterdir()))
     trace.close()
     # Three are open at once.

@@ -22,6 +22,8 @@ ROWS = [
     ("solve what is 3+4 -e simulated", "the question must be one argument: put it in quotes"),
     # strategies and their options
     ("SOLVE -s singel", "no strategy named 'singel'", "did you mean 'single'?"),
+    ("SOLVE -s best-of-n", "did you mean 'best_of_n'?"),
+    ("SOLVE -s self_consistency:8", "as in self_consistency:n=8"),
     ("SOLVE -s single:n=3", "of strategy single named 'n'", "there are"),
     ("SOLVE -s a\u202eb\x07", r"named 'a\u202eb\x07'"),
     (f"SOLVE -s {LONG}", f"named '{'x' * 78}…"),
@@ -53,9 +55,6 @@ ROWS = [
     ("SOLVE --nope", "'--nope'", "--strategy"),
     ("SOLVE --stratgy single", "did you mean --strategy?"),
     ("SOLVE --max_tokens 8", "did you mean --max-tokens?"),
-    ("SOLVE --samples=8", "did you mean -n 8?"),
-    ("SOLVE --top_p 0.9", "did you mean --strategy self_consistency:top_p=0.95?"),
-    ("SOLVE --max-model-len", "did you mean --engine vllm:max_model_len=4096?"),
     (f"SOLVE --{LONG} 1", f"named '--{'x' * 76}…"),
     ("list -n 8", "no option of reasoner list named '-n'", "(there are: "),
     ("-n 8 solve q", "the options of a command follow its name"),

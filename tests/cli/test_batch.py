@@ -40,7 +40,7 @@ def write(path: Path, rows: Rows) -> Path:
         text = "".join(json.dumps(row) + "\n" for row in rows).encode()
         path.write_bytes(gzip.compress(text) if path.suffix == ".gz" else text)
     elif kind == "csv":
-        with path.open("w", newline="") as file:
+        with path.open("w", newline="", encoding="utf-8-sig") as file:
             writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
@@ -129,30 +129,6 @@ def test_values_of_several_types_are_json_in_a_table(run: Run, tmp_path: Path) -
     found = sorted(read(tmp_path / "a.parquet"), key=lambda row: int(row["row"]))
     assert [row["mixed"] for row in found] == ["1", "one", "2.5", None, '{"a": [true]}', str(2**70)]
     assert [row["late"] for row in found] == [None, 1, 2, 3, 4, 5]
-
-
-def test_no_spreadsheet_runs_what_a_cell_holds(run: Run, tmp_path: Path) -> None:
-    source = write(tmp_path / "q.jsonl", [{**questions(1)[0], "a": "=1+1", "b": "-5", "c": True}])
-    assert batch(run, source, "-o", tmp_path / "a.csv", "-s", "single").code == 0
-    [row] = read(tmp_path / "a.csv")
-    assert (row["a"], row["b"], row["c"]) == ("'=1+1", "-5", "true")
-
-
-@pytest.mark.parametrize("content", ["\ufeffquestion\r\nWhat is 3 + 4?\r\n", "question\nWhat is 3 + 4?"])
-def test_a_byte_order_mark_and_line_ends_of_windows_are_not_part_of_the_text(
-    content: str, run: Run, tmp_path: Path
-) -> None:
-    (tmp_path / "q.csv").write_bytes(content.encode())
-    [line] = batch(run, tmp_path / "q.csv").out.splitlines()
-    assert json.loads(line)["question"] == "What is 3 + 4?"
-
-
-def test_standard_input_to_standard_output(run: Run) -> None:
-    given = b'{"question": "What is 3 + 4?"}\n\n{"question": "What is 1 + 1?"}\n'
-    ended = batch(run, "-", "-s", "single:temperature=0", stdin=given)
-    assert ended.code == 0
-    assert sorted(json.loads(line)["row"] for line in ended.out.splitlines()) == [1, 2]
-    assert ended.err.splitlines()[-1].startswith("2 rows")
 
 
 def test_a_missing_package_is_named_with_its_extra(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -335,6 +311,6 @@ def test_what_is_left_is_estimated_after_some_rows() -> None:
     for number in range(1, 1001):
         # A hundred end at once, then one a second.
         now = max(100.0, number)
-        progress.add(AnswerLine({}, (), 0, Cost(), "answered", "", ""))
+        progress.add(AnswerLine({}, "q", 1, Cost(), "answered", "", ""))
     shown = {int(line.split()[0].replace(",", "")): " left" in line for line in err.getvalue().splitlines()}
     assert [number for number, estimated in shown.items() if not estimated] == [1, 2, 4]

@@ -9,10 +9,7 @@ from typing import Any
 
 import pytest
 
-from reasoner.journal.folder import writing
 from tests.cli.command import MAIN, PATIENCE, GatedServer, Run, finish, start
-from tests.cli.test_batch import read, write
-from tests.cli.test_batch_requests import line
 
 COUNT = 90
 COMMAND = ("batch", "q.jsonl", "-e", "simulated", "-n", "6", "--concurrency", "4")
@@ -99,14 +96,6 @@ def test_an_interrupt_before_any_row_was_answered_says_so(output: tuple[str, ...
     assert ended.err.splitlines()[2:] == (wanted if output else wanted[:1])
 
 
-def test_two_batches_never_write_the_same_answers(folder: Path, run: Run) -> None:
-    (folder / "a.jsonl.state").mkdir()
-    with writing(folder / "a.jsonl.state", folder / "a.jsonl", what=folder / "a.jsonl"):
-        second = run(*COMMAND, "-o", "a.jsonl")
-    assert second.code == 2
-    assert f"a.jsonl is being written by process {os.getpid()}" in second.error
-
-
 def test_each_line_of_a_pipe_is_answered_before_the_next_one_comes() -> None:
     process = start("batch", "-", "-e", "simulated", "-s", "single", "-q", stdin=subprocess.PIPE)
     assert process.stdin
@@ -131,16 +120,6 @@ def test_a_reader_that_leaves_is_no_error(folder: Path) -> None:
 
 SERVER = ("h11", "prometheus_client", "starlette", "uvicorn")
 SERVERLESS = (*MAIN[:2], f"import sys; sys.modules |= dict.fromkeys({SERVER}); {MAIN[2]}")
-
-
-@pytest.mark.parametrize(
-    ("given", "written", "row"), [("q.csv", "a.parquet", {"question": "q"}), ("q.jsonl", "a.jsonl", line("a"))]
-)
-def test_it_needs_no_package_of_a_server(given: str, written: str, row: dict[str, Any], tmp_path: Path) -> None:
-    write(tmp_path / given, [row])
-    ended = finish(start("batch", given, "-o", written, "-e", "simulated", "-q", command=SERVERLESS, cwd=tmp_path))
-    assert ended == (0, "", "")
-    assert len(read(tmp_path / written)) == 1
 
 
 def test_a_server_names_the_packages_that_it_lacks() -> None:

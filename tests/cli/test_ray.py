@@ -65,6 +65,7 @@ def test_a_cluster_that_was_joined_stays_and_keeps_no_replica(short_folder: Path
     options = ["--node-ip-address=127.0.0.1", "--include-dashboard=false", "--num-cpus=2", f"--temp-dir={short_folder}"]
     # A token of its own, which commands must know too; Ray keeps it in the home folder.
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token", "HOME": str(short_folder)}
+    joining = {**environment, "RAY_ADDRESS": f"127.0.0.1:{port}"}
     subprocess.run([command[0], "get-auth-token", "--generate"], env=environment, capture_output=True, check=True)
     with psutil.Popen([*command, *options], env=environment, stdout=subprocess.PIPE, text=True) as cluster:
         try:
@@ -72,11 +73,10 @@ def test_a_cluster_that_was_joined_stays_and_keeps_no_replica(short_folder: Path
                 if "Ray runtime started" in line:
                     break
             for code in (0, -signal.SIGKILL):
-                address = f"address=127.0.0.1:{port}"
                 slow = 5 if code == 0 else 100_000
-                engine = f"ray:engine=simulated(tokens={slow}),replicas=2,cpus=1,{address}"
+                engine = f"ray:engine=simulated(tokens={slow}),replicas=2,cpus=1,address=auto"
                 process = start(
-                    "solve", "What is 3 + 4?", "-e", engine, "-n", "4" if code == 0 else "1000000", env=environment
+                    "solve", "What is 3 + 4?", "-e", engine, "-n", "4" if code == 0 else "1000000", env=joining
                 )
                 if code:
                     read_until(process, lambda line: line.startswith("1 sample"))

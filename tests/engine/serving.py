@@ -93,14 +93,6 @@ def replica(model: Path, log: Path, *, name: str, options: Sequence[str] = ()) -
         yield server
 
 
-@contextmanager
-def serving(model: Path, log: Path, *, name: str, options: Sequence[str] = ()) -> Iterator[str]:
-    """The address of a vLLM server that serves the model under this name while the block runs."""
-    with replica(model, log, name=name, options=options) as server:
-        server.wait_until_ready()
-        yield server.url
-
-
 def counted(server: str) -> tuple[int, int]:
     """The prompt tokens that the server computed, and those that it generated, by its own metrics."""
     lines = httpx.get(server.removesuffix("/v1") + "/metrics").text.splitlines()

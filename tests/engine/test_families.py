@@ -1,4 +1,4 @@
-"""Six families of models that think: their profile, what their templates render, and how their replies are split.
+"""Six families of models that think: their profile, and what their templates render.
 
 The tokenizers are built here: bytes and the published marker strings. The templates are the published ones, shortened
 to the turns of user and assistant; DeepSeek-V3.2 and Mistral render by code.
@@ -67,9 +67,6 @@ class Case:
     rendered: dict[str, str]
     """The end of a chat at each level; "" is the model's default."""
     opens: bool
-    reply: str
-    thinking: str
-    final: str
 
 
 CASES: Final = (
@@ -77,25 +74,25 @@ CASES: Final = (
          {"": "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n",
           "high": "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n",
           "none": "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"},
-         False, "<think>\nhm\n</think>\n\n7", "\nhm\n", "\n\n7"),
+         False),
     Case("deepseek-ai/DeepSeek-R1", DEEPSEEK_R1,
          ("<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>", *THINK), "always", "deepseek_r1",
          {"": "<｜begin▁of▁sentence｜><｜User｜>Hi<｜Assistant｜><think>\n",
           "low": "<｜begin▁of▁sentence｜><｜User｜>Hi<｜Assistant｜><think>\n"},
-         True, "hm\n</think>\n\n7", "hm\n", "\n\n7"),
+         True),
     Case("openai/gpt-oss-20b", GPT_OSS, ("<|start|>", "<|end|>", "<|message|>", "<|channel|>", "<|return|>"), "always",
          "openai_gptoss",
          {"": "Reasoning: medium\n\n# Valid channels: analysis, commentary, final.<|end|><|start|>user<|message|>Hi<|end|>"
               "<|start|>assistant",
           "low": "Reasoning: low\n\n# Valid channels: analysis, commentary, final.<|end|><|start|>user<|message|>Hi<|end|>"
                  "<|start|>assistant"},
-         False, "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>7", "hm", "7"),
+         False),
     Case("google/gemma-4-12b-it", GEMMA4, ("<bos>", "<|turn>", "<turn|>", "<|channel>", "<channel|>", "<|think|>"),
          "on_request", "gemma4",
          {"": "<bos><|turn>user\nHi<turn|>\n<|turn>model\n<|channel>thought\n<channel|>",
           "none": "<bos><|turn>user\nHi<turn|>\n<|turn>model\n<|channel>thought\n<channel|>",
           "high": "<bos><|turn>system\n<|think|>\n<turn|>\n<|turn>user\nHi<turn|>\n<|turn>model\n"},
-         False, "<|channel>thought\nhm<channel|>7", "hm", "7"),
+         False),
 )  # fmt: skip
 by_family = pytest.mark.parametrize("case", CASES, ids=lambda case: case.parser)
 
@@ -174,7 +171,7 @@ def test_a_chat_is_rendered_at_each_level(config: Any, case: Case) -> None:
 def test_a_template_that_knows_no_thinking_is_of_a_model_that_does_not_think(config: Any) -> None:
     """Qwen3-Instruct has the markers in its tokenizer, and copies what earlier turns hold."""
     plain = QWEN3.replace(".split('</think>')[-1].lstrip('\\n')", "").replace("is false", "is false and false")
-    case = Case("/models/mine", plain, ("<|im_start|>", "<|im_end|>", *THINK), "", "", {}, False, "", "", "")
+    case = Case("/models/mine", plain, ("<|im_start|>", "<|im_end|>", *THINK), "", "", {}, False)
     assert find_profile("/models/mine", "qwen3", renderer_of(config, case).reader) is None
     assert find_profile("Qwen/Qwen3-4B-Instruct-2507", "qwen3", renderer_of(config, case).reader) is None
 

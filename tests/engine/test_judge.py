@@ -1,4 +1,4 @@
-"""The judge on real vLLM: exact probabilities of chosen tokens, its cost, and the prefix cache that makes it cheap."""
+"""The judge on real vLLM: exact probabilities of chosen tokens, by the policy or by a model of its own."""
 
 import asyncio
 from pathlib import Path
@@ -6,13 +6,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from reasoner import Budget, Cost, Prompt, Question, SamplingParams, solve_sync
+from reasoner import Prompt, Question, SamplingParams
 from reasoner.engine import SampleRequest
 from reasoner.engines.vllm import VllmEngine
-from reasoner.trace.events import AnswerExtracted, Event, Sampled, Scored
 from reasoner.types import Completion, Rating
 from reasoner.verifier import CostMeter
-from reasoner_strategies import BestOfN
 from reasoner_verifiers import Judge
 from tests.helpers import completion
 
@@ -45,31 +43,6 @@ def test_watched_log_probabilities_are_those_of_the_model(engine: VllmEngine, em
         assert row == pytest.approx(expected.tolist(), abs=1e-3)
     own = [float(torch.log_softmax(logits[len(ids) - 1 + k], -1)[t]) for k, t in enumerate(found.token_ids)]
     assert found.logprobs.sampled == pytest.approx(own, abs=1e-3)
-
-
-def test_judging_many_candidates_computes_the_question_once_and_every_token_is_booked(engine: VllmEngine) -> None:
-    document = "The ship left the harbour at dawn with nineteen sailors and a dog. " * 12
-    question = Question.of("How many sailors were there?", context=document)
-    events: list[Event] = []
-    solution = solve_sync(
-        question,
-        BestOfN(n=6, params=SamplingParams(temperature=0.8, max_tokens=96)),
-        engine,
-        verifier=Judge(min_mass=0.0),
-        budget=Budget(tokens=6000),
-        trace=events.append,
-    )
-    assert solution.error is None
-    drawn = [event for event in events if isinstance(event, Sampled)]
-    rated = [event for event in events if isinstance(event, Scored)]
-    assert len(rated) >= 2
-    judged = sum((event.cost for event in rated), Cost())
-    probed = sum((event.cost for event in events if isinstance(event, AnswerExtracted)), Cost())
-    assert solution.cost.verifier_tokens == judged.verifier_tokens > 0
-    assert solution.cost.tokens == sum(e.cost.tokens for e in drawn) + probed.tokens + judged.verifier_tokens
-    # The document and the question were in the cache before the first candidate was judged.
-    head = asyncio.run(engine.render(question.prompt)).tokens
-    assert judged.cached_tokens >= len(rated) * ((head - 16) // 32 - 1) * 32
 
 
 def test_a_judge_of_its_own_says_what_the_same_model_says_as_the_policy(

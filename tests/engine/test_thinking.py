@@ -13,17 +13,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from reasoner import Prompt, Question, SamplingParams, solve_many_sync, solve_sync
+from reasoner import Prompt, Question, SamplingParams, solve_sync
 from reasoner.engine import SampleRequest, TextPiece
-from reasoner.engines.replay import ReplayEngine
 from reasoner.engines.vllm import VllmEngine
 from reasoner.models.thinking import split
-from reasoner.trace.events import Event, Sampled
+from reasoner.trace.events import Event
 from reasoner.types import Completion, ThinkingLevel, TokenIds
 from reasoner_strategies import SelfConsistency
 from tests.engine.test_vllm import check_watching_beside_alternatives
 from tests.engine.thinking_model import END, END_ID, NEWLINE_ID, START, START_ID
-from tests.helpers import write_trace
 from tests.sweeps import widths
 
 STORY = Prompt.chat("Write a long story about a ship and a storm.")
@@ -135,30 +133,6 @@ def test_a_stop_string_holds_outside_thinking(thinker: VllmEngine) -> None:
         assert one.logprobs is not None
         assert other.logprobs is not None
         assert len(one.logprobs.sampled) == len(one.logprobs.top) == len(one.token_ids) <= one.usage.generated_tokens
-
-
-def test_every_token_of_thinking_is_in_ledger_trace_and_replay(thinker: VllmEngine, tmp_path: Path) -> None:
-    events: list[Event] = []
-    questions = [Question.of(f"What is {a} + {a + 1}?") for a in range(1, 4)]
-    strategy = SelfConsistency(n=4, params=SamplingParams(temperature=1.0, max_tokens=48))
-    solutions = solve_many_sync(questions, strategy, thinker, trace=events.append)
-    samples = [event for event in events if isinstance(event, Sampled)]
-    assert len(samples) == 12
-    assert any(event.usage.thinking_tokens for event in samples)
-    assert all(len(event.token_ids) == event.usage.generated_tokens for event in samples)
-    assert sum(s.cost.generated_tokens for s in solutions) == sum(e.usage.generated_tokens for e in samples)
-    again: list[Event] = []
-    replay = ReplayEngine(str(write_trace(tmp_path / "trace.jsonl", events)))
-    asyncio.run(replay.start())
-    for question, solution in zip(questions, solutions, strict=True):
-        replayed = solve_sync(question, strategy, replay, trace=again.append)
-        assert replayed.answer == solution.answer
-        assert replayed.cost.tokens == solution.cost.tokens
-    copies = {(e.question_id, e.index): e for e in again if isinstance(e, Sampled)}
-    for event in samples:
-        copy = copies[event.question_id, event.index]
-        assert (copy.text, copy.thinking, copy.unclosed) == (event.text, event.thinking, event.unclosed)
-        assert (copy.token_ids, copy.usage) == (event.token_ids, event.usage)
 
 
 def test_both_parts_are_passed_on_while_they_are_generated(thinker: VllmEngine) -> None:

@@ -45,9 +45,9 @@ class FakeServer:
     """Serves while the `with` block runs. Every field may be changed between requests.
 
     `reply` is the text of each token. `vllm` switches on /tokenize, token ids and all else that only vLLM has; the
-    other flags take single parts of it away. `draws` is the most sequences of one request. `faults` are used up by the
-    sampling requests, one each; `at` is called before the reply to the sampling request of a number, from 1. `resets`
-    are replies to the request to empty the prefix cache.
+    other flags take single parts of it away. `faults` are used up by the sampling requests, one each; `at` is called
+    before the reply to the sampling request of a number, from 1. `resets` are replies to the request to empty the
+    prefix cache.
 
     `thinking` comes before the reply, unless the prompt ended it. The chat route sends it in the field `thinks_in`, or
     in "both", as Mistral's "list", or as "text" between its markers. `opens` makes the chat template open thinking,
@@ -70,7 +70,6 @@ class FakeServer:
     opens: bool = False
     reports_thinking: bool = False
     root: str = ""
-    draws: int = 1000
     bytes_per_write: int = 1 << 20
     faults: list[Fault] | list[Fault | None] = field(default_factory=list)
     at: dict[int, Callable[[], None]] = field(default_factory=dict)
@@ -211,7 +210,7 @@ class FakeServer:
             yield {"choices": [], "usage": usage}
 
     def whole(self, body: dict[str, Any], *, chat: bool) -> dict[str, Any]:
-        """The same reply at once, as often as the body asks for and the server draws; the prompt counts once."""
+        """The same reply at once."""
         events = list(self.events({**body, "stream_options": {"include_usage": True}}, chat=chat))
         usage = events.pop()["usage"] if self.reports_usage else None
         pieces = [event["choices"][0] for event in events]
@@ -231,12 +230,7 @@ class FakeServer:
             choice["token_ids"] = [number for p in pieces for number in p["token_ids"]]
         if sent := [p["logprobs"] for p in pieces if "logprobs" in p]:
             choice["logprobs"] = {key: [one for each in sent for one in each[key]] for key in sent[0]}
-        n = min(int(body.get("n", 1)), self.draws)
-        if usage:
-            usage["completion_tokens"] *= n
-            if details := usage.get("completion_tokens_details"):
-                details["reasoning_tokens"] *= n
-        return {"choices": [{"index": place, **choice} for place in range(n)], **({"usage": usage} if usage else {})}
+        return {"choices": [{"index": 0, **choice}], **({"usage": usage} if usage else {})}
 
     def _prompt_tokens(self, body: dict[str, Any]) -> int:
         if "messages" in body:

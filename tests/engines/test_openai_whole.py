@@ -1,23 +1,19 @@
-"""The engine over HTTP where nothing interrupts a sequence: whole replies, and several sequences in one request."""
+"""The engine over HTTP where nothing interrupts a sequence: whole replies."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from reasoner import Budget, Solution, solve
 from reasoner.answers.questions import Question
 from reasoner.engine import Rendered, SampleRequest, UsageMeter
 from reasoner.engines.openai import OpenAIEngine
-from reasoner.engines.openai.groups import divided, shares
-from reasoner.engines.openai.values import Reported, SentChoice
-from reasoner.engines.openai.wire import Draft
+from reasoner.engines.openai.wire import parse_reply
 from reasoner.errors import RequestLost
-from reasoner.execution.executor import derive_seed
 from reasoner.stopping.rules import LockIn
 from reasoner.trace.events import Event, Sampled
 from reasoner.types import Completion, Prompt, SamplingParams, Usage
@@ -44,102 +40,52 @@ def voted(server: FakeServer, n: int = 8, **options: Any) -> tuple[Solution, Ope
     return solution, engine, [event for event in events if isinstance(event, Sampled)]
 
 
-# Several sequences in one request
+# One request for each sequence
 
 
-def test_samples_of_a_vote_are_one_request_whose_prompt_counts_once() -> None:
-    with text_only(cached=8) as server:
+@pytest.mark.parametrize("vllm", [True, False])
+def test_each_sequence_is_a_request_with_its_own_seed(vllm: bool) -> None:
+    with FakeServer(vllm=vllm, owner="someone", cached=4) as server:
         solution, _, sampled = voted(server, budget=Budget(tokens=9000))
-        [body] = server.sent(CHAT)
-    assert (body["n"], body["seed"]) == (8, derive_seed(0, QUESTION.id, QUESTION.prompt.digest, 0))
-    assert not body.keys() & {"stream", "stream_options"}
+        bodies = server.sent(RAW if vllm else CHAT)
+    assert not [body for body in bodies if body.keys() & {"n", "stream", "stream_options"}]
+    assert {body["seed"] for body in bodies} == {one.seed for one in sampled}
+    assert len({body["seed"] for body in bodies}) == len(bodies) == 8
     cost = solution.cost
-    assert (cost.prompt_tokens, cost.cached_tokens, cost.generated_tokens) == (prompt_tokens() - 8, 8, 8 * 5)
-    assert (cost.requests, cost.samples) == (1, 8)
-    assert [one.index for one in sampled] == [*range(8)]
-    assert {one.seed for one in sampled} == {body["seed"]}
+    assert (cost.prompt_tokens, cost.cached_tokens) == (8 * (prompt_tokens() - 4), 8 * 4)
+    assert (cost.generated_tokens, cost.requests, cost.samples) == (8 * 5, 8, 8)
+    assert sorted(one.index for one in sampled) == [*range(8)]
+    assert sampled[0].token_ids[:4] == ((500, 501, 502, 503) if vllm else ())
     assert solution.answer is not None
     assert solution.answer.text == "4"
 
 
-def test_vllm_gets_a_request_for_each_sequence_with_its_own_seed() -> None:
-    with FakeServer(cached=4) as server:
-        solution, _, sampled = voted(server)
-        bodies = server.sent(RAW)
-    assert not [body for body in bodies if body.keys() & {"n", "stream", "stream_options"}]
-    assert {body["seed"] for body in bodies} == {one.seed for one in sampled}
-    assert len({body["seed"] for body in bodies}) == 8
-    assert solution.cost.prompt_tokens == 8 * (prompt_tokens() - 4)
-    assert sampled[0].token_ids[:4] == (500, 501, 502, 503)
-
-
-@pytest.mark.parametrize("draws", [1, 5])
-def test_what_a_server_leaves_out_of_a_request_is_asked_for_by_itself(draws: int) -> None:
-    with text_only(draws=draws) as server:
-        solution, engine, sampled = voted(server)
-        first, *others = server.sent(CHAT)
-    assert (first["n"], len(others)) == (8, 8 - draws)
-    assert not [body for body in others if "n" in body]
-    assert len({body["seed"] for body in others}) == 8 - draws
-    assert solution.cost.generated_tokens == 8 * 5
-    assert solution.cost.prompt_tokens == (1 + 8 - draws) * prompt_tokens()
-    assert solution.cost.requests == 1 + 8 - draws
-    assert sorted(one.index for one in sampled) == [*range(8)]
-    assert [note for note in engine.notes if "fewer sequences" in note]
-
-
-def test_a_server_that_refuses_n_is_asked_for_each_sequence_and_the_refusal_costs_nothing() -> None:
-    with text_only(faults=[Fault("status", 400, '{"error": {"message": "n must be 1"}}')]) as server:
-        solution, engine, _ = voted(server, budget=Budget(tokens=9000))
-        _, *others = server.sent(CHAT)
-    assert len(others) == 8
-    assert not [body for body in others if "n" in body]
-    assert (solution.cost.prompt_tokens, solution.cost.requests) == (8 * prompt_tokens(), 8)
-    assert [note for note in engine.notes if "one sequence per request" in note]
-
-
-@given(
-    st.integers(0, 2000),
-    st.lists(st.tuples(st.integers(1, 500), st.integers(0, 50)), min_size=1, max_size=12),
-)
-def test_a_total_is_divided_without_rest_and_above_no_limit_while_there_is_room(
-    total: int, parts: list[tuple[int, int]]
-) -> None:
-    weights, maximum = [weight for weight, _ in parts], [limit for _, limit in parts]
-    shared = divided(total, weights, maximum)
-    assert sum(shared) == total
-    if total <= sum(maximum):
-        assert all(0 <= share <= limit for share, limit in zip(shared, maximum, strict=True))
-    else:
-        assert all(share >= limit for share, limit in zip(shared, maximum, strict=True))
-
-
-def drafts(*sequences: tuple[str, Sequence[int]]) -> list[Draft]:
-    made = []
-    for text, ids in sequences:
-        request = SampleRequest("q", ASKED, Rendered(None, 90), SamplingParams(max_tokens=10), 0, 1)
-        draft = Draft(request)
-        sent = {"message": {"content": text}, "token_ids": list(ids), "finish_reason": "stop"}
-        draft.take(SentChoice.model_validate(sent))
-        made.append(draft)
-    return made
+def test_a_first_choice_is_the_sequence_and_more_are_not_read() -> None:
+    choice = {"message": {"content": "The answer is 4"}, "finish_reason": "stop"}
+    body = json.dumps({"choices": [choice, choice], "usage": {"prompt_tokens": 7, "completion_tokens": 12}})
+    with text_only(faults=[Fault("send", body=body)]) as server:
+        [one] = asyncio.run(several(OpenAIEngine(base_url=server.url), [UsageMeter()]))
+    assert isinstance(one, Completion)
+    assert (one.text, one.usage) == ("The answer is 4", Usage(7, 0, 12))
 
 
 @pytest.mark.parametrize(
-    ("told", "sequences", "usages", "exact"),
+    ("reported", "text", "ids", "usage"),
     [
-        (Reported(7, 5, 3), [("a", [1, 2]), ("b", [1, 2, 3])], [Usage(7, 3, 2), Usage(0, 0, 3)], True),
-        (Reported(7, 12, None), [("xxx", []), ("x" * 7, [])], [Usage(7, 0, 5), Usage(0, 0, 7)], False),
-        (Reported(7, 19, None), [("x", []), ("x" * 900, [])], [Usage(7, 0, 9), Usage(0, 0, 10)], False),
-        (Reported(7, 2, None), [("a", [1, 2]), ("b", [1, 2, 3])], [Usage(7, 0, 2), Usage(0, 0, 3)], False),
-        (Reported(7, 6, None), [("abc", [])], [Usage(7, 0, 6)], True),
-        (None, [("abc", []), ("x" * 99, []), ("a", [1, 2])], [Usage(90, 0, 4), Usage(0, 0, 10), Usage(0, 0, 2)], False),
+        ({"prompt_tokens": 7, "completion_tokens": 2}, "a", [1, 2, 3], Usage(7, 0, 3)),
+        ({"prompt_tokens": 7, "completion_tokens": 6}, "abc", [], Usage(7, 0, 6)),
+        ({"prompt_tokens": 7}, "abc", [], Usage(7, 0, 4)),
+        (None, "abc", [], Usage(90, 0, 4)),
+        (None, "x" * 99, [], Usage(90, 0, 10)),
+        (None, "a", [1, 2], Usage(90, 0, 2)),
     ],
 )
-def test_each_sequences_share_of_what_was_counted(
-    told: Reported | None, sequences: list[tuple[str, list[int]]], usages: list[Usage], exact: bool
+def test_what_is_not_counted_is_what_was_sent_or_a_bound(
+    reported: dict[str, int] | None, text: str, ids: list[int], usage: Usage
 ) -> None:
-    assert shares(told, drafts(*sequences)) == (usages, exact)
+    request = SampleRequest("q", ASKED, Rendered(None, 90), SamplingParams(max_tokens=10), 0, 1)
+    choice = {"message": {"content": text}, "token_ids": ids, "finish_reason": "stop"}
+    assert parse_reply(json.dumps({"choices": [choice], "usage": reported}).encode(), request).usage == usage
 
 
 # What is streamed
@@ -179,7 +125,7 @@ async def several(
 @pytest.mark.parametrize("fault", [Fault("close"), Fault("cut")])
 @pytest.mark.parametrize("vllm", [True, False])
 def test_nobody_can_tell_what_a_broken_whole_reply_cost(fault: Fault, vllm: bool) -> None:
-    with FakeServer(vllm=vllm, owner="someone", faults=[fault] * (2 if vllm else 1)) as server:
+    with FakeServer(vllm=vllm, owner="someone", faults=[fault] * 2) as server:
         meters = [UsageMeter(), UsageMeter()]
         engine = OpenAIEngine(base_url=server.url)
         lost = asyncio.run(several(engine, meters))

@@ -68,8 +68,6 @@ class Fake:
     """How many of its questions are done; all where None."""
     errors: int = 0
     """So many questions, from the first, ended in an error."""
-    name: str = ""
-    total: str = ""
     ends: tuple[EndedBy, ...] = ("strategy",)
     """Who ends its questions, in turn; what the one at place i ends draws i replies fewer."""
     sure: Law | None = None
@@ -78,8 +76,8 @@ class Fake:
     @property
     def folder(self) -> str:
         """The arm's name."""
-        parts = (self.task, self.strategy, *filter(None, [self.budget, self.total]), f"seed{self.seed}")
-        return self.name or ".".join(file_part(part) for part in parts)
+        parts = (self.task, self.strategy, *filter(None, [self.budget]), f"seed{self.seed}")
+        return ".".join(file_part(part) for part in parts)
 
 
 GREEDY = Fake("single")
@@ -244,7 +242,7 @@ def _source(task: str, items: int, edition: str, shareable: bool) -> Source:
 
 
 def _arm(fake: Fake) -> Arm:
-    names = ("task", "strategy", "verifier", "budget", "total", "seed", "pool", "rule")
+    names = ("task", "strategy", "verifier", "budget", "seed", "pool", "rule")
     return Arm.model_validate({"name": fake.folder, **{name: getattr(fake, name) for name in names}})
 
 

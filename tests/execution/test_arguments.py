@@ -98,8 +98,8 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "text as list": (lambda: solve_many_sync(TEXT, "single", ENGINE), "use solve for one question"),
     "a number as list": (lambda: solve_many_sync(5, "single", ENGINE), "(got 5)"),  # type: ignore[arg-type]
     "a number in a list": (lambda: solve_many_sync([TEXT, 5], "single", ENGINE), "(got 5)"),  # type: ignore[list-item]
+    "two of one id": (lambda: solve_many_sync([Question.of(TEXT)] * 2, "single", ENGINE), "have the same id"),
     "swapped texts": (lambda: solve_sync("single", TEXT, ENGINE), "the order is question, strategy, engine"),
-    "swapped objects": (lambda: solve_sync(TEXT, ENGINE, "single"), "that is an engine; the order is"),  # type: ignore[arg-type]
     "no strategy": (
         lambda: solve_sync(TEXT, None, ENGINE),  # type: ignore[arg-type]
         "strategy must be a strategy or its spec, as in 'self_consistency:n=8' (got None)",

@@ -2,14 +2,13 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
 
-from reasoner import Question, Solution, solve_each, solve_many
+from reasoner import solve_each, solve_many
 from reasoner.engine import SampleRequest
-from reasoner.errors import UsageError
 from reasoner.system.machine import COLLECT_EVERY
 from tests.helpers import number_question
 from tests.scripted import ScriptedEngine
@@ -32,25 +31,6 @@ def look(request: SampleRequest) -> str:
     return "7"
 
 
-def run(**options: Any) -> AsyncGenerator[tuple[int, Solution], None]:
-    return solve_each(QUESTIONS, "single", ScriptedEngine(look), **options)
-
-
-async def whole() -> None:
-    await solve_many(QUESTIONS, "single", ScriptedEngine(look))
-
-
-async def failed() -> None:
-    def questions() -> Iterator[Question]:
-        yield QUESTIONS[0]
-        raise ValueError
-
-    with pytest.raises(ValueError, match=""):
-        await solve_many(questions(), "single", ScriptedEngine(look))
-    with pytest.raises(UsageError):
-        await solve_many(QUESTIONS, "no_such", ScriptedEngine(look))
-
-
 async def cancelled() -> None:
     asking = asyncio.Event()
 
@@ -68,12 +48,12 @@ async def cancelled() -> None:
 
 
 async def nested() -> None:
-    async for _ in run():
-        await whole()
+    async for _ in solve_each(QUESTIONS, "single", ScriptedEngine(look)):
+        await solve_many(QUESTIONS, "single", ScriptedEngine(look))
         SEEN.append(gc.get_threshold()[0])
 
 
-@pytest.mark.parametrize("use", [whole, failed, cancelled, nested])
+@pytest.mark.parametrize("use", [cancelled, nested])
 def test_the_search_is_rare_during_a_run_and_as_before_at_its_end(use: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(use())
     assert set(SEEN) == {COLLECT_EVERY}

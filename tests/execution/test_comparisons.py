@@ -1,16 +1,12 @@
-"""Answers that their space cannot compare at once: votes, the operation that asks, the runner that answers, replay."""
+"""Answers that their space cannot compare at once: the operation that asks, the runner that answers, replay."""
 
 import asyncio
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given
-from hypothesis import strategies as st
-
-from reasoner import Answer, Budget, Question, Solution, VoteState, solve, solve_many
+from reasoner import Answer, Budget, Question, Solution, solve, solve_many
 from reasoner.answers.equivalence import Comparer, ComparisonMeter
 from reasoner.engine import Engine
 from reasoner.engines.replay import ReplayEngine
@@ -20,7 +16,6 @@ from reasoner.trace.events import Ended, EquivalenceChecked, Event
 from reasoner.trace.history import read_histories
 from reasoner.types import AnswerSpace, Blocks
 from reasoner.verifier import Verifier
-from reasoner.voting import Tally
 from reasoner_strategies import BestOfN, SelfConsistency, Single
 from tests.helpers import DEADLINE, PROMPT, Judge, answer, course, says, write_trace
 from tests.scripted import ScriptedEngine
@@ -72,40 +67,6 @@ class Remainders:
 
 
 QUESTION = Question("q", "How many?", PROMPT, Slow())
-
-
-def decide_all(tally: Tally) -> list[set[str]]:
-    """Answer all that a tally asks; the pairs of keys that it asked about."""
-    asked: list[set[str]] = []
-    while pairs := tally.undecided():
-        asked += [{a.key, b.key} for a, b in pairs]
-        tally.decide(pairs, [one(a, b) for a, b in pairs])
-    return asked
-
-
-def decided(keys: Sequence[str | None], *, each: bool) -> VoteState:
-    """The vote state of these votes, decided after each of them or once at the end."""
-    tally = Tally(Slow())
-    for index, key in enumerate(keys):
-        tally.add(None if key is None else answer(key), index=index)
-        if each or index == len(keys) - 1:
-            decide_all(tally)
-    return tally.vote_state()
-
-
-votes = st.lists(st.sampled_from([None, *map(str, range(9))]), max_size=9)
-
-
-@given(votes, st.randoms(use_true_random=False))
-def test_classes_are_those_of_the_remainders_in_every_order(keys: list[str | None], source: random.Random) -> None:
-    shuffled = source.sample(keys, len(keys))
-    expected: dict[int, int] = {}
-    for key in filter(None, keys):
-        expected[int(key) % 3] = expected.get(int(key) % 3, 0) + 1
-    for order in (keys, shuffled):
-        vote_state = decided(order, each=False)
-        assert sorted(vote.count for vote in vote_state.votes) == sorted(expected.values())
-        assert vote_state.samples == len(keys)
 
 
 def run(strategy: SelfConsistency | BestOfN | Single, comparer: Comparer, events: list[Event]) -> Solution:

@@ -156,9 +156,6 @@ def test_samples_cancelled_before_their_launch_are_not_drawn() -> None:
     assert run.solution.cost.samples == 296
 
 
-# Cut off, gone on with, played back
-
-
 # Bounds
 
 

@@ -2,25 +2,22 @@
 
 import asyncio
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner import Budget, Solution, solve, solve_many
+from reasoner import Budget
 from reasoner.answers.questions import Question
 from reasoner.engine import SampleRequest
-from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import EngineError, RequestLost, UsageError
 from reasoner.execution.scoring import branch_nodes, joint_logprob
-from reasoner.strategy import NOT_MEASURED, LogLikelihood, Plan, TextLikelihood, loglikelihood, propose
+from reasoner.strategy import NOT_MEASURED, LogLikelihood, Plan, TextLikelihood, loglikelihood
 from reasoner.trace.events import LikelihoodsMeasured, Sampled
-from reasoner.trace.history import read_histories
-from reasoner.types import Answer, Completion, TokenIds, VoteState
+from reasoner.types import Answer, Completion, TokenIds
 from tests.execution.known_likelihoods import LETTERS, Asking, Known, by_hand
-from tests.execution.one_question import PROMPT, QUESTION, TOKENS, Run, hang
-from tests.helpers import DEADLINE, Planned, books, course, jumbled, meter_of, says, told, turns, write_trace
+from tests.execution.one_question import PROMPT, TOKENS, Run, hang
+from tests.helpers import DEADLINE, books, meter_of, says, turns
 from tests.scripted import MODEL
 
 WORDS = st.lists(st.text(LETTERS, min_size=1, max_size=5), min_size=1, max_size=8)
@@ -149,57 +146,3 @@ def test_a_failure_ends_the_run_and_nothing_stays_in_flight(failure: Exception) 
     assert "gone" in str(run.error)
     assert books(run.solution.cost) == meter_of(run.engine)
     assert [event.likelihoods for event in run.seen(LikelihoodsMeasured)] == [()]
-
-
-# Again from the trace
-
-
-def twice(question: Question) -> Plan[Answer | None]:
-    """Weighs, proposes the likelier of two, and weighs again after it."""
-    answer, prompt = None, question.prompt
-    for text in ("ab", "cd"):
-        weights = yield from loglikelihood(prompt, [text, text[::-1], "a" * 40])
-        likelier = text if weights[0] and weights[1] and weights[0].logprob > weights[1].logprob else text[::-1]
-        assert weights[2] is None
-        answer = Answer(likelier, likelier)
-        yield from propose(answer, VoteState())
-        prompt = prompt.extended(likelier, tuple(map(ord, likelier)))
-    return answer
-
-
-def recorded(budget: Budget | None = None) -> Run:
-    return Run(twice, known(context=TOKENS + 20, pause=jumbled(1, lost=0.2)), budget=budget)
-
-
-async def replayed(path: Path, script: object) -> Solution:
-    engine = ReplayEngine(str(path))
-    await engine.start()
-    return await asyncio.wait_for(solve(QUESTION, Planned(script), engine), timeout=30)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("tokens", [None, 5, 25, 40, 60, 75, 90])
-def test_a_trace_repeats_it_with_its_costs_and_refusals(tokens: int | None, tmp_path: Path) -> None:
-    first = recorded(Budget(tokens=tokens) if tokens else None)
-    again = asyncio.run(replayed(write_trace(tmp_path / "t.jsonl", first.events), twice))
-    assert again.error is None
-    assert course(again) == course(first.solution)
-
-
-def test_resumed_at_any_event_it_computes_nothing_twice() -> None:
-    whole = recorded()
-
-    async def go_on(moment: int) -> None:
-        kept = whole.events[:moment]
-        engine, after = known(context=TOKENS + 20), list(kept)
-        [solution] = await solve_many(
-            [QUESTION], Planned(twice), engine, trace=after.append, history=read_histories(kept)
-        )
-        assert (solution.answer, solution.error) == (whole.solution.answer, None)
-        assert solution.cost.taking(0) == told(after).taking(0)
-        weighed = [(event.prompt, event.texts) for event in after if isinstance(event, LikelihoodsMeasured)]
-        assert len(weighed) == len(set(weighed)) == 2
-        done = sum(isinstance(event, LikelihoodsMeasured) for event in kept)
-        assert len(engine.usage) == 3 * (2 - done)
-
-    for moment in range(len(whole.events)):
-        asyncio.run(go_on(moment))

@@ -23,22 +23,6 @@ def questions(count: int) -> list[Question]:
     return [number_question(f"q{place}") for place in range(count)]
 
 
-# One question
-
-
-# Many
-
-
-def test_two_questions_of_one_name_are_refused() -> None:
-    engine = ScriptedEngine(says("7"))
-    with pytest.raises(UsageError, match="two questions have the same id"):
-        solve_many_sync([number_question("q"), number_question("q")], Single(), engine)
-    assert engine.usage == []
-
-
-# Budgets over many
-
-
 def test_a_budget_of_flops_is_kept_with_a_geometry_and_refused_without() -> None:
     one = MODEL.flops(prompt=TOKENS, cached=0, generated=REPLY)
     assert one is not None
@@ -54,9 +38,6 @@ def test_a_budget_of_flops_is_kept_with_a_geometry_and_refused_without() -> None
     assert solve_sync(number_question(), Single(), blind).cost.flops is None
 
 
-# The engine
-
-
 def test_an_engine_that_cannot_start_is_an_error_of_the_call() -> None:
     class Unavailable(ScriptedEngine):
         async def start(self) -> None:
@@ -66,9 +47,6 @@ def test_an_engine_that_cannot_start_is_an_error_of_the_call() -> None:
     with pytest.raises(EngineUnavailable, match="no model"):
         solve_sync(number_question(), Single(), Unavailable(says("7")), trace=events.append)
     assert events == []
-
-
-# Cancelling
 
 
 class Watched(ScriptedEngine):

@@ -48,9 +48,6 @@ def samples(solutions: Sequence[Solution]) -> list[int]:
     return [solution.cost.samples for solution in solutions]
 
 
-# The budget
-
-
 @pytest.mark.parametrize("tokens", [0, 1, 20, 50, 90, 200, 281, 400, 900, 2000, 10**7])
 @widths("seeds", 1, 3)
 def test_no_budget_is_exceeded_and_none_is_starved(tokens: int, seeds: int) -> None:
@@ -99,12 +96,6 @@ def test_samples_below_their_price_are_not_drawn() -> None:
         "no remaining sample can change the answer",
     }
     assert all(one.answer for one in dear)
-
-
-# Any strategy
-
-
-# Again
 
 
 @pytest.mark.parametrize("cut", [41, 45, 90, 150, 222])
@@ -164,9 +155,6 @@ def worth(queue: BidQueue, told: QuestionState, mean: float) -> float:
     return best_gain(told.lead, told.second, told.remaining).rate * useful**2 * mean / tokens
 
 
-# What a worth is made of
-
-
 @pytest.mark.parametrize(
     ("lead", "second", "value"),
     [(0, 0, 0.25), (1, 1, 0.1875), (1, 0, 0.03125), (3, 1, 0.0065104), (2, 1, 0.03125)],
@@ -178,8 +166,6 @@ def test_at_mean_cost_with_two_answers_it_is_the_best_rate(lead: int, second: in
     assert bid is not None
     assert bid.value == pytest.approx(value, abs=1e-7)
 
-
-# Which bid is best
 
 PLACES = st.integers(0, 7)
 STATES = st.builds(
@@ -260,6 +246,3 @@ def test_what_makes_no_sense_is_refused(options: dict[str, object]) -> None:
     name = next(iter(options))
     with pytest.raises(UsageError, match=name):
         Allocation(**options)  # type: ignore[arg-type]
-
-
-# What it buys

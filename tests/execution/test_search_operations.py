@@ -34,7 +34,7 @@ def continuing(request: SampleRequest) -> str:
     return " 7" if "surely" in request.prompt.text else "The answer is 9"
 
 
-def test_forced_text_continues_as_token_ids() -> None:
+def test_forced_text_continues_as_token_ids_and_is_in_the_trace_which_replays(tmp_path: Path) -> None:
     seen: list[Prompt] = []
 
     def script(request: SampleRequest) -> str:
@@ -55,10 +55,6 @@ def test_forced_text_continues_as_token_ids() -> None:
     [_, other] = run.seen(Sampled)
     assert other.usage.prompt_tokens == TOKENS + len(seen[1].token_ids)
     assert [event.text for event in run.seen(Noted)] == ["two words were forced"]
-
-
-def test_forced_text_is_in_the_trace_which_replays_and_can_be_put_together_again(tmp_path: Path) -> None:
-    run = Run(forced, ScriptedEngine(continuing))
     assert [event.text for event in run.seen(Prefilled)] == ["Well, then:", " surely"]
     assert run.events.index(run.seen(Prompted)[0]) < run.events.index(run.seen(Prefilled)[0])
     chains = [completion.chain for _, completion in completions_in(run.events)]

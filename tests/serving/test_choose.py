@@ -14,7 +14,7 @@ from reasoner.answers.kinds import ANY_KIND, KINDS, OPTIONS, class_of
 from reasoner.answers.reading import compiled
 from reasoner.budget import Budget, Prices
 from reasoner.registry import build, entries, load, options_of, spec_of
-from reasoner.serving.choose import choose, default_aliases
+from reasoner.serving.choose import choose
 from reasoner.serving.errors import ApiError
 from reasoner.serving.replies import public_spec
 from reasoner.serving.requests import MAX_COUNT, build_client, draws
@@ -64,14 +64,6 @@ def test_the_vendor_object_goes_before_the_alias_before_the_default() -> None:
     assert choose(chat(reasoner={"strategy": "none"}), offered)[0].passes_through
 
 
-@pytest.mark.parametrize("model", ["gpt-4", "m@vote9", "@", "x@vote8", "m@vote8@vote8", "M"])
-def test_another_model_is_not_found(model: str) -> None:
-    error = refusal(lambda: only(model=model))
-    assert (error.status, error.code, error.param) == (404, "model_not_found", "model")
-    assert "m@vote8" in error.message
-    assert {f"m@{name}" for name in default_aliases()} < offer().models.keys()
-
-
 # The kind of answer
 
 
@@ -81,20 +73,6 @@ def test_a_vote_asks_for_a_kind_of_answer_and_says_so_in_the_prompt() -> None:
     assert job.question.prompt.messages[-1].content.startswith("How many is 2 + 2?\n\n")
     job = only(model="m@vote8", reasoner={"answer": "yes_no"})
     assert job.question.space.name == "yes_no"
-
-
-@pytest.mark.parametrize("spec", ["self_consistency", "auto", "best_of_n:selector=weighted", "mcts"])
-def test_a_strategy_that_counts_answers_cannot_serve_free_form(spec: str) -> None:
-    error = refusal(lambda: only(reasoner={"strategy": spec, "answer": "free"}))
-    assert (error.status, error.param) == (400, "reasoner.answer")
-    assert "best_of_n, gen_select, knockout, pairwise, refine, single, universal" in error.message
-
-
-def test_a_kind_of_answer_needs_a_question() -> None:
-    turns = [{"role": "user", "content": "How many?"}, {"role": "assistant", "content": "4"}]
-    error = refusal(lambda: only(model="m@vote8", messages=turns))
-    assert (error.param, error.status) == ("messages", 400)
-    assert refusal(lambda: only(reasoner={"answer": "choice"})).param == "reasoner.answer"
 
 
 # Sampling
@@ -153,13 +131,6 @@ def test_a_verifier_is_one_that_the_server_offers() -> None:
     assert (job.verifier, job.notes) == (None, ("the verifier judge was not asked: the strategy uses none",))
 
 
-@pytest.mark.parametrize("verifier", ["prm:model=/etc/passwd", "jugde", "calibrated:path=/etc/passwd"])
-def test_no_other_is_built(verifier: str) -> None:
-    error = refusal(lambda: only(reasoner={"strategy": "best_of_n", "verifier": verifier}))
-    assert (error.status, error.param) == (400, "reasoner.verifier")
-    assert ("did you mean 'judge'?" in error.message) == (verifier == "jugde")
-
-
 def test_a_budget_is_the_least_of_all_limits_and_is_shared_by_the_choices() -> None:
     offered = offer(ceiling=Budget(tokens=1000, samples=32), prices=Prices(1, 1))
     [job] = choose(chat(reasoner={"budget": "tokens=4k,seconds=5,usd=1"}), offered)
@@ -169,10 +140,37 @@ def test_a_budget_is_the_least_of_all_limits_and_is_shared_by_the_choices() -> N
     small = offer(aliases={"small": alias("single", budget="tokens=9")})
     assert choose(chat(model="m@small"), small)[0].budget == Budget(tokens=9)
     assert choose(chat(model="m@small", reasoner={"budget": "tokens=99"}), small)[0].budget == Budget(tokens=99)
-    assert refusal(lambda: only(reasoner={"budget": {"usd": 1}})).param == "reasoner.budget"
 
 
 # What the server cannot do, or a client may not
+
+
+NO_QUESTION = [{"role": "user", "content": "How many?"}, {"role": "assistant", "content": "4"}]
+NEEDS_VERIFIER = {"strategy": "best_of_n"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "says"),
+    [
+        *(({"model": name}, "model", "m@vote8") for name in ("gpt-4", "m@vote9", "@", "x@vote8", "m@vote8@vote8", "M")),
+        *(
+            ({"reasoner": {"strategy": spec, "answer": "free"}}, "reasoner.answer",
+             "best_of_n, gen_select, knockout, pairwise, refine, single, universal")
+            for spec in ("self_consistency", "auto", "best_of_n:selector=weighted", "mcts")
+        ),
+        ({"model": "m@vote8", "messages": NO_QUESTION}, "messages", "must be a question of the user (got assistant)"),
+        ({"reasoner": {"answer": "choice"}}, "reasoner.answer", ""),
+        ({"reasoner": {**NEEDS_VERIFIER, "verifier": "jugde"}}, "reasoner.verifier", "did you mean 'judge'?"),
+        ({"reasoner": {**NEEDS_VERIFIER, "verifier": "prm:model=/etc/passwd"}}, "reasoner.verifier", "no verifier"),
+        ({"reasoner": {**NEEDS_VERIFIER, "verifier": "calibrated:path=/etc/passwd"}}, "reasoner.verifier", "no verifier"),
+        ({"reasoner": {"budget": {"usd": 1}}}, "reasoner.budget", "use tokens"),
+    ],
+)  # fmt: skip
+def test_what_is_not_offered_is_refused_by_its_field(fields: dict[str, Any], param: str, says: str) -> None:
+    error = refusal(lambda: only(**fields))
+    known = (404, "model_not_found") if param == "model" else (400, None)
+    assert (error.status, error.code, error.param) == (*known, param)
+    assert says in error.message
 
 
 @pytest.mark.parametrize(

@@ -198,7 +198,7 @@ def test_keys_and_what_was_sent_are_in_no_reply_and_not_on_the_terminal(capfd: p
 
 
 any_json = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
     max_leaves=10,
 )
@@ -214,6 +214,7 @@ FIELDS = (
 def test_a_field_may_hold_anything(server: Server, fields: dict[str, object]) -> None:
     body = {"model": "simulated", "messages": MESSAGES, "max_tokens": 8, **fields}
     response = httpx.post(f"{server.base_url}/chat/completions", json=body)
-    assert response.status_code in {200, 400, 404, 413}
+    # On a machine that is busy, a body may come too late.
+    assert response.status_code in {200, 400, 404, 408, 413}
     if response.status_code != 200:
         error_of(response)

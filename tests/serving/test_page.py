@@ -82,7 +82,7 @@ def check_layout(tab: Page, width: int, address: str) -> None:
     assert all(url.startswith(address) for url in tab.requested)
 
 
-def test_every_file_comes_with_a_strict_policy() -> None:
+def test_every_file_has_a_strict_policy_and_names_no_other_host_and_no_script_of_its_own() -> None:
     with Canned().live() as address:
         for path in ("/", "/page/style.css", "/page/app.js"):
             reply = httpx.get(f"{address}{path}")
@@ -91,9 +91,6 @@ def test_every_file_comes_with_a_strict_policy() -> None:
             assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';")
             assert "unsafe" not in policy
             assert reply.headers["referrer-policy"] == "no-referrer"
-
-
-def test_the_page_names_no_other_host_and_holds_no_script_of_its_own() -> None:
     for file in FOLDER.iterdir():
         assert not re.search(r"https?:|//[a-z]", file.read_text().replace("// ", "")), file.name
     page = (FOLDER / "index.html").read_text()

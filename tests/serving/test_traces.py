@@ -9,9 +9,7 @@ from reasoner import Question, build, solve
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.serving.traces import MAX_SHARE, KeptTrace, RecentTraces
 from reasoner.trace.events import Event, Noted, read_trace
-from tests.helpers import says
 from tests.running import running
-from tests.scripted import ScriptedEngine
 
 
 def noted(text: str) -> Event:
@@ -38,16 +36,6 @@ async def test_a_kept_trace_is_what_a_file_would_be(tmp_path: Path) -> None:
     file.write_bytes(trace.lines())
     assert list(read_trace(file)) == events
     assert trace.whole
-
-
-@running
-async def test_what_a_model_wrote_is_text_in_the_page() -> None:
-    trace = RecentTraces().open("anna")
-    engine = ScriptedEngine(says("<script>document.title = 'run'</script>\u202e\x1b[31m"))
-    await solve(Question.of("What is 3 + 4?"), build("strategy", "single"), engine, trace=trace)
-    assert "<script" not in trace.page()
-    assert "&lt;script&gt;" in trace.page()
-    assert "[U+202E][U+001B]" in trace.page()
 
 
 def test_the_oldest_are_dropped_for_newer_ones() -> None:

@@ -80,13 +80,7 @@ def test_impossible_votes_are_refused(call: Callable[[], float], message: str) -
         call()
 
 
-# The closed form
-
-
 COUNTS = st.integers(0, 300)
-
-
-# The Dirichlet
 
 
 def exact_lead(counts: Sequence[int]) -> float:
@@ -132,12 +126,6 @@ def test_of_two_classes_it_is_the_beta(a: int, b: int) -> None:
 def test_of_more_classes_it_is_the_exact_integral(counts: tuple[int, ...]) -> None:
     assert dirichlet_lead(counts) == pytest.approx(exact_lead(counts), abs=1e-9)
     assert dirichlet_lead(counts) == dirichlet_lead((counts[0], *reversed(counts[1:])))
-
-
-# The certificate
-
-
-# To be locked in
 
 
 def outcomes(counts: Sequence[int], rest: int) -> Iterator[tuple[tuple[int, ...], Fraction]]:
@@ -190,9 +178,6 @@ def test_the_best_gain_is_the_best_of_the_grid_and_of_all_that_are_left(a: int, 
     assert (best.rate > 0) == (rest > abs(a - b))
     if best.rate:
         assert best.rate == knowledge_gain(a, b, best.draws) / best.draws
-
-
-# More answers than two
 
 
 SHAPES = [(3, 2, 2), (1, 1, 1, 0), (5, 1), (2, 2), (4, 3, 3, 1), (0, 2, 2), (1,) * 5]

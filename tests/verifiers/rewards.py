@@ -65,10 +65,6 @@ class LetterModel(PoolingEngine):
     def model(self) -> ModelInfo:
         return ModelInfo(self.model_id, self.window, parameters=10, layers=1, heads=1, kv_heads=1, head_dim=1)
 
-    @property
-    def bos(self) -> str:
-        return "^"
-
     async def start(self, policy: Engine | None = None) -> None:
         self._capacity = 10
 

@@ -19,12 +19,11 @@ from reasoner.registry import build, spec_of
 from reasoner.types import Completion, Logprobs, Rating
 from reasoner.verifier import CostMeter, Verifier
 from reasoner_verifiers import Calibrated, Certainty, Ensemble
-from reasoner_verifiers.calibrated import Calibration, FittedOn, fit_calibration, read_map
+from reasoner_verifiers.calibrated import Calibration, fit_calibration, read_map
 from reasoner_verifiers.fitting import auroc, pooled_auroc, within_auroc
 from tests.helpers import Judge, completion, number_question, says
 from tests.scripted import ScriptedEngine
 
-FITTED = FittedOn(data_sha256="0" * 64, questions=10, ratings=100, right=50)
 ENGINE = ScriptedEngine(says("7"))
 SURE = completion("7", logprobs=Logprobs((math.log(0.8),) * 3))
 
@@ -34,7 +33,7 @@ def rated(verifier: Verifier, candidate: Completion = SURE) -> Rating:
 
 
 def fit(values: Sequence[float], right: Sequence[bool]) -> Calibration:
-    return fit_calibration(values, right, verifier="certainty", fitted_on=FITTED)
+    return fit_calibration(values, right, verifier="certainty", fitted_on={"ratings": len(values)})
 
 
 def sample(law: float, count: int, *, seed: int = 0) -> tuple[list[float], list[bool]]:

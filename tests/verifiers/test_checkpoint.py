@@ -16,7 +16,6 @@ from reasoner_verifiers.reward.checkpoint import (
     load_head,
     save_head,
     serving_folder,
-    serving_folder_of_value_head,
     write_checkpoint,
 )
 
@@ -175,23 +174,3 @@ def test_a_head_of_another_model_is_refused(backbone: Path, tmp_path: Path, cach
     save_head(replace(HEAD, info=HeadInfo("no/such-model-here", "f" * 64)), tmp_path / "mine.safetensors")
     with pytest.raises(EngineUnavailable, match=r"no/such-model-here.* is not on this machine"):
         serving_folder(tmp_path / "mine.safetensors", print)
-
-
-def test_a_value_head_becomes_a_head_on_the_whole_model(tmp_path: Path, cached: Path) -> None:
-    model = write_backbone(tmp_path / "skywork", architectures=["Qwen2ForPrmModel"], model_type="qwen2")
-    weight, bias = torch.randn(1, WIDTH), torch.tensor([0.5])
-    head = {"v_head.summary.weight": weight, "v_head.summary.bias": bias}
-    safetensors.save_file(head, model / "model-00003-of-00003.safetensors")
-    folder = serving_folder_of_value_head(str(model), model, lambda line: None)
-    written = safetensors.load_file(folder / "model.safetensors")
-    served = Head(LAYERS, weight[0].numpy(), 0.5, INFO)
-    inner = np.maximum(STATES @ written["score.0.weight"].numpy().T + written["score.0.bias"].numpy(), 0)
-    assert (inner @ written["score.2.weight"].numpy()[0]) == pytest.approx(served.logit(STATES), abs=1e-5)
-    assert json.loads((folder / "config.json").read_text(encoding="utf-8"))["num_hidden_layers"] == LAYERS
-
-
-def test_a_model_without_a_value_head_says_so(backbone: Path, cached: Path) -> None:
-    with pytest.raises(UsageError, match=r"has no v_head.summary.weight"):
-        serving_folder_of_value_head(str(backbone), backbone, print)
-    with pytest.raises(EngineUnavailable, match="run `hf download org/prm`"):
-        serving_folder_of_value_head("org/prm", None, print)

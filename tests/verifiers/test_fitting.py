@@ -92,14 +92,6 @@ def test_the_questions_held_out_decide_nothing(backbone: Path, run_folder: Path,
     assert turned.auroc.value < 0.01
 
 
-def test_steps_teach_a_head_too(backbone: Path, run_folder: Path) -> None:
-    """The first step's equation is right or wrong whatever the answer is; the second has no label."""
-    made = fitted(run_folder, backbone=str(backbone), steps=True)
-    assert made.head.info.statistics["labels"] == "steps"
-    assert made.auroc is not None
-    assert made.auroc.value > 0.99
-
-
 def test_the_command_writes_the_head_and_tells_what_it_is_worth(
     backbone: Path, run_folder: Path, tmp_path: Path
 ) -> None:

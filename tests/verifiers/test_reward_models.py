@@ -25,7 +25,6 @@ from reasoner_verifiers.reward.recipes import (
     HEAD,
     QWEN_MATH_PRM,
     SEQUENCE_CLASSIFICATION,
-    SKYWORK_PRM,
     Case,
     Recipe,
     RewardInput,
@@ -367,7 +366,6 @@ GROWN = written("One.\n\n", finish="length")
     [
         (QWEN_MATH_PRM, False, written(TEXT), f"{SYSTEM}[user]How many?<end>[assistant]",
          ["One.<extra_0>", "Two.<extra_0>", "Three<extra_0>"]),
-        (SKYWORK_PRM, False, written(TEXT), "^How many?\n", ["One.\n", "Two.\n", "Three\n"]),
         (SEQUENCE_CLASSIFICATION, False, written("It is 7", prompt=CHAT), "[system]Be brief.<end>[user]Sum?<end>",
          ["[assistant]It is 7<end>"]),
         # A head reads where a separator is complete, and at the last token.
@@ -401,13 +399,13 @@ def test_the_tags_token_from_other_text_is_a_count_that_differs(monkeypatch: pyt
         laid(QWEN_MATH_PRM, written("One qq.\n\nTwo."))
 
 
-@pytest.mark.parametrize("recipe", [HEAD, QWEN_MATH_PRM, SKYWORK_PRM, SEQUENCE_CLASSIFICATION])
+@pytest.mark.parametrize("recipe", [HEAD, QWEN_MATH_PRM, SEQUENCE_CLASSIFICATION])
 def test_a_candidate_without_steps_is_rejected(recipe: Recipe) -> None:
     with pytest.raises(VerifierError, match="no steps"):
         laid(recipe, written("  \n\n "), own=recipe is HEAD)
 
 
-@pytest.mark.parametrize("recipe", [QWEN_MATH_PRM, SKYWORK_PRM, HEAD])
+@pytest.mark.parametrize("recipe", [QWEN_MATH_PRM, HEAD])
 def test_a_longer_path_begins_with_the_tokens_of_the_shorter_one(recipe: Recipe) -> None:
     paths = [laid(recipe, written("".join(f"Step {n}: so.\n\n" for n in range(1, count)))) for count in range(2, 6)]
     for short, longer in pairwise(paths):
@@ -422,9 +420,7 @@ def test_a_longer_path_begins_with_the_tokens_of_the_shorter_one(recipe: Recipe)
         ("my/head.safetensors", None, "head"),
         ("folder", {"reasoner_head": True, "architectures": ["Qwen2ForRewardModel"]}, "head"),
         ("folder", {"architectures": ["Qwen2ForProcessRewardModel"]}, "qwen_math_prm"),
-        ("folder", {"architectures": ["Qwen2ForPrmModel"]}, "skywork_prm"),
         ("Qwen/Qwen2.5-Math-PRM-7B", None, "qwen_math_prm"),
-        ("Skywork/Skywork-o1-Open-PRM-Qwen-2.5-1.5B", None, "skywork_prm"),
     ],
 )
 def test_the_recipe_of_a_model_is_found(
@@ -440,7 +436,7 @@ def test_a_sequence_classifier_rates_outcomes(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="rates outcome: use the verifier `orm`"):
         choose("auto", "folder", folder, "steps")
     with pytest.raises(UsageError, match="rates steps: use the verifier `prm`"):
-        choose("skywork_prm", "folder", None, "outcome")
+        choose("qwen_math_prm", "folder", None, "outcome")
 
 
 @pytest.mark.parametrize(
@@ -460,5 +456,5 @@ def test_a_folder_whose_config_is_malformed_is_refused(config: str, complaint: s
 
 
 def test_a_model_of_no_known_family_asks_for_a_recipe() -> None:
-    with pytest.raises(UsageError, match="no recipe is known for 'org/model': choose recipe=head, qwen_math_prm, sky"):
+    with pytest.raises(UsageError, match="no recipe is known for 'org/model': choose recipe=head, qwen_math_prm"):
         choose("auto", "org/model", None, "steps")

@@ -1,6 +1,6 @@
 """Calibrated: turns a verifier's values into probabilities that the answer is right, by a map in a JSON file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -25,22 +25,14 @@ MIN_RATINGS = 30
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
-class FittedOn(BaseModel, frozen=True, extra="forbid"):
-    """The data of a fit: the SHA-256 of the runs' files, and the numbers of questions, ratings and right ones."""
-
-    data_sha256: str
-    questions: int
-    ratings: int
-    right: int
-
-
 class Calibration(BaseModel, frozen=True, extra="forbid"):
     """A map of one verifier's values to probabilities, linear between the knots (x, y)."""
 
     v: Literal[1] = 1
     kind: Literal["calibration"] = "calibration"
     verifier: str
-    fitted_on: FittedOn
+    fitted_on: Mapping[str, int]
+    """The numbers of questions, ratings and right ones of the fit."""
     x: tuple[Probability, ...]
     y: tuple[Probability, ...]
 
@@ -105,7 +97,7 @@ def read_map(path: Path) -> Calibration:
 
 
 def fit_calibration(
-    values: Sequence[float], right: Sequence[bool], *, verifier: str, fitted_on: FittedOn
+    values: Sequence[float], right: Sequence[bool], *, verifier: str, fitted_on: Mapping[str, int]
 ) -> Calibration:
     """The map of one verifier, by isotonic regression.
 

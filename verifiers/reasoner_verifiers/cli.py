@@ -36,7 +36,6 @@ def command() -> None:
               help="The model with the hidden states that the head reads; it should be that of the runs.")  # fmt: skip
 @click.option("--layer", type=int, default=0, show_default=True, metavar="N",
               help="The layer to read; 0 chooses one by cross-validation.")  # fmt: skip
-@click.option("--steps", is_flag=True, help="Fit on the labels of single steps instead of whole answers.")
 @click.option("--held-out", type=float, default=0.25, show_default=True, metavar="SHARE",
               help="The share of questions used to measure the result, not to fit it.")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N",
@@ -80,7 +79,7 @@ def calibrate_command(runs: tuple[Path, ...], out: Path) -> int:
         [value for _, value in scored],
         [sample.right for sample in samples],
         verifier=rated_by(samples),
-        fitted_on=fitted_on(runs, samples),
+        fitted_on=fitted_on(samples),
     )
     write_whole(out, [fitted.model_dump_json(indent=1).encode(), b"\n"])
     return ANSWERED

@@ -3,12 +3,13 @@
 Needs torch and transformers.
 """
 
+import math
 import random
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,34 +20,33 @@ from reasoner.models.dtype import default_dtype
 from reasoner.models.resolve import resolve
 from reasoner.specs import Checked, Range
 from reasoner.system.machine import install_vllm
-from reasoner.types import Completion, Notify, Prompt, TokenIds
+from reasoner.types import Notify, Prompt, TokenIds
 from reasoner_verifiers.labelled import Labelled, fitted_on, read_labelled
 from reasoner_verifiers.reward.checkpoint import Head, HeadInfo, backbone_digest
-from reasoner_verifiers.reward.recipes import step_ends
 
 FOLDS = 4
 RIDGES = (3e-3, 1e-2, 3e-2, 1e-1)
 """Penalties on squared weights of standardised states; cross-validation chooses one."""
 LAYERS_TRIED = 6
 MIN_QUESTIONS = 20
-RESAMPLES = 4000
+RESAMPLES = 400
 BATCH_TOKENS = 2048
 """Tokens of one forward pass, padding included."""
 
 Floats = NDArray[np.float64]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class FitOptions(Checked):
     """The options of a fit: for `layer` 0 cross-validation chooses the layer.
 
-    `held_out` is the share of questions for the report only; `steps` fits on step labels instead of outcomes.
+    `held_out` is the share of questions for the report only.
     """
 
     backbone: str = "embedded"
     layer: Annotated[int, Range(at_least=0)] = 0
     held_out: Annotated[float, Range(above=0, below=1)] = 0.25
-    steps: bool = False
     seed: int = 0
 
 
@@ -106,17 +106,16 @@ def fit(folders: Sequence[Path], options: FitOptions, notify: Notify) -> Fitted:
     backbone = Backbone.load(resolved.folder)
     layers = _layers(options.layer, backbone.layers)
     used = [sample for sample in judged if sample.question_id not in held_out]
-    marked = _marked(used, backbone, steps=options.steps)
-    if not 0 < sum(sum(item.right) for item in marked) < sum(len(item.right) for item in marked):
+    if len({sample.right for sample in used}) < 2:
         raise UsageError("all labels are equal: give runs with right and wrong answers")
-    rows = _rows(marked, backbone, layers, notify)
+    rows = _rows(_distinct(used, backbone), backbone, layers, notify)
     index, ridge = _chosen(rows, len(layers), options.seed)
     weight, bias = logistic(rows.states[:, index], rows.right, weight=rows.weight, ridge=ridge)
-    about = fitted_on(folders, used).model_dump() | {"labels": "steps" if options.steps else "outcomes"}
+    about = fitted_on(used) | {"labels": "outcomes"}
     info = HeadInfo(options.backbone, backbone_digest(resolved.folder), about)
     head = Head(layers[index], weight.astype(np.float32), bias, info)
-    held = _marked([sample for sample in judged if sample.question_id in held_out], backbone, steps=options.steps)
-    rated = _rated(held, head, backbone, notify)
+    held = [sample for sample in judged if sample.question_id in held_out]
+    rated = _rated(_distinct(held, backbone), head, backbone, notify)
     pooled, within = pooled_auroc(rated, seed=options.seed), within_auroc(rated, seed=options.seed)
     return Fitted(head, ridge, len(held_out), pooled, within)
 
@@ -128,49 +127,32 @@ def _layers(wanted: int, count: int) -> tuple[int, ...]:
     return (wanted,) if wanted else tuple(sorted(tried))
 
 
-class _Marked(NamedTuple):
-    """A distinct sequence: its number of samples, one of them, and the labelled positions."""
+class _Sequence(NamedTuple):
+    """A distinct sequence of a question, whether its answer is right, and its number of samples."""
 
+    question_id: str
     ids: TokenIds
+    right: bool
     samples: int
-    sample: Labelled
-    positions: tuple[int, ...]
-    right: tuple[bool, ...]
 
 
-def _marked(judged: Sequence[Labelled], backbone: "Backbone", *, steps: bool) -> list[_Marked]:
-    """The distinct sequences of each question. Outcomes are labelled at the last token, steps at their ends."""
-    groups: dict[tuple[str, TokenIds], list[Labelled]] = defaultdict(list)
-    for sample in judged:
-        ids = backbone.ids(sample.completion.prompt.then(sample.completion))
-        groups[sample.question_id, ids].append(sample)
-    marked = []
-    for (_, ids), group in groups.items():
-        sample = group[0]
-        marks: list[tuple[int, bool]] = [(len(ids) - 1, sample.right)]
-        if steps:
-            ends = backbone.step_ends(ids, sample.completion)
-            if len(ends) != len(sample.grade.steps):
-                raise UsageError(
-                    f"a sequence of {sample.question_id} has {len(ends)} steps but {len(sample.grade.steps)} grades"
-                )
-            marks = [(end, label) for end, label in zip(ends, sample.grade.steps, strict=True) if label is not None]
-        if marks:
-            positions, right = zip(*marks, strict=True)
-            marked.append(_Marked(ids, len(group), sample, positions, right))
-    return marked
+def _distinct(judged: Sequence[Labelled], backbone: "Backbone") -> list[_Sequence]:
+    counts = Counter(
+        (sample.question_id, backbone.ids(sample.completion.prompt.then(sample.completion)), sample.right)
+        for sample in judged
+    )
+    return [_Sequence(*key, samples) for key, samples in counts.items()]
 
 
-def _rows(marked: Sequence[_Marked], backbone: "Backbone", layers: Sequence[int], notify: Notify) -> _Rows:
-    samples = sum(item.samples for item in marked)
-    notify(f"reading the states of {len(marked):,} distinct sequences ({samples:,} samples)")
-    states = backbone.states([item.ids for item in marked], [item.positions for item in marked], layers, notify)
-    names = {name: number for number, name in enumerate(sorted({item.sample.question_id for item in marked}))}
+def _rows(sequences: Sequence[_Sequence], backbone: "Backbone", layers: Sequence[int], notify: Notify) -> _Rows:
+    samples = sum(each.samples for each in sequences)
+    notify(f"reading the states of {len(sequences):,} distinct sequences ({samples:,} samples)")
+    numbers = {name: number for number, name in enumerate(sorted({each.question_id for each in sequences}))}
     return _Rows(
-        np.concatenate([state.swapaxes(0, 1) for state in states]),
-        np.array([right for item in marked for right in item.right], dtype=np.float64),
-        np.array([item.samples for item in marked for _ in item.right], dtype=np.float64),
-        np.array([names[item.sample.question_id] for item in marked for _ in item.right]),
+        backbone.states([each.ids for each in sequences], layers, notify),
+        np.array([each.right for each in sequences], dtype=np.float64),
+        np.array([each.samples for each in sequences], dtype=np.float64),
+        np.array([numbers[each.question_id] for each in sequences]),
     )
 
 
@@ -212,53 +194,47 @@ def logistic(x: NDArray[np.float32], y: Floats, *, weight: Floats, ridge: float)
 
 
 Rated = tuple[float, bool]
-"""A verifier's value of a sequence or step, and whether it is right."""
+"""A verifier's value of a sequence, and whether it is right."""
 
 
-def _rated(marked: Sequence[_Marked], head: Head, backbone: "Backbone", notify: Notify) -> list[list[Rated]]:
-    """The values of a head for the labelled positions of each question."""
-    notify(f"rating {len(marked):,} distinct sequences of the held-out questions")
-    states = backbone.states([item.ids for item in marked], [item.positions for item in marked], [head.layer], notify)
+def _rated(sequences: Sequence[_Sequence], head: Head, backbone: "Backbone", notify: Notify) -> list[list[Rated]]:
+    """The values of a head for the sequences of each question."""
+    notify(f"rating {len(sequences):,} distinct sequences of the held-out questions")
+    states = backbone.states([each.ids for each in sequences], [head.layer], notify)
     rated: dict[str, list[Rated]] = defaultdict(list)
-    for item, state in zip(marked, states, strict=True):
-        values = special.expit(head.logit(state[0])).tolist()
-        rated[item.sample.question_id] += list(zip(values, item.right, strict=True)) * item.samples
+    for each, value in zip(sequences, special.expit(head.logit(states[:, 0])).tolist(), strict=True):
+        rated[each.question_id] += [(value, each.right)] * each.samples
     return list(rated.values())
 
 
 def auroc(rated: Sequence[Rated]) -> float | None:
     """The probability that a right answer is rated above a wrong one, ties count half; None without both kinds."""
-    right = np.asarray([label for _, label in rated], dtype=bool)
-    positive, negative = int(right.sum()), int((~right).sum())
-    if not positive or not negative:
+    right, wrong = ([value for value, label in rated if label is kind] for kind in (True, False))
+    if not right or not wrong:
         return None
-    ranks = stats.rankdata([value for value, _ in rated])
-    return float((ranks[right].sum() - positive * (positive + 1) / 2) / (positive * negative))
+    return float(stats.mannwhitneyu(right, wrong, method="asymptotic").statistic / (len(right) * len(wrong)))
 
 
 def pooled_auroc(questions: Sequence[Sequence[Rated]], *, seed: int = 0) -> ResampledEstimate | None:
     """AUROC over all rated answers; the interval resamples whole questions."""
-
-    def over(groups: Sequence[Sequence[Rated]]) -> float | None:
-        return auroc([rated for group in groups for rated in group])
-
-    value = over(questions)
-    if value is None:
-        return None
-    source = random.Random(seed)
-    draws = (over(source.choices(questions, k=len(questions))) for _ in range(RESAMPLES // 10))
-    low, high = np.percentile([draw for draw in draws if draw is not None], [2.5, 97.5])
-    return ResampledEstimate(value, float(low), float(high))
+    return _estimated(questions, lambda groups: auroc([rated for group in groups for rated in group]), seed)
 
 
 def within_auroc(questions: Sequence[Sequence[Rated]], *, seed: int = 0) -> ResampledEstimate | None:
     """The mean AUROC within a question, over the questions that have both a right and a wrong answer."""
-    own = np.array([value for value in map(auroc, questions) if value is not None])
-    if not len(own):
+    own = [value for value in map(auroc, questions) if value is not None]
+    return _estimated(own, lambda values: math.fsum(values) / len(values) if values else None, seed)
+
+
+def _estimated(
+    units: Sequence[T], measure: Callable[[Sequence[T]], float | None], seed: int
+) -> ResampledEstimate | None:
+    value, source = measure(units), random.Random(seed)
+    if value is None:
         return None
-    draws = np.random.default_rng(seed).integers(0, len(own), size=(RESAMPLES, len(own)))
-    low, high = np.percentile(own[draws].mean(axis=1), [2.5, 97.5])
-    return ResampledEstimate(float(own.mean()), float(low), float(high))
+    draws = (measure(source.choices(units, k=len(units))) for _ in range(RESAMPLES))
+    low, high = np.percentile([draw for draw in draws if draw is not None], [2.5, 97.5])
+    return ResampledEstimate(value, float(low), float(high))
 
 
 @dataclass(slots=True)
@@ -292,16 +268,8 @@ class Backbone:
         text = self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
         return (*self.tokenizer.encode(text, add_special_tokens=False), *prompt.token_ids)
 
-    def step_ends(self, ids: TokenIds, completion: Completion) -> tuple[int, ...]:
-        """The positions in `ids` at which the steps of a completion are read, as a served head reads them."""
-        generated = completion.prompt.token_ids + completion.continuation
-        head = len(ids) - len(generated)
-        return tuple(head + end for end in step_ends(generated, self.tokenizer.decode, "\n\n"))
-
-    def states(
-        self, sequences: Sequence[TokenIds], positions: Sequence[Sequence[int]], layers: Sequence[int], notify: Notify
-    ) -> list[NDArray[np.float32]]:
-        """For each sequence an array [layers, positions, width]: the states after these layers and the final norm.
+    def states(self, sequences: Sequence[TokenIds], layers: Sequence[int], notify: Notify) -> NDArray[np.float32]:
+        """The states [sequences, layers, width] of the last tokens, after these layers and the final norm.
 
         It takes minutes for thousands of sequences; `notify` gets a message after each tenth.
         """
@@ -318,15 +286,14 @@ class Backbone:
             with torch.inference_mode():
                 hidden = self.model(ids, attention_mask=mask, output_hidden_states=True, use_cache=False).hidden_states
                 for row, i in enumerate(batch):
-                    columns = torch.tensor(list(positions[i]), dtype=torch.long)
-                    picked = [(layer, hidden[layer][row, columns]) for layer in layers]
+                    last = [(layer, hidden[layer][row, len(sequences[i]) - 1]) for layer in layers]
                     # The last layer's state has passed the final norm already.
-                    normed = [state if at == self.layers else self.model.norm(state) for at, state in picked]
+                    normed = [state if at == self.layers else self.model.norm(state) for at, state in last]
                     states[i] = np.stack([state.float().numpy() for state in normed])
             before, done = done, done + len(batch)
             if 10 * before // len(sequences) < 10 * done // len(sequences) < 10:
                 notify(f"{done:,} of {len(sequences):,} sequences read")
-        return states
+        return np.stack(states)
 
 
 def _batches(sequences: Sequence[TokenIds]) -> list[list[int]]:

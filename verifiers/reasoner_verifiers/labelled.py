@@ -1,15 +1,13 @@
 """Reads labelled runs: sequences with their grades and ratings."""
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from reasoner.errors import UsageError
 from reasoner.trace.events import Began, Sampled, Scored
-from reasoner.trace.replies import GRADES, TRACE, Grade, completions_in, labelled_folders, read_run
+from reasoner.trace.replies import Grade, completions_in, labelled_folders, read_run
 from reasoner.types import Completion
-from reasoner_verifiers.calibrated import FittedOn
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +86,7 @@ def rated_by(labelled: Sequence[Labelled]) -> str:
     return specs[0]
 
 
-def fitted_on(runs: Sequence[Path], used: Sequence[Labelled]) -> FittedOn:
-    """The data that a map or a head was fitted on, for its file."""
-    digest = hashlib.sha256()
-    for folder in (folder for run in runs for folder in labelled_folders(run)):
-        for name in (TRACE, GRADES):
-            with (folder / name).open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+def fitted_on(used: Sequence[Labelled]) -> dict[str, int]:
+    """The numbers of questions, ratings and right ones that a map or a head was fitted on, for its file."""
     questions = len({sample.question_id for sample in used})
-    right = sum(sample.right for sample in used)
-    return FittedOn(data_sha256=digest.hexdigest(), questions=questions, ratings=len(used), right=right)
+    return {"questions": questions, "ratings": len(used), "right": sum(sample.right for sample in used)}

@@ -37,7 +37,7 @@ class Prm(RewardVerifier):
     rates: ClassVar[Literal["steps"]] = "steps"
 
     model: str = "embedded"
-    recipe: Literal["auto", "head", "qwen_math_prm", "skywork_prm"] = "auto"
+    recipe: Literal["auto", "head", "qwen_math_prm"] = "auto"
     aggregate: Literal["last", "min", "mean", "product"] = "last"
     separator: str = "\n\n"
     part: Part = "final"

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +16,7 @@ from reasoner.errors import UsageError
 if TYPE_CHECKING:
     from reasoner_evals.report.comparisons import PairedResult
     from reasoner_evals.runs.records import Manifest
-    from reasoner_evals.runs.verdicts import Change
     from reasoner_evals.tasks.benchmark import TaskData
-
-MAX_CHANGES = 20
-"""Changed grades of each kind that are listed."""
-MAX_ANSWER_LENGTH = 40
-"""Characters of an answer that are shown."""
 
 
 @click.command("compare")
@@ -104,7 +98,7 @@ def export(run: Path, out: Path) -> int:
 @json_option("the changes")
 @guarded
 def grade(run: Path, *, unsandboxed: bool, as_json: bool) -> int:
-    """Grade all answers of RUN again, and show which grades changed.
+    """Grade all answers of RUN again, and count the grades that changed.
 
     RUN is a folder that `reasoner eval` wrote. Needs no model, but the same questions: their data must be unchanged.
     """
@@ -124,8 +118,8 @@ def grade(run: Path, *, unsandboxed: bool, as_json: bool) -> int:
         terminal.give(json.dumps({"graded": graded, "changed": [change._asdict() for change in changes]}))
     else:
         terminal.give(f"{graded:,} answers graded, {len(changes):,} grades changed")
-        for line in _change_lines(changes):
-            terminal.give(line)
+        for (before, after), count in Counter((change.before, change.after) for change in changes).most_common():
+            terminal.give(f"{before or 'no grade'} -> {after}: {count:,}")
     return ANSWERED
 
 
@@ -148,19 +142,6 @@ def _unchanged(manifest: "Manifest", *, unsandboxed: bool) -> "dict[str, TaskDat
             )
         tasks[source.task] = data
     return tasks
-
-
-def _change_lines(changes: "Sequence[Change]") -> Iterator[str]:
-    """The number of changes of each kind, and the first of them."""
-    from reasoner.cli.terminal import printable
-
-    for (before, after), count in Counter((change.before, change.after) for change in changes).most_common():
-        yield f"{before or 'no grade'} -> {after}: {count:,}"
-        for change in [each for each in changes if (each.before, each.after) == (before, after)][:MAX_CHANGES]:
-            answer = printable(change.answer, limit=MAX_ANSWER_LENGTH)
-            yield f"  {printable(change.task)} {printable(change.question_id)}: {answer}"
-        if count > MAX_CHANGES:
-            yield f"  and {count - MAX_CHANGES:,} more: --json lists all"
 
 
 @click.command("merge")

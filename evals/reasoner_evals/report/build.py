@@ -12,12 +12,12 @@ from reasoner.errors import UsageError
 from reasoner.system.files import check_replaceable, replacing
 from reasoner_evals.report.comparisons import deltas, front, groups_of
 from reasoner_evals.report.content import Against, EvalReport, Provenance, TaskReport
-from reasoner_evals.report.diagnostics import calibrations, failures, verifiers
+from reasoner_evals.report.diagnostics import failures, verifiers
 from reasoner_evals.report.drawing import Figure
 from reasoner_evals.report.figures import report_figures
 from reasoner_evals.report.narrative import METHODS, cut_warnings, limits, verdict
 from reasoner_evals.report.page import page, to_markdown
-from reasoner_evals.report.table import CSV_COLUMNS, alarms, names_of, points_table
+from reasoner_evals.report.table import CSV_COLUMNS, alarms, points_table
 from reasoner_evals.runs.export import plain_cell
 from reasoner_evals.runs.measures import ArmRead, measure, ungraded_rows
 from reasoner_evals.runs.reading import ERROR, RunData, check_same, open_runs, read_arm
@@ -74,7 +74,6 @@ def _task(report_id: str, name: str, runs: Sequence[RunData], arms: dict[str, li
         tokens_front=by_tokens,
         flops_front=front(measured, groups, cost="flops") if several else {},
         deltas=deltas(measured, groups),
-        calibration=dict(calibrations(measured)),
     )
     rows = list(points.itertuples())
     return TaskReport(
@@ -84,7 +83,6 @@ def _task(report_id: str, name: str, runs: Sequence[RunData], arms: dict[str, li
         questions=len(items.ids),
         groups=len(set(items.groups) - {""}),
         verdict=verdict(rows),
-        shared=names_of(measured).shared,
         warnings=(*alarms(measured), *cut_warnings(rows)),
         points=points,
         verifiers=verifiers(measured, groups),
@@ -136,7 +134,7 @@ def write_report(report: EvalReport, html: Path) -> None:
 def _files(report: EvalReport, html: Path) -> Iterator[tuple[Path, bytes]]:
     """All files with their contents. The page comes last: if it is there, so are the files beside it."""
     drawn = report_figures(report.tasks)
-    for figure in (figure for sections in drawn.values() for shown in sections.values() for figure in shown):
+    for figure in (figure for shown in drawn.values() for figure in shown):
         if isinstance(figure, Figure):
             yield html.parent / "figures" / f"{figure.name}.svg", figure.svg
             yield html.parent / "figures" / f"{figure.name}.png", figure.png

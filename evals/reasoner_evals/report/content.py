@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from reasoner_evals.runs.reading import RunData
 from reasoner_evals.runs.records import Arm, AskedItem, ItemRecord, Outcome
-from reasoner_evals.stats.calibration import Bin as ReliabilityBin
 from reasoner_evals.tasks.data import Source
 
 if TYPE_CHECKING:
@@ -47,8 +46,6 @@ class Headline(NamedTuple):
     key: str = ""
     """The point that it is about, and the baseline of that; empty where there is none."""
     baseline: str = ""
-    numbers: tuple[tuple[str, str, str], ...] = ()
-    """The numbers at the top of a report: a value, what it is, and its interval or what it is made of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,21 +91,6 @@ class Delta:
         return f"{label} (for {self.mixed:.0%} of the questions the next size)" if self.mixed else label
 
 
-class ConfidenceQuality(NamedTuple):
-    """How well a strategy's confidence, its share of the vote, separates right answers from wrong ones."""
-
-    questions: int
-    ece: float
-    """Expected calibration error over the bins."""
-    auroc: float | None
-    """The chance that a right answer has a higher confidence than a wrong one; None where all are alike."""
-    aurc: float
-    """The area under the risk-coverage curve; lower is better."""
-    bins: tuple[ReliabilityBin, ...]
-    risks: tuple[tuple[float, float], ...]
-    """The share of wrong answers if only so many of the questions, the surest, are answered: (coverage, risk)."""
-
-
 class VerifierQuality(NamedTuple):
     """How well a verifier's scores separate right replies from wrong ones."""
 
@@ -145,8 +127,6 @@ class Failure(NamedTuple):
     item: AskedItem | None
     """The question with its reference answer; None if its source may not be shown: then no text of it may be."""
     outcome: Outcome
-    votes: tuple[tuple[str, int, bool], ...]
-    """Answers, their votes, and whether they are right."""
     why: str
     """What makes it a failure worth reading, in a sentence."""
 
@@ -173,8 +153,6 @@ class TaskReport:
     groups: int
     """Groups that intervals are clustered by; 0 where questions are independent."""
     verdict: Headline
-    shared: tuple[str, ...]
-    """The options that all arms have in common."""
     warnings: tuple[str, ...]
     """Reasons not to trust a result, a sentence each."""
     points: "pd.DataFrame"

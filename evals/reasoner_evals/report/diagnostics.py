@@ -1,61 +1,25 @@
-"""Why the numbers are as they are: calibration, verifiers, failures."""
+"""Why the numbers are as they are: verifiers and failures."""
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, get_args
 
 import numpy as np
 
-from reasoner_evals.report.comparisons import estimate, known
-from reasoner_evals.report.content import ConfidenceQuality, Failure, FailureKind, VerifierQuality
+from reasoner_evals.report.comparisons import estimate
+from reasoner_evals.report.content import Failure, FailureKind, VerifierQuality
 from reasoner_evals.runs.measures import ArmRead, Measured, spread
 from reasoner_evals.runs.reading import OUTCOMES, RIGHT, SILENT, questions_of
 from reasoner_evals.runs.records import AskedItem, ItemRecord, counted_records
 from reasoner_evals.stats import Bools, Floats
-from reasoner_evals.stats.calibration import auroc, auroc_within, calibration_error, reliability, risk_coverage
+from reasoner_evals.stats.calibration import auroc_within
 from reasoner_evals.stats.estimators import best_of_k, coverage_at_k
 from reasoner_evals.stats.intervals import Groups, interval
 
-MIN_ANSWERS: Final = 10
-"""With fewer answers, no confidence is judged."""
-RISK_POINTS: Final = 101
-"""Points of a risk-coverage curve."""
 WRONG: Final = OUTCOMES.index("wrong")
 MAX_FAILURES: Final = 12
 SURE: Final = 0.8
 """A wrong answer with at least this share of the vote counts as overconfident."""
-MAX_VOTES: Final = 6
 KINDS: Final[tuple[FailureKind, ...]] = get_args(FailureKind)
-
-
-def calibrations(measured: Sequence[Measured]) -> Iterator[tuple[str, ConfidenceQuality]]:
-    """The confidence of every strategy that has one, as it was run; of pools, at their whole size."""
-    for point in measured:
-        if not point.is_whole:
-            continue
-        share, right = map(np.concatenate, zip(*map(_answered, point.arms), strict=True))
-        if len(right) < MIN_ANSWERS or np.ptp(share) == 0:
-            continue
-        risks = risk_coverage(share, right)
-        shown = np.unique(np.linspace(0, len(right) - 1, RISK_POINTS).round().astype(int)).tolist()
-        yield (
-            point.key,
-            ConfidenceQuality(
-                questions=len(right),
-                ece=calibration_error(share, right),
-                auroc=known(auroc(share, right)),
-                aurc=float(risks.mean()),
-                bins=reliability(share, right),
-                risks=tuple(((at + 1) / len(right), float(risks[at])) for at in shown),
-            ),
-        )
-
-
-def _answered(arm: ArmRead) -> tuple[Floats, Floats]:
-    """The confidence and correctness of the graded answers of an arm."""
-    data = arm.data
-    graded = np.isin(data.outcome, [RIGHT, WRONG])
-    return np.clip(data.share[graded], 0, 1), (data.outcome[graded] == RIGHT).astype(np.float64)
 
 
 def verifiers(measured: Sequence[Measured], groups: Groups | None) -> tuple[VerifierQuality, ...]:
@@ -174,14 +138,5 @@ def _failure(kind: FailureKind, point: Measured, row: int, record: ItemRecord, i
         record=record.model_copy(update=left_out),
         item=item,
         outcome=OUTCOMES[arm.data.outcome[row]],
-        votes=_votes(arm, record, item) if item else (),
         why=why[kind],
     )
-
-
-def _votes(arm: ArmRead, record: ItemRecord, item: AskedItem) -> tuple[tuple[str, int, bool], ...]:
-    read = [(reply.key or reply.answer, reply.answer) for reply in record.pool if reply.status == "read"]
-    # The first text of a key is shown.
-    texts, top = dict(reversed(read)), Counter(key for key, _ in read).most_common(MAX_VOTES)
-    codes = arm.run.verdicts.of(item.task, item.question_id, [texts[key] for key, _ in top]) if top else []
-    return tuple((texts[key], count, code == RIGHT) for (key, count), code in zip(top, codes, strict=True))

@@ -3,7 +3,6 @@
 import io
 import math
 import re
-import textwrap
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -49,15 +48,7 @@ SERIES = (
     Colour("s7", "#86224f", "#ee86ae"),
     Colour("s8", "#5f7000", "#b4c63c"),
 )
-# The parts of a cost.
-KINDS = (
-    Colour("k1", "#2b6ca3", "#4b92cf"),
-    Colour("k2", "#a9bccd", "#51677c"),
-    Colour("k3", "#c98500", "#d9a02f"),
-    Colour("k4", "#7a4fa0", "#ab85cf"),
-    Colour("k5", "#8b9096", "#7d848c"),
-)
-COLOURS = (INK, QUIET, RULE, PAPER, *SERIES, *KINDS)
+COLOURS = (INK, QUIET, RULE, PAPER, *SERIES)
 _VARIABLES = {colour.light: f"var(--{colour.name})" for colour in COLOURS}
 _MARKERS = (("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"), ("P", "✚"), ("X", "✖"), ("*", "★"))
 _DASHES: Final[tuple[Any, ...]] = ("-", (0, (6, 2)), (0, (8, 2, 2, 2)), (0, (3, 2)))
@@ -137,7 +128,7 @@ def figure(
     for row, key in enumerate(keys, start=2):
         down = -row * 1.4 * TEXT / height
         canvas.text(4 / width, down, key.glyph, color=key.colour.light)
-        canvas.text(20 / width, down, printable(key.text))
+        canvas.text(20 / width, down, printable(key.text, limit=100))
     svg, png = (_saved(canvas, file, name, "tight") for file in ("svg", "png"))
     return Figure(name, alt, " ".join(filter(None, caption)), x, y, keys, inline, svg, png)
 
@@ -205,30 +196,16 @@ def settings() -> Iterator[None]:
         yield
 
 
-def panel(height: float = HEIGHT, left: float = LEFT) -> "Axes":
+def panel() -> "Axes":
     """Empty axes on a canvas of their own."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
 
     # 72 dots per inch make a point of matplotlib a unit of the drawing.
-    canvas = Canvas(figsize=(WIDTH / 72, height / 72), dpi=72, facecolor=PAPER.light)
+    canvas = Canvas(figsize=(WIDTH / 72, HEIGHT / 72), dpi=72, facecolor=PAPER.light)
     FigureCanvasAgg(canvas)
-    inside = (WIDTH - left - RIGHT) / WIDTH, (height - BOTTOM - TOP) / height
-    return canvas.add_axes((left / WIDTH, BOTTOM / height, *inside))
-
-
-def rows_panel(labels: Sequence[str]) -> "Axes":
-    """Axes with a row for each label, which is above the row's place for a bar."""
-    folded = [textwrap.fill(printable(text, limit=100), 50, max_lines=2, placeholder="…") for text in labels]
-    pitch = 60 if any("\n" in text for text in folded) else 45
-    axes = panel(pitch * (len(labels) + 0.1) + BOTTOM + TOP, left=RIGHT)
-    axes.set_ylim(len(labels) - 0.72, -0.85)
-    axes.set_yticks([])
-    axes.spines["left"].set_visible(False)
-    axes.grid(visible=False, axis="y")
-    for row, text in enumerate(folded):
-        axes.text(0, row - 0.22, text, transform=axes.get_yaxis_transform(), va="bottom", linespacing=1.3)
-    return axes
+    inside = (WIDTH - LEFT - RIGHT) / WIDTH, (HEIGHT - BOTTOM - TOP) / HEIGHT
+    return canvas.add_axes((LEFT / WIDTH, BOTTOM / HEIGHT, *inside))
 
 
 def short(value: float) -> str:
@@ -271,24 +248,14 @@ def log_x(axes: "Axes", values: Sequence[float], base: int, limit: int = 4) -> N
 
 def percent_y(axes: "Axes", heights: Iterable[Bounded]) -> None:
     """A scale of percent that holds every height with its interval: nothing is clipped."""
+    from matplotlib.ticker import MaxNLocator
+
     known = [value for height in heights for value in height if value is not None]
     low, high = min(known, default=0.0), max(known, default=1.0)
     room = max(MARGIN * (high - low), 0.02)
     axes.set_ylim(max(low - room, -0.03), min(high + room, 1.03))
-    percent(axes.yaxis)
-
-
-def few_ticks(axis: Any) -> None:
-    """Round ticks on a linear scale, at most six."""
-    from matplotlib.ticker import MaxNLocator
-
-    axis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
-
-
-def percent(axis: Any) -> None:
-    """Label a scale of shares in percent."""
-    few_ticks(axis)
-    axis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %" if -1e-9 <= value <= 1 + 1e-9 else "")
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %" if -1e-9 <= value <= 1 + 1e-9 else "")
 
 
 def band(axes: "Axes", points: Sequence[tuple[float, Bounded]], colour: str) -> None:

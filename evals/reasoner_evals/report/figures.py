@@ -1,47 +1,34 @@
-"""The figures of a task, each with a caption and a description in words; a reason in words where there is none."""
+"""The figures of a task: accuracy against each measure of compute, or the reason in words why there is none."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from reasoner.system.printing import printable
 from reasoner_evals.report.content import Bounded, TaskReport, estimate_of
 from reasoner_evals.report.drawing import (
-    KINDS,
     PAPER,
     QUIET,
     Figure,
     LegendKey,
     SeriesStyle,
     band,
-    few_ticks,
     figure,
     log_x,
     panel,
-    percent,
     percent_y,
-    rows_panel,
     series_styles,
     settings,
-    short,
 )
-from reasoner_evals.runs.measures import FIELDS
 
 MAX_BANDS: Final = 6
 """With more series, shaded intervals would hide each other and are left out."""
 _ORACLE: Final[dict[str, Any]] = {"color": QUIET.light, "linewidth": 0.8, "dashes": (5, 3), "alpha": 0.8}
-MAX_ROWS: Final = 24
-"""Rows of a figure in rows."""
-BAR: Final = 0.3
-"""Height of a bar, as a share of the row."""
-PARTS: Final = ("uncached prompt", "cached prompt (free)", "generated", "verifier", "cancelled")
-"""Names of `FIELDS`."""
-_LARGEST: Final = "Each strategy at its largest size."
 _IN_TABLE: Final = "The numbers are in the table of this section."
 
 SeriesStyles = Mapping[str, SeriesStyle]
-Figures = dict[str, tuple[Figure | str, ...]]
-"""The figures of a task by section; a text says why there is none."""
+Figures = tuple[Figure | str, ...]
+"""The figures of a task, one for each of `AXES`; a text says why there is none."""
 
 
 class Axis(NamedTuple):
@@ -76,14 +63,7 @@ def report_figures(tasks: Sequence[TaskReport]) -> dict[str, Figures]:
     """The figures of all tasks, by the id of a task; a series looks the same in all of them."""
     styles = series_styles(tasks)
     with settings():
-        return {
-            task.id: {
-                "accuracy": tuple(_accuracy(task, axis, styles) for axis in AXES),
-                "cost": (_cost(task),),
-                "calibration": tuple(_calibration(task, styles)),
-            }
-            for task in tasks
-        }
+        return {task.id: tuple(_accuracy(task, axis, styles) for axis in AXES) for task in tasks}
 
 
 def placed_rows(task: TaskReport, axis: Axis) -> dict[str, list[Any]]:
@@ -133,7 +113,7 @@ def _accuracy(task: TaskReport, axis: Axis, styles: SeriesStyles) -> Figure | st
             fill = PAPER if status == "level" else style.colour
             axes.plot(x_of(row), height.value, **style.options, markerfacecolor=fill.light,
                       alpha=0.45 if status == "behind" else 1, zorder=3)  # fmt: skip
-        keys = {series: _key(style, rows[0].name), **keys}
+        keys = {series: LegendKey(style.glyph, style.colour, series), **keys}
     log_x(axes, [x_of(row) for rows in placed.values() for row in rows], axis.base)
     percent_y(axes, heights)
     caption = [
@@ -145,80 +125,12 @@ def _accuracy(task: TaskReport, axis: Axis, styles: SeriesStyles) -> Figure | st
         caption.append("Hollow: not significantly behind the frontier; faded: significantly behind it.")
     if axes.get_ylim()[0] > 0:
         caption.append("The vertical scale does not begin at 0.")
-    if absent := [row.words for row in task.rows if not x_of(row)]:
+    if absent := [row.label for row in task.rows if not x_of(row)]:
         names = ", ".join(map(printable, absent[:4])) + (f" and {len(absent) - 4} more" if absent[4:] else "")
         caption.append(f"Not shown, because they have no value on this axis: {names}.")
     name, alt = f"{task.id}-accuracy-{axis.key}", f"Lines: accuracy against {axis.title}. {_IN_TABLE}"
     return figure(name, alt, caption, axes, x=axis.title, y="questions answered right",
                   keys=list(keys.values()))  # fmt: skip
-
-
-def _cost(task: TaskReport) -> Figure | str:
-    points = task.largest[:MAX_ROWS]
-    if not points:
-        return "No cost: no question has been finished and graded."
-    axes = rows_panel([row.words for row in points])
-    widest = 1.0
-    for at, row in enumerate(points):
-        left = 0.0
-        for field, colour in zip(FIELDS, KINDS, strict=True):
-            amount = getattr(row, f"{field}_tokens")
-            axes.barh(at, amount, BAR, left, color=colour.light, edgecolor=PAPER.light, linewidth=0.4)
-            left += amount
-        widest = max(widest, left)
-    axes.set_xlim(0, 1.02 * widest)
-    axes.xaxis.set_major_formatter(lambda value, _: short(value))
-    few_ticks(axes.xaxis)
-    keys = [LegendKey("■", colour, part) for part, colour in zip(PARTS, KINDS, strict=True)]
-    free = "Tokens per question by kind; cached prompt tokens are not computed and not in the total."
-    return figure(f"{task.id}-cost", f"Stacked bars: tokens by kind. {_IN_TABLE}", [free, _LARGEST, _counts(points)],
-                  axes, x="tokens per question", keys=keys)  # fmt: skip
-
-
-def _calibration(task: TaskReport, styles: SeriesStyles) -> Iterator[Figure | str]:
-    judged = {row.series: row for row in sorted(task.rows, key=attrgetter("tokens")) if row.calibration}
-    shown = [row for row in task.rows if row.calibration and row is judged[row.series]][:MAX_ROWS]
-    if not shown:
-        yield "No calibration: no strategy has a confidence that differs between enough questions."
-        return
-    keys = [_key(styles[row.series], row.words) for row in shown]
-    axes = panel()
-    axes.plot([0, 1], [0, 1], color=QUIET.light, linewidth=0.8, dashes=(1, 2))
-    axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04))
-    percent(axes.xaxis)
-    percent(axes.yaxis)
-    for row in shown:
-        style, bins = styles[row.series], row.calibration.bins
-        x, y = [part.confidence for part in bins], [part.accuracy for part in bins]
-        largest = max(part.n for part in bins)
-        areas = [max(8.0, 110 * part.n / largest) for part in bins]
-        axes.plot(x, y, color=style.colour.light, linestyle=style.line, linewidth=1)
-        axes.scatter(x, y, areas, color=style.colour.light, marker=style.marker, alpha=0.75, linewidths=0)
-    caption = [
-        "Reliability: confidence is a strategy's share of the vote.",
-        "A larger dot stands for more answers; on the dotted line, the share that is right equals the confidence.",
-        _LARGEST, _counts(shown), "No band is drawn.",
-    ]  # fmt: skip
-    yield figure(f"{task.id}-reliability", f"Dots: share that is right by confidence. {_IN_TABLE}", caption, axes,
-                 x="share of the vote", y="share that is right", keys=keys)  # fmt: skip
-    axes = panel()
-    for row in shown:
-        coverage, risk = zip(*row.calibration.risks, strict=True)
-        style = styles[row.series]
-        axes.step(coverage, risk, where="post", color=style.colour.light, linestyle=style.line)
-    axes.set_xlim(-0.02, 1.02)
-    percent(axes.xaxis)
-    percent_y(axes, [Bounded(0.0), *(Bounded(risk) for row in shown for _, risk in row.calibration.risks)])
-    caption = [
-        "Risk: what is wrong among the answers, if only the surest questions are answered.",
-        _LARGEST, _counts(shown), "No band is drawn.",
-    ]  # fmt: skip
-    yield figure(f"{task.id}-risk", f"Steps: risk against coverage. {_IN_TABLE}", caption, axes,
-                 x="questions answered", y="wrong among them", keys=keys)  # fmt: skip
-
-
-def _key(style: SeriesStyle, text: str) -> LegendKey:
-    return LegendKey(style.glyph, style.colour, text)
 
 
 def _counts(rows: Sequence[Any]) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from reasoner.specs import Spec
 from reasoner_evals.report.content import Against, Bounded, Claim, Delta, Headline, Provenance, TaskReport, estimate_of
 from reasoner_evals.runs.measures import is_greedy
 from reasoner_evals.stats.intervals import minimum_detectable
@@ -34,28 +33,21 @@ def verdict(rows: Sequence[Any]) -> Headline:
         return _alone(max(rows, key=_rank))
     claim, point, delta = _claim(family)
     baseline = by_key[delta.baseline]
-    first = baseline.words.removeprefix(f"{point.model}: ")
+    first = baseline.label.removeprefix(f"{point.model}: ")
     ratio = point.tokens / (baseline.tokens or 1.0)
     times = f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.2g}"
-    difference, *bounds = (signed(part) for part in delta.difference)
-    numbers = (
-        _right(point),
-        (f"{difference}", f"points against {first}", _interval(*bounds)),
-        (f"{times} ×", "the tokens", f"{point.tokens:,.0f} against {baseline.tokens:,.0f} per question"),
-    )
     paid = "as many tokens" if times == "1" else f"{times} times the tokens"
-    return Headline(claim, _sentence(claim, point, first, paid, family), point.key, baseline.key, numbers)
+    return Headline(claim, _sentence(claim, point, first, paid, family), point.key, baseline.key)
 
 
 def _alone(row: Any) -> Headline:
-    value, low, high = _known(row)
+    value, low, high = estimate_of(row, "accuracy") or Bounded(0.0)
     fits = "" if low is None or high is None else f" ({100 * low:.0f} to {100 * high:.0f} fit the data)"
     sentence = (
-        f"{_start(row)} gets {100 * value:.0f} of 100 questions right{fits}, for {row.tokens:,.0f} tokens per "
+        f"{row.label} gets {100 * value:.0f} of 100 questions right{fits}, for {row.tokens:,.0f} tokens per "
         "question; there is nothing to compare it with."
     )
-    tokens = f"{row.tokens:,.0f}", "tokens per question", f"95 of 100 questions need at most {row.tokens_p95:,.0f}"
-    return Headline("alone", sentence, row.key, "", (_right(row), tokens, (f"{row.questions:,}", "questions", "")))
+    return Headline("alone", sentence, row.key)
 
 
 def _rank(row: Any) -> tuple[float, float]:
@@ -84,29 +76,22 @@ def _claim(family: Sequence[tuple[Any, Delta]]) -> tuple[Claim, Any, Delta]:
 
 def _sentence(claim: Claim, point: Any, first: str, times: str, family: Sequence[tuple[Any, Delta]]) -> str:
     [delta] = [delta for row, delta in family if row is point]
-    name, asked = _start(point), f"{delta.questions:,} questions"
+    asked = f"{delta.questions:,} questions"
     value, low, high = delta.difference
     gets = f"gets {_of_100(value)} of 100 questions right"
     fits = "" if low is None or high is None else f", and anything from {_of_100(low)} to {_of_100(high)} fits the data"
-    paid = f"{name} {gets} than {first}, for {times}"
+    paid = f"{point.label} {gets} than {first}, for {times}"
     if claim == "gain" or (claim == "loss" and len(family) == 1):
         return f"{paid}."
     if claim == "leaning":
         return f"{paid}, but that may be chance: {asked} are too few to be sure."
     if claim == "loss":
-        return f"Every other strategy is behind {first}: the best of them, {point.words}, {gets}."
+        return f"Every other strategy is behind {first}: the best of them, {point.label}, {gets}."
     if len(family) == 1:
-        return f"{asked} are too few to tell {point.words} from {first}: it {gets}{fits}."
+        return f"{asked} are too few to tell {point.label} from {first}: it {gets}{fits}."
     differs = any(other.excludes_zero for _, other in family)
     start = f"No strategy is shown to beat {first} with" if differs else f"No strategy differs clearly from {first} on"
-    return f"{start} {asked}: the most accurate, {point.words}, {gets}{fits}."
-
-
-def _start(row: Any) -> str:
-    """A point as the first words of a sentence; the names of models and strategies are left as they are."""
-    name: str = row.words
-    given = name.startswith((f"{row.model}: ", Spec.parse(row.strategy).name))
-    return name if given else name[:1].upper() + name[1:]
+    return f"{start} {asked}: the most accurate, {point.label}, {gets}{fits}."
 
 
 def _of_100(difference: float) -> str:
@@ -116,23 +101,9 @@ def _of_100(difference: float) -> str:
     return "no more" if number == "0" else f"{number} {'more' if difference > 0 else 'fewer'}"
 
 
-def _known(row: Any) -> Bounded:
-    """The accuracy of a point, which every point has."""
-    return estimate_of(row, "accuracy") or Bounded(0.0)
-
-
-def _right(row: Any) -> tuple[str, str, str]:
-    value, *bounds = (None if part is None else f"{100 * part:.1f}" for part in _known(row))
-    return f"{value} %", f"right: {row.words}", _interval(*bounds)
-
-
 def signed(difference: float | None) -> str | None:
     """A difference of shares in points, with its sign; never a negative zero."""
     return None if difference is None else f"{round(100 * difference, 1) + 0.0:+.1f}".replace("-", "−")
-
-
-def _interval(low: str | None, high: str | None) -> str:
-    return "" if low is None or high is None else f"95 % interval {low} to {high}"
 
 
 def cut_warnings(rows: Sequence[Any]) -> Iterator[str]:
@@ -141,7 +112,7 @@ def cut_warnings(rows: Sequence[Any]) -> Iterator[str]:
     often = [row for row in reversed(most.values()) if (row.samples_cut or 0.0) >= OFTEN_CUT]
     for row in often:
         thinking = f" ({row.samples_cut_thinking:.0%} while thinking)" if row.samples_cut_thinking else ""
-        share = f"{row.samples_cut:.0%} of the samples of {row.name}"
+        share = f"{row.samples_cut:.0%} of the samples of {row.series}"
         yield f"{share} were cut at max_tokens{thinking}: raise --max-tokens."
 
 
@@ -181,16 +152,14 @@ def _task_limits(task: TaskReport) -> Iterator[str]:
     )
     if not any("greedy" in row.deltas for row in rows) and len(rows) > 1:
         yield "no greedy sample to compare with; add the strategy single."
-    once = {row.name for row in rows if not row.pooled and row.seeds == 1 and not is_greedy(row.strategy)}
+    once = {row.series for row in rows if not row.pooled and row.seeds == 1 and not is_greedy(row.strategy)}
     if once:
         yield f"run with one seed, so that sampling luck is not averaged out: {', '.join(sorted(once))}."
-    if few := {row.name for row in rows if row.few_subsets}:
+    if few := {row.series for row in rows if row.few_subsets}:
         yield (
             "above half of a pool, subsets share most of their samples and intervals are too narrow: the largest size "
             f"of {', '.join(sorted(few))}."
         )
-    if over := sum(row.overshoots for row in rows):
-        yield f"{over:,} questions spent more than their budget, which is a defect."
     if any(row.grader_failed for row in rows):
         yield "the grader failed on some answers, which count as wrong; see the table."
     if any(row.flops is None for row in rows):

@@ -11,7 +11,7 @@ from reasoner.trace.outline import ending
 from reasoner.trace.page import policy
 from reasoner.trace.page import style as tree_style
 from reasoner_evals.report.content import Bounded, Delta, EvalReport, TaskReport, estimate_of
-from reasoner_evals.report.drawing import COLOURS, KINDS, SERIES, Figure, series_styles, short
+from reasoner_evals.report.drawing import COLOURS, SERIES, series_styles, short
 from reasoner_evals.report.figures import AXES, Figures
 from reasoner_evals.report.narrative import signed
 from reasoner_evals.report.table import STOP_REASONS
@@ -29,7 +29,6 @@ SECTIONS: Final[tuple[tuple[str, str], ...]] = (
     ("accuracy", "Does more compute help?"),
     ("differences", "Are the differences real?"),
     ("cost", "Where does the compute go?"),
-    ("calibration", "Can the confidence be trusted?"),
     ("verifiers", "Can the verifier be trusted?"),
     ("failures", "What went wrong?"),
     ("endings", "What ends a question?"),
@@ -46,26 +45,13 @@ _FAILURES: Final = {
 }
 
 
-def _sections(task: TaskReport, figures: Figures) -> list[tuple[str, str]]:
+def _sections(task: TaskReport) -> list[tuple[str, str]]:
     """The anchors and titles of a task's sections."""
-    present = {name for name, shown in figures.items() if any(isinstance(figure, Figure) for figure in shown)}
-    present |= {"accuracy", "failures"} if task.rows else set()
+    present = {"accuracy", "cost", "failures"} if task.rows else set()
     tables = {"differences": any(row.deltas for row in task.rows), "verifiers": task.verifiers,
               "endings": any(row.ended for row in task.rows)}  # fmt: skip
     present |= {name for name, table in tables.items() if table}
     return [section for section in SECTIONS if section[0] in present]
-
-
-def _missing(task: TaskReport, figures: Figures) -> list[str]:
-    """Why parts of a report are not there, a sentence each."""
-    reasons = [why for shown in figures.values() for why in shown if isinstance(why, str)]
-    if task.rows and not any(row.deltas for row in task.rows):
-        reasons.append("No differences: there is nothing to compare with.")
-    if not task.verifiers:
-        reasons.append("No verifier rated replies.")
-    if not task.failures:
-        reasons.append("No failure worth reading was found.")
-    return list(dict.fromkeys(reasons))
 
 
 def _compact(task: TaskReport) -> list[tuple[Any, Delta | None]]:
@@ -132,8 +118,7 @@ def _style() -> "Markup":
     from markupsafe import Markup
 
     light, dark = (
-        " ".join(f"--{colour.name}: {getattr(colour, theme)};" for colour in (*SERIES, *KINDS))
-        for theme in ("light", "dark")
+        " ".join(f"--{colour.name}: {getattr(colour, theme)};" for colour in SERIES) for theme in ("light", "dark")
     )
     series = "\n".join(f".{name} {{ color: var(--{name}); }}" for name, *_ in COLOURS)
     own = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
@@ -183,7 +168,6 @@ def _environment(finalize: Callable[[object], object], *, trim: bool = False) ->
             "baselines": _AGAINST,
             "shown_failures": SHOWN_FAILURES,
             "sections": _sections,
-            "missing": _missing,
             "compact": _compact,
         }
     )
@@ -192,7 +176,7 @@ def _environment(finalize: Callable[[object], object], *, trim: bool = False) ->
 
 def _part(row: Any) -> str:
     """What separates a point from the others of its series."""
-    return f"n={row.size}" if row.pooled else str(row.words)
+    return f"n={row.size}" if row.pooled else str(row.label)
 
 
 def _breakable(text: str) -> "Markup":

@@ -1,19 +1,17 @@
-"""The table of results, a row for each strategy at each size or budget, and what the rows are called in words."""
+"""The table of results: a row for each strategy at each size or budget."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
 from reasoner.calibration.risk import ALARM
-from reasoner.specs import Spec, written
 from reasoner.types import EndedBy
 from reasoner_evals.calibration.alarms import calibration_of, fewer_right
 from reasoner_evals.report.comparisons import estimate, known
 from reasoner_evals.report.content import Bounded
-from reasoner_evals.runs.measures import ALLOCATED, TOKENS, Measured, mean, overshoots, ungraded_rows
+from reasoner_evals.runs.measures import TOKENS, Measured, mean, ungraded_rows
 from reasoner_evals.runs.reading import COSTS, ENDS, ERROR, OUTCOMES, RIGHT, UNGRADED, ArmData
 from reasoner_evals.stats import Floats
 from reasoner_evals.stats.intervals import Groups, difference, interval
@@ -26,7 +24,7 @@ _DESCRIPTION: Final = ("task", "model", "label", "strategy", "verifier", "size",
 _RATES: Final = ("no_answer", "truncated", "timed_out", "grader_failed", "replies_read_by_form",
                  "replies_read_by_probe", "replies_without_answer", "replies_truncated", "samples_cut",
                  "samples_cut_thinking")  # fmt: skip
-_COUNTS: Final = ("errors", "ungraded", "overshoots")
+_COUNTS: Final = ("errors", "ungraded")
 
 
 def _with_bounds(name: str) -> tuple[str, str, str]:
@@ -51,82 +49,19 @@ CSV_COLUMNS: Final = (
 and ungraded ones. `coverage` is the chance that any sample is right, an oracle; `gap` coverage minus accuracy. `tokens`
 are computed tokens per question, without `cached_tokens`; `thinking_tokens` are a part of the generated and cancelled
 ones. `seconds` are at the run's concurrency; of a part of a pool, in proportion to its tokens. Rates are shares of the
-questions, or of single replies. `overshoots` are questions over their budget: it has to be 0."""
+questions, or of single replies."""
 COLUMNS: Final = (
     *CSV_COLUMNS,
     "key",
     "series",
-    "name",
-    "words",
     "ended",
     "tokens_front",
     "flops_front",
     "deltas",
-    "calibration",
 )
-"""Also `key`, unique in the report; `series`, the curve of the point; `name` and `words`, what a page calls the series
-and the point; `ended`, the questions behind the stop reasons; its status on each Pareto frontier: "front", "level" (not
-significantly behind it) or "behind"; `deltas`, a `Delta` by its kind of baseline; what `diagnostics` found about it."""
-
-
-_WORDS: Final[Mapping[str, tuple[str, str]]] = {
-    "single": ("one sample", "one sample"),
-    "self_consistency": ("voting", "voting over {} samples"),
-    "best_of_n": ("best of n", "best of {} samples"),
-}
-"""The name of a strategy in words, and that of so many samples."""
-
-
-class Names(NamedTuple):
-    """What a page calls the points of a task: by their options, without those that all strategies share."""
-
-    series: Mapping[str, str]
-    """The name of each series, such as `voting, temperature=1`."""
-    points: Mapping[str, str]
-    """The name of each point by its key, such as `voting over 8 samples, temperature=1`."""
-    shared: tuple[str, ...]
-    """What all arms have in common, such as `max_tokens=200`."""
-
-
-def names_of(measured: Sequence[Measured]) -> Names:
-    """Names of these points; no two are equal."""
-    options = {point.arm.strategy: _options(point.arm.strategy) for point in measured}
-    shared = set.intersection(*map(set, options.values())) if len(options) > 1 else set()
-    verifiers = list(dict.fromkeys(point.arm.verifier for point in measured if point.arm.verifier))
-    series, points = dict[str, str](), dict[str, str]()
-    for point in measured:
-        spec, limit = Spec.parse(point.arm.strategy), point.arm.limit
-        own = [option for option in options[point.arm.strategy] if option not in shared and not point.is_greedy]
-        own += [f"rated by {point.arm.verifier}"] if point.arm.verifier and len(verifiers) > 1 else []
-        word, counted = _WORDS.get(spec.name, (spec.name.replace("_", " "),) * 2)
-        size = str(point.size or spec.options.get("n", ""))
-        if point.is_greedy:
-            word = counted = "one greedy sample"
-        elif size == "1" and spec.name in _WORDS:
-            counted = _WORDS["single"][0]
-        prefix = f"{point.model}: " if point.series.startswith(f"{point.model}: ") else ""
-        # The size of its pool, or that it divides a budget, where this is part of the name of its series.
-        ends = [end for end in (ALLOCATED, f" of {point.arm.pool}") if point.series.endswith(end)]
-        samples = [f"n={size}"] if "n" in spec.options and spec.name not in _WORDS else []
-        more = [] if point.pooled else [*samples, *filter(None, [limit])]
-        series.setdefault(point.series, prefix + ", ".join([word, *own]) + "".join(ends))
-        points[point.key] = (
-            prefix + ", ".join([counted.replace("{}", size) if size else word, *own, *more]) + "".join(ends)
-        )
-    series = {key: name if list(series.values()).count(name) == 1 else key for key, name in series.items()}
-    taken = Counter(points.values())
-    for point in measured:
-        if taken[points[point.key]] > 1:
-            # Such as the first sample of two pools.
-            points[point.key] = f"{series[point.series]}, n={point.size}" if point.pooled else point.label
-    common = [option for option in next(iter(options.values()), ()) if option in shared]
-    return Names(series, points, (*common, *(f"ratings by {name}" for name in verifiers if len(verifiers) == 1)))
-
-
-def _options(strategy: str) -> list[str]:
-    """The options of a strategy but its number of samples, as written; one without a name is left as it is."""
-    options = Spec.parse(strategy).without("n").options
-    return [f"{name}={written(value)}" if name else written(value) for name, value in options.items()]
+"""Also `key`, unique in the report; `series`, the curve of the point; `ended`, the questions behind the stop reasons;
+its status on each Pareto frontier: "front", "level" (not significantly behind it) or "behind"; `deltas`, a `Delta` by
+its kind of baseline."""
 
 
 def points_table(measured: Sequence[Measured], groups: Groups | None, /, **more: Mapping[str, Any]) -> pd.DataFrame:
@@ -135,15 +70,13 @@ def points_table(measured: Sequence[Measured], groups: Groups | None, /, **more:
     Cells are Python values; None is unknown.
     """
     measured = [point for point in measured if point.questions]
-    names = names_of(measured)
     reasons = {point.key: row for point in measured if not point.pooled and (row := _stop_reasons(point))}
     worth_showing = ("confidence_questions", *(f"ended_by_{reason}" for reason in STOP_REASONS if reason != "strategy"))
     if not any(row[name] for row in reasons.values() for name in worth_showing):
         reasons = {}
     rows = []
     for point in measured:
-        row = {"name": names.series[point.series], "words": names.points[point.key]}
-        row |= _measured_row(point, groups) | reasons.get(point.key, {})
+        row = _measured_row(point, groups) | reasons.get(point.key, {})
         row |= {name: cells.get(point.key) for name, cells in more.items()}
         status = row.get("flops_front") or row.get("tokens_front")
         rows.append(row | {"on_front": status and status == "front", "deltas": row.get("deltas") or {}})
@@ -163,7 +96,6 @@ def _measured_row(point: Measured, groups: Groups | None) -> dict[str, Any]:
         "seeds": len({read.data.arm.seed for read in point.arms}),
         "errors": sum(int((read.data.outcome == ERROR).sum()) for read in point.arms),
         "ungraded": sum(int(ungraded_rows(read.data).sum()) for read in point.arms),
-        "overshoots": sum(overshoots(read.data, read.run.manifest.prices) for read in point.arms),
     }
     row |= _estimate("accuracy", estimate(interval(right, groups)))
     if np.any(~np.isnan(covered)):
@@ -222,7 +154,6 @@ def alarms(measured: Sequence[Measured]) -> Iterator[str]:
 
     The chance of any false alarm in a task is `ALARM`, however many arms there are; questions count as independent.
     """
-    names = names_of(measured)
     # A pool is the same arm at each of its sizes.
     arms = {arm.name: (point, arm) for point in measured for arm in point.arms}
     judged = [(point, arm) for point, arm in arms.values() if np.any(~np.isnan(arm.data.confidence))]
@@ -240,4 +171,4 @@ def alarms(measured: Sequence[Measured]) -> Iterator[str]:
             ALARM / len(judged),
         ):
             seed = f", seed {arm.data.arm.seed}" if len(point.arms) > 1 else ""
-            yield f"{names.points[point.key]}{seed}: {line}. Its calibration does not hold on these questions."
+            yield f"{point.label}{seed}: {line}. Its calibration does not hold on these questions."

@@ -3,14 +3,14 @@
 import math
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reasoner.budget import Budget, Cost, Prices
+from reasoner.budget import Cost, Prices
 from reasoner.errors import UsageError
 from reasoner.models.info import ModelInfo
 from reasoner.specs import Spec
@@ -129,30 +129,6 @@ def _prompt_flops(info: ModelInfo, prompt: Floats, cached: Floats) -> Floats:
     ]
     table: Floats = np.asarray(flops)[index.ravel()].reshape(prompt.shape)
     return table
-
-
-def overshoots(data: ArmData, prices: dict[str, float] | None) -> int:
-    """Finished questions that cost more than their budget, in any unit but seconds, which do not bound running work.
-
-    1 where all questions share one budget and cost more than it.
-    """
-    if not data.arm.limit:
-        return 0
-    budget, costs = Budget.parse(data.arm.budget or data.arm.total), spent(data)
-    generated = costs["generated"] + costs["cancelled"]
-    bounds: Iterable[tuple[float | None, Floats]] = (
-        (budget.tokens, costs["prompt"] + generated + costs["verifier"]),
-        (budget.generated, generated),
-        (budget.samples, data.costs[:, COSTS.index("samples")].astype(np.float64)),
-        (budget.flops, costs["flops"]),
-        (budget.usd, usd(prices, costs)),
-    )
-    over = np.zeros(1 if data.arm.total else len(data.outcome), dtype=bool)
-    for limit, amount in bounds:
-        if limit is not None:
-            counted = np.nansum(amount, keepdims=True) if data.arm.total else amount
-            over |= counted > limit * (1 + 1e-12)
-    return int(over.sum())
 
 
 class ArmRead(NamedTuple):

@@ -26,7 +26,7 @@ from reasoner_evals.runs.records import (
     read_journal,
 )
 from reasoner_evals.tasks.benchmark import TaskData
-from reasoner_evals.tasks.graders import GradedQuestion, arithmetic_steps
+from reasoner_evals.tasks.graders import GradedQuestion
 
 CONCURRENCY: Final = 256
 """Answers that `grade_again` grades at the same time."""
@@ -142,7 +142,6 @@ def grade_of(event: Sampled, status: GradeStatus) -> Grade:
         prompt=event.prompt,
         index=event.index,
         status=status,
-        steps=arithmetic_steps(event.text),
     )
 
 

@@ -2,16 +2,13 @@
 
 import json
 import math
-import re
 import warnings
 from dataclasses import dataclass, field
-from fractions import Fraction
 from functools import lru_cache
 from typing import Any, ClassVar, Protocol
 
 from reasoner.answers.code import CodeSpace
 from reasoner.answers.equivalence import Equivalence, SlowSpace
-from reasoner.answers.expressions import evaluate
 from reasoner.answers.questions import Question
 from reasoner.answers.texts import TextSpace, squad_em
 from reasoner.errors import UsageError, require
@@ -189,20 +186,3 @@ def gym_dataset(name: str, config: str, *, size: int, seed: int) -> Any:
         warnings.simplefilter("ignore", SyntaxWarning)
         import reasoning_gym  # type: ignore[import-untyped]
     return reasoning_gym.create_dataset(name, size=size, seed=seed, **json.loads(config))
-
-
-_EQUATION = re.compile(r"(?<![\d.=])(-?\d[\d\s+*/()x×·−-]*[\d)])\s*=\s*(-?\d+(?:\.\d+)?)(?![\d/])")
-
-
-def arithmetic_steps(text: str) -> tuple[bool | None, ...]:
-    """For each step whether all its equations between numbers hold; None if it has none."""
-    return tuple(_equations_hold(step) for step in text.split("\n\n") if step.strip())
-
-
-def _equations_hold(step: str) -> bool | None:
-    verdicts = []
-    for match in _EQUATION.finditer(step):
-        left = evaluate(match[1].replace("x", "*").replace("·", "*"))
-        if left is not None:
-            verdicts.append(left.value == Fraction(match[2]))
-    return all(verdicts) if verdicts else None

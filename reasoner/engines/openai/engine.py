@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from http import HTTPStatus
@@ -10,7 +10,6 @@ from typing import ClassVar, Final
 
 from reasoner.engine import Continuation, Rendered, SampleRequest
 from reasoner.engines.openai import wire
-from reasoner.engines.openai.groups import SHARED, Result, SharedRequests, shares, with_thinking
 from reasoner.engines.openai.http import GATEWAY_TIMEOUTS, Address, Notes, ServerConnection, ServerReply, Terms, backoff
 from reasoner.engines.openai.rendering import Renderer
 from reasoner.engines.openai.requests import (
@@ -24,7 +23,7 @@ from reasoner.engines.openai.requests import (
     reply_bytes,
     text_bound,
 )
-from reasoner.engines.openai.values import FromServer, Reported, ServedModel, ServedModels
+from reasoner.engines.openai.values import FromServer, ServedModel, ServedModels
 from reasoner.errors import EngineUnavailable, RequestLost, UnknownName, UsageError, require
 from reasoner.models.families import AUTO
 from reasoner.models.info import ModelInfo
@@ -35,7 +34,6 @@ from reasoner.types import Completion, Prompt, TokenIds, Usage
 MODELS_NAMED: Final = 20
 RESETS: Final = 6
 """How often a cache is emptied that is in use: an aborted sequence may hold it for a moment."""
-_FEWER_CHOICES = "the server returns fewer sequences than requested: each gets its own request"
 
 
 class SentReset(FromServer):
@@ -57,10 +55,8 @@ class OpenAIEngine:
     path of a file with one. `reasoning_parser` is the name of vLLM's parser for models that think like this one, or
     "none" for a model that does not think; "auto" finds it by the model's name and its chat template.
 
-    A vLLM server gets prompts as token ids and continuation is exact; others get text, and `notes` says so. Short
-    replies that nothing can interrupt are not streamed. On servers other than vLLM, such sequences of one prompt that
-    start together are drawn by one request, with the seed of the first; these servers count the prompt once. vLLM gets
-    one request per sequence, with its own seed: it computes each and reports the cached tokens of one.
+    A vLLM server gets prompts as token ids and continuation is exact; others get text, and `notes` says so. Each
+    sequence is one request with its own seed. Short replies that nothing can interrupt are not streamed.
 
     Raises:
         UsageError: an option is out of range.
@@ -85,7 +81,6 @@ class OpenAIEngine:
     _served: str = field(init=False, repr=False, default="")
     _dialect: Dialect = field(init=False, repr=False, default=Dialect())
     _extra: Mapping[str, object] = field(init=False, repr=False)
-    _groups: SharedRequests = field(init=False, repr=False)
     _renderer: Renderer = field(init=False, repr=False)
     _notes: Notes = field(init=False, repr=False, default_factory=Notes)
 
@@ -103,7 +98,6 @@ class OpenAIEngine:
         # Without its password: this field is part of specs and messages.
         self.base_url = address.base_url
         self._http = ServerConnection(address, self.timeout, self.patience, concurrency, self._notes)
-        self._groups = SharedRequests()
         self._renderer = Renderer(self._http, self._extra, self._notes)
 
     @property
@@ -201,31 +195,22 @@ class OpenAIEngine:
         """
         request.meter.usage = Usage()
         while True:
-            # None: the refusal changed the dialect, or the reply held fewer sequences than requested.
-            if completion := await self._attempt(request):
+            watched = request.interruptible or request.floor or request.due or request.on_text
+            whole = self._dialect.unstreamed and not watched and request.params.limit <= WHOLE_TOKENS
+            # None: the refusal changed the dialect.
+            if completion := await (self._whole(request) if whole else self._streamed(request)):
                 return completion
-
-    async def _attempt(self, request: SampleRequest) -> Completion | None:
-        watched = request.interruptible or request.floor or request.due or request.on_text
-        if watched or not self._dialect.unstreamed or request.params.limit > WHOLE_TOKENS:
-            return await self._streamed(request)
-        if self._dialect.batches and not self._dialect.vllm and not request.watch:
-            return await self._groups.join(request, self._draw)
-        [completion] = await self._draw([request])
-        if isinstance(completion, RequestLost):
-            raise completion
-        return completion
 
     async def _streamed(self, request: SampleRequest) -> Completion | None:
         profile = self._read_by(request)
         dialect, draft, meter = self._dialect, wire.Draft(request, profile), request.meter
-        path, body = dialect.body(self._served, request, profile, n=1, stream=True)
+        path, body = dialect.body(self._served, request, profile, stream=True)
         accepted = False
 
         def sent(out: bool) -> None:
             meter.usage = draft.usage if out else Usage()
 
-        terms = self._terms([request], sent)
+        terms = self._terms(request, sent)
         try:
             async with self._http.stream(path, merged(body, self._extra), terms) as events:
                 if isinstance(events, ServerReply):
@@ -241,11 +226,7 @@ class OpenAIEngine:
             if not accepted:
                 meter.usage = None
             raise
-        [completion] = await self._completed([draft], [draft.usage], draft.reported)
-        self._notes.add(*draft.remarks(), *wire.counting(request, draft.reported, draft.received))
-        if isinstance(completion, RequestLost):
-            raise completion
-        return completion
+        return await self._completed(draft)
 
     def _take(self, draft: wire.Draft, data: bytes) -> None:
         try:
@@ -256,35 +237,28 @@ class OpenAIEngine:
         except wire.GaveUp as error:
             raise RequestLost(f"{error}: {self._http.message(error.body)}") from error
 
-    async def _draw(self, requests: Sequence[SampleRequest]) -> list[Result]:
-        """Sequences of one prompt by one request that is not streamed; a result of None must be requested again."""
-        first = requests[0]
-        profile, dialect = self._read_by(first), self._dialect
-        path, body = dialect.body(self._served, first, profile, n=len(requests), stream=False)
+    async def _whole(self, request: SampleRequest) -> Completion | None:
+        """A sequence by a request that is not streamed; None where it must be requested again."""
+        profile, dialect, meter = self._read_by(request), self._dialect, request.meter
+        path, body = dialect.body(self._served, request, profile, stream=False)
 
         def sent(out: bool) -> None:
-            for request in requests:
-                request.meter.usage = None if out else Usage()
+            meter.usage = None if out else Usage()
 
-        terms = self._terms(requests, sent)
+        terms = self._terms(request, sent)
         reply = await self._http.unstreamed(path, merged(body, self._extra), terms)
         if reply.ok:
-            return await self._read(requests, reply, profile)
+            return await self._read(request, reply, profile)
         if reply.status in GATEWAY_TIMEOUTS:
             self._adopt(replace(self._dialect, unstreamed=False), STREAMS)
             raise RequestLost(f"a proxy at {reply.where} gave up waiting for a whole reply ({reply.status})")
         sent(False)
         self._refused(reply, body, dialect)
-        return [None] * len(requests)
+        return None
 
-    async def _read(
-        self,
-        requests: Sequence[SampleRequest],
-        reply: ServerReply,
-        profile: ThinkingProfile | None,
-    ) -> list[Result]:
+    async def _read(self, request: SampleRequest, reply: ServerReply, profile: ThinkingProfile | None) -> Completion:
         try:
-            reported, drafts = wire.parse_reply(reply.body, requests, profile)
+            draft = wire.parse_reply(reply.body, request, profile)
         except wire.Malformed as error:
             if reply.body.startswith(b"data:"):
                 self._adopt(replace(self._dialect, unstreamed=False), STREAMS)
@@ -292,22 +266,11 @@ class OpenAIEngine:
             raise RequestLost(f"the server sent a malformed reply: {shown}") from error
         except wire.GaveUp as error:
             raise RequestLost(f"{error}: {self._http.message(error.body)}") from error
-        usages, exact = shares(reported, drafts)
-        for draft, usage in zip(drafts, usages, strict=True):
-            draft.request.meter.usage = usage if reported else None
-        results = await self._completed(drafts, usages, reported)
-        self._notes.add(*(note for draft in drafts for note in draft.remarks()))
-        self._notes.add(*wire.counting(requests[0], reported, sum(draft.received for draft in drafts), len(drafts)))
-        if reported is None:
+        if draft.reported is None:
             self._dialect = replace(self._dialect, unstreamed=False)
-        elif not exact:
-            self._notes.add(SHARED)
-        missing = requests[len(drafts) :]
-        if missing:
-            self._adopt(replace(self._dialect, batches=False), _FEWER_CHOICES)
-        for request in missing:
-            request.meter.usage = Usage()
-        return results + [None] * len(missing)
+        else:
+            request.meter.usage = draft.usage
+        return await self._completed(draft)
 
     def _read_by(self, request: SampleRequest) -> ThinkingProfile | None:
         """How the model thinks; notes what a server does not heed of the request's thinking level."""
@@ -315,24 +278,12 @@ class OpenAIEngine:
         self._notes.add(*self._dialect.unheeded(request.prompt, profile, exact=exact))
         return profile
 
-    async def _completed(
-        self, drafts: Sequence[wire.Draft], usages: Sequence[Usage], reported: Reported | None
-    ) -> list[Result]:
-        """The sequences of one request in their parts, with their thinking tokens."""
-        parts = [await wire.read_parts(draft, self._renderer) for draft in drafts]
-        usages, counted = with_thinking(reported, drafts, parts, usages)
-        if not counted:
-            self._notes.add(wire.NO_THINKING_COUNT)
-        results: list[Result] = []
-        for draft, part, usage in zip(drafts, parts, usages, strict=True):
-            if not draft.aligned(usage):
-                self._notes.add(wire.NO_THINKING_LOGPROBS)
-            try:
-                completion = draft.completion(usage, part, drafts[0].request.seed)
-                results.append(self._without_secrets(completion))
-            except RequestLost as lost:
-                results.append(lost)
-        return results
+    async def _completed(self, draft: wire.Draft) -> Completion:
+        """The sequence in its parts, with its thinking tokens and without the key."""
+        parts = await wire.read_parts(draft, self._renderer)
+        usage = draft.with_thinking(parts)
+        self._notes.add(*draft.remarks(parts, usage))
+        return self._without_secrets(draft.completion(usage, parts))
 
     def _without_secrets(self, completion: Completion) -> Completion:
         """The sequence without the key, which a server may send back in any field."""
@@ -341,16 +292,16 @@ class OpenAIEngine:
         thinking = hide(completion.thinking, shortest=MIN_LENGTH_IN_TEXT)
         return replace(completion, text=text, thinking=thinking)
 
-    def _terms(self, requests: Sequence[SampleRequest], sent: Callable[[bool], None]) -> Terms:
+    def _terms(self, request: SampleRequest, sent: Callable[[bool], None]) -> Terms:
         """Limits of one reply: time and bytes."""
-        first, tokens = requests[0], requests[0].params.limit
+        tokens = request.params.limit
         return Terms(
             seconds=self.deadline or self.timeout + tokens * SECONDS_PER_TOKEN,
-            size=reply_bytes(first, len(requests)),
+            size=reply_bytes(request),
             limit=f"max_tokens={tokens}",
-            seed=first.seed,
+            seed=request.seed,
             sent=sent,
-            question_id=first.question_id,
+            question_id=request.question_id,
             late_errors_cost=self._dialect.vllm,
         )
 

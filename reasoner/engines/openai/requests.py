@@ -36,7 +36,6 @@ load balancers), and 1,024 tokens take 51 s at 20 tokens/s."""
 LIMIT = "the server takes max_completion_tokens instead of max_tokens"
 NO_SEED = "the server takes no seed: its samples cannot be repeated"
 NO_OPTIONS = "the server takes no stream_options: it may report no usage"
-ONE_EACH = "the server draws one sequence per request: several samples of a prompt are as many requests"
 STREAMS = "the server sends no unstreamed replies, or not in time: all replies are streamed"
 NO_TEMPLATE = "the server takes no chat_template_kwargs: thinking levels are sent as reasoning_effort"
 NO_EFFORT = "the server takes no thinking level: the model thinks as much as it does by itself"
@@ -80,15 +79,14 @@ Learned = tuple["Dialect", str]
 class Dialect:
     """What a server accepts.
 
-    `batches` are several sequences per request, `unstreamed` are replies in one piece. `template` are arguments of the
-    chat template, and `effort` is `reasoning_effort`.
+    `unstreamed` are replies in one piece. `template` are arguments of the chat template, and `effort` is
+    `reasoning_effort`.
     """
 
     vllm: bool = False
     limit: str = "max_tokens"
     seed: bool = True
     stream_options: bool = True
-    batches: bool = True
     unstreamed: bool = True
     template: bool = True
     effort: bool = True
@@ -104,12 +102,12 @@ class Dialect:
             return replace(self, limit="max_completion_tokens"), LIMIT
         if not body.get("stream") and re.search(r"\bstream", message):
             return replace(self, unstreamed=False), STREAMS
-        return (replace(self, batches=False), ONE_EACH) if "n" in body else None
+        return None
 
     def body(
-        self, model: str, request: SampleRequest, profile: ThinkingProfile | None, *, n: int, stream: bool
+        self, model: str, request: SampleRequest, profile: ThinkingProfile | None, *, stream: bool
     ) -> tuple[str, dict[str, object]]:
-        """The route and the body that draw `n` sequences.
+        """The route and the body that draw a sequence.
 
         Raises:
             EngineUnavailable: the server cannot report what the request needs, or cannot continue its prompt.
@@ -118,8 +116,6 @@ class Dialect:
         body |= _sampling(request.params, vllm=self.vllm)
         if self.seed:
             body["seed"] = request.seed
-        if n > 1:
-            body["n"] = n
         if stream:
             body["stream"] = True
             if self.stream_options:
@@ -276,11 +272,10 @@ def text_bound(prompt: Prompt, profile: ThinkingProfile | None, dialect: Dialect
     return Rendered(None, size + MESSAGE_TOKENS * (len(spoken) + bool(earlier)) + TEMPLATE_TOKENS, in_thinking)
 
 
-def reply_bytes(request: SampleRequest, n: int) -> int:
-    """A limit on the bytes of `n` sequences, in proportion to the requested tokens and log-probabilities."""
-    logprobs = 1 + max(request.params.logprobs or 0, len(request.watch))
-    each = request.params.limit * (TOKEN_BYTES + logprobs * ALTERNATIVE_BYTES) + PROMPT_BYTES * request.rendered.tokens
-    return BASE_BYTES + n * each
+def reply_bytes(request: SampleRequest) -> int:
+    """A limit on the bytes of a reply, in proportion to the requested tokens and log-probabilities."""
+    each = TOKEN_BYTES + (1 + max(request.params.logprobs or 0, len(request.watch))) * ALTERNATIVE_BYTES
+    return BASE_BYTES + request.params.limit * each + PROMPT_BYTES * request.rendered.tokens
 
 
 def at_once() -> int:

@@ -148,7 +148,6 @@ class SentLogprobs(FromServer):
 class SentChoice(FromServer):
     """A sequence, or in a stream what is added to it."""
 
-    index: Count | None = None
     text: Text | None = None
     delta: SentMessage | None = None
     message: SentMessage | None = None

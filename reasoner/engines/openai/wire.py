@@ -1,7 +1,7 @@
 """A sequence assembled from the replies of a server with OpenAI's routes, streamed or whole."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 
 from reasoner.answers.tool_calls import ToolCall, call_text
 from reasoner.engine import SampleRequest, TextPiece
@@ -81,7 +81,7 @@ class Draft:
             for choice in (event.choices or ())[:1]:
                 self.take(choice)
             if reported := event.reported:
-                self._report(reported)
+                self.report(reported)
             if self.request.on_text:
                 self._pass_on(self.request.on_text)
             if self.request.due and not self.finish and self.request.due():
@@ -141,7 +141,8 @@ class Draft:
         if number > each * max_tokens + SLACK:
             raise RequestLost(f"the server did not stop at max_tokens={max_tokens}")
 
-    def _report(self, reported: Reported) -> None:
+    def report(self, reported: Reported) -> None:
+        """Add the server's counts: of several, the largest."""
         before = self.reported or Reported()
         prompt, counts = max(reported.prompt or 0, before.prompt or 0), (reported.generated, before.generated)
         generated = max((count for count in counts if count is not None), default=None)
@@ -181,12 +182,47 @@ class Draft:
         """Bytes of all text: an upper bound on the tokens, except one that is not shown."""
         return sum(len(piece.encode("utf-8", "surrogatepass")) for piece in (*self.text, *self.thinking))
 
-    def remarks(self) -> Iterator[str]:
-        """Notes on what the server cannot do, as the finished sequence shows."""
+    def with_thinking(self, parts: ReplyParts) -> Usage:
+        """The usage with the thinking tokens: those of the token ids, else the server's count.
+
+        Without both it is a lower bound: a token for each chunk of thinking that was sent, and all but one for each
+        byte of the final part.
+        """
+        usage, counted = self.usage, self.reported.thinking if self.reported else None
+        if parts.tokens is not None:
+            thinking = parts.tokens
+        elif counted is not None:
+            thinking = counted
+        elif parts.unclosed:
+            thinking = usage.generated_tokens
+        elif parts.thinking:
+            least = usage.generated_tokens - len(parts.final.encode("utf-8", "surrogatepass")) - 1
+            thinking = max(least, len(self.thinking), 1)
+        else:
+            thinking = 0
+        return replace(usage, thinking_tokens=min(thinking, usage.generated_tokens))
+
+    def remarks(self, parts: ReplyParts, usage: Usage) -> Iterator[str]:
+        """Notes on what the server cannot do or count, as the finished sequence shows."""
+        reported = self.reported
+        if parts.tokens is None and parts.thinking and not parts.unclosed and (reported or Reported()).thinking is None:
+            yield NO_THINKING_COUNT
+        if not self.aligned(usage):
+            yield NO_THINKING_LOGPROBS
         if self.request.rendered.token_ids is not None and self.text and not self.token_ids:
             yield NO_IDS
         if self.finish == "stop" and self.request.params.stop and not self.names_stop:
             yield NO_STOP
+        if reported is None:
+            yield NO_USAGE
+            return
+        if reported.cached is None:
+            yield NO_CACHED
+        max_tokens, generated = self.request.params.limit, reported.generated or 0
+        prompt = reported.prompt or self.request.rendered.tokens
+        counted = min(self.received, max_tokens) <= generated <= max_tokens and (reported.cached or 0) <= prompt
+        if not counted or prompt > self.request.rendered.tokens:
+            yield ODD
 
     @property
     def continuation(self) -> TokenIds:
@@ -237,7 +273,7 @@ class Draft:
             return None
         return Logprobs(tuple(self.sampled), tuple(self.top))
 
-    def completion(self, usage: Usage, parts: ReplyParts, seed: int) -> Completion:
+    def completion(self, usage: Usage, parts: ReplyParts) -> Completion:
         """The finished sequence, with its usage and its parts.
 
         Raises:
@@ -258,7 +294,7 @@ class Draft:
             usage=usage,
             logprobs=self._logprobs(usage),
             index=request.index,
-            seed=seed,
+            seed=request.seed,
             thinking=parts.thinking,
             unclosed=parts.unclosed,
         )
@@ -286,41 +322,26 @@ class GaveUp(RequestLost):
         super().__init__("the server gave up part-way")
 
 
-def parse_reply(
-    body: bytes, requests: Sequence[SampleRequest], profile: ThinkingProfile | None = None
-) -> tuple[Reported | None, list[Draft]]:
-    """The server's counts and the sequences of a reply that is not streamed; there may be fewer than requested.
+def parse_reply(body: bytes, request: SampleRequest, profile: ThinkingProfile | None = None) -> Draft:
+    """The sequence of a reply that is not streamed; without a count of its tokens, the bytes of its text are a bound.
 
     Raises:
         Malformed: it is not a reply of a sampling route, or holds no sequence.
-        RequestLost: it reports an error, or a sequence is far longer than allowed.
+        RequestLost: it reports an error, or the sequence is far longer than allowed.
     """
+    draft = Draft(request, profile)
     try:
         reply = SentReply.read(body)
         if reply.error:
             raise GaveUp(body)
-        choices = reply.choices or []
-        if {choice.index for choice in choices} == set(range(len(choices))):
-            choices.sort(key=lambda choice: choice.index or 0)
-        drafts = [Draft(request, profile) for request, _ in zip(requests, choices, strict=False)]
-        for draft, choice in zip(drafts, choices, strict=False):
+        for choice in (reply.choices or ())[:1]:
             draft.take(choice)
     except ValueError as error:
         raise Malformed(str(error)) from error
-    if not drafts:
+    if not reply.choices:
         raise Malformed("no sequence")
-    return reply.reported, drafts
-
-
-def counting(request: SampleRequest, reported: Reported | None, received: int, sequences: int = 1) -> Iterator[str]:
-    """Notes on counts that are missing or impossible, for `sequences` of which at least `received` tokens arrived."""
-    if reported is None:
-        yield NO_USAGE
-        return
-    if reported.cached is None:
-        yield NO_CACHED
-    max_tokens, generated = sequences * request.params.limit, reported.generated or 0
-    prompt = reported.prompt or request.rendered.tokens
-    counted = min(received, max_tokens) <= generated <= max_tokens and (reported.cached or 0) <= prompt
-    if not counted or prompt > request.rendered.tokens:
-        yield ODD
+    if reply.reported:
+        draft.report(reply.reported)
+    if not (reply.reported and reply.reported.generated is not None) and not (draft.token_ids or draft.sampled):
+        draft.received = draft.size + 1
+    return draft

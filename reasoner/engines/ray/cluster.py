@@ -3,7 +3,6 @@
 import logging
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,30 +15,14 @@ from typing import Any, Final
 
 from reasoner.engines.ray import keeper
 from reasoner.engines.vllm.build import first_line
-from reasoner.errors import EngineUnavailable, UsageError, shown
+from reasoner.errors import EngineUnavailable
 from reasoner.system.machine import require_extra
 
 _SILENT: Final[Mapping[str, Any]] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
-REACH_SECONDS: Final = 10.0
 LONGEST: Final = 30
 """Characters of a path to the folder of a cluster."""
 OBJECT_STORE_BYTES: Final = 128 * 2**20
 """Shared memory of a cluster of our own; only messages of more than 100 kB pass through it."""
-
-
-def check_address(address: str) -> None:
-    """Refuse an address through which Ray cannot reach actors directly.
-
-    Raises:
-        UsageError: as in "address must be ...".
-    """
-    host, _, port = address.rpartition(":")
-    if address not in ("", "auto") and (
-        "/" in host or not host or not (port.isascii() and port.isdecimal()) or int(port) > 65535
-    ):
-        raise UsageError(
-            f"address must be auto or HOST:PORT (got {shown(address)}): run the command on a machine of the cluster"
-        )
 
 
 @dataclass(slots=True)
@@ -55,7 +38,7 @@ _LOCK: Final = threading.Lock()
 
 
 def join(address: str) -> None:
-    """Connect to a cluster, or start one on this machine where `address` is empty. Blocks.
+    """Connect to the cluster of this machine where `address` is "auto"; start one where it is empty. Blocks.
 
     If this process is connected already, that cluster is used.
 
@@ -74,7 +57,6 @@ def join(address: str) -> None:
             _SHARED.users, _SHARED.end = 0, None
             try:
                 if address:
-                    _reach(address)
                     ray.init(address=address, **_SILENT)
                 else:
                     _SHARED.end = _own_cluster()
@@ -84,7 +66,7 @@ def join(address: str) -> None:
                 if not address:
                     raise EngineUnavailable(f"Ray could not be started on this machine: {first_line(error)}") from error
                 raise EngineUnavailable(
-                    f"no Ray cluster answers at address={address} ({first_line(error)}): start one with "
+                    f"no Ray cluster answers for address={address} ({first_line(error)}): start one with "
                     "`ray start --head`, set RAY_AUTH_MODE=token if it has a token, or omit address to use this machine"
                 ) from error
         _SHARED.users += 1
@@ -93,13 +75,6 @@ def join(address: str) -> None:
 def is_own() -> bool:
     """Whether the cluster was started by this process."""
     return _SHARED.end is not None
-
-
-def _reach(address: str) -> None:
-    """Try to connect to a HOST:PORT: Ray would try for minutes. Raises OSError."""
-    host, _, port = address.rpartition(":")
-    if host:
-        socket.create_connection((host.strip("[]"), int(port)), REACH_SECONDS).close()
 
 
 def leave() -> None:

@@ -16,7 +16,7 @@ from reasoner.engines.ray.replica import Pacer, Replica, Setup
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.build import in_daemon, installed_build, say_nothing
 from reasoner.engines.vllm.served import devices_of
-from reasoner.errors import EngineError, EngineUnavailable, UsageError, require
+from reasoner.errors import EngineError, EngineUnavailable, UsageError, require, shown
 from reasoner.models.info import ModelInfo
 from reasoner.models.parting import still_thinking
 from reasoner.registry import options_of
@@ -36,7 +36,8 @@ class RayEngine:
     the replica with the least to do.
 
     Without `address`, Ray is started on this machine and ended with the engine. `address` "auto" joins the cluster that
-    this machine belongs to, HOST:PORT any other. All nodes need the same versions of Python, this package and vLLM.
+    this machine belongs to; of several, that of the environment variable RAY_ADDRESS. All nodes need the same versions
+    of Python, this package and vLLM.
 
     `gpus` is how many a replica takes: by default what vLLM's arguments say, such as `tensor_parallel_size`, and none
     for an engine without vLLM or on a CPU build. They are on one node. `cpus` is how many cores a replica reserves,
@@ -67,14 +68,16 @@ class RayEngine:
         require(self.replicas, "replicas", at_least=0, at_most=MAX_REPLICAS)
         require(self.gpus, "gpus", at_least=0)
         require(self.cpus, "cpus", at_least=0)
-        cluster.check_address(self.address)
-        if isinstance(self.engine, MixtureEngine):
+        if self.address not in ("", "auto"):
             raise UsageError(
-                "ray cannot run a mixture: its members continue their own chains: "
-                "write mixture:members=[ray(...),ray(...)]"
+                f"address must be auto (got {shown(self.address)}): run the command on a machine of the cluster, and "
+                "choose one of several by the environment variable RAY_ADDRESS=HOST:PORT"
             )
-        if isinstance(self.engine, RayEngine | Replicated | RecordedEngine):
-            raise UsageError(f"ray cannot run the engine {type(self.engine).__name__}: give one that serves one model")
+        if isinstance(self.engine, MixtureEngine | RayEngine | Replicated | RecordedEngine):
+            raise UsageError(
+                f"ray cannot run the engine {type(self.engine).__name__}: give one that serves one model, or write "
+                "mixture:members=[ray(...),ray(...)]"
+            )
 
     @property
     def name(self) -> str:

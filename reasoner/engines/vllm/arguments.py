@@ -3,7 +3,6 @@
 import argparse
 import ast
 import json
-import re
 from collections.abc import Collection, Mapping
 from functools import lru_cache
 from importlib.util import find_spec
@@ -28,9 +27,6 @@ OWNED: Final[dict[str, str]] = {
     "worker_extension_cls": "it repairs the sampler",
 }
 """The arguments that are decided here, each with the reason."""
-_TOKENS: Final = re.compile(r"(\d+(?:\.\d+)?)([kKmMgGtT])", re.ASCII)
-_TYPES: Final[Mapping[str, str]] = {"half": "float16", "float": "float32"}
-"""vLLM's other names of number types."""
 
 
 def from_spec(options: Mapping[str, Value]) -> dict[str, Any]:
@@ -39,8 +35,7 @@ def from_spec(options: Mapping[str, Value]) -> dict[str, Any]:
     Raises:
         UsageError: a value is an object.
     """
-    values = {name: _plain(name, value) for name, value in options.items()}
-    return {name: _READ[name](value) if name in _READ else value for name, value in values.items()}
+    return {name: _plain(name, value) for name, value in options.items()}
 
 
 def _plain(name: str, value: Value) -> Any:
@@ -51,23 +46,7 @@ def _plain(name: str, value: Value) -> Any:
     return str(value)
 
 
-def _tokens(value: Any) -> Any:
-    """A window in tokens, as 8k, 8K or auto."""
-    if value == "auto":
-        return -1
-    if isinstance(value, str) and (large := _TOKENS.fullmatch(value)):
-        base = 1000 if large[2].islower() else 1024
-        return int(float(large[1]) * base ** ("kmgt".index(large[2].lower()) + 1))
-    return value
-
-
-def _dtype(value: Any) -> Any:
-    return _TYPES.get(value, value) if isinstance(value, str) else value
-
-
-_READ: Final = {"max_model_len": _tokens, "dtype": _dtype}
-"""How the options are read that are those of an engine here and of vLLM."""
-OPEN: Final = OpenOptions("args", from_spec, also=tuple(_READ))
+OPEN: Final = OpenOptions("args", from_spec)
 """For classes with a field `args` of vLLM's arguments."""
 
 

@@ -39,9 +39,9 @@ class VllmEngine(VllmModel):
     vLLM: "in_process" is a thread here, which starts fastest on a CPU; "async" is a separate process, natural on a GPU;
     "auto" depends on the installed build.
 
-    Any other argument of vLLM is an option too, as in `vllm:tensor_parallel_size=2,quantization=awq`. `args` is a YAML
-    or JSON file of vLLM's arguments, in Python a mapping. Without them, a CPU has `max_num_seqs` 256, `block_size` 32
-    and `enforce_eager` true; on a GPU vLLM decides.
+    Any other argument of vLLM is an option too, as in `vllm:tensor_parallel_size=2,quantization=awq`. In Python, `args`
+    is a mapping of them. Without them, a CPU has `max_num_seqs` 256, `block_size` 32 and `enforce_eager` true; on a GPU
+    vLLM decides.
 
     `reasoning_parser` is the name of the one of vLLM's that knows the markers of thinking; "auto" finds it from the
     model, "none" takes all that is generated for the answer.

@@ -77,11 +77,6 @@ class PoolingEngine(VllmModel):
             return self.gpu_memory_utilization or BESIDE_ANOTHER
         return self.gpu.take(self._claim)
 
-    @property
-    def bos(self) -> str:
-        """The text of the token that begins every sequence, "" where the model has none."""
-        return self._prompts.bos
-
     async def render(self, prompt: Prompt, *, reply: bool = False) -> TokenIds:
         """A prompt's raw text, or its chat by the model's own template; with `reply` up to where the next turn begins.
 

@@ -1,7 +1,6 @@
 """`reasoner calibrate`: what it draws and writes, what it adds to, and what it refuses."""
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -171,10 +170,7 @@ def test_what_cannot_work_is_refused_before_anything_is_made(
     assert [path.name for path in tmp_path.iterdir()] == ["sums.jsonl"]
 
 
-def test_a_profile_is_neither_read_from_nor_written_over_what_is_not_a_file(run: Run, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    for place in (tmp_path / "pipe", Path("/dev/zero")):
-        ended = run("calibrate", "arithmetic", "-e", "simulated", "--out", str(place))
-        assert (ended.code, ended.out) == (2, "")
-        assert f"cannot read the profile {place}: it is not a regular file" in ended.error
-    assert (tmp_path / "pipe").is_fifo()
+def test_a_profile_is_neither_read_from_nor_written_over_what_is_not_a_file(run: Run) -> None:
+    ended = run("calibrate", "arithmetic", "-e", "simulated", "--out", "/dev/zero")
+    assert (ended.code, ended.out) == (2, "")
+    assert "cannot read the profile /dev/zero: it is not a regular file" in ended.error

@@ -19,60 +19,38 @@ def asked(tmp_path: Path) -> tuple[str, ...]:
     return ("eval", *small, "-e", "simulated:tokens=20", "--out", str(tmp_path / "run"))
 
 
-@pytest.mark.parametrize("digit", [True, False], ids=["a digit", "a byte"])
-def test_a_journal_that_is_damaged_is_reported_with_its_line_and_made_again_from_the_trace(
-    digit: bool, asked: tuple[str, ...], run: Run, tmp_path: Path
-) -> None:
-    assert run(*asked).code == 0
-    folder = RunFolder(tmp_path / "run")
-    journal = folder.arm(ARM).journal
-    whole = journal.read_bytes()
-    place = whole.index(b'"generated_tokens":', whole.index(b"\n")) + len(b'"generated_tokens":')
-    damaged = bytearray(whole)
-    damaged[place] ^= 0x01 if digit else 0x80
-    journal.write_bytes(damaged)
-    told = run("report", str(folder.path))
-    assert (told.code, told.out) == (2, "")
-    assert f"{journal}:2 is damaged: its content does not match its checksum" in told.error
-    assert f"`reasoner eval --resume {folder.path}` makes the journal again from the trace" in told.error
-    resumed = run("eval", "--resume", str(folder.path))
-    assert resumed.code == 0
-    assert journal.read_bytes() == whole
-    assert run("report", str(folder.path)).code == 0
-
-
+@pytest.mark.parametrize("flipped", [0x01, 0x80], ids=["a digit", "a byte"])
 @pytest.mark.parametrize(
     ("name", "remedy"),
     [
         ("items.jsonl", "delete this file, and `reasoner eval --resume {run}` writes it again"),
-        (
-            "arms/arithmetic.self_consistency-n4/trace.jsonl",
-            "move {run}/arms/arithmetic.self_consistency-n4 away and resume again",
-        ),
+        ("verdicts.jsonl", "make the verdicts again with: reasoner grade {run}"),
+        (f"arms/{ARM}/journal.jsonl", "`reasoner eval --resume {run}` makes the journal again from the trace"),
+        (f"arms/{ARM}/trace.jsonl", f"move {{run}}/arms/{ARM} away and resume again"),
     ],
 )
-def test_what_is_damaged_is_repaired_by_what_the_error_says(
-    name: str, remedy: str, asked: tuple[str, ...], run: Run, tmp_path: Path
+def test_a_damaged_line_is_named_and_repaired_by_what_the_error_says(
+    name: str, remedy: str, flipped: int, asked: tuple[str, ...], run: Run, tmp_path: Path
 ) -> None:
     assert run(*asked).code == 0
+    folder = str(tmp_path / "run")
     path = tmp_path / "run" / name
     content = path.read_bytes()
-    place = content.index(b'"question_id":', content.index(b"\n")) + len(b'"question_id":"q-')
-    path.write_bytes(content[:place] + b"7" + content[place + 1 :])
-    told = run("eval", "--resume", str(tmp_path / "run"))
-    if name == "items.jsonl":
-        told = run("report", str(tmp_path / "run"))
+    damaged = bytearray(content)
+    damaged[content.index(b'"question_id":', content.index(b"\n")) + len(b'"question_id":"q-')] ^= flipped
+    path.write_bytes(damaged)
+    told = run("eval", "--resume", folder) if path.name == "trace.jsonl" else run("report", folder)
     assert (told.code, told.out) == (2, "")
-    assert f"{path}:2 is damaged: " in told.error
-    assert remedy.format(run=tmp_path / "run") in told.error
-    if name == "items.jsonl":
+    assert f"{path}:2 is damaged: its content does not match its checksum" in told.error
+    assert remedy.format(run=folder) in told.error
+    if path.name == "items.jsonl":
         path.unlink()
-    else:
+    if path.name == "trace.jsonl":
         path.parent.rename(tmp_path / "away")
-    assert run("eval", "--resume", str(tmp_path / "run")).code == 0
-    assert run("report", str(tmp_path / "run")).code == 0
-    if name == "items.jsonl":
-        assert path.read_bytes() == content
+    assert run(*(("grade",) if path.name == "verdicts.jsonl" else ("eval", "--resume")), folder).code == 0
+    assert run("report", folder).code == 0
+    if path.name != "trace.jsonl":
+        assert sorted(path.read_bytes().splitlines()) == sorted(content.splitlines())
 
 
 def shuffled(lines: list[bytes], _: list[bytes]) -> list[bytes]:

@@ -93,22 +93,17 @@ def test_the_manifest_holds_what_was_asked_for(asked: tuple[str, ...], run: Run,
         (("jsonl:FILE", "--resume", "gone"), "cannot read the manifest gone/manifest.json"),
         (("jsonl:FILE", "--resume", "gone", "--out", "there"), "--out there has no effect"),
         (("jsonl:no-such-file.jsonl",), "no-such-file.jsonl"),
+        (("jsonl:FILE", "-e", "replay:trace.jsonl"), "--engine replay cannot be evaluated"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_made(
     arguments: tuple[str, ...], message: str, data: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    ended = run("eval", *(one.replace("FILE", str(data)) for one in arguments), "-e", "simulated")
+    ended = run("eval", "-e", "simulated", *(one.replace("FILE", str(data)) for one in arguments))
     assert (ended.code, ended.out) == (2, "")
     assert message in ended.error
     assert [path.name for path in tmp_path.iterdir()] == ["sums.jsonl"]
-
-
-def test_a_recording_is_no_engine_to_evaluate(data: Path, run: Run) -> None:
-    ended = run("eval", f"jsonl:{data}", "-e", "replay:trace.jsonl")
-    assert ended.code == 2
-    assert "--engine replay cannot be evaluated" in ended.error
 
 
 def test_the_whole_command_line_may_be_given_again(asked: tuple[str, ...], run: Run, tmp_path: Path) -> None:
@@ -200,24 +195,19 @@ def test_questions_that_fail_are_reported_and_tried_again(data: Path, run: Run, 
 
 
 @pytest.mark.parametrize("columns", [40, 120])
-def test_on_a_terminal_a_table_shows_how_far_it_is(columns: int, data: Path, tmp_path: Path) -> None:
+def test_on_a_terminal_one_line_shows_how_far_it_is(columns: int, data: Path, tmp_path: Path) -> None:
     with GatedServer(free=3) as server:
         engine = ("-e", "openai", "--base-url", server.url)
         arguments = ("eval", f"jsonl:{data}", *engine, "-s", "single", "--out", str(tmp_path / "run"))
         shown = Pty(*arguments, columns=columns, environment={})
-        shown.read_until("3/5  ")
-        shown.read_until("3/5 questions")
+        shown.read_until("jsonl.single: 3 of 5")
         lines = shown.screen.lines
         server.let(100)
         assert shown.finish() == 0
-    heading, row = (line.split() for line in lines[-3:-1])
-    assert heading[:2] == ["arm", "done"]
-    assert row[0].startswith("jsonl")
-    assert row[1] == "3/5"
-    assert lines[-1].startswith("0 of 1 arms · 3/5 questions · ")
+    assert lines[-1].startswith("0 of 1 arms · jsonl.single: 3 of 5 · ")
     assert max(map(len, lines)) <= columns
     assert any(line.startswith("report: reasoner report ") for line in shown.screen.lines)
-    assert "3/5" not in "\n".join(shown.screen.lines)
+    assert "3 of 5 ·" not in "\n".join(shown.screen.lines)
     assert re.match(r"jsonl\.single  \d of 5 right", shown.out)
 
 

@@ -25,7 +25,7 @@ def test_everything_goes_beside_the_page_and_the_same_run_gives_the_same_bytes(
     assert [name for name in named if not name.startswith("figures/")] == ["report.html", "results.csv", "results.md"]
     figures = [name for name in named if name.startswith("figures/")]
     assert {Path(name).suffix for name in figures} == {".svg", ".png"}
-    assert len({Path(name).stem for name in figures}) * 2 == len(figures) >= 12
+    assert len({Path(name).stem for name in figures}) * 2 == len(figures) >= 8
     assert run("report", str(folder), "--out", str(tmp_path / "b")).code == 0
     for name in named:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
@@ -58,21 +58,12 @@ def test_what_cannot_be_reported_is_reported_in_a_line(
     assert not (tmp_path / "new").exists()
 
 
-def test_a_page_is_written_through_a_link_and_never_over_a_device_or_a_pipe(
-    run: Run, folder: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "real").mkdir()
-    (tmp_path / "linked").mkdir()
-    (tmp_path / "linked" / "report.html").symlink_to(tmp_path / "real" / "page.html")
-    assert run("report", str(folder), "--out", str(tmp_path / "linked")).code == 0
-    assert (tmp_path / "linked" / "report.html").is_symlink()
-    assert (tmp_path / "real" / "page.html").read_text().startswith("<!DOCTYPE html>")
-    (tmp_path / "other").mkdir()
-    pipe = tmp_path / "other" / "report.html"
+def test_a_page_is_never_written_over_a_pipe(run: Run, folder: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "report.html"
     os.mkfifo(pipe)
-    ended = run("report", str(folder), "--out", str(pipe.parent))
+    ended = run("report", str(folder), "--out", str(tmp_path))
     assert (ended.code, ended.out) == (2, "")
     assert ended.error == f"error: cannot write {pipe}: it is not a regular file"
     # Nothing is written beside it.
-    assert list(pipe.parent.iterdir()) == [pipe]
+    assert list(tmp_path.iterdir()) == [pipe]
     assert pipe.is_fifo()

@@ -35,5 +35,5 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     report = make_report([fabricate(tmp_path_factory.mktemp("made") / "run", ARMS, questions=60, prices=prices)])
     drawn = report_figures(report.tasks)
     html = page(report, drawn)
-    figures = [figure for shown in drawn["t1"].values() for figure in shown if isinstance(figure, Figure)]
+    figures = [figure for figure in drawn["t1"] if isinstance(figure, Figure)]
     return Made(report, report.tasks[0], figures, html, parsed(html))

@@ -44,10 +44,10 @@ def a_point(series: str, *, size: int | None = None, accuracy: float = 0.5, mode
             usd: float | None = 1e-5, **cells: Any) -> Row:  # fmt: skip
     name, times = f"{series}, n={size}" if size else series, size or 1
     pooled = {**with_bounds("coverage", near(min(1.0, accuracy + 0.1))), **with_bounds("gap", Bounded(0.1, 0.05, 0.15))}
-    counts = dict.fromkeys(("errors", "ungraded", "overshoots", "no_answer", "prompt_tokens", "cached_tokens",
+    counts = dict.fromkeys(("errors", "ungraded", "no_answer", "prompt_tokens", "cached_tokens",
                             "generated_tokens", "verifier_tokens", "cancelled_tokens"), 0)  # fmt: skip
     return {
-        "key": f"{model}|{name}", "series": series, "name": series, "words": name, "model": model, "task": "arithmetic",
+        "key": f"{model}|{name}", "series": series, "model": model, "task": "arithmetic",
         "strategy": series.split(maxsplit=1)[0].rstrip(","), "verifier": "orm" if "orm" in series else "", "label": name,
         "pooled": size is not None, "few_subsets": size == max(SIZES), "size": size, "budget": "", "questions": 120,
         "seeds": 1, **with_bounds("accuracy", near(accuracy)), **(pooled if size else {}), **counts,
@@ -85,7 +85,7 @@ def a_failure(
                         reason="5 to 3 votes: enough", cost=Cost(generated_tokens=720))  # fmt: skip
     item = AskedItem(task="arithmetic", question_id=question_id, text=text, gold=gold) if shareable else None
     return Failure("missed", f"small|{GREEDY}", RunFolder(run).arm("arm").trace, record, item, "wrong",
-                   (("16", 5, False), ("15", 3, True)), "3 of 8 replies are right, another answer was chosen")  # fmt: skip
+                   "3 of 8 replies are right, another answer was chosen")  # fmt: skip
 
 
 def a_task(rows: Iterable[Row], **changes: Any) -> TaskReport:
@@ -94,7 +94,7 @@ def a_task(rows: Iterable[Row], **changes: Any) -> TaskReport:
     points = table(rows)
     task = TaskReport(
         id="t1", task="arithmetic", source=source, questions=120, groups=0,
-        verdict=verdict(list(points.itertuples())), shared=(), warnings=(), points=points, verifiers=(), failures=(),
+        verdict=verdict(list(points.itertuples())), warnings=(), points=points, verifiers=(), failures=(),
     )  # fmt: skip
     return replace(task, **changes)
 

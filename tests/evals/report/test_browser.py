@@ -63,7 +63,7 @@ def test_the_page_shows_well_and_asks_for_nothing(tab: Page, file: Path, width: 
     assert tab.value("document.documentElement.scrollWidth") <= width
     assert tab.value(STICKING_OUT) == []
     figures = tab.value(VISIBLE_FIGURES)
-    assert len(figures) == 4  # of the five axes one is chosen
+    assert len(figures) == 1  # of the five axes one is chosen
     chart = "document.querySelector('#t1-accuracy-tokens-figure svg')"
     if width == 1280:
         tab.value("scrollTo(0, 0)")

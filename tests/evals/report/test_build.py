@@ -17,18 +17,6 @@ from tests.evals.report.conftest import ARMS, SEARCH, SURE, Made
 from tests.evals.report.contents import measured
 
 
-def test_confidence_is_judged_where_it_varies(made: Made) -> None:
-    judged = {row.label: row.calibration for row in made.task.rows if row.calibration}
-    assert list(judged) == ["self_consistency, n=8", "best_of_n with orm, n=8", "beam_search:n=4, tokens=1000", "auto"]
-    for one in judged.values():
-        assert sum(part.n for part in one.bins) == one.questions == 60
-        coverages = [coverage for coverage, _ in one.risks]
-        assert coverages == sorted(coverages)
-        assert coverages[-1] == 1
-        gaps = sum(part.n * abs(part.confidence - part.accuracy) for part in one.bins)
-        assert one.ece == pytest.approx(gaps / 60)
-
-
 def test_a_verifier_that_rates_right_replies_higher_is_seen(tmp_path: Path) -> None:
     for apart, better in ((0.6, True), (0.0, False)):
         arm = Fake("best_of_n", pool=8, rule="best", verifier="orm", law=Law(scored_apart=apart))
@@ -52,11 +40,10 @@ def test_cases_are_failures_of_their_kind_and_no_question_comes_twice(made: Made
         assert one.item.gold == gold(row)
         assert one.record.answer != one.item.gold
         arm = next(arm for arm in (VOTE, BEST, SEARCH, SURE) if arm.folder == one.trace.parent.name)
-        assert sum(votes for _, votes, _ in one.votes) == len(record(arm, row).pool)
         if one.kind == "backfired":
             assert record(GREEDY, row).answer == gold(row)
         if one.kind == "missed":
-            assert any(right for *_, right in one.votes)
+            assert gold(row) in {reply.answer for reply in record(arm, row).pool}
         if one.kind == "overconfident":
             assert one.record.share >= 0.8
 
@@ -78,13 +65,12 @@ def test_what_may_not_be_shown_is_in_no_report(tmp_path: Path) -> None:
     [
         ([GREEDY, Fake("beam_search", replies=2, finished=8, errors=2)], True,
          ("with 6 questions", "8 of 10 questions finished", "2 questions ended in an error",
-         "sampling luck is not averaged out: beam search", "scheduling")),
+         "sampling luck is not averaged out: beam_search", "scheduling")),
         ([VOTE], False, ("run `reasoner grade", "no question has been finished and graded")),
         ([Fake(pool=4, rule="majority", finished=0), Fake("single", finished=0)], True, ("0 of 10 questions",)),
-        ([VOTE], True, ("no greedy sample to compare with", "the largest size of voting")),
-        ([Fake("a", budget="tokens=50", replies=3)], True, ("10 questions spent more than their budget",)),
+        ([VOTE], True, ("no greedy sample to compare with", "the largest size of self_consistency")),
     ],
-    ids=["not done", "not graded", "not started", "pools only", "over its budget"],
+    ids=["not done", "not graded", "not started", "pools only"],
 )  # fmt: skip
 def test_limits_say_what_the_numbers_do_not_show(
     tmp_path: Path, arms: list[Fake], graded: bool, said: tuple[str, ...]

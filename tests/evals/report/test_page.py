@@ -17,7 +17,7 @@ from reasoner_evals.runs.reading import VerdictIndex
 from reasoner_evals.runs.records import RunFolder
 from tests.evals.fabricated import GREEDY, SMALL, VOTE, fabricate
 from tests.evals.report.conftest import Made
-from tests.evals.report.contents import a_curve, a_failure, a_point, a_report, a_task, table
+from tests.evals.report.contents import a_failure, a_point, a_report, a_task, table
 from tests.evals.report.pages import parsed
 
 HOSTILE = (
@@ -54,18 +54,12 @@ def assert_harmless(page: str) -> None:
     assert all(char.isprintable() or char == "\n" for char in page)
 
 
-def test_the_same_report_makes_the_same_page_byte_for_byte(made: Made) -> None:
-    assert html(made.report) == made.html
-    small = a_report(a_task([a_point("single"), *a_curve("vote")]))
-    assert html(small) == html(small)
-
-
 def test_sections_stand_in_the_order_in_which_a_reader_needs_them_the_result_first(made: Made) -> None:
     titles = [title for _, title in SECTIONS]
     last = ["What do the numbers not show?", "How was this measured?"]
     assert [one.text for one in made.page.of("h2")] == [*titles, *last]
     assert [one.text for one in made.page.of("h1")] == ["arithmetic: accuracy against compute"]
-    parts = ['class="warning"', 'class="verdict"', 'class="numbers"', "t1-accuracy-tokens-figure", "<nav", "<table"]
+    parts = ['class="warning"', 'class="verdict"', "t1-accuracy-tokens-figure", "<nav", "<table"]
     assert sorted(parts, key=made.html.index) == parts
 
 
@@ -96,14 +90,14 @@ def test_every_figure_is_described_in_words_and_its_caption_states_the_number_of
     made: Made,
 ) -> None:
     figures = made.page.of("figure")
-    assert len(figures) == 8
+    assert len(figures) == 5
     images = [one for one in made.page.elements if one.attributes.get("role") == "img"]
     assert len(images) == len(figures)
     assert all(len(one.attributes["aria-label"]) > 20 for one in images)
-    assert len(made.page.of("table")) == len(made.page.of("caption")) > 9
+    assert len(made.page.of("table")) == len(made.page.of("caption")) > 8
     for caption in made.page.of("figcaption"):
         assert re.search(r"n = 60 questions, 1 seed\.", caption.text), caption
-        assert re.search(r"95 % (interval|band)|No band is drawn|Each strategy at its largest size", caption.text)
+        assert re.search(r"95 % (interval|band)|No band is drawn", caption.text)
 
 
 def test_nothing_that_a_run_holds_comes_through_unescaped(made: Made) -> None:
@@ -147,16 +141,6 @@ def test_a_source_that_may_not_be_shown_is_not_even_if_the_answer_is_there() -> 
     shown = html(a_report(a_task([a_point("single")], failures=(secret,))))
     assert "SECRET" not in shown
     assert "does not allow" in shown
-
-
-def test_parts_that_are_missing_are_sentences() -> None:
-    shown = parsed(html(a_report(a_task([a_point("single"), *a_curve("voting")]))))
-    for sentence in ("No verifier rated replies.", "there is nothing to compare with",
-                     "No calibration: ", "No failure worth reading was found."):  # fmt: skip
-        assert sentence in shown.text
-    assert "#t1-missing" in {one.attributes.get("href") for one in shown.of("a")}
-    drawn = {one.attributes["id"].removeprefix("t1-").removesuffix("-figure") for one in shown.of("figure")}
-    assert drawn == {*(f"accuracy-{axis}" for axis in ("tokens", "samples", "flops", "seconds", "usd")), "cost"}
 
 
 def test_runs_of_several_models_are_one_report_with_a_panel_at_matched_flops(tmp_path: Path) -> None:

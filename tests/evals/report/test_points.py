@@ -132,12 +132,3 @@ def test_one_reply_without_a_verdict_leaves_its_question_out_of_every_size(tmp_p
     (path / "verdicts.jsonl").write_text("\n".join(line for line in lines if f'"{lost}"' not in line) + "\n")
     for row in rows(path).values():
         assert (row.questions, row.ungraded) == (9, 1)
-
-
-@pytest.mark.parametrize(("budget", "limit"), [("tokens=260", 260), ("tokens=1000,samples=4", 1000)])
-def test_a_budget_that_was_exceeded_is_seen(tmp_path: Path, budget: str, limit: int) -> None:
-    arm = Fake("beam_search", replies=4, budget=budget)
-    (row,) = rows(fabricate(tmp_path / "run", [arm], questions=25)).values()
-    over = sum(record(arm, number).cost.tokens > limit for number in range(25))
-    assert (0 < over < 25) == (limit == 260)
-    assert row.overshoots == over

@@ -8,8 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import reasoner_strategies.likelihood as by_likelihood
+from reasoner.answers.asking import COPIED, PROBED
+from reasoner.answers.reading import RULES
 from reasoner.errors import TraceError, UnknownName
-from reasoner_evals.runs.reading import OUTCOMES, RIGHT, UNFINISHED, open_run, read_arm
+from reasoner_evals.runs.reading import OUTCOMES, RIGHT, STATED, UNFINISHED, UNKNOWN, open_run, read_arm, stated_code
 from reasoner_evals.runs.records import ArmFolder, GradedAnswer, ItemRecord, RunFolder, counted_records
 from tests.evals.fabricated import GREEDY, TASK, VOTE, Fake, fabricate, gold, question_id, record
 from tests.sweeps import widths
@@ -126,6 +129,12 @@ def test_the_last_verdict_on_an_answer_holds(tmp_path: Path) -> None:
     run = open_run(path)
     assert not (read_arm(run, GREEDY.folder).outcome == RIGHT).any()
     assert run.verdicts.graders == {"reference@1", "x@2"}
+
+
+def test_a_stated_answer_is_told_from_one_of_a_probe() -> None:
+    assert {*RULES, "given", by_likelihood.RULE} == STATED
+    for rule, code in {"form": 1, PROBED: 0, COPIED: 0, "my_plugins_rule": 0, "": UNKNOWN}.items():
+        assert stated_code(rule) == code
 
 
 def peak_of_reading(path: Path, questions: int) -> int:

@@ -1,6 +1,7 @@
 """Arms: what is drawn how often, and under which names."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -18,15 +19,21 @@ def grid(*strategies: str, budgets: str = "", seeds: tuple[int, ...] = (), tasks
     return Grid(tasks, strategies, "certainty", read_budgets(budgets) if budgets else (), seeds)
 
 
-def test_a_pool_is_drawn_once_a_seed_and_a_search_at_every_budget() -> None:
-    arms = arms_of(grid("self_consistency:n=4", TREE, GREEDY, budgets="1k,samples=8", seeds=(3, 5)))
-    assert [(arm.strategy.partition(":")[0], arm.budget, arm.seed, arm.pool) for arm in arms] == [
+def test_a_pool_is_drawn_once_a_seed_and_a_search_at_every_budget_and_both_at_every_total() -> None:
+    asked = grid("self_consistency:n=4", TREE, GREEDY, budgets="1k,samples=8", seeds=(3, 5))
+    arms = arms_of(replace(asked, totals=(Budget(samples=40),)))
+    # The pool's sizes are the uniform curve beside the divided budget.
+    assert [(arm.strategy.partition(":")[0], arm.limit, arm.seed, arm.pool) for arm in arms] == [
         ("self_consistency", "", 3, 4),
         ("self_consistency", "", 5, 4),
+        ("self_consistency", "samples=40 in all", 3, 0),
+        ("self_consistency", "samples=40 in all", 5, 0),
         ("beam_search", "tokens=1000", 3, 0),
         ("beam_search", "tokens=1000", 5, 0),
         ("beam_search", "samples=8", 3, 0),
         ("beam_search", "samples=8", 5, 0),
+        ("beam_search", "samples=40 in all", 3, 0),
+        ("beam_search", "samples=40 in all", 5, 0),
         ("single", "", 3, 0),
     ]
 

@@ -8,16 +8,14 @@ import pytest
 
 from reasoner.answers.numbers import NumberSpace
 from reasoner.budget import Budget
-from reasoner.engines.openai import OpenAIEngine
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import TraceError
-from reasoner.system.redaction import without_secrets
 from reasoner_evals.runs.arms import Grid, arms_of
 from reasoner_evals.runs.manifest import Drift, differences, freeze, read_manifest
 from reasoner_evals.runs.records import AskedItem, Manifest, RunFolder
 from reasoner_evals.tasks.benchmark import TaskData
 from tests.evals.runs.sittings import begin, task
-from tests.helpers import largest_file, without_checksums
+from tests.helpers import without_checksums
 
 Change = Callable[[Manifest], Manifest]
 
@@ -44,13 +42,6 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
         ("sums", item.question.id, item.question.text, item.gold, item.group) for item in data.items
     ]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["items.jsonl", "manifest.json"]
-
-
-def test_a_disk_that_is_full_leaves_no_half_of_a_manifest(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
-    with largest_file(100), pytest.raises(TraceError, match=r"cannot write .*manifest\.json: File too large"):
-        begin(folder, manifest([task()]), {})
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -135,10 +126,7 @@ def test_where_and_how_fast_an_engine_runs_does_not_decide(was: str, now: str, s
     assert (found == []) == same
 
 
-def test_keys_and_passwords_stay_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = OpenAIEngine(base_url="http://localhost:1/v1", api_key="sk-secret")
-    made = freeze({}, (), SimulatedEngine(), None, command="reasoner eval -e 'openai:api_key=sk-secret,timeout=3'")
-    assert "sk-secret" not in made.model_dump_json()
-    assert made.command.endswith("-e 'openai:api_key=***,timeout=3'")
-    assert "sk-secret" not in repr(engine)
-    assert without_secrets("openai:base_url=https://me:word@host/v1") == "openai:base_url=https://***@host/v1"
+def test_keys_and_passwords_stay_out() -> None:
+    typed = "reasoner eval -e 'openai:api_key=sk-secret,timeout=3' --base-url https://me:word@host/v1"
+    made = freeze({}, (), SimulatedEngine(), None, command=typed)
+    assert made.command == "reasoner eval -e 'openai:api_key=***,timeout=3' --base-url https://***@host/v1"

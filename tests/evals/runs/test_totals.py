@@ -4,8 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from reasoner import Budget
-from reasoner_evals.runs.arms import Grid, arms_of
 from reasoner_evals.runs.records import RunFolder, read_journal
 from tests.evals.runs.sittings import STRATEGIES, killed_in_a_child, sit, some_moments
 
@@ -45,19 +43,3 @@ def test_it_is_kept_to_however_often_the_run_is_killed(tmp_path: Path) -> None:
         records = list(read_journal(RunFolder(tmp_path).arm(name)))
         assert sorted(record.question_id for record in records) == [f"q{n}" for n in range(6)]
         assert spent(tmp_path, name) <= TOTAL
-
-
-def test_each_strategy_but_one_greedy_sample_runs_at_every_total() -> None:
-    totals = (Budget(tokens=1000), Budget(samples=40))
-    grid = Grid(("t",), ("single:temperature=0", "self_consistency:n=8", "beam_search"), totals=totals, seeds=(0, 1))
-    arms = arms_of(grid)
-    # The greedy one once; the vote as a pool of its own: its sizes are the uniform curve beside it.
-    assert [(arm.strategy.partition(":")[0], arm.limit, arm.pool) for arm in arms if arm.seed == 0] == [
-        ("single", "", 0),
-        ("self_consistency", "", 8),
-        ("self_consistency", "tokens=1000 in all", 0),
-        ("self_consistency", "samples=40 in all", 0),
-        ("beam_search", "tokens=1000 in all", 0),
-        ("beam_search", "samples=40 in all", 0),
-    ]
-    assert len({arm.name for arm in arms}) == len(arms)

@@ -137,9 +137,3 @@ def test_the_order_of_the_samples_changes_nothing() -> None:
 def test_sums_that_differ_by_rounding_are_tied() -> None:
     right, answers, scores = arrays([(1.0, 0, 0.1), (1.0, 0, 0.2), (0.0, 1, 0.3)])
     assert votes_at_k(right, answers, [3], scores)[0, 0] == 0.5
-
-
-def test_no_answer_never_wins_a_vote() -> None:
-    right, answers, _ = arrays([(0.0, -1, 0.0)] * 5 + [(1.0, 0, 0.0)])
-    assert votes_at_k(right, answers, [6])[0, 0] == 1.0
-    assert votes_at_k(right[:, :5], answers[:, :5], [1, 5]).tolist() == [[0.0, 0.0]]

@@ -20,7 +20,7 @@ from reasoner.errors import UsageError
 from reasoner.registry import build, entries, spec_of
 from reasoner.sandbox.layers import detect
 from reasoner_evals.tasks.arithmetic import Arithmetic
-from reasoner_evals.tasks.benchmark import TaskData, checked_data, document_of
+from reasoner_evals.tasks.benchmark import TaskData, Template, checked_data, document_of
 from reasoner_evals.tasks.expressions import ExpressionSpace
 from reasoner_evals.tasks.graders import GradedQuestion
 from tests.evals.tasks.samples import spec
@@ -124,6 +124,14 @@ def test_its_hashes_are_the_same_in_another_process(name: str, data: TaskData) -
         source, golds = said.splitlines()[-2:]
         assert json.loads(source) == json.loads(data.source.model_dump_json())
         assert golds == str([item.gold for item in data.items])
+
+
+def test_all_that_a_template_says_is_in_its_hash() -> None:
+    spaces = [item.question.space for item in GOOD.items]
+    made = [Template("t", 1), Template("t", 1, "Think. {kind}")]
+    assert len({template.hash(spaces) for template in made}) == len(made)
+    assert Template("t", 1).hash(spaces) == Template("u", 2).hash(spaces[:1])
+    assert str(Template("t", 3)) == "t@3"
 
 
 GOOD = Arithmetic().load()

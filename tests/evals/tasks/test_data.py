@@ -143,6 +143,13 @@ def test_a_data_set_of_the_hub_is_read_as_the_file_is(tmp_path: Path, monkeypatc
     assert origin.endswith("hub test @ main")
 
 
+def test_a_subject_of_mmlu_is_kept_alone_under_the_same_ids(tmp_path: Path) -> None:
+    line = spec("mmlu", tmp_path)
+    [kept] = build("task", f"{line},subject=own_life").load().items
+    assert kept == build("task", line).load().items[1]
+    assert "has no questions" in complaint(f"{line},subject=none_such")
+
+
 def test_gpqa_is_not_for_showing_and_its_options_are_shuffled_by_question_and_repeat(tmp_path: Path) -> None:
     line = spec("gpqa_diamond", tmp_path)
     first, again = build("task", line).load(), build("task", f"{line},repeat=0").load()

@@ -130,15 +130,6 @@ def test_an_expression_is_read() -> None:
     assert [(text, answer and answer.key, answer.rule if answer else "") for text, answer in answers] == READ
 
 
-def test_two_expressions_are_one_when_written_alike() -> None:
-    one, other, third = SPACE.read("3 \u00d7 8"), SPACE.read(r"$3\times8$"), SPACE.read("8*3")
-    assert one is not None
-    assert other is not None
-    assert third is not None
-    assert SPACE.same(one, other)
-    assert not SPACE.same(one, third)
-
-
 LONG = [
     "answer is 1" + "+1" * (TAIL // 2), "answer is 1+1x " * (TAIL // 15), "answer is" + " " * TAIL, "answer is 1" + " " * (TAIL - 20) + "x",
     "$" * TAIL, "`" + "$" * TAIL, "$1+1" * (TAIL // 4), "1=" * (TAIL // 2), "\\boxed{" + "=" * TAIL + "}", "(" * TAIL, "1+1" * 10**6,

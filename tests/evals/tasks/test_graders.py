@@ -1,6 +1,7 @@
 """Graders: what is right, what is wrong, and what says nothing of the answer."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from reasoner.sandbox.check import CodeVerdict, Sandbox
 from reasoner.sandbox.layers import detect
 from reasoner_evals.tasks import graders
 from reasoner_evals.tasks.benchmarks import HumanEval
+from reasoner_evals.tasks.data import DataRow
 from reasoner_evals.tasks.graders import ByReference, ByRules, ByTests, GradedQuestion, require_sandbox
 from tests.evals.tasks.samples import HUMANEVAL
 from tests.helpers import completion
@@ -71,16 +73,10 @@ def test_what_the_question_defines_is_there_for_the_answer() -> None:
     item = function(preamble="from math import floor\n\n\n")
     assert graded(item, block("def f(x):\n    return floor(x + 1.5)")) == "right"
     head = HUMANEVAL[0]["prompt"]
-    made = HumanEval().item(_row(HUMANEVAL[0]))
+    made = HumanEval().item(DataRow("own:1", 0, HUMANEVAL[0]))
     assert isinstance(made.grader, ByTests)
     assert made.grader.preamble == head[: head.index("def twice")]
     assert graded(made, block("def twice(xs: List[int]):\n    return sorted(xs + xs)")) == "right"
-
-
-def _row(values: dict[str, Any]) -> Any:
-    from reasoner_evals.tasks.data import DataRow
-
-    return DataRow("own:1", 0, values)
 
 
 @pytest.mark.parametrize("status", ["test_error", "sandbox_unavailable"])
@@ -94,16 +90,10 @@ def test_tests_that_cannot_be_run_say_nothing_of_the_code(status: Any, monkeypat
 
 def test_a_machine_without_a_sandbox_is_reported_before_anything_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     layers = detect()
-    monkeypatch.setattr(graders, "detect", lambda: type(layers)(**{**_fields(layers), "missing": "unshare: not there"}))
+    monkeypatch.setattr(graders, "detect", lambda: replace(layers, missing="unshare: not there"))
     with pytest.raises(UsageError, match=r"lacks its minimum \(unshare: not there\).*humaneval:allow_unsandboxed=true"):
         HumanEval(data="nowhere.jsonl").load()
     require_sandbox("humaneval", allow_unsandboxed=True)
-
-
-def _fields(layers: Any) -> dict[str, Any]:
-    import dataclasses
-
-    return {field.name: getattr(layers, field.name) for field in dataclasses.fields(layers)}
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 4000])

@@ -143,33 +143,9 @@ def serving_folder(file: Path, notify: Notify) -> Path:
             f"{file.name} was fitted on {head.info.backbone} {head.info.backbone_sha256[:12]}, but this machine has "
             f"{digest[:12]}: fit the head again"
         )
-    return _served(file.stem, backbone, head, sha256_of(file), notify)
-
-
-def serving_folder_of_value_head(model: str, folder: Path | None, notify: Notify) -> Path:
-    """The folder from which vLLM serves a Qwen2 model with a value head, `v_head.summary`, such as Skywork's PRMs.
-
-    Raises:
-        UsageError: the model has no such head.
-        EngineUnavailable: it is not on this machine, or the folder cannot be built.
-    """
-    if folder is None:
-        raise EngineUnavailable(f"{model} must be converted, and it is not on this machine: run `hf download {model}`")
-    tensors = dict(_tensors(folder, lambda name: name.startswith("v_head.summary.")))
-    if set(tensors) != {"v_head.summary.weight", "v_head.summary.bias"}:
-        raise UsageError(f"{model} has no v_head.summary.weight and .bias in safetensors files: choose another recipe")
-    layers = _config(folder).get("num_hidden_layers")
-    if not isinstance(layers, int):
-        raise UsageError(f"{model} has no num_hidden_layers in config.json, which its head needs")
-    weight, bias = (tensors[f"v_head.summary.{part}"].float().numpy() for part in ("weight", "bias"))
-    head = Head(layers, weight[0], float(bias[0]), HeadInfo(model, backbone_digest(folder)))
-    return _served(folder.name, folder, head, "value head", notify)
-
-
-def _served(name: str, backbone: Path, head: Head, made_from: str, notify: Notify) -> Path:
-    identity = hashlib.sha256(f"{_VERSION} {head.info.backbone_sha256} {made_from}".encode()).hexdigest()
+    identity = hashlib.sha256(f"{_VERSION} {digest} {sha256_of(file)}".encode()).hexdigest()
     return built_folder(
-        cache_home() / "models" / f"{name}-reward-{identity[:12]}",
+        cache_home() / "models" / f"{file.stem}-reward-{identity[:12]}",
         source=identity,
         megabytes=sum(shard.stat().st_size for shard in backbone.glob("*.safetensors")) // 10**6 + 10,
         fill=lambda folder: write_checkpoint(backbone, head, folder),
@@ -178,17 +154,11 @@ def _served(name: str, backbone: Path, head: Head, made_from: str, notify: Notif
     )
 
 
-def _config(folder: Path) -> dict[str, Any]:
-    try:
-        return read_object(folder / "config.json")
-    except (OSError, ValueError) as error:
-        raise EngineUnavailable(f"malformed {folder / 'config.json'}: {error}") from error
-
-
 def write_checkpoint(backbone: Path, head: Head, folder: Path) -> None:
     """Write the backbone up to the head's layer, and the head, as a checkpoint of vLLM's `Qwen2ForRewardModel`.
 
     Raises:
+        EngineUnavailable: the backbone's configuration cannot be read.
         UsageError: the architecture cannot express the backbone, or the head does not fit it.
     """
     import torch
@@ -200,7 +170,10 @@ def write_checkpoint(backbone: Path, head: Head, folder: Path) -> None:
             return int(name.removeprefix(_LAYER).partition(".")[0]) < head.layer
         return name in ("model.embed_tokens.weight", "model.norm.weight")
 
-    config = _config(backbone)
+    try:
+        config = read_object(backbone / "config.json")
+    except (OSError, ValueError) as error:
+        raise EngineUnavailable(f"malformed {backbone / 'config.json'}: {error}") from error
     _check(config, head)
     tensors = dict(_tensors(backbone, wanted))
     for name in [name for name in tensors if name.endswith("_proj.weight") and ".self_attn.o_" not in name]:

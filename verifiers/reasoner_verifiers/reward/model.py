@@ -27,8 +27,8 @@ from reasoner.registry import options_of
 from reasoner.specs import Checked, OpenOptions
 from reasoner.types import Completion, Notify, Part, TokenIds, Usage
 from reasoner.verifier import CostMeter, verifier_cost
-from reasoner_verifiers.reward.checkpoint import serving_folder, serving_folder_of_value_head
-from reasoner_verifiers.reward.recipes import HEAD, SKYWORK_PRM, Case, Recipe, RewardInput, choose, lay
+from reasoner_verifiers.reward.checkpoint import serving_folder
+from reasoner_verifiers.reward.recipes import HEAD, Case, Recipe, RewardInput, choose, lay
 
 HEADS = Path(__file__).parent / "heads"
 EMBEDDED_HEAD = HEADS / "smollm2-135m-instruct.safetensors"
@@ -249,8 +249,6 @@ class Running:
             if recipe is HEAD and is_head:
                 file = EMBEDDED_HEAD if options.model == "embedded" else Path(options.model).expanduser()
                 source = str(serving_folder(file, notify))
-            elif recipe is SKYWORK_PRM:
-                source = str(serving_folder_of_value_head(options.model, folder, notify))
             engine = PoolingEngine(source, task=recipe.task, pooling=recipe.pooling, **options.engine)
             engine.notify = notify
             engine.share_gpu(policy)

@@ -14,7 +14,7 @@ from reasoner.models.thinking import split
 from reasoner.system.files import read_object
 from reasoner.types import Completion, Message, Part, Prompt, TokenIds
 
-Layout = Literal["own_ids", "tagged_chat", "newlines", "whole_chat"]
+Layout = Literal["own_ids", "tagged_chat", "whole_chat"]
 Reading = Literal["sigmoid", "softmax"]
 
 
@@ -58,20 +58,14 @@ QWEN_MATH_PRM = Recipe(
 )
 """Qwen2.5-Math-PRM-7B and -72B (Zhang 2025, 2501.07301): a tag after each step, with two labels read there."""
 
-SKYWORK_PRM = Recipe("skywork_prm", 1, "newlines", "sigmoid", "steps")
-"""Skywork-o1-Open-PRM-Qwen-2.5: a value head, converted to a `head` and read at the newline after each step."""
-
 SEQUENCE_CLASSIFICATION = Recipe("sequence_classification", 1, "whole_chat", "sigmoid", "outcome", task="classify")
 """Any `...ForSequenceClassification` with one label: the scalar at the end of the chat.
 
 The scalar is an unbounded preference (Bradley-Terry); its sigmoid has the same order but is not a probability.
 """
 
-RECIPES: Mapping[str, Recipe] = {
-    recipe.name: recipe for recipe in (HEAD, QWEN_MATH_PRM, SKYWORK_PRM, SEQUENCE_CLASSIFICATION)
-}
-_BY_ARCHITECTURE = {"Qwen2ForProcessRewardModel": QWEN_MATH_PRM, "Qwen2ForPrmModel": SKYWORK_PRM}
-_BY_NAME = {"qwen2.5-math-prm": QWEN_MATH_PRM, "skywork-o1-open-prm": SKYWORK_PRM}
+RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in (HEAD, QWEN_MATH_PRM, SEQUENCE_CLASSIFICATION)}
+_BY_ARCHITECTURE = {"Qwen2ForProcessRewardModel": QWEN_MATH_PRM}
 
 
 def choose(recipe: str, model: str, folder: Path | None, rates: Literal["steps", "outcome"]) -> Recipe:
@@ -106,7 +100,7 @@ def _recognise(model: str, folder: Path | None) -> Recipe | None:
                 return _BY_ARCHITECTURE[architecture]
             if architecture.endswith("ForSequenceClassification"):
                 return SEQUENCE_CLASSIFICATION
-    return next((recipe for part, recipe in _BY_NAME.items() if part in model.lower()), None)
+    return QWEN_MATH_PRM if "qwen2.5-math-prm" in model.lower() else None
 
 
 class RewardInput(NamedTuple):
@@ -152,8 +146,6 @@ async def lay(recipe: Recipe, engine: PoolingEngine, case: Case) -> RewardInput:
         raise VerifierError("the candidate has no steps: nothing was generated")
     if recipe.layout == "tagged_chat":
         laid = await _tagged_chat(recipe, engine, question, steps)
-    elif recipe.layout == "newlines":
-        laid = await _newlines(engine, question, steps)
     else:
         # The chat that the policy saw and the whole reply, read at its end.
         messages = case.candidate.prompt.messages or (Message("user", question),)
@@ -209,14 +201,3 @@ async def _tagged_chat(recipe: Recipe, engine: PoolingEngine, question: str, ste
     ids = await engine.render(Prompt(turns))
     positions = tuple(at for at, token in enumerate(ids) if token == recipe.tokens[recipe.tag])
     return RewardInput(ids[: positions[-1] + 1] if positions else ids, positions)
-
-
-async def _newlines(engine: PoolingEngine, question: str, steps: Sequence[str]) -> RewardInput:
-    """The question, then the steps, each tokenized alone and followed by a newline token; read at these."""
-    ids = await engine.encode(f"{engine.bos}{question}\n")
-    newline = (await engine.encode("\n"))[-1:]
-    positions = []
-    for step in steps:
-        ids += await engine.encode(step) + newline
-        positions.append(len(ids) - 1)
-    return RewardInput(ids, tuple(positions))
