@@ -53,12 +53,7 @@ from reasoner.errors import UsageError
 @options.QUIET
 @guarded
 def command(
-    questions: Path,
-    output: Path,
-    overwrite: bool,
-    each: str | None,
-    concurrency: int | None,
-    **typed: Any,
+    questions: Path, output: Path, overwrite: bool, each: str | None, concurrency: int | None, **typed: Any
 ) -> int:
     """Answer the questions of a file: JSON lines, CSV, parquet, or - for standard input.
 

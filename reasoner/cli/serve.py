@@ -43,13 +43,7 @@ KEYS_VARIABLE: Final = "REASONER_API_KEYS"
              "error.")  # fmt: skip
 @guarded
 def command(
-    host: str,
-    port: int,
-    settings: Path | None,
-    max_budget: str | None,
-    drain: int,
-    verbose: bool,
-    **typed: Any,
+    host: str, port: int, settings: Path | None, max_budget: str | None, drain: int, verbose: bool, **typed: Any
 ) -> int:
     """Serve OpenAI's API over one engine, with a strategy per request.
 

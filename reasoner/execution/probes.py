@@ -102,10 +102,7 @@ class Probes:
         return continuation(self.executor.engine)
 
     async def reading(
-        self,
-        sample: Callable[..., Awaitable[Completion]],
-        op: Sample,
-        sequence: SequenceId,
+        self, sample: Callable[..., Awaitable[Completion]], op: Sample, sequence: SequenceId
     ) -> Completion:
         """A sequence from `sample`, with the answer of a probe where it ended, or may be cut, and no form has one."""
         completion, question = await sample(sequence, due=self._watch()), self.executor.question

@@ -186,8 +186,5 @@ def _usage(cost: Cost) -> Document:
 
 
 Reply = ChatReply | ResponseReply
-REPLIES: Final[Mapping[str, Any]] = {
-    "/v1/chat/completions": ChatReply,
-    "/v1/responses": ResponseReply,
-}
+REPLIES: Final[Mapping[str, Any]] = {"/v1/chat/completions": ChatReply, "/v1/responses": ResponseReply}
 """The class of the replies of each route; it `reads` the route's requests."""

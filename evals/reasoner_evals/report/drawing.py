@@ -111,14 +111,7 @@ class Figure:
 
 
 def figure(
-    name: str,
-    alt: str,
-    caption: Iterable[str],
-    axes: "Axes",
-    *,
-    x: str,
-    y: str = "",
-    keys: Sequence[LegendKey] = (),
+    name: str, alt: str, caption: Iterable[str], axes: "Axes", *, x: str, y: str = "", keys: Sequence[LegendKey] = ()
 ) -> Figure:
     """The figure with these axes and their titles. `name` is unique in the page."""
     canvas: Any = axes.figure

@@ -50,15 +50,7 @@ and ungraded ones. `coverage` is the chance that any sample is right, an oracle;
 are computed tokens per question, without `cached_tokens`; `thinking_tokens` are a part of the generated and cancelled
 ones. `seconds` are at the run's concurrency; of a part of a pool, in proportion to its tokens. Rates are shares of the
 questions, or of single replies."""
-COLUMNS: Final = (
-    *CSV_COLUMNS,
-    "key",
-    "series",
-    "ended",
-    "tokens_front",
-    "flops_front",
-    "deltas",
-)
+COLUMNS: Final = (*CSV_COLUMNS, "key", "series", "ended", "tokens_front", "flops_front", "deltas")
 """Also `key`, unique in the report; `series`, the curve of the point; `ended`, the questions behind the stop reasons;
 its status on each Pareto frontier: "front", "level" (not significantly behind it) or "behind"; `deltas`, a `Delta` by
 its kind of baseline."""

@@ -104,13 +104,7 @@ def write_items(folder: RunFolder, tasks: Mapping[str, TaskData]) -> None:
         TraceError: they cannot be written.
     """
     items = (
-        AskedItem(
-            task=task,
-            question_id=item.question.id,
-            text=item.question.text,
-            gold=item.gold,
-            group=item.group,
-        )
+        AskedItem(task=task, question_id=item.question.id, text=item.question.text, gold=item.gold, group=item.group)
         for task, data in tasks.items()
         for item in data.items
     )

@@ -137,12 +137,7 @@ def write_grades(files: ArmFolder, task: str, statuses: Mapping[tuple[str, str, 
 
 def grade_of(event: Sampled, status: GradeStatus) -> Grade:
     """The record of a grade."""
-    return Grade(
-        question_id=event.question_id,
-        prompt=event.prompt,
-        index=event.index,
-        status=status,
-    )
+    return Grade(question_id=event.question_id, prompt=event.prompt, index=event.index, status=status)
 
 
 class Change(NamedTuple):

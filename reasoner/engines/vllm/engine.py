@@ -88,11 +88,7 @@ class VllmEngine(VllmModel):
         return InProcessCore(arguments, log) if in_process else AsyncCore(arguments, log)
 
     def _own_settings(self, build: Build) -> dict[str, Any]:
-        own = {
-            "worker_extension_cls": WORKER_EXTENSION,
-            "enable_prefix_caching": True,
-            "scheduling_policy": "priority",
-        }
+        own = {"worker_extension_cls": WORKER_EXTENSION, "enable_prefix_caching": True, "scheduling_policy": "priority"}
         if not build.cpu:
             return own
         if self.args.get("enable_chunked_prefill") not in (None, False, "false", "False"):
