@@ -23,9 +23,9 @@ from reasoner.voting import Tally
 
 __all__ = [
     "MAX_CHAINS", "MAX_SAMPLES", "BudgetExhausted", "CalibratedStrategy", "CalibrationSummary", "Cancel",
-    "CheckEquivalent", "ComparePair", "DescribeModel", "DrawsOnce", "FindBlocks", "Finished", "Handle",
+    "CheckEquivalent", "DescribeModel", "DrawsOnce", "FindBlocks", "Finished", "Handle",
     "LogLikelihood", "Next", "Note", "Operation", "Plan", "Prefill", "Probe", "Propose", "Sample", "Score", "Start",
-    "StopRule", "Strategy", "Tally", "TextLikelihood", "cancel", "check_n", "compare_pair", "count_votes",
+    "StopRule", "Strategy", "Tally", "TextLikelihood", "cancel", "check_n", "count_votes",
     "loglikelihood", "model_info", "next_finished", "note", "note_stop", "prefill", "probe", "propose", "sample",
     "score", "start",
 ]  # fmt: skip
@@ -97,17 +97,6 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
-class ComparePair:
-    """Ask the run's verifier which of two candidates is better, for each pair.
-
-    Reply: one rating per pair, in order: the probability that the first is better. Not every verifier compares pairs.
-    """
-
-    question: Question
-    pairs: tuple[tuple[Completion, Completion], ...]
-
-
-@dataclass(frozen=True, slots=True)
 class TextLikelihood:
     """The natural log of the probability that a reply continues with a text of `tokens` token ids."""
 
@@ -148,7 +137,7 @@ class Start:
     it is cancelled nevertheless, it is booked at its worst case.
     """
 
-    op: Sample | Score | ComparePair
+    op: Sample | Score
     times: int = 1
     cancellable: bool = True
 
@@ -264,7 +253,6 @@ class Finished:
 Operation: TypeAlias = (
     Sample
     | Score
-    | ComparePair
     | LogLikelihood
     | Start
     | Next
@@ -357,16 +345,6 @@ def score(question: Question, candidates: Sequence[Completion]) -> Plan[tuple[Ra
     return reply
 
 
-def compare_pair(question: Question, pairs: Sequence[tuple[Completion, Completion]]) -> Plan[tuple[Rating, ...]]:
-    """The probability that the first candidate of each pair is better, by the run's verifier.
-
-    Raises:
-        UsageError: the verifier does not compare pairs.
-    """
-    reply: tuple[Rating, ...] = yield ComparePair(question, tuple(pairs))
-    return reply
-
-
 def loglikelihood(prompt: Prompt, texts: Sequence[str]) -> Plan[tuple[TextLikelihood | None, ...]]:
     """The log-likelihood of each text as the continuation of the prompt; None for one that does not fit.
 
@@ -377,7 +355,7 @@ def loglikelihood(prompt: Prompt, texts: Sequence[str]) -> Plan[tuple[TextLikeli
     return reply
 
 
-def start(op: Sample | Score | ComparePair, times: int = 1, *, cancellable: bool = True) -> Plan[Handle]:
+def start(op: Sample | Score, times: int = 1, *, cancellable: bool = True) -> Plan[Handle]:
     """Run an operation without waiting for it, as `Start` does; returns its handle, the first of `times`.
 
     A refusal by the budget is raised by `next_finished`.

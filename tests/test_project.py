@@ -44,9 +44,9 @@ PUBLIC = {
         Solution Vote VoteState build solve solve_each solve_many solve_many_sync solve_sync
     """,
     "reasoner.strategy": """
-        MAX_CHAINS MAX_SAMPLES BudgetExhausted CalibratedStrategy CalibrationSummary Cancel CheckEquivalent ComparePair
+        MAX_CHAINS MAX_SAMPLES BudgetExhausted CalibratedStrategy CalibrationSummary Cancel CheckEquivalent
         DescribeModel DrawsOnce FindBlocks Finished Handle LogLikelihood Next Note Operation Plan Prefill Probe Propose
-        Sample Score Start StopRule Strategy Tally TextLikelihood cancel check_n compare_pair count_votes
+        Sample Score Start StopRule Strategy Tally TextLikelihood cancel check_n count_votes
         loglikelihood model_info next_finished note note_stop prefill probe propose sample score start
     """,
     "reasoner.engine": """
@@ -59,7 +59,7 @@ PUBLIC = {
         LikelihoodsMeasured Noted Prefilled Prompted Proposed Refused Sampled Scored Sink Thought TraceWriter read_trace
     """,
     "reasoner.verifier": """
-        CostMeter FreeVerifier MemoryClaimant PairVerifier Verifier claim_memory verifier_cost
+        CostMeter FreeVerifier MemoryClaimant Verifier claim_memory verifier_cost
     """,
     "reasoner.voting": "MAX_STREAK Tally",
 }

@@ -202,7 +202,7 @@ class PlanRunner:
                 sequences = self._name(op)
                 with self.scheduled.blocking() if self.scheduled else nullcontext():
                     return self._see_completions(await self._sample(sequences, op, interruptible=False))
-            case ops.Score() | ops.ComparePair():
+            case ops.Score():
                 self._ops += 1
                 return self._see_ratings(await self._score(self._ops, op))
             case ops.LogLikelihood():
@@ -325,17 +325,13 @@ class PlanRunner:
             self._replies.count(op.params.limit, completion, op.limited_by)
         return drawn
 
-    async def _score(self, number: int, op: ops.Score | ops.ComparePair) -> tuple[Rating, ...]:
+    async def _score(self, number: int, op: ops.Score) -> tuple[Rating, ...]:
         if self.verifier is None:
             raise PlanError("the strategy asks for scores but says that it uses no verifier")
         rated = partial(rate, self.executor, number, self.verifier)
-        if isinstance(op, ops.ComparePair):
-            ratings = await each([partial(rated, first, other=second) for first, second in op.pairs])
-        else:
-            ratings = await each([partial(rated, candidate, reserve=op.reserve) for candidate in op.candidates])
+        ratings = await each([partial(rated, candidate, reserve=op.reserve) for candidate in op.candidates])
         self._check_refusals(number, ratings)
-        if isinstance(op, ops.Score):
-            self._replies.rate(op.candidates, ratings)
+        self._replies.rate(op.candidates, ratings)
         return tuple(
             Rating(None, Cost(), error=f"{NOT_RATED}: {rating}") if isinstance(rating, BudgetExhausted) else rating
             for rating in ratings
@@ -379,7 +375,7 @@ class PlanRunner:
         except NotRecorded as missing:
             return await self._started.stall(handle, missing)
 
-    async def _score_started(self, handle: ops.Handle, op: ops.Score | ops.ComparePair) -> ops.Finished:
+    async def _score_started(self, handle: ops.Handle, op: ops.Score) -> ops.Finished:
         try:
             return ops.Finished(handle, ratings=await self._score(handle, op))
         except NotRecorded as missing:

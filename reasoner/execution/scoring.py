@@ -19,12 +19,11 @@ from reasoner.errors import (
     VerifierError,
 )
 from reasoner.execution.executor import Inquiry, OperationExecutor
-from reasoner.registry import spec_of
 from reasoner.strategy import NOT_MEASURED, LogLikelihood, TextLikelihood
 from reasoner.system.foreign import described, is_cancellation, where
 from reasoner.trace.events import LikelihoodsMeasured, Scored
 from reasoner.types import CANCELLED, NOT_RATED, ONE_TOKEN, Completion, Prompt, Rating, TokenIds
-from reasoner.verifier import CostMeter, PairVerifier, Verifier
+from reasoner.verifier import CostMeter, Verifier
 
 
 async def rate(
@@ -33,32 +32,20 @@ async def rate(
     verifier: Verifier,
     candidate: Completion,
     *,
-    other: Completion | None = None,
     reserve: int = 0,
 ) -> Rating:
-    """Rate one candidate, or how much better it is than `other`. What the verifier raises becomes an error.
+    """Rate one candidate. What the verifier raises becomes an error.
 
     Raises:
         BudgetExhausted: the ledger refused it, or the deadline passed.
-        UsageError: the verifier does not compare pairs.
     """
-    if other is None:
-        bound_of = partial(verifier.bound, executor.question, candidate, executor.engine)
-        run = partial(verifier.score, executor.question, candidate, executor.engine)
-    elif isinstance(verifier, PairVerifier):
-        bound_of = partial(verifier.bound_pair, executor.question, candidate, other, executor.engine)
-        run = partial(verifier.compare_pair, executor.question, candidate, other, executor.engine)
-    else:
-        raise UsageError(
-            f"the verifier {spec_of(verifier)} rates candidates and does not compare pairs: use one such as judge"
-        )
-    digest, against = candidate.prompt.digest, (other.prompt.digest, other.index) if other else None
-    if event := executor.recorded(op, Scored, digest, candidate.index, against):
+    if event := executor.recorded(op, Scored, candidate.prompt.digest, candidate.index):
         return event.rating
 
-    record = partial(executor.recorder.scored, op, candidate, digest, against)
+    run = partial(verifier.score, executor.question, candidate, executor.engine)
+    record = partial(executor.recorder.scored, op, candidate)
     try:
-        worst = bound = _checked(await bound_of())
+        worst = bound = _checked(await verifier.bound(executor.question, candidate, executor.engine))
         if reserve:
             grown = await executor.render(candidate.prompt.then(candidate))
             worst += executor.reserved_cost(grown.tokens, reserve)

@@ -43,7 +43,7 @@ __all__ = [
 ]  # fmt: skip
 
 T = TypeVar("T")
-VERSION: Final = 2
+VERSION: Final = 3
 ATTEMPTS: Final = 3
 """How often a request is tried when the engine loses it."""
 COMPLETION_FIELDS: Final = tuple(
@@ -64,7 +64,7 @@ def adapter_of(cls: type[T]) -> "TypeAdapter[T]":
 class TraceRecord:
     """What all events have: a frozen dataclass with the two methods of pydantic's models that are used here."""
 
-    v: Literal[2] = VERSION
+    v: Literal[3] = VERSION
     question_id: str
     t: float
     """Seconds since the run began."""
@@ -214,16 +214,15 @@ class Dropped(Work):
 
 
 class Scored(Work):
-    """A candidate was rated, or could not be; `against` names the other candidate of a comparison."""
+    """A candidate was rated, or could not be."""
 
     event: Literal["scored"] = "scored"
     index: int
-    against: tuple[str, int] | None = None
     value: float | None
     steps: tuple[float, ...]
     parts: tuple[float, ...] = ()
     error: str
-    indexed_by: ClassVar[tuple[str, ...]] = ("prompt", "index", "against")
+    indexed_by: ClassVar[tuple[str, ...]] = ("prompt", "index")
 
     @property
     def rating(self) -> Rating:

@@ -138,12 +138,10 @@ class Recorder:
         """A sequence did not complete."""
         self.write(Dropped, cost=cost, **drop._asdict(), **sequence.named)
 
-    def scored(
-        self, op: int, candidate: Completion, digest: str, against: tuple[str, int] | None, rating: Rating, cost: Cost
-    ) -> None:
-        """A candidate was rated, or could not be; `digest` is that of its prompt."""
+    def scored(self, op: int, candidate: Completion, rating: Rating, cost: Cost) -> None:
+        """A candidate was rated, or could not be."""
         values = {name: getattr(rating, name) for name in ("value", "steps", "parts", "error")}
-        self.write(Scored, op=op, prompt=digest, index=candidate.index, against=against, cost=cost, **values)
+        self.write(Scored, op=op, prompt=candidate.prompt.digest, index=candidate.index, cost=cost, **values)
 
 
 def _generated(sequence: SequenceId, completion: Completion) -> dict[str, Any]:

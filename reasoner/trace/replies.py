@@ -43,7 +43,7 @@ def replies_in(events: Sequence[Event]) -> tuple[Reply, ...]:
     scores = {
         (event.question_id, event.prompt, event.index): event.value
         for event in events
-        if isinstance(event, Scored) and event.against is None and event.value is not None
+        if isinstance(event, Scored) and event.value is not None
     }
     return tuple(
         Reply(completion, event.answer, scores.get((event.question_id, event.prompt, event.index)))

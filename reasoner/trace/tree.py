@@ -259,17 +259,12 @@ class _TreeBuilder:
 
     def _rate(self, event: Scored) -> None:
         node_id = self.node_ids.get((event.prompt, event.index))
-        if node_id is not None and event.against is None:
-            node = self.tree.nodes[node_id]
-            node.ratings.append(event)
-            node.cost += event.cost
+        if node_id is None:
+            self.other_cost += event.cost
             return
-        value = event.error if event.value is None else f"{event.value:.2f}"
-        pair = [node_id, self.node_ids.get(event.against)] if event.against else []
-        first, second = ("?" if node is None else f"#{node}" for node in pair or [None, None])
-        rated = f"{first} better than {second}" if pair else "a sequence that the trace does not hold was rated"
-        self.tree.notes.append(f"{rated}: {value}")
-        self.other_cost += event.cost
+        node = self.tree.nodes[node_id]
+        node.ratings.append(event)
+        node.cost += event.cost
 
     def finish(self) -> SearchTree:
         """The tree, with what only the whole of it decides."""

@@ -31,7 +31,7 @@ class Knockout(PairOptions):
         def play(left: Sequence[Candidate]) -> Plan[Sequence[Candidate]]:
             unopposed, paired = left[: len(left) % 2], left[len(left) % 2 :]
             pairs = [(paired[index], paired[-1 - index]) for index in range(len(paired) // 2)]
-            winners = yield from self.winners(question, entered, pairs)
+            winners = yield from self.winners(question, pairs)
             return (*unopposed, *winners)
 
         return (yield from tournament(question, entered, play))

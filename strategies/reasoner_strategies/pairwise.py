@@ -27,6 +27,6 @@ class Pairwise(PairOptions):
         pairs = list(itertools.combinations(entered.ranked, 2))
         if not pairs:
             return entered.majority.leader
-        winners = yield from self.winners(question, entered, pairs)
+        winners = yield from self.winners(question, pairs)
         won = Counter(candidate.index for candidate in winners)
         return (yield from by_points(question, entered.drawn, won)).leader

@@ -1,19 +1,18 @@
-"""What a plan is sent when it scores or compares candidates, and what a verifier may do wrong."""
+"""What a plan is sent when it scores candidates, and what a verifier may do wrong."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from reasoner import Answer, Budget, Cost, Question, SamplingParams
-from reasoner.engine import Engine, SampleRequest
-from reasoner.errors import BudgetExhausted, LedgerViolation, PlanError, UsageError, VerifierError
-from reasoner.strategy import Next, Plan, Sample, Score, Start, compare_pair, sample
+from reasoner import Answer, Budget, Question, SamplingParams
+from reasoner.engine import SampleRequest
+from reasoner.errors import BudgetExhausted, LedgerViolation, PlanError, VerifierError
+from reasoner.strategy import Next, Plan, Sample, Score, Start
 from reasoner.trace.events import Scored
 from reasoner.types import Completion, Rating
-from reasoner.verifier import CostMeter
-from tests.execution.one_question import PARAMS, PROMPT, QUESTION, REPLY, TOKENS, Run, Script
+from tests.execution.one_question import PARAMS, PROMPT, REPLY, TOKENS, Run, Script
 from tests.helpers import Judge, says
 from tests.scripted import ScriptedEngine
 
@@ -116,46 +115,3 @@ def test_samples_carry_the_log_probabilities_that_the_verifier_needs(
 
     Run(plan, ScriptedEngine(script), uses_verifier=True, verifier=Judge(logprobs=needed))
     assert seen == [kept, kept]
-
-
-@dataclass(slots=True)
-class Comparing(Judge):
-    """A verifier that prefers the smaller answer, and can compare no nines."""
-
-    async def bound_pair(self, question: Question, a: Completion, b: Completion, policy: Engine) -> Cost:
-        return Cost(verifier_tokens=20, requests=2)
-
-    async def compare_pair(
-        self, question: Question, a: Completion, b: Completion, policy: Engine, cost_meter: CostMeter
-    ) -> Rating:
-        cost_meter.cost = Cost(verifier_tokens=7, requests=1)
-        if "9" in a.text + b.text:
-            raise VerifierError("no nines")
-        self.spent.append(14)
-        return Rating(0.8 if a.text < b.text else 0.2, Cost(verifier_tokens=14, requests=2))
-
-
-def all_pairs(values: list[float | None]) -> Plan[Answer | None]:
-    drawn = yield from sample(PROMPT, n=3, params=PARAMS)
-    pairs = [(drawn[0], drawn[1]), (drawn[1], drawn[0]), (drawn[0], drawn[2])]
-    ratings = yield from compare_pair(QUESTION, pairs)
-    values += [rating.value for rating in ratings]
-    return QUESTION.read(drawn[0])
-
-
-def test_each_pair_has_a_probability_or_an_error_and_all_is_paid() -> None:
-    values: list[float | None] = []
-    run = Run(
-        lambda _: all_pairs(values), ScriptedEngine(says("7", "8", "9")), uses_verifier=True, verifier=Comparing()
-    )
-    assert run.error is None
-    assert values == [0.8, 0.2, None]
-    assert run.solution.cost.verifier_tokens == 14 + 14 + 7
-    told = [(event.index, event.against and event.against[1], event.value) for event in run.seen(Scored)]
-    assert sorted(told, key=str) == [(0, 1, 0.8), (0, 2, None), (1, 0, 0.2)]
-
-
-def test_a_verifier_that_compares_nothing_is_named() -> None:
-    run = Run(lambda _: all_pairs([]), uses_verifier=True, verifier=Judge())
-    assert isinstance(run.error, UsageError)
-    assert "does not compare pairs: use one such as judge" in str(run.error)

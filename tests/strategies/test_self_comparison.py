@@ -9,17 +9,13 @@ from typing import Any
 
 import pytest
 
-from reasoner import SamplingParams, Solution, solve_sync
+from reasoner import SamplingParams
 from reasoner.answers.questions import Question
-from reasoner.errors import UsageError
 from reasoner.strategy import Plan, Propose, Sample, Strategy
-from reasoner.trace.events import Event, Sampled, Scored
 from reasoner.types import Answer, Completion, Prompt
 from reasoner_strategies import GenSelect, Knockout, Pairwise, Universal, universal
 from reasoner_strategies.universal import named
-from tests.execution.test_scores import Comparing
-from tests.helpers import Judge, completion, number_question, says
-from tests.scripted import ScriptedEngine
+from tests.helpers import completion, number_question
 from tests.strategies.driving import Course, follow
 
 QUESTION = number_question()
@@ -184,31 +180,6 @@ def test_cut_comparisons_abstain_and_refused_ones_do_not_shift_the_others(first:
     last = plan.send((completion(reply, prompt=prompt, finish="length" if first else "stop"),))
     assert isinstance(last, Propose)
     assert (last.answer and last.answer.key) == answer
-
-
-# By a verifier that compares
-
-
-def by_verifier(
-    kind: Callable[..., Strategy], keys: str, verifier: Judge | None = None
-) -> tuple[Solution, list[Event]]:
-    events: list[Event] = []
-    strategy, engine = kind(len(keys), by="verifier"), ScriptedEngine(says(*keys))
-    return solve_sync(QUESTION, strategy, engine, verifier=verifier or Comparing(), trace=events.append), events
-
-
-@pytest.mark.parametrize(("kind", "comparisons"), [(Knockout, 2), (Pairwise, 3)])
-def test_a_verifier_compares_each_pair_once(kind: Callable[..., Strategy], comparisons: int) -> None:
-    """It prefers smaller answers and cannot compare nines, where votes decide."""
-    solution, events = by_verifier(kind, "88768")
-    assert (solution.error, solution.answer and solution.answer.key) == (None, "6")
-    assert sum(isinstance(event, Sampled) for event in events) == 5
-    assert sum(isinstance(event, Scored) for event in events) == comparisons
-    solution, _ = by_verifier(kind, "997")
-    assert (solution.error, solution.answer and solution.answer.key) == (None, "9")
-    solution, _ = by_verifier(kind, "78", Judge())
-    assert isinstance(solution.error, UsageError)
-    assert (solution.answer and solution.answer.key) == "7"
 
 
 # Knockout

@@ -38,7 +38,6 @@ FORMS: dict[Ask, JudgeForm] = {
     ),
 }
 _OWNED = OWNED | {"core": "the judge's model runs in a process of its own"}
-PAIR = JudgeForm("Which of the two answers is better? Reply with A or B.", (("A", 1.0), ("B", 0.0)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ class Judge(Checked):
     The policy judges itself, with the prompt up to the candidate in its prefix cache, unless `model` names another
     model to run or `base_url` a server. With `model`, the options of the engine `vllm` are
     options too, such as `device_ids`; `args` is a file of vLLM's arguments. The judge sees no reference answer and no
-    other candidate, except in `compare_pair`. A candidate's text may manipulate it.
+    other candidate. A candidate's text may manipulate it.
     """
 
     open_options: ClassVar[OpenOptions] = OPEN
@@ -107,8 +106,7 @@ class Judge(Checked):
         await engine.start()
         if any(known is engine for known, _ in self._known):
             return
-        words = {word for form in (*FORMS.values(), PAIR) for word, _ in form.values}
-        self._known.append((engine, {word: await _spellings(engine, word) for word in sorted(words)}))
+        self._known.append((engine, {word: await _spellings(engine, word) for word, _ in FORMS[self.ask].values}))
 
     async def reset_caches(self) -> None:
         """Empty the cache of the judge's own model."""
@@ -136,40 +134,6 @@ class Judge(Checked):
             VerifierError: it did not answer the question, or the prompt does not fit its context.
         """
         prompt, form = self._prompt(question, candidate), FORMS[self.ask]
-        value, mass = await self._read(prompt, form, question, candidate.index, policy, cost_meter)
-        assert cost_meter.cost is not None
-        return Rating(value, cost_meter.cost, parts=(mass,))
-
-    async def bound_pair(self, question: Question, a: Completion, b: Completion, policy: Engine) -> Cost:
-        """The cost of both orders, with nothing cached."""
-        engine = self._engine(policy)
-        prompts = [await engine.render(_pair_prompt(question, *pair)) for pair in ((a, b), (b, a))]
-        return sum((verifier_cost(engine.model, Usage(prompt.tokens, 0, 1)) for prompt in prompts), Cost())
-
-    async def compare_pair(
-        self, question: Question, a: Completion, b: Completion, policy: Engine, cost_meter: CostMeter
-    ) -> Rating:
-        """The probability that `a` is better than `b`: the mean over both orders, so that the order does not matter.
-
-        `parts` are the probabilities of `a` in both orders; if they differ much, the judge prefers a position. The
-        values of a pair and its reverse add up to 1.
-
-        Raises:
-            VerifierError: as `score`.
-        """
-        first, _ = await self._read(_pair_prompt(question, a, b), PAIR, question, a.index, policy, cost_meter)
-        second, _ = await self._read(_pair_prompt(question, b, a), PAIR, question, b.index, policy, cost_meter)
-        assert cost_meter.cost is not None
-        return Rating((first + 1 - second) / 2, cost_meter.cost, parts=(first, 1 - second))
-
-    def _prompt(self, question: Question, candidate: Completion) -> Prompt:
-        closing = FORMS[self.ask].closing.replace("{rubric}", self.rubric)
-        return _chat(question, f"Proposed answer:\n{candidate.chain.strip()}\n\n{closing}")
-
-    async def _read(
-        self, prompt: Prompt, form: JudgeForm, question: Question, index: int, policy: Engine, cost_meter: CostMeter
-    ) -> tuple[float, float]:
-        """The expected value of the first token among the form's words, and the probability of all these words."""
         engine = self._engine(policy)
         spelled = next((ids for known, ids in self._known if known is engine), None)
         if spelled is None:
@@ -180,46 +144,40 @@ class Judge(Checked):
             raise VerifierError(
                 f"the judge's prompt is {rendered.tokens:,} tokens and its context window {engine.model.context:,}"
             )
-        before = cost_meter.cost or Cost()
         meter = UsageMeter(Usage())
-        request = SampleRequest(question.id, prompt, rendered, ONE_TOKEN, index, 0, watch=watch, meter=meter)
+        request = SampleRequest(question.id, prompt, rendered, ONE_TOKEN, candidate.index, 0, watch=watch, meter=meter)
         try:
             completion = await engine.sample(request)
         except BaseException:
-            cost_meter.cost = None if meter.usage is None else before + verifier_cost(engine.model, meter.usage)
+            cost_meter.cost = None if meter.usage is None else verifier_cost(engine.model, meter.usage)
             raise
-        cost_meter.cost = before + verifier_cost(engine.model, completion.usage)
+        cost_meter.cost = verifier_cost(engine.model, completion.usage)
         if completion.logprobs is None or not completion.logprobs.watched:
             raise VerifierError(f"{engine.name} does not report the log-probabilities of chosen tokens")
-        return self._expected(form, spelled, watch, completion.logprobs.watched[0])
-
-    def _expected(
-        self, form: JudgeForm, spelled: dict[str, TokenIds], watch: TokenIds, logprobs: Sequence[float]
-    ) -> tuple[float, float]:
-        chance = dict(zip(watch, map(math.exp, logprobs), strict=True))
+        chance = dict(zip(watch, map(math.exp, completion.logprobs.watched[0]), strict=True))
         masses = [(math.fsum(chance[token] for token in spelled[word]), value) for word, value in form.values]
+        value, mass = self._expected(masses)
+        return Rating(value, cost_meter.cost, parts=(mass,))
+
+    def _prompt(self, question: Question, candidate: Completion) -> Prompt:
+        """The prompt of the policy, which is in its prefix cache, and the task of the judge, to do without thinking."""
+        prompt, closing = question.prompt, FORMS[self.ask].closing.replace("{rubric}", self.rubric)
+        text = prompt.raw or prompt.messages[-1].content
+        system = next((message.content for message in prompt.messages if message.role == "system"), "")
+        task = f"Proposed answer:\n{candidate.chain.strip()}\n\n{closing}"
+        return Prompt.chat(f"{text}\n\n{task}", system=system).at_level(NO_THINKING)
+
+    def _expected(self, masses: Sequence[tuple[float, float]]) -> tuple[float, float]:
+        """The expected value of words with these probabilities and values, and the probability of all of them."""
         total = math.fsum(part for part, _ in masses)
         mass = min(1.0, total)
         if mass <= 0 or mass < self.min_mass:
-            words = ", ".join(word for word, _ in form.values)
+            words = ", ".join(word for word, _ in FORMS[self.ask].values)
             raise VerifierError(
                 f"the judge did not answer: {words} together have probability {mass:.3f}, below "
                 f"min_mass={self.min_mass:g}"
             )
         return min(1.0, math.fsum(part * value for part, value in masses) / total), mass
-
-
-def _chat(question: Question, task: str) -> Prompt:
-    """The prompt of the policy, which is in its prefix cache, and the task of the judge, to do without thinking."""
-    prompt = question.prompt
-    text = prompt.raw or prompt.messages[-1].content
-    system = next((message.content for message in prompt.messages if message.role == "system"), "")
-    return Prompt.chat(f"{text}\n\n{task}", system=system).at_level(NO_THINKING)
-
-
-def _pair_prompt(question: Question, a: Completion, b: Completion) -> Prompt:
-    shown = f"Answer A:\n{a.chain.strip()}\n\nAnswer B:\n{b.chain.strip()}"
-    return _chat(question, f"{shown}\n\n{PAIR.closing}")
 
 
 async def _spellings(engine: Engine, word: str) -> TokenIds:

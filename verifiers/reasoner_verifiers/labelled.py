@@ -64,7 +64,7 @@ def _distinct(folders: Sequence[Path]) -> Iterable[Labelled]:
 def _labelled(folder: Path) -> Iterator[Labelled]:
     run = read_run(folder)
     verifiers = {event.question_id: event.verifier for event in run.events if isinstance(event, Began)}
-    ratings = {(e.question_id, e.prompt, e.index): e for e in run.events if isinstance(e, Scored) and e.against is None}
+    ratings = {(e.question_id, e.prompt, e.index): e for e in run.events if isinstance(e, Scored)}
     for event, completion in completions_in(run.events):
         name = (event.question_id, event.prompt, event.index)
         if grade := run.grades.get(name):

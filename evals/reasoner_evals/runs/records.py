@@ -311,7 +311,7 @@ class _Question:
 
     def _take_rating(self, event: Scored) -> None:
         self.failures.add(event.rating)
-        if event.against is None and event.value is not None:
+        if event.value is not None:
             self.scores[event.prompt, event.index] = event
 
     def extract(self, event: AnswerExtracted) -> None:

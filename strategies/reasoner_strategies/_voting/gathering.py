@@ -10,7 +10,6 @@ from reasoner.answers.questions import Question
 from reasoner.errors import BudgetExhausted
 from reasoner.strategy import (
     Cancel,
-    ComparePair,
     Finished,
     Handle,
     Next,
@@ -124,7 +123,7 @@ class Gathering:
                 op = replace(op, op=self._branched(op.op, number))
             if isinstance(op, Sample):
                 op = self._branched(op, number)
-            if isinstance(op, Sample | Score | ComparePair):
+            if isinstance(op, Sample | Score):
                 part.blocked_on = yield Start(op, cancellable=False)
                 self._own(part.blocked_on, number)
                 return

@@ -1,13 +1,13 @@
-"""Comparisons of answers by the model itself or a verifier: candidates, choices, pairs, tournaments."""
+"""Comparisons of answers by the model itself: candidates, choices, pairs, tournaments."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from reasoner.answers.questions import Question
 from reasoner.specs import Checked, Samples
-from reasoner.strategy import Plan, compare_pair, sample
+from reasoner.strategy import Plan, sample
 from reasoner.types import Answer, Completion, Prompt, SamplingParams, VoteState
 from reasoner_strategies._prompts import shortened, verdict, with_text, without_reply
 from reasoner_strategies._voting.pool import proposed, vote
@@ -85,29 +85,18 @@ class PairOptions(Checked):
 
     A pair is compared `comparisons` times, every second time in the other order; a comparison without a verdict
     abstains, and a tie goes to the answer with more votes. `params` draw candidates and comparisons; of each text the
-    last 4,000 characters are shown. With `by` "verifier" the run's verifier compares each pair once, in both orders, if
-    it can compare, such as `judge`.
+    last 4,000 characters are shown.
     """
 
+    uses_verifier: ClassVar[bool] = False
     free_form: ClassVar[bool] = True
 
     n: Samples = 8
     comparisons: Samples = 2
     params: SamplingParams = SamplingParams()
-    by: Literal["policy", "verifier"] = "policy"
 
-    @property
-    def uses_verifier(self) -> bool:
-        """Only if it compares."""
-        return self.by == "verifier"
-
-    def winners(self, question: Question, entered: Candidates, pairs: Sequence[Pair]) -> Plan[tuple[Candidate, ...]]:
+    def winners(self, question: Question, pairs: Sequence[Pair]) -> Plan[tuple[Candidate, ...]]:
         """The winner of each pair."""
-        if self.by == "verifier":
-            drawn = [(entered.drawn[a.index], entered.drawn[b.index]) for a, b in pairs]
-            values = [rating.value for rating in (yield from compare_pair(question, drawn))]
-            # Of a pair, the first has more votes.
-            return tuple(pair[value is not None and value < 0.5] for pair, value in zip(pairs, values, strict=True))
         orders = [(b, a) if turn % 2 else (a, b) for a, b in pairs for turn in range(self.comparisons)]
         chosen = yield from polled([(pair_prompt(question, order), order) for order in orders], better, self.params)
         starts = range(0, len(orders), self.comparisons)

@@ -24,7 +24,6 @@ class Trace:
     text: str = "How many?"
     events: list[Event] = field(default_factory=list)
     _drawn: dict[str, int] = field(default_factory=dict)
-    _places: dict[str, tuple[str, int]] = field(default_factory=dict)
     _names: Iterator[int] = field(default_factory=count)
 
     def add(self, kind: type[Event], **values: Any) -> "Trace":
@@ -54,7 +53,6 @@ class Trace:
         """A step (or with `stop=None` the end of a chain), rated where `value` is given; its name."""
         index = self._index(on)
         child = child or f"node {next(self._names)}"
-        self._places.setdefault(child, (on, index))
         read = Answer(answer, answer) if answer else None
         drawn = {"seed": 0, "token_ids": (1,), "usage": Usage(7, 2, 3), "logprobs": None, "cost": DRAWN, "op": 1}
         ended = {"text": text, "finish_reason": finish, "stop": stop, "answer": read}
@@ -67,8 +65,8 @@ class Trace:
         self._drawn[on] = self._drawn.get(on, 0) + 1
         return self._drawn[on] - 1
 
-    def rate(self, on: str, index: int, value: float | None, *, error: str = "", against: str = "") -> None:
-        names = {"prompt": on, "index": index, "against": self._places[against] if against else None}
+    def rate(self, on: str, index: int, value: float | None, *, error: str = "") -> None:
+        names = {"prompt": on, "index": index}
         self.add(Scored, op=2, value=value, steps=() if value is None else (value,), error=error, cost=RATED, **names)
 
     def put(self, on: str, text: str) -> str:
