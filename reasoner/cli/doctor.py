@@ -142,10 +142,8 @@ def _thinking(profile: "ThinkingProfile | None") -> str:
     """How a model thinks, in a line."""
     if profile is None:
         return "no"
-    when = "always" if profile.when == "always" else "on request"
-    markers = " to ".join(marker.strip().replace("\n", " ") for marker in (profile.start_text, profile.end_text))
     levels = f"levels {', '.join(profile.levels)}" if profile.levels else "no levels"
-    return f"{when}, from {markers}, parser {profile.parser or 'none'}, {levels}"
+    return f"{'always' if profile.when == 'always' else 'on request'}, {levels}"
 
 
 def _model(engine: "VllmEngine", say: "Notify") -> dict[str, Any]:
@@ -177,9 +175,6 @@ def _model(engine: "VllmEngine", say: "Notify") -> dict[str, Any]:
         "parameters": info.parameters or None,
         **({"active_parameters": info.active_parameters} if info.active_parameters else {}),
         "context_tokens": info.context or None,
-        "layers": info.layers or None,
-        "query_heads": info.heads or None,
-        "kv_heads": info.kv_heads or None,
         "kv_bytes_per_token": kv_bytes or None,
         **({"kv_cache_tokens": int(engine.kv_gib * 2**30) // kv_bytes} if dtype and kv_bytes else {}),
         **passed,

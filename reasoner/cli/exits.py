@@ -58,18 +58,7 @@ def guarded(command: Callable[P, int]) -> Callable[P, int]:
         except ReaderLeft:
             return ANSWERED
         except ReasonerError as error:
-            context = click.get_current_context(silent=True)
-            origin = origins(context) if context and isinstance(error, UsageError) else ""
-            click.echo(error_line(f"{error}{origin}"), err=True)
+            click.echo(error_line(error), err=True)
             return code_of(error)
 
     return run
-
-
-def origins(context: click.Context) -> str:
-    """Which parameters came from variables, for the end of an error line; empty if none did."""
-    names = [parameter.name or "" for parameter in context.command.get_params(context)]
-    variable = click.core.ParameterSource.ENVIRONMENT
-    given = [name.upper() for name in names if context.get_parameter_source(name) is variable]
-    listed = ", ".join(f"{context.auto_envvar_prefix}_{name}" for name in given)
-    return f"; set by variables: {listed}" if given else ""

@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from reasoner.cli.exits import OTHER, error_line, origins
+from reasoner.cli.exits import OTHER, error_line
 from reasoner.cli.look import MAX_WIDTH, laid_out
 from reasoner.cli.options import LISTS
 from reasoner.cli.terminal import abandon
@@ -116,7 +116,7 @@ def _message(error: click.ClickException) -> str:
     if context.command.name == "solve" and message.startswith("got unexpected extra"):
         return 'the question must be one argument: put it in quotes, as in `reasoner solve "What is 3 + 4?"`'
     see = "" if "did you mean" in message or "named" in message else f" (see `{context.command_path} --help`)"
-    return f"{message}{see}{origins(context)}"
+    return f"{message}{see}"
 
 
 def _unknown_option(name: str, context: click.Context) -> str:

