@@ -14,7 +14,7 @@ import numpy as np
 
 from reasoner.calibration.risk import ALARM
 from reasoner.strategy import CalibrationSummary
-from reasoner_evals.calibration.alarms import fewer_right
+from reasoner_evals.calibration.profiles import fewer_right
 from reasoner_evals.stats import Bools, Floats, Ints
 
 LEVELS = np.array([0.45, 0.75, 0.92, 0.99])

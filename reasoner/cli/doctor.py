@@ -122,7 +122,7 @@ async def _server(engine: "OpenAIEngine") -> dict[str, Any]:
 
 def _device() -> dict[str, Any]:
     from reasoner.engines.vllm.build import installed_build
-    from reasoner.models.dtype import default_dtype
+    from reasoner.models.defaults import default_dtype
     from reasoner.system.machine import cpu_name, gpus, installed, usable_cores
 
     build = installed_build()
@@ -150,7 +150,7 @@ def _model(engine: "VllmEngine", say: "Notify") -> dict[str, Any]:
     """What is known of the model, and the arguments of vLLM. Raises EngineUnavailable."""
     from reasoner.engines.vllm.arguments import converted
     from reasoner.engines.vllm.build import installed_build
-    from reasoner.models.dtype import BYTES, default_dtype
+    from reasoner.models.defaults import BYTES, default_dtype
     from reasoner.models.families import profile_of
     from reasoner.models.geometry import read_model_info
     from reasoner.models.resolve import resolve

@@ -295,7 +295,7 @@ def choose_verifier(
         UsageError: it is unknown, it is given and no strategy uses it, `unsandboxed` is given and it runs no code, or
             none is given and several were measured with.
     """
-    from reasoner.execution.arguments import default_verifier
+    from reasoner.execution.inputs import default_verifier
     from reasoner.registry import build, spec_of
     from reasoner.specs import Spec
     from reasoner.trace.history import RecordedEngine

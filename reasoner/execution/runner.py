@@ -14,7 +14,7 @@ from reasoner.budget import NO_COST, Budget, Cost, Ledger, Prices
 from reasoner.engine import Engine
 from reasoner.errors import UsageError, require
 from reasoner.execution.admission import EngineLimits
-from reasoner.execution.arguments import as_budget, as_instance, as_limits, as_question, as_questions, as_sink, plugins
+from reasoner.execution.inputs import as_budget, as_instance, as_limits, as_question, as_questions, as_sink, plugins
 from reasoner.execution.scheduler import Allocation
 from reasoner.execution.session import CONCURRENCY, RunContext
 from reasoner.registry import DEFAULT_ENGINE, DEFAULT_STRATEGY

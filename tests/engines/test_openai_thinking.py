@@ -9,7 +9,7 @@ import pytest
 from reasoner.engine import TextPiece
 from reasoner.engines import ReplyParts
 from reasoner.engines.openai import OpenAIEngine
-from reasoner.engines.openai.parts import by_text, may_think
+from reasoner.engines.openai.requests import by_text, may_think
 from reasoner.errors import RequestLost, UsageError
 from reasoner.models.families import profile_of
 from reasoner.models.thinking import ThinkingProfile

@@ -13,7 +13,7 @@ import reasoner
 from reasoner import Budget, Question, SamplingParams, build, solve_each, solve_many_sync, solve_sync
 from reasoner.engines.simulated import SimulatedEngine
 from reasoner.errors import EngineError, UsageError
-from reasoner.execution import arguments
+from reasoner.execution import inputs
 from reasoner.trace.events import Began, Event
 from reasoner_strategies import BestOfN, SelfConsistency
 from reasoner_verifiers import Certainty
@@ -77,9 +77,7 @@ def test_an_engine_that_the_call_made_is_closed_and_one_that_was_passed_in_is_no
             solve_sync(TEXT, "single", engine)
 
     monkeypatch.setattr(cls, "closed", 0)
-    monkeypatch.setattr(
-        arguments, "build", lambda kind, spec: cls(says("7")) if kind == "engine" else build(kind, spec)
-    )
+    monkeypatch.setattr(inputs, "build", lambda kind, spec: cls(says("7")) if kind == "engine" else build(kind, spec))
     run(cls(says("7")))
     assert cls.closed == 0
     run("scripted")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from reasoner.engines.openai.parts import by_text
+from reasoner.engines.openai.requests import by_text
 from reasoner.models.families import (
     FAMILIES,
     ModelFamily,

@@ -8,7 +8,7 @@ import pandas as pd
 
 from reasoner.calibration.risk import ALARM
 from reasoner.types import EndedBy
-from reasoner_evals.calibration.alarms import calibration_of, fewer_right
+from reasoner_evals.calibration.profiles import calibration_of, fewer_right
 from reasoner_evals.report.comparisons import estimate, known
 from reasoner_evals.report.content import Bounded
 from reasoner_evals.runs.measures import TOKENS, Measured, mean, ungraded_rows

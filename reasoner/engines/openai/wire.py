@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from reasoner.answers.tool_calls import ToolCall, call_text
+from reasoner.answers.whole import ToolCall, call_text
 from reasoner.engine import SampleRequest, TextPiece
 from reasoner.engines import ReplyParts
-from reasoner.engines.openai.parts import by_text, closed, may_think
 from reasoner.engines.openai.rendering import Renderer
+from reasoner.engines.openai.requests import by_text, closed, may_think
 from reasoner.engines.openai.values import Reported, SentCall, SentChoice, SentReply, TokenLogprobs
 from reasoner.errors import RequestLost
 from reasoner.models.thinking import Split, ThinkingProfile, split
