@@ -79,7 +79,7 @@ def test_preempted_sequences_are_counted_and_the_limiter_avoids_them(started: tu
         assert meter.usage is not None
         assert meter.usage.generated_tokens <= LONG.limit
 
-    solution = solve_sync(Question.of(ESSAY, space="text"), SelfConsistency(SEQUENCES, LONG), small)
+    solution = solve_sync(Question.of(ESSAY, space="free"), SelfConsistency(SEQUENCES, LONG), small)
     assert [note.split(":")[0] for note in solution.notes] == ["narrowed"]
 
 
