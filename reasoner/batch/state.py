@@ -1,20 +1,23 @@
-"""What an interrupted batch continues from: the answers that were written, and the trace of unfinished questions."""
+"""Answers the rows of a batch, and keeps what an interrupted batch continues from."""
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections import deque
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from reasoner.batch.rows import AnswerLine, read_answer
+from reasoner.answers.questions import Question
+from reasoner.batch.rows import AnswerLine, InputRow, answer_line, error_line, read_answer
 from reasoner.budget import NO_COST, Cost
 from reasoner.errors import TraceError, UsageError
 from reasoner.execution.inputs import IdSet
+from reasoner.execution.runner import solve_each
 from reasoner.journal.folder import LOCK, write_whole, writing
 from reasoner.journal.lines import Format, JournalWriter, read_lines
 from reasoner.system.files import complaint_of, parse_json, read_whole
-from reasoner.trace.events import Ended, Event, Refused, TraceWriter, read_trace
+from reasoner.trace.events import Began, Ended, Event, Refused, Sink, TraceWriter, read_trace
 from reasoner.trace.history import QuestionHistory, read_histories, sound
 
 SEGMENT: Final = 1 << 26
@@ -273,3 +276,43 @@ def _answer(content: bytes) -> AnswerLine:
         return read_answer(parse_json(content))
     except (KeyError, TypeError, AttributeError):
         raise ValueError("it has other columns") from None
+
+
+async def answer_rows(
+    rows: Iterator[InputRow], done: Progressed, trace: Sink | None, *, length: int | None, **options: Any
+) -> AsyncGenerator[AnswerLine, None]:
+    """The lines of the rows that are not `done`, as they end; `options` and errors are those of `solve_each`.
+
+    `length` is the number of all rows, if that is known.
+    """
+    asked: dict[str, InputRow] = {}
+    wrong: deque[InputRow] = deque()
+    histories = done.histories
+
+    def questions() -> Iterator[Question]:
+        for row in rows:
+            if row.question is None:
+                wrong.append(row)
+            elif not done.has(row.id, row.number, row.digest):
+                asked[row.id] = row
+                began = histories[row.id].of(Began) if row.id in histories else []
+                if any(event.text != row.question.text for event in began):
+                    # The row was changed before it was answered: what it cost counts, its samples do not.
+                    histories[row.id] = histories[row.id].without_events()
+                yield row.question
+
+    stream = solve_each(
+        questions(),
+        history=histories,
+        spent=done.spent,
+        length=None if length is None else max(0, length - done.count),
+        trace=trace,
+        **options,
+    )
+    async with aclosing(stream):
+        async for _, solution in stream:
+            while wrong:
+                yield error_line(wrong.popleft())
+            yield answer_line(asked.pop(solution.question_id), solution)
+    while wrong:
+        yield error_line(wrong.popleft())

@@ -11,9 +11,8 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from reasoner.batch.answering import answer_rows
 from reasoner.batch.rows import FORMATS, QUESTION, AnswerLine, InputRow, convert, encoded, read_rows
-from reasoner.batch.state import BatchFolder, Progressed, Settings
+from reasoner.batch.state import BatchFolder, Progressed, Settings, answer_rows
 from reasoner.budget import Budget, Prices
 from reasoner.cli import interrupts, options
 from reasoner.cli.exits import ANSWERED, ENGINE, EXHAUSTED, OTHER, USAGE, error_line

@@ -1,166 +1,12 @@
 """`reasoner trace`: how an answer was searched for."""
 
-from collections.abc import Iterator
 from contextlib import suppress
-from itertools import chain
 from pathlib import Path
-from typing import Final
 
 import click
-from rich.console import RenderableType
-from rich.text import Text
-from rich.tree import Tree
 
-from reasoner.budget import cost_line
 from reasoner.cli.exits import ANSWERED, guarded
 from reasoner.cli.options import PATH
-from reasoner.cli.terminal import Terminal, columns, labelled, printable
-from reasoner.errors import TraceError, UnknownName, UsageError
-from reasoner.trace import outline as views
-from reasoner.trace.events import read_trace
-from reasoner.trace.outline import Outline
-from reasoner.trace.page import page, write_page
-from reasoner.trace.tree import SearchTree, TreeNode, search_trees
-from reasoner.types import samples_of
-
-MAX_NODES: Final = 500
-MAX_LINES: Final = 12
-"""Notes, proposals and comparisons that are shown of each."""
-MAX_STEPS: Final = 100
-MAX_STEP_LENGTH: Final = 1000
-"""Characters of a step on the path."""
-LEVEL: Final = 6
-"""Columns that a terminal needs for each level of a tree; deeper levels are left out."""
-
-
-def show(file: Path, question: str | None, html: Path | None) -> None:
-    """Show a single tree in full, several in a line each; draw them in `html` too if it is given.
-
-    Raises:
-        TraceError: the trace cannot be read or is empty, or the page cannot be written.
-        UnknownName: there is no question with the id `question`.
-    """
-    terminal = Terminal()
-
-    def trees() -> Iterator[SearchTree]:
-        return search_trees(read_trace(file)) if question is None else iter([_tree_of(question, file)])
-
-    shown = trees()
-    first = next(shown, None)
-    if first is None:
-        raise TraceError(f"the trace {file} holds no question: it is empty")
-    if html is not None:
-        # The page is written in full even if standard output cannot be.
-        write_page(html, page(trees(), source=file.name))
-    try:
-        second = next(shown, None)
-        if second is None:
-            terminal.show(*full(first, columns()))
-        else:
-            _show_rows(terminal, chain((first, second), shown))
-    finally:
-        if html is not None:
-            terminal.say(f"wrote {html}")
-
-
-def _tree_of(question: str, file: Path) -> SearchTree:
-    """The tree of the question with this id; the last one of several attempts."""
-    trees = [*search_trees(event for event in read_trace(file) if event.question_id == question)]
-    if not trees:
-        raise UnknownName("question", question, {event.question_id for event in read_trace(file)}, of="the trace")
-    return trees[-1]
-
-
-def _show_rows(terminal: Terminal, trees: Iterator[SearchTree]) -> None:
-    """Show each tree in a line."""
-    for tree in trees:
-        answer = printable(tree.answer.text, limit=12) if tree.answer else "no answer"
-        cost = f"{samples_of(tree.cost.samples)}, tokens {tree.cost.tokens:,}, depth {tree.depth:,}"
-        asked = printable(tree.began.text, limit=40)
-        terminal.show(labelled([(printable(tree.id), f"{asked} · {tree.ended_by or 'killed'}: {answer}, {cost}")]))
-    terminal.say("choose one with --question ID")
-
-
-def full(search_tree: SearchTree, width: int) -> Iterator[RenderableType]:
-    """Everything about a tree: its settings and result, the trees, the path to the answer, and other events."""
-    facts = views.settings_of(search_tree)
-    answer = printable(search_tree.answer.text, limit=200) if search_tree.answer else "none"
-    yield labelled(
-        [
-            ("question", f"{facts['question']}: {printable(search_tree.began.text, limit=300)}"),
-            ("run", " · ".join(facts[name] for name in ("strategy", "verifier", "model", "engine"))),
-            ("answer", answer),
-            ("end", views.end_of(search_tree)),
-            ("cost", cost_line(search_tree.cost)),
-            ("tree", views.counts_of(search_tree)),
-            *(() if search_tree.path else [("path", "none: no sequence states the final answer")]),
-        ]
-    )
-    outline = Outline.of(search_tree, maximum=MAX_NODES, deepest=width // LEVEL)
-    for head in outline.heads:
-        yield ""
-        yield _drawn(outline, head)
-    if outline.left_out:
-        yield f"{outline.left_out:,} sequences are not shown"
-    if len(search_tree.heads) > len(outline.heads):
-        yield f"{len(search_tree.heads) - len(outline.heads):,} more prompts are not shown"
-    if search_tree.path:
-        skipped = max(0, len(search_tree.path) - MAX_STEPS)
-        yield ""
-        yield Text("→ the path to the answer" + (f", without its first {skipped:,} steps" if skipped else ""), "bold")
-        yield labelled([_step(search_tree.nodes[node_id]) for node_id in search_tree.path[skipped:]])
-    yield ""
-    events = [(title, line) for title, lines in views.events_of(search_tree) for line in _last(lines)]
-    yield labelled([(title, printable(line, limit=300)) for title, line in events])
-    for name, meaning in views.legend_of(search_tree).items():
-        yield Text(f"{name}: {meaning}", "dim")
-
-
-def _step(node: TreeNode) -> tuple[str, str]:
-    text = printable(f"{node.prefill}{node.text}", limit=MAX_STEP_LENGTH) or "(no text)"
-    return f"#{node.id}", f"{views.score_of(node)}  {text}"
-
-
-def _last(lines: list[str]) -> list[str]:
-    """The last lines, which matter most, after the number of the others."""
-    left_out = len(lines) - MAX_LINES
-    return [f"({left_out:,} earlier ones)", *lines[-MAX_LINES:]] if left_out > 0 else lines
-
-
-def _drawn(outline: Outline, head: int) -> Tree:
-    """The tree under one head, with two columns of guides per level; rich's own have four."""
-    tree = Tree(_heading(outline.tree, head), guide_style="dim")
-    tree.TREE_GUIDES = [("  ", "│ ", "├ ", "└ ")] * 3
-    tree.ASCII_GUIDES = ("  ", "| ", "+ ", "` ")
-    parents = [tree]
-    for line in outline.rows(head):
-        parent = parents[line.level]
-        if line.node is None:
-            parent.add(Text(f"{line.left_out:,} more, not shown", "dim"))
-        else:
-            parents[line.level + 1 :] = [parent.add(_label(line.node, outline.tree))]
-    return tree
-
-
-def _heading(search_tree: SearchTree, index: int) -> Text:
-    head, several = search_tree.heads[index], len(search_tree.heads) > 1
-    which = f"prompt {index + 1} of {len(search_tree.heads)}" if several else "prompt"
-    return _line(f"{which}, {head.tokens:,} tokens: {printable(head.text, limit=140)}", "bold")
-
-
-def _label(node: TreeNode, search_tree: SearchTree) -> Text:
-    """A node's state, score, tokens, answer and text in one line."""
-    text = printable(node.text, limit=140) or "(no text)"
-    text = f"[{printable(node.prefill)}] {text}" if node.prefill else text
-    answer = printable(views.answer_of(node, search_tree), limit=16)
-    facts = f"#{node.id} {views.state_of(node, search_tree)} {views.score_of(node)} {node.cost.tokens:,} tok"
-    style = "bold green" if node.on_path else "dim" if node.state in views.FAINT else ""
-    return _line(f"{facts}{f' = {answer}' if answer else ''}  {text}", style)
-
-
-def _line(text: str, style: str) -> Text:
-    """A text cut to the room that there is."""
-    return Text(text, style, no_wrap=True, overflow="ellipsis")
 
 
 @click.command("trace")
@@ -177,8 +23,11 @@ def command(file: Path, question: str | None, html: Path | None) -> int:
     sampled sequences with their scores, states and costs, and the path to the answer. For several questions: one line
     each; choose one with --question.
     """
+    from reasoner.cli import trace_view
+    from reasoner.errors import UsageError
+
     with suppress(OSError):
         if html is not None and html.samefile(file):
             raise UsageError(f"--html {html} is the trace itself: name another file")
-    show(file, question, html)
+    trace_view.show(file, question, html)
     return ANSWERED

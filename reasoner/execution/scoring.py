@@ -27,12 +27,7 @@ from reasoner.verifier import CostMeter, Verifier
 
 
 async def rate(
-    executor: OperationExecutor,
-    op: int,
-    verifier: Verifier,
-    candidate: Completion,
-    *,
-    reserve: int = 0,
+    executor: OperationExecutor, op: int, verifier: Verifier, candidate: Completion, *, reserve: int = 0
 ) -> Rating:
     """Rate one candidate. What the verifier raises becomes an error.
 

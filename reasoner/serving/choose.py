@@ -12,7 +12,7 @@ from pydantic import Field
 
 from reasoner.answers.kinds import AnswerKind
 from reasoner.answers.questions import Question, with_instruction
-from reasoner.answers.whole import ToolCallSpace
+from reasoner.answers.tool_calls import ToolCallSpace
 from reasoner.budget import UNITS, Budget, Prices
 from reasoner.errors import STRATEGIES, UnknownName, UsageError, shown
 from reasoner.execution.inputs import default_verifier

@@ -1,6 +1,8 @@
-"""The page on which a person asks the server, and the search trees that it links to."""
+"""The page on which a person asks the server, and the traces that it links to."""
 
 import asyncio
+import secrets
+from collections import OrderedDict
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -9,8 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from reasoner.serving.traces import KeptTrace
-from reasoner.trace.page import base_style
+from reasoner.journal.lines import sealed_line
+from reasoner.trace.events import Event, event_adapter
+from reasoner.trace.page import base_style, page
+from reasoner.trace.tree import search_trees
 
 FOLDER: Final = Path(__file__).with_name("page")
 ASSETS: Final = {
@@ -56,10 +60,102 @@ def _headers(policy: str, cached: str) -> dict[str, str]:
     }
 
 
-async def trace_response(trace: KeptTrace, *, as_page: bool) -> Response:
+async def trace_response(trace: "KeptTrace", *, as_page: bool) -> Response:
     """The search tree of a trace as a page, or the trace as `reasoner trace FILE` reads it."""
     headers = _headers(TREE_POLICY, "no-store")
     if as_page:
         # Drawing a large tree takes longer than other requests should wait.
         return Response(await asyncio.to_thread(trace.page), media_type="text/html", headers=headers)
     return Response(trace.lines(), media_type="application/jsonl", headers=headers)
+
+
+MAX_TRACES: Final = 200
+MAX_BYTES: Final = 64 << 20
+"""Of all traces together, as JSON."""
+MAX_SHARE: Final = 8
+"""A trace has at most this part of `MAX_BYTES`; what comes after that is not kept."""
+ID_BYTES: Final = 18
+"""Random bytes of an id: it cannot be guessed."""
+
+
+class KeptTrace:
+    """The trace of one request, as it grows. It is the sink of its events; each is kept as a line of JSON.
+
+    `id` is in the reply. `owner` is the client that made the request. `whole` is False once an event was left out
+    because the trace had `limit` bytes, or was dropped for newer ones.
+    """
+
+    def __init__(self, traces: "RecentTraces", owner: str, limit: int) -> None:
+        self.id = secrets.token_urlsafe(ID_BYTES)
+        self.owner = owner
+        self.whole = True
+        self.size = 0
+        self._limit = limit
+        self._traces = traces
+        self._lines: list[bytes] = []
+
+    def __call__(self, event: Event) -> None:
+        """Keep one more event, if there is room."""
+        if not self.whole:
+            return
+        try:
+            line = sealed_line(event)
+        except ValueError:
+            # Text that is not valid Unicode. What comes after it may refer to it.
+            line = b""
+        if not line or self.size + len(line) > self._limit:
+            self.whole = False
+            return
+        self._lines.append(line)
+        self.size += len(line)
+        self._traces.grow(len(line))
+
+    def drop(self) -> None:
+        """Forget all of it, and keep no more."""
+        self.whole = False
+        self.size = 0
+        self._lines = []
+
+    def lines(self) -> bytes:
+        """The trace as `reasoner trace FILE` reads it."""
+        return b"".join(self._lines)
+
+    def page(self) -> str:
+        """The search tree of each question, as the page that `reasoner trace FILE --html OUT` writes.
+
+        It takes up to a second of computing for a large trace: run it in a thread.
+        """
+        validate = event_adapter().validate_json
+        events = (validate(line[: line.rindex(b',"crc32"')] + b"}") for line in tuple(self._lines))
+        note = "" if self.whole else f"The trace is shown up to its first {self.size:,} bytes: no more of it was kept."
+        return "\n".join(page(search_trees(events), source=f"trace {self.id}", note=note))
+
+
+class RecentTraces:
+    """The traces of the last requests, at most `number`, of at most `size` bytes together; the oldest are dropped."""
+
+    def __init__(self, *, number: int = MAX_TRACES, size: int = MAX_BYTES) -> None:
+        self._number = number
+        self._limit = size
+        self._traces: OrderedDict[str, KeptTrace] = OrderedDict()
+        self.size = 0
+        """Bytes of all traces."""
+
+    def open(self, owner: str) -> KeptTrace:
+        """A new trace, to be given as `trace=` of a question. Questions that share it need ids of their own."""
+        trace = KeptTrace(self, owner, self._limit // MAX_SHARE)
+        self._traces[trace.id] = trace
+        self.grow(0)
+        return trace
+
+    def get(self, trace_id: str) -> KeptTrace | None:
+        """The trace of this id, whoever made it; None if there is none or it was dropped."""
+        return self._traces.get(trace_id)
+
+    def grow(self, size: int) -> None:
+        """Count bytes that a trace keeps, and drop the oldest traces above a limit."""
+        self.size += size
+        while len(self._traces) > self._number or self.size > self._limit:
+            _, oldest = self._traces.popitem(last=False)
+            self.size -= oldest.size
+            oldest.drop()

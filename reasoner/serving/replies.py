@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal
 
-from reasoner.answers.whole import ToolCall, read_calls
+from reasoner.answers.tool_calls import ToolCall, read_calls
 from reasoner.budget import Cost, Prices
 from reasoner.engine import TextPiece
 from reasoner.registry import spec_of

@@ -19,8 +19,8 @@ from reasoner.serving.config import ServerLimits
 from reasoner.serving.errors import ApiError, Report, api_error
 from reasoner.serving.limits import Turns
 from reasoner.serving.metrics import Metrics, Outcome
+from reasoner.serving.page import RecentTraces
 from reasoner.serving.replies import Result, saved
-from reasoner.serving.traces import RecentTraces
 from reasoner.solution import Solution
 from reasoner.trace.events import Event
 

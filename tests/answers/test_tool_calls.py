@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoner.answers.whole import REPLY, ToolCall, ToolCallSpace, call_text, read_calls
+from reasoner.answers.tool_calls import REPLY, ToolCall, ToolCallSpace, call_text, read_calls
 from reasoner.engine import Rendered, SampleRequest
 from reasoner.engines.openai import wire
 from reasoner.types import Message, Prompt, SamplingParams

@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoner import Question, solve_many_sync
-from reasoner.batch.answering import answer_rows
 from reasoner.batch.rows import AnswerLine, InputRow
-from reasoner.batch.state import BatchFolder, Progressed, WorkTrace
+from reasoner.batch.state import BatchFolder, Progressed, WorkTrace, answer_rows
 from reasoner.engine import SampleRequest
 from reasoner.errors import TraceError
 from reasoner.execution.inputs import IdSet

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reasoner.cli.terminal import Terminal
-from reasoner.cli.trace import full
+from reasoner.cli.trace_view import full
 from reasoner.trace.events import Event
 from tests.cli.command import Run
 from tests.helpers import write_trace

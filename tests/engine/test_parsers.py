@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 
 from reasoner import Prompt, Question, SamplingParams, solve_sync
-from reasoner.answers.whole import Calls, ToolCall, read_calls
+from reasoner.answers.tool_calls import Calls, ToolCall, read_calls
 from reasoner.engines import ReplyParts
 from reasoner.engines.vllm import VllmEngine
 from reasoner.engines.vllm.build import installed_build, prepare_environment

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from reasoner import Question, build, solve
 from reasoner.engines.simulated import SimulatedEngine
-from reasoner.serving.traces import MAX_SHARE, KeptTrace, RecentTraces
+from reasoner.serving.page import MAX_SHARE, KeptTrace, RecentTraces
 from reasoner.trace.events import Event, Noted, read_trace
 from tests.running import running
 

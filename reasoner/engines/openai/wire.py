@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from reasoner.answers.whole import ToolCall, call_text
+from reasoner.answers.tool_calls import ToolCall, call_text
 from reasoner.engine import SampleRequest, TextPiece
 from reasoner.engines import ReplyParts
 from reasoner.engines.openai.rendering import Renderer

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any, Final, NamedTuple, Self
 
-from reasoner.answers.whole import LONGEST, ToolCall, call_text
+from reasoner.answers.tool_calls import ToolCall, call_text
+from reasoner.answers.whole import LONGEST
 from reasoner.engines import ReplyParts
 from reasoner.models.parting import PartSplitter, Piece
 from reasoner.models.thinking import ThinkingProfile

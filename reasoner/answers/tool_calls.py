@@ -1,0 +1,111 @@
+"""Calls of tools that a model wrote: read from its reply, compared by name and arguments, and never made here."""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, NamedTuple
+
+from reasoner.answers.reading import SameKey, digest
+from reasoner.answers.whole import LONGEST, plain
+from reasoner.system.files import parse_json
+from reasoner.types import Answer
+
+REPLY: Final = "reply"
+"""The key of all replies without a call."""
+_TAGGED: Final = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
+_FUNCTION: Final = re.compile(r"\s*<function=([^>\s]{1,256})>(.*?)(?:</function>\s*)?", re.DOTALL)
+_PARAMETER: Final = re.compile(r"<parameter=([^>\s]{1,256})>\n?(.*?)\n?</parameter>", re.DOTALL)
+
+
+class ToolCall(NamedTuple):
+    """A call of a tool: its name and its arguments, a JSON object as text."""
+
+    name: str
+    arguments: str
+
+
+class Calls(NamedTuple):
+    """A reply as text and calls of tools; either may be empty."""
+
+    text: str
+    calls: tuple[ToolCall, ...] = ()
+
+
+def read_calls(reply: str) -> Calls | None:
+    """The calls in a reply and the text before them; None where it has a call that cannot be read.
+
+    Three forms are read: `<tool_call>` around JSON with `name` and `arguments` (Hermes, Qwen), `<tool_call>` around
+    `<function=NAME>` and `<parameter=NAME>` (Qwen3-Coder), and a reply that is such JSON as a whole, or a list of it
+    (Llama 3).
+    """
+    if len(reply) > LONGEST:
+        return None
+    if match := _TAGGED.search(reply):
+        tagged = _all(map(_tagged, _TAGGED.findall(reply)))
+        return Calls(reply[: match.start()].strip(), tagged) if tagged else None
+    value = _value(reply) if reply.lstrip()[:1] in ("{", "[") else None
+    calls = _all(map(_from_json, value if isinstance(value, list) else [value]))
+    return Calls("", calls) if calls else Calls(reply.strip())
+
+
+def _all(calls: Iterable[ToolCall | None]) -> tuple[ToolCall, ...]:
+    """The calls; empty if one of them could not be read."""
+    read = tuple(calls)
+    return () if None in read else tuple(call for call in read if call)
+
+
+def _tagged(body: str) -> ToolCall | None:
+    if function := _FUNCTION.fullmatch(body):
+        return ToolCall(function[1], json.dumps({name: _value(text) for name, text in _PARAMETER.findall(function[2])}))
+    return _from_json(_value(body))
+
+
+def _value(text: str) -> Any:
+    """The value of a text that is JSON, else the text."""
+    try:
+        return parse_json(text)
+    except ValueError:
+        return text
+
+
+def _from_json(value: Any) -> ToolCall | None:
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+        return None
+    arguments = value.get("arguments", value.get("parameters", {}))
+    arguments = _value(arguments) if isinstance(arguments, str) else arguments
+    return ToolCall(value["name"], json.dumps(arguments)) if isinstance(arguments, dict) else None
+
+
+def call_text(calls: Iterable[ToolCall]) -> str:
+    """Calls as text that `read_calls` reads, for engines whose models write them otherwise."""
+    bodies = [json.dumps(call._asdict()) for call in calls]
+    return "\n".join(f"<tool_call>\n{body}\n</tool_call>" for body in bodies)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallSpace(SameKey):
+    """The tools that a reply calls, of those that there are; two are equal if names and arguments are, in any order.
+
+    Replies without a call are all equal: what they say is not compared. A call of another tool is no answer.
+    """
+
+    tools: tuple[str, ...] = ()
+    name: ClassVar[str] = "tool_call"
+    version: ClassVar[int] = 1
+    instruction: ClassVar[str] = ""
+
+    def read(self, text: str) -> Answer | None:
+        """The calls of a reply, with a digest of them as the key; None where it has no text and no call."""
+        reply = read_calls(text)
+        if reply is None or any(call.name not in self.tools for call in reply.calls):
+            return None
+        if not reply.calls:
+            return Answer(reply.text, REPLY, REPLY) if reply.text else None
+        try:
+            values = [[call.name, plain(parse_json(call.arguments))] for call in reply.calls]
+            canonical = sorted(json.dumps(value, sort_keys=True, allow_nan=False) for value in values)
+        except (ValueError, RecursionError):
+            return None
+        key = digest("\0".join(canonical))
+        return Answer(", ".join(f"{call.name}({call.arguments})" for call in reply.calls), key, "calls")
