@@ -122,7 +122,7 @@ async def _server(engine: "OpenAIEngine") -> dict[str, Any]:
 
 def _device() -> dict[str, Any]:
     from reasoner.engines.vllm.build import installed_build
-    from reasoner.models.defaults import default_dtype
+    from reasoner.models.geometry import default_dtype
     from reasoner.system.machine import cpu_name, gpus, installed, usable_cores
 
     build = installed_build()
@@ -150,9 +150,8 @@ def _model(engine: "VllmEngine", say: "Notify") -> dict[str, Any]:
     """What is known of the model, and the arguments of vLLM. Raises EngineUnavailable."""
     from reasoner.engines.vllm.arguments import converted
     from reasoner.engines.vllm.build import installed_build
-    from reasoner.models.defaults import BYTES, default_dtype
     from reasoner.models.families import profile_of
-    from reasoner.models.geometry import read_model_info
+    from reasoner.models.geometry import BYTES, default_dtype, read_model_info
     from reasoner.models.resolve import resolve
 
     resolved = resolve(engine.model_id, say)

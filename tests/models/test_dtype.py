@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from reasoner.errors import UsageError
-from reasoner.models.defaults import default_dtype
+from reasoner.models.geometry import default_dtype
 from reasoner.system.machine import MACHINE, cpu_flags, cpu_name, memory_gib, usable_cores
 from tests.models.test_geometry import write_safetensors
 

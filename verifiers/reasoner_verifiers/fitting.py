@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
 from reasoner.errors import UsageError
-from reasoner.models.defaults import default_dtype
+from reasoner.models.geometry import default_dtype
 from reasoner.models.resolve import resolve
 from reasoner.specs import Checked, Range
 from reasoner.system.machine import install_vllm

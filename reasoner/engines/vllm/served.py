@@ -29,9 +29,9 @@ from reasoner.engines.vllm.build import (
 from reasoner.engines.vllm.cores import Core, CoreDied, CoreFacts, CoreJob
 from reasoner.engines.vllm.rendering import NO_ARGUMENTS, PromptRenderer
 from reasoner.errors import EngineDied, EngineError, EngineUnavailable, ReasonerError, RequestLost, UsageError, require
-from reasoner.models.defaults import DType, resolve_dtype, sampling_of
+from reasoner.models.defaults import sampling_of
 from reasoner.models.families import Arguments
-from reasoner.models.geometry import read_model_info
+from reasoner.models.geometry import DType, read_model_info, resolve_dtype
 from reasoner.models.info import ModelInfo
 from reasoner.models.resolve import Resolved, downloaded_bytes, resolve
 from reasoner.registry import options_of

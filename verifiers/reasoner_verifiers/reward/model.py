@@ -21,7 +21,7 @@ from reasoner.engines.vllm.arguments import OPEN, check_args
 from reasoner.engines.vllm.build import in_daemon, installed_build, say_nothing
 from reasoner.engines.vllm.pooling import PoolingEngine
 from reasoner.errors import UsageError, VerifierError
-from reasoner.models.defaults import DType
+from reasoner.models.geometry import DType
 from reasoner.models.resolve import resolve
 from reasoner.registry import options_of
 from reasoner.specs import Checked, OpenOptions
