@@ -222,7 +222,8 @@ async def test_the_comparisons_of_one_question_share_its_time_and_those_of_anoth
         mixed = [*itertools.combinations(hangs, 2), *itertools.combinations(words, 2)]
         first = await made.same_many(space, mixed, tab)
         assert first == (None,) * 28 + (True, False, False)
-        assert 0.5 < tab.seconds < 6
+        # Without the limit it would be 28 times as much; the last ones may exceed it by what a new worker costs.
+        assert 0.5 < tab.seconds < 12
         tab.seconds = space.seconds
         others = RunContext(tmp_path)("c", "cc")
         assert await made.same_many(space, [(others[0], others[1])], tab) == (None,)
