@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoner.engine import reset_caches
@@ -24,6 +24,8 @@ def test_any_id_makes_a_short_header_that_is_its_own(first: str, second: str) ->
     assert (value == session_id(second)) == (first == second)
 
 
+@pytest.mark.slow
+@settings(max_examples=25)
 @given(st.none() | st.tuples(st.integers(0, 23), st.sampled_from([Fault("close"), Fault("cut")])))
 def test_a_death_changes_no_answer_and_costs_what_was_in_flight(death: tuple[int, Fault] | None) -> None:
     async def run() -> None:
