@@ -1,6 +1,7 @@
 """Log-probabilities of real vLLM: they change no text, what was not measured is an error, and texts have their sums."""
 
 import asyncio
+import itertools
 import math
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import pytest
 from reasoner import Answer, Prompt, Question, solve_sync
 from reasoner.engine import SampleRequest
 from reasoner.engines.vllm import VllmEngine
-from reasoner.engines.vllm.stream import read_logprobs
+from reasoner.engines.vllm.stream import read_logprobs, rows_of
 from reasoner.errors import EngineError
 from reasoner.strategy import Plan, TextLikelihood, loglikelihood, prefill, sample
 from reasoner.trace.events import Event
@@ -59,6 +60,28 @@ def test_a_drawn_sequence_weighs_what_the_engine_said_of_its_tokens(engine: Vllm
 def test_an_alternative_that_vllm_did_not_measure_is_an_error(row: dict[int, float], kept: int) -> None:
     with pytest.raises(EngineError, match="vLLM reported no log-probability"):
         read_logprobs([([*row], [*row.values()])], kept, ())
+
+
+def test_outputs_that_vllm_merged_have_the_alternatives_of_each_alone() -> None:
+    from vllm.logprobs import FlatLogprobs
+
+    def output(*tokens: tuple[int, float]) -> FlatLogprobs:
+        one = FlatLogprobs()
+        one.append_fast(*map(list, zip(*tokens, strict=True)), itertools.chain([1] * len(tokens)), [None] * len(tokens))
+        return one
+
+    parts = [
+        output((5, -0.3), (5, -0.3), (7, -2.0)),
+        output((7, -1.5), (5, -0.4), (7, -1.5)),
+        output((9, -4.0), (5, -0.1), (7, -3.0)),
+    ]
+    alone = [read_logprobs(rows_of(part), 2, ()) for part in parts]
+    merged = FlatLogprobs()
+    for part in parts:
+        merged.extend(part)
+    whole = read_logprobs(rows_of(merged), 2, ())
+    assert whole is not None
+    assert [Logprobs((own,), (top,)) for own, top in zip(whole.sampled, whole.top, strict=True)] == alone
 
 
 def test_a_watched_token_may_be_impossible() -> None:

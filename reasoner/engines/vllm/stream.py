@@ -62,7 +62,8 @@ def read_logprobs(rows: list[Row] | None, top_k: int | None, watch: TokenIds) ->
 
 def best(row: Row, top_k: int) -> tuple[float, ...]:
     """The best alternatives at a position, best first: they come after the sampled token."""
-    return tuple(row[1][1 : 1 + top_k])
+    # Where vLLM merges outputs that nobody took in time, a sampled token that is one of the best is there once only.
+    return tuple(row[1][1 : 1 + top_k]) if len(row[1]) > top_k else tuple(sorted(row[1], reverse=True))
 
 
 class Drawn(NamedTuple):
