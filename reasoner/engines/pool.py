@@ -11,9 +11,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from reasoner.engine import Continuation, Rendered, SampleRequest
 from reasoner.engines import FreeEngine
+from reasoner.engines.chains import PROBE_TOKENS, probe_reply
 from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.models.info import ModelInfo
-from reasoner.models.parting import first_stop, still_thinking
+from reasoner.models.parting import still_thinking
 from reasoner.models.thinking import ThinkingProfile
 from reasoner.system.files import complaint_of, open_regular
 from reasoner.types import Completion, Prompt, SamplingParams, Usage
@@ -21,8 +22,6 @@ from reasoner.types import Completion, Prompt, SamplingParams, Usage
 MAX_BYTES: Final = 1 << 30
 UNREADABLE: Final = "ERR"
 """A recorded answer that could not be read: it is none."""
-PROBE_TOKENS: Final = 20
-"""What a recorded probe costs: the tokens that it forces, and its answer."""
 NOTES: Final = (
     "recorded answers: no model was run",
     "prompt tokens are unknown: each prompt counts as one cached token",
@@ -124,7 +123,7 @@ class PoolEngine(FreeEngine):
     async def render(self, prompt: Prompt) -> Rendered:
         """One token and the generated ones: the length of the question is unknown."""
         thinks = still_thinking(prompt, self.model.thinking, opened=bool(prompt.messages))
-        return Rendered(None, 1 + len(prompt.token_ids) + _place(prompt)[1], thinks)
+        return Rendered(None, 1 + len(prompt.token_ids) + _position(prompt)[1], thinks)
 
     async def sample(self, request: SampleRequest) -> Completion:
         """The recorded reply at the request's index, or what follows in the chain that the prompt has begun.
@@ -136,7 +135,7 @@ class PoolEngine(FreeEngine):
         """
         request.meter.usage = Usage()
         await asyncio.sleep(0)
-        line, (number, start) = self._line(request), _place(request.prompt)
+        line, (number, start) = self._line(request), _position(request.prompt)
         number = request.index if number is None else number
         chain, thinks, limit = line.chains[number], self.model.thinking is not None, request.params.limit
         text, thinking, stop, thought = "", "", "", 0
@@ -144,9 +143,7 @@ class PoolEngine(FreeEngine):
             answer, length = chain.answer_at(start, line.every), min(PROBE_TOKENS, limit)
             cut = length < PROBE_TOKENS
             if answer is not None and not cut:
-                text = f"{answer}}}" if request.prompt.text.endswith("{") else rf" \boxed{{{answer}}}"
-                stop = first_stop(text, request.params.stop)
-                text = text.partition(stop)[0] if stop else text
+                text, stop = probe_reply(answer, request.prompt, request.params)
         else:
             length = min(limit, chain.tokens - start)
             end, cut = start + length, limit < chain.tokens - start
@@ -168,7 +165,7 @@ class PoolEngine(FreeEngine):
             raise EngineUnavailable(
                 f"{self.path} holds no question {request.question_id!r:.80}: use the task pool with it"
             )
-        (number, start), last = _place(prompt), (prompt.messages or (None,))[-1]
+        (number, start), last = _position(prompt), (prompt.messages or (None,))[-1]
         begun = number is not None and number < len(line.chains) and start <= line.chains[number].tokens
         other = not begun and bool(prompt.token_ids or prompt.text or prompt.thinking)
         if other or last is None or not last.content.startswith(request.question_id):
@@ -177,7 +174,10 @@ class PoolEngine(FreeEngine):
                 "samples them"
             )
         if isinstance(prompt.thinking_level, str):
-            raise EngineUnavailable(f"thinking={prompt.thinking_level} is not recorded: give a number of tokens")
+            raise EngineUnavailable(
+                f"a pool has no replies at thinking={prompt.thinking_level}: use a strategy that only samples, and no "
+                "thinking level but a number of tokens"
+            )
         if params.logprobs is not None or request.watch or request.floor:
             raise EngineUnavailable("a pool has no log-probabilities: use a strategy and a verifier that need none")
         if not begun and request.index >= len(line.chains):
@@ -192,7 +192,7 @@ class PoolEngine(FreeEngine):
         return line
 
 
-def _place(prompt: Prompt) -> tuple[int | None, int]:
+def _position(prompt: Prompt) -> tuple[int | None, int]:
     """The chain that a prompt has begun, and how many of its tokens; None and 0 for a question alone."""
     mark = _MARK.match(prompt.thinking, prompt.thinking.rfind("[chain "))
     return (int(mark[1]), int(mark[2].replace(",", ""))) if mark else (None, 0)

@@ -199,7 +199,7 @@ def test_what_no_chain_has_is_reported(tmp_path: Path) -> None:
     for thinking in ("Hm", "[chain 3: 5 of 9 tokens]", "[chain 0: 500 of 900 tokens]", "[chain 0: ,, of 9 tokens]"):
         with pytest.raises(EngineError, match="complete replies"):
             draw(engine, question, 0, prompt=question.prompt.extended("", (), thinking=thinking))
-    with pytest.raises(EngineError, match="thinking=low is not recorded"):
+    with pytest.raises(EngineError, match="no replies at thinking=low"):
         draw(engine, question, 0, prompt=question.prompt.at_level("low"))
     [solution] = asyncio.run(solve_many([question], Single(SamplingParams(max_tokens=9)), engine, budget="tokens=9"))
     assert solution.cost.tokens <= 9
