@@ -76,7 +76,10 @@ class App:
 
         try:
             scope.update(app=self, state={"client": self._client(scope)})
-            await self._router(scope, receive, tagged)
+            kind = REPLIES.get(scope["path"]) if scope["method"] == "POST" else None
+            # What is asked most often does not pass through the router.
+            serve = await self._answer(kind, Request(scope, receive)) if kind else self._router
+            await serve(scope, receive, tagged)
         except Exception as failure:
             error = self._error_of(failure, scope)
             if not started:
