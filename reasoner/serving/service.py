@@ -135,16 +135,20 @@ class Service:
     async def _solve(
         self, job: Job, ledger: Ledger, client: str, follow: Callable[[Event | TextPiece], None] | None
     ) -> Result:
-        trace = self.traces.open(client)
-        sinks = [trace] if follow is None or job.streams or job.passes_through else [trace, follow]
-        solution = await job.solve(self._session, *sinks, ledger=ledger, on_text=follow if job.streams else None)
+        trace, on_text = self.traces.open(client), follow if job.streams else None
+        if drawn := await job.draw(self._session, ledger=ledger, on_text=on_text):
+            solution, completion = drawn.solution, drawn.completion
+            trace.keep(drawn.recorder)
+        else:
+            sinks = [trace] if follow is None or job.streams or job.passes_through else [trace, follow]
+            solution, completion = await job.solve(self._session, *sinks, ledger=ledger, on_text=on_text), None
         if solution.error:
             if isinstance(solution.error, EngineDied):
                 self.state = "failed"
             if not solution.text:
                 raise solution.error
             self.report("-", solution.error)
-        return Result(job, solution, trace.id if trace.whole else None)
+        return Result(job, solution, trace.id if trace.whole else None, completion)
 
 
 async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:

@@ -27,6 +27,7 @@ KEEP_ALIVE: Final = 10.0
 SEND_SECONDS: Final = 60.0
 """Seconds that a client may take to read what was sent; then its stream ends."""
 CLOSE: Final = {"Connection": "close"}
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 async def read_body(request: Request, *, limit: int, seconds: float, kind: str = JSON) -> bytes:
@@ -65,8 +66,7 @@ async def read_body(request: Request, *, limit: int, seconds: float, kind: str =
 
 def encoded(document: Document) -> bytes:
     """A document as JSON in UTF-8. Text of a model that is not valid gets question marks."""
-    text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.encode("utf-8", "replace")
+    return _ENCODER.encode(document).encode("utf-8", "replace")
 
 
 def reply(document: Document, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
