@@ -38,6 +38,8 @@ class Prepared(NamedTuple):
     notes: tuple[str, ...]
     spec: str
     resolved: str
+    limits: frozenset[int]
+    """The most tokens of its sequences."""
 
 
 def prepared(strategy: Any, model: ModelInfo) -> Prepared:
@@ -58,7 +60,7 @@ def prepared(strategy: Any, model: ModelInfo) -> Prepared:
 def _prepare(strategy: Any, model: ModelInfo) -> Prepared:
     noted: dict[str, None] = {}
     fitted = resolve(strategy, model, lambda line: noted.update({line: None}))
-    return Prepared(fitted, tuple(noted), spec_of(strategy), spec_of(fitted))
+    return Prepared(fitted, tuple(noted), spec_of(strategy), spec_of(fitted), frozenset(limits_of(fitted)))
 
 
 _prepared_once = lru_cache(maxsize=256)(_prepare)
@@ -162,7 +164,7 @@ async def draw_directly(
             model=engine.model, notes=(*engine.notes, *ready.notes), budget=stated, seed=seed,
         )
     )  # fmt: skip
-    replies = Replies(frozenset(limits_of(ready.strategy)))
+    replies = Replies(ready.limits)
     by: EndedBy = "strategy"
     reason, error, completion, answer, seen = "the strategy finished", None, None, None, NO_COST
     proposals: tuple[Proposal, ...] = ()

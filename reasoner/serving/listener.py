@@ -6,6 +6,7 @@ import logging
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, Final
 
 import uvicorn
@@ -29,6 +30,7 @@ CUT_SECONDS: Final = 1.0
 """Seconds in which requests that are cut off may send their error, before their connections are closed."""
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Whether a host, by name or address, is this machine and reached from nowhere else."""
     try:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final, Literal, Self, TypeVar
 
 from reasoner.budget import Ledger
@@ -25,6 +25,7 @@ from reasoner.solution import Solution
 from reasoner.trace.events import Event
 
 T = TypeVar("T")
+_name_of = lru_cache(maxsize=256)(name_of)
 State = Literal["starting", "ready", "draining", "failed"]
 REFUSES: Final = {"starting": "is starting", "draining": "is stopping", "failed": "has lost its engine"}
 Follow = Callable[[int, Event | TextPiece], None]
@@ -129,7 +130,7 @@ class Service:
         finally:
             self.metrics.spend(ledger.settled)
             spared = sum(saved(result.solution) or 0 for result in results)
-            self.metrics.end(name_of(type(jobs[0].strategy)), outcome, time.monotonic() - started, saved=spared)
+            self.metrics.end(_name_of(type(jobs[0].strategy)), outcome, time.monotonic() - started, saved=spared)
         return results
 
     async def _solve(

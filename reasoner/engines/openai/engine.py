@@ -238,6 +238,7 @@ class OpenAIEngine:
                 draft.add(data)
                 if draft.cut:
                     break
+            draft.pass_on()
         except wire.Malformed as error:
             shown = self._http.show(data[:4096].decode("utf-8", "replace"), 80)
             raise RequestLost(f"the server sent a malformed event: {shown}") from error

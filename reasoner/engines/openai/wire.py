@@ -1,6 +1,6 @@
 """A sequence assembled from the replies of a server with OpenAI's routes, streamed or whole."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from reasoner.answers.tool_calls import ToolCall, call_text
@@ -82,8 +82,6 @@ class Draft:
                 self.take(event.choices[0])
             if event.usage and (reported := event.reported):
                 self.report(reported)
-            if self.request.on_text:
-                self._pass_on(self.request.on_text)
             if self.request.due and not self.finish and self.request.due():
                 self.cut = True
         except ValueError as error:
@@ -167,8 +165,11 @@ class Draft:
         prompt = reported.prompt or prompt
         return Usage(prompt, min(reported.cached or 0, prompt), generated)
 
-    def _pass_on(self, on_text: Callable[[TextPiece], None]) -> None:
+    def pass_on(self) -> None:
         """Pass on what arrived and surely belongs to its part; the rest is left to the end."""
+        on_text = self.request.on_text
+        if on_text is None:
+            return
         ended = closed(self.request.prompt, self.profile)
         if ended and self.thinking:
             return
