@@ -93,19 +93,22 @@ class ReadsForms:
     def _read(self, segment: str) -> Answer | None:
         if self.pattern and (match := last_matched(self.pattern, segment)) and (own := self.inside(match, segment)):
             return _named(own, "pattern")
-        text = segment[-self.tail :]
+        text = segment[-self.tail :].rstrip()
         if forms := self.forms(text):
-            stated, end = self.inside(forms[0].text, text), forms[0].end
-            if stated is None:
+            rule, clause, end, answer = "form", "", forms[0].end, self.inside(forms[0].text, text)
+            again, later = self._announced(text, end)
+            if answer is None or (later is not None and later.key != answer.key):
                 return None
-            _, later = self._announced(text, end)
-            contradicted = later is not None and later.key != stated.key
-            return None if contradicted or self.rival(_edges(_after(text, end)), stated) else _named(stated, "form")
-        start, answer = self._announced(text, 0)
-        if answer is None:
-            return self._alone(text.strip())
-        rest = _after(text, start)
-        return None if self.rival(rest, answer, text[start : len(text) - len(rest)]) else _named(answer, "announced")
+            stop = _clause_end(text, again or end)
+        else:
+            rule, (end, answer) = "announced", self._announced(text, 0)
+            if answer is None:
+                return self._alone(text.strip())
+            displayed = _DISPLAYED.match(text, end)
+            stop = _clause_end(text, displayed.end() if displayed else end)
+            clause = text[end:stop]
+        rest = _SILENT.sub("", text[stop:])
+        return None if _BREAKS_OFF.search(rest) or self.rival(rest, answer, clause) else _named(answer, rule)
 
     def _announced(self, text: str, start: int) -> tuple[int, Answer | None]:
         """The last announced answer after an offset, and where it begins; None if there is none."""
@@ -138,27 +141,25 @@ class ReadsForms:
         return self.inside(text, reply)
 
     def rival(self, text: str, answer: Answer, clause: str = "") -> bool:
-        """Whether a text that follows a form may give another answer, so that it is unclear which one counts.
+        """Whether it is unclear that an answer counts, as more is said: in most kinds, if any word follows.
 
-        `clause` is the clause of an announcement, from the answer on.
+        `text` is what follows its sentence, and `clause` that of an announcement, from the answer on.
         """
-        return False
+        return re.search(r"\w", text) is not None
 
 
-def _edges(text: str) -> str:
-    """The first and the last sentence after a form: a correction is in one of them, and proofs are between."""
-    sentences = [part for part in _SENTENCE_END.split(text.strip(" .$*\n")) if part.strip()]
-    return "\n".join((sentences[0], sentences[-1])) if sentences else ""
-
-
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+|(?<=[\u3002\uff01])")
 _CLAUSE_END = re.compile(r"[.!?;](?=\s)|\n|[\u3002\uff01\uff1b\u0964]")
+_DISPLAYED = re.compile(r"\s*(?:\\\[|\$\$)\s*")
+_SILENT = re.compile(r"I hope it is correct\.?|\\end\{[a-z]+\*?\}")
+"""What may follow an answer and says nothing: the end of the usual worked examples (2206.14858), and of a formula."""
+_BREAKS_OFF = re.compile(r"\n(?![ \t]*+(?:[-*#>|\d]|\(?[A-Z][).:]))[^\n]*(?:[^\W\d_]|,)\Z")
+"""A last line that ends in a sentence, and is not an item of a list."""
 
 
-def _after(text: str, start: int) -> str:
-    """What follows the clause in which an offset is."""
+def _clause_end(text: str, start: int) -> int:
+    """Where the clause ends in which an offset is."""
     end = _CLAUSE_END.search(text, start)
-    return text[end.end() :] if end else ""
+    return end.end() if end else len(text)
 
 
 def _named(answer: Answer, rule: str) -> Answer:
