@@ -104,14 +104,15 @@ class ChoiceSpace(ByKey):
         return None if text.strip(" *_.)(") in ("a", "i") else self.inside(text, reply)
 
     def rival(self, text: str, answer: Answer, clause: str = "") -> bool:
-        """Whether a sentence ends with another label, or sets one in bold or brackets."""
+        """Whether a sentence ends with another label, sets one in bold or brackets, or does not end."""
+        cut = text[-1:].isalpha() and not self._named(text)
         label = _LABEL[self.labels].replace("a-z", "")
         marked = re.finditer(
             rf"(?:\*\*\(?|(?<![\w)])\()({label})(?:\)|[.:]?\*\*)|(?<![\w'])({label})[)*]*\s*(?:[.!\u3002]|$)",
             f"{clause}\n{text}",
             re.MULTILINE,
         )
-        return any((other := match[1] or match[2]) in self.known and other != answer.key for match in marked)
+        return cut or any((other := match[1] or match[2]) in self.known and other != answer.key for match in marked)
 
     def _chosen(self, label: str) -> Answer | None:
         return Answer(label.upper(), label.upper()) if label.upper() in self.known else None

@@ -125,8 +125,10 @@ class NumberSpace(ByKey):
         return _answer(match[1], reply)
 
     def rival(self, text: str, answer: Answer, clause: str = "") -> bool:
-        """Whether any word follows, or the answer's clause has another number."""
-        return ByKey.rival(self, text, answer) or other_number(_ASIDE.split(clause, maxsplit=1)[0], answer)
+        """Whether any word follows, or the answer's clause has another number or more words than a unit."""
+        stated = _ASIDE.split(clause, maxsplit=1)[0]
+        more = len(_WORD.findall(stated)) > MAX_UNIT_WORDS + 1 or other_number(stated, answer)
+        return more or ByKey.rival(self, text, answer)
 
 
 def other_number(text: str, answer: Answer) -> bool:

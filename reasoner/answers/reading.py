@@ -108,7 +108,7 @@ class ReadsForms:
             stop = _clause_end(text, displayed.end() if displayed else end)
             clause = text[end:stop]
         rest = _SILENT.sub("", text[stop:])
-        return None if _BREAKS_OFF.search(rest) or self.rival(rest, answer, clause) else _named(answer, rule)
+        return None if self.rival(rest, answer, clause) else _named(answer, rule)
 
     def _announced(self, text: str, start: int) -> tuple[int, Answer | None]:
         """The last announced answer after an offset, and where it begins; None if there is none."""
@@ -152,8 +152,6 @@ _CLAUSE_END = re.compile(r"[.!?;](?=\s)|\n|[\u3002\uff01\uff1b\u0964]")
 _DISPLAYED = re.compile(r"\s*(?:\\\[|\$\$)\s*")
 _SILENT = re.compile(r"I hope it is correct\.?|\\end\{[a-z]+\*?\}")
 """What may follow an answer and says nothing: the end of the usual worked examples (2206.14858), and of a formula."""
-_BREAKS_OFF = re.compile(r"\n(?![ \t]*+(?:[-*#>|\d]|\(?[A-Z][).:]))[^\n]*(?:[^\W\d_]|,)\Z")
-"""A last line that ends in a sentence, and is not an item of a list."""
 
 
 def _clause_end(text: str, start: int) -> int:

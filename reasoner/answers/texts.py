@@ -150,8 +150,8 @@ class YesNoSpace(ByKey):
         return self.inside(text, reply) if len(text) < 30 and len(text.split()) <= 2 else None
 
     def rival(self, text: str, answer: Answer, clause: str = "") -> bool:
-        """Whether a later sentence begins with the other word, or is short and ends with it."""
+        """Whether a later sentence begins with the other word, is short and ends with it, or does not end."""
         sentences = re.split(r"(?<=[.!?\u3002])\s*|\n+", f"{clause}\n{text}")[-20:]
         endings = [word for sentence in sentences if len(sentence) < 60 for word in sentence.split()[-1:]]
         others = (self.inside(part, text) for part in (*sentences, *endings))
-        return any(other is not None and other.key != answer.key for other in others)
+        return text[-1:].isalpha() or any(other is not None and other.key != answer.key for other in others)

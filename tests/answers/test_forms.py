@@ -51,6 +51,7 @@ TABLES: dict[str, tuple[AnswerSpace, list[tuple[str, str | None]]]] = {
             ("\\boxed{42}\n\nHmm, can that be? Let me check", None), ("答案是42。等等，应该是43。", None),
             ("The answer is 42. It is an even number.", None), ("\\boxed{42}. I hope it is correct.", "42 form"),
             ("The answer is 15 km one way, so it is 30 km in all.", None),
+            ("The answer is 13 as long as nothing else changes", None), ("The answer would be 13", None),
             (r"\boxed{27}, while \boxed{3} is only a step on the way", None),
             ("The answer is 7.\n\nQuestion: How many are 3 + 5?\nThe answer is 8.", "7 announced"),
             (
@@ -115,10 +116,10 @@ TABLES: dict[str, tuple[AnswerSpace, list[tuple[str, str | None]]]] = {
         YES_NO,
         [
             ("No.", "no alone"), ("The answer is No, as it sinks", "no announced"),
-            ("**Answer**: **no**", "no announced"), (r"The answer is \boxed{yes}. No doubt", "yes form"),
+            ("**Answer**: **no**", "no announced"), (r"The answer is \boxed{yes}. No doubt.", "yes form"),
             ("The answer is no one", None), ("The answer is No. 5", None), ("The answer is yes or no", None),
             (r"\boxed{\text{Yes}}", "yes form"), (r"\boxed{5}, yes", None), ("Answer: Yes\nCorrection: No", None),
-            ("No evidence was found", None), ("答案：是。", "yes announced"),
+            ("No evidence was found", None), ("答案：是。", "yes announced"), ("Answer: Yes. Hmm, only if", None),
         ],
     ),
     "texts": (
