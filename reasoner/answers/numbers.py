@@ -127,20 +127,18 @@ class NumberSpace(ByKey):
     def rival(self, text: str, answer: Answer, clause: str = "") -> bool:
         """Whether any word follows, or the answer's clause has another number or more words than a unit."""
         stated = _ASIDE.split(clause, maxsplit=1)[0]
-        more = len(_WORD.findall(stated)) > MAX_UNIT_WORDS + 1 or other_number(stated, answer)
+        more = len(_WORD.findall(stated)) > MAX_UNIT_WORDS + 1 or _other_number(stated, answer)
         return more or ByKey.rival(self, text, answer)
 
 
-def other_number(text: str, answer: Answer) -> bool:
-    """Whether a text holds another number than the answer; of a line with an equation, its last side counts."""
-    digits = re.sub(r"\D", "", answer.text)
-    for line in plain(text).splitlines():
-        for match in _ANY.finditer(line, line.rfind("=") + 1):
-            number = _answer(match[0], text)
-            same = number is not None and number.key == answer.key
-            # 1.234 is a thousand or not by the language of the whole reply.
-            if not same and re.sub(r"\D", "", match[0]) != digits:
-                return True
+def _other_number(clause: str, answer: Answer) -> bool:
+    """Whether a clause holds another number than the answer; of an equation, its last side counts."""
+    digits, clause = re.sub(r"\D", "", answer.text), plain(clause)
+    for match in _ANY.finditer(clause, clause.rfind("=") + 1):
+        number = _answer(match[0], clause)
+        # 1.234 is a thousand or not by the language of the whole reply.
+        if (number is None or number.key != answer.key) and re.sub(r"\D", "", match[0]) != digits:
+            return True
     return False
 
 

@@ -5,7 +5,7 @@ A model wrote the text, so it may be hostile: only its tail is read, patterns ru
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, get_args
 
@@ -57,7 +57,19 @@ class SameKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReadsForms:
+class Probed:
+    """A kind of answer for which the model may be asked to end its reply."""
+
+    extract: Extract = "probe"
+    cut: Cut = "fallback"
+
+    def __post_init__(self) -> None:
+        require_choice(self.extract, "extract", get_args(Extract))
+        require_choice(self.cut, "cut", get_args(Cut))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadsForms(Probed):
     """A kind of answer that is read from explicit forms in the last part of a reply that was not only thought.
 
     A kind says what an answer is: in a text that holds nothing else (`inside`), and at the start of a clause
@@ -67,18 +79,15 @@ class ReadsForms:
     """
 
     pattern: Pattern = ""
-    extract: Extract = "probe"
-    cut: Cut = "fallback"
     opening: ClassVar[Opening | None] = BOX
     """How a probe opens the form."""
     tail: ClassVar[int] = READ
     """Characters at the end of a reply in which a form is looked for."""
 
     def __post_init__(self) -> None:
+        Probed.__post_init__(self)
         if self.pattern:
             compiled(self.pattern)
-        require_choice(self.extract, "extract", get_args(Extract))
-        require_choice(self.cut, "cut", get_args(Cut))
 
     def read(self, text: str) -> Answer | None:
         """The answer that the text states in a form; None if there is none, or if two forms contradict each other."""
@@ -92,7 +101,7 @@ class ReadsForms:
 
     def _read(self, segment: str) -> Answer | None:
         if self.pattern and (match := last_matched(self.pattern, segment)) and (own := self.inside(match, segment)):
-            return _named(own, "pattern")
+            return replace(own, rule="pattern")
         text = segment[-self.tail :].rstrip()
         if forms := self.forms(text):
             rule, clause, end, answer = "form", "", forms[0].end, self.inside(forms[0].text, text)
@@ -108,7 +117,7 @@ class ReadsForms:
             stop = _clause_end(text, displayed.end() if displayed else end)
             clause = text[end:stop]
         rest = _SILENT.sub("", text[stop:])
-        return None if self.rival(rest, answer, clause) else _named(answer, rule)
+        return None if self.rival(rest, answer, clause) else replace(answer, rule=rule)
 
     def _announced(self, text: str, start: int) -> tuple[int, Answer | None]:
         """The last announced answer after an offset, and where it begins; None if there is none."""
@@ -121,7 +130,7 @@ class ReadsForms:
         """The answer that is the whole reply, or its last line."""
         for line in dict.fromkeys((text, text.rpartition("\n")[2].strip())):
             if "\n" not in line and 0 < len(line) <= MAX_ALONE and (answer := self.alone(line, text)):
-                return _named(answer, "alone")
+                return replace(answer, rule="alone")
         return None
 
     def forms(self, text: str) -> list[Form]:
@@ -158,10 +167,6 @@ def _clause_end(text: str, start: int) -> int:
     """Where the clause ends in which an offset is."""
     end = _CLAUSE_END.search(text, start)
     return end.end() if end else len(text)
-
-
-def _named(answer: Answer, rule: str) -> Answer:
-    return Answer(answer.text, answer.key, rule)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -176,7 +176,7 @@ class PooledReply(_Frozen):
     """The verifier's value, in [0, 1]; None if it was not rated."""
 
 
-class Probed(_Frozen):
+class ProbeCost(_Frozen):
     """What the probes of a question cost, a part of its cost."""
 
     probes: Count = 0
@@ -211,7 +211,7 @@ class ItemRecord(_VersionedRecord):
     cost: Cost
     cut: CutSamples = CutSamples()
     """How many samples were cut at `max_tokens`."""
-    probed: Probed = Probed()
+    probed: ProbeCost = ProbeCost()
     pool: tuple[PooledReply, ...] = ()
 
     @property
@@ -360,11 +360,11 @@ class _Question:
         )
 
     @property
-    def probed(self) -> Probed:
+    def probed(self) -> ProbeCost:
         """What the probes cost, with those that failed."""
         names = ("prompt_tokens", "cached_tokens", "generated_tokens")
         totals = {name: sum(getattr(cost, name) for cost in self.probes) for name in names}
-        return Probed(probes=len(self.probes), **totals)
+        return ProbeCost(probes=len(self.probes), **totals)
 
     def status(self, ended: Ended, drawn: Collection[Sampled]) -> ItemStatus:
         """What came of the question, of which these sequences were drawn."""
