@@ -22,6 +22,8 @@ class TaskTally:
     unrated: list[str] = field(default_factory=list)
     """Of each question without any rating, why."""
     tokens: int = 0
+    probe_tokens: int = 0
+    """Those of `tokens` that probes computed."""
     began: float | None = None
     ended: float | None = None
 
@@ -29,6 +31,7 @@ class TaskTally:
         """Count a finished question."""
         self.done += 1
         self.tokens += record.cost.tokens
+        self.probe_tokens += record.probed.prompt_tokens + record.probed.generated_tokens
         self.errors += outcome == "error"
         self.unrated += [record.unrated] if record.unrated else []
         self.graded += outcome not in ("error", "ungraded")
