@@ -1,12 +1,18 @@
 """What votes of chains lose by ending early, on recordings of a model that thinks.
 
     python bench/early_exit.py RECORDINGS...
+    python bench/early_exit.py law:0.6
 
 A line of a file is a question: `{"question_id", "gold", "every": 500, "chains": [{"probes": [[answer or null, times],
 ...], "tokens", "answer"}]}`, where a probe is the answer that the chain would give at every 500th token. Prints for
 each policy how often it is right, what it loses against the vote of all 64 chains of the same draw, with a 95 %
 bootstrap interval over the questions, its tokens and its sequential tokens, a probe counted as 20. Draws are made with
 seed 0. The strategies run on the engine `pool`, the rest is computed here.
+
+`law:W` is 300 simulated questions instead, by the law of the engine `simulated` (`reasoner/engines/chains.py`) with
+6,000 tokens and accuracy 0.7, but for wrong chains that are W times as long as right ones. Of them 60 % have one
+answer, 25 % a second and 15 % a third. Before a chain knows its answer, it says any of the four or nothing, and thinks
+again at a tenth of the probes.
 """
 
 import asyncio
@@ -26,19 +32,20 @@ import numpy as np
 from scipy.stats import bootstrap
 
 from reasoner import solve_many
-from reasoner.engines.chains import PROBE_TOKENS
+from reasoner.engines.chains import PROBE_TOKENS, ChainLaw
 from reasoner.engines.pool import PoolEngine
 from reasoner.registry import build
 from reasoner.stopping.vote_posteriors import beta_lead
 from reasoner_evals.tasks.own_files import Pool
 
-N, DRAWS = 64, 10
+N, DRAWS, QUESTIONS = 64, 10, 300
+EVERY = 500
 EQUAL = (6, 10, 14, 20)
-STOPS = ((16, 0.95), (16, 0.8), (32, 0.8))
+STOPS = ((16, 0.95), (16, 0.9), (32, 0.95), (32, 0.9))
 STRATEGIES = (
     "parallel_probe",
-    "parallel_probe(stop=beta(theta=0.8))",
-    "parallel_probe(stop=beta(theta=0.8),window=16)",
+    "parallel_probe(stop=beta(theta=0.9))",
+    "parallel_probe(stop=beta(theta=0.9),window=16)",
 )
 
 
@@ -125,11 +132,13 @@ async def online(path: Path, spec: str) -> list[Outcome]:
 
 
 def print_row(
-    name: str, outcomes: Sequence[Outcome], against: Sequence[Outcome], draws: Sequence[dict[str, Any]]
+    draws: Sequence[dict[str, Any]], against: Sequence[Outcome], questions: int, name: str, outcomes: Sequence[Outcome]
 ) -> None:
+    """A line of the table; all draws hold the questions in the same order."""
+
     def right(of: Sequence[Outcome]) -> np.ndarray:
         hits = [outcome.answer == line["gold"] for outcome, line in zip(of, draws, strict=True)]
-        means: np.ndarray = 100 * np.array(hits, dtype=float).reshape(DRAWS, -1).mean(axis=0)
+        means: np.ndarray = 100 * np.array(hits, dtype=float).reshape(-1, questions).mean(axis=0)
         return means
 
     difference = right(outcomes) - right(against)
@@ -141,34 +150,61 @@ def print_row(
           f"| {np.mean(tokens) / 1000:.0f} | {np.mean(sequential) / 1000:.1f} |", flush=True)  # fmt: skip
 
 
-def main(path: Path, folder: Path) -> None:
-    """The table of one file."""
+def recorded(path: Path) -> list[dict[str, Any]]:
+    """The questions of all draws of a file."""
     source, lines = random.Random(0), [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    draws = [
+    return [
         {**line, "question_id": f"{line['question_id']} {draw}", "chains": source.sample(line["chains"], N)}
         for draw in range(DRAWS)
         for line in lines
     ]
-    pool = folder / path.name
+
+
+def simulated(wrong: float) -> list[dict[str, Any]]:
+    """Questions of the law; "1" is right."""
+    law, draws = ChainLaw(6000, 0.7, wrong=wrong), []
+    for place in range(QUESTIONS):
+        question, chains = law.question(name := f"q{place}"), []
+        for number in range(N):
+            chain, source = law.chain(question, place * N + number), random.Random(f"{name} {number}")
+            answer = "1" if chain.right else source.choices("234", (0.6, 0.25, 0.15))[0]
+            probes, guess = list[tuple[str | None, int]](), ""
+            for tokens in range(EVERY, chain.tokens, EVERY):
+                if not guess or source.random() < 0.1:
+                    guess = source.choices("1234-", (0.25, 0.3, 0.15, 0.1, 0.2))[0]
+                said = answer if tokens >= chain.knows else guess
+                probes.append((None if said == "-" else said, 1))
+            chains.append({"probes": probes, "tokens": chain.tokens, "answer": answer})
+        draws.append({"question_id": name, "gold": "1", "every": EVERY, "chains": chains})
+    return draws
+
+
+def main(source: str, folder: Path) -> None:
+    """The table of one file or law."""
+    kind, _, wrong = source.partition(":")
+    draws = simulated(float(wrong)) if kind == "law" else recorded(Path(source))
+    questions = QUESTIONS if kind == "law" else len(draws) // DRAWS
+    pool = folder / "pool.jsonl"
     pool.write_text("".join(json.dumps(line) + "\n" for line in draws), encoding="utf-8")
     vote = offline(draws, 0, whole)
-    print(f"\n{path.name}: {len(lines)} questions, {N} chains, {DRAWS} draws\n")
+    print(f"\n{source}: {questions} questions, {N} chains, {len(draws) // questions} draws\n")
     columns = ("policy", "right, %", "against the vote, points", "tokens, thousands", "sequential, thousands")
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
-    print_row(f"vote of {N}", vote, vote, draws)
+    row = partial(print_row, draws, vote, questions)
+    row(f"vote of {N}", vote)
     for equal in EQUAL:
-        print_row(f"a chain ends after {equal} equal probes, vote of {N}", offline(draws, equal, whole), vote, draws)
+        row(f"a chain ends after {equal} equal probes, vote of {N}", offline(draws, equal, whole))
     for window, theta in STOPS:
         policy = partial(stopped, window=window, theta=theta)
-        for equal in (0, *EQUAL) if theta > 0.9 else (0,):
+        for equal in (0, *EQUAL) if (window, theta) == STOPS[0] else (0,):
             ends = f"a chain ends after {equal} equal probes, " if equal else ""
             name = f"{ends}stopped by `beta(theta={theta:g})`, {window} at once"
-            print_row(name, offline(draws, equal, policy), vote, draws)
+            row(name, offline(draws, equal, policy))
     for spec in STRATEGIES:
-        print_row(f"`{spec}`", asyncio.run(online(pool, spec)), vote, draws)
+        row(f"`{spec}`", asyncio.run(online(pool, spec)))
 
 
 if __name__ == "__main__":
     with TemporaryDirectory() as folder:
         for argument in sys.argv[1:]:
-            main(Path(argument), Path(folder))
+            main(argument, Path(folder))

@@ -31,7 +31,7 @@ class ParallelProbe(Checked):
 
     With `stop` nothing is pruned and probes are few: `window` chains are in flight, those that ended vote in order of
     length, and when the rule would stop them, running chains that are longer than their mean are probed. It stops if
-    the votes of both together have the same leader: what ends first may be wrong together.
+    the rule stops the votes of both together too, with the same leader: what ends first may be wrong together.
 
     Where an engine or a kind of answer allows no probe, only chains that ended vote.
     """
@@ -125,21 +125,27 @@ class _Chains:
     def majority(self) -> Plan[tuple[Tally, Answer | None]]:
         """The answer that most chains have, as it is proposed; None if more of them have none that can be read."""
         orders = sorted(self.answers)
-        tally, leader = yield from self.vote(orders, samples=sum(path.last is not None for path in self.paths))
+        tally = yield from self.vote(orders)
+        yield from self.publish(tally, samples=sum(path.last is not None for path in self.paths))
+        leader = self.vote_state.leader
         silent = [at for at in orders if self.answers[at] is None]
         led = [at for at in orders if leader and _same(tally, self.answers[at], leader)]
         return tally, leader if led and (len(led), -led[0]) > (len(silent), -min(silent, default=0)) else None
 
-    def vote(self, orders: Sequence[int], *, samples: int = 0) -> Plan[tuple[Tally, Answer | None]]:
-        """The votes of these chains, the first at a tie, and their leader; proposed if `samples` says of how many."""
+    def vote(self, orders: Sequence[int]) -> Plan[Tally]:
+        """The votes of these chains; at a tie the earlier ones win."""
         tally = Tally(self.question.space, max_samples=len(self.paths))
         for index, order in enumerate(orders):
             tally.add(self.answers[order], index=index)
-        vote_state = yield from count_votes(tally)
-        if samples and (state := replace(vote_state, samples=samples)) != self.vote_state:
-            self.vote_state = state
-            yield from propose(state.leader, state)
-        return tally, vote_state.leader
+        yield from count_votes(tally)
+        return tally
+
+    def publish(self, tally: Tally, *, samples: int) -> Plan[None]:
+        """Propose the leader of votes of so many chains, if they have changed."""
+        vote_state = replace(tally.vote_state(), samples=samples)
+        if vote_state != self.vote_state:
+            self.vote_state = vote_state
+            yield from propose(vote_state.leader, vote_state)
 
     def prune(self, orders: Sequence[int]) -> None:
         """End these chains: they vote no more."""
@@ -158,16 +164,16 @@ def _in_order(chains: _Chains, rule: StopRule, window: int) -> Plan[Answer | Non
         orders, tokens = [path.order for path in ended], sum(path.tokens for path in ended)
         if not latest:
             continue
-        _, leader = yield from chains.vote(orders, samples=len(ended))
-        reason = rule.stop(chains.vote_state.listed(), Cost(generated_tokens=tokens, samples=len(ended), flops=None))
-        if not reason:
+        alone = yield from chains.vote(orders)
+        yield from chains.publish(alone, samples=len(ended))
+        cost = Cost(generated_tokens=tokens, samples=len(ended), flops=None)
+        if not rule.stop(alone.vote_state().listed(), cost):
             continue
         long = [path for path in chains.paths if path.open and path.tokens * len(ended) >= tokens]
         yield from chains.probe(long)
-        both, likeliest = yield from chains.vote(
-            [*orders, *(path.order for path in long if path.order in chains.answers)]
-        )
-        if _same(both, leader, likeliest):
+        both = yield from chains.vote([*orders, *(path.order for path in long if path.order in chains.answers)])
+        reason = rule.stop(both.vote_state().listed(), cost)
+        if reason and _same(both, alone.vote_state().leader, both.vote_state().leader):
             yield from note_stop(reason)
             break
     return chains.vote_state.leader

@@ -110,8 +110,10 @@ def test_a_rule_stops_only_what_long_chains_confirm(
 
 
 def test_a_window_is_refilled_in_launch_order(tmp_path: Path) -> None:
-    seen = solved([("", "7"), ("999", "9"), ("", "7"), ("", "7")], "stop=beta(theta=0.8),window=2", tmp_path / "p")
-    assert (seen.answer, seen.lengths, seen.probes) == ("7", (1, 2, 1, 0), 1)
+    replies = [("", "7"), ("999", "9"), *[("", "7")] * 3]
+    seen = solved(replies, "stop=beta(theta=0.8),window=2", tmp_path / "p")
+    # Two votes to none would stop it, and two to one, with the probe, do not.
+    assert (seen.answer, seen.lengths, seen.probes) == ("7", (1, 3, 1, 1, 0), 2)
 
 
 def test_without_probes_only_chains_that_ended_vote() -> None:
