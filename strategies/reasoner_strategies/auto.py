@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from reasoner.answers.questions import Question
-from reasoner.calibration.arm_selection import LOSSES, choose
+from reasoner.calibration.arm_selection import LOSSES, Prefer, choose
 from reasoner.calibration.profile import ArmRow, Family, read_profile
 from reasoner.errors import BudgetExhausted, ReasonerError, UsageError
 from reasoner.registry import build
@@ -41,7 +41,8 @@ class Auto(Checked):
     With a `profile` (a file written by `reasoner calibrate`; `task` chooses one of its families, if it has several) the
     difficulty of a question is measured as the family's bins do: by its length or its first four samples. Of the arms
     measured on such questions it chooses the cheapest that is known to lose at most 1, 0.5 or 0.2 points of accuracy,
-    with `effort` low, medium or high, against the vote of all samples. Only arms without a budget of their own are
+    with `effort` low, medium or high, against the vote of all samples. The cheapest takes the fewest tokens, or with
+    `prefer` latency the fewest sequential tokens. Only arms without a budget of their own are
     considered. Sequences are drawn with the sampling options of the calibration. A vote continues from the samples
     drawn so far.
 
@@ -55,6 +56,7 @@ class Auto(Checked):
     profile: FilePath = ""
     task: str = ""
     effort: Effort = "medium"
+    prefer: Prefer = "tokens"
     n: Samples = 16
     abstain_below: Share = 0.0
     params: SamplingParams = SamplingParams()
@@ -83,7 +85,10 @@ class Auto(Checked):
         if self.abstain_below:
             rows = [row for row in rows if row.samples > 1 or row.strategy in (family.baseline, family.safe)]
         servable = family.model_copy(update={"arms": tuple(rows)})
-        choices = (choose(servable, index, loss=LOSSES[self.effort]) for index in range(family.bins.count))
+        if self.prefer == "latency" and all(row.sequential_tokens is None for row in rows):
+            raise UsageError("prefer=latency needs sequential tokens, and this profile has none: calibrate again")
+        loss = LOSSES[self.effort]
+        choices = (choose(servable, index, loss=loss, prefer=self.prefer) for index in range(family.bins.count))
         return tuple(_Arm(build("strategy", c.row.strategy), c.row.strategy, c.why, c.row) for c in choices)
 
     def _voting(self, why: str) -> _Arm:
