@@ -53,6 +53,7 @@ SPECS = {
     "revise, one chain": "revise:chains=1,revisions={n}",
     "budget_forcing": "budget_forcing",
     "auto": "auto",
+    "escalate": "escalate:n={n}",
 }
 
 

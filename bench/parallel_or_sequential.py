@@ -2,7 +2,7 @@
 
 It reads the table of a report, of any engine and task:
 
-reasoner eval arithmetic --limit 200 -e simulated:thinking=400,accuracy=0.9,guess=0.2,tokens=20 \
+reasoner eval arithmetic --limit 200 -e simulated:thinking=400,accuracy=0.75,tokens=20 \
     -s self_consistency:n=32 --thinking 50,100,200,400,800,1600 --out grid
 reasoner report grid
 python bench/parallel_or_sequential.py grid/results.csv

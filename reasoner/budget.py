@@ -14,7 +14,7 @@ from reasoner.system.foreign import MAX_FLOPS, MAX_PER_REQUEST, fault_in
 MIN_USEFUL_TOKENS = 16
 """A sample is not clamped below this many tokens, or its own `max_tokens` if smaller: it is refused instead."""
 COUNTS = ("prompt_tokens", "cached_tokens", "generated_tokens", "verifier_tokens", "cancelled_tokens", "requests",
-          "samples", "thinking_tokens")  # fmt: skip
+          "samples", "thinking_tokens", "sequential_tokens")  # fmt: skip
 """The integer fields of a `Cost`."""
 
 
@@ -27,6 +27,10 @@ class Cost:
     `verifier_tokens` are those of verdicts: by verifiers, and by a model on answers. `requests` counts calls to any
     model, `samples` sequences drawn for the strategy. `flops` is None where the model's geometry is unknown. `seconds`
     is the latency of an operation, and the elapsed time of a run.
+
+    `sequential_tokens` are the latency in tokens: where the work ends on its question's virtual clock, which counts the
+    generated tokens of the longest path that had to be waited for; prompts take none. Of a sum it is the greatest, so
+    that of several questions it is that of the longest one.
     """
 
     prompt_tokens: int = 0
@@ -39,6 +43,7 @@ class Cost:
     flops: int | None = 0
     seconds: float = 0.0
     thinking_tokens: int = 0
+    sequential_tokens: int = 0
 
     @property
     def tokens(self) -> int:
@@ -53,14 +58,19 @@ class Cost:
             self.samples + other.samples,
             None if self.flops is None or other.flops is None else self.flops + other.flops,
             self.seconds + other.seconds, self.thinking_tokens + other.thinking_tokens,
+            max(self.sequential_tokens, other.sequential_tokens),
         )  # fmt: skip
 
     def taking(self, seconds: float) -> "Cost":
         """The same cost with other `seconds`."""
         return Cost(
             self.prompt_tokens, self.cached_tokens, self.generated_tokens, self.verifier_tokens, self.cancelled_tokens,
-            self.requests, self.samples, self.flops, seconds, self.thinking_tokens,
+            self.requests, self.samples, self.flops, seconds, self.thinking_tokens, self.sequential_tokens,
         )  # fmt: skip
+
+    def until(self, end: int) -> "Cost":
+        """The same cost of work that ends at `end` on its question's virtual clock."""
+        return replace(self, sequential_tokens=end)
 
     def fault(self, *, limit: int = MAX_PER_REQUEST) -> str:
         """The first invalid count, as a verifier may report anything; empty if all are valid."""
@@ -118,6 +128,8 @@ def cost_line(cost: Cost, prices: Prices | None = None) -> str:
     thinking = f", {cost.thinking_tokens:,} of them thinking" if cost.thinking_tokens else ""
     computed = f"{cost.tokens:,} tokens computed ({' + '.join(parts)}{thinking})"
     text = f"{computed}, {cost.cached_tokens:,} prompt tokens from cache"
+    if cost.sequential_tokens:
+        text += f", {cost.sequential_tokens:,} sequential"
     if cost.flops:
         text += f", {cost.flops / 1e12:.3g} TFLOP"
     return text + (f", ${prices.usd(cost):.6f}" if prices else "")
@@ -148,7 +160,9 @@ def _amounts_in(text: str, what: str, word: str, known: Sequence[str], example: 
 
 
 NO_COST = Cost()
-UNITS = ("tokens", "generated", "samples", "seconds", "flops", "usd")
+UNITS = ("tokens", "generated", "samples", "seconds", "flops", "usd", "sequential")
+SUMMED = ("tokens", "usd", "flops", "generated", "samples")
+"""The units in which the work on several questions adds up; the others are limits of each."""
 _SUFFIX = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15}
 _AMOUNT = re.compile(r"([+-]?\d+(?:_\d+)*(?:\.\d*)?(?:e[+-]?\d{1,3})?)\s*([kmgtp]?)", re.IGNORECASE | re.ASCII)
 
@@ -159,7 +173,8 @@ class Budget:
 
     `tokens` bounds `Cost.tokens`; `generated` bounds generated and cancelled tokens; `samples` bounds sequences drawn;
     `flops` and `usd` need a model geometry and a price table. `seconds` is a deadline: work in flight is cancelled when
-    it passes, so the overshoot is at most one engine step. All other limits are never exceeded.
+    it passes, so the overshoot is at most one engine step. All other limits are never exceeded. `sequential` bounds
+    where any work ends on the virtual clock of its question, `Cost.sequential_tokens`.
     """
 
     tokens: int | None = None
@@ -168,6 +183,7 @@ class Budget:
     seconds: float | None = None
     flops: float | None = None
     usd: float | None = None
+    sequential: int | None = None
 
     def __post_init__(self) -> None:
         for unit in UNITS:
@@ -185,20 +201,37 @@ class Budget:
         for unit, amount in limits.items():
             if not 0 < amount < math.inf:
                 raise UsageError(f"budget {unit}={amount:g} must be a positive number: raise it, or leave {unit} out")
-            if unit in ("tokens", "generated", "samples"):
+            if unit in ("tokens", "generated", "samples", "sequential"):
                 counts[unit] = int(amount)
                 if amount != counts[unit]:
                     raise UsageError(f"budget {unit}={amount:g} must be a whole number")
         return cls(**counts, seconds=limits.get("seconds"), flops=limits.get("flops"), usd=limits.get("usd"))
 
+    def together(self) -> "Budget":
+        """This budget, for several questions together.
+
+        Raises:
+            UsageError: it limits sequential tokens, which are those of one question.
+        """
+        if self.sequential is not None:
+            raise UsageError(
+                f"budget sequential={self.sequential} is no limit for several questions together: "
+                "give it as the limit of each"
+            )
+        return self
+
     def divided(self, parts: int) -> "Budget":
-        """An equal share of each limit, with at least one sample; a deadline is left out."""
+        """An equal share of each limit, with at least one sample.
+
+        Sequential tokens are not divided, as work side by side does not add up. A deadline is left out.
+        """
         return Budget(
             tokens=None if self.tokens is None else self.tokens // parts,
             generated=None if self.generated is None else self.generated // parts,
             samples=None if self.samples is None else max(1, self.samples // parts),
             flops=None if self.flops is None else self.flops / parts,
             usd=None if self.usd is None else self.usd / parts,
+            sequential=self.sequential,
         )
 
     def __str__(self) -> str:
@@ -223,14 +256,15 @@ class Shortfall:
     @property
     def may_ease(self) -> bool:
         """Whether settling work in flight may make room."""
-        return self.ledger.in_flight > 0 and self.refusal.unit != "seconds"
+        return self.ledger.in_flight > 0 and self.refusal.unit in SUMMED
 
 
 class Ledger:
     """The books of one budget: reserve the worst case, run the operation, settle its actual cost.
 
     Ledgers nest: a reservation must fit this ledger and every one above it. Invariant, in any order of events:
-    `settled + reserved <= budget` in every bounded unit of every ledger, hence no overshoot.
+    `settled + reserved <= budget` in every bounded unit of every ledger, hence no overshoot. Of sequential tokens each
+    reservation by itself is within the budget, as work side by side does not add up.
 
     `spent` is the cost before the ledger opened. It is booked here without a reservation, and not in the ledgers above;
     if it exceeds the budget, nothing is admitted.
@@ -303,6 +337,8 @@ class Ledger:
             return cost.generated_tokens + cost.cancelled_tokens
         if unit == "samples":
             return cost.samples
+        if unit == "sequential":
+            return cost.sequential_tokens
         if unit == "flops":
             if cost.flops is None:
                 what = "a flops budget needs the model's geometry, which this engine does not know"
@@ -324,6 +360,8 @@ class Ledger:
             for unit, limit, usable in ledger._limits:
                 if unit == "seconds":
                     fits, needed, free = ledger.elapsed < limit, 0.0, limit - ledger.elapsed
+                elif unit == "sequential":
+                    fits, needed, free = worst.sequential_tokens <= limit, worst.sequential_tokens, limit
                 else:
                     held = ledger._settled + ledger._reserved
                     fits = ledger.measure(unit, held + worst) <= usable
@@ -356,6 +394,15 @@ class Ledger:
         return min_tokens + bisect_left(
             range(min_tokens + 1, max_tokens), True, key=lambda n: self.shortfall(price(n)) is not None
         )
+
+    def within_sequential(self, price: Callable[[int], Cost], max_tokens: int) -> int:
+        """`max_tokens`, lowered so that work at this price ends within the limits of sequential tokens.
+
+        It is at least the useful minimum, which may not fit.
+        """
+        limits = [ledger.budget.sequential for ledger in self.lineage() if ledger.budget.sequential is not None]
+        beyond = price(max_tokens).sequential_tokens - min(limits) if limits else 0
+        return max(max_tokens - max(beyond, 0), min(max_tokens, MIN_USEFUL_TOKENS))
 
     def keep(self, share: Budget, times: int) -> None:
         """Exclude `times` shares from reservations, replacing what was excluded before."""

@@ -133,6 +133,9 @@ class Start:
     With `times`, a sample of one prompt is started that many times, in order, as there is room. The handles of the
     others follow the first, one by one. After one of them is refused by the budget, the rest is not tried.
 
+    On the virtual clock of the question it starts now, which is where the latest of all results so far has ended; with
+    `after`, the handle of a result that has come back, it waited only for that one.
+
     With `cancellable=False` the plan promises to wait for its end, so that an engine may wait for the whole reply. If
     it is cancelled nevertheless, it is booked at its worst case.
     """
@@ -140,6 +143,7 @@ class Start:
     op: Sample | Score
     times: int = 1
     cancellable: bool = True
+    after: Handle | None = None
 
     def __post_init__(self) -> None:
         check_n(self.times)
@@ -243,11 +247,12 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A started operation that ended, with its `completions` or its `ratings`."""
+    """A started operation that ended, with its `completions` or its `ratings`; `end` is when, in sequential tokens."""
 
     handle: Handle
     completions: tuple[Completion, ...] = ()
     ratings: tuple[Rating, ...] = ()
+    end: int = 0
 
 
 Operation: TypeAlias = (
@@ -355,12 +360,12 @@ def loglikelihood(prompt: Prompt, texts: Sequence[str]) -> Plan[tuple[TextLikeli
     return reply
 
 
-def start(op: Sample | Score, times: int = 1, *, cancellable: bool = True) -> Plan[Handle]:
+def start(op: Sample | Score, times: int = 1, *, cancellable: bool = True, after: Handle | None = None) -> Plan[Handle]:
     """Run an operation without waiting for it, as `Start` does; returns its handle, the first of `times`.
 
     A refusal by the budget is raised by `next_finished`.
     """
-    handle: Handle = yield Start(op, times, cancellable)
+    handle: Handle = yield Start(op, times, cancellable, after)
     return handle
 
 

@@ -163,7 +163,7 @@ class SamplingParams:
         return replace(self, **{name: value for name, value in values.items() if value is not None})
 
 
-def thinking_level(text: str) -> ThinkingLevel:
+def thinking_level(text: str, option: str = "thinking") -> ThinkingLevel:
     """The thinking level that is written as `none`, `low`, `medium`, `high`, or a number of tokens such as 512 or 2k.
 
     Raises:
@@ -178,7 +178,7 @@ def thinking_level(text: str) -> ThinkingLevel:
     if number and int(number[1]):
         return int(number[1]) * (1000 if number[2] else 1)
     levels = ", ".join(get_args(NamedLevel))
-    raise UsageError(f"thinking must be {levels}, or a number of tokens, as in 512 or 2k (got {shown(text)})")
+    raise UsageError(f"{option} must be {levels}, or a number of tokens, as in 512 or 2k (got {shown(text)})")
 
 
 def _pairs(given: LogitBias | Mapping[int, float]) -> LogitBias:

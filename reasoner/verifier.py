@@ -90,10 +90,14 @@ class FreeVerifier:
 
 
 def verifier_cost(model: ModelInfo, usage: Usage) -> Cost:
-    """The cost of a verifier's request to a model: all computed tokens are verifier tokens."""
+    """The cost of a verifier's request to a model: all computed tokens are verifier tokens.
+
+    Its sequential tokens count from the start of the rating, as of all costs that a verifier reports.
+    """
     return Cost(
         cached_tokens=usage.cached_tokens,
         verifier_tokens=usage.prompt_tokens - usage.cached_tokens + usage.generated_tokens,
         requests=int(usage.prompt_tokens > 0),
         flops=model.flops(prompt=usage.prompt_tokens, cached=usage.cached_tokens, generated=usage.generated_tokens),
+        sequential_tokens=usage.generated_tokens,
     )

@@ -67,6 +67,11 @@ def test_the_commands_on_a_page_run(
     monkeypatch.chdir(tmp_path)
     rows = [{"id": f"r{index}", "question": f"What is {index} + 4?", "topic": "sums"} for index in range(4)]
     (tmp_path / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    replies = [
+        {"question_id": f"q{index % 2}", "gold": "7", "tokens": 700 + index, "answer": "7", "probes": ["8"]}
+        for index in range(8)
+    ]
+    (tmp_path / "replies.jsonl").write_text("".join(json.dumps(reply) + "\n" for reply in replies))
     commands = [line[2:] for block in blocks(page, "console") for line in block.splitlines() if line[:2] == "$ "]
     assert len(commands) >= minimum
     for command in commands:

@@ -72,7 +72,7 @@ def command(
     given = options.Given(**typed)
     if overwrite and output == options.STANDARD:
         raise UsageError("--overwrite has no effect without --output FILE: omit it")
-    total, limit = options.budget_of(given.budget), options.budget_of(each)
+    total, limit = options.budget_of(given.budget).together(), options.budget_of(each)
     prices = options.read_prices(given.prices, [total, limit])
     return BatchRun(
         engine=given.to_engine(),

@@ -112,15 +112,18 @@ def thinking_option(*, several: bool = False) -> Callable[[F], F]:
 
 def budget_option(*, together: bool = False) -> Callable[[F], F]:
     """The option of the most that one question may spend, or all questions `together`."""
-    most = "may be spent, as in tokens=4k,seconds=30."
+    most, each = "may be spent, as in tokens=4k,seconds=30.", ", sequential"
     if together:
-        most = (
-            "all questions together may spend, as in tokens=2m. What easy ones leave goes to hard ones. A budget may "
-            "be raised when an interrupted batch continues."
+        most, each = (
+            (
+                "all questions together may spend, as in tokens=2m. What easy ones leave goes to hard ones. A budget "
+                "may be raised when an interrupted batch continues."
+            ),
+            "",
         )
+    units = f"tokens, generated, samples, seconds, flops, usd{each}"
     return option("-b", "--budget", metavar=UNITS, section="Strategy",
-                  help=f"The most that {most} Units: tokens, generated, samples, seconds, flops, usd.  [default: no "
-                       "limit]")  # fmt: skip
+                  help=f"The most that {most} Units: {units}.  [default: no limit]")  # fmt: skip
 
 
 def json_option(result: str) -> Callable[[F], F]:

@@ -6,7 +6,7 @@ from typing import ClassVar, Final
 from reasoner.engine import Continuation, Engine, Rendered, SampleRequest, continuation, release, reset_caches
 from reasoner.errors import UsageError
 from reasoner.models.info import ModelInfo
-from reasoner.types import Completion, Prompt, SamplingParams, TokenIds
+from reasoner.types import Completion, Prompt, SamplingParams, ThinkingLevel, TokenIds, thinking_level
 
 REMEMBERED: Final = 1 << 18
 """Chains with a remembered member: those that were drawn last."""
@@ -17,15 +17,18 @@ class MixtureEngine:
     """Sample i of a prompt is drawn by member i modulo their number; the member that began a chain continues it.
 
     `members` are the specs of the engines. So any strategy votes over, selects among, or searches with several models,
-    and a sample's index shows which model drew it. Tokenizers may differ: a prompt counts as long as for the member
-    that needs most tokens, and text cannot be forced into a reply. FLOPs are unknown. Members manage their own KV
-    caches.
+    and a sample's index shows which model drew it. With `levels`, a strategy chooses: the first members draw the
+    samples at these thinking levels, one member for each, and the others draw all other samples. Tokenizers may differ:
+    a prompt counts as long as for the member that needs most tokens, and text cannot be forced into a reply. FLOPs are
+    unknown. Members manage their own KV caches.
     """
 
     example: ClassVar[str] = '-e "mixture:members=[simulated,simulated(tokens=20)]"'
 
     members: tuple[Engine, ...]
+    levels: tuple[str, ...] = ()
     capacity: int | None = field(default=None, init=False, repr=False)
+    _levels: tuple[ThinkingLevel, ...] = field(default=(), init=False, repr=False)
     _homes: dict[str, int] = field(default_factory=dict, init=False, repr=False)
     """The member that began a chain, by the digest of the prompt that continues it."""
 
@@ -34,6 +37,12 @@ class MixtureEngine:
             raise UsageError(
                 f"members must be at least two engines (got {len(self.members)}): write members=[ENGINE,ENGINE]"
             )
+        if len(self.levels) >= len(self.members):
+            raise UsageError(
+                f"levels must be fewer than the members (got {len(self.levels)} for {len(self.members)}): "
+                "leave one out, for all other samples"
+            )
+        self._levels = tuple(thinking_level(level, "levels") for level in self.levels)
 
     @property
     def name(self) -> str:
@@ -72,7 +81,9 @@ class MixtureEngine:
         """The rendering of the member that began the chain; a bound for all members where none has."""
         if prompt.token_ids or prompt.text:
             return await self.members[self._home(prompt)].render(prompt)
-        rendered = [await member.render(prompt) for member in self.members]
+        if prompt.thinking_level in self._levels:
+            return await self.members[self._turn(prompt, 0)].render(prompt)
+        rendered = [await member.render(prompt) for member in self.members[len(self._levels) :]]
         return Rendered(None, max(prompt.tokens for prompt in rendered))
 
     def _home(self, prompt: Prompt) -> int:
@@ -106,7 +117,12 @@ class MixtureEngine:
         self._remember(prompt.then(completion), self._turn(prompt, completion.index))
 
     def _turn(self, prompt: Prompt, index: int) -> int:
-        return self._home(prompt) if prompt.token_ids or prompt.text else index % len(self.members)
+        if prompt.token_ids or prompt.text:
+            return self._home(prompt)
+        level, leveled = prompt.thinking_level, len(self._levels)
+        if level in self._levels:
+            return self._levels.index(level)
+        return leveled + index % (len(self.members) - leveled)
 
     def _remember(self, chain: Prompt, home: int) -> None:
         self._homes.setdefault(chain.digest, home)

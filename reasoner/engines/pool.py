@@ -1,32 +1,79 @@
-"""An engine that replays recorded answers: a file of questions, each with a model's answers and their tokens."""
+"""An engine that replays recorded answers: a file of questions, each with a model's answers or chains of thought."""
 
 import asyncio
 import io
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from reasoner.engine import Rendered, SampleRequest
+from reasoner.engine import Continuation, Rendered, SampleRequest
 from reasoner.engines import FreeEngine
+from reasoner.engines.chains import PROBE_TOKENS, probe_reply
 from reasoner.errors import EngineUnavailable, UsageError
 from reasoner.models.info import ModelInfo
+from reasoner.models.parting import still_thinking
+from reasoner.models.thinking import ThinkingProfile
 from reasoner.system.files import complaint_of, open_regular
-from reasoner.types import Completion, Prompt, Usage
+from reasoner.types import Completion, Prompt, SamplingParams, Usage
 
-MAX_BYTES = 1 << 30
-NOTES = ("recorded answers: no model was run", "prompt tokens are unknown: each prompt counts as one cached token")
+MAX_BYTES: Final = 1 << 30
+UNREADABLE: Final = "ERR"
+"""A recorded answer that could not be read: it is none."""
+NOTES: Final = (
+    "recorded answers: no model was run",
+    "prompt tokens are unknown: each prompt counts as one cached token",
+)
+CHAIN_NOTES: Final = (
+    *NOTES,
+    "where thinking ends was not recorded: all tokens of a chain but its last one count as thinking",
+    f"what a probe costs was not recorded: each counts as {PROBE_TOKENS} tokens",
+)
+THINKING: Final = ThinkingProfile("always", (), (), "<think>", "</think>", "</think>\n\n")
+"""How recorded chains think; their tokens are unknown, so that only text separates the parts."""
+_CONTEXT: Final = 1 << 20
+_MARK: Final = re.compile(r"\[chain (\d{1,7}): (\d{1,3}(?:,\d{3}){0,2}) of [\d,]{1,11} tokens\]")
+
+Count = Annotated[int, Field(ge=1, le=_CONTEXT)]
+Text = Annotated[str, Field(max_length=10_000)]
+Readable = Annotated[Text | None, BeforeValidator(lambda answer: None if answer == UNREADABLE else answer)]
+
+
+class _Chain(BaseModel):
+    """A recorded reply: its length in tokens, its answer, and its probes as pairs of an answer and how often."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    tokens: Count
+    answer: Readable
+    probes: tuple[tuple[Readable, Count], ...] = ()
+
+    def answer_at(self, tokens: int, every: int) -> str | None:
+        """The answer at the end, else that of the last probe at or before a number of tokens; None if it has none."""
+        if tokens >= self.tokens and self.answer is not None:
+            return self.answer
+        answer, left = None, tokens // every
+        for probe, times in self.probes:
+            if left > 0:
+                answer, left = probe, left - times
+        return answer
 
 
 class _Line(BaseModel):
-    """A recorded question. Other fields of its line, such as a reference answer, are not read."""
+    """A recorded question: `answers` with their `tokens`, or `chains` with a probe at `every` so many tokens.
+
+    Other fields of its line, such as a reference answer, are not read.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     question_id: str
-    answers: tuple[str | None, ...]
-    tokens: tuple[Annotated[int, Field(ge=1)], ...]
+    answers: tuple[Text | None, ...] = ()
+    tokens: tuple[Count, ...] = ()
+    chains: tuple[_Chain, ...] = ()
+    every: Annotated[int, Field(ge=0, le=_CONTEXT)] = 0
 
 
 @dataclass(slots=True)
@@ -35,6 +82,10 @@ class PoolEngine(FreeEngine):
 
     `path` is the file with the recorded answers. A reply has only the answer; null is a reply without one. There are no
     log-probabilities, and only complete replies to the questions themselves.
+
+    A line may have chains of thought with probes instead of answers. A chain can also be drawn in parts, and be asked
+    for its answer at any token: the reply is that of the last recorded probe. The text of thinking only says where it
+    is, as in `[chain 17: 4,500 of 12,345 tokens]`.
     """
 
     example: ClassVar[str] = "-e pool:FILE"
@@ -47,7 +98,7 @@ class PoolEngine(FreeEngine):
     _lines: dict[str, _Line] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.model = ModelInfo(f"pool of {Path(self.path).name}", context=1 << 20)
+        self.model = ModelInfo(f"pool of {Path(self.path).name}", context=_CONTEXT)
 
     async def start(self) -> None:
         """Read the file.
@@ -55,51 +106,100 @@ class PoolEngine(FreeEngine):
         Raises:
             UsageError: it is not a pool; the message names the line.
         """
-        self._lines = self._lines or _read(Path(self.path))
+        if self._lines:
+            return
+        lines = _read(Path(self.path))
+        if any(line.every for line in lines.values()):
+            longest = max(chain.tokens for line in lines.values() for chain in line.chains)
+            self.model = replace(self.model, thinking=THINKING, sampling=SamplingParams(max_tokens=longest))
+            self.notes = CHAIN_NOTES
+        self._lines = lines
+
+    @property
+    def continues(self) -> Continuation | None:
+        """As text, where the pool has chains."""
+        return "text" if self.model.thinking else None
 
     async def render(self, prompt: Prompt) -> Rendered:
         """One token and the generated ones: the length of the question is unknown."""
-        return Rendered(None, 1 + len(prompt.token_ids))
+        thinks = still_thinking(prompt, self.model.thinking, opened=bool(prompt.messages))
+        return Rendered(None, 1 + len(prompt.token_ids) + _position(prompt)[1], thinks)
 
     async def sample(self, request: SampleRequest) -> Completion:
-        """The recorded answer at the request's index; cut and without text where `max_tokens` is below its length.
+        """The recorded reply at the request's index, or what follows in the chain that the prompt has begun.
+
+        A reply that `max_tokens` cuts has no answer.
 
         Raises:
-            EngineUnavailable: there is no such answer, or the request is not for a complete reply to a question.
+            EngineUnavailable: there is no such reply, or the request is not for a reply to a question.
         """
         request.meter.usage = Usage()
         await asyncio.sleep(0)
-        line = self._line(request)
-        answer, length = line.answers[request.index], line.tokens[request.index]
-        cut = length > request.params.limit
-        length = min(length, request.params.limit)
-        text = "" if cut or answer is None else rf"The answer is \boxed{{{answer}}}"
-        request.meter.usage = usage = Usage(1, 1, length)
+        line, (number, start) = self._line(request), _position(request.prompt)
+        number = request.index if number is None else number
+        chain, thinks, limit = line.chains[number], self.model.thinking is not None, request.params.limit
+        text, thinking, stop, thought = "", "", "", 0
+        if thinks and not request.rendered.in_thinking:
+            answer, length = chain.answer_at(start, line.every), min(PROBE_TOKENS, limit)
+            cut = length < PROBE_TOKENS
+            if answer is not None and not cut:
+                text, stop = probe_reply(answer, request.prompt, request.params)
+        else:
+            length = min(limit, chain.tokens - start)
+            end, cut = start + length, limit < chain.tokens - start
+            if thinks:
+                thinking = f"[chain {number}: {end:,} of {chain.tokens:,} tokens]"
+                thought = min(end, chain.tokens - 1) - start
+            if chain.answer is not None and not cut:
+                text = rf"The answer is \boxed{{{chain.answer}}}"
+        request.meter.usage = usage = Usage(1 + start, 1 + start, length, thought)
         return Completion(
-            request.prompt, text, (), "length" if cut else "stop", usage=usage, index=request.index, seed=request.seed
-        )
+            request.prompt, text, (), "length" if cut else "stop", stop or None, usage, None, request.index,
+            request.seed, thinking, unclosed=cut and bool(thinking),
+        )  # fmt: skip
 
     def _line(self, request: SampleRequest) -> _Line:
-        line, last = self._lines.get(request.question_id), (request.prompt.messages or (None,))[-1]
+        """The recorded question of a request, which has the reply that is asked for. Raises as `sample`."""
+        line, prompt, params = self._lines.get(request.question_id), request.prompt, request.params
         if line is None:
             raise EngineUnavailable(
                 f"{self.path} holds no question {request.question_id!r:.80}: use the task pool with it"
             )
-        if request.prompt.token_ids or last is None or not last.content.startswith(request.question_id):
+        (number, start), last = _position(prompt), (prompt.messages or (None,))[-1]
+        begun = number is not None and number < len(line.chains) and start <= line.chains[number].tokens
+        other = not begun and bool(prompt.token_ids or prompt.text or prompt.thinking)
+        if other or last is None or not last.content.startswith(request.question_id):
             raise EngineUnavailable(
-                "a pool holds only complete replies to its questions: use a strategy that samples them"
+                "a pool holds only complete replies to its questions, and the parts of its chains: use a strategy that "
+                "samples them"
             )
-        if request.params.logprobs is not None or request.watch or request.floor:
-            raise EngineUnavailable("a pool has no log-probabilities: use a strategy and a verifier that need none")
-        if request.index >= len(line.answers):
+        if isinstance(prompt.thinking_level, str):
             raise EngineUnavailable(
-                f"{self.path} holds {len(line.answers)} answers to {request.question_id!r:.80}, and sample "
-                f"{request.index + 1} was requested: draw at most {len(line.answers)} per question"
+                f"a pool has no replies at thinking={prompt.thinking_level}: use a strategy that only samples, and no "
+                "thinking level but a number of tokens"
+            )
+        if params.logprobs is not None or request.watch or request.floor:
+            raise EngineUnavailable("a pool has no log-probabilities: use a strategy and a verifier that need none")
+        if not begun and request.index >= len(line.chains):
+            raise EngineUnavailable(
+                f"{self.path} holds {len(line.chains)} answers to {request.question_id!r:.80}, and sample "
+                f"{request.index + 1} was requested: draw at most {len(line.chains)} per question"
+            )
+        if begun and request.rendered.in_thinking and (request.index or not prompt.thinking.endswith("tokens]")):
+            raise EngineUnavailable(
+                "a pool continues a chain once, as it was recorded: insert nothing into its thinking"
             )
         return line
 
 
+def _position(prompt: Prompt) -> tuple[int | None, int]:
+    """The chain that a prompt has begun, and how many of its tokens; None and 0 for a question alone."""
+    mark = _MARK.match(prompt.thinking, prompt.thinking.rfind("[chain "))
+    return (int(mark[1]), int(mark[2].replace(",", ""))) if mark else (None, 0)
+
+
 def _read(path: Path) -> dict[str, _Line]:
+    """The questions of a pool file, by their ids, each with its chains."""
     lines: dict[str, _Line] = {}
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -110,6 +210,8 @@ def _read(path: Path) -> dict[str, _Line]:
                     line = _line(text, f"{path}:{number}")
                     if line.question_id in lines:
                         raise UsageError(f"{path}:{number} repeats the question {line.question_id!r:.80}")
+                    if lines and bool(line.every) != bool(next(iter(lines.values())).every):
+                        raise UsageError(f"{path}:{number} mixes answers and chains: give a file of each")
                     lines[line.question_id] = line
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
@@ -124,8 +226,14 @@ def _line(text: str, where: str) -> _Line:
         line = _Line.model_validate_json(text)
     except ValidationError as error:
         raise UsageError(f"{where} is not a recorded question: {complaint_of(error)}") from None
+    if line.chains:
+        if line.answers or not line.every:
+            raise UsageError(f"{where} has chains: give `every`, the tokens from probe to probe, and no answers")
+        return line
     if len(line.answers) != len(line.tokens) or not line.answers:
         raise UsageError(
             f"{where} has {len(line.answers)} answers and {len(line.tokens)} token counts: give one count per answer"
         )
-    return line
+    pairs = zip(line.answers, line.tokens, strict=True)
+    chains = tuple(_Chain.model_construct(tokens=tokens, answer=answer, probes=()) for answer, tokens in pairs)
+    return line.model_copy(update={"chains": chains, "every": 0, "answers": (), "tokens": ()})

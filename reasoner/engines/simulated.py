@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import lru_cache
+from typing import NamedTuple
 
 from reasoner.answers.expressions import evaluate
-from reasoner.engine import Rendered, SampleRequest
+from reasoner.engine import Continuation, Rendered, SampleRequest
 from reasoner.engines import FreeEngine
+from reasoner.engines.chains import PROBE_TOKENS, ChainLaw, probe_reply
 from reasoner.errors import UsageError, require
 from reasoner.models.info import ModelInfo
 from reasoner.models.parting import still_thinking
@@ -32,7 +34,12 @@ _SLIPS = (1, -1, 10)
 MODEL = ModelInfo("simulated", context=1 << 20, parameters=135_000_000, layers=30, heads=9, kv_heads=3, head_dim=64)
 
 
-_THOUGHT, _OPEN, _CLOSE = -1, -2, -3
+_THOUGHT, _OPEN, _CLOSE, _CHAIN = -1, -2, -3, -4
+"""The ids of tokens that think and mark; those up to the last one name chains."""
+_CHAINS = 1 << 31
+"""The number of different chains."""
+_HELD = 0.1
+"""How long an early answer is held, as a share of the median length."""
 _LEVELS = {"low": 0.25, "medium": 1.0, "high": 4.0}
 THINKING = ThinkingProfile(
     "on_request", (_OPEN,), (_CLOSE,), "<think>", "</think>", "</think>",
@@ -64,6 +71,15 @@ class Law:
         require(self.tokens, "tokens", at_least=1)
 
 
+class _Thought(NamedTuple):
+    """How many tokens are thought, the chance that the answer after them is right, its source, and the chain's name."""
+
+    tokens: int
+    accuracy: float
+    source: random.Random
+    name: int = _THOUGHT
+
+
 @dataclass(slots=True)
 class SimulatedEngine(FreeEngine):
     """Answers arithmetic rightly with probability `accuracy`, and other questions by a given distribution.
@@ -73,15 +89,15 @@ class SimulatedEngine(FreeEngine):
     too. `weights` are those of `answers`, equal if empty. `silent` is the share of samples without an answer, `tokens`
     the mean length of a reply. `laws` are distributions by question id.
 
-    With `thinking` above 0, the model thinks first, and how long decides how often it is right. A question needs a mean
-    of d tokens: `thinking` times a number of log-normal distribution (median 1, sigma 1), which its text decides. Each
-    sample needs an exponential number of tokens around d, thinks for as long, at most as long as its thinking level
-    allows, and is right with probability `accuracy` if that was enough, else with probability `guess`. So a sample with
-    at most L tokens is right with probability guess + (accuracy - guess)(1 - exp(-L / d)). "low" is a quarter of
-    `thinking`, "medium" all of it, "high" four times as much.
+    With `thinking` above 0, the model thinks first, by a law that was fitted to a real one (see `ChainLaw`). `thinking`
+    is the median length in tokens of a chain that ends right; wrong ones are longer, and hard questions have longer
+    chains and lower chances. `accuracy` is the mean chance to end right. A chain knows its answer by a share x of its
+    length with probability x squared. An answer before that, by a probe or because its thinking level ends it, is right
+    with probability `guess`, and so is one without thinking. "low" allows a quarter of `thinking`, "medium" all of it,
+    "high" four times as much. A chain can be drawn in parts.
 
-    A reply is a function of the request's seed. Lengths are exponential around their mean, at least one token, cut at
-    `max_tokens`; a cut reply has no answer. Log-probabilities carry no information.
+    A reply is a function of the request's seed. Lengths without thinking are exponential around their mean, at least
+    one token, cut at `max_tokens`; a cut reply has no answer. Log-probabilities carry no information.
     """
 
     answers: tuple[str, ...] = ()
@@ -90,7 +106,7 @@ class SimulatedEngine(FreeEngine):
     tokens: float = 100.0
     accuracy: float = 0.8
     thinking: float = 0.0
-    guess: float = 0.2
+    guess: float = 0.05
     laws: Mapping[str, Law] = field(default_factory=dict, repr=False)
     model: ModelInfo = field(default=MODEL, init=False, repr=False)
     name: str = field(default="simulated", init=False, repr=False)
@@ -108,6 +124,11 @@ class SimulatedEngine(FreeEngine):
         law = f"drawn from {', '.join(self._default.answers)}"
         arithmetic = f"arithmetic is right in {self.accuracy:.0%} of samples, other answers are {law}"
         self.notes = (f"simulated, no model was run: {f'answers are {law}' if self.answers else arithmetic}",)
+
+    @property
+    def continues(self) -> Continuation | None:
+        """As text, where the model thinks."""
+        return "text" if self.thinking else None
 
     @property
     def limits_thinking(self) -> bool:
@@ -131,17 +152,23 @@ class SimulatedEngine(FreeEngine):
         answers = tuple(_written(value + slip) for slip in (0, *_SLIPS))
         return Law(answers, (accuracy, *(wrong for _ in _SLIPS)), self.silent, self.tokens)
 
-    def _thought(self, request: SampleRequest) -> tuple[int, bool]:
-        """How many tokens a sample thinks, and whether they are as many as it needs."""
+    def _thought(self, request: SampleRequest) -> _Thought:
+        """What is thought for a request before its answer."""
         if not self.thinking:
-            return 0, True
-        if not request.rendered.in_thinking:
-            return 0, False
-        difficulty = random.Random(_text(request.prompt)).lognormvariate(0, 1)
-        needed = random.Random(f"{request.seed} thinking").expovariate(1 / (self.thinking * difficulty))
-        level = request.prompt.thinking_level
-        allowed = level if isinstance(level, int) else self.thinking * _LEVELS.get(level or "", math.inf)
-        return max(1, math.ceil(min(needed, allowed))), needed <= allowed
+            return _Thought(0, self.accuracy, random.Random(request.seed))
+        ids, level, thinks = request.prompt.token_ids, request.prompt.thinking_level, request.rendered.in_thinking
+        begun = next((token for token in reversed(ids) if token <= _CHAIN), None)
+        name = _CHAIN - request.seed % _CHAINS if begun is None or (thinks and request.index) else begun
+        law = ChainLaw(self.thinking, self.accuracy)
+        chain, end = law.chain(law.question(_text(request.prompt)), name), len(ids)
+        if thinks:
+            allowed = level if isinstance(level, int) else self.thinking * _LEVELS.get(level or "", math.inf)
+            end = max(end + 1, math.ceil(min(chain.tokens, allowed)))
+        elif _CLOSE in ids:
+            end = ids.index(_CLOSE) + 1
+        knows = end >= chain.knows
+        source = random.Random(f"{name} {'end' if knows else math.floor(end / self.thinking / _HELD)}")
+        return _Thought(end - len(ids), float(chain.right) if knows else self.guess, source, name)
 
     async def sample(self, request: SampleRequest) -> Completion:
         """One sample from the question's distribution.
@@ -152,29 +179,32 @@ class SimulatedEngine(FreeEngine):
         request.meter.usage = Usage()
         if request.params.json_schema:
             raise UsageError("the simulated engine writes no JSON: ask a model, such as the embedded one")
-        thought, enough = self._thought(request)
-        law = self.laws.get(request.question_id) or self._law(request.prompt, self.accuracy if enough else self.guess)
-        request.meter.usage = Usage(request.rendered.tokens)
+        prompt, thinks, limit = request.prompt, request.rendered.in_thinking, request.params.limit
+        thought, accuracy, source, name = self._thought(request)
+        law = self.laws.get(request.question_id) or self._law(prompt, accuracy)
+        cached = len(prompt.token_ids) if self.thinking else 0
+        request.meter.usage = Usage(request.rendered.tokens, cached)
         await asyncio.sleep(0)
-        source = random.Random(request.seed)
         answer = source.choices(law.answers, law.weights or None)[0]
-        text = "" if source.random() < law.silent else f"The answer is {answer}"
-        full = thought + max(1, round(source.expovariate(1 / law.tokens)))
-        length = min(full, request.params.limit)
+        text, stop = "" if source.random() < law.silent else f"The answer is {answer}", ""
+        full = max(thought, 0) + max(1, round(source.expovariate(1 / law.tokens)))
+        if self.thinking and not thinks and (prompt.token_ids or prompt.text):
+            text, stop = probe_reply(answer, prompt, request.params)
+            full = PROBE_TOKENS
+        length = min(full, limit)
         cut = full > length
         top_k = request.params.logprobs
         top = ((-0.5,) * top_k,) * length if top_k else ()
         below = request.floor.tokens(top) if request.floor else length
         aborted, length = below < length, below
         logprobs = None if top_k is None else Logprobs((-0.5,) * length, top[:length])
-        thinks = request.rendered.in_thinking
-        usage = Usage(request.rendered.tokens, 0, length, min(thought, length) if thinks else 0)
-        ids = (_THOUGHT,) * (thought - 1) + (_CLOSE,) if thinks else ()
+        usage = Usage(request.rendered.tokens, cached, length, min(thought, length) if thinks else 0)
+        ids = (name, *(_THOUGHT,) * (thought - 2), _CLOSE)[-thought:] if thinks else ()
         ids = (ids + (1 + law.answers.index(answer),) * length)[:length]
         finish: FinishReason = "abort" if aborted else "length" if cut else "stop"
-        text = "" if cut or aborted else text
+        text, stop = ("", "") if cut or aborted else (text, stop)
         return Completion(
-            request.prompt, text, ids, finish, None, usage, logprobs, request.index, request.seed,
+            prompt, text, ids, finish, stop or None, usage, logprobs, request.index, request.seed,
             unclosed=thinks and length < thought,
         )  # fmt: skip
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from reasoner.answers.questions import Question
-from reasoner.budget import MIN_USEFUL_TOKENS, UNITS, Budget, Cost, Ledger, Reservation, Shortfall
+from reasoner.budget import MIN_USEFUL_TOKENS, SUMMED, Budget, Cost, Ledger, Reservation, Shortfall
 from reasoner.engine import Engine, Replicated
 from reasoner.errors import BudgetExhausted
 
@@ -32,7 +32,7 @@ class Shares:
 
     def __init__(self, run: Ledger, questions: int, window: int) -> None:
         self._run, self._questions, self._window = run, questions, window
-        bounded = [unit for unit in UNITS if getattr(run.budget, unit) is not None and unit != "seconds"]
+        bounded = [unit for unit in SUMMED if getattr(run.budget, unit) is not None]
         amounts: dict[str, Any] = {unit: max(0, run.free(unit)) for unit in bounded}
         self._half = Budget(**amounts).divided(2 * questions)
         parts = [(getattr(self._half, unit), amount) for unit, amount in amounts.items()]
@@ -77,7 +77,7 @@ class Admission:
             BudgetExhausted: less than the useful minimum fits, and no work in flight can change that.
         """
         async with self._lock:
-            waited = False
+            max_tokens, waited = self.ledger.within_sequential(price, max_tokens), False
             try:
                 while (ledger := self._obstacle(price, max_tokens, waited)) is not None:
                     await self._wait(ledger, front=waited)

@@ -29,9 +29,9 @@ ENGINE_ERRORS = ErrorsFrom("the engine", EngineError)
 COMPARER_ERRORS = ErrorsFrom("comparing answers")
 
 
-CountedAs = Literal["sample", "request", "probe", "verdict"]
-"""How a request is booked: a sequence for the strategy, policy tokens without a sample (a part of a sequence or of a
-likelihood, or a probe, which may fail), or verifier tokens."""
+CountedAs = Literal["sample", "request", "likelihood", "probe", "verdict"]
+"""How a request is booked: a sequence for the strategy, policy tokens without a sample (a part of a sequence, a part of
+a likelihood, which is prompt work, or a probe, which may fail), or verifier tokens."""
 
 
 class Attempt(NamedTuple):
@@ -96,9 +96,9 @@ class OperationExecutor:
                 self.recorder.write_again(event, op)
         return cast("W | None", self.history.outcome(op, (kind, *name), events))
 
-    def reserved_cost(self, prompt: int, tokens: int) -> Cost:
+    def reserved_cost(self, prompt: int, tokens: int, *, at: int) -> Cost:
         """What a later sequence of so many tokens would cost; its request and sample are not counted yet."""
-        return replace(self.cost(Usage(prompt, 0, tokens)), requests=0, samples=0)
+        return replace(self.cost(Usage(prompt, 0, tokens), at=at), requests=0, samples=0)
 
     async def render(self, prompt: Prompt) -> Rendered:
         """The prompt as the engine reads it."""
@@ -128,9 +128,9 @@ class OperationExecutor:
         return await self.admission.admit(price, max_tokens=max_tokens)
 
     async def attempt(
-        self, request: SampleRequest, reservation: Reservation, *, counted_as: CountedAs = "sample"
+        self, request: SampleRequest, reservation: Reservation, *, at: int, counted_as: CountedAs = "sample"
     ) -> Attempt:
-        """Run and book one request. It must be recorded before its `result` is taken.
+        """Run and book one request that starts `at` a virtual time. It must be recorded before its `result` is taken.
 
         Raises:
             NotRecorded: a replay does not have it.
@@ -143,7 +143,7 @@ class OperationExecutor:
                 if fault := completion.usage.fault:
                     request.meter.usage = None
                     raise EngineError(f"the engine counted wrongly: {fault}")
-            cost = self.cost_of(completion, counted_as=counted_as).taking(time.monotonic() - began)
+            cost = self.cost_of(completion, at=at, counted_as=counted_as).taking(time.monotonic() - began)
         except NotRecorded:
             self.admission.settle(reservation, NO_COST)
             raise
@@ -192,11 +192,16 @@ class OperationExecutor:
                 self.note("preempted: the KV cache was full, so tokens were computed twice; they are counted once")
 
     def cost(
-        self, usage: Usage, *, seconds: float = 0.0, cancelled: bool = False, counted_as: CountedAs = "sample"
-    ) -> Cost:
-        """What one request with this usage costs; nothing if it never reached the engine."""
+        self, usage: Usage, *, at: int | None = None, seconds: float = 0.0, cancelled: bool = False,
+        counted_as: CountedAs = "sample",
+    ) -> Cost:  # fmt: skip
+        """What one request with this usage costs; nothing if it never reached the engine.
+
+        `at` is where it started on the question's virtual clock; None where nothing waited for its end.
+        """
+        end = 0 if at is None else at if counted_as == "likelihood" else at + usage.generated_tokens
         if counted_as == "verdict":
-            return verifier_cost(self.engine.model, usage).taking(seconds)
+            return verifier_cost(self.engine.model, usage).taking(seconds).until(end)
         prompt, cached, generated = usage.prompt_tokens, usage.cached_tokens, usage.generated_tokens
         flops = self.engine.model.flops(prompt=prompt, cached=cached, generated=generated)
         return Cost(
@@ -209,11 +214,13 @@ class OperationExecutor:
             flops=flops,
             seconds=seconds,
             thinking_tokens=usage.thinking_tokens,
+            sequential_tokens=end,
         )
 
-    def cost_of(self, completion: Completion, *, counted_as: CountedAs = "sample") -> Cost:
+    def cost_of(self, completion: Completion, *, at: int, counted_as: CountedAs = "sample") -> Cost:
         """What a sequence cost. One that was aborted while it was generated is cancelled work."""
-        return self.cost(completion.usage, cancelled=completion.finish_reason == "abort", counted_as=counted_as)
+        aborted = completion.finish_reason == "abort"
+        return self.cost(completion.usage, at=at, cancelled=aborted, counted_as=counted_as)
 
     def done(self) -> None:
         """Release what the question holds in the budget, in the engine and in its KV cache."""
@@ -260,7 +267,8 @@ class Inquiry(Generic[W]):
     """The requests for one verdict, likelihood or probe: reserved and booked one by one, recorded as one event.
 
     `name` is what the history finds the event by, and `values` are its other fields, which change while it is asked
-    for. `refused` begins the error of an inquiry that the ledger refused, in whole or in part.
+    for. `at` is where it starts on the question's virtual clock, and then where its last request ended. `refused`
+    begins the error of an inquiry that the ledger refused, in whole or in part.
     """
 
     executor: OperationExecutor
@@ -270,6 +278,7 @@ class Inquiry(Generic[W]):
     counted_as: CountedAs
     refused: str
     values: dict[str, Any]
+    at: int
     _cost: Cost = NO_COST
 
     async def request(
@@ -285,14 +294,15 @@ class Inquiry(Generic[W]):
         seed = derive_seed(executor.seed, executor.question.id, prompt.digest, 0)
 
         def price(tokens: int) -> Cost:
-            return executor.cost(Usage(rendered.tokens, 0, tokens), counted_as=self.counted_as)
+            return executor.cost(Usage(rendered.tokens, 0, tokens), at=self.at, counted_as=self.counted_as)
 
         for _ in range(ATTEMPTS):
             reservation, granted = await executor.admit(price, max_tokens=params.limit)
             limited, question = replace(params, max_tokens=granted), executor.question.id
             request = SampleRequest(question, prompt, rendered, limited, 0, seed, executor.priority, watch=watch)
-            attempt = await executor.attempt(request, reservation, counted_as=self.counted_as)
+            attempt = await executor.attempt(request, reservation, at=self.at, counted_as=self.counted_as)
             self._cost += attempt.cost
+            self.at = max(self.at, attempt.cost.sequential_tokens)
             if not attempt.lost:
                 break
         return attempt.result()
@@ -333,7 +343,7 @@ class Inquiry(Generic[W]):
             raise
         except Exception as failure:
             error = described(failure)
-            if self.counted_as == "request":
+            if self.counted_as == "likelihood":
                 raise
         finally:
             cost = self._cost.taking(time.monotonic() - began)

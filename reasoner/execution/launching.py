@@ -23,12 +23,14 @@ Extent = Callable[[str], int]
 class SequenceIds(NamedTuple):
     """The sequences of one operation, in launch order.
 
-    `heads` are the prompts, each with its digest and the index of its first sequence; `n` are sampled from each.
+    `heads` are the prompts, each with its digest and the index of its first sequence; `n` are sampled from each. All
+    start at the virtual time `at`.
     """
 
     op: int
     heads: tuple[tuple[Prompt, str, int], ...]
     n: int
+    at: int
 
     def names(self) -> Iterator[tuple[str, int]]:
         """The digest of the prompt and the index of each."""
@@ -198,7 +200,7 @@ async def sample_all(
             for index in range(first, first + sequences.n):
                 if index >= ends.get(digest, index + 1):
                     break
-                yield SequenceId(sequences.op, prompt, digest, index)
+                yield SequenceId(sequences.op, prompt, digest, index, sequences.at)
 
     async def work() -> None:
         for position, sequence in left:

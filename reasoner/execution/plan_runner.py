@@ -39,6 +39,13 @@ class _End(NamedTuple):
     error: ReasonerError | None = None
 
 
+def _end_of(sequences: SequenceIds, completions: Sequence[Completion]) -> int:
+    """Where the last of these sequences, with the probe that follows it, ended on the virtual clock."""
+    ends = [sequences.at + completion.usage.generated_tokens for completion in completions]
+    probes = [completion.extraction.cost.sequential_tokens for completion in completions if completion.extraction]
+    return max([sequences.at, *ends, *probes])
+
+
 @dataclass(slots=True)
 class PlanRunner:
     """Runs the plan of one question to its end. Every failure becomes the error of its solution."""
@@ -56,6 +63,8 @@ class PlanRunner:
     """That of the last proposal, where it has a leader."""
     _next_index: dict[tuple[str, int], int] = field(default_factory=dict)
     """The index of the next sequence, by the digest of its prompt and its branch."""
+    _ends: dict[ops.Handle, int] = field(default_factory=dict)
+    """Where the started operations that came back ended on the virtual clock."""
     _ops: int = 0
     _started: Started = field(init=False)
     _failures: RatingFailures = field(default_factory=RatingFailures)
@@ -92,10 +101,20 @@ class PlanRunner:
             text = self._replies.text_of(end.answer, self.executor.question.space)
         remarks = tuple(note.text for note in self._remarks)
         return Solution(
-            self.executor.question.id, end.answer, self.executor.admission.ledger.settled, tuple(self._proposals),
+            self.executor.question.id, end.answer, self._cost, tuple(self._proposals),
             end.by, end.reason, end.error, self._notes, remarks, self._confidence, text, self._replies.cut,
             unrated=self._failures.unrated,
         )  # fmt: skip
+
+    @property
+    def _cost(self) -> Cost:
+        """All that was computed, and the sequential tokens of what was waited for."""
+        return self.executor.admission.ledger.settled.until(self._now)
+
+    @property
+    def _now(self) -> int:
+        """The virtual time: where the latest of the results ended that the plan has received."""
+        return self._seen.sequential_tokens
 
     @property
     def _notes(self) -> tuple[str, ...]:
@@ -114,7 +133,7 @@ class PlanRunner:
 
     def _ended(self, end: _End) -> None:
         self.executor.recorder.write(
-            Ended, answer=end.answer, ended_by=end.by, reason=end.reason, cost=self.executor.admission.ledger.settled,
+            Ended, answer=end.answer, ended_by=end.by, reason=end.reason, cost=self._cost,
             notes=self._notes, confidence=self._confidence, cut=self._replies.cut,
         )  # fmt: skip
 
@@ -201,26 +220,28 @@ class PlanRunner:
                 op = resolved(op, self.executor)
                 sequences = self._name(op)
                 with self.scheduled.blocking() if self.scheduled else nullcontext():
-                    return self._see_completions(await self._sample(sequences, op, interruptible=False))
+                    completions = await self._sample(sequences, op, interruptible=False)
+                    return self._see_completions(completions, _end_of(sequences, completions))
             case ops.Score():
                 self._ops += 1
-                return self._see_ratings(await self._score(self._ops, op))
+                return self._see_ratings(await self._score(self._ops, op, self._now))
             case ops.LogLikelihood():
                 self._ops += 1
-                likelihoods, cost = await measure_likelihoods(self.executor, self._ops, op)
+                likelihoods, cost = await measure_likelihoods(self.executor, self._ops, op, at=self._now)
                 self._seen += cost
                 return likelihoods
             case ops.Next():
                 finished = await self._started.next(self.scheduled.idle if self.scheduled else lambda: None)
                 self.executor.recorder.write(Delivered, op=finished.handle)
-                self._see_completions(finished.completions)
+                self._ends[finished.handle] = finished.end
+                self._see_completions(finished.completions, finished.end)
                 self._see_ratings(finished.ratings)
                 return finished
             case ops.Prefill():
                 return await self.executor.prefill(op)
             case ops.Probe():
                 self._ops += 1
-                return self._see_extractions(op, await self._probes.probe_all(self._ops, op))
+                return self._see_extractions(op, await self._probes.probe_all(self._ops, op, at=self._now))
             case ops.FindBlocks():
                 return await self._verdicts.blocks(op.answers)
             case ops.CheckEquivalent():
@@ -256,7 +277,7 @@ class PlanRunner:
 
     async def _ask_model(self, number: int, pairs: Pairs) -> tuple[bool | None, ...]:
         """The verdicts of the model; None for each that failed or was refused, which does not end the plan."""
-        verdicts = self._unrefused(number, await self._verdicts.ask_model(number, pairs))
+        verdicts = self._unrefused(number, await self._verdicts.ask_model(number, pairs, at=self._now))
         return tuple(verdict.same if verdict else None for verdict in verdicts)
 
     def _unrefused(self, number: int, results: Sequence[Any]) -> tuple[Any, ...]:
@@ -269,11 +290,13 @@ class PlanRunner:
         self._seen += sum((outcome.cost.taking(0) for outcome in answered if outcome), Cost())
         return answered
 
-    def _see_completions(self, completions: tuple[Completion, ...]) -> tuple[Completion, ...]:
+    def _see_completions(self, completions: tuple[Completion, ...], end: int) -> tuple[Completion, ...]:
+        """Count the results of an operation that ended at the virtual time `end`."""
         for completion in completions:
             self._replies.add(completion)
             if completion.usage != Usage():
-                self._seen += self.executor.cost_of(completion)
+                # Each is waited for until all of the operation have ended.
+                self._seen += self.executor.cost_of(completion, at=end - completion.usage.generated_tokens)
             if completion.extraction:
                 self._seen += completion.extraction.cost
         return completions
@@ -290,7 +313,7 @@ class PlanRunner:
             self._failures.add(rating)
         return ratings
 
-    def _name(self, op: ops.Sample, times: int = 1) -> SequenceIds:
+    def _name(self, op: ops.Sample, times: int = 1, after: ops.Handle | None = None) -> SequenceIds:
         """The sequences of an operation. Where it is started several times, they are those of the first."""
         heads: list[tuple[Prompt, str, int]] = []
         for prompt in op.prompts:
@@ -299,7 +322,15 @@ class PlanRunner:
             self._next_index[digest, op.branch] = first + op.n * times
             heads.append((prompt, digest, first))
         self._ops += times
-        return SequenceIds(self._ops - times + 1, tuple(heads), op.n)
+        return SequenceIds(self._ops - times + 1, tuple(heads), op.n, self._start_after(after))
+
+    def _start_after(self, handle: ops.Handle | None) -> int:
+        """The virtual start of work that waited for the result of an operation; None is all results so far."""
+        if handle is None:
+            return self._now
+        if handle not in self._ends:
+            raise PlanError(f"the strategy starts an operation after {handle}, which has not come back")
+        return self._ends[handle]
 
     async def _sample(self, sequences: SequenceIds, op: ops.Sample, *, interruptible: bool) -> tuple[Completion, ...]:
         """Generate the sequences when the scheduler starts them. Recorded ones do not wait."""
@@ -325,11 +356,11 @@ class PlanRunner:
             self._replies.count(op.params.limit, completion, op.limited_by)
         return drawn
 
-    async def _score(self, number: int, op: ops.Score) -> tuple[Rating, ...]:
+    async def _score(self, number: int, op: ops.Score, at: int) -> tuple[Rating, ...]:
         if self.verifier is None:
             raise PlanError("the strategy asks for scores but says that it uses no verifier")
         rated = partial(rate, self.executor, number, self.verifier)
-        ratings = await each([partial(rated, candidate, reserve=op.reserve) for candidate in op.candidates])
+        ratings = await each([partial(rated, candidate, at=at, reserve=op.reserve) for candidate in op.candidates])
         self._check_refusals(number, ratings)
         self._replies.rate(op.candidates, ratings)
         return tuple(
@@ -352,7 +383,7 @@ class PlanRunner:
             op = resolved(op, self.executor)
             # A stop rule of the run ends the plan at any proposal, also if the plan promised to wait.
             interruptible = start.cancellable or self.stop is not None
-            sequences = self._name(op, start.times)
+            sequences = self._name(op, start.times, start.after)
             [(_, digest, first), *_] = sequences.heads
             work = partial(self._sample_started, sequences, op, interruptible)
             self._started.launch(
@@ -361,7 +392,7 @@ class PlanRunner:
             return ops.Handle(sequences.op)
         self._ops += 1
         handle = ops.Handle(self._ops)
-        self._started.at_once(handle, self._score_started(handle, op))
+        self._started.at_once(handle, self._score_started(handle, op, self._start_after(start.after)))
         return handle
 
     async def _sample_started(
@@ -370,14 +401,18 @@ class PlanRunner:
         before = (handle - first.op) * op.n
         heads = tuple((prompt, digest, index + before) for prompt, digest, index in first.heads)
         try:
-            sequences = SequenceIds(handle, heads, op.n)
-            return ops.Finished(handle, completions=await self._sample(sequences, op, interruptible=interruptible))
+            sequences = SequenceIds(handle, heads, op.n, first.at)
+            completions = await self._sample(sequences, op, interruptible=interruptible)
+            return ops.Finished(handle, completions, end=_end_of(sequences, completions))
         except NotRecorded as missing:
             return await self._started.stall(handle, missing)
 
-    async def _score_started(self, handle: ops.Handle, op: ops.Score) -> ops.Finished:
+    async def _score_started(self, handle: ops.Handle, op: ops.Score, at: int) -> ops.Finished:
         try:
-            return ops.Finished(handle, ratings=await self._score(handle, op))
+            ratings = await self._score(handle, op, at)
+            return ops.Finished(
+                handle, ratings=ratings, end=max([at, *(each.cost.sequential_tokens for each in ratings)])
+            )
         except NotRecorded as missing:
             return await self._started.stall(handle, missing)
 

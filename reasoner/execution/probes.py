@@ -123,7 +123,8 @@ class Probes:
         if completion.unclosed and not cut:
             return completion
         try:
-            extraction = await self.probe(sequence.op, completion, op.params)
+            at = sequence.at + completion.usage.generated_tokens
+            extraction = await self.probe(sequence.op, completion, op.params, at=at)
         except BudgetExhausted:
             self._refused = True
             return completion
@@ -155,12 +156,14 @@ class Probes:
         yield from propose(answer, state)
         return answer
 
-    async def probe_all(self, number: int, op: Probe) -> list[Extraction | BudgetExhausted | None]:
+    async def probe_all(self, number: int, op: Probe, *, at: int) -> list[Extraction | BudgetExhausted | None]:
         """What `probe` says of each chain of an operation, or the refusal by the budget."""
-        return await each([partial(self.probe, number, chain, op.params) for chain in op.chains])
+        return await each([partial(self.probe, number, chain, op.params, at=at) for chain in op.chains])
 
-    async def probe(self, op: int, chain: Completion, params: SamplingParams) -> Extraction | None:
+    async def probe(self, op: int, chain: Completion, params: SamplingParams, *, at: int) -> Extraction | None:
         """What the model says is the answer of a chain; None where the question or the engine allows no probe.
+
+        It starts at the virtual time `at`.
 
         An engine that cannot continue a reply gets a second prompt that quotes it.
 
@@ -175,7 +178,7 @@ class Probes:
         values: dict[str, Any] = {
             "prompt": digest, "index": chain.index, "text": "", "answer": None, "confidence": None
         }  # fmt: skip
-        inquiry = Inquiry(executor, op, AnswerExtracted, (digest, chain.index), "probe", NOT_ASKED, values)
+        inquiry = Inquiry(executor, op, AnswerExtracted, (digest, chain.index), "probe", NOT_ASKED, values, at)
 
         async def ask() -> None:
             if way == "never":
@@ -187,7 +190,9 @@ class Probes:
         missing = f"{sample}: replay with the same kind of answer, strategy and budget"
         event = inquiry.recorded(missing) or await inquiry.outcome(ask)
         self._costs.append(event.cost)
-        return Extraction(event.answer, event.cost.taking(0), event.confidence)
+        # Samples that another run has drawn, with their probes, start at other virtual times there.
+        cost = event.cost.taking(0).until(at + event.cost.generated_tokens)
+        return Extraction(event.answer, cost, event.confidence)
 
     async def _continue(
         self,

@@ -81,6 +81,8 @@ async def solve_each(
     prices = as_limits(prices, Prices, "prices", "Prices or text, as in 'prompt=0.15,generated=0.60'")
     for name, number, least in (("seed", seed, 0), ("concurrency", concurrency, 1), ("length", length, 0)):
         require(number, name, at_least=least, whole=True)
+    if budget is not None:
+        budget.together()
     as_instance(allocation, Allocation, "allocation", "an Allocation, as in Allocation(price=0.002)")
     as_instance(history, Mapping, "history", "a mapping of question ids to histories")  # type: ignore[type-abstract]
     as_instance(spent, Cost, "spent", "a Cost")

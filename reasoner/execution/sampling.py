@@ -145,17 +145,18 @@ class _SequenceRun:
         executor, sequence, tokens = self.executor, self.sequence, self.rendered.tokens
 
         def price(granted: int) -> Cost:
-            cost, limit = executor.cost(Usage(tokens, 0, granted)), self._limit
+            cost, limit = executor.cost(Usage(tokens, 0, granted), at=sequence.at), self._limit
             if limit is not None and granted > limit:
                 again = Usage(tokens + limit + self._closing_bound, 0, granted - limit)
-                cost = executor.cost(Usage(tokens, 0, limit)) + executor.cost(again, counted_as="request")
-            return cost + self._reserved_cost(tokens + granted)
+                first = executor.cost(Usage(tokens, 0, limit))
+                cost = first + executor.cost(again, at=sequence.at + limit, counted_as="request")
+            return cost + self._reserved_cost(tokens + granted, at=sequence.at + granted)
 
         for _ in range(ATTEMPTS):
             reservation, granted = await executor.admit(price, max_tokens=self.max_tokens)
             limit = self._limit
             request = self._request(sequence.prompt, self.rendered, min(granted, limit or granted))
-            attempt = await executor.attempt(request, reservation)
+            attempt = await executor.attempt(request, reservation, at=sequence.at)
             outcome, limited = attempt.outcome, limit is not None and limit < granted
             cut = limited and isinstance(outcome, Completion) and outcome.finish_reason == "length"
             if isinstance(outcome, Drop):
@@ -173,7 +174,8 @@ class _SequenceRun:
         executor, sequence = self.executor, self.sequence
         prompt, closing = await self._closed(first)
         rendered = await executor.render(prompt)
-        room = self.max_tokens - first.usage.generated_tokens - len(closing)
+        generated = first.usage.generated_tokens + len(closing)
+        room, at = self.max_tokens - generated, sequence.at + generated
         context = executor.engine.model.context
         if context and rendered.token_ids is not None:
             room = min(room, context - rendered.tokens)
@@ -181,14 +183,14 @@ class _SequenceRun:
             return self._unanswered(first)
 
         def price(granted: int) -> Cost:
-            cost = executor.cost(Usage(rendered.tokens, 0, granted), counted_as="request")
-            return cost + self._reserved_cost(rendered.tokens + granted)
+            cost = executor.cost(Usage(rendered.tokens, 0, granted), at=at, counted_as="request")
+            return cost + self._reserved_cost(rendered.tokens + granted, at=at + granted)
 
         try:
             for _ in range(ATTEMPTS):
                 reservation, granted = await executor.admit(price, max_tokens=room)
                 attempt = await executor.attempt(
-                    self._request(prompt, rendered, granted), reservation, counted_as="request"
+                    self._request(prompt, rendered, granted), reservation, at=at, counted_as="request"
                 )
                 if isinstance(attempt.outcome, Drop):
                     executor.recorder.dropped(sequence, attempt.outcome, attempt.cost)
@@ -253,8 +255,8 @@ class _SequenceRun:
         self._requested.add(prompt)
         return on_text
 
-    def _reserved_cost(self, prompt: int) -> Cost:
-        return self.executor.reserved_cost(prompt, self.op.reserve) if self.op.reserve else Cost()
+    def _reserved_cost(self, prompt: int, *, at: int) -> Cost:
+        return self.executor.reserved_cost(prompt, self.op.reserve, at=at) if self.op.reserve else Cost()
 
     def _joined(self, first: Completion, closing: TokenIds, second: Completion) -> Completion:
         """The two parts of the sequence and the token ids between them as one completion."""

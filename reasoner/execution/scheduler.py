@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from reasoner.budget import Budget, Ledger
+from reasoner.budget import SUMMED, Budget, Ledger
 from reasoner.errors import BudgetExhausted, require
 from reasoner.stopping.vote_posteriors import best_gain
 from reasoner.types import VoteState
@@ -430,7 +430,7 @@ class ScheduledQuestion:
 
 def competing_unit(budget: Budget) -> tuple[str, float]:
     """The unit in which questions compete and how much of it there is: the first bounded one, or tokens."""
-    for unit in ("tokens", "usd", "flops", "generated", "samples"):
+    for unit in SUMMED:
         limit = getattr(budget, unit)
         if limit is not None:
             return unit, limit

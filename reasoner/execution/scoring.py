@@ -4,6 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -27,9 +28,9 @@ from reasoner.verifier import CostMeter, Verifier
 
 
 async def rate(
-    executor: OperationExecutor, op: int, verifier: Verifier, candidate: Completion, *, reserve: int = 0
+    executor: OperationExecutor, op: int, verifier: Verifier, candidate: Completion, *, at: int, reserve: int = 0
 ) -> Rating:
-    """Rate one candidate. What the verifier raises becomes an error.
+    """Rate one candidate from the virtual time `at` on. What the verifier raises becomes an error.
 
     Raises:
         BudgetExhausted: the ledger refused it, or the deadline passed.
@@ -40,10 +41,10 @@ async def rate(
     run = partial(verifier.score, executor.question, candidate, executor.engine)
     record = partial(executor.recorder.scored, op, candidate)
     try:
-        worst = bound = _checked(await verifier.bound(executor.question, candidate, executor.engine))
+        worst = bound = _checked(await verifier.bound(executor.question, candidate, executor.engine), at)
         if reserve:
             grown = await executor.render(candidate.prompt.then(candidate))
-            worst += executor.reserved_cost(grown.tokens, reserve)
+            worst += executor.reserved_cost(grown.tokens, reserve, at=bound.sequential_tokens)
         reservation, _ = await executor.admission.admit(lambda _: worst, max_tokens=1)
     except BudgetExhausted as refusal:
         record(Rating(None, Cost(), error=f"{NOT_RATED}: {refusal}"), Cost())
@@ -56,7 +57,7 @@ async def rate(
         rating = Rating(None, Cost(), error=_failure(failure))
         record(rating, Cost())
         return rating
-    return await _rate(executor, run, bound, reservation, record)
+    return await _rate(executor, run, bound, reservation, record, at)
 
 
 async def _rate(
@@ -65,6 +66,7 @@ async def _rate(
     bound: Cost,
     reservation: Reservation,
     record: Callable[[Rating, Cost], None],
+    at: int,
 ) -> Rating:
     """Run, book and record one rating; one that does not complete is booked at its meter, or else at its bound."""
     began = time.monotonic()
@@ -74,14 +76,18 @@ async def _rate(
     try:
         async with deadline:
             rating = await run(cost_meter)
-        cost = _checked(rating.cost).taking(time.monotonic() - began)
+        rating = replace(rating, cost=_checked(rating.cost, at))
+        cost = rating.cost.taking(time.monotonic() - began)
     except TraceError:
         raise
     except BaseException as failure:
-        spent = bound if cost_meter.cost is None or cost_meter.cost.fault() else cost_meter.cost
+        metered, cancelled = cost_meter.cost, is_cancellation(failure)
+        spent = bound if metered is None or metered.fault() else metered.until(at + metered.sequential_tokens)
         cost = spent.taking(time.monotonic() - began)
+        if cancelled or deadline.expired():
+            cost = cost.until(0)
         rating = Rating(None, cost, error=CANCELLED)
-        if is_cancellation(failure):
+        if cancelled:
             raise
         if deadline.expired():
             refusal = executor.admission.too_late()
@@ -96,10 +102,11 @@ async def _rate(
     return rating
 
 
-def _checked(cost: Cost) -> Cost:
+def _checked(cost: Cost, at: int) -> Cost:
+    """The cost that a verifier reports, of a rating that starts at `at`."""
     if fault := cost.fault():
         raise VerifierError(f"the verifier counted wrongly: {fault}")
-    return cost
+    return cost.until(at + cost.sequential_tokens)
 
 
 def _failure(failure: BaseException) -> str:
@@ -146,8 +153,10 @@ def joint_logprob(ids: TokenIds, logprobs: Mapping[tuple[TokenIds, int], float])
     return TextLikelihood(math.fsum(logprobs[ids[:position], token] for position, token in enumerate(ids)), len(ids))
 
 
-async def measure_likelihoods(executor: OperationExecutor, op: int, operation: LogLikelihood) -> LikelihoodReply:
-    """The log-likelihood of each text; None where it does not fit the context window.
+async def measure_likelihoods(
+    executor: OperationExecutor, op: int, operation: LogLikelihood, *, at: int
+) -> LikelihoodReply:
+    """The log-likelihood of each text; None where it does not fit the context window. It takes no virtual time.
 
     Raises:
         BudgetExhausted: the ledger refused a part of it, or the deadline passed.
@@ -157,7 +166,7 @@ async def measure_likelihoods(executor: OperationExecutor, op: int, operation: L
     executor.recorder.head(operation.prompt, digest, rendered)
     values: dict[str, Any] = {"prompt": digest, "texts": operation.texts, "likelihoods": ()}
     name = digest, operation.texts
-    inquiry = Inquiry(executor, op, LikelihoodsMeasured, name, "request", NOT_MEASURED, values)
+    inquiry = Inquiry(executor, op, LikelihoodsMeasured, name, "likelihood", NOT_MEASURED, values, at)
     event = inquiry.recorded()
     if event is None:
         encoded = [await _encoded(executor, rendered, text) for text in operation.texts]

@@ -95,15 +95,16 @@ class Verdicts:
             return tuple(recorded[key] for key in new)
         return await self._executor.before_deadline(ask(self._space, tuple(new.values()), self._meter))
 
-    async def ask_model(self, op: int, pairs: Pairs) -> list[AnswersCompared | BudgetExhausted]:
+    async def ask_model(self, op: int, pairs: Pairs, *, at: int) -> list[AnswersCompared | BudgetExhausted]:
         """The verdict of the model on each pair, or the refusal by the budget. Raises as `same`."""
-        return await each([partial(self._ask_pair, op, *sorted(pair, key=lambda answer: answer.key)) for pair in pairs])
+        by_key = [sorted(pair, key=lambda answer: answer.key) for pair in pairs]
+        return await each([partial(self._ask_pair, op, at, *pair) for pair in by_key])
 
-    async def _ask_pair(self, op: int, first: Answer, second: Answer) -> AnswersCompared:
+    async def _ask_pair(self, op: int, at: int, first: Answer, second: Answer) -> AnswersCompared:
         """Whether the model says in both orders that two answers are the same. The second is asked after a yes."""
         executor, pair = self._executor, (first.key, second.key)
         values: dict[str, Any] = {"prompt": executor.question.prompt.digest, "pair": pair, "same": None, "yes": ()}
-        inquiry = Inquiry(executor, op, AnswersCompared, (pair,), "verdict", NOT_ASKED, values)
+        inquiry = Inquiry(executor, op, AnswersCompared, (pair,), "verdict", NOT_ASKED, values, at)
 
         async def ask() -> None:
             for a, b in ((first, second), (second, first)):

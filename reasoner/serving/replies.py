@@ -30,7 +30,7 @@ MAX_VOTES: Final = 8
 """Answers in a chunk of progress; the last chunk has all of them."""
 COUNTED: Final = (
     "tokens", "prompt_tokens", "cached_tokens", "generated_tokens", "verifier_tokens", "cancelled_tokens",
-    "thinking_tokens", "requests", "samples", "seconds",
+    "thinking_tokens", "sequential_tokens", "requests", "samples", "seconds",
 )  # fmt: skip
 """What the vendor object says of a cost."""
 LOST: Final = "lost: the sequence was drawn again after its text was streamed, so the text is not whole: ask again"

@@ -40,12 +40,16 @@ class Drop(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SequenceId:
-    """A sequence to generate: its prompt, the prompt's digest, and its index among the prompt's sequences."""
+    """A sequence to generate: its prompt, the prompt's digest, and its index among the prompt's sequences.
+
+    `at` is where it starts on the question's virtual clock.
+    """
 
     op: int
     prompt: Prompt
     digest: str
     index: int
+    at: int = 0
 
     @property
     def named(self) -> dict[str, Any]:

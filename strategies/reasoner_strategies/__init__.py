@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from reasoner_strategies.deepconf import DeepConf
     from reasoner_strategies.dvts import Dvts
     from reasoner_strategies.early_stopping import EarlyStopping
+    from reasoner_strategies.escalate import Escalate
     from reasoner_strategies.gen_select import GenSelect
     from reasoner_strategies.knockout import Knockout
     from reasoner_strategies.likelihood import Likelihood
@@ -35,9 +36,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AbMcts", "AdaptiveConsistency", "Auto", "BeamSearch", "BestOfN", "Borda", "BudgetForcing", "Cisc", "DeepConf",
-    "Dvts", "EarlyStopping", "GenSelect", "Knockout", "Likelihood", "Lookahead", "Mcts", "Pairwise", "ParticleFilter",
-    "Rebase", "Refine", "Revise", "SelfConsistency", "ShortMAtK", "Single", "SpeculativeRejection", "TreeOfThoughts",
-    "Universal",
+    "Dvts", "EarlyStopping", "Escalate", "GenSelect", "Knockout", "Likelihood", "Lookahead", "Mcts", "Pairwise",
+    "ParticleFilter", "Rebase", "Refine", "Revise", "SelfConsistency", "ShortMAtK", "Single", "SpeculativeRejection",
+    "TreeOfThoughts", "Universal",
 ]  # fmt: skip
 
 

@@ -67,7 +67,7 @@ class Revise(Checked):
             earlier += finished.completions
             if len(earlier) <= self.revisions:
                 again = Sample((revision(question, earlier),), params=self.params, branch=chain)
-                running[(yield from start(again, cancellable=False))] = chain
+                running[(yield from start(again, cancellable=False, after=finished.handle))] = chain
             tally.add(question.read(earlier[-1]), index=(len(earlier) - 1) * self.chains + chain)
             majority = yield from proposed(count_votes(tally))
         return majority

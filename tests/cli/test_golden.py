@@ -11,7 +11,9 @@ import pytest
 from tests.cli.command import Run
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-COMMANDS = "solve batch serve plan trace list doctor demo calibrate eval grade report compare merge export verifier"
+COMMANDS = (
+    "solve batch serve plan trace list doctor demo calibrate eval grade report compare merge export pool verifier"
+)
 LINES = [
     "--help",
     *(f"{command} --help" for command in COMMANDS.split()),

@@ -52,7 +52,7 @@ COMPANY = {
     ("auto", "abstain_below"): CALIBRATED,
 }
 """What an option needs beside it to have an effect."""
-VALUES = {("auto", "profile"): CALIBRATED.partition("=")[2], ("auto", "task"): "sums"}
+VALUES = {("auto", "profile"): CALIBRATED.partition("=")[2], ("auto", "task"): "sums", ("escalate", "first"): "low"}
 """Texts that only certain values fit."""
 REFUSED = {("budget_forcing", "thinking"), ("budget_forcing", "json_schema")}
 """Sampling options that contradict what the strategy does."""

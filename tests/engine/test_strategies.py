@@ -24,6 +24,7 @@ SMALL = {
     "deepconf": "n=8,warmup=4,window=4",
     "dvts": "n=4,width=2,step_tokens=12,max_steps=6",
     "early_stopping": "n=9,window=3",
+    "escalate": "",
     "gen_select": "n=4,repeats=2",
     "knockout": "n=4,comparisons=2",
     "likelihood": "n=4",

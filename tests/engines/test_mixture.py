@@ -114,3 +114,18 @@ def test_it_is_built_from_specs() -> None:
     assert {vote.answer.key for vote in solution.vote_state.votes} == {"7", "8"}
     assert mixture.name == "simulated + simulated"
     assert mixture.model.name == "simulated + simulated"
+
+
+def test_a_thinking_level_chooses_the_member() -> None:
+    members = ",".join(f"simulated(answers={answer},tokens=2)" for answer in (7, 8, 9))
+    mixture = build("engine", f"mixture:members=[{members}],levels=[none]")
+
+    def votes(strategy: str) -> dict[str, int]:
+        state = solve_sync(QUESTION, build("strategy", strategy), mixture).vote_state
+        return {vote.answer.key: vote.count for vote in state.votes}
+
+    assert votes("self_consistency:n=4,thinking=none") == {"7": 4}
+    assert votes("self_consistency:n=4") == {"8": 2, "9": 2}
+    assert votes("escalate:first=none") == {"7": 2}
+    with pytest.raises(UsageError, match=r"levels must be fewer than the members \(got 3 for 3\)"):
+        build("engine", f"mixture:members=[{members}],levels=[none,low,high]")

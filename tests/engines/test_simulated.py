@@ -3,20 +3,26 @@
 import itertools
 import math
 import random
+from collections import Counter
+from collections.abc import Callable
+from statistics import NormalDist
 
 import pytest
 
-from reasoner import Question, solve_many_sync, solve_sync
+from reasoner import Question, Solution, solve_many_sync, solve_sync
+from reasoner.engine import Engine
+from reasoner.engines.chains import ChainLaw
 from reasoner.engines.simulated import Law, SimulatedEngine, arithmetic
 from reasoner.errors import UsageError
-from reasoner.strategy import Plan, Sample
+from reasoner.strategy import Plan, probe, sample
 from reasoner.trace.events import Event, Sampled
-from reasoner.types import Answer, Completion, Prompt, SamplingParams, ThinkingLevel
+from reasoner.types import Answer, Completion, Extraction, SamplingParams, ThinkingLevel
 from reasoner_strategies import SelfConsistency
 from tests.helpers import Planned, number_question
 from tests.sweeps import widths
 
 questions = widths("count", 300, 4000)
+NORMAL = NormalDist()
 
 
 def majority_is_right(weights: tuple[float, ...], n: int) -> float:
@@ -114,7 +120,24 @@ def test_arithmetic_is_right_as_often_as_it_is_said(accuracy: float, count: int)
     assert f"arithmetic is right in {accuracy:.0%} of samples" in engine.notes[0]
 
 
-MEAN, ACCURACY, GUESS = 100.0, 0.9, 0.3
+MEDIAN, ACCURACY, GUESS = 100.0, 0.7, 0.3
+LAW = ChainLaw(MEDIAN, ACCURACY)
+QUESTION, KIND = next(
+    (question, kind)
+    for question in (Question.of(f"What is 3 + {k}?", space="number") for k in range(100))
+    if 0.4 < (kind := LAW.question(question.prompt.messages[-1].content)).chance < 0.8
+)
+RIGHT = str(arithmetic(QUESTION.text))
+
+
+def thinker(thinking: float = MEDIAN) -> SimulatedEngine:
+    return SimulatedEngine(thinking=thinking, accuracy=ACCURACY, guess=GUESS, tokens=5)
+
+
+def run_plan(plan: Callable[[Question], Plan[Answer | None]], engine: Engine) -> Solution:
+    [solution] = solve_many_sync([QUESTION], Planned(plan), engine)
+    assert solution.error is None
+    return solution
 
 
 def drawn(level: ThinkingLevel | None, count: int, max_tokens: int = 100_000) -> list[Completion]:
@@ -122,41 +145,127 @@ def drawn(level: ThinkingLevel | None, count: int, max_tokens: int = 100_000) ->
     completions = list[Completion]()
 
     def plan(question: Question) -> Plan[Answer | None]:
-        prompt: Prompt = question.prompt.at_level(level)
-        reply: tuple[Completion, ...] = yield Sample((prompt,), count, SamplingParams(max_tokens=max_tokens))
-        completions.extend(reply)
+        completions.extend((yield from sample(question.prompt.at_level(level), n=count, params=params)))
         return None
 
-    engine = SimulatedEngine(thinking=MEAN, accuracy=ACCURACY, guess=GUESS, tokens=5)
-    solve_many_sync([Question.of("What is 3 + 4?", space="number")], Planned(plan), engine)
+    params = SamplingParams(max_tokens=max_tokens)
+    run_plan(plan, thinker())
     return completions
 
 
-def difficulty() -> float:
-    prompt = Question.of("What is 3 + 4?", space="number").prompt
-    return MEAN * random.Random(prompt.messages[-1].content).lognormvariate(0, 1)
+def known(limit: float, median: float) -> float:
+    """The chance that a chain of this median length knows its answer by a limit: E[min(1, limit / length)^2]."""
+    at, sigma = math.log(limit / median), LAW.within
+    return NORMAL.cdf(at / sigma) + math.exp(2 * at + 2 * sigma**2) * NORMAL.cdf(-at / sigma - 2 * sigma)
+
+
+def mean_length(limit: float, median: float) -> float:
+    """E[min(length, limit)]."""
+    at, sigma = math.log(limit / median), LAW.within
+    whole = median * math.exp(sigma**2 / 2) * NORMAL.cdf(at / sigma - sigma)
+    return whole + limit * NORMAL.cdf(-at / sigma)
 
 
 @widths("count", 600, 6000)
 @pytest.mark.parametrize("level", [20, 100, 400, "none", "low", "high", None])
 def test_accuracy_and_length_follow_the_stated_law(level: ThinkingLevel | None, count: int) -> None:
-    samples, mean = drawn(level, count), difficulty()
-    shares = {"none": 0.0, "low": 0.25 * MEAN, "high": 4 * MEAN, None: math.inf}
-    limit = level if isinstance(level, int) else shares[level]
-    exact = GUESS + (ACCURACY - GUESS) * (1 - math.exp(-limit / mean))
-    right = sum(completion.text.endswith(" 7") for completion in samples) / count
-    assert abs(right - exact) < 3.5 * math.sqrt(exact * (1 - exact) / count)
+    samples, (median, chance) = drawn(level, count), KIND
+    limits = {"none": 0.0, "low": 0.25 * MEDIAN, "high": 4 * MEDIAN, None: 1e9}
+    limit = level if isinstance(level, int) else limits[level]
     thought = [completion.usage.thinking_tokens for completion in samples]
-    if level == "none":
-        assert set(thought) == {0}
-    else:
-        assert max(thought) <= limit
-        expected = mean * (1 - math.exp(-limit / mean))
-        assert abs(sum(thought) / count - expected) < 4 * mean / math.sqrt(count) + 1
+    exact, length = GUESS, 0.0
+    if limit:
+        medians = (chance, median), (1 - chance, median * LAW.wrong)
+        knows = [share * known(limit, each) for share, each in medians]
+        exact = knows[0] + GUESS * (1 - sum(knows))
+        length = sum(share * mean_length(limit, each) for share, each in medians)
+    right = sum(completion.text.endswith(f" {RIGHT}") for completion in samples) / count
+    assert abs(right - exact) < 3.5 * math.sqrt(exact * (1 - exact) / count)
+    assert max(thought) <= limit
+    assert abs(sum(thought) / count - length) < 4 * 0.5 * length / math.sqrt(count) + 1
 
 
 def test_thinking_that_is_cut_has_no_answer_and_is_unclosed() -> None:
-    for completion in drawn(None, 50, max_tokens=10):
-        assert completion.unclosed == (completion.usage.thinking_tokens == 10 and completion.token_ids[-1] != -3)
+    for completion in drawn(None, 50, max_tokens=40):
+        assert completion.unclosed == (completion.usage.thinking_tokens == 40 and completion.token_ids[-1] != -3)
         assert completion.truncated == (completion.finish_reason == "length")
         assert (completion.text == "") == completion.truncated
+
+
+@pytest.mark.parametrize("level", [None, 60])
+def test_a_chain_in_parts_is_the_whole_chain_and_a_probe_tells_its_last_answer(level: int | None) -> None:
+    whole = drawn(level, 8)
+    parts, probes = dict[int, list[Completion]](), dict[int, list[Extraction | None]]()
+
+    def plan(question: Question) -> Plan[Answer | None]:
+        prompt = question.prompt.at_level(level)
+        drawn = yield from sample(prompt, n=8, params=SamplingParams(max_tokens=9))
+        for index, part in enumerate(drawn):
+            parts[index], probes[index], last = [part], [], part
+            while last.unclosed:
+                probes[index].append((yield from probe(last, params=params)))
+                [last] = yield from sample(last.prompt.then(last), params=SamplingParams(max_tokens=9))
+                parts[index].append(last)
+            probes[index].append((yield from probe(last, params=params)))
+        return None
+
+    params = SamplingParams()
+    run_plan(plan, thinker())
+    for index, completion in enumerate(whole):
+        thought = [part.usage.thinking_tokens for part in parts[index]]
+        assert sum(thought) == completion.usage.thinking_tokens
+        assert [part.usage.cached_tokens for part in parts[index]] == [9 * place for place in range(len(thought))]
+        answers = [probed.answer.text for probed in probes[index] if probed and probed.answer]
+        assert len(answers) == len(thought)
+        assert completion.text == f"The answer is {answers[-1]}"
+    costs = {probed.cost.generated_tokens for each in probes.values() for probed in each if probed}
+    assert costs == {20}
+
+
+def test_continuations_of_one_chain_differ_and_an_answer_before_it_is_known_changes() -> None:
+    answers, lengths = set[str](), set[int]()
+
+    def plan(question: Question) -> Plan[Answer | None]:
+        [part] = yield from sample(question.prompt, params=SamplingParams(max_tokens=5))
+        for branch in (yield from sample(part.prompt.then(part), n=8, params=SamplingParams())):
+            lengths.add(branch.usage.thinking_tokens)
+        for _ in range(20):
+            [part] = yield from sample(part.prompt.then(part), params=SamplingParams(max_tokens=5))
+            probed = yield from probe(part, params=SamplingParams())
+            answers.add(probed.answer.text if probed and probed.answer else "")
+        return None
+
+    run_plan(plan, thinker(thinking=1000))
+    assert len(lengths) == 8
+    assert len(answers) > 1
+
+
+RECORDED = {"right": (6061, 9071, 14278), "wrong": (17344, 23138, 28990)}
+"""Quartiles of the lengths of 2,907 right and 933 wrong chains of Qwen3-8B on AIME 2024."""
+KNOWN, VOTES = {0.25: 0.061, 0.5: 0.235, 0.75: 0.526}, {1: 0.757, 4: 0.805, 16: 0.811, 64: 0.804}
+"""The share of these chains that know their answer by a share of their length, and the accuracy of votes of them."""
+
+
+@pytest.mark.slow
+def test_the_law_of_chains_fits_what_was_recorded() -> None:
+    law, source = ChainLaw(10_330, 0.757), random.Random(1)
+    questions = [
+        [law.chain(law.question(f"q{number}"), source.getrandbits(31)) for _ in range(64)] for number in range(1500)
+    ]
+    chains = list(itertools.chain(*questions))
+    for name, quartiles in RECORDED.items():
+        lengths = sorted(chain.tokens for chain in chains if chain.right == (name == "right"))
+        simulated = [lengths[len(lengths) * quarter // 4] for quarter in (1, 2, 3)]
+        assert simulated == pytest.approx(quartiles, rel=0.25)
+        assert simulated[1] == pytest.approx(quartiles[1], rel=0.1)
+    for share, exact in KNOWN.items():
+        assert sum(chain.knows <= share * chain.tokens for chain in chains) / len(chains) == pytest.approx(
+            exact, abs=0.04
+        )
+    for size, exact in VOTES.items():
+        won = 0
+        for question in questions:
+            votes = Counter("right" if chain.right else source.choice("abc") for chain in question[:size])
+            top = [answer for answer, count in votes.items() if count == max(votes.values())]
+            won += source.choice(top) == "right"
+        assert won / len(questions) == pytest.approx(exact, abs=0.04)

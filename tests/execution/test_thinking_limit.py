@@ -128,7 +128,7 @@ def test_the_second_request_continues_after_the_closing_text() -> None:
     assert event.logprobs.sampled == (*(-0.5,) * 8, 0.0, 0.0, *(-0.5,) * 5)
     assert len(event.logprobs.top) == 15
     assert replace(solution.cost.taking(0), flops=0) == Cost(
-        prompt_tokens=20, generated_tokens=13, requests=2, samples=1, thinking_tokens=8
+        prompt_tokens=20, generated_tokens=13, requests=2, samples=1, thinking_tokens=8, sequential_tokens=15
     )
     assert str(solution.answer and solution.answer.text) == "7"
     assert told(events).taking(0) == solution.cost.taking(0)

@@ -25,10 +25,11 @@ MEASURES: dict[str, Callable[[Cost], float]] = {
     "samples": lambda c: c.samples,
     "flops": lambda c: c.flops or 0,
     "usd": PRICES.usd,
+    "sequential": lambda c: c.sequential_tokens,
 }
 
 
-def booked(prompt: int, cached: int, generated: int, *, cancelled: bool = False) -> Cost:
+def booked(prompt: int, cached: int, generated: int, *, at: int = 0, cancelled: bool = False) -> Cost:
     return Cost(
         prompt_tokens=prompt - cached,
         cached_tokens=cached,
@@ -37,11 +38,13 @@ def booked(prompt: int, cached: int, generated: int, *, cancelled: bool = False)
         requests=1,
         samples=1,
         flops=MODEL.flops(prompt=prompt, cached=cached, generated=generated),
+        sequential_tokens=0 if cancelled else at + generated,
     )
 
 
-OF_A_LEDGER = {"tokens": 3000, "generated": 1500, "samples": 12, "flops": 10**7, "usd": 8e-3}
+OF_A_LEDGER = {"tokens": 3000, "generated": 1500, "samples": 12, "flops": 10**7, "usd": 8e-3, "sequential": 900}
 OF_A_RUN = {"tokens": 500, "generated": 200, "samples": 20, "flops": 2 * 10**6, "usd": 1e-3}
+OF_A_QUESTION = OF_A_RUN | {"sequential": 60}
 
 
 def random_budget(source: random.Random, highest: Mapping[str, float]) -> Budget:
@@ -59,6 +62,7 @@ class Flight:
     reservation: Reservation
     prompt: int
     granted: int
+    at: int
 
 
 @dataclass
@@ -94,9 +98,10 @@ class Schedule:
     def launch(self) -> None:
         ledger = self.source.choice(self.leaves)
         prompt, cap = self.source.randint(1, 300), self.source.choice([1, 8, 64, 512])
+        at = self.source.choice([0, ledger.settled.sequential_tokens])
 
         def price(tokens: int) -> Cost:
-            return booked(prompt, 0, tokens)
+            return booked(prompt, 0, tokens, at=at)
 
         try:
             granted = ledger.fit(price, max_tokens=cap)
@@ -104,7 +109,7 @@ class Schedule:
             self.refused += 1
         else:
             self.clamped += granted < cap
-            self.flights.append(Flight(ledger, ledger.reserve(price(granted)), prompt, granted))
+            self.flights.append(Flight(ledger, ledger.reserve(price(granted)), prompt, granted, at))
         self.check(ledger)
 
     def land(self) -> None:
@@ -112,9 +117,9 @@ class Schedule:
         cached = self.source.choice([0, 0, self.source.randint(0, flight.prompt - 1)])
         ending = self.source.choice(["cap", "early", "aborted", "unseen", "lost"])
         if ending == "cap":
-            actual = booked(flight.prompt, cached, flight.granted)
+            actual = booked(flight.prompt, cached, flight.granted, at=flight.at)
         elif ending == "early":
-            actual = booked(flight.prompt, cached, self.source.randint(0, flight.granted))
+            actual = booked(flight.prompt, cached, self.source.randint(0, flight.granted), at=flight.at)
         elif ending == "lost":
             actual = booked(flight.prompt, 0, flight.granted, cancelled=True)
         else:
@@ -204,7 +209,7 @@ def test_a_run_books_what_the_engine_computed_and_never_overshoots(part: int) ->
             capacity=source.choice([None, 60, 200]),
         )
         judge = Judge()
-        run, each = random_budget(source, OF_A_RUN), random_budget(source, OF_A_RUN)
+        run, each = random_budget(source, OF_A_RUN), random_budget(source, OF_A_QUESTION)
         events: list[Event] = []
         solutions = asyncio.run(
             solve_many(
@@ -222,7 +227,9 @@ def test_a_run_books_what_the_engine_computed_and_never_overshoots(part: int) ->
         total = sum((solution.cost for solution in solutions), Cost())
         assert books(total) == meter_of(engine), seed
         assert total.verifier_tokens == sum(judge.spent), seed
-        assert told(events).taking(0) == total.taking(0), seed
+        assert told(events).taking(0).until(0) == total.taking(0).until(0), seed
+        assert total.sequential_tokens <= told(events).sequential_tokens, seed
+        assert each.sequential is None or told(events).sequential_tokens <= each.sequential, seed
         assert sum(isinstance(event, Ended) for event in events) == len(solutions)
         for bound, costs in ((run, [total]), (each, [solution.cost for solution in solutions])):
             for unit, measure in MEASURES.items():

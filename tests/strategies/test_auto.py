@@ -88,15 +88,16 @@ HARD_IS_SPLIT = Bins(signal="split", edges=(1.0,))
 
 
 def test_the_vote_continues_from_the_samples_that_were_looked_at(file: Path) -> None:
-    """What it answers and what it costs is what the arm alone would: nothing is drawn twice."""
+    """What it answers and what it costs is what the arm alone would, but for the wait: nothing is drawn twice."""
     auto = Auto(calibrated(file, (*bin_of(0, 0.5, 0.8), *bin_of(1, 0.7, 0.7)), HARD_IS_SPLIT))
     split = solved(auto, "7", "8", "8")
     alone = solve_sync(QUESTION, build("strategy", VOTE), ScriptedEngine(says("7", "8", "8")))
-    assert (split.answer, split.vote_state, split.cost.taking(0)) == (
+    assert (split.answer, split.vote_state, split.cost.taking(0).until(5)) == (
         alone.answer,
         alone.vote_state,
         alone.cost.taking(0),
     )
+    assert split.cost.sequential_tokens == 2 * alone.cost.sequential_tokens
     assert len(split.remarks) == 1
     agreed = solved(auto, "7")
     assert (agreed.cost.samples, agreed.vote_state.samples) == (4, 1)

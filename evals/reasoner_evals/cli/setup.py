@@ -49,7 +49,7 @@ def set_up(options: RunOptions) -> RunSetup:
         raise UsageError("--engine replay cannot be evaluated, as it samples nothing new: choose another engine")
     strategies = options.with_sampling(options.strategies or DEFAULT_STRATEGIES)
     budgets = read_budgets(options.budgets) if options.budgets is not None else ()
-    totals = read_budgets(options.totals) if options.totals is not None else ()
+    totals = tuple(total.together() for total in read_budgets(options.totals)) if options.totals is not None else ()
     prices = read_prices(options.prices, (*budgets, *totals))
     subset = Subset(options.limit, options.subset_seed, None if options.shard is None else Shard.parse(options.shard))
     verifier = _verifier(options, strategies, engine)

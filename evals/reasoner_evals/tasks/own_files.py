@@ -87,9 +87,9 @@ _TEMPLATE = Template("pool", 1)
 class Pool:
     """Questions with recorded answers, for the engine `pool` with the same file; a question's text is its id.
 
-    A line of the file at `path` is `{"question_id", "gold", "answers": [text or null, ...], "tokens": [count, ...]}`.
-    The kind of answer is `number` if all reference answers are numbers, else `math`. `answer_options` are options of
-    that kind; see `docs/answers.md`.
+    A line of the file at `path` is `{"question_id", "gold", "answers": [text or null, ...], "tokens": [count, ...]}`,
+    or has chains with probes instead; `reasoner pool` writes such files. The kind of answer is `number` if all
+    reference answers are numbers, else `math`. `answer_options` are options of that kind; see `docs/answers.md`.
     """
 
     example: ClassVar[str] = "pool:FILE -e pool:FILE"

@@ -50,6 +50,10 @@ class _Part:
     """One active plan."""
 
     plan: Plan[Answer | None]
+    after: Handle | None
+    """Of the results that it has received, or that it waited for before its start, the one that ended last."""
+    end: int = 0
+    """The virtual time at which that one ended."""
     started: list[range] = field(default_factory=list)
     """The handles of what the plan itself started and receives by `Next`."""
     gone: set[Handle] = field(default_factory=set)
@@ -60,13 +64,19 @@ class _Part:
     proposal: Propose | None = None
     completions: list[Completion] = field(default_factory=list)
 
+    def receive(self, finished: Finished) -> None:
+        """Note a result that the plan receives."""
+        if finished.end >= self.end:
+            self.after, self.end = finished.handle, finished.end
+
 
 @dataclass(slots=True)
 class Gathering:
     """Numbered plans for one question, `among` in all; at most `ABREAST` are active, and the next starts when one ends.
 
-    What a plan generates does not depend on the others. A refusal by the budget is raised into each plan that waits,
-    and no further plan is started. `evidence` holds the plans that ended, in this order.
+    What a plan generates, and when it does on the virtual clock, does not depend on the others. A refusal by the budget
+    is raised into each plan that waits, and no further plan is started. `evidence` holds the plans that ended, in this
+    order.
     """
 
     source: Iterator[tuple[int, Plan[Answer | None]]]
@@ -79,13 +89,15 @@ class Gathering:
     first_handles: list[int] = field(default_factory=list)
     owners: list[int] = field(default_factory=list)
     """The plan of each first handle. Handles count up, and several in a row may belong to one plan."""
+    free_after: Handle | None = None
+    """The last result of the plan that ended last; the next plan starts in its place."""
 
     def run(self) -> Plan[None]:
         """Run all plans, and propose the vote of their answers as each of them ends."""
         while True:
             while len(self.parts) < ABREAST and (following := next(self.source, None)):
                 number, plan = following
-                self.parts[number] = _Part(plan)
+                self.parts[number] = _Part(plan, self.free_after)
                 yield from self._advance(number, None)
             if not self.parts:
                 return
@@ -103,6 +115,7 @@ class Gathering:
             part.completions += finished.completions
             if finished.handle == part.blocked_on:
                 part.blocked_on = None
+                part.receive(finished)
                 yield from self._advance(number, finished.completions or finished.ratings)
             else:
                 part.gone.add(finished.handle)
@@ -114,17 +127,20 @@ class Gathering:
         """Run one plan until it has to wait or ends."""
         part = self.parts[number]
         while True:
+            if isinstance(reply, Finished):
+                part.receive(reply)
             try:
                 op = part.plan.throw(reply) if isinstance(reply, BudgetExhausted) else part.plan.send(reply)
             except (StopIteration, BudgetExhausted) as end:
                 yield from self._end(number, end.value if isinstance(end, StopIteration) else None)
                 return
-            if isinstance(op, Start) and isinstance(op.op, Sample):
-                op = replace(op, op=self._branched(op.op, number))
+            if isinstance(op, Start):
+                branched = self._branched(op.op, number) if isinstance(op.op, Sample) else op.op
+                op = replace(op, op=branched, after=part.after if op.after is None else op.after)
             if isinstance(op, Sample):
                 op = self._branched(op, number)
             if isinstance(op, Sample | Score):
-                part.blocked_on = yield Start(op, cancellable=False)
+                part.blocked_on = yield Start(op, cancellable=False, after=part.after)
                 self._own(part.blocked_on, number)
                 return
             if isinstance(op, Next) and not part.arrived:
@@ -164,6 +180,7 @@ class Gathering:
     def _end(self, number: int, answer: Answer | None) -> Plan[None]:
         """Cancel what the plan still has in flight, and count its answer, or else its last proposal."""
         part = self.parts.pop(number)
+        self.free_after = part.after
         for handles in part.started:
             for handle in map(Handle, handles):
                 if handle not in part.gone:

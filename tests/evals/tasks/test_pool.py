@@ -1,20 +1,29 @@
 """Recorded answers: the task and the engine of a pool file, alone and together."""
 
 import asyncio
+import json
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from reasoner import solve_many
+from reasoner import Answer, solve_many
 from reasoner.answers.questions import Question
 from reasoner.engine import SampleRequest
 from reasoner.engines.pool import PoolEngine
+from reasoner.engines.replay import ReplayEngine
 from reasoner.errors import EngineError, UsageError
 from reasoner.registry import build
-from reasoner.types import Completion, Prompt, SamplingParams, Usage
-from reasoner_strategies import SelfConsistency
+from reasoner.strategy import Plan, probe, sample
+from reasoner.trace.events import Event
+from reasoner.types import Completion, Extraction, Prompt, SamplingParams, Usage
+from reasoner_evals.tasks.recordings import write_pool
+from reasoner_strategies import SelfConsistency, Single
 from tests.evals.tasks.samples import POOL, jsonl
+from tests.helpers import Planned, course, write_trace
 
 
 def questions(file: Path) -> list[Question]:
@@ -89,6 +98,21 @@ def test_what_a_pool_cannot_give_is_reported(tmp_path: Path) -> None:
             r"tokens\.0: input should be greater than or equal to 1",
         ),
         ('{"question_id": "q", "answers": ["1"], "tokens": [1]}\n' * 2, "p.jsonl:2 repeats the question 'q'"),
+        ('{"question_id": "q", "chains": [{"tokens": 1, "answer": "1"}]}', "p.jsonl:1 has chains: give `every`"),
+        (
+            '{"question_id": "q", "every": 5, "chains": [{"tokens": 1, "answer": "1", "probes": [["1", 0]]}]}',
+            r"chains\.0\.probes\.0\.1: input should be greater than or equal to 1",
+        ),
+        (
+            "".join(
+                f'{{"question_id": "{name}", {reply}}}\n'
+                for name, reply in (
+                    ("q", '"answers": ["1"], "tokens": [1]'),
+                    ("r", '"every": 5, "chains": [{"tokens": 1, "answer": "1"}]'),
+                )
+            ),
+            "p.jsonl:2 mixes answers and chains",
+        ),
     ],
 )
 def test_a_file_that_is_no_pool_is_reported_with_its_line(text: str, told: str, tmp_path: Path) -> None:
@@ -104,3 +128,119 @@ def test_a_vote_over_a_pool_costs_its_tokens_and_finds_its_majority(tmp_path: Pa
     assert [solution.cost.tokens for solution in solutions] == [30, 10]
     assert [solution.cost.samples for solution in solutions] == [4, 4]
     assert [solution.proposals[-1].cost.tokens for solution in solutions] == [30, 10]
+
+
+def records(*chains: tuple[int, str | None, list[str | None]], name: str = "own/0") -> list[dict[str, Any]]:
+    return [
+        {"question_id": name, "gold": 7, "tokens": tokens, "answer": answer, "probes": probes, "every": 5}
+        for tokens, answer, probes in chains
+    ]
+
+
+CHAINS = records((23, "7", ["1", "ERR", "7"]), (9, None, ["8"]), (2300, "8", ["9"]))
+
+
+def pool_of(folder: Path, rows: list[dict[str, Any]] = CHAINS) -> Path:
+    write_pool(jsonl(folder / "records.jsonl", rows), folder / "p.jsonl")
+    return folder / "p.jsonl"
+
+
+def test_a_chain_in_parts_is_the_chain_and_a_probe_of_a_part_gives_the_answer_recorded_there(tmp_path: Path) -> None:
+    engine = PoolEngine(str(pool_of(tmp_path)))
+    [question] = questions(tmp_path / "p.jsonl")
+    parts, probed, params = list[Completion](), list[Extraction | None](), SamplingParams(max_tokens=4)
+
+    def plan(question: Question) -> Plan[Answer | None]:
+        prompt = question.prompt
+        while not parts or parts[-1].truncated:
+            [part] = yield from sample(prompt, params=params)
+            if part.truncated:
+                probed.append((yield from probe(part, params=params)))
+            prompt = prompt.then(part)
+            parts.append(part)
+        return question.read(parts[-1])
+
+    [solution] = asyncio.run(solve_many([question], Planned(plan), engine))
+    assert solution.error is None
+    assert [part.usage.generated_tokens for part in parts] == [4, 4, 4, 4, 4, 3]
+    assert [part.usage.cached_tokens for part in parts] == [1, 5, 9, 13, 17, 21]
+    assert [part.unclosed for part in parts] == [True] * 5 + [False]
+    assert parts[1].thinking == "[chain 0: 8 of 23 tokens]"
+    # At 4, 8, 12, 16 and 20 tokens, with a probe at 5, 10 and 15.
+    assert [found and found.answer and found.answer.key for found in probed] == [None, "1", None, "7", "7"]
+    assert (solution.cost.generated_tokens, solution.cost.thinking_tokens) == (23 + 5 * 20, 22)
+    assert draw(engine, question, 0).usage == Usage(1, 1, 23, 22)
+
+
+def test_replies_without_an_answer_are_probed_and_thinking_ends_where_it_is_limited(tmp_path: Path) -> None:
+    engine = PoolEngine(str(pool_of(tmp_path)))
+    [question] = questions(tmp_path / "p.jsonl")
+    [vote] = asyncio.run(solve_many([question], SelfConsistency(3), engine))
+    # By default no chain is cut; the second one has no answer and is asked for it.
+    assert (vote.answer and vote.answer.key, vote.cost.generated_tokens) == ("8", 23 + 9 + 2300 + 20)
+    early = SelfConsistency(3, params=SamplingParams(thinking=10))
+    events: list[Event] = []
+    [early_vote] = asyncio.run(solve_many([question], early, engine, trace=events.append))
+    replay = ReplayEngine(str(write_trace(tmp_path / "trace.jsonl", events)))
+    [again] = asyncio.run(solve_many([question], early, replay))
+    assert course(again) == course(early_vote)
+    assert (early_vote.answer and early_vote.answer.key, early_vote.vote_state.cast) == ("8", 2)
+    assert early_vote.cost.generated_tokens == 10 + 20 + 20 + 9 + 20 + 10 + 20
+
+
+def test_what_no_chain_has_is_reported(tmp_path: Path) -> None:
+    engine = PoolEngine(str(pool_of(tmp_path)))
+    [question] = questions(tmp_path / "p.jsonl")
+    begun = question.prompt.then(draw(engine, question, 0, max_tokens=5))
+    with pytest.raises(EngineError, match="continues a chain once"):
+        draw(engine, question, 1, prompt=begun)
+    with pytest.raises(EngineError, match="insert nothing"):
+        draw(engine, question, 0, prompt=begun.extended("", (), thinking="Wait"))
+    for thinking in ("Hm", "[chain 3: 5 of 9 tokens]", "[chain 0: 500 of 900 tokens]", "[chain 0: ,, of 9 tokens]"):
+        with pytest.raises(EngineError, match="complete replies"):
+            draw(engine, question, 0, prompt=question.prompt.extended("", (), thinking=thinking))
+    with pytest.raises(EngineError, match="no replies at thinking=low"):
+        draw(engine, question, 0, prompt=question.prompt.at_level("low"))
+    [solution] = asyncio.run(solve_many([question], Single(SamplingParams(max_tokens=9)), engine, budget="tokens=9"))
+    assert solution.cost.tokens <= 9
+
+
+@given(rows=st.lists(st.tuples(st.integers(0, 3), st.lists(st.sampled_from(["1", "2", None]), max_size=6)), min_size=1))
+def test_a_pool_has_every_record_in_its_order(rows: list[tuple[int, list[str | None]]], tmp_path_factory: Any) -> None:
+    written = [
+        records((place + 1, str(place), probes), name=f"q{number}")[0] for place, (number, probes) in enumerate(rows)
+    ]
+    lines = pool_of(tmp_path_factory.mktemp("pool"), written).read_text().splitlines()
+    kept: list[tuple[Any, ...]]
+    expected: list[tuple[Any, ...]]
+    if any(probes for _, probes in rows):
+        kept = [
+            (line["question_id"], chain["tokens"], [answer for answer, times in chain["probes"] for _ in range(times)])
+            for line in map(json.loads, lines)
+            for chain in line["chains"]
+        ]
+        expected = [(row["question_id"], row["tokens"], row["probes"]) for row in written]
+    else:
+        kept = [(line["question_id"], count) for line in map(json.loads, lines) for count in line["tokens"]]
+        expected = [(row["question_id"], row["tokens"]) for row in written]
+    assert sorted(kept) == sorted(expected)
+    assert [name for name, _ in groupby(row[0] for row in kept)] == list(dict.fromkeys(row[0] for row in expected))
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("\n\n", "has no record"),
+        ('\n{"question_id": "q"}', r"records\.jsonl:2 is not a recorded reply: gold: field required"),
+        (
+            "".join(f'{{"question_id": "q", "gold": {gold}, "tokens": 1, "answer": null}}\n' for gold in (1, 2)),
+            "records.jsonl:2 has gold='2' and every=500, and an earlier line of 'q' has gold='1'",
+        ),
+        ("[1]", "records.jsonl:1 is not a row"),
+    ],
+)
+def test_records_that_are_none_are_reported_and_write_nothing(lines: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "records.jsonl").write_text(lines)
+    with pytest.raises(UsageError, match=told):
+        write_pool(tmp_path / "records.jsonl", tmp_path / "p.jsonl")
+    assert [file.name for file in tmp_path.iterdir()] == ["records.jsonl"]

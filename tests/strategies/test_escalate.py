@@ -1,0 +1,56 @@
+"""Escalation: when it thinks, at which level, and what its cheap samples still decide."""
+
+import pytest
+
+from reasoner import Budget, Solution, solve_sync
+from reasoner.engine import SampleRequest
+from reasoner.registry import build
+from tests.helpers import number_question
+from tests.scripted import THINKER, ScriptedEngine
+
+
+def solved(cheap: str, thinking: str, options: str = "", budget: int | None = None) -> tuple[Solution, list[object]]:
+    """The solution, and the thinking level of each sample; a blank is a reply without an answer."""
+    levels: list[object] = []
+
+    def script(request: SampleRequest) -> str:
+        levels.append(level := request.prompt.thinking_level)
+        keys = cheap if level == "none" else thinking
+        key = keys[request.index % len(keys)].strip()
+        return f"The answer is {key}" if key else "no idea"
+
+    strategy, limit = build("strategy", f"escalate:{options}"), Budget(samples=budget) if budget else None
+    solution = solve_sync(number_question(), strategy, ScriptedEngine(script, model=THINKER), budget=limit)
+    assert solution.error is None
+    return solution, levels
+
+
+@pytest.mark.parametrize(
+    ("cheap", "thinking", "options", "key", "levels"),
+    [
+        ("77", "9", "", "7", ["none"] * 2),
+        ("78", "9", "", "9", ["none"] * 2 + [None]),
+        ("78", "8", "", "8", ["none"] * 2 + [None]),
+        ("7 ", "9", "", "9", ["none"] * 2 + [None]),
+        ("778", "9", "n=3,thinking=high", "9", ["none"] * 3 + ["high"]),
+        ("877", " ", "n=3", "7", ["none"] * 3 + [None]),
+        ("78", " ", "", "7", ["none"] * 2 + [None]),
+        ("  ", " ", "", None, ["none"] * 2 + [None]),
+        ("78", "998", "then=self_consistency(n=3,thinking=low)", "9", ["none"] * 2 + ["low"] * 3),
+        ("78", "9", "first=low,thinking=high", "9", ["low"] * 2),
+    ],
+)
+def test_it_thinks_only_where_the_cheap_samples_disagree(
+    cheap: str, thinking: str, options: str, key: str | None, levels: list[object]
+) -> None:
+    solution, drawn = solved(cheap, thinking, options)
+    assert (solution.answer.key if solution.answer else None, drawn) == (key, levels)
+    assert solution.vote_state.samples == len(levels) if "then" not in options else 3
+    assert solution.ended_by == ("rule" if len({*levels}) == 1 else "strategy")
+
+
+@pytest.mark.parametrize(("budget", "key"), [(1, "7"), (2, "7"), (3, "9")])
+def test_where_the_budget_ends_the_cheap_votes_are_the_answer(budget: int, key: str) -> None:
+    solution, _ = solved("78", "9", budget=budget)
+    assert solution.answer is not None
+    assert (solution.answer.key, solution.cost.samples) == (key, budget)
