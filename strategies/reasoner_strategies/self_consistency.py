@@ -25,9 +25,9 @@ class SelfConsistency(Checked):
     They are counted by length: in the order in which they end if all of them grow by one token at a time, which depends
     on the replies and on `window`, and never on what finishes first. As the shortest come first, those that still run
     and have outlived the others count for the runner-up. Eight times as many samples run as the rule needs before it
-    may stop, at most `window`. In launch order (`order=launch`) 4 run by default, the answer does not depend on
-    `window`, and samples are independent draws, as `ppr` assumes; it waits longer. Rules that look ahead use `n` as
-    their horizon.
+    may stop, at most `window`, which is by default what fits the engine's KV cache. In launch order (`order=launch`) 4
+    run by default, the answer does not depend on `window`, and samples are independent draws, as `ppr` assumes; it
+    waits longer. Rules that look ahead use `n` as their horizon.
 
     With `of`, the answers of `n` runs of that strategy vote; they run side by side.
     """

@@ -11,8 +11,22 @@ from hypothesis import strategies as st
 from reasoner import Budget, SamplingParams, Solution, solve_sync
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
+from reasoner.models.info import ModelInfo
 from reasoner.stopping.rules import BetaRule, FirstOf, LockIn, Lossless, NoMajority, Price
-from reasoner.strategy import Cancel, Finished, Handle, Next, Plan, Propose, Sample, Start, StopRule, Strategy, sample
+from reasoner.strategy import (
+    Cancel,
+    DescribeModel,
+    Finished,
+    Handle,
+    Next,
+    Plan,
+    Propose,
+    Sample,
+    Start,
+    StopRule,
+    Strategy,
+    sample,
+)
 from reasoner.trace.events import Event, Noted
 from reasoner.types import Answer, Completion, Usage, VoteState
 from reasoner_strategies import AdaptiveConsistency, EarlyStopping, SelfConsistency
@@ -106,7 +120,7 @@ def test_samples_in_flight_at_the_stop_are_cancelled_and_paid() -> None:
         strategy = SelfConsistency(16, stop=Quarrel(), window=8)
         solution = solve_sync(QUESTION, strategy, engine, trace=events.append, seed=order)
         assert books(solution.cost) == meter_of(engine)
-        assert told(events).taking(0) == solution.cost.taking(0)
+        assert books(told(events)) == books(solution.cost)
         cancelled += solution.cost.cancelled_tokens
     assert cancelled > 0
 
@@ -182,9 +196,9 @@ class Clock:
         self.running_after.append([self.starts[handle - 1] for at, (handle, _) in enumerate(running) if at != place])
         return place
 
-    def reply(self, op: Sample) -> object:
-        if isinstance(op, Cancel):
-            return None
+    def reply(self, op: Sample | Cancel | DescribeModel) -> object:
+        if not isinstance(op, Sample):
+            return ModelInfo("model")
         _, index, key = self.ended[-1]
         said = completion(f"The answer is {key}".replace("-", "unknown"), index=index)
         return (replace(said, usage=Usage(5, 0, self.drawn[index][0])),)
@@ -254,6 +268,18 @@ def test_samples_are_counted_as_they_end_on_the_virtual_clock(
         stops = count < n and rule.stop(state, Cost()) is not None
         assert stops == (count == len(course.vote_states) < n)
     assert course.most <= (window or n)
+
+
+@pytest.mark.parametrize(("room", "most"), [(0, 40), (400, 26), (150, 10), (10, 4)])
+def test_as_many_run_as_fit_the_kv_cache(room: int, most: int) -> None:
+    """Of samples of at most 30 tokens, taken to have 15."""
+    clock = Clock([(7, "7")] * 40)
+
+    def reply(op: Sample | Cancel | DescribeModel) -> object:
+        return ModelInfo("model", room=room) if isinstance(op, DescribeModel) else clock.reply(op)
+
+    plan = SelfConsistency(40, PARAMS, stop=Lossless()).plan(QUESTION)
+    assert follow(plan, reply, Course(), which=clock.next_to_end).most == most
 
 
 # Early stopping by windows

@@ -14,6 +14,7 @@ from reasoner.strategy import (
     StopRule,
     cancel,
     count_votes,
+    model_info,
     next_finished,
     note_stop,
     propose,
@@ -31,6 +32,8 @@ ABUNDANCE: Final = 8
 
 On recordings of models that think, 4 takes two thirds of the tokens, and a sixth more sequential ones.
 """
+MEAN_LENGTH: Final = 0.5
+"""The part of `max_tokens` that samples are taken to have, for how many fit the engine's KV cache."""
 OUTLIVED: Final = 0.8
 """The part of the mean length of the finished samples beyond which a running one has outlived them."""
 _NO_ANSWER = Answer("", "")
@@ -125,10 +128,10 @@ def stopping_vote(
     `drawn` are samples that exist already and were drawn in the same way: they are counted first. In launch order, the
     answer and the samples that vote depend neither on what finishes first nor on `window`; by length they depend on
     `window` too. At most `window` samples are in flight, `LAUNCH_WINDOW` in launch order by default, and of these no
-    more than the rule needs before it may stop, so that few are wasted; by length `ABUNDANCE` times as many, and all
-    `n` by default. At the stop the rest is cancelled.
+    more than the rule needs before it may stop, so that few are wasted; by length `ABUNDANCE` times as many, and by
+    default as many as fit the engine's KV cache. At the stop the rest is cancelled.
     """
-    window = min(n, window or (n if order == "length" else LAUNCH_WINDOW))
+    window = window or (LAUNCH_WINDOW if order == "launch" else (yield from _places(params, n)))
     tally, cost, answer = Tally(question.space, max_samples=n), Cost(), None
     first = list(drawn[:n])
     later = OrderedSampling(
@@ -157,6 +160,12 @@ def stopping_vote(
             break
         later.window = _width(rule, vote_state, window, order)
     return answer
+
+
+def _places(params: SamplingParams, n: int) -> Plan[int]:
+    """How many samples of `n` fit the engine's KV cache at once, at least `LAUNCH_WINDOW`; all where it is unknown."""
+    room = (yield from model_info()).room
+    return min(n, max(LAUNCH_WINDOW, int(room / (MEAN_LENGTH * params.limit)))) if room else n
 
 
 def _width(rule: StopRule | None, vote_state: VoteState, window: int, order: Order) -> int:
