@@ -92,7 +92,9 @@ class Auto(Checked):
         return tuple(_Arm(build("strategy", c.row.strategy), c.row.strategy, c.why, c.row) for c in choices)
 
     def _voting(self, why: str) -> _Arm:
-        voting = SelfConsistency(self.n, self._sampling, stop=FirstOf((Lossless(), LockIn(DELTAS[self.effort]))))
+        voting = SelfConsistency(
+            self.n, self._sampling, stop=FirstOf((Lossless(), LockIn(DELTAS[self.effort]))), order="launch"
+        )
         return _Arm(voting, f"a vote of up to {self.n} until its lead is safe", why)
 
     def _as_measured(self, family: Family) -> SamplingParams:
