@@ -16,11 +16,14 @@ from reasoner.stopping.rules import FirstOf, LockIn, Lossless, smoothed
 from reasoner.strategy import CalibrationSummary, Plan, Propose, Strategy, note, note_stop, sample
 from reasoner.types import Answer, Completion, SamplingParams, VoteState
 from reasoner_strategies._voting.pool import proposed, vote
+from reasoner_strategies._voting.stopping_vote import Order
 from reasoner_strategies.self_consistency import SelfConsistency
 
 Effort = Literal["low", "medium", "high"]
 DELTAS: Mapping[Effort, float] = {"low": 0.1, "medium": 0.05, "high": 0.01}
 """Without a profile: the vote stops when all `n` samples would give another answer with at most this probability."""
+ORDERS: Mapping[Prefer, Order] = {"tokens": "launch", "latency": "length"}
+"""Without a profile: the order in which samples are counted, by length with more of them side by side."""
 SPLIT = 4
 """The number of samples that are drawn to measure difficulty by their agreement, if the profile's bins use it."""
 
@@ -47,7 +50,8 @@ class Auto(Checked):
     drawn so far.
 
     Without a profile it is self-consistency of `n` with the rules `lossless` and `lock_in`; its delta is 0.1, 0.05 or
-    0.01 with `effort` low, medium or high.
+    0.01 with `effort` low, medium or high. Samples are counted in launch order, few at a time, or with `prefer` latency
+    by length, many at a time.
 
     It abstains if the calibrated probability that the answer is right is below `abstain_below`. Arms that draw only one
     sample are then not considered, as one sample does not show how sure a model is.
@@ -92,9 +96,8 @@ class Auto(Checked):
         return tuple(_Arm(build("strategy", c.row.strategy), c.row.strategy, c.why, c.row) for c in choices)
 
     def _voting(self, why: str) -> _Arm:
-        voting = SelfConsistency(
-            self.n, self._sampling, stop=FirstOf((Lossless(), LockIn(DELTAS[self.effort]))), order="launch"
-        )
+        rule, order = FirstOf((Lossless(), LockIn(DELTAS[self.effort]))), ORDERS[self.prefer]
+        voting = SelfConsistency(self.n, self._sampling, stop=rule, order=order)
         return _Arm(voting, f"a vote of up to {self.n} until its lead is safe", why)
 
     def _as_measured(self, family: Family) -> SamplingParams:
