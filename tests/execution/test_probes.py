@@ -152,7 +152,7 @@ def test_of_a_chain_of_steps_only_the_longest_is_probed() -> None:
 
 
 async def until_due(request: SampleRequest) -> None:
-    while request.due and not request.due():  # noqa: ASYNC110 - nothing tells when the clock is there
+    while request.progress and request.progress.due and not request.progress.due():  # noqa: ASYNC110 - nothing tells when the clock is there
         await asyncio.sleep(0)
 
 
