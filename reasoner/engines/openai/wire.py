@@ -82,7 +82,8 @@ class Draft:
                 self.take(event.choices[0])
             if event.usage and (reported := event.reported):
                 self.report(reported)
-            if self.request.due and not self.finish and self.request.due():
+            progress = self.request.progress
+            if progress and progress.reached(self.received) and not self.finish:
                 self.cut = True
         except ValueError as error:
             raise Malformed(str(error)) from error
