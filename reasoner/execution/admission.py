@@ -84,12 +84,13 @@ class Admission:
         async with self._lock:
             max_tokens, waited = self.ledger.within_sequential(price, max_tokens), False
             try:
-                while (ledger := self._obstacle(price, max_tokens, waited)) is not None:
+                # The price may change while it waits.
+                while ledger := self._obstacle(price, max_tokens, worst := price(max_tokens), waited):
                     with self.waits():
                         await self._wait(ledger, front=waited)
                     waited = True
-                granted = self.ledger.fit(price, max_tokens=max_tokens)
-                return self.ledger.reserve(price(granted)), granted
+                granted = self.ledger.fit(price, max_tokens=max_tokens, worst=worst)
+                return self.ledger.reserve(worst if granted == max_tokens else price(granted)), granted
             finally:
                 if waited:
                     self._wake()
@@ -127,7 +128,7 @@ class Admission:
             self._shares.take()
             self._wake()
 
-    def _obstacle(self, price: Callable[[int], Cost], max_tokens: int, waited: bool) -> Ledger | None:
+    def _obstacle(self, price: Callable[[int], Cost], max_tokens: int, worst: Cost, waited: bool) -> Ledger | None:
         """The ledger with the queue in which an operation must wait; None if it can be decided now."""
         if not waited and self._queues:
             for ledger in self.ledger.lineage():
@@ -136,7 +137,7 @@ class Admission:
         if self._shares:
             self._shares.take(price(min(max_tokens, MIN_USEFUL_TOKENS)))
             self._shares = None
-        short: Shortfall | None = self.ledger.shortfall(price(max_tokens))
+        short: Shortfall | None = self.ledger.shortfall(worst)
         if short and not short.may_ease:
             short = self.ledger.shortfall(price(min(max_tokens, MIN_USEFUL_TOKENS)))
         return short.ledger if short and short.may_ease else None
