@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -57,6 +57,14 @@ class Shares:
         """No more questions will draw: nothing is kept."""
         self._questions = 0
         self._keep()
+
+
+class NoDeadline(nullcontext[None]):
+    """A timeout that never comes."""
+
+    def expired(self) -> bool:
+        """False."""
+        return False
 
 
 class Admission:
@@ -112,10 +120,10 @@ class Admission:
         finally:
             self._wake()
 
-    def deadline(self) -> asyncio.Timeout:
+    def deadline(self) -> "asyncio.Timeout | NoDeadline":
         """A timeout at the nearest deadline."""
         left = self.ledger.remaining_seconds()
-        return asyncio.timeout(None if left == math.inf else left)
+        return NoDeadline() if left == math.inf else asyncio.timeout(left)
 
     def too_late(self) -> BudgetExhausted:
         """The refusal to raise when the nearest deadline passed."""
