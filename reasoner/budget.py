@@ -322,8 +322,12 @@ class Ledger:
 
     def remaining_seconds(self) -> float:
         """Seconds until the nearest deadline here or above; infinite without one."""
-        own = math.inf if self.budget.seconds is None else self.budget.seconds - self.elapsed
-        return min(own, self.parent.remaining_seconds()) if self.parent else own
+        left, ledger = math.inf, self
+        while ledger is not None:
+            if ledger.budget.seconds is not None:
+                left = min(left, ledger.budget.seconds - ledger.elapsed)
+            ledger = ledger.parent  # type: ignore[assignment]
+        return left
 
     def lineage(self) -> Iterator["Ledger"]:
         """This ledger, then each one above it."""
@@ -379,9 +383,11 @@ class Ledger:
         """Hold `worst` here and in every ledger above, or raise `BudgetExhausted` and hold nothing."""
         if short := self.shortfall(worst):
             raise short.refusal
-        for ledger in self.lineage():
+        ledger: Ledger | None = self
+        while ledger is not None:
             ledger._reserved += worst
             ledger.in_flight += 1
+            ledger = ledger.parent
         return Reservation(worst)
 
     def fit(self, price: Callable[[int], Cost], *, max_tokens: int, worst: Cost | None = None) -> int:
