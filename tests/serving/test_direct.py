@@ -77,7 +77,11 @@ def both(monkeypatch: pytest.MonkeyPatch, thinks: bool) -> Iterator[tuple[Server
     draw = Job.draw
 
     async def drawn(job: Job, session: Any, **options: Any) -> Any:
-        return None if session is run.service._session else await draw(job, session, **options)
+        if session is run.service._session:
+            return None
+        made = await draw(job, session, **options)
+        assert made is not None
+        return made
 
     monkeypatch.setattr(Job, "draw", drawn)
     with serving(engine(thinks)) as direct, serving(engine(thinks)) as run:
@@ -119,6 +123,7 @@ def books(server: Server) -> list[Any]:
 @pytest.mark.parametrize("thinks", [False, True])
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_direct_request_is_what_a_run_would_be(thinks: bool, stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its headers, reply, trace, ledger and counters, whatever is asked and whatever happens."""
     with both(monkeypatch, thinks) as (direct, run):
         for fields in FIELDS:
             asked = {**fields, "reasoner": fields.get("reasoner", {})}
