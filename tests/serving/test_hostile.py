@@ -1,5 +1,6 @@
 """Input from strangers: each gets a 4xx of the API's own form, and nothing of it reaches a log or holds a turn."""
 
+import json
 import socket
 from collections.abc import Iterator
 
@@ -153,6 +154,14 @@ def test_what_is_not_http_is_refused(server: Server, sent: bytes) -> None:
     got = exchanged(server, sent)
     # A client that is still sending may not get to read why.
     assert got.startswith(b"HTTP/1.1 4") or (len(sent) > 1_000_000 and not got)
+
+
+def test_a_client_that_offers_another_protocol_is_answered(server: Server) -> None:
+    offer = ["Connection: Upgrade, HTTP2-Settings", "UPGRADE: h2c", "HTTP2-Settings: AAMAAABk"]
+    body = json.dumps({"model": "simulated", "messages": MESSAGES}).encode()
+    asked = head("chat/completions", *offer, f"Content-Length: {len(body)}") + body
+    last = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    assert exchanged(server, asked + asked + last).count(b"HTTP/1.1 200 ") == 3
 
 
 def test_a_client_that_closes_its_half_is_gone(server: Server) -> None:
