@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reasoner.registry import build
-from reasoner_evals.calibration.outcomes import RULES, pooled_arm, replay, stops, usable
+from reasoner.registry import build, spec_of
+from reasoner_evals.calibration.outcomes import RULES, pooled_arm, stopped, usable
 from reasoner_evals.runs.measures import ArmRead
 from reasoner_evals.runs.reading import RIGHT, open_run, read_arm
 from reasoner_evals.runs.records import ItemRecord, RunFolder, read_journal
@@ -60,20 +60,19 @@ def test_what_a_rule_was_measured_to_do_is_what_it_does(tmp_path: Path, run: Run
     out = tmp_path / "run"
     assert run("eval", f"pool:{pool}", "-e", f"pool:{pool}", "-s", VOTE, *words, "--out", str(out)).code == 0
     opened = open_run(out)
-    drawn, *stopped = opened.manifest.arms
+    drawn, *arms = opened.manifest.arms
     one = ArmRead(opened, read_arm(opened, drawn.name))
     samples = pooled_arm(one, np.flatnonzero(usable(one)))
-    told = replay(samples.samples, recorded_order(samples.samples))
     ids = opened.tasks[drawn.task].ids
-    assert len(stopped) == len(rules)
-    for arm in stopped:
-        rule = build("strategy", arm.strategy).stop
-        looked = stops(told, rule)[:, 0]
-        right = np.take_along_axis(told.right[:, 0, :], looked[:, None] - 1, axis=1)[:, 0]
+    assert len(arms) == len(rules)
+    for arm in arms:
+        rule, order = spec_of(build("strategy", arm.strategy).stop), recorded_order(samples.samples)
+        told = stopped(samples.samples, order, build("strategy", VOTE), rule)
         data = read_arm(opened, arm.name)
         found = records(out, arm.name)
-        assert [found[name].cost.samples for name in ids] == looked.tolist(), arm.strategy
-        assert (data.outcome == RIGHT).tolist() == right.tolist()
+        assert [found[name].cost.samples for name in ids] == told.samples[:, 0].tolist(), arm.strategy
+        assert [found[name].cost.sequential_tokens for name in ids] == told.sequential[:, 0].tolist(), arm.strategy
+        assert (data.outcome == RIGHT).tolist() == told.right[:, 0].tolist()
 
 
 def test_decisions_are_the_same_with_the_gold_taken_away(profile: Path, tmp_path: Path, run: Run) -> None:
