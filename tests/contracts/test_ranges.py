@@ -42,6 +42,10 @@ RANGES: dict[Kind, dict[str, tuple[str, str]]] = {
             "simulations=0 k=0 c_init=-1 c_init=inf concurrency=0",
         ),
         "pairwise": ("n=1 comparisons=1", "n=0 comparisons=0"),
+        "parallel_probe": (
+            "n=1 n=10000 every=1 stable=1 patience=1 warmup=0 window=1",
+            "n=0 n=10001 every=0 stable=0 patience=0 warmup=-1 window=0",
+        ),
         "particle_filter": (
             "n=1 n=10000 weight_temperature=0.001 weight_temperature=1000",
             "n=0 n=10001 weight_temperature=0 weight_temperature=1001",
@@ -76,6 +80,7 @@ RANGES: dict[Kind, dict[str, tuple[str, str]]] = {
 """By kind and name: settings at the limits of an option's range, and settings just outside of it."""
 BESIDE = {
     "auto abstain_below": PROFILE,
+    "parallel_probe window": "stop=beta",
     "self_consistency window": "stop=beta",
 }
 """What an option needs beside it."""
@@ -146,6 +151,7 @@ def test_every_number_and_every_word_has_a_range(kind: Kind) -> None:
         ("deepconf:mode=offline,consensus=0.5", "have no effect offline"),
         ("deepconf:mode=offline,concurrency=2", "have no effect offline"),
         ("escalate:first=often", "first must be none, low, medium, high, or a number of tokens"),
+        ("parallel_probe:window=2", "window=2 has no effect: without `stop`"),
         ("self_consistency:window=2", "window=2 has no effect: without `stop`"),
         ("self_consistency:stop=beta,of=single", "leave one of them out"),
         ("self_consistency:window=2,of=single", "window=2 has no effect"),

@@ -31,6 +31,7 @@ SMALL = {
     "lookahead": "n=4,width=2,step_tokens=12,max_steps=4",
     "mcts": "simulations=6,k=2,step_tokens=12,max_steps=5",
     "pairwise": "n=4,comparisons=2",
+    "parallel_probe": "n=4,every=16,stable=2,patience=1,warmup=0",
     "particle_filter": "n=4,step_tokens=12,max_steps=5",
     "rebase": "n=4,step_tokens=12,max_steps=5",
     "refine": "rounds=1",

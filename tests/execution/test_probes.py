@@ -133,6 +133,22 @@ def test_the_end_of_the_tokens_leaves_room_for_a_probe_of_a_cut_chain() -> None:
     assert solution.cost.tokens == computed(engine) <= 300
 
 
+@pytest.mark.parametrize("limit", range(1, 90, 8))
+def test_a_limit_on_generated_tokens_leaves_room_for_a_probe_by_default(limit: int, tmp_path: Path) -> None:
+    model = AskedModel(lambda request: "word " * 400, extract=lambda reply: "7")
+    vote = SelfConsistency(n=2, params=SamplingParams(max_tokens=400))
+    events: list[Event] = []
+    solution = asyncio.run(answered(QUESTION, vote, model.engine(), events, budget=Budget(generated=limit)))
+    assert (limit >= 16) <= solution.cost.generated_tokens == told(events).generated_tokens <= limit
+    # A probe has 24, which is at most half of the limit.
+    assert (solution.answer is not None) == (limit >= 48)
+    again = asyncio.run(replayed(QUESTION, vote, tmp_path / "trace.jsonl", events))
+    assert course(again) == course(solution)
+    # A limit on all tokens would need room for the whole chain again, so it leaves none.
+    whole = Budget(tokens=300)
+    assert asyncio.run(answered(QUESTION, vote, model.engine(), [], budget=whole)).answer is None
+
+
 def test_by_default_a_cut_chain_is_not_probed_where_another_reply_has_an_answer() -> None:
     model = AskedModel(replies("It is a heptad, since one and six make seven", "Answer: 8"), extract=lambda reply: "7")
     vote = SelfConsistency(n=3, params=SamplingParams(max_tokens=4))

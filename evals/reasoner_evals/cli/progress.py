@@ -24,6 +24,8 @@ class TaskTally:
     tokens: int = 0
     sequential: int = 0
     """The sum over questions of the sequential tokens of each."""
+    probe_tokens: int = 0
+    """Those of `tokens` that probes computed."""
     began: float | None = None
     ended: float | None = None
 
@@ -32,6 +34,7 @@ class TaskTally:
         self.done += 1
         self.tokens += record.cost.tokens
         self.sequential += record.cost.sequential_tokens
+        self.probe_tokens += record.probed.prompt_tokens + record.probed.generated_tokens
         self.errors += outcome == "error"
         self.unrated += [record.unrated] if record.unrated else []
         self.graded += outcome not in ("error", "ungraded")
