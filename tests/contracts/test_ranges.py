@@ -54,7 +54,7 @@ RANGES: dict[Kind, dict[str, tuple[str, str]]] = {
         "refine": ("rounds=0 satisfied=0 satisfied=1", "rounds=-1 satisfied=-0.1 satisfied=1.5"),
         "revise": ("chains=1 chains=10000 revisions=0", "chains=0 chains=10001 revisions=-1"),
         "self_consistency": ("n=1 window=1", "n=0 n=-3 window=0"),
-        "short_m_at_k": ("k=1 k=10000 m=1 m=8 every=0", "k=0 k=10001 m=0 m=9 every=-1"),
+        "short_m_at_k": ("k=1 k=10000 m=1 m=8", "k=0 k=10001 m=0 m=9"),
         "single": ("", ""),
         "speculative_rejection": ("n=1 n=10000 alpha=0 every=1", "n=0 n=10001 alpha=-0.1 alpha=1.0 every=0"),
         "tree_of_thoughts": ("b=1 k=1 n_eval=1", "b=0 k=0 n_eval=0"),

@@ -28,7 +28,6 @@ from tests.sweeps import widths
 QUESTION = Question.of("How many?", space="number", id="q")
 CHOICE = Question.of("Which?\nA) one\nB) two", space="choice", id="c")
 NAMES = sorted(entries("strategy"))
-ASYNCHRONOUS = {"ab_mcts", "mcts"}
 WORDS = {"heptad": "7", "octad": "8", "many": "none"}
 WAYS: Sequence[Continuation] = ("exact", "text", "never")
 
@@ -168,7 +167,7 @@ def test_of_a_chain_of_steps_only_the_longest_is_probed() -> None:
 
 
 async def until_due(request: SampleRequest) -> None:
-    while request.due and not request.due():  # noqa: ASYNC110 - nothing tells when the clock is there
+    while request.progress and request.progress.due and not request.progress.due():  # noqa: ASYNC110 - nothing tells when the clock is there
         await asyncio.sleep(0)
 
 
@@ -288,7 +287,7 @@ def test_probes_change_no_sample(name: str) -> None:
         asyncio.run(answered(QUESTION, made(name), model.engine(), events))
         return {(e.prompt, e.index): (e.text, e.seed) for e in events if isinstance(e, Sampled)}
 
-    assert drawn("exact") == drawn(None)
+    assert drawn("exact").items() >= drawn(None).items()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -316,7 +315,7 @@ def test_killed_at_any_event_a_run_continues_and_probes_what_is_missing(name: st
             again, after = await continued(events[:cut])
             asked = [(event.prompt, event.index) for event in after if isinstance(event, AnswerExtracted)]
             assert len(set(asked)) == len(asked)
-            assert name in ASYNCHRONOUS or (again.answer, again.vote_state) == (whole.answer, whole.vote_state), cut
+            assert (again.answer, again.vote_state) == (whole.answer, whole.vote_state), cut
 
     asyncio.run(test())
 

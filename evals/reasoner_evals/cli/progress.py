@@ -22,10 +22,10 @@ class TaskTally:
     unrated: list[str] = field(default_factory=list)
     """Of each question without any rating, why."""
     tokens: int = 0
-    sequential: int = 0
-    """The sum over questions of the sequential tokens of each."""
     probe_tokens: int = 0
     """Those of `tokens` that probes computed."""
+    sequential: int = 0
+    """The sum over questions of the sequential tokens of each."""
     began: float | None = None
     ended: float | None = None
 
@@ -33,8 +33,8 @@ class TaskTally:
         """Count a finished question."""
         self.done += 1
         self.tokens += record.cost.tokens
-        self.sequential += record.cost.sequential_tokens
         self.probe_tokens += record.probed.prompt_tokens + record.probed.generated_tokens
+        self.sequential += record.cost.sequential_tokens
         self.errors += outcome == "error"
         self.unrated += [record.unrated] if record.unrated else []
         self.graded += outcome not in ("error", "ungraded")

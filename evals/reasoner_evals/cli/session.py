@@ -143,7 +143,7 @@ def _lines(tallies: list[TaskTally]) -> list[str]:
         right = f"{tally.right} of {tally.graded} right"
         share = f", {shown_accuracy(tally.accuracy)}" if tally.accuracy else ""
         spent = f", {tally.spent}" if tally.done else ""
-        spent += f", {tally.probe_tokens / tally.tokens:.1%} of them by probes" if tally.probe_tokens else ""
+        spent += f", {tally.probe_tokens / tally.tokens:.1%} of its tokens by probes" if tally.probe_tokens else ""
         failed = f", {tally.errors} without a result" if tally.errors else ""
         lines.append(f"{tally.arm.name:<{width}}  {right}{share}{spent}{failed}")
     return lines

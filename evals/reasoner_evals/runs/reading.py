@@ -44,8 +44,8 @@ SILENT: Final = -1
 """The class of a reply without an answer."""
 UNKNOWN: Final = -1
 """In `stated`: the rule that found the answer is not recorded."""
-COSTS: Final = ("prompt", "cached", "generated", "verifier", "cancelled", "samples", "thinking", "sequential", "drawn",
-                "cut", "cut_thinking", "probe", "probe_prompt", "probe_cached")  # fmt: skip
+COSTS: Final = ("prompt", "cached", "generated", "verifier", "cancelled", "samples", "thinking", "sequential",
+                "drawn", "cut", "cut_thinking", "probe", "probe_prompt", "probe_cached")  # fmt: skip
 """The columns of `ArmData.costs`: tokens of each kind and sequential ones, samples that were paid, and those that were
 drawn, were cut at `max_tokens`, and were cut while thinking; the tokens that probes computed, those of their prompts,
 and cached ones."""
