@@ -286,7 +286,7 @@ def stopped(samples: Samples, orders: Ints, strategy: Any, spec: str, order: Ord
         Way(spec_of(stopping), "", ""),
         right=ended.right.reshape(each).astype(np.float64),
         tokens=ended.tokens.reshape(each) + prompts,
-        samples=ended.samples.reshape(each).astype(np.float64),
+        samples=launched.astype(np.float64),
         share=ended.share.reshape(each),
         sequential=ended.sequential.reshape(each),
     )
