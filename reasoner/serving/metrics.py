@@ -17,6 +17,8 @@ NO_STRATEGY: Final = "none"
 """The strategy of a request that was refused before one was chosen."""
 SECONDS: Final = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
 """The limits of the histogram of durations."""
+SEQUENTIAL: Final = (30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
+"""The limits of the histogram of sequential tokens."""
 
 
 class Metrics:
@@ -37,8 +39,12 @@ class Metrics:
             "reasoner_request_seconds", "From the whole request to the end of its reply, the queue included.",
             buckets=SECONDS, registry=registry,
         )  # fmt: skip
-        for kind in KINDS:
-            self._tokens.labels(kind)
+        self._sequential = Histogram(
+            "reasoner_request_sequential_tokens", "Latency in tokens: the longest path that a request waited for.",
+            buckets=SEQUENTIAL, registry=registry,
+        )  # fmt: skip
+        self._kinds = [(f"{kind}_tokens", self._tokens.labels(kind)) for kind in KINDS]
+        self._ended: dict[tuple[str, Outcome], Counter] = {}
 
     def gauge(self, name: str, what: str, read: Callable[[], float]) -> None:
         """A value that is read whenever the metrics are."""
@@ -46,14 +52,18 @@ class Metrics:
 
     def spend(self, cost: Cost) -> None:
         """Count what a request computed."""
-        for kind in KINDS:
-            if tokens := getattr(cost, f"{kind}_tokens"):
-                self._tokens.labels(kind).inc(tokens)
+        for field, counter in self._kinds:
+            if tokens := getattr(cost, field):
+                counter.inc(tokens)
         self._samples.inc(cost.samples)
+        self._sequential.observe(cost.sequential_tokens)
 
     def end(self, strategy: str, outcome: Outcome, seconds: float, *, saved: int = 0) -> None:
         """Count a request that ended, and the samples that a vote did without."""
-        self._requests.labels(strategy if strategy in self._names else "other", outcome).inc()
+        name = strategy if strategy in self._names else "other"
+        if (name, outcome) not in self._ended:
+            self._ended[name, outcome] = self._requests.labels(name, outcome)
+        self._ended[name, outcome].inc()
         self._seconds.observe(seconds)
         self._saved.inc(saved)
 

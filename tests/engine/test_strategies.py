@@ -37,7 +37,7 @@ SMALL = {
     "refine": "rounds=1",
     "revise": "chains=2,revisions=2",
     "self_consistency": "n=4",
-    "short_m_at_k": "k=4,m=2,every=16",
+    "short_m_at_k": "k=4,m=2",
     "single": "",
     "speculative_rejection": "n=4,every=16",
     "tree_of_thoughts": "b=2,k=2,n_eval=1,step_tokens=12,max_steps=4",

@@ -212,7 +212,7 @@ def family_of(runs: Sequence[RunData], task: str, binning: Binning) -> Made:
         bins=bins,
         arms=tuple(row for index in range(bins.count) for row in bin_rows(ways, baseline, indices == index, index)),
         baseline=baseline.strategy,
-        safe=reference.way(stop=rule(SAFE)).strategy,
+        safe=reference.way(stop=rule(SAFE), order="launch").strategy,
         sample_tokens=_rounded((samples.further_prompt + samples.own.mean(axis=1)).mean()),
         origin=", ".join(f"{run.name} of {run.manifest.created}" for run in runs),
     )
@@ -269,6 +269,7 @@ def bin_rows(ways: Mapping[Way, Outcomes], baseline: Way, rows: Bools, index: in
             **{name: _rounded(values.sum()) for name, values in sums.items()},
             tokens=_rounded(outcomes.tokens.mean()),
             tokens_p95=_rounded(float(np.percentile(outcomes.tokens, 95))),
+            sequential_tokens=None if math.isnan(mean := outcomes.sequential.mean()) else _rounded(mean),
             samples=_rounded(outcomes.samples.mean()),
             share=_rounded(outcomes.share.mean()),
             share_sd=_rounded(outcomes.share.std()),
