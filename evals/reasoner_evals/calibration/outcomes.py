@@ -73,6 +73,8 @@ class Replay:
     """The cost of these samples."""
     share: Floats
     """The leader's smoothed share: (votes + 1) / (samples + 2)."""
+    vote: Floats
+    """The leader's share of the votes; 0 without one."""
     indices: Ints
     """Indices into `vote_states`."""
     vote_states: tuple[VoteState, ...]
@@ -99,8 +101,8 @@ def replay(samples: Samples, orders: Ints) -> Replay:
     known: dict[bytes, int] = {}
     blocks = [_block(samples, orders, slice(at, at + _BLOCK), known) for at in range(0, len(orders), _BLOCK)]
     right, tokens, share, indices = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
-    n = orders.shape[-1]
-    return Replay(right, tokens, share, indices, tuple(_vote_state(key, n) for key in known))
+    states = tuple(_vote_state(key, orders.shape[-1]) for key in known)
+    return Replay(right, tokens, share, np.array([state.share for state in states])[indices], indices, states)
 
 
 def _block(samples: Samples, orders: Ints, rows: slice, known: dict[bytes, int]) -> tuple[Bools, Floats, Floats, Ints]:
@@ -210,13 +212,17 @@ class Outcomes:
     samples: Floats
     share: Floats
     """The leader's smoothed final share of the vote."""
+    vote: Floats
+    """The leader's final share of the votes, as it is; 0 without one."""
     whole: Floats | None = None
     """For a stopped vote, whether the vote of all samples in the same order is right."""
 
     def of(self, rows: Bools | Ints) -> "Outcomes":
         """The outcomes of some questions."""
         whole = None if self.whole is None else self.whole[rows]
-        return Outcomes(self.way, self.right[rows], self.tokens[rows], self.samples[rows], self.share[rows], whole)
+        columns = (self.right, self.tokens, self.samples, self.share, self.vote)
+        right, tokens, samples, share, vote = (column[rows] for column in columns)
+        return Outcomes(self.way, right, tokens, samples, share, vote, whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +268,7 @@ def measured(read: ArmRead, rows: Ints) -> Outcomes:
     samples = data.costs[:, COSTS.index("samples")].astype(np.float64)
     # A share of weighted votes counts as if all samples had equal weight.
     share = smoothed_share(data.share * samples, samples)
-    columns = (column[rows, None] for column in (values["right"], values["tokens"], samples, share))
+    columns = (column[rows, None] for column in (values["right"], values["tokens"], samples, share, data.share))
     return Outcomes(Way(arm.strategy, arm.verifier, arm.budget), *columns)
 
 
@@ -313,7 +319,8 @@ def from_pool(pooled: PooledArm) -> Iterator[Outcomes]:
             continue
         way = Way(spec_of(replace(strategy, n=size)), arm.verifier, "")
         count = np.full((len(right), 1), float(size))
-        yield Outcomes(way, right[:, [column]], pooled.costs[:, [column]], count, replayed.share[:, :, size - 1])
+        shares = replayed.share[:, :, size - 1], replayed.vote[:, :, size - 1]
+        yield Outcomes(way, right[:, [column]], pooled.costs[:, [column]], count, *shares)
     if arm.rule == "majority":
         for spec in RULES:
             yield stopped(replayed, strategy, spec)
@@ -338,14 +345,15 @@ def rule(spec: str) -> StopRule:
 
 def _after(way: Way, replayed: Replay, counts: Ints) -> Outcomes:
     """The outcomes after these numbers of samples [Q, R]."""
-    right, tokens, share = (after(values, counts) for values in (replayed.right, replayed.tokens, replayed.share))
-    return Outcomes(way, right, tokens, counts.astype(np.float64), share)
+    columns = (replayed.right, replayed.tokens, replayed.share, replayed.vote)
+    right, tokens, share, vote = (after(values, counts) for values in columns)
+    return Outcomes(way, right, tokens, counts.astype(np.float64), share, vote)
 
 
 def concatenated(parts: Sequence[Outcomes]) -> Outcomes:
     """The outcomes of several seeds of one way, side by side."""
-    columns = zip(*((part.right, part.tokens, part.samples, part.share) for part in parts), strict=True)
-    right, tokens, samples, share = (np.concatenate(same, axis=1) for same in columns)
+    columns = zip(*((part.right, part.tokens, part.samples, part.share, part.vote) for part in parts), strict=True)
+    right, tokens, samples, share, vote = (np.concatenate(same, axis=1) for same in columns)
     wholes = [part.whole for part in parts if part.whole is not None]
     whole = np.concatenate(wholes, axis=1) if len(wholes) == len(parts) else None
-    return Outcomes(parts[0].way, right, tokens, samples, share, whole)
+    return Outcomes(parts[0].way, right, tokens, samples, share, vote, whole)
