@@ -20,6 +20,7 @@ from reasoner_evals.runs.records import (
     Machine,
     Manifest,
     PooledReply,
+    ProbeCost,
     ReplyStatus,
     RunFolder,
 )
@@ -29,6 +30,8 @@ TASK = "arithmetic"
 SMALL = ModelInfo("small-135m", context=2048, parameters=1_000_000, layers=2, heads=2, kv_heads=2, head_dim=8)
 PROMPT, CACHED = 40, 32
 """Tokens of a prompt, and how many of them every reply but a question's first finds in the cache."""
+RATING = 5
+"""Sequential tokens of a verifier's ratings, after the longest reply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class Law:
     scored_apart: float = 0.25
     """How much higher a right reply is rated, on average."""
     fallback: float = 0.0
-    """How often an answer is not stated, and found as the last number."""
+    """How often an answer is not stated, and found by a probe."""
     lift: float = 0.0
     """Added to the chance of every question."""
 
@@ -156,6 +159,7 @@ def record(arm: Fake, number: int, seed: int = 0) -> ItemRecord:
         samples=len(replies),
         flops=2 * SMALL.parameters * (prompt + generated),
         seconds=generated / 100,
+        sequential_tokens=max((one.generated_tokens for one in replies), default=0) + (RATING if arm.verifier else 0),
     )
     status: ItemStatus = "answered" if any(one.status == "read" for one in replies) else "no_answer"
     if all(one.status == "truncated" for one in replies):
@@ -163,7 +167,10 @@ def record(arm: Fake, number: int, seed: int = 0) -> ItemRecord:
     found = _ended(number, status, replies, arm, cost)
     ended_by = arm.ends[number % len(arm.ends)]
     confidence = chance(arm.sure, number, seed) if arm.sure else None
-    return found.model_copy(update={"ended_by": ended_by, "reason": f"by {ended_by}", "confidence": confidence})
+    asked = sum(one.rule == "last" for one in replies)
+    probed = ProbeCost(probes=asked, prompt_tokens=4 * asked, cached_tokens=36 * asked, generated_tokens=6 * asked)
+    update = {"ended_by": ended_by, "reason": f"by {ended_by}", "confidence": confidence, "probed": probed}
+    return found.model_copy(update=update)
 
 
 def _ended(number: int, status: ItemStatus, replies: tuple[PooledReply, ...], arm: Fake, cost: Cost) -> ItemRecord:

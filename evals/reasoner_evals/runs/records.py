@@ -172,8 +172,20 @@ class PooledReply(_Frozen):
     generated_tokens: Count
     verifier_tokens: Count = 0
     thinking_tokens: Count = 0
+    sequential_tokens: Count = 0
+    """Where its last token ends on the virtual clock of the question."""
     score: float | None = None
     """The verifier's value, in [0, 1]; None if it was not rated."""
+
+
+class ProbeCost(_Frozen):
+    """What the probes of a question cost, a part of its cost."""
+
+    probes: Count = 0
+    prompt_tokens: Count = 0
+    """Prompt tokens that were computed; those of the cache are apart."""
+    cached_tokens: Count = 0
+    generated_tokens: Count = 0
 
 
 class ItemRecord(_VersionedRecord):
@@ -201,6 +213,7 @@ class ItemRecord(_VersionedRecord):
     cost: Cost
     cut: CutSamples = CutSamples()
     """How many samples were cut at `max_tokens`."""
+    probed: ProbeCost = ProbeCost()
     pool: tuple[PooledReply, ...] = ()
 
     @property
@@ -270,6 +283,7 @@ class _Question:
     attempts: int = 0
     prompts: set[str] = field(default_factory=set)
     samples: dict[tuple[str, int], Sampled] = field(default_factory=dict)
+    probes: list[Cost] = field(default_factory=list)
     thoughts: dict[tuple[str, int], Cost] = field(default_factory=dict)
     """The cost of the first requests of sequences with limited thinking."""
     scores: dict[tuple[str, int], Scored] = field(default_factory=dict)
@@ -316,6 +330,7 @@ class _Question:
 
     def extract(self, event: AnswerExtracted) -> None:
         """Add the answer of a probe, and its cost, to the sequence."""
+        self.probes.append(event.cost)
         if sampled := self.samples.get((event.prompt, event.index)):
             update = {"answer": sampled.answer or event.answer, "cost": sampled.cost + event.cost}
             self.samples[event.prompt, event.index] = sampled.model_copy(update=update)
@@ -343,8 +358,16 @@ class _Question:
             generated_tokens=cost.generated_tokens + cost.cancelled_tokens,
             verifier_tokens=cost.verifier_tokens + (score.cost.verifier_tokens if score else 0),
             thinking_tokens=cost.thinking_tokens,
+            sequential_tokens=cost.sequential_tokens,
             score=score.value if score else None,
         )
+
+    @property
+    def probed(self) -> ProbeCost:
+        """What the probes cost, with those that failed."""
+        names = ("prompt_tokens", "cached_tokens", "generated_tokens")
+        totals = {name: sum(getattr(cost, name) for cost in self.probes) for name in names}
+        return ProbeCost(probes=len(self.probes), **totals)
 
     def status(self, ended: Ended, drawn: Collection[Sampled]) -> ItemStatus:
         """What came of the question, of which these sequences were drawn."""
@@ -411,5 +434,6 @@ class RecordBuilder:
             unrated=question.failures.unrated,
             cost=ended.cost,
             cut=ended.cut,
+            probed=question.probed,
             pool=tuple(map(question.reply, complete)),
         )

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from reasoner.budget import Prices
+from reasoner_evals.report.narrative import readings
 from reasoner_evals.report.table import points_table
 from reasoner_evals.runs.records import PooledReply
-from tests.evals.fabricated import BEST, GREEDY, PROMPT, VOTE, Fake, Law, fabricate, gold, record
+from tests.evals.fabricated import BEST, GREEDY, PROMPT, RATING, VOTE, Fake, Law, fabricate, gold, record
 from tests.evals.report.contents import measured
 
 
@@ -59,6 +60,9 @@ def test_a_part_of_a_pool_is_as_accurate_as_all_subsets(tmp_path: Path, strategy
         assert point.gap == pytest.approx(point.coverage - point.accuracy)
         assert point.gap_low <= point.gap <= point.gap_high
         assert point.gap_low >= min(point.gap, 0) - 1e-9
+        longest = [np.mean([max(one.generated_tokens for one in drawn) for drawn in own]) for own in subsets]
+        assert point.sequential_tokens == pytest.approx(np.mean(longest) + (RATING if arm.verifier else 0))
+        assert point.sequential_tokens_low < point.sequential_tokens < point.sequential_tokens_high
         assert point.questions == 25
 
 
@@ -71,6 +75,7 @@ def test_the_whole_pool_costs_what_was_recorded(tmp_path: Path) -> None:
         recorded = [getattr(cost, f"{field}_tokens") for cost in costs]
         assert getattr(row, f"{field}_tokens") == pytest.approx(np.mean(recorded))
     assert row.tokens == pytest.approx(np.mean([cost.tokens for cost in costs]))
+    assert row.sequential_tokens == pytest.approx(np.mean([cost.sequential_tokens for cost in costs]))
     assert row.tokens_max == pytest.approx(max(cost.tokens for cost in costs))
     assert row.flops == pytest.approx(np.mean([cost.flops or 0 for cost in costs]))
     assert row.seconds == pytest.approx(np.mean([cost.seconds for cost in costs]))
@@ -115,6 +120,13 @@ def test_what_cannot_be_read_has_a_rate_of_its_own(tmp_path: Path) -> None:
     assert total + whole.replies_truncated == pytest.approx(1)
     # What is not read is wrong, and stays in the denominator.
     assert whole.questions == 40
+    probes = rules.count("last") / 40
+    for row, size in ((whole, 4), (one, 1)):
+        spent = (row.probe_tokens, row.probe_prompt_tokens, row.probe_cached_tokens)
+        assert spent == pytest.approx((10 * probes * size / 4, probes * size, 9 * probes * size))
+    (line,) = readings([one, whole])
+    assert f"Probes cost {10 * probes:.0f} tokens per question, {10 * probes / whole.tokens:.1%} of all; 90%" in line
+    assert list(readings(list(rows(fabricate(tmp_path / "stated", [VOTE], questions=5)).values()))) == []
 
 
 def test_errors_and_ungraded_answers_are_counted_and_in_no_accuracy(tmp_path: Path) -> None:

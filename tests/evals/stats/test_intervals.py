@@ -13,6 +13,7 @@ from reasoner.errors import UsageError
 from reasoner_evals.stats import Floats
 from reasoner_evals.stats.intervals import (
     Interval,
+    amount,
     compare,
     difference,
     holm,
@@ -118,6 +119,15 @@ def test_intervals_of_rare_outcomes_cover_nearly_95_percent(n: int) -> None:
         chances = stats.binom.pmf(np.arange(n + 1), n, p)
         assert chances[(bounds[:, 0] <= p) & (p <= bounds[:, 1])].sum() > 0.93
         assert chances[::-1][(bounds[:, 0] <= 1 - p) & (1 - p <= bounds[:, 1])].sum() > 0.93
+
+
+@given(st.lists(st.floats(0, 1e5), min_size=2, max_size=30))
+def test_the_mean_of_amounts_has_students_interval(values: list[float]) -> None:
+    found, drawn = amount(np.array(values)), np.array(values)
+    low, high = (
+        stats.t.interval(0.95, len(drawn) - 1, drawn.mean(), stats.sem(drawn)) if np.ptp(drawn) else [drawn[0]] * 2
+    )
+    assert (found.low, found.high) == pytest.approx((max(low, 0), high), abs=1e-6)
 
 
 def test_the_paired_interval_of_single_outcomes_is_tangos() -> None:
