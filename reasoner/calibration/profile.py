@@ -138,6 +138,8 @@ class ArmRow(_ProfilePart):
     tokens: _Amount
     """Mean tokens computed per question, everything counted."""
     tokens_p95: _Amount
+    tokens_sd: _Amount | None = None
+    """The standard deviation of the tokens of single questions; None where it was not measured."""
     sequential_tokens: _Amount | None = None
     """Mean sequential tokens per question; None where they were not counted."""
     samples: _Amount

@@ -319,8 +319,10 @@ def from_pool(pooled: PooledArm) -> Iterator[Outcomes]:
             continue
         way = Way(spec_of(replace(strategy, n=size)), arm.verifier, "")
         count = np.full((len(right), 1), float(size))
-        shares = replayed.share[:, :, size - 1], replayed.vote[:, :, size - 1]
-        yield Outcomes(way, right[:, [column]], pooled.costs[:, [column]], count, *shares)
+        tokens, *shares = (values[:, :, size - 1] for values in (replayed.tokens, replayed.share, replayed.vote))
+        # Costs vary as in the orders, and their mean is that of all subsets.
+        tokens = tokens + pooled.costs[:, [column]] - tokens.mean(axis=1, keepdims=True)
+        yield Outcomes(way, right[:, [column]], tokens, count, *shares)
     if arm.rule == "majority":
         for spec in RULES:
             yield stopped(replayed, strategy, spec)
