@@ -39,7 +39,7 @@ class Interval:
     low: float
     high: float
     method: str
-    """wilson, score, t, bootstrap, their clustered forms, or none."""
+    """wilson, score, t, their clustered forms, or none."""
     n: int
     """Questions that have a value."""
 
