@@ -6,9 +6,9 @@ from typing import Final
 
 LEVEL: Final = 0.005
 """The chance of a false alarm in one run or batch, which is looked at once, when it is finished."""
-DRAWS: Final = 20_000
+DRAWS: Final = 10_000
 """Random divisions of the questions into those of the calibration and those in use, at most."""
-BLOCK, ENOUGH = 500, 200
+BLOCK, ENOUGH = 500, 100
 """So many divisions are drawn at once, until so many have a mean as low: the chance is then above 1 %."""
 DROP: Final = 0.064
 """The drop of accuracy with a stated power: as from 74.8 to 68.4 %."""
