@@ -18,6 +18,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import astuple
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,19 +26,10 @@ import numpy as np
 
 from reasoner.calibration import shift
 from reasoner.calibration.risk import ALARM
+from reasoner.registry import build
 from reasoner.strategy import CalibrationSummary
 from reasoner_evals.calibration.agreement import agreement_in, shifted_weights
-from reasoner_evals.calibration.outcomes import (
-    Outcomes,
-    Replay,
-    Samples,
-    Way,
-    after,
-    random_orders,
-    replay,
-    rule,
-    stops,
-)
+from reasoner_evals.calibration.outcomes import Outcomes, Samples, Way, random_orders, replay, stopped
 from reasoner_evals.calibration.profiles import fewer_right, trust_in
 from reasoner_evals.runs.reading import SILENT
 from reasoner_evals.stats import Bools, Floats, Ints
@@ -47,7 +39,7 @@ LEVELS = np.array([0.45, 0.75, 0.92, 0.99])
 WEIGHTS = (0.1, 0.15, 0.25, 0.5)
 SIZES = ((60, 30), (150, 30), (150, 100), (600, 100))
 """Calibrated and new questions."""
-ARMS = ("40", "lock_in:delta=0.01", "lock_in:delta=0.1", "price:price=0.01")
+ARMS = ("", "lock_in:delta=0.01", "lock_in:delta=0.1", "price:price=0.01")
 ASKED = (30, 100)
 ORDERS = 20
 """Of the samples of a recorded question: one is taken in each run."""
@@ -78,9 +70,10 @@ def _measured(levels: Ints, outcome: Bools, calibrated: int) -> Floats:
 
 
 class Pool(NamedTuple):
-    """Recorded answers, replayed, and two measures of how hard each question is, [Q]."""
+    """Recorded answers, the orders in which they are drawn, and two measures of how hard each question is, [Q]."""
 
-    replayed: Replay
+    samples: Samples
+    orders: Ints
     split: Floats
     wrong: Floats
 
@@ -96,15 +89,18 @@ def pool_in(file: Path) -> Pool:
     counts = [np.bincount(row[row != SILENT]) / max(1, int((row != SILENT).sum())) for row in classes]
     entropy = np.array([-sum(share * np.log(share) for share in row if share) for row in counts])
     orders = random_orders([line["question_id"] for line in lines], classes.shape[1])[:, :ORDERS]
-    return Pool(replay(Samples(right, classes, tokens, free, free), orders), entropy, 1 - right.mean(axis=1))
+    return Pool(Samples(right, classes, tokens, tokens, free, free), orders, entropy, 1 - right.mean(axis=1))
 
 
-def arm_of(replayed: Replay, arm: str) -> Outcomes:
-    """A vote of so many samples, or of all with a stop rule."""
-    counts = np.full(replayed.right.shape[:2], int(arm)) if arm.isdecimal() else stops(replayed, rule(arm))
-    columns = (replayed.right, replayed.tokens, replayed.share, replayed.vote)
-    right, tokens, share, vote = (after(values, counts) for values in columns)
-    return Outcomes(Way(arm, "", ""), right, tokens, counts.astype(np.float64), share, vote)
+def arm_of(pool: Pool, spec: str = "") -> Outcomes:
+    """The vote of all samples, or one that a rule stops."""
+    n = pool.orders.shape[-1]
+    if spec:
+        return stopped(pool.samples, pool.orders, build("strategy", f"self_consistency:n={n}"), spec)
+    columns = (values[:, :, -1] for values in astuple(replay(pool.samples, pool.orders)))
+    right, tokens, share, vote, sequential = columns
+    samples = np.full(right.shape, float(n))
+    return Outcomes(Way("all", "", ""), right.astype(np.float64), tokens, samples, share, vote, sequential)
 
 
 def tilt_of(arm: Outcomes, hard: Floats, keys: list[tuple[Ints, Floats]], asked: int) -> float:
@@ -125,7 +121,7 @@ def chosen(rest: Ints, noise: Floats, log_weights: Floats, asked: int) -> Ints:
 def rows_of(pool: Pool, arm: Outcomes, asked: int, runs: int) -> Iterator[str]:
     """For each shift: how often less agreement, fewer right answers, and either raise an alarm, in percent."""
     source, questions = np.random.default_rng(asked), len(arm.right)
-    half, whole = questions // 2, arm_of(pool.replayed, str(pool.replayed.right.shape[-1]))
+    half, whole = questions // 2, arm_of(pool)
     keys = [(source.permutation(questions)[half:], source.gumbel(size=questions)) for _ in range(runs)]
     scaled = [(hard - hard.mean()) / hard.std() for hard in (pool.split, pool.wrong)]
     shifts = [("same", 0.0 * pool.split)] + [
@@ -161,11 +157,11 @@ def recorded(file: Path, runs: int) -> None:
     print("\n| pool | arm | asked | drawn | accuracy % | less agreement | fewer right | either | stated |")
     print("|---|---|---|---|---|---|---|---|---|")
     for name in ARMS:
-        arm = arm_of(pool.replayed, name)
+        arm = arm_of(pool, name)
         for asked in ASKED:
             if asked < len(arm.right) / 3:
                 for row in rows_of(pool, arm, asked, runs):
-                    print(f"| {file.stem} | {name} | {row}", flush=True)
+                    print(f"| {file.stem} | {name or 'all samples'} | {row}", flush=True)
 
 
 def main() -> None:

@@ -228,7 +228,7 @@ def texts(value: Any) -> Iterator[str]:
 
 def ended(share: list[float], right: list[bool]) -> Outcomes:
     columns = np.array(share)[:, None], np.array(right, dtype=np.float64)[:, None]
-    return Outcomes(Way("x", "", ""), columns[1], columns[0], columns[0], columns[0], columns[0])
+    return Outcomes(Way("x", "", ""), columns[1], *[columns[0]] * 5)
 
 
 def test_trust_is_the_nearest_rising_curve() -> None:
