@@ -1,5 +1,6 @@
 """Auto: the strategy that a calibrated profile chooses for the question; without one, a vote with a safe stop."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -128,7 +129,14 @@ class Auto(Checked):
             return None
         total = sum(row.questions for row in rows)
         accuracy = min(sum(row.right for row in rows) / total, 1.0)
-        return CalibrationSummary(self._model, total, accuracy)
+        known = [row.agreement for row in rows if row.agreement]
+        # The samples that choose a bin are also those of its vote, which a calibration in random orders does not show.
+        if len(known) < len(rows) or (self._family and self._family.bins.signal == "split"):
+            return CalibrationSummary(self._model, total, accuracy)
+        agreement = Counter[int]()
+        for part in known:
+            agreement.update(dict(zip(part.percent, part.questions, strict=True)))
+        return CalibrationSummary(self._model, total, accuracy, agreement, min(part.power for part in known))
 
     @property
     def calibrated_on(self) -> int:
