@@ -130,6 +130,7 @@ def _write(runs: Sequence[Path], out: Path, binning: "Binning", *, as_json: bool
     for family in families:
         for index in range(family.bins.count):
             terminal.say(_abstention(family, index))
+            terminal.say(_alarm(family, index))
     terminal.say(f"profile: {out}")
     return ANSWERED
 
@@ -141,7 +142,7 @@ def _rows(families: "Sequence[Family]") -> "Iterator[tuple[Family, ArmRow]]":
 
 
 def _lines(families: "Sequence[Family]") -> Iterator[str]:
-    """Each row: task, bin, arm, accuracy with its 95 % interval, tokens, and why it is never chosen."""
+    """Each row: task, bin, arm, accuracy with its 95 % interval, both costs in tokens, and why it is never chosen."""
     from reasoner.cli.terminal import printable
     from reasoner_evals.cli.progress import shown_accuracy
 
@@ -149,24 +150,37 @@ def _lines(families: "Sequence[Family]") -> Iterator[str]:
     for family, row in _rows(families):
         where = "  ".join(filter(None, (printable(family.task), family.bins.words(row.bin))))
         extra = "".join(f", {printable(part)}" for part in (row.verifier, row.budget) if part)
+        latency = "" if row.sequential_tokens is None else f", {row.sequential_tokens:,.0f} sequential"
         why = _why(row)
         yield (
             f"{where}  {printable(row.strategy, limit=MAX_SPEC_LENGTH):<{width}}  {shown_accuracy(accuracy(row))}, "
-            f"{row.tokens:,.0f} tokens per question{extra}, {f'not eligible: {why}' if why else 'eligible'}"
+            f"{row.tokens:,.0f} tokens{latency} per question{extra}, {f'not eligible: {why}' if why else 'eligible'}"
         )
 
 
 def _abstention(family: "Family", index: int) -> str:
     """What abstaining would leave out of a bin, and how many of the other answers are right."""
-    from reasoner.cli.terminal import printable
-
     row = family.safest(index)
     curve = (
         f"{threshold:g} answers " + (f"{100 * covered:.0f} %, {100 * right:.0f} % of them right" if covered else "none")
         for threshold, (covered, right) in ((at, row.trust.answered(at)) for at in THRESHOLDS)
     )
-    where = "  ".join(filter(None, (printable(family.task), family.bins.words(index))))
-    return f"{where}  {printable(row.strategy, limit=MAX_SPEC_LENGTH)} with --abstain-below {'; '.join(curve)}"
+    return f"{_named(family, row)} with --abstain-below {'; '.join(curve)}"
+
+
+def _alarm(family: "Family", index: int) -> str:
+    """Which chance there is that less agreement in use is seen."""
+    from reasoner.calibration.shift import seen_in
+
+    row = family.safest(index)
+    return f"{_named(family, row)}: {seen_in(row.agreement.power if row.agreement else 0.0)}"
+
+
+def _named(family: "Family", row: "ArmRow") -> str:
+    from reasoner.cli.terminal import printable
+
+    where = "  ".join(filter(None, (printable(family.task), family.bins.words(row.bin))))
+    return f"{where}  {printable(row.strategy, limit=MAX_SPEC_LENGTH)}"
 
 
 def _document(family: "Family", row: "ArmRow") -> Mapping[str, Any]:

@@ -55,10 +55,10 @@ def test_a_profile_is_written_and_a_line_a_row_goes_out(
     family = profile.family(f"jsonl:path={data}")
     assert (profile.model, family.questions, family.baseline) == ("simulated", 40, "self_consistency:n=4")
     lines = ended.out.splitlines()
-    assert len(lines) == len(family.arms) == 14
-    pattern = r"jsonl:path=\S+  \S+ +\d+\.\d % \(\d+-\d+\), \d+ tokens per question, eligible"
+    assert len(lines) == len(family.arms) == 17
+    pattern = r"jsonl:path=\S+  \S+ +\d+\.\d % \(\d+-\d+\), \d+ tokens, \d+ sequential per question, eligible"
     assert all(re.fullmatch(pattern, line) for line in lines)
-    made, curve, written = ended.err.splitlines()[-3:]
+    made, curve, alarm, written = ended.err.splitlines()[-4:]
     assert (made, written) == (f"run: {tmp_path / 'run'}", f"profile: {out}")
     covered = [family.safest(0).trust.answered(threshold) for threshold in (0, 0.5, 0.7, 0.9)]
     shown = [f"{100 * part:.0f} %, {100 * right:.0f} % of them right" if part else "none" for part, right in covered]
@@ -66,6 +66,10 @@ def test_a_profile_is_written_and_a_line_a_row_goes_out(
         f" with --abstain-below 0 answers {shown[0]}; 0.5 answers {shown[1]}; 0.7 answers {shown[2]}; "
         f"0.9 answers {shown[3]}"
     )
+    agreement = family.safest(0).agreement
+    assert agreement
+    assert sum(agreement.questions) == 40
+    assert alarm.endswith(f"100 questions raise the alarm in {agreement.power:.0%} of runs")
     assert [arm.strategy for arm in read_manifest(RunFolder(tmp_path / "run")).arms] == [
         "self_consistency:n=4",
         "single",
