@@ -58,7 +58,7 @@ class Cost:
             self.samples + other.samples,
             None if self.flops is None or other.flops is None else self.flops + other.flops,
             self.seconds + other.seconds, self.thinking_tokens + other.thinking_tokens,
-            max(self.sequential_tokens, other.sequential_tokens),
+            self.sequential_tokens if self.sequential_tokens > other.sequential_tokens else other.sequential_tokens,
         )  # fmt: skip
 
     def taking(self, seconds: float) -> "Cost":
@@ -290,6 +290,8 @@ class Ledger:
         self._clock = clock
         self._opened = clock() - elapsed
         self._limits = self._within(Budget(), 0)
+        own = math.inf if self.budget.sequential is None else self.budget.sequential
+        self._sequential: float = min(own, parent._sequential) if parent else own
         self._settled = spent
         self._reserved = NO_COST
         self._broken: LedgerViolation | None = None
@@ -400,8 +402,9 @@ class Ledger:
 
         It is at least the useful minimum, which may not fit.
         """
-        limits = [ledger.budget.sequential for ledger in self.lineage() if ledger.budget.sequential is not None]
-        beyond = price(max_tokens).sequential_tokens - min(limits) if limits else 0
+        if self._sequential == math.inf:
+            return max_tokens
+        beyond = price(max_tokens).sequential_tokens - int(self._sequential)
         return max(max_tokens - max(beyond, 0), min(max_tokens, MIN_USEFUL_TOKENS))
 
     def keep(self, share: Budget, times: int) -> None:
