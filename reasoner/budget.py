@@ -58,7 +58,7 @@ class Cost:
             self.samples + other.samples,
             None if self.flops is None or other.flops is None else self.flops + other.flops,
             self.seconds + other.seconds, self.thinking_tokens + other.thinking_tokens,
-            self.sequential_tokens if self.sequential_tokens > other.sequential_tokens else other.sequential_tokens,
+            max(other.sequential_tokens, self.sequential_tokens),
         )  # fmt: skip
 
     def taking(self, seconds: float) -> "Cost":
