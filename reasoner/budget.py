@@ -70,7 +70,10 @@ class Cost:
 
     def until(self, end: int) -> "Cost":
         """The same cost of work that ends at `end` on its question's virtual clock."""
-        return replace(self, sequential_tokens=end)
+        return Cost(
+            self.prompt_tokens, self.cached_tokens, self.generated_tokens, self.verifier_tokens, self.cancelled_tokens,
+            self.requests, self.samples, self.flops, self.seconds, self.thinking_tokens, end,
+        )  # fmt: skip
 
     def fault(self, *, limit: int = MAX_PER_REQUEST) -> str:
         """The first invalid count, as a verifier may report anything; empty if all are valid."""
