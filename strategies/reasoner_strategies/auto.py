@@ -13,8 +13,7 @@ from reasoner.calibration.profile import ArmRow, Family, read_profile
 from reasoner.errors import BudgetExhausted, ReasonerError, UsageError
 from reasoner.registry import build
 from reasoner.specs import Checked, FilePath, Samples, Share, Spec
-from reasoner.stopping.pace import Order
-from reasoner.stopping.rules import FirstOf, LockIn, Lossless, smoothed
+from reasoner.stopping.rules import BetaRule, FirstOf, LockIn, Lossless, smoothed
 from reasoner.strategy import CalibrationSummary, Plan, Propose, Strategy, note, note_stop, sample
 from reasoner.types import Answer, Completion, SamplingParams, VoteState
 from reasoner_strategies._voting.pool import proposed, vote
@@ -23,8 +22,6 @@ from reasoner_strategies.self_consistency import SelfConsistency
 Effort = Literal["low", "medium", "high"]
 DELTAS: Mapping[Effort, float] = {"low": 0.1, "medium": 0.05, "high": 0.01}
 """Without a profile: the vote stops when all `n` samples would give another answer with at most this probability."""
-ORDERS: Mapping[Prefer, Order] = {"tokens": "launch", "latency": "length"}
-"""Without a profile: the order in which samples are counted, by length with more of them side by side."""
 SPLIT = 4
 """The number of samples that are drawn to measure difficulty by their agreement, if the profile's bins use it."""
 
@@ -46,13 +43,12 @@ class Auto(Checked):
     difficulty of a question is measured as the family's bins do: by its length or its first four samples. Of the arms
     measured on such questions it chooses the cheapest that is known to lose at most 1, 0.5 or 0.2 points of accuracy,
     with `effort` low, medium or high, against the vote of all samples. The cheapest takes the fewest tokens, or with
-    `prefer` latency the fewest sequential tokens. Only arms without a budget of their own are
-    considered. Sequences are drawn with the sampling options of the calibration. A vote continues from the samples
-    drawn so far.
+    `prefer` latency the fewest sequential tokens. Only arms without a budget of their own are considered. Sequences are
+    drawn with the sampling options of the calibration. A vote continues from the samples drawn so far.
 
     Without a profile it is self-consistency of `n` with the rules `lossless` and `lock_in`; its delta is 0.1, 0.05 or
-    0.01 with `effort` low, medium or high. Samples are counted in launch order, few at a time, or with `prefer` latency
-    by length, many at a time.
+    0.01 with `effort` low, medium or high. Samples are counted in launch order, few at a time. With `prefer` latency
+    they are counted by length, many at a time, and the rules are `lossless` and `beta` with theta 0.9, 0.95 or 0.99.
 
     It abstains if the calibrated probability that the answer is right is below `abstain_below`. Arms that draw only one
     sample are then not considered, as one sample does not show how sure a model is.
@@ -97,8 +93,14 @@ class Auto(Checked):
         return tuple(_Arm(build("strategy", c.row.strategy), c.row.strategy, c.why, c.row) for c in choices)
 
     def _voting(self, why: str) -> _Arm:
-        rule, order = FirstOf((Lossless(), LockIn(DELTAS[self.effort]))), ORDERS[self.prefer]
-        voting = SelfConsistency(self.n, self._sampling, stop=rule, order=order)
+        delta = DELTAS[self.effort]
+        if self.prefer == "tokens":
+            stop = FirstOf((Lossless(), LockIn(delta)))
+            voting = SelfConsistency(self.n, self._sampling, stop=stop, order="launch")
+        else:
+            # By length the short samples come first; the law of `lock_in` does not know how the long ones differ.
+            stop = FirstOf((Lossless(), BetaRule(1 - delta)))
+            voting = SelfConsistency(self.n, self._sampling, stop=stop, order="length")
         return _Arm(voting, f"a vote of up to {self.n} until its lead is safe", why)
 
     def _as_measured(self, family: Family) -> SamplingParams:

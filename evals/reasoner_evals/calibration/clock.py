@@ -88,8 +88,8 @@ class StoppedVote:
         """[V] each: whether the rule stops, and how many samples may run, by the keys of vote states."""
         firsts, inverse = _distinct(keys)
         # Without trailing zeros a key does not depend on the other votes.
-        told = [self._verdict(key[: 3 + np.count_nonzero(key[3:])].tobytes()) for key in keys[firsts]]
-        verdicts = np.array(told, dtype=np.int64).reshape(-1, 2)[inverse]
+        known = [self._verdict(key[: 3 + np.count_nonzero(key[3:])].tobytes()) for key in keys[firsts]]
+        verdicts = np.array(known, dtype=np.int64).reshape(-1, 2)[inverse]
         return verdicts[:, 0] == 1, verdicts[:, 1]
 
     def _verdict(self, key: bytes) -> tuple[bool, int]:

@@ -41,7 +41,7 @@ RULES: Final = (
     "beta:theta=0.8", *(f"price:price={price:g}" for price in EFFORTS.values()),
 )  # fmt: skip
 """The stop rules that are replayed on a pool, with samples in launch order."""
-BY_LENGTH: Final = (SAFE, "lock_in:delta=0.05", "beta:theta=0.9")
+BY_LENGTH: Final = (SAFE, "beta:theta=0.95", "beta:theta=0.9")
 """Those that are replayed by length too, with as many samples in flight as the rule asks for."""
 SHORT: Final = 4
 SHORT_RULE: Final = "lock_in:delta=0.1"
