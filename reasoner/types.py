@@ -522,7 +522,8 @@ class VoteState:
 
     Proposals list up to 64 classes, which is what stop rules see; the sum of the others is the `tail`. `streak` is how
     many of the latest samples, in launch order, gave the same answer, counted up to 64. `max_samples` is the number of
-    samples without an early stop; 0 if unknown.
+    samples without an early stop; 0 if unknown. `outlived` is how many samples still run and are already longer
+    than most that ended, where samples are counted by length.
     """
 
     votes: tuple[Vote, ...] = ()
@@ -531,6 +532,7 @@ class VoteState:
     streak: int = 0
     max_samples: int = 0
     tail: Tail = Tail()
+    outlived: int = 0
 
     @property
     def leader(self) -> Answer | None:

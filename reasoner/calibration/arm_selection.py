@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from reasoner.calibration.profile import MIN_QUESTIONS, ArmRow, Family
 from reasoner.specs import Spec
@@ -22,6 +22,8 @@ Without them 30 questions on which two arms agree would prove that they always d
 all are known to differ by at most 0.33 / n.
 """
 
+Prefer = Literal["tokens", "latency"]
+"""Which cost the chosen arm has least of: tokens, or sequential tokens."""
 Arm = tuple[str, str, str]
 """Strategy, verifier, budget."""
 
@@ -49,8 +51,10 @@ class Estimate(NamedTuple):
         return Estimate(self.mean - other.mean, self.variance + other.variance)
 
 
-def choose(family: Family, bin: int, *, loss: float, level: float = LEVEL) -> Choice:
+def choose(family: Family, bin: int, *, loss: float, level: float = LEVEL, prefer: Prefer = "tokens") -> Choice:
     """The cheapest arm for a question of this bin that loses at most `loss` of accuracy, with confidence `level`.
+
+    The cheapest takes the fewest tokens, or sequential tokens where `prefer` is "latency".
 
     `bin` is 0 to `family.bins.count - 1`. The loss is measured question by question against the vote of all samples, or
     against another strategy if one is right more often, at `level`. A smaller number of samples for every question is
@@ -72,12 +76,14 @@ def choose(family: Family, bin: int, *, loss: float, level: float = LEVEL) -> Ch
     bounds[reference.arm] = Estimate(0.0, 0.0)
     if reference is standard:
         bounds[safe.arm] = Estimate(0.0, 0.0)
-    chosen = next(row for row in rows if bounds[row.arm].upper(level) <= loss)
+    kept = [row for row in rows if bounds[row.arm].upper(level) <= loss]
+    chosen = kept[0] if prefer == "tokens" else min(kept, key=_latency)
     against = "the vote of all samples" if reference is standard else f"{reference.strategy}, which is right more often"
     if chosen.arm in (reference.arm, safe.arm) and not bounds[chosen.arm].variance:
+        better = "cheaper" if prefer == "tokens" else "faster"
         return Choice(
             chosen,
-            f"nothing cheaper is known to lose at most {100 * loss:g} points against {against} "
+            f"nothing {better} is known to lose at most {100 * loss:g} points against {against} "
             f"({chosen.questions} questions)",
         )
     estimate = bounds[chosen.arm]
@@ -86,6 +92,10 @@ def choose(family: Family, bin: int, *, loss: float, level: float = LEVEL) -> Ch
         f"it loses {100 * estimate.mean:.2f} points against {against}, at most {100 * estimate.upper(level):.2f} with "
         f"{100 * level:g} % confidence, and {100 * loss:g} are allowed ({chosen.questions} questions)",
     )
+
+
+def _latency(row: ArmRow) -> float:
+    return math.inf if row.sequential_tokens is None else row.sequential_tokens
 
 
 def _votes(row: ArmRow, family: Family) -> bool:

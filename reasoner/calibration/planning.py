@@ -114,6 +114,13 @@ class Forecast:
         return max(arm.row.tokens_p95 for part in self.parts for _, arm in part.arms)
 
     @property
+    def sequential_tokens(self) -> float | None:
+        """The mean latency of a question in tokens; None where it was not measured of every arm that is used."""
+        means = [(part.share * share, arm.row.sequential_tokens) for part in self.parts for share, arm in part.arms]
+        known = [share * mean for share, mean in means if mean is not None]
+        return math.fsum(known) if len(known) == len(means) else None
+
+    @property
     def samples(self) -> int:
         """The mean number of sequences per question of the arm that draws most, at least 1."""
         return max(1, *(math.ceil(arm.row.samples) for part in self.parts for _, arm in part.arms))

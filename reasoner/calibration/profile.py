@@ -121,6 +121,8 @@ class ArmRow(_ProfilePart):
     tokens: _Amount
     """Mean tokens computed per question, everything counted."""
     tokens_p95: _Amount
+    sequential_tokens: _Amount | None = None
+    """Mean sequential tokens per question; None where they were not counted."""
     samples: _Amount
     share: _Share
     """The mean of the leader's smoothed share of the vote at the end: the agreement."""

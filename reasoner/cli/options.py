@@ -49,6 +49,10 @@ EFFORT = option(
     help="How close to the vote of all samples: with a profile at most 1, 0.5 or 0.2 points of accuracy are lost; "
          "selects the strategy auto.  [default: medium, for auto]",
 )  # fmt: skip
+PREFER = option(
+    "--for", "prefer", metavar="tokens|latency", section="Strategy",
+    help="What is to be spent least, tokens or sequential tokens; selects auto.  [default: tokens, for auto]",
+)  # fmt: skip
 PROFILE = option(
     "--profile", metavar="FILE", section="Strategy",
     help="The profile by which auto chooses, written by `reasoner calibrate`; selects auto.",
@@ -142,6 +146,7 @@ class Given:
     max_tokens: int | None = None
     thinking: str | None = None
     effort: str | None = None
+    prefer: str | None = None
     profile: str | None = None
     abstain_below: float | None = None
     verifier: str | None = None
@@ -160,7 +165,12 @@ class Given:
 
     def to_strategy(self) -> "Strategy":
         """The strategy. Raises as `choose_strategy`."""
-        auto = {"effort": self.effort, "profile": self.profile, "abstain_below": self.abstain_below}
+        auto = {
+            "effort": self.effort,
+            "prefer": self.prefer,
+            "profile": self.profile,
+            "abstain_below": self.abstain_below,
+        }
         return choose_strategy(self.strategy, auto, n=self.n, temperature=self.temperature, max_tokens=self.max_tokens,
                                thinking=self.thinking)  # fmt: skip
 
@@ -202,7 +212,13 @@ def _given(spec: "Spec", option: str, **flags: object) -> dict[str, object]:
 
 def flag(name: str) -> str:
     """A parameter's name as it is written on the command line."""
-    special = {"model_id": "--model", "n": "-n", "strategies": "--strategy", "unsandboxed": "--allow-unsandboxed-code"}
+    special = {
+        "model_id": "--model",
+        "n": "-n",
+        "prefer": "--for",
+        "strategies": "--strategy",
+        "unsandboxed": "--allow-unsandboxed-code",
+    }
     return special.get(name, f"--{name.replace('_', '-')}")
 
 

@@ -140,7 +140,7 @@ def _at_accuracy(ways: "Outlook", target: float) -> "tuple[bool, Forecast, str]"
 
 def _document(forecast: "Forecast", family: "Family", questions: int) -> dict[str, Any]:
     low, high = forecast.interval
-    fields = ("strategy", "verifier", "budget", "tokens", "tokens_p95", "samples")
+    fields = ("strategy", "verifier", "budget", "tokens", "tokens_p95", "sequential_tokens", "samples")
     return {
         "task": family.task,
         "calibrated_on": family.questions,
@@ -149,6 +149,7 @@ def _document(forecast: "Forecast", family: "Family", questions: int) -> dict[st
         "high": high,
         "tokens": forecast.tokens.mean,
         "tokens_p95": forecast.tokens_p95,
+        "sequential_tokens": forecast.sequential_tokens,
         "total_tokens": questions * forecast.tokens.mean,
         "total_tokens_p95": forecast.tokens_p95 if questions == 1 else forecast.total_p95(questions),
         "arms": [
@@ -172,6 +173,8 @@ def _layout(document: Mapping[str, Any]) -> "Iterator[RenderableType]":
         ("accuracy", f"{document['accuracy']:.3f}, with 95 % confidence {low:.3f} to {high:.3f}"),
         ("tokens", f"{_number(document['tokens'])} per question; at most {p95} for 95 % of questions"),
     ]
+    if document["sequential_tokens"] is not None:
+        lines.append(("latency", f"{_number(document['sequential_tokens'])} sequential tokens per question"))
     if questions > 1:
         total, maximum = _number(document["total_tokens"]), _number(document["total_tokens_p95"])
         lines.append(("total", f"{total} for {questions:,} questions; at most {maximum} with 95 % probability"))
@@ -183,6 +186,8 @@ def _layout(document: Mapping[str, Any]) -> "Iterator[RenderableType]":
     for arm in document["arms"]:
         spec = ", ".join([arm["strategy"], *(f"{kind} {arm[kind]}" for kind in ("verifier", "budget") if arm[kind])])
         share, tokens = f"{arm['share']:.1%} of questions", f"tokens {_number(arm['tokens'])}"
+        if arm["sequential_tokens"] is not None:
+            tokens += f", sequential {_number(arm['sequential_tokens'])}"
         arms.append((arm["where"], f"{share}, accuracy {arm['accuracy']:.3f}, {tokens}: {spec}"))
     yield labelled(arms)
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @options.thinking_option()
 @options.budget_option()
 @options.EFFORT
+@options.PREFER
 @options.PROFILE
 @option("--abstain-below", type=float, metavar="P", section="Strategy",
         help="Print `not sure` instead of an answer that is right with a calibrated probability below P, 0 to "

@@ -60,6 +60,7 @@ class MixtureEngine:
             thinking=next((model.thinking for model in models if model.thinking), None),
             sampling=models[0].sampling if len({model.sampling for model in models}) == 1 else SamplingParams(),
             served=all(model.served for model in models),
+            room=min((model.room for model in models if model.room), default=0),
         )
 
     @property

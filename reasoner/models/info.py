@@ -15,7 +15,7 @@ class ModelInfo:
     16-bit cache. In a `plain` model every layer attends to all tokens and caches `kv_heads` x `head_dim` keys and
     values; its KV bytes and FLOPs are known, those of others are not. `thinking` says how it thinks; None for a model
     that does not. `sampling` is what its generation config says of sampling. With `served`, a server runs it that has
-    values of its own for what is unknown here.
+    values of its own for what is unknown here. `room` is how many tokens the KV cache of its engine holds at once.
     """
 
     name: str
@@ -32,6 +32,7 @@ class ModelInfo:
     thinking: ThinkingProfile | None = None
     sampling: SamplingParams = SamplingParams()
     served: bool = False
+    room: int = 0
 
     @property
     def kv_bytes_per_token(self) -> int:

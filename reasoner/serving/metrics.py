@@ -17,6 +17,8 @@ NO_STRATEGY: Final = "none"
 """The strategy of a request that was refused before one was chosen."""
 SECONDS: Final = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
 """The limits of the histogram of durations."""
+SEQUENTIAL: Final = (30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
+"""The limits of the histogram of sequential tokens."""
 
 
 class Metrics:
@@ -37,6 +39,10 @@ class Metrics:
             "reasoner_request_seconds", "From the whole request to the end of its reply, the queue included.",
             buckets=SECONDS, registry=registry,
         )  # fmt: skip
+        self._sequential = Histogram(
+            "reasoner_request_sequential_tokens", "Latency in tokens: the longest path that a request waited for.",
+            buckets=SEQUENTIAL, registry=registry,
+        )  # fmt: skip
         for kind in KINDS:
             self._tokens.labels(kind)
 
@@ -50,6 +56,7 @@ class Metrics:
             if tokens := getattr(cost, f"{kind}_tokens"):
                 self._tokens.labels(kind).inc(tokens)
         self._samples.inc(cost.samples)
+        self._sequential.observe(cost.sequential_tokens)
 
     def end(self, strategy: str, outcome: Outcome, seconds: float, *, saved: int = 0) -> None:
         """Count a request that ended, and the samples that a vote did without."""

@@ -23,6 +23,8 @@ AHEAD = 12
 """How many samples `Price` looks ahead where their number is not known."""
 SHOWN = 5
 """The most counts of votes that a reason lists."""
+OUTLIVED_PER_VOTE = 4
+"""How many samples that outlived the others count as one vote for the runner-up."""
 
 
 class StopRule(Protocol):
@@ -59,10 +61,27 @@ def _left(vote_state: VoteState) -> int:
     return max(0, vote_state.max_samples - vote_state.samples)
 
 
-def _top_two(vote_state: VoteState) -> tuple[int, int]:
+def _counts(vote_state: VoteState) -> tuple[int, int]:
     """The votes of the leader and of the strongest other, which has more where weights outvote the majority."""
     leader, *others = (vote.count for vote in vote_state.votes)
     return leader, max(others, default=0)
+
+
+def _top_two(vote_state: VoteState) -> tuple[int, int]:
+    """The same, where samples that outlived the others count for the strongest other, up to a tie.
+
+    Where samples are counted by length, the long ones are missing, and may vote differently from the short ones.
+    """
+    leader, second = _counts(vote_state)
+    missing = (vote_state.outlived + OUTLIVED_PER_VOTE // 2) // OUTLIVED_PER_VOTE
+    return leader, max(second, min(leader, second + missing))
+
+
+def _score(vote_state: VoteState) -> str:
+    """The votes of these two in words."""
+    (leader, second), counted = _top_two(vote_state), _counts(vote_state)[1]
+    running = f", {second - counted} of them for long samples that still run" if second > counted else ""
+    return f"{leader} to {second} votes{running}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +103,7 @@ class BetaRule(Checked):
         ahead = beta_lead(leader, second)
         if ahead < self.theta:
             return None
-        return f"{leader} to {second} votes: the leader is ahead with probability {ahead:.4g}, theta is {self.theta:g}"
+        return f"{_score(vote_state)}: the leader is ahead with probability {ahead:.4g}, theta is {self.theta:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +120,9 @@ class DirichletRule(Checked):
         """The probability, where it is high enough."""
         if not vote_state.votes:
             return None
-        leader, *others = (vote.count for vote in vote_state.votes)
-        ahead = dirichlet_lead((leader, *(others or (0,))))
+        (leader, second), others = _top_two(vote_state), sorted(vote.count for vote in vote_state.votes[1:])
+        others = [second, *others[-2::-1]]
+        ahead = dirichlet_lead((leader, *others))
         if ahead < self.theta:
             return None
         votes = " to ".join(str(count) for count in (leader, *others)[:SHOWN])
@@ -125,7 +145,7 @@ class Lossless:
             vote.weight != vote.count for vote in vote_state.votes
         ):
             return None
-        (leader, second), left = _top_two(vote_state), _left(vote_state)
+        (leader, second), left = _counts(vote_state), _left(vote_state)
         if leader - second <= left:
             return None
         return f"{leader} to {second} votes: the {left} samples left cannot change who leads"
@@ -154,7 +174,7 @@ class LockIn(Checked):
             stay = min(stay, stays((leader, *sorted(others)), left))
         if stay < 1 - self.delta:
             return None
-        votes = f"{leader} to {second} votes, {left} samples left"
+        votes = f"{_score(vote_state)}, {left} samples left"
         return f"{votes}: the leader stays with probability {stay:.4g}, delta is {self.delta:g}"
 
 
@@ -179,9 +199,7 @@ class Ppr(Checked):
         doubt = certificate(leader, second) * (self.classes - 1)
         if leader <= second or doubt > self.delta:
             return None
-        return (
-            f"{leader} to {second} votes: the leader is not the mode with chance {doubt:.4g}, delta is {self.delta:g}"
-        )
+        return f"{_score(vote_state)}: the leader is not the mode with chance {doubt:.4g}, delta is {self.delta:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +242,32 @@ class Price(Checked):
         gain = best.rate * (vote_state.cast + 1) / (vote_state.samples + 1)
         if gain >= self.price:
             return None
-        return f"{leader} to {second} votes: one more sample gains at most {gain:.3g}, the price is {self.price:g}"
+        return f"{_score(vote_state)}: one more sample gains at most {gain:.3g}, the price is {self.price:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class NoMajority(Checked):
+    """Gives up: stops when the leader's share of all samples is surely below one half, with probability 1 - `delta`.
+
+    Under a uniform prior of the share. Samples without an answer count against the leader, samples that outlived the
+    others for it. Where samples differ so much, more of them rarely change how often the vote is right; a question
+    without an answer is never stopped.
+    """
+
+    example: ClassVar[str] = '-s "self_consistency(n=64, stop=first_of(rules=[beta(theta=0.9), no_majority]))"'
+
+    delta: Chance = 0.01
+
+    def stop(self, vote_state: VoteState, cost: Cost) -> str | None:
+        """The probability of a majority, where it is low enough."""
+        if not vote_state.votes:
+            return None
+        leader = vote_state.votes[0].count
+        majority = beta_lead(leader + vote_state.outlived, vote_state.samples - leader)
+        if majority >= self.delta:
+            return None
+        votes = f"{leader} of {vote_state.samples} samples agree"
+        return f"{votes}: they are a majority with probability {majority:.2g}, delta is {self.delta:g}"
 
 
 @dataclass(frozen=True, slots=True)

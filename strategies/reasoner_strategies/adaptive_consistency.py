@@ -8,7 +8,7 @@ from reasoner.specs import Chance, Checked, Count, Samples
 from reasoner.stopping.rules import BetaRule, DirichletRule
 from reasoner.strategy import Plan
 from reasoner.types import Answer, SamplingParams
-from reasoner_strategies._voting.stopping_vote import stopping_vote
+from reasoner_strategies._voting.stopping_vote import Order, stopping_vote
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +16,8 @@ class AdaptiveConsistency(Checked):
     """Majority vote that stops once its leader is ahead with probability `theta` (Aggarwal 2023, 2305.11860).
 
     `rule` "beta" compares the leader with the runner-up in closed form; "dirichlet" with every answer seen. `n` is the
-    maximum of samples. `window` samples are in flight at a time, and those still running at the stop are cancelled and
-    paid. They are counted in launch order, and the rule is asked after each, so the answer depends neither on what
-    finishes first nor on `window`. (The paper draws one after the other.)
+    maximum of samples. They are counted by length or in launch order, with up to `window` in flight, as
+    `self_consistency` counts them with a rule. The paper draws one after the other: `order=launch, window=1`.
 
     A high `theta` does not guarantee the right mode: see `BetaRule`. If all answers are equally likely it draws all
     `n`.
@@ -28,11 +27,14 @@ class AdaptiveConsistency(Checked):
 
     n: Samples = 40
     theta: Chance = 0.95
-    window: Count = 4
+    order: Order = "length"
+    window: Count | None = None
     rule: Literal["beta", "dirichlet"] = "beta"
     params: SamplingParams = SamplingParams()
 
     def plan(self, question: Question) -> Plan[Answer | None]:
         """Count sample by sample; stop when the rule says so."""
         rule = BetaRule(self.theta) if self.rule == "beta" else DirichletRule(self.theta)
-        return (yield from stopping_vote(question, self.params, n=self.n, window=self.window, rule=rule))
+        return (
+            yield from stopping_vote(question, self.params, n=self.n, rule=rule, order=self.order, window=self.window)
+        )

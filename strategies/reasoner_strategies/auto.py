@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from reasoner.answers.questions import Question
-from reasoner.calibration.arm_selection import LOSSES, choose
+from reasoner.calibration.arm_selection import LOSSES, Prefer, choose
 from reasoner.calibration.profile import ArmRow, Family, read_profile
 from reasoner.errors import BudgetExhausted, ReasonerError, UsageError
 from reasoner.registry import build
@@ -16,11 +16,14 @@ from reasoner.stopping.rules import FirstOf, LockIn, Lossless, smoothed
 from reasoner.strategy import CalibrationSummary, Plan, Propose, Strategy, note, note_stop, sample
 from reasoner.types import Answer, Completion, SamplingParams, VoteState
 from reasoner_strategies._voting.pool import proposed, vote
+from reasoner_strategies._voting.stopping_vote import Order
 from reasoner_strategies.self_consistency import SelfConsistency
 
 Effort = Literal["low", "medium", "high"]
 DELTAS: Mapping[Effort, float] = {"low": 0.1, "medium": 0.05, "high": 0.01}
 """Without a profile: the vote stops when all `n` samples would give another answer with at most this probability."""
+ORDERS: Mapping[Prefer, Order] = {"tokens": "launch", "latency": "length"}
+"""Without a profile: the order in which samples are counted, by length with more of them side by side."""
 SPLIT = 4
 """The number of samples that are drawn to measure difficulty by their agreement, if the profile's bins use it."""
 
@@ -41,12 +44,14 @@ class Auto(Checked):
     With a `profile` (a file written by `reasoner calibrate`; `task` chooses one of its families, if it has several) the
     difficulty of a question is measured as the family's bins do: by its length or its first four samples. Of the arms
     measured on such questions it chooses the cheapest that is known to lose at most 1, 0.5 or 0.2 points of accuracy,
-    with `effort` low, medium or high, against the vote of all samples. Only arms without a budget of their own are
+    with `effort` low, medium or high, against the vote of all samples. The cheapest takes the fewest tokens, or with
+    `prefer` latency the fewest sequential tokens. Only arms without a budget of their own are
     considered. Sequences are drawn with the sampling options of the calibration. A vote continues from the samples
     drawn so far.
 
     Without a profile it is self-consistency of `n` with the rules `lossless` and `lock_in`; its delta is 0.1, 0.05 or
-    0.01 with `effort` low, medium or high.
+    0.01 with `effort` low, medium or high. Samples are counted in launch order, few at a time, or with `prefer` latency
+    by length, many at a time.
 
     It abstains if the calibrated probability that the answer is right is below `abstain_below`. Arms that draw only one
     sample are then not considered, as one sample does not show how sure a model is.
@@ -55,6 +60,7 @@ class Auto(Checked):
     profile: FilePath = ""
     task: str = ""
     effort: Effort = "medium"
+    prefer: Prefer = "tokens"
     n: Samples = 16
     abstain_below: Share = 0.0
     params: SamplingParams = SamplingParams()
@@ -83,11 +89,15 @@ class Auto(Checked):
         if self.abstain_below:
             rows = [row for row in rows if row.samples > 1 or row.strategy in (family.baseline, family.safe)]
         servable = family.model_copy(update={"arms": tuple(rows)})
-        choices = (choose(servable, index, loss=LOSSES[self.effort]) for index in range(family.bins.count))
+        if self.prefer == "latency" and all(row.sequential_tokens is None for row in rows):
+            raise UsageError("prefer=latency needs sequential tokens, and this profile has none: calibrate again")
+        loss = LOSSES[self.effort]
+        choices = (choose(servable, index, loss=loss, prefer=self.prefer) for index in range(family.bins.count))
         return tuple(_Arm(build("strategy", c.row.strategy), c.row.strategy, c.why, c.row) for c in choices)
 
     def _voting(self, why: str) -> _Arm:
-        voting = SelfConsistency(self.n, self._sampling, stop=FirstOf((Lossless(), LockIn(DELTAS[self.effort]))))
+        rule, order = FirstOf((Lossless(), LockIn(DELTAS[self.effort]))), ORDERS[self.prefer]
+        voting = SelfConsistency(self.n, self._sampling, stop=rule, order=order)
         return _Arm(voting, f"a vote of up to {self.n} until its lead is safe", why)
 
     def _as_measured(self, family: Family) -> SamplingParams:

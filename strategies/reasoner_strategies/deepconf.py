@@ -96,8 +96,8 @@ class DeepConf(Checked):
         if threshold is not None:
             op = replace(op, floor=ConfidenceFloor(self._window, threshold, self.params.logprobs or 0))
         later = OrderedSampling(op, self.n - len(first), self.concurrency)
-        while vote_state.share < self.consensus and (completion := (yield from later.take())) is not None:
-            self._count(votes, question, completion, threshold)
+        while vote_state.share < self.consensus and (taken := (yield from later.take())):
+            self._count(votes, question, taken[1], threshold)
             vote_state = yield from proposed(votes.vote_state())
         yield from later.cancel()
         return vote_state.leader

@@ -11,10 +11,7 @@ from reasoner.types import Answer, Completion, SamplingParams, VoteState
 from reasoner.voting import Tally
 from reasoner_strategies._voting.gathering import nested_vote
 from reasoner_strategies._voting.pool import proposed
-from reasoner_strategies._voting.stopping_vote import stopping_vote
-
-WINDOW = 4
-"""Samples in flight by default, with a stop rule."""
+from reasoner_strategies._voting.stopping_vote import Order, stopping_vote
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +21,13 @@ class SelfConsistency(Checked):
     Answers vote by equivalence class. Samples without an answer, and truncated ones, cost compute and never vote. Ties
     go to the earliest launched. It proposes after every sample, so one run holds the result for every smaller `n`.
 
-    With `stop`, at most `n` are drawn: they are counted in launch order, `window` in flight at a time, until the rule
-    stops the vote; those still running are then cancelled and paid. The answer depends neither on what finishes first
-    nor on `window`. Rules that look ahead use `n` as their horizon.
+    With `stop`, at most `n` are drawn until the rule stops the vote; those still running are then cancelled and paid.
+    They are counted by length: in the order in which they end if all of them grow by one token at a time, which depends
+    on the replies and on `window`, and never on what finishes first. As the shortest come first, those that still run
+    and have outlived the others count for the runner-up. Eight times as many samples run as the rule needs before it
+    may stop, at most `window`, which is by default what fits the engine's KV cache. In launch order (`order=launch`) 4
+    run by default, the answer does not depend on `window`, and samples are independent draws, as `ppr` assumes; it
+    waits longer. Rules that look ahead use `n` as their horizon.
 
     With `of`, the answers of `n` runs of that strategy vote; they run side by side.
     """
@@ -35,7 +36,8 @@ class SelfConsistency(Checked):
     params: SamplingParams = SamplingParams()
     of: Strategy | None = None
     stop: StopRule | None = None
-    window: Count = WINDOW
+    order: Order = "length"
+    window: Count | None = None
 
     def __post_init__(self) -> None:
         Checked.__post_init__(self)
@@ -43,10 +45,9 @@ class SelfConsistency(Checked):
             raise UsageError("with `of`, sampling options belong to that strategy: set them there")
         if self.stop is not None and self.of is not None:
             raise UsageError("`stop` counts single samples, and `of` draws none: leave one of them out")
-        if self.stop is None and self.window != WINDOW:
-            raise UsageError(
-                f"window={self.window} has no effect: without `stop` all samples are in flight at once; leave it out"
-            )
+        if self.stop is None and (self.window or self.order != "length"):
+            given = f"window={self.window}" if self.window else f"order={self.order}"
+            raise UsageError(f"{given} has no effect: without `stop` all samples are in flight at once; leave it out")
 
     @property
     def uses_verifier(self) -> bool:
@@ -54,7 +55,7 @@ class SelfConsistency(Checked):
         return self.of is not None and self.of.uses_verifier
 
     def plan(self, question: Question) -> Plan[Answer | None]:
-        """Start all samples and count each as it arrives; with a rule, in launch order."""
+        """Start all samples and count each as it arrives; with a rule, in its order."""
         if self.of is not None:
             vote_state, _ = yield from nested_vote(question, self.of, self.n, max_samples=self.n)
             return vote_state.leader
@@ -74,5 +75,9 @@ class SelfConsistency(Checked):
 
     def continued(self, question: Question, drawn: Sequence[Completion]) -> Plan[Answer | None]:
         """The same vote after these samples, which were drawn with its `params`."""
-        window = self.n if self.stop is None else self.window
-        return (yield from stopping_vote(question, self.params, n=self.n, window=window, rule=self.stop, drawn=drawn))
+        order, window = (self.order, self.window) if self.stop else ("launch", self.n)
+        return (
+            yield from stopping_vote(
+                question, self.params, n=self.n, rule=self.stop, order=order, window=window, drawn=drawn
+            )
+        )

@@ -46,6 +46,7 @@ RULE = "stop=beta"
 CALIBRATED = f"profile={Path(__file__).with_name('profile.json')}"
 COMPANY = {
     ("self_consistency", "window"): RULE,
+    ("self_consistency", "order"): RULE,
     ("budget_forcing", "wait"): "waits=1",
     ("auto", "task"): CALIBRATED,
     ("auto", "abstain_below"): CALIBRATED,

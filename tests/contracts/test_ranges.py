@@ -63,6 +63,7 @@ RANGES: dict[Kind, dict[str, tuple[str, str]]] = {
         "first_of": ("", ""),
         "lock_in": ("delta=0.001 delta=0.999", "delta=0 delta=1"),
         "lossless": ("", ""),
+        "no_majority": ("delta=0.001 delta=0.999", "delta=0 delta=1"),
         "ppr": ("delta=0.001 delta=0.999 classes=2", "delta=0 delta=1 classes=1"),
         "price": ("price=0 price=1", "price=-0.1 price=1.1"),
     },

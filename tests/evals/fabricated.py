@@ -29,6 +29,8 @@ TASK = "arithmetic"
 SMALL = ModelInfo("small-135m", context=2048, parameters=1_000_000, layers=2, heads=2, kv_heads=2, head_dim=8)
 PROMPT, CACHED = 40, 32
 """Tokens of a prompt, and how many of them every reply but a question's first finds in the cache."""
+RATING = 5
+"""Sequential tokens of a verifier's ratings, after the longest reply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,7 @@ def record(arm: Fake, number: int, seed: int = 0) -> ItemRecord:
         samples=len(replies),
         flops=2 * SMALL.parameters * (prompt + generated),
         seconds=generated / 100,
+        sequential_tokens=max((one.generated_tokens for one in replies), default=0) + (RATING if arm.verifier else 0),
     )
     status: ItemStatus = "answered" if any(one.status == "read" for one in replies) else "no_answer"
     if all(one.status == "truncated" for one in replies):

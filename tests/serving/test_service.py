@@ -88,6 +88,8 @@ async def test_the_counters_equal_the_ledger_after_a_load() -> None:
             if key[0] == "reasoner_requests_total":
                 ended[key[1]] += int(value)
         assert sum(ended.values()) == counts["reasoner_request_seconds_count",] == 60
+        longest, every = ledger.settled.sequential_tokens, counts["reasoner_request_sequential_tokens_sum",]
+        assert 0 < longest < every < 60 * longest
         assert ended["answered"] > 0 < ended["cancelled"]
         assert (serving.turns.running, serving.turns.queued) == (0, 0)
 

@@ -1,6 +1,7 @@
 """What every stop rule of the catalog keeps to, whatever the vote state."""
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -41,7 +42,8 @@ def vote_states(draw: st.DrawFn) -> VoteState:
     silent, streak = draw(st.integers(0, 30)), draw(st.integers(0, 64))
     max_samples = draw(st.one_of(st.just(0), st.integers(1, 400)))
     tied = len(rows) > 1 and rows[0][0] == rows[1][0]
-    return VoteState(votes, sum(counts) + silent, tied, streak, max_samples)
+    outlived = draw(st.integers(0, 70))
+    return VoteState(votes, sum(counts) + silent, tied, streak, max_samples, outlived=outlived)
 
 
 @specs
@@ -55,7 +57,7 @@ def test_the_verdict_is_a_function_of_the_numbers_alone(spec: str, here: VoteSta
     votes = tuple(
         Vote(Answer(text, text), vote.weight, vote.count) for text, vote in zip(texts, here.votes, strict=True)
     )
-    renamed = VoteState(votes, here.samples, here.tied, here.streak, here.max_samples)
+    renamed = replace(here, votes=votes)
     assert rule.stop(renamed, Cost(generated_tokens=10**9, samples=7)) == reason
     again: StopRule = build("rule", spec_of(rule))
     assert again.stop(here, Cost()) == reason

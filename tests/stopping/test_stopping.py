@@ -1,8 +1,10 @@
 """Stop rules: the published tables, what is sure to be lossless, and how often they really stop on the wrong answer."""
 
 import itertools
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -18,6 +20,7 @@ from reasoner.stopping.rules import (
     FirstOf,
     LockIn,
     Lossless,
+    NoMajority,
     Ppr,
     Price,
     StopRule,
@@ -85,6 +88,31 @@ def test_a_rule_says_why_in_numbers(rule: BetaRule | DirichletRule) -> None:
     reason = rule.stop(vote_state(4), Cost())
     assert reason is not None
     assert all(number in reason for number in ("4", "0.968", "0.95"))
+
+
+@pytest.mark.parametrize(("outlived", "same"), [(1, (9, 3)), (2, (9, 4)), (6, (9, 5)), (22, (9, 9)), (64, (9, 9))])
+@pytest.mark.parametrize("rule", [BetaRule(0.55), DirichletRule(0.55), LockIn(0.4), Ppr(0.9), Price(0.01)], ids=repr)
+def test_every_fourth_sample_that_outlived_votes_for_the_runner_up_up_to_a_tie(
+    rule: StopRule, outlived: int, same: tuple[int, int]
+) -> None:
+    running = replace(vote_state(9, 3, silent=8, max_samples=40), outlived=outlived)
+    counted = replace(vote_state(*same, max_samples=40), samples=20)
+    assert (rule.stop(running, Cost()) is None) == (rule.stop(counted, Cost()) is None)
+    lead = replace(running, max_samples=26)
+    assert Lossless().stop(lead, Cost()) is None
+    assert Lossless().stop(replace(lead, max_samples=25), Cost())
+
+
+@pytest.mark.parametrize(
+    ("leader", "others", "outlived", "stops"),
+    [(2, 10, 0, False), (2, 11, 0, True), (1, 9, 0, True), (1, 8, 0, False), (2, 11, 1, False), (0, 60, 0, False)],
+)
+def test_it_gives_up_where_a_majority_is_unlikely(leader: int, others: int, outlived: int, stops: bool) -> None:
+    """P(share > 1/2) is that of at most `leader` heads in all tosses and one: 1.12 and 0.65 % for 2 of 12 and 13."""
+    here = replace(vote_state(leader, silent=others), outlived=outlived)
+    tosses, heads = leader + outlived + others + 1, leader + outlived
+    chance = sum(math.comb(tosses, k) for k in range(heads + 1)) / 2**tosses
+    assert (NoMajority().stop(here, Cost()) is not None) == stops == (chance < 0.01 and leader > 0)
 
 
 # What is locked in

@@ -2,17 +2,33 @@
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reasoner import Budget, SamplingParams, Solution, solve_sync
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
-from reasoner.stopping.rules import BetaRule, FirstOf, LockIn, Lossless, Price
-from reasoner.strategy import Finished, Handle, Next, Plan, Propose, Sample, Start, StopRule, Strategy, sample
+from reasoner.models.info import ModelInfo
+from reasoner.stopping.rules import BetaRule, FirstOf, LockIn, Lossless, NoMajority, Price
+from reasoner.strategy import (
+    Cancel,
+    DescribeModel,
+    Finished,
+    Handle,
+    Next,
+    Plan,
+    Propose,
+    Sample,
+    Start,
+    StopRule,
+    Strategy,
+    sample,
+)
 from reasoner.trace.events import Event, Noted
-from reasoner.types import Answer, Completion, VoteState
+from reasoner.types import Answer, Completion, Usage, VoteState
 from reasoner_strategies import AdaptiveConsistency, EarlyStopping, SelfConsistency
 from tests.helpers import Planned, books, completion, finish, jumbled, meter_of, number_question, says, told, varied
 from tests.scripted import ScriptedEngine
@@ -20,7 +36,13 @@ from tests.strategies.driving import REFUSED, Course, Running, follow
 
 QUESTION = number_question()
 PARAMS = SamplingParams(max_tokens=30)
-RULES: tuple[StopRule, ...] = (BetaRule(), LockIn(), Lossless(), Price(), FirstOf((Lossless(), LockIn(0.2))))
+RULES: tuple[StopRule, ...] = (
+    BetaRule(),
+    LockIn(),
+    Lossless(),
+    Price(),
+    FirstOf((Lossless(), LockIn(0.2), NoMajority(0.2))),
+)
 rules = pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
 
 
@@ -63,22 +85,23 @@ def test_lossless_answers_as_all_samples_do_in_every_order(keys: str, sooner: in
     """`sooner` is the number of orders in which fewer samples are drawn."""
     for permuted in set(itertools.permutations(keys)):
         every = solved(SelfConsistency(len(keys)), "".join(permuted))
-        some = solved(SelfConsistency(len(keys), stop=Lossless(), window=1), "".join(permuted))
+        some = solved(SelfConsistency(len(keys), stop=Lossless(), order="launch", window=1), "".join(permuted))
         assert key(some) == key(every), permuted
         sooner -= some.cost.samples < every.cost.samples
     assert sooner == 0
 
 
 @rules
-def test_neither_the_window_nor_the_order_of_completion_changes_what_is_counted(rule: StopRule) -> None:
+def test_in_launch_order_neither_the_window_nor_what_ends_first_changes_what_is_counted(rule: StopRule) -> None:
     """And with a window of any size no sample is drawn that a stop could waste."""
     outcomes = set()
     for window, order in itertools.product((1, 3, 16), range(3)):
-        strategy, engine = SelfConsistency(16, stop=rule, window=window), ScriptedEngine(varied, pause=jumbled(order))
+        strategy = SelfConsistency(16, stop=rule, order="launch", window=window)
+        engine = ScriptedEngine(varied, pause=jumbled(order))
         solution = solve_sync(QUESTION, strategy, engine)
         assert solution.cost.samples == solution.vote_state.samples
         curve = tuple((proposal.answer, proposal.vote_state) for proposal in solution.proposals)
-        outcomes.add((solution.answer, solution.vote_state, solution.reason, curve))
+        outcomes.add((solution.answer, solution.vote_state, solution.reason.partition("; ")[0], curve))
     assert len(outcomes) == 1
 
 
@@ -97,17 +120,18 @@ def test_samples_in_flight_at_the_stop_are_cancelled_and_paid() -> None:
         strategy = SelfConsistency(16, stop=Quarrel(), window=8)
         solution = solve_sync(QUESTION, strategy, engine, trace=events.append, seed=order)
         assert books(solution.cost) == meter_of(engine)
-        assert told(events).taking(0) == solution.cost.taking(0)
+        assert books(told(events)) == books(solution.cost)
         cancelled += solution.cost.cancelled_tokens
     assert cancelled > 0
 
 
 def test_the_rule_ends_it_and_gives_its_reason() -> None:
     events: list[Event] = []
-    strategy = SelfConsistency(40, stop=BetaRule())
+    strategy = SelfConsistency(40, stop=BetaRule(), order="launch")
     solution = solve_sync(QUESTION, strategy, ScriptedEngine(says("7")), trace=events.append)
     assert (solution.ended_by, solution.vote_state.samples, solution.vote_state.max_samples) == ("rule", 4, 40)
-    assert solution.reason == BetaRule().stop(solution.vote_state, Cost())
+    reason, _, clock = solution.reason.partition("; ")
+    assert (reason, clock) == (BetaRule().stop(solution.vote_state, Cost()), "5 sequential tokens")
     assert [event.text for event in events if isinstance(event, Noted) and event.ends] == [solution.reason]
     nested = solved(SelfConsistency(3, of=strategy), "7")
     assert (nested.ended_by, key(nested), nested.vote_state.samples, len(nested.remarks)) == ("strategy", "7", 3, 3)
@@ -135,7 +159,7 @@ def test_a_rule_sees_the_cost_of_the_samples() -> None:
 @pytest.mark.parametrize("stop", [None, Lossless(), BetaRule()])
 @pytest.mark.parametrize("drawn", [0, 1, 4, 9])
 def test_a_vote_continued_from_samples_is_the_vote_from_the_start(stop: StopRule | None, drawn: int) -> None:
-    strategy = SelfConsistency(8, stop=stop)
+    strategy = SelfConsistency(8, stop=stop, order="launch" if stop else "length")
 
     def plan(question: Question) -> Plan[Answer | None]:
         first: tuple[Completion, ...] = ()
@@ -149,6 +173,38 @@ def test_a_vote_continued_from_samples_is_the_vote_from_the_start(stop: StopRule
         )
         assert (continued.answer, continued.vote_state) == (whole.answer, whole.vote_state)
         assert continued.cost.samples <= max(whole.cost.samples, drawn)
+
+
+@dataclass
+class Clock:
+    """Samples of these lengths and answers on a clock of one token a tick; of those that end at once the first."""
+
+    drawn: list[tuple[int, str]]
+    starts: list[int] = field(default_factory=list)
+    ended: list[tuple[int, int, str]] = field(default_factory=list)
+    """When each ended, its index and its answer."""
+    running_after: list[list[int]] = field(default_factory=list)
+    """When those that ran at each of these ends had started."""
+
+    def next_to_end(self, running: Running) -> int:
+        now = self.ended[-1][0] if self.ended else 0
+        self.starts += [now] * (max(handle for handle, _ in running) - len(self.starts))
+        ends = [self.starts[handle - 1] + self.drawn[handle - 1][0] for handle, _ in running]
+        place = ends.index(min(ends))
+        index = running[place][0] - 1
+        self.ended.append((ends[place], index, self.drawn[index][1]))
+        self.running_after.append([self.starts[handle - 1] for at, (handle, _) in enumerate(running) if at != place])
+        return place
+
+    def reply(self, op: Sample | Cancel | DescribeModel) -> object:
+        if not isinstance(op, Sample):
+            return ModelInfo("model")
+        _, index, key = self.ended[-1]
+        said = completion(f"The answer is {key}".replace("-", "unknown"), index=index)
+        return (replace(said, usage=Usage(5, 0, self.drawn[index][0])),)
+
+    def first(self, key: str) -> int:
+        return min(index for _, index, each in self.ended if each == key)
 
 
 # Adaptive-Consistency: which samples are launched, and when they count
@@ -175,16 +231,55 @@ def arriving(
 
 def test_it_launches_only_as_many_as_the_rule_needs_before_it_may_stop() -> None:
     """At theta 0.95, 4 to 0 may stop, and after an 8 among four, 6 to 1."""
-    course = arriving(AdaptiveConsistency(window=9, params=PARAMS), "7778777777")
+    course = arriving(AdaptiveConsistency(order="launch", window=9, params=PARAMS), "7778777777")
     assert (len(course.samples), course.most, course.key) == (7, 4, "7")
     assert [state.samples for state in course.vote_states] == [*range(1, 8)]
 
 
 @pytest.mark.parametrize(("refused", "answer"), [((1,), "7"), ((0, 2), "8"), ((3,), "8"), ((0, 1, 2, 3), None)])
 def test_refused_samples_are_skipped(refused: Sequence[int], answer: str | None) -> None:
-    course = arriving(AdaptiveConsistency(n=4, params=PARAMS), "7889", lambda _: -1, refused)
+    course = arriving(AdaptiveConsistency(n=4, order="launch", params=PARAMS), "7889", lambda _: -1, refused)
     assert (len(course.samples), course.key) == (4, answer)
     assert [state.samples for state in course.vote_states] == list(range(1, 5 - len(refused)))
+
+
+# By length
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 30), st.sampled_from("777889-")), min_size=1, max_size=24),
+    st.integers(1, 30) | st.none(),
+    st.sampled_from(RULES),
+)
+def test_samples_are_counted_as_they_end_on_the_virtual_clock(
+    drawn: list[tuple[int, str]], window: int | None, rule: StopRule
+) -> None:
+    """Against the clock written out: places, starts and ends; the rule is asked after each."""
+    n, clock = len(drawn), Clock(drawn)
+    strategy = SelfConsistency(n, PARAMS, stop=rule, window=window)
+    course = follow(strategy.plan(QUESTION), clock.reply, Course(), which=clock.next_to_end)
+    votes = [key for _, _, key in clock.ended if key != "-"]
+    assert course.key == max(dict.fromkeys(votes), key=lambda key: (votes.count(key), -clock.first(key)), default=None)
+    for count, state in enumerate(course.vote_states, 1):
+        lengths = [drawn[index][0] for _, index, _ in clock.ended[:count]]
+        now, mean = clock.ended[count - 1][0], sum(lengths) / count
+        assert state.samples == count
+        assert state.outlived == sum(now - began > 0.8 * mean for began in clock.running_after[count - 1])
+        stops = count < n and rule.stop(state, Cost()) is not None
+        assert stops == (count == len(course.vote_states) < n)
+    assert course.most <= (window or n)
+
+
+@pytest.mark.parametrize(("room", "most"), [(0, 40), (400, 26), (150, 10), (10, 4)])
+def test_as_many_run_as_fit_the_kv_cache(room: int, most: int) -> None:
+    """Of samples of at most 30 tokens, taken to have 15."""
+    clock = Clock([(7, "7")] * 40)
+
+    def reply(op: Sample | Cancel | DescribeModel) -> object:
+        return ModelInfo("model", room=room) if isinstance(op, DescribeModel) else clock.reply(op)
+
+    plan = SelfConsistency(40, PARAMS, stop=Lossless()).plan(QUESTION)
+    assert follow(plan, reply, Course(), which=clock.next_to_end).most == most
 
 
 # Early stopping by windows

@@ -324,7 +324,7 @@ def from_pool(pooled: PooledArm) -> Iterator[Outcomes]:
 
 def stopped(replayed: Replay, strategy: Any, spec: str) -> Outcomes:
     """The vote of a pool that a rule stops, without the wasted samples."""
-    stopping = replace(strategy, stop=rule(spec))
+    stopping = replace(strategy, stop=rule(spec), order="launch")
     ended = _after(Way(spec_of(stopping), "", ""), replayed, stops(replayed, stopping.stop))
     return replace(ended, whole=replayed.right[..., -1].astype(np.float64))
 

@@ -212,7 +212,7 @@ def family_of(runs: Sequence[RunData], task: str, binning: Binning) -> Made:
         bins=bins,
         arms=tuple(row for index in range(bins.count) for row in bin_rows(ways, baseline, indices == index, index)),
         baseline=baseline.strategy,
-        safe=reference.way(stop=rule(SAFE)).strategy,
+        safe=reference.way(stop=rule(SAFE), order="launch").strategy,
         sample_tokens=_rounded((samples.further_prompt + samples.own.mean(axis=1)).mean()),
         origin=", ".join(f"{run.name} of {run.manifest.created}" for run in runs),
     )

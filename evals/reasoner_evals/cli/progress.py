@@ -22,6 +22,8 @@ class TaskTally:
     unrated: list[str] = field(default_factory=list)
     """Of each question without any rating, why."""
     tokens: int = 0
+    sequential: int = 0
+    """The sum over questions of the sequential tokens of each."""
     began: float | None = None
     ended: float | None = None
 
@@ -29,10 +31,19 @@ class TaskTally:
         """Count a finished question."""
         self.done += 1
         self.tokens += record.cost.tokens
+        self.sequential += record.cost.sequential_tokens
         self.errors += outcome == "error"
         self.unrated += [record.unrated] if record.unrated else []
         self.graded += outcome not in ("error", "ungraded")
         self.right += outcome == "right"
+
+    @property
+    def spent(self) -> str:
+        """What a question cost on average; empty before the first."""
+        if not self.done:
+            return ""
+        latency = f", {self.sequential / self.done:,.0f} sequential" if self.sequential else ""
+        return f"{self.tokens / self.done:,.0f} tokens{latency} per question"
 
     @property
     def accuracy(self) -> tuple[float, float, float] | None:
@@ -99,7 +110,7 @@ def _line(tally: TaskTally, now: float) -> str:
     rate = tally.rate(now)
     parts = [f"{tally.done} of {tally.total}"]
     parts += [f"accuracy {shown_accuracy(tally.accuracy)}"] if tally.accuracy else []
-    parts += [f"{tally.tokens / tally.done:,.0f} tokens per question"] if tally.done else []
+    parts += [tally.spent] if tally.done else []
     parts += [f"{clock((tally.total - tally.done) / rate)} left"] if rate and tally.done < tally.total else []
     parts += [f"{tally.errors} error{'s' if tally.errors > 1 else ''}"] if tally.errors else []
     return " · ".join(parts)

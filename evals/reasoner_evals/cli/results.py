@@ -71,6 +71,8 @@ def _compared_rows(result: "PairedResult") -> Iterator[tuple[str, str]]:
         yield "  detectable", f"{100 * delta.detectable:.1f} points: {verdict}"
     if result.cost_ratio is not None:
         yield "  tokens", f"A costs {result.cost_ratio:.3g} times as much as B"
+    if result.sequential_ratio is not None:
+        yield "  latency", f"A takes {result.sequential_ratio:.3g} times as many sequential tokens as B"
 
 
 @click.command("export")

@@ -136,13 +136,13 @@ def _unrated(tallies: list[TaskTally]) -> str:
 
 
 def _lines(tallies: list[TaskTally]) -> list[str]:
-    """One line per arm: its name, how many answers are right, and the tokens per question."""
+    """One line per arm: its name, how many answers are right, and the tokens and sequential tokens per question."""
     width = max(len(tally.arm.name) for tally in tallies)
     lines = []
     for tally in tallies:
         right = f"{tally.right} of {tally.graded} right"
         share = f", {shown_accuracy(tally.accuracy)}" if tally.accuracy else ""
-        spent = f", {tally.tokens / tally.done:,.0f} tokens per question" if tally.done else ""
+        spent = f", {tally.spent}" if tally.done else ""
         failed = f", {tally.errors} without a result" if tally.errors else ""
         lines.append(f"{tally.arm.name:<{width}}  {right}{share}{spent}{failed}")
     return lines
@@ -157,6 +157,7 @@ def _document(path: Path, tallies: list[TaskTally]) -> str:
                 **tally.arm.model_dump(),
                 "questions": tally.done,
                 **{name: getattr(tally, name) for name in ("graded", "right", "errors", "tokens")},
+                "sequential_tokens": tally.sequential,
                 "accuracy": share,
                 "low": low,
                 "high": high,

@@ -65,13 +65,16 @@ def _task(report_id: str, name: str, runs: Sequence[RunData], arms: dict[str, li
     groups = groups_of(items)
     own = [arm for run in runs for arm in arms[run.name] if arm.data.arm.task == name]
     measured = [point for point in measure(own, several_models=several) if point.questions]
-    by_tokens: dict[str, str] = {}
+    fronts: dict[str, dict[str, str]] = {"tokens": {}, "sequential": {}}
     for model in models:
-        by_tokens |= front([point for point in measured if point.model == model], groups)
+        own_points = [point for point in measured if point.model == model]
+        for cost in fronts:
+            fronts[cost] |= front(own_points, groups, cost=cost)
     points = points_table(
         measured,
         groups,
-        tokens_front=by_tokens,
+        tokens_front=fronts["tokens"],
+        sequential_front=fronts["sequential"],
         flops_front=front(measured, groups, cost="flops") if several else {},
         deltas=deltas(measured, groups),
     )

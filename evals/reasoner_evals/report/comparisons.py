@@ -14,6 +14,7 @@ from reasoner_evals.report.content import LEVEL, Against, Bounded, Delta
 from reasoner_evals.runs.measures import ArmRead, Measured, Values, as_run, mean
 from reasoner_evals.runs.reading import RunData, TaskItems, check_same, open_run, read_arm
 from reasoner_evals.runs.records import Arm
+from reasoner_evals.stats import Floats
 from reasoner_evals.stats.intervals import Groups, Interval, PairedTest, compare, holm, interval
 
 
@@ -168,6 +169,8 @@ class PairedResult(NamedTuple):
     second_accuracy: Bounded
     cost_ratio: float | None
     """The first's tokens divided by the second's, on these questions; None where the second has none."""
+    sequential_ratio: float | None
+    """The same of their sequential tokens; None where they were not counted."""
     delta: Delta
 
 
@@ -217,6 +220,11 @@ def _model(run: RunData, other: RunData) -> str:
     return f"{own.model.name} ({own.engine})" if alike else own.model.name
 
 
+def _ratio(first: Floats, second: Floats) -> float | None:
+    """The total of the first divided by that of the second; None where it is not known."""
+    return known(float(first.sum() / second.sum())) if second.any() else None
+
+
 def _paired_result(left: RunData, left_arm: Arm, right: RunData, right_arm: Arm) -> PairedResult:
     check_same(left, right, left_arm.task)
     items = left.tasks[left_arm.task]
@@ -228,7 +236,6 @@ def _paired_result(left: RunData, left_arm: Arm, right: RunData, right_arm: Arm)
         raise UsageError(
             f"no question of {left_arm.task} has been finished and graded in both {left_arm.name} and {right_arm.name}"
         )
-    tokens = [float(values["tokens"][both].sum()) for values in (first, second)]
     return PairedResult(
         task=left_arm.task,
         first=f"{left.name}:{left_arm.name}",
@@ -237,6 +244,7 @@ def _paired_result(left: RunData, left_arm: Arm, right: RunData, right_arm: Arm)
         missing=int((~both).sum()),
         first_accuracy=estimate(interval(np.where(both, first["right"], np.nan), groups)),
         second_accuracy=estimate(interval(np.where(both, second["right"], np.nan), groups)),
-        cost_ratio=tokens[0] / tokens[1] if tokens[1] else None,
+        cost_ratio=_ratio(first["tokens"][both], second["tokens"][both]),
+        sequential_ratio=_ratio(first["sequential"][both], second["sequential"][both]),
         delta=_delta(first, second, groups, f"{right.name}:{right_arm.name}"),
     )

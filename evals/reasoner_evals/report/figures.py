@@ -48,6 +48,8 @@ class Axis(NamedTuple):
 
 AXES: Final = (
     Axis("tokens", "tokens", "Tokens", "tokens per question", 10, "nothing was spent", "tokens_front"),
+    Axis("sequential", "sequential_tokens", "Sequential", "sequential tokens per question", 10,
+         "sequential tokens were not counted", "sequential_front"),
     Axis("samples", "size", "Samples", "samples per question", 2,
          "no strategy was drawn as a pool of samples"),
     Axis("flops", "flops", "FLOPs", "FLOPs per question", 10, "the geometry of the model is not known",

@@ -14,7 +14,7 @@ from reasoner_evals.report.content import Bounded
 from reasoner_evals.runs.measures import TOKENS, Measured, mean, ungraded_rows
 from reasoner_evals.runs.reading import COSTS, ENDS, ERROR, OUTCOMES, RIGHT, UNGRADED, ArmData
 from reasoner_evals.stats import Floats
-from reasoner_evals.stats.intervals import Groups, difference, interval
+from reasoner_evals.stats.intervals import Groups, amount, difference, interval
 
 WRONG: Final = OUTCOMES.index("wrong")
 UNANSWERED: Final = tuple(OUTCOMES.index(status) for status in ("no_answer", "truncated", "timed_out"))
@@ -37,6 +37,7 @@ CSV_COLUMNS: Final = (
     *(column for name in ("accuracy", "coverage", "gap") for column in _with_bounds(name)),
     "tokens", "tokens_p50", "tokens_p95", "tokens_max",
     *(f"{name}_tokens" for name in TOKENS),
+    "sequential_tokens_low", "sequential_tokens_high", "sequential_tokens_p95",
     "flops", "seconds", "usd",
     *_RATES,
     *_COUNTS,
@@ -48,9 +49,11 @@ CSV_COLUMNS: Final = (
 """The columns of results.csv without those of differences. `questions` are those behind the accuracy, without errors
 and ungraded ones. `coverage` is the chance that any sample is right, an oracle; `gap` coverage minus accuracy. `tokens`
 are computed tokens per question, without `cached_tokens`; `thinking_tokens` are a part of the generated and cancelled
-ones. `seconds` are at the run's concurrency; of a part of a pool, in proportion to its tokens. Rates are shares of the
-questions, or of single replies."""
-COLUMNS: Final = (*CSV_COLUMNS, "key", "series", "ended", "tokens_front", "flops_front", "deltas")
+ones. `sequential_tokens` are those of a question, with the interval of their mean. `seconds` are at the run's
+concurrency; of a part of a pool, in proportion to its tokens. Rates are shares of the questions, or of single replies.
+"""
+COLUMNS: Final = (*CSV_COLUMNS, "key", "series", "ended", "tokens_front", "sequential_front", "flops_front",
+                  "deltas")  # fmt: skip
 """Also `key`, unique in the report; `series`, the curve of the point; `ended`, the questions behind the stop reasons;
 its status on each Pareto frontier: "front", "level" (not significantly behind it) or "behind"; `deltas`, a `Delta` by
 its kind of baseline."""
@@ -101,7 +104,11 @@ def _measured_row(point: Measured, groups: Groups | None) -> dict[str, Any]:
     row |= {"tokens": float(tokens.mean())}
     percentiles = {"tokens_p50": 50, "tokens_p95": 95, "tokens_max": 100}
     row |= {name: float(np.percentile(tokens, percent)) for name, percent in percentiles.items()}
-    row |= {f"{name}_tokens": mean(values[name]) for name in TOKENS}
+    row |= {f"{name}_tokens": known(mean(values[name])) for name in TOKENS}
+    sequential = values["sequential"][~np.isnan(values["sequential"])]
+    if len(sequential):
+        row |= _estimate("sequential_tokens", estimate(amount(values["sequential"], groups)))
+        row |= {"sequential_tokens_p95": float(np.percentile(sequential, 95))}
     charged = ~np.isnan(values["prompt"])
     # A mean is unknown if the value of a question that was charged is.
     complete = [name for name in ("flops", "usd") if not np.any(np.isnan(values[name]) & charged)]

@@ -20,7 +20,7 @@ TEXTS: Final = (
     "answer", "key", "answer_rule", "ended_by", "reason",
 )  # fmt: skip
 INTEGERS: Final = ("seed", "sample", "attempt", "prompt_tokens", "cached_tokens", "generated_tokens", "verifier_tokens",
-                   "cancelled_tokens", "thinking_tokens", "samples", "flops")  # fmt: skip
+                   "cancelled_tokens", "thinking_tokens", "sequential_tokens", "samples", "flops")  # fmt: skip
 FLOATS: Final = ("score", "share", "confidence", "seconds")
 KINDS: Final = dict.fromkeys(TEXTS, "str") | dict.fromkeys(INTEGERS, "int") | dict.fromkeys(FLOATS, "float")
 """The columns, and what each holds."""

@@ -24,8 +24,10 @@ ALLOCATED: Final = ", allocated"
 """The end of the name of a series with points that divide one budget among all questions."""
 GRADER_FAILED: Final = tuple(OUTCOMES.index(status) for status in ("too_complex", "grader_timeout", "grader_crash"))
 FIELDS: Final = ("prompt", "cached", "generated", "verifier", "cancelled")
-TOKENS: Final = (*FIELDS, "thinking")
+SUMMED: Final = (*FIELDS, "thinking")
 """The fields, and the part of the generated and cancelled tokens that is thinking."""
+TOKENS: Final = (*SUMMED, "sequential")
+"""Also the sequential tokens, of which those of samples side by side do not add up."""
 COMPUTED: Final = ("prompt", "generated", "verifier", "cancelled")
 """The fields that count as tokens; cached prompt tokens are not computed."""
 
@@ -76,6 +78,8 @@ def spent(data: ArmData) -> dict[str, Floats]:
     """What each finished question cost in all; nan for questions without an accuracy."""
     charged = data.has_result
     costs = {name: np.where(charged, data.costs[:, COSTS.index(name)].astype(np.float64), np.nan) for name in TOKENS}
+    if not np.nansum(costs["sequential"]) and np.nansum(costs["generated"]):
+        costs["sequential"][:] = np.nan  # of a run from before they were counted
     return costs | {name: np.where(charged, getattr(data, name), np.nan) for name in ("flops", "seconds")}
 
 
@@ -95,7 +99,8 @@ def expected_costs(
     """What k samples of each pool cost on average, by field, as [Q, K]; nan for questions with fewer.
 
     The prompt once, as the first reply computed it, k - 1 times the average prompt tokens of the other replies, and k/N
-    of everything else; at k = N this is the recorded cost. Seconds are in proportion to the tokens computed.
+    of everything else; at k = N this is the recorded cost. Seconds are in proportion to the tokens computed. Sequential
+    tokens are those of the longest of the k replies, and what followed the longest of all.
     """
     replies, width = data.replies, data.arm.pool
     sizes, drawn = np.asarray(ks, dtype=np.float64), replies.rows.length.astype(np.float64)
@@ -106,7 +111,7 @@ def expected_costs(
     enough = drawn[:, None] >= sizes
     shares = {"prompt": prompt, "cached": cached, "flops": _prompt_flops(info, prompt, cached)}
     costs = {}
-    for name in (*TOKENS, "flops"):
+    for name in (*SUMMED, "flops"):
         part = shares.get(name, np.zeros_like(prompt))
         once = np.take_along_axis(part, first[:, None], axis=1)[:, 0]
         whole = np.nansum(part, axis=1)
@@ -116,6 +121,11 @@ def expected_costs(
         costs[name] = np.where(enough, total, np.nan)
     tokens, all_tokens = (np.sum([costs_of[name] for name in COMPUTED], axis=0) for costs_of in (costs, whole_cost))
     costs["seconds"] = tokens / np.maximum(all_tokens, 1)[:, None] * whole_cost["seconds"][:, None]
+    lengths = spread(replies, replies.generated, np.nan, width)
+    longest = np.nan_to_num(lengths).max(axis=1)
+    scale = np.maximum(longest, 1)[:, None]
+    mean_longest = best_of_k(lengths / scale, lengths, ks) * scale
+    costs["sequential"] = mean_longest + (whole_cost["sequential"] - longest)[:, None]
     return costs
 
 

@@ -44,10 +44,10 @@ SILENT: Final = -1
 """The class of a reply without an answer."""
 UNKNOWN: Final = -1
 """In `stated`: the rule that found the answer is not recorded."""
-COSTS: Final = ("prompt", "cached", "generated", "verifier", "cancelled", "samples", "thinking", "drawn", "cut",
-                "cut_thinking")  # fmt: skip
-"""The columns of `ArmData.costs`: tokens of each kind, samples that were paid, and those that were drawn, were cut at
-`max_tokens`, and were cut while thinking."""
+COSTS: Final = ("prompt", "cached", "generated", "verifier", "cancelled", "samples", "thinking",
+                "sequential", "drawn", "cut", "cut_thinking")  # fmt: skip
+"""The columns of `ArmData.costs`: tokens of each kind and sequential ones, samples that were paid, and those that were
+drawn, were cut at `max_tokens`, and were cut while thinking."""
 
 STATED: Final = frozenset({*RULES, "given", "likelihood"})
 """Rules that find a stated answer: a form in the reply, or an answer that was not read from a text. The answer of a
@@ -81,6 +81,8 @@ class ReplyArrays:
     prompt: NDArray[np.int32]
     """Prompt tokens that were computed, without the cached ones."""
     cached: NDArray[np.int32]
+    generated: NDArray[np.int32]
+    verifier: NDArray[np.int32]
 
     def per_question(self, selected: Bools) -> Ints:
         """[Q]: how many of a question's replies are selected."""
@@ -103,7 +105,7 @@ class ArmData:
     confidence: Floats
     """The calibrated chance that the answer is right; nan without a calibration."""
     costs: Ints
-    """`[Q, 10]` in the order of `COSTS`."""
+    """`[Q, 11]` in the order of `COSTS`."""
     flops: Floats
     """nan if unknown."""
     seconds: Floats
@@ -162,7 +164,7 @@ _ITEM: Final = np.dtype([
 ])  # fmt: skip
 _REPLY: Final = np.dtype([
     ("classes", np.int32), ("outcome", np.int8), ("stated", np.int8), ("score", np.float32), ("prompt", np.int32),
-    ("cached", np.int32),
+    ("cached", np.int32), ("generated", np.int32), ("verifier", np.int32),
 ])  # fmt: skip
 
 
@@ -180,6 +182,8 @@ def _reply_rows(record: ItemRecord, verdicts: Mapping[str, int]) -> list[tuple[f
             np.nan if reply.score is None else reply.score,
             reply.prompt_tokens,
             reply.cached_tokens,
+            reply.generated_tokens,
+            reply.verifier_tokens,
         )
         for reply in record.pool
     ]
@@ -296,8 +300,8 @@ def read_arm(run: RunData, name: str) -> ArmData:
             cost.seconds,
         )
         costs[row] = (cost.prompt_tokens, cost.cached_tokens, cost.generated_tokens, cost.verifier_tokens,
-                      cost.cancelled_tokens, cost.samples, cost.thinking_tokens, record.cut.samples, record.cut.cut,
-                      record.cut.thinking)  # fmt: skip
+                      cost.cancelled_tokens, cost.samples, cost.thinking_tokens, cost.sequential_tokens,
+                      record.cut.samples, record.cut.cut, record.cut.thinking)  # fmt: skip
         slices.start[row], slices.length[row] = len(replies) // _REPLY.itemsize, len(record.pool)
         replies += np.array(_reply_rows(record, verdicts), dtype=_REPLY).tobytes()
     pool = ReplyArrays(slices, **_columns(np.frombuffer(replies, dtype=_REPLY)))

@@ -172,6 +172,8 @@ class PooledReply(_Frozen):
     generated_tokens: Count
     verifier_tokens: Count = 0
     thinking_tokens: Count = 0
+    sequential_tokens: Count = 0
+    """Where its last token ends on the virtual clock of the question."""
     score: float | None = None
     """The verifier's value, in [0, 1]; None if it was not rated."""
 
@@ -343,6 +345,7 @@ class _Question:
             generated_tokens=cost.generated_tokens + cost.cancelled_tokens,
             verifier_tokens=cost.verifier_tokens + (score.cost.verifier_tokens if score else 0),
             thinking_tokens=cost.thinking_tokens,
+            sequential_tokens=cost.sequential_tokens,
             score=score.value if score else None,
         )
 

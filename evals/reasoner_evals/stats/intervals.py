@@ -58,6 +58,20 @@ def interval(values: Floats, groups: Groups | None = None) -> Interval:
     return Interval(mean, min(low, mean), max(high, mean), _method("wilson", keys), n)
 
 
+def amount(values: Floats, groups: Groups | None = None) -> Interval:
+    """Student's interval of the mean of amounts [Q], 0 or more, that have no upper limit."""
+    present, keys = _present(values, groups)
+    n, mean = len(present), _mean(present)
+    totals, sizes = (
+        (present, np.ones_like(present)) if keys is None else totals_by(keys, present, np.ones_like(present))
+    )
+    if len(totals) < 2:
+        return Interval(mean, math.nan, math.nan, "none", n)
+    spread = spread_of(totals, sizes)
+    half = critical_value(spread.freedom) * spread.error
+    return Interval(mean, max(mean - half, 0.0), mean + half, _method("t", keys), n)
+
+
 def difference(values: Floats, groups: Groups | None = None) -> tuple[Interval, float]:
     """The mean of differences [Q] between -1 and 1 of paired shares, and the p-value of a mean of 0.
 

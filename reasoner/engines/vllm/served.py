@@ -223,11 +223,11 @@ class VllmModel:
             try:
                 facts = self._await_start(core, resolved)
                 self._renderer = PromptRenderer(facts.renderer)
-                self._model = self._served_model_info(resolved, facts)
-                self._note_window(build, facts.config.model_config)
                 # vLLM counts the tokens of one replica.
                 replicas = facts.config.parallel_config.data_parallel_size
                 self._capacity = (facts.config.cache_config.kv_cache_size_tokens or 0) * replicas
+                self._model = replace(self._served_model_info(resolved, facts), room=self._capacity)
+                self._note_window(build, facts.config.model_config)
             except BaseException as error:
                 core.close()
                 cause = log.cause(error)

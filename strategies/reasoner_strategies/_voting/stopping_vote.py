@@ -1,7 +1,8 @@
-"""Samples that overlap in time and are counted one by one in launch order, until a rule stops the vote."""
+"""Samples that overlap in time and are counted one by one, by length or in launch order, until a rule stops."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final, Literal
 
 from reasoner.answers.questions import Question
 from reasoner.budget import Cost
@@ -13,6 +14,7 @@ from reasoner.strategy import (
     StopRule,
     cancel,
     count_votes,
+    model_info,
     next_finished,
     note_stop,
     propose,
@@ -21,31 +23,51 @@ from reasoner.strategy import (
 from reasoner.types import Answer, Completion, SamplingParams, Vote, VoteState
 from reasoner.voting import MAX_STREAK, Tally
 
+Order = Literal["length", "launch"]
+"""The order in which samples are counted: by their virtual end (docs/adr/0026-virtual-clock.md), or by launch."""
+LAUNCH_WINDOW: Final = 4
+"""Samples in flight by default in launch order, where the first one holds up all others."""
+ABUNDANCE: Final = 8
+"""By length, so many times as many samples run as the rule needs before it may stop: the shortest of them come soon.
+
+On recordings of models that think, 4 takes two thirds of the tokens, and a sixth more sequential ones.
+"""
+MEAN_LENGTH: Final = 0.5
+"""The part of `max_tokens` that samples are taken to have, for how many fit the engine's KV cache."""
+OUTLIVED: Final = 0.8
+"""The part of the mean length of the finished samples beyond which a running one has outlived them."""
 _NO_ANSWER = Answer("", "")
 
 
 @dataclass(slots=True)
 class OrderedSampling:
-    """Up to `n` draws of one operation, at most `window` of them launched beyond the last one taken.
+    """Up to `n` draws of one operation, at most `window` of them in flight, or launched beyond the last one taken.
 
     It is the state of one plan. The samples that it returns do not depend on what finishes first; only the cost of the
-    cancelled ones does.
+    cancelled ones does. By "length" they come in the order of their virtual end: a sample starts when another one has
+    made room for it, takes a unit of time for each token, and the next to end is the next to come.
     """
 
     op: Sample
     n: int
     window: int
-    _running: dict[Handle, int] = field(default_factory=dict)
-    _arrived: dict[int, Completion] = field(default_factory=dict)
+    order: Order = "launch"
+    now: int = 0
+    """The latest virtual end of the samples that were taken, in tokens."""
+    _running: dict[Handle, tuple[int, int]] = field(default_factory=dict)
+    """The launch index and the virtual start of each."""
+    _arrived: dict[int, tuple[Completion, int]] = field(default_factory=dict)
+    """Each with its virtual end, by launch index."""
     _launched: int = 0
     _taken: int = 0
+    _lengths: int = 0
     _refused: bool = False
 
-    def take(self) -> Plan[Completion | None]:
-        """The next sample in launch order; None if there are no more. Those that the budget refused are skipped."""
-        while self._taken not in self._arrived and not (self._refused and self._arrived):
-            while not self._refused and self._launched < min(self.n, self._taken + self.window):
-                self._running[(yield from start(self.op))] = self._launched
+    def take(self) -> Plan[tuple[int, Completion] | None]:
+        """The next sample and its launch index; None if there are no more. Those that were refused are skipped."""
+        while not self._due():
+            while not self._refused and self._has_room():
+                self._running[(yield from start(self.op))] = self._launched, self.now
                 self._launched += 1
             if not self._running:
                 return None
@@ -55,11 +77,34 @@ class OrderedSampling:
                 self._refused = True
                 self._running.clear()
                 continue
-            self._arrived[self._running.pop(finished.handle)] = finished.completions[0]
-        if self._taken not in self._arrived:
-            self._taken = min(self._arrived)
-        self._taken += 1
-        return self._arrived.pop(self._taken - 1)
+            index, began = self._running.pop(finished.handle)
+            completion = finished.completions[0]
+            self._lengths += completion.usage.generated_tokens
+            self._arrived[index] = completion, began + completion.usage.generated_tokens
+        index = self._taken if self._taken in self._arrived else min(self._arrived)
+        self._taken = self._taken + 1 if self.order == "length" else index + 1
+        completion, end = self._arrived.pop(index)
+        self.now = max(self.now, end)
+        return index, completion
+
+    def _due(self) -> bool:
+        """Whether the next sample has arrived."""
+        if self.order == "length":
+            return bool(self._arrived)
+        return self._taken in self._arrived or (self._refused and bool(self._arrived))
+
+    def _has_room(self) -> bool:
+        in_flight = len(self._running) if self.order == "length" else self._launched - self._taken
+        return self._launched < self.n and in_flight < self.window
+
+    @property
+    def outlived(self) -> int:
+        """How many running samples are longer by now than `OUTLIVED` of the mean length of those that ended."""
+        ended = self._launched - len(self._running)
+        if self.order == "launch" or not ended:
+            return 0
+        limit = OUTLIVED * self._lengths / ended
+        return sum(self.now - began > limit for _, began in self._running.values())
 
     def cancel(self) -> Plan[None]:
         """Abort what is still running; it is booked as cancelled."""
@@ -73,45 +118,69 @@ def stopping_vote(
     params: SamplingParams,
     *,
     n: int,
-    window: int,
     rule: StopRule | None,
+    order: Order = "length",
+    window: int | None = None,
     drawn: Sequence[Completion] = (),
 ) -> Plan[Answer | None]:
     """The majority of up to `n` samples, proposed after each one, until the rule stops it.
 
-    `drawn` are samples that exist already and were drawn in the same way: they are counted first. The answer and the
-    samples that vote depend neither on what finishes first nor on `window`. At most `window` samples are in flight, and
-    at most as many as the rule needs before it may stop, so that few are wasted; at the stop the rest is cancelled.
+    `drawn` are samples that exist already and were drawn in the same way: they are counted first. In launch order, the
+    answer and the samples that vote depend neither on what finishes first nor on `window`; by length they depend on
+    `window` too. At most `window` samples are in flight, `LAUNCH_WINDOW` in launch order by default, and of these no
+    more than the rule needs before it may stop, so that few are wasted; by length `ABUNDANCE` times as many, and by
+    default as many as fit the engine's KV cache. At the stop the rest is cancelled.
     """
+    window = window or (LAUNCH_WINDOW if order == "launch" else (yield from _places(params, n)))
     tally, cost, answer = Tally(question.space, max_samples=n), Cost(), None
-    first, window_now = list(drawn[:n]), _samples_to_stop(rule, tally.vote_state(), window)
-    later = OrderedSampling(Sample((question.prompt,), params=params), n - len(first), window_now)
-    for index in range(n):
-        completion = first[index] if index < len(first) else (yield from later.take())
-        if completion is None:
+    first = list(drawn[:n])
+    later = OrderedSampling(
+        Sample((question.prompt,), params=params),
+        n - len(first),
+        _width(rule, tally.vote_state(), window, order),
+        order,
+    )
+    for count in range(1, n + 1):
+        if count <= len(first):
+            index, completion = count - 1, first[count - 1]
+        elif taken := (yield from later.take()):
+            index, completion = len(first) + taken[0], taken[1]
+        else:
             break
         tally.add(question.read(completion), index=index)
         used = completion.usage
         prompt_tokens = used.prompt_tokens - used.cached_tokens
         cost += Cost(prompt_tokens, used.cached_tokens, used.generated_tokens, requests=1, samples=1, flops=None)
-        vote_state = (yield from count_votes(tally)).listed()
+        vote_state = replace((yield from count_votes(tally)).listed(), outlived=later.outlived)
         answer = vote_state.leader
         yield from propose(answer, vote_state)
-        if rule and index + 1 < n and (reason := rule.stop(vote_state, cost)):
+        if rule and count < n and (reason := rule.stop(vote_state, cost)):
             yield from later.cancel()
-            yield from note_stop(reason)
+            yield from note_stop(f"{reason}; {later.now:,} sequential tokens" if later.now else reason)
             break
-        later.window = _samples_to_stop(rule, vote_state, window)
+        later.window = _width(rule, vote_state, window, order)
     return answer
 
 
-def _samples_to_stop(rule: StopRule | None, vote_state: VoteState, window: int) -> int:
-    """How many more samples, up to `window`, the rule needs before it may stop, if all of them are for the leader."""
+def _places(params: SamplingParams, n: int) -> Plan[int]:
+    """How many samples of `n` fit the engine's KV cache at once, at least `LAUNCH_WINDOW`; all where it is unknown."""
+    room = (yield from model_info()).room
+    return min(n, max(LAUNCH_WINDOW, int(room / (MEAN_LENGTH * params.limit)))) if room else n
+
+
+def _width(rule: StopRule | None, vote_state: VoteState, window: int, order: Order) -> int:
+    """How many samples to have in flight, up to `window`."""
+    each = ABUNDANCE if order == "length" else 1
+    return min(window, each * _samples_to_stop(rule, vote_state, -(-window // each)))
+
+
+def _samples_to_stop(rule: StopRule | None, vote_state: VoteState, most: int) -> int:
+    """How many more samples, up to `most`, the rule needs before it may stop, if all of them are for the leader."""
     leader, *others = vote_state.votes or (Vote(_NO_ANSWER, 0.0, 0),)
-    for more in range(1, window if rule else 0):
+    for more in range(1, most if rule else 0):
         votes = (replace(leader, weight=leader.weight + more, count=leader.count + more), *others)
         samples, streak = vote_state.samples + more, min(vote_state.streak + more, MAX_STREAK)
-        agreed = replace(vote_state, votes=votes, samples=samples, streak=streak, tied=False)
+        agreed = replace(vote_state, votes=votes, samples=samples, streak=streak, tied=False, outlived=0)
         if rule and rule.stop(agreed, Cost()):
             return more
-    return max(1, window)
+    return max(1, most)

@@ -56,7 +56,7 @@ def test_what_a_rule_was_measured_to_do_is_what_it_does(tmp_path: Path, run: Run
     """The replay that profiles are made of, and the runner: the same samples looked at, the same answer."""
     pool = write_pool(tmp_path / "pool.jsonl", questions=40, right=0.5)
     rules = (*RULES, "esc:window=3", "ppr", "dirichlet")
-    words = [word for rule in rules for word in ("-s", f"{VOTE},stop={rule}")]
+    words = [word for rule in rules for word in ("-s", f"{VOTE},order=launch,stop={rule}")]
     out = tmp_path / "run"
     assert run("eval", f"pool:{pool}", "-e", f"pool:{pool}", "-s", VOTE, *words, "--out", str(out)).code == 0
     opened = open_run(out)

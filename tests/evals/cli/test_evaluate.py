@@ -37,7 +37,8 @@ def test_one_line_an_arm_goes_out_and_the_way_to_the_report_to_the_person(
     ended = run(*asked)
     assert ended.code == 0, ended.err
     assert re.fullmatch(
-        r"jsonl\.self_consistency-n4  \d of 5 right, \d+\.0 % \(\d+-\d+\), \d+ tokens per question\n", ended.out
+        r"jsonl\.self_consistency-n4  \d of 5 right, \d+\.0 % \(\d+-\d+\), \d+ tokens, \d+ sequential per question\n",
+        ended.out,
     )
     assert ended.err.splitlines()[-1] == f"report: reasoner report {tmp_path / 'run'}"
     assert ended.err.startswith(

@@ -52,6 +52,7 @@ def a_point(series: str, *, size: int | None = None, accuracy: float = 0.5, mode
         "pooled": size is not None, "few_subsets": size == max(SIZES), "size": size, "budget": "", "questions": 120,
         "seeds": 1, **with_bounds("accuracy", near(accuracy)), **(pooled if size else {}), **counts,
         "tokens": 90.0 * times, "tokens_p50": 90.0 * times, "tokens_p95": 99.0 * times, "tokens_max": 120.0 * times,
+        **with_bounds("sequential_tokens", Bounded(70.0 + times, 65.0 + times, 75.0 + times)),
         "flops": flops * times, "seconds": times / 10, "usd": usd and usd * times, "tokens_front": "front", "deltas": {},
     } | cells  # fmt: skip
 

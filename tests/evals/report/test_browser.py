@@ -63,7 +63,7 @@ def test_the_page_shows_well_and_asks_for_nothing(tab: Page, file: Path, width: 
     assert tab.value("document.documentElement.scrollWidth") <= width
     assert tab.value(STICKING_OUT) == []
     figures = tab.value(VISIBLE_FIGURES)
-    assert len(figures) == 1  # of the five axes one is chosen
+    assert len(figures) == 1  # of the six axes one is chosen
     chart = "document.querySelector('#t1-accuracy-tokens-figure svg')"
     if width == 1280:
         tab.value("scrollTo(0, 0)")
@@ -80,7 +80,7 @@ def test_the_page_shows_well_and_asks_for_nothing(tab: Page, file: Path, width: 
 def test_each_axis_is_a_click_away(tab: Page, file: Path, width: int) -> None:
     tab.open(file, width=width)
     shown = "[...document.querySelectorAll('.tabs figure')].filter(one => one.checkVisibility()).map(one => one.id)"
-    for row, axis in enumerate(("tokens", "samples", "flops", "seconds", "usd")):
+    for row, axis in enumerate(("tokens", "sequential", "samples", "flops", "seconds", "usd")):
         tab.value(f"document.querySelectorAll('.tabs label')[{row}].click()")
         assert tab.value(shown) == [f"t1-accuracy-{axis}-figure"]
 

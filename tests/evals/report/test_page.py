@@ -90,7 +90,7 @@ def test_every_figure_is_described_in_words_and_its_caption_states_the_number_of
     made: Made,
 ) -> None:
     figures = made.page.of("figure")
-    assert len(figures) == 5
+    assert len(figures) == 6
     images = [one for one in made.page.elements if one.attributes.get("role") == "img"]
     assert len(images) == len(figures)
     assert all(len(one.attributes["aria-label"]) > 20 for one in images)

@@ -11,7 +11,7 @@ import pytest
 from reasoner.budget import Prices
 from reasoner_evals.report.table import points_table
 from reasoner_evals.runs.records import PooledReply
-from tests.evals.fabricated import BEST, GREEDY, PROMPT, VOTE, Fake, Law, fabricate, gold, record
+from tests.evals.fabricated import BEST, GREEDY, PROMPT, RATING, VOTE, Fake, Law, fabricate, gold, record
 from tests.evals.report.contents import measured
 
 
@@ -59,6 +59,9 @@ def test_a_part_of_a_pool_is_as_accurate_as_all_subsets(tmp_path: Path, strategy
         assert point.gap == pytest.approx(point.coverage - point.accuracy)
         assert point.gap_low <= point.gap <= point.gap_high
         assert point.gap_low >= min(point.gap, 0) - 1e-9
+        longest = [np.mean([max(one.generated_tokens for one in drawn) for drawn in own]) for own in subsets]
+        assert point.sequential_tokens == pytest.approx(np.mean(longest) + (RATING if arm.verifier else 0))
+        assert point.sequential_tokens_low < point.sequential_tokens < point.sequential_tokens_high
         assert point.questions == 25
 
 
@@ -71,6 +74,7 @@ def test_the_whole_pool_costs_what_was_recorded(tmp_path: Path) -> None:
         recorded = [getattr(cost, f"{field}_tokens") for cost in costs]
         assert getattr(row, f"{field}_tokens") == pytest.approx(np.mean(recorded))
     assert row.tokens == pytest.approx(np.mean([cost.tokens for cost in costs]))
+    assert row.sequential_tokens == pytest.approx(np.mean([cost.sequential_tokens for cost in costs]))
     assert row.tokens_max == pytest.approx(max(cost.tokens for cost in costs))
     assert row.flops == pytest.approx(np.mean([cost.flops or 0 for cost in costs]))
     assert row.seconds == pytest.approx(np.mean([cost.seconds for cost in costs]))

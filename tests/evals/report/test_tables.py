@@ -107,9 +107,12 @@ def test_two_arms_are_compared_question_by_question(tmp_path: Path) -> None:
     assert delta["difference"][0] == pytest.approx((delta["better"] - delta["worse"]) / 40)
     tokens = [sum(record(arm, row).cost.tokens for row in range(40)) for arm in (BEST, GREEDY)]
     assert one["cost_ratio"] == pytest.approx(tokens[0] / tokens[1])
+    waited = [sum(record(arm, row).cost.sequential_tokens for row in range(40)) for arm in (BEST, GREEDY)]
+    assert one["sequential_ratio"] == pytest.approx(waited[0] / waited[1])
     text = run(compare, *sides).output
     assert "detectable" in text
     assert f"{one['cost_ratio']:.3g}" in text
+    assert f"{one['sequential_ratio']:.3g} times as many sequential tokens" in text
 
 
 def test_runs_share_one_family_of_comparisons(tmp_path: Path) -> None:

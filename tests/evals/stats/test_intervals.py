@@ -13,6 +13,7 @@ from reasoner.errors import UsageError
 from reasoner_evals.stats import Floats
 from reasoner_evals.stats.intervals import (
     Interval,
+    amount,
     compare,
     difference,
     holm,
@@ -106,6 +107,15 @@ def test_wilson_is_scipys(n: int, data: st.DataObject) -> None:
     right = data.draw(st.integers(0, n))
     known = stats.binomtest(right, n).proportion_ci(method="wilson")
     assert wilson(right, n) == pytest.approx((known.low, known.high), abs=1e-12)
+
+
+@given(st.lists(st.floats(0, 1e5), min_size=2, max_size=30))
+def test_the_mean_of_amounts_has_students_interval(values: list[float]) -> None:
+    found, drawn = amount(np.array(values)), np.array(values)
+    low, high = (
+        stats.t.interval(0.95, len(drawn) - 1, drawn.mean(), stats.sem(drawn)) if np.ptp(drawn) else [drawn[0]] * 2
+    )
+    assert (found.low, found.high) == pytest.approx((max(low, 0), high), abs=1e-6)
 
 
 def test_the_paired_interval_of_single_outcomes_is_tangos() -> None:
