@@ -20,6 +20,8 @@ MAX_LEAD = 64
 """How many samples ahead `best_gain` looks; 12 more than the lead, if that is more."""
 HORIZON = 128
 """How many samples ahead `stays` is exact."""
+MAX_BOUNDED = 64
+"""Up to so many samples `most_lost` is computed; its time grows with their fourth power."""
 
 
 class Gain(NamedTuple):
@@ -39,6 +41,48 @@ def beta_lead(a: int, b: int) -> float:
     # The two tails sum to one, and the shorter one is summed.
     share = float(heads / 2**tosses)
     return 1 - share if b <= a else share
+
+
+@lru_cache(maxsize=64)
+def most_lost(theta: float, n: int) -> float:
+    """The most accuracy that a vote of `n` loses on any question, if it stops at `beta_lead` of `theta` (a theorem).
+
+    In a random order the samples of two answers are a random walk, whatever lies between them. So an answer that is not
+    the final leader stops the vote with at most the chance that it overtakes the leader in that walk. The bound is the
+    largest sum of these chances that fits into `n` samples. Where answers tie at the end, all have equal chances in
+    both votes. It holds for launch order, weights of 1 and at most `MAX_BOUNDED` samples; it is 1 for more.
+    """
+    if n > MAX_BOUNDED:
+        return 1.0
+    most = 0.0
+    for leader in range(1, n):
+        rest = n - leader
+        chances = [_overtakes(theta, votes, leader) for votes in range(1, min(leader, rest + 1))]
+        sums = [0.0] * (rest + 1)
+        for room in range(1, rest + 1):
+            sums[room] = max((c + sums[room - k] for k, c in enumerate(chances[:room], 1)), default=0.0)
+        most = max(most, *sums)
+    return min(1.0, most)
+
+
+def _overtakes(theta: float, votes: int, leader: int) -> float:
+    """P(an answer of so many `votes` is ever ahead of the leader by `theta`), in a random order of the votes of both.
+
+    The last vote of all cannot be such a point, as it has fewer.
+    """
+    needed = [next((a for a in range(b + 1, votes + 1) if beta_lead(a, b) >= theta), votes + 1) for b in range(leader)]
+    # Each step is a draw without replacement; paths that reached the point are taken out.
+    column, overtaken = [0.0] * (votes + 1), 0.0
+    for b in range(leader):
+        left = votes + leader - b
+        for a in range(votes + 1):
+            chance = column[a] * (leader - b + 1) / (left - a + 1) if b else float(a == 0)
+            if a:
+                chance += column[a - 1] * (votes - a + 1) / (left - a + 1)
+            if a >= needed[b]:
+                overtaken, chance = overtaken + chance, 0.0
+            column[a] = chance
+    return overtaken
 
 
 def dirichlet_lead(counts: Sequence[int]) -> float:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from reasoner.budget import Cost
 from reasoner.registry import build, spec_of
-from reasoner.stopping.rules import EFFORTS, smoothed_share
+from reasoner.stopping.rules import BetaRule, FirstOf, Lossless, smoothed_share
+from reasoner.stopping.vote_posteriors import most_lost
 from reasoner.strategy import StopRule
 from reasoner.types import Answer, Vote, VoteState
 from reasoner.voting import MAX_STREAK
@@ -35,16 +36,18 @@ ALL_ORDERS: Final = 120
 """If there are at most so many orders, each is taken once."""
 _BLOCK: Final = 16
 """Questions that are replayed at once, to bound memory."""
-SAFE: Final = "lock_in:delta=0.01"
-"""The rule that gives the answers of the full vote in 99 of 100 questions by its own law."""
+THETAS: Final = (0.995, 0.99, 0.98, 0.95, 0.9)
+"""Of rules that lose little on any question (`most_lost`), safest first."""
+NEAR: Final = 0.005
+"""The safe rule loses at most so much accuracy on any question."""
 RULES: Final = (
-    "lossless", SAFE, "lock_in:delta=0.05", "lock_in:delta=0.1", "beta:theta=0.95", "beta:theta=0.9",
-    "beta:theta=0.8", *(f"price:price={price:g}" for price in EFFORTS.values()),
+    "lossless",
+    *(f"first_of(rules=[lossless,beta(theta={theta:g})])" for theta in THETAS),
+    "lock_in:delta=0.05", "lock_in:delta=0.1", "first_of(rules=[lossless,beta(theta=0.8)])",
 )  # fmt: skip
-"""The stop rules that are replayed on a pool."""
-SHORT: Final = 4
-SHORT_RULE: Final = "lock_in:delta=0.1"
-"""Also a vote of so few samples with this rule: the best arm where more votes gain nothing."""
+"""The stop rules that are replayed on a pool, safest first: promises are tested in this order."""
+SHORT: Final = ((8, "lock_in:delta=0.1"), (5, "lossless"), (4, "lock_in:delta=0.1"), (3, "lossless"))
+"""Also votes of so few samples with these rules: the best arms where more votes gain little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,11 +215,14 @@ class Outcomes:
     """The leader's smoothed final share of the vote."""
     whole: Floats | None = None
     """For a stopped vote, whether the vote of all samples in the same order is right."""
+    most: float = 1.0
+    """The most that any question can lose against that vote."""
 
     def of(self, rows: Bools | Ints) -> "Outcomes":
         """The outcomes of some questions."""
         whole = None if self.whole is None else self.whole[rows]
-        return Outcomes(self.way, self.right[rows], self.tokens[rows], self.samples[rows], self.share[rows], whole)
+        chosen = {name: getattr(self, name)[rows] for name in ("right", "tokens", "samples", "share")}
+        return replace(self, whole=whole, **chosen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,8 +268,10 @@ def measured(read: ArmRead, rows: Ints) -> Outcomes:
     samples = data.costs[:, COSTS.index("samples")].astype(np.float64)
     # A share of weighted votes counts as if all samples had equal weight.
     share = smoothed_share(data.share * samples, samples)
-    columns = (column[rows, None] for column in (values["right"], values["tokens"], samples, share))
-    return Outcomes(Way(arm.strategy, arm.verifier, arm.budget), *columns)
+    right, tokens, samples, share = (
+        column[rows, None] for column in (values["right"], values["tokens"], samples, share)
+    )
+    return Outcomes(Way(arm.strategy, arm.verifier, arm.budget), right, tokens, samples, share)
 
 
 def pooled_arm(read: ArmRead, rows: Ints) -> PooledArm:
@@ -296,7 +304,7 @@ def _own_tokens(read: ArmRead) -> Floats:
 
 
 def from_pool(pooled: PooledArm) -> Iterator[Outcomes]:
-    """All outcomes that a pool predicts: every smaller size, a vote stopped by each of `RULES`, and a short one.
+    """All outcomes that a pool predicts, from the safest on: stopped and short votes, then every smaller size.
 
     A size is the mean over subsets of the samples; a rule is the mean over orders of the samples.
     """
@@ -304,29 +312,45 @@ def from_pool(pooled: PooledArm) -> Iterator[Outcomes]:
     strategy: Any = build("strategy", arm.strategy)
     orders = random_orders(pooled.ids, arm.pool)
     replayed = replay(pooled.samples, orders)
+    if arm.rule == "majority":
+        for spec in RULES:
+            yield stopped(replayed, strategy, spec)
+        for size, spec in SHORT:
+            if arm.pool > size:
+                short = stopped(replay(pooled.samples, orders[..., :size]), replace(strategy, n=size), spec)
+                yield replace(short, whole=replayed.right[..., -1].astype(np.float64), most=1.0)
     sizes = tuple(sizes_of(arm.pool))
     right = np.clip(selected(arm.rule, pooled.pool, sizes), 0.0, 1.0)
-    for column, size in enumerate(sizes):
+    for column, size in reversed(list(enumerate(sizes))):
         if arm.rule == "majority" and size == arm.pool:
             # The baseline; where answers tie, the order decides.
-            yield _after(pooled.way(), replayed, np.full(replayed.right.shape[:2], size))
+            yield replace(_after(pooled.way(), replayed, np.full(replayed.right.shape[:2], size)), most=0.0)
             continue
         way = Way(spec_of(replace(strategy, n=size)), arm.verifier, "")
         count = np.full((len(right), 1), float(size))
         yield Outcomes(way, right[:, [column]], pooled.costs[:, [column]], count, replayed.share[:, :, size - 1])
-    if arm.rule == "majority":
-        for spec in RULES:
-            yield stopped(replayed, strategy, spec)
-        if arm.pool > SHORT:
-            short = stopped(replay(pooled.samples, orders[..., :SHORT]), replace(strategy, n=SHORT), SHORT_RULE)
-            yield replace(short, whole=replayed.right[..., -1].astype(np.float64))
+
+
+def most_lost_by(rule: StopRule, n: int) -> float:
+    """The most accuracy that a rule can lose on any question, in the mean over orders; 1 where that is not known."""
+    if isinstance(rule, Lossless):
+        return 0.0
+    if isinstance(rule, FirstOf):
+        return min(1.0, sum(most_lost_by(each, n) for each in rule.rules))
+    return most_lost(rule.theta, n) if isinstance(rule, BetaRule) else 1.0
+
+
+def safe_rule(n: int) -> str:
+    """The cheapest rule that loses at most `NEAR` on any question of so many samples."""
+    return [spec for spec in RULES if most_lost_by(rule(spec), n) <= NEAR][-1]
 
 
 def stopped(replayed: Replay, strategy: Any, spec: str) -> Outcomes:
     """The vote of a pool that a rule stops, without the wasted samples."""
     stopping = replace(strategy, stop=rule(spec), order="launch")
     ended = _after(Way(spec_of(stopping), "", ""), replayed, stops(replayed, stopping.stop))
-    return replace(ended, whole=replayed.right[..., -1].astype(np.float64))
+    whole = replayed.right[..., -1].astype(np.float64)
+    return replace(ended, whole=whole, most=most_lost_by(stopping.stop, strategy.n))
 
 
 @cache
@@ -348,4 +372,4 @@ def concatenated(parts: Sequence[Outcomes]) -> Outcomes:
     right, tokens, samples, share = (np.concatenate(same, axis=1) for same in columns)
     wholes = [part.whole for part in parts if part.whole is not None]
     whole = np.concatenate(wholes, axis=1) if len(wholes) == len(parts) else None
-    return Outcomes(parts[0].way, right, tokens, samples, share, whole)
+    return Outcomes(parts[0].way, right, tokens, samples, share, whole, parts[0].most)
